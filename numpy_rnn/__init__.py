@@ -1,0 +1,43 @@
+"""An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same with autograd.
+
+Read DERIVATION.md beside `elman.py`, `loss.py`, `bptt.py` and `sgd.py`: every equation has an id, and the line that
+computes it carries that id. `python -m numpy_rnn` learns a sine wave.
+"""
+
+from numpy_rnn.bptt import bptt, deltas
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.windows import Window, windows
+from numpy_rnn.elman import forward
+from numpy_rnn.loss import half_squared_error
+from numpy_rnn.parameters import (
+    Activations,
+    Deltas,
+    Gradients,
+    Parameters,
+    Update,
+    from_numpy,
+    initial_parameters,
+    to_numpy,
+)
+from numpy_rnn.sgd import sgd
+from numpy_rnn.train import train
+
+__all__ = [
+    "Activations",
+    "Deltas",
+    "Gradients",
+    "InputError",
+    "Parameters",
+    "Update",
+    "Window",
+    "bptt",
+    "deltas",
+    "forward",
+    "from_numpy",
+    "half_squared_error",
+    "initial_parameters",
+    "sgd",
+    "to_numpy",
+    "train",
+    "windows",
+]

@@ -1,0 +1,96 @@
+"""The gradient of a window by hand: truncated back-propagation through time (DERIVATION.md, section 4)."""
+
+import numpy as np
+
+from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.shapes import check_target, target_for
+from numpy_rnn.loss import DIVISORS
+from numpy_rnn.memory import BackwardMemory, rows, time_first
+from numpy_rnn.parameters import Deltas, Gradients
+
+
+def tanh_slope(h, one, out):
+    """1 − h² into `out`."""
+    np.multiply(h, h, out)
+    np.subtract(one, out, out)
+
+
+def relu_slope(h, one, out):
+    """1 where h > 0, else 0, into `out`: relu'(0) = 0."""
+    np.greater(h, 0, out)
+
+
+SLOPES = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
+
+
+def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
+    """The gradient of the window's loss L with respect to every parameter; the state that entered is a constant.
+
+        dW_xh = Σ_t x_tᵀ da_t        (B4)
+        dW_hh = Σ_t h_{t-1}ᵀ da_t    (B5)
+        dW_hy = Σ_t h_tᵀ dy_t        (B6)
+        db_h  = Σ_{t,b} da_t         (B7)
+        db_y  = Σ_{t,b} dy_t         (B8)
+
+    with dy and da of `deltas`, whose arguments and errors these are. Returns Gradients in the shapes of the
+    parameters, None for biases that are absent; each network of an ensemble has the gradient of its own loss.
+
+    Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
+    """
+    memory = _backward(params, activations, target, nonlinearity, reduction)
+    return weight_gradients(params, memory, rows(activations.x))
+
+
+def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
+    """What flows backwards through the window: the total derivatives of its loss L.
+
+        dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 where no loss is counted    (B1)
+        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step        (B2)
+        da_t = dh_t ∘ φ'(a_t), with tanh' = 1 − h_t² and relu' = [h_t > 0]                  (B3)
+
+    activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T
+    steps, the ones whose loss is counted. Returns new Deltas, with T steps each.
+
+    Raises InputError on a target that does not fit and on an unknown nonlinearity or reduction.
+    Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
+    """
+    memory = _backward(params, activations, target, nonlinearity, reduction)
+    B = activations.y.shape[-2]
+    return Deltas(*(time_first(v, B) for v in (memory.dy, memory.dh, memory.da)))
+
+
+def _backward(params, activations, target, nonlinearity, reduction):
+    x, _, h, y = activations
+    check_target(params, target, x)
+    target = target_for(y[-len(target) :], target)
+    memory = BackwardMemory(params, rows(h), rows(y), len(x), x.shape[-2], len(target))
+    np.subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)
+    backpropagate(params, memory, SLOPES[nonlinearity], DIVISORS[reduction](target))
+    return memory
+
+
+def backpropagate(params, memory, slope, divisor):
+    """From the memory's h and dy, where y − target stands as yet undivided, fill its dy, dh and da."""
+    dot, dy, dh, da = memory.dot, memory.dy, memory.dh, memory.da
+    if divisor != 1:
+        dy /= divisor  # (B1)
+    dot(dy, params.W_hy.mT, dh)  # (B2), the output's part, of all steps at once
+    slope(memory.h, memory.one, memory.slope)
+    np.multiply(dh, memory.slope, da)  # (B3), final at the last step, which no later one adds to
+    W_hh_T = params.W_hh.mT
+    for dh_t, slope_t, da_t, da_next in memory.steps:
+        dh_t += dot(da_next, W_hh_T)  # (B2)
+        np.multiply(dh_t, slope_t, da_t)  # (B3)
+
+
+def weight_gradients(params, memory, x):
+    """The Gradients, from the memory's h, dy and da and the rows of x; every sum over t and b is one product."""
+    dot, dy, da = memory.dot, memory.dy, memory.da
+    dW_xh = dot(x.mT, da)  # (B4)
+    dW_hh = dot(memory.h_before_T, da)  # (B5)
+    dW_hy = dot(memory.h_T, dy)  # (B6)
+    if params.b_h is None:
+        return Gradients(dW_xh, dW_hh, dW_hy)
+    db_h = da.sum(axis=-2)  # (B7)
+    db_y = dy.sum(axis=-2)  # (B8)
+    return Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y)

@@ -1,0 +1,58 @@
+"""The named tuples that both backends take and return.
+
+Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs.
+An ensemble of networks carries leading axes E on its parameters, and between time and batch on its
+activations; without one, `*E` below is nothing. `Array` is a NumPy array or a torch tensor.
+"""
+
+from typing import Any, NamedTuple
+
+from numpy_rnn.common.windows import Window
+
+Array = Any
+
+
+class Parameters(NamedTuple):
+    """The weights and biases of the network; both biases are present or both are None."""
+
+    W_xh: Array  # (*E, D, H)  input to hidden
+    W_hh: Array  # (*E, H, H)  hidden to hidden, one step later
+    W_hy: Array  # (*E, H, O)  hidden to output
+    b_h: Array | None = None  # (*E, H)
+    b_y: Array | None = None  # (*E, O)
+
+
+Gradients = Parameters  # dX has the shape of X
+
+
+class Activations(NamedTuple):
+    """What the forward pass of one window computed, (F1) to (F3)."""
+
+    x: Array  # (T, *E, B, D)    inputs; an axis of E is 1 where all networks share them
+    a: Array  # (T, *E, B, H)    pre-activations
+    h: Array  # (T+1, *E, B, H)  hidden states: h[0] entered the window, h[t] is the state after step t
+    y: Array  # (T, *E, B, O)    outputs
+
+
+class Deltas(NamedTuple):
+    """What flows backwards through the window, (B1) to (B3): total derivatives of its loss L.
+
+    Step t is at index t-1, as in `a` and `y`. `dy` is zero at the steps whose loss is not counted.
+    """
+
+    dy: Array  # (T, *E, B, O)  ∂L/∂y_t
+    dh: Array  # (T, *E, B, H)  ∂L/∂h_t for t = 1..T; the entering state h_0 is a constant
+    da: Array  # (T, *E, B, H)  ∂L/∂a_t
+
+
+class Update(NamedTuple):
+    """One window and its SGD step, as `train` reports it."""
+
+    epoch: int  # from 1
+    number: int  # n, which update of the epoch; from 1
+    window: Window  # (s_n, e_n], and where its counted steps begin
+    loss: Array  # E    L of the window, before the step
+    gradients: Gradients  # ∂L/∂θ
+    parameters: Parameters  # after the step
+    activations: Activations | None = None  # of the window, before the step; only with `record`
+    deltas: Deltas | None = None  # only with `record`

@@ -1,0 +1,73 @@
+"""The memory of a window: made once for its size, filled again at every update.
+
+On small networks NumPy's time goes into making arrays and views of them, not into arithmetic; so `train` makes them
+once. `torch_rnn` has no such file: there autograd keeps the intermediate values.
+
+Layout: time is folded into the batch and the networks stand outside, (*E, T·B, N), called "rows". So a product for all
+steps at once is one matrix product, a sum over time and batch is one too, and a step is a slice of rows.
+"""
+
+import numpy as np
+
+
+def rows(sequence):
+    """(T, *E, B, N) → (*E, T·B, N): a view for a single network, for an ensemble perhaps a copy."""
+    if sequence.ndim == 3:
+        return sequence.reshape(-1, sequence.shape[-1])
+    sequence = np.moveaxis(sequence, 0, -3)
+    return sequence.reshape(*sequence.shape[:-3], -1, sequence.shape[-1])
+
+
+def time_first(rows, batch_size):
+    """(*E, T·B, N) → (T, *E, B, N), a view; the way back of `rows`."""
+    *E, _, N = rows.shape
+    sequence = rows.reshape(*E, -1, batch_size, N)
+    return np.moveaxis(sequence, -3, 0) if E else sequence
+
+
+def by_step(rows, batch_size):
+    """The rows of every step, (*E, B, N) each, as views."""
+    return [rows[..., row : row + batch_size, :] for row in range(0, rows.shape[-2], batch_size)]
+
+
+def dot_for(params):
+    """The product of matrices, or of stacks of them: on two small matrices `dot` costs a third of `matmul`."""
+    return np.ndarray.dot if params.W_hh.ndim == 2 else np.matmul
+
+
+class ForwardMemory:
+    """Rows of a, h and y for a window of T steps and B sequences."""
+
+    def __init__(self, params, T, B):
+        *E, H, O = params.W_hy.shape
+        dtype = params.W_hh.dtype
+        self.dot = dot_for(params)
+        self.a = np.empty((*E, T * B, H), dtype)
+        self.states = np.empty((*E, (T + 1) * B, H), dtype)  # h_0 to h_T
+        self.y = np.empty((*E, T * B, O), dtype)
+        self.h = self.states[..., B:, :]  # h_1 to h_T
+        states = by_step(self.states, B)
+        self.entering = states[0]  # h_0
+        self.steps = list(zip(by_step(self.a, B), states, states[1:], strict=False))  # a_t, h_{t-1}, h_t
+
+
+class BackwardMemory:
+    """Rows of dy, dh and da for a window of T steps and B sequences, of which the newest K steps are counted.
+
+    states, y: the rows that the forward pass fills.
+    """
+
+    def __init__(self, params, states, y, T, B, K):
+        *E, H, O = params.W_hy.shape
+        dtype = params.W_hh.dtype
+        self.dot = dot_for(params)
+        self.one = np.ones((), dtype)  # a plain 1 would be converted at every use
+        self.dy = np.zeros((*E, T * B, O), dtype)  # and zero it stays where no loss is counted
+        self.dh, self.da, self.slope = (np.empty((*E, T * B, H), dtype) for _ in range(3))
+        newest = (T - K) * B
+        self.y_counted, self.dy_counted = y[..., newest:, :], self.dy[..., newest:, :]
+        self.h = states[..., B:, :]  # h_1 to h_T
+        self.h_T, self.h_before_T = self.h.mT, states[..., : T * B, :].mT
+        da = by_step(self.da, B)
+        steps = zip(by_step(self.dh, B), by_step(self.slope, B), da, da[1:], strict=False)
+        self.steps = list(steps)[::-1]  # dh_t, φ'(a_t), da_t, da_{t+1} for t = T-1 down to 1

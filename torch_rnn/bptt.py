@@ -1,0 +1,61 @@
+"""The gradient of a window by torch.autograd; `numpy_rnn/bptt.py` derives it by hand (DERIVATION.md, section 4)."""
+
+import torch
+from torch.autograd.graph import GradientEdge
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.shapes import check_target
+from torch_rnn.loss import half_squared_error
+from torch_rnn.parameters import Deltas, Gradients
+
+
+def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
+    """The gradient of the window's loss L with respect to every parameter; the state that entered is a constant.
+
+    activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
+    `initial_parameters`, `from_numpy` and `sgd` do); target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T steps, the
+    ones whose loss is counted. Returns Gradients in the shapes of the parameters, None for biases that are absent; each
+    network of an ensemble has the gradient of its own loss.
+
+    `nonlinearity` is accepted for the sake of `numpy_rnn.bptt`; autograd knows which one `forward` applied.
+
+    Raises InputError on a target that does not fit, on an unknown reduction and on activations without a graph.
+    """
+    return loss_gradients(_loss(params, activations, target, reduction), params)
+
+
+def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
+    """What flows backwards through the window: the total derivatives ∂L/∂y_t, ∂L/∂h_t and ∂L/∂a_t of its loss L.
+
+    Arguments and errors as in `bptt`. Returns new Deltas, with T steps each; dy is zero at steps that are not counted.
+    """
+    return loss_deltas(_loss(params, activations, target, reduction), activations)
+
+
+def loss_gradients(loss, params) -> Gradients:
+    """∂L/∂θ. The losses of an ensemble may be summed: no network acts on the loss of another."""
+    present = [theta for theta in params if theta is not None]
+    return Gradients(*torch.autograd.grad(loss.sum(), present, retain_graph=True))
+
+
+def loss_deltas(loss, activations) -> Deltas:
+    """∂L/∂y_t, ∂L/∂h_t and ∂L/∂a_t."""
+    a, h, y = _steps(activations.a), _steps(activations.h)[1:], activations.y
+    dy, *flow = torch.autograd.grad(loss.sum(), [y, *h, *a], retain_graph=True)
+    return Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]))
+
+
+def _loss(params, activations, target, reduction):
+    check_target(params, target, activations.x)
+    y = activations.y
+    if not y.requires_grad:
+        raise InputError(
+            "the activations carry no autograd graph: expected those that forward computed outside torch.no_grad() from"
+            " parameters that require a gradient; make the parameters with from_numpy or initial_parameters"
+        )
+    return half_squared_error(y[-len(target) :], target, reduction=reduction)
+
+
+def _steps(stacked):
+    """Where autograd delivers the gradient of each step's tensor: the inputs of the graph's node for `torch.stack`."""
+    return [GradientEdge(node, number) for node, number in stacked.grad_fn.next_functions]

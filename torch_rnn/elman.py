@@ -1,0 +1,41 @@
+"""The forward pass of the Elman network (DERIVATION.md, section 2)."""
+
+import torch
+
+from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
+from torch_rnn.parameters import Activations
+
+NONLINEARITIES = Choices("nonlinearity", tanh=torch.tanh, relu=torch.relu)
+
+
+def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
+    """Run the network over one window.
+
+        a_t = x_t W_xh + h_{t-1} W_hh + b_h    (F1)
+        h_t = φ(a_t)                           (F2)
+        y_t = h_t W_hy + b_y                   (F3)
+
+    x: (T, B, D) inputs, or (T, *E, B, D) with one series a network; h_0: (B, H) or (*E, B, H), the state that enters;
+    both in the parameters' dtype. φ is tanh or relu. Returns new Activations, with h[0] = h_0.
+
+    Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
+    Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
+    """
+    check_inputs(params, x, h_0)
+    x = with_ensemble_axes(x, params.W_hh.ndim + 1)
+    W_xh, W_hh, W_hy, b_h, b_y = params
+    phi = NONLINEARITIES[nonlinearity]
+    inputs = x @ W_xh  # (F1), the input's part, of all steps at once
+    if b_h is not None:
+        inputs = inputs + b_h[..., None, :]  # (F1)
+    pre_activations, states = [], [h_0.expand(inputs.shape[1:])]
+    for input_t in inputs:
+        a_t = input_t + states[-1] @ W_hh  # (F1)
+        pre_activations.append(a_t)
+        states.append(phi(a_t))  # (F2)
+    a, h = torch.stack(pre_activations), torch.stack(states)
+    y = h[1:] @ W_hy  # (F3)
+    if b_y is not None:
+        y = y + b_y[..., None, :]  # (F3)
+    return Activations(x, a, h, y)

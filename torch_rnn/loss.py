@@ -1,0 +1,31 @@
+"""Half the squared error (DERIVATION.md, section 3)."""
+
+from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.shapes import target_for
+
+
+def one(target):
+    return 1
+
+
+def number_of_terms(target):
+    return target.shape[0] * target.shape[-2] * target.shape[-1]
+
+
+DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
+
+
+def half_squared_error(y, target, *, reduction="sum"):
+    """The loss of the counted steps, one number a network.
+
+        ℓ_t = ½ Σ_{b,o} (y_t − target_t)²                 (L1)
+        L   = Σ_t ℓ_t, under "mean" divided by K·B·O      (L2)
+
+    y: (K, *E, B, O), the counted steps only; target: the same, or (K, B, O) for all networks. Returns L in their dtype:
+    shape E, a scalar without an ensemble.
+
+    Raises InputError on shapes that differ and on an unknown reduction.
+    """
+    target = target_for(y, target)
+    half_sum_of_squares = 0.5 * (y - target).square().sum(dim=(0, -2, -1))  # (L1)
+    return half_sum_of_squares / DIVISORS[reduction](target)  # (L2)
