@@ -1,0 +1,9 @@
+"""python -m numpy_rnn"""
+
+import sys
+
+import numpy_rnn
+from numpy_rnn.common.command_line import main
+
+if __name__ == "__main__":
+    sys.exit(main(numpy_rnn))

@@ -1,0 +1,118 @@
+"""Files of named arrays (.npz): written whole or not at all, read without pickle."""
+
+import os
+import tempfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.shapes import check_parameters
+
+
+def check_can_write(path, option: str) -> None:
+    """Raise InputError, before a run and not after it, when `path` could not be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder: expected the name of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: the folder {path.parent} does not exist; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"{option} {path} cannot be written: no permission; choose another place")
+
+
+@contextmanager
+def written_whole(path):
+    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without error."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(temporary)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save_arrays(path, arrays: dict) -> None:
+    """Write named arrays as .npz. Raises InputError when the file cannot be written; then nothing is changed."""
+    try:
+        with written_whole(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def load_arrays(path, what: str) -> dict:
+    """Read all arrays of an .npz file. `what` says in messages what the file should be.
+
+    Raises InputError when the file is missing, truncated, of another kind, or would need pickle.
+    """
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                raise InputError(f"{what} {path} is not an .npz file: expected named arrays as numpy.savez writes them")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{what} {path} does not exist: check the path") from None
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError):
+        raise InputError(
+            f"{what} {path} is truncated or damaged: expected a whole .npz file; write or copy it again"
+        ) from None
+    except ValueError as error:
+        if "pickle" in str(error) or "Object" in str(error):
+            raise InputError(
+                f"{what} {path} holds Python objects: expected plain arrays; pickle is never read"
+            ) from None
+        raise InputError(f"{what} {path} is truncated or damaged: {' '.join(str(error).split())}") from None
+
+
+def save_parameters(path, params: Parameters) -> None:
+    """Write NumPy parameters as .npz under their own names, without the biases when there are none."""
+    save_arrays(path, {name: theta for name, theta in params._asdict().items() if theta is not None})
+
+
+def load_parameters(path) -> Parameters:
+    """Read what `save_parameters` wrote, or any .npz with these names.
+
+    Raises InputError as `load_arrays` does, and on names, shapes or dtypes that are not those of parameters, and on
+    values that are not finite.
+    """
+    arrays = load_arrays(path, "weights file")
+    required, known = Parameters._fields[:3], Parameters._fields
+    missing = [name for name in required if name not in arrays]
+    unknown = [name for name in arrays if name not in known]
+    if missing or unknown:
+        wrong = f"has no {', '.join(missing)}" if missing else f"has {', '.join(unknown)}"
+        raise InputError(f"weights file {path} {wrong}: expected {', '.join(required)}, and b_h and b_y or neither")
+    for name, theta in arrays.items():
+        if theta.dtype not in (np.float32, np.float64):
+            raise InputError(f"weights file {path}: {name} is {theta.dtype}; expected float32 or float64")
+        if not np.isfinite(theta).all():
+            raise InputError(f"weights file {path}: {name} holds NaN or infinity; expected finite numbers")
+    params = Parameters(**arrays)
+    try:
+        check_parameters(params)
+    except InputError as error:
+        raise InputError(f"weights file {path}: {error}") from None
+    return params
