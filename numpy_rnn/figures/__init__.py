@@ -1,0 +1,1 @@
+"""The drawings of the documents, and the scripts that make them."""

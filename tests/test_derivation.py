@@ -1,0 +1,283 @@
+"""DERIVATION.md against the code: ids in both directions, quoted lines, the figure, the table of places, the snippet.
+
+The sources are read as text, so nothing here imports torch. The checks return the faults they find, and are themselves
+checked on doctored text.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections import Counter
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_rnn import Activations, Parameters, bptt, deltas, windows
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for folder in ("numpy_rnn", "numpy_rnn/common", "torch_rnn")
+    for path in sorted((ROOT / folder).glob("*.py"))
+}
+SCHEDULE = "numpy_rnn/common/windows.py"  # serves both packages
+ID = re.compile(r"\(([A-Z][0-9])\)")
+DEFINITION = re.compile(rf"\*\*{ID.pattern}\*\*")
+MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def computes(path):
+    """Does this file compute the equations, so that its comments must carry the ids?"""
+    return path == SCHEDULE or path.rpartition("/")[0] == "numpy_rnn"
+
+
+def comments(source):
+    """(line number, code before it on that line, its ids) of every comment with an id."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and (ids := ID.findall(token.string)):
+            yield token.start[0], token.line[: token.start[1]].strip(), ids
+
+
+def ids_in_comments(source):
+    return {name for _, _, ids in comments(source) for name in ids}
+
+
+def ids_on_code_lines(source):
+    return {name for _, code, ids in comments(source) for name in ids if code}
+
+
+def docstrings(source):
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))
+    return [text for node in nodes if (text := ast.get_docstring(node))]
+
+
+def ids_in_docstrings(source):
+    return {name for text in docstrings(source) for name in ID.findall(text)}
+
+
+def ids_of_formulas(source):
+    """The ids that end a line of a docstring, as they do after a formula."""
+    lines = (line.rstrip() for text in docstrings(source) for line in text.splitlines())
+    return {match[1] for line in lines if (match := re.search(rf"\S\s+{ID.pattern}$", line))}
+
+
+def section(document, number):
+    """The text between the heading with this number and the next heading."""
+    return re.search(rf"^#+ {re.escape(number)} .*?\n(.*?)(?=^##|\Z)", document, re.DOTALL | re.MULTILINE)[1]
+
+
+def table(text):
+    """The cells of the rows of the one table in this text, without its head."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def snippet(document):
+    [code] = re.findall(r"^```python\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+    return code
+
+
+def printed(code):
+    """The one number that this program prints."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        exec(compile(code, "DERIVATION.md", "exec"), {})
+    return float(output.getvalue())
+
+
+# -- checking -------------------------------------------------------------------------------------------------------
+
+
+def id_faults(document, sources):
+    """Where the ids of the document and those of the code differ."""
+    defined = Counter(DEFINITION.findall(document))
+    carried = {name for path in sources if computes(path) for name in ids_on_code_lines(sources[path])}
+    faults = [f"({name}) is defined {n} times" for name, n in defined.items() if n > 1]
+    faults += [f"({name}) is mentioned and not defined" for name in set(ID.findall(document)) - set(defined)]
+    faults += [f"({name}) is defined and no code line carries it" for name in set(defined) - carried]
+    for path, source in sources.items():
+        for where, ids in (("comment", ids_in_comments(source)), ("docstring", ids_in_docstrings(source))):
+            faults += [f"({name}) is in a {where} of {path} and not defined" for name in ids - set(defined)]
+        here = ids_on_code_lines(source) | (ids_on_code_lines(sources[SCHEDULE]) & {"T1", "T2"})
+        faults += [
+            f"({name}) ends a formula in {path} and no code line carries it"
+            for name in sorted(ids_of_formulas(source) - here)
+        ]
+    return faults
+
+
+def place_faults(document, sources):
+    """Where the last table's files and functions differ from those whose code lines carry the id."""
+    listed, found = set(), set()
+    for name, _, places in table(section(document, "9.")):
+        listed |= {(ID.fullmatch(name)[1], *place) for place in re.findall(r"`([\w/]+\.py)` `(\w+)`", places)}
+    for path in filter(computes, sources):
+        functions = [node for node in ast.walk(ast.parse(sources[path])) if isinstance(node, ast.FunctionDef)]
+        for number, _, ids in comments(sources[path]):
+            around = [function.name for function in functions if function.lineno <= number <= function.end_lineno]
+            found |= {(name, path.removeprefix("numpy_rnn/"), around[-1] if around else "no function") for name in ids}
+    faults = [f"({name}) is not in {path} {function}" for name, path, function in listed - found]
+    return faults + [f"({name}) is in {path} {function}, not listed" for name, path, function in found - listed]
+
+
+def line_faults(document, source):
+    """Where the lines quoted in section 4.7 differ from the lines of bptt.py: all that carry an id, in their order."""
+    quoted = [(code.strip("`"), ID.findall(ids)) for code, ids, _ in table(section(document, "4.7"))]
+    carrying = [(code, ids) for _, code, ids in comments(source)]
+    lines = [line.partition("  #")[0].strip() for line in source.splitlines()]
+    faults = [f"not a line: {code}" for code, _ in quoted if code not in lines]
+    return faults + ([] if [row for row in quoted if row[1]] == carrying else ["the lines with an id differ"])
+
+
+def figure_faults(document):
+    """Where the figure of section 5 and the table below it differ from the schedule."""
+    text = section(document, "5.")
+    figure = re.search(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
+    steps = re.findall(r"^t = (\d)", figure, re.MULTILINE)
+    pairs = [(int(k1), int(k2)) for k1, k2 in re.findall(r"\((\d), (\d)\)", figure)]
+    drawn = [re.findall(r"([x.](?: [x.])+)  (\d)", line) for line in figure.splitlines() if line.startswith("t = ")]
+    faults = [] if steps == list("123456") and len(pairs) == 5 else ["the figure is not T = 6, five times"]
+    for column, ((k1, k2), row) in enumerate(zip(pairs, table(text), strict=True)):
+        schedule = list(windows(len(steps), k1, k2))
+        expected = [
+            (" ".join("x" if window.start < s <= t else "." for s in range(1, len(steps) + 1)), str(number))
+            for number, window in enumerate(schedule, start=1)
+            for t in range(window.counted_from + 1, window.stop + 1)
+        ]
+        kept = sum(items.count("x") for items, _ in expected)
+        listed = [f"({k1}, {k2})", ", ".join(f"({window.start}, {window.stop}]" for window in schedule), str(kept)]
+        if [line[column] for line in drawn] != expected:
+            faults.append(f"the mask of {(k1, k2)} is wrong")
+        if [row[0], *row[2:]] != listed:
+            faults.append(f"the table's row of {(k1, k2)} is wrong")
+    return faults
+
+
+# -- the document and the code --------------------------------------------------------------------------------------
+
+
+def test_ids_agree_with_the_code():
+    assert id_faults(DOCUMENT, SOURCES) == []
+
+
+def test_last_table_names_the_places():
+    assert place_faults(DOCUMENT, SOURCES) == []
+
+
+def test_every_line_of_bptt_with_an_id_is_quoted():
+    assert line_faults(DOCUMENT, SOURCES["numpy_rnn/bptt.py"]) == []
+
+
+def test_figure_is_the_schedule():
+    assert figure_faults(DOCUMENT) == []
+
+
+def test_snippet_finds_the_gradient_right():
+    assert printed(snippet(DOCUMENT)) < MOST
+
+
+def test_numbers_of_the_worked_example():
+    """Section 4.1: two steps by hand, with relu."""
+    x, one = np.ones((2, 1, 1)), np.ones((1, 1))
+    states, target = (np.array(steps, float).reshape(-1, 1, 1) for steps in ([1, 3, 7], [2, 6]))
+    params = Parameters(one, 2 * one, one)
+    window = Activations(x, states[1:], states, states[1:]), target
+    found = [v.ravel().tolist() for v in deltas(params, *window, nonlinearity="relu")]
+    assert found == [[1, 1], [3, 1], [3, 1]]  # dy, dh, da
+    assert bptt(params, *window, nonlinearity="relu").W_hh == 6
+
+
+# -- the checks themselves ------------------------------------------------------------------------------------------
+
+
+def doctored(text, old, new):
+    assert old in text
+    return text.replace(old, new)
+
+
+def with_source(path, change):
+    return {**SOURCES, path: change(SOURCES[path])}
+
+
+FAULTY_IDS = {
+    "lost definition": (
+        doctored(DOCUMENT, "**(B5)**", "(B5)"),
+        SOURCES,
+        {"(B5) is in a comment of numpy_rnn/bptt.py and not defined", "(B5) is mentioned and not defined"},
+    ),
+    "extra definition": (f"{DOCUMENT}\n**(B9)**", SOURCES, {"(B9) is defined and no code line carries it"}),
+    "second definition": (f"{DOCUMENT}\n**(B2)**", SOURCES, {"(B2) is defined 2 times"}),
+    "loose mention": (f"{DOCUMENT}\nsee (B9)", SOURCES, {"(B9) is mentioned and not defined"}),
+    "extra comment": (
+        DOCUMENT,
+        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U2)\n"),
+        {"(U2) is in a comment of numpy_rnn/sgd.py and not defined"},
+    ),
+    "lost comment": (
+        DOCUMENT,
+        with_source("numpy_rnn/sgd.py", lambda source: doctored(source, "# (U1)", "#")),
+        {
+            "(U1) is defined and no code line carries it",
+            "(U1) ends a formula in numpy_rnn/sgd.py and no code line carries it",
+        },
+    ),
+    "comment in the other package only": (
+        DOCUMENT,
+        with_source("torch_rnn/sgd.py", lambda source: doctored(source, "# (U1)", "#")),
+        {"(U1) ends a formula in torch_rnn/sgd.py and no code line carries it"},
+    ),
+    "extra docstring": (
+        DOCUMENT,
+        with_source("torch_rnn/bptt.py", lambda source: f'{source}\ndef f():\n    """By (B9)."""\n'),
+        {"(B9) is in a docstring of torch_rnn/bptt.py and not defined"},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY_IDS)
+def test_faulty_ids_are_reported(fault):
+    document, sources, expected = FAULTY_IDS[fault]
+    assert expected <= set(id_faults(document, sources))
+
+
+def test_only_comments_on_code_lines_carry_an_id():
+    source = '"""D (A1)\n\n    x = y    (A2)\n"""\n# alone (A3)\ns = "# (A4)"  # why (A5) and (A6)\n'
+    assert list(comments(source)) == [(5, "", ["A3"]), (6, 's = "# (A4)"', ["A5", "A6"])]
+    assert ids_in_comments(source) == {"A3", "A5", "A6"}
+    assert ids_on_code_lines(source) == {"A5", "A6"}
+    assert ids_in_docstrings(source) == {"A1", "A2"}
+    assert ids_of_formulas(source) == {"A1", "A2"}
+    assert ids_of_formulas('"""See (A1).\n\n(A2)\nx (A3) y\n"""') == set()
+
+
+def test_faulty_places_are_reported():
+    moved = doctored(DOCUMENT, "`sgd.py` `sgd`", "`sgd.py` `step`")
+    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py sgd, not listed"}
+
+
+def test_faulty_quotations_are_reported():
+    source = SOURCES["numpy_rnn/bptt.py"]
+    changed = doctored(DOCUMENT, "`dy /= divisor`", "`dy *= divisor`")
+    assert line_faults(changed, source) == ["not a line: dy *= divisor", "the lines with an id differ"]
+    relabelled = doctored(source, "da)  # (B4)", "da)  # (B5)")
+    assert line_faults(DOCUMENT, relabelled) == ["the lines with an id differ"]
+
+
+def test_faulty_figures_are_reported():
+    assert figure_faults(doctored(DOCUMENT, "x x . . . .  1 ", ". x . . . .  1 ")) != []
+    assert figure_faults(doctored(DOCUMENT, "(0, 2], (0, 4], (2, 6] | 17", "(0, 2], (0, 4], (2, 6] | 18")) == [
+        "the table's row of (2, 4) is wrong"
+    ]
+
+
+def test_snippet_can_find_a_gradient_wrong():
+    transposed = doctored(snippet(DOCUMENT), "moved.W_hh[i, j]", "moved.W_hh[j, i]")
+    assert printed(transposed) > MOST
