@@ -17,7 +17,7 @@ def tanh_slope(h, one, out):
 
 def relu_slope(h, one, out):
     """1 where h > 0, else 0, into `out`: relu'(0) = 0."""
-    np.greater(h, 0, out)
+    np.greater(h, 0, out=out)
 
 
 SLOPES = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)

@@ -10,7 +10,7 @@ from numpy_rnn.parameters import Activations
 
 def relu(a, out):
     """max(a, 0) into `out`, as np.tanh(a, out) does."""
-    np.maximum(a, 0, out)
+    np.maximum(a, 0, out=out)
 
 
 NONLINEARITIES = Choices("nonlinearity", tanh=np.tanh, relu=relu)
@@ -33,9 +33,9 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     x = with_ensemble_axes(x, params.W_hh.ndim + 1)
     T, B = x.shape[0], x.shape[-2]
     memory = ForwardMemory(params, T, B)
-    memory.entering[...] = h_0
+    memory.states[0][...] = h_0
     unroll(params, memory, rows(x), NONLINEARITIES[nonlinearity])
-    return Activations(x, *(time_first(v, B) for v in (memory.a, memory.states, memory.y)))
+    return Activations(x, *(time_first(v, B) for v in (memory.a, memory.rows_of_h, memory.y)))
 
 
 def unroll(params, memory, x, phi):

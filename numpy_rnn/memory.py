@@ -43,21 +43,20 @@ class ForwardMemory:
         dtype = params.W_hh.dtype
         self.dot = dot_for(params)
         self.a = np.empty((*E, T * B, H), dtype)
-        self.states = np.empty((*E, (T + 1) * B, H), dtype)  # h_0 to h_T
+        self.rows_of_h = np.empty((*E, (T + 1) * B, H), dtype)  # h_0 to h_T
         self.y = np.empty((*E, T * B, O), dtype)
-        self.h = self.states[..., B:, :]  # h_1 to h_T
-        states = by_step(self.states, B)
-        self.entering = states[0]  # h_0
-        self.steps = list(zip(by_step(self.a, B), states, states[1:], strict=False))  # a_t, h_{t-1}, h_t
+        self.h = self.rows_of_h[..., B:, :]  # h_1 to h_T
+        self.states = by_step(self.rows_of_h, B)  # h_0 to h_T
+        self.steps = list(zip(by_step(self.a, B), self.states, self.states[1:], strict=False))  # a_t, h_{t-1}, h_t
 
 
 class BackwardMemory:
     """Rows of dy, dh and da for a window of T steps and B sequences, of which the newest K steps are counted.
 
-    states, y: the rows that the forward pass fills.
+    rows_of_h, y: the rows that the forward pass fills.
     """
 
-    def __init__(self, params, states, y, T, B, K):
+    def __init__(self, params, rows_of_h, y, T, B, K):
         *E, H, O = params.W_hy.shape
         dtype = params.W_hh.dtype
         self.dot = dot_for(params)
@@ -66,8 +65,8 @@ class BackwardMemory:
         self.dh, self.da, self.slope = (np.empty((*E, T * B, H), dtype) for _ in range(3))
         newest = (T - K) * B
         self.y_counted, self.dy_counted = y[..., newest:, :], self.dy[..., newest:, :]
-        self.h = states[..., B:, :]  # h_1 to h_T
-        self.h_T, self.h_before_T = self.h.mT, states[..., : T * B, :].mT
+        self.h = rows_of_h[..., B:, :]  # h_1 to h_T
+        self.h_T, self.h_before_T = self.h.mT, rows_of_h[..., : T * B, :].mT
         da = by_step(self.da, B)
         steps = zip(by_step(self.dh, B), by_step(self.slope, B), da, da[1:], strict=False)
         self.steps = list(steps)[::-1]  # dh_t, φ'(a_t), da_t, da_{t+1} for t = T-1 down to 1

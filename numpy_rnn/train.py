@@ -44,34 +44,34 @@ def train(
 
 
 def _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, phi, slope, divisor, record):
-    B = x.shape[-2]
-    size = None
+    T, B = x.shape[0], x.shape[-2]
+    x_rows, target_rows = rows(x), rows(target)
+    size = None  # (steps, counted steps) of the windows that the memory is made for
     for epoch in range(1, epochs + 1):
-        states, first = h_0, 0  # rows of the latest states, and the step that the first of them follows
-        for number, window in enumerate(windows(len(x), k1, k2), start=1):
+        states, first = [h_0], 0  # the latest states, and the step that the first of them follows
+        for number, window in enumerate(windows(T, k1, k2), start=1):
             start, counted_from, stop = window
             if size != (stop - start, stop - counted_from):
-                size = stop - start, stop - counted_from
-                forward = ForwardMemory(params, window.steps, B)
-                backward = BackwardMemory(params, forward.states, forward.y, window.steps, B, window.counted)
-            row = (start - first) * B
-            forward.entering[...] = states[..., row : row + B, :]  # (T3)
+                size = steps, counted = stop - start, stop - counted_from
+                forward = ForwardMemory(params, steps, B)
+                backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
+                terms = divisor(target[counted_from:stop])
+            forward.states[0][...] = states[start - first]  # (T3)
             states, first = forward.states, start
 
-            x_rows = rows(x[start:stop])
-            target_counted = target[counted_from:stop]
-            terms = divisor(target_counted)
-            unroll(params, forward, x_rows, phi)
-            error = np.subtract(backward.y_counted, rows(target_counted), backward.dy_counted)  # (B1)
+            x_window = x_rows[..., start * B : stop * B, :]
+            unroll(params, forward, x_window, phi)
+            target_counted = target_rows[..., counted_from * B : stop * B, :]
+            error = np.subtract(backward.y_counted, target_counted, backward.dy_counted)  # (B1)
             loss = half_sum_of_squares(error) / terms  # (L2)
             backpropagate(params, backward, slope, terms)
-            gradients = weight_gradients(params, backward, x_rows)
+            gradients = weight_gradients(params, backward, x_window)
             params = sgd(params, gradients, learning_rate)
             kept = _kept(x[start:stop], forward, backward) if record else ()
             yield Update(epoch, number, window, loss, gradients, params, *kept)
 
 
 def _kept(x, forward, backward):
-    filled = forward.a, forward.states, forward.y, backward.dy, backward.dh, backward.da
+    filled = forward.a, forward.rows_of_h, forward.y, backward.dy, backward.dh, backward.da
     a, h, y, dy, dh, da = (time_first(v, x.shape[-2]).copy() for v in filled)
     return Activations(x, a, h, y), Deltas(dy, dh, da)

@@ -33,15 +33,15 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
 
 
 def loss_gradients(loss, params) -> Gradients:
-    """∂L/∂θ. The losses of an ensemble may be summed: no network acts on the loss of another."""
+    """∂L/∂θ. The losses of an ensemble may be differentiated together: no network acts on the loss of another."""
     present = [theta for theta in params if theta is not None]
-    return Gradients(*torch.autograd.grad(loss.sum(), present, retain_graph=True))
+    return Gradients(*torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True))
 
 
 def loss_deltas(loss, activations) -> Deltas:
     """∂L/∂y_t, ∂L/∂h_t and ∂L/∂a_t."""
     a, h, y = _steps(activations.a), _steps(activations.h)[1:], activations.y
-    dy, *flow = torch.autograd.grad(loss.sum(), [y, *h, *a], retain_graph=True)
+    dy, *flow = torch.autograd.grad(loss, [y, *h, *a], torch.ones_like(loss), retain_graph=True)
     return Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]))
 
 
@@ -53,7 +53,12 @@ def _loss(params, activations, target, reduction):
             "the activations carry no autograd graph: expected those that forward computed outside torch.no_grad() from"
             " parameters that require a gradient; make the parameters with from_numpy or initial_parameters"
         )
-    return half_squared_error(y[-len(target) :], target, reduction=reduction)
+    return half_squared_error(newest(y, len(target)), target, reduction=reduction)
+
+
+def newest(y, counted):
+    """The last steps of y; all of them as they are, without a node in the graph."""
+    return y if counted == len(y) else y[-counted:]
 
 
 def _steps(stacked):

@@ -26,6 +26,7 @@ def half_squared_error(y, target, *, reduction="sum"):
 
     Raises InputError on shapes that differ and on an unknown reduction.
     """
-    target = target_for(y, target)
-    half_sum_of_squares = 0.5 * (y - target).square().sum(dim=(0, -2, -1))  # (L1)
-    return half_sum_of_squares / DIVISORS[reduction](target)  # (L2)
+    error = y - target_for(y, target)
+    half_sum_of_squares = 0.5 * (error * error).sum(dim=(0, -2, -1))  # (L1)
+    divisor = DIVISORS[reduction](error)
+    return half_sum_of_squares if divisor == 1 else half_sum_of_squares / divisor  # (L2)

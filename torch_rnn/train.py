@@ -6,7 +6,7 @@ import torch
 
 from numpy_rnn.common.shapes import check_run, with_ensemble_axes
 from numpy_rnn.common.windows import windows
-from torch_rnn.bptt import loss_deltas, loss_gradients
+from torch_rnn.bptt import loss_deltas, loss_gradients, newest
 from torch_rnn.elman import NONLINEARITIES, forward
 from torch_rnn.loss import DIVISORS, half_squared_error
 from torch_rnn.parameters import Activations, Parameters, Update
@@ -51,7 +51,7 @@ def _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, nonlinearity
             entering = states[start - first]  # (T3)
             with torch.enable_grad():
                 activations = forward(params, x[start:stop], entering, nonlinearity=nonlinearity)
-                y_counted = activations.y[counted_from - stop :]
+                y_counted = newest(activations.y, stop - counted_from)
                 loss = half_squared_error(y_counted, target[counted_from:stop], reduction=reduction)
             gradients = loss_gradients(loss, params)
             kept = (Activations(*(v.detach() for v in activations)), loss_deltas(loss, activations)) if record else ()

@@ -9,7 +9,13 @@ from numpy_rnn.common.errors import InputError
 COMMANDS = ("train", "compare")
 DESCRIPTION = """\
 An Elman network learns to predict the next row of a series. Without options: a sine wave, one point at a time, 300
-epochs over 20 points, six hidden units."""
+epochs over 20 points, six hidden units. A second command, `compare`, holds another implementation
+against this one; it has a --help of its own."""
+COMPARISON = """\
+Run this package and another implementation on the same configuration: both loss columns, every update of both held to
+its rounding bounds, the first divergence with what it looks like, and the drift of the two left to run freely. Exit
+status 1 when one of them is wrong."""
+OTHER = "a package such as {other}, a Python port as module:object, a program that speaks the protocol, or a trace file"
 EXAMPLES = """\
 examples:
   python -m {name}                                the main job
@@ -17,14 +23,15 @@ examples:
   python -m {name} --seeds 100                    100 initial weights at once
   python -m {name} --data series.csv --epochs 50  a series of your own, a row a time step
   python -m {name} --save weights.npz             keep the weights; --weights weights.npz goes on from them
-  python -m {name} compare {other}              the same run in both packages, side by side"""
+  python -m {name} compare {other}              the same run in both packages, every update judged
+  python -m {name} compare my_rnn:port            the same against an implementation of your own"""
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line."""
 
     def error(self, message):
-        raise InputError(f"{message}; see python -m {self.prog.split()[0]} --help")
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
 def whole_number(least):
@@ -56,27 +63,22 @@ def rate(text):
 def parser(name: str) -> argparse.ArgumentParser:
     """The parser for the package of this name."""
     other = {"numpy_rnn": "torch_rnn"}.get(name, "numpy_rnn")
-    top = Parser(
-        name,
-        description=DESCRIPTION,
-        epilog=EXAMPLES.format(name=name, other=other),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(dest="command", metavar="{train,compare}")
+    top = Parser(f"python -m {name}", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", metavar="command")
     about = {
-        "train": "train, print the losses and predictions, draw the picture (the default command)",
-        "compare": "run this package and another on the same configuration and print both loss columns",
+        "train": DESCRIPTION,
+        "compare": COMPARISON,
     }
     for command in COMMANDS:
         sub = commands.add_parser(
             command,
-            help=about[command],
-            description=DESCRIPTION if command == "train" else about[command].capitalize() + ".",
+            description=about[command],
             epilog=EXAMPLES.format(name=name, other=other),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         if command == "compare":
-            sub.add_argument("other", metavar="OTHER", help=f"the other package, for example {other}")
+            sub.add_argument("other", metavar="OTHER", help=OTHER.format(other=other))
         _add_options(sub, name, command)
     return top
 
@@ -107,6 +109,8 @@ def _add_options(sub, name, command):
     if command == "train":
         add("--save", metavar="FILE", help="write the trained weights as .npz")
         add("--trace", metavar="FILE", help="write everything of every update as .npz")
+    else:
+        add("--json", metavar="FILE", help="write what the comparison found as JSON")
     output = sub.add_argument_group("output")
     add = output.add_argument
     add("--plot", metavar="FILE", help=f"draw the picture to this file ({picture_name(name, command)})")

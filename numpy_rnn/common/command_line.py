@@ -1,11 +1,11 @@
 """The command line of both packages: `python -m numpy_rnn` and `python -m torch_rnn`."""
 
-import importlib
 import importlib.util
+import os
 import sys
 
 from numpy_rnn.common import plots, report
-from numpy_rnn.common.arguments import COMMANDS, configuration_of, parser, picture_name
+from numpy_rnn.common.arguments import configuration_of, parser, picture_name
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.experiment import prepare, run
 from numpy_rnn.common.storage import check_can_write, save_parameters
@@ -28,18 +28,14 @@ def picture_of(arguments, name):
             print(f"{name}: no picture, as matplotlib is not installed", file=sys.stderr)
             return None, False
     plots.check_can_draw(path, arguments.show)
-    if path is not None:
-        check_can_write(path, "--plot")
     return path, arguments.show
 
 
 def train(rnn, arguments) -> None:
     """The command `train`."""
     configuration = configuration_of(arguments)
-    for option in ("save", "trace"):
-        if getattr(arguments, option) is not None:
-            check_can_write(getattr(arguments, option), f"--{option}")
     path, show = picture_of(arguments, rnn.__name__)
+    _check_files({"--data": arguments.data, "--save": arguments.save, "--trace": arguments.trace, "--plot": path})
     experiment = prepare(configuration)
     recorder = None
     if arguments.trace is not None:
@@ -51,31 +47,44 @@ def train(rnn, arguments) -> None:
             print(report.loss_row(epoch, loss), flush=True)
 
     print(report.heading([rnn.__name__], experiment, configuration))
-    print(report.loss_heading(configuration.networks))
+    print(report.loss_heading(experiment.params.W_hh.shape[:-2]))
     result = run(rnn, experiment, configuration, arguments.generate, on_epoch, recorder and recorder.append)
+    _note_divergence(rnn.__name__, result)
+    print(report.series_table(experiment, result))
     if arguments.save is not None:
         save_parameters(arguments.save, result.params)
         print(f"weights written to {arguments.save}")
     if recorder is not None:
         recorder.save(arguments.trace)
-        print(f"trace of {len(recorder.updates)} updates written to {arguments.trace}")
-    print(report.series_table(experiment, result))
+        print(f"trace of {recorder.updates} updates written to {arguments.trace}")
     _draw(experiment, {rnn.__name__: result}, path, show)
 
 
-def compare(rnn, arguments) -> None:
-    """The command `compare`."""
-    configuration = configuration_of(arguments)
-    other = backend(arguments.other)
+def compare(rnn, arguments) -> int:
+    """The command `compare`; returns 1 when the two do not agree."""
+    from numpy_rnn.conformance import compare_command  # everything else runs without the equivalence suite
+
     path, show = picture_of(arguments, rnn.__name__)
-    experiment = prepare(configuration)
-    names = [rnn.__name__, other.__name__]
-    if names[0] == names[1]:
-        raise InputError(f"{names[0]} is this package itself: expected another one to compare it with")
-    print(report.heading(names, experiment, configuration))
-    results = {each.__name__: run(each, experiment, configuration, arguments.generate) for each in (rnn, other)}
-    print(report.comparison_table(results, arguments.log_every))
-    _draw(experiment, results, path, show)
+    _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
+    return compare_command.run(rnn, arguments, lambda experiment, results: _draw(experiment, results, path, show))
+
+
+def _check_files(files):
+    """Raise InputError when one of the named files could not be written, or two of them are one."""
+    options: dict[str, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        if option != "--data":
+            check_can_write(path, option)
+        first = options.setdefault(os.path.realpath(path), option)
+        if first != option:
+            raise InputError(f"{first} and {option} both name {path}: expected different files")
+
+
+def _note_divergence(name, result):
+    if (note := report.divergence(result)) is not None:
+        print(f"{name}: {note}", file=sys.stderr)
 
 
 def _draw(experiment, results, path, show):
@@ -85,32 +94,40 @@ def _draw(experiment, results, path, show):
         print(f"picture written to {path}")
 
 
-def backend(name: str):
-    """The package of this name. Raises InputError when it cannot be imported or is no backend."""
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"{name!r} cannot be imported ({error}): expected a package such as numpy_rnn or torch_rnn"
-        ) from None
-    missing = [needed for needed in ("from_numpy", "to_numpy", "forward", "train") if not hasattr(module, needed)]
-    if missing:
-        raise InputError(f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn")
-    return module
-
-
 def main(rnn, arguments=None) -> int:
-    """Run the command line with the backend `rnn`. Returns the exit status, 2 when the input could not be used."""
+    """Run the command line with the backend `rnn`. Returns the exit status.
+
+    0 when all went well; 2 when the input could not be used or the output not be written; 1 when two implementations
+    do not agree, or when the reader of the output has gone, as in `| head`; 130 after Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
+    if not arguments or arguments[0].startswith("-"):
         arguments.insert(0, "train")
     try:
-        parsed = parser(rnn.__name__).parse_args(arguments)
-        {"train": train, "compare": compare}[parsed.command](rnn, parsed)
+        try:
+            parsed = parser(rnn.__name__).parse_args(arguments)
+            return {"train": train, "compare": compare}[parsed.command](rnn, parsed) or 0
+        finally:
+            print(end="", flush=True)
     except InputError as error:
-        print(f"{rnn.__name__}: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        sys.stderr.close()
+        return _end(rnn, 2, str(error))
+    except MemoryError as error:
+        return _end(rnn, 2, f"not enough memory ({error}): choose fewer hidden units, networks or rows")
+    except KeyboardInterrupt:
+        return _end(rnn, 130, "interrupted")
+    except BrokenPipeError:
+        _discard_output()
         return 1
-    return 0
+    except OSError as error:
+        _discard_output()
+        return _end(rnn, 2, f"the output cannot be written: {error.strerror or error}")
+
+
+def _end(rnn, status, message):
+    print(f"{rnn.__name__}: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _discard_output():
+    """Let Python's own flush at exit succeed, which would complain otherwise."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

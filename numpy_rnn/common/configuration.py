@@ -38,6 +38,8 @@ class Configuration:
                 raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}: expected 1 or more")
         if not (isfinite(self.learning_rate) and self.learning_rate >= 0):
             raise InputError(f"the learning rate is {self.learning_rate}: expected a finite number, 0 or more")
+        if self.dtype not in (None, *DTYPES):
+            raise InputError(f"dtype is {self.dtype!r}: expected {' or '.join(DTYPES)}")
         if self.weights is not None and self.networks is not None:
             raise InputError("both initial weights from a file and a number of seeds are given: choose one of the two")
 

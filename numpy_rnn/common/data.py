@@ -1,5 +1,7 @@
 """Time series: the sine wave, and files."""
 
+import csv
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ def load_series(path) -> np.ndarray:
     number.
     """
     path = Path(path)
-    read = {".csv": _read_csv, ".txt": _read_txt, ".npy": _read_npy}.get(path.suffix.lower())
+    read = {".csv": _read_text, ".txt": _read_text, ".npy": _read_npy}.get(path.suffix.lower())
     if read is None:
         raise InputError(f"data file {path}: unknown ending {path.suffix!r}; expected {READABLE}")
     try:
@@ -38,71 +40,64 @@ def load_series(path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"data file {path} does not exist: expected a {READABLE} file; check the path") from None
     except OSError as error:
-        raise InputError(f"data file {path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"data file {path}: {error}; expected numbers only, a row a time step") from None
+        raise InputError(f"data file {path} cannot be read: {error.strerror or error}; check the path") from None
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"data file {path}: {error}; expected finite numbers only, a row a time step") from None
     if len(series) < 3:
-        raise InputError(f"data file {path} has {len(series)} rows: expected 3 or more, to predict each from the last")
-    if not np.isfinite(series).all():
-        row, column = np.argwhere(~np.isfinite(series))[0]
         raise InputError(
-            f"data file {path} has {series[row, column]} in row {row + 1}, column {column + 1}:"
-            " expected finite numbers; remove or fill what is missing"
+            f"data file {path}: the number of rows is {len(series)}; expected 3 or more, to predict each from the last"
         )
     return series
 
 
-def _read_csv(path):
-    return _read_text(path, ",")
-
-
-def _read_txt(path):
-    return _read_text(path, None)
-
-
-def _read_text(path, delimiter):
-    with open(path, encoding="utf-8-sig") as file:
-        lines = [(number, line) for number, line in enumerate(file, start=1) if line.strip()]
-    if not lines:
-        raise ValueError("it is empty")
-    if not _is_number(lines[0][1].split(delimiter)[0]):
+def _read_text(path):
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            lines = [(reader.line_num, fields) for fields in reader if len(fields) > 1 or "".join(fields).strip()]
+        else:
+            lines = [(number, line.split()) for number, line in enumerate(file, start=1) if line.strip()]
+    if lines and not any(map(_is_number, lines[0][1])):
         del lines[0]  # column names
-    try:
-        return np.loadtxt((line for _, line in lines), delimiter=delimiter, ndmin=2, quotechar='"', comments=None)
-    except ValueError:
-        raise ValueError(_first_fault(lines, delimiter)) from None
+    if not lines:
+        raise ValueError("it holds no rows")
+    return np.array([_numbers(number, fields, len(lines[0][1])) for number, fields in lines])
 
 
-def _first_fault(lines, delimiter):
-    """Where and why a table of numbers cannot be read; NumPy's own message counts rows, now from 0 and now from 1."""
-    columns = len(lines[0][1].split(delimiter)) if lines else 0
-    for number, line in lines:
-        fields = line.split(delimiter)
-        for column, field in enumerate(fields, start=1):
-            if not _is_number(field):
-                return f"line {number}, column {column} is {field.strip()!r}"
-        if len(fields) != columns:
-            return f"line {number} has {len(fields)} columns where the first has {columns}"
-    return "it is no table of numbers"
+def _numbers(number, fields, columns):
+    """One line as numbers, or why it is none."""
+    if len(fields) != columns:
+        raise ValueError(f"line {number} has {len(fields)} columns where the first has {columns}")
+    for column, field in enumerate(fields, start=1):
+        if not _is_number(field) or not isfinite(float(field)):
+            raise ValueError(f"line {number}, column {column} is {field.strip()!r}")
+    return [float(field) for field in fields]
 
 
 def _is_number(text):
     try:
-        float(text.strip().strip('"'))
+        float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # 1_000 is a number to Python only
 
 
 def _read_npy(path):
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError:
-        raise ValueError(
-            "it is no array that numpy.save wrote, or one of Python objects; pickle is never read"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError("it is an archive of several arrays, not one array")
+    with open(path, "rb") as file:
+        try:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+        except OSError:
+            raise
+        except Exception:  # damaged bytes raise whatever the readers of the header raise
+            raise ValueError(
+                "it is no whole array that numpy.save wrote, or one of Python objects; pickle is never read"
+            ) from None
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
         raise ValueError(f"it holds {array.dtype} of shape {array.shape}, not real numbers on one or two axes")
-    return array.reshape(len(array), -1).astype(np.float64)
+    if array.size == 0:
+        raise ValueError(f"it is empty, of shape {array.shape}")
+    series = array.reshape(len(array), -1).astype(np.float64)
+    if not np.isfinite(series).all():
+        row, column = np.argwhere(~np.isfinite(series))[0]
+        raise ValueError(f"row {row + 1}, column {column + 1} is {series[row, column]}")
+    return series

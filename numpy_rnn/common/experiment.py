@@ -12,6 +12,8 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.storage import load_parameters
 
+LARGEST = 8 * 2**30  # bytes: the weights, and the activations of one pass over the series
+
 
 class Experiment(NamedTuple):
     """What every backend starts from, as NumPy arrays."""
@@ -29,7 +31,11 @@ class Result(NamedTuple):
     losses: np.ndarray  # (epochs, *E)
     params: Parameters
     predictions: np.ndarray  # (T, *E, 1, D)  one step ahead, with the final weights, from a zero state
-    generated: np.ndarray  # (G, *E, 1, D)  the network's own continuation, every prediction fed back as the next input
+    generated: np.ndarray  # (G, *E, 1, D)  what follows the last prediction, each fed back as the next input
+
+    def converged(self) -> np.ndarray:
+        """Shape E: True for the networks whose losses and predictions are all finite."""
+        return np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -2, -1))
 
 
 def prepare(configuration: Configuration) -> Experiment:
@@ -40,12 +46,26 @@ def prepare(configuration: Configuration) -> Experiment:
     configuration.check()
     series = sine() if configuration.data is None else load_series(configuration.data)
     name = "sine wave" if configuration.data is None else Path(configuration.data).name
-    params = _initial(configuration, series.shape[1])
-    dtype, hidden_size = params.W_hh.dtype, params.W_hh.shape[-1]
-    x, target = inputs_and_targets(series, dtype)
-    if not np.isfinite(target).all() or not np.isfinite(x).all():
-        raise InputError(f"data file {configuration.data} has values too large for {dtype}: use --dtype float64")
+    _check_size(configuration, *series.shape)
+    with np.errstate(over="ignore"):  # what overflows is refused here
+        params = _initial(configuration, series.shape[1])
+        dtype, hidden_size = params.W_hh.dtype, params.W_hh.shape[-1]
+        x, target = inputs_and_targets(series, dtype)
+    for what, path, arrays in (("data", configuration.data, (x, target)), ("weights", configuration.weights, params)):
+        if not all(np.isfinite(array).all() for array in arrays if array is not None):
+            raise InputError(f"{what} file {path} has values too large for {dtype}: use --dtype float64")
     return Experiment(name, x, target, np.zeros((1, hidden_size), dtype), params)
+
+
+def _check_size(configuration, rows, features):
+    """Refuse, before any memory is taken, what would not fit."""
+    H, networks = configuration.hidden_size or 6, configuration.networks or 1
+    size = 4 * networks * (H * (H + 2 * features) + rows * (3 * H + 2 * features))
+    if size > LARGEST:
+        raise InputError(
+            f"hidden size {H}, {networks} networks and {rows} rows take {size / 2**30:.0f} GiB: expected"
+            f" {LARGEST / 2**30:.0f} at most; choose fewer"
+        )
 
 
 def _initial(configuration, features):
@@ -64,8 +84,8 @@ def _initial(configuration, features):
     found = (params.W_xh.shape[-2], params.W_hy.shape[-1])
     if found != (features, features):
         raise InputError(
-            f"weights file {configuration.weights} is for {found[0]} inputs and {found[1]} outputs:"
-            f" expected {features} of each, the features of the series"
+            f"weights file {configuration.weights} is for {found[0]} inputs and {found[1]} outputs: expected"
+            f" {features} of each, the features of the series; choose weights that --save wrote for such a series"
         )
     if hidden_size not in (None, params.W_hh.shape[-1]):
         raise InputError(
@@ -85,7 +105,20 @@ def run(rnn, experiment: Experiment, configuration: Configuration, generate=0, o
 
     on_epoch(epoch, loss) is called after every epoch with its loss, shape E; on_update(update) after every update, with
     the update's arrays as NumPy arrays, activations and deltas among them.
+
+    Raises InputError when the run diverges: when no network is left whose loss and predictions are finite.
     """
+    with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported in our own words
+        losses, params = _train(rnn, experiment, configuration, on_epoch, on_update)
+        E = experiment.params.W_hh.shape[:-2]
+        y, generated = predict(rnn, params, experiment.x, experiment.h_0, generate, configuration.nonlinearity)
+    result = Result(np.array(losses, np.float64).reshape(-1, *E), rnn.to_numpy(params), y, generated)
+    if not result.converged().any():
+        raise _diverged(configuration, f"the predictions after epoch {configuration.epochs} are not finite")
+    return result
+
+
+def _train(rnn, experiment, configuration, on_epoch, on_update):
     x, target, h_0, params = map(rnn.from_numpy, experiment[1:])
     losses: list[np.ndarray] = []
     updates = rnn.train(params, x, target, h_0, **configuration.train_options(), record=on_update is not None)
@@ -98,23 +131,35 @@ def run(rnn, experiment: Experiment, configuration: Configuration, generate=0, o
         params = update.parameters
         if on_update is not None:
             on_update(rnn.to_numpy(update))
-        if on_epoch is not None and update.window.stop == len(x):
-            on_epoch(update.epoch, losses[-1])
-    E = experiment.params.W_hh.shape[:-2]
-    y, generated = predict(rnn, params, x, h_0, generate, configuration.nonlinearity)
-    return Result(np.array(losses, np.float64).reshape(-1, *E), rnn.to_numpy(params), y, generated)
+        if update.window.stop == len(x):
+            if not np.isfinite(losses[-1]).any():
+                raise _diverged(configuration, f"the loss of epoch {update.epoch} is {losses[-1].flat[0]}")
+            if on_epoch is not None:
+                on_epoch(update.epoch, losses[-1])
+    return losses, params
+
+
+def _diverged(configuration, what):
+    return InputError(
+        f"the run diverged: {what}; expected finite numbers; choose a --learning-rate smaller than"
+        f" {configuration.learning_rate:g}, or scale the series to values of order one"
+    )
 
 
 def predict(rnn, params, x, h_0, generate, nonlinearity):
-    """One-step-ahead predictions over x, and `generate` more steps with every prediction fed back as the next input.
+    """One-step-ahead predictions over x, and `generate` values that follow the last of them.
 
-    The last prediction over x is the first value generated.
+    x, h_0: NumPy arrays; params: of the backend. For the values that follow, every prediction is fed back as the next
+    input.
     """
-    activations = rnn.forward(params, x, h_0, nonlinearity=nonlinearity)
-    predictions, state = rnn.to_numpy(activations.y), rnn.to_numpy(activations.h[-1])
+    predictions, state = _forward(rnn, params, x, h_0, nonlinearity)
     generated = [predictions[-1:]]
-    for _ in range(generate - 1):
-        activations = rnn.forward(params, *map(rnn.from_numpy, (generated[-1], state)), nonlinearity=nonlinearity)
-        state = rnn.to_numpy(activations.h[-1])
-        generated.append(rnn.to_numpy(activations.y))
-    return predictions, np.concatenate(generated)[:generate]
+    for _ in range(generate):
+        y, state = _forward(rnn, params, generated[-1], state, nonlinearity)
+        generated.append(y)
+    return predictions, np.concatenate(generated)[1:]
+
+
+def _forward(rnn, params, x, h_0, nonlinearity):
+    activations = rnn.forward(params, *map(rnn.from_numpy, (x, h_0)), nonlinearity=nonlinearity)
+    return rnn.to_numpy(activations.y), rnn.to_numpy(activations.h[-1])

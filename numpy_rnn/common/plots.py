@@ -1,61 +1,90 @@
 """The pictures. Matplotlib is imported where something is drawn, so that everything else runs without it."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.report import band
 from numpy_rnn.common.storage import written_whole
 
-# Okabe and Ito's colours, which the colour-blind can tell apart.
-BLACK, ORANGE, BLUE, GREEN = "#000000", "#E69F00", "#0072B2", "#009E73"
+# Okabe and Ito's colours, which the colour-blind can tell apart; and beside the colour, marker and line differ too.
+ACTUAL = "#000000"
+STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"))  # of the first backend and of the second
+ENDINGS = (".png", ".pdf", ".svg", ".jpg")
+WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MOST_FEATURES = 4
 MOST_POINTS = 100  # a longer series is drawn as lines
-BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
 def check_can_draw(path, show: bool) -> None:
     """Raise InputError, before a run and not after it, when the picture could not be drawn."""
     try:
+        importlib.import_module("matplotlib")
+    except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND names no backend
+        raise InputError(f"matplotlib cannot be imported ({error}): install it, or use --no-plot") from None
+    if path is not None and Path(path).suffix.lower() not in ENDINGS:
+        raise InputError(f"--plot {path}: unknown ending {Path(path).suffix!r}; expected {' or '.join(ENDINGS)}")
+    if show:
         import matplotlib.pyplot as plt
-    except ImportError:
-        raise InputError(
-            "matplotlib is not installed, so there can be no picture: install it, or use --no-plot"
-        ) from None
-    kinds = plt.Figure().canvas.get_supported_filetypes()
-    if path is not None and Path(path).suffix.lower().lstrip(".") not in kinds:
-        raise InputError(f"--plot {path}: unknown ending; expected one of .{', .'.join(sorted(kinds))}")
-    if show and plt.get_backend().lower() == "agg":
-        raise InputError("--show: there is no display to open a window on; use --plot FILE instead")
+
+        if plt.get_backend().lower() in WITHOUT_WINDOW:
+            raise InputError("--show: there is no display to open a window on; use --plot FILE instead")
 
 
 def draw(experiment, results: dict, path=None, show=False) -> None:
-    """Actual against predicted points, the free-running continuation, and the loss curve.
-
-    results: a Result for every name of a backend. Written to `path`, shown in a window, or both. An ensemble is drawn
-    as its median, with a band from its 10th to its 90th percentile.
-    """
-    import matplotlib.pyplot as plt
-
-    features = min(experiment.x.shape[-1], MOST_FEATURES)
-    figure, panels = plt.subplots(
-        features, 2, figsize=(12, 0.8 + 3.6 * features), width_ratios=(2, 1), squeeze=False, layout="constrained"
-    )
-    for feature, (left, _) in enumerate(panels):
-        _draw_series(left, experiment, results, feature)
-        if features > 1:
-            left.set_ylabel(f"feature {feature + 1}")
-    panels[0][0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
-    _draw_losses(panels[0][1], results)
-    for unused in panels[1:, 1]:
-        unused.axis("off")
-    figure.suptitle(f"{' and '.join(results)}: {experiment.name}, one step ahead")
+    """Draw the picture of `figure`, write it to `path`, whole or not at all, and show it in a window."""
+    picture = figure(experiment, results, window=show)
     if path is not None:
         with written_whole(path) as temporary:
-            figure.savefig(temporary, dpi=120)
+            picture.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
     if show:
+        import matplotlib.pyplot as plt
+
         plt.show()
-    plt.close(figure)
+        plt.close(picture)
+
+
+def figure(experiment, results: dict, window=False):
+    """Actual against predicted points, the free-running continuation, and the loss curve, as a Matplotlib Figure.
+
+    results: a Result for every name of a backend, two at most. An ensemble is drawn as its median, with a band from its
+    10th to its 90th percentile. With `window`, the figure is one that pyplot can show.
+    """
+    features = min(experiment.x.shape[-1], MOST_FEATURES)
+    picture = _empty(window, figsize=(12, 2.2 + 2.6 * features), layout="constrained")
+    picture.suptitle(_title(experiment, results))
+    grid = picture.add_gridspec(features, 2, width_ratios=(2, 1))
+    series = [picture.add_subplot(grid[feature, 0]) for feature in range(features)]
+    for feature, axes in enumerate(series):
+        _draw_series(axes, experiment, results, feature)
+        axes.set_ylabel(f"feature {feature + 1}" if features > 1 else "value (units of the series)")
+    series[-1].set_xlabel("time (steps)")
+    series[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3 if len(results) == 1 else 2, frameon=False)
+    if all(len(result.losses) for result in results.values()):
+        _draw_losses(picture.add_subplot(grid[:2, 1]), results)
+    return picture
+
+
+def _empty(window, **options):
+    if window:
+        import matplotlib.pyplot as plt
+
+        return plt.figure(**options)
+    import matplotlib.figure
+
+    return matplotlib.figure.Figure(**options)
+
+
+def _title(experiment, results):
+    D, converged = experiment.x.shape[-1], next(iter(results.values())).converged()
+    title = f"{' and '.join(results)}: {experiment.name}, one step ahead"
+    if D > MOST_FEATURES:
+        title += f", the first {MOST_FEATURES} of {D} features"
+    if converged.size > 1:
+        title += f"\nmedians of {converged.sum()} networks, bands from their 10th to their 90th percentile"
+    return title
 
 
 def _draw_series(axes, experiment, results, feature):
@@ -63,52 +92,44 @@ def _draw_series(axes, experiment, results, feature):
     points = T <= MOST_POINTS
     actual = experiment.x[:, 0, feature]
     axes.plot(
-        np.arange(1, T + 1), actual, "o" if points else "-", color=BLACK, label="actual", markersize=5, linewidth=1
+        np.arange(1, T + 1), actual, "o" if points else "-", color=ACTUAL, label="actual", markersize=5, linewidth=1
     )
-    styles = zip(((ORANGE, "s"), (BLUE, "x")), results.items())
-    for (color, marker), (name, result) in styles:
-        label = ("predicted" if len(results) == 1 else f"predicted by {name}") + _of_ensemble(result.predictions)
-        low, middle, high = _band(result.predictions[..., 0, feature])
-        times = np.arange(2, T + 2)
-        line = marker if points else ("--" if color == ORANGE else ":")
-        axes.plot(times, middle, line, color=color, label=label, markersize=6, fillstyle="none", linewidth=1)
-        _fill(axes, times, low, high, color)
+    for (color, marker, line), (name, result) in zip(STYLES, results.items()):
+        networks, by = result.converged(), "" if len(results) == 1 else f", {name}"
+        bands = band(result.predictions[..., 0, feature], networks)
+        style = {"linestyle": "", "marker": marker} if points else {"linestyle": "--" if line == "-" else line}
+        _draw_band(axes, np.arange(2, T + 2), bands, color, label="predicted" + by, fillstyle="none", **style)
         if len(result.generated):
-            low, middle, high = _band(result.generated[..., 0, feature])
-            times = np.arange(T + 1, T + 1 + len(middle))
-            label = "free-running" if len(results) == 1 else f"free-running, {name}"
-            axes.plot(times, middle, "-" if color == ORANGE else ":", color=color, label=label)
-            _fill(axes, times, low, high, color)
-    axes.set_xlabel("time (steps)")
-    axes.set_ylabel("value")
+            after = np.concatenate([result.predictions[-1:], result.generated])[..., 0, feature]
+            times = np.arange(T + 1, T + 1 + len(after))
+            _draw_band(axes, times, band(after, networks), color, label="free-running" + by, linestyle=line)
 
 
 def _draw_losses(axes, results):
-    styles = zip(((ORANGE, "-"), (BLUE, ":")), results.items())
-    for (color, line), (name, result) in styles:
-        if not len(result.losses):
-            continue
-        low, middle, high = _band(result.losses)
-        epochs = np.arange(1, len(middle) + 1)
-        axes.plot(epochs, middle, line, color=color, label=name + _of_ensemble(result.predictions))
-        _fill(axes, epochs, low, high, color)
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    limits = []
+    for (color, _, line), (name, result) in zip(STYLES, results.items()):
+        epochs = np.arange(1, len(result.losses) + 1)
+        marker = "." if len(epochs) == 1 else ""  # one point has no line
+        low, _, high = bands = band(result.losses, result.converged())
+        _draw_band(axes, epochs, bands, color, label=name, linestyle=line, marker=marker)
+        limits += [low.min(), high.max()]
     axes.set_xlabel("epoch")
-    axes.set_ylabel("loss of the epoch")
-    if any((result.losses > 0).any() for result in results.values()):
+    axes.set_ylabel("loss of an epoch (half squared error)")
+    axes.set_xlim(0, len(epochs) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
+    if max(limits) > 4 * min(limits) > 0:
         axes.set_yscale("log")
-        axes.legend(loc="best", frameon=False)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    if len(results) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
 
 
-def _band(values):
-    """10th percentile, median and 90th percentile over the networks: (T, *E) → three of (T,)."""
-    return np.percentile(values.reshape(len(values), -1), BAND, axis=1)
-
-
-def _of_ensemble(predictions):
-    networks = predictions[0, ..., 0, 0].size
-    return f" (median of {networks}, 10–90 % band)" if networks > 1 else ""
-
-
-def _fill(axes, times, low, high, color):
+def _draw_band(axes, times, bands, color, **style):
+    low, middle, high = bands
+    axes.plot(times, middle, color=color, **style)
     if (high > low).any():
         axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)

@@ -15,29 +15,33 @@ def with_ensemble_axes(sequence: Array, ndim: int) -> Array:
     return sequence.reshape(sequence.shape[0], *(1,) * missing, *sequence.shape[1:]) if missing > 0 else sequence
 
 
+def fits(given: tuple[int, ...], shape: tuple[int, ...], E: tuple[int, ...]) -> bool:
+    """Whether `given` is `shape`, or `shape` with the axes E of an ensemble before its last two, each of its size or 1.
+
+    An axis of 1 is shared by the networks along it.
+    """
+    axes = given[len(shape) - 2 : -2]
+    shared_or_own = len(axes) == len(E) and all(axis in (1, size) for axis, size in zip(axes, E))
+    return given == shape or (shared_or_own and given == (*shape[:-2], *axes, *shape[-2:]))
+
+
 def target_for(y: Array, target: Array) -> Array:
     """The target (K, B, O) or (K, *E, B, O), with the number of axes that y (K, *E, B, O) has.
 
     Raises InputError where their shapes differ: a target that broadcasts would make another loss, silently.
     """
-    shared = (*y.shape[:1], *y.shape[-2:])
-    if tuple(target.shape) not in (tuple(y.shape), shared, (shared[0], *(1,) * (y.ndim - 3), *shared[1:])):
+    K, *E, B, O = y.shape
+    if not fits(tuple(target.shape), (K, B, O), tuple(E)):
         raise InputError(f"target has shape {tuple(target.shape)}: expected {tuple(y.shape)}, the shape of y")
     return with_ensemble_axes(target, y.ndim)
 
 
 def check_fits(name: str, array: Array, params: Parameters, shape: tuple[int, ...]) -> None:
-    """Raise InputError unless the array has this shape, or this shape with the ensemble's axes before its last two.
-
-    An axis of the ensemble may be 1: shared by the networks along it. The dtype must be the parameters'.
-    """
+    """Raise InputError unless the array `fits` this shape and the parameters' ensemble, in the parameters' dtype."""
     E = tuple(params.W_hh.shape[:-2])
-    given = tuple(array.shape)
-    axes = given[len(shape) - 2 : -2]
-    shared_or_own = len(axes) == len(E) and all(axis in (1, size) for axis, size in zip(axes, E, strict=True))
-    if given != shape and not (shared_or_own and given == (*shape[:-2], *axes, *shape[-2:])):
+    if not fits(tuple(array.shape), shape, E):
         alternative = f" or {(*shape[:-2], *E, *shape[-2:])}" if E else ""
-        raise InputError(f"{name} has shape {given}: expected {shape}{alternative}")
+        raise InputError(f"{name} has shape {tuple(array.shape)}: expected {shape}{alternative}")
     if array.dtype != params.W_hh.dtype:
         raise InputError(
             f"{name} is {array.dtype} and the parameters are {params.W_hh.dtype}: expected one dtype; convert one"

@@ -1,9 +1,8 @@
 """Files of named arrays (.npz): written whole or not at all, read without pickle."""
 
 import os
+import stat
 import tempfile
-import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,28 +15,44 @@ from numpy_rnn.common.shapes import check_parameters
 
 def check_can_write(path, option: str) -> None:
     """Raise InputError, before a run and not after it, when `path` could not be written."""
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{option} {path} is a folder: expected the name of a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{option} {path}: the folder {path.parent} does not exist; make it first")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    real = os.path.realpath(path)
+    folder = os.path.dirname(real)
+    try:
+        mode = os.stat(real).st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be written: {error.strerror}; choose another name") from None
+    if mode is None and not os.path.isdir(folder):
+        raise InputError(f"{option} {path}: the folder {folder} does not exist; make it first")
+    if mode is not None and not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise InputError(f"{option} {path} is {kind}: expected the name of a file")
+    if not os.access(folder, os.W_OK) or (mode is not None and not os.access(real, os.W_OK)):
         raise InputError(f"{option} {path} cannot be written: no permission; choose another place")
 
 
 @contextmanager
 def written_whole(path):
-    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without error."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
+    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without error.
+
+    A link is followed, so that what it points to is replaced. Raises InputError when the disk refuses; then nothing is
+    changed and nothing is left.
+    """
+    real = os.path.realpath(path)
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(real), prefix=".unfinished-")
+        os.close(handle)
         yield Path(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        os.replace(temporary, real)
+        temporary = None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -48,13 +63,10 @@ def _umask() -> int:
 
 def save_arrays(path, arrays: dict) -> None:
     """Write named arrays as .npz. Raises InputError when the file cannot be written; then nothing is changed."""
-    try:
-        with written_whole(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_arrays(path, what: str) -> dict:
@@ -64,27 +76,29 @@ def load_arrays(path, what: str) -> dict:
     """
     try:
         with open(path, "rb") as file:
-            if file.read(2) != b"PK":
+            if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):  # a zip archive, perhaps an empty one
                 raise InputError(f"{what} {path} is not an .npz file: expected named arrays as numpy.savez writes them")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+                arrays = {name: archive[name] for name in archive.files}
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{what} {path} does not exist: check the path") from None
     except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError):
-        raise InputError(
-            f"{what} {path} is truncated or damaged: expected a whole .npz file; write or copy it again"
-        ) from None
-    except ValueError as error:
-        if "pickle" in str(error) or "Object" in str(error):
+        raise InputError(f"{what} {path} cannot be read: {error.strerror or error}; check the path") from None
+    except Exception as error:  # damaged bytes raise whatever the readers of zip, of deflate and of .npy headers raise
+        if "Object arrays" in str(error):
             raise InputError(
                 f"{what} {path} holds Python objects: expected plain arrays; pickle is never read"
             ) from None
-        raise InputError(f"{what} {path} is truncated or damaged: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"{what} {path} is truncated or damaged: expected a whole .npz file; write or copy it again"
+        ) from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{what} {path} holds {name}, which is no array: expected what numpy.savez writes")
+    return arrays
 
 
 def save_parameters(path, params: Parameters) -> None:
@@ -104,10 +118,13 @@ def load_parameters(path) -> Parameters:
     unknown = [name for name in arrays if name not in known]
     if missing or unknown:
         wrong = f"has no {', '.join(missing)}" if missing else f"has {', '.join(unknown)}"
-        raise InputError(f"weights file {path} {wrong}: expected {', '.join(required)}, and b_h and b_y or neither")
+        expected = f"expected {', '.join(required)}, and b_h and b_y or neither"
+        raise InputError(f"weights file {path} {wrong}: {expected}; use what --save wrote")
     for name, theta in arrays.items():
         if theta.dtype not in (np.float32, np.float64):
             raise InputError(f"weights file {path}: {name} is {theta.dtype}; expected float32 or float64")
+        if theta.size == 0:
+            raise InputError(f"weights file {path}: {name} has shape {theta.shape}; expected no axis of length 0")
         if not np.isfinite(theta).all():
             raise InputError(f"weights file {path}: {name} holds NaN or infinity; expected finite numbers")
     params = Parameters(**arrays)

@@ -15,6 +15,8 @@ the other; *E the axes of an ensemble, none for a single network. Floats all flo
     loss                                   (N, *E)
     dW_xh, dW_hh, dW_hy, db_h, db_y        (N, *E, D, H) and so on: the gradients
     W_xh, W_hh, W_hy, b_h, b_y             the parameters after the update, in the same shapes
+
+A program that does not know its intermediate values leaves out a, h, y, dy, dh and da, all of them.
 """
 
 import json
@@ -28,13 +30,16 @@ from numpy_rnn.common.windows import windows
 
 FORMAT = "elman-trace 1"
 LARGEST = 4 * 2**30  # bytes
+BY_STEP = ("a", "h", "y", "dy", "dh", "da")
+PLACE = ("epoch", "number", "start", "counted_from", "stop")
+PER_UPDATE = (*PLACE, "entering", "loss", *(prefix + name for prefix in ("d", "") for name in Parameters._fields))
 
 
 class Recorder:
     """Collects the updates of a run, as NumPy arrays, and writes them as a trace."""
 
     def __init__(self, experiment, configuration):
-        self.updates = []
+        self.columns: dict[str, list] = {}
         self.head = {
             "format": np.bytes_(FORMAT),
             "configuration": np.bytes_(json.dumps(configuration.to_dict())),
@@ -44,28 +49,28 @@ class Recorder:
             **_named("initial_", experiment.params),
         }
 
+    @property
+    def updates(self) -> int:
+        """How many there are so far."""
+        return len(self.columns.get("epoch", ()))
+
     def append(self, update) -> None:
         """Take one Update with its activations and deltas."""
-        self.updates.append(update)
+        _, a, h, y = update.activations
+        report = {"a": a, "h": h[1:], "y": y, "loss": update.loss, **update.deltas._asdict()}
+        report |= _named("d", update.gradients) | _named("", update.parameters)
+        self.append_report(update.epoch, update.number, update.window, h[0], report)
+
+    def append_report(self, epoch, number, window, entering, report) -> None:
+        """Take one update as a port reported it, under the names above."""
+        place = {"epoch": epoch, "number": number, **window._asdict(), "entering": entering}
+        for name, value in (place | report).items():
+            self.columns.setdefault(name, []).append(value)
 
     def arrays(self) -> dict:
         """The whole trace under the keys above."""
-        activations = [update.activations for update in self.updates]
-        deltas = [update.deltas for update in self.updates]
-        tail = {
-            "epoch": np.array([update.epoch for update in self.updates]),
-            "number": np.array([update.number for update in self.updates]),
-            **dict(zip(("start", "counted_from", "stop"), np.array([update.window for update in self.updates]).T)),
-            "entering": np.stack([of.h[0] for of in activations]),
-            "a": np.concatenate([of.a for of in activations]),
-            "h": np.concatenate([of.h[1:] for of in activations]),
-            "y": np.concatenate([of.y for of in activations]),
-            "loss": np.stack([update.loss for update in self.updates]),
-            **{name: np.concatenate([getattr(of, name) for of in deltas]) for name in ("dy", "dh", "da")},
-            **_stacked("d", [update.gradients for update in self.updates]),
-            **_stacked("", [update.parameters for update in self.updates]),
-        }
-        return self.head | tail
+        join = {name: np.concatenate if name in BY_STEP else np.stack for name in self.columns}
+        return self.head | {name: join[name](values) for name, values in self.columns.items()}
 
     def save(self, path) -> None:
         """Write the trace, whole or not at all. Raises InputError when that is not possible."""
@@ -100,8 +105,3 @@ def load_trace(path) -> dict:
 
 def _named(prefix, params):
     return {prefix + name: theta for name, theta in params._asdict().items() if theta is not None}
-
-
-def _stacked(prefix, all_params):
-    columns = Parameters(*(None if column[0] is None else np.stack(column) for column in zip(*all_params)))
-    return _named(prefix, columns)

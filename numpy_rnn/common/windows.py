@@ -35,7 +35,7 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     loss is counted, are (e_{n-1}, e_n].
 
     Raises InputError, at once, unless 1 ≤ k1 ≤ k2.
-    Source: Williams and Peng 1990, BPTT(h; h'), here counted in steps and not in lags.
+    Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
     """
     for name, k in (("k1", k1), ("k2", k2)):
         if k < 1:
