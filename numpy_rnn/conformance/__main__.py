@@ -1,0 +1,76 @@
+"""python -m numpy_rnn.conformance score | long: the score board, and a million updates at random."""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+
+from numpy_rnn.common.arguments import Parser, whole_number
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance import score
+from numpy_rnn.conformance.cases import DTYPES
+from numpy_rnn.conformance.comparison import source
+from numpy_rnn.conformance.comparison_report import divergence_text
+from numpy_rnn.conformance.faults import PortFault
+from numpy_rnn.conformance.long_run import Progress, hold, markdown
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    top = Parser("numpy_rnn.conformance", description="The equivalence suite, beyond what pytest runs of it.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{score,long}")
+    board = commands.add_parser(
+        "score", help="every known mistake, what caught it, after how many cases, by what factor"
+    )
+    board.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the cases (0)")
+    long = commands.add_parser("long", help="hold a backend to its bounds for very many updates, at random")
+    long.add_argument("--backend", action="append", required=True, metavar="PORT",
+                      help="a package, module:object or a program; may be given again")  # fmt: skip
+    long.add_argument("--updates", type=whole_number(1), default=1_000_000, metavar="N",
+                      help="for every backend and dtype (1000000)")  # fmt: skip
+    long.add_argument("--dtype", choices=DTYPES, action="append", help="only this one; may be given again (both)")
+    long.add_argument("--seed", type=whole_number(0), metavar="N", help="of the runs (drawn, and printed)")
+    long.add_argument("--json", metavar="FILE", help="write the worst ratios as JSON too")
+    return top
+
+
+def run_long(arguments) -> int:
+    """The command `long`. Returns 1 when a bound was exceeded."""
+    seed = arguments.seed if arguments.seed is not None else int(np.random.default_rng().integers(2**32))
+    print(f"seed {seed}")
+    tallies: dict = {}
+    for name in arguments.backend:
+        backend = source(name)
+        for dtype in arguments.dtype or DTYPES:
+            progress = Progress(f"{backend.name} {dtype}", arguments.updates)
+            tally = hold(backend, dtype, arguments.updates, seed, progress)
+            tallies.setdefault(backend.name, []).append(tally)
+            outcome = "no bound exceeded" if tally.first is None else "EXCEEDED"
+            print(f"{backend.name} {dtype}: {tally.updates:,} updates, {tally.overflowed} runs overflowed, {outcome}")
+            if tally.first is not None:
+                print(f"run {tally.seed}: {divergence_text(backend.name, tally.first)}")
+    print(markdown(tallies))
+    if arguments.json is not None:
+        plain = {name: [tally._asdict() for tally in of] for name, of in tallies.items()}
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({"seed": seed, "backends": plain}, file, indent=1)
+    return int(any(tally.first is not None for of in tallies.values() for tally in of))
+
+
+def main(arguments=None) -> int:
+    """Returns the exit status: 0, 1 when a mutant survived or a bound was exceeded, 2 when the input cannot be used."""
+    try:
+        parsed = parser().parse_args(arguments)
+        if parsed.command == "long":
+            return run_long(parsed)
+        scores = score.score_board(parsed.seed)
+    except (InputError, PortFault) as error:
+        print(f"numpy_rnn.conformance: {error}", file=sys.stderr)
+        return 2
+    print(score.text(scores))
+    return int(any(each.tensor is None for each in scores))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Cases in which a fault shows.
+
+Sizes distinct from each other where they can be, weights of order one and not symmetric, states that do not saturate
+tanh, an older part of the window that is not counted; and, at times, a square output, exact zeros before relu, a batch
+or a window of one. What a case is made of is drawn either at random, here, or by Hypothesis, in `strategies`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.configuration import Configuration
+from numpy_rnn.common.experiment import Experiment
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.case import Case
+
+DTYPES = ("float32", "float64")
+NONLINEARITIES = ("tanh", "relu")
+REDUCTIONS = ("sum", "mean")
+LARGEST = 8  # of T, B, D, H and O
+
+
+class Recipe(NamedTuple):
+    """A case in a few words: enough to make it again."""
+
+    T: int
+    B: int
+    D: int
+    H: int
+    O: int
+    K: int
+    dtype: str
+    nonlinearity: str = "tanh"
+    reduction: str = "sum"
+    bias: bool = False
+    zeros: bool = False  # a first step whose input and entering state are zero
+    gain: float = 1.0
+    learning_rate: float = 0.1
+    seed: int = 0  # of the numbers in the arrays
+
+    def case(self) -> Case:
+        """The case."""
+        generator = np.random.default_rng(self.seed)
+        T, B, D, H, O, K = self[:6]
+        params = random_parameters(generator, D, H, O, self.bias, self.dtype, self.gain)
+        x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
+        h_0 = np.abs(h_0) if self.nonlinearity == "relu" else np.tanh(h_0)
+        if self.zeros:
+            x[0], h_0[...] = 0, 0
+        x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
+        return Case(params, x, target, h_0, self.learning_rate, self.nonlinearity, self.reduction)
+
+
+def random_parameters(generator, D, H, O, bias, dtype, gain=1.0) -> Parameters:
+    """Weights of order one, scaled with their fan-in so that tanh does not saturate; biases where asked for."""
+
+    def normal(*shape):
+        return (gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(dtype)
+
+    W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
+    return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
+
+
+def left(options: tuple[str, ...], lacks: tuple[str, ...]) -> list[str]:
+    """The options that a port does not lack."""
+    return [option for option in options if option not in lacks]
+
+
+def random_sizes(generator, largest=LARGEST) -> tuple[int, ...]:
+    """T, B, D, H, O: mostly all different; now and then drawn freely, so that ones and equals come up too."""
+    if generator.random() < 0.6:
+        return tuple(int(size) for size in generator.permutation(np.arange(1, largest + 1))[:5])
+    return tuple(int(size) for size in generator.integers(1, largest + 1, 5))
+
+
+def random_recipe(generator, dtype=None) -> Recipe:
+    """One case in a few words, drawn at random."""
+    T, B, D, H, O = random_sizes(generator)
+    nonlinearity, reduction = (options[generator.integers(2)] for options in (NONLINEARITIES, REDUCTIONS))
+    return Recipe(
+        T,
+        B,
+        D,
+        H,
+        O=H if generator.random() < 0.15 else O,
+        K=T if generator.random() < 0.5 else int(generator.integers(1, T + 1)),
+        dtype=dtype or DTYPES[generator.integers(2)],
+        nonlinearity=nonlinearity,
+        reduction=reduction,
+        bias=bool(generator.integers(2)),
+        zeros=generator.random() < 0.15,
+        gain=float(generator.uniform(0.5, 1.5)),
+        learning_rate=float(generator.uniform(0.01, 0.5)),
+        seed=int(generator.integers(2**32)),
+    )
+
+
+def random_run(generator, dtype=None, longest=12, lacks=()) -> tuple[Experiment, Configuration]:
+    """A run of several updates: a series, parameters and a TBPTT(k1, k2) whose windows overlap and end short."""
+    _, B, D, H, O = random_sizes(generator, 6)
+    T = int(generator.integers(4, longest + 1))
+    dtype = dtype or DTYPES[generator.integers(2)]
+    k1 = int(generator.integers(1, 5))
+    configuration = Configuration(
+        epochs=2,
+        learning_rate=float(generator.uniform(0.1, 1)) / (10 * B * O * k1),
+        k1=k1,
+        k2=k1 + int(generator.integers(0, 4)),
+        nonlinearity=str(generator.choice(left(NONLINEARITIES, lacks))),
+        reduction=str(generator.choice(left(REDUCTIONS, lacks))),
+    )
+    gain = float(generator.uniform(0.5, 1.2))
+    bias = bool(generator.integers(2)) and "bias" not in lacks
+    params = random_parameters(generator, D, H, O, bias, dtype, gain)
+    x, target = (generator.normal(size=(T, B, size)).astype(dtype) for size in (D, O))
+    h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype)
+    return Experiment("random series", x, target, h_0, params), configuration

@@ -1,0 +1,147 @@
+"""Two implementations on one configuration: every update of both held to its bounds, and their drift to its spread."""
+
+import shlex
+import shutil
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.common.configuration import Configuration
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.experiment import Experiment, Result, predict
+from numpy_rnn.common.packages import backend, is_package
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.trace import BY_STEP, PER_UPDATE
+from numpy_rnn.conformance import drift
+from numpy_rnn.conformance.drive import trace_of, trace_of_port
+from numpy_rnn.conformance.hints import hints
+from numpy_rnn.conformance.judge import Judgement, judge
+from numpy_rnn.conformance.local_bounds import TAU
+from numpy_rnn.conformance.ports import ProgramPort, load_python_port
+from numpy_rnn.conformance.trace_form import read_trace, start_of
+
+FORMS = "a package (torch_rnn), a Python port (module:object), a program (./my_port) or a trace file (run.npz)"
+
+
+class Source(NamedTuple):
+    """Where a trace comes from."""
+
+    name: str
+    trace: Callable[[Experiment, Configuration], dict]
+    tanh_ulps: float = TAU / 2  # the largest error of its tanh; the bound takes twice as much
+    start: tuple[Experiment, Configuration] | None = None  # of a trace file: what it ran
+    lacks: tuple[str, ...] = ()  # options that it does not have
+
+
+class Side(NamedTuple):
+    """One of the two that are compared."""
+
+    name: str
+    tanh_ulps: float
+    losses: np.ndarray  # (epochs, *E)
+    result: Result
+    judgement: Judgement
+    cut: bool  # whether its numbers left the range of the dtype, and only the updates before that are judged
+    looks_like: list[str]  # known mistakes that give the same wrong values
+
+
+class Comparison(NamedTuple):
+    """What came of it."""
+
+    experiment: Experiment
+    configuration: Configuration
+    sides: tuple[Side, Side]
+    drift: drift.Drift | None  # None for an ensemble
+
+    @property
+    def passed(self) -> bool:
+        """Whether both are right: no bound exceeded, and no drift that rounding does not explain."""
+        return all(side.judgement.passed for side in self.sides) and (
+            self.drift is None or self.drift.ratio <= drift.ALARM
+        )
+
+
+def package_source(rnn) -> Source:
+    """A package with the functions of numpy_rnn."""
+    return Source(rnn.__name__, lambda experiment, configuration: trace_of(rnn, experiment, configuration))
+
+
+def source(other: str, timeout: float = 10.0) -> Source:
+    """What OTHER names. Raises InputError when it names nothing that can be compared."""
+    if other.endswith(".npz"):
+        trace = read_trace(other)
+        return Source(other, lambda experiment, configuration: trace, start=start_of(trace))
+    if is_package(other):
+        return package_source(backend(other))
+    if ":" in other and "/" not in other:
+        port = load_python_port(other)
+        return _port_source(port, timeout)
+    words = shlex.split(other)
+    if words and shutil.which(words[0]):
+        return _port_source(ProgramPort(other, timeout), timeout)
+    raise InputError(f"{other!r} cannot be compared with: expected {FORMS}")
+
+
+def _port_source(port, timeout):
+    def trace(experiment, configuration):
+        return trace_of_port(port, experiment, configuration, timeout)
+
+    return Source(port.name, trace, port.tanh_ulps or TAU / 2, lacks=port.lacks)
+
+
+def compare(
+    first: Source, second: Source, experiment: Experiment, configuration: Configuration, generate: int = 0
+) -> Comparison:
+    """Run or read both, judge every update of both, and measure their drift."""
+    sides = tuple(_side(each, experiment, configuration, generate) for each in (first, second))
+    apart = None
+    comparable = all(len(side.losses) == configuration.epochs and np.isfinite(side.losses).all() for side in sides)
+    if experiment.params.W_hh.ndim == 2 and comparable:
+        apart = drift.measure(sides[0].losses, sides[1].losses, experiment, configuration)
+    return Comparison(experiment, configuration, sides, apart)
+
+
+def _side(source, experiment, configuration, generate):
+    trace = source.trace(experiment, configuration)
+    judged, cut = finite_part(trace)
+    judgement = judge(judged, 2 * source.tanh_ulps, whole=not cut)
+    params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
+    with np.errstate(all="ignore"):
+        predictions, generated = predict(
+            numpy_rnn, params, experiment.x, experiment.h_0, generate, configuration.nonlinearity
+        )
+    losses = epoch_losses(trace, configuration.reduction)
+    result = Result(losses, params, predictions, generated)
+    alike = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, numpy_rnn)
+    return Side(source.name, source.tanh_ulps, losses, result, judgement, cut, alike)
+
+
+def finite_part(trace: dict) -> tuple[dict, bool]:
+    """The updates before the first that holds NaN or infinity, and whether that is not all of them."""
+    steps = trace["stop"] - trace["start"]
+    of_row = np.repeat(np.arange(len(steps)), steps)
+    first_bad = len(steps)
+    for name, array in trace.items():
+        if name in BY_STEP or name in PER_UPDATE:
+            bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+            if len(bad):
+                first_bad = min(first_bad, int(of_row[bad[0]] if name in BY_STEP else bad[0]))
+    if first_bad == len(steps):
+        return trace, False
+    rows = int(steps[:first_bad].sum())
+    part = {name: array[:rows] for name, array in trace.items() if name in BY_STEP}
+    part |= {name: array[:first_bad] for name, array in trace.items() if name in PER_UPDATE}
+    return trace | part, True
+
+
+def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
+    """The loss of every epoch, (epochs, *E): summed over its updates, under "mean" over all its points."""
+    losses = np.asarray(trace["loss"], np.float64)
+    if reduction == "mean":
+        share = (trace["stop"] - trace["counted_from"]) / len(trace["x"])
+        losses = losses * share.reshape(-1, *(1,) * (losses.ndim - 1))
+    totals = np.zeros((int(trace["epoch"].max()), *losses.shape[1:]))
+    np.add.at(totals, trace["epoch"] - 1, losses)
+    return totals

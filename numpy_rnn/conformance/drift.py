@@ -1,0 +1,52 @@
+"""Free-running drift: how far two runs part on their own, against how far runs part that start an ulp from each other.
+
+Over thousands of updates no bound means anything: some starting points amplify rounding enormously, by chaos and not by
+a fault. So the drift of two backends is judged against the spread of reference runs from the same start, its weights
+moved by one unit in the last place, up or down at random.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.common.experiment import run
+from numpy_rnn.common.records import Parameters
+
+REFERENCES = 16
+ALARM = 8.0  # measured, between backends that agree: at most 1.5
+FLOOR = 4  # units of roundoff of the loss itself, as the spread may be nothing in the first epochs
+
+
+class Drift(NamedTuple):
+    """By epoch: the largest difference so far of the two loss curves, and of the references from their middle."""
+
+    drift: np.ndarray  # (epochs,)
+    spread: np.ndarray  # (epochs,)
+
+    @property
+    def ratio(self) -> float:
+        """The largest of drift / spread; over ALARM, rounding does not explain the drift."""
+        return float(np.max(self.drift / self.spread, initial=0.0))
+
+
+def measure(losses, other_losses, experiment, configuration, seed: int = 0) -> Drift:
+    """Losses (epochs,) of two runs of this experiment; a single network.
+
+    All references are trained at once, as an ensemble, by numpy_rnn.
+    """
+    generator = np.random.default_rng(seed)
+    params = Parameters(*(None if p is None else _moved(p, generator) for p in experiment.params))
+    curves = run(numpy_rnn, experiment._replace(params=params), configuration).losses
+    spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
+    floor = FLOOR * np.finfo(params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
+    drift = np.abs(np.asarray(losses) - np.asarray(other_losses))
+    return Drift(np.maximum.accumulate(drift), np.maximum.accumulate(np.maximum(spread, floor)))
+
+
+def _moved(theta, generator):
+    """REFERENCES + 1 copies, the first as it is, in the others every element an ulp up or down."""
+    copies = np.repeat(theta[None], REFERENCES + 1, axis=0)
+    direction = generator.choice([-np.inf, np.inf], copies[1:].shape).astype(theta.dtype)
+    copies[1:] = np.nextafter(copies[1:], direction)
+    return copies

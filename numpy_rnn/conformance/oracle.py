@@ -1,0 +1,176 @@
+"""One case in ball arithmetic: every tensor of it with a rigorous radius, far below the rounding of float64.
+
+A witness of its own, which calls nothing of `elman`, `loss`, `bptt` and `sgd`. The numbers of the case are taken as
+they are, every operation carries its error along, and tanh' is sech²(a), not 1 − h², so that nothing cancels where the
+network saturates.
+
+Source: Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, IEEE Transactions on
+Computers 66 (8); Rump 2010, Verification methods, Acta Numerica 19, section 5.
+"""
+
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.errors import Choices, InputError
+from numpy_rnn.conformance.case import Case, owed
+
+PRECISION = 128  # bits at first
+MOST_PRECISION = 2**15
+WANTED = 2.0**-96  # a radius beside its value; the rounding of `low` alone gives 2**-106
+SUBNORMAL = 5e-324  # the smallest number above 0
+
+
+class Enclosure(NamedTuple):
+    """A tensor of real numbers, each of them within `radius` of high + low. All three arrays are float64."""
+
+    high: np.ndarray  # the float64 nearest to the midpoint
+    low: np.ndarray  # the float64 nearest to what `high` leaves
+    radius: np.ndarray  # 0 where the number is known to be 0
+
+    def difference(self, reported) -> np.ndarray:
+        """reported − value, to within the radius and a relative 2⁻⁵²: the first difference is exact if it is small."""
+        return (np.asarray(reported, np.float64) - self.high) - self.low
+
+
+def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
+    """The enclosure of every tensor of `case.SHAPES` that this case owes, with a radius below 2⁻⁹⁶ of the value.
+
+    η is the learning rate rounded to the case's dtype, "mean" divides by K·B·O, and relu'(0) = 0. `precision`, in bits,
+    is doubled until the radii are small and the sign of every pre-activation of a relu is certain. A number below the
+    range of float64 is enclosed around 0.
+
+    Raises InputError without python-flint, on NaN or infinity, on an unknown nonlinearity or reduction, and on a case
+    that overflows float64.
+    """
+    flint = _flint()
+    arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "η": case.learning_rate}
+    for name, array in arrays.items():
+        if array is not None and not np.isfinite(array).all():
+            raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
+    while precision <= MOST_PRECISION:
+        with flint.ctx.workprec(precision):
+            balls = compute(case)
+            enclosures = None if balls is None else _enclosures(case, balls)
+        if enclosures is not None:
+            return enclosures
+        precision *= 2
+    raise InputError(
+        f"this case is not enclosed at {MOST_PRECISION} bits: it overflows float64, or relu' hangs on a cancellation"
+    )
+
+
+def compute(case: Case) -> dict[str, list[Any]] | None:
+    """The balls (flint.arb) of every owed tensor, flattened, at flint's present precision.
+
+    None if a ball that a relu takes holds 0 beside other numbers, so that its derivative is not known.
+    """
+    flint = _flint()
+    T, B, _, H, O, K = case.sizes.values()
+    steps = range(1, T + 1)
+    phi = NONLINEARITIES[case.nonlinearity]
+    divisor = DIVISORS[case.reduction](K * B * O)
+
+    W_xh, W_hh, W_hy = map(_matrix, case.params[:3])
+    ones = flint.arb_mat(B, 1, [1] * B)
+    biases = case.params.b_h is not None
+    bias_h, bias_y = flint.arb_mat(B, H), flint.arb_mat(B, O)
+    if biases:
+        bias_h, bias_y = (ones * _matrix(b) for b in case.params[3:])
+    x = {t: _matrix(case.x[t - 1]) for t in steps}
+    target = {t: _matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
+    a, h, slope, y = {}, {0: _matrix(case.h_0)}, {}, {}
+    for t in steps:
+        a[t] = x[t] * W_xh + h[t - 1] * W_hh + bias_h
+        states = [phi(ball) for ball in a[t].entries()]
+        if None in states:
+            return None
+        h[t], slope[t] = (flint.arb_mat(B, H, list(part)) for part in zip(*states))
+        y[t] = h[t] * W_hy + bias_y
+
+    errors = {t: y[t] - target[t] for t in target}
+    loss = sum((e * e for error in errors.values() for e in error.entries()), flint.arb(0)) / (2 * divisor)
+
+    dy = {t: errors[t] / divisor if t in errors else flint.arb_mat(B, O) for t in steps}
+    dh, da = {}, {T + 1: flint.arb_mat(B, H)}
+    for t in reversed(steps):
+        dh[t] = dy[t] * W_hy.transpose() + da[t + 1] * W_hh.transpose()
+        products = [d * s for d, s in zip(dh[t].entries(), slope[t].entries())]
+        da[t] = flint.arb_mat(B, H, products)
+
+    gradients = {
+        "W_xh": reduce(add, (x[t].transpose() * da[t] for t in steps)),
+        "W_hh": reduce(add, (h[t - 1].transpose() * da[t] for t in steps)),
+        "W_hy": reduce(add, (h[t].transpose() * dy[t] for t in steps)),
+    }
+    if biases:
+        gradients["b_h"] = ones.transpose() * reduce(add, (da[t] for t in steps))
+        gradients["b_y"] = ones.transpose() * reduce(add, (dy[t] for t in steps))
+    learning_rate = flint.arb(float(case.dtype.type(case.learning_rate)))
+    sequences = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da}
+    return {
+        "loss": [loss],
+        **{name: [ball for t in steps for ball in sequence[t].entries()] for name, sequence in sequences.items()},
+        **{"d" + name: gradient.entries() for name, gradient in gradients.items()},
+        **{
+            name: (_matrix(getattr(case.params, name)) - gradient * learning_rate).entries()
+            for name, gradient in gradients.items()
+        },
+    }
+
+
+def _tanh(a):
+    """tanh and its derivative, of one ball."""
+    return a.tanh(), a.sech() ** 2
+
+
+def _relu(a):
+    """relu and its derivative, of one ball; None if the ball does not say which side of the kink it is on."""
+    if a > 0:
+        return a, 1
+    return (0, 0) if a < 0 or a.is_zero() else None
+
+
+NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu)
+DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms)
+
+
+def _matrix(array):
+    """The matrix of exactly these numbers; a vector is a row."""
+    return _flint().arb_mat(*np.atleast_2d(array).shape, array.ravel().tolist())
+
+
+def _enclosures(case, balls) -> dict[str, Enclosure] | None:
+    """The balls as arrays; None if a radius is too large."""
+    shapes = owed(case, intermediates=True)
+    flat = [ball for name in shapes for ball in balls[name]]
+    high = np.array([float(ball) for ball in flat])
+    if not np.isfinite(high).all():
+        return None
+    rests = [ball - nearest for ball, nearest in zip(flat, high.tolist())]
+    low = np.array([float(rest) for rest in rests])
+    # Beside the ball's own radius: the rounding of `low`, and of what is below the range of float64.
+    below = np.array([0.0 if ball.is_zero() else SUBNORMAL for ball in flat])
+    radius = np.array([float(rest.rad()) for rest in rests])
+    radius = (radius + 2.0**-53 * np.abs(low) + 2 * below) * (1 + 2.0**-50)
+    if not (radius <= WANTED * np.abs(high) + 4 * below).all():
+        return None
+    starts = np.cumsum([len(balls[name]) for name in shapes])[:-1]
+    parts = (np.split(array, starts) for array in (high, low, radius))
+    return {
+        name: Enclosure(*(part.reshape(shape) for part in enclosure))
+        for (name, shape), enclosure in zip(shapes.items(), zip(*parts))
+    }
+
+
+def _flint():
+    """The module flint, which only the oracle needs."""
+    try:
+        import flint
+    except ImportError as error:
+        raise InputError(
+            "python-flint is not installed: the oracle needs it; run `pip install python-flint`, or check at level L1"
+        ) from error
+    return flint

@@ -1,0 +1,136 @@
+"""Ports: implementations of the network from anywhere, called on one case at a time.
+
+In Python a port is an object with
+
+    name, dtypes                  a text; a tuple of "float32" and "float64", one or both
+    capabilities                  optional: ("intermediates",) when every report holds a, h, y, dy, dh and da
+    tanh_ulps                     optional: the largest error of its tanh in ulps
+    lacks                         optional: what it cannot do, of "tanh", "relu", "sum", "mean" and "bias"
+    window_update(params, x, target, h_0, *, learning_rate, nonlinearity, reduction) -> dict
+
+NumPy arrays go in, params a dict by name; NumPy arrays come out under the names of `case.SHAPES`. In any other language
+it is a program that speaks the protocol of `protocol.py`.
+"""
+
+import functools
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.faults import PortFault, identity_fault, one_line
+from numpy_rnn.conformance.program_port import ProgramPort
+from numpy_rnn.conformance.time_limit import TimeUp, time_limit
+
+__all__ = ["PortFault", "ProgramPort", "PythonPort", "guarded", "load_python_port"]
+
+
+class PythonPort(NamedTuple):
+    """A port in this process, with everything that it left out set to its default."""
+
+    name: str
+    dtypes: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    tanh_ulps: float | None
+    lacks: tuple[str, ...]
+    window_update: Callable[..., Any]
+
+
+def load_python_port(where: str) -> PythonPort:
+    """The port that `module:object` names: an object as above, or a class or function that makes one from nothing.
+
+    Modules are looked for in the working directory too. Raises InputError when there is no such thing, or no port.
+    """
+    module_name, colon, path = where.partition(":")
+    if not (module_name and colon and path):
+        raise InputError(f"port {where!r}: expected module:object, as my_module:port")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise InputError(f"port {where!r}: {module_name} needs {error.name}, which is not installed") from None
+        raise InputError(f"port {where!r}: there is no module {error.name}, installed or in this directory") from None
+    except (Exception, SystemExit) as error:
+        raise InputError(f"port {where!r}: importing {module_name} raises {_described(error)}") from None
+    try:
+        port = functools.reduce(getattr, path.split("."), module)
+    except AttributeError:
+        raise InputError(f"port {where!r}: {module_name} has no {path}") from None
+    if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
+        try:
+            port = port()
+        except Exception as error:
+            raise InputError(f"port {where!r}: calling {path}() raises {_described(error)}") from None
+    missing = [name for name in ("name", "dtypes", "window_update") if not hasattr(port, name)]
+    if missing:
+        raise InputError(f"port {where!r} has no {', '.join(missing)}: expected name, dtypes and window_update")
+    if not callable(port.window_update):
+        raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
+    capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
+    tanh_ulps = getattr(port, "tanh_ulps", None)
+    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks)
+    if fault:
+        raise InputError(f"port {where!r}: {fault}")
+    return PythonPort(port.name, tuple(port.dtypes), tuple(capabilities), tanh_ulps, tuple(lacks), port.window_update)
+
+
+def guarded(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
+    """Call a port on a case, whatever it does: (its report, None), or (None, what went wrong in one line).
+
+    The port is handed copies of the inputs, and must leave them as they are. A program has its own time limit; a port
+    in this process has `timeout` seconds, as far as `time_limit` can see to it. Only KeyboardInterrupt passes through.
+    The report's form is not looked at: see `case.form_faults`.
+    """
+    params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
+    series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
+    given = {**params, **series}
+    identities = [(name, id(array)) for name, array in params.items()]
+    before = {name: _fingerprint(array) for name, array in given.items()}
+    limit = None if isinstance(port, ProgramPort) else timeout
+    try:
+        with time_limit(limit):
+            report = port.window_update(params, **series, learning_rate=case.learning_rate, **case.options)
+    except KeyboardInterrupt:
+        raise
+    except TimeUp:
+        return None, f"does not answer within {timeout:g} s"
+    except PortFault as fault:
+        return None, str(fault)
+    except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
+        return None, f"raises {_described(error, _file_of(port))}"
+    changed = [name for name, array in given.items() if _fingerprint(array) != before[name]]
+    if [(name, id(array)) for name, array in params.items()] != identities:
+        changed.append("params")
+    if changed:
+        return None, f"changed its inputs: {', '.join(changed)}"
+    if isinstance(report, dict):  # a port may fill the same arrays again at its next call
+        report = {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in report.items()}
+    return report, None
+
+
+def _fingerprint(array):
+    return array.shape, array.dtype, array.tobytes()
+
+
+def _file_of(port) -> str | None:
+    function = getattr(port.window_update, "__func__", port.window_update)
+    return getattr(getattr(function, "__code__", None), "co_filename", None)
+
+
+def _described(error: BaseException, file: str | None = None) -> str:
+    """Type and message, and the last line of the traceback in this file; without one, the last line of all."""
+    stack = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in stack if frame.filename == file] or stack
+    message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+    if not frames:
+        return message
+    last = frames[-1]
+    return f"{message} ({os.path.basename(last.filename)} line {last.lineno}: {one_line(last.line or '', 80)})"

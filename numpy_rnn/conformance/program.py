@@ -1,0 +1,152 @@
+"""A running program that is asked by a line and answers by a line, or does anything else instead. POSIX only."""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+import weakref
+from subprocess import PIPE
+from typing import Any
+
+from numpy_rnn.conformance.faults import PortFault, one_line
+
+LOOK_AGAIN = 0.05  # seconds: how often to see whether the program lives; a child of it may keep its pipes open
+LEAVING = 1.0  # seconds that a program has for leaving by itself
+LAST_WORDS = 2_000  # bytes of standard error that are kept
+CHUNK = 1 << 16
+
+
+class Program:
+    """A program in a process group of its own; its pipes are never waited for without a limit.
+
+    command: its words. The group is killed by `end`, and else when this object or the interpreter goes. Raises
+    PortFault when the program cannot be started.
+    """
+
+    def __init__(self, command: list[str]):
+        if os.name != "posix":
+            raise PortFault("cannot be started: programs as ports need a POSIX system; write a trace file instead")
+        try:
+            self.process = subprocess.Popen(command, 0, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True)
+        except OSError as error:
+            raise PortFault(f"cannot be started: {one_line(command[0])}: {error.strerror}; check the command") from None
+        except ValueError as error:  # a null character
+            raise PortFault(f"cannot be started: {error}; check the command") from None
+        pipes: list[Any] = [self.process.stdin, self.process.stdout, self.process.stderr]
+        self.stdin, self.stdout, self.stderr = pipes
+        for pipe in pipes:
+            os.set_blocking(pipe.fileno(), False)
+        self.received, self.errors = bytearray(), bytearray()
+        self.has_answered = False
+        self.ending = weakref.finalize(self, _end, self.process, pipes)
+
+    def ask(self, question: str, longest: int, timeout: float) -> str:
+        """Send one line, and return the line that comes back: at most `longest` bytes, within `timeout` seconds.
+
+        Raises PortFault when that does not happen. The program is in no known state then: end it.
+        """
+        deadline = time.monotonic() + timeout
+        unsent = memoryview(question.encode("ascii") + b"\n")
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.stdin, selectors.EVENT_WRITE)
+            selector.register(self.stdout, selectors.EVENT_READ)
+            selector.register(self.stderr, selectors.EVENT_READ)
+            self._read(selector)
+            if self.received:
+                raise PortFault(f"writes what it was not asked for: {self._shown()}")
+            while True:
+                left = deadline - time.monotonic()
+                for key, _ in selector.select(max(0.0, min(left, LOOK_AGAIN))):
+                    if key.fileobj is self.stdin:
+                        unsent = self._write(unsent, selector)
+                self._read(selector)
+                gone = self.stdout not in selector.get_map() or self.process.poll() is not None
+                if gone:
+                    self._read(selector)  # what it wrote between the last look and its end
+                if b"\n" in self.received or len(self.received) > longest:
+                    return self._line(longest, len(unsent))
+                if gone:
+                    raise PortFault(self._how_it_ended(left) + self._last_words())
+                if left <= 0:
+                    what = "does not read its input" if unsent else "does not answer"
+                    hint = "" if unsent or self.has_answered else " (does it flush its output?)"
+                    raise PortFault(f"{what} within {timeout:g} s{hint}{self._so_far()}{self._last_words()}")
+
+    def end(self, patience: float = 0.0) -> None:
+        """Close its input, wait for it to leave, and kill what is left of its process group."""
+        if self.ending.detach():
+            _end(self.process, (self.stdin, self.stdout, self.stderr), patience)
+
+    def _write(self, unsent, selector):
+        try:
+            unsent = unsent[os.write(self.stdin.fileno(), unsent[:CHUNK]) :]
+        except BlockingIOError:
+            return unsent
+        except BrokenPipeError:
+            selector.unregister(self.stdin)
+            return unsent
+        if not unsent:
+            selector.unregister(self.stdin)
+        return unsent
+
+    def _read(self, selector):
+        """Take what is there, up to one chunk a pipe."""
+        for pipe, into in ((self.stdout, self.received), (self.stderr, self.errors)):
+            if pipe in selector.get_map():
+                with contextlib.suppress(BlockingIOError):
+                    chunk = os.read(pipe.fileno(), CHUNK)
+                    into += chunk
+                    if not chunk:
+                        selector.unregister(pipe)
+        del self.errors[:-LAST_WORDS]
+
+    def _line(self, longest, unsent):
+        line, _, rest = bytes(self.received).partition(b"\n")
+        if len(line) > longest:
+            raise PortFault(f"answers more than the {longest} characters that can be needed: {self._shown()}")
+        if rest:
+            raise PortFault(f"answers more than one line: after the first comes '{one_line(_text(rest), 80)}'")
+        if unsent:
+            raise PortFault(f"answers before it has read the question: {self._shown()}")
+        self.received.clear()
+        self.has_answered = True
+        return _text(line)
+
+    def _how_it_ended(self, left):
+        try:
+            status = self.process.wait(min(max(left, 0.0), LEAVING))
+        except subprocess.TimeoutExpired:
+            return "closes its standard output without an answer"
+        names = {-number.value: number.name for number in signal.Signals}
+        how = f"with exit status {status}" if status >= 0 else f"by {names.get(status, f'signal {-status}')}"
+        return f"ends {how} and without an answer{self._so_far()}"
+
+    def _so_far(self):
+        return f", only {self._shown()}" if self.received else ""
+
+    def _last_words(self):
+        with contextlib.suppress(BlockingIOError):
+            self.errors += os.read(self.stderr.fileno(), CHUNK)
+        lines = [line for line in _text(self.errors).splitlines() if line.strip()]
+        return f"; its standard error ends: {one_line(' | '.join(lines[-3:]))}" if lines else ""
+
+    def _shown(self):
+        return one_line(_text(self.received[:400]), 80)
+
+
+def _end(process, pipes, patience=0.0):
+    pipes[0].close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(patience)
+    process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in pipes:
+        pipe.close()
+
+
+def _text(data) -> str:
+    return bytes(data).decode("utf-8", errors="replace")

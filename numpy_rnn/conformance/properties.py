@@ -1,0 +1,115 @@
+"""What every right port has, as properties that Hypothesis tries to break."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.cases import Recipe, random_run
+from numpy_rnn.conformance.drive import checked_report, trace_of_port
+from numpy_rnn.conformance.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.hints import hints_for_case
+from numpy_rnn.conformance.judge import CAUSAL_ORDER, EQUATIONS, judge
+from numpy_rnn.conformance.local_bounds import TAU, ratios, stages
+from numpy_rnn.conformance.strategies import recipes
+
+
+class Exceeded(AssertionError):
+    """A bound that a right port never exceeds is exceeded."""
+
+
+class Tally:
+    """The worst ratio of every level, dtype and tensor, and the case that gave it."""
+
+    def __init__(self):
+        self.worst: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any) -> None:
+        """Keep the ratio if it is the largest so far."""
+        of = self.worst.setdefault(level, {}).setdefault(dtype, {})
+        if tensor not in of or ratio > of[tensor]["ratio"]:
+            of[tensor] = {"ratio": ratio, "case": case}
+
+
+def bound_factor(port) -> float:
+    """τ of the port: twice the ulps that it declares for its tanh, or the usual allowance."""
+    declared = getattr(port, "tanh_ulps", None)
+    return TAU if declared is None else 2 * declared
+
+
+def has_intermediates(port) -> bool:
+    """Whether every report of the port holds a, h, y, dy, dh and da."""
+    return "intermediates" in getattr(port, "capabilities", ())
+
+
+def hold_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+    """Level L1: every stage within its own rounding. Raises Exceeded, or PortFault when there is no proper report."""
+
+    @profile
+    @given(recipes(dtype, port.lacks))
+    def holds(recipe):
+        case = recipe.case()
+        report = checked_report(port, case, True, timeout, str(recipe))
+        _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), tally)
+
+    holds()
+
+
+def hold_global(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+    """Level L2: everything reported within the bound around the oracle's values. Raises as `hold_local` does."""
+
+    @profile
+    @given(recipes(dtype, port.lacks))
+    def holds(recipe):
+        case = recipe.case()
+        report = checked_report(port, case, has_intermediates(port), timeout, str(recipe))
+        bounds = global_bounds(case, bound_factor(port))
+        reported = {name: bounds[name] for name in report}
+        _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, tally,
+               check_global(case, report, bounds=bounds))  # fmt: skip
+
+    holds()
+
+
+def hold_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+    """Level L3: several updates in a row, each from where it really started held to L1, or without stages to L2."""
+    few = settings(profile, max_examples=max(10, profile.max_examples // 10))
+
+    @few
+    @given(st.integers(0, 2**32 - 1))
+    def holds(seed):
+        run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks)
+        judgement = judge(trace_of_port(port, *run, timeout), bound_factor(port))
+        for name, ratio in judgement.worst.items():
+            if tally is not None:
+                tally.note("L3", dtype, name, ratio, {"run": seed})
+        if judgement.first is not None:
+            first = judgement.first
+            raise Exceeded(
+                f"L3, run {seed}, epoch {first.epoch}, update {first.number}: {first.tensor} ({first.equation}) at"
+                f" {list(first.element)} is {first.reported!r}, expected {first.expected!r}; rounding allows"
+                f" {first.allowed:.2g}, this is {first.ratio:.2g} times as large"
+            )
+
+    holds()
+
+
+def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, tally, known=None):
+    for name in CAUSAL_ORDER:
+        if name not in expected_and_allowed:
+            continue
+        expected, allowed = expected_and_allowed[name]
+        ratio = known[name] if known else ratios(np.asarray(report[name], np.float64) - expected, allowed)
+        if tally is not None:
+            tally.note(level, recipe.dtype, name, float(np.max(ratio)), recipe._asdict())
+        if not (ratio <= 1).all():
+            at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+            alike = "".join(f"; looks like: {hint}" for hint in hints_for_case(case, report, name))
+            element = [int(i) for i in at]
+            raise Exceeded(
+                f"{level}, {recipe}: {name} ({EQUATIONS[name]}) at {element} is {float(report[name][at])!r},"
+                f" expected {float(expected[at])!r}; rounding allows {float(allowed[at]):.2g}, this is"
+                f" {float(ratio[at]):.2g} times as large{alike}"
+            )

@@ -1,0 +1,165 @@
+"""The port protocol, version 1: how a program in any language is held against the suite.
+
+The program reads lines on standard input and writes lines on standard output; a line is one JSON object, in ASCII, and
+every line it reads it answers with exactly one, written out at once (flush!). Anything else it has to say goes to
+standard error. At the end of its input it leaves. Keys come in any order; keys not named here are reserved.
+
+Numbers of the network are strings, in hexadecimal, so that nothing is lost on the way: "0x1.999999999999ap-4" is what
+C prints by %a and reads by strtod, Python by float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. A float32
+number is written in the same way, as the double that it also is. "nan", "inf" and "-inf" can be said, and are faults.
+An array is a flat list, row by row: element (t, b, n) of a (T, B, N) array stands at (t·B + b)·N + n.
+
+First comes the hello:
+
+    {"type": "hello", "protocol": 1}
+    {"type": "hello", "protocol": 1, "name": "my port", "dtypes": ["float32", "float64"],
+     "capabilities": ["intermediates"], "tanh_ulps": 4, "lacks": ["relu"]}
+
+dtypes: those that the port computes in, at least one. capabilities: may be empty; "intermediates" says that every
+report holds a, h, y, dy, dh and da. Two keys may be absent. tanh_ulps: the largest error of its tanh in ulps, a plain
+number. lacks: what it cannot do, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, of
+dtypes that the hello named and without what it lacks:
+
+    {"type": "window_update", "id": 1, "dtype": "float32", "sizes": {"T": 3, "B": 2, "D": 1, "H": 6, "O": 1, "K": 2},
+     "nonlinearity": "tanh", "reduction": "sum", "learning_rate": "0x1.999999999999ap-4",
+     "params": {"W_xh": [...], "W_hh": [...], "W_hy": [...], "b_h": [...], "b_y": [...]},
+     "x": [...], "target": [...], "h_0": [...]}
+    {"id": 1, "loss": "0x1.8p-2", "a": [...], "h": [...], "y": [...], "dy": [...], "dh": [...], "da": [...],
+     "dW_xh": [...], "dW_hh": [...], "dW_hy": [...], "db_h": [...], "db_y": [...],
+     "W_xh": [...], "W_hh": [...], "W_hy": [...], "b_h": [...], "b_y": [...]}
+
+nonlinearity: "tanh" or "relu"; reduction: "sum" or "mean". W_xh is (D, H), W_hh (H, H), W_hy (H, O), x (T, B, D),
+target (K, B, O) for the newest K ≤ T steps, h_0 (B, H); b_h (H) and b_y (O) are both there or both absent. The learning
+rate is a double, and rounded to the dtype before it is used.
+
+The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
+h_0; y and dy (T, B, O), dy zero at the steps that no target belongs to; the gradients, and the parameters after the SGD
+step, each like the parameter it belongs to. Without biases it has no b_h, b_y, db_h and db_y; without the capability
+"intermediates" it may leave out a, h, y, dy, dh and da. A case that cannot be computed is answered by
+{"id": 1, "error": "why"}.
+"""
+
+import json
+import re
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.conformance.case import Case, owed
+from numpy_rnn.conformance.faults import PortFault, identity_fault, one_line
+
+VERSION = 1
+NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
+HELLO = json.dumps({"type": "hello", "protocol": VERSION})
+EXAMPLE = "0x1.8p-1"
+LONGEST_HELLO = 10_000  # characters
+LONGEST_NUMBER = 64  # characters, with what stands between it and the next
+
+
+def encode_request(case: Case, case_id: int) -> str:
+    """The line, without its end, that asks a port for this case."""
+    arrays = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
+    return json.dumps(
+        {
+            "type": "window_update",
+            "id": case_id,
+            "dtype": str(case.dtype),
+            "sizes": case.sizes,
+            **case.options,
+            "learning_rate": float(case.learning_rate).hex(),
+            "params": {name: _flat(theta) for name, theta in arrays.items()},
+            **{name: _flat(getattr(case, name)) for name in ("x", "target", "h_0")},
+        }
+    )
+
+
+def _flat(array) -> list[str]:
+    return list(map(float.hex, np.asarray(array, np.float64).ravel().tolist()))
+
+
+def longest_report(case: Case) -> int:
+    """How many characters the answer to this case may have."""
+    return 2_000 + LONGEST_NUMBER * sum(prod(shape) for shape in owed(case, intermediates=True).values())
+
+
+def decode_hello(line: str) -> dict:
+    """What the port says of itself in the answer to HELLO, with defaults for what it leaves out. Raises PortFault."""
+    hello = _object(line)
+    if "error" in hello:
+        raise PortFault(f"answers the hello with an error: {one_line(str(hello['error']))}")
+    if "protocol" not in hello:
+        raise PortFault(f"answers the hello without a protocol version: {one_line(line, 80)}")
+    if hello["protocol"] != VERSION:
+        raise PortFault(f"speaks protocol version {one_line(repr(hello['protocol']), 40)}: known: {VERSION}")
+    missing = [key for key in ("name", "dtypes", "capabilities") if key not in hello]
+    if missing:
+        raise PortFault(f"answers the hello without {', '.join(missing)}")
+    identity: dict[str, Any] = {key: hello.get(key) for key in ("name", "dtypes", "capabilities", "tanh_ulps")}
+    identity["lacks"] = hello.get("lacks", ())
+    fault = identity_fault(**identity)
+    if fault:
+        raise PortFault(f"says in its hello: {fault}")
+    return identity | {key: tuple(identity[key]) for key in ("dtypes", "capabilities", "lacks")}
+
+
+def decode_report(line: str, case: Case, case_id: int) -> dict[str, np.ndarray]:
+    """The arrays of an answer by name, in the case's dtype and in the shapes that are owed.
+
+    Raises PortFault when the answer cannot be read so. Names may be missing and numbers NaN: see `case.form_faults`.
+    """
+    return arrays_of(answer_to(line, case_id), case)
+
+
+def answer_to(line: str, case_id: int) -> dict:
+    """The JSON object on the line. Raises PortFault unless it answers this case."""
+    answer = _object(line)
+    if answer.get("id") != case_id:
+        raise PortFault(f"answers with id {one_line(repr(answer.get('id')), 40)}: expected {case_id}")
+    return answer
+
+
+def arrays_of(answer: dict, case: Case) -> dict[str, np.ndarray]:
+    """The arrays of the answer to this case; the second half of `decode_report`."""
+    if "error" in answer:
+        raise PortFault(f"answers with an error: {one_line(str(answer['error']))}")
+    shapes = owed(case, intermediates=True)
+    unknown = [name for name in answer if name not in shapes and name != "id"]
+    if unknown:
+        raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not a name that is owed")
+    return {name: _array(name, answer[name], shapes[name], case.dtype) for name in answer if name != "id"}
+
+
+def _object(line: str) -> dict:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise PortFault(f"answers what is not JSON: {one_line(line, 80)}") from None
+    if not isinstance(value, dict):
+        raise PortFault(f"answers JSON that is not an object: {one_line(line, 80)}")
+    return value
+
+
+def _array(name, given, shape, dtype) -> np.ndarray:
+    texts = given if shape else [given]
+    if not isinstance(texts, list):
+        raise PortFault(f"{name} is {one_line(repr(given), 40)}: expected a flat list of hexadecimal strings")
+    size = prod(shape)
+    if len(texts) != size:
+        raise PortFault(f"{name} has length {len(texts)}: expected {size}, for the shape {shape} row by row")
+    exact = np.array([_number(name, text) for text in texts], np.float64)
+    with np.errstate(over="ignore"):
+        array = exact.astype(dtype)
+    rounded = (array != exact) & ~np.isnan(exact)
+    if rounded.any():
+        raise PortFault(f"{name} holds {texts[int(np.argmax(rounded))]}, which is no {dtype} number")
+    return array.reshape(shape)
+
+
+def _number(name, text) -> float:
+    if isinstance(text, str) and NUMBER.fullmatch(text):
+        try:
+            return float.fromhex(text)
+        except OverflowError:
+            raise PortFault(f"{name} holds {one_line(text, 40)}, which is no float64 number") from None
+    raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a hexadecimal string, as {EXAMPLE!r}")

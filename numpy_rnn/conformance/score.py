@@ -1,0 +1,117 @@
+"""The score board: every known mistake, and what caught it.
+
+python -m numpy_rnn.conformance score
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.case import form_faults
+from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.drive import trace_of
+from numpy_rnn.conformance.global_bounds import check_global
+from numpy_rnn.conformance.judge import CAUSAL_ORDER, EQUATIONS, judge
+from numpy_rnn.conformance.local_bounds import check_local
+from numpy_rnn.conformance.mutant_table import MUTANTS, Mutant
+from numpy_rnn.conformance.mutants import load
+
+MOST_CASES = 500
+
+
+class Score(NamedTuple):
+    """How one mutant fared at one level."""
+
+    mutant: Mutant
+    level: str
+    tensor: str | None  # the first, in causal order, that exceeded its bound; None: it survived
+    cases: int  # until then
+    factor: float  # by how much
+
+
+def score(mutant: Mutant, level: str, most: int = MOST_CASES, seed: int = 0) -> Score:
+    """Try a mutant on one random case after another until one exceeds a bound of this level."""
+    generator = np.random.default_rng(seed)
+    package = load(mutant)
+    for cases in range(1, most + 1):
+        with np.errstate(all="ignore"):  # a wrong gradient may well overflow
+            found = EXCESS_OF[level](package, generator)
+        if found is not None:
+            return Score(mutant, level, found[0], cases, found[1])
+    return Score(mutant, level, None, most, 0.0)
+
+
+def first_excess(ratios: dict) -> tuple[str, float] | None:
+    """The first tensor in causal order above its bound, and by what factor."""
+    for name in CAUSAL_ORDER:
+        if name in ratios and not np.max(ratios[name], initial=0) <= 1:
+            return name, float(np.max(ratios[name]))
+    return None
+
+
+def _of_update(check, package, generator):
+    case = random_recipe(generator).case()
+    arrays = case.params._asdict(), case.x, case.target, case.h_0
+    report = PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+    faults = form_faults(case, report, intermediates=True)
+    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_excess(check(case, report))
+
+
+def local_excess(package, generator):
+    """Level L1: one window update, stage by stage."""
+    return _of_update(check_local, package, generator)
+
+
+def global_excess(package, generator):
+    """Level L2: one window update as a black box, its loss, gradients and new parameters."""
+
+    def check(case, report):
+        return check_global(
+            case, {name: report[name] for name in report if name not in ("a", "h", "y", "dy", "dh", "da")}
+        )
+
+    return _of_update(check, package, generator)
+
+
+def run_excess(package, generator):
+    """Level L3: a run of several updates in lockstep."""
+    return first_excess(judge(trace_of(package, *random_run(generator))).worst)
+
+
+EXCESS_OF = {"L1": local_excess, "L2": global_excess, "L3": run_excess}
+LEVELS = {"update": ("L1", "L2"), "run": ("L3",)}
+
+
+def score_board(seed: int = 0) -> list[Score]:
+    """Every mutant at every level that can see it: one window's mistakes at L1 and L2, the training loop's at L3."""
+    return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in LEVELS[mutant.level]]
+
+
+def text(scores: list[Score]) -> str:
+    """The board, a line a mutant and level, and how many survived.
+
+    Where the level reports stages, the stage that was caught must be the mutated one.
+    """
+    lines = [f"{'known mistake':58} level  caught at       cases  times the bound"]
+    for mutant, level, tensor, cases, factor in scores:
+        caught = "SURVIVED" if tensor is None else f"{tensor} ({EQUATIONS.get(tensor, 'form')})"
+        lines.append(
+            f"{mutant.name:58} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{_remark(mutant, level, tensor)}"
+        )
+    survived = sum(score.tensor is None for score in scores)
+    lines.append(f"{len({s.mutant for s in scores})} known mistakes, {len(scores)} trials, {survived} survived")
+    return "\n".join(lines)
+
+
+def names_the_stage(mutant: Mutant, level: str, tensor: str | None) -> bool:
+    """Whether the tensor that was caught is computed by the mutated equation."""
+    return tensor is not None and EQUATIONS.get(tensor) == EQUATIONS[mutant.stage]
+
+
+def _remark(mutant, level, tensor):
+    if tensor is None or names_the_stage(mutant, level, tensor):
+        return ""
+    if level == "L2":
+        return f"  (a black box: {mutant.stage} is not reported)"
+    return f"  (expected {mutant.stage})"

@@ -1,0 +1,45 @@
+"""The suite itself: pytest --pyargs numpy_rnn.conformance --backend module:object"""
+
+import pytest
+
+from numpy_rnn.conformance.faults import PortFault
+from numpy_rnn.conformance.properties import Exceeded, hold_global, hold_local, hold_lockstep
+from numpy_rnn.conformance.strategies import profile
+
+
+def pytest_generate_tests(metafunc):
+    """A test for every dtype of the port."""
+    metafunc.parametrize("dtype", metafunc.config.elman_port[0].dtypes)
+
+
+@pytest.fixture
+def hold(pytestconfig, dtype):
+    """Hold the port to a property, and turn what it found into one clear failure."""
+
+    def check(property_of_port):
+        port, tally = pytestconfig.elman_port
+        chosen = profile(pytestconfig.getoption("--port-profile"))
+        fault = None
+        try:
+            property_of_port(port, dtype, chosen, pytestconfig.getoption("--port-timeout"), tally)
+        except (Exceeded, PortFault) as found:
+            fault = str(found)
+        if fault is not None:
+            pytest.fail(fault, pytrace=False)
+
+    return check
+
+
+def test_local(hold):
+    """Level L1: every stage within its own rounding."""
+    hold(hold_local)
+
+
+def test_global(hold):
+    """Level L2: loss, gradients and new parameters within the bound around the oracle's values."""
+    hold(hold_global)
+
+
+def test_lockstep(hold):
+    """Level L3: several updates in a row, each from where it really started."""
+    hold(hold_lockstep)

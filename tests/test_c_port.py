@@ -1,0 +1,246 @@
+"""The port in C: built plainly and as fast as the compiler dares, it stays within every bound; broken, it does not."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from decimal import Decimal, localcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import numpy_rnn
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance import protocol
+from numpy_rnn.conformance.case import SHAPES, Case, form_faults
+from numpy_rnn.conformance.cases import random_recipe
+from numpy_rnn.conformance.global_bounds import check_global
+from numpy_rnn.conformance.local_bounds import check_local
+from numpy_rnn.conformance.ports import ProgramPort, guarded
+
+SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "elman_port.c"
+EQUATIONS = {"F1", "F2", "F3", "L1", "L2", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "U1"}
+DTYPES = ("float32", "float64")
+MODES = {"plain": "-O0", "fast": "-O3 -march=native -ffast-math"}
+STRICT = "-std=c99 -Wall -Wextra -pedantic"
+SANITIZED = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("cc") is None, reason="there is no C compiler `cc`: the C port is not built"
+)
+
+
+def compiled(folder, options, source=SOURCE):
+    """The program built from the source: cc's completed process, and the path."""
+    program = folder / "elman_port"
+    command = ["cc", *STRICT.split(), *options.split(), "-o", str(program), str(source), "-lm"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False), program
+
+
+@pytest.fixture(scope="module", params=MODES)
+def port(request, tmp_path_factory):
+    """The port in C, running, in one of its builds."""
+    built, program = compiled(tmp_path_factory.mktemp(request.param), MODES[request.param])
+    assert built.returncode == 0, built.stderr
+    with ProgramPort(shlex.quote(str(program))) as running:
+        yield running
+
+
+def random_case(seed, dtype=None) -> Case:
+    return random_recipe(np.random.default_rng(seed), dtype).case()
+
+
+def report_on(port, case):
+    report, verdict = guarded(port, case)
+    assert verdict is None
+    assert form_faults(case, report, intermediates=True) == []
+    return report
+
+
+def worst(ratios):
+    """The tensor that came closest to its bound, or exceeded it, and by what factor."""
+    return max(((float(np.max(ratio)), name) for name, ratio in ratios.items()), default=(0.0, ""))
+
+
+def test_the_source_is_short_and_names_every_equation():
+    lines = SOURCE.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 200
+    assert max(map(len, lines)) <= 120
+    named = [name for line in lines for name in re.findall(r"/\* \(([A-Z]\d)\)", line)]
+    assert set(named) == EQUATIONS
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_compiler_has_nothing_to_warn_of(tmp_path, mode):
+    built, _ = compiled(tmp_path, MODES[mode])
+    assert (built.returncode, built.stderr) == (0, "")
+
+
+def test_its_hello_says_all_that_it_can_do(port):
+    assert (port.name, port.dtypes, port.capabilities) == ("elman_port.c", DTYPES, ("intermediates",))
+    assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_it_stays_within_the_bound_of_every_stage(port, dtype, seed):
+    case = random_case(seed, dtype)
+    assert worst(check_local(case, report_on(port, case), 2 * port.tanh_ulps)) <= (1.0,)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_it_stays_within_the_bound_of_the_whole_window(port, dtype, seed):
+    case = random_case(seed, dtype)
+    assert worst(check_global(case, report_on(port, case), 2 * port.tanh_ulps)) <= (1.0,)
+
+
+def case_of_tanh(values) -> Case:
+    """A window of one step whose pre-activations are these values; 64 of them in a row, so that vectors are used."""
+    x = values.reshape(1, -1, 64)
+    one, nothing = np.eye(64, dtype=x.dtype), np.zeros_like(x[..., :1])
+    return Case(Parameters(one, 0 * one, one[:, :1]), x, nothing, np.zeros_like(x[0]), 0.1)
+
+
+def ulps_of_tanh(a, h):
+    """|h − tanh a| in units of the last place of tanh a; tanh by decimal arithmetic of 60 digits."""
+    digits = np.finfo(h.dtype).nmant
+    errors = []
+    with localcontext(prec=60):
+        for at, value in zip(map(Decimal, a.tolist()), map(Decimal, h.tolist()), strict=True):
+            exact = 1 - 2 / ((2 * at).exp() + 1)
+            errors.append(float(abs(value - exact)) / 2.0 ** (np.frexp(float(exact))[1] - 1 - digits))
+    return np.array(errors)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_its_tanh_is_as_accurate_as_it_says(port, dtype):
+    """Densest where the error is largest: exhaustive over float32, every build has its worst case between 0.1 and 3."""
+    generator = np.random.default_rng(0)
+    middle, wide = generator.uniform(0.1, 3, 3072), np.exp(generator.uniform(-20, 3, 1024))
+    a = (np.concatenate((middle, wide)) * generator.choice((-1, 1), 4096)).astype(dtype)
+    report = report_on(port, case_of_tanh(a))
+    assert np.array_equal(report["a"].ravel(), a)
+    assert ulps_of_tanh(a, report["h"].ravel()).max() <= port.tanh_ulps
+
+
+def test_the_measure_of_tanh_counts_units_of_the_last_place():
+    a = np.array([0.3, -2.0], np.float32)
+    right = np.tanh(a.astype(np.float64)).astype(np.float32)
+    assert ulps_of_tanh(a, right).max() <= 0.5001
+    assert 4.49 <= ulps_of_tanh(a, right + np.float32(5) * np.spacing(right)).min() <= 5.5
+
+
+BROKEN = {  # the right line, the wrong one, the tensor whose own stage shows it
+    "a gradient through the state before": ("1 - h[r + B][i] * h[r + B][i]", "1 - h[r][i] * h[r][i]", "da"),
+    "W_hh without its transpose": ("da[r + B][j] * W_hh[i][j]", "da[r + B][j] * W_hh[j][i]", "dh"),
+    "the state after for the one before": ("dW_hh[i][j] += h[r][i]", "dW_hh[i][j] += h[r + B][i]", "dW_hh"),
+    "a loss without its half": ("error * error / 2", "error * error", "loss"),
+    "float in the double path": ("a[r][j] += h[r][i] * W_hh", "a[r][j] += (float)h[r][i] * W_hh", "a"),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong", "tensor"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_copy_is_caught_at_the_broken_stage(tmp_path, right, wrong, tensor):
+    text = SOURCE.read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / SOURCE.name).write_text(text.replace(right, wrong), encoding="utf-8")
+    built, program = compiled(tmp_path, "-O0", tmp_path / SOURCE.name)
+    assert built.returncode == 0
+    exceeded = set()
+    with ProgramPort(shlex.quote(str(program))) as port:
+        for seed in range(20):
+            case = random_case(seed, "float64")
+            ratios = check_local(case, report_on(port, case), 2 * port.tanh_ulps)
+            exceeded |= {name for name, ratio in ratios.items() if not np.max(ratio) <= 1}
+    assert exceeded == {tensor}
+
+
+# -- what it reads --------------------------------------------------------------------------------------------------
+
+
+def answers(program, *lines):
+    """What the program answers to these lines, as JSON; it must leave at the end of its input without complaint."""
+    text = "".join(line + "\n" for line in lines)
+    run = subprocess.run([program], input=text, capture_output=True, text=True, timeout=30, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    """The port in C with every access and every arithmetic operation watched, where the compiler can do that."""
+    built, program = compiled(tmp_path_factory.mktemp("sanitized"), SANITIZED)
+    hello = built.returncode == 0 and subprocess.run(
+        [program], input=protocol.HELLO + "\n", capture_output=True, text=True
+    )
+    if not hello or hello.returncode != 0:
+        pytest.skip("the C compiler has no working address and undefined-behaviour sanitizers")
+    return program
+
+
+def test_nothing_undefined_happens_and_no_memory_leaks(sanitized):
+    cases = [random_case(seed) for seed in range(40)] + [case_of_tanh(np.linspace(-20, 20, 3200))]
+    found = answers(sanitized, protocol.HELLO, *map(protocol.encode_request, cases, range(1, 42)))
+    assert found[0] == json.loads(protocol.HELLO) | found[0]
+    for case_id, (case, answer) in enumerate(zip(cases, found[1:], strict=True), start=1):
+        report = protocol.decode_report(json.dumps(answer), case, case_id)
+        assert form_faults(case, report, intermediates=True) == []
+        assert worst(check_local(case, report)) <= (1.0,)
+
+
+def test_the_order_of_keys_and_white_space_do_not_matter(sanitized):
+    request = json.loads(protocol.encode_request(random_case(3), 1))
+    backwards = {key: request[key] for key in reversed(request)}
+    backwards["params"] = {key: request["params"][key] for key in reversed(request["params"])}
+    spaced = json.dumps(backwards, separators=(" ,\t", " : "))
+    narrow = json.dumps({"unknown": {"deep": [1, [None, "x"]]}} | request, separators=(",", ":"))
+    first, *others = answers(sanitized, json.dumps(request), spaced, narrow + "\r")
+    assert set(first) == {"id", *SHAPES} - (set() if "b_h" in request["params"] else {"b_h", "b_y", "db_h", "db_y"})
+    assert others == [first, first]
+
+
+def without_b_y(request):
+    request["params"]["b_h"] = ["0x0p+0"] * request["sizes"]["H"]
+    request["params"].pop("b_y", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda request: request["params"]["W_hh"].pop(), "W_hh does not fit"),
+        (lambda request: request["x"].append("0x1p0"), "x does not fit"),
+        (lambda request: request["sizes"].update(K=request["sizes"]["T"] + 1), "target does not fit"),
+        (lambda request: request.update(target=[], sizes=request["sizes"] | {"K": 0}), "K does not fit"),
+        (lambda request: request.pop("learning_rate"), "learning_rate does not fit"),
+        (without_b_y, "b_h does not fit"),
+        (lambda request: request.update(nonlinearity="gelu"), "nonlinearity does not fit"),
+        (lambda request: request.update(reduction="max"), "reduction does not fit"),
+        (lambda request: request.update(dtype="float16"), "dtype does not fit"),
+    ],
+)
+def test_a_case_that_it_cannot_compute_is_an_error_and_the_next_one_goes_on(sanitized, change, expected):
+    line = protocol.encode_request(random_case(3), 5)
+    request = json.loads(line)
+    change(request)
+    wrong, right = answers(sanitized, json.dumps(request), line)
+    assert wrong == {"id": 5, "error": expected}
+    assert "loss" in right
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "}", '{"id"', '{"id":', '{"id":1', '{"x":["0x1p0"', '{"a":"', "[1", '{"x"]}']
+)
+def test_a_line_that_is_not_whole_is_an_error_and_the_next_one_goes_on(sanitized, line):
+    wrong, right = answers(sanitized, line, protocol.HELLO)
+    assert wrong == {"id": 0, "error": "not a whole JSON object"}
+    assert right["type"] == "hello"
+
+
+def test_a_last_line_without_an_end_is_read(sanitized):
+    run = subprocess.run([sanitized], input=protocol.HELLO, capture_output=True, text=True, timeout=30, check=True)
+    assert json.loads(run.stdout)["type"] == "hello"

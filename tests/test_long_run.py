@@ -1,0 +1,101 @@
+"""The long profile and the command line of the suite."""
+
+import json
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.conformance.__main__ import main
+from numpy_rnn.conformance.cases import random_run
+from numpy_rnn.conformance.comparison import package_source
+from numpy_rnn.conformance.judge import CAUSAL_ORDER
+from numpy_rnn.conformance.long_run import ORACLE_EVERY, Progress, hold, markdown
+from numpy_rnn.conformance.mutants import load, named
+
+
+def test_right_backends_are_held_to_the_end(rnn):
+    for dtype in ("float32", "float64"):
+        tally = hold(package_source(rnn), dtype, 600, seed=4)
+        assert tally.first is None
+        assert tally.updates >= 600
+        assert tally.oracle_updates > 0
+        for worst in (tally.local, tally.oracle):
+            assert all(0 <= ratio <= 1 for ratio in worst.values())
+        assert set(CAUSAL_ORDER) == set(tally.local)
+        assert set(tally.local) == set(tally.oracle)
+
+
+def test_a_wrong_backend_is_stopped_at_its_first_fault():
+    tally = hold(package_source(load(named("dh_next dropped"))), "float64", 5000, seed=4)
+    assert tally.first.tensor == "dh"
+    assert tally.updates < 5000
+    experiment, configuration = random_run(np.random.default_rng(tally.seed), "float64", 100)
+    assert experiment.params.W_hh.dtype == np.float64
+    assert configuration.epochs >= tally.first.epoch
+
+
+def test_a_fault_that_only_the_oracle_sees_is_seen():
+    """numpy_rnn's float64 is checked at L1 by NumPy itself; the oracle of L2 is not."""
+    source = package_source(numpy_rnn)
+
+    def shifted(experiment, configuration):
+        trace = source.trace(experiment, configuration)
+        return trace | {"h": trace["h"] * (1 + 7 * np.finfo(float).eps)}
+
+    assert hold(source._replace(trace=shifted), "float64", 200, seed=1).first is not None
+
+
+def test_runs_that_overflow_are_counted_and_not_judged():
+    source = package_source(numpy_rnn)
+    calls = iter(range(1000))
+
+    def sometimes(experiment, configuration):
+        trace = source.trace(experiment, configuration)
+        return trace | {"y": np.full_like(trace["y"], np.inf)} if next(calls) % 2 else trace
+
+    tally = hold(source._replace(trace=sometimes), "float32", 300, seed=1)
+    assert tally.overflowed > 0
+    assert tally.first is None
+
+
+def test_the_table_holds_every_tensor():
+    tally = hold(package_source(numpy_rnn), "float32", 50, seed=1)
+    table = markdown({"numpy_rnn": [tally]}).splitlines()
+    assert table[0] == "| tensor | equation | numpy_rnn float32, L1 | L2 |"
+    assert [line.split("|")[1].strip() for line in table[2:-1]] == list(CAUSAL_ORDER[2:])
+    assert table[-1] == f"| updates | | {tally.updates:,} | {tally.oracle_updates:,} |"
+    assert ORACLE_EVERY > 1
+
+
+def test_progress_is_shown_on_a_terminal_only(capsys, monkeypatch):
+    progress = Progress("numpy_rnn float32", 100)
+    progress(50)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    Progress("numpy_rnn float32", 100)(50)
+    assert "numpy_rnn float32: 50 of 100 updates" in capsys.readouterr().err
+
+
+def test_command_long(capsys, tmp_path):
+    path = tmp_path / "long.json"
+    options = ["--backend", "numpy_rnn", "--updates", "40", "--dtype", "float64", "--seed", "3", "--json", str(path)]
+    assert main(["long", *options]) == 0
+    output = capsys.readouterr().out
+    assert "seed 3" in output
+    assert "no bound exceeded" in output
+    assert json.loads(path.read_text())["backends"]["numpy_rnn"][0]["updates"] >= 40
+
+
+def test_command_score_and_its_errors(capsys):
+    assert main(["score", "--seed", "2"]) == 0
+    assert ", 0 survived" in capsys.readouterr().out
+    for arguments, message in (
+        (["long"], "required: --backend"),
+        (["long", "--backend", "absent"], "cannot be compared with"),
+        (["sing"], "invalid choice: 'sing'"),
+        (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
+    ):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1

@@ -1,0 +1,119 @@
+"""Every known mistake is made, and killed; and the stage that is named is the one that is wrong."""
+
+import numpy as np
+import pytest
+
+import numpy_rnn
+from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.cases import Recipe, random_recipe, random_run
+from numpy_rnn.conformance.drive import trace_of
+from numpy_rnn.conformance.hints import hints, hints_for_case
+from numpy_rnn.conformance.judge import EQUATIONS, judge
+from numpy_rnn.conformance.local_bounds import check_local
+from numpy_rnn.conformance.mutant_table import MUTANTS, Mutant
+from numpy_rnn.conformance.mutants import load, mutated_source, named
+from numpy_rnn.conformance.score import (
+    LEVELS,
+    Score,
+    first_excess,
+    local_excess,
+    names_the_stage,
+    run_excess,
+    score,
+    text,
+)
+
+TRIALS = [(mutant, level) for mutant in MUTANTS for level in LEVELS[mutant.level]]
+
+
+@pytest.mark.parametrize(("mutant", "level"), TRIALS, ids=lambda v: v.name if isinstance(v, Mutant) else v)
+def test_mutant_is_killed(mutant, level):
+    found = score(mutant, level)
+    assert found.tensor is not None, f"{mutant.name} survived {found.cases} cases at level {level}"
+    assert found.factor > 1000, f"{mutant.name} exceeds its bound by {found.factor} only"
+    if level != "L2":  # a black box names what it shows, and not the stage
+        assert names_the_stage(mutant, level, found.tensor), f"{found.tensor} for {mutant.stage}"
+
+
+def test_numpy_rnn_itself_survives():
+    """The score board tells right from wrong: nothing is found in the package that the mutants are made of."""
+    for excess in (local_excess, run_excess):
+        generator = np.random.default_rng(1)
+        assert [excess(numpy_rnn, generator) for _ in range(50)] == [None] * 50
+
+
+def test_every_stage_has_a_mutant():
+    stages = {EQUATIONS[mutant.stage] for mutant in MUTANTS}
+    assert stages == set(EQUATIONS.values())
+
+
+def test_mutants_have_names_of_their_own():
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    assert named("dh_next dropped") in MUTANTS
+    with pytest.raises(LookupError, match="no mutant is called 'x'"):
+        named("x")
+
+
+def test_a_line_that_has_gone_is_an_error():
+    mutant = Mutant("m", "a", "update", (("elman", "right", "wrong"),))
+    assert mutated_source(mutant, "elman", "a right line") == "a wrong line"
+    assert mutated_source(mutant, "loss", "a right line") == "a right line"
+    with pytest.raises(LookupError, match="stands 2 times in elman"):
+        mutated_source(mutant, "elman", "right, right")
+    with pytest.raises(LookupError, match="stands 0 times in elman"):
+        mutated_source(mutant, "elman", "")
+
+
+def test_mutants_leave_the_package_alone():
+    load(named("dh_next dropped"))
+    assert score(named("dh_next dropped"), "L1").tensor == "dh"
+    assert local_excess(numpy_rnn, np.random.default_rng(0)) is None
+
+
+def test_a_survivor_is_shown():
+    survived = Score(named("dh_next dropped"), "L1", None, 500, 0.0)
+    assert "SURVIVED" in text([survived])
+    assert "1 survived" in text([survived])
+    misnamed = survived._replace(tensor="a", factor=2.0)
+    assert "(expected dh)" in text([misnamed])
+
+
+UPDATES = [mutant for mutant in MUTANTS if mutant.level == "update"]
+
+
+@pytest.mark.parametrize("mutant", UPDATES, ids=lambda mutant: mutant.name)
+def test_hint_names_the_mistake_of_an_update(mutant):
+    """Of the cases in which the mutant is caught, one at least names it, and it alone or with its equals."""
+    generator = np.random.default_rng(8)
+    for _ in range(300):
+        case = random_recipe(generator, "float64").case()
+        arrays = case.params._asdict(), case.x, case.target, case.h_0
+        with np.errstate(all="ignore"):
+            report = PackagePort(load(mutant)).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+            found = first_excess(check_local(case, report))
+            if found is not None and mutant.name in hints_for_case(case, report, found[0]):
+                return
+    pytest.fail(f"no hint ever names {mutant.name}")
+
+
+RUNS = [mutant for mutant in MUTANTS if mutant.level == "run"]
+
+
+@pytest.mark.parametrize("mutant", RUNS, ids=lambda mutant: mutant.name)
+def test_hint_names_the_mistake_of_a_run(mutant):
+    for seed in range(20):
+        run = random_run(np.random.default_rng(seed))
+        trace = trace_of(load(mutant), *run)
+        judgement = judge(trace)
+        if not judgement.passed:
+            assert mutant.name in hints(trace, judgement.first, *run, numpy_rnn)
+            return
+    pytest.fail(f"{mutant.name} was never caught")
+
+
+def test_right_values_give_no_hint():
+    case = Recipe(4, 3, 2, 6, 5, 4, "float64").case()
+
+    arrays = case.params._asdict(), case.x, case.target, case.h_0
+    report = PackagePort(numpy_rnn).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+    assert hints_for_case(case, report, "dW_hh") == []

@@ -1,0 +1,123 @@
+"""For the tests of level L2: random windows, and a port whose every piece can be exchanged.
+
+With its pieces as they are, or with other correct ones, `port` is right; with a wrong piece it is a planted fault.
+"""
+
+import numpy as np
+
+from numpy_rnn import Parameters
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.global_bounds import check_global
+
+
+def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:
+    """Sizes distinct from each other, weights of order one, and every option, all drawn from the seed.
+
+    fixed: what is not to be drawn, of T, B, D, H, O, K, bias, nonlinearity, reduction and learning_rate.
+    """
+    random = np.random.default_rng(seed)
+    sizes = dict(zip("TBDHO", (int(size) + 1 for size in random.permutation(largest)))) | fixed
+    T, B, D, H, O = (sizes[letter] for letter in "TBDHO")
+    drawn = {
+        "K": int(random.integers(1, T + 1)),
+        "bias": bool(random.integers(2)),
+        "nonlinearity": ("tanh", "relu")[random.integers(2)],
+        "reduction": ("sum", "mean")[random.integers(2)],
+        "learning_rate": float(random.uniform(0.01, 0.5)),
+    } | fixed
+
+    def normal(deviation, *shape):
+        return random.normal(0, deviation, shape).astype(dtype)
+
+    weights = normal(D**-0.5, D, H), normal(H**-0.5, H, H), normal(1, H, O)
+    params = Parameters(*weights, *((normal(0.5, H), normal(0.5, O)) if drawn["bias"] else ()))
+    arrays = params, normal(1, T, B, D), normal(1, drawn["K"], B, O), normal(1, B, H)
+    return Case(*arrays, drawn["learning_rate"], drawn["nonlinearity"], drawn["reduction"])
+
+
+def run(port, case):
+    """The report of a port in the protocol of equivalence.md, section 3."""
+    params = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
+    return port.window_update(params, *case[1:4], learning_rate=case.learning_rate, **case.options)
+
+
+def same(v):
+    """v."""
+    return v
+
+
+PIECES = {
+    "widen": same,  # of everything that is given
+    "keep": same,  # of every result
+    "dot": lambda A, B: A @ B,
+    "tanh": np.tanh,
+    "through_tanh": lambda dh, h, one: dh * (one - h * h),
+    "through_relu": lambda dh, h, one: dh * (h > 0),
+    "divide": lambda v, n, one: v / (one * n),
+    "step": lambda theta, rate, d: theta - rate * d,
+    "error": lambda y, target: y - target,
+    "W_hh_back": lambda W_hh: W_hh.T,
+    "before": lambda h_before, h: h_before,
+}
+
+
+def port(case, **exchanged):
+    """The report of one window by (F1) to (U1), with some PIECES exchanged."""
+    of = PIECES | exchanged
+    keep, dot = of["keep"], lambda A, B: of["keep"](of["dot"](A, B))
+    one = of["widen"](case.dtype.type(1))
+    rate = of["widen"](case.dtype.type(case.learning_rate))
+    W_xh, W_hh, W_hy, b_h, b_y = (None if theta is None else of["widen"](theta) for theta in case.params)
+    x, target, h_0 = map(of["widen"], case[1:4])
+    T, K = len(x), len(target)
+    tanh = case.nonlinearity == "tanh"
+
+    a, h, y = [], [h_0], []
+    for x_t in x:
+        a.append(keep(dot(x_t, W_xh) + dot(h[-1], W_hh)))
+        if b_h is not None:
+            a[-1] = keep(a[-1] + b_h)
+        h.append(keep(of["tanh"](a[-1]) if tanh else np.maximum(a[-1], 0)))
+        y.append(dot(h[-1], W_hy) if b_y is None else keep(dot(h[-1], W_hy) + b_y))
+
+    error = keep(of["error"](np.stack(y[T - K :]), target))
+    squares = keep(error * error).reshape(1, -1)
+    loss = keep(dot(squares, np.ones_like(squares).T)[0, 0] * one / 2)
+    counted = error
+    if case.reduction == "mean":
+        loss, counted = keep(of["divide"](loss, error.size, one)), keep(of["divide"](error, error.size, one))
+    dy = np.concatenate((np.zeros_like(np.stack(y))[: T - K], counted))
+
+    dh, da = [None] * T, [None] * T
+    for t in reversed(range(T)):
+        dh[t] = dot(dy[t], W_hy.T)
+        if t < T - 1:
+            dh[t] = keep(dh[t] + dot(da[t + 1], of["W_hh_back"](W_hh)))
+        da[t] = keep(of["through_tanh" if tanh else "through_relu"](dh[t], h[t + 1], one))
+
+    def rows(steps):
+        return np.concatenate(list(steps))
+
+    ones = rows([np.ones_like(y[0][:, :1])] * T).T
+    gradients = {
+        "W_xh": dot(rows(x).T, rows(da)),
+        "W_hh": dot(of["before"](rows(h[:-1]), rows(h[1:])).T, rows(da)),
+        "W_hy": dot(rows(h[1:]).T, rows(dy)),
+    }
+    if b_h is not None:
+        gradients |= {"b_h": dot(ones, rows(da))[0], "b_y": dot(ones, rows(dy))[0]}
+    theta = {name: of["widen"](getattr(case.params, name)) for name in gradients}
+    updated = {name: keep(of["step"](theta[name], rate, d)) for name, d in gradients.items()}
+    sequences = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
+    report = {"loss": loss, **sequences, **{"d" + name: d for name, d in gradients.items()}, **updated}
+    return {name: np.asarray(value).astype(case.dtype) for name, value in report.items()}
+
+
+def worst_ratios(report_of, dtype, cases, **check):
+    """The worst ratio of every tensor at level L2, over so many random windows."""
+    worst = {}
+    for seed in range(cases):
+        case = random_window(seed, dtype)
+        for name, ratio in check_global(case, report_of(case), **check).items():
+            worst[name] = max(worst.get(name, 0.0), float(ratio.max()))
+    return worst
