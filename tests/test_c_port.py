@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance import protocol
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import SHAPES, Case, form_faults
 from numpy_rnn.conformance.cases import random_recipe
-from numpy_rnn.conformance.global_bounds import check_global
-from numpy_rnn.conformance.local_bounds import check_local
-from numpy_rnn.conformance.ports import ProgramPort, guarded
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.python_port import ProgramPort, guarded
 
-SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "elman_port.c"
+SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
 EQUATIONS = {"F1", "F2", "F3", "L1", "L2", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "U1"}
 DTYPES = ("float32", "float64")
 MODES = {"plain": "-O0", "fast": "-O3 -march=native -ffast-math"}

@@ -13,12 +13,12 @@ from numpy_rnn.common.command_line import main
 from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.experiment import prepare
 from numpy_rnn.common.trace import Recorder
-from numpy_rnn.conformance import drift
-from numpy_rnn.conformance.comparison import compare, epoch_losses, finite_part, package_source
-from numpy_rnn.conformance.drive import trace_of
-from numpy_rnn.conformance.judge import EQUATIONS
-from numpy_rnn.conformance.mutant_table import MUTANTS
-from numpy_rnn.conformance.mutants import load, named
+from numpy_rnn.conformance.comparison.comparing import compare, epoch_losses, finite_part, package_source
+from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import EQUATIONS
 
 SHORT = Configuration(epochs=3, k1=3, k2=5, hidden_size=5, dtype="float64", bias=True)
 RIGHT = package_source(numpy_rnn)
@@ -96,8 +96,8 @@ def test_a_mutant_is_named_at_its_equation(mutant):
 
 def test_a_wrong_port_fails_with_its_fault(run, tmp_path):
     (tmp_path / "wrong.py").write_text(
-        "from numpy_rnn.conformance.backends import PackagePort\n"
-        "from numpy_rnn.conformance.mutants import load, named\n"
+        "from numpy_rnn.conformance.ports.backends import PackagePort\n"
+        "from numpy_rnn.conformance.mutants.loading import load, named\n"
         "port = PackagePort(load(named('h_t for h_{t-1} in dW_hh')))\n",
         encoding="utf-8",
     )

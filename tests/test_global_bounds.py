@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from window_port import port, random_window, run, worst_ratios
 
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
 from numpy_rnn.conformance.case import INTERMEDIATES, owed
-from numpy_rnn.conformance.global_bounds import check_global, global_bounds, truncation_signal
+from numpy_rnn.conformance.ports.backends import PackagePort
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 CASES = 200

@@ -9,11 +9,11 @@ import numpy_rnn
 from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.experiment import prepare
 from numpy_rnn.common.trace import BY_STEP
-from numpy_rnn.conformance.backends import PackagePort
 from numpy_rnn.conformance.cases import DTYPES, random_run
-from numpy_rnn.conformance.drive import trace_of, trace_of_port
-from numpy_rnn.conformance.judge import CAUSAL_ORDER, judge
-from numpy_rnn.conformance.trace_form import start_of, trace_faults
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
+from numpy_rnn.conformance.traces.trace_form import start_of, trace_faults
 
 CONFIGURATION = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, form_faults
 from numpy_rnn.conformance.cases import DTYPES, Recipe, random_recipe
-from numpy_rnn.conformance.local_bounds import check_local, ratios, stages
+from numpy_rnn.conformance.ports.backends import PackagePort
 
 RECIPE = Recipe(T=4, B=3, D=2, H=6, O=5, K=2, dtype="float64", bias=True, reduction="mean", seed=7)
 

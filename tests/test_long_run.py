@@ -7,10 +7,10 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.conformance.__main__ import main
 from numpy_rnn.conformance.cases import random_run
-from numpy_rnn.conformance.comparison import package_source
-from numpy_rnn.conformance.judge import CAUSAL_ORDER
+from numpy_rnn.conformance.comparison.comparing import package_source
 from numpy_rnn.conformance.long_run import ORACLE_EVERY, Progress, hold, markdown
-from numpy_rnn.conformance.mutants import load, named
+from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER
 
 
 def test_right_backends_are_held_to_the_end(rnn):

@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.cases import Recipe, random_recipe, random_run
-from numpy_rnn.conformance.drive import trace_of
-from numpy_rnn.conformance.hints import hints, hints_for_case
-from numpy_rnn.conformance.judge import EQUATIONS, judge
-from numpy_rnn.conformance.local_bounds import check_local
-from numpy_rnn.conformance.mutant_table import MUTANTS, Mutant
-from numpy_rnn.conformance.mutants import load, mutated_source, named
-from numpy_rnn.conformance.score import (
+from numpy_rnn.conformance.mutants.hints import hints, hints_for_case
+from numpy_rnn.conformance.mutants.loading import load, mutated_source, named
+from numpy_rnn.conformance.mutants.score import (
     LEVELS,
     Score,
     first_excess,
@@ -22,6 +18,10 @@ from numpy_rnn.conformance.score import (
     score,
     text,
 )
+from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
 TRIALS = [(mutant, level) for mutant in MUTANTS for level in LEVELS[mutant.level]]
 

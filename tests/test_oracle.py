@@ -10,9 +10,9 @@ import pytest
 from window_port import random_window
 
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.conformance import oracle as module
+from numpy_rnn.conformance.bounds import oracle as module
+from numpy_rnn.conformance.bounds.oracle import SUBNORMAL, WANTED, compute, oracle
 from numpy_rnn.conformance.case import Case, owed
-from numpy_rnn.conformance.oracle import SUBNORMAL, WANTED, compute, oracle
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from window_port import random_window
 
+from numpy_rnn.conformance.bounds.oracle import oracle
 from numpy_rnn.conformance.case import owed
-from numpy_rnn.conformance.oracle import oracle
 
 
 def forward(case, number, phi, name=None, nudges=None):

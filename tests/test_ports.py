@@ -17,11 +17,11 @@ import pytest
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance import protocol
-from numpy_rnn.conformance.backends import PackagePort
 from numpy_rnn.conformance.case import Case, form_faults, owed
-from numpy_rnn.conformance.ports import PortFault, ProgramPort, guarded, load_python_port
-from numpy_rnn.conformance.time_limit import TimeUp, time_limit
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, guarded, load_python_port
+from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
 
 LIMIT = 1.0  # seconds
 RIGHT = PackagePort(numpy_rnn)
@@ -150,7 +150,7 @@ import json, sys
 sys.path.insert(0, {root!r})
 import numpy as np
 import numpy_rnn
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.ports.backends import PackagePort
 
 def flat(values):
     return [float(value).hex() for value in np.ravel(values)]
@@ -567,7 +567,7 @@ def test_outside_the_main_thread_there_is_no_time_limit():
 
 MODULE = """
 import numpy_rnn
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.ports.backends import PackagePort
 
 class Bare:
     name = "bare"

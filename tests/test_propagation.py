@@ -5,10 +5,10 @@ import pytest
 from window_port import port, random_window, worst_ratios
 
 from numpy_rnn import InputError, Parameters
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.bounds.propagation import propagate, sech_squared
+from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.propagation import propagate, sech_squared
-from numpy_rnn.conformance.rounding import Rounding
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 CASES = 25

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from numpy_rnn.conformance.rounding import Rounded, Rounding, join
+from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding, join
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 

@@ -9,8 +9,8 @@ import pytest
 PORT = """
 import numpy as np
 import numpy_rnn
-from numpy_rnn.conformance.backends import PackagePort
-from numpy_rnn.conformance.mutants import load, named
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.mutants.loading import load, named
 
 right = PackagePort(numpy_rnn)
 
@@ -148,7 +148,7 @@ PROGRAM = """
 import json, sys
 import numpy as np
 import numpy_rnn
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.ports.backends import PackagePort
 
 port = PackagePort(numpy_rnn)
 for line in sys.stdin:

@@ -276,6 +276,19 @@ def test_torch_updates_hold_no_graph_and_a_surrounding_no_grad_does_not_matter(g
     assert len(updates) == 14
 
 
+@pytest.mark.needs_torch
+def test_torch_parameters_may_be_plain_tensors_and_stay_so():
+    """Those that no gradient is recorded for train as well as any, and are not made to require one."""
+    import torch_rnn
+
+    params, *data = example().of(torch_rnn)
+    plain = type(params)(*(theta.detach().clone() for theta in params))
+    updates = [list(torch_rnn.train(p, *data, k1=1, k2=3, **EXAMPLE)) for p in (params, plain)]
+    assert [bits(u) for u in updates[0]] == [bits(u) for u in updates[1]]
+    assert not any(theta.requires_grad for theta in plain)
+    assert all(theta.is_leaf and theta.grad is None for theta in (*params, *plain))
+
+
 # -- the main job ---------------------------------------------------------------------------------------------------
 
 

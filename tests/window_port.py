@@ -6,8 +6,8 @@ With its pieces as they are, or with other correct ones, `port` is right; with a
 import numpy as np
 
 from numpy_rnn import Parameters
+from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.global_bounds import check_global
 
 
 def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:

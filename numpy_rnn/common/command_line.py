@@ -62,11 +62,11 @@ def train(rnn, arguments) -> None:
 
 def compare(rnn, arguments) -> int:
     """The command `compare`; returns 1 when the two do not agree."""
-    from numpy_rnn.conformance import compare_command  # everything else runs without the equivalence suite
+    from numpy_rnn.conformance.comparison import command  # everything else runs without the equivalence suite
 
     path, show = picture_of(arguments, rnn.__name__)
     _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
-    return compare_command.run(rnn, arguments, lambda experiment, results: _draw(experiment, results, path, show))
+    return command.run(rnn, arguments, lambda experiment, results: _draw(experiment, results, path, show))
 
 
 def _check_files(files):

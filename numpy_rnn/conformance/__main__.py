@@ -8,12 +8,12 @@ import numpy as np
 
 from numpy_rnn.common.arguments import Parser, whole_number
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance import score
 from numpy_rnn.conformance.cases import DTYPES
-from numpy_rnn.conformance.comparison import source
-from numpy_rnn.conformance.comparison_report import divergence_text
-from numpy_rnn.conformance.faults import PortFault
+from numpy_rnn.conformance.comparison.comparing import source
+from numpy_rnn.conformance.comparison.report import divergence_text
 from numpy_rnn.conformance.long_run import Progress, hold, markdown
+from numpy_rnn.conformance.mutants import score
+from numpy_rnn.conformance.ports.faults import PortFault
 
 
 def parser() -> argparse.ArgumentParser:

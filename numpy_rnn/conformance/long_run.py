@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.conformance.cases import random_run
-from numpy_rnn.conformance.judge import CAUSAL_ORDER, EQUATIONS, Divergence, judge
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, Divergence, judge
 
 ORACLE_EVERY = 40
 LONGEST = 100  # steps of a series

@@ -48,8 +48,8 @@ def port_and_tally(where, command, timeout):
         InputError,
     )  # the plugin is loaded in every pytest run: nothing heavy before this
     from numpy_rnn.common.packages import backend, is_package
-    from numpy_rnn.conformance.backends import PackagePort
-    from numpy_rnn.conformance.ports import PortFault, ProgramPort, load_python_port
+    from numpy_rnn.conformance.ports.backends import PackagePort
+    from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, load_python_port
     from numpy_rnn.conformance.properties import Tally
 
     try:

@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.cases import Recipe, random_run
-from numpy_rnn.conformance.drive import checked_report, trace_of_port
-from numpy_rnn.conformance.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.hints import hints_for_case
-from numpy_rnn.conformance.judge import CAUSAL_ORDER, EQUATIONS, judge
-from numpy_rnn.conformance.local_bounds import TAU, ratios, stages
+from numpy_rnn.conformance.mutants.hints import hints_for_case
 from numpy_rnn.conformance.strategies import recipes
+from numpy_rnn.conformance.traces.drive import checked_report, trace_of_port
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
 
 class Exceeded(AssertionError):

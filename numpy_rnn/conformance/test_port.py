@@ -2,7 +2,7 @@
 
 import pytest
 
-from numpy_rnn.conformance.faults import PortFault
+from numpy_rnn.conformance.ports.faults import PortFault
 from numpy_rnn.conformance.properties import Exceeded, hold_global, hold_local, hold_lockstep
 from numpy_rnn.conformance.strategies import profile
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.trace import BY_STEP
 from numpy_rnn.common.windows import Window, windows
+from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.judge_black_box import excesses
-from numpy_rnn.conformance.local_bounds import TAU, ratios, stages
+from numpy_rnn.conformance.traces.judge_black_box import excesses
 
 EQUATIONS = {
     "window": "T1, T2",

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.conformance.backends import PackagePort
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import form_faults
 from numpy_rnn.conformance.cases import random_recipe, random_run
-from numpy_rnn.conformance.drive import trace_of
-from numpy_rnn.conformance.global_bounds import check_global
-from numpy_rnn.conformance.judge import CAUSAL_ORDER, EQUATIONS, judge
-from numpy_rnn.conformance.local_bounds import check_local
-from numpy_rnn.conformance.mutant_table import MUTANTS, Mutant
-from numpy_rnn.conformance.mutants import load
+from numpy_rnn.conformance.mutants.loading import load
+from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
 MOST_CASES = 500
 

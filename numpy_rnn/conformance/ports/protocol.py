@@ -47,7 +47,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.conformance.case import Case, owed
-from numpy_rnn.conformance.faults import PortFault, identity_fault, one_line
+from numpy_rnn.conformance.ports.faults import PortFault, identity_fault, one_line
 
 VERSION = 1
 NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)

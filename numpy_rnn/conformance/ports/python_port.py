@@ -24,9 +24,9 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.faults import PortFault, identity_fault, one_line
-from numpy_rnn.conformance.program_port import ProgramPort
-from numpy_rnn.conformance.time_limit import TimeUp, time_limit
+from numpy_rnn.conformance.ports.faults import PortFault, identity_fault, one_line
+from numpy_rnn.conformance.ports.program_port import ProgramPort
+from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
 
 __all__ = ["PortFault", "ProgramPort", "PythonPort", "guarded", "load_python_port"]
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.bounds.oracle import Enclosure
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.oracle import Enclosure
-from numpy_rnn.conformance.rounding import UPWARDS, Rounded, Rounding, join
 
 
 def sech_squared(a) -> np.ndarray:

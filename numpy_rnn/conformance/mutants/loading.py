@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy_rnn
-from numpy_rnn.conformance.mutant_table import MUTANTS, Mutant
+from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 
 CORE = ("parameters", "memory", "elman", "loss", "bptt", "sgd", "train", "__init__")  # in order of import
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.conformance.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 
 
 def excesses(case, report, count, tau):

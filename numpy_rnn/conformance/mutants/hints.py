@@ -4,10 +4,10 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.trace import BY_STEP
-from numpy_rnn.conformance.backends import PackagePort
-from numpy_rnn.conformance.drive import trace_of
-from numpy_rnn.conformance.mutant_table import MUTANTS
-from numpy_rnn.conformance.mutants import load
+from numpy_rnn.conformance.mutants.loading import load
+from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.traces.drive import trace_of
 
 EXPLAINED = 0.02  # a mistake explains a wrong tensor when less than this part of its deviation is left
 

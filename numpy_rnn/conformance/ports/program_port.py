@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance import protocol
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.faults import PortFault
-from numpy_rnn.conformance.program import LEAVING, Program
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.ports.program import LEAVING, Program
 
 PATIENCE = 5  # times the time limit
 

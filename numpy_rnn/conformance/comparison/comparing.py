@@ -14,13 +14,13 @@ from numpy_rnn.common.experiment import Experiment, Result, predict
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.trace import BY_STEP, PER_UPDATE
-from numpy_rnn.conformance import drift
-from numpy_rnn.conformance.drive import trace_of, trace_of_port
-from numpy_rnn.conformance.hints import hints
-from numpy_rnn.conformance.judge import Judgement, judge
-from numpy_rnn.conformance.local_bounds import TAU
-from numpy_rnn.conformance.ports import ProgramPort, load_python_port
-from numpy_rnn.conformance.trace_form import read_trace, start_of
+from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.conformance.mutants.hints import hints
+from numpy_rnn.conformance.ports.python_port import ProgramPort, load_python_port
+from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
+from numpy_rnn.conformance.traces.judge import Judgement, judge
+from numpy_rnn.conformance.traces.trace_form import read_trace, start_of
 
 FORMS = "a package (torch_rnn), a Python port (module:object), a program (./my_port) or a trace file (run.npz)"
 

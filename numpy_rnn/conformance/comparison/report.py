@@ -3,8 +3,8 @@
 import numpy as np
 
 from numpy_rnn.common.report import comparison_table
-from numpy_rnn.conformance import drift
-from numpy_rnn.conformance.judge import CAUSAL_ORDER, EQUATIONS
+from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS
 
 STRICT_TANH_ULPS = 8
 

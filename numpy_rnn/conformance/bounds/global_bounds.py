@@ -15,10 +15,10 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
+from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
+from numpy_rnn.conformance.bounds.propagation import propagate, sech_squared
 from numpy_rnn.conformance.case import INTERMEDIATES, Case
-from numpy_rnn.conformance.local_bounds import TAU, ratios
-from numpy_rnn.conformance.oracle import Enclosure, oracle
-from numpy_rnn.conformance.propagation import propagate, sech_squared
 
 Bounds = dict[str, tuple[Enclosure, np.ndarray]]
 

@@ -10,7 +10,7 @@ import weakref
 from subprocess import PIPE
 from typing import Any
 
-from numpy_rnn.conformance.faults import PortFault, one_line
+from numpy_rnn.conformance.ports.faults import PortFault, one_line
 
 LOOK_AGAIN = 0.05  # seconds: how often to see whether the program lives; a child of it may keep its pipes open
 LEAVING = 1.0  # seconds that a program has for leaving by itself

@@ -8,9 +8,9 @@ from numpy_rnn.common.experiment import prepare
 from numpy_rnn.common.report import heading
 from numpy_rnn.common.storage import written_whole
 from numpy_rnn.common.trace import check_size
-from numpy_rnn.conformance import comparison_report
-from numpy_rnn.conformance.comparison import compare, package_source, source
-from numpy_rnn.conformance.faults import PortFault
+from numpy_rnn.conformance.comparison import report as comparison_report
+from numpy_rnn.conformance.comparison.comparing import compare, package_source, source
+from numpy_rnn.conformance.ports.faults import PortFault
 
 
 def run(rnn, arguments, draw) -> int:

@@ -7,8 +7,8 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.trace import Recorder
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.case import Case, form_faults
-from numpy_rnn.conformance.faults import PortFault
-from numpy_rnn.conformance.ports import guarded
+from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.ports.python_port import guarded
 from numpy_rnn.elman import forward
 
 

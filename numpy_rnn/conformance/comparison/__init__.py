@@ -1,0 +1,1 @@
+"""Two implementations on one configuration: the command `compare`."""

@@ -1,0 +1,1 @@
+"""The known mistakes: made on purpose, killed, and recognised."""
