@@ -1,7 +1,9 @@
 """`python -m benchmarks`: first agreement, then time, then the claims."""
 
 import sys
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 from benchmarks.options import parse_options
@@ -24,7 +26,7 @@ def main(arguments=None) -> int:
 
 
 def benchmark(options) -> int:
-    from benchmarks import report
+    from benchmarks import report, suite
     from benchmarks.rows import ROWS, TUTORIAL, sine_case
 
     system = system_information()
@@ -49,11 +51,14 @@ def benchmark(options) -> int:
     imports = timing.import_seconds(("numpy", "numpy_rnn"), options.rounds, order)
     _print(["", *report.import_table(imports), ""])
 
-    claims = [report.speed_claim(runs, TUTORIAL), report.import_claim(imports)]
+    with TemporaryDirectory() as folder:
+        cost = suite.suite_cost(options.epochs, Path(folder))
+    claims = [report.speed_claim(runs, TUTORIAL), report.import_claim(imports), *suite.claims(cost)]
     _print(f"{'pass' if claim.holds else 'FAIL'}: {claim.text}" for claim in claims)
     if options.json:
         given = {name: value for name, value in vars(options).items() if name != "json"}
         results = {"agreements": agreements, "points": case.points, "run_seconds": runs, "import_seconds": imports}
+        results["suite"] = cost
         report.write_json(options.json, {"system": system, "options": given, **results, "claims": claims})
     return 0 if all(check.holds for check in [*agreements.values(), *claims]) else 1
 

@@ -8,10 +8,10 @@ from benchmarks.intervals import LEAST_VALUES
 
 DESCRIPTION = """\
 Time the main job (a sine wave, one SGD step a point) in numpy_rnn and torch_rnn against the usual PyTorch tutorial
-program, and `import numpy_rnn` against `import numpy`. Every row must first give the tutorial's loss curve, to
-rounding; one that does not is not timed. Rounds are interleaved in random order, ratios are paired within a round,
-and [a, b] is the interval that holds the true median with 95 % confidence. A claim holds where its whole interval
-does: on a busy machine, look at the noise floor first, and ask for more rounds."""
+program, `import numpy_rnn` against `import numpy`, and the checks of the equivalence suite. Every row must first give
+the tutorial's loss curve, to rounding; one that does not is not timed. Rounds are interleaved in random order, ratios
+are paired within a round, and [a, b] is the interval that holds the true median with 95 % confidence. A claim holds
+where its whole interval does: on a busy machine, look at the noise floor first, and ask for more rounds."""
 EPILOG = "Exit status: 0 if every row agrees and every claim holds, 1 if not, 2 if an option cannot be used."
 
 

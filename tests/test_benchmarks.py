@@ -236,7 +236,8 @@ def canned(monkeypatch):
 def test_all_claims_hold(canned, capsys):
     assert main(QUICK) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2:] == [
+    assert [line[:5] for line in lines[-3:]] == ["pass:"] * 3  # what the suite costs
+    assert lines[-5:-3] == [
         "pass: numpy_rnn is 12.0 [12.0, 12.0] times faster than the tutorial loop (asked: 10)",
         "pass: import numpy_rnn costs 15.0 [15.0, 15.0] ms more than import numpy (asked: 30)",
     ]
@@ -393,3 +394,15 @@ def test_numpy_is_not_imported_before_the_threads_are_set():
     """Without threadpoolctl, BLAS reads the number of its threads from the environment while NumPy is imported."""
     program = "import benchmarks.__main__, sys; sys.exit('numpy' in sys.modules or 'torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_the_cost_of_the_suite_is_measured_and_held_to_what_is_asked(tmp_path):
+    from benchmarks import suite
+
+    cost = suite.suite_cost(3, tmp_path)
+    assert cost.updates == 60
+    assert min(cost) > 0
+    assert all(claim.holds for claim in suite.claims(suite.Cost(3.0, 5.0, 500.0, 6000)))
+    too_much = suite.claims(suite.Cost(3.1, 5.1, 501.0, 6000))
+    assert not any(claim.holds for claim in too_much)
+    assert [claim.text.split("(")[1] for claim in too_much] == ["asked: 3)", "asked: 5)", "asked: 500)"]

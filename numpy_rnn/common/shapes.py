@@ -76,6 +76,8 @@ def check_parameters(params: Parameters) -> None:
     if (b_h is None) != (b_y is None):
         given, absent = ("b_y", "b_h") if b_h is None else ("b_h", "b_y")
         raise InputError(f"{given} is there and {absent} is not: expected both biases or neither")
+    if W_hh.shape[-1] != W_hh.shape[-2]:
+        raise InputError(f"W_hh has shape {tuple(W_hh.shape)}: expected as many rows as columns, hidden to hidden")
     *E, H = W_hh.shape[:-1]
     D, O = W_xh.shape[-2], W_hy.shape[-1]
     expected = Parameters((*E, D, H), (*E, H, H), (*E, H, O), (*E, H), (*E, O))

@@ -80,7 +80,7 @@ class Recorder:
 def check_size(experiment, configuration) -> None:
     """Raise InputError when the trace of this run would be empty, or would not fit in memory."""
     if configuration.epochs == 0:
-        raise InputError("a trace of 0 epochs would be empty: expected --epochs 1 or more")
+        raise InputError("0 epochs make no update to record: expected --epochs 1 or more")
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
     steps = sum(window.steps for window in schedule)
     *E, H, O = experiment.params.W_hy.shape

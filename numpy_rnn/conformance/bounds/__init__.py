@@ -1,1 +1,1 @@
-"""How far a right computation may be off: stage by stage from its own inputs (L1), or as a whole, from an oracle (L2)."""
+"""How far a right computation may be off: stage by stage from its own inputs (L1), or in all, from an oracle (L2)."""

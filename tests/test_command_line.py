@@ -1,0 +1,172 @@
+"""The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
+
+import errno
+import io
+import os
+import re
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from terminal import actual_and_predicted, command, free_running, losses, succeed
+
+import numpy_rnn
+from numpy_rnn.common import command_line
+from numpy_rnn.common.configuration import Configuration
+from numpy_rnn.common.experiment import prepare, run
+
+PRINTED = 0.5e-6  # half a unit of the last of six decimals
+# 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
+# they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
+ROUNDING = {"float32": 5e-6, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def main_job_in_plain_numpy():
+    """Losses, predictions and 20 free-running values of design section 2, written out in float64 for a seed of 0."""
+    generator = np.random.default_rng(0)
+    W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
+    W_hy = generator.normal(0, 0.3, 6)
+    series = np.sin(np.linspace(2, 10, 21))
+    epochs = []
+    for _ in range(300):
+        h, loss = np.zeros(6), 0.0
+        for x, target in pairwise(series):
+            before, h = h, np.tanh(x * W_xh + h @ W_hh)
+            error = h @ W_hy - target
+            loss += error**2 / 2
+            da = error * W_hy * (1 - h**2)
+            W_xh, W_hh, W_hy = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da), W_hy - 0.1 * error * h
+        epochs.append(loss)
+    y: list[float] = []
+    h = np.zeros(6)
+    for step in range(40):
+        h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
+        y.append(float(h @ W_hy))
+    return series, epochs, y[:20], y[20:]
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_the_main_job(rnn, capsys, dtype):
+    options = [] if dtype == "float32" else ["--dtype", dtype]
+    out = succeed(rnn, capsys, "--no-plot", *options)
+    assert out.splitlines()[0] == (
+        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rate 0.1,"
+        f" {dtype}, seed 0"
+    )
+    series, epochs, predicted, following = main_job_in_plain_numpy()
+    allowed = PRINTED + ROUNDING[dtype]
+
+    printed = losses(out)
+    assert list(printed) == [1, *range(10, 301, 10)]
+    assert all(abs(loss - epochs[epoch - 1]) <= allowed for epoch, [loss] in printed.items())
+    assert printed[300][0] < printed[10][0] < printed[1][0] / 5
+
+    table = actual_and_predicted(out)
+    assert list(table) == list(range(2, 22))
+    for time, (actual, prediction) in table.items():
+        assert abs(actual - series[time - 1]) <= PRINTED + 2**-24  # times count from 1; the series itself is rounded
+        assert abs(prediction - predicted[time - 2]) <= allowed
+
+    rows = free_running(out)
+    assert list(rows) == list(range(22, 42))
+    # fed back 20 times, and at every return the error of a prediction adds to the next
+    assert all(abs(value - following[time - 22]) <= 20 * allowed for time, [value] in rows.items())
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("options", [[], ["--dtype", "float64"], ["--seeds", 3, "--bias", "--k2", 4]])
+def test_both_packages_print_the_same_digits(capsys, options):
+    import torch_rnn
+
+    one, other = (succeed(rnn, capsys, "--epochs", 40, "--no-plot", *options) for rnn in (numpy_rnn, torch_rnn))
+    allowed = 2 * PRINTED + ROUNDING["float64" if "float64" in options else "float32"]
+    tables = (losses, 1), (actual_and_predicted, 1), (free_running, 20)
+    for table, returns in tables:
+        a, b = table(one), table(other)
+        assert a.keys() == b.keys()
+        for row in a:
+            assert np.abs(np.subtract(a[row], b[row])).max() <= returns * allowed
+
+
+def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = command(rnn, capsys, "--epochs", 1)
+    assert ended.status == 0
+    assert ended.err == f"{rnn.__name__}: no picture, as matplotlib is not installed\n"
+    assert list(losses(ended.out)) == [1]
+    assert len(actual_and_predicted(ended.out)) == 20
+    assert os.listdir() == []
+    for options in (["--plot", "a.png"], ["--show"], ["--show", "--plot", "a.png"]):
+        ended = command(rnn, capsys, *options)
+        assert (ended.status, ended.out) == (2, "")
+        assert re.fullmatch(r"\w+: matplotlib cannot be imported .*: install it, or use --no-plot\n", ended.err)
+
+
+@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_names_every_option(rnn, capsys, before, option):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(rnn, [*before, option])
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    options = "--epochs --learning-rate --hidden-size --k1 --k2 --seed --seeds --dtype --weights --data --plot --show"
+    options += " --no-plot --log-every --generate --nonlinearity --reduction --bias --no-bias {float32,float64}"
+    options += " OTHER" if before == ["compare"] else " --save --trace compare"
+    missing = [word for word in options.split() if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out)]
+    assert missing == []
+    assert f"python -m {rnn.__name__}" in out
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("options", [[], ["--seeds", 4, "--reduction", "mean", "--k1", 3]], ids=["one", "ensemble"])
+def test_compare_prints_both_columns_and_the_largest_difference(capsys, options):
+    import torch_rnn
+
+    out = succeed(numpy_rnn, capsys, "compare", "torch_rnn", "--epochs", 25, "--no-plot", *options)
+    assert out.splitlines()[1].split()[:4] == ["epoch", "numpy_rnn", "torch_rnn", "difference"]
+    configuration = Configuration(epochs=25)
+    if options:
+        configuration = configuration.changed(networks=4, reduction="mean", k1=3, k2=3)
+    a, b = (run(rnn, prepare(configuration), configuration).losses.reshape(25, -1) for rnn in (numpy_rnn, torch_rnn))
+    rows = losses(out.split("\nlargest")[0])
+    assert list(rows) == [1, 10, 20, 25]
+    for epoch, (one, other, difference) in rows.items():
+        assert abs(one - np.median(a[epoch - 1])) <= PRINTED
+        assert abs(other - np.median(b[epoch - 1])) <= PRINTED
+        assert f"{difference:.1e}" == f"{np.abs(a - b)[epoch - 1].max():.1e}"
+    largest = np.abs(a - b).max()
+    epoch = np.abs(a - b).max(axis=1).argmax() + 1
+    assert 0 < largest < 1e-6
+    assert f"\nlargest difference {largest:.1e}, in epoch {epoch}, " in out
+
+
+@pytest.mark.needs_torch
+@pytest.mark.needs_matplotlib
+def test_compare_draws_both(capsys):
+    import torch_rnn
+
+    out = succeed(torch_rnn, capsys, "compare", "numpy_rnn", "--epochs", 2)
+    assert out.startswith("torch_rnn and numpy_rnn: ")
+    assert os.listdir() == ["compare.png"]
+
+
+def test_an_output_that_is_full_is_one_line(rnn, capsys, monkeypatch, tmp_path):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def fileno(self):
+            return descriptor
+
+    descriptor = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert command_line.main(rnn, ["--epochs", "1", "--no-plot"]) == 2
+    os.close(descriptor)
+    assert capsys.readouterr().err == f"{rnn.__name__}: the output cannot be written: No space left on device\n"
