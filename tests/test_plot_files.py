@@ -41,11 +41,11 @@ def test_the_picture_of_the_main_job_shows_its_run(rnn, capsys, monkeypatch):
 
     monkeypatch.setattr(plots, "draw", spy)
     out = succeed(rnn, capsys, "--epochs", 3, "--plot", "a.png")
-    [(experiment, results, path, show)] = drawn
+    [(experiment, results, path, show, drift)] = drawn
     configuration = Configuration(epochs=3)
     assert bits(tuple(experiment[1:])) == bits(tuple(prepare(configuration)[1:]))
     assert bits(tuple(results[rnn.__name__])) == bits(tuple(run(rnn, prepare(configuration), configuration, 20)))
-    assert (list(results), path, show) == ([rnn.__name__], "a.png", False)
+    assert (list(results), path, show, drift) == ([rnn.__name__], "a.png", False, None)
     assert out.endswith("\npicture written to a.png\n")
 
 

@@ -90,7 +90,7 @@ def test_the_losses(drawn):
             assert bits(lines(axes)[name].get_xdata()) == bits(np.arange(1, epochs + 1))
             medians = np.median(result.losses.reshape(epochs, -1), axis=1)
             assert_within(lines(axes)[name].get_ydata(), medians, 1e-12)
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss of an epoch (half squared error)")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss of an epoch\n(half squared error)")
         low, high = axes.get_xlim()
         assert low < 1 <= epochs < high
 
@@ -179,3 +179,15 @@ def test_short_series_are_points_and_long_ones_lines():
         drawn = plots.figure(*made_up(T=T, G=0)).axes[0].lines
         assert [line.get_marker().replace("None", "") for line in drawn] == marks
         assert [line.get_linestyle() == "None" for line in drawn] == [T == 20] * 2
+
+
+def test_the_drift_of_two_runs_has_a_panel_of_its_own():
+    experiment, results = made_up(T=20, G=5)
+    drift, spread = np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])
+    *_, losses, panel = plots.figure(experiment, results, drift=(drift, spread)).axes
+    shown = {line.get_label(): line.get_ydata() for line in panel.lines}
+    assert shown["runs that start an ulp apart"].tolist() == spread.tolist()
+    assert shown["these two"][1:].tolist() == drift[1:].tolist()  # no drift has no place on a logarithmic axis
+    assert np.isnan(shown["these two"][0])
+    assert (panel.get_xlabel(), panel.get_yscale()) == ("epoch", "log")
+    assert losses.get_xlabel() == "epoch"

@@ -57,7 +57,7 @@ def train(rnn, arguments) -> None:
     if recorder is not None:
         recorder.save(arguments.trace)
         print(f"trace of {recorder.updates} updates written to {arguments.trace}")
-    _draw(experiment, {rnn.__name__: result}, path, show)
+    _draw(experiment, {rnn.__name__: result}, path=path, show=show)
 
 
 def compare(rnn, arguments) -> int:
@@ -66,7 +66,7 @@ def compare(rnn, arguments) -> int:
 
     path, show = picture_of(arguments, rnn.__name__)
     _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
-    return command.run(rnn, arguments, lambda experiment, results: _draw(experiment, results, path, show))
+    return command.run(rnn, arguments, lambda *drawn: _draw(*drawn, path=path, show=show))
 
 
 def _check_files(files):
@@ -87,9 +87,9 @@ def _note_divergence(name, result):
         print(f"{name}: {note}", file=sys.stderr)
 
 
-def _draw(experiment, results, path, show):
+def _draw(experiment, results, drift=None, *, path, show):
     if path is not None or show:
-        plots.draw(experiment, results, path, show)
+        plots.draw(experiment, results, path, show, drift)
     if path is not None:
         print(f"picture written to {path}")
 

@@ -33,9 +33,9 @@ def check_can_draw(path, show: bool) -> None:
             raise InputError("--show: there is no display to open a window on; use --plot FILE instead")
 
 
-def draw(experiment, results: dict, path=None, show=False) -> None:
+def draw(experiment, results: dict, path=None, show=False, drift=None) -> None:
     """Draw the picture of `figure`, write it to `path`, whole or not at all, and show it in a window."""
-    picture = figure(experiment, results, window=show)
+    picture = figure(experiment, results, window=show, drift=drift)
     if path is not None:
         with written_whole(path) as temporary:
             picture.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
@@ -46,14 +46,16 @@ def draw(experiment, results: dict, path=None, show=False) -> None:
         plt.close(picture)
 
 
-def figure(experiment, results: dict, window=False):
+def figure(experiment, results: dict, window=False, drift=None):
     """Actual against predicted points, the free-running continuation, and the loss curve, as a Matplotlib Figure.
 
     results: a Result for every name of a backend, two at most. An ensemble is drawn as its median, with a band from its
-    10th to its 90th percentile. With `window`, the figure is one that pyplot can show.
+    10th to its 90th percentile. With `window`, the figure is one that pyplot can show. With `drift`, (drift, spread) by
+    epoch, a panel shows how far the two part on their own.
     """
     features = min(experiment.x.shape[-1], MOST_FEATURES)
-    picture = _empty(window, figsize=(12, 2.2 + 2.6 * features), layout="constrained")
+    height = 2.2 + 2.6 * max(features, 1 if drift is None else 1.6)
+    picture = _empty(window, figsize=(12, height), layout="constrained")
     picture.suptitle(_title(experiment, results))
     grid = picture.add_gridspec(features, 2, width_ratios=(2, 1))
     series = [picture.add_subplot(grid[feature, 0]) for feature in range(features)]
@@ -63,7 +65,10 @@ def figure(experiment, results: dict, window=False):
     series[-1].set_xlabel("time (steps)")
     series[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3 if len(results) == 1 else 2, frameon=False)
     if all(len(result.losses) for result in results.values()):
-        _draw_losses(picture.add_subplot(grid[:2, 1]), results)
+        right = grid[: 2 if drift is None else None, 1].subgridspec(1 if drift is None else 2, 1)
+        _draw_losses(picture.add_subplot(right[0]), results)
+        if drift is not None:
+            _draw_drift(picture.add_subplot(right[1]), *drift)
     return picture
 
 
@@ -116,7 +121,7 @@ def _draw_losses(axes, results):
         _draw_band(axes, epochs, bands, color, label=name, linestyle=line, marker=marker)
         limits += [low.min(), high.max()]
     axes.set_xlabel("epoch")
-    axes.set_ylabel("loss of an epoch (half squared error)")
+    axes.set_ylabel("loss of an epoch\n(half squared error)")
     axes.set_xlim(0, len(epochs) + 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
     if max(limits) > 4 * min(limits) > 0:
@@ -126,6 +131,16 @@ def _draw_losses(axes, results):
         axes.yaxis.set_minor_formatter(NullFormatter())
     if len(results) > 1:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+
+
+def _draw_drift(axes, drift, spread):
+    epochs = np.arange(1, len(drift) + 1)
+    axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that start an ulp apart")
+    axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these two")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("largest difference\nof the losses so far")
+    axes.set_xlim(0, len(epochs) + 1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
 
 
 def _draw_band(axes, times, bands, color, **style):

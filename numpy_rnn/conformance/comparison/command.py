@@ -14,10 +14,10 @@ from numpy_rnn.conformance.ports.faults import PortFault
 
 
 def run(rnn, arguments, draw) -> int:
-    """Compare the package `rnn` with `arguments.other` and print what came of it; draw(experiment, results) draws it.
+    """Compare the package `rnn` with `arguments.other` and print what came of it.
 
-    Returns the exit status: 0 when they agree, 1 when one of them is wrong or fails. Raises InputError when the input
-    cannot be used.
+    draw(experiment, results, drift) makes the picture. Returns the exit status: 0 when they agree, 1 when one of them
+    is wrong or fails. Raises InputError when the input cannot be used.
     """
     other = source(arguments.other)
     if other.name == rnn.__name__:
@@ -38,5 +38,5 @@ def run(rnn, arguments, draw) -> int:
         with written_whole(arguments.json) as temporary:
             temporary.write_text(json.dumps(comparison_report.values(compared), indent=1), encoding="utf-8")
         print(f"numbers written to {arguments.json}")
-    draw(experiment, {side.name: side.result for side in compared.sides})
+    draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)
     return 0 if compared.passed else 1
