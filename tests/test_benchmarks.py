@@ -396,6 +396,7 @@ def test_numpy_is_not_imported_before_the_threads_are_set():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+@needs_torch
 def test_the_cost_of_the_suite_is_measured_and_held_to_what_is_asked(tmp_path):
     from benchmarks import suite
 
