@@ -47,7 +47,7 @@ def run_long(arguments) -> int:
             tally = hold(backend, dtype, arguments.updates, seed, progress)
             tallies.setdefault(backend.name, []).append(tally)
             outcome = "no bound exceeded" if tally.first is None else "EXCEEDED"
-            print(f"{backend.name} {dtype}: {tally.updates:,} updates, {tally.overflowed} runs overflowed, {outcome}")
+            print(f"{backend.name} {dtype}: {tally.updates:,} updates, {tally.wild} wild runs left out, {outcome}")
             if tally.first is not None:
                 print(f"run {tally.seed}: {divergence_text(backend.name, tally.first)}")
     print(markdown(tallies))

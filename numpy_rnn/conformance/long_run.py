@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.conformance.cases import random_run
+from numpy_rnn.conformance.traces.drive import is_tame
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, Divergence, judge
 
 ORACLE_EVERY = 40
@@ -27,23 +28,24 @@ class Tally(NamedTuple):
     oracle_updates: int
     local: dict[str, float]  # tensor: the worst ratio at level L1
     oracle: dict[str, float]  # the same at level L2
-    overflowed: int  # runs whose numbers left the dtype's range, and were not judged
+    wild: int  # runs that diverge in every right port too, and were not judged
     first: Divergence | None
     seed: tuple[int, int] | None  # of the run in which it was
 
 
 def hold(source, dtype: str, updates: int, seed: int = 0, progress=None) -> Tally:
     """Judge runs of a `comparison.Source` until so many updates are done, or until one exceeds a bound."""
-    done = oracle_done = overflowed = 0
+    done = oracle_done = wild = 0
     local: dict[str, float] = {}
     oracle: dict[str, float] = {}
     run = 0
     while done < updates:
         run += 1
-        trace = source.trace(*random_run(np.random.default_rng((seed, run)), dtype, LONGEST, source.lacks))
-        if not all(np.isfinite(array).all() for array in trace.values() if array.dtype.kind == "f"):
-            overflowed += 1
+        chosen = random_run(np.random.default_rng((seed, run)), dtype, LONGEST, source.lacks)
+        if not is_tame(*chosen):
+            wild += 1
             continue
+        trace = source.trace(*chosen)
         judgements = [(local, judge(trace, 2 * source.tanh_ulps))]
         done += judgements[0][1].updates
         if run % ORACLE_EVERY == 1:
@@ -53,10 +55,10 @@ def hold(source, dtype: str, updates: int, seed: int = 0, progress=None) -> Tall
             for name, ratio in judgement.worst.items():
                 worst[name] = max(worst.get(name, 0.0), ratio)
             if not judgement.passed:
-                return Tally(dtype, done, oracle_done, local, oracle, overflowed, judgement.first, (seed, run))
+                return Tally(dtype, done, oracle_done, local, oracle, wild, judgement.first, (seed, run))
         if progress is not None:
             progress(done)
-    return Tally(dtype, done, oracle_done, local, oracle, overflowed, None, None)
+    return Tally(dtype, done, oracle_done, local, oracle, wild, None, None)
 
 
 def markdown(tallies: dict[str, list[Tally]]) -> str:

@@ -21,6 +21,7 @@ def profile(name: str) -> settings:
         derandomize=name == "ci",
         database=None,
         print_blob=True,
+        report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
