@@ -167,7 +167,7 @@ def test_truncation_signal(dtype):
     """It is what a port that drops the recurrent term shows in dW_hh, by a tenth of the bound's excess."""
     case = random_window(3, dtype, T=4, K=3, nonlinearity="tanh")
     excess = check_global(case, port(case, W_hh_back=np.zeros_like))["dW_hh"].max()
-    assert truncation_signal(case) == pytest.approx(excess / 10, rel=0.01)
+    assert abs(10 * truncation_signal(case) - excess) <= 1  # the port's own rounding: one bound at most
     assert truncation_signal(case, global_bounds(case)) == truncation_signal(case)
     assert truncation_signal(case) > 1
 
