@@ -16,10 +16,8 @@ def sgd(params, gradients, learning_rate) -> Parameters:
     Source: torch.optim.SGD without options.
     """
     learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
-    return Parameters(
-        *[
-            theta - learning_rate * dtheta  # (U1)
-            for theta, dtheta in zip(params, gradients)
-            if theta is not None
-        ]
-    )
+    updated = [
+        None if theta is None else theta - learning_rate * dtheta  # (U1)
+        for theta, dtheta in zip(params, gradients)
+    ]
+    return Parameters(*updated)

@@ -10,7 +10,7 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import DIVISORS, half_sum_of_squares
 from numpy_rnn.memory import BackwardMemory, ForwardMemory, rows, time_first
-from numpy_rnn.parameters import Activations, Deltas, Update
+from numpy_rnn.parameters import Activations, Deltas, Parameters, Update
 from numpy_rnn.sgd import sgd
 
 
@@ -38,6 +38,7 @@ def train(
     check_run(params, x, target, h_0, epochs, learning_rate)
     windows(len(x), k1, k2)
     x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
+    params = Parameters(*[None if theta is None else theta.copy() for theta in params])
     learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
     options = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction], record
     return _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, *options)

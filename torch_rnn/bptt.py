@@ -5,6 +5,7 @@ from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.shapes import check_target
+from torch_rnn.elman import NONLINEARITIES
 from torch_rnn.loss import half_squared_error
 from torch_rnn.parameters import Deltas, Gradients
 
@@ -19,8 +20,10 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
 
     `nonlinearity` is accepted for the sake of `numpy_rnn.bptt`; autograd knows which one `forward` applied.
 
-    Raises InputError on a target that does not fit, on an unknown reduction and on activations without a graph.
+    Raises InputError on a target that does not fit, on an unknown nonlinearity or reduction and on activations without
+    a graph.
     """
+    NONLINEARITIES[nonlinearity]  # known, or refused
     return loss_gradients(_loss(params, activations, target, reduction), params)
 
 
@@ -29,6 +32,7 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
 
     Arguments and errors as in `bptt`. Returns new Deltas, with T steps each; dy is zero at steps that are not counted.
     """
+    NONLINEARITIES[nonlinearity]  # known, or refused
     return loss_deltas(_loss(params, activations, target, reduction), activations)
 
 
@@ -45,6 +49,7 @@ def loss_deltas(loss, activations) -> Deltas:
     return Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]))
 
 
+@torch.enable_grad()
 def _loss(params, activations, target, reduction):
     check_target(params, target, activations.x)
     y = activations.y

@@ -17,10 +17,8 @@ def sgd(params, gradients, learning_rate) -> Parameters:
     Source: torch.optim.SGD without options.
     """
     learning_rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
-    return Parameters(
-        *[
-            (theta - learning_rate * dtheta).requires_grad_()  # (U1)
-            for theta, dtheta in zip(params, gradients)
-            if theta is not None
-        ]
-    )
+    updated = [
+        None if theta is None else (theta - learning_rate * dtheta).requires_grad_()  # (U1)
+        for theta, dtheta in zip(params, gradients)
+    ]
+    return Parameters(*updated)

@@ -37,7 +37,7 @@ def train(
     check_run(params, x, target, h_0, epochs, learning_rate)
     windows(len(x), k1, k2)
     x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
-    params = Parameters(*[theta.detach().clone().requires_grad_() for theta in params if theta is not None])
+    params = Parameters(*[None if theta is None else theta.detach().clone().requires_grad_() for theta in params])
     learning_rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
     NONLINEARITIES[nonlinearity], DIVISORS[reduction]
     return _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, nonlinearity, reduction, record)
@@ -54,7 +54,12 @@ def _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, nonlinearity
                 y_counted = newest(activations.y, stop - counted_from)
                 loss = half_squared_error(y_counted, target[counted_from:stop], reduction=reduction)
             gradients = loss_gradients(loss, params)
-            kept = (Activations(*(v.detach() for v in activations)), loss_deltas(loss, activations)) if record else ()
+            kept = (copied(activations), loss_deltas(loss, activations)) if record else ()
             states, first = activations.h.detach(), start
             params = sgd(params, gradients, learning_rate)
             yield Update(epoch, number, window, loss.detach(), gradients, params, *kept)
+
+
+def copied(activations) -> Activations:
+    """Without their graph, and in memory of their own: the run goes on from these states."""
+    return Activations(*(v.detach().clone() for v in activations))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from numpy_rnn.common.configuration import DTYPES
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 
 
@@ -10,7 +12,16 @@ def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, 
 
     Drawn in float64 and then rounded, so that float32 and float64 runs start from the same weights. With
     `networks` = N the parameters have a leading axis of N, and network n is what `seed + n` draws alone.
+
+    Raises InputError on a size, seed, number of networks or dtype that no network has.
     """
+    for name, size in (("input size", input_size), ("hidden size", hidden_size), ("output size", output_size)):
+        if size < 1:
+            raise InputError(f"the {name} is {size}: expected 1 or more")
+    if seed < 0 or (networks is not None and networks < 1):
+        raise InputError(f"seed {seed}, networks {networks}: expected a seed of 0 or more, and 1 network or more")
+    if str(dtype) not in DTYPES:
+        raise InputError(f"dtype is {dtype}: expected {' or '.join(DTYPES)}")
     if networks is not None:
         members = [
             draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed + n)

@@ -3,7 +3,8 @@
 Only `.shape`, `.ndim`, `.dtype` and `.reshape` are used, so NumPy arrays and torch tensors are served alike.
 """
 
-from math import isfinite
+from math import inf, isfinite
+from numbers import Integral
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Array, Parameters
@@ -30,6 +31,8 @@ def target_for(y: Array, target: Array) -> Array:
 
     Raises InputError where their shapes differ: a target that broadcasts would make another loss, silently.
     """
+    if y.ndim < 3:
+        raise InputError(f"y has shape {tuple(y.shape)}: expected (K, B, O), time first")
     K, *E, B, O = y.shape
     if not fits(tuple(target.shape), (K, B, O), tuple(E)):
         raise InputError(f"target has shape {tuple(target.shape)}: expected {tuple(y.shape)}, the shape of y")
@@ -95,7 +98,10 @@ def check_run(params: Parameters, x: Array, target: Array, h_0: Array, epochs: i
     if target.shape[0] != x.shape[0]:
         raise InputError(f"target has {target.shape[0]} steps: expected {x.shape[0]}, one for every step of x")
     check_target(params, target, x)
-    if epochs < 0:
-        raise InputError(f"epochs is {epochs}: expected 0 or more")
+    for name, array in {"x": x, "target": target, "h_0": h_0, **params._asdict()}.items():
+        if array is not None and not bool((abs(array) < inf).all()):
+            raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
+    if not isinstance(epochs, Integral) or epochs < 0:
+        raise InputError(f"epochs is {epochs!r}: expected a whole number, 0 or more")
     if not isfinite(learning_rate):
         raise InputError(f"the learning rate is {learning_rate}: expected a finite number")

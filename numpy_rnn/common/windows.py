@@ -1,6 +1,7 @@
 """The window schedule of TBPTT(k1, k2) (DERIVATION.md, section 5)."""
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 from numpy_rnn.common.errors import InputError
@@ -38,8 +39,8 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
     """
     for name, k in (("k1", k1), ("k2", k2)):
-        if k < 1:
-            raise InputError(f"{name} is {k}: expected a number of steps, 1 or more")
+        if not isinstance(k, Integral) or k < 1:
+            raise InputError(f"{name} is {k!r}: expected a whole number of steps, 1 or more")
     if k2 < k1:
         raise InputError(
             f"k2 = {k2} is smaller than k1 = {k1}: an update brings k1 new steps, and its window of k2 steps must hold"
