@@ -1,6 +1,7 @@
 """`python -m benchmarks`: first agreement, then time, then the claims."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -16,9 +17,7 @@ AGAIN = "numpy_rnn again"  # the A/A row
 def main(arguments=None) -> int:
     options = parse_options(arguments)
     set_thread_variables(options.threads)  # hence before anything imports NumPy
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:
+    if find_spec("torch") is None:
         print("python -m benchmarks: torch is not installed: it runs the tutorial program; install it", file=sys.stderr)
         return 2
     with limited_threads(options.threads):

@@ -464,7 +464,7 @@ def swallow_everything(params, x, target, h_0):
     while True:
         try:
             time.sleep(0.01)
-        except:  # noqa: E722  as careless ports do
+        except BaseException:  # as careless ports do
             break
     time.sleep(100)
 

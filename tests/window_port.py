@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_rnn import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 
 
@@ -121,3 +122,10 @@ def worst_ratios(report_of, dtype, cases, **check):
         for name, ratio in check_global(case, report_of(case), **check).items():
             worst[name] = max(worst.get(name, 0.0), float(ratio.max()))
     return worst
+
+
+def assert_rounded_up(bound, exact, times=1):
+    """The bound is `exact`, made larger by UPWARDS at most so many times, but for float64's own rounding of both."""
+    bound, exact, own = np.asarray(bound), np.asarray(exact), 32 * np.finfo(float).eps
+    assert (exact * (1 - own) <= bound).all(), f"{bound} is below {exact}"
+    assert (bound <= exact * UPWARDS**times * (1 + own)).all(), f"{bound} is too far above {exact}"

@@ -11,11 +11,6 @@ class Mutant(NamedTuple):
     level: str  # "update": seen in one window update; "run": only in a run of several
     changes: tuple[tuple[str, str, str], ...]  # (module, right lines, wrong lines)
 
-    @property
-    def looks_like(self) -> str:
-        """For messages."""
-        return f"looks like: {self.name}"
-
 
 def update(name, stage, *changes):
     """A mistake inside one window update."""
