@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: first agreement, then time, then the claims."""
+"""`python -m benchmarks`: first agreement, then time, then memory, then the claims."""
 
 import sys
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ def main(arguments=None) -> int:
 
 
 def benchmark(options) -> int:
-    from benchmarks import report, suite
+    from benchmarks import memory, report, suite
     from benchmarks.rows import ROWS, TUTORIAL, sine_case
 
     system = system_information()
@@ -52,12 +52,15 @@ def benchmark(options) -> int:
 
     with TemporaryDirectory() as folder:
         cost = suite.suite_cost(options.epochs, Path(folder))
+        peaks = memory.memory_peaks(options.steps, Path(folder))
+    _print([*memory.memory_table(peaks), ""])
     claims = [report.speed_claim(runs, TUTORIAL), report.import_claim(imports), *suite.claims(cost)]
+    claims += memory.memory_claims(peaks)
     _print(f"{'pass' if claim.holds else 'FAIL'}: {claim.text}" for claim in claims)
     if options.json:
         given = {name: value for name, value in vars(options).items() if name != "json"}
         results = {"agreements": agreements, "points": case.points, "run_seconds": runs, "import_seconds": imports}
-        results["suite"] = cost
+        results |= {"suite": cost, "memory": peaks}
         report.write_json(options.json, {"system": system, "options": given, **results, "claims": claims})
     return 0 if all(check.holds for check in [*agreements.values(), *claims]) else 1
 

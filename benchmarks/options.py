@@ -6,12 +6,15 @@ from pathlib import Path
 
 from benchmarks.intervals import LEAST_VALUES
 
+LEAST_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
+
 DESCRIPTION = """\
 Time the main job (a sine wave, one SGD step a point) in numpy_rnn and torch_rnn against the usual PyTorch tutorial
-program, `import numpy_rnn` against `import numpy`, and the checks of the equivalence suite. Every row must first give
-the tutorial's loss curve, to rounding; one that does not is not timed. Rounds are interleaved in random order, ratios
-are paired within a round, and [a, b] is the interval that holds the true median with 95 % confidence. A claim holds
-where its whole interval does: on a busy machine, look at the noise floor first, and ask for more rounds."""
+program, `import numpy_rnn` against `import numpy`, and the checks of the equivalence suite; and measure the memory of
+long runs, on a mapped file and on a stream. Every row must first give the tutorial's loss curve, to rounding; one that
+does not is not timed. Rounds are interleaved in random order, ratios are paired within a round, and [a, b] is the
+interval that holds the true median with 95 % confidence. A claim holds where its whole interval does: on a busy
+machine, look at the noise floor first, and ask for more rounds."""
 EPILOG = "Exit status: 0 if every row agrees and every claim holds, 1 if not, 2 if an option cannot be used."
 
 
@@ -32,6 +35,12 @@ def parse_options(arguments=None) -> argparse.Namespace:
         "--dtype", choices=("float32", "float64"), default="float32", help="of weights and series (%(default)s)"
     )
     parser.add_argument("--threads", type=at_least(1), default=1, help="of BLAS and of torch (%(default)s)")
+    parser.add_argument(
+        "--steps",
+        type=at_least(LEAST_STEPS),
+        default=1_000_000,
+        help="of the longest run whose memory is measured; others are 10 and 100 times shorter (%(default)s)",
+    )
     parser.add_argument("--json", type=new_file, metavar="FILE", help="write every single measurement to FILE")
     return parser.parse_args(arguments)
 

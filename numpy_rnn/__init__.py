@@ -1,26 +1,32 @@
 """An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same with autograd.
 
-Read DERIVATION.md beside `elman.py`, `loss.py`, `bptt.py` and `sgd.py`: every equation has an id, and the line that
-computes it carries that id. `python -m numpy_rnn` learns a sine wave.
+Read DERIVATION.md beside `elman.py`, `loss.py`, `bptt.py`, `clipping.py`, `momentum.py` and `sgd.py`: every equation
+has an id, and the line that computes it carries that id. `python -m numpy_rnn` learns a sine wave.
 """
 
 from numpy_rnn.bptt import bptt, deltas
+from numpy_rnn.clipping import clipped
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import forward
 from numpy_rnn.loss import half_squared_error
+from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import (
     Activations,
     Deltas,
     Gradients,
     Parameters,
+    State,
     Update,
     from_numpy,
+    from_state_dict,
     initial_parameters,
     to_numpy,
+    to_state_dict,
+    view_of_numpy,
 )
 from numpy_rnn.sgd import sgd
-from numpy_rnn.train import train
+from numpy_rnn.train import train, train_stream
 
 __all__ = [
     "Activations",
@@ -28,16 +34,23 @@ __all__ = [
     "Gradients",
     "InputError",
     "Parameters",
+    "State",
     "Update",
     "Window",
     "bptt",
+    "clipped",
     "deltas",
+    "direction",
     "forward",
     "from_numpy",
+    "from_state_dict",
     "half_squared_error",
     "initial_parameters",
     "sgd",
     "to_numpy",
+    "to_state_dict",
     "train",
+    "train_stream",
+    "view_of_numpy",
     "windows",
 ]

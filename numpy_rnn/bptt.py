@@ -24,16 +24,18 @@ SLOPES = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
 
 
 def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
-    """The gradient of the window's loss L with respect to every parameter; the state that entered is a constant.
+    """The gradient of the window's loss L with respect to every parameter.
 
         dW_xh = Σ_t x_tᵀ da_t        (B4)
         dW_hh = Σ_t h_{t-1}ᵀ da_t    (B5)
         dW_hy = Σ_t h_tᵀ dy_t        (B6)
         db_h  = Σ_{t,b} da_t         (B7)
         db_y  = Σ_{t,b} dy_t         (B8)
+        dh_0  = da_1 W_hhᵀ           (B9)
 
     with dy and da of `deltas`, whose arguments and errors these are. Returns Gradients in the shapes of the
-    parameters, None for biases that are absent; each network of an ensemble has the gradient of its own loss.
+    parameters, None for what is absent; each network of an ensemble has the gradient of its own loss. The state that
+    entered is a constant, unless params has a learned h_0; then it is taken to be the one that entered.
 
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
@@ -47,6 +49,8 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
         dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 where no loss is counted    (B1)
         dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step        (B2)
         da_t = dh_t ∘ φ'(a_t), with tanh' = 1 − h_t² and relu' = [h_t > 0]                  (B3)
+        dh_0 = da_1 W_hhᵀ                                                                   (B9)
+        dx_t = da_t W_xhᵀ                                                                   (B10)
 
     activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T
     steps, the ones whose loss is counted. Returns new Deltas, with T steps each.
@@ -56,16 +60,19 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     """
     memory = _backward(params, activations, target, nonlinearity, reduction)
     B = activations.y.shape[-2]
-    return Deltas(*(time_first(v, B) for v in (memory.dy, memory.dh, memory.da)))
+    flow = (memory.dy, memory.dh, memory.da, inputs_gradient(params, memory))
+    dy, dh, da, dx = (time_first(v, B) for v in flow)
+    return Deltas(dy, dh, da, dx, entering_gradient(params, memory))
 
 
 def _backward(params, activations, target, nonlinearity, reduction):
     x, _, h, y = activations
     check_target(params, target, x)
     target = target_for(y[-len(target) :], target)
-    memory = BackwardMemory(params, rows(h), rows(y), len(x), x.shape[-2], len(target))
+    K, *_, B, O = target.shape
+    memory = BackwardMemory(params, rows(h), rows(y), len(x), B, K)
     np.subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)
-    backpropagate(params, memory, SLOPES[nonlinearity], DIVISORS[reduction](target))
+    backpropagate(params, memory, SLOPES[nonlinearity], DIVISORS[reduction](K, B, O))
     return memory
 
 
@@ -89,8 +96,19 @@ def weight_gradients(params, memory, x):
     dW_xh = dot(x.mT, da)  # (B4)
     dW_hh = dot(memory.h_before_T, da)  # (B5)
     dW_hy = dot(memory.h_T, dy)  # (B6)
-    if params.b_h is None:
-        return Gradients(dW_xh, dW_hh, dW_hy)
-    db_h = da.sum(axis=-2)  # (B7)
-    db_y = dy.sum(axis=-2)  # (B8)
-    return Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y)
+    db_h = db_y = None
+    if params.b_h is not None:
+        db_h = da.sum(axis=-2)  # (B7)
+        db_y = dy.sum(axis=-2)  # (B8)
+    dh_0 = None if params.h_0 is None else entering_gradient(params, memory)
+    return Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y, dh_0)
+
+
+def entering_gradient(params, memory):
+    """∂L/∂h_0, (*E, B, H)."""
+    return memory.dot(memory.da_1, params.W_hh.mT)  # (B9)
+
+
+def inputs_gradient(params, memory):
+    """∂L/∂x_t of all steps, in rows."""
+    return memory.dot(memory.da, params.W_xh.mT)  # (B10)

@@ -30,17 +30,23 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
     """
     check_inputs(params, x, h_0)
-    x = with_ensemble_axes(x, params.W_hh.ndim + 1)
     T, B = x.shape[0], x.shape[-2]
+    x = of_every_network(x, params)
     memory = ForwardMemory(params, T, B)
     memory.states[0][...] = h_0
     unroll(params, memory, rows(x), NONLINEARITIES[nonlinearity])
     return Activations(x, *(time_first(v, B) for v in (memory.a, memory.rows_of_h, memory.y)))
 
 
+def of_every_network(x, params):
+    """(T, B, D) or (T, *E, B, D) → (T, *E, B, D), a view."""
+    E = params.W_hh.shape[:-2]
+    return np.broadcast_to(with_ensemble_axes(x, len(E) + 3), (len(x), *E, *x.shape[-2:])) if E else x
+
+
 def unroll(params, memory, x, phi):
     """From the memory's h_0 and the rows of x, fill its a, h_1 to h_T and y."""
-    W_xh, W_hh, W_hy, b_h, b_y = params
+    W_xh, W_hh, W_hy, b_h, b_y, _ = params
     dot, a, y = memory.dot, memory.a, memory.y
     dot(x, W_xh, a)  # (F1), the input's part, of all steps at once
     if b_h is not None:

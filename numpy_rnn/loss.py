@@ -7,12 +7,12 @@ from numpy_rnn.common.shapes import target_for
 from numpy_rnn.memory import rows
 
 
-def one(target):
+def one(K, B, O):
     return 1
 
 
-def number_of_terms(target):
-    return target.shape[0] * target.shape[-2] * target.shape[-1]
+def number_of_terms(K, B, O):
+    return K * B * O
 
 
 DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
@@ -29,8 +29,9 @@ def half_squared_error(y, target, *, reduction="sum"):
 
     Raises InputError on shapes that differ and on an unknown reduction.
     """
-    target = target_for(y, target)
-    return half_sum_of_squares(rows(y - target)) / DIVISORS[reduction](target)  # (L2)
+    error = y - target_for(y, target)
+    K, *_, B, O = error.shape
+    return half_sum_of_squares(rows(error)) / DIVISORS[reduction](K, B, O)  # (L2)
 
 
 def half_sum_of_squares(error):

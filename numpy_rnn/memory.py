@@ -68,5 +68,6 @@ class BackwardMemory:
         self.h = rows_of_h[..., B:, :]  # h_1 to h_T
         self.h_T, self.h_before_T = self.h.mT, rows_of_h[..., : T * B, :].mT
         da = by_step(self.da, B)
+        self.da_1 = da[0]
         steps = zip(by_step(self.dh, B), by_step(self.slope, B), da, da[1:], strict=False)
         self.steps = list(steps)[::-1]  # dh_t, φ'(a_t), da_t, da_{t+1} for t = T-1 down to 1

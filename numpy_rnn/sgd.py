@@ -1,23 +1,54 @@
 """The update (DERIVATION.md, section 6)."""
 
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Any
+
 import numpy as np
 
+from numpy_rnn.clipping import clipped
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.shapes import beside, check_learning_rate
+from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import Parameters
 
 
-def sgd(params, gradients, learning_rate) -> Parameters:
-    """One step of plain gradient descent.
+def sgd(params, s, learning_rate) -> Parameters:
+    """One step of gradient descent.
 
-        θ ← θ − η dθ    (U1)
+        θ ← θ − η s    (U1)
 
-    learning_rate: η, a number, rounded to the parameters' dtype first. Returns new Parameters; the given ones stay as
-    they are.
+    s: the direction, the Gradients dθ as they are or what `direction` made of them; a parameter without one stays as it
+    is. learning_rate: η, a number or one a network, of shape E, rounded to the parameters' dtype first. Returns new
+    Parameters; the given ones stay as they are.
 
-    Source: torch.optim.SGD without options.
+    Raises InputError on learning rates of another shape.
+    Source: torch.optim.SGD.
     """
     learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
+    rates: Iterable[Any] = repeat(learning_rate)
+    if learning_rate.ndim:
+        check_learning_rate(params, learning_rate)
+        rates = (theta if theta is None else beside(learning_rate, theta) for theta in params)
     updated = [
-        None if theta is None else theta - learning_rate * dtheta  # (U1)
-        for theta, dtheta in zip(params, gradients)
+        theta if s_theta is None else theta - rate * s_theta  # (U1)
+        for theta, s_theta, rate in zip(params, s, rates)
     ]
     return Parameters(*updated)
+
+
+def sgd_step(params, learning_rate, options):
+    """(params, gradients, velocity) → (params, velocity): clipping, direction and step by these SgdOptions."""
+    learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
+    if options == SgdOptions():
+        return lambda params, gradients, velocity: (sgd(params, gradients, learning_rate), None)
+    of_direction = options._asdict()
+    max_norm = of_direction.pop("max_norm")
+
+    def step(params, gradients, velocity):
+        if max_norm is not None:
+            gradients = clipped(gradients, max_norm)
+        s, velocity = direction(params, gradients, velocity, **of_direction)
+        return sgd(params, s, learning_rate), velocity
+
+    return step

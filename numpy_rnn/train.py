@@ -1,23 +1,41 @@
-"""The training loop: windows, the carried state, one record per update (DERIVATION.md, section 5)."""
-
-from collections.abc import Iterator
+"""Training on a series, or on a stream (DERIVATION.md, section 5)."""
 
 import numpy as np
 
-from numpy_rnn.bptt import SLOPES, backpropagate, weight_gradients
-from numpy_rnn.common.shapes import check_run, with_ensemble_axes
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.shapes import check_epochs, check_run, check_stream, with_ensemble_axes
+from numpy_rnn.common.stream import stream_windows
+from numpy_rnn.common.training import Training, check_resume
 from numpy_rnn.common.windows import windows
-from numpy_rnn.elman import NONLINEARITIES, unroll
-from numpy_rnn.loss import DIVISORS, half_sum_of_squares
-from numpy_rnn.memory import BackwardMemory, ForwardMemory, rows, time_first
-from numpy_rnn.parameters import Activations, Deltas, Parameters, Update
-from numpy_rnn.sgd import sgd
+from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.loss import DIVISORS
+from numpy_rnn.memory import rows
+from numpy_rnn.parameters import own
+from numpy_rnn.sgd import sgd_step
+from numpy_rnn.updates import states_of, updates
 
 
 def train(
-    params, x, target, h_0, *, k1, k2, learning_rate, epochs, nonlinearity="tanh", reduction="sum", record=False
-) -> Iterator[Update]:
-    """Train by TBPTT(k1, k2) and plain SGD, one update at a time.
+    params,
+    x,
+    target,
+    h_0,
+    *,
+    k1,
+    k2,
+    learning_rate,
+    epochs,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    max_norm=None,
+    nonlinearity="tanh",
+    reduction="sum",
+    record=False,
+    resume=None,
+) -> Training:
+    """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
     Every epoch starts from h_0 and passes through the series once. Update n runs the forward over its window
     (s_n, e_n] with the parameters as they stand, takes the gradient of the loss of its new steps (e_{n-1}, e_n], and
@@ -28,51 +46,82 @@ def train(
         the state that enters: h at s_n as update n−1 computed it, a constant; h_0 if s_n = 0  (T3)
 
     x: (T, B, D) inputs, target: (T, B, O), h_0: (B, H), all in the parameters' dtype; with an ensemble of networks also
-    one each, (T, *E, B, D) and so on. With `record`, every Update holds the activations and the deltas too. Nothing
-    that is passed in is changed, and nothing that is handed out is changed later.
+    one each, (T, *E, B, D) and so on. Series that are mapped from a file are read window by window. With a learned
+    initial state, params.h_0 (*E, B, H), h_0 is None; it has a gradient in the windows that it enters, s_n = 0.
 
-    Raises InputError, before the first update, on shapes or dtypes that do not fit, on k2 < k1, on a learning rate
-    that is not finite and on an unknown nonlinearity or reduction.
+    The step: `clipped` to max_norm if that is given, `direction` by momentum, dampening, nesterov and weight_decay,
+    and `sgd` with the learning rate, a number or one a network, of shape E.
+
+    Returns the updates and, between two of them, their state; with `resume`, such a state, the run goes on after it:
+    params are not looked at then, and all other arguments must be as they were. With `record`, every Update holds the
+    activations and the deltas too. Nothing that is passed in is changed, and nothing that is handed out is changed
+    later.
+
+    Raises InputError, before the first update, on shapes or dtypes that do not fit, on k2 < k1, on numbers that are
+    not finite, on options that torch.optim.SGD would refuse, on a state that does not fit, and on an unknown
+    nonlinearity or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
-    check_run(params, x, target, h_0, epochs, learning_rate)
+    if resume is not None:
+        params = resume.parameters
+    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    check_run(params, x, target, h_0, learning_rate)
+    check_epochs(epochs)
     windows(len(x), k1, k2)
-    x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
-    params = Parameters(*[None if theta is None else theta.copy() for theta in params])
-    learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
-    options = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction], record
-    return _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, *options)
+    if resume is not None:
+        check_resume(resume, x, k1, k2)
+    x, target = (np.asarray(with_ensemble_axes(series, params.W_hh.ndim + 1)) for series in (x, target))
+    x_rows, target_rows, B = rows(x), rows(target), x.shape[-2]
 
-
-def _updates(params, x, target, h_0, k1, k2, learning_rate, epochs, phi, slope, divisor, record):
-    T, B = x.shape[0], x.shape[-2]
-    x_rows, target_rows = rows(x), rows(target)
-    size = None  # (steps, counted steps) of the windows that the memory is made for
-    for epoch in range(1, epochs + 1):
-        states, first = [h_0], 0  # the latest states, and the step that the first of them follows
-        for number, window in enumerate(windows(T, k1, k2), start=1):
+    def epoch():
+        for window in windows(len(x), k1, k2):
             start, counted_from, stop = window
-            if size != (stop - start, stop - counted_from):
-                size = steps, counted = stop - start, stop - counted_from
-                forward = ForwardMemory(params, steps, B)
-                backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
-                terms = divisor(target[counted_from:stop])
-            forward.states[0][...] = states[start - first]  # (T3)
-            states, first = forward.states, start
+            yield window, x_rows[..., start * B : stop * B, :], target_rows[..., counted_from * B : stop * B, :]
 
-            x_window = x_rows[..., start * B : stop * B, :]
-            unroll(params, forward, x_window, phi)
-            target_counted = target_rows[..., counted_from * B : stop * B, :]
-            error = np.subtract(backward.y_counted, target_counted, backward.dy_counted)  # (B1)
-            loss = half_sum_of_squares(error) / terms  # (L2)
-            backpropagate(params, backward, slope, terms)
-            gradients = weight_gradients(params, backward, x_window)
-            params = sgd(params, gradients, learning_rate)
-            kept = _kept(x[start:stop], forward, backward) if record else ()
-            yield Update(epoch, number, window, loss, gradients, params, *kept)
+    step = sgd_step(params, learning_rate, options)
+    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    state = own(params), None, 1, 0, None, 0
+    if resume is not None:
+        state = state[0], resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
+    return Training(lambda t: updates(t, epoch, epochs, h_0, state, step, *names, record), states_of, resume)
 
 
-def _kept(x, forward, backward):
-    filled = forward.a, forward.rows_of_h, forward.y, backward.dy, backward.dh, backward.da
-    a, h, y, dy, dh, da = (time_first(v, x.shape[-2]).copy() for v in filled)
-    return Activations(x, a, h, y), Deltas(dy, dh, da)
+def train_stream(
+    params,
+    steps,
+    h_0,
+    *,
+    k1,
+    k2,
+    learning_rate,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    max_norm=None,
+    nonlinearity="tanh",
+    reduction="sum",
+    record=False,
+    velocity=None,
+) -> Training:
+    """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
+
+    x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. The k2 latest
+    steps are held and no more. velocity: to begin with, for example that of an earlier stream. The other arguments and
+    what is returned are those of `train`, with one epoch.
+
+    Raises InputError as `train` does; on a step that does not fit or is not finite when it comes.
+    """
+    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    B = check_stream(params, h_0, learning_rate).shape[-2]
+    steps = stream_windows(params, B, steps, k1, k2, np.stack)
+
+    def epoch():
+        axes = params.W_hh.ndim + 1
+        for window, x, target in steps:
+            yield window, *(rows(with_ensemble_axes(series, axes)) for series in (x, target))
+
+    step = sgd_step(params, learning_rate, options)
+    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    state = own(params), velocity, 1, 0, None, 0
+    return Training(lambda t: updates(t, epoch, 1, h_0, state, step, *names, record), states_of)

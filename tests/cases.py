@@ -2,7 +2,8 @@
 
 The witnesses call nothing of the packages under test but their named tuples: `reference_update` works out one update
 step by step, `reference_run` puts the schedule of TBPTT(k1, k2) around it, and `complex_step` differentiates whatever
-it is given. They have tests of their own: in test_bptt.py, and test_equivalence.py for the comparison.
+it is given. They have tests of their own: in test_bptt.py, test_momentum.py and test_clipping.py for the step, and
+test_equivalence.py for the comparison. `one_update` and `reported` are no witnesses: they ask a backend.
 """
 
 from functools import reduce
@@ -17,6 +18,9 @@ from numpy_rnn import Activations, Deltas, Gradients, Parameters
 # The error granted to an operation, relative to the size of the terms that it summed: 45 eps. Two correct
 # computations of a sum of n terms differ by at most n·eps of that size (Higham, section 3.1), and n ≤ 42 below.
 UNIT = {"float64": 1e-14, "float32": 1e-14 * 2.0**29}
+# Below the smallest normal number, numbers lie as far apart as the smallest of all: there a product is off by half of
+# that in either of two computations, and so is the expected value when it is rounded to the dtype.
+UNDERFLOW = {unit: 2 * float(np.finfo(dtype).smallest_subnormal) for dtype, unit in UNIT.items()}
 STEP = 1e-200  # of the complex-step derivative: its square vanishes beside anything
 
 
@@ -80,12 +84,12 @@ def each(f, value, *more):
 
 
 class Case(NamedTuple):
-    """A window with everything that its update depends on, as NumPy arrays."""
+    """A window with everything that its gradient depends on, as NumPy arrays."""
 
     params: Parameters
     x: Any  # (T, B, D)
     target: Any  # (K, B, O)
-    h_0: Any  # (B, H)
+    h_0: Any  # (B, H), or None where the parameters have a learned one
     options: dict  # nonlinearity and reduction
 
     @property
@@ -100,16 +104,40 @@ class Case(NamedTuple):
     def arrays(self):
         return self.params, self.x, self.target, self.h_0
 
+    @property
+    def entering(self):
+        """The state that the window starts from, learned or not."""
+        return self.params.h_0 if self.h_0 is None else self.h_0
+
     def of(self, rnn):
-        """Parameters, x, target and h_0 as arrays of a backend."""
+        """Parameters, x, target and the entering state as arrays of a backend."""
+        params, x, target, h_0 = self.for_train(rnn)
+        return params, x, target, params.h_0 if h_0 is None else h_0
+
+    def for_train(self, rnn):
+        """The same, as `train` takes them: no state where a learned one comes with the parameters."""
         return tuple(map(rnn.from_numpy, self.arrays))
 
 
 def random_case(
-    seed, T, B, D, H, O, K=None, *, bias=True, nonlinearity="tanh", reduction="sum", dtype="float64", E=(), own=()
+    seed,
+    T,
+    B,
+    D,
+    H,
+    O,
+    K=None,
+    *,
+    bias=True,
+    nonlinearity="tanh",
+    reduction="sum",
+    dtype="float64",
+    E=(),
+    own=(),
+    learned=False,
 ) -> Case:
     """Numbers of order one, scaled so that neither tanh saturates nor the state explodes. E: the ensemble's axes, and
-    `own` names those of x, target and h_0 that every network has for itself.
+    `own` names those of x, target and h_0 that every network has for itself, as it has a learned initial state.
     """
     generator = np.random.default_rng(seed)
 
@@ -117,13 +145,14 @@ def random_case(
         return generator.normal(0, deviation, shape).astype(dtype)
 
     def series(name, steps, size):
-        return normal(1, *steps, *(E if name in own else ()), B, size)
+        return normal(1, *steps, *(E if name in own or (name == "h_0" and learned) else ()), B, size)
 
     W_xh, W_hh, W_hy = normal(D**-0.5, *E, D, H), normal(H**-0.5, *E, H, H), normal(1, *E, H, O)
     biases = (normal(0.5, *E, H), normal(0.5, *E, O)) if bias else (None, None)
     x, target, h_0 = series("x", (T,), D), series("target", (K or T,), O), series("h_0", (), H)
     options = {"nonlinearity": nonlinearity, "reduction": reduction}
-    return Case(Parameters(W_xh, W_hh, W_hy, *biases), x, target, h_0, options)
+    params = Parameters(W_xh, W_hh, W_hy, *biases)._replace(h_0=h_0 if learned else None)
+    return Case(params, x, target, None if learned else h_0, options)
 
 
 def sizes(largest=7):
@@ -147,28 +176,66 @@ def cases(draw, *, dtypes=("float64", "float32"), largest=7, all_counted=False):
         nonlinearity=draw(st.sampled_from(["tanh", "relu"])),
         reduction=draw(st.sampled_from(["sum", "mean"])),
         dtype=draw(st.sampled_from(dtypes)),
+        learned=draw(st.booleans()),
     )
     reference_update(case)
     return case
 
 
 @st.composite
-def runs(draw, **options):
-    """A Case whose every step has a target, with k1, k2 (perhaps longer than the series), learning rate and epochs.
+def steps_of_sgd(draw):
+    """Options of the step beside its learning rate: often none of them, and any of them together."""
+    options = {}
+    if draw(st.booleans()):
+        options["momentum"] = draw(st.sampled_from([0.5, 0.9, 0.99]) | st.floats(0.01, 0.95))
+        kind = draw(st.sampled_from(["plain", "dampening", "nesterov"]))
+        if kind == "dampening":
+            options["dampening"] = draw(st.sampled_from([0.1, 1.0]) | st.floats(0, 1))
+        options["nesterov"] = kind == "nesterov"
+    if draw(st.booleans()):
+        options["weight_decay"] = draw(st.floats(0.001, 0.1))
+    if draw(st.booleans()):
+        options["max_norm"] = draw(st.sampled_from([0.01, 0.3, 1.0, 3.0, 100.0]))
+    return options
 
-    Under "sum" the rate is that of "mean" divided by the number of terms; both are small enough that relu's states do
-    not explode within three epochs.
+
+@st.composite
+def runs(draw, **options):
+    """A Case whose every step has a target, with k1, k2 (perhaps longer than the series), learning rate and epochs, and
+    perhaps with other options of the step.
+
+    Under "sum" the rate is that of "mean" divided by the number of terms, and under a momentum it is smaller by what
+    that adds up to; so it is small enough that relu's states do not explode within three epochs.
     """
     case = draw(cases(all_counted=True, **options))
     T = len(case.x)
     k1 = draw(st.integers(1, T + 1))
     terms = case.target[:k1].size if case.options["reduction"] == "sum" else 1
+    of_step = draw(steps_of_sgd())
     return case, {
         "k1": k1,
         "k2": draw(st.integers(k1, T + 2)),
-        "learning_rate": draw(st.floats(0.005, 0.05)) / terms,
+        "learning_rate": draw(st.floats(0.005, 0.05)) / terms * (1 - of_step.get("momentum", 0)),
         "epochs": draw(st.integers(1, 3)),
+        **of_step,
     }
+
+
+def of_step(options):
+    """Those options of a run that its steps are made by: all but the schedule."""
+    return {name: value for name, value in options.items() if name not in ("k1", "k2", "epochs")}
+
+
+def window_of(case, update, before) -> Case:
+    """The Case of one window of a run over `case`, recorded, from the parameters before it; all NumPy.
+
+    Where another state than the learned one enters, that one takes no part.
+    """
+    start, counted_from, stop = update.window
+    learned = case.h_0 is None and start == 0
+    params = before if learned else before._replace(h_0=None)
+    entering = None if learned else update.activations.h[0]
+    return Case(params, case.x[start:stop], case.target[counted_from:stop], entering, case.options)
 
 
 def torch_nn(case):
@@ -177,7 +244,7 @@ def torch_nn(case):
     """
     import torch
 
-    W_xh, W_hh, W_hy, b_h, b_y = each(torch.tensor, case.params)
+    W_xh, W_hh, W_hy, b_h, b_y, _ = each(torch.tensor, case.params)
     kind = {"bias": b_h is not None, "dtype": W_hh.dtype}
     layer, readout = torch.nn.RNN(*W_xh.shape, **kind, **case.phi), torch.nn.Linear(*W_hy.shape, **kind)
     with torch.no_grad():
@@ -198,7 +265,8 @@ class About:
     """A float64 value, and `off`: how far from it a correct computation may lie.
 
     Every operation passes on what its operands are off, to the full, and adds `unit` times the size of the terms
-    that it sums; so the allowed difference follows the sums that were made, not the result, which may cancel.
+    that it sums, and what underflow may add; so the allowed difference follows the sums that were made, not the
+    result, which may cancel.
     """
 
     def __init__(self, value, unit, off=0.0):
@@ -219,14 +287,34 @@ class About:
 
     def __mul__(self, other):
         inherited = self.off * np.abs(other.value) + np.abs(self.value) * other.off + self.off * other.off
-        return About(self.value * other.value, self.unit, inherited + self.unit * self.most * other.most)
+        rounding = self.unit * self.most * other.most + UNDERFLOW[self.unit]
+        return About(self.value * other.value, self.unit, inherited + rounding)
 
     def __matmul__(self, other):
         inherited = self.off @ np.abs(other.value) + np.abs(self.value) @ other.off + self.off @ other.off
-        return About(self.value @ other.value, self.unit, inherited + self.unit * self.most @ other.most)
+        rounding = self.unit * self.most @ other.most + self.value.shape[-1] * UNDERFLOW[self.unit]
+        return About(self.value @ other.value, self.unit, inherited + rounding)
 
     def __truediv__(self, number):
-        return About(self.value / number, self.unit, self.off / number + self.unit * self.most / number)
+        rounding = self.unit * self.most / number + UNDERFLOW[self.unit]
+        return About(self.value / number, self.unit, self.off / number + rounding)
+
+    def sqrt(self):
+        root = np.sqrt(self.value)
+        least, most = np.sqrt(np.maximum(self.value - self.off, 0)), np.sqrt(self.value + self.off)
+        return About(root, self.unit, np.maximum(root - least, most - root) + self.unit * most)
+
+    def clip_factor(self, max_norm):
+        """min(1, max_norm / (norm + 10⁻⁶)) of a norm, at the ends of where it may lie: at 1 nothing is off."""
+        value, least, most = (
+            np.minimum(1, max_norm / (np.maximum(norm, 0) + 1e-6) * (1 + rounding))
+            for norm, rounding in [
+                (self.value, 0),
+                (self.value + self.off, -self.unit),
+                (self.value - self.off, self.unit),
+            ]
+        )
+        return About(value, self.unit, np.maximum(value - least, most - value))
 
     def sum(self, axis=None):
         return About(self.value.sum(axis), self.unit, self.off.sum(axis) + self.unit * self.most.sum(axis))
@@ -268,6 +356,7 @@ class Expected(NamedTuple):
     deltas: Deltas
     gradients: Gradients
     parameters: Parameters
+    velocity: Gradients | None = None
 
 
 def values(expected, dtype):
@@ -280,11 +369,22 @@ def allowed(expected):
     return each(lambda about: about.off, expected)
 
 
-def reference_update(case, learning_rate=0.0) -> Expected:
-    """One update, written step by step for one network; params and h_0 of the case may be About already."""
-    unit = UNIT[str(case.x.dtype)]
-    params, x, target, h_0 = each(lambda v: v if isinstance(v, About) else About(v, unit), case.arrays)
-    W_xh, W_hh, W_hy, b_h, b_y = params
+def about(value, dtype):
+    """A tuple of arrays as About; what is About already stays so, and so does None."""
+    return each(lambda v: v if isinstance(v, About) else About(v, UNIT[str(dtype)]), value)
+
+
+def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expected:
+    """One update, written step by step for one network; params and h_0 of the case may be About already.
+
+    options: of the step, as in `reference_step`.
+    """
+    dtype = case.x.dtype
+    unit = UNIT[str(dtype)]
+    params, x, target, h_0 = about(case.arrays, dtype)
+    velocity = about(velocity, dtype)
+    W_xh, W_hh, W_hy, b_h, b_y, learned = params
+    h_0 = learned if h_0 is None else h_0
     T, K = len(case.x), len(case.target)
     tanh = case.options["nonlinearity"] == "tanh"
     terms = {"sum": 1, "mean": case.target.size}[case.options["reduction"]]
@@ -318,12 +418,55 @@ def reference_update(case, learning_rate=0.0) -> Expected:
         over_time(lambda t: h[t].T @ dy[t]),
         None if b_h is None else over_time(lambda t: da[t].sum(0)),
         None if b_y is None else over_time(lambda t: dy[t].sum(0)),
+        None if learned is None else da[1] @ W_hh.T,
     )
-    eta = About(case.x.dtype.type(learning_rate), unit)
-    updated = (None if theta is None else theta - eta * dtheta for theta, dtheta in zip(params, gradients, strict=True))
+    updated, velocity = reference_step(params, gradients, velocity, dtype, learning_rate, **options)
+    dx = {t: da[t] @ W_xh.T for t in da}
     stacked = [About.stack(list(steps.values())) for steps in (a, h, y)]
-    backwards = [About.stack([steps[t] for t in range(1, T + 1)]) for steps in (dy, dh, da)]
-    return Expected(Activations(x, *stacked), loss, Deltas(*backwards), gradients, Parameters(*updated))
+    dys, dhs, das, dxs = (About.stack([steps[t] for t in range(1, T + 1)]) for steps in (dy, dh, da, dx))
+    deltas = Deltas(dys, dhs, das, dxs, da[1] @ W_hh.T)
+    return Expected(Activations(x, *stacked), loss, deltas, gradients, updated, velocity)
+
+
+def reference_clipped(gradients, max_norm) -> Gradients:
+    """One network's gradients as one vector, at most as long as max_norm; everything About."""
+    norm = reduce(About.__add__, [(g * g).sum() for g in gradients if g is not None]).sqrt()
+    return each(lambda g: norm.clip_factor(max_norm) * g, gradients)
+
+
+def reference_step(
+    params,
+    gradients,
+    velocity,
+    dtype,
+    learning_rate,
+    *,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    max_norm=None,
+):
+    """(parameters, velocity) after one step, everything About: clipping, weight decay, momentum and step, parameter by
+    parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them.
+    """
+    unit = UNIT[str(dtype)]
+    eta, mu, rest, decay = (About(dtype.type(v), unit) for v in (learning_rate, momentum, 1 - dampening, weight_decay))
+    if max_norm is not None:
+        gradients = reference_clipped(gradients, max_norm)
+    new, moving = params._asdict(), velocity._asdict() if velocity is not None else {}
+    for name, step in gradients._asdict().items():
+        if step is None:
+            continue
+        theta = new[name]
+        if weight_decay:
+            step = step + decay * theta
+        if momentum:
+            before = moving.get(name)
+            moving[name] = step if before is None else mu * before + rest * step
+            step = step + mu * moving[name] if nesterov else moving[name]
+        new[name] = theta - eta * step
+    return Parameters(**new), Gradients(**dict.fromkeys(Gradients._fields) | moving) if momentum else None
 
 
 # -- a run ------------------------------------------------------------------------------------------------------------
@@ -337,13 +480,14 @@ class ReferenceUpdate(NamedTuple):
     expected: Expected
 
 
-def reference_run(case, *, k1, k2, learning_rate, epochs):
+def reference_run(case, *, k1, k2, learning_rate, epochs, **options):
     """TBPTT(k1, k2), the definition (design.md, section 4) transcribed: steps from 1, dictionaries, one update a time.
 
-    The allowed differences are carried along too, from update to update, in the parameters and in the states.
+    The allowed differences are carried along too, from update to update, in parameters, velocity and states. A learned
+    initial state enters the windows that begin with the series, and takes no part in the others.
     """
     T = len(case.x)
-    params = case.params
+    params, velocity = case.params, None
     for epoch in range(1, epochs + 1):
         latest = {0: case.h_0}  # h at a step, as the latest pass over that step computed it
         e = {0: 0}
@@ -356,11 +500,69 @@ def reference_run(case, *, k1, k2, learning_rate, epochs):
             new = [step for step in range(1, T + 1) if e[n - 1] < step <= e[n]]
             x = np.stack([case.x[step - 1] for step in window])
             target = np.stack([case.target[step - 1] for step in new])
-            expected = reference_update(Case(params, x, target, latest[s_n], case.options), learning_rate)
+            takes_part = params if s_n == 0 else params._replace(h_0=None)
+            of_window = Case(takes_part, x, target, latest[s_n], case.options)
+            expected = reference_update(of_window, learning_rate, velocity, **options)
+            if s_n > 0 and params.h_0 is not None:
+                expected = expected._replace(parameters=expected.parameters._replace(h_0=about(params, x.dtype).h_0))
             yield ReferenceUpdate(epoch, n, window, new, expected)
-            params = expected.parameters
+            params, velocity = expected.parameters, expected.velocity
             for passed, step in enumerate(window, start=1):
                 latest[step] = expected.activations.h[passed]
+
+
+# -- an update by a backend -------------------------------------------------------------------------------------------
+
+
+def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, **options) -> Expected:
+    """The update by the single functions of a backend, from NumPy arrays to NumPy arrays."""
+    params, x, target, h_0 = case.of(rnn)
+    activations = rnn.forward(params, x, h_0, **case.phi)
+    loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.options["reduction"])
+    deltas = rnn.deltas(params, activations, target, **case.options)
+    gradients = rnn.bptt(params, activations, target, **case.options)
+    clipped = gradients if max_norm is None else rnn.clipped(gradients, max_norm)
+    s, moving = rnn.direction(params, clipped, rnn.from_numpy(velocity), **options)
+    return rnn.to_numpy(Expected(activations, loss, deltas, gradients, rnn.sgd(params, s, learning_rate), moving))
+
+
+def reported(rnn, update) -> Expected:
+    """The same from an Update that `train` recorded."""
+    parts = update.activations, update.loss, update.deltas, update.gradients, update.parameters, update.velocity
+    return rnn.to_numpy(Expected(*parts))
+
+
+def taking_part(expected, case) -> Expected:
+    """What was reported of one window of a run, without a learned initial state that took no part in it."""
+    if case.params.h_0 is not None:
+        return expected
+    velocity = None if expected.velocity is None else expected.velocity._replace(h_0=None)
+    return expected._replace(parameters=expected.parameters._replace(h_0=None), velocity=velocity)
+
+
+# -- one network of an ensemble ---------------------------------------------------------------------------------------
+
+
+def network(case, n) -> Case:
+    """The case of one network of an ensemble: its parameters, and its own data where it has some."""
+
+    def own(array, axes_before, axes):
+        return array[(slice(None),) * axes_before + n] if array.ndim > axes else array
+
+    params = each(lambda theta: theta[n], case.params)
+    h_0 = None if case.h_0 is None else own(case.h_0, 0, 2)
+    return Case(params, own(case.x, 1, 3), own(case.target, 1, 3), h_0, case.options)
+
+
+def of_network(result: Expected, n) -> Expected:
+    """Network n's part of the arrays of an ensemble."""
+
+    def by_step(value):
+        return each(lambda sequence: sequence[(slice(None), *n)], value)
+
+    deltas = by_step(result.deltas._replace(dh_0=None))._replace(dh_0=result.deltas.dh_0[n])
+    gradients, parameters, velocity = each(lambda theta: theta[n], result[3:])
+    return Expected(by_step(result.activations), result.loss[n], deltas, gradients, parameters, velocity)
 
 
 # -- derivatives ------------------------------------------------------------------------------------------------------
@@ -397,16 +599,18 @@ def one_by_one(f):
     return stacked
 
 
-def step_losses(copies, x, target, h_0, nonlinearity, nudge_a=0, nudge_h=0, nudge_y=0):
+def step_losses(copies, x, target, h_0, nonlinearity, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_h_0=0):
     """ℓ_t of every step, (..., K), where step s has parameters copies[s-1] of its own (equivalence.md, section 2).
 
-    Anything may be complex and may carry leading axes. The nudges (..., T, B, N) are added to every a, h and y.
+    Anything may be complex and may carry leading axes. The nudges (..., T, B, N) are added to every a, h, y and x, and
+    (..., B, H) to the state that enters: h_0, or if that is None the learned one of the first step's parameters.
     """
     T, K = len(x), len(target)
-    nudge_a, nudge_h, nudge_y = (np.zeros((T, 1, 1)) + nudge for nudge in (nudge_a, nudge_h, nudge_y))
-    h, losses = h_0, []
-    for t, (W_xh, W_hh, W_hy, b_h, b_y) in enumerate(copies):
-        a = x[t] @ W_xh + h @ W_hh + (0 if b_h is None else b_h[..., None, :]) + nudge_a[..., t, :, :]
+    nudge_a, nudge_h, nudge_y, nudge_x = (np.zeros((T, 1, 1)) + v for v in (nudge_a, nudge_h, nudge_y, nudge_x))
+    h, losses = (copies[0].h_0 if h_0 is None else h_0) + nudge_h_0, []
+    for t, (W_xh, W_hh, W_hy, b_h, b_y, _) in enumerate(copies):
+        x_t = x[t] + nudge_x[..., t, :, :]
+        a = x_t @ W_xh + h @ W_hh + (0 if b_h is None else b_h[..., None, :]) + nudge_a[..., t, :, :]
         h = (np.tanh(a) if nonlinearity == "tanh" else a * (a.real > 0)) + nudge_h[..., t, :, :]
         y = h @ W_hy + (0 if b_y is None else b_y[..., None, :]) + nudge_y[..., t, :, :]
         if t >= T - K:

@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy_rnn
 from numpy_rnn.common.command_line import main
+
+ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
 
 NUMBER = r"-?(?:\d+\.\d+(?:e[+-]\d+)?|inf|nan)"
 

@@ -207,16 +207,20 @@ def test_stopwatch_is_the_mean_of_calls_that_fill_the_least_time(monkeypatch):
 # -- verdicts and output --------------------------------------------------------------------------------------------
 
 SECONDS = {"numpy_rnn": 1.0, "torch_rnn": 30.0, "tutorial": 12.0, "numpy": 0.050, "import numpy_rnn": 0.065}
+MEGABYTES = {10_000: 40.0, 100_000: 41.0, 1_000_000: 40.25}  # by steps
 QUICK = ["--epochs", "2", "--rounds", "6"]
 
 
 @pytest.fixture
 def canned(monkeypatch):
-    """Rows and imports take the seconds of the returned dict; `timed` lists the names of rows as they are timed."""
+    """Rows and imports take the seconds of the returned dict, and long runs its megabytes by steps; `timed` lists the
+    names of rows as they are timed.
+    """
+    from benchmarks import memory
     from benchmarks.rows import ROWS
     from benchmarks.system import THREAD_VARIABLES
 
-    seconds = {**SECONDS, "timed": []}
+    seconds = {**SECONDS, **MEGABYTES, "timed": []}
 
     def stopwatch(function, case):
         name = next(name for name, row in ROWS.items() if row is function)
@@ -227,6 +231,7 @@ def canned(monkeypatch):
 
     monkeypatch.setattr(timing, "stopwatch", stopwatch)
     monkeypatch.setattr(timing, "import_seconds", import_seconds)
+    monkeypatch.setattr(memory, "memory_peak", lambda kind, steps, _: memory.Peak(kind, steps, seconds[steps], 0.0))
     for variable in THREAD_VARIABLES:
         monkeypatch.setenv(variable, "1")
     return seconds
@@ -236,8 +241,12 @@ def canned(monkeypatch):
 def test_all_claims_hold(canned, capsys):
     assert main(QUICK) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:5] for line in lines[-3:]] == ["pass:"] * 3  # what the suite costs
-    assert lines[-5:-3] == [
+    assert lines[-2:] == [
+        "pass: training on a mapped file takes 0.250 MB more for 1000000 steps than for 10000 (asked: 1)",
+        "pass: training on a stream takes 0.250 MB more for 1000000 steps than for 10000 (asked: 1)",
+    ]
+    assert [line[:5] for line in lines[-5:-2]] == ["pass:"] * 3  # what the suite costs
+    assert lines[-7:-5] == [
         "pass: numpy_rnn is 12.0 [12.0, 12.0] times faster than the tutorial loop (asked: 10)",
         "pass: import numpy_rnn costs 15.0 [15.0, 15.0] ms more than import numpy (asked: 30)",
     ]
@@ -252,6 +261,8 @@ def test_all_claims_hold(canned, capsys):
     [
         ("tutorial", 9.99, "FAIL: numpy_rnn is 9.99 [9.99, 9.99] times faster"),
         ("import numpy_rnn", 0.081, "FAIL: import numpy_rnn costs 31.0 [31.0, 31.0] ms"),
+        (1_000_000, 41.01, "FAIL: training on a mapped file takes 1.01 MB more for 1000000 steps than for 10000"),
+        (10_000, 39.24, "FAIL: training on a stream takes 1.01 MB more for 1000000 steps than for 10000"),
     ],
 )
 def test_a_claim_that_does_not_hold_fails(canned, capsys, name, seconds, claim):
@@ -290,16 +301,24 @@ def test_a_real_run_writes_every_measurement(monkeypatch, tmp_path, capsys):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setattr(timing, "LEAST_SECONDS", 1e-9)
     file = tmp_path / "results.json"
-    status = main(["--epochs", "1", "--rounds", "6", "--dtype", "float64", "--json", str(file)])
+    short = ["--epochs", "1", "--rounds", "6", "--steps", "10000"]
+    status = main([*short, "--dtype", "float64", "--json", str(file)])
     results = json.loads(file.read_text())
     assert status == (0 if all(claim["holds"] for claim in results["claims"]) else 1)
-    assert results["options"] == {"rounds": 6, "epochs": 1, "dtype": "float64", "threads": 1}
+    assert results["options"] == {"rounds": 6, "epochs": 1, "dtype": "float64", "threads": 1, "steps": 10000}
     assert results["points"] == 20
     assert set(results["run_seconds"]) == {"numpy_rnn", "torch_rnn", "tutorial", "numpy_rnn again"}
     assert set(results["import_seconds"]) == {"numpy", "numpy_rnn"}
     for seconds in [*results["run_seconds"].values(), *results["import_seconds"].values()]:
         assert len(seconds) == 6
         assert min(seconds) > 0
+    peaks = results["memory"]
+    kinds = [("mapped file", steps) for steps in (100, 1000, 10000)] + [
+        ("stream", steps) for steps in (100, 1000, 10000)
+    ]
+    assert [(peak["kind"], peak["steps"]) for peak in peaks] == kinds
+    assert [peak["file"] for peak in peaks] == [(128 + 4 * (steps + 1)) / 1e6 for _, steps in kinds[:3]] + [0] * 3
+    assert all(peak["resident"] > 1 for peak in peaks)
     assert set(results["system"]) == {"CPU", "Python", "NumPy", "torch", "commit"}
     assert all(agreement["share"] <= 1 for agreement in results["agreements"].values())
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
@@ -346,6 +365,7 @@ def test_threads_are_limited_and_given_back():
         (["--rounds", "many"], "argument --rounds: 'many' given: expected a whole number, 6 or more"),
         (["--epochs", "0"], "argument --epochs: '0' given: expected a whole number, 1 or more"),
         (["--epochs", "1.5"], "argument --epochs: '1.5' given: expected a whole number, 1 or more"),
+        (["--steps", "9999"], "argument --steps: '9999' given: expected a whole number, 10000 or more"),
         (["--threads", "-1"], "argument --threads: '-1' given: expected a whole number, 1 or more"),
         (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
         (["--json", "no/such/directory/file"], "argument --json: cannot write 'no/such/directory/file': expected a"),
@@ -378,7 +398,8 @@ def test_without_torch_it_says_so(monkeypatch, capsys):
 
 
 def test_the_options_and_what_they_are_without_being_given():
-    assert vars(parse_options([])) == {"rounds": 15, "epochs": 300, "dtype": "float32", "threads": 1, "json": None}
+    options = {"rounds": 15, "epochs": 300, "dtype": "float32", "threads": 1, "steps": 1_000_000, "json": None}
+    assert vars(parse_options([])) == options
 
 
 def test_help_names_every_option_and_the_exit_status():
@@ -386,7 +407,8 @@ def test_help_names_every_option_and_the_exit_status():
         [sys.executable, "-m", "benchmarks", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert shown.stderr == ""
-    assert all(option in shown.stdout for option in ("--rounds", "--epochs", "--dtype", "--threads", "--json"))
+    options = ("--rounds", "--epochs", "--dtype", "--threads", "--steps", "--json")
+    assert all(option in shown.stdout for option in options)
     assert "Exit status: 0 if" in shown.stdout
 
 
@@ -407,3 +429,53 @@ def test_the_cost_of_the_suite_is_measured_and_held_to_what_is_asked(tmp_path):
     too_much = suite.claims(suite.Cost(3.1, 5.1, 501.0, 6000))
     assert not any(claim.holds for claim in too_much)
     assert [claim.text.split("(")[1] for claim in too_much] == ["asked: 3)", "asked: 5)", "asked: 500)"]
+
+
+@needs_torch
+def test_the_memory_of_a_process_is_its_own_and_what_it_holds_shows():
+    """A list of a million numbers, 8 MB of pointers alone, is seen; and nothing of what this process holds, nor of what
+    was held before the measurement.
+    """
+    program = """
+import benchmarks.long_run as run
+passing = b"x" * 50_000_000
+del passing
+if not run.set_back():
+    raise SystemExit
+before = run.peak()
+kept = [float(number) for number in range(1_000_000 if {holds} else 1)]
+print(before, run.peak())
+"""
+    before, after = {}, {}
+    held_here = np.ones(20_000_000)  # 160 MB, that a process begun by this one does not have
+    for holds in (False, True):
+        command = [sys.executable, "-c", program.format(holds=holds)]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        if not run.stdout:
+            pytest.skip("the peak cannot be set back on this system")
+        before[holds], after[holds] = map(float, run.stdout.split())
+    assert held_here.nbytes / 1e6 > after[False] > 1
+    assert after[False] - before[False] < 1
+    assert after[True] - before[True] > 8
+
+
+@needs_torch
+def test_the_memory_table():
+    from benchmarks.memory import Peak, memory_table
+
+    lines = memory_table([Peak("mapped file", 10_000, 36.754, 0.0402), Peak("stream", 1_000_000, 37.1, 0.0)])
+    assert lines[0].split() == ["memory", "steps", "MB", "at", "the", "peak", "and", "of", "the", "file"]
+    assert [line.split() for line in lines[1:]] == [
+        ["mapped", "file", "10000", "36.75", "0.04"],
+        ["stream", "1000000", "37.10", "0.00"],
+    ]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_stream_of_the_long_run_is_the_mapped_series():
+    from benchmarks.long_run import sine_steps
+
+    x, target = map(np.array, zip(*sine_steps(50)))
+    series = np.sin(np.arange(51) / 10).astype(np.float32).reshape(-1, 1, 1)
+    assert abs(x - series[:-1]).max() <= 2**-24  # two sines, each rounded to float32
+    assert abs(target - series[1:]).max() <= 2**-24

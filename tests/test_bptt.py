@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from cases import (
-    Case,
     allowed,
     assert_within,
     bits,
@@ -13,12 +12,14 @@ from cases import (
     counted_loss,
     each,
     one_by_one,
+    one_update,
     random_case,
     reference_run,
     reference_update,
     step_losses,
     torch_nn,
     values,
+    window_of,
 )
 from hypothesis import given
 
@@ -33,9 +34,10 @@ def gradient_of(rnn, case):
 
 def complex_step_gradients_of_the_numpy_forward(case):
     """∂L/∂θ through numpy_rnn.forward and half_squared_error at complex parameters; no part of it goes backwards."""
-    x, target, h_0 = (v.astype(complex) for v in (case.x, case.target, case.h_0))
+    x, target, entering = (v.astype(complex) for v in (case.x, case.target, case.entering))
 
     def loss(params):
+        h_0 = entering if params.h_0 is None else params.h_0
         y = numpy_rnn.forward(params, x, h_0, **case.phi).y
         return numpy_rnn.half_squared_error(y[-len(target) :], target, reduction=case.options["reduction"])
 
@@ -61,7 +63,9 @@ def test_the_reference_is_the_complex_step_derivative(case):
 
 @given(case=cases(dtypes=["float64"]))
 def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
-    """∂L/∂a_t is what L changes by when something is added to a_t and all that follows is run; so for h_t and y_t."""
+    """∂L/∂a_t is what L changes by when something is added to a_t and all that follows is run; so for h_t, y_t and x_t,
+    and for the state that entered, learned or not.
+    """
     params, x, target, h_0 = case.of(rnn)
     deltas = rnn.deltas(params, rnn.forward(params, x, h_0, **case.phi), target, **case.options)
 
@@ -72,7 +76,7 @@ def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
         return complex_step(loss, np.zeros(like.shape))
 
     reference = reference_update(case)
-    expected = Deltas(*(derivative(f"nudge_{d[1]}", like.value) for d, like in reference.deltas._asdict().items()))
+    expected = Deltas(*(derivative(f"nudge_{d[1:]}", like.value) for d, like in reference.deltas._asdict().items()))
     assert_within(rnn.to_numpy(deltas), expected, allowed(reference.deltas))
     assert_within(values(reference.deltas, "float64"), expected, allowed(reference.deltas))
 
@@ -80,16 +84,23 @@ def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
 @pytest.mark.needs_torch
 @given(case=cases())
 def test_bptt_is_the_backward_pass_of_torch_nn(rnn, case):
+    """And so is what flows out of the window, to its inputs and to the state that entered."""
     import torch
 
     layer, readout = torch_nn(case)
-    h, _ = layer(torch.tensor(case.x), torch.tensor(case.h_0)[None])
+    x, h_0 = (torch.tensor(v, requires_grad=True) for v in (case.x, case.entering))
+    h, _ = layer(x, h_0[None])
     y, target = readout(h)[-len(case.target) :], torch.tensor(case.target)
     (0.5 * torch.nn.functional.mse_loss(y, target, reduction=case.options["reduction"])).backward()
     weights = (w.grad.T.numpy() for w in (layer.weight_ih_l0, layer.weight_hh_l0, readout.weight))
     biases = (layer.bias_ih_l0.grad.numpy(), readout.bias.grad.numpy()) if layer.bias else (None, None)
+    dh_0 = h_0.grad.numpy()
 
-    assert_within(gradient_of(rnn, case), Gradients(*weights, *biases), allowed(reference_update(case).gradients))
+    expected = Gradients(*weights, *biases, None if case.params.h_0 is None else dh_0)
+    limit = allowed(reference_update(case))
+    assert_within(gradient_of(rnn, case), expected, limit.gradients)
+    ours = one_update(rnn, case, 0.0).deltas
+    assert_within((ours.dx, ours.dh_0), (x.grad.numpy(), dh_0), (limit.deltas.dx, limit.deltas.dh_0))
 
 
 def test_the_derivative_of_relu_at_zero_is_zero(rnn):
@@ -127,20 +138,33 @@ def test_steps_without_a_loss_have_no_dy_and_absent_biases_no_gradient(rnn, case
     assert (deltas.dy[older:] != 0).any()
     gradients = rnn.bptt(params, activations, target, **case.options)
     assert [g is None for g in gradients] == [theta is None for theta in params]
+    assert [g.shape for g in gradients if g is not None] == [theta.shape for theta in params if theta is not None]
+
+
+@given(case=cases())
+def test_whether_the_initial_state_is_learned_changes_no_other_gradient(rnn, case):
+    """Bit for bit; and what is new is the dh_0 that flows out of the window in either case."""
+    state = case.entering
+    plain = case._replace(params=case.params._replace(h_0=None), h_0=state)
+    learned = case._replace(params=case.params._replace(h_0=state), h_0=None)
+    one, other = one_update(rnn, plain, 0.0), one_update(rnn, learned, 0.0)
+    assert bits(other.gradients._replace(h_0=None)) == bits(one.gradients)
+    assert bits((other.activations, other.loss, other.deltas)) == bits((one.activations, one.loss, one.deltas))
+    assert bits(other.gradients.h_0) == bits(one.deltas.dh_0)
 
 
 @pytest.mark.needs_torch
 def test_no_gradient_accumulates_in_torch_parameters():
     import torch_rnn
 
-    case = random_case(0, 4, 2, 3, 5, 1)
+    case = random_case(0, 4, 2, 3, 5, 1, learned=True)
     params, x, target, h_0 = case.of(torch_rnn)
     activations = torch_rnn.forward(params, x, h_0)
     torch_rnn.bptt(params, activations, target)
     torch_rnn.deltas(params, activations, target)
-    updates = list(torch_rnn.train(params, x, target, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1))
-    assert all(theta.grad is None for theta in params)
-    assert all(theta.grad is None for update in updates for theta in update.parameters)
+    updates = list(torch_rnn.train(params, x, target, None, momentum=0.9, k1=1, k2=2, learning_rate=0.1, epochs=1))
+    assert all(theta.grad is None for theta in params if theta is not None)
+    assert all(theta.grad is None for update in updates for theta in update.parameters if theta is not None)
 
 
 # -- truncation -----------------------------------------------------------------------------------------------------
@@ -200,24 +224,23 @@ def test_a_truncated_gradient_is_a_masked_sum_of_items(rnn, bias, nonlinearity):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (2, 2), (3, 6), (4, 5), (6, 6), (7, 9)])
-def test_each_gradient_of_a_run_is_the_derivative_of_its_window(rnn, k1, k2, nonlinearity, reduction):
+def test_each_gradient_of_a_run_is_the_derivative_of_its_window(rnn, k1, k2, learned, nonlinearity, reduction):
     """With weights that move: the derivative of the window's counted loss from the state that entered it and the
     parameters before it, both as the run reported them.
     """
-    case = random_case(11, 6, 2, 3, 4, 1, nonlinearity=nonlinearity, reduction=reduction)
-    params, x, target, h_0 = case.of(rnn)
+    case = random_case(11, 6, 2, 3, 4, 1, nonlinearity=nonlinearity, reduction=reduction, learned=learned)
+    params, x, target, h_0 = case.for_train(rnn)
     options = {"k1": k1, "k2": k2, "learning_rate": 0.02, "epochs": 2}
     before = case.params
     for update in map(rnn.to_numpy, rnn.train(params, x, target, h_0, **options, **case.options, record=True)):
-        start, counted_from, stop = update.window
-        counted = case.target[counted_from:stop]
-        window = Case(before, case.x[start:stop], counted, update.activations.h[0], case.options)
+        window = window_of(case, update, before)
 
         def loss(theta, window=window):
             return counted_loss(theta, *window[1:4], *window.options.values())
 
-        expected = complex_step_gradients(loss, before)
+        expected = complex_step_gradients(loss, window.params)
         assert_within(update.gradients, expected, allowed(reference_update(window).gradients))
         before = update.parameters
 

@@ -17,13 +17,16 @@ import numpy_rnn
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import SHAPES, Case, form_faults
-from numpy_rnn.conformance.cases import random_recipe
+from numpy_rnn.conformance.case import Case, form_faults, owed
+from numpy_rnn.conformance.cases import random_recipe, random_run
 from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.ports.python_port import ProgramPort, guarded
+from numpy_rnn.conformance.traces.drive import trace_of_port
+from numpy_rnn.conformance.traces.judge import judge
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.c"
-EQUATIONS = {"F1", "F2", "F3", "L1", "L2", "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "U1"}
+EQUATIONS = {"F1", "F2", "F3", "L1", "L2", *(f"B{n}" for n in range(1, 11)), *(f"U{n}" for n in range(1, 7))}
 DTYPES = ("float32", "float64")
 MODES = {"plain": "-O0", "fast": "-O3 -march=native -ffast-math"}
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
@@ -51,13 +54,13 @@ def port(request, tmp_path_factory):
 
 
 def random_case(seed, dtype=None) -> Case:
-    return random_recipe(np.random.default_rng(seed), dtype).case()
+    return random_recipe(np.random.default_rng(seed), dtype, CAPABILITIES).case()
 
 
 def report_on(port, case):
     report, verdict = guarded(port, case)
     assert verdict is None
-    assert form_faults(case, report, intermediates=True) == []
+    assert form_faults(case, report, intermediates=True, input_gradients=True) == []
     return report
 
 
@@ -68,9 +71,9 @@ def worst(ratios):
 
 def test_the_source_is_short_and_names_every_equation():
     lines = SOURCE.read_text(encoding="utf-8").splitlines()
-    assert len(lines) < 200
+    assert len(lines) < 260
     assert max(map(len, lines)) <= 120
-    named = [name for line in lines for name in re.findall(r"/\* \(([A-Z]\d)\)", line)]
+    named = [name for line in lines for name in re.findall(r"/\* \(([A-Z]\d+)\)", line)]
     assert set(named) == EQUATIONS
 
 
@@ -81,7 +84,7 @@ def test_the_compiler_has_nothing_to_warn_of(tmp_path, mode):
 
 
 def test_its_hello_says_all_that_it_can_do(port):
-    assert (port.name, port.dtypes, port.capabilities) == ("elman_port.c", DTYPES, ("intermediates",))
+    assert (port.name, port.dtypes, port.capabilities) == ("elman_port.c", DTYPES, CAPABILITIES)
     assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
 
 
@@ -140,6 +143,12 @@ BROKEN = {  # the right line, the wrong one, the tensor whose own stage shows it
     "W_hh without its transpose": ("da[r + B][j] * W_hh[i][j]", "da[r + B][j] * W_hh[j][i]", "dh"),
     "the state after for the one before": ("dW_hh[i][j] += h[r][i]", "dW_hh[i][j] += h[r + B][i]", "dW_hh"),
     "a loss without its half": ("error * error / 2", "error * error", "loss"),
+    "dh_0 through W_hh untransposed": (
+        "dh_0[r][i] += da[r][j] * W_hh[i][j]",
+        "dh_0[r][i] += da[r][j] * W_hh[j][i]",
+        "dh_0",
+    ),
+    "dx of the step after": ("dx[r][d] += da[r][j]", "dx[r][d] += da[r + B][j]", "dx"),
     "float in the double path": ("a[r][j] += h[r][i] * W_hh", "a[r][j] += (float)h[r][i] * W_hh", "a"),
 }
 
@@ -158,6 +167,46 @@ def test_a_broken_copy_is_caught_at_the_broken_stage(tmp_path, right, wrong, ten
             ratios = check_local(case, report_on(port, case), 2 * port.tanh_ulps)
             exceeded |= {name for name, ratio in ratios.items() if not np.max(ratio) <= 1}
     assert exceeded == {tensor}
+
+
+WRONG_STEPS = {  # the right line, the wrong one, and what shows it: with momentum the velocities, else the parameters
+    "the norm is not taken the root of": ("sqrt(squares)", "squares", {"velocity", "parameter"}),
+    "short gradients are made longer": (
+        "max_norm > 0 && max_norm < norm",
+        "max_norm > 0",
+        {"velocity", "parameter"},
+    ),
+    "no weight decay": ("+ decay * of->theta[i]", "+ 0 * decay", {"velocity", "parameter"}),
+    "dampening is left out": ("undamped * d : d", "0 * undamped + d : d", {"velocity"}),
+    "dampening at the first step too": ("undamped * d : d", "undamped * d : undamped * d", {"velocity"}),
+    "nesterov with the velocity alone": ("d + mu * v[i] : v[i]", "v[i] : v[i]", {"parameter"}),
+    "nesterov always": ("nesterov ? d + mu", "nesterov || 1 ? d + mu", {"parameter"}),
+    "the step is half as long": ("learning_rate * s", "learning_rate * s / 2", {"parameter"}),
+}
+
+
+@pytest.mark.parametrize(("right", "wrong", "shows"), WRONG_STEPS.values(), ids=WRONG_STEPS)
+def test_a_wrong_step_is_caught_in_the_velocities_or_the_parameters(tmp_path, right, wrong, shows):
+    text = SOURCE.read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (tmp_path / SOURCE.name).write_text(text.replace(right, wrong), encoding="utf-8")
+    built, program = compiled(tmp_path, "-O0", tmp_path / SOURCE.name)
+    assert built.returncode == 0, built.stderr
+    exceeded = set()
+    with ProgramPort(shlex.quote(str(program))) as port:
+        for seed in range(60):
+            case = random_case(seed, "float64")
+            ratios = check_local(case, report_on(port, case), 2 * port.tanh_ulps)
+            exceeded |= {name for name, ratio in ratios.items() if not np.max(ratio) <= 1}
+    assert not exceeded - {*Parameters._fields, *("v" + name for name in Parameters._fields)}
+    assert {"velocity" if name.startswith("v") else "parameter" for name in exceeded} == shows
+
+
+def test_a_run_with_every_option_is_judged_right(port):
+    for seed in range(8):
+        experiment, configuration = random_run(np.random.default_rng(seed), has=CAPABILITIES)
+        judgement = judge(trace_of_port(port, experiment, configuration), 2 * port.tanh_ulps)
+        assert judgement.passed, judgement.first
 
 
 # -- what it reads --------------------------------------------------------------------------------------------------
@@ -189,18 +238,22 @@ def test_nothing_undefined_happens_and_no_memory_leaks(sanitized):
     assert found[0] == json.loads(protocol.HELLO) | found[0]
     for case_id, (case, answer) in enumerate(zip(cases, found[1:], strict=True), start=1):
         report = protocol.decode_report(json.dumps(answer), case, case_id)
-        assert form_faults(case, report, intermediates=True) == []
+        assert form_faults(case, report, intermediates=True, input_gradients=True) == []
         assert worst(check_local(case, report)) <= (1.0,)
 
 
 def test_the_order_of_keys_and_white_space_do_not_matter(sanitized):
-    request = json.loads(protocol.encode_request(random_case(3), 1))
+    case = random_case(21)
+    request = json.loads(protocol.encode_request(case, 1))
+    assert {"vW_xh", "vW_hh", "vW_hy", "vb_h", "vb_y", "vh_0"} == set(request["velocity"])
+    assert request["learned_h_0"] is True
+    assert float.fromhex(request["max_norm"]) > 0
     backwards = {key: request[key] for key in reversed(request)}
     backwards["params"] = {key: request["params"][key] for key in reversed(request["params"])}
     spaced = json.dumps(backwards, separators=(" ,\t", " : "))
     narrow = json.dumps({"unknown": {"deep": [1, [None, "x"]]}} | request, separators=(",", ":"))
     first, *others = answers(sanitized, json.dumps(request), spaced, narrow + "\r")
-    assert set(first) == {"id", *SHAPES} - (set() if "b_h" in request["params"] else {"b_h", "b_y", "db_h", "db_y"})
+    assert set(first) == {"id", *owed(case, intermediates=True, input_gradients=True)}
     assert others == [first, first]
 
 
@@ -218,6 +271,7 @@ def without_b_y(request):
         (lambda request: request.update(target=[], sizes=request["sizes"] | {"K": 0}), "K does not fit"),
         (lambda request: request.pop("learning_rate"), "learning_rate does not fit"),
         (without_b_y, "b_h does not fit"),
+        (lambda request: request.update(velocity={"vW_hy": ["0x0p+0"]}), "vW_hy does not fit"),
         (lambda request: request.update(nonlinearity="gelu"), "nonlinearity does not fit"),
         (lambda request: request.update(reduction="max"), "reduction does not fit"),
         (lambda request: request.update(dtype="float16"), "dtype does not fit"),

@@ -4,17 +4,21 @@ import errno
 import io
 import os
 import re
+import shlex
 import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from terminal import actual_and_predicted, command, free_running, losses, succeed
+from terminal import ROOT, actual_and_predicted, command, free_running, losses, succeed
 
 import numpy_rnn
 from numpy_rnn.common import command_line
+from numpy_rnn.common.arguments import parser
 from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare, run
+from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.help_texts import EXAMPLES
+from numpy_rnn.common.running import run
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
@@ -118,10 +122,97 @@ def test_help_names_every_option(rnn, capsys, before, option):
     assert err == ""
     options = "--epochs --learning-rate --hidden-size --k1 --k2 --seed --seeds --dtype --weights --data --plot --show"
     options += " --no-plot --log-every --generate --nonlinearity --reduction --bias --no-bias {float32,float64}"
-    options += " OTHER" if before == ["compare"] else " --save --trace compare"
+    options += " --learn-initial-state --momentum --dampening --nesterov --weight-decay --max-norm --columns"
+    options += " --standardize"
+    options += (
+        " --json OTHER"
+        if before == ["compare"]
+        else " --save --save-every --resume --trace --held-out --no-progress compare"
+    )
     missing = [word for word in options.split() if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out)]
     assert missing == []
     assert f"python -m {rnn.__name__}" in out
+
+
+def examples(rnn, command):
+    """The arguments of every example of --help."""
+    other = {"numpy_rnn": "torch_rnn"}.get(rnn.__name__, "numpy_rnn")
+    text = re.sub(r" \\\n +", " ", EXAMPLES[command].format(name=rnn.__name__, other=other))  # one line each
+    commands = [re.split(r" {2,}", line[2:])[0] for line in text.splitlines() if line.startswith("  python ")]
+    assert all(line.startswith(f"python -m {rnn.__name__}") for line in commands)
+    return [shlex.split(line)[3:] for line in commands]
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_option_has_an_example(rnn, command):
+    known = {*["--help", "-h", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
+    action = next(a for a in parser(rnn.__name__)._actions if a.dest == "command")
+    options = {option for a in action.choices[command]._actions for option in a.option_strings} - known
+    if command == "compare":  # it takes the options of the run, which `train` has examples of
+        options = {"--json", "--plot"}
+    used = {word.split("=")[0] for words in examples(rnn, command) for word in words if word.startswith("--")}
+    assert options - used == set()
+
+
+def shorter(words):
+    """The same example over few epochs: whatever it says of them, of networks and of free-running steps is less."""
+    words = list(words)
+    for option, value in (("--epochs", "2"), ("--seeds", "2"), ("--generate", "3")):
+        if option in words:
+            words[words.index(option) + 1] = value
+    return words if "--epochs" in words or "--resume" in words else [*words, "--epochs", "2"]
+
+
+@pytest.fixture
+def _files_of_the_examples():
+    """What the examples read: a run, two series, a trace and an implementation of one's own."""
+    steps = np.arange(300)
+    np.savetxt("series.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="step,value")
+    np.savetxt("sunspots.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="month,sunspots")
+
+
+@pytest.mark.usefixtures("_files_of_the_examples")
+def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
+    """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
+    monkeypatch.setattr(command_line, "picture_of", lambda *_: (None, False))
+    of_train = examples(rnn, "train")
+    assert len(of_train) == 21
+    for words in of_train:
+        ended = command(rnn, capsys, *shorter(words))
+        assert (ended.status, ended.err) == (0, ""), words
+        assert free_running(ended.out) or "--held-out" in words
+    assert os.path.exists("run.npz")
+    assert os.path.exists("trace.npz")
+
+
+@pytest.mark.needs_matplotlib
+def test_the_example_with_a_picture_draws_it(rnn, capsys, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    shown = []
+    monkeypatch.setattr(plt, "get_backend", lambda: "a window")
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
+    [words] = [words for words in examples(rnn, "train") if "--show" in words]
+    succeed(rnn, capsys, *shorter(words))
+    assert len(shown) == 1
+    assert os.listdir() == ["sine.svg"]
+
+
+@pytest.mark.needs_torch
+def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(import numpy as np\n\n\nclass port:.*?)\n```", readme, re.DOTALL).group(1)
+    (tmp_path / "my_rnn.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(command_line, "picture_of", lambda *_: (None, False))
+    succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
+    of_compare = examples(rnn, "compare")
+    assert len(of_compare) == 5
+    for words in of_compare:
+        options = [] if "trace.npz" in words else ["--epochs", 2]
+        assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words
+    assert os.path.exists("found.json")
+    sys.modules.pop("my_rnn")
 
 
 @pytest.mark.needs_torch

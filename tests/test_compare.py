@@ -1,5 +1,6 @@
 """The command `compare`: right implementations agree, and planted faults are named at the right equation."""
 
+import importlib
 import json
 import os
 import stat
@@ -18,10 +19,21 @@ from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.drive import trace_of
-from numpy_rnn.conformance.traces.judge import EQUATIONS
+from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
 SHORT = Configuration(epochs=3, k1=3, k2=5, hidden_size=5, dtype="float64", bias=True)
 RIGHT = package_source(numpy_rnn)
+MOMENTUM = {"momentum": 0.5, "dampening": 0.3, "weight_decay": 0.05, "max_norm": 0.05, "bias": True}
+VARIANTS: tuple[dict, ...] = (
+    {},
+    {"reduction": "mean"},
+    {"nonlinearity": "relu"},
+    {"networks": 2},
+    {"hidden_size": 1},
+    MOMENTUM | {"learn_initial_state": True, "k2": 7},  # k2 > 2 k1: the learned state enters two windows of an epoch
+    MOMENTUM | {"networks": 2},
+    {"momentum": 0.9, "nesterov": True, "max_norm": 1e3},
+)
 
 
 def compared(other, configuration=SHORT):
@@ -59,12 +71,28 @@ def test_the_two_packages_agree(run):
 
 
 @pytest.mark.needs_torch
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_the_two_packages_agree_on_every_option(changes):
+    found = compared(importlib.import_module("torch_rnn"), SHORT.changed(**changes))
+    assert found.passed, [side.judgement.first for side in found.sides]
+    worst = found.sides[1].judgement.worst
+    assert {"dx", "dh_0"} <= set(worst)
+    assert ("vW_xh" in worst) == ("momentum" in changes)
+    assert ("h_0" in worst) == ("learn_initial_state" in changes)
+    assert (found.drift is None) == ("networks" in changes)
+
+
+@pytest.mark.needs_torch
 def test_every_configuration_of_train_can_be_compared(run):
     for options in (
         ["--k1", "3", "--k2", "7", "--bias", "--reduction", "mean"],
         ["--nonlinearity", "relu", "--dtype", "float64", "--learning-rate", "0.01"],
         ["--seeds", "3", "--k2", "4"],
         ["--hidden-size", "1", "--k1", "30", "--k2", "40"],
+        ["--momentum", "0.9", "--nesterov", "--max-norm", "1", "--k1", "4", "--k2", "6"],
+        ["--momentum", "0.5", "--dampening", "0.1", "--weight-decay", "0.01", "--learn-initial-state", "--k2", "3"],
+        ["--learning-rate", "0.1,0.01", "--learn-initial-state", "--k1", "5"],
+        ["--learning-rate", "0.1,0.01", "--seeds", "2", "--momentum", "0.9", "--k1", "5"],
     ):
         status, output, error = run("torch_rnn", "--epochs", "3", *options)
         assert status == 0, output + error
@@ -78,13 +106,14 @@ NEEDS_MORE = (
     "loss of older steps counted",
     "mean over the steps alone",
     "relu′(0) = 1",
+    "W_xh untransposed where it is square",
 )
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_is_named_at_its_equation(mutant):
     """On a run in which the mistake matters: the mutated stage first, and the mistake among those it looks like."""
-    for changes in ({}, {"reduction": "mean"}, {"nonlinearity": "relu"}, {"networks": 2}, {"hidden_size": 1}):
+    for changes in VARIANTS:
         configuration = SHORT.changed(**changes)
         wrong = compared(load(mutant), configuration).sides[1]
         if not wrong.judgement.passed:
@@ -109,6 +138,31 @@ def test_a_wrong_port_fails_with_its_fault(run, tmp_path):
     first = json.loads((tmp_path / "found.json").read_text())["sides"][1]["first_divergence"]
     assert (first["tensor"], first["equation"]) == ("dW_hh", "B5")
     assert first["ratio"] > 1
+
+
+def test_a_port_is_compared_on_what_it_has(run, tmp_path):
+    """A port without the options is refused them in one line; with them, it is given them and judged."""
+    (tmp_path / "some.py").write_text(
+        "import numpy_rnn\n"
+        "from numpy_rnn.conformance.ports.backends import PackagePort\n"
+        "class Plain(PackagePort):\n"
+        "    capabilities = ('intermediates',)\n"
+        "plain, full = Plain(numpy_rnn), PackagePort(numpy_rnn)\n"
+        "plain.name, full.name = 'a plain port', 'a full port'\n",
+        encoding="utf-8",
+    )
+    options = ["--epochs", "1", "--momentum", "0.9"]
+    status, output, error = run("some:plain", *options)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "a plain port does not say that it has 'sgd_options': choose a run without momentum" in error
+    status, output, error = run("some:plain", "--epochs", "1", "--learn-initial-state")
+    assert status == 2
+    assert "a plain port does not say that it has 'learned_h_0': choose a run without a learned initial state" in error
+    status, output, error = run("some:plain", "--epochs", "1")
+    assert status == 0, output + error
+    status, output, error = run("some:full", *options, "--learn-initial-state")
+    assert status == 0, output + error
+    assert "vh_0      U2 to U5" in output
 
 
 def test_a_port_that_fails_is_said(run, tmp_path):
@@ -148,7 +202,7 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
     [
         ({"dW_hh": None}, "dW_hh is missing"),
         ({"y": np.nan}, "is nan: expected a finite number"),
-        ({"format": np.bytes_(b"other")}, "does not say format 'elman-trace 1'"),
+        ({"format": np.bytes_(b"other")}, "does not say format 'elman-trace 2'"),
     ],
 )
 def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
@@ -193,8 +247,10 @@ def test_a_program_can_be_compared(run, tmp_path):
     assert "numpy_rnn and a program agree" in output
 
 
-def test_a_run_that_overflows_is_judged_until_there():
-    arrays = trace_of(numpy_rnn, prepare(SHORT), SHORT)
+@pytest.mark.parametrize("changes", [{}, MOMENTUM | {"learn_initial_state": True}])
+def test_a_run_that_overflows_is_judged_until_there(changes):
+    configuration = SHORT.changed(**changes)
+    arrays = trace_of(numpy_rnn, prepare(configuration), configuration)
     assert finite_part(arrays) == (arrays, False)
     broken = arrays | {"y": arrays["y"].copy()}
     broken["y"][20] = np.inf
@@ -203,7 +259,9 @@ def test_a_run_that_overflows_is_judged_until_there():
     update = int(np.searchsorted(np.cumsum(arrays["stop"] - arrays["start"]), 20, side="right"))
     assert len(part["epoch"]) == len(part["W_hh"]) == update
     assert np.isfinite(part["y"]).all()
-    assert len(part["y"]) == (arrays["stop"] - arrays["start"])[:update].sum()
+    assert len(part["y"]) == len(part["dx"]) == (arrays["stop"] - arrays["start"])[:update].sum()
+    assert all(len(part[name]) == update for name in ("dh_0", "vW_xh", "vh_0", "h_0") if name in part)
+    assert judge(part, whole=False).passed
 
 
 @pytest.mark.needs_torch

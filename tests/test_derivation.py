@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpy_rnn import Activations, Parameters, bptt, deltas, windows
+from numpy_rnn import Activations, Parameters, bptt, deltas, direction, sgd, windows
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
@@ -24,8 +24,8 @@ SOURCES = {
     for folder in ("numpy_rnn", "numpy_rnn/common", "torch_rnn")
     for path in sorted((ROOT / folder).glob("*.py"))
 }
-SCHEDULE = "numpy_rnn/common/windows.py"  # serves both packages
-ID = re.compile(r"\(([A-Z][0-9])\)")
+SCHEDULES = {f"numpy_rnn/common/{file}.py" for file in ("windows", "stream")}  # they serve both packages
+ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
 DEFINITION = re.compile(rf"\*\*{ID.pattern}\*\*")
 MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
 
@@ -35,7 +35,13 @@ MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
 
 def computes(path):
     """Does this file compute the equations, so that its comments must carry the ids?"""
-    return path == SCHEDULE or path.rpartition("/")[0] == "numpy_rnn"
+    return path in SCHEDULES or path.rpartition("/")[0] == "numpy_rnn"
+
+
+def computed_in(path):
+    """The files whose code lines compute the formulas that this file's docstrings state."""
+    folder, _, file = path.rpartition("/")
+    return {path, f"{folder}/updates.py", *SCHEDULES} if file == "train.py" else {path}
 
 
 def comments(source):
@@ -106,7 +112,7 @@ def id_faults(document, sources):
     for path, source in sources.items():
         for where, ids in (("comment", ids_in_comments(source)), ("docstring", ids_in_docstrings(source))):
             faults += [f"({name}) is in a {where} of {path} and not defined" for name in ids - set(defined)]
-        here = ids_on_code_lines(source) | (ids_on_code_lines(sources[SCHEDULE]) & {"T1", "T2"})
+        here = {name for file in computed_in(path) for name in ids_on_code_lines(sources[file])}
         faults += [
             f"({name}) ends a formula in {path} and no code line carries it"
             for name in sorted(ids_of_formulas(source) - here)
@@ -190,9 +196,63 @@ def test_numbers_of_the_worked_example():
     states, target = (np.array(steps, float).reshape(-1, 1, 1) for steps in ([1, 3, 7], [2, 6]))
     params = Parameters(one, 2 * one, one)
     window = Activations(x, states[1:], states, states[1:]), target
-    found = [v.ravel().tolist() for v in deltas(params, *window, nonlinearity="relu")]
-    assert found == [[1, 1], [3, 1], [3, 1]]  # dy, dh, da
-    assert bptt(params, *window, nonlinearity="relu").W_hh == 6
+    found = {name: v.ravel().tolist() for name, v in deltas(params, *window, nonlinearity="relu")._asdict().items()}
+    assert found == {"dy": [1, 1], "dh": [3, 1], "da": [3, 1], "dx": [3, 1], "dh_0": [6]}
+    gradients = bptt(params._replace(h_0=one), *window, nonlinearity="relu")
+    assert (gradients.W_hh, gradients.h_0) == (6, 6)
+
+    def loss(h_0):  # of the paragraph's h_1 and h_2, as functions of h_0
+        return ((1 + 2 * h_0 - 2) ** 2 + (3 + 4 * h_0 - 6) ** 2) / 2
+
+    assert loss(2) - loss(0) == 2 * 6  # of a parabola, the central difference is the derivative
+    assert loss(1) == 1
+
+
+QUARTER, HALF, DECAY = 0.25, 0.5, 0.125  # η, μ and λ: powers of two, so that a few steps round nothing
+
+
+def descend(steps=6, **options):
+    """θ and v after each step of descent on the loss Σ θ²/2, whose gradient is θ, by `direction` and `sgd`."""
+    params, v = Parameters(*(np.array([[value]]) for value in (1.0, -3.0, 2.0))), None
+    for _ in range(steps):
+        s, v = direction(params, params, v, **options)
+        params = sgd(params, s, QUARTER)
+        yield params.W_xh.item(), v and v.W_xh.item()
+
+
+def test_momentum_is_that_of_the_papers_with_the_rate_outside():
+    """Section 6: u ← μu − ηd, θ ← θ + u, and u = −ηv."""
+    theta, u = 1.0, 0.0
+    for found in descend(momentum=HALF):
+        u = HALF * u - QUARTER * theta
+        theta += u
+        assert found == (theta, -u / QUARTER)
+
+
+def test_nesterov_keeps_the_point_that_looks_ahead():
+    """Section 6: v ← μv + d at ψ = θ − ημv, θ ← θ − ηv; the parameters are ψ."""
+    theta, v = 1.0, 0.0
+    for found in descend(momentum=HALF, nesterov=True):
+        v = HALF * v + (theta - QUARTER * HALF * v)
+        theta -= QUARTER * v
+        assert found == (theta - QUARTER * HALF * v, v)
+
+
+def test_dampening_by_the_momentum_gives_an_average():
+    """Section 6: with τ = μ the weights sum to 1, so equal d have v = d, from the first update on."""
+    one = Parameters(*np.ones((3, 1, 1)))
+    v = None
+    for _ in range(6):
+        _, v = direction(one, one, v, momentum=HALF, dampening=HALF)
+        assert v[:3] == (1, 1, 1)
+
+
+def test_weight_decay_alone_takes_a_fixed_share():
+    """Section 6: θ ← (1 − ηλ)θ."""
+    params = Parameters(*np.array([1.0, -3.0, 2.0]).reshape(3, 1, 1))
+    s, _ = direction(params, Parameters(*np.zeros((3, 1, 1))), weight_decay=DECAY)
+    found = sgd(params, s, QUARTER)
+    assert found[:3] == tuple((1 - QUARTER * DECAY) * theta for theta in params[:3])
 
 
 # -- the checks themselves ------------------------------------------------------------------------------------------
@@ -213,13 +273,14 @@ FAULTY_IDS = {
         SOURCES,
         {"(B5) is in a comment of numpy_rnn/bptt.py and not defined", "(B5) is mentioned and not defined"},
     ),
-    "extra definition": (f"{DOCUMENT}\n**(B9)**", SOURCES, {"(B9) is defined and no code line carries it"}),
+    "extra definition": (f"{DOCUMENT}\n**(B11)**", SOURCES, {"(B11) is defined and no code line carries it"}),
     "second definition": (f"{DOCUMENT}\n**(B2)**", SOURCES, {"(B2) is defined 2 times"}),
-    "loose mention": (f"{DOCUMENT}\nsee (B9)", SOURCES, {"(B9) is mentioned and not defined"}),
+    "second definition, two digits": (f"{DOCUMENT}\n**(B10)**", SOURCES, {"(B10) is defined 2 times"}),
+    "loose mention": (f"{DOCUMENT}\nsee (B11)", SOURCES, {"(B11) is mentioned and not defined"}),
     "extra comment": (
         DOCUMENT,
-        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U2)\n"),
-        {"(U2) is in a comment of numpy_rnn/sgd.py and not defined"},
+        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U7)\n"),
+        {"(U7) is in a comment of numpy_rnn/sgd.py and not defined"},
     ),
     "lost comment": (
         DOCUMENT,
@@ -234,10 +295,15 @@ FAULTY_IDS = {
         with_source("torch_rnn/sgd.py", lambda source: doctored(source, "# (U1)", "#")),
         {"(U1) ends a formula in torch_rnn/sgd.py and no code line carries it"},
     ),
+    "lost comment of the loop": (
+        DOCUMENT,
+        with_source("torch_rnn/updates.py", lambda source: doctored(source, "# (T3)", "#")),
+        {"(T3) ends a formula in torch_rnn/train.py and no code line carries it"},
+    ),
     "extra docstring": (
         DOCUMENT,
-        with_source("torch_rnn/bptt.py", lambda source: f'{source}\ndef f():\n    """By (B9)."""\n'),
-        {"(B9) is in a docstring of torch_rnn/bptt.py and not defined"},
+        with_source("torch_rnn/bptt.py", lambda source: f'{source}\ndef f():\n    """By (B11)."""\n'),
+        {"(B11) is in a docstring of torch_rnn/bptt.py and not defined"},
     ),
 }
 
@@ -249,10 +315,10 @@ def test_faulty_ids_are_reported(fault):
 
 
 def test_only_comments_on_code_lines_carry_an_id():
-    source = '"""D (A1)\n\n    x = y    (A2)\n"""\n# alone (A3)\ns = "# (A4)"  # why (A5) and (A6)\n'
-    assert list(comments(source)) == [(5, "", ["A3"]), (6, 's = "# (A4)"', ["A5", "A6"])]
-    assert ids_in_comments(source) == {"A3", "A5", "A6"}
-    assert ids_on_code_lines(source) == {"A5", "A6"}
+    source = '"""D (A1)\n\n    x = y    (A2)\n"""\n# alone (A3)\ns = "# (A4)"  # why (A5) and (A16)\n'
+    assert list(comments(source)) == [(5, "", ["A3"]), (6, 's = "# (A4)"', ["A5", "A16"])]
+    assert ids_in_comments(source) == {"A3", "A5", "A16"}
+    assert ids_on_code_lines(source) == {"A5", "A16"}
     assert ids_in_docstrings(source) == {"A1", "A2"}
     assert ids_of_formulas(source) == {"A1", "A2"}
     assert ids_of_formulas('"""See (A1).\n\n(A2)\nx (A3) y\n"""') == set()

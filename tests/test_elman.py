@@ -12,8 +12,8 @@ from numpy_rnn import Activations
 
 def one_number_at_a_time(case):
     """(F1) to (F3) in Python floats: no array, no matrix product."""
-    W_xh, W_hh, W_hy, b_h, b_y = (None if theta is None else theta.tolist() for theta in case.params)
-    x, h_0 = case.x.tolist(), case.h_0.tolist()
+    W_xh, W_hh, W_hy, b_h, b_y, _ = (None if theta is None else theta.tolist() for theta in case.params)
+    x, h_0 = case.x.tolist(), case.entering.tolist()
     phi = {"tanh": math.tanh, "relu": lambda a: max(a, 0.0)}[case.options["nonlinearity"]]
     D, H, O = len(W_xh), len(W_hh), len(W_hy[0])
     a, h, y = [], [h_0], []
@@ -52,7 +52,7 @@ def test_forward_is_torch_nn_rnn_and_linear(rnn, case):
 
     layer, readout = torch_nn(case)
     with torch.no_grad():
-        h, last = layer(torch.tensor(case.x), torch.tensor(case.h_0)[None])
+        h, last = layer(torch.tensor(case.x), torch.tensor(case.entering)[None])
         y = readout(h)
 
     params, x, _, h_0 = case.of(rnn)

@@ -2,11 +2,23 @@
 
 import numpy as np
 import pytest
-from cases import Case, Expected, allowed, assert_within, cases, each, random_case, reference_run, reference_update
+from cases import (
+    allowed,
+    assert_within,
+    cases,
+    each,
+    fewer,
+    network,
+    of_network,
+    one_update,
+    random_case,
+    reference_run,
+    reference_update,
+    reported,
+    runs,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-
-from numpy_rnn import Activations, Deltas, Parameters
 
 ENSEMBLES = [(3,), (2, 3), (1,), (1, 2)]
 OWN = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
@@ -16,41 +28,10 @@ OPTIONS = pytest.mark.parametrize(
         {"bias": True, "nonlinearity": "tanh", "reduction": "sum"},
         {"bias": False, "nonlinearity": "tanh", "reduction": "mean"},
         {"bias": True, "nonlinearity": "relu", "reduction": "mean"},
+        {"bias": True, "nonlinearity": "tanh", "reduction": "sum", "learned": True},
     ],
-    ids=["biases-tanh-sum", "no biases-tanh-mean", "biases-relu-mean"],
+    ids=["biases-tanh-sum", "no biases-tanh-mean", "biases-relu-mean", "learned-tanh-sum"],
 )
-
-
-def network(case, n) -> Case:
-    """The case of one network: its parameters, and its own data where it has some."""
-
-    def own(array, axes_before, axes):
-        return array[(slice(None),) * axes_before + n] if array.ndim > axes else array
-
-    params = Parameters(*(None if theta is None else theta[n] for theta in case.params))
-    return Case(params, own(case.x, 1, 3), own(case.target, 1, 3), own(case.h_0, 0, 2), case.options)
-
-
-def of_network(result: Expected, n) -> Expected:
-    """Network n's part of the arrays of an ensemble; x may be shared and have axes of 1."""
-
-    def parameters(value):
-        return each(lambda theta: theta[n], value)
-
-    x, a, h, y = result.activations
-    x_n = x[(slice(None), *(0 if size == 1 else i for i, size in zip(n, x.shape[1:-2], strict=True)))]
-    activations = Activations(x_n, *(v[(slice(None), *n)] for v in (a, h, y)))
-    deltas = Deltas(*(v[(slice(None), *n)] for v in result.deltas))
-    return Expected(activations, result.loss[n], deltas, parameters(result.gradients), parameters(result.parameters))
-
-
-def one_update(rnn, case, learning_rate=0.1) -> Expected:
-    params, x, target, h_0 = case.of(rnn)
-    activations = rnn.forward(params, x, h_0, **case.phi)
-    loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.options["reduction"])
-    gradients = rnn.bptt(params, activations, target, **case.options)
-    deltas = rnn.deltas(params, activations, target, **case.options)
-    return rnn.to_numpy(Expected(activations, loss, deltas, gradients, rnn.sgd(params, gradients, learning_rate)))
 
 
 @given(case=cases(), E=st.sampled_from(ENSEMBLES), own=st.sampled_from(OWN), seed=st.integers(0, 2**31))
@@ -58,9 +39,9 @@ def test_each_network_of_an_ensemble_is_that_network_alone(rnn, case, E, own, se
     """One update of everything, K < T included: the ensemble's network n against the solo case n."""
     T, B, D = case.x.shape
     K, _, O = case.target.shape
-    bias = case.params.b_h is not None
     sizes = T, B, D, case.params.W_hh.shape[-1], O, K
-    together = random_case(seed, *sizes, bias=bias, dtype=str(case.dtype), E=E, own=own, **case.options)
+    options = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
+    together = random_case(seed, *sizes, **options, E=E, own=own, **case.options)
     assert_networks(rnn, together, E)
 
 
@@ -72,20 +53,32 @@ def test_an_ensemble_of_one_example_per_kind(rnn, own, E, options):
 
 
 def assert_networks(rnn, together, E):
-    H, T = together.params.W_hh.shape[-1], len(together.x)
+    D, H = together.params.W_xh.shape[-2:]
     B, O = together.target.shape[-2:]
-    K = len(together.target)
-    result = one_update(rnn, together)
+    K, T = len(together.target), len(together.x)
+    result = one_update(rnn, together, 0.1)
     assert result.loss.shape == E
-    assert [v.shape for v in result.activations[1:]] == [(T, *E, B, H), (T + 1, *E, B, H), (T, *E, B, O)]
-    assert [v.shape for v in result.deltas] == [(T, *E, B, O), (T, *E, B, H), (T, *E, B, H)]
+    sequence = (T, *E, B)
+    assert [v.shape for v in result.activations] == [
+        (*sequence, D),
+        (*sequence, H),
+        (T + 1, *E, B, H),
+        (*sequence, O),
+    ]
+    assert [v.shape for v in result.deltas] == [
+        (*sequence, O),
+        (*sequence, H),
+        (*sequence, H),
+        (*sequence, D),
+        (*E, B, H),
+    ]
     assert [None if g is None else g.shape for g in result.gradients] == [
         None if theta is None else theta.shape for theta in together.params
     ]
     assert K <= T
     for n in np.ndindex(E):
         alone = network(together, n)
-        expected = one_update(rnn, alone)
+        expected = one_update(rnn, alone, 0.1)
         assert_within(of_network(result, n), expected, allowed(reference_update(alone, 0.1)))
 
 
@@ -106,9 +99,35 @@ def test_an_ensemble_trains_as_its_networks_do_alone(rnn, k1, k2, own, E, option
             assert_within(of_network(result, n), expected, allowed(reference.expected))
 
 
+@fewer(5)
+@given(
+    run=runs(dtypes=["float64"]),
+    E=st.sampled_from([(2,), (2, 2)]),
+    own=st.sampled_from(OWN),
+    of_each=st.integers(0, 2**31),
+)
+def test_an_ensemble_trains_as_its_networks_do_alone_at_rates_of_their_own(rnn, run, E, own, of_each):
+    """With any options of the step, which are the same for all; the norm that is clipped is each network's own."""
+    case, options = run
+    sizes = len(case.x), case.x.shape[1], *case.params.W_xh.shape, case.target.shape[-1]
+    kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None}
+    together = random_case(of_each, *sizes, E=E, own=own, **kind, **case.options)
+    shape = [size if of_each >> axis & 1 else 1 for axis, size in enumerate(E)]
+    rates = options["learning_rate"] * np.random.default_rng(of_each).uniform(0, 1, shape)
+    updates = trained(rnn, together, options | {"learning_rate": rates})
+    for n in np.ndindex(E):
+        alone = network(together, n)
+        of_one = options | {"learning_rate": np.broadcast_to(rates, E)[n]}
+        solo = trained(rnn, alone, of_one)
+        for result, expected, reference in zip(updates, solo, reference_run(alone, **of_one), strict=True):
+            limit = allowed(reference.expected)
+            if max(v.max() for v in limit.parameters if v is not None) > 1e-6:
+                break  # as in test_train.py
+            assert_within(of_network(result, n), expected, limit)
+
+
 def trained(rnn, case, run):
-    updates = rnn.train(*case.of(rnn), **run, **case.options, record=True)
-    return [rnn.to_numpy(Expected(u.activations, u.loss, u.deltas, u.gradients, u.parameters)) for u in updates]
+    return [reported(rnn, u) for u in rnn.train(*case.for_train(rnn), **run, **case.options, record=True)]
 
 
 def test_an_axis_of_one_is_shared(rnn):
@@ -130,7 +149,7 @@ def test_networks_do_not_act_on_each_other(rnn):
     """Another network in the ensemble, and the first keeps its gradient."""
     case = random_case(8, 4, 2, 3, 5, 1, E=(2,))
     changed = case._replace(params=each(lambda theta: np.stack([theta[0], 2 * theta[1] + 1]), case.params))
-    first, second = one_update(rnn, case), one_update(rnn, changed)
+    first, second = one_update(rnn, case, 0.1), one_update(rnn, changed, 0.1)
     limit = allowed(reference_update(network(case, (0,)), 0.1))
     assert_within(of_network(first, (0,)), of_network(second, (0,)), limit)
     assert (first.gradients.W_hh[1] != second.gradients.W_hh[1]).any()

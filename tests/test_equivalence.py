@@ -10,37 +10,25 @@ import numpy as np
 import pytest
 from cases import (
     UNIT,
-    Case,
-    Expected,
     allowed,
     assert_within,
     bits,
     cases,
     fewer,
+    of_step,
+    one_update,
     random_case,
     reference_run,
     reference_update,
+    reported,
     runs,
+    taking_part,
+    window_of,
 )
 from hypothesis import example, given
 
 import numpy_rnn
 from numpy_rnn import Gradients, Parameters
-
-
-def one_update(rnn, case, learning_rate) -> Expected:
-    """The update by the functions of a backend, from NumPy arrays to NumPy arrays."""
-    params, x, target, h_0 = case.of(rnn)
-    activations = rnn.forward(params, x, h_0, **case.phi)
-    loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.options["reduction"])
-    deltas = rnn.deltas(params, activations, target, **case.options)
-    gradients = rnn.bptt(params, activations, target, **case.options)
-    return rnn.to_numpy(Expected(activations, loss, deltas, gradients, rnn.sgd(params, gradients, learning_rate)))
-
-
-def reported(update) -> Expected:
-    """The same from an Update of `train`."""
-    return Expected(update.activations, update.loss, update.deltas, update.gradients, update.parameters)
 
 
 def backends():
@@ -57,21 +45,21 @@ def backends():
 @fewer(2)
 @given(run=runs())
 def test_every_update_of_a_run_is_done_again_alike_by_the_other(runner, run):
-    """`train` of one backend, each of its updates begun again by the other's functions from the parameters and the
-    state that the run reports.
+    """`train` of one backend, each of its updates begun again by the other's functions from the parameters, the
+    velocity and the state that the run reports.
     """
     by_name = {rnn.__name__: rnn for rnn in backends()}
     rnn = by_name.pop(runner)
     (other,) = by_name.values()
     case, options = run
-    before = case.params
-    for update in map(rnn.to_numpy, rnn.train(*case.of(rnn), **options, **case.options, record=True)):
-        start, counted_from, stop = update.window
-        counted = case.target[counted_from:stop]
-        window = Case(before, case.x[start:stop], counted, update.activations.h[0], case.options)
-        limit = allowed(reference_update(window, options["learning_rate"]))
-        assert_within(reported(update), one_update(other, window, options["learning_rate"]), limit)
-        before = update.parameters
+    before, velocity = case.params, None
+    for update in rnn.train(*case.for_train(rnn), **options, **case.options, record=True):
+        made = reported(rnn, update)
+        window = window_of(case, rnn.to_numpy(update), before)
+        again = one_update(other, window, velocity=velocity, **of_step(options))
+        limit = allowed(reference_update(window, velocity=velocity, **of_step(options)))
+        assert_within(*(taking_part(value, window) for value in (made, again, limit)))
+        before, velocity = made.parameters, made.velocity
 
 
 # -- in a row -------------------------------------------------------------------------------------------------------
@@ -82,12 +70,11 @@ def test_every_update_of_a_run_is_done_again_alike_by_the_other(runner, run):
 def test_three_updates_in_a_row_are_the_same_in_both(run):
     """Free: each backend carries its own parameters and state. What is allowed grows as rounding may."""
     case, options = run
-    ours, theirs = (rnn.train(*case.of(rnn), **options, **case.options, record=True) for rnn in backends())
+    ours, theirs = (rnn.train(*case.for_train(rnn), **options, **case.options, record=True) for rnn in backends())
     _, torch_rnn = backends()
     for one, other, reference in islice(zip(ours, theirs, reference_run(case, **options), strict=True), 3):
         assert other[:3] == one[:3]
-        one, other = numpy_rnn.to_numpy(one), torch_rnn.to_numpy(other)
-        assert_within(reported(other), reported(one), allowed(reference.expected))
+        assert_within(reported(torch_rnn, other), reported(numpy_rnn, one), allowed(reference.expected))
 
 
 # -- that the comparison can fail -------------------------------------------------------------------------------------
@@ -98,14 +85,14 @@ def test_what_is_allowed_is_small():
     for dtype, small in (("float64", 1e-10), ("float32", 0.05)):
         ratios = []
         for seed in range(200):
-            gradients = reference_update(random_case(seed, 5, 2, 3, 4, 1, dtype=dtype)).gradients
+            gradients = reference_update(random_case(seed, 5, 2, 3, 4, 1, dtype=dtype, learned=True)).gradients
             ratios.append(max(g.off.max() / np.abs(g.value).max() for g in gradients))
         assert np.quantile(ratios, 0.99) < small
 
 
 @pytest.mark.parametrize("name", Gradients._fields)
 def test_one_gradient_off_by_a_millionth_is_seen(name):
-    case = random_case(0, 5, 2, 3, 4, 1)
+    case = random_case(0, 5, 2, 3, 4, 1, learned=True)
     expected = one_update(numpy_rnn, case, 0.1)
     wrong = getattr(expected.gradients, name).copy()
     wrong.flat[-1] *= 1 + 1e-6

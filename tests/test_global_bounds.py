@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from step_port import WRONG_STEPS
 from window_port import port, random_window, run, worst_ratios
 
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
-from numpy_rnn.conformance.case import INTERMEDIATES, owed
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES, owed
 from numpy_rnn.conformance.ports.backends import PackagePort
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -16,7 +18,7 @@ CASES = 200
 def test_a_backend_is_within_its_bounds(rnn, dtype):
     """And no bound is a hundred times as wide as what happens: an element that is off by 100 bounds is a fault."""
     worst = worst_ratios(lambda case: run(PackagePort(rnn), case), dtype, CASES)
-    assert len(worst) == 17
+    assert worst.keys() == SHAPES.keys()
     assert max(worst.values()) <= 1
     assert min(worst.values()) > 0.01
 
@@ -65,11 +67,11 @@ IMPRECISE = {
 }
 
 
-def black_box_excess(pieces, dtype):
+def black_box_excess(pieces, dtype, **fixed):
     """The least excess over ten windows, of what a port owes without its intermediates."""
     excess = []
     for seed in range(10):
-        case = random_window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh")
+        case = random_window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh", **fixed)
         ratios = check_global(case, port(case, **pieces))
         excess.append(max(ratio.max() for name, ratio in ratios.items() if name not in INTERMEDIATES))
     return min(excess)
@@ -82,6 +84,16 @@ def test_a_fault_is_far_above_the_bounds(pieces):
     assert black_box_excess(pieces, "float64") > 1e3 * 2.0**29
 
 
+@pytest.mark.parametrize("wrong", WRONG_STEPS, ids=lambda wrong: wrong.name)
+def test_a_wrong_step_is_far_above_the_bounds(wrong):
+    """By a hundred and more in float32; the 10⁻⁶ beside the norm is below its rounding, but not below float64's."""
+    fixed = {"sgd": wrong.sgd, "velocity": wrong.velocity, "learned": True}
+    if not wrong.below_float32:
+        assert black_box_excess(wrong.pieces, "float32", **fixed) > 1e2
+        assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e2 * 2.0**29
+    assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e3
+
+
 @pytest.mark.parametrize("pieces", IMPRECISE.values(), ids=IMPRECISE)
 def test_float32_inside_float64_is_far_above_the_bounds(pieces):
     assert black_box_excess(pieces, "float64") > 1e3
@@ -91,7 +103,9 @@ def test_float32_inside_float64_is_far_above_the_bounds(pieces):
 
 
 class TestChecker:
-    case = random_window(7, "float64", T=3, K=2, bias=True, nonlinearity="tanh")
+    case = random_window(
+        7, "float64", T=3, K=2, bias=True, nonlinearity="tanh", sgd=SgdOptions(0.9, 0.25, False, 0.1, 1.0), learned=True
+    )  # it owes every tensor that there is
     bounds = global_bounds(case)
 
     def ratios(self, report, other=None):
@@ -136,12 +150,20 @@ class TestChecker:
             assert ratios["dW_hh"].shape == self.case.params.W_hh.shape
             assert (ratios["dW_hh"] == np.inf).all()
 
-    def test_intermediates_are_not_owed(self):
-        report = {name: array for name, array in port(self.case).items() if name not in INTERMEDIATES}
+    def test_intermediates_and_input_gradients_are_not_owed(self):
+        left_out = (*INTERMEDIATES, "dx")  # dh_0 is owed, as the initial state is learned
+        report = {name: array for name, array in port(self.case).items() if name not in left_out}
         expected = owed(self.case, intermediates=False)
         for ratios in (self.ratios(report), self.ratios(port(self.case), other=report)):
             assert {name: ratio.shape for name, ratio in ratios.items()} == expected
             assert max(ratio.max() for ratio in ratios.values()) <= 1
+
+    def test_input_gradients_are_not_owed_of_a_state_that_is_given(self):
+        case = self.case._replace(params=self.case.params._replace(h_0=None))
+        report = {name: array for name, array in port(case).items() if name not in INPUT_GRADIENTS}
+        ratios = check_global(case, report)
+        assert not ratios.keys() & set(INPUT_GRADIENTS)
+        assert max(ratio.max() for ratio in ratios.values()) <= 1
 
     @pytest.mark.parametrize("name", ["loss", "h", "dW_hh"])
     def test_another_shape(self, name):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import numpy_rnn
@@ -23,7 +24,7 @@ ONLY_NUMPY = {
     "figures": "what is drawn for README.md is the network of both",
     "study": "the study of the gradients serves both",
 }
-ONLY_TORCH: dict[str, str] = {}
+ONLY_TORCH = {"modules.py": "torch.nn.RNN and torch.nn.Linear are torch's own"}
 
 # Functions whose docstrings differ, and why; those of all others are word for word the same.
 OWN_DOCSTRINGS = {
@@ -57,7 +58,8 @@ def test_the_same_functions_have_the_same_signatures_and_docstrings():
     import torch_rnn
 
     names = shared_functions()
-    assert {"forward", "half_squared_error", "bptt", "deltas", "sgd", "train", "initial_parameters"} <= set(names)
+    of_network = {"forward", "half_squared_error", "bptt", "deltas"}
+    assert of_network | {"clipped", "direction", "sgd", "train", "train_stream", "initial_parameters"} <= set(names)
     for name in names:
         ours, theirs = getattr(numpy_rnn, name), getattr(torch_rnn, name)
         assert inspect.signature(ours) == inspect.signature(theirs), name
@@ -69,8 +71,23 @@ def test_the_same_functions_have_the_same_signatures_and_docstrings():
 def test_the_records_and_the_error_are_one_and_the_same():
     import torch_rnn
 
-    for name in set(numpy_rnn.__all__) - set(shared_functions()):
+    records = set(numpy_rnn.__all__) - set(shared_functions())
+    assert {"Activations", "Deltas", "Gradients", "InputError", "Parameters", "State", "Update", "Window"} <= records
+    for name in records:
         assert getattr(numpy_rnn, name) is getattr(torch_rnn, name), name
+
+
+def test_a_run_of_either_is_a_training_of_common(rnn):
+    from numpy_rnn.common.training import Training
+
+    x, h_0 = (rnn.from_numpy(np.zeros((1, 1, 1), "float32")), rnn.from_numpy(np.zeros((1, 6), "float32")))
+    options = {"k1": 1, "k2": 1, "learning_rate": 0.1}
+    run = rnn.train(rnn.initial_parameters(), x, x, h_0, **options, epochs=1)
+    stream = rnn.train_stream(rnn.initial_parameters(), [(x[0], x[0])], h_0, **options)
+    for training in (run, stream):
+        assert type(training) is Training
+        assert type(next(training)) is numpy_rnn.Update
+        assert type(training.state()) is numpy_rnn.State
 
 
 def test_both_packages_have_the_same_files_but_for_the_listed_ones():
@@ -83,6 +100,14 @@ def test_both_packages_have_the_same_files_but_for_the_listed_ones():
     assert not theirs & set(ONLY_NUMPY)
 
 
+def test_both_packages_have_their_loop_in_updates():
+    """It exports nothing, so the next test does not see it."""
+    for package in ("numpy_rnn", "torch_rnn"):
+        tree = ast.parse((SOURCE / package / "updates.py").read_text(encoding="utf-8"))
+        names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        assert names[:2] == ["updates", "states_of"], package
+
+
 def definitions(package, file):
     """The public functions and classes that a file defines, but not those of its imports."""
     tree = ast.parse((SOURCE / package / file).read_text(encoding="utf-8"))
@@ -90,7 +115,10 @@ def definitions(package, file):
     return [name for name in found if name in numpy_rnn.__all__]
 
 
-@pytest.mark.parametrize("file", ["bptt.py", "elman.py", "loss.py", "parameters.py", "sgd.py", "train.py"])
+FILES = ["bptt", "clipping", "elman", "loss", "momentum", "parameters", "sgd", "train"]
+
+
+@pytest.mark.parametrize("file", [f"{name}.py" for name in FILES])
 def test_each_exported_function_is_in_the_file_of_the_same_name(file):
     """And in the same order."""
     assert definitions("numpy_rnn", file) == definitions("torch_rnn", file) != []

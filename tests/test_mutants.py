@@ -14,12 +14,14 @@ from numpy_rnn.conformance.mutants.score import (
     first_excess,
     local_excess,
     names_the_stage,
+    of_two,
     run_excess,
     score,
     text,
 )
 from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
@@ -39,12 +41,37 @@ def test_numpy_rnn_itself_survives():
     """The score board tells right from wrong: nothing is found in the package that the mutants are made of."""
     for excess in (local_excess, run_excess):
         generator = np.random.default_rng(1)
-        assert [excess(numpy_rnn, generator) for _ in range(50)] == [None] * 50
+        assert [excess(numpy_rnn, generator) for _ in range(100)] == [None] * 100
 
 
 def test_every_stage_has_a_mutant():
     stages = {EQUATIONS[mutant.stage] for mutant in MUTANTS}
     assert stages == set(EQUATIONS.values())
+
+
+def test_every_change_of_a_mutant_changes_something():
+    for mutant in MUTANTS:
+        assert mutant.changes
+        assert all(right != wrong for _, right, wrong in mutant.changes)
+
+
+def test_the_stage_that_is_named_is_the_mutated_one():
+    """Of a mistake in what makes the velocity, a parameter too, as without momentum no velocity is reported."""
+    decay = named("decoupled weight decay, beside the velocity")
+    found = [names_the_stage(decay, "L1", tensor) for tensor in ("vb_h", "W_hh", "dW_hh", None)]
+    assert found == [True, True, False, False]
+    forgotten = named("nesterov forgotten")
+    assert [names_the_stage(forgotten, "L1", tensor) for tensor in ("h_0", "vW_xh")] == [True, False]
+
+
+def test_an_ensemble_of_two_is_judged_as_two_runs():
+    generator = np.random.default_rng(3)
+    experiment, configuration = random_run(generator, "float64", has=CAPABILITIES)
+    both = trace_of(numpy_rnn, of_two(experiment, generator), configuration)
+    assert judge(both).passed
+    alone = trace_of(numpy_rnn, experiment, configuration)
+    assert np.abs(both["W_hh"][:, 0] - alone["W_hh"]).max() < 1e-12
+    assert np.abs(both["W_hh"][:, 1] - alone["W_hh"]).max() > 1e-3
 
 
 def test_mutants_have_names_of_their_own():
@@ -86,7 +113,7 @@ def test_hint_names_the_mistake_of_an_update(mutant):
     """Of the cases in which the mutant is caught, one at least names it, and it alone or with its equals."""
     generator = np.random.default_rng(8)
     for _ in range(300):
-        case = random_recipe(generator, "float64").case()
+        case = random_recipe(generator, "float64", CAPABILITIES).case()
         arrays = case.params._asdict(), case.x, case.target, case.h_0
         with np.errstate(all="ignore"):
             report = PackagePort(load(mutant)).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
@@ -102,7 +129,10 @@ RUNS = [mutant for mutant in MUTANTS if mutant.level == "run"]
 @pytest.mark.parametrize("mutant", RUNS, ids=lambda mutant: mutant.name)
 def test_hint_names_the_mistake_of_a_run(mutant):
     for seed in range(20):
-        run = random_run(np.random.default_rng(seed))
+        generator = np.random.default_rng(seed)
+        run = random_run(generator, has=CAPABILITIES)
+        if seed % 2:
+            run = of_two(run[0], generator), run[1]
         trace = trace_of(load(mutant), *run)
         judgement = judge(trace)
         if not judgement.passed:

@@ -10,7 +10,9 @@ import pytest
 from window_port import random_window
 
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.conformance.bounds import oracle as module
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.conformance.bounds import oracle as oracle_module
+from numpy_rnn.conformance.bounds import oracle_step
 from numpy_rnn.conformance.bounds.oracle import SUBNORMAL, WANTED, compute, oracle
 from numpy_rnn.conformance.case import Case, owed
 
@@ -49,7 +51,9 @@ def test_more_precision_stays_inside(seed, dtype):
 def test_shapes_and_small_radii(seed, dtype):
     case = random_window(seed, dtype)
     enclosures = oracle(case)
-    assert {name: value.high.shape for name, value in enclosures.items()} == owed(case, intermediates=True)
+    assert {name: value.high.shape for name, value in enclosures.items()} == owed(
+        case, intermediates=True, input_gradients=True
+    )
     for value in enclosures.values():
         assert all(part.dtype == np.float64 and part.shape == value.high.shape for part in value)
         assert (value.radius <= WANTED * np.abs(value.high)).all()
@@ -119,6 +123,57 @@ class TestKink:
         assert (values["da"].high == values["dh"].high * (sign > 0)).all()
 
 
+class TestClipping:
+    """One step by relu with h = a = x and y = h: of e = y − target, dW_hy = h e and dW_xh = x e; dW_hh = 0."""
+
+    @staticmethod
+    def case(target, max_norm):
+        return one_unit(2.0, 1.0, 0.0, "relu", target)._replace(sgd=SgdOptions(max_norm=max_norm), learning_rate=1.0)
+
+    @pytest.mark.parametrize("allowed", [2.0, 1.0 + 1e-12, 1.0 - 1e-12, 0.5, 1e-9])
+    @pytest.mark.parametrize("target", [1.0, -6.0])
+    def test_the_factor(self, target, allowed):
+        """e = 1 or 8; the norm is √(4 + 4) e, and so many times as much is allowed."""
+        e, factor = 2 - target, min(1, allowed)
+        values = oracle(self.case(target, allowed * (np.sqrt(8) * e + 1e-6)))
+        # The root, the sum, and the two products on either side of the quotient: a rounding each.
+        allowed_off = 5 * np.finfo(float).eps * factor * 2 * e
+        assert abs(values["W_xh"].high.item() - (1 - factor * 2 * e)) <= allowed_off
+
+    def test_a_gradient_of_nothing_is_not_clipped(self):
+        """Its norm is 0, and 10⁻⁶ beside it makes the factor 1."""
+        values = oracle(self.case(target=2.0, max_norm=1e-5))
+        assert values["W_xh"].high == 1
+        assert values["W_xh"].radius <= 4 * SUBNORMAL
+
+    def test_a_quotient_of_exactly_1(self):
+        """W_hy = 0 leaves dW_hy = −target alone: the norm is 10⁻⁶ exactly, and twice that is allowed."""
+        case = self.case(target=-1e-6, max_norm=2e-6)
+        values = oracle(case._replace(x=np.ones((1, 1, 1)), params=case.params._replace(W_hy=np.zeros((1, 1)))))
+        assert values["W_hy"].high == -1e-6
+        assert values["W_hy"].radius <= WANTED * 1e-6
+
+    def test_a_norm_that_is_inexactly_zero(self):
+        """The squares of balls around 0 reach below 0, and their sum has a root all the same."""
+        params = Parameters(np.full((1, 2), 0.7), np.full((2, 2), 0.3), np.array([[1.0], [-1.0]]))
+        arrays = np.ones((2, 1, 1)), np.zeros((2, 1, 1)), np.zeros((1, 2))
+        values = oracle(Case(params, *arrays, 0.1, sgd=SgdOptions(max_norm=1e-5)))
+        assert (values["dW_hy"].high == 0).all()
+        assert (values["dW_hy"].radius > 0).all()
+        assert (values["W_hy"].high == params.W_hy).all()
+        assert (values["W_hy"].radius <= WANTED).all()
+
+    def test_a_ball_that_holds_1(self):
+        """All that min(1, quotient) may be is in the factor's ball, and hardly more."""
+        ball = flint.arb
+        with flint.ctx.workprec(200):
+            gradients = {"W_xh": flint.arb_mat([[ball(5, 1e-30)]])}
+            factor = oracle_step.clip_factor(gradients, ball(5) + ball(1e-6))
+            for norm in (ball(5) + ball(1e-30), ball(5), ball(5) - ball(1e-30)):
+                assert factor.contains(((ball(5) + ball(1e-6)) / (norm + ball(1e-6))).min(ball(1)).mid())
+            assert factor.rad() < 1e-30
+
+
 class TestErrors:
     def test_no_flint(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "flint", None)
@@ -129,6 +184,13 @@ class TestErrors:
     def test_not_finite(self, number):
         with pytest.raises(InputError, match="x holds NaN or infinity"):
             oracle(one_unit(x=number))
+
+    @pytest.mark.parametrize("number", [np.nan, np.inf])
+    def test_a_velocity_that_is_not_finite(self, number):
+        case = one_unit()
+        velocity = case.params._replace(W_hh=np.full((1, 1), number))
+        with pytest.raises(InputError, match="vW_hh holds NaN or infinity"):
+            oracle(case._replace(sgd=SgdOptions(momentum=0.5), velocity=velocity))
 
     def test_out_of_range(self):
         with pytest.raises(InputError, match="overflows float64"):
@@ -142,10 +204,14 @@ class TestErrors:
 
 def test_it_is_code_of_its_own():
     """Nothing of the network is imported, and flint only where it is used."""
-    tree = ast.parse(inspect.getsource(module))
-    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert {name for name in imported if name.startswith("numpy_rnn")} == {
-        "numpy_rnn.common.errors",
-        "numpy_rnn.conformance.case",
-    }
-    assert not any(alias.name == "flint" for node in tree.body if isinstance(node, ast.Import) for alias in node.names)
+    own = "numpy_rnn.conformance.bounds"
+    for module in (oracle_module, oracle_step):
+        tree = ast.parse(inspect.getsource(module))
+        imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert {name for name in imported if name.startswith("numpy_rnn") and not name.startswith(own)} == {
+            "numpy_rnn.common.errors",
+            "numpy_rnn.conformance.case",
+        }
+        assert {name for name in imported if name.startswith(own)} <= {own, f"{own}.oracle_step"}
+        names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+        assert "flint" not in names

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cases import bits, random_case, reference_update, values
 
-from numpy_rnn import Activations, Deltas, Gradients, Parameters, Update, Window
+from numpy_rnn import Activations, Deltas, Gradients, Parameters, State, Update, Window
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -17,12 +17,10 @@ def overwrite(value, number):
 
 
 def record(dtype="float64") -> Update:
-    case = random_case(0, 4, 2, 3, 5, 1, dtype=dtype)
-    expected = values(reference_update(case, 0.1), dtype)
-    window = Window(0, 0, 4)
-    return Update(
-        1, 2, window, expected.loss, expected.gradients, expected.parameters, expected.activations, expected.deltas
-    )
+    case = random_case(0, 4, 2, 3, 5, 1, dtype=dtype, learned=True)
+    activations, loss, deltas, *after = values(reference_update(case, 0.1, momentum=0.9), dtype)
+    gradients, parameters, velocity = after
+    return Update(1, 2, Window(0, 0, 4), loss, gradients, parameters, velocity, activations, deltas)
 
 
 # -- in and out -----------------------------------------------------------------------------------------------------
@@ -31,7 +29,7 @@ def record(dtype="float64") -> Update:
 @DTYPES
 @pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
 def test_from_numpy_shares_no_memory(rnn, bias, dtype):
-    params = random_case(0, 1, 1, 3, 4, 2, bias=bias, dtype=dtype).params
+    params = random_case(0, 1, 1, 3, 4, 2, bias=bias, dtype=dtype, learned=bias).params
     for original in (params, params.W_hh):
         before = bits(original)
         ours = rnn.from_numpy(original)
@@ -46,7 +44,7 @@ def test_from_numpy_shares_no_memory(rnn, bias, dtype):
 @DTYPES
 @pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
 def test_to_numpy_shares_no_memory(rnn, bias, dtype):
-    params = random_case(0, 1, 1, 3, 4, 2, bias=bias, dtype=dtype).params
+    params = random_case(0, 1, 1, 3, 4, 2, bias=bias, dtype=dtype, learned=bias).params
     ours = rnn.from_numpy(params)
     for value in (ours, ours.W_hh):
         out = rnn.to_numpy(value)
@@ -65,7 +63,9 @@ def test_the_way_in_and_out_changes_no_bit(rnn, dtype):
     update = record(dtype)
     kinds = [*update, update, update._replace(activations=None, deltas=None), None, 3, np.array(2.0, dtype)]
     kinds.append(random_case(0, 1, 1, 3, 4, 2, bias=False, dtype=dtype).params)
-    assert {type(v) for v in kinds} >= {Activations, Deltas, Gradients, Parameters, Update, Window, int, type(None)}
+    kinds.append(State(3, 2, update.window, update.activations.h, update.parameters, update.velocity))
+    assert {type(v) for v in kinds} >= {Activations, Deltas, Parameters, State, Update, Window, int, type(None)}
+    assert Gradients is Parameters
     for value in kinds:
         there_and_back = rnn.to_numpy(rnn.from_numpy(value))
         assert type(there_and_back) is type(value)
@@ -81,7 +81,7 @@ def test_a_transposed_array_comes_over_as_it_reads(rnn):
 def test_torch_parameters_require_a_gradient_and_data_do_not():
     import torch_rnn
 
-    params = torch_rnn.from_numpy(random_case(0, 1, 1, 3, 4, 2).params)
+    params = torch_rnn.from_numpy(random_case(0, 1, 1, 3, 4, 2, learned=True).params)
     assert all(theta.requires_grad and theta.is_leaf for theta in params)
     assert not torch_rnn.from_numpy(np.zeros(3)).requires_grad
     assert all(theta.requires_grad for theta in torch_rnn.initial_parameters()[:3])
@@ -129,7 +129,7 @@ def test_network_n_of_an_ensemble_is_what_seed_plus_n_draws_alone(rnn, bias, dty
     N, seed = 4, 100
     ensemble = rnn.initial_parameters(3, 5, 2, bias=bias, dtype=dtype, seed=seed, networks=N)
     assert [None if theta is None else tuple(theta.shape) for theta in ensemble] == (
-        [(N, 3, 5), (N, 5, 5), (N, 5, 2), (N, 5), (N, 2)] if bias else [(N, 3, 5), (N, 5, 5), (N, 5, 2), None, None]
+        [(N, 3, 5), (N, 5, 5), (N, 5, 2), *([(N, 5), (N, 2)] if bias else [None, None]), None]
     )
     for n in range(N):
         alone = rnn.initial_parameters(3, 5, 2, bias=bias, dtype=dtype, seed=seed + n)

@@ -11,7 +11,8 @@ from terminal import command, contents, succeed
 import numpy_rnn
 from numpy_rnn.common import plots
 from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare, run
+from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.running import run
 
 pytestmark = pytest.mark.needs_matplotlib
 

@@ -17,9 +17,11 @@ import pytest
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.case import Case, form_faults, owed
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, guarded, load_python_port
 from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
 
@@ -35,14 +37,22 @@ def a_case(dtype="float32", H=3, seed=5) -> Case:
     return Case(Parameters(*theta), x, target, h_0, 0.1)
 
 
+def with_options(case, **options) -> Case:
+    """The case with other options of SGD, a velocity that entered, and a learned initial state."""
+    params = case.params._replace(h_0=case.h_0)
+    velocity = Parameters(*(theta if theta is None else theta[::-1] / 2 for theta in params))
+    return case._replace(params=params, sgd=SgdOptions(**options), velocity=velocity)
+
+
 CASE = a_case()
+EVERYTHING = with_options(CASE, momentum=0.9, dampening=0.3, weight_decay=0.01, max_norm=0.5)
 
 
 def verdict_on(port, case=CASE):
     """What is wrong with the port's answer, in one line; None when nothing is but perhaps its numbers."""
     report, verdict = guarded(port, case)
     assert (report is None) != (verdict is None)
-    return verdict if report is None else next(iter(form_faults(case, report, intermediates=True)), None)
+    return verdict if report is None else next(iter(form_faults(case, report, True, True)), None)
 
 
 def report_of(port, case=CASE) -> dict:
@@ -162,16 +172,25 @@ for line in sys.stdin:
     request = json.loads(line)
     if request["type"] == "hello":
         answer = {{"type": "hello", "protocol": 1, "name": "numpy", "tanh_ulps": 1.5,
-                  "dtypes": ["float32", "float64"], "capabilities": ["intermediates"]}}
+                  "dtypes": ["float32", "float64"],
+                  "capabilities": ["intermediates", "input_gradients", "sgd_options", "learned_h_0"]}}
     else:
         dtype = request["dtype"]
         T, B, D, H, O, K = (request["sizes"][letter] for letter in "TBDHOK")
-        shapes = {{"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,)}}
+        shapes = {{"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,), "h_0": (B, H)}}
+        if request.get("learned_h_0"):
+            request["params"]["h_0"] = request["h_0"]
+        options = {{name: request[name] and float.fromhex(request[name])
+                   for name in ("momentum", "dampening", "weight_decay", "max_norm") if name in request}}
+        if options:
+            velocity = request["velocity"]
+            options["nesterov"] = request["nesterov"]
+            options["velocity"] = velocity and {{n[1:]: array(v, *shapes[n[1:]]) for n, v in velocity.items()}}
         report = PackagePort(numpy_rnn).window_update(
             {{name: array(texts, *shapes[name]) for name, texts in request["params"].items()}},
             array(request["x"], T, B, D), array(request["target"], K, B, O), array(request["h_0"], B, H),
             learning_rate=float.fromhex(request["learning_rate"]),
-            nonlinearity=request["nonlinearity"], reduction=request["reduction"],
+            nonlinearity=request["nonlinearity"], reduction=request["reduction"], **options,
         )
         answer = {{name: flat(values) if np.ndim(values) else flat(values)[0] for name, values in report.items()}}
         answer["id"] = request["id"]
@@ -184,14 +203,17 @@ def test_a_right_program_answers_what_the_package_does_to_the_last_bit(tmp_path)
     program.write_text(RIGHT_PORT.format(root=str(Path(numpy_rnn.__file__).parents[1])))
     with ProgramPort(shlex.join([sys.executable, str(program)])) as port:
         assert (port.name, port.dtypes, port.tanh_ulps) == ("numpy", ("float32", "float64"), 1.5)
-        assert port.capabilities == ("intermediates",)
+        assert port.capabilities == CAPABILITIES
         for dtype in port.dtypes:
             for case in (a_case(dtype), a_case(dtype, H=40)):
                 bare = case._replace(params=Parameters(*case.params[:3]), nonlinearity="relu", reduction="mean")
-                for each in (case, bare):
+                everything = with_options(case, momentum=0.9, dampening=0.3, weight_decay=0.01, max_norm=0.5)
+                nesterov = with_options(bare, momentum=0.5, nesterov=True)._replace(velocity=None)
+                for each in (case, bare, everything, nesterov, with_options(bare, max_norm=1.0)):
                     report, expected = report_of(port, each), RIGHT.window_update(**inputs(each))
-                    assert form_faults(each, report, intermediates=True) == []
-                    assert all(np.array_equal(report[name], expected[name]) for name in owed(each, True))
+                    assert form_faults(each, report, intermediates=True, input_gradients=True) == []
+                    assert set(report) == set(expected) == set(owed(each, True, True))
+                    assert all(np.array_equal(report[name], expected[name]) for name in expected)
 
 
 AT_CASE_2 = {
@@ -384,7 +406,7 @@ AT_HELLO = {
     ),
     "names an unknown capability": (
         {"capabilities": ["intermediate"]},
-        "says in its hello: capabilities names 'intermediate': known: intermediates",
+        "names 'intermediate': known: intermediates, input_gradients, sgd_options, learned_h_0",
     ),
     "has no name": ({"name": ""}, "says in its hello: name is '': expected a text that is not empty"),
     "has a negative accuracy": ({"tanh_ulps": -1}, "says in its hello: tanh_ulps is -1: expected a positive number"),
@@ -469,14 +491,60 @@ def swallow_everything(params, x, target, h_0):
     time.sleep(100)
 
 
-def test_a_right_object_passes_and_is_handed_copies():
+@pytest.mark.parametrize("case", [CASE, EVERYTHING], ids=["plain", "everything"])
+def test_a_right_object_passes_and_is_handed_copies(case):
     handed = []
     port = Port(lambda *arrays: handed.append(arrays))
-    assert verdict_on(port) is None
+    assert verdict_on(port, case) is None
     (params, *series) = handed[0]
-    for ours, theirs in zip((*CASE.params, CASE.x, CASE.target, CASE.h_0), (*params.values(), *series), strict=True):
+    given = [theta for theta in case.params if theta is not None]
+    for ours, theirs in zip((*given, case.x, case.target, case.h_0), (*params.values(), *series), strict=True):
         assert np.array_equal(ours, theirs)
         assert not np.shares_memory(ours, theirs)
+
+
+class Stepping(Port):
+    """A right port, unless something is done to the options before."""
+
+    def window_update(self, params, x, target, h_0, **options):
+        self.before(options)
+        return RIGHT.window_update(params, x, target, h_0, **options)
+
+
+def test_the_options_of_sgd_are_given_only_where_the_step_is_not_plain():
+    given = []
+    port = Stepping(lambda options: given.append(options))
+    plain = {"learning_rate", "nonlinearity", "reduction"}
+    learned = CASE._replace(params=CASE.params._replace(h_0=CASE.h_0))
+    momentum = CASE._replace(sgd=SgdOptions(momentum=0.5))
+    for case in (CASE, learned, EVERYTHING, momentum):
+        assert verdict_on(port, case) is None
+    assert set(given[0]) == set(given[1]) == plain
+    assert set(given[2]) == set(given[3]) == plain | {*SgdOptions._fields, "velocity"}
+    assert given[2]["dampening"] == 0.3
+    assert given[3]["velocity"] is None
+    assert list(given[2]["velocity"]) == list(Parameters._fields)
+    for name, ours in EVERYTHING.velocity._asdict().items():
+        assert np.array_equal(given[2]["velocity"][name], ours)
+        assert not np.shares_memory(given[2]["velocity"][name], ours)
+
+
+def scale_velocity(options):
+    options["velocity"]["W_hh"] *= 2
+
+
+def replace_velocity(options):
+    options["velocity"]["W_hh"] = options["velocity"]["W_hh"].copy()
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [(scale_velocity, "changed its inputs: vW_hh"), (replace_velocity, "changed its inputs: params or velocity")],
+)
+def test_a_velocity_that_is_changed_is_seen(before, expected):
+    kept = [np.array(v) for v in EVERYTHING.velocity]
+    assert guarded(Stepping(before), EVERYTHING) == (None, expected)
+    assert all(map(np.array_equal, kept, EVERYTHING.velocity))
 
 
 @pytest.mark.parametrize(
@@ -496,12 +564,12 @@ def test_a_right_object_passes_and_is_handed_copies():
     ],
 )
 def test_an_object_that_misbehaves_has_its_verdict(before, expected):
-    kept = [np.array(array) for array in (*CASE.params, CASE.x, CASE.target, CASE.h_0)]
+    kept = [np.array(array) for array in (*CASE.params[:5], CASE.x, CASE.target, CASE.h_0)]
     report, verdict = guarded(Port(before), CASE, timeout=0.2)
     assert report is None
     assert expected in str(verdict)
     assert "\n" not in str(verdict)
-    assert all(map(np.array_equal, kept, (*CASE.params, CASE.x, CASE.target, CASE.h_0)))
+    assert all(map(np.array_equal, kept, (*CASE.params[:5], CASE.x, CASE.target, CASE.h_0)))
     assert verdict_on(Port()) is None
 
 
@@ -576,7 +644,7 @@ class Bare:
         return PackagePort(numpy_rnn).window_update(*arguments, **options)
 
 class Full(Bare):
-    capabilities, tanh_ulps = ("intermediates",), 2
+    capabilities, tanh_ulps = ("intermediates", "sgd_options"), 2
 
 def make():
     return Full()
@@ -600,6 +668,9 @@ class Uncallable(Bare):
 class Half(Bare):
     dtypes = ("float16",)
 
+class Boastful(Bare):
+    capabilities = ("adam",)
+
 bare, number = Bare(), 3
 """
 
@@ -619,7 +690,7 @@ def test_an_object_a_class_or_a_factory_is_found(in_folder, path):
     port = load_python_port(f"a_port:{path}")
     full = path in ("make", "Full")
     assert (port.name, port.dtypes) == ("bare", ("float64",))
-    assert (port.capabilities, port.tanh_ulps) == ((("intermediates",), 2) if full else ((), None))
+    assert (port.capabilities, port.tanh_ulps) == ((("intermediates", "sgd_options"), 2) if full else ((), None))
     assert verdict_on(port, a_case("float64")) is None
 
 
@@ -640,6 +711,7 @@ def test_an_object_a_class_or_a_factory_is_found(in_folder, path):
         ("a_port:number", "port 'a_port:number' has no name, dtypes, window_update: expected name, dtypes and"),
         ("a_port:Nameless", "port 'a_port:Nameless' has no name: expected name, dtypes and window_update"),
         ("a_port:Uncallable", "port 'a_port:Uncallable': window_update is a int: expected a function"),
+        ("a_port:Boastful", "port 'a_port:Boastful': capabilities names 'adam': known: intermediates, input_gradients"),
         ("a_port:Half", "port 'a_port:Half': dtypes names 'float16': known: float32, float64"),
     ],
 )
@@ -666,7 +738,10 @@ def test_every_number_survives_the_way_to_the_port_and_back(dtype):
     assert (request["type"], request["id"], request["dtype"]) == ("window_update", 7, dtype)
     assert request["sizes"] == {"T": 4, "B": 2, "D": 2, "H": 8, "O": 1, "K": 3}
     assert float.fromhex(request["learning_rate"]) == 0.1
-    for name, theta in case.params._asdict().items():
+    assert case.params.h_0 is None
+    for name, theta in case.params._replace(h_0=None)._asdict().items():
+        if theta is None:
+            continue
         line = json.dumps({"id": 7, name: request["params"][name]})
         back = protocol.decode_report(line, case, 7)[name]
         assert back.dtype == theta.dtype
@@ -681,6 +756,45 @@ def test_a_request_without_biases_names_none():
     assert set(json.loads(protocol.encode_request(case, 1))["params"]) == {"W_xh", "W_hh", "W_hy"}
     with pytest.raises(PortFault, match="'db_h': that is not a name that is owed"):
         protocol.decode_report('{"id": 1, "db_h": []}', case, 1)
+
+
+PLAIN = {"type", "id", "dtype", "sizes", "nonlinearity", "reduction", "learning_rate", "params", "x", "target", "h_0"}
+
+
+def test_a_request_for_plain_gradient_descent_has_no_other_keys():
+    assert set(json.loads(protocol.encode_request(CASE, 1))) == PLAIN
+
+
+def test_a_request_holds_the_options_the_velocity_and_that_the_state_is_learned():
+    request = json.loads(protocol.encode_request(EVERYTHING, 1))
+    assert set(request) == PLAIN | {*SgdOptions._fields, "velocity", "learned_h_0"}
+    assert request["learned_h_0"] is True
+    assert "h_0" not in request["params"]  # no name stands for two arrays
+    options = {name: request[name] for name in SgdOptions._fields}
+    nesterov = options.pop("nesterov")
+    assert nesterov is False
+    assert {name: float.fromhex(text) for name, text in options.items()} == {
+        "momentum": 0.9,
+        "dampening": 0.3,
+        "weight_decay": 0.01,
+        "max_norm": 0.5,
+    }
+    assert list(request["velocity"]) == ["v" + name for name in Parameters._fields]
+    for name, ours in EVERYTHING.velocity._asdict().items():
+        assert [float.fromhex(v) for v in request["velocity"]["v" + name]] == ours.ravel().tolist()
+    first = EVERYTHING._replace(velocity=None, sgd=SgdOptions(momentum=0.5, nesterov=True))
+    request = json.loads(protocol.encode_request(first, 1))
+    assert (request["velocity"], request["max_norm"], request["nesterov"]) == (None, None, True)
+
+
+def test_a_report_may_hold_what_its_case_owes_and_no_more():
+    line = json.dumps({"id": 1, "vW_xh": 6 * ["0x1p0"], "h_0": 6 * ["0x1p0"], "dx": 16 * ["0x1p0"]})
+    report = protocol.decode_report(line, EVERYTHING, 1)
+    assert {name: array.shape for name, array in report.items()} == {"vW_xh": (2, 3), "h_0": (2, 3), "dx": (4, 2, 2)}
+    for name in ("vW_xh", "h_0"):
+        with pytest.raises(PortFault, match=f"'{name}': that is not a name that is owed"):
+            protocol.decode_report(json.dumps({"id": 1, name: 6 * ["0x1p0"]}), CASE, 1)
+    assert protocol.longest_report(EVERYTHING) > protocol.longest_report(CASE)
 
 
 @pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "inf", "-inf", "Infinity"])

@@ -12,7 +12,8 @@ import numpy_rnn
 from numpy_rnn.common.arguments import parser
 from numpy_rnn.common.command_line import main
 from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare, run
+from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.running import run
 from numpy_rnn.conformance.mutants.score import score_board
 from numpy_rnn.conformance.ports.python_port import load_python_port
 from numpy_rnn.conformance.properties import hold_global, hold_lockstep
@@ -41,11 +42,20 @@ def assert_same_output(printed, expected):
 
 
 def test_the_two_programs_are_one():
-    by_numpy, by_torch = PROGRAMS[:2]
-    assert by_numpy.replace("import numpy_rnn as rnn", "import torch_rnn as rnn") == by_torch
+    by_numpy, by_torch_too = PROGRAMS[:2]
+    assert by_numpy.replace("import numpy_rnn as rnn", "import torch_rnn as rnn") == by_torch_too
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(1, marks=pytest.mark.needs_torch)])
+def test_the_step_by_hand_and_that_of_torch_print_the_same():
+    assert len(PROGRAMS) == 6
+    assert output_after(PROGRAMS[3]) == output_after(PROGRAMS[4])
+
+
+def by_torch(number):
+    return pytest.param(number, marks=pytest.mark.needs_torch)
+
+
+@pytest.mark.parametrize("number", [0, by_torch(1), 3, by_torch(4), 5])  # 2 is the port to paste
 def test_programs_print_what_the_readme_says(number, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAMS[number], encoding="utf-8")
     command = [sys.executable, "-W", "error", tmp_path / "program.py"]
@@ -124,7 +134,7 @@ def test_commands_of_the_readme_can_be_parsed(capsys):
 
 
 def test_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    links = re.findall(r"\]\((?!https:)([^)#]+)\)", README)
     assert len(links) > 12
     for link in links:
         assert (TOP / link).exists(), link

@@ -63,9 +63,9 @@ def test_fractions_are_refused_at_once(rnn, options, message):
 @pytest.mark.parametrize("which", ["W_xh", "b_y", "x", "target", "h_0"])
 def test_numbers_that_are_not_finite_are_refused_at_once(rnn, which, bad):
     params, *series = arrays(rnn)
-    named = dict(zip(("x", "target", "h_0"), map(rnn.to_numpy, series))) | rnn.to_numpy(params)._asdict()
+    named = rnn.to_numpy(params)._asdict() | dict(zip(("x", "target", "h_0"), map(rnn.to_numpy, series)))
     named[which].flat[-1] = bad
-    params = rnn.from_numpy(Parameters(*(named[name] for name in Parameters._fields)))
+    params = rnn.from_numpy(Parameters(*(named[name] for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y"))))
     with pytest.raises(InputError, match=f"{which} holds NaN or infinity"):
         train(rnn, params, *(rnn.from_numpy(named[name]) for name in ("x", "target", "h_0")))
 
@@ -109,4 +109,5 @@ def test_the_gradient_can_be_asked_for_where_torch_records_none():
     expected = torch_rnn.bptt(params, activations, target)
     with torch.no_grad():
         found = torch_rnn.bptt(params, activations, target)
-    assert all(torch.equal(one, other) for one, other in zip(found, expected))
+    assert all(torch.equal(one, other) for one, other in zip(found[:5], expected[:5]))
+    assert found.h_0 is expected.h_0 is None

@@ -1,14 +1,19 @@
 """What a run prints: the lines themselves, from numbers that are made up."""
 
+import re
+
 import numpy as np
 import pytest
 from terminal import actual_and_predicted, free_running, losses
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.common import report
+from numpy_rnn.common import report, series_report
 from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import Experiment, Result
+from numpy_rnn.common.divergence import Divergence
+from numpy_rnn.common.experiment import Experiment
+from numpy_rnn.common.running import Result
+from numpy_rnn.common.scaling import Scaling
 
 
 def made_up(T=4, D=1, E=(), G=2, scale=1.0):
@@ -30,6 +35,19 @@ def made_up(T=4, D=1, E=(), G=2, scale=1.0):
         ),
         (Configuration(seed=7, networks=3), {"networks": 3}, "float32, seeds 7 to 9"),
         (Configuration(weights="w.npz"), {}, "float32, weights from w.npz"),
+        (
+            Configuration(momentum=0.9, dampening=0.5, weight_decay=1e-4, max_norm=2.0),
+            {},
+            "learning rate 0.1, momentum 0.9, dampening 0.5, weight decay 0.0001, max norm 2, float32, seed 0",
+        ),
+        (Configuration(momentum=0.9, nesterov=True), {}, "learning rate 0.1, momentum 0.9, nesterov, float32, seed 0"),
+        (Configuration(learning_rate=(0.1, 1e-5)), {"networks": 2}, "learning rates 0.1 1e-05, float32, seed 0"),
+        (Configuration(learn_initial_state=True), {}, "learning rate 0.1, initial state learned, float32, seed 0"),
+        (
+            Configuration(standardize=True, held_out=12),
+            {},
+            "learning rate 0.1, standardized, 12 rows held out, float32, seed 0",
+        ),
     ],
 )
 def test_the_heading_says_what_is_run(configuration, options, ending):
@@ -55,12 +73,23 @@ def test_loss_rows():
     assert report.loss_row(20, np.array([np.nan, 6.0, np.inf])) == "   20      6.000000       6.000000       6.000000"
 
 
+def test_loss_rows_of_a_sweep():
+    assert report.loss_heading((2,), (0.1, 1e-5)) == "epoch      rate 0.1    rate 1e-05"
+    assert report.loss_heading((2, 3), (0.1, 1e-5)).endswith("    rate 1e-05   medians of 3 networks each")
+    assert report.loss_row(20, np.array([0.5, 2e-7]), (0.1, 1e-5)) == "   20      0.500000   2.00000e-07"
+    losses = np.array([[1, 2, 9], [np.nan, 4, np.inf]])
+    assert report.loss_row(20, losses, (0.1, 1e-5)) == "   20      2.000000      4.000000"
+    assert report.loss_row(20, np.array([0.5, np.nan]), (0.1, 1e-5)) == "   20      0.500000           nan"
+
+
 def test_heads_stand_over_their_columns():
+    rates = (0.1, 1e-5)
+    assert len(report.loss_heading((2,), rates)) == len(report.loss_row(1, np.ones(2), rates))
     for E, loss in (((), np.array(1.0)), ((3,), np.ones(3))):
         heading, row = report.loss_heading(E).split("   of ")[0], report.loss_row(1, loss)
         assert len(heading) == len(row)
     experiment, result = made_up(D=2)
-    assert len({len(line) for line in report.series_table(experiment, result).splitlines()}) == 1
+    assert len({len(line) for line in series_report.series_table(experiment, result).splitlines()}) == 1
     table = report.comparison_table({"numpy_rnn": result, "torch_rnn": result}, 1).splitlines()[:-1]
     assert len({len(line) for line in table}) == 1
 
@@ -68,7 +97,7 @@ def test_heads_stand_over_their_columns():
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e9])
 def test_numbers_of_every_scale_keep_digits(scale):
     experiment, result = made_up(scale=scale)
-    table = report.series_table(experiment, result)
+    table = series_report.series_table(experiment, result)
     for time, (actual, predicted) in actual_and_predicted(table).items():
         assert abs(actual - experiment.target[time - 2, 0, 0]) <= 1e-5 * scale
         assert abs(predicted - result.predictions[time - 2, 0, 0]) <= 1e-5 * scale
@@ -79,7 +108,7 @@ def test_numbers_of_every_scale_keep_digits(scale):
 
 def test_the_series_table_of_several_features():
     experiment, result = made_up(D=5)
-    table = report.series_table(experiment, result)
+    table = series_report.series_table(experiment, result)
     assert table.splitlines()[0].split()[:5] == ["time", "actual", "1", "predicted", "1"]
     rows = actual_and_predicted(table)
     assert list(rows) == [2, 3, 4, 5]
@@ -94,7 +123,7 @@ def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_le
     experiment, result = made_up(E=(4,))
     result.predictions[2, 1] = np.inf
     assert report.divergence(result) == "1 of 4 networks diverged: they are left out of the medians and bands"
-    table = report.series_table(experiment, result)
+    table = series_report.series_table(experiment, result)
     assert "median predicted" in table.splitlines()[0]
     kept = np.delete(result.predictions, 1, axis=1)[..., 0, 0]
     for time, (_, predicted) in actual_and_predicted(table).items():
@@ -109,9 +138,108 @@ def test_nothing_is_said_when_no_network_diverged():
     assert report.divergence(made_up(E=(3,))[1]) is None
 
 
+def held_out(experiment, result, rows, P=None):
+    """The same with rows held out, and with predictions of the last P steps alone."""
+    return experiment._replace(held_out=rows), result._replace(predictions=result.predictions[-(P or 0) :])
+
+
+def cells(table, columns=4):
+    """time → the numbers of the lines that have all columns."""
+    lines = [line.split() for line in table.splitlines()[1:]]
+    return {int(line[0]): [float(cell) for cell in line[1:]] for line in lines if len(line) == columns}
+
+
+def test_free_running_values_stand_beside_what_is_held_out():
+    """From the first row that is held out on; where there are more of them, below."""
+    experiment, result = held_out(*made_up(T=6, G=5), 3)
+    table = series_report.series_table(experiment, result)
+    assert table.splitlines()[0].split() == ["time", "actual", "predicted", "free-running"]
+    assert cells(table, 3).keys() == {2, 3, 4}
+    assert cells(table).keys() == {5, 6, 7}
+    for time, row in cells(table).items():
+        expected = [
+            part[place, 0, 0] for part, place in ((experiment.target, time - 2), (result.predictions, time - 2))
+        ]
+        assert np.abs(row - np.array([*expected, result.generated[time - 5, 0, 0]])).max() <= 0.5e-6
+    below = cells(table, 2)
+    assert below.keys() == {8, 9}
+    assert all(abs(value - result.generated[time - 5, 0, 0]) <= 0.5e-6 for time, [value] in below.items())
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_the_tables_are_in_the_units_of_the_series():
+    scaling = Scaling(np.array([100.0, -5.0]), np.array([20.0, 0.5]))
+    experiment, result = made_up(T=6, D=2)
+    table = series_report.series_table(experiment._replace(scaling=scaling), result)
+    for time, row in actual_and_predicted(table).items():
+        pairs = [
+            part[time - 2, 0] * scaling.deviation + scaling.mean for part in (experiment.target, result.predictions)
+        ]
+        assert np.abs(row - np.stack(pairs, axis=-1).ravel()).max() <= 0.5e-6
+    for time, row in free_running(table).items():
+        assert np.abs(row - (result.generated[time - 8, 0] * scaling.deviation + scaling.mean)).max() <= 0.5e-6
+
+
+def errors(experiment, result):
+    """The rows of the error table: (what, steps) → network, last value."""
+    head, *rows = series_report.error_table(experiment, result).splitlines()
+    assert head == "one step ahead, root mean square error      network   last value again"
+    parts = (re.fullmatch(r"(trained on|held out), (\d+) steps +(\S+) +(\S+)", row).groups() for row in rows)
+    return {(what, int(steps)): (float(network), float(naive)) for what, steps, network, naive in parts}
+
+
+def rms(*differences):
+    """Root mean square of numbers that are written out, one by one."""
+    squares = [float(d) ** 2 for difference in differences for d in np.ravel(difference)]
+    return (sum(squares) / len(squares)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("rows", "P", "parts"),
+    [
+        (0, None, [("trained on", slice(0, 8))]),
+        (3, None, [("trained on", slice(0, 5)), ("held out", slice(5, 8))]),
+        (3, 5, [("trained on", slice(3, 5)), ("held out", slice(5, 8))]),  # of a long series, the last predictions
+        (3, 3, [("held out", slice(5, 8))]),
+        (5, 3, [("held out", slice(5, 8))]),  # and where more are held out than that, these alone
+    ],
+)
+@pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "standardized"])
+def test_the_errors_are_those_of_the_predictions_and_of_the_last_value_again(rows, P, parts, scaled):
+    experiment, result = held_out(*made_up(T=8, D=2), rows, P)
+    unit = np.array([20.0, 0.5]) if scaled else np.ones(2)
+    if scaled:
+        experiment = experiment._replace(scaling=Scaling(np.array([100.0, -5.0]), unit))
+    table = errors(experiment, result)
+    assert list(table) == [(what, steps.stop - steps.start) for what, steps in parts]
+    first = 8 - len(result.predictions)
+    for (network, naive), (_, steps) in zip(table.values(), parts, strict=True):
+        y = result.predictions[steps.start - first : steps.stop - first]
+        assert abs(network - rms((y - experiment.target[steps]) * unit)) <= 0.5e-6
+        assert abs(naive - rms((experiment.x - experiment.target)[steps] * unit)) <= 0.5e-6
+
+
+def test_of_an_ensemble_the_error_is_that_of_the_median_network_that_is_left():
+    experiment, result = made_up(T=5, E=(4,))
+    result = result._replace(diverged=(Divergence(2, 1, 1, "loss", of=4),))
+    [(network, _)] = errors(experiment, result).values()
+    of_networks = sorted(rms(result.predictions[:, n] - experiment.target) for n in (0, 1, 3))
+    assert abs(network - of_networks[1]) <= 0.5e-6
+
+
+def test_of_a_sweep_the_tables_are_those_of_the_best_rate():
+    experiment, result = made_up(T=5, E=(3,))
+    result = result._replace(losses=np.array([[3.0, 1.0, 2.0]]))
+    rates = experiment._replace(rates=(0.1, 0.2, 0.3))
+    one = Result(result.losses[:, 1], result.params, result.predictions[:, 1], result.generated[:, 1])
+    table, alone = (series_report.series_table(e, r).splitlines() for e, r in ((rates, result), (experiment, one)))
+    assert table == [alone[0] + "   of learning rate 0.2", *alone[1:]]
+    assert series_report.error_table(rates, result) == series_report.error_table(experiment, one)
+
+
 def test_the_series_table_of_a_long_series_has_its_end():
     experiment, result = made_up(T=100, G=0)
-    table = report.series_table(experiment, result)
+    table = series_report.series_table(experiment, result)
     assert table.splitlines()[1] == "   ...  (60 earlier times)"
     assert list(actual_and_predicted(table)) == list(range(62, 102))
 

@@ -4,18 +4,19 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import assert_within, bits, random_case
+from cases import assert_within, bits, each, random_case
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, Parameters
+from numpy_rnn import Gradients, InputError, Parameters
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def random_step(seed, dtype, bias=True, E=()):
+def random_step(seed, dtype, bias=True, E=(), learned=True):
     """Parameters, and gradients of their shapes."""
-    params, gradients = (random_case(s, 1, 1, 2, 4, 3, bias=bias, dtype=dtype, E=E).params for s in (seed, seed + 1))
+    options = {"bias": bias, "dtype": dtype, "E": E, "learned": learned}
+    params, gradients = (random_case(s, 1, 1, 2, 4, 3, **options).params for s in (seed, seed + 1))
     return params, Gradients(*gradients)
 
 
@@ -81,20 +82,95 @@ def test_sgd_gives_new_parameters_and_leaves_the_given_ones(rnn, learning_rate, 
     assert (bits(updated) == before[0]) == (learning_rate == 0)
 
 
+@DTYPES
+@pytest.mark.parametrize("shape", [(2, 3), (2, 1), (1, 3), (1, 1)], ids=str)
+def test_each_network_steps_at_the_rate_of_its_own(rnn, shape, dtype):
+    """Bit for bit as alone; an axis of 1 is a rate that the networks along it share."""
+    params, gradients = random_step(4, dtype, E=(2, 3))
+    rates = np.random.default_rng(0).uniform(0.01, 1, shape)
+    for given_rates in (rates, rnn.from_numpy(rates), rnn.from_numpy(rates.astype(dtype))):
+        updated = rnn.to_numpy(rnn.sgd(rnn.from_numpy(params), rnn.from_numpy(gradients), given_rates))
+        for n, rate in zip(np.ndindex(2, 3), np.broadcast_to(rates, (2, 3)).flat, strict=True):
+            alone = (rnn.from_numpy(each(lambda v, n=n: v[n], value)) for value in (params, gradients))
+            assert bits(each(lambda v, n=n: v[n], updated)) == bits(rnn.sgd(*alone, rate))
+
+
+def test_a_rate_for_one_network_may_have_no_axis_or_come_as_an_array(rnn):
+    params, gradients = map(rnn.from_numpy, random_step(5, "float64"))
+    expected = bits(rnn.sgd(params, gradients, 0.1))
+    assert bits(rnn.sgd(params, gradients, np.array(0.1))) == expected
+    assert bits(rnn.sgd(params, gradients, rnn.from_numpy(np.array(0.1)))) == expected
+
+
+@pytest.mark.parametrize(
+    ("E", "shape"),
+    [((), (1,)), ((), (4,)), ((3,), (2,)), ((3,), (3, 1)), ((3,), (1, 3)), ((3, 3), (3,)), ((2, 3), (3, 2))],
+    ids=str,
+)
+def test_rates_of_another_shape_are_refused(rnn, E, shape):
+    """Above all of one that would broadcast: along the weights, or along another axis of the ensemble."""
+    case = random_case(0, 3, 2, 2, 4, 3, E=E)
+    params, gradients = map(rnn.from_numpy, random_step(6, "float64", E=E))
+    run = {"k1": 1, "k2": 1, "learning_rate": np.full(shape, 0.1)}
+    given_values = case.of(rnn)
+    calls = [
+        lambda: rnn.sgd(params, gradients, np.full(shape, 0.1)),
+        lambda: rnn.train(*given_values, epochs=1, **run),
+        lambda: rnn.train_stream(given_values[0], [], given_values[3], **run),
+    ]
+    for call in calls:
+        with pytest.raises(InputError) as refusal:
+            call()
+        message = f"the learning rate has shape {shape}: expected a number, or one a network, of shape {E}"
+        assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(
+    ("rate", "says"),
+    [
+        (np.array([0.1, np.nan, 0.1]), "expected finite numbers"),
+        (np.array([0.1, 0.1, -np.inf]), "expected finite numbers"),
+        (np.array([0.1, -0.1, 0.1]), "expected finite numbers, 0 or more"),
+        ([0.1, 0.2, 0.3], "the learning rate is a list: expected a number, or an array of shape (3,)"),
+        ("fast", "the learning rate is a str: expected a number, or an array of shape (3,)"),
+        (None, "the learning rate is a NoneType: expected a number, or an array of shape (3,)"),
+    ],
+    ids=str,
+)
+def test_rates_that_are_no_numbers_are_refused_by_a_run(rnn, rate, says):
+    given_values = random_case(0, 3, 2, 2, 4, 3, E=(3,)).of(rnn)
+    run = {"k1": 1, "k2": 1, "learning_rate": rate}
+    for call in (
+        lambda: rnn.train(*given_values, epochs=1, **run),
+        lambda: rnn.train_stream(given_values[0], [], given_values[3], **run),
+    ):
+        with pytest.raises(InputError) as refusal:
+            call()
+        assert says in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_parameter_without_a_direction_stays_as_it_is(rnn):
+    params, gradients = map(rnn.from_numpy, random_step(7, "float64"))
+    updated = rnn.sgd(params, gradients._replace(h_0=None, W_hy=None), 0.1)
+    assert bits((updated.h_0, updated.W_hy)) == bits((params.h_0, params.W_hy))
+    assert bits(updated.W_xh) != bits(params.W_xh)
+
+
 @pytest.mark.needs_torch
 @DTYPES
 @pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
 def test_sgd_is_torch_optim_sgd(rnn, bias, dtype):
     import torch
 
-    params, _ = random_step(2, dtype, bias)
+    params, _ = random_step(2, dtype, bias, learned=bias)
     theirs = [torch.tensor(theta, requires_grad=True) for theta in params if theta is not None]
     optimizer = torch.optim.SGD(theirs, lr=0.1)
     ours = rnn.from_numpy(params)
     u = np.finfo(dtype).eps / 2
     limit = [np.zeros(theta.shape) for theta in theirs]
     for step in range(5):
-        _, gradients = random_step(step, dtype, bias)
+        _, gradients = random_step(step, dtype, bias, learned=bias)
         present = [g for g in gradients if g is not None]
         for theta, g in zip(theirs, present, strict=True):
             theta.grad = torch.tensor(g)

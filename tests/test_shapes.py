@@ -242,9 +242,10 @@ def test_a_loss_over_another_ensemble(rnn):
         ({"k2": -1}, ["k2 is -1", "expected a whole number of steps, 1 or more"]),
         ({"k1": 3, "k2": 2}, ["k2 = 2 is smaller than k1 = 3", "choose k2 ≥ 3"]),
         ({"epochs": -1}, ["epochs is -1", "expected a whole number, 0 or more"]),
-        ({"learning_rate": float("nan")}, ["the learning rate is nan", "expected a finite number"]),
-        ({"learning_rate": float("inf")}, ["the learning rate is inf", "expected a finite number"]),
-        ({"learning_rate": np.float32("-inf")}, ["the learning rate is -inf", "expected a finite number"]),
+        ({"learning_rate": -0.1}, ["the learning rate is -0.1", "expected finite numbers, 0 or more"]),
+        ({"learning_rate": float("nan")}, ["the learning rate is nan", "expected finite numbers"]),
+        ({"learning_rate": float("inf")}, ["the learning rate is inf", "expected finite numbers"]),
+        ({"learning_rate": np.float32("-inf")}, ["the learning rate is -inf", "expected finite numbers"]),
     ],
     ids=str,
 )

@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 from cases import (
     Case,
-    Expected,
     allowed,
     assert_within,
     bits,
     cases,
+    each,
     fewer,
+    of_step,
+    one_update,
     random_case,
     reference_run,
     reference_update,
+    reported,
     runs,
+    taking_part,
     values,
+    window_of,
 )
 from hypothesis import given
 
@@ -39,9 +44,8 @@ def example(**options) -> Case:
 def test_train_is_the_definition_update_for_update(rnn, run):
     """The run goes free: state and parameters are carried by train itself, and apart from it by the transcription."""
     case, options = run
-    params, x, target, h_0 = case.of(rnn)
-    reported = rnn.train(params, x, target, h_0, **options, **case.options, record=True)
-    for update, reference in zip_longest(map(rnn.to_numpy, reported), reference_run(case, **options)):
+    updates = rnn.train(*case.for_train(rnn), **options, **case.options, record=True)
+    for update, reference in zip_longest(updates, reference_run(case, **options)):
         assert (update.epoch, update.number) == (reference.epoch, reference.number)
         steps = list(range(1, len(case.x) + 1))
         assert steps[update.window.start : update.window.stop] == reference.window
@@ -50,32 +54,26 @@ def test_train_is_the_definition_update_for_update(rnn, run):
         limit = allowed(expected)
         if max(v.max() for v in limit.parameters if v is not None) > 1e-6:
             return  # about one run in a thousand amplifies its own rounding so far that it says no more
-        at_once = Expected(update.activations, update.loss, update.deltas, update.gradients, update.parameters)
-        assert_within(at_once, values(expected, "float64"), limit)
+        assert_within(reported(rnn, update), values(expected, "float64"), limit)
 
 
 @fewer(2)
 @given(run=runs())
 def test_train_is_forward_loss_gradient_and_update(rnn, run):
-    """Every update of a run is what the backend's own functions make of the reported state and parameters."""
+    """Every update of a run is what the backend's own functions make of the reported state, parameters and velocity."""
     case, options = run
-    before, x, target, h_0 = case.of(rnn)
-    for update in rnn.train(before, x, target, h_0, **options, **case.options, record=True):
-        start, counted_from, stop = update.window
-        counted = target[counted_from:stop]
-        activations = rnn.forward(before, x[start:stop], update.activations.h[0], **case.phi)
-        y_counted = activations.y[counted_from - stop :]
-        loss = rnn.half_squared_error(y_counted, counted, reduction=case.options["reduction"])
-        gradients = rnn.bptt(before, activations, counted, **case.options)
-        deltas = rnn.deltas(before, activations, counted, **case.options)
-        parameters = rnn.sgd(before, gradients, options["learning_rate"])
-
-        window = Case(*map(rnn.to_numpy, (before, x[start:stop], counted, update.activations.h[0])), case.options)
-        limit = allowed(reference_update(window, options["learning_rate"]))
-        in_parts = Expected(activations, loss, deltas, gradients, parameters)
-        at_once = Expected(update.activations, update.loss, update.deltas, update.gradients, update.parameters)
-        assert_within(rnn.to_numpy(at_once), rnn.to_numpy(in_parts), limit)
-        before = update.parameters
+    before, velocity = case.params, None
+    for update in rnn.train(*case.for_train(rnn), **options, **case.options, record=True):
+        at_once = reported(rnn, update)
+        window = window_of(case, rnn.to_numpy(update), before)
+        limit = allowed(reference_update(window, velocity=velocity, **of_step(options)))
+        in_parts = one_update(rnn, window, velocity=velocity, **of_step(options))
+        assert_within(taking_part(at_once, window), taking_part(in_parts, window), taking_part(limit, window))
+        if case.params.h_0 is not None and window.params.h_0 is None:
+            assert bits((at_once.parameters.h_0, at_once.velocity and at_once.velocity.h_0)) == bits(
+                (before.h_0, velocity and velocity.h_0)
+            )
+        before, velocity = at_once.parameters, at_once.velocity
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -103,15 +101,16 @@ def test_every_loss_is_counted_once_in_an_epoch(rnn, reduction):
 
 @given(run=runs())
 def test_the_state_that_enters_is_the_latest_computed_for_its_step(rnn, run):
+    """As a learned initial state does for step 0: the one that the latest update left."""
     case, options = run
-    params, x, target, h_0 = case.of(rnn)
-    latest = {}
-    for update in map(rnn.to_numpy, rnn.train(params, x, target, h_0, **options, **case.options, record=True)):
-        if update.number == 1:
-            latest = {0: case.h_0}
+    before, latest = case.params, {}
+    for update in map(rnn.to_numpy, rnn.train(*case.for_train(rnn), **options, **case.options, record=True)):
+        if update.window.start == 0:
+            latest[0] = before.h_0 if case.h_0 is None else case.h_0
         start, _, stop = update.window
         assert bits(update.activations.h[0]) == bits(latest[start])
         latest |= dict(zip(range(start, stop + 1), update.activations.h, strict=True))
+        before = update.parameters
 
 
 @TRUNCATIONS
@@ -139,7 +138,7 @@ def test_an_epoch_more_is_an_epoch_on_from_there(rnn, k1, k2):
 @pytest.mark.needs_torch
 def test_the_entering_state_of_torch_carries_no_graph(monkeypatch):
     """It is a constant; and a graph that it carried would grow with every update."""
-    module = importlib.import_module("torch_rnn.train")
+    module = importlib.import_module("torch_rnn.updates")
     entered = []
 
     def spy(params, x, h_0, **options):
@@ -162,7 +161,7 @@ def test_the_entering_state_of_torch_carries_no_graph(monkeypatch):
 @given(run=runs())
 def test_inputs_stay_and_nothing_handed_out_is_changed_later(rnn, run):
     case, options = run
-    given_values = case.of(rnn)
+    given_values = case.for_train(rnn)
     before = bits(given_values)
     updates, kept = [], []
     for update in rnn.train(*given_values, **options, **case.options, record=True):
@@ -173,15 +172,22 @@ def test_inputs_stay_and_nothing_handed_out_is_changed_later(rnn, run):
     assert bits(given_values) == before
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.01, "max_norm": 0.1}],
+    ids=["plain", "momentum", "all"],
+)
 @TRUNCATIONS
-def test_the_arrays_of_two_updates_are_not_one_memory(rnn, k1, k2):
+def test_the_arrays_of_two_updates_are_not_one_memory(rnn, k1, k2, options):
     """What a caller does to the gradients and deltas of an update reaches no other update."""
-    given_values = example().of(rnn)
-    expected = [bits(u) for u in rnn.train(*given_values, k1=k1, k2=k2, **EXAMPLE, record=True)]
-    for number, update in enumerate(rnn.train(*given_values, k1=k1, k2=k2, **EXAMPLE, record=True)):
+    given_values = example(learned=True).for_train(rnn)
+    run = {"k1": k1, "k2": k2, **EXAMPLE, **options, "record": True}
+    expected = [bits(u) for u in rnn.train(*given_values, **run)]
+    for number, update in enumerate(rnn.train(*given_values, **run)):
         assert bits(update) == expected[number]
         for array in (*update.gradients, *update.deltas):
-            array[...] = 99.0
+            if array is not None:
+                array[...] = 99.0
 
 
 @TRUNCATIONS
@@ -205,7 +211,7 @@ def test_two_runs_side_by_side_do_not_meet(rnn, k1, k2):
 def test_recording_changes_nothing_else(rnn, k1, k2):
     given_values = example().of(rnn)
     plain, recorded = (list(rnn.train(*given_values, k1=k1, k2=k2, **EXAMPLE, record=r)) for r in (False, True))
-    assert [bits(u[:6]) for u in plain] == [bits(u[:6]) for u in recorded]
+    assert [bits(u[:7]) for u in plain] == [bits(u[:7]) for u in recorded]
     assert all(u.activations is None and u.deltas is None for u in plain)
     assert all(isinstance(u.deltas, Deltas) for u in recorded)
     assert all(isinstance(u.window, Window) for u in recorded)
@@ -221,13 +227,12 @@ def test_the_layout_of_the_arrays_does_not_matter(rnn, case):
         return spread[..., 1].T
 
     options = {"k1": 2, "k2": 3, "learning_rate": 0.01, "epochs": 1}
-    arrays = case.of(rnn)
-    views = tuple(map(_as_backend(rnn), map(awkward, case.arrays[1:])))
-    params = type(case.params)(*(None if v is None else _as_backend(rnn)(awkward(v)) for v in case.params))
+    arrays = case.for_train(rnn)
+    params, *views = each(lambda v: _as_backend(rnn)(awkward(v)), case.arrays)
     plain = rnn.to_numpy(next(rnn.train(*arrays, **options, **case.options)))
     strided = rnn.to_numpy(next(rnn.train(params, *views, **options, **case.options)))
     start, counted_from, stop = plain.window
-    window = case._replace(x=case.x[start:stop], target=case.target[counted_from:stop])
+    window = case._replace(x=case.x[start:stop], target=case.target[counted_from:stop])  # the first: s_n = 0
     limit = allowed(reference_update(window, options["learning_rate"]))
     assert_within(strided[3:6], plain[3:6], (limit.loss, limit.gradients, limit.parameters))
 
@@ -268,10 +273,12 @@ def test_torch_updates_hold_no_graph_and_a_surrounding_no_grad_does_not_matter(g
     import torch_rnn
 
     with torch.set_grad_enabled(grad):
-        updates = list(torch_rnn.train(*example().of(torch_rnn), k1=1, k2=3, **EXAMPLE, record=True))
+        arrays = example(learned=True).for_train(torch_rnn)
+        updates = list(torch_rnn.train(*arrays, k1=1, k2=3, momentum=0.9, max_norm=1.0, **EXAMPLE, record=True))
     for update in updates:
-        for tensor in (update.loss, *update.gradients, *update.activations, *update.deltas):
-            assert not tensor.requires_grad
+        of_update = update.gradients, update.velocity, update.activations, update.deltas
+        for tensor in (update.loss, *(tensor for part in of_update for tensor in part)):
+            assert tensor is None or not tensor.requires_grad
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
     assert len(updates) == 14
 
@@ -281,7 +288,7 @@ def test_torch_parameters_may_be_plain_tensors_and_stay_so():
     """Those that no gradient is recorded for train as well as any, and are not made to require one."""
     import torch_rnn
 
-    params, *data = example().of(torch_rnn)
+    params, *data = example(learned=True).for_train(torch_rnn)
     plain = type(params)(*(theta.detach().clone() for theta in params))
     updates = [list(torch_rnn.train(p, *data, k1=1, k2=3, **EXAMPLE)) for p in (params, plain)]
     assert [bits(u) for u in updates[0]] == [bits(u) for u in updates[1]]

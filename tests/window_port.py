@@ -4,17 +4,20 @@ With its pieces as they are, or with other correct ones, `port` is right; with a
 """
 
 import numpy as np
+from step_port import STEP_PIECES, sgd_step
 
 from numpy_rnn import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.cases import random_sgd, random_velocity
 
 
 def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:
     """Sizes distinct from each other, weights of order one, and every option, all drawn from the seed.
 
-    fixed: what is not to be drawn, of T, B, D, H, O, K, bias, nonlinearity, reduction and learning_rate.
+    fixed: what is not to be drawn, of T, B, D, H, O, K, bias, nonlinearity, reduction, learning_rate, sgd, learned and
+    velocity, whether one enters where there is momentum.
     """
     random = np.random.default_rng(seed)
     sizes = dict(zip("TBDHO", (int(size) + 1 for size in random.permutation(largest)))) | fixed
@@ -32,8 +35,13 @@ def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:
 
     weights = normal(D**-0.5, D, H), normal(H**-0.5, H, H), normal(1, H, O)
     params = Parameters(*weights, *((normal(0.5, H), normal(0.5, O)) if drawn["bias"] else ()))
-    arrays = params, normal(1, T, B, D), normal(1, drawn["K"], B, O), normal(1, B, H)
-    return Case(*arrays, drawn["learning_rate"], drawn["nonlinearity"], drawn["reduction"])
+    arrays = normal(1, T, B, D), normal(1, drawn["K"], B, O), normal(1, B, H)
+    sgd = fixed.get("sgd", random_sgd(random))
+    learned, enters = (fixed.get(name, bool(random.integers(2))) for name in ("learned", "velocity"))
+    if learned:
+        params = params._replace(h_0=arrays[2])
+    before = random_velocity(random, params) if enters and sgd.momentum else None
+    return Case(params, *arrays, drawn["learning_rate"], drawn["nonlinearity"], drawn["reduction"], sgd, before)
 
 
 def run(port, case):
@@ -55,20 +63,19 @@ PIECES = {
     "through_tanh": lambda dh, h, one: dh * (one - h * h),
     "through_relu": lambda dh, h, one: dh * (h > 0),
     "divide": lambda v, n, one: v / (one * n),
-    "step": lambda theta, rate, d: theta - rate * d,
     "error": lambda y, target: y - target,
     "W_hh_back": lambda W_hh: W_hh.T,
     "before": lambda h_before, h: h_before,
+    **STEP_PIECES,
 }
 
 
 def port(case, **exchanged):
-    """The report of one window by (F1) to (U1), with some PIECES exchanged."""
+    """The report of one window by (F1) to (U6), with some PIECES exchanged."""
     of = PIECES | exchanged
     keep, dot = of["keep"], lambda A, B: of["keep"](of["dot"](A, B))
     one = of["widen"](case.dtype.type(1))
-    rate = of["widen"](case.dtype.type(case.learning_rate))
-    W_xh, W_hh, W_hy, b_h, b_y = (None if theta is None else of["widen"](theta) for theta in case.params)
+    W_xh, W_hh, W_hy, b_h, b_y, learned = (None if theta is None else of["widen"](theta) for theta in case.params)
     x, target, h_0 = map(of["widen"], case[1:4])
     T, K = len(x), len(target)
     tanh = case.nonlinearity == "tanh"
@@ -107,10 +114,12 @@ def port(case, **exchanged):
     }
     if b_h is not None:
         gradients |= {"b_h": dot(ones, rows(da))[0], "b_y": dot(ones, rows(dy))[0]}
-    theta = {name: of["widen"](getattr(case.params, name)) for name in gradients}
-    updated = {name: keep(of["step"](theta[name], rate, d)) for name, d in gradients.items()}
-    sequences = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
-    report = {"loss": loss, **sequences, **{"d" + name: d for name, d in gradients.items()}, **updated}
+    dh_0 = dot(da[0], of["W_hh_back"](W_hh))
+    if learned is not None:
+        gradients["h_0"] = dh_0
+    sequences = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da, "dx": [dot(d, W_xh.T) for d in da]}
+    report = {"loss": loss, "dh_0": dh_0, **sequences, **{"d" + name: d for name, d in gradients.items()}}
+    report |= sgd_step(of, case, gradients)
     return {name: np.asarray(value).astype(case.dtype) for name, value in report.items()}
 
 

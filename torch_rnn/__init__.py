@@ -6,20 +6,26 @@
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.windows import Window, windows
 from torch_rnn.bptt import bptt, deltas
+from torch_rnn.clipping import clipped
 from torch_rnn.elman import forward
 from torch_rnn.loss import half_squared_error
+from torch_rnn.momentum import direction
 from torch_rnn.parameters import (
     Activations,
     Deltas,
     Gradients,
     Parameters,
+    State,
     Update,
     from_numpy,
+    from_state_dict,
     initial_parameters,
     to_numpy,
+    to_state_dict,
+    view_of_numpy,
 )
 from torch_rnn.sgd import sgd
-from torch_rnn.train import train
+from torch_rnn.train import train, train_stream
 
 __all__ = [
     "Activations",
@@ -27,16 +33,23 @@ __all__ = [
     "Gradients",
     "InputError",
     "Parameters",
+    "State",
     "Update",
     "Window",
     "bptt",
+    "clipped",
     "deltas",
+    "direction",
     "forward",
     "from_numpy",
+    "from_state_dict",
     "half_squared_error",
     "initial_parameters",
     "sgd",
     "to_numpy",
+    "to_state_dict",
     "train",
+    "train_stream",
+    "view_of_numpy",
     "windows",
 ]

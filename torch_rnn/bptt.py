@@ -11,12 +11,13 @@ from torch_rnn.parameters import Deltas, Gradients
 
 
 def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
-    """The gradient of the window's loss L with respect to every parameter; the state that entered is a constant.
+    """The gradient of the window's loss L with respect to every parameter.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
     `initial_parameters`, `from_numpy` and `sgd` do); target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T steps, the
-    ones whose loss is counted. Returns Gradients in the shapes of the parameters, None for biases that are absent; each
-    network of an ensemble has the gradient of its own loss.
+    ones whose loss is counted. Returns Gradients in the shapes of the parameters, None for what is absent; each network
+    of an ensemble has the gradient of its own loss. The state that entered is a constant, unless params has a learned
+    h_0; then it is taken to be the one that entered.
 
     `nonlinearity` is accepted for the sake of `numpy_rnn.bptt`; autograd knows which one `forward` applied.
 
@@ -24,11 +25,11 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     a graph.
     """
     NONLINEARITIES[nonlinearity]  # known, or refused
-    return loss_gradients(_loss(params, activations, target, reduction), params)
+    return loss_gradients(_loss(params, activations, target, reduction), activations, params)
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
-    """What flows backwards through the window: the total derivatives ∂L/∂y_t, ∂L/∂h_t and ∂L/∂a_t of its loss L.
+    """What flows backwards through the window and out of it: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
     Arguments and errors as in `bptt`. Returns new Deltas, with T steps each; dy is zero at steps that are not counted.
     """
@@ -36,17 +37,22 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     return loss_deltas(_loss(params, activations, target, reduction), activations)
 
 
-def loss_gradients(loss, params) -> Gradients:
+def loss_gradients(loss, activations, params) -> Gradients:
     """∂L/∂θ. The losses of an ensemble may be differentiated together: no network acts on the loss of another."""
-    present = [theta for theta in params if theta is not None]
-    return Gradients(*torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True))
+    *weights, h_0 = params
+    present = [theta for theta in weights if theta is not None]
+    if h_0 is not None:
+        present.append(_steps(activations.h)[0])
+    found = iter(torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True))
+    return Gradients(*(None if theta is None else next(found) for theta in params))
 
 
 def loss_deltas(loss, activations) -> Deltas:
-    """∂L/∂y_t, ∂L/∂h_t and ∂L/∂a_t."""
-    a, h, y = _steps(activations.a), _steps(activations.h)[1:], activations.y
-    dy, *flow = torch.autograd.grad(loss, [y, *h, *a], torch.ones_like(loss), retain_graph=True)
-    return Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]))
+    """∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0."""
+    a, (h_0, *h), y = _steps(activations.a), _steps(activations.h), activations.y
+    of = [y, activations.x, h_0, *h, *a]
+    dy, dx, dh_0, *flow = torch.autograd.grad(loss, of, torch.ones_like(loss), retain_graph=True)
+    return Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), dx, dh_0)
 
 
 @torch.enable_grad()

@@ -23,13 +23,15 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
     """
     check_inputs(params, x, h_0)
-    x = with_ensemble_axes(x, params.W_hh.ndim + 1)
-    W_xh, W_hh, W_hy, b_h, b_y = params
+    E = params.W_hh.shape[:-2]
+    x = differentiable(with_ensemble_axes(x, len(E) + 3).expand(len(x), *E, *x.shape[-2:]))
+    h_0 = differentiable(h_0.expand(*E, *h_0.shape[-2:]))
+    W_xh, W_hh, W_hy, b_h, b_y, _ = params
     phi = NONLINEARITIES[nonlinearity]
     inputs = x @ W_xh  # (F1), the input's part, of all steps at once
     if b_h is not None:
         inputs = inputs + b_h[..., None, :]  # (F1)
-    pre_activations, states = [], [h_0.expand(inputs.shape[1:])]
+    pre_activations, states = [], [h_0]
     for input_t in inputs:
         a_t = input_t + states[-1] @ W_hh  # (F1)
         pre_activations.append(a_t)
@@ -39,3 +41,8 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     if b_y is not None:
         y = y + b_y[..., None, :]  # (F3)
     return Activations(x, a, h, y)
+
+
+def differentiable(array):
+    """The array, as one that autograd has a gradient for; the caller's own is not changed."""
+    return array if array.requires_grad else array.detach().requires_grad_()

@@ -4,12 +4,12 @@ from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import target_for
 
 
-def one(target):
+def one(K, B, O):
     return 1
 
 
-def number_of_terms(target):
-    return target.shape[0] * target.shape[-2] * target.shape[-1]
+def number_of_terms(K, B, O):
+    return K * B * O
 
 
 DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
@@ -28,5 +28,6 @@ def half_squared_error(y, target, *, reduction="sum"):
     """
     error = y - target_for(y, target)
     half_sum_of_squares = 0.5 * (error * error).sum(dim=(0, -2, -1))  # (L1)
-    divisor = DIVISORS[reduction](error)
+    K, *_, B, O = error.shape
+    divisor = DIVISORS[reduction](K, B, O)
     return half_sum_of_squares if divisor == 1 else half_sum_of_squares / divisor  # (L2)

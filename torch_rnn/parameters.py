@@ -1,11 +1,29 @@
 """Parameters and activations, into and out of this backend."""
 
+import warnings
+
+import numpy as np
 import torch
 
 from numpy_rnn.common.initial import draw_parameters
-from numpy_rnn.common.records import Activations, Deltas, Gradients, Parameters, Update
+from numpy_rnn.common.records import Activations, Deltas, Gradients, Parameters, State, Update
+from numpy_rnn.common.state_dict import parameters_of, state_of
 
-__all__ = ["Activations", "Deltas", "Gradients", "Parameters", "Update", "from_numpy", "initial_parameters", "to_numpy"]
+__all__ = [
+    "Activations",
+    "Deltas",
+    "Gradients",
+    "Parameters",
+    "State",
+    "Update",
+    "from_numpy",
+    "from_state_dict",
+    "initial_parameters",
+    "own",
+    "to_numpy",
+    "to_state_dict",
+    "view_of_numpy",
+]
 
 
 def from_numpy(value):
@@ -21,11 +39,60 @@ def from_numpy(value):
     return value if value is None or isinstance(value, int) else torch.tensor(value)
 
 
+def view_of_numpy(array):
+    """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file."""
+    with warnings.catch_warnings():  # that a tensor of read-only memory can be written to
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(np.asarray(array))
+
+
+def own(params) -> Parameters:
+    """A copy of parameters of this backend, to train on."""
+    return Parameters(*(None if theta is None else theta.detach().clone().requires_grad_() for theta in params))
+
+
 def to_numpy(value):
     """The NumPy copy of an array of this backend, or of every array of a named tuple; the way back of `from_numpy`."""
     if isinstance(value, tuple):
         return type(value)(*map(to_numpy, value))
     return value if value is None or isinstance(value, int) else value.detach().numpy().copy()
+
+
+def to_state_dict(params, *, rnn="rnn.", linear="linear.") -> dict:
+    """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, in arrays of this backend.
+
+        key                 value         shape
+        rnn.weight_ih_l0    W_xh turned   (H, D)
+        rnn.weight_hh_l0    W_hh turned   (H, H)
+        rnn.bias_ih_l0      b_h           (H,)
+        rnn.bias_hh_l0      zeros         (H,)
+        linear.weight       W_hy turned   (O, H)
+        linear.bias         b_y           (O,)
+
+    A module whose attributes `rnn` and `linear` are the two layers loads it as it is; for other names give other
+    prefixes. Without biases the three bias keys are not there. New arrays, which share no memory with params.
+
+    torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If both are trained, the sum moves
+    twice as far as b_h would: let bias_hh_l0 require no gradient.
+
+    Raises InputError on an ensemble, and on a learned h_0, which torch.nn.RNN takes as an argument, hx, and not as a
+    parameter.
+    """
+    return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
+
+
+def from_state_dict(state, *, rnn="rnn.", linear="linear.") -> Parameters:
+    """The parameters of a torch.nn.RNN and a torch.nn.Linear: the way back of `to_state_dict`, with its keys.
+
+    b_h = bias_ih_l0 + bias_hh_l0. state: names to arrays, NumPy's or torch's, for example module.state_dict() or what
+    numpy.savez made of it. New parameters, which share no memory with the state. Its nonlinearity is not in the state:
+    pass it to `forward` and `train`.
+
+    Raises InputError on any other network's state: several layers, two directions, projections, the gates of an LSTM or
+    GRU, keys that are missing or not known, biases in one of the two layers only, shapes or dtypes that do not fit, and
+    values that are not finite.
+    """
+    return from_numpy(parameters_of(state, rnn, linear))
 
 
 def initial_parameters(

@@ -1,30 +1,16 @@
 """The options of the command line, and the configuration that they ask for."""
 
 import argparse
+from dataclasses import fields
 from math import isfinite
 
 from numpy_rnn.common.configuration import DTYPES, Configuration
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.help_texts import ABOUT, EXAMPLES, OTHER
+from numpy_rnn.common.sgd_options import SgdOptions
 
 COMMANDS = ("train", "compare")
-DESCRIPTION = """\
-An Elman network learns to predict the next row of a series. Without options: a sine wave, one point at a time, 300
-epochs over 20 points, six hidden units. A second command, `compare`, holds another implementation
-against this one; it has a --help of its own."""
-COMPARISON = """\
-Run this package and another implementation on the same configuration: both loss columns, every update of both held to
-its rounding bounds, the first divergence with what it looks like, and the drift of the two left to run freely. Exit
-status 1 when one of them is wrong."""
-OTHER = "a package such as {other}, a Python port as module:object, a program that speaks the protocol, or a trace file"
-EXAMPLES = """\
-examples:
-  python -m {name}                                the main job
-  python -m {name} --k1 1 --k2 5                  gradients that reach five steps back
-  python -m {name} --seeds 100                    100 initial weights at once
-  python -m {name} --data series.csv --epochs 50  a series of your own, a row a time step
-  python -m {name} --save weights.npz             keep the weights; --weights weights.npz goes on from them
-  python -m {name} compare {other}              the same run in both packages, every update judged
-  python -m {name} compare my_rnn:port            the same against an implementation of your own"""
+CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields)  # of a run that is resumed
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,15 +35,32 @@ def whole_number(least):
     return parse
 
 
-def rate(text):
-    """A parser of learning rates."""
+def number(text, least=0.0, above=False):
+    """A parser of finite numbers, of at least `least` or above it."""
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not isfinite(value) or value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a finite number, 0 or more")
+    if not isfinite(value) or value < least or (above and value == least):
+        expected = f"above {least:g}" if above else f"{least:g} or more"
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a finite number, {expected}")
     return value
+
+
+def positive(text):
+    """A parser of finite numbers above 0."""
+    return number(text, above=True)
+
+
+def rates(text):
+    """A parser of one learning rate, or of several with commas between them."""
+    values = tuple(number(part) for part in text.split(","))
+    return values[0] if len(values) == 1 else values
+
+
+def names(text):
+    """A parser of names with commas between them."""
+    return tuple(part.strip() for part in text.split(","))
 
 
 def parser(name: str) -> argparse.ArgumentParser:
@@ -65,15 +68,11 @@ def parser(name: str) -> argparse.ArgumentParser:
     other = {"numpy_rnn": "torch_rnn"}.get(name, "numpy_rnn")
     top = Parser(f"python -m {name}", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", metavar="command")
-    about = {
-        "train": DESCRIPTION,
-        "compare": COMPARISON,
-    }
     for command in COMMANDS:
         sub = commands.add_parser(
             command,
-            description=about[command],
-            epilog=EXAMPLES.format(name=name, other=other),
+            description=ABOUT[command],
+            epilog=EXAMPLES[command].format(name=name, other=other),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -84,30 +83,63 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 
 def _add_options(sub, name, command):
+    """The options of a run are None where they are not given; Configuration has the defaults."""
+    flag = {"action": "store_const", "const": True}
     run = sub.add_argument_group("the run")
     add = run.add_argument
-    add("--epochs", type=whole_number(0), default=300, metavar="N", help="passes over the series (300)")
-    add("--learning-rate", type=rate, default=0.1, metavar="RATE", help="of SGD (0.1)")
+    add("--epochs", type=whole_number(0), metavar="N", help="passes over the series (300)")
     add("--hidden-size", type=whole_number(1), metavar="H", help="hidden units (6, or what --weights holds)")
-    add("--k1", type=whole_number(1), default=1, metavar="STEPS", help="new steps an update (1)")
+    add("--k1", type=whole_number(1), metavar="STEPS", help="new steps an update (1)")
     add("--k2", type=whole_number(1), metavar="STEPS", help="steps the gradient reaches over, new ones included (k1)")
-    add("--nonlinearity", choices=("tanh", "relu"), default="tanh", help="(tanh)")
-    add("--reduction", choices=("sum", "mean"), default="sum", help="of the loss (sum)")
+    add("--nonlinearity", choices=("tanh", "relu"), help="(tanh)")
+    add("--reduction", choices=("sum", "mean"), help="of the loss (sum)")
     add("--bias", action=argparse.BooleanOptionalAction, help="train biases too (no, or what --weights holds)")
+    add(
+        "--learn-initial-state",
+        action=argparse.BooleanOptionalAction,
+        help="train the state that every epoch starts from (no, or what --weights holds)",
+    )
     add("--dtype", choices=DTYPES, help="(float32, or what --weights holds)")
-    add("--seed", type=whole_number(0), default=0, metavar="N", help="of the initial weights (0)")
+    add("--seed", type=whole_number(0), metavar="N", help="of the initial weights (0)")
     add(
         "--seeds",
+        dest="networks",
         type=whole_number(1),
         metavar="N",
         help="train N initial weights at once, from --seed on: median, band",
     )
+    update = sub.add_argument_group("the update, as torch.optim.SGD and clip_grad_norm_ have it")
+    add = update.add_argument
+    add(
+        "--learning-rate",
+        type=rates,
+        metavar="RATE[,RATE...]",
+        help="(0.1); several, with commas: a network for each, otherwise alike, at once",
+    )
+    add("--momentum", type=number, metavar="M", help="(0)")
+    add("--dampening", type=number, metavar="D", help="of the gradient in the momentum (0)")
+    add("--nesterov", **flag, help="Nesterov momentum")
+    add("--weight-decay", type=number, metavar="W", help="(0)")
+    add("--max-norm", type=positive, metavar="N", help="clip the gradient to this global norm (no clipping)")
+    series = sub.add_argument_group("the series")
+    add = series.add_argument
+    add("--data", metavar="FILE", help=".csv, .txt or .npy: a row a time step, a column a feature (the sine wave)")
+    add("--columns", type=names, metavar="C[,C...]", help="of --data, by name or by number from 1 (all)")
+    add("--standardize", **flag, help="train on (value - mean) / standard deviation of each column")
+    if command == "train":
+        add(
+            "--held-out",
+            type=whole_number(0),
+            metavar="N",
+            help="keep the last N rows from training; predict them, and run freely beside them (0)",
+        )
     files = sub.add_argument_group("files")
     add = files.add_argument
-    add("--data", metavar="FILE", help=".csv, .txt or .npy: a row a time step, a column a feature (the sine wave)")
     add("--weights", metavar="FILE", help="initial weights, .npz, from --save of either package")
     if command == "train":
-        add("--save", metavar="FILE", help="write the trained weights as .npz")
+        add("--save", metavar="FILE", help="write the weights, and where the run stands, as .npz; also after Ctrl-C")
+        add("--save-every", type=number, metavar="SECONDS", help="and so often while it runs (30)")
+        add("--resume", metavar="FILE", help="go on with the run that --save wrote")
         add("--trace", metavar="FILE", help="write everything of every update as .npz")
     else:
         add("--json", metavar="FILE", help="write what the comparison found as JSON")
@@ -117,7 +149,19 @@ def _add_options(sub, name, command):
     add("--show", action="store_true", help="show the picture in a window; a file only when --plot names one")
     add("--no-plot", action="store_true", help="no picture")
     add("--log-every", type=whole_number(1), default=10, metavar="N", help="print every N-th epoch (10)")
-    add("--generate", type=whole_number(0), default=20, metavar="N", help="free-running steps after the series (20)")
+    if command == "train":
+        add(
+            "--no-progress",
+            action="store_true",
+            help="no progress bar on a terminal, where a run takes longer than 2 s",
+        )
+    add(
+        "--generate",
+        type=whole_number(0),
+        default=20 if command == "compare" else None,
+        metavar="N",
+        help="free-running steps after what was trained on (20" + (")" if command == "compare" else ", or --held-out)"),
+    )
 
 
 def picture_name(name, command):
@@ -127,18 +171,32 @@ def picture_name(name, command):
 
 def configuration_of(arguments) -> Configuration:
     """The run that the arguments ask for."""
-    return Configuration(
-        epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
-        k1=arguments.k1,
-        k2=arguments.k1 if arguments.k2 is None else arguments.k2,
-        hidden_size=arguments.hidden_size,
-        nonlinearity=arguments.nonlinearity,
-        reduction=arguments.reduction,
-        bias=arguments.bias,
-        dtype=arguments.dtype,
-        seed=arguments.seed,
-        networks=arguments.seeds,
-        data=arguments.data,
-        weights=arguments.weights,
-    )
+    given = _given(arguments)
+    if "k1" in given:
+        given = {"k2": given["k1"]} | given
+    return Configuration(**given)
+
+
+def resumed_configuration(arguments, configuration: Configuration) -> Configuration:
+    """The configuration of a run that is resumed, with the changes that the arguments ask for.
+
+    Raises InputError on changes that would make it another run.
+    """
+    given = _given(arguments)
+    for name in given:
+        if name not in CHANGEABLE:
+            option = {"networks": "seeds"}.get(name, name).replace("_", "-")
+            may = ", ".join("--" + name.replace("_", "-") for name in CHANGEABLE)
+            raise InputError(f"--{option} is given with --resume: the run has its own; only these may change: {may}")
+    changed = configuration.changed(**given)
+    if len(changed.rates()) != len(configuration.rates()):
+        raise InputError(
+            f"{len(changed.rates()) or 1} learning rates are given with --resume: expected"
+            f" {len(configuration.rates()) or 1}, as the run has"
+        )
+    return changed
+
+
+def _given(arguments):
+    values = {field.name: getattr(arguments, field.name, None) for field in fields(Configuration)}
+    return {name: value for name, value in values.items() if value is not None}

@@ -4,12 +4,18 @@ import importlib.util
 import os
 import sys
 
-from numpy_rnn.common import plots, report
-from numpy_rnn.common.arguments import configuration_of, parser, picture_name
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.experiment import prepare, run
+from numpy_rnn.common import plots, report, series_report
+from numpy_rnn.common.arguments import configuration_of, parser, picture_name, resumed_configuration
+from numpy_rnn.common.checkpoint import Saver, check_goes_on, load_checkpoint, save_checkpoint
+from numpy_rnn.common.errors import Diverged, InputError, Interrupted
+from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.interrupts import heeded
+from numpy_rnn.common.progress import progress
+from numpy_rnn.common.running import Hooks, run
 from numpy_rnn.common.storage import check_can_write, save_parameters
 from numpy_rnn.common.trace import Recorder, check_size
+
+SAVE_EVERY = 30.0  # seconds
 
 
 def picture_of(arguments, name):
@@ -33,31 +39,95 @@ def picture_of(arguments, name):
 
 def train(rnn, arguments) -> None:
     """The command `train`."""
-    configuration = configuration_of(arguments)
+    resumed, configuration = _what_to_run(arguments)
     path, show = picture_of(arguments, rnn.__name__)
-    _check_files({"--data": arguments.data, "--save": arguments.save, "--trace": arguments.trace, "--plot": path})
-    experiment = prepare(configuration)
+    _check_files({"--data": configuration.data, "--save": arguments.save, "--trace": arguments.trace, "--plot": path})
+    experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
+    if resumed is not None:
+        try:
+            check_goes_on(resumed, experiment.trained())
+        except InputError as error:
+            raise InputError(f"run file {arguments.resume}: {error}") from None
     recorder = None
     if arguments.trace is not None:
-        check_size(experiment, configuration)
-        recorder = Recorder(experiment, configuration)
-
-    def on_epoch(epoch, loss):
-        if report.is_logged(epoch, arguments.log_every, configuration.epochs):
-            print(report.loss_row(epoch, loss), flush=True)
+        check_size(experiment.trained(), configuration)
+        recorder = Recorder(experiment.trained(), configuration)
+    saver = _saver(arguments)
 
     print(report.heading([rnn.__name__], experiment, configuration))
-    print(report.loss_heading(experiment.params.W_hh.shape[:-2]))
-    result = run(rnn, experiment, configuration, arguments.generate, on_epoch, recorder and recorder.append)
+    if resumed is not None:
+        print(f"goes on with {arguments.resume}, after epoch {resumed.state.epoch}, update {resumed.state.number}")
+    print(report.loss_heading(experiment.params.W_hh.shape[:-2], experiment.rates), flush=True)
+    generate = arguments.generate if arguments.generate is not None else configuration.held_out or 20
+    shown = _progress(rnn, arguments, experiment, configuration, resumed)
+    with heeded(saver is not None) as interrupts, shown as bar:
+        hooks = _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupts, bar)
+        result = run(rnn, experiment, configuration, generate, hooks, resumed)
     _note_divergence(rnn.__name__, result)
-    print(report.series_table(experiment, result))
-    if arguments.save is not None:
-        save_parameters(arguments.save, result.params)
-        print(f"weights written to {arguments.save}")
+    print(series_report.series_table(experiment, result))
+    if configuration.data is not None:
+        print(series_report.error_table(experiment, result))
+    if saver is not None:
+        if not saver.saved and saver.error is None:  # no update has been made
+            save_parameters(arguments.save, result.params)
+        if saver.error is None:
+            print(f"weights written to {arguments.save}")
     if recorder is not None:
         recorder.save(arguments.trace)
         print(f"trace of {recorder.updates} updates written to {arguments.trace}")
     _draw(experiment, {rnn.__name__: result}, path=path, show=show)
+    if saver is not None and saver.error is not None:
+        raise saver.error
+
+
+def _saver(arguments):
+    if arguments.save is not None:
+        return Saver(arguments.save, SAVE_EVERY if arguments.save_every is None else arguments.save_every)
+    if arguments.save_every is not None:
+        raise InputError("--save-every is given and --save is not: expected --save FILE beside it")
+    return None
+
+
+def _what_to_run(arguments):
+    """(the checkpoint to go on from or None, the configuration)."""
+    if arguments.resume is None:
+        return None, configuration_of(arguments)
+    if arguments.trace is not None:
+        raise InputError("--trace and --resume are both given: a trace holds a whole run; leave one of them out")
+    resumed = load_checkpoint(arguments.resume)
+    configuration = resumed_configuration(arguments, resumed.configuration)
+    if configuration.epochs < resumed.state.epoch:
+        raise InputError(
+            f"the run in {arguments.resume} is in epoch {resumed.state.epoch}: expected --epochs"
+            f" {resumed.state.epoch} or more"
+        )
+    return resumed, configuration
+
+
+def _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupts, bar):
+    def on_epoch(epoch, loss):
+        if report.is_logged(epoch, arguments.log_every, configuration.epochs):
+            with bar.aside():
+                print(report.loss_row(epoch, loss, experiment.rates), flush=True)
+
+    def on_divergence(divergence):
+        with bar.aside():
+            print(f"{rnn.__name__}: {divergence}; the others go on", file=sys.stderr)
+
+    hooks = Hooks(
+        on_epoch=on_epoch,
+        on_update=recorder and recorder.append,
+        on_progress=bar.update,
+        on_divergence=on_divergence,
+        stopped=interrupts,
+    )
+    return hooks if saver is None else hooks._replace(save=saver, is_time=saver.is_time)
+
+
+def _progress(rnn, arguments, experiment, configuration, resumed):
+    an_epoch = -(-(len(experiment.x) - configuration.held_out) // configuration.k1)
+    done = 0 if resumed is None else (resumed.state.epoch - 1) * an_epoch + resumed.state.number
+    return progress(rnn.__name__, configuration.epochs * an_epoch, done, not arguments.no_progress)
 
 
 def compare(rnn, arguments) -> int:
@@ -97,16 +167,16 @@ def _draw(experiment, results, drift=None, *, path, show):
 def main(rnn, arguments=None) -> int:
     """Run the command line with the backend `rnn`. Returns the exit status.
 
-    0 when all went well; 2 when the input could not be used or the output not be written; 1 when two implementations
-    do not agree, or when the reader of the output has gone, as in `| head`; 130 after Ctrl-C.
+    0 when all went well; 2 when the input could not be used or the output not be written; 3 when the numbers of the run
+    went out of range; 1 when two implementations do not agree, or when the reader of the output has gone, as in
+    `| head`; 130 after Ctrl-C, 143 after the order to end.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0].startswith("-"):
         arguments.insert(0, "train")
     try:
         try:
-            parsed = parser(rnn.__name__).parse_args(arguments)
-            return {"train": train, "compare": compare}[parsed.command](rnn, parsed) or 0
+            return _run(rnn, parser(rnn.__name__).parse_args(arguments))
         finally:
             print(end="", flush=True)
     except InputError as error:
@@ -121,6 +191,34 @@ def main(rnn, arguments=None) -> int:
     except OSError as error:
         _discard_output()
         return _end(rnn, 2, f"the output cannot be written: {error.strerror or error}")
+
+
+def _run(rnn, parsed):
+    try:
+        return {"train": train, "compare": compare}[parsed.command](rnn, parsed) or 0
+    except Diverged as error:
+        return _end(rnn, 3, f"{error}{_kept(parsed, error.checkpoint, 'the last finite weights')}")
+    except Interrupted as error:
+        return _end(rnn, 128 + error.signal, f"interrupted{_kept(parsed, error.checkpoint, 'the run so far')}")
+
+
+def _kept(parsed, checkpoint, what):
+    """Save what is left of a run that ended early, and say what became of it."""
+    if parsed.command == "compare":
+        return ""
+    path = parsed.save
+    if path is None:
+        return "; --save FILE would have kept " + what
+    if checkpoint is None:
+        return "; there was no update to save"
+    try:
+        save_checkpoint(path, checkpoint)
+    except InputError as error:
+        return f"; {what} could not be saved: {error}"
+    if checkpoint.diverged and len(checkpoint.diverged) == checkpoint.partial.size:
+        return f"; {path} holds {what}, and --weights {path} starts anew from them"
+    place = f"epoch {checkpoint.state.epoch}, update {checkpoint.state.number}"
+    return f"; {path} holds {what}, after {place}, and --resume {path} goes on from there"
 
 
 def _end(rnn, status, message):

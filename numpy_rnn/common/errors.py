@@ -1,4 +1,6 @@
-"""The one exception for input that cannot be used."""
+"""The exceptions of this project: for input that cannot be used, and for runs that end early."""
+
+from typing import Any
 
 
 class InputError(ValueError):
@@ -9,12 +11,39 @@ class InputError(ValueError):
     """
 
 
+class Diverged(ArithmeticError):
+    """A run went out of the range of its numbers. The message is one line; the command line ends with status 3.
+
+    checkpoint: the run as it was before that, its parameters finite; None where it went wrong at the first update.
+    """
+
+    def __init__(self, message: str, checkpoint: Any = None):
+        super().__init__(message)
+        self.checkpoint = checkpoint
+
+
+class Interrupted(Exception):
+    """A run was told to stop, and stopped between two updates.
+
+    signal: the number of what told it; checkpoint: the run so far.
+    """
+
+    def __init__(self, signal: int, checkpoint: Any):
+        super().__init__(f"interrupted by signal {signal}")
+        self.signal, self.checkpoint = signal, checkpoint
+
+
 class Choices(dict):
     """A table of named alternatives whose look-up explains itself when the name is unknown."""
 
     def __init__(self, what: str, /, **alternatives):
         super().__init__(alternatives)
         self.what = what
+
+    def known(self, name: str) -> str:
+        """The name, if it is one of these. Raises InputError otherwise."""
+        self[name]
+        return name
 
     def __missing__(self, name):
         raise InputError(f"unknown {self.what} {name!r}: expected {' or '.join(self)}")

@@ -1,4 +1,4 @@
-"""One run from its configuration: the arrays it starts from, and what came out."""
+"""One run from its configuration: the arrays it starts from."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +9,14 @@ from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.data import inputs_and_targets, load_series, sine
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.predicting import MOST_PREDICTED
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.scaling import Scaling, scaling_of
+from numpy_rnn.common.shapes import is_finite
 from numpy_rnn.common.storage import load_parameters
 
-LARGEST = 8 * 2**30  # bytes: the weights, and the activations of one pass over the series
+LARGEST = 8 * 2**30  # bytes: the series, the weights, and the activations of what is predicted at once
+LEAST_TRAINED = 2  # steps that are not held out
 
 
 class Experiment(NamedTuple):
@@ -21,46 +25,52 @@ class Experiment(NamedTuple):
     name: str
     x: np.ndarray  # (T, 1, D)
     target: np.ndarray  # (T, 1, D)
-    h_0: np.ndarray  # (1, H), zero
+    h_0: np.ndarray  # (1, H), zero; or where it is learned, the one in params
     params: Parameters
+    scaling: Scaling | None = None  # what x and target were standardized by; None: they are the series itself
+    held_out: int = 0  # the last steps, which are predicted and not trained on
+    rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
+
+    def trained(self) -> "Experiment":
+        """The same without the steps that are held out."""
+        steps = len(self.x) - self.held_out
+        return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
 
 
-class Result(NamedTuple):
-    """What one backend made of it, as NumPy arrays; E is the shape of the ensemble, () for a single network."""
-
-    losses: np.ndarray  # (epochs, *E)
-    params: Parameters
-    predictions: np.ndarray  # (T, *E, 1, D)  one step ahead, with the final weights, from a zero state
-    generated: np.ndarray  # (G, *E, 1, D)  what follows the last prediction, each fed back as the next input
-
-    def converged(self) -> np.ndarray:
-        """Shape E: True for the networks whose losses and predictions are all finite."""
-        return np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -2, -1))
-
-
-def prepare(configuration: Configuration) -> Experiment:
-    """Read or make the series and the initial weights.
+def prepare(configuration: Configuration, params: Parameters | None = None) -> Experiment:
+    """Read or make the series and the initial weights; or take the given ones, of a run that goes on.
 
     Raises InputError on a configuration, a file or a combination of the two that cannot be run.
     """
     configuration.check()
-    series = sine() if configuration.data is None else load_series(configuration.data)
+    series = sine() if configuration.data is None else load_series(configuration.data, configuration.columns)
     name = "sine wave" if configuration.data is None else Path(configuration.data).name
+    trained = len(series) - configuration.held_out
+    if trained <= LEAST_TRAINED:
+        raise InputError(
+            f"{configuration.held_out} rows of {name} are held out, of {len(series)}: expected"
+            f" {len(series) - LEAST_TRAINED - 1} at most, to have some to train on"
+        )
     _check_size(configuration, *series.shape)
     with np.errstate(over="ignore"):  # what overflows is refused here
-        params = _initial(configuration, series.shape[1])
-        dtype, hidden_size = params.W_hh.dtype, params.W_hh.shape[-1]
-        x, target = inputs_and_targets(series, dtype)
+        if params is None:
+            params = _initial(configuration, series.shape[1])
+        dtype = params.W_hh.dtype
+        scaling = scaling_of(series[:trained]) if configuration.standardize else None
+        rows = series if scaling is None else scaling.standardized(series)
+        x, target = inputs_and_targets(rows, dtype)
     for what, path, arrays in (("data", configuration.data, (x, target)), ("weights", configuration.weights, params)):
-        if not all(np.isfinite(array).all() for array in arrays if array is not None):
+        if not all(is_finite(array) for array in arrays if array is not None):
             raise InputError(f"{what} file {path} has values too large for {dtype}: use --dtype float64")
-    return Experiment(name, x, target, np.zeros((1, hidden_size), dtype), params)
+    h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype) if params.h_0 is None else params.h_0
+    return Experiment(name, x, target, h_0, params, scaling, configuration.held_out, configuration.rates())
 
 
 def _check_size(configuration, rows, features):
     """Refuse, before any memory is taken, what would not fit."""
-    H, networks = configuration.hidden_size or 6, configuration.networks or 1
-    size = 4 * networks * (H * (H + 2 * features) + rows * (3 * H + 2 * features))
+    H, networks = configuration.hidden_size or 6, (configuration.networks or 1) * max(1, len(configuration.rates()))
+    predicted = min(rows, MOST_PREDICTED)
+    size = 4 * (rows * 2 * features + networks * (H * (H + 2 * features) + predicted * (3 * H + 2 * features)))
     if size > LARGEST:
         raise InputError(
             f"hidden size {H}, {networks} networks and {rows} rows take {size / 2**30:.0f} GiB: expected"
@@ -69,17 +79,35 @@ def _check_size(configuration, rows, features):
 
 
 def _initial(configuration, features):
-    hidden_size, bias, dtype = configuration.hidden_size, configuration.bias, configuration.dtype
-    if configuration.weights is None:
-        return draw_parameters(
-            features,
-            hidden_size or 6,
-            features,
-            bias=bool(bias),
-            dtype=dtype or "float32",
-            seed=configuration.seed,
-            networks=configuration.networks,
+    params = _drawn(configuration, features) if configuration.weights is None else _loaded(configuration, features)
+    rates = configuration.rates()
+    if rates and configuration.weights is not None and params.W_hh.ndim > 2:
+        raise InputError(
+            f"weights file {configuration.weights} holds an ensemble of shape {params.W_hh.shape[:-2]}, and"
+            f" {len(rates)} learning rates are given: expected one network for them; or give one rate"
         )
+    if rates:
+        params = Parameters(*(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params))
+    if configuration.learn_initial_state and params.h_0 is None:
+        *E, H = params.W_hh.shape[:-1]
+        params = params._replace(h_0=np.zeros((*E, 1, H), params.W_hh.dtype))
+    return params
+
+
+def _drawn(configuration, features):
+    return draw_parameters(
+        features,
+        configuration.hidden_size or 6,
+        features,
+        bias=bool(configuration.bias),
+        dtype=configuration.dtype or "float32",
+        seed=configuration.seed,
+        networks=configuration.networks,
+    )
+
+
+def _loaded(configuration, features):
+    hidden_size, bias, dtype = configuration.hidden_size, configuration.bias, configuration.dtype
     params = load_parameters(configuration.weights)
     found = (params.W_xh.shape[-2], params.W_hy.shape[-1])
     if found != (features, features):
@@ -95,71 +123,16 @@ def _initial(configuration, features):
     if bias not in (None, params.b_h is not None):
         have, option = ("no biases", "--bias") if bias else ("biases", "--no-bias")
         raise InputError(f"weights file {configuration.weights} has {have}: leave {option} out")
+    if params.h_0 is not None:
+        if configuration.learn_initial_state is False:
+            raise InputError(
+                f"weights file {configuration.weights} has a learned initial state: leave --no-learn-initial-state out"
+            )
+        if params.h_0.shape[-2] != 1:
+            raise InputError(
+                f"weights file {configuration.weights} has an initial state for {params.h_0.shape[-2]} sequences:"
+                " expected 1, as the series is one"
+            )
     if dtype is None:
         return params
     return Parameters(*(None if theta is None else theta.astype(dtype) for theta in params))
-
-
-def run(rnn, experiment: Experiment, configuration: Configuration, generate=0, on_epoch=None, on_update=None) -> Result:
-    """Train with the backend `rnn`, then predict one step ahead and generate.
-
-    on_epoch(epoch, loss) is called after every epoch with its loss, shape E; on_update(update) after every update, with
-    the update's arrays as NumPy arrays, activations and deltas among them.
-
-    Raises InputError when the run diverges: when no network is left whose loss and predictions are finite.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported in our own words
-        losses, params = _train(rnn, experiment, configuration, on_epoch, on_update)
-        E = experiment.params.W_hh.shape[:-2]
-        y, generated = predict(rnn, params, experiment.x, experiment.h_0, generate, configuration.nonlinearity)
-    result = Result(np.array(losses, np.float64).reshape(-1, *E), rnn.to_numpy(params), y, generated)
-    if not result.converged().any():
-        raise _diverged(configuration, f"the predictions after epoch {configuration.epochs} are not finite")
-    return result
-
-
-def _train(rnn, experiment, configuration, on_epoch, on_update):
-    x, target, h_0, params = map(rnn.from_numpy, experiment[1:])
-    losses: list[np.ndarray] = []
-    updates = rnn.train(params, x, target, h_0, **configuration.train_options(), record=on_update is not None)
-    for update in updates:
-        if update.number == 1:
-            losses.append(np.zeros(()))
-        loss = np.asarray(rnn.to_numpy(update.loss), np.float64)
-        weight = update.window.counted / len(x) if configuration.reduction == "mean" else 1
-        losses[-1] = losses[-1] + loss * weight
-        params = update.parameters
-        if on_update is not None:
-            on_update(rnn.to_numpy(update))
-        if update.window.stop == len(x):
-            if not np.isfinite(losses[-1]).any():
-                raise _diverged(configuration, f"the loss of epoch {update.epoch} is {losses[-1].flat[0]}")
-            if on_epoch is not None:
-                on_epoch(update.epoch, losses[-1])
-    return losses, params
-
-
-def _diverged(configuration, what):
-    return InputError(
-        f"the run diverged: {what}; expected finite numbers; choose a --learning-rate smaller than"
-        f" {configuration.learning_rate:g}, or scale the series to values of order one"
-    )
-
-
-def predict(rnn, params, x, h_0, generate, nonlinearity):
-    """One-step-ahead predictions over x, and `generate` values that follow the last of them.
-
-    x, h_0: NumPy arrays; params: of the backend. For the values that follow, every prediction is fed back as the next
-    input.
-    """
-    predictions, state = _forward(rnn, params, x, h_0, nonlinearity)
-    generated = [predictions[-1:]]
-    for _ in range(generate):
-        y, state = _forward(rnn, params, generated[-1], state, nonlinearity)
-        generated.append(y)
-    return predictions, np.concatenate(generated)[1:]
-
-
-def _forward(rnn, params, x, h_0, nonlinearity):
-    activations = rnn.forward(params, *map(rnn.from_numpy, (x, h_0)), nonlinearity=nonlinearity)
-    return rnn.to_numpy(activations.y), rnn.to_numpy(activations.h[-1])

@@ -13,36 +13,39 @@ Array = Any
 
 
 class Parameters(NamedTuple):
-    """The weights and biases of the network; both biases are present or both are None."""
+    """What is learned: weights; biases, both or neither; and a state that every series starts from, or none."""
 
     W_xh: Array  # (*E, D, H)  input to hidden
     W_hh: Array  # (*E, H, H)  hidden to hidden, one step later
     W_hy: Array  # (*E, H, O)  hidden to output
     b_h: Array | None = None  # (*E, H)
     b_y: Array | None = None  # (*E, O)
+    h_0: Array | None = None  # (*E, B, H)  a learned initial state; None: the state is given, and a constant
 
 
-Gradients = Parameters  # dX has the shape of X
+Gradients = Parameters  # dX has the shape of X; None: no gradient, the parameter stays as it is
 
 
 class Activations(NamedTuple):
     """What the forward pass of one window computed, (F1) to (F3)."""
 
-    x: Array  # (T, *E, B, D)    inputs; an axis of E is 1 where all networks share them
+    x: Array  # (T, *E, B, D)    inputs
     a: Array  # (T, *E, B, H)    pre-activations
     h: Array  # (T+1, *E, B, H)  hidden states: h[0] entered the window, h[t] is the state after step t
     y: Array  # (T, *E, B, O)    outputs
 
 
 class Deltas(NamedTuple):
-    """What flows backwards through the window, (B1) to (B3): total derivatives of its loss L.
+    """What flows backwards through the window and out of it: the total derivatives of its loss L.
 
     Step t is at index t-1, as in `a` and `y`. `dy` is zero at the steps whose loss is not counted.
     """
 
     dy: Array  # (T, *E, B, O)  ∂L/∂y_t
-    dh: Array  # (T, *E, B, H)  ∂L/∂h_t for t = 1..T; the entering state h_0 is a constant
+    dh: Array  # (T, *E, B, H)  ∂L/∂h_t for t = 1..T
     da: Array  # (T, *E, B, H)  ∂L/∂a_t
+    dx: Array  # (T, *E, B, D)  ∂L/∂x_t, of every network by itself, also where they share x
+    dh_0: Array  # (*E, B, H)  ∂L/∂h_0, of the state that entered the window
 
 
 class Update(NamedTuple):
@@ -52,7 +55,19 @@ class Update(NamedTuple):
     number: int  # n, which update of the epoch; from 1
     window: Window  # (s_n, e_n], and where its counted steps begin
     loss: Array  # E    L of the window, before the step
-    gradients: Gradients  # ∂L/∂θ
+    gradients: Gradients  # ∂L/∂θ, before clipping
     parameters: Parameters  # after the step
+    velocity: Gradients | None = None  # after the step, (U5); None without momentum
     activations: Activations | None = None  # of the window, before the step; only with `record`
     deltas: Deltas | None = None  # only with `record`
+
+
+class State(NamedTuple):
+    """Where a run stands between two updates: with its arguments, all that the rest of it depends on."""
+
+    epoch: int  # of the latest update
+    number: int  # of the latest update
+    window: Window  # of the latest update
+    h: Array  # (steps+1, *E, B, H)  the states of that window, from which one enters the next
+    parameters: Parameters  # after the latest update
+    velocity: Gradients | None = None  # after the latest update

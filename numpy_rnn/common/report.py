@@ -4,8 +4,6 @@ from math import prod
 
 import numpy as np
 
-MOST_ROWS = 40  # of the series; the free-running steps are as many as were asked for
-MOST_FEATURES = 3
 BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
@@ -20,16 +18,36 @@ def heading(names, experiment, configuration) -> str:
         "biases" if experiment.params.b_h is not None else "no biases",
         configuration.reduction,
         f"k1={configuration.k1} k2={configuration.k2}",
-        f"learning rate {configuration.learning_rate:g}",
+        *_options(configuration),
         str(experiment.params.W_hh.dtype),
     ]
     if configuration.weights is not None:
         parts.append(f"weights from {configuration.weights}")
-    elif E:
-        parts.append(f"seeds {configuration.seed} to {configuration.seed + E[0] - 1}")
+    elif configuration.networks is not None:
+        parts.append(f"seeds {configuration.seed} to {configuration.seed + E[-1] - 1}")
     else:
         parts.append(f"seed {configuration.seed}")
     return ", ".join(parts)
+
+
+def _options(configuration):
+    """The options of the update, and what is done with the series, as far as they are not left at their defaults."""
+    rates = configuration.rates()
+    yield (
+        f"learning rates {' '.join(f'{rate:g}' for rate in rates)}"
+        if rates
+        else (f"learning rate {configuration.learning_rate:g}")
+    )
+    for name, value in configuration.sgd_options()._asdict().items():
+        if value:
+            words = name.replace("_", " ")
+            yield words if value is True else f"{words} {value:g}"
+    if configuration.learn_initial_state:
+        yield "initial state learned"
+    if configuration.standardize:
+        yield "standardized"
+    if configuration.held_out:
+        yield f"{configuration.held_out} rows held out"
 
 
 def is_logged(epoch, log_every, epochs) -> bool:
@@ -37,25 +55,32 @@ def is_logged(epoch, log_every, epochs) -> bool:
     return epoch in (1, epochs) or epoch % log_every == 0
 
 
-def loss_heading(E) -> str:
-    """The head of the columns that `loss_row` fills; E is the shape of the ensemble."""
+def loss_heading(E, rates=()) -> str:
+    """The head of the columns that `loss_row` fills; E is the shape of the ensemble, whose first axis is the rates'."""
     if not E:
         return "epoch          loss"
-    return f"epoch   median loss           10 %           90 %   of {prod(E)} networks"
+    if not rates:
+        return f"epoch   median loss           10 %           90 %   of {prod(E)} networks"
+    columns = "  ".join(f"{f'rate {rate:g}':>12}" for rate in rates)
+    return f"epoch  {columns}" + (f"   medians of {prod(E[1:])} networks each" if prod(E[1:]) > 1 else "")
 
 
-def loss_row(epoch, loss) -> str:
-    """The loss of an epoch; of an ensemble its median and the band from the 10th to the 90th percentile.
+def loss_row(epoch, loss, rates=()) -> str:
+    """The loss of an epoch; of an ensemble its median and the band from the 10th to the 90th percentile; of a sweep the
+    median for every rate.
 
     Networks whose loss is not finite are left out.
     """
     if loss.ndim == 0:
-        return f"{epoch:5d}  {_number(loss, 12)}"
+        return f"{epoch:5d}  {number(loss, 12)}"
+    if rates:
+        medians = (finite_median(losses) for losses in loss.reshape(len(rates), -1))
+        return f"{epoch:5d}  " + "  ".join(number(median, 12) for median in medians)
     low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
-    return f"{epoch:5d}  " + "   ".join(_number(value, 12, median) for value in (median, low, high))
+    return f"{epoch:5d}  " + "   ".join(number(value, 12, median) for value in (median, low, high))
 
 
-def _number(value, width, scale=None):
+def number(value, width, scale=None) -> str:
     """With six decimals, unless the scale of its column, or else its own, makes those too few or too many."""
     scale = abs(value) if scale is None else scale
     return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
@@ -78,34 +103,6 @@ def divergence(result) -> str | None:
     return f"{np.sum(~converged)} of {converged.size} networks diverged: they are left out of the medians and bands"
 
 
-def series_table(experiment, result) -> str:
-    """Actual against predicted values by time, and after them the free-running continuation.
-
-    The prediction of a time stands beside the actual value of that time. Of an ensemble, the median prediction. Of a
-    long series, the last rows; of many features, the first.
-    """
-    T, _, D = experiment.x.shape
-    features = range(min(D, MOST_FEATURES))
-    predictions, generated = (
-        band(values, result.converged())[1][:, 0] for values in (result.predictions, result.generated)
-    )
-    name = "predicted" if result.predictions.ndim == 3 else "median predicted"
-    of = [f" {feature + 1}" if D > 1 else "" for feature in features]
-    scale = np.abs(experiment.target).max()
-    lines = ["  time" + "".join(f"  {'actual' + f:>12}  {name + f:>16}" for f in of)]
-    first = max(0, T - MOST_ROWS)
-    if first:
-        lines.append(f"   ...  ({first} earlier times)")
-    for t in range(first, T):
-        pairs = ((experiment.target[t, 0, f], predictions[t, f]) for f in features)
-        values = (f"  {_number(actual, 12, scale)}  {_number(predicted, 16, scale)}" for actual, predicted in pairs)
-        lines.append(f"{t + 2:6d}" + "".join(values))
-    for t in range(len(generated)):
-        values = (f"  {'free-running':>12}  {_number(generated[t, f], 16, scale)}" for f in features)
-        lines.append(f"{T + 2 + t:6d}" + "".join(values))
-    return "\n".join(lines)
-
-
 def comparison_table(results, log_every) -> str:
     """The loss columns of two backends, their difference, and the largest difference of the run.
 
@@ -119,8 +116,8 @@ def comparison_table(results, log_every) -> str:
     lines = [f"epoch  {one:>14}  {other:>14}  {'difference':>11}{of}"]
     for epoch in range(1, len(a) + 1):
         if is_logged(epoch, log_every, len(a)):
-            medians = (_finite_median(losses[epoch - 1]) for losses in (a, b))
-            columns = "  ".join(_number(median, 14) for median in medians)
+            medians = (finite_median(losses[epoch - 1]) for losses in (a, b))
+            columns = "  ".join(number(median, 14) for median in medians)
             lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
     if len(a):
         epoch, network = np.unravel_index(difference.argmax(), difference.shape)
@@ -132,6 +129,7 @@ def comparison_table(results, log_every) -> str:
     return "\n".join(lines)
 
 
-def _finite_median(losses):
+def finite_median(losses) -> float:
+    """The median of the losses that are finite; NaN when none is."""
     finite = losses[np.isfinite(losses)]
     return np.median(finite) if finite.size else np.nan

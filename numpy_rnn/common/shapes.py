@@ -5,9 +5,12 @@ Only `.shape`, `.ndim`, `.dtype` and `.reshape` are used, so NumPy arrays and to
 
 from math import inf, isfinite
 from numbers import Integral
+from typing import Any
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Array, Parameters
+
+LOOKED_AT = 4096  # steps of a series at a time
 
 
 def with_ensemble_axes(sequence: Array, ndim: int) -> Array:
@@ -69,11 +72,16 @@ def check_target(params: Parameters, target: Array, x: Array) -> None:
     check_fits("target", target, params, (target.shape[0], x.shape[-2], params.W_hy.shape[-1]))
 
 
+def beside(value: Array, theta: Array) -> Array:
+    """A number for every network, shape E or (), with as many axes as an array (*E, ...), so that it multiplies it."""
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
+
+
 def check_parameters(params: Parameters) -> None:
     """Raise InputError unless the parameters are one network's, or one ensemble's, in one dtype."""
-    W_xh, W_hh, W_hy, b_h, b_y = params
+    W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
     for name, theta in params._asdict().items():
-        axes = 2 if name.startswith("W") else 1
+        axes = 1 if name.startswith("b") else 2
         if theta is not None and theta.ndim < axes:
             raise InputError(f"{name} has shape {tuple(theta.shape)}: expected {axes} axes, after those of an ensemble")
     if (b_h is None) != (b_y is None):
@@ -83,7 +91,8 @@ def check_parameters(params: Parameters) -> None:
         raise InputError(f"W_hh has shape {tuple(W_hh.shape)}: expected as many rows as columns, hidden to hidden")
     *E, H = W_hh.shape[:-1]
     D, O = W_xh.shape[-2], W_hy.shape[-1]
-    expected = Parameters((*E, D, H), (*E, H, H), (*E, H, O), (*E, H), (*E, O))
+    B = 0 if h_0 is None else h_0.shape[-2]
+    expected = Parameters((*E, D, H), (*E, H, H), (*E, H, O), (*E, H), (*E, O), (*E, B, H))
     for name, theta, shape in zip(Parameters._fields, params, expected, strict=True):
         if theta is not None and tuple(theta.shape) != shape:
             raise InputError(f"{name} has shape {tuple(theta.shape)}: expected {shape}, to fit W_hh and its neighbours")
@@ -91,17 +100,84 @@ def check_parameters(params: Parameters) -> None:
             raise InputError(f"{name} is {theta.dtype} and W_hh is {W_hh.dtype}: expected one dtype for all parameters")
 
 
-def check_run(params: Parameters, x: Array, target: Array, h_0: Array, epochs: int, learning_rate: float) -> None:
+def check_initial_state(params: Parameters, h_0: Array | None) -> Array:
+    """The state that a series starts from: the parameters' own, if they have one, or else h_0.
+
+    Raises InputError unless there is exactly one of the two.
+    """
+    if (params.h_0 is None) == (h_0 is None):
+        raise InputError(
+            "no initial state: expected h_0, or parameters with a learned one"
+            if h_0 is None
+            else "h_0 is given and the parameters have a learned one: expected None for h_0, or parameters without"
+        )
+    return params.h_0 if h_0 is None else h_0
+
+
+def check_run(params: Parameters, x: Array, target: Array, h_0: Array | None, learning_rate: Any) -> None:
     """Raise InputError unless a training run can start from these."""
     check_parameters(params)
-    check_inputs(params, x, h_0)
+    check_inputs(params, x, check_initial_state(params, h_0))
     if target.shape[0] != x.shape[0]:
         raise InputError(f"target has {target.shape[0]} steps: expected {x.shape[0]}, one for every step of x")
     check_target(params, target, x)
-    for name, array in {"x": x, "target": target, "h_0": h_0, **params._asdict()}.items():
-        if array is not None and not bool((abs(array) < inf).all()):
-            raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
+    check_learning_rate(params, learning_rate)
+    for name, array in {"x": x, "target": target, "h_0": h_0}.items():
+        if array is not None:
+            check_finite(name, array)
+    check_finite_parameters(params)
+
+
+def check_stream(params: Parameters, h_0: Array | None, learning_rate: Any) -> Array:
+    """The state that the stream starts from. Raises InputError unless training on one can start from these."""
+    check_parameters(params)
+    state = check_initial_state(params, h_0)
+    if state.ndim < 2:
+        raise InputError(f"h_0 has shape {tuple(state.shape)}: expected (B, H)")
+    check_fits("h_0", state, params, (state.shape[-2], params.W_hh.shape[-1]))
+    check_learning_rate(params, learning_rate)
+    check_finite("h_0", state)
+    check_finite_parameters(params)
+    return state
+
+
+def check_learning_rate(params: Parameters, learning_rate: Any) -> None:
+    """Raise InputError unless it is a finite number, 0 or more, or one for every network, of the ensemble's shape E."""
+    E = tuple(params.W_hh.shape[:-2])
+    shape = tuple(getattr(learning_rate, "shape", ()))
+    if shape and (len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E))):
+        raise InputError(f"the learning rate has shape {shape}: expected a number, or one a network, of shape {E}")
+    try:
+        usable = is_finite(learning_rate) if shape else isfinite(learning_rate)
+        usable = usable and not (bool((learning_rate < 0).any()) if shape else learning_rate < 0)
+    except TypeError:
+        kind = type(learning_rate).__name__
+        raise InputError(f"the learning rate is a {kind}: expected a number, or an array of shape {E}") from None
+    if not usable:
+        raise InputError(f"the learning rate is {learning_rate}: expected finite numbers, 0 or more")
+
+
+def check_finite_parameters(params: Parameters) -> None:
+    """Raise InputError when a parameter is NaN or infinite."""
+    for name, theta in params._asdict().items():
+        if theta is not None:
+            check_finite(name, theta)
+
+
+def check_finite(name: str, array: Array) -> None:
+    """Raise InputError when the array holds NaN or infinity."""
+    if not is_finite(array):
+        raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
+
+
+def is_finite(array: Array) -> bool:
+    """Whether all is finite; a long series is looked at in parts, so that it may be larger than the memory."""
+    if array.ndim > 2 and len(array) > LOOKED_AT:
+        return all(is_finite(array[first : first + LOOKED_AT]) for first in range(0, len(array), LOOKED_AT))
+    return bool((abs(array) < inf).all())
+
+
+def check_epochs(epochs: int) -> None:
+    """Raise InputError unless it is a number of epochs."""
     if not isinstance(epochs, Integral) or epochs < 0:
         raise InputError(f"epochs is {epochs!r}: expected a whole number, 0 or more")
-    if not isfinite(learning_rate):
-        raise InputError(f"the learning rate is {learning_rate}: expected a finite number")

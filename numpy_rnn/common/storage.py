@@ -1,9 +1,10 @@
 """Files of named arrays (.npz): written whole or not at all, read without pickle."""
 
 import os
+import platform
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import check_parameters
+
+RUN_FORMAT = "elman-run 1"  # of a file that holds where a run stands beside its weights
+EXPECTED = "expected W_xh, W_hh, W_hy, and b_h and b_y or neither, and h_0 or not; use what --save wrote"
 
 
 def check_can_write(path, option: str) -> None:
@@ -37,22 +41,50 @@ def written_whole(path):
     """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without error.
 
     A link is followed, so that what it points to is replaced. Raises InputError when the disk refuses; then nothing is
-    changed and nothing is left.
+    changed and nothing is left. What writers that were killed have left in the folder is removed.
     """
     real = os.path.realpath(path)
-    temporary = None
+    folder, temporary = os.path.dirname(real), None
     try:
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(real), prefix=".unfinished-")
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{_unfinished()}{os.getpid()}-")
         os.close(handle)
         yield Path(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, real)
         temporary = None
+        _tidy(folder)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _unfinished() -> str:
+    """How the temporary names of this machine's writers begin; the writer's process follows."""
+    return f".unfinished-{platform.node()}-"
+
+
+def _tidy(folder) -> None:
+    """Remove what was left by writers of this machine that are no more; those of others may be at work."""
+    start = _unfinished()
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            writer = entry.name.removeprefix(start).partition("-")[0]
+            if entry.name.startswith(start) and writer.isdecimal() and not _is_running(int(writer)):
+                os.unlink(entry.path)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # where there is no asking without a signal
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is somebody else's, or no number of a process
+        pass
+    return True
 
 
 def _umask() -> int:
@@ -113,23 +145,38 @@ def load_parameters(path) -> Parameters:
     values that are not finite.
     """
     arrays = load_arrays(path, "weights file")
-    required, known = Parameters._fields[:3], Parameters._fields
+    unknown = [name for name in arrays if name not in Parameters._fields]
+    params = parameters_of(arrays, f"weights file {path}")
+    if unknown and not is_run(arrays):  # which has other keys beside the weights
+        raise InputError(f"weights file {path} has {', '.join(unknown)}: {EXPECTED}")
+    return params
+
+
+def is_run(arrays: dict) -> bool:
+    """Whether the arrays of a file say that they are a run, see checkpoint.py."""
+    return "format" in arrays and arrays["format"].tobytes() == RUN_FORMAT.encode()
+
+
+def parameters_of(arrays: dict, file: str) -> Parameters:
+    """The parameters among named arrays; `file` says in messages where they are from.
+
+    Raises InputError as `load_parameters` does.
+    """
+    required = Parameters._fields[:3]
     missing = [name for name in required if name not in arrays]
-    unknown = [name for name in arrays if name not in known]
-    if missing or unknown:
-        wrong = f"has no {', '.join(missing)}" if missing else f"has {', '.join(unknown)}"
-        expected = f"expected {', '.join(required)}, and b_h and b_y or neither"
-        raise InputError(f"weights file {path} {wrong}: {expected}; use what --save wrote")
+    if missing:
+        raise InputError(f"{file} has no {', '.join(missing)}: {EXPECTED}")
+    arrays = {name: arrays[name] for name in Parameters._fields if name in arrays}
     for name, theta in arrays.items():
         if theta.dtype not in (np.float32, np.float64):
-            raise InputError(f"weights file {path}: {name} is {theta.dtype}; expected float32 or float64")
+            raise InputError(f"{file}: {name} is {theta.dtype}; expected float32 or float64")
         if theta.size == 0:
-            raise InputError(f"weights file {path}: {name} has shape {theta.shape}; expected no axis of length 0")
+            raise InputError(f"{file}: {name} has shape {theta.shape}; expected no axis of length 0")
         if not np.isfinite(theta).all():
-            raise InputError(f"weights file {path}: {name} holds NaN or infinity; expected finite numbers")
+            raise InputError(f"{file}: {name} holds NaN or infinity; expected finite numbers")
     params = Parameters(**arrays)
     try:
         check_parameters(params)
     except InputError as error:
-        raise InputError(f"weights file {path}: {error}") from None
+        raise InputError(f"{file}: {error}") from None
     return params

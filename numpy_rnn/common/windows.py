@@ -38,6 +38,12 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     Raises InputError, at once, unless 1 ≤ k1 ≤ k2.
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
     """
+    check_truncation(k1, k2)
+    return _schedule(steps, k1, k2)
+
+
+def check_truncation(k1: int, k2: int) -> None:
+    """Raise InputError unless 1 ≤ k1 ≤ k2, whole numbers both."""
     for name, k in (("k1", k1), ("k2", k2)):
         if not isinstance(k, Integral) or k < 1:
             raise InputError(f"{name} is {k!r}: expected a whole number of steps, 1 or more")
@@ -46,7 +52,6 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
             f"k2 = {k2} is smaller than k1 = {k1}: an update brings k1 new steps, and its window of k2 steps must hold"
             f" them all, or some losses would have no gradient; choose k2 ≥ {k1}"
         )
-    return _schedule(steps, k1, k2)
 
 
 def _schedule(steps, k1, k2):

@@ -3,12 +3,16 @@
 One case is one window and its SGD step; `numpy_rnn.common.trace` documents the same names for a whole run.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.trace import BY_STEP as INTERMEDIATES
+
+INPUT_GRADIENTS = ("dh_0", "dx")
+LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state
 
 SHAPES = {
     "loss": "",
@@ -18,32 +22,47 @@ SHAPES = {
     "dy": "TBO",  # zero at the steps whose loss is not counted
     "dh": "TBH",
     "da": "TBH",
+    "dh_0": "BH",
+    "dx": "TBD",
     "dW_xh": "DH",
     "dW_hh": "HH",
     "dW_hy": "HO",
     "db_h": "H",
     "db_y": "O",
+    "vW_xh": "DH",  # the velocities after the update
+    "vW_hh": "HH",
+    "vW_hy": "HO",
+    "vb_h": "H",
+    "vb_y": "O",
+    "vh_0": "BH",
     "W_xh": "DH",  # the parameters after the update
     "W_hh": "HH",
     "W_hy": "HO",
     "b_h": "H",
     "b_y": "O",
+    "h_0": "BH",
 }
 
 
 class Case(NamedTuple):
     """One window: T steps of B sequences, of which the newest K carry a loss. All arrays in one dtype.
 
-    `params` holds NumPy arrays without ensemble axes; x (T, B, D), target (K, B, O), h_0 (B, H).
+    `params` holds NumPy arrays without ensemble axes; x (T, B, D), target (K, B, O), h_0 (B, H). A learned initial
+    state is in params.h_0 if it enters this window, and then h_0 equals it. velocity: what the update before left; None
+    where there is none yet, of a single parameter too.
+
+    Where updates are stacked, all arrays carry the same leading axes, and the learning rate broadcasts against them.
     """
 
     params: Parameters
     x: np.ndarray
     target: np.ndarray
     h_0: np.ndarray
-    learning_rate: float
+    learning_rate: float | np.ndarray
     nonlinearity: str = "tanh"
     reduction: str = "sum"
+    sgd: SgdOptions = SgdOptions()
+    velocity: Parameters | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -58,35 +77,57 @@ class Case(NamedTuple):
         return {"T": T, "B": B, "D": D, "H": H, "O": O, "K": len(self.target)}
 
     @property
-    def options(self) -> dict[str, str]:
-        """The keyword arguments that a port is given besides the learning rate."""
-        return {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments that a port is given besides the learning rate.
+
+        The options of SGD are among them where they are not those of plain gradient descent, and then `velocity` too:
+        None, or a dict of the arrays that are there, of the parameters that enter.
+        """
+        options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
+        if self.sgd == SgdOptions():
+            return options
+        before = None
+        if self.velocity is not None:
+            pairs = zip(Parameters._fields, self.params, self.velocity)
+            before = {name: v for name, theta, v in pairs if theta is not None and v is not None}
+        return options | self.sgd._asdict() | {"velocity": before}
 
 
-def owed(case: Case, intermediates: bool) -> dict[str, tuple[int, ...]]:
-    """The names that a report must hold for this case, exactly, and their shapes."""
+def owed(case: Case, intermediates: bool, input_gradients: bool = False) -> dict[str, tuple[int, ...]]:
+    """The names that a report must hold for this case, exactly, and their shapes.
+
+    dh_0 is an input gradient, and with a learned initial state a gradient like the others. Velocities come with
+    momentum.
+    """
     sizes = case.sizes
-    biases = case.params.b_h is not None
+    left_out = set() if intermediates else set(INTERMEDIATES)
+    if case.params.b_h is None:
+        left_out |= {name for name in SHAPES if name.endswith(("b_h", "b_y"))}
+    if case.params.h_0 is None:
+        left_out |= set(LEARNED) - (set(INPUT_GRADIENTS) if input_gradients else set())
+    if not input_gradients:
+        left_out.add("dx")
+    if not case.sgd.momentum:
+        left_out |= {name for name in SHAPES if name.startswith("v")}
     return {
-        name: tuple(sizes[letter] for letter in letters)
-        for name, letters in SHAPES.items()
-        if (intermediates or name not in INTERMEDIATES) and (biases or not name.endswith(("b_h", "b_y")))
+        name: tuple(sizes[letter] for letter in letters) for name, letters in SHAPES.items() if name not in left_out
     }
 
 
-def form_faults(case: Case, report, intermediates: bool) -> list[str]:
+def form_faults(case: Case, report, intermediates: bool, input_gradients: bool = False) -> list[str]:
     """What is wrong with the form of a report, a line each: names missing or unknown, shape, dtype, NaN or infinity.
 
     An empty list: every owed name is there, in the case's dtype, in its shape, and finite. Only then may numbers be
-    compared, since NaN passes every comparison that asks whether something is too large.
+    compared, since NaN passes every comparison that asks whether something is too large. Intermediates and input
+    gradients that are not owed may be there, and must be as they should.
     """
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
-    expected = owed(case, intermediates)
+    expected = owed(case, intermediates, input_gradients)
     faults = [f"{name} is missing" for name in expected if name not in report]
-    known = owed(case, intermediates=True)
+    known = owed(case, intermediates=True, input_gradients=True)
     faults += [f"{name} is not a name that is owed" for name in report if name not in known]
-    for name, shape in expected.items():
+    for name, shape in known.items():
         if name not in report:
             continue
         array = report[name]

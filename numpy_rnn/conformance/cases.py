@@ -2,7 +2,8 @@
 
 Sizes distinct from each other where they can be, weights of order one and not symmetric, states that do not saturate
 tanh, an older part of the window that is not counted; and, at times, a square output, exact zeros before relu, a batch
-or a window of one. What a case is made of is drawn either at random, here, or by Hypothesis, in `strategies`.
+or a window of one. The options of SGD and a learned initial state are drawn for ports that have them. What a case is
+made of is drawn either at random, here, or by Hypothesis, in `strategies`.
 """
 
 from typing import NamedTuple
@@ -12,12 +13,18 @@ import numpy as np
 from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.experiment import Experiment
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.case import Case
 
 DTYPES = ("float32", "float64")
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
 LARGEST = 8  # of T, B, D, H and O
+MOMENTA, DAMPENINGS, DECAYS = (0.5, 0.9), (0.0, 0.25, 0.7), (0.01, 0.1)
+MAX_NORMS = (0.1, 30.0)  # from, to; the norm of a random case's gradient is mostly between them
+
+# Capabilities that a port says it has. Without them it is given plain gradient descent, and a state that is a constant.
+SGD_OPTIONS, LEARNED_H_0 = "sgd_options", "learned_h_0"
 
 
 class Recipe(NamedTuple):
@@ -37,6 +44,18 @@ class Recipe(NamedTuple):
     gain: float = 1.0
     learning_rate: float = 0.1
     seed: int = 0  # of the numbers in the arrays
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    max_norm: float | None = None
+    learned: bool = False  # the initial state
+    velocity: bool = False  # whether one enters, where there is momentum
+
+    @property
+    def sgd(self) -> SgdOptions:
+        """The options of SGD."""
+        return SgdOptions(*(getattr(self, name) for name in SgdOptions._fields))
 
     def case(self) -> Case:
         """The case."""
@@ -48,7 +67,11 @@ class Recipe(NamedTuple):
         if self.zeros:
             x[0], h_0[...] = 0, 0
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
-        return Case(params, x, target, h_0, self.learning_rate, self.nonlinearity, self.reduction)
+        if self.learned:
+            params = params._replace(h_0=h_0)
+        velocity = random_velocity(generator, params) if self.velocity and self.momentum else None
+        options = (self.learning_rate, self.nonlinearity, self.reduction, self.sgd, velocity)
+        return Case(params, x, target, h_0, *options)
 
 
 def random_parameters(generator, D, H, O, bias, dtype, gain=1.0) -> Parameters:
@@ -59,6 +82,23 @@ def random_parameters(generator, D, H, O, bias, dtype, gain=1.0) -> Parameters:
 
     W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
     return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
+
+
+def random_velocity(generator, params) -> Parameters:
+    """Of order one, as gradients are."""
+    return Parameters(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
+
+
+def random_sgd(generator) -> SgdOptions:
+    """Every option in about half of the cases, in every combination that there is."""
+    momentum, dampening, decay = (float(generator.choice(c)) for c in (MOMENTA, DAMPENINGS, DECAYS))
+    low, high = np.log(MAX_NORMS)
+    max_norm = float(np.exp(generator.uniform(low, high)))
+    with_momentum, with_decay, with_norm, nesterov = (bool(bit) for bit in generator.integers(2, size=4))
+    if not with_momentum:
+        momentum = dampening = 0.0
+    nesterov = nesterov and with_momentum and dampening == 0
+    return SgdOptions(momentum, dampening, nesterov, decay * with_decay, max_norm if with_norm else None)
 
 
 def left(options: tuple[str, ...], lacks: tuple[str, ...]) -> list[str]:
@@ -73,11 +113,11 @@ def random_sizes(generator, largest=LARGEST) -> tuple[int, ...]:
     return tuple(int(size) for size in generator.integers(1, largest + 1, 5))
 
 
-def random_recipe(generator, dtype=None) -> Recipe:
-    """One case in a few words, drawn at random."""
+def random_recipe(generator, dtype=None, has=()) -> Recipe:
+    """One case in a few words, drawn at random; with the options of those that have these capabilities."""
     T, B, D, H, O = random_sizes(generator)
     nonlinearity, reduction = (options[generator.integers(2)] for options in (NONLINEARITIES, REDUCTIONS))
-    return Recipe(
+    plain = Recipe(
         T,
         B,
         D,
@@ -93,17 +133,24 @@ def random_recipe(generator, dtype=None) -> Recipe:
         learning_rate=float(generator.uniform(0.01, 0.5)),
         seed=int(generator.integers(2**32)),
     )
+    if SGD_OPTIONS in has:
+        plain = plain._replace(**random_sgd(generator)._asdict(), velocity=generator.random() < 0.7)
+    return plain._replace(learned=bool(generator.integers(2))) if LEARNED_H_0 in has else plain
 
 
-def random_run(generator, dtype=None, longest=12, lacks=()) -> tuple[Experiment, Configuration]:
-    """A run of several updates: a series, parameters and a TBPTT(k1, k2) whose windows overlap and end short."""
+def random_run(generator, dtype=None, longest=12, lacks=(), has=()) -> tuple[Experiment, Configuration]:
+    """A run of several updates: a series, parameters and a TBPTT(k1, k2) whose windows overlap and end short.
+
+    lacks, has: what a port says of itself. A learned initial state is in the parameters, and is the experiment's h_0.
+    """
     _, B, D, H, O = random_sizes(generator, 6)
     T = int(generator.integers(4, longest + 1))
     dtype = dtype or DTYPES[generator.integers(2)]
     k1 = int(generator.integers(1, 5))
+    learning_rate = float(generator.uniform(0.1, 1)) / (10 * B * O * k1)
     configuration = Configuration(
         epochs=2,
-        learning_rate=float(generator.uniform(0.1, 1)) / (10 * B * O * k1),
+        learning_rate=learning_rate,
         k1=k1,
         k2=k1 + int(generator.integers(0, 4)),
         nonlinearity=str(generator.choice(left(NONLINEARITIES, lacks))),
@@ -114,4 +161,11 @@ def random_run(generator, dtype=None, longest=12, lacks=()) -> tuple[Experiment,
     params = random_parameters(generator, D, H, O, bias, dtype, gain)
     x, target = (generator.normal(size=(T, B, size)).astype(dtype) for size in (D, O))
     h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype)
+    if SGD_OPTIONS in has:
+        sgd = random_sgd(generator)
+        # A steady gradient is summed up by momentum, to 1/(1 − μ) of it.
+        configuration = configuration.changed(**sgd._asdict(), learning_rate=learning_rate * (1 - sgd.momentum))
+    if LEARNED_H_0 in has and generator.integers(2):
+        params = params._replace(h_0=h_0)
+        configuration = configuration.changed(learn_initial_state=True)
     return Experiment("random series", x, target, h_0, params), configuration

@@ -41,7 +41,7 @@ def hold(source, dtype: str, updates: int, seed: int = 0, progress=None) -> Tall
     run = 0
     while done < updates:
         run += 1
-        chosen = random_run(np.random.default_rng((seed, run)), dtype, LONGEST, source.lacks)
+        chosen = random_run(np.random.default_rng((seed, run)), dtype, LONGEST, source.lacks, source.has)
         if not is_tame(*chosen):
             wild += 1
             continue

@@ -112,7 +112,18 @@ def pytest_report_collectionfinish(config):
         lines.append("level L1 is left out: the port reports no intermediate values")
     if port.lacks:
         lines.append(f"left out, as the port lacks it: {', '.join(port.lacks)}")
+    if held_too := _has(port, True):
+        lines.append(f"held too, as the port says that it has it: {', '.join(held_too)}")
+    if others := _has(port, False):
+        lines.append(f"left out, as the port does not say that it has it: {', '.join(others)}")
     return lines
+
+
+def _has(port, said):
+    """The capabilities that the port has or has not said, but for the one that level L1 hangs on."""
+    from numpy_rnn.conformance.ports.faults import CAPABILITIES
+
+    return [name for name in CAPABILITIES[1:] if (name in port.capabilities) == said]
 
 
 def pytest_sessionfinish(session):

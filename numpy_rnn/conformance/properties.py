@@ -39,16 +39,16 @@ def bound_factor(port) -> float:
     return TAU if declared is None else 2 * declared
 
 
-def has_intermediates(port) -> bool:
-    """Whether every report of the port holds a, h, y, dy, dh and da."""
-    return "intermediates" in getattr(port, "capabilities", ())
+def capabilities(port) -> tuple[str, ...]:
+    """What the port says it has: "intermediates", "input_gradients", and the options that it may be asked for."""
+    return tuple(getattr(port, "capabilities", ()))
 
 
 def hold_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
     """Level L1: every stage within its own rounding. Raises Exceeded, or PortFault when there is no proper report."""
 
     @profile
-    @given(recipes(dtype, port.lacks))
+    @given(recipes(dtype, port.lacks, capabilities(port)))
     def holds(recipe):
         case = recipe.case()
         report = checked_report(port, case, True, timeout, str(recipe))
@@ -61,10 +61,10 @@ def hold_global(port, dtype: str, profile: settings, timeout: float = 10.0, tall
     """Level L2: everything reported within the bound around the oracle's values. Raises as `hold_local` does."""
 
     @profile
-    @given(recipes(dtype, port.lacks))
+    @given(recipes(dtype, port.lacks, capabilities(port)))
     def holds(recipe):
         case = recipe.case()
-        report = checked_report(port, case, has_intermediates(port), timeout, str(recipe))
+        report = checked_report(port, case, "intermediates" in capabilities(port), timeout, str(recipe))
         bounds = global_bounds(case, bound_factor(port))
         reported = {name: bounds[name] for name in report}
         _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, tally,
@@ -80,7 +80,7 @@ def hold_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, ta
     @few
     @given(st.integers(0, 2**32 - 1))
     def holds(seed):
-        run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks)
+        run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
         assume(is_tame(*run))
         judgement = judge(trace_of_port(port, *run, timeout), bound_factor(port))
         for name, ratio in judgement.worst.items():

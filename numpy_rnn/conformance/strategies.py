@@ -8,7 +8,20 @@ long     many more, at random; `python -m numpy_rnn.conformance long` goes on to
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from numpy_rnn.conformance.cases import LARGEST, NONLINEARITIES, REDUCTIONS, Recipe, left
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.conformance.cases import (
+    DAMPENINGS,
+    DECAYS,
+    LARGEST,
+    LEARNED_H_0,
+    MAX_NORMS,
+    MOMENTA,
+    NONLINEARITIES,
+    REDUCTIONS,
+    SGD_OPTIONS,
+    Recipe,
+    left,
+)
 
 PROFILES = {"default": 100, "ci": 300, "long": 5000}
 
@@ -27,11 +40,11 @@ def profile(name: str) -> settings:
 
 
 @st.composite
-def recipes(draw, dtype: str, lacks: tuple[str, ...] = ()) -> Recipe:
-    """One case in a few words, in this dtype, without the options that a port lacks."""
+def recipes(draw, dtype: str, lacks: tuple[str, ...] = (), has: tuple[str, ...] = ()) -> Recipe:
+    """One case in a few words, in this dtype, without the options that a port lacks, with those that it has."""
     sizes = st.lists(st.integers(1, LARGEST), min_size=5, max_size=5, unique=draw(st.booleans()))
     T, B, D, H, O = draw(sizes)
-    return Recipe(
+    plain = Recipe(
         T,
         B,
         D,
@@ -46,4 +59,23 @@ def recipes(draw, dtype: str, lacks: tuple[str, ...] = ()) -> Recipe:
         gain=draw(st.sampled_from((0.5, 1.0, 1.5))),
         learning_rate=draw(st.sampled_from((0.1, 0.01, 0.5, 0.0))),
         seed=draw(st.integers(0, 2**32 - 1)),
+    )
+    if SGD_OPTIONS in has:
+        plain = plain._replace(**draw(sgd_options())._asdict(), velocity=draw(st.booleans()))
+    return plain._replace(learned=draw(st.booleans())) if LEARNED_H_0 in has else plain
+
+
+@st.composite
+def sgd_options(draw) -> SgdOptions:
+    """Every combination of the options that there is."""
+    momentum = draw(st.sampled_from((0.0, *MOMENTA)))
+    dampening = draw(st.sampled_from(DAMPENINGS)) if momentum else 0.0
+    nesterov = draw(st.booleans()) and momentum > 0 and dampening == 0
+    low, high = MAX_NORMS
+    return SgdOptions(
+        momentum,
+        dampening,
+        nesterov,
+        weight_decay=draw(st.sampled_from((0.0, *DECAYS))),
+        max_norm=draw(st.sampled_from((None, low, 1.0, 5.0, high))),
     )

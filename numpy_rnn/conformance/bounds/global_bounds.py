@@ -6,8 +6,8 @@ u the unit roundoff of the case's dtype; γ_n = n·u/(1 − n·u).
 
 Correct is what rounds every operation to nearest, in the case's dtype or a wider one: sums in any order, with or
 without fused multiply-add, subnormal numbers kept or flushed to zero, 1 − h² by any of its factorisations, "mean" by
-division or by a product with the reciprocal. Excluded are products of matrices by fewer multiplications (Strassen) and
-numbers out of the dtype's range.
+division or by a product with the reciprocal, the SGD step as `step.py` says. Excluded are products of matrices by fewer
+multiplications (Strassen) and numbers out of the dtype's range.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic) and
 3.1 to 3.5 (γ_n; inner products and products of matrices, in any order).
@@ -18,13 +18,13 @@ import numpy as np
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.propagation import propagate, sech_squared
-from numpy_rnn.conformance.case import INTERMEDIATES, Case
+from numpy_rnn.conformance.case import Case, owed
 
 Bounds = dict[str, tuple[Enclosure, np.ndarray]]
 
 
 def global_bounds(case: Case, tau: float = TAU) -> Bounds:
-    """Of every tensor in `case.SHAPES` that the case owes: the oracle's values, and E in the same shape.
+    """Of every tensor that the case may owe: the oracle's values, and E in the same shape.
 
     tau: τ, the error of tanh in units of u|h|: twice its largest error in ulps. Where E reaches over the kink of
     a relu, so that its derivative is open, the bound is that wide.
@@ -39,17 +39,17 @@ def global_bounds(case: Case, tau: float = TAU) -> Bounds:
 def check_global(
     case: Case, report: dict, tau: float = TAU, other: dict | None = None, bounds: Bounds | None = None
 ) -> dict[str, np.ndarray]:
-    """Of every owed tensor, and of the intermediates that are there: |reported − value| / (E + radius), by element.
+    """Of every owed tensor, and of the others that are there: |reported − value| / (E + radius), by element.
 
     With the report of another port instead: |a − b| / 2E. A pair of correct ports is never above 1. `bounds`: those of
     `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN, give infinity;
     dtype and completeness of a report are the affair of `case.form_faults`.
     """
-    found = {}
+    found, needed = {}, owed(case, intermediates=False)
     reports = [report] if other is None else [report, other]
     for name, (value, E) in (bounds or global_bounds(case, tau)).items():
         arrays = [np.asarray(given[name], np.float64) for given in reports if name in given]
-        if name in INTERMEDIATES and len(arrays) < len(reports):
+        if name not in needed and len(arrays) < len(reports):
             continue
         if [array.shape for array in arrays] != [E.shape] * len(reports):
             found[name] = np.full(E.shape, np.inf)

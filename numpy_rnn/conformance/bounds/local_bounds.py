@@ -11,6 +11,7 @@ products in any order, with or without fused multiply-add.
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.step import Step
 from numpy_rnn.conformance.case import Case
 
 TAU = 16.0  # τ: twice the largest error in ulps of a usual tanh (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
@@ -32,17 +33,17 @@ def check_local(case: Case, report: dict, tau: float = TAU) -> dict[str, np.ndar
 
 def ratios(difference, allowed) -> np.ndarray:
     """|difference| / allowed; 0 where both are 0, infinity where only `allowed` is, or where the difference is NaN."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where next to nothing is allowed
         ratio = np.abs(difference) / allowed
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For every owed tensor, in causal order: what the stage should have given, and the difference that is allowed."""
+    """For every reported tensor, in causal order: what the stage should have given, and the difference allowed."""
     bound = Bound(case.dtype)
     x, target, h_0 = (np.asarray(v, np.float64) for v in (case.x, case.target, case.h_0))
     W_xh, W_hh, W_hy = (np.asarray(p, np.float64) for p in case.params[:3])
-    b_h, b_y = (None if p is None else np.asarray(p, np.float64) for p in case.params[3:])
+    b_h, b_y = (None if p is None else np.asarray(p, np.float64) for p in case.params[3:5])
     a, h, y, dy, dh, da = (np.asarray(report[name], np.float64) for name in ("a", "h", "y", "dy", "dh", "da"))
     (T, B, D), (H, O), K = x.shape[-3:], W_hy.shape[-2:], target.shape[-3]
     h_before = np.concatenate((h_0[..., None, :, :], h[..., :-1, :, :]), axis=-3)
@@ -75,7 +76,16 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     # dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h), whose roundings are in units of |h| and not of h².
     curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope) if is_tanh else 0
     expected_da = dh * slope
-    of["da"] = expected_da, (bound.u + bound.own) * (np.abs(dh) * curvature + 2 * np.abs(expected_da)) + 3 * bound.tiny
+    of["da"] = (
+        expected_da,
+        (bound.u + bound.own) * (np.abs(dh) * curvature + 2 * np.abs(expected_da)) + 3 * bound.smallest,
+    )
+
+    # (B9), (B10)
+    if "dh_0" in report:
+        of["dh_0"] = bound.sum(H, (da[..., 0, :, :] @ W_hh.mT, np.abs(da[..., 0, :, :]) @ np.abs(W_hh.mT)))
+    if "dx" in report:
+        of["dx"] = bound.sum(H, each_step(W_xh.mT, da))
 
     # (B4) to (B8)
     of["dW_xh"] = bound.sum(T * B, over_steps(x, da))
@@ -85,13 +95,11 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
         of["db_h"] = bound.sum(T * B, (da.sum(axis=(-3, -2)), np.abs(da).sum(axis=(-3, -2))))
         of["db_y"] = bound.sum(T * B, (dy.sum(axis=(-3, -2)), np.abs(dy).sum(axis=(-3, -2))))
 
-    # (U1)
-    learning_rate = float(case.dtype.type(case.learning_rate))
-    for name, theta in zip(("W_xh", "W_hh", "W_hy", "b_h", "b_y"), (W_xh, W_hh, W_hy, b_h, b_y)):
-        if theta is not None:
-            step = learning_rate * np.asarray(report["d" + name], np.float64)
-            allowed = bound.gamma(2) * np.abs(step) + bound.gamma(1) * np.abs(theta) + 2 * bound.tiny
-            of[name] = theta - step, allowed
+    # (U1) to (U6), from the velocities that were reported
+    step = Step(case, bound)
+    names = [name for name, theta in case.params._asdict().items() if theta is not None]
+    gradients = {name: step.given(report["d" + name]) for name in names}
+    of |= step.updated(gradients, lambda name, near: step.given(report[name]))
     return of
 
 
@@ -102,11 +110,15 @@ class Bound:
         limits = np.finfo(dtype)
         self.u = float(limits.eps) / 2
         self.own = float(MEASURED.eps) / 2
-        self.tiny = float(limits.smallest_normal)  # a subnormal result may be flushed to zero
+        self.smallest = float(limits.smallest_normal)  # a subnormal result may be flushed to zero
 
     def gamma(self, n) -> float:
         """γ_n of the port, plus γ_n of the checker."""
         return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
+
+    def flushes(self, n):
+        """What n terms lose where subnormal numbers are flushed to zero; as much as `rounding.Rounding` allows."""
+        return 8 * n * self.smallest
 
     def sum(self, n, *parts) -> tuple[np.ndarray, np.ndarray]:
         """Parts of (value, magnitude), or None, that stand for a sum of at most n rounded terms each."""
@@ -114,15 +126,15 @@ class Bound:
         value, magnitude = present[0]
         for other_value, other_magnitude in present[1:]:
             value, magnitude = value + other_value, magnitude + other_magnitude
-        return value, self.gamma(n) * magnitude + n * self.tiny
+        return value, self.gamma(n) * magnitude + n * self.smallest
 
     def relative(self, n, value, terms) -> tuple[np.ndarray, np.ndarray]:
         """A value whose terms have one sign, so that its relative error is at most γ_n."""
-        return value, self.gamma(n) * np.abs(value) + terms * self.tiny
+        return value, self.gamma(n) * np.abs(value) + terms * self.smallest
 
     def rounded(self, ulps, value, own_ulps) -> tuple[np.ndarray, np.ndarray]:
         """A function's value, known to so many units of roundoff."""
-        return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.tiny
+        return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.smallest
 
 
 def each_step(W, v) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """One case in ball arithmetic: every tensor of it with a rigorous radius, far below the rounding of float64.
 
-A witness of its own, which calls nothing of `elman`, `loss`, `bptt` and `sgd`. The numbers of the case are taken as
+A witness of its own, which calls nothing of the network's modules. The numbers of the case are taken as
 they are, every operation carries its error along, and tanh' is sech²(a), not 1 − h², so that nothing cancels where the
 network saturates.
 
@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import Choices, InputError
+from numpy_rnn.conformance.bounds import oracle_step
+from numpy_rnn.conformance.bounds.oracle_step import flint as _flint
+from numpy_rnn.conformance.bounds.oracle_step import matrix as _matrix
 from numpy_rnn.conformance.case import Case, owed
 
 PRECISION = 128  # bits at first
@@ -36,17 +39,19 @@ class Enclosure(NamedTuple):
 
 
 def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
-    """The enclosure of every tensor of `case.SHAPES` that this case owes, with a radius below 2⁻⁹⁶ of the value.
+    """The enclosure of every tensor that this case may owe, with a radius below 2⁻⁹⁶ of the value.
 
-    η is the learning rate rounded to the case's dtype, "mean" divides by K·B·O, and relu'(0) = 0. `precision`, in bits,
-    is doubled until the radii are small and the sign of every pre-activation of a relu is certain. A number below the
-    range of float64 is enclosed around 0.
+    The learning rate is rounded to the case's dtype, other options are not; "mean" divides by K·B·O, and relu'(0) = 0.
+    `precision`, in bits, is doubled until the radii are small and the sign of every pre-activation of a relu is
+    certain. A number below the range of float64 is enclosed around 0.
 
     Raises InputError without python-flint, on NaN or infinity, on an unknown nonlinearity or reduction, and on a case
     that overflows float64.
     """
     flint = _flint()
     arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "η": case.learning_rate}
+    if case.velocity is not None:
+        arrays |= {"v" + name: v for name, v in case.velocity._asdict().items()}
     for name, array in arrays.items():
         if array is not None and not np.isfinite(array).all():
             raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
@@ -63,7 +68,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
 
 
 def compute(case: Case) -> dict[str, list[Any]] | None:
-    """The balls (flint.arb) of every owed tensor, flattened, at flint's present precision.
+    """The balls (flint.arb) of every tensor that may be owed, flattened, at flint's present precision.
 
     None if a ball that a relu takes holds 0 beside other numbers, so that its derivative is not known.
     """
@@ -78,7 +83,7 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     biases = case.params.b_h is not None
     bias_h, bias_y = flint.arb_mat(B, H), flint.arb_mat(B, O)
     if biases:
-        bias_h, bias_y = (ones * _matrix(b) for b in case.params[3:])
+        bias_h, bias_y = (ones * _matrix(b) for b in case.params[3:5])
     x = {t: _matrix(case.x[t - 1]) for t in steps}
     target = {t: _matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
     a, h, slope, y = {}, {0: _matrix(case.h_0)}, {}, {}
@@ -108,17 +113,19 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     if biases:
         gradients["b_h"] = ones.transpose() * reduce(add, (da[t] for t in steps))
         gradients["b_y"] = ones.transpose() * reduce(add, (dy[t] for t in steps))
-    learning_rate = flint.arb(float(case.dtype.type(case.learning_rate)))
-    sequences = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da}
-    return {
+    dh_0 = da[1] * W_hh.transpose()
+    if case.params.h_0 is not None:
+        gradients["h_0"] = dh_0
+    dx = {t: da[t] * W_xh.transpose() for t in steps}
+    sequences = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da, "dx": dx}
+    balls = {
         "loss": [loss],
         **{name: [ball for t in steps for ball in sequence[t].entries()] for name, sequence in sequences.items()},
+        "dh_0": dh_0.entries(),
         **{"d" + name: gradient.entries() for name, gradient in gradients.items()},
-        **{
-            name: (_matrix(getattr(case.params, name)) - gradient * learning_rate).entries()
-            for name, gradient in gradients.items()
-        },
+        **oracle_step.step(case, gradients),
     }
+    return {name: balls[name] for name in owed(case, intermediates=True, input_gradients=True)}
 
 
 def _tanh(a):
@@ -137,14 +144,9 @@ NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu)
 DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms)
 
 
-def _matrix(array):
-    """The matrix of exactly these numbers; a vector is a row."""
-    return _flint().arb_mat(*np.atleast_2d(array).shape, array.ravel().tolist())
-
-
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:
     """The balls as arrays; None if a radius is too large."""
-    shapes = owed(case, intermediates=True)
+    shapes = owed(case, intermediates=True, input_gradients=True)
     flat = [ball for name in shapes for ball in balls[name]]
     high = np.array([float(ball) for ball in flat])
     if not np.isfinite(high).all():
@@ -163,14 +165,3 @@ def _enclosures(case, balls) -> dict[str, Enclosure] | None:
         name: Enclosure(*(part.reshape(shape) for part in enclosure))
         for (name, shape), enclosure in zip(shapes.items(), zip(*parts))
     }
-
-
-def _flint():
-    """The module flint, which only the oracle needs."""
-    try:
-        import flint
-    except ImportError as error:
-        raise InputError(
-            "python-flint is not installed: the oracle needs it; run `pip install python-flint`, or check at level L1"
-        ) from error
-    return flint

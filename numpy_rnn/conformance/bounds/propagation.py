@@ -9,6 +9,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join
+from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case
 
 
@@ -27,7 +28,7 @@ class Propagation:
         self.case, self.tau = case, tau
         self.rounding = Rounding(case.dtype)
         self.size = {name: np.abs(value.high) for name, value in values.items()}
-        self.a = values["a"].high
+        self.values = {name: value.high for name, value in values.items()}
         self.E = {name: np.zeros_like(size) for name, size in self.size.items()}
         given = self.rounding.given
         self.x, self.target, self.h_0 = map(given, (case.x, case.target, case.h_0))
@@ -39,7 +40,7 @@ class Propagation:
 
     def forward(self):
         """(F1) to (F3). A bias is one more row of the weights, beside a one in the inputs."""
-        W_xh, W_hh, W_hy, b_h, b_y = self.params
+        W_xh, W_hh, W_hy, b_h, b_y, _ = self.params
         E, h, rounding = self.E, self.of("h"), self.rounding
         T, B, _ = self.case.x.shape
         ones = None if b_h is None else rounding.given(np.ones((T, B, 1)))
@@ -54,7 +55,7 @@ class Propagation:
 
     def nonlinearity(self, t: int) -> np.ndarray:
         """E of h_t: for tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side."""
-        a, E_a, rounding = self.a[t], self.E["a"][t], self.rounding
+        a, E_a, rounding = self.values["a"][t], self.E["a"][t], self.rounding
         if self.case.nonlinearity == "relu":
             return np.where(a < -E_a, 0.0, E_a)
         inherited = sech_squared(np.maximum(np.abs(a) - E_a, 0)) * E_a
@@ -96,7 +97,7 @@ class Propagation:
         if self.case.nonlinearity == "relu":
             open = (a.size <= a.E) & (a.E > 0)
             return Rounded((h.size > 0).astype(np.float64), open.astype(np.float64)), 0
-        D = sech_squared(self.a)
+        D = sech_squared(self.values["a"])
         e = h.E * (2 * h.size + h.E) + rounding.gamma(2) * np.maximum(h.most, h.most**2)
         return Rounded(D, rounding.again(Rounded(D, e), 3)), 1
 
@@ -112,21 +113,25 @@ class Propagation:
             E["db_h"][...] = rounding.sum(da)
             E["db_y"][...] = rounding.sum(dy)
 
+    def input_gradients(self):
+        """(B9), (B10)."""
+        rounding, da = self.rounding, self.of("da")
+        self.E["dh_0"][...] = rounding.product(da[0], self.params.W_hh.mT)
+        self.E["dx"][...] = rounding.product(da, self.params.W_xh.mT)
+
     def update(self):
-        """(U1)."""
-        rounding = self.rounding
-        learning_rate = rounding.given(self.case.dtype.type(self.case.learning_rate))
-        for name, theta in self.params._asdict().items():
-            if theta is not None:
-                step = rounding.each(learning_rate, self.of("d" + name), 1)
-                inherited = step + theta.E.reshape(step.shape)
-                self.E[name][...] = rounding.again(Rounded(self.size[name], inherited), 1)
+        """(U1) to (U6), by the formulas of `step.py`."""
+        names = [name for name, theta in self.params._asdict().items() if theta is not None]
+        gradients = {name: Near(self.values["d" + name], self.E["d" + name]) for name in names}
+        step = Step(self.case, self.rounding)
+        for name, near in step.updated(gradients, lambda name, near: Near(self.values[name], near.E)).items():
+            self.E[name][...] = near.E
 
 
 def propagate(case: Case, values: dict[str, Enclosure], tau: float) -> dict[str, np.ndarray]:
     """E of every tensor, around the oracle's values. tau: the error of tanh in units of u|h|.
 
-    Raises InputError where a sum is so long that γ_n says nothing.
+    Raises InputError where a sum or a norm is so long that γ_n says nothing.
     """
     T, B, D, H, O, K = case.sizes.values()
     longest = max(T * B, K * B * O + 2, D + H + 1, H + O)
@@ -137,5 +142,6 @@ def propagate(case: Case, values: dict[str, Enclosure], tau: float) -> dict[str,
     propagation.loss()
     propagation.backward()
     propagation.gradients()
+    propagation.input_gradients()
     propagation.update()
     return propagation.E

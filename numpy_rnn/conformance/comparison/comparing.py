@@ -10,12 +10,15 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.experiment import Experiment, Result, predict
+from numpy_rnn.common.experiment import Experiment
 from numpy_rnn.common.packages import backend, is_package
+from numpy_rnn.common.predicting import predict
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.trace import BY_STEP, PER_UPDATE
+from numpy_rnn.common.running import Result
+from numpy_rnn.common.trace import PER_UPDATE, ROWS
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.mutants.hints import hints
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.ports.python_port import ProgramPort, load_python_port
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
@@ -33,6 +36,7 @@ class Source(NamedTuple):
     tanh_ulps: float = TAU / 2  # the largest error of its tanh; the bound takes twice as much
     start: tuple[Experiment, Configuration] | None = None  # of a trace file: what it ran
     lacks: tuple[str, ...] = ()  # options that it does not have
+    has: tuple[str, ...] = CAPABILITIES
 
 
 class Side(NamedTuple):
@@ -88,7 +92,7 @@ def _port_source(port, timeout):
     def trace(experiment, configuration):
         return trace_of_port(port, experiment, configuration, timeout)
 
-    return Source(port.name, trace, port.tanh_ulps or TAU / 2, lacks=port.lacks)
+    return Source(port.name, trace, port.tanh_ulps or TAU / 2, lacks=port.lacks, has=port.capabilities)
 
 
 def compare(
@@ -109,8 +113,9 @@ def _side(source, experiment, configuration, generate):
     judgement = judge(judged, 2 * source.tanh_ulps, whole=not cut)
     params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
     with np.errstate(all="ignore"):
+        series = experiment.x, experiment.h_0
         predictions, generated = predict(
-            numpy_rnn, params, experiment.x, experiment.h_0, generate, configuration.nonlinearity
+            numpy_rnn, params, *series, generate, configuration.nonlinearity, experiment.held_out
         )
     losses = epoch_losses(trace, configuration.reduction)
     result = Result(losses, params, predictions, generated)
@@ -124,14 +129,14 @@ def finite_part(trace: dict) -> tuple[dict, bool]:
     of_row = np.repeat(np.arange(len(steps)), steps)
     first_bad = len(steps)
     for name, array in trace.items():
-        if name in BY_STEP or name in PER_UPDATE:
+        if name in ROWS or name in PER_UPDATE:
             bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
             if len(bad):
-                first_bad = min(first_bad, int(of_row[bad[0]] if name in BY_STEP else bad[0]))
+                first_bad = min(first_bad, int(of_row[bad[0]] if name in ROWS else bad[0]))
     if first_bad == len(steps):
         return trace, False
     rows = int(steps[:first_bad].sum())
-    part = {name: array[:rows] for name, array in trace.items() if name in BY_STEP}
+    part = {name: array[:rows] for name, array in trace.items() if name in ROWS}
     part |= {name: array[:first_bad] for name, array in trace.items() if name in PER_UPDATE}
     return trace | part, True
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.trace import BY_STEP
+from numpy_rnn.common.trace import ROWS
 from numpy_rnn.conformance.mutants.loading import load
 from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.conformance.ports.backends import PackagePort
@@ -54,7 +54,7 @@ def _values(trace, divergence) -> np.ndarray:
     index = at[0]
     if divergence.tensor == "window":
         return np.array([trace[name][index] for name in ("start", "counted_from", "stop")], np.float64)
-    if divergence.tensor in BY_STEP:
+    if divergence.tensor in ROWS:
         ends = np.cumsum(trace["stop"] - trace["start"])
         begin = ends[index] - (trace["stop"] - trace["start"])[index]
         return np.asarray(trace[divergence.tensor][begin : ends[index]], np.float64)

@@ -13,7 +13,8 @@ from types import ModuleType
 import numpy_rnn
 from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 
-CORE = ("parameters", "memory", "elman", "loss", "bptt", "sgd", "train", "__init__")  # in order of import
+# In order of import.
+CORE = ("parameters", "memory", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "updates", "train", "__init__")
 
 
 def mutated_source(mutant: Mutant, module: str, source: str) -> str:

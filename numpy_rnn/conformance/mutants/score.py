@@ -7,17 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.experiment import Experiment
+from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import form_faults
+from numpy_rnn.conformance.case import INTERMEDIATES, form_faults
 from numpy_rnn.conformance.cases import random_recipe, random_run
 from numpy_rnn.conformance.mutants.loading import load
 from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
 MOST_CASES = 500
+ENSEMBLES = 0.2  # of the runs: a part of the mistakes shows in an ensemble only
 
 
 class Score(NamedTuple):
@@ -51,10 +55,10 @@ def first_excess(ratios: dict) -> tuple[str, float] | None:
 
 
 def _of_update(check, package, generator):
-    case = random_recipe(generator).case()
+    case = random_recipe(generator, has=CAPABILITIES).case()
     arrays = case.params._asdict(), case.x, case.target, case.h_0
     report = PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
-    faults = form_faults(case, report, intermediates=True)
+    faults = form_faults(case, report, intermediates=True, input_gradients=True)
     return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_excess(check(case, report))
 
 
@@ -67,16 +71,26 @@ def global_excess(package, generator):
     """Level L2: one window update as a black box, its loss, gradients and new parameters."""
 
     def check(case, report):
-        return check_global(
-            case, {name: report[name] for name in report if name not in ("a", "h", "y", "dy", "dh", "da")}
-        )
+        return check_global(case, {name: report[name] for name in report if name not in INTERMEDIATES})
 
     return _of_update(check, package, generator)
 
 
 def run_excess(package, generator):
-    """Level L3: a run of several updates in lockstep."""
-    return first_excess(judge(trace_of(package, *random_run(generator))).worst)
+    """Level L3: a run of several updates in lockstep, at times of an ensemble."""
+    experiment, configuration = random_run(generator, has=CAPABILITIES)
+    if generator.random() < ENSEMBLES:
+        experiment = of_two(experiment, generator)
+    return first_excess(judge(trace_of(package, experiment, configuration)).worst)
+
+
+def of_two(experiment: Experiment, generator) -> Experiment:
+    """The same run of two networks: beside the given one, another whose parameters are up to four times as large."""
+    factors = (1, generator.uniform(0.5, 4))
+    params = Parameters(
+        *(None if p is None else np.stack([p * p.dtype.type(f) for f in factors]) for p in experiment.params)
+    )
+    return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0)
 
 
 EXCESS_OF = {"L1": local_excess, "L2": global_excess, "L3": run_excess}
@@ -105,8 +119,12 @@ def text(scores: list[Score]) -> str:
 
 
 def names_the_stage(mutant: Mutant, level: str, tensor: str | None) -> bool:
-    """Whether the tensor that was caught is computed by the mutated equation."""
-    return tensor is not None and EQUATIONS.get(tensor) == EQUATIONS[mutant.stage]
+    """Whether the tensor that was caught is computed by the mutated equation.
+
+    Without momentum there is no velocity, and a mistake in what is made of the gradient shows in the parameters.
+    """
+    shown = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
+    return tensor is not None and EQUATIONS.get(tensor) in shown
 
 
 def _remark(mutant, level, tensor):

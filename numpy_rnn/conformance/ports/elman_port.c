@@ -18,11 +18,36 @@ static void TYPED(put)(const char *name, const REAL *values, size_t n) {
     printf("]");
 }
 
-static void TYPED(learn)(const char *name, const char *d_name, REAL *theta, const REAL *dtheta, size_t n) {
-    const REAL learning_rate = (REAL)number("learning_rate");
-    for (size_t i = 0; i < n; i++) theta[i] -= learning_rate * dtheta[i]; /* (U1) */
-    TYPED(put)(d_name, dtheta, n);
-    TYPED(put)(name, theta, n);
+typedef struct {
+    const char *name, *d_name, *v_name;
+    REAL *theta, *dtheta;
+    size_t n; /* 0 where the network does not have it */
+} TYPED(Parameter);
+
+/* What makes the gradients of these parameters no longer than max_norm together. */
+static REAL TYPED(clipping)(const TYPED(Parameter) *all, size_t count) {
+    const REAL max_norm = (REAL)number("max_norm"); /* 0 where there is none */
+    REAL squares = 0;
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < all[p].n; i++) squares += all[p].dtheta[i] * all[p].dtheta[i];
+    const REAL norm = sqrt(squares) + (REAL)1e-6;                 /* (U2) */
+    return max_norm > 0 && max_norm < norm ? max_norm / norm : 1; /* (U3) */
+}
+
+static void TYPED(learn)(const TYPED(Parameter) *of, REAL clipping) {
+    const REAL learning_rate = (REAL)number("learning_rate"), decay = (REAL)number("weight_decay");
+    const REAL mu = (REAL)number("momentum"), undamped = 1 - (REAL)number("dampening");
+    const int nesterov = is_true("nesterov"), moves = field(of->v_name)->count > 0;
+    REAL *v = TYPED(array)(of->v_name, of->n);
+    TYPED(put)(of->d_name, of->dtheta, of->n);
+    for (size_t i = 0; i < of->n; i++) {
+        const REAL d = clipping * of->dtheta[i] + decay * of->theta[i]; /* (U4) */
+        v[i] = moves ? mu * v[i] + undamped * d : d;                    /* (U5) */
+        const REAL s = mu == 0 ? d : nesterov ? d + mu * v[i] : v[i];   /* (U6) */
+        of->theta[i] -= learning_rate * s;                              /* (U1) */
+    }
+    TYPED(put)(of->name, of->theta, of->n);
+    if (mu != 0) TYPED(put)(of->v_name, v, of->n);
 }
 
 /* Row r = t B + b of an array is step t of sequence b, row r + B the next step. Of h, row r is the state before it, so
@@ -41,9 +66,10 @@ static void TYPED(window_update)(void) {
     REAL(*a)[H] = TYPED(array)("a", rows * H), (*h)[H] = TYPED(array)("h", (rows + B) * H);
     REAL(*y)[O] = TYPED(array)("y", rows * O), (*dy)[O] = TYPED(array)("dy", rows * O);
     REAL(*dh)[H] = TYPED(array)("dh", rows * H), (*da)[H] = TYPED(array)("da", (rows + B) * H);
-    REAL loss = 0;
+    REAL(*dx)[D] = TYPED(array)("dx", rows * D), (*dh_0)[H] = TYPED(array)("dh_0", B * H);
+    REAL *h_0 = TYPED(array)("h_0", B * H), loss = 0;
 
-    memcpy(h, TYPED(array)("h_0", B * H), B * sizeof h[0]);
+    memcpy(h, h_0, B * sizeof h[0]);
     for (size_t r = 0; r < rows; r++) {
         for (size_t j = 0; j < H; j++) {
             a[r][j] = b_h[j];
@@ -68,6 +94,10 @@ static void TYPED(window_update)(void) {
             for (size_t j = 0; j < H; j++) dh[r][i] += da[r + B][j] * W_hh[i][j]; /* (B2) */
             da[r][i] = dh[r][i] * slope;                                          /* (B3) */
         }
+        for (size_t d = 0; d < D; d++)
+            for (size_t j = 0; j < H; j++) dx[r][d] += da[r][j] * W_xh[d][j]; /* (B10) */
+        for (size_t i = 0; i < H && r < B; i++)
+            for (size_t j = 0; j < H; j++) dh_0[r][i] += da[r][j] * W_hh[i][j]; /* (B9) */
         for (size_t j = 0; j < H; j++) {
             for (size_t d = 0; d < D; d++) dW_xh[d][j] += x[r][d] * da[r][j]; /* (B4) */
             for (size_t i = 0; i < H; i++) dW_hh[i][j] += h[r][i] * da[r][j]; /* (B5) */
@@ -81,10 +111,18 @@ static void TYPED(window_update)(void) {
     printf("{\"id\":%.0f,\"loss\":\"%a\"", number("id"), (double)(loss * share)); /* (L2) */
     TYPED(put)("a", *a, rows * H), TYPED(put)("h", h[B], rows * H), TYPED(put)("y", *y, rows * O);
     TYPED(put)("dy", *dy, rows * O), TYPED(put)("dh", *dh, rows * H), TYPED(put)("da", *da, rows * H);
-    TYPED(learn)("W_xh", "dW_xh", *W_xh, *dW_xh, D * H);
-    TYPED(learn)("W_hh", "dW_hh", *W_hh, *dW_hh, H * H);
-    TYPED(learn)("W_hy", "dW_hy", *W_hy, *dW_hy, H * O);
-    if (field("b_h")->count) TYPED(learn)("b_h", "db_h", b_h, db_h, H), TYPED(learn)("b_y", "db_y", b_y, db_y, O);
+    TYPED(put)("dx", *dx, rows * D);
+
+    const int biases = field("b_h")->count > 0, learned = is_true("learned_h_0");
+    const TYPED(Parameter) all[] = {
+        {NAMES("W_xh"), *W_xh, *dW_xh, D * H}, {NAMES("W_hh"), *W_hh, *dW_hh, H * H},
+        {NAMES("W_hy"), *W_hy, *dW_hy, H * O}, {NAMES("b_h"), b_h, db_h, biases ? H : 0},
+        {NAMES("b_y"), b_y, db_y, biases ? O : 0}, {NAMES("h_0"), h_0, *dh_0, learned ? B * H : 0}};
+    const size_t count = sizeof all / sizeof all[0];
+    const REAL clipping = TYPED(clipping)(all, count);
+    if (!learned) TYPED(put)("dh_0", *dh_0, B * H);
+    for (size_t p = 0; p < count; p++)
+        if (all[p].n) TYPED(learn)(all + p, clipping);
     printf("}\n");
 }
 #else
@@ -92,6 +130,8 @@ static void TYPED(window_update)(void) {
 #include <stdlib.h>
 #include <string.h>
 #include <tgmath.h> /* tanh of a float is tanhf */
+
+#define NAMES(parameter) parameter, "d" parameter, "v" parameter
 
 #ifdef __FAST_MATH__ /* then glibc's vectorised tanh may be used, for which it promises 4 ulps */
 #define TANH_ULPS "4"
@@ -108,9 +148,11 @@ typedef struct {
 
 #define F(called) {.name = called}
 static Field fields[] = {
-    F("type"), F("id"), F("dtype"), F("nonlinearity"), F("reduction"), F("learning_rate"), F("T"), F("B"), F("D"),
-    F("H"), F("O"), F("K"), F("x"), F("target"), F("h_0"), F("W_xh"), F("W_hh"), F("W_hy"), F("b_h"), F("b_y"), F("a"),
-    F("h"), F("y"), F("dy"), F("dh"), F("da"), F("dW_xh"), F("dW_hh"), F("dW_hy"), F("db_h"), F("db_y"), F("")};
+    F("type"), F("id"), F("dtype"), F("nonlinearity"), F("reduction"), F("T"), F("B"), F("D"), F("H"), F("O"), F("K"),
+    F("learning_rate"), F("momentum"), F("dampening"), F("nesterov"), F("weight_decay"), F("max_norm"),
+    F("learned_h_0"), F("x"), F("target"), F("h_0"), F("W_xh"), F("W_hh"), F("W_hy"), F("b_h"), F("b_y"), F("a"),
+    F("h"), F("y"), F("dy"), F("dh"), F("da"), F("dx"), F("dh_0"), F("dW_xh"), F("dW_hh"), F("dW_hy"), F("db_h"),
+    F("db_y"), F("vW_xh"), F("vW_hh"), F("vW_hy"), F("vb_h"), F("vb_y"), F("vh_0"), F("")};
 static Field *const unknown = fields + sizeof fields / sizeof fields[0] - 1;
 
 static Field *field(const char *name) {
@@ -122,6 +164,7 @@ static Field *field(const char *name) {
 static double number(const char *name) { return field(name)->count ? field(name)->values[0] : 0; }
 static size_t size(const char *name) { return (size_t)number(name); }
 static int is(const char *name, const char *text) { return !strcmp(field(name)->text, text); }
+static int is_true(const char *name) { return *field(name)->text == 't'; }
 
 static void *grown(void *memory, size_t bytes) {
     if (!(memory = realloc(memory, bytes))) fputs("out of memory\n", stderr), exit(1);
@@ -165,9 +208,12 @@ static const char *misfit(void) { /* the name of a field that cannot be used, or
     const size_t TB = size("T") * size("B"), KB = size("K") * size("B"), D = size("D"), H = size("H"), O = size("O");
     const struct { const char *name; size_t count; } owed[] = {
         {"W_xh", D * H}, {"W_hh", H * H}, {"W_hy", H * O}, {"h_0", size("B") * H}, {"x", TB * D}, {"target", KB * O},
-        {"b_h", field("b_y")->count ? H : 0}, {"b_y", field("b_h")->count ? O : 0}, {"learning_rate", 1}};
-    for (size_t n = 0; n < sizeof owed / sizeof owed[0]; n++)
-        if (field(owed[n].name)->count != owed[n].count) return owed[n].name;
+        {"b_h", field("b_y")->count ? H : 0}, {"b_y", field("b_h")->count ? O : 0}, {"learning_rate", 1},
+        {"vW_xh", D * H}, {"vW_hh", H * H}, {"vW_hy", H * O}, {"vb_h", H}, {"vb_y", O}, {"vh_0", size("B") * H}};
+    for (size_t n = 0; n < sizeof owed / sizeof owed[0]; n++) {
+        const size_t count = field(owed[n].name)->count;
+        if (count != owed[n].count && (count || owed[n].name[0] != 'v')) return owed[n].name; /* velocities may lack */
+    }
     if (!is("nonlinearity", "tanh") && !is("nonlinearity", "relu")) return "nonlinearity";
     if (!is("reduction", "sum") && !is("reduction", "mean")) return "reduction";
     return KB < 1 || KB > TB ? "K" : is("dtype", "float32") || is("dtype", "float64") ? NULL : "dtype";
@@ -188,7 +234,8 @@ int main(void) {
         if (!value(line, unknown)) printf("{\"id\":0,\"error\":\"not a whole JSON object\"}\n");
         else if (is("type", "hello"))
             printf("{\"type\":\"hello\",\"protocol\":1,\"name\":\"elman_port.c\",\"dtypes\":[\"float32\",\"float64\"],"
-                   "\"capabilities\":[\"intermediates\"],\"tanh_ulps\":" TANH_ULPS "}\n");
+                   "\"capabilities\":[\"intermediates\",\"input_gradients\",\"sgd_options\",\"learned_h_0\"],"
+                   "\"tanh_ulps\":" TANH_ULPS "}\n");
         else if (misfit()) printf("{\"id\":%.0f,\"error\":\"%s does not fit\"}\n", number("id"), misfit());
         else if (is("dtype", "float32")) window_update_float();
         else window_update_double();

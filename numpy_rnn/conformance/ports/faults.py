@@ -1,7 +1,7 @@
 """What goes wrong with ports, in words: every verdict is one line."""
 
 DTYPES = ("float32", "float64")
-CAPABILITIES = ("intermediates",)
+CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
 OPTIONS = ("tanh", "relu", "sum", "mean", "bias")
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.faults import PortFault
@@ -45,9 +46,13 @@ class ProgramPort:
         """End the program, with a second to leave by itself."""
         self._end(LEAVING)
 
-    def window_update(self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum") -> dict:
+    def window_update(
+        self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum", velocity=None, **sgd
+    ) -> dict:
         """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
-        case = Case(Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction)
+        before = None if velocity is None else Parameters(**dict.fromkeys(Parameters._fields) | velocity)
+        step = SgdOptions(**sgd), before
+        case = Case(Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction, *step)
         if str(case.dtype) not in self.dtypes:
             raise PortFault(f"does not compute in {case.dtype}: its hello names {' and '.join(self.dtypes)}")
         self.case_id += 1

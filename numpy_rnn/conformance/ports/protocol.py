@@ -15,8 +15,14 @@ First comes the hello:
     {"type": "hello", "protocol": 1, "name": "my port", "dtypes": ["float32", "float64"],
      "capabilities": ["intermediates"], "tanh_ulps": 4, "lacks": ["relu"]}
 
-dtypes: those that the port computes in, at least one. capabilities: may be empty; "intermediates" says that every
-report holds a, h, y, dy, dh and da. Two keys may be absent. tanh_ulps: the largest error of its tanh in ulps, a plain
+dtypes: those that the port computes in, at least one. capabilities: may be empty, or name some of
+
+    "intermediates"    every report holds a, h, y, dy, dh and da
+    "input_gradients"  every report holds dx, and dh_0 of the state that entered
+    "sgd_options"      it has momentum, dampening, nesterov, weight decay and clipping
+    "learned_h_0"      it can learn the initial state
+
+Two keys may be absent. tanh_ulps: the largest error of its tanh in ulps, a plain
 number. lacks: what it cannot do, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, of
 dtypes that the hello named and without what it lacks:
 
@@ -32,11 +38,25 @@ nonlinearity: "tanh" or "relu"; reduction: "sum" or "mean". W_xh is (D, H), W_hh
 target (K, B, O) for the newest K ≤ T steps, h_0 (B, H); b_h (H) and b_y (O) are both there or both absent. The learning
 rate is a double, and rounded to the dtype before it is used.
 
+A port with "sgd_options" is asked for plain gradient descent as above, and for other steps with these keys too, all of
+them, meant as in torch.optim.SGD and clip_grad_norm_:
+
+    "momentum": "0x1.ccccccccccccdp-1", "dampening": "0x0p+0", "nesterov": true, "weight_decay": "0x0p+0",
+    "max_norm": null, "velocity": {"vW_xh": [...], "vW_hh": [...], "vW_hy": [...], "vb_h": [...], "vb_y": [...]}
+
+max_norm is null where nothing is to be clipped. velocity is what the update before left; null at first, and without
+momentum. With momentum the answer holds the velocities after the update, under the same names. The gradients are those
+before clipping.
+
+A port with "learned_h_0" may be told "learned_h_0": true. Then h_0 is a parameter like the others, and its name stands
+for both: the answer holds dh_0, h_0 after the step, and with momentum vh_0; the gradient that is clipped holds dh_0
+too; and velocity, unless it is null, may hold vh_0. It holds none when h_0 is updated for the first time.
+
 The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
-h_0; y and dy (T, B, O), dy zero at the steps that no target belongs to; the gradients, and the parameters after the SGD
-step, each like the parameter it belongs to. Without biases it has no b_h, b_y, db_h and db_y; without the capability
-"intermediates" it may leave out a, h, y, dy, dh and da. A case that cannot be computed is answered by
-{"id": 1, "error": "why"}.
+h_0; y and dy (T, B, O), dy zero at the steps that no target belongs to; dx (T, B, D), dh_0 (B, H); the gradients, and
+the parameters after the SGD step, each like the parameter it belongs to. Without biases it has no b_h, b_y, db_h and
+db_y; what belongs to capabilities that the port does not have may be left out. A case that cannot be computed is
+answered by {"id": 1, "error": "why"}.
 """
 
 import json
@@ -59,19 +79,33 @@ LONGEST_NUMBER = 64  # characters, with what stands between it and the next
 
 def encode_request(case: Case, case_id: int) -> str:
     """The line, without its end, that asks a port for this case."""
-    arrays = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
+    arrays = {name: theta for name, theta in case.params._asdict().items() if theta is not None and name != "h_0"}
     return json.dumps(
         {
             "type": "window_update",
             "id": case_id,
             "dtype": str(case.dtype),
             "sizes": case.sizes,
-            **case.options,
+            "nonlinearity": case.nonlinearity,
+            "reduction": case.reduction,
             "learning_rate": float(case.learning_rate).hex(),
             "params": {name: _flat(theta) for name, theta in arrays.items()},
             **{name: _flat(getattr(case, name)) for name in ("x", "target", "h_0")},
+            **_sgd(case.options),
+            **({} if case.params.h_0 is None else {"learned_h_0": True}),
         }
     )
+
+
+def _sgd(options) -> dict:
+    """The options of SGD, if there are any: numbers as text, the velocity by its names in a report."""
+    given = {name: option for name, option in options.items() if name not in ("nonlinearity", "reduction")}
+    for name, option in given.items():
+        if name == "velocity":
+            given[name] = option and {"v" + of: _flat(v) for of, v in option.items()}
+        elif name != "nesterov" and option is not None:
+            given[name] = float(option).hex()
+    return given
 
 
 def _flat(array) -> list[str]:
@@ -80,7 +114,9 @@ def _flat(array) -> list[str]:
 
 def longest_report(case: Case) -> int:
     """How many characters the answer to this case may have."""
-    return 2_000 + LONGEST_NUMBER * sum(prod(shape) for shape in owed(case, intermediates=True).values())
+    return 2_000 + LONGEST_NUMBER * sum(
+        prod(shape) for shape in owed(case, intermediates=True, input_gradients=True).values()
+    )
 
 
 def decode_hello(line: str) -> dict:
@@ -123,7 +159,7 @@ def arrays_of(answer: dict, case: Case) -> dict[str, np.ndarray]:
     """The arrays of the answer to this case; the second half of `decode_report`."""
     if "error" in answer:
         raise PortFault(f"answers with an error: {one_line(str(answer['error']))}")
-    shapes = owed(case, intermediates=True)
+    shapes = owed(case, intermediates=True, input_gradients=True)
     unknown = [name for name in answer if name not in shapes and name != "id"]
     if unknown:
         raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not a name that is owed")

@@ -3,13 +3,21 @@
 In Python a port is an object with
 
     name, dtypes                  a text; a tuple of "float32" and "float64", one or both
-    capabilities                  optional: ("intermediates",) when every report holds a, h, y, dy, dh and da
+    capabilities                  optional: a tuple of
+                                  "intermediates": every report holds a, h, y, dy, dh and da
+                                  "input_gradients": every report holds dx and dh_0
+                                  "sgd_options": it has momentum and what else torch.optim.SGD has, and clipping
+                                  "learned_h_0": params may hold a learned initial state
     tanh_ulps                     optional: the largest error of its tanh in ulps
     lacks                         optional: what it cannot do, of "tanh", "relu", "sum", "mean" and "bias"
     window_update(params, x, target, h_0, *, learning_rate, nonlinearity, reduction) -> dict
 
-NumPy arrays go in, params a dict by name; NumPy arrays come out under the names of `case.SHAPES`. In any other language
-it is a program that speaks the protocol of `protocol.py`.
+NumPy arrays go in, params a dict by name; NumPy arrays come out under the names of `case.SHAPES`. A port with
+"sgd_options" is also given momentum, dampening, nesterov, weight_decay, max_norm and velocity where the step is not
+plain gradient descent; the velocity is a dict of what the update before left, by the names of the parameters, or None
+at first; with momentum the report holds the new one, vW_xh and so on. A port with "learned_h_0" reports dh_0 and the
+new h_0, with momentum also vh_0, when params holds h_0: the state that enters this window, which the argument h_0 is
+too. In any other language it is a program that speaks the protocol of `protocol.py`.
 """
 
 import functools
@@ -91,13 +99,17 @@ def guarded(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str |
     """
     params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
     series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
-    given = {**params, **series}
-    identities = [(name, id(array)) for name, array in params.items()]
-    before = {name: _fingerprint(array) for name, array in given.items()}
+    options = case.options
+    velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
+    if velocity:
+        options["velocity"] = velocity
+    given = [*params.items(), *series.items(), *(("v" + name, array) for name, array in velocity.items())]
+    identities = [(name, id(array)) for held in (params, velocity) for name, array in held.items()]
+    before = [_fingerprint(array) for _, array in given]
     limit = None if isinstance(port, ProgramPort) else timeout
     try:
         with time_limit(limit):
-            report = port.window_update(params, **series, learning_rate=case.learning_rate, **case.options)
+            report = port.window_update(params, **series, learning_rate=case.learning_rate, **options)
     except KeyboardInterrupt:
         raise
     except TimeUp:
@@ -106,9 +118,9 @@ def guarded(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str |
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, _file_of(port))}"
-    changed = [name for name, array in given.items() if _fingerprint(array) != before[name]]
-    if [(name, id(array)) for name, array in params.items()] != identities:
-        changed.append("params")
+    changed = [name for (name, array), was in zip(given, before) if _fingerprint(array) != was]
+    if [(name, id(array)) for held in (params, velocity) for name, array in held.items()] != identities:
+        changed.append("params" if not velocity else "params or velocity")
     if changed:
         return None, f"changed its inputs: {', '.join(changed)}"
     if isinstance(report, dict):  # a port may fill the same arrays again at its next call

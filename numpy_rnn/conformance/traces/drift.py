@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.experiment import run
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.running import run
 
 REFERENCES = 16
 ALARM = 8.0  # measured, between backends that agree: at most 1.5

@@ -5,10 +5,11 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.trace import Recorder
 from numpy_rnn.common.windows import windows
-from numpy_rnn.conformance.case import Case, form_faults
-from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.case import Case, form_faults, owed
+from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
 from numpy_rnn.conformance.ports.python_port import guarded
 from numpy_rnn.elman import forward
 
@@ -17,8 +18,11 @@ TAME = 1e12  # its square is still far from float32's largest number, 3e38
 
 def trace_of(rnn, experiment, configuration) -> dict:
     """The trace of a run of a package with the functions of numpy_rnn; its numbers may leave the dtype's range."""
+    experiment = experiment.trained()
     recorder = Recorder(experiment, configuration)
-    x, target, h_0, params = map(rnn.from_numpy, experiment[1:])
+    x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
+    if params.h_0 is not None:
+        h_0 = None  # it is learned
     with np.errstate(all="ignore"):
         for update in rnn.train(params, x, target, h_0, **configuration.train_options(), record=True):
             recorder.append(rnn.to_numpy(update))
@@ -41,39 +45,89 @@ def trace_of_port(port, experiment, configuration, timeout: float = 10.0) -> dic
     The state that enters is the port's own of the window before; where the port does not report its states, what
     numpy_rnn computes with the port's parameters of then.
 
-    Raises InputError on a dtype that the port does not have and on an ensemble; PortFault, naming epoch and update,
-    when the port fails or its report has not the form that is owed.
+    Raises InputError on a dtype or an option that the port does not have and on an ensemble; PortFault, naming epoch
+    and update, when the port fails or its report has not the form that is owed.
     """
-    if experiment.params.W_hh.ndim > 2:
+    experiment = experiment.trained()
+    _check_port(port, experiment, configuration)
+    recorder = Recorder(experiment, configuration)
+    run = _Driven(port, experiment, configuration, timeout)
+    schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
+    for epoch in range(1, configuration.epochs + 1):
+        for number, window in enumerate(schedule, start=1):
+            entering, report = run.update(window, f"epoch {epoch}, update {number}")
+            recorder.append_report(epoch, number, window, entering, report)
+    return recorder.arrays()
+
+
+def _check_port(port, experiment, configuration):
+    """Raise InputError unless the port can be asked for this run."""
+    params = experiment.params
+    if params.W_hh.ndim > 2:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
-    dtype = experiment.params.W_hh.dtype
+    dtype = params.W_hh.dtype
     if str(dtype) not in port.dtypes:
         raise InputError(f"{port.name} has no {dtype}: choose --dtype {' or '.join(port.dtypes)}")
-    asked = (configuration.nonlinearity, configuration.reduction, "bias" if experiment.params.b_h is not None else "")
+    asked = (configuration.nonlinearity, configuration.reduction, "bias" if params.b_h is not None else "")
     for option in asked:
         if option in port.lacks:
             raise InputError(f"{port.name} says that it lacks {option!r}: choose a run without it")
-    intermediates = "intermediates" in port.capabilities
-    recorder = Recorder(experiment, configuration)
-    params = experiment.params
-    for epoch in range(1, configuration.epochs + 1):
-        states, first = experiment.h_0[None], 0
-        for number, window in enumerate(windows(len(experiment.x), configuration.k1, configuration.k2), start=1):
-            case = Case(
-                params,
-                experiment.x[window.start : window.stop],
-                experiment.target[window.counted_from : window.stop],
-                states[window.start - first],
-                configuration.learning_rate,
-                configuration.nonlinearity,
-                configuration.reduction,
-            )
-            report = checked_report(port, case, intermediates, timeout, f"epoch {epoch}, update {number}")
-            recorder.append_report(epoch, number, window, case.h_0, report)
-            later = report["h"] if intermediates else _states(case)
-            states, first = np.concatenate((case.h_0[None], later)), window.start
-            params = Parameters(*(report.get(name) for name in Parameters._fields))
-    return recorder.arrays()
+    for capability, is_asked, what in (
+        ("sgd_options", configuration.sgd_options() != SgdOptions(), "momentum, weight decay and clipping"),
+        ("learned_h_0", params.h_0 is not None, "a learned initial state"),
+    ):
+        if is_asked and capability not in port.capabilities:
+            raise InputError(f"{port.name} does not say that it has {capability!r}: choose a run without {what}")
+
+
+class _Driven:
+    """A port, and where its run stands."""
+
+    def __init__(self, port, experiment, configuration, timeout):
+        self.port, self.experiment, self.configuration, self.timeout = port, experiment, configuration, timeout
+        self.sgd = configuration.sgd_options()
+        self.params, self.velocity = experiment.params, None
+        self.learns = self.params.h_0 is not None
+
+    def update(self, window, where):
+        """Ask for one window: the state that entered it, and the report."""
+        start, counted_from, stop = window
+        if start == 0:
+            self.states, self.first = [self.params.h_0 if self.learns else self.experiment.h_0], 0
+        case = Case(
+            self.params,
+            self.experiment.x[start:stop],
+            self.experiment.target[counted_from:stop],
+            self.states[start - self.first],
+            self.configuration.learning_rate,
+            self.configuration.nonlinearity,
+            self.configuration.reduction,
+            self.sgd,
+            self.velocity,
+        )
+        if self.learns and start > 0:
+            case = _without_h_0(case)
+        intermediates, input_gradients = (name in self.port.capabilities for name in CAPABILITIES[:2])
+        report = checked_report(self.port, case, intermediates, self.timeout, where)
+        report = {name: report[name] for name in owed(case, intermediates, input_gradients)}  # the same in all updates
+        if self.learns and start > 0:
+            report = {"dh_0": np.zeros_like(case.h_0)} | report | self._kept()
+        later = report["h"] if intermediates else _states(case)
+        self.states, self.first = [case.h_0, *later], start
+        self.params = Parameters(*(report.get(name) for name in Parameters._fields))
+        if self.sgd.momentum:
+            self.velocity = Parameters(*(report.get("v" + name) for name in Parameters._fields))
+        return case.h_0, report
+
+    def _kept(self):
+        """The learned initial state and its velocity, of a window that it does not enter."""
+        velocity = {} if self.velocity is None else {"vh_0": self.velocity.h_0}
+        return {"h_0": self.params.h_0} | velocity
+
+
+def _without_h_0(case):
+    velocity = case.velocity and case.velocity._replace(h_0=None)
+    return case._replace(params=case.params._replace(h_0=None), velocity=velocity)
 
 
 def checked_report(port, case, intermediates, timeout, where) -> dict:
@@ -81,7 +135,7 @@ def checked_report(port, case, intermediates, timeout, where) -> dict:
     report, verdict = guarded(port, case, timeout)
     if report is None:
         raise PortFault(f"{port.name}, {where}: {verdict}")
-    faults = form_faults(case, report, intermediates)
+    faults = form_faults(case, report, intermediates, "input_gradients" in getattr(port, "capabilities", ()))
     if faults:
         raise PortFault(f"{port.name}, {where}: {faults[0]}")
     return report

@@ -1,17 +1,16 @@
 """Is this a trace? Asked before its numbers are judged, as NaN and missing keys pass every comparison."""
 
-import json
-
 import numpy as np
 
-from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.experiment import Experiment
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.shapes import fits
 from numpy_rnn.common.trace import BY_STEP, load_trace
 from numpy_rnn.common.trace import PLACE as INTEGERS
+from numpy_rnn.conformance.traces.settings import Settings, settings_of
 
-NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
+SERIES = ("x", "target", "initial_h_0")
 
 
 def read_trace(path) -> dict:
@@ -26,13 +25,24 @@ def read_trace(path) -> dict:
 
 def trace_faults(trace: dict) -> list[str]:
     """What is wrong with the form of a trace, a line each: keys, shapes, dtypes, NaN or infinity."""
-    start = [name for name in ("configuration", "x", "target", "h_0", *_initial()[:3], *INTEGERS) if name not in trace]
+    start = [name for name in ("configuration", *SERIES, *_initial()[:3], *INTEGERS) if name not in trace]
     if start:
         return [f"{name} is missing" for name in start]
-    faults = _configuration_faults(trace)
-    for name in INTEGERS:
-        if trace[name].dtype.kind not in "iu" or trace[name].ndim != 1:
-            faults.append(f"{name} is {trace[name].dtype} of shape {trace[name].shape}: expected (N,) integers")
+    for name in ("initial_W_hh", "initial_W_hy"):
+        if trace[name].ndim < 2:
+            return [f"{name} has shape {trace[name].shape}: expected two axes, after those of an ensemble"]
+    for name in SERIES:
+        if trace[name].ndim < 2:
+            return [f"{name} has shape {trace[name].shape}: expected two axes or more"]
+    try:
+        settings = settings_of(trace)
+    except InputError as error:
+        return [str(error)]
+    faults = [
+        f"{name} is {trace[name].dtype} of shape {trace[name].shape}: expected (N,) integers"
+        for name in INTEGERS
+        if trace[name].dtype.kind not in "iu" or trace[name].ndim != 1
+    ]
     if faults:
         return faults
     lengths = {len(trace[name]) for name in INTEGERS}
@@ -45,36 +55,43 @@ def trace_faults(trace: dict) -> list[str]:
         return ["a window has no steps, or reaches beyond the series"]
     if ((trace["counted_from"] < trace["start"]) | (trace["counted_from"] >= trace["stop"])).any():
         return ["a window counts no loss, or the loss of steps that are not its own"]
-    return _array_faults(trace, len(steps), int(steps.sum()))
+    return _array_faults(trace, settings)
 
 
-def _configuration_faults(trace):
-    try:
-        configuration = json.loads(trace["configuration"].tobytes().rstrip(b"\0"))
-        missing = [name for name in NEEDED if name not in configuration]
-    except (ValueError, TypeError):
-        return ["configuration is not JSON text"]
-    return [f"configuration has no {name}" for name in missing]
-
-
-def _array_faults(trace, updates, steps):
+def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
+    """Of every array but the series, by key."""
     initial = [trace.get(name) for name in _initial()]
-    *E, H, O = initial[2].shape if initial[2].ndim >= 2 else (0, 0)
-    T, D = trace["x"].shape[0], initial[0].shape[-1 - (initial[0].ndim > 1)]
-    B = trace["h_0"].shape[-2] if trace["h_0"].ndim >= 2 else 0
-    sizes = {"D": D, "H": H, "O": O}
-    expected = {"entering": (updates, *E, B, H), "loss": (updates, *E)}
-    for name, size in zip(BY_STEP, (H, H, O, O, H, H)):
-        if any(other in trace for other in BY_STEP):
-            expected[name] = (steps, *E, B, size)
-    biases = initial[3] is not None or initial[4] is not None
-    for name, letters in zip(Parameters._fields, ("DH", "HH", "HO", "H", "O")):
-        if biases or not name.startswith("b"):
-            shape = (*E, *(sizes[letter] for letter in letters))
-            expected |= {f"initial_{name}": shape, f"d{name}": (updates, *shape), name: (updates, *shape)}
+    *E, H, O = initial[2].shape
+    D = initial[0].shape[-1 - (initial[0].ndim > 1)]
+    B = trace["initial_h_0"].shape[-2] if trace["initial_h_0"].ndim >= 2 else 0
+    N, S = len(trace["start"]), int((trace["stop"] - trace["start"]).sum())
+    of = {"entering": (N, *E, B, H), "loss": (N, *E)}
+    if any(name in trace for name in BY_STEP):
+        of |= {name: (S, *E, B, size) for name, size in zip(BY_STEP, (H, H, O, O, H, H))}
+    if "dx" in trace:
+        of["dx"] = (S, *E, B, D)
+    if "dx" in trace or "dh_0" in trace or settings.learns(trace):
+        of["dh_0"] = (N, *E, B, H)
+
+    shapes = {"W_xh": (*E, D, H), "W_hh": (*E, H, H), "W_hy": (*E, H, O)}
+    if initial[3] is not None or initial[4] is not None:
+        shapes |= {"b_h": (*E, H), "b_y": (*E, O)}
+    if settings.learns(trace):
+        shapes["h_0"] = (*E, B, H)
+    prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
+    for name, shape in shapes.items():
+        of |= {f"initial_{name}": shape} | {prefix + name: (N, *shape) for prefix in prefixes}
+    return of
+
+
+def _array_faults(trace, settings):
+    expected = _expected_shapes(trace, settings)
     faults = [f"{name} is missing" for name in expected if name not in trace]
-    dtype = initial[1].dtype
-    for name in ("x", "target", "h_0", *expected):
+    known = (*Parameters._fields, "dh_0", *("v" + name for name in Parameters._fields))
+    faults += [f"{name} is there, and by the configuration it should not be" for name in known
+               if name in trace and name not in expected]  # fmt: skip
+    dtype = trace["initial_W_hh"].dtype
+    for name in dict.fromkeys((*SERIES, *expected)):
         array = trace.get(name)
         if array is None:
             continue
@@ -85,14 +102,19 @@ def _array_faults(trace, updates, steps):
         elif not np.isfinite(array).all():
             index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
             faults.append(f"{name}{list(index)} is {array[index]}: expected a finite number")
-    if not faults and (trace["target"].shape[0], trace["target"].shape[-2:], trace["x"].shape[-2:]) != (
-        T,
-        (B, O),
-        (B, D),
-    ):
-        faults.append(
-            f"x {trace['x'].shape} and target {trace['target'].shape} do not fit: expected (T, B, D) and (T, B, O)"
-        )
+    return faults or _series_faults(trace)
+
+
+def _series_faults(trace):
+    """Whether the series fit the parameters, for all networks or one a network."""
+    x, target, h_0 = (trace[name].shape for name in SERIES)
+    *E, D, H = trace["initial_W_xh"].shape
+    T, B, O = x[0], h_0[-2], trace["initial_W_hy"].shape[-1]
+    faults = []
+    if not (fits(x, (T, B, D), tuple(E)) and fits(target, (T, B, O), tuple(E))):
+        faults.append(f"x {x} and target {target} do not fit: expected (T, B, D) and (T, B, O)")
+    if not fits(h_0, (B, H), tuple(E)):
+        faults.append(f"initial_h_0 has shape {h_0}: expected {(B, H)}, or one a network")
     return faults
 
 
@@ -100,10 +122,15 @@ def _initial():
     return [f"initial_{name}" for name in Parameters._fields]
 
 
-def start_of(trace: dict) -> tuple[Experiment, Configuration]:
-    """The experiment and configuration that a trace says it ran, so that it can be run again."""
-    known = json.loads(trace["configuration"].tobytes().rstrip(b"\0"))
-    configuration = Configuration(**{name: known[name] for name in NEEDED})
-    configuration.check()
+def start_of(trace: dict):
+    """The experiment and configuration that a trace says it ran, so that it can be run again.
+
+    Raises InputError on a configuration that cannot be run.
+    """
+    settings = settings_of(trace)
+    configuration = settings.configuration(trace["initial_W_hh"].shape[:-2])
     params = Parameters(*(trace.get(name) for name in _initial()))
-    return Experiment("series of the trace", trace["x"], trace["target"], trace["h_0"], params), configuration
+    if not settings.learns(trace):
+        params = params._replace(h_0=None)
+    arrays = trace["x"], trace["target"], trace["initial_h_0"]
+    return Experiment("series of the trace", *arrays, params), configuration

@@ -1,0 +1,130 @@
+"""When numbers leave the range: which network, at which update, and which tensor was the first.
+
+A network has gone bad at the first update after which its loss or one of its parameters is not finite. A run is looked
+at by its loss at every update, and by its parameters now and then; when a network has gone bad, the updates since the
+last look are made once more, with everything recorded, to find where that was.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.records import Activations, Deltas, Parameters, State
+
+ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them gradients, velocity, parameters
+
+
+class Divergence(NamedTuple):
+    """The first number of a network that is NaN or infinite."""
+
+    network: int  # counted from 0 over the axes of the ensemble; 0 of a single network
+    epoch: int
+    number: int  # the update within the epoch
+    tensor: str
+    step: int | None = None  # of the window, from 1; None for a tensor without steps
+    of: int = 1  # how many networks there are
+    rate: float | None = None  # its learning rate, in a sweep
+    seed: int | None = None  # of its initial weights, where the networks are drawn
+
+    def __str__(self) -> str:
+        step = "" if self.step is None else f" at step {self.step} of the window"
+        place = f"epoch {self.epoch}, update {self.number}: {self.tensor}{step} is not finite"
+        if self.of == 1:
+            return place
+        what = [] if self.rate is None else [f"learning rate {self.rate:g}"]
+        what += [] if self.seed is None else [f"seed {self.seed}"]
+        described = f" ({', '.join(what)})" if what else ""
+        return f"network {self.network + 1} of {self.of}{described}, {place}"
+
+
+class Found(NamedTuple):
+    """A divergence, and the parameters of that network before the update in which it began."""
+
+    divergence: Divergence
+    params: Parameters
+
+
+def bad_networks(loss, params=None) -> np.ndarray:
+    """Shape E: True where the loss, or a parameter, is not finite. NumPy arrays."""
+    bad = ~np.isfinite(loss)
+    for theta in params or ():
+        if theta is not None:
+            bad = bad | ~np.isfinite(theta).all(axis=tuple(range(bad.ndim, theta.ndim)))
+    return bad
+
+
+def first_bad(update) -> tuple[str, int | None] | None:
+    """The first tensor of a recorded update of one network that is not finite, and the first step of it, by number."""
+    tensors = {"loss": update.loss, **update.activations._asdict(), **update.deltas._asdict()}
+    for name in ORDER:
+        finite = np.isfinite(tensors[name])
+        if not finite.all():
+            if finite.ndim == 0:
+                return name, None
+            steps = np.flatnonzero(~finite.reshape(len(finite), -1).all(axis=1))
+            return name, int(steps[-1 if name in ("dh", "da") else 0]) + (name != "h")
+    later = (("d", update.gradients), ("v", update.velocity or ()), ("", update.parameters))
+    for prefix, tensors_of in later:
+        for name, theta in zip(Parameters._fields, tensors_of):
+            if theta is not None and not np.isfinite(theta).all():
+                return prefix + name, None
+    return None
+
+
+class Start(NamedTuple):
+    """Where all was still finite: the parameters, and the State if an update had been made. NumPy arrays."""
+
+    params: Parameters
+    state: State | None
+
+
+def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, seen: tuple[int, int]) -> list[Found]:
+    """Where each of the bad networks went bad, at the latest at the update (epoch, number) that was `seen`.
+
+    options: the keyword arguments of `train`; start: where these networks were still good; bad: shape E. The updates
+    from there on are made once more, of all networks, so that they are the same to the bit.
+    """
+    before, pending, found = start.params, np.flatnonzero(bad).tolist(), []
+    for update in map(rnn.to_numpy, begin(rnn, experiment, options, start, record=True)):
+        place = update.epoch, update.number
+        now = bad_networks(update.loss, update.parameters).ravel()
+        for network in [n for n in pending if now[n] or place == seen]:
+            index = np.unravel_index(network, bad.shape)
+            # nothing, where a machine adds up in another order each time
+            tensor, step = first_bad(_of_network(update, index)) or ("loss", None)
+            pending.remove(network)
+            found.append(Found(Divergence(network, *place, tensor, step, bad.size), _pick(before, index)))
+        if not pending:
+            break
+        before = update.parameters
+    return sorted(found, key=lambda f: f.divergence.network)
+
+
+def begin(rnn, experiment, options: dict, start: Start, record=False):
+    """The training of an experiment from this start on; a long series is not copied."""
+    x, target = map(rnn.view_of_numpy, (experiment.x, experiment.target))
+    params = rnn.from_numpy(start.params)
+    state = None if start.state is None else rnn.from_numpy(start.state)
+    h_0 = None if params.h_0 is not None else rnn.from_numpy(experiment.h_0)
+    return rnn.train(params, x, target, h_0, **options, record=record, resume=state)
+
+
+def _pick(params, index):
+    """Of parameters (*E, ...), those of one network."""
+    return None if params is None else Parameters(*(None if theta is None else theta[index] for theta in params))
+
+
+def _of_network(update, index):
+    """A recorded update of one network of an ensemble."""
+    activations, deltas = (
+        {name: value[index] if name == "dh_0" else value[:, *index] for name, value in part._asdict().items()}
+        for part in (update.activations, update.deltas)
+    )
+    return update._replace(
+        loss=update.loss[index],
+        gradients=_pick(update.gradients, index),
+        parameters=_pick(update.parameters, index),
+        velocity=_pick(update.velocity, index),
+        activations=Activations(**activations),
+        deltas=Deltas(**deltas),
+    )

@@ -1,0 +1,54 @@
+"""What --help says beside the options: what the commands do, and examples in which every option occurs."""
+
+ABOUT = {
+    "train": """\
+An Elman network learns to predict the next row of a series. Without options: a sine wave, one point at a time, 300
+epochs over 20 points, six hidden units. A second command, `compare`, holds another implementation against this one; it
+has a --help of its own.
+
+Exit status: 0; 2 for input that cannot be used; 3 for a run whose numbers went out of range; 130 after Ctrl-C, 143
+after the order to end.""",
+    "compare": """\
+Run this package and another implementation on the same configuration: both loss columns, every update of both held to
+its rounding bounds, the first divergence with what it looks like, and the drift of the two left to run freely. Exit
+status 1 when one of them is wrong.""",
+}
+OTHER = "a package such as {other}, a Python port as module:object, a program that speaks the protocol, or a trace file"
+EXAMPLES = {
+    "train": """\
+examples:
+  python -m {name}                                   the main job
+  python -m {name} --epochs 1000 --log-every 100     longer, and every hundredth epoch printed
+  python -m {name} --k1 1 --k2 5                     gradients that reach five steps back
+  python -m {name} --k1 20 --reduction mean          one update an epoch, by the mean loss
+  python -m {name} --hidden-size 12 --nonlinearity relu --bias --dtype float64
+                                                        another network
+  python -m {name} --seed 7 --generate 100           other initial weights; the network runs on freely for 100 steps
+  python -m {name} --seeds 100                       100 initial weights at once: median and band
+  python -m {name} --learning-rate 0.01,0.03,0.1     a network for every rate, in one run
+  python -m {name} --learning-rate 0.01,0.03 --seeds 20
+                                                        20 for every rate
+  python -m {name} --momentum 0.9 --nesterov --learning-rate 0.01
+                                                        SGD as torch.optim.SGD has it
+  python -m {name} --momentum 0.9 --dampening 0.5    the same, with less of the new gradient
+  python -m {name} --weight-decay 1e-4 --max-norm 1  weights held small, gradients clipped by their global norm
+  python -m {name} --learn-initial-state             the state that every epoch starts from is learned too
+  python -m {name} --save run.npz --save-every 10    keep the weights, and the run; also after Ctrl-C
+  python -m {name} --resume run.npz --epochs 600     go on where it stood, bit for bit
+  python -m {name} --weights run.npz --no-plot       start anew from its weights; no picture
+  python -m {name} --trace trace.npz --epochs 10     everything of every update, in one file
+  python -m {name} --data series.csv --columns 2     a series of your own, a row a time step: its second column
+  python -m {name} --data sunspots.csv --columns sunspots --standardize --held-out 240 \\
+      --hidden-size 16 --bias --k1 25 --k2 25 --learning-rate 0.002 --momentum 0.9 --max-norm 1 --epochs 100
+  python -m {name} --plot sine.svg --show            the picture as a file, and in a window
+  python -m {name} --no-progress --seeds 1000        no progress bar""",
+    "compare": """\
+examples:
+  python -m {name} compare {other}                 the same run in both packages, every update judged
+  python -m {name} compare {other} --momentum 0.9 --learning-rate 0.01
+                                                        with these options, or any others of the run
+  python -m {name} compare {other} --json found.json --plot compare.pdf
+                                                        what was found, as numbers and as a picture
+  python -m {name} compare my_rnn:port               the same against an implementation of your own
+  python -m {name} compare trace.npz                 a trace, from --trace or from any other program""",
+}

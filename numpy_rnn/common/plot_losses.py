@@ -1,0 +1,132 @@
+"""The panels of the losses: of every epoch, of every learning rate of a sweep, and how far two runs part."""
+
+import numpy as np
+
+from numpy_rnn.common.plot_series import ACTUAL, STYLES, draw_band
+from numpy_rnn.common.report import band
+
+# Okabe and Ito's other colours, from dark to light, without the yellow that is hard to see on white.
+RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+AGAIN = {"-": "--", ":": "-."}  # the lines of the rates that have a colour for the second time
+FAR = 100  # times the lowest final loss
+CLOSEST = 0.055  # of the height: labels nearer than that would cover each other
+
+
+def draw_losses(axes, experiment, results) -> None:
+    """One curve a result; of an ensemble its median and a band."""
+    limits = []
+    for (color, _, line), (name, result) in zip(STYLES, results.items()):
+        low, _, high = bands = band(result.losses, result.converged())
+        draw_band(axes, _epochs(result), bands, color, label=name, linestyle=line, marker=_marker(result))
+        limits += [low.min(), high.max()]
+    _label(axes, experiment, len(result.losses), "loss of an epoch")
+    _scale(axes, limits)
+    if len(results) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+
+
+def draw_rates(axes, experiment, results) -> None:
+    """One curve a learning rate of a sweep, the median over its networks, with its rate beside its end.
+
+    losses: (epochs, R) or (epochs, R, N). A second result has lines of its own kind. Networks that diverged are left
+    out; a rate that has no other has no curve, and is named above the panel. Curves far above the best leave the panel
+    at its top, so that the others can be told from each other.
+    """
+    curves, gone = [], []
+    for (_, _, line), (name, result) in zip(STYLES, results.items()):
+        for number, rate in enumerate(experiment.rates):
+            networks = result.converged()[number]
+            if networks.any():
+                _, median, _ = band(result.losses[:, number], networks)
+                color, form = RATES[number % len(RATES)], line if number < len(RATES) else AGAIN[line]
+                few = "" if networks.all() else f" ({networks.sum()} of {networks.size})"
+                curves.append((name, median, f"{rate:g}{few}", color))
+                label = f"{rate:g}" if len(results) == 1 else f"{rate:g}, {name}"
+                axes.plot(_epochs(result), median, color=color, linestyle=form, marker=_marker(result), label=label)
+            elif f"{rate:g}" not in gone:
+                gone.append(f"{rate:g}")
+    best = min(median[-1] for _, median, *_ in curves)
+    near = [median for _, median, *_ in curves if median[-1] <= FAR * best]
+    _label(axes, experiment, len(result.losses), "loss of an epoch" if result.losses.ndim < 3 else "median loss")
+    _scale(axes, [min(map(np.min, near)), max(map(np.max, near))])
+    if len(near) < len(curves):
+        axes.set_ylim(*_with_margins(axes, min(map(np.min, near)), max(map(np.max, near))))
+    first = curves[0][0]
+    _label_ends(axes, [(median[-1], label, color) for name, median, label, color in curves if name == first])
+    if gone:
+        axes.set_title(f"diverged at {', '.join(gone)}", loc="left", fontsize="medium")
+    if len(results) > 1:
+        kinds = [
+            axes.plot([], [], color=ACTUAL, linestyle=line, label=name)[0] for (*_, line), name in zip(STYLES, results)
+        ]
+        axes.legend(handles=kinds, loc="lower left", bbox_to_anchor=(0, 1.06 if gone else 1), frameon=False)
+
+
+def draw_drift(axes, drift, spread) -> None:
+    """How far two runs part, by epoch, beside how far runs part that start an ulp apart."""
+    epochs = np.arange(1, len(drift) + 1)
+    axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that start an ulp apart")
+    axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these two")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("largest difference\nof the losses so far")
+    axes.set_xlim(0, len(epochs) + 1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+
+
+def _epochs(result):
+    return np.arange(1, len(result.losses) + 1)
+
+
+def _marker(result):
+    return "." if len(result.losses) == 1 else ""  # one point has no line
+
+
+def _label(axes, experiment, epochs, of):
+    from matplotlib.ticker import MaxNLocator
+
+    units = ")" if experiment.scaling is None else ",\nin standardised units)"
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"{of}\n(half squared error{units}")
+    axes.set_xlim(0, epochs + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
+
+
+def _scale(axes, limits):
+    """Logarithmic where the losses span more than a factor of 4."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    if max(limits) > 4 * min(limits) > 0:
+        few = max(limits) < 1000 * min(limits)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _with_margins(axes, low, high):
+    """The limits of a panel that shows low to high, with as little beyond them as Matplotlib leaves by itself."""
+    margin, scale = axes.margins()[1], axes.yaxis.get_transform()
+    low, high = scale.transform(np.array([low, high]))
+    beyond = margin * ((high - low) or 1)
+    return scale.inverted().transform(np.array([low - beyond, high + beyond]))
+
+
+def _label_ends(axes, ends):
+    """Every label beside the end of its curve, and none over another: those too near are moved apart. The best is bold,
+    and an arrow stands with a curve that ends above the panel.
+    """
+    ends = sorted(ends)
+    apart = min(CLOSEST, 1 / max(1, len(ends) - 1))
+    to_height = axes.transData + axes.transAxes.inverted()
+    heights = [to_height.transform((0, value))[1] for value, _, _ in ends]
+    for i in range(1, len(heights)):  # upwards
+        heights[i] = max(heights[i], heights[i - 1] + apart)
+    top = 0.98
+    for i in reversed(range(len(heights))):  # and down again from the top, where that went out of it
+        heights[i] = top = min(heights[i], top)
+        top -= apart
+    for place, (height, (value, label, color)) in enumerate(zip(heights, ends)):
+        beyond = " ↑" if value > axes.get_ylim()[1] else ""
+        weight = "bold" if place == 0 else "normal"
+        axes.text(1.02, height, label + beyond, color=color, weight=weight, transform=axes.transAxes, va="center")
+    axes.text(1.02, 1.03, "rate", transform=axes.transAxes, va="bottom")

@@ -1,0 +1,273 @@
+"""One run, from what it starts from to what came out: watched, and stopped where it goes wrong or is told to."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.checkpoint import Checkpoint, fingerprint
+from numpy_rnn.common.divergence import Divergence, Found, Start, bad_networks, begin, trace_back
+from numpy_rnn.common.errors import Diverged, Interrupted
+from numpy_rnn.common.predicting import predict
+from numpy_rnn.common.records import Parameters
+
+MOST_NAMED = 3  # networks in one line
+LOOK_EVERY = 256  # updates: how often the parameters are looked at, and a state is kept to look back from
+
+
+class Result(NamedTuple):
+    """What one backend made of it, as NumPy arrays; E is the shape of the ensemble, () for a single network."""
+
+    losses: np.ndarray  # (epochs, *E)
+    params: Parameters  # of a network that diverged, the last finite ones
+    predictions: np.ndarray  # (P, *E, 1, D)  one step ahead, with the final weights, of the last P steps
+    generated: np.ndarray  # (G, *E, 1, D)  what follows the last trained step, each fed back as the next input
+    diverged: tuple[Divergence, ...] = ()
+
+    def converged(self) -> np.ndarray:
+        """Shape E: True for the networks whose losses and predictions are all finite."""
+        good = np.array(np.isfinite(self.losses).all(axis=0) & np.isfinite(self.predictions).all(axis=(0, -2, -1)))
+        good.reshape(-1)[[divergence.network for divergence in self.diverged]] = False
+        return good
+
+    def best_rate(self) -> int:
+        """Of a sweep, whose first axis of E is its rates': the rate with the lowest median loss in the last epoch.
+
+        Networks that diverged are left out. Where nothing was trained, or nothing is left, the first rate.
+        """
+        converged = self.converged()
+        last = self.losses[-1] if len(self.losses) else np.zeros(converged.shape)
+        medians = [np.median(of[kept]) if kept.any() else np.inf for of, kept in zip(last, converged)]
+        return int(np.argmin(medians))
+
+    def of_rate(self, rate: int) -> "Result":
+        """What came out for the networks of one rate of a sweep."""
+        networks = self.converged()[rate].size
+        diverged = (d for d in self.diverged if d.network // networks == rate)
+        return Result(
+            self.losses[:, rate],
+            Parameters(*(None if theta is None else theta[rate] for theta in self.params)),
+            self.predictions[:, rate],
+            self.generated[:, rate],
+            tuple(d._replace(network=d.network % networks, of=networks) for d in diverged),
+        )
+
+
+class Hooks(NamedTuple):
+    """What is to be called while a run is going on."""
+
+    on_epoch: Callable[[int, np.ndarray], Any] | None = None  # (epoch, loss of shape E), after every epoch
+    on_update: Callable[[Any], Any] | None = None  # (Update with all its arrays, as NumPy arrays)
+    on_progress: Callable[[int, Any], Any] | None = None  # (epoch, loss of the latest update), after every update
+    on_divergence: Callable[[Divergence], Any] | None = None  # of one network of an ensemble; the others go on
+    save: Callable[[Checkpoint], Any] | None = None  # now and then, at the end, and when the run is broken off
+    is_time: Callable[[], bool] = lambda: False  # whether a checkpoint is due
+    stopped: Callable[[], int | None] = lambda: None  # whether to break off after this update, and by which signal
+
+
+NOTHING = Hooks()
+
+
+class Run:
+    """A run under way: `train` makes its updates, `checkpoint` tells where it stands between two of them."""
+
+    def __init__(self, rnn, experiment, configuration, hooks, resumed: Checkpoint | None = None):
+        self.rnn, self.configuration, self.hooks = rnn, configuration, hooks
+        self.experiment, self.options = experiment.trained(), configuration.train_options()
+        self.E = experiment.params.W_hh.shape[:-2]
+        self.start = Start(experiment.params, None)
+        self.losses: list[np.ndarray] = []  # of the epochs that are done
+        self.partial = np.zeros(self.E)  # of the one that is not
+        self.found: dict[int, Found] = {}  # the networks that have diverged
+        if resumed is not None:
+            self.start = Start(resumed.state.parameters, resumed.state)
+            self.losses, self.partial = list(resumed.losses), resumed.partial
+            self.found = {d.network: Found(d, self._params_of(d.network)) for d in resumed.diverged}
+        self.training = begin(rnn, self.experiment, self.options, self.start, record=hooks.on_update is not None)
+
+    def train(self) -> Parameters:
+        """Make all updates. Returns the parameters after the last, of networks that diverged the last finite ones.
+
+        Raises Diverged when no network is left, Interrupted when `hooks.stopped` says so.
+        """
+        rnn, hooks = self.rnn, self.hooks
+        good = self._standing(self.start)
+        for count, update in enumerate(self.training, start=1):
+            loss = self._add(update)
+            is_epoch = update.window.stop == len(self.experiment.x)
+            signal, is_due = hooks.stopped(), hooks.save is not None and hooks.is_time()
+            looks = is_epoch or is_due or signal is not None or count % LOOK_EVERY == 0  # nothing unseen is saved
+            looked_at = rnn.to_numpy(update.parameters) if looks else None
+            bad = bad_networks(loss, looked_at)
+            if bad.any():
+                self._diverge(bad, good, update)
+            if hooks.on_update is not None:
+                hooks.on_update(rnn.to_numpy(update))
+            if is_epoch and hooks.on_epoch is not None:
+                hooks.on_epoch(update.epoch, self.losses[-1])
+            if looked_at is not None:
+                good = self._standing(Start(looked_at, rnn.to_numpy(self.training.state())))
+            if hooks.on_progress is not None:
+                hooks.on_progress(update.epoch, loss)
+            if is_due:
+                hooks.save(self._checkpoint(good))
+            if signal is not None:
+                raise Interrupted(signal, self._checkpoint(good))
+        if hooks.save is not None and (checkpoint := self.checkpoint()) is not None:
+            hooks.save(checkpoint)
+        latest = self.training.latest
+        return self._patched(self.start.params if latest is None else rnn.to_numpy(latest.parameters))
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Where the run stands, to be saved; None before its first update."""
+        state = self.start.state if self.training.latest is None else self.rnn.to_numpy(self.training.state())
+        return None if state is None else self._checkpoint(self._standing(Start(state.parameters, state)))
+
+    @cached_property
+    def series(self) -> str:
+        """The fingerprint of what is trained on."""
+        return fingerprint(self.experiment.x, self.experiment.target)
+
+    def _add(self, update):
+        """Count the loss of an update; return it, (*E) in float64, NaN for the networks that have diverged."""
+        T = len(self.experiment.x)
+        loss = np.array(self.rnn.to_numpy(update.loss), np.float64)
+        if self.found:
+            loss.reshape(-1)[list(self.found)] = np.nan  # whatever the rest of their numbers comes to
+        self.partial = self.partial + loss * (
+            update.window.counted / T if self.configuration.reduction == "mean" else 1
+        )
+        if update.window.stop == T:
+            self.losses.append(self.partial)
+            self.partial = np.zeros(self.E)
+        return loss
+
+    def _standing(self, start):
+        return Standing(start, len(self.losses), self.partial)
+
+    def _checkpoint(self, standing):
+        losses = np.array(self.losses[: standing.epochs], np.float64).reshape(-1, *self.E)
+        diverged = tuple(found.divergence for found in self.found.values())
+        state = self._finite(standing.start.state)
+        return Checkpoint(self.configuration, self.series, state, losses, standing.partial, diverged)
+
+    def _finite(self, state):
+        """The state, without what is left of those of the networks that diverged, but for their last parameters."""
+        known = list(self.found)
+        if not known:
+            return state
+        h, velocity = state.h.copy(), state.velocity
+        h.reshape(len(h), -1, *h.shape[-2:])[:, known] = 0
+        if velocity is not None:
+            velocity = Parameters(*(None if v is None else self._with(v, known, 0) for v in velocity))
+        return state._replace(h=h, velocity=velocity, parameters=self._patched(state.parameters))
+
+    def _params_of(self, network):
+        axes = len(self.E)
+        parts = (None if p is None else p.reshape(-1, *p.shape[axes:])[network] for p in self.start.params)
+        return Parameters(*parts)
+
+    def _with(self, theta, networks, values):
+        theta = theta.copy()
+        theta.reshape(-1, *theta.shape[len(self.E) :])[networks] = values
+        return theta
+
+    def _patched(self, params):
+        """The parameters, with the last finite ones for the networks that diverged."""
+        for network, found in self.found.items():
+            pairs = zip(params, found.params)
+            params = Parameters(*(None if p is None else self._with(p, [network], last) for p, last in pairs))
+        return params
+
+    def _diverge(self, bad, good, update):
+        """Find out where the networks that are newly bad went bad, and go on without them if others are left."""
+        new = bad & ~np.isin(np.arange(bad.size), list(self.found)).reshape(bad.shape)
+        if not new.any():
+            return
+        params, state = good.start
+        start = good.start if state is None else Start(self._patched(params), self._finite(state))
+        found = trace_back(self.rnn, self.experiment, self.options, start, new, (update.epoch, update.number))
+        found = [Found(self._described(divergence), params) for divergence, params in found]
+        self.found |= {f.divergence.network: f for f in found}
+        if bad.ndim:
+            of_epoch = self.losses[-1] if update.window.stop == len(self.experiment.x) else self.partial
+            of_epoch.reshape(-1)[list(self.found)] = np.nan  # also where the loss itself was still finite
+        if len(self.found) == bad.size:
+            message = explanation([f.divergence for f in self.found.values()], self.configuration)
+            raise Diverged(message, self.checkpoint() if bad.ndim else self._before(good, found[0].divergence))
+        for f in found:
+            if self.hooks.on_divergence is not None:
+                self.hooks.on_divergence(f.divergence)
+
+    def _described(self, divergence):
+        """With what tells this network from the others."""
+        rates, configuration = self.configuration.rates(), self.configuration
+        index = np.unravel_index(divergence.network, self.E)
+        rate = rates[index[0]] if rates else None
+        seed = None if configuration.networks is None else configuration.seed + int(index[-1])
+        return divergence._replace(rate=rate, seed=seed)
+
+    def _before(self, good, divergence):
+        """The checkpoint of a single network before it diverged: the updates since it was good are made once more."""
+        self.found = {}
+        del self.losses[good.epochs :]
+        self.partial = good.partial
+        start = good.start
+        again = begin(self.rnn, self.experiment, self.options, start)
+        for update in again:
+            if (update.epoch, update.number) == (divergence.epoch, divergence.number):
+                break
+            self._add(update)
+            state = self.rnn.to_numpy(again.state())
+            start = Start(state.parameters, state)
+        return None if start.state is None else self._checkpoint(self._standing(start))
+
+
+class Standing(NamedTuple):
+    """A start, and what had been counted by then."""
+
+    start: Start
+    epochs: int  # done
+    partial: np.ndarray
+
+
+def explanation(divergences, configuration) -> str:
+    """One line: where it began, and what to try."""
+    rates = configuration.rates() or (configuration.learning_rate,)
+    ways = [f"a --learning-rate smaller than {min(rates):g}"]
+    if configuration.max_norm is None:
+        ways.append("clipping by --max-norm 1")
+    if configuration.data is not None and not configuration.standardize:
+        ways.append("--standardize")
+    what = "; ".join(map(str, divergences[:MOST_NAMED]))
+    more = f" and {len(divergences) - MOST_NAMED} more" if len(divergences) > MOST_NAMED else ""
+    whose = "the run" if divergences[0].of == 1 else "every network"
+    return f"{whose} diverged: {what}{more}; try {', or '.join(ways)}"
+
+
+def run(rnn, experiment, configuration, generate=0, hooks=NOTHING, resumed: Checkpoint | None = None) -> Result:
+    """Train with the backend `rnn`, then predict one step ahead and generate.
+
+    resumed: where to go on; the experiment and the configuration are those of that run, see `check_goes_on`.
+
+    Raises Diverged when no network is left whose numbers are finite, and Interrupted when `hooks.stopped` says so.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported in our own words
+        under_way = Run(rnn, experiment, configuration, hooks, resumed)
+        params = under_way.train()
+        phi = configuration.nonlinearity
+        x, h_0, held_out = experiment.x, experiment.h_0, experiment.held_out
+        y, generated = predict(rnn, rnn.from_numpy(params), x, h_0, generate, phi, held_out)
+    if (signal := hooks.stopped()) is not None:  # since the last update
+        raise Interrupted(signal, under_way.checkpoint())
+    losses = np.array(under_way.losses, np.float64).reshape(-1, *under_way.E)
+    diverged = tuple(found.divergence for found in under_way.found.values())
+    result = Result(losses, params, y, generated, diverged)
+    if not result.converged().any():
+        raise Diverged(
+            f"the predictions after epoch {configuration.epochs} are not finite: the weights have grown too large; try"
+            " a smaller --learning-rate, clipping by --max-norm 1, or --weight-decay",
+            under_way.checkpoint(),
+        )
+    return result

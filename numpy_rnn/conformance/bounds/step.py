@@ -1,0 +1,166 @@
+"""The rounding of one SGD step, (U1) to (U6). Both levels take these formulas, each with its own arithmetic.
+
+Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
+
+Correct is what computes (U1) to (U6) as they stand, every operation rounded to nearest, in the dtype or a wider one,
+with or without fused multiply-add: the norm from the squares of all numbers in any order, or from the norms of the
+tensors; the quotient by a division or by a product with the reciprocal; μ, τ, λ, max_norm and 10⁻⁶ (the float64 of that
+name) rounded to the dtype or kept in float64. The learning rate is rounded, by its definition.
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
+(sums of products) and 3.4 (how relative errors of products and quotients add up).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.shapes import beside
+from numpy_rnn.conformance.bounds.rounding import UPWARDS
+from numpy_rnn.conformance.case import Case
+
+SMALL = 1e-6  # beside the norm, (U3)
+
+
+class Arithmetic(Protocol):
+    """What a level knows of the roundings of one dtype: `rounding.Rounding`, or `local_bounds.Bound`."""
+
+    smallest: float
+
+    def gamma(self, n) -> Any:
+        """γ_n, of a number or of an array of numbers."""
+
+    def flushes(self, n) -> Any:
+        """What n terms lose where subnormal numbers are flushed to zero."""
+
+
+class Near(NamedTuple):
+    """Exact values, to within the roundings of float64 that UPWARDS covers, and E."""
+
+    value: np.ndarray
+    E: np.ndarray
+
+    @property
+    def most(self) -> np.ndarray:
+        """The largest |ṽ|."""
+        return np.abs(self.value) + self.E
+
+
+Settle = Callable[[str, Near], Near]
+
+
+class Step:
+    """The step of a case, or of stacked ones."""
+
+    def __init__(self, case: Case, arithmetic: Arithmetic):
+        self.case, self.arithmetic, self.dtype = case, arithmetic, case.dtype
+        self.axes = case.params.W_hh.ndim - 2  # leading ones, of updates and networks
+
+    def given(self, array) -> Near:
+        """Numbers as they are; a subnormal one may be read as zero."""
+        value = np.asarray(array, np.float64)
+        size = np.abs(value)
+        return Near(value, np.where(size < self.arithmetic.smallest, size, 0.0))
+
+    def scalar(self, number: float) -> Near:
+        """A number of float64 that may be rounded to the dtype: E is what that does to it."""
+        value = np.asarray(number, np.float64)
+        return Near(value, np.abs(np.float64(self.dtype.type(number)) - value) + self.given(value).E)
+
+    def complement(self, tau: float) -> Near:
+        """1 − τ, with τ rounded or not: |τ̃ − τ| + u(|1 − τ| + |τ̃ − τ|), and 1 exactly for τ = 0."""
+        off, value = self.scalar(tau).E, np.asarray(1 - tau, np.float64)
+        return Near(value, off + self.arithmetic.gamma(1) * (np.abs(value) + off) * (tau != 0))
+
+    def times(self, a: Near, b: Near) -> Near:
+        """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly 1 rounds nothing."""
+        most = a.most * b.most
+        rounds = ((np.abs(a.value) != 1) | (a.E != 0)) & (most > 0)
+        own = self.arithmetic.gamma(1) * most + self.arithmetic.flushes(1)
+        return Near(a.value * b.value, (a.E * b.most + np.abs(a.value) * b.E + own * rounds) * UPWARDS)
+
+    def plus(self, a: Near, b: Near) -> Near:
+        """a + b: E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
+        value, inherited = a.value + b.value, a.E + b.E
+        rounds = (a.most > 0) & (b.most > 0)
+        own = self.arithmetic.gamma(1) * (np.abs(value) + inherited) + self.arithmetic.flushes(1)
+        return Near(value, (inherited + own * rounds) * UPWARDS)
+
+    def norm(self, gradients: list[Near]) -> Near:
+        """(U2). One number for each of the leading axes: e + (ρ + u(1+ρ))(n + e) + √(what N squares lose by flushes).
+
+        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0, and their squares
+        have N roundings each in one sum, N + 3 at most by the norms of the tensors; (1+γ)^½ leaves ρ = 1 − (1−γ)^½.
+        """
+
+        def over_all(f):
+            return sum(f(v).sum(axis=tuple(range(self.axes, v.value.ndim))) for v in gradients)
+
+        n, e = np.sqrt(over_all(lambda v: v.value**2)), np.sqrt(over_all(lambda v: v.E**2))
+        terms, gamma = over_all(lambda v: v.most > 0), self.arithmetic.gamma
+        rho = gamma(terms + 3) / (1 + np.sqrt(1 - gamma(terms + 3)))
+        flushed = np.sqrt(self.arithmetic.flushes(terms))
+        return Near(n, (e + (rho + gamma(1) * (1 + rho)) * (n + e) + flushed) * UPWARDS)
+
+    def factor(self, norm: Near, max_norm: float) -> Near:
+        """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1, as then f̃ = 1.
+
+        r bounds |c̃ − c|/c: 1 + r = (1 + |M̃ − M|/M)(1 + γ_2)(1 + E_m/(m − E_m)). Where c̃ may lie on both sides of 1, f̃
+        still moves by f·r at most, since upwards it stops at 1; and as 0 ≤ f̃ ≤ 1, E is at most 1.
+        """
+        M, m = self.scalar(max_norm), self.plus(norm, self.scalar(SMALL))
+        own, flushed = self.arithmetic.gamma(2), self.arithmetic.flushes(1)
+        lowest = (M.value - M.E) * (1 - own) / m.most - flushed
+        own = own + (1 + own) * M.E / M.value
+        least = m.value - m.E
+        r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
+        f = np.minimum(1, M.value / m.value)
+        E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), 1.0)
+        return Near(f, np.where(lowest > UPWARDS, 0.0, E))
+
+    def clipped(self, gradients: dict[str, Near]) -> dict[str, Near]:
+        """(U2), (U3), of the gradients that are there. Raises InputError where they are so many that γ says nothing."""
+        if self.case.sgd.max_norm is None:
+            return gradients
+        numbers = sum(int(np.prod(g.value.shape[self.axes :])) for g in gradients.values())
+        if numbers * np.finfo(self.dtype).eps > 0.5:
+            raise InputError(f"a norm of {numbers} numbers in {self.dtype} has no bound: expected fewer, or float64")
+        factor = self.factor(self.norm(list(gradients.values())), self.case.sgd.max_norm)
+        return {name: self.times(Near(*(beside(f, g.value) for f in factor)), g) for name, g in gradients.items()}
+
+    def direction(self, name: str, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
+        """(U4) to (U6): s from the settled velocity, and the velocity before, None without momentum."""
+        momentum, dampening, nesterov, decay, _ = self.case.sgd
+        d = gradient
+        if decay:
+            d = self.plus(d, self.times(self.scalar(decay), self.given(getattr(self.case.params, name))))
+        if not momentum:
+            return d, None
+        before = getattr(self.case.velocity, name, None)
+        mu, v = self.scalar(momentum), d
+        if before is not None:
+            v = self.plus(self.times(mu, self.given(before)), self.times(self.complement(dampening), d))
+        settled = settle("v" + name, v)
+        return self.plus(d, self.times(mu, settled)) if nesterov else settled, v
+
+    def updated(self, gradients: dict[str, Near], settle: Settle) -> dict[str, Near]:
+        """All of it, by name: the velocities, and then the parameters.
+
+        settle(name, near): what the next stage is to take for a velocity, that of the report or of the oracle. Reports
+        that are not finite, or whose squares are not, give NaN, which no check passes.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._updated(gradients, settle)
+
+    def _updated(self, gradients, settle):
+        rate = np.asarray(self.case.learning_rate, self.dtype).astype(np.float64)
+        velocities, parameters = {}, {}
+        for name, gradient in self.clipped(gradients).items():
+            s, v = self.direction(name, gradient, settle)
+            if v is not None:
+                velocities["v" + name] = v
+            theta = self.given(getattr(self.case.params, name))
+            parameters[name] = self.plus(theta, self.times(self.given(-beside(rate, theta.value)), s))
+        return velocities | parameters

@@ -1,0 +1,86 @@
+"""The settings of a run, as its trace says them."""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.configuration import Configuration
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.sgd_options import SgdOptions
+
+NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
+OPTIONAL = (*SgdOptions._fields, "learn_initial_state")
+
+
+class Settings(NamedTuple):
+    """What the judge has to know of a run."""
+
+    k1: int
+    k2: int
+    learning_rate: Any  # a number, or (*E) of the ensemble, 1 for an axis along which it is shared
+    epochs: int
+    nonlinearity: str
+    reduction: str
+    sgd: SgdOptions
+    learn_initial_state: bool | None  # None: the trace's keys tell
+
+    def learns(self, trace) -> bool:
+        """Whether the initial state of this trace is learned."""
+        return "h_0" in trace if self.learn_initial_state is None else self.learn_initial_state
+
+    def check(self) -> None:
+        """Raise InputError on a value that no run can have, TypeError where it is of another kind."""
+        alone = self._replace(learning_rate=0.0) if np.ndim(self.learning_rate) else self
+        alone.configuration(()).check()
+        for name, known in (("nonlinearity", ("tanh", "relu")), ("reduction", ("sum", "mean"))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(known)}")
+
+    def configuration(self, E: tuple[int, ...]) -> Configuration:
+        """As the configuration of a run with networks of shape E. Raises InputError where there is none."""
+        rates, networks = self.learning_rate, E[-1] if E else None
+        if np.ndim(rates):
+            if rates.size != len(rates) or len(E) > 2:
+                raise InputError(f"learning rates of shape {rates.shape} cannot be run again: expected (R,) or (R, 1)")
+            rates = tuple(np.broadcast_to(rates.ravel(), E[:1]).tolist())
+            networks = E[1] if len(E) == 2 else None
+        values = {name: getattr(self, name) for name in ("k1", "k2", "epochs", "nonlinearity", "reduction")}
+        values |= self.sgd._asdict() | {"learn_initial_state": self.learn_initial_state}
+        return Configuration(**values, learning_rate=rates, networks=networks)
+
+
+def settings_of(trace: dict) -> Settings:
+    """The settings of a trace that has its initial parameters.
+
+    Raises InputError where its configuration is not JSON, where something is missing, and on values of no run.
+    """
+    try:
+        known = json.loads(trace["configuration"].tobytes().rstrip(b"\0"))
+        missing = [name for name in NEEDED if name not in known]
+    except (ValueError, TypeError):
+        raise InputError("configuration is not JSON text") from None
+    if missing:
+        raise InputError(f"configuration has no {missing[0]}")
+    values = {name: known.get(name, getattr(Configuration, name)) for name in (*NEEDED, *OPTIONAL)}
+    sgd = SgdOptions(*(values.pop(name) for name in SgdOptions._fields))
+    try:
+        values["learning_rate"] = _rates(values["learning_rate"], trace["initial_W_hh"].shape[:-2])
+        settings = Settings(sgd=sgd, **values)
+        settings.check()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the configuration is not one of a run: {error}") from None
+    return settings
+
+
+def _rates(learning_rate, E):
+    """A list goes along the first axis of the ensemble, a nested one along the first axes."""
+    if not isinstance(learning_rate, list):
+        return learning_rate
+    rates = np.array(learning_rate, np.float64)
+    rates = rates.reshape(*rates.shape, *(1,) * (len(E) - rates.ndim))
+    if rates.ndim != len(E) or any(axis not in (1, size) for axis, size in zip(rates.shape, E)):
+        raise InputError(f"learning rates of shape {np.shape(learning_rate)} do not fit networks of shape {E}")
+    if not (np.isfinite(rates) & (rates >= 0)).all():
+        raise InputError("a learning rate is not a finite number, 0 or more")
+    return rates

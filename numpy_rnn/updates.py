@@ -1,0 +1,62 @@
+"""The training loop: the carried state, one record per update (DERIVATION.md, section 5)."""
+
+from itertools import islice
+
+import numpy as np
+
+from numpy_rnn.bptt import SLOPES, backpropagate, entering_gradient, inputs_gradient, weight_gradients
+from numpy_rnn.elman import NONLINEARITIES, of_every_network, unroll
+from numpy_rnn.loss import DIVISORS, half_sum_of_squares
+from numpy_rnn.memory import BackwardMemory, ForwardMemory, time_first
+from numpy_rnn.parameters import Activations, Deltas, Update
+
+
+def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
+    """The updates of a run, from `state`: what every one starts from is what the one before left.
+
+    epoch_windows(): the (window, rows of x, rows of the counted targets) of one pass over the series. h_0: the given
+    initial state; None where params have a learned one. step: of `sgd_step`.
+    """
+    phi, slope, divisor = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction]
+    params, velocity, first_epoch, done, states, first = state
+    size = None  # (steps, counted steps) of the windows that the memory is made for
+    for epoch in range(first_epoch, epochs + 1):
+        for number, (window, x, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
+            start, counted_from, stop = window
+            if size != (stop - start, stop - counted_from):
+                size = steps, counted = stop - start, stop - counted_from
+                B = x.shape[-2] // steps
+                forward = ForwardMemory(params, steps, B)
+                backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
+                terms = divisor(counted, B, target.shape[-1])
+                training.carried = forward, B
+            learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)
+            if start == 0:
+                states, first = [params.h_0 if h_0 is None else h_0], 0
+            forward.states[0][...] = states[start - first]  # (T3)
+            states, first = forward.states, start
+
+            unroll(params, forward, x, phi)
+            error = np.subtract(backward.y_counted, target, backward.dy_counted)  # (B1)
+            loss = half_sum_of_squares(error) / terms  # (L2)
+            backpropagate(params, backward, slope, terms)
+            gradients = weight_gradients(learned, backward, x)
+            kept = _kept(params, x, forward, backward, B) if record else ()
+            params, velocity = step(params, gradients, velocity)
+            training.latest = update = Update(epoch, number, window, loss, gradients, params, velocity, *kept)
+            yield update
+        done = 0
+
+
+def states_of(carried):
+    """A copy of the states of the latest window, time first."""
+    forward, B = carried
+    return time_first(forward.rows_of_h, B).copy()
+
+
+def _kept(params, x, forward, backward, B):
+    flow = backward.dy, backward.dh, backward.da, inputs_gradient(params, backward)
+    a, h, y, dy, dh, da, dx = (time_first(v, B).copy() for v in (forward.a, forward.rows_of_h, forward.y, *flow))
+    return Activations(of_every_network(time_first(x, B), params), a, h, y), Deltas(
+        dy, dh, da, dx, entering_gradient(params, backward)
+    )

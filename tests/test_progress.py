@@ -1,0 +1,247 @@
+"""The progress bar: on a terminal, after two seconds, with loss and time left; nothing of it in a pipe."""
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+from terminal import ROOT, command, succeed
+from tqdm import tqdm
+
+import numpy_rnn
+from numpy_rnn.common import progress
+from numpy_rnn.common.progress import Progress
+
+COLUMNS = 240
+
+# The command line, with updates that take longer than they need to; so that a run lasts without computing all the time.
+SLOW = """
+import sys, time
+import numpy_rnn
+from numpy_rnn.common import command_line, progress
+
+update = progress.Progress.update
+
+def slow_update(self, *arguments):
+    time.sleep({pause})
+    update(self, *arguments)
+
+progress.Progress.update = slow_update
+{more}
+sys.exit(command_line.main(numpy_rnn, sys.argv[1:]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def on_a_terminal(*arguments, pause=0.0, more="", stdout=None):
+    """(seconds since the first byte, bytes), as they come to a terminal of 240 columns; (status, what a pipe for stdout
+    got), if there is one.
+    """
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    program = [sys.executable, "-c", SLOW.format(pause=pause, more=more), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    process = subprocess.Popen(program, stdin=end, stdout=stdout or end, stderr=end, env=environment)
+    os.close(end)
+    pieces = []
+    while True:
+        select.select([terminal], [], [])
+        try:
+            piece = os.read(terminal, 2**16)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        pieces.append((time.monotonic(), piece))
+    os.close(terminal)
+    piped = process.stdout.read().decode() if stdout else ""
+    if stdout:
+        process.stdout.close()
+    status = process.wait()
+    first = pieces[0][0] if pieces else 0
+    return [(moment - first, piece) for moment, piece in pieces], status, piped
+
+
+def text_of(pieces):
+    return b"".join(piece for _, piece in pieces).decode()
+
+
+def screen(text):
+    """The lines that a terminal shows in the end, without spaces at their ends."""
+    lines, column = [""], 0
+    for character in text:
+        if character == "\r":
+            column = 0
+        elif character == "\n":
+            lines.append("")
+        else:
+            assert character.isprintable(), character
+            lines[-1] = lines[-1][:column].ljust(column) + character + lines[-1][column + 1 :]
+            column += 1
+        assert column <= COLUMNS
+    return [line.rstrip() for line in lines]
+
+
+def bars(text):
+    """Every state of the bar that was drawn."""
+    return re.findall(r"numpy_rnn: +\d+%[^\r\n]*", text)
+
+
+def test_on_a_terminal_a_bar_appears_after_two_seconds_and_is_gone_in_the_end(capsys):
+    """A run of about three seconds: 60 updates of 0.05 s, with a row of the losses every half second."""
+    options = ["--k1", 4, "--epochs", 12, "--log-every", 2, "--no-plot"]
+    pieces, status, _ = on_a_terminal(*options, pause=0.05)
+    assert status == 0
+    text = text_of(pieces)
+    shown = [moment for moment, piece in pieces if b"%|" in piece]
+    assert shown[0] >= progress.DELAY - 0.1  # the first line may reach the terminal a moment before the run begins
+    states = bars(text)
+    assert len(states) >= 3
+    number = r"([\d.e+-]+)"
+    form = rf"numpy_rnn: +(\d+)%\|[^|]*\| (\d+)/(\d+) \[\d\d:\d\d<(\d\d:\d\d), [^,]+, epoch=(\d+), loss={number}\]"
+    lefts = []
+    for state in states:
+        percent, done, total, left, epoch, loss = re.fullmatch(form, state.rstrip()).groups()
+        assert int(total) == 60
+        assert int(percent) == int(done) * 100 // 60 or int(percent) == round(int(done) * 100 / 60)
+        assert int(epoch) == -(-int(done) // 5)
+        lefts.append(left)
+        assert float(loss) > 0
+    assert "00:00" <= lefts[-1] <= lefts[0]
+    # What stays on the screen is what a pipe gets: no row is broken, and of the bar nothing is left.
+    assert screen(text) == [*succeed(numpy_rnn, capsys, *options).splitlines(), ""]
+
+
+def test_the_rows_go_to_a_pipe_and_the_bar_to_the_terminal(capsys):
+    options = ["--k1", 4, "--epochs", 8, "--log-every", 1, "--no-plot"]
+    early = "progress.DELAY = 0.2"
+    pieces, status, piped = on_a_terminal(*options, pause=0.02, more=early, stdout=subprocess.PIPE)
+    assert status == 0
+    assert bars(text_of(pieces))
+    assert set(screen(text_of(pieces))) == {""}
+    assert piped == succeed(numpy_rnn, capsys, *options)
+
+
+def test_what_is_said_of_a_network_that_diverges_is_not_broken(capsys):
+    """The second network diverges when the bar is already there; its line and the rows around it stay whole."""
+    options = ["--k1", 4, "--epochs", 8, "--log-every", 1, "--no-plot", "--nonlinearity", "relu"]
+    options += ["--learning-rate", "0.1,0.5", "--seed", 2]
+    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="progress.DELAY = 0.1")
+    in_pipes = command(numpy_rnn, capsys, *options)
+    assert (status, in_pipes.status) == (0, 0)
+    assert in_pipes.err.count("diverged") == 1
+    assert bars(text_of(pieces))
+    assert sorted(screen(text_of(pieces))) == sorted(["", *in_pipes.out.splitlines(), *in_pipes.err.splitlines()])
+
+
+@pytest.mark.parametrize("options", [[], ["--no-progress"]], ids=["shorter than two seconds", "not wanted"])
+def test_no_byte_of_a_bar(capsys, options):
+    """For a short run, and for one that is longer than a delay which is made short."""
+    run = ["--epochs", 4, "--k1", 1 if options else 20, "--no-plot", *options]
+    more = "progress.DELAY = 0.1" if options else ""
+    pieces, status, _ = on_a_terminal(*run, pause=0.01, more=more)
+    assert status == 0
+    assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
+
+
+def test_a_bar_is_taken_away_when_the_run_is_broken_off():
+    """By a run that diverges: the line that says so stands alone."""
+    options = ["--k1", 4, "--epochs", 8, "--no-plot", "--nonlinearity", "relu", "--learning-rate", 0.5, "--seed", 2]
+    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="progress.DELAY = 0.1")
+    assert status == 3
+    assert bars(text_of(pieces))
+    lines = [line for line in screen(text_of(pieces)) if line]
+    assert lines[-1].startswith("numpy_rnn: the run diverged: epoch 4, update 3: loss is not finite; try ")
+    assert not bars("\n".join(lines))
+
+
+def test_in_a_pipe_there_is_nothing(rnn, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    succeed(rnn, capsys, "--epochs", 3, "--no-plot")  # which checks that nothing is on standard error
+
+
+# -- without tqdm ---------------------------------------------------------------------------------------------------
+
+WITHOUT = "sys.modules['tqdm'] = None\n"
+
+
+def test_without_tqdm_a_line_says_so_on_a_terminal(capsys):
+    options = ["--k1", 4, "--epochs", 8, "--no-plot"]
+    pieces, status, _ = on_a_terminal(*options, pause=0.02, more=WITHOUT + "progress.DELAY = 0.1")
+    assert status == 0
+    lines = text_of(pieces).replace("\r\n", "\n").splitlines()
+    assert lines.count("numpy_rnn: no progress bar, as tqdm is not installed") == 1
+    lines.remove("numpy_rnn: no progress bar, as tqdm is not installed")
+    assert lines == succeed(numpy_rnn, capsys, *options).splitlines()
+
+
+@pytest.mark.parametrize(("delay", "options"), [(2.0, []), (0.1, ["--no-progress"])])
+def test_without_tqdm_nothing_is_said_of_short_runs_or_where_none_is_wanted(capsys, delay, options):
+    run = ["--k1", 4, "--epochs", 4, "--no-plot", *options]
+    pieces, status, _ = on_a_terminal(*run, pause=0.01, more=WITHOUT + f"progress.DELAY = {delay}")
+    assert status == 0
+    assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
+
+
+# -- what it shows --------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def to_a_terminal(monkeypatch):
+    """Standard error is a terminal, and nothing is waited for. In the test itself: a fixture's would be captured."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    monkeypatch.setattr(progress, "REFRESH", 0.0)
+    return sys.stderr
+
+
+@pytest.mark.parametrize(
+    ("loss", "shown"),
+    [
+        (np.array(0.123456), "loss=0.123"),
+        (np.array([1.0, 3.0, 2.0]), "loss=2"),
+        (np.array([[1.0, np.nan], [np.inf, 2.0]]), "loss=1.5"),
+        (np.array([np.nan]), "loss=nan"),
+    ],
+)
+def test_of_an_ensemble_the_median_loss_is_shown(monkeypatch, loss, shown):
+    to_a_terminal(monkeypatch)
+    bar = Progress("name", 10)
+    bar.update(3, loss)
+    assert isinstance(bar.bar, tqdm)
+    assert f"epoch=3, {shown}]" in str(bar.bar)
+    bar.close()
+
+
+def test_a_run_that_goes_on_begins_where_it_stood(monkeypatch):
+    to_a_terminal(monkeypatch)
+    bar = Progress("name", 200, done=150)
+    bar.update(3, np.array(1.0))
+    assert "| 151/200 [" in str(bar.bar)
+    bar.close()
+
+
+def test_a_run_without_updates_has_no_bar(monkeypatch):
+    terminal = to_a_terminal(monkeypatch)
+    bar = Progress("name", 60, done=60)
+    bar.update(3, np.array(1.0))
+    bar.close()
+    assert bar.bar is None
+    assert terminal.getvalue() == ""

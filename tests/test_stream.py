@@ -1,0 +1,266 @@
+"""Training on a stream is training on the series of its steps, with no more of them held, or asked for, than needed."""
+
+import weakref
+from itertools import count, islice
+
+import numpy as np
+import pytest
+from cases import (
+    allowed,
+    assert_within,
+    bits,
+    fewer,
+    network,
+    of_network,
+    one_update,
+    random_case,
+    reference_run,
+    reference_update,
+    reported,
+    runs,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_rnn import InputError
+
+T, B, D, H, O = 7, 2, 3, 4, 5
+OPTIONS = {"k1": 2, "k2": 3, "learning_rate": 0.05}
+TRUNCATIONS = pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 4), (2, 3), (3, 3), (3, 8), (7, 7), (8, 9)])
+
+
+def example(**options):
+    return random_case(6, T, B, D, H, O, **options)
+
+
+def train_stream(rnn, case, steps, **options):
+    params, _, _, h_0 = case.for_train(rnn)
+    return rnn.train_stream(params, steps, h_0, **OPTIONS | options)
+
+
+def steps_of(rnn, case):
+    return list(zip(*map(rnn.from_numpy, (case.x, case.target)), strict=True))
+
+
+def assert_the_same_run(rnn, case, made, series, options):
+    """Bit for bit in NumPy. torch's products of small matrices may depend on where in the memory an operand begins, and
+    a step of a stream begins elsewhere than that of a series; so there within rounding, each network by itself.
+    """
+    made, expected = list(made), list(series)
+    assert len(made) == len(expected)
+    if rnn.__name__ == "numpy_rnn":
+        assert [bits(u) for u in made] == [bits(u) for u in expected]
+        return
+    assert [u[:3] for u in made] == [u[:3] for u in expected]
+    for n in np.ndindex(case.params.W_hh.shape[:-2]):
+        references = reference_run(network(case, n), **options)
+        for one, other, reference in zip(made, expected, references, strict=True):
+            limit = allowed(reference.expected)
+            if max(v.max() for v in limit.parameters if v is not None) > 1e8 * np.finfo(case.dtype).eps:
+                break  # as in test_momentum.py
+            assert_within(*(of_network(reported(rnn, u), n) for u in (one, other)), limit)
+
+
+# -- the same run -----------------------------------------------------------------------------------------------------
+
+
+@fewer(4)
+@given(run=runs(), E=st.sampled_from([(), (), (2,), (1, 2)]), seed=st.integers(0, 2**31))
+def test_a_stream_is_an_epoch_of_the_series(rnn, run, E, seed):
+    """All options, schedules and short tails; networks of an ensemble share the stream."""
+    case, options = run
+    if E:
+        kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
+        sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
+        case = random_case(seed, *sizes, E=E, **kind, **case.options)
+    options = options | {"epochs": 1}
+    of_stream = {name: value for name, value in options.items() if name != "epochs"} | case.options
+    series = rnn.train(*case.for_train(rnn), **options, **case.options, record=True)
+    stream = train_stream(rnn, case, iter(steps_of(rnn, case)), **of_stream, record=True)
+    assert_the_same_run(rnn, case, stream, series, options)
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
+@TRUNCATIONS
+def test_a_stream_is_an_epoch_for_every_schedule(rnn, k1, k2, learned):
+    case = example(learned=learned)
+    options = OPTIONS | {"k1": k1, "k2": k2, "momentum": 0.9, "max_norm": 1.0}
+    series = rnn.train(*case.for_train(rnn), epochs=1, **options, record=True)
+    stream = train_stream(rnn, case, steps_of(rnn, case), **options, record=True)
+    assert_the_same_run(rnn, case, stream, series, options | {"epochs": 1})
+
+
+def test_it_goes_on_with_the_velocity_that_it_is_given(rnn):
+    """Of an earlier stream, say; its first update is the one that the single functions make."""
+    case = example(learned=True)
+    *_, before = train_stream(rnn, case, steps_of(rnn, case), momentum=0.9)
+    velocity = before.velocity
+    kept = bits(velocity)
+    first = next(train_stream(rnn, case, steps_of(rnn, case), momentum=0.9, velocity=velocity, record=True))
+    window = case._replace(x=case.x[:2], target=case.target[:2])
+    of_step = 0.05, rnn.to_numpy(velocity)
+    limit = allowed(reference_update(window, *of_step, momentum=0.9))
+    assert_within(reported(rnn, first), one_update(rnn, window, *of_step, momentum=0.9), limit)
+    fresh = next(train_stream(rnn, case, steps_of(rnn, case), momentum=0.9))
+    assert bits(first.parameters) != bits(fresh.parameters)
+    assert bits(velocity) == kept
+
+
+def test_its_state_says_where_it_stands(rnn):
+    case = example()
+    training = train_stream(rnn, case, steps_of(rnn, case), record=True, momentum=0.5)
+    for update in training:
+        state = training.state()
+        assert state[:3] == update[:3]
+        assert bits(state[3:]) == bits((update.activations.h, update.parameters, update.velocity))
+
+
+def test_an_empty_stream_has_no_updates(rnn):
+    assert list(train_stream(rnn, example(), [])) == []
+
+
+# -- no more than needed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 5), (4, 4)])
+def test_an_endless_stream_can_be_learnt_from_and_only_what_is_needed_is_taken(rnn, k1, k2):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        for t in count():
+            taken += 1
+            yield rnn.from_numpy(np.sin(np.full((B, D), 0.1 * t))), rnn.from_numpy(np.cos(np.full((B, O), 0.1 * t)))
+
+    training = train_stream(rnn, example(), endless(), k1=k1, k2=k2, learning_rate=0.001)
+    assert taken == 0
+    for number, update in enumerate(islice(training, 100), start=1):
+        assert taken == number * k1 == update.window.stop
+        assert update.number == number
+        assert update.window.steps == min(k2, taken)
+    assert number == 100
+
+
+class Watched:
+    """A stream that counts, before it makes a step, how many of those that it made are still there."""
+
+    def __init__(self, rnn, steps):
+        self.rnn, self.steps = rnn, iter(steps)
+        self.inputs, self.targets = [], []
+        self.most = [0, 0]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        for n, made in enumerate((self.inputs, self.targets)):
+            self.most[n] = max(self.most[n], sum(v() is not None for v in made))
+        x_t, target_t = map(self.rnn.from_numpy, next(self.steps))
+        self.inputs.append(weakref.ref(x_t))
+        self.targets.append(weakref.ref(target_t))
+        return x_t, target_t
+
+
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (3, 3), (3, 7)])
+def test_no_more_than_k2_steps_are_held(rnn, k1, k2, record):
+    """When the next step is made, the k2 latest are there and no more, and no more than k1 of their targets."""
+    long = random_case(0, 40, B, D, H, O)
+    stream = Watched(rnn, zip(long.x, long.target, strict=True))
+    for _ in train_stream(rnn, long, stream, k1=k1, k2=k2, record=record):
+        pass
+    inputs, targets = stream.most
+    assert inputs == k2
+    assert targets <= k1
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+def ones(*shape, dtype="float64"):
+    return np.ones(shape, dtype)
+
+
+BAD_STEPS = [
+    ((ones(B, D + 1), ones(B, O)), "x has shape (2, 4): expected (2, 3)"),
+    ((ones(B + 1, D), ones(B + 1, O)), "x has shape (3, 3): expected (2, 3)"),
+    ((ones(1, D), ones(1, O)), "x has shape (1, 3): expected (2, 3)"),
+    ((ones(D), ones(B, O)), "x has shape (3,): expected (2, 3)"),
+    ((ones(1, B, D), ones(1, B, O)), "x has shape (1, 2, 3): expected (2, 3)"),
+    ((ones(B, D), ones(B, 1)), "target has shape (2, 1): expected (2, 5)"),
+    ((ones(B, D), ones(1, O)), "target has shape (1, 5): expected (2, 5)"),
+    ((ones(B, D, dtype="float32"), ones(B, O)), "x is "),
+    ((ones(B, D), ones(B, O, dtype="int64")), "target is "),
+]
+NOT_FINITE = [(ones(B, D) * np.nan, ones(B, O)), (ones(B, D), ones(B, O) * np.inf)]
+NO_PAIRS = [(ones(B, D),), ones(3, B, D), (ones(B, D), ones(B, O), None), None, 3.0, ("x", "y"), (None, None)]
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 6])
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        *((step, f" of the stream: {says}") for step, says in BAD_STEPS),
+        *((step, " of the stream holds NaN or infinity: expected finite numbers") for step in NOT_FINITE),
+        *((step, ": expected a pair of arrays") for step in NO_PAIRS),
+    ],
+)
+def test_a_bad_step_is_refused_by_its_number_when_it_comes(rnn, step, says, number):
+    """And the updates before it are made."""
+    case = example()
+    bad = tuple(rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for v in step) if type(step) is tuple else step
+    steps = [*steps_of(rnn, case)[: number - 1], bad, *steps_of(rnn, case)[number:]]
+    training = train_stream(rnn, case, steps)
+    good = (number - 1) // 2
+    whole = [bits(u) for u in islice(train_stream(rnn, case, steps_of(rnn, case)), good)]
+    assert [bits(u) for u in islice(training, good)] == whole
+    with pytest.raises(InputError) as refusal:
+        next(training)
+    message = str(refusal.value)
+    assert message.startswith(f"step {number} of the stream")
+    assert says in message
+    assert "\n" not in message
+    if good:
+        assert training.state().number == good
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"k1": 0}, "k1 is 0"),
+        ({"k1": 4}, "k2 = 3 is smaller than k1 = 4"),
+        ({"learning_rate": np.nan}, "the learning rate is nan"),
+        ({"nonlinearity": "sin"}, "unknown nonlinearity 'sin'"),
+        ({"reduction": "max"}, "unknown reduction 'max'"),
+        ({"momentum": -1.0}, "momentum is -1.0"),
+    ],
+    ids=str,
+)
+def test_errors_come_before_the_first_step_is_taken(rnn, wrong, says):
+    def untouchable():
+        raise AssertionError("a step was asked for")
+        yield
+
+    with pytest.raises(InputError) as refusal:
+        train_stream(rnn, example(), untouchable(), **wrong)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"h_0": np.ones((B, H + 1))}, "h_0 has shape (2, 5): expected (2, 4)"),
+        ({"h_0": np.ones(H)}, "h_0 has shape (4,): expected (B, H)"),
+        ({"h_0": np.full((B, H), np.nan)}, "h_0 holds NaN or infinity"),
+        ({"h_0": None}, "no initial state"),
+        ({"params": example(learned=True).params}, "h_0 is given and the parameters have a learned one"),
+        ({"params": example().params._replace(b_y=None)}, "b_h is there and b_y is not"),
+        ({"params": example().params._replace(b_y=np.full(O, np.inf))}, "b_y holds NaN or infinity"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_parameters_and_states_that_do_not_fit_are_refused_at_once(rnn, change, says):
+    with pytest.raises(InputError) as refusal:
+        train_stream(rnn, example()._replace(**change), [])
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,44 @@
+"""Parameters into and out of torch's own layers, torch.nn.RNN and torch.nn.Linear."""
+
+import torch
+from torch import nn
+
+from numpy_rnn.common.errors import InputError
+from torch_rnn.elman import NONLINEARITIES
+from torch_rnn.parameters import Parameters, from_state_dict, to_state_dict
+
+
+def to_modules(params, *, nonlinearity="tanh", batch_first=False) -> tuple[nn.RNN, nn.Linear]:
+    """The network as two layers: linear(rnn(x, h_0[None])[0]) is the y of `forward`.
+
+    With batch_first, x and y are (B, T, D) and (B, T, O); hx stays (1, B, H). New modules, which share no memory with
+    params. bias_ih_l0 is b_h; bias_hh_l0 is zero and does not require a gradient, so that under torch.optim.SGD the sum
+    of the two moves as the one bias of this package does.
+
+    Raises InputError on an unknown nonlinearity, an ensemble, and a learned h_0, which torch.nn.RNN takes as hx.
+    """
+    state = to_state_dict(params)
+    (D, H), O = params.W_xh.shape, params.W_hy.shape[-1]
+    like = {"bias": params.b_h is not None, "dtype": params.W_hh.dtype, "device": params.W_hh.device}
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and not kept
+        rnn = nn.RNN(D, H, nonlinearity=NONLINEARITIES.known(nonlinearity), batch_first=batch_first, **like)
+        linear = nn.Linear(H, O, **like)
+    nn.ModuleDict({"rnn": rnn, "linear": linear}).load_state_dict(state)
+    if rnn.bias:
+        rnn.bias_hh_l0.requires_grad_(False)
+    return rnn, linear
+
+
+def from_modules(rnn, linear) -> Parameters:
+    """The parameters of two layers, y = linear(rnn(x, hx)[0]); b_h = bias_ih_l0 + bias_hh_l0.
+
+    New parameters, which share no memory with the modules. What is not a parameter must be said again where they are
+    used: nonlinearity=rnn.nonlinearity, and arrays with time first, whatever rnn.batch_first.
+
+    Raises InputError on other modules, and on layers that `from_state_dict` refuses: several, two directions, biases in
+    one of the two only.
+    """
+    for module, kind in ((rnn, nn.RNN), (linear, nn.Linear)):
+        if not isinstance(module, kind):
+            raise InputError(f"the module is a {type(module).__name__}: expected a torch.nn.{kind.__name__}")
+    return from_state_dict(nn.ModuleDict({"rnn": rnn, "linear": linear}).state_dict())

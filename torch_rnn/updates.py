@@ -1,0 +1,47 @@
+"""The training loop: the carried state, one record per update (DERIVATION.md, section 5)."""
+
+from itertools import islice
+
+import torch
+
+from torch_rnn.bptt import loss_deltas, loss_gradients, newest
+from torch_rnn.elman import forward
+from torch_rnn.loss import half_squared_error
+from torch_rnn.parameters import Activations, Update
+
+
+def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
+    """The updates of a run, from `state`: what every one starts from is what the one before left.
+
+    epoch_windows(): the (window, x, counted targets) of one pass over the series. h_0: the given initial state; None
+    where params have a learned one. step: of `sgd_step`.
+    """
+    params, velocity, first_epoch, done, states, first = state
+    for epoch in range(first_epoch, epochs + 1):
+        for number, (window, x, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
+            start, counted_from, stop = window
+            learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)
+            if start == 0:
+                states, first = [params.h_0 if h_0 is None else h_0], 0
+            entering = states[start - first]  # (T3)
+            with torch.enable_grad():
+                activations = forward(params, x, entering, nonlinearity=nonlinearity)
+                loss = half_squared_error(newest(activations.y, stop - counted_from), target, reduction=reduction)
+            gradients = loss_gradients(loss, activations, learned)
+            kept = (copied(activations), loss_deltas(loss, activations)) if record else ()
+            training.carried = states = activations.h.detach()
+            first = start
+            params, velocity = step(params, gradients, velocity)
+            training.latest = update = Update(epoch, number, window, loss.detach(), gradients, params, velocity, *kept)
+            yield update
+        done = 0
+
+
+def states_of(carried):
+    """A copy of the states of the latest window, time first."""
+    return carried.clone()
+
+
+def copied(activations) -> Activations:
+    """Without their graph, and in memory of their own: the run goes on from these states."""
+    return Activations(*(v.detach().clone() for v in activations))
