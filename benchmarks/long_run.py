@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import numpy_rnn as rnn
-from numpy_rnn.common.data import inputs_and_targets, load_series
+from numpy_rnn.common.files.data import inputs_and_targets, load_series
 
 STREAM = "stream"
 OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}

@@ -13,7 +13,7 @@ import numpy_rnn
 import torch_rnn
 from benchmarks import tutorial
 from numpy_rnn import Parameters
-from numpy_rnn.common.data import inputs_and_targets, sine
+from numpy_rnn.common.files.data import inputs_and_targets, sine
 
 
 class Case(NamedTuple):

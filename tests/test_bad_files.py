@@ -12,7 +12,7 @@ import pytest
 from terminal import refused
 
 import numpy_rnn
-from numpy_rnn.common.storage import save_parameters
+from numpy_rnn.common.files.storage import save_parameters
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from terminal import refused
 
-from numpy_rnn.common.storage import save_parameters
+from numpy_rnn.common.files.storage import save_parameters
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +160,7 @@ def test_no_memory(rnn, capsys, monkeypatch):
     def full(*_):
         raise MemoryError("Unable to allocate 7 GiB")
 
-    monkeypatch.setattr(sys.modules["numpy_rnn.common.experiment"], "draw_parameters", lambda *_, **__: full())
+    monkeypatch.setattr(sys.modules["numpy_rnn.common.runs.experiment"], "draw_parameters", lambda *_, **__: full())
     message = refused(rnn, capsys, "--no-plot")
     assert message == "not enough memory (Unable to allocate 7 GiB): choose fewer hidden units, networks or rows"
 

@@ -18,11 +18,11 @@ from terminal import command, losses, refused, succeed
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.common.arguments import CHANGEABLE, configuration_of, parser
-from numpy_rnn.common.checkpoint import Saver, load_checkpoint, save_checkpoint
 from numpy_rnn.common.errors import Interrupted
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.running import Hooks, run
-from numpy_rnn.common.storage import load_arrays, load_parameters, save_arrays, save_parameters
+from numpy_rnn.common.files.storage import load_arrays, load_parameters, save_arrays, save_parameters
+from numpy_rnn.common.runs.checkpoint import Saver, load_checkpoint, save_checkpoint
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.run import Hooks, run
 
 RUNS = {
     "main job": "",
@@ -482,7 +482,7 @@ def test_a_run_that_could_not_be_saved_says_so_at_its_end(rnn, capsys, monkeypat
 
 
 def test_the_trace_and_the_picture_are_made_all_the_same(rnn, capsys, monkeypatch):
-    monkeypatch.setattr("numpy_rnn.common.checkpoint.save_arrays", lambda *_: no_space())
+    monkeypatch.setattr("numpy_rnn.common.runs.checkpoint.save_arrays", lambda *_: no_space())
     drawn = []
     monkeypatch.setattr("numpy_rnn.common.command_line._draw", lambda *_, **files: drawn.append(files["path"]))
 
@@ -519,7 +519,7 @@ def test_what_is_documented_is_what_is_in_the_file():
         "diverged",
     ]
     assert list(arrays) == ["W_xh", "W_hh", "W_hy", "h_0", *velocities, *documented]
-    module = __import__("numpy_rnn.common.checkpoint", fromlist=["checkpoint"])
+    module = __import__("numpy_rnn.common.runs.checkpoint", fromlist=["checkpoint"])
     assert all(re.search(rf"\b{name}\b", module.__doc__) for name in documented)
     assert arrays["format"].tobytes() == b"elman-run 1"
     shapes = {name: arrays[name].shape for name in ("window", "h", "losses", "partial")}

@@ -15,10 +15,10 @@ from terminal import ROOT, actual_and_predicted, command, free_running, losses, 
 import numpy_rnn
 from numpy_rnn.common import command_line
 from numpy_rnn.common.arguments import parser
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare
 from numpy_rnn.common.help_texts import EXAMPLES
-from numpy_rnn.common.running import run
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.run import run
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so

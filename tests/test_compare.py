@@ -11,9 +11,9 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.trace import Recorder
+from numpy_rnn.common.files.trace import Recorder
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.conformance.comparison.comparing import compare, epoch_losses, finite_part, package_source
 from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.conformance.mutants.table import MUTANTS

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import Phase, given, settings
 
 import numpy_rnn
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.cases import DTYPES, random_recipe, random_run
+from numpy_rnn.conformance.cases import random_recipe, random_run
 from numpy_rnn.conformance.comparison.comparing import compare, package_source
 from numpy_rnn.conformance.plugin import pytest_report_collectionfinish
 from numpy_rnn.conformance.ports.backends import PackagePort

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from terminal import actual_and_predicted, free_running, succeed
 
 from numpy_rnn import InputError
-from numpy_rnn.common.data import inputs_and_targets, load_series, sine
+from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
 
 THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
 PRINTED = 0.5e-6  # half a unit of the last of six decimals

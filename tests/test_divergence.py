@@ -14,15 +14,15 @@ from terminal import command, losses, refused, succeed
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.common import running
 from numpy_rnn.common.arguments import configuration_of, parser
-from numpy_rnn.common.checkpoint import load_checkpoint, save_checkpoint
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.divergence import Divergence, begin, first_bad
 from numpy_rnn.common.errors import Diverged, Interrupted
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.running import Hooks, run
-from numpy_rnn.common.storage import load_parameters, save_parameters
+from numpy_rnn.common.files.storage import load_parameters, save_parameters
+from numpy_rnn.common.runs import run as running
+from numpy_rnn.common.runs.checkpoint import load_checkpoint, save_checkpoint
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.divergence import Divergence, begin, first_bad
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.run import Hooks, run
 
 
 @pytest.fixture(autouse=True)

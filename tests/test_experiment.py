@@ -12,12 +12,12 @@ from terminal import command, free_running, losses, succeed
 
 from numpy_rnn import Parameters
 from numpy_rnn.common.arguments import configuration_of, parser
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.data import inputs_and_targets, sine
 from numpy_rnn.common.errors import Diverged
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.running import run
-from numpy_rnn.common.storage import load_parameters, save_parameters
+from numpy_rnn.common.files.data import inputs_and_targets, sine
+from numpy_rnn.common.files.storage import load_parameters, save_parameters
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.run import run
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
 

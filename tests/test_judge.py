@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.files.trace import BY_STEP, ROWS
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.common.trace import BY_STEP, ROWS
-from numpy_rnn.conformance.cases import DTYPES, random_run
+from numpy_rnn.conformance.cases import random_run
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port

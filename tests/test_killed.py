@@ -16,8 +16,8 @@ from cases import bits
 from terminal import ROOT, succeed
 
 import numpy_rnn
-from numpy_rnn.common.checkpoint import load_checkpoint
-from numpy_rnn.common.storage import load_parameters, save_parameters
+from numpy_rnn.common.files.storage import load_parameters, save_parameters
+from numpy_rnn.common.runs.checkpoint import load_checkpoint
 
 KILLS = 25  # of each of the runs
 RUNS = [  # all too long to end among so many kills, and soon made where nothing is saved

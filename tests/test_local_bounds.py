@@ -6,9 +6,10 @@ from step_port import CORRECT_STEPS, WRONG_STEPS
 from window_port import port, random_window
 
 import numpy_rnn
+from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
 from numpy_rnn.conformance.case import SHAPES, form_faults
-from numpy_rnn.conformance.cases import DTYPES, Recipe, random_recipe
+from numpy_rnn.conformance.cases import Recipe, random_recipe
 from numpy_rnn.conformance.ports.backends import PackagePort
 
 HAS = PackagePort.capabilities

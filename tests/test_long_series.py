@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.common import data, shapes
-from numpy_rnn.common.data import inputs_and_targets, load_series
+from numpy_rnn.common import shapes
+from numpy_rnn.common.files import data
+from numpy_rnn.common.files.data import inputs_and_targets, load_series
 
 OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}
 LOOKED_AT = 250  # of what is looked at in parts: less than the shorter series has

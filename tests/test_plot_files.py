@@ -9,10 +9,10 @@ from cases import bits
 from terminal import command, contents, succeed
 
 import numpy_rnn
-from numpy_rnn.common import plots
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.running import run
+from numpy_rnn.common.output import plots
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.run import run
 
 pytestmark = pytest.mark.needs_matplotlib
 

@@ -5,10 +5,10 @@ import pytest
 from cases import assert_within, bits, each
 
 import numpy_rnn
-from numpy_rnn.common import plots
-from numpy_rnn.common.experiment import Experiment
-from numpy_rnn.common.running import Result
-from numpy_rnn.common.scaling import Scaling
+from numpy_rnn.common.files.scaling import Scaling
+from numpy_rnn.common.output import plots
+from numpy_rnn.common.runs.experiment import Experiment
+from numpy_rnn.common.runs.result import Result
 
 pytestmark = pytest.mark.needs_matplotlib
 

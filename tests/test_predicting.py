@@ -9,8 +9,8 @@ import pytest
 from cases import bits
 
 from numpy_rnn import Parameters
-from numpy_rnn.common import predicting
-from numpy_rnn.common.predicting import AT_ONCE, MOST_PREDICTED, predict
+from numpy_rnn.common.runs import predicting
+from numpy_rnn.common.runs.predicting import AT_ONCE, MOST_PREDICTED, predict
 
 DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
 

@@ -13,10 +13,10 @@ import pytest
 from terminal import ROOT, contents, succeed
 
 import numpy_rnn
-from numpy_rnn.common import progress
-from numpy_rnn.common.checkpoint import load_checkpoint
 from numpy_rnn.common.command_line import main
-from numpy_rnn.common.interrupts import HEEDED, heeded
+from numpy_rnn.common.runs import progress
+from numpy_rnn.common.runs.checkpoint import load_checkpoint
+from numpy_rnn.common.runs.interrupts import HEEDED, heeded
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys,
 STUCK = """
 import sys, time
 import numpy_rnn
-from numpy_rnn.common import command_line, progress
+from numpy_rnn.common import command_line; from numpy_rnn.common.runs import progress
 
 def update(self, epoch, loss):
     if epoch == 3:

@@ -18,8 +18,8 @@ from terminal import ROOT, command, succeed
 from tqdm import tqdm
 
 import numpy_rnn
-from numpy_rnn.common import progress
-from numpy_rnn.common.progress import Progress
+from numpy_rnn.common.runs import progress
+from numpy_rnn.common.runs.progress import Progress
 
 COLUMNS = 240
 
@@ -27,7 +27,7 @@ COLUMNS = 240
 SLOW = """
 import sys, time
 import numpy_rnn
-from numpy_rnn.common import command_line, progress
+from numpy_rnn.common import command_line; from numpy_rnn.common.runs import progress
 
 update = progress.Progress.update
 

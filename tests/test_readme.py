@@ -11,9 +11,9 @@ import pytest
 import numpy_rnn
 from numpy_rnn.common.arguments import parser
 from numpy_rnn.common.command_line import main
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.running import run
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.run import run
 from numpy_rnn.conformance.mutants.score import score_board
 from numpy_rnn.conformance.ports.python_port import load_python_port
 from numpy_rnn.conformance.properties import hold_global, hold_lockstep

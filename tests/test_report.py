@@ -8,12 +8,12 @@ from terminal import actual_and_predicted, free_running, losses
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.common import report, series_report
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.divergence import Divergence
-from numpy_rnn.common.experiment import Experiment
-from numpy_rnn.common.running import Result
-from numpy_rnn.common.scaling import Scaling
+from numpy_rnn.common.files.scaling import Scaling
+from numpy_rnn.common.output import report, series_report
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.divergence import Divergence
+from numpy_rnn.common.runs.experiment import Experiment
+from numpy_rnn.common.runs.result import Result
 
 
 def made_up(T=4, D=1, E=(), G=2, scale=1.0):

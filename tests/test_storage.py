@@ -17,7 +17,7 @@ from terminal import command, contents
 
 import numpy_rnn
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.common.storage import check_can_write, load_arrays, load_parameters, save_parameters, written_whole
+from numpy_rnn.common.files.storage import check_can_write, load_arrays, load_parameters, save_parameters, written_whole
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,12 @@ from cases import assert_within, bits
 from terminal import actual_and_predicted, command, free_running, losses, succeed
 
 from numpy_rnn import Parameters
-from numpy_rnn.common.checkpoint import load_checkpoint
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.divergence import Divergence
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.running import Result, run
+from numpy_rnn.common.runs.checkpoint import load_checkpoint
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.divergence import Divergence
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.result import Result
+from numpy_rnn.common.runs.run import run
 
 RATES = (0.1, 0.01, 0.05)
 PRINTED = 0.5e-6  # half a unit of the last of six decimals

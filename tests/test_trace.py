@@ -11,12 +11,12 @@ from terminal import command, succeed
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.common import trace
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import prepare
+from numpy_rnn.common.files import trace
+from numpy_rnn.common.files.storage import save_arrays
+from numpy_rnn.common.files.trace import Recorder, check_size, load_trace
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.common.storage import save_arrays
-from numpy_rnn.common.trace import Recorder, check_size, load_trace
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import judge

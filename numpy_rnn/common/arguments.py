@@ -4,9 +4,10 @@ import argparse
 from dataclasses import fields
 from math import isfinite
 
-from numpy_rnn.common.configuration import DTYPES, Configuration
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.help_texts import ABOUT, EXAMPLES, OTHER
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.sgd_options import SgdOptions
 
 COMMANDS = ("train", "compare")

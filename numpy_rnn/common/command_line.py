@@ -4,16 +4,16 @@ import importlib.util
 import os
 import sys
 
-from numpy_rnn.common import plots, report, series_report
 from numpy_rnn.common.arguments import configuration_of, parser, picture_name, resumed_configuration
-from numpy_rnn.common.checkpoint import Saver, check_goes_on, load_checkpoint, save_checkpoint
 from numpy_rnn.common.errors import Diverged, InputError, Interrupted
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.interrupts import heeded
-from numpy_rnn.common.progress import progress
-from numpy_rnn.common.running import Hooks, run
-from numpy_rnn.common.storage import check_can_write, save_parameters
-from numpy_rnn.common.trace import Recorder, check_size
+from numpy_rnn.common.files.storage import check_can_write, save_parameters
+from numpy_rnn.common.files.trace import Recorder, check_size
+from numpy_rnn.common.output import plots, report, series_report
+from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, save_checkpoint
+from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.interrupts import heeded
+from numpy_rnn.common.runs.progress import progress
+from numpy_rnn.common.runs.run import Hooks, run
 
 SAVE_EVERY = 30.0  # seconds
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from numpy_rnn.common.configuration import DTYPES
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import DTYPES, Parameters
 
 
 def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, networks=None) -> Parameters:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from numpy_rnn.common.windows import Window
 
 Array = Any
+DTYPES = ("float32", "float64")
 
 
 class Parameters(NamedTuple):

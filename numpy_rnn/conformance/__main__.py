@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_rnn.common.arguments import Parser, whole_number
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.cases import DTYPES
+from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.comparison.comparing import source
 from numpy_rnn.conformance.comparison.report import divergence_text
 from numpy_rnn.conformance.long_run import Progress, hold, markdown

@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.experiment import Experiment
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import DTYPES, Parameters
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import Experiment
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.case import Case
 
-DTYPES = ("float32", "float64")
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
 LARGEST = 8  # of T, B, D, H and O

@@ -4,10 +4,10 @@ import json
 
 from numpy_rnn.common.arguments import configuration_of
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.experiment import prepare
-from numpy_rnn.common.report import heading
-from numpy_rnn.common.storage import written_whole
-from numpy_rnn.common.trace import check_size
+from numpy_rnn.common.files.storage import written_whole
+from numpy_rnn.common.files.trace import check_size
+from numpy_rnn.common.output.report import heading
+from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.conformance.comparison import report as comparison_report
 from numpy_rnn.conformance.comparison.comparing import compare, package_source, source
 from numpy_rnn.conformance.ports.faults import PortFault

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.experiment import Experiment
+from numpy_rnn.common.files.trace import PER_UPDATE, ROWS
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.predicting import predict
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.running import Result
-from numpy_rnn.common.trace import PER_UPDATE, ROWS
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import Experiment
+from numpy_rnn.common.runs.predicting import predict
+from numpy_rnn.common.runs.result import Result
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.mutants.hints import hints
 from numpy_rnn.conformance.ports.faults import CAPABILITIES

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.common.report import comparison_table
+from numpy_rnn.common.output.report import comparison_table
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS
 

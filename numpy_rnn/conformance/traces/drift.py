@@ -11,7 +11,7 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.running import run
+from numpy_rnn.common.runs.run import run
 
 REFERENCES = 16
 ALARM = 8.0  # measured, between backends that agree: at most 1.5

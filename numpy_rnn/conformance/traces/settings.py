@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.configuration import Configuration
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.sgd_options import SgdOptions
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.files.trace import ROWS
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.trace import ROWS
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.traces.settings import Settings
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.report import band
+from numpy_rnn.common.output.report import band
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; and beside the colour, marker and line differ too.
 ACTUAL = "#000000"

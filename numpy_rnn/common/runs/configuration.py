@@ -8,10 +8,9 @@ from typing import get_args, get_origin, get_type_hints
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.windows import windows
-
-DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)

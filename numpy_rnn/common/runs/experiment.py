@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.data import inputs_and_targets, load_series, sine
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
+from numpy_rnn.common.files.scaling import Scaling, scaling_of
+from numpy_rnn.common.files.storage import load_parameters
 from numpy_rnn.common.initial import draw_parameters
-from numpy_rnn.common.predicting import MOST_PREDICTED
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.scaling import Scaling, scaling_of
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.predicting import MOST_PREDICTED
 from numpy_rnn.common.shapes import is_finite
-from numpy_rnn.common.storage import load_parameters
 
 LARGEST = 8 * 2**30  # bytes: the series, the weights, and the activations of what is predicted at once
 LEAST_TRAINED = 2  # steps that are not held out

@@ -41,8 +41,8 @@ import json
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files.storage import load_arrays, save_arrays
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.storage import load_arrays, save_arrays
 from numpy_rnn.common.windows import windows
 
 FORMAT, FIRST_FORMAT = "elman-trace 2", "elman-trace 1"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.common.report import band, number
+from numpy_rnn.common.output.report import band, number
 
 MOST_ROWS = 40  # of the series; the free-running steps are as many as were asked for
 MOST_FEATURES = 3

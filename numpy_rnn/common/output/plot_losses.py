@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from numpy_rnn.common.plot_series import ACTUAL, STYLES, draw_band
-from numpy_rnn.common.report import band
+from numpy_rnn.common.output.plot_series import ACTUAL, STYLES, draw_band
+from numpy_rnn.common.output.report import band
 
 # Okabe and Ito's other colours, from dark to light, without the yellow that is hard to see on white.
 RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

@@ -4,9 +4,9 @@ import importlib
 from pathlib import Path
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.plot_losses import draw_drift, draw_losses, draw_rates
-from numpy_rnn.common.plot_series import draw_series, view_of
-from numpy_rnn.common.storage import written_whole
+from numpy_rnn.common.files.storage import written_whole
+from numpy_rnn.common.output.plot_losses import draw_drift, draw_losses, draw_rates
+from numpy_rnn.common.output.plot_series import draw_series, view_of
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")

@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.configuration import Configuration
-from numpy_rnn.common.divergence import Divergence
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters, State
-from numpy_rnn.common.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.divergence import Divergence
 from numpy_rnn.common.training import check_resume, check_state
 from numpy_rnn.common.windows import Window
 

@@ -1,0 +1,1 @@
+"""Files: series, named arrays, traces."""
