@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import numpy_rnn
@@ -131,6 +132,27 @@ def test_commands_of_the_readme_can_be_parsed(capsys):
         r"(?<![\w-])--(?!port|pyargs|backend|packages|quiet|json|help|updates)[a-z][a-z0-9-]+", README
     ):
         assert option in help_text, option
+
+
+def test_the_command_for_the_sunspots_learns_a_series_of_that_kind(rnn, tmp_path, monkeypatch, capsys):
+    """Made here: cycles of eleven years with noise. A month ahead the network is better than the last value again, and
+    by itself it stays in their range.
+    """
+    monkeypatch.chdir(tmp_path)
+    months = np.arange(1200)
+    spots = 100 - 80 * np.cos(months * 2 * np.pi / 132) + np.random.default_rng(0).normal(0, 15, len(months))
+    lines = [f"{1749 + month / 12:.3f},{spot:.1f}" for month, spot in zip(months, spots, strict=True)]
+    Path("sunspots.csv").write_text("\n".join(["month,sunspots", *lines]), encoding="utf-8")
+    [command] = [line for line in README.splitlines() if "--data sunspots.csv" in line]
+    arguments = shlex.split(command.replace("--epochs 200", "--epochs 40"))[3:]
+    assert main(rnn, [*arguments, "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    for what in ("trained on, 959 steps", "held out, 240 steps"):
+        network, last_value = map(float, re.search(rf"{what} +(\S+) +(\S+)", out).groups())
+        assert network < last_value
+    freely = [float(value) for value in re.findall(r"^ +\d+ +\S+ +\S+ +(\d+\.\d+)$", out, re.MULTILINE)]
+    assert len(freely) == 40
+    assert 0 < min(freely) <= max(freely) < 250
 
 
 def test_links_lead_somewhere():
