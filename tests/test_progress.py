@@ -46,12 +46,12 @@ def _in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def on_a_terminal(*arguments, pause=0.0, more="", stdout=None):
+def on_a_terminal(*arguments, pause=0.0, more="", stdout=None, columns=COLUMNS):
     """(seconds since the first byte, bytes), as they come to a terminal of 240 columns; (status, what a pipe for stdout
     got), if there is one.
     """
     terminal, end = pty.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     program = [sys.executable, "-c", SLOW.format(pause=pause, more=more), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
     process = subprocess.Popen(program, stdin=end, stdout=stdout or end, stderr=end, env=environment)
@@ -98,6 +98,15 @@ def screen(text):
 def bars(text):
     """Every state of the bar that was drawn."""
     return re.findall(r"numpy_rnn: +\d+%[^\r\n]*", text)
+
+
+def test_a_terminal_that_does_not_know_its_width_has_a_bar_too():
+    """As under `script`, or in a container."""
+    pieces, status, _ = on_a_terminal("--k1", 4, "--epochs", 10, "--no-plot", pause=0.05, columns=0)
+    assert status == 0
+    states = bars(text_of(pieces))
+    assert states
+    assert all("epoch=" in state and len(state) <= progress.WIDTH for state in states)
 
 
 def test_on_a_terminal_a_bar_appears_after_two_seconds_and_is_gone_in_the_end(capsys):

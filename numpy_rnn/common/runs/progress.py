@@ -1,5 +1,6 @@
 """A progress bar on a terminal, for runs longer than two seconds; nothing in a pipe."""
 
+import os
 import sys
 import time
 from contextlib import contextmanager, nullcontext
@@ -8,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 DELAY = 2.0  # seconds before it is shown
+WIDTH = 100  # columns
 REFRESH = 0.1  # seconds between two looks at the loss
 
 
@@ -32,7 +34,7 @@ class Progress:
                 delay=DELAY,
                 desc=name,
                 unit=" updates",
-                dynamic_ncols=True,
+                **_width(),
                 leave=False,
                 file=sys.stderr,
             )
@@ -60,6 +62,15 @@ class Progress:
         """Take it away."""
         if self.bar is not None:
             self.bar.close()
+
+
+def _width():
+    """As wide as the terminal; as WIDTH on one that does not know, where tqdm would draw nothing at all."""
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (AttributeError, OSError, ValueError):  # what stands for standard error has no descriptor
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": WIDTH}
 
 
 @contextmanager
