@@ -26,7 +26,8 @@ from numpy_rnn.parameters import (
     view_of_numpy,
 )
 from numpy_rnn.sgd import sgd
-from numpy_rnn.train import train, train_stream
+from numpy_rnn.train import train
+from numpy_rnn.train_stream import train_stream
 
 __all__ = [
     "Activations",

@@ -115,7 +115,7 @@ def definitions(package, file):
     return [name for name in found if name in numpy_rnn.__all__]
 
 
-FILES = ["bptt", "clipping", "elman", "loss", "momentum", "parameters", "sgd", "train"]
+FILES = ["bptt", "clipping", "elman", "loss", "momentum", "parameters", "sgd", "train", "train_stream"]
 
 
 @pytest.mark.parametrize("file", [f"{name}.py" for name in FILES])

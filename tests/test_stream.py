@@ -106,6 +106,24 @@ def test_it_goes_on_with_the_velocity_that_it_is_given(rnn):
     assert bits(velocity) == kept
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("W_hh", np.zeros((2, 2)), r"the velocity of W_hh is \S*float64 of shape \(2, 2\): expected"),
+        ("W_hy", None, "no velocity of W_hy: expected one, as it has others"),
+        ("b_h", np.nan, "the velocity of b_h holds NaN or infinity"),
+        ("h_0", np.zeros((1, 1)), "a velocity of h_0: expected none, as the parameters have no h_0"),
+    ],
+)
+def test_a_velocity_that_does_not_fit_is_refused(rnn, name, value, message):
+    case = example()
+    if value is np.nan:
+        value = np.full_like(getattr(case.params, name), value)
+    velocity = rnn.from_numpy(case.params._replace(**{name: value}))
+    with pytest.raises(InputError, match=message):
+        train_stream(rnn, case, steps_of(rnn, case), momentum=0.9, velocity=velocity)
+
+
 def test_its_state_says_where_it_stands(rnn):
     case = example()
     training = train_stream(rnn, case, steps_of(rnn, case), record=True, momentum=0.5)

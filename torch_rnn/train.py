@@ -1,10 +1,7 @@
-"""Training on a series, or on a stream (DERIVATION.md, section 5)."""
-
-import torch
+"""Training on a series (DERIVATION.md, section 5)."""
 
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.common.shapes import check_epochs, check_run, check_stream, with_ensemble_axes
-from numpy_rnn.common.stream import stream_windows
+from numpy_rnn.common.shapes import check_epochs, check_run, with_ensemble_axes
 from numpy_rnn.common.training import Training, check_resume
 from numpy_rnn.common.windows import windows
 from torch_rnn.elman import NONLINEARITIES
@@ -82,44 +79,3 @@ def train(
     if resume is not None:
         state = state[0], resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
     return Training(lambda t: updates(t, epoch, epochs, h_0, state, step, *names, record), states_of, resume)
-
-
-def train_stream(
-    params,
-    steps,
-    h_0,
-    *,
-    k1,
-    k2,
-    learning_rate,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    max_norm=None,
-    nonlinearity="tanh",
-    reduction="sum",
-    record=False,
-    velocity=None,
-) -> Training:
-    """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
-
-    x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. The k2 latest
-    steps are held and no more. velocity: to begin with, for example that of an earlier stream. The other arguments and
-    what is returned are those of `train`, with one epoch.
-
-    Raises InputError as `train` does; on a step that does not fit or is not finite when it comes.
-    """
-    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
-    B = check_stream(params, h_0, learning_rate).shape[-2]
-    steps = stream_windows(params, B, steps, k1, k2, torch.stack)
-
-    def epoch():
-        axes = params.W_hh.ndim + 1
-        for window, x, target in steps:
-            yield window, *(with_ensemble_axes(series, axes) for series in (x, target))
-
-    step = sgd_step(params, learning_rate, options)
-    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = own(params), velocity, 1, 0, None, 0
-    return Training(lambda t: updates(t, epoch, 1, h_0, state, step, *names, record), states_of)

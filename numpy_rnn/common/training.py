@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Array, Parameters, State, Update
+from numpy_rnn.common.records import Array, Gradients, Parameters, State, Update
 from numpy_rnn.common.shapes import check_finite
 from numpy_rnn.common.windows import Window
 
@@ -64,10 +64,15 @@ def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
 
 def check_state(state: State) -> None:
     """Raise InputError unless its states and its velocity fit its parameters and are finite."""
-    params, h, velocity = state.parameters, state.h, state.velocity
+    params, h = state.parameters, state.h
     *E, H, _ = params.W_hh.shape
     B = h.shape[-2] if h.ndim > 1 else 1
     _check_array("h", h, (state.window.steps + 1, *E, B, H), params.W_hh.dtype)
+    check_velocity(params, state.velocity)
+
+
+def check_velocity(params: Parameters, velocity: Gradients | None) -> None:
+    """Raise InputError unless the velocity, if there is one, fits the parameters and is finite."""
     for name, v, theta in zip(Parameters._fields, velocity or (), params):
         if theta is None and v is not None:
             raise InputError(f"the state has a velocity of {name}: expected none, as the parameters have no {name}")
