@@ -22,7 +22,7 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 OPTIONS = {
     "unknown option": ("--momentun 0.9", "unrecognized arguments: --momentun 0.9; see python -m", "--help"),
     "abbreviation": ("--epoch 3", "unrecognized arguments: --epoch 3", "--help"),
-    "unknown command": ("tarin", "invalid choice: 'tarin' (choose from 'train', 'compare')", "--help"),
+    "unknown command": ("tarin", "invalid choice: 'tarin' (choose from 'train', 'compare'", "--help"),
     "no value": ("--epochs", "--epochs: expected one argument", "--help"),
     "text for a number": ("--epochs ten", "--epochs: 'ten': expected a whole number, 0 or more", "--help"),
     "fraction": ("--k1 1.5", "--k1: '1.5': expected a whole number, 1 or more", "--help"),

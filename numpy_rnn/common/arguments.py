@@ -11,6 +11,7 @@ from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.sgd_options import SgdOptions
 
 COMMANDS = ("train", "compare")
+ONLY_NUMPY = ("study",)  # of the gradient that is derived by hand
 CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields)  # of a run that is resumed
 
 
@@ -69,7 +70,7 @@ def parser(name: str) -> argparse.ArgumentParser:
     other = {"numpy_rnn": "torch_rnn"}.get(name, "numpy_rnn")
     top = Parser(f"python -m {name}", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", metavar="command")
-    for command in COMMANDS:
+    for command in COMMANDS + (ONLY_NUMPY if name == "numpy_rnn" else ()):
         sub = commands.add_parser(
             command,
             description=ABOUT[command],
@@ -102,13 +103,16 @@ def _add_options(sub, name, command):
     )
     add("--dtype", choices=DTYPES, help="(float32, or what --weights holds)")
     add("--seed", type=whole_number(0), metavar="N", help="of the initial weights (0)")
-    add(
-        "--seeds",
-        dest="networks",
-        type=whole_number(1),
-        metavar="N",
-        help="train N initial weights at once, from --seed on: median, band",
-    )
+    if command == "study":
+        add("--seeds", type=whole_number(2), default=32, metavar="N", help="networks that are trained, for bands (32)")
+    else:
+        add(
+            "--seeds",
+            dest="networks",
+            type=whole_number(1),
+            metavar="N",
+            help="train N initial weights at once, from --seed on: median, band",
+        )
     update = sub.add_argument_group("the update, as torch.optim.SGD and clip_grad_norm_ have it")
     add = update.add_argument
     add(
@@ -134,6 +138,13 @@ def _add_options(sub, name, command):
             metavar="N",
             help="keep the last N rows from training; predict them, and run freely beside them (0)",
         )
+    if command == "study":
+        add(
+            "--steps",
+            type=whole_number(3),
+            metavar="N",
+            help="only the first N steps are studied (all, but 40 at most)",
+        )
     files = sub.add_argument_group("files")
     add = files.add_argument
     add("--weights", metavar="FILE", help="initial weights, .npz, from --save of either package")
@@ -142,7 +153,10 @@ def _add_options(sub, name, command):
         add("--save-every", type=number, metavar="SECONDS", help="and so often while it runs (30)")
         add("--resume", metavar="FILE", help="go on with the run that --save wrote")
         add("--trace", metavar="FILE", help="write everything of every update as .npz")
-    else:
+    if command == "study":
+        add("--folder", default="study", metavar="DIR", help="for the page, its figures and its numbers (study)")
+        return
+    if command == "compare":
         add("--json", metavar="FILE", help="write what the comparison found as JSON")
     output = sub.add_argument_group("output")
     add = output.add_argument

@@ -139,6 +139,13 @@ def compare(rnn, arguments) -> int:
     return command.run(rnn, arguments, lambda *drawn: _draw(*drawn, path=path, show=show))
 
 
+def study(rnn, arguments) -> None:
+    """The command `study`."""
+    from numpy_rnn.study import command  # everything else runs without the study
+
+    command.run(rnn, arguments)
+
+
 def _check_files(files):
     """Raise InputError when one of the named files could not be written, or two of them are one."""
     options: dict[str, str] = {}
@@ -195,7 +202,7 @@ def main(rnn, arguments=None) -> int:
 
 def _run(rnn, parsed):
     try:
-        return {"train": train, "compare": compare}[parsed.command](rnn, parsed) or 0
+        return {"train": train, "compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
     except Diverged as error:
         return _end(rnn, 3, f"{error}{_kept(parsed, error.checkpoint, 'the last finite weights')}")
     except Interrupted as error:
@@ -204,7 +211,7 @@ def _run(rnn, parsed):
 
 def _kept(parsed, checkpoint, what):
     """Save what is left of a run that ended early, and say what became of it."""
-    if parsed.command == "compare":
+    if parsed.command != "train":
         return ""
     path = parsed.save
     if path is None:

@@ -3,8 +3,8 @@
 ABOUT = {
     "train": """\
 An Elman network learns to predict the next row of a series. Without options: a sine wave, one point at a time, 300
-epochs over 20 points, six hidden units. A second command, `compare`, holds another implementation against this one; it
-has a --help of its own.
+epochs over 20 points, six hidden units. Other commands, each with a --help of its own: `compare` holds another
+implementation against this one; `study`, of numpy_rnn, makes a page on how the gradient comes about.
 
 Exit status: 0; 2 for input that cannot be used; 3 for a run whose numbers went out of range; 130 after Ctrl-C, 143
 after the order to end.""",
@@ -12,6 +12,12 @@ after the order to end.""",
 Run this package and another implementation on the same configuration: both loss columns, every update of both held to
 its rounding bounds, the first divergence with what it looks like, and the drift of the two left to run freely. Exit
 status 1 when one of them is wrong.""",
+    "study": """\
+The derivation of the gradient, executed on one run: every equation beside independent witnesses, the item matrix and
+what each truncation keeps of it, what truncation costs, why gradients vanish or explode, where implementations
+disagree, and what the known mistakes do. Makes a folder with a page, study.html, that needs no network and can be
+explored, its figures as SVG and PNG, and its numbers as JSON. Needs matplotlib; torch and python-flint are witnesses
+where they are installed.""",
 }
 OTHER = "a package such as {other}, a Python port as module:object, a program that speaks the protocol, or a trace file"
 EXAMPLES = {
@@ -51,4 +57,18 @@ examples:
                                                         what was found, as numbers and as a picture
   python -m {name} compare my_rnn:port               the same against an implementation of your own
   python -m {name} compare trace.npz                 a trace, from --trace or from any other program""",
+    "study": """\
+examples:
+  python -m {name} study                             of the main job, into the folder study
+  python -m {name} study --k1 1 --k2 5 --bias --seed 7 --folder sliding
+                                                        of another run
+  python -m {name} study --nonlinearity relu --reduction mean --hidden-size 4 --dtype float64 --learn-initial-state
+                                                        of another network
+  python -m {name} study --momentum 0.9 --dampening 0.5 --weight-decay 1e-4 --max-norm 1 --learning-rate 0.01
+                                                        with another update
+  python -m {name} study --momentum 0.9 --nesterov --learning-rate 0.01
+                                                        and with another
+  python -m {name} study --data series.csv --columns 2 --standardize --steps 30 --epochs 50 --seeds 64
+                                                        of the first 30 steps of your own series, on 64 networks
+  python -m {name} study --weights run.npz           from weights that --save wrote""",
 }

@@ -13,12 +13,17 @@ WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MOST_FEATURES = 4
 
 
-def check_can_draw(path, show: bool) -> None:
-    """Raise InputError, before a run and not after it, when the picture could not be drawn."""
+def check_matplotlib(what: str) -> None:
+    """Raise InputError where Matplotlib cannot be imported; `what` is to be done then."""
     try:
         importlib.import_module("matplotlib")
     except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND names no backend
-        raise InputError(f"matplotlib cannot be imported ({error}): install it, or use --no-plot") from None
+        raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
+
+
+def check_can_draw(path, show: bool) -> None:
+    """Raise InputError, before a run and not after it, when the picture could not be drawn."""
+    check_matplotlib("install it, or use --no-plot")
     if path is not None and Path(path).suffix.lower() not in ENDINGS:
         raise InputError(f"--plot {path}: unknown ending {Path(path).suffix!r}; expected {' or '.join(ENDINGS)}")
     if show:

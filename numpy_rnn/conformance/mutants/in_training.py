@@ -3,8 +3,11 @@
 from numpy_rnn.conformance.mutants.mistake import run
 
 # Lines of numpy_rnn that several mistakes change.
+ADD_LATER = "dh_t += dot(da_next, W_hh_T)"
 BACKPROPAGATE = "backpropagate(params, backward, slope, terms)"
-FROM_OUTPUT = "dot(dy, params.W_hy.mT, dh)"
+DA_1 = "self.da_1 = da[0]"
+ENTERS = "forward.states[0][...] = states[start - first]"
+FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
 GRADIENTS = "gradients = weight_gradients(learned, backward, x)"
 INITIAL = "params.h_0 if h_0 is None else h_0"
 LEARNED = "learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)"
@@ -16,8 +19,16 @@ UNROLL = "unroll(params, forward, x, phi)"
 WINDOW = "start, counted_from, stop = window"
 
 # What stands in their place.
+ADDED_UP = """later = dot(da_next, W_hh_T) + sums.get(t, 0)
+        sums[t] = later
+        dh_t += later"""
+BY_STEP = """stop, sums = memory.stop, memory.sums
+    for t, (dh_t, slope_t, da_t, da_next) in zip(range(stop - 1, 0, -1), memory.steps):"""
 COUNT_TWICE = "\n            counted_from = start"
 DROP_TAIL = "\n            if stop - counted_from < k1:\n                continue"
+KEEP_SUMS = """sums = {} if number == 1 else sums
+            backward.stop, backward.sums = stop, sums
+            """
 NOT_DETACHED = """from numpy_rnn.bptt import bptt
             from numpy_rnn.elman import forward as run
             names = {"nonlinearity": "tanh" if phi is np.tanh else "relu"}
@@ -26,12 +37,24 @@ NOT_DETACHED = """from numpy_rnn.bptt import bptt
             whole = run(params, series[:stop], params.h_0 if h_0 is None else h_0, nonlinearity=names["nonlinearity"])
             gradients = bptt(learned, whole, targets[counted_from:stop], **names)"""
 NOT_RESET = STATES.replace("[", "[states[-1].copy() if states and number == 1 else ")
+OF_THEN = """then = memory.W_hh_T or [W_hh_T] * len(memory.steps)
+    for (dh_t, slope_t, da_t, da_next), W_hh_T in zip(memory.steps, then):"""
+REPLAYED = """from numpy_rnn.elman import forward as run
+            name = "tanh" if phi is np.tanh else "relu"
+            again = run(params, updates.series[: start + 1], params.h_0 if h_0 is None else h_0, nonlinearity=name)
+            forward.states[0][...] = again.h[start]"""
 STALE = """new = ForwardMemory(params, stop - counted_from, B)
             new.states[0][...] = past[-1][1] if past else states[0]
             unroll(params, new, x[..., (counted_from - start) * B :, :], phi)
             past = (past + [(a.copy(), h.copy()) for a, _, h in new.steps])[start - stop :]
             forward.a[...], backward.h[...] = (np.concatenate(parts, axis=-2) for parts in zip(*past))
             forward.y[...] = forward.h @ params.W_hy + (0 if params.b_y is None else params.b_y[..., None, :])"""
+STALE_GRAPH = STALE.replace("(a.copy(), h.copy())", "(a.copy(), h.copy(), params.W_hh.mT)").replace(
+    "zip(*past))", "zip(*(kept[:2] for kept in past)))"
+)
+THEN = """
+            backward.W_hh_T = [W_hh_T for *_, W_hh_T in past[::-1]]
+            learned = learned._replace(W_hh=past[0][2].mT)"""
 UPDATED_W_HY = """none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
             early = none._replace(W_hy=backward.dot(backward.h_T, backward.dy) / terms)
             changed = params._replace(W_hy=step(params, early, velocity)[0].W_hy)
@@ -59,6 +82,20 @@ MISTAKES = (
         ("updates", UNROLL, STALE),
     ),
     run(
+        "activations and weights of then kept",
+        "a",
+        ("updates", STATES, STATES + "; past = [] if number == 1 else past"),
+        ("updates", UNROLL, STALE_GRAPH + THEN),
+        ("memory", DA_1, DA_1 + "\n        self.W_hh_T = None"),
+        ("bptt", FLOW, OF_THEN),
+    ),
+    run(
+        "window replayed from the start with the weights of now",
+        "entering",
+        ("train", SCHEDULE, "updates.series = x\n        " + SCHEDULE),
+        ("updates", ENTERS, REPLAYED),
+    ),
+    run(
         "W_hy updated before the gradient flows back through it",
         "dh",
         ("updates", BACKPROPAGATE, UPDATED_W_HY + BACKPROPAGATE.replace("params", "changed")),
@@ -66,8 +103,10 @@ MISTAKES = (
     run(
         "state gradients add up over overlapping windows",
         "dh",
-        ("bptt", FROM_OUTPUT, "dh += " + FROM_OUTPUT.replace(", dh", "")),
-        ("memory", "self.slope = (np.empty(", "self.slope = (np.zeros("),
+        ("bptt", FLOW, BY_STEP),
+        ("bptt", ADD_LATER, ADDED_UP),
+        ("memory", DA_1, DA_1 + "\n        self.stop, self.sums = T, {}"),
+        ("updates", BACKPROPAGATE, KEEP_SUMS + BACKPROPAGATE),
     ),
     run(
         "entering state not a constant",

@@ -1,0 +1,93 @@
+"""What the witnesses say, gathered by equation, as plain values."""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.study.checks.comparing import Difference, Witnessed, compare
+from numpy_rnn.study.checks.equations import Equation, element
+
+Said = dict[str, dict[str, Witnessed]]
+UNITS = ("difference", "ulps", "bounds")
+
+
+class Check(NamedTuple):
+    """One tensor beside one witness at one place."""
+
+    where: str
+    witness: str
+    difference: Difference
+
+
+def checks_of(checks: list[Check]) -> list[dict[str, Any]]:
+    """By witness, in the order of their first appearance: the largest of all places, and each place.
+
+    `bounds` is None where a witness differs and no difference is allowed.
+    """
+    found = []
+    for witness in dict.fromkeys(check.witness for check in checks):
+        of_witness = [check for check in checks if check.witness == witness]
+        differences = [check.difference for check in of_witness]
+        counts = {name: sum(getattr(d, name) for d in differences) for name in ("compared", "of")}
+        by_place = [
+            {"where": where, **_largest(check.difference for check in of_witness if check.where == where)}
+            for where in dict.fromkeys(check.where for check in of_witness)
+        ]
+        found.append({"witness": witness, **_largest(differences), **counts, "by_place": by_place})
+    return found
+
+
+def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed]) -> dict[str, Any]:
+    """The largest element, in size, of those that all witnesses looked at: by hand, and what each of them says."""
+    common = np.arange(np.size(hand))
+    for witnessed in witnesses.values():
+        common = np.intersect1d(common, witnessed.at)
+    flat = np.ravel(hand)
+    at = int(common[np.abs(flat[common]).argmax()])
+    said = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
+    values = [{"by": by, "value": finite(value)} for by, value in {"by hand": flat[at], **said}.items()]
+    return {"element": element(equation, at, np.shape(hand)), "values": values}
+
+
+def compared(where: str, hand, E, witnesses: dict[str, Witnessed]) -> list[Check]:
+    """A check of one tensor by each witness."""
+    return [Check(where, name, compare(hand, witnessed, E)) for name, witnessed in witnesses.items()]
+
+
+def said_by(witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem, absent: dict[str, str]) -> Said:
+    """What each witness says of a problem, by its name and the tensor's; why not, in `absent`, of those that cannot."""
+    said: Said = {}
+    for name, witness in witnesses.items():
+        try:
+            said[name] = witness(problem)
+        except InputError as error:
+            absent[name] = str(error)
+    return said
+
+
+def findings_of(
+    equations: dict[str, Equation], checks: dict[str, list[Check]], examples: dict[str, Any]
+) -> dict[str, Any]:
+    """By equation, as plain values."""
+    return {
+        id: {
+            "what": equation.what,
+            "quantity": equation.quantity,
+            "checks": checks_of(checks[id]),
+            "example": examples[id],
+        }
+        for id, equation in equations.items()
+    }
+
+
+def _largest(differences):
+    differences = list(differences)
+    return {unit: finite(max(getattr(d, unit) for d in differences)) for unit in UNITS}
+
+
+def finite(value: float) -> float | None:
+    """The number, None for NaN and infinity, which JSON does not have."""
+    return float(value) if isfinite(value) else None

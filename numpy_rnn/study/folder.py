@@ -1,0 +1,51 @@
+"""A folder of files, written whole."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files.storage import check_can_write, written_whole
+
+
+def check_can_write_folder(path, option: str, names) -> None:
+    """Raise InputError, before the work and not after it, when files of these names could not be written there."""
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{option} {path} is a file: expected the name of a folder; choose another name")
+    if not folder.exists():
+        check_can_write(path, option)
+        return
+    for name in names:
+        place = folder / name
+        if place.parent.exists():
+            check_can_write(place, option)
+
+
+def write_folder(path, files: dict[str, bytes]) -> None:
+    """Write files, by their names in the folder. A folder that is new appears whole or not at all; in one that is there
+    each file is replaced as a whole, and other files stay.
+
+    Raises InputError when the disk refuses; nothing unfinished is left then.
+    """
+    folder = Path(path)
+    if folder.exists():
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(folder / name) as temporary:
+                temporary.write_bytes(content)
+        return
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=".unfinished-"))
+        new = temporary / "new"  # made in the ordinary way, with the permissions that folders have here
+        for name, content in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        os.replace(new, folder)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}; choose another place") from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The page of the study: one file that works without a network."""

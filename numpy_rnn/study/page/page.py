@@ -1,0 +1,104 @@
+"""The page: sections of prose with numbers, figures, tables and equations put in, in one file that needs no network."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from numpy_rnn.study.page.equations import checked_equations
+from numpy_rnn.study.page.formulas import equation
+from numpy_rnn.study.page.fragments import fill
+from numpy_rnn.study.records import Drawing, Findings, Table
+
+HERE = Path(__file__).parent
+HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
+CODE = re.compile(r"`([^`]*)`")
+A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
+
+
+def page(
+    findings: Findings, pictures: Mapping[str, bytes], drawings: Sequence[Drawing], tables: Sequence[Table]
+) -> str:
+    """The whole page as HTML. pictures: the SVG of every drawing, by its name. Needs matplotlib, for the formulas.
+
+    Raises ValueError where a section asks for something that is not there (see fragments.py).
+    """
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((HERE / "sections").glob("*.html"))}
+    return assembled(texts, findings, pictures, drawings, tables)
+
+
+def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) -> str:
+    """The page of these sections, by name, `0_explore`; one that begins with no <h2> goes on with the one before."""
+    inserts = {
+        "figure": lambda name: figure(_named(name, drawings), pictures[name], findings),
+        "table": lambda name: table(_named(name, tables)),
+        "equation": equation,
+        "equations": lambda _: checked_equations(findings["checks"]["equations"]),
+    }
+    sections, headings = [], []
+    for name, text in texts.items():
+        try:
+            filled = fill(text, findings, inserts)
+        except ValueError as error:
+            raise ValueError(f"sections/{name}.html: {error}") from error
+        identifier = name.partition("_")[2]
+        headings += [(identifier, heading) for heading in HEADING.findall(filled)[:1]]
+        sections.append(f'<section id="{identifier}">\n{filled}</section>\n')
+    contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
+    parts = {
+        "style": lambda _: _read("study.css"),
+        "contents": lambda _: contents,
+        "sections": lambda _: "\n".join(sections),
+        "data": lambda _: embedded(findings["explorer"]),
+        "script": lambda _: _read("explore.js"),
+    }
+    return fill(_read("page.html"), findings, parts)
+
+
+def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
+    """A figure with its caption, the picture inside the page's own text."""
+    source = base64.b64encode(svg).decode("ascii")
+    width, height = drawing.size
+    return (
+        f'<figure id="figure-{drawing.name}"><img src="data:image/svg+xml;base64,{source}"'
+        f' width="{96 * width:.0f}" height="{96 * height:.0f}" alt="{escape(drawing.alternative(findings))}">\n'
+        f"<figcaption>{with_code(drawing.caption(findings))}</figcaption></figure>\n"
+    )
+
+
+def table(content: Table) -> str:
+    """A table; numbers stand to the right, and what stands in `backticks` is code."""
+    head = "".join(f'<th scope="col">{with_code(cell)}</th>' for cell in content.head)
+    rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in content.rows)
+    return (
+        f'<div class="wide" role="region" tabindex="0" aria-labelledby="table-{content.name}"><table>\n'
+        f'<caption id="table-{content.name}">{with_code(content.caption)}</caption>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n"
+    )
+
+
+def with_code(text: str) -> str:
+    """Plain text as HTML, with `backticks` for code."""
+    return CODE.sub(r"<code>\1</code>", escape(text, quote=False))
+
+
+def embedded(value) -> str:
+    """JSON that may stand inside a <script> element: no `<` in it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _cell(text):
+    return f"<td{' class=number' if A_NUMBER.fullmatch(text) else ''}>{with_code(text)}</td>"
+
+
+def _named(name, things):
+    for thing in things:
+        if thing.name == name:
+            return thing
+    raise ValueError(f"there is none of this name: expected {', '.join(thing.name for thing in things)}")
+
+
+def _read(name):
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,108 @@
+"""What is studied: one network, one series, and its weights along one run of training."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.common.errors import Diverged, InputError
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import Experiment
+
+MOST_STEPS = 40  # that are looked at unless more are asked for
+MOST_ITEMS = 2**27  # numbers of the item matrix: a gibibyte
+ROUND = (1, 2, 5)  # times a power of ten: the epochs that are looked at
+
+
+class Snapshot(NamedTuple):
+    """The parameters after so many epochs, in float64."""
+
+    epoch: int  # 0: as drawn
+    params: Parameters
+
+
+class Setting(NamedTuple):
+    """One run, to be looked at. All arrays are float64; what the run computed in float32 is the same number in it."""
+
+    name: str  # of the series
+    configuration: Configuration  # of the run: one network, one learning rate
+    seeds: int  # how many networks every statement about training rests on
+    experiment: Experiment  # of the run, in its own dtype: the steps that are looked at, none held out
+    x: np.ndarray  # (T, 1, D)
+    target: np.ndarray  # (T, 1, D)
+    h_0: np.ndarray  # (1, H)
+    snapshots: tuple[Snapshot, ...]  # along the run, the first as drawn and the last at its end
+
+    @property
+    def start(self) -> Parameters:
+        """The parameters before training."""
+        return self.snapshots[0].params
+
+    @property
+    def end(self) -> Parameters:
+        """The parameters after training."""
+        return self.snapshots[-1].params
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The keyword arguments of `forward` and, with the reduction, of `bptt`."""
+        return {"nonlinearity": self.configuration.nonlinearity}
+
+
+def setting_of(experiment: Experiment, configuration: Configuration, seeds: int, steps: int | None = None) -> Setting:
+    """The setting of a run: it is made here, on the first `steps` steps of the series (all, but 40 at most).
+
+    Raises InputError on several learning rates or networks and where the item matrix would not fit into memory,
+    Diverged when the run leaves the range of its numbers.
+    """
+    if configuration.rates():
+        raise InputError(f"{len(configuration.rates())} learning rates are given: expected one, as one run is studied")
+    if experiment.params.W_hh.ndim > 2:
+        raise InputError(f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected one to be studied")
+    experiment = experiment.trained()
+    steps = min(len(experiment.x), MOST_STEPS if steps is None else steps)
+    size = sum(theta.size for theta in experiment.params if theta is not None)
+    if steps**2 * size > 2 * MOST_ITEMS:
+        raise InputError(
+            f"{steps} steps and {size} parameters make an item matrix of {steps**2 * size / 2 * 8 / 2**30:.0f} GiB:"
+            " expected 1 at most; choose fewer --steps, or a smaller --hidden-size"
+        )
+    experiment = experiment._replace(x=experiment.x[:steps], target=experiment.target[:steps])
+    x, target, h_0 = (v.astype(np.float64) for v in experiment[1:4])
+    snapshots = tuple(_snapshots(experiment, configuration))
+    return Setting(experiment.name, configuration, seeds, experiment, x, target, h_0, snapshots)
+
+
+def snapshot_epochs(epochs: int) -> list[int]:
+    """0, 1, 2, 5, 10, 20, 50 and so on, and the last."""
+    found = {0, epochs}
+    power = 1
+    while power <= epochs:
+        found |= {n * power for n in ROUND if n * power <= epochs}
+        power *= 10
+    return sorted(found)
+
+
+def in_float64(params: Parameters) -> Parameters:
+    """The same numbers in float64."""
+    return Parameters(*(None if theta is None else theta.astype(np.float64) for theta in params))
+
+
+def _snapshots(experiment, configuration):
+    wanted = snapshot_epochs(configuration.epochs)
+    yield Snapshot(0, in_float64(experiment.params))
+    h_0 = None if experiment.params.h_0 is not None else experiment.h_0
+    with np.errstate(over="ignore", invalid="ignore"):
+        updates = numpy_rnn.train(
+            experiment.params, experiment.x, experiment.target, h_0, **configuration.train_options()
+        )
+        for update in updates:
+            if update.window.stop == len(experiment.x) and update.epoch in wanted:
+                if not all(np.isfinite(theta).all() for theta in update.parameters if theta is not None):
+                    raise Diverged(
+                        f"the run diverged before the end of epoch {update.epoch}: there is nothing to study; try a"
+                        " --learning-rate smaller than "
+                        f"{configuration.learning_rate:g}, or clipping by --max-norm 1"
+                    )
+                yield Snapshot(update.epoch, in_float64(update.parameters))

@@ -1,0 +1,1 @@
+"""What truncations, disagreements between implementations and mistakes do to training."""

@@ -1,0 +1,130 @@
+"""Training many networks at once, and how well they did: one yardstick for all ways of training."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.elman import forward
+from numpy_rnn.study.setting import Setting, in_float64
+
+MOST_EPOCHS = 60  # at which a curve is known, between its first and its last
+BAND = (0.1, 0.5, 0.9)
+FAR = 1000  # times the loss of the untrained network: a network that is there has diverged
+
+
+class Course(NamedTuple):
+    """How a set of networks went. The loss is Σ_t ℓ_t of one pass over the series with the weights that stand then.
+
+    The loss that `train` reports of an epoch has every term under the weights of its moment, and another number of
+    moments for every k1; a run that is wrong may report a wrong one. This one is the same function for all.
+    """
+
+    epochs: list[int]  # 0: as drawn
+    losses: np.ndarray  # (epochs, *E), infinite where a network has diverged
+    parameters: list[Parameters]  # at these epochs, (*E, ..)
+
+
+def epochs_looked_at(epochs: int) -> list[int]:
+    """The first, the last, and some in between: close together at first, where most happens."""
+    if epochs == 0:
+        return [0]
+    between = np.geomspace(1, epochs, MOST_EPOCHS // 2), np.linspace(1, epochs, MOST_EPOCHS // 2)
+    return sorted({0, epochs, *(int(epoch) for part in between for epoch in np.rint(part))})
+
+
+def drawn(setting: Setting, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
+    """As many networks as asked for, by the seeds from the configuration's on; zero biases added where asked for.
+
+    The run's own weights may come from a file; these are drawn.
+    """
+    params, configuration = setting.experiment.params, setting.configuration
+    D, O = params.W_xh.shape[-2], params.W_hy.shape[-1]
+    members = draw_parameters(
+        D,
+        params.W_hh.shape[-1],
+        O,
+        bias=params.b_h is not None if bias is None else bias,
+        dtype=dtype or str(params.W_hh.dtype),
+        seed=configuration.seed,
+        networks=networks,
+    )
+    if params.h_0 is None:
+        return members
+    return members._replace(h_0=np.zeros((networks, *params.h_0.shape), members.W_hh.dtype))
+
+
+def updates_of(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration):
+    """The updates of a run of `rnn`, a package with the functions of numpy_rnn, over the series of the setting."""
+    dtype = params.W_hh.dtype
+    x, target, h_0 = (array.astype(dtype) for array in (setting.x, setting.target, setting.h_0))
+    return rnn.train(params, x, target, None if params.h_0 is not None else h_0, **configuration.train_options())
+
+
+def course(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> Course:
+    """Train and look at the weights after some of the epochs, whatever updates an epoch has."""
+    wanted = epochs_looked_at(configuration.epochs)
+    kept, epoch, latest = {}, 0, params
+    with np.errstate(all="ignore"):
+        for update in updates_of(rnn, params, setting, configuration):
+            if update.epoch != epoch and epoch in wanted:
+                kept[epoch] = latest
+            epoch, latest = update.epoch, update.parameters
+        kept[epoch] = latest
+    epochs = sorted(kept)
+    parameters = [kept[epoch] for epoch in epochs]
+    losses = pass_losses(parameters, setting, configuration)
+    return Course(epochs, np.where(losses > FAR * losses[0], np.inf, losses), parameters)
+
+
+def pass_losses(parameters: list[Parameters], setting: Setting, configuration: Configuration) -> np.ndarray:
+    """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
+    stacked = Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
+    stacked = in_float64(stacked)
+    h_0 = setting.h_0 if stacked.h_0 is None else stacked.h_0
+    with np.errstate(all="ignore"):
+        y = forward(stacked, setting.x, h_0, nonlinearity=configuration.nonlinearity).y
+        T, *E, B, O = y.shape
+        error = y - setting.target.reshape(T, *(1 for _ in E), B, O)
+        losses = 0.5 * np.square(error).sum(axis=(0, -2, -1))
+    return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def summary(of: Course) -> dict:
+    """A course as plain values: the median and the band from the 10th to the 90th percentile over all networks.
+
+    A network that diverged has an infinite loss, and is among the worst in every quantile; None stands for infinite.
+    """
+    low, median, high = quantiles(of.losses)
+    first, last = of.losses[0], of.losses[-1]
+    return {
+        "epochs": of.epochs,
+        "low": plain(low),
+        "median": plain(median),
+        "high": plain(high),
+        "final": plain(last),
+        "final_median": plain(median)[-1],
+        "diverged": int(np.isinf(last).sum()),
+        "worse_than_untrained": int((np.isfinite(last) & (last > first)).sum()),
+        "networks": len(last),
+    }
+
+
+def quantiles(losses: np.ndarray) -> np.ndarray:
+    """10th percentile, median and 90th percentile over the last axis, (3, ...); infinite values are the largest.
+
+    Every quantile is the value of one network, as nothing lies between a number and infinity.
+    """
+    return np.quantile(losses, BAND, axis=-1, method="inverted_cdf")
+
+
+def plain(values) -> list:
+    """A list of numbers for JSON: seven digits, None for what is not finite."""
+    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in np.ravel(values).tolist()]
+
+
+def plain_number(value) -> float | None:
+    """One number for JSON."""
+    return plain([value])[0]
