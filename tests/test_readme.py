@@ -123,7 +123,7 @@ def test_commands_of_the_readme_can_be_parsed(capsys):
     ours += [shlex.split(command) for command in commands if command.startswith("python -m torch_rnn ")]
     assert len(ours) >= 6
     for _, _, name, *arguments in ours:
-        arguments = arguments if arguments[0] == "compare" else ["train", *arguments]
+        arguments = arguments if arguments[0] in ("compare", "study") else ["train", *arguments]
         parser(name).parse_args(arguments)
     with pytest.raises(SystemExit):
         main(numpy_rnn, ["--help"])
