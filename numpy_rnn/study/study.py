@@ -50,6 +50,11 @@ def about(setting: Setting) -> Findings:
         "epochs": [snapshot.epoch for snapshot in setting.snapshots],
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "choices": [
+            {"name": name.replace("_", " "), "value": str(value)}
+            for name, value in setting.configuration.to_dict().items()
+            if value is not None
+        ],
     }
 
 
