@@ -78,15 +78,17 @@ def _backward(params, activations, target, nonlinearity, reduction):
 
 def backpropagate(params, memory, slope, divisor):
     """From the memory's h and dy, where y − target stands as yet undivided, fill its dy, dh and da."""
-    dot, dy, dh, da = memory.dot, memory.dy, memory.dh, memory.da
+    dot, dy, dh, product = memory.dot, memory.dy, memory.dh, memory.product
     if divisor != 1:
         dy /= divisor  # (B1)
     dot(dy, params.W_hy.mT, dh)  # (B2), the output's part, of all steps at once
     slope(memory.h, memory.one, memory.slope)
-    np.multiply(dh, memory.slope, da)  # (B3), final at the last step, which no later one adds to
+    np.multiply(*memory.last)  # (B3), at the last step, to which no later one adds
     W_hh_T = params.W_hh.mT
+    if memory.copies_transpose:
+        W_hh_T = W_hh_T.copy()
     for dh_t, slope_t, da_t, da_next in memory.steps:
-        dh_t += dot(da_next, W_hh_T)  # (B2)
+        dh_t += dot(da_next, W_hh_T, product)  # (B2)
         np.multiply(dh_t, slope_t, da_t)  # (B3)
 
 

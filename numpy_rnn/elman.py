@@ -47,12 +47,12 @@ def of_every_network(x, params):
 def unroll(params, memory, x, phi):
     """From the memory's h_0 and the rows of x, fill its a, h_1 to h_T and y."""
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    dot, a, y = memory.dot, memory.a, memory.y
+    dot, a, y, product = memory.dot, memory.a, memory.y, memory.product
     dot(x, W_xh, a)  # (F1), the input's part, of all steps at once
     if b_h is not None:
         a += b_h[..., None, :]  # (F1)
     for a_t, h_before, h_t in memory.steps:
-        a_t += dot(h_before, W_hh)  # (F1)
+        a_t += dot(h_before, W_hh, product)  # (F1)
         phi(a_t, h_t)  # (F2)
     dot(memory.h, W_hy, y)  # (F3)
     if b_y is not None:

@@ -9,6 +9,8 @@ steps at once is one matrix product, a sum over time and batch is one too, and a
 
 import numpy as np
 
+LONG = 16  # steps from which on a transpose that is laid out anew pays
+
 
 def rows(sequence):
     """(T, *E, B, N) → (*E, T·B, N): a view for a single network, for an ensemble perhaps a copy."""
@@ -45,6 +47,7 @@ class ForwardMemory:
         self.a = np.empty((*E, T * B, H), dtype)
         self.rows_of_h = np.empty((*E, (T + 1) * B, H), dtype)  # h_0 to h_T
         self.y = np.empty((*E, T * B, O), dtype)
+        self.product = np.empty((*E, B, H), dtype)
         self.h = self.rows_of_h[..., B:, :]  # h_1 to h_T
         self.states = by_step(self.rows_of_h, B)  # h_0 to h_T
         self.steps = list(zip(by_step(self.a, B), self.states, self.states[1:], strict=False))  # a_t, h_{t-1}, h_t
@@ -60,6 +63,7 @@ class BackwardMemory:
         *E, H, O = params.W_hy.shape
         dtype = params.W_hh.dtype
         self.dot = dot_for(params)
+        self.product = np.empty((*E, B, H), dtype)
         self.one = np.ones((), dtype)  # a plain 1 would be converted at every use
         self.dy = np.zeros((*E, T * B, O), dtype)  # and zero it stays where no loss is counted
         self.dh, self.da, self.slope = (np.empty((*E, T * B, H), dtype) for _ in range(3))
@@ -69,5 +73,9 @@ class BackwardMemory:
         self.h_T, self.h_before_T = self.h.mT, rows_of_h[..., : T * B, :].mT
         da = by_step(self.da, B)
         self.da_1 = da[0]
-        steps = zip(by_step(self.dh, B), by_step(self.slope, B), da, da[1:], strict=False)
+        dh, slope = by_step(self.dh, B), by_step(self.slope, B)
+        self.last = dh[-1], slope[-1], da[-1]  # dh_T, φ'(a_T), da_T
+        steps = zip(dh, slope, da, da[1:], strict=False)
         self.steps = list(steps)[::-1]  # dh_t, φ'(a_t), da_t, da_{t+1} for t = T-1 down to 1
+        # Products of several rows with a transposed view take up to four times as long as with a matrix laid out so.
+        self.copies_transpose = B > 1 and T >= LONG

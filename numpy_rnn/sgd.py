@@ -1,9 +1,5 @@
 """The update (DERIVATION.md, section 6)."""
 
-from collections.abc import Iterable
-from itertools import repeat
-from typing import Any
-
 import numpy as np
 
 from numpy_rnn.clipping import clipped
@@ -25,11 +21,19 @@ def sgd(params, s, learning_rate) -> Parameters:
     Raises InputError on learning rates of another shape.
     Source: torch.optim.SGD.
     """
+    return _stepped(params, s, _rates(params, learning_rate))
+
+
+def _rates(params, learning_rate):
+    """η in the parameters' dtype, for every parameter in a shape that its direction is multiplied with."""
     learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
-    rates: Iterable[Any] = repeat(learning_rate)
-    if learning_rate.ndim:
-        check_learning_rate(params, learning_rate)
-        rates = (theta if theta is None else beside(learning_rate, theta) for theta in params)
+    if not learning_rate.ndim:
+        return [learning_rate] * len(params)
+    check_learning_rate(params, learning_rate)
+    return [None if theta is None else beside(learning_rate, theta) for theta in params]
+
+
+def _stepped(params, s, rates):
     updated = [
         theta if s_theta is None else theta - rate * s_theta  # (U1)
         for theta, s_theta, rate in zip(params, s, rates)
@@ -39,9 +43,9 @@ def sgd(params, s, learning_rate) -> Parameters:
 
 def sgd_step(params, learning_rate, options):
     """(params, gradients, velocity) → (params, velocity): clipping, direction and step by these SgdOptions."""
-    learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
+    rates = _rates(params, learning_rate)
     if options == SgdOptions():
-        return lambda params, gradients, velocity: (sgd(params, gradients, learning_rate), None)
+        return lambda params, gradients, velocity: (_stepped(params, gradients, rates), None)
     of_direction = options._asdict()
     max_norm = of_direction.pop("max_norm")
 
@@ -49,6 +53,6 @@ def sgd_step(params, learning_rate, options):
         if max_norm is not None:
             gradients = clipped(gradients, max_norm)
         s, velocity = direction(params, gradients, velocity, **of_direction)
-        return sgd(params, s, learning_rate), velocity
+        return _stepped(params, s, rates), velocity
 
     return step

@@ -1,5 +1,7 @@
 """Training on a series (DERIVATION.md, section 5)."""
 
+from functools import partial
+
 import numpy as np
 
 from numpy_rnn.common.sgd_options import SgdOptions
@@ -12,6 +14,8 @@ from numpy_rnn.memory import rows
 from numpy_rnn.parameters import own
 from numpy_rnn.sgd import sgd_step
 from numpy_rnn.updates import states_of, updates
+
+FEW = 256  # windows an epoch, which are cut out of the series once, and not in every epoch
 
 
 def train(
@@ -77,9 +81,11 @@ def train(
             start, counted_from, stop = window
             yield window, x_rows[..., start * B : stop * B, :], target_rows[..., counted_from * B : stop * B, :]
 
+    few = len(x) <= FEW * k1
+    of_an_epoch = partial(iter, list(epoch())) if few else epoch
     step = sgd_step(params, learning_rate, options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
     state = own(params), None, 1, 0, None, 0
     if resume is not None:
         state = state[0], resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
-    return Training(lambda t: updates(t, epoch, epochs, h_0, state, step, *names, record), states_of, resume)
+    return Training(lambda t: updates(t, of_an_epoch, epochs, h_0, state, step, *names, record), states_of, resume)

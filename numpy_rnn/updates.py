@@ -41,9 +41,10 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
             loss = half_sum_of_squares(error) / terms  # (L2)
             backpropagate(params, backward, slope, terms)
             gradients = weight_gradients(learned, backward, x)
-            kept = _kept(params, x, forward, backward, B) if record else ()
+            kept = _kept(params, x, forward, backward, B) if record else None
             params, velocity = step(params, gradients, velocity)
-            training.latest = update = Update(epoch, number, window, loss, gradients, params, velocity, *kept)
+            update = Update(epoch, number, window, loss, gradients, params, velocity)
+            training.latest = update = update if kept is None else Update(*update[:-2], *kept)
             yield update
         done = 0
 

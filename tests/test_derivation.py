@@ -325,8 +325,8 @@ def test_only_comments_on_code_lines_carry_an_id():
 
 
 def test_faulty_places_are_reported():
-    moved = doctored(DOCUMENT, "`sgd.py` `sgd`", "`sgd.py` `step`")
-    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py sgd, not listed"}
+    moved = doctored(DOCUMENT, "`sgd.py` `_stepped`", "`sgd.py` `step`")
+    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py _stepped, not listed"}
 
 
 def test_faulty_quotations_are_reported():

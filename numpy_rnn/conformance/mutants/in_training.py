@@ -3,7 +3,7 @@
 from numpy_rnn.conformance.mutants.mistake import run
 
 # Lines of numpy_rnn that several mistakes change.
-ADD_LATER = "dh_t += dot(da_next, W_hh_T)"
+ADD_LATER = "dh_t += dot(da_next, W_hh_T, product)"
 BACKPROPAGATE = "backpropagate(params, backward, slope, terms)"
 DA_1 = "self.da_1 = da[0]"
 ENTERS = "forward.states[0][...] = states[start - first]"
@@ -19,7 +19,7 @@ UNROLL = "unroll(params, forward, x, phi)"
 WINDOW = "start, counted_from, stop = window"
 
 # What stands in their place.
-ADDED_UP = """later = dot(da_next, W_hh_T) + sums.get(t, 0)
+ADDED_UP = """later = dot(da_next, W_hh_T, product) + sums.get(t, 0)
         sums[t] = later
         dh_t += later"""
 BY_STEP = """stop, sums = memory.stop, memory.sums

@@ -3,7 +3,7 @@
 from numpy_rnn.conformance.mutants.mistake import update
 
 # Lines of numpy_rnn that several mistakes change.
-A_T = "a_t += dot(h_before, W_hh)"
+A_T = "a_t += dot(h_before, W_hh, product)"
 DW_XH, DW_HH, DW_HY = "dot(x.mT, da)", "dot(memory.h_before_T, da)", "dot(memory.h_T, dy)"
 DB_H, DB_Y = "da.sum(axis=-2)", "dy.sum(axis=-2)"
 DIVIDED = "if divisor != 1:\n        dy /= divisor"
@@ -37,7 +37,7 @@ MISTAKES = (
         ("bptt", DW_HH, "dot(np.float32(memory.h_before_T), np.float32(da)).astype(da.dtype)"),
     ),
     # The forward pass and the loss.
-    update("W_hh transposed in the forward pass", "a", ("elman", A_T, "a_t += dot(h_before, W_hh.mT)")),
+    update("W_hh transposed in the forward pass", "a", ("elman", A_T, "a_t += dot(h_before, W_hh.mT, product)")),
     update("hidden bias left out", "a", ("elman", "a += b_h[..., None, :]", "a += 0")),
     update("output bias left out", "y", ("elman", "y += b_y[..., None, :]", "y += 0")),
     update("output read from h_{t-1}", "y", ("elman", "dot(memory.h, W_hy, y)", f"dot({BEFORE}, W_hy, y)")),
@@ -52,13 +52,13 @@ MISTAKES = (
     update("W_hh used without its transpose", "dh", ("bptt", "W_hh_T = params.W_hh.mT", "W_hh_T = params.W_hh")),
     update("dh_next dropped", "dh", ("bptt", FLOW, FLOW.replace("steps", "steps[:0]"))),
     update("only one step back", "dh", ("bptt", FLOW, FLOW.replace("steps", "steps[:1]"))),
-    update("da of the same step flows back", "dh", ("bptt", "dot(da_next, W_hh_T)", "dot(da_t, W_hh_T)")),
+    update("da of the same step flows back", "dh", ("bptt", "dot(da_next, W_hh_T,", "dot(dh_t * slope_t, W_hh_T,")),
     update("1 − h_{t-1}² for 1 − h_t²", "da", ("bptt", "slope(memory.h,", "slope(memory.h_before_T.mT,")),
     update("1 − h for 1 − h²", "da", ("bptt", "np.multiply(h, h, out)", "np.copyto(out, h)")),
     update(
         "tanh′ missing",
         "da",
-        ("bptt", "np.multiply(dh, memory.slope, da)", "np.copyto(da, dh)"),
+        ("bptt", "np.multiply(*memory.last)", "np.copyto(memory.last[2], memory.last[0])"),
         ("bptt", "np.multiply(dh_t, slope_t, da_t)", "np.copyto(da_t, dh_t)"),
     ),
     update("relu′ missing", "da", ("bptt", "np.greater(h, 0, out=out)", "np.copyto(out, 1)")),
