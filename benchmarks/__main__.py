@@ -1,84 +1,76 @@
 """`python -m benchmarks`: first agreement, then time, then memory, then the claims."""
 
+import os
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
 
-from benchmarks import timing
 from benchmarks.options import parse_options
-from benchmarks.system import limited_threads, set_thread_variables, system_information
+from benchmarks.store import OtherPlan, open_store
+from benchmarks.system import system_information, thread_environment
 
-SEED = 0  # of the order of the rows and of the moved weights
-AGAIN = "numpy_rnn again"  # the A/A row
+NEEDED = ("pyperf", "threadpoolctl")
+PIECES = "pieces"  # folder in the output
 
 
 def main(arguments=None) -> int:
     options = parse_options(arguments)
-    set_thread_variables(options.threads)  # hence before anything imports NumPy
-    if find_spec("torch") is None:
-        print("python -m benchmarks: torch is not installed: it runs the tutorial program; install it", file=sys.stderr)
-        return 2
-    with limited_threads(options.threads):
-        return benchmark(options)
+    os.environ.update(thread_environment(1))  # hence before anything imports NumPy
+    if missing := [package for package in NEEDED if find_spec(package) is None]:
+        return _refused(f'{missing[0]} is not installed: install the extra "benchmark"')
+    if options.list:
+        from benchmarks.listing import listing
+
+        print(*listing(options), sep="\n")
+        return 0
+    plan = {name: getattr(options, name) for name in ("full", "rows", "tasks", "cases", "threads")}
+    plan = {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()}
+    with TemporaryDirectory() if options.output is None else nullcontext(options.output) as folder:
+        try:
+            store = open_store(Path(folder) / PIECES, plan | system_information())
+        except OtherPlan as reason:
+            return _refused(f"cannot go on from {options.output}: {reason}; give another --output, or delete it")
+        try:
+            return benchmark(options, store)
+        except KeyboardInterrupt:
+            kept = "nothing is kept, as no --output was given"
+            if options.output is not None:
+                kept = f"what is measured is kept in {options.output}: the same command goes on from there"
+            print(f"python -m benchmarks: interrupted; {kept}", file=sys.stderr)
+            return 130
 
 
-def benchmark(options) -> int:
-    from benchmarks import memory, report, suite
-    from benchmarks.rows import ROWS, TUTORIAL, sine_case
+def benchmark(options, store) -> int:
+    from benchmarks.findings import find
+    from benchmarks.report import report
 
-    system = system_information()
-    _print(f"{name:<8}{value}" for name, value in system.items())
-    case = sine_case(options.dtype, options.epochs)
+    found, suite = find(options, store)
+    if options.output is not None:
+        from benchmarks.store import write_json, write_text
 
-    _print(["", f"{options.dtype}, {options.epochs} epochs; loss curves against the tutorial program's:"])
-    agreements = check_rows(case)
-    _print(report.agreement_line(*item) for item in agreements.items())
-
-    agreeing = {name: row for name, row in ROWS.items() if name == TUTORIAL or agreements[name].holds}
-    if "numpy_rnn" in agreeing:
-        agreeing[AGAIN] = agreeing["numpy_rnn"]
-    measurements = {name: timing.stopwatch(row, case) for name, row in agreeing.items()}
-    order = Random(SEED)
-    runs = timing.interleaved(measurements, options.rounds, order)
-    _print(["", f"training, {options.rounds} rounds; median [95 % interval of the median]"])
-    _print(report.time_table(runs, case.points, TUTORIAL))
-    if AGAIN in runs:
-        _print([report.noise_line("numpy_rnn", runs[AGAIN], runs["numpy_rnn"])])
-
-    imports = timing.import_seconds(("numpy", "numpy_rnn"), options.rounds, order)
-    _print(["", *report.import_table(imports), ""])
-
-    with TemporaryDirectory() as folder:
-        cost = suite.suite_cost(options.epochs, Path(folder))
-        peaks = memory.memory_peaks(options.steps, Path(folder))
-    _print([*memory.memory_table(peaks), ""])
-    claims = [report.speed_claim(runs, TUTORIAL), report.import_claim(imports), *suite.claims(cost)]
-    claims += memory.memory_claims(peaks)
-    _print(f"{'pass' if claim.holds else 'FAIL'}: {claim.text}" for claim in claims)
-    if options.json:
-        given = {name: value for name, value in vars(options).items() if name != "json"}
-        results = {"agreements": agreements, "points": case.points, "run_seconds": runs, "import_seconds": imports}
-        results |= {"suite": cost, "memory": peaks}
-        report.write_json(options.json, {"system": system, "options": given, **results, "claims": claims})
-    return 0 if all(check.holds for check in [*agreements.values(), *claims]) else 1
+        found = found._replace(figures=_drawn(found, options.output))
+        write_json(options.output / "results.json", suite)
+        write_text(options.output / "README.md", report(found))
+        store.clear()
+    print(report(found), end="")
+    return 0 if all(claim.holds for claim in found.claims) and not found.wrong else 1
 
 
-def check_rows(case):
-    """The Agreement of every row but the tutorial's own, by name."""
-    import numpy as np
+def _drawn(found, folder):
+    """The captions of the figures, by file; none without matplotlib."""
+    if find_spec("matplotlib") is None:
+        print("python -m benchmarks: no figures, as matplotlib is not installed", file=sys.stderr)
+        return {}
+    from benchmarks.plots import draw
 
-    from benchmarks.agreement import agreement, rounding_bound
-    from benchmarks.rows import ROWS, TUTORIAL
-
-    reference = ROWS[TUTORIAL](case)
-    bound = rounding_bound(case, reference, np.random.default_rng(SEED))
-    return {name: agreement(row(case), reference, bound) for name, row in ROWS.items() if name != TUTORIAL}
+    return draw(found, folder)
 
 
-def _print(lines):
-    print(*lines, sep="\n", flush=True)
+def _refused(reason):
+    print(f"python -m benchmarks: {reason}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

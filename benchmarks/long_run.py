@@ -1,4 +1,5 @@
-"""`python -m benchmarks.long_run KIND STEPS FILE`: one long run; it prints how many MB the process held at its peak.
+"""`python -m benchmarks.long_run KIND STEPS FILE`: one long run, or an epoch of an ensemble of
+STEPS networks; it prints how many MB the process held at its peak.
 
 A process of its own, that imports no more than the run needs.
 """
@@ -12,15 +13,18 @@ from pathlib import Path
 import numpy as np
 
 import numpy_rnn as rnn
-from numpy_rnn.common.files.data import inputs_and_targets, load_series
+from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
 
-STREAM = "stream"
+STREAM, ENSEMBLE = "stream", "ensemble"
 OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def main(kind: str, steps: str, file: str) -> None:
     params, h_0 = rnn.initial_parameters(), np.zeros((1, 6), np.float32)
+    if kind == ENSEMBLE:
+        print(ensemble_peak(int(steps), h_0))
+        return
     set_back()
     if kind == STREAM:
         updates = rnn.train_stream(params, sine_steps(int(steps)), h_0, **OPTIONS)
@@ -32,6 +36,20 @@ def main(kind: str, steps: str, file: str) -> None:
     if not np.isfinite(loss) or update.window.stop != int(steps):
         raise AssertionError("the run is not the one that was asked for: nothing to measure")
     print(peak())
+
+
+def ensemble_peak(networks: int, h_0) -> float:
+    """MB of an epoch of the main job, of this many networks at once."""
+    generator = np.random.default_rng(0)
+    weights = (generator.normal(0, 0.4, (networks, *shape)).astype(np.float32) for shape in ((1, 6), (6, 6), (6, 1)))
+    params = rnn.Parameters(*weights)
+    x, target = inputs_and_targets(sine(), np.float32)
+    set_back()
+    for update in rnn.train(params, x, target, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1):
+        loss = update.loss
+    if loss.shape != (networks,) or not np.isfinite(loss).all():
+        raise AssertionError("the run is not the one that was asked for: nothing to measure")
+    return peak()
 
 
 def sine_steps(steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.report import Claim, three_digits
-from benchmarks.timing import ROOT
+from benchmarks.figures import Claim, table, three_digits
+from benchmarks.system import ROOT
 
 MAPPED = "mapped file"
 KINDS = (MAPPED, "stream")
 ASKED = 1  # MB that a hundred times as many steps may take more; a number a step would be 4 MB, a bit of it 1 MB
 PARTS = (100, 10, 1)  # runs of that part of the steps
+MANY = 100_000  # networks
 AT_ONCE = 2  # runs: no time is taken, and memory is each one's own
 
 
@@ -53,10 +54,17 @@ def memory_peak(kind: str, steps: int, folder: Path) -> Peak:
 
 
 def memory_table(peaks: list[Peak]) -> list[str]:
-    lines = [f"{'memory':<18}{'steps':>9}{'MB at the peak':>18}{'and of the file':>18}"]
-    for kind, steps, resident, file in peaks:
-        lines.append(f"{kind:<18}{steps:>9}{resident:>18.2f}{file:>18.2f}")
-    return lines
+    cells = [[kind, f"{steps:,}", f"{resident:.2f}", f"{file:.2f}"] for kind, steps, resident, file in peaks]
+    return table(["memory of a run", "steps", "MB at the peak", "and of the file"], cells)
+
+
+def ensemble_claim() -> Claim:
+    """MANY networks at once, an epoch of the main job in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.long_run", "ensemble", str(MANY), ""]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        return Claim(f"an ensemble of {MANY:,} networks does not train: {run.stderr.strip()[-200:]}", False)
+    return Claim(f"an ensemble of {MANY:,} networks trains, in {three_digits(float(run.stdout))} MB", True)
 
 
 def memory_claims(peaks: list[Peak]) -> list[Claim]:

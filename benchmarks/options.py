@@ -5,17 +5,24 @@ import os
 from pathlib import Path
 
 from benchmarks.intervals import LEAST_VALUES
+from benchmarks.plan import ALL_ROWS, ROW_TASKS, TASKS
 
 LEAST_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
+QUICK_STEPS, FULL_STEPS = 100_000, 1_000_000
+FULL_ROUNDS = 9  # of so many, one value at either end may be anything
+FULL_OUTPUT = Path("benchmark-results")
 
 DESCRIPTION = """\
-Time the main job (a sine wave, one SGD step a point) in numpy_rnn and torch_rnn against the usual PyTorch tutorial
-program, `import numpy_rnn` against `import numpy`, and the checks of the equivalence suite; and measure the memory of
-long runs, on a mapped file and on a stream. Every row must first give the tutorial's loss curve, to rounding; one that
-does not is not timed. Rounds are interleaved in random order, ratios are paired within a round, and [a, b] is the
-interval that holds the true median with 95 % confidence. A claim holds where its whole interval does: on a busy
-machine, look at the noise floor first, and ask for more rounds."""
-EPILOG = "Exit status: 0 if every row agrees and every claim holds, 1 if not, 2 if an option cannot be used."
+How fast is each way to train a small Elman network on this machine? Times them all in fresh processes by pyperf: the
+main job (a sine wave, one SGD step a point), sliding windows, ensembles, and the steps of a grid of sizes; cold starts,
+imports, the memory of long runs, and what the equivalence suite costs. Every row must first agree with the suite on the
+very same case; one that does not is not timed. The rows of a case are interleaved in random order, ratios are paired
+within a round, and [a, b] is the interval that holds the true median with 95 % confidence. numpy_rnn is timed twice,
+under two names: what lies within the ratio of the two is a tie."""
+EPILOG = """\
+The quick mode takes about two minutes; --full takes an hour or more, shows how much is left, and where it is
+interrupted the same command goes on from there. Exit status: 0 if every row agrees and every claim holds, 1 if not, 2
+if an option cannot be used, 130 if interrupted."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -25,24 +32,49 @@ class OneLineParser(argparse.ArgumentParser):
 
 def parse_options(arguments=None) -> argparse.Namespace:
     parser = OneLineParser("python -m benchmarks", description=DESCRIPTION, epilog=EPILOG)
+    whole = at_least(1)
+    parser.add_argument("--full", action="store_true", help="all rows on the whole grid; on one thread, and all cores")
     parser.add_argument(
-        "--rounds", type=at_least(LEAST_VALUES), default=15, help="rounds of measurements, about 4 s each (%(default)s)"
+        "--rounds",
+        type=at_least(LEAST_VALUES),
+        help=f"rounds of measurements ({LEAST_VALUES}; with --full {FULL_ROUNDS})",
     )
+    parser.add_argument("--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help="only these; --list names them")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, metavar="TASK", help="only these; --list names them")
+    parser.add_argument("--cases", nargs="+", metavar="PART", help="only cases with one of these in their names")
     parser.add_argument(
-        "--epochs", type=at_least(1), default=300, help="epochs of a training run, 20 points each (%(default)s)"
+        "--threads", nargs="+", type=whole, metavar="N", help="of BLAS and torch (1; with --full 1 and all cores)"
     )
-    parser.add_argument(
-        "--dtype", choices=("float32", "float64"), default="float32", help="of weights and series (%(default)s)"
-    )
-    parser.add_argument("--threads", type=at_least(1), default=1, help="of BLAS and of torch (%(default)s)")
     parser.add_argument(
         "--steps",
         type=at_least(LEAST_STEPS),
-        default=1_000_000,
-        help="of the longest run whose memory is measured; others are 10 and 100 times shorter (%(default)s)",
+        help="of the longest run whose memory is measured; others are 10 and 100 times shorter "
+        f"({QUICK_STEPS}; with --full {FULL_STEPS})",
     )
-    parser.add_argument("--json", type=new_file, metavar="FILE", help="write every single measurement to FILE")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--output",
+        type=new_folder,
+        metavar="FOLDER",
+        help=f"for README.md, results.json (pyperf's format) and figures (none; with --full {FULL_OUTPUT})",
+    )
+    parser.add_argument("--list", action="store_true", help="name the rows, tasks and cases, and time nothing")
+    return completed(parser.parse_args(arguments))
+
+
+def completed(options: argparse.Namespace) -> argparse.Namespace:
+    """With what the mode gives where nothing is given."""
+    from benchmarks.system import cores
+
+    full = options.full
+    options.rounds = options.rounds or (FULL_ROUNDS if full else LEAST_VALUES)
+    options.steps = options.steps or (FULL_STEPS if full else QUICK_STEPS)
+    options.threads = sorted({*(options.threads or ([1, cores()] if full else [1]))})
+    options.output = options.output or (FULL_OUTPUT if full else None)
+    every = ROW_TASKS if options.rows or options.cases else TASKS  # the others have no rows or cases
+    options.tasks = tuple(options.tasks or every)
+    options.rows = tuple(options.rows or ALL_ROWS)
+    options.cases = tuple(options.cases or ("",))
+    return options
 
 
 def at_least(least: int):
@@ -54,9 +86,10 @@ def at_least(least: int):
     return number
 
 
-def new_file(text: str) -> Path:
-    """The path of a file that can be written: asked before the run, and not after it."""
+def new_folder(text: str) -> Path:
+    """The path of a folder that is there or can be made: asked before the run, and not after it."""
     path = Path(text)
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write {text!r}: expected a file in a directory that can be written")
+    parent = path if path.exists() else path.parent
+    if (path.exists() and not path.is_dir()) or not os.access(parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write to {text!r}: expected a folder, in one that can be written")
     return path

@@ -1,95 +1,125 @@
-"""What is printed and written: tables, claims, JSON."""
+"""The report: one text in Markdown, which is printed, and written as README.md."""
 
-import json
-import os
-from collections.abc import Mapping
-from math import floor, isfinite, log10
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from benchmarks.agreement import Agreement
-from benchmarks.intervals import Estimate, estimate, paired_differences, paired_ratios
+from benchmarks.cases import MAIN_JOB
+from benchmarks.figures import Claim, table, three_digits
+from benchmarks.pieces import AGAIN, COLD, FORWARD, GRADIENT, IMPORT, OURS, RUN, STEP
+from benchmarks.profile import Profile, by_equation
+from benchmarks.results import Times, Wants, noise_floor
+from benchmarks.tables import agreement_table, main_table, process_table, runs_table, windows_table, wrong_lines
+from benchmarks.worker import Verdict
 
-SPEED_ASKED = 10  # times faster than the tutorial loop
-IMPORT_ASKED = 30  # ms on top of NumPy
+SLOWEST_LINES = 12  # of a profile that are shown
 
-
-class Claim(NamedTuple):
-    text: str
-    holds: bool
-
-
-def agreement_line(name: str, agreement: Agreement) -> str:
-    epoch, difference, share = agreement
-    verdict = "agrees" if agreement.holds else "DISAGREES and is not timed"
-    return f"{name} {verdict}: furthest at epoch {epoch}, by {difference:.1e}, {share:.2f} of the bound of rounding"
+READING = """\
+[a, b] is the interval that holds the true median with 95 % confidence: order statistics, no assumption on how times are
+distributed. Ratios are paired within a round. A row is timed only where its own numbers, on the very same case, are
+within the bounds of the equivalence suite. `numpy_rnn again` is numpy_rnn under another name: a ratio within its
+spread, or whose interval holds 1, is a tie (`=`). A claim holds where its whole interval does. `bare calls` are the
+NumPy calls that the equations need, and `bare GEMMs` the matrix products alone, both in a loop that does nothing else:
+no way to train in NumPy can take less."""
 
 
-def time_table(seconds: Mapping[str, list[float]], points: int, reference: str) -> list[str]:
-    """One line a row: µs a point, and how many times faster than the reference, paired within a round."""
-    lines = [f"{'row':<18}{'µs a point':<26}{reference} / row"]
-    for name, times in seconds.items():
-        microseconds = estimate([time / points * 1e6 for time in times])
-        ratio = estimate(paired_ratios(seconds[reference], times))
-        lines.append(f"{name:<18}{_show(microseconds):<26}{_show(ratio)}")
-    return lines
+class Findings(NamedTuple):
+    """All that a run of the benchmarks has found."""
+
+    system: Mapping[str, str]
+    command: str
+    rounds: int
+    times: Times
+    compiling: Mapping[Any, float]  # seconds, by key
+    wants: Wants
+    verdicts: Sequence[Verdict]
+    broken: Sequence[str]  # pieces whose process ended before its time
+    claims: Sequence[Claim]
+    memory: Sequence[str] = ()  # lines
+    profiles: Sequence[Profile] = ()
+    abouts: Mapping[str, str] = {}  # how the rows are written
+    figures: Mapping[str, str] = {}  # captions, by file
+
+    @property
+    def wrong(self) -> list[str]:
+        """What disagreed, failed or broke."""
+        return [*wrong_lines(self.verdicts), *self.broken]
 
 
-def noise_line(name: str, again: list[float], times: list[float]) -> str:
-    """The A/A row: what the ratio of a row with itself looks like on this machine, where it should be 1."""
-    ratios = paired_ratios(again, times)
-    lowest, highest = three_digits(min(ratios)), three_digits(max(ratios))
-    return f"noise floor: {name} / itself {_show(estimate(ratios))}, single rounds {lowest} to {highest}"
+def report(found: Findings) -> str:
+    parts = [
+        ["# How fast it is, and how far from what the machine can do"],
+        [f"Written by `{found.command}`, {found.rounds} rounds."],
+        table(["", "this run"], [[name, value] for name, value in found.system.items()]),
+        [READING],
+        ["## Claims"],
+        [f"- {claim.line()}" for claim in found.claims],
+        [_noise_line(found.times)],
+        *_times(found),
+        *_figures(found),
+        *_profiles(found.profiles),
+        ["## Agreement"],
+        agreement_table(found.verdicts),
+        [f"- {line}" for line in found.wrong],
+        ["## The rows", *(f"- {row}: {about}" for row, about in found.abouts.items())] if found.abouts else [],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def import_table(seconds: Mapping[str, list[float]]) -> list[str]:
-    lines = [f"{'import':<18}ms in a fresh process"]
-    return lines + [f"{module:<18}{_show(_milliseconds(times))}" for module, times in seconds.items()]
+def _noise_line(times):
+    noise = noise_floor(times, AGAIN, OURS)
+    if noise is None:
+        return "Noise floor: not measured, so only intervals tell ties."
+    low, high = map(three_digits, noise)
+    return f"Noise floor: {OURS} takes {low} to {high} times as long as itself (95 % of the cases; 1 without noise)."
 
 
-def speed_claim(seconds: Mapping[str, list[float]], reference: str) -> Claim:
-    """Holds where the whole interval does. A row that was not timed is not faster."""
-    if "numpy_rnn" not in seconds:
-        return Claim(f"numpy_rnn was not timed against the {reference} loop (asked: {SPEED_ASKED})", False)
-    ratio = estimate(paired_ratios(seconds[reference], seconds["numpy_rnn"]))
-    text = f"numpy_rnn is {_show(ratio)} times faster than the {reference} loop (asked: {SPEED_ASKED})"
-    return Claim(text, ratio.low >= SPEED_ASKED)
+def _times(found):
+    """Every table of times that has lines."""
+    times, wants = found.times, found.wants
+    cases = list(wants.cases.values())
+    runs = [case for case in cases if any(key.task == RUN and key.case == case.name for key in wants.keys)]
+    windows = [case for case in cases if case not in runs]
+    parts = []
+    for case in runs:
+        if case.name == MAIN_JOB.name:
+            parts += [["## The main job"], main_table(times, case, found.compiling)]
+    sliding = [case for case in runs if case.networks == 1 and case.name.startswith("sliding")]
+    ensembles = [case for case in runs if case.name.endswith("networks")]
+    tables = [
+        ("## Sliding windows", runs_table(times, "ns a point", sliding)),
+        ("## Ensembles", runs_table(times, "ns a point and network", ensembles)),
+    ]
+    for threads in sorted({key.threads for key in wants.keys}):
+        where = "one thread" if threads == 1 else f"{threads} threads"
+        for task, title in ((FORWARD, "Forward"), (GRADIENT, "Gradient"), (STEP, "Gradient and update")):
+            tables.append((f"## {title}, {where}", windows_table(times, windows, task, threads)))
+    tables += [
+        ("## Cold start of the main job", process_table(times, COLD)),
+        ("## Imports", process_table(times, IMPORT)),
+        ("## Memory", list(found.memory)),
+    ]
+    return parts + [part for title, lines in tables if lines for part in ([title], lines)]
 
 
-def import_claim(seconds: Mapping[str, list[float]]) -> Claim:
-    """Holds where the whole interval does."""
-    cost = _milliseconds(paired_differences(seconds["numpy_rnn"], seconds["numpy"]))
-    text = f"import numpy_rnn costs {_show(cost)} ms more than import numpy (asked: {IMPORT_ASKED})"
-    return Claim(text, cost.high <= IMPORT_ASKED)
+def _figures(found):
+    lines = [[f"![{caption}]({file})"] for file, caption in found.figures.items()]
+    return [["## Figures"], *lines] if lines else []
 
 
-def write_json(path: Path, content) -> None:
-    """Whole or not at all; a number that is not finite becomes null."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    os.replace(partial, path)
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _finite(value._asdict())
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def _milliseconds(seconds):
-    return estimate([1e3 * time for time in seconds])
-
-
-def _show(value: Estimate) -> str:
-    median, low, high = map(three_digits, value)
-    return f"{median} [{low}, {high}]"
-
-
-def three_digits(value: float) -> str:
-    """At least three of them, and never an exponent."""
-    decimals = 2 - floor(log10(abs(value))) if value else 2
-    return f"{value:.{max(decimals, 0)}f}"
+def _profiles(profiles: Iterable[Profile]):
+    """Where the time of numpy_rnn goes: by equation of DERIVATION.md, and the slowest lines."""
+    parts = []
+    for profile in profiles:
+        whole = sum(line.seconds for line in profile.lines)
+        lines = [
+            [f"`{file}:{number}`", f"{seconds * 1e6:.2f}", f"{seconds / whole:.0%}", f"`{text}`"]
+            for file, number, text, _, seconds in profile.lines[:SLOWEST_LINES]
+        ]
+        equations = [f"{name} {seconds / whole:.0%}" for name, seconds in by_equation(profile).items()]
+        untraced = f"{three_digits(profile.seconds * 1e6)} µs; as the sum of its lines {three_digits(whole * 1e6)} µs"
+        parts += [
+            [f"## Where the time goes: {profile.case}"],
+            [f"A point takes {untraced}. By equation: {', '.join(equations)}."],
+            table(["line of numpy_rnn", "µs", "share", "what"], lines),
+        ]
+    return parts

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.report import Claim, three_digits
+from benchmarks.figures import Claim, three_digits
 
 CHECKS = 1000
 CHECKS_ASKED = 3  # seconds

@@ -1,50 +1,69 @@
 """The threads that are used, and what the timings were made on.
 
-NumPy and torch are imported inside the functions: the environment must be set before.
+NumPy, torch and JAX are imported inside the functions or by others later: the environment must be set before.
 """
 
 import os
 import platform
 import subprocess
-from contextlib import contextmanager, nullcontext
-from importlib import import_module
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from benchmarks.timing import ROOT
-
+ROOT = Path(__file__).parents[1]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+PACKAGES = ("numpy", "torch", "jax", "autograd", "pyperf")  # whose versions are told
 
 
-def set_thread_variables(threads: int) -> None:
-    """Ask BLAS for this many threads by the environment; it listens only before NumPy is imported."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+def thread_environment(threads: int) -> dict[str, str]:
+    """What asks BLAS, OpenMP and XLA for this many threads; they listen only before they are loaded."""
+    eigen = "true" if threads > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={threads}"
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"XLA_FLAGS": flags}
 
 
-@contextmanager
-def limited_threads(threads: int):
-    """This many threads for torch, and for BLAS where threadpoolctl is installed."""
-    import torch
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a fresh process that can import this project, and keeps its byte code."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ours = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": ""}
+    return {**os.environ, **ours, **thread_environment(threads)}
 
-    threadpoolctl = _threadpoolctl()
-    limited_blas = threadpoolctl.threadpool_limits(threads, user_api="blas") if threadpoolctl else nullcontext()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with limited_blas:
-            yield
-    finally:
-        torch.set_num_threads(before)
+
+def use_threads(threads: int) -> str:
+    """Set every thread pool that is loaded in this process by a call too, and look whether it obeyed.
+
+    Returns what was found, for the metadata. Raises RuntimeError where a pool has another number of threads.
+    """
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    threadpool_limits(threads)
+    found = {}
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+        found["torch"] = torch.get_num_threads()
+    pools = [pool for pool in threadpool_info() if pool["user_api"] in ("blas", "openmp")]
+    found |= {f"{pool['internal_api']} {pool['version'] or ''}".strip(): pool["num_threads"] for pool in pools}
+    text = ", ".join(f"{name}: {number}" for name, number in found.items())
+    if set(found.values()) - {threads}:
+        raise RuntimeError(f"{threads} threads were asked for, and there are: {text}")
+    return text
+
+
+def cores() -> int:
+    """Of this machine, as far as this process may use them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def system_information() -> dict[str, str]:
-    import numpy
-    import torch
-
+    """Machine, versions and commit, in words; nothing that names the machine itself."""
     return {
-        "CPU": f"{_cpu()}, {os.cpu_count()} cores",
-        "Python": f"{platform.python_version()}, {platform.platform()}",
-        "NumPy": f"{numpy.__version__}, {_blas(numpy)}",
-        "torch": f"{torch.__version__}, threads: {torch.get_num_threads()}",
-        "commit": _commit(),
+        "CPU": f"{_cpu()}, {cores()} cores",
+        "System": platform.platform(),
+        "Python": platform.python_version(),
+        "Packages": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+        "Commit": _commit(),
     }
 
 
@@ -56,21 +75,11 @@ def _cpu():
         return platform.processor() or platform.machine()
 
 
-def _blas(numpy):
-    threadpoolctl = _threadpoolctl()
-    if threadpoolctl is None:
-        blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return f"{blas['name']} {blas['version']}, threads set by the environment (threadpoolctl would verify them)"
-    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    return "; ".join(f"{pool['internal_api']} {pool['version']}, threads: {pool['num_threads']}" for pool in pools)
-
-
-def _threadpoolctl():
-    """The module, or None where it is not installed."""
+def _version(package):
     try:
-        return import_module("threadpoolctl")
-    except ModuleNotFoundError:
-        return None
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _commit():

@@ -1,0 +1,130 @@
+"""The network in plain C loops, compiled by `cc -O3 -march=native` for the case's sizes: the floor of small sizes."""
+
+import ctypes
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.cases import Case
+from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsuited, one_network, report, run_report
+
+SOURCE = Path(__file__).parents[1] / "elman_floor.c"
+COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC", "-fno-semantic-interposition")
+REALS = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}
+LARGEST = 2**20  # of B·H²: loops that are not blocked for caches say nothing about larger ones
+
+
+def absent() -> str | None:
+    return None if shutil.which(COMMAND[0]) else f"there is no {COMMAND[0]}"
+
+
+class Program:
+    """The compiled program, and a case's arrays where it wants them."""
+
+    def __init__(self, case: Case):
+        if case.B * case.H**2 > LARGEST:
+            raise Unsuited("not blocked for caches, so for small sizes only")
+        real, self.c_real = REALS[case.dtype]
+        sizes = [f"-D{letter}={getattr(case, letter)}" for letter in "TBDHO"]
+        with TemporaryDirectory() as folder:
+            library, began = Path(folder) / "floor.so", perf_counter()
+            subprocess.run([*COMMAND, f"-DREAL={real}", *sizes, "-o", library, SOURCE, "-lm"], check=True)
+            self.compile_seconds = perf_counter() - began
+            self.library = ctypes.CDLL(str(library))
+        self.library.elman_step.restype = self.library.elman_gradient.restype = ctypes.c_double
+
+        self.case = case
+        params, self.x, self.target, h_0 = case.arrays()
+        self.shapes = [W.shape[-2:] for W in params[:3]]
+        self.given = np.concatenate([W.reshape(case.networks, -1) for W in params[:3]], axis=1)
+        self.weights = self.given.copy()  # (networks, all of them), as the program has them
+        self.gradients = np.empty_like(self.weights[0])
+        self.h = np.empty((case.T + 1, case.B, case.H), case.dtype)
+        self.y = np.empty((case.T, case.B, case.O), case.dtype)
+        self.h[0] = h_0
+        self.losses = np.empty((case.epochs, case.networks))
+
+    def function(self, name, *arguments):
+        """The call of a function with these arguments, converted once. The arrays must stay: `self` holds them."""
+        made = [ctypes.c_void_p(of.ctypes.data) if isinstance(of, np.ndarray) else of for of in arguments]
+        return partial(getattr(self.library, "elman_" + name), *made)
+
+    def forward(self):
+        return self.function("forward", self.weights, self.case.T, self.x, self.h, self.y)
+
+    def gradient(self):
+        T = self.case.T
+        return self.function("gradient", self.weights, T, T, self.x, self.target, self.h, self.gradients)
+
+    def step(self):
+        T, rate = self.case.T, self.c_real(self.case.learning_rate)
+        return self.function("step", self.weights, T, T, self.x, self.target, self.h, rate, self.gradients)
+
+    def run(self):
+        case, rate, h_0 = self.case, self.c_real(self.case.learning_rate), self.h[0]
+        k1, k2 = (case.T, case.T) if case.k2 is None else (1, case.k2)
+        more = (case.networks, self.x, self.target, h_0, rate, k1, k2, case.epochs, self.losses)
+        train = self.function("run", self.weights, *more)
+
+        def call():
+            self.weights[...] = self.given
+            train()
+
+        return call
+
+    def parts(self, flat):
+        """W_xh, W_hh and W_hy of a row, or of rows, of weights."""
+        ends = np.cumsum([rows * columns for rows, columns in self.shapes])[:-1]
+        parts = zip(np.split(flat, ends, axis=-1), self.shapes)
+        return [part.reshape(*flat.shape[:-1], *shape) for part, shape in parts]
+
+
+def forward(case: Case) -> Prepared:
+    program = Program(one_network(case))
+    call = program.forward()
+
+    def result():
+        call()
+        return {"y": program.y.copy()}
+
+    return Prepared(call, result, program.compile_seconds)
+
+
+def gradient(case: Case) -> Prepared:
+    program = Program(one_network(case))
+    call = program.gradient()
+    return Prepared(call, lambda: report(call(), program.parts(program.gradients)), program.compile_seconds)
+
+
+def step(case: Case) -> Prepared:
+    program = Program(one_network(case))
+    call = program.step()
+
+    def result():
+        program.weights[...] = program.given
+        loss = call()
+        return report(loss, program.parts(program.gradients), program.parts(program.weights[0]))
+
+    return Prepared(call, result, program.compile_seconds)
+
+
+def run(case: Case) -> Prepared:
+    program = Program(case)
+    call = program.run()
+
+    def result():
+        call()
+        single = case.networks == 1
+        losses, weights = (program.losses[:, 0], program.weights[0]) if single else (program.losses, program.weights)
+        return run_report(losses, program.parts(weights))
+
+    return Prepared(call, result, program.compile_seconds)
+
+
+ABOUT = "plain loops, by cc -O3 -march=native for the case's sizes; not blocked for caches: a floor for small sizes"
+ROW = Row("C loop", ABOUT, absent, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

@@ -1,0 +1,92 @@
+"""HIPS autograd: the forward pass in its NumPy, value_and_grad of that."""
+
+import autograd.numpy as np
+from autograd import value_and_grad
+
+from benchmarks.cases import Case
+from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, one_network, present, report, run_report
+from numpy_rnn.common.windows import windows
+
+
+def unroll(weights, x, h):
+    """y of a window, and the states h_1 to h_T as a list."""
+    W_xh, W_hh, W_hy = weights
+    inputs, states = np.dot(x, W_xh), []
+    for t in range(len(x)):
+        h = np.tanh(inputs[t] + np.dot(h, W_hh))
+        states.append(h)
+    return np.dot(np.stack(states), W_hy), states
+
+
+def loss_of_newest(weights, x, target, h, seen):
+    """The loss of the counted steps; the states are left in `seen`, outside of what is differentiated."""
+    y, states = unroll(weights, x, h)
+    seen[:] = [getattr(state, "_value", state) for state in states]
+    error = y[-len(target) :] - target
+    return 0.5 * np.sum(error * error)
+
+
+loss_and_gradients = value_and_grad(loss_of_newest)
+
+
+def update(weights, x, target, h, learning_rate):
+    """The new weights, the loss, its gradients and the states h_1 to h_T."""
+    states: list = []
+    loss, gradients = loss_and_gradients(weights, x, target, h, states)
+    return [W - learning_rate * dW for W, dW in zip(weights, gradients)], loss, gradients, states
+
+
+def given(case: Case):
+    params, x, target, h_0 = one_network(case).arrays()
+    return list(params[:3]), x, target, h_0, params.W_hh.dtype.type(case.learning_rate)
+
+
+def forward(case: Case) -> Prepared:
+    weights, x, _, h_0, _ = given(case)
+    return Prepared(lambda: unroll(weights, x, h_0)[0], lambda: {"y": unroll(weights, x, h_0)[0]})
+
+
+def gradient(case: Case) -> Prepared:
+    arguments = given(case)[:4]
+
+    def call():
+        return loss_and_gradients(*arguments, [])
+
+    return Prepared(call, lambda: report(*call()))
+
+
+def step(case: Case) -> Prepared:
+    weights, *series = given(case)
+
+    def call():
+        nonlocal weights
+        weights, *_ = update(weights, *series)
+
+    def result():
+        new, loss, gradients, _ = update(*given(case))
+        return report(loss, gradients, new)
+
+    return Prepared(call, result)
+
+
+def run(case: Case) -> Prepared:
+    start, x, target, h_0, learning_rate = given(case)
+    k1, k2 = (case.T, case.T) if case.k2 is None else (1, case.k2)
+
+    def call():
+        weights, losses = start, [0.0] * case.epochs
+        for epoch in range(case.epochs):
+            states, first = [h_0], 0
+            for begin, counted_from, stop in windows(case.T, k1, k2):
+                entering = states[begin - first]
+                arguments = x[begin:stop], target[counted_from:stop], entering, learning_rate
+                weights, loss, _, after = update(weights, *arguments)
+                states, first = [entering, *after], begin
+                losses[epoch] += loss
+        return losses, weights
+
+    return Prepared(call, lambda: run_report(*call()))
+
+
+ABOUT = "value_and_grad of a loop over the steps in autograd.numpy, the inputs' product before it"
+ROW = Row("HIPS autograd", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

@@ -1,0 +1,166 @@
+"""JAX: one jit-compiled function a task, over lax.scan, with value_and_grad; vmap for ensembles."""
+
+from functools import partial
+from time import perf_counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from benchmarks.cases import Case
+from benchmarks.rows.row import (
+    FORWARD,
+    GRADIENT,
+    RUN,
+    STEP,
+    Prepared,
+    Row,
+    one_network,
+    present,
+    report,
+    run_report,
+)
+
+jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
+
+
+def unroll(params, x, h_0):
+    """y and h_1 to h_T of one window."""
+    W_xh, W_hh, W_hy = params
+
+    def step(h, input_t):
+        h = jnp.tanh(input_t + h @ W_hh)
+        return h, h
+
+    _, h = lax.scan(step, h_0, x @ W_xh)
+    return h @ W_hy, h
+
+
+def loss_of_newest(params, x, target, h_0):
+    """The loss of the counted steps, as many as `target` has, and the states."""
+    y, h = unroll(params, x, h_0)
+    return 0.5 * jnp.sum((y[-len(target) :] - target) ** 2), h
+
+
+value_and_grad = jax.value_and_grad(loss_of_newest, has_aux=True)
+
+
+def update(params, x, target, h_0, learning_rate):
+    """One SGD update of one window: the new parameters, the loss, the gradients and the states."""
+    (loss, h), gradients = value_and_grad(params, x, target, h_0)
+    params = [W - learning_rate * dW for W, dW in zip(params, gradients)]
+    return params, loss, gradients, h
+
+
+def epoch(params, x, target, h_0, learning_rate, k2):
+    """One pass of windows of k2 steps, an update a step: the new parameters and the losses.
+
+    The first windows are shorter and all begin at h_0. Of the others, which are stacked and scanned over, each starts
+    from the state after the first step of the one before.
+    """
+    losses = []
+    for n in range(1, k2):
+        params, loss, _, _ = update(params, x[:n], target[n - 1 : n], h_0, learning_rate)
+        losses.append(loss)
+
+    def window(carried, window):
+        (params, h), (x, target) = carried, window
+        params, loss, _, states = update(params, x, target, h, learning_rate)
+        return (params, states[0]), loss
+
+    windows = jnp.stack([x[n - k2 : n] for n in range(k2, len(x) + 1)]), target[k2 - 1 :, None]
+    (params, _), rest = lax.scan(window, (params, h_0), windows)
+    return params, jnp.concatenate([jnp.array(losses, rest.dtype), rest])
+
+
+def train(params, x, target, h_0, learning_rate, epochs, k2):
+    """A whole run: the parameters after it, and the losses of its updates, (epochs, updates)."""
+
+    def one_epoch(params, _):
+        if k2 is None:
+            params, loss, _, _ = update(params, x, target, h_0, learning_rate)
+            return params, loss[None]
+        return epoch(params, x, target, h_0, learning_rate, k2)
+
+    return lax.scan(one_epoch, params, length=epochs)
+
+
+# -- tasks ----------------------------------------------------------------------------------------------------------
+
+
+def compiled(function, *arguments, **options):
+    """The function compiled for arguments of these shapes, and how many seconds that took."""
+    began = perf_counter()
+    return jax.jit(function, **options).lower(*arguments).compile(), perf_counter() - began
+
+
+def given(case: Case):
+    params, *series = case.arrays()
+    return [jnp.array(W) for W in params[:3]], *map(jnp.array, series), jnp.array(case.learning_rate, case.dtype)
+
+
+def forward(case: Case) -> Prepared:
+    params, x, _, h_0, _ = given(one_network(case))
+    function, seconds = compiled(lambda *arguments: unroll(*arguments)[0], params, x, h_0)
+
+    def call():
+        return function(params, x, h_0).block_until_ready()
+
+    return Prepared(call, lambda: {"y": np.array(call())}, seconds)
+
+
+def gradient(case: Case) -> Prepared:
+    arguments = given(one_network(case))[:4]
+
+    def of_window(*arguments):
+        (loss, _), gradients = value_and_grad(*arguments)
+        return loss, gradients
+
+    function, seconds = compiled(of_window, *arguments)
+
+    def call():
+        return jax.block_until_ready(function(*arguments))
+
+    return Prepared(call, lambda: report(*call()), seconds)
+
+
+def step(case: Case) -> Prepared:
+    params, *series = given(one_network(case))
+
+    def one_step(*arguments):
+        return update(*arguments)[:3]
+
+    function, seconds = compiled(one_step, params, *series, donate_argnums=0)
+
+    def call():
+        nonlocal params
+        params, _, _ = jax.block_until_ready(function(params, *series))
+
+    def result():
+        new, loss, gradients = function(*given(case))
+        return report(loss, gradients, new)
+
+    return Prepared(call, result, seconds)
+
+
+def run(case: Case) -> Prepared:
+    arguments = given(case)
+    whole = partial(train, epochs=case.epochs, k2=case.k2)
+    if case.networks > 1:
+        whole = jax.vmap(whole, in_axes=(0, None, None, None, None))
+    function, seconds = compiled(whole, *arguments)
+
+    def call():
+        return jax.block_until_ready(function(*arguments))
+
+    def result():
+        params, losses = call()
+        by_epoch = np.asarray(losses, np.float64).sum(axis=-1)
+        return run_report(by_epoch.T, params)
+
+    return Prepared(call, result, seconds)
+
+
+ABOUT = "jit over lax.scan with value_and_grad, parameters donated; a run is one compiled function; vmap for ensembles"
+ROW = Row("JAX", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

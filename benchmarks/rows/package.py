@@ -1,0 +1,75 @@
+"""The rows of the two packages, which export the same names: as their README shows them."""
+
+from functools import partial
+from itertools import repeat
+
+from benchmarks.cases import Case
+from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present, report, run_report
+
+
+class Package:
+    """The tasks of a package that exports the names of `numpy_rnn`."""
+
+    def __init__(self, rnn):
+        self.rnn = rnn
+
+    def row(self, about: str) -> Row:
+        tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
+        return Row(self.rnn.__name__, about, present, tasks)
+
+    def given(self, case: Case):
+        """The case in arrays of the package."""
+        return map(self.rnn.from_numpy, case.arrays())
+
+    def forward(self, case: Case) -> Prepared:
+        params, x, _, h_0 = self.given(case)
+        call = partial(self.rnn.forward, params, x, h_0)
+        return Prepared(call, lambda: {"y": self.rnn.to_numpy(call().y)})
+
+    def gradient(self, case: Case) -> Prepared:
+        rnn, (params, x, target, h_0) = self.rnn, self.given(case)
+
+        def call():
+            activations = rnn.forward(params, x, h_0)
+            return rnn.half_squared_error(activations.y, target), rnn.bptt(params, activations, target)
+
+        return Prepared(call, lambda: report(*self._numpy(*call())))
+
+    def step(self, case: Case) -> Prepared:
+        """The next update of a training whose window is the series: so its user makes steps."""
+        params, x, target, h_0 = self.given(case)
+        T = len(x)
+
+        def updates(epochs):
+            options = {"k1": T, "k2": T, "learning_rate": case.learning_rate, "epochs": epochs}
+            return self.rnn.train(params, x, target, h_0, **options)
+
+        def result():
+            (update,) = updates(1)
+            return report(*self._numpy(update.loss, update.gradients, update.parameters))
+
+        return Prepared(partial(next, iter(updates(10**12))), result)
+
+    def run(self, case: Case) -> Prepared:
+        params, x, target, h_0 = self.given(case)
+        k1, k2 = (len(x), len(x)) if case.k2 is None else (1, case.k2)
+        options = {"k1": k1, "k2": k2, "learning_rate": case.learning_rate, "epochs": case.epochs}
+        single = case.networks == 1
+
+        def call():
+            losses = list(repeat(0.0, case.epochs))
+            for update in self.rnn.train(params, x, target, h_0, **options):
+                losses[update.epoch - 1] += float(update.loss) if single else self.rnn.to_numpy(update.loss)
+            return losses, update.parameters
+
+        def result():
+            losses, parameters = call()
+            return run_report(losses, *self._numpy(parameters))
+
+        return Prepared(call, result)
+
+    def _numpy(self, *values):
+        """The weights alone of parameters: no case has biases."""
+        return [
+            self.rnn.to_numpy(value)[:3] if isinstance(value, tuple) else self.rnn.to_numpy(value) for value in values
+        ]

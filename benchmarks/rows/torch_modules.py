@@ -1,0 +1,134 @@
+"""torch.nn.RNN, torch.nn.Linear and torch.optim.SGD, with autograd."""
+
+import torch
+from torch.nn.functional import mse_loss
+
+from benchmarks.cases import Case
+from benchmarks.rows.row import (
+    FORWARD,
+    GRADIENT,
+    RUN,
+    STEP,
+    Prepared,
+    Row,
+    one_network,
+    present,
+    report,
+    run_report,
+)
+from numpy_rnn.common.windows import windows
+
+
+class Network(torch.nn.Module):
+    """The network as a user of torch writes it, with the case's weights and series; rows of weights are outputs."""
+
+    def __init__(self, case: Case):
+        super().__init__()
+        params, *series = one_network(case).arrays()
+        self.rnn = torch.nn.RNN(case.D, case.H, bias=False)
+        self.linear = torch.nn.Linear(case.H, case.O, bias=False)
+        self.weights = [*self.rnn.parameters(), self.linear.weight]
+        for weight, W in zip(self.weights, params):
+            weight.data = torch.tensor(W.T.copy())
+        self.cell = torch.nn.RNNCell(case.D, case.H, bias=False)
+        self.cell.weight_ih, self.cell.weight_hh = self.weights[:2]
+        self.x, self.target, h_0 = map(torch.tensor, series)
+        self.h_0 = h_0[None]
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=case.learning_rate, foreach=False)  # see ABOUT
+
+    def forward(self, x, h):
+        """y and the states h_1 to h_T of a window, in one call of the layer."""
+        h, _ = self.rnn(x, h)
+        return self.linear(h), h
+
+    def backward(self):
+        """The loss of the whole series as one window; its gradients are left in the weights."""
+        self.optimizer.zero_grad(set_to_none=True)
+        y, _ = self(self.x, self.h_0)
+        loss = 0.5 * mse_loss(y, self.target, reduction="sum")
+        loss.backward()
+        return loss
+
+    def step(self):
+        loss = self.backward()
+        self.optimizer.step()
+        return loss
+
+    def pass_through(self, k2):
+        """One epoch of sliding windows: the losses of its updates. The state that enters is a constant."""
+        if k2 == 1:
+            return self.pass_by_steps()
+        losses, first, states = [], 0, self.h_0
+        for start, counted_from, stop in windows(len(self.x), 1, k2):
+            entering = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
+            y, states = self(self.x[start:stop], entering)
+            first = start
+            losses.append(self.update(y[counted_from - stop :], self.target[counted_from:stop]))
+        return losses
+
+    def pass_by_steps(self):
+        """The same for windows of one step, for which torch has nn.RNNCell, with a third less to do than nn.RNN."""
+        losses, h = [], self.h_0[0]
+        for x_t, target_t in zip(self.x, self.target):
+            h = self.cell(x_t, h.detach())
+            losses.append(self.update(self.linear(h), target_t))
+        return losses
+
+    def update(self, y, target):
+        loss = 0.5 * mse_loss(y, target, reduction="sum")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def numpy(self):
+        return [weight.detach().numpy().T for weight in self.weights]
+
+    def gradients(self):
+        return [weight.grad.numpy().T for weight in self.weights if weight.grad is not None]
+
+
+def forward(case: Case) -> Prepared:
+    network = Network(case)
+
+    @torch.inference_mode()
+    def call():
+        return network(network.x, network.h_0)[0]
+
+    return Prepared(call, lambda: {"y": call().numpy()})
+
+
+def gradient(case: Case) -> Prepared:
+    network = Network(case)
+    return Prepared(network.backward, lambda: report(network.backward().item(), network.gradients()))
+
+
+def step(case: Case) -> Prepared:
+    def result():
+        network = Network(case)
+        loss = network.step().item()
+        return report(loss, network.gradients(), network.numpy())
+
+    return Prepared(Network(case).step, result)
+
+
+def run(case: Case) -> Prepared:
+    def call():
+        network = Network(case)
+        if case.k2 is None:
+            return [network.step().item() for _ in range(case.epochs)], network
+        return [sum(network.pass_through(case.k2)) for _ in range(case.epochs)], network
+
+    def result():
+        losses, network = call()
+        return run_report(losses, network.numpy())
+
+    one_network(case)
+    return Prepared(call, result)
+
+
+ABOUT = (
+    "a window in one call of nn.RNN (of one step: nn.RNNCell), the entering state detached, zero_grad(set_to_none),"
+    " SGD(foreach=False), which for three tensors was never slower than foreach or fused"
+)
+ROW = Row("torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

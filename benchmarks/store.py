@@ -1,0 +1,94 @@
+"""What has been measured, in a folder, one file a piece: an interrupted run goes on from there.
+
+A file is written beside its place and moved there when it is whole. At the end they become one file that pyperf reads.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.pieces import Piece
+
+PLAN = "plan.json"
+VERDICTS = "verdicts"  # key of the file of a piece in round 0
+BROKE = "broke"  # key of the file of a piece whose process failed
+KEPT = ("name", "unit", "loops", "date", "duration", "round", "case", "compile_seconds", "cpu_seconds_a_second")
+PRIVATE = ("hostname", "python_executable", "python_config_args", "boot_time", "command")  # of one machine's owner
+
+
+class OtherPlan(Exception):
+    """The folder holds pieces of another run."""
+
+
+class Store(NamedTuple):
+    folder: Path
+
+    def file(self, piece: Piece) -> Path:
+        """Named by round, row, threads and, since many jobs have long names, a digest of all that it is to do."""
+        jobs = [(job.task, job.case.to_text()) for job in piece.jobs]
+        digest = hashlib.sha256(json.dumps(jobs).encode()).hexdigest()[:16]
+        row = re.sub(r"\W+", "_", piece.row)
+        return self.folder / f"{piece.round:03}-{row}-{piece.threads}-{digest}.json"
+
+    def done(self, piece: Piece) -> bool:
+        return self.file(piece).exists()
+
+    def write(self, piece: Piece, content: Any) -> None:
+        write_json(self.file(piece), content)
+
+    def read(self, piece: Piece) -> Any:
+        return json.loads(self.file(piece).read_text())
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+def open_store(folder: Path, plan: dict) -> Store:
+    """The store of a run. Raises OtherPlan if the folder holds a run with another plan: options, versions, commit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PLAN
+    if not file.exists():
+        write_json(file, plan)
+    there = json.loads(file.read_text())
+    if other := [name for name in {**there, **plan} if there.get(name) != plan.get(name)]:
+        name = other[0]
+        raise OtherPlan(f"it holds a run that was begun with {name} = {there.get(name)}, and now it is {plan[name]}")
+    return Store(folder)
+
+
+def merged(contents: Iterable[dict]) -> dict:
+    """One pyperf suite of many, in pyperf's format 1.0: every benchmark once, with the runs of all rounds.
+
+    Of the metadata, what is the same for all stands once, what differs from run to run is cut down to KEPT, and what
+    would name the machine's owner is left out.
+    """
+    runs: dict[str, list[dict]] = {}
+    common: dict[str, Any] = {}
+    version = "1.0"
+    for suite in contents:
+        version = suite["version"]
+        for benchmark in suite["benchmarks"]:
+            for run in benchmark["runs"]:
+                metadata = suite.get("metadata", {}) | benchmark.get("metadata", {}) | run.get("metadata", {})
+                kept = {name: metadata[name] for name in KEPT if name in metadata and name not in ("name", "unit")}
+                runs.setdefault(metadata["name"], []).append({**run, "metadata": kept})
+                common |= {name: value for name, value in metadata.items() if name not in (*KEPT, *PRIVATE, "uptime")}
+    common["unit"] = "second"
+    benchmarks = [{"metadata": {"name": name}, "runs": found} for name, found in sorted(runs.items())]
+    return {"benchmarks": benchmarks, "metadata": common, "version": version}
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,250 @@
+"""The rows of the benchmark: their cases, that each computes what it should, and that one that does not is refused."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import cases, floors, plain, rows
+from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
+from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
+from benchmarks.rows.row import Unsuited
+from benchmarks.run_agreement import run_bounds
+from numpy_rnn.conformance.bounds.local_bounds import TAU
+
+ROOT = Path(__file__).parents[1]
+ALL = (*GRID, *NAMED, *SLIDING, *ENSEMBLES)
+ASIDE = ("torch.compile",)  # a minute of compiling: tested by itself
+OTHERS = tuple(name for name in rows.NAMES if name != "numpy_rnn" and name not in ASIDE)
+SMALL = Case("small", H=5, B=3, T=4, D=2, O=4, dtype="float32")
+RUNS = (
+    sliding("one step", 1, epochs=5),
+    sliding("sliding", 4, epochs=5, dtype="float64"),
+    sliding("networks", 1, networks=3, epochs=2),
+    SMALL._replace(name="window", epochs=3),
+)
+
+
+def row(name):
+    """The row; a test of one whose package or compiler is not installed is skipped, and says which."""
+    loaded = rows.load(name)
+    if (reason := loaded.absent()) is not None:
+        pytest.skip(reason)
+    return loaded
+
+
+def result(name, task, case):
+    if task not in row(name).tasks:
+        return None
+    try:
+        return row(name).tasks[task](case).result()
+    except Unsuited:
+        return None
+
+
+# -- cases ----------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_cases_are_their_own():
+    assert len({case.name for case in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("case", [ALL[0], MAIN_JOB, ENSEMBLES[2]], ids=str)
+def test_a_case_goes_through_a_command_line(case):
+    assert Case.from_text(case.to_text()) == case
+
+
+def test_cases_import_no_numpy():
+    program = "import benchmarks.cases, sys; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("case", [SMALL, MAIN_JOB, ENSEMBLES[1], point(16, 8, dtype="float64")], ids=str)
+def test_arrays_have_the_shapes_of_the_case_and_are_always_the_same(case):
+    params, *series = case.arrays()
+    E = (case.networks,) if case.networks > 1 else ()
+    shapes = [(*E, case.D, case.H), (*E, case.H, case.H), (*E, case.H, case.O)]
+    assert [W.shape for W in params[:3]] == shapes
+    assert [v.shape for v in series] == [(case.T, case.B, case.D), (case.T, case.B, case.O), (case.B, case.H)]
+    assert {v.dtype for v in (*params[:3], *series)} == {np.dtype(case.dtype)}
+    for first, again in zip((*params[:3], *series), (*case.arrays()[0][:3], *case.arrays()[1:])):
+        np.testing.assert_array_equal(first, again)
+        assert not np.shares_memory(first, again)
+
+
+def test_the_grid_has_what_is_asked():
+    assert {case.H for case in GRID} == {6, 16, 32, 64, 128, 256, 512, 1024}
+    assert {case.B for case in GRID} == {1, 8, 32, 128}
+    assert {case.T for case in GRID} == {20, 50, 100}
+    assert {case.dtype for case in GRID} == {"float32", "float64"}
+    assert {case[1:4] for case in NAMED[1:]} == {(1760, 16, 50), (256, 32, 100)}
+    assert [case.k2 for case in SLIDING] == [1, 5, 20]
+    assert [case.networks for case in ENSEMBLES] == [1, 10, 100, 1000, 10_000]
+    assert MAIN_JOB[1:6] == cases.MAIN_SIZES
+
+
+# -- the plain program -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_plain_step_is_within_the_bounds_around_the_oracle(dtype):
+    """Of level L2; so what is measured by it is not the effect of a mistake."""
+    case = SMALL._replace(dtype=dtype)
+    params, x, target, h_0 = case.arrays()
+    found = plain.window(params[:3], x, target, h_0)
+    found |= dict(zip(WEIGHTS, plain.updated(params[:3], found, case.learning_rate)))
+    for name in (*GRADIENTS, *WEIGHTS):
+        value, E = oracle_bounds(case)[name]
+        assert (np.abs(value.difference(found[name]).reshape(E.shape)) <= E).all()
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])
+@pytest.mark.parametrize("task", ["forward", "gradient", "step"])
+@pytest.mark.parametrize("case", [SMALL, SMALL._replace(dtype="float64"), point(16, 8, 20)], ids=str)
+def test_a_row_agrees_on_a_window(name, task, case):
+    if (found := result(name, task, case)) is not None:
+        agreement = judge(task, case, found)
+        assert agreement.holds, agreement
+
+
+@pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])
+@pytest.mark.parametrize("case", RUNS, ids=lambda case: case.name)
+def test_a_row_agrees_on_a_run(name, case):
+    if (found := result(name, "run", case)) is not None:
+        agreement = judge("run", case, found)
+        assert agreement.holds, agreement
+
+
+def test_every_row_does_something():
+    for name in rows.NAMES:
+        assert name in ASIDE or rows.load(name).absent() or result(name, "run", RUNS[0]) is not None
+
+
+@pytest.mark.needs_torch
+def test_the_compiled_step_agrees():
+    """In a process of its own: torch's compiler gives warnings, which are errors here."""
+    row("torch.compile")
+    program = f"""
+from benchmarks import rows
+from benchmarks.agreement import judge
+from benchmarks.cases import Case
+case, tasks = Case(*{tuple(SMALL._replace(name="compiled", T=2))!r}), rows.load("torch.compile").tasks
+for task in tasks:
+    assert judge(task, case, tasks[task](case).result()).holds, task
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])
+def test_calls_of_a_step_go_on_from_each_other_and_those_of_a_gradient_do_not_change_the_result(name):
+    if result(name, "step", SMALL) is None:
+        return
+    prepared = row(name).tasks["step"](SMALL)
+    before = prepared.result()
+    for _ in range(3):
+        prepared.call()
+    after = prepared.result()
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key])
+
+
+def test_a_package_that_is_missing_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert rows.load("JAX").absent() == "jax is not installed"
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    assert rows.load("C loop").absent() == "there is no cc"
+
+
+# -- what disagrees is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [SMALL, point(64, 8), point(16, 8, dtype="float64")], ids=str)
+@pytest.mark.parametrize("name", OWED["step"])
+def test_a_number_that_is_off_is_refused_and_named(case, name):
+    """By three times what is allowed there; so whatever is allowed, it must be small beside the values."""
+    found = result("numpy_rnn", "step", case)
+    value, allowed = drift_bounds(case)[name]
+    assert np.max(allowed) < 1e-2 * np.max(np.abs(value))
+    found[name] = np.array(found[name])
+    found[name].reshape(-1)[-1] += np.asarray(3 * np.max(allowed), case.dtype)
+    agreement = judge("step", case, found)
+    assert not agreement.holds
+    assert agreement.text.startswith(f"furthest in {name}, ")
+
+
+def test_a_window_one_step_short_is_refused():
+    case = point(16, 8)
+    assert not judge("gradient", case, result("numpy_rnn", "gradient", case._replace(T=49))).holds
+
+
+@pytest.mark.parametrize("case", RUNS, ids=lambda case: case.name)
+@pytest.mark.parametrize("name", OWED["run"])
+def test_a_number_of_a_run_that_is_off_is_refused_and_named(case, name):
+    """By three times what is allowed there, and that is of the size of rounding: training amplifies it here by less
+    than ten times the error of tanh that is allowed.
+    """
+    found = result("numpy_rnn", "run", case)
+    value, allowed = run_bounds(case)[name]
+    size = np.abs(value).max()
+    assert (allowed > 0).all()
+    assert allowed.max() < 10 * TAU * np.finfo(case.dtype).eps * size
+    found[name] = np.array(found[name])
+    found[name].reshape(-1)[-1] += np.asarray(3 * allowed.reshape(-1)[-1], found[name].dtype)
+    agreement = judge("run", case, found)
+    assert not agreement.holds
+    assert agreement.text.startswith(f"furthest in {name}, ")
+
+
+@pytest.mark.parametrize("factor", [1.0001, 0.99, 2])
+def test_a_run_with_another_rate_is_refused(factor):
+    case = RUNS[0]
+    params, x, target, h_0 = case.arrays()
+    losses, weights = np.zeros(case.epochs), params[:3]
+    for epoch in range(case.epochs):
+        h = h_0
+        for x_t, target_t in zip(x[:, None], target[:, None]):
+            found = plain.window(weights, x_t, target_t, h)
+            weights, h = plain.updated(weights, found, factor * case.learning_rate), found["h"][1]
+            losses[epoch] += found["loss"]
+    wrong = {"losses": losses, **dict(zip(WEIGHTS, weights))}
+    assert not judge("run", case, wrong).holds
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"loss": None}, "gives"),
+        ({"dW_hh": np.zeros((5, 4), np.float32)}, "dW_hh has shape (5, 4): expected (5, 5)"),
+        ({"dW_hh": np.zeros((5, 5))}, "dW_hh is float64: expected float32"),
+        ({"dW_hh": np.full((5, 5), np.nan, np.float32)}, "dW_hh is not finite"),
+    ],
+)
+def test_a_result_of_another_form_is_refused(change, text):
+    found = result("numpy_rnn", "gradient", SMALL) | change
+    found = {name: value for name, value in found.items() if value is not None}
+    agreement = judge("gradient", SMALL, found)
+    assert not agreement.holds
+    assert agreement.text.startswith(text)
+
+
+# -- floors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["forward", "gradient", "step", "run"])
+@pytest.mark.parametrize("case", [SMALL, RUNS[1], RUNS[2]], ids=lambda case: case.name)
+def test_the_floors_run(task, case):
+    for name in rows.FLOORS:
+        rows.load(name).tasks[task](case).call()
+
+
+def test_the_products_of_a_step_have_the_flops_of_the_equations():
+    H, B, T, D, O = 7, 3, 5, 2, 4
+    case = Case("flops", H, B, T, D, O, "float32")
+    products = T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H  # B2 without the last step
+    assert floors.flops(floors.task_calls("step", case)) == 2 * products
