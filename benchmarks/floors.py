@@ -51,9 +51,10 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
     calls.append(("B2", dot, (dy, W_hy.mT, dh)))
     calls.append(("B3", np.multiply, (after, after, slope)))
     calls.append(("B3", np.subtract, (one, slope, slope)))
-    calls.append(("B3", np.multiply, (dh, slope, da)))
+    calls.append(("B3", np.multiply, (dh[step[T - 1]], slope[step[T - 1]], da[step[T - 1]])))
+    W_hh_T = W_hh.mT.copy()  # a product with a view of it would take longer
     for t in reversed(range(T - 1)):
-        calls.append(("B2", dot, (da[step[t + 1]], W_hh.mT, product)))
+        calls.append(("B2", dot, (da[step[t + 1]], W_hh_T, product)))
         calls.append(("B2", np.add, (dh[step[t]], product, dh[step[t]])))
         calls.append(("B3", np.multiply, (dh[step[t]], slope[step[t]], da[step[t]])))
     gradients = [np.empty_like(W) for W in (W_xh, W_hh, W_hy)]

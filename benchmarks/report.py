@@ -19,7 +19,7 @@ distributed. Ratios are paired within a round. A row is timed only where its own
 within the bounds of the equivalence suite. `numpy_rnn again` is numpy_rnn under another name: a ratio within its
 spread, or whose interval holds 1, is a tie (`=`). A claim holds where its whole interval does. `bare calls` are the
 NumPy calls that the equations need, and `bare GEMMs` the matrix products alone, both in a loop that does nothing else:
-no way to train in NumPy can take less."""
+no training that is made of them can take less."""
 
 
 class Findings(NamedTuple):
