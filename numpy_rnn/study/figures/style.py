@@ -15,7 +15,6 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
 )
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
-SIGNED = "PuOr_r"  # of signed numbers, zero in the middle
 BAND = 0.2  # opacity of a band from the 10th to the 90th percentile
 
 STYLE: dict[Any, Any] = {
