@@ -1,7 +1,8 @@
 """What a way to train in NumPy cannot go below, as rows: measured beside the others, computing nothing to be judged.
 
 Bare calls: exactly the NumPy calls that the equations need, in a loop on arrays that are there already, with `out=`
-where a call takes it. Bare GEMMs: their products of matrices alone, so the machine's own speed at these shapes.
+where a call takes it; laid out as numpy_rnn lays them out, all parameters in one vector. Bare GEMMs: their products of
+matrices alone, so the machine's own speed at these shapes.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present
+from numpy_rnn.vectors import empty, in_one_vector, product_for, product_of_networks
 
+PRODUCTS = (np.ndarray.dot, np.matmul, product_of_networks)
 CALLS, GEMMS = "bare calls", "bare GEMMs"
 Calls = list[tuple[str, Callable, tuple]]  # (the equation, the function, its arguments)
 
@@ -20,16 +23,19 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
     """The calls of a window of T steps, of which K are counted: those of the forward pass, of the gradient and loss
     too, or of the step too.
     """
-    params, *_ = case.arrays()
+    vector, params = in_one_vector(case.arrays()[0], case.B)
+    dvector, gradients = in_one_vector(params, case.B)
     W_xh, W_hh, W_hy = params[:3]
-    E, B, D, H, O = W_hh.shape[:-2], case.B, case.D, case.H, case.O
+    B, D, H, O = case.B, case.D, case.H, case.O
     generator = np.random.default_rng(0)
 
     def rows(steps, N):
         """Of h, y and all others alike, numbers below one."""
-        return np.tanh(generator.normal(size=(*E, steps * B, N))).astype(case.dtype)
+        made = empty(params, steps * B, N)
+        made[...] = np.tanh(generator.normal(size=made.shape))
+        return made
 
-    dot = np.matmul if E else np.ndarray.dot
+    dot = product_for(params)
     step = [np.s_[..., t * B : (t + 1) * B, :] for t in range(T + 1)]
     x, target, one = rows(T, D), rows(K, O), np.ones((), case.dtype)
     a, product, h, y = rows(T, H), rows(1, H), rows(T + 1, H), rows(T, O)
@@ -47,7 +53,8 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
     counted = np.s_[..., (T - K) * B :, :]
     calls.append(("B1", np.subtract, (y[counted], target, dy[counted])))
     error = dy[counted].ravel()
-    calls.append(("L1", np.ndarray.dot, (error, error)) if not E else ("L1", _sum_of_squares, (dy[counted],)))
+    single = case.networks == 1
+    calls.append(("L1", np.ndarray.dot, (error, error)) if single else ("L1", _sum_of_squares, (dy[counted],)))
     calls.append(("B2", dot, (dy, W_hy.mT, dh)))
     calls.append(("B3", np.multiply, (after, after, slope)))
     calls.append(("B3", np.subtract, (one, slope, slope)))
@@ -57,7 +64,6 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
         calls.append(("B2", dot, (da[step[t + 1]], W_hh_T, product)))
         calls.append(("B2", np.add, (dh[step[t]], product, dh[step[t]])))
         calls.append(("B3", np.multiply, (dh[step[t]], slope[step[t]], da[step[t]])))
-    gradients = [np.empty_like(W) for W in (W_xh, W_hh, W_hy)]
     factors = (x, da), (h[..., : T * B, :], da), (after, dy)
     for name, (left, right), dW in zip(("B4", "B5", "B6"), factors, gradients):
         calls.append((name, dot, (left.mT, right, dW)))
@@ -65,9 +71,7 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
         return calls
 
     rate = np.asarray(0, case.dtype)  # so that the weights stay, however often they are moved
-    for W, dW in zip((W_xh, W_hh, W_hy), gradients):
-        calls += [("U1", np.multiply, (rate, dW, dW)), ("U1", np.subtract, (W, dW, W))]
-    return calls
+    return [*calls, ("U1", np.multiply, (rate, dvector, dvector)), ("U1", np.subtract, (vector, dvector, vector))]
 
 
 def _sum_of_squares(error):
@@ -82,7 +86,7 @@ def task_calls(task: str, case: Case) -> Calls:
 
 
 def only_products(calls: Calls) -> Calls:
-    return [call for call in calls if call[1] in (np.ndarray.dot, np.matmul) and call[0] != "L1"]
+    return [call for call in calls if call[1] in PRODUCTS and call[0] != "L1"]
 
 
 def flops(calls: Calls) -> int:

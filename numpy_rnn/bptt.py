@@ -1,23 +1,24 @@
 """The gradient of a window by hand: truncated back-propagation through time (DERIVATION.md, section 4)."""
 
-import numpy as np
+from numpy import greater, multiply, subtract  # `np.` before them would cost a fifth of a small operation
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import check_target, target_for
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import BackwardMemory, rows, time_first
 from numpy_rnn.parameters import Deltas, Gradients
+from numpy_rnn.vectors import new_vectors
 
 
 def tanh_slope(h, one, out):
     """1 − h² into `out`."""
-    np.multiply(h, h, out)
-    np.subtract(one, out, out)
+    multiply(h, h, out)
+    subtract(one, out, out)
 
 
 def relu_slope(h, one, out):
     """1 where h > 0, else 0, into `out`: relu'(0) = 0."""
-    np.greater(h, 0, out=out)
+    greater(h, 0, out=out)
 
 
 SLOPES = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
@@ -40,7 +41,8 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
     memory = _backward(params, activations, target, nonlinearity, reduction)
-    return weight_gradients(params, memory, rows(activations.x))
+    _, into = next(new_vectors(params, at_once=1))
+    return weight_gradients(params, memory, rows(activations.x), into)
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
@@ -71,7 +73,7 @@ def _backward(params, activations, target, nonlinearity, reduction):
     target = target_for(y[-len(target) :], target)
     K, *_, B, O = target.shape
     memory = BackwardMemory(params, rows(h), rows(y), len(x), B, K)
-    np.subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)
+    subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)
     backpropagate(params, memory, SLOPES[nonlinearity], DIVISORS[reduction](K, B, O))
     return memory
 
@@ -83,32 +85,39 @@ def backpropagate(params, memory, slope, divisor):
         dy /= divisor  # (B1)
     dot(dy, params.W_hy.mT, dh)  # (B2), the output's part, of all steps at once
     slope(memory.h, memory.one, memory.slope)
-    np.multiply(*memory.last)  # (B3), at the last step, to which no later one adds
+    dh_T, slope_T, da_T = memory.last
+    multiply(dh_T, slope_T, da_T)  # (B3), at the last step, to which no later one adds
+    if not memory.steps:
+        return
     W_hh_T = params.W_hh.mT
     if memory.copies_transpose:
         W_hh_T = W_hh_T.copy()
     for dh_t, slope_t, da_t, da_next in memory.steps:
         dh_t += dot(da_next, W_hh_T, product)  # (B2)
-        np.multiply(dh_t, slope_t, da_t)  # (B3)
+        multiply(dh_t, slope_t, da_t)  # (B3)
 
 
-def weight_gradients(params, memory, x):
-    """The Gradients, from the memory's h, dy and da and the rows of x; every sum over t and b is one product."""
+def weight_gradients(params, memory, x, into):
+    """The Gradients, into new memory, from the memory's h, dy and da and the rows of x; sums over t and b are products.
+
+    params.h_0 is None in a window that no learned state enters.
+    """
     dot, dy, da = memory.dot, memory.dy, memory.da
-    dW_xh = dot(x.mT, da)  # (B4)
-    dW_hh = dot(memory.h_before_T, da)  # (B5)
-    dW_hy = dot(memory.h_T, dy)  # (B6)
-    db_h = db_y = None
-    if params.b_h is not None:
-        db_h = da.sum(axis=-2)  # (B7)
-        db_y = dy.sum(axis=-2)  # (B8)
-    dh_0 = None if params.h_0 is None else entering_gradient(params, memory)
-    return Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y, dh_0)
+    dW_xh, dW_hh, dW_hy, db_h, db_y, dh_0 = into
+    dot(x.mT, da, dW_xh)  # (B4)
+    dot(memory.h_before_T, da, dW_hh)  # (B5)
+    dot(memory.h_T, dy, dW_hy)  # (B6)
+    if db_h is not None:
+        da.sum(axis=-2, out=db_h)  # (B7)
+        dy.sum(axis=-2, out=db_y)  # (B8)
+    if dh_0 is None:
+        return into
+    return into._replace(h_0=None if params.h_0 is None else entering_gradient(params, memory, dh_0))
 
 
-def entering_gradient(params, memory):
+def entering_gradient(params, memory, into=None):
     """∂L/∂h_0, (*E, B, H)."""
-    return memory.dot(memory.da_1, params.W_hh.mT)  # (B9)
+    return memory.dot(memory.da_1, params.W_hh.mT, into)  # (B9)
 
 
 def inputs_gradient(params, memory):

@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import target_for
-from numpy_rnn.memory import rows
+from numpy_rnn.memory import all_of_a_network, rows
 
 
 def one(K, B, O):
@@ -31,12 +31,11 @@ def half_squared_error(y, target, *, reduction="sum"):
     """
     error = y - target_for(y, target)
     K, *_, B, O = error.shape
-    return half_sum_of_squares(rows(error)) / DIVISORS[reduction](K, B, O)  # (L2)
+    return half_sum_of_squares(all_of_a_network(rows(error)), DIVISORS[reduction](K, B, O))
 
 
-def half_sum_of_squares(error):
-    """½ Σ error² over the rows of each network: (*E, K·B, O) → E."""
-    if error.ndim == 2:
-        error = error.ravel()
-        return 0.5 * error.dot(error)  # (L1), at a third of the cost of the next line
-    return 0.5 * np.square(error).sum(axis=(-2, -1))  # (L1)
+def half_sum_of_squares(error, divisor):
+    """½ Σ error² of each network, divided; error as `all_of_a_network` has it."""
+    if error.ndim == 1:
+        return error.dot(error) / (2 * divisor)  # (L1), (L2), at a third of the cost of the next line
+    return np.square(error).sum(axis=(-2, -1)) / (2 * divisor)  # (L1), (L2)

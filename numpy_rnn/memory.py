@@ -4,10 +4,13 @@ On small networks NumPy's time goes into making arrays and views of them, not in
 once. `torch_rnn` has no such file: there autograd keeps the intermediate values.
 
 Layout: time is folded into the batch and the networks stand outside, (*E, T·B, N), called "rows". So a product for all
-steps at once is one matrix product, a sum over time and batch is one too, and a step is a slice of rows.
+steps at once is one matrix product, a sum over time and batch is one too, and a step is a slice of rows. Where the
+parameters are laid out with the networks innermost (`vectors.py`), so is this memory; the axes are named the same.
 """
 
 import numpy as np
+
+from numpy_rnn.vectors import empty, product_for
 
 LONG = 16  # steps from which on a transpose that is laid out anew pays
 
@@ -27,27 +30,26 @@ def time_first(rows, batch_size):
     return np.moveaxis(sequence, -3, 0) if E else sequence
 
 
+def all_of_a_network(rows):
+    """(*E, T·B, N) as it is; of a single network, all numbers in one vector, a view."""
+    return rows if rows.ndim > 2 else rows.reshape(-1)
+
+
 def by_step(rows, batch_size):
     """The rows of every step, (*E, B, N) each, as views."""
     return [rows[..., row : row + batch_size, :] for row in range(0, rows.shape[-2], batch_size)]
-
-
-def dot_for(params):
-    """The product of matrices, or of stacks of them: on two small matrices `dot` costs a third of `matmul`."""
-    return np.ndarray.dot if params.W_hh.ndim == 2 else np.matmul
 
 
 class ForwardMemory:
     """Rows of a, h and y for a window of T steps and B sequences."""
 
     def __init__(self, params, T, B):
-        *E, H, O = params.W_hy.shape
-        dtype = params.W_hh.dtype
-        self.dot = dot_for(params)
-        self.a = np.empty((*E, T * B, H), dtype)
-        self.rows_of_h = np.empty((*E, (T + 1) * B, H), dtype)  # h_0 to h_T
-        self.y = np.empty((*E, T * B, O), dtype)
-        self.product = np.empty((*E, B, H), dtype)
+        H, O = params.W_hy.shape[-2:]
+        self.dot = product_for(params)
+        self.a = empty(params, T * B, H)
+        self.rows_of_h = empty(params, (T + 1) * B, H)  # h_0 to h_T
+        self.y = empty(params, T * B, O)
+        self.product = empty(params, B, H)
         self.h = self.rows_of_h[..., B:, :]  # h_1 to h_T
         self.states = by_step(self.rows_of_h, B)  # h_0 to h_T
         self.steps = list(zip(by_step(self.a, B), self.states, self.states[1:], strict=False))  # a_t, h_{t-1}, h_t
@@ -60,15 +62,16 @@ class BackwardMemory:
     """
 
     def __init__(self, params, rows_of_h, y, T, B, K):
-        *E, H, O = params.W_hy.shape
-        dtype = params.W_hh.dtype
-        self.dot = dot_for(params)
-        self.product = np.empty((*E, B, H), dtype)
-        self.one = np.ones((), dtype)  # a plain 1 would be converted at every use
-        self.dy = np.zeros((*E, T * B, O), dtype)  # and zero it stays where no loss is counted
-        self.dh, self.da, self.slope = (np.empty((*E, T * B, H), dtype) for _ in range(3))
+        H, O = params.W_hy.shape[-2:]
+        self.dot = product_for(params)
+        self.product = empty(params, B, H)
+        self.one = np.ones((), params.W_hh.dtype)  # a plain 1 would be converted at every use
+        self.dy = empty(params, T * B, O)
+        self.dy[...] = 0  # and zero it stays where no loss is counted
+        self.dh, self.da, self.slope = (empty(params, T * B, H) for _ in range(3))
         newest = (T - K) * B
         self.y_counted, self.dy_counted = y[..., newest:, :], self.dy[..., newest:, :]
+        self.error = all_of_a_network(self.dy_counted)
         self.h = rows_of_h[..., B:, :]  # h_1 to h_T
         self.h_T, self.h_before_T = self.h.mT, rows_of_h[..., : T * B, :].mT
         da = by_step(self.da, B)

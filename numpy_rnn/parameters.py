@@ -16,7 +16,6 @@ __all__ = [
     "from_numpy",
     "from_state_dict",
     "initial_parameters",
-    "own",
     "to_numpy",
     "to_state_dict",
     "view_of_numpy",
@@ -36,11 +35,6 @@ def from_numpy(value):
 def view_of_numpy(array):
     """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file."""
     return np.asarray(array)
-
-
-def own(params) -> Parameters:
-    """A copy of parameters of this backend, to train on."""
-    return Parameters(*(None if theta is None else theta.copy() for theta in params))
 
 
 def to_numpy(value):

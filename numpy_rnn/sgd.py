@@ -1,6 +1,7 @@
 """The update (DERIVATION.md, section 6)."""
 
 import numpy as np
+from numpy import multiply, subtract
 
 from numpy_rnn.clipping import clipped
 from numpy_rnn.common.sgd_options import SgdOptions
@@ -21,38 +22,61 @@ def sgd(params, s, learning_rate) -> Parameters:
     Raises InputError on learning rates of another shape.
     Source: torch.optim.SGD.
     """
-    return _stepped(params, s, _rates(params, learning_rate))
+    rate = _rate(params, learning_rate)
+    return Parameters(
+        *(
+            theta if s_theta is None else stepped(theta, s_theta, beside(rate, theta))
+            for theta, s_theta in zip(params, s)
+        )
+    )
 
 
-def _rates(params, learning_rate):
-    """η in the parameters' dtype, for every parameter in a shape that its direction is multiplied with."""
+def stepped(theta, s, rate, into=None):
+    """θ − η s, as a new array or into the memory of one."""
+    return subtract(theta, multiply(rate, s, into), into)  # (U1)
+
+
+def _rate(params, learning_rate):
+    """η in the parameters' dtype."""
     learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
-    if not learning_rate.ndim:
-        return [learning_rate] * len(params)
-    check_learning_rate(params, learning_rate)
-    return [None if theta is None else beside(learning_rate, theta) for theta in params]
+    if learning_rate.ndim:
+        check_learning_rate(params, learning_rate)
+    return learning_rate
 
 
-def _stepped(params, s, rates):
-    updated = [
-        theta if s_theta is None else theta - rate * s_theta  # (U1)
-        for theta, s_theta, rate in zip(params, s, rates)
-    ]
-    return Parameters(*updated)
+def sgd_step(theta, learning_rate, options):
+    """(θ, dθ, velocity, into) → velocity: clipping, direction and step by these SgdOptions, the new θ into new memory.
 
-
-def sgd_step(params, learning_rate, options):
-    """(params, gradients, velocity) → (params, velocity): clipping, direction and step by these SgdOptions."""
-    rates = _rates(params, learning_rate)
-    if options == SgdOptions():
-        return lambda params, gradients, velocity: (_stepped(params, gradients, rates), None)
+    θ, dθ and into are Vectors: all parameters of a network together, and the arrays that are their parts.
+    """
+    vector, params = theta
+    rate = _rate(params, learning_rate)
+    if options == SgdOptions() and params.h_0 is None:
+        return _step_of_all(beside(rate, vector))
+    rates = [None if theta is None else beside(rate, theta) for theta in params]
     of_direction = options._asdict()
     max_norm = of_direction.pop("max_norm")
 
-    def step(params, gradients, velocity):
+    def step(theta, dtheta, velocity, into):
+        (_, params), (_, gradients), (_, updated) = theta, dtheta, into
         if max_norm is not None:
             gradients = clipped(gradients, max_norm)
         s, velocity = direction(params, gradients, velocity, **of_direction)
-        return _stepped(params, s, rates), velocity
+        for theta, s_theta, rate, new in zip(params, s, rates, updated):
+            if s_theta is not None:
+                stepped(theta, s_theta, rate, new)
+            elif theta is not None:
+                new[...] = theta
+        return velocity
+
+    return step
+
+
+def _step_of_all(rate):
+    """The step without any options: of all parameters at once, as one vector."""
+
+    def step(theta, dtheta, velocity, into):
+        stepped(theta[0], dtheta[0], rate, into[0])
+        return velocity
 
     return step

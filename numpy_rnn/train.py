@@ -11,9 +11,9 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
-from numpy_rnn.parameters import own
 from numpy_rnn.sgd import sgd_step
 from numpy_rnn.updates import states_of, updates
+from numpy_rnn.vectors import in_one_vector
 
 FEW = 256  # windows an epoch, which are cut out of the series once, and not in every epoch
 
@@ -83,9 +83,10 @@ def train(
 
     few = len(x) <= FEW * k1
     of_an_epoch = partial(iter, list(epoch())) if few else epoch
-    step = sgd_step(params, learning_rate, options)
+    theta = in_one_vector(params, B)
+    step = sgd_step(theta, learning_rate, options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = own(params), None, 1, 0, None, 0
+    state = theta, None, 1, 0, None, 0
     if resume is not None:
-        state = state[0], resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
+        state = theta, resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
     return Training(lambda t: updates(t, of_an_epoch, epochs, h_0, state, step, *names, record), states_of, resume)

@@ -9,9 +9,9 @@ from numpy_rnn.common.training import Training, check_velocity
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
-from numpy_rnn.parameters import own
 from numpy_rnn.sgd import sgd_step
 from numpy_rnn.updates import states_of, updates
+from numpy_rnn.vectors import in_one_vector
 
 
 def train_stream(
@@ -51,7 +51,8 @@ def train_stream(
         for window, x, target in steps:
             yield window, *(rows(with_ensemble_axes(series, axes)) for series in (x, target))
 
-    step = sgd_step(params, learning_rate, options)
+    theta = in_one_vector(params, B)
+    step = sgd_step(theta, learning_rate, options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = own(params), velocity, 1, 0, None, 0
+    state = theta, velocity, 1, 0, None, 0
     return Training(lambda t: updates(t, epoch, 1, h_0, state, step, *names, record), states_of)

@@ -2,13 +2,17 @@
 
 from itertools import islice
 
-import numpy as np
+from numpy import subtract
 
 from numpy_rnn.bptt import SLOPES, backpropagate, entering_gradient, inputs_gradient, weight_gradients
 from numpy_rnn.elman import NONLINEARITIES, of_every_network, unroll
 from numpy_rnn.loss import DIVISORS, half_sum_of_squares
 from numpy_rnn.memory import BackwardMemory, ForwardMemory, time_first
 from numpy_rnn.parameters import Activations, Deltas, Update
+from numpy_rnn.vectors import new_vectors
+
+SMALL = 512  # hidden states of a window, up to which its memory is kept for the next one of its size
+new = tuple.__new__  # new(Update, values) is Update(*values) in half the time
 
 
 def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
@@ -18,17 +22,24 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
     initial state; None where params have a learned one. step: of `sgd_step`.
     """
     phi, slope, divisor = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction]
-    params, velocity, first_epoch, done, states, first = state
-    size = None  # (steps, counted steps) of the windows that the memory is made for
+    theta, velocity, first_epoch, done, states, first = state
+    _, params = theta
+    gradient_memory, parameter_memory = new_vectors(params), new_vectors(params)
+    memories: dict = {}  # by (steps, counted steps) of the windows that they are made for
+    size = None  # of the latest window
     for epoch in range(first_epoch, epochs + 1):
         for number, (window, x, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
             start, counted_from, stop = window
             if size != (stop - start, stop - counted_from):
                 size = steps, counted = stop - start, stop - counted_from
                 B = x.shape[-2] // steps
-                forward = ForwardMemory(params, steps, B)
-                backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
-                terms = divisor(counted, B, target.shape[-1])
+                if steps * B * params.W_hh[..., 0].size > SMALL:
+                    memories.clear()  # of large windows there is one
+                if size not in memories:
+                    forward = ForwardMemory(params, steps, B)
+                    backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
+                    memories[size] = forward, backward, divisor(counted, B, target.shape[-1])
+                forward, backward, terms = memories[size]
                 training.carried = forward, B
             learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)
             if start == 0:
@@ -37,13 +48,16 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
             states, first = forward.states, start
 
             unroll(params, forward, x, phi)
-            error = np.subtract(backward.y_counted, target, backward.dy_counted)  # (B1)
-            loss = half_sum_of_squares(error) / terms  # (L2)
+            subtract(backward.y_counted, target, backward.dy_counted)  # (B1)
+            loss = half_sum_of_squares(backward.error, terms)
             backpropagate(params, backward, slope, terms)
-            gradients = weight_gradients(learned, backward, x)
+            dvector, into = next(gradient_memory)
+            gradients = weight_gradients(learned, backward, x, into)
             kept = _kept(params, x, forward, backward, B) if record else None
-            params, velocity = step(params, gradients, velocity)
-            update = Update(epoch, number, window, loss, gradients, params, velocity)
+            updated = _, params = next(parameter_memory)
+            velocity = step(theta, (dvector, gradients), velocity, updated)
+            theta = updated
+            update = new(Update, (epoch, number, window, loss, gradients, params, velocity, None, None))
             training.latest = update = update if kept is None else Update(*update[:-2], *kept)
             yield update
         done = 0

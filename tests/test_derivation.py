@@ -325,15 +325,15 @@ def test_only_comments_on_code_lines_carry_an_id():
 
 
 def test_faulty_places_are_reported():
-    moved = doctored(DOCUMENT, "`sgd.py` `_stepped`", "`sgd.py` `step`")
-    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py _stepped, not listed"}
+    moved = doctored(DOCUMENT, "`sgd.py` `stepped`", "`sgd.py` `step`")
+    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py stepped, not listed"}
 
 
 def test_faulty_quotations_are_reported():
     source = SOURCES["numpy_rnn/bptt.py"]
     changed = doctored(DOCUMENT, "`dy /= divisor`", "`dy *= divisor`")
     assert line_faults(changed, source) == ["not a line: dy *= divisor", "the lines with an id differ"]
-    relabelled = doctored(source, "da)  # (B4)", "da)  # (B5)")
+    relabelled = doctored(source, "dW_xh)  # (B4)", "dW_xh)  # (B5)")
     assert line_faults(DOCUMENT, relabelled) == ["the lines with an id differ"]
 
 

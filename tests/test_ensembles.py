@@ -33,6 +33,9 @@ OPTIONS = pytest.mark.parametrize(
     ids=["biases-tanh-sum", "no biases-tanh-mean", "biases-relu-mean", "learned-tanh-sum"],
 )
 
+# From so many networks on numpy_rnn lays them out innermost in memory: here always, or never.
+MANY = pytest.mark.parametrize("many", [1, 64], ids=["innermost", "outermost"])
+
 
 @given(case=cases(), E=st.sampled_from(ENSEMBLES), own=st.sampled_from(OWN), seed=st.integers(0, 2**31))
 def test_each_network_of_an_ensemble_is_that_network_alone(rnn, case, E, own, seed):
@@ -86,8 +89,10 @@ def assert_networks(rnn, together, E):
 @pytest.mark.parametrize("E", [(3,), (2, 3)], ids=str)
 @pytest.mark.parametrize("own", [(), ("x", "target", "h_0")], ids=["shared", "own"])
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (3, 3), (5, 5)])
-def test_an_ensemble_trains_as_its_networks_do_alone(rnn, k1, k2, own, E, options):
+@MANY
+def test_an_ensemble_trains_as_its_networks_do_alone(rnn, many, k1, k2, own, E, options, monkeypatch):
     """A run of two epochs, the state carried for every network."""
+    monkeypatch.setattr("numpy_rnn.vectors.MANY", many)
     together = random_case(4, 5, 2, 3, 4, 1, E=E, own=own, **options)
     run = {"k1": k1, "k2": k2, "learning_rate": 0.02, "epochs": 2}
     updates = trained(rnn, together, run)
@@ -105,8 +110,9 @@ def test_an_ensemble_trains_as_its_networks_do_alone(rnn, k1, k2, own, E, option
     E=st.sampled_from([(2,), (2, 2)]),
     own=st.sampled_from(OWN),
     of_each=st.integers(0, 2**31),
+    many=st.sampled_from([1, 64]),
 )
-def test_an_ensemble_trains_as_its_networks_do_alone_at_rates_of_their_own(rnn, run, E, own, of_each):
+def test_an_ensemble_trains_as_its_networks_do_alone_at_rates_of_their_own(rnn, run, E, own, of_each, many):
     """With any options of the step, which are the same for all; the norm that is clipped is each network's own."""
     case, options = run
     sizes = len(case.x), case.x.shape[1], *case.params.W_xh.shape, case.target.shape[-1]
@@ -114,7 +120,9 @@ def test_an_ensemble_trains_as_its_networks_do_alone_at_rates_of_their_own(rnn, 
     together = random_case(of_each, *sizes, E=E, own=own, **kind, **case.options)
     shape = [size if of_each >> axis & 1 else 1 for axis, size in enumerate(E)]
     rates = options["learning_rate"] * np.random.default_rng(of_each).uniform(0, 1, shape)
-    updates = trained(rnn, together, options | {"learning_rate": rates})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpy_rnn.vectors.MANY", many)
+        updates = trained(rnn, together, options | {"learning_rate": rates})
     for n in np.ndindex(E):
         alone = network(together, n)
         of_one = options | {"learning_rate": np.broadcast_to(rates, E)[n]}

@@ -19,6 +19,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names
 ONLY_NUMPY = {
     "DERIVATION.md": "the equations are derived once, beside the code that is written from them",
     "memory.py": "what autograd keeps by itself, NumPy code keeps by hand",
+    "vectors.py": "the parameters of torch_rnn are leaves of autograd's graph, each a tensor of its own",
     "common": "what both packages share is written once",
     "conformance": "the suite for any port serves both",
     "figures": "what is drawn for README.md is the network of both",

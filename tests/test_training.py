@@ -45,9 +45,17 @@ def resumed(rnn, case, state, **options):
 
 @fewer(4)
 @given(run=runs(), E=st.sampled_from([(), (), (2,), (1, 2)]), seed=st.integers(0, 2**31), record=st.booleans())
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record):
-    """All options, any schedule, ensembles, learned states; after three of its updates, one at least the last."""
-    case, options = run
+@pytest.mark.parametrize("many", [1, 64], ids=["innermost", "outermost"])
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, many, run, E, seed, record):
+    """All options, any schedule, ensembles, learned states; after three of its updates, one at least the last. From
+    `many` networks on, numpy_rnn lays them out innermost in memory.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpy_rnn.vectors.MANY", many)
+        assert_resumed(rnn, *run, E, seed, record)
+
+
+def assert_resumed(rnn, case, options, E, seed, record):
     if E:
         sizes = len(case.x), *case.params.W_xh.shape, case.target.shape[-1]
         kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}

@@ -8,7 +8,9 @@ DIRECTION = "s, velocity = direction(params, gradients, velocity, **of_direction
 FACTOR = "np.minimum(1, float(max_norm) / (global_norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
-STEP = "theta - rate * s_theta"
+PLAIN = "if options == SgdOptions() and params.h_0 is None:"
+RATE, RATES = "stepped(theta, s_theta, beside(rate, theta))", "None if theta is None else beside(rate, theta)"
+STEP = "subtract(theta, multiply(rate, s, into), into)"
 VELOCITY = "v = d.copy() if v is None else mu * v + (1 - tau) * d"
 
 # What stands in their place.
@@ -19,7 +21,18 @@ ONE_TENSOR = "global_norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None)
 PER_TENSOR = FACTOR.replace("global_norm(gradients)", ONE_TENSOR)
 RATE_INSIDE = """gradients = type(gradients)(*(d if d is None else learning_rate * d for d in gradients))
         s, velocity = direction(params, gradients, velocity, **of_direction)"""
-TWICE = "(2 if theta is params.{} else 1) * rate"
+TWICE = "(2 if theta is params.{} else 1) * beside("
+
+
+def twice(name):
+    """η twice for one parameter, which then is not stepped together with the others."""
+    changed = TWICE.format(name)
+    return (
+        ("sgd", RATE, RATE.replace("beside(", changed)),
+        ("sgd", RATES, RATES.replace("beside(", changed)),
+        ("sgd", PLAIN, "if False:"),
+    )
+
 
 MISTAKES = (
     # Clipping, weight decay, momentum.
@@ -55,10 +68,11 @@ MISTAKES = (
         "learned state never moves",
         "h_0",
         ("sgd", "theta if s_theta is None else", "theta if s_theta is None or theta is params.h_0 else"),
+        ("sgd", "if s_theta is not None:", "if s_theta is not None and theta is not params.h_0:"),
     ),
-    update("learning rate applied twice to W_hh", "W_hh", ("sgd", STEP, STEP.replace("rate", TWICE.format("W_hh")))),
-    update("a trained second hidden bias", "b_h", ("sgd", STEP, STEP.replace("rate", TWICE.format("b_h")))),
-    update("the gradient is climbed", "W_xh", ("sgd", STEP, "theta + rate * s_theta")),
+    update("learning rate applied twice to W_hh", "W_hh", *twice("W_hh")),
+    update("a trained second hidden bias", "b_h", *twice("b_h")),
+    update("the gradient is climbed", "W_xh", ("sgd", STEP, STEP.replace("subtract", "np.add"))),
     # Where only a run, or an ensemble, shows it.
     run("learning rate inside the velocity", "vW_xh", ("sgd", DIRECTION, RATE_INSIDE)),
     run("weight decay not times the learning rate", "vW_xh", ("sgd", DIRECTION, LATE_DECAY)),

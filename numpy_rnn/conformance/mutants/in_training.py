@@ -8,12 +8,12 @@ BACKPROPAGATE = "backpropagate(params, backward, slope, terms)"
 DA_1 = "self.da_1 = da[0]"
 ENTERS = "forward.states[0][...] = states[start - first]"
 FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
-GRADIENTS = "gradients = weight_gradients(learned, backward, x)"
+GRADIENTS = "gradients = weight_gradients(learned, backward, x, into)"
 INITIAL = "params.h_0 if h_0 is None else h_0"
 LEARNED = "learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)"
 SCHEDULE = "for window in windows(len(x), k1, k2):"
 STATES = f"states, first = [{INITIAL}], 0"
-TAKE_STEP = "params, velocity = step(params, gradients, velocity)"
+TAKE_STEP = "velocity = step(theta, (dvector, gradients), velocity, updated)"
 TARGET_ROWS = "target_rows[..., counted_from * B : stop * B, :]"
 UNROLL = "unroll(params, forward, x, phi)"
 WINDOW = "start, counted_from, stop = window"
@@ -31,23 +31,27 @@ KEEP_SUMS = """sums = {} if number == 1 else sums
             """
 NOT_DETACHED = """from numpy_rnn.bptt import bptt
             from numpy_rnn.elman import forward as run
-            names = {"nonlinearity": "tanh" if phi is np.tanh else "relu"}
+            names = {"nonlinearity": "tanh" if phi.__name__ == "tanh" else "relu"}
             names["reduction"] = "sum" if terms == 1 else "mean"
             series, targets = updates.series
             whole = run(params, series[:stop], params.h_0 if h_0 is None else h_0, nonlinearity=names["nonlinearity"])
-            gradients = bptt(learned, whole, targets[counted_from:stop], **names)"""
+            gradients = bptt(learned, whole, targets[counted_from:stop], **names)
+            for part, dtheta in zip(into, gradients):
+                if dtheta is not None:
+                    part[...] = dtheta"""
 NOT_RESET = STATES.replace("[", "[states[-1].copy() if states and number == 1 else ")
 OF_THEN = """then = memory.W_hh_T or [W_hh_T] * len(memory.steps)
     for (dh_t, slope_t, da_t, da_next), W_hh_T in zip(memory.steps, then):"""
 REPLAYED = """from numpy_rnn.elman import forward as run
-            name = "tanh" if phi is np.tanh else "relu"
+            name = "tanh" if phi.__name__ == "tanh" else "relu"
             again = run(params, updates.series[: start + 1], params.h_0 if h_0 is None else h_0, nonlinearity=name)
             forward.states[0][...] = again.h[start]"""
-STALE = """new = ForwardMemory(params, stop - counted_from, B)
-            new.states[0][...] = past[-1][1] if past else states[0]
-            unroll(params, new, x[..., (counted_from - start) * B :, :], phi)
-            past = (past + [(a.copy(), h.copy()) for a, _, h in new.steps])[start - stop :]
-            forward.a[...], backward.h[...] = (np.concatenate(parts, axis=-2) for parts in zip(*past))
+STALE = """from numpy import concatenate
+            newest = ForwardMemory(params, stop - counted_from, B)
+            newest.states[0][...] = past[-1][1] if past else states[0]
+            unroll(params, newest, x[..., (counted_from - start) * B :, :], phi)
+            past = (past + [(a.copy(), h.copy()) for a, _, h in newest.steps])[start - stop :]
+            forward.a[...], backward.h[...] = (concatenate(parts, axis=-2) for parts in zip(*past))
             forward.y[...] = forward.h @ params.W_hy + (0 if params.b_y is None else params.b_y[..., None, :])"""
 STALE_GRAPH = STALE.replace("(a.copy(), h.copy())", "(a.copy(), h.copy(), params.W_hh.mT)").replace(
     "zip(*past))", "zip(*(kept[:2] for kept in past)))"
@@ -55,9 +59,12 @@ STALE_GRAPH = STALE.replace("(a.copy(), h.copy())", "(a.copy(), h.copy(), params
 THEN = """
             backward.W_hh_T = [W_hh_T for *_, W_hh_T in past[::-1]]
             learned = learned._replace(W_hh=past[0][2].mT)"""
-UPDATED_W_HY = """none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
+UPDATED_W_HY = """from numpy_rnn.vectors import in_one_vector
+            none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
             early = none._replace(W_hy=backward.dot(backward.h_T, backward.dy) / terms)
-            changed = params._replace(W_hy=step(params, early, velocity)[0].W_hy)
+            after = in_one_vector(params, B)
+            step(theta, in_one_vector(early, B), velocity, after)
+            changed = params._replace(W_hy=after[1].W_hy)
             """
 
 MISTAKES = (
@@ -116,5 +123,7 @@ MISTAKES = (
     ),
     run("stale learned state enters", "entering", ("updates", "if start == 0:", "if start == 0 and number == 1:")),
     run("learned state moved by windows it does not enter", "vh_0", ("updates", LEARNED, "learned = params")),
-    run("velocity not carried", "vW_xh", ("updates", TAKE_STEP, TAKE_STEP.replace(", velocity)", ", None)"))),
+    run(
+        "velocity not carried", "vW_xh", ("updates", TAKE_STEP, TAKE_STEP.replace("velocity, updated", "None, updated"))
+    ),
 )

@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy_rnn
 from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 
-MATHEMATICS = ("parameters", "memory", "elman", "loss", "bptt", "clipping", "momentum", "sgd")
+MATHEMATICS = ("parameters", "vectors", "memory", "elman", "loss", "bptt", "clipping", "momentum", "sgd")
 CORE = (*MATHEMATICS, "updates", "train", "train_stream", "__init__")  # in order of import
 
 

@@ -1,0 +1,93 @@
+"""All parameters of a network in one vector, and how the networks of an ensemble lie in memory.
+
+`train` keeps the parameters, and their gradients, as the parts of one vector, so that a step of SGD is two operations
+on numbers that lie side by side, and not two for every parameter. `torch_rnn` has no such file: its tensors are
+autograd's leaves, one a parameter.
+
+An ensemble's arrays are (*E, ...) in any case, but many small networks lie faster with the networks innermost in
+memory: one product for all of them is then a few operations on long rows, and not a call for every tiny matrix.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import accumulate, chain, repeat
+from math import prod
+
+import numpy as np
+
+from numpy_rnn.parameters import Parameters
+
+MANY, SMALL = 64, 64  # networks, and B·H of each, from which and up to which innermost is faster, as measured
+MOST_AT_ONCE, BYTES_AT_ONCE = 64, 2**16  # vectors that are made together
+
+as_parameters = partial(tuple.__new__, Parameters)  # Parameters(*arrays) in half the time
+
+Vector = tuple[np.ndarray, Parameters]  # (*E, N), and the parameters, or gradients, that are its parts
+
+
+def product_for(params):
+    """(left, right, out=None) → left right, the product of matrices: for each network its own."""
+    if params.W_hh.ndim == 2:
+        return np.ndarray.dot  # on two small matrices it costs a third of matmul
+    return product_of_networks if networks_are_innermost(params) else np.matmul
+
+
+def product_of_networks(left, right, out=None):
+    return np.einsum("...ij,...jk->...ik", left, right, out=out)
+
+
+def networks_are_innermost(params) -> bool:
+    """Whether these parameters are those of an ensemble that `in_one_vector` laid out so."""
+    W_hh = params.W_hh
+    return W_hh.ndim > 2 and W_hh.strides[-3] == W_hh.itemsize
+
+
+def empty(params, *shape):
+    """New memory (*E, *shape), which lies as the parameters lie."""
+    return _empty((), params, shape, networks_are_innermost(params))
+
+
+def _empty(before, params, shape, innermost):
+    """New memory (*before, *E, *shape)."""
+    E, dtype = params.W_hh.shape[:-2], params.W_hh.dtype
+    if not innermost:
+        return np.empty((*before, *E, *shape), dtype)
+    axes = *range(len(before)), *range(-len(E), 0), *range(len(before), len(before) + len(shape))
+    return np.empty((*before, *shape, *E), dtype).transpose(axes)
+
+
+def in_one_vector(params, batch_size) -> Vector:
+    """A copy of the parameters, as the parts of one vector; laid out for products of this batch size."""
+    *E, H, _ = params.W_hh.shape
+    vector, parts = next(_vectors(params, 1, prod(E) >= MANY and batch_size * H <= SMALL))
+    for part, theta in zip(parts, params):
+        if theta is not None:
+            part[...] = theta
+    return vector, parts
+
+
+def new_vectors(params, at_once=MOST_AT_ONCE) -> Iterator[Vector]:
+    """New memory for parameters, or for a gradient, of these shapes, again and again.
+
+    It is made for several at once, if they are small: to make a small array takes longer than to fill it.
+    """
+    size = sum(theta.nbytes for theta in params if theta is not None)
+    count = max(min(at_once, BYTES_AT_ONCE // size), 1)
+    return _vectors(params, count, networks_are_innermost(params))
+
+
+def _vectors(params, count, innermost):
+    E = params.W_hh.shape[:-2]
+    shapes = [None if theta is None else theta.shape[len(E) :] for theta in params]
+    sizes = [0 if shape is None else prod(shape) for shape in shapes]
+    cuts = [
+        shape and (np.s_[..., end - size : end], (count, *E, *shape))
+        for shape, size, end in zip(shapes, sizes, accumulate(sizes))
+    ]
+
+    def several():
+        vectors = _empty((count,), params, (sum(sizes),), innermost)
+        parts = [repeat(None) if cut is None else vectors[cut[0]].reshape(cut[1]) for cut in cuts]
+        return zip(vectors, map(as_parameters, zip(*parts)))
+
+    return chain.from_iterable(iter(several, None))
