@@ -12,7 +12,7 @@ from benchmarks.store import OtherPlan, open_store
 from benchmarks.system import system_information, thread_environment
 
 NEEDED = ("pyperf", "threadpoolctl")
-PIECES = "pieces"  # folder in the output
+PIECES = "unfinished"  # folder in the output, until all is done
 
 
 def main(arguments=None) -> int:
@@ -51,11 +51,11 @@ def benchmark(options, store) -> int:
         from benchmarks.store import write_json, write_text
 
         found = found._replace(figures=_drawn(found, options.output))
-        write_json(options.output / "results.json", suite)
+        write_json(options.output / "results.json", suite, indent=None)
         write_text(options.output / "README.md", report(found))
         store.clear()
     print(report(found), end="")
-    return 0 if all(claim.holds for claim in found.claims) and not found.wrong else 1
+    return 1 if found.wrong or any(claim.holds is False for claim in found.claims) else 0
 
 
 def _drawn(found, folder):

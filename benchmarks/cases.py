@@ -102,8 +102,8 @@ SIZES_B = (1, 8, 32, 128)
 MAIN_JOB = sliding("main job", 1)
 GRID = (
     *(point(H, B) for H in SIZES_H for B in SIZES_B),  # the ratio map is drawn from these
-    *(point(H, B, T) for H, B in ((6, 1), (64, 8), (256, 32), (1024, 128)) for T in (20, 100)),
-    *(point(H, B, dtype="float64") for H, B in ((6, 1), (16, 8), (64, 8), (256, 32), (1024, 128))),
+    *(point(H, B, T) for H, B in ((6, 1), (64, 8), (256, 32), (512, 32)) for T in (20, 100)),
+    *(point(H, B, dtype="float64") for H, B in ((6, 1), (16, 8), (64, 8), (256, 32), (512, 32))),
 )
 NAMED = (MAIN_JOB, deep_bench(1760, 16, 50), deep_bench(256, 32, 100))
 SLIDING = tuple(sliding(f"sliding k2={k2}", k2) for k2 in (1, 5, 20))

@@ -1,5 +1,6 @@
 """Numbers as they are printed, and claims."""
 
+from collections.abc import Iterable
 from math import floor, log10
 from typing import NamedTuple
 
@@ -7,13 +8,29 @@ from benchmarks.intervals import Estimate
 
 
 class Claim(NamedTuple):
-    """A sentence with its figure, and whether it holds."""
+    """A sentence with its figure, and whether it holds; None where the noise leaves that open."""
 
     text: str
-    holds: bool
+    holds: bool | None
 
     def line(self) -> str:
-        return f"{'pass' if self.holds else 'FAIL'}: {self.text}"
+        return f"{ {True: 'pass', False: 'FAIL', None: 'open'}[self.holds] }: {self.text}"
+
+
+def at_least(found: Estimate, asked: float) -> bool | None:
+    """Whether the whole interval is `asked` or more; None where a part of it is."""
+    return True if found.low >= asked else None if found.high >= asked else False
+
+
+def at_most(found: Estimate, asked: float) -> bool | None:
+    """Whether the whole interval is `asked` or less; None where a part of it is."""
+    return True if found.high <= asked else None if found.low <= asked else False
+
+
+def every(verdicts: Iterable[bool | None]) -> bool | None:
+    """False where one is, else None where one is."""
+    known = list(verdicts)
+    return False if False in known else None if None in known else True
 
 
 def show(value: Estimate) -> str:

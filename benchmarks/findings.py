@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +16,12 @@ from benchmarks.plan import MEMORY, PROFILE, ROW_TASKS, SUITE, Choice, wanted
 from benchmarks.profile import Line, Profile
 from benchmarks.progress import progress
 from benchmarks.report import Findings
-from benchmarks.results import Wants, compile_seconds, times_of
+from benchmarks.results import Wants, times_of
 from benchmarks.runner import measured, run_rounds
 from benchmarks.store import BROKE, Store, merged
 from benchmarks.system import ROOT, system_information, worker_environment
 
-PROFILED = (MAIN_JOB._replace(epochs=30), point(64, 8), point(512, 32))
+PROFILED = (MAIN_JOB._replace(epochs=30), point(64, 8), point(512, 32))  # in the quick mode the first two
 SUITE_EPOCHS = 300  # of the traces that are judged
 
 
@@ -43,16 +44,16 @@ def find(options, store: Store) -> tuple[Findings, dict[str, Any]]:
             claims += [*memory.memory_claims(peaks), memory.ensemble_claim()]
     found = Findings(
         system=system_information(),
-        command=command_of(options),
+        command=options.command,
         rounds=options.rounds,
         times=times,
-        compiling=compile_seconds(times_suite),
+        compiling={Key.from_text(v.key): v.compile_seconds for v in verdicts if v.compile_seconds is not None},
         wants=wants,
         verdicts=verdicts,
         broken=[content[BROKE] for content in contents if BROKE in content],
         claims=claims,
         memory=memory_lines,
-        profiles=profiles() if PROFILE in options.tasks else (),
+        profiles=profiles(PROFILED if options.full else PROFILED[:2]) if PROFILE in options.tasks else (),
         abouts=abouts(groups),
     )
     return found, times_suite
@@ -68,9 +69,9 @@ def wants_of(groups: list[Wanted]) -> Wants:
     return Wants(frozenset(keys), cases)
 
 
-def profiles() -> list[Profile]:
+def profiles(cases: Iterable[Case]) -> list[Profile]:
     """Of numpy_rnn, in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.profile", *(case.to_text() for case in PROFILED)]
+    command = [sys.executable, "-m", "benchmarks.profile", *(case.to_text() for case in cases)]
     ran = subprocess.run(command, cwd=ROOT, env=worker_environment(1), capture_output=True, text=True, check=True)
     return [Profile(case, seconds, [Line(*line) for line in lines]) for case, seconds, lines in json.loads(ran.stdout)]
 
@@ -82,9 +83,3 @@ def abouts(groups: list[Wanted]) -> dict[str, str]:
     command = [sys.executable, "-m", "benchmarks.listing", *rows]
     ran = subprocess.run(command, cwd=ROOT, env=worker_environment(1), capture_output=True, text=True, check=True)
     return json.loads(ran.stdout)
-
-
-def command_of(options) -> str:
-    """The command line again, with what differs from the defaults."""
-    words = ["python -m benchmarks", *(["--full"] if options.full else []), f"--rounds {options.rounds}"]
-    return " ".join(words)

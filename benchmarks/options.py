@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shlex
+import sys
 from pathlib import Path
 
 from benchmarks.intervals import LEAST_VALUES
@@ -20,8 +22,8 @@ very same case; one that does not is not timed. The rows of a case are interleav
 within a round, and [a, b] is the interval that holds the true median with 95 % confidence. numpy_rnn is timed twice,
 under two names: what lies within the ratio of the two is a tie."""
 EPILOG = """\
-The quick mode takes about two minutes; --full takes an hour or more, shows how much is left, and where it is
-interrupted the same command goes on from there. Exit status: 0 if every row agrees and every claim holds, 1 if not, 2
+The quick mode takes less than two minutes; --full takes about an hour, shows how much is left, and where it is
+interrupted the same command goes on from there. Exit status: 1 if a row disagrees or a claim fails, else 0; 2
 if an option cannot be used, 130 if interrupted."""
 
 
@@ -58,7 +60,9 @@ def parse_options(arguments=None) -> argparse.Namespace:
         help=f"for README.md, results.json (pyperf's format) and figures (none; with --full {FULL_OUTPUT})",
     )
     parser.add_argument("--list", action="store_true", help="name the rows, tasks and cases, and time nothing")
-    return completed(parser.parse_args(arguments))
+    options = completed(parser.parse_args(arguments))
+    options.command = shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
+    return options
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:

@@ -22,7 +22,6 @@ from benchmarks.pieces import (
     ROWS,
     RUN,
     STEP,
-    TUTORIAL,
     Job,
     Wanted,
 )
@@ -35,9 +34,17 @@ ALL_ROWS = (*ROWS, *FLOORS, AGAIN)
 WITHIN_TWO_MINUTES = tuple(row for row in ALL_ROWS if row not in (COMPILED, HIPS, OTHER))
 MOST_NETWORKS = 1000  # of the quick mode
 QUICK_GRID = (point(6, 1), point(64, 8), point(256, 32), point(256, 32, 100), point(512, 32))
-FEW = (MAIN_JOB.name, f"{MOST_NETWORKS} networks", QUICK_GRID[0].name, QUICK_GRID[2].name)
+FEW = (MAIN_JOB.name, f"{MOST_NETWORKS} networks", QUICK_GRID[2].name)
 SLOW_TO_BEGIN = (JAX,)  # in the quick mode it does only those few
-QUICK_UPDATES = 600  # of a run; more takes longer, and says no more of the time a point
+QUICK_UPDATES, FULL_UPDATES = 600, 6000  # of a run, if k2 = 1; more takes longer, and says no more of the time a point
+SIZES = ((1, 64), (65, 256), (257, 2048))  # least and largest H of the cases that one process does
+ALL_TASKS = (
+    point(6, 1),
+    point(64, 8),
+    point(256, 32),
+    NAMED[1],
+)  # of which the forward pass and gradient are timed too
+COMPILED_BATCHES = (1, 32)  # and T = 50 in float32: to compile a window takes from 8 to 45 seconds
 
 
 class Choice(NamedTuple):
@@ -58,7 +65,7 @@ class Choice(NamedTuple):
 def wanted(choice: Choice) -> list[Wanted]:
     """All groups of pieces that are measured; those without jobs are left out."""
     groups = [group for threads in choice.threads for group in (_full if choice.full else _quick)(choice, threads)]
-    cold_rows = [row for row in (ROWS if choice.full else (OURS, TUTORIAL)) if row in choice.rows]
+    cold_rows = [row for row in (ROWS if choice.full else (OURS,)) if row in choice.rows]
     if 1 in choice.threads:
         groups.append(Wanted({row: choice.jobs(COLD, [MAIN_JOB]) for row in cold_rows}))
         groups.append(Wanted({module: choice.jobs(IMPORT, [FRESH]) for module in ("numpy", OURS)}))
@@ -67,19 +74,35 @@ def wanted(choice: Choice) -> list[Wanted]:
 
 
 def _full(choice, threads):
-    """Every row on every case in a process of its own, with the tasks of the case one after the other."""
-    runs = [choice.jobs(RUN, [case]) for case in (*SLIDING[1:], *ENSEMBLES)] if threads == 1 else []
-    runs.insert(0, choice.jobs(RUN, [MAIN_JOB]))
-    tasks = (FORWARD, GRADIENT, STEP) if threads == 1 else (STEP,)
-    windows = [[job for task in tasks for job in choice.jobs(task, [case])] for case in (*GRID, *NAMED[1:])]
+    """Every row in a process a round for the runs, and in one for windows of a kind of sizes."""
     rows = _rows(choice, ALL_ROWS, threads)
-    return [Wanted(dict.fromkeys(rows, tuple(jobs)), threads, FULL) for jobs in (*runs, *windows)]
+    runs = [shortened(case, FULL_UPDATES) for case in (MAIN_JOB, *SLIDING[1:], *ENSEMBLES)]
+    groups = [choice.jobs(RUN, runs if threads == 1 else runs[:1])]
+    for least, largest in SIZES:
+        cases = [case for case in (*GRID, *NAMED[1:]) if least <= case.H <= largest]
+        groups.append(
+            tuple(job for case in cases for task in _tasks(case, threads) for job in choice.jobs(task, [case]))
+        )
+    return [Wanted({row: _compilable(row, jobs) for row in rows}, threads, FULL) for jobs in groups]
+
+
+def _tasks(case, threads):
+    return (FORWARD, GRADIENT, STEP) if threads == 1 and case in ALL_TASKS else (STEP,)
+
+
+def _compilable(row, jobs):
+    """What of these jobs a row does: torch.compile only some, as it compiles each for long."""
+    return tuple(job for job in jobs if row != COMPILED or job.task == RUN or _is_compiled(*job[:2]))
+
+
+def _is_compiled(task, case):
+    return task == STEP and case == point(case.H, case.B) and case.B in COMPILED_BATCHES
 
 
 def _quick(choice, threads):
     """Every row in one process a round, which does all of its jobs: the imports would take most of the time."""
     ensembles = [case for case in ENSEMBLES if 1 < case.networks <= MOST_NETWORKS] if threads == 1 else []
-    cases = [shortened(case) for case in (MAIN_JOB, *SLIDING[1:], *ensembles)]
+    cases = [shortened(case, QUICK_UPDATES) for case in (MAIN_JOB, *SLIDING[1:], *ensembles)]
     jobs = choice.jobs(RUN, cases) + choice.jobs(STEP, QUICK_GRID)
     few = tuple(job for job in jobs if job.case.name in FEW)
     rows = _rows(choice, WITHIN_TWO_MINUTES, threads)
@@ -91,7 +114,7 @@ def _rows(choice, rows, threads):
     return [row for row in rows if row in choice.rows and (threads == 1 or row in (OURS, MODULES, AGAIN))]
 
 
-def shortened(case: Case) -> Case:
-    """The case with as many epochs as the quick mode has time for."""
+def shortened(case: Case, updates: int) -> Case:
+    """The case with as many epochs as make so many updates of single networks with k2 = 1, or take as long."""
     steps = (case.k2 or 1) * max(case.networks // 100, 1)
-    return case._replace(epochs=min(case.epochs, max(QUICK_UPDATES // case.T // steps, 1)))
+    return case._replace(epochs=min(case.epochs, max(updates // case.T // steps, 1)))

@@ -17,9 +17,9 @@ READING = """\
 [a, b] is the interval that holds the true median with 95 % confidence: order statistics, no assumption on how times are
 distributed. Ratios are paired within a round. A row is timed only where its own numbers, on the very same case, are
 within the bounds of the equivalence suite. `numpy_rnn again` is numpy_rnn under another name: a ratio within its
-spread, or whose interval holds 1, is a tie (`=`). A claim holds where its whole interval does. `bare calls` are the
-NumPy calls that the equations need, and `bare GEMMs` the matrix products alone, both in a loop that does nothing else:
-no training that is made of them can take less."""
+spread, or whose interval holds 1, is a tie (`=`). A claim passes where its whole interval does, and fails where none of
+it does; between the two it is open. `bare calls` are the NumPy calls that the equations need, and `bare GEMMs` the
+matrix products alone, both in a loop that does nothing else: no training that is made of them can take less."""
 
 
 class Findings(NamedTuple):
@@ -48,7 +48,11 @@ class Findings(NamedTuple):
 def report(found: Findings) -> str:
     parts = [
         ["# How fast it is, and how far from what the machine can do"],
-        [f"Written by `{found.command}`, {found.rounds} rounds."],
+        [
+            f"Written by `{found.command}`, {found.rounds} rounds. To make it again: that command, from the top of the"
+            ' source, after `pip install ".[torch,plot,benchmark,rows]"`, with a C and a C++ compiler; what is missing'
+            " is left out and said. Times are of this machine; ratios are what carries over."
+        ],
         table(["", "this run"], [[name, value] for name, value in found.system.items()]),
         [READING],
         ["## Claims"],
@@ -92,7 +96,7 @@ def _times(found):
     for threads in sorted({key.threads for key in wants.keys}):
         where = "one thread" if threads == 1 else f"{threads} threads"
         for task, title in ((FORWARD, "Forward"), (GRADIENT, "Gradient"), (STEP, "Gradient and update")):
-            tables.append((f"## {title}, {where}", windows_table(times, windows, task, threads)))
+            tables.append((f"## {title}, {where}", windows_table(times, windows, task, threads, found.compiling)))
     tables += [
         ("## Cold start of the main job", process_table(times, COLD)),
         ("## Imports", process_table(times, IMPORT)),

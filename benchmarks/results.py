@@ -36,16 +36,6 @@ def times_of(suite: Mapping[str, Any]) -> dict[Key, dict[int, float]]:
     return times
 
 
-def compile_seconds(suite: Mapping[str, Any]) -> dict[Key, float]:
-    """The median over the rounds, of the keys that compile."""
-    found: dict[Key, list[float]] = {}
-    for benchmark in suite["benchmarks"]:
-        for run in benchmark["runs"]:
-            if (seconds := run["metadata"].get("compile_seconds")) is not None:
-                found.setdefault(Key.from_text(benchmark["metadata"]["name"]), []).append(seconds)
-    return {key: median(seconds) for key, seconds in found.items()}
-
-
 def seconds(times: Times, key: Key, factor: float = 1.0) -> Estimate | None:
     """The median of the seconds, times the factor; None where it was not timed, or in too few rounds."""
     values = times.get(key, {}).values()

@@ -57,7 +57,8 @@ def worker(piece: Piece, store: Store) -> Any:
     """What the worker writes."""
     file = store.file(piece).with_suffix(".measured")
     file.unlink(missing_ok=True)
-    _run([sys.executable, "-m", "benchmarks.worker", piece.to_text(), str(file)], worker_environment(piece.threads))
+    environment = worker_environment(piece.threads) | {"TMPDIR": str(store.compiled())}
+    _run([sys.executable, "-m", "benchmarks.worker", piece.to_text(), str(file)], environment)
     content = json.loads(file.read_text())
     file.unlink()
     return content
@@ -66,7 +67,8 @@ def worker(piece: Piece, store: Store) -> Any:
 def whole_process(piece: Piece) -> dict[str, Any]:
     """How long a fresh process takes, in pyperf's format; of an import, without the start of Python itself.
 
-    What is compiled is compiled again: the caches of compilers lie in the folder for temporary files, and it is new.
+    What is compiled is compiled again: the caches of compilers lie in the folder for temporary files, and here it is
+    new, while other workers share one.
     """
     environment = worker_environment(piece.threads)
     if piece.jobs[0].task == IMPORT:

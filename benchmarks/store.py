@@ -17,8 +17,9 @@ from benchmarks.pieces import Piece
 PLAN = "plan.json"
 VERDICTS = "verdicts"  # key of the file of a piece in round 0
 BROKE = "broke"  # key of the file of a piece whose process failed
-KEPT = ("name", "unit", "loops", "date", "duration", "round", "case", "compile_seconds", "cpu_seconds_a_second")
-PRIVATE = ("hostname", "python_executable", "python_config_args", "boot_time", "command")  # of one machine's owner
+KEPT = ("loops", "date", "duration", "round", "cpu_seconds_a_second")  # of every run
+OF_BENCHMARK = ("name", "case")
+PRIVATE = ("hostname", "python_executable", "python_config_args", "boot_time", "command", "uptime")  # of one machine
 
 
 class OtherPlan(Exception):
@@ -44,6 +45,12 @@ class Store(NamedTuple):
     def read(self, piece: Piece) -> Any:
         return json.loads(self.file(piece).read_text())
 
+    def compiled(self) -> Path:
+        """Where workers keep what they compile, for the next round: it is their folder for temporary files."""
+        folder = self.folder.absolute() / "compiled"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def clear(self) -> None:
         shutil.rmtree(self.folder)
 
@@ -65,9 +72,10 @@ def merged(contents: Iterable[dict]) -> dict:
     """One pyperf suite of many, in pyperf's format 1.0: every benchmark once, with the runs of all rounds.
 
     Of the metadata, what is the same for all stands once, what differs from run to run is cut down to KEPT, and what
-    would name the machine's owner is left out.
+    would name the machine is left out.
     """
     runs: dict[str, list[dict]] = {}
+    own: dict[str, dict] = {}
     common: dict[str, Any] = {}
     version = "1.0"
     for suite in contents:
@@ -75,16 +83,21 @@ def merged(contents: Iterable[dict]) -> dict:
         for benchmark in suite["benchmarks"]:
             for run in benchmark["runs"]:
                 metadata = suite.get("metadata", {}) | benchmark.get("metadata", {}) | run.get("metadata", {})
-                kept = {name: metadata[name] for name in KEPT if name in metadata and name not in ("name", "unit")}
-                runs.setdefault(metadata["name"], []).append({**run, "metadata": kept})
-                common |= {name: value for name, value in metadata.items() if name not in (*KEPT, *PRIVATE, "uptime")}
+                name = metadata["name"]
+                runs.setdefault(name, []).append({**run, "metadata": _only(metadata, KEPT)})
+                own[name] = _only(metadata, OF_BENCHMARK)
+                common |= {key: metadata[key] for key in metadata.keys() - {*KEPT, *OF_BENCHMARK, *PRIVATE}}
     common["unit"] = "second"
-    benchmarks = [{"metadata": {"name": name}, "runs": found} for name, found in sorted(runs.items())]
+    benchmarks = [{"metadata": own[name], "runs": found} for name, found in sorted(runs.items())]
     return {"benchmarks": benchmarks, "metadata": common, "version": version}
 
 
-def write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def _only(metadata, names):
+    return {name: metadata[name] for name in names if name in metadata}
+
+
+def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.cases import Case
 from benchmarks.figures import show, table, three_digits
-from benchmarks.pieces import AGAIN, COLD, FLOORS, OURS, ROWS, RUN, Key
+from benchmarks.pieces import AGAIN, COLD, COMPILED, FLOORS, JAX, OURS, ROWS, RUN, Key
 from benchmarks.results import Times, is_tie, noise_floor, ratio, seconds
 from benchmarks.worker import AGREES, DISAGREES, FAILS, LEFT_OUT, Verdict
 
@@ -41,11 +41,16 @@ def runs_table(times: Times, name: str, cases: Sequence[Case]) -> list[str]:
     return table([name, *(case.name for case in cases)], lines) if lines else []
 
 
-def windows_table(times: Times, cases: Sequence[Case], task: str, threads: int) -> list[str]:
-    """Milliseconds of numpy_rnn on every case, and how long the other rows take beside it; `=` marks a tie."""
+def windows_table(
+    times: Times, cases: Sequence[Case], task: str, threads: int, compiling: Mapping[Key, float]
+) -> list[str]:
+    """Milliseconds of numpy_rnn on every case, and how long the other rows take beside it; `=` marks a tie. And the
+    seconds that those rows compile a case which have a compiler at run time.
+    """
     noise, lines = noise_floor(times, AGAIN, OURS), []
     timed = {key.row for key in times if key.task == task and key.threads == threads}
     rows = [row for row in (*ROWS[1:], *FLOORS) if row in timed]
+    compilers = [row for row in rows if row in (COMPILED, JAX)]
     for case in cases:
         key = Key(task, OURS, case.name, threads)
         ours = seconds(times, key, 1e3)
@@ -55,8 +60,11 @@ def windows_table(times: Times, cases: Sequence[Case], task: str, threads: int) 
                 "" if found is None else three_digits(found.median) + (" =" if is_tie(found, noise) else "")
                 for found in against
             ]
+            first = [compiling.get(key._replace(row=row)) for row in compilers]
+            cells += ["" if value is None else f"{value:.1f}" for value in first]
             lines.append([case.name, show(ours), *cells])
-    return table([task, f"{OURS}, ms", *(f"{row} / it" for row in rows)], lines) if lines else []
+    head = [task, f"{OURS}, ms", *(f"{row} / it" for row in rows), *(f"s to compile: {row}" for row in compilers)]
+    return table(head, lines) if lines else []
 
 
 def process_table(times: Times, task: str) -> list[str]:

@@ -23,6 +23,7 @@ class Verdict(NamedTuple):
     text: str = ""  # why, and where a row is furthest
     share: float | None = None  # of the bound that its worst number takes
     loops: int = 0  # calls a value
+    compile_seconds: float | None = None  # of the first time: later rounds may find it in a cache
 
 
 def main(piece_text: str, output: str = "") -> None:
@@ -76,7 +77,7 @@ def _judged(job, name, row, runner):
         if not found.holds:
             return Verdict(name, DISAGREES, text, share)
     metadata = runner.bench_func(name, prepared.call).get_runs()[0].get_metadata()
-    return Verdict(name, AGREES, text, share, int(metadata["calibrate_loops"]))
+    return Verdict(name, AGREES, text, share, int(metadata["calibrate_loops"]), prepared.compile_seconds)
 
 
 def measure(piece: Piece, row, output: str) -> None:
@@ -87,8 +88,6 @@ def measure(piece: Piece, row, output: str) -> None:
     for job, key in zip(piece.jobs, piece.keys, strict=True):
         prepared = row.tasks[job.task](job.case)
         metadata = {"round": piece.round, "case": job.case.to_text(), "thread_pools": use_threads(piece.threads)}
-        if prepared.compile_seconds is not None:
-            metadata["compile_seconds"] = prepared.compile_seconds
         runner.args.loops = job.loops
         metadata["cpu_seconds_a_second"] = busy(prepared.call)
         runner.bench_func(key.to_text(), prepared.call, metadata=metadata)

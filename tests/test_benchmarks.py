@@ -11,6 +11,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.cases import MAIN_JOB, point
 from benchmarks.claims import time_claims
+from benchmarks.figures import at_least, at_most, every
 from benchmarks.findings import wants_of
 from benchmarks.intervals import Estimate, estimate, median_interval, paired_differences, paired_ratios
 from benchmarks.options import parse_options
@@ -187,7 +188,7 @@ def canned(threads=(1, 2), **changes):
 def test_all_claims_hold():
     claims = time_claims(*canned())
     assert len(claims) == 9
-    assert [claim.text for claim in claims if not claim.holds] == []
+    assert [claim.line() for claim in claims if claim.holds is not True] == []
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,26 @@ def test_a_claim_that_does_not_hold_fails(change, factor, words):
     (claim,) = [claim for claim in time_claims(*canned(**{change: factor})) if not claim.holds]
     assert words in claim.text
     assert claim.line().startswith("FAIL: ")
+
+
+@pytest.mark.parametrize(
+    ("interval", "least", "most"),
+    [((2, 2, 3), True, False), ((1, 1, 2), True, None), ((1, 0, 2), None, None), ((0, 0, 1), None, True)],
+)
+def test_a_claim_is_open_where_its_interval_holds_what_is_asked(interval, least, most):
+    assert (at_least(Estimate(*interval), 1), at_most(Estimate(*interval), 1)) == (least, most)
+
+
+def test_a_claim_on_every_case_fails_with_one_and_is_open_with_one():
+    assert [every(v) for v in ([True, True], [True, None], [None, False, True])] == [True, None, False]
+
+
+def test_noise_leaves_a_claim_open():
+    times, wants = canned()
+    slow = {key: {n: value * (0.9 if key.row == TUTORIAL and n == 3 else 1) for n, value in found.items()}
+            for key, found in times.items()}  # fmt: skip
+    (claim,) = [claim for claim in time_claims(slow, wants) if claim.holds is not True]
+    assert claim.line().startswith("open: main job: numpy_rnn is 15.8 [14.2, 15.8] times faster than the tutorial loop")
 
 
 @pytest.mark.parametrize("row", [OURS, MODULES, TUTORIAL, CALLS, GEMMS])

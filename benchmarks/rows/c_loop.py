@@ -4,8 +4,9 @@ import ctypes
 import shutil
 import subprocess
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from time import perf_counter
 
 import numpy as np
@@ -23,6 +24,18 @@ def absent() -> str | None:
     return None if shutil.which(COMMAND[0]) else f"there is no {COMMAND[0]}"
 
 
+def compiled(*options: str) -> str:
+    """The path of the library, which is compiled unless the folder for temporary files has it already."""
+    digest = sha256(repr((COMMAND, options, SOURCE.read_text())).encode()).hexdigest()[:16]
+    library = Path(gettempdir()) / f"elman-floor-{digest}.so"
+    if not library.exists():
+        with TemporaryDirectory() as folder:
+            made = Path(folder) / library.name
+            subprocess.run([*COMMAND, *options, "-o", made, SOURCE, "-lm"], check=True)
+            made.replace(library)
+    return str(library)
+
+
 class Program:
     """The compiled program, and a case's arrays where it wants them."""
 
@@ -31,11 +44,9 @@ class Program:
             raise Unsuited("not blocked for caches, so for small sizes only")
         real, self.c_real = REALS[case.dtype]
         sizes = [f"-D{letter}={getattr(case, letter)}" for letter in "TBDHO"]
-        with TemporaryDirectory() as folder:
-            library, began = Path(folder) / "floor.so", perf_counter()
-            subprocess.run([*COMMAND, f"-DREAL={real}", *sizes, "-o", library, SOURCE, "-lm"], check=True)
-            self.compile_seconds = perf_counter() - began
-            self.library = ctypes.CDLL(str(library))
+        began = perf_counter()
+        self.library = ctypes.CDLL(compiled(f"-DREAL={real}", *sizes))
+        self.compile_seconds = perf_counter() - began
         self.library.elman_step.restype = self.library.elman_gradient.restype = ctypes.c_double
 
         self.case = case
