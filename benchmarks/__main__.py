@@ -29,7 +29,7 @@ def main(arguments=None) -> int:
     plan = {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()}
     with TemporaryDirectory() if options.output is None else nullcontext(options.output) as folder:
         try:
-            store = open_store(Path(folder) / PIECES, plan | system_information())
+            store = open_store(Path(folder).absolute() / PIECES, plan | system_information())
         except OtherPlan as reason:
             return _refused(f"cannot go on from {options.output}: {reason}; give another --output, or delete it")
         try:

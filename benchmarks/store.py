@@ -27,7 +27,7 @@ class OtherPlan(Exception):
 
 
 class Store(NamedTuple):
-    folder: Path
+    folder: Path  # absolute, as workers run elsewhere
 
     def file(self, piece: Piece) -> Path:
         """Named by round, row, threads and, since many jobs have long names, a digest of all that it is to do."""
@@ -47,7 +47,7 @@ class Store(NamedTuple):
 
     def compiled(self) -> Path:
         """Where workers keep what they compile, for the next round: it is their folder for temporary files."""
-        folder = self.folder.absolute() / "compiled"
+        folder = self.folder / "compiled"
         folder.mkdir(exist_ok=True)
         return folder
 

@@ -1,27 +1,19 @@
 """The progress bar: on a terminal, after two seconds, with loss and time left; nothing of it in a pipe."""
 
-import fcntl
 import io
-import os
-import pty
 import re
-import select
-import struct
 import subprocess
 import sys
-import termios
-import time
 
 import numpy as np
 import pytest
-from terminal import ROOT, command, succeed
+from pseudo_terminal import COLUMNS, run_on_a_terminal, screen, text_of
+from terminal import command, succeed
 from tqdm import tqdm
 
 import numpy_rnn
 from numpy_rnn.common.runs import progress
 from numpy_rnn.common.runs.progress import Progress
-
-COLUMNS = 240
 
 # The command line, with updates that take longer than they need to; so that a run lasts without computing all the time.
 SLOW = """
@@ -50,49 +42,8 @@ def on_a_terminal(*arguments, pause=0.0, more="", stdout=None, columns=COLUMNS):
     """(seconds since the first byte, bytes), as they come to a terminal of 240 columns; (status, what a pipe for stdout
     got), if there is one.
     """
-    terminal, end = pty.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     program = [sys.executable, "-c", SLOW.format(pause=pause, more=more), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
-    process = subprocess.Popen(program, stdin=end, stdout=stdout or end, stderr=end, env=environment)
-    os.close(end)
-    pieces = []
-    while True:
-        select.select([terminal], [], [])
-        try:
-            piece = os.read(terminal, 2**16)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        pieces.append((time.monotonic(), piece))
-    os.close(terminal)
-    piped = process.stdout.read().decode() if stdout else ""
-    if stdout:
-        process.stdout.close()
-    status = process.wait()
-    first = pieces[0][0] if pieces else 0
-    return [(moment - first, piece) for moment, piece in pieces], status, piped
-
-
-def text_of(pieces):
-    return b"".join(piece for _, piece in pieces).decode()
-
-
-def screen(text):
-    """The lines that a terminal shows in the end, without spaces at their ends."""
-    lines, column = [""], 0
-    for character in text:
-        if character == "\r":
-            column = 0
-        elif character == "\n":
-            lines.append("")
-        else:
-            assert character.isprintable(), character
-            lines[-1] = lines[-1][:column].ljust(column) + character + lines[-1][column + 1 :]
-            column += 1
-        assert column <= COLUMNS
-    return [line.rstrip() for line in lines]
+    return run_on_a_terminal(program, stdout=stdout, columns=columns)
 
 
 def bars(text):
