@@ -3,7 +3,7 @@
 from numpy import greater, multiply, subtract  # `np.` before them would cost a fifth of a small operation
 
 from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.shapes import check_target, target_for
+from numpy_rnn.common.shapes import check_activations, check_target, target_for
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import BackwardMemory, rows, time_first
 from numpy_rnn.parameters import Deltas, Gradients
@@ -57,7 +57,7 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T
     steps, the ones whose loss is counted. Returns new Deltas, with T steps each.
 
-    Raises InputError on a target that does not fit and on an unknown nonlinearity or reduction.
+    Raises InputError on activations or a target that do not fit and on an unknown nonlinearity or reduction.
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
     memory = _backward(params, activations, target, nonlinearity, reduction)
@@ -69,6 +69,7 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
 
 def _backward(params, activations, target, nonlinearity, reduction):
     x, _, h, y = activations
+    check_activations(params, activations)
     check_target(params, target, x)
     target = target_for(y[-len(target) :], target)
     K, *_, B, O = target.shape
@@ -89,19 +90,14 @@ def backpropagate(params, memory, slope, divisor):
     multiply(dh_T, slope_T, da_T)  # (B3), at the last step, to which no later one adds
     if not memory.steps:
         return
-    W_hh_T = params.W_hh.mT
-    if memory.copies_transpose:
-        W_hh_T = W_hh_T.copy()
+    W_hh_T = params.W_hh.mT.copy() if memory.copies_transpose else params.W_hh.mT
     for dh_t, slope_t, da_t, da_next in memory.steps:
         dh_t += dot(da_next, W_hh_T, product)  # (B2)
         multiply(dh_t, slope_t, da_t)  # (B3)
 
 
 def weight_gradients(params, memory, x, into):
-    """The Gradients, into new memory, from the memory's h, dy and da and the rows of x; sums over t and b are products.
-
-    params.h_0 is None in a window that no learned state enters.
-    """
+    """The Gradients, into new memory; params.h_0 is None in a window that no learned state enters."""
     dot, dy, da = memory.dot, memory.dy, memory.da
     dW_xh, dW_hh, dW_hy, db_h, db_y, dh_0 = into
     dot(x.mT, da, dW_xh)  # (B4)
@@ -121,5 +117,5 @@ def entering_gradient(params, memory, into=None):
 
 
 def inputs_gradient(params, memory):
-    """∂L/∂x_t of all steps, in rows."""
+    """∂L/∂x_t, in rows."""
     return memory.dot(memory.da, params.W_xh.mT)  # (B10)

@@ -10,7 +10,7 @@ parameters are laid out with the networks innermost (`vectors.py`), so is this m
 
 import numpy as np
 
-from numpy_rnn.vectors import empty, product_for
+from numpy_rnn.vectors import empty, networks_are_innermost, product_for
 
 LONG = 16  # steps from which on a transpose that is laid out anew pays
 
@@ -81,4 +81,4 @@ class BackwardMemory:
         steps = zip(dh, slope, da, da[1:], strict=False)
         self.steps = list(steps)[::-1]  # dh_t, φ'(a_t), da_t, da_{t+1} for t = T-1 down to 1
         # Products of several rows with a transposed view take up to four times as long as with a matrix laid out so.
-        self.copies_transpose = B > 1 and T >= LONG
+        self.copies_transpose = B > 1 and T >= LONG and not networks_are_innermost(params)

@@ -36,5 +36,5 @@ def _direction(theta, dtheta, v, options):
     d = dtheta + decay * theta if decay else dtheta  # (U4)
     if not mu:
         return d, None
-    v = d.copy() if v is None else mu * v + (1 - tau) * d  # (U5)
+    v = d.copy("K") if v is None else mu * v + (1 - tau) * d  # (U5)
     return (d + mu * v if nesterov else v), v  # (U6)

@@ -44,12 +44,13 @@ def _rate(params, learning_rate):
     return learning_rate
 
 
-def sgd_step(theta, learning_rate, options):
-    """(θ, dθ, velocity, into) → velocity: clipping, direction and step by these SgdOptions, the new θ into new memory.
+def sgd_step(start, learning_rate, options):
+    """(before, gradient, velocity, after) → velocity: clipping, direction and step by these SgdOptions.
 
-    θ, dθ and into are Vectors: all parameters of a network together, and the arrays that are their parts.
+    start, before, gradient and after are Vectors: all parameters of a network together, and the arrays that are their
+    parts. after: memory for the parameters after the step.
     """
-    vector, params = theta
+    vector, params = start
     rate = _rate(params, learning_rate)
     if options == SgdOptions() and params.h_0 is None:
         return _step_of_all(beside(rate, vector))
@@ -57,26 +58,25 @@ def sgd_step(theta, learning_rate, options):
     of_direction = options._asdict()
     max_norm = of_direction.pop("max_norm")
 
-    def step(theta, dtheta, velocity, into):
-        (_, params), (_, gradients), (_, updated) = theta, dtheta, into
+    def step(before, gradient, velocity, after):
+        (_, params), (_, gradients), (_, updated) = before, gradient, after
         if max_norm is not None:
             gradients = clipped(gradients, max_norm)
         s, velocity = direction(params, gradients, velocity, **of_direction)
-        for theta, s_theta, rate, new in zip(params, s, rates, updated):
+        for theta, s_theta, rate, into in zip(params, s, rates, updated):
             if s_theta is not None:
-                stepped(theta, s_theta, rate, new)
+                stepped(theta, s_theta, rate, into)
             elif theta is not None:
-                new[...] = theta
+                into[...] = theta
         return velocity
 
     return step
 
 
 def _step_of_all(rate):
-    """The step without any options: of all parameters at once, as one vector."""
+    """The step without any options: of all parameters at once, as one vector; it has no velocity."""
 
-    def step(theta, dtheta, velocity, into):
-        stepped(theta[0], dtheta[0], rate, into[0])
-        return velocity
+    def step(before, gradient, velocity, after):
+        stepped(before[0], gradient[0], rate, after[0])
 
     return step

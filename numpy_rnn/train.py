@@ -83,10 +83,10 @@ def train(
 
     few = len(x) <= FEW * k1
     of_an_epoch = partial(iter, list(epoch())) if few else epoch
-    theta = in_one_vector(params, B)
-    step = sgd_step(theta, learning_rate, options)
+    together = in_one_vector(params, B)
+    step = sgd_step(together, learning_rate, options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = theta, None, 1, 0, None, 0
+    state = together, None, 1, 0, None, 0
     if resume is not None:
-        state = theta, resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
+        state = together, resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
     return Training(lambda t: updates(t, of_an_epoch, epochs, h_0, state, step, *names, record), states_of, resume)

@@ -51,8 +51,8 @@ def train_stream(
         for window, x, target in steps:
             yield window, *(rows(with_ensemble_axes(series, axes)) for series in (x, target))
 
-    theta = in_one_vector(params, B)
-    step = sgd_step(theta, learning_rate, options)
+    together = in_one_vector(params, B)
+    step = sgd_step(together, learning_rate, options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = theta, velocity, 1, 0, None, 0
+    state = together, velocity, 1, 0, None, 0
     return Training(lambda t: updates(t, epoch, 1, h_0, state, step, *names, record), states_of)

@@ -11,8 +11,8 @@ from numpy_rnn.memory import BackwardMemory, ForwardMemory, time_first
 from numpy_rnn.parameters import Activations, Deltas, Update
 from numpy_rnn.vectors import new_vectors
 
-SMALL = 512  # hidden states of a window, up to which its memory is kept for the next one of its size
-new = tuple.__new__  # new(Update, values) is Update(*values) in half the time
+SMALL_WINDOW = 512  # numbers of its hidden states, of all networks, up to which a window's memory is kept
+make_tuple = tuple.__new__  # make_tuple(Update, values) is Update(*values) in half the time
 
 
 def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
@@ -22,8 +22,8 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
     initial state; None where params have a learned one. step: of `sgd_step`.
     """
     phi, slope, divisor = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction]
-    theta, velocity, first_epoch, done, states, first = state
-    _, params = theta
+    together, velocity, first_epoch, done, states, first = state
+    _, params = together
     gradient_memory, parameter_memory = new_vectors(params), new_vectors(params)
     memories: dict = {}  # by (steps, counted steps) of the windows that they are made for
     size = None  # of the latest window
@@ -33,9 +33,9 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
             if size != (stop - start, stop - counted_from):
                 size = steps, counted = stop - start, stop - counted_from
                 B = x.shape[-2] // steps
-                if steps * B * params.W_hh[..., 0].size > SMALL:
-                    memories.clear()  # of large windows there is one
                 if size not in memories:
+                    if steps * B * params.W_hh[..., 0].size > SMALL_WINDOW:
+                        memories.clear()  # beside that of a large window none is kept
                     forward = ForwardMemory(params, steps, B)
                     backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
                     memories[size] = forward, backward, divisor(counted, B, target.shape[-1])
@@ -54,10 +54,10 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
             dvector, into = next(gradient_memory)
             gradients = weight_gradients(learned, backward, x, into)
             kept = _kept(params, x, forward, backward, B) if record else None
-            updated = _, params = next(parameter_memory)
-            velocity = step(theta, (dvector, gradients), velocity, updated)
-            theta = updated
-            update = new(Update, (epoch, number, window, loss, gradients, params, velocity, None, None))
+            after = _, params = next(parameter_memory)
+            velocity = step(together, (dvector, gradients), velocity, after)
+            together = after
+            update = make_tuple(Update, (epoch, number, window, loss, gradients, params, velocity, None, None))
             training.latest = update = update if kept is None else Update(*update[:-2], *kept)
             yield update
         done = 0

@@ -1,8 +1,8 @@
 """All parameters of a network in one vector, and how the networks of an ensemble lie in memory.
 
-`train` keeps the parameters, and their gradients, as the parts of one vector, so that a step of SGD is two operations
-on numbers that lie side by side, and not two for every parameter. `torch_rnn` has no such file: its tensors are
-autograd's leaves, one a parameter.
+`train` keeps the parameters, and their gradients, as the parts of one vector, so that a step of plain SGD is two
+operations on numbers that lie side by side, and not two for every parameter. `torch_rnn` has no such file: its
+parameters are leaves of autograd's graph, each a tensor of its own.
 
 An ensemble's arrays are (*E, ...) in any case, but many small networks lie faster with the networks innermost in
 memory: one product for all of them is then a few operations on long rows, and not a call for every tiny matrix.
@@ -17,7 +17,8 @@ import numpy as np
 
 from numpy_rnn.parameters import Parameters
 
-MANY, SMALL = 64, 64  # networks, and B·H of each, from which and up to which innermost is faster, as measured
+MANY = 64  # networks from which on innermost is faster, as measured,
+SMALL_NETWORK = 64  # and the B·H up to which
 MOST_AT_ONCE, BYTES_AT_ONCE = 64, 2**16  # vectors that are made together
 
 as_parameters = partial(tuple.__new__, Parameters)  # Parameters(*arrays) in half the time
@@ -37,9 +38,9 @@ def product_of_networks(left, right, out=None):
 
 
 def networks_are_innermost(params) -> bool:
-    """Whether these parameters are those of an ensemble that `in_one_vector` laid out so."""
+    """Whether the neighbours in memory of a network's number are those of other networks."""
     W_hh = params.W_hh
-    return W_hh.ndim > 2 and W_hh.strides[-3] == W_hh.itemsize
+    return any(size > 1 and stride == W_hh.itemsize for size, stride in zip(W_hh.shape[:-2], W_hh.strides))
 
 
 def empty(params, *shape):
@@ -59,7 +60,7 @@ def _empty(before, params, shape, innermost):
 def in_one_vector(params, batch_size) -> Vector:
     """A copy of the parameters, as the parts of one vector; laid out for products of this batch size."""
     *E, H, _ = params.W_hh.shape
-    vector, parts = next(_vectors(params, 1, prod(E) >= MANY and batch_size * H <= SMALL))
+    vector, parts = next(_vectors(params, 1, prod(E) >= MANY and batch_size * H <= SMALL_NETWORK))
     for part, theta in zip(parts, params):
         if theta is not None:
             part[...] = theta
@@ -69,7 +70,8 @@ def in_one_vector(params, batch_size) -> Vector:
 def new_vectors(params, at_once=MOST_AT_ONCE) -> Iterator[Vector]:
     """New memory for parameters, or for a gradient, of these shapes, again and again.
 
-    It is made for several at once, if they are small: to make a small array takes longer than to fill it.
+    It is made for several at once, if they are small: to make a small array takes longer than to fill it. Who keeps one
+    of them keeps the memory of all, at most BYTES_AT_ONCE.
     """
     size = sum(theta.nbytes for theta in params if theta is not None)
     count = max(min(at_once, BYTES_AT_ONCE // size), 1)

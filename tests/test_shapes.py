@@ -160,6 +160,21 @@ def test_torch_activations_without_a_graph(run):
     refused(lambda: call(params, activations, target), "no autograd graph", "torch.no_grad()", "from_numpy")
 
 
+@GRADIENTS
+def test_activations_of_other_parameters(rnn, run):
+    case = example()
+    params, activations, target = before_the_gradient(rnn, case)
+    call = getattr(rnn, run.__name__)
+    single = rnn.from_numpy(
+        type(case.params)(*(theta if theta is None else theta.astype("float32") for theta in case.params))
+    )
+    refused(
+        lambda: call(single, activations, target), "the activations are", "float64", "float32", "run forward on these"
+    )
+    learned = params._replace(h_0=rnn.from_numpy(np.zeros((1, H))))
+    refused(lambda: call(learned, activations, target), "the learned h_0 has shape (1, 5)", "(2, 5)")
+
+
 # -- parameters -----------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +192,7 @@ def test_torch_activations_without_a_graph(run):
         ("b_h", (1,), ["b_h has shape (1,)", "expected (5,)"]),
         ("b_h", (), ["b_h has shape ()", "expected 1 axes"]),
         ("b_y", (1,), ["b_y has shape (1,)", "expected (6,)"]),
+        ("W_hh", (0, H, H), ["W_hh has shape (0, 5, 5)", "no axis empty"]),
     ],
     ids=str,
 )

@@ -106,6 +106,14 @@ def test_it_goes_on_with_the_velocity_that_it_is_given(rnn):
     assert bits(velocity) == kept
 
 
+@pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
+def test_without_momentum_a_velocity_is_not_carried_on(rnn, learned):
+    case = example(learned=learned)
+    *_, before = train_stream(rnn, case, steps_of(rnn, case), momentum=0.9)
+    for update in train_stream(rnn, case, steps_of(rnn, case), velocity=before.velocity):
+        assert update.velocity is None
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

@@ -4,7 +4,7 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.shapes import check_target
+from numpy_rnn.common.shapes import check_activations, check_target
 from torch_rnn.elman import NONLINEARITIES
 from torch_rnn.loss import half_squared_error
 from torch_rnn.parameters import Deltas, Gradients
@@ -21,8 +21,8 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
 
     `nonlinearity` is accepted for the sake of `numpy_rnn.bptt`; autograd knows which one `forward` applied.
 
-    Raises InputError on a target that does not fit, on an unknown nonlinearity or reduction and on activations without
-    a graph.
+    Raises InputError on activations or a target that do not fit, on an unknown nonlinearity or reduction and on
+    activations without a graph.
     """
     NONLINEARITIES[nonlinearity]  # known, or refused
     return loss_gradients(_loss(params, activations, target, reduction), activations, params)
@@ -57,6 +57,7 @@ def loss_deltas(loss, activations) -> Deltas:
 
 @torch.enable_grad()
 def _loss(params, activations, target, reduction):
+    check_activations(params, activations)
     check_target(params, target, activations.x)
     y = activations.y
     if not y.requires_grad:

@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Array, Parameters
+from numpy_rnn.common.records import Activations, Array, Parameters
 
 LOOKED_AT = 4096  # steps of a series at a time
 
@@ -72,6 +72,20 @@ def check_target(params: Parameters, target: Array, x: Array) -> None:
     check_fits("target", target, params, (target.shape[0], x.shape[-2], params.W_hy.shape[-1]))
 
 
+def check_activations(params: Parameters, activations: Activations) -> None:
+    """Raise InputError unless the activations have the parameters' dtype, and the batch of a learned h_0."""
+    dtype, h = params.W_hh.dtype, activations.h
+    if h.dtype != dtype:
+        raise InputError(
+            f"the activations are {h.dtype} and the parameters {dtype}: expected one dtype; run forward on these"
+        )
+    if params.h_0 is not None and tuple(params.h_0.shape) != tuple(h.shape[1:]):
+        raise InputError(
+            f"the learned h_0 has shape {tuple(params.h_0.shape)} and the state that entered {tuple(h.shape[1:])}:"
+            " expected one shape; run forward from h_0, or leave it out of params"
+        )
+
+
 def beside(value: Array, theta: Array) -> Array:
     """A number for every network, shape E or (), with as many axes as an array (*E, ...), so that it multiplies it."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
@@ -84,6 +98,8 @@ def check_parameters(params: Parameters) -> None:
         axes = 1 if name.startswith("b") else 2
         if theta is not None and theta.ndim < axes:
             raise InputError(f"{name} has shape {tuple(theta.shape)}: expected {axes} axes, after those of an ensemble")
+        if theta is not None and 0 in theta.shape:
+            raise InputError(f"{name} has shape {tuple(theta.shape)}: expected no axis empty")
     if (b_h is None) != (b_y is None):
         given, absent = ("b_y", "b_h") if b_h is None else ("b_h", "b_y")
         raise InputError(f"{given} is there and {absent} is not: expected both biases or neither")

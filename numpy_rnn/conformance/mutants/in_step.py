@@ -11,7 +11,7 @@ OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 PLAIN = "if options == SgdOptions() and params.h_0 is None:"
 RATE, RATES = "stepped(theta, s_theta, beside(rate, theta))", "None if theta is None else beside(rate, theta)"
 STEP = "subtract(theta, multiply(rate, s, into), into)"
-VELOCITY = "v = d.copy() if v is None else mu * v + (1 - tau) * d"
+VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # What stands in their place.
 LATE_DECAY = """decay = of_direction["weight_decay"]
@@ -54,7 +54,7 @@ MISTAKES = (
     update(
         "dampening at the first step too",
         "vW_xh",
-        ("momentum", VELOCITY, VELOCITY.replace("d.copy()", "(1 - tau) * d")),
+        ("momentum", VELOCITY, VELOCITY.replace('d.copy("K")', "(1 - tau) * d")),
     ),
     update("velocity not damped by μ", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("mu * v", "v"))),
     update("nesterov forgotten", "W_xh", ("momentum", LOOK_AHEAD, "v")),

@@ -11,6 +11,7 @@ DIVIDED = "if divisor != 1:\n        dy /= divisor"
 EARLIER = "subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)"
 FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
 FROM_OUTPUT = "dot(dy, params.W_hy.mT, dh)"
+W_HH_T = "W_hh_T = params.W_hh.mT.copy() if memory.copies_transpose else params.W_hh.mT"
 
 # What stands in their place.
 AT_ZERO = "\n    h = h.copy()\n    h[1:][a == 0] += 2.0**-126 if h.itemsize == 4 else 2.0**-1022"
@@ -50,7 +51,7 @@ MISTAKES = (
     update("2e for e", "dy", ("bptt", DIVIDED, "dy *= 2 / divisor")),
     update("loss of older steps counted", "dy", ("bptt", EARLIER, EARLIER + COUNT_ALL)),
     update("W_hy untransposed where it is square", "dh", ("bptt", FROM_OUTPUT, f"dot(dy, {SQUARE_W_HY}, dh)")),
-    update("W_hh used without its transpose", "dh", ("bptt", "W_hh_T = params.W_hh.mT", "W_hh_T = params.W_hh")),
+    update("W_hh used without its transpose", "dh", ("bptt", W_HH_T, "W_hh_T = params.W_hh")),
     update("dh_next dropped", "dh", ("bptt", FLOW, FLOW.replace("steps", "steps[:0]"))),
     update("only one step back", "dh", ("bptt", FLOW, FLOW.replace("steps", "steps[:1]"))),
     update("da of the same step flows back", "dh", ("bptt", "dot(da_next, W_hh_T,", "dot(dh_t * slope_t, W_hh_T,")),
