@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.options import parse_options
+from benchmarks.plan import nothing_wanted
 from benchmarks.store import OtherPlan, open_store
 from benchmarks.system import system_information, thread_environment
 
@@ -25,13 +26,16 @@ def main(arguments=None) -> int:
 
         print(*listing(options), sep="\n")
         return 0
+    if nothing_wanted(options):
+        return _refused("these options leave nothing to measure: expected rows, tasks and cases that --list names")
     plan = {name: getattr(options, name) for name in ("full", "rows", "tasks", "cases", "threads")}
     plan = {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()}
     with TemporaryDirectory() if options.output is None else nullcontext(options.output) as folder:
         try:
             store = open_store(Path(folder).absolute() / PIECES, plan | system_information())
         except OtherPlan as reason:
-            return _refused(f"cannot go on from {options.output}: {reason}; give another --output, or delete it")
+            unfinished = Path(folder) / PIECES
+            return _refused(f"cannot go on from {unfinished}: {reason}; delete it, or give another --output")
         try:
             return benchmark(options, store)
         except KeyboardInterrupt:

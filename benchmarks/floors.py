@@ -1,8 +1,8 @@
 """What a way to train in NumPy cannot go below, as rows: measured beside the others, computing nothing to be judged.
 
-Bare calls: exactly the NumPy calls that the equations need, in a loop on arrays that are there already, with `out=`
-where a call takes it; laid out as numpy_rnn lays them out, all parameters in one vector. Bare GEMMs: their products of
-matrices alone, so the machine's own speed at these shapes.
+Bare calls: the calls of NumPy's functions of arrays that the equations need, in a loop on arrays that are there
+already, with `out=` where a call takes it; laid out as numpy_rnn lays them out, all parameters in one vector. Bare
+GEMMs: their products of matrices alone, so the machine's own speed at these shapes.
 """
 
 from collections.abc import Callable
@@ -35,9 +35,13 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
         made[...] = np.tanh(generator.normal(size=made.shape))
         return made
 
+    def series(steps, N):
+        """Of x and the target: one for all networks."""
+        return rows(steps, N)[(slice(1),) * (W_hh.ndim - 2)]
+
     dot = product_for(params)
     step = [np.s_[..., t * B : (t + 1) * B, :] for t in range(T + 1)]
-    x, target, one = rows(T, D), rows(K, O), np.ones((), case.dtype)
+    x, target, one = series(T, D), series(K, O), np.ones((), case.dtype)
     a, product, h, y = rows(T, H), rows(1, H), rows(T + 1, H), rows(T, O)
     calls: Calls = [("F1", dot, (x, W_xh, a))]
     for t in range(T):

@@ -35,7 +35,7 @@ class OneLineParser(argparse.ArgumentParser):
 def parse_options(arguments=None) -> argparse.Namespace:
     parser = OneLineParser("python -m benchmarks", description=DESCRIPTION, epilog=EPILOG)
     whole = at_least(1)
-    parser.add_argument("--full", action="store_true", help="all rows on the whole grid; on one thread, and all cores")
+    parser.add_argument("--full", action="store_true", help="all rows, the grid of sizes, all cores too")
     parser.add_argument(
         "--rounds",
         type=at_least(LEAST_VALUES),

@@ -15,7 +15,6 @@ AGAIN = "numpy_rnn again"  # the A/A row: numpy_rnn once more, as if it were ano
 FORWARD, GRADIENT, STEP, RUN = "forward", "gradient", "step", "run"  # the tasks of rows
 COLD = "cold start"  # tasks that take a whole process
 IMPORT = "import"
-WHOLE_PROCESSES = (COLD, IMPORT)
 
 
 class Key(NamedTuple):

@@ -38,12 +38,7 @@ FEW = (MAIN_JOB.name, f"{MOST_NETWORKS} networks", QUICK_GRID[2].name)
 SLOW_TO_BEGIN = (JAX,)  # in the quick mode it does only those few
 QUICK_UPDATES, FULL_UPDATES = 600, 6000  # of a run, if k2 = 1; more takes longer, and says no more of the time a point
 SIZES = ((1, 64), (65, 256), (257, 2048))  # least and largest H of the cases that one process does
-ALL_TASKS = (
-    point(6, 1),
-    point(64, 8),
-    point(256, 32),
-    NAMED[1],
-)  # of which the forward pass and gradient are timed too
+OF_ALL_TASKS = (point(6, 1), point(64, 8), point(256, 32), NAMED[1])  # the others have steps only
 COMPILED_BATCHES = (1, 32)  # and T = 50 in float32: to compile a window takes from 8 to 45 seconds
 
 
@@ -73,8 +68,14 @@ def wanted(choice: Choice) -> list[Wanted]:
     return [group for group in kept if group.jobs]
 
 
+def nothing_wanted(options) -> bool:
+    """Whether the options, which are a Choice too, leave nothing to measure."""
+    choice = Choice(options.full, options.rows, options.tasks, options.cases, tuple(options.threads))
+    return not wanted(choice) and not {MEMORY, SUITE, PROFILE} & {*options.tasks}
+
+
 def _full(choice, threads):
-    """Every row in a process a round for the runs, and in one for windows of a kind of sizes."""
+    """For the runs, and for each range of H, every row in one process a round."""
     rows = _rows(choice, ALL_ROWS, threads)
     runs = [shortened(case, FULL_UPDATES) for case in (MAIN_JOB, *SLIDING[1:], *ENSEMBLES)]
     groups = [choice.jobs(RUN, runs if threads == 1 else runs[:1])]
@@ -87,7 +88,7 @@ def _full(choice, threads):
 
 
 def _tasks(case, threads):
-    return (FORWARD, GRADIENT, STEP) if threads == 1 and case in ALL_TASKS else (STEP,)
+    return (FORWARD, GRADIENT, STEP) if threads == 1 and case in OF_ALL_TASKS else (STEP,)
 
 
 def _compilable(row, jobs):
@@ -115,6 +116,6 @@ def _rows(choice, rows, threads):
 
 
 def shortened(case: Case, updates: int) -> Case:
-    """The case with as many epochs as make so many updates of single networks with k2 = 1, or take as long."""
+    """The case with fewer epochs: about so many updates of one network if k2 = 1, or what takes as long."""
     steps = (case.k2 or 1) * max(case.networks // 100, 1)
     return case._replace(epochs=min(case.epochs, max(updates // case.T // steps, 1)))

@@ -17,9 +17,10 @@ READING = """\
 [a, b] is the interval that holds the true median with 95 % confidence: order statistics, no assumption on how times are
 distributed. Ratios are paired within a round. A row is timed only where its own numbers, on the very same case, are
 within the bounds of the equivalence suite. `numpy_rnn again` is numpy_rnn under another name: a ratio within its
-spread, or whose interval holds 1, is a tie (`=`). A claim passes where its whole interval does, and fails where none of
-it does; between the two it is open. `bare calls` are the NumPy calls that the equations need, and `bare GEMMs` the
-matrix products alone, both in a loop that does nothing else: no training that is made of them can take less."""
+spread, or whose interval holds 1, is a tie (`=`). A claim on a ratio or a time passes where its whole interval does,
+and fails where none of it does; between the two it is open. `bare calls` are the NumPy calls that the equations need,
+and `bare GEMMs` the matrix products alone, both in a loop that does nothing else: no training that is made of them can
+take less."""
 
 
 class Findings(NamedTuple):

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from benchmarks.pieces import AGAIN, COLD, IMPORT, RUN, WHOLE_PROCESSES, Key, Piece, Wanted, pieces_of_round
+from benchmarks.pieces import AGAIN, COLD, IMPORT, Key, Piece, Wanted, pieces_of_round
 from benchmarks.store import BROKE, VERDICTS, Store
-from benchmarks.system import ROOT, worker_environment
+from benchmarks.system import ROOT, keeping_compiled, worker_environment
 from benchmarks.worker import AGREES, FAILS, Verdict
 
 SEED = 0  # of the order of the pieces
@@ -43,7 +43,8 @@ def do(piece: Piece, store: Store) -> None:
     """Run the piece unless it has been run. A process that breaks is written down as such."""
     if store.done(piece):
         return
-    whole = piece.jobs[0].task in WHOLE_PROCESSES
+    task = piece.jobs[0].task
+    whole = task == IMPORT or (task == COLD and piece.round > 0)  # in round 0 the run of a cold start is judged
     try:
         found = whole_process(piece) if whole else worker(piece, store)
     except subprocess.CalledProcessError as error:
@@ -57,7 +58,7 @@ def worker(piece: Piece, store: Store) -> Any:
     """What the worker writes."""
     file = store.file(piece).with_suffix(".measured")
     file.unlink(missing_ok=True)
-    environment = worker_environment(piece.threads) | {"TMPDIR": str(store.compiled())}
+    environment = worker_environment(piece.threads) | keeping_compiled(store.compiled())
     _run([sys.executable, "-m", "benchmarks.worker", piece.to_text(), str(file)], environment)
     content = json.loads(file.read_text())
     file.unlink()
@@ -67,8 +68,7 @@ def worker(piece: Piece, store: Store) -> Any:
 def whole_process(piece: Piece) -> dict[str, Any]:
     """How long a fresh process takes, in pyperf's format; of an import, without the start of Python itself.
 
-    What is compiled is compiled again: the caches of compilers lie in the folder for temporary files, and here it is
-    new, while other workers share one.
+    What is compiled is compiled again: the caches of compilers lie in the folder for temporary files, and it is new.
     """
     environment = worker_environment(piece.threads)
     if piece.jobs[0].task == IMPORT:
@@ -100,7 +100,7 @@ def verdicts_of(piece: Piece, store: Store) -> list[Verdict]:
 
 
 def agreeing(wanted: Iterable[Wanted], verdicts: Mapping[str, Verdict]) -> list[Wanted]:
-    """What is timed: the jobs that agree, with their loops. A row's cold start is timed where its run agrees."""
+    """What is timed: the jobs that agree, with their loops."""
     timed = []
     for group in wanted:
         jobs = {row: _timed(row_jobs, row, group.threads, verdicts) for row, row_jobs in group.jobs.items()}
@@ -111,8 +111,7 @@ def agreeing(wanted: Iterable[Wanted], verdicts: Mapping[str, Verdict]) -> list[
 def _timed(jobs, row, threads, verdicts):
     found = []
     for job in jobs:
-        judged = RUN if job.task == COLD else job.task
-        verdict = verdicts.get(Key(judged, NUMPY_RNN if row == AGAIN else row, job.case.name, threads).to_text())
+        verdict = verdicts.get(Key(job.task, NUMPY_RNN if row == AGAIN else row, job.case.name, threads).to_text())
         if job.task == IMPORT or (verdict is not None and verdict.outcome == AGREES):
             found.append(job._replace(loops=verdict.loops if verdict else 1))
     return tuple(found)

@@ -18,7 +18,7 @@ PLAN = "plan.json"
 VERDICTS = "verdicts"  # key of the file of a piece in round 0
 BROKE = "broke"  # key of the file of a piece whose process failed
 KEPT = ("loops", "date", "duration", "round", "cpu_seconds_a_second")  # of every run
-OF_BENCHMARK = ("name", "case")
+OF_BENCHMARK = ("name", "case", "thread_pools")
 PRIVATE = ("hostname", "python_executable", "python_config_args", "boot_time", "command", "uptime")  # of one machine
 
 
@@ -64,19 +64,20 @@ def open_store(folder: Path, plan: dict) -> Store:
     there = json.loads(file.read_text())
     if other := [name for name in {**there, **plan} if there.get(name) != plan.get(name)]:
         name = other[0]
-        raise OtherPlan(f"it holds a run that was begun with {name} = {there.get(name)}, and now it is {plan[name]}")
+        before, now = there.get(name), plan.get(name)
+        raise OtherPlan(f"it holds a run that was begun with {name} = {before}, and now it is {now}")
     return Store(folder)
 
 
 def merged(contents: Iterable[dict]) -> dict:
     """One pyperf suite of many, in pyperf's format 1.0: every benchmark once, with the runs of all rounds.
 
-    Of the metadata, what is the same for all stands once, what differs from run to run is cut down to KEPT, and what
-    would name the machine is left out.
+    Of the metadata, what is the same for all stands once, of the rest KEPT stands with every run and OF_BENCHMARK with
+    every benchmark; what would name the machine is left out.
     """
     runs: dict[str, list[dict]] = {}
     own: dict[str, dict] = {}
-    common: dict[str, Any] = {}
+    common: dict[str, set] = {}
     version = "1.0"
     for suite in contents:
         version = suite["version"]
@@ -86,10 +87,11 @@ def merged(contents: Iterable[dict]) -> dict:
                 name = metadata["name"]
                 runs.setdefault(name, []).append({**run, "metadata": _only(metadata, KEPT)})
                 own[name] = _only(metadata, OF_BENCHMARK)
-                common |= {key: metadata[key] for key in metadata.keys() - {*KEPT, *OF_BENCHMARK, *PRIVATE}}
-    common["unit"] = "second"
+                for key in metadata.keys() - {*KEPT, *OF_BENCHMARK, *PRIVATE}:
+                    common.setdefault(key, set()).add(metadata[key])
+    same = {key: values.pop() for key, values in common.items() if len(values) == 1} | {"unit": "second"}
     benchmarks = [{"metadata": own[name], "runs": found} for name, found in sorted(runs.items())]
-    return {"benchmarks": benchmarks, "metadata": common, "version": version}
+    return {"benchmarks": benchmarks, "metadata": same, "version": version}
 
 
 def _only(metadata, names):

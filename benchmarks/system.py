@@ -29,6 +29,14 @@ def worker_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **ours, **thread_environment(threads)}
 
 
+COMPILED = "BENCHMARKS_COMPILED"
+
+
+def keeping_compiled(folder: Path) -> dict[str, str]:
+    """What makes a process keep in this folder what it compiles; torch.compile looks where temporary files are."""
+    return {COMPILED: str(folder), "TMPDIR": str(folder)}
+
+
 def use_threads(threads: int) -> str:
     """Set every thread pool that is loaded in this process by a call too, and look whether it obeyed.
 

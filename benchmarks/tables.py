@@ -21,7 +21,11 @@ def main_table(times: Times, case: Case, compiling: Mapping[Key, float]) -> list
             first = f"{compiling[key]:.1f}" if key in compiling else ""
             lines.append((found.median, [row, show(found), _against(against, row, noise), first]))
     cells = [line for _, line in sorted(lines)]
-    return table([case.name, "µs a point", f"row / {OURS}", "seconds to compile"], cells) if cells else []
+    return (
+        table([f"{case.name}, {case.epochs} epochs", "µs a point", f"row / {OURS}", "seconds to compile"], cells)
+        if cells
+        else []
+    )
 
 
 def _against(found, row, noise):

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
-from benchmarks.pieces import AGAIN, FLOORS, RUN, Effort, Piece
+from benchmarks.pieces import AGAIN, COLD, FLOORS, RUN, Effort, Piece
 
 AGREES, DISAGREES, FAILS, LEFT_OUT = "agrees", "disagrees", "fails", "left out"
 
@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
     text: str = ""  # why, and where a row is furthest
     share: float | None = None  # of the bound that its worst number takes
     loops: int = 0  # calls a value
-    compile_seconds: float | None = None  # of the first time: later rounds may find it in a cache
+    compile_seconds: float | None = None  # None, too, where it was found compiled already
 
 
 def main(piece_text: str, output: str = "") -> None:
@@ -64,15 +64,16 @@ def _judged(job, name, row, runner):
 
     if (reason := row.absent()) is not None:
         return Verdict(name, LEFT_OUT, reason)
-    if job.task not in row.tasks:
-        return Verdict(name, LEFT_OUT, f"has no {job.task}")
+    task = RUN if job.task == COLD else job.task
+    if task not in row.tasks:
+        return Verdict(name, LEFT_OUT, f"has no {task}")
     try:
-        prepared = row.tasks[job.task](job.case)
+        prepared = row.tasks[task](job.case)
     except Unsuited as unsuited:
         return Verdict(name, LEFT_OUT, str(unsuited))
     text, share = "", None
     if row.name not in FLOORS:  # which compute nothing that could be judged
-        found = judge(job.task, job.case, prepared.result())
+        found = judge(task, job.case, prepared.result())
         text, share = found.text, found.share
         if not found.holds:
             return Verdict(name, DISAGREES, text, share)

@@ -61,9 +61,8 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
     memory = _backward(params, activations, target, nonlinearity, reduction)
-    B = activations.y.shape[-2]
     flow = (memory.dy, memory.dh, memory.da, inputs_gradient(params, memory))
-    dy, dh, da, dx = (time_first(v, B) for v in flow)
+    dy, dh, da, dx = (time_first(v, activations.y.shape[-2]) for v in flow)
     return Deltas(dy, dh, da, dx, entering_gradient(params, memory))
 
 

@@ -38,7 +38,11 @@ def run_on_a_terminal(program, stdout=None, columns=COLUMNS, watch=None):
             break
         pieces.append((time.monotonic(), piece))
         if watch is not None:
-            watch(process, text_of(pieces))
+            try:
+                watch(process, text_of(pieces, errors="replace"))  # a piece may end within a character
+            except BaseException:
+                process.kill()
+                raise
     os.close(terminal)
     piped = process.stdout.read().decode() if stdout else ""
     if stdout:
@@ -48,8 +52,8 @@ def run_on_a_terminal(program, stdout=None, columns=COLUMNS, watch=None):
     return [(moment - first, piece) for moment, piece in pieces], status, piped
 
 
-def text_of(pieces):
-    return b"".join(piece for _, piece in pieces).decode(errors="replace")
+def text_of(pieces, errors="strict"):
+    return b"".join(piece for _, piece in pieces).decode(errors=errors)
 
 
 def screen(text):

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.cases import MAIN_JOB, point
+from benchmarks.cases import MAIN_JOB, SLIDING, point
 from benchmarks.claims import time_claims
 from benchmarks.figures import at_least, at_most, every
 from benchmarks.findings import wants_of
@@ -18,6 +18,8 @@ from benchmarks.options import parse_options
 from benchmarks.pieces import (
     AGAIN,
     CALLS,
+    COLD,
+    COMPILED,
     GEMMS,
     IMPORT,
     MODULES,
@@ -31,7 +33,7 @@ from benchmarks.pieces import (
     Wanted,
     pieces_of_round,
 )
-from benchmarks.plan import Choice, wanted
+from benchmarks.plan import Choice, shortened, wanted
 from benchmarks.plot_panels import spread
 from benchmarks.results import is_tie, noise_floor, slope, times_of
 from benchmarks.runner import agreeing
@@ -120,6 +122,33 @@ def test_options_leave_out_what_they_do_not_name():
     assert all("H=64 " in job.case.name for _, job, _ in jobs)
 
 
+def test_a_cold_start_is_judged_by_itself():
+    group = Wanted(dict.fromkeys((OURS, MODULES), (Job(COLD, MAIN_JOB),)))
+    verdicts = {
+        Key(COLD, row, MAIN_JOB.name).to_text(): Verdict("", outcome)
+        for row, outcome in ((OURS, "agrees"), (MODULES, "disagrees"))
+    }
+    (timed,) = agreeing([group], verdicts)
+    assert list(timed.jobs) == [OURS]
+
+
+def test_torch_compile_has_what_it_can_compile_in_a_minute():
+    groups = wanted(Choice(True))
+    jobs = [job for group in groups for job in group.jobs.get(COMPILED, ())]
+    assert {(job.case.T, job.case.B, job.case.dtype) for job in jobs if job.task == STEP} == {
+        (50, B, "float32") for B in (1, 32)
+    }
+    assert {job.case.H for job in jobs if job.task == STEP} == {6, 16, 32, 64, 128, 256, 512, 1024}
+    assert {job.task for job in jobs} == {STEP, RUN, COLD}
+
+
+@pytest.mark.parametrize(
+    ("case", "updates", "epochs"), [(MAIN_JOB, 600, 30), (MAIN_JOB, 10**6, 300), (SLIDING[1], 600, 6)]
+)
+def test_a_shorter_run_takes_as_long_whatever_k2(case, updates, epochs):
+    assert shortened(case, updates) == case._replace(epochs=epochs)
+
+
 def test_what_disagrees_is_not_timed():
     group = Wanted(dict.fromkeys((OURS, AGAIN, MODULES), (Job(STEP, point(6, 1)), Job(STEP, point(16, 1)))))
     verdicts = {
@@ -147,7 +176,15 @@ def test_merged_is_what_pyperf_reads_and_names_no_machine(tmp_path):
     suites = [
         {
             "benchmarks": [{"runs": [{"values": [float(n), 9.0, n + 1.0]}]}],
-            "metadata": {"name": "step | a | b | 1 thread", "round": n, "hostname": "secret", "unit": "second"},
+            "metadata": {
+                "name": "step | a | b | 1 thread",
+                "round": n,
+                "hostname": "secret",
+                "unit": "second",
+                "case": "a case",
+                "cpu_count": 2,
+                "load": n,
+            },
             "version": "1.0",
         }
         for n in (1, 2)
@@ -155,6 +192,8 @@ def test_merged_is_what_pyperf_reads_and_names_no_machine(tmp_path):
     found = merged(suites)
     assert "secret" not in json.dumps(found)
     assert times_of(found) == {Key(STEP, "a", "b"): {1: 2.0, 2: 3.0}}
+    assert found["metadata"] == {"unit": "second", "cpu_count": 2}  # what differs is not said of all
+    assert found["benchmarks"][0]["metadata"] == {"name": "step | a | b | 1 thread", "case": "a case"}
     (tmp_path / "file.json").write_text(json.dumps(found))
     assert pyperf.BenchmarkSuite.load(str(tmp_path / "file.json")).get_benchmark_names() == ["step | a | b | 1 thread"]
 
@@ -203,7 +242,7 @@ def test_all_claims_hold():
     ],
 )
 def test_a_claim_that_does_not_hold_fails(change, factor, words):
-    (claim,) = [claim for claim in time_claims(*canned(**{change: factor})) if not claim.holds]
+    (claim,) = [claim for claim in time_claims(*canned(**{change: factor})) if claim.holds is False]
     assert words in claim.text
     assert claim.line().startswith("FAIL: ")
 
@@ -232,7 +271,7 @@ def test_noise_leaves_a_claim_open():
 def test_a_row_that_was_wanted_and_not_timed_fails(row):
     times, wants = canned()
     claims = time_claims({key: value for key, value in times.items() if key.row != row}, wants)
-    assert any("was not timed" in claim.text and not claim.holds for claim in claims)
+    assert any("was not timed" in claim.text and claim.holds is False for claim in claims)
 
 
 def test_growth_that_is_not_linear_fails():
@@ -241,7 +280,7 @@ def test_growth_that_is_not_linear_fails():
         key: {n: value * (wants.cases[key.case].T if key[:2] == (STEP, OURS) else 1) for n, value in found.items()}
         for key, found in times.items()
     }
-    assert any("grows as T" in claim.text and not claim.holds for claim in time_claims(grown, wants))
+    assert any("grows as T" in claim.text and claim.holds is False for claim in time_claims(grown, wants))
 
 
 def test_the_noise_floor_is_of_the_row_beside_itself():
@@ -278,6 +317,14 @@ def test_an_option_that_cannot_be_used_is_one_line_and_status_2(options, message
     assert out == ""
     assert err.startswith(f"python -m benchmarks: {message}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--cases", "no such case"], ["--rows", "torch.compile"]], ids=str)
+def test_options_that_leave_nothing_are_refused(options, capsys):
+    assert main(options) == 2
+    assert capsys.readouterr().err.startswith(
+        "python -m benchmarks: these options leave nothing to measure: expected rows"
+    )
 
 
 def test_the_modes():

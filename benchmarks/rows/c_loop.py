@@ -1,16 +1,17 @@
 """The network in plain C loops, compiled by `cc -O3 -march=native` for the case's sizes: the floor of small sizes."""
 
 import ctypes
+import os
 import shutil
 import subprocess
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
 
+from benchmarks import system
 from benchmarks.cases import Case
 from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsuited, one_network, report, run_report
 
@@ -24,16 +25,17 @@ def absent() -> str | None:
     return None if shutil.which(COMMAND[0]) else f"there is no {COMMAND[0]}"
 
 
-def compiled(*options: str) -> str:
-    """The path of the library, which is compiled unless the folder for temporary files has it already."""
-    digest = sha256(repr((COMMAND, options, SOURCE.read_text())).encode()).hexdigest()[:16]
-    library = Path(gettempdir()) / f"elman-floor-{digest}.so"
-    if not library.exists():
-        with TemporaryDirectory() as folder:
-            made = Path(folder) / library.name
+def compiled(*options: str) -> tuple[ctypes.CDLL, float | None]:
+    """The library, and the seconds that it took to compile; None if a run of the benchmarks has it from before."""
+    with TemporaryDirectory() as folder:
+        kept = Path(os.environ.get(system.COMPILED, folder))
+        library, seconds = kept / f"elman-floor{''.join(options)}.so", None
+        if not library.exists():
+            made, began = Path(folder) / "made.so", perf_counter()
             subprocess.run([*COMMAND, *options, "-o", made, SOURCE, "-lm"], check=True)
-            made.replace(library)
-    return str(library)
+            seconds = perf_counter() - began
+            shutil.move(made, library)
+        return ctypes.CDLL(str(library)), seconds
 
 
 class Program:
@@ -44,9 +46,7 @@ class Program:
             raise Unsuited("not blocked for caches, so for small sizes only")
         real, self.c_real = REALS[case.dtype]
         sizes = [f"-D{letter}={getattr(case, letter)}" for letter in "TBDHO"]
-        began = perf_counter()
-        self.library = ctypes.CDLL(compiled(f"-DREAL={real}", *sizes))
-        self.compile_seconds = perf_counter() - began
+        self.library, self.compile_seconds = compiled(f"-DREAL={real}", *sizes)
         self.library.elman_step.restype = self.library.elman_gradient.restype = ctypes.c_double
 
         self.case = case

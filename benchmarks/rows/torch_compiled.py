@@ -102,5 +102,8 @@ def run(case: Case) -> Prepared:
     return Prepared(call, lambda: run_report(*call()), seconds)
 
 
-ABOUT = "loss, torch.func.grad and the SGD update in one function under torch.compile(fullgraph=True), steps unrolled"
+ABOUT = (
+    "loss, torch.func.grad and the SGD update in one function under torch.compile(fullgraph=True), steps unrolled; in the"
+    " full mode at T = 50, B = 1 and 32"
+)
 ROW = Row("torch.compile", ABOUT, absent, {GRADIENT: gradient, STEP: step, RUN: run})
