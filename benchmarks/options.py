@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.intervals import LEAST_VALUES
@@ -61,8 +62,16 @@ def parse_options(arguments=None) -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="name the rows, tasks and cases, and time nothing")
     options = completed(parser.parse_args(arguments))
-    options.command = shlex.join(["python", "-m", "benchmarks", *(sys.argv[1:] if arguments is None else arguments)])
+    options.command = command_of(sys.argv[1:] if arguments is None else arguments)
     return options
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """The command line again, without the folder of its output, which says nothing to others."""
+    kept = [
+        word for n, word in enumerate(arguments) if not word.startswith("--output") and arguments[n - 1] != "--output"
+    ]
+    return shlex.join(["python", "-m", "benchmarks", *kept])
 
 
 def completed(options: argparse.Namespace) -> argparse.Namespace:

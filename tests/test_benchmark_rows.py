@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cases, floors, plain, rows
+from benchmarks import cases, floors, plain, rows, system
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
 from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
 from benchmarks.rows.row import Unsuited
@@ -231,6 +231,14 @@ def test_a_result_of_another_form_is_refused(change, text):
     agreement = judge("gradient", SMALL, found)
     assert not agreement.holds
     assert agreement.text.startswith(text)
+
+
+def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_elsewhere(monkeypatch, tmp_path):
+    loop = row("C loop").tasks["step"]
+    assert [loop(SMALL).compile_seconds is None for _ in range(2)] == [False, False]
+    monkeypatch.setenv(system.COMPILED, str(tmp_path))
+    assert [loop(SMALL).compile_seconds is None for _ in range(2)] == [False, True]
+    assert loop(SMALL._replace(B=2)).compile_seconds is not None
 
 
 # -- floors ----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from benchmarks.plot_panels import spread
 from benchmarks.results import is_tie, noise_floor, slope, times_of
 from benchmarks.runner import agreeing
 from benchmarks.store import OtherPlan, merged, open_store
+from benchmarks.tables import windows_table
 from benchmarks.worker import Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -288,6 +289,21 @@ def test_the_noise_floor_is_of_the_row_beside_itself():
     assert noise_floor(times, AGAIN, OURS) == (1.0, 1.25)
 
 
+def test_a_table_has_what_other_rows_take_and_what_they_take_to_compile():
+    case, key = point(6, 1), Key(STEP, OURS, point(6, 1).name)
+    seconds = {OURS: 1e-3, AGAIN: 1e-3, MODULES: 3e-3, COMPILED: 5e-4}
+    times = {key._replace(row=row): dict.fromkeys(range(6), value) for row, value in seconds.items()}
+    head, _, line = windows_table(times, [case], STEP, 1, {key._replace(row=COMPILED): 12.34})
+    cells = dict(zip(*([cell.strip() for cell in text.strip("|").split("|")] for text in (head, line)), strict=True))
+    assert cells == {
+        "step": case.name,
+        "numpy_rnn, ms": "1.00 [1.00, 1.00]",
+        "torch.nn.RNN / it": "3.00",
+        "torch.compile / it": "0.500",
+        "s to compile: torch.compile": "12.3",
+    }
+
+
 def test_names_at_the_ends_of_lines_do_not_overlap():
     assert spread([0.0, 1.0, 50.0], 10) == [-4.5, 5.5, 50.0]
 
@@ -325,6 +341,12 @@ def test_options_that_leave_nothing_are_refused(options, capsys):
     assert capsys.readouterr().err.startswith(
         "python -m benchmarks: these options leave nothing to measure: expected rows"
     )
+
+
+@pytest.mark.parametrize("options", [["--output", "."], ["--output=."], []], ids=str)
+def test_the_report_has_the_command_without_the_folder(options):
+    assert parse_options(["--full", *options, "--rounds", "7"]).command == "python -m benchmarks --full --rounds 7"
+    assert parse_options(options).command == "python -m benchmarks"
 
 
 def test_the_modes():
