@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.profile import Profile, by_equation
 
-LEAST_SHARE = 0.03  # where a name has room
+LEAST_SHARE = 0.012  # a letter, where a name has room
 
 
 def draw_operations(profiles: Sequence[Profile]):
@@ -21,7 +21,7 @@ def draw_operations(profiles: Sequence[Profile]):
         for name, spent in by_equation(profile).items():
             share = spent / whole
             axes.barh(row, share, left=left, color=palette[names.index(name) % len(palette)], edgecolor="white")
-            if share > LEAST_SHARE:
+            if share > LEAST_SHARE * len(name):
                 axes.text(left + share / 2, row, name, ha="center", va="center", fontsize=7)
             left += share
     axes.set_yticks(range(len(profiles)), [f"{p.case}\n{p.seconds * 1e6:.3g} µs a point" for p in reversed(profiles)])

@@ -23,7 +23,11 @@ def name_ends(figure, ends):
     """Each line's name beside its end, as far from the others as they need to be read."""
     for axes in dict.fromkeys(axes for axes, *_ in ends):
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names
+        axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names, beside the ends
+    axes = figure.axes[0]  # whose vertical axis is that of all
+    low, high = axes.get_ylim()
+    more = high * (high / low) ** 0.07 if axes.get_yscale() == "log" else high + 0.07 * (high - low)
+    axes.set_ylim(low, more)  # and above
     figure.canvas.draw()  # only now it is known where the ends are
     for axes in dict.fromkeys(axes for axes, *_ in ends):
         mine = [(axes.transData.transform(end)[1], end, name, colour) for a, end, name, colour in ends if a is axes]

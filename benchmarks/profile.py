@@ -11,6 +11,7 @@ import re
 import sys
 from collections import defaultdict
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
@@ -75,11 +76,12 @@ def profile(case: Case, prepare, folder: Path) -> Profile:
     """Of a run (windows of k2 steps) or of a step, whichever `prepare` makes ready to be called."""
     call = prepare(case).call
     call()
-    calls, began = 0, perf_counter()
-    while perf_counter() - began < LEAST_SECONDS:
+    spent: list[float] = []
+    while sum(spent) < LEAST_SECONDS or len(spent) < 3:
+        began = perf_counter()
         call()
-        calls += 1
-    untraced = (perf_counter() - began) / calls / case.points
+        spent.append(perf_counter() - began)
+    untraced, calls = median(spent) / case.points, len(spent)
     timer = LineTimer(str(folder))
     for _ in range(calls):
         timer.trace(call)

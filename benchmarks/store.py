@@ -17,7 +17,7 @@ from benchmarks.pieces import Piece
 PLAN = "plan.json"
 VERDICTS = "verdicts"  # key of the file of a piece in round 0
 BROKE = "broke"  # key of the file of a piece whose process failed
-KEPT = ("loops", "date", "duration", "round", "cpu_seconds_a_second")  # of every run
+KEPT = ("loops", "round", "cpu_seconds_a_second")  # of every run
 OF_BENCHMARK = ("name", "case", "thread_pools")
 PRIVATE = ("hostname", "python_executable", "python_config_args", "boot_time", "command", "uptime")  # of one machine
 
@@ -85,9 +85,9 @@ def merged(contents: Iterable[dict]) -> dict:
             for run in benchmark["runs"]:
                 metadata = suite.get("metadata", {}) | benchmark.get("metadata", {}) | run.get("metadata", {})
                 name = metadata["name"]
-                runs.setdefault(name, []).append({**run, "metadata": _only(metadata, KEPT)})
+                runs.setdefault(name, []).append({"values": run["values"], "metadata": _only(metadata, KEPT)})
                 own[name] = _only(metadata, OF_BENCHMARK)
-                for key in metadata.keys() - {*KEPT, *OF_BENCHMARK, *PRIVATE}:
+                for key in metadata.keys() - {*KEPT, *OF_BENCHMARK, *PRIVATE, "date", "duration"}:
                     common.setdefault(key, set()).add(metadata[key])
     same = {key: values.pop() for key, values in common.items() if len(values) == 1} | {"unit": "second"}
     benchmarks = [{"metadata": own[name], "runs": found} for name, found in sorted(runs.items())]
