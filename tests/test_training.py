@@ -49,9 +49,9 @@ def resumed(rnn, case, state, **options):
     E=st.sampled_from([(), (), (1,), (2,), (1, 2), (2, 1)]),
     seed=st.integers(0, 2**31),
     record=st.booleans(),
+    many=st.sampled_from([1, 64]),
 )
-@pytest.mark.parametrize("many", [1, 64], ids=["innermost", "outermost"])
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, many, run, E, seed, record):
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many):
     """All options, any schedule, ensembles, learned states; after three of its updates, one at least the last. From
     `many` networks on, numpy_rnn lays them out innermost in memory.
     """
