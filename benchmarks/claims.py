@@ -82,7 +82,7 @@ def _everywhere(times, wants, threads):
 
 
 def _worst(found, asked):
-    """The name of the estimate that is furthest from `asked` or more, and the verdict on all of them."""
+    """The name of the lowest estimate among those with the worst verdict on `asked` or more, and that verdict."""
     rank = {False: 0, None: 1, True: 2}
     verdicts = {name: at_least(value, asked) for name, value in found.items()}
     worst = min(found, key=lambda name: (rank[verdicts[name]], found[name].low))

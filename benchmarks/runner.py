@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -58,8 +59,10 @@ def worker(piece: Piece, store: Store) -> Any:
     """What the worker writes."""
     file = store.file(piece).with_suffix(".measured")
     file.unlink(missing_ok=True)
-    environment = worker_environment(piece.threads) | keeping_compiled(store.compiled())
-    _run([sys.executable, "-m", "benchmarks.worker", piece.to_text(), str(file)], environment)
+    with TemporaryDirectory() as fresh:  # for cold starts: what they compile is to be found by no other piece
+        folder = Path(fresh) if piece.jobs[0].task == COLD else store.compiled()
+        environment = worker_environment(piece.threads) | keeping_compiled(folder)
+        _run([sys.executable, "-m", "benchmarks.worker", piece.to_text(), str(file)], environment)
     content = json.loads(file.read_text())
     file.unlink()
     return content

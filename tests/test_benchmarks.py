@@ -8,10 +8,11 @@ from random import Random
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks import system
+from benchmarks.__main__ import benchmark, main
 from benchmarks.cases import MAIN_JOB, SLIDING, point
 from benchmarks.claims import time_claims
-from benchmarks.figures import at_least, at_most, every
+from benchmarks.figures import Claim, at_least, at_most, every
 from benchmarks.findings import wants_of
 from benchmarks.intervals import Estimate, estimate, median_interval, paired_differences, paired_ratios
 from benchmarks.options import parse_options
@@ -35,8 +36,9 @@ from benchmarks.pieces import (
 )
 from benchmarks.plan import Choice, shortened, wanted
 from benchmarks.plot_panels import spread
+from benchmarks.report import Findings
 from benchmarks.results import is_tie, noise_floor, slope, times_of
-from benchmarks.runner import agreeing
+from benchmarks.runner import agreeing, worker
 from benchmarks.store import OtherPlan, merged, open_store
 from benchmarks.tables import windows_table
 from benchmarks.worker import Verdict
@@ -131,6 +133,37 @@ def test_a_cold_start_is_judged_by_itself():
     }
     (timed,) = agreeing([group], verdicts)
     assert list(timed.jobs) == [OURS]
+
+
+def test_a_cold_start_that_is_judged_leaves_nothing_compiled_to_others(monkeypatch, tmp_path):
+    """Or the seconds that another piece takes to compile would be those of a cache."""
+    found = {}
+
+    def ran(command, environment):
+        piece = Piece.from_text(command[-2])
+        found[piece.jobs[0].task] = environment["TMPDIR"], environment[system.COMPILED]
+        Path(command[-1]).write_text("[]")
+
+    monkeypatch.setattr("benchmarks.runner._run", ran)
+    store = open_store(tmp_path, {})
+    for task in (COLD, RUN):
+        worker(Piece(0, COMPILED, 1, (Job(task, MAIN_JOB),)), store)
+    assert found[RUN] == (str(store.compiled()),) * 2
+    assert not {*found[COLD]} & {*found[RUN]}
+
+
+@pytest.mark.parametrize(
+    ("holds", "broken", "status"),
+    [([True, None], [], 0), ([True, False], [], 1), ([True], ["a process broke"], 1)],
+    ids=["open", "failed", "broken"],
+)
+def test_the_status_is_1_for_what_fails_and_not_for_what_is_open(holds, broken, status, monkeypatch, capsys):
+    times, wants = canned()
+    claims = [Claim("a claim", held) for held in holds]
+    found = Findings({}, "command", 6, times, {}, wants, verdicts=[], broken=broken, claims=claims)
+    monkeypatch.setattr("benchmarks.findings.find", lambda options, store: (found, {}))
+    assert benchmark(parse_options([]), None) == status
+    assert "- open: a claim\n" in capsys.readouterr().out or None not in holds
 
 
 def test_torch_compile_has_what_it_can_compile_in_a_minute():
