@@ -52,7 +52,11 @@ class Store(NamedTuple):
         return folder
 
     def clear(self) -> None:
-        shutil.rmtree(self.folder)
+        """All at once, as a run must not go on from what is left by an end that was broken off."""
+        removed = self.folder.with_name(self.folder.name + "-removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        os.replace(self.folder, removed)
+        shutil.rmtree(removed)
 
 
 def open_store(folder: Path, plan: dict) -> Store:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from unittest.mock import Mock
 
 import pytest
 
@@ -202,6 +203,20 @@ def test_a_store_goes_on_with_the_same_plan_only(tmp_path):
     assert not again.done(piece._replace(round=2))
     with pytest.raises(OtherPlan, match="full = True, and now it is False"):
         open_store(tmp_path, {"full": False})
+
+
+def test_no_run_goes_on_from_what_a_broken_end_left(tmp_path, monkeypatch):
+    piece, folder = Piece(1, OURS, 1, (Job(STEP, point(6, 1)),)), tmp_path / "pieces"
+    store = open_store(folder, {"full": True})
+    store.write(piece, {"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", Mock(side_effect=[None, KeyboardInterrupt]))
+        with pytest.raises(KeyboardInterrupt):
+            store.clear()
+    store = open_store(folder, {"full": False})
+    assert not store.done(piece)
+    store.clear()
+    assert not list(tmp_path.iterdir())
 
 
 def test_merged_is_what_pyperf_reads_and_names_no_machine(tmp_path):
