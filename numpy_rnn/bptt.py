@@ -7,7 +7,7 @@ from numpy_rnn.common.shapes import check_activations, check_target, target_for
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import BackwardMemory, rows, time_first
 from numpy_rnn.parameters import Deltas, Gradients
-from numpy_rnn.vectors import new_vectors
+from numpy_rnn.vectors import new_vector
 
 
 def tanh_slope(h, one, out):
@@ -41,8 +41,8 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
     memory = _backward(params, activations, target, nonlinearity, reduction)
-    _, into = next(new_vectors(params, at_once=1))
-    return weight_gradients(params, memory, rows(activations.x), into)
+    _, into = new_vector(params)
+    return weight_gradients(params, memory, rows(activations.x).mT, into)
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
@@ -89,17 +89,17 @@ def backpropagate(params, memory, slope, divisor):
     multiply(dh_T, slope_T, da_T)  # (B3), at the last step, to which no later one adds
     if not memory.steps:
         return
-    W_hh_T = params.W_hh.mT.copy() if memory.copies_transpose else params.W_hh.mT
+    W_hh_T = memory.transposed(params.W_hh)
     for dh_t, slope_t, da_t, da_next in memory.steps:
         dh_t += dot(da_next, W_hh_T, product)  # (B2)
         multiply(dh_t, slope_t, da_t)  # (B3)
 
 
-def weight_gradients(params, memory, x, into):
+def weight_gradients(params, memory, x_T, into):
     """The Gradients, into new memory; params.h_0 is None in a window that no learned state enters."""
     dot, dy, da = memory.dot, memory.dy, memory.da
     dW_xh, dW_hh, dW_hy, db_h, db_y, dh_0 = into
-    dot(x.mT, da, dW_xh)  # (B4)
+    dot(x_T, da, dW_xh)  # (B4)
     dot(memory.h_before_T, da, dW_hh)  # (B5)
     dot(memory.h_T, dy, dW_hy)  # (B6)
     if db_h is not None:

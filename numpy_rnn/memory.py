@@ -81,4 +81,12 @@ class BackwardMemory:
         steps = zip(dh, slope, da, da[1:], strict=False)
         self.steps = list(steps)[::-1]  # dh_t, φ'(a_t), da_t, da_{t+1} for t = T-1 down to 1
         # Products of several rows with a transposed view take up to four times as long as with a matrix laid out so.
-        self.copies_transpose = B > 1 and T >= LONG and not networks_are_innermost(params)
+        laid_out = B > 1 and T >= LONG and not networks_are_innermost(params)
+        self.transpose = empty(params, H, H) if laid_out else None
+
+    def transposed(self, W_hh):
+        """W_hhᵀ for the steps of this window."""
+        if self.transpose is None:
+            return W_hh.mT
+        self.transpose[...] = W_hh.mT
+        return self.transpose

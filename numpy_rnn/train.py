@@ -79,7 +79,8 @@ def train(
     def epoch():
         for window in windows(len(x), k1, k2):
             start, counted_from, stop = window
-            yield window, x_rows[..., start * B : stop * B, :], target_rows[..., counted_from * B : stop * B, :]
+            inputs = x_rows[..., start * B : stop * B, :]
+            yield window, inputs, inputs.mT, target_rows[..., counted_from * B : stop * B, :]
 
     few = len(x) <= FEW * k1
     of_an_epoch = partial(iter, list(epoch())) if few else epoch

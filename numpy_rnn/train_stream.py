@@ -49,7 +49,8 @@ def train_stream(
     def epoch():
         axes = params.W_hh.ndim + 1
         for window, x, target in steps:
-            yield window, *(rows(with_ensemble_axes(series, axes)) for series in (x, target))
+            inputs, targets = (rows(with_ensemble_axes(series, axes)) for series in (x, target))
+            yield window, inputs, inputs.mT, targets
 
     together = in_one_vector(params, B)
     step = sgd_step(together, learning_rate, options)

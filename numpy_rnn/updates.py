@@ -18,8 +18,8 @@ make_tuple = tuple.__new__  # make_tuple(Update, values) is Update(*values) in h
 def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
     """The updates of a run, from `state`: what every one starts from is what the one before left.
 
-    epoch_windows(): the (window, rows of x, rows of the counted targets) of one pass over the series. h_0: the given
-    initial state; None where params have a learned one. step: of `sgd_step`.
+    epoch_windows(): the (window, rows of x, the same transposed, rows of the counted targets) of one pass over the
+    series. h_0: the given initial state; None where params have a learned one. step: of `sgd_step`.
     """
     phi, slope, divisor = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction]
     together, velocity, first_epoch, done, states, first = state
@@ -28,7 +28,7 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
     memories: dict = {}  # by (steps, counted steps) of the windows that they are made for
     size = None  # of the latest window
     for epoch in range(first_epoch, epochs + 1):
-        for number, (window, x, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
+        for number, (window, x, x_T, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
             start, counted_from, stop = window
             if size != (stop - start, stop - counted_from):
                 size = steps, counted = stop - start, stop - counted_from
@@ -52,7 +52,7 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
             loss = half_sum_of_squares(backward.error, terms)
             backpropagate(params, backward, slope, terms)
             dvector, into = next(gradient_memory)
-            gradients = weight_gradients(learned, backward, x, into)
+            gradients = weight_gradients(learned, backward, x_T, into)
             kept = _kept(params, x, forward, backward, B) if record else None
             after = _, params = next(parameter_memory)
             velocity = step(together, (dvector, gradients), velocity, after)

@@ -15,6 +15,7 @@ from math import prod
 
 import numpy as np
 
+from numpy_rnn.allocation import new_arrays, used_again
 from numpy_rnn.parameters import Parameters
 
 MANY = 64  # networks from which on innermost is faster, as measured,
@@ -45,16 +46,16 @@ def networks_are_innermost(params) -> bool:
 
 def empty(params, *shape):
     """New memory (*E, *shape), which lies as the parameters lie."""
-    return _empty((), params, shape, networks_are_innermost(params))
+    return _arrays(1, params, shape, networks_are_innermost(params))[0]
 
 
-def _empty(before, params, shape, innermost):
-    """New memory (*before, *E, *shape)."""
+def _arrays(count, params, shape, innermost):
+    """New memory (count, *E, *shape)."""
     E, dtype = params.W_hh.shape[:-2], params.W_hh.dtype
     if not innermost:
-        return np.empty((*before, *E, *shape), dtype)
-    axes = *range(len(before)), *range(-len(E), 0), *range(len(before), len(before) + len(shape))
-    return np.empty((*before, *shape, *E), dtype).transpose(axes)
+        return new_arrays(count, (*E, *shape), dtype)
+    axes = 0, *range(-len(E), 0), *range(1, 1 + len(shape))
+    return new_arrays(count, (*shape, *E), dtype).transpose(axes)
 
 
 def in_one_vector(params, batch_size) -> Vector:
@@ -67,18 +68,23 @@ def in_one_vector(params, batch_size) -> Vector:
     return vector, parts
 
 
-def new_vectors(params, at_once=MOST_AT_ONCE) -> Iterator[Vector]:
+def new_vector(params) -> Vector:
+    """New memory for parameters, or for a gradient, of these shapes."""
+    return next(_vectors(params, 1, networks_are_innermost(params)))
+
+
+def new_vectors(params) -> Iterator[Vector]:
     """New memory for parameters, or for a gradient, of these shapes, again and again.
 
     It is made for several at once, if they are small: to make a small array takes longer than to fill it. Who keeps one
-    of them keeps the memory of all, at most BYTES_AT_ONCE.
+    of them keeps the memory of all, at most BYTES_AT_ONCE. What nobody keeps is used again.
     """
     size = sum(theta.nbytes for theta in params if theta is not None)
-    count = max(min(at_once, BYTES_AT_ONCE // size), 1)
-    return _vectors(params, count, networks_are_innermost(params))
+    count = max(min(MOST_AT_ONCE, BYTES_AT_ONCE // size), 1)
+    return _vectors(params, count, networks_are_innermost(params), again=used_again)
 
 
-def _vectors(params, count, innermost):
+def _vectors(params, count, innermost, again=lambda make: make):
     E = params.W_hh.shape[:-2]
     shapes = [None if theta is None else theta.shape[len(E) :] for theta in params]
     sizes = [0 if shape is None else prod(shape) for shape in shapes]
@@ -86,9 +92,10 @@ def _vectors(params, count, innermost):
         shape and (np.s_[..., end - size : end], (count, *E, *shape))
         for shape, size, end in zip(shapes, sizes, accumulate(sizes))
     ]
+    memory = again(partial(_arrays, count, params, (sum(sizes),), innermost))
 
     def several():
-        vectors = _empty((count,), params, (sum(sizes),), innermost)
+        vectors = memory()
         parts = [repeat(None) if cut is None else vectors[cut[0]].reshape(cut[1]) for cut in cuts]
         return zip(vectors, map(as_parameters, zip(*parts)))
 

@@ -17,6 +17,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names
 
 # What only one of the packages has, and why.
 ONLY_NUMPY = {
+    "allocation.py": "torch's own allocator begins arrays at cache lines",
     "DERIVATION.md": "the equations are derived once, beside the code that is written from them",
     "memory.py": "what autograd keeps by itself, NumPy code keeps by hand",
     "vectors.py": "the parameters of torch_rnn are leaves of autograd's graph, each a tensor of its own",

@@ -4,14 +4,14 @@ from numpy_rnn.conformance.mutants.mistake import update
 
 # Lines of numpy_rnn that several mistakes change.
 A_T = "a_t += dot(h_before, W_hh, product)"
-DW_XH, DW_HH = "dot(x.mT, da, dW_xh)", "dot(memory.h_before_T, da, dW_hh)"
+DW_XH, DW_HH = "dot(x_T, da, dW_xh)", "dot(memory.h_before_T, da, dW_hh)"
 DW_HY = "dot(memory.h_T, dy, dW_hy)"
 DB_H, DB_Y = "da.sum(axis=-2, out=db_h)", "dy.sum(axis=-2, out=db_y)"
 DIVIDED = "if divisor != 1:\n        dy /= divisor"
 EARLIER = "subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)"
 FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
 FROM_OUTPUT = "dot(dy, params.W_hy.mT, dh)"
-W_HH_T = "W_hh_T = params.W_hh.mT.copy() if memory.copies_transpose else params.W_hh.mT"
+W_HH_T = "W_hh_T = memory.transposed(params.W_hh)"
 
 # What stands in their place.
 AT_ZERO = "\n    h = h.copy()\n    h[1:][a == 0] += 2.0**-126 if h.itemsize == 4 else 2.0**-1022"
@@ -69,7 +69,7 @@ MISTAKES = (
     update(
         "dW_xh from the last step only",
         "dW_xh",
-        ("bptt", DW_XH, f"dot(x.mT[..., -{ROWS} :], da[..., -{ROWS} :, :], dW_xh)"),
+        ("bptt", DW_XH, f"dot(x_T[..., -{ROWS} :], da[..., -{ROWS} :, :], dW_xh)"),
     ),
     update("h_t for h_{t-1} in dW_hh", "dW_hh", ("bptt", DW_HH, "dot(memory.h_T, da, dW_hh)")),
     update(
