@@ -63,7 +63,8 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
     calls.append(("B3", np.multiply, (after, after, slope)))
     calls.append(("B3", np.subtract, (one, slope, slope)))
     calls.append(("B3", np.multiply, (dh[step[T - 1]], slope[step[T - 1]], da[step[T - 1]])))
-    W_hh_T = W_hh.mT.copy()  # a product with a view of it would take longer
+    W_hh_T = empty(params, H, H)  # a product with a view of W_hh would take longer
+    W_hh_T[...] = W_hh.mT
     for t in reversed(range(T - 1)):
         calls.append(("B2", dot, (da[step[t + 1]], W_hh_T, product)))
         calls.append(("B2", np.add, (dh[step[t]], product, dh[step[t]])))

@@ -13,6 +13,7 @@ from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, 
 from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
 from benchmarks.rows.row import Unsuited
 from benchmarks.run_agreement import run_bounds
+from numpy_rnn.allocation import ALIGNED_FROM, CACHE_LINE
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 
 ROOT = Path(__file__).parents[1]
@@ -249,6 +250,15 @@ def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_el
 def test_the_floors_run(task, case):
     for name in rows.FLOORS:
         rows.load(name).tasks[task](case).call()
+
+
+@pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
+def test_the_floors_read_and_write_at_cache_lines_as_numpy_rnn_does(H, B):
+    """Or its products would be slower than those that they are to be the floor of."""
+    products = floors.only_products(floors.task_calls("step", cases.point(H, B)))
+    large = [array for _, _, arrays in products for array in arrays if array.nbytes >= ALIGNED_FROM]
+    assert len(large) > 100
+    assert {array.__array_interface__["data"][0] % CACHE_LINE for array in large} == {0}
 
 
 def test_the_products_of_a_step_have_the_flops_of_the_equations():
