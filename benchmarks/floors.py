@@ -7,6 +7,7 @@ GEMMs: their products of matrices alone, so the machine's own speed at these sha
 
 from collections.abc import Callable
 from functools import partial
+from operator import truediv
 
 import numpy as np
 
@@ -57,8 +58,11 @@ def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
     counted = np.s_[..., (T - K) * B :, :]
     calls.append(("B1", np.subtract, (y[counted], target, dy[counted])))
     error = dy[counted].ravel()
-    single = case.networks == 1
-    calls.append(("L1", np.ndarray.dot, (error, error)) if single else ("L1", _sum_of_squares, (dy[counted],)))
+    two, losses = np.ones(2, case.dtype).sum(), np.ones(case.networks, case.dtype)
+    if case.networks == 1:
+        calls += [("L1", np.ndarray.dot, (error, error)), ("L1", truediv, (two, two))]
+    else:
+        calls += [("L1", _sum_of_squares, (dy[counted],)), ("L1", np.divide, (losses, two, losses))]
     calls.append(("B2", dot, (dy, W_hy.mT, dh)))
     calls.append(("B3", np.multiply, (after, after, slope)))
     calls.append(("B3", np.subtract, (one, slope, slope)))

@@ -22,7 +22,7 @@ def sgd(params, s, learning_rate) -> Parameters:
     Raises InputError on learning rates of another shape.
     Source: torch.optim.SGD.
     """
-    rate = _rate(params, learning_rate)
+    rate = rate_for(params, learning_rate)
     return Parameters(
         *(
             theta if s_theta is None else stepped(theta, s_theta, beside(rate, theta))
@@ -36,47 +36,33 @@ def stepped(theta, s, rate, into=None):
     return subtract(theta, multiply(rate, s, into), into)  # (U1)
 
 
-def _rate(params, learning_rate):
-    """η in the parameters' dtype."""
+def step_parts(params, s, rate, into):
+    """As `sgd`, into memory for the new parameters."""
+    for theta, s_theta, updated in zip(params, s, into):
+        if s_theta is not None:
+            stepped(theta, s_theta, beside(rate, theta), updated)
+        elif theta is not None:
+            updated[...] = theta
+
+
+def rate_for(params, learning_rate):
+    """η in the parameters' dtype. Raises InputError on learning rates of another shape."""
     learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
     if learning_rate.ndim:
         check_learning_rate(params, learning_rate)
     return learning_rate
 
 
-def sgd_step(start, learning_rate, options):
-    """(before, gradient, velocity, after) → velocity: clipping, direction and step by these SgdOptions.
-
-    start, before, gradient and after are Vectors: all parameters of a network together, and the arrays that are their
-    parts. after: memory for the parameters after the step.
-    """
-    vector, params = start
-    rate = _rate(params, learning_rate)
-    if options == SgdOptions() and params.h_0 is None:
-        return _step_of_all(beside(rate, vector))
-    rates = [None if theta is None else beside(rate, theta) for theta in params]
+def direction_for(options):
+    """(params, gradients, velocity) → (s, velocity): clipping and direction by these SgdOptions; None where s is dθ."""
+    if options == SgdOptions():
+        return None
     of_direction = options._asdict()
     max_norm = of_direction.pop("max_norm")
 
-    def step(before, gradient, velocity, after):
-        (_, params), (_, gradients), (_, updated) = before, gradient, after
+    def direct(params, gradients, velocity):
         if max_norm is not None:
             gradients = clipped(gradients, max_norm)
-        s, velocity = direction(params, gradients, velocity, **of_direction)
-        for theta, s_theta, rate, into in zip(params, s, rates, updated):
-            if s_theta is not None:
-                stepped(theta, s_theta, rate, into)
-            elif theta is not None:
-                into[...] = theta
-        return velocity
+        return direction(params, gradients, velocity, **of_direction)
 
-    return step
-
-
-def _step_of_all(rate):
-    """The step without any options: of all parameters at once, as one vector; it has no velocity."""
-
-    def step(before, gradient, velocity, after):
-        stepped(before[0], gradient[0], rate, after[0])
-
-    return step
+    return direct

@@ -11,7 +11,7 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
-from numpy_rnn.sgd import sgd_step
+from numpy_rnn.sgd import direction_for, rate_for
 from numpy_rnn.updates import states_of, updates
 from numpy_rnn.vectors import in_one_vector
 
@@ -85,9 +85,11 @@ def train(
     few = len(x) <= FEW * k1
     of_an_epoch = partial(iter, list(epoch())) if few else epoch
     together = in_one_vector(params, B)
-    step = sgd_step(together, learning_rate, options)
+    rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
     state = together, None, 1, 0, None, 0
     if resume is not None:
         state = together, resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
-    return Training(lambda t: updates(t, of_an_epoch, epochs, h_0, state, step, *names, record), states_of, resume)
+    return Training(
+        lambda t: updates(t, of_an_epoch, epochs, h_0, state, rate, direct, *names, record), states_of, resume
+    )

@@ -9,7 +9,7 @@ from numpy_rnn.common.training import Training, check_velocity
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
-from numpy_rnn.sgd import sgd_step
+from numpy_rnn.sgd import direction_for, rate_for
 from numpy_rnn.updates import states_of, updates
 from numpy_rnn.vectors import in_one_vector
 
@@ -53,7 +53,7 @@ def train_stream(
             yield window, inputs, inputs.mT, targets
 
     together = in_one_vector(params, B)
-    step = sgd_step(together, learning_rate, options)
+    rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
     state = together, velocity, 1, 0, None, 0
-    return Training(lambda t: updates(t, epoch, 1, h_0, state, step, *names, record), states_of)
+    return Training(lambda t: updates(t, epoch, 1, h_0, state, rate, direct, *names, record), states_of)

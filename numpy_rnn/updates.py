@@ -5,25 +5,29 @@ from itertools import islice
 from numpy import subtract
 
 from numpy_rnn.bptt import SLOPES, backpropagate, entering_gradient, inputs_gradient, weight_gradients
+from numpy_rnn.common.shapes import beside
 from numpy_rnn.elman import NONLINEARITIES, of_every_network, unroll
-from numpy_rnn.loss import DIVISORS, half_sum_of_squares
+from numpy_rnn.loss import DIVISORS, half_sum_of_squares, sum_of_products_for
 from numpy_rnn.memory import BackwardMemory, ForwardMemory, time_first
 from numpy_rnn.parameters import Activations, Deltas, Update
+from numpy_rnn.sgd import step_parts, stepped
 from numpy_rnn.vectors import new_vectors
 
 SMALL_WINDOW = 512  # numbers of its hidden states, of all networks, up to which a window's memory is kept
 make_tuple = tuple.__new__  # make_tuple(Update, values) is Update(*values) in half the time
 
 
-def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
+def updates(training, epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduction, record):
     """The updates of a run, from `state`: what every one starts from is what the one before left.
 
     epoch_windows(): the (window, rows of x, the same transposed, rows of the counted targets) of one pass over the
-    series. h_0: the given initial state; None where params have a learned one. step: of `sgd_step`.
+    series. h_0: the given initial state; None where params have a learned one. rate: of `rate_for`; direct: of
+    `direction_for`.
     """
     phi, slope, divisor = NONLINEARITIES[nonlinearity], SLOPES[nonlinearity], DIVISORS[reduction]
-    together, velocity, first_epoch, done, states, first = state
-    _, params = together
+    (vector, params), velocity, first_epoch, done, states, first = state
+    velocity = velocity if direct else None
+    rate_of_vector = beside(rate, vector)
     gradient_memory, parameter_memory = new_vectors(params), new_vectors(params)
     memories: dict = {}  # by (steps, counted steps) of the windows that they are made for
     size = None  # of the latest window
@@ -38,8 +42,10 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
                         memories.clear()  # beside that of a large window none is kept
                     forward = ForwardMemory(params, steps, B)
                     backward = BackwardMemory(params, forward.rows_of_h, forward.y, steps, B, counted)
-                    memories[size] = forward, backward, divisor(counted, B, target.shape[-1])
-                forward, backward, terms = memories[size]
+                    terms = divisor(counted, B, target.shape[-1])
+                    twice = params.W_hh.dtype.type(2 * terms)  # a plain number would be converted at every use
+                    memories[size] = forward, backward, sum_of_products_for(backward.error), terms, twice
+                forward, backward, sum_of_products, terms, twice = memories[size]
                 training.carried = forward, B
             learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)
             if start == 0:
@@ -49,14 +55,18 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
 
             unroll(params, forward, x, phi)
             subtract(backward.y_counted, target, backward.dy_counted)  # (B1)
-            loss = half_sum_of_squares(backward.error, terms)
+            loss = half_sum_of_squares(backward.error, sum_of_products, twice)
             backpropagate(params, backward, slope, terms)
             dvector, into = next(gradient_memory)
             gradients = weight_gradients(learned, backward, x_T, into)
             kept = _kept(params, x, forward, backward, B) if record else None
-            after = _, params = next(parameter_memory)
-            velocity = step(together, (dvector, gradients), velocity, after)
-            together = after
+            after, updated = next(parameter_memory)
+            if direct:
+                s, velocity = direct(params, gradients, velocity)
+                step_parts(params, s, rate, updated)
+            else:
+                stepped(vector, dvector, rate_of_vector, after)
+            vector, params = after, updated
             update = make_tuple(Update, (epoch, number, window, loss, gradients, params, velocity, None, None))
             training.latest = update = update if kept is None else Update(*update[:-2], *kept)
             yield update

@@ -20,7 +20,7 @@ from numpy_rnn.parameters import Parameters
 
 MANY = 64  # networks from which on innermost is faster, as measured,
 SMALL_NETWORK = 64  # and the B·H up to which
-MOST_AT_ONCE, BYTES_AT_ONCE = 64, 2**16  # vectors that are made together
+MOST_AT_ONCE, BYTES_AT_ONCE = 256, 2**16  # vectors that are made together
 
 as_parameters = partial(tuple.__new__, Parameters)  # Parameters(*arrays) in half the time
 

@@ -22,28 +22,32 @@ def sgd(params, s, learning_rate) -> Parameters:
     Raises InputError on learning rates of another shape.
     Source: torch.optim.SGD.
     """
-    learning_rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
-    if learning_rate.ndim:
-        check_learning_rate(params, learning_rate)
+    rate = rate_for(params, learning_rate)
     updated = [
-        theta if s_theta is None else (theta - beside(learning_rate, theta) * s_theta).requires_grad_()  # (U1)
+        theta if s_theta is None else (theta - beside(rate, theta) * s_theta).requires_grad_()  # (U1)
         for theta, s_theta in zip(params, s)
     ]
     return Parameters(*updated)
 
 
-def sgd_step(params, learning_rate, options):
-    """(params, gradients, velocity) → (params, velocity): clipping, direction and step by these SgdOptions."""
+def rate_for(params, learning_rate):
+    """η in the parameters' dtype. Raises InputError on learning rates of another shape."""
     learning_rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
+    if learning_rate.ndim:
+        check_learning_rate(params, learning_rate)
+    return learning_rate
+
+
+def direction_for(options):
+    """(params, gradients, velocity) → (s, velocity): clipping and direction by these SgdOptions; None where s is dθ."""
     if options == SgdOptions():
-        return lambda params, gradients, velocity: (sgd(params, gradients, learning_rate), None)
+        return None
     of_direction = options._asdict()
     max_norm = of_direction.pop("max_norm")
 
-    def step(params, gradients, velocity):
+    def direct(params, gradients, velocity):
         if max_norm is not None:
             gradients = clipped(gradients, max_norm)
-        s, velocity = direction(params, gradients, velocity, **of_direction)
-        return sgd(params, s, learning_rate), velocity
+        return direction(params, gradients, velocity, **of_direction)
 
-    return step
+    return direct

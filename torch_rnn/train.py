@@ -7,7 +7,7 @@ from numpy_rnn.common.windows import windows
 from torch_rnn.elman import NONLINEARITIES
 from torch_rnn.loss import DIVISORS
 from torch_rnn.parameters import own
-from torch_rnn.sgd import sgd_step
+from torch_rnn.sgd import direction_for, rate_for
 from torch_rnn.updates import states_of, updates
 
 
@@ -73,9 +73,9 @@ def train(
             start, counted_from, stop = window
             yield window, x[start:stop], target[counted_from:stop]
 
-    step = sgd_step(params, learning_rate, options)
+    rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
     state = own(params), None, 1, 0, None, 0
     if resume is not None:
         state = state[0], resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
-    return Training(lambda t: updates(t, epoch, epochs, h_0, state, step, *names, record), states_of, resume)
+    return Training(lambda t: updates(t, epoch, epochs, h_0, state, rate, direct, *names, record), states_of, resume)

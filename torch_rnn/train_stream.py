@@ -9,7 +9,7 @@ from numpy_rnn.common.training import Training, check_velocity
 from torch_rnn.elman import NONLINEARITIES
 from torch_rnn.loss import DIVISORS
 from torch_rnn.parameters import own
-from torch_rnn.sgd import sgd_step
+from torch_rnn.sgd import direction_for, rate_for
 from torch_rnn.updates import states_of, updates
 
 
@@ -50,7 +50,7 @@ def train_stream(
         for window, x, target in steps:
             yield window, *(with_ensemble_axes(series, axes) for series in (x, target))
 
-    step = sgd_step(params, learning_rate, options)
+    rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
     state = own(params), velocity, 1, 0, None, 0
-    return Training(lambda t: updates(t, epoch, 1, h_0, state, step, *names, record), states_of)
+    return Training(lambda t: updates(t, epoch, 1, h_0, state, rate, direct, *names, record), states_of)

@@ -8,15 +8,17 @@ from torch_rnn.bptt import loss_deltas, loss_gradients, newest
 from torch_rnn.elman import forward
 from torch_rnn.loss import half_squared_error
 from torch_rnn.parameters import Activations, Update
+from torch_rnn.sgd import sgd
 
 
-def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, reduction, record):
+def updates(training, epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduction, record):
     """The updates of a run, from `state`: what every one starts from is what the one before left.
 
     epoch_windows(): the (window, x, counted targets) of one pass over the series. h_0: the given initial state; None
-    where params have a learned one. step: of `sgd_step`.
+    where params have a learned one. rate: of `rate_for`; direct: of `direction_for`.
     """
     params, velocity, first_epoch, done, states, first = state
+    velocity = velocity if direct else None
     for epoch in range(first_epoch, epochs + 1):
         for number, (window, x, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
             start, counted_from, stop = window
@@ -31,7 +33,10 @@ def updates(training, epoch_windows, epochs, h_0, state, step, nonlinearity, red
             kept = (copied(activations), loss_deltas(loss, activations)) if record else ()
             training.carried = states = activations.h.detach()
             first = start
-            params, velocity = step(params, gradients, velocity)
+            s = gradients
+            if direct:
+                s, velocity = direct(params, gradients, velocity)
+            params = sgd(params, s, rate)
             training.latest = update = Update(epoch, number, window, loss.detach(), gradients, params, velocity, *kept)
             yield update
         done = 0

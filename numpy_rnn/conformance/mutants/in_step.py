@@ -4,33 +4,36 @@ from numpy_rnn.conformance.mutants.mistake import run, update
 
 # Lines of numpy_rnn that several mistakes change.
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
-DIRECTION = "s, velocity = direction(params, gradients, velocity, **of_direction)"
+DIRECT = "s, velocity = direct(params, gradients, velocity)"
 FACTOR = "np.minimum(1, float(max_norm) / (global_norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
-PLAIN = "if options == SgdOptions() and params.h_0 is None:"
-RATE, RATES = "stepped(theta, s_theta, beside(rate, theta))", "None if theta is None else beside(rate, theta)"
+RATE = "beside(rate, theta))"
 STEP = "subtract(theta, multiply(rate, s, into), into)"
+UPDATED = "vector, params = after, updated"
 VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # What stands in their place.
-LATE_DECAY = """decay = of_direction["weight_decay"]
-        s, velocity = direction(params, gradients, velocity, **of_direction | {"weight_decay": 0})
-        params = Parameters(*(theta if theta is None else (1 - decay) * theta for theta in params))"""
+HALTED = f"""if params.h_0 is not None:
+                updated.h_0[...] = params.h_0
+            {UPDATED}"""
+LATE_DECAY = f"""{DIRECT}
+                decayed = (theta if theta is None else (1 - direct.decay) * theta for theta in params)
+                params = type(params)(*decayed)"""
 ONE_TENSOR = "global_norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None))"
 PER_TENSOR = FACTOR.replace("global_norm(gradients)", ONE_TENSOR)
-RATE_INSIDE = """gradients = type(gradients)(*(d if d is None else learning_rate * d for d in gradients))
-        s, velocity = direction(params, gradients, velocity, **of_direction)"""
-TWICE = "(2 if theta is params.{} else 1) * beside("
+RATE_INSIDE = """scaled = (dtheta if dtheta is None else beside(rate, dtheta) * dtheta for dtheta in gradients)
+                s, velocity = direct(params, type(gradients)(*scaled), velocity)"""
+RUN_TWICE = f"""if params.{{0}} is not None:
+                updated.{{0}}[...] += updated.{{0}} - params.{{0}}
+            {UPDATED}"""
 
 
 def twice(name):
-    """η twice for one parameter, which then is not stepped together with the others."""
-    changed = TWICE.format(name)
+    """η twice for one parameter."""
     return (
-        ("sgd", RATE, RATE.replace("beside(", changed)),
-        ("sgd", RATES, RATES.replace("beside(", changed)),
-        ("sgd", PLAIN, "if False:"),
+        ("sgd", RATE, f"(2 if theta is params.{name} else 1) * {RATE}"),
+        ("updates", UPDATED, RUN_TWICE.format(name)),
     )
 
 
@@ -68,13 +71,18 @@ MISTAKES = (
         "learned state never moves",
         "h_0",
         ("sgd", "theta if s_theta is None else", "theta if s_theta is None or theta is params.h_0 else"),
-        ("sgd", "if s_theta is not None:", "if s_theta is not None and theta is not params.h_0:"),
+        ("updates", UPDATED, HALTED),
     ),
     update("learning rate applied twice to W_hh", "W_hh", *twice("W_hh")),
     update("a trained second hidden bias", "b_h", *twice("b_h")),
     update("the gradient is climbed", "W_xh", ("sgd", STEP, STEP.replace("subtract", "np.add"))),
     # Where only a run, or an ensemble, shows it.
-    run("learning rate inside the velocity", "vW_xh", ("sgd", DIRECTION, RATE_INSIDE)),
-    run("weight decay not times the learning rate", "vW_xh", ("sgd", DIRECTION, LATE_DECAY)),
+    run("learning rate inside the velocity", "vW_xh", ("updates", DIRECT, RATE_INSIDE)),
+    run(
+        "weight decay not times the learning rate",
+        "vW_xh",
+        ("sgd", "\n    return direct\n", "\n    direct.decay = of_direction.pop('weight_decay')\n    return direct\n"),
+        ("updates", DIRECT, LATE_DECAY),
+    ),
     run("clipping over all networks together", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

@@ -6,6 +6,7 @@ from numpy_rnn.conformance.mutants.mistake import run
 ADD_LATER = "dh_t += dot(da_next, W_hh_T, product)"
 BACKPROPAGATE = "backpropagate(params, backward, slope, terms)"
 DA_1 = "self.da_1 = da[0]"
+DIRECT = "direct(params, gradients, velocity)"
 ENTERS = "forward.states[0][...] = states[start - first]"
 FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
 GRADIENTS = "gradients = weight_gradients(learned, backward, x_T, into)"
@@ -13,7 +14,6 @@ INITIAL = "params.h_0 if h_0 is None else h_0"
 LEARNED = "learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)"
 SCHEDULE = "for window in windows(len(x), k1, k2):"
 STATES = f"states, first = [{INITIAL}], 0"
-TAKE_STEP = "velocity = step(together, (dvector, gradients), velocity, after)"
 TARGET_ROWS = "target_rows[..., counted_from * B : stop * B, :]"
 UNROLL = "unroll(params, forward, x, phi)"
 WINDOW = "start, counted_from, stop = window"
@@ -62,9 +62,9 @@ THEN = """
 UPDATED_W_HY = """from numpy_rnn.vectors import in_one_vector
             none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
             early = none._replace(W_hy=backward.dot(backward.h_T, backward.dy) / terms)
-            changed = in_one_vector(params, B)
-            step(together, in_one_vector(early, B), velocity, changed)
-            changed = params._replace(W_hy=changed[1].W_hy)
+            _, changed = in_one_vector(params, B)
+            step_parts(params, direct(params, early, velocity)[0] if direct else early, rate, changed)
+            changed = params._replace(W_hy=changed.W_hy)
             """
 
 MISTAKES = (
@@ -123,5 +123,5 @@ MISTAKES = (
     ),
     run("stale learned state enters", "entering", ("updates", "if start == 0:", "if start == 0 and number == 1:")),
     run("learned state moved by windows it does not enter", "vh_0", ("updates", LEARNED, "learned = params")),
-    run("velocity not carried", "vW_xh", ("updates", TAKE_STEP, TAKE_STEP.replace("velocity, after)", "None, after)"))),
+    run("velocity not carried", "vW_xh", ("updates", DIRECT, DIRECT.replace("velocity)", "None)"))),
 )

@@ -11,6 +11,7 @@ DIVIDED = "if divisor != 1:\n        dy /= divisor"
 EARLIER = "subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)"
 FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
 FROM_OUTPUT = "dot(dy, params.W_hy.mT, dh)"
+SQUARES = "sum_of_products(error, error)"
 W_HH_T = "W_hh_T = memory.transposed(params.W_hh)"
 
 # What stands in their place.
@@ -31,7 +32,7 @@ MISTAKES = (
     update(
         "float32 loss sum inside float64",
         "loss",
-        ("loss", "error.dot(error)", "error.astype(np.float32).dot(error.astype(np.float32)).astype(error.dtype)"),
+        ("loss", SQUARES, "sum_of_products(np.float32(error), np.float32(error)).astype(error.dtype)"),
     ),
     update(
         "float32 accumulator inside float64",
@@ -43,7 +44,7 @@ MISTAKES = (
     update("hidden bias left out", "a", ("elman", "a += b_h[..., None, :]", "a += 0")),
     update("output bias left out", "y", ("elman", "y += b_y[..., None, :]", "y += 0")),
     update("output read from h_{t-1}", "y", ("elman", "dot(memory.h, W_hy, y)", f"dot({BEFORE}, W_hy, y)")),
-    update("e² for ½e²", "loss", ("loss", "error.dot(error) / (2 * divisor)", "error.dot(error) / divisor")),
+    update("e² for ½e²", "loss", ("loss", SQUARES, f"2 * {SQUARES}")),
     update("mean for sum", "loss", ("loss", "sum=one", "sum=number_of_terms")),
     update("sum for mean", "loss", ("loss", "mean=number_of_terms", "mean=one")),
     update("mean over the steps alone", "loss", ("loss", "return K * B * O", "return K")),
