@@ -107,11 +107,7 @@ def weight_gradients(params, memory, x_T, into):
         dy.sum(axis=-2, out=db_y)  # (B8)
     if dh_0 is None:
         return into
-    if params.h_0 is None:
-        dh_0[...] = 0  # so that SGD, which moves all parameters as one vector, leaves this one
-        return into._replace(h_0=None)
-    entering_gradient(params, memory, dh_0)
-    return into
+    return into._replace(h_0=None if params.h_0 is None else entering_gradient(params, memory, dh_0))
 
 
 def entering_gradient(params, memory, into=None):

@@ -59,6 +59,8 @@ def updates(training, epoch_windows, epochs, h_0, state, rate, direct, nonlinear
             backpropagate(params, backward, slope, terms)
             dvector, into = next(gradient_memory)
             gradients = weight_gradients(learned, backward, x_T, into)
+            if learned is not params and into.h_0 is not None:
+                into.h_0[...] = 0  # a learned state that does not enter stays where all are stepped as one vector
             kept = _kept(params, x, forward, backward, B) if record else None
             after, updated = next(parameter_memory)
             if direct:

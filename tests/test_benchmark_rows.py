@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,14 @@ def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_el
 def test_the_floors_run(task, case):
     for name in rows.FLOORS:
         rows.load(name).tasks[task](case).call()
+
+
+@pytest.mark.parametrize("case", [MAIN_JOB, ENSEMBLES[2]], ids=lambda case: case.name)
+def test_the_bare_calls_are_those_of_the_equations(case):
+    """Of one step a window, without biases: (F1) has two products and their sum, (L1) its sum and its half."""
+    calls = Counter(equation for equation, _, _ in floors.task_calls("run", case))
+    once = dict.fromkeys(("F2", "F3", "B1", "B2", "B4", "B5", "B6"), 1)
+    assert calls == once | {"F1": 3, "L1": 2, "B3": 3, "U1": 2}
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])

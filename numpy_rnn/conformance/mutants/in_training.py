@@ -57,8 +57,8 @@ STALE_GRAPH = STALE.replace("(a.copy(), h.copy())", "(a.copy(), h.copy(), params
     "zip(*past))", "zip(*(kept[:2] for kept in past)))"
 )
 THEN = """
-            backward.W_hh_T = [W_hh_T for *_, W_hh_T in past[::-1]]
-            learned = learned._replace(W_hh=past[0][2].mT)"""
+            backward.W_hh_T = [W_hh_T for *_, W_hh_T in past[::-1]]"""
+THEN_TOO = GRADIENTS.replace("learned", "learned._replace(W_hh=past[0][2].mT)")
 UPDATED_W_HY = """from numpy_rnn.vectors import in_one_vector
             none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
             early = none._replace(W_hy=backward.dot(backward.h_T, backward.dy) / terms)
@@ -93,6 +93,7 @@ MISTAKES = (
         "a",
         ("updates", STATES, STATES + "; past = [] if number == 1 else past"),
         ("updates", UNROLL, STALE_GRAPH + THEN),
+        ("updates", GRADIENTS, THEN_TOO),
         ("memory", DA_1, DA_1 + "\n        self.W_hh_T = None"),
         ("bptt", FLOW, OF_THEN),
     ),
