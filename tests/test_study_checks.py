@@ -137,8 +137,10 @@ def test_elements_are_named_from_one():
     assert {key: element(WINDOW[key[0]], *key[1:]) for key in named_elements} == named_elements
 
 
-def test_numpy_is_enough(without_others):
+def test_numpy_is_enough(request):
     """What is not installed is named, with its reason, and every equation has another witness."""
+    same = found_in("everything")["checks"]  # first, as it is kept for all tests: with all witnesses
+    request.getfixturevalue("without_others")
     setting = named_setting("everything")
     found = measure(setting)
     absent = {one["name"]: one["reason"] for one in found["absent"]}
@@ -150,7 +152,6 @@ def test_numpy_is_enough(without_others):
     assert not set(absent) & set(found["witnesses"])
     assert all(one["checks"] for one in found["equations"].values())
     assert found["v_curve"]["against"] == "by hand"
-    same = found_in("everything")["checks"]
     for id, check in checks(found, "plain loops", "complex step", "RTRL"):
         [before] = [other for name, other in checks(same, check["witness"]) if name == id]
         assert check == before  # E is of the values by hand, whoever else is there
