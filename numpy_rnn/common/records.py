@@ -61,6 +61,7 @@ class Update(NamedTuple):
     velocity: Gradients | None = None  # after the step, (U5); None without momentum
     activations: Activations | None = None  # of the window, before the step; only with `record`
     deltas: Deltas | None = None  # only with `record`
+    losses: Array | None = None  # (N, *E)  of all updates since the one handed out before; None if every one is
 
 
 class State(NamedTuple):

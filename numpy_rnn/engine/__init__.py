@@ -1,0 +1,3 @@
+"""The fast engine."""
+
+from numpy_rnn.engine.training import train

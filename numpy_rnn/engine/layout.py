@@ -1,0 +1,154 @@
+"""Where the engine keeps its numbers.
+
+One vector holds all parameters of a network, another one its gradient, a third its velocity. So a step of gradient
+descent is two operations on long rows, and not two per parameter::
+
+    vector   W_xh  D x H  |  W_hh  H x H  |  b_h  H  |  W_hy  H x O  |  b_y  O  |  h_0  B x H
+             '---------------- W -----------------'     '------- U -------'
+               (D + H + 1) x H                            (H + 1) x O
+
+W and U are matrices: the weights of the hidden units, and those of the outputs, with the biases as their last rows.
+Without biases these rows are missing; the part of h_0 is there if it is learned. With the input, the state and a one
+side by side in memory,
+
+    a_t = [x_t  h_{t-1}  1] W          y_t = [h_t  1] U
+    dW  = Σ_t [x_t  h_{t-1}  1]ᵀ da_t  dU  = Σ_t [h_t  1]ᵀ dy_t
+
+are one product each, where the equations have three, two, three and two terms.
+
+Many small networks share one array, and the number of the network is its innermost axis: memory (P, N) for N vectors
+of P numbers. An operation then runs over rows of N numbers. All code sees the same array as (N, P): the axes are
+named, not moved. A single network has no such axis.
+
+`blocks` divides an ensemble into parts that are computed one after the other, or by several threads: groups of small
+networks that fit into the cache together, and every large network by itself.
+"""
+
+import os
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.records import Gradients, Parameters
+
+CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
+MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
+MIN_GROUP = 6  # fewer small networks are faster one by one
+GROUP_BYTES = 2**20  # of the vectors and gradients of a group: about what a core's own cache holds
+
+
+def empty(shape, dtype) -> np.ndarray:
+    """New memory that begins at a cache line."""
+    size = prod(shape)
+    itemsize = np.dtype(dtype).itemsize
+    memory = np.empty(size + CACHE_LINE // itemsize, dtype)
+    begin = -memory.ctypes.data % CACHE_LINE // itemsize
+    return memory[begin : begin + size].reshape(shape)
+
+
+class Layout(NamedTuple):
+    """The sizes of a group of networks, or of one network (`networks` is None)."""
+
+    D: int
+    H: int
+    O: int
+    B: int
+    bias: bool
+    learned: bool  # whether h_0 is a parameter
+    dtype: np.dtype
+    networks: int | None = None
+
+    @property
+    def W_shape(self) -> tuple[int, int]:
+        """Rows and columns of W."""
+        return self.D + self.H + self.bias, self.H
+
+    @property
+    def U_shape(self) -> tuple[int, int]:
+        """Rows and columns of U."""
+        return self.H + self.bias, self.O
+
+    @property
+    def weights(self) -> int:
+        """How many numbers of the vector come before h_0."""
+        return prod(self.W_shape) + prod(self.U_shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the vector of one network holds."""
+        return self.weights + self.learned * self.B * self.H
+
+    def empty(self, *shape: int) -> np.ndarray:
+        """New memory of this shape per network: (N, *shape), or (*shape) of a single network."""
+        if self.networks is None:
+            return empty(shape, self.dtype)
+        return np.moveaxis(empty((*shape, self.networks), self.dtype), -1, 0)
+
+    def places(self) -> list[tuple[slice, tuple[int, ...]] | None]:
+        """Where each parameter is in a vector, and its shape; None where there is none."""
+        D, H, O, bias = self.D, self.H, self.O, self.bias
+        shapes = (D, H), (H, H), (H,) if bias else None, (H, O), (O,) if bias else None
+        W_xh, W_hh, b_h, W_hy, b_y, h_0 = _one_after_the_other(*shapes, (self.B, H) if self.learned else None)
+        return [W_xh, W_hh, W_hy, b_h, b_y, h_0]
+
+    def named(self, vector: np.ndarray) -> Parameters:
+        """The parameters of a vector (..., P), as views."""
+        return Parameters(*(None if place is None else _part(vector, *place) for place in self.places()))
+
+    def stacked(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The parts W, U and h_0 of a vector (..., P), as views."""
+        W, U = _one_after_the_other(self.W_shape, self.U_shape)
+        return _part(vector, *W), _part(vector, *U), self.named(vector).h_0
+
+    def fill(self, vector: np.ndarray, params: Parameters | Gradients) -> None:
+        """Copy parameters, or a velocity, into a vector; a part that is None becomes zero."""
+        for part, theta in zip(self.named(vector), params):
+            if part is not None:
+                part[...] = 0 if theta is None else theta
+
+
+def _one_after_the_other(*shapes):
+    """(slice, shape) of arrays that follow each other; None for None."""
+    places, end = [], 0
+    for shape in shapes:
+        begin, end = end, end + (0 if shape is None else prod(shape))
+        places.append(None if shape is None else (slice(begin, end), shape))
+    return places
+
+
+def _part(vector, place, shape):
+    """The numbers of a vector at a place, in this shape, without a copy."""
+    return vector[..., place].reshape(*vector.shape[:-1], *shape)
+
+
+class Block(NamedTuple):
+    """The networks [first, stop) of an ensemble, in the order of its flattened axes."""
+
+    first: int
+    stop: int
+    layout: Layout
+
+
+def blocks(params: Parameters, B: int, threads: int = 1) -> list[Block]:
+    """The parts of an ensemble that are computed together. An ensemble without axes is one network, one block."""
+    *E, D, H = params.W_xh.shape
+    O = params.W_hy.shape[-1]
+    one = Layout(D, H, O, B, params.b_h is not None, params.h_0 is not None, params.W_hh.dtype)
+    N = prod(E)
+    if not E:
+        return [Block(0, 1, one)]
+    if B * H > MAX_GROUPED or N < MIN_GROUP:
+        return [Block(n, n + 1, one) for n in range(N)]
+    most = max(MIN_GROUP, GROUP_BYTES // (2 * one.size * one.dtype.itemsize))
+    count = max(-(-N // most), min(threads, N // MIN_GROUP))
+    ends = [N * n // count for n in range(count + 1)]
+    return [Block(*ends[n : n + 2], one._replace(networks=ends[n + 1] - ends[n])) for n in range(count)]
+
+
+def available_threads() -> int:
+    """How many threads an ensemble may use: OMP_NUM_THREADS if it is set, or else the cores of this process."""
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,227 @@
+"""The updates: forward pass, loss, gradient and step of one window after the other, in place.
+
+The equations are those of `elman.py`, `bptt.py`, `clipping.py`, `momentum.py` and `sgd.py`, with the same ids. The
+losses are summed later, for many windows at once, by `Tape.losses`.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
+
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.engine.layout import Layout
+from numpy_rnn.engine.window import Tape, Views
+
+SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
+
+
+def relu(a, out):
+    """max(a, 0) into `out`."""
+    return maximum(a, 0, out)
+
+
+def product_of_group(left, right, out):
+    """The product of two matrices for every network of a group, into `out`."""
+    if left.shape[-1] == 1:  # sums of one term
+        return multiply(left, right, out)
+    return np.einsum("nij,njk->nik", left, right, out=out)
+
+
+class Networks:
+    """A group of networks, or one network, in training: its vectors, its tape and its step."""
+
+    def __init__(self, layout: Layout, tape: Tape, rate: np.ndarray, options: SgdOptions, nonlinearity: str):
+        self.layout, self.tape, self.rate, self.options = layout, tape, rate, options
+        self.theta, self.gradient = layout.empty(layout.size), layout.empty(layout.size)
+        self.velocity = layout.empty(layout.size) if options.momentum else None
+        self.moving = [False, False]  # whether the weights, and h_0, have a velocity already
+        self.tanh = nonlinearity == "tanh"
+        self.product = np.ndarray.dot if layout.networks is None else product_of_group
+        self.plain = options == SgdOptions()
+        self.spare = layout.empty(layout.size)
+        H, B = layout.H, layout.B
+        one = np.ones((), layout.dtype)
+        V = layout.empty(layout.O + H, H)
+        spaces = layout.empty(B, H), layout.empty(H, H) if layout.networks is None else None
+        spaces = *spaces, V, V[..., : layout.O, :], V[..., layout.O :, :]
+        self.constants = self.product, tanh if self.tanh else relu, self.tanh, tape.stacked, one, *spaces
+        W, U, h_0 = layout.stacked(self.theta)
+        W_xh, W_hh, W_hy, b_h, b_y, _ = layout.named(self.theta)
+        self.parameter_views = self.theta, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy.mT, W_hh.mT
+        self.gradient_views = self.gradient, *layout.stacked(self.gradient), *layout.named(self.gradient)[:5]
+
+    def run(self, windows: list[Views], into: np.ndarray | None = None, record: dict | None = None) -> None:
+        """Make the updates of these windows.
+
+        into: gets the gradient of the last one; record: gets all that it computed, under the names of the arrays.
+        """
+        theta, gradient, rate = self.theta, self.gradient, self.rate
+        last = None if into is None else windows[-1]
+        for views in self.gradients(windows):
+            if views is last:
+                copyto(into, gradient)
+                if record is not None:
+                    record.update(self.recorded(views))
+            if self.plain:
+                subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
+            else:
+                self.step(self.tape.layout.learned and views.loop.first_state is not None)
+
+    def gradients(self, windows: list[Views]) -> Iterator[Views]:
+        """Compute the gradient of one window after the other; the parameters may be moved in between."""
+        if self.tape.one_step and self.tanh:
+            return self._gradients_of_one_step(windows)
+        return self._gradients(windows)
+
+    def _gradients_of_one_step(self, windows):
+        """As `_gradients`, of windows of one step of one sequence: only what these need."""
+        dot, one = self.product, np.ones((), self.layout.dtype)
+        _, W, U, *_, W_hy_T, _ = self.parameter_views
+        _, dW, dU, *_ = self.gradient_views
+        for views in windows:
+            z, z_T, a, h, new, new_T, target, y, dy, dh, slope, da = views.one_step
+            dot(z, W, a)  # (F1)
+            tanh(a, h)  # (F2)
+            dot(new, U, y)  # (F3)
+            subtract(y, target, dy)  # (B1)
+            dot(dy, W_hy_T, dh)  # (B2)
+            multiply(h, h, slope)
+            subtract(one, slope, slope)
+            multiply(dh, slope, da)  # (B3)
+            dot(z_T, da, dW)  # (B4), (B5), (B7)
+            dot(new_T, dy, dU)  # (B6), (B8)
+            yield views
+
+    def _gradients(self, windows):
+        dot, phi, is_tanh, stacked, one, product, anew, V, V_y, V_h = self.constants
+        _, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy_T, view_of_W_hh_T = self.parameter_views
+        _, dW, dU, dh_0, dW_xh, dW_hh, dW_hy, db_h, db_y = self.gradient_views
+        for views in windows:
+            (
+                forward, gaps, new, new_T, h, before_T, target, error, y, dy, dh_new, slope, da, (dh_T, slope_T, da_T),
+                earlier, inputs, divisor, first_state,
+            ) = views.loop  # fmt: skip
+            if h_0 is not None and first_state is not None:
+                first_state[...] = h_0  # (T3)
+            if stacked:
+                for z_t, a_t, h_t in forward:
+                    dot(z_t, W, a_t)  # (F1)
+                    phi(a_t, h_t)  # (F2)
+                if gaps is not None:
+                    gaps[0][...] = gaps[1]
+                dot(new, U, y)  # (F3)
+            else:
+                x, x_T, a = inputs
+                dot(x, W_xh, a)  # (F1), the inputs of all steps
+                if b_h is not None:
+                    add(a, b_h, a)  # (F1)
+                for h_before, a_t, h_t in forward:
+                    add(a_t, dot(h_before, W_hh, product), a_t)  # (F1)
+                    phi(a_t, h_t)  # (F2)
+                dot(new, W_hy, y)  # (F3)
+                if b_y is not None:
+                    add(y, b_y, y)  # (F3)
+            subtract(y, target, error)  # (B1)
+            if divisor is not None:
+                divide(error, divisor, dy)  # (B1)
+            if is_tanh:
+                multiply(h, h, slope)
+                subtract(one, slope, slope)
+            else:
+                greater(h, 0, slope)
+            if earlier is not None and earlier.is_joint:
+                steps, joint_dy, joint_da, _ = earlier
+                joint_dy[...] = dy
+                V_y[...], V_h[...] = W_hy_T, view_of_W_hh_T
+                for flow_t, dh_t, slope_t, da_t in steps:
+                    dot(flow_t, V, dh_t)  # (B2)
+                    multiply(dh_t, slope_t, da_t)  # (B3)
+                da[...] = joint_da
+            else:
+                dot(dy, W_hy_T, dh_new)  # (B2), from the outputs of the new steps
+                multiply(dh_T, slope_T, da_T)  # (B3)
+                if earlier is not None:
+                    newer, older, transposed, _ = earlier
+                    W_hh_T = view_of_W_hh_T
+                    if transposed:
+                        anew[...], W_hh_T = W_hh_T, anew
+                    for da_next, dh_t, slope_t, da_t in newer:
+                        add(dh_t, dot(da_next, W_hh_T, product), dh_t)  # (B2)
+                        multiply(dh_t, slope_t, da_t)  # (B3)
+                    for da_next, dh_t, slope_t, da_t in older:
+                        dot(da_next, W_hh_T, dh_t)  # (B2), without an output
+                        multiply(dh_t, slope_t, da_t)  # (B3)
+            if stacked:
+                dot(before_T, da, dW)  # (B4), (B5), (B7)
+                dot(new_T, dy, dU)  # (B6), (B8)
+            else:
+                dot(x_T, da, dW_xh)  # (B4)
+                dot(before_T, da, dW_hh)  # (B5)
+                dot(new_T, dy, dW_hy)  # (B6)
+                if b_h is not None:
+                    da.sum(axis=-2, out=db_h)  # (B7)
+                    dy.sum(axis=-2, out=db_y)  # (B8)
+            if h_0 is not None and first_state is not None:
+                dot(views.da_1, view_of_W_hh_T, dh_0)  # (B9)
+            elif h_0 is not None:
+                dh_0[...] = 0  # h_0 has no gradient here, and plain gradient descent leaves it as it is
+            yield views
+
+    def recorded(self, views: Views) -> dict[str, np.ndarray]:
+        """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
+        layout, dot, tape = self.layout, self.product, self.tape
+        W_xh, W_hh, W_hy, _, b_y, _ = layout.named(self.theta)
+        loop = views.loop
+        T, K = loop.h.shape[-2], loop.y.shape[-2]
+        y, dy = layout.empty(T, layout.O), layout.empty(T, layout.O)
+        dot(loop.h, W_hy, y)  # (F3)
+        if b_y is not None:
+            add(y, b_y[..., None, :], y)  # (F3)
+        dy[...] = 0
+        y[..., T - K :, :], dy[..., T - K :, :] = loop.y, loop.dy
+        dx, dh_0 = layout.empty(T, layout.D), layout.empty(layout.B, layout.H)
+        dot(loop.da, W_xh.mT, dx)  # (B10)
+        dot(views.da_1, W_hh.mT, dh_0)  # (B9)
+        rows = {"x": views.x, "a": views.a, "y": y, "dy": dy, "dh": views.dh, "da": loop.da, "dx": dx}
+        return {name: tape.time_first(v).copy() for name, v in rows.items()} | {"h": views.states.copy(), "dh_0": dh_0}
+
+    def step(self, moves_h_0: bool) -> None:
+        """One step of gradient descent with clipping, weight decay and momentum. It uses up the gradient."""
+        layout, moving = self.layout, self.moving
+        end = layout.size if moves_h_0 or not layout.learned else layout.weights
+        if self.options.max_norm is not None:
+            gradient = self.gradient[..., :end]
+            multiply(gradient, clipping_factor(gradient, self.options.max_norm), gradient)  # (U3)
+        if moving[0] == moving[1] or end == layout.weights:
+            self._descend(slice(0, end), moving[0])
+        else:
+            self._descend(slice(0, layout.weights), moving[0])
+            self._descend(slice(layout.weights, end), moving[1])
+        moving[0] = True
+        moving[1] = moving[1] or moves_h_0
+
+    def _descend(self, part, moving):
+        """For one part of the vector; `moving`: whether it has a velocity already."""
+        mu, tau, nesterov, decay, _ = self.options
+        theta, d, spare = self.theta[..., part], self.gradient[..., part], self.spare[..., part]
+        if decay:
+            add(d, multiply(theta, decay, spare), d)  # (U4)
+        s = d
+        if mu:
+            v = self.velocity[..., part]
+            if moving:
+                multiply(v, mu, v)
+                add(v, multiply(d, 1 - tau, spare), v)  # (U5)
+            else:
+                v[...] = d  # (U5), the first time
+            s = v
+            if nesterov:
+                s = add(d, multiply(v, mu, spare), d)  # (U6)
+        subtract(theta, multiply(s, self.rate, spare), theta)  # (U1)
+
+
+def clipping_factor(gradient: np.ndarray, max_norm: float) -> np.ndarray:
+    """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1)."""
+    n = np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)
+    return np.minimum(1, max_norm / (n + SMALL))  # (U3)

@@ -1,0 +1,250 @@
+"""The memory of windows: what a window reads and writes, and where that is.
+
+A `Tape` holds the inputs, the targets and the states of consecutive steps. A window runs over a part of them and writes
+its states over those that an earlier window computed, so that the state at every step is always the latest one, (T3).
+All else that a window computes is written over what the window before computed. The views of a window are made once and
+used in every epoch: on small networks NumPy's time goes into making arrays and views, not into arithmetic.
+
+Rows are steps times sequences, (T·B, n): time is folded into the batch. Small networks have the input, the state and a
+one in one row, [x_t h_{t-1} 1], so that (F1) is one product. Large ones have inputs and states apart, in rows that begin
+at cache lines, and multiply the inputs of all steps at once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.windows import Window
+from numpy_rnn.engine.layout import Layout
+
+MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
+MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
+
+
+class Scratch(NamedTuple):
+    """What windows are computed in: rows of the longest one, of which shorter ones use the first."""
+
+    a: np.ndarray  # (T·B, H)
+    h: np.ndarray | None  # (T·B, H + 1): [h_t 1] once more, without gaps; None where they are read from the tape
+    y: np.ndarray  # (K·B, O)
+    dy: np.ndarray | None  # (K·B, O); None where it is the error itself
+    dh: np.ndarray  # (T·B, H)
+    slope: np.ndarray  # (T·B, H)
+    da: np.ndarray  # (T·B, H)
+
+    def rows(self, T: int, K: int) -> "Scratch":
+        """For T·B = `T` rows, of which `K` are of new steps."""
+        lengths = Scratch(T, T, K, K, T, T, T)
+        return Scratch(*(None if v is None else v[..., :n, :] for v, n in zip(self, lengths)))
+
+
+class Loop(NamedTuple):
+    """What the loop of `update.py` reads and writes in one window."""
+
+    forward: list[tuple]  # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
+    gaps: tuple | None  # (h without gaps, the same on the tape), if they are two
+    new: np.ndarray  # h_t of the new steps; on a stacked tape [h_t 1]
+    new_T: np.ndarray
+    h: np.ndarray  # h_t of all steps
+    before_T: np.ndarray  # the rows that W, or W_hh, multiplies, of all steps, transposed
+    target: np.ndarray
+    error: np.ndarray  # y − target, undivided
+    y: np.ndarray
+    dy: np.ndarray
+    dh_new: np.ndarray
+    slope: np.ndarray
+    da: np.ndarray
+    last: tuple  # dh_T, φ'(a_T), da_T
+    earlier: tuple | None  # how to go back from there, `Earlier` or `Joint`; None for a window of one step
+    inputs: tuple | None  # (x, xᵀ, a) where the tape is not stacked
+    divisor: np.generic | None  # of the loss; None for 1
+    first_state: np.ndarray | None  # the place of h_0, if the window starts at the beginning of the series
+
+
+class Views(NamedTuple):
+    """One window on a tape."""
+
+    loop: Loop
+    one_step: tuple | None  # the same of a window of one step, only what that needs
+    # For what is handed out.
+    errors: np.ndarray  # `error` in one row
+    states: np.ndarray  # h_0 to h_T, (T + 1, B, H) or (T + 1, N, B, H)
+    x: np.ndarray
+    a: np.ndarray
+    dh: np.ndarray
+    da_1: np.ndarray
+
+
+class Earlier(NamedTuple):
+    """The steps before the last, latest first: (da_{t+1}, dh_t, φ'(a_t), da_t)."""
+
+    newer: list[tuple]  # new steps
+    older: list[tuple]  # steps without a loss
+    transposed: bool  # whether a transpose of W_hh is laid out anew
+    is_joint: bool = False
+
+
+class Joint(NamedTuple):
+    """All steps, latest first, where dy_t and da_{t+1} lie side by side: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t)."""
+
+    steps: list[tuple]
+    dy: np.ndarray  # the places of dy_t there
+    da: np.ndarray  # and of da_t
+    is_joint: bool = True
+
+
+def by_step(rows: np.ndarray, B: int) -> list[np.ndarray]:
+    """The rows of every step, (..., B, n) each, as views."""
+    return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]
+
+
+class Tape:
+    """The inputs, states and targets of up to `steps` consecutive steps, from step `base` of the series on.
+
+    k1, k2: the most new steps, and the most steps, of a window; mean: whether the loss is divided by its terms.
+    """
+
+    def __init__(self, layout: Layout, steps: int, k1: int, k2: int, mean: bool):
+        self.layout, self.steps, self.mean, self.base = layout, steps, mean, 0
+        self.half = layout.dtype.type(0.5)
+        D, H, O, B, bias = layout[:5]
+        self.stacked = layout.networks is not None or (B == 1 and H <= MAX_STACKED)
+        if self.stacked:
+            self.z = layout.empty((steps + 1) * B, D + H + bias)
+            self.z[..., D + H :] = 1
+            self.x, self.h, self.h_1 = self.z[..., :D], self.z[..., D : D + H], self.z[..., D:]
+        else:
+            self.x, self.h = layout.empty(steps * B, D), layout.empty((steps + 1) * B, H)
+        self.one_step = self.stacked and B * k2 == 1 and not (mean or layout.learned)
+        self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)
+        gaps = self.stacked and layout.networks is None and k2 * B > 1
+        a, dh, slope, da = (layout.empty(k2 * B, H) for _ in range(4))
+        h = layout.empty(k2 * B, H + bias) if gaps else None
+        y, dy = (layout.empty(k1 * B, O) for _ in range(2))
+        self.scratch = Scratch(a, h, y, dy if mean else None, dh, slope, da)
+        self.flow = layout.empty((k2 + 1) * B, O + H) if self.stacked and k1 > 1 else None  # [dy_t da_{t+1}] from t = 0
+        if self.flow is not None:
+            self.flow[..., k2 * B :, O:] = 0  # no step after the last
+        self.views: dict[tuple[int, int, int, bool], Views] = {}
+
+    def state(self, step: int) -> np.ndarray:
+        """The place of h after this step of the series, (..., B, H), a view."""
+        row = (step - self.base) * self.layout.B
+        return self.h[..., row : row + self.layout.B, :]
+
+    def load(self, base: int, x: np.ndarray, target: np.ndarray) -> None:
+        """Move to the steps from `base` on, with these inputs and targets, (n, B, ·) or (n, N, B, ·).
+
+        The state at `base` is kept. Targets may be those of the last steps only.
+        """
+        if base > self.base:
+            state = self.state(base).copy()
+            self.base = base
+            self.state(base)[...] = state
+        self.base = base
+        B, steps = self.layout.B, len(x)
+        for place, series in ((self.x, x), (self.target, target)):
+            if series.ndim == 4:
+                series = np.moveaxis(series, 1, 0)
+            rows = series.reshape(*series.shape[:-3], -1, series.shape[-1])
+            place[..., (steps - len(target) if place is self.target else 0) * B : steps * B, :] = rows
+
+    def window(self, window: Window) -> Views:
+        """The views of this window of the series."""
+        begin, counted, end = (step - self.base for step in window)
+        key = begin, counted, end, window.start == 0
+        if key not in self.views:
+            self.views[key] = self._views(*key)
+        return self.views[key]
+
+    def time_first(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
+        sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
+        return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
+
+    def losses(self, windows: list[Window], views: list[Views]) -> np.ndarray:
+        """L of each of these consecutive windows, (n,) or (n, N)."""
+        if len(windows) == 1 and self.layout.networks is None:
+            return [self.loss(views[0])]
+        k1, last = windows[0].counted, windows[-1]
+        whole = len(windows) - (last.counted < k1)
+        losses = [self._losses(windows[0].counted_from, whole, k1)]
+        if whole < len(windows):
+            losses.append(self._losses(last.counted_from, 1, last.counted))
+        return np.concatenate(losses) if losses[1:] else losses[0]
+
+    def loss(self, views: Views) -> np.generic:
+        """L of a window of a single network."""
+        loss = self.half * views.errors.dot(views.errors)  # (L1)
+        return loss if views.loop.divisor is None else loss / views.loop.divisor  # (L2)
+
+    def _losses(self, begin, count, K):
+        B, O = self.layout.B, self.layout.O
+        row, terms = (begin - self.base) * B, K * B * O
+        error = self.error[..., row : row + count * K * B, :]
+        error = error.reshape(*error.shape[:-2], count, terms)
+        losses = np.multiply(error, error).sum(axis=-1)  # (L1)
+        losses *= self.half  # (L1)
+        if self.mean:
+            losses /= losses.dtype.type(terms)  # (L2)
+        return losses if losses.ndim == 1 else losses.T
+
+    def _views(self, begin, counted, end, is_first):
+        D, H, O, B, _ = self.layout[:5]
+        T, K = end - begin, end - counted
+        s = self.scratch.rows(T * B, K * B)
+        rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
+        new, new_dh = slice(counted * B, end * B), slice((T - K) * B, None)
+        h_after, x, error = self.h[..., after, :], self.x[..., rows, :], self.error[..., new, :]
+        before, with_one = self.h[..., rows, :], h_after
+        if self.stacked:
+            before, with_one = self.z[..., rows, :], self.h_1[..., after, :]
+        gaps = None if s.h is None or T * B == 1 else (s.h, with_one)
+        if gaps is not None:
+            with_one = s.h
+        with_one_new = with_one[..., new_dh, :]
+        dh, slope, da = (by_step(v, B) for v in (s.dh, s.slope, s.da))
+        earlier = None
+        if self.flow is not None and K == T > 1:  # all steps have a loss; they end where the memory ends
+            flow = self.flow[..., self.flow.shape[-2] - (T + 1) * B :, :]
+            of_step, places = by_step(flow, B), by_step(flow[..., O:], B)
+            steps = list(zip(of_step[1:], dh, slope, places, strict=False))[::-1]
+            earlier = Joint(steps, flow[..., B:, :O], flow[..., : T * B, O:])
+        elif T > 1:
+            steps = list(zip(da[1:], dh, slope, da, strict=False))[::-1]
+            transposed = self.layout.networks is None and B > 1 and T >= MIN_TRANSPOSED
+            earlier = Earlier(steps[: K - 1], steps[K - 1 :], transposed)
+        loop = Loop(
+            forward=list(zip(by_step(before, B), by_step(s.a, B), by_step(h_after, B), strict=True)),
+            gaps=gaps,
+            new=with_one_new,
+            new_T=with_one_new.mT,
+            h=with_one[..., :H],
+            before_T=before.mT,
+            target=self.target[..., new, :],
+            error=error,
+            y=s.y,
+            dy=error if s.dy is None else s.dy,
+            dh_new=s.dh[..., new_dh, :],
+            slope=s.slope,
+            da=s.da,
+            last=(dh[-1], slope[-1], da[-1]),
+            earlier=earlier,
+            inputs=None if self.stacked else (x, x.mT, s.a),
+            divisor=self.layout.dtype.type(K * B * O) if self.mean else None,
+            first_state=self.h[..., begin * B : (begin + 1) * B, :] if is_first else None,
+        )
+        one_step = None
+        if self.one_step:
+            z, a_t, h_t = loop.forward[0]
+            one_step = z, z.mT, a_t, h_t, loop.new, loop.new_T, loop.target, loop.y, error, s.dh, s.slope, s.da
+        return Views(
+            loop,
+            one_step,
+            errors=error.reshape(*error.shape[:-2], -1),
+            states=self.time_first(self.h[..., begin * B : (end + 1) * B, :]),
+            x=x,
+            a=s.a,
+            dh=s.dh,
+            da_1=da[0],
+        )
