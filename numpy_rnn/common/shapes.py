@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Activations, Array, Gradients, Parameters
-from numpy_rnn.common.scalars import check_whole
+from numpy_rnn.common.scalars import check_whole, shown
 
 LOOKED_AT = 4096  # steps of a series at a time
 
@@ -234,7 +234,7 @@ def check_learning_rate(params: Parameters, learning_rate: Any) -> None:
         kind = type(learning_rate).__name__
         raise InputError(f"the learning rate is a {kind}: expected a number, or an array of shape {E}") from None
     if not usable:
-        raise InputError(f"the learning rate is {learning_rate}: expected finite numbers, 0 or more")
+        raise InputError(f"the learning rate is {shown(learning_rate)}: expected finite numbers, 0 or more")
 
 
 def _least(learning_rate, shape):
