@@ -9,6 +9,7 @@ from numpy_rnn.clipping import clipped
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import forward
+from numpy_rnn.engine.training import train, train_stream
 from numpy_rnn.loss import half_squared_error
 from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import (
@@ -26,8 +27,6 @@ from numpy_rnn.parameters import (
     view_of_numpy,
 )
 from numpy_rnn.sgd import sgd
-from numpy_rnn.train import train
-from numpy_rnn.train_stream import train_stream
 
 __all__ = [
     "Activations",

@@ -1,24 +1,22 @@
-"""The gradient of a window by hand: truncated back-propagation through time (DERIVATION.md, section 4)."""
+"""The gradient of a window by hand: back-propagation through time (DERIVATION.md, section 4)."""
 
-from numpy import greater, multiply, subtract  # `np.` before them would cost a fifth of a small operation
+import numpy as np
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import check_target, target_for
-from numpy_rnn.loss import DIVISORS
-from numpy_rnn.memory import BackwardMemory, rows, time_first
+from numpy_rnn.elman import NONLINEARITIES, unroll
+from numpy_rnn.loss import DIVISORS, half_sum_of_squares
 from numpy_rnn.parameters import ARRAYS, Deltas, Gradients
-from numpy_rnn.vectors import new_vector
 
 
-def tanh_slope(h, one, out):
-    """1 − h² into `out`."""
-    multiply(h, h, out)
-    subtract(one, out, out)
+def tanh_slope(h):
+    """tanh' = 1 − h²"""
+    return 1 - h * h
 
 
-def relu_slope(h, one, out):
-    """1 where h > 0, else 0, into `out`: relu'(0) = 0."""
-    greater(h, 0, out=out)
+def relu_slope(h):
+    """relu' = 1 where h > 0, else 0"""
+    return (h > 0).astype(h.dtype)
 
 
 SLOPES = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
@@ -40,9 +38,8 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
 
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
-    memory = _backward(params, activations, target, nonlinearity, reduction)
-    _, into = new_vector(params)
-    return weight_gradients(params, memory, rows(activations.x).mT, into)
+    flow = deltas(params, activations, target, nonlinearity=nonlinearity, reduction=reduction)
+    return weight_gradients(params, activations, flow)
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
@@ -61,63 +58,68 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     reduction.
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
-    memory = _backward(params, activations, target, nonlinearity, reduction)
-    flow = (memory.dy, memory.dh, memory.da, inputs_gradient(params, memory))
-    dy, dh, da, dx = (time_first(v, activations.y.shape[-2]) for v in flow)
-    return Deltas(dy, dh, da, dx, entering_gradient(params, memory))
-
-
-def _backward(params, activations, target, nonlinearity, reduction):
+    slope, divisor = SLOPES[nonlinearity], DIVISORS[reduction]
     ARRAYS.parameters(params)
     ARRAYS.activations(params, activations)
     ARRAYS.check(target=target)
-    x, _, h, y = activations
-    check_target(params, target, x)
-    target = target_for(y[-len(target) :], target)
+    check_target(params, target, activations.x)
+    target = target_for(activations.y[-len(target) :], target)
     K, *_, B, O = target.shape
-    memory = BackwardMemory(params, rows(h), rows(y), len(x), B, K)
-    subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)
-    backpropagate(params, memory, SLOPES[nonlinearity], DIVISORS[reduction](K, B, O))
-    return memory
+    return backward(params, activations, target, slope, divisor(K, B, O))
 
 
-def backpropagate(params, memory, slope, divisor):
-    """From the memory's h and dy, where y − target stands as yet undivided, fill its dy, dh and da."""
-    dot, dy, dh, product = memory.dot, memory.dy, memory.dh, memory.product
-    if divisor != 1:
-        dy /= divisor  # (B1)
-    dot(dy, params.W_hy.mT, dh)  # (B2), the output's part, of all steps at once
-    slope(memory.h, memory.one, memory.slope)
-    dh_T, slope_T, da_T = memory.last
-    multiply(dh_T, slope_T, da_T)  # (B3), at the last step, to which no later one adds
-    if not memory.steps:
-        return
-    W_hh_T = memory.transposed(params.W_hh)
-    for dh_t, slope_t, da_t, da_next in memory.steps:
-        dh_t += dot(da_next, W_hh_T, product)  # (B2)
-        multiply(dh_t, slope_t, da_t)  # (B3)
+def backward(params, activations, target, slope, divisor) -> Deltas:
+    """As `deltas`, of arrays that fit."""
+    W_xh, W_hh, W_hy, *_ = params
+    _, a, h, y = activations
+    K = len(target)
+    dy, da = np.zeros_like(y), np.zeros_like(a)
+    dy[-K:] = (y[-K:] - target) / divisor  # (B1)
+    dh = dy @ W_hy.mT  # (B2), the term of the outputs, for all steps at once
+    slopes = slope(h[1:])
+    da[-1] = dh[-1] * slopes[-1]  # (B3); no later step adds to the last
+    for t in reversed(range(len(a) - 1)):
+        dh[t] += da[t + 1] @ W_hh.mT  # (B2)
+        da[t] = dh[t] * slopes[t]  # (B3)
+    dh_0 = da[0] @ W_hh.mT  # (B9)
+    dx = da @ W_xh.mT  # (B10)
+    return Deltas(dy, dh, da, dx, dh_0)
 
 
-def weight_gradients(params, memory, x_T, into):
-    """The Gradients, into new memory; params.h_0 is None in a window that no learned state enters."""
-    dot, dy, da = memory.dot, memory.dy, memory.da
-    dW_xh, dW_hh, dW_hy, db_h, db_y, dh_0 = into
-    dot(x_T, da, dW_xh)  # (B4)
-    dot(memory.h_before_T, da, dW_hh)  # (B5)
-    dot(memory.h_T, dy, dW_hy)  # (B6)
-    if db_h is not None:
-        da.sum(axis=-2, out=db_h)  # (B7)
-        dy.sum(axis=-2, out=db_y)  # (B8)
-    if dh_0 is None:
-        return into
-    return into._replace(h_0=None if params.h_0 is None else entering_gradient(params, memory, dh_0))
+def weight_gradients(params, activations, flow) -> Gradients:
+    """The gradients of the parameters, from what flows backwards through the window."""
+    x, _, h, _ = activations
+    dy, _, da, _, dh_0 = flow
+    dW_xh = sum_over_steps(x, da)  # (B4)
+    dW_hh = sum_over_steps(h[:-1], da)  # (B5)
+    dW_hy = sum_over_steps(h[1:], dy)  # (B6)
+    db_h = None if params.b_h is None else da.sum(axis=(0, -2))  # (B7)
+    db_y = None if params.b_y is None else dy.sum(axis=(0, -2))  # (B8)
+    return Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y, None if params.h_0 is None else dh_0)  # (B9)
 
 
-def entering_gradient(params, memory, into=None):
-    """∂L/∂h_0, (*E, B, H)."""
-    return memory.dot(memory.da_1, params.W_hh.mT, into)  # (B9)
+def sum_over_steps(left, right):
+    """Σ_t left_tᵀ right_t, of (T, *E, B, m) and (T, *E, B, n): one product of all steps, (*E, m, n)."""
+    return fold_time(left).mT @ fold_time(right)
 
 
-def inputs_gradient(params, memory):
-    """∂L/∂x_t, in rows."""
-    return memory.dot(memory.da, params.W_xh.mT)  # (B10)
+def fold_time(sequence):
+    """(T, *E, B, n) → (*E, T·B, n): the rows of all steps, one step after the other."""
+    folded = np.moveaxis(sequence, 0, -3)
+    return folded.reshape(*folded.shape[:-3], -1, folded.shape[-1])
+
+
+def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
+    """One window of training: its activations, its loss and its gradients; with `record` its deltas, or else None.
+
+    learned: params, with h_0 None in a window in which it is a constant.
+    """
+    K, *_, B, O = target.shape
+    divisor = DIVISORS[reduction](K, B, O)
+    activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
+    loss = half_sum_of_squares(activations.y[-K:], target, divisor)
+    flow = backward(params, activations, target, SLOPES[nonlinearity], divisor)
+    gradients = weight_gradients(learned, activations, flow)
+    if not record:
+        return activations, loss, gradients, None
+    return activations._replace(x=activations.x.copy()), loss, gradients, flow

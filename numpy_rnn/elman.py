@@ -4,13 +4,12 @@ import numpy as np
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
-from numpy_rnn.memory import ForwardMemory, rows, time_first
 from numpy_rnn.parameters import ARRAYS, Activations
 
 
-def relu(a, out):
-    """max(a, 0) into `out`, as np.tanh(a, out) does."""
-    np.maximum(a, 0, out=out)
+def relu(a):
+    """max(a, 0)"""
+    return np.maximum(a, 0)
 
 
 NONLINEARITIES = Choices("nonlinearity", tanh=np.tanh, relu=relu)
@@ -33,30 +32,25 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     ARRAYS.parameters(params, dtypes=ARRAYS.forward_dtypes)
     ARRAYS.check(x=x, h_0=h_0)
     check_inputs(params, x, h_0)
-    T, B = x.shape[0], x.shape[-2]
-    x = of_every_network(x, params)
-    memory = ForwardMemory(params, T, B)
-    memory.states[0][...] = h_0
-    unroll(params, memory, rows(x), NONLINEARITIES[nonlinearity])
-    return Activations(x, *(time_first(v, B) for v in (memory.a, memory.rows_of_h, memory.y)))
+    return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 
-def of_every_network(x, params):
-    """(T, B, D) or (T, *E, B, D) → (T, *E, B, D), a view."""
+def unroll(params, x, h_0, phi) -> Activations:
+    """As `forward`, of arrays that fit."""
     E = params.W_hh.shape[:-2]
-    return np.broadcast_to(with_ensemble_axes(x, len(E) + 3), (len(x), *E, *x.shape[-2:])) if E else x
-
-
-def unroll(params, memory, x, phi):
-    """From the memory's h_0 and the rows of x, fill its a, h_1 to h_T and y."""
+    x = np.broadcast_to(with_ensemble_axes(x, len(E) + 3), (len(x), *E, *x.shape[-2:]))
+    h_0 = np.broadcast_to(h_0, (*E, *h_0.shape[-2:]))
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    dot, a, y, product = memory.dot, memory.a, memory.y, memory.product
-    dot(x, W_xh, a)  # (F1), the input's part, of all steps at once
+    inputs = x @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
-        a += b_h[..., None, :]  # (F1)
-    for a_t, h_before, h_t in memory.steps:
-        a_t += dot(h_before, W_hh, product)  # (F1)
-        phi(a_t, h_t)  # (F2)
-    dot(memory.h, W_hy, y)  # (F3)
+        inputs = inputs + b_h[..., None, :]  # (F1)
+    pre_activations, states = [], [h_0]
+    for input_t in inputs:
+        a_t = input_t + states[-1] @ W_hh  # (F1)
+        pre_activations.append(a_t)
+        states.append(phi(a_t))  # (F2)
+    a, h = np.stack(pre_activations), np.stack(states)
+    y = h[1:] @ W_hy  # (F3)
     if b_y is not None:
-        y += b_y[..., None, :]  # (F3)
+        y = y + b_y[..., None, :]  # (F3)
+    return Activations(x, a, h, y)

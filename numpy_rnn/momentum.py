@@ -32,16 +32,15 @@ def direction(
         ARRAYS.like_parameters("velocity", velocity)
         enters = velocity if params.h_0 is not None else velocity._replace(h_0=None)  # which stays as it is
         check_like(params, "velocity", enters)
-    return directed(params, gradients, velocity, **options.of_direction())
+    return directed(params, gradients, velocity, options)
 
 
-def directed(params, gradients, velocity, *, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0):
+def directed(params, gradients, velocity, options):
     """As `direction`, of arrays that fit and options that are checked."""
-    options = SgdOptions(float(momentum), float(dampening), nesterov, float(weight_decay))
     triples = zip(params, gradients, velocity or NONE)
     pairs = [_direction(theta, dtheta, v, options) for theta, dtheta, v in triples]
     s, v = (Gradients(*values) for values in zip(*pairs))
-    return s, v if momentum else None
+    return s, v if options.momentum else None
 
 
 def _direction(theta, dtheta, v, options):

@@ -20,9 +20,9 @@ __all__ = [
     "copy_of",
     "from_numpy",
     "from_state_dict",
+    "handed_out",
     "initial_parameters",
     "own",
-    "read_only",
     "to_numpy",
     "to_state_dict",
     "view_of_numpy",
@@ -65,12 +65,12 @@ def copy_of(value):
     return value.copy("K") if isinstance(value, np.ndarray) else value
 
 
-def read_only(arrays):
-    """The arrays of a named tuple, or None, set to read-only."""
-    for array in arrays or ():
+def handed_out(value):
+    """Parameters or a velocity, so that who gets them cannot change the run: set to read-only."""
+    for array in value or ():
         if array is not None:
-            array.setflags(False)
-    return arrays
+            array.flags.writeable = False
+    return value
 
 
 def to_numpy(value):

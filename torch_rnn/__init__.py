@@ -25,8 +25,7 @@ from torch_rnn.parameters import (
     view_of_numpy,
 )
 from torch_rnn.sgd import sgd
-from torch_rnn.train import train
-from torch_rnn.train_stream import train_stream
+from torch_rnn.tbptt import train, train_stream
 
 __all__ = [
     "Activations",

@@ -5,9 +5,9 @@ from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.shapes import check_target
-from torch_rnn.elman import NONLINEARITIES
-from torch_rnn.loss import half_squared_error
-from torch_rnn.parameters import ARRAYS, Deltas, Gradients, Parameters
+from torch_rnn.elman import NONLINEARITIES, unroll
+from torch_rnn.loss import DIVISORS, half_squared_error, half_sum_of_squares
+from torch_rnn.parameters import ARRAYS, Deltas, Gradients, Parameters, copy_of
 
 
 def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
@@ -91,3 +91,19 @@ def newest(y, counted):
 def _steps(stacked):
     """Where autograd delivers the gradient of each step's tensor: the inputs of the graph's node for `torch.stack`."""
     return [GradientEdge(node, number) for node, number in stacked.grad_fn.next_functions]
+
+
+def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
+    """One window of training: its activations, its loss and its gradients; with `record` its deltas, or else None.
+
+    learned: params, with h_0 None in a window in which it is a constant.
+    """
+    K, *_, B, O = target.shape
+    with torch.enable_grad():
+        activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
+        loss = half_sum_of_squares(newest(activations.y, K), target, DIVISORS[reduction](K, B, O))
+    gradients = loss_gradients(loss, activations, learned)
+    if not record:
+        return activations._replace(h=activations.h.detach()), loss.detach(), gradients, None
+    flow = loss_deltas(loss, activations)
+    return copy_of(activations), loss.detach(), gradients, flow

@@ -32,10 +32,11 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
 def unroll(params, x, h_0, phi) -> Activations:
     """As `forward`, of arrays that fit."""
     E = params.W_hh.shape[:-2]
-    x = differentiable(with_ensemble_axes(x, len(E) + 3).expand(len(x), *E, *x.shape[-2:]))
-    h_0 = differentiable(h_0.expand(*E, *h_0.shape[-2:]))
+    x = torch.broadcast_to(with_ensemble_axes(x, len(E) + 3), (len(x), *E, *x.shape[-2:]))
+    h_0 = torch.broadcast_to(h_0, (*E, *h_0.shape[-2:]))
+    x, h_0 = differentiable(x), differentiable(h_0)
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    inputs = x @ W_xh  # (F1), the input's part, of all steps at once
+    inputs = x @ W_xh  # (F1), the term of the inputs, for all steps at once
     if b_h is not None:
         inputs = inputs + b_h[..., None, :]  # (F1)
     pre_activations, states = [], [h_0]

@@ -36,5 +36,4 @@ def half_squared_error(y, target, *, reduction="sum"):
 def half_sum_of_squares(y, target, divisor):
     """As `half_squared_error`, of arrays that fit."""
     error = y - target
-    half_sum = 0.5 * (error * error).sum(dim=(0, -2, -1))  # (L1)
-    return half_sum if divisor == 1 else half_sum / divisor  # (L2)
+    return 0.5 * (error * error).sum(dim=(0, -2, -1)) / divisor  # (L1), (L2)

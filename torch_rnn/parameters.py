@@ -24,6 +24,7 @@ __all__ = [
     "copy_of",
     "from_numpy",
     "from_state_dict",
+    "handed_out",
     "initial_parameters",
     "own",
     "to_numpy",
@@ -78,6 +79,11 @@ def copy_of(value):
     if isinstance(value, tuple):
         return like(value, map(copy_of, value))
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+def handed_out(value):
+    """Parameters or a velocity, so that who gets them cannot change the run: copies."""
+    return own(value) if isinstance(value, Parameters) and value.W_hh.requires_grad else copy_of(value)
 
 
 def to_numpy(value):

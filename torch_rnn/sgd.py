@@ -2,10 +2,7 @@
 
 import torch
 
-from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import beside, check_learning_rate, check_like
-from torch_rnn.clipping import clip
-from torch_rnn.momentum import directed
 from torch_rnn.parameters import ARRAYS, Parameters
 
 
@@ -43,18 +40,3 @@ def rate_for(params, learning_rate):
     """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
     check_learning_rate(params, learning_rate)
     return torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
-
-
-def direction_for(options):
-    """(params, gradients, velocity) → (s, velocity): clipping and direction by these SgdOptions; None where s is dθ."""
-    if options == SgdOptions():
-        return None
-    of_direction = options._asdict()
-    max_norm = of_direction.pop("max_norm")
-
-    def direct(params, gradients, velocity):
-        if max_norm is not None:
-            gradients = clip(gradients, max_norm)
-        return directed(params, gradients, velocity, **of_direction)
-
-    return direct

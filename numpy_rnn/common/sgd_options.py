@@ -16,12 +16,8 @@ class SgdOptions(NamedTuple):
     weight_decay: float = 0.0  # λ
     max_norm: float | None = None  # of the gradient of each network; None: no clipping
 
-    def of_direction(self) -> dict:
-        """The options of `direction`: all but max_norm."""
-        return {name: value for name, value in self._asdict().items() if name != "max_norm"}
-
     def check(self) -> "SgdOptions":
-        """Itself. Raises InputError on values that no step can have."""
+        """The same as plain numbers. Raises InputError on values that no step can have."""
         for name, value in (("momentum", self.momentum), ("weight decay", self.weight_decay)):
             check_number(name, value, 0, "a finite number, 0 or more")
         check_number("dampening", self.dampening, -inf, "a finite number, usually from 0 to 1")
@@ -36,4 +32,5 @@ class SgdOptions(NamedTuple):
                 f"nesterov with momentum {self.momentum} and dampening {self.dampening}: expected a momentum above 0"
                 " and no dampening"
             )
-        return self
+        max_norm = None if self.max_norm is None else float(self.max_norm)
+        return SgdOptions(float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm)

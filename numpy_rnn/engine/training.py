@@ -16,17 +16,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.arrays import NUMPY_ARRAYS
 from numpy_rnn.common.records import Activations, Deltas, Parameters, State, Update
+from numpy_rnn.common.run_arguments import EPOCH, check_train, check_train_stream
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.common.shapes import check_epochs, check_run, with_ensemble_axes
-from numpy_rnn.common.training import Training, check_resume, first_state
+from numpy_rnn.common.shapes import with_ensemble_axes
+from numpy_rnn.common.stream import stream_windows
+from numpy_rnn.common.training import Training, first_state
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import Tape, Views
 from numpy_rnn.loss import DIVISORS
+from numpy_rnn.parameters import copy_of, own
+from numpy_rnn.sgd import rate_for
 
 MAX_WINDOWS = 256  # of a piece
 MAX_KEPT = 4096  # windows of an epoch, whose segments are made once and not in every epoch
@@ -169,6 +173,11 @@ class Ensemble:
 
     def updates(self, epoch: int, of_epoch: Iterable[Segment], every_update: bool):
         """(Update, states of its window) after every segment that is due, and after the last one."""
+        if every_update and self.one is not None and self.one.networks.plain and not self.record:
+            return self._each_update(epoch, of_epoch)
+        return self._updates(epoch, of_epoch, every_update)
+
+    def _updates(self, epoch, of_epoch, every_update):
         before: list = []  # the losses of the segments since the last update that was handed out
         for segment in of_epoch:
             dvector, gradients = next(self.vectors)
@@ -180,8 +189,8 @@ class Ensemble:
         if before:
             yield self._update(epoch, segment, before, gradients, recorded, every_update)
 
-    def each_update(self, epoch: int, of_epoch: Iterable[Segment]):
-        """The same of a single network without momentum, where every update is handed out: in the fewest calls."""
+    def _each_update(self, epoch, of_epoch):
+        """As `_updates`, of a single network in plain gradient descent: in the fewest calls."""
         vectors, (one,) = self.vectors, self.trained
         tape, gradients_of = one.tape, one.networks.gradients
         theta, gradient, rate, half = one.networks.theta, one.networks.gradient, one.networks.rate, tape.half
@@ -354,61 +363,76 @@ def train(
     yield_every=1,
     resume=None,
 ) -> Training:
-    """As `numpy_rnn.tbptt.train`, by the engine: the same arguments, results and errors."""
-    if resume is not None:
-        params = resume.parameters
+    """As `numpy_rnn.tbptt.train`, with the same arguments, results and errors."""
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
-    check_run(params, x, target, h_0, learning_rate)
-    check_epochs(epochs)
-    every = check_every(yield_every)
-    T = len(x)
-    windows(T, k1, k2)
-    if resume is not None:
-        check_resume(resume, x, k1, k2)
+    params = check_train(
+        NUMPY_ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume
+    )
     x, target = (np.asarray(with_ensemble_axes(series, params.W_hh.ndim + 1)) for series in (x, target))
-    rate = np.asarray(learning_rate, params.W_hh.dtype)
+    T, every = len(x), None if yield_every == EPOCH else yield_every
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    h_0 = None if h_0 is None else h_0.copy()
+    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
 
-    def begin(state):
-        """The updates after this state."""
-        epoch, done = state.epoch, state.number
+    def series(begin, end):
+        return x[begin:end], target[begin:end]
+
+    def updates(state):
+        first_epoch, done = state.epoch, state.number
         if done * k1 >= T:
-            epoch, done = epoch + 1, 0
-        first = next(windows(T, k1, k2)) if not done else nth_window(T, k1, k2, done + 1)
-        trained = ensemble(
-            state, lambda b, e: (x[b:e], target[b:e]), h_0, first.start, k1, k2, T, rate, options, names, record
-        )
-        steps = trained.trained[0].tape.steps
-        kept = -(-T // k1) <= MAX_KEPT
-        whole = list(segments(windows(T, k1, k2), 0, every, steps, kept)) if kept else None
-        for epoch in range(epoch, epochs + 1):
-            if done:
+            first_epoch, done = first_epoch + 1, 0
+        begin = max(0, min((done + 1) * k1, T) - k2)  # (T2)
+        trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record)
+        steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
+        whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
+        for epoch in range(first_epoch, epochs + 1):
+            if done or whole is None:
                 of_epoch = segments(islice(windows(T, k1, k2), done, None), done, every, steps)
             else:
-                of_epoch = whole if kept else segments(windows(T, k1, k2), 0, every, steps)
-            if trained.one and every == 1 and not record and options == SgdOptions():
-                yield from trained.each_update(epoch, of_epoch)
-            else:
-                yield from trained.updates(epoch, of_epoch, every == 1)
+                of_epoch = whole
+            yield from trained.updates(epoch, of_epoch, every == 1)
             done = 0
 
-    return Training(begin, state_of, resume or first_state(params))
+    return Training(updates, state_of, first_state(own(params)) if resume is None else copy_of(resume))
 
 
-def nth_window(T, k1, k2, n):
-    """The n-th window of an epoch."""
-    stop = min(n * k1, T)
-    return Window(max(0, stop - k2), (n - 1) * k1, stop)
+def train_stream(
+    params,
+    steps,
+    h_0,
+    *,
+    k1,
+    k2,
+    learning_rate,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    max_norm=None,
+    nonlinearity="tanh",
+    reduction="sum",
+    record=False,
+    yield_every=1,
+    velocity=None,
+) -> Training:
+    """As `numpy_rnn.tbptt.train_stream`, with the same arguments, results and errors."""
+    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
+    of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
+    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+    latest: list = []  # x and the target of the window that is computed
+
+    def segments_of_stream():
+        for number, (window, *latest[:]) in enumerate(of_stream, start=1):
+            yield Segment(number, [(Piece(window.start, window.stop), [window])], due=number % yield_every == 0)
+
+    def updates(state):
+        trained = ensemble(state, lambda begin, end: latest, h_0, 0, k1, k2, k2, rate, options, names, record)
+        yield from trained.updates(1, segments_of_stream(), yield_every == 1)
+
+    return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
 
 
 def state_of(update, h):
-    return State(*update[:3], h, update.parameters, update.velocity)
-
-
-def check_every(every):
-    if every == "epoch":
-        return None
-    if not isinstance(every, int) or every < 1:
-        raise InputError(f"yield_every is {every!r}: expected a whole number of updates, 1 or more, or 'epoch'")
-    return every
+    """The State after an update; h: the states of its window."""
+    return State(update.epoch, update.number, update.window, h, copy_of(update.parameters), copy_of(update.velocity))

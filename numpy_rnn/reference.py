@@ -1,0 +1,55 @@
+"""The reference as a package of its own: the functions of `numpy_rnn`, with the plain training loop of `tbptt.py`.
+
+`numpy_rnn.train` runs on the engine. This module is for comparisons of the two, and for who wants to run what is read.
+"""
+
+from numpy_rnn.bptt import bptt, deltas
+from numpy_rnn.clipping import clipped
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.windows import Window, windows
+from numpy_rnn.elman import forward
+from numpy_rnn.loss import half_squared_error
+from numpy_rnn.momentum import direction
+from numpy_rnn.parameters import (
+    Activations,
+    Deltas,
+    Gradients,
+    Parameters,
+    State,
+    Update,
+    from_numpy,
+    from_state_dict,
+    initial_parameters,
+    to_numpy,
+    to_state_dict,
+    view_of_numpy,
+)
+from numpy_rnn.sgd import sgd
+from numpy_rnn.tbptt import train, train_stream
+
+__all__ = [
+    "Activations",
+    "Deltas",
+    "Gradients",
+    "InputError",
+    "Parameters",
+    "State",
+    "Update",
+    "Window",
+    "bptt",
+    "clipped",
+    "deltas",
+    "direction",
+    "forward",
+    "from_numpy",
+    "from_state_dict",
+    "half_squared_error",
+    "initial_parameters",
+    "sgd",
+    "to_numpy",
+    "to_state_dict",
+    "train",
+    "train_stream",
+    "view_of_numpy",
+    "windows",
+]

@@ -1,0 +1,177 @@
+"""Training by truncated BPTT, on a series and on a stream (DERIVATION.md, section 5)."""
+
+from itertools import islice
+
+import numpy as np
+
+from numpy_rnn.common.run_arguments import check_train, check_train_stream, yielded
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.shapes import with_ensemble_axes
+from numpy_rnn.common.stream import stream_windows
+from numpy_rnn.common.training import Training, first_state
+from numpy_rnn.common.windows import windows
+from numpy_rnn.bptt import window_gradients
+from numpy_rnn.clipping import clip
+from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.loss import DIVISORS
+from numpy_rnn.momentum import directed
+from numpy_rnn.parameters import ARRAYS, State, Update, copy_of, handed_out, own
+from numpy_rnn.sgd import rate_for, stepped
+
+
+def train(
+    params,
+    x,
+    target,
+    h_0,
+    *,
+    k1,
+    k2,
+    learning_rate,
+    epochs,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    max_norm=None,
+    nonlinearity="tanh",
+    reduction="sum",
+    record=False,
+    yield_every=1,
+    resume=None,
+) -> Training:
+    """Train by TBPTT(k1, k2) and SGD, one update at a time.
+
+    Every epoch starts from h_0 and passes through the series once. Update n runs the forward over its window
+    (s_n, e_n] with the parameters as they stand, takes the gradient of the loss of its new steps (e_{n-1}, e_n], and
+    makes one SGD step, where
+
+        e_n = min(n·k1, T)                                                                     (T1)
+        s_n = max(0, e_n − k2)                                                                 (T2)
+        the state that enters: h at s_n as update n−1 computed it, a constant; h_0 if s_n = 0  (T3)
+
+    x: (T, B, D) inputs, target: (T, B, O), h_0: (B, H), all in the parameters' dtype; with an ensemble of networks also
+    one each, (T, *E, B, D) and so on. Series that are mapped from a file are read window by window. With a learned
+    initial state, params.h_0 (*E, B, H), h_0 is None; it has a gradient in the windows that it enters, s_n = 0.
+
+    The step: `clipped` to max_norm if that is given, `direction` by momentum, dampening, nesterov and weight_decay,
+    and `sgd` with the learning rate, a number or one a network, of shape E.
+
+    Returns the updates and, between two of them, their state; with `resume`, such a state, the run goes on after it:
+    params are not looked at then, and all other arguments must be as they were. With `record`, every Update holds the
+    activations and the deltas too. With `yield_every` = n, every n-th update of an epoch and its last one are yielded,
+    with "epoch" the last one alone; their `losses` are those of all updates since the one before. Nothing that is passed in is changed, and nothing that is handed out is changed
+    later. Arrays that are handed out cannot change the run: the parameters and the velocity are read-only in numpy_rnn
+    and copies in torch_rnn; `to_numpy` and `from_numpy` make copies that can be written to.
+
+    After an exception inside an update, KeyboardInterrupt for example, `state` returns the state after the latest
+    completed update, and the next update continues from there.
+
+    Raises InputError, before the first update, on what is no array of this package, on shapes or dtypes that do not
+    fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would refuse, on
+    a state that does not fit, and on an unknown nonlinearity or reduction.
+    Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
+    """
+    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    params = check_train(
+        ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume
+    )
+    x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
+    T = len(x)
+
+    def epoch():
+        for window in windows(T, k1, k2):
+            start, counted_from, stop = window
+            yield window, x[start:stop], target[counted_from:stop]
+
+    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+
+    def begin(state):
+        of_run = updates(epoch, epochs, h_0, state, rate, options, *names, record)
+        return yielded(of_run, yield_every, T, np.stack)
+
+    return Training(begin, state_of, first_state(own(params)) if resume is None else copy_of(resume))
+
+
+def train_stream(
+    params,
+    steps,
+    h_0,
+    *,
+    k1,
+    k2,
+    learning_rate,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    max_norm=None,
+    nonlinearity="tanh",
+    reduction="sum",
+    record=False,
+    yield_every=1,
+    velocity=None,
+) -> Training:
+    """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
+
+    x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. They are copied,
+    so a stream may fill the same arrays again; the k2 latest steps are held and no more. velocity: to begin with, for
+    example that of an earlier stream. The other arguments and what is returned are those of `train`, with one epoch;
+    `yield_every` is a number.
+
+    After an exception inside an update, or in the stream, the run does not continue: the next update raises InputError,
+    and `state` has what a new run can start from.
+
+    Raises InputError as `train` does, and on a velocity that does not fit; on a step that does not fit or is not finite
+    when it comes.
+    """
+    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    B = check_train_stream(ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
+    of_stream = stream_windows(ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
+
+    def epoch():
+        for window, x, target in of_stream:
+            yield window, *(with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
+
+    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+
+    def begin(state):
+        of_run = updates(epoch, 1, h_0, state, rate, options, *names, record)
+        return yielded(of_run, yield_every, None, np.stack)
+
+    return Training(begin, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
+
+
+def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction, record):
+    """(update, carried) for every update of a run after `state`; carried: what the next one starts from.
+
+    of_epoch(): the (window, x, target of its new steps) of one pass over the series. h_0: the given initial state; None
+    where params have a learned one. rate: of `rate_for`.
+    """
+    first_epoch, done, (first, *_), states, params, velocity = state
+    params, velocity = own(params), velocity if options.momentum else None
+    for epoch in range(first_epoch, epochs + 1):
+        for number, (window, x, target) in enumerate(islice(of_epoch(), done, None), start=done + 1):
+            if window.start == 0:
+                states, first = [params.h_0 if h_0 is None else h_0], 0
+            learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)
+            initial = states[window.start - first]  # (T3)
+            activations, loss, gradients, flow = window_gradients(
+                params, learned, x, initial, target, nonlinearity, reduction, record
+            )
+            states, first = activations.h, window.start
+            shortened = gradients if options.max_norm is None else clip(gradients, options.max_norm)
+            s, velocity = directed(params, shortened, velocity, options)
+            params = stepped(params, s, rate)
+            kept = (activations, flow) if record else (None, None)
+            of_user = handed_out(params), handed_out(velocity)
+            yield Update(epoch, number, window, loss, gradients, *of_user, *kept), (states, params, velocity)
+        done = 0
+
+
+def state_of(update, carried):
+    """The State after an update; carried: as `updates` yields it."""
+    states, params, velocity = carried
+    return State(update.epoch, update.number, update.window, copy_of(states), own(params), copy_of(velocity))
