@@ -8,17 +8,25 @@ import sys
 
 import numpy as np
 import pytest
+from step_port import norm_of_norms, scaled_by_power_of_two
+from window_port import port
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
 from numpy_rnn.common.files.trace import Recorder
+from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.conformance.comparison.comparing import compare, epoch_losses, finite_part, package_source
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.comparison import report
+from numpy_rnn.conformance.comparison.comparing import Source, compare, epoch_losses, package_source
+from numpy_rnn.conformance.comparison.out_of_range import finite_part
 from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.traces import drift
-from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
 SHORT = Configuration(epochs=3, k1=3, k2=5, hidden_size=5, dtype="float64", bias=True)
@@ -273,6 +281,52 @@ def test_a_run_that_diverges_can_be_compared(run):
     assert status == 0, output + error
     assert "numpy_rnn left the range of its dtype after" in output
     assert "torch_rnn left the range of its dtype after" in output
+
+
+class WithNorm(PackagePort):
+    """numpy_rnn, but for its step, which takes this norm, and these other pieces."""
+
+    def __init__(self, name, **pieces):
+        super().__init__(numpy_rnn)
+        self.name, self.pieces = name, pieces
+
+    def window_update(self, params, x, target, h_0, **options):
+        fields = ("learning_rate", "nonlinearity", "reduction")
+        sgd = {name: options[name] for name in SgdOptions._fields}
+        with np.errstate(over="ignore"):
+            return port(
+                Case(Parameters(**params), x, target, h_0, *(options[name] for name in fields), SgdOptions(**sgd)),
+                **self.pieces,
+            )
+
+
+def test_a_norm_that_overflows_is_no_wrong_update():
+    """A norm of numbers that are scaled is right; one that overflows is out of range, and the rest is judged no more.
+
+    Then no update has an effect, and it is said. Another mistake in the same update is not taken for that.
+    """
+    configuration = Configuration(epochs=2, k1=5, k2=8, nonlinearity="relu", max_norm=1.0)
+    experiment = prepare(configuration)
+    huge = np.float32(1e16)
+    experiment = experiment._replace(x=experiment.x * np.float32(1e6), target=experiment.target * huge)
+
+    def source(name, **pieces):
+        given = WithNorm(name, **pieces)
+        return Source(name, lambda *run: trace_of_port(given, *run))
+
+    scaled = source("scaled", norm=scaled_by_power_of_two)
+    plain = source("plain", norm=norm_of_norms)
+    wrong = source("wrong", norm=norm_of_norms, step=lambda theta, rate, s: theta - rate)
+    found = compare(scaled, plain, experiment, configuration)
+    assert [side.cut is None for side in found.sides] == [True, False]
+    assert [side.judgement.updates for side in found.sides] == [8, 0]
+    assert found.passed
+    said = report.text(found, 1)
+    assert "plain left the range of its dtype after 0 updates: the norm of its gradient overflows (U2)" in said
+    assert "scaled and plain agree: every update of both that is in range is within its rounding bounds" in said
+    found = compare(scaled, wrong, experiment, configuration)
+    assert not found.passed
+    assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U1")
 
 
 def test_epoch_losses_add_up():

@@ -16,7 +16,8 @@ def text(comparison, log_every: int) -> str:
     if comparison.drift is not None:
         parts.append(_drift(comparison.drift))
     parts += [
-        f"{side.name} left the range of its dtype after {side.judgement.updates} updates; it is judged until there"
+        f"{side.name} left the range of its dtype after {side.judgement.updates} updates: {side.cut};\n"
+        f"only the updates before that are judged"
         for side in comparison.sides
         if side.cut
     ]
@@ -28,7 +29,8 @@ def text(comparison, log_every: int) -> str:
     ]
     if comparison.passed:
         names = " and ".join(side.name for side in comparison.sides)
-        parts.append(f"{names} agree: every update of both is within its rounding bounds")
+        judged = "every update of both" + (" that is in range" if any(side.cut for side in comparison.sides) else "")
+        parts.append(f"{names} agree: {judged} is within its rounding bounds")
     return "\n\n".join(parts)
 
 
@@ -101,6 +103,7 @@ def values(comparison) -> dict:
                 "name": side.name,
                 "tanh_ulps": side.tanh_ulps,
                 "updates": side.judgement.updates,
+                "out_of_range": side.cut,
                 "losses": side.losses.tolist(),
                 "worst_ratio": {name: _finite(worst) for name, worst in side.judgement.worst.items()},
                 "first_divergence": _first(side.judgement.first),
