@@ -18,7 +18,7 @@ from numpy_rnn.common.runs.result import Result
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.comparison.out_of_range import judge_in_range
 from numpy_rnn.conformance.mutants.hints import hints
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault, one_line
 from numpy_rnn.conformance.ports.python_port import ProgramPort, load_python_port
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
@@ -73,18 +73,27 @@ def package_source(rnn) -> Source:
 
 
 def source(other: str, timeout: float = 10.0) -> Source:
-    """What OTHER names. Raises InputError when it names nothing that can be compared."""
+    """What OTHER names. timeout: seconds, for every answer of a port.
+
+    Raises InputError when it names nothing that can be compared, and PortFault when a program fails at its start.
+    """
     if other.endswith(".npz"):
         trace = read_trace(other)
-        return Source(other, lambda experiment, configuration: trace, start=start_of(trace))
+        return Source(one_line(other), lambda experiment, configuration: trace, start=start_of(trace))
     if is_package(other):
         return package_source(backend(other))
     if ":" in other and "/" not in other:
         port = load_python_port(other)
         return _port_source(port, timeout)
-    words = shlex.split(other)
+    try:
+        words = shlex.split(other)
+    except ValueError as error:
+        raise InputError(f"{other!r} cannot be compared with: {error}; expected a command as in a shell") from None
     if words and shutil.which(words[0]):
-        return _port_source(ProgramPort(other, timeout), timeout)
+        try:
+            return _port_source(ProgramPort(other, timeout), timeout)
+        except PortFault as fault:
+            raise PortFault(f"{one_line(other, 80)}, at its start: {fault}") from None
     raise InputError(f"{other!r} cannot be compared with: expected {FORMS}")
 
 

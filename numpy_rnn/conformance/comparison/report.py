@@ -1,7 +1,5 @@
 """What a comparison says: as text for a person, and as plain values for JSON."""
 
-import numpy as np
-
 from numpy_rnn.common.output.report import comparison_table
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS
@@ -93,7 +91,7 @@ def divergence_text(name: str, first) -> str:
 
 
 def values(comparison) -> dict:
-    """Everything, as plain values for JSON; infinity becomes null."""
+    """Everything, as values for `plain_json`."""
     return {
         "passed": comparison.passed,
         "configuration": comparison.configuration.to_dict(),
@@ -104,8 +102,8 @@ def values(comparison) -> dict:
                 "tanh_ulps": side.tanh_ulps,
                 "updates": side.judgement.updates,
                 "out_of_range": side.cut,
-                "losses": side.losses.tolist(),
-                "worst_ratio": {name: _finite(worst) for name, worst in side.judgement.worst.items()},
+                "losses": side.losses,
+                "worst_ratio": side.judgement.worst,
                 "first_divergence": _first(side.judgement.first),
                 "looks_like": side.looks_like,
             }
@@ -115,11 +113,4 @@ def values(comparison) -> dict:
 
 
 def _first(first):
-    if first is None:
-        return None
-    plain = {name: _finite(value) if isinstance(value, float) else value for name, value in first._asdict().items()}
-    return plain | {"equation": first.equation}
-
-
-def _finite(value):
-    return float(value) if np.isfinite(value) else None
+    return None if first is None else first._asdict() | {"equation": first.equation}
