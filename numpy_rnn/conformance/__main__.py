@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from numpy_rnn.common.arguments import Parser, positive, whole_number
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.exit_status import exit_status
 from numpy_rnn.common.files.storage import check_can_write
 from numpy_rnn.common.output.streams import printing_anything
@@ -51,6 +52,8 @@ def run_long(arguments) -> int:
     tallies: dict = {}
     for name in arguments.backend:
         backend = source(name, arguments.port_timeout)
+        if backend.start is not None:
+            raise InputError(f"--backend {name} is a trace of one run: expected a package, a Python port or a program")
         for dtype in arguments.dtype or DTYPES:
             progress = Progress(f"{backend.name} {dtype}", arguments.updates)
             tally = hold(backend, dtype, arguments.updates, seed, progress)

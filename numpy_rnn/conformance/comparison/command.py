@@ -40,5 +40,9 @@ def _compare(rnn, other, arguments, draw):
     if arguments.json is not None:
         save_json(arguments.json, comparison_report.values(compared))
         print(f"numbers written to {arguments.json}")
-    draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)
+    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
+    if D != O:
+        print(f"no picture: it shows outputs beside inputs, and here are {O} and {D}")
+    else:
+        draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)
     return 0 if compared.passed else 1

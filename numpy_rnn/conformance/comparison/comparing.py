@@ -123,6 +123,8 @@ def _side(source, experiment, configuration, generate):
     trace = source.trace(experiment, configuration)
     judged, judgement, cut = judge_in_range(trace, 2 * source.tanh_ulps)
     params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
+    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
+    generate = generate if D == O else 0  # outputs that are no inputs cannot be fed back
     with np.errstate(all="ignore"):
         series = experiment.x, experiment.h_0
         predictions, generated = predict(
