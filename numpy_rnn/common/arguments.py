@@ -158,6 +158,7 @@ def _add_options(sub, name, command):
         return
     if command == "compare":
         add("--json", metavar="FILE", help="write what the comparison found as JSON")
+        add("--port-timeout", type=positive, default=10.0, metavar="SECONDS", help="for one answer of a port (10)")
     output = sub.add_argument_group("output")
     add = output.add_argument
     add("--plot", metavar="FILE", help=f"draw the picture to this file ({picture_name(name, command)})")
