@@ -92,7 +92,7 @@ def assert_networks(rnn, together, E):
 @MANY
 def test_an_ensemble_trains_as_its_networks_do_alone(rnn, many, k1, k2, own, E, options, monkeypatch):
     """A run of two epochs, the state carried for every network."""
-    monkeypatch.setattr("numpy_rnn.vectors.MANY", many)
+    monkeypatch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
     together = random_case(4, 5, 2, 3, 4, 1, E=E, own=own, **options)
     run = {"k1": k1, "k2": k2, "learning_rate": 0.02, "epochs": 2}
     updates = trained(rnn, together, run)
@@ -121,7 +121,7 @@ def test_an_ensemble_trains_as_its_networks_do_alone_at_rates_of_their_own(rnn, 
     shape = [size if of_each >> axis & 1 else 1 for axis, size in enumerate(E)]
     rates = options["learning_rate"] * np.random.default_rng(of_each).uniform(0, 1, shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("numpy_rnn.vectors.MANY", many)
+        patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
         updates = trained(rnn, together, options | {"learning_rate": rates})
     for n in np.ndindex(E):
         alone = network(together, n)

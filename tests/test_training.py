@@ -56,7 +56,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, re
     `many` networks on, numpy_rnn lays them out innermost in memory.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("numpy_rnn.vectors.MANY", many)
+        patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
         assert_resumed(rnn, *run, E, seed, record)
 
 

@@ -9,7 +9,7 @@ import contextvars
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, groupby, islice, repeat
+from itertools import chain, islice, repeat
 from math import prod
 from typing import NamedTuple
 
@@ -135,8 +135,10 @@ class Trained:
         self.loaded = piece
 
 
-def new_vectors(layout: Layout, E: tuple[int, ...]) -> Iterator[tuple[np.ndarray, Parameters]]:
-    """Vectors to be handed out, one after the other: (memory to be filled, the same by names and read-only)."""
+def new_vectors(
+    layout: Layout, E: tuple[int, ...], read_only: bool = False
+) -> Iterator[tuple[np.ndarray, Parameters]]:
+    """Vectors to be handed out, one after the other: (memory to be filled, the same by names)."""
     N = prod(E)
     count = max(1, BATCH_BYTES // (layout.size * N * layout.dtype.itemsize))
     places = layout.places()
@@ -147,10 +149,10 @@ def new_vectors(layout: Layout, E: tuple[int, ...]) -> Iterator[tuple[np.ndarray
             memory = np.moveaxis(np.empty((count, layout.size, N), layout.dtype), -1, 1)
         else:
             memory = np.empty((count, N, layout.size) if E else (count, layout.size), layout.dtype)
-        read_only = memory[...]
-        read_only.flags.writeable = False
+        view = memory[...]
+        view.flags.writeable = not read_only
         parts = [
-            repeat(None) if place is None else read_only[..., place[0]].reshape(shape)
+            repeat(None) if place is None else view[..., place[0]].reshape(shape)
             for place, shape in zip(places, shapes)
         ]
         return zip(memory, map(as_parameters, zip(*parts)))
@@ -165,7 +167,8 @@ class Ensemble:
         self.trained, self.E, self.record = trained, E, record
         first = trained[0].block.layout
         N = None if first.networks is None else prod(E)
-        self.vectors = new_vectors(first._replace(networks=N), E)
+        layout = first._replace(networks=N)
+        self.gradients, self.vectors = new_vectors(layout, E), new_vectors(layout, E, read_only=True)
         self.learned = first.learned
         self.momentum = trained[0].networks.velocity is not None
         self.threads = min(threads, len(trained))
@@ -180,7 +183,7 @@ class Ensemble:
     def _updates(self, epoch, of_epoch, every_update):
         before: list = []  # the losses of the segments since the last update that was handed out
         for segment in of_epoch:
-            dvector, gradients = next(self.vectors)
+            dvector, gradients = next(self.gradients)
             recorded: list[dict] = [{} for _ in self.trained]
             before.append(self._run(segment, dvector, recorded))
             if segment.due:
@@ -191,34 +194,37 @@ class Ensemble:
 
     def _each_update(self, epoch, of_epoch):
         """As `_updates`, of a single network in plain gradient descent: in the fewest calls."""
-        vectors, (one,) = self.vectors, self.trained
+        new_gradients, vectors, (one,) = self.gradients, self.vectors, self.trained
         tape, gradients_of = one.tape, one.networks.gradients
         theta, gradient, rate, half = one.networks.theta, one.networks.gradient, one.networks.rate, tape.half
         copy = np.copyto
-        for piece, of_piece in groupby(of_epoch, lambda segment: segment.parts[0][0]):
-            of_piece = list(of_piece)
-            if piece != one.loaded:
-                one.load(piece)
-            if of_piece[0].ready is None or not of_piece[0].kept:
-                for segment in of_piece:
-                    views = tape.window(segment.window)
-                    segment.ready = segment.number, segment.window, views.errors, views.loop.divisor, views.states
-                    segment.views_of_it = views
-            each = [segment.views_of_it for segment in of_piece]
-            for segment, _ in zip(of_piece, gradients_of(each), strict=True):
-                number, window, errors, divisor, states = segment.ready
-                dvector, gradients = next(vectors)
-                copy(dvector, gradient)
-                loss = half * errors.dot(errors)  # (L1)
-                if divisor is not None:
-                    loss /= divisor  # (L2)
-                subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
-                vector, parameters = next(vectors)
-                copy(vector, theta)
-                if self.learned and window.start:
-                    gradients = gradients._replace(h_0=None)
-                update = as_update((epoch, number, window, loss, gradients, parameters, None, None, None, None))
-                yield update, states.copy()
+        latest = [None]
+
+        def windows_of_epoch():
+            for segment in of_epoch:
+                (piece, (window,)), *_ = segment.parts
+                if piece != one.loaded:
+                    one.load(piece)
+                if segment.ready is None:
+                    views = tape.window(window)
+                    segment.ready = views, segment.number, window, views.errors, views.loop.divisor, views.states
+                latest[0] = segment.ready
+                yield segment.ready[0]
+
+        for _ in gradients_of(windows_of_epoch()):
+            _, number, window, errors, divisor, states = latest[0]
+            dvector, gradients = next(new_gradients)
+            copy(dvector, gradient)
+            loss = half * errors.dot(errors)  # (L1)
+            if divisor is not None:
+                loss /= divisor  # (L2)
+            subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
+            vector, parameters = next(vectors)
+            copy(vector, theta)
+            if self.learned and window.start:
+                gradients = gradients._replace(h_0=None)
+            update = as_update((epoch, number, window, loss, gradients, parameters, None, None, None, None))
+            yield update, states.copy()
 
     def _update(self, epoch, segment, losses, gradients, recorded, every_update):
         window, velocity = segment.window, None

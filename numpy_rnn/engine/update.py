@@ -4,7 +4,7 @@ The equations are those of `elman.py`, `bptt.py`, `clipping.py`, `momentum.py` a
 losses are summed later, for many windows at once, by `Tape.losses`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
@@ -18,7 +18,7 @@ SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 def relu(a, out):
     """max(a, 0) into `out`."""
-    return maximum(a, 0, out)
+    return maximum(a, 0, out=out)
 
 
 def product_of_group(left, right, out):
@@ -68,7 +68,7 @@ class Networks:
             else:
                 self.step(self.tape.layout.learned and views.loop.first_state is not None)
 
-    def gradients(self, windows: list[Views]) -> Iterator[Views]:
+    def gradients(self, windows: Iterable[Views]) -> Iterator[Views]:
         """Compute the gradient of one window after the other; the parameters may be moved in between."""
         if self.tape.one_step and self.tanh:
             return self._gradients_of_one_step(windows)
