@@ -8,11 +8,18 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.help_texts import ABOUT, EXAMPLES, OTHER
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.predicting import MOST_GENERATED
 from numpy_rnn.common.sgd_options import SgdOptions
 
 COMMANDS = ("train", "compare")
 ONLY_NUMPY = ("study",)  # of the gradient that is derived by hand
-CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields)  # of a run that is resumed
+CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # of a run that is resumed
+
+
+_DATA = (
+    ".csv, .txt or .npy: a row a time step, a column a feature (the sine wave); an .npy stays on the disk while it is"
+    " used: do not change it, as a process that reads beyond the end of a file is killed"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,16 +29,17 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def whole_number(least):
-    """A parser of whole numbers of at least this size."""
+def whole_number(least, most=None):
+    """A parser of whole numbers of at least this size, and of at most that one."""
 
     def parse(text):
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {least} or more")
+        if value < least or (most is not None and value > most):
+            expected = f"{least} or more" if most is None else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {expected}")
         return value
 
     return parse
@@ -128,7 +136,7 @@ def _add_options(sub, name, command):
     add("--max-norm", type=positive, metavar="N", help="clip the gradient to this global norm (no clipping)")
     series = sub.add_argument_group("the series")
     add = series.add_argument
-    add("--data", metavar="FILE", help=".csv, .txt or .npy: a row a time step, a column a feature (the sine wave)")
+    add("--data", metavar="FILE", help=_DATA)
     add("--columns", type=names, metavar="C[,C...]", help="of --data, by name or by number from 1 (all)")
     add("--standardize", **flag, help="train on (value - mean) / standard deviation of each column")
     if command == "train":
@@ -172,7 +180,7 @@ def _add_options(sub, name, command):
         )
     add(
         "--generate",
-        type=whole_number(0),
+        type=whole_number(0, MOST_GENERATED),
         default=20 if command == "compare" else None,
         metavar="N",
         help="free-running steps after what was trained on (20" + (")" if command == "compare" else ", or --held-out)"),
@@ -203,6 +211,8 @@ def resumed_configuration(arguments, configuration: Configuration) -> Configurat
             option = {"networks": "seeds"}.get(name, name).replace("_", "-")
             may = ", ".join("--" + name.replace("_", "-") for name in CHANGEABLE)
             raise InputError(f"--{option} is given with --resume: the run has its own; only these may change: {may}")
+    if "data" in given and configuration.data is None:
+        raise InputError("--data is given with --resume: expected none, as the run is on the sine wave")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(

@@ -7,7 +7,7 @@ epochs over 20 points, six hidden units. Other commands, each with a --help of i
 implementation against this one; `study`, of numpy_rnn, makes a page on how the gradient comes about.
 
 Exit status: 0; 2 for input that cannot be used; 3 for a run whose numbers went out of range; 130 after Ctrl-C, 143
-after the order to end.""",
+after SIGTERM, 129 after SIGHUP.""",
     "compare": """\
 Run this package and another implementation on the same configuration: both loss columns, every update of both held to
 its rounding bounds, the first divergence with what it looks like, and the drift of the two left to run freely. Exit

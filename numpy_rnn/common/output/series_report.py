@@ -4,7 +4,8 @@ import numpy as np
 
 from numpy_rnn.common.output.report import band, number
 
-MOST_ROWS = 40  # of the series; the free-running steps are as many as were asked for
+MOST_ROWS = 40  # of the series
+MOST_FREE = 100  # free-running steps after the series: of more, the first and the last
 MOST_FEATURES = 3
 
 
@@ -13,7 +14,7 @@ def series_table(experiment, result) -> str:
 
     In units of the series. The prediction of a time stands beside the actual value of that time, and where rows are
     held out the free-running value too. Of an ensemble, the median; of a sweep, of the best rate; of a long series, the
-    last rows; of many features, the first.
+    last rows; of many features, the first; of many steps after the series, the first and the last.
     """
     rate, result = _of_best_rate(experiment, result)
     T, _, D = experiment.x.shape
@@ -44,7 +45,12 @@ def series_table(experiment, result) -> str:
     lines = ["  ".join(["  time", *heads]) + ("" if rate is None else f"   of learning rate {rate:g}")]
     if first:
         lines.append(f"   ...  ({first} earlier times)")
-    return "\n".join(lines + [row(t) for t in range(first, max(T, border + len(generated)))])
+    end = max(T, border + len(generated))
+    if end - T <= MOST_FREE:
+        return "\n".join(lines + [row(t) for t in range(first, end)])
+    half = MOST_FREE // 2
+    lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({end - T - 2 * half} later times)"]
+    return "\n".join(lines + [row(t) for t in range(end - half, end)])
 
 
 def error_table(experiment, result) -> str:
