@@ -6,6 +6,7 @@ and then; when a network has gone bad, the updates since the last look are made 
 find where that was.
 """
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -117,18 +118,19 @@ def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, se
     """
     before, pending, found = start.params, np.flatnonzero(bad).tolist(), []
     clips = options.get("max_norm") is not None
-    for update in map(rnn.to_numpy, begin(rnn, experiment, options, start, record=True)):
-        place = update.epoch, update.number
-        now = bad_networks(update.loss, update.parameters, update.gradients if clips else None).ravel()
-        for network in [n for n in pending if now[n] or place == seen]:
-            index = np.unravel_index(network, bad.shape)
-            # nothing, where a machine adds up in another order each time
-            tensor, step = first_bad(_of_network(update, index), clips) or ("loss", None)
-            pending.remove(network)
-            found.append(Found(Divergence(network, *place, tensor, step, bad.size), _pick(before, index)))
-        if not pending:
-            break
-        before = update.parameters
+    with closing(iter(begin(rnn, experiment, options, start, record=True))) as updates:  # its memory is let go at once
+        for update in map(rnn.to_numpy, updates):
+            place = update.epoch, update.number
+            now = bad_networks(update.loss, update.parameters, update.gradients if clips else None).ravel()
+            for network in [n for n in pending if now[n] or place == seen]:
+                index = np.unravel_index(network, bad.shape)
+                # nothing, where a machine adds up in another order each time
+                tensor, step = first_bad(_of_network(update, index), clips) or ("loss", None)
+                pending.remove(network)
+                found.append(Found(Divergence(network, *place, tensor, step, bad.size), _copy_of(before, index)))
+            if not pending:
+                break
+            before = update.parameters
     return sorted(found, key=lambda f: f.divergence.network)
 
 
@@ -139,6 +141,11 @@ def begin(rnn, experiment, options: dict, start: Start, record=False):
     state = None if start.state is None else rnn.from_numpy(start.state)
     h_0 = None if params.h_0 is not None else rnn.from_numpy(experiment.h_0)
     return rnn.train(params, x, target, h_0, **options, record=record, resume=state)
+
+
+def _copy_of(params, index):
+    """As _pick, in memory of their own: a view would keep the parameters of all networks."""
+    return Parameters(*(None if theta is None else theta.copy() for theta in _pick(params, index)))
 
 
 def _pick(params, index):

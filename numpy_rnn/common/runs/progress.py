@@ -10,7 +10,7 @@ import numpy as np
 
 DELAY = 2.0  # seconds before it is shown
 WIDTH = 100  # columns, below which the rate of the updates is left out, for the loss to have room,
-NARROW = 70  # and below which their number is too
+NARROW = 70  # and below which their number and the time so far are too
 REFRESH = 0.1  # seconds between two looks at the loss
 
 
@@ -75,11 +75,9 @@ def _width():
         return {"ncols": WIDTH}
     if columns >= WIDTH:
         return {"dynamic_ncols": True}
-    number = "" if columns < NARROW else " {n_fmt}/{total_fmt}"
-    return {
-        "dynamic_ncols": True,
-        "bar_format": f"{{desc}}: {{percentage:3.0f}}%|{{bar}}|{number} [{{elapsed}}<{{remaining}}{{postfix}}]",
-    }
+    number, elapsed = ("", "") if columns < NARROW else (" {n_fmt}/{total_fmt}", "{elapsed}<")
+    form = f"{{desc}}: {{percentage:3.0f}}%|{{bar}}|{number} [{elapsed}{{remaining}}{{postfix}}]"
+    return {"dynamic_ncols": True, "bar_format": form}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One run, from what it starts from to what came out: watched, and stopped where it goes wrong or is told to."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -184,12 +185,13 @@ class Run:
         self.partial = good.partial
         start = good.start
         again = begin(self.rnn, self.experiment, self.options, start)
-        for update in again:
-            if (update.epoch, update.number) == (divergence.epoch, divergence.number):
-                break
-            self._add(update)
-            state = self.rnn.to_numpy(again.state())
-            start = Start(state.parameters, state)
+        with closing(iter(again)) as updates:
+            for update in updates:
+                if (update.epoch, update.number) == (divergence.epoch, divergence.number):
+                    break
+                self._add(update)
+                state = self.rnn.to_numpy(again.state())
+                start = Start(state.parameters, state)
         return None if start.state is None else self._checkpoint(self._standing(start))
 
 

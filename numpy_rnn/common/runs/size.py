@@ -18,9 +18,12 @@ from numpy_rnn.common.sgd_options import SgdOptions
 
 LARGEST = 8 * 2**30  # bytes
 OF_AN_ARRAY = 128  # bytes of the array object itself: the networks of an ensemble are drawn one by one
-COPIES = 10  # of the parameters: where a run starts, drawn and joined; two updates, their gradients, steps and vectors
+OF_EVERY_RUN = 4 * 2**20  # bytes: what else there is
+COPIES = 16  # of the parameters: drawn, joined, where the run starts; of two updates with gradients and steps; all of
+# them again where a divergence is looked for
 COPIES_OF_OPTIONS = 6  # more, with momentum, weight decay, clipping or several rates: velocity, direction, products
-COPIES_OF_WINDOW = 4  # of a window's numbers: while it is computed, in the state, and where a divergence is looked for
+COPIES_OF_WINDOW = 5  # of the numbers of a window, which are made anew where its length changes, and all of them again
+# where a divergence is looked for
 
 
 class Size(NamedTuple):
@@ -48,7 +51,8 @@ def bytes_needed(size: Size, configuration: Configuration) -> int:
     of_prediction = 6 * D * (itemsize + 8)  # of all networks, joined, and sorted for medians and bands
     epochs = min(configuration.epochs, most_epochs(N)) + 2
     return (
-        8 * copies_of_series * T * D
+        OF_EVERY_RUN
+        + 8 * copies_of_series * T * D
         + drawn
         + N * (copies * of_network * itemsize + 12 * OF_AN_ARRAY)
         + N * COPIES_OF_WINDOW * steps * of_step * itemsize
