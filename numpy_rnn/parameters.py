@@ -13,9 +13,12 @@ __all__ = [
     "Parameters",
     "State",
     "Update",
+    "copy_of",
     "from_numpy",
     "from_state_dict",
     "initial_parameters",
+    "own",
+    "read_only",
     "to_numpy",
     "to_state_dict",
     "view_of_numpy",
@@ -35,6 +38,26 @@ def from_numpy(value):
 def view_of_numpy(array):
     """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file."""
     return np.asarray(array)
+
+
+def own(params) -> Parameters:
+    """A copy of parameters of this backend, to train on."""
+    return copy_of(params)
+
+
+def copy_of(value):
+    """A copy of an array of this backend, or of every array of a named tuple."""
+    if isinstance(value, tuple):
+        return type(value)(*map(copy_of, value))
+    return value.copy("K") if isinstance(value, np.ndarray) else value
+
+
+def read_only(arrays):
+    """The arrays of a named tuple, or None, set to read-only."""
+    for array in arrays or ():
+        if array is not None:
+            array.setflags(False)
+    return arrays
 
 
 def to_numpy(value):

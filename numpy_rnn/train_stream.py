@@ -5,13 +5,13 @@ import numpy as np
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import check_stream, with_ensemble_axes
 from numpy_rnn.common.stream import stream_windows
-from numpy_rnn.common.training import Training, check_velocity
+from numpy_rnn.common.training import Training, check_velocity, first_state
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
+from numpy_rnn.parameters import copy_of, own
 from numpy_rnn.sgd import direction_for, rate_for
-from numpy_rnn.updates import states_of, updates
-from numpy_rnn.vectors import in_one_vector
+from numpy_rnn.updates import state_of, updates
 
 
 def train_stream(
@@ -36,7 +36,8 @@ def train_stream(
 
     x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. The k2 latest
     steps are held and no more. velocity: to begin with, for example that of an earlier stream. The other arguments and
-    what is returned are those of `train`, with one epoch.
+    what is returned are those of `train`, with one epoch. But after an exception inside an update, or in the stream,
+    the run does not continue: the next update raises InputError, and `state` has what a new run can start from.
 
     Raises InputError as `train` does, and on a velocity that does not fit; on a step that does not fit or is not finite
     when it comes.
@@ -52,8 +53,11 @@ def train_stream(
             inputs, targets = (rows(with_ensemble_axes(series, axes)) for series in (x, target))
             yield window, inputs, inputs.mT, targets
 
-    together = in_one_vector(params, B)
     rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = together, velocity, 1, 0, None, 0
-    return Training(lambda t: updates(t, epoch, 1, h_0, state, rate, direct, *names, record), states_of)
+    start = first_state(own(params), copy_of(velocity))
+
+    def begin(state):
+        return updates(epoch, 1, h_0, state, B, rate, direct, *names, record)
+
+    return Training(begin, state_of, start, repeatable=False)

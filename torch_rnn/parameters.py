@@ -16,6 +16,7 @@ __all__ = [
     "Parameters",
     "State",
     "Update",
+    "copy_of",
     "from_numpy",
     "from_state_dict",
     "initial_parameters",
@@ -49,6 +50,13 @@ def view_of_numpy(array):
 def own(params) -> Parameters:
     """A copy of parameters of this backend, to train on."""
     return Parameters(*(None if theta is None else theta.detach().clone().requires_grad_() for theta in params))
+
+
+def copy_of(value):
+    """A copy of an array of this backend, or of every array of a named tuple; without autograd's graph."""
+    if isinstance(value, tuple):
+        return type(value)(*map(copy_of, value))
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
 def to_numpy(value):

@@ -5,12 +5,12 @@ import torch
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import check_stream, with_ensemble_axes
 from numpy_rnn.common.stream import stream_windows
-from numpy_rnn.common.training import Training, check_velocity
+from numpy_rnn.common.training import Training, check_velocity, first_state
 from torch_rnn.elman import NONLINEARITIES
 from torch_rnn.loss import DIVISORS
-from torch_rnn.parameters import own
+from torch_rnn.parameters import copy_of, own
 from torch_rnn.sgd import direction_for, rate_for
-from torch_rnn.updates import states_of, updates
+from torch_rnn.updates import state_of, updates
 
 
 def train_stream(
@@ -35,7 +35,8 @@ def train_stream(
 
     x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. The k2 latest
     steps are held and no more. velocity: to begin with, for example that of an earlier stream. The other arguments and
-    what is returned are those of `train`, with one epoch.
+    what is returned are those of `train`, with one epoch. But after an exception inside an update, or in the stream,
+    the run does not continue: the next update raises InputError, and `state` has what a new run can start from.
 
     Raises InputError as `train` does, and on a velocity that does not fit; on a step that does not fit or is not finite
     when it comes.
@@ -52,5 +53,9 @@ def train_stream(
 
     rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = own(params), velocity, 1, 0, None, 0
-    return Training(lambda t: updates(t, epoch, 1, h_0, state, rate, direct, *names, record), states_of)
+    start = first_state(own(params), copy_of(velocity))
+
+    def begin(state):
+        return updates(epoch, 1, h_0, state, rate, direct, *names, record)
+
+    return Training(begin, state_of, start, repeatable=False)
