@@ -404,9 +404,11 @@ def test_a_run_on_a_file(rnn, capsys, name):
     if name == "a.npy":
         np.save(name, series)
     else:
-        np.savetxt(name, series, delimiter="," if name == "a.csv" else " ", header="one two", comments="")
+        separator = "," if name == "a.csv" else " "
+        np.savetxt(name, series, delimiter=separator, header=f"one{separator}two", comments="")
     out = succeed(rnn, capsys, "--data", name, "--epochs", 2, "--generate", 3, "--no-plot")
-    assert out.startswith(f"{rnn.__name__}: {name}, T=7 B=1 D=2 H=6 O=2, ")
+    named = "" if name == "a.npy" else " (columns one, two)"
+    assert out.startswith(f"{rnn.__name__}: {name}{named}, T=7 B=1 D=2 H=6 O=2, ")
     table = actual_and_predicted(out)
     assert list(table) == [2, 3, 4, 5, 6, 7, 8]
     for time, row in table.items():
