@@ -73,14 +73,14 @@ def error_table(experiment, result) -> str:
         networks = experiment.scaling.original(networks)
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
     names = [f", {shortened(name)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
-    width = max(38, *(len(f"trained on, {P} steps{name}") for name in names))
-    lines = [f"{'one step ahead, root mean square error':{width}}  {'network':>11}   last value again"]
+    width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
+    lines = [f"{'one step ahead, root mean square error':{width + 8}}network   last value again"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if number_of := len(naive[steps]):
             of_networks = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
             of_naive = np.sqrt(np.square(naive[steps]).mean(axis=0))
             for name, *values in zip(names, of_networks, of_naive):
-                cells = (number(value, size) for value, size in zip(values, (11, 16)))
+                cells = (number(value, size) for value, size in zip(values, (13, 16)))
                 lines.append(f"{what + f', {number_of} steps{name}':{width}}  {'   '.join(cells)}")
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({D - MAX_ERRORS} more columns)")

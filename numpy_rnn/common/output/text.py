@@ -14,9 +14,7 @@ def drawable(text: str) -> str:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties()))
-    return "".join(
-        c if c == "\n" or font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in printable(text)
-    )
+    return "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in printable(text))
 
 
 def column_names(experiment) -> list[str]:
@@ -35,6 +33,6 @@ def series_name(experiment) -> str:
     return f"{name} ({'column' if len(names) == 1 else 'columns'} {', '.join(names[:MAX_NAMED])}{more})"
 
 
-def shortened(name: str) -> str:
-    """The name, its end replaced by dots where it is too wide for a table."""
-    return name if len(name) <= MAX_WIDTH else name[: MAX_WIDTH - 3] + "..."
+def shortened(name: str, width: int = MAX_WIDTH) -> str:
+    """The name, its end replaced by dots where it has more than `width` characters."""
+    return name if len(name) <= width else name[: width - 3] + "..."

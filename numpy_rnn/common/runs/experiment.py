@@ -37,15 +37,20 @@ class Experiment(NamedTuple):
         steps = len(self.x) - self.held_out
         return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
 
-    def rows(self, first=0) -> np.ndarray:
-        """The T + 1 rows of the series from the place `first` on, (T + 1 - first, D): as they were read, in float64.
+    def rows(self, first=0, stop=None) -> np.ndarray:
+        """The rows of the series at the places from `first` to before `stop`, of T + 1, (N, D): as they were read, in
+        float64.
 
-        Where they are not known, the inputs and the last target in the units of the series.
+        Where they are not known, those of the first sequence in the units of the series, (N, *E, D): the inputs, and
+        the last target where targets are rows as inputs are.
         """
         T = len(self.x)
         if self.series is not None:
-            return np.asarray(self.series[first : T + 1], np.float64)
-        rows = np.concatenate([self.x[first:, 0], self.target[max(first, T) - 1 :, 0]]).astype(np.float64)
+            return np.asarray(self.series[: T + 1][first:stop], np.float64)
+        rows = self.x[..., 0, :]
+        if rows.shape[1:] == (last := self.target[-1:, ..., 0, :]).shape[1:]:
+            rows = np.concatenate([rows, last])
+        rows = rows[first:stop].astype(np.float64)
         return rows if self.scaling is None else self.scaling.original(rows)
 
 
