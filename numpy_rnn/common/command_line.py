@@ -1,5 +1,6 @@
 """The command line of both packages: `python -m numpy_rnn` and `python -m torch_rnn`."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -8,7 +9,8 @@ from numpy_rnn.common.arguments import configuration_of, parser, picture_name, r
 from numpy_rnn.common.errors import Diverged, InputError, Interrupted
 from numpy_rnn.common.files.storage import check_can_write, save_parameters
 from numpy_rnn.common.files.trace import Recorder, check_size
-from numpy_rnn.common.output import plots, report, series_report
+from numpy_rnn.common.output import plots, report, results_file, series_report
+from numpy_rnn.common.output.streams import printing_anything
 from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, save_checkpoint
 from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.runs.interrupts import heeded
@@ -41,7 +43,10 @@ def train(rnn, arguments) -> None:
     """The command `train`."""
     resumed, configuration = _what_to_run(arguments)
     path, show = picture_of(arguments, rnn.__name__)
-    _check_files({"--data": configuration.data, "--save": arguments.save, "--trace": arguments.trace, "--plot": path})
+    outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
+    _check_files({"--data": configuration.data, **outputs})
+    if arguments.output is not None:
+        results_file.check_ending(arguments.output)
     experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
     if resumed is not None:
         try:
@@ -75,6 +80,9 @@ def train(rnn, arguments) -> None:
     if recorder is not None:
         recorder.save(arguments.trace)
         print(f"trace of {recorder.updates} updates written to {arguments.trace}")
+    if arguments.output is not None:
+        results_file.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
+        print(f"losses and predictions written to {arguments.output}")
     _draw(experiment, {rnn.__name__: result}, path=path, show=show)
     if saver is not None and saver.error is not None:
         raise saver.error
@@ -127,7 +135,7 @@ def _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupt
 def _progress(rnn, arguments, experiment, configuration, resumed):
     an_epoch = -(-(len(experiment.x) - configuration.held_out) // configuration.k1)
     done = 0 if resumed is None else (resumed.state.epoch - 1) * an_epoch + resumed.state.number
-    return progress(rnn.__name__, configuration.epochs * an_epoch, done, not arguments.no_progress)
+    return progress(rnn.__name__, configuration.epochs * an_epoch, done, not (arguments.no_progress or arguments.quiet))
 
 
 def compare(rnn, arguments) -> int:
@@ -178,12 +186,18 @@ def main(rnn, arguments=None) -> int:
     went out of range; 1 when two implementations do not agree, or when the reader of the output has gone, as in
     `| head`; 130 after Ctrl-C, 143 after the order to end.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with printing_anything():
+        return _main(rnn, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(rnn, arguments):
     if not arguments or arguments[0].startswith("-"):
         arguments.insert(0, "train")
     try:
         try:
-            return _run(rnn, parser(rnn.__name__).parse_args(arguments))
+            parsed = parser(rnn.__name__).parse_args(arguments)
+            with _quiet() if parsed.quiet else contextlib.nullcontext():
+                return _run(rnn, parsed)
         finally:
             print(end="", flush=True)
     except InputError as error:
@@ -231,6 +245,13 @@ def _kept(parsed, checkpoint, what):
 def _end(rnn, status, message):
     print(f"{rnn.__name__}: {' '.join(message.split())}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _quiet():
+    """A context in which nothing is printed on standard output."""
+    with open(os.devnull, "w", encoding="utf-8") as nothing, contextlib.redirect_stdout(nothing):
+        yield
 
 
 def _discard_output():
