@@ -10,7 +10,8 @@ from numpy_rnn.common.errors import Diverged, InputError, Interrupted
 from numpy_rnn.common.files.storage import check_can_write, save_parameters
 from numpy_rnn.common.files.trace import Recorder, check_size
 from numpy_rnn.common.output import plots, report, results_file, series_report
-from numpy_rnn.common.output.streams import printing_anything
+from numpy_rnn.common.output.streams import printing_anything, quiet
+from numpy_rnn.common.output.text import printable
 from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, save_checkpoint
 from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.runs.interrupts import heeded
@@ -196,7 +197,7 @@ def _main(rnn, arguments):
     try:
         try:
             parsed = parser(rnn.__name__).parse_args(arguments)
-            with _quiet() if parsed.quiet else contextlib.nullcontext():
+            with quiet() if parsed.quiet else contextlib.nullcontext():
                 return _run(rnn, parsed)
         finally:
             print(end="", flush=True)
@@ -243,15 +244,8 @@ def _kept(parsed, checkpoint, what):
 
 
 def _end(rnn, status, message):
-    print(f"{rnn.__name__}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{rnn.__name__}: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
-
-
-@contextlib.contextmanager
-def _quiet():
-    """A context in which nothing is printed on standard output."""
-    with open(os.devnull, "w", encoding="utf-8") as nothing, contextlib.redirect_stdout(nothing):
-        yield
 
 
 def _discard_output():
