@@ -1,12 +1,14 @@
 """The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
 
 import errno
+import importlib
 import io
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from itertools import pairwise
 
 import numpy as np
@@ -340,3 +342,12 @@ def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start)
     assert ended.stderr.startswith(start)
     assert "torch is not installed: install it, as by pip install torch" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_the_console_scripts_run_the_packages(rnn, capsys, monkeypatch):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, name = project["scripts"][rnn.__name__.replace("_", "-")].split(":")
+    monkeypatch.setattr(sys, "argv", ["script", "--epochs", "1", "--no-plot"])
+    assert getattr(importlib.import_module(module), name)() == 0
+    assert capsys.readouterr().out.startswith(f"{rnn.__name__}: sine wave")
+    assert (ROOT / rnn.__name__ / "py.typed").exists()

@@ -10,7 +10,7 @@ from cases import bits
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from terminal import actual_and_predicted, free_running, refused, succeed
+from terminal import actual_and_predicted, command, free_running, refused, succeed
 
 from numpy_rnn import InputError
 from numpy_rnn.common.files.data import inputs_and_targets, load_series, read_series, sine
@@ -268,6 +268,17 @@ def test_standard_input_is_read_as_a_file_is(monkeypatch, content):
     assert bits(load_series("-", ("4",))) == bits(SUNSPOTS)
 
 
+def test_a_run_on_standard_input_is_not_resumed_on_nothing(rnn, capsys, monkeypatch):
+    for options in (["--data", "-", "--save", "run.npz"], ["--resume", "run.npz"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("1\n2\n4\n3\n"))
+        ended = command(rnn, capsys, *options, "--epochs", 2, "--no-plot")
+        if options[0] == "--data":
+            assert (ended.status, ended.err) == (0, "")
+            assert ended.out.startswith(f"{rnn.__name__}: standard input, T=3 ")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "the run was trained on standard input, which is gone: expected --data FILE" in ended.err
+
+
 @pytest.mark.parametrize("stdin", [None, "a terminal"])
 def test_a_terminal_or_nothing_on_standard_input_is_not_waited_for(rnn, capsys, monkeypatch, stdin):
     terminal = io.StringIO("1\n2\n3\n")
@@ -359,14 +370,16 @@ def test_every_number_comes_back_bitwise(tmp_path_factory, series):
     folder = tmp_path_factory.getbasetemp()
     np.savetxt(folder / "a.csv", series, delimiter=",", fmt="%.17g")
     np.savetxt(folder / "a.txt", series, fmt="%.17g", header="x " * series.shape[1])
+    np.savetxt(folder / "b.csv", series, delimiter=" ; ", fmt="%.17g")
+    np.savetxt(folder / "a.tsv", series, delimiter="\t", fmt="%.17g", header="x\t" * series.shape[1])
     np.save(folder / "a.npy", series)
-    for name in ("a.csv", "a.txt", "a.npy"):
+    for name in ("a.csv", "b.csv", "a.tsv", "a.txt", "a.npy"):
         assert bits(load_series(folder / name)) == bits(series)
 
 
 @given(
-    content=st.binary(max_size=40) | st.text(',;"\n 12ab#', max_size=40).map(str.encode),
-    ending=st.sampled_from(["csv", "txt", "npy"]),
+    content=st.binary(max_size=40) | st.text(',;"\t\n 12ab#', max_size=40).map(str.encode),
+    ending=st.sampled_from(["csv", "tsv", "txt", "npy"]),
     columns=st.none() | st.lists(st.sampled_from(["1", "2", "a", "b", ""]), max_size=2).map(tuple),
 )
 def test_no_content_raises_anything_but_an_input_error(tmp_path_factory, content, ending, columns):
