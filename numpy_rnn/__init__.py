@@ -8,6 +8,7 @@ import numpy_rnn.common.starting  # noqa: F401  isort: split  (before anything t
 from numpy_rnn.bptt import bptt, deltas
 from numpy_rnn.clipping import clipped
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.version import __version__ as __version__
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import forward
 from numpy_rnn.loss import half_squared_error

@@ -45,8 +45,8 @@ class Bomb:
 
 
 DATA: dict[str, tuple] = {
-    "missing": ("a.csv", None, "a.csv does not exist: expected a .csv, .txt or .npy file; check the path"),
-    "unknown ending": ("a.xls", b"1", "unknown ending '.xls'; expected .csv, .txt or .npy"),
+    "missing": ("a.csv", None, "a.csv does not exist: expected a .csv, .tsv, .txt or .npy file; check the path"),
+    "unknown ending": ("a.xls", b"1", "unknown ending '.xls'; expected .csv, .tsv, .txt or .npy"),
     "folder": ("a.csv", "folder", "a.csv cannot be read: Is a directory; check the path"),
     "empty": ("a.csv", b"", "it holds no rows; expected finite numbers only, a row a time step"),
     "names only": ("a.csv", b"one,two\n", "it holds no rows; expected"),

@@ -99,7 +99,7 @@ def test_command_score_and_its_errors(capsys):
     for arguments, message in (
         (["long"], "required: --backend"),
         (["long", "--backend", "absent"], "cannot be compared with"),
-        (["sing"], "invalid choice: 'sing'"),
+        (["sing"], "unknown command 'sing': expected score or long"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
     ):
         assert main(arguments) == 2

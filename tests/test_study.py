@@ -133,7 +133,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--seeds 1": "argument --seeds: '1': expected a whole number, 2 or more; see .* --help",
         "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
         " fewer --steps, or a smaller --hidden-size",
-        "--save a.npz": "unrecognized arguments: --save a.npz; see .* --help",
+        "--save a.npz": "--save is an option of the command train and not of study; see .* --help",
         "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
         "--data no.csv": r".*no\.csv.* does not exist.*",
     }.items():
@@ -161,7 +161,7 @@ def test_without_matplotlib_it_says_so(capsys, monkeypatch):
 
 def test_other_packages_have_no_study(capsys):
     other = SimpleNamespace(__name__="torch_rnn")
-    assert "invalid choice: 'study' (choose from 'train', 'compare')" in refused(other, capsys, "study")
+    assert "unknown command 'study': expected train or compare; see" in refused(other, capsys, "study")
 
 
 # -- what it starts from --------------------------------------------------------------------------------------------

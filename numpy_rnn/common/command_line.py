@@ -1,5 +1,6 @@
 """The command line of both packages: `python -m numpy_rnn` and `python -m torch_rnn`."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -8,7 +9,9 @@ from numpy_rnn.common.arguments import configuration_of, parser, picture_name, r
 from numpy_rnn.common.errors import Diverged, InputError, Interrupted, shortened
 from numpy_rnn.common.files.storage import check_can_write, save_parameters
 from numpy_rnn.common.files.trace import Recorder, check_size
-from numpy_rnn.common.output import plots, report, series_report
+from numpy_rnn.common.output import plots, report, results_file, series_report
+from numpy_rnn.common.output.streams import printing_anything, quiet
+from numpy_rnn.common.output.text import printable
 from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, place_of
 from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.runs.interrupts import heeded, signal_of, terminable
@@ -42,7 +45,10 @@ def train(rnn, arguments, saver: Saver | None) -> None:
     """The command `train`."""
     resumed, configuration = _what_to_run(arguments)
     path, show = picture_of(arguments, rnn.__name__)
-    _check_files({"--data": configuration.data, "--save": arguments.save, "--trace": arguments.trace, "--plot": path})
+    outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
+    _check_files({"--data": configuration.data, **outputs})
+    if arguments.output is not None:
+        results_file.check_ending(arguments.output)
     generate = arguments.generate
     if generate is None:
         generate = min(configuration.held_out, MOST_GENERATED) or 20
@@ -77,6 +83,9 @@ def train(rnn, arguments, saver: Saver | None) -> None:
     if recorder is not None:
         recorder.save(arguments.trace)
         print(f"trace of {recorder.updates} updates written to {arguments.trace}")
+    if arguments.output is not None:
+        results_file.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
+        print(f"losses and predictions written to {arguments.output}")
     held = f"; {arguments.save} holds the run" if saver is not None and saver.error is None else ""
     _draw(experiment, {rnn.__name__: result}, path=path, show=show, held=held)
     if saver is not None and saver.error is not None:
@@ -139,7 +148,7 @@ def _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupt
 def _progress(rnn, arguments, experiment, configuration, resumed):
     an_epoch = -(-(len(experiment.x) - configuration.held_out) // configuration.k1)
     done = 0 if resumed is None else (resumed.state.epoch - 1) * an_epoch + resumed.state.number
-    return progress(rnn.__name__, configuration.epochs * an_epoch, done, not arguments.no_progress)
+    return progress(rnn.__name__, configuration.epochs * an_epoch, done, not (arguments.no_progress or arguments.quiet))
 
 
 def compare(rnn, arguments) -> int:
@@ -197,13 +206,19 @@ def main(rnn, arguments=None) -> int:
     went out of range; 1 when two implementations do not agree, or when the reader of the output has gone, as in
     `| head`; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with printing_anything():
+        return _main(rnn, list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(rnn, arguments):
     if not arguments or arguments[0].startswith("-"):
         arguments.insert(0, "train")
     try:
         try:
             with terminable():
-                return _run(rnn, parser(rnn.__name__).parse_args(arguments))
+                parsed = parser(rnn.__name__).parse_args(arguments)
+                with quiet() if parsed.quiet else contextlib.nullcontext():
+                    return _run(rnn, parsed)
         finally:
             print(end="", flush=True)
     except InputError as error:
@@ -261,7 +276,7 @@ def _already_kept(saver):
 
 
 def _end(rnn, status, message):
-    print(f"{rnn.__name__}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{rnn.__name__}: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

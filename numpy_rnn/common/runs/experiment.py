@@ -1,12 +1,11 @@
 """One run from its configuration: the arrays it starts from."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
+from numpy_rnn.common.files.data import Series, inputs_and_targets, name_of, read_series, sine
 from numpy_rnn.common.files.scaling import Scaling, scaling_of
 from numpy_rnn.common.files.storage import load_parameters
 from numpy_rnn.common.initial import draw_parameters
@@ -29,11 +28,29 @@ class Experiment(NamedTuple):
     scaling: Scaling | None = None  # what x and target were standardized by; None: they are the series itself
     held_out: int = 0  # the last steps, which are predicted and not trained on
     rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
+    series: np.ndarray | None = None  # (T+1, D) or more rows: as they were read, in their own units; None: of x, target
+    columns: tuple[str, ...] | None = None  # (D) the names of the columns, where they have some
 
     def trained(self) -> "Experiment":
         """The same without the steps that are held out."""
         steps = len(self.x) - self.held_out
         return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
+
+    def rows(self, first=0, stop=None) -> np.ndarray:
+        """The rows of the series at the places from `first` to before `stop`, of T + 1, (N, D): as they were read, in
+        float64.
+
+        Where they are not known, those of the first sequence in the units of the series, (N, *E, D): the inputs, and
+        the last target where targets are rows as inputs are.
+        """
+        T = len(self.x)
+        if self.series is not None:
+            return np.asarray(self.series[: T + 1][first:stop], np.float64)
+        rows = self.x[..., 0, :]
+        if rows.shape[1:] == (last := self.target[-1:, ..., 0, :]).shape[1:]:
+            rows = np.concatenate([rows, last])
+        rows = rows[first:stop].astype(np.float64)
+        return rows if self.scaling is None else self.scaling.original(rows)
 
 
 def prepare(configuration: Configuration, params: Parameters | None = None, generate: int = 0) -> Experiment:
@@ -44,8 +61,9 @@ def prepare(configuration: Configuration, params: Parameters | None = None, gene
     Raises InputError on a configuration, a file or a combination of the two that cannot be run.
     """
     configuration.check()
-    series = sine() if configuration.data is None else load_series(configuration.data, configuration.columns)
-    name = "sine wave" if configuration.data is None else Path(configuration.data).name
+    data = configuration.data
+    series, columns = Series(sine()) if data is None else read_series(data, configuration.columns)
+    name = "sine wave" if data is None else name_of(data)
     trained = len(series) - configuration.held_out
     if trained <= LEAST_TRAINED:
         raise InputError(
@@ -65,7 +83,8 @@ def prepare(configuration: Configuration, params: Parameters | None = None, gene
         if not all(is_finite(array) for array in arrays if array is not None):
             raise InputError(f"{what} file {path} has values too large for {dtype}: use --dtype float64")
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype) if params.h_0 is None else params.h_0
-    return Experiment(name, x, target, h_0, params, scaling, configuration.held_out, configuration.rates())
+    rest = configuration.held_out, configuration.rates(), series, columns
+    return Experiment(name, x, target, h_0, params, scaling, *rest)
 
 
 def _initial(configuration, features):
