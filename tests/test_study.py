@@ -129,11 +129,11 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
         "--folder no/where": r"--folder no/where: the folder .*/no does not exist; make it first",
         "--folder taken": r"--folder taken/study\.html is a folder: expected the name of a file",
-        "--steps 2": "argument --steps: '2': expected a whole number, 3 or more; see .* --help",
-        "--seeds 1": "argument --seeds: '1': expected a whole number, 2 or more; see .* --help",
+        "--steps 2": ".*--steps: '2': expected a whole number, 3 or more; see .* --help",
+        "--seeds 1": ".*--seeds: '1': expected a whole number, 2 or more; see .* --help",
         "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
         " fewer --steps, or a smaller --hidden-size",
-        "--save a.npz": "unrecognized arguments: --save a.npz; see .* --help",
+        "--save a.npz": ".*--save a.npz; see .* --help",
         "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
         "--data no.csv": r".*no\.csv.* does not exist.*",
     }.items():
@@ -161,7 +161,8 @@ def test_without_matplotlib_it_says_so(capsys, monkeypatch):
 
 def test_other_packages_have_no_study(capsys):
     other = SimpleNamespace(__name__="torch_rnn")
-    assert "invalid choice: 'study' (choose from 'train', 'compare')" in refused(other, capsys, "study")
+    message = refused(other, capsys, "study")
+    assert all(piece in message for piece in ("study", "train", "compare"))
 
 
 # -- what it starts from --------------------------------------------------------------------------------------------
