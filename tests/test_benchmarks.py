@@ -2,13 +2,13 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from random import Random
 from unittest.mock import Mock
 
 import pytest
+from children import run
 
 from benchmarks import system
 from benchmarks.__main__ import benchmark, main
@@ -404,6 +404,7 @@ def test_the_modes():
     assert (full.rounds, full.steps, full.output) == (9, 1_000_000, Path("benchmark-results"))
 
 
+@pytest.mark.slow
 def test_numpy_is_not_imported_before_the_threads_are_set():
     program = "import benchmarks.__main__, sys; sys.exit('numpy' in sys.modules or 'torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    run([sys.executable, "-c", program], check=True)

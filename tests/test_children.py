@@ -9,6 +9,8 @@ from children import ROOT, default_interrupts, run, start
 
 import numpy_rnn
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_child_imports_this_checkout(tmp_path):
     imported = run([sys.executable, "-c", "import numpy_rnn; print(numpy_rnn.__file__)"], cwd=tmp_path, check=True)

@@ -15,6 +15,8 @@ from numpy_rnn.common import shapes
 from numpy_rnn.common.files import data
 from numpy_rnn.common.files.data import inputs_and_targets, load_series
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}
 LOOKED_AT = 250  # of what is looked at in parts: less than the shorter series has
 COLLECT_EVERY = 20  # updates; Python keeps up to 2000 tuples of a length for later, and gives them back at a collection

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from terminal import ROOT, contents, succeed
+from children import environment, run, start
+from terminal import contents, succeed
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
@@ -18,25 +19,28 @@ from numpy_rnn.common.runs import progress
 from numpy_rnn.common.runs.checkpoint import load_checkpoint
 from numpy_rnn.common.runs.interrupts import HEEDED, heeded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
 def outer():
     """The environment for another process, which is to find this source tree and nothing that we set up here."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PYTHONUNBUFFERED": ""}
+    return environment(MPLBACKEND="agg", PYTHONUNBUFFERED="")
 
 
 def outside(rnn, *options):
-    program = [sys.executable, "-m", rnn.__name__, *options]
-    return subprocess.run(program, capture_output=True, text=True, env=outer(), check=False)
+    return run([sys.executable, "-m", rnn.__name__, *options], env=outer())
 
 
 def started(rnn, *options):
-    program = [sys.executable, "-m", rnn.__name__, "--no-plot", *options]
-    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=outer())
+    return start([sys.executable, "-m", rnn.__name__, "--no-plot", *options], env=outer(), **PIPES)
 
 
 @pytest.mark.needs_matplotlib
@@ -62,7 +66,7 @@ def test_numpy_alone_is_imported():
         "main(numpy_rnn, ['--no-plot', '--epochs', '1']);"
         "print(sorted({'torch', 'matplotlib', 'torch_rnn'} & set(sys.modules)))"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=outer())
+    ended = run([sys.executable, "-c", program], check=True, env=outer())
     assert ended.stdout.endswith("\n[]\n")
 
 
@@ -131,8 +135,7 @@ sys.exit(command_line.main(numpy_rnn, sys.argv[1:]))
 def test_a_second_ctrl_c_works_as_always():
     """The first one waits for the end of the update; whoever cannot wait presses it again."""
     program = [sys.executable, "-c", STUCK, "--no-plot", "--save", "run.npz", "--log-every", "1"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": outer()}
-    with subprocess.Popen(program, **pipes) as process:
+    with start(program, env=outer(), **PIPES) as process:
         while process.stdout.readline() != "stuck\n":
             pass
         process.send_signal(signal.SIGINT)

@@ -20,6 +20,8 @@ from numpy_rnn.study.folder import write_folder
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
 from numpy_rnn.study.unrolled import step_losses, unrolled
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--epochs", 3, "--steps", 5, "--seeds", 2, "--hidden-size", 3, "--bias")
 
 
