@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from terminal import ROOT, actual_and_predicted, command, free_running, losses, succeed
+from terminal import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
 
 import numpy_rnn
 from numpy_rnn.common import command_line
@@ -278,8 +278,8 @@ def test_compare_prints_both_columns_and_the_largest_difference(capsys, options)
     rows = losses(out.split("\nlargest")[0])
     assert list(rows) == [1, 10, 20, 25]
     for epoch, (one, other, difference) in rows.items():
-        assert abs(one - np.median(a[epoch - 1])) <= PRINTED
-        assert abs(other - np.median(b[epoch - 1])) <= PRINTED
+        assert are_printed(one, np.median(a[epoch - 1]))
+        assert are_printed(other, np.median(b[epoch - 1]))
         assert f"{difference:.1e}" == f"{np.abs(a - b)[epoch - 1].max():.1e}"
     largest = np.abs(a - b).max()
     epoch = np.abs(a - b).max(axis=1).argmax() + 1

@@ -236,6 +236,7 @@ def test_what_is_nothing_is_refused(run, other, message):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_program_can_be_compared(run, tmp_path):
     from test_suite import PROGRAM
 

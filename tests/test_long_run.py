@@ -97,7 +97,7 @@ def test_command_score_and_its_errors(capsys):
     assert main(["score", "--seed", "2"]) == 0
     assert ", 0 survived" in capsys.readouterr().out
     for arguments, message in (
-        (["long"], "required: --backend"),
+        (["long"], "--backend"),
         (["long", "--backend", "absent"], "cannot be compared with"),
         (["sing"], "unknown command 'sing': expected score or long"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),

@@ -25,6 +25,8 @@ from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, guarded, load_python_port
 from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 1.0  # seconds
 RIGHT = PackagePort(numpy_rnn)
 HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}

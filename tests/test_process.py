@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from terminal import ROOT, command, contents, succeed
+from children import environment, run, start
+from terminal import command, contents, succeed
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
@@ -18,25 +19,28 @@ from numpy_rnn.common.runs import predicting, progress
 from numpy_rnn.common.runs.checkpoint import load_checkpoint
 from numpy_rnn.common.runs.interrupts import HEEDED, heeded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
 def outer():
     """The environment for another process, which is to find this source tree and nothing that we set up here."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PYTHONUNBUFFERED": ""}
+    return environment(MPLBACKEND="agg", PYTHONUNBUFFERED="")
 
 
 def outside(rnn, *options):
-    program = [sys.executable, "-m", rnn.__name__, *options]
-    return subprocess.run(program, capture_output=True, text=True, env=outer(), check=False)
+    return run([sys.executable, "-m", rnn.__name__, *options], env=outer())
 
 
 def started(rnn, *options):
-    program = [sys.executable, "-m", rnn.__name__, "--no-plot", *options]
-    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=outer())
+    return start([sys.executable, "-m", rnn.__name__, "--no-plot", *options], env=outer(), **PIPES)
 
 
 @pytest.mark.needs_matplotlib
@@ -62,7 +66,7 @@ def test_numpy_alone_is_imported():
         "main(numpy_rnn, ['--no-plot', '--epochs', '1']);"
         "print(sorted({'torch', 'matplotlib', 'torch_rnn'} & set(sys.modules)))"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=outer())
+    ended = run([sys.executable, "-c", program], check=True, env=outer())
     assert ended.stdout.endswith("\n[]\n")
 
 
@@ -135,8 +139,7 @@ def test_a_second_ctrl_c_acts_at_once_and_says_what_was_saved(order, every):
     """The first one waits for the end of the update; whoever cannot wait presses it again, or terminates the run."""
     options = [] if every is None else ["--save-every", every]
     program = [sys.executable, "-c", STUCK, "--no-plot", "--save", "run.npz", "--log-every", "1", *options]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": outer()}
-    with subprocess.Popen(program, **pipes) as process:
+    with start(program, env=outer(), **PIPES) as process:
         while process.stdout.readline() != "stuck\n":
             pass
         process.send_signal(signal.SIGINT)
@@ -335,8 +338,7 @@ def test_ctrl_c_while_it_is_imported_is_one_line(rnn, at):
         return
     os.mkdir("site")
     Path("site/sitecustomize.py").write_text(IMPORTING.format(at=at))  # which Python runs before all else
-    environment = {**outer(), "PYTHONPATH": os.pathsep.join([os.path.realpath("site"), str(ROOT)])}
-    program = [sys.executable, "-m", rnn.__name__]
-    ended = subprocess.run(program, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    path = os.pathsep.join([os.path.realpath("site"), outer()["PYTHONPATH"]])
+    ended = run([sys.executable, "-m", rnn.__name__], env={**outer(), "PYTHONPATH": path})
     assert (ended.stdout, ended.stderr) == ("", "interrupted\n")
     assert ended.returncode in (130, -signal.SIGINT)

@@ -16,6 +16,8 @@ from numpy_rnn.common.runs import progress
 from numpy_rnn.common.runs.progress import Progress
 
 # The command line, with updates that take longer than they need to; so that a run lasts without computing all the time.
+pytestmark = pytest.mark.slow
+
 SLOW = """
 import sys, time
 import numpy_rnn

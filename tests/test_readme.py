@@ -2,12 +2,12 @@
 
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import run as run_program
 
 import numpy_rnn
 from numpy_rnn.common.arguments import parser
@@ -56,11 +56,11 @@ def by_torch(number):
     return pytest.param(number, marks=pytest.mark.needs_torch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, by_torch(1), 3, by_torch(4), 5])  # 2 is the port to paste
 def test_programs_print_what_the_readme_says(number, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAMS[number], encoding="utf-8")
-    command = [sys.executable, "-W", "error", tmp_path / "program.py"]
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True, env=None)
+    done = run_program([sys.executable, "-W", "error", tmp_path / "program.py"], cwd=tmp_path, check=True)
     assert_same_output(done.stdout.strip(), output_after(PROGRAMS[number]))
 
 
@@ -134,6 +134,7 @@ def test_commands_of_the_readme_can_be_parsed(capsys):
         assert option in help_text, option
 
 
+@pytest.mark.slow
 def test_the_command_for_the_sunspots_learns_a_series_of_that_kind(rnn, tmp_path, monkeypatch, capsys):
     """Made here: cycles of eleven years with noise. A month ahead the network is better than the last value again, and
     by itself it stays in their range.

@@ -456,6 +456,7 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
         assert min(len(line) - len(line.lstrip()) for line in shown if line) == 0
 
 
+@pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
     found = mistakes(a_setting(seeds=2, epochs=1))
@@ -555,11 +556,13 @@ def test_the_page_inserts_every_figure_and_table(small):
         assert f"[{name}]" in text
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_are_drawn(small):
     _draw_all(small[1])
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_of_a_run_without_training_are_drawn():
     _draw_all({"training": measure(a_setting(seeds=2, epochs=0, steps=3), MUTANTS[:1])})
@@ -591,6 +594,7 @@ def test_a_median_that_diverged_ends_its_line():
     assert np.array_equal(axes.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_show_the_numbers(small):
     from matplotlib.figure import Figure

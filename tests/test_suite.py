@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PORT = """
 import numpy as np
 import numpy_rnn
