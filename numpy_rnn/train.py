@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from numpy_rnn.common.scalars import check_flag
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import check_epochs, check_run, with_ensemble_axes
 from numpy_rnn.common.training import Training, check_resume, first_state
@@ -11,7 +12,7 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
-from numpy_rnn.parameters import copy_of, own
+from numpy_rnn.parameters import ARRAYS, copy_of, own
 from numpy_rnn.sgd import direction_for, rate_for
 from numpy_rnn.updates import state_of, updates
 
@@ -64,13 +65,16 @@ def train(
     After an exception inside an update, KeyboardInterrupt for example, `state` returns the state after the latest
     completed update, and the next update continues from there.
 
-    Raises InputError, before the first update, on shapes or dtypes that do not fit, on k2 < k1, on numbers that are
-    not finite, on options that torch.optim.SGD would refuse, on a state that does not fit, and on an unknown
-    nonlinearity or reduction.
+    Raises InputError, before the first update, on what is no array of this package, on shapes or dtypes that do not
+    fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would refuse, on
+    a state that does not fit, and on an unknown nonlinearity or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     if resume is not None:
+        ARRAYS.state(resume)
         params = resume.parameters
+    check_flag("record", record)
+    ARRAYS.run(params, h_0, x=x, target=target)
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
     check_run(params, x, target, h_0, learning_rate)
     check_epochs(epochs)

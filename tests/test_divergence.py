@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import bits
+from cases import assert_within, bits
 from terminal import command, losses, refused, succeed
 
 import numpy_rnn
@@ -173,6 +173,18 @@ def test_a_run_that_diverges_ends_at_the_update_with_the_tensor_and_the_state_be
     with pytest.raises(Diverged, match=re.escape(message)) as again:
         run(rnn, prepare(configuration, resumed.state.parameters), configuration, resumed=resumed)
     assert bits(again.value.checkpoint.state) == bits(state)
+
+
+def test_a_gradient_whose_squares_overflow_is_clipped_and_no_divergence(rnn):
+    """Its norm does not overflow: every update is as long as the rate and the largest norm say."""
+    weights = {"W_xh": 1e12, "W_hh": 0, "W_hy": 1e3}  # the gradient of W_hy is of 1e27
+    arrays = {name: np.array([[value]], "f4") for name, value in weights.items()}
+    save_parameters("w.npz", Parameters(**arrays))
+    configuration = configured("--weights w.npz --nonlinearity relu --k1 20 --epochs 3 --max-norm 1 --learning-rate 8")
+    places = []
+    hooks = Hooks(on_update=lambda update: places.append(update.parameters.W_hy.item()))
+    run(rnn, prepare(configuration), configuration, hooks=hooks)
+    assert_within(np.diff([1e3, *places]), np.full(3, -8.0), 1e-3)  # of numbers of 1e3
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)

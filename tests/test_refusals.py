@@ -108,8 +108,8 @@ def test_the_loss_refuses_outputs_without_a_time_axis(rnn):
     ("options", "message"),
     [
         ({"input_size": 0}, "the input size is 0"),
-        ({"seed": -1}, "expected a seed of 0 or more"),
-        ({"networks": 0}, "1 network or more"),
+        ({"seed": -1}, "seed is -1: expected a whole number, 0 or more"),
+        ({"networks": 0}, "networks is 0: expected a whole number, 1 or more"),
         ({"dtype": "int64"}, "dtype is int64: expected float32 or float64"),
     ],
 )

@@ -5,10 +5,10 @@ from itertools import islice
 import torch
 
 from torch_rnn.bptt import loss_deltas, loss_gradients, newest
-from torch_rnn.elman import forward
-from torch_rnn.loss import half_squared_error
+from torch_rnn.elman import NONLINEARITIES, unroll
+from torch_rnn.loss import DIVISORS, half_sum_of_squares
 from torch_rnn.parameters import Activations, State, Update, copy_of, own
-from torch_rnn.sgd import sgd
+from torch_rnn.sgd import stepped
 
 
 def updates(epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduction, record):
@@ -18,6 +18,7 @@ def updates(epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduc
     epoch_windows(): the (window, x, counted targets) of one pass over the series. h_0: the given initial state; None
     where params have a learned one. rate: of `rate_for`; direct: of `direction_for`.
     """
+    phi, divisor = NONLINEARITIES[nonlinearity], DIVISORS[reduction]
     first_epoch, done, (first, *_), states, params, velocity = state
     params, velocity = own(params), velocity if direct else None
     for epoch in range(first_epoch, epochs + 1):
@@ -28,8 +29,9 @@ def updates(epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduc
                 states, first = [params.h_0 if h_0 is None else h_0], 0
             entering = states[start - first]  # (T3)
             with torch.enable_grad():
-                activations = forward(params, x, entering, nonlinearity=nonlinearity)
-                loss = half_squared_error(newest(activations.y, stop - counted_from), target, reduction=reduction)
+                activations = unroll(params, x, entering, phi)
+                y = newest(activations.y, stop - counted_from)
+                loss = half_sum_of_squares(y, target, divisor(len(target), target.shape[-2], target.shape[-1]))
             gradients = loss_gradients(loss, activations, learned)
             kept = (copied(activations), loss_deltas(loss, activations)) if record else ()
             states = activations.h.detach()
@@ -37,7 +39,7 @@ def updates(epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduc
             s = gradients
             if direct:
                 s, velocity = direct(params, gradients, velocity)
-            params = sgd(params, s, rate)
+            params = stepped(params, s, rate)
             handed_out = own(params), copy_of(velocity)
             update = Update(epoch, number, window, loss.detach(), gradients, *handed_out, *kept)
             yield update, (states, params, velocity)

@@ -59,5 +59,8 @@ class Choices(dict):
         self[name]
         return name
 
+    def __getitem__(self, name):
+        return super().__getitem__(name) if isinstance(name, str) else self.__missing__(name)
+
     def __missing__(self, name):
         raise InputError(f"unknown {self.what} {name!r}: expected {' or '.join(self)}")

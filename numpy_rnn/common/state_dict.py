@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from numpy_rnn.common.arrays import NUMPY_ARRAYS
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, Parameters
-from numpy_rnn.common.shapes import check_finite_parameters, check_parameters
+from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 OF_LINEAR = ("weight", "bias")
@@ -18,7 +19,8 @@ DTYPES = ("float32", "float64")
 
 def state_of(params: Parameters, rnn: str, linear: str) -> dict[str, np.ndarray]:
     """NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
-    check_parameters(params)
+    NUMPY_ARRAYS.parameters(params)
+    check_finite_parameters(params)
     W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
     if W_hh.ndim != 2:
         raise InputError(
@@ -96,6 +98,8 @@ def _what_it_is(key: str) -> str:
 
 def _array(key: str, value: Array) -> np.ndarray:
     dtype = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
+    if isinstance(value, np.ma.MaskedArray):
+        NUMPY_ARRAYS.check(**{key: value})
     if dtype not in DTYPES:
         raise InputError(f"{key} is {dtype}: expected {' or '.join(DTYPES)}")
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Array, Gradients, Parameters, State, Update
-from numpy_rnn.common.shapes import check_finite
+from numpy_rnn.common.shapes import check_finite, check_like
 from numpy_rnn.common.windows import Window
 
 
@@ -123,14 +123,15 @@ def check_state(state: State) -> None:
 
 
 def check_velocity(params: Parameters, velocity: Gradients | None) -> None:
-    """Raise InputError unless the velocity, if there is one, fits the parameters and is finite."""
-    for name, v, theta in zip(Parameters._fields, velocity or (), params):
-        if theta is None and v is not None:
-            raise InputError(f"the state has a velocity of {name}: expected none, as the parameters have no {name}")
+    """Raise InputError unless the velocity, if there is one, fits the parameters, is whole, and is finite."""
+    if velocity is None:
+        return
+    check_like(params, "velocity", velocity)
+    for name, v, theta in zip(Parameters._fields, velocity, params, strict=True):
         if v is not None:
-            _check_array(f"the velocity of {name}", v, tuple(theta.shape), theta.dtype)
+            check_finite(f"the velocity of {name}", v)
         elif theta is not None and name != "h_0":  # which has none before its first gradient
-            raise InputError(f"the state has no velocity of {name}: expected one, as it has others")
+            raise InputError(f"there is no velocity of {name}: expected one, as there are others")
 
 
 def _check_array(name, array, shape, dtype):

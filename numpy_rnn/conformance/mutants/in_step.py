@@ -5,8 +5,9 @@ from numpy_rnn.conformance.mutants.mistake import run, update
 # Lines of numpy_rnn that several mistakes change.
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
 DIRECT = "s, velocity = direct(params, gradients, velocity)"
-FACTOR = "np.minimum(1, float(max_norm) / (global_norm(gradients) + SMALL))"
+FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
+LARGEST = ".max(axis=tuple(range(E, dtheta.ndim)), initial=0)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 RATE = "beside(rate, theta))"
 STEP = "subtract(theta, multiply(rate, s, into), into)"
@@ -20,8 +21,8 @@ HALTED = f"""if params.h_0 is not None:
 LATE_DECAY = f"""{DIRECT}
                 decayed = (theta if theta is None else (1 - direct.decay) * theta for theta in params)
                 params = type(params)(*decayed)"""
-ONE_TENSOR = "global_norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None))"
-PER_TENSOR = FACTOR.replace("global_norm(gradients)", ONE_TENSOR)
+ONE_TENSOR = "norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None))"
+PER_TENSOR = FACTOR.replace("norm(gradients)", ONE_TENSOR)
 RATE_INSIDE = """scaled = (dtheta if dtheta is None else beside(rate, dtheta) * dtheta for dtheta in gradients)
                 s, velocity = direct(params, type(gradients)(*scaled), velocity)"""
 RUN_TWICE = f"""if params.{{0}} is not None:
@@ -44,7 +45,7 @@ MISTAKES = (
     update(
         "short gradients lengthened", "vW_xh", ("clipping", FACTOR, FACTOR.replace("np.minimum(1, ", "np.asarray("))
     ),
-    update("clipping by the norm squared", "vW_xh", ("clipping", "np.sqrt(sum(", "np.asarray(sum(")),
+    update("clipping by the norm squared", "vW_xh", ("clipping", "scale * np.sqrt(sum(", "scale**2 * np.asarray(sum(")),
     update("norm of the weights alone", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
         "decoupled weight decay, beside the velocity",
@@ -84,5 +85,10 @@ MISTAKES = (
         ("sgd", "\n    return direct\n", "\n    direct.decay = of_direction.pop('weight_decay')\n    return direct\n"),
         ("updates", DIRECT, LATE_DECAY),
     ),
-    run("clipping over all networks together", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
+    run(
+        "clipping over all networks together",
+        "vW_xh",
+        ("clipping", OF_NETWORK, ".sum()"),
+        ("clipping", LARGEST, ".max(initial=0)"),
+    ),
 )
