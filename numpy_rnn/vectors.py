@@ -20,7 +20,8 @@ from numpy_rnn.parameters import Parameters
 
 MANY = 64  # networks from which on innermost is faster, as measured,
 SMALL_NETWORK = 64  # and the B·H up to which
-MOST_AT_ONCE, BYTES_AT_ONCE = 256, 2**11  # vectors that are made together
+MOST_AT_ONCE, BYTES_AT_ONCE = 256, 2**11  # vectors that are made together;
+LARGE = 2**16  # bytes up to which they may be four, if that is more
 
 as_parameters = partial(tuple.__new__, Parameters)  # Parameters(*arrays) in half the time
 
@@ -78,11 +79,11 @@ def new_vectors(params, with_read_only=False) -> Iterator:
     same parts as read-only arrays).
 
     It is made for several at once, if they are small: to make a small array takes longer than to fill it. An array that
-    is kept keeps the memory of all that were made with it, at most BYTES_AT_ONCE; with more, a run would be faster by a
-    tenth and every kept update would hold more. What nobody keeps is used again.
+    is kept keeps the memory of all that were made with it: BYTES_AT_ONCE, or up to four times its own. With 64 KB a run
+    would be faster by a tenth, and every kept update would hold 64 KB. What nobody keeps is used again.
     """
     size = sum(theta.nbytes for theta in params if theta is not None)
-    count = max(min(MOST_AT_ONCE, BYTES_AT_ONCE // size), 1)
+    count = max(min(MOST_AT_ONCE, max(BYTES_AT_ONCE, min(4 * size, LARGE)) // size), 1)
     return _vectors(params, count, networks_are_innermost(params), with_read_only, again=used_again)
 
 
