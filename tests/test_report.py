@@ -125,7 +125,7 @@ def test_the_series_table_of_several_features():
 
 def test_actual_values_are_those_of_the_data_and_not_of_the_dtype():
     """0.1 in float32, multiplied by a deviation and added to a mean, comes back as another number."""
-    series = np.array([[34.3, 1e-5], [166.4, 0.0], [1 / 3, -7e-5], [59.1, 123e-5]])
+    series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
     scaling = scaling_of(series)
     x, target = inputs_and_targets(scaling.standardized(series), "float32")
     experiment, result = made_up(T=3, D=2)
