@@ -21,6 +21,7 @@ from numpy_rnn.conformance.ports.python_port import load_python_port
 from numpy_rnn.conformance.properties import hold_global, hold_lockstep
 from numpy_rnn.conformance.strategies import profile
 from numpy_rnn.conformance.traces import drift
+from numpy_rnn.figures import cosine_bias
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
@@ -190,6 +191,30 @@ def test_the_command_for_the_sunspots_prints_what_the_readme_shows(monkeypatch, 
     *shown, picture = output_after("from 32 initial weights at once").splitlines()
     assert [line for line in shown if shape(line) not in printed] == ["   ..."]
     assert picture == "picture written to numpy_rnn.png"
+
+
+# -- the other figures ----------------------------------------------------------------------------------------------
+
+
+def test_the_cosines_in_the_readme_are_those_of_32_seeds():
+    text = README[README.index("A figure of this kind") :]
+    cosines = {kind: of["cosine"][:, 4] for kind, of in cosine_bias.measure()["end"].items()}  # k = 5
+    for kind, start in (("sliding", "a sliding window of 5 steps has"), ("chunks", "chunks of 5 steps have")):
+        median, low, high = re.search(start + r".*?(\d\.\d\d).*?(\d\.\d\d) to\s(\d\.\d\d)", text, re.S).groups()
+        found = np.percentile(cosines[kind], (10, 50, 90))
+        np.testing.assert_allclose([float(low), float(median), float(high)], found, rtol=0, atol=0.01)
+    of_seed_0, others = re.search(
+        r"of 5\s+is −(\d\.\d\d), and with the other (\d+) seeds it is positive", text
+    ).groups()
+    np.testing.assert_allclose(-float(of_seed_0), cosines["chunks"][0], rtol=0, atol=0.01)
+    assert (cosines["chunks"][1:] > 0).sum() == int(others) == len(cosines["chunks"]) - 1
+
+
+@pytest.mark.needs_matplotlib
+def test_the_same_numbers_make_the_same_drawing(tmp_path):
+    for name in ("one.svg", "other.svg"):
+        cosine_bias.draw(tmp_path / name, seeds=2)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
 
 
 def test_links_lead_somewhere():
