@@ -193,6 +193,32 @@ def test_the_command_for_the_sunspots_prints_what_the_readme_shows(monkeypatch, 
     assert picture == "picture written to numpy_rnn.png"
 
 
+# -- the options ----------------------------------------------------------------------------------------------------
+
+
+def rows_of_options():
+    """(options, cells) of the table of what they change."""
+    table = README[README.index("| options | median |") :].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table]
+    return [(options.replace("none", "").split(), cells) for options, *cells in rows]
+
+
+@pytest.mark.parametrize(("options", "cells"), rows_of_options())
+def test_options_change_the_loss_as_the_readme_says(options, cells):
+    """To one unit of the one digit that is given; and where networks diverge without clipping, none does with it."""
+    configuration = configuration_of(parser("numpy_rnn").parse_args(["train", *options, "--seeds", "32"]))
+    result = run(numpy_rnn, prepare(configuration), configuration)
+    diverged = 32 - result.converged().sum()
+    if "diverge" in cells[1]:
+        assert 32 / 4 < diverged < 32 / 2
+        return
+    assert diverged == 0
+    given = [float(number) for number in re.findall(r"[\d.]+", " ".join(cells))]
+    assert len(given) == 3
+    for number, found in zip(given, np.quantile(result.losses[-1], (0.5, 0.1, 0.9)), strict=True):
+        assert abs(number - found) <= 10 ** np.floor(np.log10(number)), (number, found)
+
+
 # -- the other figures ----------------------------------------------------------------------------------------------
 
 

@@ -34,18 +34,20 @@ examples:
   python -m {name} --learning-rate 0.01,0.03,0.1     a network for every rate, in one run
   python -m {name} --learning-rate 0.01,0.03 --seeds 20
                                                         20 for every rate
-  python -m {name} --momentum 0.9 --nesterov --learning-rate 0.01
-                                                        SGD as torch.optim.SGD has it
-  python -m {name} --momentum 0.9 --dampening 0.5    the same, with less of the new gradient
-  python -m {name} --weight-decay 1e-4 --max-norm 1  weights held small, gradients clipped by their global norm
+  python -m {name} --momentum 0.9 --nesterov --learning-rate 0.02
+                                                        Nesterov momentum, with a smaller rate
+  python -m {name} --momentum 0.9 --dampening 0.9    a running mean of the gradients
+  python -m {name} --k1 20 --k2 20 --max-norm 0.1    full BPTT, with clipping so that it does not diverge
   python -m {name} --learn-initial-state             the state that every epoch starts from is learned too
   python -m {name} --save run.npz --save-every 10    keep the weights, and the run; also after Ctrl-C
-  python -m {name} --resume run.npz --epochs 600     go on where it stood, bit for bit
+  python -m {name} --resume run.npz --epochs 600 --save run.npz
+                                                        continue that run to epoch 600, and save it
   python -m {name} --weights run.npz --no-plot       start anew from its weights; no picture
   python -m {name} --trace trace.npz --epochs 10     everything of every update, in one file
   python -m {name} --data series.csv --columns 2     a series of your own, a row a time step: its second column
-  python -m {name} --data sunspots.csv --columns sunspots --standardize --held-out 240 \\
-      --hidden-size 16 --bias --k1 25 --k2 25 --learning-rate 0.002 --momentum 0.9 --max-norm 1 --epochs 100
+  python -m {name} --data sunspots.csv --columns sunspots --standardize --held-out 50 \\
+      --hidden-size 8 --bias --reduction mean --k1 10 --k2 10 --learning-rate 0.01 --momentum 0.9 \\
+      --weight-decay 1e-3 --max-norm 1 --epochs 100
   python -m {name} --plot sine.svg --show            the picture as a file, and in a window
   python -m {name} --no-progress --seeds 1000        no progress bar""",
     "compare": """\
