@@ -1,15 +1,15 @@
 """A BLAS kernel that nobody here has, simulated: `pytest --perturb SEED`.
 
-Every product of matrices of the packages adds its terms in another order, drawn by the seed for each shape; NumPy's,
-for small matrices, without BLAS and without fused operations. Any kernel might add so, hence results stay within all
-bounds. Every run starts one ulp away from its weights. A test that fails here expects what no kernel guarantees.
+Every product of matrices of the packages adds its terms in another order, drawn by the seed for each shape; NumPy's
+without BLAS, as `einsum` does. Any kernel might add so, hence results stay within all bounds. Every run starts one ulp
+away from its weights. A test that fails here expects what no kernel guarantees.
 
 All hooks are in `simulate`.
 """
 
-import numpy as np
+from functools import cache
 
-SMALL = 64  # terms; sums of more are left to BLAS, in the other order
+import numpy as np
 
 
 def simulate(seed, with_torch):
@@ -27,37 +27,25 @@ def simulate(seed, with_torch):
         multiply = torch.Tensor.__matmul__
 
         def in_another_order(left, right):
-            order = torch.from_numpy(order_for(seed, left.shape, right.shape))
-            if right.ndim < 2:
-                return multiply(left[..., order], right[order])
-            return multiply(left[..., order], right[..., order, :])
+            order = torch.from_numpy(order_for(seed, left.shape[-2:], right.shape[-2:]))
+            return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
 
         torch.Tensor.__matmul__ = in_another_order
 
 
+@cache
 def order_for(seed, left, right):
-    """The order in which the terms of a product of these shapes are added: the same for all networks."""
-    shape = *left[-2:], *right[-2:]
-    return np.random.default_rng([seed, *shape]).permutation(left[-1])
+    """The order in which the terms of a product of matrices of these shapes are added."""
+    return np.random.default_rng([seed, *left, *right]).permutation(left[-1])
 
 
 def product_for(seed):
     """(left, right, out=None) → left right."""
 
     def product(left, right, out=None):
-        order = order_for(seed, left.shape, right.shape)
+        order = order_for(seed, left.shape[-2:], right.shape[-2:])
         with np.errstate(all="ignore"):  # as BLAS
-            if len(order) <= SMALL:
-                first, *others = order
-                total = left[..., first, None] * right[..., first, None, :]
-                for k in others:
-                    total += left[..., k, None] * right[..., k, None, :]
-            else:
-                total = np.matmul(left[..., order], right[..., order, :])
-        if out is None:
-            return total
-        out[...] = total
-        return out
+            return np.einsum("...ij,...jk->...ik", left[..., order], right[..., order, :], out=out)
 
     return product
 
