@@ -14,15 +14,25 @@ import numpy as np
 
 def simulate(seed, with_torch):
     """Let the packages of this process compute as on a kernel of this number, from now on."""
-    from numpy_rnn import memory
+    from numpy_rnn import memory, parameters
+    from numpy_rnn.common import initial
     from numpy_rnn.common.runs import experiment
 
     product = product_for(seed)
     memory.product_for = lambda params: product
-    draw = experiment.draw_parameters
-    experiment.draw_parameters = lambda *sizes, **options: an_ulp_away(draw(*sizes, **options), seed)
+    draw = initial.draw_parameters
+
+    def draw_an_ulp_away(*sizes, networks=None, **options):
+        params = draw(*sizes, networks=networks, **options)
+        return an_ulp_away(params, seed) if networks is None else params  # those of several are drawn one by one
+
+    drawing = [initial, parameters, experiment]
     if with_torch:
         import torch
+
+        import torch_rnn.parameters
+
+        drawing.append(torch_rnn.parameters)
 
         multiply = torch.Tensor.__matmul__
 
@@ -31,6 +41,8 @@ def simulate(seed, with_torch):
             return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
 
         torch.Tensor.__matmul__ = in_another_order
+    for module in drawing:
+        module.draw_parameters = draw_an_ulp_away
 
 
 @cache
@@ -51,7 +63,12 @@ def product_for(seed):
 
 
 def an_ulp_away(params, seed):
-    """Parameters of which each number is one ulp away, up or down."""
+    """Parameters of which each number but 0 is one ulp away, up or down."""
     generator = np.random.default_rng(seed)
-    moved = (None if p is None else np.nextafter(p, p.dtype.type(generator.choice([-9, 9], p.shape))) for p in params)
-    return type(params)(*moved)
+
+    def moved(theta):
+        return np.where(
+            theta == 0, theta, np.nextafter(theta, theta.dtype.type(generator.choice([-9, 9], theta.shape)))
+        )
+
+    return type(params)(*(None if theta is None else moved(theta) for theta in params))
