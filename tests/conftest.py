@@ -40,9 +40,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
-    config.addinivalue_line("markers", "no_perturb: looks at the products of matrices; deselected by --perturb")
+    config.addinivalue_line("markers", "no_perturb: looks at what --perturb changes, which deselects it")
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
+    if importlib.util.find_spec("threadpoolctl"):  # a plugin has loaded NumPy before: its BLAS did not see the variable
+        importlib.import_module("threadpoolctl").threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError("torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`")
 
