@@ -399,7 +399,7 @@ AT_HELLO = {
     "has a version that is true": ({"protocol": True}, "speaks protocol version True: known: 1"),
     "has a version that is no whole number": ({"protocol": 1.0}, "speaks protocol version 1.0: known: 1"),
     "says a key twice": (
-        {"at_start": 'write(\'{"type": "hello", "type": "hello"}\\n\')'},
+        {"at_start": 'sys.stdin.readline(); write(\'{"type": "hello", "type": "hello"}\\n\')'},
         "answers with the key 'type' twice",
     ),
     "has a strange version": ({"protocol": "1"}, "speaks protocol version '1': known: 1"),
