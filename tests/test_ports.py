@@ -393,8 +393,8 @@ AT_HELLO = {
         {"at_start": "import no_such_module"},
         "ends with exit status 1 and without an answer; its standard error ends:",
     ),
-    # Which of two faults it is, depends on whether the program is quicker than the question.
-    "chatters": ({"at_start": "write('Loading...\\n')"}, ": Loading..."),
+    # Which fault it is depends on whether the program or the question is quicker; each of them shows what was written.
+    "chatters": ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, ": Loading..."),
     "has a later version": ({"protocol": 2}, "speaks protocol version 2: known: 1"),
     "has a version that is true": ({"protocol": True}, "speaks protocol version True: known: 1"),
     "has a version that is no whole number": ({"protocol": 1.0}, "speaks protocol version 1.0: known: 1"),
