@@ -132,6 +132,7 @@ def _add_options(sub, name, command):
         add("--folder", default="study", metavar="DIR", help="for the page, its figures and its numbers (study)")
     if command == "compare":
         add("--json", metavar="FILE", help="write what the comparison found as JSON")
+        add("--port-timeout", type=positive, default=10.0, metavar="SECONDS", help="for one answer of a port (10)")
     output = sub.add_argument_group("output")
     add = output.add_argument
     add("--quiet", action="store_true", help="print nothing but warnings and errors")

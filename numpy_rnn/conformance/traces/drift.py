@@ -14,7 +14,9 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.run import Hooks, run
 
 REFERENCES = 16
-ALARM = 8.0  # measured, between backends that agree: at most 1.5
+# A choice and not a bound. Of numpy_rnn and torch_rnn the ratio was 1.0 at most in 400 random runs of 30 epochs (those
+# of `cases.random_run`), and 1.7 in longer ones; a learning rate that is 0.1 % off makes it more than a million.
+ALARM = 8.0
 FLOOR = 4  # units of roundoff of the loss itself, as the spread may be nothing in the first epochs
 
 
@@ -27,7 +29,8 @@ class Drift(NamedTuple):
     @property
     def ratio(self) -> float:
         """The largest of drift / spread; over ALARM, rounding does not explain the drift."""
-        return float(np.max(self.drift / self.spread, initial=0.0))
+        with np.errstate(over="ignore"):
+            return float(np.max(self.drift / self.spread, initial=0.0))
 
 
 def measure(losses, other_losses, experiment, configuration, seed: int = 0) -> Drift:
