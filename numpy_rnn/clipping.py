@@ -16,14 +16,32 @@ def global_norm(gradients):
 
         n = √(Σ_θ Σ dθ²)    (U2)
 
-    Computed as s √(Σ_θ Σ (dθ/s)²), where s is the largest power of two that is not above the largest |dθ|: this rounds
-    as (U2) does, and no square overflows or underflows. Gradients that are None are left out. Returns n in their dtype:
-    shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n itself overflows.
+    Where a square overflows or underflows, computed as s √(Σ_θ Σ (dθ/s)²) with s the largest power of two that is not
+    above the largest |dθ|; to divide by it rounds nothing. Gradients that are None are left out. Returns n in their
+    dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n overflows.
 
     Raises InputError on gradients that do not fit each other.
     """
     ARRAYS.gradients(gradients)
     return norm(gradients)
+
+
+def norm(gradients):
+    """As `global_norm`, of gradients that fit each other."""
+    E = gradients.W_hh.ndim - 2
+    present = [dtheta for dtheta in gradients if dtheta is not None]
+    with np.errstate(over="ignore", under="ignore"):
+        n = root_of_squares(present, E)
+    least = np.finfo(n.dtype).tiny ** 0.5 / np.finfo(n.dtype).eps
+    if ((n > least) & (n < np.inf)).all():
+        return n  # no square that counts has overflowed or underflowed
+    largest = (np.abs(dtheta).max(axis=tuple(range(E, dtheta.ndim)), initial=0) for dtheta in present)
+    scale = power_of_two(reduce(np.maximum, largest))
+    return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
+
+
+def root_of_squares(present, E):
+    return np.sqrt(sum(np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present))  # (U2)
 
 
 def power_of_two(largest):
@@ -32,18 +50,6 @@ def power_of_two(largest):
     with np.errstate(invalid="ignore"):  # infinity / infinity
         mantissa, _ = np.frexp(largest)
         return largest / (2 * mantissa)
-
-
-def norm(gradients):
-    """As `global_norm`, of gradients that fit each other."""
-    E = gradients.W_hh.ndim - 2
-    present = [dtheta for dtheta in gradients if dtheta is not None]
-    largest = reduce(
-        np.maximum, (np.abs(dtheta).max(axis=tuple(range(E, dtheta.ndim)), initial=0) for dtheta in present)
-    )
-    scale = power_of_two(largest)
-    present = [dtheta / beside(scale, dtheta) for dtheta in present]
-    return scale * np.sqrt(sum(np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present))  # (U2)
 
 
 def clipped(gradients, max_norm) -> Gradients:

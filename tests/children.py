@@ -1,8 +1,8 @@
 """Processes that the tests start: they import this checkout, Ctrl-C reaches them, and none runs for ever.
 
 The environment puts the checkout first on the path, so that an installed copy is not tested in its place. A process
-that was started in the background of a script, or by nohup, ignores SIGINT, and so do its children. Here every child
-starts with the default action of SIGINT, whoever started the tests.
+that was started in the background of a script ignores SIGINT, one that nohup started SIGHUP, and so do its children.
+Here every child starts with the default actions of both, whoever started the tests.
 """
 
 import contextlib
@@ -24,18 +24,22 @@ def environment(**more):
 
 @contextlib.contextmanager
 def default_interrupts():
-    """Let SIGINT raise KeyboardInterrupt inside, and restore its former handler. Children get the default action.
+    """Let SIGINT raise KeyboardInterrupt inside, and SIGHUP do what it does by default, and restore their former
+    handlers. Children get the default actions.
 
     Only the main thread may set handlers. In another thread nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    former = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    if hasattr(signal, "SIGHUP"):
+        former[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

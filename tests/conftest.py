@@ -1,8 +1,9 @@
 """Options, markers, Hypothesis profiles and the backends under test.
 
 `pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests NumPy alone: what
-needs torch or matplotlib is deselected. The environment variable HYPOTHESIS_PROFILE is default (random), ci
-(repeatable, without a database) or long (thousands of examples).
+needs torch or matplotlib is deselected. `pytest -m "not slow"` leaves out what starts processes, compiles or takes
+seconds; every numeric test is in the rest. `pytest --perturb SEED` computes as on another BLAS kernel. The environment
+variable HYPOTHESIS_PROFILE is default (random), ci (repeatable, without a database) or long (thousands of examples).
 """
 
 import importlib
@@ -11,6 +12,7 @@ import importlib.util
 import os
 
 import pytest
+from children import default_interrupts
 from hypothesis import HealthCheck, settings
 
 PACKAGES = "numpy_rnn torch_rnn"
@@ -27,6 +29,7 @@ settings.load_profile(PROFILE)
 
 def pytest_addoption(parser):
     parser.addoption("--packages", default=PACKAGES, help=f"the backends to test, by name; default: {PACKAGES!r}")
+    parser.addoption("--perturb", type=int, metavar="SEED", help="compute as on another BLAS kernel, by seed")
 
 
 def packages(config):
@@ -36,22 +39,29 @@ def packages(config):
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
+    config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
+    config.addinivalue_line("markers", "no_perturb: looks at what --perturb changes, which deselects it")
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
+    if importlib.util.find_spec("threadpoolctl"):  # a plugin has loaded NumPy before: its BLAS did not see the variable
+        importlib.import_module("threadpoolctl").threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]), "blas")
     if "torch_rnn" in packages(config) and importlib.util.find_spec("torch") is None:
         raise pytest.UsageError("torch is not installed: install it, or test NumPy alone by `--packages numpy_rnn`")
 
 
 def pytest_collection_modifyitems(config, items):
-    if "torch_rnn" in packages(config):
-        return
-    unwanted = [item for item in items if item.get_closest_marker("needs_torch") or _draws(item)]
+    unwanted = [item for item in items if _is_unwanted(item)]
     config.hook.pytest_deselected(items=unwanted)
     items[:] = [item for item in items if item not in set(unwanted)]
 
 
-def _draws(item):
-    return item.get_closest_marker("needs_matplotlib") is not None
+def _is_unwanted(item):
+    marks = set()
+    if "torch_rnn" not in packages(item.config):
+        marks |= {"needs_torch", "needs_matplotlib"}
+    if item.config.getoption("--perturb") is not None:
+        marks.add("no_perturb")
+    return any(item.get_closest_marker(mark) for mark in marks)
 
 
 def pytest_generate_tests(metafunc):
@@ -66,17 +76,47 @@ def rnn(request):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread(pytestconfig):
-    if "torch_rnn" in packages(pytestconfig):
-        importlib.import_module("torch").set_num_threads(1)
+def _threads_and_kernel(pytestconfig):
+    """torch has as many threads as BLAS, one by default."""
+    with_torch = "torch_rnn" in packages(pytestconfig)
+    if with_torch:
+        importlib.import_module("torch").set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    seed = pytestconfig.getoption("--perturb")
+    if seed is not None:
+        importlib.import_module("other_kernel").simulate(seed, with_torch)
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard():
+    """Also where the tests run in the background, which ignores them."""
+    with default_interrupts():
+        yield
 
 
 def pytest_report_header(config):
     numpy = importlib.import_module("numpy")
     blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    threads = ", ".join(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)
-    torch = f"torch {importlib.metadata.version('torch')}, 1 thread" if "torch_rnn" in packages(config) else "no torch"
+    features = importlib.import_module("numpy._core._multiarray_umath")
+    simd = [name for name in features.__cpu_dispatch__ if features.__cpu_features__[name]]
+    seed = config.getoption("--perturb")
     return [
         f"packages: {' '.join(packages(config))}; Hypothesis profile: {PROFILE}",
-        f"numpy {numpy.__version__}, BLAS {blas.get('name')} {blas.get('version')}; {torch}; {threads}",
+        f"numpy {numpy.__version__}, SIMD {' '.join(simd) or 'of the baseline'}; BLAS {blas.get('name')}"
+        f" {blas.get('version')}, {_kernel()}" + ("" if seed is None else f"; products perturbed by seed {seed}"),
+        ", ".join([_torch(config), *(f"{variable}={os.environ[variable]}" for variable in ONE_THREAD)]),
     ]
+
+
+def _kernel():
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return "kernel unknown without threadpoolctl"
+    found = importlib.import_module("threadpoolctl").threadpool_info()
+    kernels = [f"kernel {b.get('architecture')}, threads: {b['num_threads']}" for b in found if b["user_api"] == "blas"]
+    return "; ".join(kernels) or "kernel not seen by threadpoolctl"
+
+
+def _torch(config):
+    if "torch_rnn" not in packages(config):
+        return "no torch"
+    capability = importlib.import_module("torch").backends.cpu.get_cpu_capability()
+    return f"torch {importlib.metadata.version('torch')}, kernels {capability}"

@@ -4,52 +4,54 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
-import subprocess
 import termios
 import time
+from contextlib import suppress
 
-from terminal import ROOT
+from children import LIMIT, environment, start
 
 COLUMNS = 240
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 
 
-def run_on_a_terminal(program, stdout=None, columns=COLUMNS, watch=None):
+def run_on_a_terminal(program, stdout=None, columns=COLUMNS, watch=None, **variables):
     """[(seconds since the first byte, bytes)], as they come to a terminal; the status; what a pipe for stdout got.
 
     watch(process, text): called at every piece with all that has come so far. The process leads a group of its own, as
-    a command does that is typed.
+    a command does that is typed. Raises TimeoutError where nothing comes for LIMIT seconds.
     """
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        program, stdin=end, stdout=stdout or end, stderr=end, env=ENVIRONMENT, start_new_session=True
-    )
-    os.close(end)
+    env = environment(TERM="xterm", **variables)
     pieces = []
-    while True:
-        select.select([terminal], [], [])
+    with start(program, stdin=end, stdout=stdout or end, stderr=end, env=env, start_new_session=True) as process:
+        os.close(end)
         try:
-            piece = os.read(terminal, 2**16)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        pieces.append((time.monotonic(), piece))
-        if watch is not None:
-            try:
-                watch(process, text_of(pieces, errors="replace"))  # a piece may end within a character
-            except BaseException:
-                process.kill()
-                raise
-    os.close(terminal)
-    piped = process.stdout.read().decode() if stdout else ""
-    if stdout:
-        process.stdout.close()
-    status = process.wait()
+            while piece := next_piece(terminal):
+                pieces.append((time.monotonic(), piece))
+                if watch is not None:
+                    watch(process, text_of(pieces, errors="replace"))  # a piece may end within a character
+            piped = process.stdout.read().decode() if stdout else ""
+            status = process.wait(LIMIT)
+        finally:
+            os.close(terminal)
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
     first = pieces[0][0] if pieces else 0
     return [(moment - first, piece) for moment, piece in pieces], status, piped
+
+
+def next_piece(terminal):
+    """The next bytes that come to the terminal; none if its other end is closed."""
+    ready, _, _ = select.select([terminal], [], [], LIMIT)
+    if not ready:
+        raise TimeoutError(f"nothing came to the terminal for {LIMIT:g} seconds")
+    try:
+        return os.read(terminal, 2**16)
+    except OSError:  # the other end is closed
+        return b""
 
 
 def text_of(pieces, errors="strict"):

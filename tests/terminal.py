@@ -4,12 +4,24 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import numpy_rnn
 from numpy_rnn.common.command_line import main
 
 ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
 
 NUMBER = r"-?(?:\d+\.\d+(?:e[+-]\d+)?|inf|nan)"
+
+
+def are_printed(numbers, values, decimals=6):
+    """Whether the printed numbers are the values to so many decimals: half a unit of the last one away at most.
+
+    A difference taken in float32 would have its own rounding, as large as what it is compared with; of float64 it is
+    1e-9 of half a unit.
+    """
+    difference = np.asarray(numbers, np.float64) - np.asarray(values, np.float64)
+    return bool((np.abs(difference) <= 0.5 * 10.0**-decimals * (1 + 1e-9)).all())
 
 
 class Ended(NamedTuple):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from terminal import refused
 
+import numpy_rnn
+from numpy_rnn.common.arguments import parser
 from numpy_rnn.common.files.storage import save_parameters
 
 
@@ -20,10 +22,23 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 
 
 OPTIONS = {
-    "unknown option": ("--momentun 0.9", "unrecognized arguments: --momentun 0.9; see python -m", "--help"),
-    "abbreviation": ("--epoch 3", "unrecognized arguments: --epoch 3", "--help"),
-    "unknown command": ("tarin", "invalid choice: 'tarin' (choose from 'train', 'compare'", "--help"),
-    "no value": ("--epochs", "--epochs: expected one argument", "--help"),
+    "unknown option": (
+        "--momentun 0.9",
+        "unknown option --momentun (did you mean --momentum?); see python -m",
+        "--help",
+    ),
+    "abbreviation": ("--epoch=3", "unknown option --epoch (did you mean --epochs?); see python -m", "--help"),
+    "unknown command": (
+        "tarin",
+        "unknown command 'tarin': expected train or compare",
+        "(did you mean train?); see",
+        "--help",
+    ),
+    "an output of another kind": ("--output a.txt", "--output a.txt: unknown ending '.txt'; expected .csv or .json"),
+    "no name of a file": ("--data=", "data file '': expected the name of a file"),
+    "an address": ("--data http://x/y.csv", "data file http://x/y.csv is an address: expected a file; download it"),
+    "an address with one slash": ("--data http:/x/y.csv", "data file http:/x/y.csv is an address: expected a file"),
+    "no value": ("--epochs", "--epochs: ", "--help"),
     "text for a number": ("--epochs ten", "--epochs: 'ten': expected a whole number, 0 or more", "--help"),
     "fraction": ("--k1 1.5", "--k1: '1.5': expected a whole number, 1 or more", "--help"),
     "negative": ("--seed -1", "--seed: '-1': expected a whole number, 0 or more", "--help"),
@@ -33,7 +48,7 @@ OPTIONS = {
     "negative rate": ("--learning-rate -0.1", "--learning-rate: '-0.1': expected a finite number, 0 or more", "--help"),
     "no rate": ("--learning-rate 0.1,", "--learning-rate: '': expected a finite number, 0 or more", "--help"),
     "rates in a row": ("--learning-rate 0.1,,0.2", "--learning-rate: '': expected a finite number", "--help"),
-    "rates apart": ("--learning-rate 0.1 0.2", "unrecognized arguments: 0.2", "--help"),
+    "rates apart": ("--learning-rate 0.1 0.2", "unexpected argument '0.2'", "--help"),
     "another separator": ("--learning-rate 0.1;0.2", "--learning-rate: '0.1;0.2': expected a finite number", "--help"),
     "one rate of many": ("--learning-rate 0.1,x,0.2", "--learning-rate: 'x': expected a finite number", "--help"),
     "negative rate of many": ("--learning-rate=0.1,-1", "--learning-rate: '-1': expected a finite number", "--help"),
@@ -59,23 +74,36 @@ OPTIONS = {
         "--held-out 19",
         "19 rows of sine wave are held out, of 21: expected 18 at most",
     ),
-    "compared and held out": ("compare json --held-out 3", "unrecognized arguments: --held-out 3; see", "--help"),
-    "compared and saved": ("compare json --save a.npz", "unrecognized arguments: --save a.npz; see", "--help"),
-    "compared and resumed": ("compare json --resume a.npz", "unrecognized arguments: --resume a.npz; see", "--help"),
+    "compared and held out": (
+        "compare json --held-out 3",
+        "--held-out is an option of the command train and not of compare; see",
+    ),
+    "compared and saved": (
+        "compare json --save a.npz",
+        "--save is an option of the command train and not of compare; see",
+    ),
+    "compared and resumed": (
+        "compare json --resume a.npz",
+        "--resume is an option of the command train and not of compare; see",
+    ),
     "save every so often": (
         "--save-every 3",
         "--save-every is given and --save is not: expected --save FILE",
     ),
     "negative seconds": ("--save a.npz --save-every -1", "--save-every: '-1': expected a finite number, 0 or more"),
-    "save nothing": ("--save", "--save: expected one argument", "--help"),
+    "save nothing": ("--save", "--save: ", "--help"),
     "rates without memory": ("--seeds 99999999 --learning-rate 1,2,3", "299999997 networks", "GiB: expected 8 at most"),
-    "unknown dtype": ("--dtype float16", "--dtype: invalid choice: 'float16'", "'float32', 'float64'", "--help"),
-    "unknown nonlinearity": ("--nonlinearity elu", "invalid choice: 'elu'", "'tanh', 'relu'", "--help"),
-    "unknown reduction": ("--reduction max", "invalid choice: 'max'", "'sum', 'mean'", "--help"),
+    "unknown dtype": (
+        "--dtype float46",
+        "--dtype: 'float46': expected float32 or float64 (did you mean float64?); see",
+        "--help",
+    ),
+    "unknown nonlinearity": ("--nonlinearity elu", "'elu': expected tanh or relu (did you mean relu?); see", "--help"),
+    "unknown reduction": ("--reduction max", "'max': expected sum or mean; see", "--help"),
     "k2 < k1": ("--k1 3 --k2 2", "k2 = 2 is smaller than k1 = 3", "an update brings k1 new steps", "choose k2 ≥ 3"),
     "seeds and weights": ("--seeds 2 --weights w.npz", "weights from a file and a number of seeds", "choose one"),
     "picture and none": ("--no-plot --plot a.png", "--no-plot and a picture", "choose one"),
-    "nothing to compare": ("compare", "required: OTHER", "see python -m", "compare --help"),
+    "nothing to compare": ("compare", "OTHER", "see python -m", "compare --help"),
     "no such package": ("compare no_such_package", "'no_such_package'", "expected", "package"),
     "not a package name": ("compare .x", "'.x'", "expected", "package"),
     "no backend": ("compare json", "json", "expected", "package"),
@@ -93,6 +121,16 @@ def test_an_option_that_cannot_be_used(rnn, capsys, case):
     assert all(piece in message for piece in pieces), message
 
 
+@pytest.mark.parametrize("command", ["train", "compare", "study"])
+def test_two_dashes_are_no_value_of_any_option(capsys, command):
+    """argparse drops them in some versions of Python, and an option is left with a list that is empty."""
+    options = [word for word in parser("numpy_rnn").options_of(command) if word.startswith("--")]
+    assert len(options) > 20
+    for option in options:
+        message = refused(numpy_rnn, capsys, command, *(["json"] if command == "compare" else []), f"{option}=--")
+        assert message.startswith(f"argument {option}: '--' is no value: expected another; a file of that name is ./--")
+
+
 def test_a_package_is_not_compared_with_itself(rnn, capsys):
     message = refused(rnn, capsys, "compare", rnn.__name__, "--no-plot")
     assert f"{rnn.__name__} is this package itself: expected another" in message
@@ -107,7 +145,7 @@ PLACES = {
     "no permission for the file": ("protected.png", "no permission; choose another place"),
     "no permission for the folder": ("locked/{}", "no permission; choose another place"),
 }
-OUTPUTS = ["--save", "--trace", pytest.param("--plot", marks=pytest.mark.needs_matplotlib)]
+OUTPUTS = ["--save", "--trace", "--output", pytest.param("--plot", marks=pytest.mark.needs_matplotlib)]
 
 
 @pytest.mark.parametrize("option", OUTPUTS)
@@ -120,10 +158,16 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(rnn, capsys,
     Path("protected.png").write_text("kept")
     allowed = os.access  # root may write anywhere, so the permissions are played
     monkeypatch.setattr(
-        os, "access", lambda path, mode: Path(path).name not in ("locked", "protected.png") and allowed(path, mode)
+        os,
+        "access",
+        lambda path, mode: Path(path).name not in ("locked", "protected.png", "protected.csv") and allowed(path, mode),
     )
     name, *pieces = PLACES[place]
     path = name.format("a.png")
+    if option == "--output":
+        path = path.replace(".png", ".csv")
+        for kind in ("folder", "pipe", "file", "protected"):
+            os.rename(f"{kind}.png", f"{kind}.csv")
     message = refused(rnn, capsys, option, path, *([] if option == "--plot" else ["--no-plot"]))
     assert message.startswith(f"{option} {path}")
     assert all(piece in message for piece in pieces), message
@@ -169,7 +213,9 @@ COLUMNS = {
     "3": "there is no column '3'; expected 'time', 'spots', or a number, 1 to 2",
     "0": "there is no column '0'; expected 'time', 'spots', or a number, 1 to 2",
     "-1": "there is no column '-1'; expected 'time', 'spots', or a number, 1 to 2",
-    "sunspots": "there is no column 'sunspots'; expected 'time', 'spots', or a number, 1 to 2",
+    "sputs": "there is no column 'sputs' (did you mean 'spots'?); expected 'time', 'spots', or a number, 1 to 2",
+    "sunspots": "there is no column 'sunspots' (did you mean 'spots'?); expected 'time', 'spots', or a number, 1 to 2",
+    "sun": "there is no column 'sun'; expected 'time', 'spots', or a number, 1 to 2",
     "2,": "there is no column ''; expected 'time', 'spots', or a number, 1 to 2",
     "2,spots": "column 'spots' is chosen twice; expected every column once",
 }

@@ -1,13 +1,13 @@
 """The rows of the benchmark: their cases, that each computes what it should, and that one that does not is refused."""
 
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import run
 
 from benchmarks import cases, floors, plain, rows, system
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
@@ -59,9 +59,10 @@ def test_a_case_goes_through_a_command_line(case):
     assert Case.from_text(case.to_text()) == case
 
 
+@pytest.mark.slow
 def test_cases_import_no_numpy():
     program = "import benchmarks.cases, sys; sys.exit('numpy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("case", [SMALL, MAIN_JOB, ENSEMBLES[1], point(16, 8, dtype="float64")], ids=str)
@@ -129,6 +130,7 @@ def test_every_row_does_something():
 
 
 @pytest.mark.needs_torch
+@pytest.mark.slow
 def test_the_compiled_step_agrees():
     """In a process of its own: torch's compiler gives warnings, which are errors here."""
     row("torch.compile")
@@ -140,7 +142,7 @@ case, tasks = Case(*{tuple(SMALL._replace(name="compiled", T=2))!r}), rows.load(
 for task in tasks:
     assert judge(task, case, tasks[task](case).result()).holds, task
 """
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    run([sys.executable, "-c", program], check=True, timeout=500)
 
 
 @pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])

@@ -34,9 +34,10 @@ MODES = {"plain": "-O0", "fast": "-O3 -march=native -ffast-math"}
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
 SANITIZED = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("cc") is None, reason="there is no C compiler `cc`: the C port is not built"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler `cc`: the C port is not built"),
+]
 
 
 def compiled(folder, options, source=SOURCE):

@@ -1,16 +1,19 @@
 """The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
 
 import errno
+import importlib
 import io
 import os
 import re
 import shlex
+import subprocess
 import sys
+import tomllib
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from terminal import ROOT, actual_and_predicted, command, free_running, losses, succeed
+from terminal import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
 
 import numpy_rnn
 from numpy_rnn.common import command_line
@@ -120,32 +123,74 @@ def test_help_names_every_option(rnn, capsys, before, option):
     assert ended.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""
-    options = "--epochs --learning-rate --hidden-size --k1 --k2 --seed --seeds --dtype --weights --data --plot --show"
+    options = "--version --quiet "
+    options += "--epochs --learning-rate --hidden-size --k1 --k2 --seed --seeds --dtype --weights --data --plot --show"
     options += " --no-plot --log-every --generate --nonlinearity --reduction --bias --no-bias {float32,float64}"
     options += " --learn-initial-state --momentum --dampening --nesterov --weight-decay --max-norm --columns"
     options += " --standardize"
     options += (
         " --json OTHER"
         if before == ["compare"]
-        else " --save --save-every --resume --trace --held-out --no-progress compare"
+        else " --save --save-every --resume --trace --held-out --no-progress --output train compare"
     )
     missing = [word for word in options.split() if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out)]
     assert missing == []
     assert f"python -m {rnn.__name__}" in out
+    assert ("study" in out) == (rnn is numpy_rnn and before != ["compare"])
+
+
+def help_of(rnn, capsys, command):
+    with pytest.raises(SystemExit):
+        command_line.main(rnn, [command, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_help_fits_the_terminal_and_says_the_same_on_any(capsys, monkeypatch, command):
+    words = []
+    for width in (60, 80, 150):
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = help_of(numpy_rnn, capsys, command)
+        assert max(map(len, out.splitlines())) <= width
+        words.append(re.sub(r"[\s\\#]+", "", out))
+    assert len(set(words)) == 1
+
+
+def test_the_examples_of_help_can_be_pasted_into_a_shell(rnn, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    out = help_of(rnn, capsys, "train")
+    text = re.sub(r" \\\n +", " ", out.split("\nexamples:\n")[1])  # a shell reads lines that end so as one
+    commands = [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    assert commands == [["python", "-m", rnn.__name__, *words] for words in examples(rnn, "train")]
+
+
+@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
+def test_version(rnn, capsys, before):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(rnn, [*before, "--version"])
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"{rnn.__name__} {rnn.__version__} (Python ")
+    assert f"NumPy {np.__version__}" in out
+    assert out.count("\n") == 1
+
+
+def test_quiet_prints_nothing_and_does_everything(rnn, capsys):
+    out = succeed(rnn, capsys, "--epochs", 2, "--no-plot", "--save", "run.npz", "--quiet")
+    assert (out, os.listdir()) == ("", ["run.npz"])
+    assert command(rnn, capsys, "--quiet", "--data", "none.csv", "--no-plot").err.count("\n") == 1
 
 
 def examples(rnn, command):
     """The arguments of every example of --help."""
     other = {"numpy_rnn": "torch_rnn"}.get(rnn.__name__, "numpy_rnn")
-    text = re.sub(r" \\\n +", " ", EXAMPLES[command].format(name=rnn.__name__, other=other))  # one line each
-    commands = [re.split(r" {2,}", line[2:])[0] for line in text.splitlines() if line.startswith("  python ")]
-    assert all(line.startswith(f"python -m {rnn.__name__}") for line in commands)
-    return [shlex.split(line)[3:] for line in commands]
+    return [shlex.split(words.format(other=other)) for words, _ in EXAMPLES[command]]
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_option_has_an_example(rnn, command):
-    known = {*["--help", "-h", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
+    known = {*["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
     action = next(a for a in parser(rnn.__name__)._actions if a.dest == "command")
     if command == "study" and rnn is not numpy_rnn:
         assert command not in action.choices  # it is of the gradient that is derived by hand
@@ -171,7 +216,8 @@ def _files_of_the_examples():
     """What the examples read: a run, two series, a trace and an implementation of one's own."""
     steps = np.arange(300)
     np.savetxt("series.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="step,value")
-    np.savetxt("sunspots.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="month,sunspots")
+    silso = np.stack([steps // 12, steps % 12, steps / 12, np.sin(steps), -steps], axis=1)
+    np.savetxt("SN_m_tot_V2.0.csv", silso, delimiter=";", fmt="%6.1f")
 
 
 @pytest.mark.usefixtures("_files_of_the_examples")
@@ -179,11 +225,11 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
     monkeypatch.setattr(command_line, "picture_of", lambda *_: (None, False))
     of_train = examples(rnn, "train")
-    assert len(of_train) == 21
+    assert len(of_train) == 22
     for words in of_train:
         ended = command(rnn, capsys, *shorter(words))
         assert (ended.status, ended.err) == (0, ""), words
-        assert free_running(ended.out) or "--held-out" in words
+        assert (ended.out == "") if "--quiet" in words else (free_running(ended.out) or "--held-out" in words)
     assert os.path.exists("run.npz")
     assert os.path.exists("trace.npz")
 
@@ -232,8 +278,8 @@ def test_compare_prints_both_columns_and_the_largest_difference(capsys, options)
     rows = losses(out.split("\nlargest")[0])
     assert list(rows) == [1, 10, 20, 25]
     for epoch, (one, other, difference) in rows.items():
-        assert abs(one - np.median(a[epoch - 1])) <= PRINTED
-        assert abs(other - np.median(b[epoch - 1])) <= PRINTED
+        assert are_printed(one, np.median(a[epoch - 1]))
+        assert are_printed(other, np.median(b[epoch - 1]))
         assert f"{difference:.1e}" == f"{np.abs(a - b)[epoch - 1].max():.1e}"
     largest = np.abs(a - b).max()
     epoch = np.abs(a - b).max(axis=1).argmax() + 1
@@ -264,3 +310,44 @@ def test_an_output_that_is_full_is_one_line(rnn, capsys, monkeypatch, tmp_path):
     assert command_line.main(rnn, ["--epochs", "1", "--no-plot"]) == 2
     os.close(descriptor)
     assert capsys.readouterr().err == f"{rnn.__name__}: the output cannot be written: No space left on device\n"
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["-m", "torch_rnn"], "torch_rnn: "),
+        (["-c", "import sys; from numpy_rnn.common import scripts; sys.exit(scripts.torch_rnn())"], "torch_rnn: "),
+        (["-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"], "numpy_rnn: "),
+    ],
+)
+def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    ended = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(start)
+    assert "torch is not installed: install it, as by pip install torch" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_console_scripts_run_the_packages(rnn, capsys, monkeypatch):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, name = project["scripts"][rnn.__name__.replace("_", "-")].split(":")
+    monkeypatch.setattr(sys, "argv", ["script", "--epochs", "1", "--no-plot"])
+    assert getattr(importlib.import_module(module), name)() == 0
+    assert capsys.readouterr().out.startswith(f"{rnn.__name__}: sine wave")
+    assert (ROOT / rnn.__name__ / "py.typed").exists()

@@ -259,6 +259,7 @@ PROGRAMS_THAT_FAIL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", PROGRAMS_THAT_FAIL)
 def test_a_program_that_fails_at_any_time_has_a_verdict(run, capsys, tmp_path, script):
     program = tmp_path / "port"
@@ -320,6 +321,7 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
     assert values["sides"][1]["name"] == "inf"
 
 
+@pytest.mark.slow
 def test_a_program_can_be_compared(run, tmp_path, monkeypatch):
     from test_suite import PROGRAM
 

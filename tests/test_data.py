@@ -10,10 +10,10 @@ from cases import bits
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from terminal import actual_and_predicted, free_running, succeed
+from terminal import actual_and_predicted, command, free_running, refused, succeed
 
 from numpy_rnn import InputError
-from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
+from numpy_rnn.common.files.data import inputs_and_targets, load_series, read_series, sine
 
 THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
@@ -51,6 +51,12 @@ TEXTS = {
     "spaces": ("a.csv", b'one , two\n 1, 2 \n3 ,-4.5\n5e-3, "6"\n'),
     "no end of the last line": ("a.csv", b"1,2\n3,-4.5\n5e-3,6"),
     "capital ending": ("a.CSV", b"1,2\n3,-4.5\n5e-3,6\n"),
+    "semicolons": ("a.csv", b"one;two\n1;2\n3;-4.5\n5e-3;6\n"),
+    "white space in a .csv": ("a.csv", b"one two\n1 2\n3 -4.5\n5e-3 6\n"),
+    "tabs in a .csv": ("a.csv", b"one, or 1\ttwo\n1\t2\n3\t-4.5\n5e-3\t6\n"),
+    "tsv": ("a.tsv", b"one two\tthree\n1\t2\n3\t-4.5\n5e-3\t6\n"),
+    "commas in a .txt": ("a.txt", b"one,two\n1, 2\n3, -4.5\n5e-3,6\n"),
+    "names that begin with digits": ("a.csv", b"# 2m_temperature,10m_wind\n1,2\n3,-4.5\n5e-3,6\n"),
     "txt": ("a.txt", b"1 2\n3 -4.5\n5e-3 6\n"),
     "txt with tabs and names": ("a.txt", b"one\ttwo\n1\t2\n3\t-4.5\n5e-3\t6\n"),
     "txt in columns": ("a.txt", b"  1     2\n  3    -4.5\n\n  5e-3  6   \n"),
@@ -241,9 +247,45 @@ def test_columns_come_in_the_order_in_which_they_are_chosen(name, columns):
     assert bits(load_series(name, columns)) == bits(series[:, [int(column) - 1 for column in columns]])
 
 
-def test_without_columns_all_are_read_between_semicolons_too():
-    Path("a.csv").write_bytes(b"one;two\n1;2\n3;-4.5\n5e-3;6\n")
-    assert bits(load_series("a.csv")) == bits(THREE)
+@pytest.mark.parametrize(
+    ("content", "columns", "names"),
+    [
+        (b'x,"y, z",w\n1,2,3\n3,4,5\n5,6,7\n', ("w", "2"), ("w", "y, z")),
+        (b"a,,c\n1,2,3\n3,4,5\n5,6,7\n", None, ("a", "column 2", "c")),
+        (b"# a b\n1 2\n3 4\n5 6\n", ("2",), ("b",)),
+        (b"a,b\n1,2,3\n3,4,5\n5,6,7\n", None, None),  # too few
+        (SILSO_CSV, ("4",), None),
+    ],
+)
+def test_the_names_of_the_columns_are_those_of_the_ones_that_are_read(content, columns, names):
+    Path("a.csv").write_bytes(content)
+    assert read_series("a.csv", columns).names == names
+
+
+@pytest.mark.parametrize("content", [SILSO_CSV, SILSO_TXT, b"\xef\xbb\xbf" + SILSO_CSV.replace(b"\n", b"\r\n")])
+def test_standard_input_is_read_as_a_file_is(monkeypatch, content):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+    assert bits(load_series("-", ("4",))) == bits(SUNSPOTS)
+
+
+def test_a_run_on_standard_input_is_not_resumed_on_nothing(rnn, capsys, monkeypatch):
+    for options in (["--data", "-", "--save", "run.npz"], ["--resume", "run.npz"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("1\n2\n4\n3\n"))
+        ended = command(rnn, capsys, *options, "--epochs", 2, "--no-plot")
+        if options[0] == "--data":
+            assert (ended.status, ended.err) == (0, "")
+            assert ended.out.startswith(f"{rnn.__name__}: standard input, T=3 ")
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "the run was trained on standard input, which is gone: expected --data FILE" in ended.err
+
+
+@pytest.mark.parametrize("stdin", [None, "a terminal"])
+def test_a_terminal_or_nothing_on_standard_input_is_not_waited_for(rnn, capsys, monkeypatch, stdin):
+    terminal = io.StringIO("1\n2\n3\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", stdin and terminal)
+    message = refused(rnn, capsys, "--data", "-", "--no-plot")
+    assert message == "data from standard input: it is a terminal or closed; expected a pipe, or < FILE"
 
 
 WRONG_COLUMNS: dict[str, tuple] = {
@@ -276,7 +318,18 @@ WRONG_COLUMNS: dict[str, tuple] = {
         ("b",),
         "',' expected after '\"'; expected finite numbers only",
     ),
-    "decimal commas": (b"1,5;2,5\n3,5;4,5\n5,5;6,5\n", None, "line 1, column 2 is '5;2'; expected finite numbers"),
+    "decimal commas": (
+        b"1,5;2,5\n3,5;4,5\n5,5;6,5\n",
+        None,
+        "line 1, column 1 is '1,5': neither a number (a decimal comma: write",
+    ),
+    "decimal commas below names": (b"a;b\n1,5;2,5\n3;4\n", None, "line 2, column 1 is '1,5' (a decimal comma: write"),
+    "a typo in the first row": (b"1a\n2\n3\n4\n", None, "line 1, column 1 is '1a': neither a number nor a name, which"),
+    "an underscore in the first row": (b"1_0\n2\n3\n4\n", None, "line 1, column 1 is '1_0': neither a number nor"),
+    "a hexadecimal in the first row": (b"a,-0x1\n2,3\n3,4\n4,5\n", None, "line 1, column 2 is '-0x1': neither a"),
+    "a percentage in the first row": (b".1%\n2\n3\n4\n", None, "line 1, column 1 is '.1%': neither a number nor"),
+    "a date in the first row": (b"1749-01;n/a\n1749-02;2\n", ("2",), "line 1, column 1 is '1749-01': neither a"),
+    "nearly a name": (DATED, ("Place",), "there is no column 'Place' (did you mean 'place'?); expected 'date'"),
 }
 
 
@@ -317,14 +370,16 @@ def test_every_number_comes_back_bitwise(tmp_path_factory, series):
     folder = tmp_path_factory.getbasetemp()
     np.savetxt(folder / "a.csv", series, delimiter=",", fmt="%.17g")
     np.savetxt(folder / "a.txt", series, fmt="%.17g", header="x " * series.shape[1])
+    np.savetxt(folder / "b.csv", series, delimiter=" ; ", fmt="%.17g")
+    np.savetxt(folder / "a.tsv", series, delimiter="\t", fmt="%.17g", header="x\t" * series.shape[1])
     np.save(folder / "a.npy", series)
-    for name in ("a.csv", "a.txt", "a.npy"):
+    for name in ("a.csv", "b.csv", "a.tsv", "a.txt", "a.npy"):
         assert bits(load_series(folder / name)) == bits(series)
 
 
 @given(
-    content=st.binary(max_size=40) | st.text(',;"\n 12ab#', max_size=40).map(str.encode),
-    ending=st.sampled_from(["csv", "txt", "npy"]),
+    content=st.binary(max_size=40) | st.text(',;"\t\n 12ab#', max_size=40).map(str.encode),
+    ending=st.sampled_from(["csv", "tsv", "txt", "npy"]),
     columns=st.none() | st.lists(st.sampled_from(["1", "2", "a", "b", ""]), max_size=2).map(tuple),
 )
 def test_no_content_raises_anything_but_an_input_error(tmp_path_factory, content, ending, columns):
@@ -362,9 +417,11 @@ def test_a_run_on_a_file(rnn, capsys, name):
     if name == "a.npy":
         np.save(name, series)
     else:
-        np.savetxt(name, series, delimiter="," if name == "a.csv" else " ", header="one two", comments="")
+        separator = "," if name == "a.csv" else " "
+        np.savetxt(name, series, delimiter=separator, header=f"one{separator}two", comments="")
     out = succeed(rnn, capsys, "--data", name, "--epochs", 2, "--generate", 3, "--no-plot")
-    assert out.startswith(f"{rnn.__name__}: {name}, T=7 B=1 D=2 H=6 O=2, ")
+    named = "" if name == "a.npy" else " (columns one, two)"
+    assert out.startswith(f"{rnn.__name__}: {name}{named}, T=7 B=1 D=2 H=6 O=2, ")
     table = actual_and_predicted(out)
     assert list(table) == [2, 3, 4, 5, 6, 7, 8]
     for time, row in table.items():

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 from cases import bits
-from terminal import ROOT, succeed
+from children import LIMIT, start
+from terminal import succeed
 
 import numpy_rnn
 from numpy_rnn.common.files.storage import load_parameters, save_parameters
 from numpy_rnn.common.runs.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.slow
 
 KILLS = 25  # of each of the runs
 RUNS = [  # all too long to end among so many kills, and soon made where nothing is saved
@@ -36,19 +39,25 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 def started(*options):
     """A process of its own, which is to save after every update."""
     program = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--save", "run.npz", "--save-every", "0", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    return start(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def killed_at_a_random_moment(process, generator):
-    """Every fourth time while it starts, else while it trains and writes, from the second line it prints on."""
+    """Every fourth time while it starts, else while it trains and writes, after it has saved itself once."""
     if generator.random() < 0.25:
         time.sleep(generator.uniform(0, 0.2))
     else:
-        for _ in range(2):
-            process.stdout.readline()
+        before, until = written(), time.monotonic() + LIMIT
+        while written() == before and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.001)
+        assert written() != before
         time.sleep(generator.uniform(0, 0.1))
     process.kill()
+
+
+def written():
+    """When the file was written that is there; None without one."""
+    return os.stat("run.npz").st_mtime_ns if Path("run.npz").exists() else None
 
 
 @pytest.mark.parametrize("number", range(len(RUNS)))
@@ -58,9 +67,9 @@ def test_killed_at_random_moments_it_leaves_a_file_that_goes_on(capsys, number):
     place, saved, moved, unfinished = (0, 0), 0, 0, 0
     for _ in range(KILLS):
         is_there = Path("run.npz").exists()
-        process = started(*(["--resume", "run.npz"] if is_there else options))
-        killed_at_a_random_moment(process, generator)
-        _, complaint = process.communicate()
+        with started(*(["--resume", "run.npz"] if is_there else options)) as process:
+            killed_at_a_random_moment(process, generator)
+            _, complaint = process.communicate(timeout=LIMIT)
         assert (process.returncode, complaint) == (-9, b"")
         assert is_there <= Path("run.npz").exists()
         if Path("run.npz").exists():
@@ -71,11 +80,10 @@ def test_killed_at_random_moments_it_leaves_a_file_that_goes_on(capsys, number):
         others = [name for name in os.listdir() if name != "run.npz"]
         assert all(re.match(r"\.unfinished-", name) for name in others)
         unfinished += len(others) > 0
-    # Most kills come after a save of their own process, and most of these leave one that it began; on a busy machine
-    # fewer do, but never so few that nothing is tried.
-    assert saved >= KILLS * 4 / 5
-    assert moved >= KILLS / 5
-    assert unfinished >= KILLS / 5
+    # Three of four kills come after a save of their own process, and about half of all leave one that it began.
+    assert saved >= KILLS / 2
+    assert moved >= KILLS / 2
+    assert unfinished >= 1
 
     succeed(numpy_rnn, capsys, "--resume", "run.npz", "--save", "run.npz", "--no-plot")
     succeed(numpy_rnn, capsys, *options, "--save", "whole.npz", "--no-plot")
@@ -85,14 +93,15 @@ def test_killed_at_random_moments_it_leaves_a_file_that_goes_on(capsys, number):
 
 def test_what_writers_that_live_are_writing_stays():
     """Also what may be another machine's, whose processes are not known here."""
-    finished = subprocess.Popen([sys.executable, "-c", ""])
-    finished.wait()
+    with start([sys.executable, "-S", "-c", ""]) as finished:
+        finished.wait(LIMIT)
     node = os.uname().nodename
     of = {
         "this process": f".unfinished-{node}-{os.getpid()}-a",
         "its parent": f".unfinished-{node}-{os.getppid()}-a",
         "the first process": f".unfinished-{node}-1-a",
         "another machine": f".unfinished-{node}x-{finished.pid}-a",
+        "a machine whose name begins like this one's": f".unfinished-{node}-{finished.pid}-1234-a",
         "no process": f".unfinished-{node}-{10**30}-a",
         "somebody else": ".unfinished-business",
     }
@@ -104,8 +113,8 @@ def test_what_writers_that_live_are_writing_stays():
 
 
 def test_a_leftover_that_cannot_be_removed_is_no_error(monkeypatch):
-    finished = subprocess.Popen([sys.executable, "-c", ""])
-    finished.wait()
+    with start([sys.executable, "-S", "-c", ""]) as finished:
+        finished.wait(LIMIT)
     gone = Path(f".unfinished-{os.uname().nodename}-{finished.pid}-a")
     gone.mkdir()  # which unlink refuses
     params = numpy_rnn.initial_parameters()

@@ -147,10 +147,10 @@ def test_command_score_and_its_errors(capsys):
     assert main(["score", "--seed", "2"]) == 0
     assert ", 0 survived" in capsys.readouterr().out
     for arguments, message in (
-        (["long"], "required: --backend; see python -m numpy_rnn.conformance long --help"),
+        (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
         (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),
         (["long", "--backend", "absent"], "cannot be compared with"),
-        (["sing"], "invalid choice: 'sing'"),
+        (["sing"], "unknown command 'sing': expected score or long"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
     ):
         assert main(arguments) == 2

@@ -2,13 +2,12 @@
 
 import ast
 import inspect
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from children import run
 
 import numpy_rnn
 
@@ -132,17 +131,9 @@ def test_each_exported_function_is_in_the_file_of_the_same_name(file):
 def imported(code):
     """Which of torch and matplotlib a fresh interpreter has loaded after running the code."""
     report = "import sys; print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
-    path = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}; {report}"],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return ast.literal_eval(run.stdout.splitlines()[-1])
+    ended = run([sys.executable, "-c", f"{code}; {report}"])
+    assert ended.returncode == 0, ended.stderr
+    return ast.literal_eval(ended.stdout.splitlines()[-1])
 
 
 def modules_of(folder):
@@ -152,6 +143,7 @@ def modules_of(folder):
     return [".".join(part for part in p if part != "__init__") for p in parts]
 
 
+@pytest.mark.slow
 def test_numpy_rnn_loads_neither_torch_nor_matplotlib():
     names = modules_of(".") + [
         name for folder in ("", "/runs", "/files", "/output") for name in modules_of(f"common{folder}")
@@ -160,6 +152,7 @@ def test_numpy_rnn_loads_neither_torch_nor_matplotlib():
     assert imported(f"import {', '.join(names)}") == []
 
 
+@pytest.mark.slow
 def test_a_run_of_numpy_rnn_loads_neither_torch_nor_matplotlib():
     """The main job, learnt for an epoch."""
     code = (
@@ -170,11 +163,13 @@ def test_a_run_of_numpy_rnn_loads_neither_torch_nor_matplotlib():
 
 
 @pytest.mark.needs_torch
+@pytest.mark.slow
 def test_the_check_sees_torch_when_it_is_loaded():
     assert "torch" in imported("import torch_rnn")
 
 
 @pytest.mark.needs_matplotlib
+@pytest.mark.slow
 def test_the_check_sees_matplotlib_when_it_is_loaded():
     assert "matplotlib" in imported("import matplotlib")
 

@@ -99,6 +99,7 @@ def drawn_as_stated(D, H, O, seed, dtype):
     return W_xh.astype(dtype), W_hh.astype(dtype), W_hy.astype(dtype)
 
 
+@pytest.mark.no_perturb
 @DTYPES
 @pytest.mark.parametrize("seed", [0, 1, 12345])
 @pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
@@ -109,6 +110,7 @@ def test_initial_parameters_are_drawn_as_stated(rnn, bias, seed, dtype):
     assert bits(params) == bits(Parameters(*drawn_as_stated(3, 5, 2, seed, dtype), *biases))
 
 
+@pytest.mark.no_perturb
 def test_the_defaults_are_those_of_the_main_job(rnn):
     assert bits(rnn.initial_parameters()) == bits(Parameters(*drawn_as_stated(1, 6, 1, 0, "float32")))
 

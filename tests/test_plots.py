@@ -1,5 +1,7 @@
 """The pictures: what is drawn is what was computed, at the right times, and nothing covers anything."""
 
+import io
+
 import numpy as np
 import pytest
 from cases import assert_within, bits, each
@@ -20,7 +22,8 @@ def made_up(
 ) -> tuple[Experiment, dict[str, Result]]:
     """An Experiment and Results of random numbers. P: of how many rows there are predictions."""
     generator = np.random.default_rng(0)
-    x, target = generator.normal(size=(2, T, 1, D))
+    rows = generator.normal(size=(T + 1, 1, D))
+    x, target = rows[:-1], rows[1:]
     scaling = Scaling(np.arange(50.0, 50 + D), np.arange(10.0, 10 + D)) if scaled else None
     params = each(lambda theta: np.broadcast_to(theta, (*E, *theta.shape)), numpy_rnn.initial_parameters(D, 6, D))
     experiment = Experiment("made up", x, target, np.zeros((1, 6)), params, scaling, held_out, rates)
@@ -97,8 +100,9 @@ def test_the_series(drawn):
             return values * deviation[feature] + mean[feature]
 
         by_label = lines(axes)
-        assert bits(by_label["actual"].get_xdata()) == bits(np.arange(1, T + 1))
-        assert bits(by_label["actual"].get_ydata()) == bits(in_units(experiment.x[:, 0, feature]))
+        actual = np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature]
+        assert bits(by_label["actual"].get_xdata()) == bits(np.arange(1, T + 2))
+        assert bits(by_label["actual"].get_ydata()) == bits(in_units(actual))
         expected = ["actual"]
         for name, result in best(experiment, results).items():
             by = f", {name}" if len(results) > 1 else ""
@@ -154,8 +158,9 @@ def test_the_losses(drawn):
             assert bits(lines(axes)[name].get_xdata()) == bits(np.arange(1, epochs + 1))
             assert_within(lines(axes)[name].get_ydata(), np.median(losses.reshape(epochs, -1), axis=1), 1e-12)
         what = "median loss" if len(experiment.rates) == 9 else "loss of an epoch"
-        units = ",\nin standardised units)" if experiment.scaling else ")"
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", f"{what}\n(half squared error{units}")
+        units = ",\nin standardised units" if experiment.scaling else ""
+        units += ", log scale" if axes.get_yscale() == "log" else ""
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", f"{what}\n(half squared error{units})")
         low, high = axes.get_xlim()
         assert low < 1 <= epochs < high
 
@@ -236,7 +241,7 @@ def test_of_a_long_series_a_part_is_drawn(T, held_out, first, last, title, P):
     by_label = lines(figure.axes[0])
     begins = T + 2 - held_out
     times = {
-        "actual": (1, experiment.x),
+        "actual": (1, np.concatenate([experiment.x, experiment.target[-1:]])),
         "predicted": (T + 2 - len(result.predictions), result.predictions),
         "free-running": (begins, result.generated),
     }
@@ -302,6 +307,33 @@ def test_the_axes_are_labelled(drawn):
         assert series[0].get_ylabel() == "value (units of the series)"
     else:
         assert [axes.get_ylabel() for axes in series] == [f"feature {n}" for n in range(1, len(series) + 1)]
+
+
+ODD_NAMES = ("a$\\foo$", "$x_$", "$", "a\\$b", "x^2_{", "\udcff", "漢字", "é → \t", "{}", "a very long name " * 9)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_is_drawn_as_it_is_whatever_characters_it_has(name):
+    """With escapes for what has no glyph; the names of a file, of its columns and of two implementations."""
+    drawable = {"\udcff": "\\udcff", "漢字": "\\u6f22\\u5b57", "é → \t": "é → \\t"}.get(name, name)
+    experiment, results = made_up(D=2, backends=(name, "numpy_rnn"))
+    experiment = experiment._replace(name=name, columns=(name, "two"))
+    figure = plots.figure(experiment, results)
+    figure.draw_without_rendering()  # which raises where a name is taken for a formula, and warns of missing glyphs
+    figure.savefig(io.BytesIO(), format="svg")
+    series, other, losses = figure.axes
+    label = drawable if len(name) < 25 else name[:21] + "..."
+    assert (series.get_ylabel(), other.get_ylabel()) == (label, "two")
+    assert f": {drawable if len(name) < 25 else name[:57] + '...'}, one step ahead" in figure.get_suptitle()
+    for axes in (series, losses):
+        assert any(label in text.get_text() for text in axes.get_legend().get_texts())
+    drawn = [figure._suptitle, series.yaxis.label, *series.get_legend().get_texts(), *losses.get_legend().get_texts()]
+    assert not any(text.get_parse_math() for text in drawn)
+
+
+def test_a_single_column_with_a_name_labels_its_axis():
+    experiment, results = made_up()
+    assert plots.figure(experiment._replace(columns=("spots",)), results).axes[0].get_ylabel() == "spots"
 
 
 def test_legends_cover_nothing_and_everything_is_inside(drawn):

@@ -4,11 +4,13 @@ import re
 
 import numpy as np
 import pytest
+from cases import assert_within
 from terminal import actual_and_predicted, free_running, losses
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.common.files.scaling import Scaling
+from numpy_rnn.common.files.data import inputs_and_targets
+from numpy_rnn.common.files.scaling import Scaling, scaling_of
 from numpy_rnn.common.output import report, series_report
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.divergence import Divergence
@@ -18,7 +20,8 @@ from numpy_rnn.common.runs.result import Result
 
 def made_up(T=4, D=1, E=(), G=2, scale=1.0):
     generator = np.random.default_rng(0)
-    x, target = scale * generator.normal(size=(2, T, 1, D))
+    rows = scale * generator.normal(size=(T + 1, 1, D))
+    x, target = rows[:-1], rows[1:]
     params = numpy_rnn.initial_parameters(D, 6, D, networks=E[0] if E else None)
     y, following = (scale * generator.normal(size=(n, *E, 1, D)) for n in (T, G))
     return Experiment("made up", x, target, np.zeros((1, 6)), params), Result(np.ones((3, *E)), params, y, following)
@@ -89,6 +92,7 @@ def test_heads_stand_over_their_columns():
         heading, row = report.loss_heading(E).split("   of ")[0], report.loss_row(1, loss)
         assert len(heading) == len(row)
     experiment, result = made_up(D=2)
+    experiment = experiment._replace(columns=("one", "one that is wider"))
     assert len({len(line) for line in series_report.series_table(experiment, result).splitlines()}) == 1
     table = report.comparison_table({"numpy_rnn": result, "torch_rnn": result}, 1).splitlines()[:-1]
     assert len({len(line) for line in table}) == 1
@@ -109,7 +113,7 @@ def test_numbers_of_every_scale_keep_digits(scale):
 def test_the_series_table_of_several_features():
     experiment, result = made_up(D=5)
     table = series_report.series_table(experiment, result)
-    assert table.splitlines()[0].split()[:5] == ["time", "actual", "1", "predicted", "1"]
+    assert re.split("  +", table.splitlines()[0].strip())[:3] == ["time", "actual feature 1", "predicted feature 1"]
     rows = actual_and_predicted(table)
     assert list(rows) == [2, 3, 4, 5]
     for time, row in rows.items():  # of five features, the first three
@@ -117,6 +121,41 @@ def test_the_series_table_of_several_features():
         assert np.abs(row - pairs).max() <= 0.5e-6
     for time, row in free_running(table).items():
         assert np.abs(row - result.generated[time - 6, 0, :3]).max() <= 0.5e-6
+
+
+def test_actual_values_are_those_of_the_data_and_not_of_the_dtype():
+    """0.1 in float32, multiplied by a deviation and added to a mean, comes back as another number."""
+    series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
+    scaling = scaling_of(series)
+    x, target = inputs_and_targets(scaling.standardized(series), "float32")
+    experiment, result = made_up(T=3, D=2)
+    experiment = experiment._replace(x=x, target=target, series=series, scaling=scaling)
+    rows = actual_and_predicted(series_report.series_table(experiment, result))
+    assert [row[0] for row in rows.values()] == [float(f"{value:.6f}") for value in series[1:, 0]]
+    assert [row[2] for row in rows.values()] == [float(f"{value:.5e}") for value in series[1:, 1]]  # by its own size
+    assert experiment._replace(held_out=1).trained().rows(1).tolist() == series[1:3].tolist()
+    naive = [value for _, value in errors(experiment, result).values()]
+    assert_within(np.array(naive), np.sqrt((np.diff(series, axis=0) ** 2).mean(axis=0)), np.array([5e-7, 5e-10]))
+
+
+def test_columns_have_their_names():
+    long, odd = "a very long name of a column", "tab\there\udcff"
+    experiment, result = made_up(D=4)
+    experiment = experiment._replace(columns=("spots", long, odd, "four"))
+    head = re.split("  +", series_report.series_table(experiment, result).splitlines()[0].strip())
+    names = ["spots", "a very long name of a...", "tab\\there\\udcff"]
+    assert head == ["time", *(f"{what} {name}" for name in names for what in ("actual", "predicted"))]
+    assert [name for _, _, name in errors(experiment, result)] == [*names, "four"]
+    heading = report.heading(["numpy_rnn"], experiment, Configuration())
+    assert heading.startswith(f"numpy_rnn: made up (columns spots, {long}, tab\\there\\udcff, four), T=4 ")
+    many = experiment._replace(columns=tuple("abcdefg"))
+    assert "made up (columns a, b, c, d, e and 2 more), T" in report.heading(["a"], many, Configuration())
+
+
+def test_of_many_columns_the_first_have_errors():
+    lines = series_report.error_table(*made_up(D=25)).splitlines()
+    assert [line.split()[5] for line in lines[1:-1]] == [str(n) for n in range(1, 21)]
+    assert lines[-1] == "   ...  (5 more columns)"
 
 
 def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_left():
@@ -181,11 +220,13 @@ def test_the_tables_are_in_the_units_of_the_series():
 
 
 def errors(experiment, result):
-    """The rows of the error table: (what, steps) → network, last value."""
+    """The rows of the error table: (what, steps, column) → network, last value."""
     head, *rows = series_report.error_table(experiment, result).splitlines()
-    assert head == "one step ahead, root mean square error      network   last value again"
-    parts = (re.fullmatch(r"(trained on|held out), (\d+) steps +(\S+) +(\S+)", row).groups() for row in rows)
-    return {(what, int(steps)): (float(network), float(naive)) for what, steps, network, naive in parts}
+    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "last value again"]
+    assert {len(row) for row in rows if not row.startswith("   ...")} == {len(head)}
+    pattern = r"(trained on|held out), (\d+) steps(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
+    parts = (re.fullmatch(pattern, row).groups() for row in rows)
+    return {(what, int(steps), name): (float(network), float(naive)) for what, steps, name, network, naive in parts}
 
 
 def rms(*differences):
@@ -206,17 +247,21 @@ def rms(*differences):
 )
 @pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "standardized"])
 def test_the_errors_are_those_of_the_predictions_and_of_the_last_value_again(rows, P, parts, scaled):
+    """Each column by itself, as they may have different units."""
     experiment, result = held_out(*made_up(T=8, D=2), rows, P)
     unit = np.array([20.0, 0.5]) if scaled else np.ones(2)
     if scaled:
-        experiment = experiment._replace(scaling=Scaling(np.array([100.0, -5.0]), unit))
+        experiment = experiment._replace(scaling=Scaling(np.array([100.0, -5.0]), unit), columns=("spots", "per cent"))
+    names = ("spots", "per cent") if scaled else ("feature 1", "feature 2")
     table = errors(experiment, result)
-    assert list(table) == [(what, steps.stop - steps.start) for what, steps in parts]
+    assert list(table) == [(what, steps.stop - steps.start, name) for what, steps in parts for name in names]
     first = 8 - len(result.predictions)
-    for (network, naive), (_, steps) in zip(table.values(), parts, strict=True):
+    for what, steps in parts:
         y = result.predictions[steps.start - first : steps.stop - first]
-        assert abs(network - rms((y - experiment.target[steps]) * unit)) <= 0.5e-6
-        assert abs(naive - rms((experiment.x - experiment.target)[steps] * unit)) <= 0.5e-6
+        for d, name in enumerate(names):
+            network, naive = table[what, steps.stop - steps.start, name]
+            assert abs(network - rms((y - experiment.target[steps])[..., d] * unit[d])) <= 0.5e-6
+            assert abs(naive - rms((experiment.x - experiment.target)[steps][..., d] * unit[d])) <= 0.5e-6
 
 
 def test_of_an_ensemble_the_error_is_that_of_the_median_network_that_is_left():

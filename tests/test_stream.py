@@ -118,7 +118,7 @@ def test_without_momentum_a_velocity_is_not_carried_on(rnn, learned):
     ("name", "value", "message"),
     [
         ("W_hh", np.zeros((2, 2)), r"the velocity of W_hh is \S*float64 of shape \(2, 2\): expected"),
-        ("W_hy", None, "no velocity of W_hy: expected one, as there are others"),
+        ("W_hy", None, "no velocity of W_hy: expected one, as it has others"),
         ("b_h", np.nan, "the velocity of b_h holds NaN or infinity"),
         ("h_0", np.zeros((1, 1)), "there is a velocity of h_0: expected none, as the parameters have no h_0"),
     ],

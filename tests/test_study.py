@@ -14,11 +14,14 @@ from terminal import command, contents, refused, succeed
 import numpy_rnn
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.files.storage import save_parameters
+from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.study.folder import write_folder
+from numpy_rnn.study.folder import check_can_write_folder, write_folder
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
 from numpy_rnn.study.unrolled import step_losses, unrolled
+
+pytestmark = pytest.mark.slow
 
 SMALL = ("--epochs", 3, "--steps", 5, "--seeds", 2, "--hidden-size", 3, "--bias")
 
@@ -87,6 +90,11 @@ def test_the_same_run_makes_the_same_files(made, capsys):
 
 
 @pytest.mark.needs_matplotlib
+def test_the_folder_of_a_study_may_be_written_again(made):
+    check_can_write_folder(made, "--folder", [path.relative_to(made) for path in made.rglob("*") if path.is_file()])
+
+
+@pytest.mark.needs_matplotlib
 def test_a_folder_that_is_there_keeps_what_is_in_it(made):
     files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
     os.makedirs("study/figures")
@@ -122,18 +130,27 @@ def test_what_cannot_be_studied_is_one_line(capsys):
     params = prepare(Configuration(networks=3)).params
     save_parameters("three.npz", params)
     Path("file").write_text("")
+    zeros = (None if theta is None else 0 * theta[0] for theta in params)
+    save_parameters("zero.npz", Parameters(*zeros))
     os.makedirs("taken/study.html")
+    for name in ("mine/study.html", "drawn/figures/masks.svg"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text("mine")
     for words, message in {
         "--learning-rate 0.1,0.2": "2 learning rates are given: expected one, as one run is studied",
         "--weights three.npz": "the weights are of 3 networks: expected one to be studied",
         "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
         "--folder no/where": r"--folder no/where: the folder .*/no does not exist; make it first",
         "--folder taken": r"--folder taken/study\.html is a folder: expected the name of a file",
-        "--steps 2": "argument --steps: '2': expected a whole number, 3 or more; see .* --help",
-        "--seeds 1": "argument --seeds: '1': expected a whole number, 2 or more; see .* --help",
+        "--folder=": "--folder is empty: expected the name of a folder",
+        "--folder mine": r"--folder mine: mine/study\.html was not written by a study; move it, or .*",
+        "--folder drawn": r"--folder drawn: drawn/figures/masks\.svg was not written by a study; move it, .*",
+        "--weights zero.npz": "the largest derivative of the loss by the initial weights is 0: expected .*",
+        "--steps 2": ".*--steps: '2': expected a whole number, 3 or more; see .* --help",
+        "--seeds 1": ".*--seeds: '1': expected a whole number, 2 or more; see .* --help",
         "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
         " fewer --steps, or a smaller --hidden-size",
-        "--save a.npz": "unrecognized arguments: --save a.npz; see .* --help",
+        "--save a.npz": "--save is an option of the command train and not of study; see .* --help",
         "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
         "--data no.csv": r".*no\.csv.* does not exist.*",
     }.items():
@@ -141,15 +158,27 @@ def test_what_cannot_be_studied_is_one_line(capsys):
 
 
 @pytest.mark.needs_matplotlib
-def test_a_run_that_diverges_ends_with_status_3(capsys):
-    words = ("--nonlinearity", "relu", "--learning-rate", 50, "--epochs", 20)
-    ended = command(numpy_rnn, capsys, "study", *words)
+@pytest.mark.parametrize(
+    ("words", "where", "ways"),
+    [
+        (
+            "--nonlinearity relu --learning-rate 50 --epochs 20",
+            r"before the end of epoch \d+",
+            "a --learning-rate smaller than 50, or clipping by --max-norm 1",
+        ),
+        (
+            "--weight-decay 100 --max-norm 1 --epochs 1",
+            r"by epoch 1, where the loss is \d\S+",
+            "a --learning-rate smaller than 0.1, or a --weight-decay smaller than 100",
+        ),
+    ],
+)
+def test_a_run_that_diverges_ends_with_status_3(words, where, ways, capsys):
+    """Before anything is measured; also where its numbers are still finite, and only far too large."""
+    ended = command(numpy_rnn, capsys, "study", *words.split())
     assert ended.status == 3
-    assert re.fullmatch(
-        r"numpy_rnn: the run diverged before the end of epoch \d+: there is nothing to study; try a --learning-rate"
-        r" smaller than 50, or clipping by --max-norm 1\n",
-        ended.err,
-    )
+    assert "the equations" not in ended.out
+    assert re.fullmatch(rf"numpy_rnn: the run diverged {where}: there is nothing to study; try {ways}\n", ended.err)
     assert contents() == {}
 
 
@@ -161,7 +190,7 @@ def test_without_matplotlib_it_says_so(capsys, monkeypatch):
 
 def test_other_packages_have_no_study(capsys):
     other = SimpleNamespace(__name__="torch_rnn")
-    assert "invalid choice: 'study' (choose from 'train', 'compare')" in refused(other, capsys, "study")
+    assert "unknown command 'study': expected train or compare; see" in refused(other, capsys, "study")
 
 
 # -- what it starts from --------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ MISSING = [
 ]
 pytestmark = [
     pytest.mark.needs_matplotlib,
+    pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"the page is not tested in a browser: no {' and no '.join(MISSING)}"),
 ]
 
@@ -142,6 +143,12 @@ def open_page(browser, files):
     assert messages == []
     assert {url for url in requests if not url.startswith("data:")} <= {path.as_uri() for path in files.values()}
     assert len(contexts) > 0
+
+
+def still(page):
+    """Let the time of the page go on only where a test says so."""
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)
 
 
 def choose(page, **sliders):
@@ -427,7 +434,7 @@ def test_another_window_keeps_the_moment(open_page):
 
 def test_play_goes_on_by_itself_and_stops_at_the_end(open_page):
     page = open_page()
-    page.clock.install()
+    still(page)
     choose(page, moment=0)
     last = page.evaluate("Number(document.getElementById('moment').max)")
     page.locator("#unrolled").focus()
@@ -446,7 +453,7 @@ def test_play_goes_on_by_itself_and_stops_at_the_end(open_page):
 
 def test_who_wants_less_motion_goes_step_by_step(open_page):
     page = open_page(reduced_motion="reduce")
-    page.clock.install()
+    still(page)
     choose(page, moment=0)
     page.locator("#play").click()
     page.clock.run_for(5000)

@@ -385,6 +385,7 @@ def test_numbers_in_words():
     words = {5.2e-12: "5·10⁻¹²", 0.0: "0", 0.5: "0.5", 999.0: "1000", 1000.0: "1·10³", 0.0099: "1·10⁻²", 12.34: "12"}
     assert {number: scientific(number) for number in words} == words
     assert scientific(1.26e7, 2) == "1.3·10⁷"
+    assert scientific(None) == "not finite"
 
 
 @pytest.mark.needs_torch

@@ -395,6 +395,7 @@ def test_the_tables_are_whole(found):
         assert all(isinstance(cell, str) and cell and "None" not in cell for row in table.rows for cell in row)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("name", ["everything", "three steps, untrained"])
 def test_every_figure_is_drawn_within_its_borders_and_said_in_words(name):

@@ -22,11 +22,10 @@ from numpy_rnn.conformance.mutants.loading import CORE, load, mutated_source, na
 from numpy_rnn.conformance.mutants.score import names_the_stage
 from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.study.page.fragments import fill
-from numpy_rnn.study.setting import setting_of
+from numpy_rnn.study.setting import FAR, setting_of
 from numpy_rnn.study.training.by_k import by_k, lengths
 from numpy_rnn.study.training.counts import added_up, counted, divisors
 from numpy_rnn.study.training.courses import (
-    FAR,
     course,
     drawn,
     epochs_looked_at,
@@ -35,7 +34,7 @@ from numpy_rnn.study.training.courses import (
     quantiles,
     summary,
 )
-from numpy_rnn.study.training.disagreements import disagreements
+from numpy_rnn.study.training.disagreements import _steps, disagreements
 from numpy_rnn.study.training.measure import counts_of, measure
 from numpy_rnn.study.training.mistakes import mistakes, verdict
 from numpy_rnn.study.training.shown_by import MOST_UPDATES, runs
@@ -456,6 +455,7 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
         assert min(len(line) - len(line.lstrip()) for line in shown if line) == 0
 
 
+@pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
     found = mistakes(a_setting(seeds=2, epochs=1))
@@ -533,6 +533,20 @@ def test_two_features_are_measured(tmp_path):
     assert np.max(mean["counts"]) == 1 / 10  # N = 5 steps × 2 outputs
 
 
+def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
+    """A run of other options than the studied one may diverge on some of its networks."""
+    setting = a_setting(seeds=3, steps=6, epochs=1)
+    right = course(numpy_rnn, drawn(setting, 3), setting, setting.configuration)
+    bad = right.parameters[-1]._replace(W_hh=right.parameters[-1].W_hh * np.array([1, np.nan, 1])[:, None, None])
+    two = [Parameters(*(None if v is None else v[::2] for v in params)) for params in (*right.parameters[:-1], bad)]
+    mutant = load(named(VARIANTS[0].mutant))
+    configuration = setting.configuration.changed(k2=5)
+    of_three = _steps(mutant, right._replace(parameters=[*right.parameters[:-1], bad]), setting, configuration)
+    of_two = _steps(mutant, right._replace(parameters=two), setting, configuration)
+    assert of_three["of_epoch"][-1] == of_two["of_epoch"][-1] is not None
+    assert of_three["of_step"][-1] == of_two["of_step"][-1] is not None
+
+
 def test_findings_are_plain_and_the_tables_hold_them(small):
     findings = small[1]
     assert json.loads(json.dumps(findings, allow_nan=False)) == findings
@@ -555,11 +569,13 @@ def test_the_page_inserts_every_figure_and_table(small):
         assert f"[{name}]" in text
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_are_drawn(small):
     _draw_all(small[1])
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_of_a_run_without_training_are_drawn():
     _draw_all({"training": measure(a_setting(seeds=2, epochs=0, steps=3), MUTANTS[:1])})
@@ -591,6 +607,7 @@ def test_a_median_that_diverged_ends_its_line():
     assert np.array_equal(axes.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_show_the_numbers(small):
     from matplotlib.figure import Figure

@@ -13,6 +13,8 @@ import pytest
 
 from numpy_rnn.conformance.properties import Tally
 
+pytestmark = pytest.mark.slow
+
 PORT = """
 import numpy as np
 import numpy_rnn

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import assert_within, bits
-from terminal import actual_and_predicted, command, free_running, losses, succeed
+from terminal import actual_and_predicted, are_printed, command, free_running, losses, succeed
 
 from numpy_rnn import Parameters
 from numpy_rnn.common.runs.checkpoint import load_checkpoint
@@ -14,7 +14,6 @@ from numpy_rnn.common.runs.result import Result
 from numpy_rnn.common.runs.run import run
 
 RATES = (0.1, 0.01, 0.05)
-PRINTED = 0.5e-6  # half a unit of the last of six decimals
 
 
 @pytest.fixture(autouse=True)
@@ -80,17 +79,17 @@ def test_the_columns_are_the_medians_of_every_rate(rnn, capsys, seeds):
     printed = losses(out)
     assert list(printed) == [1, 5, 10, 12]
     for epoch, row in printed.items():
-        assert np.abs(row - np.median(result.losses[epoch - 1].reshape(3, -1), axis=1)).max() <= PRINTED
+        assert are_printed(row, np.median(result.losses[epoch - 1].reshape(3, -1), axis=1))
 
     best = int(np.argmin(np.median(result.losses[-1].reshape(3, -1), axis=1)))
     assert best == 2
     assert f"   of learning rate {RATES[best]:g}\n" in out
     predicted = np.median(result.predictions[:, best].reshape(20, -1), axis=1)
     for time, (_, prediction) in actual_and_predicted(out).items():
-        assert abs(prediction - predicted[time - 2]) <= PRINTED
+        assert are_printed(prediction, predicted[time - 2])
     following = np.median(result.generated[:, best].reshape(20, -1), axis=1)
     for time, [value] in free_running(out).items():
-        assert abs(value - following[time - 22]) <= PRINTED
+        assert are_printed(value, following[time - 22])
 
 
 def test_the_heading_of_one_rate_and_of_one_in_a_list(rnn, capsys):

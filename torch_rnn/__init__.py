@@ -3,9 +3,15 @@
 `python -m torch_rnn` learns a sine wave.
 """
 
+from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.version import __version__ as __version__
 from numpy_rnn.common.windows import Window, windows
-from torch_rnn.bptt import bptt, deltas
+
+try:
+    from torch_rnn.bptt import bptt, deltas
+except ModuleNotFoundError as error:
+    raise packages.no_torch(__name__, error) from None
 from torch_rnn.clipping import clipped
 from torch_rnn.elman import forward
 from torch_rnn.loss import half_squared_error

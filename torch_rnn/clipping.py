@@ -17,9 +17,9 @@ def global_norm(gradients):
 
         n = √(Σ_θ Σ dθ²)    (U2)
 
-    Computed as s √(Σ_θ Σ (dθ/s)²), where s is the largest power of two that is not above the largest |dθ|: this rounds
-    as (U2) does, and no square overflows or underflows. Gradients that are None are left out. Returns n in their dtype:
-    shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n itself overflows.
+    Where a square overflows or underflows, computed as s √(Σ_θ Σ (dθ/s)²) with s the largest power of two that is not
+    above the largest |dθ|; to divide by it rounds nothing. Gradients that are None are left out. Returns n in their
+    dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n overflows.
 
     Raises InputError on gradients that do not fit each other.
     """
@@ -27,22 +27,29 @@ def global_norm(gradients):
     return norm(gradients)
 
 
-def power_of_two(largest):
-    """The largest power of two that is not above these numbers, nor below the smallest normal number."""
-    largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
-    mantissa, _ = largest.frexp()
-    return largest / (2 * mantissa)
-
-
 @torch.no_grad()
 def norm(gradients):
     """As `global_norm`, of gradients that fit each other."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
-    largest = reduce(torch.maximum, (dtheta.abs().amax(dim=tuple(range(E, dtheta.ndim))) for dtheta in present))
-    scale = power_of_two(largest)
-    present = [dtheta / beside(scale, dtheta) for dtheta in present]
-    return scale * sum(dtheta.square().sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present).sqrt()  # (U2)
+    n = root_of_squares(present, E)
+    least = torch.finfo(n.dtype).tiny ** 0.5 / torch.finfo(n.dtype).eps
+    if ((n > least) & (n < torch.inf)).all():
+        return n  # no square that counts has overflowed or underflowed
+    largest = (dtheta.abs().amax(dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    scale = power_of_two(reduce(torch.maximum, largest))
+    return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
+
+
+def root_of_squares(present, E):
+    return sum(dtheta.square().sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present).sqrt()  # (U2)
+
+
+def power_of_two(largest):
+    """The largest power of two that is not above these numbers, nor below the smallest normal number."""
+    largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
+    mantissa, _ = largest.frexp()
+    return largest / (2 * mantissa)
 
 
 @torch.no_grad()

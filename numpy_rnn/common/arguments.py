@@ -2,84 +2,58 @@
 
 import argparse
 from dataclasses import fields
-from math import isfinite
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.help_texts import ABOUT, EXAMPLES, OTHER
+from numpy_rnn.common.files.data import READABLE, STANDARD_INPUT
+from numpy_rnn.common.help_texts import OTHER, description, epilog, usage
+from numpy_rnn.common.option_parser import Parser, names, number, positive, rates, whole_number
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.predicting import MOST_GENERATED
 from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.version import versions
 
 COMMANDS = ("train", "compare")
 ONLY_NUMPY = ("study",)  # of the gradient that is derived by hand
-CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields)  # of a run that is resumed
+CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # of a run that is resumed
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line."""
-
-    def error(self, message):
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-def whole_number(least):
-    """A parser of whole numbers of at least this size."""
-
-    def parse(text):
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {least} or more")
-        return value
-
-    return parse
+_DATA = (
+    f"{READABLE}: a row a time step, a column a feature; {STANDARD_INPUT} is standard input (the sine wave); an .npy"
+    " stays on the disk while it is used: do not change it, as a process that reads beyond the end of a file is killed"
+)
 
 
-def number(text, least=0.0, above=False):
-    """A parser of finite numbers, of at least `least` or above it."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not isfinite(value) or value < least or (above and value == least):
-        expected = f"above {least:g}" if above else f"{least:g} or more"
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a finite number, {expected}")
-    return value
+class Version(argparse.Action):
+    """Print the versions and exit with status 0."""
+
+    def __init__(self, option_strings, dest, **_):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the versions and exit")
+
+    def __call__(self, parser, *_):
+        """The name of the package is the last word of what it is run by."""
+        print(versions(parser.prog.removeprefix("python -m ").split()[0]))
+        parser.exit()
 
 
-def positive(text):
-    """A parser of finite numbers above 0."""
-    return number(text, above=True)
-
-
-def rates(text):
-    """A parser of one learning rate, or of several with commas between them."""
-    values = tuple(number(part) for part in text.split(","))
-    return values[0] if len(values) == 1 else values
-
-
-def names(text):
-    """A parser of names with commas between them."""
-    return tuple(part.strip() for part in text.split(","))
-
-
-def parser(name: str) -> argparse.ArgumentParser:
+def parser(name: str) -> Parser:
     """The parser for the package of this name."""
     other = {"numpy_rnn": "torch_rnn"}.get(name, "numpy_rnn")
     top = Parser(f"python -m {name}", allow_abbrev=False)
     commands = top.add_subparsers(dest="command", metavar="command")
-    for command in COMMANDS + (ONLY_NUMPY if name == "numpy_rnn" else ()):
+    known = COMMANDS + (ONLY_NUMPY if name == "numpy_rnn" else ())
+    for command in known:
         sub = commands.add_parser(
             command,
-            description=ABOUT[command],
-            epilog=EXAMPLES[command].format(name=name, other=other),
+            usage=usage(command, name),
+            description=description(command, known),
+            epilog=epilog(command, name, other),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         if command == "compare":
             sub.add_argument("other", metavar="OTHER", help=OTHER.format(other=other))
+        sub.add_argument("--version", action=Version)
         _add_options(sub, name, command)
     return top
 
@@ -128,7 +102,7 @@ def _add_options(sub, name, command):
     add("--max-norm", type=positive, metavar="N", help="clip the gradient to this global norm (no clipping)")
     series = sub.add_argument_group("the series")
     add = series.add_argument
-    add("--data", metavar="FILE", help=".csv, .txt or .npy: a row a time step, a column a feature (the sine wave)")
+    add("--data", metavar="FILE", help=_DATA)
     add("--columns", type=names, metavar="C[,C...]", help="of --data, by name or by number from 1 (all)")
     add("--standardize", **flag, help="train on (value - mean) / standard deviation of each column")
     if command == "train":
@@ -153,14 +127,17 @@ def _add_options(sub, name, command):
         add("--save-every", type=number, metavar="SECONDS", help="and so often while it runs (30)")
         add("--resume", metavar="FILE", help="go on with the run that --save wrote")
         add("--trace", metavar="FILE", help="write everything of every update as .npz")
+        add("--output", metavar="FILE", help="write losses and predictions as .csv or .json")
     if command == "study":
         add("--folder", default="study", metavar="DIR", help="for the page, its figures and its numbers (study)")
-        return
     if command == "compare":
         add("--json", metavar="FILE", help="write what the comparison found as JSON")
         add("--port-timeout", type=positive, default=10.0, metavar="SECONDS", help="for one answer of a port (10)")
     output = sub.add_argument_group("output")
     add = output.add_argument
+    add("--quiet", action="store_true", help="print nothing but warnings and errors")
+    if command == "study":
+        return
     add("--plot", metavar="FILE", help=f"draw the picture to this file ({picture_name(name, command)})")
     add("--show", action="store_true", help="show the picture in a window; a file only when --plot names one")
     add("--no-plot", action="store_true", help="no picture")
@@ -173,7 +150,7 @@ def _add_options(sub, name, command):
         )
     add(
         "--generate",
-        type=whole_number(0),
+        type=whole_number(0, MOST_GENERATED),
         default=20 if command == "compare" else None,
         metavar="N",
         help="free-running steps after what was trained on (20" + (")" if command == "compare" else ", or --held-out)"),
@@ -204,6 +181,13 @@ def resumed_configuration(arguments, configuration: Configuration) -> Configurat
             option = {"networks": "seeds"}.get(name, name).replace("_", "-")
             may = ", ".join("--" + name.replace("_", "-") for name in CHANGEABLE)
             raise InputError(f"--{option} is given with --resume: the run has its own; only these may change: {may}")
+    if "data" in given and configuration.data is None:
+        raise InputError("--data is given with --resume: expected none, as the run is on the sine wave")
+    if configuration.data == STANDARD_INPUT and "data" not in given:
+        raise InputError(
+            "the run was trained on standard input, which is gone: expected --data FILE with the same series, or"
+            f" --data {STANDARD_INPUT} to read it again"
+        )
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(

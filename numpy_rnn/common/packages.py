@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import sys
 
 from numpy_rnn.common.errors import InputError
 
@@ -16,10 +17,28 @@ def is_package(name: str) -> bool:
         return False
 
 
+def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """What to raise where `package` cannot import torch: `error` in words that say what to install.
+
+    Under `python -m package` one line is printed instead, and the process ends with status 2: Python imports the
+    package before any code of its __main__.py could do so.
+    """
+    if error.name != "torch":
+        return error
+    message = "torch is not installed: install it, as by pip install torch, or use numpy_rnn, which needs NumPy alone"
+    if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # so it is while Python looks for the module of -m
+        print(f"{package}: {message}", file=sys.stderr)
+        raise SystemExit(2)
+    return ModuleNotFoundError(message, name="torch")
+
+
 def backend(name: str):
     """The package of this name. Raises InputError when it cannot be imported or is no backend."""
     try:
         module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        reason = str(error) if error.name == "torch" else f"{type(error).__name__}: {error}"
+        raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None
     except Exception as error:  # a package of somebody else's may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None

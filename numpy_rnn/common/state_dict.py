@@ -8,14 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, Parameters
 from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 OF_LINEAR = ("weight", "bias")
 DTYPES = ("float32", "float64")
-SHOWN = 8  # of the names in a message
 
 
 def state_of(params: Parameters, rnn: str, linear: str) -> dict[str, np.ndarray]:
@@ -68,8 +67,9 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
     required = [ih, hh, weight]
     if missing := [key for key in required if key not in state]:
         raise InputError(
-            f"the state has no {', '.join(missing)}; it has {_some(state)}: expected the names of torch.nn.RNN and of"
-            " torch.nn.Linear, each after its prefix; say by rnn= and linear= what the prefixes are"
+            f"the state has no {', '.join(missing)}; it has {some_of(state) or 'nothing'}: expected the"
+            " names of torch.nn.RNN and of torch.nn.Linear, each after its prefix; say by rnn= and linear= what the"
+            " prefixes are"
         )
     for key in state:
         if key not in keys:
@@ -84,11 +84,6 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
             f"the {one} has biases and the {other} has none: expected both or neither, as zeros in their place would be"
             f" trained; if that is meant, add zeros under {' and '.join(added)}"
         )
-
-
-def _some(names) -> str:
-    first = [str(name) for _, name in zip(range(SHOWN), names)]
-    return ", ".join(first + ["..."] * (len(names) > SHOWN)) or "nothing"
 
 
 def _what_it_is(key: str) -> str:

@@ -131,7 +131,7 @@ def check_velocity(params: Parameters, velocity: Gradients | None) -> None:
         if v is not None:
             check_finite(f"the velocity of {name}", v)
         elif theta is not None and name != "h_0":  # which has none before its first gradient
-            raise InputError(f"there is no velocity of {name}: expected one, as there are others")
+            raise InputError(f"the state has no velocity of {name}: expected one, as it has others")
 
 
 def _check_array(name, array, shape, dtype):

@@ -7,7 +7,7 @@ from numpy_rnn.common.arguments import configuration_of
 from numpy_rnn.common.output.plots import check_matplotlib
 from numpy_rnn.common.output.report import heading
 from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.study.folder import check_can_write_folder, write_folder
+from numpy_rnn.study.folder import PAGE, check_can_write_folder, write_folder
 from numpy_rnn.study.setting import setting_of
 from numpy_rnn.study.study import DRAWINGS, files_of, findings_of
 
@@ -20,7 +20,7 @@ def run(rnn, arguments) -> None:
     """
     check_matplotlib("install it, as the study draws its figures by it")
     figures = [f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")]
-    check_can_write_folder(arguments.folder, "--folder", ["study.html", "study.json", *figures])
+    check_can_write_folder(arguments.folder, "--folder", [PAGE, "study.json", *figures])
     configuration = configuration_of(arguments)
     experiment = prepare(configuration)
     setting = setting_of(experiment, configuration, arguments.seeds, arguments.steps)
@@ -35,4 +35,4 @@ def run(rnn, arguments) -> None:
     findings = findings_of(setting, begin)
     begin("figures and page")
     write_folder(arguments.folder, files_of(findings))
-    begin(f"done: open {Path(arguments.folder) / 'study.html'}")
+    begin(f"done: open {Path(arguments.folder) / PAGE}")

@@ -8,9 +8,17 @@ from pathlib import Path
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files.storage import check_can_write, written_whole
 
+PAGE = "study.html"
+GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in every page that the study writes
+HEAD = 4096  # bytes of a page that are searched for it
+
 
 def check_can_write_folder(path, option: str, names) -> None:
-    """Raise InputError, before the work and not after it, when files of these names could not be written there."""
+    """Raise InputError, before the work and not after it, when files of these names could not be written there, or
+    would replace files that the study did not write.
+    """
+    if not str(path):
+        raise InputError(f"{option} is empty: expected the name of a folder")
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{option} {path} is a file: expected the name of a folder; choose another name")
@@ -21,6 +29,9 @@ def check_can_write_folder(path, option: str, names) -> None:
         place = folder / name
         if place.parent.exists():
             check_can_write(place, option)
+    taken = next((folder / name for name in names if (folder / name).exists()), None)
+    if taken is not None and not _is_page_of_a_study(folder / PAGE):
+        raise InputError(f"{option} {path}: {taken} was not written by a study; move it, or choose another folder")
 
 
 def write_folder(path, files: dict[str, bytes]) -> None:
@@ -49,3 +60,11 @@ def write_folder(path, files: dict[str, bytes]) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_page_of_a_study(path):
+    try:
+        with open(path, "rb") as file:
+            return GENERATOR in file.read(HEAD)
+    except OSError:
+        return False

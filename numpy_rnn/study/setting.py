@@ -12,6 +12,8 @@ from numpy_rnn.common.runs.experiment import Experiment
 
 MOST_STEPS = 40  # that are looked at unless more are asked for
 MOST_ITEMS = 2**27  # numbers of the item matrix: a gibibyte
+FAR = 1000  # times the loss of the untrained network: a network that is there has diverged
+LARGEST = 1e30  # derivative of the untrained network: the study squares and multiplies them
 ROUND = (1, 2, 5)  # times a power of ten: the epochs that are looked at
 
 
@@ -53,8 +55,10 @@ class Setting(NamedTuple):
 def setting_of(experiment: Experiment, configuration: Configuration, seeds: int, steps: int | None = None) -> Setting:
     """The setting of a run: it is made here, on the first `steps` steps of the series (all, but 40 at most).
 
-    Raises InputError on several learning rates or networks and where the item matrix would not fit into memory,
-    Diverged when the run leaves the range of its numbers.
+    Raises InputError on several learning rates or networks, where the item matrix would not fit into memory, and where
+    all derivatives of the untrained network are zero or one is too large;
+    Diverged when parameters are not finite, or the loss of a pass over the series is far above that of the untrained
+    network, at one of the epochs of `snapshot_epochs`.
     """
     if configuration.rates():
         raise InputError(f"{len(configuration.rates())} learning rates are given: expected one, as one run is studied")
@@ -70,7 +74,9 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
         )
     experiment = experiment._replace(x=experiment.x[:steps], target=experiment.target[:steps])
     x, target, h_0 = (v.astype(np.float64) for v in experiment[1:4])
+    _check_gradient(in_float64(experiment.params), x, target, h_0, configuration)
     snapshots = tuple(_snapshots(experiment, configuration))
+    _check_losses(snapshots, x, target, h_0, configuration)
     return Setting(experiment.name, configuration, seeds, experiment, x, target, h_0, snapshots)
 
 
@@ -100,9 +106,40 @@ def _snapshots(experiment, configuration):
         for update in updates:
             if update.window.stop == len(experiment.x) and update.epoch in wanted:
                 if not all(np.isfinite(theta).all() for theta in update.parameters if theta is not None):
-                    raise Diverged(
-                        f"the run diverged before the end of epoch {update.epoch}: there is nothing to study; try a"
-                        " --learning-rate smaller than "
-                        f"{configuration.learning_rate:g}, or clipping by --max-norm 1"
-                    )
+                    raise _diverged(f"before the end of epoch {update.epoch}", configuration)
                 yield Snapshot(update.epoch, in_float64(update.parameters))
+
+
+def _check_gradient(params, x, target, h_0, configuration):
+    h_0 = h_0 if params.h_0 is None else params.h_0
+    options = {"nonlinearity": configuration.nonlinearity}
+    with np.errstate(over="ignore", invalid="ignore"):
+        activations = numpy_rnn.forward(params, x, h_0, **options)
+        gradients = numpy_rnn.bptt(params, activations, target, **options)
+        largest = np.max([np.abs(d).max() for d in gradients if d is not None])
+    if not 0 < largest <= LARGEST:
+        raise InputError(
+            f"the largest derivative of the loss by the initial weights is {largest:.3g}: expected a number above 0 and"
+            f" {LARGEST:g} at most; choose other weights, or --standardize the series"
+        )
+
+
+def _check_losses(snapshots, x, target, h_0, configuration):
+    """Raise Diverged on finite parameters whose loss is far above that of the untrained network, and of zeros."""
+    losses = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for epoch, params in snapshots:
+            h = h_0 if params.h_0 is None else params.h_0
+            y = numpy_rnn.forward(params, x, h, nonlinearity=configuration.nonlinearity).y
+            losses.append(float(numpy_rnn.half_squared_error(y, target)))
+            if not losses[-1] <= FAR * max(losses[0], float(np.square(target).sum()) / 2):
+                raise _diverged(f"by epoch {epoch}, where the loss is {losses[-1]:.3g}", configuration)
+
+
+def _diverged(where, configuration):
+    ways = [f"a --learning-rate smaller than {configuration.learning_rate:g}"]
+    if configuration.max_norm is None:
+        ways.append("clipping by --max-norm 1")
+    if configuration.weight_decay:
+        ways.append(f"a --weight-decay smaller than {configuration.weight_decay:g}")
+    return Diverged(f"the run diverged {where}: there is nothing to study; try {', or '.join(ways)}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.common.output.plot_series import ACTUAL, STYLES, draw_band
+from numpy_rnn.common.output.plot_series import ACTUAL, STYLES, add_legend, draw_band
 from numpy_rnn.common.output.report import band
 
 # Okabe and Ito's other colours, from dark to light, without the yellow that is hard to see on white.
@@ -19,10 +19,10 @@ def draw_losses(axes, experiment, results) -> None:
         low, _, high = bands = band(result.losses, result.converged())
         draw_band(axes, _epochs(result), bands, color, label=name, linestyle=line, marker=_marker(result))
         limits += [low.min(), high.max()]
-    _label(axes, experiment, len(result.losses), "loss of an epoch")
+    _label(axes, experiment, _epochs(result)[-1], "loss of an epoch")
     _scale(axes, limits)
     if len(results) > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+        add_legend(axes)
 
 
 def draw_rates(axes, experiment, results) -> None:
@@ -47,7 +47,7 @@ def draw_rates(axes, experiment, results) -> None:
                 gone.append(f"{rate:g}")
     best = min(median[-1] for _, median, *_ in curves)
     near = [median for _, median, *_ in curves if median[-1] <= FAR * best]
-    _label(axes, experiment, len(result.losses), "loss of an epoch" if result.losses.ndim < 3 else "median loss")
+    _label(axes, experiment, _epochs(result)[-1], "loss of an epoch" if result.losses.ndim < 3 else "median loss")
     _scale(axes, [min(map(np.min, near)), max(map(np.max, near))])
     if len(near) < len(curves):
         axes.set_ylim(*_with_margins(axes, min(map(np.min, near)), max(map(np.max, near))))
@@ -59,7 +59,7 @@ def draw_rates(axes, experiment, results) -> None:
         kinds = [
             axes.plot([], [], color=ACTUAL, linestyle=line, label=name)[0] for (*_, line), name in zip(STYLES, results)
         ]
-        axes.legend(handles=kinds, loc="lower left", bbox_to_anchor=(0, 1.06 if gone else 1), frameon=False)
+        add_legend(axes, 1.06 if gone else 1, handles=kinds)
 
 
 def draw_drift(axes, drift, spread) -> None:
@@ -68,13 +68,13 @@ def draw_drift(axes, drift, spread) -> None:
     axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that start an ulp apart")
     axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these two")
     axes.set_xlabel("epoch")
-    axes.set_ylabel("largest difference\nof the losses so far")
+    axes.set_ylabel("largest difference\nof the losses so far (log scale)")
     axes.set_xlim(0, len(epochs) + 1)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    add_legend(axes)
 
 
 def _epochs(result):
-    return np.arange(1, len(result.losses) + 1)
+    return result.epochs_of_losses()
 
 
 def _marker(result):
@@ -84,9 +84,9 @@ def _marker(result):
 def _label(axes, experiment, epochs, of):
     from matplotlib.ticker import MaxNLocator
 
-    units = ")" if experiment.scaling is None else ",\nin standardised units)"
+    units = "" if experiment.scaling is None else ",\nin standardised units"
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{of}\n(half squared error{units}")
+    axes.set_ylabel(f"{of}\n(half squared error{units})")
     axes.set_xlim(0, epochs + 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
 
@@ -98,6 +98,7 @@ def _scale(axes, limits):
     if max(limits) > 4 * min(limits) > 0:
         few = max(limits) < 1000 * min(limits)
         axes.set_yscale("log")
+        axes.set_ylabel(axes.get_ylabel().removesuffix(")") + ", log scale)")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())

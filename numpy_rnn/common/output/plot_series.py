@@ -44,17 +44,18 @@ def view_of(experiment) -> View:
 def draw_series(axes, experiment, results, feature, view) -> None:
     """One feature of the series and of all results, each of one network or of an ensemble of any shape E.
 
-    In the numbering of times, x holds the rows 1 to T; the last prediction is of row T + 1, also where predictions has
-    fewer than T rows; and what was generated begins at row T + 2 − held_out, on from the prediction of the row before.
+    In the numbering of times, the rows of the series are 1 to T + 1, as is the last prediction, also where predictions
+    has fewer than T rows; what was generated begins at row T + 2 − held_out, on from the prediction of the row before.
     """
     from matplotlib.ticker import MaxNLocator
 
     T, held_out = len(experiment.x), experiment.held_out
     units = _units(experiment, feature)
-    times, actual = view.of(experiment.x, 1)
+    actual = experiment.rows(view.first - 1, None if view.last == inf else view.last)
+    times = np.arange(view.first, view.first + len(actual))
     points = len(times) <= MOST_POINTS
     line = "o" if points else "-"
-    axes.plot(times, units(actual), line, color=ACTUAL, label="actual", markersize=5, linewidth=1)
+    axes.plot(times, actual[..., feature], line, color=ACTUAL, label="actual", markersize=5, linewidth=1)
     for (color, marker, line), (name, result) in zip(STYLES, results.items()):
         networks, by = result.converged(), "" if len(results) == 1 else f", {name}"
         if not networks.any():
@@ -81,6 +82,12 @@ def draw_band(axes, times, bands, color, **style) -> None:
     axes.plot(times, middle, color=color, **style)
     if (high > low).any():
         axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)
+
+
+def add_legend(axes, height=1.0, **options) -> None:
+    """A legend above the panel, its names drawn as they are: a $ in one does not begin a formula."""
+    for text in axes.legend(loc="lower left", bbox_to_anchor=(0, height), frameon=False, **options).get_texts():
+        text.set_parse_math(False)
 
 
 def _units(experiment, feature):

@@ -6,11 +6,13 @@ from pathlib import Path
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files.storage import written_whole
 from numpy_rnn.common.output.plot_losses import draw_drift, draw_losses, draw_rates
-from numpy_rnn.common.output.plot_series import draw_series, view_of
+from numpy_rnn.common.output.plot_series import add_legend, draw_series, view_of
+from numpy_rnn.common.output.text import column_names, drawable, shortened
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MOST_FEATURES = 4
+MAX_TITLE = 60  # characters of the name of the series
 
 
 def check_matplotlib(what: str) -> None:
@@ -57,20 +59,23 @@ def figure(experiment, results: dict, window=False, drift=None):
     10th to its 90th percentile. With `window`, the figure is one that pyplot can show. With `drift`, (drift, spread) by
     epoch, a panel shows how far the two part on their own.
     """
+    results = {shortened(drawable(name)): result for name, result in results.items()}
     features = min(experiment.x.shape[-1], MOST_FEATURES)
     height = 2.2 + 2.6 * max(features, 1 if drift is None else 1.6)
     picture = _empty(window, figsize=(12, height), layout="constrained")
     rate = next(iter(results.values())).best_rate() if experiment.rates else None
     chosen = results if rate is None else {name: result.of_rate(rate) for name, result in results.items()}
     view = view_of(experiment)
-    picture.suptitle(_title(experiment, chosen, rate, view))
+    picture.suptitle(_title(experiment, chosen, rate, view), parse_math=False)
     grid = picture.add_gridspec(features, 2, width_ratios=(2, 1 if rate is None else 1.3))  # room for names of curves
     series = [picture.add_subplot(grid[feature, 0]) for feature in range(features)]
     for feature, axes in enumerate(series):
         draw_series(axes, experiment, chosen, feature, view)
-        axes.set_ylabel(f"feature {feature + 1}" if features > 1 else "value (units of the series)")
+        named = features > 1 or experiment.columns is not None
+        label = shortened(column_names(experiment)[feature]) if named else "value (units of the series)"
+        axes.set_ylabel(drawable(label), parse_math=False)
     series[-1].set_xlabel("time (steps)")
-    series[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3 if len(results) == 1 else 2, frameon=False)
+    add_legend(series[0], ncols=3 if len(results) == 1 else 2)
     if all(len(result.losses) for result in results.values()):
         right = grid[: 2 if drift is None else None, 1].subgridspec(1 if drift is None else 2, 1)
         draw = draw_losses if rate is None else draw_rates
@@ -92,7 +97,7 @@ def _empty(window, **options):
 
 def _title(experiment, results, rate, view):
     D, networks = experiment.x.shape[-1], next(iter(results.values())).converged()
-    title = f"{' and '.join(results)}: {experiment.name}, one step ahead"
+    title = f"{' and '.join(results)}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
     if view.title:
         title += f", {view.title}"
     if D > MOST_FEATURES:

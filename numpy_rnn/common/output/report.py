@@ -4,6 +4,8 @@ from math import prod
 
 import numpy as np
 
+from numpy_rnn.common.output.text import series_name
+
 BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
@@ -12,7 +14,7 @@ def heading(names, experiment, configuration) -> str:
     *E, H, O = experiment.params.W_hy.shape
     T, B, D = experiment.x.shape
     parts = [
-        f"{' and '.join(names)}: {experiment.name}",
+        f"{' and '.join(names)}: {series_name(experiment)}",
         f"T={T} B={B} D={D} H={H} O={O}",
         configuration.nonlinearity,
         "biases" if experiment.params.b_h is not None else "no biases",

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
+
+ESCAPES = "backslashreplace"
 
 
 @contextmanager
@@ -16,10 +18,21 @@ def printing_anything():
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is None:
-                nothing = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                nothing = stack.enter_context(_nowhere())
                 setattr(sys, name, nothing)
                 stack.callback(setattr, sys, name, None)
             elif hasattr(stream, "reconfigure"):
                 stack.callback(stream.reconfigure, errors=stream.errors)
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(errors=ESCAPES)
         yield
+
+
+@contextmanager
+def quiet():
+    """A context in which nothing is printed on standard output."""
+    with _nowhere() as nothing, redirect_stdout(nothing):
+        yield
+
+
+def _nowhere():
+    return open(os.devnull, "w", encoding="utf-8", errors=ESCAPES)

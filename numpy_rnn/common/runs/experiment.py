@@ -1,21 +1,19 @@
 """One run from its configuration: the arrays it starts from."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
+from numpy_rnn.common.files.data import Series, inputs_and_targets, name_of, read_series, sine
 from numpy_rnn.common.files.scaling import Scaling, scaling_of
 from numpy_rnn.common.files.storage import load_parameters
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.predicting import MOST_PREDICTED
+from numpy_rnn.common.runs.configuration import HIDDEN_SIZE, Configuration
+from numpy_rnn.common.runs.size import check_size, size_of
 from numpy_rnn.common.shapes import is_finite
 
-LARGEST = 8 * 2**30  # bytes: the series, the weights, and the activations of what is predicted at once
 LEAST_TRAINED = 2  # steps that are not held out
 
 
@@ -30,31 +28,53 @@ class Experiment(NamedTuple):
     scaling: Scaling | None = None  # what x and target were standardized by; None: they are the series itself
     held_out: int = 0  # the last steps, which are predicted and not trained on
     rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
+    series: np.ndarray | None = None  # (T+1, D) or more rows: as they were read, in their own units; None: of x, target
+    columns: tuple[str, ...] | None = None  # (D) the names of the columns, where they have some
 
     def trained(self) -> "Experiment":
         """The same without the steps that are held out."""
         steps = len(self.x) - self.held_out
         return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
 
+    def rows(self, first=0, stop=None) -> np.ndarray:
+        """The rows of the series at the places from `first` to before `stop`, of T + 1, (N, D): as they were read, in
+        float64.
 
-def prepare(configuration: Configuration, params: Parameters | None = None) -> Experiment:
+        Where they are not known, those of the first sequence in the units of the series, (N, *E, D): the inputs, and
+        the last target where targets are rows as inputs are.
+        """
+        T = len(self.x)
+        if self.series is not None:
+            return np.asarray(self.series[: T + 1][first:stop], np.float64)
+        rows = self.x[..., 0, :]
+        if rows.shape[1:] == (last := self.target[-1:, ..., 0, :]).shape[1:]:
+            rows = np.concatenate([rows, last])
+        rows = rows[first:stop].astype(np.float64)
+        return rows if self.scaling is None else self.scaling.original(rows)
+
+
+def prepare(configuration: Configuration, params: Parameters | None = None, generate: int = 0) -> Experiment:
     """Read or make the series and the initial weights; or take the given ones, of a run that goes on.
+
+    generate: how many free-running steps there will be, for the check of the size.
 
     Raises InputError on a configuration, a file or a combination of the two that cannot be run.
     """
     configuration.check()
-    series = sine() if configuration.data is None else load_series(configuration.data, configuration.columns)
-    name = "sine wave" if configuration.data is None else Path(configuration.data).name
+    data = configuration.data
+    series, columns = Series(sine()) if data is None else read_series(data, configuration.columns)
+    name = "sine wave" if data is None else name_of(data)
     trained = len(series) - configuration.held_out
     if trained <= LEAST_TRAINED:
         raise InputError(
             f"{configuration.held_out} rows of {name} are held out, of {len(series)}: expected"
             f" {len(series) - LEAST_TRAINED - 1} at most, to have some to train on"
         )
-    _check_size(configuration, *series.shape)
+    check_size(size_of(configuration, series, params, generate), configuration)
     with np.errstate(over="ignore"):  # what overflows is refused here
         if params is None:
             params = _initial(configuration, series.shape[1])
+            check_size(size_of(configuration, series, params, generate), configuration)
         dtype = params.W_hh.dtype
         scaling = scaling_of(series[:trained]) if configuration.standardize else None
         rows = series if scaling is None else scaling.standardized(series)
@@ -63,19 +83,8 @@ def prepare(configuration: Configuration, params: Parameters | None = None) -> E
         if not all(is_finite(array) for array in arrays if array is not None):
             raise InputError(f"{what} file {path} has values too large for {dtype}: use --dtype float64")
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype) if params.h_0 is None else params.h_0
-    return Experiment(name, x, target, h_0, params, scaling, configuration.held_out, configuration.rates())
-
-
-def _check_size(configuration, rows, features):
-    """Refuse, before any memory is taken, what would not fit."""
-    H, networks = configuration.hidden_size or 6, (configuration.networks or 1) * max(1, len(configuration.rates()))
-    predicted = min(rows, MOST_PREDICTED)
-    size = 4 * (rows * 2 * features + networks * (H * (H + 2 * features) + predicted * (3 * H + 2 * features)))
-    if size > LARGEST:
-        raise InputError(
-            f"hidden size {H}, {networks} networks and {rows} rows take {size / 2**30:.0f} GiB: expected"
-            f" {LARGEST / 2**30:.0f} at most; choose fewer"
-        )
+    rest = configuration.held_out, configuration.rates(), series, columns
+    return Experiment(name, x, target, h_0, params, scaling, *rest)
 
 
 def _initial(configuration, features):
@@ -97,7 +106,7 @@ def _initial(configuration, features):
 def _drawn(configuration, features):
     return draw_parameters(
         features,
-        configuration.hidden_size or 6,
+        configuration.hidden_size or HIDDEN_SIZE,
         features,
         bias=bool(configuration.bias),
         dtype=configuration.dtype or "float32",

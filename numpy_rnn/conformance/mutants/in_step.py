@@ -7,7 +7,6 @@ DECAYED = "d = dtheta + decay * theta if decay else dtheta"
 DIRECT = "s, velocity = direct(params, gradients, velocity)"
 FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
-LARGEST = ".max(axis=tuple(range(E, dtheta.ndim)), initial=0)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 RATE = "beside(rate, theta))"
 STEP = "subtract(theta, multiply(rate, s, into), into)"
@@ -45,7 +44,7 @@ MISTAKES = (
     update(
         "short gradients lengthened", "vW_xh", ("clipping", FACTOR, FACTOR.replace("np.minimum(1, ", "np.asarray("))
     ),
-    update("clipping by the norm squared", "vW_xh", ("clipping", "scale * np.sqrt(sum(", "scale**2 * np.asarray(sum(")),
+    update("clipping by the norm squared", "vW_xh", ("clipping", "np.sqrt(sum(", "np.asarray(sum(")),
     update("norm of the weights alone", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
         "decoupled weight decay, beside the velocity",
@@ -85,10 +84,5 @@ MISTAKES = (
         ("sgd", "\n    return direct\n", "\n    direct.decay = of_direction.pop('weight_decay')\n    return direct\n"),
         ("updates", DIRECT, LATE_DECAY),
     ),
-    run(
-        "clipping over all networks together",
-        "vW_xh",
-        ("clipping", OF_NETWORK, ".sum()"),
-        ("clipping", LARGEST, ".max(initial=0)"),
-    ),
+    run("clipping over all networks together", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

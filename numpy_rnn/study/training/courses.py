@@ -8,11 +8,10 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.elman import forward
-from numpy_rnn.study.setting import Setting, in_float64
+from numpy_rnn.study.setting import FAR, Setting, in_float64
 
 MOST_EPOCHS = 60  # at which a curve is known, between its first and its last
 BAND = (0.1, 0.5, 0.9)
-FAR = 1000  # times the loss of the untrained network: a network that is there has diverged
 
 
 class Course(NamedTuple):

@@ -63,12 +63,14 @@ def _steps(mutant, right, setting, configuration):
     Until they part, both have the same history; so the first number that is not zero is the difference of one step
     alone. of_step: by the epoch of the right run that they start from, the root mean square over the updates, which is
     √(Σ ‖Δθ' − Δθ‖² / Σ ‖Δθ‖²). of_epoch: the same with Δθ what the whole epoch does, whose updates may cancel; it is
-    there for all. Medians over the networks.
+    there for all. Medians over the networks whose parameters are finite.
     """
     chosen = np.unique(np.rint(np.linspace(0, len(right.epochs) - 1, LOOKED_AT)).astype(int))
     start = Parameters(*(None if v[0] is None else np.stack(v) for v in zip(*(right.parameters[i] for i in chosen))))
     one_epoch = configuration.changed(epochs=1)
-    paths = [_path(package, in_float64(start), setting, one_epoch) for package in (numpy_rnn, mutant)]
+    paths = [_path(package, _zeros_where_not_finite(start), setting, one_epoch) for package in (numpy_rnn, mutant)]
+    for path in paths:
+        path[:, ~_are_finite(start)] = np.nan
     of_epoch = _apart(*(path[-1:] - path[:1] for path in paths))[0]
     found: dict[str, Any] = {
         "epochs": [right.epochs[i] for i in chosen],
@@ -88,6 +90,23 @@ def _steps(mutant, right, setting, configuration):
         if shown:
             found["first_update"], found["first_difference"] = shown[0] + 1, by_update[shown[0]]
     return found
+
+
+def _are_finite(params):
+    """Whether all parameters of a network are finite: (*E)."""
+    axes = params.W_hh.ndim - 2
+    of_each = [np.isfinite(v).all(axis=tuple(range(axes, v.ndim))) for v in params if v is not None]
+    return np.logical_and.reduce(of_each)
+
+
+def _zeros_where_not_finite(params):
+    """The parameters in float64, as `train` takes them: zeros for the networks that are not finite."""
+    finite, axes = _are_finite(params), params.W_hh.ndim - 2
+
+    def cleaned(v):
+        return np.where(finite.reshape(*finite.shape, *(1,) * (v.ndim - axes)), v, 0)
+
+    return in_float64(Parameters(*(None if v is None else cleaned(v) for v in params)))
 
 
 def _path(package, params, setting, configuration):
