@@ -40,6 +40,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
+    config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
     config.addinivalue_line("markers", "no_perturb: looks at what --perturb changes, which deselects it")
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
@@ -66,12 +67,15 @@ def _is_unwanted(item):
 
 def pytest_generate_tests(metafunc):
     if "rnn" in metafunc.fixturenames:
-        metafunc.parametrize("rnn", packages(metafunc.config), indirect=True, scope="session")
+        names = packages(metafunc.config)
+        if metafunc.definition.get_closest_marker("with_reference"):
+            names.insert(1, "numpy_rnn.reference")
+        metafunc.parametrize("rnn", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, then the module torch_rnn."""
+    """The backend under test: the module numpy_rnn, whose train is the engine's, then the module torch_rnn."""
     return importlib.import_module(request.param)
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from numpy_rnn import InputError, Parameters, State
 
+pytestmark = pytest.mark.with_reference
+
 T, B, D, H, O = 5, 2, 3, 4, 1
 TRUNCATIONS = pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 2), (2, 3), (2, 5), (5, 5), (6, 8)])
 EVERYTHING = {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01, "max_norm": 0.5}

@@ -441,4 +441,4 @@ def train_stream(
 
 def state_of(update, h):
     """The State after an update; h: the states of its window."""
-    return State(update.epoch, update.number, update.window, h, copy_of(update.parameters), copy_of(update.velocity))
+    return State(update.epoch, update.number, update.window, copy_of(h), copy_of(update.parameters), copy_of(update.velocity))
