@@ -27,14 +27,15 @@ from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
 from numpy_rnn.engine.update import Networks
-from numpy_rnn.engine.window import Tape, Views
+from numpy_rnn.engine.window import MAX_VIEWED, Tape, Views
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.parameters import copy_of, own
 from numpy_rnn.sgd import rate_for
 
 MAX_WINDOWS = 256  # of a piece
-MAX_KEPT = 4096  # windows of an epoch, whose segments are made once and not in every epoch
+MAX_KEPT = 2048  # windows of an epoch, whose segments are made once and not in every epoch
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
+MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 BATCH_BYTES = 2**12  # of the vectors that are made together to be handed out
 as_parameters = partial(tuple.__new__, Parameters)  # Parameters(*arrays) in half the time
 as_update = partial(tuple.__new__, Update)
@@ -69,11 +70,11 @@ class Segment:
         return self.parts[-1][1][-1]
 
 
-def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[Window]]]:
-    """Consecutive windows by the pieces, of at most `steps` steps, that they are in."""
+def pieces(windows: Iterable[Window], steps: int, most: int) -> Iterator[tuple[Piece, list[Window]]]:
+    """Consecutive windows by the pieces, of at most `steps` steps and `most` windows, that they are in."""
     held: list[Window] = []
     for window in windows:
-        if held and (len(held) == MAX_WINDOWS or window.stop - held[0].start > steps):
+        if held and (len(held) == most or window.stop - held[0].start > steps):
             yield Piece(held[0].start, held[-1].stop), held
             held = []
         held.append(window)
@@ -81,10 +82,12 @@ def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[
         yield Piece(held[0].start, held[-1].stop), held
 
 
-def segments(windows: Iterable[Window], done: int, every: int | None, steps: int, kept: bool = False) -> Iterator[Segment]:
+def segments(
+    windows: Iterable[Window], done: int, every: int | None, steps: int, most: int, kept: bool = False
+) -> Iterator[Segment]:
     """The segments of the rest of an epoch, after `done` updates; every: None for one segment."""
     number, parts = done, []
-    for piece, of_piece in pieces(windows, steps):
+    for piece, of_piece in pieces(windows, steps, most):
         begin = 0
         while begin < len(of_piece):
             count = len(of_piece) - begin if every is None else min(every - number % every, len(of_piece) - begin)
@@ -296,11 +299,13 @@ def ensemble(state, x_and_target, h_0, begin, k1, k2, steps, rate, options, name
     velocity = None if state.velocity is None else _flat(state.velocity, E)
     carried = state.h[begin - state.window.start] if begin else (params.h_0 if h_0 is None else h_0)
     trained = []
-    for block in blocks(params, B, threads):
+    parts = blocks(params, B, threads)
+    for block in parts:
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
         part = (lambda theta, i=index: theta[i]) if E else (lambda theta: theta)
-        tape = Tape(layout, tape_steps(layout, k1, k2, steps), k1, min(k2, steps), reduction == "mean")
+        tape = Tape(layout, tape_steps(layout, k1, k2, steps, len(parts)), k1, min(k2, steps), reduction == "mean")
+        tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
         layout.fill(networks.theta, Parameters(*(None if theta is None else part(theta) for theta in flat)))
         if velocity is not None and options.momentum:
@@ -342,10 +347,10 @@ def _series_of(x_and_target, E, block, begin, end):
     return tuple(_of_block(series, E, block) for series in x_and_target(begin, end))
 
 
-def tape_steps(layout: Layout, k1: int, k2: int, steps: int) -> int:
-    """How many steps a tape holds: those of one window at least, and of more while they are few bytes."""
+def tape_steps(layout: Layout, k1: int, k2: int, steps: int, tapes: int) -> int:
+    """How many steps each of these tapes holds: those of one window at least, and of more while they are few bytes."""
     bytes_of_step = layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
-    return min(steps, max(k2, TAPE_BYTES // bytes_of_step))
+    return min(steps, max(k2, min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // tapes) // bytes_of_step))
 
 
 def train(
@@ -388,11 +393,15 @@ def train(
             first_epoch, done = first_epoch + 1, 0
         begin = max(0, min((done + 1) * k1, T) - k2)  # (T2)
         trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record)
-        steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
-        whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
+        steps, viewed = min(one.tape.steps for one in trained.trained), trained.trained[0].tape.most_viewed
+        # Views of the first windows, which are shorter, of the first piece, and of all others: a third of them each.
+        longest = min(k2, T)
+        most = max(1, min(MAX_WINDOWS, viewed // 3 // longest))
+        are_kept = -(-T // k1) <= MAX_KEPT and longest * (longest // k1 // 2 + 1) <= viewed // 3
+        whole = list(segments(windows(T, k1, k2), 0, every, steps, most, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
             if done or whole is None:
-                of_epoch = segments(islice(windows(T, k1, k2), done, None), done, every, steps)
+                of_epoch = segments(islice(windows(T, k1, k2), done, None), done, every, steps, most)
             else:
                 of_epoch = whole
             yield from trained.updates(epoch, of_epoch, every == 1)

@@ -18,6 +18,7 @@ from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
+MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
 
 
@@ -126,6 +127,7 @@ class Tape:
         if self.flow is not None:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
         self.views: dict[tuple[int, int, int, bool], Views] = {}
+        self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 
     def state(self, step: int) -> np.ndarray:
         """The place of h after this step of the series, (..., B, H), a view."""
@@ -153,9 +155,12 @@ class Tape:
         """The views of this window of the series."""
         begin, counted, end = (step - self.base for step in window)
         key = begin, counted, end, window.start == 0
-        if key not in self.views:
-            self.views[key] = self._views(*key)
-        return self.views[key]
+        if (found := self.views.get(key)) is None:
+            if self.viewed + end - begin > self.most_viewed:
+                self.views, self.viewed = {}, 0
+            found = self.views[key] = self._views(*key)
+            self.viewed += end - begin
+        return found
 
     def time_first(self, rows: np.ndarray) -> np.ndarray:
         """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
