@@ -4,6 +4,7 @@ Read DERIVATION.md beside `elman.py`, `loss.py`, `bptt.py`, `clipping.py`, `mome
 has an id, and the line that computes it carries that id. `python -m numpy_rnn` learns a sine wave.
 """
 
+import numpy_rnn.common.starting  # noqa: F401  isort: split  (before anything that takes long to import)
 from numpy_rnn.bptt import bptt, deltas
 from numpy_rnn.clipping import clipped
 from numpy_rnn.common.errors import InputError

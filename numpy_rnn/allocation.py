@@ -49,9 +49,16 @@ class _Lent:
     last of them does. Then the array is free again.
     """
 
+    lent = None
+
     def __init__(self, lent, free):
-        self.lent, self.free = lent, free
+        self.free, self.lent = free, lent
         _, self.__array_interface__ = lent
 
     def __del__(self):
-        self.free.append(self.lent)
+        lent, self.lent = self.lent, None
+        if lent is not None:  # once only, or two arrays would get the same memory
+            self.free.append(lent)
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("memory that is used again cannot be copied or pickled; copy the array")

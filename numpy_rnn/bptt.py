@@ -3,10 +3,10 @@
 from numpy import greater, multiply, subtract  # `np.` before them would cost a fifth of a small operation
 
 from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.shapes import check_activations, check_target, target_for
+from numpy_rnn.common.shapes import check_target, target_for
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import BackwardMemory, rows, time_first
-from numpy_rnn.parameters import Deltas, Gradients
+from numpy_rnn.parameters import ARRAYS, Deltas, Gradients
 from numpy_rnn.vectors import new_vector
 
 
@@ -57,7 +57,8 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T
     steps, the ones whose loss is counted. Returns new Deltas, with T steps each.
 
-    Raises InputError on activations or a target that do not fit and on an unknown nonlinearity or reduction.
+    Raises InputError on parameters, activations or a target that do not fit, and on an unknown nonlinearity or
+    reduction.
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
     memory = _backward(params, activations, target, nonlinearity, reduction)
@@ -67,8 +68,10 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
 
 
 def _backward(params, activations, target, nonlinearity, reduction):
+    ARRAYS.parameters(params)
+    ARRAYS.activations(params, activations)
+    ARRAYS.check(target=target)
     x, _, h, y = activations
-    check_activations(params, activations)
     check_target(params, target, x)
     target = target_for(y[-len(target) :], target)
     K, *_, B, O = target.shape

@@ -1,10 +1,12 @@
 """Clipping by global norm (DERIVATION.md, section 6)."""
 
+from functools import reduce
+
 import numpy as np
 
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import beside
-from numpy_rnn.parameters import Gradients
+from numpy_rnn.parameters import ARRAYS, Gradients
 
 SMALL = 1e-6  # beside the norm, as in clip_grad_norm_
 
@@ -14,11 +16,40 @@ def global_norm(gradients):
 
         n = √(Σ_θ Σ dθ²)    (U2)
 
-    Gradients that are None are left out. Returns n in their dtype: shape E, a scalar without an ensemble.
+    Where a square overflows or underflows, computed as s √(Σ_θ Σ (dθ/s)²) with s the largest power of two that is not
+    above the largest |dθ|; to divide by it rounds nothing. Gradients that are None are left out. Returns n in their
+    dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n overflows.
+
+    Raises InputError on gradients that do not fit each other.
     """
+    ARRAYS.gradients(gradients)
+    return norm(gradients)
+
+
+def norm(gradients):
+    """As `global_norm`, of gradients that fit each other."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
+    with np.errstate(over="ignore", under="ignore"):
+        n = root_of_squares(present, E)
+    least = np.finfo(n.dtype).tiny ** 0.5 / np.finfo(n.dtype).eps
+    if ((n > least) & (n < np.inf)).all():
+        return n  # no square that counts has overflowed or underflowed
+    largest = (np.abs(dtheta).max(axis=tuple(range(E, dtheta.ndim)), initial=0) for dtheta in present)
+    scale = power_of_two(reduce(np.maximum, largest))
+    return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
+
+
+def root_of_squares(present, E):
     return np.sqrt(sum(np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present))  # (U2)
+
+
+def power_of_two(largest):
+    """The largest power of two that is not above these numbers, nor below the smallest normal number."""
+    largest = np.maximum(largest, np.finfo(largest.dtype).tiny)
+    with np.errstate(invalid="ignore"):  # infinity / infinity
+        mantissa, _ = np.frexp(largest)
+        return largest / (2 * mantissa)
 
 
 def clipped(gradients, max_norm) -> Gradients:
@@ -26,9 +57,19 @@ def clipped(gradients, max_norm) -> Gradients:
 
         dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
 
-    Returns new Gradients, None where there were none. Raises InputError unless max_norm is a finite number above 0.
+    Returns new Gradients, None where there were none. Where n is not finite they are all NaN, and not zero, so that the
+    run is seen to diverge.
+
+    Raises InputError on gradients that do not fit each other, and unless max_norm is a finite number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
     SgdOptions(max_norm=max_norm).check()
-    factor = np.minimum(1, float(max_norm) / (global_norm(gradients) + SMALL))  # (U3)
+    ARRAYS.gradients(gradients)
+    return clip(gradients, max_norm)
+
+
+def clip(gradients, max_norm):
+    """As `clipped`, of gradients that fit each other."""
+    factor = np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))  # (U3)
+    factor = np.where(factor > 0, factor, np.nan)  # 0 where n overflows
     return Gradients(*(None if dtheta is None else beside(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)

@@ -5,7 +5,7 @@ import numpy as np
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
 from numpy_rnn.memory import ForwardMemory, rows, time_first
-from numpy_rnn.parameters import Activations
+from numpy_rnn.parameters import ARRAYS, Activations
 
 
 def relu(a, out):
@@ -24,11 +24,14 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
         y_t = h_t W_hy + b_y                   (F3)
 
     x: (T, B, D) inputs, or (T, *E, B, D) with one series a network; h_0: (B, H) or (*E, B, H), the state that enters;
-    both in the parameters' dtype. φ is tanh or relu. Returns new Activations, with h[0] = h_0.
+    both in the parameters' dtype. φ is tanh or relu. Returns new Activations, with h[0] = h_0. numpy_rnn takes complex
+    numbers too, for the complex step (DERIVATION.md, section 7).
 
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
     """
+    ARRAYS.parameters(params, dtypes=ARRAYS.forward_dtypes)
+    ARRAYS.check(x=x, h_0=h_0)
     check_inputs(params, x, h_0)
     T, B = x.shape[0], x.shape[-2]
     x = of_every_network(x, params)

@@ -5,6 +5,7 @@ import numpy as np
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import target_for
 from numpy_rnn.memory import all_of_a_network, rows
+from numpy_rnn.parameters import ARRAYS
 
 
 def one(K, B, O):
@@ -27,8 +28,9 @@ def half_squared_error(y, target, *, reduction="sum"):
     y: (K, *E, B, O), the counted steps only; target: the same, or (K, B, O) for all networks. Returns L in their dtype:
     shape E, a scalar without an ensemble.
 
-    Raises InputError on shapes that differ and on an unknown reduction.
+    Raises InputError on shapes or dtypes that differ and on an unknown reduction.
     """
+    ARRAYS.outputs(y, target)
     error = y - target_for(y, target)
     K, *_, B, O = error.shape
     error = all_of_a_network(rows(error))

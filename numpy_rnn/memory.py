@@ -41,15 +41,19 @@ def by_step(rows, batch_size):
 
 
 class ForwardMemory:
-    """Rows of a, h and y for a window of T steps and B sequences."""
+    """Rows of a, h and y for a window of T steps and B sequences.
 
-    def __init__(self, params, T, B):
+    other: a memory of the same size, whose arrays this one uses too, all but h.
+    """
+
+    def __init__(self, params, T, B, other=None):
         H, O = params.W_hy.shape[-2:]
+        self.B = B
         self.dot = product_for(params)
-        self.a = empty(params, T * B, H)
+        self.a = other.a if other else empty(params, T * B, H)
         self.rows_of_h = empty(params, (T + 1) * B, H)  # h_0 to h_T
-        self.y = empty(params, T * B, O)
-        self.product = empty(params, B, H)
+        self.y = other.y if other else empty(params, T * B, O)
+        self.product = other.product if other else empty(params, B, H)
         self.h = self.rows_of_h[..., B:, :]  # h_1 to h_T
         self.states = by_step(self.rows_of_h, B)  # h_0 to h_T
         self.steps = list(zip(by_step(self.a, B), self.states, self.states[1:], strict=False))  # a_t, h_{t-1}, h_t
@@ -58,17 +62,18 @@ class ForwardMemory:
 class BackwardMemory:
     """Rows of dy, dh and da for a window of T steps and B sequences, of which the newest K steps are counted.
 
-    rows_of_h, y: the rows that the forward pass fills.
+    rows_of_h, y: the rows that the forward pass fills. other: a memory of the same size, whose arrays this one uses.
     """
 
-    def __init__(self, params, rows_of_h, y, T, B, K):
+    def __init__(self, params, rows_of_h, y, T, B, K, other=None):
         H, O = params.W_hy.shape[-2:]
         self.dot = product_for(params)
-        self.product = empty(params, B, H)
+        self.product = other.product if other else empty(params, B, H)
         self.one = np.ones((), params.W_hh.dtype)  # a plain 1 would be converted at every use
-        self.dy = empty(params, T * B, O)
+        self.dy = other.dy if other else empty(params, T * B, O)
         self.dy[...] = 0  # and zero it stays where no loss is counted
-        self.dh, self.da, self.slope = (empty(params, T * B, H) for _ in range(3))
+        of_other = (other.dh, other.da, other.slope) if other else (None,) * 3
+        self.dh, self.da, self.slope = (empty(params, T * B, H) if v is None else v for v in of_other)
         newest = (T - K) * B
         self.y_counted, self.dy_counted = y[..., newest:, :], self.dy[..., newest:, :]
         self.error = all_of_a_network(self.dy_counted)
@@ -90,3 +95,15 @@ class BackwardMemory:
             return W_hh.mT
         self.transpose[...] = W_hh.mT
         return self.transpose
+
+
+def window_memories(params, T, B, K):
+    """Two pairs (ForwardMemory, BackwardMemory) for windows of this size; they share all arrays but the hidden states.
+
+    Windows use them in turn. So an update leaves the states of the window before it as they are, and where an exception
+    ends it half-way, the run continues from them.
+    """
+    forward = ForwardMemory(params, T, B)
+    backward = BackwardMemory(params, forward.rows_of_h, forward.y, T, B, K)
+    other = ForwardMemory(params, T, B, forward)
+    return (forward, backward), (other, BackwardMemory(params, other.rows_of_h, other.y, T, B, K, backward))

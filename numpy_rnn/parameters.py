@@ -2,20 +2,27 @@
 
 import numpy as np
 
+from numpy_rnn.common.arrays import NUMPY_ARRAYS, check_convertible, is_plain, like
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Activations, Deltas, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
+ARRAYS = NUMPY_ARRAYS  # what the functions of this package take
+
 __all__ = [
+    "ARRAYS",
     "Activations",
     "Deltas",
     "Gradients",
     "Parameters",
     "State",
     "Update",
+    "copy_of",
     "from_numpy",
     "from_state_dict",
     "initial_parameters",
+    "own",
+    "read_only",
     "to_numpy",
     "to_state_dict",
     "view_of_numpy",
@@ -26,22 +33,57 @@ def from_numpy(value):
     """This backend's own copy of a NumPy array, or of every array of a named tuple such as Parameters.
 
     None and plain numbers stay as they are. Nothing is shared: a change of the original is not seen in the copy.
+
+    Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
     """
     if isinstance(value, tuple):
-        return type(value)(*map(from_numpy, value))
-    return value if value is None or isinstance(value, int) else np.array(value)
+        return like(value, map(from_numpy, value))
+    if is_plain(value):
+        return value
+    check_convertible(value)
+    return np.array(value)
 
 
 def view_of_numpy(array):
-    """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file."""
+    """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file.
+
+    Raises InputError as `from_numpy` does.
+    """
+    check_convertible(array)
     return np.asarray(array)
 
 
-def to_numpy(value):
-    """The NumPy copy of an array of this backend, or of every array of a named tuple; the way back of `from_numpy`."""
+def own(params) -> Parameters:
+    """A copy of parameters of this backend, to train on."""
+    return copy_of(params)
+
+
+def copy_of(value):
+    """A copy of an array of this backend, or of every array of a named tuple."""
     if isinstance(value, tuple):
-        return type(value)(*map(to_numpy, value))
-    return value if value is None or isinstance(value, int) else np.array(value)
+        return like(value, map(copy_of, value))
+    return value.copy("K") if isinstance(value, np.ndarray) else value
+
+
+def read_only(arrays):
+    """The arrays of a named tuple, or None, set to read-only."""
+    for array in arrays or ():
+        if array is not None:
+            array.setflags(False)
+    return arrays
+
+
+def to_numpy(value):
+    """The NumPy copy of an array of this backend, or of every array of a named tuple; the way back of `from_numpy`.
+
+    Raises InputError on what is not of this backend, and on dtypes that `from_numpy` does not take.
+    """
+    if isinstance(value, tuple):
+        return like(value, map(to_numpy, value))
+    if is_plain(value):
+        return value
+    check_convertible(value)
+    return np.array(value)
 
 
 def to_state_dict(params, *, rnn="rnn.", linear="linear.") -> dict:
@@ -61,9 +103,10 @@ def to_state_dict(params, *, rnn="rnn.", linear="linear.") -> dict:
     torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If both are trained, the sum moves
     twice as far as b_h would: let bias_hh_l0 require no gradient.
 
-    Raises InputError on an ensemble, and on a learned h_0, which torch.nn.RNN takes as an argument, hx, and not as a
-    parameter.
+    Raises InputError on an ensemble, on numbers that are not finite, and on a learned h_0, which torch.nn.RNN takes as
+    an argument, hx, and not as a parameter.
     """
+    ARRAYS.parameters(params)
     return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
@@ -88,6 +131,7 @@ def initial_parameters(
 
     W_xh and W_hh ~ N(0, 0.4), W_hy ~ N(0, 0.3) (standard deviations), biases zero. With `networks` = N, an ensemble of
     shape (N,), whose n-th network is the one that `seed + n` draws alone.
+
+    Raises InputError on a size, seed, number of networks, dtype or flag that no network has.
     """
-    drawn = draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)
-    return from_numpy(drawn)
+    return draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)

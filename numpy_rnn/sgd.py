@@ -3,11 +3,11 @@
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.clipping import clipped
+from numpy_rnn.clipping import clip
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.common.shapes import beside, check_learning_rate
-from numpy_rnn.momentum import direction
-from numpy_rnn.parameters import Parameters
+from numpy_rnn.common.shapes import beside, check_learning_rate, check_like
+from numpy_rnn.momentum import directed
+from numpy_rnn.parameters import ARRAYS, Parameters
 
 
 def sgd(params, s, learning_rate) -> Parameters:
@@ -19,9 +19,13 @@ def sgd(params, s, learning_rate) -> Parameters:
     is. learning_rate: η, a number or one a network, of shape E, rounded to the parameters' dtype first. Returns new
     Parameters; the given ones stay as they are.
 
-    Raises InputError on learning rates of another shape.
+    Raises InputError on directions of other shapes or dtypes than the parameters, and on learning rates that are not
+    finite numbers, 0 or more, or of another shape.
     Source: torch.optim.SGD.
     """
+    ARRAYS.parameters(params, both_biases=False)
+    ARRAYS.like_parameters("gradient", s)
+    check_like(params, "gradient", s)
     rate = rate_for(params, learning_rate)
     return Parameters(
         *(
@@ -46,11 +50,9 @@ def step_parts(params, s, rate, into):
 
 
 def rate_for(params, learning_rate):
-    """η in the parameters' dtype. Raises InputError on learning rates of another shape."""
-    learning_rate = np.asarray(learning_rate, params.W_hh.dtype)
-    if learning_rate.ndim:
-        check_learning_rate(params, learning_rate)
-    return learning_rate
+    """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
+    check_learning_rate(params, learning_rate)
+    return np.asarray(learning_rate, params.W_hh.dtype)
 
 
 def direction_for(options):
@@ -62,7 +64,7 @@ def direction_for(options):
 
     def direct(params, gradients, velocity):
         if max_norm is not None:
-            gradients = clipped(gradients, max_norm)
-        return direction(params, gradients, velocity, **of_direction)
+            gradients = clip(gradients, max_norm)
+        return directed(params, gradients, velocity, **of_direction)
 
     return direct

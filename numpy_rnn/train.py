@@ -4,16 +4,17 @@ from functools import partial
 
 import numpy as np
 
+from numpy_rnn.common.scalars import check_flag
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import check_epochs, check_run, with_ensemble_axes
-from numpy_rnn.common.training import Training, check_resume
+from numpy_rnn.common.training import Training, check_resume, first_state
 from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.memory import rows
+from numpy_rnn.parameters import ARRAYS, copy_of, own
 from numpy_rnn.sgd import direction_for, rate_for
-from numpy_rnn.updates import states_of, updates
-from numpy_rnn.vectors import in_one_vector
+from numpy_rnn.updates import state_of, updates
 
 FEW = 256  # windows an epoch, which are cut out of the series once, and not in every epoch
 
@@ -58,15 +59,22 @@ def train(
     Returns the updates and, between two of them, their state; with `resume`, such a state, the run goes on after it:
     params are not looked at then, and all other arguments must be as they were. With `record`, every Update holds the
     activations and the deltas too. Nothing that is passed in is changed, and nothing that is handed out is changed
-    later.
+    later. Arrays that are handed out cannot change the run: the parameters and the velocity are read-only in numpy_rnn
+    and copies in torch_rnn; `to_numpy` and `from_numpy` make copies that can be written to.
 
-    Raises InputError, before the first update, on shapes or dtypes that do not fit, on k2 < k1, on numbers that are
-    not finite, on options that torch.optim.SGD would refuse, on a state that does not fit, and on an unknown
-    nonlinearity or reduction.
+    After an exception inside an update, KeyboardInterrupt for example, `state` returns the state after the latest
+    completed update, and the next update continues from there.
+
+    Raises InputError, before the first update, on what is no array of this package, on shapes or dtypes that do not
+    fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would refuse, on
+    a state that does not fit, and on an unknown nonlinearity or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     if resume is not None:
+        ARRAYS.state(resume)
         params = resume.parameters
+    check_flag("record", record)
+    ARRAYS.run(params, h_0, x=x, target=target)
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
     check_run(params, x, target, h_0, learning_rate)
     check_epochs(epochs)
@@ -84,12 +92,11 @@ def train(
 
     few = len(x) <= FEW * k1
     of_an_epoch = partial(iter, list(epoch())) if few else epoch
-    together = in_one_vector(params, B)
     rate, direct = rate_for(params, learning_rate), direction_for(options)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    state = together, None, 1, 0, None, 0
-    if resume is not None:
-        state = together, resume.velocity, resume.epoch, resume.number, resume.h, resume.window.start
-    return Training(
-        lambda t: updates(t, of_an_epoch, epochs, h_0, state, rate, direct, *names, record), states_of, resume
-    )
+    start = first_state(own(params)) if resume is None else copy_of(resume)
+
+    def begin(state):
+        return updates(of_an_epoch, epochs, h_0, state, B, rate, direct, *names, record)
+
+    return Training(begin, state_of, start)

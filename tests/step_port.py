@@ -18,6 +18,23 @@ def norm_of_norms(gradients, keep):
     return at_once([at_once([g], keep) for g in gradients], keep)
 
 
+def scaled_by(scale_of, gradients, keep):
+    """Of numbers that are divided by this scale, which is that of the largest; no square overflows."""
+    numbers = np.concatenate([g.ravel() for g in gradients])
+    scale = scale_of(np.abs(numbers).max()) or numbers.dtype.type(1)
+    return keep(scale * at_once([keep(numbers / scale)], keep))
+
+
+def scaled_by_largest(gradients, keep):
+    """Of numbers that are divided by the largest."""
+    return scaled_by(lambda largest: largest, gradients, keep)
+
+
+def scaled_by_power_of_two(gradients, keep):
+    """Of numbers that are divided by the power of two below the largest, which rounds nothing."""
+    return scaled_by(lambda largest: largest.dtype.type(np.ldexp(1.0, np.frexp(largest)[1] - 1)), gradients, keep)
+
+
 STEP_PIECES = {
     "scalar": lambda number, dtype: dtype.type(number),
     "norm": at_once,
@@ -88,6 +105,8 @@ def fused(a, c, b, keep):
 CORRECT_STEPS: dict[str, dict] = {
     "as it is": {},
     "by the norms of the tensors": {"norm": norm_of_norms},
+    "by scaled numbers": {"norm": scaled_by_power_of_two},
+    "by numbers over the largest": {"norm": scaled_by_largest},
     "a product with the reciprocal": {"quotient": lambda M, m, keep: keep(M * keep(1 / m))},
     "the product before the quotient": {"clip": lambda g, factor, M, m, keep: keep(keep(M * g) / m)},
     "options in float64": {"scalar": lambda number, dtype: np.float64(number)},

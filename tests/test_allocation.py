@@ -1,5 +1,9 @@
 """New memory begins at cache lines, and is used again when nobody holds any part of it, not before."""
 
+import copy
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 from cases import bits, random_case
@@ -121,3 +125,33 @@ def test_what_a_network_with_rows_of_whole_lines_is_trained_in_begins_at_cache_l
     assert of_vectors == {0}
     assert len(begins) > 10 * len(updates)
     assert set(begins) == {0}
+
+
+def test_memory_is_lent_to_one_array_whatever_is_done_to_its_base():
+    """A second finalization frees nothing, and there is no second base by a copy."""
+    array = used_again(lambda: np.empty(3))
+    first = array()
+    base = first.base
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied or pickled; copy the array"):
+            way(base)
+    del first
+    base.__del__()
+    del base
+    held = [array() for _ in range(3)]
+    assert len({address(one) for one in held}) == 3
+
+
+def test_kept_updates_hold_little_memory_beside_their_own():
+    """Of 2,000 updates every 20th is kept, each with 500 bytes of numbers; 10 KB leave room for Python objects."""
+    case = random_case(3, 20, 1, 1, 6, 1, bias=False, dtype="float32")
+    run = numpy_rnn.train(*case.for_train(numpy_rnn), k1=1, k2=1, learning_rate=0.01, epochs=100, **case.options)
+    next(run)
+    tracemalloc.start()
+    try:
+        kept = [update for update in run if update.number == 20]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 100
+    assert held < 100 * 10_000

@@ -128,6 +128,17 @@ def zipped(name, content):
     return file.getvalue()
 
 
+def bomb(size):
+    """A small archive of an array that declares `size` bytes, all of them zero."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("W_xh.npy", "w") as entry:
+        entry.write(npy(np.zeros(1, "f4")))
+    content = bytearray(file.getvalue())
+    place = content.index(b"PK\x01\x02") + 24  # of the declared size in the directory
+    content[place : place + 4] = size.to_bytes(4, "little")
+    return bytes(content)
+
+
 DAMAGED = "is truncated or damaged: expected a whole .npz file; write or copy it again"
 FOREIGN = "is not an .npz file: expected named arrays as numpy.savez writes them"
 NAMES = "expected W_xh, W_hh, W_hy, and b_h and b_y or neither, and h_0 or not; use what --save wrote"
@@ -160,6 +171,10 @@ WEIGHTS: dict[str, tuple] = {
     **{f"cut to {size}": (WHOLE[:size], FOREIGN if size < 4 else DAMAGED) for size in CUTS},
     **{f"compressed, cut to {size}": (COMPRESSED[:size], DAMAGED) for size in (30, 100, len(COMPRESSED) - 30)},
     **{f"header changed at {place}": (flipped(WHOLE, place), DAMAGED) for place in HEADERS},
+    "gigabytes declared": (bomb(2**32 - 2**20), "bytes and declares arrays of 4293918720: expected", " at most; it is"),
+    "thousands of names": (npz(**weights(), **{f"n{n}": np.zeros(0) for n in range(3000)}), "has n0, n1, n2,", "...:"),
+    "a long name": (npz(**weights(), **{"n" * 60_000: np.zeros(0)}), "has nnnn", "...:"),
+    "no array of a long name": (zipped("n" * 60_000, "text"), "holds nnnn", "..., which is no array"),
     "numbers changed": (flipped(WHOLE, HEADERS[1] + 130), DAMAGED),
     "compressed changed": (flipped(COMPRESSED, 60), DAMAGED),
 }
@@ -174,6 +189,7 @@ def test_weights_that_cannot_be_used(rnn, capsys, case):
         Path("w.npz").write_bytes(content)
     message = refused(rnn, capsys, "--weights", "w.npz", "--save", "s.npz", "--no-plot")
     assert message.startswith("weights file w.npz")
+    assert len(message) < 600
     assert all(piece in message for piece in pieces), message
     assert not Path("exploded").exists()
 

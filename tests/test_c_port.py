@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import tiny_window
+from window_port import huge_window
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters
@@ -100,6 +102,22 @@ def test_it_stays_within_the_bound_of_every_stage(port, dtype, seed):
 def test_it_stays_within_the_bound_of_the_whole_window(port, dtype, seed):
     case = random_case(seed, dtype)
     assert worst(check_global(case, report_on(port, case), 2 * port.tanh_ulps)) <= (1.0,)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", [tiny_window, huge_window])
+def test_it_stays_within_every_bound_at_the_ends_of_the_range(port, window, dtype):
+    """With -ffast-math the processor reads subnormal numbers as zero; and the square of a large norm overflows."""
+    judged = 0
+    for seed in range(100):
+        case = window(seed, dtype)
+        report, verdict = guarded(port, case)
+        assert verdict is None
+        if not form_faults(case, report, intermediates=True, input_gradients=True):  # else a number is out of range
+            judged += 1
+            for check in (check_local, check_global):
+                assert worst(check(case, report, 2 * port.tanh_ulps)) <= (1.0,), seed
+    assert judged > 50
 
 
 def case_of_tanh(values) -> Case:

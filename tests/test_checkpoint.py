@@ -5,6 +5,7 @@ As processes that are killed: test_killed.py. With signals: test_process.py.
 """
 
 import errno
+import json
 import os
 import re
 from itertools import count
@@ -98,7 +99,8 @@ def test_a_run_broken_off_after_any_update_ends_as_the_run_that_was_not(rnn, nam
         assert first.rows + second.rows == whole.rows, stop
         assert first.diverged + second.diverged == whole.diverged, stop
     steps = len(prepare(configuration).trained().x)
-    assert stop - 1 == epochs * -(-steps // configuration.k1) + 1  # the last time is after the predictions
+    # it is asked after every update, before every free-running step and every pass over the series, and after all
+    assert stop - 1 == epochs * -(-steps // configuration.k1) + 4 + (2 if configuration.held_out else 1) + 1
 
 
 @pytest.mark.parametrize("name", ["sliding window", "some diverge"])
@@ -195,7 +197,10 @@ def test_the_other_package_may_go_on_with_a_run(capsys):
 # -- files that cannot be used --------------------------------------------------------------------------------------
 
 
-def saved(rnn, options="--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 3", stop=13):
+OF_SAVED = "--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 3"
+
+
+def saved(rnn, options=OF_SAVED, stop=13):
     """A run file r.npz, and its arrays."""
     save_checkpoint("r.npz", Watched(rnn, configured(options), stop).checkpoint)
     return load_arrays("r.npz", "run file")
@@ -244,6 +249,11 @@ def text(value):
     return np.bytes_(value)
 
 
+def options(**changed):
+    """The configuration of the file that is changed, with other values."""
+    return {"configuration": text(json.dumps(configured(OF_SAVED).to_dict() | changed))}
+
+
 NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
 CHANGED = {
     "no format": ({"format": None}, "does not say format 'elman-run 1': expected a run that --save wrote"),
@@ -278,7 +288,17 @@ CHANGED = {
     "losses of one network": ({"losses": np.zeros(1)}, "losses is float64 of shape (1,): expected float64 of"),
     "losses of nothing": ({"losses": np.float64(1)}, "len() of unsized object"),
     "losses in float32": ({"losses": np.zeros((1, 2), "f4")}, "losses is float32 of shape (1, 2): expected float64"),
-    "losses of more epochs": ({"losses": np.zeros((2, 2))}, "losses are those of 2 epochs: expected 1, those that are"),
+    "losses of more epochs": (
+        {"losses": np.zeros((2, 2)), "epochs": np.array([1, 2])},
+        "losses are those of 2 epochs: expected 1, all that are done",
+    ),
+    "losses without epochs": ({"losses": np.zeros((2, 2))}, "epochs is int64 of shape (1,): expected whole numbers"),
+    "losses of another epoch": ({"epochs": np.array([2])}, "epochs are (2,): expected those that are kept of so many"),
+    "NaN in the losses": (
+        {"losses": np.full((1, 2), np.nan)},
+        "losses of networks that did not diverge are not finite",
+    ),
+    "infinite partial": ({"partial": np.array([np.inf, 0])}, "losses of networks that did not diverge are not finite"),
     "another partial loss": ({"partial": np.zeros(3)}, "partial is float64 of shape (3,): expected float64"),
     "another series": ({"series": text("0")}, "the series is not the one that the run was trained on so far:"),
     "no ASCII": ({"series": text("é".encode())}, "'ascii' codec can't decode byte"),
@@ -289,16 +309,39 @@ CHANGED = {
     "text for a number": ({"configuration": text('{"epochs": "3"}')}, "epochs is '3'"),
     "number for a name": ({"configuration": text('{"data": 3}')}, "data is 3"),
     "numbers for names": ({"configuration": text('{"columns": [1]}')}, "columns is (1,)"),
-    "impossible option": ({"configuration": text('{"momentum": -1}')}, "momentum is -1: expected a finite number"),
-    "more networks": ({"configuration": text('{"networks": 3}')}, "(2,): expected 0 learning rates and 3 networks"),
-    "more rates": ({"configuration": text('{"learning_rate": [1, 2, 3]}')}, "shape (2,): expected 3 learning rates"),
-    "no list of networks": ({"diverged": text("3")}, "not iterable"),
+    "no options": ({"configuration": text("{}")}, "the configuration has no epochs, learning_rate, k1, k2, "),
+    "impossible option": (options(momentum=-1), "momentum is -1: expected a finite number"),
+    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu"),
+    "a choice for a number": (options(epochs=True), "epochs is True"),
+    "infinite rate": (options(learning_rate=10**400), "too large"),
+    "long value": (options(epochs="x" * 10**6), "epochs is 'xxx"),
+    "more networks": (options(networks=3), "(2,): expected 0 learning rates and 3 networks"),
+    "more rates": (options(learning_rate=[1, 2, 3]), "shape (2,): expected 3 learning rates"),
+    "no rates": (options(learning_rate=[]), "there is no learning rate: expected one or more"),
+    "another hidden size": (options(hidden_size=5), "hidden_size is 5 in the configuration, and 6 in the weights"),
+    "biases": (options(bias=True), "bias is True in the configuration, and False in the weights: expected the same"),
+    "another dtype": (options(dtype="float64"), "dtype is float64 in the configuration, and float32 in the weights"),
+    "no learned state": (options(learn_initial_state=None), "learn_initial_state is False in the configuration, and"),
+    "no list of networks": ({"diverged": text("3")}, "diverged is 3: expected a list of the networks that diverged"),
+    "an object of networks": ({"diverged": text("{}")}, "diverged is {}: expected a list"),
+    "a network without losses": ({"diverged": text(f"[{NETWORK % 0}]")}, "are not finite: expected the sums"),
+    "a network that diverged twice": (
+        {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 0}]")},
+        "network 0 is said to have diverged in epoch 1: there are 2 networks and 2 epochs, and a network diverges once",
+    ),
+    "a network that will diverge": (
+        {"diverged": text(f"[{NETWORK.replace('1', '9') % 0}]")},
+        "network 0 is said to have diverged in epoch 9",
+    ),
     "unknown of a network": ({"diverged": text('[{"speed": 1}]')}, "unexpected keyword argument 'speed'"),
-    "a network too many": ({"diverged": text(f"[{NETWORK % 2}]")}, "network 2 is said to have diverged: there are 2"),
-    "negative network": ({"diverged": text(f"[{NETWORK % -1}]")}, "network -1 is said to have diverged: there are 2"),
-    "half a network": ({"diverged": text(f"[{NETWORK % 0.5}]")}, "network 0.5 is said to have diverged: there are 2"),
+    "a network too many": (
+        {"diverged": text(f"[{NETWORK % 2}]")},
+        "network 2 is said to have diverged in epoch 1: there are 2",
+    ),
+    "negative network": ({"diverged": text(f"[{NETWORK % -1}]")}, "network -1 is said to have diverged in"),
+    "half a network": ({"diverged": text(f"[{NETWORK % 0.5}]")}, "network is 0.5"),
     "all diverged": (
-        {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 1}]")},
+        {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 1}]"), "losses": np.full((1, 2), np.nan)},
         "all 2 networks have diverged: expected one that is left to go on with; start anew, with --weights or without",
     ),
 }
@@ -313,6 +356,7 @@ def test_a_run_file_that_cannot_be_used(rnn, capsys, case):
     message = refused(rnn, capsys, "--resume", "r.npz", "--no-plot")
     assert message.startswith("run file r.npz")
     assert piece in message, message
+    assert len(message) < 1000
     assert not Path("exploded").exists()
 
 
@@ -358,7 +402,6 @@ OPTIONS = {
     "dtype": "--dtype float32",
     "seed": "--seed 0",
     "networks": "--seeds 2",
-    "data": "--data two.csv",
     "columns": "--columns 1",
     "standardize": "--standardize",
     "held_out": "--held-out 3",
@@ -379,13 +422,14 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
     message = refused(rnn, capsys, "--resume", "r.npz", *option, "--no-plot")
     assert message == (
         f"{option[0].replace('no-', '')} is given with --resume: the run has its own; only these may change: --epochs,"
-        " --learning-rate, --momentum, --dampening, --nesterov, --weight-decay, --max-norm"
+        " --learning-rate, --momentum, --dampening, --nesterov, --weight-decay, --max-norm, --data"
     )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--data two.csv", "--data is given with --resume: expected none, as the run is on the sine wave"),
         ("--trace t.npz", "--trace and --resume are both given: a trace holds a whole run; leave one of them out"),
         ("--epochs 1", "the run in r.npz is in epoch 2: expected --epochs 2 or more"),
         ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as the run has"),
@@ -412,7 +456,29 @@ def test_a_series_that_has_changed_is_refused(rnn, capsys):
         " start anew, with --weights for the weights alone"
     )
     os.remove("two.csv")
-    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").startswith("data file two.csv does not exist")
+    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot") == (
+        "run file r.npz is of a run on two.csv, which does not exist here: expected the same series; say by --data FILE"
+        " where it is"
+    )
+
+
+def test_a_run_is_resumed_in_another_folder_on_the_same_series(rnn, capsys, tmp_path, monkeypatch):
+    """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
+    whole = succeed(rnn, capsys, "--epochs", 3, *RUNS["series of a file"].split(), "--save", "whole.npz", "--no-plot")
+    saved(rnn, RUNS["series of a file"], 3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    rows = Path("../two.csv").read_text()
+    Path("other.csv").write_text(rows + "\n1,2")
+    resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
+    assert refused(rnn, capsys, *resume, "other.csv").startswith("run file ../r.npz: the series is not the one that")
+    os.rename("../two.csv", "three.csv")
+    succeed(rnn, capsys, *resume, "three.csv", "--save", "s.npz")
+    assert load_checkpoint("s.npz").configuration.data == "three.csv"
+    loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")
+    assert bits(loaded[2:5]) == bits(expected[2:5])
+    again = succeed(rnn, capsys, "--resume", "s.npz", "--no-plot")  # it knows where the series is now
+    assert again[again.index("  time") :] in whole
 
 
 # -- while it runs --------------------------------------------------------------------------------------------------
@@ -454,10 +520,28 @@ def test_a_checkpoint_is_due_so_many_seconds_after_the_one_before(monkeypatch):
     assert not saver.is_time()
     now = 130.0
     assert saver.is_time()
-    saver(Watched(numpy_rnn, configured(""), 5).checkpoint)
+    checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
+    saver(checkpoint)
     assert not saver.is_time()
     now = 160.0
     assert saver.is_time()
+
+
+@pytest.mark.parametrize(("every", "pause"), [(30, 30), (3, 20), (0, 0)])
+def test_a_run_does_not_spend_its_time_writing(monkeypatch, every, pause):
+    """After a write of 2 seconds, the next one is due in 20 seconds at the earliest; with 0, always."""
+    now = 100.0
+
+    def write(*_):
+        nonlocal now
+        now += 2
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("numpy_rnn.common.runs.checkpoint.save_checkpoint", write)
+    checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
+    saver = Saver("r.npz", every)
+    saver(checkpoint)
+    assert saver.due == now + pause
 
 
 def test_a_write_that_fails_does_not_end_the_run(rnn, capsys, monkeypatch):
@@ -514,6 +598,7 @@ def test_what_is_documented_is_what_is_in_the_file():
         "number",
         "window",
         "h",
+        "epochs",
         "losses",
         "partial",
         "diverged",
@@ -522,7 +607,7 @@ def test_what_is_documented_is_what_is_in_the_file():
     module = __import__("numpy_rnn.common.runs.checkpoint", fromlist=["checkpoint"])
     assert all(re.search(rf"\b{name}\b", module.__doc__) for name in documented)
     assert arrays["format"].tobytes() == b"elman-run 1"
-    shapes = {name: arrays[name].shape for name in ("window", "h", "losses", "partial")}
-    assert shapes == {"window": (3,), "h": (4, 2, 1, 6), "losses": (1, 2), "partial": (2,)}
+    shapes = {name: arrays[name].shape for name in ("window", "h", "epochs", "losses", "partial")}
+    assert shapes == {"window": (3,), "h": (4, 2, 1, 6), "epochs": (1,), "losses": (1, 2), "partial": (2,)}
     save_arrays("s.npz", arrays)
     assert bits(load_checkpoint("s.npz").state) == bits(load_checkpoint("r.npz").state)

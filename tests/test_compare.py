@@ -6,19 +6,30 @@ import os
 import stat
 import sys
 
+import children
 import numpy as np
 import pytest
+from step_port import norm_of_norms, scaled_by_power_of_two
+from window_port import port
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
 from numpy_rnn.common.files.trace import Recorder
+from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.conformance.comparison.comparing import compare, epoch_losses, finite_part, package_source
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.conformance.__main__ import main as main_of_suite
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.comparison import report
+from numpy_rnn.conformance.comparison.comparing import Source, compare, epoch_losses, package_source
+from numpy_rnn.conformance.comparison.out_of_range import finite_part
 from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.plain_json import save_json
+from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.traces import drift
-from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
 SHORT = Configuration(epochs=3, k1=3, k2=5, hidden_size=5, dtype="float64", bias=True)
@@ -236,9 +247,83 @@ def test_what_is_nothing_is_refused(run, other, message):
     assert error.count("\n") == 1
 
 
-def test_a_program_can_be_compared(run, tmp_path):
+PROGRAMS_THAT_FAIL = {
+    "exit 3": "./port, at its start: ends with exit status 3 and without an answer",
+    "kill -9 $$": "./port, at its start: ends by SIGKILL and without an answer",
+    "sleep 100": "./port, at its start: does not answer within 0.5 s (does it flush its output?)",
+    "read q; echo; sleep 100": "./port, at its start: answers what is not JSON: ",
+    """read q; echo '{"protocol": 7}'""": "./port, at its start: speaks protocol version 7: known: 1",
+    """read q; echo '{"type": "hello", "protocol": 1, "name": "it", "dtypes": ["float32"], "capabilities": []}'""": (
+        "it, epoch 1, update 1: ends with exit status 0 and without an answer"
+    ),
+}
+
+
+@pytest.mark.parametrize("script", PROGRAMS_THAT_FAIL)
+def test_a_program_that_fails_at_any_time_has_a_verdict(run, capsys, tmp_path, script):
+    program = tmp_path / "port"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    timeout = ["--port-timeout", "0.5" if "sleep 100" in script else "60"]
+    status, output, error = run("./port", *timeout)
+    *_, verdict = output.splitlines()
+    assert (status, verdict, error) == (1, PROGRAMS_THAT_FAIL[script], "")
+    assert main_of_suite(["long", "--backend", "./port", "--dtype", "float32", *timeout]) == 1
+    *_, verdict = capsys.readouterr().out.splitlines()
+    assert verdict == PROGRAMS_THAT_FAIL[script]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["./port 'x"], "cannot be compared with: No closing quotation; expected a command as in a shell"),
+        (["./port", "--port-timeout", "nan"], "'nan': expected a finite number, above 0"),
+        (["./port", "--port-timeout", "0"], "'0': expected a finite number, above 0"),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_refused(run, capsys, options, message):
+    for status, error in (
+        run(*options)[::2],
+        (main_of_suite(["long", "--backend", *options]), capsys.readouterr().err),
+    ):
+        assert status == 2
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_inputs_and_outputs_of_other_sizes_are_compared_without_a_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(1)
+    experiment = prepare(SHORT)
+    theta = experiment.params
+    params = theta._replace(W_xh=np.repeat(theta.W_xh, 2, axis=0))
+    experiment = experiment._replace(x=random.normal(size=(20, 1, 2)), params=params)
+    np.savez("t.npz", **trace_of(numpy_rnn, experiment, SHORT))
+    assert main(numpy_rnn, ["compare", "t.npz"]) == 0
+    assert "no picture: it shows outputs beside inputs, and here are 1 and 2" in capsys.readouterr().out
+
+
+def test_json_holds_no_number_that_is_none(run, tmp_path):
+    """Infinite losses, and the ratios of what is infinitely wrong, are null."""
+    arrays = trace_of(numpy_rnn, prepare(SHORT), SHORT)
+    arrays["loss"][-1] = np.inf
+    arrays["entering"][3] += 1
+    found = compare(RIGHT, Source("inf", lambda *run: arrays), prepare(SHORT), SHORT)
+    save_json(tmp_path / "j.json", report.values(found))
+
+    def refuse(text):
+        pytest.fail(f"{text} is not JSON")
+
+    values = json.loads((tmp_path / "j.json").read_text(), parse_constant=refuse)
+    assert values["sides"][1]["losses"][-1] is None
+    assert values["sides"][1]["worst_ratio"]["entering"] is None
+    assert values["sides"][1]["name"] == "inf"
+
+
+def test_a_program_can_be_compared(run, tmp_path, monkeypatch):
     from test_suite import PROGRAM
 
+    monkeypatch.setenv("PYTHONPATH", children.environment()["PYTHONPATH"])
     program = tmp_path / "port"
     program.write_text(f"#!{sys.executable}\n{PROGRAM}", encoding="utf-8")
     os.chmod(program, program.stat().st_mode | stat.S_IXUSR)
@@ -273,6 +358,52 @@ def test_a_run_that_diverges_can_be_compared(run):
     assert status == 0, output + error
     assert "numpy_rnn left the range of its dtype after" in output
     assert "torch_rnn left the range of its dtype after" in output
+
+
+class WithNorm(PackagePort):
+    """numpy_rnn, but for its step, which takes this norm, and these other pieces."""
+
+    def __init__(self, name, **pieces):
+        super().__init__(numpy_rnn)
+        self.name, self.pieces = name, pieces
+
+    def window_update(self, params, x, target, h_0, **options):
+        fields = ("learning_rate", "nonlinearity", "reduction")
+        sgd = {name: options[name] for name in SgdOptions._fields}
+        with np.errstate(over="ignore"):
+            return port(
+                Case(Parameters(**params), x, target, h_0, *(options[name] for name in fields), SgdOptions(**sgd)),
+                **self.pieces,
+            )
+
+
+def test_a_norm_that_overflows_is_no_wrong_update():
+    """A norm of numbers that are scaled is right; one that overflows is out of range, and the rest is judged no more.
+
+    Then no update has an effect, and it is said. Another mistake in the same update is not taken for that.
+    """
+    configuration = Configuration(epochs=2, k1=5, k2=8, nonlinearity="relu", max_norm=1.0)
+    experiment = prepare(configuration)
+    huge = np.float32(1e16)
+    experiment = experiment._replace(x=experiment.x * np.float32(1e6), target=experiment.target * huge)
+
+    def source(name, **pieces):
+        given = WithNorm(name, **pieces)
+        return Source(name, lambda *run: trace_of_port(given, *run))
+
+    scaled = source("scaled", norm=scaled_by_power_of_two)
+    plain = source("plain", norm=norm_of_norms)
+    wrong = source("wrong", norm=norm_of_norms, step=lambda theta, rate, s: theta - rate)
+    found = compare(scaled, plain, experiment, configuration)
+    assert [side.cut is None for side in found.sides] == [True, False]
+    assert [side.judgement.updates for side in found.sides] == [8, 0]
+    assert found.passed
+    said = report.text(found, 1)
+    assert "plain left the range of its dtype after 0 updates: the norm of its gradient overflows (U2)" in said
+    assert "scaled and plain agree: every update of both that is in range is within its rounding bounds" in said
+    found = compare(scaled, wrong, experiment, configuration)
+    assert not found.passed
+    assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U1")
 
 
 def test_epoch_losses_add_up():

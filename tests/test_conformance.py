@@ -18,7 +18,7 @@ from numpy_rnn.conformance.bounds.global_bounds import check_global, global_boun
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.cases import random_recipe, random_run
 from numpy_rnn.conformance.comparison.comparing import compare, package_source
-from numpy_rnn.conformance.plugin import pytest_report_collectionfinish
+from numpy_rnn.conformance.plugin import Held, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
@@ -96,7 +96,10 @@ def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
 
 def test_the_suite_says_what_a_port_is_held_to():
     def said(port):
-        return pytest_report_collectionfinish(SimpleNamespace(elman_port=(port, Tally())))
+        options = {"elman_profile": "ci", "elman_timeout": 2.5}
+        *lines, cases = pytest_report_header(SimpleNamespace(elman_held=Held(port, Tally()), getoption=options.get))
+        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most for each answer"
+        return lines
 
     port = "port: numpy_rnn, float32 and float64, tanh within 8 ulps"
     others = "input_gradients, sgd_options, learned_h_0"

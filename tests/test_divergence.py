@@ -3,6 +3,7 @@
 Held against a witness that looks at every number of every update; with divergences as they come, and with planted ones.
 """
 
+import math
 import re
 from itertools import count
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy_rnn.common.files.storage import load_parameters, save_parameters
 from numpy_rnn.common.runs import run as running
 from numpy_rnn.common.runs.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.divergence import Divergence, begin, first_bad
+from numpy_rnn.common.runs.divergence import NORM, Divergence, begin, first_bad
 from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.runs.run import Hooks, run
 
@@ -37,7 +38,7 @@ def configured(options):
 # -- the witness ----------------------------------------------------------------------------------------------------
 
 
-def in_order(update, index):
+def in_order(update, index, clips):
     """(name, step, numbers) of one network of a recorded update, in the order in which they are computed."""
     _, a, h, y = (array[:, *index] for array in update.activations)
     flow = {name: array if name == "dh_0" else array[:, *index] for name, array in update.deltas._asdict().items()}
@@ -56,28 +57,37 @@ def in_order(update, index):
         for name, theta in zip(Parameters._fields, tensors):
             if theta is not None:
                 yield prefix + name, None, theta[index]
+        if prefix == "d" and clips:
+            yield NORM, None, norm(update, index)
+
+
+def norm(update, index):
+    """Of all gradients of one network, in their dtype; math.hypot overflows only where it must."""
+    numbers = [number for d in update.gradients if d is not None for number in d[index].ravel().tolist()]
+    return np.array(math.hypot(*numbers)).astype(update.loss.dtype)
 
 
 class Witness:
     """A recorded run without any watching: of every network, the first update with a loss or a parameter that is not
-    finite, the first tensor in it, and what there was before.
+    finite, or a norm that is clipped, the first tensor in it, and what there was before.
     """
 
     def __init__(self, rnn, configuration):
         experiment = prepare(configuration).trained()
         E = experiment.params.W_hh.shape[:-2]
         training = begin(rnn, experiment, configuration.train_options(), running.Start(experiment.params, None), True)
-        before = experiment.params, None
+        before, clips = (experiment.params, None), configuration.max_norm is not None
         self.found, self.states, self.latest = {}, {}, None
         with np.errstate(all="ignore"):
             for update in map(rnn.to_numpy, training):
                 for network in range(int(np.prod(E))):
                     index = np.unravel_index(network, E)
-                    numbers = update.loss[index], *(p[index] for p in update.parameters if p is not None)
+                    numbers = [update.loss[index], *(p[index] for p in update.parameters if p is not None)]
+                    numbers += [norm(update, index)] if clips else []
                     if network not in self.found and not all(np.isfinite(array).all() for array in numbers):
                         tensor, step = next(
                             (name, step)
-                            for name, step, array in in_order(update, index)
+                            for name, step, array in in_order(update, index, clips)
                             if not np.isfinite(array).all()
                         )
                         self.found[network] = (update.epoch, update.number, tensor, step)
@@ -97,6 +107,11 @@ WEIGHTS = {
     "flow": {"W_xh": 1e-3, "W_hh": 0, "W_hy": 1e21},  # the same y, which is 1e39 times W_hy
     "velocity": {"W_xh": 1e21, "W_hh": 0, "W_hy": 4e-5},  # the gradient of W_hy is 2e38, and twice that is too large
     "state": {"W_xh": 1e-3, "W_hh": 1e10, "W_hy": 0.3, "h_0": 0},  # of all gradients, that of h_0 has W_hh as a factor
+    "norm": {
+        "W_xh": 4 * [1e21],
+        "W_hh": np.zeros((4, 4)),
+        "W_hy": 4 * [[1e-5]],
+    },  # four gradients of W_hy are 2e38 each
 }
 SINGLE = {
     "the pre-activation": ("--learning-rate 0.4 --seed 2 --nonlinearity relu --k1 4", "a"),
@@ -105,6 +120,8 @@ SINGLE = {
     "the output in float64": ("--learning-rate 5 --nonlinearity relu --seed 2 --dtype float64", "y"),
     "the loss": ("--learning-rate 0.5 --nonlinearity relu --k1 4", "loss"),
     "the flow back": ("--weights flow --k1 20", "dh"),
+    "the norm of the gradient": ("--weights norm --nonlinearity relu --k1 20 --max-norm 1", NORM),
+    "a gradient, before its norm": ("--weights gradient --nonlinearity relu --k1 20 --max-norm 1", "dW_hy"),
     "a gradient": ("--weights gradient --nonlinearity relu --k1 20", "dW_hy"),
     "the velocity": ("--weights velocity --nonlinearity relu --k1 20 --momentum 0.99 --learning-rate 1e-45", "vW_hy"),
     "a parameter": ("--learning-rate 1e38 --k1 20", "W_xh"),
@@ -116,6 +133,7 @@ ENSEMBLES = {
     "rates": "--learning-rate 0.1,0.5,5,1e30 --nonlinearity relu --k1 2 --k2 3",
     "rates and seeds": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --momentum 0.5 --learn-initial-state",
     "while the loss is finite": "--learning-rate 0.001,1e37,1e38 --seeds 2 --weight-decay 100",
+    "clipped": "--learning-rate 0.1,1e30 --seeds 2 --nonlinearity relu --max-norm 1",
 }
 
 
@@ -123,7 +141,7 @@ def ready(options):
     """The configuration of these options, whose weights file is there if they name one."""
     configuration = configured("--epochs 12 " + options)
     if configuration.weights is not None:
-        arrays = {name: np.array([[value]], "f4") for name, value in WEIGHTS[configuration.weights].items()}
+        arrays = {name: np.atleast_2d(np.array(value, "f4")) for name, value in WEIGHTS[configuration.weights].items()}
         save_parameters(configuration.weights, Parameters(**arrays))
     return configuration
 

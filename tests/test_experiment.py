@@ -8,8 +8,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from cases import assert_within, bits
-from terminal import command, free_running, losses, succeed
+from terminal import command, free_running, losses, refused, succeed
 
+import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.common.arguments import configuration_of, parser
 from numpy_rnn.common.errors import Diverged
@@ -17,6 +18,7 @@ from numpy_rnn.common.files.data import inputs_and_targets, sine
 from numpy_rnn.common.files.storage import load_parameters, save_parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.predicting import MOST_GENERATED
 from numpy_rnn.common.runs.run import run
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
@@ -212,6 +214,18 @@ def test_predictions_have_the_final_weights_and_a_zero_state(rnn):
 def test_generate_is_the_number_of_free_running_steps(rnn, capsys, steps):
     out = succeed(rnn, capsys, "--epochs", 1, "--generate", steps, "--no-plot")
     assert list(free_running(out)) == list(range(22, 22 + steps))
+
+
+def test_of_many_free_running_steps_the_first_and_the_last_are_printed(capsys):
+    whole = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", 100, "--no-plot").splitlines()
+    out = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", 1234, "--no-plot")
+    assert list(free_running(out)) == [*range(22, 72), *range(1206, 1256)]
+    assert out.splitlines()[-51] == "   ...  (1134 later times)"
+    assert out.splitlines()[:-51] == whole[:-50]
+    assert refused(numpy_rnn, capsys, "--generate", MOST_GENERATED + 1, "--no-plot").endswith(
+        f"argument --generate: '{MOST_GENERATED + 1}': expected a whole number, 0 to {MOST_GENERATED}; see python -m"
+        " numpy_rnn train --help"
+    )
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [1, 2, 4, 5]), (7, [1, 5])])

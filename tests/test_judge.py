@@ -312,6 +312,16 @@ def test_trace_faults_name_what_is_wrong():
     assert faults(dW_hh=None) == ["dW_hh is missing"]
     assert faults(a=None) == ["a is missing"]
     assert faults(configuration=np.bytes_(b"no")) == ["configuration is not JSON text"]
+    assert faults(configuration=np.bytes_(b"[" * 100_000)) == ["configuration is not JSON text"]
+    assert faults(configuration=np.bytes_(b'["k1"]'))[0].startswith("configuration is not a JSON object: expected")
+    for name in ("initial_W_xh", "initial_W_hh", "initial_W_hy", "x", "target", "initial_h_0"):
+        for value in (np.array(1.0), np.array("text"), np.array(["a", "b"]), np.zeros((0, 1, 1))):
+            assert faults(**{name: value})[0].startswith(f"{name} has shape {value.shape}: expected ")
+    for name in ("epoch", "number"):
+        for value in (-1, 0, 21):
+            wrong = right[name].copy()
+            wrong[1] = value
+            assert faults(**{name: wrong}) == [f"{name}[1] is {value}: expected 1 to 20, one per update"]
     assert faults(configuration=np.bytes_(b"{}"))[0] == "configuration has no k1"
     assert faults(h=right["h"][:-1])[0].startswith("h has shape (")
     assert faults(y=right["y"].astype(np.float32)) == ["y is float32: expected float32 or float64, the same everywhere"]
@@ -346,7 +356,12 @@ def test_trace_faults_of_a_run_with_every_option():
         ({"learn_initial_state": False}, "h_0 is there, and by the configuration it should not be"),
         ({"momentum": 0.0, "nesterov": False}, "vW_xh is there, and by the configuration it should not be"),
         ({"momentum": -1.0}, "the configuration is not one of a run: momentum is -1.0: expected a finite number"),
-        ({"max_norm": "1"}, "the configuration is not one of a run: "),
+        ({"max_norm": "1"}, "the configuration is not one of a run: max_norm is '1': expected a number"),
+        ({"k1": 2.0}, "the configuration is not one of a run: k1 is 2.0: expected a whole number, 1000000000 at most"),
+        ({"epochs": 10**30}, "the configuration is not one of a run: epochs is 10000"),
+        ({"nonlinearity": []}, "the configuration is not one of a run: nonlinearity is []: expected a text"),
+        ({"nesterov": {}}, "the configuration is not one of a run: nesterov is {}: expected true or false"),
+        ({"learning_rate": [["a"]]}, "the configuration is not one of a run: the learning rates are not numbers"),
         ({"k2": 1}, "the configuration is not one of a run: k2 = 1 is smaller than k1 = 2"),
         ({"nonlinearity": "gelu"}, "the configuration is not one of a run: nonlinearity is 'gelu'"),
         ({"learning_rate": [0.1, 0.2]}, "the configuration is not one of a run: learning rates of shape (2,) do not"),

@@ -93,6 +93,7 @@ def test_what_writers_that_live_are_writing_stays():
         "its parent": f".unfinished-{node}-{os.getppid()}-a",
         "the first process": f".unfinished-{node}-1-a",
         "another machine": f".unfinished-{node}x-{finished.pid}-a",
+        "a machine whose name begins like this one's": f".unfinished-{node}-{finished.pid}-1234-a",
         "no process": f".unfinished-{node}-{10**30}-a",
         "somebody else": ".unfinished-business",
     }

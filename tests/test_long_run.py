@@ -1,8 +1,14 @@
 """The long profile and the command line of the suite."""
 
+import io
 import json
+import os
+import subprocess
+import sys
 
+import children
 import numpy as np
+import pytest
 
 import numpy_rnn
 from numpy_rnn.conformance import long_run
@@ -10,6 +16,7 @@ from numpy_rnn.conformance.__main__ import main
 from numpy_rnn.conformance.cases import random_run
 from numpy_rnn.conformance.comparison.comparing import package_source
 from numpy_rnn.conformance.long_run import ORACLE_EVERY, Progress, hold, markdown
+from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER
@@ -93,13 +100,57 @@ def test_command_long(capsys, tmp_path):
     assert json.loads(path.read_text())["backends"]["numpy_rnn"][0]["updates"] >= 40
 
 
+def test_a_command_ends_with_one_line_and_its_status(capsys, monkeypatch):
+    """Ctrl-C, an output that is full, and a reader that has gone; text that the output's encoding does not have."""
+
+    def failing(error):
+        def score_board(seed):
+            raise error
+
+        return score_board
+
+    for error, status, said in (
+        (KeyboardInterrupt(), 130, "numpy_rnn.conformance: interrupted\n"),
+        (MemoryError("all"), 2, "numpy_rnn.conformance: not enough memory (all): choose fewer"),
+    ):
+        monkeypatch.setattr(score, "score_board", failing(error))
+        assert main(["score"]) == status
+        assert capsys.readouterr().err.startswith(said)
+    found = score.Score(named("e² for ½e²"), "L1", "loss", 1, 2.0)
+    monkeypatch.setattr(score, "score_board", lambda seed: [found])
+    for encoding, written in (("ascii", rb"e\xb2 for \xbde\xb2"), ("utf-8", "e² for ½e²".encode())):
+        memory = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(memory, encoding))
+        assert main(["score"]) == 0
+        assert written in memory.getvalue()
+
+
+LONG = [sys.executable, "-m", "numpy_rnn.conformance", "long", "--backend", "numpy_rnn", "--updates", "1"]
+
+
+def test_a_reader_that_has_gone_is_no_traceback():
+    with children.start(LONG, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(children.LIMIT) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_output_that_is_full_is_one_line():
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = children.run(LONG, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr == "numpy_rnn.conformance: the output cannot be written: No space left on device\n"
+
+
 def test_command_score_and_its_errors(capsys):
     assert main(["score", "--seed", "2"]) == 0
     assert ", 0 survived" in capsys.readouterr().out
     for arguments, message in (
-        (["long"], "required: --backend"),
+        (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
+        (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),
         (["long", "--backend", "absent"], "cannot be compared with"),
-        (["sing"], "unknown command 'sing': expected score or long"),
+        (["sing"], "sing"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
     ):
         assert main(arguments) == 2

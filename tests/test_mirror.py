@@ -107,7 +107,7 @@ def test_both_packages_have_their_loop_in_updates():
     for package in ("numpy_rnn", "torch_rnn"):
         tree = ast.parse((SOURCE / package / "updates.py").read_text(encoding="utf-8"))
         names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-        assert names[:2] == ["updates", "states_of"], package
+        assert names[:2] == ["updates", "state_of"], package
 
 
 def definitions(package, file):

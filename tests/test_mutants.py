@@ -123,6 +123,22 @@ def test_hint_names_the_mistake_of_an_update(mutant):
     pytest.fail(f"no hint ever names {mutant.name}")
 
 
+@pytest.mark.parametrize(("name", "back"), [("dh_next dropped", 0), ("only one step back", 1)])
+def test_a_truncated_gradient_is_always_recognised(name, back):
+    """The two commonest mistakes, as another implementation would make them: da flows back over so few steps."""
+    generator = np.random.default_rng(9)
+    for _ in range(40):
+        recipe = random_recipe(generator, "float64", CAPABILITIES)
+        case = recipe._replace(T=recipe.T + 2).case()
+        arrays = case.params._asdict(), case.x, case.target, case.h_0
+        report = PackagePort(numpy_rnn).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+        report["dh"] = report["dy"] @ case.params.W_hy.T
+        if back:
+            report["dh"][-2] += report["da"][-1] @ case.params.W_hh.T
+        if first_excess(check_local(case, report)) is not None:  # not where no gradient flows, past a dead relu
+            assert name in hints_for_case(case, report, "dh")
+
+
 RUNS = [mutant for mutant in MUTANTS if mutant.level == "run"]
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 
@@ -22,10 +23,12 @@ from numpy_rnn.conformance.case import Case, form_faults, owed
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.program_port import PATIENCE
 from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, guarded, load_python_port
 from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
 
 LIMIT = 1.0  # seconds
+SOON = 50.0  # seconds: half of what a program sleeps that hangs; a machine may be busy
 RIGHT = PackagePort(numpy_rnn)
 HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}
 
@@ -246,6 +249,8 @@ AT_CASE_2 = {
     "answers no object": ("say([1]); continue", "answers JSON that is not an object: [1]"),
     "nests without end": ("write('[' * 9000 + '\\n'); continue", "answers what is not JSON: [[["),
     "answers another case": ("answer['id'] = 1", "answers with id 1: expected 2"),
+    "answers a case of no whole number": ("answer['id'] = 2.0", "answers with id 2.0: expected 2"),
+    "says a key twice": ('write(\'{"id": 2, "id": 2}\\n\'); continue', "answers with the key 'id' twice"),
     "answers no case": ("del answer['id']", "answers with id None: expected 2"),
     "answers twice": ("write(2 * (json.dumps(answer) + '\\n')); continue", "answers more than one line"),
     "answers on without end": ("while True: write('9' * 9999)", "characters that can be needed: 9999"),
@@ -273,7 +278,7 @@ def test_a_fault_has_its_verdict_within_the_limit_and_the_next_case_goes_on(fake
         assert verdict_on(port) is None
         began = time.monotonic()
         verdict = verdict_on(port)
-        assert time.monotonic() - began < 3 * LIMIT
+        assert time.monotonic() - began < SOON
         assert expected in verdict
         assert "\n" not in verdict
         assert len(verdict) < 400
@@ -299,7 +304,7 @@ def test_a_program_that_does_not_read_cannot_block_the_suite(fake):
     with ProgramPort(fake.write(at_start=AFTER_HELLO + "time.sleep(100)"), timeout=LIMIT) as port:
         began = time.monotonic()
         assert verdict_on(port, case) == "does not read its input within 1 s"
-        assert time.monotonic() - began < 2 * LIMIT
+        assert time.monotonic() - began < SOON
 
 
 def test_an_answer_that_comes_before_the_question_is_read_is_none(fake):
@@ -339,9 +344,8 @@ def test_restarts_are_bounded_and_the_last_fault_is_told(fake):
 
 def test_a_program_that_always_hangs_is_given_up_soon(fake):
     with ProgramPort(fake.write("time.sleep(100)", cases=range(99)), timeout=0.3) as port:
-        began = time.monotonic()
         verdicts = [verdict_on(port) for _ in range(20)]
-        assert time.monotonic() - began < 10 * 0.3
+        assert len(fake.started()) <= 1 + 1 + PATIENCE  # each costs the time limit, or more on a busy machine
     hangs = "does not answer within 0.3 s"
     assert verdicts[0] == hangs
     assert verdicts[-1].startswith(f"is not started again, after too many faults; the last one: {hangs}")
@@ -356,7 +360,7 @@ def test_a_program_that_says_another_hello_later_is_refused(fake):
 def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
     with ProgramPort(fake.write("os.kill(os.getppid(), signal.SIGINT); time.sleep(100)")) as port:
         assert verdict_on(port) is None
-        with pytest.raises(KeyboardInterrupt):
+        with children.default_interrupts(), pytest.raises(KeyboardInterrupt):
             verdict_on(port)
         assert verdict_on(port) is None
 
@@ -389,8 +393,15 @@ AT_HELLO = {
         {"at_start": "import no_such_module"},
         "ends with exit status 1 and without an answer; its standard error ends:",
     ),
-    "chatters": ({"at_start": "write('Loading...\\n')"}, "answers"),
+    # Which fault it is depends on whether the program or the question is quicker; each of them shows what was written.
+    "chatters": ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, ": Loading..."),
     "has a later version": ({"protocol": 2}, "speaks protocol version 2: known: 1"),
+    "has a version that is true": ({"protocol": True}, "speaks protocol version True: known: 1"),
+    "has a version that is no whole number": ({"protocol": 1.0}, "speaks protocol version 1.0: known: 1"),
+    "says a key twice": (
+        {"at_start": 'sys.stdin.readline(); write(\'{"type": "hello", "type": "hello"}\\n\')'},
+        "answers with the key 'type' twice",
+    ),
     "has a strange version": ({"protocol": "1"}, "speaks protocol version '1': known: 1"),
     "has an error": ({"error": "version 1 is\ntoo old"}, "answers the hello with an error: version 1 is too old"),
     "has no version": ({"at_start": "del hello['protocol']"}, "answers the hello without a protocol version: {"),
@@ -409,6 +420,7 @@ AT_HELLO = {
         "names 'intermediate': known: intermediates, input_gradients, sgd_options, learned_h_0",
     ),
     "has no name": ({"name": ""}, "says in its hello: name is '': expected a text that is not empty"),
+    "colours its name": ({"name": "\x1b[31mred"}, r"name is '\x1b[31mred': expected printable characters only"),
     "has a negative accuracy": ({"tanh_ulps": -1}, "says in its hello: tanh_ulps is -1: expected a positive number"),
     "has accuracy as a text": ({"tanh_ulps": "4"}, "says in its hello: tanh_ulps is '4': expected a positive number"),
     "lacks what nobody has": ({"lacks": ["gru"]}, "says in its hello: lacks names 'gru': known: tanh, relu, sum, mean"),
@@ -422,20 +434,21 @@ def test_a_program_that_says_no_hello_is_refused_within_the_limit(fake, program,
     began = time.monotonic()
     with pytest.raises(PortFault) as error:
         ProgramPort(fake.write(**program), timeout=LIMIT if "sleep" in str(program) else 10)
-    assert time.monotonic() - began < 3 * LIMIT
+    assert time.monotonic() - began < SOON
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_command_that_cannot_be_started_says_why(tmp_path):
-    for name, content in (("data.txt", "1 2 3"), ("program", "1 2 3")):
-        (tmp_path / name).write_text(content)
-    (tmp_path / "program").chmod(0o755)
+    data, program = tmp_path / "data.txt", tmp_path / "program"
+    for path in (data, program):
+        path.write_text("1 2 3")
+    program.chmod(0o755)
     expected = {
         "./no-such-port -v": "cannot be started: ./no-such-port: No such file or directory; check the command",
-        f"{tmp_path}/data.txt": f"cannot be started: {tmp_path}/data.txt: Permission denied; check the command",
-        f"{tmp_path}/program": f"cannot be started: {tmp_path}/program: Exec format error; check the command",
-        str(tmp_path): f"cannot be started: {tmp_path}: Permission denied; check the command",
+        shlex.quote(str(data)): f"cannot be started: {data}: Permission denied; check the command",
+        shlex.quote(str(program)): f"cannot be started: {program}: Exec format error; check the command",
+        shlex.quote(str(tmp_path)): f"cannot be started: {tmp_path}: Permission denied; check the command",
         "": "cannot be started: the command is empty",
         "port 'x": 'cannot be started: No closing quotation in the command "port \'x"',
         "po\0rt": "cannot be started: embedded null byte; check the command",

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from terminal import ROOT, contents, succeed
+from terminal import ROOT, command, contents, succeed
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
-from numpy_rnn.common.runs import progress
+from numpy_rnn.common.runs import predicting, progress
 from numpy_rnn.common.runs.checkpoint import load_checkpoint
 from numpy_rnn.common.runs.interrupts import HEEDED, heeded
 
@@ -87,11 +87,12 @@ def whole(rnn, tmp_path_factory):
     return path.read_bytes()
 
 
-MOMENTS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+ORDERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+MOMENTS = [(order, 128 + order) for order in ORDERS]
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("order", "status"), MOMENTS, ids=["Ctrl-C", "order to end"])
+@pytest.mark.parametrize(("order", "status"), MOMENTS)
 def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys, whole, order, status, seed):
     """Between two updates, or while it writes. What it says of the place is true, and the end is the whole run's."""
     moment = random.Random(10 * seed + status).uniform(0, 0.2)
@@ -128,20 +129,32 @@ sys.exit(command_line.main(numpy_rnn, sys.argv[1:]))
 """
 
 
-def test_a_second_ctrl_c_works_as_always():
-    """The first one waits for the end of the update; whoever cannot wait presses it again."""
-    program = [sys.executable, "-c", STUCK, "--no-plot", "--save", "run.npz", "--log-every", "1"]
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("every", [None, "0"])
+def test_a_second_ctrl_c_acts_at_once_and_says_what_was_saved(order, every):
+    """The first one waits for the end of the update; whoever cannot wait presses it again, or terminates the run."""
+    options = [] if every is None else ["--save-every", every]
+    program = [sys.executable, "-c", STUCK, "--no-plot", "--save", "run.npz", "--log-every", "1", *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": outer()}
     with subprocess.Popen(program, **pipes) as process:
         while process.stdout.readline() != "stuck\n":
             pass
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.3)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == "numpy_rnn: interrupted\n"
-    assert process.returncode == 130
-    assert os.listdir() == []
+            process.wait(0.1)
+        process.send_signal(order)
+        message = process.stderr.read()
+    assert process.returncode == 128 + order
+    if every is None:
+        assert message == "numpy_rnn: interrupted; nothing was saved\n"
+        assert os.listdir() == []
+    else:
+        state = load_checkpoint("run.npz").state
+        assert message == (
+            f"numpy_rnn: interrupted; run.npz holds the run after epoch {state.epoch}, update {state.number}, and"
+            " --resume run.npz goes on from there\n"
+        )
+        assert os.listdir() == ["run.npz"]
 
 
 def press_ctrl_c(monkeypatch, at):
@@ -193,7 +206,7 @@ def test_ctrl_c_while_the_last_state_is_written(rnn, capsys, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", interrupted)
     assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-    assert capsys.readouterr().err == f"{rnn.__name__}: interrupted\n"
+    assert capsys.readouterr().err == f"{rnn.__name__}: interrupted; nothing was saved\n"
     assert contents() == {Path("run.npz"): b"old"}
 
 
@@ -231,23 +244,99 @@ def test_signals_are_handled_as_before_when_the_run_is_over(rnn, capsys):
     assert [signal.getsignal(number) for number in HEEDED] == before
 
 
-def test_a_signal_that_is_ignored_stays_so():
-    """As under nohup, or in a script's background."""
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order, save):
+    """As under nohup, or in a script's background; with --save and without."""
+    sent = []
+
+    def update(self, *_):
+        if len(sent) < 3:
+            sent.append(order)
+            os.kill(os.getpid(), order)
+
+    monkeypatch.setattr(progress.Progress, "update", update)
+    former = signal.signal(order, signal.SIG_IGN)
     try:
-        with heeded() as interrupts:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        assert interrupts() is None
+        succeed(numpy_rnn, capsys, "--epochs", 2, "--no-plot", *save)
+        assert signal.getsignal(order) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, former)
+        signal.signal(order, former)
+    assert len(sent) == 3
 
 
-def test_ctrl_c_without_save_is_one_line(rnn):
+@pytest.mark.parametrize("order", ORDERS)
+def test_without_save_a_signal_is_one_line(rnn, order):
     with started(rnn, "--epochs", "1000000000") as process:
         for _ in range(3):
             assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(order)
         assert process.stderr.read() == f"{rnn.__name__}: interrupted\n"
-    assert process.returncode == 130
+    assert process.returncode == 128 + order
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize("part", ["generates", "predicts"])
+def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, part):
+    """The run was saved before that. Nothing more is computed after the signal."""
+    passes = []
+
+    def forward(rnn, params, x, *rest):
+        passes.append(len(x))
+        if passes[0 if part == "predicts" else -1] == (20 if part == "predicts" else 1) and len(passes) < 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return honest(rnn, params, x, *rest)
+
+    honest = predicting._forward
+    monkeypatch.setattr(predicting, "_forward", forward)
+    assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot", "--generate", "1000"]) == 130
+    assert passes == ([20] if part == "predicts" else [20, 1])
+    assert "; run.npz holds the run so far, after epoch 3, update 20, and" in capsys.readouterr().err
+    assert load_checkpoint("run.npz").state[:2] == (3, 20)
+
+
+@pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
+def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monkeypatch, save):
+    def draw(*_):
+        assert os.path.exists("run.npz") == bool(save)
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("numpy_rnn.common.output.plots.draw", draw)
+    monkeypatch.setattr("numpy_rnn.common.output.plots.check_can_draw", lambda *_: None)
+    ended = command(rnn, capsys, "--epochs", 2, "--plot", "a.png", *save)
+    held = "; run.npz holds the run" if save else ""
+    assert (ended.status, ended.err) == (
+        2,
+        f"{rnn.__name__}: the picture cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n",
+    )
+    assert "free-running" in ended.out
+    assert sorted(os.listdir()) == (["run.npz"] if save else [])
+
+
+IMPORTING = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == {at!r}:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["numpy", "numpy_rnn.elman", "numpy_rnn.common.command_line", pytest.param("torch", marks=pytest.mark.needs_torch)],
+)
+def test_ctrl_c_while_it_is_imported_is_one_line(rnn, at):
+    if at == "torch" and rnn is numpy_rnn:
+        return
+    os.mkdir("site")
+    Path("site/sitecustomize.py").write_text(IMPORTING.format(at=at))  # which Python runs before all else
+    environment = {**outer(), "PYTHONPATH": os.pathsep.join([os.path.realpath("site"), str(ROOT)])}
+    program = [sys.executable, "-m", rnn.__name__]
+    ended = subprocess.run(program, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("", "interrupted\n")
+    assert ended.returncode in (130, -signal.SIGINT)

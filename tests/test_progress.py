@@ -60,6 +60,36 @@ def test_a_terminal_that_does_not_know_its_width_has_a_bar_too():
     assert all("epoch=" in state and len(state) <= progress.WIDTH for state in states)
 
 
+LONG_RUN = """
+progress.DELAY = 0.1
+made, slow = [], progress.Progress.update
+
+def until_interrupted(*arguments):
+    made.append(1)
+    if len(made) == 60:
+        raise KeyboardInterrupt
+    slow(*arguments)
+
+progress.Progress.update = until_interrupted
+"""
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_on_a_narrow_terminal_the_loss_is_whole(columns):
+    """And the bar is wider than one character, of a run of ten million updates too."""
+    pieces, status, _ = on_a_terminal("--epochs", 500_000, "--no-plot", pause=0.01, more=LONG_RUN, columns=columns)
+    assert status == 130
+    states = bars(text_of(pieces))
+    assert states
+    for state in states:
+        bar, loss = re.fullmatch(
+            r"numpy_rnn: +\d+%\|([^|]*)\|.*, epoch=\d+, loss=([\d.e+-]+)\]", state.rstrip()
+        ).groups()
+        assert len(bar) >= 4
+        assert float(loss) > 0
+        assert len(state) <= columns
+
+
 def test_on_a_terminal_a_bar_appears_after_two_seconds_and_is_gone_in_the_end(capsys):
     """A run of about three seconds: 60 updates of 0.05 s, with a row of the losses every half second."""
     options = ["--k1", 4, "--epochs", 12, "--log-every", 2, "--no-plot"]

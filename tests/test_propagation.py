@@ -64,9 +64,9 @@ def test_the_formulas_of_the_step_on_one_number():
     gamma, u = Rounding("float64").gamma, Rounding("float64").u
 
     n, e = (np.sqrt(sum(of[name] ** 2 for name in ("dW_xh", "dW_hh", "dW_hy"))) for of in (value, E))
-    rho = gamma(6) / (1 + np.sqrt(1 - gamma(6)))
+    rho = gamma(8) / (1 + np.sqrt(1 - gamma(8)))
     m = n + 1e-6
-    E_m = e + (rho + u + u * rho) * (n + e) + u * m
+    E_m = e + (rho + gamma(2) * (1 + rho)) * (n + e) + u * m
     f, r = 0.01 / m, E_m / m + gamma(2)
     clipped = f * value["dW_hh"]
     E_clipped = f * r * abs(value["dW_hh"]) + f * E["dW_hh"] + u * abs(clipped)

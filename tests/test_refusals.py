@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import bits
 
 from numpy_rnn import InputError, Parameters
 
@@ -27,15 +28,34 @@ def test_sgd_leaves_every_parameter_in_its_place(rnn):
     assert updated.b_y.shape == (O,)
 
 
-def test_what_is_recorded_is_not_the_run_itself(rnn):
-    """Overwriting every activation of an update changes no later update."""
-    given = arrays(rnn)
-    untouched = [rnn.to_numpy(update) for update in train(rnn, *given, record=True)]
-    for update, expected in zip(train(rnn, *given, record=True), untouched, strict=True):
-        for one, other in zip(rnn.to_numpy(update.parameters), expected.parameters):
-            assert np.array_equal(one, other)
-        for array in (update.activations.a, update.activations.h, update.activations.y):
-            array[...] = 7.0
+def arrays_in(value):
+    """All arrays of nested tuples."""
+    if isinstance(value, tuple):
+        return [array for one in value for array in arrays_in(one)]
+    return [] if value is None or isinstance(value, int) or not value.shape else [value]
+
+
+@pytest.mark.parametrize("E", [None, 3], ids=["one network", "ensemble"])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "max_norm": 0.1}], ids=str)
+def test_nothing_that_is_handed_out_changes_the_run(rnn, options, E):
+    """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own."""
+    _, *series = arrays(rnn)
+    given = rnn.initial_parameters(D, H, O, bias=True, dtype="float64", networks=E), *series
+    untouched = [rnn.to_numpy(update) for update in train(rnn, *given, **options, record=True)]
+    run = train(rnn, *given, **options, record=True)
+    for update, expected in zip(run, untouched, strict=True):
+        assert bits(update) == bits(expected)
+        state = run.state()
+        copies = rnn.from_numpy(rnn.to_numpy(update))
+        for array in arrays_in((copies, update, state)):
+            if rnn.__name__ == "torch_rnn":
+                array.detach()[...] = 7.0
+            elif array.flags.writeable:
+                array[...] = 7.0
+        if rnn.__name__ == "numpy_rnn":
+            own = arrays_in((update.parameters, update.velocity))
+            assert not any(array.flags.writeable for array in own)
+            assert all(array.flags.writeable for array in arrays_in((copies, update.activations, update.gradients)))
 
 
 def test_parameters_are_read_when_train_is_called(rnn):
@@ -88,8 +108,8 @@ def test_the_loss_refuses_outputs_without_a_time_axis(rnn):
     ("options", "message"),
     [
         ({"input_size": 0}, "the input size is 0"),
-        ({"seed": -1}, "expected a seed of 0 or more"),
-        ({"networks": 0}, "1 network or more"),
+        ({"seed": -1}, "seed is -1: expected a whole number, 0 or more"),
+        ({"networks": 0}, "networks is 0: expected a whole number, 1 or more"),
         ({"dtype": "int64"}, "dtype is int64: expected float32 or float64"),
     ],
 )

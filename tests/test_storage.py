@@ -87,8 +87,31 @@ def test_the_permissions_follow_the_umask(mask):
         os.umask(former)
 
 
-def test_a_link_stays_and_what_it_points_to_is_written():
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_a_file_that_is_replaced_keeps_its_permissions(mode):
+    Path("w.npz").write_text("old")
+    os.chmod("w.npz", mode)
+    os.symlink("w.npz", "link.npz")
+    for name in ("w.npz", "link.npz"):
+        save_parameters(name, numpy_rnn.initial_parameters())
+        assert stat.S_IMODE(os.stat("w.npz").st_mode) == mode
+    assert os.path.islink("link.npz")
+    assert os.stat("w.npz").st_uid == os.getuid()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_replaced_keeps_its_owner():
+    Path("w.npz").write_text("old")
+    os.chown("w.npz", 12345, 12346)
+    save_parameters("w.npz", numpy_rnn.initial_parameters())
+    assert (os.stat("w.npz").st_uid, os.stat("w.npz").st_gid) == (12345, 12346)
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_stays_and_what_it_points_to_is_written(dangling):
     os.mkdir("folder")
+    if not dangling:
+        Path("folder/w.npz").write_text("old")
     os.symlink("folder/w.npz", "link.npz")
     check_can_write("link.npz", "--save")
     save_parameters("link.npz", numpy_rnn.initial_parameters())

@@ -1,10 +1,17 @@
-"""The suite as a user runs it: pytest --pyargs numpy_rnn.conformance --backend PORT, in a process of its own."""
+"""The suite as a user runs it: pytest --pyargs numpy_rnn.conformance --elman-backend PORT, in a process of its own."""
 
+import contextlib
 import json
-import subprocess
+import os
+import signal
 import sys
+import time
 
+import children
+import numpy as np
 import pytest
+
+from numpy_rnn.conformance.properties import Tally
 
 PORT = """
 import numpy as np
@@ -43,7 +50,16 @@ class NotANumber(BlackBox):
 
 class Sloppy(BlackBox):
     tanh_ulps = 1e12
+
+
+class Infinity(PackagePort):
+    def __init__(self):
+        super().__init__(numpy_rnn)
+        self.name = "Infinity RNN"
 """
+
+
+PYTEST = [sys.executable, "-m", "pytest", "--pyargs", "numpy_rnn.conformance", "-p", "no:cacheprovider"]
 
 
 @pytest.fixture
@@ -51,17 +67,8 @@ def suite(tmp_path):
     (tmp_path / "ports.py").write_text(PORT, encoding="utf-8")
 
     def run(*options):
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--pyargs",
-            "numpy_rnn.conformance",
-            "-p",
-            "no:cacheprovider",
-            *options,
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        command = [*PYTEST, *options]
+        done = children.run(command, cwd=tmp_path, env=children.environment())
         return done.returncode, done.stdout + done.stderr
 
     run.folder = tmp_path
@@ -69,7 +76,7 @@ def suite(tmp_path):
 
 
 def test_right_port_passes_every_level(suite):
-    status, output = suite("--backend", "ports:right", "--port-report", "report.json")
+    status, output = suite("--elman-backend", "ports:right", "--elman-report", "report.json")
     assert status == 0, output
     assert "6 passed" in output
     report = json.loads((suite.folder / "report.json").read_text())
@@ -84,14 +91,14 @@ def test_right_port_passes_every_level(suite):
 
 
 def test_black_box_is_held_to_what_it_reports(suite):
-    status, output = suite("--backend", "ports:BlackBox")
+    status, output = suite("--elman-backend", "ports:BlackBox")
     assert status == 0, output
     assert "level L1 is left out: the port reports no intermediate values" in output
     assert "2 passed, 1 deselected" in output
 
 
 def test_wrong_port_fails_with_stage_and_hint(suite):
-    status, output = suite("--backend", "ports:Wrong", "--port-level", "L1")
+    status, output = suite("--elman-backend", "ports:Wrong", "--elman-level", "L1")
     assert status == 1
     assert "2 failed, 4 deselected" in output
     assert "dh (B2)" in output
@@ -104,7 +111,7 @@ def test_wrong_port_fails_with_stage_and_hint(suite):
     [("Forgetful", "dW_hy is missing"), ("NotANumber", "is nan: expected a finite number")],
 )
 def test_reports_of_wrong_form_fail(suite, port, what):
-    status, output = suite("--backend", f"ports:{port}", "--port-level", "L2")
+    status, output = suite("--elman-backend", f"ports:{port}", "--elman-level", "L2")
     assert status == 1
     assert what in output
 
@@ -112,37 +119,110 @@ def test_reports_of_wrong_form_fail(suite, port, what):
 def test_known_failures_are_strict(suite):
     names = suite.folder / "known.txt"
     names.write_text("test_local[float32]  # known\ntest_local[float64]\n\n", encoding="utf-8")
-    status, output = suite("--backend", "ports:Wrong", "--port-level", "L1", "--port-xfail", "known.txt")
+    status, output = suite("--elman-backend", "ports:Wrong", "--elman-level", "L1", "--elman-xfail", "known.txt")
     assert status == 0, output
     assert "2 xfailed" in output
-    status, output = suite("--backend", "ports:right", "--port-level", "L1", "--port-xfail", "known.txt")
+    status, output = suite("--elman-backend", "ports:right", "--elman-level", "L1", "--elman-xfail", "known.txt")
     assert status == 1
     assert "[XPASS(strict)]" in output
     names.write_text("test_lokal[float32]", encoding="utf-8")
-    status, output = suite("--backend", "ports:right", "--port-xfail", "known.txt")
+    status, output = suite("--elman-backend", "ports:right", "--elman-xfail", "known.txt")
     assert status == 4
-    assert "names no test: test_lokal[float32]" in output
+    assert "names no test: 'test_lokal[float32]': expected test_local[float32], test_local[float64], " in output
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "name the port to hold: --backend module:object, or --backend-cmd 'program'"),
-        (["--backend", "ports:nothing"], "ports has no nothing"),
-        (["--backend", "absent:port"], "there is no module absent"),
-        (["--backend-cmd", "./absent"], "No such file"),
-        (["--backend", "ports:right", "--port-xfail", "absent.txt"], "--port-xfail absent.txt cannot be read"),
+        ([], "name the port to hold: --elman-backend module:object, or --elman-command 'program'"),
+        (["--elman-backend", "ports:nothing"], "ports has no nothing"),
+        (["--elman-backend", "absent:port"], "there is no module absent"),
+        (["--elman-command", "./absent"], "No such file"),
+        (["--elman-backend", "ports:right", "--elman-xfail", "absent.txt"], "--elman-xfail absent.txt cannot be read"),
+        (["--elman-backend", "ports:right", "--elman-xfail", "binary"], "--elman-xfail binary is not text: expected"),
+        (["--elman-backend", "ports:right", "--elman-report", "no/r.json"], "--elman-report no/r.json: the folder"),
+        (["--elman-backend", "ports:right", "--elman-report", "."], "--elman-report . is a folder: expected the name"),
+        (["--elman-backend", "ports:right", "--elman-timeout", "nan"], "'nan': expected a finite number, above 0"),
+        (["--elman-backend", "ports:right", "--elman-timeout", "0"], "'0': expected a finite number, above 0"),
+        (["--elman-command", "./port 'x"], "cannot be started: No closing quotation"),
     ],
 )
 def test_what_cannot_be_run_is_said(suite, options, message):
+    (suite.folder / "binary").write_bytes(b"\xff\xfe\x00")
     status, output = suite(*options)
     assert status == 4
     assert message in output
     assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
+
+
+def test_without_hypothesis_it_is_one_line(suite):
+    (suite.folder / "hypothesis.py").write_text("raise ModuleNotFoundError('x', name='hypothesis')", encoding="utf-8")
+    status, output = suite("--elman-backend", "numpy_rnn")
+    assert status == 4
+    assert "hypothesis is not installed: the equivalence suite needs it; run pip install" in output
+    assert output.count("\n") < 5
+
+
+def test_the_options_stand_beside_those_of_any_other_project(suite):
+    """A conftest of somebody else has options of the same everyday names, and a test that uses them."""
+    (suite.folder / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n"
+        "    for name in ('backend', 'command', 'level', 'profile', 'timeout', 'xfail', 'report', 'port-timeout'):\n"
+        "        parser.addoption('--' + name, default=name)\n",
+        encoding="utf-8",
+    )
+    (suite.folder / "test_own.py").write_text(
+        "def test_own(pytestconfig):\n    assert pytestconfig.getoption('--backend') == 'mine'\n", encoding="utf-8"
+    )
+    done = children.run([*PYTEST[:3], "--backend", "mine", "test_own.py"], cwd=suite.folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_options_and_findings_survive_xdist(suite):
+    """Two workers find together what one process finds: the same cases in every run of the profile ci."""
+    common = "--elman-backend", "ports:Infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-report"
+    for options in (["one.json"], ["two.json", "-n", "2"]):
+        status, output = suite(*common, *options)
+        assert status == 0, output
+    one, two = (json.loads((suite.folder / name).read_text()) for name in ("one.json", "two.json"))
+    assert one["port"] == "Infinity RNN"
+    assert set(one["levels"]["L1"]) == {"float32", "float64"}
+    assert two == one
+
+
+def test_a_report_that_cannot_be_written_leaves_the_results(suite):
+    """Its folder goes while the tests run: one line says so, after the results, and nothing is half written."""
+    (suite.folder / "reports").mkdir()
+    (suite.folder / "vanishing.py").write_text(
+        "import os\nfrom ports import right\n"
+        "class port(type(right)):\n"
+        "    def __init__(self): super().__init__(right.rnn)\n"
+        "    def window_update(self, *a, **b):\n"
+        "        if os.path.exists('reports'): os.rmdir('reports')\n"
+        "        return super().window_update(*a, **b)\n",
+        encoding="utf-8",
+    )
+    common = "--elman-backend", "vanishing:port", "--elman-level", "L1", "--elman-report", "reports/r.json"
+    status, output = suite(*common)
+    assert status == 4
+    assert "2 passed" in output
+    assert "ERROR: --elman-report reports/r.json cannot be written: No such file or directory" in output
+    assert "Traceback" not in output
+
+
+def test_tallies_are_merged():
+    one, other = Tally(), Tally()
+    one.note("L1", "float32", "a", 0.5, "x")
+    for tensor, ratio in (("a", 0.25), ("h", np.inf)):
+        other.note("L1", "float32", tensor, ratio, "y")
+    one.merge(other.worst)
+    expected = {"a": {"ratio": 0.5, "case": "x"}, "h": {"ratio": np.inf, "case": "y"}}
+    assert one.worst == {"L1": {"float32": expected}}
 
 
 def test_a_sloppy_tanh_is_said(suite):
-    _, output = suite("--backend", "ports:Sloppy", "--port-level", "L3")
+    _, output = suite("--elman-backend", "ports:Sloppy", "--elman-level", "L3")
     assert "tanh within 1e+12 ulps, over 8: no strict pass" in output
 
 
@@ -172,8 +252,42 @@ for line in sys.stdin:
 """
 
 
+def test_a_fault_that_does_not_come_again_is_one_verdict(suite):
+    """The program dies at its 40th case; started again, it answers the same case rightly."""
+    dying = PROGRAM.replace("    else:\n", "    elif asked['id'] == 40:\n        sys.exit(7)\n    else:\n", 1)
+    (suite.folder / "port.py").write_text(dying, encoding="utf-8")
+    status, output = suite("--elman-command", f"{sys.executable} port.py", "--elman-level", "L2")
+    assert status == 1
+    assert "ends with exit status 7 and without an answer" in output
+    assert "when it was asked the same again, it answered otherwise" in output
+    assert not any(word in output for word in ("Traceback", "FlakyFailure", "ExceptionGroup"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_no_port_outlives_a_suite_that_is_ended(suite, number):
+    """The program hangs at its first case, and does not look at its input."""
+    hanging = PROGRAM.replace(
+        "    else:\n", "    else:\n        import os, time\n        open('pid', 'w').write(f'{os.getpid()} ')\n"
+        "        time.sleep(100)\n", 1)  # fmt: skip
+    (suite.folder / "port.py").write_text(hanging, encoding="utf-8")
+    command = [*PYTEST, "--elman-command", f"{sys.executable} port.py", "--elman-timeout", "90"]
+    with children.start(command, cwd=suite.folder) as running:
+        pid = suite.folder / "pid"
+        until = time.monotonic() + children.LIMIT
+        while not (pid.exists() and pid.read_text().endswith(" ")):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        running.send_signal(number)
+        assert running.wait(children.LIMIT) == -number
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < until:  # until it is reaped
+            os.kill(int(pid.read_text()), 0)
+            time.sleep(0.02)
+        pytest.fail("the port outlives the suite")
+
+
 def test_a_program_is_a_port(suite):
     (suite.folder / "port.py").write_text(PROGRAM, encoding="utf-8")
-    status, output = suite("--backend-cmd", f"{sys.executable} port.py", "--port-level", "L2")
+    status, output = suite("--elman-command", f"{sys.executable} port.py", "--elman-level", "L2")
     assert status == 0, output
     assert "port: a program, float64" in output

@@ -141,12 +141,12 @@ def test_the_entering_state_of_torch_carries_no_graph(monkeypatch):
     module = importlib.import_module("torch_rnn.updates")
     entered = []
 
-    def spy(params, x, h_0, **options):
+    def spy(params, x, h_0, phi):
         entered.append(h_0)
-        return forward(params, x, h_0, **options)
+        return unroll(params, x, h_0, phi)
 
-    forward = module.forward
-    monkeypatch.setattr(module, "forward", spy)
+    unroll = module.unroll
+    monkeypatch.setattr(module, "unroll", spy)
     import torch_rnn
 
     list(torch_rnn.train(*example().of(torch_rnn), k1=1, k2=3, **EXAMPLE))

@@ -219,7 +219,7 @@ def test_the_parameters_of_a_state_are_checked_as_all_are(rnn):
         (lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), "the velocity of W_hy is "),
         (lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), "the velocity of W_hy holds NaN or infinity"),
         (lambda s: moving(s, b_h=None), "the state has no velocity of b_h: expected one, as it has others"),
-        (lambda s: moving(s, h_0=s.h[0]), "the state has a velocity of h_0: expected none"),
+        (lambda s: moving(s, h_0=s.h[0]), "there is a velocity of h_0: expected none"),
     ],
     ids=range(7),
 )

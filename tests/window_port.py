@@ -7,6 +7,7 @@ import numpy as np
 from step_port import STEP_PIECES, sgd_step
 
 from numpy_rnn import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
@@ -42,6 +43,14 @@ def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:
         params = params._replace(h_0=arrays[2])
     before = random_velocity(random, params) if enters and sgd.momentum else None
     return Case(params, *arrays, drawn["learning_rate"], drawn["nonlinearity"], drawn["reduction"], sgd, before)
+
+
+def huge_window(seed, dtype):
+    """All numbers of this window are finite, but not the sum of the squares of its gradient."""
+    case = random_window(seed, dtype, nonlinearity="relu", learned=False, sgd=SgdOptions(momentum=0.5, max_norm=1.0))
+    largest = np.finfo(dtype).maxexp
+    by_input, by_target = (case.dtype.type(2.0 ** int(part * largest)) for part in (0.16, 0.42))
+    return case._replace(x=case.x * by_input, h_0=np.abs(case.h_0) * by_input, target=case.target * by_target)
 
 
 def run(port, case):

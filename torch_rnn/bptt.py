@@ -4,10 +4,10 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.shapes import check_activations, check_target
+from numpy_rnn.common.shapes import check_target
 from torch_rnn.elman import NONLINEARITIES
 from torch_rnn.loss import half_squared_error
-from torch_rnn.parameters import Deltas, Gradients
+from torch_rnn.parameters import ARRAYS, Deltas, Gradients, Parameters
 
 
 def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
@@ -21,11 +21,24 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
 
     `nonlinearity` is accepted for the sake of `numpy_rnn.bptt`; autograd knows which one `forward` applied.
 
-    Raises InputError on activations or a target that do not fit, on an unknown nonlinearity or reduction and on
-    activations without a graph.
+    Raises InputError on parameters, activations or a target that do not fit, on an unknown nonlinearity or reduction,
+    on activations without a graph, and on those of other parameters, equal ones too.
     """
     NONLINEARITIES[nonlinearity]  # known, or refused
-    return loss_gradients(_loss(params, activations, target, reduction), activations, params)
+    loss = _loss(params, activations, target, reduction)
+    for name, theta in zip(Parameters._fields[:5], params):
+        if theta is not None and not theta.requires_grad:
+            raise InputError(
+                f"{name} does not require a gradient: expected the parameters that forward was called with; make them"
+                " with from_numpy or initial_parameters"
+            )
+    gradients = loss_gradients(loss, activations, params)
+    if any(dtheta is None and theta is not None for dtheta, theta in zip(gradients, params)):
+        raise InputError(
+            "the activations are not of these parameters, perhaps of equal ones: expected the tensors themselves that"
+            " forward was called with; run forward with these parameters"
+        )
+    return gradients
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
@@ -43,7 +56,7 @@ def loss_gradients(loss, activations, params) -> Gradients:
     present = [theta for theta in weights if theta is not None]
     if h_0 is not None:
         present.append(_steps(activations.h)[0])
-    found = iter(torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True))
+    found = iter(torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True, allow_unused=True))
     return Gradients(*(None if theta is None else next(found) for theta in params))
 
 
@@ -57,10 +70,12 @@ def loss_deltas(loss, activations) -> Deltas:
 
 @torch.enable_grad()
 def _loss(params, activations, target, reduction):
-    check_activations(params, activations)
+    ARRAYS.parameters(params)
+    ARRAYS.activations(params, activations)
+    ARRAYS.check(target=target)
     check_target(params, target, activations.x)
     y = activations.y
-    if not y.requires_grad:
+    if not all(v.requires_grad and v.grad_fn is not None for v in activations[1:]):
         raise InputError(
             "the activations carry no autograd graph: expected those that forward computed outside torch.no_grad() from"
             " parameters that require a gradient; make the parameters with from_numpy or initial_parameters"

@@ -1,10 +1,12 @@
 """Clipping by global norm (DERIVATION.md, section 6)."""
 
+from functools import reduce
+
 import torch
 
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import beside
-from torch_rnn.parameters import Gradients
+from torch_rnn.parameters import ARRAYS, Gradients
 
 SMALL = 1e-6  # beside the norm, as in clip_grad_norm_
 
@@ -15,11 +17,39 @@ def global_norm(gradients):
 
         n = √(Σ_θ Σ dθ²)    (U2)
 
-    Gradients that are None are left out. Returns n in their dtype: shape E, a scalar without an ensemble.
+    Where a square overflows or underflows, computed as s √(Σ_θ Σ (dθ/s)²) with s the largest power of two that is not
+    above the largest |dθ|; to divide by it rounds nothing. Gradients that are None are left out. Returns n in their
+    dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n overflows.
+
+    Raises InputError on gradients that do not fit each other.
     """
+    ARRAYS.gradients(gradients)
+    return norm(gradients)
+
+
+@torch.no_grad()
+def norm(gradients):
+    """As `global_norm`, of gradients that fit each other."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
+    n = root_of_squares(present, E)
+    least = torch.finfo(n.dtype).tiny ** 0.5 / torch.finfo(n.dtype).eps
+    if ((n > least) & (n < torch.inf)).all():
+        return n  # no square that counts has overflowed or underflowed
+    largest = (dtheta.abs().amax(dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    scale = power_of_two(reduce(torch.maximum, largest))
+    return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
+
+
+def root_of_squares(present, E):
     return sum(dtheta.square().sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present).sqrt()  # (U2)
+
+
+def power_of_two(largest):
+    """The largest power of two that is not above these numbers, nor below the smallest normal number."""
+    largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
+    mantissa, _ = largest.frexp()
+    return largest / (2 * mantissa)
 
 
 @torch.no_grad()
@@ -28,9 +58,20 @@ def clipped(gradients, max_norm) -> Gradients:
 
         dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
 
-    Returns new Gradients, None where there were none. Raises InputError unless max_norm is a finite number above 0.
+    Returns new Gradients, None where there were none. Where n is not finite they are all NaN, and not zero, so that the
+    run is seen to diverge.
+
+    Raises InputError on gradients that do not fit each other, and unless max_norm is a finite number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
     SgdOptions(max_norm=max_norm).check()
-    factor = (float(max_norm) / (global_norm(gradients) + SMALL)).clamp(max=1)  # (U3)
+    ARRAYS.gradients(gradients)
+    return clip(gradients, max_norm)
+
+
+@torch.no_grad()
+def clip(gradients, max_norm):
+    """As `clipped`, of gradients that fit each other."""
+    factor = (float(max_norm) / (norm(gradients) + SMALL)).clamp(max=1)  # (U3)
+    factor = torch.where(factor > 0, factor, torch.nan)  # 0 where n overflows
     return Gradients(*(None if dtheta is None else beside(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)

@@ -4,7 +4,7 @@ import torch
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
-from torch_rnn.parameters import Activations
+from torch_rnn.parameters import ARRAYS, Activations
 
 NONLINEARITIES = Choices("nonlinearity", tanh=torch.tanh, relu=torch.relu)
 
@@ -17,17 +17,24 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
         y_t = h_t W_hy + b_y                   (F3)
 
     x: (T, B, D) inputs, or (T, *E, B, D) with one series a network; h_0: (B, H) or (*E, B, H), the state that enters;
-    both in the parameters' dtype. φ is tanh or relu. Returns new Activations, with h[0] = h_0.
+    both in the parameters' dtype. φ is tanh or relu. Returns new Activations, with h[0] = h_0. numpy_rnn takes complex
+    numbers too, for the complex step (DERIVATION.md, section 7).
 
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
     """
+    ARRAYS.parameters(params, dtypes=ARRAYS.forward_dtypes)
+    ARRAYS.check(x=x, h_0=h_0)
     check_inputs(params, x, h_0)
+    return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
+
+
+def unroll(params, x, h_0, phi) -> Activations:
+    """As `forward`, of arrays that fit."""
     E = params.W_hh.shape[:-2]
     x = differentiable(with_ensemble_axes(x, len(E) + 3).expand(len(x), *E, *x.shape[-2:]))
     h_0 = differentiable(h_0.expand(*E, *h_0.shape[-2:]))
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    phi = NONLINEARITIES[nonlinearity]
     inputs = x @ W_xh  # (F1), the input's part, of all steps at once
     if b_h is not None:
         inputs = inputs + b_h[..., None, :]  # (F1)

@@ -2,6 +2,7 @@
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import target_for
+from torch_rnn.parameters import ARRAYS
 
 
 def one(K, B, O):
@@ -24,10 +25,16 @@ def half_squared_error(y, target, *, reduction="sum"):
     y: (K, *E, B, O), the counted steps only; target: the same, or (K, B, O) for all networks. Returns L in their dtype:
     shape E, a scalar without an ensemble.
 
-    Raises InputError on shapes that differ and on an unknown reduction.
+    Raises InputError on shapes or dtypes that differ and on an unknown reduction.
     """
-    error = y - target_for(y, target)
-    half_sum_of_squares = 0.5 * (error * error).sum(dim=(0, -2, -1))  # (L1)
-    K, *_, B, O = error.shape
-    divisor = DIVISORS[reduction](K, B, O)
-    return half_sum_of_squares if divisor == 1 else half_sum_of_squares / divisor  # (L2)
+    ARRAYS.outputs(y, target)
+    target = target_for(y, target)
+    K, *_, B, O = y.shape
+    return half_sum_of_squares(y, target, DIVISORS[reduction](K, B, O))
+
+
+def half_sum_of_squares(y, target, divisor):
+    """As `half_squared_error`, of arrays that fit."""
+    error = y - target
+    half_sum = 0.5 * (error * error).sum(dim=(0, -2, -1))  # (L1)
+    return half_sum if divisor == 1 else half_sum / divisor  # (L2)

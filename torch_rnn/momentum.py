@@ -3,7 +3,8 @@
 import torch
 
 from numpy_rnn.common.sgd_options import SgdOptions
-from torch_rnn.parameters import Gradients
+from numpy_rnn.common.shapes import check_like
+from torch_rnn.parameters import ARRAYS, Gradients
 
 NONE = Gradients(None, None, None)
 
@@ -22,10 +23,25 @@ def direction(
     call before returned, None at first. A parameter without a gradient has no direction, and its velocity stays.
     Returns new Gradients; the velocity is None without momentum.
 
-    Raises InputError on options that torch.optim.SGD would refuse.
+    Raises InputError on options that torch.optim.SGD would refuse, and on gradients or a velocity of other shapes or
+    dtypes than the parameters. NaN is not looked for: it spreads, as in torch.optim.SGD.
     Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013.
     """
-    options = SgdOptions(float(momentum), float(dampening), nesterov, float(weight_decay)).check()
+    options = SgdOptions(momentum, dampening, nesterov, weight_decay).check()
+    ARRAYS.parameters(params, both_biases=False)
+    ARRAYS.like_parameters("gradient", gradients)
+    check_like(params, "gradient", gradients)
+    if velocity is not None:
+        ARRAYS.like_parameters("velocity", velocity)
+        enters = velocity if params.h_0 is not None else velocity._replace(h_0=None)  # which stays as it is
+        check_like(params, "velocity", enters)
+    return directed(params, gradients, velocity, **options.of_direction())
+
+
+@torch.no_grad()
+def directed(params, gradients, velocity, *, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0):
+    """As `direction`, of arrays that fit and options that are checked."""
+    options = SgdOptions(float(momentum), float(dampening), nesterov, float(weight_decay))
     triples = zip(params, gradients, velocity or NONE)
     pairs = [_direction(theta, dtheta, v, options) for theta, dtheta, v in triples]
     s, v = (Gradients(*values) for values in zip(*pairs))

@@ -5,17 +5,23 @@ import warnings
 import numpy as np
 import torch
 
+from numpy_rnn.common.arrays import Arrays, check_convertible, is_plain, like
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Activations, Deltas, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
+ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn")  # what the functions of this package take
+
 __all__ = [
+    "ARRAYS",
     "Activations",
     "Deltas",
     "Gradients",
     "Parameters",
     "State",
     "Update",
+    "copy_of",
     "from_numpy",
     "from_state_dict",
     "initial_parameters",
@@ -31,16 +37,26 @@ def from_numpy(value):
 
     None and plain numbers stay as they are. Nothing is shared: a change of the original is not seen in the copy. The
     tensors of Parameters require a gradient, so that `forward` records what `bptt` needs.
+
+    Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
     """
-    if isinstance(value, Parameters):
-        return Parameters(*(None if theta is None else torch.tensor(theta).requires_grad_() for theta in value))
     if isinstance(value, tuple):
-        return type(value)(*map(from_numpy, value))
-    return value if value is None or isinstance(value, int) else torch.tensor(value)
+        copies = like(value, map(from_numpy, value))
+        if isinstance(value, Parameters):
+            _require_gradients(copies)
+        return copies
+    if is_plain(value):
+        return value
+    check_convertible(value)
+    return torch.tensor(value)
 
 
 def view_of_numpy(array):
-    """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file."""
+    """A NumPy array as one of this backend, for reading only and without a copy: for series mapped from a file.
+
+    Raises InputError as `from_numpy` does.
+    """
+    check_convertible(array)
     with warnings.catch_warnings():  # that a tensor of read-only memory can be written to
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(np.asarray(array))
@@ -51,11 +67,34 @@ def own(params) -> Parameters:
     return Parameters(*(None if theta is None else theta.detach().clone().requires_grad_() for theta in params))
 
 
-def to_numpy(value):
-    """The NumPy copy of an array of this backend, or of every array of a named tuple; the way back of `from_numpy`."""
+def _require_gradients(params):
+    for theta in params:
+        if theta is not None and theta.is_floating_point():
+            theta.requires_grad_()
+
+
+def copy_of(value):
+    """A copy of an array of this backend, or of every array of a named tuple; without autograd's graph."""
     if isinstance(value, tuple):
-        return type(value)(*map(to_numpy, value))
-    return value if value is None or isinstance(value, int) else value.detach().numpy().copy()
+        return like(value, map(copy_of, value))
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+def to_numpy(value):
+    """The NumPy copy of an array of this backend, or of every array of a named tuple; the way back of `from_numpy`.
+
+    Raises InputError on what is not of this backend, and on dtypes that `from_numpy` does not take.
+    """
+    if isinstance(value, tuple):
+        return like(value, map(to_numpy, value))
+    if is_plain(value):
+        return value
+    ARRAYS.check(value=value)
+    if value.dtype == torch.bfloat16:
+        raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
+    array = value.detach().cpu().numpy()
+    check_convertible(array)
+    return array.copy()
 
 
 def to_state_dict(params, *, rnn="rnn.", linear="linear.") -> dict:
@@ -75,9 +114,10 @@ def to_state_dict(params, *, rnn="rnn.", linear="linear.") -> dict:
     torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If both are trained, the sum moves
     twice as far as b_h would: let bias_hh_l0 require no gradient.
 
-    Raises InputError on an ensemble, and on a learned h_0, which torch.nn.RNN takes as an argument, hx, and not as a
-    parameter.
+    Raises InputError on an ensemble, on numbers that are not finite, and on a learned h_0, which torch.nn.RNN takes as
+    an argument, hx, and not as a parameter.
     """
+    ARRAYS.parameters(params)
     return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
@@ -102,6 +142,8 @@ def initial_parameters(
 
     W_xh and W_hh ~ N(0, 0.4), W_hy ~ N(0, 0.3) (standard deviations), biases zero. With `networks` = N, an ensemble of
     shape (N,), whose n-th network is the one that `seed + n` draws alone.
+
+    Raises InputError on a size, seed, number of networks, dtype or flag that no network has.
     """
     drawn = draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)
     return from_numpy(drawn)

@@ -3,10 +3,10 @@
 import torch
 
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.common.shapes import beside, check_learning_rate
-from torch_rnn.clipping import clipped
-from torch_rnn.momentum import direction
-from torch_rnn.parameters import Parameters
+from numpy_rnn.common.shapes import beside, check_learning_rate, check_like
+from torch_rnn.clipping import clip
+from torch_rnn.momentum import directed
+from torch_rnn.parameters import ARRAYS, Parameters
 
 
 @torch.no_grad()
@@ -19,10 +19,19 @@ def sgd(params, s, learning_rate) -> Parameters:
     is. learning_rate: η, a number or one a network, of shape E, rounded to the parameters' dtype first. Returns new
     Parameters; the given ones stay as they are.
 
-    Raises InputError on learning rates of another shape.
+    Raises InputError on directions of other shapes or dtypes than the parameters, and on learning rates that are not
+    finite numbers, 0 or more, or of another shape.
     Source: torch.optim.SGD.
     """
-    rate = rate_for(params, learning_rate)
+    ARRAYS.parameters(params, both_biases=False)
+    ARRAYS.like_parameters("gradient", s)
+    check_like(params, "gradient", s)
+    return stepped(params, s, rate_for(params, learning_rate))
+
+
+@torch.no_grad()
+def stepped(params, s, rate) -> Parameters:
+    """As `sgd`, of arrays that fit."""
     updated = [
         theta if s_theta is None else (theta - beside(rate, theta) * s_theta).requires_grad_()  # (U1)
         for theta, s_theta in zip(params, s)
@@ -31,11 +40,9 @@ def sgd(params, s, learning_rate) -> Parameters:
 
 
 def rate_for(params, learning_rate):
-    """η in the parameters' dtype. Raises InputError on learning rates of another shape."""
-    learning_rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
-    if learning_rate.ndim:
-        check_learning_rate(params, learning_rate)
-    return learning_rate
+    """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
+    check_learning_rate(params, learning_rate)
+    return torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
 
 
 def direction_for(options):
@@ -47,7 +54,7 @@ def direction_for(options):
 
     def direct(params, gradients, velocity):
         if max_norm is not None:
-            gradients = clipped(gradients, max_norm)
-        return direction(params, gradients, velocity, **of_direction)
+            gradients = clip(gradients, max_norm)
+        return directed(params, gradients, velocity, **of_direction)
 
     return direct

@@ -5,20 +5,22 @@ from itertools import islice
 import torch
 
 from torch_rnn.bptt import loss_deltas, loss_gradients, newest
-from torch_rnn.elman import forward
-from torch_rnn.loss import half_squared_error
-from torch_rnn.parameters import Activations, Update
-from torch_rnn.sgd import sgd
+from torch_rnn.elman import NONLINEARITIES, unroll
+from torch_rnn.loss import DIVISORS, half_sum_of_squares
+from torch_rnn.parameters import Activations, State, Update, copy_of, own
+from torch_rnn.sgd import stepped
 
 
-def updates(training, epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduction, record):
-    """The updates of a run, from `state`: what every one starts from is what the one before left.
+def updates(epoch_windows, epochs, h_0, state, rate, direct, nonlinearity, reduction, record):
+    """The updates of a run after `state`: what every one starts from is what the one before left. Yields (update,
+    carried), where carried is what the next one starts from: the states of the window, parameters and velocity.
 
     epoch_windows(): the (window, x, counted targets) of one pass over the series. h_0: the given initial state; None
     where params have a learned one. rate: of `rate_for`; direct: of `direction_for`.
     """
-    params, velocity, first_epoch, done, states, first = state
-    velocity = velocity if direct else None
+    phi, divisor = NONLINEARITIES[nonlinearity], DIVISORS[reduction]
+    first_epoch, done, (first, *_), states, params, velocity = state
+    params, velocity = own(params), velocity if direct else None
     for epoch in range(first_epoch, epochs + 1):
         for number, (window, x, target) in enumerate(islice(epoch_windows(), done, None), start=done + 1):
             start, counted_from, stop = window
@@ -27,24 +29,27 @@ def updates(training, epoch_windows, epochs, h_0, state, rate, direct, nonlinear
                 states, first = [params.h_0 if h_0 is None else h_0], 0
             entering = states[start - first]  # (T3)
             with torch.enable_grad():
-                activations = forward(params, x, entering, nonlinearity=nonlinearity)
-                loss = half_squared_error(newest(activations.y, stop - counted_from), target, reduction=reduction)
+                activations = unroll(params, x, entering, phi)
+                y = newest(activations.y, stop - counted_from)
+                loss = half_sum_of_squares(y, target, divisor(len(target), target.shape[-2], target.shape[-1]))
             gradients = loss_gradients(loss, activations, learned)
             kept = (copied(activations), loss_deltas(loss, activations)) if record else ()
-            training.carried = states = activations.h.detach()
+            states = activations.h.detach()
             first = start
             s = gradients
             if direct:
                 s, velocity = direct(params, gradients, velocity)
-            params = sgd(params, s, rate)
-            training.latest = update = Update(epoch, number, window, loss.detach(), gradients, params, velocity, *kept)
-            yield update
+            params = stepped(params, s, rate)
+            handed_out = own(params), copy_of(velocity)
+            update = Update(epoch, number, window, loss.detach(), gradients, *handed_out, *kept)
+            yield update, (states, params, velocity)
         done = 0
 
 
-def states_of(carried):
-    """A copy of the states of the latest window, time first."""
-    return carried.clone()
+def state_of(update, carried):
+    """The State after an update; carried: as `updates` yields it."""
+    h, params, velocity = carried
+    return State(update.epoch, update.number, update.window, h.clone(), own(params), copy_of(velocity))
 
 
 def copied(activations) -> Activations:

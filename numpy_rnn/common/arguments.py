@@ -9,12 +9,13 @@ from numpy_rnn.common.help_texts import OTHER, description, epilog, usage
 from numpy_rnn.common.option_parser import Parser, names, number, positive, rates, whole_number
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.predicting import MOST_GENERATED
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.version import versions
 
 COMMANDS = ("train", "compare")
 ONLY_NUMPY = ("study",)  # of the gradient that is derived by hand
-CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields)  # of a run that is resumed
+CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # of a run that is resumed
 
 
 class Version(argparse.Action):
@@ -98,7 +99,9 @@ def _add_options(sub, name, command):
     add(
         "--data",
         metavar="FILE",
-        help=f"{READABLE}: a row a time step, a column a feature; {STANDARD_INPUT} is standard input (the sine wave)",
+        help=f"{READABLE}: a row a time step, a column a feature; {STANDARD_INPUT} is standard input (the sine wave);"
+        " an .npy stays on the disk while it is used: do not change it, as a process that reads beyond the end of a"
+        " file is killed",
     )
     add("--columns", type=names, metavar="C[,C...]", help="of --data, by name or by number from 1 (all)")
     add("--standardize", **flag, help="train on (value - mean) / standard deviation of each column")
@@ -129,6 +132,7 @@ def _add_options(sub, name, command):
         add("--folder", default="study", metavar="DIR", help="for the page, its figures and its numbers (study)")
     if command == "compare":
         add("--json", metavar="FILE", help="write what the comparison found as JSON")
+        add("--port-timeout", type=positive, default=10.0, metavar="SECONDS", help="for one answer of a port (10)")
     output = sub.add_argument_group("output")
     add = output.add_argument
     add("--quiet", action="store_true", help="print nothing but warnings and errors")
@@ -146,7 +150,7 @@ def _add_options(sub, name, command):
         )
     add(
         "--generate",
-        type=whole_number(0),
+        type=whole_number(0, MOST_GENERATED),
         default=20 if command == "compare" else None,
         metavar="N",
         help="free-running steps after what was trained on (20" + (")" if command == "compare" else ", or --held-out)"),
@@ -182,6 +186,8 @@ def resumed_configuration(arguments, configuration: Configuration) -> Configurat
             "the run was trained on standard input, which is gone: expected --data FILE with the same series, or"
             f" --data {STANDARD_INPUT} to read it again"
         )
+    if "data" in given and configuration.data is None:
+        raise InputError("--data is given with --resume: expected none, as the run is on the sine wave")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(

@@ -6,15 +6,16 @@ import os
 import sys
 
 from numpy_rnn.common.arguments import configuration_of, parser, picture_name, resumed_configuration
-from numpy_rnn.common.errors import Diverged, InputError, Interrupted
+from numpy_rnn.common.errors import Diverged, InputError, Interrupted, shortened
 from numpy_rnn.common.files.storage import check_can_write, save_parameters
 from numpy_rnn.common.files.trace import Recorder, check_size
 from numpy_rnn.common.output import plots, report, results_file, series_report
 from numpy_rnn.common.output.streams import printing_anything, quiet
 from numpy_rnn.common.output.text import printable
-from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, save_checkpoint
+from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, place_of
 from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.common.runs.interrupts import heeded
+from numpy_rnn.common.runs.interrupts import heeded, signal_of, terminable
+from numpy_rnn.common.runs.predicting import MOST_GENERATED
 from numpy_rnn.common.runs.progress import progress
 from numpy_rnn.common.runs.run import Hooks, run
 
@@ -40,7 +41,7 @@ def picture_of(arguments, name):
     return path, arguments.show
 
 
-def train(rnn, arguments) -> None:
+def train(rnn, arguments, saver: Saver | None) -> None:
     """The command `train`."""
     resumed, configuration = _what_to_run(arguments)
     path, show = picture_of(arguments, rnn.__name__)
@@ -48,7 +49,10 @@ def train(rnn, arguments) -> None:
     _check_files({"--data": configuration.data, **outputs})
     if arguments.output is not None:
         results_file.check_ending(arguments.output)
-    experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
+    generate = arguments.generate
+    if generate is None:
+        generate = min(configuration.held_out, MOST_GENERATED) or 20
+    experiment = prepare(configuration, None if resumed is None else resumed.state.parameters, generate)
     if resumed is not None:
         try:
             check_goes_on(resumed, experiment.trained())
@@ -58,13 +62,11 @@ def train(rnn, arguments) -> None:
     if arguments.trace is not None:
         check_size(experiment.trained(), configuration)
         recorder = Recorder(experiment.trained(), configuration)
-    saver = _saver(arguments)
 
     print(report.heading([rnn.__name__], experiment, configuration))
     if resumed is not None:
         print(f"goes on with {arguments.resume}, after epoch {resumed.state.epoch}, update {resumed.state.number}")
     print(report.loss_heading(experiment.params.W_hh.shape[:-2], experiment.rates), flush=True)
-    generate = arguments.generate if arguments.generate is not None else configuration.held_out or 20
     shown = _progress(rnn, arguments, experiment, configuration, resumed)
     with heeded(saver is not None) as interrupts, shown as bar:
         hooks = _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupts, bar)
@@ -74,7 +76,7 @@ def train(rnn, arguments) -> None:
     if configuration.data is not None:
         print(series_report.error_table(experiment, result))
     if saver is not None:
-        if not saver.saved and saver.error is None:  # no update has been made
+        if saver.saved is None and saver.error is None:  # no update has been made
             save_parameters(arguments.save, result.params)
         if saver.error is None:
             print(f"weights written to {arguments.save}")
@@ -84,7 +86,8 @@ def train(rnn, arguments) -> None:
     if arguments.output is not None:
         results_file.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
         print(f"losses and predictions written to {arguments.output}")
-    _draw(experiment, {rnn.__name__: result}, path=path, show=show)
+    held = f"; {arguments.save} holds the run" if saver is not None and saver.error is None else ""
+    _draw(experiment, {rnn.__name__: result}, path=path, show=show, held=held)
     if saver is not None and saver.error is not None:
         raise saver.error
 
@@ -105,12 +108,21 @@ def _what_to_run(arguments):
         raise InputError("--trace and --resume are both given: a trace holds a whole run; leave one of them out")
     resumed = load_checkpoint(arguments.resume)
     configuration = resumed_configuration(arguments, resumed.configuration)
+    if arguments.data is None and configuration.data is not None and not _is_there(configuration.data):
+        raise InputError(
+            f"run file {arguments.resume} is of a run on {configuration.data}, which does not exist here: expected the"
+            " same series; say by --data FILE where it is"
+        )
     if configuration.epochs < resumed.state.epoch:
         raise InputError(
             f"the run in {arguments.resume} is in epoch {resumed.state.epoch}: expected --epochs"
             f" {resumed.state.epoch} or more"
         )
     return resumed, configuration
+
+
+def _is_there(data):
+    return data == "-" or os.path.exists(data)
 
 
 def _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupts, bar):
@@ -173,9 +185,16 @@ def _note_divergence(name, result):
         print(f"{name}: {note}", file=sys.stderr)
 
 
-def _draw(experiment, results, drift=None, *, path, show):
-    if path is not None or show:
-        plots.draw(experiment, results, path, show, drift)
+def _draw(experiment, results, drift=None, *, path, show, held=""):
+    """held: what to say of the run where its picture cannot be drawn, which may fail in any way."""
+    try:
+        if path is not None or show:
+            plots.draw(experiment, results, path, show, drift)
+    except InputError as error:
+        raise InputError(f"{error}{held}") from None
+    except Exception as error:
+        why = shortened(f"{type(error).__name__}: {error}")
+        raise InputError(f"the picture cannot be drawn ({why}): use --no-plot{held}") from None
     if path is not None:
         print(f"picture written to {path}")
 
@@ -185,7 +204,7 @@ def main(rnn, arguments=None) -> int:
 
     0 when all went well; 2 when the input could not be used or the output not be written; 3 when the numbers of the run
     went out of range; 1 when two implementations do not agree, or when the reader of the output has gone, as in
-    `| head`; 130 after Ctrl-C, 143 after the order to end.
+    `| head`; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     with printing_anything():
         return _main(rnn, list(sys.argv[1:] if arguments is None else arguments))
@@ -197,7 +216,7 @@ def _main(rnn, arguments):
     try:
         try:
             parsed = parser(rnn.__name__).parse_args(arguments)
-            with quiet() if parsed.quiet else contextlib.nullcontext():
+            with terminable(), quiet() if parsed.quiet else contextlib.nullcontext():
                 return _run(rnn, parsed)
         finally:
             print(end="", flush=True)
@@ -205,8 +224,8 @@ def _main(rnn, arguments):
         return _end(rnn, 2, str(error))
     except MemoryError as error:
         return _end(rnn, 2, f"not enough memory ({error}): choose fewer hidden units, networks or rows")
-    except KeyboardInterrupt:
-        return _end(rnn, 130, "interrupted")
+    except KeyboardInterrupt as error:
+        return _end(rnn, 128 + signal_of(error), "interrupted")
     except BrokenPipeError:
         _discard_output()
         return 1
@@ -216,31 +235,43 @@ def _main(rnn, arguments):
 
 
 def _run(rnn, parsed):
-    try:
-        return {"train": train, "compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
-    except Diverged as error:
-        return _end(rnn, 3, f"{error}{_kept(parsed, error.checkpoint, 'the last finite weights')}")
-    except Interrupted as error:
-        return _end(rnn, 128 + error.signal, f"interrupted{_kept(parsed, error.checkpoint, 'the run so far')}")
-
-
-def _kept(parsed, checkpoint, what):
-    """Save what is left of a run that ended early, and say what became of it."""
     if parsed.command != "train":
-        return ""
-    path = parsed.save
-    if path is None:
+        return {"compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
+    saver = _saver(parsed)
+    try:
+        try:
+            train(rnn, parsed, saver)
+            return 0
+        except Diverged as error:
+            return _end(rnn, 3, f"{error}{_kept(saver, error.checkpoint, 'the last finite weights')}")
+        except Interrupted as error:
+            return _end(rnn, 128 + error.signal, f"interrupted{_kept(saver, error.checkpoint, 'the run so far')}")
+    except KeyboardInterrupt as error:  # at once, whatever was under way
+        return _end(rnn, 128 + signal_of(error), f"interrupted{_already_kept(saver)}")
+
+
+def _kept(saver, checkpoint, what):
+    """Save what is left of a run that ended early, and say what became of it."""
+    if saver is None:
         return "; --save FILE would have kept " + what
     if checkpoint is None:
         return "; there was no update to save"
-    try:
-        save_checkpoint(path, checkpoint)
-    except InputError as error:
-        return f"; {what} could not be saved: {error}"
+    saver(checkpoint)
+    if saver.error is not None:
+        return f"; {what} could not be saved: {saver.error}"
+    path = saver.path
     if checkpoint.diverged and len(checkpoint.diverged) == checkpoint.partial.size:
         return f"; {path} holds {what}, and --weights {path} starts anew from them"
-    place = f"epoch {checkpoint.state.epoch}, update {checkpoint.state.number}"
-    return f"; {path} holds {what}, after {place}, and --resume {path} goes on from there"
+    return f"; {path} holds {what}, after {place_of(checkpoint)}, and --resume {path} goes on from there"
+
+
+def _already_kept(saver):
+    """What to say of the file of a run that ended at once."""
+    if saver is None:
+        return ""
+    if saver.saved is None:
+        return "; nothing was saved"
+    return f"; {saver.path} holds the run after {saver.saved}, and --resume {saver.path} goes on from there"
 
 
 def _end(rnn, status, message):

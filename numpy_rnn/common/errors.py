@@ -1,6 +1,20 @@
 """The exceptions of this project: for input that cannot be used, and for runs that end early."""
 
+from collections.abc import Iterable
 from typing import Any
+
+MOST_NAMES, LONGEST_TEXT = 8, 300  # in a message
+
+
+def some_of(names: Iterable) -> str:
+    """The first of these names, for a message, and ... where there are more."""
+    first = [shortened(str(name), 40) for _, name in zip(range(MOST_NAMES + 1), names)]
+    return ", ".join(first[:MOST_NAMES] + ["..."] * (len(first) > MOST_NAMES))
+
+
+def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text, cut where it is too long for a message."""
+    return text if len(text) <= longest else text[:longest] + "..."
 
 
 class InputError(ValueError):
@@ -44,6 +58,9 @@ class Choices(dict):
         """The name, if it is one of these. Raises InputError otherwise."""
         self[name]
         return name
+
+    def __getitem__(self, name):
+        return super().__getitem__(name) if isinstance(name, str) else self.__missing__(name)
 
     def __missing__(self, name):
         raise InputError(f"unknown {self.what} {name!r}: expected {' or '.join(self)}")

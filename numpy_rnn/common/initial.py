@@ -4,6 +4,9 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Parameters
+from numpy_rnn.common.scalars import check_flag, check_whole
+
+AT_ONCE = 2**16  # numbers that are drawn together
 
 
 def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, networks=None) -> Parameters:
@@ -15,21 +18,46 @@ def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, 
     Raises InputError on a size, seed, number of networks or dtype that no network has.
     """
     for name, size in (("input size", input_size), ("hidden size", hidden_size), ("output size", output_size)):
-        if size < 1:
-            raise InputError(f"the {name} is {size}: expected 1 or more")
-    if seed < 0 or (networks is not None and networks < 1):
-        raise InputError(f"seed {seed}, networks {networks}: expected a seed of 0 or more, and 1 network or more")
+        check_whole(f"the {name}", size, 1)
+    check_whole("seed", seed, 0)
+    if networks is not None:
+        check_whole("networks", networks, 1)
+    check_flag("bias", bias)
     if str(dtype) not in DTYPES:
         raise InputError(f"dtype is {dtype}: expected {' or '.join(DTYPES)}")
     if networks is not None:
-        members = [
-            draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed + n)
-            for n in range(networks)
-        ]
-        return Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*members, strict=True)))
+        return _ensemble(networks, seed, lambda of: _draw(input_size, hidden_size, output_size, bias, dtype, of))
+    return _draw(input_size, hidden_size, output_size, bias, dtype, seed)
+
+
+def _ensemble(networks, seed, draw):
+    """Each network is copied to its place before the next one is drawn, so that no two ensembles are in memory."""
+    for n in range(networks):
+        network = draw(seed + n)
+        if n == 0:
+            params = Parameters(
+                *(theta if theta is None else np.empty((networks, *theta.shape), theta.dtype) for theta in network)
+            )
+        for theta, together in zip(network, params, strict=True):
+            if theta is not None:
+                together[n] = theta
+    return params
+
+
+def _draw(input_size, hidden_size, output_size, bias, dtype, seed):
     generator = np.random.default_rng(seed)
-    W_xh = generator.normal(0, 0.4, (input_size, hidden_size))
-    W_hh = generator.normal(0, 0.4, (hidden_size, hidden_size))
-    W_hy = generator.normal(0, 0.3, (hidden_size, output_size))
+    W_xh = _normal(generator, 0.4, (input_size, hidden_size), dtype)
+    W_hh = _normal(generator, 0.4, (hidden_size, hidden_size), dtype)
+    W_hy = _normal(generator, 0.3, (hidden_size, output_size), dtype)
     biases = (np.zeros(hidden_size, dtype), np.zeros(output_size, dtype)) if bias else (None, None)
-    return Parameters(W_xh.astype(dtype), W_hh.astype(dtype), W_hy.astype(dtype), *biases)
+    return Parameters(W_xh, W_hh, W_hy, *biases)
+
+
+def _normal(generator, deviation, shape, dtype):
+    """Drawn in parts, the same numbers as at once, so that the float64 draws of a large matrix take little memory."""
+    drawn = np.empty(shape, dtype)
+    numbers = drawn.reshape(-1)
+    for first in range(0, numbers.size, AT_ONCE):
+        part = numbers[first : first + AT_ONCE]
+        part[...] = generator.normal(0, deviation, part.size)
+    return drawn

@@ -70,16 +70,17 @@ def did_you_mean(word: str, names) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def whole_number(least):
-    """A parser of whole numbers of at least this size."""
+def whole_number(least, most=None):
+    """A parser of whole numbers of at least this size, and of at most that one."""
 
     def parse(text):
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {least} or more")
+        if value < least or (most is not None and value > most):
+            expected = f"{least} or more" if most is None else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {expected}")
         return value
 
     return parse

@@ -1,9 +1,10 @@
 """The options of SGD, beside its learning rate; named and meant as in torch.optim.SGD and clip_grad_norm_."""
 
-from math import inf, isfinite
+from math import inf
 from typing import NamedTuple
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.scalars import check_flag, check_number
 
 
 class SgdOptions(NamedTuple):
@@ -15,15 +16,21 @@ class SgdOptions(NamedTuple):
     weight_decay: float = 0.0  # λ
     max_norm: float | None = None  # of the gradient of each network; None: no clipping
 
+    def of_direction(self) -> dict:
+        """The options of `direction`: all but max_norm."""
+        return {name: value for name, value in self._asdict().items() if name != "max_norm"}
+
     def check(self) -> "SgdOptions":
         """Itself. Raises InputError on values that no step can have."""
         for name, value in (("momentum", self.momentum), ("weight decay", self.weight_decay)):
-            if not 0 <= value < inf:
-                raise InputError(f"{name} is {value}: expected a finite number, 0 or more")
-        if not isfinite(self.dampening):
-            raise InputError(f"dampening is {self.dampening}: expected a finite number, usually from 0 to 1")
-        if self.max_norm is not None and not 0 < self.max_norm < inf:
-            raise InputError(f"max norm is {self.max_norm}: expected a finite number above 0, or None for no clipping")
+            check_number(name, value, 0, "a finite number, 0 or more")
+        check_number("dampening", self.dampening, -inf, "a finite number, usually from 0 to 1")
+        if self.max_norm is not None:
+            expected = "a finite number above 0, or None for no clipping"
+            check_number("max norm", self.max_norm, 0, expected)
+            if self.max_norm == 0:
+                raise InputError(f"max norm is {self.max_norm}: expected {expected}")
+        check_flag("nesterov", self.nesterov)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise InputError(
                 f"nesterov with momentum {self.momentum} and dampening {self.dampening}: expected a momentum above 0"

@@ -3,12 +3,13 @@
 Only `.shape`, `.ndim`, `.dtype` and `.reshape` are used, so NumPy arrays and torch tensors are served alike.
 """
 
+from functools import cache
 from math import inf, isfinite
-from numbers import Integral
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Activations, Array, Parameters
+from numpy_rnn.common.records import DTYPES, Activations, Array, Gradients, Parameters
+from numpy_rnn.common.scalars import check_whole, shown
 
 LOOKED_AT = 4096  # steps of a series at a time
 
@@ -34,11 +35,13 @@ def target_for(y: Array, target: Array) -> Array:
 
     Raises InputError where their shapes differ: a target that broadcasts would make another loss, silently.
     """
-    if y.ndim < 3:
-        raise InputError(f"y has shape {tuple(y.shape)}: expected (K, B, O), time first")
+    if y.ndim < 3 or 0 in y.shape:
+        raise InputError(f"y has shape {tuple(y.shape)}: expected (K, B, O), time first, with no axis empty")
     K, *E, B, O = y.shape
     if not fits(tuple(target.shape), (K, B, O), tuple(E)):
         raise InputError(f"target has shape {tuple(target.shape)}: expected {tuple(y.shape)}, the shape of y")
+    if target.dtype != y.dtype and "complex" not in str(y.dtype):
+        raise InputError(f"target is {target.dtype} and y is {y.dtype}: expected one dtype; convert one")
     return with_ensemble_axes(target, y.ndim)
 
 
@@ -65,20 +68,31 @@ def check_inputs(params: Parameters, x: Array, h_0: Array) -> None:
 
 def check_target(params: Parameters, target: Array, x: Array) -> None:
     """Raise InputError unless the target is (K, B, O) with 1 ≤ K ≤ T, for inputs x of T steps."""
-    if not 1 <= target.shape[0] <= x.shape[0]:
+    if target.ndim and not 1 <= target.shape[0] <= x.shape[0]:
         raise InputError(
             f"target has {target.shape[0]} steps and x has {x.shape[0]}: expected between 1 and {x.shape[0]}"
         )
-    check_fits("target", target, params, (target.shape[0], x.shape[-2], params.W_hy.shape[-1]))
+    K = target.shape[0] if target.ndim else x.shape[0]
+    check_fits("target", target, params, (K, x.shape[-2], params.W_hy.shape[-1]))
 
 
 def check_activations(params: Parameters, activations: Activations) -> None:
-    """Raise InputError unless the activations have the parameters' dtype, and the batch of a learned h_0."""
+    """Raise InputError unless the activations are those of a window, in the parameters' shapes and dtype."""
     dtype, h = params.W_hh.dtype, activations.h
-    if h.dtype != dtype:
-        raise InputError(
-            f"the activations are {h.dtype} and the parameters {dtype}: expected one dtype; run forward on these"
-        )
+    *E, H, O = params.W_hy.shape
+    T, B = len(activations.x) if activations.x.ndim else 0, h.shape[-2] if h.ndim > 1 else 0
+    sizes = ((T, params.W_xh.shape[-2]), (T, H), (T + 1, H), (T, O))
+    for name, array, (steps, size) in zip(Activations._fields, activations, sizes, strict=True):
+        if array.dtype != dtype:
+            raise InputError(
+                f"the activations are {array.dtype} and the parameters {dtype}: expected one dtype; run forward on"
+                " these"
+            )
+        if tuple(array.shape) != (steps, *E, B, size) or 0 in array.shape:
+            raise InputError(
+                f"{name} of the activations has shape {tuple(array.shape)}: expected {(steps, *E, B, size)}; run"
+                " forward with these parameters"
+            )
     if params.h_0 is not None and tuple(params.h_0.shape) != tuple(h.shape[1:]):
         raise InputError(
             f"the learned h_0 has shape {tuple(params.h_0.shape)} and the state that entered {tuple(h.shape[1:])}:"
@@ -91,29 +105,77 @@ def beside(value: Array, theta: Array) -> Array:
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
-def check_parameters(params: Parameters) -> None:
-    """Raise InputError unless the parameters are one network's, or one ensemble's, in one dtype."""
-    W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
-    for name, theta in params._asdict().items():
-        axes = 1 if name.startswith("b") else 2
-        if theta is not None and theta.ndim < axes:
-            raise InputError(f"{name} has shape {tuple(theta.shape)}: expected {axes} axes, after those of an ensemble")
-        if theta is not None and 0 in theta.shape:
-            raise InputError(f"{name} has shape {tuple(theta.shape)}: expected no axis empty")
-    if (b_h is None) != (b_y is None):
+def check_parameters(params: Parameters, *, both_biases: bool = True, dtypes: tuple[str, ...] = DTYPES) -> None:
+    """Raise InputError unless the parameters are one network's, or one ensemble's, in one dtype, of these.
+
+    both_biases: whether one bias without the other is refused.
+    """
+    _, _, _, b_h, b_y, _ = params
+    if both_biases and (b_h is None) != (b_y is None):
         given, absent = ("b_y", "b_h") if b_h is None else ("b_h", "b_y")
         raise InputError(f"{given} is there and {absent} is not: expected both biases or neither")
+    _check_neighbours(params, "", dtypes)
+
+
+def check_gradients(gradients: Gradients) -> None:
+    """Raise InputError unless the gradients, some of which may be None, are those of a network, or of an ensemble."""
+    _check_neighbours(gradients, "the gradient of ", DTYPES)
+
+
+def check_like(params: Parameters, what: str, value: Gradients) -> None:
+    """Raise InputError unless each array of the value, a `what`, is None or has its parameter's shape and dtype."""
+    for name, array, theta in zip(Parameters._fields, value, params, strict=True):
+        if array is None:
+            continue
+        if theta is None:
+            raise InputError(f"there is a {what} of {name}: expected none, as the parameters have no {name}")
+        if array.shape != theta.shape or array.dtype != theta.dtype:
+            raise InputError(
+                f"the {what} of {name} is {array.dtype} of shape {tuple(array.shape)}: expected {theta.dtype} of shape"
+                f" {tuple(theta.shape)}"
+            )
+
+
+def _check_neighbours(params, of, dtypes):
+    W_xh, W_hh, W_hy, _, b_y, h_0 = params
+    for name, theta in zip(Parameters._fields, params):
+        axes = 1 if name.startswith("b") else 2
+        if theta is not None and theta.ndim < axes:
+            raise InputError(
+                f"{of}{name} has shape {tuple(theta.shape)}: expected {axes} axes, after those of an ensemble"
+            )
+        if theta is not None and 0 in theta.shape:
+            raise InputError(f"{of}{name} has shape {tuple(theta.shape)}: expected no axis empty")
     if W_hh.shape[-1] != W_hh.shape[-2]:
-        raise InputError(f"W_hh has shape {tuple(W_hh.shape)}: expected as many rows as columns, hidden to hidden")
+        raise InputError(f"{of}W_hh has shape {tuple(W_hh.shape)}: expected as many rows as columns, hidden to hidden")
+    check_dtype(of + "W_hh", W_hh, dtypes)
     *E, H = W_hh.shape[:-1]
-    D, O = W_xh.shape[-2], W_hy.shape[-1]
+    D = 0 if W_xh is None else W_xh.shape[-2]
+    O = W_hy.shape[-1] if W_hy is not None else 0 if b_y is None else b_y.shape[-1]
     B = 0 if h_0 is None else h_0.shape[-2]
     expected = Parameters((*E, D, H), (*E, H, H), (*E, H, O), (*E, H), (*E, O), (*E, B, H))
     for name, theta, shape in zip(Parameters._fields, params, expected, strict=True):
         if theta is not None and tuple(theta.shape) != shape:
-            raise InputError(f"{name} has shape {tuple(theta.shape)}: expected {shape}, to fit W_hh and its neighbours")
+            raise InputError(
+                f"{of}{name} has shape {tuple(theta.shape)}: expected {shape}, to fit W_hh and its neighbours"
+            )
         if theta is not None and theta.dtype != W_hh.dtype:
-            raise InputError(f"{name} is {theta.dtype} and W_hh is {W_hh.dtype}: expected one dtype for all parameters")
+            raise InputError(
+                f"{of}{name} is {theta.dtype} and W_hh is {W_hh.dtype}: expected one dtype for all parameters"
+            )
+
+
+def check_dtype(name: str, array: Array, dtypes: tuple[str, ...]) -> None:
+    """Raise InputError unless its dtype is one of these, in the byte order of this machine."""
+    if _name_of(array.dtype) not in dtypes:
+        raise InputError(
+            f"{name} is {array.dtype}: expected {' or '.join(DTYPES)}, in the byte order of this machine; convert it"
+        )
+
+
+@cache
+def _name_of(dtype):
+    return str(dtype).removeprefix("torch.")
 
 
 def check_initial_state(params: Parameters, h_0: Array | None) -> Array:
@@ -134,7 +196,7 @@ def check_run(params: Parameters, x: Array, target: Array, h_0: Array | None, le
     """Raise InputError unless a training run can start from these."""
     check_parameters(params)
     check_inputs(params, x, check_initial_state(params, h_0))
-    if target.shape[0] != x.shape[0]:
+    if target.ndim and target.shape[0] != x.shape[0]:
         raise InputError(f"target has {target.shape[0]} steps: expected {x.shape[0]}, one for every step of x")
     check_target(params, target, x)
     check_learning_rate(params, learning_rate)
@@ -164,13 +226,19 @@ def check_learning_rate(params: Parameters, learning_rate: Any) -> None:
     if shape and (len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E))):
         raise InputError(f"the learning rate has shape {shape}: expected a number, or one a network, of shape {E}")
     try:
-        usable = is_finite(learning_rate) if shape else isfinite(learning_rate)
-        usable = usable and not (bool((learning_rate < 0).any()) if shape else learning_rate < 0)
+        usable = not isinstance(learning_rate, bool) and _least(learning_rate, shape) >= 0
+        usable = usable and (is_finite(learning_rate) if shape else isfinite(learning_rate))
+    except OverflowError:
+        usable = False
     except TypeError:
         kind = type(learning_rate).__name__
         raise InputError(f"the learning rate is a {kind}: expected a number, or an array of shape {E}") from None
     if not usable:
-        raise InputError(f"the learning rate is {learning_rate}: expected finite numbers, 0 or more")
+        raise InputError(f"the learning rate is {shown(learning_rate)}: expected finite numbers, 0 or more")
+
+
+def _least(learning_rate, shape):
+    return learning_rate.min() if shape else learning_rate
 
 
 def check_finite_parameters(params: Parameters) -> None:
@@ -195,5 +263,4 @@ def is_finite(array: Array) -> bool:
 
 def check_epochs(epochs: int) -> None:
     """Raise InputError unless it is a number of epochs."""
-    if not isinstance(epochs, Integral) or epochs < 0:
-        raise InputError(f"epochs is {epochs!r}: expected a whole number, 0 or more")
+    check_whole("epochs", epochs, 0)

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.arrays import NUMPY_ARRAYS
+from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, Parameters
-from numpy_rnn.common.shapes import check_finite_parameters, check_parameters
+from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 OF_LINEAR = ("weight", "bias")
 DTYPES = ("float32", "float64")
-SHOWN = 8  # of the names in a message
 
 
 def state_of(params: Parameters, rnn: str, linear: str) -> dict[str, np.ndarray]:
     """NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
-    check_parameters(params)
+    NUMPY_ARRAYS.parameters(params)
+    check_finite_parameters(params)
     W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
     if W_hh.ndim != 2:
         raise InputError(
@@ -66,8 +67,9 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
     required = [ih, hh, weight]
     if missing := [key for key in required if key not in state]:
         raise InputError(
-            f"the state has no {', '.join(missing)}; it has {_some(state)}: expected the names of torch.nn.RNN and of"
-            " torch.nn.Linear, each after its prefix; say by rnn= and linear= what the prefixes are"
+            f"the state has no {', '.join(missing)}; it has {some_of(state) or 'nothing'}: expected the"
+            " names of torch.nn.RNN and of torch.nn.Linear, each after its prefix; say by rnn= and linear= what the"
+            " prefixes are"
         )
     for key in state:
         if key not in keys:
@@ -84,11 +86,6 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
         )
 
 
-def _some(names) -> str:
-    first = [str(name) for _, name in zip(range(SHOWN), names)]
-    return ", ".join(first + ["..."] * (len(names) > SHOWN)) or "nothing"
-
-
 def _what_it_is(key: str) -> str:
     if key.endswith("_reverse"):
         return ", of a bidirectional RNN"
@@ -101,6 +98,8 @@ def _what_it_is(key: str) -> str:
 
 def _array(key: str, value: Array) -> np.ndarray:
     dtype = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
+    if isinstance(value, np.ma.MaskedArray):
+        NUMPY_ARRAYS.check(**{key: value})
     if dtype not in DTYPES:
         raise InputError(f"{key} is {dtype}: expected {' or '.join(DTYPES)}")
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from numpy_rnn.common.arrays import Arrays
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Array, Parameters
 from numpy_rnn.common.shapes import check_fits, is_finite
@@ -11,44 +12,53 @@ from numpy_rnn.common.windows import Window, check_truncation
 
 
 def stream_windows(
+    arrays: Arrays,
     params: Parameters,
     B: int,
     steps: Iterable[tuple[Array, Array]],
     k1: int,
     k2: int,
     stack: Callable[[list[Array]], Array],
+    copy_of: Callable[[Array], Array],
 ) -> Iterator[tuple[Window, Array, Array]]:
     """(window, x of its steps, target of its new steps), as the steps (x_t, target_t) come; the schedule of `windows`.
 
-    x_t: (B, D), target_t: (B, O); stack: of the backend, from a list of such rows to (T, B, N). At most k2 steps are
-    held at a time, so the stream may be endless.
+    x_t: (B, D), target_t: (B, O); arrays: the kind of the backend; stack: from a list of such rows to (T, B, N). Copies
+    of at most k2 steps are held at a time, so the stream may be endless, and may fill one array again and again.
 
     Raises InputError, at once, unless 1 ≤ k1 ≤ k2; and on a step that does not fit the parameters or is not finite,
     when it comes.
     """
     check_truncation(k1, k2)
-    return _windows(params, B, iter(steps), k1, k2, stack)
+    try:
+        steps = iter(steps)
+    except TypeError:
+        kind = type(steps).__name__
+        raise InputError(f"the stream is a {kind}: expected an iterable of pairs (x_t, target_t)") from None
+    return _windows(arrays, params, B, steps, k1, k2, stack, copy_of)
 
 
-def _windows(params, B, steps, k1, k2, stack):
+def _windows(arrays, params, B, steps, k1, k2, stack, copy_of):
     inputs: deque[Array] = deque(maxlen=k2)
     stop = 0
     while True:
         before, targets = stop, []
         for step in islice(steps, k1):
             stop += 1  # (T1)
-            x_t, target_t = _checked(params, B, step, stop)
+            x_t, target_t = map(copy_of, _checked(arrays, params, B, step, stop))
             inputs.append(x_t)  # at once, so that the oldest is let go before the next one comes
             targets.append(target_t)
+            del step
         if not targets:
             return
         start = stop - k2 if stop > k2 else 0  # (T2)
         yield Window(start, before, stop), stack(list(inputs)), stack(targets)
 
 
-def _checked(params, B, step, number):
+def _checked(arrays, params, B, step, number):
     try:
         x_t, target_t = step
+        arrays.check(x=x_t, target=target_t)
         for name, array, size in (("x", x_t, params.W_xh.shape[-2]), ("target", target_t, params.W_hy.shape[-1])):
             if tuple(array.shape) != (B, size):
                 raise InputError(f"{name} has shape {tuple(array.shape)}: expected {(B, size)}")

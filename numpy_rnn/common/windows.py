@@ -1,10 +1,10 @@
 """The window schedule of TBPTT(k1, k2) (DERIVATION.md, section 5)."""
 
 from collections.abc import Iterator
-from numbers import Integral
 from typing import NamedTuple
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.scalars import check_whole
 
 
 class Window(NamedTuple):
@@ -35,9 +35,10 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     Update n ends at e_n = min(n·k1, T)  (T1)  and starts at s_n = max(0, e_n − k2)  (T2); its new steps, the ones whose
     loss is counted, are (e_{n-1}, e_n].
 
-    Raises InputError, at once, unless 1 ≤ k1 ≤ k2.
+    Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is a whole number, 0 or more.
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
     """
+    check_whole("steps", steps, 0)
     check_truncation(k1, k2)
     return _schedule(steps, k1, k2)
 
@@ -45,8 +46,7 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
 def check_truncation(k1: int, k2: int) -> None:
     """Raise InputError unless 1 ≤ k1 ≤ k2, whole numbers both."""
     for name, k in (("k1", k1), ("k2", k2)):
-        if not isinstance(k, Integral) or k < 1:
-            raise InputError(f"{name} is {k!r}: expected a whole number of steps, 1 or more")
+        check_whole(name, k, 1, "a whole number of steps")
     if k2 < k1:
         raise InputError(
             f"k2 = {k2} is smaller than k1 = {k1}: an update brings k1 new steps, and its window of k2 steps must hold"

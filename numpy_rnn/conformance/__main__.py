@@ -1,24 +1,30 @@
 """python -m numpy_rnn.conformance score | long: the score board, and a million updates at random."""
 
 import argparse
-import json
 import sys
 
 import numpy as np
 
-from numpy_rnn.common.arguments import Parser, whole_number
+from numpy_rnn.common.arguments import Parser, positive, whole_number
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.exit_status import exit_status
+from numpy_rnn.common.files.storage import check_can_write
+from numpy_rnn.common.output.streams import printing_anything
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.comparison.comparing import source
 from numpy_rnn.conformance.comparison.report import divergence_text
 from numpy_rnn.conformance.long_run import Progress, hold, markdown
 from numpy_rnn.conformance.mutants import score
+from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.ports.program import killed_with_this_process
+
+PROGRAM = "python -m numpy_rnn.conformance"
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    top = Parser("numpy_rnn.conformance", description="The equivalence suite, beyond what pytest runs of it.")
+    top = Parser(PROGRAM, description="The equivalence suite, beyond what pytest runs of it.")
     commands = top.add_subparsers(dest="command", required=True, metavar="{score,long}")
     board = commands.add_parser(
         "score", help="every known mistake, what caught it, after how many cases, by what factor"
@@ -31,17 +37,23 @@ def parser() -> argparse.ArgumentParser:
                       help="for every backend and dtype (1000000)")  # fmt: skip
     long.add_argument("--dtype", choices=DTYPES, action="append", help="only this one; may be given again (both)")
     long.add_argument("--seed", type=whole_number(0), metavar="N", help="of the runs (drawn, and printed)")
+    long.add_argument("--port-timeout", type=positive, default=10.0, metavar="SECONDS",
+                      help="for one answer of a port (10)")  # fmt: skip
     long.add_argument("--json", metavar="FILE", help="write the worst ratios as JSON too")
     return top
 
 
 def run_long(arguments) -> int:
-    """The command `long`. Returns 1 when a bound was exceeded."""
+    """The command `long`. Returns 1 when a bound was exceeded or a port failed."""
+    if arguments.json is not None:
+        check_can_write(arguments.json, "--json")
     seed = arguments.seed if arguments.seed is not None else int(np.random.default_rng().integers(2**32))
-    print(f"seed {seed}")
+    print(f"seed {seed}", flush=True)
     tallies: dict = {}
     for name in arguments.backend:
-        backend = source(name)
+        backend = source(name, arguments.port_timeout)
+        if backend.start is not None:
+            raise InputError(f"--backend {name} is a trace of one run: expected a package, a Python port or a program")
         for dtype in arguments.dtype or DTYPES:
             progress = Progress(f"{backend.name} {dtype}", arguments.updates)
             tally = hold(backend, dtype, arguments.updates, seed, progress)
@@ -52,24 +64,36 @@ def run_long(arguments) -> int:
                 print(f"run {tally.seed}: {divergence_text(backend.name, tally.first)}")
     print(markdown(tallies))
     if arguments.json is not None:
-        plain = {name: [tally._asdict() for tally in of] for name, of in tallies.items()}
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"seed": seed, "backends": plain}, file, indent=1)
+        values = {name: [tally._asdict() for tally in of] for name, of in tallies.items()}
+        save_json(arguments.json, {"seed": seed, "backends": values})
     return int(any(tally.first is not None for of in tallies.values() for tally in of))
 
 
-def main(arguments=None) -> int:
-    """Returns the exit status: 0, 1 when a mutant survived or a bound was exceeded, 2 when the input cannot be used."""
-    try:
-        parsed = parser().parse_args(arguments)
-        if parsed.command == "long":
-            return run_long(parsed)
-        scores = score.score_board(parsed.seed)
-    except (InputError, PortFault) as error:
-        print(f"numpy_rnn.conformance: {error}", file=sys.stderr)
-        return 2
+def run_score(arguments) -> int:
+    """The command `score`. Returns 1 when a mutant survived."""
+    scores = score.score_board(arguments.seed)
     print(score.text(scores))
     return int(any(each.tensor is None for each in scores))
+
+
+def _run(arguments):
+    parsed = parser().parse_args(arguments)
+    try:
+        with killed_with_this_process():
+            return (run_long if parsed.command == "long" else run_score)(parsed)
+    except PortFault as fault:
+        print(fault)
+        return 1
+
+
+def main(arguments=None) -> int:
+    """Run the command line. Returns the exit status.
+
+    0 when all went well; 1 when a mutant survived, a bound was exceeded, a port failed, or the reader of the output has
+    gone; 2 when the input cannot be used or the output not be written; 130 after Ctrl-C.
+    """
+    with printing_anything():
+        return exit_status("numpy_rnn.conformance", lambda: _run(arguments))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ from numpy_rnn.conformance.cases import (
 PROFILES = {"default": 100, "ci": 300, "long": 5000}
 
 
+def runs_of(windows: int) -> int:
+    """How many runs of several updates are drawn where so many single windows are."""
+    return max(10, windows // 10)
+
+
 def profile(name: str) -> settings:
     """The settings of a profile. Raises KeyError on an unknown name."""
     return settings(

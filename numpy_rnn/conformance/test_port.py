@@ -1,4 +1,4 @@
-"""The suite itself: pytest --pyargs numpy_rnn.conformance --backend module:object"""
+"""The suite itself: pytest --pyargs numpy_rnn.conformance --elman-backend module:object"""
 
 import pytest
 
@@ -9,7 +9,7 @@ from numpy_rnn.conformance.strategies import profile
 
 def pytest_generate_tests(metafunc):
     """A test for every dtype of the port."""
-    metafunc.parametrize("dtype", metafunc.config.elman_port[0].dtypes)
+    metafunc.parametrize("dtype", metafunc.config.elman_held.port.dtypes)
 
 
 @pytest.fixture
@@ -17,11 +17,11 @@ def hold(pytestconfig, dtype):
     """Hold the port to a property, and turn what it found into one clear failure."""
 
     def check(property_of_port):
-        port, tally = pytestconfig.elman_port
-        chosen = profile(pytestconfig.getoption("--port-profile"))
+        held = pytestconfig.elman_held
+        chosen = profile(pytestconfig.getoption("elman_profile"))
         fault = None
         try:
-            property_of_port(port, dtype, chosen, pytestconfig.getoption("--port-timeout"), tally)
+            property_of_port(held.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), held.tally)
         except (Exceeded, PortFault) as found:
             fault = str(found)
         if fault is not None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, shortened, some_of
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import check_parameters
 
 RUN_FORMAT = "elman-run 1"  # of a file that holds where a run stands beside its weights
 EXPECTED = "expected W_xh, W_hh, W_hy, and b_h and b_y or neither, and h_0 or not; use what --save wrote"
+PLAUSIBLE_SIZE, PLAUSIBLE_RATIO = 2**26, 16  # bytes, and times the size of the file, that its arrays may take in memory
 
 
 def check_can_write(path, option: str) -> None:
@@ -40,8 +42,10 @@ def check_can_write(path, option: str) -> None:
 def written_whole(path):
     """A temporary name beside `path` to write to; it takes the place of `path` when the block ends without error.
 
-    A link is followed, so that what it points to is replaced. Raises InputError when the disk refuses; then nothing is
-    changed and nothing is left. What writers that were killed have left in the folder is removed.
+    A symbolic link is followed, so that its target is replaced. A file that is replaced keeps its permissions, and its
+    owner where the system allows it; other hard links to it keep the old contents. Raises InputError when the disk
+    refuses; then nothing is changed and nothing is left. What writers that were killed have left in the folder is
+    removed.
     """
     real = os.path.realpath(path)
     folder, temporary = os.path.dirname(real), None
@@ -49,7 +53,7 @@ def written_whole(path):
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{_unfinished()}{os.getpid()}-")
         os.close(handle)
         yield Path(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
+        _copy_permissions(real, temporary)
         os.replace(temporary, real)
         temporary = None
         _tidy(folder)
@@ -60,18 +64,33 @@ def written_whole(path):
             Path(temporary).unlink(missing_ok=True)
 
 
+def _copy_permissions(real, temporary) -> None:
+    """Give the temporary file the permissions and the owner of the file that it replaces, or those of a new file."""
+    try:
+        former = os.stat(real)
+    except FileNotFoundError:
+        os.chmod(temporary, 0o666 & ~_umask())
+        return
+    if hasattr(os, "chown"):
+        with suppress(PermissionError):  # only root gives files away
+            os.chown(temporary, former.st_uid, former.st_gid)
+    os.chmod(temporary, stat.S_IMODE(former.st_mode))
+
+
 def _unfinished() -> str:
-    """How the temporary names of this machine's writers begin; the writer's process follows."""
+    """How the temporary names of this machine's writers begin; the writer's process and a random word follow."""
     return f".unfinished-{platform.node()}-"
 
 
 def _tidy(folder) -> None:
-    """Remove what was left by writers of this machine that are no more; those of others may be at work."""
-    start = _unfinished()
+    """Remove what was left by writers of this machine that are no more; those of others may be at work.
+
+    The whole name must match: the name of another machine may begin with the name of this one.
+    """
+    name = re.compile(re.escape(_unfinished()) + "([0-9]+)-[a-z0-9_]+")  # tempfile's random words have no hyphen
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            writer = entry.name.removeprefix(start).partition("-")[0]
-            if entry.name.startswith(start) and writer.isdecimal() and not _is_running(int(writer)):
+            if (match := name.fullmatch(entry.name)) and not _is_running(int(match[1])):
                 os.unlink(entry.path)
 
 
@@ -112,6 +131,7 @@ def load_arrays(path, what: str) -> dict:
                 raise InputError(f"{what} {path} is not an .npz file: expected named arrays as numpy.savez writes them")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
+                _check_declared_size(archive.zip.infolist(), os.fstat(file.fileno()).st_size, f"{what} {path}")
                 arrays = {name: archive[name] for name in archive.files}
     except InputError:
         raise
@@ -129,8 +149,20 @@ def load_arrays(path, what: str) -> dict:
         ) from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            raise InputError(f"{what} {path} holds {name}, which is no array: expected what numpy.savez writes")
+            raise InputError(
+                f"{what} {path} holds {shortened(name)}, which is no array: expected what numpy.savez writes"
+            )
     return arrays
+
+
+def _check_declared_size(entries, size: int, file: str) -> None:
+    """Raise InputError, before they are read, when the entries of a zip archive declare far more bytes than it has."""
+    declared, most = sum(entry.file_size for entry in entries), PLAUSIBLE_SIZE + PLAUSIBLE_RATIO * size
+    if declared > most:
+        raise InputError(
+            f"{file} has {size} bytes and declares arrays of {declared}: expected {most} at most; it is damaged, or"
+            " made to fill the memory"
+        )
 
 
 def save_parameters(path, params: Parameters) -> None:
@@ -148,7 +180,7 @@ def load_parameters(path) -> Parameters:
     unknown = [name for name in arrays if name not in Parameters._fields]
     params = parameters_of(arrays, f"weights file {path}")
     if unknown and not is_run(arrays):  # which has other keys beside the weights
-        raise InputError(f"weights file {path} has {', '.join(unknown)}: {EXPECTED}")
+        raise InputError(f"weights file {path} has {some_of(unknown)}: {EXPECTED}")
     return params
 
 

@@ -19,7 +19,7 @@ def draw_losses(axes, experiment, results) -> None:
         low, _, high = bands = band(result.losses, result.converged())
         draw_band(axes, _epochs(result), bands, color, label=name, linestyle=line, marker=_marker(result))
         limits += [low.min(), high.max()]
-    _label(axes, experiment, len(result.losses), "loss of an epoch")
+    _label(axes, experiment, _epochs(result)[-1], "loss of an epoch")
     _scale(axes, limits)
     if len(results) > 1:
         add_legend(axes)
@@ -47,7 +47,7 @@ def draw_rates(axes, experiment, results) -> None:
                 gone.append(f"{rate:g}")
     best = min(median[-1] for _, median, *_ in curves)
     near = [median for _, median, *_ in curves if median[-1] <= FAR * best]
-    _label(axes, experiment, len(result.losses), "loss of an epoch" if result.losses.ndim < 3 else "median loss")
+    _label(axes, experiment, _epochs(result)[-1], "loss of an epoch" if result.losses.ndim < 3 else "median loss")
     _scale(axes, [min(map(np.min, near)), max(map(np.max, near))])
     if len(near) < len(curves):
         axes.set_ylim(*_with_margins(axes, min(map(np.min, near)), max(map(np.max, near))))
@@ -74,7 +74,7 @@ def draw_drift(axes, drift, spread) -> None:
 
 
 def _epochs(result):
-    return np.arange(1, len(result.losses) + 1)
+    return result.epochs_of_losses()
 
 
 def _marker(result):

@@ -5,7 +5,8 @@ import numpy as np
 from numpy_rnn.common.output.report import band, number
 from numpy_rnn.common.output.text import column_names, shortened
 
-MOST_ROWS = 40  # of the series; the free-running steps are as many as were asked for
+MOST_ROWS = 40  # of the series
+MOST_FREE = 100  # free-running steps after the series: of more, the first and the last
 MAX_FEATURES = 3
 MAX_ERRORS = 20  # columns whose errors are printed
 
@@ -15,7 +16,8 @@ def series_table(experiment, result) -> str:
 
     In units of the series, the actual values as they were read. The prediction of a time stands beside the actual value
     of that time, and where rows are held out the free-running value too. Of an ensemble, the median; of a sweep, of the
-    best rate; of a long series, the last rows; of many columns, the first.
+    best rate; of a long series, the last rows; of many columns, the first; of many steps after the series, the first
+    and the last.
     """
     rate, result = _of_best_rate(experiment, result)
     T, _, D = experiment.x.shape
@@ -55,7 +57,12 @@ def series_table(experiment, result) -> str:
     lines = [f"  time  {heads}" + ("" if rate is None else f"   of learning rate {rate:g}")]
     if first:
         lines.append(f"   ...  ({first} earlier times)")
-    return "\n".join(lines + [row(t) for t in range(first, max(T, border + len(generated)))])
+    end = max(T, border + len(generated))
+    if end - T <= MOST_FREE:
+        return "\n".join(lines + [row(t) for t in range(first, end)])
+    half = MOST_FREE // 2
+    lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({end - T - 2 * half} later times)"]
+    return "\n".join(lines + [row(t) for t in range(end - half, end)])
 
 
 def error_table(experiment, result) -> str:

@@ -8,28 +8,35 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so that
     epoch, number, window   integers, integers, (3,) integers: the latest update, and its window
     h                       (steps+1, *E, B, H): the states of that window
     vW_xh and so on         the velocity, if there is one
-    losses                  (epochs done, *E) float64
+    epochs                  (rows,) integers: the epochs whose losses are kept, see losses.py; the last one is the
+                            number of epochs done. Without this key, all epochs are kept.
+    losses                  (rows, *E) float64: of networks that diverged, NaN from that epoch on
     partial                 (*E) float64: the sum so far of the epoch that is not done, 0 between epochs
     diverged                bytes, JSON: what is known of networks that diverged
+
+The size of the file does not grow with the number of epochs, once they are thousands.
 """
 
 import hashlib
 import json
 import math
 import time
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, shortened
 from numpy_rnn.common.files.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
-from numpy_rnn.common.records import Gradients, Parameters, State
-from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.records import DTYPES, Gradients, Parameters, State
+from numpy_rnn.common.runs.configuration import HIDDEN_SIZE, Configuration, check_kinds
 from numpy_rnn.common.runs.divergence import Divergence
+from numpy_rnn.common.runs.losses import kept_epochs
 from numpy_rnn.common.training import check_resume, check_state
 from numpy_rnn.common.windows import Window
 
 BLOCK = 4096  # steps that are read at a time
+REST = 10  # times as long as the latest write took is between it and the next one, at least
 
 
 class Checkpoint(NamedTuple):
@@ -38,9 +45,10 @@ class Checkpoint(NamedTuple):
     configuration: Configuration
     series: str  # fingerprint
     state: State
-    losses: np.ndarray  # (epochs done, *E)
+    losses: np.ndarray  # (rows, *E)
     partial: np.ndarray  # (*E)
     diverged: tuple[Divergence, ...] = ()
+    epochs: tuple[int, ...] = ()  # those of the losses
 
 
 def fingerprint(x, target) -> str:
@@ -54,7 +62,7 @@ def fingerprint(x, target) -> str:
 
 def save_checkpoint(path, checkpoint: Checkpoint) -> None:
     """Write it whole or not at all. Raises InputError when that is not possible."""
-    configuration, series, state, losses, partial, diverged = checkpoint
+    configuration, series, state, losses, partial, diverged, epochs = checkpoint
     arrays = {name: theta for name, theta in state.parameters._asdict().items() if theta is not None}
     velocity = {} if state.velocity is None else state.velocity._asdict()
     arrays |= {f"v{name}": v for name, v in velocity.items() if v is not None}
@@ -66,6 +74,7 @@ def save_checkpoint(path, checkpoint: Checkpoint) -> None:
         "number": np.array(state.number),
         "window": np.array(state.window),
         "h": state.h,
+        "epochs": np.array(epochs, np.int64),
         "losses": losses,
         "partial": partial,
         "diverged": np.bytes_(json.dumps([divergence._asdict() for divergence in diverged])),
@@ -88,53 +97,109 @@ def load_checkpoint(path) -> Checkpoint:
         _check(checkpoint)
     except KeyError as error:
         raise InputError(f"run file {path} has no {error.args[0]}: expected a run that --save wrote") from None
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"run file {path}: {error}; expected a run that --save wrote") from None
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(f"run file {path}: {shortened(str(error))}; expected a run that --save wrote") from None
     return checkpoint
 
 
 def _checkpoint_of(arrays, params):
     names = [name for name in Parameters._fields if f"v{name}" in arrays]
     velocity = Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields)) if names else None
-    epoch, number, *window = _whole_numbers(arrays)
+    [epoch], [number] = _whole_numbers(arrays, "epoch", ()), _whole_numbers(arrays, "number", ())
+    window = _whole_numbers(arrays, "window", (3,))
+    losses = arrays["losses"]
+    if "epochs" in arrays:
+        epochs = tuple(_whole_numbers(arrays, "epochs", (len(losses),)))
+    else:
+        epochs = kept_epochs(len(losses), max(1, losses[:1].size))
+        losses = losses[[kept - 1 for kept in epochs]]
     return Checkpoint(
-        Configuration.from_dict(json.loads(arrays["configuration"].tobytes())),
+        _configuration_of(json.loads(arrays["configuration"].tobytes())),
         arrays["series"].tobytes().decode("ascii"),
         State(epoch, number, Window(*window), arrays["h"], params, velocity),
-        arrays["losses"],
+        losses,
         arrays["partial"],
-        tuple(Divergence(**values) for values in json.loads(arrays["diverged"].tobytes())),
+        _divergences_of(json.loads(arrays["diverged"].tobytes())),
+        epochs,
     )
 
 
-def _whole_numbers(arrays):
-    for name, shape in (("epoch", ()), ("number", ()), ("window", (3,))):
-        values = arrays[name]
-        if values.dtype.kind not in "iu" or values.shape != shape or (values < 0).any():
-            raise InputError(f"{name} is {values.dtype} of shape {values.shape}: expected whole numbers, shape {shape}")
-        yield from values.ravel().tolist()
+def _whole_numbers(arrays, name, shape):
+    values = arrays[name]
+    if values.dtype.kind not in "iu" or values.shape != shape or (values < 0).any():
+        raise InputError(f"{name} is {values.dtype} of shape {values.shape}: expected whole numbers, shape {shape}")
+    return values.ravel().tolist()
+
+
+def _configuration_of(values):
+    configuration = Configuration.from_dict(values)
+    missing = [field.name for field in fields(Configuration) if field.name not in values]
+    if missing:
+        raise InputError(f"the configuration has no {', '.join(missing)}: expected all options of the run")
+    return configuration
+
+
+def _divergences_of(values):
+    if not isinstance(values, list):
+        raise InputError(f"diverged is {shortened(repr(values), 40)}: expected a list of the networks that diverged")
+    divergences = tuple(Divergence(**of_network) for of_network in values)
+    for divergence in divergences:
+        check_kinds(Divergence, divergence._asdict())
+    return divergences
 
 
 def _check(checkpoint):
     """Raise InputError, or TypeError, unless the parts are of one run."""
-    configuration, _, state, losses, partial, diverged = checkpoint
+    configuration, _, state, losses, partial, diverged, epochs = checkpoint
     configuration.check()
+    _check_options(configuration, state.parameters)
     check_state(state)
     E = state.parameters.W_hh.shape[:-2]
+    if epochs != kept_epochs(epochs[-1] if epochs else 0, math.prod(E)):
+        raise InputError(f"epochs are {shortened(str(epochs), 40)}: expected those that are kept of so many")
     for name, array, shape in (("losses", losses, (len(losses), *E)), ("partial", partial, E)):
         if array.dtype != np.float64 or array.shape != shape:
             raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected float64 of shape {shape}")
     rates, networks = configuration.rates(), configuration.networks
     if (rates and E[:1] != (len(rates),)) or networks not in (None, *E[-1:]):
         raise InputError(f"the ensemble has shape {E}: expected {len(rates)} learning rates and {networks} networks")
-    for divergence in diverged:
-        if not (isinstance(divergence.network, int) and 0 <= divergence.network < math.prod(E)):
-            raise InputError(f"network {divergence.network!r} is said to have diverged: there are {math.prod(E)}")
+    good, first = np.ones(math.prod(E), bool), np.full(math.prod(E), np.inf)
+    for network, epoch, *_ in diverged:
+        if not (0 <= network < math.prod(E) and 1 <= epoch <= state.epoch and good[network]):
+            raise InputError(
+                f"network {network} is said to have diverged in epoch {epoch}: there are {math.prod(E)} networks and"
+                f" {state.epoch} epochs, and a network diverges once"
+            )
+        good[network], first[network] = False, epoch
+    finite = np.isfinite(losses).reshape(len(losses), math.prod(E))
+    if (finite != (np.array(epochs)[:, None] < first)).any() or not np.isfinite(partial).ravel()[good].all():
+        raise InputError("losses of networks that did not diverge are not finite: expected the sums of their epochs")
+
+
+def _check_options(configuration, params):
+    """Raise InputError unless the parameters are those of the options."""
+    H, O = params.W_hy.shape[-2:]
+    found = {
+        "hidden_size": H,
+        "bias": params.b_h is not None,
+        "dtype": str(params.W_hh.dtype),
+        "learn_initial_state": params.h_0 is not None,
+    }
+    drawn = {"hidden_size": HIDDEN_SIZE, "bias": False, "dtype": DTYPES[0], "learn_initial_state": False}
+    for name, value in found.items():
+        option = getattr(configuration, name)
+        expected = drawn[name] if option is None and configuration.weights is None else option
+        if expected not in (None, value):
+            raise InputError(
+                f"{name} is {expected} in the configuration, and {value} in the weights: expected the same"
+            )
+    if params.W_xh.shape[-2] != O:
+        raise InputError(f"the weights have {params.W_xh.shape[-2]} inputs and {O} outputs: expected as many of both")
 
 
 def check_goes_on(checkpoint: Checkpoint, experiment) -> None:
     """Raise InputError when the run cannot go on from there, trained on this experiment."""
-    configuration, series, state, losses, partial, diverged = checkpoint
+    configuration, series, state, _, partial, diverged, epochs = checkpoint
     x = experiment.x
     if series != fingerprint(x, experiment.target):
         raise InputError(
@@ -143,8 +208,10 @@ def check_goes_on(checkpoint: Checkpoint, experiment) -> None:
         )
     check_resume(state, x, configuration.k1, configuration.k2)
     done = state.epoch - (state.window.stop < len(x))
-    if len(losses) != done:
-        raise InputError(f"losses are those of {len(losses)} epochs: expected {done}, those that are done")
+    if (epochs[-1] if epochs else 0) != done:
+        raise InputError(
+            f"losses are those of {epochs[-1] if epochs else 0} epochs: expected {done}, all that are done"
+        )
     if diverged and len(diverged) == partial.size:
         raise InputError(
             f"all {len(diverged)} networks have diverged: expected one that is left to go on with; start anew, with"
@@ -152,27 +219,36 @@ def check_goes_on(checkpoint: Checkpoint, experiment) -> None:
         )
 
 
+def place_of(checkpoint: Checkpoint) -> str:
+    """After which update it was taken, in words."""
+    return f"epoch {checkpoint.state.epoch}, update {checkpoint.state.number}"
+
+
 class Saver:
     """Writes checkpoints of a run to one file, and tells when the next one is due.
 
-    A write that fails does not end the run: `error` holds why, until one succeeds.
+    The next one is due `every` seconds after the latest, or REST times as long as that took to write, if that is more,
+    so that a run does not spend its time writing. With `every` 0 it is always due. A write that fails does not end the
+    run: `error` holds why, until one succeeds.
     """
 
     def __init__(self, path, every: float):
         self.path, self.every = path, every
         self.due = time.monotonic() + every
         self.error: InputError | None = None
-        self.saved = False
+        self.saved: str | None = None  # after which update the run is in the file
 
     def is_time(self) -> bool:
-        """Whether `every` seconds have gone by since the last one."""
+        """Whether the next one is due."""
         return time.monotonic() >= self.due
 
     def __call__(self, checkpoint: Checkpoint) -> None:
         """Write it."""
+        began = time.monotonic()
         try:
             save_checkpoint(self.path, checkpoint)
-            self.error, self.saved = None, True
+            self.error, self.saved = None, place_of(checkpoint)
         except InputError as error:
             self.error = error
-        self.due = time.monotonic() + self.every
+        now = time.monotonic()
+        self.due = now + max(self.every, REST * (now - began) if self.every else 0)

@@ -12,6 +12,9 @@ from numpy_rnn.common.records import DTYPES
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.windows import windows
 
+NONLINEARITIES, REDUCTIONS = ("tanh", "relu"), ("sum", "mean")
+HIDDEN_SIZE = 6  # where none is given, and no weights
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -50,6 +53,11 @@ class Configuration:
         for name in ("hidden_size", "networks"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}: expected 1 or more")
+        if self.learning_rate == ():
+            raise InputError("there is no learning rate: expected one or more")
+        for name, known in (("nonlinearity", NONLINEARITIES), ("reduction", REDUCTIONS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(known)}")
         for rate in self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,):
             if not (isfinite(rate) and rate >= 0):
                 raise InputError(f"the learning rate is {rate}: expected a finite number, 0 or more")
@@ -87,10 +95,7 @@ class Configuration:
         configuration has.
         """
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        kinds = get_type_hints(cls)
-        for name, value in values.items():
-            if name in kinds and not _is_a(value, kinds[name]):
-                raise TypeError(f"{name} is {value!r}")
+        check_kinds(cls, values)
         return cls(**values)
 
     def changed(self, **values) -> "Configuration":
@@ -98,10 +103,20 @@ class Configuration:
         return replace(self, **values)
 
 
+def check_kinds(cls, values: dict) -> None:
+    """Raise TypeError on a value that is not of the kind that the class declares for its name."""
+    kinds = get_type_hints(cls)
+    for name, value in values.items():
+        if name in kinds and not _is_a(value, kinds[name]):
+            raise TypeError(f"{name} is {value!r}")
+
+
 def _is_a(value, kind) -> bool:
-    """isinstance, for the kinds that a configuration has."""
+    """isinstance, for the kinds that a configuration has; True and False are no numbers."""
     if isinstance(kind, UnionType):
         return any(_is_a(value, one) for one in get_args(kind))
     if get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is_a(part, get_args(kind)[0]) for part in value)
+    if isinstance(value, bool):
+        return kind is bool
     return isinstance(value, int | float if kind is float else kind)

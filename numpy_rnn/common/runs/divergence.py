@@ -1,17 +1,21 @@
 """When numbers leave the range: which network, at which update, and which tensor was the first.
 
-A network has gone bad at the first update after which its loss or one of its parameters is not finite. A run is looked
-at by its loss at every update, and by its parameters now and then; when a network has gone bad, the updates since the
-last look are made once more, with everything recorded, to find where that was.
+A network has gone bad at the first update after which its loss or one of its parameters is not finite, or in which the
+norm that its gradient is clipped by is not. A run is looked at by its loss at every update, and by its parameters now
+and then; when a network has gone bad, the updates since the last look are made once more, with everything recorded, to
+find where that was.
 """
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.records import Activations, Deltas, Parameters, State
+from numpy_rnn.common.shapes import beside
 
 ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them gradients, velocity, parameters
+NORM = "gradient norm"  # as it is named where it overflows and all gradients are finite
 
 
 class Divergence(NamedTuple):
@@ -44,17 +48,43 @@ class Found(NamedTuple):
     params: Parameters
 
 
-def bad_networks(loss, params=None) -> np.ndarray:
-    """Shape E: True where the loss, or a parameter, is not finite. NumPy arrays."""
+def gradient_norms(gradients) -> np.ndarray:
+    """The global norm (U2) of the gradients of every network, shape E, in their dtype.
+
+    The squares are taken of gradients that are divided by the largest one, in float64, so that the norm is infinite
+    only where it is larger than the largest number of the dtype; NaN where a gradient is not finite. NumPy arrays.
+    """
+    present = [np.asarray(dtheta, np.float64) for dtheta in gradients if dtheta is not None]
+    E = gradients.W_hh.ndim - 2
+
+    def of_networks(reduce, values):
+        return reduce(values, axis=tuple(range(E, values.ndim)))
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.max([of_networks(np.max, np.abs(dtheta)) for dtheta in present], axis=0)
+        scale = np.where(largest > 0, largest, 1)
+        squares = sum(of_networks(np.sum, np.square(dtheta / beside(scale, dtheta))) for dtheta in present)
+        return np.asarray(scale * np.sqrt(squares)).astype(gradients.W_hh.dtype)
+
+
+def bad_networks(loss, params=None, clipped=None) -> np.ndarray:
+    """Shape E: True where the loss, or a parameter, is not finite; or the norm of gradients that are clipped, if they
+    are given. NumPy arrays.
+    """
     bad = ~np.isfinite(loss)
+    if clipped is not None:
+        bad = bad | ~np.isfinite(gradient_norms(clipped))
     for theta in params or ():
         if theta is not None:
             bad = bad | ~np.isfinite(theta).all(axis=tuple(range(bad.ndim, theta.ndim)))
     return bad
 
 
-def first_bad(update) -> tuple[str, int | None] | None:
-    """The first tensor of a recorded update of one network that is not finite, and the first step of it, by number."""
+def first_bad(update, clips=False) -> tuple[str, int | None] | None:
+    """The first tensor of a recorded update of one network that is not finite, and the first step of it, by number.
+
+    clips: whether the gradients were clipped, so that their norm counts as a tensor.
+    """
     tensors = {"loss": update.loss, **update.activations._asdict(), **update.deltas._asdict()}
     for name in ORDER:
         finite = np.isfinite(tensors[name])
@@ -68,6 +98,8 @@ def first_bad(update) -> tuple[str, int | None] | None:
         for name, theta in zip(Parameters._fields, tensors_of):
             if theta is not None and not np.isfinite(theta).all():
                 return prefix + name, None
+        if prefix == "d" and clips and not np.isfinite(gradient_norms(update.gradients)):
+            return NORM, None
     return None
 
 
@@ -85,18 +117,20 @@ def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, se
     from there on are made once more, of all networks, so that they are the same to the bit.
     """
     before, pending, found = start.params, np.flatnonzero(bad).tolist(), []
-    for update in map(rnn.to_numpy, begin(rnn, experiment, options, start, record=True)):
-        place = update.epoch, update.number
-        now = bad_networks(update.loss, update.parameters).ravel()
-        for network in [n for n in pending if now[n] or place == seen]:
-            index = np.unravel_index(network, bad.shape)
-            # nothing, where a machine adds up in another order each time
-            tensor, step = first_bad(_of_network(update, index)) or ("loss", None)
-            pending.remove(network)
-            found.append(Found(Divergence(network, *place, tensor, step, bad.size), _pick(before, index)))
-        if not pending:
-            break
-        before = update.parameters
+    clips = options.get("max_norm") is not None
+    with closing(iter(begin(rnn, experiment, options, start, record=True))) as updates:  # its memory is let go at once
+        for update in map(rnn.to_numpy, updates):
+            place = update.epoch, update.number
+            now = bad_networks(update.loss, update.parameters, update.gradients if clips else None).ravel()
+            for network in [n for n in pending if now[n] or place == seen]:
+                index = np.unravel_index(network, bad.shape)
+                # nothing, where a machine adds up in another order each time
+                tensor, step = first_bad(_of_network(update, index), clips) or ("loss", None)
+                pending.remove(network)
+                found.append(Found(Divergence(network, *place, tensor, step, bad.size), _copy_of(before, index)))
+            if not pending:
+                break
+            before = update.parameters
     return sorted(found, key=lambda f: f.divergence.network)
 
 
@@ -107,6 +141,11 @@ def begin(rnn, experiment, options: dict, start: Start, record=False):
     state = None if start.state is None else rnn.from_numpy(start.state)
     h_0 = None if params.h_0 is not None else rnn.from_numpy(experiment.h_0)
     return rnn.train(params, x, target, h_0, **options, record=record, resume=state)
+
+
+def _copy_of(params, index):
+    """As _pick, in memory of their own: a view would keep the parameters of all networks."""
+    return Parameters(*(None if theta is None else theta.copy() for theta in _pick(params, index)))
 
 
 def _pick(params, index):

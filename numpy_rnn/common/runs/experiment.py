@@ -10,11 +10,10 @@ from numpy_rnn.common.files.scaling import Scaling, scaling_of
 from numpy_rnn.common.files.storage import load_parameters
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.predicting import MOST_PREDICTED
+from numpy_rnn.common.runs.configuration import HIDDEN_SIZE, Configuration
+from numpy_rnn.common.runs.size import check_size, size_of
 from numpy_rnn.common.shapes import is_finite
 
-LARGEST = 8 * 2**30  # bytes: the series, the weights, and the activations of what is predicted at once
 LEAST_TRAINED = 2  # steps that are not held out
 
 
@@ -54,8 +53,10 @@ class Experiment(NamedTuple):
         return rows if self.scaling is None else self.scaling.original(rows)
 
 
-def prepare(configuration: Configuration, params: Parameters | None = None) -> Experiment:
+def prepare(configuration: Configuration, params: Parameters | None = None, generate: int = 0) -> Experiment:
     """Read or make the series and the initial weights; or take the given ones, of a run that goes on.
+
+    generate: how many free-running steps there will be, for the check of the size.
 
     Raises InputError on a configuration, a file or a combination of the two that cannot be run.
     """
@@ -69,10 +70,11 @@ def prepare(configuration: Configuration, params: Parameters | None = None) -> E
             f"{configuration.held_out} rows of {name} are held out, of {len(series)}: expected"
             f" {len(series) - LEAST_TRAINED - 1} at most, to have some to train on"
         )
-    _check_size(configuration, *series.shape)
+    check_size(size_of(configuration, series, params, generate), configuration)
     with np.errstate(over="ignore"):  # what overflows is refused here
         if params is None:
             params = _initial(configuration, series.shape[1])
+            check_size(size_of(configuration, series, params, generate), configuration)
         dtype = params.W_hh.dtype
         scaling = scaling_of(series[:trained]) if configuration.standardize else None
         rows = series if scaling is None else scaling.standardized(series)
@@ -83,18 +85,6 @@ def prepare(configuration: Configuration, params: Parameters | None = None) -> E
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype) if params.h_0 is None else params.h_0
     rest = configuration.held_out, configuration.rates(), series, columns
     return Experiment(name, x, target, h_0, params, scaling, *rest)
-
-
-def _check_size(configuration, rows, features):
-    """Refuse, before any memory is taken, what would not fit."""
-    H, networks = configuration.hidden_size or 6, (configuration.networks or 1) * max(1, len(configuration.rates()))
-    predicted = min(rows, MOST_PREDICTED)
-    size = 4 * (rows * 2 * features + networks * (H * (H + 2 * features) + predicted * (3 * H + 2 * features)))
-    if size > LARGEST:
-        raise InputError(
-            f"hidden size {H}, {networks} networks and {rows} rows take {size / 2**30:.0f} GiB: expected"
-            f" {LARGEST / 2**30:.0f} at most; choose fewer"
-        )
 
 
 def _initial(configuration, features):
@@ -116,7 +106,7 @@ def _initial(configuration, features):
 def _drawn(configuration, features):
     return draw_parameters(
         features,
-        configuration.hidden_size or 6,
+        configuration.hidden_size or HIDDEN_SIZE,
         features,
         bias=bool(configuration.bias),
         dtype=configuration.dtype or "float32",

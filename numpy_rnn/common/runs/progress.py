@@ -9,7 +9,8 @@ from importlib.util import find_spec
 import numpy as np
 
 DELAY = 2.0  # seconds before it is shown
-WIDTH = 100  # columns
+WIDTH = 100  # columns, below which the rate of the updates is left out, for the loss to have room,
+NARROW = 70  # and below which their number and the time so far are too
 REFRESH = 0.1  # seconds between two looks at the loss
 
 
@@ -23,7 +24,7 @@ class Progress:
     def __init__(self, name: str, updates: int, done: int = 0, wanted: bool = True):
         self.name, self.seen, self.next_look = name, 0, time.monotonic() + DELAY
         self.shown = False
-        self.on = wanted and sys.stderr.isatty() and updates > done
+        self.on = wanted and sys.stderr is not None and sys.stderr.isatty() and updates > done
         self.bar = None
         if self.on and find_spec("tqdm") is not None:
             from tqdm import tqdm
@@ -67,10 +68,16 @@ class Progress:
 def _width():
     """As wide as the terminal; as WIDTH on one that does not know, where tqdm would draw nothing at all."""
     try:
-        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
     except (AttributeError, OSError, ValueError):  # what stands for standard error has no descriptor
-        known = False
-    return {"dynamic_ncols": True} if known else {"ncols": WIDTH}
+        columns = 0
+    if columns == 0:
+        return {"ncols": WIDTH}
+    if columns >= WIDTH:
+        return {"dynamic_ncols": True}
+    number, elapsed = ("", "") if columns < NARROW else (" {n_fmt}/{total_fmt}", "{elapsed}<")
+    form = f"{{desc}}: {{percentage:3.0f}}%|{{bar}}|{number} [{elapsed}{{remaining}}{{postfix}}]"
+    return {"dynamic_ncols": True, "bar_format": form}
 
 
 @contextmanager

@@ -11,11 +11,16 @@ from numpy_rnn.common.runs.divergence import Divergence
 class Result(NamedTuple):
     """What one backend made of it, as NumPy arrays; E is the shape of the ensemble, () for a single network."""
 
-    losses: np.ndarray  # (epochs, *E)
+    losses: np.ndarray  # (epochs, *E); of a long run some of the epochs, see losses.py
     params: Parameters  # of a network that diverged, the last finite ones
     predictions: np.ndarray  # (P, *E, 1, D)  one step ahead, with the final weights, of the last P steps
     generated: np.ndarray  # (G, *E, 1, D)  what follows the last trained step, each fed back as the next input
     diverged: tuple[Divergence, ...] = ()
+    epochs: np.ndarray | None = None  # (epochs,) those of the losses, from 1; None: all
+
+    def epochs_of_losses(self) -> np.ndarray:
+        """The epochs of the losses, from 1, as many as there are losses."""
+        return np.arange(1, len(self.losses) + 1) if self.epochs is None else self.epochs
 
     def converged(self) -> np.ndarray:
         """Shape E: True for the networks whose losses and predictions are all finite."""
@@ -43,4 +48,5 @@ class Result(NamedTuple):
             self.predictions[:, rate],
             self.generated[:, rate],
             tuple(d._replace(network=d.network % networks, of=networks) for d in diverged),
+            self.epochs,
         )

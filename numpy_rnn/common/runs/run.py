@@ -1,6 +1,7 @@
 """One run, from what it starts from to what came out: watched, and stopped where it goes wrong or is told to."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from numpy_rnn.common.errors import Diverged, Interrupted
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.checkpoint import Checkpoint, fingerprint
 from numpy_rnn.common.runs.divergence import Divergence, Found, Start, bad_networks, begin, trace_back
+from numpy_rnn.common.runs.losses import Losses
 from numpy_rnn.common.runs.predicting import predict
 from numpy_rnn.common.runs.result import Result
 
@@ -40,12 +42,14 @@ class Run:
         self.experiment, self.options = experiment.trained(), configuration.train_options()
         self.E = experiment.params.W_hh.shape[:-2]
         self.start = Start(experiment.params, None)
-        self.losses: list[np.ndarray] = []  # of the epochs that are done
+        self.clips = configuration.max_norm is not None
+        self.losses = Losses(self.E)  # of the epochs that are done
         self.partial = np.zeros(self.E)  # of the one that is not
         self.found: dict[int, Found] = {}  # the networks that have diverged
         if resumed is not None:
             self.start = Start(resumed.state.parameters, resumed.state)
-            self.losses, self.partial = list(resumed.losses), resumed.partial
+            self.losses = Losses(self.E, resumed.epochs, resumed.losses)
+            self.partial = resumed.partial
             self.found = {d.network: Found(d, self._params_of(d.network)) for d in resumed.diverged}
         self.training = begin(rnn, self.experiment, self.options, self.start, record=hooks.on_update is not None)
 
@@ -62,13 +66,15 @@ class Run:
             signal, is_due = hooks.stopped(), hooks.save is not None and hooks.is_time()
             looks = is_epoch or is_due or signal is not None or count % LOOK_EVERY == 0  # nothing unseen is saved
             looked_at = rnn.to_numpy(update.parameters) if looks else None
-            bad = bad_networks(loss, looked_at)
+            bad = bad_networks(loss, looked_at, rnn.to_numpy(update.gradients) if looks and self.clips else None)
             if bad.any():
                 self._diverge(bad, good, update)
+            if is_epoch:
+                self._end_epoch()
             if hooks.on_update is not None:
                 hooks.on_update(rnn.to_numpy(update))
             if is_epoch and hooks.on_epoch is not None:
-                hooks.on_epoch(update.epoch, self.losses[-1])
+                hooks.on_epoch(update.epoch, self.losses.latest)
             if looked_at is not None:
                 good = self._standing(Start(looked_at, rnn.to_numpy(self.training.state())))
             if hooks.on_progress is not None:
@@ -101,19 +107,20 @@ class Run:
         self.partial = self.partial + loss * (
             update.window.counted / T if self.configuration.reduction == "mean" else 1
         )
-        if update.window.stop == T:
-            self.losses.append(self.partial)
-            self.partial = np.zeros(self.E)
         return loss
 
+    def _end_epoch(self):
+        self.losses.append(self.partial)
+        self.partial = np.zeros(self.E)
+
     def _standing(self, start):
-        return Standing(start, len(self.losses), self.partial)
+        return Standing(start, self.partial)
 
     def _checkpoint(self, standing):
-        losses = np.array(self.losses[: standing.epochs], np.float64).reshape(-1, *self.E)
+        """No epoch has ended since then: the run is looked at at the end of each."""
         diverged = tuple(found.divergence for found in self.found.values())
-        state = self._finite(standing.start.state)
-        return Checkpoint(self.configuration, self.series, state, losses, standing.partial, diverged)
+        state, (losses, epochs) = self._finite(standing.start.state), (self.losses.array(), self.losses.epochs)
+        return Checkpoint(self.configuration, self.series, state, losses, standing.partial, diverged, epochs)
 
     def _finite(self, state):
         """The state, without what is left of those of the networks that diverged, but for their last parameters."""
@@ -154,9 +161,10 @@ class Run:
         found = [Found(self._described(divergence), params) for divergence, params in found]
         self.found |= {f.divergence.network: f for f in found}
         if bad.ndim:
-            of_epoch = self.losses[-1] if update.window.stop == len(self.experiment.x) else self.partial
-            of_epoch.reshape(-1)[list(self.found)] = np.nan  # also where the loss itself was still finite
+            self.partial.reshape(-1)[list(self.found)] = np.nan  # also where the loss itself was still finite
         if len(self.found) == bad.size:
+            if bad.ndim and update.window.stop == len(self.experiment.x):
+                self._end_epoch()
             message = explanation([f.divergence for f in self.found.values()], self.configuration)
             raise Diverged(message, self.checkpoint() if bad.ndim else self._before(good, found[0].divergence))
         for f in found:
@@ -174,16 +182,16 @@ class Run:
     def _before(self, good, divergence):
         """The checkpoint of a single network before it diverged: the updates since it was good are made once more."""
         self.found = {}
-        del self.losses[good.epochs :]
         self.partial = good.partial
         start = good.start
         again = begin(self.rnn, self.experiment, self.options, start)
-        for update in again:
-            if (update.epoch, update.number) == (divergence.epoch, divergence.number):
-                break
-            self._add(update)
-            state = self.rnn.to_numpy(again.state())
-            start = Start(state.parameters, state)
+        with closing(iter(again)) as updates:
+            for update in updates:
+                if (update.epoch, update.number) == (divergence.epoch, divergence.number):
+                    break
+                self._add(update)
+                state = self.rnn.to_numpy(again.state())
+                start = Start(state.parameters, state)
         return None if start.state is None else self._checkpoint(self._standing(start))
 
 
@@ -191,7 +199,6 @@ class Standing(NamedTuple):
     """A start, and what had been counted by then."""
 
     start: Start
-    epochs: int  # done
     partial: np.ndarray
 
 
@@ -219,14 +226,18 @@ def run(rnn, experiment, configuration, generate=0, hooks=NOTHING, resumed: Chec
     with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported in our own words
         under_way = Run(rnn, experiment, configuration, hooks, resumed)
         params = under_way.train()
+
+        def check():
+            if (signal := hooks.stopped()) is not None:
+                raise Interrupted(signal, under_way.checkpoint())
+
         phi = configuration.nonlinearity
         x, h_0, held_out = experiment.x, experiment.h_0, experiment.held_out
-        y, generated = predict(rnn, rnn.from_numpy(params), x, h_0, generate, phi, held_out)
-    if (signal := hooks.stopped()) is not None:  # since the last update
-        raise Interrupted(signal, under_way.checkpoint())
-    losses = np.array(under_way.losses, np.float64).reshape(-1, *under_way.E)
+        y, generated = predict(rnn, rnn.from_numpy(params), x, h_0, generate, phi, held_out, check)
+        check()
+    losses = under_way.losses
     diverged = tuple(found.divergence for found in under_way.found.values())
-    result = Result(losses, params, y, generated, diverged)
+    result = Result(losses.array(), params, y, generated, diverged, np.array(losses.epochs, int))
     if not result.converged().any():
         raise Diverged(
             f"the predictions after epoch {configuration.epochs} are not finite: the weights have grown too large; try"

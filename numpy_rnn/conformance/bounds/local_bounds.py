@@ -5,9 +5,21 @@ width or depth. Notation: u the unit roundoff of the case's dtype, γ_n = n·u/(
 port reported. The checker computes in float64, and its own rounding, the same formulas with the unit roundoff of
 float64, is added.
 
+Subnormal numbers may be flushed to zero as results and read as zero as inputs; `cc -ffast-math` does both. A sum of n
+products Σ v_k w_k may then be off by
+
+    γ_n Σ |v_k||w_k|              the roundings
+    + Σ' |v_k||w_k|               over the k whose v_k or w_k is subnormal: read as zero, it takes its product with it
+    + 8 n · smallest normal       products and partial sums that are flushed
+
+The second part is 0 unless an input of the stage is subnormal. The third is below the first unless the sum is tiny.
+
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 3.5: γ_n bounds a sum of n
 products in any order, with or without fused multiply-add.
 """
+
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,50 +62,43 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     of = {}
 
     # (F1) to (F3)
-    of["a"] = bound.sum(D + H + 1, each_step(W_xh, x), each_step(W_hh, h_before), each_row(b_h))
-    tanh = np.tanh(a)
+    of["a"] = bound.sum(D + H + 1, bound.each_step(W_xh, x), bound.each_step(W_hh, h_before), bound.each_row(b_h))
     is_tanh = case.nonlinearity == "tanh"
-    of["h"] = bound.rounded(tau, tanh, CHECKER_TAU) if is_tanh else bound.rounded(0, np.maximum(a, 0), 0)
-    of["y"] = bound.sum(H + 1, each_step(W_hy, h), each_row(b_y))
+    of["h"] = bound.rounded(tau, np.tanh(a), CHECKER_TAU) if is_tanh else bound.rounded(0, np.maximum(a, 0), 0)
+    of["y"] = bound.sum(H + 1, bound.each_step(W_hy, h), bound.each_row(b_y))
 
-    # (L1), (L2)
-    error = y[..., T - K :, :, :] - target
+    # (L1), (L2). Where the difference is off by E, its square is off by (2|e| + E) E.
+    counted = y[..., T - K :, :, :]
+    error = counted - target
+    E = bound.subnormal(counted) + bound.subnormal(target) + bound.flushes(1)
     terms = K * B * O
     mean = case.reduction == "mean"
     divisor = terms if mean else 1
-    loss = 0.5 * np.square(error).sum(axis=(-3, -2, -1)) / divisor
-    of["loss"] = bound.relative(terms + (4 if mean else 2), loss, terms)
+    loss, loss_E = (0.5 * v.sum(axis=(-3, -2, -1)) / divisor for v in (np.square(error), (2 * np.abs(error) + E) * E))
+    of["loss"] = bound.relative(terms + (4 if mean else 2), loss, loss_E + bound.flushes(terms))
 
     # (B1) to (B3)
-    counted = error / divisor
-    expected_dy = np.zeros_like(y)
-    expected_dy[..., T - K :, :, :] = counted
-    of["dy"] = bound.relative(3 if mean else 1, expected_dy, 1)
+    expected_dy, dy_E = np.zeros_like(y), np.zeros_like(y)
+    expected_dy[..., T - K :, :, :], dy_E[..., T - K :, :, :] = error / divisor, E / divisor + bound.flushes(1)
+    of["dy"] = bound.relative(3 if mean else 1, expected_dy, dy_E)
     da_next = np.concatenate((da[..., 1:, :, :], np.zeros_like(da[..., :1, :, :])), axis=-3)
-    expected_dh, allowed_dh = bound.sum(O + H, each_step(W_hy.mT, dy), each_step(W_hh.mT, da_next))
+    expected_dh, allowed_dh = bound.sum(O + H, bound.each_step(W_hy.mT, dy), bound.each_step(W_hh.mT, da_next))
     of["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
-    slope = 1 - np.square(h) if is_tanh else (h > 0).astype(np.float64)
-    # dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h), whose roundings are in units of |h| and not of h².
-    curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope) if is_tanh else 0
-    expected_da = dh * slope
-    of["da"] = (
-        expected_da,
-        (bound.u + bound.own) * (np.abs(dh) * curvature + 2 * np.abs(expected_da)) + 3 * bound.smallest,
-    )
+    of["da"] = bound.through_tanh(dh, h) if is_tanh else bound.through_relu(dh, a, h)
 
     # (B9), (B10)
     if "dh_0" in report:
-        of["dh_0"] = bound.sum(H, (da[..., 0, :, :] @ W_hh.mT, np.abs(da[..., 0, :, :]) @ np.abs(W_hh.mT)))
+        of["dh_0"] = bound.sum(H, bound.product(da[..., 0, :, :], W_hh.mT))
     if "dx" in report:
-        of["dx"] = bound.sum(H, each_step(W_xh.mT, da))
+        of["dx"] = bound.sum(H, bound.each_step(W_xh.mT, da))
 
     # (B4) to (B8)
-    of["dW_xh"] = bound.sum(T * B, over_steps(x, da))
-    of["dW_hh"] = bound.sum(T * B, over_steps(h_before, da))
-    of["dW_hy"] = bound.sum(T * B, over_steps(h, dy))
+    of["dW_xh"] = bound.sum(T * B, bound.over_steps(x, da))
+    of["dW_hh"] = bound.sum(T * B, bound.over_steps(h_before, da))
+    of["dW_hy"] = bound.sum(T * B, bound.over_steps(h, dy))
     if b_h is not None:
-        of["db_h"] = bound.sum(T * B, (da.sum(axis=(-3, -2)), np.abs(da).sum(axis=(-3, -2))))
-        of["db_y"] = bound.sum(T * B, (dy.sum(axis=(-3, -2)), np.abs(dy).sum(axis=(-3, -2))))
+        of["db_h"] = bound.sum(T * B, bound.numbers(da, np.add.reduce, axis=(-3, -2)))
+        of["db_y"] = bound.sum(T * B, bound.numbers(dy, np.add.reduce, axis=(-3, -2)))
 
     # (U1) to (U6), from the velocities that were reported
     step = Step(case, bound)
@@ -103,6 +108,14 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     return of
 
 
+class Terms(NamedTuple):
+    """A sum of terms, by element."""
+
+    value: np.ndarray
+    magnitude: np.ndarray  # the sum of the terms' absolute values
+    subnormal: np.ndarray  # of these, the terms with a subnormal factor
+
+
 class Bound:
     """The rounding of one stage: in the port's dtype, with the checker's own added."""
 
@@ -110,46 +123,76 @@ class Bound:
         limits = np.finfo(dtype)
         self.u = float(limits.eps) / 2
         self.own = float(MEASURED.eps) / 2
-        self.smallest = float(limits.smallest_normal)  # a subnormal result may be flushed to zero
+        self.smallest = float(limits.smallest_normal)
 
     def gamma(self, n) -> float:
         """γ_n of the port, plus γ_n of the checker."""
         return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
 
     def flushes(self, n):
-        """What n terms lose where subnormal numbers are flushed to zero; as much as `rounding.Rounding` allows."""
+        """What n terms lose where subnormal results are flushed to zero; as much as `rounding.Rounding` allows."""
         return 8 * n * self.smallest
 
-    def sum(self, n, *parts) -> tuple[np.ndarray, np.ndarray]:
-        """Parts of (value, magnitude), or None, that stand for a sum of at most n rounded terms each."""
-        present = [part for part in parts if part is not None]
-        value, magnitude = present[0]
-        for other_value, other_magnitude in present[1:]:
-            value, magnitude = value + other_value, magnitude + other_magnitude
-        return value, self.gamma(n) * magnitude + n * self.smallest
+    def subnormal(self, v) -> np.ndarray:
+        """|v| where it is subnormal, which is what reading it as zero loses; 0 elsewhere."""
+        size = np.abs(v)
+        return np.where(size < self.smallest, size, 0.0)
 
-    def relative(self, n, value, terms) -> tuple[np.ndarray, np.ndarray]:
-        """A value whose terms have one sign, so that its relative error is at most γ_n."""
-        return value, self.gamma(n) * np.abs(value) + terms * self.smallest
+    # Terms
+
+    def product(self, left, right) -> Terms:
+        """The product of matrices."""
+        size_left, size_right = np.abs(left), np.abs(right)
+        tiny_left, tiny_right = self.subnormal(left), self.subnormal(right)
+        subnormal = tiny_left @ size_right + (size_left - tiny_left) @ tiny_right
+        return Terms(left @ right, size_left @ size_right, subnormal)
+
+    def each_step(self, W, v) -> Terms:
+        """v_t W of every step: (..., N, M), (..., T, B, N) → (..., T, B, M)."""
+        return self.product(v, W[..., None, :, :])
+
+    def over_steps(self, v, d) -> Terms:
+        """Σ_t v_tᵀ d_t: (..., T, B, N), (..., T, B, M) → (..., N, M)."""
+        v, d = (array.reshape(*array.shape[:-3], -1, array.shape[-1]) for array in (v, d))
+        return self.product(v.mT, d)
+
+    def each_row(self, b) -> Terms | None:
+        """A bias, for every row: (..., N) → (..., 1, 1, N)."""
+        return None if b is None else self.numbers(b[..., None, None, :], np.asarray)
+
+    def numbers(self, v, f, **options) -> Terms:
+        """Numbers that are summed up as they are, by f."""
+        return Terms(*(f(part, **options) for part in (v, np.abs(v), self.subnormal(v))))
+
+    # (value, allowed difference)
+
+    def sum(self, n, *parts: Terms | None) -> tuple[np.ndarray, np.ndarray]:
+        """The sum of the parts that are there, of at most n rounded terms in all."""
+        present = [part for part in parts if part is not None]
+        value, magnitude, subnormal = (reduce(np.add, column) for column in zip(*present))
+        return value, self.gamma(n) * magnitude + subnormal + self.flushes(n)
+
+    def relative(self, n, value, E) -> tuple[np.ndarray, np.ndarray]:
+        """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
+        return value, self.gamma(n) * (np.abs(value) + E) + E
 
     def rounded(self, ulps, value, own_ulps) -> tuple[np.ndarray, np.ndarray]:
-        """A function's value, known to so many units of roundoff."""
-        return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.smallest
+        """A function's value, known to so many units of roundoff; its argument may be read as zero."""
+        return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.flushes(1)
 
+    def through_tanh(self, dh, h) -> tuple[np.ndarray, np.ndarray]:
+        """(B3) of tanh: dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h).
 
-def each_step(W, v) -> tuple[np.ndarray, np.ndarray]:
-    """v_t W of every step, and |v_t||W|: (..., T, B, N), (..., N, M) → (..., T, B, M)."""
-    W = W[..., None, :, :]
-    return v @ W, np.abs(v) @ np.abs(W)
+        The roundings of the latter are in units of |h| and not of h². A subnormal dh loses itself at most, a subnormal
+        h nothing that the rounding of 1 − h² does not cover.
+        """
+        slope = 1 - np.square(h)
+        expected = dh * slope
+        curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope)
+        return expected, (self.u + self.own) * (np.abs(dh) * curvature + 2 * np.abs(expected)) + self.flushes(1)
 
-
-def each_row(b):
-    """A bias beside every row, and its magnitude: (..., N) → (..., 1, 1, N)."""
-    return None if b is None else (b[..., None, None, :], np.abs(b)[..., None, None, :])
-
-
-def over_steps(v, d) -> tuple[np.ndarray, np.ndarray]:
-    """Σ_t v_tᵀ d_t, and Σ_t |v_t|ᵀ|d_t|: (..., T, B, N), (..., T, B, M) → (..., N, M)."""
-    v = v.reshape(*v.shape[:-3], -1, v.shape[-1])
-    d = d.reshape(*d.shape[:-3], -1, d.shape[-1])
-    return v.mT @ d, np.abs(v).mT @ np.abs(d)
+    def through_relu(self, dh, a, h) -> tuple[np.ndarray, np.ndarray]:
+        """(B3) of relu: dh where h > 0, which is open where a or h is subnormal and may be read as zero."""
+        expected = dh * (h > 0)
+        is_open = (self.subnormal(a) > 0) | (self.subnormal(h) > 0)
+        return expected, 2 * (self.u + self.own) * np.abs(expected) + is_open * np.abs(dh) + self.flushes(1)

@@ -4,8 +4,10 @@ Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit
 
 Correct is what computes (U1) to (U6) as they stand, every operation rounded to nearest, in the dtype or a wider one,
 with or without fused multiply-add: the norm from the squares of all numbers in any order, or from the norms of the
-tensors; the quotient by a division or by a product with the reciprocal; μ, τ, λ, max_norm and 10⁻⁶ (the float64 of that
-name) rounded to the dtype or kept in float64. The learning rate is rounded, by its definition.
+tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a division
+or by a product with the reciprocal; μ, τ, λ, max_norm and 10⁻⁶ (the float64 of that name) rounded to the dtype or kept
+in float64. The learning rate is rounded, by its definition. A norm that overflows because its squares do is not
+correct: it makes the factor 0, and then there is no step at all.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
 (sums of products) and 3.4 (how relative errors of products and quotients add up).
@@ -89,20 +91,26 @@ class Step:
         return Near(value, (inherited + own * rounds) * UPWARDS)
 
     def norm(self, gradients: list[Near]) -> Near:
-        """(U2). One number for each of the leading axes: e + (ρ + u(1+ρ))(n + e) + √(what N squares lose by flushes).
+        """(U2). One number for each of the leading axes: e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
 
-        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0, and their squares
-        have N roundings each in one sum, N + 3 at most by the norms of the tensors; (1+γ)^½ leaves ρ = 1 − (1−γ)^½.
+        e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0. Their squares
+        have N roundings each in one sum, N + 3 at most by the norms of the tensors, and two more where every number is
+        divided by the largest; (1+γ)^½ leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
+        largest. Here all numbers are scaled by a power of two, so that no square leaves the range of float64.
         """
+        inner = [tuple(range(self.axes, v.value.ndim)) for v in gradients]
+        largest = np.max([v.most.max(axis=axes, initial=0.0) for v, axes in zip(gradients, inner)], axis=0)
+        _, exponent = np.frexp(largest)
 
-        def over_all(f):
-            return sum(f(v).sum(axis=tuple(range(self.axes, v.value.ndim))) for v in gradients)
+        def root_of_squares(arrays):
+            scaled = (np.ldexp(array, beside(-exponent, array)) for array in arrays)
+            return np.ldexp(np.sqrt(sum(np.square(v).sum(axis=axes) for v, axes in zip(scaled, inner))), exponent)
 
-        n, e = np.sqrt(over_all(lambda v: v.value**2)), np.sqrt(over_all(lambda v: v.E**2))
-        terms, gamma = over_all(lambda v: v.most > 0), self.arithmetic.gamma
-        rho = gamma(terms + 3) / (1 + np.sqrt(1 - gamma(terms + 3)))
-        flushed = np.sqrt(self.arithmetic.flushes(terms))
-        return Near(n, (e + (rho + gamma(1) * (1 + rho)) * (n + e) + flushed) * UPWARDS)
+        n, e = (root_of_squares([getattr(v, part) for v in gradients]) for part in ("value", "E"))
+        terms, gamma = sum((v.most > 0).sum(axis=axes) for v, axes in zip(gradients, inner)), self.arithmetic.gamma
+        rho = gamma(terms + 5) / (1 + np.sqrt(1 - gamma(terms + 5)))
+        flushed = np.sqrt(self.arithmetic.flushes(terms)) + self.arithmetic.flushes(terms) * n
+        return Near(n, (e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed) * UPWARDS)
 
     def factor(self, norm: Near, max_norm: float) -> Near:
         """(U3). f = min(1, c) with c = M/m, m = n + 10⁻⁶: E = f·r, or 0 where no c̃ is below 1, as then f̃ = 1.
@@ -117,7 +125,7 @@ class Step:
         least = m.value - m.E
         r = own + (1 + own) * m.E / np.where(least > 0, least, 1)
         f = np.minimum(1, M.value / m.value)
-        E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), 1.0)
+        E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), np.where(np.isfinite(m.value), 1.0, np.nan))
         return Near(f, np.where(lowest > UPWARDS, 0.0, E))
 
     def clipped(self, gradients: dict[str, Near]) -> dict[str, Near]:
@@ -149,7 +157,7 @@ class Step:
         """All of it, by name: the velocities, and then the parameters.
 
         settle(name, near): what the next stage is to take for a velocity, that of the report or of the oracle. Reports
-        that are not finite, or whose squares are not, give NaN, which no check passes.
+        that are not finite give NaN, which no check passes.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             return self._updated(gradients, settle)

@@ -9,7 +9,6 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.trace import PER_UPDATE, ROWS
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
@@ -17,12 +16,13 @@ from numpy_rnn.common.runs.experiment import Experiment
 from numpy_rnn.common.runs.predicting import predict
 from numpy_rnn.common.runs.result import Result
 from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.conformance.comparison.out_of_range import judge_in_range
 from numpy_rnn.conformance.mutants.hints import hints
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault, one_line
 from numpy_rnn.conformance.ports.python_port import ProgramPort, load_python_port
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
-from numpy_rnn.conformance.traces.judge import Judgement, judge
+from numpy_rnn.conformance.traces.judge import Judgement
 from numpy_rnn.conformance.traces.trace_form import read_trace, start_of
 
 FORMS = "a package (torch_rnn), a Python port (module:object), a program (./my_port) or a trace file (run.npz)"
@@ -47,7 +47,7 @@ class Side(NamedTuple):
     losses: np.ndarray  # (epochs, *E)
     result: Result
     judgement: Judgement
-    cut: bool  # whether its numbers left the range of the dtype, and only the updates before that are judged
+    cut: str | None  # why only the updates before a certain one are judged: numbers left the range of the dtype
     looks_like: list[str]  # known mistakes that give the same wrong values
 
 
@@ -73,18 +73,27 @@ def package_source(rnn) -> Source:
 
 
 def source(other: str, timeout: float = 10.0) -> Source:
-    """What OTHER names. Raises InputError when it names nothing that can be compared."""
+    """What OTHER names. timeout: seconds, for every answer of a port.
+
+    Raises InputError when it names nothing that can be compared, and PortFault when a program fails at its start.
+    """
     if other.endswith(".npz"):
         trace = read_trace(other)
-        return Source(other, lambda experiment, configuration: trace, start=start_of(trace))
+        return Source(one_line(other), lambda experiment, configuration: trace, start=start_of(trace))
     if is_package(other):
         return package_source(backend(other))
     if ":" in other and "/" not in other:
         port = load_python_port(other)
         return _port_source(port, timeout)
-    words = shlex.split(other)
+    try:
+        words = shlex.split(other)
+    except ValueError as error:
+        raise InputError(f"{other!r} cannot be compared with: {error}; expected a command as in a shell") from None
     if words and shutil.which(words[0]):
-        return _port_source(ProgramPort(other, timeout), timeout)
+        try:
+            return _port_source(ProgramPort(other, timeout), timeout)
+        except PortFault as fault:
+            raise PortFault(f"{one_line(other, 80)}, at its start: {fault}") from None
     raise InputError(f"{other!r} cannot be compared with: expected {FORMS}")
 
 
@@ -101,7 +110,10 @@ def compare(
     """Run or read both, judge every update of both, and measure their drift."""
     sides = tuple(_side(each, experiment, configuration, generate) for each in (first, second))
     apart = None
-    comparable = all(len(side.losses) == configuration.epochs and np.isfinite(side.losses).all() for side in sides)
+    comparable = all(
+        side.cut is None and len(side.losses) == configuration.epochs and np.isfinite(side.losses).all()
+        for side in sides
+    )
     if experiment.params.W_hh.ndim == 2 and comparable:
         apart = drift.measure(sides[0].losses, sides[1].losses, experiment, configuration)
     return Comparison(experiment, configuration, sides, apart)
@@ -109,9 +121,10 @@ def compare(
 
 def _side(source, experiment, configuration, generate):
     trace = source.trace(experiment, configuration)
-    judged, cut = finite_part(trace)
-    judgement = judge(judged, 2 * source.tanh_ulps, whole=not cut)
+    judged, judgement, cut = judge_in_range(trace, 2 * source.tanh_ulps)
     params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
+    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
+    generate = generate if D == O else 0  # outputs that are no inputs cannot be fed back
     with np.errstate(all="ignore"):
         series = experiment.x, experiment.h_0
         predictions, generated = predict(
@@ -121,24 +134,6 @@ def _side(source, experiment, configuration, generate):
     result = Result(losses, params, predictions, generated)
     alike = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, numpy_rnn)
     return Side(source.name, source.tanh_ulps, losses, result, judgement, cut, alike)
-
-
-def finite_part(trace: dict) -> tuple[dict, bool]:
-    """The updates before the first that holds NaN or infinity, and whether that is not all of them."""
-    steps = trace["stop"] - trace["start"]
-    of_row = np.repeat(np.arange(len(steps)), steps)
-    first_bad = len(steps)
-    for name, array in trace.items():
-        if name in ROWS or name in PER_UPDATE:
-            bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-            if len(bad):
-                first_bad = min(first_bad, int(of_row[bad[0]] if name in ROWS else bad[0]))
-    if first_bad == len(steps):
-        return trace, False
-    rows = int(steps[:first_bad].sum())
-    part = {name: array[:rows] for name, array in trace.items() if name in ROWS}
-    part |= {name: array[:first_bad] for name, array in trace.items() if name in PER_UPDATE}
-    return trace | part, True
 
 
 def epoch_losses(trace: dict, reduction: str) -> np.ndarray:

@@ -1,7 +1,5 @@
 """What a comparison says: as text for a person, and as plain values for JSON."""
 
-import numpy as np
-
 from numpy_rnn.common.output.report import comparison_table
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS
@@ -16,7 +14,8 @@ def text(comparison, log_every: int) -> str:
     if comparison.drift is not None:
         parts.append(_drift(comparison.drift))
     parts += [
-        f"{side.name} left the range of its dtype after {side.judgement.updates} updates; it is judged until there"
+        f"{side.name} left the range of its dtype after {side.judgement.updates} updates: {side.cut};\n"
+        f"only the updates before that are judged"
         for side in comparison.sides
         if side.cut
     ]
@@ -28,7 +27,8 @@ def text(comparison, log_every: int) -> str:
     ]
     if comparison.passed:
         names = " and ".join(side.name for side in comparison.sides)
-        parts.append(f"{names} agree: every update of both is within its rounding bounds")
+        judged = "every update of both" + (" that is in range" if any(side.cut for side in comparison.sides) else "")
+        parts.append(f"{names} agree: {judged} is within its rounding bounds")
     return "\n\n".join(parts)
 
 
@@ -91,7 +91,7 @@ def divergence_text(name: str, first) -> str:
 
 
 def values(comparison) -> dict:
-    """Everything, as plain values for JSON; infinity becomes null."""
+    """Everything, as values for `plain_json`."""
     return {
         "passed": comparison.passed,
         "configuration": comparison.configuration.to_dict(),
@@ -101,8 +101,9 @@ def values(comparison) -> dict:
                 "name": side.name,
                 "tanh_ulps": side.tanh_ulps,
                 "updates": side.judgement.updates,
-                "losses": side.losses.tolist(),
-                "worst_ratio": {name: _finite(worst) for name, worst in side.judgement.worst.items()},
+                "out_of_range": side.cut,
+                "losses": side.losses,
+                "worst_ratio": side.judgement.worst,
                 "first_divergence": _first(side.judgement.first),
                 "looks_like": side.looks_like,
             }
@@ -112,11 +113,4 @@ def values(comparison) -> dict:
 
 
 def _first(first):
-    if first is None:
-        return None
-    plain = {name: _finite(value) if isinstance(value, float) else value for name, value in first._asdict().items()}
-    return plain | {"equation": first.equation}
-
-
-def _finite(value):
-    return float(value) if np.isfinite(value) else None
+    return None if first is None else first._asdict() | {"equation": first.equation}

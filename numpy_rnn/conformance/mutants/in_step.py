@@ -5,7 +5,7 @@ from numpy_rnn.conformance.mutants.mistake import run, update
 # Lines of numpy_rnn that several mistakes change.
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
 DIRECT = "s, velocity = direct(params, gradients, velocity)"
-FACTOR = "np.minimum(1, float(max_norm) / (global_norm(gradients) + SMALL))"
+FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 RATE = "beside(rate, theta))"
@@ -20,8 +20,8 @@ HALTED = f"""if params.h_0 is not None:
 LATE_DECAY = f"""{DIRECT}
                 decayed = (theta if theta is None else (1 - direct.decay) * theta for theta in params)
                 params = type(params)(*decayed)"""
-ONE_TENSOR = "global_norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None))"
-PER_TENSOR = FACTOR.replace("global_norm(gradients)", ONE_TENSOR)
+ONE_TENSOR = "norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None))"
+PER_TENSOR = FACTOR.replace("norm(gradients)", ONE_TENSOR)
 RATE_INSIDE = """scaled = (dtheta if dtheta is None else beside(rate, dtheta) * dtheta for dtheta in gradients)
                 s, velocity = direct(params, type(gradients)(*scaled), velocity)"""
 RUN_TWICE = f"""if params.{{0}} is not None:

@@ -47,6 +47,7 @@ REPLAYED = """from numpy_rnn.elman import forward as run
             again = run(params, updates.series[: start + 1], params.h_0 if h_0 is None else h_0, nonlinearity=name)
             forward.states[0][...] = again.h[start]"""
 STALE = """from numpy import concatenate
+            from numpy_rnn.memory import ForwardMemory
             newest = ForwardMemory(params, stop - counted_from, B)
             newest.states[0][...] = past[-1][1] if past else states[0]
             unroll(params, newest, x[..., (counted_from - start) * B :, :], phi)
@@ -59,8 +60,7 @@ STALE_GRAPH = STALE.replace("(a.copy(), h.copy())", "(a.copy(), h.copy(), params
 THEN = """
             backward.W_hh_T = [W_hh_T for *_, W_hh_T in past[::-1]]"""
 THEN_TOO = GRADIENTS.replace("learned", "learned._replace(W_hh=past[0][2].mT)")
-UPDATED_W_HY = """from numpy_rnn.vectors import in_one_vector
-            none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
+UPDATED_W_HY = """none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
             early = none._replace(W_hy=backward.dot(backward.h_T, backward.dy) / terms)
             _, changed = in_one_vector(params, B)
             step_parts(params, direct(params, early, velocity)[0] if direct else early, rate, changed)

@@ -3,20 +3,20 @@
 from numpy_rnn.conformance.mutants.mistake import update
 
 # Lines of numpy_rnn that several mistakes change.
+ADD_LATER = "dh_t += dot(da_next, W_hh_T, product)"
 A_T = "a_t += dot(h_before, W_hh, product)"
 DW_XH, DW_HH = "dot(x_T, da, dW_xh)", "dot(memory.h_before_T, da, dW_hh)"
 DW_HY = "dot(memory.h_T, dy, dW_hy)"
 DB_H, DB_Y = "da.sum(axis=-2, out=db_h)", "dy.sum(axis=-2, out=db_y)"
 DIVIDED = "if divisor != 1:\n        dy /= divisor"
 EARLIER = "subtract(memory.y_counted, rows(target), memory.dy_counted)  # (B1)"
-FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
 FROM_OUTPUT = "dot(dy, params.W_hy.mT, dh)"
 SQUARES = "sum_of_products(error, error)"
 W_HH_T = "W_hh_T = memory.transposed(params.W_hh)"
 
 # What stands in their place.
 AT_ZERO = "\n    h = h.copy()\n    h[1:][a == 0] += 2.0**-126 if h.itemsize == 4 else 2.0**-1022"
-BEFORE = "memory.rows_of_h[..., : -len(memory.states[0]), :]"
+BEFORE = "memory.rows_of_h[..., : memory.h.shape[-2], :]"
 COUNT_ALL = "\n    memory.dy[: -len(memory.dy_counted)] = rows(y)[: -len(memory.dy_counted)]"
 SINGLE = "return lambda v, W, out=None: np.multiply(np.float32(v) @ np.float32(W), 1, out, dtype=v.dtype)"
 SINGLE_TANH = ("elman", "def relu(", "def single_tanh(a, out):\n    out[...] = np.tanh(np.float32(a))\n\n\ndef relu(")
@@ -53,8 +53,8 @@ MISTAKES = (
     update("loss of older steps counted", "dy", ("bptt", EARLIER, EARLIER + COUNT_ALL)),
     update("W_hy untransposed where it is square", "dh", ("bptt", FROM_OUTPUT, f"dot(dy, {SQUARE_W_HY}, dh)")),
     update("W_hh used without its transpose", "dh", ("bptt", W_HH_T, "W_hh_T = params.W_hh")),
-    update("dh_next dropped", "dh", ("bptt", FLOW, FLOW.replace("steps", "steps[:0]"))),
-    update("only one step back", "dh", ("bptt", FLOW, FLOW.replace("steps", "steps[:1]"))),
+    update("dh_next dropped", "dh", ("bptt", ADD_LATER, "pass")),
+    update("only one step back", "dh", ("bptt", ADD_LATER, f"{ADD_LATER} if da_next is memory.last[2] else 0")),
     update("da of the same step flows back", "dh", ("bptt", "dot(da_next, W_hh_T,", "dot(dh_t * slope_t, W_hh_T,")),
     update("1 − h_{t-1}² for 1 − h_t²", "da", ("bptt", "slope(memory.h,", "slope(memory.h_before_T.mT,")),
     update("1 − h for 1 − h²", "da", ("bptt", "multiply(h, h, out)", "out[...] = h")),

@@ -24,13 +24,19 @@ typedef struct {
     size_t n; /* 0 where the network does not have it */
 } TYPED(Parameter);
 
-/* What makes the gradients of these parameters no longer than max_norm together. */
+/* What makes the gradients of these parameters no longer than max_norm together. Where numbers are above 1, all are
+ * scaled by a power of two, so that no square overflows. */
 static REAL TYPED(clipping)(const TYPED(Parameter) *all, size_t count) {
     const REAL max_norm = (REAL)number("max_norm"); /* 0 where there is none */
-    REAL squares = 0;
+    REAL largest = 1, squares = 0;
+    int exponent;
     for (size_t p = 0; p < count; p++)
-        for (size_t i = 0; i < all[p].n; i++) squares += all[p].dtheta[i] * all[p].dtheta[i];
-    const REAL norm = sqrt(squares) + (REAL)1e-6;                 /* (U2) */
+        for (size_t i = 0; i < all[p].n; i++) largest = fmax(largest, fabs(all[p].dtheta[i]));
+    frexp(largest, &exponent);
+    const REAL scale = ldexp((REAL)1, 2 - exponent), back = ldexp((REAL)1, exponent - 2); /* none of them subnormal */
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < all[p].n; i++) squares += (scale * all[p].dtheta[i]) * (scale * all[p].dtheta[i]);
+    const REAL norm = back * sqrt(squares) + (REAL)1e-6;          /* (U2) */
     return max_norm > 0 && max_norm < norm ? max_norm / norm : 1; /* (U3) */
 }
 

@@ -13,6 +13,8 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
     """What is wrong with what a port, in whatever language, says about itself; None when nothing is."""
     if not isinstance(name, str) or not name.strip():
         return f"name is {one_line(repr(name), 40)}: expected a text that is not empty"
+    if not all(character.isprintable() for character in name):
+        return f"name is {one_line(repr(name), 40)}: expected printable characters only"
     lists = (("dtypes", dtypes, DTYPES), ("capabilities", capabilities, CAPABILITIES), ("lacks", lacks, OPTIONS))
     for what, given, known in lists:
         if not isinstance(given, list | tuple):

@@ -5,6 +5,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 import weakref
 from subprocess import PIPE
@@ -12,10 +13,39 @@ from typing import Any
 
 from numpy_rnn.conformance.ports.faults import PortFault, one_line
 
+SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process at once if nobody handles them
 LOOK_AGAIN = 0.05  # seconds: how often to see whether the program lives; a child of it may keep its pipes open
 LEAVING = 1.0  # seconds that a program has for leaving by itself
 LAST_WORDS = 2_000  # bytes of standard error that are kept
 CHUNK = 1 << 16
+
+_running: weakref.WeakSet = weakref.WeakSet()  # all programs that may have to be killed
+
+
+@contextlib.contextmanager
+def killed_with_this_process():
+    """Inside, SIGTERM and SIGHUP kill all programs before they end this process, which they do as ever.
+
+    Without this a program that hangs would outlive its owner. A signal with a handler of somebody else, or one that is
+    ignored, is left alone. Only the main thread may set handlers.
+    """
+    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in numbers if is_main and signal.getsignal(number) == signal.SIG_DFL]
+
+    def end_all(number, frame):
+        for program in list(_running):
+            program.end()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in ours:
+        signal.signal(number, end_all)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Program:
@@ -40,6 +70,7 @@ class Program:
             os.set_blocking(pipe.fileno(), False)
         self.received, self.errors = bytearray(), bytearray()
         self.has_answered = False
+        _running.add(self)
         self.ending = weakref.finalize(self, _end, self.process, pipes)
 
     def ask(self, question: str, longest: int, timeout: float) -> str:

@@ -2,7 +2,7 @@
 
 The program reads lines on standard input and writes lines on standard output; a line is one JSON object, in ASCII, and
 every line it reads it answers with exactly one, written out at once (flush!). Anything else it has to say goes to
-standard error. At the end of its input it leaves. Keys come in any order; keys not named here are reserved.
+standard error. At the end of its input it leaves. Keys come in any order, each once; keys not named here are reserved.
 
 Numbers of the network are strings, in hexadecimal, so that nothing is lost on the way: "0x1.999999999999ap-4" is what
 C prints by %a and reads by strtod, Python by float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. A float32
@@ -126,7 +126,7 @@ def decode_hello(line: str) -> dict:
         raise PortFault(f"answers the hello with an error: {one_line(str(hello['error']))}")
     if "protocol" not in hello:
         raise PortFault(f"answers the hello without a protocol version: {one_line(line, 80)}")
-    if hello["protocol"] != VERSION:
+    if type(hello["protocol"]) is not int or hello["protocol"] != VERSION:  # true is 1, and so is 1.0
         raise PortFault(f"speaks protocol version {one_line(repr(hello['protocol']), 40)}: known: {VERSION}")
     missing = [key for key in ("name", "dtypes", "capabilities") if key not in hello]
     if missing:
@@ -150,7 +150,7 @@ def decode_report(line: str, case: Case, case_id: int) -> dict[str, np.ndarray]:
 def answer_to(line: str, case_id: int) -> dict:
     """The JSON object on the line. Raises PortFault unless it answers this case."""
     answer = _object(line)
-    if answer.get("id") != case_id:
+    if type(answer.get("id")) is not int or answer["id"] != case_id:
         raise PortFault(f"answers with id {one_line(repr(answer.get('id')), 40)}: expected {case_id}")
     return answer
 
@@ -168,12 +168,21 @@ def arrays_of(answer: dict, case: Case) -> dict[str, np.ndarray]:
 
 def _object(line: str) -> dict:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_with_every_key_once)
     except (ValueError, RecursionError):
         raise PortFault(f"answers what is not JSON: {one_line(line, 80)}") from None
     if not isinstance(value, dict):
         raise PortFault(f"answers JSON that is not an object: {one_line(line, 80)}")
     return value
+
+
+def _with_every_key_once(pairs) -> dict:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise PortFault(f"answers with the key {one_line(repr(key), 40)} twice")
+        found[key] = value
+    return found
 
 
 def _array(name, given, shape, dtype) -> np.ndarray:

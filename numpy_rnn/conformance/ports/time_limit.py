@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 
+LONGEST = 1e7  # seconds, about what a timer of the system can take
+
 
 class TimeUp(BaseException):
     """The time is up. Not an Exception, so that the code under the limit does not take it for one of its own."""
@@ -18,6 +20,7 @@ def time_limit(seconds: float | None):
     single call into compiled code that does not come back is not ended: only a program (`ProgramPort`) can be held to
     a limit whatever it does. An alarm that was set before, as by pytest-timeout, is set again afterwards.
     """
+    seconds = None if seconds is None else min(seconds, LONGEST)
     possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not possible:
         yield

@@ -11,10 +11,12 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.run import run
+from numpy_rnn.common.runs.run import Hooks, run
 
 REFERENCES = 16
-ALARM = 8.0  # measured, between backends that agree: at most 1.5
+# A choice and not a bound. Of numpy_rnn and torch_rnn the ratio was 1.0 at most in 400 random runs of 30 epochs (those
+# of `cases.random_run`), and 1.7 in longer ones; a learning rate that is 0.1 % off makes it more than a million.
+ALARM = 8.0
 FLOOR = 4  # units of roundoff of the loss itself, as the spread may be nothing in the first epochs
 
 
@@ -27,7 +29,8 @@ class Drift(NamedTuple):
     @property
     def ratio(self) -> float:
         """The largest of drift / spread; over ALARM, rounding does not explain the drift."""
-        return float(np.max(self.drift / self.spread, initial=0.0))
+        with np.errstate(over="ignore"):
+            return float(np.max(self.drift / self.spread, initial=0.0))
 
 
 def measure(losses, other_losses, experiment, configuration, seed: int = 0) -> Drift:
@@ -37,7 +40,10 @@ def measure(losses, other_losses, experiment, configuration, seed: int = 0) -> D
     """
     generator = np.random.default_rng(seed)
     params = Parameters(*(None if p is None else _moved(p, generator) for p in experiment.params))
-    curves = run(numpy_rnn, experiment._replace(params=params), configuration).losses
+    of_epochs: list[np.ndarray] = []  # of all, where the run itself keeps some of them
+    hooks = Hooks(on_epoch=lambda epoch, loss: of_epochs.append(loss))
+    run(numpy_rnn, experiment._replace(params=params), configuration, hooks=hooks)
+    curves = np.array(of_epochs).reshape(-1, REFERENCES + 1)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
     floor = FLOOR * np.finfo(params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
     drift = np.abs(np.asarray(losses) - np.asarray(other_losses))

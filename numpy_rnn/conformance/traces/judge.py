@@ -47,10 +47,11 @@ def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = F
     worst = {name: 0.0 for name in CAUSAL_ORDER if name in trace or name in ("window", "entering")}
     for divergence in found:
         worst[divergence.tensor] = np.inf
-    for chosen, case, report in stacks(trace, settings):
-        for name, ratio, expected, allowed in _stage_ratios(case, report, tau, by_oracle):
-            worst[name] = max(worst[name], float(ratio.max()))
-            found += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite passes no check
+        for chosen, case, report in stacks(trace, settings):
+            for name, ratio, expected, allowed in _stage_ratios(case, report, tau, by_oracle):
+                worst[name] = max(worst[name], float(ratio.max()))
+                found += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
     return Judgement(len(trace["epoch"]), worst, min(found, key=causal_place, default=None))
 
 

@@ -8,9 +8,11 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.conformance.ports.faults import one_line
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
 OPTIONAL = (*SgdOptions._fields, "learn_initial_state")
+LARGEST = 10**9  # of k1, k2 and epochs
 
 
 class Settings(NamedTuple):
@@ -53,16 +55,20 @@ class Settings(NamedTuple):
 def settings_of(trace: dict) -> Settings:
     """The settings of a trace that has its initial parameters.
 
-    Raises InputError where its configuration is not JSON, where something is missing, and on values of no run.
+    Raises InputError where its configuration is no JSON object, where something is missing, and on values of no run.
     """
     try:
         known = json.loads(trace["configuration"].tobytes().rstrip(b"\0"))
-        missing = [name for name in NEEDED if name not in known]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise InputError("configuration is not JSON text") from None
+    if not isinstance(known, dict):
+        raise InputError("configuration is not a JSON object: expected one with k1, k2, learning_rate and so on")
+    missing = [name for name in NEEDED if name not in known]
     if missing:
         raise InputError(f"configuration has no {missing[0]}")
     values = {name: known.get(name, getattr(Configuration, name)) for name in (*NEEDED, *OPTIONAL)}
+    for name, value in values.items():
+        _check_kind(name, value)
     sgd = SgdOptions(*(values.pop(name) for name in SgdOptions._fields))
     try:
         values["learning_rate"] = _rates(values["learning_rate"], trace["initial_W_hh"].shape[:-2])
@@ -73,11 +79,33 @@ def settings_of(trace: dict) -> Settings:
     return settings
 
 
+def _check_kind(name, value):
+    """Raise InputError unless the value is of the kind that this setting has."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in ("k1", "k2", "epochs"):
+        fits, expected = is_number and isinstance(value, int) and value <= LARGEST, f"a whole number, {LARGEST} at most"
+    elif name in ("nonlinearity", "reduction"):
+        fits, expected = isinstance(value, str), "a text"
+    elif name in ("nesterov", "learn_initial_state"):
+        fits, expected = isinstance(value, bool) or (value is None and name != "nesterov"), "true or false"
+    elif name == "learning_rate":
+        fits, expected = is_number or isinstance(value, list), "a number, or a list of them"
+    else:
+        fits, expected = is_number or (value is None and name == "max_norm"), "a number"
+    if not fits:
+        raise InputError(
+            f"the configuration is not one of a run: {name} is {one_line(repr(value), 40)}: expected {expected}"
+        )
+
+
 def _rates(learning_rate, E):
     """A list goes along the first axis of the ensemble, a nested one along the first axes."""
     if not isinstance(learning_rate, list):
         return learning_rate
-    rates = np.array(learning_rate, np.float64)
+    try:
+        rates = np.array(learning_rate, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("the learning rates are not numbers in lists of one length") from None
     rates = rates.reshape(*rates.shape, *(1,) * (len(E) - rates.ndim))
     if rates.ndim != len(E) or any(axis not in (1, size) for axis, size in zip(rates.shape, E)):
         raise InputError(f"learning rates of shape {np.shape(learning_rate)} do not fit networks of shape {E}")

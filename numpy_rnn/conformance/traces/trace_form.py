@@ -16,6 +16,8 @@ SERIES = ("x", "target", "initial_h_0")
 def read_trace(path) -> dict:
     """Load a trace file and make sure of its form. Raises InputError, with everything wrong in one line."""
     trace = load_trace(path)
+    integers = {name: trace[name] for name in INTEGERS if name in trace and trace[name].dtype.kind in "iu"}
+    trace |= {name: array.astype(np.int64) for name, array in integers.items()}
     faults = trace_faults(trace)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -28,12 +30,15 @@ def trace_faults(trace: dict) -> list[str]:
     start = [name for name in ("configuration", *SERIES, *_initial()[:3], *INTEGERS) if name not in trace]
     if start:
         return [f"{name} is missing" for name in start]
-    for name in ("initial_W_hh", "initial_W_hy"):
+    for name in _initial()[:3]:
         if trace[name].ndim < 2:
             return [f"{name} has shape {trace[name].shape}: expected two axes, after those of an ensemble"]
     for name in SERIES:
         if trace[name].ndim < 2:
             return [f"{name} has shape {trace[name].shape}: expected two axes or more"]
+    for name in (*SERIES, *_initial()[:3]):
+        if trace[name].size == 0:
+            return [f"{name} has shape {trace[name].shape}: expected no axis empty"]
     try:
         settings = settings_of(trace)
     except InputError as error:
@@ -50,6 +55,10 @@ def trace_faults(trace: dict) -> list[str]:
         return [
             f"epoch, number, start, counted_from and stop have {sorted(lengths)} entries: expected N each, 1 or more"
         ]
+    for name in ("epoch", "number"):
+        wrong = np.flatnonzero((trace[name] < 1) | (trace[name] > len(trace[name])))
+        if len(wrong):
+            return [f"{name}[{wrong[0]}] is {trace[name][wrong[0]]}: expected 1 to {len(trace[name])}, one per update"]
     steps = trace["stop"] - trace["start"]
     if (steps < 1).any() or (trace["start"] < 0).any() or (trace["stop"] > len(trace["x"])).any():
         return ["a window has no steps, or reaches beyond the series"]
@@ -125,8 +134,13 @@ def _initial():
 def start_of(trace: dict):
     """The experiment and configuration that a trace says it ran, so that it can be run again.
 
-    Raises InputError on a configuration that cannot be run.
+    Raises InputError on a configuration that cannot be run, and where networks have series of their own.
     """
+    for name in ("x", "target"):
+        if trace[name].ndim > 3:
+            raise InputError(
+                f"{name} has shape {trace[name].shape}: a run with a series per network cannot be run again"
+            )
     settings = settings_of(trace)
     configuration = settings.configuration(trace["initial_W_hh"].shape[:-2])
     params = Parameters(*(trace.get(name) for name in _initial()))

@@ -1,0 +1,74 @@
+"""No result depends on memory that nobody wrote: what `empty` returns may hold anything."""
+
+import numpy as np
+import pytest
+
+from numpy_rnn.common.packages import backend
+from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.mutants.loading import load
+from numpy_rnn.conformance.mutants.score import of_two
+from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.traces.drive import trace_of
+
+FILLS = np.nan, 0.0, 1.0
+MAKERS = "empty", "empty_like"
+
+
+def filled(make, fill):
+    """The function `make`, with floats all of this value in what it returns."""
+
+    def made(*arguments, **options):
+        array = make(*arguments, **options)
+        is_float = (
+            array.dtype.is_floating_point if hasattr(array.dtype, "is_floating_point") else array.dtype.kind == "f"
+        )
+        if is_float:
+            array[...] = fill
+        return array
+
+    return made
+
+
+def reports(package):
+    """Windows with every option, and a run of one network and one of two: all that a package computes, by name."""
+    generator = np.random.default_rng(5)
+    port = PackagePort(package)
+    for _ in range(8):
+        case = random_recipe(generator, has=CAPABILITIES).case()
+        arrays = case.params._asdict(), case.x, case.target, case.h_0
+        yield port.window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+    experiment, configuration = random_run(generator, has=CAPABILITIES)
+    for started in (experiment, of_two(experiment, generator)):
+        yield trace_of(package, started, configuration)
+
+
+def fingerprints(package):
+    with np.errstate(all="ignore"):
+        return [{name: np.asarray(array).tobytes() for name, array in report.items()} for report in reports(package)]
+
+
+def poisoned(package, modules, monkeypatch):
+    """The fingerprints for every fill."""
+    found = []
+    for fill in FILLS:
+        with monkeypatch.context() as patch:
+            for module in modules:
+                for name in MAKERS:
+                    patch.setattr(module, name, filled(getattr(module, name), fill))
+            found.append(fingerprints(package))
+    return found
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_reads_what_it_wrote_alone(mutant, monkeypatch):
+    """Otherwise it is another mistake in every run, and no hint recognises it."""
+    first, *others = poisoned(load(mutant), [np], monkeypatch)
+    assert all(other == first for other in others)
+
+
+def test_a_package_reads_what_it_wrote_alone(rnn, monkeypatch):
+    modules = [np] if rnn.__name__ == "numpy_rnn" else [np, backend("torch_rnn").elman.torch]
+    first, *others = poisoned(rnn, modules, monkeypatch)
+    assert all(other == first for other in others)
