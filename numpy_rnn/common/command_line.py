@@ -11,7 +11,7 @@ from numpy_rnn.common.files.storage import check_can_write, save_parameters
 from numpy_rnn.common.files.trace import Recorder, check_size
 from numpy_rnn.common.output import plots, report, results_file, series_report
 from numpy_rnn.common.output.streams import printing_anything, quiet
-from numpy_rnn.common.output.text import printable
+from numpy_rnn.common.output.text import one_line
 from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, place_of
 from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.runs.interrupts import heeded, signal_of, terminable
@@ -276,7 +276,7 @@ def _already_kept(saver):
 
 
 def _end(rnn, status, message):
-    print(f"{rnn.__name__}: {printable(' '.join(message.split()))}", file=sys.stderr)
+    print(f"{rnn.__name__}: {one_line(message)}", file=sys.stderr)
     return status
 
 

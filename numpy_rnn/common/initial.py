@@ -4,8 +4,9 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Parameters
-from numpy_rnn.common.scalars import check_flag, check_whole
+from numpy_rnn.common.scalars import check_flag, check_whole, shown
 
+MOST = 2**58  # numbers: what NumPy counts the bytes of
 AT_ONCE = 2**16  # numbers that are drawn together
 
 
@@ -22,9 +23,11 @@ def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, 
     check_whole("seed", seed, 0)
     if networks is not None:
         check_whole("networks", networks, 1)
+    if (networks or 1) * hidden_size * (input_size + hidden_size + output_size) > MOST:
+        raise InputError("the parameters would be more than any memory holds: choose smaller sizes, or fewer networks")
     check_flag("bias", bias)
-    if str(dtype) not in DTYPES:
-        raise InputError(f"dtype is {dtype}: expected {' or '.join(DTYPES)}")
+    if shown(dtype) not in DTYPES:
+        raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")
     if networks is not None:
         return _ensemble(networks, seed, lambda of: _draw(input_size, hidden_size, output_size, bias, dtype, of))
     return _draw(input_size, hidden_size, output_size, bias, dtype, seed)
