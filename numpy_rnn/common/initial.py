@@ -34,17 +34,19 @@ def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, 
 
 
 def _ensemble(networks, seed, draw):
-    """Each network is copied to its place before the next one is drawn, so that no two ensembles are in memory."""
+    """One network at a time is drawn and copied to its place, so that no second ensemble is in memory."""
+    shapes = draw(seed)
+    params = Parameters(*(v if v is None else np.empty((networks, *v.shape), v.dtype) for v in shapes))
+    del shapes
     for n in range(networks):
-        network = draw(seed + n)
-        if n == 0:
-            params = Parameters(
-                *(theta if theta is None else np.empty((networks, *theta.shape), theta.dtype) for theta in network)
-            )
-        for theta, together in zip(network, params, strict=True):
-            if theta is not None:
-                together[n] = theta
+        _copy_to([None if together is None else together[n] for together in params], draw(seed + n))
     return params
+
+
+def _copy_to(places, network):
+    for place, theta in zip(places, network, strict=True):
+        if theta is not None:
+            place[...] = theta
 
 
 def _draw(input_size, hidden_size, output_size, bias, dtype, seed):
