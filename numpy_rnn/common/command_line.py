@@ -237,7 +237,10 @@ def _main(rnn, arguments):
 
 def _run(rnn, parsed):
     if parsed.command != "train":
-        return {"compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
+        try:
+            return {"compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
+        except Diverged as error:
+            return _end(rnn, 3, str(error))
     saver = _saver(parsed)
     try:
         try:
