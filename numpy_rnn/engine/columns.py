@@ -88,7 +88,7 @@ class ColumnTape:
 
     window = Tape.window
 
-    def losses(self, windows: list[Window], views: list[ColumnViews]) -> list:
+    def losses(self, windows: list[Window], views: list[ColumnViews], whole: bool) -> list:
         """L of each of these windows."""
         return [self.loss(of_window) for of_window in views]
 
@@ -190,7 +190,7 @@ def recorded(layout: Layout, tape: ColumnTape, theta, views: ColumnViews) -> dic
     y, dy = np.zeros((T, B, O), layout.dtype), np.zeros((T, B, O), layout.dtype)
     y[: T - K] = views.h[: T - K].mT @ W_hy + (0 if b_y is None else b_y)  # (F3)
     y[T - K :], dy[T - K :] = (v.reshape(O, K, B).transpose(1, 2, 0) for v in (views.y, views.dy))
-    da = np.ascontiguousarray(views.da.transpose(1, 2, 0))
+    da = np.array(views.da.transpose(1, 2, 0), order="C")
     x = np.array([z_t[H : H + D].T for z_t, _, _ in views.forward])
     return {
         "x": x,

@@ -169,9 +169,12 @@ class Tape:
         sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
         return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
 
-    def losses(self, windows: list[Window], views: list[Views]) -> np.ndarray:
-        """L of each of these consecutive windows, (n,) or (n, N)."""
-        if len(windows) == 1 and self.layout.networks is None:
+    def losses(self, windows: list[Window], views: list[Views], whole: bool) -> np.ndarray:
+        """L of each of these consecutive windows, (n,) or (n, N).
+
+        whole: they are a segment. Its sums are added in the same order, however many pieces it is in.
+        """
+        if whole and len(windows) == 1 and self.layout.networks is None:
             return [self.loss(views[0])]
         k1, last = windows[0].counted, windows[-1]
         whole = len(windows) - (last.counted < k1)
