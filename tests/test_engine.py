@@ -1,4 +1,4 @@
-"""The engine: every network of every run held to level L1, on each side of every size at which it takes another path."""
+"""The engine: each update of each run held to level L1, on both sides of every size at which it takes another path."""
 
 import tracemalloc
 from importlib import import_module
