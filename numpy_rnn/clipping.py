@@ -27,16 +27,16 @@ def global_norm(gradients):
     return norm(gradients)
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def norm(gradients):
     """As `global_norm`, of gradients that fit each other."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
-    with np.errstate(over="ignore", under="ignore"):
-        n = root_of_squares(present, E)
+    n = root_of_squares(present, E)
     least = np.finfo(n.dtype).tiny ** 0.5 / np.finfo(n.dtype).eps
     if ((n > least) & (n < np.inf)).all():
         return n  # no square that counts has overflowed or underflowed
-    largest = (np.abs(dtheta).max(axis=tuple(range(E, dtheta.ndim)), initial=0) for dtheta in present)
+    largest = (np.amax(abs(dtheta), axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
     scale = power_of_two(reduce(np.maximum, largest))
     return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
 
@@ -47,10 +47,9 @@ def root_of_squares(present, E):
 
 def power_of_two(largest):
     """The largest power of two that is not above these numbers, nor below the smallest normal number."""
-    largest = np.maximum(largest, np.finfo(largest.dtype).tiny)
-    with np.errstate(invalid="ignore"):  # infinity / infinity
-        mantissa, _ = np.frexp(largest)
-        return largest / (2 * mantissa)
+    largest = largest.clip(min=np.finfo(largest.dtype).tiny)
+    mantissa, _ = np.frexp(largest)
+    return largest / (2 * mantissa)
 
 
 def clipped(gradients, max_norm) -> Gradients:

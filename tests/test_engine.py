@@ -24,13 +24,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_rnn import Gradients, Parameters, engine
+from numpy_rnn.clipping import clip
 from numpy_rnn.common.files.trace import Recorder
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.experiment import Experiment
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.engine import layout
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, blocks, empty
-from numpy_rnn.engine.update import product_of_group
+from numpy_rnn.engine.update import clipping_factor, product_of_group
 
 MODULES = [import_module(f"numpy_rnn.engine.{name}") for name in ("layout", "window", "columns", "update", "training")]
 
@@ -401,6 +402,22 @@ def test_the_product_of_a_group_is_that_of_every_network(N, m, n, k):
     out = of.empty(k, m)
     product_of_group(right.mT, left.mT, out)
     assert np.array_equal(out, np.matmul(left, right).mT)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("E", [(), (7,), (3,)], ids=str)
+def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E, dtype):
+    """To 16 ulps of the largest: a sum of 28 squares, its root and a quotient, in two orders."""
+    of = Layout(2, 3, 2, 2, True, False, np.dtype(dtype), E[0] if E == (7,) else None)
+    gradient = np.random.default_rng(1).normal(size=(*E, of.size)).astype(dtype)
+    limits = np.finfo(dtype)
+    for scale in (1, limits.max / 1e3, limits.tiny * 1e3, limits.max**0.5, limits.tiny**0.5, np.inf, np.nan):
+        scaled = gradient.copy()
+        scaled[..., : None if np.isfinite(scale) else 1] *= np.dtype(dtype).type(scale)
+        found = clipping_factor(scaled, 1e-3) * scaled
+        for one, other in zip(of.named(found), clip(of.named(scaled), 1e-3)):
+            if one is not None:
+                np.testing.assert_allclose(one, other, rtol=16 * limits.eps, atol=16 * limits.smallest_subnormal)
 
 
 def test_updates_are_made_when_they_are_asked_for():

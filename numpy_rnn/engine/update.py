@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
+from numpy_rnn.clipping import norm
+from numpy_rnn.common.records import Gradients
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.engine import columns
 from numpy_rnn.engine.layout import Layout
@@ -231,7 +233,15 @@ class Networks:
         subtract(theta, multiply(s, self.rate, spare), theta)  # (U1)
 
 
+@np.errstate(over="ignore", under="ignore")
 def clipping_factor(gradient: np.ndarray, max_norm: float) -> np.ndarray:
-    """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1)."""
+    """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1).
+
+    It is the square root of a sum, unless one of the squares overflows or underflows. NaN where n is not finite.
+    """
     n = np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)
-    return np.minimum(1, max_norm / (n + SMALL))  # (U3)
+    limits = np.finfo(n.dtype)
+    if not ((n > limits.tiny**0.5 / limits.eps) & (n < np.inf)).all():
+        n = norm(Gradients(None, gradient[..., None, :], None))[..., None]  # (U2)
+    factor = np.minimum(1, max_norm / (n + SMALL))  # (U3)
+    return np.where(factor > 0, factor, np.nan)  # 0 where n overflows
