@@ -88,7 +88,7 @@ class Training(Iterator[Update]):
         if not self._repeatable:
             raise InputError(
                 "an exception ended this run inside an update, and its stream cannot be read again: start a new"
-                " train_stream with the parameters and the velocity of state(), and with its h[-1] as h_0"
+                " train_stream with the parameters and the velocity of state(), and with its h as h_0"
             )
         self._updates = self._begin(self._start if self._latest is None else self._state_of(*self._latest))
 
@@ -114,18 +114,18 @@ def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
             f" {tuple(expected)} for k1 = {k1}, k2 = {k2} and {len(x)} steps; resume with the arguments of that run"
         )
     *E, H, _ = state.parameters.W_hh.shape
-    shape = (expected.steps + 1, *E, x.shape[-2], H)
+    shape = (*E, x.shape[-2], H)
     if tuple(state.h.shape) != shape:
         raise InputError(f"the state to resume from has h of shape {tuple(state.h.shape)}: expected {shape}")
     check_state(state)
 
 
 def check_state(state: State) -> None:
-    """Raise InputError unless its states and its velocity fit its parameters and are finite."""
+    """Raise InputError unless its h and its velocity fit its parameters and are finite."""
     params, h = state.parameters, state.h
     *E, H, _ = params.W_hh.shape
     B = h.shape[-2] if h.ndim > 1 else 1
-    _check_array("h", h, (state.window.steps + 1, *E, B, H), params.W_hh.dtype)
+    _check_array("h", h, (*E, B, H), params.W_hh.dtype)
     check_velocity(params, state.velocity)
 
 
