@@ -30,7 +30,10 @@ def simulate(seed, with_torch):
 
     def draw_an_ulp_away(*sizes, networks=None, **options):
         params = draw(*sizes, networks=networks, **options)
-        return an_ulp_away(params, seed) if networks is None else params  # those of several are drawn one by one
+        if networks is None:
+            return an_ulp_away(params, seed)
+        alone = [an_ulp_away(type(params)(*(t if t is None else t[n] for t in params)), seed) for n in range(networks)]
+        return type(params)(*(t if t is None else np.stack([of[i] for of in alone]) for i, t in enumerate(params)))
 
     drawing = [initial, parameters, experiment]
     if with_torch:

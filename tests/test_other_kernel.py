@@ -36,7 +36,7 @@ def found():
     parts = {}
     for name, update in first.items():
         for of in (update.activations, update.deltas, update.gradients):
-            parts |= {(name, field): v for field, v in zip(of._fields, of) if v is not None and field not in ("x", "dy")}
+            parts |= {(name, f): v for f, v in zip(of._fields, of) if v is not None and f not in ("x", "dy")}
     return {key: bits(value) for key, value in parts.items()}
 
 before, again = found(), found()
