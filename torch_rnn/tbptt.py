@@ -74,9 +74,7 @@ def train(
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
-    params = check_train(
-        ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume
-    )
+    params = check_train(ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume)
     x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
     T = len(x)
 

@@ -6,16 +6,20 @@ runs a whole segment by itself, so that its numbers stay in the cache, and sever
 """
 
 import contextvars
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import islice
 from math import prod
+from operator import is_not
+from sys import getrefcount
 from typing import NamedTuple
 
 import numpy as np
 from numpy import multiply, subtract
 
+from numpy_rnn import tbptt
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
 from numpy_rnn.common.records import Activations, Deltas, Parameters, State, Update
 from numpy_rnn.common.run_arguments import EPOCH, check_train, check_train_stream
@@ -36,9 +40,9 @@ from numpy_rnn.sgd import rate_for
 MAX_WINDOWS = 256  # of a piece
 MAX_KEPT = 4096  # windows of an epoch, whose segments are made once and not in every epoch
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
-BATCH_BYTES = 2**12  # of the vectors that are made together to be handed out
-as_parameters = partial(tuple.__new__, Parameters)  # Parameters(*arrays) in half the time
-as_update = partial(tuple.__new__, Update)
+REMEMBERED = 3  # vectors that were handed out, whose memory is used again if nobody holds it
+is_given = partial(is_not, None)
+as_update = partial(tuple.__new__, Update)  # Update(*values) in half the time
 
 
 class Piece(NamedTuple):
@@ -82,7 +86,9 @@ def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[
         yield Piece(held[0].start, held[-1].stop), held
 
 
-def segments(windows: Iterable[Window], done: int, every: int | None, steps: int, kept: bool = False) -> Iterator[Segment]:
+def segments(
+    windows: Iterable[Window], done: int, every: int | None, steps: int, kept: bool = False
+) -> Iterator[Segment]:
     """The segments of the rest of an epoch, after `done` updates; every: None for one segment."""
     number, parts = done, []
     for piece, of_piece in pieces(windows, steps):
@@ -136,60 +142,65 @@ class Trained:
         self.loaded = piece
 
 
-def new_vectors(
-    layout: Layout, E: tuple[int, ...], read_only: bool = False
-) -> Iterator[tuple[np.ndarray, Parameters]]:
-    """Vectors to be handed out, one after the other: (memory to be filled, the same by names)."""
-    N = prod(E)
-    count = max(1, BATCH_BYTES // (layout.size * N * layout.dtype.itemsize))
-    if layout.columns or layout.size * N * layout.dtype.itemsize > BATCH_BYTES:
-        return _large_vectors(layout, E, N, read_only)
-    places = layout.places()
-    shapes = [None if place is None else (count, *E, *place[1]) for place in places]
+class Vectors:
+    """Vectors to be handed out: (memory to be filled, the same by names), one after the other.
 
-    def batch():
-        if layout.networks is not None:
-            memory = np.moveaxis(np.empty((count, layout.size, N), layout.dtype), -1, 1)
+    To make arrays takes longer than to fill them. So the memory of an earlier vector is used again if nobody holds it, or
+    any part or view of it, any more: if the number of references to each of its arrays is what it was at first.
+    """
+
+    def __init__(self, layout: Layout, E: tuple[int, ...], read_only: bool = False):
+        self.layout, self.E, self.read_only = layout, E, read_only
+        self.made = deque((self._counted(self._new()) for _ in range(REMEMBERED)), REMEMBERED)
+
+    def __next__(self) -> tuple[np.ndarray, Parameters]:
+        vector, unused = self.made[0]
+        if references(vector) == unused:
+            self.made.rotate(-1)
         else:
-            memory = np.empty((count, N, layout.size) if E else (count, layout.size), layout.dtype)
-        view = memory[...]
-        view.flags.writeable = not read_only
-        parts = [
-            repeat(None) if place is None else view[..., place[0]].reshape(shape)
-            for place, shape in zip(places, shapes)
-        ]
-        return zip(memory, map(as_parameters, zip(*parts)))
+            vector = self._new()
+            self.made.append(self._counted(vector))  # which lets go of the oldest
+        return vector
 
-    return chain.from_iterable(iter(batch, None))
+    @staticmethod
+    def _counted(vector):
+        return vector, references(vector)
 
-
-def _large_vectors(layout, E, N, read_only):
-    """As `new_vectors`, one at a time."""
-    while True:
+    def _new(self):
+        layout, E = self.layout, self.E
         if layout.networks is not None:
-            memory = np.moveaxis(np.empty((layout.size, N), layout.dtype), -1, 0)
+            memory = np.moveaxis(np.empty((layout.size, prod(E)), layout.dtype), -1, 0)
         else:
-            memory = np.empty((N, layout.size) if E else layout.size, layout.dtype)
+            memory = np.empty((prod(E), layout.size) if E else layout.size, layout.dtype)
         view = memory[...]
-        view.flags.writeable = not read_only
-        parts = (
-            part if part is None or not E else part.reshape(*E, *part.shape[1:]) for part in layout.named(view)
-        )
-        yield memory, Parameters(*parts)
+        view.flags.writeable = not self.read_only
+        parts = layout.named(view)
+        if E:
+            parts = Parameters(*(part if part is None else part.reshape(*E, *part.shape[1:]) for part in parts))
+        return memory, parts
+
+
+def references(vector: tuple[np.ndarray, Parameters]) -> tuple[int, ...]:
+    """How many references there are to the arrays of a vector."""
+    memory, named = vector
+    owner = memory if memory.base is None else memory.base
+    return getrefcount(memory), getrefcount(owner), getrefcount(named), *map(getrefcount, filter(is_given, named))
 
 
 class Ensemble:
     """All networks of a run: their blocks, and the updates that are handed out."""
 
-    def __init__(self, trained: list[Trained], E: tuple[int, ...], record: bool, threads: int, following, one_window: bool):
+    def __init__(
+        self, trained: list[Trained], E: tuple[int, ...], record: bool, threads: int, following, one_window: bool
+    ):
         self.trained, self.E, self.record, self.following = trained, E, record, following
         first = trained[0].block.layout
         N = None if first.networks is None else prod(E)
         layout = first._replace(networks=N)
-        self.gradients, self.vectors = new_vectors(layout, E), new_vectors(layout, E, read_only=True)
+        self.gradients, self.vectors = Vectors(layout, E), Vectors(layout, E, read_only=True)
         self.learned = first.learned
         self.momentum = trained[0].networks.velocity is not None
-        self.threads = min(threads, len(trained))
+        self.pool = ThreadPoolExecutor(min(threads, len(trained))) if min(threads, len(trained)) > 1 else None
         self.one = trained[0] if not E else None
         self.in_fewest_calls = one_window and self.one is not None and self.one.networks.plain
 
@@ -277,10 +288,9 @@ class Ensemble:
                 into = into[0]
             return one.run(segment, into, recorded[index] if self.record else None)
 
-        if self.threads > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                tasks = [pool.submit(contextvars.copy_context().run, run, n) for n in range(len(self.trained))]
-                losses = [task.result() for task in tasks]
+        if self.pool is not None:
+            tasks = [self.pool.submit(contextvars.copy_context().run, run, n) for n in range(len(self.trained))]
+            losses = [task.result() for task in tasks]
         else:
             losses = [run(n) for n in range(len(self.trained))]
         return self._joined(losses, 1)
@@ -398,7 +408,6 @@ def train(
     yield_every=1,
     resume=None,
 ) -> Training:
-    """As `numpy_rnn.tbptt.train`, with the same arguments, results and errors."""
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
     params = check_train(
         NUMPY_ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume
@@ -417,7 +426,9 @@ def train(
             first_epoch, done = first_epoch + 1, 0
         begin = next_start(state.window, T, k1, k2) if done else 0
         following = partial(next_start, steps=T, k1=k1, k2=k2)
-        trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record, following, every == 1 or k1 >= T)
+        trained = ensemble(
+            state, series, h_0, begin, k1, k2, T, rate, options, names, record, following, every == 1 or k1 >= T
+        )
         steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
         whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
@@ -450,7 +461,6 @@ def train_stream(
     yield_every=1,
     velocity=None,
 ) -> Training:
-    """As `numpy_rnn.tbptt.train_stream`, with the same arguments, results and errors."""
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
     B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
     of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
@@ -466,7 +476,21 @@ def train_stream(
         return window.stop
 
     def updates(state):
-        trained = ensemble(state, lambda begin, end: latest, h_0, 0, k1, k2, k2, rate, options, names, record, following, yield_every == 1)
+        trained = ensemble(
+            state,
+            lambda begin, end: latest,
+            h_0,
+            0,
+            k1,
+            k2,
+            k2,
+            rate,
+            options,
+            names,
+            record,
+            following,
+            yield_every == 1,
+        )
         yield from trained.updates(1, segments_of_stream(), yield_every == 1)
 
     return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
@@ -475,3 +499,6 @@ def train_stream(
 def state_of(update, h):
     """The State after an update; h: the initial state of the next window."""
     return State(update.epoch, update.number, update.window, h, copy_of(update.parameters), copy_of(update.velocity))
+
+
+train.__doc__, train_stream.__doc__ = tbptt.train.__doc__, tbptt.train_stream.__doc__
