@@ -11,6 +11,7 @@ import tokenize
 from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from numpy_rnn import Activations, Parameters, bptt, deltas, direction, sgd, win
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
+OF_ENGINE = (ROOT / "numpy_rnn/engine/README.md").read_text(encoding="utf-8")
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for folder in ("numpy_rnn", "numpy_rnn/engine", "numpy_rnn/common", "torch_rnn")
@@ -149,6 +151,19 @@ def place_faults(document, sources):
     return faults + [f"({name}) is in {path} {function}, not listed" for name, path, function in found - listed]
 
 
+def engine_faults(document, sources):
+    """What the engine's document names or draws, and the code of the engine does not have."""
+    engine = {path: source for path, source in sources.items() if folder_of(path) == IMPLEMENTATIONS["engine"]}
+    code = "\n".join(engine.values())
+    names = {name for name in re.findall(r"`([\w.]+)`", document) if not name.startswith("numpy_rnn.")}
+    words = {word for name in names if not name.endswith(".py") for word in name.split(".")}
+    faults = [f"not in the engine: {word}" for word in words if not re.search(rf"\b{word}\b", code)]
+    files = {path.rpartition("/")[2] for path in engine} - {"__init__.py"}
+    faults += [f"not linked once: {file}" for file in files if document.count(f"]({file})") != 1]
+    [drawing] = re.findall(r"^(vector .*\n.*\n.*)$", document, re.MULTILINE)
+    return faults + ([] if indent(drawing, "    ") in code else ["the drawings of the vector differ"])
+
+
 def figure_faults(document):
     """Where the figure of section 5 and the table below it differ from the schedule."""
     text = section(document, "5.")
@@ -182,6 +197,10 @@ def test_ids_agree_with_the_code():
 
 def test_last_table_names_the_places():
     assert place_faults(DOCUMENT, SOURCES) == []
+
+
+def test_document_of_the_engine_names_what_is_there():
+    assert engine_faults(OF_ENGINE, SOURCES) == []
 
 
 def test_figure_is_the_schedule():
@@ -347,6 +366,11 @@ def test_faulty_places_are_reported():
     _, name, formula, by_hand, in_place, _ = row.split("|")
     swapped = doctored(DOCUMENT, row, "|".join(["", name, formula, in_place, by_hand, ""]))
     assert set(place_faults(swapped, SOURCES)) == {"(B4) is in the wrong column"}
+
+
+def test_faulty_documents_of_the_engine_are_reported():
+    wrong = doctored(doctored(OF_ENGINE, "`Tape.load`", "`Tape.move`"), "|  b_h  H  |", "|  b_h  B  |")
+    assert engine_faults(wrong, SOURCES) == ["not in the engine: move", "the drawings of the vector differ"]
 
 
 def test_faulty_figures_are_reported():
