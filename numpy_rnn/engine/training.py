@@ -25,6 +25,7 @@ from numpy_rnn.common.stream import stream_windows
 from numpy_rnn.common.training import Training, first_state
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.engine.columns import ColumnTape
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import Tape, Views
@@ -141,6 +142,8 @@ def new_vectors(
     """Vectors to be handed out, one after the other: (memory to be filled, the same by names)."""
     N = prod(E)
     count = max(1, BATCH_BYTES // (layout.size * N * layout.dtype.itemsize))
+    if layout.columns or layout.size * N * layout.dtype.itemsize > BATCH_BYTES:
+        return _large_vectors(layout, E, N, read_only)
     places = layout.places()
     shapes = [None if place is None else (count, *E, *place[1]) for place in places]
 
@@ -158,6 +161,21 @@ def new_vectors(
         return zip(memory, map(as_parameters, zip(*parts)))
 
     return chain.from_iterable(iter(batch, None))
+
+
+def _large_vectors(layout, E, N, read_only):
+    """As `new_vectors`, one at a time."""
+    while True:
+        if layout.networks is not None:
+            memory = np.moveaxis(np.empty((layout.size, N), layout.dtype), -1, 0)
+        else:
+            memory = np.empty((N, layout.size) if E else layout.size, layout.dtype)
+        view = memory[...]
+        view.flags.writeable = not read_only
+        parts = (
+            part if part is None or not E else part.reshape(*E, *part.shape[1:]) for part in layout.named(view)
+        )
+        yield memory, Parameters(*parts)
 
 
 class Ensemble:
@@ -207,17 +225,20 @@ class Ensemble:
                     one.load(piece)
                 if segment.ready is None:
                     views = tape.window(window)
-                    segment.ready = views, segment.number, window, views.errors, views.loop.divisor, views.states
+                    segment.ready = views, segment.number, window, views.errors, views.divisor, views.states
                 latest[0] = segment.ready
                 yield segment.ready[0]
 
-        for _ in gradients_of(windows_of_epoch()):
+        for views in gradients_of(windows_of_epoch()):
             _, number, window, errors, divisor, states = latest[0]
             dvector, gradients = next(new_gradients)
             copy(dvector, gradient)
-            loss = half * errors.dot(errors)  # (L1)
-            if divisor is not None:
-                loss /= divisor  # (L2)
+            if errors is None:
+                loss = tape.loss(views)
+            else:
+                loss = half * errors.dot(errors)  # (L1)
+                if divisor is not None:
+                    loss /= divisor  # (L2)
             subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
             vector, parameters = next(vectors)
             copy(vector, theta)
@@ -296,11 +317,12 @@ def ensemble(state, x_and_target, h_0, begin, k1, k2, steps, rate, options, name
     velocity = None if state.velocity is None else _flat(state.velocity, E)
     carried = state.h[begin - state.window.start] if begin else (params.h_0 if h_0 is None else h_0)
     trained = []
-    for block in blocks(params, B, threads):
+    for block in blocks(params, B, min(k2, steps), threads):
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
         part = (lambda theta, i=index: theta[i]) if E else (lambda theta: theta)
-        tape = Tape(layout, tape_steps(layout, k1, k2, steps), k1, min(k2, steps), reduction == "mean")
+        kind = ColumnTape if layout.columns else Tape
+        tape = kind(layout, tape_steps(layout, k1, k2, steps), min(k1, steps), min(k2, steps), reduction == "mean")
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
         layout.fill(networks.theta, Parameters(*(None if theta is None else part(theta) for theta in flat)))
         if velocity is not None and options.momentum:
