@@ -325,9 +325,9 @@ FAULTY_IDS = {
         with_source("torch_rnn/tbptt.py", lambda source: doctored(source, "# (T3)", "#")),
         {"(T3) ends a formula in torch_rnn/tbptt.py and no code line carries it"},
     ),
-    "lost comment of the engine": (
+    "lost comments of the engine": (
         DOCUMENT,
-        with_source("numpy_rnn/engine/update.py", lambda source: doctored(source, "(B4)", "")),
+        {path: source.replace("(B4)", "") if "/engine/" in path else source for path, source in SOURCES.items()},
         {"(B4) is defined and no code line of the engine carries it"},
     ),
     "extra comment of the engine": (
