@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Array, Gradients, Parameters, State, Update
+from numpy_rnn.common.scalars import check_whole
 from numpy_rnn.common.shapes import check_finite, check_like
 from numpy_rnn.common.windows import Window
 
@@ -99,6 +100,12 @@ def first_state(params: Parameters, velocity: Gradients | None = None) -> State:
 
 def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
     """Raise InputError unless the state is one of TBPTT(k1, k2) over x."""
+    check_whole("the epoch of the state to resume from", state.epoch, 0)
+    check_whole("the number of the state to resume from", state.number, 0)
+    if not isinstance(state.window, tuple):
+        raise InputError(
+            f"the window of the state to resume from is a {type(state.window).__name__}: expected a Window"
+        )
     stop = min(state.number * k1, len(x))
     expected = Window(max(0, stop - k2), (state.number - 1) * k1, stop)
     if state.epoch < 1 or state.number < 1 or tuple(state.window) != expected:
