@@ -78,8 +78,8 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
 def backward(params, activations, target, slope, divisor) -> Deltas:
     """`deltas` without its checks. divisor: N of (L2).
 
-    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1. What needs no later step is
-    computed for all steps at once.
+    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1. What needs no later step
+    is computed for all steps at once.
     """
     W_xh, W_hh, W_hy, *_ = params
     _, a, h, y = activations
