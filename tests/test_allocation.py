@@ -9,10 +9,10 @@ import pytest
 from cases import bits, random_case
 from hypothesis import given
 from hypothesis import strategies as st
-
-import numpy_rnn
 from numpy_rnn.allocation import ALIGNED_FROM, CACHE_LINE, new_arrays, used_again
 from numpy_rnn.vectors import BYTES_AT_ONCE
+
+import numpy_rnn
 
 RUN = {"learning_rate": 0.01, "epochs": 3}
 

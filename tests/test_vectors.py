@@ -5,10 +5,10 @@ from itertools import islice
 import numpy as np
 import pytest
 from cases import allowed, assert_within, bits, network, of_network, one_update, random_case, reference_update
+from numpy_rnn.vectors import empty, in_one_vector, networks_are_innermost, new_vectors, product_for
 
 import numpy_rnn
 from numpy_rnn import vectors
-from numpy_rnn.vectors import empty, in_one_vector, networks_are_innermost, new_vectors, product_for
 
 ENSEMBLES = pytest.mark.parametrize("E", [(), (1,), (3,), (64,), (2, 40), (64, 1), (1, 64)], ids=str)
 KINDS = pytest.mark.parametrize("kind", [{}, {"bias": True}, {"bias": True, "learned": True}], ids=str)
