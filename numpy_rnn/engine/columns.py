@@ -7,7 +7,8 @@ and W is kept transposed, (H, F) with F = H + D + 1::
     z_t   [h_{t-1}; x_t; 1]  (F, B)        a_t  = Wᵀ z_t
     flow  [da_{t+1}; dy_t]   (H + O, B)    dh_t = [W_hh W_hy] flow
 
-The sum of dW runs over steps and sequences. For it the steps are copied to (F, T·B) and (H, T·B), whose product is one. The equations are those of `update.py`.
+The sum of dW runs over steps and sequences. For it the steps are copied to (F, T·B) and (H, T·B), whose product is one.
+The equations are those of `update.py`.
 """
 
 from collections.abc import Iterator

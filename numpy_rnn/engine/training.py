@@ -5,6 +5,7 @@
 
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from numpy_rnn.common.stream import stream_windows
 from numpy_rnn.common.training import Training, first_state
 from numpy_rnn.common.windows import next_start, windows
 from numpy_rnn.elman import NONLINEARITIES
-from numpy_rnn.engine.ensemble import ensemble
+from numpy_rnn.engine.ensemble import Settings, ensemble
 from numpy_rnn.engine.schedule import Piece, Segment, segments
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.parameters import copy_of, own
@@ -55,7 +56,8 @@ def train(
     x, target = (np.asarray(with_ensemble_axes(series, params.W_hh.ndim + 1)) for series in (x, target))
     T, every = len(x), None if yield_every == EPOCH else yield_every
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+    following, rate = partial(next_start, steps=T, k1=k1, k2=k2), rate_for(params, learning_rate)
+    settings = Settings(copy_of(h_0), k1, k2, T, rate, options, *names, record, every, following)
 
     def series(begin, end):
         return x[begin:end], target[begin:end]
@@ -64,19 +66,15 @@ def train(
         first_epoch, done = state.epoch, state.number
         if done * k1 >= T:
             first_epoch, done = first_epoch + 1, 0
-        begin = next_start(state.window, T, k1, k2) if done else 0
-        following = partial(next_start, steps=T, k1=k1, k2=k2)
-        trained = ensemble(
-            state, series, h_0, begin, k1, k2, T, rate, options, names, record, following, every == 1 or k1 >= T
-        )
+        trained = ensemble(state, following(state.window) if done else 0, settings, series)
         steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
         whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
             if done or whole is None:
-                of_epoch = segments(islice(windows(T, k1, k2), done, None), done, every, steps)
+                rest = segments(islice(windows(T, k1, k2), done, None), done, every, steps)
+                yield from trained.updates(epoch, rest)
             else:
-                of_epoch = whole
-            yield from trained.updates(epoch, of_epoch, every == 1)
+                yield from trained.updates(epoch, whole)
             done = 0
 
     return Training(updates, state_of, first_state(own(params)) if resume is None else copy_of(resume))
@@ -105,33 +103,17 @@ def train_stream(
     B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
     of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+    rate, following = rate_for(params, learning_rate), attrgetter("stop")
+    settings = Settings(copy_of(h_0), k1, k2, k2, rate, options, *names, record, yield_every, following)
     latest: list = []  # x and the target of the window that is computed
 
     def segments_of_stream():
         for number, (window, *latest[:]) in enumerate(of_stream, start=1):
             yield Segment(number, [(Piece(window.start, window.stop), [window])], due=number % yield_every == 0)
 
-    def following(window):
-        return window.stop
-
     def updates(state):
-        trained = ensemble(
-            state,
-            lambda begin, end: latest,
-            h_0,
-            0,
-            k1,
-            k2,
-            k2,
-            rate,
-            options,
-            names,
-            record,
-            following,
-            yield_every == 1,
-        )
-        yield from trained.updates(1, segments_of_stream(), yield_every == 1)
+        trained = ensemble(state, 0, settings, lambda begin, end: latest)
+        yield from trained.updates(1, segments_of_stream())
 
     return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
 
