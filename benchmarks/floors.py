@@ -10,10 +10,10 @@ from functools import partial
 from operator import truediv
 
 import numpy as np
+from numpy_rnn.vectors import empty, in_one_vector, product_for, product_of_networks
 
 from benchmarks.cases import Case
 from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present
-from numpy_rnn.vectors import empty, in_one_vector, product_for, product_of_networks
 
 PRODUCTS = (np.ndarray.dot, np.matmul, product_of_networks)
 CALLS, GEMMS = "bare calls", "bare GEMMs"

@@ -1,7 +1,9 @@
 """An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same with autograd.
 
-Read DERIVATION.md beside `elman.py`, `loss.py`, `bptt.py`, `clipping.py`, `momentum.py` and `sgd.py`: every equation
-has an id, and the line that computes it carries that id. `python -m numpy_rnn` learns a sine wave.
+Read DERIVATION.md beside `elman.py`, `loss.py`, `bptt.py`, `tbptt.py`, `clipping.py`, `momentum.py` and `sgd.py`, the
+reference: every equation has an id, and the line that computes it carries that id. `train` and `train_stream` are those
+of `engine/`, which computes the same equations faster; `numpy_rnn.reference` has the plain ones. `python -m numpy_rnn`
+learns a sine wave.
 """
 
 import numpy_rnn.common.starting  # noqa: F401  isort: split  (before anything that takes long to import)

@@ -1,4 +1,10 @@
-"""The gradient of a window by hand: back-propagation through time (DERIVATION.md, section 4)."""
+"""The gradient of a window by hand: back-propagation through time (DERIVATION.md, section 4).
+
+`bptt` and `deltas` check their arguments; `backward` and `weight_gradients` are the derivation. Where the equations
+number steps from 1, arrays begin at index 0: x_t, a_t, y_t and all derivatives of step t are at index t - 1, but h_t is
+at index t, since h[0] is the initial state. So h[1:] is h_1 to h_T, and h[:-1] is h_0 to h_{T-1}. `W.mT` is the
+transpose, of each matrix of an ensemble.
+"""
 
 import numpy as np
 
@@ -10,12 +16,12 @@ from numpy_rnn.parameters import ARRAYS, Deltas, Gradients
 
 
 def tanh_slope(h):
-    """tanh' = 1 − h²"""
+    """φ'(a) of h = tanh(a): 1 − h²"""
     return 1 - h * h
 
 
 def relu_slope(h):
-    """relu' = 1 where h > 0, else 0"""
+    """φ'(a) of h = relu(a): 1 where h > 0, else 0"""
     return (h > 0).astype(h.dtype)
 
 
@@ -32,9 +38,10 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
         db_y  = Σ_{t,b} dy_t         (B8)
         dh_0  = da_1 W_hhᵀ           (B9)
 
-    with dy and da of `deltas`, whose arguments and errors these are. Returns Gradients in the shapes of the
-    parameters, None for what is absent; each network of an ensemble has the gradient of its own loss. The state that
-    entered is a constant, unless params has a learned h_0; then it is taken to be the one that entered.
+    dy and da are those of `deltas`, which describes the arguments and the errors raised. Returns Gradients in the
+    shapes of the parameters, None for parameters that are absent; each network of an ensemble has the gradient of its
+    own loss. The initial state of the window is a constant, unless params has a learned h_0, which is then taken to be
+    that state.
 
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
@@ -43,16 +50,16 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
-    """What flows backwards through the window: the total derivatives of its loss L.
+    """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
-        dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 where no loss is counted    (B1)
-        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step        (B2)
-        da_t = dh_t ∘ φ'(a_t), with tanh' = 1 − h_t² and relu' = [h_t > 0]                  (B3)
-        dh_0 = da_1 W_hhᵀ                                                                   (B9)
-        dx_t = da_t W_xhᵀ                                                                   (B10)
+        dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 at steps without a loss    (B1)
+        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step       (B2)
+        da_t = dh_t ∘ φ'(a_t), with tanh' = 1 − h_t² and relu' = [h_t > 0]                 (B3)
+        dh_0 = da_1 W_hhᵀ                                                                  (B9)
+        dx_t = da_t W_xhᵀ                                                                  (B10)
 
-    activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T
-    steps, the ones whose loss is counted. Returns new Deltas, with T steps each.
+    activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) of its last K ≤ T steps,
+    the steps with a loss. Returns new Deltas, with T steps each.
 
     Raises InputError on parameters, activations or a target that do not fit, and on an unknown nonlinearity or
     reduction.
@@ -69,7 +76,11 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
 
 
 def backward(params, activations, target, slope, divisor) -> Deltas:
-    """As `deltas`, of arrays that fit."""
+    """`deltas` without its checks. divisor: N of (L2).
+
+    The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1. What needs no later step
+    is computed for all steps at once.
+    """
     W_xh, W_hh, W_hy, *_ = params
     _, a, h, y = activations
     K = len(target)
@@ -87,7 +98,7 @@ def backward(params, activations, target, slope, divisor) -> Deltas:
 
 
 def weight_gradients(params, activations, flow) -> Gradients:
-    """The gradients of the parameters, from what flows backwards through the window."""
+    """The gradients of the parameters, from the activations and from the Deltas of `backward`."""
     x, _, h, _ = activations
     dy, _, da, _, dh_0 = flow
     dW_xh = sum_over_steps(x, da)  # (B4)
@@ -99,7 +110,7 @@ def weight_gradients(params, activations, flow) -> Gradients:
 
 
 def sum_over_steps(left, right):
-    """Σ_t left_tᵀ right_t, of (T, *E, B, m) and (T, *E, B, n): one product of all steps, (*E, m, n)."""
+    """Σ_t left_tᵀ right_t of (T, *E, B, m) and (T, *E, B, n), as one product (*E, m, n): section 4.6."""
     return fold_time(left).mT @ fold_time(right)
 
 
@@ -110,9 +121,9 @@ def fold_time(sequence):
 
 
 def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
-    """One window of training: its activations, its loss and its gradients; with `record` its deltas, or else None.
+    """One window of training: its activations, its loss, its gradients, and with `record` its Deltas, otherwise None.
 
-    learned: params, with h_0 None in a window in which it is a constant.
+    learned: the parameters whose gradients are asked for: params, or without its h_0 where that is a constant.
     """
     K, *_, B, O = target.shape
     divisor = DIVISORS[reduction](K, B, O)

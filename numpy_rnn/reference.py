@@ -1,6 +1,6 @@
 """The reference as a package of its own: the functions of `numpy_rnn`, with the plain training loop of `tbptt.py`.
 
-`numpy_rnn.train` runs on the engine. This module is for comparisons of the two, and for who wants to run what is read.
+`numpy_rnn.train` runs on the engine. Use this module to compare the two, or to run the code that one reads.
 """
 
 from numpy_rnn.bptt import bptt, deltas

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from children import run
+from numpy_rnn.allocation import ALIGNED_FROM, CACHE_LINE
 
 from benchmarks import cases, floors, plain, rows, system
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
 from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
 from benchmarks.rows.row import Unsuited
 from benchmarks.run_agreement import run_bounds
-from numpy_rnn.allocation import ALIGNED_FROM, CACHE_LINE
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 
 ROOT = Path(__file__).parents[1]

@@ -1,7 +1,7 @@
-"""DERIVATION.md against the code: ids in both directions, quoted lines, the figure, the table of places, the snippet.
+"""DERIVATION.md against the code: ids in both directions, the figure, the table of places, the snippet.
 
-The sources are read as text, so nothing here imports torch. The checks return the faults they find, and are themselves
-checked on doctored text.
+Every equation is computed in the reference and in the engine, by a line that carries its id. The sources are read as
+text, so nothing here imports torch. The checks return the faults that they find; doctored texts check them in turn.
 """
 
 import ast
@@ -11,6 +11,7 @@ import tokenize
 from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -19,12 +20,14 @@ from numpy_rnn import Activations, Parameters, bptt, deltas, direction, sgd, win
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
+OF_ENGINE = (ROOT / "numpy_rnn/engine/README.md").read_text(encoding="utf-8")
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for folder in ("numpy_rnn", "numpy_rnn/common", "torch_rnn")
+    for folder in ("numpy_rnn", "numpy_rnn/engine", "numpy_rnn/common", "torch_rnn")
     for path in sorted((ROOT / folder).glob("*.py"))
 }
-SCHEDULES = {f"numpy_rnn/common/{file}.py" for file in ("windows", "stream")}  # they serve both packages
+IMPLEMENTATIONS = {"reference": "numpy_rnn", "engine": "numpy_rnn/engine"}  # the folders that compute all equations
+SCHEDULES = {f"numpy_rnn/common/{file}.py" for file in ("windows", "stream")}  # shared by all implementations
 ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
 DEFINITION = re.compile(rf"\*\*{ID.pattern}\*\*")
 MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
@@ -33,15 +36,24 @@ MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
+def folder_of(path):
+    return path.rpartition("/")[0]
+
+
 def computes(path):
     """Does this file compute the equations, so that its comments must carry the ids?"""
-    return path in SCHEDULES or path.rpartition("/")[0] == "numpy_rnn"
+    return path in SCHEDULES or folder_of(path) in IMPLEMENTATIONS.values()
+
+
+def carried(sources, folder):
+    """The ids on the code lines of an implementation."""
+    files = [path for path in sources if path in SCHEDULES or folder_of(path) == folder]
+    return {name for path in files for name in ids_on_code_lines(sources[path])}
 
 
 def computed_in(path):
     """The files whose code lines compute the formulas that this file's docstrings state."""
-    folder, _, file = path.rpartition("/")
-    return {path, f"{folder}/updates.py", *SCHEDULES} if file == "train.py" else {path}
+    return {path, *SCHEDULES} if path.endswith("/tbptt.py") else {path}
 
 
 def comments(source):
@@ -105,10 +117,11 @@ def printed(code):
 def id_faults(document, sources):
     """Where the ids of the document and those of the code differ."""
     defined = Counter(DEFINITION.findall(document))
-    carried = {name for path in sources if computes(path) for name in ids_on_code_lines(sources[path])}
     faults = [f"({name}) is defined {n} times" for name, n in defined.items() if n > 1]
     faults += [f"({name}) is mentioned and not defined" for name in set(ID.findall(document)) - set(defined)]
-    faults += [f"({name}) is defined and no code line carries it" for name in set(defined) - carried]
+    for which, folder in IMPLEMENTATIONS.items():
+        missing = set(defined) - carried(sources, folder)
+        faults += [f"({name}) is defined and no code line of the {which} carries it" for name in missing]
     for path, source in sources.items():
         for where, ids in (("comment", ids_in_comments(source)), ("docstring", ids_in_docstrings(source))):
             faults += [f"({name}) is in a {where} of {path} and not defined" for name in ids - set(defined)]
@@ -122,25 +135,33 @@ def id_faults(document, sources):
 
 def place_faults(document, sources):
     """Where the last table's files and functions differ from those whose code lines carry the id."""
-    listed, found = set(), set()
-    for name, _, places in table(section(document, "9.")):
-        listed |= {(ID.fullmatch(name)[1], *place) for place in re.findall(r"`([\w/]+\.py)` `(\w+)`", places)}
+    listed, found, faults = set(), set(), []
+    for name, _, by_hand, in_place in table(section(document, "9.")):
+        for cell, is_engine in ((by_hand, False), (in_place, True)):
+            for path, functions in re.findall(r"`([\w/]+\.py)`((?: `\w+`,?)+)", cell):
+                listed |= {(ID.fullmatch(name)[1], path, function) for function in re.findall(r"\w+", functions)}
+                faults += [] if path.startswith("engine/") == is_engine else [f"{name} is in the wrong column"]
     for path in filter(computes, sources):
         functions = [node for node in ast.walk(ast.parse(sources[path])) if isinstance(node, ast.FunctionDef)]
         for number, _, ids in comments(sources[path]):
-            around = [function.name for function in functions if function.lineno <= number <= function.end_lineno]
-            found |= {(name, path.removeprefix("numpy_rnn/"), around[-1] if around else "no function") for name in ids}
-    faults = [f"({name}) is not in {path} {function}" for name, path, function in listed - found]
+            around = [function for function in functions if function.lineno <= number <= function.end_lineno]
+            place = max(around, key=lambda function: function.lineno).name if around else "no function"
+            found |= {(name, path.removeprefix("numpy_rnn/"), place) for name in ids}
+    faults += [f"({name}) is not in {path} {function}" for name, path, function in listed - found]
     return faults + [f"({name}) is in {path} {function}, not listed" for name, path, function in found - listed]
 
 
-def line_faults(document, source):
-    """Where the lines quoted in section 4.7 differ from the lines of bptt.py: all that carry an id, in their order."""
-    quoted = [(code.strip("`"), ID.findall(ids)) for code, ids, _ in table(section(document, "4.7"))]
-    carrying = [(code, ids) for _, code, ids in comments(source)]
-    lines = [line.partition("  #")[0].strip() for line in source.splitlines()]
-    faults = [f"not a line: {code}" for code, _ in quoted if code not in lines]
-    return faults + ([] if [row for row in quoted if row[1]] == carrying else ["the lines with an id differ"])
+def engine_faults(document, sources):
+    """What the engine's document names or draws, and the code of the engine does not have."""
+    engine = {path: source for path, source in sources.items() if folder_of(path) == IMPLEMENTATIONS["engine"]}
+    code = "\n".join(engine.values())
+    names = {name for name in re.findall(r"`([\w.]+)`", document) if not name.startswith("numpy_rnn.")}
+    words = {word for name in names if not name.endswith(".py") for word in name.split(".")}
+    faults = [f"not in the engine: {word}" for word in words if not re.search(rf"\b{word}\b", code)]
+    files = {path.rpartition("/")[2] for path in engine} - {"__init__.py"}
+    faults += [f"not linked once: {file}" for file in files if document.count(f"]({file})") != 1]
+    [drawing] = re.findall(r"^(vector .*\n.*\n.*)$", document, re.MULTILINE)
+    return faults + ([] if indent(drawing, "    ") in code else ["the drawings of the vector differ"])
 
 
 def figure_faults(document):
@@ -178,8 +199,8 @@ def test_last_table_names_the_places():
     assert place_faults(DOCUMENT, SOURCES) == []
 
 
-def test_every_line_of_bptt_with_an_id_is_quoted():
-    assert line_faults(DOCUMENT, SOURCES["numpy_rnn/bptt.py"]) == []
+def test_document_of_the_engine_names_what_is_there():
+    assert engine_faults(OF_ENGINE, SOURCES) == []
 
 
 def test_figure_is_the_schedule():
@@ -273,7 +294,11 @@ FAULTY_IDS = {
         SOURCES,
         {"(B5) is in a comment of numpy_rnn/bptt.py and not defined", "(B5) is mentioned and not defined"},
     ),
-    "extra definition": (f"{DOCUMENT}\n**(B11)**", SOURCES, {"(B11) is defined and no code line carries it"}),
+    "extra definition": (
+        f"{DOCUMENT}\n**(B11)**",
+        SOURCES,
+        {f"(B11) is defined and no code line of the {which} carries it" for which in IMPLEMENTATIONS},
+    ),
     "second definition": (f"{DOCUMENT}\n**(B2)**", SOURCES, {"(B2) is defined 2 times"}),
     "second definition, two digits": (f"{DOCUMENT}\n**(B10)**", SOURCES, {"(B10) is defined 2 times"}),
     "loose mention": (f"{DOCUMENT}\nsee (B11)", SOURCES, {"(B11) is mentioned and not defined"}),
@@ -286,7 +311,7 @@ FAULTY_IDS = {
         DOCUMENT,
         with_source("numpy_rnn/sgd.py", lambda source: doctored(source, "# (U1)", "#")),
         {
-            "(U1) is defined and no code line carries it",
+            "(U1) is defined and no code line of the reference carries it",
             "(U1) ends a formula in numpy_rnn/sgd.py and no code line carries it",
         },
     ),
@@ -297,8 +322,18 @@ FAULTY_IDS = {
     ),
     "lost comment of the loop": (
         DOCUMENT,
-        with_source("torch_rnn/updates.py", lambda source: doctored(source, "# (T3)", "#")),
-        {"(T3) ends a formula in torch_rnn/train.py and no code line carries it"},
+        with_source("torch_rnn/tbptt.py", lambda source: doctored(source, "# (T3)", "#")),
+        {"(T3) ends a formula in torch_rnn/tbptt.py and no code line carries it"},
+    ),
+    "lost comments of the engine": (
+        DOCUMENT,
+        {path: source.replace("(B4)", "") if "/engine/" in path else source for path, source in SOURCES.items()},
+        {"(B4) is defined and no code line of the engine carries it"},
+    ),
+    "extra comment of the engine": (
+        DOCUMENT,
+        with_source("numpy_rnn/engine/update.py", lambda source: f"{source}\nx = 1  # (U7)\n"),
+        {"(U7) is in a comment of numpy_rnn/engine/update.py and not defined"},
     ),
     "extra docstring": (
         DOCUMENT,
@@ -327,14 +362,15 @@ def test_only_comments_on_code_lines_carry_an_id():
 def test_faulty_places_are_reported():
     moved = doctored(DOCUMENT, "`sgd.py` `stepped`", "`sgd.py` `step`")
     assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py stepped, not listed"}
+    [row] = [line for line in DOCUMENT.splitlines() if line.startswith("| (B4) |")]
+    _, name, formula, by_hand, in_place, _ = row.split("|")
+    swapped = doctored(DOCUMENT, row, "|".join(["", name, formula, in_place, by_hand, ""]))
+    assert set(place_faults(swapped, SOURCES)) == {"(B4) is in the wrong column"}
 
 
-def test_faulty_quotations_are_reported():
-    source = SOURCES["numpy_rnn/bptt.py"]
-    changed = doctored(DOCUMENT, "`dy /= divisor`", "`dy *= divisor`")
-    assert line_faults(changed, source) == ["not a line: dy *= divisor", "the lines with an id differ"]
-    relabelled = doctored(source, "dW_xh)  # (B4)", "dW_xh)  # (B5)")
-    assert line_faults(DOCUMENT, relabelled) == ["the lines with an id differ"]
+def test_faulty_documents_of_the_engine_are_reported():
+    wrong = doctored(doctored(OF_ENGINE, "`Tape.load`", "`Tape.move`"), "|  b_h  H  |", "|  b_h  B  |")
+    assert engine_faults(wrong, SOURCES) == ["not in the engine: move", "the drawings of the vector differ"]
 
 
 def test_faulty_figures_are_reported():

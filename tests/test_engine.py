@@ -3,6 +3,7 @@
 import tracemalloc
 from importlib import import_module
 from itertools import combinations, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,8 +33,10 @@ from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.engine import layout
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, blocks, empty
 from numpy_rnn.engine.update import clipping_factor, product_of_group
+from numpy_rnn.engine.vectors import Vectors
 
-MODULES = [import_module(f"numpy_rnn.engine.{name}") for name in ("layout", "window", "columns", "update", "training")]
+FILES = sorted(path.stem for path in Path(engine.__file__).parent.glob("[!_]*.py"))
+MODULES = [import_module(f"numpy_rnn.engine.{name}") for name in FILES]
 
 # Every size at which the engine takes another path, and values that small cases lie on both sides of.
 SIZES = {
@@ -51,7 +54,8 @@ SIZES = {
     "MAX_KEPT": (0, 5, 2048),
     "TAPE_BYTES": (1, 500, 2**19),
     "MAX_TAPES": (1, 64),
-    "BATCH_BYTES": (1, 1000, 2**12),
+    "REMEMBERED": (1, 3),
+    "MIN_OF_THREAD": (1, 3, 256),
 }
 
 
@@ -266,6 +270,7 @@ def test_runs_beyond_the_sizes_as_they_are(name, kind):
 @pytest.mark.parametrize("H", [4, 70], ids=["groups", "one by one"])
 @pytest.mark.parametrize("every", [1, 3, "epoch"])
 def test_threads_change_no_bit(H, every, monkeypatch):
+    with_sizes(monkeypatch, {"MIN_OF_THREAD": 4})
     case = random_case(5, 9, 1, 2, H, 2, E=(2, 10), own=("x",), learned=True)
     options = {"k1": 2, "k2": 3, "epochs": 2, "learning_rate": 0.01, "momentum": 0.9, "max_norm": 1.0}
     runs = []
@@ -289,10 +294,10 @@ def arrays_in(value):
 
 @pytest.mark.parametrize("E", [(), (2, 4)], ids=str)
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "record": True}, {"yield_every": 2}], ids=str)
-@pytest.mark.parametrize("batch", [1, 2**12])
-def test_updates_share_no_memory(E, options, batch, monkeypatch):
+@pytest.mark.parametrize("remembered", [1, 3])
+def test_updates_share_no_memory(E, options, remembered, monkeypatch):
     """Nor does a state share any with an update; what the run goes on from is read-only."""
-    with_sizes(monkeypatch, {"BATCH_BYTES": batch})
+    with_sizes(monkeypatch, {"REMEMBERED": remembered})
     case = random_case(1, 6, 2, 2, 3, 2, E=E, learned=True)
     training = engine.train(*case.for_train(engine), k1=1, k2=2, epochs=1, learning_rate=0.01, **options)
     handed_out = []
@@ -320,6 +325,46 @@ def test_kept_updates_hold_little_memory_beside_their_own(E):
         tracemalloc.stop()
     assert len(kept) == 100
     assert held < 100 * (own + 10_000)
+
+
+HOLDS = {
+    "itself": lambda array: array,
+    "a part": lambda array: array[1:],
+    "a part of a part": lambda array: array[1:][:, 2:],
+    "its transpose": lambda array: array.T,
+    "other numbers": lambda array: array.view("int32"),
+    "a buffer": lambda array: np.asarray(memoryview(array)),
+    "nothing": lambda array: array.copy(),
+}
+
+
+@pytest.mark.parametrize("of", [Layout(3, 4, 2, 5, True, True, np.dtype("float32"), N) for N in (None, 7)], ids=str)
+@given(taken=st.lists(st.tuples(st.sampled_from(sorted(HOLDS)), st.integers(0, 5), st.integers(0, 4)), max_size=30))
+def test_memory_is_used_again_when_nobody_holds_any_part_of_it(of, taken):
+    """Vectors are taken, a part of one parameter is held of each, and the oldest are let go so that few are left."""
+    vectors, held = Vectors(of, () if of.networks is None else (7,)), []
+    for number, (hold, which, few) in enumerate(taken):
+        memory, named = next(vectors)
+        memory[...] = number
+        assert all((theta == number).all() for theta in named)
+        part = HOLDS[hold](named[which]) if named[which].ndim > 1 else named[which]
+        held.append((part, part.copy()))
+        del memory, named, part, held[: max(len(held) - few, 0)]
+        assert all(np.array_equal(part, as_it_was) for part, as_it_was in held)
+
+
+@pytest.mark.needs_torch
+def test_a_tensor_of_the_same_memory_holds_it():
+    import torch
+
+    vectors = Vectors(Layout(3, 4, 2, 5, False, False, np.dtype("float32")), ())
+    memory, named = next(vectors)
+    memory[...] = 0
+    tensor = torch.from_numpy(named.W_hh)
+    del memory, named
+    for _ in range(9):
+        next(vectors)[0][...] = 1
+    assert not tensor.any()
 
 
 # -- where the numbers are --------------------------------------------------------------------------------------------

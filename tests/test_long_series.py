@@ -17,7 +17,7 @@ import numpy_rnn
 from numpy_rnn.common import shapes
 from numpy_rnn.common.files import data
 from numpy_rnn.common.files.data import inputs_and_targets, load_series
-from numpy_rnn.engine import training
+from numpy_rnn.engine import ensemble
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,8 @@ RUNS = {"numpy_rnn": (1_500, 11_500, 1), "torch_rnn": (500, 2_500, 8)}
 def _small_parts(monkeypatch):
     monkeypatch.setattr(data, "LOOKED_AT", LOOKED_AT)
     monkeypatch.setattr(shapes, "LOOKED_AT", LOOKED_AT)
-    for name in ("MAX_VIEWED", "TAPE_BYTES", "BATCH_BYTES"):  # what is kept for windows of any number is made small
-        monkeypatch.setattr(training, name, getattr(training, name) // 64)
+    for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
+        monkeypatch.setattr(ensemble, name, getattr(ensemble, name) // 64)
 
 
 @pytest.fixture

@@ -168,8 +168,14 @@ DIFFERENCES = {
 }
 
 
+def is_import(line):
+    return line.startswith(("import ", "from "))
+
+
 def differing_lines(name):
-    """The lines of a pair that differ once they are spelled alike, without their indentation: ours, theirs."""
+    """The lines of a pair that differ once they are spelled alike, without their indentation and with imports in one
+    order: ours, theirs.
+    """
     ours, theirs = (
         [
             line.strip()
@@ -180,6 +186,7 @@ def differing_lines(name):
     )
     for pattern, spelling in SPELLINGS:
         ours = [re.sub(pattern, spelling, line) for line in ours]
+    ours, theirs = (sorted(lines, key=lambda line: line if is_import(line) else "~") for lines in (ours, theirs))
     changes = list(difflib.ndiff(ours, theirs))
     return [[line[2:] for line in changes if line.startswith(sign)] for sign in "-+"]
 

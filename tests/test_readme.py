@@ -1,5 +1,7 @@
 """The README is true: its commands, its programs and their output come from runs like these."""
 
+import ast
+import inspect
 import re
 import shlex
 import sys
@@ -23,10 +25,12 @@ from numpy_rnn.conformance.strategies import profile
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.figures import cosine_bias
 
+bptt = sys.modules["numpy_rnn.bptt"]  # the module, as numpy_rnn.bptt is the function
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)\n```", README, re.DOTALL)
-PROGRAMS = [text for language, text in BLOCKS if language == "python"]
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+PROGRAMS = [text for text in PYTHON if text.startswith("import ")]
 
 
 def output_after(start):
@@ -64,6 +68,24 @@ def test_programs_print_what_the_readme_says(number, tmp_path):
     (tmp_path / "program.py").write_text(PROGRAMS[number], encoding="utf-8")
     done = run_program([sys.executable, "-W", "error", tmp_path / "program.py"], cwd=tmp_path, check=True)
     assert_same_output(done.stdout.strip(), output_after(PROGRAMS[number]))
+
+
+def without_docstring(function):
+    """The source of a function, without its docstring."""
+    lines = inspect.getsource(function).rstrip().splitlines()
+    [definition] = ast.parse("\n".join(lines)).body
+    docstring = definition.body[0]
+    return "\n".join(lines[: docstring.lineno - 1] + lines[docstring.end_lineno :])
+
+
+def test_the_gradient_is_the_code_and_the_equations_those_of_the_derivation():
+    [shown] = [text for text in PYTHON if text not in PROGRAMS]
+    functions = bptt.backward, bptt.weight_gradients, bptt.sum_over_steps, bptt.fold_time
+    assert shown == "\n\n\n".join(map(without_docstring, functions))
+    derivation = (TOP / "numpy_rnn" / "DERIVATION.md").read_text(encoding="utf-8")
+    equations = [re.findall(r"^\| (\(B\d+\)) \| (.*?) \|", text, re.M) for text in (README, derivation)]
+    assert equations[0] == equations[1]
+    assert [name for name, _ in equations[0]] == re.findall(r"\*\*(\(B\d+\))\*\*", derivation)
 
 
 def test_loss_columns_are_those_of_a_run():
@@ -127,11 +149,12 @@ def test_commands_of_the_readme_can_be_parsed(capsys):
     for _, _, name, *arguments in ours:
         arguments = arguments if arguments[0] in ("compare", "study") else ["train", *arguments]
         parser(name).parse_args(arguments)
-    with pytest.raises(SystemExit):
-        main(numpy_rnn, ["--help"])
+    for command in ("train", "compare", "study"):
+        with pytest.raises(SystemExit):
+            main(numpy_rnn, [command, "--help"])
     help_text = capsys.readouterr().out
     for option in re.findall(
-        r"(?<![\w-])--(?!elman|pyargs|backend|packages|quiet|json|help|updates|full|output)[a-z][a-z0-9-]+", README
+        r"(?<![\w-])--(?!elman|pyargs|backend|packages|quiet|updates|full)[a-z][a-z0-9-]+", README
     ):
         assert option in help_text, option
 

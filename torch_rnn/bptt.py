@@ -14,12 +14,12 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     """The gradient of the window's loss L with respect to every parameter.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
-    `initial_parameters`, `from_numpy` and `sgd` do); target: (K, B, O) or (K, *E, B, O) for its newest K ≤ T steps, the
-    ones whose loss is counted. Returns Gradients in the shapes of the parameters, None for what is absent; each network
-    of an ensemble has the gradient of its own loss. The state that entered is a constant, unless params has a learned
-    h_0; then it is taken to be the one that entered.
+    `initial_parameters`, `from_numpy` and `sgd` do); target: (K, B, O) or (K, *E, B, O) of its last K ≤ T steps, the
+    steps with a loss. Returns Gradients in the shapes of the parameters, None for parameters that are absent; each
+    network of an ensemble has the gradient of its own loss. The initial state of the window is a constant, unless
+    params has a learned h_0, which is then taken to be that state.
 
-    `nonlinearity` is accepted for the sake of `numpy_rnn.bptt`; autograd knows which one `forward` applied.
+    `nonlinearity` is accepted since `numpy_rnn.bptt` needs it; autograd knows which one `forward` applied.
 
     Raises InputError on parameters, activations or a target that do not fit, on an unknown nonlinearity or reduction,
     on activations without a graph, and on those of other parameters, equal ones too.
@@ -42,9 +42,9 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
 
 
 def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
-    """What flows backwards through the window and out of it: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
+    """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
-    Arguments and errors as in `bptt`. Returns new Deltas, with T steps each; dy is zero at steps that are not counted.
+    Arguments and errors as in `bptt`. Returns new Deltas, with T steps each; dy is zero at steps without a loss.
     """
     NONLINEARITIES[nonlinearity]  # known, or refused
     return loss_deltas(_loss(params, activations, target, reduction), activations)
@@ -94,9 +94,9 @@ def _steps(stacked):
 
 
 def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
-    """One window of training: its activations, its loss and its gradients; with `record` its deltas, or else None.
+    """One window of training: its activations, its loss, its gradients, and with `record` its Deltas, otherwise None.
 
-    learned: params, with h_0 None in a window in which it is a constant.
+    learned: the parameters whose gradients are asked for: params, or without its h_0 where that is a constant.
     """
     K, *_, B, O = target.shape
     with torch.enable_grad():

@@ -9,7 +9,7 @@ from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import beside
 from torch_rnn.parameters import ARRAYS, Gradients
 
-SMALL = 1e-6  # beside the norm, as in clip_grad_norm_
+SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 
 @torch.no_grad()
@@ -18,9 +18,10 @@ def global_norm(gradients):
 
         n = √(Σ_θ Σ dθ²)    (U2)
 
-    Where a square overflows or underflows, computed as s √(Σ_θ Σ (dθ/s)²) with s the largest power of two that is not
-    above the largest |dθ|; to divide by it rounds nothing. Gradients that are None are left out. Returns n in their
-    dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or where n overflows.
+    Where a square overflows or underflows, n is computed as c √(Σ_θ Σ (dθ/c)²), where c is the largest power of two
+    that does not exceed the largest |dθ|; a division by c rounds nothing. Gradients that are None are left out. Returns
+    n in their dtype: shape E, a scalar without an ensemble. n is not finite where a gradient is not, or where n
+    overflows.
 
     Raises InputError on gradients that do not fit each other.
     """
@@ -30,13 +31,13 @@ def global_norm(gradients):
 
 @torch.no_grad()
 def norm(gradients):
-    """As `global_norm`, of gradients that fit each other."""
+    """`global_norm` without its checks. `beside` gives an array of one number per network the axes of dθ."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
     n = root_of_squares(present, E)
     least = torch.finfo(n.dtype).tiny ** 0.5 / torch.finfo(n.dtype).eps
     if ((n > least) & (n < torch.inf)).all():
-        return n  # no square that counts has overflowed or underflowed
+        return n  # no square overflowed, and those that underflowed are too small to matter
     largest = (torch.amax(abs(dtheta), dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
     scale = power_of_two(reduce(torch.maximum, largest))
     return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
@@ -47,7 +48,7 @@ def root_of_squares(present, E):
 
 
 def power_of_two(largest):
-    """The largest power of two that is not above these numbers, nor below the smallest normal number."""
+    """The largest powers of two that do not exceed these numbers, or the smallest normal number where that is more."""
     largest = largest.clip(min=torch.finfo(largest.dtype).tiny)
     mantissa, _ = torch.frexp(largest)
     return largest / (2 * mantissa)
@@ -55,12 +56,12 @@ def power_of_two(largest):
 
 @torch.no_grad()
 def clipped(gradients, max_norm) -> Gradients:
-    """The gradients, made shorter where their global norm is above `max_norm`; each network's by itself.
+    """The gradients, scaled down where their global norm n exceeds `max_norm`; the norm of each network is its own.
 
         dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
 
-    Returns new Gradients, None where there were none. Where n is not finite they are all NaN, and not zero, so that the
-    run is seen to diverge.
+    Returns new Gradients, None where there were none. Where n is not finite they are all NaN, not zero, so that
+    training is seen to diverge.
 
     Raises InputError on gradients that do not fit each other, and unless max_norm is a finite number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
@@ -74,7 +75,7 @@ def clipped(gradients, max_norm) -> Gradients:
 
 @torch.no_grad()
 def clip(gradients, max_norm):
-    """As `clipped`, of gradients that fit each other."""
+    """`clipped` without its checks."""
     factor = (float(max_norm) / (norm(gradients) + SMALL)).clamp(max=1)  # (U3)
     factor = torch.where(factor > 0, factor, torch.nan)  # 0 where n overflows
     return Gradients(*(None if dtheta is None else beside(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)

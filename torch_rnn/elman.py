@@ -16,9 +16,10 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
         h_t = φ(a_t)                           (F2)
         y_t = h_t W_hy + b_y                   (F3)
 
-    x: (T, B, D) inputs, or (T, *E, B, D) with one series a network; h_0: (B, H) or (*E, B, H), the state that enters;
-    both in the parameters' dtype. φ is tanh or relu. Returns new Activations, with h[0] = h_0. numpy_rnn takes complex
-    numbers too, for the complex step (DERIVATION.md, section 7).
+    x: (T, B, D) inputs, or (T, *E, B, D) with one series per network; h_0: (B, H) or (*E, B, H), the initial state;
+    both in the parameters' dtype. φ is tanh or relu. Returns new Activations: a_t and y_t are at index t - 1 of a and
+    y, and h_t is at index t of h, so that h[0] = h_0. numpy_rnn accepts complex numbers too, for the complex step
+    (DERIVATION.md, section 7).
 
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
@@ -30,7 +31,11 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
 
 
 def unroll(params, x, h_0, phi) -> Activations:
-    """As `forward`, of arrays that fit."""
+    """`forward` without its checks.
+
+    A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have its axes. A bias is
+    added as a row, to every sequence.
+    """
     E = params.W_hh.shape[:-2]
     x = torch.broadcast_to(with_ensemble_axes(x, len(E) + 3), (len(x), *E, *x.shape[-2:]))
     h_0 = torch.broadcast_to(h_0, (*E, *h_0.shape[-2:]))

@@ -17,12 +17,12 @@ DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
 
 
 def half_squared_error(y, target, *, reduction="sum"):
-    """The loss of the counted steps, one number a network.
+    """The loss of the steps that have a target, one number per network.
 
         ℓ_t = ½ Σ_{b,o} (y_t − target_t)²                 (L1)
         L   = Σ_t ℓ_t, under "mean" divided by K·B·O      (L2)
 
-    y: (K, *E, B, O), the counted steps only; target: the same, or (K, B, O) for all networks. Returns L in their dtype:
+    y: (K, *E, B, O), of these steps only; target: the same, or (K, B, O) for all networks. Returns L in their dtype:
     shape E, a scalar without an ensemble.
 
     Raises InputError on shapes or dtypes that differ and on an unknown reduction.
@@ -34,6 +34,6 @@ def half_squared_error(y, target, *, reduction="sum"):
 
 
 def half_sum_of_squares(y, target, divisor):
-    """As `half_squared_error`, of arrays that fit."""
+    """`half_squared_error` without its checks. The sum runs over steps, sequences and outputs, not over networks."""
     error = y - target
     return 0.5 * (error * error).sum(dim=(0, -2, -1)) / divisor  # (L1), (L2)

@@ -20,11 +20,11 @@ def direction(
         s = d without momentum, with it v, or d + μ v under nesterov     (U6)
 
     momentum: μ, dampening: τ, weight_decay: λ, numbers that are rounded to the parameters' dtype. velocity: what the
-    call before returned, None at first. A parameter without a gradient has no direction, and its velocity stays.
-    Returns new Gradients; the velocity is None without momentum.
+    previous call returned, None in the first. A parameter without a gradient has no direction, and its velocity does
+    not change. Returns new Gradients; the velocity is None without momentum.
 
     Raises InputError on options that torch.optim.SGD would refuse, and on gradients or a velocity of other shapes or
-    dtypes than the parameters. NaN is not looked for: it spreads, as in torch.optim.SGD.
+    dtypes than the parameters. NaN is not an error: it spreads, as in torch.optim.SGD.
     Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013.
     """
     options = SgdOptions(momentum, dampening, nesterov, weight_decay).check()
@@ -40,7 +40,7 @@ def direction(
 
 @torch.no_grad()
 def directed(params, gradients, velocity, options):
-    """As `direction`, of arrays that fit and options that are checked."""
+    """`direction` without its checks."""
     triples = zip(params, gradients, velocity or NONE)
     pairs = [_direction(theta, dtheta, v, options) for theta, dtheta, v in triples]
     s, v = (Gradients(*values) for values in zip(*pairs))
@@ -48,6 +48,7 @@ def directed(params, gradients, velocity, options):
 
 
 def _direction(theta, dtheta, v, options):
+    """The direction and the velocity of one parameter."""
     if dtheta is None:
         return None, v
     mu, tau, nesterov, decay, _ = options

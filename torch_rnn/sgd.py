@@ -12,9 +12,9 @@ def sgd(params, s, learning_rate) -> Parameters:
 
         θ ← θ − η s    (U1)
 
-    s: the direction, the Gradients dθ as they are or what `direction` made of them; a parameter without one stays as it
-    is. learning_rate: η, a number or one a network, of shape E, rounded to the parameters' dtype first. Returns new
-    Parameters; the given ones stay as they are.
+    s: the direction, either the Gradients dθ or what `direction` returned for them; a parameter whose s is None does
+    not change. learning_rate: η, a number, or one per network, of shape E; it is rounded to the parameters' dtype.
+    Returns new Parameters.
 
     Raises InputError on directions of other shapes or dtypes than the parameters, and on learning rates that are not
     finite numbers, 0 or more, or of another shape.
@@ -28,7 +28,7 @@ def sgd(params, s, learning_rate) -> Parameters:
 
 @torch.no_grad()
 def stepped(params, s, rate) -> Parameters:
-    """As `sgd`, of arrays that fit."""
+    """`sgd` without its checks. `beside` gives an array of one η per network the axes of θ."""
     updated = [
         theta if s_theta is None else (theta - beside(rate, theta) * s_theta).requires_grad_()  # (U1)
         for theta, s_theta in zip(params, s)

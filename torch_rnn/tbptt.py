@@ -43,34 +43,36 @@ def train(
 ) -> Training:
     """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
-    Every epoch starts from h_0 and passes through the series once. Update n runs the forward over its window
-    (s_n, e_n] with the parameters as they stand, takes the gradient of the loss of its new steps (e_{n-1}, e_n], and
-    makes one SGD step, where
+    Every epoch starts from h_0 and passes through the series once. Update n runs the forward pass over its window,
+    the steps (s_n, e_n], with the current parameters, takes the gradient of the loss of its new steps (e_{n-1}, e_n],
+    and makes one SGD step, where
 
-        e_n = min(n·k1, T)                                                                     (T1)
-        s_n = max(0, e_n − k2)                                                                 (T2)
-        the state that enters: h at s_n as update n−1 computed it, a constant; h_0 if s_n = 0  (T3)
+        e_n = min(n·k1, T)                                                                                (T1)
+        s_n = max(0, e_n − k2)                                                                            (T2)
+        initial state of the window: h at s_n as update n−1 computed it, a constant; h_0 if s_n = 0       (T3)
 
-    x: (T, B, D) inputs, target: (T, B, O), h_0: (B, H), all in the parameters' dtype; with an ensemble of networks also
-    one each, (T, *E, B, D) and so on. Series that are mapped from a file are read window by window. With a learned
-    initial state, params.h_0 (*E, B, H), h_0 is None; it has a gradient in the windows that it enters, s_n = 0.
+    x: (T, B, D) inputs, target: (T, B, O), h_0: (B, H), all in the parameters' dtype; with an ensemble, optionally one
+    per network, (T, *E, B, D) and so on. Series that are mapped from a file are read window by window. With a learned
+    initial state, params.h_0 of shape (*E, B, H), pass h_0=None; it has a gradient in the windows with s_n = 0.
 
-    The step: `clipped` to max_norm if that is given, `direction` by momentum, dampening, nesterov and weight_decay,
-    and `sgd` with the learning rate, a number or one a network, of shape E.
+    The step: `clipped` to max_norm if that is given, `direction` with momentum, dampening, nesterov and weight_decay,
+    and `sgd` with the learning rate, a number, or one per network, of shape E.
 
-    Returns the updates and, between two of them, their state; with `resume`, such a state, the run goes on after it:
-    params are not looked at then, and all other arguments must be as they were. With `record`, every Update holds the
-    activations and the deltas too. With `yield_every` = n, every n-th update of an epoch and its last one are yielded,
-    with "epoch" the last one alone; their `losses` are those of all updates since the one before. Nothing that is passed in is changed, and nothing that is handed out is changed
-    later. Arrays that are handed out cannot change the run: the parameters and the velocity are read-only in numpy_rnn
-    and copies in torch_rnn; `to_numpy` and `from_numpy` make copies that can be written to.
+    Returns an iterator of Updates, with a method `state`. Pass such a state as `resume`, and all other arguments as
+    before (params are not read then), and the run continues after it. With `record`, every Update has its activations
+    and deltas too. yield_every: 1 yields every update; n yields every n-th update of an epoch and its last one; "epoch"
+    yields its last one. The `losses` of an Update are then those of all updates since the one yielded before it.
+
+    Arguments are never changed, nor are arrays after they have been yielded. A caller cannot change the run through
+    these arrays: parameters and velocity are read-only in numpy_rnn and copies in torch_rnn; `to_numpy` and
+    `from_numpy` make copies that can be written to.
 
     After an exception inside an update, KeyboardInterrupt for example, `state` returns the state after the latest
     completed update, and the next update continues from there.
 
-    Raises InputError, before the first update, on what is no array of this package, on shapes or dtypes that do not
-    fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would refuse, on
-    a state that does not fit, and on an unknown nonlinearity or reduction.
+    Raises InputError, before the first update, on values that are not arrays of this package, on shapes or dtypes that
+    do not fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would
+    refuse, on a state that does not fit, and on an unknown nonlinearity or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
@@ -116,15 +118,15 @@ def train_stream(
     """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
 
     x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. They are copied,
-    so a stream may fill the same arrays again; the k2 latest steps are held and no more. velocity: to begin with, for
-    example that of an earlier stream. The other arguments and what is returned are those of `train`, with one epoch;
-    `yield_every` is a number.
+    so a stream may fill the same arrays again; only the k2 latest steps are kept in memory. velocity: the initial one,
+    for example that of an earlier stream. The other arguments and the result are those of `train`, with one epoch;
+    yield_every is a number.
 
     After an exception inside an update, or in the stream, the run does not continue: the next update raises InputError,
-    and `state` has what a new run can start from.
+    and a new run can start from the result of `state`.
 
-    Raises InputError as `train` does, and on a velocity that does not fit; on a step that does not fit or is not finite
-    when it comes.
+    Raises InputError as `train` does, on a velocity that does not fit, and, when it is read, on a step that does not
+    fit or is not finite.
     """
     options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
     B = check_train_stream(ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
@@ -146,10 +148,14 @@ def train_stream(
 
 
 def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction, record):
-    """(update, carried) for every update of a run after `state`; carried: what the next one starts from.
+    """The loop of TBPTT: yields (update, carried) for every update of a run after `state`.
 
-    of_epoch(): the (window, x, target of its new steps) of one pass over the series. h_0: the given initial state; None
-    where params have a learned one. rate: of `rate_for`.
+    of_epoch(): an iterator of (window, x, target of its new steps) over one epoch. h_0: the given initial state, None
+    where params has a learned one. rate: of `rate_for`. carried: the states of the window, from step `first` of the
+    series on, the parameters and the velocity: what the next update starts from.
+
+    done: how many updates of the first epoch were made before. learned: the parameters that have a gradient in this
+    window, all of them but for a learned h_0 where s_n > 0.
     """
     first_epoch, done, _, h, params, velocity = state
     states, first = [h], None  # of the window before; of a resumed run the one state that is needed

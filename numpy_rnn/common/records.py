@@ -70,6 +70,6 @@ class State(NamedTuple):
     epoch: int  # of the latest update
     number: int  # of the latest update
     window: Window  # of the latest update
-    h: Array  # (*E, B, H)  initial state of the next window; on a stream and after an epoch, the state after its last step
+    h: Array  # (*E, B, H)  the initial state of the next window; after an epoch, and on a stream, the latest state
     parameters: Parameters  # after the latest update
     velocity: Gradients | None = None  # after the latest update

@@ -55,7 +55,7 @@ def check_truncation(k1: int, k2: int) -> None:
 
 
 def next_start(window: Window, steps: int | None, k1: int, k2: int) -> int:
-    """Where the window after this one starts; its stop at the end of the series, and on a stream, where steps is None."""
+    """Where the window after this one starts; where this one stops, at the end of the series and with steps None."""
     if steps is None or window.stop == steps:
         return window.stop
     return max(0, min(window.stop + k1, steps) - k2)  # (T1), (T2)

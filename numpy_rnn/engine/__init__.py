@@ -1,6 +1,6 @@
 """The engine as a package of its own: the functions of `numpy_rnn`, whose `train` and `train_stream` run on it.
 
-Where its memory is and why: `layout.py`.
+README.md in this folder describes the layout of its memory, and why it is so.
 """
 
 from numpy_rnn.bptt import bptt, deltas

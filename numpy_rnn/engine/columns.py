@@ -7,11 +7,11 @@ and W is kept transposed, (H, F) with F = H + D + 1::
     z_t   [h_{t-1}; x_t; 1]  (F, B)        a_t  = Wᵀ z_t
     flow  [da_{t+1}; dy_t]   (H + O, B)    dh_t = [W_hh W_hy] flow
 
-For dW, in which the sum runs over steps and sequences, the steps are copied to (F, T·B) and (H, T·B), and the product of
-these is one. The equations are those of `update.py`.
+The sum of dW runs over steps and sequences. For it the steps are copied to (F, T·B) and (H, T·B), whose product is one.
+The equations are those of `update.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +88,7 @@ class ColumnTape:
 
     window = Tape.window
 
-    def losses(self, windows: list[Window], views: list[ColumnViews], whole: bool) -> list:
+    def losses(self, windows: list[Window], views: list[ColumnViews], is_segment: bool) -> list:
         """L of each of these windows."""
         return [self.loss(of_window) for of_window in views]
 
@@ -138,7 +138,7 @@ def transpose_into(into: np.ndarray, matrix: np.ndarray) -> None:
 
 def gradients(layout: Layout, tape: ColumnTape, theta, gradient, nonlinearity: str, windows) -> Iterator[ColumnViews]:
     """Compute the gradient of one window after the other; the parameters may be moved in between."""
-    H, O, B = layout.H, layout.O, layout.B
+    H = layout.H
     W_T, U, h_0 = layout.stacked(theta)
     dW_T, dU, dh_0 = layout.stacked(gradient)
     W_hy, b_y, dW_hy = U[:H], U[H:], dU[:H]

@@ -34,7 +34,8 @@ from numpy_rnn.common.records import Gradients, Parameters
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
-MIN_GROUP = 6  # fewer small networks are faster one by one
+MIN_GROUP = 3  # fewer small networks are faster one by one
+MIN_OF_THREAD = 256  # networks of a group that is made smaller so that each thread has one
 MIN_COLUMNS = 256  # hidden units from which on sequences are faster as columns,
 MIN_COLUMN_STEPS = 16  # of windows of at least this many steps,
 MIN_COLUMN_BATCH = 16  # and batches of at least this many sequences
@@ -154,7 +155,7 @@ def blocks(params: Parameters, B: int, k2: int, threads: int = 1) -> list[Block]
     if B * H > MAX_GROUPED or N < MIN_GROUP or columns:
         return [Block(n, n + 1, one) for n in range(N)]
     most = max(MIN_GROUP, GROUP_BYTES // (2 * one.size * one.dtype.itemsize))
-    count = max(-(-N // most), min(threads, N // MIN_GROUP))
+    count = max(-(-N // most), min(threads, N // MIN_OF_THREAD))
     ends = [N * n // count for n in range(count + 1)]
     return [Block(*ends[n : n + 2], one._replace(networks=ends[n + 1] - ends[n])) for n in range(count)]
 

@@ -9,14 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
-from numpy_rnn.clipping import norm
-from numpy_rnn.common.records import Gradients
+from numpy_rnn.clipping import SMALL, power_of_two
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.engine import columns
 from numpy_rnn.engine.layout import Layout
 from numpy_rnn.engine.window import Tape, Views
-
-SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 
 def relu(a, out):
@@ -127,7 +124,7 @@ class Networks:
                 if b_h is not None:
                     add(a, b_h, a)  # (F1)
                 for h_before, a_t, h_t in forward:
-                    add(a_t, dot(h_before, W_hh, product), a_t)  # (F1)
+                    a_t += dot(h_before, W_hh, product)  # (F1)
                     phi(a_t, h_t)  # (F2)
                 dot(new, W_hy, y)  # (F3)
                 if b_y is not None:
@@ -157,7 +154,7 @@ class Networks:
                     if transposed:
                         anew[...], W_hh_T = W_hh_T, anew
                     for da_next, dh_t, slope_t, da_t in newer:
-                        add(dh_t, dot(da_next, W_hh_T, product), dh_t)  # (B2)
+                        dh_t += dot(da_next, W_hh_T, product)  # (B2)
                         multiply(dh_t, slope_t, da_t)  # (B3)
                     for da_next, dh_t, slope_t, da_t in older:
                         dot(da_next, W_hh_T, dh_t)  # (B2), without an output
@@ -233,15 +230,21 @@ class Networks:
         subtract(theta, multiply(s, self.rate, spare), theta)  # (U1)
 
 
-@np.errstate(over="ignore", under="ignore")
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def clipping_factor(gradient: np.ndarray, max_norm: float) -> np.ndarray:
     """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1).
 
-    It is the square root of a sum, unless one of the squares overflows or underflows. NaN where n is not finite.
+    As in `clipping.py`: scaled where a square leaves the range, and NaN where n does.
     """
-    n = np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)
+    n = root_of_squares(gradient)
     limits = np.finfo(n.dtype)
     if not ((n > limits.tiny**0.5 / limits.eps) & (n < np.inf)).all():
-        n = norm(Gradients(None, gradient[..., None, :], None))[..., None]  # (U2)
+        scale = power_of_two(np.abs(gradient).max(axis=-1, keepdims=True))
+        n = scale * root_of_squares(gradient / scale)
     factor = np.minimum(1, max_norm / (n + SMALL))  # (U3)
-    return np.where(factor > 0, factor, np.nan)  # 0 where n overflows
+    return np.where(factor > 0, factor, np.nan)
+
+
+def root_of_squares(gradient):
+    """The norm of vectors (..., P): shape (..., 1)."""
+    return np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)

@@ -6,8 +6,8 @@ All else that a window computes is written over what the window before computed.
 used in every epoch: on small networks NumPy's time goes into making arrays and views, not into arithmetic.
 
 Rows are steps times sequences, (T·B, n): time is folded into the batch. Small networks have the input, the state and a
-one in one row, [x_t h_{t-1} 1], so that (F1) is one product. Large ones have inputs and states apart, in rows that begin
-at cache lines, and multiply the inputs of all steps at once.
+one in one row, [x_t h_{t-1} 1], so that (F1) is one product. Large ones have inputs and states apart, in rows without
+gaps, and multiply the inputs of all steps at once.
 """
 
 from typing import NamedTuple
@@ -169,12 +169,12 @@ class Tape:
         sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
         return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
 
-    def losses(self, windows: list[Window], views: list[Views], whole: bool) -> np.ndarray:
+    def losses(self, windows: list[Window], views: list[Views], is_segment: bool) -> np.ndarray:
         """L of each of these consecutive windows, (n,) or (n, N).
 
-        whole: they are a segment. Its sums are added in the same order, however many pieces it is in.
+        is_segment: they are all windows of one. Its sums are added in the same order, however many pieces it is in.
         """
-        if whole and len(windows) == 1 and self.layout.networks is None:
+        if is_segment and len(windows) == 1 and self.layout.networks is None:
             return [self.loss(views[0])]
         k1, last = windows[0].counted, windows[-1]
         whole = len(windows) - (last.counted < k1)
@@ -200,7 +200,7 @@ class Tape:
         return losses if losses.ndim == 1 else losses.T
 
     def _views(self, begin, counted, end, is_first):
-        D, H, O, B, _ = self.layout[:5]
+        _, H, O, B, _ = self.layout[:5]
         T, K = end - begin, end - counted
         s = self.scratch.rows(T * B, K * B)
         rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
