@@ -43,6 +43,7 @@ from benchmarks.pieces import (
 )
 from benchmarks.plan import Choice, shortened, wanted
 from benchmarks.plot_panels import spread
+from benchmarks.profile import equation_of
 from benchmarks.report import Findings
 from benchmarks.results import is_tie, noise_floor, slope, times_of
 from benchmarks.runner import agreeing, worker
@@ -367,6 +368,34 @@ def test_a_table_has_what_other_rows_take_and_what_they_take_to_compile():
         "torch.compile / it": "0.500",
         "s to compile: torch.compile": "12.3",
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "equations"),
+    [
+        ("dot(z, W, a)  # (F1)", "F1"),
+        ("dot(z_T, da, dW)  # (B4), (B5), (B7)", "B4, B5, B7"),
+        ("dot(dy, W_hy_T, dh)  # (B2), from the outputs", "B2"),
+        ("f(B2)  # no id", ""),
+    ],
+)
+def test_a_line_of_a_profile_belongs_to_the_equations_of_its_comment(line, equations):
+    assert equation_of(line) == equations
+
+
+def test_the_system_says_which_kernels_of_blas_are_used():
+    from threadpoolctl import threadpool_info
+
+    said = system.system_information()["BLAS of NumPy"]
+    kernels = [pool["architecture"] for pool in threadpool_info() if "architecture" in pool]
+    assert all(f"{kernel} kernel" in said for kernel in kernels)
+    assert said
+
+
+def test_more_threads_are_for_ensembles_that_are_large():
+    groups = wanted(Choice(True, rows=(OURS,), threads=(2,)))
+    runs = [job.case for group in groups for job in group.jobs[OURS] if job.task == RUN]
+    assert [case.networks for case in runs] == [1, 1000, 2000, 10_000]
 
 
 def test_names_at_the_ends_of_lines_do_not_overlap():
