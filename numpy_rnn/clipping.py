@@ -4,6 +4,7 @@ from functools import reduce
 
 import numpy as np
 
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import beside
 from numpy_rnn.parameters import ARRAYS, Gradients
@@ -63,6 +64,8 @@ def clipped(gradients, max_norm) -> Gradients:
     Raises InputError on gradients that do not fit each other, and unless max_norm is a finite number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
+    if max_norm is None:
+        raise InputError("max norm is None: expected a finite number above 0")
     SgdOptions(max_norm=max_norm).check()
     ARRAYS.gradients(gradients)
     return clip(gradients, max_norm)

@@ -40,7 +40,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
-    config.addinivalue_line("markers", "no_perturb: looks at what --perturb changes, which deselects it")
+    config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
     if importlib.util.find_spec("threadpoolctl"):  # a plugin has loaded NumPy before: its BLAS did not see the variable

@@ -266,7 +266,7 @@ CHANGED = {
         f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote")
         for name in ("configuration", "series", "epoch", "number", "window", "h", "losses", "partial", "diverged")
     },
-    "no velocity of one": ({"vW_hh": None}, "there is no velocity of W_hh: expected one, as there are others"),
+    "no velocity of one": ({"vW_hh": None}, "the state has no velocity of W_hh: expected one, as it has others"),
     "velocity of none": ({"vb_h": np.zeros((2, 6), "f4")}, "a velocity of b_h: expected none, as the parameters have"),
     "velocity of another size": (
         {"vW_hy": np.zeros((2, 6), "f4")},

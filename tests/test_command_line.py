@@ -216,8 +216,8 @@ def _files_of_the_examples():
     """What the examples read: a run, two series, a trace and an implementation of one's own."""
     steps = np.arange(300)
     np.savetxt("series.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="step,value")
-    silso = np.stack([steps // 12, steps % 12, steps / 12, np.sin(steps), -steps], axis=1)
-    np.savetxt("SN_m_tot_V2.0.csv", silso, delimiter=";", fmt="%6.1f")
+    silso = np.stack([steps + 0.5, np.sin(steps), -steps, steps, steps], axis=1)
+    np.savetxt("SN_y_tot_V2.0.csv", silso, delimiter=";", fmt="%6.1f")
 
 
 @pytest.mark.usefixtures("_files_of_the_examples")

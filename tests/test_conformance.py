@@ -241,7 +241,7 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
     ("h_0", LEARNED, "sgd", "if s_theta is None else", "if s_theta is None or theta is params.h_0 else"),
     ("entering", {}, "updates", "entering = states[start - first]", "entering = h_0"),
-    ("entering", LEARNED, "updates", "[params.h_0 if h_0 is None", "[state[0].h_0 if h_0 is None"),
+    ("entering", LEARNED, "updates", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
     ("window", {}, "train", "for window in windows(len(x), k1, k2):", "for window in windows(len(x), k1, k2 + 1):"),
 )  # fmt: skip
 

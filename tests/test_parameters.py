@@ -1,5 +1,7 @@
 """Parameters into and out of a backend, and the initial weights."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from cases import bits, random_case, reference_update, values
@@ -154,3 +156,21 @@ def test_different_seeds_and_different_weights_are_different_numbers(rnn):
     params = rnn.to_numpy(rnn.initial_parameters(4, 4, 4, networks=50, dtype="float64"))
     numbers = np.concatenate([theta.ravel() for theta in params[:3]])
     assert np.unique(numbers).size == numbers.size
+
+
+@DTYPES
+def test_large_weights_are_drawn_as_stated_too_and_take_little_more_than_their_own_memory(dtype):
+    """Drawn in several parts, each network of an ensemble in its place. NumPy's memory alone is looked at."""
+    import numpy_rnn
+
+    size = {"hidden_size": 600, "dtype": dtype, "networks": 3}
+    tracemalloc.start()
+    try:
+        params = numpy_rnn.initial_parameters(**size)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    own = sum(theta.nbytes for theta in params[:3])
+    assert most < own + own / 3 + 2**20  # a network more, and the numbers of a part
+    for n in range(3):
+        assert bits(tuple(theta[n] for theta in params[:3])) == bits(drawn_as_stated(1, 600, 1, n, dtype))

@@ -246,6 +246,7 @@ def test_replay_enters_with_the_state_of_the_newest_weights():
     assert np.array_equal(third.activations.h[0], of_third)
 
 
+@pytest.mark.no_perturb
 @pytest.mark.needs_torch
 @pytest.mark.parametrize(("mutant", "in_place"), [(STALE_NOW, True), (STALE_THEN, False)], ids=["now", "then"])
 def test_who_computes_stale_gradients(mutant, in_place):
@@ -487,6 +488,7 @@ def test_runs_that_show_mistakes_are_short_and_as_named():
     assert runs(setting)[0].configuration(setting) == setting.configuration
 
 
+@pytest.mark.no_perturb
 def test_a_mistake_that_changes_no_weight_has_the_curve_of_the_right_run():
     name = "e² for ½e²"
     (found,) = mistakes(a_setting(epochs=3), [named(name)])

@@ -167,7 +167,9 @@ def test_without_hypothesis_it_is_one_line(suite):
 
 
 def test_the_options_stand_beside_those_of_any_other_project(suite):
-    """A conftest of somebody else has options of the same everyday names, and a test that uses them."""
+    """A conftest of somebody else has options of the same everyday names, and a test that uses them; one of these names
+    is taken where pytest-timeout is loaded.
+    """
     (suite.folder / "conftest.py").write_text(
         "def pytest_addoption(parser):\n"
         "    for name in ('backend', 'command', 'level', 'profile', 'timeout', 'xfail', 'report', 'port-timeout'):\n"
@@ -177,7 +179,7 @@ def test_the_options_stand_beside_those_of_any_other_project(suite):
     (suite.folder / "test_own.py").write_text(
         "def test_own(pytestconfig):\n    assert pytestconfig.getoption('--backend') == 'mine'\n", encoding="utf-8"
     )
-    done = children.run([*PYTEST[:3], "--backend", "mine", "test_own.py"], cwd=suite.folder)
+    done = children.run([*PYTEST[:3], "-p", "no:timeout", "--backend", "mine", "test_own.py"], cwd=suite.folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

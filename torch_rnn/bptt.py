@@ -75,7 +75,7 @@ def _loss(params, activations, target, reduction):
     ARRAYS.check(target=target)
     check_target(params, target, activations.x)
     y = activations.y
-    if not all(v.requires_grad and v.grad_fn is not None for v in activations[1:]):
+    if not (activations.x.requires_grad and all(v.requires_grad and v.grad_fn is not None for v in activations[1:])):
         raise InputError(
             "the activations carry no autograd graph: expected those that forward computed outside torch.no_grad() from"
             " parameters that require a gradient; make the parameters with from_numpy or initial_parameters"

@@ -70,7 +70,7 @@ def own(params) -> Parameters:
 
 def _require_gradients(params):
     for theta in params:
-        if theta is not None and theta.is_floating_point():
+        if isinstance(theta, torch.Tensor) and theta.is_floating_point():
             theta.requires_grad_()
 
 

@@ -1,5 +1,6 @@
 """Training by truncated BPTT, on a series and on a stream (DERIVATION.md, section 5)."""
 
+from functools import partial
 from itertools import islice
 
 import torch
@@ -9,7 +10,7 @@ from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import with_ensemble_axes
 from numpy_rnn.common.stream import stream_windows
 from numpy_rnn.common.training import Training, first_state
-from numpy_rnn.common.windows import windows
+from numpy_rnn.common.windows import next_start, windows
 from torch_rnn.bptt import window_gradients
 from torch_rnn.clipping import clip
 from torch_rnn.elman import NONLINEARITIES
@@ -91,7 +92,8 @@ def train(
         of_run = updates(epoch, epochs, h_0, state, rate, options, *names, record)
         return yielded(of_run, yield_every, T, torch.stack)
 
-    return Training(begin, state_of, first_state(own(params)) if resume is None else copy_of(resume))
+    start = first_state(own(params)) if resume is None else copy_of(resume)
+    return Training(begin, partial(state_of, (T, k1, k2)), start)
 
 
 def train_stream(
@@ -141,7 +143,8 @@ def train_stream(
         of_run = updates(epoch, 1, h_0, state, rate, options, *names, record)
         return yielded(of_run, yield_every, None, torch.stack)
 
-    return Training(begin, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
+    start = first_state(own(params), copy_of(velocity))
+    return Training(begin, partial(state_of, (None, k1, k2)), start, repeatable=False)
 
 
 def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction, record):
@@ -150,14 +153,15 @@ def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction
     of_epoch(): the (window, x, target of its new steps) of one pass over the series. h_0: the given initial state; None
     where params have a learned one. rate: of `rate_for`.
     """
-    first_epoch, done, (first, *_), states, params, velocity = state
+    first_epoch, done, _, h, params, velocity = state
+    states, first = [h], None  # of the window before; of a resumed run the one state that is needed
     params, velocity = own(params), velocity if options.momentum else None
     for epoch in range(first_epoch, epochs + 1):
         for number, (window, x, target) in enumerate(islice(of_epoch(), done, None), start=done + 1):
             if window.start == 0:
                 states, first = [params.h_0 if h_0 is None else h_0], 0
             learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)
-            initial = states[window.start - first]  # (T3)
+            initial = states[0 if first is None else window.start - first]  # (T3)
             activations, loss, gradients, flow = window_gradients(
                 params, learned, x, initial, target, nonlinearity, reduction, record
             )
@@ -171,7 +175,9 @@ def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction
         done = 0
 
 
-def state_of(update, carried):
-    """The State after an update; carried: as `updates` yields it."""
+def state_of(schedule, update, carried):
+    """The State after an update; schedule: the steps of the series, k1 and k2; carried: as `updates` yields it."""
     states, params, velocity = carried
-    return State(update.epoch, update.number, update.window, copy_of(states), own(params), copy_of(velocity))
+    epoch, number, window, *_ = update
+    h = states[next_start(window, *schedule) - window.start]
+    return State(epoch, number, window, copy_of(h), own(params), copy_of(velocity))

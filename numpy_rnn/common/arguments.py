@@ -18,12 +18,6 @@ ONLY_NUMPY = ("study",)  # of the gradient that is derived by hand
 CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # of a run that is resumed
 
 
-_DATA = (
-    f"{READABLE}: a row a time step, a column a feature; {STANDARD_INPUT} is standard input (the sine wave); an .npy"
-    " stays on the disk while it is used: do not change it, as a process that reads beyond the end of a file is killed"
-)
-
-
 class Version(argparse.Action):
     """Print the versions and exit with status 0."""
 
@@ -102,7 +96,13 @@ def _add_options(sub, name, command):
     add("--max-norm", type=positive, metavar="N", help="clip the gradient to this global norm (no clipping)")
     series = sub.add_argument_group("the series")
     add = series.add_argument
-    add("--data", metavar="FILE", help=_DATA)
+    add(
+        "--data",
+        metavar="FILE",
+        help=f"{READABLE}: a row a time step, a column a feature; {STANDARD_INPUT} is standard input (the sine wave);"
+        " an .npy stays on the disk while it is used: do not change it, as a process that reads beyond the end of a"
+        " file is killed",
+    )
     add("--columns", type=names, metavar="C[,C...]", help="of --data, by name or by number from 1 (all)")
     add("--standardize", **flag, help="train on (value - mean) / standard deviation of each column")
     if command == "train":
@@ -181,13 +181,13 @@ def resumed_configuration(arguments, configuration: Configuration) -> Configurat
             option = {"networks": "seeds"}.get(name, name).replace("_", "-")
             may = ", ".join("--" + name.replace("_", "-") for name in CHANGEABLE)
             raise InputError(f"--{option} is given with --resume: the run has its own; only these may change: {may}")
-    if "data" in given and configuration.data is None:
-        raise InputError("--data is given with --resume: expected none, as the run is on the sine wave")
     if configuration.data == STANDARD_INPUT and "data" not in given:
         raise InputError(
             "the run was trained on standard input, which is gone: expected --data FILE with the same series, or"
             f" --data {STANDARD_INPUT} to read it again"
         )
+    if "data" in given and configuration.data is None:
+        raise InputError("--data is given with --resume: expected none, as the run is on the sine wave")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(

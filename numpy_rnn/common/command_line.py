@@ -11,7 +11,7 @@ from numpy_rnn.common.files.storage import check_can_write, save_parameters
 from numpy_rnn.common.files.trace import Recorder, check_size
 from numpy_rnn.common.output import plots, report, results_file, series_report
 from numpy_rnn.common.output.streams import printing_anything, quiet
-from numpy_rnn.common.output.text import printable
+from numpy_rnn.common.output.text import one_line
 from numpy_rnn.common.runs.checkpoint import Saver, check_goes_on, load_checkpoint, place_of
 from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.common.runs.interrupts import heeded, signal_of, terminable
@@ -237,7 +237,10 @@ def _main(rnn, arguments):
 
 def _run(rnn, parsed):
     if parsed.command != "train":
-        return {"compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
+        try:
+            return {"compare": compare, "study": study}[parsed.command](rnn, parsed) or 0
+        except Diverged as error:
+            return _end(rnn, 3, str(error))
     saver = _saver(parsed)
     try:
         try:
@@ -276,7 +279,7 @@ def _already_kept(saver):
 
 
 def _end(rnn, status, message):
-    print(f"{rnn.__name__}: {printable(' '.join(message.split()))}", file=sys.stderr)
+    print(f"{rnn.__name__}: {one_line(message)}", file=sys.stderr)
     return status
 
 

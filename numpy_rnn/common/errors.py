@@ -63,4 +63,5 @@ class Choices(dict):
         return super().__getitem__(name) if isinstance(name, str) else self.__missing__(name)
 
     def __missing__(self, name):
-        raise InputError(f"unknown {self.what} {name!r}: expected {' or '.join(self)}")
+        given = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
+        raise InputError(f"unknown {self.what} {given}: expected {' or '.join(self)}")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.output.text import one_line
 
 
 def exit_status(program: str, work: Callable[[], int]) -> int:
@@ -34,7 +35,7 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
 
 def failed(program: str, status: int, message: str) -> int:
     """Print the message as one line on standard error, and return the status."""
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: {one_line(message)}", file=sys.stderr)
     return status
 
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, Parameters
-from numpy_rnn.common.scalars import check_flag, check_whole
+from numpy_rnn.common.scalars import check_flag, check_whole, shown
 
+MOST = 2**58  # numbers: what NumPy counts the bytes of
 AT_ONCE = 2**16  # numbers that are drawn together
 
 
@@ -22,26 +23,30 @@ def draw_parameters(input_size, hidden_size, output_size, *, bias, dtype, seed, 
     check_whole("seed", seed, 0)
     if networks is not None:
         check_whole("networks", networks, 1)
+    if (networks or 1) * hidden_size * (input_size + hidden_size + output_size) > MOST:
+        raise InputError("the parameters would be more than any memory holds: choose smaller sizes, or fewer networks")
     check_flag("bias", bias)
-    if str(dtype) not in DTYPES:
-        raise InputError(f"dtype is {dtype}: expected {' or '.join(DTYPES)}")
+    if shown(dtype) not in DTYPES:
+        raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")
     if networks is not None:
         return _ensemble(networks, seed, lambda of: _draw(input_size, hidden_size, output_size, bias, dtype, of))
     return _draw(input_size, hidden_size, output_size, bias, dtype, seed)
 
 
 def _ensemble(networks, seed, draw):
-    """Each network is copied to its place before the next one is drawn, so that no two ensembles are in memory."""
+    """One network at a time is drawn and copied to its place, so that no second ensemble is in memory."""
+    shapes = draw(seed)
+    params = Parameters(*(v if v is None else np.empty((networks, *v.shape), v.dtype) for v in shapes))
+    del shapes
     for n in range(networks):
-        network = draw(seed + n)
-        if n == 0:
-            params = Parameters(
-                *(theta if theta is None else np.empty((networks, *theta.shape), theta.dtype) for theta in network)
-            )
-        for theta, together in zip(network, params, strict=True):
-            if theta is not None:
-                together[n] = theta
+        _copy_to([None if together is None else together[n] for together in params], draw(seed + n))
     return params
+
+
+def _copy_to(places, network):
+    for place, theta in zip(places, network, strict=True):
+        if theta is not None:
+            place[...] = theta
 
 
 def _draw(input_size, hidden_size, output_size, bias, dtype, seed):

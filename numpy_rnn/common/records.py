@@ -70,6 +70,6 @@ class State(NamedTuple):
     epoch: int  # of the latest update
     number: int  # of the latest update
     window: Window  # of the latest update
-    h: Array  # (steps+1, *E, B, H)  the states of that window, from which one enters the next
+    h: Array  # (*E, B, H)  initial state of the next window; on a stream and after an epoch, the state after its last step
     parameters: Parameters  # after the latest update
     velocity: Gradients | None = None  # after the latest update

@@ -10,6 +10,7 @@ import numpy as np
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Array, Parameters
+from numpy_rnn.common.scalars import shown
 from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -19,6 +20,7 @@ DTYPES = ("float32", "float64")
 
 def state_of(params: Parameters, rnn: str, linear: str) -> dict[str, np.ndarray]:
     """NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
+    _check_prefixes(rnn, linear)
     NUMPY_ARRAYS.parameters(params)
     check_finite_parameters(params)
     W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
@@ -45,6 +47,7 @@ def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Paramete
     """State dict → NumPy parameters, of NumPy arrays or torch tensors. Raises InputError on any other network's."""
     if not isinstance(state, Mapping):
         raise InputError(f"the state is a {type(state).__name__}: expected arrays by name, for example state_dict()'s")
+    _check_prefixes(rnn, linear)
     keys = [rnn + name for name in OF_RNN] + [linear + name for name in OF_LINEAR]
     _check_keys(state, keys)
     arrays = {key: _array(key, value) for key, value in state.items()}
@@ -54,6 +57,12 @@ def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Paramete
     params = Parameters(*(arrays[key].T.copy() for key in (ih, hh, weight)), *biases)
     check_finite_parameters(params)
     return params
+
+
+def _check_prefixes(rnn: str, linear: str) -> None:
+    for name, prefix in (("rnn", rnn), ("linear", linear)):
+        if not isinstance(prefix, str):
+            raise InputError(f"{name} is a {type(prefix).__name__}: expected a prefix of names, for example '{name}.'")
 
 
 def _sum(bias_ih: np.ndarray, bias_hh: np.ndarray) -> np.ndarray:
@@ -73,7 +82,9 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
         )
     for key in state:
         if key not in keys:
-            raise InputError(f"the state has {key}{_what_it_is(str(key))}: expected {', '.join(required)} and biases")
+            raise InputError(
+                f"the state has {shown(key)}{_what_it_is(str(key))}: expected {', '.join(required)} and biases"
+            )
     present = [key for key in rnn_biases if key in state]
     if len(present) == 1:
         raise InputError(f"the state has {present[0]} alone: expected {' and '.join(rnn_biases)}, or neither")

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Array, Gradients, Parameters, State, Update
+from numpy_rnn.common.scalars import check_whole
 from numpy_rnn.common.shapes import check_finite, check_like
 from numpy_rnn.common.windows import Window
 
@@ -87,7 +88,7 @@ class Training(Iterator[Update]):
         if not self._repeatable:
             raise InputError(
                 "an exception ended this run inside an update, and its stream cannot be read again: start a new"
-                " train_stream with the parameters and the velocity of state(), and with its h[-1] as h_0"
+                " train_stream with the parameters and the velocity of state(), and with its h as h_0"
             )
         self._updates = self._begin(self._start if self._latest is None else self._state_of(*self._latest))
 
@@ -99,6 +100,12 @@ def first_state(params: Parameters, velocity: Gradients | None = None) -> State:
 
 def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
     """Raise InputError unless the state is one of TBPTT(k1, k2) over x."""
+    check_whole("the epoch of the state to resume from", state.epoch, 0)
+    check_whole("the number of the state to resume from", state.number, 0)
+    if not isinstance(state.window, tuple):
+        raise InputError(
+            f"the window of the state to resume from is a {type(state.window).__name__}: expected a Window"
+        )
     stop = min(state.number * k1, len(x))
     expected = Window(max(0, stop - k2), (state.number - 1) * k1, stop)
     if state.epoch < 1 or state.number < 1 or tuple(state.window) != expected:
@@ -107,18 +114,18 @@ def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
             f" {tuple(expected)} for k1 = {k1}, k2 = {k2} and {len(x)} steps; resume with the arguments of that run"
         )
     *E, H, _ = state.parameters.W_hh.shape
-    shape = (expected.steps + 1, *E, x.shape[-2], H)
+    shape = (*E, x.shape[-2], H)
     if tuple(state.h.shape) != shape:
         raise InputError(f"the state to resume from has h of shape {tuple(state.h.shape)}: expected {shape}")
     check_state(state)
 
 
 def check_state(state: State) -> None:
-    """Raise InputError unless its states and its velocity fit its parameters and are finite."""
+    """Raise InputError unless its h and its velocity fit its parameters and are finite."""
     params, h = state.parameters, state.h
     *E, H, _ = params.W_hh.shape
     B = h.shape[-2] if h.ndim > 1 else 1
-    _check_array("h", h, (state.window.steps + 1, *E, B, H), params.W_hh.dtype)
+    _check_array("h", h, (*E, B, H), params.W_hh.dtype)
     check_velocity(params, state.velocity)
 
 

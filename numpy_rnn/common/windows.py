@@ -54,6 +54,13 @@ def check_truncation(k1: int, k2: int) -> None:
         )
 
 
+def next_start(window: Window, steps: int | None, k1: int, k2: int) -> int:
+    """Where the window after this one starts; its stop at the end of the series, and on a stream, where steps is None."""
+    if steps is None or window.stop == steps:
+        return window.stop
+    return max(0, min(window.stop + k1, steps) - k2)  # (T1), (T2)
+
+
 def _schedule(steps, k1, k2):
     for before in range(0, steps, k1):
         stop = before + k1 if before + k1 < steps else steps  # (T1)

@@ -48,12 +48,13 @@ def run_long(arguments) -> int:
     if arguments.json is not None:
         check_can_write(arguments.json, "--json")
     seed = arguments.seed if arguments.seed is not None else int(np.random.default_rng().integers(2**32))
-    print(f"seed {seed}", flush=True)
-    tallies: dict = {}
-    for name in arguments.backend:
-        backend = source(name, arguments.port_timeout)
+    backends = [source(name, arguments.port_timeout) for name in arguments.backend]
+    for name, backend in zip(arguments.backend, backends):
         if backend.start is not None:
             raise InputError(f"--backend {name} is a trace of one run: expected a package, a Python port or a program")
+    print(f"seed {seed}", flush=True)
+    tallies: dict = {}
+    for backend in backends:
         for dtype in arguments.dtype or DTYPES:
             progress = Progress(f"{backend.name} {dtype}", arguments.updates)
             tally = hold(backend, dtype, arguments.updates, seed, progress)

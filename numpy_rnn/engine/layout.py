@@ -35,6 +35,9 @@ from numpy_rnn.common.records import Gradients, Parameters
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 6  # fewer small networks are faster one by one
+MIN_COLUMNS = 256  # hidden units from which on sequences are faster as columns,
+MIN_COLUMN_STEPS = 16  # of windows of at least this many steps,
+MIN_COLUMN_BATCH = 16  # and batches of at least this many sequences
 GROUP_BYTES = 2**20  # of the vectors and gradients of a group: about what a core's own cache holds
 
 
@@ -58,11 +61,13 @@ class Layout(NamedTuple):
     learned: bool  # whether h_0 is a parameter
     dtype: np.dtype
     networks: int | None = None
+    columns: bool = False  # whether W is kept transposed, see `columns.py`
 
     @property
     def W_shape(self) -> tuple[int, int]:
-        """Rows and columns of W."""
-        return self.D + self.H + self.bias, self.H
+        """Rows and columns of W, or of its transpose."""
+        rows = self.D + self.H + self.bias
+        return (self.H, rows) if self.columns else (rows, self.H)
 
     @property
     def U_shape(self) -> tuple[int, int]:
@@ -86,7 +91,7 @@ class Layout(NamedTuple):
         return np.moveaxis(empty((*shape, self.networks), self.dtype), -1, 0)
 
     def places(self) -> list[tuple[slice, tuple[int, ...]] | None]:
-        """Where each parameter is in a vector, and its shape; None where there is none."""
+        """Where each parameter is in a vector, and its shape; None where there is none. Not with `columns`."""
         D, H, O, bias = self.D, self.H, self.O, self.bias
         shapes = (D, H), (H, H), (H,) if bias else None, (H, O), (O,) if bias else None
         W_xh, W_hh, b_h, W_hy, b_y, h_0 = _one_after_the_other(*shapes, (self.B, H) if self.learned else None)
@@ -94,12 +99,19 @@ class Layout(NamedTuple):
 
     def named(self, vector: np.ndarray) -> Parameters:
         """The parameters of a vector (..., P), as views."""
-        return Parameters(*(None if place is None else _part(vector, *place) for place in self.places()))
+        if not self.columns:
+            return Parameters(*(None if place is None else _part(vector, *place) for place in self.places()))
+        W_T, U, h_0 = self.stacked(vector)
+        D, H = self.D, self.H
+        biases = (W_T[..., H + D], U[..., H, :]) if self.bias else (None, None)
+        return Parameters(W_T[..., H : H + D].mT, W_T[..., :H].mT, U[..., :H, :], *biases, h_0)
 
     def stacked(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The parts W, U and h_0 of a vector (..., P), as views."""
-        W, U = _one_after_the_other(self.W_shape, self.U_shape)
-        return _part(vector, *W), _part(vector, *U), self.named(vector).h_0
+        """The parts W (with `columns` its transpose), U and h_0 of a vector (..., P), as views."""
+        h_0_shape = (self.B, self.H) if self.learned else None
+        places = _one_after_the_other(self.W_shape, self.U_shape, h_0_shape)
+        W, U, h_0 = (None if place is None else _part(vector, *place) for place in places)
+        return W, U, h_0
 
     def fill(self, vector: np.ndarray, params: Parameters | Gradients) -> None:
         """Copy parameters, or a velocity, into a vector; a part that is None becomes zero."""
@@ -130,15 +142,16 @@ class Block(NamedTuple):
     layout: Layout
 
 
-def blocks(params: Parameters, B: int, threads: int = 1) -> list[Block]:
+def blocks(params: Parameters, B: int, k2: int, threads: int = 1) -> list[Block]:
     """The parts of an ensemble that are computed together. An ensemble without axes is one network, one block."""
     *E, D, H = params.W_xh.shape
     O = params.W_hy.shape[-1]
-    one = Layout(D, H, O, B, params.b_h is not None, params.h_0 is not None, params.W_hh.dtype)
+    columns = H >= MIN_COLUMNS and B >= MIN_COLUMN_BATCH and k2 >= MIN_COLUMN_STEPS
+    one = Layout(D, H, O, B, params.b_h is not None, params.h_0 is not None, params.W_hh.dtype, columns=columns)
     N = prod(E)
     if not E:
         return [Block(0, 1, one)]
-    if B * H > MAX_GROUPED or N < MIN_GROUP:
+    if B * H > MAX_GROUPED or N < MIN_GROUP or columns:
         return [Block(n, n + 1, one) for n in range(N)]
     most = max(MIN_GROUP, GROUP_BYTES // (2 * one.size * one.dtype.itemsize))
     count = max(-(-N // most), min(threads, N // MIN_GROUP))

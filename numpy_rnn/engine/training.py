@@ -23,8 +23,9 @@ from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import with_ensemble_axes
 from numpy_rnn.common.stream import stream_windows
 from numpy_rnn.common.training import Training, first_state
-from numpy_rnn.common.windows import Window, windows
+from numpy_rnn.common.windows import Window, next_start, windows
 from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.engine.columns import ColumnTape
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import Tape, Views
@@ -141,6 +142,8 @@ def new_vectors(
     """Vectors to be handed out, one after the other: (memory to be filled, the same by names)."""
     N = prod(E)
     count = max(1, BATCH_BYTES // (layout.size * N * layout.dtype.itemsize))
+    if layout.columns or layout.size * N * layout.dtype.itemsize > BATCH_BYTES:
+        return _large_vectors(layout, E, N, read_only)
     places = layout.places()
     shapes = [None if place is None else (count, *E, *place[1]) for place in places]
 
@@ -160,11 +163,26 @@ def new_vectors(
     return chain.from_iterable(iter(batch, None))
 
 
+def _large_vectors(layout, E, N, read_only):
+    """As `new_vectors`, one at a time."""
+    while True:
+        if layout.networks is not None:
+            memory = np.moveaxis(np.empty((layout.size, N), layout.dtype), -1, 0)
+        else:
+            memory = np.empty((N, layout.size) if E else layout.size, layout.dtype)
+        view = memory[...]
+        view.flags.writeable = not read_only
+        parts = (
+            part if part is None or not E else part.reshape(*E, *part.shape[1:]) for part in layout.named(view)
+        )
+        yield memory, Parameters(*parts)
+
+
 class Ensemble:
     """All networks of a run: their blocks, and the updates that are handed out."""
 
-    def __init__(self, trained: list[Trained], E: tuple[int, ...], record: bool, threads: int):
-        self.trained, self.E, self.record = trained, E, record
+    def __init__(self, trained: list[Trained], E: tuple[int, ...], record: bool, threads: int, following, one_window: bool):
+        self.trained, self.E, self.record, self.following = trained, E, record, following
         first = trained[0].block.layout
         N = None if first.networks is None else prod(E)
         layout = first._replace(networks=N)
@@ -173,11 +191,12 @@ class Ensemble:
         self.momentum = trained[0].networks.velocity is not None
         self.threads = min(threads, len(trained))
         self.one = trained[0] if not E else None
+        self.in_fewest_calls = one_window and self.one is not None and self.one.networks.plain
 
     def updates(self, epoch: int, of_epoch: Iterable[Segment], every_update: bool):
-        """(Update, states of its window) after every segment that is due, and after the last one."""
-        if every_update and self.one is not None and self.one.networks.plain and not self.record:
-            return self._each_update(epoch, of_epoch)
+        """(Update, initial state of the next window) after every segment that is due, and after the last one."""
+        if self.in_fewest_calls and not self.record:
+            return self._each_update(epoch, of_epoch, every_update)
         return self._updates(epoch, of_epoch, every_update)
 
     def _updates(self, epoch, of_epoch, every_update):
@@ -192,8 +211,8 @@ class Ensemble:
         if before:
             yield self._update(epoch, segment, before, gradients, recorded, every_update)
 
-    def _each_update(self, epoch, of_epoch):
-        """As `_updates`, of a single network in plain gradient descent: in the fewest calls."""
+    def _each_update(self, epoch, of_epoch, every_update):
+        """As `_updates`, of a single network in plain gradient descent and segments of one window: in the fewest calls."""
         new_gradients, vectors, (one,) = self.gradients, self.vectors, self.trained
         tape, gradients_of = one.tape, one.networks.gradients
         theta, gradient, rate, half = one.networks.theta, one.networks.gradient, one.networks.rate, tape.half
@@ -207,24 +226,29 @@ class Ensemble:
                     one.load(piece)
                 if segment.ready is None:
                     views = tape.window(window)
-                    segment.ready = views, segment.number, window, views.errors, views.loop.divisor, views.states
+                    h = tape.state(self.following(window))
+                    segment.ready = views, segment.number, window, views.errors, views.divisor, h
                 latest[0] = segment.ready
                 yield segment.ready[0]
 
-        for _ in gradients_of(windows_of_epoch()):
-            _, number, window, errors, divisor, states = latest[0]
+        for views in gradients_of(windows_of_epoch()):
+            _, number, window, errors, divisor, h = latest[0]
             dvector, gradients = next(new_gradients)
             copy(dvector, gradient)
-            loss = half * errors.dot(errors)  # (L1)
-            if divisor is not None:
-                loss /= divisor  # (L2)
+            if errors is None:
+                loss = tape.loss(views)
+            else:
+                loss = half * errors.dot(errors)  # (L1)
+                if divisor is not None:
+                    loss /= divisor  # (L2)
             subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
             vector, parameters = next(vectors)
             copy(vector, theta)
             if self.learned and window.start:
                 gradients = gradients._replace(h_0=None)
-            update = as_update((epoch, number, window, loss, gradients, parameters, None, None, None, None))
-            yield update, states.copy()
+            losses = None if every_update else np.array([loss])
+            update = as_update((epoch, number, window, loss, gradients, parameters, None, None, None, losses))
+            yield update, h.copy()
 
     def _update(self, epoch, segment, losses, gradients, recorded, every_update):
         window, velocity = segment.window, None
@@ -243,7 +267,7 @@ class Ensemble:
         if not every_update:
             all_losses = np.concatenate(losses)
         values = epoch, segment.number, window, latest, gradients, parameters, velocity, activations, deltas, all_losses
-        return as_update(values), self._states(segment)
+        return as_update(values), self._state(window)
 
     def _run(self, segment, dvector, recorded):
         def run(index):
@@ -274,19 +298,23 @@ class Ensemble:
             into = vector if self.one else vector[part.block.first : part.block.stop]
             into[...] = getattr(part.networks, name)
 
-    def _states(self, segment):
-        return self._joined([one.views(segment, -1)[-1].states.copy() for one in self.trained], 1)
+    def _state(self, window):
+        step = self.following(window)
+        return self._joined([one.tape.state(step).copy() for one in self.trained], 0)
 
     def _activations(self, recorded):
         joined = {name: self._joined([r[name] for r in recorded], 0 if name == "dh_0" else 1) for name in recorded[0]}
         return tuple(kind(*(joined[name] for name in kind._fields)) for kind in (Activations, Deltas))
 
 
-def ensemble(state, x_and_target, h_0, begin, k1, k2, steps, rate, options, names, record) -> Ensemble:
+def ensemble(
+    state, x_and_target, h_0, begin, k1, k2, steps, rate, options, names, record, following, one_window
+) -> Ensemble:
     """The networks of a run, in the state that it starts from.
 
     x_and_target: (begin, end) → both series at these steps, with the axes of the ensemble, of its sizes or 1, or
-    without; begin: where the next window starts; steps: how many a tape should hold at most, if its window allows.
+    without; begin: where the next window starts; steps: how many a tape should hold at most, if its window allows;
+    following(window): where the window after that one starts; one_window: whether every segment is of one window.
     """
     params = state.parameters
     nonlinearity, reduction = names
@@ -294,13 +322,14 @@ def ensemble(state, x_and_target, h_0, begin, k1, k2, steps, rate, options, name
     threads = available_threads() if E else 1
     flat = _flat(params, E)
     velocity = None if state.velocity is None else _flat(state.velocity, E)
-    carried = state.h[begin - state.window.start] if begin else (params.h_0 if h_0 is None else h_0)
+    carried = state.h if begin else (params.h_0 if h_0 is None else h_0)
     trained = []
-    for block in blocks(params, B, threads):
+    for block in blocks(params, B, min(k2, steps), threads):
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
         part = (lambda theta, i=index: theta[i]) if E else (lambda theta: theta)
-        tape = Tape(layout, tape_steps(layout, k1, k2, steps), k1, min(k2, steps), reduction == "mean")
+        kind = ColumnTape if layout.columns else Tape
+        tape = kind(layout, tape_steps(layout, k1, k2, steps), min(k1, steps), min(k2, steps), reduction == "mean")
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
         layout.fill(networks.theta, Parameters(*(None if theta is None else part(theta) for theta in flat)))
         if velocity is not None and options.momentum:
@@ -311,7 +340,7 @@ def ensemble(state, x_and_target, h_0, begin, k1, k2, steps, rate, options, name
         tape.base = begin
         tape.state(begin)[...] = _of_block(carried[None], E, block)[0]
         trained.append(one)
-    return Ensemble(trained, E, record, threads)
+    return Ensemble(trained, E, record, threads, following, one_window)
 
 
 def _flat(params, E):
@@ -386,8 +415,9 @@ def train(
         first_epoch, done = state.epoch, state.number
         if done * k1 >= T:
             first_epoch, done = first_epoch + 1, 0
-        begin = max(0, min((done + 1) * k1, T) - k2)  # (T2)
-        trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record)
+        begin = next_start(state.window, T, k1, k2) if done else 0
+        following = partial(next_start, steps=T, k1=k1, k2=k2)
+        trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record, following, every == 1 or k1 >= T)
         steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
         whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
@@ -432,13 +462,16 @@ def train_stream(
         for number, (window, *latest[:]) in enumerate(of_stream, start=1):
             yield Segment(number, [(Piece(window.start, window.stop), [window])], due=number % yield_every == 0)
 
+    def following(window):
+        return window.stop
+
     def updates(state):
-        trained = ensemble(state, lambda begin, end: latest, h_0, 0, k1, k2, k2, rate, options, names, record)
+        trained = ensemble(state, lambda begin, end: latest, h_0, 0, k1, k2, k2, rate, options, names, record, following, yield_every == 1)
         yield from trained.updates(1, segments_of_stream(), yield_every == 1)
 
     return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
 
 
 def state_of(update, h):
-    """The State after an update; h: the states of its window."""
+    """The State after an update; h: the initial state of the next window."""
     return State(update.epoch, update.number, update.window, h, copy_of(update.parameters), copy_of(update.velocity))

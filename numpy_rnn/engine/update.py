@@ -10,6 +10,7 @@ import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
 from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.engine import columns
 from numpy_rnn.engine.layout import Layout
 from numpy_rnn.engine.window import Tape, Views
 
@@ -36,10 +37,15 @@ class Networks:
         self.theta, self.gradient = layout.empty(layout.size), layout.empty(layout.size)
         self.velocity = layout.empty(layout.size) if options.momentum else None
         self.moving = [False, False]  # whether the weights, and h_0, have a velocity already
-        self.tanh = nonlinearity == "tanh"
+        self.nonlinearity, self.tanh = nonlinearity, nonlinearity == "tanh"
         self.product = np.ndarray.dot if layout.networks is None else product_of_group
         self.plain = options == SgdOptions()
         self.spare = layout.empty(layout.size)
+        if not layout.columns:
+            self._make_views()
+
+    def _make_views(self):
+        layout, tape = self.layout, self.tape
         H, B = layout.H, layout.B
         one = np.ones((), layout.dtype)
         V = layout.empty(layout.O + H, H)
@@ -66,10 +72,12 @@ class Networks:
             if self.plain:
                 subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
             else:
-                self.step(self.tape.layout.learned and views.loop.first_state is not None)
+                self.step(self.layout.learned and views.first_state is not None)
 
     def gradients(self, windows: Iterable[Views]) -> Iterator[Views]:
         """Compute the gradient of one window after the other; the parameters may be moved in between."""
+        if self.layout.columns:
+            return columns.gradients(self.layout, self.tape, self.theta, self.gradient, self.nonlinearity, windows)
         if self.tape.one_step and self.tanh:
             return self._gradients_of_one_step(windows)
         return self._gradients(windows)
@@ -170,6 +178,8 @@ class Networks:
 
     def recorded(self, views: Views) -> dict[str, np.ndarray]:
         """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
+        if self.layout.columns:
+            return columns.recorded(self.layout, self.tape, self.theta, views)
         layout, dot, tape = self.layout, self.product, self.tape
         W_xh, W_hh, W_hy, _, b_y, _ = layout.named(self.theta)
         loop = views.loop

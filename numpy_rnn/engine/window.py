@@ -67,6 +67,8 @@ class Views(NamedTuple):
     loop: Loop
     one_step: tuple | None  # the same of a window of one step, only what that needs
     # For what is handed out.
+    divisor: np.generic | None
+    first_state: np.ndarray | None
     errors: np.ndarray  # `error` in one row
     states: np.ndarray  # h_0 to h_T, (T + 1, B, H) or (T + 1, N, B, H)
     x: np.ndarray
@@ -176,7 +178,7 @@ class Tape:
     def loss(self, views: Views) -> np.generic:
         """L of a window of a single network."""
         loss = self.half * views.errors.dot(views.errors)  # (L1)
-        return loss if views.loop.divisor is None else loss / views.loop.divisor  # (L2)
+        return loss if views.divisor is None else loss / views.divisor  # (L2)
 
     def _losses(self, begin, count, K):
         B, O = self.layout.B, self.layout.O
@@ -241,6 +243,8 @@ class Tape:
         return Views(
             loop,
             one_step,
+            divisor=loop.divisor,
+            first_state=loop.first_state,
             errors=error.reshape(*error.shape[:-2], -1),
             states=self.time_first(self.h[..., begin * B : (end + 1) * B, :]),
             x=x,

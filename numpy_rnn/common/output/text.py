@@ -2,11 +2,21 @@
 
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_NAMED = 5  # columns in a heading
+MAX_MESSAGE = 1000  # characters of an error message
 
 
 def printable(text: str) -> str:
     """The text with escapes for what is no printable character, such as a line end or a byte that is not UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def one_line(message: str) -> str:
+    """The message on one line of printable characters, its middle replaced by dots where it is too long.
+
+    The end of a message says what was expected, so it is kept.
+    """
+    line = printable(" ".join(message.split()))
+    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 + 5 :]}"
 
 
 def drawable(text: str) -> str:

@@ -6,7 +6,7 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so that
     configuration           bytes, JSON: the Configuration
     series                  bytes: a fingerprint of x and target
     epoch, number, window   integers, integers, (3,) integers: the latest update, and its window
-    h                       (steps+1, *E, B, H): the states of that window
+    h                       (*E, B, H): the initial state of the next window, or after an epoch the last state
     vW_xh and so on         the velocity, if there is one
     epochs                  (rows,) integers: the epochs whose losses are kept, see losses.py; the last one is the
                             number of epochs done. Without this key, all epochs are kept.

@@ -68,7 +68,7 @@ def check_size(size: Size, configuration: Configuration) -> None:
         raise InputError(
             f"hidden size {size.hidden_size}, {size.networks} networks, windows of"
             f" {min(configuration.k2, size.rows)} steps, {size.rows} rows and {size.generate} free-running steps take"
-            f" {needed / 2**30:.3g} GiB: expected {LARGEST / 2**30:.0f} at most; choose fewer"
+            f" {min(needed, 10**300) / 2**30:.3g} GiB: expected {LARGEST / 2**30:.0f} at most; choose fewer"
         )
 
 

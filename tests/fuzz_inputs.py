@@ -1,0 +1,320 @@
+"""Inputs for test_fuzz.py: valid ones, changed at random. Every function takes the Generator to draw from."""
+
+import io
+import json
+import warnings
+import zipfile
+from typing import Any
+
+import numpy as np
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text."""
+    return tuple(text.split())
+
+
+NUMBERS = (*words("0 1 2 3 0.5 1e-3 -1 -0 nan inf -inf 1e400 1e-400 1.5 0x10 1_0 +1 1,2 0.1,0.2 , ٢ ² 1e"),
+           " 2", "2 ", "9" * 30, "9" * 5000, "1" * 400)  # fmt: skip
+WORDS = (*words("- -- --- -x = x tanh relu sum mean float32 float64 %s % {} $x_$ é 漢字 ~ * ' \" \\ None True / . .."),
+         *words("/dev/null /dev/full folder none/x.npz http://a/b.csv"), "", " ", "a b", "x" * 300,
+         "a\nb", "\x1b[31m", "\u202e", "\x7f", "\udcff")  # fmt: skip
+FILES = words("w.npz run.npz trace.npz a.csv a.txt a.npy none.npz none.csv folder")
+OUTPUTS = words("out.npz out.npz out.json a.csv folder folder/out.npz none/out.npz /dev/null")
+
+COUNTS = ("1", "2", "0", "3", "-1", "1.5", "", "x", "9" * 30, "9" * 5000)
+FEW = ("0", "1", "2", "-1", "1.5", "", "x", "٢")  # where a large number would be a long run and no mistake
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "--epochs": FEW,
+    "--hidden-size": (*COUNTS, "1" * 400),
+    "--k1": COUNTS,
+    "--k2": COUNTS,
+    "--nonlinearity": ("tanh", "relu", "sin", ""),
+    "--reduction": ("sum", "mean", "max"),
+    "--bias": (),
+    "--no-bias": (),
+    "--learn-initial-state": (),
+    "--no-learn-initial-state": (),
+    "--dtype": ("float32", "float64", "float16"),
+    "--seed": COUNTS,
+    "--seeds": (*COUNTS, "1" * 400),
+    "--learning-rate": (*NUMBERS, "0.1," * 20 + "1", "," * 3000),
+    "--momentum": NUMBERS,
+    "--dampening": NUMBERS,
+    "--nesterov": (),
+    "--weight-decay": NUMBERS,
+    "--max-norm": NUMBERS,
+    "--data": ("a.csv", "a.npy", "-", *FILES),
+    "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
+    "--standardize": (),
+    "--weights": FILES,
+    "--plot": ("", "none/a.png", "folder", "a.xyz", "x" * 300 + ".png"),
+    "--no-plot": (),
+    "--quiet": (),
+    "--version": (),
+    "--log-every": COUNTS,
+    "--generate": ("0", "1", "5", "-1", "1.5", "", "x"),
+}
+TRAIN: dict[str, tuple[str, ...]] = {
+    "--held-out": COUNTS,
+    "--save": OUTPUTS,
+    "--save-every": NUMBERS,
+    "--resume": FILES,
+    "--trace": OUTPUTS,
+    "--no-progress": (),
+    "--output": ("out.json", "out.csv", *OUTPUTS),
+}
+TIMEOUTS = ("1", "5", "0", "-1", "nan", "inf", "1e400", "x")
+COMPARE: dict[str, tuple[str, ...]] = {"--json": OUTPUTS, "--port-timeout": TIMEOUTS}
+STUDY: dict[str, tuple[str, ...]] = {"--steps": COUNTS, "--folder": OUTPUTS}
+LONG: dict[str, tuple[str, ...]] = {
+    "--updates": FEW,
+    "--dtype": ("float32", "float16"),
+    "--seed": COUNTS,
+    "--json": OUTPUTS,
+    "--port-timeout": TIMEOUTS,
+}
+
+
+def pick(rng, choices):
+    """One of a sequence."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def options(rng, table, most=4) -> list[str]:
+    """Options of the table with values that fit (the first two of each), that nearly do, or that do not."""
+    arguments = []
+    for _ in range(int(rng.integers(1, most + 1))):
+        option = pick(rng, list(table))
+        if rng.random() < 0.03:
+            option = pick(rng, (option[:-1], option + "s", option.upper(), "-" + option, option[1:], option + " "))
+        values = table.get(option, ())
+        value = [pick(rng, values[:2] if rng.random() < 0.5 else values)] if values else []
+        if rng.random() < 0.1:
+            value = [pick(rng, WORDS)]
+        if value and rng.random() < 0.3:
+            option, value = f"{option}={value[0]}", []
+        arguments += [option, *value]
+    if rng.random() < 0.05:
+        arguments.insert(int(rng.integers(len(arguments) + 1)), pick(rng, WORDS))
+    return arguments
+
+
+# -- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def changed_bytes(rng, content: bytes) -> bytes:
+    """Cut, flipped, doubled, overwritten, in one place."""
+    place = int(rng.integers(len(content) + 1))
+    length = int(rng.integers(1, 40))
+    end = place + length
+    kind = rng.integers(7)
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        return content[:place] + content[end:]
+    if kind == 2:
+        return content[:end] + content[place:]
+    if kind == 3:
+        return content[:place] + rng.bytes(length) + content[place:]
+    if kind == 4:
+        return content[:place] + pick(rng, (b"\xff", b"\0", b"9", b"-")) * 4 + content[place + 4 :]
+    flipped = bytearray(content or b"\0")
+    flipped[min(place, len(flipped) - 1)] ^= 1 << int(rng.integers(8))
+    return bytes(flipped)
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------------
+
+DTYPES = ("f2", "f4", "f8", "g", ">f4", ">f8", "F", "D", "i8", "u1", "?", "S4", "U4", "M8[s]", "V4", [("a", "f4")])
+
+
+def changed_array(rng, array):
+    """Another dtype, shape, layout or value."""
+    kind = rng.integers(10)
+    axis = int(rng.integers(array.ndim)) if array.ndim else None
+    if kind <= 2:
+        with np.errstate(all="ignore"):
+            try:
+                return array.astype(np.dtype(pick(rng, DTYPES)))
+            except (TypeError, ValueError):
+                return np.zeros(array.shape, pick(rng, DTYPES))
+    if kind == 3:
+        return array[None] if rng.random() < 0.5 else array[..., None]
+    if kind == 4 and axis is not None:
+        return np.concatenate([array, array], axis)
+    if kind == 5 and axis is not None:
+        return array.take(range(int(rng.integers(2))), axis)
+    if kind == 6 and axis is not None:
+        return array.take(0, axis) if rng.random() < 0.5 else array.reshape(-1)
+    if kind == 7 and array.dtype.kind in "iuf" and array.size:
+        array = array.copy()
+        values = (np.nan, np.inf, -np.inf, 1e-45, 0) if array.dtype.kind == "f" else (0, -1, 2**62, 7)
+        array.flat[int(rng.integers(array.size))] = pick(rng, values)
+        return array
+    if kind == 8:
+        return array.T
+    return np.asarray(
+        pick(rng, (0, 1.5, -1, b"x", "x", [], [[]], np.zeros((0, 0)), np.zeros(3), np.zeros(33 * [1])[:0]))
+    )
+
+
+JSON_VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, 2, -1, 1.5, 1e308, 10**30, 10**400, float("nan"), float("inf"), "", "x", "relu", [], {},
+    [1], [0.1, 0.2], [[0.1]], [None], ["1"], [{}], {"a": 1}, "x" * 5000, "a\nb", "\x1b[1m", "\ud800")  # fmt: skip
+JSON_TEXTS = ("", "[", "{}", "[]", "null", "1", '"x"', "NaN", "[" * 3000, '{"a":' * 3000, "\ufeff{}", "9" * 5000)
+
+
+def changed_json(rng, text: str) -> str:
+    """A JSON text with one value, key or character changed."""
+    kind = rng.integers(10)
+    if kind == 0:
+        return pick(rng, JSON_TEXTS)
+    if kind == 1:
+        place = int(rng.integers(len(text) + 1))
+        return text[:place] + pick(rng, ("", "\0", "\n", "}", '"', ",", "é", "1")) + text[place + 1 :]
+    value = json.loads(text)
+    here = value
+    while isinstance(here, dict | list) and here:  # down to a random depth
+        key = pick(rng, list(here)) if isinstance(here, dict) else int(rng.integers(len(here)))
+        if isinstance(here[key], dict | list) and here[key] and rng.random() < 0.5:
+            here = here[key]
+            continue
+        if kind == 2:
+            del here[key]
+        elif kind == 3 and isinstance(here, dict):
+            here[pick(rng, ("", "x", "epochs", "x" * 5000, "a\nb", "\x1b[1m"))] = here.pop(key)
+        elif kind == 4 and isinstance(here, list):
+            here *= 2
+        elif kind == 5 and isinstance(here[key], int | float):
+            here[key] = pick(rng, (-here[key], here[key] + 1, float(here[key]), str(here[key]), [here[key]]))
+        else:
+            here[key] = pick(rng, JSON_VALUES)
+        break
+    return json.dumps(value)
+
+
+def npz(arrays: dict, compressed=False) -> bytes:
+    """The bytes of a file that numpy.savez writes."""
+    file = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(file, **arrays)
+    return file.getvalue()
+
+
+def npy(array) -> bytes:
+    """The bytes of a file that numpy.save writes."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+NAMES = (*words("x h_0 b_h vW_xh vh_0 W_hh dh_0 dx format losses ../x é a/b"), " ", "a\nb", "\x1b[31m", "x" * 3000)
+ENTRIES = ("../up.npy", "/root.npy", "x" * 200, "a\nb.npy", ".npy", "a/")
+
+
+def changed_npz(rng, arrays: dict) -> bytes:
+    """An .npz file of these arrays, with one thing changed: an array, a text, a name, an entry or a byte."""
+    kind = rng.integers(14)
+    arrays = dict(arrays)
+    name = pick(rng, list(arrays))
+    texts = [name for name in ("configuration", "diverged") if name in arrays]
+    if kind <= 3 and texts:
+        name = pick(rng, texts)
+        text = changed_json(rng, arrays[name].tobytes().decode())
+        arrays[name] = np.bytes_(text.encode("utf-8", "surrogatepass"))
+        if rng.random() < 0.1:
+            arrays[name] = pick(
+                rng, (np.str_(text), np.array([text]), np.bytes_(b"\xff" + text.encode("utf-8", "ignore")))
+            )
+    elif kind == 4:
+        del arrays[name]
+    elif kind == 5:
+        arrays[pick(rng, NAMES)] = arrays.pop(name) if rng.random() < 0.5 else arrays[name]
+    elif kind == 6:
+        other = pick(rng, list(arrays))
+        arrays[name], arrays[other] = arrays[other], arrays[name]
+    elif kind == 7:
+        return changed_bytes(rng, npz(arrays, compressed=rng.random() < 0.3))
+    elif kind == 8:
+        content = changed_header(rng, npy(arrays.pop(name)))
+        return _with_entry(npz(arrays), f"{name}.npy", content)
+    elif kind == 9:
+        entry = pick(rng, (name, f"{name}.npy", *ENTRIES))
+        return _with_entry(npz(arrays), entry, pick(rng, (b"", b"text", b"\x93NUMPY", b"\x80\x04N.")))
+    elif kind == 10:
+        arrays |= {f"{pick(rng, NAMES)}{n}": np.zeros(1) for n in range(int(rng.integers(1, 300)))}
+    else:
+        arrays[name] = changed_array(rng, arrays[name])
+    return npz(arrays)
+
+
+def _with_entry(content, name, data):
+    file = io.BytesIO(content)
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as archive:
+        warnings.simplefilter("ignore")  # two entries may have one name
+        archive.writestr(name, data)
+    return file.getvalue()
+
+
+SHAPES = tuple(
+    map(str.encode, words("() (9,) (99999999999,) (-1,) (9223372036854775807,9) (1e9,) 'x' ((1,),) (True,)"))
+)
+DESCRIPTIONS = tuple(map(str.encode, words(">f |O <U <m <f99999 <c")))
+
+
+def changed_header(rng, content: bytes) -> bytes:
+    """An .npy file whose header says something else, of the same length."""
+    start, end = content.index(b"{"), content.index(b"\n")
+    header = content[start:end]
+    shape = header[header.index(b"(") : header.index(b")") + 1]
+    changes = {
+        shape: pick(rng, SHAPES),
+        b"False": pick(rng, (b"True", b"1", b"None")),
+        b"<f": pick(rng, DESCRIPTIONS),
+        b"shape": b"shap",
+        b"}": b"",
+        b"{": b"{" * 60,
+    }
+    before = pick(rng, list(changes))
+    header = header.replace(before, changes[before]).ljust(len(header))[: len(header)]
+    return content[:start] + header + content[end:]
+
+
+def changed_npy(rng) -> bytes:
+    """An .npy series, with one thing changed."""
+    array = rng.normal(size=(6, 2)).astype(pick(rng, ("f4", "f8")))
+    kind = rng.integers(4)
+    if kind == 0:
+        return changed_bytes(rng, npy(array))
+    if kind == 1:
+        return changed_header(rng, npy(array))
+    return npy(changed_array(rng, array if kind == 2 else array[:, 0]))
+
+
+# -- text -----------------------------------------------------------------------------------------------------------
+
+CELLS = (*words("x nan inf 1e400 1e39 1e-400 1_0 0x1 ٢ 1. .5 +1 \" \"\" \"1\" '1' 1;2 1,2 # é"), "", " ", "- 1", "1\t2",
+         "\0", "\x0c", "\x1c", "\x85", "\u2028", "\x1b[31m", "\xa0", "1" * 5000, "x" * 200_000)  # fmt: skip
+CODES = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1", "utf-32")
+
+
+def text_table(rng) -> bytes:
+    """A .csv or .txt file, with one cell, line, separator or byte changed."""
+    separator, end = pick(rng, (",", ";", " ", "\t", ", ")), pick(rng, ("\n", "\n", "\r\n", "\r", "\n\n", "\u2028"))
+    rows = [[f"{value:.3g}" for value in row] for row in rng.normal(size=(int(rng.integers(1, 8)), 2))]
+    if rng.random() < 0.4:
+        rows.insert(0, ["x", "y"])
+    row = pick(rng, rows)
+    for _ in range(int(rng.integers(3))):
+        kind = rng.integers(6)
+        if kind <= 2:
+            row[int(rng.integers(len(row)))] = pick(rng, CELLS)
+        elif kind == 3:
+            row.append(pick(rng, CELLS))
+        elif kind == 4:
+            del row[1:]
+        else:
+            rows.insert(int(rng.integers(len(rows))), [pick(rng, CELLS)])
+    text = end.join(separator.join(row) for row in rows) + pick(rng, ("", end))
+    content = text.encode(pick(rng, CODES), "replace")
+    return changed_bytes(rng, content) if rng.random() < 0.2 else content

@@ -1,0 +1,124 @@
+"""Whatever is given to a public function as one of its arguments: a result in its dtypes, or an InputError."""
+
+import inspect
+import itertools
+import warnings
+
+import fuzz_inputs as inputs
+import numpy as np
+import pytest
+from fuzz_arguments import changed_argument
+from fuzz_trials import try_all
+
+import numpy_rnn
+
+
+def _calls(rnn, dtype, networks):
+    """For every public function, valid arguments by name."""
+    generator = np.random.default_rng(0)
+    shapes = ((4, 2, 2), (4, 2, 2), (2, 3))
+    x, target, h_0 = (rnn.from_numpy(generator.normal(size=shape).astype(dtype)) for shape in shapes)
+    params = rnn.initial_parameters(2, 3, 2, bias=True, dtype=dtype, networks=networks)
+    activations = rnn.forward(params, x, h_0)
+    gradients = rnn.bptt(params, activations, target)
+    velocity = rnn.direction(params, gradients, momentum=0.5)[1]
+    names, reduction = {"nonlinearity": "tanh"}, {"reduction": "sum"}
+    momentum = {"momentum": 0.5, "dampening": 0.0, "nesterov": False, "weight_decay": 0.1}
+    options = {"k1": 2, "k2": 3, "learning_rate": 0.1} | momentum | {"max_norm": 1.0} | names | reduction
+    run = rnn.train(params, x, target, h_0, epochs=2, **options)
+    next(run)
+    single = rnn.initial_parameters(2, 3, 2, bias=True, dtype=dtype)
+    prefixes = {"rnn": "rnn.", "linear": "linear."}
+    return {
+        "forward": {"params": params, "x": x, "h_0": h_0} | names,
+        "bptt": {"params": params, "activations": activations, "target": target} | names | reduction,
+        "deltas": {"params": params, "activations": activations, "target": target} | names | reduction,
+        "half_squared_error": {"y": activations.y, "target": target} | reduction,
+        "clipped": {"gradients": gradients, "max_norm": 1.0},
+        "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
+        "sgd": {"params": params, "s": gradients, "learning_rate": 0.1},
+        "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True}
+        | options
+        | {"resume": run.state()},
+        "train_stream": {"params": params, "steps": list(zip(x, target)), "h_0": h_0, "record": True}
+        | options
+        | {"velocity": velocity},
+        "windows": {"steps": 5, "k1": 2, "k2": 3},
+        "initial_parameters": {"input_size": 2, "hidden_size": 3, "output_size": 2, "bias": True}
+        | {"dtype": dtype, "seed": 0, "networks": networks},
+        "from_numpy": {"value": rnn.to_numpy(params)},
+        "to_numpy": {"value": params},
+        "view_of_numpy": {"array": rnn.to_numpy(x)},
+        "to_state_dict": {"params": single} | prefixes,
+        "from_state_dict": {"state": rnn.to_state_dict(single)} | prefixes,
+    }
+
+
+def test_every_public_function_is_tried(rnn):
+    functions = {name: getattr(rnn, name) for name in rnn.__all__ if inspect.isfunction(getattr(rnn, name))}
+    calls = _calls(rnn, "float32", None)
+    assert calls.keys() == functions.keys()
+    for name, function in functions.items():
+        assert calls[name].keys() == inspect.signature(function).parameters.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in numpy_rnn.__all__ if inspect.isfunction(getattr(numpy_rnn, name))])
+def test_public_functions(rnn, name):
+    kinds = [_calls(rnn, dtype, networks) for dtype in ("float32", "float64") for networks in (None, 2)]
+    try_all(200, lambda rng: _call(rng, rnn, name, inputs.pick(rng, kinds)[name]))
+
+
+DTYPES = ("float32", "float64")
+OF_COMPLEX = ("forward", "half_squared_error")  # which numpy_rnn differentiates by complex steps
+
+
+def _call(rng, rnn, name, arguments):
+    """Call a function with one argument changed."""
+
+    def of_backend(array):
+        try:
+            return rnn.from_numpy(array)
+        except (TypeError, ValueError):  # torch has no such dtype
+            return array
+
+    changed = inputs.pick(rng, list(arguments))
+    value = changed_argument(rng, arguments[changed], of_backend)
+    given = arguments | {changed: value}
+    yield f"{rnn.__name__}.{name}, {changed} is {_shown(value)}"
+    if not _is_tame(value):
+        warnings.simplefilter("ignore", RuntimeWarning)
+    result = getattr(rnn, name)(**given)
+    if name in ("train", "train_stream", "windows"):
+        result = list(itertools.islice(result, 9))
+    if name in ("from_numpy", "to_numpy", "view_of_numpy", "windows"):
+        return
+    for array in _arrays(result):
+        dtype = str(array.dtype).removeprefix("torch.")
+        assert dtype in DTYPES or (dtype == "complex128" and name in OF_COMPLEX), f"{dtype} in the result"
+        is_finite = bool((abs(array) < np.inf).all())
+        assert is_finite or not _is_tame(value), "numbers that are not finite in the result"
+
+
+def _arrays(value):
+    """All arrays in nested results."""
+    if isinstance(value, tuple | list):
+        return [array for part in value for array in _arrays(part)]
+    if isinstance(value, dict):
+        return _arrays(list(value.values()))
+    return [value] if hasattr(value, "dtype") else []
+
+
+def _is_tame(value):
+    """Whether there is no number in it that takes the result out of its range."""
+    if isinstance(value, int | float):
+        return abs(value) < 1e6
+    parts = (np.asarray(array.detach() if hasattr(array, "detach") else array) for array in _arrays(value))
+    with np.errstate(all="ignore"):
+        return all(array.dtype.kind not in "fc" or (abs(np.ma.getdata(array)) < 1e6).all() for array in parts)
+
+
+def _shown(value):
+    try:
+        return f"{type(value).__name__} {value!r}"[:300].replace("\n", " ")
+    except ValueError:  # Python writes no number of thousands of digits
+        return f"{type(value).__name__} with a very large number"
