@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from children import run
 
-from benchmarks import cases, floors, plain, rows, system
+from benchmarks import bare_calls, cases, floors, plain, rows, system
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
 from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
 from benchmarks.rows.row import Unsuited
@@ -261,7 +261,7 @@ def test_the_floors_run(task, case, monkeypatch):
 @pytest.mark.parametrize("case", [MAIN_JOB, ENSEMBLES[2]], ids=lambda case: case.name)
 def test_the_bare_calls_are_the_fewest_of_the_equations(case):
     """Of one step a window, without biases: twelve calls an update, and two for the losses of an epoch."""
-    (calls,) = floors.task_calls("run", case, stacked=True)
+    (calls,) = bare_calls.task_calls("run", case, "stacked")
     assert len(calls.windows) == case.T
     once = dict.fromkeys(("F1", "F2", "F3", "B1", "B2", "B4, B5", "B6"), 1)
     for window in calls.windows:
@@ -272,7 +272,7 @@ def test_the_bare_calls_are_the_fewest_of_the_equations(case):
 @pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
 def test_the_floors_read_and_write_at_cache_lines(H, B):
     """Or their products would be slower than those of a program that does."""
-    (calls,) = floors.task_calls("step", cases.point(H, B), stacked=False)
+    (calls,) = bare_calls.task_calls("step", cases.point(H, B), "apart")
     products = [call for call in calls.windows[0] if call.is_product]
     large = [array for call in products for array in call.arguments if array.nbytes >= 2**8]
     assert len(large) > 100
@@ -281,23 +281,23 @@ def test_the_floors_read_and_write_at_cache_lines(H, B):
 
 def test_sliding_windows_of_the_floors_are_those_of_the_epoch():
     """The first ones are shorter."""
-    (calls,) = floors.task_calls("run", sliding("sliding", 5), stacked=True)
+    (calls,) = bare_calls.task_calls("run", sliding("sliding", 5), "stacked")
     steps = [sum(call.equation == "F2" for call in window) for window in calls.windows]
     assert steps == [1, 2, 3, 4] + [5] * 16
 
 
-@pytest.mark.parametrize("stacked", [True, False])
-def test_the_products_of_a_step_have_the_flops_of_the_equations(stacked):
+@pytest.mark.parametrize("form", bare_calls.FORMS)
+def test_the_products_of_a_step_have_the_flops_of_the_equations(form):
     H, B, T, D, O = 7, 3, 5, 2, 4
     case = Case("flops", H, B, T, D, O, "float32")
     products = T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H  # B2 without the last step
-    (calls,) = floors.task_calls("step", case, stacked)
-    more = B * H * H if stacked else 0  # the zeros after the last step
-    assert floors.flops(calls.windows[0]) == 2 * (products + more)
+    (calls,) = bare_calls.task_calls("step", case, form)
+    more = 0 if form == "apart" else B * H * H  # the zeros after the last step
+    assert bare_calls.flops(calls.windows[0]) == 2 * (products + more)
 
 
 def test_every_layout_of_a_product_computes_the_same():
-    (calls,) = floors.task_calls("step", SMALL, stacked=False)
+    (calls,) = bare_calls.task_calls("step", SMALL, "apart")
     generator = np.random.default_rng(0)
     for call in (call for call in calls.windows[0] if call.is_product):
         left, right, _ = call.arguments
