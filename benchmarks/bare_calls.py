@@ -16,6 +16,7 @@ from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP
 from numpy_rnn.common.windows import windows
 from numpy_rnn.engine.layout import Layout, blocks
 from numpy_rnn.engine.update import product_of_group
+from numpy_rnn.engine.window import by_step
 
 STACKED, APART, COLUMNS, COPIED_COLUMNS = FORMS = ("stacked", "apart", "columns", "copied columns")
 
@@ -78,17 +79,17 @@ def row_calls(layout: Layout, T: int, K: int, task: str, stacked: bool) -> list[
         x, h = memory(T * B, D), memory((T + 1) * B, H)
         z = h
     a, spare, y = memory(T * B, H), memory(B, H), memory(K * B, O)
-    step = [np.s_[..., t * B : (t + 1) * B, :] for t in range(T + 1)]
     before, after, new = np.s_[..., : T * B, :], np.s_[..., B:, :], np.s_[..., (T + 1 - K) * B :, :]
+    z_of, h_of, a_of = (by_step(array, B) for array in (z, h, a))
     if not stacked:
         add("F1", dot, x, W_xh, a)
-    for t in range(T):
+    for t, a_t in enumerate(a_of):
         if stacked:
-            add("F1", dot, z[step[t]], W, a[step[t]])
+            add("F1", dot, z_of[t], W, a_t)
         else:
-            add("F1", dot, h[step[t]], W_hh, spare)
-            add("F1", np.add, a[step[t]], spare, a[step[t]])
-        add("F2", np.tanh, a[step[t]], h[step[t + 1]])
+            add("F1", dot, h_of[t], W_hh, spare)
+            add("F1", np.add, a_t, spare, a_t)
+        add("F2", np.tanh, a_t, h_of[t + 1])
     add("F3", dot, h[new], U, y)
     if task == FORWARD:
         return calls
@@ -101,24 +102,26 @@ def row_calls(layout: Layout, T: int, K: int, task: str, stacked: bool) -> list[
         dy, da = flow[..., B:, :O], flow[..., : T * B, O:]
     else:
         dy = memory(K * B, O)
+    slope_of, dh_of, da_of = by_step(slope, B), by_step(dh, B), by_step(da, B)
     add("B1", np.subtract, y, target, dy)
     add("B3", np.multiply, h[after], h[after], slope)
     add("B3", np.subtract, one, slope, slope)
     if joint:
+        flow_of = by_step(flow, B)
         for t in reversed(range(T)):
-            add("B2", dot, flow[step[t + 1]], V, dh[step[t]])
-            add("B3", np.multiply, dh[step[t]], slope[step[t]], da[step[t]])
+            add("B2", dot, flow_of[t + 1], V, dh_of[t])
+            add("B3", np.multiply, dh_of[t], slope_of[t], da_of[t])
     else:
         W_hh_T = memory(H, H)  # a product with a view of W_hh would take longer
         add("B2", dot, dy, U.mT, dh[..., (T - K) * B :, :])
-        add("B3", np.multiply, dh[step[T - 1]], slope[step[T - 1]], da[step[T - 1]])
+        add("B3", np.multiply, dh_of[-1], slope_of[-1], da_of[-1])
         for t in reversed(range(T - 1)):
             if t >= T - K:
-                add("B2", dot, da[step[t + 1]], W_hh_T, spare)
-                add("B2", np.add, dh[step[t]], spare, dh[step[t]])
+                add("B2", dot, da_of[t + 1], W_hh_T, spare)
+                add("B2", np.add, dh_of[t], spare, dh_of[t])
             else:
-                add("B2", dot, da[step[t + 1]], W_hh_T, dh[step[t]])
-            add("B3", np.multiply, dh[step[t]], slope[step[t]], da[step[t]])
+                add("B2", dot, da_of[t + 1], W_hh_T, dh_of[t])
+            add("B3", np.multiply, dh_of[t], slope_of[t], da_of[t])
     if stacked:
         add("B4, B5", dot, z[before].mT, da, dW)
     else:

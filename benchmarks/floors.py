@@ -1,7 +1,7 @@
 """What a way to train in NumPy cannot go below, as rows: they compute nothing that could be judged.
 
-Bare calls: the fewest calls of NumPy's functions that the equations allow, in a loop that does nothing else. Of their
-forms, see `bare_calls.py`, each is timed first, and the fastest is the row.
+Bare calls: the fewest calls of NumPy's functions that the equations allow, one after the other. Of their forms, see
+`bare_calls.py`, each is timed first, and the fastest is the row.
 
 Bare GEMMs: the matrix products of these calls alone. NumPy multiplies arrays in either order of memory, and a product
 or its transpose: of these eight layouts each product has the one that is fastest here, which is measured first. So
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import groupby, product
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -47,23 +48,44 @@ def _seconds(call, count):
     return (perf_counter() - began) / count
 
 
-def loop_over(calls: list[Callable], times: int = 1) -> Callable[[], object]:
+def straight(calls: list[partial]) -> Callable[[], object]:
+    """A function that makes these calls one after the other, as a program that is written for them: a loop over them
+    would take a tenth longer where arrays are small.
+    """
+    names: dict[int, str] = {}
+    values: list[Any] = []
+
+    def name(value):
+        if id(value) not in names:
+            names[id(value)] = f"v{len(values)}"
+            values.append(value)
+        return names[id(value)]
+
+    lines = [
+        f"    {name(call)}()" if call.keywords else f"    {name(call.func)}({', '.join(map(name, call.args))})"
+        for call in calls
+    ]
+    written: dict[str, Any] = {}
+    exec("\n".join([f"def run({', '.join(names.values())}):", *lines, "    return None"]), written)
+    return partial(written["run"], *values)
+
+
+def repeated(call: Callable[[], object], times: int) -> Callable[[], None]:
     def loop():
         for _ in range(times):
-            for call in calls:
-                call()
+            call()
 
     return loop
 
 
-def made(calls: Iterable[Call], found: Layouts | None = None) -> list[Callable]:
+def made(calls: Iterable[Call], found: Layouts | None = None) -> list[partial]:
     """The calls as they are."""
     return [partial(call.function, *call.arguments) for call in calls]
 
 
-def in_best_layouts(calls: Iterable[Call], found: Layouts) -> list[Callable]:
+def in_best_layouts(calls: Iterable[Call], found: Layouts) -> list[partial]:
     """The products of these calls, every one in the fastest layout of its shapes: as `found` before, or measured."""
-    chosen = []
+    chosen: list[partial] = []
     for shapes, group in groupby((call for call in calls if call.is_product), key=_shapes):
         products = list(group)
         if products[0].function is not np.ndarray.dot:
@@ -71,7 +93,7 @@ def in_best_layouts(calls: Iterable[Call], found: Layouts) -> list[Callable]:
             continue
         if shapes not in found:
             layouts = list(product((False, True), repeat=3))
-            tried = [loop_over(in_layout(products[:MOST_OPERANDS], *layout)) for layout in layouts]
+            tried = [straight(in_layout(products[:MOST_OPERANDS], *layout)) for layout in layouts]
             found[shapes] = layouts[tried.index(fastest(tried))]
         chosen += in_layout(products, *found[shapes])
     return chosen
@@ -81,7 +103,7 @@ def _shapes(call):
     return call.function, *(array.shape for array in call.arguments)
 
 
-def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turned: bool) -> list[Callable]:
+def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turned: bool) -> list[partial]:
     """Calls of `dot` on new arrays. *_turned: whether a factor is laid out in columns; turned: whether the transposed
     product is computed. Operands that these products share are shared here too.
     """
@@ -96,7 +118,7 @@ def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turne
             arrays[key][...] = array
         return arrays[key]
 
-    found: list[Callable] = []
+    found: list[partial] = []
     for call in products:
         left, right, out = call.arguments
         left, right, out = placed(left, left_turned), placed(right, right_turned), placed(out, turned)
@@ -104,18 +126,18 @@ def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turne
     return found
 
 
-def prepared(task: str, case: Case, choose: Callable[[Iterable[Call], Layouts], list[Callable]] = made) -> Prepared:
+def prepared(task: str, case: Case, choose: Callable[[Iterable[Call], Layouts], list[partial]] = made) -> Prepared:
     """All the calls, in the fastest of the forms, once an epoch."""
     epochs: list[Callable[[], object]] = []
     found: Layouts = {}
     for form in forms(case):
-        calls: list[Callable] = []
+        calls: list[partial] = []
         for block in task_calls(task, case, form):
             chosen = {id(window): choose(window, found) for window in block.windows}
             calls += [call for window in block.windows for call in chosen[id(window)]]
             calls += choose(block.losses, found)
-        epochs.append(loop_over(calls))
-    return Prepared(loop_over([fastest(epochs)], case.epochs if task == RUN else 1), dict)
+        epochs.append(straight(calls))
+    return Prepared(repeated(fastest(epochs), case.epochs if task == RUN else 1), dict)
 
 
 TASKS = (FORWARD, GRADIENT, STEP, RUN)

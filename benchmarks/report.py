@@ -21,8 +21,8 @@ spread, or whose interval holds 1, is a tie (`=`). A claim on a ratio or a time 
 and fails where none of it does; between the two it is open. `numpy_rnn` is the package: its forward and bptt are the
 reference's, its train is the engine's, whose results are read once per epoch; in `numpy_rnn, every update` they are
 read after every update, and `numpy_rnn.reference` is the plain training loop. `bare calls` are the fewest NumPy calls
-that the equations allow, and `bare GEMMs` the matrix products alone, each in the fastest of all layouts, both in a loop
-that does nothing else: no training that is made of them can take less."""
+that the equations allow, and `bare GEMMs` the matrix products alone, each in the fastest of all layouts, one after the
+other and nothing else: no training that is made of them can take less."""
 
 
 class Findings(NamedTuple):

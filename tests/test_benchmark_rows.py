@@ -1,5 +1,6 @@
 """The rows of the benchmark: their cases, that each computes what it should, and that one that does not is refused."""
 
+import functools
 import itertools
 import shutil
 import sys
@@ -321,3 +322,13 @@ def test_the_fastest_is_found(monkeypatch):
     monkeypatch.setattr(floors, "perf_counter", lambda: clock[0])
     calls = [taking(seconds) for seconds in (3e-4, 1e-4, 2e-4)]
     assert floors.fastest(calls) is calls[1]
+
+
+def test_calls_that_are_written_down_are_made_once_in_their_order():
+    made = []
+    first, second = [1], [2]
+    calls = [functools.partial(made.append, first), functools.partial(sorted, second, key=made.append)]
+    run = floors.straight([*calls, calls[0]])
+    run()
+    assert made == [[1], 2, [1]]
+    assert made[0] is first
