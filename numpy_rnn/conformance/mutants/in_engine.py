@@ -1,0 +1,3 @@
+"""Mistakes of the engine."""
+
+MISTAKES = ()
