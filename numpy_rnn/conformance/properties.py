@@ -84,7 +84,8 @@ def hold_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, ta
     def check(seed):
         run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
         assume(is_tame(*run))
-        judgement = judge(trace_of_port(port, *run, timeout), bound_factor(port))
+        trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
+        judgement = judge(trace, bound_factor(port))
         for name, ratio in judgement.worst.items():
             if tally is not None:
                 tally.note("L3", dtype, name, ratio, {"run": seed})

@@ -388,7 +388,7 @@ def train(
             first_epoch, done = first_epoch + 1, 0
         begin = max(0, min((done + 1) * k1, T) - k2)  # (T2)
         trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record)
-        steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
+        steps, are_kept = min(one.tape.steps for one in trained.trained), -(-T // k1) <= MAX_KEPT
         whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
             if done or whole is None:
