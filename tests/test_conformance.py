@@ -262,9 +262,8 @@ def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
         (tmp_path / name / file.name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     configuration = Configuration(epochs=2, k1=2, k2=3, dtype="float64", **options)
-    found = compare(
-        package_source(numpy_rnn), package_source(importlib.import_module(name)), prepare(configuration), configuration
-    )
+    sources = [package_source(rnn) for rnn in (numpy_rnn, importlib.import_module(name))]
+    found = compare(sources, prepare(configuration), configuration)
     assert found.sides[0].judgement.passed
     assert found.sides[1].judgement.first.tensor == tensor
     for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:
