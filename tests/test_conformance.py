@@ -24,6 +24,7 @@ from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
 from numpy_rnn.conformance.strategies import PROFILES, profile, recipes
 
+WITH_REFERENCE = True
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
 # Where it only matters whether a fault is seen; of the runs, a tenth of these, half learn the initial state.
 UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROFILE.max_examples))

@@ -20,6 +20,7 @@ from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
 from numpy_rnn.conformance.traces.trace_form import start_of, trace_faults
 
+WITH_REFERENCE = True
 CONFIGURATION = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)
 OPTIONS = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "max_norm": 0.5, "learn_initial_state": True}
 EVERYTHING = CONFIGURATION.changed(**OPTIONS)

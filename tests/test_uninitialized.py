@@ -14,6 +14,7 @@ from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.drive import trace_of
 
+WITH_REFERENCE = True
 FILLS = np.nan, 0.0, 1.0
 MAKERS = "empty", "empty_like"
 

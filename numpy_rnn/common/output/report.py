@@ -122,7 +122,7 @@ def comparison_table(results, log_every) -> str:
             columns = "  ".join(number(median, 14) for median in medians)
             lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
     if len(a):
-        epoch, network = np.unravel_index(difference.argmax(), difference.shape)
+        epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
         of = f" of network {network + 1}" if a.shape[1] > 1 else ""
         lines.append(
             f"largest difference {difference.max():.1e}, in epoch {epoch + 1}, where the loss{of} is"
