@@ -236,14 +236,14 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("vW_xh", STEP, "clipping", ".sqrt()", ""),
     ("vW_xh", STEP, "momentum", "(1 - tau) * d", "d"),
     ("vW_xh", STEP, "momentum", "d = dtheta + decay * theta if decay else dtheta", "d = dtheta"),
-    ("vW_xh", STEP, "updates", "direct(params, gradients, velocity)", "direct(params, gradients, None)"),
-    ("vh_0", LEARNED, "updates", "params._replace(h_0=None)", "params"),
+    ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
+    ("vh_0", LEARNED, "tbptt", "params._replace(h_0=None)", "params"),
     ("W_xh", {}, "sgd", "theta - beside(", "theta - 0.99 * beside("),
     ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
     ("h_0", LEARNED, "sgd", "if s_theta is None else", "if s_theta is None or theta is params.h_0 else"),
-    ("entering", {}, "updates", "entering = states[start - first]", "entering = h_0"),
-    ("entering", LEARNED, "updates", "[params.h_0 if h_0 is None", "[state[0].h_0 if h_0 is None"),
-    ("window", {}, "train", "for window in windows(len(x), k1, k2):", "for window in windows(len(x), k1, k2 + 1):"),
+    ("entering", {}, "tbptt", "initial = states[window.start - first]", "initial = h_0"),
+    ("entering", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
+    ("window", {}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
 )  # fmt: skip
 
 

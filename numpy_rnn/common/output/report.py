@@ -115,11 +115,12 @@ def comparison_table(results, log_every) -> str:
     difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, columns_of, 0), axis=0), 0)
     difference[finite.any(axis=0) != finite.all(axis=0)] = np.inf
     of = f"   medians of {a.shape[1]} networks, and the largest difference" if a.shape[1] > 1 else ""
+    widths = [max(14, len(name)) for name in results]
     lines = [f"epoch  {'  '.join(f'{name:>14}' for name in results)}  {'difference':>11}{of}"]
     for epoch in range(1, len(a) + 1):
         if is_logged(epoch, log_every, len(a)):
             medians = (finite_median(losses[epoch - 1]) for losses in columns_of)
-            columns = "  ".join(number(median, 14) for median in medians)
+            columns = "  ".join(map(number, medians, widths))
             lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
     if len(a):
         epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
