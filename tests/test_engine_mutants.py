@@ -8,6 +8,8 @@ from hypothesis import settings
 
 import numpy_rnn.engine
 from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.cases import random_recipe
 from numpy_rnn.conformance.mutants.engine_checks import LIMITS, engine_excess, lowered, random_limits
@@ -18,6 +20,8 @@ from numpy_rnn.conformance.ports.backends import EnginePort, PackagePort, port_o
 from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
 from numpy_rnn.conformance.strategies import profile
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import judge
 
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
 
@@ -34,6 +38,14 @@ def test_mutant_of_the_engine_is_killed(mutant):
     assert found.tensor is not None, f"{mutant.name} survived {found.cases} cases"
     assert found.factor > 1000, f"{mutant.name} exceeds its bound by {found.factor} only"
     assert names_the_stage(mutant, "engine", found.tensor), f"{found.tensor} for {mutant.stage}"
+
+
+def test_the_tapes_of_unequal_blocks_hold_the_same_steps():
+    """Two and three of five networks: the tape of the three, which is the shorter one, limits the pieces of both."""
+    configuration = Configuration(epochs=2, k1=1, k2=2, networks=5)
+    limits = {"layout": {"MIN_GROUP": 1}, "training": {"TAPE_BYTES": 600}}
+    with lowered(numpy_rnn.engine, limits, threads=2):
+        assert judge(trace_of(numpy_rnn.engine, prepare(configuration), configuration)).passed
 
 
 def test_limits_are_lowered_and_put_back():

@@ -94,7 +94,7 @@ EXAMPLES = {
 
 def usage(command: str, name: str) -> str:
     """How the command is called."""
-    words = {"train": "[train]", "compare": "compare OTHER [OTHER ...]"}.get(command, command)
+    words = {"train": "[train]", "compare": "compare OTHER ..."}.get(command, command)
     return f"python -m {name} {words} [options]"
 
 
