@@ -33,7 +33,10 @@ columns kind, epoch, time, column, network, learning_rate and value, empty where
 actual, predicted (one step ahead) or free-running. A .json has the keys format, package, version, series, columns,
 configuration, epochs, losses, times, actual, predicted, free_running_times and free_running; its arrays have the axes
 epoch or time, then learning rate and network where there are several, then column."""
-OTHER = "a package such as {other}, a Python port as module:object, a program that speaks the protocol, or a trace file"
+OTHER = (
+    "a package such as {other} or numpy_rnn.reference, a Python port as module:object, a program that speaks the"
+    " protocol, or a trace file"
+)
 EXAMPLES = {
     "train": (
         ("", "the default experiment"),
@@ -65,10 +68,10 @@ EXAMPLES = {
     ),
     "compare": (
         ("compare {other}", "the same run in both packages, every update judged"),
-        ("compare numpy_rnn.reference {other}", "the plain loop of the reference too"),
         ("compare {other} --momentum 0.9 --learning-rate 0.01", "with these options, or any others of the run"),
         ("compare {other} --json found.json --plot compare.pdf", "what was found, as numbers and as a picture"),
         ("compare my_rnn:port", "the same against an implementation of your own"),
+        ("compare {other} my_rnn:port", "all three at once"),
         ("compare trace.npz", "a trace, from --trace or from any other program"),
     ),
     "study": (
