@@ -66,12 +66,16 @@ def _is_unwanted(item):
 
 def pytest_generate_tests(metafunc):
     if "rnn" in metafunc.fixturenames:
-        metafunc.parametrize("rnn", packages(metafunc.config), indirect=True, scope="session")
+        reference = ["numpy_rnn.reference"] if getattr(metafunc.module, "WITH_REFERENCE", False) else []
+        metafunc.parametrize("rnn", packages(metafunc.config) + reference, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, then the module torch_rnn."""
+    """The backend under test: the module numpy_rnn, then the module torch_rnn.
+
+    `numpy_rnn.train` is the engine's. A test module with WITH_REFERENCE = True tests the reference's plain loop too.
+    """
     return importlib.import_module(request.param)
 
 

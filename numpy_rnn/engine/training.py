@@ -67,7 +67,7 @@ def train(
         if done * k1 >= T:
             first_epoch, done = first_epoch + 1, 0
         trained = ensemble(state, following(state.window) if done else 0, settings, series)
-        steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
+        steps, are_kept = min(one.tape.steps for one in trained.trained), -(-T // k1) <= MAX_KEPT
         whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
             if done or whole is None:

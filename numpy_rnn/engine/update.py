@@ -160,7 +160,7 @@ class Networks:
                     newer, older, transposed, _ = earlier
                     W_hh_T = view_of_W_hh_T
                     if transposed:
-                        copyto(anew, W_hh_T)
+                        copyto(anew, view_of_W_hh_T)
                         W_hh_T = anew
                     for da_next, dh_t, slope_t, da_t in newer:
                         dh_t += dot(da_next, W_hh_T, product)  # (B2)
