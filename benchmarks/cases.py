@@ -96,6 +96,7 @@ def sliding(name: str, k2: int, networks: int = 1, epochs: int = 300, dtype: str
     return Case(name, *MAIN_SIZES, dtype, networks, k2, epochs)
 
 
+MANY_NETWORKS = 1000  # of the ensembles for which several threads pay
 SIZES_H = (6, 16, 32, 64, 128, 256, 512, 1024)
 SIZES_B = (1, 8, 32, 128)
 
@@ -109,5 +110,5 @@ NAMED = (MAIN_JOB, deep_bench(1760, 16, 50), deep_bench(256, 32, 100))
 SLIDING = tuple(sliding(f"sliding k2={k2}", k2) for k2 in (1, 5, 20))
 ENSEMBLES = tuple(
     sliding(f"{networks} networks", 1, networks, epochs)
-    for networks, epochs in ((1, 300), (10, 300), (100, 30), (1000, 10), (10_000, 1))
+    for networks, epochs in ((1, 300), (10, 300), (100, 30), (1000, 30), (2000, 20), (10_000, 10))
 )

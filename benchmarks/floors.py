@@ -1,129 +1,157 @@
-"""What a way to train in NumPy cannot go below, as rows: measured beside the others, computing nothing to be judged.
+"""What a way to train in NumPy cannot go below, as rows: they compute nothing that could be judged.
 
-Bare calls: the calls of NumPy's functions of arrays that the equations need, in a loop on arrays that are there
-already, with `out=` where a call takes it; laid out as numpy_rnn lays them out, all parameters in one vector. Bare
-GEMMs: their products of matrices alone, so the machine's own speed at these shapes.
+Bare calls: the fewest calls of NumPy's functions that the equations allow, one after the other. Of their forms, see
+`bare_calls.py`, each is timed first, and the fastest is the row.
+
+Bare GEMMs: the matrix products of these calls alone. NumPy multiplies arrays in either order of memory, and a product
+or its transpose: of these eight layouts each product has the one that is fastest here, which is measured first. So
+this is the machine's own speed at these shapes, and not that of a layout.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from operator import truediv
+from itertools import groupby, product
+from time import perf_counter
+from typing import Any
 
 import numpy as np
-from numpy_rnn.vectors import empty, in_one_vector, product_for, product_of_networks
 
+from benchmarks.bare_calls import Call, forms, task_calls
 from benchmarks.cases import Case
 from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present
+from numpy_rnn.engine.layout import empty
 
-PRODUCTS = (np.ndarray.dot, np.matmul, product_of_networks)
 CALLS, GEMMS = "bare calls", "bare GEMMs"
-Calls = list[tuple[str, Callable, tuple]]  # (the equation, the function, its arguments)
+TRIALS = 5  # of which the fastest counts, when layouts are compared
+LEAST_SECONDS = 2e-4  # of a trial
+MOST_OPERANDS = 4  # of the products of a loop over the steps that are compared
+
+Layouts = dict[tuple, tuple[bool, ...]]  # by the shapes of a product: see `in_layout`
 
 
-def window_calls(case: Case, T: int, K: int, task: str) -> Calls:
-    """The calls of a window of T steps, of which K are counted: those of the forward pass, of the gradient and loss
-    too, or of the step too.
+def fastest(candidates: list[Callable[[], object]]) -> Callable[[], object]:
+    """The one of these that takes the least time when it is called."""
+    counts = []
+    for call in candidates:
+        call()
+        counts.append(max(1, int(LEAST_SECONDS / max(_seconds(call, 1), 1e-9))))
+    trials = [[_seconds(call, count) for call, count in zip(candidates, counts)] for _ in range(TRIALS)]
+    least = [min(of_one) for of_one in zip(*trials)]
+    return candidates[least.index(min(least))]
+
+
+def _seconds(call, count):
+    """Of one of so many calls."""
+    began = perf_counter()
+    for _ in range(count):
+        call()
+    return (perf_counter() - began) / count
+
+
+def straight(calls: list[partial]) -> Callable[[], object]:
+    """A function that makes these calls one after the other, as a program that is written for them: a loop over them
+    would take a tenth longer where arrays are small.
     """
-    vector, params = in_one_vector(case.arrays()[0], case.B)
-    dvector, gradients = in_one_vector(params, case.B)
-    W_xh, W_hh, W_hy = params[:3]
-    B, D, H, O = case.B, case.D, case.H, case.O
-    generator = np.random.default_rng(0)
+    names: dict[int, str] = {}
+    values: list[Any] = []
 
-    def rows(steps, N):
-        """Of h, y and all others alike, numbers below one."""
-        made = empty(params, steps * B, N)
-        made[...] = np.tanh(generator.normal(size=made.shape))
-        return made
+    def name(value):
+        if id(value) not in names:
+            names[id(value)] = f"v{len(values)}"
+            values.append(value)
+        return names[id(value)]
 
-    def series(steps, N):
-        """Of x and the target: one for all networks."""
-        return rows(steps, N)[(slice(1),) * (W_hh.ndim - 2)]
-
-    dot = product_for(params)
-    step = [np.s_[..., t * B : (t + 1) * B, :] for t in range(T + 1)]
-    x, target, one = series(T, D), series(K, O), np.ones((), case.dtype)
-    a, product, h, y = rows(T, H), rows(1, H), rows(T + 1, H), rows(T, O)
-    calls: Calls = [("F1", dot, (x, W_xh, a))]
-    for t in range(T):
-        calls.append(("F1", dot, (h[step[t]], W_hh, product)))
-        calls.append(("F1", np.add, (a[step[t]], product, a[step[t]])))
-        calls.append(("F2", np.tanh, (a[step[t]], h[step[t + 1]])))
-    after = h[..., B:, :]
-    calls.append(("F3", dot, (after, W_hy, y)))
-    if task == FORWARD:
-        return calls
-
-    dy, dh, da, slope = rows(T, O), rows(T, H), rows(T, H), rows(T, H)
-    counted = np.s_[..., (T - K) * B :, :]
-    calls.append(("B1", np.subtract, (y[counted], target, dy[counted])))
-    error = dy[counted].ravel()
-    two, losses = np.ones(2, case.dtype).sum(), np.ones(case.networks, case.dtype)
-    if case.networks == 1:
-        calls += [("L1", np.ndarray.dot, (error, error)), ("L1", truediv, (two, two))]
-    else:
-        calls += [("L1", _sum_of_squares, (dy[counted],)), ("L1", np.divide, (losses, two, losses))]
-    calls.append(("B2", dot, (dy, W_hy.mT, dh)))
-    calls.append(("B3", np.multiply, (after, after, slope)))
-    calls.append(("B3", np.subtract, (one, slope, slope)))
-    calls.append(("B3", np.multiply, (dh[step[T - 1]], slope[step[T - 1]], da[step[T - 1]])))
-    W_hh_T = empty(params, H, H)  # a product with a view of W_hh would take longer
-    W_hh_T[...] = W_hh.mT
-    for t in reversed(range(T - 1)):
-        calls.append(("B2", dot, (da[step[t + 1]], W_hh_T, product)))
-        calls.append(("B2", np.add, (dh[step[t]], product, dh[step[t]])))
-        calls.append(("B3", np.multiply, (dh[step[t]], slope[step[t]], da[step[t]])))
-    factors = (x, da), (h[..., : T * B, :], da), (after, dy)
-    for name, (left, right), dW in zip(("B4", "B5", "B6"), factors, gradients):
-        calls.append((name, dot, (left.mT, right, dW)))
-    if task == GRADIENT:
-        return calls
-
-    rate = np.asarray(0, case.dtype)  # so that the weights stay, however often they are moved
-    return [*calls, ("U1", np.multiply, (rate, dvector, dvector)), ("U1", np.subtract, (vector, dvector, vector))]
+    lines = [
+        f"    {name(call)}()" if call.keywords else f"    {name(call.func)}({', '.join(map(name, call.args))})"
+        for call in calls
+    ]
+    written: dict[str, Any] = {}
+    exec("\n".join([f"def run({', '.join(names.values())}):", *lines, "    return None"]), written)
+    return partial(written["run"], *values)
 
 
-def _sum_of_squares(error):
-    return np.square(error).sum(axis=(-2, -1))
+def repeated(call: Callable[[], object], times: int) -> Callable[[], None]:
+    def loop():
+        for _ in range(times):
+            call()
+
+    return loop
 
 
-def task_calls(task: str, case: Case) -> Calls:
-    """Of one update; of a run, one update with a whole window."""
-    if task == RUN and case.k2 is not None:
-        return window_calls(case, min(case.k2, case.T), 1, STEP)
-    return window_calls(case, case.T, case.T, STEP if task == RUN else task)
+def made(calls: Iterable[Call], found: Layouts | None = None) -> list[partial]:
+    """The calls as they are."""
+    return [partial(call.function, *call.arguments) for call in calls]
 
 
-def only_products(calls: Calls) -> Calls:
-    return [call for call in calls if call[1] in PRODUCTS and call[0] != "L1"]
+def in_best_layouts(calls: Iterable[Call], found: Layouts) -> list[partial]:
+    """The products of these calls, every one in the fastest layout of its shapes: as `found` before, or measured."""
+    chosen: list[partial] = []
+    for shapes, group in groupby((call for call in calls if call.is_product), key=_shapes):
+        products = list(group)
+        if products[0].function is not np.ndarray.dot:
+            chosen += made(products)
+            continue
+        if shapes not in found:
+            layouts = list(product((False, True), repeat=3))
+            tried = [straight(in_layout(products[:MOST_OPERANDS], *layout)) for layout in layouts]
+            found[shapes] = layouts[tried.index(fastest(tried))]
+        chosen += in_layout(products, *found[shapes])
+    return chosen
 
 
-def flops(calls: Calls) -> int:
-    """Floating-point operations of the products: two a term."""
-    return sum(2 * out.size * left.shape[-1] for _, _, (left, _, out) in only_products(calls))
+def _shapes(call):
+    return call.function, *(array.shape for array in call.arguments)
 
 
-def prepared(task: str, case: Case, choose=list) -> Prepared:
-    """All the calls, as often as the task makes updates."""
-    calls = [partial(function, *arguments) for _, function, arguments in choose(task_calls(task, case))]
-    updates = case.points if task == RUN else 1
+def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turned: bool) -> list[partial]:
+    """Calls of `dot` on new arrays. *_turned: whether a factor is laid out in columns; turned: whether the transposed
+    product is computed. Operands that these products share are shared here too.
+    """
+    arrays: dict[tuple, np.ndarray] = {}
 
-    def call():
-        for _ in range(updates):
-            for made in calls:
-                made()
+    def placed(array, columns):
+        key = array.__array_interface__["data"][0], array.shape, array.strides, columns
+        if key not in arrays:
+            shape = array.shape[::-1] if columns else array.shape
+            new = empty(shape, array.dtype)
+            arrays[key] = new.T if columns else new
+            arrays[key][...] = array
+        return arrays[key]
 
-    return Prepared(call, dict)
+    found: list[partial] = []
+    for call in products:
+        left, right, out = call.arguments
+        left, right, out = placed(left, left_turned), placed(right, right_turned), placed(out, turned)
+        found.append(partial(np.ndarray.dot, *((right.T, left.T, out.T) if turned else (left, right, out))))
+    return found
+
+
+def prepared(task: str, case: Case, choose: Callable[[Iterable[Call], Layouts], list[partial]] = made) -> Prepared:
+    """All the calls, in the fastest of the forms, once an epoch."""
+    epochs: list[Callable[[], object]] = []
+    found: Layouts = {}
+    for form in forms(case):
+        calls: list[partial] = []
+        for block in task_calls(task, case, form):
+            chosen = {id(window): choose(window, found) for window in block.windows}
+            calls += [call for window in block.windows for call in chosen[id(window)]]
+            calls += choose(block.losses, found)
+        epochs.append(straight(calls))
+    return Prepared(repeated(fastest(epochs), case.epochs if task == RUN else 1), dict)
 
 
 TASKS = (FORWARD, GRADIENT, STEP, RUN)
-BARE_CALLS = Row(
-    CALLS, "the NumPy calls that the equations need, alone", present, {t: partial(prepared, t) for t in TASKS}
-)
-BARE_GEMMS = Row(
-    GEMMS,
-    "the products of matrices of these calls, alone",
-    present,
-    {task: partial(prepared, task, choose=only_products) for task in TASKS},
-)
-ROWS = {CALLS: BARE_CALLS, GEMMS: BARE_GEMMS}
+ROWS = {
+    CALLS: Row(
+        CALLS,
+        "the fewest NumPy calls that the equations allow, alone",
+        present,
+        {task: partial(prepared, task) for task in TASKS},
+    ),
+    GEMMS: Row(
+        GEMMS,
+        "the matrix products of these calls alone, each in the layout that is fastest here",
+        present,
+        {task: partial(prepared, task, choose=in_best_layouts) for task in TASKS},
+    ),
+}

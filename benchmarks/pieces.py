@@ -9,7 +9,8 @@ from benchmarks.cases import Case
 
 OURS, OTHER, MODULES = "numpy_rnn", "torch_rnn", "torch.nn.RNN"
 TUTORIAL, COMPILED, JAX, HIPS, C = "tutorial loop", "torch.compile", "JAX", "HIPS autograd", "C loop"
-ROWS = (OURS, OTHER, MODULES, TUTORIAL, COMPILED, JAX, HIPS, C)
+EVERY, REFERENCE = "numpy_rnn, every update", "numpy_rnn.reference"
+ROWS = (OURS, EVERY, REFERENCE, OTHER, MODULES, TUTORIAL, COMPILED, JAX, HIPS, C)
 CALLS, GEMMS = FLOORS = ("bare calls", "bare GEMMs")  # not ways to train, but what a way in NumPy cannot go below
 AGAIN = "numpy_rnn again"  # the A/A row: numpy_rnn once more, as if it were another one
 FORWARD, GRADIENT, STEP, RUN = "forward", "gradient", "step", "run"  # the tasks of rows

@@ -1,7 +1,8 @@
-"""The network once more, as plainly as NumPy allows, for what timed rows are held against; it calls no package.
+"""The network once more, with a place for roundings: every number passes through `moved` as soon as it is computed.
 
-Every value passes through `moved`, so that roundings of any size can be put into the computation and their effect seen.
-Sequences are lists, a step an item; leading axes of the weights are networks, as everywhere.
+The reference cannot be used for this: its states and deltas follow from each other inside `forward` and `bptt`, where
+no rounding can be added. It is also timed itself, and what judges it must not call it. Sequences are lists, one item
+per step; leading axes of the weights are networks, as everywhere.
 """
 
 from collections.abc import Callable, Iterator

@@ -3,13 +3,20 @@
 from pathlib import Path
 
 from benchmarks.cases import Case
-from benchmarks.pieces import CALLS, GEMMS, MODULES, OURS, ROWS, STEP, Key
+from benchmarks.claims import GEMMS_ASKED
+from benchmarks.pieces import CALLS, EVERY, GEMMS, MODULES, OURS, ROWS, STEP, Key
 from benchmarks.plot_operations import draw_operations
 from benchmarks.plot_panels import mark_sizes, name_ends, panels_of
 from benchmarks.ratio_maps import draw_maps
 from benchmarks.results import Times, seconds
 
-COLOURS = dict(zip(ROWS, ("#0072b2", "#56b4e9", "#d55e00", "#999999", "#cc79a7", "#009e73", "#e69f00", "#000000")))
+TIMED_IN_STEPS = [row for row in ROWS if row != EVERY]
+COLOURS = dict(
+    zip(
+        TIMED_IN_STEPS,
+        ("#0072b2", "#a65628", "#56b4e9", "#d55e00", "#999999", "#cc79a7", "#009e73", "#e69f00", "#000000"),
+    )
+)
 FLOOR_COLOUR = "#666666"
 STEPS = 50  # T of the cases that are drawn
 PRODUCTS = 3  # of a step, of B·H² multiplications and additions each: forward, back through W_hh, and dW_hh
@@ -52,7 +59,7 @@ def draw_time(times: Times, cases: list[Case]):
     ends = []
     for axes, (B, group) in zip(panels, batches.items()):
         sizes = [case.H for case in group]
-        for row in (*ROWS, CALLS):
+        for row in (*TIMED_IN_STEPS, CALLS):
             found = points(times, row, group)
             if found:
                 style = {"color": COLOURS[row]} if row in COLOURS else {"color": FLOOR_COLOUR, "linestyle": "--"}
@@ -82,7 +89,7 @@ def draw_shares(times: Times, cases: list[Case]):
             if found:
                 axes.plot(*zip(*found), marker=".", color=COLOURS[row])
                 ends.append((axes, found[-1], row, COLOURS[row]))
-        axes.axhline(0.85, color=FLOOR_COLOUR, linestyle=":", linewidth=1)
+        axes.axhline(GEMMS_ASKED, color=FLOOR_COLOUR, linestyle=":", linewidth=1)
         axes.set(xscale="log", ylim=(0, 1.1), title=f"B = {B}", xlabel="hidden units H")
         mark_sizes(axes, sorted(bare))
     name_ends(figure, ends)

@@ -19,7 +19,7 @@ from benchmarks.cases import Case
 
 LEAST_SECONDS = 0.3  # of a profile
 EMPTY_LINES = 20_000
-EQUATION = re.compile(r"# .*?\(((?:[FBLUT]\d+(?:, )?)+)\)")  # as the comments of the code name them
+EQUATION = re.compile(r"\([FBLUT]\d+\)")  # as the comments of the code name them
 
 Place = tuple[str, int]  # file and number of a line
 
@@ -30,7 +30,7 @@ class Line(NamedTuple):
     file: str
     number: int
     text: str
-    equation: str  # "B2", or "" where the line belongs to none
+    equation: str  # "B2", or "B4, B5", or "" where the line belongs to none
     seconds: float  # a point: an update of a run
 
 
@@ -110,8 +110,8 @@ def seconds_an_event() -> float:
 
 
 def equation_of(text: str) -> str:
-    found = EQUATION.search(text)
-    return found.group(1) if found else ""
+    _, _, comment = text.partition("# ")
+    return ", ".join(name.strip("()") for name in EQUATION.findall(comment))
 
 
 def by_equation(found: Profile) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """Maps over (B, H): how long other rows take beside numpy_rnn, and where the winner changes."""
 
 from benchmarks.cases import Case
-from benchmarks.pieces import MODULES, OURS, ROWS, STEP, C, Key
+from benchmarks.pieces import EVERY, MODULES, OURS, REFERENCE, ROWS, STEP, C, Key
 from benchmarks.results import Times, ratio
 
 STEPS = 50  # T of the cases that are drawn
-OTHERS = tuple(row for row in ROWS if row not in (OURS, C))  # what a user would pick; the C loop is a floor
+OTHERS = tuple(row for row in ROWS if row not in (OURS, EVERY, REFERENCE, C))  # of others; the C loop is a floor
 
 
 def draw_maps(times: Times, cases: list[Case]):

@@ -18,9 +18,11 @@ READING = """\
 distributed. Ratios are paired within a round. A row is timed only where its own numbers, on the very same case, are
 within the bounds of the equivalence suite. `numpy_rnn again` is numpy_rnn under another name: a ratio within its
 spread, or whose interval holds 1, is a tie (`=`). A claim on a ratio or a time passes where its whole interval does,
-and fails where none of it does; between the two it is open. `bare calls` are the NumPy calls that the equations need,
-and `bare GEMMs` the matrix products alone, both in a loop that does nothing else: no training that is made of them can
-take less."""
+and fails where none of it does; between the two it is open. `numpy_rnn` is the package: its forward and bptt are the
+reference's, its train is the engine's, whose results are read once per epoch; in `numpy_rnn, every update` they are
+read after every update, and `numpy_rnn.reference` is the plain training loop. `bare calls` are the fewest NumPy calls
+that the equations allow, and `bare GEMMs` the matrix products alone, each in the fastest of all layouts, one after the
+other and nothing else: no training that is made of them can take less."""
 
 
 class Findings(NamedTuple):
@@ -88,15 +90,14 @@ def _times(found):
     for case in runs:
         if case.name == MAIN_JOB.name:
             parts += [["## The main job"], main_table(times, case, found.compiling)]
-    # Without floors, which are of whole windows: the first ones of every epoch are shorter.
     sliding = [case for case in runs if case.networks == 1 and case.name.startswith("sliding")]
     ensembles = [case for case in runs if case.name.endswith("networks")]
     tables = [
-        ("## Sliding windows", runs_table(times, "ns a point", sliding, floors=())),
-        ("## Ensembles", runs_table(times, "ns a point and network", ensembles)),
+        ("## Sliding windows", runs_table(times, "ns a point", sliding)),
     ]
     for threads in sorted({key.threads for key in wants.keys}):
         where = "one thread" if threads == 1 else f"{threads} threads"
+        tables.append((f"## Ensembles, {where}", runs_table(times, "ns a point and network", ensembles, threads)))
         for task, title in ((FORWARD, "Forward"), (GRADIENT, "Gradient"), (STEP, "Gradient and update")):
             tables.append((f"## {title}, {where}", windows_table(times, windows, task, threads, found.compiling)))
     tables += [

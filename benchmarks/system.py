@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # which force a kernel, and are told
 PACKAGES = ("numpy", "torch", "jax", "autograd", "pyperf")  # whose versions are told
 
 
@@ -52,7 +53,7 @@ def use_threads(threads: int) -> str:
         torch.set_num_threads(threads)
         found["torch"] = torch.get_num_threads()
     pools = [pool for pool in threadpool_info() if pool["user_api"] in ("blas", "openmp")]
-    found |= {f"{pool['internal_api']} {pool['version'] or ''}".strip(): pool["num_threads"] for pool in pools}
+    found |= {_words(pool): pool["num_threads"] for pool in pools}
     text = ", ".join(f"{name}: {number}" for name, number in found.items())
     if set(found.values()) - {threads}:
         raise RuntimeError(f"{threads} threads were asked for, and there are: {text}")
@@ -65,12 +66,13 @@ def cores() -> int:
 
 
 def system_information() -> dict[str, str]:
-    """Machine, versions and commit, in words; nothing that names the machine itself."""
+    """Machine, versions, BLAS kernel and commit, in words; nothing that names the machine itself. Imports NumPy."""
     return {
         "CPU": f"{_cpu()}, {cores()} cores",
         "System": platform.platform(),
         "Python": platform.python_version(),
         "Packages": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+        "BLAS of NumPy": _blas(),
         "Commit": _commit(),
     }
 
@@ -81,6 +83,22 @@ def _cpu():
             return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _blas():
+    """The libraries that NumPy multiplies matrices with, and their kernel, which they choose by the processor."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    found = sorted({_words(pool) for pool in threadpool_info() if pool["user_api"] == "blas"})
+    forced = [f"{name}={os.environ[name]}" for name in KERNEL_VARIABLES if name in os.environ]
+    return ", ".join([*found, *forced]) or "unknown"
+
+
+def _words(pool):
+    words = pool["internal_api"], pool["version"], pool.get("architecture") and f"{pool['architecture']} kernel"
+    return " ".join(filter(None, words))
 
 
 def _version(package):

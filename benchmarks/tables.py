@@ -35,11 +35,11 @@ def _against(found, row, noise):
     return show(found) + (" (a tie)" if row not in (OURS, AGAIN) and is_tie(found, noise) else "")
 
 
-def runs_table(times: Times, name: str, cases: Sequence[Case], floors: Sequence[str] = FLOORS) -> list[str]:
+def runs_table(times: Times, name: str, cases: Sequence[Case], threads: int = 1) -> list[str]:
     """Nanoseconds a point and network of every row, a column a run."""
     lines = []
-    for row in (*ROWS, AGAIN, *floors):
-        found = [seconds(times, Key(RUN, row, case.name), 1e9 / case.points / case.networks) for case in cases]
+    for row in (*ROWS, AGAIN, *FLOORS):
+        found = [seconds(times, Key(RUN, row, case.name, threads), 1e9 / case.points / case.networks) for case in cases]
         if any(found):
             lines.append([row, *(three_digits(value.median) if value else "" for value in found)])
     return table([name, *(case.name for case in cases)], lines) if lines else []

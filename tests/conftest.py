@@ -75,7 +75,10 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, whose train is the engine's, then the module torch_rnn."""
+    """The backend under test: the module numpy_rnn, whose train is the engine's, then the module torch_rnn.
+
+    Tests that are marked `with_reference` test the reference's plain loop too.
+    """
     return importlib.import_module(request.param)
 
 

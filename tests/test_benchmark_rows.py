@@ -1,5 +1,7 @@
 """The rows of the benchmark: their cases, that each computes what it should, and that one that does not is refused."""
 
+import functools
+import itertools
 import shutil
 import sys
 from collections import Counter
@@ -10,12 +12,13 @@ import pytest
 from children import run
 from numpy_rnn.allocation import ALIGNED_FROM, CACHE_LINE
 
-from benchmarks import cases, floors, plain, rows, system
+from benchmarks import bare_calls, cases, floors, plain, rows, system
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
 from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
 from benchmarks.rows.row import Unsuited
 from benchmarks.run_agreement import run_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.engine.layout import CACHE_LINE
 
 ROOT = Path(__file__).parents[1]
 ALL = (*GRID, *NAMED, *SLIDING, *ENSEMBLES)
@@ -85,7 +88,7 @@ def test_the_grid_has_what_is_asked():
     assert {case.dtype for case in GRID} == {"float32", "float64"}
     assert {case[1:4] for case in NAMED[1:]} == {(1760, 16, 50), (256, 32, 100)}
     assert [case.k2 for case in SLIDING] == [1, 5, 20]
-    assert [case.networks for case in ENSEMBLES] == [1, 10, 100, 1000, 10_000]
+    assert [case.networks for case in ENSEMBLES] == [1, 10, 100, 1000, 2000, 10_000]
     assert MAIN_JOB[1:6] == cases.MAIN_SIZES
 
 
@@ -250,30 +253,83 @@ def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_el
 
 @pytest.mark.parametrize("task", ["forward", "gradient", "step", "run"])
 @pytest.mark.parametrize("case", [SMALL, RUNS[1], RUNS[2]], ids=lambda case: case.name)
-def test_the_floors_run(task, case):
+def test_the_floors_run(task, case, monkeypatch):
+    monkeypatch.setattr(floors, "TRIALS", 1)
+    monkeypatch.setattr(floors, "LEAST_SECONDS", 0)
     for name in rows.FLOORS:
         rows.load(name).tasks[task](case).call()
 
 
 @pytest.mark.parametrize("case", [MAIN_JOB, ENSEMBLES[2]], ids=lambda case: case.name)
-def test_the_bare_calls_are_those_of_the_equations(case):
-    """Of one step a window, without biases: (F1) has two products and their sum, (L1) its sum and its half."""
-    calls = Counter(equation for equation, _, _ in floors.task_calls("run", case))
-    once = dict.fromkeys(("F2", "F3", "B1", "B2", "B4", "B5", "B6"), 1)
-    assert calls == once | {"F1": 3, "L1": 2, "B3": 3, "U1": 2}
+def test_the_bare_calls_are_the_fewest_of_the_equations(case):
+    """Of one step a window, without biases: twelve calls an update, and two for the losses of an epoch."""
+    (calls,) = bare_calls.task_calls("run", case, "stacked")
+    assert len(calls.windows) == case.T
+    once = dict.fromkeys(("F1", "F2", "F3", "B1", "B2", "B4, B5", "B6"), 1)
+    for window in calls.windows:
+        assert Counter(call.equation for call in window) == once | {"B3": 3, "U1": 2}
+    assert [call.equation for call in calls.losses] == ["L1", "L1"]
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
-def test_the_floors_read_and_write_at_cache_lines_as_numpy_rnn_does(H, B):
-    """Or its products would be slower than those that they are to be the floor of."""
-    products = floors.only_products(floors.task_calls("step", cases.point(H, B)))
-    large = [array for _, _, arrays in products for array in arrays if array.nbytes >= ALIGNED_FROM]
+def test_the_floors_read_and_write_at_cache_lines(H, B):
+    """Or their products would be slower than those of a program that does."""
+    (calls,) = bare_calls.task_calls("step", cases.point(H, B), "apart")
+    products = [call for call in calls.windows[0] if call.is_product]
+    large = [array for call in products for array in call.arguments if array.nbytes >= 2**8]
     assert len(large) > 100
     assert {array.__array_interface__["data"][0] % CACHE_LINE for array in large} == {0}
 
 
-def test_the_products_of_a_step_have_the_flops_of_the_equations():
+def test_sliding_windows_of_the_floors_are_those_of_the_epoch():
+    """The first ones are shorter."""
+    (calls,) = bare_calls.task_calls("run", sliding("sliding", 5), "stacked")
+    steps = [sum(call.equation == "F2" for call in window) for window in calls.windows]
+    assert steps == [1, 2, 3, 4] + [5] * 16
+
+
+@pytest.mark.parametrize("form", bare_calls.FORMS)
+def test_the_products_of_a_step_have_the_flops_of_the_equations(form):
     H, B, T, D, O = 7, 3, 5, 2, 4
     case = Case("flops", H, B, T, D, O, "float32")
     products = T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H  # B2 without the last step
-    assert floors.flops(floors.task_calls("step", case)) == 2 * products
+    (calls,) = bare_calls.task_calls("step", case, form)
+    more = 0 if form == "apart" else B * H * H  # the zeros after the last step
+    assert bare_calls.flops(calls.windows[0]) == 2 * (products + more)
+
+
+def test_every_layout_of_a_product_computes_the_same():
+    (calls,) = bare_calls.task_calls("step", SMALL, "apart")
+    generator = np.random.default_rng(0)
+    for call in (call for call in calls.windows[0] if call.is_product):
+        left, right, _ = call.arguments
+        for array in (left, right):
+            array[...] = generator.integers(-9, 10, array.shape)  # so that nothing is rounded
+        for *turned, transposed in itertools.product((False, True), repeat=3):
+            (product,) = floors.in_layout([call], *turned, transposed)
+            out = product()
+            np.testing.assert_array_equal(out.T if transposed else out, left @ right)
+
+
+def test_the_fastest_is_found(monkeypatch):
+    clock = [0.0]
+
+    def taking(seconds):
+        def call():
+            clock[0] += seconds
+
+        return call
+
+    monkeypatch.setattr(floors, "perf_counter", lambda: clock[0])
+    calls = [taking(seconds) for seconds in (3e-4, 1e-4, 2e-4)]
+    assert floors.fastest(calls) is calls[1]
+
+
+def test_calls_that_are_written_down_are_made_once_in_their_order():
+    made = []
+    first, second = [1], [2]
+    calls = [functools.partial(made.append, first), functools.partial(sorted, second, key=made.append)]
+    run = floors.straight([*calls, calls[0]])
+    run()
+    assert made == [[1], 2, [1]]
+    assert made[0] is first

@@ -256,7 +256,7 @@ def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(command_line, "picture_of", lambda *_: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples(rnn, "compare")
-    assert len(of_compare) == 5
+    assert len(of_compare) == 6
     for words in of_compare:
         options = [] if "trace.npz" in words else ["--epochs", 2]
         assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import stat
 import sys
 
@@ -48,7 +49,7 @@ VARIANTS: tuple[dict, ...] = (
 
 
 def compared(other, configuration=SHORT):
-    return compare(RIGHT, package_source(other), prepare(configuration), configuration)
+    return compare([RIGHT, package_source(other)], prepare(configuration), configuration)
 
 
 @pytest.fixture
@@ -79,6 +80,31 @@ def test_the_two_packages_agree(run):
         assert all(ratio <= 1 for ratio in side["worst_ratio"].values())
         assert len(side["losses"]) == 20
     assert 0 <= found["drift_over_spread"] <= drift.ALARM
+
+
+@pytest.mark.needs_torch
+def test_several_are_compared_at_once(run):
+    """The engine, the reference and torch: a column and a verdict for each."""
+    status, output, _ = run("numpy_rnn.reference", "torch_rnn", "--epochs", "5", "--json", "found.json")
+    assert status == 0, output
+    assert (
+        "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its rounding bounds"
+        in output
+    )
+    names = ["numpy_rnn", "numpy_rnn.reference", "torch_rnn"]
+    tables = [line.split() for line in output.splitlines() if line.startswith(("epoch ", "tensor "))]
+    assert tables == [["epoch", *names, "difference"], ["tensor", "equation", *names]]
+    with open("found.json", encoding="utf-8") as file:
+        assert [side["name"] for side in json.load(file)["sides"]] == names
+
+
+def test_the_wrong_one_of_several_is_named():
+    wrong = load(named("h_t for h_{t-1} in dW_hh"))
+    sources = [package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong)]
+    found = compare(sources, prepare(SHORT), SHORT)
+    assert [side.judgement.passed for side in found.sides] == [True, True, False]
+    assert found.drift.ratio > drift.ALARM
+    assert report.text(found, 1).count("diverges first in") == 1
 
 
 @pytest.mark.needs_torch
@@ -128,10 +154,50 @@ def test_a_mutant_is_named_at_its_equation(mutant):
         configuration = SHORT.changed(**changes)
         wrong = compared(load(mutant), configuration).sides[1]
         if not wrong.judgement.passed:
-            assert wrong.judgement.first.equation == EQUATIONS[mutant.stage]
+            assert EQUATIONS[wrong.judgement.first.tensor] == EQUATIONS[mutant.stage]
             assert mutant.name in wrong.looks_like
             return
     assert mutant.name in NEEDS_MORE
+
+
+BLAMED = {
+    "clipping by tensor": ({"max_norm": 0.05}, "U2, U3, U1"),
+    "decoupled weight decay, beside the velocity": (MOMENTUM, "U2, U3, U4, U5"),
+    "weight decay not times the learning rate": ({"weight_decay": 0.05}, "U4, U1"),
+    "dampening left out": ({"momentum": 0.5, "dampening": 0.3}, "U5"),
+    "nesterov forgotten": ({"momentum": 0.5, "nesterov": True, "max_norm": 0.05}, "U6, U1"),
+    "the gradient is climbed": ({}, "U1"),
+}
+
+
+@pytest.mark.parametrize("name", BLAMED)
+def test_a_wrong_step_is_blamed_on_all_that_it_is_made_of(name):
+    """Without momentum no velocity tells a wrong gradient from a wrong step."""
+    changes, equation = BLAMED[name]
+    assert compared(load(named(name)), SHORT.changed(**changes)).sides[1].judgement.first.equation == equation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "side", "tensor"),
+    [
+        ("h_t for h_{t-1} in dW_hh", "numpy_rnn.reference", "dW_hh (B5)"),
+        ("last block of networks skipped", "numpy_rnn", "W_xh (U1)"),
+    ],
+)
+def test_an_installed_package_with_a_mistake_has_a_verdict(name, side, tensor, tmp_path):
+    """Its line is one that a mutant changes, and which that mutant is made from no more."""
+    mutant = named(name)
+    copy = tmp_path / "numpy_rnn"
+    shutil.copytree(os.path.dirname(numpy_rnn.__file__), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for module, right, wrong in mutant.changes:
+        path = copy.joinpath(*module.split(".")).with_suffix(".py")
+        path.write_text(path.read_text(encoding="utf-8").replace(right, wrong), encoding="utf-8")
+    options = ["--epochs", "1", "--seeds", "2", "--no-plot"]
+    command = [sys.executable, "-m", "numpy_rnn", "compare", "numpy_rnn.reference", *options]
+    made = children.run(command, cwd=tmp_path)
+    assert made.returncode == 1, made.stderr
+    assert f"{side} diverges first in epoch 1, update 1: {tensor}" in made.stdout
 
 
 def test_a_wrong_port_fails_with_its_fault(run, tmp_path):
@@ -173,7 +239,7 @@ def test_a_port_is_compared_on_what_it_has(run, tmp_path):
     assert status == 0, output + error
     status, output, error = run("some:full", *options, "--learn-initial-state")
     assert status == 0, output + error
-    assert "vh_0      U2 to U5" in output
+    assert "vh_0      U5" in output
 
 
 def test_a_port_that_fails_is_said(run, tmp_path):
@@ -238,10 +304,14 @@ def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
         ("os", "'os' has no from_numpy"),
         ("numpy_rnn", "is this package itself"),
         ("absent:port", "there is no module absent"),
+        ("numpy_rnn.reference numpy_rnn.reference", "numpy_rnn.reference is named twice"),
+        ("t.npz u.npz", "t.npz and u.npz are traces: expected one at most"),
     ],
 )
 def test_what_is_nothing_is_refused(run, other, message):
-    status, output, error = run(other)
+    for name in ("t.npz", "u.npz") if "u.npz" in other else ():
+        np.savez(name, **trace_of(numpy_rnn, prepare(SHORT), SHORT))
+    status, output, error = run(*other.split())
     assert (status, output) == (2, "")
     assert message in error
     assert error.count("\n") == 1
@@ -309,7 +379,7 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
     arrays = trace_of(numpy_rnn, prepare(SHORT), SHORT)
     arrays["loss"][-1] = np.inf
     arrays["entering"][3] += 1
-    found = compare(RIGHT, Source("inf", lambda *run: arrays), prepare(SHORT), SHORT)
+    found = compare([RIGHT, Source("inf", lambda *run: arrays)], prepare(SHORT), SHORT)
     save_json(tmp_path / "j.json", report.values(found))
 
     def refuse(text):
@@ -396,16 +466,16 @@ def test_a_norm_that_overflows_is_no_wrong_update():
     scaled = source("scaled", norm=scaled_by_power_of_two)
     plain = source("plain", norm=norm_of_norms)
     wrong = source("wrong", norm=norm_of_norms, step=lambda theta, rate, s: theta - rate)
-    found = compare(scaled, plain, experiment, configuration)
+    found = compare([scaled, plain], experiment, configuration)
     assert [side.cut is None for side in found.sides] == [True, False]
     assert [side.judgement.updates for side in found.sides] == [8, 0]
     assert found.passed
     said = report.text(found, 1)
     assert "plain left the range of its dtype after 0 updates: the norm of its gradient overflows (U2)" in said
     assert "scaled and plain agree: every update of both that is in range is within its rounding bounds" in said
-    found = compare(scaled, wrong, experiment, configuration)
+    found = compare([scaled, wrong], experiment, configuration)
     assert not found.passed
-    assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U1")
+    assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U2, U3, U1")
 
 
 def test_epoch_losses_add_up():
@@ -430,7 +500,7 @@ def test_drift_tells_rounding_from_a_fault():
     def ratio(params=experiment.params, **changes):
         other = configuration.changed(**changes)
         arrays = trace_of(numpy_rnn, experiment._replace(params=params), other)
-        return drift.measure(losses, epoch_losses(arrays, "sum"), experiment, configuration, seed=3).ratio
+        return drift.measure(losses, [epoch_losses(arrays, "sum")], experiment, configuration, seed=3).ratio
 
     moved = experiment.params._replace(W_hh=np.nextafter(experiment.params.W_hh, 1))
     assert ratio() == 0

@@ -24,6 +24,7 @@ from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
 from numpy_rnn.conformance.strategies import PROFILES, profile, recipes
 
+pytestmark = pytest.mark.with_reference
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
 # Where it only matters whether a fault is seen; of the runs, a tenth of these, half learn the initial state.
 UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROFILE.max_examples))
@@ -235,14 +236,14 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("vW_xh", STEP, "clipping", ".sqrt()", ""),
     ("vW_xh", STEP, "momentum", "(1 - tau) * d", "d"),
     ("vW_xh", STEP, "momentum", "d = dtheta + decay * theta if decay else dtheta", "d = dtheta"),
-    ("vW_xh", STEP, "updates", "direct(params, gradients, velocity)", "direct(params, gradients, None)"),
-    ("vh_0", LEARNED, "updates", "params._replace(h_0=None)", "params"),
+    ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
+    ("vh_0", LEARNED, "tbptt", "params._replace(h_0=None)", "params"),
     ("W_xh", {}, "sgd", "theta - beside(", "theta - 0.99 * beside("),
     ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
     ("h_0", LEARNED, "sgd", "if s_theta is None else", "if s_theta is None or theta is params.h_0 else"),
-    ("entering", {}, "updates", "entering = states[start - first]", "entering = h_0"),
-    ("entering", LEARNED, "updates", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
-    ("window", {}, "train", "for window in windows(len(x), k1, k2):", "for window in windows(len(x), k1, k2 + 1):"),
+    ("entering", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),
+    ("entering", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
+    ("window", {}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
 )  # fmt: skip
 
 
@@ -262,9 +263,8 @@ def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
         (tmp_path / name / file.name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     configuration = Configuration(epochs=2, k1=2, k2=3, dtype="float64", **options)
-    found = compare(
-        package_source(numpy_rnn), package_source(importlib.import_module(name)), prepare(configuration), configuration
-    )
+    sources = [package_source(rnn) for rnn in (numpy_rnn, importlib.import_module(name))]
+    found = compare(sources, prepare(configuration), configuration)
     assert found.sides[0].judgement.passed
     assert found.sides[1].judgement.first.tensor == tensor
     for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:

@@ -1,9 +1,10 @@
-"""numpy_rnn and torch_rnn hold against each other over runs; single windows are the suite's, in test_conformance.py.
+"""Engine, reference and torch_rnn against each other over runs; single windows are the suite's, test_conformance.py.
 
 Over thousands of updates rounding alone can drive two correct runs apart. So updates are compared in lockstep, each
 begun again from the same parameters and state, and only three of them in a row run free.
 """
 
+import importlib
 from itertools import islice
 
 import numpy as np
@@ -30,27 +31,25 @@ from hypothesis import example, given
 import numpy_rnn
 from numpy_rnn import Gradients, Parameters
 
-
-def backends():
-    import torch_rnn
-
-    return numpy_rnn, torch_rnn
+RUNNERS = (
+    ("numpy_rnn", "numpy_rnn.reference"),
+    pytest.param("numpy_rnn", "torch_rnn", marks=pytest.mark.needs_torch),
+    pytest.param("numpy_rnn.reference", "torch_rnn", marks=pytest.mark.needs_torch),
+    pytest.param("torch_rnn", "numpy_rnn.reference", marks=pytest.mark.needs_torch),
+)
 
 
 # -- in lockstep ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("runner", ["numpy_rnn", "torch_rnn"])
+@pytest.mark.parametrize(("runner", "other"), RUNNERS)
 @fewer(2)
 @given(run=runs())
-def test_every_update_of_a_run_is_done_again_alike_by_the_other(runner, run):
+def test_every_update_of_a_run_is_done_again_alike_by_the_other(runner, other, run):
     """`train` of one backend, each of its updates begun again by the other's functions from the parameters, the
     velocity and the state that the run reports.
     """
-    by_name = {rnn.__name__: rnn for rnn in backends()}
-    rnn = by_name.pop(runner)
-    (other,) = by_name.values()
+    rnn, other = map(importlib.import_module, (runner, other))
     case, options = run
     before, velocity = case.params, None
     for update in rnn.train(*case.for_train(rnn), **options, **case.options, record=True):
@@ -65,16 +64,17 @@ def test_every_update_of_a_run_is_done_again_alike_by_the_other(runner, run):
 # -- in a row -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.needs_torch
+@pytest.mark.parametrize("other", ["numpy_rnn.reference", pytest.param("torch_rnn", marks=pytest.mark.needs_torch)])
 @given(run=runs())
-def test_three_updates_in_a_row_are_the_same_in_both(run):
+def test_three_updates_in_a_row_are_those_of_the_engine(other, run):
     """Free: each backend carries its own parameters and state. What is allowed grows as rounding may."""
-    case, options = run
-    ours, theirs = (rnn.train(*case.for_train(rnn), **options, **case.options, record=True) for rnn in backends())
-    _, torch_rnn = backends()
-    for one, other, reference in islice(zip(ours, theirs, reference_run(case, **options), strict=True), 3):
-        assert other[:3] == one[:3]
-        assert_within(reported(torch_rnn, other), reported(numpy_rnn, one), allowed(reference.expected))
+    (case, options), rnn = run, importlib.import_module(other)
+    ours, theirs = (
+        backend.train(*case.for_train(backend), **options, **case.options, record=True) for backend in (numpy_rnn, rnn)
+    )
+    for one, another, right in islice(zip(ours, theirs, reference_run(case, **options), strict=True), 3):
+        assert another[:3] == one[:3]
+        assert_within(reported(rnn, another), reported(numpy_rnn, one), allowed(right.expected))
 
 
 # -- that the comparison can fail -------------------------------------------------------------------------------------

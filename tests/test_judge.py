@@ -20,6 +20,7 @@ from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
 from numpy_rnn.conformance.traces.trace_form import start_of, trace_faults
 
+pytestmark = pytest.mark.with_reference
 CONFIGURATION = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)
 OPTIONS = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "max_norm": 0.5, "learn_initial_state": True}
 EVERYTHING = CONFIGURATION.changed(**OPTIONS)
@@ -90,8 +91,8 @@ def test_right_ensembles_pass(rnn):
 
 @pytest.mark.parametrize("configuration", [CONFIGURATION, EVERYTHING], ids=["plain", "everything"])
 def test_a_driven_port_makes_the_trace_that_the_package_makes(configuration):
-    driven = trace_of_port(PackagePort(numpy_rnn), prepare(configuration), configuration)
-    own = trace(configuration)
+    driven = trace_of_port(PackagePort(numpy_rnn.reference), prepare(configuration), configuration)
+    own = trace(configuration, numpy_rnn.reference)
     assert driven.keys() == own.keys()
     for name, array in own.items():
         assert np.array_equal(driven[name], array), name

@@ -118,6 +118,7 @@ def test_a_command_ends_with_one_line_and_its_status(capsys, monkeypatch):
         assert capsys.readouterr().err.startswith(said)
     found = score.Score(named("e² for ½e²"), "L1", "loss", 1, 2.0)
     monkeypatch.setattr(score, "score_board", lambda seed: [found])
+    monkeypatch.setattr(score, "engine_board", lambda seed: [])
     for encoding, written in (("ascii", rb"e\xb2 for \xbde\xb2"), ("utf-8", "e² for ½e²".encode())):
         memory = io.BytesIO()
         monkeypatch.setattr("sys.stdout", io.TextIOWrapper(memory, encoding))

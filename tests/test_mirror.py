@@ -156,7 +156,10 @@ DIFFERENCES = {
             "torch.minimum takes no numbers",
         ),
     ],
-    "momentum": [([], ["import torch"], "for its decorator")],
+    "momentum": [
+        ([], ["import torch"], "for its decorator"),
+        (['v = d.copy("K") if'], ["v = d.clone() if"], "torch's keeps the order in memory"),
+    ],
     "sgd": [
         (
             ["theta - beside(rate, theta) * s_theta  # (U1)"],

@@ -382,7 +382,7 @@ def test_the_drift_of_two_runs_has_a_panel_of_its_own():
     *_, losses, panel = plots.figure(experiment, results, drift=(drift, spread)).axes
     shown = {line.get_label(): line.get_ydata() for line in panel.lines}
     assert shown["runs that start an ulp apart"].tolist() == spread.tolist()
-    assert shown["these two"][1:].tolist() == drift[1:].tolist()  # no drift has no place on a logarithmic axis
-    assert np.isnan(shown["these two"][0])
+    assert shown["these runs"][1:].tolist() == drift[1:].tolist()  # no drift has no place on a logarithmic axis
+    assert np.isnan(shown["these runs"][0])
     assert (panel.get_xlabel(), panel.get_yscale()) == ("epoch", "log")
     assert losses.get_xlabel() == "epoch"

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 
+import numpy_rnn
 from numpy_rnn.common.packages import backend
 from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.mutants.engine_checks import lowered, random_engine_run, random_limits
 from numpy_rnn.conformance.mutants.loading import load
 from numpy_rnn.conformance.mutants.score import of_two
-from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.drive import trace_of
 
+pytestmark = pytest.mark.with_reference
 FILLS = np.nan, 0.0, 1.0
 MAKERS = "empty", "empty_like"
 
@@ -44,12 +47,21 @@ def reports(package):
         yield trace_of(package, started, configuration)
 
 
-def fingerprints(package):
+def reports_of_engine(package):
+    """Runs in several layouts."""
+    generator = np.random.default_rng(6)
+    for _ in range(8):
+        run = random_engine_run(generator)
+        with lowered(package, random_limits(generator)):
+            yield trace_of(package, *run)
+
+
+def fingerprints(package, reports):
     with np.errstate(all="ignore"):
         return [{name: np.asarray(array).tobytes() for name, array in report.items()} for report in reports(package)]
 
 
-def poisoned(package, modules, monkeypatch):
+def poisoned(package, modules, monkeypatch, reports=reports):
     """The fingerprints for every fill."""
     found = []
     for fill in FILLS:
@@ -57,7 +69,7 @@ def poisoned(package, modules, monkeypatch):
             for module in modules:
                 for name in MAKERS:
                     patch.setattr(module, name, filled(getattr(module, name), fill))
-            found.append(fingerprints(package))
+            found.append(fingerprints(package, reports))
     return found
 
 
@@ -68,7 +80,18 @@ def test_a_mutant_reads_what_it_wrote_alone(mutant, monkeypatch):
     assert all(other == first for other in others)
 
 
+@pytest.mark.parametrize("mutant", ENGINE_MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_of_the_engine_reads_what_it_wrote_alone(mutant, monkeypatch):
+    first, *others = poisoned(load(mutant), [np], monkeypatch, reports_of_engine)
+    assert all(other == first for other in others)
+
+
+def test_the_engine_reads_what_it_wrote_alone(monkeypatch):
+    first, *others = poisoned(numpy_rnn.engine, [np], monkeypatch, reports_of_engine)
+    assert all(other == first for other in others)
+
+
 def test_a_package_reads_what_it_wrote_alone(rnn, monkeypatch):
-    modules = [np] if rnn.__name__ == "numpy_rnn" else [np, backend("torch_rnn").elman.torch]
+    modules = [np] if rnn.__name__.startswith("numpy_rnn") else [np, backend("torch_rnn").elman.torch]
     first, *others = poisoned(rnn, modules, monkeypatch)
     assert all(other == first for other in others)

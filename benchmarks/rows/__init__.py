@@ -9,6 +9,8 @@ __all__ = ["FLOORS", "NAMES", "Prepared", "Row", "Unsuited", "load"]
 
 MODULES = {  # the file of every row, and the package that it imports
     "numpy_rnn": ("numpy_package", "numpy"),
+    "numpy_rnn, every update": ("numpy_every_update", "numpy"),
+    "numpy_rnn.reference": ("numpy_reference", "numpy"),
     "torch_rnn": ("torch_package", "torch"),
     "torch.nn.RNN": ("torch_modules", "torch"),
     "tutorial loop": ("tutorial_loop", "torch"),

@@ -3,4 +3,6 @@
 import numpy_rnn
 from benchmarks.rows.package import Package
 
-ROW = Package(numpy_rnn).row("this package: forward and bptt; steps and runs by train, which keeps its memory")
+ROW = Package(numpy_rnn).row(
+    "numpy_rnn", "this package: forward and bptt of the reference; steps and runs by the engine's train"
+)

@@ -1,21 +1,22 @@
-"""The rows of the two packages, which export the same names: as their README shows them."""
+"""The rows of the packages that export the names of `numpy_rnn`: as their README shows them."""
 
+from collections.abc import Sequence
 from functools import partial
-from itertools import repeat
 
 from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present, report, run_report
+from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, TASKS, Prepared, Row, present, report, run_report
+from numpy_rnn.common.run_arguments import EPOCH
 
 
 class Package:
-    """The tasks of a package that exports the names of `numpy_rnn`."""
+    """The tasks of a package. yield_every: of runs, whose results are the losses of the epochs."""
 
-    def __init__(self, rnn):
-        self.rnn = rnn
+    def __init__(self, rnn, yield_every: int | str = EPOCH):
+        self.rnn, self.yield_every = rnn, yield_every
 
-    def row(self, about: str) -> Row:
-        tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
-        return Row(self.rnn.__name__, about, present, tasks)
+    def row(self, name: str, about: str, tasks: Sequence[str] = TASKS) -> Row:
+        all_tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
+        return Row(name, about, present, {task: all_tasks[task] for task in tasks})
 
     def given(self, case: Case):
         """The case in arrays of the package."""
@@ -54,13 +55,22 @@ class Package:
         params, x, target, h_0 = self.given(case)
         k1, k2 = (len(x), len(x)) if case.k2 is None else (1, case.k2)
         options = {"k1": k1, "k2": k2, "learning_rate": case.learning_rate, "epochs": case.epochs}
-        single = case.networks == 1
+        single, to_numpy = case.networks == 1, self.rnn.to_numpy
 
-        def call():
-            losses = list(repeat(0.0, case.epochs))
+        def every_update():
+            losses = [0.0] * case.epochs
             for update in self.rnn.train(params, x, target, h_0, **options):
-                losses[update.epoch - 1] += float(update.loss) if single else self.rnn.to_numpy(update.loss)
+                losses[update.epoch - 1] += float(update.loss) if single else to_numpy(update.loss)
             return losses, update.parameters
+
+        def once_per_epoch():
+            losses = []
+            for update in self.rnn.train(params, x, target, h_0, **options, yield_every=EPOCH):
+                of_epoch = to_numpy(update.losses)
+                losses.append(sum(of_epoch.tolist()) if single else of_epoch.sum(axis=0, dtype="float64"))
+            return losses, update.parameters
+
+        call = once_per_epoch if self.yield_every == EPOCH else every_update
 
         def result():
             losses, parameters = call()

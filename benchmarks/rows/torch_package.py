@@ -4,5 +4,5 @@ import torch_rnn
 from benchmarks.rows.package import Package
 
 ROW = Package(torch_rnn).row(
-    "this package's twin, gradients by torch.autograd: written to be compared with, not for speed"
+    "torch_rnn", "this package's twin, gradients by torch.autograd: written to be compared with, not for speed"
 )

@@ -46,7 +46,7 @@ def parser(name: str) -> Parser:
             allow_abbrev=False,
         )
         if command == "compare":
-            sub.add_argument("other", metavar="OTHER", help=OTHER.format(other=other))
+            sub.add_argument("others", metavar="OTHER", nargs="+", help=OTHER.format(other=other))
         sub.add_argument("--version", action=Version)
         _add_options(sub, name, command)
     return top

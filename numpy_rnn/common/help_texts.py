@@ -6,7 +6,7 @@ import textwrap
 
 COMMANDS = {
     "train": "train a network and predict the series; the default where no command is given",
-    "compare OTHER": "check this package and another implementation against each other, update by update",
+    "compare OTHER": "check this package and other implementations against each other, update by update",
     "study": "make a page on how the gradient comes about",
 }
 ABOUT = {
@@ -14,9 +14,9 @@ ABOUT = {
 An Elman network learns to predict the next row of a series. Without options: a sine wave, one point at a time, 300
 epochs over 20 points, six hidden units.""",
     "compare": """\
-Run this package and another implementation on the same configuration: both loss columns, every update of both held to
-its rounding bounds, the first divergence with what it looks like, and the drift of the two left to run freely. Exit
-status 1 when one of them is wrong.""",
+Run this package and other implementations on the same configuration: their loss columns, every update of each held to
+its rounding bounds, the first divergence with what it looks like, and the drift of all left to run freely. Exit status
+1 when one of them is wrong.""",
     "study": """\
 The derivation of the gradient, executed on one run: every equation beside independent witnesses, the item matrix and
 what each truncation keeps of it, what truncation costs, why gradients vanish or explode, where implementations
@@ -33,7 +33,10 @@ columns kind, epoch, time, column, network, learning_rate and value, empty where
 actual, predicted (one step ahead) or free-running. A .json has the keys format, package, version, series, columns,
 configuration, epochs, losses, times, actual, predicted, free_running_times and free_running; its arrays have the axes
 epoch or time, then learning rate and network where there are several, then column."""
-OTHER = "a package such as {other}, a Python port as module:object, a program that speaks the protocol, or a trace file"
+OTHER = (
+    "a package such as {other} or numpy_rnn.reference, a Python port as module:object, a program that speaks the"
+    " protocol, or a trace file"
+)
 EXAMPLES = {
     "train": (
         ("", "the default experiment"),
@@ -68,6 +71,7 @@ EXAMPLES = {
         ("compare {other} --momentum 0.9 --learning-rate 0.01", "with these options, or any others of the run"),
         ("compare {other} --json found.json --plot compare.pdf", "what was found, as numbers and as a picture"),
         ("compare my_rnn:port", "the same against an implementation of your own"),
+        ("compare {other} my_rnn:port", "all three at once"),
         ("compare trace.npz", "a trace, from --trace or from any other program"),
     ),
     "study": (
@@ -93,7 +97,7 @@ EXAMPLES = {
 
 def usage(command: str, name: str) -> str:
     """How the command is called."""
-    words = {"train": "[train]", "compare": "compare OTHER"}.get(command, command)
+    words = {"train": "[train]", "compare": "compare OTHER ..."}.get(command, command)
     return f"python -m {name} {words} [options]"
 
 

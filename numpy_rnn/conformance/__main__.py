@@ -72,9 +72,12 @@ def run_long(arguments) -> int:
 
 def run_score(arguments) -> int:
     """The command `score`. Returns 1 when a mutant survived."""
-    scores = score.score_board(arguments.seed)
-    print(score.text(scores))
-    return int(any(each.tensor is None for each in scores))
+    survived = False
+    for title, board in (("", score.score_board), ("\nof the engine\n", score.engine_board)):
+        scores = board(arguments.seed)
+        print(title + score.text(scores))
+        survived |= any(each.tensor is None for each in scores)
+    return int(survived)
 
 
 def _run(arguments):

@@ -68,7 +68,7 @@ def _held(config, where, command):
     from numpy_rnn.common.files.storage import check_can_write
     from numpy_rnn.common.packages import backend, is_package
     from numpy_rnn.conformance.bounds.oracle_step import flint
-    from numpy_rnn.conformance.ports.backends import PackagePort
+    from numpy_rnn.conformance.ports.backends import port_of
     from numpy_rnn.conformance.ports.program import killed_with_this_process
     from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, load_python_port
     from numpy_rnn.conformance.properties import Tally
@@ -85,7 +85,7 @@ def _held(config, where, command):
             port = ProgramPort(command, config.getoption("elman_timeout"))
             config.add_cleanup(port.close)
         elif is_package(where):
-            port = PackagePort(backend(where))
+            port = port_of(backend(where))
         else:
             port = load_python_port(where)
         if level in ("L2", "all") or "intermediates" not in port.capabilities:

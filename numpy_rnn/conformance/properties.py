@@ -15,7 +15,7 @@ from numpy_rnn.conformance.mutants.hints import hints_for_case
 from numpy_rnn.conformance.ports.faults import PortFault
 from numpy_rnn.conformance.strategies import recipes, runs_of
 from numpy_rnn.conformance.traces.drive import checked_report, is_tame, trace_of_port
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
 
 
 class Exceeded(AssertionError):
@@ -84,7 +84,8 @@ def hold_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, ta
     def check(seed):
         run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
         assume(is_tame(*run))
-        judgement = judge(trace_of_port(port, *run, timeout), bound_factor(port))
+        trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
+        judgement = judge(trace, bound_factor(port))
         for name, ratio in judgement.worst.items():
             if tally is not None:
                 tally.note("L3", dtype, name, ratio, {"run": seed})
@@ -132,7 +133,7 @@ def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, tall
             alike = "".join(f"; looks like: {hint}" for hint in hints_for_case(case, report, name))
             element = [int(i) for i in at]
             raise Exceeded(
-                f"{level}, {recipe}: {name} ({EQUATIONS[name]}) at {element} is {float(report[name][at])!r},"
-                f" expected {float(expected[at])!r}; rounding allows {float(allowed[at]):.2g}, this is"
-                f" {float(ratio[at]):.2g} times as large{alike}"
+                f"{level}, {recipe}: {name} ({equations(name, recipe.sgd)}) at {element} is"
+                f" {float(report[name][at])!r}, expected {float(expected[at])!r}; rounding allows"
+                f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large{alike}"
             )

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import add, copyto, divide, greater, matmul, multiply, subtract, tanh
 
+from numpy_rnn.common.records import Array
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
 from numpy_rnn.engine.window import MAX_VIEWED, Tape
@@ -28,25 +29,25 @@ class ColumnViews(NamedTuple):
     """One window on a tape."""
 
     forward: list[tuple]  # (z_t, a_t, h_t) of every step
-    z: np.ndarray  # (F, T + 1, B): the columns of all steps, and of the step after the last
-    z_copy: np.ndarray  # the same, to be laid out as (F, (T + 1)·B)
-    before: np.ndarray  # (F, T·B) of the copy: what W multiplies
-    new: np.ndarray  # (H, K·B) of the copy: h_t of the new steps
-    h: np.ndarray  # (T, H, B)
-    target: np.ndarray  # (O, K, B)
-    error: np.ndarray  # (O, K, B)
-    y: np.ndarray  # (O, K·B)
-    dy: np.ndarray  # (O, K·B)
-    flow_dy: np.ndarray  # (O, K, B): the places of dy_t
-    flow_older: np.ndarray  # (T - K, O, B): those of the steps without a loss
+    z: Array  # (F, T + 1, B): the columns of all steps, and of the step after the last
+    z_copy: Array  # the same, to be laid out as (F, (T + 1)·B)
+    before: Array  # (F, T·B) of the copy: what W multiplies
+    new: Array  # (H, K·B) of the copy: h_t of the new steps
+    h: Array  # (T, H, B)
+    target: Array  # (O, K, B)
+    error: Array  # (O, K, B)
+    y: Array  # (O, K·B)
+    dy: Array  # (O, K·B)
+    flow_dy: Array  # (O, K, B): the places of dy_t
+    flow_older: Array  # (T - K, O, B): those of the steps without a loss
     backward: list[tuple]  # (flow, dh_t, φ'(a_t), da_t) of every step, latest first
-    slope: np.ndarray  # (T, H, B)
-    da: np.ndarray  # (H, T, B)
-    da_copy: np.ndarray  # the same, laid out as (H, T·B)
+    slope: Array  # (T, H, B)
+    da: Array  # (H, T, B)
+    da_copy: Array  # the same, laid out as (H, T·B)
     divisor: np.generic | None
-    first_state: np.ndarray | None  # (B, H)
-    errors: np.ndarray | None  # the error in one row, where it is one
-    states: np.ndarray  # (T + 1, B, H)
+    first_state: Array | None  # (B, H)
+    errors: Array | None  # the error in one row, where it is one
+    states: Array  # (T + 1, B, H)
 
 
 class ColumnTape:
@@ -71,11 +72,11 @@ class ColumnTape:
         self.views: dict[tuple[int, int, int, bool], ColumnViews] = {}
         self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 
-    def state(self, step: int) -> np.ndarray:
+    def state(self, step: int) -> Array:
         """The place of h after this step of the series, (B, H), a view."""
         return self.z[step - self.base, : self.layout.H].T
 
-    def load(self, base: int, x: np.ndarray, target: np.ndarray) -> None:
+    def load(self, base: int, x: Array, target: Array) -> None:
         """Move to the steps from `base` on, with these inputs and targets, (n, B, ·). The state at `base` is kept."""
         if base > self.base:
             state = self.state(base).copy()
@@ -130,7 +131,7 @@ class ColumnTape:
         )
 
 
-def transpose_into(into: np.ndarray, matrix: np.ndarray) -> None:
+def transpose_into(into: Array, matrix: Array) -> None:
     """matrixᵀ, block by block: as a whole it would read each line of the cache many times."""
     for begin in range(0, len(into), TRANSPOSED_AT_ONCE):
         into[begin : begin + TRANSPOSED_AT_ONCE] = matrix[:, begin : begin + TRANSPOSED_AT_ONCE].T
@@ -182,7 +183,7 @@ def gradients(layout: Layout, tape: ColumnTape, theta, gradient, nonlinearity: s
         yield views
 
 
-def recorded(layout: Layout, tape: ColumnTape, theta, views: ColumnViews) -> dict[str, np.ndarray]:
+def recorded(layout: Layout, tape: ColumnTape, theta, views: ColumnViews) -> dict[str, Array]:
     """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
     D, H, O, B = layout[:4]
     W_xh, W_hh, W_hy, _, b_y, _ = layout.named(theta)

@@ -4,16 +4,16 @@ Each block runs a whole segment by itself, so that its numbers stay in the cache
 """
 
 import contextvars
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.common.records import Activations, Deltas, Parameters, State, Update
+from numpy_rnn.common.records import Activations, Array, Deltas, Parameters, State, Update
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.columns import ColumnTape
@@ -25,18 +25,18 @@ from numpy_rnn.engine.window import MAX_VIEWED, Tape, Views
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
-Series = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+Series = Callable[[int, int], Sequence[Array]]
 as_update = partial(tuple.__new__, Update)  # Update(*values) in half the time
 
 
 class Settings(NamedTuple):
     """What stays the same throughout a run."""
 
-    h_0: np.ndarray | None  # the given initial state; None where it is learned
+    h_0: Array | None  # the given initial state; None where it is learned
     k1: int
     k2: int
     steps: int  # the most that a tape may be asked for
-    rate: np.ndarray  # η, a number or one per network
+    rate: Array  # η, a number or one per network
     options: SgdOptions
     nonlinearity: str
     reduction: str
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 class Trained:
     """One block of networks, with the part of the series and of the initial state that is its own."""
 
-    def __init__(self, block: Block, networks: Networks, series: Series, h_0: np.ndarray | None):
+    def __init__(self, block: Block, networks: Networks, series: Series, h_0: Array | None):
         self.block, self.networks, self.tape = block, networks, networks.tape
         self.series, self.h_0 = series, h_0  # (begin, end) → x, target of these steps; None if it is learned
         self.loaded: Piece | None = None
@@ -60,7 +60,7 @@ class Trained:
             self.load(piece)
         return segment.views(self.block.first, part, self.tape)
 
-    def run(self, segment: Segment, into: np.ndarray, record: dict | None) -> np.ndarray:
+    def run(self, segment: Segment, into: Array, record: dict | None) -> Array:
         """Make the updates of a segment. Returns their losses, (n,) or (n, N).
 
         into: gets the gradient of the last one; record: what that computed, under the names of its arrays.
@@ -100,7 +100,7 @@ class Ensemble:
         one_window = self.every_update or settings.k1 >= settings.steps  # in every segment
         self.in_fewest_calls = one_window and self.one is not None and self.one.networks.plain and not self.record
 
-    def updates(self, epoch: int, of_epoch: Iterable[Segment]) -> Iterator[tuple[Update, np.ndarray]]:
+    def updates(self, epoch: int, of_epoch: Iterable[Segment]) -> Iterator[tuple[Update, Array]]:
         """(Update, initial state of the next window) after every segment that is due, and after the last one."""
         return self._each_update(epoch, of_epoch) if self.in_fewest_calls else self._updates(epoch, of_epoch)
 
@@ -217,26 +217,29 @@ def ensemble(state: State, begin: int, settings: Settings, series: Series) -> En
     begin: where the next window starts; series: (begin, end) → x and target of these steps, with the axes of the
     ensemble, of its sizes or 1, or without.
     """
-    h_0, k1, k2, steps, rate, options, nonlinearity, reduction, *_ = settings
-    params = state.parameters
-    E, B = params.W_hh.shape[:-2], (params.h_0 if h_0 is None else h_0).shape[-2]
+    h_0: Any = settings.h_0
+    _, k1, k2, steps, rate, options, nonlinearity, reduction, *_ = settings
+    params: Any = state.parameters
+    E = params.W_hh.shape[:-2]
+    initial: Any = params.h_0 if h_0 is None else h_0
+    B = initial.shape[-2]
     threads = available_threads() if E else 1
     flat = _flat(params, E)
     velocity = None if state.velocity is None else _flat(state.velocity, E)
-    carried = state.h if begin else (params.h_0 if h_0 is None else h_0)
+    carried = state.h if begin else initial
     trained = []
     parts = blocks(params, B, min(k2, steps), threads)
     for block in parts:
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
-        part = (lambda theta, i=index: theta[i]) if E else (lambda theta: theta)
-        kind, held = ColumnTape if layout.columns else Tape, tape_steps(layout, k2, steps, len(parts))
+        kind: Any = ColumnTape if layout.columns else Tape
+        held = tape_steps(layout, k2, steps, len(parts))
         tape = kind(layout, held, min(k1, steps), min(k2, steps), reduction == "mean")
         tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
-        layout.fill(networks.theta, Parameters(*(None if theta is None else part(theta) for theta in flat)))
-        if velocity is not None and options.momentum:
-            layout.fill(networks.velocity, Parameters(*(None if v is None else part(v) for v in velocity)))
+        layout.fill(networks.theta, _of_networks(flat, index, E))
+        if velocity is not None and networks.velocity is not None:
+            layout.fill(networks.velocity, _of_networks(velocity, index, E))
             networks.moving = [True, velocity.h_0 is not None]
         given = None if h_0 is None else _of_block(h_0[None], E, block)[0]
         one = Trained(block, networks, partial(_series_of, series, E, block), given)
@@ -249,6 +252,11 @@ def ensemble(state: State, begin: int, settings: Settings, series: Series) -> En
 def _flat(params, E):
     """Parameters with one axis of networks for all axes of the ensemble."""
     return params if not E else Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(E) :]) for t in params))
+
+
+def _of_networks(params, index, E):
+    """Of parameters with one axis of networks: those of some networks, or of one."""
+    return params if not E else Parameters(*(theta if theta is None else theta[index] for theta in params))
 
 
 def _rate_of(rate, E, block):

@@ -25,24 +25,25 @@ networks that fit into the cache together, and every large network by itself.
 """
 
 import os
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Gradients, Parameters
+from numpy_rnn.common.records import Array, Gradients, Parameters
 
 CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
 MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
 MIN_GROUP = 3  # fewer small networks are faster one by one
-MIN_OF_THREAD = 256  # networks of a group that is made smaller so that each thread has one
-MIN_COLUMNS = 256  # hidden units from which on sequences are faster as columns,
+MIN_OF_THREAD = 2500  # networks of a group in a thread of its own: shorter operations wait for the interpreter
+MIN_COLUMNS = 256  # hidden units from which on sequences are faster as columns, in float32,
 MIN_COLUMN_STEPS = 16  # of windows of at least this many steps,
 MIN_COLUMN_BATCH = 16  # and batches of at least this many sequences
-GROUP_BYTES = 2**20  # of the vectors and gradients of a group: about what a core's own cache holds
+GROUP_BYTES = 2**21  # of the vectors and gradients of a group
 
 
-def empty(shape, dtype) -> np.ndarray:
+def empty(shape, dtype) -> Array:
     """New memory that begins at a cache line."""
     size = prod(shape)
     itemsize = np.dtype(dtype).itemsize
@@ -85,7 +86,7 @@ class Layout(NamedTuple):
         """How many numbers the vector of one network holds."""
         return self.weights + self.learned * self.B * self.H
 
-    def empty(self, *shape: int) -> np.ndarray:
+    def empty(self, *shape: int) -> Array:
         """New memory of this shape per network: (N, *shape), or (*shape) of a single network."""
         if self.networks is None:
             return empty(shape, self.dtype)
@@ -98,23 +99,23 @@ class Layout(NamedTuple):
         W_xh, W_hh, b_h, W_hy, b_y, h_0 = _one_after_the_other(*shapes, (self.B, H) if self.learned else None)
         return [W_xh, W_hh, W_hy, b_h, b_y, h_0]
 
-    def named(self, vector: np.ndarray) -> Parameters:
+    def named(self, vector: Array) -> Parameters:
         """The parameters of a vector (..., P), as views."""
         if not self.columns:
             return Parameters(*(None if place is None else _part(vector, *place) for place in self.places()))
         W_T, U, h_0 = self.stacked(vector)
         D, H = self.D, self.H
-        biases = (W_T[..., H + D], U[..., H, :]) if self.bias else (None, None)
-        return Parameters(W_T[..., H : H + D].mT, W_T[..., :H].mT, U[..., :H, :], *biases, h_0)
+        b_h, b_y = (W_T[..., H + D], U[..., H, :]) if self.bias else (None, None)
+        return Parameters(W_T[..., H : H + D].mT, W_T[..., :H].mT, U[..., :H, :], b_h, b_y, h_0)
 
-    def stacked(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The parts W (with `columns` its transpose), U and h_0 of a vector (..., P), as views."""
+    def stacked(self, vector: Array) -> tuple[Array, Array, Array]:
+        """The parts W (with `columns` its transpose), U and h_0, or None, of a vector (..., P), as views."""
         h_0_shape = (self.B, self.H) if self.learned else None
         places = _one_after_the_other(self.W_shape, self.U_shape, h_0_shape)
         W, U, h_0 = (None if place is None else _part(vector, *place) for place in places)
         return W, U, h_0
 
-    def fill(self, vector: np.ndarray, params: Parameters | Gradients) -> None:
+    def fill(self, vector: Array, params: Parameters | Gradients) -> None:
         """Copy parameters, or a velocity, into a vector; a part that is None becomes zero."""
         for part, theta in zip(self.named(vector), params):
             if part is not None:
@@ -147,7 +148,7 @@ def blocks(params: Parameters, B: int, k2: int, threads: int = 1) -> list[Block]
     """The parts of an ensemble that are computed together. An ensemble without axes is one network, one block."""
     *E, D, H = params.W_xh.shape
     O = params.W_hy.shape[-1]
-    columns = H >= MIN_COLUMNS and B >= MIN_COLUMN_BATCH and k2 >= MIN_COLUMN_STEPS
+    columns = params.W_hh.itemsize == 4 and H >= MIN_COLUMNS and B >= MIN_COLUMN_BATCH and k2 >= MIN_COLUMN_STEPS
     one = Layout(D, H, O, B, params.b_h is not None, params.h_0 is not None, params.W_hh.dtype, columns=columns)
     N = prod(E)
     if not E:
@@ -157,7 +158,8 @@ def blocks(params: Parameters, B: int, k2: int, threads: int = 1) -> list[Block]
     most = max(MIN_GROUP, GROUP_BYTES // (2 * one.size * one.dtype.itemsize))
     count = max(-(-N // most), min(threads, N // MIN_OF_THREAD))
     ends = [N * n // count for n in range(count + 1)]
-    return [Block(*ends[n : n + 2], one._replace(networks=ends[n + 1] - ends[n])) for n in range(count)]
+    pairs = pairwise(ends)
+    return [Block(first, stop, one._replace(networks=stop - first)) for first, stop in pairs]
 
 
 def available_threads() -> int:

@@ -5,15 +5,17 @@ losses are summed later, for many windows at once, by `Tape.losses`.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
 from numpy_rnn.clipping import SMALL, power_of_two
+from numpy_rnn.common.records import Array
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.engine import columns
 from numpy_rnn.engine.layout import Layout
-from numpy_rnn.engine.window import Tape, Views
+from numpy_rnn.engine.window import Views
 
 
 def relu(a, out):
@@ -31,10 +33,10 @@ def product_of_group(left, right, out):
 class Networks:
     """A group of networks, or one network, in training: its vectors, its tape and its step."""
 
-    def __init__(self, layout: Layout, tape: Tape, rate: np.ndarray, options: SgdOptions, nonlinearity: str):
+    def __init__(self, layout: Layout, tape: Any, rate: Array, options: SgdOptions, nonlinearity: str):
         self.layout, self.tape, self.rate, self.options = layout, tape, rate, options
         self.theta, self.gradient = layout.empty(layout.size), layout.empty(layout.size)
-        self.velocity = layout.empty(layout.size) if options.momentum else None
+        self.velocity: Any = layout.empty(layout.size) if options.momentum else None
         self.moving = [False, False]  # whether the weights, and h_0, have a velocity already
         self.nonlinearity, self.tanh = nonlinearity, nonlinearity == "tanh"
         self.product = np.ndarray.dot if layout.networks is None else product_of_group
@@ -48,23 +50,23 @@ class Networks:
         H, B = layout.H, layout.B
         one = np.ones((), layout.dtype)
         V = layout.empty(layout.O + H, H)
-        spaces = layout.empty(B, H), layout.empty(H, H) if layout.networks is None else None
-        spaces = *spaces, V, V[..., : layout.O, :], V[..., layout.O :, :]
+        anew = layout.empty(H, H) if layout.networks is None else None
+        spaces = layout.empty(B, H), anew, V, V[..., : layout.O, :], V[..., layout.O :, :]
         self.constants = self.product, tanh if self.tanh else relu, self.tanh, tape.stacked, one, *spaces
         W, U, h_0 = layout.stacked(self.theta)
         W_xh, W_hh, W_hy, b_h, b_y, _ = layout.named(self.theta)
         self.parameter_views = self.theta, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy.mT, W_hh.mT
         self.gradient_views = self.gradient, *layout.stacked(self.gradient), *layout.named(self.gradient)[:5]
 
-    def run(self, windows: list[Views], into: np.ndarray | None = None, record: dict | None = None) -> None:
+    def run(self, windows: list[Views], into: Array | None = None, record: dict | None = None) -> None:
         """Make the updates of these windows.
 
         into: gets the gradient of the last one; record: gets all that it computed, under the names of the arrays.
         """
         theta, gradient, rate = self.theta, self.gradient, self.rate
-        last = None if into is None else windows[-1]
-        for views in self.gradients(windows):
-            if views is last:
+        last = windows[-1]
+        for views in self.gradients(windows, last):
+            if views is last and into is not None:
                 copyto(into, gradient)
                 if record is not None:
                     record.update(self.recorded(views))
@@ -73,19 +75,22 @@ class Networks:
             else:
                 self.step(self.layout.learned and views.first_state is not None)
 
-    def gradients(self, windows: Iterable[Views]) -> Iterator[Views]:
-        """Compute the gradient of one window after the other; the parameters may be moved in between."""
+    def gradients(self, windows: Iterable[Any], last: Any = None) -> Iterator[Any]:
+        """Compute the gradient of one window after the other; the parameters may be moved in between.
+
+        last: the window from which on the caller makes the steps. Those before it may be made here, without a halt.
+        """
         if self.layout.columns:
             return columns.gradients(self.layout, self.tape, self.theta, self.gradient, self.nonlinearity, windows)
         if self.tape.one_step and self.tanh:
-            return self._gradients_of_one_step(windows)
+            return self._gradients_of_one_step(windows, last if self.plain else None)
         return self._gradients(windows)
 
-    def _gradients_of_one_step(self, windows):
+    def _gradients_of_one_step(self, windows, last):
         """As `_gradients`, of windows of one step of one sequence: only what these need."""
-        dot, one = self.product, np.ones((), self.layout.dtype)
-        _, W, U, *_, W_hy_T, _ = self.parameter_views
-        _, dW, dU, *_ = self.gradient_views
+        dot, one, rate = self.product, np.ones((), self.layout.dtype), self.rate
+        theta, W, U, *_, W_hy_T, _ = self.parameter_views
+        gradient, dW, dU, *_ = self.gradient_views
         for views in windows:
             z, z_T, a, h, new, new_T, target, y, dy, dh, slope, da = views.one_step
             dot(z, W, a)  # (F1)
@@ -98,7 +103,10 @@ class Networks:
             multiply(dh, slope, da)  # (B3)
             dot(z_T, da, dW)  # (B4), (B5), (B7)
             dot(new_T, dy, dU)  # (B6), (B8)
-            yield views
+            if last is None or views is last:
+                yield views
+            else:
+                subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
 
     def _gradients(self, windows):
         dot, phi, is_tanh, stacked, one, product, anew, V, V_y, V_h = self.constants
@@ -152,7 +160,8 @@ class Networks:
                     newer, older, transposed, _ = earlier
                     W_hh_T = view_of_W_hh_T
                     if transposed:
-                        anew[...], W_hh_T = W_hh_T, anew
+                        copyto(anew, view_of_W_hh_T)
+                        W_hh_T = anew
                     for da_next, dh_t, slope_t, da_t in newer:
                         dh_t += dot(da_next, W_hh_T, product)  # (B2)
                         multiply(dh_t, slope_t, da_t)  # (B3)
@@ -175,7 +184,7 @@ class Networks:
                 dh_0[...] = 0  # h_0 has no gradient here, and plain gradient descent leaves it as it is
             yield views
 
-    def recorded(self, views: Views) -> dict[str, np.ndarray]:
+    def recorded(self, views: Any) -> dict[str, Array]:
         """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
         if self.layout.columns:
             return columns.recorded(self.layout, self.tape, self.theta, views)
@@ -231,7 +240,7 @@ class Networks:
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
-def clipping_factor(gradient: np.ndarray, max_norm: float) -> np.ndarray:
+def clipping_factor(gradient: Array, max_norm: float) -> Array:
     """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1).
 
     As in `clipping.py`: scaled where a square leaves the range, and NaN where n does.

@@ -8,7 +8,7 @@ from sys import getrefcount
 
 import numpy as np
 
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import Array, Parameters
 from numpy_rnn.engine.layout import Layout
 
 REMEMBERED = 3  # vectors that were handed out, whose memory is used again if nobody holds it
@@ -26,7 +26,7 @@ class Vectors:
         self.layout, self.E, self.read_only = layout, E, read_only
         self.made = deque((self._counted(self._new()) for _ in range(REMEMBERED)), REMEMBERED)
 
-    def __next__(self) -> tuple[np.ndarray, Parameters]:
+    def __next__(self) -> tuple[Array, Parameters]:
         vector, unused = self.made[0]
         if references(vector) == unused:
             self.made.rotate(-1)
@@ -53,7 +53,7 @@ class Vectors:
         return memory, parts
 
 
-def references(vector: tuple[np.ndarray, Parameters]) -> tuple[int, ...]:
+def references(vector: tuple[Array, Parameters]) -> tuple[int, ...]:
     """How many references there are to the arrays of a vector."""
     memory, named = vector
     owner = memory if memory.base is None else memory.base

@@ -10,10 +10,11 @@ one in one row, [x_t h_{t-1} 1], so that (F1) is one product. Large ones have in
 gaps, and multiply the inputs of all steps at once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.records import Array
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
 
@@ -25,13 +26,13 @@ MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out 
 class Scratch(NamedTuple):
     """What windows are computed in: rows of the longest one, of which shorter ones use the first."""
 
-    a: np.ndarray  # (T·B, H)
-    h: np.ndarray | None  # (T·B, H + 1): [h_t 1] once more, without gaps; None where they are read from the tape
-    y: np.ndarray  # (K·B, O)
-    dy: np.ndarray | None  # (K·B, O); None where it is the error itself
-    dh: np.ndarray  # (T·B, H)
-    slope: np.ndarray  # (T·B, H)
-    da: np.ndarray  # (T·B, H)
+    a: Array  # (T·B, H)
+    h: Array | None  # (T·B, H + 1): [h_t 1] once more, without gaps; None where they are read from the tape
+    y: Array  # (K·B, O)
+    dy: Array | None  # (K·B, O); None where it is the error itself
+    dh: Array  # (T·B, H)
+    slope: Array  # (T·B, H)
+    da: Array  # (T·B, H)
 
     def rows(self, T: int, K: int) -> "Scratch":
         """For T·B = `T` rows, of which `K` are of new steps."""
@@ -44,22 +45,22 @@ class Loop(NamedTuple):
 
     forward: list[tuple]  # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
     gaps: tuple | None  # (h without gaps, the same on the tape), if they are two
-    new: np.ndarray  # h_t of the new steps; on a stacked tape [h_t 1]
-    new_T: np.ndarray
-    h: np.ndarray  # h_t of all steps
-    before_T: np.ndarray  # the rows that W, or W_hh, multiplies, of all steps, transposed
-    target: np.ndarray
-    error: np.ndarray  # y − target, undivided
-    y: np.ndarray
-    dy: np.ndarray
-    dh_new: np.ndarray
-    slope: np.ndarray
-    da: np.ndarray
+    new: Array  # h_t of the new steps; on a stacked tape [h_t 1]
+    new_T: Array
+    h: Array  # h_t of all steps
+    before_T: Array  # the rows that W, or W_hh, multiplies, of all steps, transposed
+    target: Array
+    error: Array  # y − target, undivided
+    y: Array
+    dy: Array
+    dh_new: Array
+    slope: Array
+    da: Array
     last: tuple  # dh_T, φ'(a_T), da_T
     earlier: tuple | None  # how to go back from there, `Earlier` or `Joint`; None for a window of one step
     inputs: tuple | None  # (x, xᵀ, a) where the tape is not stacked
     divisor: np.generic | None  # of the loss; None for 1
-    first_state: np.ndarray | None  # the place of h_0, if the window starts at the beginning of the series
+    first_state: Array | None  # the place of h_0, if the window starts at the beginning of the series
 
 
 class Views(NamedTuple):
@@ -69,13 +70,13 @@ class Views(NamedTuple):
     one_step: tuple | None  # the same of a window of one step, only what that needs
     # For what is handed out.
     divisor: np.generic | None
-    first_state: np.ndarray | None
-    errors: np.ndarray  # `error` in one row
-    states: np.ndarray  # h_0 to h_T, (T + 1, B, H) or (T + 1, N, B, H)
-    x: np.ndarray
-    a: np.ndarray
-    dh: np.ndarray
-    da_1: np.ndarray
+    first_state: Array | None
+    errors: Array  # `error` in one row
+    states: Array  # h_0 to h_T, (T + 1, B, H) or (T + 1, N, B, H)
+    x: Array
+    a: Array
+    dh: Array
+    da_1: Array
 
 
 class Earlier(NamedTuple):
@@ -91,12 +92,12 @@ class Joint(NamedTuple):
     """All steps, latest first, where dy_t and da_{t+1} lie side by side: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t)."""
 
     steps: list[tuple]
-    dy: np.ndarray  # the places of dy_t there
-    da: np.ndarray  # and of da_t
+    dy: Array  # the places of dy_t there
+    da: Array  # and of da_t
     is_joint: bool = True
 
 
-def by_step(rows: np.ndarray, B: int) -> list[np.ndarray]:
+def by_step(rows: Array, B: int) -> list[Array]:
     """The rows of every step, (..., B, n) each, as views."""
     return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]
 
@@ -131,12 +132,12 @@ class Tape:
         self.views: dict[tuple[int, int, int, bool], Views] = {}
         self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 
-    def state(self, step: int) -> np.ndarray:
+    def state(self, step: int) -> Array:
         """The place of h after this step of the series, (..., B, H), a view."""
         row = (step - self.base) * self.layout.B
         return self.h[..., row : row + self.layout.B, :]
 
-    def load(self, base: int, x: np.ndarray, target: np.ndarray) -> None:
+    def load(self, base: int, x: Array, target: Array) -> None:
         """Move to the steps from `base` on, with these inputs and targets, (n, B, ·) or (n, N, B, ·).
 
         The state at `base` is kept. Targets may be those of the last steps only.
@@ -164,12 +165,12 @@ class Tape:
             self.viewed += end - begin
         return found
 
-    def time_first(self, rows: np.ndarray) -> np.ndarray:
+    def time_first(self, rows: Array) -> Array:
         """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
         sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
         return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
 
-    def losses(self, windows: list[Window], views: list[Views], is_segment: bool) -> np.ndarray:
+    def losses(self, windows: list[Window], views: list[Views], is_segment: bool) -> Any:
         """L of each of these consecutive windows, (n,) or (n, N).
 
         is_segment: they are all windows of one. Its sums are added in the same order, however many pieces it is in.
@@ -193,7 +194,8 @@ class Tape:
         row, terms = (begin - self.base) * B, K * B * O
         error = self.error[..., row : row + count * K * B, :]
         error = error.reshape(*error.shape[:-2], count, terms)
-        losses = np.multiply(error, error).sum(axis=-1)  # (L1)
+        squares = np.multiply(error, error)
+        losses = squares[..., 0] if terms == 1 else squares.sum(axis=-1)  # (L1)
         losses *= self.half  # (L1)
         if self.mean:
             losses /= losses.dtype.type(terms)  # (L2)
@@ -214,7 +216,7 @@ class Tape:
             with_one = s.h
         with_one_new = with_one[..., new_dh, :]
         dh, slope, da = (by_step(v, B) for v in (s.dh, s.slope, s.da))
-        earlier = None
+        earlier: Joint | Earlier | None = None
         if self.flow is not None and K == T > 1:  # all steps have a loss; they end where the memory ends
             flow = self.flow[..., self.flow.shape[-2] - (T + 1) * B :, :]
             of_step, places = by_step(flow, B), by_step(flow[..., O:], B)

@@ -1,5 +1,7 @@
 """The panels of the losses: of every epoch, of every learning rate of a sweep, and how far two runs part."""
 
+from itertools import cycle
+
 import numpy as np
 
 from numpy_rnn.common.output.plot_series import ACTUAL, STYLES, add_legend, draw_band
@@ -7,7 +9,7 @@ from numpy_rnn.common.output.report import band
 
 # Okabe and Ito's other colours, from dark to light, without the yellow that is hard to see on white.
 RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-AGAIN = {"-": "--", ":": "-."}  # the lines of the rates that have a colour for the second time
+AGAIN = {"-": "--", ":": "-.", "--": "-", "-.": ":"}  # the lines of the rates that have a colour for the second time
 FAR = 100  # times the lowest final loss
 CLOSEST = 0.055  # of the height: labels nearer than that would cover each other
 
@@ -15,7 +17,7 @@ CLOSEST = 0.055  # of the height: labels nearer than that would cover each other
 def draw_losses(axes, experiment, results) -> None:
     """One curve a result; of an ensemble its median and a band."""
     limits = []
-    for (color, _, line), (name, result) in zip(STYLES, results.items()):
+    for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
         low, _, high = bands = band(result.losses, result.converged())
         draw_band(axes, _epochs(result), bands, color, label=name, linestyle=line, marker=_marker(result))
         limits += [low.min(), high.max()]
@@ -33,7 +35,7 @@ def draw_rates(axes, experiment, results) -> None:
     at its top, so that the others can be told from each other.
     """
     curves, gone = [], []
-    for (_, _, line), (name, result) in zip(STYLES, results.items()):
+    for (_, _, line), (name, result) in zip(cycle(STYLES), results.items()):
         for number, rate in enumerate(experiment.rates):
             networks = result.converged()[number]
             if networks.any():
@@ -57,7 +59,8 @@ def draw_rates(axes, experiment, results) -> None:
         axes.set_title(f"diverged at {', '.join(gone)}", loc="left", fontsize="medium")
     if len(results) > 1:
         kinds = [
-            axes.plot([], [], color=ACTUAL, linestyle=line, label=name)[0] for (*_, line), name in zip(STYLES, results)
+            axes.plot([], [], color=ACTUAL, linestyle=line, label=name)[0]
+            for (*_, line), name in zip(cycle(STYLES), results)
         ]
         add_legend(axes, 1.06 if gone else 1, handles=kinds)
 
@@ -66,7 +69,7 @@ def draw_drift(axes, drift, spread) -> None:
     """How far two runs part, by epoch, beside how far runs part that start an ulp apart."""
     epochs = np.arange(1, len(drift) + 1)
     axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that start an ulp apart")
-    axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these two")
+    axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these runs")
     axes.set_xlabel("epoch")
     axes.set_ylabel("largest difference\nof the losses so far (log scale)")
     axes.set_xlim(0, len(epochs) + 1)

@@ -1,5 +1,6 @@
 """The panels of the series: actual against predicted, the free-running continuation, and what was not trained on."""
 
+from itertools import cycle
 from math import inf
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from numpy_rnn.common.output.report import band
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; and beside the colour, marker and line differ too.
 ACTUAL = "#000000"
-STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"))  # of the first backend and of the second
+STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--"), ("#CC79A7", "^", "-."))  # by backend
 MOST_POINTS = 100  # a longer series is drawn as lines
 MOST_STEPS = 600  # of a longer series, a part is drawn, so that predicted can be told from actual
 HEADROOM = 0.1  # of the height, for the word at the border
@@ -56,7 +57,7 @@ def draw_series(axes, experiment, results, feature, view) -> None:
     points = len(times) <= MOST_POINTS
     line = "o" if points else "-"
     axes.plot(times, actual[..., feature], line, color=ACTUAL, label="actual", markersize=5, linewidth=1)
-    for (color, marker, line), (name, result) in zip(STYLES, results.items()):
+    for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
         networks, by = result.converged(), "" if len(results) == 1 else f", {name}"
         if not networks.any():
             continue

@@ -7,6 +7,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.files.storage import written_whole
 from numpy_rnn.common.output.plot_losses import draw_drift, draw_losses, draw_rates
 from numpy_rnn.common.output.plot_series import add_legend, draw_series, view_of
+from numpy_rnn.common.output.report import in_words
 from numpy_rnn.common.output.text import column_names, drawable, shortened
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
@@ -55,9 +56,9 @@ def figure(experiment, results: dict, window=False, drift=None):
     marked, and the continuation runs beside them. Of a sweep, every learning rate has a loss curve, and the series is
     predicted by the best.
 
-    results: a Result for every name of a backend, two at most. An ensemble is drawn as its median, with a band from its
+    results: a Result for every name of a backend. An ensemble is drawn as its median, with a band from its
     10th to its 90th percentile. With `window`, the figure is one that pyplot can show. With `drift`, (drift, spread) by
-    epoch, a panel shows how far the two part on their own.
+    epoch, a panel shows how far they part on their own.
     """
     results = {shortened(drawable(name)): result for name, result in results.items()}
     features = min(experiment.x.shape[-1], MOST_FEATURES)
@@ -97,7 +98,7 @@ def _empty(window, **options):
 
 def _title(experiment, results, rate, view):
     D, networks = experiment.x.shape[-1], next(iter(results.values())).converged()
-    title = f"{' and '.join(results)}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
+    title = f"{in_words(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
     if view.title:
         title += f", {view.title}"
     if D > MOST_FEATURES:

@@ -14,7 +14,7 @@ def heading(names, experiment, configuration) -> str:
     *E, H, O = experiment.params.W_hy.shape
     T, B, D = experiment.x.shape
     parts = [
-        f"{' and '.join(names)}: {series_name(experiment)}",
+        f"{in_words(names)}: {series_name(experiment)}",
         f"T={T} B={B} D={D} H={H} O={O}",
         configuration.nonlinearity,
         "biases" if experiment.params.b_h is not None else "no biases",
@@ -106,29 +106,40 @@ def divergence(result) -> str | None:
 
 
 def comparison_table(results, log_every) -> str:
-    """The loss columns of two backends, their difference, and the largest difference of the run.
+    """The loss columns of several backends, the largest difference of any two of them, and that of the run.
 
     Of an ensemble, the medians, and the largest difference of a network.
     """
-    (one, other), (a, b) = results.keys(), (result.losses for result in results.values())
-    a, b = (losses.reshape(len(losses), prod(losses.shape[1:])) for losses in (a, b))
-    difference = np.abs(np.subtract(a, b, where=np.isfinite(a) & np.isfinite(b), out=np.zeros_like(a)))
-    difference[np.isfinite(a) != np.isfinite(b)] = np.inf
+    columns_of = np.stack([losses_by_network(result) for result in results.values()])
+    a, finite = columns_of[0], np.isfinite(columns_of)
+    difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, columns_of, 0), axis=0), 0)
+    difference[finite.any(axis=0) != finite.all(axis=0)] = np.inf
     of = f"   medians of {a.shape[1]} networks, and the largest difference" if a.shape[1] > 1 else ""
-    lines = [f"epoch  {one:>14}  {other:>14}  {'difference':>11}{of}"]
+    widths = [max(14, len(name)) for name in results]
+    lines = [f"epoch  {'  '.join(f'{name:>14}' for name in results)}  {'difference':>11}{of}"]
     for epoch in range(1, len(a) + 1):
         if is_logged(epoch, log_every, len(a)):
-            medians = (finite_median(losses[epoch - 1]) for losses in (a, b))
-            columns = "  ".join(number(median, 14) for median in medians)
+            medians = (finite_median(losses[epoch - 1]) for losses in columns_of)
+            columns = "  ".join(map(number, medians, widths))
             lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
     if len(a):
-        epoch, network = np.unravel_index(difference.argmax(), difference.shape)
+        epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
         of = f" of network {network + 1}" if a.shape[1] > 1 else ""
         lines.append(
             f"largest difference {difference.max():.1e}, in epoch {epoch + 1}, where the loss{of} is"
             f" {a[epoch, network]:.6g}"
         )
     return "\n".join(lines)
+
+
+def losses_by_network(result) -> np.ndarray:
+    """(epochs, networks)"""
+    return result.losses.reshape(len(result.losses), prod(result.losses.shape[1:]))
+
+
+def in_words(names: list[str]) -> str:
+    """The names with commas and an "and"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def finite_median(losses) -> float:

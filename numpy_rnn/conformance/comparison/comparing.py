@@ -1,13 +1,14 @@
-"""Two implementations on one configuration: every update of both held to its bounds, and their drift to its spread."""
+"""Implementations on one configuration: every update of each held to its bounds, and their drift to its spread."""
 
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn import reference
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
@@ -40,7 +41,7 @@ class Source(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One of the two that are compared."""
+    """One of those that are compared."""
 
     name: str
     tanh_ulps: float
@@ -56,12 +57,12 @@ class Comparison(NamedTuple):
 
     experiment: Experiment
     configuration: Configuration
-    sides: tuple[Side, Side]
+    sides: tuple[Side, ...]
     drift: drift.Drift | None  # None for an ensemble
 
     @property
     def passed(self) -> bool:
-        """Whether both are right: no bound exceeded, and no drift that rounding does not explain."""
+        """Whether all are right: no bound exceeded, and no drift that rounding does not explain."""
         return all(side.judgement.passed for side in self.sides) and (
             self.drift is None or self.drift.ratio <= drift.ALARM
         )
@@ -105,17 +106,17 @@ def _port_source(port, timeout):
 
 
 def compare(
-    first: Source, second: Source, experiment: Experiment, configuration: Configuration, generate: int = 0
+    sources: Sequence[Source], experiment: Experiment, configuration: Configuration, generate: int = 0
 ) -> Comparison:
-    """Run or read both, judge every update of both, and measure their drift."""
-    sides = tuple(_side(each, experiment, configuration, generate) for each in (first, second))
+    """Run or read them, judge every update of each, and measure how far the others drift from the first."""
+    sides = tuple(_side(each, experiment, configuration, generate) for each in sources)
     apart = None
     comparable = all(
         side.cut is None and len(side.losses) == configuration.epochs and np.isfinite(side.losses).all()
         for side in sides
     )
     if experiment.params.W_hh.ndim == 2 and comparable:
-        apart = drift.measure(sides[0].losses, sides[1].losses, experiment, configuration)
+        apart = drift.measure(sides[0].losses, [side.losses for side in sides[1:]], experiment, configuration)
     return Comparison(experiment, configuration, sides, apart)
 
 
@@ -132,7 +133,7 @@ def _side(source, experiment, configuration, generate):
         )
     losses = epoch_losses(trace, configuration.reduction)
     result = Result(losses, params, predictions, generated)
-    alike = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, numpy_rnn)
+    alike = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
     return Side(source.name, source.tanh_ulps, losses, result, judgement, cut, alike)
 
 

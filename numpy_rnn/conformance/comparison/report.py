@@ -1,8 +1,8 @@
 """What a comparison says: as text for a person, and as plain values for JSON."""
 
-from numpy_rnn.common.output.report import comparison_table
+from numpy_rnn.common.output.report import comparison_table, in_words
 from numpy_rnn.conformance.traces import drift
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
 
 STRICT_TANH_ULPS = 8
 
@@ -10,7 +10,7 @@ STRICT_TANH_ULPS = 8
 def text(comparison, log_every: int) -> str:
     """The loss columns, the bounds tensor by tensor, the drift, and what diverged first."""
     results = {side.name: side.result for side in comparison.sides}
-    parts = [comparison_table(results, log_every), _bounds(comparison.sides)]
+    parts = [comparison_table(results, log_every), _bounds(comparison)]
     if comparison.drift is not None:
         parts.append(_drift(comparison.drift))
     parts += [
@@ -26,24 +26,28 @@ def text(comparison, log_every: int) -> str:
         if side.tanh_ulps > STRICT_TANH_ULPS
     ]
     if comparison.passed:
-        names = " and ".join(side.name for side in comparison.sides)
-        judged = "every update of both" + (" that is in range" if any(side.cut for side in comparison.sides) else "")
+        names = in_words([side.name for side in comparison.sides])
+        judged = f"every update of {'both' if len(comparison.sides) == 2 else 'all'}" + (
+            " that is in range" if any(side.cut for side in comparison.sides) else ""
+        )
         parts.append(f"{names} agree: {judged} is within its rounding bounds")
     return "\n\n".join(parts)
 
 
-def _bounds(sides):
-    names = [side.name for side in sides]
-    width = max(12, *map(len, names))
+def _bounds(comparison):
+    sides, sgd = comparison.sides, comparison.configuration.sgd_options()
+    shown = {
+        tensor: equations(tensor, sgd) for tensor in CAUSAL_ORDER if any(tensor in s.judgement.worst for s in sides)
+    }
+    width, wide = max(12, *(len(side.name) for side in sides)), max(map(len, ("equation", *shown.values())))
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
     lines = [
         f"worst of {updates} updates, each from its own parameters and state, in units of the rounding bound",
-        f"tensor    equation  {names[0]:>{width}}  {names[1]:>{width}}",
+        f"tensor    {'equation':{wide}}  " + "  ".join(f"{side.name:>{width}}" for side in sides),
     ]
-    for tensor in CAUSAL_ORDER:
-        if any(tensor in side.judgement.worst for side in sides):
-            cells = "  ".join(f"{_ratio(tensor, side.judgement.worst.get(tensor)):>{width}}" for side in sides)
-            lines.append(f"{tensor:8}  {EQUATIONS[tensor]:8}  {cells}")
+    for tensor, of_tensor in shown.items():
+        cells = "  ".join(f"{_ratio(tensor, side.judgement.worst.get(tensor)):>{width}}" for side in sides)
+        lines.append(f"{tensor:8}  {of_tensor:{wide}}  {cells}")
     return "\n".join(lines)
 
 
@@ -113,4 +117,4 @@ def values(comparison) -> dict:
 
 
 def _first(first):
-    return None if first is None else first._asdict() | {"equation": first.equation}
+    return None if first is None else first._asdict()

@@ -2,49 +2,34 @@
 
 from numpy_rnn.conformance.mutants.mistake import run, update
 
-# Lines of numpy_rnn that several mistakes change.
+# Lines of the reference that several mistakes change.
+CLIPPED = "beside(factor, dtheta) * dtheta"
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
-DIRECT = "s, velocity = direct(params, gradients, velocity)"
+DIRECTED = "directed(params, shortened, velocity, options)"
 FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
-RATE = "beside(rate, theta))"
-STEP = "subtract(theta, multiply(rate, s, into), into)"
-UPDATED = "vector, params = after, updated"
+STEP = "theta - beside(rate, theta) * s_theta"
+STEPPED = "stepped(params, s, rate)"
 VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
-# What stands in their place.
-HALTED = f"""if params.h_0 is not None:
-                updated.h_0[...] = params.h_0
-            {UPDATED}"""
-LATE_DECAY = f"""{DIRECT}
-                decayed = (theta if theta is None else (1 - direct.decay) * theta for theta in params)
-                params = type(params)(*decayed)"""
-ONE_TENSOR = "norm(type(gradients)(dtheta, gradients.W_hh[..., :0], None))"
-PER_TENSOR = FACTOR.replace("norm(gradients)", ONE_TENSOR)
-RATE_INSIDE = """scaled = (dtheta if dtheta is None else beside(rate, dtheta) * dtheta for dtheta in gradients)
-                s, velocity = direct(params, type(gradients)(*scaled), velocity)"""
-RUN_TWICE = f"""if params.{{0}} is not None:
-                updated.{{0}}[...] += updated.{{0}} - params.{{0}}
-            {UPDATED}"""
+# What is written instead.
+BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
+DECAYED_APART = "stepped(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
+SCALED = "type(gradients)(*(d if d is None else beside(rate, d) * d for d in shortened))"
 
 
 def twice(name):
     """η twice for one parameter."""
-    return (
-        ("sgd", RATE, f"(2 if theta is params.{name} else 1) * {RATE}"),
-        ("updates", UPDATED, RUN_TWICE.format(name)),
-    )
+    return "sgd", STEP, STEP.replace("beside", f"(2 if theta is params.{name} else 1) * beside")
 
 
 MISTAKES = (
     # Clipping, weight decay, momentum.
     update("float32 norm inside float64", "vW_xh", ("clipping", "np.square(dtheta)", "np.square(np.float32(dtheta))")),
-    update("clipping by tensor", "vW_xh", ("clipping", "beside(factor, dtheta)", f"beside({PER_TENSOR}, dtheta)")),
-    update(
-        "short gradients lengthened", "vW_xh", ("clipping", FACTOR, FACTOR.replace("np.minimum(1, ", "np.asarray("))
-    ),
-    update("clipping by the norm squared", "vW_xh", ("clipping", "np.sqrt(sum(", "np.asarray(sum(")),
+    update("clipping by tensor", "vW_xh", ("clipping", CLIPPED, CLIPPED.replace("factor", BY_TENSOR))),
+    update("short gradients lengthened", "vW_xh", ("clipping", FACTOR, "float(max_norm) / (norm(gradients) + SMALL)")),
+    update("clipping by the norm squared", "vW_xh", ("clipping", "np.sqrt(sum(", "(sum(")),
     update("norm of the weights alone", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
         "decoupled weight decay, beside the velocity",
@@ -71,18 +56,23 @@ MISTAKES = (
         "learned state never moves",
         "h_0",
         ("sgd", "theta if s_theta is None else", "theta if s_theta is None or theta is params.h_0 else"),
-        ("updates", UPDATED, HALTED),
     ),
-    update("learning rate applied twice to W_hh", "W_hh", *twice("W_hh")),
-    update("a trained second hidden bias", "b_h", *twice("b_h")),
-    update("the gradient is climbed", "W_xh", ("sgd", STEP, STEP.replace("subtract", "np.add"))),
+    update("learning rate applied twice to W_hh", "W_hh", twice("W_hh")),
+    update("a trained second hidden bias", "b_h", twice("b_h")),
+    update("the gradient is climbed", "W_xh", ("sgd", STEP, STEP.replace("-", "+"))),
     # Where only a run, or an ensemble, shows it.
-    run("learning rate inside the velocity", "vW_xh", ("updates", DIRECT, RATE_INSIDE)),
+    run(
+        "learning rate inside the velocity",
+        "vW_xh",
+        ("tbptt", "shapes import with", "shapes import beside, with"),
+        ("tbptt", DIRECTED, DIRECTED.replace("shortened", SCALED)),
+        ("tbptt", STEPPED, "stepped(params, s, np.ones_like(rate))"),
+    ),
     run(
         "weight decay not times the learning rate",
         "vW_xh",
-        ("sgd", "\n    return direct\n", "\n    direct.decay = of_direction.pop('weight_decay')\n    return direct\n"),
-        ("updates", DIRECT, LATE_DECAY),
+        ("tbptt", DIRECTED, DIRECTED.replace("options", "options._replace(weight_decay=0.0)")),
+        ("tbptt", STEPPED, DECAYED_APART),
     ),
     run("clipping over all networks together", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

@@ -2,127 +2,120 @@
 
 from numpy_rnn.conformance.mutants.mistake import run
 
-# Lines of numpy_rnn that several mistakes change.
-ADD_LATER = "dh_t += dot(da_next, W_hh_T, product)"
-BACKPROPAGATE = "backpropagate(params, backward, slope, terms)"
-DA_1 = "self.da_1 = da[0]"
-DIRECT = "direct(params, gradients, velocity)"
-ENTERS = "forward.states[0][...] = states[start - first]"
-FLOW = "for dh_t, slope_t, da_t, da_next in memory.steps:"
-GRADIENTS = "gradients = weight_gradients(learned, backward, x_T, into)"
-INITIAL = "params.h_0 if h_0 is None else h_0"
-LEARNED = "learned = params if h_0 is not None or start == 0 else params._replace(h_0=None)"
-SCHEDULE = "for window in windows(len(x), k1, k2):"
-STATES = f"states, first = [{INITIAL}], 0"
-TARGET_ROWS = "target_rows[..., counted_from * B : stop * B, :]"
-UNROLL = "unroll(params, forward, x, phi)"
+# Lines of the reference that several mistakes change.
+ARGUMENTS = "params, learned, x, initial, target, nonlinearity, reduction, record"
+B2 = "dh[t] += da[t + 1] @ W_hh.mT"
+BACKWARD = "def backward(params, activations, target, slope, divisor"
+FLOW = "flow = backward(params, activations, target, SLOPES[nonlinearity], divisor"
+H_0 = "params.h_0 if h_0 is None else h_0"
+LEARNED = "learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)"
+SCHEDULE = "for window in windows(T, k1, k2):"
+STATES = f"states, first = [{H_0}], 0"
+T3 = "initial = states[window.start - first]"
+TAKEN = "states, first = activations.h, window.start"
+UNROLLED = "activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])"
 WINDOW = "start, counted_from, stop = window"
+WINDOW_GRADIENTS = "def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record"
 
-# What stands in their place.
-ADDED_UP = """later = dot(da_next, W_hh_T, product) + sums.get(t, 0)
-        sums[t] = later
-        dh_t += later"""
-BY_STEP = """stop, sums = memory.stop, memory.sums
-    for t, (dh_t, slope_t, da_t, da_next) in zip(range(stop - 1, 0, -1), memory.steps):"""
-COUNT_TWICE = "\n            counted_from = start"
+# What is written instead.
 DROP_TAIL = "\n            if stop - counted_from < k1:\n                continue"
-KEEP_SUMS = """sums = {} if number == 1 else sums
-            backward.stop, backward.sums = stop, sums
-            """
-NOT_DETACHED = """from numpy_rnn.bptt import bptt
-            from numpy_rnn.elman import forward as run
-            names = {"nonlinearity": "tanh" if phi.__name__ == "tanh" else "relu"}
-            names["reduction"] = "sum" if terms == 1 else "mean"
-            series, targets = updates.series
-            whole = run(params, series[:stop], params.h_0 if h_0 is None else h_0, nonlinearity=names["nonlinearity"])
-            gradients = bptt(learned, whole, targets[counted_from:stop], **names)
-            for part, dtheta in zip(into, gradients):
-                if dtheta is not None:
-                    part[...] = dtheta"""
-NOT_RESET = STATES.replace("[", "[states[-1].copy() if states and number == 1 else ")
-OF_THEN = """then = memory.W_hh_T or [W_hh_T] * len(memory.steps)
-    for (dh_t, slope_t, da_t, da_next), W_hh_T in zip(memory.steps, then):"""
-REPLAYED = """from numpy_rnn.elman import forward as run
-            name = "tanh" if phi.__name__ == "tanh" else "relu"
-            again = run(params, updates.series[: start + 1], params.h_0 if h_0 is None else h_0, nonlinearity=name)
-            forward.states[0][...] = again.h[start]"""
-STALE = """from numpy import concatenate
-            from numpy_rnn.memory import ForwardMemory
-            newest = ForwardMemory(params, stop - counted_from, B)
-            newest.states[0][...] = past[-1][1] if past else states[0]
-            unroll(params, newest, x[..., (counted_from - start) * B :, :], phi)
-            past = (past + [(a.copy(), h.copy()) for a, _, h in newest.steps])[start - stop :]
-            forward.a[...], backward.h[...] = (concatenate(parts, axis=-2) for parts in zip(*past))
-            forward.y[...] = forward.h @ params.W_hy + (0 if params.b_y is None else params.b_y[..., None, :])"""
-STALE_GRAPH = STALE.replace("(a.copy(), h.copy())", "(a.copy(), h.copy(), params.W_hh.mT)").replace(
-    "zip(*past))", "zip(*(kept[:2] for kept in past)))"
+EARLY_STEP = f"""K, *_, B, O = target.shape
+            early = stepped(params, type(gradients)(None, None, gradients.W_hy), rate)
+            flow = backward(early, activations, target, SLOPES[nonlinearity], DIVISORS[reduction](K, B, O))
+            gradients = weight_gradients(learned, activations, flow)
+            {TAKEN}"""
+KEPT = """activations = unroll(params, x[-K:], h_0 if past is None else past.h[-1], NONLINEARITIES[nonlinearity])
+    if past is not None:
+        T, newest = len(x), activations._replace(h=activations.h[1:])
+        past = past._replace(h=past.h[1:])
+        xs, a, h, y = (np.concatenate(both)[-T:] for both in zip(past, newest))
+        activations = type(past)(xs, a, np.stack([np.broadcast_to(h_0, h[0].shape), *h]), y)"""
+NOT_RESET = STATES.replace("[params", "[states[-1] if epoch > 1 and number == 1 else params")
+PAST = "None if number == 1 else past"
+SERIES = "series = x if number == 1 else np.concatenate([series, x[window.counted_from - window.start :]])"
+REPLAYED = f"""{SERIES}
+            initial = {H_0}
+            if window.start > 0:
+                initial = unroll(params, series[: window.start], initial, NONLINEARITIES[nonlinearity]).h[-1]"""
+WHOLE = f"""{SERIES}
+            start = {H_0}
+            *_, gradients, _ = window_gradients(params, learned, series, start, target, nonlinearity, reduction, False)
+            {TAKEN}"""
+
+# The activations of an earlier update are kept for the steps that are not new.
+OF_STALE_WEIGHTS = (
+    ("tbptt", ARGUMENTS, f"{ARGUMENTS}, {PAST}"),
+    ("tbptt", TAKEN, f"{TAKEN}\n            past = activations"),
+    ("bptt", UNROLLED, KEPT),
 )
-THEN = """
-            backward.W_hh_T = [W_hh_T for *_, W_hh_T in past[::-1]]"""
-THEN_TOO = GRADIENTS.replace("learned", "learned._replace(W_hh=past[0][2].mT)")
-UPDATED_W_HY = """none = type(params)(*(theta if theta is None else 0 * theta for theta in params))
-            early = none._replace(W_hy=backward.dot(backward.h_T, backward.dy) / terms)
-            _, changed = in_one_vector(params, B)
-            step_parts(params, direct(params, early, velocity)[0] if direct else early, rate, changed)
-            changed = params._replace(W_hy=changed.W_hy)
-            """
 
 MISTAKES = (
-    run("bptt over k+1 steps", "window", ("train", SCHEDULE, SCHEDULE.replace("k2", "k2 + 1"))),
-    run("bptt over k−1 steps", "window", ("train", SCHEDULE, SCHEDULE.replace("k2", "max(k1, k2 - 1)"))),
-    run("chunks where a sliding window was asked for", "window", ("train", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
-    run("windows of the new steps only", "window", ("train", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
-    run("the tail of the series dropped", "window", ("train", WINDOW, WINDOW + DROP_TAIL)),
-    run(
-        "a loss counted twice",
-        "loss",
-        ("updates", WINDOW, WINDOW + COUNT_TWICE),
-        ("train", TARGET_ROWS, TARGET_ROWS.replace("counted_from", "start")),
-    ),
-    run("state not reset between epochs", "entering", ("updates", STATES, NOT_RESET)),
-    run("state reset at every window", "entering", ("updates", "= states[start - first]", f"= {INITIAL}")),
-    run("newest state enters a sliding window", "entering", ("updates", "= states[start - first]", "= states[-1]")),
+    run("bptt over k+1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k2 + 1"))),
+    run("bptt over k−1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "max(k1, k2 - 1)"))),
+    run("chunks where a sliding window was asked for", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
+    run("windows of the new steps only", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
+    run("the tail of the series dropped", "window", ("tbptt", WINDOW, WINDOW + DROP_TAIL)),
+    run("a loss counted twice", "loss", ("tbptt", "target[counted_from:stop]", "target[start:stop]")),
+    run("state not reset between epochs", "entering", ("tbptt", STATES, NOT_RESET)),
+    run("state reset at every window", "entering", ("tbptt", T3, f"initial = {H_0}")),
+    run("newest state enters a sliding window", "entering", ("tbptt", T3, "initial = states[-1]")),
     run(
         "activations of stale weights kept",
         "a",
-        ("updates", STATES, STATES + "; past = [] if number == 1 else past"),
-        ("updates", UNROLL, STALE),
+        ("bptt", WINDOW_GRADIENTS, f"{WINDOW_GRADIENTS}, past"),
+        *OF_STALE_WEIGHTS,
     ),
     run(
         "activations and weights of then kept",
         "a",
-        ("updates", STATES, STATES + "; past = [] if number == 1 else past"),
-        ("updates", UNROLL, STALE_GRAPH + THEN),
-        ("updates", GRADIENTS, THEN_TOO),
-        ("memory", DA_1, DA_1 + "\n        self.W_hh_T = None"),
-        ("bptt", FLOW, OF_THEN),
+        *OF_STALE_WEIGHTS[1:],
+        ("tbptt", ARGUMENTS, f"{ARGUMENTS}, {PAST}, then"),
+        ("tbptt", T3, f"{T3}\n            then = [] if number == 1 else then"),
+        ("bptt", WINDOW_GRADIENTS, f"{WINDOW_GRADIENTS}, past, then"),
+        ("bptt", FLOW, f"then[:] = (then + [params.W_hh] * K)[-len(x) :]\n    {FLOW}, then"),
+        ("bptt", BACKWARD, f"{BACKWARD}, then=None"),
+        ("bptt", B2, "dh[t] += da[t + 1] @ (W_hh if then is None else then[t + 1]).mT"),
+        ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ (W_hh if then is None else then[0]).mT"),
     ),
     run(
         "window replayed from the start with the weights of now",
         "entering",
-        ("train", SCHEDULE, "updates.series = x\n        " + SCHEDULE),
-        ("updates", ENTERS, REPLAYED),
+        ("tbptt", "elman import NONLINEARITIES", "elman import NONLINEARITIES, unroll"),
+        ("tbptt", T3, REPLAYED),
     ),
     run(
         "W_hy updated before the gradient flows back through it",
         "dh",
-        ("updates", BACKPROPAGATE, UPDATED_W_HY + BACKPROPAGATE.replace("params", "changed")),
+        ("tbptt", "import window_gradients", "import SLOPES, backward, weight_gradients, window_gradients"),
+        ("tbptt", TAKEN, EARLY_STEP),
     ),
     run(
         "state gradients add up over overlapping windows",
         "dh",
-        ("bptt", FLOW, BY_STEP),
-        ("bptt", ADD_LATER, ADDED_UP),
-        ("memory", DA_1, DA_1 + "\n        self.stop, self.sums = T, {}"),
-        ("updates", BACKPROPAGATE, KEEP_SUMS + BACKPROPAGATE),
+        ("tbptt", ARGUMENTS, f"{ARGUMENTS}, sums, window.start"),
+        ("tbptt", T3, f"{T3}\n            sums = {{}} if number == 1 else sums"),
+        ("bptt", WINDOW_GRADIENTS, f"{WINDOW_GRADIENTS}, sums, start"),
+        ("bptt", FLOW, f"{FLOW}, sums, start"),
+        ("bptt", BACKWARD, f"{BACKWARD}, sums=None, start=0"),
+        (
+            "bptt",
+            B2,
+            "later = da[t + 1] @ W_hh.mT + (0 if sums is None else sums.get(start + t, 0))\n"
+            "        dh[t] += later\n"
+            "        if sums is not None:\n"
+            "            sums[start + t] = later",
+        ),
     ),
+    run("entering state not a constant", "dW_xh", ("tbptt", TAKEN, WHOLE)),
     run(
-        "entering state not a constant",
-        "dW_xh",
-        ("train", SCHEDULE, "updates.series = x, target\n        " + SCHEDULE),
-        ("updates", GRADIENTS, NOT_DETACHED),
+        "stale learned state enters",
+        "entering",
+        ("tbptt", "if window.start == 0:", "if window.start == 0 and number == 1:"),
     ),
-    run("stale learned state enters", "entering", ("updates", "if start == 0:", "if start == 0 and number == 1:")),
-    run("learned state moved by windows it does not enter", "vh_0", ("updates", LEARNED, "learned = params")),
-    run("velocity not carried", "vW_xh", ("updates", DIRECT, DIRECT.replace("velocity)", "None)"))),
+    run("learned state moved by windows it does not enter", "vh_0", ("tbptt", LEARNED, "learned = params")),
+    run(
+        "velocity not carried",
+        "vW_xh",
+        ("tbptt", "directed(params, shortened, velocity", "directed(params, shortened, None"),
+    ),
 )

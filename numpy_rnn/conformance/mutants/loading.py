@@ -1,8 +1,8 @@
-"""Wrong ports, each numpy_rnn itself with a line or two changed, that the suite must kill.
+"""Wrong ports, each the reference or the engine with a line or two changed, that the suite must kill.
 
 A mutant is made by text: the right lines are looked for in the source, replaced by the wrong ones, and the package is
-loaded anew under another name. So the wrong line stands beside the right one, and a mutant whose line has gone from the
-source is an error, not a survivor.
+loaded anew under another name. So a reader sees the wrong line next to the right one, and a mutant whose line is no
+longer in the source is an error, not a survivor.
 """
 
 import sys
@@ -11,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy_rnn
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
+from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
 
-MATHEMATICS = ("parameters", "vectors", "memory", "elman", "loss", "bptt", "clipping", "momentum", "sgd")
-CORE = (*MATHEMATICS, "updates", "train", "train_stream", "__init__")  # in order of import
+# The modules of a mutated package in order of import; the last one is the package itself.
+CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "reference")
+ENGINE = ("engine.layout", "engine.window", "engine.update", "engine.training", "engine.__init__")
 
 
 def mutated_source(mutant: Mutant, module: str, source: str) -> str:
@@ -32,27 +33,29 @@ def mutated_source(mutant: Mutant, module: str, source: str) -> str:
 @cache
 def load(mutant: Mutant) -> ModuleType:
     """The mutant as a package with the functions of numpy_rnn."""
-    package = f"mutant_{MUTANTS.index(mutant)}_" + "".join(
+    modules = ENGINE if mutant.level == "engine" else CORE
+    package = f"mutant_{(*MUTANTS, *ENGINE_MUTANTS).index(mutant)}_" + "".join(
         c if c.isascii() and c.isalnum() else "_" for c in mutant.name
     )
+    names = {module: f"{package}.{module.removeprefix('engine.')}" for module in modules[:-1]} | {modules[-1]: package}
     folder = Path(numpy_rnn.__file__).parent
-    for module in CORE:
-        name = package if module == "__init__" else f"{package}.{module}"
-        path = folder / f"{module}.py"
+    made = {}
+    for module, name in names.items():
+        path = folder.joinpath(*module.split(".")).with_suffix(".py")
         source = mutated_source(mutant, module, path.read_text(encoding="utf-8"))
-        for core in CORE[:-1]:
-            source = source.replace(f"from numpy_rnn.{core} import", f"from {package}.{core} import")
-        loaded = ModuleType(name)
-        if module == "__init__":
-            loaded.__path__ = []  # a package
-        sys.modules[name] = loaded
-        exec(compile(source, f"<{mutant.name}: {path.name}>", "exec"), loaded.__dict__)
+        for core, renamed in names.items():
+            source = source.replace(f"from numpy_rnn.{core} import", f"from {renamed} import")
+        made[module] = ModuleType(name), compile(source, f"<{mutant.name}: {path.name}>", "exec")
+    made[modules[-1]][0].__path__ = []  # a package
+    sys.modules.update((loaded.__name__, loaded) for loaded, _ in made.values())
+    for loaded, code in made.values():
+        exec(code, loaded.__dict__)
     return sys.modules[package]
 
 
 def named(name: str) -> Mutant:
     """The mutant of this name. Raises LookupError when there is none."""
-    for mutant in MUTANTS:
+    for mutant in (*MUTANTS, *ENGINE_MUTANTS):
         if mutant.name == name:
             return mutant
     raise LookupError(f"no mutant is called {name!r}")

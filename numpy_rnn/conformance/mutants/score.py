@@ -13,8 +13,9 @@ from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES, form_faults
 from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.mutants.engine_checks import engine_excess
 from numpy_rnn.conformance.mutants.loading import load
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
+from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.drive import trace_of
@@ -93,13 +94,18 @@ def of_two(experiment: Experiment, generator) -> Experiment:
     return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0)
 
 
-EXCESS_OF = {"L1": local_excess, "L2": global_excess, "L3": run_excess}
-LEVELS = {"update": ("L1", "L2"), "run": ("L3",)}
+EXCESS_OF = {"L1": local_excess, "L2": global_excess, "L3": run_excess, "engine": engine_excess}
+LEVELS = {"update": ("L1", "L2"), "run": ("L3",), "engine": ("engine",)}
 
 
 def score_board(seed: int = 0) -> list[Score]:
     """Every mutant at every level that can see it: one window's mistakes at L1 and L2, the training loop's at L3."""
     return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in LEVELS[mutant.level]]
+
+
+def engine_board(seed: int = 0) -> list[Score]:
+    """Every mistake of the engine, by the checks of `engine_checks`."""
+    return [score(mutant, "engine", seed=seed) for mutant in ENGINE_MUTANTS]
 
 
 def text(scores: list[Score]) -> str:

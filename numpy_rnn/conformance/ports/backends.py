@@ -1,9 +1,14 @@
 """This project's own backends as ports."""
 
+import importlib
+
 import numpy as np
 
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.common.records import Parameters, State, Update
+from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.windows import Window
+from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault, one_line
+from numpy_rnn.conformance.traces.drive import trace_of
 
 
 class PackagePort:
@@ -34,12 +39,17 @@ class PackagePort:
     ):
         """One window and its SGD step, under the names of the trace. of_direction: momentum and the like."""
         rnn = self.rnn
-        options = {"nonlinearity": nonlinearity, "reduction": reduction}
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
         if velocity is not None:
             velocity = rnn.from_numpy(Parameters(**dict.fromkeys(Parameters._fields) | velocity))
+        options = learning_rate, nonlinearity, reduction, max_norm, of_direction
+        return _report(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, *options)))
 
+    def _update(self, theta, x, target, h_0, velocity, learning_rate, nonlinearity, reduction, max_norm, of_direction):
+        """The update of this window."""
+        rnn = self.rnn
+        options = {"nonlinearity": nonlinearity, "reduction": reduction}
         activations = rnn.forward(theta, x, h_0, nonlinearity=nonlinearity)
         loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=reduction)
         gradients = rnn.bptt(theta, activations, target, **options)
@@ -47,13 +57,56 @@ class PackagePort:
         to_step = gradients if max_norm is None else rnn.clipped(gradients, max_norm)
         s, velocity = rnn.direction(theta, to_step, velocity, **of_direction)
         updated = rnn.sgd(theta, s, learning_rate)
-
-        report = {"loss": np.asarray(rnn.to_numpy(loss)), **_named("", rnn, activations), **_named("", rnn, deltas)}
-        del report["x"]
-        report["h"] = report["h"][1:]
-        report |= _named("d", rnn, gradients) | _named("", rnn, updated)
-        return report if velocity is None else report | _named("v", rnn, velocity)
+        return Update(1, 1, _window(x, target), loss, gradients, updated, velocity, activations, deltas)
 
 
-def _named(prefix, rnn, arrays):
-    return {prefix + name: array for name, array in rnn.to_numpy(arrays)._asdict().items() if array is not None}
+class EnginePort(PackagePort):
+    """The engine: its windows are computed by the code of its `train`, and not by functions that it borrows.
+
+    A window may count any number of its steps, also where no schedule of `train` has such a window. Runs of several
+    updates are those of `train`, not windows one by one.
+    """
+
+    def _update(self, theta, x, target, h_0, velocity, learning_rate, nonlinearity, reduction, max_norm, of_direction):
+        training = importlib.import_module(self.rnn.train.__module__)
+        (T, *_), K = x.shape, len(target)
+        rate = np.asarray(learning_rate, theta.W_hh.dtype)
+        options = SgdOptions(max_norm=max_norm, **of_direction)
+        names = nonlinearity, reduction
+        start, given = State(1, 0, Window(0, 0, 0), None, theta, velocity), None if theta.h_0 is not None else h_0
+        run = training.ensemble(start, lambda *steps: (x, target), given, 0, K, T, T, rate, options, names, True)
+        window = [(training.Piece(0, T), [_window(x, target)])]
+        ((update, _),) = run.updates(1, [training.Segment(1, window)], True)
+        return update
+
+    def trace(self, experiment, configuration) -> dict:
+        """The trace of a run of the engine's `train`. Raises PortFault when it fails."""
+        try:
+            return trace_of(self.rnn, experiment, configuration)
+        except Exception as error:
+            raise PortFault(f"{self.name}: train raises {type(error).__name__}: {one_line(str(error))}") from error
+
+
+PORTS = {"numpy_rnn.engine": EnginePort}
+
+
+def port_of(rnn) -> PackagePort:
+    """The port of a package with the functions of numpy_rnn."""
+    return PORTS.get(rnn.__name__, PackagePort)(rnn)
+
+
+def _window(x, target):
+    return Window(0, len(x) - len(target), len(x))
+
+
+def _report(update):
+    """An update under the names of the trace."""
+    arrays = {"loss": np.asarray(update.loss), **_named("", update.activations), **_named("", update.deltas)}
+    del arrays["x"]
+    arrays["h"] = arrays["h"][1:]
+    arrays |= _named("d", update.gradients) | _named("", update.parameters)
+    return arrays if update.velocity is None else arrays | _named("v", update.velocity)
+
+
+def _named(prefix, arrays):
+    return {prefix + name: array for name, array in arrays._asdict().items() if array is not None}

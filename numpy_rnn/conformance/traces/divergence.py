@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.sgd_options import SgdOptions
 
 EQUATIONS = {
     "window": "T1, T2",
@@ -25,6 +26,22 @@ EQUATIONS = {
     **dict.fromkeys(Parameters._fields, "U1"),
 }
 CAUSAL_ORDER = tuple(EQUATIONS)
+
+
+def equations(tensor: str, sgd: SgdOptions) -> str:
+    """The ids that a tensor is computed by under these options of the step, from what is reported before it.
+
+    What clipping and weight decay make of the gradient is reported in the velocity. Without momentum there is none, and
+    the parameters are computed from the gradient itself.
+    """
+    of_gradient = "U2, U3, " * (sgd.max_norm is not None) + "U4, " * bool(sgd.weight_decay)
+    if tensor.startswith("v"):
+        return f"{of_gradient}U5"
+    if tensor in Parameters._fields:
+        return ("U6, " * sgd.nesterov if sgd.momentum else of_gradient) + "U1"
+    return EQUATIONS[tensor]
+
+
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 
 
@@ -40,11 +57,7 @@ class Divergence(NamedTuple):
     expected: float  # recomputed from what was reported as the stage's input
     allowed: float
     ratio: float
-
-    @property
-    def equation(self) -> str:
-        """The ids of DERIVATION.md that the stage computes."""
-        return EQUATIONS[self.tensor]
+    equation: str = ""  # the ids of DERIVATION.md that the stage computes, once it is known how the run was stepped
 
 
 def causal_place(divergence: Divergence):

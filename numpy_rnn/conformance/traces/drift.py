@@ -21,7 +21,7 @@ FLOOR = 4  # units of roundoff of the loss itself, as the spread may be nothing 
 
 
 class Drift(NamedTuple):
-    """By epoch: the largest difference so far of the two loss curves, and of the references from their middle."""
+    """By epoch: the largest difference so far of the others from the first loss curve, and of the references'."""
 
     drift: np.ndarray  # (epochs,)
     spread: np.ndarray  # (epochs,)
@@ -33,8 +33,8 @@ class Drift(NamedTuple):
             return float(np.max(self.drift / self.spread, initial=0.0))
 
 
-def measure(losses, other_losses, experiment, configuration, seed: int = 0) -> Drift:
-    """Losses (epochs,) of two runs of this experiment; a single network.
+def measure(losses, others, experiment, configuration, seed: int = 0) -> Drift:
+    """Losses (epochs,) of a run of this experiment, of a single network, and those of other runs of it.
 
     All references are trained at once, as an ensemble, by numpy_rnn.
     """
@@ -46,7 +46,7 @@ def measure(losses, other_losses, experiment, configuration, seed: int = 0) -> D
     curves = np.array(of_epochs).reshape(-1, REFERENCES + 1)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
     floor = FLOOR * np.finfo(params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
-    drift = np.abs(np.asarray(losses) - np.asarray(other_losses))
+    drift = np.abs(np.asarray(losses) - np.asarray(others)).max(axis=0)
     return Drift(np.maximum.accumulate(drift), np.maximum.accumulate(np.maximum(spread, floor)))
 
 

@@ -11,12 +11,19 @@ import numpy as np
 from numpy_rnn.common.files.trace import ROWS
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.traces.carried import learned_state_divergences, schedule_divergences, state_divergences
-from numpy_rnn.conformance.traces.divergence import BACKWARDS, CAUSAL_ORDER, EQUATIONS, Divergence, causal_place
+from numpy_rnn.conformance.traces.divergence import (
+    BACKWARDS,
+    CAUSAL_ORDER,
+    EQUATIONS,
+    Divergence,
+    causal_place,
+    equations,
+)
 from numpy_rnn.conformance.traces.judge_black_box import excesses
 from numpy_rnn.conformance.traces.settings import settings_of
 from numpy_rnn.conformance.traces.stacking import stacks
 
-__all__ = ["CAUSAL_ORDER", "EQUATIONS", "Divergence", "Judgement", "judge"]
+__all__ = ["CAUSAL_ORDER", "EQUATIONS", "Divergence", "Judgement", "equations", "judge"]
 
 
 class Judgement(NamedTuple):
@@ -52,7 +59,10 @@ def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = F
             for name, ratio, expected, allowed in _stage_ratios(case, report, tau, by_oracle):
                 worst[name] = max(worst[name], float(ratio.max()))
                 found += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
-    return Judgement(len(trace["epoch"]), worst, min(found, key=causal_place, default=None))
+    first = min(found, key=causal_place, default=None)
+    if first is not None:
+        first = first._replace(equation=equations(first.tensor, settings.sgd))
+    return Judgement(len(trace["epoch"]), worst, first)
 
 
 def _stage_ratios(case, report, tau, by_oracle):

@@ -1,0 +1,177 @@
+"""Checks of the engine beyond those of a port: in every layout, as often as it hands out, and what it has handed out.
+
+The sizes at which the engine takes another way are module constants. `lowered` sets them so low that short runs of
+small networks cross each of them.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.records import Parameters, State, Update
+from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.common.runs.experiment import Experiment
+from numpy_rnn.conformance.cases import random_run
+from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import judge
+
+LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: low values, and at least one that is never reached
+    "layout": {"MAX_GROUPED": (0, 1000), "MIN_GROUP": (1, 2, 3), "GROUP_BYTES": (1, 2000, 2**20)},
+    "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
+    "training": {
+        "MAX_WINDOWS": (1, 2, 3, 1000),
+        "MAX_KEPT": (0, 1000),
+        "TAPE_BYTES": (1, 500, 2**20),
+        "BATCH_BYTES": (1, 500, 2**12),
+    },
+}
+LONGEST = 20  # steps of a series
+ENSEMBLES = ((), (2,), (5,), (7,), (2, 3))
+
+
+def random_limits(generator: np.random.Generator) -> dict[str, dict[str, int]]:
+    """A value for each of the limits, by module and name."""
+    return {
+        module: {name: int(generator.choice(values)) for name, values in of.items()} for module, of in LIMITS.items()
+    }
+
+
+@contextmanager
+def lowered(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iterator[None]:
+    """Within it an engine, `numpy_rnn.engine` or a mutant of it, has these limits and this number of threads."""
+    package = engine.train.__module__.rpartition(".")[0]
+    values: dict[tuple[str, str], Any] = {
+        (module, name): value for module, of in limits.items() for name, value in of.items()
+    }
+    values["training", "available_threads"] = lambda: threads
+    before = {(module, name): getattr(sys.modules[f"{package}.{module}"], name) for module, name in values}
+    try:
+        for (module, name), value in values.items():
+            setattr(sys.modules[f"{package}.{module}"], name, value)
+        yield
+    finally:
+        for (module, name), value in before.items():
+            setattr(sys.modules[f"{package}.{module}"], name, value)
+
+
+def random_engine_run(generator: np.random.Generator) -> tuple[Experiment, Configuration]:
+    """A run of one network or an ensemble, at times with learning rates of its own for every network."""
+    experiment, configuration = random_run(generator, longest=LONGEST, has=CAPABILITIES)
+    E = ENSEMBLES[generator.integers(len(ENSEMBLES))]
+    if not E:
+        return experiment, configuration
+    factors = generator.uniform(0.5, 1.5, E)
+
+    def of_ensemble(theta):
+        return (theta * factors.reshape(*E, *(1,) * theta.ndim)).astype(theta.dtype)
+
+    params = Parameters(*(None if theta is None else of_ensemble(theta) for theta in experiment.params))
+    if len(E) == 1 and generator.integers(2):
+        rates = np.multiply(configuration.learning_rate, generator.uniform(0.5, 1.5, E[0])).tolist()
+        configuration = configuration.changed(learning_rate=tuple(rates))
+    return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0), configuration
+
+
+def engine_excess(engine, generator: np.random.Generator, threads: int = 1) -> tuple[str, float] | None:
+    """The first tensor that is wrong in a random run of the engine, and by what factor; None where nothing is.
+
+    The run is judged update by update as that of a port at level L3. Then it is made again without records, handed out
+    after every update, every n-th, and once per epoch, and resumed from a state in its middle: all these runs must give
+    the same bits, but for losses, which must be within their bounds. And nothing that was handed out may have changed
+    when the run is over.
+    """
+    experiment, configuration = random_engine_run(generator)
+    limits, every = random_limits(generator), int(generator.integers(2, 5))
+    with lowered(engine, limits, threads), np.errstate(all="ignore"):
+        trace = trace_of(engine, experiment, configuration)
+        run = _Run(engine, experiment, configuration)
+        found = _first(judge(trace).worst) or run.changed_later(record=True)
+        if found is not None:
+            return found
+        recorded = run.updates()
+        for yield_every in (every, "epoch"):
+            losses, found = run.compared(recorded, yield_every)
+            if found is None:
+                found = _first(judge(trace | {"loss": losses}).worst)
+            if found is not None:
+                return found
+        return run.changed_later(record=False) or run.resumed(recorded, generator, every)
+
+
+def _first(worst):
+    for name in CAUSAL_ORDER:
+        if name in worst and not worst[name] <= 1:
+            return name, float(worst[name])
+    return None
+
+
+class _Run:
+    """A run of the engine that can be made again in other ways."""
+
+    def __init__(self, engine, experiment, configuration):
+        experiment = experiment.trained()
+        self.engine, self.options = engine, configuration.train_options()
+        x, target, h_0, params = experiment[1:5]
+        self.start = params, x, target, None if params.h_0 is not None else h_0
+
+    def train(self, **options):
+        return self.engine.train(*self.start, **(self.options | options))
+
+    def updates(self) -> dict[tuple[int, int], Update]:
+        """All updates by epoch and number, as they are when the run hands out the next one after them."""
+        return {(update.epoch, update.number): update for update in self.train(record=True)}
+
+    def changed_later(self, record: bool) -> tuple[str, float] | None:
+        """The first tensor of what was handed out, updates and states, that is another one at the end of the run."""
+        handed_out = []
+        run = self.train(record=record)
+        for update in run:
+            for value in (update, run.state()):
+                handed_out.append((value, _bits(value)))
+        changed = [name for value, bits in handed_out for name, now in _bits(value).items() if now != bits[name]]
+        return (min(changed, key=CAUSAL_ORDER.index), np.inf) if changed else None
+
+    def compared(self, recorded, yield_every) -> tuple[np.ndarray, tuple[str, float] | None]:
+        """The losses of all updates of the run, and the first tensor that has other bits than in the recorded one."""
+        losses, found = [], None
+        for update in self.train(yield_every=yield_every):
+            losses.append(update.losses)
+            found = found or _other_bits(update, recorded[update.epoch, update.number])
+        return np.concatenate(losses), found
+
+    def resumed(self, recorded, generator, every) -> tuple[str, float] | None:
+        """The first tensor that has other bits than in the recorded run after it was resumed in the middle."""
+        run, places = self.train(), list(recorded)
+        for _ in range(int(generator.integers(1, len(places) + 1))):
+            next(run)
+        for options in ({"record": True}, {}, {"yield_every": every}):
+            for update in self.train(resume=run.state(), **options):
+                found = _other_bits(update, recorded[update.epoch, update.number])
+                if found is not None:
+                    return found
+        return None
+
+
+def _bits(value) -> dict[str, Any]:
+    """The bits of all arrays of an Update or a State, by the name of the tensor."""
+    prefixes = {"gradients": "d", "velocity": "v"}
+    named = {"entering": value.h} if isinstance(value, State) else {"loss": value.loss}
+    for part in ("gradients", "parameters", "velocity", "activations", "deltas"):
+        arrays = getattr(value, part, None)
+        if arrays is not None:
+            named |= {prefixes.get(part, "") + name: array for name, array in arrays._asdict().items()}
+    if "h" in named:
+        named["entering"] = named["h"][0]
+    named.pop("x", None)
+    return {name: np.asarray(array).tobytes() for name, array in named.items() if array is not None}
+
+
+def _other_bits(update, expected) -> tuple[str, float] | None:
+    bits, expected_bits = _bits(update), _bits(expected)
+    wrong = [name for name in bits if name != "loss" and bits[name] != expected_bits.get(name)]
+    return (min(wrong, key=CAUSAL_ORDER.index), np.inf) if wrong else None

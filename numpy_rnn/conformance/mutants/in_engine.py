@@ -1,0 +1,166 @@
+"""Mistakes of the engine: where it keeps its numbers, when it reads them, and what it hands out."""
+
+from numpy_rnn.conformance.mutants.mistake import engine
+
+# Lines of the engine that several mistakes change.
+APPENDED = "trained.append(one)"
+BUFFERS = "dy if mean else None, dh, slope, da)"
+FIRST_TIME = "v[...] = d  # (U5), the first time"
+LAST_LOSS = "self._losses(last.counted_from, 1, last.counted)"
+LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
+OF_BLOCK = "of_all[block.first : block.stop, None]"
+RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
+TAPE = 'tape = Tape(layout, tape_steps(layout, k1, k2, steps), k1, min(k2, steps), reduction == "mean")'
+VECTORS = "self.gradients, self.vectors = new_vectors(layout, E), new_vectors(layout, E, read_only=True)"
+
+# What is written instead.
+LAST_SKIPPED = f"""before = one.networks.theta.copy()
+            losses = {RAN.removeprefix("return ")}
+            if index > 0 and one is self.trained[-1]:
+                one.networks.theta[...] = before
+            return losses"""
+ONE_OFF = """x, target = self.series(piece.base, piece.stop)
+        self.tape.load(piece.base, x, np.roll(target, int(piece.base > 0), axis=0))"""
+SHARED_TAPE = (
+    f"tape = trained[0].tape if trained and trained[0].block.layout == layout else {TAPE.removeprefix('tape = ')}"
+)
+SHARED_VELOCITY = f"""if trained and trained[0].block.layout == layout:
+            networks.velocity = trained[0].networks.velocity
+        {APPENDED}"""
+TWO_VECTORS = "chain.from_iterable(repeat(list(islice(new_vectors(layout, E, read_only=True), 2))))"
+
+MISTAKES = (
+    # Weights that are kept in a second place.
+    engine(
+        "a transposed W_hh of the first update",
+        "dh",
+        ("update", "anew[...], W_hh_T = W_hh_T, anew", 'W_hh_T = self.__dict__.setdefault("turned", W_hh_T.copy())'),
+    ),
+    engine(
+        "weights of the first update beside those of the outputs",
+        "dh",
+        (
+            "update",
+            "V_y[...], V_h[...] = W_hy_T, view_of_W_hh_T",
+            'V_y[...], V_h[...] = W_hy_T, self.__dict__.setdefault("turned", view_of_W_hh_T.copy())',
+        ),
+    ),
+    engine(
+        "learned state of the first update enters",
+        "entering",
+        ("update", "first_state[...] = h_0", 'first_state[...] = self.__dict__.setdefault("first", h_0.copy())'),
+    ),
+    # Memory that is written too early, or read too late.
+    engine("slopes written over before they are used", "da", ("window", BUFFERS, BUFFERS.replace("slope", "dh"))),
+    engine("deltas written over dh before it is read", "dh", ("window", BUFFERS, BUFFERS.replace("dh", "da"))),
+    engine(
+        "loss read after its error was divided",
+        "loss",
+        ("window", "dy=error if s.dy is None else s.dy", "dy=error"),
+    ),
+    engine(
+        "targets written over by the errors",
+        "loss",
+        (
+            "window",
+            "self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)",
+            "self.target = self.error = layout.empty(steps * B, O)",
+        ),
+    ),
+    engine(
+        "loss of a short window summed over too many steps",
+        "loss",
+        ("window", LAST_LOSS, "self._losses(last.stop - k1, 1, k1)"),
+    ),
+    # Time, batch and pieces.
+    engine(
+        "series folded batch first",
+        "a",
+        ("window", "rows = series.reshape(", "series = series.swapaxes(-3, -2)\n            rows = series.reshape("),
+    ),
+    engine(
+        "state not carried to the next piece",
+        "entering",
+        ("window", "self.state(base)[...] = state", "pass"),
+    ),
+    engine(
+        "h_0 not reset at a new epoch",
+        "entering",
+        (
+            "training",
+            "if piece.base == 0 and self.h_0 is not None:",
+            "if self.loaded is None and self.h_0 is not None:",
+        ),
+    ),
+    engine("targets one step off in the second piece", "loss", ("training", LOADED, ONE_OFF)),
+    engine(
+        "a window inside the series taken for its first",
+        "entering",
+        ("window", "key = begin, counted, end, window.start == 0", "key = begin, counted, end, begin == 0"),
+    ),
+    # Blocks of networks.
+    engine("last block of networks skipped", "W_xh", ("training", RAN, LAST_SKIPPED)),
+    engine(
+        "learning rates of the first block's networks",
+        "W_xh",
+        ("training", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
+    ),
+    engine("velocity shared by all blocks", "vW_xh", ("training", APPENDED, SHARED_VELOCITY)),
+    engine("tape shared by all blocks", "entering", ("training", TAPE, SHARED_TAPE)),
+    engine(
+        "norm of all networks of a block",
+        "vW_xh",
+        ("update", ".sum(axis=-1, keepdims=True))  # (U2)", ".sum(keepdims=True))  # (U2)"),
+    ),
+    # The step.
+    engine(
+        "step over h_0 in windows that it does not enter",
+        "vh_0",
+        ("update", "end = layout.size if moves_h_0 or not layout.learned else layout.weights", "end = layout.size"),
+    ),
+    engine(
+        "gradient of h_0 kept in windows that it does not enter",
+        "h_0",
+        ("update", "dh_0[...] = 0  #", "pass  #"),
+    ),
+    engine(
+        "step without the last number of the vector",
+        "h_0",
+        (
+            "update",
+            "subtract(theta, multiply(s, self.rate, spare), theta)",
+            "subtract(theta[..., :-1], multiply(s, self.rate, spare)[..., :-1], theta[..., :-1])",
+        ),
+    ),
+    engine(
+        "first step of momentum dampened",
+        "vW_xh",
+        ("update", FIRST_TIME, "v[...] = (1 - tau) * d"),
+    ),
+    engine(
+        "velocity not resumed",
+        "vW_xh",
+        ("training", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
+    ),
+    # What is handed out.
+    engine(
+        "parameters handed out in the same memory again",
+        "vW_xh",
+        ("training", VECTORS, f"self.gradients, self.vectors = new_vectors(layout, E), {TWO_VECTORS}"),
+    ),
+    engine(
+        "gradients handed out as views",
+        "dW_xh",
+        ("training", "copy(dvector, gradient)", "gradients = one.block.layout.named(gradient)"),
+    ),
+    engine(
+        "states handed out as views",
+        "entering",
+        ("training", "[-1].states.copy()", "[-1].states"),
+    ),
+    engine(
+        "activations handed out as views",
+        "a",
+        ("update", "tape.time_first(v).copy()", "tape.time_first(v)"),
+    ),
+)
