@@ -131,6 +131,4 @@ def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, r
     loss = half_sum_of_squares(activations.y[-K:], target, divisor)
     flow = backward(params, activations, target, SLOPES[nonlinearity], divisor)
     gradients = weight_gradients(learned, activations, flow)
-    if not record:
-        return activations, loss, gradients, None
-    return activations._replace(x=activations.x.copy()), loss, gradients, flow
+    return activations, loss, gradients, flow if record else None

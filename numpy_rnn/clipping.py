@@ -28,16 +28,16 @@ def global_norm(gradients):
     return norm(gradients)
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def norm(gradients):
     """`global_norm` without its checks. `beside` gives an array of one number per network the axes of dθ."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
-    with np.errstate(over="ignore", under="ignore"):
-        n = root_of_squares(present, E)
+    n = root_of_squares(present, E)
     least = np.finfo(n.dtype).tiny ** 0.5 / np.finfo(n.dtype).eps
     if ((n > least) & (n < np.inf)).all():
         return n  # no square overflowed, and those that underflowed are too small to matter
-    largest = (np.abs(dtheta).max(axis=tuple(range(E, dtheta.ndim)), initial=0) for dtheta in present)
+    largest = (np.amax(abs(dtheta), axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
     scale = power_of_two(reduce(np.maximum, largest))
     return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
 
@@ -48,10 +48,9 @@ def root_of_squares(present, E):
 
 def power_of_two(largest):
     """The largest powers of two that do not exceed these numbers, or the smallest normal number where that is more."""
-    largest = np.maximum(largest, np.finfo(largest.dtype).tiny)
-    with np.errstate(invalid="ignore"):  # infinity divided by infinity
-        mantissa, _ = np.frexp(largest)
-        return largest / (2 * mantissa)
+    largest = largest.clip(min=np.finfo(largest.dtype).tiny)
+    mantissa, _ = np.frexp(largest)
+    return largest / (2 * mantissa)
 
 
 def clipped(gradients, max_norm) -> Gradients:

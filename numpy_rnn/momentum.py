@@ -2,7 +2,7 @@
 
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import check_like
-from numpy_rnn.parameters import ARRAYS, Gradients
+from numpy_rnn.parameters import ARRAYS, Gradients, copy_of
 
 NONE = Gradients(None, None, None)
 
@@ -51,5 +51,5 @@ def _direction(theta, dtheta, v, options):
     d = dtheta + decay * theta if decay else dtheta  # (U4)
     if not mu:
         return d, None
-    v = d.copy("K") if v is None else mu * v + (1 - tau) * d  # (U5)
+    v = copy_of(d) if v is None else mu * v + (1 - tau) * d  # (U5)
     return (d + mu * v if nesterov else v), v  # (U6)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_rnn.common.shapes import beside, check_learning_rate, check_like
-from numpy_rnn.parameters import ARRAYS, Parameters
+from numpy_rnn.parameters import ARRAYS, Parameters, copy_of
 
 
 def sgd(params, s, learning_rate) -> Parameters:
@@ -37,4 +37,4 @@ def stepped(params, s, rate) -> Parameters:
 def rate_for(params, learning_rate):
     """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
     check_learning_rate(params, learning_rate)
-    return np.asarray(learning_rate, params.W_hh.dtype)
+    return copy_of(np.asarray(learning_rate, dtype=params.W_hh.dtype))

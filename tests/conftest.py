@@ -40,6 +40,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
+    config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
     config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
     for variable in ONE_THREAD:
         os.environ.setdefault(variable, "1")
@@ -66,15 +67,19 @@ def _is_unwanted(item):
 
 def pytest_generate_tests(metafunc):
     if "rnn" in metafunc.fixturenames:
-        reference = ["numpy_rnn.reference"] if getattr(metafunc.module, "WITH_REFERENCE", False) else []
-        metafunc.parametrize("rnn", packages(metafunc.config) + reference, indirect=True, scope="session")
+        names = packages(metafunc.config)
+        if metafunc.definition.get_closest_marker("with_reference") or getattr(
+            metafunc.module, "WITH_REFERENCE", False
+        ):
+            names.insert(1, "numpy_rnn.reference")
+        metafunc.parametrize("rnn", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def rnn(request):
-    """The backend under test: the module numpy_rnn, then the module torch_rnn.
+    """The backend under test: the module numpy_rnn, whose train is the engine's, then the module torch_rnn.
 
-    `numpy_rnn.train` is the engine's. A test module with WITH_REFERENCE = True tests the reference's plain loop too.
+    A test marked `with_reference`, or a module with WITH_REFERENCE = True, tests the reference's plain loop too.
     """
     return importlib.import_module(request.param)
 

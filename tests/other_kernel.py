@@ -7,24 +7,33 @@ away from its weights. A test that fails here expects what no kernel guarantees.
 All hooks are in `simulate`.
 """
 
+import ast
+import inspect
 from functools import cache
+from importlib import import_module
+from types import FunctionType
 
 import numpy as np
+
+PRODUCT = "_product_of_another_kernel"
 
 
 def simulate(seed, with_torch):
     """Let the packages of this process compute as on a kernel of this number, from now on."""
-    from numpy_rnn import memory, parameters
+    from numpy_rnn import parameters
     from numpy_rnn.common import initial
     from numpy_rnn.common.runs import experiment
 
-    product = product_for(seed)
-    memory.product_for = lambda params: product
+    for name in ("elman", "bptt", "engine.update", "engine.columns"):
+        with_products(import_module(f"numpy_rnn.{name}"), product_for(seed))
     draw = initial.draw_parameters
 
     def draw_an_ulp_away(*sizes, networks=None, **options):
         params = draw(*sizes, networks=networks, **options)
-        return an_ulp_away(params, seed) if networks is None else params  # those of several are drawn one by one
+        if networks is None:
+            return an_ulp_away(params, seed)
+        alone = [an_ulp_away(type(params)(*(t if t is None else t[n] for t in params)), seed) for n in range(networks)]
+        return type(params)(*(t if t is None else np.stack([of[i] for of in alone]) for i, t in enumerate(params)))
 
     drawing = [initial, parameters, experiment]
     if with_torch:
@@ -43,6 +52,45 @@ def simulate(seed, with_torch):
         torch.Tensor.__matmul__ = in_another_order
     for module in drawing:
         module.draw_parameters = draw_an_ulp_away
+
+
+class Products(ast.NodeTransformer):
+    """Turns every spelling of a product of matrices into a call of one function (left, right, out=None)."""
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.MatMult):
+            return node
+        return ast.Call(ast.Name(PRODUCT, ast.Load()), [node.left, node.right], [])
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        if ast.unparse(node.func) == "np.einsum":
+            node.func, node.args = ast.Name(PRODUCT, ast.Load()), node.args[1:]
+        return node
+
+    def visit_Attribute(self, node):
+        return ast.Name(PRODUCT, ast.Load()) if ast.unparse(node) == "np.ndarray.dot" else self.generic_visit(node)
+
+    def visit_Name(self, node):
+        return ast.Name(PRODUCT, ast.Load()) if node.id == "matmul" else node
+
+
+def with_products(module, product):
+    """Let the functions and methods of a module multiply by this function; they stay the same objects."""
+    tree = ast.fix_missing_locations(Products().visit(ast.parse(inspect.getsource(module))))
+    copy = dict(vars(module))
+    exec(compile(tree, module.__file__, "exec"), copy)
+    setattr(module, PRODUCT, product)
+    for name, value in vars(module).copy().items():
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        pairs = [(value, copy[name])]
+        if inspect.isclass(value):
+            pairs = [(method, vars(copy[name]).get(key)) for key, method in vars(value).items()]
+        for function, changed in pairs:
+            if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
+                function.__code__ = changed.__code__
 
 
 @cache

@@ -20,6 +20,8 @@ from cases import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.with_reference
+
 ENSEMBLES = [(3,), (2, 3), (1,), (1, 2)]
 OWN = [(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]
 OPTIONS = pytest.mark.parametrize(

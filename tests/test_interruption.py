@@ -19,11 +19,18 @@ RUNS = {
     "ensemble": {"k1": 2, "k2": 3, "E": (3,)},
     "momentum": {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5},
     "learned": {"k1": 1, "k2": 2, "learned": True, "momentum": 0.9, "record": True},
+    "every third": {"k1": 1, "k2": 3, "yield_every": 3},
+    "once an epoch": {"k1": 2, "k2": 2, "yield_every": "epoch", "record": True},
 }
+pytestmark = pytest.mark.with_reference
 EVERY = pytest.mark.parametrize("of_run", RUNS.values(), ids=RUNS)
 FIRST, TRIED, MORE = 4, 3, 2  # updates before, under and after the interruption; more than an epoch of the longer ones
 
-STRIDE = {"numpy_rnn": 2, "torch_rnn": 11}  # lines from one interruption to the next; odd numbers of lines in an update
+STRIDE = {
+    "numpy_rnn": 2,
+    "numpy_rnn.reference": 3,
+    "torch_rnn": 11,
+}  # lines from one interruption to the next; odd numbers of lines in an update
 
 
 def begin(rnn, E=(), learned=False, resume=None, **options):

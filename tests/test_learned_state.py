@@ -10,6 +10,8 @@ from hypothesis import given
 
 from numpy_rnn import InputError
 
+pytestmark = pytest.mark.with_reference
+
 T, B, D, H, O = 6, 2, 3, 5, 1
 TRUNCATIONS = pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (3, 3), (2, 6), (6, 6), (7, 9)])
 EVERYTHING = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1, "max_norm": 0.5}

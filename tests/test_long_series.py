@@ -17,6 +17,7 @@ import numpy_rnn
 from numpy_rnn.common import shapes
 from numpy_rnn.common.files import data
 from numpy_rnn.common.files.data import inputs_and_targets, load_series
+from numpy_rnn.engine import ensemble
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +26,7 @@ LOOKED_AT = 250  # of what is looked at in parts: less than the shorter series h
 COLLECT_EVERY = 20  # updates; Python keeps up to 2000 tuples of a length for later, and gives them back at a collection
 
 # By backend: steps of a short and of a long run; and bytes a step, of which half a run may not take more than another.
-# A byte a step is a mark on every number, "finite or not"; 8 are the pointers of a list of all steps. Both runs of
-# numpy_rnn have more windows than it keeps of an epoch that has few.
+# A byte a step is a mark on every number, "finite or not"; 8 are the pointers of a list of all steps.
 RUNS = {"numpy_rnn": (1_500, 11_500, 1), "torch_rnn": (500, 2_500, 8)}
 
 
@@ -34,6 +34,8 @@ RUNS = {"numpy_rnn": (1_500, 11_500, 1), "torch_rnn": (500, 2_500, 8)}
 def _small_parts(monkeypatch):
     monkeypatch.setattr(data, "LOOKED_AT", LOOKED_AT)
     monkeypatch.setattr(shapes, "LOOKED_AT", LOOKED_AT)
+    for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
+        monkeypatch.setattr(ensemble, name, getattr(ensemble, name) // 64)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The two packages are one program written twice: the same names, files and signatures, and few imports between."""
 
 import ast
+import difflib
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -10,17 +12,17 @@ import pytest
 from children import run
 
 import numpy_rnn
+from numpy_rnn import engine, reference
 
 SOURCE = Path(numpy_rnn.__file__).parents[1]
 STANDARD_LIBRARY = sys.stdlib_module_names
 
 # What only one of the packages has, and why.
 ONLY_NUMPY = {
-    "allocation.py": "torch's own allocator begins arrays at cache lines",
     "DERIVATION.md": "the equations are derived once, beside the code that is written from them",
-    "memory.py": "what autograd keeps by itself, NumPy code keeps by hand",
-    "vectors.py": "the parameters of torch_rnn are leaves of autograd's graph, each a tensor of its own",
     "common": "what both packages share is written once",
+    "engine": "the same equations once more, in place: the NumPy code that is fast",
+    "reference.py": "the plain loop, where numpy_rnn.train is the engine's; that of torch_rnn is its only one",
     "conformance": "the suite for any port serves both",
     "figures": "what is drawn for README.md is the network of both",
     "study": "the study of the gradients serves both",
@@ -43,11 +45,11 @@ def shared_functions():
 
 
 @pytest.mark.needs_torch
-def test_both_export_the_same_names():
+def test_all_export_the_same_names():
     import torch_rnn
 
-    assert torch_rnn.__all__ == numpy_rnn.__all__ == sorted(numpy_rnn.__all__)
-    for package in (numpy_rnn, torch_rnn):
+    assert torch_rnn.__all__ == numpy_rnn.__all__ == reference.__all__ == engine.__all__ == sorted(numpy_rnn.__all__)
+    for package in (numpy_rnn, torch_rnn, reference):
         assert all(hasattr(package, name) for name in package.__all__)
         public = {name for name in vars(package) if not name.startswith("_")}
         not_exported = public - set(package.__all__)
@@ -62,8 +64,10 @@ def test_the_same_functions_have_the_same_signatures_and_docstrings():
     of_network = {"forward", "half_squared_error", "bptt", "deltas"}
     assert of_network | {"clipped", "direction", "sgd", "train", "train_stream", "initial_parameters"} <= set(names)
     for name in names:
-        ours, theirs = getattr(numpy_rnn, name), getattr(torch_rnn, name)
-        assert inspect.signature(ours) == inspect.signature(theirs), name
+        ours, theirs = getattr(reference, name), getattr(torch_rnn, name)
+        of_engine = getattr(numpy_rnn, name)
+        assert inspect.signature(ours) == inspect.signature(theirs) == inspect.signature(of_engine), name
+        assert of_engine.__doc__
         assert ours.__doc__
         assert (ours.__doc__ != theirs.__doc__) == (name in OWN_DOCSTRINGS), name
 
@@ -101,14 +105,6 @@ def test_both_packages_have_the_same_files_but_for_the_listed_ones():
     assert not theirs & set(ONLY_NUMPY)
 
 
-def test_both_packages_have_their_loop_in_updates():
-    """It exports nothing, so the next test does not see it."""
-    for package in ("numpy_rnn", "torch_rnn"):
-        tree = ast.parse((SOURCE / package / "updates.py").read_text(encoding="utf-8"))
-        names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-        assert names[:2] == ["updates", "state_of"], package
-
-
 def definitions(package, file):
     """The public functions and classes that a file defines, but not those of its imports."""
     tree = ast.parse((SOURCE / package / file).read_text(encoding="utf-8"))
@@ -116,13 +112,113 @@ def definitions(package, file):
     return [name for name in found if name in numpy_rnn.__all__]
 
 
-FILES = ["bptt", "clipping", "elman", "loss", "momentum", "parameters", "sgd", "train", "train_stream"]
+FILES = ["bptt", "clipping", "elman", "loss", "momentum", "parameters", "sgd", "tbptt"]
 
 
 @pytest.mark.parametrize("file", [f"{name}.py" for name in FILES])
 def test_each_exported_function_is_in_the_file_of_the_same_name(file):
     """And in the same order."""
     assert definitions("numpy_rnn", file) == definitions("torch_rnn", file) != []
+
+
+# -- line by line ---------------------------------------------------------------------------------------------------
+
+# What is spelled otherwise for torch: a pattern, and what it becomes.
+SPELLINGS = [
+    (r"import numpy as np", "import torch"),
+    (r"\bnp\b", "torch"),
+    (r"\baxis=", "dim="),
+    (r"numpy_rnn\.(?!common)", "torch_rnn."),
+]
+DECORATORS = ("@torch.no_grad()", "@np.errstate(")  # of torch and of NumPy: what is computed is the same
+
+# The lines that differ beside, of numpy_rnn and of torch_rnn, and why. All others are the same, in all these files.
+DIFFERENCES = {
+    "elman": [
+        (["def relu(a):", '"""max(a, 0)"""', "return torch.maximum(a, 0)"], [], "NumPy has no relu"),
+        (["tanh=torch.tanh, relu=relu"], ["tanh=torch.tanh, relu=torch.relu"], "the same"),
+        (
+            [],
+            [
+                "x, h_0 = differentiable(x), differentiable(h_0)",
+                "def differentiable(array):",
+                '"""The array, as one that autograd has a gradient for; the caller\'s own is not changed."""',
+                "return array if array.requires_grad else array.detach().requires_grad_()",
+            ],
+            "autograd differentiates with respect to what requires a gradient",
+        ),
+    ],
+    "loss": [],
+    "clipping": [
+        (
+            ["torch.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"],
+            ["(float(max_norm) / (norm(gradients) + SMALL)).clamp(max=1)"],
+            "torch.minimum takes no numbers",
+        ),
+    ],
+    "momentum": [([], ["import torch"], "for its decorator")],
+    "sgd": [
+        (
+            ["theta - beside(rate, theta) * s_theta  # (U1)"],
+            ["(theta - beside(rate, theta) * s_theta).requires_grad_()  # (U1)"],
+            "autograd differentiates with respect to what requires a gradient",
+        ),
+    ],
+    "tbptt": [],
+}
+
+
+def is_import(line):
+    return line.startswith(("import ", "from "))
+
+
+def differing_lines(name):
+    """The lines of a pair that differ once they are spelled alike, without their indentation and with imports in one
+    order: ours, theirs.
+    """
+    ours, theirs = (
+        [
+            line.strip()
+            for line in (SOURCE / package / f"{name}.py").read_text(encoding="utf-8").splitlines()
+            if line.strip() and not line.strip().startswith(DECORATORS)
+        ]
+        for package in ("numpy_rnn", "torch_rnn")
+    )
+    for pattern, spelling in SPELLINGS:
+        ours = [re.sub(pattern, spelling, line) for line in ours]
+    ours, theirs = (sorted(lines, key=lambda line: line if is_import(line) else "~") for lines in (ours, theirs))
+    changes = list(difflib.ndiff(ours, theirs))
+    return [[line[2:] for line in changes if line.startswith(sign)] for sign in "-+"]
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_pair_of_files_differs_in_the_listed_lines_alone(name):
+    """But for spellings and decorators, each differing line holds a listed one, and each listed one differs."""
+    for of_file, side in zip(differing_lines(name), (0, 1)):
+        listed = [line for difference in DIFFERENCES[name] for line in difference[side]]
+        assert len(of_file) == len(listed), of_file
+        assert all(line in found for line, found in zip(listed, of_file)), of_file
+
+
+def test_both_loops_are_compared():
+    files = {path.stem for path in (SOURCE / "torch_rnn").glob("*.py")} - {"__init__", "__main__", "modules"}
+    assert files - set(DIFFERENCES) == {"bptt", "parameters"}  # by hand and by autograd; NumPy's arrays and torch's
+
+
+LARGEST_REFERENCE = 150  # statements: forward, loss, gradient, step and TBPTT loop, without the options of the step
+
+
+def statements(name):
+    """Of a file: all but imports, docstrings, refusals, and the calls of checks, whose results are not used."""
+    tree = ast.parse((SOURCE / "numpy_rnn" / f"{name}.py").read_text(encoding="utf-8"))
+    left_out = ast.Import, ast.ImportFrom, ast.Expr, ast.Raise
+    kept = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not isinstance(node, left_out)]
+    return [node for node in kept if not (isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise))]
+
+
+def test_the_reference_is_small():
+    counts = {name: len(statements(name)) for name in ("elman", "loss", "bptt", "sgd", "tbptt")}
+    assert sum(counts.values()) <= LARGEST_REFERENCE, counts
 
 
 # -- imports --------------------------------------------------------------------------------------------------------
@@ -146,9 +242,11 @@ def modules_of(folder):
 @pytest.mark.slow
 def test_numpy_rnn_loads_neither_torch_nor_matplotlib():
     names = modules_of(".") + [
-        name for folder in ("", "/runs", "/files", "/output") for name in modules_of(f"common{folder}")
+        name
+        for folder in ("engine", "common", "common/runs", "common/files", "common/output")
+        for name in modules_of(folder)
     ]
-    assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.memory", "numpy_rnn.common.windows"} <= set(names)
+    assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.tbptt", "numpy_rnn.common.windows"} <= set(names)
     assert imported(f"import {', '.join(names)}") == []
 
 

@@ -167,6 +167,7 @@ def turned(theirs):
 
 
 @pytest.mark.needs_torch
+@pytest.mark.with_reference
 @fewer(3)
 @given(run=runs(largest=5))
 def test_train_is_torch_nn_trained_by_torch_optim_sgd(rnn, run):

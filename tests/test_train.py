@@ -28,6 +28,8 @@ from hypothesis import given
 
 from numpy_rnn import Deltas, InputError, Window
 
+pytestmark = pytest.mark.with_reference
+
 TRUNCATIONS = pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 4), (2, 3), (3, 3), (3, 5), (7, 7), (8, 9)])  # T = 7
 EXAMPLE = {"learning_rate": 0.05, "epochs": 2}
 
@@ -138,7 +140,7 @@ def test_an_epoch_more_is_an_epoch_on_from_there(rnn, k1, k2):
 @pytest.mark.needs_torch
 def test_the_entering_state_of_torch_carries_no_graph(monkeypatch):
     """It is a constant; and a graph that it carried would grow with every update."""
-    module = importlib.import_module("torch_rnn.updates")
+    module = importlib.import_module("torch_rnn.bptt")
     entered = []
 
     def spy(params, x, h_0, phi):
@@ -239,7 +241,7 @@ def test_the_layout_of_the_arrays_does_not_matter(rnn, case):
 
 def _as_backend(rnn):
     """An array of the backend with the strides that it is given."""
-    if rnn.__name__ == "numpy_rnn":
+    if rnn.__name__ != "torch_rnn":
         return lambda array: array
     return importlib.import_module("torch").from_numpy
 

@@ -7,7 +7,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.shapes import check_target
 from torch_rnn.elman import NONLINEARITIES, unroll
 from torch_rnn.loss import DIVISORS, half_squared_error, half_sum_of_squares
-from torch_rnn.parameters import ARRAYS, Deltas, Gradients, Parameters, copy_of
+from torch_rnn.parameters import ARRAYS, Deltas, Gradients, Parameters
 
 
 def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
@@ -103,7 +103,5 @@ def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, r
         activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
         loss = half_sum_of_squares(newest(activations.y, K), target, DIVISORS[reduction](K, B, O))
     gradients = loss_gradients(loss, activations, learned)
-    if not record:
-        return activations._replace(h=activations.h.detach()), loss.detach(), gradients, None
-    flow = loss_deltas(loss, activations)
-    return copy_of(activations), loss.detach(), gradients, flow
+    flow = loss_deltas(loss, activations) if record else None
+    return activations._replace(h=activations.h.detach()), loss.detach(), gradients, flow

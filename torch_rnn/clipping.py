@@ -38,19 +38,19 @@ def norm(gradients):
     least = torch.finfo(n.dtype).tiny ** 0.5 / torch.finfo(n.dtype).eps
     if ((n > least) & (n < torch.inf)).all():
         return n  # no square overflowed, and those that underflowed are too small to matter
-    largest = (dtheta.abs().amax(dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    largest = (torch.amax(abs(dtheta), dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
     scale = power_of_two(reduce(torch.maximum, largest))
     return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
 
 
 def root_of_squares(present, E):
-    return sum(dtheta.square().sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present).sqrt()  # (U2)
+    return torch.sqrt(sum(torch.square(dtheta).sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present))  # (U2)
 
 
 def power_of_two(largest):
     """The largest powers of two that do not exceed these numbers, or the smallest normal number where that is more."""
-    largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
-    mantissa, _ = largest.frexp()
+    largest = largest.clip(min=torch.finfo(largest.dtype).tiny)
+    mantissa, _ = torch.frexp(largest)
     return largest / (2 * mantissa)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.common.shapes import check_like
-from torch_rnn.parameters import ARRAYS, Gradients
+from torch_rnn.parameters import ARRAYS, Gradients, copy_of
 
 NONE = Gradients(None, None, None)
 
@@ -55,5 +55,5 @@ def _direction(theta, dtheta, v, options):
     d = dtheta + decay * theta if decay else dtheta  # (U4)
     if not mu:
         return d, None
-    v = d.clone() if v is None else mu * v + (1 - tau) * d  # (U5)
+    v = copy_of(d) if v is None else mu * v + (1 - tau) * d  # (U5)
     return (d + mu * v if nesterov else v), v  # (U6)

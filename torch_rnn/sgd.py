@@ -3,7 +3,7 @@
 import torch
 
 from numpy_rnn.common.shapes import beside, check_learning_rate, check_like
-from torch_rnn.parameters import ARRAYS, Parameters
+from torch_rnn.parameters import ARRAYS, Parameters, copy_of
 
 
 @torch.no_grad()
@@ -39,4 +39,4 @@ def stepped(params, s, rate) -> Parameters:
 def rate_for(params, learning_rate):
     """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
     check_learning_rate(params, learning_rate)
-    return torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
+    return copy_of(torch.asarray(learning_rate, dtype=params.W_hh.dtype))

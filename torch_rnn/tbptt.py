@@ -173,7 +173,7 @@ def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction
             shortened = gradients if options.max_norm is None else clip(gradients, options.max_norm)
             s, velocity = directed(params, shortened, velocity, options)
             params = stepped(params, s, rate)
-            kept = (activations, flow) if record else (None, None)
+            kept = (copy_of(activations), flow) if record else (None, None)
             of_user = handed_out(params), handed_out(velocity)
             yield Update(epoch, number, window, loss, gradients, *of_user, *kept), (states, params, velocity)
         done = 0

@@ -20,6 +20,7 @@ from numpy import add, copyto, divide, greater, matmul, multiply, subtract, tanh
 from numpy_rnn.common.records import Array
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
+from numpy_rnn.engine.window import MAX_VIEWED, Tape
 
 TRANSPOSED_AT_ONCE = 64  # rows of a block of a transpose that stays in the fastest cache
 
@@ -69,6 +70,7 @@ class ColumnTape:
         self.y, self.dy = empty(O * k1 * B), empty(O * k1 * B)
         self.V = empty(H, H + O)
         self.views: dict[tuple[int, int, int, bool], ColumnViews] = {}
+        self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 
     def state(self, step: int) -> Array:
         """The place of h after this step of the series, (B, H), a view."""
@@ -85,15 +87,9 @@ class ColumnTape:
         self.z[:n, H : H + D] = x.mT
         self.target[:, n - K : n] = np.moveaxis(target, 2, 0)
 
-    def window(self, window: Window) -> ColumnViews:
-        """The views of this window of the series."""
-        begin, counted, end = (step - self.base for step in window)
-        key = begin, counted, end, window.start == 0
-        if key not in self.views:
-            self.views[key] = self._views(*key)
-        return self.views[key]
+    window = Tape.window
 
-    def losses(self, windows: list[Window], views: list[ColumnViews]) -> list:
+    def losses(self, windows: list[Window], views: list[ColumnViews], is_segment: bool) -> list:
         """L of each of these windows."""
         return [self.loss(of_window) for of_window in views]
 
@@ -195,7 +191,7 @@ def recorded(layout: Layout, tape: ColumnTape, theta, views: ColumnViews) -> dic
     y, dy = np.zeros((T, B, O), layout.dtype), np.zeros((T, B, O), layout.dtype)
     y[: T - K] = views.h[: T - K].mT @ W_hy + (0 if b_y is None else b_y)  # (F3)
     y[T - K :], dy[T - K :] = (v.reshape(O, K, B).transpose(1, 2, 0) for v in (views.y, views.dy))
-    da = np.ascontiguousarray(views.da.transpose(1, 2, 0))
+    da = np.array(views.da.transpose(1, 2, 0), order="C")
     x = np.array([z_t[H : H + D].T for z_t, _, _ in views.forward])
     return {
         "x": x,

@@ -21,9 +21,10 @@ from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
 from numpy_rnn.engine.schedule import Piece, Segment
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.vectors import Vectors
-from numpy_rnn.engine.window import Tape, Views
+from numpy_rnn.engine.window import MAX_VIEWED, Tape, Views
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
+MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 Series = Callable[[int, int], Sequence[Array]]
 as_update = partial(tuple.__new__, Update)  # Update(*values) in half the time
 
@@ -71,7 +72,7 @@ class Trained:
                 networks.run(views, into, record)
             else:
                 networks.run(views)
-            losses.append(self.tape.losses(windows, views))
+            losses.append(self.tape.losses(windows, views, final == 0))
         return losses[0] if len(losses) == 1 else np.concatenate(losses)
 
     def load(self, piece: Piece) -> None:
@@ -227,11 +228,14 @@ def ensemble(state: State, begin: int, settings: Settings, series: Series) -> En
     velocity = None if state.velocity is None else _flat(state.velocity, E)
     carried = state.h if begin else initial
     trained = []
-    for block in blocks(params, B, min(k2, steps), threads):
+    parts = blocks(params, B, min(k2, steps), threads)
+    for block in parts:
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
         kind: Any = ColumnTape if layout.columns else Tape
-        tape = kind(layout, tape_steps(layout, k1, k2, steps), min(k1, steps), min(k2, steps), reduction == "mean")
+        held = tape_steps(layout, k2, steps, len(parts))
+        tape = kind(layout, held, min(k1, steps), min(k2, steps), reduction == "mean")
+        tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
         layout.fill(networks.theta, _of_networks(flat, index, E))
         if velocity is not None and networks.velocity is not None:
@@ -278,7 +282,7 @@ def _series_of(series, E, block, begin, end):
     return tuple(_of_block(part, E, block) for part in series(begin, end))
 
 
-def tape_steps(layout: Layout, k1: int, k2: int, steps: int) -> int:
-    """How many steps a tape holds: those of one window at least, and of more while they are few bytes."""
+def tape_steps(layout: Layout, k2: int, steps: int, tapes: int) -> int:
+    """How many steps each of these tapes holds: those of one window at least, and of more while they are few bytes."""
     bytes_of_step = layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
-    return min(steps, max(k2, TAPE_BYTES // bytes_of_step))
+    return min(steps, max(k2, min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // tapes) // bytes_of_step))

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from numpy_rnn.common.windows import Window
 
-MAX_WINDOWS = 256  # of a piece
-
 
 class Piece(NamedTuple):
     """The steps [base, stop) of a series that are on the tape together."""
@@ -37,11 +35,11 @@ class Segment:
         return self.parts[-1][1][-1]
 
 
-def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[Window]]]:
-    """Consecutive windows by the pieces, of at most `steps` steps, that they are in."""
+def pieces(windows: Iterable[Window], steps: int, most: int) -> Iterator[tuple[Piece, list[Window]]]:
+    """Consecutive windows by the pieces, of at most `steps` steps and `most` windows, that they are in."""
     held: list[Window] = []
     for window in windows:
-        if held and (len(held) == MAX_WINDOWS or window.stop - held[0].start > steps):
+        if held and (len(held) == most or window.stop - held[0].start > steps):
             yield Piece(held[0].start, held[-1].stop), held
             held = []
         held.append(window)
@@ -50,11 +48,11 @@ def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[
 
 
 def segments(
-    windows: Iterable[Window], done: int, every: int | None, steps: int, kept: bool = False
+    windows: Iterable[Window], done: int, every: int | None, steps: int, most: int, kept: bool = False
 ) -> Iterator[Segment]:
     """The segments of the rest of an epoch, after `done` updates; every: None for one segment."""
     number, parts = done, []
-    for piece, of_piece in pieces(windows, steps):
+    for piece, of_piece in pieces(windows, steps, most):
         begin = 0
         while begin < len(of_piece):
             count = len(of_piece) - begin if every is None else min(every - number % every, len(of_piece) - begin)

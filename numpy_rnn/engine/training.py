@@ -25,7 +25,8 @@ from numpy_rnn.loss import DIVISORS
 from numpy_rnn.parameters import copy_of, own
 from numpy_rnn.sgd import rate_for
 
-MAX_KEPT = 4096  # windows of an epoch, whose segments are made once and not in every epoch
+MAX_WINDOWS = 256  # of a piece
+MAX_KEPT = 2048  # windows of an epoch, whose segments are made once and not in every epoch
 
 
 def train(
@@ -67,11 +68,15 @@ def train(
         if done * k1 >= T:
             first_epoch, done = first_epoch + 1, 0
         trained = ensemble(state, following(state.window) if done else 0, settings, series)
-        steps, are_kept = min(one.tape.steps for one in trained.trained), -(-T // k1) <= MAX_KEPT
-        whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
+        steps, viewed = min(one.tape.steps for one in trained.trained), trained.trained[0].tape.most_viewed
+        # Views of the first windows, which are shorter, of the first piece, and of all others: a third of them each.
+        longest = min(k2, T)
+        most = max(1, min(MAX_WINDOWS, viewed // 3 // longest))
+        are_kept = -(-T // k1) <= MAX_KEPT and longest * (longest // k1 // 2 + 1) <= viewed // 3
+        whole = list(segments(windows(T, k1, k2), 0, every, steps, most, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
             if done or whole is None:
-                rest = segments(islice(windows(T, k1, k2), done, None), done, every, steps)
+                rest = segments(islice(windows(T, k1, k2), done, None), done, every, steps, most)
                 yield from trained.updates(epoch, rest)
             else:
                 yield from trained.updates(epoch, whole)
@@ -120,7 +125,8 @@ def train_stream(
 
 def state_of(update, h):
     """The State after an update; h: the initial state of the next window."""
-    return State(update.epoch, update.number, update.window, h, copy_of(update.parameters), copy_of(update.velocity))
+    of_update = copy_of(update.parameters), copy_of(update.velocity)
+    return State(update.epoch, update.number, update.window, copy_of(h), *of_update)
 
 
 train.__doc__, train_stream.__doc__ = tbptt.train.__doc__, tbptt.train_stream.__doc__

@@ -51,7 +51,7 @@ class Networks:
         H, B = layout.H, layout.B
         one = np.ones((), layout.dtype)
         V = layout.empty(layout.O + H, H)
-        anew = layout.empty(H, H) if layout.networks is None else None
+        anew: Any = layout.empty(H, H) if layout.networks is None else None
         spaces = layout.empty(B, H), anew, V, V[..., : layout.O, :], V[..., layout.O :, :]
         self.constants = self.product, tanh if self.tanh else relu, self.tanh, tape.stacked, one, *spaces
         W, U, h_0 = layout.stacked(self.theta)
@@ -240,17 +240,17 @@ class Networks:
         subtract(theta, multiply(s, self.rate, spare), theta)  # (U1)
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")
 def clipping_factor(gradient: Array, max_norm: float) -> Array:
     """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1).
 
     As in `clipping.py`: scaled where a square leaves the range, and NaN where n does.
     """
-    with np.errstate(over="ignore", under="ignore"):
-        n = root_of_squares(gradient)
-        limits = np.finfo(n.dtype)
-        if not ((n > limits.tiny**0.5 / limits.eps) & (n < np.inf)).all():
-            scale = power_of_two(np.abs(gradient).max(axis=-1, keepdims=True))
-            n = scale * root_of_squares(gradient / scale)
+    n = root_of_squares(gradient)
+    limits = np.finfo(n.dtype)
+    if not ((n > limits.tiny**0.5 / limits.eps) & (n < np.inf)).all():
+        scale = power_of_two(np.abs(gradient).max(axis=-1, keepdims=True))
+        n = scale * root_of_squares(gradient / scale)
     factor = np.minimum(1, max_norm / (n + SMALL))  # (U3)
     return np.where(factor > 0, factor, np.nan)
 

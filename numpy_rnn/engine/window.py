@@ -19,6 +19,7 @@ from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
+MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
 
 
@@ -129,6 +130,7 @@ class Tape:
         if self.flow is not None:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
         self.views: dict[tuple[int, int, int, bool], Views] = {}
+        self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 
     def state(self, step: int) -> Array:
         """The place of h after this step of the series, (..., B, H), a view."""
@@ -156,18 +158,24 @@ class Tape:
         """The views of this window of the series."""
         begin, counted, end = (step - self.base for step in window)
         key = begin, counted, end, window.start == 0
-        if key not in self.views:
-            self.views[key] = self._views(*key)
-        return self.views[key]
+        if (found := self.views.get(key)) is None:
+            if self.viewed + end - begin > self.most_viewed:
+                self.views, self.viewed = {}, 0
+            found = self.views[key] = self._views(*key)
+            self.viewed += end - begin
+        return found
 
     def time_first(self, rows: Array) -> Array:
         """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
         sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
         return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
 
-    def losses(self, windows: list[Window], views: list[Views]) -> Any:
-        """L of each of these consecutive windows, (n,) or (n, N)."""
-        if len(windows) == 1 and self.layout.networks is None:
+    def losses(self, windows: list[Window], views: list[Views], is_segment: bool) -> Any:
+        """L of each of these consecutive windows, (n,) or (n, N).
+
+        is_segment: they are all windows of one. Its sums are added in the same order, however many pieces it is in.
+        """
+        if is_segment and len(windows) == 1 and self.layout.networks is None:
             return [self.loss(views[0])]
         k1, last = windows[0].counted, windows[-1]
         whole = len(windows) - (last.counted < k1)

@@ -19,7 +19,7 @@ from numpy_rnn.common.sgd_options import SgdOptions
 LARGEST = 8 * 2**30  # bytes
 OF_AN_ARRAY = 128  # bytes of the array object itself: the networks of an ensemble are drawn one by one
 OF_EVERY_RUN = 4 * 2**20  # bytes: what else there is
-COPIES = 16  # of the parameters: drawn, joined, where the run starts; of two updates with gradients and steps; all of
+COPIES = 24  # of the parameters: drawn, joined, where the run starts; of four updates with gradients and steps; all of
 # them again where a divergence is looked for
 COPIES_OF_OPTIONS = 6  # more, with momentum, weight decay, clipping or several rates: velocity, direction, products
 COPIES_OF_WINDOW = 5  # of the numbers of a window, which are made anew where its length changes, and all of them again
