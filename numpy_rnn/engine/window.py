@@ -183,7 +183,10 @@ class Tape:
         row, terms = (begin - self.base) * B, K * B * O
         error = self.error[..., row : row + count * K * B, :]
         error = error.reshape(*error.shape[:-2], count, terms)
-        losses = np.multiply(error, error).sum(axis=-1)  # (L1)
+        if self.layout.networks is None:
+            losses = np.vecdot(error, error)  # (L1), to the same bits as `loss`
+        else:
+            losses = np.multiply(error, error).sum(axis=-1)  # (L1)
         losses *= self.half  # (L1)
         if self.mean:
             losses /= losses.dtype.type(terms)  # (L2)
