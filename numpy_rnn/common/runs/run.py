@@ -68,8 +68,8 @@ class Run:
             losses = self._add(update)
             is_epoch = update.window.stop == len(self.experiment.x)
             signal, is_due = hooks.stopped(), hooks.save is not None and hooks.is_time()
-            params = rnn.to_numpy(update.parameters)
-            bad = bad_networks(losses, params, rnn.to_numpy(update.gradients) if self.clips else None)
+            state = rnn.to_numpy(self.training.state())
+            bad = bad_networks(losses, state.parameters, rnn.to_numpy(update.gradients) if self.clips else None)
             if bad.any():
                 self._diverge(bad, good, update)
             if is_epoch:
@@ -78,7 +78,7 @@ class Run:
                 hooks.on_update(rnn.to_numpy(update))
             if is_epoch and hooks.on_epoch is not None:
                 hooks.on_epoch(update.epoch, self.losses.latest)
-            good = self._standing(Start(params, rnn.to_numpy(self.training.state())))
+            good = self._standing(Start(state.parameters, state))
             if hooks.on_progress is not None:
                 hooks.on_progress(update.epoch, losses[-1], len(losses))
             if is_due:
