@@ -33,4 +33,6 @@ class SgdOptions(NamedTuple):
                 " and no dampening"
             )
         max_norm = None if self.max_norm is None else float(self.max_norm)
-        return SgdOptions(float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm)
+        return SgdOptions(
+            float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm
+        )

@@ -82,7 +82,9 @@ def pieces(windows: Iterable[Window], most: tuple[int, int]) -> Iterator[tuple[P
         yield Piece(held[0].start, held[-1].stop), held
 
 
-def segments(windows: Iterable[Window], done: int, every: int | None, most: tuple[int, int], kept: bool = False) -> Iterator[Segment]:
+def segments(
+    windows: Iterable[Window], done: int, every: int | None, most: tuple[int, int], kept: bool = False
+) -> Iterator[Segment]:
     """The segments of the rest of an epoch, after `done` updates; every: None for one segment."""
     number, parts = done, []
     for piece, of_piece in pieces(windows, most):
@@ -136,9 +138,7 @@ class Trained:
         self.loaded = piece
 
 
-def new_vectors(
-    layout: Layout, E: tuple[int, ...], read_only: bool = False
-) -> Iterator[tuple[np.ndarray, Parameters]]:
+def new_vectors(layout: Layout, E: tuple[int, ...], read_only: bool = False) -> Iterator[tuple[np.ndarray, Parameters]]:
     """Vectors to be handed out, one after the other: (memory to be filled, the same by names)."""
     N = prod(E)
     count = max(1, BATCH_BYTES // (layout.size * N * layout.dtype.itemsize))
@@ -392,7 +392,8 @@ def train(
         begin = max(0, min((done + 1) * k1, T) - k2)  # (T2)
         trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record)
         tape, count, length = trained.trained[0].tape, -(-T // k1), min(k2, T)
-        most = max(1, min(MAX_WINDOWS, tape.most_viewed // length)), tape.steps
+        steps = min(one.tape.steps for one in trained.trained)
+        most = max(1, min(MAX_WINDOWS, tape.most_viewed // length)), steps
         viewed = min(count, most[0] + length // k1 + 2) * length  # in the middle, those of every piece are the same
         are_kept = count <= MAX_KEPT and viewed <= tape.most_viewed
         whole = list(segments(windows(T, k1, k2), 0, every, most, kept=True)) if are_kept else None

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import numpy_rnn
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
@@ -55,19 +56,23 @@ def drawn(setting: Setting, networks: int, bias: bool | None = None, dtype: str 
     return members._replace(h_0=np.zeros((networks, *params.h_0.shape), members.W_hh.dtype))
 
 
-def updates_of(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration):
+def updates_of(
+    rnn: Any, params: Parameters, setting: Setting, configuration: Configuration, yield_every: int | str = 1
+):
     """The updates of a run of `rnn`, a package with the functions of numpy_rnn, over the series of the setting."""
     dtype = params.W_hh.dtype
     x, target, h_0 = (array.astype(dtype) for array in (setting.x, setting.target, setting.h_0))
-    return rnn.train(params, x, target, None if params.h_0 is not None else h_0, **configuration.train_options())
+    h_0 = None if params.h_0 is not None else h_0
+    return rnn.train(params, x, target, h_0, **configuration.train_options(), yield_every=yield_every)
 
 
 def course(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> Course:
     """Train and look at the weights after some of the epochs, whatever updates an epoch has."""
     wanted = epochs_looked_at(configuration.epochs)
+    yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
     kept, epoch, latest = {}, 0, params
     with np.errstate(all="ignore"):
-        for update in updates_of(rnn, params, setting, configuration):
+        for update in updates_of(rnn, params, setting, configuration, yield_every):
             if update.epoch != epoch and epoch in wanted:
                 kept[epoch] = latest
             epoch, latest = update.epoch, update.parameters
