@@ -28,7 +28,8 @@ RUNS = {
     "long windows": "--data long.npy --k1 4000 --k2 4000 --hidden-size 3 --seeds 50 --learning-rate 0",
     "long windows that overlap": "--data long.npy --k1 2000 --k2 4000 --hidden-size 3 --seeds 50 --learning-rate 0",
     "a window for every step": "--data long.npy --held-out 9400 --generate 1 --k2 100 --learning-rate 0",
-    "large networks": "--data long.npy --held-out 9800 --generate 1 --seeds 30 --hidden-size 70 --k2 10 --learning-rate 1e-4",
+    "large networks": "--data long.npy --held-out 9800 --generate 1 --seeds 30 --hidden-size 70 --k2 10"
+    " --learning-rate 1e-4",
     "standardized": "--data long.npy --k1 1000 --standardize --learning-rate 1e-5",
     "text": "--data text.csv --k1 1000 --seeds 100 --held-out 1000 --learning-rate 1e-5",
     "mapped": "--data long.npy --k1 1000 --dtype float64 --learning-rate 1e-5",

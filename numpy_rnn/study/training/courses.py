@@ -9,6 +9,7 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.elman import forward
+from numpy_rnn.loss import half_squared_error
 from numpy_rnn.study.setting import FAR, Setting, in_float64
 
 MOST_EPOCHS = 60  # at which a curve is known, between its first and its last
@@ -90,9 +91,7 @@ def pass_losses(parameters: list[Parameters], setting: Setting, configuration: C
     h_0 = setting.h_0 if stacked.h_0 is None else stacked.h_0
     with np.errstate(all="ignore"):
         y = forward(stacked, setting.x, h_0, nonlinearity=configuration.nonlinearity).y
-        T, *E, B, O = y.shape
-        error = y - setting.target.reshape(T, *(1 for _ in E), B, O)
-        losses = 0.5 * np.square(error).sum(axis=(0, -2, -1))
+        losses = half_squared_error(y, setting.target)
     return np.where(np.isfinite(losses), losses, np.inf)
 
 
