@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from children import run
-from numpy_rnn.allocation import ALIGNED_FROM, CACHE_LINE
 
 from benchmarks import bare_calls, cases, floors, plain, rows, system
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds

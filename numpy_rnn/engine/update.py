@@ -13,7 +13,8 @@ from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tan
 from numpy_rnn.clipping import SMALL, power_of_two
 from numpy_rnn.common.records import Array
 from numpy_rnn.common.sgd_options import SgdOptions
-from numpy_rnn.engine import columns
+from numpy_rnn.engine.columns import gradients as gradients_in_columns
+from numpy_rnn.engine.columns import recorded as recorded_in_columns
 from numpy_rnn.engine.layout import Layout
 from numpy_rnn.engine.window import Views
 
@@ -50,7 +51,7 @@ class Networks:
         H, B = layout.H, layout.B
         one = np.ones((), layout.dtype)
         V = layout.empty(layout.O + H, H)
-        anew = layout.empty(H, H) if layout.networks is None else None
+        anew: Any = layout.empty(H, H) if layout.networks is None else None
         spaces = layout.empty(B, H), anew, V, V[..., : layout.O, :], V[..., layout.O :, :]
         self.constants = self.product, tanh if self.tanh else relu, self.tanh, tape.stacked, one, *spaces
         W, U, h_0 = layout.stacked(self.theta)
@@ -81,7 +82,7 @@ class Networks:
         last: the window from which on the caller makes the steps. Those before it may be made here, without a halt.
         """
         if self.layout.columns:
-            return columns.gradients(self.layout, self.tape, self.theta, self.gradient, self.nonlinearity, windows)
+            return gradients_in_columns(self.layout, self.tape, self.theta, self.gradient, self.nonlinearity, windows)
         if self.tape.one_step and self.tanh:
             return self._gradients_of_one_step(windows, last if self.plain else None)
         return self._gradients(windows)
@@ -187,7 +188,7 @@ class Networks:
     def recorded(self, views: Any) -> dict[str, Array]:
         """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
         if self.layout.columns:
-            return columns.recorded(self.layout, self.tape, self.theta, views)
+            return recorded_in_columns(self.layout, self.tape, self.theta, views)
         layout, dot, tape = self.layout, self.product, self.tape
         W_xh, W_hh, W_hy, _, b_y, _ = layout.named(self.theta)
         loop = views.loop

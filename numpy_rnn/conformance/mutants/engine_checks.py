@@ -21,14 +21,19 @@ from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import judge
 
 LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: low values, and at least one that is never reached
-    "layout": {"MAX_GROUPED": (0, 1000), "MIN_GROUP": (1, 2, 3), "GROUP_BYTES": (1, 2000, 2**20)},
-    "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
-    "training": {
-        "MAX_WINDOWS": (1, 2, 3, 1000),
-        "MAX_KEPT": (0, 1000),
-        "TAPE_BYTES": (1, 500, 2**20),
-        "BATCH_BYTES": (1, 500, 2**12),
+    "layout": {
+        "MAX_GROUPED": (0, 1000),
+        "MIN_GROUP": (1, 2, 3),
+        "MIN_OF_THREAD": (1, 2, 1000),
+        "GROUP_BYTES": (1, 2000, 2**20),
+        "MIN_COLUMNS": (1, 1000),
+        "MIN_COLUMN_STEPS": (1, 4),
+        "MIN_COLUMN_BATCH": (1,),
     },
+    "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
+    "vectors": {"REMEMBERED": (1, 3)},
+    "ensemble": {"TAPE_BYTES": (1, 500, 2**20)},
+    "training": {"MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
 }
 LONGEST = 20  # steps of a series
 ENSEMBLES = ((), (2,), (5,), (7,), (2, 3))
@@ -48,7 +53,7 @@ def lowered(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iter
     values: dict[tuple[str, str], Any] = {
         (module, name): value for module, of in limits.items() for name, value in of.items()
     }
-    values["training", "available_threads"] = lambda: threads
+    values["ensemble", "available_threads"] = lambda: threads
     before = {(module, name): getattr(sys.modules[f"{package}.{module}"], name) for module, name in values}
     try:
         for (module, name), value in values.items():

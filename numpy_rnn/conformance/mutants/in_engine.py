@@ -10,8 +10,7 @@ LAST_LOSS = "self._losses(last.counted_from, 1, last.counted)"
 LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
 OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
-TAPE = 'tape = Tape(layout, tape_steps(layout, k1, k2, steps), k1, min(k2, steps), reduction == "mean")'
-VECTORS = "self.gradients, self.vectors = new_vectors(layout, E), new_vectors(layout, E, read_only=True)"
+TAPE = 'tape = kind(layout, tape_steps(layout, k1, k2, steps), min(k1, steps), min(k2, steps), reduction == "mean")'
 
 # What is written instead.
 LAST_SKIPPED = f"""before = one.networks.theta.copy()
@@ -27,14 +26,13 @@ SHARED_TAPE = (
 SHARED_VELOCITY = f"""if trained and trained[0].block.layout == layout:
             networks.velocity = trained[0].networks.velocity
         {APPENDED}"""
-TWO_VECTORS = "chain.from_iterable(repeat(list(islice(new_vectors(layout, E, read_only=True), 2))))"
 
 MISTAKES = (
     # Weights that are kept in a second place.
     engine(
         "a transposed W_hh of the first update",
         "dh",
-        ("update", "anew[...], W_hh_T = W_hh_T, anew", 'W_hh_T = self.__dict__.setdefault("turned", W_hh_T.copy())'),
+        ("update", "W_hh_T = anew", 'W_hh_T = self.__dict__.setdefault("turned", view_of_W_hh_T.copy())'),
     ),
     engine(
         "weights of the first update beside those of the outputs",
@@ -87,26 +85,26 @@ MISTAKES = (
         "h_0 not reset at a new epoch",
         "entering",
         (
-            "training",
+            "ensemble",
             "if piece.base == 0 and self.h_0 is not None:",
             "if self.loaded is None and self.h_0 is not None:",
         ),
     ),
-    engine("targets one step off in the second piece", "loss", ("training", LOADED, ONE_OFF)),
+    engine("targets one step off in the second piece", "loss", ("ensemble", LOADED, ONE_OFF)),
     engine(
         "a window inside the series taken for its first",
         "entering",
         ("window", "key = begin, counted, end, window.start == 0", "key = begin, counted, end, begin == 0"),
     ),
     # Blocks of networks.
-    engine("last block of networks skipped", "W_xh", ("training", RAN, LAST_SKIPPED)),
+    engine("last block of networks skipped", "W_xh", ("ensemble", RAN, LAST_SKIPPED)),
     engine(
         "learning rates of the first block's networks",
         "W_xh",
-        ("training", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
+        ("ensemble", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
     ),
-    engine("velocity shared by all blocks", "vW_xh", ("training", APPENDED, SHARED_VELOCITY)),
-    engine("tape shared by all blocks", "entering", ("training", TAPE, SHARED_TAPE)),
+    engine("velocity shared by all blocks", "vW_xh", ("ensemble", APPENDED, SHARED_VELOCITY)),
+    engine("tape shared by all blocks", "entering", ("ensemble", TAPE, SHARED_TAPE)),
     engine(
         "norm of all networks of a block",
         "vW_xh",
@@ -140,23 +138,49 @@ MISTAKES = (
     engine(
         "velocity not resumed",
         "vW_xh",
-        ("training", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
+        ("ensemble", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
+    ),
+    # Large networks, in columns.
+    engine(
+        "outputs of an earlier window added to steps without a loss",
+        "dh",
+        ("columns", "views.flow_older[...] = 0", "pass"),
+    ),
+    engine(
+        "output weights of the first update in columns",
+        "dh",
+        ("columns", "V[:, H:] = W_hy", "V[:, H:] = tape.__dict__.setdefault('turned', W_hy.copy())"),
+    ),
+    engine(
+        "a block of a transpose left out",
+        "dh",
+        (
+            "columns",
+            "for begin in range(0, len(into), TRANSPOSED_AT_ONCE):",
+            "for begin in range(0, len(into) - 1, 1):",
+        ),
+        (
+            "columns",
+            "into[begin : begin + TRANSPOSED_AT_ONCE] = matrix[:, begin : begin + TRANSPOSED_AT_ONCE].T",
+            "into[begin] = matrix[:, begin]",
+        ),
     ),
     # What is handed out.
     engine(
         "parameters handed out in the same memory again",
-        "vW_xh",
-        ("training", VECTORS, f"self.gradients, self.vectors = new_vectors(layout, E), {TWO_VECTORS}"),
+        "entering",
+        ("vectors", "if references(vector) == unused:", "if True:"),
     ),
     engine(
         "gradients handed out as views",
-        "dW_xh",
-        ("training", "copy(dvector, gradient)", "gradients = one.block.layout.named(gradient)"),
+        "dh_0",
+        ("ensemble", "copy(dvector, gradient)", "gradients = one.block.layout.named(gradient)"),
     ),
     engine(
         "states handed out as views",
         "entering",
-        ("training", "[-1].states.copy()", "[-1].states"),
+        ("ensemble", "one.tape.state(step).copy()", "one.tape.state(step)"),
+        ("ensemble", "yield update, h.copy()", "yield update, h"),
     ),
     engine(
         "activations handed out as views",

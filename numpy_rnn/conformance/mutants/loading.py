@@ -15,7 +15,8 @@ from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
 
 # The modules of a mutated package in order of import; the last one is the package itself.
 CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "reference")
-ENGINE = ("engine.layout", "engine.window", "engine.update", "engine.training", "engine.__init__")
+ENGINE_MODULES = ("layout", "vectors", "window", "columns", "update", "schedule", "ensemble", "training", "__init__")
+ENGINE = tuple(f"engine.{module}" for module in ENGINE_MODULES)  # in order of import
 
 
 def mutated_source(mutant: Mutant, module: str, source: str) -> str:

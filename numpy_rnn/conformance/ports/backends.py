@@ -1,6 +1,7 @@
 """This project's own backends as ports."""
 
 import importlib
+from operator import attrgetter
 
 import numpy as np
 
@@ -74,9 +75,10 @@ class EnginePort(PackagePort):
         options = SgdOptions(max_norm=max_norm, **of_direction)
         names = nonlinearity, reduction
         start, given = State(1, 0, Window(0, 0, 0), None, theta, velocity), None if theta.h_0 is not None else h_0
-        run = training.ensemble(start, lambda *steps: (x, target), given, 0, K, T, T, rate, options, names, True)
+        settings = training.Settings(given, K, T, T, rate, options, *names, True, 1, attrgetter("stop"))
+        run = training.ensemble(start, 0, settings, lambda *steps: (x, target))
         window = [(training.Piece(0, T), [_window(x, target)])]
-        ((update, _),) = run.updates(1, [training.Segment(1, window)], True)
+        ((update, _),) = run.updates(1, [training.Segment(1, window)])
         return update
 
     def trace(self, experiment, configuration) -> dict:
