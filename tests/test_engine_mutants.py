@@ -99,7 +99,7 @@ def test_the_port_of_the_engine_runs_the_code_of_the_engine(name):
 def test_a_run_of_the_port_is_that_of_train():
     mutant = load(named("h_0 not reset at a new epoch"))
     with (
-        lowered(mutant, {"schedule": {"MAX_WINDOWS": 1}}),
+        lowered(mutant, {"training": {"MAX_WINDOWS": 1}}),
         pytest.raises(Exceeded, match=r"L3, run \d+, epoch 2, update 1: entering \(T3\)"),
     ):
         hold_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))

@@ -10,7 +10,7 @@ LAST_LOSS = "self._losses(last.counted_from, 1, last.counted)"
 LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
 OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
-TAPE = 'tape = kind(layout, tape_steps(layout, k1, k2, steps), min(k1, steps), min(k2, steps), reduction == "mean")'
+TAPE = 'tape = kind(layout, held, min(k1, steps), min(k2, steps), reduction == "mean")'
 
 # What is written instead.
 LAST_SKIPPED = f"""before = one.networks.theta.copy()
@@ -181,6 +181,7 @@ MISTAKES = (
         "entering",
         ("ensemble", "one.tape.state(step).copy()", "one.tape.state(step)"),
         ("ensemble", "yield update, h.copy()", "yield update, h"),
+        ("training", "copy_of(h), *of_update", "h, *of_update"),
     ),
     engine(
         "activations handed out as views",
