@@ -14,25 +14,15 @@ import numpy as np
 
 def simulate(seed, with_torch):
     """Let the packages of this process compute as on a kernel of this number, from now on."""
-    from numpy_rnn import memory, parameters
+    from numpy_rnn import memory
     from numpy_rnn.common import initial
-    from numpy_rnn.common.runs import experiment
 
     product = product_for(seed)
     memory.product_for = lambda params: product
-    draw = initial.draw_parameters
-
-    def draw_an_ulp_away(*sizes, networks=None, **options):
-        params = draw(*sizes, networks=networks, **options)
-        return an_ulp_away(params, seed) if networks is None else params  # those of several are drawn one by one
-
-    drawing = [initial, parameters, experiment]
+    draw = initial._draw  # one network
+    initial._draw = lambda *options: an_ulp_away(draw(*options), seed)
     if with_torch:
         import torch
-
-        import torch_rnn.parameters
-
-        drawing.append(torch_rnn.parameters)
 
         multiply = torch.Tensor.__matmul__
 
@@ -41,8 +31,6 @@ def simulate(seed, with_torch):
             return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
 
         torch.Tensor.__matmul__ = in_another_order
-    for module in drawing:
-        module.draw_parameters = draw_an_ulp_away
 
 
 @cache

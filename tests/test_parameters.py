@@ -158,6 +158,7 @@ def test_different_seeds_and_different_weights_are_different_numbers(rnn):
     assert np.unique(numbers).size == numbers.size
 
 
+@pytest.mark.no_perturb
 @DTYPES
 def test_large_weights_are_drawn_as_stated_too_and_take_little_more_than_their_own_memory(dtype):
     """Drawn in several parts, each network of an ensemble in its place. NumPy's memory alone is looked at."""
