@@ -29,7 +29,11 @@ MISTAKES = (
     update("float32 norm inside float64", "vW_xh", ("clipping", "np.square(dtheta)", "np.square(np.float32(dtheta))")),
     update("clipping by tensor", "vW_xh", ("clipping", CLIPPED, CLIPPED.replace("factor", BY_TENSOR))),
     update("short gradients lengthened", "vW_xh", ("clipping", FACTOR, "float(max_norm) / (norm(gradients) + SMALL)")),
-    update("clipping by the norm squared", "vW_xh", ("clipping", "np.sqrt(sum(", "(sum(")),
+    update(
+        "clipping by the norm squared",
+        "vW_xh",
+        ("clipping", "np.sqrt(reduce(np.add, squares))", "reduce(np.add, squares)"),
+    ),
     update("norm of the weights alone", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
         "decoupled weight decay, beside the velocity",
