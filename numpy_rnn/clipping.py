@@ -43,7 +43,8 @@ def norm(gradients):
 
 
 def root_of_squares(present, E):
-    return np.sqrt(sum(np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present))  # (U2)
+    squares = (np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    return np.sqrt(reduce(np.add, squares))  # (U2)
 
 
 def power_of_two(largest):

@@ -20,28 +20,14 @@ PRODUCT = "_product_of_another_kernel"
 
 def simulate(seed, with_torch):
     """Let the packages of this process compute as on a kernel of this number, from now on."""
-    from numpy_rnn import parameters
     from numpy_rnn.common import initial
-    from numpy_rnn.common.runs import experiment
 
     for name in ("elman", "bptt", "engine.update", "engine.columns"):
         with_products(import_module(f"numpy_rnn.{name}"), product_for(seed))
-    draw = initial.draw_parameters
-
-    def draw_an_ulp_away(*sizes, networks=None, **options):
-        params = draw(*sizes, networks=networks, **options)
-        if networks is None:
-            return an_ulp_away(params, seed)
-        alone = [an_ulp_away(type(params)(*(t if t is None else t[n] for t in params)), seed) for n in range(networks)]
-        return type(params)(*(t if t is None else np.stack([of[i] for of in alone]) for i, t in enumerate(params)))
-
-    drawing = [initial, parameters, experiment]
+    draw = initial._draw  # one network
+    initial._draw = lambda *options: an_ulp_away(draw(*options), seed)
     if with_torch:
         import torch
-
-        import torch_rnn.parameters
-
-        drawing.append(torch_rnn.parameters)
 
         multiply = torch.Tensor.__matmul__
 
@@ -50,8 +36,6 @@ def simulate(seed, with_torch):
             return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
 
         torch.Tensor.__matmul__ = in_another_order
-    for module in drawing:
-        module.draw_parameters = draw_an_ulp_away
 
 
 class Products(ast.NodeTransformer):

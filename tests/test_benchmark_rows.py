@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[1]
 ALL = (*GRID, *NAMED, *SLIDING, *ENSEMBLES)
 ASIDE = ("torch.compile",)  # a minute of compiling: tested by itself
 OTHERS = tuple(name for name in rows.NAMES if name != "numpy_rnn" and name not in ASIDE)
+EVERY = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "C loop" else ()) for name in ("numpy_rnn", *OTHERS)],
+)
 SMALL = Case("small", H=5, B=3, T=4, D=2, O=4, dtype="float32")
 RUNS = (
     sliding("one step", 1, epochs=5),
@@ -109,7 +113,7 @@ def test_the_plain_step_is_within_the_bounds_around_the_oracle(dtype):
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])
+@EVERY
 @pytest.mark.parametrize("task", ["forward", "gradient", "step"])
 @pytest.mark.parametrize("case", [SMALL, SMALL._replace(dtype="float64"), point(16, 8, 20)], ids=str)
 def test_a_row_agrees_on_a_window(name, task, case):
@@ -118,7 +122,7 @@ def test_a_row_agrees_on_a_window(name, task, case):
         assert agreement.holds, agreement
 
 
-@pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])
+@EVERY
 @pytest.mark.parametrize("case", RUNS, ids=lambda case: case.name)
 def test_a_row_agrees_on_a_run(name, case):
     if (found := result(name, "run", case)) is not None:
@@ -126,6 +130,7 @@ def test_a_row_agrees_on_a_run(name, case):
         assert agreement.holds, agreement
 
 
+@pytest.mark.slow
 def test_every_row_does_something():
     for name in rows.NAMES:
         assert name in ASIDE or rows.load(name).absent() or result(name, "run", RUNS[0]) is not None
@@ -147,7 +152,7 @@ for task in tasks:
     run([sys.executable, "-c", program], check=True, timeout=500)
 
 
-@pytest.mark.parametrize("name", ["numpy_rnn", *OTHERS])
+@EVERY
 def test_calls_of_a_step_go_on_from_each_other_and_those_of_a_gradient_do_not_change_the_result(name):
     if result(name, "step", SMALL) is None:
         return
@@ -239,6 +244,7 @@ def test_a_result_of_another_form_is_refused(change, text):
     assert agreement.text.startswith(text)
 
 
+@pytest.mark.slow
 def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_elsewhere(monkeypatch, tmp_path):
     loop = row("C loop").tasks["step"]
     assert [loop(SMALL).compile_seconds is None for _ in range(2)] == [False, False]

@@ -106,7 +106,8 @@ def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, at
         assert first.diverged + second.diverged == whole.diverged, stop
     steps = len(prepare(configuration).trained().x)
     # it is asked each time, before every free-running step and every pass over the series, and after all
-    times = -(-(-(-steps // configuration.k1)) // at_once)
+    updates = -(-steps // configuration.k1)
+    times = -(-updates // at_once)
     assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
 
 

@@ -6,11 +6,11 @@ import io
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from itertools import pairwise
 
+import children
 import numpy as np
 import pytest
 from terminal import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
@@ -324,6 +324,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "start"),
     [
@@ -334,10 +335,8 @@ sys.meta_path.insert(0, Absent())
 )
 def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start):
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    ended = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, timeout=60, check=False
-    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    ended = children.run([sys.executable, *arguments], env=children.environment(PYTHONPATH=path))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(start)
     assert "torch is not installed: install it, as by pip install torch" in ended.stderr

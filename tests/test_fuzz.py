@@ -29,6 +29,8 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.faults import PortFault
 
+pytestmark = pytest.mark.slow
+
 # -- the command line -----------------------------------------------------------------------------------------------
 
 

@@ -129,6 +129,7 @@ def test_a_command_ends_with_one_line_and_its_status(capsys, monkeypatch):
 LONG = [sys.executable, "-m", "numpy_rnn.conformance", "long", "--backend", "numpy_rnn", "--updates", "1"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_is_no_traceback():
     with children.start(LONG, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         running.stdout.close()
@@ -136,6 +137,7 @@ def test_a_reader_that_has_gone_is_no_traceback():
         assert running.wait(children.LIMIT) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_an_output_that_is_full_is_one_line():
     with open("/dev/full", "w", encoding="utf-8") as full:

@@ -9,6 +9,8 @@ from terminal import command, refused
 import numpy_rnn
 from numpy_rnn.common.runs import experiment, size
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _in_a_new_folder(tmp_path, monkeypatch):

@@ -2,12 +2,11 @@
 
 import io
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
-from terminal import ROOT
 
 import numpy_rnn
 from numpy_rnn.common import command_line
@@ -86,14 +85,12 @@ def test_the_streams_are_as_before_when_it_is_over(monkeypatch):
     assert ascii_only.buffer.getvalue() == b"\\xe9\\udcff\n\\u6f22\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
 @pytest.mark.parametrize(("closed", "status", "words"), [("2", 0, ""), ("1", 0, ""), ("2", 2, "--epochs x")])
 def test_a_process_without_a_stream_ends_as_any_other(closed, status, words):
     command = f'exec "$0" -m numpy_rnn --epochs 2 --no-plot --save run.npz {words} {closed}>&-'
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        ["sh", "-c", command, sys.executable], capture_output=True, env=environment, timeout=60, check=False
-    )
+    ended = children.run(["sh", "-c", command, sys.executable], text=False)
     assert ended.returncode == status
     assert os.listdir() == ([] if status else ["run.npz"])
     assert ended.stderr == b""

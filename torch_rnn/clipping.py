@@ -44,7 +44,8 @@ def norm(gradients):
 
 
 def root_of_squares(present, E):
-    return torch.sqrt(sum(torch.square(dtheta).sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present))  # (U2)
+    squares = (torch.square(dtheta).sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    return torch.sqrt(reduce(torch.add, squares))  # (U2)
 
 
 def power_of_two(largest):

@@ -63,8 +63,8 @@ def updates_of(
     """The updates of a run of `rnn`, a package with the functions of numpy_rnn, over the series of the setting."""
     dtype = params.W_hh.dtype
     x, target, h_0 = (array.astype(dtype) for array in (setting.x, setting.target, setting.h_0))
-    h_0 = None if params.h_0 is not None else h_0
-    return rnn.train(params, x, target, h_0, **configuration.train_options(), yield_every=yield_every)
+    given = None if params.h_0 is not None else h_0
+    return rnn.train(params, x, target, given, **configuration.train_options(), yield_every=yield_every)
 
 
 def course(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> Course:

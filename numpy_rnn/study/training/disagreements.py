@@ -60,7 +60,7 @@ def _ratio(wrong, right):
 def _steps(mutant, right, setting, configuration):
     """One epoch by the definition and one by the mutant, in float64, from the same weights: how far they part.
 
-    The definition is computed by the reference, whose lines the mutant has: where they do not part, the difference is 0.
+    The reference computes the definition, as its lines are the mutant's: where they do not part, the difference is 0.
 
     by_update: ‖Δθ' − Δθ‖ / ‖Δθ‖ in the first epoch, where both make as many updates, Δθ being what one update does.
     Until they part, both have the same history; so the first number that is not zero is the difference of one step
