@@ -37,10 +37,10 @@ def _calls(rnn, dtype, networks):
         "clipped": {"gradients": gradients, "max_norm": 1.0},
         "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
         "sgd": {"params": params, "s": gradients, "learning_rate": 0.1},
-        "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True}
+        "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True, "yield_every": 2}
         | options
         | {"resume": run.state()},
-        "train_stream": {"params": params, "steps": list(zip(x, target)), "h_0": h_0, "record": True}
+        "train_stream": {"params": params, "steps": list(zip(x, target)), "h_0": h_0, "record": True, "yield_every": 2}
         | options
         | {"velocity": velocity},
         "windows": {"steps": 5, "k1": 2, "k2": 3},

@@ -56,7 +56,7 @@ def check_train_stream(
 ) -> int:
     """The batch size B. Raises InputError on anything that a run on a stream cannot start from."""
     check_flag("record", record)
-    if yield_every == EPOCH:
+    if isinstance(yield_every, str) and yield_every == EPOCH:
         raise InputError("yield_every is 'epoch': expected a whole number, 1 or more, as a stream may have no end")
     check_yield_every(yield_every)
     arrays.run(params, h_0)
@@ -69,7 +69,7 @@ def check_train_stream(
 
 def check_yield_every(yield_every: Any) -> None:
     """Raise InputError unless it is a number of updates, or 'epoch'."""
-    if yield_every != EPOCH:
+    if not (isinstance(yield_every, str) and yield_every == EPOCH):
         check_whole("yield_every", yield_every, 1, "'epoch', or a whole number of updates")
 
 

@@ -65,10 +65,11 @@ class ColumnTape:
         self.target, self.error = empty(O, steps, B), empty(O, steps, B)
         self.a, self.dh, self.slope = empty(k2, H, B), empty(k2, H, B), empty(k2, H, B)
         self.flow = empty(k2 + 1, H + O, B)
-        self.flow[k2, :H] = 0  # no step after the last
+        self.flow[...] = 0  # and so it stays after the last step
         self.z_copy, self.da_copy = empty(F * (k2 + 1) * B), empty(H * k2 * B)
         self.y, self.dy = empty(O * k1 * B), empty(O * k1 * B)
         self.V = empty(H, H + O)
+        self.V[...] = 0
         self.views: dict[tuple[int, int, int, bool], ColumnViews] = {}
         self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 

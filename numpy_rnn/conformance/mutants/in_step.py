@@ -11,7 +11,7 @@ LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 STEP = "theta - beside(rate, theta) * s_theta"
 STEPPED = "stepped(params, s, rate)"
-VELOCITY = "v = copy_of(d) if v is None else mu * v + (1 - tau) * d"
+VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # What is written instead.
 BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
@@ -46,7 +46,7 @@ MISTAKES = (
     update(
         "dampening at the first step too",
         "vW_xh",
-        ("momentum", VELOCITY, VELOCITY.replace("copy_of(d)", "(1 - tau) * d")),
+        ("momentum", VELOCITY, VELOCITY.replace('d.copy("K")', "(1 - tau) * d")),
     ),
     update("velocity not damped by μ", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("mu * v", "v"))),
     update("nesterov forgotten", "W_xh", ("momentum", LOOK_AHEAD, "v")),
