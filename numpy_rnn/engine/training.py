@@ -69,11 +69,12 @@ class Segment:
         return self.parts[-1][1][-1]
 
 
-def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[Window]]]:
-    """Consecutive windows by the pieces, of at most `steps` steps, that they are in."""
+def pieces(windows: Iterable[Window], most: tuple[int, int]) -> Iterator[tuple[Piece, list[Window]]]:
+    """Consecutive windows by the pieces that they are in; most: windows and steps of a piece."""
+    count, steps = most
     held: list[Window] = []
     for window in windows:
-        if held and (len(held) == MAX_WINDOWS or window.stop - held[0].start > steps):
+        if held and (len(held) == count or window.stop - held[0].start > steps):
             yield Piece(held[0].start, held[-1].stop), held
             held = []
         held.append(window)
@@ -81,10 +82,12 @@ def pieces(windows: Iterable[Window], steps: int) -> Iterator[tuple[Piece, list[
         yield Piece(held[0].start, held[-1].stop), held
 
 
-def segments(windows: Iterable[Window], done: int, every: int | None, steps: int, kept: bool = False) -> Iterator[Segment]:
+def segments(
+    windows: Iterable[Window], done: int, every: int | None, most: tuple[int, int], kept: bool = False
+) -> Iterator[Segment]:
     """The segments of the rest of an epoch, after `done` updates; every: None for one segment."""
     number, parts = done, []
-    for piece, of_piece in pieces(windows, steps):
+    for piece, of_piece in pieces(windows, most):
         begin = 0
         while begin < len(of_piece):
             count = len(of_piece) - begin if every is None else min(every - number % every, len(of_piece) - begin)
@@ -296,11 +299,13 @@ def ensemble(state, x_and_target, h_0, begin, k1, k2, steps, rate, options, name
     velocity = None if state.velocity is None else _flat(state.velocity, E)
     carried = state.h[begin - state.window.start] if begin else (params.h_0 if h_0 is None else h_0)
     trained = []
-    for block in blocks(params, B, threads):
+    for block in (parts := blocks(params, B, threads)):
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
         part = (lambda theta, i=index: theta[i]) if E else (lambda theta: theta)
-        tape = Tape(layout, tape_steps(layout, k1, k2, steps), k1, min(k2, steps), reduction == "mean")
+        held = tape_steps(layout, k1, k2, steps, len(parts))
+        tape = Tape(layout, held, k1, min(k2, steps), reduction == "mean")
+        tape.most_viewed //= len(parts)
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
         layout.fill(networks.theta, Parameters(*(None if theta is None else part(theta) for theta in flat)))
         if velocity is not None and options.momentum:
@@ -342,10 +347,10 @@ def _series_of(x_and_target, E, block, begin, end):
     return tuple(_of_block(series, E, block) for series in x_and_target(begin, end))
 
 
-def tape_steps(layout: Layout, k1: int, k2: int, steps: int) -> int:
-    """How many steps a tape holds: those of one window at least, and of more while they are few bytes."""
+def tape_steps(layout: Layout, k1: int, k2: int, steps: int, tapes: int) -> int:
+    """How many steps each of the tapes holds: those of one window at least, and of more while they are few bytes."""
     bytes_of_step = layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
-    return min(steps, max(k2, TAPE_BYTES // bytes_of_step))
+    return min(steps, max(k2, TAPE_BYTES // (tapes * bytes_of_step)))
 
 
 def train(
@@ -388,11 +393,15 @@ def train(
             first_epoch, done = first_epoch + 1, 0
         begin = max(0, min((done + 1) * k1, T) - k2)  # (T2)
         trained = ensemble(state, series, h_0, begin, k1, k2, T, rate, options, names, record)
-        steps, are_kept = trained.trained[0].tape.steps, -(-T // k1) <= MAX_KEPT
-        whole = list(segments(windows(T, k1, k2), 0, every, steps, kept=True)) if are_kept else None
+        tape, count, length = trained.trained[0].tape, -(-T // k1), min(k2, T)
+        steps = min(one.tape.steps for one in trained.trained)
+        most = max(1, min(MAX_WINDOWS, tape.most_viewed // length)), steps
+        viewed = min(count, most[0] + length // k1 + 2) * length  # in the middle, those of every piece are the same
+        are_kept = count <= MAX_KEPT and viewed <= tape.most_viewed
+        whole = list(segments(windows(T, k1, k2), 0, every, most, kept=True)) if are_kept else None
         for epoch in range(first_epoch, epochs + 1):
             if done or whole is None:
-                of_epoch = segments(islice(windows(T, k1, k2), done, None), done, every, steps)
+                of_epoch = segments(islice(windows(T, k1, k2), done, None), done, every, most)
             else:
                 of_epoch = whole
             yield from trained.updates(epoch, of_epoch, every == 1)
@@ -441,4 +450,7 @@ def train_stream(
 
 def state_of(update, h):
     """The State after an update; h: the states of its window."""
-    return State(update.epoch, update.number, update.window, h, copy_of(update.parameters), copy_of(update.velocity))
+    states = copy_of(h)  # also from those that the run itself begins again from
+    return State(
+        update.epoch, update.number, update.window, states, copy_of(update.parameters), copy_of(update.velocity)
+    )

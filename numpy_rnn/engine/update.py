@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
+from numpy_rnn.clipping import SMALL, norm
+from numpy_rnn.common.records import Gradients
 from numpy_rnn.common.sgd_options import SgdOptions
 from numpy_rnn.engine.layout import Layout
 from numpy_rnn.engine.window import Tape, Views
-
-SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 
 def relu(a, out):
@@ -222,6 +222,14 @@ class Networks:
 
 
 def clipping_factor(gradient: np.ndarray, max_norm: float) -> np.ndarray:
-    """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1)."""
-    n = np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)
-    return np.minimum(1, max_norm / (n + SMALL))  # (U3)
+    """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1); NaN where it
+    overflows.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        n = np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)
+        factor = np.minimum(1, max_norm / (n + SMALL))  # (U3)
+    if (factor > 0).all():
+        return factor
+    n = norm(Gradients(None, gradient[..., None, :], None))[..., None]  # (U2), of squares that overflow
+    factor = np.minimum(1, max_norm / (n + SMALL))  # (U3)
+    return np.where(factor > 0, factor, np.nan)

@@ -18,6 +18,7 @@ from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
+MAX_VIEWED = 2**14  # steps of the windows whose views are kept, of all networks: about 1000 bytes each
 MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
 
 
@@ -126,6 +127,7 @@ class Tape:
         if self.flow is not None:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
         self.views: dict[tuple[int, int, int, bool], Views] = {}
+        self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps
 
     def state(self, step: int) -> np.ndarray:
         """The place of h after this step of the series, (..., B, H), a view."""
@@ -154,6 +156,10 @@ class Tape:
         begin, counted, end = (step - self.base for step in window)
         key = begin, counted, end, window.start == 0
         if key not in self.views:
+            if self.viewed + end - begin > self.most_viewed:
+                self.views.clear()
+                self.viewed = 0
+            self.viewed += end - begin
             self.views[key] = self._views(*key)
         return self.views[key]
 
@@ -183,7 +189,10 @@ class Tape:
         row, terms = (begin - self.base) * B, K * B * O
         error = self.error[..., row : row + count * K * B, :]
         error = error.reshape(*error.shape[:-2], count, terms)
-        losses = np.multiply(error, error).sum(axis=-1)  # (L1)
+        if self.layout.networks is None:
+            losses = np.vecdot(error, error)  # (L1), to the same bits as `loss`
+        else:
+            losses = np.multiply(error, error).sum(axis=-1)  # (L1)
         losses *= self.half  # (L1)
         if self.mean:
             losses /= losses.dtype.type(terms)  # (L2)
