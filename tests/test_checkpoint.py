@@ -9,6 +9,7 @@ import json
 import os
 import re
 from itertools import count
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ RUNS = {
     " --dtype float64",
     "one update an epoch": "--k1 20 --momentum 0.9 --learn-initial-state",
     "ensemble": "--seeds 3 --k1 7 --k2 9 --momentum 0.9 --dampening 0.5",
+    "many networks": "--seeds 9 --k1 3 --k2 5 --bias --reduction mean",
     "sweep": "--learning-rate 0.01,0.1,0.2 --k1 5 --reduction mean",
     "sweep of ensembles": "--learning-rate 0.01,0.1 --seeds 2 --k1 6 --k2 13 --learn-initial-state --momentum 0.5",
     "some diverge": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --k1 2 --momentum 0.5",
@@ -51,14 +53,15 @@ def configured(options, epochs=2):
 
 
 class Watched:
-    """A run with all that is said of it; after `stop` updates it is broken off."""
+    """A run with all that is said of it. When it asks for the `stop`-th time, it is broken off."""
 
-    def __init__(self, rnn, configuration, stop=0, resumed=None):
+    def __init__(self, rnn, configuration, stop=0, resumed=None, at_once=1):
         self.rows, self.diverged, self.result, self.checkpoint = [], [], None, None
         asked = count(1)
         hooks = Hooks(
             on_epoch=lambda epoch, loss: self.rows.append((epoch, bits(loss))),
             on_divergence=self.diverged.append,
+            at_once=at_once,
             stopped=lambda: 15 if next(asked) == stop else None,
         )
         experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
@@ -84,23 +87,28 @@ def of_file(checkpoint):
 # -- bit for bit ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_broken_off_after_any_update_ends_as_the_run_that_was_not(rnn, name):
+def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, at_once):
+    """And as the run that makes as many updates at once as it likes."""
     epochs = 3 if name == "some diverge" else 2
     configuration = configured(RUNS[name], epochs)
-    whole = Watched(rnn, configuration)
+    whole = Watched(rnn, configuration, at_once=at_once)
     assert len(whole.diverged) == (6 if name == "some diverge" else 0)
+    quick = Watched(rnn, configuration, at_once=None)
+    assert (bits(quick.result), quick.rows, quick.diverged) == (bits(whole.result), whole.rows, whole.diverged)
     for stop in count(1):
-        first = Watched(rnn, configuration, stop)
+        first = Watched(rnn, configuration, stop, at_once=at_once)
         if first.checkpoint is None:
             break
-        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint))
+        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), at_once=at_once)
         assert bits(second.result) == bits(whole.result), stop
         assert first.rows + second.rows == whole.rows, stop
         assert first.diverged + second.diverged == whole.diverged, stop
     steps = len(prepare(configuration).trained().x)
-    # it is asked after every update, before every free-running step and every pass over the series, and after all
-    assert stop - 1 == epochs * -(-steps // configuration.k1) + 4 + (2 if configuration.held_out else 1) + 1
+    # it is asked each time, before every free-running step and every pass over the series, and after all
+    times = ceil(ceil(steps / configuration.k1) / at_once)
+    assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
 
 
 @pytest.mark.parametrize("name", ["sliding window", "some diverge"])
@@ -266,7 +274,7 @@ CHANGED = {
         f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote")
         for name in ("configuration", "series", "epoch", "number", "window", "h", "losses", "partial", "diverged")
     },
-    "no velocity of one": ({"vW_hh": None}, "there is no velocity of W_hh: expected one, as there are others"),
+    "no velocity of one": ({"vW_hh": None}, "the state has no velocity of W_hh: expected one, as it has others"),
     "velocity of none": ({"vb_h": np.zeros((2, 6), "f4")}, "a velocity of b_h: expected none, as the parameters have"),
     "velocity of another size": (
         {"vW_hy": np.zeros((2, 6), "f4")},

@@ -23,6 +23,7 @@ from numpy_rnn.common.runs.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.common.runs.divergence import NORM, Divergence, begin, first_bad
 from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.common.runs.looking import MOST_UPDATES
 from numpy_rnn.common.runs.run import Hooks, run
 
 
@@ -230,19 +231,25 @@ def test_the_networks_that_diverge_are_named_and_the_others_go_on(rnn, name):
 
 @pytest.mark.parametrize("name", ["seeds", "rates and seeds"])
 def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, name):
-    """Trained once more, in an ensemble of them alone, from the same weights and with the same rates."""
+    """Trained once more, from the same weights and with the same rates, in an ensemble of them alone: of as many
+    networks, as sums may be taken in another order in one of another size.
+    """
     configuration = ready(ENSEMBLES[name])
     experiment = prepare(configuration)
     good = run(rnn, experiment, configuration).converged()
-    params = Parameters(*(None if theta is None else theta[good] for theta in experiment.params))
+    of_good = np.resize(np.flatnonzero(good), good.size)
+
+    def alone(theta):
+        return None if theta is None else theta.reshape(good.size, *theta.shape[good.ndim :])[of_good]
+
+    params = Parameters(*map(alone, experiment.params))
     options = configuration.train_options()
     if configuration.rates():
-        options["learning_rate"] = np.broadcast_to(options["learning_rate"], good.shape)[good]
-    alone = begin(rnn, experiment._replace(params=params), options, running.Start(params, None))
-    *_, last = alone
+        options["learning_rate"] = alone(np.broadcast_to(options["learning_rate"], good.shape))
+    *_, last = begin(rnn, experiment._replace(params=params), options, running.Start(params, None))
     together = run(rnn, experiment, configuration).params
-    for theta, of_good in zip(rnn.to_numpy(last.parameters), together, strict=True):
-        assert bits(theta) == bits(None if of_good is None else of_good[good])
+    for theta, in_all in zip(rnn.to_numpy(last.parameters), together, strict=True):
+        assert bits(theta) == bits(alone(in_all))
 
 
 def test_networks_of_which_none_is_left(rnn, capsys):
@@ -371,21 +378,24 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
 LONG = "--data long.csv --epochs 2 --hidden-size 3 --learning-rate 0.001"  # 599 updates an epoch: none is near its end
 
 
-@pytest.mark.parametrize("how", ["to the end", "interrupted", "saved"])
-def test_a_weight_that_the_loss_does_not_show_is_in_no_file(how):
-    """tanh takes an infinite pre-activation, so that the loss stays finite until somebody looks at the weights."""
+@pytest.mark.parametrize("at_once", [1, 7, 330, None])
+def test_a_weight_that_the_loss_does_not_show_is_in_no_file(at_once):
+    """tanh takes an infinite pre-activation, so that the loss stays finite. Also not if a signal comes just then."""
     np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
     configuration = configured(LONG)
     faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
-    seen = []
-    hooks = {
-        "to the end": Hooks(),
-        "interrupted": Hooks(on_progress=lambda *_: seen.append(1), stopped=lambda: 2 if len(seen) == 330 else None),
-        "saved": Hooks(on_progress=lambda *_: seen.append(1), save=lambda _: None, is_time=lambda: len(seen) == 330),
-    }[how]
+    saved, asked, times = [], count(1), -(-300 // (at_once or MOST_UPDATES))
+    hooks = Hooks(
+        save=saved.append,
+        is_time=lambda: True,
+        stopped=lambda: 2 if next(asked) == times else None,
+        at_once=at_once,
+    )
     with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite") as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
-    assert len(seen) == (0 if how == "to the end" else 330)
+    assert len(saved) == times - 1
+    for checkpoint in saved:
+        assert np.isfinite(checkpoint.state.parameters.W_xh).all()
     save_checkpoint("r.npz", ended.value.checkpoint)
     assert load_checkpoint("r.npz").state[:2] == (1, 299)
 
@@ -395,7 +405,7 @@ def test_before_it_shows_a_run_may_be_interrupted_as_any():
     configuration = configured(LONG)
     faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
     asked = count(1)
-    hooks = Hooks(stopped=lambda: 2 if next(asked) == 299 else None)
+    hooks = Hooks(stopped=lambda: 2 if next(asked) == 299 else None, at_once=1)
     with pytest.raises(Interrupted) as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
     with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite"):
@@ -425,7 +435,7 @@ def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
     whole = run(faulty, prepare(configuration), configuration)
     assert np.isfinite(whole.losses).tolist() == [[True, True, True], [True, False, True], [True, False, True]]
     asked = count(1)
-    hooks = Hooks(stopped=lambda: 2 if next(asked) == stop else None)
+    hooks = Hooks(stopped=lambda: 2 if next(asked) == stop else None, at_once=1)
     with pytest.raises(Interrupted) as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
     save_checkpoint("r.npz", ended.value.checkpoint)

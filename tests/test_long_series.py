@@ -17,6 +17,7 @@ import numpy_rnn
 from numpy_rnn.common import shapes
 from numpy_rnn.common.files import data
 from numpy_rnn.common.files.data import inputs_and_targets, load_series
+from numpy_rnn.engine import training
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ COLLECT_EVERY = 20  # updates; Python keeps up to 2000 tuples of a length for la
 
 # By backend: steps of a short and of a long run; and bytes a step, of which half a run may not take more than another.
 # A byte a step is a mark on every number, "finite or not"; 8 are the pointers of a list of all steps. Both runs of
-# numpy_rnn have more windows than it keeps of an epoch that has few.
+# numpy_rnn have more windows than the engine keeps of an epoch, and more steps than its tape holds, here.
 RUNS = {"numpy_rnn": (1_500, 11_500, 1), "torch_rnn": (500, 2_500, 8)}
 
 
@@ -34,6 +35,8 @@ RUNS = {"numpy_rnn": (1_500, 11_500, 1), "torch_rnn": (500, 2_500, 8)}
 def _small_parts(monkeypatch):
     monkeypatch.setattr(data, "LOOKED_AT", LOOKED_AT)
     monkeypatch.setattr(shapes, "LOOKED_AT", LOOKED_AT)
+    monkeypatch.setattr(training, "MAX_KEPT", 256)
+    monkeypatch.setattr(training, "TAPE_BYTES", 2**12)
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from numpy_rnn.common import command_line; from numpy_rnn.common.runs import pro
 
 update = progress.Progress.update
 
-def slow_update(self, *arguments):
-    time.sleep({pause})
-    update(self, *arguments)
+def slow_update(self, epoch, loss, made):
+    time.sleep({pause} * made)
+    update(self, epoch, loss, made)
 
 progress.Progress.update = slow_update
 {more}

@@ -27,6 +27,9 @@ RUNS = {
     "many epochs of an ensemble": "--seeds 1000 --k1 20 --hidden-size 2 --epochs 300",
     "long windows": "--data long.npy --k1 4000 --k2 4000 --hidden-size 3 --seeds 50 --learning-rate 0",
     "long windows that overlap": "--data long.npy --k1 2000 --k2 4000 --hidden-size 3 --seeds 50 --learning-rate 0",
+    "a window for every step": "--data long.npy --held-out 9400 --generate 1 --k2 100 --learning-rate 0",
+    "large networks": "--data long.npy --held-out 9800 --generate 1 --seeds 30 --hidden-size 70 --k2 10"
+    " --learning-rate 1e-4",
     "standardized": "--data long.npy --k1 1000 --standardize --learning-rate 1e-5",
     "text": "--data text.csv --k1 1000 --seeds 100 --held-out 1000 --learning-rate 1e-5",
     "mapped": "--data long.npy --k1 1000 --dtype float64 --learning-rate 1e-5",
@@ -84,6 +87,6 @@ def test_a_run_that_is_too_large_is_refused_before_it_takes_memory(rnn, capsys, 
 def test_weights_from_a_file_are_counted_too(rnn, capsys, monkeypatch):
     params = numpy_rnn.initial_parameters(1, 300, 1)
     np.savez("w.npz", **{name: theta for name, theta in params._asdict().items() if theta is not None})
-    monkeypatch.setattr(size, "LARGEST", 2**22 + 2**20)
+    monkeypatch.setattr(size, "LARGEST", 2**22 + 2**21)
     message = refused(rnn, capsys, "--weights", "w.npz", "--no-plot")
     assert message.startswith("hidden size 300, 1 networks, windows of 1 steps, 21 rows and 20 free-running steps take")

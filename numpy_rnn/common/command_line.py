@@ -142,7 +142,9 @@ def _hooks(rnn, arguments, experiment, configuration, recorder, saver, interrupt
         on_divergence=on_divergence,
         stopped=interrupts,
     )
-    return hooks if saver is None else hooks._replace(save=saver, is_time=saver.is_time)
+    if saver is None:
+        return hooks
+    return hooks._replace(save=saver, is_time=saver.is_time, at_once=1 if saver.every == 0 else None)
 
 
 def _progress(rnn, arguments, experiment, configuration, resumed):

@@ -1,9 +1,9 @@
 """When numbers leave the range: which network, at which update, and which tensor was the first.
 
 A network has gone bad at the first update after which its loss or one of its parameters is not finite, or in which the
-norm that its gradient is clipped by is not. A run is looked at by its loss at every update, and by its parameters now
-and then; when a network has gone bad, the updates since the last look are made once more, with everything recorded, to
-find where that was.
+norm that its gradient is clipped by is not. A run makes several updates and then looks at the losses of all of them and
+at the latest parameters; when a network has gone bad, the updates since the look before are made once more, with
+everything recorded, to find where that was.
 """
 
 from contextlib import closing
@@ -67,11 +67,11 @@ def gradient_norms(gradients) -> np.ndarray:
         return np.asarray(scale * np.sqrt(squares)).astype(gradients.W_hh.dtype)
 
 
-def bad_networks(loss, params=None, clipped=None) -> np.ndarray:
-    """Shape E: True where the loss, or a parameter, is not finite; or the norm of gradients that are clipped, if they
-    are given. NumPy arrays.
+def bad_networks(losses, params, clipped=None) -> np.ndarray:
+    """Shape E: True where one of the losses (n, *E), or a parameter, is not finite; or the norm of gradients that are
+    clipped, if they are given. NumPy arrays.
     """
-    bad = ~np.isfinite(loss)
+    bad = np.asarray(~np.isfinite(losses).all(axis=0))
     if clipped is not None:
         bad = bad | ~np.isfinite(gradient_norms(clipped))
     for theta in params or ():
@@ -113,6 +113,8 @@ class Start(NamedTuple):
 def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, seen: tuple[int, int]) -> list[Found]:
     """Where each of the bad networks went bad, at the latest at the update (epoch, number) that was `seen`.
 
+    Those that went bad at an earlier update come first.
+
     options: the keyword arguments of `train`; start: where these networks were still good; bad: shape E. The updates
     from there on are made once more, of all networks, so that they are the same to the bit.
     """
@@ -121,7 +123,7 @@ def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, se
     with closing(iter(begin(rnn, experiment, options, start, record=True))) as updates:  # its memory is let go at once
         for update in map(rnn.to_numpy, updates):
             place = update.epoch, update.number
-            now = bad_networks(update.loss, update.parameters, update.gradients if clips else None).ravel()
+            now = bad_networks(update.loss[None], update.parameters, update.gradients if clips else None).ravel()
             for network in [n for n in pending if now[n] or place == seen]:
                 index = np.unravel_index(network, bad.shape)
                 # nothing, where a machine adds up in another order each time
@@ -131,16 +133,16 @@ def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, se
             if not pending:
                 break
             before = update.parameters
-    return sorted(found, key=lambda f: f.divergence.network)
+    return found
 
 
-def begin(rnn, experiment, options: dict, start: Start, record=False):
+def begin(rnn, experiment, options: dict, start: Start, record=False, yield_every=1):
     """The training of an experiment from this start on; a long series is not copied."""
     x, target = map(rnn.view_of_numpy, (experiment.x, experiment.target))
     params = rnn.from_numpy(start.params)
     state = None if start.state is None else rnn.from_numpy(start.state)
     h_0 = None if params.h_0 is not None else rnn.from_numpy(experiment.h_0)
-    return rnn.train(params, x, target, h_0, **options, record=record, resume=state)
+    return rnn.train(params, x, target, h_0, **options, record=record, yield_every=yield_every, resume=state)
 
 
 def _copy_of(params, index):

@@ -40,9 +40,9 @@ class Progress:
                 file=sys.stderr,
             )
 
-    def update(self, epoch: int, loss) -> None:
-        """One more update has been made, with this loss (of an ensemble, its median is shown)."""
-        self.seen += 1
+    def update(self, epoch: int, loss, made: int = 1) -> None:
+        """So many more updates have been made, the latest with this loss (of an ensemble, its median is shown)."""
+        self.seen += made
         if not self.on or time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + REFRESH

@@ -11,24 +11,25 @@ from numpy_rnn.common.errors import Diverged, Interrupted
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.checkpoint import Checkpoint, fingerprint
 from numpy_rnn.common.runs.divergence import Divergence, Found, Start, bad_networks, begin, trace_back
+from numpy_rnn.common.runs.looking import updates_at_once
 from numpy_rnn.common.runs.losses import Losses
 from numpy_rnn.common.runs.predicting import predict
 from numpy_rnn.common.runs.result import Result
 
 MOST_NAMED = 3  # networks in one line
-LOOK_EVERY = 256  # updates: how often the parameters are looked at, and a state is kept to look back from
 
 
 class Hooks(NamedTuple):
-    """What is to be called while a run is going on."""
+    """What is to be called while a run is going on, and how often: after every `at_once` updates and every epoch."""
 
     on_epoch: Callable[[int, np.ndarray], Any] | None = None  # (epoch, loss of shape E), after every epoch
     on_update: Callable[[Any], Any] | None = None  # (Update with all its arrays, as NumPy arrays)
-    on_progress: Callable[[int, Any], Any] | None = None  # (epoch, loss of the latest update), after every update
+    on_progress: Callable[[int, Any, int], Any] | None = None  # (epoch, loss of the latest update, updates made)
     on_divergence: Callable[[Divergence], Any] | None = None  # of one network of an ensemble; the others go on
     save: Callable[[Checkpoint], Any] | None = None  # now and then, at the end, and when the run is broken off
     is_time: Callable[[], bool] = lambda: False  # whether a checkpoint is due
-    stopped: Callable[[], int | None] = lambda: None  # whether to break off after this update, and by which signal
+    at_once: int | None = None  # updates; None: 1 with on_update, or else as many as take a fraction of a second
+    stopped: Callable[[], int | None] = lambda: None  # whether to break off now, and by which signal
 
 
 NOTHING = Hooks()
@@ -51,7 +52,10 @@ class Run:
             self.losses = Losses(self.E, resumed.epochs, resumed.losses)
             self.partial = resumed.partial
             self.found = {d.network: Found(d, self._params_of(d.network)) for d in resumed.diverged}
-        self.training = begin(rnn, self.experiment, self.options, self.start, record=hooks.on_update is not None)
+        record, at_once = hooks.on_update is not None, hooks.at_once
+        if at_once is None:
+            at_once = 1 if record else updates_at_once(experiment.params, configuration.k2)
+        self.training = begin(rnn, self.experiment, self.options, self.start, record, at_once)
 
     def train(self) -> Parameters:
         """Make all updates. Returns the parameters after the last, of networks that diverged the last finite ones.
@@ -60,13 +64,12 @@ class Run:
         """
         rnn, hooks = self.rnn, self.hooks
         good = self._standing(self.start)
-        for count, update in enumerate(self.training, start=1):
-            loss = self._add(update)
+        for update in self.training:
+            losses = self._add(update)
             is_epoch = update.window.stop == len(self.experiment.x)
             signal, is_due = hooks.stopped(), hooks.save is not None and hooks.is_time()
-            looks = is_epoch or is_due or signal is not None or count % LOOK_EVERY == 0  # nothing unseen is saved
-            looked_at = rnn.to_numpy(update.parameters) if looks else None
-            bad = bad_networks(loss, looked_at, rnn.to_numpy(update.gradients) if looks and self.clips else None)
+            state = rnn.to_numpy(self.training.state())
+            bad = bad_networks(losses, state.parameters, rnn.to_numpy(update.gradients) if self.clips else None)
             if bad.any():
                 self._diverge(bad, good, update)
             if is_epoch:
@@ -75,10 +78,9 @@ class Run:
                 hooks.on_update(rnn.to_numpy(update))
             if is_epoch and hooks.on_epoch is not None:
                 hooks.on_epoch(update.epoch, self.losses.latest)
-            if looked_at is not None:
-                good = self._standing(Start(looked_at, rnn.to_numpy(self.training.state())))
+            good = self._standing(Start(state.parameters, state))
             if hooks.on_progress is not None:
-                hooks.on_progress(update.epoch, loss)
+                hooks.on_progress(update.epoch, losses[-1], len(losses))
             if is_due:
                 hooks.save(self._checkpoint(good))
             if signal is not None:
@@ -86,7 +88,9 @@ class Run:
         if hooks.save is not None and (checkpoint := self.checkpoint()) is not None:
             hooks.save(checkpoint)
         latest = self.training.latest
-        return self._patched(self.start.params if latest is None else rnn.to_numpy(latest.parameters))
+        params = self._patched(self.start.params if latest is None else rnn.to_numpy(latest.parameters))
+        # In one order of memory, as they are when read from a file: the rounding of predictions may depend on it.
+        return Parameters(*(None if theta is None else np.ascontiguousarray(theta) for theta in params))
 
     def checkpoint(self) -> Checkpoint | None:
         """Where the run stands, to be saved; None before its first update."""
@@ -99,15 +103,22 @@ class Run:
         return fingerprint(self.experiment.x, self.experiment.target)
 
     def _add(self, update):
-        """Count the loss of an update; return it, (*E) in float64, NaN for the networks that have diverged."""
-        T = len(self.experiment.x)
-        loss = np.array(self.rnn.to_numpy(update.loss), np.float64)
+        """Add the losses of the updates that were made at once, the latest one `update`, to the sum of the epoch.
+
+        Returns them, (n, *E) in float64, NaN for the networks that have diverged.
+        """
+        of_each = update.loss[None] if update.losses is None else update.losses
+        losses = np.array(self.rnn.to_numpy(of_each), np.float64, order="C")
         if self.found:
-            loss.reshape(-1)[list(self.found)] = np.nan  # whatever the rest of their numbers comes to
-        self.partial = self.partial + loss * (
-            update.window.counted / T if self.configuration.reduction == "mean" else 1
-        )
-        return loss
+            losses.reshape(len(losses), -1)[:, list(self.found)] = np.nan  # whatever the rest of their numbers comes to
+        terms = losses
+        if self.configuration.reduction == "mean":
+            counted = np.full(len(losses), self.configuration.k1)
+            counted[-1] = update.window.counted  # fewer in the last window of an epoch
+            terms = losses * (counted / len(self.experiment.x)).reshape(-1, *(1 for _ in self.E))
+        # One after the other, so that it doesn't matter how many come at once.
+        self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
+        return losses
 
     def _end_epoch(self):
         self.losses.append(self.partial)
@@ -151,7 +162,10 @@ class Run:
         return params
 
     def _diverge(self, bad, good, update):
-        """Find out where the networks that are newly bad went bad, and go on without them if others are left."""
+        """Find out where the networks that are newly bad went bad, and go on without them if others are left.
+
+        `on_divergence` is told of those after which others went on.
+        """
         new = bad & ~np.isin(np.arange(bad.size), list(self.found)).reshape(bad.shape)
         if not new.any():
             return
@@ -162,14 +176,17 @@ class Run:
         self.found |= {f.divergence.network: f for f in found}
         if bad.ndim:
             self.partial.reshape(-1)[list(self.found)] = np.nan  # also where the loss itself was still finite
-        if len(self.found) == bad.size:
+        is_over = len(self.found) == bad.size
+        last = found[-1].divergence
+        for divergence, _ in found:
+            is_latest = (divergence.epoch, divergence.number) == (last.epoch, last.number)
+            if self.hooks.on_divergence is not None and not (is_over and is_latest):
+                self.hooks.on_divergence(divergence)
+        if is_over:
             if bad.ndim and update.window.stop == len(self.experiment.x):
                 self._end_epoch()
             message = explanation([f.divergence for f in self.found.values()], self.configuration)
-            raise Diverged(message, self.checkpoint() if bad.ndim else self._before(good, found[0].divergence))
-        for f in found:
-            if self.hooks.on_divergence is not None:
-                self.hooks.on_divergence(f.divergence)
+            raise Diverged(message, self.checkpoint() if bad.ndim else self._before(good, last))
 
     def _described(self, divergence):
         """With what tells this network from the others."""

@@ -15,6 +15,9 @@ from numpy_rnn.common.runs.configuration import HIDDEN_SIZE, Configuration
 from numpy_rnn.common.runs.losses import most_epochs
 from numpy_rnn.common.runs.predicting import AT_ONCE, MOST_PREDICTED
 from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.engine.layout import GROUP_BYTES, MAX_GROUPED, MIN_GROUP, available_threads
+from numpy_rnn.engine.training import MAX_KEPT, MAX_WINDOWS, TAPE_BYTES
+from numpy_rnn.engine.window import MAX_VIEWED
 
 LARGEST = 8 * 2**30  # bytes
 OF_AN_ARRAY = 128  # bytes of the array object itself: the networks of an ensemble are drawn one by one
@@ -22,6 +25,8 @@ OF_EVERY_RUN = 4 * 2**20  # bytes: what else there is
 COPIES = 16  # of the parameters: drawn, joined, where the run starts; of two updates with gradients and steps; all of
 # them again where a divergence is looked for
 COPIES_OF_OPTIONS = 6  # more, with momentum, weight decay, clipping or several rates: velocity, direction, products
+OF_A_VIEWED_STEP = 1200  # bytes: the array objects through which the engine sees one step of a window
+OF_A_SEGMENT = 512  # bytes: a window of an epoch that the engine keeps
 COPIES_OF_WINDOW = 5  # of the numbers of a window, which are made anew where its length changes, and all of them again
 # where a divergence is looked for
 
@@ -55,11 +60,26 @@ def bytes_needed(size: Size, configuration: Configuration) -> int:
         + 8 * copies_of_series * T * D
         + drawn
         + N * (copies * of_network * itemsize + 12 * OF_AN_ARRAY)
+        + 2 * _of_engine(size, configuration, of_network)
         + N * COPIES_OF_WINDOW * steps * of_step * itemsize
         + N * (2 * at_once * (2 * H + 2 * D) * itemsize + (predicted + generate) * of_prediction)
         + N * 4 * epochs * 8
         + generate * 4 * OF_AN_ARRAY
     )
+
+
+def _of_engine(size, configuration, of_network):
+    """What the engine holds besides the numbers of a window: tapes, views and segments."""
+    T, _, H, N, itemsize, *_ = size
+    k1, k2 = min(configuration.k1, T), min(configuration.k2, T)
+    if H > MAX_GROUPED or N < MIN_GROUP:
+        blocks = N
+    else:
+        blocks = min(-(-N // MIN_GROUP), max(available_threads(), -(-2 * N * of_network * itemsize // GROUP_BYTES)))
+    windows = -(-T // k1)
+    viewed = min(windows, MAX_WINDOWS + k2 // k1 + 2) * k2 * blocks
+    views = min(viewed, 2 * max(MAX_VIEWED, blocks * k2))  # those that are kept, and those of the latest windows
+    return TAPE_BYTES + OF_A_VIEWED_STEP * views + OF_A_SEGMENT * min(windows, MAX_KEPT)
 
 
 def check_size(size: Size, configuration: Configuration) -> None:
