@@ -100,11 +100,10 @@ def _snapshots(experiment, configuration):
     yield Snapshot(0, in_float64(experiment.params))
     h_0 = None if experiment.params.h_0 is not None else experiment.h_0
     with np.errstate(over="ignore", invalid="ignore"):
-        updates = numpy_rnn.train(
-            experiment.params, experiment.x, experiment.target, h_0, **configuration.train_options()
-        )
-        for update in updates:
-            if update.window.stop == len(experiment.x) and update.epoch in wanted:
+        series = experiment.x, experiment.target
+        options = configuration.train_options()
+        for update in numpy_rnn.train(experiment.params, *series, h_0, **options, yield_every="epoch"):
+            if update.epoch in wanted:
                 if not all(np.isfinite(theta).all() for theta in update.parameters if theta is not None):
                     raise _diverged(f"before the end of epoch {update.epoch}", configuration)
                 yield Snapshot(update.epoch, in_float64(update.parameters))

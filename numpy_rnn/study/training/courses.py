@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import numpy_rnn
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.elman import forward
+from numpy_rnn.loss import half_squared_error
 from numpy_rnn.study.setting import FAR, Setting, in_float64
 
 MOST_EPOCHS = 60  # at which a curve is known, between its first and its last
@@ -55,19 +57,23 @@ def drawn(setting: Setting, networks: int, bias: bool | None = None, dtype: str 
     return members._replace(h_0=np.zeros((networks, *params.h_0.shape), members.W_hh.dtype))
 
 
-def updates_of(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration):
+def updates_of(
+    rnn: Any, params: Parameters, setting: Setting, configuration: Configuration, yield_every: int | str = 1
+):
     """The updates of a run of `rnn`, a package with the functions of numpy_rnn, over the series of the setting."""
     dtype = params.W_hh.dtype
     x, target, h_0 = (array.astype(dtype) for array in (setting.x, setting.target, setting.h_0))
-    return rnn.train(params, x, target, None if params.h_0 is not None else h_0, **configuration.train_options())
+    given = None if params.h_0 is not None else h_0
+    return rnn.train(params, x, target, given, **configuration.train_options(), yield_every=yield_every)
 
 
 def course(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> Course:
     """Train and look at the weights after some of the epochs, whatever updates an epoch has."""
     wanted = epochs_looked_at(configuration.epochs)
+    yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
     kept, epoch, latest = {}, 0, params
     with np.errstate(all="ignore"):
-        for update in updates_of(rnn, params, setting, configuration):
+        for update in updates_of(rnn, params, setting, configuration, yield_every):
             if update.epoch != epoch and epoch in wanted:
                 kept[epoch] = latest
             epoch, latest = update.epoch, update.parameters
@@ -85,9 +91,7 @@ def pass_losses(parameters: list[Parameters], setting: Setting, configuration: C
     h_0 = setting.h_0 if stacked.h_0 is None else stacked.h_0
     with np.errstate(all="ignore"):
         y = forward(stacked, setting.x, h_0, nonlinearity=configuration.nonlinearity).y
-        T, *E, B, O = y.shape
-        error = y - setting.target.reshape(T, *(1 for _ in E), B, O)
-        losses = 0.5 * np.square(error).sum(axis=(0, -2, -1))
+        losses = half_squared_error(y, setting.target)
     return np.where(np.isfinite(losses), losses, np.inf)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn import reference
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.study.setting import Setting, in_float64
@@ -59,6 +60,8 @@ def _ratio(wrong, right):
 def _steps(mutant, right, setting, configuration):
     """One epoch by the definition and one by the mutant, in float64, from the same weights: how far they part.
 
+    The definition is computed by the reference, whose lines the mutant has: until they part, the difference is 0.
+
     by_update: ‖Δθ' − Δθ‖ / ‖Δθ‖ in the first epoch, where both make as many updates, Δθ being what one update does.
     Until they part, both have the same history; so the first number that is not zero is the difference of one step
     alone. of_step: by the epoch of the right run that they start from, the root mean square over the updates, which is
@@ -68,7 +71,7 @@ def _steps(mutant, right, setting, configuration):
     chosen = np.unique(np.rint(np.linspace(0, len(right.epochs) - 1, LOOKED_AT)).astype(int))
     start = Parameters(*(None if v[0] is None else np.stack(v) for v in zip(*(right.parameters[i] for i in chosen))))
     one_epoch = configuration.changed(epochs=1)
-    paths = [_path(package, _zeros_where_not_finite(start), setting, one_epoch) for package in (numpy_rnn, mutant)]
+    paths = [_path(package, _zeros_where_not_finite(start), setting, one_epoch) for package in (reference, mutant)]
     for path in paths:
         path[:, ~_are_finite(start)] = np.nan
     of_epoch = _apart(*(path[-1:] - path[:1] for path in paths))[0]
