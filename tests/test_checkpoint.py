@@ -9,6 +9,7 @@ import json
 import os
 import re
 from itertools import count
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +107,7 @@ def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, at
         assert first.diverged + second.diverged == whole.diverged, stop
     steps = len(prepare(configuration).trained().x)
     # it is asked each time, before every free-running step and every pass over the series, and after all
-    updates = -(-steps // configuration.k1)
-    times = -(-updates // at_once)
+    times = ceil(ceil(steps / configuration.k1) / at_once)
     assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
 
 

@@ -15,7 +15,7 @@ from terminal import command, contents, succeed
 
 import numpy_rnn
 from numpy_rnn.common.command_line import main
-from numpy_rnn.common.runs import predicting, progress
+from numpy_rnn.common.runs import looking, predicting, progress
 from numpy_rnn.common.runs.checkpoint import load_checkpoint
 from numpy_rnn.common.runs.interrupts import HEEDED, heeded
 
@@ -123,7 +123,7 @@ import sys, time
 import numpy_rnn
 from numpy_rnn.common import command_line; from numpy_rnn.common.runs import progress
 
-def update(self, epoch, loss):
+def update(self, epoch, loss, made):
     if epoch == 3:
         print("stuck", flush=True)
         time.sleep(60)
@@ -160,9 +160,10 @@ def test_a_second_ctrl_c_acts_at_once_and_says_what_was_saved(order, every):
         assert os.listdir() == ["run.npz"]
 
 
-def press_ctrl_c(monkeypatch, at):
-    """Send the signal to this process at one update of the run, counted from 1, and to no other."""
+def press_ctrl_c(monkeypatch, at, at_once=1):
+    """Send the signal to this process when so many updates are made at once for the `at`-th time, and only then."""
     made = []
+    monkeypatch.setattr(looking, "MOST_UPDATES", at_once)
 
     def update(self, *_):
         made.append(1)
@@ -172,15 +173,16 @@ def press_ctrl_c(monkeypatch, at):
     monkeypatch.setattr(progress.Progress, "update", update)
 
 
-def test_the_update_that_is_under_way_is_finished(rnn, capsys, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_the_updates_that_are_under_way_are_finished(rnn, capsys, monkeypatch, at_once):
     """And with --save alone, whatever --save-every says, what is saved is that of the moment."""
-    for at in (1, 7, 20, 21, 59):
-        press_ctrl_c(monkeypatch, at)
+    for at in (1, 3, 4, 5, 11):
+        press_ctrl_c(monkeypatch, at, at_once)
         assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
         capsys.readouterr()
         state = load_checkpoint("run.npz").state
-        # the signal comes when its update is made; the question is asked at the next one
-        assert (state.epoch - 1) * 20 + state.number == at + 1
+        # the signal comes when its updates are made; the question is asked after the next ones
+        assert (state.epoch - 1) * 20 + state.number == (at + 1) * at_once
     assert os.listdir() == ["run.npz"]
 
 
@@ -261,7 +263,7 @@ def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order, save):
     monkeypatch.setattr(progress.Progress, "update", update)
     former = signal.signal(order, signal.SIG_IGN)
     try:
-        succeed(numpy_rnn, capsys, "--epochs", 2, "--no-plot", *save)
+        succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
         assert signal.getsignal(order) == signal.SIG_IGN
     finally:
         signal.signal(order, former)

@@ -108,7 +108,7 @@ class Run:
         Returns them, (n, *E) in float64, NaN for the networks that have diverged.
         """
         of_each = update.loss[None] if update.losses is None else update.losses
-        losses = np.array(self.rnn.to_numpy(of_each), np.float64)
+        losses = np.array(self.rnn.to_numpy(of_each), np.float64, order="C")
         if self.found:
             losses.reshape(len(losses), -1)[:, list(self.found)] = np.nan  # whatever the rest of their numbers comes to
         terms = losses
@@ -139,7 +139,7 @@ class Run:
         if not known:
             return state
         h, velocity = state.h.copy(), state.velocity
-        h.reshape(-1, *h.shape[-2:])[known] = 0
+        h.reshape(len(h), -1, *h.shape[-2:])[:, known] = 0
         if velocity is not None:
             velocity = Parameters(*(None if v is None else self._with(v, known, 0) for v in velocity))
         return state._replace(h=h, velocity=velocity, parameters=self._patched(state.parameters))
