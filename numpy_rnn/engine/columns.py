@@ -90,7 +90,7 @@ class ColumnTape:
 
     window = Tape.window
 
-    def losses(self, windows: list[Window], views: list[ColumnViews], is_segment: bool) -> list:
+    def losses(self, windows: list[Window], views: list[ColumnViews]) -> list:
         """L of each of these windows."""
         return [self.loss(of_window) for of_window in views]
 

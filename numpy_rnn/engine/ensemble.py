@@ -72,7 +72,7 @@ class Trained:
                 networks.run(views, into, record)
             else:
                 networks.run(views)
-            losses.append(self.tape.losses(windows, views, final == 0))
+            losses.append(self.tape.losses(windows, views))
         return losses[0] if len(losses) == 1 else np.concatenate(losses)
 
     def load(self, piece: Piece) -> None:

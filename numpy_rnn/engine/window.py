@@ -170,12 +170,9 @@ class Tape:
         sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
         return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
 
-    def losses(self, windows: list[Window], views: list[Views], is_segment: bool) -> Any:
-        """L of each of these consecutive windows, (n,) or (n, N).
-
-        is_segment: they are all windows of one. Its sums are added in the same order, however many pieces it is in.
-        """
-        if is_segment and len(windows) == 1 and self.layout.networks is None:
+    def losses(self, windows: list[Window], views: list[Views]) -> Any:
+        """L of each of these consecutive windows, (n,) or (n, N)."""
+        if len(windows) == 1 and self.layout.networks is None:
             return [self.loss(views[0])]
         k1, last = windows[0].counted, windows[-1]
         whole = len(windows) - (last.counted < k1)
@@ -194,8 +191,10 @@ class Tape:
         row, terms = (begin - self.base) * B, K * B * O
         error = self.error[..., row : row + count * K * B, :]
         error = error.reshape(*error.shape[:-2], count, terms)
-        squares = np.multiply(error, error)
-        losses = squares[..., 0] if terms == 1 else squares.sum(axis=-1)  # (L1)
+        if self.layout.networks is None:
+            losses = np.vecdot(error, error)  # (L1), to the same bits as `loss`
+        else:
+            losses = np.multiply(error, error).sum(axis=-1)  # (L1)
         losses *= self.half  # (L1)
         if self.mean:
             losses /= losses.dtype.type(terms)  # (L2)

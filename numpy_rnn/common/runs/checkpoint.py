@@ -2,7 +2,7 @@
 
 Keys of the .npz: those of a weights file (the names of the Parameters), so that it is one too, and
 
-    format                  bytes, "elman-run 1"
+    format                  bytes, "elman-run 2"
     configuration           bytes, JSON: the Configuration
     series                  bytes: a fingerprint of x and target
     epoch, number, window   integers, integers, (3,) integers: the latest update, and its window

@@ -139,7 +139,7 @@ class Run:
         if not known:
             return state
         h, velocity = state.h.copy(), state.velocity
-        h.reshape(len(h), -1, *h.shape[-2:])[:, known] = 0
+        h.reshape(-1, *h.shape[-2:])[known] = 0
         if velocity is not None:
             velocity = Parameters(*(None if v is None else self._with(v, known, 0) for v in velocity))
         return state._replace(h=h, velocity=velocity, parameters=self._patched(state.parameters))
