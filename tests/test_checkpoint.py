@@ -265,7 +265,7 @@ def options(**changed):
 NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
 CHANGED = {
     "no format": ({"format": None}, "does not say format 'elman-run 2': expected a run that --save wrote"),
-    "another format": ({"format": text("elman-run 2")}, "does not say format 'elman-run 2'"),
+    "another format": ({"format": text("elman-run 3")}, "does not say format 'elman-run 2'"),
     "objects": ({"h": np.array([Bomb()])}, "holds Python objects: expected plain arrays; pickle is never read"),
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     "weights of another size": ({"W_hy": np.zeros((2, 5, 1), "f4")}, "W_hy has shape (2, 5, 1): expected (2, 6, 1)"),
