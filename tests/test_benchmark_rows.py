@@ -182,7 +182,7 @@ def test_a_number_that_is_off_is_refused_and_named(case, name):
     found = result("numpy_rnn", "step", case)
     value, allowed = drift_bounds(case)[name]
     assert np.max(allowed) < 1e-2 * np.max(np.abs(value))
-    found[name] = np.array(found[name])
+    found[name] = np.array(found[name], order="C")
     found[name].reshape(-1)[-1] += np.asarray(3 * np.max(allowed), case.dtype)
     agreement = judge("step", case, found)
     assert not agreement.holds
@@ -205,7 +205,7 @@ def test_a_number_of_a_run_that_is_off_is_refused_and_named(case, name):
     size = np.abs(value).max()
     assert (allowed > 0).all()
     assert allowed.max() < 10 * TAU * np.finfo(case.dtype).eps * size
-    found[name] = np.array(found[name])
+    found[name] = np.array(found[name], order="C")
     found[name].reshape(-1)[-1] += np.asarray(3 * allowed.reshape(-1)[-1], found[name].dtype)
     agreement = judge("run", case, found)
     assert not agreement.holds

@@ -233,7 +233,7 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("dx", {}, "bptt", DELTAS.format(""), DELTAS.format("2 * ")),
     ("dW_xh", {}, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
     ("dh_0", LEARNED, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
-    ("vW_xh", STEP, "clipping", ".sqrt()", ""),
+    ("vW_xh", STEP, "clipping", "torch.sqrt(reduce(torch.add, squares))", "reduce(torch.add, squares)"),
     ("vW_xh", STEP, "momentum", "(1 - tau) * d", "d"),
     ("vW_xh", STEP, "momentum", "d = dtheta + decay * theta if decay else dtheta", "d = dtheta"),
     ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
