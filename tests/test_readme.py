@@ -93,7 +93,7 @@ def test_loss_columns_are_those_of_a_run():
     configuration = Configuration()
     experiment = prepare(configuration)
     losses = run(numpy_rnn, experiment, configuration).losses
-    spread = drift.measure(losses, losses, experiment, configuration).spread
+    spread = drift.measure(losses, [losses], experiment, configuration).spread
     rows = re.findall(r"^ +(\d+) +(\d\.\d{6}) +(\d\.\d{6}) +\S+$", output_after("What the first command prints"), re.M)
     assert [int(row[0]) for row in rows] == [1, *range(10, 301, 10)]
     for epoch, *columns in rows:
