@@ -22,10 +22,10 @@ from numpy_rnn.common.runs.run import Hooks, run
 SAVE_EVERY = 30.0  # seconds
 
 
-def picture_of(arguments, name):
+def picture_of(arguments, name, note=True):
     """(file or None, window or not), after making sure that the picture can be drawn.
 
-    Without matplotlib and without a picture being asked for, the run goes on without one, and says so.
+    Without matplotlib and without a picture being asked for, there is none; `note`: say so.
     """
     if arguments.no_plot:
         if arguments.plot is not None or arguments.show:
@@ -35,10 +35,15 @@ def picture_of(arguments, name):
     if path is None and not arguments.show:
         path = picture_name(name, arguments.command)
         if importlib.util.find_spec("matplotlib") is None:
-            print(f"{name}: no picture, as matplotlib is not installed", file=sys.stderr)
+            if note:
+                _note_no_picture(name)
             return None, False
     plots.check_can_draw(path, arguments.show)
     return path, arguments.show
+
+
+def _note_no_picture(name):
+    print(f"{name}: no picture, as matplotlib is not installed", file=sys.stderr)
 
 
 def train(rnn, arguments, saver: Saver | None) -> None:
@@ -157,9 +162,15 @@ def compare(rnn, arguments) -> int:
     """The command `compare`; returns 1 when the two do not agree."""
     from numpy_rnn.conformance.comparison import command  # everything else runs without the equivalence suite
 
-    path, show = picture_of(arguments, rnn.__name__)
+    path, show = picture_of(arguments, rnn.__name__, note=False)
     _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
-    return command.run(rnn, arguments, lambda *drawn: _draw(*drawn, path=path, show=show))
+
+    def draw(*drawn):
+        if path is None and not (show or arguments.no_plot):
+            _note_no_picture(rnn.__name__)
+        _draw(*drawn, path=path, show=show)
+
+    return command.run(rnn, arguments, draw)
 
 
 def study(rnn, arguments) -> None:
