@@ -129,7 +129,7 @@ def test_the_port_to_paste_passes(tmp_path, monkeypatch):
 
 
 def test_score_board_is_that_of_a_run():
-    shown = output_after("A survivor fails\nthe tests").splitlines()
+    shown = output_after("A survivor fails the tests").splitlines()
     scores = score_board()
     count = len({score.mutant for score in scores})
     assert shown[-1] == f"{count} known mistakes, {len(scores)} trials, 0 survived"
