@@ -223,7 +223,7 @@ def _files_of_the_examples():
 @pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
-    monkeypatch.setattr(command_line, "picture_of", lambda *_: (None, False))
+    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
     assert len(of_train) == 22
     for words in of_train:
@@ -253,7 +253,7 @@ def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
     program = re.search(r"```python\n(import numpy as np\n\n\nclass port:.*?)\n```", readme, re.DOTALL).group(1)
     (tmp_path / "my_rnn.py").write_text(program)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(command_line, "picture_of", lambda *_: (None, False))
+    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples(rnn, "compare")
     assert len(of_compare) == 6
