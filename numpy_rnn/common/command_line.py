@@ -34,12 +34,16 @@ def picture_of(arguments, name, note=True):
     path = arguments.plot
     if path is None and not arguments.show:
         path = picture_name(name, arguments.command)
-        if importlib.util.find_spec("matplotlib") is None:
+        if not _can_have_pictures():
             if note:
                 _note_no_picture(name)
             return None, False
     plots.check_can_draw(path, arguments.show)
     return path, arguments.show
+
+
+def _can_have_pictures():
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def _note_no_picture(name):
@@ -166,7 +170,7 @@ def compare(rnn, arguments) -> int:
     _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
 
     def draw(*drawn):
-        if path is None and not (show or arguments.no_plot):
+        if not (arguments.no_plot or _can_have_pictures()):
             _note_no_picture(rnn.__name__)
         _draw(*drawn, path=path, show=show)
 
