@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-import numpy_rnn
+from numpy_rnn import reference
 from numpy_rnn.conformance.mutants.loading import load
 from numpy_rnn.conformance.mutants.score import LEVELS, score
 from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
@@ -26,7 +26,7 @@ def mistakes(setting: Setting, mutants: Iterable[Mutant] = MUTANTS) -> list[dict
 
     @cache
     def right_course(index):
-        return _course(numpy_rnn, tried[index], setting)
+        return _course(reference, tried[index], setting)
 
     found = []
     for mutant in mutants:
