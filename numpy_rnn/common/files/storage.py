@@ -14,7 +14,7 @@ from numpy_rnn.common.errors import InputError, shortened, some_of
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import check_parameters
 
-RUN_FORMAT = "elman-run 2"  # of a file that holds where a run stands beside its weights
+RUN_FORMAT = "elman-run 2"  # of a file that holds the state of a run, and so its weights
 EXPECTED = "expected W_xh, W_hh, W_hy, and b_h and b_y or neither, and h_0 or not; use what --save wrote"
 PLAUSIBLE_SIZE, PLAUSIBLE_RATIO = 2**26, 16  # bytes, and times the size of the file, that its arrays may take in memory
 
