@@ -1,6 +1,6 @@
 """An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same with autograd.
 
-Read DERIVATION.md together with `elman.py`, `loss.py`, `bptt.py`, `tbptt.py`, `clipping.py`, `momentum.py` and `sgd.py`, the
+Read DERIVATION.md with `elman.py`, `loss.py`, `bptt.py`, `tbptt.py`, `clipping.py`, `momentum.py` and `sgd.py`, the
 reference: every equation has an id, and the line that computes it carries that id. `train` and `train_stream` are those
 of `engine/`, which computes the same equations faster; `numpy_rnn.reference` has the plain ones. `python -m numpy_rnn`
 learns a sine wave.
