@@ -57,7 +57,7 @@ def _main_job(case):
     import numpy as np
 
     import numpy_rnn
-    from numpy_rnn.common.files.data import inputs_and_targets, sine
+    from numpy_rnn.app.series import inputs_and_targets, sine
 
     networks = case.networks if case.networks > 1 else None
     params = numpy_rnn.initial_parameters(dtype=case.dtype, networks=networks)

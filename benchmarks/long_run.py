@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import numpy_rnn as rnn
-from numpy_rnn.common.files.data import inputs_and_targets, load_series, sine
+from numpy_rnn.app.series import inputs_and_targets, load_series, sine
 
 STREAM, ENSEMBLE = "stream", "ensemble"
 OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}

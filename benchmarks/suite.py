@@ -101,8 +101,8 @@ def _windows(count):
 
 def _write_trace(path, epochs):
     import numpy_rnn
-    from numpy_rnn.common.runs.configuration import Configuration
-    from numpy_rnn.common.runs.experiment import prepare
+    from numpy_rnn.app.configuration import Configuration
+    from numpy_rnn.app.experiment import prepare
     from numpy_rnn.conformance.traces.drive import trace_of
 
     configuration = Configuration(epochs=epochs)

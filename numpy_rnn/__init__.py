@@ -6,11 +6,11 @@ of `engine/`, which computes the same equations faster; `numpy_rnn.reference` ha
 learns a sine wave.
 """
 
-import numpy_rnn.common.starting  # noqa: F401  isort: split  (before anything that takes long to import)
+import numpy_rnn.common  # noqa: F401  isort: split  (before anything that takes long to import)
 from numpy_rnn.bptt import bptt, deltas
 from numpy_rnn.clipping import clipped
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.version import __version__ as __version__
+from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.training import train, train_stream

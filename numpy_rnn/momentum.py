@@ -1,6 +1,6 @@
 """Weight decay and momentum (DERIVATION.md, section 6)."""
 
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import check_like
 from numpy_rnn.parameters import ARRAYS, Gradients
 

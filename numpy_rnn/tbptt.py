@@ -7,12 +7,10 @@ import numpy as np
 
 from numpy_rnn.bptt import window_gradients
 from numpy_rnn.clipping import clip
-from numpy_rnn.common.run_arguments import check_train, check_train_stream, yielded
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import with_ensemble_axes
-from numpy_rnn.common.stream import stream_windows
-from numpy_rnn.common.training import Training, first_state
-from numpy_rnn.common.windows import next_start, windows
+from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state, yielded
+from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.momentum import directed

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 
 
 def at_once(gradients, keep):

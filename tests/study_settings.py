@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn import Gradients, deltas, forward, half_squared_error, windows
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.bounds.global_bounds import TAU, global_bounds
 from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.bounds.propagation import propagate

@@ -13,11 +13,11 @@ from children import run as run_program
 from numpy.lib.stride_tricks import sliding_window_view
 
 import numpy_rnn
-from numpy_rnn.common.arguments import configuration_of, parser
-from numpy_rnn.common.command_line import main
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.common.runs.run import run
+from numpy_rnn.app.command_line import main
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.run import run
 from numpy_rnn.conformance.mutants.score import score_board
 from numpy_rnn.conformance.ports.python_port import load_python_port
 from numpy_rnn.conformance.properties import hold_global, hold_lockstep

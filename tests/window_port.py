@@ -7,7 +7,7 @@ import numpy as np
 from step_port import STEP_PIECES, sgd_step
 
 from numpy_rnn import Parameters
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case

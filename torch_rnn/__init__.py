@@ -5,7 +5,7 @@
 
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.version import __version__ as __version__
+from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.windows import Window, windows
 
 try:

@@ -5,7 +5,7 @@ from functools import reduce
 import torch
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import beside
 from torch_rnn.parameters import ARRAYS, Gradients
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import check_like
 from torch_rnn.parameters import ARRAYS, Gradients
 

@@ -5,12 +5,10 @@ from itertools import islice
 
 import torch
 
-from numpy_rnn.common.run_arguments import check_train, check_train_stream, yielded
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import with_ensemble_axes
-from numpy_rnn.common.stream import stream_windows
-from numpy_rnn.common.training import Training, first_state
-from numpy_rnn.common.windows import next_start, windows
+from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state, yielded
+from numpy_rnn.common.windows import next_start, stream_windows, windows
 from torch_rnn.bptt import window_gradients
 from torch_rnn.clipping import clip
 from torch_rnn.elman import NONLINEARITIES

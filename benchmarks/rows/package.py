@@ -5,7 +5,7 @@ from functools import partial
 
 from benchmarks.cases import Case
 from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, TASKS, Prepared, Row, present, report, run_report
-from numpy_rnn.common.run_arguments import EPOCH
+from numpy_rnn.common.training import EPOCH
 
 
 class Package:

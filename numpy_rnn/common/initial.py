@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, check_flag, check_whole, shown
 from numpy_rnn.common.records import DTYPES, Parameters
-from numpy_rnn.common.scalars import check_flag, check_whole, shown
 
 MOST = 2**58  # numbers: what NumPy counts the bytes of
 AT_ONCE = 2**16  # numbers that are drawn together

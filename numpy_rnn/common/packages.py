@@ -2,7 +2,9 @@
 
 import importlib
 import importlib.util
+import platform
 import sys
+from importlib import metadata
 
 from numpy_rnn.common.errors import InputError
 
@@ -46,3 +48,17 @@ def backend(name: str):
     if missing:
         raise InputError(f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn")
     return module
+
+
+__version__ = "0.1.0"
+
+
+def versions(name: str) -> str:
+    """One line for `--version`: the package of this name, Python, NumPy, and torch where it is installed."""
+    parts = [f"Python {platform.python_version()}"]
+    for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):
+        try:
+            parts.append(f"{package} {metadata.version(distribution)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return f"{name} {__version__} ({', '.join(parts)})"

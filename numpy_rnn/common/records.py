@@ -5,9 +5,42 @@ An ensemble of networks carries leading axes E on its parameters, and between ti
 activations; without one, `*E` below is nothing. `Array` is a NumPy array or a torch tensor.
 """
 
+from math import inf
 from typing import Any, NamedTuple
 
-from numpy_rnn.common.windows import Window
+from numpy_rnn.common.errors import InputError, check_flag, check_number
+
+
+class SgdOptions(NamedTuple):
+    """Plain gradient descent is the default."""
+
+    momentum: float = 0.0  # μ
+    dampening: float = 0.0  # τ
+    nesterov: bool = False
+    weight_decay: float = 0.0  # λ
+    max_norm: float | None = None  # of the gradient of each network; None: no clipping
+
+    def check(self) -> "SgdOptions":
+        """The same as plain numbers. Raises InputError on values that no step can have."""
+        for name, value in (("momentum", self.momentum), ("weight decay", self.weight_decay)):
+            check_number(name, value, 0, "a finite number, 0 or more")
+        check_number("dampening", self.dampening, -inf, "a finite number, usually from 0 to 1")
+        if self.max_norm is not None:
+            expected = "a finite number above 0, or None for no clipping"
+            check_number("max norm", self.max_norm, 0, expected)
+            if self.max_norm == 0:
+                raise InputError(f"max norm is {self.max_norm}: expected {expected}")
+        check_flag("nesterov", self.nesterov)
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            raise InputError(
+                f"nesterov with momentum {self.momentum} and dampening {self.dampening}: expected a momentum above 0"
+                " and no dampening"
+            )
+        max_norm = None if self.max_norm is None else float(self.max_norm)
+        return SgdOptions(
+            float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm
+        )
+
 
 Array = Any
 DTYPES = ("float32", "float64")
@@ -47,6 +80,28 @@ class Deltas(NamedTuple):
     da: Array  # (T, *E, B, H)  ∂L/∂a_t
     dx: Array  # (T, *E, B, D)  ∂L/∂x_t, of every network by itself, also where they share x
     dh_0: Array  # (*E, B, H)  ∂L/∂h_0, of the state that entered the window
+
+
+class Window(NamedTuple):
+    """The steps (start, stop] of a series, of which (counted_from, stop] carry a loss.
+
+    Steps are numbered from 1, so as Python slices the inputs of the window are x[start:stop], its counted targets
+    target[counted_from:stop], and the state that enters it is h[start].
+    """
+
+    start: int  # s_n
+    counted_from: int  # e_{n-1}
+    stop: int  # e_n
+
+    @property
+    def steps(self) -> int:
+        """T of the window: how many steps it runs over, at most k2."""
+        return self.stop - self.start
+
+    @property
+    def counted(self) -> int:
+        """K of the window: how many of its steps are new, and so carry a loss; at most k1."""
+        return self.stop - self.counted_from
 
 
 class Update(NamedTuple):

@@ -7,9 +7,8 @@ from functools import cache
 from math import inf, isfinite
 from typing import Any
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, check_whole, shown
 from numpy_rnn.common.records import DTYPES, Activations, Array, Gradients, Parameters
-from numpy_rnn.common.scalars import check_whole, shown
 
 LOOKED_AT = 4096  # steps of a series at a time
 

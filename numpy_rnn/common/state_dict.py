@@ -8,9 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.errors import InputError, shown, some_of
 from numpy_rnn.common.records import Array, Parameters
-from numpy_rnn.common.scalars import shown
 from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")

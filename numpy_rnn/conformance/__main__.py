@@ -5,11 +5,10 @@ import sys
 
 import numpy as np
 
-from numpy_rnn.common.arguments import Parser, positive, whole_number
+from numpy_rnn.app.options import Parser, positive, whole_number
+from numpy_rnn.app.storage import check_can_write
+from numpy_rnn.app.terminal import exit_status, printing_anything
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.exit_status import exit_status
-from numpy_rnn.common.files.storage import check_can_write
-from numpy_rnn.common.output.streams import printing_anything
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.comparison.comparing import source
 from numpy_rnn.conformance.comparison.report import divergence_text

@@ -1,15 +1,14 @@
 """What a port is asked, and what it owes.
 
-One case is one window and its SGD step; `numpy_rnn.common.files.trace` documents the same names for a whole run.
+One case is one window and its SGD step; `numpy_rnn.app.trace` documents the same names for a whole run.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.files.trace import BY_STEP as INTERMEDIATES
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.app.trace import BY_STEP as INTERMEDIATES
+from numpy_rnn.common.records import Parameters, SgdOptions
 
 INPUT_GRADIENTS = ("dh_0", "dx")
 LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import DTYPES, Parameters
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import Experiment
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.common.records import DTYPES, Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
 
 NONLINEARITIES = ("tanh", "relu")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.files.storage import written_whole
+from numpy_rnn.app.storage import written_whole
 
 
 def save_json(path, values) -> None:

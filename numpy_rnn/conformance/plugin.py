@@ -20,7 +20,7 @@ NAME_ONE = "name the port to hold: --elman-backend module:object, or --elman-com
 
 def seconds(text):
     """A parser of finite numbers of seconds above 0."""
-    from numpy_rnn.common.arguments import positive
+    from numpy_rnn.app.options import positive
 
     return positive(text)
 
@@ -64,8 +64,8 @@ def pytest_configure(config):
 
 def _held(config, where, command):
     """The port of this name or command, after making sure of all that can be known before the tests."""
+    from numpy_rnn.app.storage import check_can_write
     from numpy_rnn.common.errors import InputError
-    from numpy_rnn.common.files.storage import check_can_write
     from numpy_rnn.common.packages import backend, is_package
     from numpy_rnn.conformance.bounds.oracle_step import flint
     from numpy_rnn.conformance.ports.backends import port_of

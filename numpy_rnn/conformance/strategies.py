@@ -8,7 +8,7 @@ long     many more, at random; `python -m numpy_rnn.conformance long` goes on to
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.cases import (
     DAMPENINGS,
     DECAYS,

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.common.records import Activations, Array, Deltas, Parameters, State, Update
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Activations, Array, Deltas, Parameters, SgdOptions, State, Update
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.columns import ColumnTape
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks

@@ -11,13 +11,10 @@ import numpy as np
 
 from numpy_rnn import tbptt
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.records import State
-from numpy_rnn.common.run_arguments import EPOCH, check_train, check_train_stream
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions, State
 from numpy_rnn.common.shapes import with_ensemble_axes
-from numpy_rnn.common.stream import stream_windows
-from numpy_rnn.common.training import Training, first_state
-from numpy_rnn.common.windows import next_start, windows
+from numpy_rnn.common.training import EPOCH, Training, check_train, check_train_stream, first_state
+from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.engine.ensemble import Settings, ensemble
 from numpy_rnn.engine.schedule import Piece, Segment, segments

@@ -11,8 +11,7 @@ import numpy as np
 from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
 
 from numpy_rnn.clipping import SMALL, power_of_two
-from numpy_rnn.common.records import Array
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Array, SgdOptions
 from numpy_rnn.engine.columns import gradients as gradients_in_columns
 from numpy_rnn.engine.columns import recorded as recorded_in_columns
 from numpy_rnn.engine.layout import Layout

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.files.storage import written_whole
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.run import run
+from numpy_rnn.app.storage import written_whole
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import prepare
-from numpy_rnn.common.runs.run import run
 from numpy_rnn.study.figures.labels import step_ticks
 from numpy_rnn.study.figures.style import BAND, style
 from numpy_rnn.study.figures.truncation_cost import KINDS, ROWS

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from numpy_rnn.common.files.storage import written_whole
+from numpy_rnn.app.storage import written_whole
 
 STEPS = 3
 ORANGE, GREEN, BLUE = "#C77700", "#007A57", "#0072B2"  # told apart by the colour-blind too

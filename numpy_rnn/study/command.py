@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from numpy_rnn.common.arguments import configuration_of
-from numpy_rnn.common.output.plots import check_matplotlib
-from numpy_rnn.common.output.report import heading
-from numpy_rnn.common.runs.experiment import prepare
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of
+from numpy_rnn.app.plots import check_matplotlib
+from numpy_rnn.app.report import heading
 from numpy_rnn.study.folder import PAGE, check_can_write_folder, write_folder
 from numpy_rnn.study.setting import setting_of
 from numpy_rnn.study.study import DRAWINGS, files_of, findings_of

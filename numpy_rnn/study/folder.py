@@ -5,8 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from numpy_rnn.app.storage import check_can_write, written_whole
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.storage import check_can_write, written_whole
 
 PAGE = "study.html"
 GENERATOR = b'<meta name="generator" content="numpy_rnn study">'  # in every page that the study writes

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import Experiment
 
 MOST_STEPS = 40  # that are looked at unless more are asked for
 MOST_ITEMS = 2**27  # numbers of the item matrix: a gibibyte

@@ -1,10 +1,10 @@
 """The command `compare`: run this package and other implementations on one configuration, and judge all of them."""
 
-from numpy_rnn.common.arguments import configuration_of
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of
+from numpy_rnn.app.report import heading
+from numpy_rnn.app.trace import check_size
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.trace import check_size
-from numpy_rnn.common.output.report import heading
-from numpy_rnn.common.runs.experiment import prepare
 from numpy_rnn.conformance.comparison import report as comparison_report
 from numpy_rnn.conformance.comparison.comparing import compare, package_source, source
 from numpy_rnn.conformance.plain_json import save_json

@@ -9,13 +9,12 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn import reference
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.predictions import Result, predict
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import Experiment
-from numpy_rnn.common.runs.predicting import predict
-from numpy_rnn.common.runs.result import Result
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.comparison.out_of_range import judge_in_range
 from numpy_rnn.conformance.mutants.hints import hints

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.common.files.trace import PER_UPDATE, ROWS
+from numpy_rnn.app.trace import PER_UPDATE, ROWS
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 

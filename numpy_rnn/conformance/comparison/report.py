@@ -1,6 +1,6 @@
 """What a comparison says: as text for a person, and as plain values for JSON."""
 
-from numpy_rnn.common.output.report import comparison_table, in_words
+from numpy_rnn.app.report import comparison_table, in_words
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
 

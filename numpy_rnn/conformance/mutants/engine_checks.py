@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters, State, Update
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.runs.experiment import Experiment
 from numpy_rnn.conformance.cases import random_run
 from numpy_rnn.conformance.ports.faults import CAPABILITIES
 from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER

@@ -3,7 +3,7 @@
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.files.trace import ROWS
+from numpy_rnn.app.trace import ROWS
 from numpy_rnn.conformance.mutants.loading import load
 from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.conformance.ports.backends import PackagePort

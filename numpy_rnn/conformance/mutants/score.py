@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.experiment import Experiment
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES, form_faults

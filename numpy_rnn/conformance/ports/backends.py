@@ -5,8 +5,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from numpy_rnn.common.records import Parameters, State, Update
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Parameters, SgdOptions, State, Update
 from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault, one_line
 from numpy_rnn.conformance.traces.drive import trace_of

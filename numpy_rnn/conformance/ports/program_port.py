@@ -4,8 +4,7 @@ import shlex
 import time
 from collections.abc import Callable
 
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.faults import PortFault

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Parameters, SgdOptions
 
 EQUATIONS = {
     "window": "T1, T2",

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.run import Hooks, run
 
 REFERENCES = 16
 # A choice and not a bound. Of numpy_rnn and torch_rnn the ratio was 1.0 at most in 400 random runs of 30 epochs (those

@@ -3,10 +3,9 @@
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.trace import Recorder
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.case import Case, form_faults, owed
 from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.files.trace import ROWS
+from numpy_rnn.app.trace import ROWS
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.traces.carried import learned_state_divergences, schedule_divergences, state_divergences
 from numpy_rnn.conformance.traces.divergence import (
@@ -40,7 +40,7 @@ class Judgement(NamedTuple):
 
 
 def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = False) -> Judgement:
-    """Hold every update of a trace (keys: `numpy_rnn.common.files.trace`) to the schedule, the carried state and L1.
+    """Hold every update of a trace (keys: `numpy_rnn.app.trace`) to the schedule, the carried state and L1.
 
     The trace's form is checked by `trace_faults`; here its keys, shapes and dtypes are taken as right. Unless it is the
     `whole` run, updates may be missing at its end. With `by_oracle` it is held to L2 though it could be to L1.

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.runs.configuration import Configuration
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.ports.faults import one_line
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")

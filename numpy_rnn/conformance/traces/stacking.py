@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.files.trace import ROWS
+from numpy_rnn.app.trace import ROWS
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.traces.settings import Settings

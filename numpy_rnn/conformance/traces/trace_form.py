@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.trace import BY_STEP, load_trace
+from numpy_rnn.app.trace import PLACE as INTEGERS
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.files.trace import BY_STEP, load_trace
-from numpy_rnn.common.files.trace import PLACE as INTEGERS
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.experiment import Experiment
 from numpy_rnn.common.shapes import fits
 from numpy_rnn.conformance.traces.settings import Settings, settings_of
 
@@ -21,7 +21,7 @@ def read_trace(path) -> dict:
     faults = trace_faults(trace)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise InputError(f"trace file {path}: {faults[0]}{more}; numpy_rnn/common/files/trace.py documents the keys")
+        raise InputError(f"trace file {path}: {faults[0]}{more}; numpy_rnn/app/trace.py documents the keys")
     return trace
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.bptt import bptt
 from numpy_rnn.clipping import global_norm
-from numpy_rnn.common.records import Gradients, Parameters
-from numpy_rnn.common.sgd_options import SgdOptions
+from numpy_rnn.common.records import Gradients, Parameters, SgdOptions
 from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.elman import forward
 from numpy_rnn.loss import half_squared_error
 from numpy_rnn.study.setting import FAR, Setting, in_float64

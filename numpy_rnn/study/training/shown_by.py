@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.runs.configuration import Configuration
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.study.setting import Setting

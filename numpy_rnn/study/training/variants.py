@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.runs.configuration import Configuration
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.study.training.counts import added_up, counted, divisors
 
 OVERLAP = 5  # steps of the window, where windows have to overlap

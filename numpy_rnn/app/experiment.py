@@ -1,0 +1,147 @@
+"""One run from its configuration: the arrays it starts from."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
+from numpy_rnn.app.scaling import Scaling, scaling_of
+from numpy_rnn.app.series import Series, inputs_and_targets, name_of, read_series, sine
+from numpy_rnn.app.size import check_size, size_of
+from numpy_rnn.app.storage import load_parameters
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.shapes import is_finite
+
+LEAST_TRAINED = 2  # steps that are not held out
+
+
+class Experiment(NamedTuple):
+    """What every backend starts from, as NumPy arrays."""
+
+    name: str
+    x: np.ndarray  # (T, 1, D)
+    target: np.ndarray  # (T, 1, D)
+    h_0: np.ndarray  # (1, H), zero; or where it is learned, the one in params
+    params: Parameters
+    scaling: Scaling | None = None  # what x and target were standardized by; None: they are the series itself
+    held_out: int = 0  # the last steps, which are predicted and not trained on
+    rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
+    series: np.ndarray | None = None  # (T+1, D) or more rows: as they were read, in their own units; None: of x, target
+    columns: tuple[str, ...] | None = None  # (D) the names of the columns, where they have some
+
+    def trained(self) -> "Experiment":
+        """The same without the steps that are held out."""
+        steps = len(self.x) - self.held_out
+        return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
+
+    def rows(self, first=0, stop=None) -> np.ndarray:
+        """The rows of the series at the places from `first` to before `stop`, of T + 1, (N, D): as they were read, in
+        float64.
+
+        Where they are not known, those of the first sequence in the units of the series, (N, *E, D): the inputs, and
+        the last target where targets are rows as inputs are.
+        """
+        T = len(self.x)
+        if self.series is not None:
+            return np.asarray(self.series[: T + 1][first:stop], np.float64)
+        rows = self.x[..., 0, :]
+        if rows.shape[1:] == (last := self.target[-1:, ..., 0, :]).shape[1:]:
+            rows = np.concatenate([rows, last])
+        rows = rows[first:stop].astype(np.float64)
+        return rows if self.scaling is None else self.scaling.original(rows)
+
+
+def prepare(configuration: Configuration, params: Parameters | None = None, generate: int = 0) -> Experiment:
+    """Read or make the series and the initial weights; or take the given ones, of a run that goes on.
+
+    generate: how many free-running steps there will be, for the check of the size.
+
+    Raises InputError on a configuration, a file or a combination of the two that cannot be run.
+    """
+    configuration.check()
+    data = configuration.data
+    series, columns = Series(sine()) if data is None else read_series(data, configuration.columns)
+    name = "sine wave" if data is None else name_of(data)
+    trained = len(series) - configuration.held_out
+    if trained <= LEAST_TRAINED:
+        raise InputError(
+            f"{configuration.held_out} rows of {name} are held out, of {len(series)}: expected"
+            f" {len(series) - LEAST_TRAINED - 1} at most, to have some to train on"
+        )
+    check_size(size_of(configuration, series, params, generate), configuration)
+    with np.errstate(over="ignore"):  # what overflows is refused here
+        if params is None:
+            params = _initial(configuration, series.shape[1])
+            check_size(size_of(configuration, series, params, generate), configuration)
+        dtype = params.W_hh.dtype
+        scaling = scaling_of(series[:trained]) if configuration.standardize else None
+        rows = series if scaling is None else scaling.standardized(series)
+        x, target = inputs_and_targets(rows, dtype)
+    for what, path, arrays in (("data", configuration.data, (x, target)), ("weights", configuration.weights, params)):
+        if not all(is_finite(array) for array in arrays if array is not None):
+            raise InputError(f"{what} file {path} has values too large for {dtype}: use --dtype float64")
+    h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype) if params.h_0 is None else params.h_0
+    rest = configuration.held_out, configuration.rates(), series, columns
+    return Experiment(name, x, target, h_0, params, scaling, *rest)
+
+
+def _initial(configuration, features):
+    params = _drawn(configuration, features) if configuration.weights is None else _loaded(configuration, features)
+    rates = configuration.rates()
+    if rates and configuration.weights is not None and params.W_hh.ndim > 2:
+        raise InputError(
+            f"weights file {configuration.weights} holds an ensemble of shape {params.W_hh.shape[:-2]}, and"
+            f" {len(rates)} learning rates are given: expected one network for them; or give one rate"
+        )
+    if rates:
+        params = Parameters(*(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params))
+    if configuration.learn_initial_state and params.h_0 is None:
+        *E, H = params.W_hh.shape[:-1]
+        params = params._replace(h_0=np.zeros((*E, 1, H), params.W_hh.dtype))
+    return params
+
+
+def _drawn(configuration, features):
+    return draw_parameters(
+        features,
+        configuration.hidden_size or HIDDEN_SIZE,
+        features,
+        bias=bool(configuration.bias),
+        dtype=configuration.dtype or "float32",
+        seed=configuration.seed,
+        networks=configuration.networks,
+    )
+
+
+def _loaded(configuration, features):
+    hidden_size, bias, dtype = configuration.hidden_size, configuration.bias, configuration.dtype
+    params = load_parameters(configuration.weights)
+    found = (params.W_xh.shape[-2], params.W_hy.shape[-1])
+    if found != (features, features):
+        raise InputError(
+            f"weights file {configuration.weights} is for {found[0]} inputs and {found[1]} outputs: expected"
+            f" {features} of each, the features of the series; choose weights that --save wrote for such a series"
+        )
+    if hidden_size not in (None, params.W_hh.shape[-1]):
+        raise InputError(
+            f"hidden size {hidden_size} does not fit weights file {configuration.weights}, which has"
+            f" {params.W_hh.shape[-1]} hidden units: leave the option out"
+        )
+    if bias not in (None, params.b_h is not None):
+        have, option = ("no biases", "--bias") if bias else ("biases", "--no-bias")
+        raise InputError(f"weights file {configuration.weights} has {have}: leave {option} out")
+    if params.h_0 is not None:
+        if configuration.learn_initial_state is False:
+            raise InputError(
+                f"weights file {configuration.weights} has a learned initial state: leave --no-learn-initial-state out"
+            )
+        if params.h_0.shape[-2] != 1:
+            raise InputError(
+                f"weights file {configuration.weights} has an initial state for {params.h_0.shape[-2]} sequences:"
+                " expected 1, as the series is one"
+            )
+    if dtype is None:
+        return params
+    return Parameters(*(None if theta is None else theta.astype(dtype) for theta in params))

@@ -1,0 +1,110 @@
+"""The pictures. Matplotlib is imported where something is drawn, so that everything else runs without it."""
+
+import importlib
+from pathlib import Path
+
+from numpy_rnn.app.format import column_names, drawable, shortened
+from numpy_rnn.app.plot_panels import add_legend, draw_drift, draw_losses, draw_rates, draw_series, view_of
+from numpy_rnn.app.report import in_words
+from numpy_rnn.app.storage import written_whole
+from numpy_rnn.common.errors import InputError
+
+ENDINGS = (".png", ".pdf", ".svg", ".jpg")
+WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+MOST_FEATURES = 4
+MAX_TITLE = 60  # characters of the name of the series
+
+
+def check_matplotlib(what: str) -> None:
+    """Raise InputError where Matplotlib cannot be imported; `what` is to be done then."""
+    try:
+        importlib.import_module("matplotlib")
+    except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND names no backend
+        raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
+
+
+def check_can_draw(path, show: bool) -> None:
+    """Raise InputError, before a run and not after it, when the picture could not be drawn."""
+    check_matplotlib("install it, or use --no-plot")
+    if path is not None and Path(path).suffix.lower() not in ENDINGS:
+        raise InputError(f"--plot {path}: unknown ending {Path(path).suffix!r}; expected {' or '.join(ENDINGS)}")
+    if show:
+        import matplotlib.pyplot as plt
+
+        if plt.get_backend().lower() in WITHOUT_WINDOW:
+            raise InputError("--show: there is no display to open a window on; use --plot FILE instead")
+
+
+def draw(experiment, results: dict, path=None, show=False, drift=None) -> None:
+    """Draw the picture of `figure`, write it to `path`, whole or not at all, and show it in a window."""
+    picture = figure(experiment, results, window=show, drift=drift)
+    if path is not None:
+        with written_whole(path) as temporary:
+            picture.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
+    if show:
+        import matplotlib.pyplot as plt
+
+        plt.show()
+        plt.close(picture)
+
+
+def figure(experiment, results: dict, window=False, drift=None):
+    """Actual against predicted points, the free-running continuation, and the loss curve, as a Matplotlib Figure.
+
+    The series is drawn in its own units, whatever it was trained in; of a long one, a part. Rows that are held out are
+    marked, and the continuation runs beside them. Of a sweep, every learning rate has a loss curve, and the series is
+    predicted by the best.
+
+    results: a Result for every name of a backend. An ensemble is drawn as its median, with a band from its
+    10th to its 90th percentile. With `window`, the figure is one that pyplot can show. With `drift`, (drift, spread) by
+    epoch, a panel shows how far they part on their own.
+    """
+    results = {shortened(drawable(name)): result for name, result in results.items()}
+    features = min(experiment.x.shape[-1], MOST_FEATURES)
+    height = 2.2 + 2.6 * max(features, 1 if drift is None else 1.6)
+    picture = _empty(window, figsize=(12, height), layout="constrained")
+    rate = next(iter(results.values())).best_rate() if experiment.rates else None
+    chosen = results if rate is None else {name: result.of_rate(rate) for name, result in results.items()}
+    view = view_of(experiment)
+    picture.suptitle(_title(experiment, chosen, rate, view), parse_math=False)
+    grid = picture.add_gridspec(features, 2, width_ratios=(2, 1 if rate is None else 1.3))  # room for names of curves
+    series = [picture.add_subplot(grid[feature, 0]) for feature in range(features)]
+    for feature, axes in enumerate(series):
+        draw_series(axes, experiment, chosen, feature, view)
+        named = features > 1 or experiment.columns is not None
+        label = shortened(column_names(experiment)[feature]) if named else "value (units of the series)"
+        axes.set_ylabel(drawable(label), parse_math=False)
+    series[-1].set_xlabel("time (steps)")
+    add_legend(series[0], ncols=3 if len(results) == 1 else 2)
+    if all(len(result.losses) for result in results.values()):
+        right = grid[: 2 if drift is None else None, 1].subgridspec(1 if drift is None else 2, 1)
+        draw = draw_losses if rate is None else draw_rates
+        draw(picture.add_subplot(right[0]), experiment, results)
+        if drift is not None:
+            draw_drift(picture.add_subplot(right[1]), *drift)
+    return picture
+
+
+def _empty(window, **options):
+    if window:
+        import matplotlib.pyplot as plt
+
+        return plt.figure(**options)
+    import matplotlib.figure
+
+    return matplotlib.figure.Figure(**options)
+
+
+def _title(experiment, results, rate, view):
+    D, networks = experiment.x.shape[-1], next(iter(results.values())).converged()
+    title = f"{in_words(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
+    if view.title:
+        title += f", {view.title}"
+    if D > MOST_FEATURES:
+        title += f", the first {MOST_FEATURES} of {D} features"
+    if rate is not None:
+        rates = experiment.rates
+        title += f"\nlearning rate {rates[rate]:g}, of {len(rates)} the one with the lowest final loss"
+    if networks.size > 1:
+        title += f"\nmedians of {networks.sum()} networks, bands from their 10th to their 90th percentile"
+    return title

@@ -1,1 +1,0 @@
-"""Files: series, named arrays, traces."""

@@ -1,0 +1,621 @@
+"""Save and resume: a run that is broken off anywhere and goes on from its file ends as the run that was not, bit for
+bit.
+
+As processes that are killed: test_killed.py. With signals: test_process.py.
+"""
+
+import errno
+import json
+import os
+import re
+from itertools import count
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import bits
+from in_process import command, losses, refused, succeed
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app.checkpoint import Saver, load_checkpoint, save_checkpoint
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import CHANGEABLE, configuration_of, parser
+from numpy_rnn.app.run import Hooks, run
+from numpy_rnn.app.storage import load_arrays, load_parameters, save_arrays, save_parameters
+from numpy_rnn.common.errors import Interrupted
+
+RUNS = {
+    "main job": "",
+    "sliding window": "--k2 4 --momentum 0.9 --learn-initial-state --bias",
+    "all options": "--k1 3 --k2 7 --momentum 0.5 --nesterov --weight-decay 1e-3 --max-norm 0.5 --reduction mean"
+    " --dtype float64",
+    "one update an epoch": "--k1 20 --momentum 0.9 --learn-initial-state",
+    "ensemble": "--seeds 3 --k1 7 --k2 9 --momentum 0.9 --dampening 0.5",
+    "many networks": "--seeds 9 --k1 3 --k2 5 --bias --reduction mean",
+    "sweep": "--learning-rate 0.01,0.1,0.2 --k1 5 --reduction mean",
+    "sweep of ensembles": "--learning-rate 0.01,0.1 --seeds 2 --k1 6 --k2 13 --learn-initial-state --momentum 0.5",
+    "some diverge": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --k1 2 --momentum 0.5",
+    "series of a file": "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3",
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(3, 2, (18, 2))
+    Path("two.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in rows))
+
+
+def configured(options, epochs=2):
+    return configuration_of(parser("numpy_rnn").parse_args(["train", "--epochs", str(epochs), *options.split()]))
+
+
+class Watched:
+    """A run with all that is said of it. When it asks for the `stop`-th time, it is broken off."""
+
+    def __init__(self, rnn, configuration, stop=0, resumed=None, at_once=1):
+        self.rows, self.diverged, self.result, self.checkpoint = [], [], None, None
+        asked = count(1)
+        hooks = Hooks(
+            on_epoch=lambda epoch, loss: self.rows.append((epoch, bits(loss))),
+            on_divergence=self.diverged.append,
+            at_once=at_once,
+            stopped=lambda: 15 if next(asked) == stop else None,
+        )
+        experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
+        try:
+            self.result = run(rnn, experiment, configuration, 4, hooks, resumed)
+        except Interrupted as interrupted:
+            self.checkpoint = interrupted.checkpoint
+
+
+def of_file(checkpoint):
+    """Written to a file, read again, and the same to the bit."""
+    save_checkpoint("r.npz", checkpoint)
+    loaded = load_checkpoint("r.npz")
+    for name, one, other in zip(checkpoint._fields, loaded, checkpoint, strict=True):
+        if name in ("state", "losses", "partial"):
+            assert bits(one) == bits(other), name
+        else:
+            assert one == other, name
+    assert bits(load_parameters("r.npz")) == bits(checkpoint.state.parameters)  # it is a weights file too
+    return loaded
+
+
+# -- bit for bit ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, at_once):
+    """And as the run that makes as many updates at once as it likes."""
+    epochs = 3 if name == "some diverge" else 2
+    configuration = configured(RUNS[name], epochs)
+    whole = Watched(rnn, configuration, at_once=at_once)
+    assert len(whole.diverged) == (6 if name == "some diverge" else 0)
+    quick = Watched(rnn, configuration, at_once=None)
+    assert (bits(quick.result), quick.rows, quick.diverged) == (bits(whole.result), whole.rows, whole.diverged)
+    for stop in count(1):
+        first = Watched(rnn, configuration, stop, at_once=at_once)
+        if first.checkpoint is None:
+            break
+        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), at_once=at_once)
+        assert bits(second.result) == bits(whole.result), stop
+        assert first.rows + second.rows == whole.rows, stop
+        assert first.diverged + second.diverged == whole.diverged, stop
+    steps = len(prepare(configuration).trained().x)
+    # it is asked each time, before every free-running step and every pass over the series, and after all
+    times = ceil(ceil(steps / configuration.k1) / at_once)
+    assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
+
+
+@pytest.mark.parametrize("name", ["sliding window", "some diverge"])
+def test_a_run_broken_off_again_and_again_ends_as_the_run_that_was_not(rnn, name):
+    configuration = configured(RUNS[name])
+    whole = Watched(rnn, configuration)
+    part, rows, diverged = Watched(rnn, configuration, 1), [], []
+    while part.checkpoint is not None:
+        rows, diverged = rows + part.rows, diverged + part.diverged
+        before, resumed = part, of_file(part.checkpoint)
+        part = Watched(rnn, configuration, 2, resumed)
+        if part.checkpoint is not None and part.checkpoint.state[:2] == before.checkpoint.state[:2]:
+            part = Watched(rnn, configuration, 0, resumed)  # all updates are made
+    assert bits(part.result) == bits(whole.result)
+    assert rows + part.rows == whole.rows
+    assert diverged + part.diverged == whole.diverged
+
+
+def rows_of(out):
+    """The printed rows of the losses."""
+    rows = out[out.index("epoch  ") :].split("\n  time")[0].splitlines()[1:]
+    assert len(rows) == len(losses(out))
+    return rows
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_more_epochs_for_a_run_that_has_ended_are_the_longer_run(rnn, capsys, name):
+    options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
+    whole = command(rnn, capsys, "--epochs", 5, *options, "--save", "whole.npz")
+    first = command(rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
+    second = command(rnn, capsys, "--resume", "r.npz", "--epochs", 5, "--save", "r.npz", *options[-3:])
+    assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
+    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
+    of_whole, of_first, of_second = (rows_of(ended.out) for ended in (whole, first, second))
+    assert of_first + of_second == of_whole
+    assert second.out.splitlines()[0] == whole.out.splitlines()[0]
+    updates = -(-len(prepare(configured(RUNS[name])).trained().x) // configured(RUNS[name]).k1)
+    assert second.out.splitlines()[1] == f"goes on with r.npz, after epoch 2, update {updates}"
+    table = whole.out[whole.out.index("  time") :].replace("whole.npz", "r.npz")
+    assert second.out.endswith(table)
+
+
+def test_a_run_that_is_over_may_be_resumed_to_see_it_again(rnn, capsys):
+    options = ["--no-plot", "--seeds", 2, "--momentum", 0.5]
+    out = succeed(rnn, capsys, "--epochs", 3, *options, "--save", "r.npz")
+    before = Path("r.npz").read_bytes()
+    again = succeed(rnn, capsys, "--resume", "r.npz", "--no-plot", "--save", "r.npz")
+    assert Path("r.npz").read_bytes() == before
+    assert again[again.index("  time") :] == out[out.index("  time") :]
+    assert losses(again) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("", "--learning-rate 0.01"),
+        ("--momentum 0.9 --k2 3", "--momentum 0.5 --weight-decay 0.01 --max-norm 0.1"),
+        ("", "--momentum 0.9 --nesterov"),  # the velocity begins where it is wanted
+        ("--momentum 0.9 --learn-initial-state", "--momentum 0"),
+        ("--learning-rate 0.1,0.2 --seeds 2", "--learning-rate 0.05,0.02"),
+    ],
+)
+def test_what_may_change_holds_from_there_on(rnn, capsys, first, second):
+    """The second epoch is that of `train`, resumed with the other options."""
+    succeed(rnn, capsys, "--epochs", 1, *first.split(), "--save", "r.npz", "--no-plot")
+    state = load_checkpoint("r.npz").state
+    succeed(rnn, capsys, "--resume", "r.npz", "--epochs", 2, *second.split(), "--save", "r.npz", "--no-plot")
+    both = configured(f"{first} {second}", 2)
+    experiment = prepare(both)
+    h_0 = None if experiment.params.h_0 is not None else rnn.from_numpy(experiment.h_0)
+    series = map(rnn.from_numpy, (experiment.x, experiment.target))
+    training = rnn.train(None, *series, h_0, **both.train_options(), resume=rnn.from_numpy(state))
+    *_, last = training
+    loaded = load_checkpoint("r.npz")
+    assert bits(loaded.state.parameters) == bits(last.parameters)
+    assert loaded.configuration == both
+    assert load_checkpoint("r.npz").state.epoch == 2
+
+
+@pytest.mark.needs_torch
+def test_the_other_package_may_go_on_with_a_run(capsys):
+    import torch_rnn
+
+    options = ["--momentum", 0.9, "--learn-initial-state", "--seeds", 2, "--k2", 3]
+    for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
+        succeed(one, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
+        before = load_checkpoint("r.npz")
+        succeed(other, capsys, "--resume", "r.npz", "--save", "s.npz", "--no-plot")
+        assert bits(load_checkpoint("s.npz").state) == bits(before.state)
+        out = succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--log-every", 1, "--no-plot")
+        assert list(losses(out)) == [2]
+
+
+# -- files that cannot be used --------------------------------------------------------------------------------------
+
+
+OF_SAVED = "--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 3"
+
+
+def saved(rnn, options=OF_SAVED, stop=13):
+    """A run file r.npz, and its arrays."""
+    save_checkpoint("r.npz", Watched(rnn, configured(options), stop).checkpoint)
+    return load_arrays("r.npz", "run file")
+
+
+def test_no_truncated_file_is_read():
+    saved(numpy_rnn)
+    whole = Path("r.npz").read_bytes()
+    ends = {*range(64), *range(len(whole) - 64, len(whole))}
+    for size in sorted(ends | set(range(64, len(whole), 11))):
+        Path("cut.npz").write_bytes(whole[:size])
+        with pytest.raises(
+            InputError, match=r"^run file cut\.npz is (truncated or damaged|not an \.npz file): [^\n]+$"
+        ):
+            load_checkpoint("cut.npz")
+
+
+def test_a_file_with_a_changed_byte_is_refused_or_says_the_same():
+    """Every eleventh byte; those of the zip's dates and such mean nothing to anybody."""
+    saved(numpy_rnn)
+    whole, expected = Path("r.npz").read_bytes(), load_checkpoint("r.npz")
+    refusals, places = [], range(2, len(whole), 11)
+    for place in places:
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        Path("r.npz").write_bytes(changed)
+        try:
+            loaded = load_checkpoint("r.npz")
+        except InputError as error:
+            refusals.append(str(error))
+        else:
+            assert bits(loaded[2:5]) == bits(expected[2:5])
+            assert loaded[:2] + loaded[5:] == expected[:2] + expected[5:]
+    assert all(re.fullmatch(r"run file r\.npz.+", refusal) for refusal in refusals)
+    assert len(refusals) > len(places) / 2
+
+
+class Bomb:
+    """Unpickled, it makes a file."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")
+
+
+def text(value):
+    return np.bytes_(value)
+
+
+def options(**changed):
+    """The configuration of the file that is changed, with other values."""
+    return {"configuration": text(json.dumps(configured(OF_SAVED).to_dict() | changed))}
+
+
+NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
+CHANGED = {
+    "no format": ({"format": None}, "does not say format 'elman-run 2': expected a run that --save wrote"),
+    "another format": ({"format": text("elman-run 3")}, "does not say format 'elman-run 2'"),
+    "objects": ({"h": np.array([Bomb()])}, "holds Python objects: expected plain arrays; pickle is never read"),
+    "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
+    "weights of another size": ({"W_hy": np.zeros((2, 5, 1), "f4")}, "W_hy has shape (2, 5, 1): expected (2, 6, 1)"),
+    "NaN in the weights": ({"W_xh": np.full((2, 1, 6), np.nan, "f4")}, "W_xh holds NaN or infinity; expected"),
+    **{
+        f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote")
+        for name in ("configuration", "series", "epoch", "number", "window", "h", "losses", "partial", "diverged")
+    },
+    "no velocity of one": ({"vW_hh": None}, "the state has no velocity of W_hh: expected one, as it has others"),
+    "velocity of none": ({"vb_h": np.zeros((2, 6), "f4")}, "a velocity of b_h: expected none, as the parameters have"),
+    "velocity of another size": (
+        {"vW_hy": np.zeros((2, 6), "f4")},
+        "the velocity of W_hy is float32 of shape (2, 6): expected float32 of shape (2, 6, 1)",
+    ),
+    "velocity of another dtype": ({"vW_hy": np.zeros((2, 6, 1))}, "W_hy is float64 of shape (2, 6, 1): expected"),
+    "NaN in the velocity": ({"vh_0": np.full((2, 1, 6), np.nan, "f4")}, "the velocity of h_0 holds NaN or infinity"),
+    "h of too few steps": ({"h": np.zeros((3, 2, 1, 6), "f4")}, "h is float32 of shape (3, 2, 1, 6): expected"),
+    "h of too few axes": ({"h": np.float32(0)}, "h is float32 of shape (): expected float32 of shape (2, 1, 6)"),
+    "h of more sequences": ({"h": np.zeros((2, 3, 6), "f4")}, "has h of shape (2, 3, 6): expected (2, 1, 6)"),
+    "h of text": ({"h": np.full((4, 2, 1, 6), "x")}, "h is <U1 of shape (4, 2, 1, 6): expected float32"),
+    "infinity in h": ({"h": np.full((2, 1, 6), np.inf, "f4")}, "h holds NaN or infinity: expected finite numbers"),
+    "a fraction of an epoch": ({"epoch": np.array(1.5)}, "epoch is float64 of shape (): expected whole numbers"),
+    "two epochs": ({"epoch": np.array([1, 2])}, "epoch is int64 of shape (2,): expected whole numbers, shape ()"),
+    "negative update": ({"number": np.array(-1)}, "number is int64 of shape (): expected whole numbers, shape ()"),
+    "half a window": ({"window": np.array([1, 2])}, "window is int64 of shape (2,): expected whole numbers"),
+    "another window": ({"window": np.array([2, 4, 5])}, "stands after update 3, window (2, 4, 5): expected (3, 4, 6)"),
+    "another update": ({"number": np.array(9)}, "stands after update 9, window (3, 4, 6): expected (15, 16, 18)"),
+    "losses of one network": ({"losses": np.zeros(1)}, "losses is float64 of shape (1,): expected float64 of"),
+    "losses of nothing": ({"losses": np.float64(1)}, "len() of unsized object"),
+    "losses in float32": ({"losses": np.zeros((1, 2), "f4")}, "losses is float32 of shape (1, 2): expected float64"),
+    "losses of more epochs": (
+        {"losses": np.zeros((2, 2)), "epochs": np.array([1, 2])},
+        "losses are those of 2 epochs: expected 1, all that are done",
+    ),
+    "losses without epochs": ({"losses": np.zeros((2, 2))}, "epochs is int64 of shape (1,): expected whole numbers"),
+    "losses of another epoch": ({"epochs": np.array([2])}, "epochs are (2,): expected those that are kept of so many"),
+    "NaN in the losses": (
+        {"losses": np.full((1, 2), np.nan)},
+        "losses of networks that did not diverge are not finite",
+    ),
+    "infinite partial": ({"partial": np.array([np.inf, 0])}, "losses of networks that did not diverge are not finite"),
+    "another partial loss": ({"partial": np.zeros(3)}, "partial is float64 of shape (3,): expected float64"),
+    "another series": ({"series": text("0")}, "the series is not the one that the run was trained on so far:"),
+    "no ASCII": ({"series": text("é".encode())}, "'ascii' codec can't decode byte"),
+    "no JSON": ({"configuration": text("{")}, "Expecting property name"),
+    "deep JSON": ({"configuration": text("[" * 100_000)}, "recursion"),
+    "no object": ({"configuration": text("[]")}, "has no attribute 'items'"),
+    "unknown option": ({"configuration": text('{"speed": 1}')}, "unexpected keyword argument 'speed'"),
+    "text for a number": ({"configuration": text('{"epochs": "3"}')}, "epochs is '3'"),
+    "number for a name": ({"configuration": text('{"data": 3}')}, "data is 3"),
+    "numbers for names": ({"configuration": text('{"columns": [1]}')}, "columns is (1,)"),
+    "no options": ({"configuration": text("{}")}, "the configuration has no epochs, learning_rate, k1, k2, "),
+    "impossible option": (options(momentum=-1), "momentum is -1: expected a finite number"),
+    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu"),
+    "a choice for a number": (options(epochs=True), "epochs is True"),
+    "infinite rate": (options(learning_rate=10**400), "too large"),
+    "long value": (options(epochs="x" * 10**6), "epochs is 'xxx"),
+    "more networks": (options(networks=3), "(2,): expected 0 learning rates and 3 networks"),
+    "more rates": (options(learning_rate=[1, 2, 3]), "shape (2,): expected 3 learning rates"),
+    "no rates": (options(learning_rate=[]), "there is no learning rate: expected one or more"),
+    "another hidden size": (options(hidden_size=5), "hidden_size is 5 in the configuration, and 6 in the weights"),
+    "biases": (options(bias=True), "bias is True in the configuration, and False in the weights: expected the same"),
+    "another dtype": (options(dtype="float64"), "dtype is float64 in the configuration, and float32 in the weights"),
+    "no learned state": (options(learn_initial_state=None), "learn_initial_state is False in the configuration, and"),
+    "no list of networks": ({"diverged": text("3")}, "diverged is 3: expected a list of the networks that diverged"),
+    "an object of networks": ({"diverged": text("{}")}, "diverged is {}: expected a list"),
+    "a network without losses": ({"diverged": text(f"[{NETWORK % 0}]")}, "are not finite: expected the sums"),
+    "a network that diverged twice": (
+        {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 0}]")},
+        "network 0 is said to have diverged in epoch 1: there are 2 networks and 2 epochs, and a network diverges once",
+    ),
+    "a network that will diverge": (
+        {"diverged": text(f"[{NETWORK.replace('1', '9') % 0}]")},
+        "network 0 is said to have diverged in epoch 9",
+    ),
+    "unknown of a network": ({"diverged": text('[{"speed": 1}]')}, "unexpected keyword argument 'speed'"),
+    "a network too many": (
+        {"diverged": text(f"[{NETWORK % 2}]")},
+        "network 2 is said to have diverged in epoch 1: there are 2",
+    ),
+    "negative network": ({"diverged": text(f"[{NETWORK % -1}]")}, "network -1 is said to have diverged in"),
+    "half a network": ({"diverged": text(f"[{NETWORK % 0.5}]")}, "network is 0.5"),
+    "all diverged": (
+        {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 1}]"), "losses": np.full((1, 2), np.nan)},
+        "all 2 networks have diverged: expected one that is left to go on with; start anew, with --weights or without",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_run_file_that_cannot_be_used(rnn, capsys, case):
+    arrays = saved(rnn)
+    changed, piece = CHANGED[case]
+    arrays |= changed
+    np.savez("r.npz", **{name: array for name, array in arrays.items() if array is not None})
+    message = refused(rnn, capsys, "--resume", "r.npz", "--no-plot")
+    assert message.startswith("run file r.npz")
+    assert piece in message, message
+    assert len(message) < 1000
+    assert not Path("exploded").exists()
+
+
+def test_the_file_that_those_were_made_of_can_be_used(rnn, capsys):
+    arrays = saved(rnn)
+    np.savez("r.npz", **arrays)
+    assert losses(succeed(rnn, capsys, "--resume", "r.npz", "--no-plot", "--log-every", 1)).keys() == {2}
+
+
+def test_files_of_other_kinds_are_refused(rnn, capsys):
+    save_parameters("w.npz", rnn.to_numpy(rnn.initial_parameters()))
+    assert refused(rnn, capsys, "--resume", "w.npz", "--no-plot") == (
+        "run file w.npz does not say format 'elman-run 2': expected a run that --save wrote; it holds weights only: use"
+        " --weights"
+    )
+    succeed(rnn, capsys, "--epochs", 1, "--trace", "t.npz", "--no-plot")
+    assert refused(rnn, capsys, "--resume", "t.npz", "--no-plot") == (
+        "run file t.npz does not say format 'elman-run 2': expected a run that --save wrote"
+    )
+    assert refused(rnn, capsys, "--weights", "t.npz", "--no-plot").startswith("weights file t.npz has format, ")
+    assert refused(rnn, capsys, "--resume", "none.npz", "--no-plot") == (
+        "run file none.npz does not exist: check the path"
+    )
+
+
+def test_a_run_file_is_a_weights_file(rnn, capsys):
+    saved(rnn)
+    out = succeed(rnn, capsys, "--weights", "r.npz", "--epochs", 0, "--save", "s.npz", "--no-plot")
+    assert bits(load_parameters("s.npz")) == bits(load_checkpoint("r.npz").state.parameters)
+    assert out.splitlines()[0].endswith("float32, weights from r.npz")
+
+
+# -- options that do not fit ----------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "hidden_size": "--hidden-size 6",
+    "k1": "--k1 2",
+    "k2": "--k2 3",
+    "nonlinearity": "--nonlinearity tanh",
+    "reduction": "--reduction sum",
+    "learn_initial_state": "--learn-initial-state",
+    "bias": "--no-bias",
+    "dtype": "--dtype float32",
+    "seed": "--seed 0",
+    "networks": "--seeds 2",
+    "columns": "--columns 1",
+    "standardize": "--standardize",
+    "held_out": "--held-out 3",
+    "weights": "--weights r.npz",
+}
+
+
+def test_every_option_of_a_run_may_change_or_is_refused_below():
+    fields = set(configured("").to_dict())
+    assert fields == {*OPTIONS, *CHANGEABLE}
+    assert not OPTIONS.keys() & set(CHANGEABLE)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
+    saved(rnn)
+    option = OPTIONS[name].split()
+    message = refused(rnn, capsys, "--resume", "r.npz", *option, "--no-plot")
+    assert message == (
+        f"{option[0].replace('no-', '')} is given with --resume: the run has its own; only these may change: --epochs,"
+        " --learning-rate, --momentum, --dampening, --nesterov, --weight-decay, --max-norm, --data"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--data two.csv", "--data is given with --resume: expected none, as the run is on the sine wave"),
+        ("--trace t.npz", "--trace and --resume are both given: a trace holds a whole run; leave one of them out"),
+        ("--epochs 1", "the run in r.npz is in epoch 2: expected --epochs 2 or more"),
+        ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as the run has"),
+        ("--momentum 0 --nesterov", "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no"),
+    ],
+)
+def test_options_that_do_not_fit_a_run_that_goes_on(rnn, capsys, options, message):
+    saved(rnn)
+    assert refused(rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot").startswith(message)
+
+
+def test_the_rates_of_a_sweep_stay_as_many(rnn, capsys):
+    saved(rnn, RUNS["sweep"], 3)
+    message = refused(rnn, capsys, "--resume", "r.npz", "--learning-rate", 0.1, "--no-plot")
+    assert message == "1 learning rates are given with --resume: expected 3, as the run has"
+
+
+def test_a_series_that_has_changed_is_refused(rnn, capsys):
+    saved(rnn, RUNS["series of a file"], 3)
+    rows = Path("two.csv").read_text().splitlines()
+    Path("two.csv").write_text("\n".join([*rows[:9], "0,0", *rows[10:]]))
+    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot") == (
+        "run file r.npz: the series is not the one that the run was trained on so far: expected two.csv as it was;"
+        " start anew, with --weights for the weights alone"
+    )
+    os.remove("two.csv")
+    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot") == (
+        "run file r.npz is of a run on two.csv, which does not exist here: expected the same series; say by --data FILE"
+        " where it is"
+    )
+
+
+def test_a_run_is_resumed_in_another_folder_on_the_same_series(rnn, capsys, tmp_path, monkeypatch):
+    """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
+    whole = succeed(rnn, capsys, "--epochs", 3, *RUNS["series of a file"].split(), "--save", "whole.npz", "--no-plot")
+    saved(rnn, RUNS["series of a file"], 3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    rows = Path("../two.csv").read_text()
+    Path("other.csv").write_text(rows + "\n1,2")
+    resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
+    assert refused(rnn, capsys, *resume, "other.csv").startswith("run file ../r.npz: the series is not the one that")
+    os.rename("../two.csv", "three.csv")
+    succeed(rnn, capsys, *resume, "three.csv", "--save", "s.npz")
+    assert load_checkpoint("s.npz").configuration.data == "three.csv"
+    loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")
+    assert bits(loaded[2:5]) == bits(expected[2:5])
+    again = succeed(rnn, capsys, "--resume", "s.npz", "--no-plot")  # it knows where the series is now
+    assert again[again.index("  time") :] in whole
+
+
+# -- while it runs --------------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """os.replace, of a disk that is full at the first `refusals` times."""
+
+    def __init__(self, monkeypatch, refusals):
+        self.refusals, self.places, self.replace = refusals, [], os.replace
+        monkeypatch.setattr(os, "replace", self)
+
+    def __call__(self, source, target):
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.replace(source, target)
+        self.places.append(load_checkpoint(target).state[:2])
+
+
+def test_with_save_every_0_every_update_is_saved(rnn, capsys, monkeypatch):
+    disk = Disk(monkeypatch, 0)
+    succeed(rnn, capsys, "--epochs", 2, "--k1", 7, "--save", "r.npz", "--save-every", 0, "--no-plot")
+    assert disk.places == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 3)]  # and once more at the end
+
+
+def test_without_save_every_a_short_run_is_saved_at_its_end(rnn, capsys, monkeypatch):
+    disk = Disk(monkeypatch, 0)
+    succeed(rnn, capsys, "--epochs", 2, "--k1", 7, "--save", "r.npz", "--no-plot")
+    assert disk.places == [(2, 3)]
+
+
+def test_a_checkpoint_is_due_so_many_seconds_after_the_one_before(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    saver = Saver("r.npz", 30)
+    assert not saver.is_time()
+    now = 129.9
+    assert not saver.is_time()
+    now = 130.0
+    assert saver.is_time()
+    checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
+    saver(checkpoint)
+    assert not saver.is_time()
+    now = 160.0
+    assert saver.is_time()
+
+
+@pytest.mark.parametrize(("every", "pause"), [(30, 30), (3, 20), (0, 0)])
+def test_a_run_does_not_spend_its_time_writing(monkeypatch, every, pause):
+    """After a write of 2 seconds, the next one is due in 20 seconds at the earliest; with 0, always."""
+    now = 100.0
+
+    def write(*_):
+        nonlocal now
+        now += 2
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("numpy_rnn.app.checkpoint.save_checkpoint", write)
+    checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
+    saver = Saver("r.npz", every)
+    saver(checkpoint)
+    assert saver.due == now + pause
+
+
+def test_a_write_that_fails_does_not_end_the_run(rnn, capsys, monkeypatch):
+    disk = Disk(monkeypatch, 3)
+    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
+    out = succeed(rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
+    assert disk.places == [(2, 1), (2, 2), (2, 3), (2, 3)]
+    assert out == succeed(rnn, capsys, *options) + "weights written to r.npz\n"
+    assert sorted(os.listdir()) == ["r.npz", "two.csv"]
+
+
+def test_a_run_that_could_not_be_saved_says_so_at_its_end(rnn, capsys, monkeypatch):
+    Disk(monkeypatch, 1000)
+    Path("r.npz").write_text("old")
+    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
+    ended = command(rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
+    assert ended.status == 2
+    assert ended.err == f"{rnn.__name__}: r.npz cannot be written: No space left on device; choose another place\n"
+    assert ended.out == succeed(rnn, capsys, *options)  # what was computed is not lost
+    assert Path("r.npz").read_text() == "old"
+    assert sorted(os.listdir()) == ["r.npz", "two.csv"]
+
+
+def test_the_trace_and_the_picture_are_made_all_the_same(rnn, capsys, monkeypatch):
+    monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", lambda *_: no_space())
+    drawn = []
+    monkeypatch.setattr("numpy_rnn.app.command_line._draw", lambda *_, **files: drawn.append(files["path"]))
+
+    def no_space():
+        raise InputError("r.npz cannot be written")
+
+    ended = command(rnn, capsys, "--epochs", 1, "--save", "r.npz", "--trace", "t.npz", "--no-plot")
+    assert (ended.status, ended.err) == (2, f"{rnn.__name__}: r.npz cannot be written\n")
+    assert Path("t.npz").exists()
+    assert drawn == [None]
+
+
+def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
+    out = succeed(rnn, capsys, "--epochs", 0, "--save", "r.npz", "--no-plot", "--seeds", 2)
+    assert out.endswith("weights written to r.npz\n")
+    assert bits(load_parameters("r.npz")) == bits(rnn.to_numpy(rnn.initial_parameters(networks=2)))
+    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").endswith("it holds weights only: use --weights")
+
+
+def test_what_is_documented_is_what_is_in_the_file():
+    """checkpoint.py has the keys in its docstring, for programs in other languages."""
+    arrays = saved(numpy_rnn)
+    velocities = [f"v{name}" for name in ("W_xh", "W_hh", "W_hy", "h_0")]
+    documented = [
+        "format",
+        "configuration",
+        "series",
+        "epoch",
+        "number",
+        "window",
+        "h",
+        "epochs",
+        "losses",
+        "partial",
+        "diverged",
+    ]
+    assert list(arrays) == ["W_xh", "W_hh", "W_hy", "h_0", *velocities, *documented]
+    module = __import__("numpy_rnn.app.checkpoint", fromlist=["checkpoint"])
+    assert all(re.search(rf"\b{name}\b", module.__doc__) for name in documented)
+    assert arrays["format"].tobytes() == b"elman-run 2"
+    shapes = {name: arrays[name].shape for name in ("window", "h", "epochs", "losses", "partial")}
+    assert shapes == {"window": (3,), "h": (2, 1, 6), "epochs": (1,), "losses": (1, 2), "partial": (2,)}
+    save_arrays("s.npz", arrays)
+    assert bits(load_checkpoint("s.npz").state) == bits(load_checkpoint("r.npz").state)

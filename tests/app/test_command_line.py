@@ -1,0 +1,352 @@
+"""The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
+
+import errno
+import importlib
+import io
+import os
+import re
+import shlex
+import sys
+import tomllib
+from itertools import pairwise
+
+import children
+import numpy as np
+import pytest
+from in_process import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
+
+import numpy_rnn
+from numpy_rnn.app import command_line
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.help_texts import EXAMPLES
+from numpy_rnn.app.options import parser
+from numpy_rnn.app.run import run
+
+PRINTED = 0.5e-6  # half a unit of the last of six decimals
+# 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
+# they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
+ROUNDING = {"float32": 5e-6, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def main_job_in_plain_numpy():
+    """Losses, predictions and 20 free-running values of design section 2, written out in float64 for a seed of 0."""
+    generator = np.random.default_rng(0)
+    W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
+    W_hy = generator.normal(0, 0.3, 6)
+    series = np.sin(np.linspace(2, 10, 21))
+    epochs = []
+    for _ in range(300):
+        h, loss = np.zeros(6), 0.0
+        for x, target in pairwise(series):
+            before, h = h, np.tanh(x * W_xh + h @ W_hh)
+            error = h @ W_hy - target
+            loss += error**2 / 2
+            da = error * W_hy * (1 - h**2)
+            W_xh, W_hh, W_hy = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da), W_hy - 0.1 * error * h
+        epochs.append(loss)
+    y: list[float] = []
+    h = np.zeros(6)
+    for step in range(40):
+        h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
+        y.append(float(h @ W_hy))
+    return series, epochs, y[:20], y[20:]
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_the_main_job(rnn, capsys, dtype):
+    options = [] if dtype == "float32" else ["--dtype", dtype]
+    out = succeed(rnn, capsys, "--no-plot", *options)
+    assert out.splitlines()[0] == (
+        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rate 0.1,"
+        f" {dtype}, seed 0"
+    )
+    series, epochs, predicted, following = main_job_in_plain_numpy()
+    allowed = PRINTED + ROUNDING[dtype]
+
+    printed = losses(out)
+    assert list(printed) == [1, *range(10, 301, 10)]
+    assert all(abs(loss - epochs[epoch - 1]) <= allowed for epoch, [loss] in printed.items())
+    assert printed[300][0] < printed[10][0] < printed[1][0] / 5
+
+    table = actual_and_predicted(out)
+    assert list(table) == list(range(2, 22))
+    for time, (actual, prediction) in table.items():
+        assert abs(actual - series[time - 1]) <= PRINTED + 2**-24  # times count from 1; the series itself is rounded
+        assert abs(prediction - predicted[time - 2]) <= allowed
+
+    rows = free_running(out)
+    assert list(rows) == list(range(22, 42))
+    # fed back 20 times, and at every return the error of a prediction adds to the next
+    assert all(abs(value - following[time - 22]) <= 20 * allowed for time, [value] in rows.items())
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("options", [[], ["--dtype", "float64"], ["--seeds", 3, "--bias", "--k2", 4]])
+def test_both_packages_print_the_same_digits(capsys, options):
+    import torch_rnn
+
+    one, other = (succeed(rnn, capsys, "--epochs", 40, "--no-plot", *options) for rnn in (numpy_rnn, torch_rnn))
+    allowed = 2 * PRINTED + ROUNDING["float64" if "float64" in options else "float32"]
+    tables = (losses, 1), (actual_and_predicted, 1), (free_running, 20)
+    for table, returns in tables:
+        a, b = table(one), table(other)
+        assert a.keys() == b.keys()
+        for row in a:
+            assert np.abs(np.subtract(a[row], b[row])).max() <= returns * allowed
+
+
+def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = command(rnn, capsys, "--epochs", 1)
+    assert ended.status == 0
+    assert ended.err == f"{rnn.__name__}: no picture, as matplotlib is not installed\n"
+    assert list(losses(ended.out)) == [1]
+    assert len(actual_and_predicted(ended.out)) == 20
+    assert os.listdir() == []
+    for options in (["--plot", "a.png"], ["--show"], ["--show", "--plot", "a.png"]):
+        ended = command(rnn, capsys, *options)
+        assert (ended.status, ended.out) == (2, "")
+        assert re.fullmatch(r"\w+: matplotlib cannot be imported .*: install it, or use --no-plot\n", ended.err)
+
+
+@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_names_every_option(rnn, capsys, before, option):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(rnn, [*before, option])
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    options = "--version --quiet "
+    options += "--epochs --learning-rate --hidden-size --k1 --k2 --seed --seeds --dtype --weights --data --plot --show"
+    options += " --no-plot --log-every --generate --nonlinearity --reduction --bias --no-bias {float32,float64}"
+    options += " --learn-initial-state --momentum --dampening --nesterov --weight-decay --max-norm --columns"
+    options += " --standardize"
+    options += (
+        " --json OTHER"
+        if before == ["compare"]
+        else " --save --save-every --resume --trace --held-out --no-progress --output train compare"
+    )
+    missing = [word for word in options.split() if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out)]
+    assert missing == []
+    assert f"python -m {rnn.__name__}" in out
+    assert ("study" in out) == (rnn is numpy_rnn and before != ["compare"])
+
+
+def help_of(rnn, capsys, command):
+    with pytest.raises(SystemExit):
+        command_line.main(rnn, [command, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_help_fits_the_terminal_and_says_the_same_on_any(capsys, monkeypatch, command):
+    words = []
+    for width in (60, 80, 150):
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = help_of(numpy_rnn, capsys, command)
+        assert max(map(len, out.splitlines())) <= width
+        words.append(re.sub(r"[\s\\#]+", "", out))
+    assert len(set(words)) == 1
+
+
+def test_the_examples_of_help_can_be_pasted_into_a_shell(rnn, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    out = help_of(rnn, capsys, "train")
+    text = re.sub(r" \\\n +", " ", out.split("\nexamples:\n")[1])  # a shell reads lines that end so as one
+    commands = [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    assert commands == [["python", "-m", rnn.__name__, *words] for words in examples(rnn, "train")]
+
+
+@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
+def test_version(rnn, capsys, before):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(rnn, [*before, "--version"])
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"{rnn.__name__} {rnn.__version__} (Python ")
+    assert f"NumPy {np.__version__}" in out
+    assert out.count("\n") == 1
+
+
+def test_quiet_prints_nothing_and_does_everything(rnn, capsys):
+    out = succeed(rnn, capsys, "--epochs", 2, "--no-plot", "--save", "run.npz", "--quiet")
+    assert (out, os.listdir()) == ("", ["run.npz"])
+    assert command(rnn, capsys, "--quiet", "--data", "none.csv", "--no-plot").err.count("\n") == 1
+
+
+def examples(rnn, command):
+    """The arguments of every example of --help."""
+    other = {"numpy_rnn": "torch_rnn"}.get(rnn.__name__, "numpy_rnn")
+    return [shlex.split(words.format(other=other)) for words, _ in EXAMPLES[command]]
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_every_option_has_an_example(rnn, command):
+    known = {*["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
+    action = next(a for a in parser(rnn.__name__)._actions if a.dest == "command")
+    if command == "study" and rnn is not numpy_rnn:
+        assert command not in action.choices  # it is of the gradient that is derived by hand
+        return
+    options = {option for a in action.choices[command]._actions for option in a.option_strings} - known
+    if command == "compare":  # it takes the options of the run, which `train` has examples of
+        options = {"--json", "--plot"}
+    used = {word.split("=")[0] for words in examples(rnn, command) for word in words if word.startswith("--")}
+    assert options - used == set()
+
+
+def shorter(words):
+    """The same example over few epochs: whatever it says of them, of networks and of free-running steps is less."""
+    words = list(words)
+    for option, value in (("--epochs", "2"), ("--seeds", "2"), ("--generate", "3")):
+        if option in words:
+            words[words.index(option) + 1] = value
+    return words if "--epochs" in words or "--resume" in words else [*words, "--epochs", "2"]
+
+
+@pytest.fixture
+def _files_of_the_examples():
+    """What the examples read: a run, two series, a trace and an implementation of one's own."""
+    steps = np.arange(300)
+    np.savetxt("series.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="step,value")
+    silso = np.stack([steps + 0.5, np.sin(steps), -steps, steps, steps], axis=1)
+    np.savetxt("SN_y_tot_V2.0.csv", silso, delimiter=";", fmt="%6.1f")
+
+
+@pytest.mark.usefixtures("_files_of_the_examples")
+def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
+    """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
+    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
+    of_train = examples(rnn, "train")
+    assert len(of_train) == 22
+    for words in of_train:
+        ended = command(rnn, capsys, *shorter(words))
+        assert (ended.status, ended.err) == (0, ""), words
+        assert (ended.out == "") if "--quiet" in words else (free_running(ended.out) or "--held-out" in words)
+    assert os.path.exists("run.npz")
+    assert os.path.exists("trace.npz")
+
+
+@pytest.mark.needs_matplotlib
+def test_the_example_with_a_picture_draws_it(rnn, capsys, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    shown = []
+    monkeypatch.setattr(plt, "get_backend", lambda: "a window")
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
+    [words] = [words for words in examples(rnn, "train") if "--show" in words]
+    succeed(rnn, capsys, *shorter(words))
+    assert len(shown) == 1
+    assert os.listdir() == ["sine.svg"]
+
+
+@pytest.mark.needs_torch
+def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(import numpy as np\n\n\nclass port:.*?)\n```", readme, re.DOTALL).group(1)
+    (tmp_path / "my_rnn.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
+    succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
+    of_compare = examples(rnn, "compare")
+    assert len(of_compare) == 6
+    for words in of_compare:
+        options = [] if "trace.npz" in words else ["--epochs", 2]
+        assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words
+    assert os.path.exists("found.json")
+    sys.modules.pop("my_rnn")
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("options", [[], ["--seeds", 4, "--reduction", "mean", "--k1", 3]], ids=["one", "ensemble"])
+def test_compare_prints_both_columns_and_the_largest_difference(capsys, options):
+    import torch_rnn
+
+    out = succeed(numpy_rnn, capsys, "compare", "torch_rnn", "--epochs", 25, "--no-plot", *options)
+    assert out.splitlines()[1].split()[:4] == ["epoch", "numpy_rnn", "torch_rnn", "difference"]
+    configuration = Configuration(epochs=25)
+    if options:
+        configuration = configuration.changed(networks=4, reduction="mean", k1=3, k2=3)
+    a, b = (run(rnn, prepare(configuration), configuration).losses.reshape(25, -1) for rnn in (numpy_rnn, torch_rnn))
+    rows = losses(out.split("\nlargest")[0])
+    assert list(rows) == [1, 10, 20, 25]
+    for epoch, (one, other, difference) in rows.items():
+        assert are_printed(one, np.median(a[epoch - 1]))
+        assert are_printed(other, np.median(b[epoch - 1]))
+        assert f"{difference:.1e}" == f"{np.abs(a - b)[epoch - 1].max():.1e}"
+    largest = np.abs(a - b).max()
+    epoch = np.abs(a - b).max(axis=1).argmax() + 1
+    assert 0 < largest < 1e-6
+    assert f"\nlargest difference {largest:.1e}, in epoch {epoch}, " in out
+
+
+@pytest.mark.needs_torch
+@pytest.mark.needs_matplotlib
+def test_compare_draws_both(capsys):
+    import torch_rnn
+
+    out = succeed(torch_rnn, capsys, "compare", "numpy_rnn", "--epochs", 2)
+    assert out.startswith("torch_rnn and numpy_rnn: ")
+    assert os.listdir() == ["compare.png"]
+
+
+def test_an_output_that_is_full_is_one_line(rnn, capsys, monkeypatch, tmp_path):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def fileno(self):
+            return descriptor
+
+    descriptor = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert command_line.main(rnn, ["--epochs", "1", "--no-plot"]) == 2
+    os.close(descriptor)
+    assert capsys.readouterr().err == f"{rnn.__name__}: the output cannot be written: No space left on device\n"
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["-m", "torch_rnn"], "torch_rnn: "),
+        (["-c", "import sys; from numpy_rnn.common import scripts; sys.exit(scripts.torch_rnn())"], "torch_rnn: "),
+        (["-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"], "numpy_rnn: "),
+    ],
+)
+def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    ended = children.run([sys.executable, *arguments], env=children.environment(PYTHONPATH=path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(start)
+    assert "torch is not installed: install it, as by pip install torch" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_console_scripts_run_the_packages(rnn, capsys, monkeypatch):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, name = project["scripts"][rnn.__name__.replace("_", "-")].split(":")
+    monkeypatch.setattr(sys, "argv", ["script", "--epochs", "1", "--no-plot"])
+    assert getattr(importlib.import_module(module), name)() == 0
+    assert capsys.readouterr().out.startswith(f"{rnn.__name__}: sine wave")
+    assert (ROOT / rnn.__name__ / "py.typed").exists()

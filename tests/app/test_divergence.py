@@ -1,0 +1,571 @@
+"""A run whose numbers leave their range: found and named at the right update, and the last finite state is kept.
+
+Held against a witness that looks at every number of every update; with divergences as they come, and with planted ones.
+"""
+
+import math
+import re
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import bits
+from in_process import command, losses, refused, succeed
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.app import run as running
+from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.divergence import NORM, Divergence, begin, first_bad
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.run import MOST_UPDATES, Hooks, run
+from numpy_rnn.app.storage import load_parameters, save_parameters
+from numpy_rnn.common.errors import Diverged, Interrupted
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def configured(options):
+    return configuration_of(parser("numpy_rnn").parse_args(["train", *options.split()]))
+
+
+# -- the witness ----------------------------------------------------------------------------------------------------
+
+
+def in_order(update, index, clips):
+    """(name, step, numbers) of one network of a recorded update, in the order in which they are computed."""
+    _, a, h, y = (array[:, *index] for array in update.activations)
+    flow = {name: array if name == "dh_0" else array[:, *index] for name, array in update.deltas._asdict().items()}
+    T = len(a)
+    yield "h", 0, h[0]
+    for t in range(T):
+        yield "a", t + 1, a[t]
+        yield "h", t + 1, h[t + 1]
+    yield from (("y", t + 1, y[t]) for t in range(T))
+    yield "loss", None, update.loss[index]
+    yield from (("dy", t + 1, flow["dy"][t]) for t in range(T))
+    for t in reversed(range(T)):
+        yield "dh", t + 1, flow["dh"][t]
+        yield "da", t + 1, flow["da"][t]
+    for prefix, tensors in (("d", update.gradients), ("v", update.velocity or ()), ("", update.parameters)):
+        for name, theta in zip(Parameters._fields, tensors):
+            if theta is not None:
+                yield prefix + name, None, theta[index]
+        if prefix == "d" and clips:
+            yield NORM, None, norm(update, index)
+
+
+def norm(update, index):
+    """Of all gradients of one network, in their dtype; math.hypot overflows only where it must."""
+    numbers = [number for d in update.gradients if d is not None for number in d[index].ravel().tolist()]
+    return np.array(math.hypot(*numbers)).astype(update.loss.dtype)
+
+
+class Witness:
+    """A recorded run without any watching: of every network, the first update with a loss or a parameter that is not
+    finite, or a norm that is clipped, the first tensor in it, and what there was before.
+    """
+
+    def __init__(self, rnn, configuration):
+        experiment = prepare(configuration).trained()
+        E = experiment.params.W_hh.shape[:-2]
+        training = begin(rnn, experiment, configuration.train_options(), running.Start(experiment.params, None), True)
+        before, clips = (experiment.params, None), configuration.max_norm is not None
+        self.found, self.states, self.latest = {}, {}, None
+        with np.errstate(all="ignore"):
+            for update in map(rnn.to_numpy, training):
+                for network in range(int(np.prod(E))):
+                    index = np.unravel_index(network, E)
+                    numbers = [update.loss[index], *(p[index] for p in update.parameters if p is not None)]
+                    numbers += [norm(update, index)] if clips else []
+                    if network not in self.found and not all(np.isfinite(array).all() for array in numbers):
+                        tensor, step = next(
+                            (name, step)
+                            for name, step, array in in_order(update, index, clips)
+                            if not np.isfinite(array).all()
+                        )
+                        self.found[network] = (update.epoch, update.number, tensor, step)
+                        self.states[network] = before
+                if E == () and self.found:
+                    break
+                before = update.parameters, rnn.to_numpy(training.state())
+                self.latest = update
+
+
+# -- as they come ---------------------------------------------------------------------------------------------------
+
+
+# Weights of one hidden unit for float32, in which 3e38 is the largest number.
+WEIGHTS = {
+    "gradient": {"W_xh": 1e21, "W_hh": 0, "W_hy": 1e-3},  # y and dy are 1e18 and the loss 1e36; times h they are 1e39
+    "flow": {"W_xh": 1e-3, "W_hh": 0, "W_hy": 1e21},  # the same y, which is 1e39 times W_hy
+    "velocity": {"W_xh": 1e21, "W_hh": 0, "W_hy": 4e-5},  # the gradient of W_hy is 2e38, and twice that is too large
+    "state": {"W_xh": 1e-3, "W_hh": 1e10, "W_hy": 0.3, "h_0": 0},  # of all gradients, that of h_0 has W_hh as a factor
+    "norm": {
+        "W_xh": 4 * [1e21],
+        "W_hh": np.zeros((4, 4)),
+        "W_hy": 4 * [[1e-5]],
+    },  # four gradients of W_hy are 2e38 each
+}
+SINGLE = {  # the first tensor that is not finite; None where rounding decides which it is, in a chaotic run
+    "the pre-activation": ("--learning-rate 0.4 --seed 2 --nonlinearity relu --k1 4", "a"),
+    "the pre-activation, late": ("--learning-rate 0.2 --momentum 0.9 --nesterov --nonlinearity relu --k2 6", None),
+    "the output": ("--learning-rate 5 --nonlinearity relu --seed 2", "y"),
+    "the output in float64": ("--learning-rate 5 --nonlinearity relu --seed 2 --dtype float64", "y"),
+    "the loss": ("--learning-rate 0.5 --nonlinearity relu --k1 4", "loss"),
+    "the flow back": ("--weights flow --k1 20", "dh"),
+    "the norm of the gradient": ("--weights norm --nonlinearity relu --k1 20 --max-norm 1", NORM),
+    "a gradient, before its norm": ("--weights gradient --nonlinearity relu --k1 20 --max-norm 1", "dW_hy"),
+    "a gradient": ("--weights gradient --nonlinearity relu --k1 20", "dW_hy"),
+    "the velocity": ("--weights velocity --nonlinearity relu --k1 20 --momentum 0.99 --learning-rate 1e-45", "vW_hy"),
+    "a parameter": ("--learning-rate 1e38 --k1 20", "W_xh"),
+    "a parameter, while the loss is finite": ("--learning-rate 1e37 --seed 1 --weight-decay 100", "W_xh"),
+    "a learned initial state": ("--learning-rate 1e30 --weights state", "h_0"),
+}
+ENSEMBLES = {
+    "seeds": "--seeds 4 --nonlinearity relu --learning-rate 0.5 --k1 4",
+    "rates": "--learning-rate 0.1,0.5,5,1e30 --nonlinearity relu --k1 2 --k2 3",
+    "rates and seeds": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --momentum 0.5 --learn-initial-state",
+    "while the loss is finite": "--learning-rate 0.001,1e37,1e38 --seeds 2 --weight-decay 100",
+    "clipped": "--learning-rate 0.1,1e30 --seeds 2 --nonlinearity relu --max-norm 1",
+}
+
+
+def ready(options):
+    """The configuration of these options, whose weights file is there if they name one."""
+    configuration = configured("--epochs 12 " + options)
+    if configuration.weights is not None:
+        arrays = {name: np.atleast_2d(np.array(value, "f4")) for name, value in WEIGHTS[configuration.weights].items()}
+        save_parameters(configuration.weights, Parameters(**arrays))
+    return configuration
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_run_that_diverges_ends_at_the_update_with_the_tensor_and_the_state_before(rnn, name):
+    options, expected = SINGLE[name]
+    configuration = ready(options)
+    witness = Witness(rnn, configuration)
+    epoch, number, tensor, step = witness.found[0]
+    assert expected in (tensor, None)
+    with pytest.raises(Diverged) as ended:
+        run(rnn, prepare(configuration), configuration)
+    at = "" if step is None else f" at step {step} of the window"
+    message = f"the run diverged: epoch {epoch}, update {number}: {tensor}{at} is not finite; try a --learning-rate"
+    assert str(ended.value).startswith(message)
+    _, state = witness.states[0]
+    checkpoint = ended.value.checkpoint
+    if state is None:
+        assert (epoch, number) == (1, 1)
+        assert checkpoint is None
+        return
+    assert bits(checkpoint.state) == bits(state)
+    assert len(checkpoint.losses) == epoch - 1
+    assert checkpoint.diverged == ()
+    # It goes on from there, with the same rate to the same end.
+    save_checkpoint("r.npz", checkpoint)
+    resumed = load_checkpoint("r.npz")
+    with pytest.raises(Diverged, match=re.escape(message)) as again:
+        run(rnn, prepare(configuration, resumed.state.parameters), configuration, resumed=resumed)
+    assert bits(again.value.checkpoint.state) == bits(state)
+
+
+def test_a_gradient_whose_squares_overflow_is_clipped_and_no_divergence(rnn):
+    """Its norm does not overflow: the step is as long as the rate times the largest norm."""
+    weights = {"W_xh": 1e12, "W_hh": 0, "W_hy": 1e3}  # the gradients of W_hh and W_hy are of 1e30 and 1e27
+    save_parameters("w.npz", Parameters(**{name: np.array([[value]], "f4") for name, value in weights.items()}))
+    configuration = configured("--weights w.npz --nonlinearity relu --k1 20 --epochs 1 --max-norm 1 --learning-rate 8")
+    steps = []
+    hooks = Hooks(on_update=lambda update: steps.append((update.parameters.W_hh - 0, update.parameters.W_hy - 1000)))
+    run(rnn, prepare(configuration), configuration, hooks=hooks)
+    assert abs(np.hypot(*steps[0]).item() - 8) <= 1e-3  # W_hy, of 1e3, is rounded to 6e-5
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_the_networks_that_diverge_are_named_and_the_others_go_on(rnn, name):
+    configuration = ready(ENSEMBLES[name])
+    witness = Witness(rnn, configuration)
+    said, rows, saved = [], {}, []
+    hooks = Hooks(on_divergence=said.append, on_epoch=rows.__setitem__, save=saved.append)
+    result = run(rnn, prepare(configuration), configuration, hooks=hooks)
+    E = result.params.W_hh.shape[:-2]
+    assert 0 < len(witness.found) < np.prod(E)
+    assert {d.network: (d.epoch, d.number, d.tensor, d.step) for d in said} == witness.found
+    assert set(result.diverged) == set(said)
+    assert all(d.of == np.prod(E) for d in said)
+
+    [checkpoint] = saved
+    save_checkpoint("r.npz", checkpoint)
+    assert bits(load_parameters("r.npz")) == bits(result.params)
+    assert load_checkpoint("r.npz").diverged == result.diverged
+    for network in range(int(np.prod(E))):
+        index = np.unravel_index(network, E)
+        good = network not in witness.found
+        assert result.converged()[index] == good
+        params = witness.latest.parameters if good else witness.states[network][0]
+        for theta, expected in zip(result.params, params, strict=True):
+            assert (theta is None) == (expected is None)
+            assert theta is None or bits(theta[index]) == bits(expected[index])
+        is_finite = np.isfinite(result.losses[(slice(None), *index)])
+        last = configuration.epochs if good else witness.found[network][0] - 1  # the last epoch that it finished
+        assert is_finite.tolist() == [True] * last + [False] * (configuration.epochs - last)
+    assert [bits(loss) for loss in rows.values()] == [bits(loss) for loss in result.losses]
+
+    # It goes on from there, the others as they would have gone on, and nobody is named a second time.
+    said.clear()
+    longer = configuration.changed(epochs=configuration.epochs + 1)
+    resumed = load_checkpoint("r.npz")
+    further = run(rnn, prepare(longer, resumed.state.parameters), longer, hooks=hooks, resumed=resumed)
+    assert set(further.diverged) == set(result.diverged) | set(said)
+    assert not set(result.diverged) & set(said)
+    both = run(rnn, prepare(longer), longer)
+    assert bits(further.params) == bits(both.params)
+    assert bits(further.losses) == bits(both.losses)
+
+
+@pytest.mark.parametrize("name", ["seeds", "rates and seeds"])
+def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, name):
+    """Trained once more, from the same weights and with the same rates, in an ensemble of them alone: of as many
+    networks, as sums may be taken in another order in one of another size.
+    """
+    configuration = ready(ENSEMBLES[name])
+    experiment = prepare(configuration)
+    good = run(rnn, experiment, configuration).converged()
+    of_good = np.resize(np.flatnonzero(good), good.size)
+
+    def alone(theta):
+        return None if theta is None else theta.reshape(good.size, *theta.shape[good.ndim :])[of_good]
+
+    params = Parameters(*map(alone, experiment.params))
+    options = configuration.train_options()
+    if configuration.rates():
+        options["learning_rate"] = alone(np.broadcast_to(options["learning_rate"], good.shape))
+    *_, last = begin(rnn, experiment._replace(params=params), options, running.Start(params, None))
+    together = run(rnn, experiment, configuration).params
+    for theta, in_all in zip(rnn.to_numpy(last.parameters), together, strict=True):
+        assert bits(theta) == bits(alone(in_all))
+
+
+def test_networks_of_which_none_is_left(rnn, capsys):
+    """The file holds the last finite weights of each, from which a run may start anew, and none can go on."""
+    options = ["--learning-rate", "0.5,1", "--seeds", 2, "--seed", 2, "--nonlinearity", "relu", "--k1", 4, "--no-plot"]
+    witness = Witness(rnn, ready("--learning-rate 0.5,1 --seeds 2 --seed 2 --nonlinearity relu --k1 4"))
+    assert set(witness.found) == {0, 1, 2, 3}
+    ended = command(rnn, capsys, *options, "--save", "r.npz")
+    assert ended.status == 3
+    lines = {
+        n: f"network {n + 1} of 4 (learning rate {[0.5, 1][n // 2]:g}, seed {2 + n % 2}), epoch {epoch}, update"
+        f" {number}: {tensor}{'' if step is None else f' at step {step} of the window'} is not finite"
+        for n, (epoch, number, tensor, step) in witness.found.items()
+    }
+    order = sorted(lines, key=lambda n: (witness.found[n][:2], n))
+    latest = max(place[:2] for place in witness.found.values())
+    *others, last = ended.err.splitlines()
+    earlier = [n for n in order if witness.found[n][:2] < latest]
+    assert others == [f"{rnn.__name__}: {lines[n]}; the others go on" for n in earlier]
+    assert last == (
+        f"{rnn.__name__}: every network diverged: {'; '.join(lines[n] for n in order[:3])} and 1 more; try a"
+        " --learning-rate smaller than 0.5, or clipping by --max-norm 1; r.npz holds the last finite weights, and"
+        " --weights r.npz starts anew from them"
+    )
+    params = load_parameters("r.npz")
+    for n, (before, _) in witness.states.items():
+        index = np.unravel_index(n, (2, 2))
+        for theta, expected in zip(params, before, strict=True):
+            assert theta is None or bits(theta[index]) == bits(expected[index])
+    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").startswith(
+        "run file r.npz: all 4 networks have diverged: expected one that is left to go on with; start anew, with"
+    )
+    still = ["--weights", "r.npz", "--learning-rate", 0, "--epochs", 1, "--save", "s.npz", "--no-plot"]
+    assert command(rnn, capsys, *still, "--generate", 0).status in (0, 3)  # such weights may predict anything
+
+
+# -- planted --------------------------------------------------------------------------------------------------------
+
+PLANTED = Configuration(epochs=3, k1=2, k2=4, momentum=0.5, learn_initial_state=True, bias=True, learning_rate=0.01)
+STEPPED = {"a": "activations", "h": "activations", "y": "activations", "dy": "deltas", "dh": "deltas", "da": "deltas"}
+TENSORS = {name: (part, name) for name, part in STEPPED.items()} | {
+    prefix + name: (part, name)
+    for prefix, part in (("d", "gradients"), ("v", "velocity"), ("", "parameters"))
+    for name in Parameters._fields
+}  # and where in an update they are
+
+
+class Faulty:
+    """numpy_rnn, in which a number of one update is not finite, and from there on a weight; the loss stays as it is."""
+
+    def __init__(self, place, tensor, step, network, weight="W_hh", value=np.nan):
+        self.__dict__ |= {name: getattr(numpy_rnn, name) for name in numpy_rnn.__all__}
+        self.train = lambda *arguments, **options: self.Training(self, numpy_rnn.train(*arguments, **options))
+        self.place, self.tensor, self.step, self.network = place, tensor, step, network
+        self.weight, self.value = weight, value
+
+    class Training:
+        def __init__(self, fault, training):
+            self.fault, self.training, self.latest = fault, training, None
+
+        def __iter__(self):
+            for update in self.training:
+                self.latest = self.fault.planted(update)
+                yield self.latest
+
+        def state(self):
+            return self.training.state()._replace(parameters=self.latest.parameters)
+
+    def planted(self, update):
+        place = update.epoch, update.number
+        if place < self.place:
+            return update
+        update = self.changed(update, "parameters", self.weight)
+        if place > self.place or self.tensor == self.weight:
+            return update
+        if self.tensor == "loss":
+            return update._replace(loss=self.in_one(update.loss))
+        part, name = TENSORS[self.tensor]
+        return update if getattr(update, part) is None else self.changed(update, part, name)
+
+    def changed(self, update, part, name):
+        tensors = getattr(update, part)
+        array = np.array(getattr(tensors, name))
+        if part in ("activations", "deltas"):
+            step = self.step if name == "h" else self.step - 1
+            array[step] = self.in_one(array[step])
+        else:
+            array = self.in_one(array)
+        return update._replace(**{part: tensors._replace(**{name: array})})
+
+    def in_one(self, array):
+        """A copy whose first number of the network is not finite."""
+        array = np.array(array, order="C")
+        of_network = array[...] if self.network is None else array[self.network, ...]
+        of_network.reshape(-1)[0] = self.value
+        return array
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+@pytest.mark.parametrize("tensor", ["loss", *TENSORS])
+def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
+    generator = np.random.default_rng(len(tensor))
+    for network in (None, 0, 2):
+        epoch, number = (int(n) for n in generator.integers(1, (4, 3 if tensor == "dh_0" else 11)))  # (T3)
+        steps = min(2 * number, 4)
+        step = int(generator.integers(0 if tensor == "h" else 1, steps + 1)) if tensor in STEPPED else None
+        faulty = Faulty((epoch, number), tensor, step, network, value=value)
+        faulty.weight = tensor if tensor in Parameters._fields else "W_hh"
+        expected = Divergence(network or 0, epoch, number, tensor, step)
+        configuration = PLANTED.changed(networks=None if network is None else 3)
+        if network is None:
+            with pytest.raises(Diverged, match=re.escape(f"the run diverged: {expected}; try")) as ended:
+                run(faulty, prepare(configuration), configuration)
+            checkpoint = ended.value.checkpoint
+            before = (epoch, number - 1) if number > 1 else (epoch - 1, 10)
+            if before == (0, 10):
+                assert checkpoint is None
+            else:
+                assert checkpoint.state[:2] == before
+                assert all(np.isfinite(theta).all() for theta in checkpoint.state.parameters)
+        else:
+            result = run(faulty, prepare(configuration), configuration)
+            assert result.diverged == (expected._replace(of=3, seed=network),)
+
+
+LONG = "--data long.csv --epochs 2 --hidden-size 3 --learning-rate 0.001"  # 599 updates an epoch: none is near its end
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 330, None])
+def test_a_weight_that_the_loss_does_not_show_is_in_no_file(at_once):
+    """tanh takes an infinite pre-activation, so that the loss stays finite. Also not if a signal comes just then."""
+    np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
+    configuration = configured(LONG)
+    faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
+    saved, asked, times = [], count(1), -(-300 // (at_once or MOST_UPDATES))
+    hooks = Hooks(
+        save=saved.append,
+        is_time=lambda: True,
+        stopped=lambda: 2 if next(asked) == times else None,
+        at_once=at_once,
+    )
+    with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite") as ended:
+        run(faulty, prepare(configuration), configuration, hooks=hooks)
+    assert len(saved) == times - 1
+    for checkpoint in saved:
+        assert np.isfinite(checkpoint.state.parameters.W_xh).all()
+    save_checkpoint("r.npz", ended.value.checkpoint)
+    assert load_checkpoint("r.npz").state[:2] == (1, 299)
+
+
+def test_before_it_shows_a_run_may_be_interrupted_as_any():
+    np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
+    configuration = configured(LONG)
+    faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
+    asked = count(1)
+    hooks = Hooks(stopped=lambda: 2 if next(asked) == 299 else None, at_once=1)
+    with pytest.raises(Interrupted) as ended:
+        run(faulty, prepare(configuration), configuration, hooks=hooks)
+    with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite"):
+        run(faulty, prepare(configuration), configuration, resumed=ended.value.checkpoint)
+
+
+def test_an_infinity_that_tanh_takes_is_no_divergence():
+    """And it is not named when the run diverges later by something else."""
+    rows = np.sin(np.arange(12.0))
+    rows[2] = 1e30
+    np.savetxt("large.csv", rows)
+    configuration = configured("--data large.csv --epochs 2 --dtype float64 --learning-rate 0 --weights w.npz")
+    params = prepare(configuration.changed(weights=None)).params
+    save_parameters("w.npz", params._replace(W_xh=params.W_xh * 1e300))
+    result = run(numpy_rnn, prepare(configuration), configuration)
+    assert result.converged()
+    faulty = Faulty((2, 7), "dW_hy", None, None)
+    with pytest.raises(Diverged, match="epoch 2, update 7: dW_hy is not finite"):
+        run(faulty, prepare(configuration), configuration)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 10, 14, 30])
+def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
+    """Also where they look as if nothing had happened, and whether or not the run was broken off after that."""
+    configuration = PLANTED.changed(networks=3)
+    faulty = Faulty((2, 3), "W_xh", None, 1, weight="W_xh", value=np.inf)
+    whole = run(faulty, prepare(configuration), configuration)
+    assert np.isfinite(whole.losses).tolist() == [[True, True, True], [True, False, True], [True, False, True]]
+    asked = count(1)
+    hooks = Hooks(stopped=lambda: 2 if next(asked) == stop else None, at_once=1)
+    with pytest.raises(Interrupted) as ended:
+        run(faulty, prepare(configuration), configuration, hooks=hooks)
+    save_checkpoint("r.npz", ended.value.checkpoint)
+    resumed = load_checkpoint("r.npz")
+    assert bits(resumed.losses) == bits(whole.losses[: len(resumed.losses)])
+    result = run(faulty, prepare(configuration, resumed.state.parameters), configuration, resumed=resumed)
+    assert bits(result.losses) == bits(whole.losses)
+    assert bits(result.params) == bits(whole.params)
+    assert result.diverged == whole.diverged
+
+
+# -- what is said ---------------------------------------------------------------------------------------------------
+
+
+def test_no_first_tensor_is_bad_in_an_update_without_any(rnn):
+    experiment = prepare(Configuration())
+    training = begin(rnn, experiment, Configuration().train_options(), running.Start(experiment.params, None), True)
+    assert first_bad(rnn.to_numpy(next(iter(training)))) is None
+
+
+@pytest.mark.parametrize(
+    ("divergence", "text"),
+    [
+        (Divergence(0, 3, 7, "loss"), "epoch 3, update 7: loss is not finite"),
+        (Divergence(0, 3, 7, "a", 2), "epoch 3, update 7: a at step 2 of the window is not finite"),
+        (Divergence(2, 3, 7, "dW_hh", of=6), "network 3 of 6, epoch 3, update 7: dW_hh is not finite"),
+        (Divergence(2, 1, 1, "y", 1, 6, 0.5, 1), "network 3 of 6 (learning rate 0.5, seed 1), epoch 1, update 1: y at"),
+        (Divergence(2, 1, 1, "y", 1, 6, 1e-5), "network 3 of 6 (learning rate 1e-05), epoch 1, update 1: y at step 1"),
+        (Divergence(2, 1, 1, "y", 1, 6, seed=8), "network 3 of 6 (seed 8), epoch 1, update 1: y at step 1 of the"),
+    ],
+)
+def test_the_line_of_a_divergence(divergence, text):
+    assert str(divergence).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--seeds", 4, "--seed", 3], {4: " (seed 6)"}),
+        (["--learning-rate", "0.01,5,0.02"], {2: " (learning rate 5)"}),
+        (
+            ["--learning-rate", "0.01,5", "--seeds", 2, "--seed", 3],
+            {3: " (learning rate 5, seed 3)", 4: " (learning rate 5, seed 4)"},
+        ),
+        (["--weights", "w.npz"], {2: ""}),
+    ],
+)
+def test_a_network_is_named_by_number_rate_and_seed(rnn, capsys, options, names):
+    params = rnn.to_numpy(rnn.initial_parameters(networks=3))
+    params.W_hy[1] = 1e30
+    save_parameters("w.npz", params)
+    if "--seeds" in options and "--learning-rate" not in options:
+        options = [*options, "--learning-rate", 0.4, "--k1", 4]  # of seeds 3 to 6
+    ended = command(rnn, capsys, *options, "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
+    lines = re.findall(
+        rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the others go on$", ended.err, re.M
+    )
+    assert {int(number): name for number, name in lines} == names
+
+
+def test_a_run_that_diverged_goes_on_with_a_smaller_rate(rnn, capsys):
+    """And is then the run that had the smaller rate all along."""
+    options = ["--save", "r.npz", "--no-plot", "--log-every", 1]
+    succeed(rnn, capsys, "--epochs", 1, "--k1", 20, "--learning-rate", 1e-4, *options)
+    ended = command(rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--learning-rate", 3e38, *options)
+    assert (ended.status, losses(ended.out + "  time")) == (3, {})
+    assert ended.err == (
+        f"{rnn.__name__}: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate smaller than"
+        " 3e+38, or clipping by --max-norm 1; r.npz holds the last finite weights, after epoch 1, update 1, and"
+        " --resume r.npz goes on from there\n"
+    )
+    succeed(rnn, capsys, "--resume", "r.npz", "--learning-rate", 1e-4, *options)
+    succeed(rnn, capsys, "--epochs", 4, "--k1", 20, "--learning-rate", 1e-4, "--save", "s.npz", "--no-plot")
+    assert Path("r.npz").read_bytes() == Path("s.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "ways"),
+    [
+        ("", "try a --learning-rate smaller than 5, or clipping by --max-norm 1; --save FILE would have kept the last"),
+        (
+            "--max-norm 1e30",
+            "try a --learning-rate smaller than 5; --save FILE would have kept the last finite weights",
+        ),
+        ("--data s.csv", "try a --learning-rate smaller than 5, or clipping by --max-norm 1, or --standardize; --save"),
+        (
+            "--data s.csv --standardize",
+            "try a --learning-rate smaller than 5, or clipping by --max-norm 1; --save FILE",
+        ),
+        ("--save r.npz", "; r.npz holds the last finite weights, after epoch "),
+    ],
+)
+def test_what_to_try(rnn, capsys, options, ways):
+    np.savetxt("s.csv", np.sin(np.arange(30)))
+    ended = command(rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", *options.split(), "--no-plot")
+    assert ended.status == 3
+    assert re.fullmatch(rf"{rnn.__name__}: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)
+    assert ways in ended.err
+
+
+def test_a_run_that_diverges_at_once_has_nothing_to_save(rnn, capsys):
+    params = rnn.to_numpy(rnn.initial_parameters())
+    params.W_hy[:] = 1e30
+    save_parameters("w.npz", params)
+    ended = command(rnn, capsys, "--weights", "w.npz", "--save", "r.npz", "--no-plot")
+    assert ended.status == 3
+    assert ended.err.endswith("; there was no update to save\n")
+    assert not Path("r.npz").exists()
+
+
+def test_a_disk_that_is_full_when_the_run_diverges(rnn, capsys, monkeypatch):
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", no_space)
+    ended = command(rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", "--save", "r.npz", "--no-plot")
+    assert ended.status == 3
+    assert ended.err.endswith(
+        "; the last finite weights could not be saved: r.npz cannot be written: No space left on device; choose another"
+        " place\n"
+    )
+
+
+def test_predictions_that_are_not_finite_leave_the_weights(rnn, capsys):
+    """Every update is finite, the last one too: it is the predictions that overflow."""
+    options = ["--epochs", 1, "--learning-rate", 1e36, "--k1", 20, "--nonlinearity", "relu", "--no-plot"]
+    ended = command(rnn, capsys, *options, "--save", "r.npz")
+    assert ended.status == 3
+    assert ended.err == (
+        f"{rnn.__name__}: the predictions after epoch 1 are not finite: the weights have grown too large; try a smaller"
+        " --learning-rate, clipping by --max-norm 1, or --weight-decay; r.npz holds the last finite weights, after"
+        " epoch 1, update 1, and --resume r.npz goes on from there\n"
+    )
+    assert load_checkpoint("r.npz").state[:2] == (1, 1)

@@ -1,0 +1,365 @@
+"""A run from its configuration: every option reaches the arithmetic, and the result is what the functions compute."""
+
+import json
+import os
+import re
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from cases import assert_within, bits
+from in_process import command, free_running, losses, refused, succeed
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.predictions import MOST_GENERATED
+from numpy_rnn.app.run import run
+from numpy_rnn.app.series import inputs_and_targets, sine
+from numpy_rnn.app.storage import load_parameters, save_parameters
+from numpy_rnn.common.errors import Diverged
+
+PRINTED = 0.5e-6  # half a unit of the last of six decimals
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def parsed(*options):
+    return configuration_of(parser("numpy_rnn").parse_args(["train", *options]))
+
+
+def test_the_defaults_of_the_options_are_those_of_the_configuration():
+    assert parsed() == Configuration()
+    assert configuration_of(parser("torch_rnn").parse_args(["compare", "numpy_rnn"])) == Configuration()
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ("--epochs 7", {"epochs": 7}),
+        ("--learning-rate 0.25", {"learning_rate": 0.25}),
+        ("--hidden-size 3", {"hidden_size": 3}),
+        ("--k1 2", {"k1": 2, "k2": 2}),
+        ("--k2 5", {"k2": 5}),
+        ("--k1 2 --k2 5", {"k1": 2, "k2": 5}),
+        ("--nonlinearity relu", {"nonlinearity": "relu"}),
+        ("--reduction mean", {"reduction": "mean"}),
+        ("--bias", {"bias": True}),
+        ("--no-bias", {"bias": False}),
+        ("--dtype float64", {"dtype": "float64"}),
+        ("--seed 4", {"seed": 4}),
+        ("--seeds 4", {"networks": 4}),
+        ("--data a.csv", {"data": "a.csv"}),
+        ("--weights w.npz", {"weights": "w.npz"}),
+        ("--learning-rate 0.1,1e-3,0", {"learning_rate": (0.1, 0.001, 0.0)}),
+        ("--momentum 0.9", {"momentum": 0.9}),
+        ("--dampening 0.5", {"dampening": 0.5}),
+        ("--nesterov", {"nesterov": True}),
+        ("--weight-decay 1e-4", {"weight_decay": 1e-4}),
+        ("--max-norm 2", {"max_norm": 2.0}),
+        ("--learn-initial-state", {"learn_initial_state": True}),
+        ("--no-learn-initial-state", {"learn_initial_state": False}),
+        ("--columns 2", {"columns": ("2",)}),
+        ("--columns 2,sunspots", {"columns": ("2", "sunspots")}),
+        ("--columns=time,_a_b", {"columns": ("time", "_a_b")}),
+        ("--standardize", {"standardize": True}),
+        ("--held-out 12", {"held_out": 12}),
+    ],
+)
+def test_an_option_changes_its_own_field(options, changed):
+    assert parsed(*options.split()) == Configuration(**changed)
+    if "held_out" not in changed:  # the rows that are compared are trained on
+        assert configuration_of(parser("numpy_rnn").parse_args(["compare", "x", *options.split()])) == parsed(
+            *options.split()
+        )
+    there_and_back = Configuration.from_dict(json.loads(json.dumps(Configuration(**changed).to_dict())))
+    assert there_and_back == Configuration(**changed)
+
+
+def test_every_field_has_an_option():
+    options = parser("numpy_rnn").parse_args(["train"])
+    assert {field.name for field in fields(Configuration)} <= vars(options).keys()
+
+
+SERIES = np.random.default_rng(1).normal(0, 1, (9, 2))
+MEAN, DEVIATION = SERIES.mean(axis=0), SERIES.std(axis=0)
+RUNS = {
+    "defaults": ("", {}, {}),
+    "learning rate": ("--learning-rate 0.02", {}, {"learning_rate": 0.02}),
+    "hidden size": ("--hidden-size 3", {"hidden_size": 3}, {}),
+    "k1": ("--k1 3", {}, {"k1": 3, "k2": 3}),
+    "k2": ("--k2 4", {}, {"k2": 4}),
+    "nonlinearity": ("--nonlinearity relu", {}, {"nonlinearity": "relu"}),
+    "reduction": ("--reduction mean --k1 3", {}, {"reduction": "mean", "k1": 3, "k2": 3}),
+    "bias": ("--bias", {"bias": True}, {}),
+    "dtype": ("--dtype float64", {"dtype": "float64"}, {}),
+    "seed": ("--seed 4", {"seed": 4}, {}),
+    "data": ("--data series.npy", {"series": SERIES}, {}),
+    "ensemble": ("--seeds 3 --seed 2", {"networks": 3, "seed": 2}, {}),
+    "momentum": ("--momentum 0.9 --learning-rate 0.01", {}, {"momentum": 0.9, "learning_rate": 0.01}),
+    "dampening": ("--momentum 0.9 --dampening 0.5", {}, {"momentum": 0.9, "dampening": 0.5}),
+    "nesterov": ("--momentum 0.5 --nesterov", {}, {"momentum": 0.5, "nesterov": True}),
+    "weight decay": ("--weight-decay 0.01", {}, {"weight_decay": 0.01}),
+    "clipping": ("--max-norm 0.1", {}, {"max_norm": 0.1}),
+    "learned initial state": ("--learn-initial-state", {"learned": True}, {}),
+    "rates": ("--learning-rate 0.02,0.05", {"E": (2,)}, {"learning_rate": np.array([0.02, 0.05])}),
+    "rates and seeds": (
+        "--learning-rate 0.02,0.05 --seeds 3 --learn-initial-state",
+        {"networks": 3, "E": (2, 3), "learned": True},
+        {"learning_rate": np.array([[0.02], [0.05]])},
+    ),
+    "column": ("--data series.npy --columns 2", {"series": SERIES[:, 1:]}, {}),
+    "columns": ("--data series.npy --columns 2,1", {"series": SERIES[:, ::-1]}, {}),
+    "standardized": ("--data series.npy --standardize", {"series": (SERIES - MEAN) / DEVIATION}, {}),
+    "held out": ("--data series.npy --held-out 3", {"series": SERIES[:-3]}, {}),
+    "standardized by what is trained on": (
+        "--data series.npy --standardize --held-out 4",
+        {"series": (SERIES[:-4] - SERIES[:-4].mean(axis=0)) / SERIES[:-4].std(axis=0)},
+        {},
+    ),
+}
+
+
+def trained_directly(rnn, drawn, options, epochs=4):
+    """The final parameters and the losses of `rnn.train`, called as its docstring says."""
+    drawn = dict(drawn)
+    series, learned, E = drawn.pop("series", sine()), drawn.pop("learned", False), drawn.pop("E", None)
+    D = series.shape[1]
+    params = rnn.to_numpy(rnn.initial_parameters(D, drawn.pop("hidden_size", 6), D, **drawn))
+    *axes, H = params.W_hh.shape[:-1]
+    if learned:
+        params = params._replace(h_0=np.zeros((*axes, 1, H), params.W_hh.dtype))
+    if E is not None:  # the same weights at every rate
+        params = Parameters(*(p if p is None else np.stack([p] * E[0]) for p in params))
+    params, dtype = rnn.from_numpy(params), params.W_hh.dtype
+    x, target = inputs_and_targets(series, dtype)
+    arrays = map(rnn.from_numpy, (x, target, None if learned else np.zeros((1, H), dtype)))
+    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, **options}
+    updates = list(rnn.train(params, *arrays, epochs=epochs, **options))
+    weight = [update.window.counted / len(x) if options.get("reduction") == "mean" else 1 for update in updates]
+    terms = [np.float64(rnn.to_numpy(update.loss)) * w for update, w in zip(updates, weight, strict=True)]
+    sums = np.array(terms).reshape(epochs, -1, *terms[0].shape).sum(axis=1)
+    return rnn.to_numpy(updates[-1].parameters), sums
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_every_option_reaches_the_run(rnn, capsys, case):
+    np.save("series.npy", SERIES)
+    options, drawn, trained = RUNS[case]
+    out = succeed(rnn, capsys, "--epochs", 4, "--log-every", 1, "--save", "w.npz", "--no-plot", *options.split())
+    params, sums = trained_directly(rnn, drawn, trained)
+    assert bits(load_parameters("w.npz")) == bits(params)
+    printed = losses(out)
+    assert list(printed) == [1, 2, 3, 4]
+    for epoch, loss in printed.items():
+        expected = sums[epoch - 1]
+        if "rates" in case:
+            wanted = np.median(expected.reshape(2, -1), axis=1)
+        else:
+            wanted = np.percentile(expected, (50, 10, 90)) if expected.ndim else [expected]
+        assert np.abs(np.subtract(loss, wanted)).max() <= PRINTED + 1e-9  # sums may be added up in another order
+    if case != "defaults":
+        assert bits(params) != bits(trained_directly(rnn, {}, {})[0])
+
+
+@pytest.mark.parametrize("options", [{}, {"k1": 3, "k2": 5, "bias": True, "reduction": "mean"}])
+def test_each_network_of_an_ensemble_is_the_one_its_seed_trains_alone(rnn, options):
+    configuration = Configuration(epochs=5, dtype="float64", seed=5, networks=3, **options)
+    together = run(rnn, prepare(configuration), configuration, generate=4)
+    for n in range(3):
+        alone = configuration.changed(networks=None, seed=5 + n)
+        result = run(rnn, prepare(alone), alone, generate=4)
+        # The same sums in another order: a few hundred roundings of 1e-16 of numbers of order one
+        for member, single in (
+            (together.losses[:, n], result.losses),
+            (together.predictions[:, n], result.predictions),
+            (together.generated[:, n], result.generated),
+            *((theta[n], of) for theta, of in zip(together.params, result.params, strict=True) if of is not None),
+        ):
+            assert_within(member, single, 1e-13)
+        assert bits(together.params.W_hh[n]) != bits(together.params.W_hh[n - 1])
+
+
+def test_the_loss_under_mean_is_the_mean_over_all_points_of_the_epoch(rnn):
+    # Without learning every window's loss belongs to the same weights, and 20 steps in windows of 7 leave one of 6.
+    configuration = Configuration(epochs=1, learning_rate=0, dtype="float64", k1=7, k2=7, reduction="mean")
+    experiment = prepare(configuration)
+    result = run(rnn, experiment, configuration)
+    mean = np.mean((result.predictions - experiment.target) ** 2 / 2)
+    assert abs(result.losses[0] - mean) <= 1e-15
+    summed = configuration.changed(reduction="sum")
+    assert abs(run(rnn, experiment, summed).losses[0] - 20 * mean) <= 1e-14
+
+
+def test_predictions_have_the_final_weights_and_a_zero_state(rnn):
+    configuration = Configuration(epochs=3, k1=4, k2=4)
+    experiment = prepare(configuration)
+    result = run(rnn, experiment, configuration, generate=5)
+    params, x, h_0 = map(rnn.from_numpy, (result.params, experiment.x, np.zeros((1, 6), "float32")))
+    assert bits(result.predictions) == bits(rnn.to_numpy(rnn.forward(params, x, h_0).y))
+    assert bits(result.predictions) != bits(rnn.to_numpy(rnn.forward(params, x, h_0 + 1).y))
+    # Free-running is the network over the series that its own predictions continue. Either way 25 steps of float32.
+    assert result.generated.shape == (5, 1, 1)
+    continued = np.concatenate([experiment.x, result.predictions[-1:], result.generated[:-1]])
+    y = rnn.to_numpy(rnn.forward(params, rnn.from_numpy(continued), h_0).y)
+    assert_within(result.generated, y[20:], 25 * 2.0**-23)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 50])
+def test_generate_is_the_number_of_free_running_steps(rnn, capsys, steps):
+    out = succeed(rnn, capsys, "--epochs", 1, "--generate", steps, "--no-plot")
+    assert list(free_running(out)) == list(range(22, 22 + steps))
+
+
+def test_of_many_free_running_steps_the_first_and_the_last_are_printed(capsys):
+    whole = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", 100, "--no-plot").splitlines()
+    out = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", 1234, "--no-plot")
+    assert list(free_running(out)) == [*range(22, 72), *range(1206, 1256)]
+    assert out.splitlines()[-51] == "   ...  (1134 later times)"
+    assert out.splitlines()[:-51] == whole[:-50]
+    assert refused(numpy_rnn, capsys, "--generate", MOST_GENERATED + 1, "--no-plot").endswith(
+        f"argument --generate: '{MOST_GENERATED + 1}': expected a whole number, 0 to {MOST_GENERATED}; see python -m"
+        " numpy_rnn train --help"
+    )
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [1, 2, 4, 5]), (7, [1, 5])])
+def test_log_every(rnn, capsys, every, epochs):
+    assert list(losses(succeed(rnn, capsys, "--epochs", 5, "--log-every", every, "--no-plot"))) == epochs
+
+
+def test_no_epochs(rnn, capsys):
+    out = succeed(rnn, capsys, "--epochs", 0, "--save", "w.npz", "--no-plot")
+    assert losses(out) == {}
+    assert bits(load_parameters("w.npz")) == bits(rnn.to_numpy(rnn.initial_parameters()))
+
+
+@pytest.mark.parametrize(
+    "options", ["", "--bias --dtype float64", "--seeds 2", "--hidden-size 2", "--learn-initial-state"]
+)
+def test_save_and_weights_go_on_where_the_run_ended(rnn, capsys, options):
+    options = ["--no-plot", "--k2", 2, *options.split()]
+    succeed(rnn, capsys, "--epochs", 5, "--save", "five.npz", *options)
+    succeed(rnn, capsys, "--epochs", 3, "--save", "three.npz", *options)
+    out = succeed(rnn, capsys, "--epochs", 2, "--weights", "three.npz", "--save", "both.npz", "--no-plot", "--k2", 2)
+    assert bits(load_parameters("both.npz")) == bits(load_parameters("five.npz"))
+    assert "weights from three.npz" in out.splitlines()[0]
+    assert ("median loss" in out) == ("--seeds" in options)
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("options", ["", "--bias --dtype float64 --seeds 2"])
+def test_weights_pass_from_package_to_package_bit_by_bit(capsys, options):
+    import numpy_rnn
+    import torch_rnn
+
+    for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
+        succeed(one, capsys, "--epochs", 2, "--save", "one.npz", "--no-plot", *options.split())
+        succeed(other, capsys, "--epochs", 0, "--weights", "one.npz", "--save", "other.npz", "--no-plot")
+        assert bits(load_parameters("one.npz")) == bits(load_parameters("other.npz"))
+
+
+def test_the_dtype_of_weights_is_kept_unless_another_is_asked_for():
+    params = prepare(Configuration(dtype="float64")).params
+    save_parameters("w.npz", params)
+    assert bits(prepare(Configuration(weights="w.npz")).params) == bits(params)
+    changed = prepare(Configuration(weights="w.npz", dtype="float32"))
+    assert bits(changed.params) == bits(Parameters(*(t if t is None else t.astype("float32") for t in params)))
+    assert {str(array.dtype) for array in (changed.x, changed.target, changed.h_0)} == {"float32"}
+
+
+def test_a_network_of_an_ensemble_that_diverges_is_left_out(rnn, capsys):
+    params = rnn.to_numpy(rnn.initial_parameters(networks=3))
+    params.W_hy[1] = 1e30
+    save_parameters("w.npz", params)
+    ended = command(rnn, capsys, "--weights", "w.npz", "--epochs", 3, "--save", "s.npz", "--no-plot")
+    assert ended.status == 0
+    assert ended.err.splitlines() == [
+        f"{rnn.__name__}: network 2 of 3, epoch 1, update 1: loss is not finite; the others go on",
+        f"{rnn.__name__}: 1 of 3 networks diverged: they are left out of the medians and bands",
+    ]
+    assert all(np.isfinite(row).all() for row in losses(ended.out).values())
+    assert all(np.isfinite(row).all() for row in free_running(ended.out).values())
+    assert os.path.exists("s.npz")
+
+
+def test_predictions_that_are_not_finite_are_a_run_that_diverged(rnn):
+    # One update, before which the loss is finite; after it the weights are of 1e36, and their products of 1e38 and more
+    configuration = Configuration(epochs=1, learning_rate=1e36, k1=20, k2=20, nonlinearity="relu")
+    with pytest.raises(Diverged, match="the predictions after epoch 1 are not finite"):
+        run(rnn, prepare(configuration), configuration)
+
+
+# -- the options of the series --------------------------------------------------------------------------------------
+
+
+def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(rnn, capsys):
+    succeed(rnn, capsys, "--epochs", 2, "--learn-initial-state", "--save", "w.npz", "--no-plot")
+    learned = load_parameters("w.npz")
+    assert prepare(Configuration(learn_initial_state=True)).params.h_0.tolist() == [[0] * 6]
+    assert np.abs(learned.h_0).min() > 0
+    for options in ([], ["--learn-initial-state"]):  # what the file holds is learned on
+        assert bits(prepare(parsed("--weights", "w.npz", *options)).params) == bits(learned)
+    save_parameters("v.npz", learned._replace(h_0=None))
+    assert prepare(parsed("--weights", "v.npz")).params.h_0 is None
+    assert prepare(parsed("--weights", "v.npz", "--learn-initial-state")).params.h_0.tolist() == [[0] * 6]
+
+
+def test_what_is_held_out_is_predicted_and_not_trained_on(rnn, capsys):
+    """The weights are those of the shorter series; the predictions go on to the end, and free-running beside them."""
+    np.savetxt("long.csv", SERIES, delimiter=",")
+    np.savetxt("short.csv", SERIES[:-3], delimiter=",")
+    options = ["--epochs", 3, "--no-plot", "--log-every", 1]
+    long = succeed(rnn, capsys, "--data", "long.csv", "--held-out", 3, *options, "--save", "long.npz")
+    short = succeed(rnn, capsys, "--data", "short.csv", *options, "--save", "short.npz")
+    assert bits(load_parameters("long.npz")) == bits(load_parameters("short.npz"))
+    assert losses(long) == losses(short)
+    assert ", 3 rows held out, float32" in long.splitlines()[0]
+    configuration = parsed("--data", "long.csv", "--held-out", "3", "--epochs", "3")
+    experiment = prepare(configuration)
+    assert (len(experiment.x), experiment.held_out, len(experiment.trained().x)) == (8, 3, 5)
+    result = run(rnn, experiment, configuration, generate=3)
+    params, x, h_0 = map(rnn.from_numpy, (result.params, experiment.x, experiment.h_0))
+    y = rnn.to_numpy(rnn.forward(params, x, h_0).y)
+    assert_within(result.predictions, y, 8 * 2.0**-23)  # in two passes, of numbers below 2
+    following = run(rnn, prepare(parsed("--data", "short.csv", "--epochs", "3")), configuration.changed(held_out=0), 3)
+    assert bits(result.generated) == bits(following.generated)
+
+
+def test_free_running_is_as_long_as_what_is_held_out_unless_told(rnn, capsys):
+    np.savetxt("long.csv", np.sin(np.arange(30)))
+    for options, steps in ([["--held-out", 7], 7], [["--held-out", 7, "--generate", 9], 9]):
+        out = succeed(rnn, capsys, "--data", "long.csv", "--epochs", 1, "--no-plot", *options)
+        table = out[out.index("  time") :].splitlines()
+        assert table[0].split() == ["time", "actual", "predicted", "free-running"]
+        full = [line for line in table if len(line.split()) == 4 and line.split()[0].isdecimal()]
+        assert [int(line.split()[0]) for line in full] == list(range(24, 31))
+        beyond = [line for line in table if len(line.split()) == 2 and line.split()[0].isdecimal()]
+        assert [int(line.split()[0]) for line in beyond] == list(range(31, 31 + steps - 7))
+
+
+def test_standardized_data_is_printed_in_its_own_units(rnn, capsys):
+    """Scaled and moved, the series gives the same run and the same table, scaled and moved."""
+    rows = np.sin(np.arange(24) * 0.7)
+    np.savetxt("a.csv", rows)
+    np.savetxt("b.csv", 1000 * rows - 500)
+    options = ["--standardize", "--epochs", 5, "--dtype", "float64", "--held-out", 4, "--no-plot"]
+    a, b = (succeed(rnn, capsys, "--data", name, *options) for name in ("a.csv", "b.csv"))
+    assert a.splitlines()[0].replace("a.csv", "b.csv") == b.splitlines()[0]
+    assert ", standardized, 4 rows held out, float64" in a.splitlines()[0]
+    for epoch, [loss] in losses(a).items():
+        assert abs(loss - losses(b)[epoch][0]) <= 2 * PRINTED
+    one, other = (out[out.index("  time") : out.index("one step ahead")].splitlines()[1:] for out in (a, b))
+    for line, scaled in zip(one, other, strict=True):
+        (time, *values), (time_, *values_) = line.split(), scaled.split()
+        assert time == time_
+        # both are rounded: to six decimals of numbers of order one, and of order a thousand
+        assert np.abs(1000 * np.array(values, float) - 500 - np.array(values_, float)).max() <= 1000 * PRINTED + PRINTED
+    errors = [re.findall(r"(\S+) +(\S+)$", line)[0] for out in (a, b) for line in out.splitlines()[-2:]]
+    for number, scaled in zip(errors[:2], errors[2:], strict=True):
+        assert np.abs(1000 * np.array(number, float) - np.array(scaled, float)).max() <= 1000 * PRINTED + PRINTED

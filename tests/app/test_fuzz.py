@@ -1,0 +1,278 @@
+"""Whatever is given to a command line or said by a port: a result, or one line that says what is wrong.
+
+No input may leave a file that is half written, or one that nobody asked for. Each is a valid one that was changed at
+random, see fuzz_inputs.py; what else is demanded of all of them is in fuzz_trials.py.
+"""
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import fuzz_inputs as inputs
+import numpy as np
+import pytest
+from fuzz_trials import is_a_message, try_all
+
+import numpy_rnn
+from numpy_rnn.app.command_line import main
+from numpy_rnn.app.options import parser
+from numpy_rnn.app.results_file import HEAD
+from numpy_rnn.app.storage import load_arrays
+from numpy_rnn.conformance import __main__ as conformance
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.faults import PortFault
+
+pytestmark = pytest.mark.slow
+
+# -- the command line -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with one valid file of every kind, as the program itself writes them."""
+    folder = tmp_path_factory.mktemp("valid")
+    with contextlib.chdir(folder):
+        (folder / "folder").mkdir()
+        Path("a.csv").write_text("x,y\n" + "".join(f"0.{n},0.{n * n % 7}\n" for n in range(1, 7)))
+        Path("a.txt").write_text(Path("a.csv").read_text().replace(",", " "))
+        np.save("a.npy", np.loadtxt("a.csv", delimiter=",", skiprows=1))
+        small = "--hidden-size 2 --epochs 2 --no-plot --log-every 9 --held-out 3 --momentum 0.5"
+        for options in ("--save run.npz --seeds 2", "--save w.npz --bias --k1 3", "--trace trace.npz --bias --k1 3"):
+            with contextlib.redirect_stdout(io.StringIO()):
+                assert main(numpy_rnn, f"{small} {options}".split()) == 0
+    return folder
+
+
+def train(rng, files):
+    """Options of the command `train`."""
+    return ["train", "--epochs", "1", *inputs.options(rng, inputs.OPTIONS | inputs.TRAIN)]
+
+
+def compare(rng, files):
+    """Options of the command `compare`, and what to compare with."""
+    others = inputs.words("trace.npz numpy_rnn json json:loads json:x : none:x numpy_rnn: ./none w.npz:x folder/")
+    other = inputs.pick(rng, (*others, "none 'x", *inputs.FILES, *inputs.WORDS))
+    options = inputs.options(rng, inputs.OPTIONS | inputs.COMPARE)
+    return [
+        "compare",
+        "--epochs",
+        "1",
+        *inputs.pick(rng, ([other, *options], [*options, other], [*options, "trace.npz"])),
+    ]
+
+
+def study(rng, files):
+    """Options of the command `study`, which ends at a missing file in any case."""
+    return ["study", *inputs.options(rng, inputs.OPTIONS | inputs.STUDY), "--data", "none.csv"]
+
+
+def data(rng, files):
+    """A damaged series, or what no series is, with columns or without."""
+    name = inputs.pick(rng, ("d.csv", "d.csv", "d.txt", "d.npy", "d.npy", "d.NPY"))
+    Path(name).write_bytes(inputs.changed_npy(rng) if name.lower().endswith("npy") else inputs.text_table(rng))
+    options = {name: inputs.OPTIONS[name] for name in ("--columns", "--standardize", "--dtype", "--learning-rate")}
+    more = inputs.options(rng, options, most=2) if rng.random() < 0.5 else []
+    return ["train", "--data", name, "--epochs", "1", "--hidden-size", "2", "--save", "out.npz", *more]
+
+
+def _changed(rng, files, name):
+    Path(name).write_bytes(inputs.changed_npz(rng, load_arrays(files / name, "file")))
+
+
+def weights(rng, files):
+    """A damaged file of weights, or a run as one."""
+    name = inputs.pick(rng, ("w.npz", "w.npz", "run.npz"))
+    _changed(rng, files, name)
+    return ["train", "--weights", name, "--epochs", "1", "--save", "out.npz", "--generate", "2"]
+
+
+def resume(rng, files):
+    """A damaged run."""
+    name = inputs.pick(rng, ("w.npz", "run.npz"))
+    _changed(rng, files, name)
+    more = ["--epochs", inputs.pick(rng, inputs.FEW)] if rng.random() < 0.3 else []
+    return ["train", "--resume", name, "--save", inputs.pick(rng, (name, "out.npz")), "--generate", "2", *more]
+
+
+def trace(rng, files):
+    """A damaged trace."""
+    _changed(rng, files, "trace.npz")
+    return ["compare", "trace.npz", "--generate", "2", "--json", "out.json"]
+
+
+def suite(rng, files):
+    """Options of numpy_rnn.conformance: at most two updates, of this package or of none."""
+    backend = inputs.pick(rng, ("numpy_rnn", "none", "json:x", "none 'x", *inputs.WORDS))
+    if rng.random() < 0.1:
+        return [inputs.pick(rng, ("score", "", "x")), f"--seed={inputs.pick(rng, ('-1', 'x', '', '--', '1.5'))}"]
+    return ["long", f"--backend={backend}", "--updates", "1", *inputs.options(rng, inputs.LONG)]
+
+
+PARTS = {
+    train: (inputs.OPTIONS, inputs.TRAIN),
+    compare: (inputs.OPTIONS, inputs.COMPARE),
+    study: (inputs.OPTIONS, inputs.STUDY),
+}
+NOT_DRAWN = {"--help", "-h", "--show"}  # which opens a window
+
+
+@pytest.mark.parametrize("entry", PARTS)
+def test_every_option_is_tried(entry):
+    commands = next(iter(parser("numpy_rnn")._subparsers._group_actions)).choices
+    known = set().union(*PARTS[entry])
+    assert set(commands[entry.__name__]._option_string_actions) - NOT_DRAWN <= known
+
+
+COMMANDS = {train: 500, compare: 250, data: 400, weights: 200, resume: 400, trace: 250}
+SHARE = {"numpy_rnn": 1, "torch_rnn": 5}  # what the packages share is tried with NumPy's
+
+
+@pytest.mark.parametrize("entry", COMMANDS)
+def test_the_command_line(rnn, files, tmp_path, monkeypatch, entry):
+    _set_up(tmp_path, monkeypatch)
+    try_all(
+        COMMANDS[entry] // SHARE[rnn.__name__], lambda rng: _command(rng, files, entry, lambda given: main(rnn, given))
+    )
+
+
+OF_NUMPY = {study: (100, lambda given: main(numpy_rnn, given)), suite: (150, conformance.main)}
+
+
+@pytest.mark.parametrize("entry", OF_NUMPY)
+def test_the_command_line_of_numpy_alone(files, tmp_path, monkeypatch, entry):
+    _set_up(tmp_path, monkeypatch)
+    count, program = OF_NUMPY[entry]
+    try_all(count, lambda rng: _command(rng, files, entry, program))
+
+
+def _set_up(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", "")  # none of the words is a program
+    monkeypatch.setattr(sys, "stdin", None)  # an input of each trial takes its place
+
+
+def test_the_inputs_are_many():
+    assert sum(COMMANDS.values()) + sum(count for count, _ in OF_NUMPY.values()) >= 2000
+
+
+def _command(rng, files, entry, program):
+    """Run a program on random arguments; say what they were, and what is wrong with what came of them."""
+    _start_anew(files)
+    arguments = entry(rng, files)
+    if entry in (train, compare, data, weights, resume, trace) and "--plot" not in " ".join(arguments):
+        arguments.append("--no-plot")
+    if rng.random() < 0.5:
+        Path("out.npz").write_bytes(b"kept")
+    before = _contents()
+    yield arguments
+    sys.stdin = io.TextIOWrapper(io.BytesIO(inputs.text_table(rng)), "utf-8")
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace")]
+    is_full = rng.random() < 0.1
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]), _disk(is_full):
+        try:
+            status = program(arguments)
+        except SystemExit as leaving:  # --help
+            status = leaving.code
+    out, err = (_text(stream) for stream in streams)
+    assert status in (0, 1, 2, 3), f"status {status}"
+    assert all(line.isprintable() for line in out.split("\n")), f"control characters in {out!r}"
+    if status in (2, 3):
+        assert is_a_message(err), f"no line that can be read, but {err!r}"
+    else:
+        assert err == "" or "diverged" in err, f"standard error: {err!r}"
+    changed = {name: content for name, content in _contents().items() if before.get(name) != content}
+    if status == 2:
+        assert out == "" or is_full, f"status 2 after {out!r}"
+        assert not changed, f"status 2, and changed {list(changed)}"
+    given = " ".join(arguments)
+    assert all(name in given for name in changed), f"nobody asked for {list(changed)}"
+    for name, content in changed.items():
+        if content.startswith(b"PK"):
+            load_arrays(name, "output")
+        elif "--output" in given and name.endswith(".csv"):
+            assert {len(row) for row in csv.reader(content.decode().splitlines())} == {len(HEAD)}
+        else:
+            json.loads(content, parse_constant=_no_json)
+    assert before.keys() <= _contents().keys(), "a file is gone"
+
+
+@contextlib.contextmanager
+def _disk(is_full):
+    """A disk that may be full: then no file takes its place."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if is_full:
+            patch.setattr(os, "replace", refuse)
+        yield
+
+
+def _start_anew(files):
+    for path in Path().iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in files.iterdir():
+        Path(path.name).mkdir() if path.is_dir() else Path(path.name).write_bytes(path.read_bytes())
+
+
+def _contents():
+    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def _text(stream):
+    stream.flush()
+    return stream.buffer.getvalue().decode("utf-8")
+
+
+def _no_json(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+# -- answers of ports -----------------------------------------------------------------------------------------------
+
+HELLO = {"type": "hello", "protocol": 1, "name": "my port", "dtypes": ["float32"], "capabilities": [], "tanh_ulps": 4}
+
+
+def _case():
+    params = numpy_rnn.initial_parameters(1, 2, 1, bias=True)
+    x, target, h_0 = (np.full(shape, 0.5, "f4") for shape in ((3, 1, 1), (2, 1, 1), (1, 2)))
+    options = {"nonlinearity": "tanh", "reduction": "sum"}
+    return Case(params, x, target, h_0, np.float32(0.5), options)
+
+
+def hello(rng):
+    """The answer to the hello."""
+    line = inputs.changed_json(rng, json.dumps(HELLO))
+    yield line
+    with contextlib.suppress(PortFault):
+        identity = protocol.decode_hello(line)
+        assert set(identity["dtypes"]) <= {"float32", "float64"}
+        assert identity["name"].strip()
+
+
+def report(rng):
+    """The answer to a case."""
+    case = _case()
+    shapes = protocol.owed(case, intermediates=False, input_gradients=False)
+    answer = {name: ["0x1p-1"] * int(np.prod(shape)) if shape else "0x1p-1" for name, shape in shapes.items()}
+    number = inputs.pick(
+        rng, ("0x1p-1", "nan", "1", "0x1p9999", "0x1.8p-200", "0x" + "1" * 5000, "0x1p" + "9" * 5000, "")
+    )
+    line = json.dumps({"id": 1} | answer).replace("0x1p-1", number, 1)
+    line = inputs.changed_json(rng, line)
+    yield line
+    arrays = protocol.decode_report(line, case, 1)
+    assert all(array.dtype == case.dtype and array.shape == shapes[name] for name, array in arrays.items())
+
+
+@pytest.mark.parametrize("entry", [hello, report])
+def test_answers_of_ports(entry):
+    try_all(400, entry)

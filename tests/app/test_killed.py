@@ -1,0 +1,123 @@
+"""A run that saves itself all the time, killed at random moments: a hundred times, and never a file that does not load.
+
+What is left in the file goes on where it stood, and ends as the run that nobody killed, bit for bit.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cases import bits
+from children import LIMIT, start
+from in_process import succeed
+
+import numpy_rnn
+from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.storage import load_parameters, save_parameters
+
+pytestmark = pytest.mark.slow
+
+KILLS = 25  # of each of the runs
+RUNS = [  # all too long to end among so many kills, and soon made where nothing is saved
+    "--epochs 1000",
+    "--epochs 500 --k2 5 --momentum 0.9 --learning-rate 0.01 --learn-initial-state --bias",
+    "--epochs 800 --learning-rate 0.01,0.05 --seeds 2 --k1 4 --reduction mean",
+    "--epochs 600 --dtype float64 --k1 2 --k2 9 --nonlinearity relu --learning-rate 0.01 --max-norm 0.5",
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def started(*options):
+    """A process of its own, which is to save after every update."""
+    program = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--save", "run.npz", "--save-every", "0", *options]
+    return start(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def killed_at_a_random_moment(process, generator):
+    """Every fourth time while it starts, else while it trains and writes, after it has saved itself once."""
+    if generator.random() < 0.25:
+        time.sleep(generator.uniform(0, 0.2))
+    else:
+        before, until = written(), time.monotonic() + LIMIT
+        while written() == before and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.001)
+        assert written() != before
+        time.sleep(generator.uniform(0, 0.1))
+    process.kill()
+
+
+def written():
+    """When the file was written that is there; None without one."""
+    return os.stat("run.npz").st_mtime_ns if Path("run.npz").exists() else None
+
+
+@pytest.mark.parametrize("number", range(len(RUNS)))
+def test_killed_at_random_moments_it_leaves_a_file_that_goes_on(capsys, number):
+    generator = random.Random(number)
+    options = RUNS[number].split()
+    place, saved, moved, unfinished = (0, 0), 0, 0, 0
+    for _ in range(KILLS):
+        is_there = Path("run.npz").exists()
+        with started(*(["--resume", "run.npz"] if is_there else options)) as process:
+            killed_at_a_random_moment(process, generator)
+            _, complaint = process.communicate(timeout=LIMIT)
+        assert (process.returncode, complaint) == (-9, b"")
+        assert is_there <= Path("run.npz").exists()
+        if Path("run.npz").exists():
+            saved += 1
+            before, place = place, load_checkpoint("run.npz").state[:2]
+            assert place >= before
+            moved += place > before
+        others = [name for name in os.listdir() if name != "run.npz"]
+        assert all(re.match(r"\.unfinished-", name) for name in others)
+        unfinished += len(others) > 0
+    # Three of four kills come after a save of their own process, and about half of all leave one that it began.
+    assert saved >= KILLS / 2
+    assert moved >= KILLS / 2
+    assert unfinished >= 1
+
+    succeed(numpy_rnn, capsys, "--resume", "run.npz", "--save", "run.npz", "--no-plot")
+    succeed(numpy_rnn, capsys, *options, "--save", "whole.npz", "--no-plot")
+    assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()
+    assert sorted(os.listdir()) == ["run.npz", "whole.npz"]  # what the killed had begun to write is gone
+
+
+def test_what_writers_that_live_are_writing_stays():
+    """Also what may be another machine's, whose processes are not known here."""
+    with start([sys.executable, "-S", "-c", ""]) as finished:
+        finished.wait(LIMIT)
+    node = os.uname().nodename
+    of = {
+        "this process": f".unfinished-{node}-{os.getpid()}-a",
+        "its parent": f".unfinished-{node}-{os.getppid()}-a",
+        "the first process": f".unfinished-{node}-1-a",
+        "another machine": f".unfinished-{node}x-{finished.pid}-a",
+        "a machine whose name begins like this one's": f".unfinished-{node}-{finished.pid}-1234-a",
+        "no process": f".unfinished-{node}-{10**30}-a",
+        "somebody else": ".unfinished-business",
+    }
+    gone = f".unfinished-{node}-{finished.pid}-a"
+    for name in (*of.values(), gone):
+        Path(name).write_text("half")
+    save_parameters("w.npz", numpy_rnn.initial_parameters())
+    assert sorted(os.listdir()) == sorted([*of.values(), "w.npz"])
+
+
+def test_a_leftover_that_cannot_be_removed_is_no_error(monkeypatch):
+    with start([sys.executable, "-S", "-c", ""]) as finished:
+        finished.wait(LIMIT)
+    gone = Path(f".unfinished-{os.uname().nodename}-{finished.pid}-a")
+    gone.mkdir()  # which unlink refuses
+    params = numpy_rnn.initial_parameters()
+    save_parameters("w.npz", params)
+    assert bits(load_parameters("w.npz")) == bits(params)
+    assert gone.exists()

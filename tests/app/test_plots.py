@@ -1,0 +1,388 @@
+"""The pictures: what is drawn is what was computed, at the right times, and nothing covers anything."""
+
+import io
+
+import numpy as np
+import pytest
+from cases import assert_within, bits, each
+
+import numpy_rnn
+from numpy_rnn.app import plots
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.predictions import Result
+from numpy_rnn.app.scaling import Scaling
+
+pytestmark = pytest.mark.needs_matplotlib
+
+OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+
+
+def made_up(
+    T=20, D=1, E=(), G=5, epochs=7, backends=("numpy_rnn",), P=None, scaled=False, held_out=0, rates=()
+) -> tuple[Experiment, dict[str, Result]]:
+    """An Experiment and Results of random numbers. P: of how many rows there are predictions."""
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(T + 1, 1, D))
+    x, target = rows[:-1], rows[1:]
+    scaling = Scaling(np.arange(50.0, 50 + D), np.arange(10.0, 10 + D)) if scaled else None
+    params = each(lambda theta: np.broadcast_to(theta, (*E, *theta.shape)), numpy_rnn.initial_parameters(D, 6, D))
+    experiment = Experiment("made up", x, target, np.zeros((1, 6)), params, scaling, held_out, rates)
+
+    def result():
+        losses = np.exp(generator.normal(size=(epochs, *E)))
+        y, following = generator.normal(size=(T, *E, 1, D)), generator.normal(size=(G, *E, 1, D))
+        return Result(losses, experiment.params, y[T - (P or T) :], following)
+
+    return experiment, {name: result() for name in backends}
+
+
+KINDS: dict[str, dict] = {
+    "one network": {},
+    "one epoch": {"epochs": 1},
+    "no epochs": {"epochs": 0},
+    "nothing generated": {"G": 0},
+    "ensemble": {"E": (5,)},
+    "features": {"D": 3},
+    "many features": {"D": 6, "E": (4,)},
+    "long": {"T": 500},
+    "compared": {"backends": ("numpy_rnn", "torch_rnn")},
+    "ensembles compared": {"backends": ("numpy_rnn", "torch_rnn"), "E": (5,)},
+    "long names compared": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
+    "standardised": {"D": 2, "E": (3,), "scaled": True},
+    "held out": {"T": 40, "held_out": 12, "G": 12, "scaled": True},
+    "held out early": {"T": 150, "held_out": 120, "G": 30, "D": 2},
+    "held out and generated further": {"T": 40, "held_out": 3, "G": 10, "E": (3,)},
+    "the last predictions": {"T": 40, "P": 15, "held_out": 5, "G": 5},
+    "predictions of what is held out": {"T": 40, "P": 12, "held_out": 12, "G": 5},
+    "predictions of some that is held out": {"T": 40, "P": 10, "held_out": 12, "G": 5},
+    "rates": {"E": (3,), "rates": (0.01, 0.1, 0.5)},
+    "rates and seeds": {"E": (9, 4), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 5},
+    "rates compared": {"E": (3,), "rates": (0.01, 0.1, 0.5), "backends": ("numpy_rnn", "torch_rnn")},
+}
+
+
+@pytest.fixture(params=KINDS)
+def drawn(request):
+    """Experiment, results, panels of the series, panel of the losses (if any), and the figure."""
+    experiment, results = made_up(**KINDS[request.param])
+    figure = plots.figure(experiment, results)
+    panels = min(experiment.x.shape[-1], 4)
+    series, losses = figure.axes[:panels], figure.axes[panels:]
+    return experiment, results, series, losses, figure
+
+
+def lines(axes):
+    """Those with a name, by it: not the border, and not what stands for others in a legend."""
+    return {
+        line.get_label(): line for line in axes.lines if not line.get_label().startswith("_") and len(line.get_xdata())
+    }
+
+
+def best(experiment, results):
+    """The results that the series is drawn of: of a sweep, those of the rate with the lowest final median loss."""
+    if not experiment.rates:
+        return results
+    last = next(iter(results.values())).losses[-1].reshape(len(experiment.rates), -1)
+    rate = min(range(len(last)), key=lambda n: np.median(last[n]))
+    return {
+        name: Result(r.losses[:, rate], r.params, r.predictions[:, rate], r.generated[:, rate])
+        for name, r in results.items()
+    }
+
+
+def test_the_series(drawn):
+    experiment, results, series, *_ = drawn
+    T, D, held_out = len(experiment.x), experiment.x.shape[-1], experiment.held_out
+    mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
+    for feature, axes in enumerate(series):
+
+        def in_units(values, feature=feature):
+            return values * deviation[feature] + mean[feature]
+
+        by_label = lines(axes)
+        actual = np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature]
+        assert bits(by_label["actual"].get_xdata()) == bits(np.arange(1, T + 2))
+        assert bits(by_label["actual"].get_ydata()) == bits(in_units(actual))
+        expected = ["actual"]
+        for name, result in best(experiment, results).items():
+            by = f", {name}" if len(results) > 1 else ""
+            P, G = len(result.predictions), len(result.generated)
+            y = result.predictions[..., 0, feature].reshape(P, -1)
+            assert bits(by_label["predicted" + by].get_xdata()) == bits(np.arange(T + 2 - P, T + 2))
+            assert_within(by_label["predicted" + by].get_ydata(), in_units(np.median(y, axis=1)), 1e-12)
+            expected.append("predicted" + by)
+            if G:
+                after = result.generated[..., 0, feature].reshape(G, -1)
+                before = y[P - held_out - 1 :][:1] if held_out < P else after[:0]  # on from the last one trained on
+                line = by_label["free-running" + by]
+                first = T + 2 - held_out - len(before)
+                assert bits(line.get_xdata()) == bits(np.arange(first, T + 2 - held_out + G))
+                median = np.median(np.concatenate([before, after]), axis=1)
+                assert_within(line.get_ydata(), in_units(median), 1e-12)
+                expected.append("free-running" + by)
+        assert list(by_label) == expected
+
+
+def test_the_border_stands_before_the_first_row_that_was_not_trained_on(drawn):
+    experiment, _, series, _, figure = drawn
+    figure.draw_without_rendering()
+    for axes in series:
+        borders = [line for line in axes.lines if line.get_label() == "_border"]
+        assert len(borders) == len(axes.texts) == (experiment.held_out > 0)
+        for border, word in zip(borders, axes.texts):
+            assert list(border.get_xdata()) == [len(experiment.x) + 1 - experiment.held_out + 0.5] * 2
+            assert word.get_text() == "not trained on →"
+            frame, box = axes.get_window_extent(), word.get_window_extent()
+            at = axes.transData.transform((border.get_xdata()[0], 0))[0]
+            assert frame.x0 < box.x0
+            assert box.x1 < frame.x1
+            assert min(abs(box.x0 - at), abs(box.x1 - at)) < 10  # points: beside the line
+            highest = max(np.max(line.get_ydata()) for line in lines(axes).values())
+            assert box.y0 > axes.transData.transform((0, highest))[1]
+
+
+def test_the_losses(drawn):
+    experiment, results, _, panels, _ = drawn
+    assert len(panels) == any(len(result.losses) for result in results.values())
+    for axes in panels:
+        curves = {}
+        for name, result in results.items():
+            for number, rate in enumerate(experiment.rates):
+                label = f"{rate:g}" if len(results) == 1 else f"{rate:g}, {name}"
+                curves[label] = result.losses[:, number]
+            if not experiment.rates:
+                curves[name] = result.losses
+        assert list(lines(axes)) == list(curves)
+        for name, losses in curves.items():
+            epochs = len(losses)
+            assert bits(lines(axes)[name].get_xdata()) == bits(np.arange(1, epochs + 1))
+            assert_within(lines(axes)[name].get_ydata(), np.median(losses.reshape(epochs, -1), axis=1), 1e-12)
+        what = "median loss" if len(experiment.rates) == 9 else "loss of an epoch"
+        units = ",\nin standardised units" if experiment.scaling else ""
+        units += ", log scale" if axes.get_yscale() == "log" else ""
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", f"{what}\n(half squared error{units})")
+        low, high = axes.get_xlim()
+        assert low < 1 <= epochs < high
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "rates" in kind])
+def test_every_rate_is_named_beside_the_end_of_its_curve(kind):
+    experiment, results = made_up(**KINDS[kind])
+    figure = plots.figure(experiment, results)
+    figure.draw_without_rendering()
+    axes = figure.axes[-1]
+    *words, head = axes.texts
+    assert head.get_text() == "rate"
+    curves = lines(axes)
+    name = "" if len(results) == 1 else f", {next(iter(results))}"
+    ends = {f"{rate:g}": curves[f"{rate:g}{name}"] for rate in experiment.rates}
+    in_order = sorted(ends, key=lambda rate: ends[rate].get_ydata()[-1])
+    assert [word.get_text() for word in words] == in_order
+    assert [word.get_weight() for word in words] == ["bold"] + ["normal"] * (len(words) - 1)
+    assert [word.get_color() for word in words] == [ends[rate].get_color() for rate in in_order]
+    boxes = [word.get_window_extent() for word in axes.texts]
+    frame, canvas = axes.get_window_extent(), figure.bbox
+    assert all(box.x0 > frame.x1 and box.x1 <= canvas.x1 and box.y1 <= canvas.y1 for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_a_rate_far_above_the_others_leaves_the_panel():
+    experiment, results = made_up(E=(3,), rates=(0.01, 0.1, 50.0))
+    losses = results["numpy_rnn"].losses
+    losses[:, 2] = 1e9
+    axes = plots.figure(experiment, results).axes[-1]
+    low, high = axes.get_ylim()
+    assert low <= losses[:, :2].min() < losses[:, :2].max() <= high < 2 * losses[:, :2].max()
+    assert [word.get_text() for word in axes.texts[-2:]] == ["50 ↑", "rate"]
+
+
+def test_rates_that_diverged_are_named_and_their_networks_left_out():
+    experiment, results = made_up(E=(3, 4), rates=(0.01, 0.1, 50.0))
+    result = results["numpy_rnn"]
+    result.losses[-1, 2] = np.inf
+    result.predictions[3, 0, 1] = np.nan
+    result.losses[-1, 1] = 1e-3  # the best
+    figure = plots.figure(experiment, results)
+    axes = figure.axes[-1]
+    assert list(lines(axes)) == ["0.01", "0.1"]
+    assert [word.get_text() for word in axes.texts] == ["0.1", "0.01 (3 of 4)", "rate"]
+    assert axes.get_title(loc="left") == "diverged at 50"
+    assert_within(lines(axes)["0.01"].get_ydata(), np.median(np.delete(result.losses[:, 0], 1, axis=1), axis=1), 1e-12)
+    assert "learning rate 0.1, of 3 the one with the lowest final loss" in figure.get_suptitle()
+
+
+def test_a_second_backend_whose_best_rate_diverged_is_left_out_of_the_series():
+    experiment, results = made_up(E=(2,), rates=(0.01, 0.1), backends=("numpy_rnn", "torch_rnn"))
+    results["numpy_rnn"].losses[-1] = 1, 2
+    results["torch_rnn"].losses[-1, 0] = np.inf
+    figure = plots.figure(experiment, results)
+    assert list(lines(figure.axes[0])) == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
+    assert list(lines(figure.axes[-1])) == ["0.01, numpy_rnn", "0.1, numpy_rnn", "0.1, torch_rnn"]
+
+
+@pytest.mark.parametrize(
+    ("T", "held_out", "first", "last", "title"),
+    [
+        (600, 0, 1, None, None),
+        (601, 0, 2, None, "the last 600 of 601 steps"),
+        (3309, 0, 2710, None, "the last 600 of 3309 steps"),
+        (3309, 120, 2710, None, "the last 600 of 3309 steps"),
+        (3309, 300, 2710, None, "the last 600 of 3309 steps"),
+        (3309, 301, 2709, 3308, "steps 2709 to 3308 of 3309"),
+        (3309, 1200, 1810, 2409, "steps 1810 to 2409 of 3309"),
+        (700, 690, 1, 600, "steps 1 to 600 of 700"),
+    ],
+)
+@pytest.mark.parametrize("P", [None, 500])
+def test_of_a_long_series_a_part_is_drawn(T, held_out, first, last, title, P):
+    experiment, results = made_up(T=T, held_out=held_out, G=held_out + 20, P=P)
+    result = results["numpy_rnn"]
+    figure = plots.figure(experiment, results)
+    by_label = lines(figure.axes[0])
+    begins = T + 2 - held_out
+    times = {
+        "actual": (1, np.concatenate([experiment.x, experiment.target[-1:]])),
+        "predicted": (T + 2 - len(result.predictions), result.predictions),
+        "free-running": (begins, result.generated),
+    }
+    for label, (begin, values) in times.items():
+        shown = np.arange(max(begin, first), min(begin + len(values), (last or T + 100) + 1))
+        x, y = by_label[label].get_data() if label in by_label else np.zeros((2, 0))
+        if label == "free-running":  # without the prediction that it is drawn on from
+            x, y = x[x >= begins], y[x >= begins]
+        assert x.tolist() == shown.tolist()
+        assert y.tolist() == values[shown - begin, 0, 0].tolist() if len(shown) else len(y) == 0
+    assert (f", {title}" in figure.get_suptitle()) if title else ("steps" not in figure.get_suptitle())
+    if held_out:
+        low, high = figure.axes[0].get_xlim()
+        assert low < begins - 0.5 < high
+
+
+def test_bands_reach_from_the_10th_to_the_90th_percentile():
+    experiment, results = made_up(E=(5,))
+    figure = plots.figure(experiment, results)
+    predicted, free_running = figure.axes[0].collections
+    [loss] = figure.axes[1].collections
+    result = results["numpy_rnn"]
+    after = np.concatenate([result.predictions[-1:], result.generated])
+    for drawn, values in (
+        (predicted, result.predictions[..., 0, 0]),
+        (free_running, after[..., 0, 0]),
+        (loss, result.losses),
+    ):
+        corners = drawn.get_paths()[0].vertices[:, 1]
+        for edge in np.percentile(values, (10, 90), axis=1):
+            assert all(np.abs(corners - value).min() <= 1e-12 for value in edge)
+
+
+def test_a_network_that_diverged_is_not_drawn():
+    experiment, results = made_up(E=(5,))
+    result = results["numpy_rnn"]
+    for gone in (result.losses, result.predictions, result.generated):
+        gone[-1, 2] = np.nan
+    axes = plots.figure(experiment, results).axes
+    after = np.concatenate([result.predictions[-1:], result.generated])[..., 0, 0]
+    for line, values in zip(
+        (*axes[0].lines[1:], axes[1].lines[0]), (result.predictions[..., 0, 0], after, result.losses), strict=True
+    ):
+        assert_within(line.get_ydata(), np.median(np.delete(values, 2, axis=1), axis=1), 1e-12)
+    assert "medians of 4 networks" in axes[0].figure.get_suptitle()
+
+
+def test_the_title_says_what_is_drawn(drawn):
+    experiment, results, _, _, figure = drawn
+    title = figure.get_suptitle()
+    assert title.startswith(f"{' and '.join(results)}: made up, one step ahead")
+    networks = next(iter(best(experiment, results).values())).predictions[0].size // experiment.x.shape[-1]
+    ensemble = f"medians of {networks} networks, bands from their 10th to their 90th percentile"
+    assert (ensemble in title) == (networks > 1)
+    assert ("the first 4 of 6 features" in title) == (experiment.x.shape[-1] == 6)
+    assert ("the one with the lowest final loss" in title) == bool(experiment.rates)
+
+
+def test_the_axes_are_labelled(drawn):
+    experiment, _, series, *_ = drawn
+    assert series[-1].get_xlabel() == "time (steps)"
+    if experiment.x.shape[-1] == 1:
+        assert series[0].get_ylabel() == "value (units of the series)"
+    else:
+        assert [axes.get_ylabel() for axes in series] == [f"feature {n}" for n in range(1, len(series) + 1)]
+
+
+ODD_NAMES = ("a$\\foo$", "$x_$", "$", "a\\$b", "x^2_{", "\udcff", "漢字", "é → \t", "{}", "a very long name " * 9)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_is_drawn_as_it_is_whatever_characters_it_has(name):
+    """With escapes for what has no glyph; the names of a file, of its columns and of two implementations."""
+    drawable = {"\udcff": "\\udcff", "漢字": "\\u6f22\\u5b57", "é → \t": "é → \\t"}.get(name, name)
+    experiment, results = made_up(D=2, backends=(name, "numpy_rnn"))
+    experiment = experiment._replace(name=name, columns=(name, "two"))
+    figure = plots.figure(experiment, results)
+    figure.draw_without_rendering()  # which raises where a name is taken for a formula, and warns of missing glyphs
+    figure.savefig(io.BytesIO(), format="svg")
+    series, other, losses = figure.axes
+    label = drawable if len(name) < 25 else name[:21] + "..."
+    assert (series.get_ylabel(), other.get_ylabel()) == (label, "two")
+    assert f": {drawable if len(name) < 25 else name[:57] + '...'}, one step ahead" in figure.get_suptitle()
+    for axes in (series, losses):
+        assert any(label in text.get_text() for text in axes.get_legend().get_texts())
+    drawn = [figure._suptitle, series.yaxis.label, *series.get_legend().get_texts(), *losses.get_legend().get_texts()]
+    assert not any(text.get_parse_math() for text in drawn)
+
+
+def test_a_single_column_with_a_name_labels_its_axis():
+    experiment, results = made_up()
+    assert plots.figure(experiment._replace(columns=("spots",)), results).axes[0].get_ylabel() == "spots"
+
+
+def test_legends_cover_nothing_and_everything_is_inside(drawn):
+    *_, figure = drawn
+    figure.draw_without_rendering()  # lays everything out
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend() is not None]
+    assert legends[0].axes is figure.axes[0]
+    assert [text.get_text() for text in legends[0].get_texts()] == list(lines(figure.axes[0]))
+    assert len(legends) == (2 if len(drawn[1]) > 1 else 1)
+    frames = [axes.get_window_extent() for axes in figure.axes]
+    boxes = [legend.get_window_extent() for legend in legends]
+    assert not any(box.overlaps(frame) for box in boxes for frame in frames)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    for box in (*frames, *boxes, figure._suptitle.get_window_extent()):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+    assert all(frame.width > 0.2 * figure.bbox.width for frame in frames)
+
+
+def test_what_the_colour_blind_cannot_tell_apart_differs_in_form(drawn):
+    *_, figure = drawn
+    for axes in figure.axes:
+        assert {line.get_color() for line in lines(axes).values()} <= OKABE_ITO
+        if axes is figure.axes[-1] and drawn[0].rates:
+            looks = [(line.get_color(), line.get_linestyle()) for line in lines(axes).values()]
+            assert len(set(looks)) == len(looks)
+            continue  # every curve has its name beside it
+        coloured = [line for line in lines(axes).values() if line.get_color() != "#000000"]
+        forms = [(line.get_marker(), line.get_linestyle()) for line in coloured]
+        assert len(set(forms)) == len(forms)
+        assert [label for label, line in lines(axes).items() if line not in coloured] in ([], ["actual"])
+
+
+def test_short_series_are_points_and_long_ones_lines():
+    for T, marks in ((20, ["o", "s"]), (500, ["", ""])):
+        drawn = plots.figure(*made_up(T=T, G=0)).axes[0].lines
+        assert [line.get_marker().replace("None", "") for line in drawn] == marks
+        assert [line.get_linestyle() == "None" for line in drawn] == [T == 20] * 2
+
+
+def test_the_drift_of_two_runs_has_a_panel_of_its_own():
+    experiment, results = made_up(T=20, G=5)
+    drift, spread = np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])
+    *_, losses, panel = plots.figure(experiment, results, drift=(drift, spread)).axes
+    shown = {line.get_label(): line.get_ydata() for line in panel.lines}
+    assert shown["runs that start an ulp apart"].tolist() == spread.tolist()
+    assert shown["these runs"][1:].tolist() == drift[1:].tolist()  # no drift has no place on a logarithmic axis
+    assert np.isnan(shown["these runs"][0])
+    assert (panel.get_xlabel(), panel.get_yscale()) == ("epoch", "log")
+    assert losses.get_xlabel() == "epoch"

@@ -1,0 +1,319 @@
+"""What a run prints: the lines themselves, from numbers that are made up."""
+
+import re
+
+import numpy as np
+import pytest
+from cases import assert_within
+from in_process import actual_and_predicted, free_running, losses
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.app import report
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.divergence import Divergence
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.predictions import Result
+from numpy_rnn.app.scaling import Scaling, scaling_of
+from numpy_rnn.app.series import inputs_and_targets
+
+
+def made_up(T=4, D=1, E=(), G=2, scale=1.0):
+    generator = np.random.default_rng(0)
+    rows = scale * generator.normal(size=(T + 1, 1, D))
+    x, target = rows[:-1], rows[1:]
+    params = numpy_rnn.initial_parameters(D, 6, D, networks=E[0] if E else None)
+    y, following = (scale * generator.normal(size=(n, *E, 1, D)) for n in (T, G))
+    return Experiment("made up", x, target, np.zeros((1, 6)), params), Result(np.ones((3, *E)), params, y, following)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "options", "ending"),
+    [
+        (Configuration(), {}, "tanh, no biases, sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
+        (
+            Configuration(k1=2, k2=3, nonlinearity="relu", reduction="mean", learning_rate=1e-3, seed=7),
+            {"bias": True, "dtype": "float64"},
+            "relu, biases, mean, k1=2 k2=3, learning rate 0.001, float64, seed 7",
+        ),
+        (Configuration(seed=7, networks=3), {"networks": 3}, "float32, seeds 7 to 9"),
+        (Configuration(weights="w.npz"), {}, "float32, weights from w.npz"),
+        (
+            Configuration(momentum=0.9, dampening=0.5, weight_decay=1e-4, max_norm=2.0),
+            {},
+            "learning rate 0.1, momentum 0.9, dampening 0.5, weight decay 0.0001, max norm 2, float32, seed 0",
+        ),
+        (Configuration(momentum=0.9, nesterov=True), {}, "learning rate 0.1, momentum 0.9, nesterov, float32, seed 0"),
+        (Configuration(learning_rate=(0.1, 1e-5)), {"networks": 2}, "learning rates 0.1 1e-05, float32, seed 0"),
+        (Configuration(learn_initial_state=True), {}, "learning rate 0.1, initial state learned, float32, seed 0"),
+        (
+            Configuration(standardize=True, held_out=12),
+            {},
+            "learning rate 0.1, standardized, 12 rows held out, float32, seed 0",
+        ),
+    ],
+)
+def test_the_heading_says_what_is_run(configuration, options, ending):
+    experiment = made_up()[0]._replace(params=numpy_rnn.initial_parameters(1, 5, 1, **options))
+    heading = report.heading(["numpy_rnn", "torch_rnn"], experiment, configuration)
+    assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
+    assert heading.endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "logged"), [(10, 25, [1, 10, 20, 25]), (1, 3, [1, 2, 3]), (10, 1, [1]), (5, 10, [1, 5, 10])]
+)
+def test_the_first_the_last_and_every_nth_epoch_are_printed(every, epochs, logged):
+    assert [epoch for epoch in range(1, epochs + 1) if report.is_logged(epoch, every, epochs)] == logged
+
+
+def test_loss_rows():
+    assert report.loss_heading(()) == "epoch          loss"
+    assert report.loss_row(300, np.array(0.1737856)) == "  300      0.173786"
+    assert report.loss_heading((2, 3)) == "epoch   median loss           10 %           90 %   of 6 networks"
+    row = report.loss_row(20, np.arange(1.0, 12.0))  # of 1 to 11, the 10th percentile is 2
+    assert row == "   20      6.000000       2.000000      10.000000"
+    assert report.loss_row(20, np.array([np.nan, 6.0, np.inf])) == "   20      6.000000       6.000000       6.000000"
+
+
+def test_loss_rows_of_a_sweep():
+    assert report.loss_heading((2,), (0.1, 1e-5)) == "epoch      rate 0.1    rate 1e-05"
+    assert report.loss_heading((2, 3), (0.1, 1e-5)).endswith("    rate 1e-05   medians of 3 networks each")
+    assert report.loss_row(20, np.array([0.5, 2e-7]), (0.1, 1e-5)) == "   20      0.500000   2.00000e-07"
+    losses = np.array([[1, 2, 9], [np.nan, 4, np.inf]])
+    assert report.loss_row(20, losses, (0.1, 1e-5)) == "   20      2.000000      4.000000"
+    assert report.loss_row(20, np.array([0.5, np.nan]), (0.1, 1e-5)) == "   20      0.500000           nan"
+
+
+def test_heads_stand_over_their_columns():
+    rates = (0.1, 1e-5)
+    assert len(report.loss_heading((2,), rates)) == len(report.loss_row(1, np.ones(2), rates))
+    for E, loss in (((), np.array(1.0)), ((3,), np.ones(3))):
+        heading, row = report.loss_heading(E).split("   of ")[0], report.loss_row(1, loss)
+        assert len(heading) == len(row)
+    experiment, result = made_up(D=2)
+    experiment = experiment._replace(columns=("one", "one that is wider"))
+    assert len({len(line) for line in report.series_table(experiment, result).splitlines()}) == 1
+    table = report.comparison_table({"numpy_rnn": result, "torch_rnn": result}, 1).splitlines()[:-1]
+    assert len({len(line) for line in table}) == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e9])
+def test_numbers_of_every_scale_keep_digits(scale):
+    experiment, result = made_up(scale=scale)
+    table = report.series_table(experiment, result)
+    for time, (actual, predicted) in actual_and_predicted(table).items():
+        assert abs(actual - experiment.target[time - 2, 0, 0]) <= 1e-5 * scale
+        assert abs(predicted - result.predictions[time - 2, 0, 0]) <= 1e-5 * scale
+    for time, [value] in free_running(table).items():
+        assert abs(value - result.generated[time - 6, 0, 0]) <= 1e-5 * scale
+    assert abs(float(report.loss_row(1, np.array(scale / 3)).split()[1]) - scale / 3) <= 1e-5 * scale
+
+
+def test_the_series_table_of_several_features():
+    experiment, result = made_up(D=5)
+    table = report.series_table(experiment, result)
+    assert re.split("  +", table.splitlines()[0].strip())[:3] == ["time", "actual feature 1", "predicted feature 1"]
+    rows = actual_and_predicted(table)
+    assert list(rows) == [2, 3, 4, 5]
+    for time, row in rows.items():  # of five features, the first three
+        pairs = np.stack([experiment.target, result.predictions], axis=-1)[time - 2, 0, :3].ravel()
+        assert np.abs(row - pairs).max() <= 0.5e-6
+    for time, row in free_running(table).items():
+        assert np.abs(row - result.generated[time - 6, 0, :3]).max() <= 0.5e-6
+
+
+def test_actual_values_are_those_of_the_data_and_not_of_the_dtype():
+    """0.1 in float32, multiplied by a deviation and added to a mean, comes back as another number."""
+    series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
+    scaling = scaling_of(series)
+    x, target = inputs_and_targets(scaling.standardized(series), "float32")
+    experiment, result = made_up(T=3, D=2)
+    experiment = experiment._replace(x=x, target=target, series=series, scaling=scaling)
+    rows = actual_and_predicted(report.series_table(experiment, result))
+    assert [row[0] for row in rows.values()] == [float(f"{value:.6f}") for value in series[1:, 0]]
+    assert [row[2] for row in rows.values()] == [float(f"{value:.5e}") for value in series[1:, 1]]  # by its own size
+    assert experiment._replace(held_out=1).trained().rows(1).tolist() == series[1:3].tolist()
+    naive = [value for _, value in errors(experiment, result).values()]
+    assert_within(np.array(naive), np.sqrt((np.diff(series, axis=0) ** 2).mean(axis=0)), np.array([5e-7, 5e-10]))
+
+
+def test_columns_have_their_names():
+    long, odd = "a very long name of a column", "tab\there\udcff"
+    experiment, result = made_up(D=4)
+    experiment = experiment._replace(columns=("spots", long, odd, "four"))
+    head = re.split("  +", report.series_table(experiment, result).splitlines()[0].strip())
+    names = ["spots", "a very long name of a...", "tab\\there\\udcff"]
+    assert head == ["time", *(f"{what} {name}" for name in names for what in ("actual", "predicted"))]
+    assert [name for _, _, name in errors(experiment, result)] == [*names, "four"]
+    heading = report.heading(["numpy_rnn"], experiment, Configuration())
+    assert heading.startswith(f"numpy_rnn: made up (columns spots, {long}, tab\\there\\udcff, four), T=4 ")
+    many = experiment._replace(columns=tuple("abcdefg"))
+    assert "made up (columns a, b, c, d, e and 2 more), T" in report.heading(["a"], many, Configuration())
+
+
+def test_of_many_columns_the_first_have_errors():
+    lines = report.error_table(*made_up(D=25)).splitlines()
+    assert [line.split()[5] for line in lines[1:-1]] == [str(n) for n in range(1, 21)]
+    assert lines[-1] == "   ...  (5 more columns)"
+
+
+def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_left():
+    experiment, result = made_up(E=(4,))
+    result.predictions[2, 1] = np.inf
+    assert report.divergence(result) == "1 of 4 networks diverged: they are left out of the medians and bands"
+    table = report.series_table(experiment, result)
+    assert "median predicted" in table.splitlines()[0]
+    kept = np.delete(result.predictions, 1, axis=1)[..., 0, 0]
+    for time, (_, predicted) in actual_and_predicted(table).items():
+        assert abs(predicted - np.median(kept[time - 2])) <= 0.5e-6
+    following = np.delete(result.generated, 1, axis=1)[..., 0, 0]
+    for time, [value] in free_running(table).items():
+        assert abs(value - np.median(following[time - 6])) <= 0.5e-6
+
+
+def test_nothing_is_said_when_no_network_diverged():
+    assert report.divergence(made_up()[1]) is None
+    assert report.divergence(made_up(E=(3,))[1]) is None
+
+
+def held_out(experiment, result, rows, P=None):
+    """The same with rows held out, and with predictions of the last P steps alone."""
+    return experiment._replace(held_out=rows), result._replace(predictions=result.predictions[-(P or 0) :])
+
+
+def cells(table, columns=4):
+    """time → the numbers of the lines that have all columns."""
+    lines = [line.split() for line in table.splitlines()[1:]]
+    return {int(line[0]): [float(cell) for cell in line[1:]] for line in lines if len(line) == columns}
+
+
+def test_free_running_values_stand_beside_what_is_held_out():
+    """From the first row that is held out on; where there are more of them, below."""
+    experiment, result = held_out(*made_up(T=6, G=5), 3)
+    table = report.series_table(experiment, result)
+    assert table.splitlines()[0].split() == ["time", "actual", "predicted", "free-running"]
+    assert cells(table, 3).keys() == {2, 3, 4}
+    assert cells(table).keys() == {5, 6, 7}
+    for time, row in cells(table).items():
+        expected = [
+            part[place, 0, 0] for part, place in ((experiment.target, time - 2), (result.predictions, time - 2))
+        ]
+        assert np.abs(row - np.array([*expected, result.generated[time - 5, 0, 0]])).max() <= 0.5e-6
+    below = cells(table, 2)
+    assert below.keys() == {8, 9}
+    assert all(abs(value - result.generated[time - 5, 0, 0]) <= 0.5e-6 for time, [value] in below.items())
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_the_tables_are_in_the_units_of_the_series():
+    scaling = Scaling(np.array([100.0, -5.0]), np.array([20.0, 0.5]))
+    experiment, result = made_up(T=6, D=2)
+    table = report.series_table(experiment._replace(scaling=scaling), result)
+    for time, row in actual_and_predicted(table).items():
+        pairs = [
+            part[time - 2, 0] * scaling.deviation + scaling.mean for part in (experiment.target, result.predictions)
+        ]
+        assert np.abs(row - np.stack(pairs, axis=-1).ravel()).max() <= 0.5e-6
+    for time, row in free_running(table).items():
+        assert np.abs(row - (result.generated[time - 8, 0] * scaling.deviation + scaling.mean)).max() <= 0.5e-6
+
+
+def errors(experiment, result):
+    """The rows of the error table: (what, steps, column) → network, last value."""
+    head, *rows = report.error_table(experiment, result).splitlines()
+    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "last value again"]
+    assert {len(row) for row in rows if not row.startswith("   ...")} == {len(head)}
+    pattern = r"(trained on|held out), (\d+) steps(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
+    parts = (re.fullmatch(pattern, row).groups() for row in rows)
+    return {(what, int(steps), name): (float(network), float(naive)) for what, steps, name, network, naive in parts}
+
+
+def rms(*differences):
+    """Root mean square of numbers that are written out, one by one."""
+    squares = [float(d) ** 2 for difference in differences for d in np.ravel(difference)]
+    return (sum(squares) / len(squares)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("rows", "P", "parts"),
+    [
+        (0, None, [("trained on", slice(0, 8))]),
+        (3, None, [("trained on", slice(0, 5)), ("held out", slice(5, 8))]),
+        (3, 5, [("trained on", slice(3, 5)), ("held out", slice(5, 8))]),  # of a long series, the last predictions
+        (3, 3, [("held out", slice(5, 8))]),
+        (5, 3, [("held out", slice(5, 8))]),  # and where more are held out than that, these alone
+    ],
+)
+@pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "standardized"])
+def test_the_errors_are_those_of_the_predictions_and_of_the_last_value_again(rows, P, parts, scaled):
+    """Each column by itself, as they may have different units."""
+    experiment, result = held_out(*made_up(T=8, D=2), rows, P)
+    unit = np.array([20.0, 0.5]) if scaled else np.ones(2)
+    if scaled:
+        experiment = experiment._replace(scaling=Scaling(np.array([100.0, -5.0]), unit), columns=("spots", "per cent"))
+    names = ("spots", "per cent") if scaled else ("feature 1", "feature 2")
+    table = errors(experiment, result)
+    assert list(table) == [(what, steps.stop - steps.start, name) for what, steps in parts for name in names]
+    first = 8 - len(result.predictions)
+    for what, steps in parts:
+        y = result.predictions[steps.start - first : steps.stop - first]
+        for d, name in enumerate(names):
+            network, naive = table[what, steps.stop - steps.start, name]
+            assert abs(network - rms((y - experiment.target[steps])[..., d] * unit[d])) <= 0.5e-6
+            assert abs(naive - rms((experiment.x - experiment.target)[steps][..., d] * unit[d])) <= 0.5e-6
+
+
+def test_of_an_ensemble_the_error_is_that_of_the_median_network_that_is_left():
+    experiment, result = made_up(T=5, E=(4,))
+    result = result._replace(diverged=(Divergence(2, 1, 1, "loss", of=4),))
+    [(network, _)] = errors(experiment, result).values()
+    of_networks = sorted(rms(result.predictions[:, n] - experiment.target) for n in (0, 1, 3))
+    assert abs(network - of_networks[1]) <= 0.5e-6
+
+
+def test_of_a_sweep_the_tables_are_those_of_the_best_rate():
+    experiment, result = made_up(T=5, E=(3,))
+    result = result._replace(losses=np.array([[3.0, 1.0, 2.0]]))
+    rates = experiment._replace(rates=(0.1, 0.2, 0.3))
+    one = Result(result.losses[:, 1], result.params, result.predictions[:, 1], result.generated[:, 1])
+    table, alone = (report.series_table(e, r).splitlines() for e, r in ((rates, result), (experiment, one)))
+    assert table == [alone[0] + "   of learning rate 0.2", *alone[1:]]
+    assert report.error_table(rates, result) == report.error_table(experiment, one)
+
+
+def test_the_series_table_of_a_long_series_has_its_end():
+    experiment, result = made_up(T=100, G=0)
+    table = report.series_table(experiment, result)
+    assert table.splitlines()[1] == "   ...  (60 earlier times)"
+    assert list(actual_and_predicted(table)) == list(range(62, 102))
+
+
+def compared(a, b):
+    params = Parameters(*numpy_rnn.initial_parameters())
+    results = {name: Result(np.array(v), params, np.zeros(0), np.zeros(0)) for name, v in (("one", a), ("other", b))}
+    return report.comparison_table(results, 1)
+
+
+def test_the_comparison():
+    table = compared([3.0, 2.0, 1.0], [3.0, 2.5, 1.25])
+    assert losses(table.split("\nlargest")[0]) == {1: [3, 3, 0], 2: [2, 2.5, 0.5], 3: [1, 1.25, 0.25]}
+    assert table.endswith("\nlargest difference 5.0e-01, in epoch 2, where the loss is 2")
+
+
+def test_the_comparison_of_ensembles():
+    table = compared([[3, 1, 2], [6, 4, 5.0]], [[3, 1, 2.5], [6, 4.75, 5]])
+    assert losses(table.split("\nlargest")[0]) == {1: [2, 2.5, 0.5], 2: [5, 5, 0.75]}
+    assert table.endswith("\nlargest difference 7.5e-01, in epoch 2, where the loss of network 2 is 4")
+
+
+def test_the_comparison_of_networks_that_diverged():
+    nan, inf = np.nan, np.inf
+    table = compared([[3, 1.0], [nan, 1]], [[3, 1.5], [inf, 1]])  # both diverged: no difference
+    assert table.endswith("\nlargest difference 5.0e-01, in epoch 1, where the loss of network 2 is 1")
+    table = compared([[3, 1.0], [4, 1]], [[3, 1.5], [inf, 1]])  # one of them only
+    assert table.endswith("\nlargest difference inf, in epoch 2, where the loss of network 1 is 4")
+
+
+def test_the_comparison_of_no_epochs():
+    assert len(compared([], []).splitlines()) == 1

@@ -1,0 +1,97 @@
+"""Whatever a file is called, and whatever is left of standard output and standard error, a run comes to its end."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import children
+import pytest
+
+import numpy_rnn
+from numpy_rnn.app import command_line
+from numpy_rnn.app.terminal import printing_anything
+
+NAMES = {
+    "a formula": rb"a$\foo$",
+    "half a formula": b"$x_",
+    "no UTF-8": b"\xff\xfe",
+    "no glyphs": "漢字".encode(),
+    "not ASCII": "é → ﬁ".encode(),
+    "a line end": b"a\nb",
+    "an escape": b"\x1b[31m",
+    "braces and per cent": b"{0} %s",
+}
+STREAMS = {
+    "ASCII": lambda: io.TextIOWrapper(io.BytesIO(), encoding="ascii"),
+    "UTF-8": lambda: io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
+    "Windows": lambda: io.TextIOWrapper(io.BytesIO(), encoding="cp1252"),
+    "closed": lambda: None,
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def written(stream):
+    if stream is None:
+        return ""
+    stream.flush()
+    return stream.buffer.getvalue().decode(stream.encoding)
+
+
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "ASCII") for name in NAMES), *(("no UTF-8", kind) for kind in STREAMS if kind != "ASCII")],
+)
+def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch, name, kind):
+    """Warnings are errors here, so there is none either."""
+    name = os.fsdecode(NAMES[name])
+    data = name + ".csv"
+    try:
+        Path(data).write_text(f'"{name.encode("utf-8", "replace").decode()}","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8")
+    except OSError:
+        pytest.skip("the file system has no such names")
+    files = {f"--{what}": f"{name}.{what}" + end for what, end in (("save", ""), ("output", ".json"), ("plot", ".png"))}
+    with monkeypatch.context() as patch:
+        for stream in ("stdout", "stderr"):
+            patch.setattr(sys, stream, STREAMS[kind]())
+        status = command_line.main(numpy_rnn, ["--epochs", "1", f"--data={data}", *map("=".join, files.items())])
+        missing = command_line.main(numpy_rnn, [f"--data=no{data}", "--no-plot"])
+        out, err = written(sys.stdout), written(sys.stderr)
+    assert (status, missing) == (0, 2)
+    assert sorted(os.listdir()) == sorted([data, *files.values()])
+    if kind != "closed":
+        assert out.startswith("numpy_rnn: ")
+        assert "\x1b" not in out.splitlines()[0] + err
+        assert err.count("\n") == 1
+
+
+def test_the_streams_are_as_before_when_it_is_over(monkeypatch):
+    ascii_only = STREAMS["ASCII"]()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", ascii_only)
+        patch.setattr(sys, "stderr", None)
+        with printing_anything():
+            print("é\udcff\n漢")
+            print("lost", file=sys.stderr)
+        assert sys.stderr is None
+        with pytest.raises(UnicodeEncodeError):
+            print("é", flush=True)
+    assert ascii_only.errors == "strict"
+    assert ascii_only.buffer.getvalue() == b"\\xe9\\udcff\n\\u6f22\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
+@pytest.mark.parametrize(("closed", "status", "words"), [("2", 0, ""), ("1", 0, ""), ("2", 2, "--epochs x")])
+def test_a_process_without_a_stream_ends_as_any_other(closed, status, words):
+    command = f'exec "$0" -m numpy_rnn --epochs 2 --no-plot --save run.npz {words} {closed}>&-'
+    ended = children.run(["sh", "-c", command, sys.executable], text=False)
+    assert ended.returncode == status
+    assert os.listdir() == ([] if status else ["run.npz"])
+    assert ended.stderr == b""
+    assert ended.stdout.startswith(b"" if status or closed == "1" else b"numpy_rnn: ")

@@ -1,0 +1,176 @@
+"""A sweep over learning rates: each of its networks is the run that has that rate alone, and the best rate is shown."""
+
+import numpy as np
+import pytest
+from cases import assert_within, bits
+from in_process import actual_and_predicted, are_printed, command, free_running, losses, succeed
+
+from numpy_rnn import Parameters
+from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.divergence import Divergence
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.predictions import Result
+from numpy_rnn.app.run import run
+
+RATES = (0.1, 0.01, 0.05)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("networks", [None, 2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"k1": 3, "k2": 5, "bias": True, "reduction": "mean", "momentum": 0.9, "nesterov": True},
+        {"k1": 20, "k2": 20, "weight_decay": 0.01, "max_norm": 0.5, "learn_initial_state": True},
+        {"k2": 4, "nonlinearity": "relu", "momentum": 0.5, "dampening": 0.5},
+    ],
+    ids=["main job", "momentum", "clipping", "relu"],
+)
+def test_each_network_of_a_sweep_is_the_one_that_its_rate_trains_alone(rnn, networks, options):
+    """The same sums, in another order at most: a few hundred roundings of 1e-16 of numbers of order one."""
+    configuration = Configuration(epochs=5, dtype="float64", seed=5, networks=networks, learning_rate=RATES, **options)
+    together = run(rnn, prepare(configuration), configuration, generate=4)
+    E = (3,) if networks is None else (3, networks)
+    assert together.params.W_hh.shape == (*E, 6, 6)
+    for index in np.ndindex(E):
+        seed = 5 + (index[1] if networks else 0)
+        alone = configuration.changed(networks=None, seed=seed, learning_rate=RATES[index[0]])
+        result = run(rnn, prepare(alone), alone, generate=4)
+        for member, single in (
+            (together.losses[:, *index], result.losses),
+            (together.predictions[:, *index], result.predictions),
+            (together.generated[:, *index], result.generated),
+            *((theta[index], of) for theta, of in zip(together.params, result.params, strict=True) if of is not None),
+        ):
+            assert_within(member, single, 1e-13)
+        others = [together.params.W_hh[other] for other in np.ndindex(E) if other != index]
+        assert all(bits(together.params.W_hh[index]) != bits(other) for other in others)
+
+
+def test_the_order_of_the_rates_and_their_number_change_nothing_of_a_network(rnn):
+    """Bit for bit: the networks of one ensemble do not meet."""
+    configuration = Configuration(epochs=3, learning_rate=RATES, momentum=0.5)
+    forwards = run(rnn, prepare(configuration), configuration)
+    backwards = run(rnn, prepare(configuration), configuration.changed(learning_rate=RATES[::-1]))
+    for theta, turned in zip(forwards.params, backwards.params, strict=True):
+        assert bits(theta) == bits(None if turned is None else np.ascontiguousarray(turned[::-1]))
+
+
+@pytest.mark.parametrize("seeds", [[], ["--seeds", 3]])
+def test_the_columns_are_the_medians_of_every_rate(rnn, capsys, seeds):
+    options = ["--learning-rate", "0.1,0.01,0.05", "--epochs", 12, "--log-every", 5, "--no-plot", *seeds]
+    out = succeed(rnn, capsys, *options)
+    configuration = Configuration(epochs=12, learning_rate=RATES, networks=3 if seeds else None)
+    result = run(rnn, prepare(configuration), configuration, generate=20)
+    heading, columns, *_ = out.splitlines()
+    assert heading == (
+        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rates 0.1 0.01"
+        f" 0.05, float32, {'seeds 0 to 2' if seeds else 'seed 0'}"
+    )
+    assert columns == "epoch      rate 0.1     rate 0.01     rate 0.05" + (
+        "   medians of 3 networks each" if seeds else ""
+    )
+    printed = losses(out)
+    assert list(printed) == [1, 5, 10, 12]
+    for epoch, row in printed.items():
+        assert are_printed(row, np.median(result.losses[epoch - 1].reshape(3, -1), axis=1))
+
+    best = int(np.argmin(np.median(result.losses[-1].reshape(3, -1), axis=1)))
+    assert best == 2
+    assert f"   of learning rate {RATES[best]:g}\n" in out
+    predicted = np.median(result.predictions[:, best].reshape(20, -1), axis=1)
+    for time, (_, prediction) in actual_and_predicted(out).items():
+        assert are_printed(prediction, predicted[time - 2])
+    following = np.median(result.generated[:, best].reshape(20, -1), axis=1)
+    for time, [value] in free_running(out).items():
+        assert are_printed(value, following[time - 22])
+
+
+def test_the_heading_of_one_rate_and_of_one_in_a_list(rnn, capsys):
+    one = succeed(rnn, capsys, "--learning-rate", "0.05", "--epochs", 2, "--no-plot")
+    assert "learning rate 0.05," in one.splitlines()[0]
+    assert one == succeed(rnn, capsys, "--learning-rate", "5e-2", "--epochs", 2, "--no-plot")
+
+
+def test_a_sweep_goes_on_from_one_network(rnn, capsys):
+    """From weights, at every rate."""
+    succeed(rnn, capsys, "--epochs", 2, "--save", "w.npz", "--no-plot")
+    options = ["--weights", "w.npz", "--epochs", 1, "--no-plot"]
+    succeed(rnn, capsys, *options, "--learning-rate", "0.1,0", "--save", "both.npz")
+    succeed(rnn, capsys, *options, "--learning-rate", 0, "--save", "still.npz")
+    both, still = (load_checkpoint(name).state.parameters for name in ("both.npz", "still.npz"))
+    assert both.W_hh.shape == (2, 6, 6)
+    assert bits(both.W_hh[1]) == bits(still.W_hh)
+    assert bits(both.W_hh[0]) != bits(still.W_hh)
+
+
+# -- the best rate --------------------------------------------------------------------------------------------------
+
+
+def made_up(losses, diverged=()) -> Result:
+    """Of a sweep over three rates, whose networks predict what their number is."""
+    losses = np.array(losses, float)
+    E = losses.shape[1:]
+    numbers = np.arange(np.prod(E), dtype=float).reshape(E)
+    predictions = np.broadcast_to(numbers[..., None, None], (4, *E, 1, 1))
+    params = Parameters(*(numbers.reshape(*E, 1, 1) for _ in range(3)))
+    of = int(np.prod(E))
+    lines = tuple(Divergence(network, 1, 1, "loss", of=of) for network in diverged)
+    return Result(losses, params, predictions, predictions[:2], lines)
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged", "best"),
+    [
+        ([[1, 9, 9], [3, 2, 4]], (), 1),  # the last epoch counts
+        ([[3, 2, 4]], (1,), 0),
+        ([[3, np.nan, 4]], (), 0),
+        ([[3, 2, np.inf]], (), 1),
+        ([[2, 2, 2]], (), 0),  # the first of equals
+        ([[np.nan, np.nan, 4]], (0, 1), 2),
+        (np.zeros((0, 3)), (), 0),  # nothing was trained
+        ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (), 1),  # medians 3, 2, 9
+        ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (7, 8), 2),  # of the third rate one is left
+        ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 4, 5, 6, 7, 8), 0),
+    ],
+)
+def test_the_best_rate_has_the_lowest_median_of_the_networks_that_are_left(losses, diverged, best):
+    assert made_up(losses, diverged).best_rate() == best
+
+
+def test_what_came_out_for_a_rate():
+    result = made_up([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 5, 8))
+    of_rate = result.of_rate(1)
+    assert of_rate.losses.tolist() == [[2, 2, 4]]
+    assert of_rate.params.W_hh.ravel().tolist() == [3, 4, 5]
+    assert of_rate.predictions.shape == (4, 3, 1, 1)
+    assert of_rate.generated[0].ravel().tolist() == [3, 4, 5]
+    assert of_rate.converged().tolist() == [False, True, False]
+    assert [(d.network, d.of) for d in of_rate.diverged] == [(0, 3), (2, 3)]
+    assert result.of_rate(0).diverged == ()
+
+
+def test_a_rate_with_one_network_that_diverged_has_none_that_converged():
+    result = made_up([[5, 1, 3]], (1,))
+    assert result.converged().tolist() == [True, False, True]
+    assert not result.of_rate(1).converged()
+    assert result.of_rate(2).converged()
+
+
+def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(rnn, capsys):
+    options = ["--learning-rate", "0.1,5", "--seeds", 2, "--nonlinearity", "relu", "--epochs", 4, "--log-every", 1]
+    ended = command(rnn, capsys, *options, "--no-plot")
+    assert ended.status == 0
+    assert ended.err.splitlines()[-1] == (
+        f"{rnn.__name__}: 2 of 4 networks diverged: they are left out of the medians and bands"
+    )
+    rows = losses(ended.out)
+    assert np.isnan(rows[4][1])
+    assert all(np.isfinite(row[0]) for row in rows.values())
+    assert "   of learning rate 0.1\n" in ended.out

@@ -1,0 +1,255 @@
+"""The trace file: keys, shapes and values as the docstring of trace.py promises them to programs in other languages."""
+
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from cases import bits
+from in_process import command, succeed
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app import trace
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.storage import save_arrays
+from numpy_rnn.app.trace import Recorder, check_size, load_trace
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.common.windows import windows
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.traces.trace_form import read_trace, start_of
+
+WEIGHTS, BIASES = ["W_xh", "W_hh", "W_hy"], ["b_h", "b_y"]
+BY_STEP = ["a", "h", "y", "dy", "dh", "da", "dx"]
+RUNS: dict[str, tuple[str, dict]] = {
+    "main job": ("", {}),
+    "windows": (
+        "--k1 3 --k2 7 --bias --reduction mean --dtype float64",
+        {"k1": 3, "k2": 7, "bias": True, "reduction": "mean", "dtype": "float64"},
+    ),
+    "ensemble": (
+        "--k2 3 --seeds 2 --nonlinearity relu --bias",
+        {"k2": 3, "networks": 2, "nonlinearity": "relu", "bias": True},
+    ),
+    "momentum": ("--k1 4 --k2 6 --momentum 0.9 --nesterov", {"k1": 4, "k2": 6, "momentum": 0.9, "nesterov": True}),
+    "learned state": (
+        "--k1 4 --k2 6 --learn-initial-state --momentum 0.5 --weight-decay 0.01 --max-norm 1",
+        {"k1": 4, "k2": 6, "learn_initial_state": True, "momentum": 0.5, "weight_decay": 0.01, "max_norm": 1.0},
+    ),
+    "sweep": (
+        "--k1 5 --k2 5 --learning-rate 0.1,0.01 --seeds 2 --learn-initial-state",
+        {"k1": 5, "k2": 5, "learning_rate": (0.1, 0.01), "networks": 2, "learn_initial_state": True},
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=RUNS)
+def traced(rnn, capsys, request):
+    """The arrays of a trace of three epochs, as NumPy alone reads them, and the run that it is of."""
+    options, changed = RUNS[request.param]
+    out = succeed(rnn, capsys, "--epochs", 3, "--trace", "t.npz", "--no-plot", *options.split())
+    with np.load("t.npz", allow_pickle=False) as archive:
+        arrays = dict(archive)
+    assert f"\ntrace of {len(arrays['epoch'])} updates written to t.npz\n" in out
+    return arrays, Configuration(epochs=3, **changed)
+
+
+EVERYTHING = Configuration(bias=True, momentum=0.9, learn_initial_state=True)
+
+
+def ensemble(configuration):
+    rates = configuration.rates()
+    return ((len(rates),) if rates else ()) + (() if configuration.networks is None else (configuration.networks,))
+
+
+def learned(configuration):
+    return WEIGHTS + (BIASES if configuration.bias else []) + (["h_0"] if configuration.learn_initial_state else [])
+
+
+def documented_keys(configuration):
+    names = learned(configuration)
+    keys = {
+        *("format", "configuration", "x", "target", "initial_h_0", "epoch", "number", "start", "counted_from", "stop"),
+        *("entering", "loss", *BY_STEP, "dh_0"),
+        *(prefix + name for prefix in ("initial_", "d", "") for name in names),
+    }
+    return keys | ({"v" + name for name in names} if configuration.momentum else set())
+
+
+def test_the_docstring_names_every_key():
+    words = set(re.findall(r"\w+", trace.__doc__))
+    initial = {f"initial_{name}" for name in WEIGHTS + BIASES}  # written there as initial_W_xh, _W_hh, ...
+    assert documented_keys(EVERYTHING) - initial <= words
+    assert {"initial_W_xh", "_W_hh", "_W_hy", "_b_h", "_b_y"} <= words
+    assert {*SgdOptions._fields, "learn_initial_state"} <= words
+
+
+def test_keys_and_shapes(traced):
+    arrays, configuration = traced
+    assert set(arrays) == documented_keys(configuration)
+    T, B, D, H, O = 20, 1, 1, 6, 1
+    E = ensemble(configuration)
+    own = E if configuration.learn_initial_state else ()
+    schedule = list(windows(T, configuration.k1, configuration.k2))
+    N, S = 3 * len(schedule), 3 * sum(window.steps for window in schedule)
+    expected = {"x": (T, B, D), "target": (T, B, O), "initial_h_0": (*own, B, H), "loss": (N, *E)}
+    expected |= {"entering": (N, *E, B, H), "dh_0": (N, *E, B, H), "dx": (S, *E, B, D)}
+    expected |= dict.fromkeys(("epoch", "number", "start", "counted_from", "stop"), (N,))
+    expected |= dict.fromkeys(("a", "h", "dh", "da"), (S, *E, B, H)) | dict.fromkeys(("y", "dy"), (S, *E, B, O))
+    sizes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,), "h_0": (B, H)}
+    for name in learned(configuration):
+        shape = (*E, *sizes[name])
+        expected |= {f"initial_{name}": shape} | {p + name: (N, *shape) for p in ("d", "v", "") if p + name in arrays}
+    found = {name: array.shape for name, array in arrays.items() if name not in ("format", "configuration")}
+    assert found == expected
+    whole = ("epoch", "number", "start", "counted_from", "stop")
+    assert {str(arrays[name].dtype) for name in expected if name not in whole} == {configuration.dtype or "float32"}
+    assert {arrays[name].dtype.kind for name in whole} == {"i"}
+
+
+def test_the_strings_are_plain_bytes(traced):
+    arrays, configuration = traced
+    for name in ("format", "configuration"):
+        assert arrays[name].dtype.kind == "S"
+        assert arrays[name].shape == ()
+    assert arrays["format"].item() == b"elman-trace 2"
+    assert json.loads(arrays["configuration"].item()) == json.loads(json.dumps(configuration.to_dict()))
+    with zipfile.ZipFile("t.npz") as archive:
+        content = archive.read("format.npy")  # magic, version, length of the header, header, and then the bytes
+    assert content[10 + int.from_bytes(content[8:10], "little") :] == b"elman-trace 2"
+
+
+def of_run(rnn, experiment, configuration):
+    x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
+    given = h_0 if params.h_0 is None else None
+    return rnn.train(params, x, target, given, **configuration.train_options(), record=True)
+
+
+def test_the_values_are_those_of_the_run(rnn, traced):
+    arrays, configuration = traced
+    experiment = prepare(configuration)
+    assert bits((arrays["x"], arrays["target"], arrays["initial_h_0"])) == bits(experiment[1:4])
+    initial = experiment.params._asdict().items()
+    assert all(bits(arrays[f"initial_{name}"]) == bits(theta) for name, theta in initial if theta is not None)
+    updates = list(of_run(rnn, experiment, configuration))
+    assert len(arrays["epoch"]) == len(updates)
+    step = 0
+    for n, update in enumerate(map(rnn.to_numpy, updates)):
+        assert [arrays[name][n] for name in ("epoch", "number")] == [update.epoch, update.number]
+        assert [arrays[name][n] for name in ("start", "counted_from", "stop")] == list(update.window)
+        steps = slice(step, step + update.window.steps)
+        step = steps.stop
+        _, a, h, y = update.activations
+        expected = {"a": a, "h": h[1:], "y": y, **update.deltas._asdict()}
+        single = {"loss": update.loss, "entering": h[0], "dh_0": expected.pop("dh_0"), **update.parameters._asdict()}
+        assert {name: bits(arrays[name][steps]) for name in expected} == {k: bits(v) for k, v in expected.items()}
+        single |= {f"d{name}": of for name, of in update.gradients._asdict().items() if of is not None}
+        assert (update.velocity is not None) == (configuration.momentum > 0)
+        single |= {f"v{name}": of for name, of in update.velocity._asdict().items()} if update.velocity else {}
+        single = {name: bits(value) for name, value in single.items() if value is not None}
+        assert {name: bits(arrays[name][n]) for name in single} == single
+    assert step == len(arrays["a"])
+
+
+def test_a_trace_is_read_back(traced):
+    arrays, _ = traced
+    read = load_trace("t.npz")
+    assert {name: bits(array) for name, array in read.items()} == {name: bits(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("said", [{}, {"format": np.bytes_("elman-trace 3")}, {"format": np.zeros(2)}])
+def test_a_file_of_another_format_is_refused(said):
+    save_arrays("t.npz", {"x": np.zeros(3), **said})
+    with pytest.raises(InputError, match=r"trace file t\.npz does not say format 'elman-trace 2': expected a trace"):
+        load_trace("t.npz")
+
+
+FIRST_FIELDS = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction", "bias", "seed")
+
+
+@pytest.mark.parametrize("options", [{}, {"networks": 2, "bias": True}])
+def test_a_trace_of_version_1_is_read_and_judged(rnn, options):
+    """As it was written then: h_0 for the initial state, nothing of momentum, and no gradients of the inputs."""
+    configuration = Configuration(epochs=2, k1=3, k2=5, dtype="float64", **options)
+    now = trace_of(rnn, prepare(configuration), configuration)
+    first = {name: array for name, array in now.items() if name not in ("dx", "dh_0", "initial_h_0")}
+    settings = {name: value for name, value in configuration.to_dict().items() if name in FIRST_FIELDS}
+    said = {"format": np.bytes_("elman-trace 1"), "configuration": np.bytes_(json.dumps(settings))}
+    save_arrays("t.npz", first | said | {"h_0": now["initial_h_0"]})
+    arrays = read_trace("t.npz")
+    assert set(arrays) == set(now) - {"dx", "dh_0"}
+    assert arrays["format"].item() == b"elman-trace 2"
+    for name in set(arrays) - {"configuration"}:
+        assert bits(arrays[name]) == bits(now[name])
+    assert judge(arrays).passed
+    again, _ = start_of(arrays)
+    assert bits((again.h_0, again.params)) == bits((prepare(configuration).h_0, prepare(configuration).params))
+    wrong = first | said | {"h_0": now["initial_h_0"] + 1e-9}
+    save_arrays("t.npz", wrong)
+    assert judge(read_trace("t.npz")).first.tensor == "entering"
+
+
+@pytest.mark.parametrize("missing", ["h_0", "W_hh"])
+def test_a_trace_of_version_1_without_a_key_is_refused(missing):
+    configuration = Configuration(epochs=1, k1=5, k2=5)
+    arrays = trace_of(numpy_rnn, prepare(configuration), configuration)
+    first = {name: array for name, array in arrays.items() if name not in ("dx", "dh_0", "initial_h_0")}
+    first |= {"format": np.bytes_("elman-trace 1"), "h_0": arrays["initial_h_0"]}
+    save_arrays("t.npz", {name: array for name, array in first.items() if name != missing})
+    with pytest.raises(InputError, match="initial_h_0 is missing" if missing == "h_0" else "W_hh is missing"):
+        read_trace("t.npz")
+
+
+def test_a_velocity_that_is_not_there_counts_as_zero():
+    """So that all columns have an entry an update, also of a package that loses the velocity of the learned state."""
+    configuration = Configuration(epochs=1, k1=5, k2=5, momentum=0.9, learn_initial_state=True)
+    experiment = prepare(configuration)
+    recorder = Recorder(experiment, configuration)
+    for update in of_run(numpy_rnn, experiment, configuration):
+        recorder.append(update._replace(velocity=update.velocity._replace(h_0=None)))
+    arrays = recorder.arrays()
+    assert arrays["vh_0"].shape == arrays["h_0"].shape
+    assert not arrays["vh_0"].any()
+    assert judge(arrays).first.tensor == "vh_0"
+
+
+SIZES = [
+    {},
+    {"k1": 3, "k2": 9, "bias": True},
+    {"networks": 3, "dtype": "float64"},
+    {"momentum": 0.9, "k1": 4, "k2": 4},
+    {"momentum": 0.9, "learn_initial_state": True, "learning_rate": (0.01, 0.02)},
+]
+
+
+@pytest.mark.parametrize("options", SIZES)
+def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, options):
+    configuration = Configuration(epochs=4, hidden_size=30, **options)
+    experiment = prepare(configuration)
+    recorder = Recorder(experiment, configuration)
+    for update in of_run(numpy_rnn, experiment, configuration):
+        recorder.append(update)
+    size = sum(array.nbytes for array in recorder.arrays().values())
+    monkeypatch.setattr(trace, "LARGEST", size)
+    check_size(experiment, configuration)
+    monkeypatch.setattr(trace, "LARGEST", 0.9 * size)
+    with pytest.raises(InputError):
+        check_size(experiment, configuration)
+
+
+def test_a_trace_that_is_too_large_says_how_large(rnn, capsys):
+    # an update keeps 2·48 numbers of parameters and gradients, 2·6 + 1 of states and loss and 4·6 + 3 of its step, 4
+    # bytes each: 10,880 an epoch
+    ended = command(rnn, capsys, "--epochs", 10**6, "--trace", "t.npz", "--no-plot")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == (
+        f"{rnn.__name__}: the trace of this run would take 10 GiB: expected 4 at most; choose fewer --epochs\n"
+    )

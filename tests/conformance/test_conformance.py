@@ -1,0 +1,270 @@
+"""Both backends held to the equivalence suite, and against each other; and the cases are such that a fault shows."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+
+import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.common.records import DTYPES, SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
+from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.comparison.comparing import compare, package_source
+from numpy_rnn.conformance.plugin import Held, pytest_report_header
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
+from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
+from numpy_rnn.conformance.strategies import PROFILES, profile, recipes
+
+pytestmark = pytest.mark.with_reference
+PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
+# Where it only matters whether a fault is seen; of the runs, a tenth of these, half learn the initial state.
+UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROFILE.max_examples))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+def test_backend_is_within_its_bounds(rnn, hold, dtype):
+    tally = Tally()
+    # A tenth as many runs as windows are drawn, and they are to have every option.
+    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if hold is hold_lockstep else PROFILE
+    hold(PackagePort(rnn), dtype, many, tally=tally)
+    (level,) = tally.worst
+    assert set(tally.worst[level][dtype]) >= set(SHAPES)
+    assert all(entry["ratio"] <= 1 for entry in tally.worst[level][dtype].values())
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backends_are_within_twice_the_bound_of_each_other(dtype):
+    ports = [PackagePort(importlib.import_module(name)) for name in ("numpy_rnn", "torch_rnn")]
+
+    @PROFILE
+    @given(recipes(dtype, has=CAPABILITIES))
+    def holds(recipe):
+        case = recipe.case()
+        arrays = case.params._asdict(), case.x, case.target, case.h_0
+        one, other = (port.window_update(*arrays, learning_rate=case.learning_rate, **case.options) for port in ports)
+        for name, ratio in check_global(case, one, other=other, bounds=global_bounds(case)).items():
+            assert (ratio <= 1).all(), f"{recipe}: {name} {ratio.max()}"
+
+    holds()
+
+
+class Limited(PackagePort):
+    """numpy_rnn with fewer capabilities, which refuses to be asked for others."""
+
+    def __init__(self, *capabilities):
+        super().__init__(numpy_rnn)
+        self.capabilities = capabilities
+
+    def window_update(self, params, *arrays, **options):
+        if "sgd_options" not in self.capabilities and "velocity" in options:
+            raise TypeError("no such options")
+        if "learned_h_0" not in self.capabilities and "h_0" in params:
+            raise TypeError("no such parameter")
+        report = super().window_update(params, *arrays, **options)
+        if "input_gradients" not in self.capabilities:
+            for name in {"dx"} if "h_0" in params else {"dx", "dh_0"}:
+                del report[name]
+        return report
+
+
+@pytest.mark.parametrize("has", [(), ("input_gradients",), ("sgd_options",), ("learned_h_0",)])
+def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
+    tally = Tally()
+    port = Limited("intermediates", *has)
+    for hold in (hold_local, hold_global, hold_lockstep):
+        hold(port, "float64", PROFILE, tally=tally)
+    asked = {
+        "dx": "input_gradients" in has,
+        "dh_0": bool({"input_gradients", "learned_h_0"} & set(has)),
+        "vW_hh": "sgd_options" in has,
+        "h_0": "learned_h_0" in has,
+    }
+    for level in ("L1", "L2", "L3"):
+        assert {name: name in tally.worst[level]["float64"] for name in asked} == asked
+        assert all(entry["ratio"] <= 1 for entry in tally.worst[level]["float64"].values())
+
+
+def test_the_suite_says_what_a_port_is_held_to():
+    def said(port):
+        options = {"elman_profile": "ci", "elman_timeout": 2.5}
+        *lines, cases = pytest_report_header(SimpleNamespace(elman_held=Held(port, Tally()), getoption=options.get))
+        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most for each answer"
+        return lines
+
+    port = "port: numpy_rnn, float32 and float64, tanh within 8 ulps"
+    others = "input_gradients, sgd_options, learned_h_0"
+    assert said(PackagePort(numpy_rnn)) == [port, f"held too, as the port says that it has it: {others}"]
+    assert said(Limited("intermediates", "sgd_options")) == [
+        port,
+        "held too, as the port says that it has it: sgd_options",
+        "left out, as the port does not say that it has it: input_gradients, learned_h_0",
+    ]
+    assert said(Limited()) == [
+        port,
+        "level L1 is left out: the port reports no intermediate values",
+        f"left out, as the port does not say that it has it: {others}",
+    ]
+
+
+def test_most_cases_show_the_truncated_part():
+    """Of the windows with several steps, the recurrent part of dW_hh stands 10 bounds out in nine of ten at least."""
+    generator = np.random.default_rng(2)
+    made = (random_recipe(generator) for _ in range(400))
+    signals = [truncation_signal(recipe.case()) for recipe in made if recipe.T > 1]
+    assert np.mean(np.array(signals) > 1) > 0.9
+
+
+def test_cases_are_of_every_kind():
+    generator = np.random.default_rng(2)
+    made = [random_recipe(generator, has=CAPABILITIES) for _ in range(400)]
+    for name, kinds in (
+        ("momentum", 3),
+        ("dampening", 3),
+        ("nesterov", 2),
+        ("weight_decay", 3),
+        ("learned", 2),
+        ("velocity", 2),
+        ("dtype", 2),
+        ("nonlinearity", 2),
+        ("reduction", 2),
+        ("bias", 2),
+        ("zeros", 2),
+        ("T", 8),
+        ("B", 8),
+    ):
+        assert len({getattr(recipe, name) for recipe in made}) == kinds
+    assert np.mean([len(set(recipe[:5])) == 5 for recipe in made]) > 0.4  # T, B, D, H and O all different
+    assert any(recipe.H == recipe.O for recipe in made)
+    assert any(recipe.K < recipe.T for recipe in made)
+    assert {recipe.max_norm is None for recipe in made} == {True, False}
+    assert all(
+        recipe.sgd == SgdOptions() and not recipe.learned for recipe in (random_recipe(generator) for _ in range(50))
+    )
+    schedules = [random_run(generator)[1] for _ in range(100)]
+    assert {(c.k1 == 1, c.k1 == c.k2) for c in schedules} == {(a, b) for a in (True, False) for b in (True, False)}
+
+
+def test_recipes_make_the_same_case_again():
+    recipe = random_recipe(np.random.default_rng(4))
+    one, other = recipe.case(), recipe.case()
+    for a, b in zip((*one.params, *one[1:4]), (*other.params, *other[1:4])):
+        assert (a is None and b is None) or np.array_equal(a, b)
+
+
+def test_what_a_port_lacks_is_not_asked():
+    @PROFILE
+    @given(recipes("float64", ("relu", "mean", "bias")))
+    def holds(recipe):
+        assert (recipe.nonlinearity, recipe.reduction, recipe.bias) == ("tanh", "sum", False)
+
+    holds()
+    for seed in range(30):
+        experiment, configuration = random_run(np.random.default_rng(seed), lacks=("tanh", "sum", "bias"))
+        assert (configuration.nonlinearity, configuration.reduction) == ("relu", "mean")
+        assert experiment.params.b_h is None
+
+
+def test_profiles():
+    assert list(PROFILES) == ["default", "ci", "long"]
+    assert profile("ci").derandomize
+    assert not profile("default").derandomize
+    assert profile("long").max_examples > 10 * profile("default").max_examples
+    with pytest.raises(KeyError):
+        profile("short")
+
+
+class Broken(PackagePort):
+    """numpy_rnn with its report changed on the way."""
+
+    def __init__(self, change):
+        super().__init__(numpy_rnn)
+        self.change = change
+
+    def window_update(self, *arrays, **options):
+        report = super().window_update(*arrays, **options)
+        self.change(report)
+        return report
+
+
+def scaled(name):
+    def change(report):
+        if name not in report:
+            return
+        report[name] = report[name] * report[name].dtype.type(1.01) + report[name].dtype.type(1e-3)
+
+    return change
+
+
+@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("name", ["loss", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "vW_hy", "vh_0", "W_hh", "h_0"])
+def test_a_report_that_is_one_percent_off_is_seen_at_every_level(hold, name):
+    with pytest.raises(Exceeded, match=name):
+        hold(Broken(scaled(name)), "float32", UNSHRUNK)
+
+
+@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+def test_a_report_without_a_name_is_seen_at_every_level(hold):
+    with pytest.raises(PortFault, match="dW_hy is missing"):
+        hold(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
+
+
+# -- a fault planted in a copy of torch_rnn ---------------------------------------------------------------------------
+
+STEP = {"momentum": 0.5, "dampening": 0.2, "weight_decay": 0.01, "max_norm": 0.2}
+LEARNED = {"momentum": 0.5, "learn_initial_state": True}
+DELTAS = "Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), {}dx,"
+TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
+    ("a", {}, "elman", "states[-1] @ W_hh", "states[-1] @ W_hh.mT"),
+    ("h", {}, "elman", "tanh=torch.tanh", "tanh=torch.sin"),
+    ("y", {}, "elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy"),
+    ("loss", {}, "loss", "0.5 * (error * error)", "0.25 * (error * error)"),
+    ("dh", {}, "bptt", "torch.stack(flow[: len(h)])", "2 * torch.stack(flow[: len(h)])"),
+    ("dx", {}, "bptt", DELTAS.format(""), DELTAS.format("2 * ")),
+    ("dW_xh", {}, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
+    ("dh_0", LEARNED, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
+    ("vW_xh", STEP, "clipping", "torch.sqrt(reduce(torch.add, squares))", "reduce(torch.add, squares)"),
+    ("vW_xh", STEP, "momentum", "(1 - tau) * d", "d"),
+    ("vW_xh", STEP, "momentum", "d = dtheta + decay * theta if decay else dtheta", "d = dtheta"),
+    ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
+    ("vh_0", LEARNED, "tbptt", "params._replace(h_0=None)", "params"),
+    ("W_xh", {}, "sgd", "theta - beside(", "theta - 0.99 * beside("),
+    ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
+    ("h_0", LEARNED, "sgd", "if s_theta is None else", "if s_theta is None or theta is params.h_0 else"),
+    ("entering", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),
+    ("entering", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
+    ("window", {}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
+)  # fmt: skip
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("number", range(len(TORCH_FAULTS)), ids=[fault[0] for fault in TORCH_FAULTS])
+def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
+    import torch_rnn
+
+    tensor, options, module, right, wrong = TORCH_FAULTS[number]
+    name = f"torch_copy_{number}"
+    (tmp_path / name).mkdir()
+    for file in Path(torch_rnn.__file__).parent.glob("*.py"):
+        text = file.read_text(encoding="utf-8").replace("torch_rnn", name)
+        if file.stem == module:
+            assert text.count(right) == 1
+            text = text.replace(right, wrong)
+        (tmp_path / name / file.name).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    configuration = Configuration(epochs=2, k1=2, k2=3, dtype="float64", **options)
+    sources = [package_source(rnn) for rnn in (numpy_rnn, importlib.import_module(name))]
+    found = compare(sources, prepare(configuration), configuration)
+    assert found.sides[0].judgement.passed
+    assert found.sides[1].judgement.first.tensor == tensor
+    for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, loaded)

@@ -1,0 +1,114 @@
+"""The engine is held to its bounds in every layout, and every mistake planted in it is found."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import numpy_rnn.engine
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.conformance.bounds.local_bounds import check_local
+from numpy_rnn.conformance.cases import random_recipe
+from numpy_rnn.conformance.mutants.engine_checks import LIMITS, engine_excess, lowered, random_limits
+from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.score import first_excess, names_the_stage, score
+from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS
+from numpy_rnn.conformance.ports.backends import EnginePort, PackagePort, port_of
+from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
+from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
+from numpy_rnn.conformance.strategies import profile
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import judge
+
+PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_engine_survives_in_every_layout(threads):
+    generator = np.random.default_rng(threads)
+    assert [engine_excess(numpy_rnn.engine, generator, threads) for _ in range(30)] == [None] * 30
+
+
+@pytest.mark.parametrize("mutant", ENGINE_MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutant_of_the_engine_is_killed(mutant):
+    found = score(mutant, "engine")
+    assert found.tensor is not None, f"{mutant.name} survived {found.cases} cases"
+    assert names_the_stage(mutant, "engine", found.tensor), f"{found.tensor} for {mutant.stage}"
+
+
+def test_the_tapes_of_unequal_blocks_hold_the_same_steps():
+    """Two and three of five networks: the tape of the three, which is the shorter one, limits the pieces of both."""
+    configuration = Configuration(epochs=2, k1=1, k2=2, networks=5)
+    limits = {"layout": {"MIN_GROUP": 1, "MIN_OF_THREAD": 1}, "ensemble": {"TAPE_BYTES": 600}}
+    with lowered(numpy_rnn.engine, limits, threads=2):
+        assert judge(trace_of(numpy_rnn.engine, prepare(configuration), configuration)).passed
+
+
+def test_limits_are_lowered_and_put_back():
+    before = {module: {name: value_of(module, name) for name in of} for module, of in LIMITS.items()}
+    limits = random_limits(np.random.default_rng(0))
+    with lowered(numpy_rnn.engine, limits):
+        assert {module: {name: value_of(module, name) for name in of} for module, of in LIMITS.items()} == limits
+    assert {module: {name: value_of(module, name) for name in of} for module, of in LIMITS.items()} == before
+
+
+def value_of(module, name):
+    return getattr(getattr(numpy_rnn.engine, module), name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+def test_the_engine_is_a_port_of_its_own(hold, dtype):
+    """Once with the limits of its own, and once so low that small windows take the ways of large ones."""
+    port = port_of(numpy_rnn.engine)
+    assert type(port) is EnginePort
+    for module_limits in (
+        {},
+        {"window": {"MAX_STACKED": 3, "MIN_TRANSPOSED": 3}},
+        {"layout": {"MIN_COLUMNS": 3, "MIN_COLUMN_STEPS": 2, "MIN_COLUMN_BATCH": 1}},
+    ):
+        tally = Tally()
+        with lowered(numpy_rnn.engine, module_limits):
+            hold(port, dtype, PROFILE, tally=tally)
+        (level,) = tally.worst
+        assert all(entry["ratio"] <= 1 for entry in tally.worst[level][dtype].values())
+
+
+IN_A_WINDOW = "slopes written over before they are used", "first step of momentum dampened"
+
+
+@pytest.mark.parametrize("name", IN_A_WINDOW)
+def test_the_port_of_the_engine_runs_the_code_of_the_engine(name):
+    """A mistake of the engine is seen in its windows, where that of a package of functions does not see it."""
+    mutant, generator = load(named(name)), np.random.default_rng(2)
+    found = []
+    for _ in range(60):
+        case = random_recipe(generator, has=CAPABILITIES).case()
+        arrays = case.params._asdict(), case.x, case.target, case.h_0
+        for port in (EnginePort(mutant), PackagePort(mutant)):
+            with np.errstate(all="ignore"):
+                report = port.window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+                found.append(first_excess(check_local(case, report)))
+    assert any(excess is not None for excess in found[::2])
+    assert not any(found[1::2])
+
+
+def test_a_run_of_the_port_is_that_of_train():
+    mutant = load(named("h_0 not reset at a new epoch"))
+    with (
+        lowered(mutant, {"training": {"MAX_WINDOWS": 1}}),
+        pytest.raises(Exceeded, match=r"L3, run \d+, epoch 2, update 1: entering \(T3\)"),
+    ):
+        hold_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))
+
+
+def test_a_train_that_raises_is_a_fault_of_the_port(monkeypatch):
+    mutant = load(named("velocity not resumed"))
+    monkeypatch.setattr(
+        sys.modules[mutant.train.__module__.replace("training", "window")].Tape, "load", lambda *_: 1 / 0
+    )
+    with pytest.raises(PortFault, match="train raises ZeroDivisionError: division by zero"):
+        hold_lockstep(EnginePort(mutant), "float64", PROFILE)

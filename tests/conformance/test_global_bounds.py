@@ -1,0 +1,202 @@
+"""Level L2 as a port meets it: both backends pass, faults do not, and a check fails when it should."""
+
+import numpy as np
+import pytest
+from step_port import WRONG_STEPS
+from window_port import port, random_window, run, worst_ratios
+
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES, owed
+from numpy_rnn.conformance.ports.backends import PackagePort
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+CASES = 200
+
+
+@DTYPES
+def test_a_backend_is_within_its_bounds(rnn, dtype):
+    """And no bound is a hundred times as wide as what happens: an element that is off by 100 bounds is a fault."""
+    worst = worst_ratios(lambda case: run(PackagePort(rnn), case), dtype, CASES)
+    assert worst.keys() == SHAPES.keys()
+    assert max(worst.values()) <= 1
+    assert min(worst.values()) > 0.01
+
+
+@pytest.mark.needs_torch
+@DTYPES
+def test_two_backends_are_within_twice_their_bounds(dtype):
+    import numpy_rnn
+    import torch_rnn
+
+    for seed in range(CASES // 4):
+        case = random_window(seed, dtype)
+        a, b = (run(PackagePort(rnn), case) for rnn in (numpy_rnn, torch_rnn))
+        ratios = check_global(case, a, other=b)
+        assert ratios.keys() == a.keys()
+        assert max(ratio.max() for ratio in ratios.values()) <= 1
+
+
+# -- planted faults --------------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "no tanh'": {"through_tanh": lambda dh, h, one: dh},
+    "W_hh for its transpose": {"W_hh_back": lambda W_hh: W_hh},
+    "no recurrent term": {"W_hh_back": np.zeros_like},
+    "h_t for h_{t-1}": {"before": lambda h_before, h: h},
+    "2e for e": {"error": lambda y, target: 2 * (y - target)},
+    "the learning rate twice": {"step": lambda theta, rate, d: theta - rate * rate * d},
+}
+
+
+def float32_products(A, B):
+    return (A.astype(np.float32) @ B.astype(np.float32)).astype(np.float64)
+
+
+def float32_accumulator(A, B):
+    total = np.zeros((len(A), B.shape[1]), np.float32)
+    for k in range(A.shape[1]):
+        total = (total + A[:, k, None] * B[None, k]).astype(np.float32)
+    return total.astype(np.float64)
+
+
+IMPRECISE = {
+    "float32 products": {"dot": float32_products},
+    "float32 accumulator": {"dot": float32_accumulator},
+    "float32 tanh": {"tanh": lambda a: np.tanh(a.astype(np.float32)).astype(np.float64)},
+}
+
+
+def black_box_excess(pieces, dtype, **fixed):
+    """The least excess over ten windows, of what a port owes without its intermediates."""
+    excess = []
+    for seed in range(10):
+        case = random_window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh", **fixed)
+        ratios = check_global(case, port(case, **pieces))
+        excess.append(max(ratio.max() for name, ratio in ratios.items() if name not in INTERMEDIATES))
+    return min(excess)
+
+
+@pytest.mark.parametrize("pieces", FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_far_above_the_bounds(pieces):
+    """By a thousand and more in float32, and as u is 2²⁹ times smaller in float64, by that factor more."""
+    assert black_box_excess(pieces, "float32") > 1e3
+    assert black_box_excess(pieces, "float64") > 1e3 * 2.0**29
+
+
+@pytest.mark.parametrize("wrong", WRONG_STEPS, ids=lambda wrong: wrong.name)
+def test_a_wrong_step_is_far_above_the_bounds(wrong):
+    """By a hundred and more in float32; the 10⁻⁶ beside the norm is below its rounding, but not below float64's."""
+    fixed = {"sgd": wrong.sgd, "velocity": wrong.velocity, "learned": True}
+    if not wrong.below_float32:
+        assert black_box_excess(wrong.pieces, "float32", **fixed) > 1e2
+        assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e2 * 2.0**29
+    assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e3
+
+
+@pytest.mark.parametrize("pieces", IMPRECISE.values(), ids=IMPRECISE)
+def test_float32_inside_float64_is_far_above_the_bounds(pieces):
+    assert black_box_excess(pieces, "float64") > 1e3
+
+
+# -- the checker -----------------------------------------------------------------------------------------------------
+
+
+class TestChecker:
+    case = random_window(
+        7, "float64", T=3, K=2, bias=True, nonlinearity="tanh", sgd=SgdOptions(0.9, 0.25, False, 0.1, 1.0), learned=True
+    )  # it owes every tensor that there is
+    bounds = global_bounds(case)
+
+    def ratios(self, report, other=None):
+        return check_global(self.case, report, other=other, bounds=self.bounds)
+
+    def spoiled(self, name, number):
+        """A right report with one element of one tensor replaced, its last; number is of its value and E."""
+        report = port(self.case)
+        value, E = self.bounds[name]
+        last = tuple(size - 1 for size in E.shape)
+        report[name] = report[name].copy()
+        report[name][last] = number(value.high[last], E[last])
+        return report, last
+
+    @pytest.mark.parametrize("name", list(bounds))
+    def test_off_by_100_bounds(self, name):
+        report, last = self.spoiled(name, lambda value, E: value + 100 * E)
+        ratios = self.ratios(report)
+        assert 99 < ratios[name][last] < 101
+        assert sum((ratio > 1).sum() for ratio in ratios.values()) == 1
+        against_other = self.ratios(report, other=port(self.case))
+        assert 49 < against_other[name][last] < 51
+        assert sum((ratio > 1).sum() for ratio in against_other.values()) == 1
+
+    @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("name", ["loss", "h", "dW_hh", "b_y"])
+    def test_not_finite(self, name, number):
+        report, last = self.spoiled(name, lambda value, E: number)
+        right = port(self.case)
+        for ratios in (self.ratios(report), self.ratios(report, other=right), self.ratios(right, other=report)):
+            assert ratios[name][last] == np.inf
+            assert sum(not (ratio <= 1).all() for ratio in ratios.values()) == 1
+
+    def test_not_finite_in_both(self):
+        report, last = self.spoiled("dW_hh", lambda value, E: np.nan)
+        assert self.ratios(report, other=report)["dW_hh"][last] == np.inf
+
+    def test_owed_and_missing(self):
+        report = port(self.case)
+        del report["dW_hh"]
+        for ratios in (self.ratios(report), self.ratios(port(self.case), other=report)):
+            assert ratios["dW_hh"].shape == self.case.params.W_hh.shape
+            assert (ratios["dW_hh"] == np.inf).all()
+
+    def test_intermediates_and_input_gradients_are_not_owed(self):
+        left_out = (*INTERMEDIATES, "dx")  # dh_0 is owed, as the initial state is learned
+        report = {name: array for name, array in port(self.case).items() if name not in left_out}
+        expected = owed(self.case, intermediates=False)
+        for ratios in (self.ratios(report), self.ratios(port(self.case), other=report)):
+            assert {name: ratio.shape for name, ratio in ratios.items()} == expected
+            assert max(ratio.max() for ratio in ratios.values()) <= 1
+
+    def test_input_gradients_are_not_owed_of_a_state_that_is_given(self):
+        case = self.case._replace(params=self.case.params._replace(h_0=None))
+        report = {name: array for name, array in port(case).items() if name not in INPUT_GRADIENTS}
+        ratios = check_global(case, report)
+        assert not ratios.keys() & set(INPUT_GRADIENTS)
+        assert max(ratio.max() for ratio in ratios.values()) <= 1
+
+    @pytest.mark.parametrize("name", ["loss", "h", "dW_hh"])
+    def test_another_shape(self, name):
+        report = port(self.case)
+        report[name] = report[name][None]
+        assert (self.ratios(report)[name] == np.inf).all()
+
+    def test_a_step_without_a_loss_has_no_error_in_dy(self):
+        value, E = self.bounds["dy"]
+        assert (E[0] == 0).all()
+        assert (value.radius[0] == 0).all()
+        report = port(self.case)
+        assert (self.ratios(report)["dy"][0] == 0).all()
+        report["dy"] = report["dy"] + 1e-300
+        assert (self.ratios(report)["dy"][0] == np.inf).all()
+
+
+# -- where a truncation shows ----------------------------------------------------------------------------------------
+
+
+@DTYPES
+def test_truncation_signal(dtype):
+    """It is what a port that drops the recurrent term shows in dW_hh, by a tenth of the bound's excess."""
+    case = random_window(3, dtype, T=4, K=3, nonlinearity="tanh")
+    excess = check_global(case, port(case, W_hh_back=np.zeros_like))["dW_hh"].max()
+    assert abs(10 * truncation_signal(case) - excess) <= 1  # the port's own rounding: one bound at most
+    assert truncation_signal(case, global_bounds(case)) == truncation_signal(case)
+    assert truncation_signal(case) > 1
+
+
+def test_no_truncation_signal():
+    one_step = random_window(3, T=1)
+    assert truncation_signal(one_step) == 0
+    case = random_window(3, "float32", T=4, nonlinearity="tanh")
+    saturated = case._replace(x=1000 * case.x)
+    assert truncation_signal(saturated) < 1

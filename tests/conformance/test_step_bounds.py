@@ -1,0 +1,220 @@
+"""The bounds of the SGD step, stage by stage: by hand, against every rounding there is, and at the edge of clipping."""
+
+from fractions import Fraction
+from itertools import permutations
+from math import isqrt
+
+import numpy as np
+import pytest
+from step_port import at_once, norm_of_norms, scaled_by_largest, scaled_by_power_of_two
+from window_port import assert_rounded_up, huge_window, port, random_window
+
+from numpy_rnn import InputError, Parameters
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.local_bounds import Bound, check_local
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounding
+from numpy_rnn.conformance.bounds.step import Near, Step
+from numpy_rnn.conformance.case import Case
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+ARITHMETICS = pytest.mark.parametrize("arithmetic", [Rounding, Bound])
+
+
+def step_of(dtype="float64", arithmetic=Rounding):
+    one = np.ones((1, 1), dtype)
+    return Step(Case(Parameters(one, one, one), one[None], one[None], one, 0.1), arithmetic(dtype))
+
+
+def near(value, E=0.0):
+    value = np.asarray(value, np.float64)
+    return Near(value, np.broadcast_to(np.asarray(E, np.float64), value.shape))
+
+
+# -- single operations -----------------------------------------------------------------------------------------------
+
+
+def test_times_and_plus_by_hand():
+    step, gamma = step_of("float32"), Rounding("float32").gamma
+    a, b = near(3.0, 0.5), near(-2.0, 0.25)
+    assert step.times(a, b).value == -6
+    assert_rounded_up(step.times(a, b).E, 0.5 * 2.25 + 3 * 0.25 + gamma(1) * 3.5 * 2.25)
+    assert step.plus(a, b).value == 1
+    assert_rounded_up(step.plus(a, b).E, 0.75 + gamma(1) * 1.75)
+
+
+def test_what_rounds_nothing():
+    """Products with exactly 1 and −1, and sums with exactly 0; but not with what may be so."""
+    step = step_of()
+    b = near([3.0, 0.0], [0.25, 0.0])
+    for one in (1.0, -1.0):
+        assert_rounded_up(step.times(near(one), b).E, b.E)
+        assert step.times(near(one), near(3.0)).E == 0
+    assert_rounded_up(step.plus(near(0.0), b).E, b.E)
+    assert step.plus(near(0.0), near(3.0)).E == step.plus(near(3.0), near(0.0)).E == 0
+    assert (step.times(near(1.0, 1e-20), b).E[0] > 0.25 + 3e-16).all()
+    assert step.plus(near(0.0, 1e-20), b).E[0] > 0.25 + 3e-16
+    assert step.times(near(0.5), b).E[1] == 0
+
+
+def test_scalars_are_rounded_or_not():
+    """E is what a rounding does to them, no more."""
+    float32, float64 = step_of("float32"), step_of("float64")
+    assert float(float32.scalar(0.1).E) == abs(float(np.float32(0.1)) - 0.1)
+    assert float32.scalar(0.5).E == float64.scalar(0.1).E == 0
+    assert float32.scalar(1e-40).E >= 1e-40  # it may be read as zero
+    assert float64.complement(0.0) == (1, 0)
+    for tau in (0.1, 0.9, 1.0, -0.5):
+        for number in (np.float32(1 - tau), np.float32(1) - np.float32(tau), 1 - tau):
+            assert abs(float(number) - (1 - tau)) <= float32.complement(tau).E
+    assert float32.complement(1.0).E == 0
+
+
+# -- the norm --------------------------------------------------------------------------------------------------------
+
+
+def exact_norm(numbers):
+    """To 2⁻³⁰⁰."""
+    squares = sum(Fraction(float(number)) ** 2 for number in numbers)
+    return Fraction(isqrt(int(squares * 2**600)), 2**300)
+
+
+def test_the_norm_by_hand():
+    step, gamma = step_of(), Rounding("float64").gamma
+    norm = step.norm([near([[3.0, 0.0]], [[0.3, 0.0]]), near([4.0], [0.4])])
+    assert norm.value == 5
+    rho = gamma(7) / (1 + np.sqrt(1 - gamma(7)))  # two numbers are not 0, and 5 roundings more
+    flushed = np.sqrt(2 * 8 * np.finfo(float).smallest_normal)
+    assert_rounded_up(norm.E, 0.5 + (rho + gamma(2) * (1 + rho)) * 5.5 + flushed)
+    nothing = step.norm([near([[0.0, 0.0]])])
+    assert nothing == (0, 0)
+
+
+@DTYPES
+@ARITHMETICS
+def test_norms_in_every_order(dtype, arithmetic):
+    """All 24 orders of 4 squares, and all ways to put 4 numbers into tensors of the same norm: never above E."""
+    random, step = np.random.default_rng(0), step_of(dtype, arithmetic)
+    worst = 0.0
+    for _ in range(60):
+        numbers = random.normal(size=4).astype(dtype)
+        exact = exact_norm(numbers)
+        found = []
+        for a, b, c, d in permutations(numbers):
+            found.append(np.sqrt(((a * a + b * b) + c * c) + d * d))
+            found.append(np.sqrt((a * a + b * b) + (c * c + d * d)))
+            tensors = [np.array([a, b]), np.array([c]), np.array([d])]
+            found.append(norm_of_norms(tensors, lambda v: v))
+            found += [of(tensors, lambda v: v) for of in (at_once, scaled_by_largest, scaled_by_power_of_two)]
+        E = float(step.norm([step.given(numbers)]).E)
+        worst = max(worst, *(abs(float(Fraction(float(norm)) - exact)) / E for norm in found))
+    assert 1 / 5 / (2 if arithmetic is Bound and dtype == "float64" else 1) < worst <= 1
+
+
+def test_a_norm_without_a_bound_is_refused():
+    step = step_of("float32")
+    step.case = step.case._replace(sgd=SgdOptions(max_norm=1.0))
+    many = Near(*(np.broadcast_to(v, (5_000_000, 1)) for v in near(1.0)))
+    with pytest.raises(InputError, match="a norm of 5000000 numbers in float32 has no bound"):
+        step.clipped({"W_xh": many})
+
+
+@DTYPES
+def test_the_norm_of_numbers_that_are_off(dtype):
+    """Moved by all of E, in their own direction, they move the norm by the norm of E: the bound is hardly more."""
+    random, step = np.random.default_rng(0), step_of(dtype)
+    numbers = random.normal(size=5)
+    E = 1e-3 * np.abs(numbers)
+    norm = step.norm([near(numbers, E)])
+    moved = np.linalg.norm(numbers * (1 + 1e-3)) - np.linalg.norm(numbers)
+    assert moved <= norm.E <= moved * (1 + 1e-3 if dtype == "float64" else 1.1)
+
+
+@DTYPES
+def test_squares_that_are_flushed(dtype):
+    """Numbers whose squares are all below the smallest normal: a norm of 0 is right."""
+    step, smallest = step_of(dtype), float(np.finfo(dtype).smallest_normal)
+    numbers = np.full(7, np.sqrt(smallest) / 2)
+    norm = step.norm([near(numbers)])
+    assert norm.value - norm.E <= 0
+    larger = step.norm([near(np.full(7, 4 * np.sqrt(smallest)))])
+    assert larger.value - larger.E > 0
+
+
+@DTYPES
+@pytest.mark.parametrize("norm", [scaled_by_power_of_two, scaled_by_largest, norm_of_norms])
+def test_a_norm_whose_square_overflows(dtype, norm):
+    """A scaled norm is right; the root of a sum that overflows, and so the factor 0, is seen."""
+    for seed in range(20):
+        case = huge_window(seed, dtype)
+        with np.errstate(over="ignore"):
+            report = port(case, norm=norm)
+            squares = sum(np.square(report["d" + name]).sum() for name in ("W_xh", "W_hh", "W_hy"))
+        assert squares == np.inf
+        assert all(np.isfinite(v).all() for v in report.values())
+        for check in (check_local, check_global):
+            worst = max(ratio.max() for ratio in check(case, report).values())
+            assert worst > 100 if norm is norm_of_norms else worst <= 1
+
+
+# -- the edge of clipping --------------------------------------------------------------------------------------------
+
+
+def test_the_factor_by_hand():
+    step, gamma = step_of(), Rounding("float64").gamma
+    factor = step.factor(near(4.0, 0.5), 1.0)
+    m, E_m = 4 + 1e-6, 0.5 + gamma(1) * (4.5 + 1e-6)
+    r = (1 + E_m / (m - E_m)) * (1 + gamma(2)) - 1
+    assert factor.value == 1 / m
+    assert_rounded_up(factor.E, r / m, times=4)
+
+
+def test_the_factor_is_1_where_nothing_can_make_it_smaller():
+    step = step_of()
+    for norm in (near(0.0), near(0.9, 0.05), near(1 - 1e-6 - 1e-9), near(1e-9, 0.5)):
+        assert step.factor(norm, 1.0) == (1, 0)
+
+
+@pytest.mark.parametrize("max_norm", [1.0, 0.1])
+@pytest.mark.parametrize("norm", [near(1.0, 0.5), near(0.9, 0.2), near(1e-9, 1.0), near(1e-9, 1e-6), near(3.0, 5.0)])
+def test_the_factor_of_any_norm_that_may_be(norm, max_norm):
+    """Of every norm within E, on either side of max_norm; where it is not known at all, any factor is right."""
+    factor = step_of().factor(norm, max_norm)
+    assert factor.E <= 1
+    for found in np.maximum(norm.value + norm.E * np.linspace(-1, 1, 101), 0):
+        assert abs(min(1.0, max_norm / (found + 1e-6)) - factor.value) <= factor.E
+
+
+@DTYPES
+@pytest.mark.parametrize("pieces", [{}, {"norm": norm_of_norms}], ids=["at once", "norm of norms"])
+def test_at_the_edge(dtype, pieces):
+    """max_norm within some roundings of the norm, where one computation clips and another does not: both are right."""
+    clips = 0
+    for seed in range(10):
+        case = random_window(seed, dtype, sgd=SgdOptions(0.5, max_norm=1.0), velocity=False, learned=False)
+        gradients = [g for name, g in port(case).items() if name[0] == "d" and name[1:] in Parameters._fields[:5]]
+        norm = float(np.linalg.norm(np.concatenate([g.ravel() for g in gradients]).astype(np.float64)))
+        for units in (-3, -1, 0, 1, 3):
+            max_norm = (norm + 1e-6) * (1 + units * float(np.finfo(dtype).eps))
+            edge = case._replace(sgd=case.sgd._replace(max_norm=max_norm))
+            report = port(edge, **pieces)
+            for check in (check_local, check_global):
+                assert max(ratio.max() for ratio in check(edge, report).values()) <= 1
+            clipped = not np.array_equal(report["vW_hh"], report["dW_hh"])
+            clips += clipped
+            other = report | {"v" + name: report["d" + name] for name in ("W_xh", "W_hh", "W_hy")}
+            assert max(check_global(edge, other)["v" + name].max() for name in ("W_xh", "W_hh", "W_hy")) <= 1
+    assert 5 < clips < 45  # of 50: there are some on both sides
+
+
+@DTYPES
+def test_what_is_not_clipped_has_the_bounds_of_no_clipping(dtype):
+    for seed in range(10):
+        plain = random_window(seed, dtype, sgd=SgdOptions(weight_decay=0.1))
+        never = plain._replace(sgd=plain.sgd._replace(max_norm=1e6))
+        report = port(plain)
+        for check in (check_local, check_global):
+            a, b = check(plain, report), check(never, report)
+            for name in a:  # the factor 1 rounds the bound upwards once more
+                assert (b[name] <= a[name]).all()
+                assert (a[name] <= b[name] * UPWARDS**2).all()

@@ -1,0 +1,590 @@
+"""Parameters as torch.nn.RNN and torch.nn.Linear, and back: to the bit there, and within rounding what they compute.
+
+Two modules and a package are held equal by the bounds of level L2: each against the oracle, and both against each other
+within twice the bounds. A second hidden bias is, exactly, the weight of one more input that is 1; so the oracle has it.
+"""
+
+import sys
+
+import numpy as np
+import pytest
+from cases import bits, each, random_case
+from children import run
+from window_port import random_window
+
+import numpy_rnn
+from numpy_rnn import InputError, Parameters
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.bounds.oracle import Enclosure
+from numpy_rnn.conformance.case import Case
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+BIASES = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
+KEYS = ["rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0", "linear.weight", "linear.bias"]
+WEIGHTS = [key for key in KEYS if "bias" not in key]
+
+
+def drawn(D=2, H=3, O=4, bias=True, dtype="float64"):
+    """Parameters, in NumPy."""
+    return random_case(0, 1, 1, D, H, O, bias=bias, dtype=dtype).params
+
+
+def state(**sizes):
+    """Their state dict, in NumPy."""
+    return numpy_rnn.to_state_dict(drawn(**sizes))
+
+
+def numpy_of(arrays):
+    """{name: array of either backend} → {name: NumPy array}."""
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+# -- the names, and there and back ------------------------------------------------------------------------------------
+
+
+@BIASES
+def test_the_keys_the_layout_and_the_second_bias(rnn, bias):
+    params = drawn(bias=bias)
+    found = rnn.to_state_dict(rnn.from_numpy(params))
+    assert list(found) == (KEYS if bias else WEIGHTS)
+    assert all(type(array) is type(rnn.from_numpy(params.W_hh)) for array in found.values())
+    assert not any(getattr(array, "requires_grad", False) for array in found.values())
+    expected = dict(zip(WEIGHTS, (params.W_xh.T, params.W_hh.T, params.W_hy.T)))
+    if bias:
+        expected |= dict(zip(KEYS[2:4], (params.b_h, np.zeros(3)))) | {KEYS[5]: params.b_y}
+    assert {key: bits(array) for key, array in found.items()} == {key: bits(array) for key, array in expected.items()}
+
+
+@DTYPES
+@BIASES
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1), (1, 6, 1), (5, 1, 3)])
+def test_there_and_back_is_exact(rnn, sizes, bias, dtype):
+    """Also the sign of zeros, which a sum with the zeros of the second bias would lose."""
+    params = drawn(*sizes, bias=bias, dtype=dtype)
+    for theta in filter(lambda theta: theta is not None, params):
+        theta.flat[0] = -0.0
+    ours = rnn.from_numpy(params)
+    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "", "linear": ""}, {"rnn": "a.b.", "linear": "a."}):
+        back = rnn.from_state_dict(rnn.to_state_dict(ours, **prefixes), **prefixes)
+        assert type(back) is Parameters
+        assert bits(back) == bits(params)
+        for theta, again in zip(ours, back):
+            if theta is not None:
+                assert type(again) is type(theta)
+                assert getattr(again, "requires_grad", None) == getattr(theta, "requires_grad", None)
+
+
+def test_all_is_laid_out_in_order(rnn):
+    """So that a run from weights that were read is to the bit one from those that were written."""
+    params = rnn.from_numpy(drawn(2, 3, 4))
+    written = rnn.to_state_dict(params)
+    for array in (*written.values(), *rnn.from_state_dict(written)):
+        if array is not None:
+            assert np.asarray(array.detach() if hasattr(array, "detach") else array).flags.c_contiguous
+
+
+def test_the_prefixes(rnn):
+    found = rnn.to_state_dict(rnn.from_numpy(drawn()), rnn="core.", linear="head.")
+    assert list(found) == [key.replace("rnn.", "core.").replace("linear.", "head.") for key in KEYS]
+
+
+def test_no_memory_is_shared(rnn):
+    params = rnn.from_numpy(drawn(1, 1, 1))  # whose weights are their own transposes
+    for made, source in (
+        (rnn.to_state_dict(params), tuple(params)),
+        (rnn.from_state_dict(given := rnn.to_state_dict(params)), tuple(given.values())),
+    ):
+        before = bits(source)
+        for array in made.values() if isinstance(made, dict) else made:
+            if array is not None:
+                (array.detach() if hasattr(array, "detach") else array)[...] = 7.0
+        assert bits(source) == before
+
+
+def test_two_hidden_biases_become_their_sum(rnn):
+    given = state() | {"rnn.bias_hh_l0": np.array([0.5, 0.0, -8.0])}
+    b_h = rnn.to_numpy(rnn.from_state_dict(given)).b_h
+    assert bits(b_h) == bits(given["rnn.bias_ih_l0"] + [0.5, 0.0, -8.0])
+
+
+@pytest.mark.needs_torch
+@BIASES
+@DTYPES
+def test_a_module_loads_the_state_and_either_package_reads_it(rnn, bias, dtype):
+    """Tensors that require a gradient, as of named_parameters, are read too."""
+    import torch
+
+    module = torch_network(2, 3, 4, bias=bias, dtype=dtype)
+    params = drawn(bias=bias, dtype=dtype)
+    own = rnn.to_state_dict(rnn.from_numpy(params))
+    module.load_state_dict({key: torch.tensor(array) for key, array in numpy_of(own).items()})
+    for found in (module.state_dict(), dict(module.named_parameters()), numpy_of(module.state_dict())):
+        assert bits(rnn.from_state_dict(found)) == bits(params)
+
+
+def torch_network(D, H, O, bias=True, dtype="float64", **of_rnn):
+    """A torch module with attributes rnn and linear."""
+    import torch
+
+    kind = {"bias": bias, "dtype": getattr(torch, dtype)}
+    module = torch.nn.Module()
+    module.rnn, module.linear = torch.nn.RNN(D, H, **kind, **of_rnn), torch.nn.Linear(H, O, **kind)
+    return module
+
+
+@pytest.mark.needs_torch
+@pytest.mark.slow
+@DTYPES
+def test_what_torch_saved_is_read_without_torch(tmp_path, dtype):
+    module = torch_network(2, 3, 4, dtype=dtype)
+    np.savez(tmp_path / "state.npz", **numpy_of(module.state_dict()))
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import numpy as np, numpy_rnn as rnn\n"
+        "with np.load('state.npz') as state:\n"
+        "    params = rnn.from_state_dict(state)\n"
+        "np.savez('params.npz', **{name: theta for name, theta in params._asdict().items() if theta is not None})\n"
+    )
+    run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    with np.load(tmp_path / "params.npz") as found:
+        params = Parameters(**found)
+    assert bits(params) == bits(numpy_rnn.from_state_dict(module.state_dict()))
+    assert bits(params.W_xh.T) == bits(module.rnn.weight_ih_l0)
+    assert bits(params.b_h) == bits(module.rnn.bias_ih_l0 + module.rnn.bias_hh_l0)
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def without(*keys):
+    return {key: array for key, array in state().items() if key not in keys}
+
+
+def of_size(**shapes):
+    return state() | {KEYS[n]: np.zeros(shape) for n, shape in ((int(key[1:]), shape) for key, shape in shapes.items())}
+
+
+REFUSED = {
+    "no mapping": ([1, 2], "the state is a list: expected arrays by name"),
+    "nothing": ({}, "has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight; it has nothing"),
+    "a missing weight": (without(KEYS[1]), r"has no rnn.weight_hh_l0; it has rnn.weight_ih_l0, .*say by rnn= and lin"),
+    "other prefixes": (numpy_rnn.to_state_dict(drawn(), rnn="core."), "has no rnn.weight_ih_l0.*it has core.weight_ih"),
+    "many other names": (dict.fromkeys(map(str, range(99))), "it has 0, 1, 2, 3, 4, 5, 6, 7, ...: expected"),
+    "a second layer": (state() | {"rnn.weight_ih_l1": 0}, "weight_ih_l1, of an RNN with several layers"),
+    "a twelfth layer": (state() | {"rnn.bias_ih_l11": 0}, "bias_ih_l11, of an RNN with several layers"),
+    "a second direction": (state() | {"rnn.weight_ih_l0_reverse": 0}, "_reverse, of a bidirectional RNN"),
+    "projections": (state() | {"rnn.weight_hr_l0": 0}, "weight_hr_l0, of an RNN with projections"),
+    "another part": (state() | {"embedding.weight": 0}, "embedding.weight, which is not of this network: expected"),
+    "a learned state": (state() | {"h_0": np.zeros((1, 3))}, "has h_0, which is not of this network"),
+    "one hidden bias": (without(KEYS[3]), "has rnn.bias_ih_l0 alone: expected rnn.bias_ih_l0 and rnn.bias_hh_l0"),
+    "the other hidden bias": (without(KEYS[2]), "has rnn.bias_hh_l0 alone"),
+    "a bias in the RNN only": (without(KEYS[5]), "the RNN has biases and the Linear has none.*zeros under linear.bias"),
+    "a bias in the Linear only": (without(*KEYS[2:4]), "the Linear has biases and the RNN has none.*rnn.bias_hh_l0"),
+    "integers": (state() | {KEYS[0]: np.zeros((3, 2), int)}, "rnn.weight_ih_l0 is int64: expected float32 or float64"),
+    "halves": (state() | {KEYS[4]: np.zeros((4, 3), np.float16)}, "linear.weight is float16: expected float32 or"),
+    "lists": (state() | {KEYS[4]: [[0.0]]}, "linear.weight is list: expected float32 or float64"),
+    "two dtypes": (
+        state() | {KEYS[3]: np.zeros(3, "float32")},
+        "bias_hh_l0 is float32 and rnn.weight_hh_l0 is float64",
+    ),
+    "a flat weight": (of_size(k0=6), r"rnn.weight_ih_l0 has shape \(6,\): expected \(to, from\)"),
+    "an empty weight": (of_size(k0=(3, 0)), r"rnn.weight_ih_l0 has shape \(3, 0\): expected \(to, from\)"),
+    "an LSTM": (of_size(k0=(12, 2), k1=(12, 3), k2=12, k3=12), r"\(12, 2\): expected \(3, 2\), .*gates of an LSTM$"),
+    "a GRU": (of_size(k0=(9, 2), k1=(9, 3), k2=9, k3=9), r"\(9, 2\): expected \(3, 2\), .*gates of a GRU$"),
+    "not square": (of_size(k1=(4, 3)), r"rnn.weight_hh_l0 has shape \(4, 3\): expected \(3, 3\), to fit the other w"),
+    "weights not turned": (of_size(k0=(2, 3)), r"rnn.weight_ih_l0 has shape \(2, 3\): expected \(3, 3\)"),
+    "a short bias": (of_size(k3=2), r"rnn.bias_hh_l0 has shape \(2,\): expected \(3,\)"),
+    "a bias of two axes": (of_size(k2=(1, 3)), r"rnn.bias_ih_l0 has shape \(1, 3\): expected \(3,\)"),
+    "a readout of others": (of_size(k4=(4, 5)), r"linear.weight has shape \(4, 5\): expected \(4, 3\)"),
+    "a readout bias of others": (of_size(k5=3), r"linear.bias has shape \(3,\): expected \(4,\)"),
+    "NaN": (state() | {KEYS[1]: np.full((3, 3), np.nan)}, "W_hh holds NaN or infinity"),
+    "a sum out of range": (state() | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h holds NaN or infinity"),
+    "infinities that cancel": (
+        state() | {KEYS[2]: np.full(3, np.inf), KEYS[3]: np.full(3, -np.inf)},
+        "b_h holds NaN or infinity",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_states_of_other_networks_are_refused_in_one_line(rnn, name):
+    given, message = REFUSED[name]
+    with pytest.raises(InputError, match=message) as refusal:
+        rnn.from_state_dict(given)
+    assert "\n" not in str(refusal.value)
+
+
+def in_ensemble():
+    return random_case(0, 1, 1, 2, 3, 4, E=(5,)).params
+
+
+UNSAYABLE = {
+    "an ensemble": (in_ensemble(), r"an ensemble of shape \(5,\): expected one network"),
+    "a learned h_0": (
+        drawn()._replace(h_0=np.zeros((1, 3))),
+        r"a learned h_0, and torch.nn.RNN has no .*h_0\[None\] to",
+    ),
+    "shapes that do not fit": (drawn()._replace(W_hy=np.zeros((2, 4))), "W_hy has shape"),
+    "one bias": (drawn()._replace(b_y=None), "b_h is there and b_y is not"),
+}
+
+
+@pytest.mark.parametrize("name", UNSAYABLE)
+def test_what_the_layers_cannot_hold_is_refused_in_one_line(rnn, name):
+    params, message = UNSAYABLE[name]
+    with pytest.raises(InputError, match=message) as refusal:
+        rnn.to_state_dict(rnn.from_numpy(params))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.needs_torch
+def test_tensors_of_a_dtype_that_numpy_has_not_are_refused(rnn):
+    import torch
+
+    given = {key: torch.tensor(array) for key, array in state().items()}
+    with pytest.raises(InputError, match=r"linear.bias is bfloat16: expected float32 or float64"):
+        rnn.from_state_dict(given | {"linear.bias": given["linear.bias"].bfloat16()})
+
+
+@pytest.mark.needs_torch
+def test_modules_that_are_not_this_network_are_refused():
+    from torch import nn
+
+    import torch_rnn
+    from torch_rnn.modules import from_modules, to_modules
+
+    for rnn, linear, message in (
+        (nn.LSTM(2, 3), nn.Linear(3, 4), "the module is a LSTM: expected a torch.nn.RNN"),
+        (nn.RNN(2, 3), nn.ReLU(), "the module is a ReLU: expected a torch.nn.Linear"),
+        (nn.RNN(2, 3, num_layers=2), nn.Linear(3, 4), "of an RNN with several layers"),
+        (nn.RNN(2, 3, bidirectional=True), nn.Linear(6, 4), "of a bidirectional RNN"),
+        (nn.RNN(2, 3, bias=False), nn.Linear(3, 4), "the Linear has biases and the RNN has none"),
+        (nn.RNN(2, 3), nn.Linear(3, 4, bias=False), "the RNN has biases and the Linear has none"),
+        (nn.RNN(2, 3), nn.Linear(5, 4), r"linear.weight has shape \(4, 5\): expected \(4, 3\)"),
+        (nn.RNN(2, 3).half(), nn.Linear(3, 4).half(), "rnn.weight_ih_l0 is float16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            from_modules(rnn, linear)
+
+    for params, message in UNSAYABLE.values():
+        with pytest.raises(InputError, match=message):
+            to_modules(torch_rnn.from_numpy(params))
+    with pytest.raises(InputError, match="unknown nonlinearity 'gelu': expected tanh or relu"):
+        to_modules(torch_rnn.from_numpy(drawn()), nonlinearity="gelu")
+
+
+# -- modules ----------------------------------------------------------------------------------------------------------
+
+
+def modules_of(params, **options):
+    """`to_modules` of NumPy parameters."""
+    import torch_rnn
+    from torch_rnn.modules import to_modules
+
+    return to_modules(torch_rnn.from_numpy(params), **options)
+
+
+@pytest.mark.needs_torch
+@DTYPES
+@BIASES
+def test_modules_there_and_back_are_exact(bias, dtype):
+    from torch_rnn.modules import from_modules
+
+    params = drawn(bias=bias, dtype=dtype)
+    layer, readout = modules_of(params, nonlinearity="relu", batch_first=True)
+    assert (layer.nonlinearity, layer.batch_first, layer.num_layers, layer.bidirectional) == ("relu", True, 1, False)
+    assert (layer.bias, readout.bias is not None) == (bias, bias)
+    back = from_modules(layer, readout)
+    assert bits(back) == bits(params)
+    assert all(theta is None or theta.requires_grad for theta in back)
+    assert [name for name, w in layer.named_parameters() if not w.requires_grad] == ["bias_hh_l0"] * bias
+    assert all(w.requires_grad for w in readout.parameters())
+
+
+@pytest.mark.needs_torch
+def test_making_modules_leaves_the_random_state_and_the_parameters():
+    import torch
+
+    params = drawn(1, 1, 1)
+    before = torch.get_rng_state(), bits(params)
+    layer, readout = modules_of(params)
+    with torch.no_grad():
+        for weight in (*layer.parameters(), *readout.parameters()):
+            weight.fill_(7)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert bits(params) == before[1]
+
+
+# -- what the modules compute -----------------------------------------------------------------------------------------
+
+
+def trained(layer, readout, learned=None):
+    """The tensors that the optimizer moves, by this project's names; a second hidden bias by itself."""
+    found = {"W_xh": layer.weight_ih_l0, "W_hh": layer.weight_hh_l0, "W_hy": readout.weight}
+    if layer.bias:
+        found |= {"b_h": layer.bias_ih_l0, "b_y": readout.bias, "second": layer.bias_hh_l0}
+    found["h_0"] = learned
+    return {name: weight for name, weight in found.items() if weight is not None and weight.requires_grad}
+
+
+def turned(weight):
+    """A copy in this project's layout: (from, to) for torch's (to, from), (B, H) for (1, B, H); biases as they are."""
+    return weight.T.clone() if weight.ndim == 2 else weight.reshape(weight.shape[-2:]).clone()
+
+
+def module_update(case, layer, readout, optimizer, learned=None):
+    """The report of one window by the two modules, autograd and the optimizer, in this project's names and layout.
+
+    learned: hx as a parameter, (1, B, H), if it enters this window.
+    """
+    import torch
+
+    K, max_norm = len(case.target), case.sgd.max_norm
+    x = torch.tensor(case.x).requires_grad_()
+    hx = torch.tensor(case.h_0)[None].requires_grad_() if learned is None else learned
+    weights = trained(layer, readout, learned)
+    optimizer.zero_grad()
+    h, _ = layer(x.transpose(0, 1) if layer.batch_first else x, hx)
+    y = readout(h)
+    h, y = (v.transpose(0, 1) if layer.batch_first else v for v in (h, y))
+    y.retain_grad()
+    loss = torch.nn.functional.mse_loss(y[-K:], torch.tensor(case.target), reduction=case.reduction) / 2
+    loss.backward()
+    report = {"loss": loss, "h": h, "y": y, "dy": y.grad, "dx": x.grad, "dh_0": turned(hx.grad)}
+    report |= {"d" + name: turned(weight.grad) for name, weight in weights.items()}
+    if max_norm is not None:
+        torch.nn.utils.clip_grad_norm_(weights.values(), max_norm)
+    optimizer.step()
+    report |= {name: turned(weight) for name, weight in weights.items()}
+    if case.sgd.momentum:
+        buffers = {name: optimizer.state[weight]["momentum_buffer"] for name, weight in weights.items()}
+        report |= {"v" + name: turned(buffer) for name, buffer in buffers.items()}
+    return {name: value.detach().numpy() for name, value in report.items()}
+
+
+def found_in(layer, readout):
+    """The parameters that `from_modules` finds, both hidden biases in one, by name; to be judged as the update's."""
+    import torch_rnn
+    from torch_rnn.modules import from_modules
+
+    params = torch_rnn.to_numpy(from_modules(layer, readout))
+    return {name: theta for name, theta in params._asdict().items() if theta is not None}
+
+
+def sgd_of(layer, readout, learned=None, **options):
+    """The optimizer of all that the modules have, and of hx."""
+    import torch
+
+    more = () if learned is None else (learned,)
+    return torch.optim.SGD([*layer.parameters(), *readout.parameters(), *more], **options)
+
+
+def package_update(case, rnn, params):
+    """The report of one window by a package, from its own parameters."""
+    _, x, target, h_0 = each(rnn.from_numpy, tuple(case[:4]))
+    activations = rnn.forward(params, x, h_0, nonlinearity=case.nonlinearity)
+    loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.reduction)
+    gradients = rnn.bptt(params, activations, target, **case.options)
+    updated = rnn.sgd(params, gradients, case.learning_rate)
+    deltas = rnn.deltas(params, activations, target, **case.options)
+    return report_of(rnn, loss, gradients, updated, None, activations, deltas)
+
+
+def report_of(rnn, *values):
+    """The fields of an Update from its loss on, by the names of the report."""
+    loss, gradients, updated, velocity, activations, deltas = map(rnn.to_numpy, values)
+    report = {"loss": np.asarray(loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
+    for prefix, arrays in (("", deltas), ("d", gradients), ("", updated), ("v", velocity or ())):
+        named = zip(getattr(arrays, "_fields", ()), arrays)
+        report |= {prefix + name: array for name, array in named if array is not None}
+    return report
+
+
+def plain_window(seed, dtype, **fixed):
+    """With plain gradient descent and a given initial state."""
+    return random_window(seed, dtype, sgd=SgdOptions(), learned=False, **fixed)
+
+
+def assert_agree(case, bounds, *reports):
+    """Each report within the bounds, and the two within twice the bounds of each other."""
+    checks = [check_global(case, report, bounds=bounds) for report in reports]
+    checks.append(check_global(case, reports[0], other=reports[1], bounds=bounds))
+    for ratios in checks:
+        assert ratios.keys() >= {"loss", "h", "y", "dy", "dx", "dh_0"}  # and what is owed, or its ratio is infinite
+        for name, ratio in ratios.items():
+            assert ratio.max() <= 1, f"{name}: {ratio.max():.3g} times the bound"
+
+
+MODULES = pytest.mark.parametrize("batch_first", [False, True], ids=["time first", "batch first"])
+NONLINEARITY = pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+
+
+@pytest.mark.needs_torch
+@DTYPES
+@NONLINEARITY
+@MODULES
+@BIASES
+def test_modules_and_package_are_equal_within_the_bounds(rnn, bias, batch_first, nonlinearity, dtype):
+    """The forward, all gradients and the SGD step."""
+    for seed in range(10):
+        case = plain_window(seed, dtype, bias=bias, nonlinearity=nonlinearity)
+        layers = modules_of(case.params, nonlinearity=nonlinearity, batch_first=batch_first)
+        theirs = module_update(case, *layers, sgd_of(*layers, lr=case.learning_rate)) | found_in(*layers)
+        ours = package_update(case, rnn, rnn.from_numpy(case.params))
+        assert_agree(case, global_bounds(case), theirs, ours)
+
+
+def with_one_more_input(case, second):
+    """The same network, with the second hidden bias as the weight of an input that is 1."""
+    ones = np.ones((*case.x.shape[:-1], 1), case.dtype)
+    params = case.params._replace(W_xh=np.vstack((case.params.W_xh, second)))
+    return case._replace(params=params, x=np.concatenate((case.x, ones), axis=-1))
+
+
+@pytest.mark.needs_torch
+@DTYPES
+@NONLINEARITY
+@MODULES
+def test_two_hidden_biases_are_within_the_bounds(rnn, batch_first, nonlinearity, dtype):
+    """Modules with two biases, both trained, against the package with their sum: that they are added first is one order
+    of the sum (F1), which the bounds allow. After the step the sums differ, and are not compared.
+    """
+    for seed in range(10):
+        case = plain_window(seed, dtype, bias=True, nonlinearity=nonlinearity)
+        module = torch_network(
+            *case.params.W_xh.shape,
+            case.sizes["O"],
+            dtype=dtype,
+            batch_first=batch_first,
+            nonlinearity=nonlinearity,
+        )
+        second = np.random.default_rng(seed).normal(0, 0.5, case.params.b_h.shape).astype(dtype)
+        given = numpy_rnn.to_state_dict(case.params) | {"rnn.bias_hh_l0": second}
+        load(module, given)
+        ours = package_update(case, rnn, rnn.from_state_dict(module.state_dict()))
+        theirs = module_update(case, module.rnn, module.linear, sgd_of(*module.children(), lr=case.learning_rate))
+
+        ours["dW_xh"] = np.vstack((ours["dW_xh"], ours["db_h"]))
+        theirs |= {
+            name: np.vstack((theirs[name], theirs[name.replace("W_xh", "second")])) for name in ("dW_xh", "W_xh")
+        }
+        case = with_one_more_input(case, second)
+        bounds = global_bounds(case)
+        value, E = bounds["dx"]
+        bounds["dx"] = Enclosure(*(part[..., :-1] for part in value)), E[..., :-1]
+        for name in ("W_xh", "b_h"):  # the parameters of the modules only
+            assert check_global(case, theirs, bounds={name: bounds.pop(name)})[name].max() <= 1
+        assert_agree(case, bounds, theirs, ours)
+
+
+def load(module, arrays):
+    import torch
+
+    module.load_state_dict({key: torch.tensor(array) for key, array in arrays.items()})
+
+
+RUNS = {
+    "the main job": {"k1": 1, "k2": 1},
+    "chunks": {"k1": 3, "k2": 3, "reduction": "mean"},
+    "overlapping windows": {"k1": 2, "k2": 5, "nonlinearity": "relu"},
+    "full BPTT": {"k1": 9, "k2": 9},
+    "momentum": {"k1": 2, "k2": 5, "momentum": 0.9, "dampening": 0.3},
+    "nesterov and decay": {"k1": 3, "k2": 3, "momentum": 0.8, "nesterov": True, "weight_decay": 0.05},
+    "clipping": {"k1": 2, "k2": 2, "max_norm": 6.0},
+    "a learned state": {"k1": 2, "k2": 5, "learned": True},
+    "everything": {"k1": 2, "k2": 5, "learned": True, "momentum": 0.9, "weight_decay": 0.05, "max_norm": 6.0},
+}
+
+
+@pytest.mark.needs_torch
+@DTYPES
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
+    """One optimizer for the whole run; before every update the modules are given the parameters, the velocity and the
+    state that `train` has then, and the update of both is judged. A learned initial state is hx, as a parameter.
+    """
+    import torch
+
+    options = {"nonlinearity": "tanh", "reduction": "sum"} | RUNS[name]
+    learned, k1, k2 = options.pop("learned", False), options.pop("k1"), options.pop("k2")
+    forms = {form: options.pop(form) for form in ("nonlinearity", "reduction")}
+    max_norm = options.get("max_norm")
+    of_torch = {option: value for option, value in options.items() if option != "max_norm"}
+
+    start = random_case(5, 9, 2, 3, 4, 2, dtype=dtype, **forms)
+    layers = modules_of(start.params, nonlinearity=forms["nonlinearity"])
+    module = torch.nn.ModuleDict(dict(zip(("rnn", "linear"), layers)))
+    hx = torch.nn.Parameter(torch.tensor(start.h_0)[None]) if learned else None
+    optimizer = sgd_of(*layers, hx, lr=0.1, **of_torch)
+
+    params, x, target, h_0 = start.of(rnn)
+    if learned:
+        params, h_0 = rnn.from_numpy(start.params._replace(h_0=start.h_0)), None
+    velocity, updates, shortened = None, 0, 0
+    schedule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 4}
+    for update in rnn.train(params, x, target, h_0, **schedule, **forms, **options, record=True):
+        first, counted_from, stop = update.window
+        entering = rnn.to_numpy(update.activations.h[0])
+        before, former = rnn.to_numpy(params), rnn.to_numpy(velocity)
+        if learned:
+            load_parameter(hx, before.h_0[None])
+        enters = learned and first == 0
+        if not enters:
+            before, former = (v and v._replace(h_0=None) for v in (before, former))
+        series = start.x[first:stop], start.target[counted_from:stop], entering
+        case = Case(before, *series, 0.1, *forms.values(), SgdOptions(**options), former)
+        load(module, numpy_of(rnn.to_state_dict(params._replace(h_0=None))))
+        give_velocity(optimizer, trained(*layers, hx), rnn.to_numpy(velocity))
+        theirs = module_update(case, *layers, optimizer, hx if enters else None) | found_in(*layers)
+        ours = report_of(rnn, *update[3:9])
+        assert_agree(case, global_bounds(case), theirs, ours)
+        params, velocity = update.parameters, update.velocity
+        updates += 1
+        shortened += max_norm is not None and gradient_norm(ours) > max_norm
+    assert updates == 4 * -(-9 // k1)
+    assert max_norm is None or 0 < shortened < updates
+
+
+def gradient_norm(report):
+    return sum(np.square(report["d" + name]).sum() for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y")) ** 0.5
+
+
+def load_parameter(parameter, array):
+    import torch
+
+    with torch.no_grad():
+        parameter.copy_(torch.tensor(array))
+
+
+def give_velocity(optimizer, weights, velocity):
+    """The momentum buffers of torch.optim.SGD; of what has no velocity yet, none."""
+    import torch
+
+    for name, weight in weights.items():
+        v = velocity and getattr(velocity, name)
+        if v is None:
+            optimizer.state.pop(weight, None)
+        else:
+            turned_back = v[None] if name == "h_0" else v.T
+            optimizer.state[weight]["momentum_buffer"] = torch.tensor(turned_back)
+
+
+@pytest.mark.needs_torch
+def test_the_second_bias_stays_zero_and_would_double_the_step():
+    """Under every option of SGD; and when it is trained, the sum is far outside the bounds."""
+    from torch_rnn.modules import from_modules
+
+    case = plain_window(0, "float64", bias=True)
+    layers = modules_of(case.params, nonlinearity=case.nonlinearity)
+    optimizer = sgd_of(*layers, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True)
+    for _ in range(5):
+        module_update(case, *layers, optimizer)
+    assert bits(layers[0].bias_hh_l0) == bits(np.zeros(case.sizes["H"]))
+    assert bits(from_modules(*layers).b_h) == bits(layers[0].bias_ih_l0)
+
+    layers = modules_of(case.params, nonlinearity=case.nonlinearity)
+    layers[0].bias_hh_l0.requires_grad_(True)
+    module_update(case, *layers, sgd_of(*layers, lr=case.learning_rate))
+    bounds = {"b_h": global_bounds(case)["b_h"]}
+    assert check_global(case, found_in(*layers), bounds=bounds)["b_h"].max() > 1e6

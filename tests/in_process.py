@@ -1,0 +1,86 @@
+"""The command line in process, and its printed tables read back as numbers."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.app.command_line import main
+
+ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
+
+NUMBER = r"-?(?:\d+\.\d+(?:e[+-]\d+)?|inf|nan)"
+
+
+def are_printed(numbers, values, decimals=6):
+    """Whether the printed numbers are the values to so many decimals: half a unit of the last one away at most.
+
+    A difference taken in float32 would have its own rounding, as large as what it is compared with; of float64 it is
+    1e-9 of half a unit.
+    """
+    difference = np.asarray(numbers, np.float64) - np.asarray(values, np.float64)
+    return bool((np.abs(difference) <= 0.5 * 10.0**-decimals * (1 + 1e-9)).all())
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def command(rnn, capsys, *arguments) -> Ended:
+    """Run the command line of a backend; only what this call printed is returned."""
+    capsys.readouterr()
+    status = main(rnn, [str(argument) for argument in arguments])
+    return Ended(status, *capsys.readouterr())
+
+
+def succeed(rnn, capsys, *arguments) -> str:
+    """Run a command that must end well without a word on standard error, and return what it printed."""
+    ended = command(rnn, capsys, *arguments)
+    assert (ended.status, ended.err) == (0, "")
+    return ended.out
+
+
+def contents() -> dict[Path, bytes]:
+    """Every file of the current folder with its bytes."""
+    return {path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
+
+
+def refused(rnn, capsys, *arguments) -> str:
+    """Run a command that must be refused before anything happens, and return its message."""
+    before = contents()
+    ended = command(rnn, capsys, *arguments)
+    assert ended.status == 2
+    assert ended.out == ""
+    assert re.fullmatch(rf"{rnn.__name__}: [^\n]+\n", ended.err), ended.err
+    assert contents() == before
+    return ended.err.removeprefix(f"{rnn.__name__}: ").removesuffix("\n")
+
+
+def losses(out) -> dict[int, list[float]]:
+    """The rows of the loss table: epoch → the numbers of its columns."""
+    table = out[out.index("epoch") :].split("  time")[0]
+    return {int(row[1]): _numbers(row[2]) for row in re.finditer(r"^ *(\d+)((?: +\S+)+)$", table, re.MULTILINE)}
+
+
+def actual_and_predicted(out) -> dict[int, list[float]]:
+    """The rows of the series table that hold actual values: time → actual, predicted, and so on for every feature."""
+    rows = re.finditer(rf"^ *(\d+)((?: +{NUMBER})+)$", _series(out), re.MULTILINE)
+    return {int(row[1]): _numbers(row[2]) for row in rows}
+
+
+def free_running(out) -> dict[int, list[float]]:
+    """The free-running rows: time → a value for every feature."""
+    rows = re.finditer(rf"^ *(\d+)((?: +free-running +{NUMBER})+)$", _series(out), re.MULTILINE)
+    return {int(row[1]): _numbers(row[2].replace("free-running", "")) for row in rows}
+
+
+def _series(out):
+    return out[out.index("  time") :]
+
+
+def _numbers(text):
+    return [float(number) for number in text.split()]

@@ -1,0 +1,261 @@
+"""The command `study`: its folder, its numbers, what it refuses (its parts are tested in test_study_*.py)."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from in_process import command, contents, refused, succeed
+
+import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.storage import save_parameters
+from numpy_rnn.common.errors import Diverged, InputError
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.study.folder import check_can_write_folder, write_folder
+from numpy_rnn.study.setting import setting_of, snapshot_epochs
+from numpy_rnn.study.unrolled import step_losses, unrolled
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("--epochs", 3, "--steps", 5, "--seeds", 2, "--hidden-size", 3, "--bias")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def small_setting(steps=5, **options):
+    configuration = Configuration(**{"epochs": 3, "hidden_size": 3, "dtype": "float64"} | options)
+    return setting_of(prepare(configuration), configuration, 2, steps)
+
+
+# -- the folder -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small study of other sizes and options than the main job's."""
+    from numpy_rnn.app.command_line import main
+
+    folder = tmp_path_factory.mktemp("study") / "small"
+    assert main(numpy_rnn, [str(word) for word in ("study", *SMALL, "--folder", folder)]) == 0
+    return folder
+
+
+@pytest.mark.needs_matplotlib
+def test_the_folder_holds_the_page_its_numbers_and_every_figure_twice(made):
+    from numpy_rnn.study.study import DRAWINGS
+
+    names = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    figures = {f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")}
+    assert names == {"study.html", "study.json"} | figures
+    assert len(DRAWINGS) == len({drawing.name for drawing in DRAWINGS}) > 10
+    for name in figures:
+        start = (made / name).read_bytes()[:8]
+        assert start == b"\x89PNG\r\n\x1a\n" if name.endswith("png") else start.startswith(b"<?xml"), name
+
+
+@pytest.mark.needs_matplotlib
+def test_the_numbers_are_those_of_the_run(made):
+    found = json.loads((made / "study.json").read_text(encoding="utf-8"))
+    assert list(found) == ["about", "checks", "items", "training", "explorer"]
+    assert found["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
+    assert found["about"]["epochs"] == [0, 1, 2, 3]
+    assert found["about"]["seeds"] == 2
+    setting = small_setting(bias=True, dtype="float32")
+    assert found["about"]["parameters"] == sum(theta.size for theta in setting.start[:5]) == 19
+    last = found["explorer"]["snapshots"][-1]["parameters"]["W_hh"]
+    # seven digits are written of each
+    np.testing.assert_array_less(abs(np.array(last) - setting.end.W_hh), 1e-6 * abs(setting.end.W_hh))
+
+
+@pytest.mark.needs_matplotlib
+def test_the_same_run_makes_the_same_files(made, capsys):
+    """So that a study can be kept under version control, and compared."""
+    out = succeed(numpy_rnn, capsys, "study", *SMALL, "--folder", "again")
+    assert out.splitlines()[0].startswith(
+        "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, sum, k1=1 k2=1"
+    )
+    assert out.splitlines()[1] == "the first 5 of 20 steps are studied; --steps chooses more or fewer"
+    assert re.search(r"\d s  done: open again/study.html$", out.rstrip())
+    for path, content in contents().items():
+        assert content == (made / path.relative_to("again")).read_bytes(), path
+
+
+@pytest.mark.needs_matplotlib
+def test_the_folder_of_a_study_may_be_written_again(made):
+    check_can_write_folder(made, "--folder", [path.relative_to(made) for path in made.rglob("*") if path.is_file()])
+
+
+@pytest.mark.needs_matplotlib
+def test_a_folder_that_is_there_keeps_what_is_in_it(made):
+    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    os.makedirs("study/figures")
+    Path("study/figures/masks.svg").write_text("old")
+    Path("study/notes.txt").write_text("mine")
+    write_folder("study", files)
+    assert Path("study/notes.txt").read_text() == "mine"
+    assert {path.relative_to("study").as_posix(): content for path, content in contents().items()} == files | {
+        "notes.txt": b"mine"
+    }
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(monkeypatch):
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    write_folder("one", {"a": b"1", "b/c": b"2"})
+    assert contents() == {Path("one/a"): b"1", Path("one/b/c"): b"2"}
+    assert Path("one").stat().st_mode == Path(os.makedirs("like") or "like").stat().st_mode
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for folder in ("two", "one"):
+        with pytest.raises(InputError, match=r"cannot be written: No space left on device; choose another place"):
+            write_folder(folder, {"a": b"3", "b/d": b"4"})
+    assert contents() == {Path("one/a"): b"1", Path("one/b/c"): b"2"}
+    assert sorted(os.listdir()) == ["like", "one"]
+
+
+# -- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_matplotlib
+def test_what_cannot_be_studied_is_one_line(capsys):
+    params = prepare(Configuration(networks=3)).params
+    save_parameters("three.npz", params)
+    Path("file").write_text("")
+    zeros = (None if theta is None else 0 * theta[0] for theta in params)
+    save_parameters("zero.npz", Parameters(*zeros))
+    os.makedirs("taken/study.html")
+    for name in ("mine/study.html", "drawn/figures/masks.svg"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text("mine")
+    for words, message in {
+        "--learning-rate 0.1,0.2": "2 learning rates are given: expected one, as one run is studied",
+        "--weights three.npz": "the weights are of 3 networks: expected one to be studied",
+        "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
+        "--folder no/where": r"--folder no/where: the folder .*/no does not exist; make it first",
+        "--folder taken": r"--folder taken/study\.html is a folder: expected the name of a file",
+        "--folder=": "--folder is empty: expected the name of a folder",
+        "--folder mine": r"--folder mine: mine/study\.html was not written by a study; move it, or .*",
+        "--folder drawn": r"--folder drawn: drawn/figures/masks\.svg was not written by a study; move it, .*",
+        "--weights zero.npz": "the largest derivative of the loss by the initial weights is 0: expected .*",
+        "--steps 2": ".*--steps: '2': expected a whole number, 3 or more; see .* --help",
+        "--seeds 1": ".*--seeds: '1': expected a whole number, 2 or more; see .* --help",
+        "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
+        " fewer --steps, or a smaller --hidden-size",
+        "--save a.npz": "--save is an option of the command train and not of study; see .* --help",
+        "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
+        "--data no.csv": r".*no\.csv.* does not exist.*",
+    }.items():
+        assert re.fullmatch(message, refused(numpy_rnn, capsys, "study", *words.split())), words
+
+
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize(
+    ("words", "where", "ways"),
+    [
+        (
+            "--nonlinearity relu --learning-rate 50 --epochs 20",
+            r"before the end of epoch \d+",
+            "a --learning-rate smaller than 50, or clipping by --max-norm 1",
+        ),
+        (
+            "--weight-decay 100 --max-norm 1 --epochs 1",
+            r"by epoch 1, where the loss is \d\S+",
+            "a --learning-rate smaller than 0.1, or a --weight-decay smaller than 100",
+        ),
+    ],
+)
+def test_a_run_that_diverges_ends_with_status_3(words, where, ways, capsys):
+    """Before anything is measured; also where its numbers are still finite, and only far too large."""
+    ended = command(numpy_rnn, capsys, "study", *words.split())
+    assert ended.status == 3
+    assert "the equations" not in ended.out
+    assert re.fullmatch(rf"numpy_rnn: the run diverged {where}: there is nothing to study; try {ways}\n", ended.err)
+    assert contents() == {}
+
+
+def test_without_matplotlib_it_says_so(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = refused(numpy_rnn, capsys, "study")
+    assert re.fullmatch(r"matplotlib cannot be imported .*: install it, as the study draws its figures by it", message)
+
+
+def test_other_packages_have_no_study(capsys):
+    other = SimpleNamespace(__name__="torch_rnn")
+    assert "unknown command 'study': expected train or compare; see" in refused(other, capsys, "study")
+
+
+# -- what it starts from --------------------------------------------------------------------------------------------
+
+
+def test_the_snapshots_are_the_runs_parameters():
+    for epochs, expected in (
+        (0, [0]),
+        (1, [0, 1]),
+        (7, [0, 1, 2, 5, 7]),
+        (300, [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]),
+    ):
+        assert snapshot_epochs(epochs) == expected
+    setting = small_setting(epochs=7, k1=2, k2=3, momentum=0.5)
+    assert [snapshot.epoch for snapshot in setting.snapshots] == [0, 1, 2, 5, 7]
+    x, target, h_0 = setting.x, setting.target, setting.h_0
+    run = numpy_rnn.train(setting.start, x, target, h_0, k1=2, k2=3, momentum=0.5, learning_rate=0.1, epochs=7)
+    last = {update.epoch: update.parameters for update in run}
+    for epoch, params in setting.snapshots[1:]:
+        for theta, expected in zip(params[:3], last[epoch]):
+            assert np.array_equal(theta, expected)
+
+
+def test_a_run_in_float32_is_studied_at_the_same_numbers():
+    setting = small_setting(dtype="float32")
+    assert setting.x.dtype == setting.start.W_hh.dtype == np.float64
+    assert np.array_equal(setting.start.W_hh, setting.experiment.params.W_hh)
+
+
+def test_a_run_that_leaves_its_range_is_not_studied():
+    with pytest.raises(Diverged, match="smaller than 50"):
+        small_setting(nonlinearity="relu", learning_rate=50.0, epochs=20)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_pass_one_may_reach_into_is_the_forward_pass(nonlinearity, bias):
+    """Two programs of one definition: they part by rounding. H + D + 1 terms a sum, and T steps that pass it on."""
+    rng = np.random.default_rng(0)
+    T, B, D, H, O = 4, 3, 2, 5, 2
+    shapes = [(D, H), (H, H), (H, O), *([(H,), (O,)] if bias else [])]
+    params = numpy_rnn.Parameters(*(rng.normal(0, 0.4, shape) for shape in shapes))
+    x, target, h_0 = rng.normal(size=(T, B, D)), rng.normal(size=(T, B, O)), rng.normal(size=(B, H))
+    ours = unrolled([params] * T, x, h_0, nonlinearity)
+    theirs = numpy_rnn.forward(params, x, h_0, nonlinearity=nonlinearity)
+    growth = max(1.0, np.abs(params.W_hh).sum(axis=0).max()) ** T
+    size = max(1.0, max(np.abs(v).max() for v in theirs))
+    for a, b in zip(ours, theirs):
+        assert np.abs(a - b).max() <= 2 * (H + D + 4) * 2**-53 * T * growth * size
+    losses = step_losses(ours.y, target)
+    for t in range(T):
+        expected = sum(float(e) ** 2 for e in (ours.y[t] - target[t]).ravel()) / 2
+        assert abs(losses[t] - expected) <= (B * O + 2) * 2**-53 * expected
+
+
+def test_what_is_added_is_seen_by_all_that_comes_later_and_by_nothing_before():
+    """Two passes at once: the first has something added to one value of step 3, the second nothing."""
+    setting = small_setting()
+    order = {"x": 0, "a": 1, "h": 2, "y": 3}
+    for name in order:
+        added = {(name, 3): np.array([0.1, 0.0])[:, None, None]}
+        reached = unrolled([setting.start] * 5, setting.x, setting.h_0, added=added)
+        for other in order:
+            values = getattr(reached, other)[-5:]
+            changed = [values.ndim == 4 and not np.array_equal(*values[t]) for t in range(5)]
+            at_3 = order[other] >= order[name]
+            later = name != "y" and other != "x"
+            assert changed == [False, False, at_3, later, later], (name, other)

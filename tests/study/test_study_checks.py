@@ -1,0 +1,395 @@
+"""Every equation beside its witnesses: the findings, what they are made of, and that they can fail."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from study_settings import SETTINGS, named_setting
+
+import numpy_rnn
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.common.windows import Window
+from numpy_rnn.conformance.cases import Recipe
+from numpy_rnn.conformance.mutants import in_window
+from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.study.checks import autograd, balls, carried, descent, of_truncation, truncation
+from numpy_rnn.study.checks.comparing import compare, whole
+from numpy_rnn.study.checks.drawings import DRAWINGS
+from numpy_rnn.study.checks.equations import WINDOW, element
+from numpy_rnn.study.checks.exact import exact
+from numpy_rnn.study.checks.loops import loops
+from numpy_rnn.study.checks.measure import measure
+from numpy_rnn.study.checks.problem import by_hand, problems
+from numpy_rnn.study.checks.stepping import complex_step, differentiated
+from numpy_rnn.study.checks.tables import tables
+from numpy_rnn.study.checks.words import scientific
+from numpy_rnn.study.page.fragments import fill
+
+PACKAGE = Path(numpy_rnn.__file__).parent
+DEFINED = re.findall(
+    r"^- \*\*\(([A-Z]\d+)\)\*\*", (PACKAGE / "DERIVATION.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond what a float64 holds
+ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way
+EXACT = ("counting steps", "once each", "previous window")
+APART = 2  # E, of two values that are each within E of the true one
+OWN = "the run's own"
+
+
+@cache
+def found_in(name):
+    """The findings of one of the shared settings, as they come back from JSON."""
+    return json.loads(json.dumps({"checks": measure(named_setting(name))}, allow_nan=False))
+
+
+@pytest.fixture(params=SETTINGS)
+def found(request):
+    return found_in(request.param)["checks"]
+
+
+@pytest.fixture
+def without_others(monkeypatch):
+    """As where neither python-flint nor PyTorch is installed."""
+    for module in (balls, autograd):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+
+
+def checks(found, *witnesses):
+    """(id, check) of these witnesses, of all without a name."""
+    return [
+        (id, check)
+        for id, one in found["equations"].items()
+        for check in one["checks"]
+        if not witnesses or check["witness"] in witnesses
+    ]
+
+
+# -- the findings -----------------------------------------------------------------------------------------------------
+
+
+def test_every_equation_of_the_document_is_checked(found):
+    assert sorted(found["equations"]) == sorted(DEFINED)
+    assert all(one["checks"] for one in found["equations"].values())
+    assert {check["witness"] for _, check in checks(found)} == set(found["witnesses"])
+
+
+def test_values_by_hand_are_within_the_bound_of_the_true_ones(found):
+    """By the bound's own meaning: 1 from the true value; 2 from one that is computed by the same operations, since
+    either is within 1.
+    """
+    assert all(check["bounds"] <= 1 for _, check in checks(found, *TRUE))
+    assert all(check["bounds"] <= APART for _, check in checks(found, *ROUNDED))
+    assert [id for id, check in checks(found, *EXACT) if check["difference"] or check["bounds"]] == []
+    assert {id for id, _ in checks(found, *TRUE)} == set(DEFINED) - {"T1", "T2", "T3"}
+
+
+def test_complex_step_and_rtrl_are_near_and_central_difference_is_not():
+    """On the sine wave, in which every gradient has terms of higher order."""
+    found = found_in("sine")["checks"]
+    central = dict(checks(found, "central difference"))
+    assert set(central) == {f"B{n}" for n in range(1, 11)}
+    assert all(check["bounds"] > APART for check in central.values())
+    near = [(id, check) for id, check in checks(found, "complex step", "RTRL") if id != "T3"]
+    assert all(check["bounds"] <= APART < central[id]["bounds"] for id, check in near)
+    assert {id for id, _ in checks(found, "RTRL")} == {f"B{n}" for n in range(4, 10)}
+    assert found["wrong"]["bounds"] > APART
+
+
+def test_the_largest_of_all_places_is_reported(found):
+    for _, check in checks(found):
+        for unit in ("difference", "ulps", "bounds"):
+            assert check[unit] == max(place[unit] for place in check["by_place"])
+        assert 0 < check["compared"] <= check["of"]
+    places = [place["where"] for place in found["equations"]["B2"]["checks"][0]["by_place"]]
+    assert places == found["places"]
+    for one in found["largest"]:
+        of_witness = [check for _, check in checks(found, one["witness"])]
+        assert one["bounds"] == max(check["bounds"] for check in of_witness)
+        assert one["ulps"] == max(check["ulps"] for check in of_witness)
+
+
+def test_the_example_is_one_number_of_the_tensor_as_all_have_it():
+    found = found_in("sine")["checks"]
+    hand = by_hand(list(problems(named_setting("sine")))[1].case)
+    for id, equation in WINDOW.items():
+        shown = found["equations"][id]["example"]
+        tensor = hand[equation.name]
+        values = {value["by"]: value["value"] for value in shown["values"]}
+        assert list(values) == ["by hand", *(check["witness"] for check in found["equations"][id]["checks"])]
+        assert values["by hand"] == tensor.flat[np.abs(tensor).argmax()]
+        assert shown["element"] == element(equation, int(np.abs(tensor).argmax()), tensor.shape)
+    assert {len(found["equations"][id]["example"]["values"]) for id in ("T1", "T2", "T3")} == {2}
+
+
+def test_elements_are_named_from_one():
+    named_elements = {
+        ("B2", 5, (3, 1, 2)): "dh_3[2]",
+        ("B2", 5, (3, 2, 1)): "dh_3[2, 1]",
+        ("B5", 5, (2, 4)): "dW_hh[2, 2]",
+        ("B9", 1, (1, 2)): "dh_0[2]",
+        ("B7", 1, (2,)): "db_h[2]",
+        ("L1", 3, (5,)): "ℓ_4",
+        ("L2", 0, ()): "L",
+    }
+    assert {key: element(WINDOW[key[0]], *key[1:]) for key in named_elements} == named_elements
+
+
+def test_numpy_is_enough(request):
+    """What is not installed is named, with its reason, and every equation has another witness."""
+    same = found_in("everything")["checks"]  # first, as it is kept for all tests: with all witnesses
+    request.getfixturevalue("without_others")
+    setting = named_setting("everything")
+    found = measure(setting)
+    absent = {one["name"]: one["reason"] for one in found["absent"]}
+    assert absent == {
+        "ball arithmetic": "python-flint is not installed",
+        "autograd": "PyTorch is not installed",
+        "torch.optim": "PyTorch is not installed",
+    }
+    assert not set(absent) & set(found["witnesses"])
+    assert all(one["checks"] for one in found["equations"].values())
+    assert found["v_curve"]["against"] == "by hand"
+    for id, check in checks(found, "plain loops", "complex step", "RTRL"):
+        [before] = [other for name, other in checks(same, check["witness"]) if name == id]
+        assert check == before  # E is of the values by hand, whoever else is there
+
+
+def test_biases_of_zero_are_added_where_there_are_none():
+    added = {name: found_in(name)["checks"]["biases_added"] for name in SETTINGS}
+    assert added == {name: "bias" not in options for name, options in SETTINGS.items()}
+    without = named_setting("sine").start
+    for problem in problems(named_setting("sine")):
+        assert not problem.case.params.b_h.any()
+        assert problem.case.params.b_h.shape == (without.W_hh.shape[0],)
+        assert not problem.case.params.b_y.any()
+
+
+# -- mistakes are seen ------------------------------------------------------------------------------------------------
+
+PLAIN = Recipe(T=5, B=3, D=2, H=4, O=6, K=3, dtype="float64", bias=True, seed=1)
+CASES = {
+    "all sizes different": PLAIN.case(),
+    "square, mean": PLAIN._replace(D=4, O=4, reduction="mean").case(),
+    "relu with zeros": PLAIN._replace(nonlinearity="relu", bias=False, zeros=True).case(),
+}
+
+
+def excess(case, tensor, rnn):
+    """How far `rnn` is off in one tensor by the witnesses that need no other package, in units of its derived bound; 0
+    where there is no such tensor.
+    """
+    with np.errstate(over="ignore"):
+        hand = by_hand(case, rnn)
+    if tensor not in hand:
+        return 0.0
+    E = carried.bounds(case, hand)
+    said = {name: whole(v) for name, v in loops(case).items()} | differentiated(case, complex_step)
+    return compare(hand[tensor], said[tensor], E[tensor]).bounds
+
+
+@pytest.mark.parametrize("mutant", in_window.MISTAKES, ids=lambda mutant: mutant.name)
+def test_every_mistake_of_a_window_is_far_outside_the_bound(mutant):
+    """In the tensor that it makes wrong."""
+    assert max(excess(case, mutant.stage, load(mutant)) for case in CASES.values()) > APART
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_and_the_right_network_is_within_it(case):
+    for tensor in ("a", "h", "y", "losses", "loss", "dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy"):
+        assert excess(CASES[case], tensor, numpy_rnn) <= APART, tensor
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("clipping by tensor", "clipped"),
+        ("clipping by the norm squared", "clipped"),
+        ("decoupled weight decay, beside the velocity", "v"),
+        ("dampening left out", "v"),
+        ("dampening at the first step too", "v"),
+        ("velocity not damped by μ", "v"),
+        ("nesterov forgotten", "s"),
+        ("nesterov beside the velocity, not the gradient", "s"),
+        ("the gradient is climbed", "theta"),
+        ("learning rate applied twice to W_hh", "theta"),
+    ],
+)
+def test_mistakes_of_the_step_are_seen(name, stage):
+    case = next(problems(named_setting("everything"))).case
+    worst = 0.0
+    for one in descent.descents(case, SgdOptions(), load(named(name))):
+        if stage in one.hand:
+            worst = max(worst, compare(one.hand[stage], exact(one)[stage], descent.bounds(one)[stage]).bounds)
+    assert worst > APART
+
+
+def test_a_wrong_norm_is_seen():
+    case = next(problems(named_setting("everything"))).case
+    one = next(descent.descents(case, SgdOptions()))
+    one.hand["n"] = one.hand["n"] * (1 + 1e-9)
+    assert compare(one.hand["n"], exact(one)["n"], descent.bounds(one)["n"]).bounds > APART
+
+
+# -- truncation -------------------------------------------------------------------------------------------------------
+
+
+def test_windows_are_counted_as_the_document_lists_them():
+    """Its section 5, T = 6."""
+    listed = {(1, 1): "01 12 23 34 45 56", (2, 2): "02 24 46", (1, 3): "01 02 03 14 25 36", (2, 4): "02 04 26"}
+    for (k1, k2), expected in listed.items():
+        found = [f"{window.start}{window.stop}" for window in truncation.counted_by_steps(6, k1, k2)]
+        assert " ".join(found) == expected
+    assert list(truncation.counted_by_steps(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
+    assert list(truncation.pairs(3)) == [(1, 1), (1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_wrong_schedule_is_seen(monkeypatch):
+    right = truncation.windows
+    for wrong, id in (
+        (lambda T, k1, k2: right(T, k1, k2 + 1), "T2"),
+        (lambda T, k1, k2: [*list(right(T, k1, k2))[:-1], Window(0, 0, T)], "T1"),
+    ):
+        monkeypatch.setattr(truncation, "windows", wrong)
+        found = of_truncation.of_truncation(named_setting("three steps, untrained"))
+        assert any(check["difference"] and check["bounds"] is None for check in found[id]["checks"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["state not reset between epochs", "state reset at every window", "newest state enters a sliding window"],
+)
+def test_a_wrong_entering_state_is_seen(name):
+    setting = named_setting("sine")
+
+    def wrong(rnn):
+        runs = (list(truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
+        return [(one.state != one.expected).any() for run in runs for one in truncation.entering(setting, run)]
+
+    assert any(wrong(load(named(name))))
+    assert not any(wrong(numpy_rnn))
+
+
+def test_a_state_that_is_not_constant_is_seen():
+    setting = named_setting("everything")
+    rnn = load(named("entering state not a constant"))
+    off = [
+        difference.bounds
+        for before, update in truncation.recorded(setting, 1, 2, rnn)
+        for _, difference in truncation.constant(setting, before, update)
+    ]
+    assert max(off) > APART
+
+
+# -- what is drawn and printed ----------------------------------------------------------------------------------------
+
+
+def drawn(name, findings):
+    from matplotlib.figure import Figure
+
+    from numpy_rnn.study.figures.style import style
+
+    [drawing] = [one for one in DRAWINGS if one.name == name]
+    with style():
+        figure = Figure(figsize=drawing.size)
+        drawing.draw(figure, findings)
+        figure.draw_without_rendering()
+    return figure, drawing
+
+
+@pytest.mark.needs_matplotlib
+def test_the_figure_of_differences_has_a_mark_for_every_check():
+    findings = found_in("everything")
+    figure, drawing = drawn("differences", findings)
+    [axes] = figure.axes
+    marks = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
+    assert sum(len(line.get_xdata()) for line in marks) == len(checks(findings["checks"]))
+    [balls_of] = [line for line in marks if line.get_label() == "ball arithmetic"]
+    expected = [check["bounds"] for _, check in checks(findings["checks"], "ball arithmetic")]
+    assert balls_of.get_xdata().tolist() == [max(ratio, 1e-5) for ratio in expected]
+    assert [label.get_text()[:4] for label in axes.get_yticklabels()][:2] == ["(F1)", "(F2)"]
+    assert "ball arithmetic" in drawing.alternative(findings)
+
+
+@pytest.mark.needs_matplotlib
+def test_the_figure_of_the_v_shows_both_errors_and_their_lines():
+    findings = found_in("sine")
+    figure, drawing = drawn("v_curve", findings)
+    far, near = figure.axes
+    curve = findings["checks"]["v_curve"]
+    central, complex_errors, truncated, rounded, _ = near.get_lines()
+    steps = np.array(curve["steps"])
+    assert central.get_ydata().tolist() == [max(error, 1e-17) for error in curve["central"]]
+    assert complex_errors.get_ydata().tolist() == [max(error, 1e-17) for error in curve["complex"]]
+    assert (truncated.get_ydata() == curve["truncation"] * steps**2).all()
+    assert (rounded.get_ydata() == curve["rounding"] / steps).all()
+    assert far.get_lines()[0].get_xdata().tolist() == curve["smaller_steps"]
+    assert scientific(curve["best_error"]) in drawing.caption(findings)
+
+
+@pytest.mark.needs_matplotlib
+def test_without_a_derivative_there_is_no_v_but_a_figure():
+    findings = {"checks": found_in("sine")["checks"] | {"v_curve": None}}
+    figure, drawing = drawn("v_curve", findings)
+    assert "zero" in figure.axes[0].get_title(loc="left")
+    assert "zero" in drawing.caption(findings)
+    assert "zero" in drawing.alternative(findings)
+
+
+def test_tables_hold_the_largest_differences(found):
+    differences, steps, options = tables({"checks": found})
+    assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(found["equations"])
+    for table in (differences, steps):
+        for (
+            id,
+            *_,
+        ) in table.rows:
+            of = {check["witness"]: check for check in found["equations"][id.strip("()")]["checks"]}
+            [row] = [row for row in table.rows if row[0] == id]
+            assert len(row) == len(table.head)
+            for witness, cell in zip(table.head[3:], row[3:]):
+                check = of.get(witness)
+                if check is None:
+                    assert cell == ""
+                elif check["difference"] == 0:
+                    assert cell == "equal"
+                else:
+                    assert cell == f"{scientific(check['ulps'], 2)} ({scientific(check['bounds'])})"
+    assert [row[0] for row in options.rows] == [OWN, "momentum with dampening", "Nesterov"]
+
+
+@pytest.mark.parametrize("witnesses", ["all", "numpy"])
+def test_the_section_is_filled_from_the_findings(witnesses, request):
+    if witnesses == "numpy":
+        request.getfixturevalue("without_others")
+        found = measure(named_setting("three steps, untrained"))
+    else:
+        found = found_in("three steps, untrained")["checks"]
+    asked = []
+
+    def insert(kind):
+        return lambda name: asked.append((kind, name)) or ""
+
+    text = (PACKAGE / "study/page/sections/1_equations.html").read_text(encoding="utf-8")
+    filled = fill(text, {"checks": found}, {kind: insert(kind) for kind in ("figure", "table", "equations")})
+    names = [drawing.name for drawing in DRAWINGS] + [table.name for table in tables({"checks": found})]
+    assert sorted(name for kind, name in asked if kind != "equations") == sorted(names)
+    assert ("equations", "") in asked
+    assert "{{" not in filled
+    assert ("python-flint is not installed" in filled) == (witnesses == "numpy")
+
+
+def test_numbers_in_words():
+    words = {5.2e-12: "5·10⁻¹²", 0.0: "0", 0.5: "0.5", 999.0: "1000", 1000.0: "1·10³", 0.0099: "1·10⁻²", 12.34: "12"}
+    assert {number: scientific(number) for number in words} == words
+    assert scientific(1.26e7, 2) == "1.3·10⁷"
+    assert scientific(None) == "not finite"
+
+
+@pytest.mark.needs_torch
+def test_all_witnesses_are_there_where_all_is_installed():
+    found = found_in("sine")["checks"]
+    assert found["absent"] == []
+    assert set(found["witnesses"]) == {*TRUE, *ROUNDED, *EXACT, "complex step", "RTRL", "central difference"}

@@ -1,0 +1,639 @@
+"""What the study says of training: counts of items, ways that disagree, mistakes, and the yardstick of them all.
+
+Networks of relu with small whole numbers (and a learning rate that is a power of two) are computed in float64 without
+any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
+"""
+
+import json
+from fractions import Fraction
+from itertools import product
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.series import sine
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.mutants.loading import CORE, load, mutated_source, named
+from numpy_rnn.conformance.mutants.score import names_the_stage
+from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.study.page.fragments import fill
+from numpy_rnn.study.setting import FAR, setting_of
+from numpy_rnn.study.training.by_k import by_k, lengths
+from numpy_rnn.study.training.counts import added_up, counted, divisors
+from numpy_rnn.study.training.courses import (
+    course,
+    drawn,
+    epochs_looked_at,
+    pass_losses,
+    plain,
+    quantiles,
+    summary,
+)
+from numpy_rnn.study.training.disagreements import _steps, disagreements
+from numpy_rnn.study.training.measure import counts_of, measure
+from numpy_rnn.study.training.mistakes import mistakes, verdict
+from numpy_rnn.study.training.shown_by import MOST_UPDATES, runs
+from numpy_rnn.study.training.tables import tables
+from numpy_rnn.study.training.variants import VARIANTS, base_of, variants, weights
+from numpy_rnn.study.training.wrong_lines import wrong_lines
+from numpy_rnn.study.unrolled import step_losses, unrolled
+
+STEPS = 6
+DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
+SECTIONS = Path(numpy_rnn.__file__).parent / "study" / "page" / "sections"
+HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh untransposed where it is square")
+
+
+def whole_numbers(seed, steps=STEPS):
+    """Parameters, inputs, targets and a state of small whole numbers, none of which is lost behind relu's zero."""
+    integers = np.random.default_rng(seed).integers
+    params = Parameters(*(integers(1, 3, size).astype(float) for size in ((1, 2), (2, 2), (2, 1))))
+    x, target = (integers(1, 4, (steps, 1, 1)).astype(float) for _ in range(2))
+    return params, x, target, integers(0, 2, (1, 2)).astype(float)
+
+
+def one_epoch(rnn, params, x, target, h_0, k1, k2, learning_rate=0.0, **options):
+    return list(
+        rnn.train(
+            params, x, target, h_0, k1=k1, k2=k2, learning_rate=learning_rate, epochs=1, nonlinearity="relu", **options
+        )
+    )
+
+
+def row(gradients):
+    return np.concatenate([theta.ravel() for theta in gradients if theta is not None])
+
+
+def derivatives(copies, x, target, h_0, moved, nonlinearity="relu"):
+    """∂ℓ_t by a shift of the parameters that is common to the copies of the steps in `moved`: (T, elements)."""
+    shapes = [theta.shape for theta in copies[0] if theta is not None]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    units = np.split(np.eye(sum(sizes)) * 1j * DELTA, np.cumsum(sizes)[:-1], axis=1)
+    shifts = [unit.reshape(-1, *shape) for unit, shape in zip(units, shapes)]
+    shifted = [
+        Parameters(*(theta + (shift if s in moved else 0) for theta, shift in zip(copy, shifts)))
+        for s, copy in enumerate(copies, start=1)
+    ]
+    return step_losses(unrolled(shifted, x, h_0, nonlinearity).y, target).imag / DELTA
+
+
+def items(params, x, target, h_0):
+    """∂ℓ_t/∂θ_s by complex step: (T, T, elements), [t-1, s-1]."""
+    copies = [params] * len(x)
+    return np.stack([derivatives(copies, x, target, h_0, {s}) for s in range(1, len(x) + 1)], axis=1)
+
+
+# -- which items are counted ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.key)
+def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
+    """With a learning rate of 0 nothing moves; for all 1 ≤ k1 ≤ k2 ≤ T, and to the last bit but for the division."""
+    params, x, target, h_0 = whole_numbers(1)
+    G, wrong = items(params, x, target, h_0), load(named(variant.mutant))
+    assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
+    for k1, k2 in ((k1, k2) for k1, k2 in product(range(1, STEPS + 1), repeat=2) if k1 <= k2):
+        configuration = Configuration(k1=k1, k2=k2)
+        for package, of in ((numpy_rnn, None), (wrong, variant)):
+            found = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
+            factors = weights(of, configuration, STEPS, 1)
+            if variant.key == "mean" and of is not None:
+                # Every update divides whole numbers by N once in y − target, and sums and products of fractions with
+                # that denominator round. Where N is a power of two, as 1, 2 and 4 are, nothing does.
+                rows = np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all()
+                if not rows:
+                    continue
+            assert np.array_equal(found, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
+
+
+def test_the_items_of_the_fixture_can_tell_the_masks_apart():
+    G = items(*whole_numbers(1))
+    assert all(np.any(G[t, s]) for t in range(STEPS) for s in range(t + 1))
+    assert not np.any(G[np.triu_indices(STEPS, 1)])
+
+
+def test_state_gradients_add_up_as_in_pascals_triangle():
+    T, k = 12, 5
+    counts = added_up(T, 1, k)
+    for t in range(1, T - k + 2):  # later losses are not in enough windows any more
+        for lag in range(min(k, t)):
+            assert counts[t - 1, t - 1 - lag] == comb(k - 1, lag)
+    assert np.array_equal(added_up(T, 3, 3), counted(T, 3, 3))  # windows that do not overlap
+
+
+def test_the_numbers_of_the_reader_who_computed_the_recipe_by_hand():
+    """x_t = w x_{t-1} with w = 0.2, x_0 = 0.9 (discuss.pytorch.org, topic 15500): 0.108 is right, he got 0.288."""
+    w, x_0 = Fraction(1, 5), Fraction(9, 10)
+    item = {t: w ** (t - 1) * x_0 for t in (1, 2, 3)}  # ∂x_t/∂w_s, the same for every s ≤ t
+
+    def third_update(counts):
+        of_third = counts(3, 1, 3)
+        of_third[:2, :2] -= counts(2, 1, 3)
+        return sum(int(of_third[t - 1, s - 1]) * item[t] for t in item for s in range(1, t + 1))
+
+    assert third_update(counted) == Fraction(108, 1000)
+    assert third_update(added_up) == Fraction(288, 1000)
+
+
+def test_divisors_follow_the_new_steps():
+    assert divisors(5, 2, 3).ravel().tolist() == [6, 6, 6, 6, 3]
+
+
+def test_weights_under_mean_and_sum():
+    sums, means = (Configuration(k1=2, k2=3, reduction=reduction) for reduction in ("sum", "mean"))
+    mask, N = counted(5, 2, 3), divisors(5, 2, 2)
+    of_sum, of_mean = (next(v for v in variants(reduction) if v.key == "mean") for reduction in ("sum", "mean"))
+    assert (of_sum.mutant, of_mean.mutant) == ("mean for sum", "sum for mean")
+    assert np.array_equal(weights(None, sums, 5, 2), mask)
+    assert np.array_equal(weights(of_sum, sums, 5, 2), mask / N)
+    assert np.array_equal(weights(None, means, 5, 2), mask / N)
+    assert np.array_equal(weights(of_mean, means, 5, 2), mask)
+    chunks = next(v for v in VARIANTS if v.key == "chunks")
+    assert np.array_equal(weights(chunks, means, 5, 2), counted(5, 3, 3) / divisors(5, 3, 2))
+
+
+# -- at which weights -----------------------------------------------------------------------------------------------
+
+STALE_NOW, STALE_THEN, REPLAYED = (
+    load(named(name))
+    for name in (
+        "activations of stale weights kept",
+        "activations and weights of then kept",
+        "window replayed from the start with the weights of now",
+    )
+)
+RATE = 2.0**-9
+
+
+def three_updates(rnn, **options):
+    """Three updates of one new step, windows of three: all numbers have few bits.
+
+    The first target is what the network gives, so that only the second update moves the weights: step 2 was computed
+    with other ones than step 3.
+    """
+    params, x, target, h_0 = whole_numbers(3, steps=3)
+    target[0] = numpy_rnn.forward(params, x, h_0, nonlinearity="relu").y[0]
+    return params, one_epoch(rnn, params, x, target, h_0, 1, 3, RATE, **options), (x, target, h_0)
+
+
+def test_weights_of_then_is_a_derivative_by_a_common_shift():
+    """∂ℓ_3 by a shift of the weights of all three steps, as they were then: by complex step."""
+    params, updates, run = three_updates(STALE_THEN)
+    copies = [params, *(update.parameters for update in updates[:2])]
+    found = derivatives(copies, *run, moved={1, 2, 3})[2]
+    assert np.array_equal(row(updates[2].gradients), found)
+    for other in (numpy_rnn, STALE_NOW):
+        assert not np.array_equal(row(three_updates(other)[1][2].gradients), found)
+
+
+def rtrl(x, h, W_hh, slopes):
+    """J_T = ∂h_T/∂(W_xh, W_hh) by J_t = I_t + D_t J_{t-1}, of one sequence; W_hh and slopes: one a step."""
+    T, H = slopes.shape
+    D = x.shape[-1]
+    J = np.zeros((D + H, H, H))  # of element (i, j) of both matrices, one above the other, on unit k
+    for t in range(T):
+        immediate = np.concatenate((x[t], h[t]))[:, None, None] * np.eye(H)
+        J = (immediate + J @ W_hh[t]) * slopes[t]
+    return J
+
+
+@pytest.mark.parametrize(("mutant", "of_then"), [(STALE_THEN, True), (STALE_NOW, False)], ids=["then", "now"])
+def test_stale_gradients_are_those_of_rtrl(mutant, of_then):
+    """With W_hh of then, RTRL with an update at every step; of now, the same sum with the newest W_hh throughout.
+
+    Both are sums of products of the same numbers: the activations that the run itself used. A product passes one
+    multiplication and H + 1 additions at every step, and the sums over O, H and T at the ends: n roundings at most, so
+    each way is within γ_n of the sum of absolute products, which is RTRL of absolute values.
+    """
+    T, D, H = 7, 2, 4
+    normal = np.random.default_rng(5).normal
+    params = Parameters(normal(0, 0.6, (D, H)), normal(0, 0.6, (H, H)), normal(0, 0.6, (H, D)))
+    x, target, h_0 = normal(size=(T, 1, D)), normal(size=(T, 1, D)), normal(size=(1, H))
+    updates = list(mutant.train(params, x, target, h_0, k1=1, k2=T, learning_rate=0.2, epochs=1, record=True))
+    n = T * (H + 2) + 2 * (T + D + H)
+    u = np.finfo(np.float64).eps / 2
+    gamma = n * u / (1 - n * u)
+    before = [params.W_hh, *(update.parameters.W_hh for update in updates)]
+    for update in updates:
+        steps = update.window.stop
+        h = update.activations.h[:, 0]
+        W_hh = before[:steps] if of_then else [before[steps - 1]] * steps
+        run = x[:steps, 0], h, W_hh, 1 - h[1:] * h[1:]
+        dh = update.deltas.dh[-1, 0]
+        found = rtrl(*run) @ dh
+        absolute = rtrl(*(np.abs(v) for v in run)) @ np.abs(dh)
+        reported = np.concatenate((update.gradients.W_xh, update.gradients.W_hh))
+        assert (np.abs(reported - found) <= 2 * gamma * absolute).all()
+    assert steps == T
+    other = rtrl(x[:, 0], h, [before[T - 1]] * T if of_then else before[:T], run[-1]) @ dh
+    assert not (np.abs(reported - other) <= 2 * gamma * absolute).all()
+
+
+def test_replay_enters_with_the_state_of_the_newest_weights():
+    params, x, target, h_0 = whole_numbers(3, steps=3)
+    first, second, third = one_epoch(REPLAYED, params, x, target, h_0, 1, 1, RATE, record=True)
+    again = unrolled([first.parameters], x[:1], h_0, "relu").h[1]
+    assert np.array_equal(second.activations.h[0], again)
+    right = one_epoch(numpy_rnn, params, x, target, h_0, 1, 1, RATE, record=True)
+    assert not np.array_equal(right[1].activations.h[0], again)
+    assert np.array_equal(first.activations.h[0], h_0)
+    of_third = numpy_rnn.forward(second.parameters, x, h_0, nonlinearity="relu").h[2]
+    assert np.array_equal(third.activations.h[0], of_third)
+
+
+@pytest.mark.no_perturb
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("mutant", "in_place"), [(STALE_NOW, True), (STALE_THEN, False)], ids=["now", "then"])
+def test_who_computes_stale_gradients(mutant, in_place):
+    """PyTorch does, on a graph that is kept: with weights changed behind its back it takes those of now for (B2), and
+    with new ones at every update those of then.
+    """
+    import torch
+
+    params, updates, (x, target, h_0) = three_updates(mutant)
+    W_xh, W_hh, W_hy = (torch.tensor(theta, requires_grad=True) for theta in params[:3])
+    leaves, h = [(W_xh, W_hh, W_hy)], torch.tensor(h_0)
+    for t, update in enumerate(updates):
+        W_xh, W_hh, W_hy = leaves[-1]
+        h = torch.relu(torch.tensor(x[t]) @ W_xh + h @ W_hh)
+        loss = 0.5 * (h @ W_hy - torch.tensor(target[t])).square().sum()
+        distinct = leaves if not in_place else leaves[-1:]
+        by_step = torch.autograd.grad(
+            loss, [v for leaf in distinct for v in leaf], retain_graph=True, allow_unused=True
+        )
+        sums = [sum(g for g in by_step[i::3] if g is not None) for i in range(3)]
+        assert np.array_equal(row(update.gradients), np.concatenate([g.numpy().ravel() for g in sums]))
+        if in_place:
+            for theta, g in zip(leaves[-1], sums):
+                theta.data -= RATE * g
+        else:
+            leaves.append(tuple((v - RATE * g).detach().requires_grad_() for v, g in zip(leaves[-1], sums)))
+
+
+@pytest.mark.needs_torch
+def test_who_adds_up_state_gradients():
+    """The recipe with a list of detached states, whose .grad is never made zero; with weights that do not move."""
+    import torch
+
+    params, x, target, h_0 = whole_numbers(1)
+    k2 = 4
+    wrong = one_epoch(load(named("state gradients add up over overlapping windows")), params, x, target, h_0, 1, k2)
+    theta = [torch.tensor(v, requires_grad=True) for v in params[:3]]
+    kept, state = [], torch.tensor(h_0)
+    for t, update in enumerate(wrong):
+        entered = state.detach().requires_grad_()
+        state = torch.relu(torch.tensor(x[t]) @ theta[0] + entered @ theta[1])
+        kept = [*kept, (entered, state)][-k2:]
+        for v in theta:
+            v.grad = None
+        (0.5 * (state @ theta[2] - torch.tensor(target[t])).square().sum()).backward(retain_graph=True)
+        for (_, before), (after, _) in zip(kept[-2::-1], kept[:0:-1]):
+            before.backward(after.grad, retain_graph=True)
+        assert np.array_equal(row(update.gradients), np.concatenate([v.grad.numpy().ravel() for v in theta]))
+
+
+# -- the yardstick --------------------------------------------------------------------------------------------------
+
+
+def a_setting(seeds=3, steps=None, **values):
+    configuration = Configuration(**{"epochs": 4, **values})
+    return setting_of(prepare(configuration), configuration, seeds, steps)
+
+
+def test_a_course_has_the_weights_that_an_epoch_left():
+    """Whatever the number of updates; the weights as drawn before the first."""
+    setting = a_setting(epochs=3)
+    params = drawn(setting, 2)
+    for k1 in (1, 7, 50):
+        configuration = setting.configuration.changed(k1=k1, k2=50)
+        found = course(numpy_rnn, params, setting, configuration)
+        x, target, h_0 = setting.experiment[1:4]
+        updates = list(numpy_rnn.train(params, x, target, h_0, **configuration.train_options()))
+        ends = [params] + [u.parameters for u in updates if u.window.stop == len(x)]
+        assert found.epochs == [0, 1, 2, 3]
+        for of_course, right in zip(found.parameters, ends, strict=True):
+            assert all(np.array_equal(*pair) for pair in zip(of_course[:3], right[:3]))
+
+
+def test_the_loss_of_a_pass_is_the_sum_of_the_step_losses():
+    """Whole numbers: to the last bit what the step-by-step witness gives, for many networks at once."""
+    setting = a_setting(nonlinearity="relu", epochs=1)
+    params, x, target, h_0 = whole_numbers(2)
+    other = whole_numbers(4)[0]
+    setting = setting._replace(x=x, target=target, h_0=h_0)
+    stacked = Parameters(*(v if v is None else np.stack((v, w)) for v, w in zip(params, other)))
+    found = pass_losses([stacked, stacked], setting, setting.configuration)
+    expected = [step_losses(unrolled([p] * STEPS, x, h_0, "relu").y, target).sum() for p in (params, other)]
+    assert expected[0] != expected[1]
+    assert np.array_equal(found, [expected, expected])
+
+
+def test_what_has_diverged_is_infinite_and_counted():
+    setting = a_setting(nonlinearity="relu")
+    found = course(numpy_rnn, drawn(setting, 8), setting, setting.configuration.changed(learning_rate=50.0))
+    assert np.isfinite(found.losses[0]).all()
+    finite = np.isfinite(found.losses)
+    assert (~finite[-1]).any()
+    assert (found.losses[finite] <= FAR * np.broadcast_to(found.losses[0], finite.shape)[finite]).all()
+    counted_ones = summary(found)
+    assert counted_ones["diverged"] == np.isinf(found.losses[-1]).sum()
+    assert counted_ones["final"].count(None) == counted_ones["diverged"]
+
+
+def test_far_above_the_untrained_loss_is_diverged_though_finite():
+    setting = a_setting(k1=50, k2=50)
+    configuration = setting.configuration.changed(learning_rate=1e4, epochs=1)
+    found = course(numpy_rnn, drawn(setting, 4), setting, configuration)
+    finite = pass_losses(found.parameters, setting, configuration)
+    assert np.isfinite(finite).all()
+    assert (finite[1] > FAR * finite[0]).all()
+    assert np.isinf(found.losses[1]).all()
+
+
+def test_quantiles_are_values_of_networks_and_know_infinity():
+    losses = np.array([*range(1, 9), np.inf, np.inf])
+    assert quantiles(losses).tolist() == [1, 5, np.inf]
+    assert plain([1.00000004, np.inf, np.nan]) == [1.0, None, None]
+
+
+def test_networks_are_those_that_the_seeds_draw():
+    setting = a_setting(seed=7)
+    members = drawn(setting, 2)
+    for n in (0, 1):
+        alone = prepare(Configuration(seed=7 + n)).params
+        assert all(np.array_equal(theta[n], right) for theta, right in zip(members[:3], alone[:3]))
+    assert not drawn(setting, 2, bias=True).b_h.any()
+    assert drawn(setting, 2, dtype="float64").W_hh.dtype == np.float64
+
+
+def test_epochs_looked_at():
+    assert epochs_looked_at(0) == [0]
+    assert epochs_looked_at(3) == [0, 1, 2, 3]
+    many = epochs_looked_at(3000)
+    assert (many[0], many[1], many[-1]) == (0, 1, 3000)
+    assert len(many) <= 62
+
+
+# -- by k and disagreements -----------------------------------------------------------------------------------------
+
+
+def test_by_k_is_tbptt_of_these_lengths():
+    setting = a_setting(seeds=2, steps=4, epochs=2)
+    found = by_k(setting)
+    assert found["ks"] == lengths(4) == [1, 2, 3, 4]
+    assert [(run["k1"], run["k2"]) for run in found["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
+    assert [(run["k1"], run["k2"]) for run in found["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
+    for run in found["chunks"] + found["sliding"]:
+        configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
+        of_two = course(numpy_rnn, drawn(setting, 2), setting, configuration).losses[-1]
+        assert run["final"] == plain(of_two)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The findings of a short run on a short series, without the mistakes that need a random case."""
+    setting = a_setting(seeds=3, steps=8, epochs=4)
+    chosen = [mutant for mutant in MUTANTS if mutant.name not in HARD][::4]
+    return setting, {"training": measure(setting, chosen)}
+
+
+def test_disagreements_are_measured_from_the_same_weights(small):
+    """What is the same up to the window's length differs at the first window that is longer, and by itself then."""
+    found = {one["key"]: one for one in small[1]["training"]["disagreements"]}
+    assert [one.key for one in VARIANTS] == list(found)
+    first = {key: one["steps"]["first_update"] for key, one in found.items()}
+    assert first == {
+        "stale_now": 2,
+        "stale_then": 2,
+        "replayed": 6,
+        "one_more": 6,
+        "chunks": None,
+        "mean": 1,
+        "squared": 1,
+        "two_biases": 1,
+        "added_up": 3,
+    }
+    for one in found.values():
+        assert one["right"]["median"][0] == one["wrong"]["median"][0]
+        assert one["steps"]["of_epoch"][0] > 0
+    # A step of twice the length, and of a fifth: exact but for the rounding of the two parameters that are subtracted,
+    # so it is printed as such to six digits.
+    assert f"{found['squared']['steps']['first_difference']:.6f}" == "1.000000"
+    assert f"{found['mean']['steps']['first_difference']:.6f}" == "0.800000"
+
+
+def test_bases_of_the_variants():
+    configuration = Configuration(k1=3, k2=9)
+    bases = {variant.key: base_of(variant, configuration, 20) for variant in VARIANTS}
+    assert (bases["mean"].k1, bases["mean"].k2) == (5, 5)
+    assert all((base.k1, base.k2) == (1, 5) for key, base in bases.items() if key != "mean")
+    assert base_of(VARIANTS[0], configuration, 3).k2 == 3
+
+
+# -- mistakes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutant):
+    places = wrong_lines(mutant)
+    folder = Path(numpy_rnn.__file__).parent
+    assert {place["module"] for place in places} == {f"{module}.py" for module, _, _ in mutant.changes}
+    for place in places:
+        assert place["right"] != place["wrong"]
+        module = place["module"].removesuffix(".py")
+        assert module in CORE
+        right = (folder / place["module"]).read_text(encoding="utf-8")
+        wrong = mutated_source(mutant, module, right)
+        for side, source in (("right", right), ("wrong", wrong)):
+            lines = {line.strip() for line in source.splitlines()}
+            assert {line.strip() for line in place[side].splitlines()} <= lines
+        shown = (place["right"] + "\n" + place["wrong"]).splitlines()
+        assert min(len(line) - len(line.lstrip()) for line in shown if line) == 0
+
+
+@pytest.mark.slow
+def test_every_mistake_is_caught_and_named():
+    """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
+    found = mistakes(a_setting(seeds=2, epochs=1))
+    assert [one["name"] for one in found] == [mutant.name for mutant in MUTANTS]
+    for one, mutant in zip(found, MUTANTS):
+        assert names_the_stage(mutant, "L1", one["caught"]["tensor"]), one
+        assert one["caught"]["ratio"] is None or one["caught"]["ratio"] > 1
+    assert {one["name"] for one in found if one["shown_by"] is None} >= set(HARD)
+    assert counts_of(found)["caught"] == counts_of(found)["all"] == len(MUTANTS)
+
+
+def test_verdicts():
+    assert verdict(np.nan, 1, 4) == "the right run diverged"
+    assert verdict(np.inf, np.inf, 4) == "diverged"
+    assert verdict(1.005, 1, 4) == verdict(0.995, 1, 4) == "the same"
+    assert verdict(0.9, 1, 4) == "lower loss"
+    assert verdict(2.0, 1, 4) == "learns"
+    assert verdict(2.1, 1.9, 4) == "learns less"
+    assert verdict(2.1, 2.0, 4) == "does not learn"
+
+
+def test_runs_that_show_mistakes_are_short_and_as_named():
+    setting = a_setting(epochs=2)
+    long = setting._replace(configuration=setting.configuration.changed(epochs=10**6))
+    for shown in runs(long):
+        configuration = shown.configuration(long)
+        updates = -(-len(long.x) // configuration.k1) * configuration.epochs
+        assert 0 < updates <= MOST_UPDATES
+    assert runs(setting)[0].configuration(setting) == setting.configuration
+
+
+@pytest.mark.no_perturb
+def test_a_mistake_that_changes_no_weight_has_the_curve_of_the_right_run():
+    name = "e² for ½e²"
+    (found,) = mistakes(a_setting(epochs=3), [named(name)])
+    assert found["right"] == found["wrong"]
+    assert (found["ratio"], found["verdict"]) == (1.0, "the same")
+    assert found["caught"]["equation"] == "L1, L2"
+
+
+# -- what is made of it ---------------------------------------------------------------------------------------------
+
+OTHERS = [
+    {"epochs": 0},
+    {"epochs": 1, "steps": 3, "bias": True, "nonlinearity": "relu"},
+    {"epochs": 2, "k1": 50, "k2": 50, "reduction": "mean", "learn_initial_state": True, "hidden_size": 3},
+    {"epochs": 2, "momentum": 0.5, "max_norm": 0.2, "dtype": "float64", "steps": 5},
+]
+
+
+def filled(findings):
+    inserts = {kind: (lambda name: f"[{name}]") for kind in ("figure", "table", "equation")}
+    names = ("3b_training", "5_disagreements", "6_mistakes")
+    return [fill((SECTIONS / f"{name}.html").read_text(encoding="utf-8"), findings, inserts) for name in names]
+
+
+@pytest.fixture(scope="module", params=OTHERS, ids=lambda values: ", ".join(values))
+def other(request):
+    chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "the gradient is climbed")]
+    return {"training": measure(a_setting(seeds=2, **request.param), chosen)}
+
+
+def test_other_runs_are_measured_and_written_too(other):
+    json.dumps(other, allow_nan=False)
+    assert len(tables(other)) == 3
+    assert all("{{" not in text for text in filled(other))
+
+
+def test_two_features_are_measured(tmp_path):
+    path = tmp_path / "two.csv"
+    np.savetxt(path, np.column_stack((sine(), sine()[::-1])), delimiter=",")
+    setting = a_setting(seeds=2, epochs=1, data=str(path))
+    found = disagreements(setting)
+    assert setting.x.shape[-1] == 2
+    mean = next(one for one in found if one["key"] == "mean")
+    assert np.max(mean["counts"]) == 1 / 10  # N = 5 steps × 2 outputs
+
+
+def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
+    """A run of other options than the studied one may diverge on some of its networks."""
+    setting = a_setting(seeds=3, steps=6, epochs=1)
+    right = course(numpy_rnn, drawn(setting, 3), setting, setting.configuration)
+    bad = right.parameters[-1]._replace(W_hh=right.parameters[-1].W_hh * np.array([1, np.nan, 1])[:, None, None])
+    two = [Parameters(*(None if v is None else v[::2] for v in params)) for params in (*right.parameters[:-1], bad)]
+    mutant = load(named(VARIANTS[0].mutant))
+    configuration = setting.configuration.changed(k2=5)
+    of_three = _steps(mutant, right._replace(parameters=[*right.parameters[:-1], bad]), setting, configuration)
+    of_two = _steps(mutant, right._replace(parameters=two), setting, configuration)
+    assert of_three["of_epoch"][-1] == of_two["of_epoch"][-1] is not None
+    assert of_three["of_step"][-1] == of_two["of_step"][-1] is not None
+
+
+def test_findings_are_plain_and_the_tables_hold_them(small):
+    findings = small[1]
+    assert json.loads(json.dumps(findings, allow_nan=False)) == findings
+    of_k, of_ways, of_mistakes = tables(findings)
+    assert [len(table.rows) for table in (of_k, of_ways)] == [2 * len(lengths(8)) - 1, len(VARIANTS)]
+    assert len(of_mistakes.rows) == len(findings["training"]["mistakes"])
+    for table in (of_k, of_ways, of_mistakes):
+        assert all(len(line) == len(table.head) for line in table.rows)
+        assert all(isinstance(cell, str) for line in table.rows for cell in line)
+    for line, one in zip(of_mistakes.rows, findings["training"]["mistakes"]):
+        assert f"`{one['lines'][0]['right']}`" in line[1]
+        assert f"`{one['lines'][0]['wrong']}`" in line[2]
+
+
+def test_the_page_inserts_every_figure_and_table(small):
+    from numpy_rnn.study.training.drawings import DRAWINGS
+
+    text = "".join(filled(small[1]))
+    for name in [drawing.name for drawing in DRAWINGS] + [table.name for table in tables(small[1])]:
+        assert f"[{name}]" in text
+
+
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_figures_are_drawn(small):
+    _draw_all(small[1])
+
+
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_figures_of_a_run_without_training_are_drawn():
+    _draw_all({"training": measure(a_setting(seeds=2, epochs=0, steps=3), MUTANTS[:1])})
+
+
+def _draw_all(findings):
+    from matplotlib.figure import Figure
+
+    from numpy_rnn.study.figures.style import style
+    from numpy_rnn.study.training.drawings import DRAWINGS
+
+    for drawing in DRAWINGS:
+        with style():
+            figure = Figure(figsize=drawing.size)
+            drawing.draw(figure, findings)
+            figure.draw_without_rendering()
+        assert drawing.caption(findings)
+        assert drawing.alternative(findings)
+
+
+@pytest.mark.needs_matplotlib
+def test_a_median_that_diverged_ends_its_line():
+    from matplotlib.figure import Figure
+
+    from numpy_rnn.study.figures.loss_by_k import draw_course
+
+    axes = Figure().subplots()
+    draw_course(axes, {"epochs": [0, 1], "low": [1.0, 2.0], "median": [1.0, None], "high": [1.0, None]}, "black", 0.1)
+    assert np.array_equal(axes.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
+
+
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_figures_show_the_numbers(small):
+    from matplotlib.figure import Figure
+
+    from numpy_rnn.study.figures.disagreements import draw_disagreement_masks, draw_disagreements
+    from numpy_rnn.study.figures.loss_by_k import draw_loss_by_k
+    from numpy_rnn.study.figures.mistakes import draw_mistakes, shown
+
+    training = small[1]["training"]
+    figure = Figure()
+    draw_loss_by_k(figure, small[1])
+    for axes, kind in zip(figure.axes, ("sliding", "chunks")):
+        assert [line.get_ydata().tolist() for line in axes.lines] == [run["median"] for run in training["by_k"][kind]]
+    figure = Figure()
+    draw_disagreements(figure, small[1])
+    for axes, one in zip(figure.axes, training["disagreements"], strict=True):
+        assert [line.get_ydata().tolist() for line in axes.lines] == [
+            one[side]["median"] for side in ("right", "wrong")
+        ]
+    figure = Figure()
+    draw_disagreement_masks(figure, small[1])
+    image = figure.axes[3].images[0].get_array().filled(0)
+    assert image.tolist() == training["disagreements"][-1]["counts"]
+    figure = Figure()
+    draw_mistakes(figure, small[1])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == [one["name"] for one in shown(small[1])]

@@ -1,0 +1,254 @@
+"""The witnesses of the study, on numbers that every right computation gives exactly, and against each other.
+
+A relu network of whole numbers: every product, sum and derivative of it is a whole number, or one divided by a power
+of two, far below 2⁵³. Nothing rounds, so the witnesses must agree to the last bit.
+"""
+
+from fractions import Fraction
+from itertools import count
+
+import numpy as np
+import pytest
+from window_port import random_window
+
+from numpy_rnn import Parameters
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.study.checks.autograd import autograd
+from numpy_rnn.study.checks.balls import balls
+from numpy_rnn.study.checks.carried import bounds
+from numpy_rnn.study.checks.comparing import Witnessed, compare, whole
+from numpy_rnn.study.checks.descent import descents
+from numpy_rnn.study.checks.exact import exact, root
+from numpy_rnn.study.checks.loops import loops
+from numpy_rnn.study.checks.optimizer import optimizer
+from numpy_rnn.study.checks.problem import by_hand
+from numpy_rnn.study.checks.rtrl import rtrl
+from numpy_rnn.study.checks.stepping import central_difference, complex_step, differentiated
+from numpy_rnn.study.checks.v_curve import v_curve
+
+FORWARD = {"a", "h", "y", "losses", "loss"}
+DERIVATIVES = {"dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
+BY_PARAMETER = {"dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
+
+
+def whole_numbers(seed, T=6, B=2, D=3, H=5, O=4, K=4, reduction="mean", nonlinearity="relu"):
+    """A relu network of small whole numbers; K·B·O is a power of two."""
+    draw = np.random.default_rng(seed).integers
+
+    def some(*shape, low=-1):
+        return draw(low, 2, size=shape).astype(float)
+
+    params = Parameters(some(D, H), some(H, H), some(H, O), some(H), some(O))
+    return Case(params, some(T, B, D), some(K, B, O), some(B, H, low=0), 0.25, nonlinearity, reduction)
+
+
+def without_zeros(seed):
+    """The same with no pre-activation 0, and half-integers for hidden biases. Complex step asks which side of 0 a real
+    part is on, and the product of two imaginary parts moves it, by 2⁻²⁰⁰.
+    """
+    drawn = (whole_numbers((seed, number)) for number in count())
+    cases = (case._replace(params=case.params._replace(b_h=case.params.b_h + 0.5)) for case in drawn)
+    return next(case for case in cases if by_hand(case)["a"].all())
+
+
+def all_of(values):
+    return {name: whole(v) for name, v in values.items()}
+
+
+WITNESSES = {
+    "plain loops": (lambda case: all_of(loops(case)), FORWARD),
+    "ball arithmetic": (balls, FORWARD | DERIVATIVES),
+    "complex step": (lambda case: differentiated(case, complex_step), DERIVATIVES),
+    "RTRL": (lambda case: all_of(rtrl(case)), BY_PARAMETER),
+    "autograd": (lambda case: all_of(autograd(case)), FORWARD | DERIVATIVES),
+}
+EVERY = [pytest.param(name, marks=pytest.mark.needs_torch if name == "autograd" else ()) for name in WITNESSES]
+
+
+# -- a window ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", EVERY)
+def test_witnesses_agree_to_the_bit_where_nothing_rounds(name, seed):
+    witness, names = WITNESSES[name]
+    case = without_zeros(seed) if name == "complex step" else whole_numbers(seed)
+    hand, said = by_hand(case), witness(case)
+    assert names <= set(said)
+    for tensor in names:
+        assert len(said[tensor].at) == hand[tensor].size
+        assert not said[tensor].difference(hand[tensor]).any(), tensor
+        assert hand[tensor].any(), tensor
+
+
+@pytest.mark.parametrize("name", ["plain loops", "complex step", "RTRL"])
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_a_network_without_biases_is_one_with_zeros(name, nonlinearity):
+    """Bit for bit: a zero is added, or not."""
+    witness, _ = WITNESSES[name]
+    zeros = whole_numbers(0, nonlinearity=nonlinearity)
+    zeros = zeros._replace(params=zeros.params._replace(b_h=np.zeros(5), b_y=np.zeros(4)))
+    without = zeros._replace(params=zeros.params._replace(b_h=None, b_y=None))
+    said, expected = witness(without), witness(zeros)
+    assert set(expected) - set(said) <= {"db_h", "db_y"}
+    for tensor, values in said.items():
+        assert (values.high == expected[tensor].high).all(), tensor
+
+
+def test_the_sample_is_of_the_elements_it_names():
+    case = whole_numbers(1)
+    few, all_elements = (differentiated(case, complex_step, most=most) for most in (7, 10**6))
+    for name, said in few.items():
+        assert len(said.at) == min(7, len(all_elements[name].at))
+        assert (said.high == all_elements[name].high[said.at]).all()
+
+
+def test_central_difference_is_exact_of_a_parabola():
+    """By all but W_hh the loss of this network is a parabola around where it is, as long as no a_t passes 0.
+
+    All a_t are at least 1 in size here, which 2⁻⁷ of an element does not use up; L < 2¹⁰ and (2⁻⁷)² need no 53 bits.
+    """
+    draw = np.random.default_rng(0).integers
+    weights = [draw(0, 2, size=shape).astype(float) for shape in ((2, 3), (3, 3), (3, 2), 3, 2)]
+    params = Parameters(*weights)._replace(b_h=np.ones(3))
+    x, target = draw(0, 2, size=(2, 1, 2)).astype(float), draw(-1, 2, size=(2, 1, 2)).astype(float)
+    case = Case(params, x, target, np.ones((1, 3)), 0.25, "relu", "sum")
+    hand = by_hand(case)
+    assert hand["a"].min() >= 1
+    assert hand["loss"] < 2**10
+    said = differentiated(case, lambda loss: central_difference(loss, 2.0**-7))
+    for name in DERIVATIVES - {"dW_hh"}:
+        assert not said[name].difference(hand[name]).any(), name
+    assert said["dW_hh"].difference(hand["dW_hh"]).any()
+
+
+def two_steps_by_hand():
+    """The worked example of DERIVATION.md, section 4.1: L(w) = ½(w − 1)² + ½(w² + w − 5)² at w = 2, where L = 1."""
+    one = np.ones((1, 1))
+    target = np.array([2.0, 6.0]).reshape(2, 1, 1)
+    return Case(Parameters(one, 2 * one, one), np.ones((2, 1, 1)), target, one, 0.25, "relu", "sum")
+
+
+def test_v_curve_of_the_worked_example():
+    """L' = (w−1) + (w²+w−5)(2w+1) = 6, L''' = 6(2w+1) = 30; L'''' is constant, so that h²/6 L''' is all the error."""
+    case = two_steps_by_hand()
+    curve = v_curve(case, by_hand(case), None)
+    assert (curve["element"], curve["value"]) == ("W_hh[1, 1]", 6.0)
+    u = curve["unit_roundoff"]
+    # L''' is a second difference of L', whose four roundings or so of 6 are divided by 10⁻⁶.
+    assert abs(curve["truncation"] - 30 / 6 / 6) <= 8 * 6 * u / 1e-6 / 36
+    assert curve["rounding"] == u / 6
+    for step, central, complex_error in zip(curve["steps"], curve["central"], curve["complex"]):
+        # Losses near 1 in fewer than 16 roundings; and in the complex step as many of the imaginary part, 6 δ.
+        assert abs(central - 5 / 6 * step**2) <= 16 * u / step / 6
+        assert abs(complex_error - 5 / 6 * step**2) <= 16 * u * (1 + step)
+    assert max(curve["complex_smaller"]) == curve["complex_error"] <= 16 * u
+    assert curve["best_error"] == min(curve["central"])
+
+
+# -- the derived bound ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(12))
+def test_values_by_hand_are_within_the_bound_of_the_balls(seed, dtype):
+    case = random_window(seed, dtype, sgd=SgdOptions())
+    hand, said = by_hand(case), balls(case)
+    E = bounds(case, hand)
+    for name, limit in E.items():
+        if name in said:
+            assert limit.shape == hand[name].shape
+            assert compare(hand[name], said[name], limit).bounds <= 1, name
+
+
+def test_bound_holds_where_the_network_amplifies_and_tells_more_than_sizes_do():
+    """20 steps with weights above 1: rounding is amplified, and E follows it, up and down."""
+    case = random_window(3, T=20, H=5, B=2, D=3, O=4, K=20, nonlinearity="tanh", sgd=SgdOptions())
+    case = case._replace(params=case.params._replace(W_hh=2 * case.params.W_hh))
+    hand, said = by_hand(case), balls(case)
+    E = bounds(case, hand)
+    for name in DERIVATIVES & set(said) & set(hand):
+        assert compare(hand[name], said[name], E[name]).bounds <= 1, name
+    wrong = hand["dW_hh"] * (1 + 1e-9)
+    assert compare(wrong, said["dW_hh"], E["dW_hh"]).bounds > 1
+
+
+def test_differences_in_their_units():
+    hand, E = np.array([[1.0, -4.0], [0.0, 0.5]]), np.full((2, 2), 2.0**-50)
+    said = Witnessed(np.array([1, 3]), np.array([-4 + 2.0**-48, 0.5]), np.array([0.0, 2.0**-60]))
+    found = compare(hand, said, E)
+    assert found == (2.0**-48, 2.0**-48 / 2.0**-50, 4.0, 2, 4)  # 4 and its neighbour are 2⁻⁵⁰ apart
+    assert compare(hand, whole(hand), 0 * E)[:3] == (0, 0, 0)
+    assert compare(hand, said, 0 * E).bounds == np.inf
+
+
+# -- the step ---------------------------------------------------------------------------------------------------------
+
+POWERS = SgdOptions(momentum=0.5, dampening=0.25, weight_decay=0.125)
+
+
+def of_the_run(case, options):
+    """The two updates by the run's own options."""
+    return [descent for descent in descents(case, options) if descent.name == "the run's own"]
+
+
+@pytest.mark.parametrize("options", [SgdOptions(), POWERS, SgdOptions(0.5, 0.0, True, 0.125)])
+def test_fractions_are_the_value_by_hand_where_nothing_rounds(options):
+    first, _ = of_the_run(two_steps_by_hand(), options)
+    said = exact(first)
+    for name in set(said) - {"n"}:
+        assert not said[name].difference(first.hand[name]).any(), name
+
+
+def test_two_updates_worked_out_on_paper():
+    """The worked example has dW_hh = 6. d = 6 + ⅛·2, v = d, w = 2 − ¼v; then, with g the gradient there, d = g + w/8
+    and v ← ½v + ¾d.
+    """
+    first, second = of_the_run(two_steps_by_hand(), POWERS)
+    w = 1  # the element of W_hh in a row of W_xh, W_hh, W_hy
+    said = exact(first)
+    assert [said[name].high[w] for name in ("d", "v", "s", "theta")] == [6.25, 6.25, 6.25, 0.4375]
+    g = Fraction(float(second.gradients.W_hh[0, 0]))
+    d = g + Fraction(7, 16) / 8
+    v = Fraction(25, 8) + 3 * d / 4
+    expected = {"d": d, "v": v, "s": v, "theta": Fraction(7, 16) - v / 4}
+    for name, values in exact(second).items():
+        if name != "n":
+            assert values.high[w] == float(expected[name]), name
+
+
+def test_nesterov_and_clipping_on_paper():
+    """With a norm of 5 = √(3² + 4²), m = 1: the factor is 1/(5 + 10⁻⁶); and s = d + μv = 1.5 d at the first update."""
+    [first, _] = of_the_run(two_steps_by_hand(), SgdOptions(0.5, 0.0, True, 0.0, 1.0))
+    none = np.zeros((1, 1))
+    first = first._replace(gradients=Parameters(none + 3, none + 4, none))
+    said = exact(first)
+    assert (said["n"].high, said["n"].low) == (5, 0)
+    factor = 1 / (5 + Fraction(1e-6))
+    assert said["clipped"].high.tolist() == [float(3 * factor), float(4 * factor), 0]
+    assert said["s"].high.tolist() == [float(3 * factor * Fraction(3, 2)), float(4 * factor * Fraction(3, 2)), 0]
+
+
+@pytest.mark.parametrize("number", [Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)])
+def test_root_is_right_to_300_bits(number):
+    found = root(number)
+    assert found**2 <= number < (found * (1 + Fraction(1, 2**298))) ** 2
+
+
+def test_root_of_squares():
+    assert [root(Fraction(n)) for n in (0, 1, 49)] == [0, 1, 7]
+    assert root(Fraction(9, 4)) == Fraction(3, 2)
+
+
+@pytest.mark.needs_torch
+def test_pytorchs_optimizer_says_the_same_as_fractions():
+    """Within the bound of either: both round. What it does not show, it does not say."""
+    from numpy_rnn.study.checks import descent as study
+
+    for descent in descents(random_window(1, sgd=SgdOptions(), learned=True), POWERS):
+        said, truth, E = optimizer(descent), exact(descent), study.bounds(descent)
+        assert "s" not in said
+        assert {"n", "theta", "v"} <= set(said)
+        for name, values in said.items():
+            assert compare(values.high, truth[name], E[name]).bounds <= 1, name
