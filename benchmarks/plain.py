@@ -1,6 +1,6 @@
 """The network once more, with a place for roundings: every number passes through `moved` as soon as it is computed.
 
-The reference cannot be used for this: its states and deltas follow from each other inside `forward` and `bptt`, where
+The reference cannot be used for this: its states and adjoints follow from each other inside `forward` and `bptt`, where
 no rounding can be added. It is also timed itself, and what judges it must not call it. Sequences are lists, one item
 per step; leading axes of the weights are networks, as everywhere.
 """

@@ -7,8 +7,8 @@ learns a sine wave.
 """
 
 import numpy_rnn.common  # noqa: F401  isort: split  (before anything that takes long to import)
-from numpy_rnn.bptt import bptt, deltas
-from numpy_rnn.clipping import clipped
+from numpy_rnn.bptt import adjoints, bptt
+from numpy_rnn.clipping import clip_by_global_norm
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.windows import Window, windows
@@ -18,7 +18,7 @@ from numpy_rnn.loss import half_squared_error
 from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import (
     Activations,
-    Deltas,
+    Adjoints,
     Gradients,
     Parameters,
     State,
@@ -34,16 +34,16 @@ from numpy_rnn.sgd import sgd
 
 __all__ = [
     "Activations",
-    "Deltas",
+    "Adjoints",
     "Gradients",
     "InputError",
     "Parameters",
     "State",
     "Update",
     "Window",
+    "adjoints",
     "bptt",
-    "clipped",
-    "deltas",
+    "clip_by_global_norm",
     "direction",
     "forward",
     "from_numpy",

@@ -1,6 +1,6 @@
 """The gradient of a window by hand: back-propagation through time (DERIVATION.md, section 4).
 
-`bptt` and `deltas` check their arguments; `backward` and `weight_gradients` are the derivation. Where the equations
+`bptt` and `adjoints` check their arguments; `backward` and `weight_gradients` are the derivation. Where the equations
 number steps from 1, arrays begin at index 0: x_t, a_t, y_t and all derivatives of step t are at index t - 1, but h_t is
 at index t, since h[0] is the initial state. So h[1:] is h_1 to h_T, and h[:-1] is h_0 to h_{T-1}. `W.mT` is the
 transpose, of each matrix of an ensemble.
@@ -12,7 +12,7 @@ from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.shapes import check_target, target_for
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import DIVISORS, half_sum_of_squares
-from numpy_rnn.parameters import ARRAYS, Deltas, Gradients
+from numpy_rnn.parameters import ARRAYS, Adjoints, Gradients
 
 
 def tanh_slope(h):
@@ -38,18 +38,18 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
         db_y  = Σ_{t,b} dy_t         (B8)
         dh_0  = da_1 W_hhᵀ           (B9)
 
-    dy and da are those of `deltas`, which describes the arguments and the errors raised. Returns Gradients in the
+    dy and da are those of `adjoints`, which describes the arguments and the errors raised. Returns Gradients in the
     shapes of the parameters, None for parameters that are absent; each network of an ensemble has the gradient of its
     own loss. The initial state of the window is a constant, unless params has a learned h_0, which is then taken to be
     that state.
 
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
-    flow = deltas(params, activations, target, nonlinearity=nonlinearity, reduction=reduction)
+    flow = adjoints(params, activations, target, nonlinearity=nonlinearity, reduction=reduction)
     return weight_gradients(params, activations, flow)
 
 
-def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
+def adjoints(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Adjoints:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
         dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 at steps without a loss    (B1)
@@ -59,7 +59,7 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
         dx_t = da_t W_xhᵀ                                                                  (B10)
 
     activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) of its last K ≤ T steps,
-    the steps with a loss. Returns new Deltas, with T steps each.
+    the steps with a loss. Returns new Adjoints, with T steps each.
 
     Raises InputError on parameters, activations or a target that do not fit, and on an unknown nonlinearity or
     reduction.
@@ -75,8 +75,8 @@ def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum")
     return backward(params, activations, target, slope, divisor(K, B, O))
 
 
-def backward(params, activations, target, slope, divisor) -> Deltas:
-    """`deltas` without its checks. divisor: N of (L2).
+def backward(params, activations, target, slope, divisor) -> Adjoints:
+    """`adjoints` without its checks. divisor: N of (L2).
 
     The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1. What needs no later step
     is computed for all steps at once.
@@ -94,11 +94,11 @@ def backward(params, activations, target, slope, divisor) -> Deltas:
         da[t] = dh[t] * slopes[t]  # (B3)
     dh_0 = da[0] @ W_hh.mT  # (B9)
     dx = da @ W_xh.mT  # (B10)
-    return Deltas(dy, dh, da, dx, dh_0)
+    return Adjoints(dy, dh, da, dx, dh_0)
 
 
 def weight_gradients(params, activations, flow) -> Gradients:
-    """The gradients of the parameters, from the activations and from the Deltas of `backward`."""
+    """The gradients of the parameters, from the activations and from the Adjoints of `backward`."""
     x, _, h, _ = activations
     dy, _, da, _, dh_0 = flow
     dW_xh = sum_over_steps(x, da)  # (B4)
@@ -121,7 +121,7 @@ def fold_time(sequence):
 
 
 def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
-    """One window of training: its activations, its loss, its gradients, and with `record` its Deltas, otherwise None.
+    """One window of training: its activations, its loss, its gradients, and with `record` its Adjoints, otherwise None.
 
     learned: the parameters whose gradients are asked for: params, or without its h_0 where that is a constant.
     """

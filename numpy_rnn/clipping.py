@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.common.shapes import beside
+from numpy_rnn.common.shapes import expand_to
 from numpy_rnn.parameters import ARRAYS, Gradients
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
@@ -30,7 +30,7 @@ def global_norm(gradients):
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
 def norm(gradients):
-    """`global_norm` without its checks. `beside` gives an array of one number per network the axes of dθ."""
+    """`global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
     n = root_of_squares(present, E)
@@ -39,7 +39,7 @@ def norm(gradients):
         return n  # no square overflowed, and those that underflowed are too small to matter
     largest = (np.amax(abs(dtheta), axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
     scale = power_of_two(reduce(np.maximum, largest))
-    return scale * root_of_squares([dtheta / beside(scale, dtheta) for dtheta in present], E)
+    return scale * root_of_squares([dtheta / expand_to(scale, dtheta) for dtheta in present], E)
 
 
 def root_of_squares(present, E):
@@ -54,7 +54,7 @@ def power_of_two(largest):
     return largest / (2 * mantissa)
 
 
-def clipped(gradients, max_norm) -> Gradients:
+def clip_by_global_norm(gradients, max_norm) -> Gradients:
     """The gradients, scaled down where their global norm n exceeds `max_norm`; the norm of each network is its own.
 
         dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
@@ -73,7 +73,7 @@ def clipped(gradients, max_norm) -> Gradients:
 
 
 def clip(gradients, max_norm):
-    """`clipped` without its checks."""
+    """`clip_by_global_norm` without its checks."""
     factor = np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))  # (U3)
     factor = np.where(factor > 0, factor, np.nan)  # 0 where n overflows
-    return Gradients(*(None if dtheta is None else beside(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)
+    return Gradients(*(None if dtheta is None else expand_to(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)

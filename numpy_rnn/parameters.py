@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_rnn.common.arrays import NUMPY_ARRAYS, check_convertible, is_plain, like
 from numpy_rnn.common.initial import draw_parameters
-from numpy_rnn.common.records import Activations, Deltas, Gradients, Parameters, State, Update
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = NUMPY_ARRAYS  # what the functions of this package take
@@ -12,7 +12,7 @@ ARRAYS = NUMPY_ARRAYS  # what the functions of this package take
 __all__ = [
     "ARRAYS",
     "Activations",
-    "Deltas",
+    "Adjoints",
     "Gradients",
     "Parameters",
     "State",

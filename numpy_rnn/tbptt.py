@@ -15,7 +15,7 @@ from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.momentum import directed
 from numpy_rnn.parameters import ARRAYS, State, Update, copy_of, handed_out, own
-from numpy_rnn.sgd import rate_for, stepped
+from numpy_rnn.sgd import as_learning_rate, sgd_step
 
 
 def train(
@@ -53,13 +53,13 @@ def train(
     per network, (T, *E, B, D) and so on. Series that are mapped from a file are read window by window. With a learned
     initial state, params.h_0 of shape (*E, B, H), pass h_0=None; it has a gradient in the windows with s_n = 0.
 
-    The step: `clipped` to max_norm if that is given, `direction` with momentum, dampening, nesterov and weight_decay,
-    and `sgd` with the learning rate, a number, or one per network, of shape E.
+    The step: `clip_by_global_norm` to max_norm if that is given, `direction` with momentum, dampening, nesterov and
+    weight_decay, and `sgd` with the learning rate, a number, or one per network, of shape E.
 
     Returns an iterator of Updates, with a method `state`. Pass such a state as `resume`, and all other arguments as
     before (params are not read then), and the run continues after it. With `record`, every Update has its activations
-    and deltas too. yield_every: 1 yields every update; n yields every n-th update of an epoch and its last one; "epoch"
-    yields its last one. The `losses` of an Update are then those of all updates since the one yielded before it.
+    and adjoints too. yield_every: 1 yields every update; n yields every n-th update of an epoch and its last one;
+    "epoch" yields its last one. The `losses` of an Update are then those of all updates since the one yielded before.
 
     Arguments are never changed, nor are arrays after they have been yielded. A caller cannot change the run through
     these arrays: parameters and velocity are read-only in numpy_rnn and copies in torch_rnn; `to_numpy` and
@@ -80,11 +80,11 @@ def train(
 
     def epoch():
         for window in windows(T, k1, k2):
-            start, counted_from, stop = window
-            yield window, x[start:stop], target[counted_from:stop]
+            start, loss_start, stop = window
+            yield window, x[start:stop], target[loss_start:stop]
 
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+    rate, h_0 = as_learning_rate(params, learning_rate), copy_of(h_0)
 
     def begin(state):
         of_run = updates(epoch, epochs, h_0, state, rate, options, *names, record)
@@ -135,7 +135,7 @@ def train_stream(
             yield window, *(with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
 
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    rate, h_0 = rate_for(params, learning_rate), copy_of(h_0)
+    rate, h_0 = as_learning_rate(params, learning_rate), copy_of(h_0)
 
     def begin(state):
         of_run = updates(epoch, 1, h_0, state, rate, options, *names, record)
@@ -149,8 +149,8 @@ def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction
     """The loop of TBPTT: yields (update, carried) for every update of a run after `state`.
 
     of_epoch(): an iterator of (window, x, target of its new steps) over one epoch. h_0: the given initial state, None
-    where params has a learned one. rate: of `rate_for`. carried: the states of the window, from step `first` of the
-    series on, the parameters and the velocity: what the next update starts from.
+    where params has a learned one. rate: of `as_learning_rate`. carried: the states of the window, from step `first` of
+    the series on, the parameters and the velocity: what the next update starts from.
 
     done: how many updates of the first epoch were made before. learned: the parameters that have a gradient in this
     window, all of them but for a learned h_0 where s_n > 0.
@@ -170,7 +170,7 @@ def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction
             states, first = activations.h, window.start
             shortened = gradients if options.max_norm is None else clip(gradients, options.max_norm)
             s, velocity = directed(params, shortened, velocity, options)
-            params = stepped(params, s, rate)
+            params = sgd_step(params, s, rate)
             kept = (copy_of(activations), flow) if record else (None, None)
             of_user = handed_out(params), handed_out(velocity)
             yield Update(epoch, number, window, loss, gradients, *of_user, *kept), (states, params, velocity)

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import currently_in_test_context, reject, settings
 from hypothesis import strategies as st
 
-from numpy_rnn import Activations, Deltas, Gradients, Parameters
+from numpy_rnn import Activations, Adjoints, Gradients, Parameters
 
 # The error granted to an operation, relative to the size of the terms that it summed: 45 eps. Two correct
 # computations of a sum of n terms differ by at most n·eps of that size (Higham, section 3.1), and n ≤ 42 below.
@@ -231,11 +231,11 @@ def window_of(case, update, before) -> Case:
 
     Where another state than the learned one enters, that one takes no part.
     """
-    start, counted_from, stop = update.window
+    start, loss_start, stop = update.window
     learned = case.h_0 is None and start == 0
     params = before if learned else before._replace(h_0=None)
     entering = None if learned else update.activations.h[0]
-    return Case(params, case.x[start:stop], case.target[counted_from:stop], entering, case.options)
+    return Case(params, case.x[start:stop], case.target[loss_start:stop], entering, case.options)
 
 
 def torch_nn(case):
@@ -353,7 +353,7 @@ class Expected(NamedTuple):
 
     activations: Activations
     loss: About
-    deltas: Deltas
+    adjoints: Adjoints
     gradients: Gradients
     parameters: Parameters
     velocity: Gradients | None = None
@@ -424,8 +424,8 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
     dx = {t: da[t] @ W_xh.T for t in da}
     stacked = [About.stack(list(steps.values())) for steps in (a, h, y)]
     dys, dhs, das, dxs = (About.stack([steps[t] for t in range(1, T + 1)]) for steps in (dy, dh, da, dx))
-    deltas = Deltas(dys, dhs, das, dxs, da[1] @ W_hh.T)
-    return Expected(Activations(x, *stacked), loss, deltas, gradients, updated, velocity)
+    adjoints = Adjoints(dys, dhs, das, dxs, da[1] @ W_hh.T)
+    return Expected(Activations(x, *stacked), loss, adjoints, gradients, updated, velocity)
 
 
 def reference_clipped(gradients, max_norm) -> Gradients:
@@ -519,16 +519,16 @@ def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, **opti
     params, x, target, h_0 = case.of(rnn)
     activations = rnn.forward(params, x, h_0, **case.phi)
     loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.options["reduction"])
-    deltas = rnn.deltas(params, activations, target, **case.options)
+    adjoints = rnn.adjoints(params, activations, target, **case.options)
     gradients = rnn.bptt(params, activations, target, **case.options)
-    clipped = gradients if max_norm is None else rnn.clipped(gradients, max_norm)
+    clipped = gradients if max_norm is None else rnn.clip_by_global_norm(gradients, max_norm)
     s, moving = rnn.direction(params, clipped, rnn.from_numpy(velocity), **options)
-    return rnn.to_numpy(Expected(activations, loss, deltas, gradients, rnn.sgd(params, s, learning_rate), moving))
+    return rnn.to_numpy(Expected(activations, loss, adjoints, gradients, rnn.sgd(params, s, learning_rate), moving))
 
 
 def reported(rnn, update) -> Expected:
     """The same from an Update that `train` recorded."""
-    parts = update.activations, update.loss, update.deltas, update.gradients, update.parameters, update.velocity
+    parts = update.activations, update.loss, update.adjoints, update.gradients, update.parameters, update.velocity
     return rnn.to_numpy(Expected(*parts))
 
 
@@ -560,9 +560,9 @@ def of_network(result: Expected, n) -> Expected:
     def by_step(value):
         return each(lambda sequence: sequence[(slice(None), *n)], value)
 
-    deltas = by_step(result.deltas._replace(dh_0=None))._replace(dh_0=result.deltas.dh_0[n])
+    adjoints = by_step(result.adjoints._replace(dh_0=None))._replace(dh_0=result.adjoints.dh_0[n])
     gradients, parameters, velocity = each(lambda theta: theta[n], result[3:])
-    return Expected(by_step(result.activations), result.loss[n], deltas, gradients, parameters, velocity)
+    return Expected(by_step(result.activations), result.loss[n], adjoints, gradients, parameters, velocity)
 
 
 # -- derivatives ------------------------------------------------------------------------------------------------------

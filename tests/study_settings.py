@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn import Gradients, deltas, forward, half_squared_error, windows
+from numpy_rnn import Gradients, adjoints, forward, half_squared_error, windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.bounds.global_bounds import TAU, global_bounds
@@ -46,11 +46,11 @@ def entering(setting, params):
     return setting.h_0 if params.h_0 is None else params.h_0
 
 
-def case_of(setting, params, start, counted_from, stop, h_0, reduction="sum") -> Case:
+def case_of(setting, params, start, loss_start, stop, h_0, reduction="sum") -> Case:
     """One window of the series, under these parameters."""
     if start > 0:
         params = params._replace(h_0=None)
-    x, target = setting.x[start:stop], setting.target[counted_from:stop]
+    x, target = setting.x[start:stop], setting.target[loss_start:stop]
     return Case(params, x, target, h_0, 0.0, setting.configuration.nonlinearity, reduction)
 
 
@@ -65,7 +65,7 @@ def bounds_of_gradients(case) -> Gradients:
     """
     options = {"nonlinearity": case.nonlinearity}
     activations = forward(case.params, case.x, case.h_0, **options)
-    flow = deltas(case.params, activations, case.target, reduction=case.reduction, **options)
+    flow = adjoints(case.params, activations, case.target, reduction=case.reduction, **options)
     rows = {name: v.reshape(-1, v.shape[-1]) for name, v in (("dy", flow.dy), ("da", flow.da))}
     h = activations.h
     values = {

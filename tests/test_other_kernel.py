@@ -35,7 +35,7 @@ def found():
     layout.MIN_COLUMNS = 256
     parts = {}
     for name, update in first.items():
-        for of in (update.activations, update.deltas, update.gradients):
+        for of in (update.activations, update.adjoints, update.gradients):
             parts |= {(name, f): v for f, v in zip(of._fields, of) if v is not None and f not in ("x", "dy")}
     return {key: bits(value) for key, value in parts.items()}
 

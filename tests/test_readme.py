@@ -20,7 +20,7 @@ from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.run import run
 from numpy_rnn.conformance.mutants.score import score_board
 from numpy_rnn.conformance.ports.python_port import load_python_port
-from numpy_rnn.conformance.properties import hold_global, hold_lockstep
+from numpy_rnn.conformance.properties import check_port_global, check_port_lockstep
 from numpy_rnn.conformance.strategies import profile
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.figures import cosine_bias
@@ -124,8 +124,8 @@ def test_the_port_to_paste_passes(tmp_path, monkeypatch):
     (tmp_path / "my_rnn_of_the_readme.py").write_text(PROGRAMS[2], encoding="utf-8")
     port = load_python_port("my_rnn_of_the_readme:port")
     for dtype in port.dtypes:
-        hold_global(port, dtype, profile("default"))
-        hold_lockstep(port, dtype, profile("default"))
+        check_port_global(port, dtype, profile("default"))
+        check_port_lockstep(port, dtype, profile("default"))
 
 
 def test_score_board_is_that_of_a_run():

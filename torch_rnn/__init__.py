@@ -9,16 +9,16 @@ from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.windows import Window, windows
 
 try:
-    from torch_rnn.bptt import bptt, deltas
+    from torch_rnn.bptt import adjoints, bptt
 except ModuleNotFoundError as error:
     raise packages.no_torch(__name__, error) from None
-from torch_rnn.clipping import clipped
+from torch_rnn.clipping import clip_by_global_norm
 from torch_rnn.elman import forward
 from torch_rnn.loss import half_squared_error
 from torch_rnn.momentum import direction
 from torch_rnn.parameters import (
     Activations,
-    Deltas,
+    Adjoints,
     Gradients,
     Parameters,
     State,
@@ -35,16 +35,16 @@ from torch_rnn.tbptt import train, train_stream
 
 __all__ = [
     "Activations",
-    "Deltas",
+    "Adjoints",
     "Gradients",
     "InputError",
     "Parameters",
     "State",
     "Update",
     "Window",
+    "adjoints",
     "bptt",
-    "clipped",
-    "deltas",
+    "clip_by_global_norm",
     "direction",
     "forward",
     "from_numpy",

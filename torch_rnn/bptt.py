@@ -7,7 +7,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.shapes import check_target
 from torch_rnn.elman import NONLINEARITIES, unroll
 from torch_rnn.loss import DIVISORS, half_squared_error, half_sum_of_squares
-from torch_rnn.parameters import ARRAYS, Deltas, Gradients, Parameters
+from torch_rnn.parameters import ARRAYS, Adjoints, Gradients, Parameters
 
 
 def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
@@ -41,10 +41,10 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     return gradients
 
 
-def deltas(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Deltas:
+def adjoints(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Adjoints:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
-    Arguments and errors as in `bptt`. Returns new Deltas, with T steps each; dy is zero at steps without a loss.
+    Arguments and errors as in `bptt`. Returns new Adjoints, with T steps each; dy is zero at steps without a loss.
     """
     NONLINEARITIES[nonlinearity]  # known, or refused
     return loss_deltas(_loss(params, activations, target, reduction), activations)
@@ -60,12 +60,12 @@ def loss_gradients(loss, activations, params) -> Gradients:
     return Gradients(*(None if theta is None else next(found) for theta in params))
 
 
-def loss_deltas(loss, activations) -> Deltas:
+def loss_deltas(loss, activations) -> Adjoints:
     """∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0."""
     a, (h_0, *h), y = _steps(activations.a), _steps(activations.h), activations.y
     of = [y, activations.x, h_0, *h, *a]
     dy, dx, dh_0, *flow = torch.autograd.grad(loss, of, torch.ones_like(loss), retain_graph=True)
-    return Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), dx, dh_0)
+    return Adjoints(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), dx, dh_0)
 
 
 @torch.enable_grad()
@@ -94,7 +94,7 @@ def _steps(stacked):
 
 
 def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
-    """One window of training: its activations, its loss, its gradients, and with `record` its Deltas, otherwise None.
+    """One window of training: its activations, its loss, its gradients, and with `record` its Adjoints, otherwise None.
 
     learned: the parameters whose gradients are asked for: params, or without its h_0 where that is a constant.
     """

@@ -8,7 +8,7 @@ import torch
 from numpy_rnn.common.arrays import Arrays, check_convertible, is_plain, like
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
-from numpy_rnn.common.records import Activations, Deltas, Gradients, Parameters, State, Update
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn")  # what the functions of this package take
@@ -16,7 +16,7 @@ ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn")  # what the functio
 __all__ = [
     "ARRAYS",
     "Activations",
-    "Deltas",
+    "Adjoints",
     "Gradients",
     "Parameters",
     "State",

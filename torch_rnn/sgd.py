@@ -2,7 +2,7 @@
 
 import torch
 
-from numpy_rnn.common.shapes import beside, check_learning_rate, check_like
+from numpy_rnn.common.shapes import check_learning_rate, check_like, expand_to
 from torch_rnn.parameters import ARRAYS, Parameters, copy_of
 
 
@@ -23,20 +23,20 @@ def sgd(params, s, learning_rate) -> Parameters:
     ARRAYS.parameters(params, both_biases=False)
     ARRAYS.like_parameters("gradient", s)
     check_like(params, "gradient", s)
-    return stepped(params, s, rate_for(params, learning_rate))
+    return sgd_step(params, s, as_learning_rate(params, learning_rate))
 
 
 @torch.no_grad()
-def stepped(params, s, rate) -> Parameters:
-    """`sgd` without its checks. `beside` gives an array of one η per network the axes of θ."""
+def sgd_step(params, s, rate) -> Parameters:
+    """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
     updated = [
-        theta if s_theta is None else (theta - beside(rate, theta) * s_theta).requires_grad_()  # (U1)
+        theta if s_theta is None else (theta - expand_to(rate, theta) * s_theta).requires_grad_()  # (U1)
         for theta, s_theta in zip(params, s)
     ]
     return Parameters(*updated)
 
 
-def rate_for(params, learning_rate):
+def as_learning_rate(params, learning_rate):
     """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
     check_learning_rate(params, learning_rate)
     return copy_of(torch.asarray(learning_rate, dtype=params.W_hh.dtype))

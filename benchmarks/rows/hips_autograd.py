@@ -77,9 +77,9 @@ def run(case: Case) -> Prepared:
         weights, losses = start, [0.0] * case.epochs
         for epoch in range(case.epochs):
             states, first = [h_0], 0
-            for begin, counted_from, stop in windows(case.T, k1, k2):
+            for begin, loss_start, stop in windows(case.T, k1, k2):
                 entering = states[begin - first]
-                arguments = x[begin:stop], target[counted_from:stop], entering, learning_rate
+                arguments = x[begin:stop], target[loss_start:stop], entering, learning_rate
                 weights, loss, _, after = update(weights, *arguments)
                 states, first = [entering, *after], begin
                 losses[epoch] += loss

@@ -59,11 +59,11 @@ class Network(torch.nn.Module):
         if k2 == 1:
             return self.pass_by_steps()
         losses, first, states = [], 0, self.h_0
-        for start, counted_from, stop in windows(len(self.x), 1, k2):
+        for start, loss_start, stop in windows(len(self.x), 1, k2):
             entering = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
             y, states = self(self.x[start:stop], entering)
             first = start
-            losses.append(self.update(y[counted_from - stop :], self.target[counted_from:stop]))
+            losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
 
     def pass_by_steps(self):

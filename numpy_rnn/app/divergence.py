@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Activations, Deltas, Parameters, State
-from numpy_rnn.common.shapes import beside
+from numpy_rnn.common.records import Activations, Adjoints, Parameters, State
+from numpy_rnn.common.shapes import expand_to
 
 ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them gradients, velocity, parameters
 NORM = "gradient norm"  # as it is named where it overflows and all gradients are finite
@@ -63,7 +63,7 @@ def gradient_norms(gradients) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         largest = np.max([of_networks(np.max, np.abs(dtheta)) for dtheta in present], axis=0)
         scale = np.where(largest > 0, largest, 1)
-        squares = sum(of_networks(np.sum, np.square(dtheta / beside(scale, dtheta))) for dtheta in present)
+        squares = sum(of_networks(np.sum, np.square(dtheta / expand_to(scale, dtheta))) for dtheta in present)
         return np.asarray(scale * np.sqrt(squares)).astype(gradients.W_hh.dtype)
 
 
@@ -85,7 +85,7 @@ def first_bad(update, clips=False) -> tuple[str, int | None] | None:
 
     clips: whether the gradients were clipped, so that their norm counts as a tensor.
     """
-    tensors = {"loss": update.loss, **update.activations._asdict(), **update.deltas._asdict()}
+    tensors = {"loss": update.loss, **update.activations._asdict(), **update.adjoints._asdict()}
     for name in ORDER:
         finite = np.isfinite(tensors[name])
         if not finite.all():
@@ -157,9 +157,9 @@ def _pick(params, index):
 
 def _of_network(update, index):
     """A recorded update of one network of an ensemble."""
-    activations, deltas = (
+    activations, adjoints = (
         {name: value[index] if name == "dh_0" else value[:, *index] for name, value in part._asdict().items()}
-        for part in (update.activations, update.deltas)
+        for part in (update.activations, update.adjoints)
     )
     return update._replace(
         loss=update.loss[index],
@@ -167,5 +167,5 @@ def _of_network(update, index):
         parameters=_pick(update.parameters, index),
         velocity=_pick(update.velocity, index),
         activations=Activations(**activations),
-        deltas=Deltas(**deltas),
+        adjoints=Adjoints(**adjoints),
     )

@@ -127,7 +127,7 @@ class Run:
         terms = losses
         if self.configuration.reduction == "mean":
             counted = np.full(len(losses), self.configuration.k1)
-            counted[-1] = update.window.counted  # fewer in the last window of an epoch
+            counted[-1] = update.window.loss_steps  # fewer in the last window of an epoch
             terms = losses * (counted / len(self.experiment.x)).reshape(-1, *(1 for _ in self.E))
         # One after the other, so that it doesn't matter how many come at once.
         self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]

@@ -9,7 +9,7 @@ the other; *E the axes of an ensemble, none for a single network. Floats all flo
     initial_h_0                            (B, H): the state that every epoch starts from; a learned one (*E, B, H)
     initial_W_xh, _W_hh, _W_hy, _b_h, _b_y the initial parameters; no bias keys where there are no biases
     epoch, number                          (N,) integers from 1: the epoch, and the update within it
-    start, counted_from, stop              (N,) integers: the window (start, stop], counted from (counted_from, stop]
+    start, loss_start, stop              (N,) integers: the window (start, stop], counted from (loss_start, stop]
     entering                               (N, *E, B, H)  the state that entered the window
     a, h, dh, da                           (S, *E, B, H)  steps 1 to T_n of every window; h without the entering state
     y, dy                                  (S, *E, B, O)
@@ -49,7 +49,7 @@ FORMAT, FIRST_FORMAT = "elman-trace 2", "elman-trace 1"
 LARGEST = 4 * 2**30  # bytes
 BY_STEP = ("a", "h", "y", "dy", "dh", "da")
 ROWS = (*BY_STEP, "dx")  # a row a step, of all windows one after the other
-PLACE = ("epoch", "number", "start", "counted_from", "stop")
+PLACE = ("epoch", "number", "start", "loss_start", "stop")
 PER_UPDATE = (*PLACE, "entering", "loss", *(prefix + name for prefix in ("d", "v", "") for name in Parameters._fields))
 
 
@@ -73,9 +73,9 @@ class Recorder:
         return len(self.columns.get("epoch", ()))
 
     def append(self, update) -> None:
-        """Take one Update with its activations and deltas."""
+        """Take one Update with its activations and adjoints."""
         _, a, h, y = update.activations
-        report = {"a": a, "h": h[1:], "y": y, "loss": update.loss, **update.deltas._asdict()}
+        report = {"a": a, "h": h[1:], "y": y, "loss": update.loss, **update.adjoints._asdict()}
         report |= _named("d", update.gradients) | _named("", update.parameters)
         if update.velocity is not None:
             pairs = zip(update.velocity, update.parameters)  # one that is not there counts as zero

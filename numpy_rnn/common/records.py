@@ -69,7 +69,7 @@ class Activations(NamedTuple):
     y: Array  # (T, *E, B, O)    outputs
 
 
-class Deltas(NamedTuple):
+class Adjoints(NamedTuple):
     """What flows backwards through the window and out of it: the total derivatives of its loss L.
 
     Step t is at index t-1, as in `a` and `y`. `dy` is zero at the steps whose loss is not counted.
@@ -83,14 +83,14 @@ class Deltas(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The steps (start, stop] of a series, of which (counted_from, stop] carry a loss.
+    """The steps (start, stop] of a series, of which (loss_start, stop] carry a loss.
 
     Steps are numbered from 1, so as Python slices the inputs of the window are x[start:stop], its counted targets
-    target[counted_from:stop], and the state that enters it is h[start].
+    target[loss_start:stop], and the state that enters it is h[start].
     """
 
     start: int  # s_n
-    counted_from: int  # e_{n-1}
+    loss_start: int  # e_{n-1}
     stop: int  # e_n
 
     @property
@@ -99,9 +99,9 @@ class Window(NamedTuple):
         return self.stop - self.start
 
     @property
-    def counted(self) -> int:
+    def loss_steps(self) -> int:
         """K of the window: how many of its steps are new, and so carry a loss; at most k1."""
-        return self.stop - self.counted_from
+        return self.stop - self.loss_start
 
 
 class Update(NamedTuple):
@@ -115,7 +115,7 @@ class Update(NamedTuple):
     parameters: Parameters  # after the step
     velocity: Gradients | None = None  # after the step, (U5); None without momentum
     activations: Activations | None = None  # of the window, before the step; only with `record`
-    deltas: Deltas | None = None  # only with `record`
+    adjoints: Adjoints | None = None  # only with `record`
     losses: Array | None = None  # (N, *E)  of all updates since the one handed out before; None if every one is
 
 

@@ -99,7 +99,7 @@ def check_activations(params: Parameters, activations: Activations) -> None:
         )
 
 
-def beside(value: Array, theta: Array) -> Array:
+def expand_to(value: Array, theta: Array) -> Array:
     """A number for every network, shape E or (), with as many axes as an array (*E, ...), so that it multiplies it."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 

@@ -53,7 +53,7 @@ def capabilities(port) -> tuple[str, ...]:
     return tuple(getattr(port, "capabilities", ()))
 
 
-def hold_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+def check_port_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
     """Level L1: every stage within its own rounding. Raises Exceeded, or PortFault when there is no proper report."""
 
     def check(recipe):
@@ -64,8 +64,8 @@ def hold_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally
     _hold(profile, recipes(dtype, port.lacks, capabilities(port)), check)
 
 
-def hold_global(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
-    """Level L2: everything reported within the bound around the oracle's values. Raises as `hold_local` does."""
+def check_port_global(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+    """Level L2: everything reported within the bound around the oracle's values. Raises as `check_port_local` does."""
 
     def check(recipe):
         case = recipe.case()
@@ -78,7 +78,7 @@ def hold_global(port, dtype: str, profile: settings, timeout: float = 10.0, tall
     _hold(profile, recipes(dtype, port.lacks, capabilities(port)), check)
 
 
-def hold_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+def check_port_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
     """Level L3: several updates in a row, each from where it really started held to L1, or without stages to L2."""
 
     def check(seed):

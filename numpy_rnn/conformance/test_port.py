@@ -3,7 +3,7 @@
 import pytest
 
 from numpy_rnn.conformance.ports.faults import PortFault
-from numpy_rnn.conformance.properties import Exceeded, hold_global, hold_local, hold_lockstep
+from numpy_rnn.conformance.properties import Exceeded, check_port_global, check_port_local, check_port_lockstep
 from numpy_rnn.conformance.strategies import profile
 
 
@@ -32,14 +32,14 @@ def hold(pytestconfig, dtype):
 
 def test_local(hold):
     """Level L1: every stage within its own rounding."""
-    hold(hold_local)
+    hold(check_port_local)
 
 
 def test_global(hold):
     """Level L2: loss, gradients and new parameters within the bound around the oracle's values."""
-    hold(hold_global)
+    hold(check_port_global)
 
 
 def test_lockstep(hold):
     """Level L3: several updates in a row, each from where it really started."""
-    hold(hold_lockstep)
+    hold(check_port_lockstep)

@@ -3,8 +3,8 @@
 README.md in this folder describes the layout of its memory, and why it is so.
 """
 
-from numpy_rnn.bptt import bptt, deltas
-from numpy_rnn.clipping import clipped
+from numpy_rnn.bptt import adjoints, bptt
+from numpy_rnn.clipping import clip_by_global_norm
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.elman import forward
@@ -13,7 +13,7 @@ from numpy_rnn.loss import half_squared_error
 from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import (
     Activations,
-    Deltas,
+    Adjoints,
     Gradients,
     Parameters,
     State,
@@ -29,16 +29,16 @@ from numpy_rnn.sgd import sgd
 
 __all__ = [
     "Activations",
-    "Deltas",
+    "Adjoints",
     "Gradients",
     "InputError",
     "Parameters",
     "State",
     "Update",
     "Window",
+    "adjoints",
     "bptt",
-    "clipped",
-    "deltas",
+    "clip_by_global_norm",
     "direction",
     "forward",
     "from_numpy",

@@ -185,7 +185,7 @@ def gradients(layout: Layout, tape: ColumnTape, theta, gradient, nonlinearity: s
 
 
 def recorded(layout: Layout, tape: ColumnTape, theta, views: ColumnViews) -> dict[str, Array]:
-    """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
+    """Copies of all that the latest window computed, by its name in Activations and Adjoints, time first."""
     D, H, O, B = layout[:4]
     W_xh, W_hh, W_hy, _, b_y, _ = layout.named(theta)
     T, K = len(views.h), views.error.shape[1]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.common.records import Activations, Array, Deltas, Parameters, SgdOptions, State, Update
+from numpy_rnn.common.records import Activations, Adjoints, Array, Parameters, SgdOptions, State, Update
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.columns import ColumnTape
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
@@ -166,11 +166,22 @@ class Ensemble:
                 gradients = gradients._replace(h_0=None)
             if velocity is not None and not self.trained[0].networks.moving[1]:
                 velocity = velocity._replace(h_0=None)
-        activations, deltas = self._activations(recorded) if self.record else (None, None)
+        activations, adjoints = self._activations(recorded) if self.record else (None, None)
         latest, all_losses = losses[-1][-1], None
         if not self.every_update:
             all_losses = np.concatenate(losses)
-        values = epoch, segment.number, window, latest, gradients, parameters, velocity, activations, deltas, all_losses
+        values = (
+            epoch,
+            segment.number,
+            window,
+            latest,
+            gradients,
+            parameters,
+            velocity,
+            activations,
+            adjoints,
+            all_losses,
+        )
         return as_update(values), self._state(window)
 
     def _run(self, segment, dvector, recorded):
@@ -207,7 +218,7 @@ class Ensemble:
 
     def _activations(self, recorded):
         joined = {name: self._joined([r[name] for r in recorded], 0 if name == "dh_0" else 1) for name in recorded[0]}
-        return tuple(kind(*(joined[name] for name in kind._fields)) for kind in (Activations, Deltas))
+        return tuple(kind(*(joined[name] for name in kind._fields)) for kind in (Activations, Adjoints))
 
 
 def ensemble(state: State, begin: int, settings: Settings, series: Series) -> Ensemble:

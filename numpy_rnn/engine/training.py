@@ -20,7 +20,7 @@ from numpy_rnn.engine.ensemble import Settings, ensemble
 from numpy_rnn.engine.schedule import Piece, Segment, segments
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.parameters import copy_of, own
-from numpy_rnn.sgd import rate_for
+from numpy_rnn.sgd import as_learning_rate
 
 MAX_WINDOWS = 256  # of a piece
 MAX_KEPT = 2048  # windows of an epoch, whose segments are made once and not in every epoch
@@ -54,7 +54,7 @@ def train(
     x, target = (np.asarray(with_ensemble_axes(series, params.W_hh.ndim + 1)) for series in (x, target))
     T, every = len(x), None if yield_every == EPOCH else yield_every
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    following, rate = partial(next_start, steps=T, k1=k1, k2=k2), rate_for(params, learning_rate)
+    following, rate = partial(next_start, steps=T, k1=k1, k2=k2), as_learning_rate(params, learning_rate)
     settings = Settings(copy_of(h_0), k1, k2, T, rate, options, *names, record, every, following)
 
     def series(begin, end):
@@ -105,7 +105,7 @@ def train_stream(
     B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
     of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
     names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
-    rate, following = rate_for(params, learning_rate), attrgetter("stop")
+    rate, following = as_learning_rate(params, learning_rate), attrgetter("stop")
     settings = Settings(copy_of(h_0), k1, k2, k2, rate, options, *names, record, yield_every, following)
     latest: list = []  # x and the target of the window that is computed
 

@@ -185,7 +185,7 @@ class Networks:
             yield views
 
     def recorded(self, views: Any) -> dict[str, Array]:
-        """Copies of all that the latest window computed, by its name in Activations and Deltas, time first."""
+        """Copies of all that the latest window computed, by its name in Activations and Adjoints, time first."""
         if self.layout.columns:
             return recorded_in_columns(self.layout, self.tape, self.theta, views)
         layout, dot, tape = self.layout, self.product, self.tape

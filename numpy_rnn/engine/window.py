@@ -174,11 +174,11 @@ class Tape:
         """L of each of these consecutive windows, (n,) or (n, N)."""
         if len(windows) == 1 and self.layout.networks is None:
             return [self.loss(views[0])]
-        k1, last = windows[0].counted, windows[-1]
-        whole = len(windows) - (last.counted < k1)
-        losses = [self._losses(windows[0].counted_from, whole, k1)]
+        k1, last = windows[0].loss_steps, windows[-1]
+        whole = len(windows) - (last.loss_steps < k1)
+        losses = [self._losses(windows[0].loss_start, whole, k1)]
         if whole < len(windows):
-            losses.append(self._losses(last.counted_from, 1, last.counted))
+            losses.append(self._losses(last.loss_start, 1, last.loss_steps))
         return np.concatenate(losses) if losses[1:] else losses[0]
 
     def loss(self, views: Views) -> np.generic:

@@ -41,7 +41,7 @@ def configured(options):
 def in_order(update, index, clips):
     """(name, step, numbers) of one network of a recorded update, in the order in which they are computed."""
     _, a, h, y = (array[:, *index] for array in update.activations)
-    flow = {name: array if name == "dh_0" else array[:, *index] for name, array in update.deltas._asdict().items()}
+    flow = {name: array if name == "dh_0" else array[:, *index] for name, array in update.adjoints._asdict().items()}
     T = len(a)
     yield "h", 0, h[0]
     for t in range(T):
@@ -288,7 +288,14 @@ def test_networks_of_which_none_is_left(rnn, capsys):
 # -- planted --------------------------------------------------------------------------------------------------------
 
 PLANTED = Configuration(epochs=3, k1=2, k2=4, momentum=0.5, learn_initial_state=True, bias=True, learning_rate=0.01)
-STEPPED = {"a": "activations", "h": "activations", "y": "activations", "dy": "deltas", "dh": "deltas", "da": "deltas"}
+STEPPED = {
+    "a": "activations",
+    "h": "activations",
+    "y": "activations",
+    "dy": "adjoints",
+    "dh": "adjoints",
+    "da": "adjoints",
+}
 TENSORS = {name: (part, name) for name, part in STEPPED.items()} | {
     prefix + name: (part, name)
     for prefix, part in (("d", "gradients"), ("v", "velocity"), ("", "parameters"))
@@ -332,7 +339,7 @@ class Faulty:
     def changed(self, update, part, name):
         tensors = getattr(update, part)
         array = np.array(getattr(tensors, name))
-        if part in ("activations", "deltas"):
+        if part in ("activations", "adjoints"):
             step = self.step if name == "h" else self.step - 1
             array[step] = self.in_one(array[step])
         else:

@@ -141,7 +141,7 @@ def trained_directly(rnn, drawn, options, epochs=4):
     arrays = map(rnn.from_numpy, (x, target, None if learned else np.zeros((1, H), dtype)))
     options = {"k1": 1, "k2": 1, "learning_rate": 0.1, **options}
     updates = list(rnn.train(params, *arrays, epochs=epochs, **options))
-    weight = [update.window.counted / len(x) if options.get("reduction") == "mean" else 1 for update in updates]
+    weight = [update.window.loss_steps / len(x) if options.get("reduction") == "mean" else 1 for update in updates]
     terms = [np.float64(rnn.to_numpy(update.loss)) * w for update, w in zip(updates, weight, strict=True)]
     sums = np.array(terms).reshape(epochs, -1, *terms[0].shape).sum(axis=1)
     return rnn.to_numpy(updates[-1].parameters), sums

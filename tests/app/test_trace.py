@@ -77,7 +77,7 @@ def learned(configuration):
 def documented_keys(configuration):
     names = learned(configuration)
     keys = {
-        *("format", "configuration", "x", "target", "initial_h_0", "epoch", "number", "start", "counted_from", "stop"),
+        *("format", "configuration", "x", "target", "initial_h_0", "epoch", "number", "start", "loss_start", "stop"),
         *("entering", "loss", *BY_STEP, "dh_0"),
         *(prefix + name for prefix in ("initial_", "d", "") for name in names),
     }
@@ -102,7 +102,7 @@ def test_keys_and_shapes(traced):
     N, S = 3 * len(schedule), 3 * sum(window.steps for window in schedule)
     expected = {"x": (T, B, D), "target": (T, B, O), "initial_h_0": (*own, B, H), "loss": (N, *E)}
     expected |= {"entering": (N, *E, B, H), "dh_0": (N, *E, B, H), "dx": (S, *E, B, D)}
-    expected |= dict.fromkeys(("epoch", "number", "start", "counted_from", "stop"), (N,))
+    expected |= dict.fromkeys(("epoch", "number", "start", "loss_start", "stop"), (N,))
     expected |= dict.fromkeys(("a", "h", "dh", "da"), (S, *E, B, H)) | dict.fromkeys(("y", "dy"), (S, *E, B, O))
     sizes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,), "h_0": (B, H)}
     for name in learned(configuration):
@@ -110,7 +110,7 @@ def test_keys_and_shapes(traced):
         expected |= {f"initial_{name}": shape} | {p + name: (N, *shape) for p in ("d", "v", "") if p + name in arrays}
     found = {name: array.shape for name, array in arrays.items() if name not in ("format", "configuration")}
     assert found == expected
-    whole = ("epoch", "number", "start", "counted_from", "stop")
+    whole = ("epoch", "number", "start", "loss_start", "stop")
     assert {str(arrays[name].dtype) for name in expected if name not in whole} == {configuration.dtype or "float32"}
     assert {arrays[name].dtype.kind for name in whole} == {"i"}
 
@@ -144,11 +144,11 @@ def test_the_values_are_those_of_the_run(rnn, traced):
     step = 0
     for n, update in enumerate(map(rnn.to_numpy, updates)):
         assert [arrays[name][n] for name in ("epoch", "number")] == [update.epoch, update.number]
-        assert [arrays[name][n] for name in ("start", "counted_from", "stop")] == list(update.window)
+        assert [arrays[name][n] for name in ("start", "loss_start", "stop")] == list(update.window)
         steps = slice(step, step + update.window.steps)
         step = steps.stop
         _, a, h, y = update.activations
-        expected = {"a": a, "h": h[1:], "y": y, **update.deltas._asdict()}
+        expected = {"a": a, "h": h[1:], "y": y, **update.adjoints._asdict()}
         single = {"loss": update.loss, "entering": h[0], "dh_0": expected.pop("dh_0"), **update.parameters._asdict()}
         assert {name: bits(arrays[name][steps]) for name in expected} == {k: bits(v) for k, v in expected.items()}
         single |= {f"d{name}": of for name, of in update.gradients._asdict().items() if of is not None}

@@ -484,7 +484,7 @@ def test_epoch_losses_add_up():
         losses = epoch_losses(arrays, reduction)
         for epoch in range(configuration.epochs):
             chosen = arrays["epoch"] == epoch + 1
-            counted = (arrays["stop"] - arrays["counted_from"])[chosen]
+            counted = (arrays["stop"] - arrays["loss_start"])[chosen]
             each = arrays["loss"][chosen]
             whole = each.sum(0) if reduction == "sum" else (each * counted[:, None]).sum(0) / counted.sum()
             assert np.abs(losses[epoch] - whole).max() <= 20 * np.spacing(np.abs(whole).max())

@@ -20,7 +20,7 @@ from numpy_rnn.conformance.comparison.comparing import compare, package_source
 from numpy_rnn.conformance.plugin import Held, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
+from numpy_rnn.conformance.properties import Exceeded, Tally, check_port_global, check_port_local, check_port_lockstep
 from numpy_rnn.conformance.strategies import PROFILES, profile, recipes
 
 pytestmark = pytest.mark.with_reference
@@ -30,11 +30,11 @@ UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROF
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 def test_backend_is_within_its_bounds(rnn, hold, dtype):
     tally = Tally()
     # A tenth as many runs as windows are drawn, and they are to have every option.
-    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if hold is hold_lockstep else PROFILE
+    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if hold is check_port_lockstep else PROFILE
     hold(PackagePort(rnn), dtype, many, tally=tally)
     (level,) = tally.worst
     assert set(tally.worst[level][dtype]) >= set(SHAPES)
@@ -81,7 +81,7 @@ class Limited(PackagePort):
 def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
     tally = Tally()
     port = Limited("intermediates", *has)
-    for hold in (hold_local, hold_global, hold_lockstep):
+    for hold in (check_port_local, check_port_global, check_port_lockstep):
         hold(port, "float64", PROFILE, tally=tally)
     asked = {
         "dx": "input_gradients" in has,
@@ -205,14 +205,14 @@ def scaled(name):
     return change
 
 
-@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 @pytest.mark.parametrize("name", ["loss", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "vW_hy", "vh_0", "W_hh", "h_0"])
 def test_a_report_that_is_one_percent_off_is_seen_at_every_level(hold, name):
     with pytest.raises(Exceeded, match=name):
         hold(Broken(scaled(name)), "float32", UNSHRUNK)
 
 
-@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 def test_a_report_without_a_name_is_seen_at_every_level(hold):
     with pytest.raises(PortFault, match="dW_hy is missing"):
         hold(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
@@ -222,7 +222,7 @@ def test_a_report_without_a_name_is_seen_at_every_level(hold):
 
 STEP = {"momentum": 0.5, "dampening": 0.2, "weight_decay": 0.01, "max_norm": 0.2}
 LEARNED = {"momentum": 0.5, "learn_initial_state": True}
-DELTAS = "Deltas(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), {}dx,"
+DELTAS = "Adjoints(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), {}dx,"
 TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("a", {}, "elman", "states[-1] @ W_hh", "states[-1] @ W_hh.mT"),
     ("h", {}, "elman", "tanh=torch.tanh", "tanh=torch.sin"),
@@ -237,7 +237,7 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("vW_xh", STEP, "momentum", "d = dtheta + decay * theta if decay else dtheta", "d = dtheta"),
     ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
     ("vh_0", LEARNED, "tbptt", "params._replace(h_0=None)", "params"),
-    ("W_xh", {}, "sgd", "theta - beside(", "theta - 0.99 * beside("),
+    ("W_xh", {}, "sgd", "theta - expand_to(", "theta - 0.99 * expand_to("),
     ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
     ("h_0", LEARNED, "sgd", "if s_theta is None else", "if s_theta is None or theta is params.h_0 else"),
     ("entering", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),

@@ -18,7 +18,7 @@ from numpy_rnn.conformance.mutants.score import first_excess, names_the_stage, s
 from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS
 from numpy_rnn.conformance.ports.backends import EnginePort, PackagePort, port_of
 from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Exceeded, Tally, hold_global, hold_local, hold_lockstep
+from numpy_rnn.conformance.properties import Exceeded, Tally, check_port_global, check_port_local, check_port_lockstep
 from numpy_rnn.conformance.strategies import profile
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import judge
@@ -60,7 +60,7 @@ def value_of(module, name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("hold", [hold_local, hold_global, hold_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 def test_the_engine_is_a_port_of_its_own(hold, dtype):
     """Once with the limits of its own, and once so low that small windows take the ways of large ones."""
     port = port_of(numpy_rnn.engine)
@@ -102,7 +102,7 @@ def test_a_run_of_the_port_is_that_of_train():
         lowered(mutant, {"training": {"MAX_WINDOWS": 1}}),
         pytest.raises(Exceeded, match=r"L3, run \d+, epoch 2, update 1: entering \(T3\)"),
     ):
-        hold_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))
+        check_port_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))
 
 
 def test_a_train_that_raises_is_a_fault_of_the_port(monkeypatch):
@@ -111,4 +111,4 @@ def test_a_train_that_raises_is_a_fault_of_the_port(monkeypatch):
         sys.modules[mutant.train.__module__.replace("training", "window")].Tape, "load", lambda *_: 1 / 0
     )
     with pytest.raises(PortFault, match="train raises ZeroDivisionError: division by zero"):
-        hold_lockstep(EnginePort(mutant), "float64", PROFILE)
+        check_port_lockstep(EnginePort(mutant), "float64", PROFILE)

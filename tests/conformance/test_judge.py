@@ -330,7 +330,7 @@ def test_trace_faults_name_what_is_wrong():
     assert faults(da=bad) == ["da[4, 0, 1] is nan: expected a finite number"]
     assert "integers" in faults(epoch=right["epoch"].astype(float))[0]
     assert faults(start=right["start"] + 50) == ["a window has no steps, or reaches beyond the series"]
-    assert "counts no loss" in faults(counted_from=right["stop"])[0]
+    assert "counts no loss" in faults(loss_start=right["stop"])[0]
     assert "do not fit" in faults(target=right["target"][:-1])[0]
     assert faults(x=right["x"][:, 0, 0]) == [f"x has shape {(20,)}: expected two axes or more"]
     assert faults(dh_0=None) == ["dh_0 is missing"]

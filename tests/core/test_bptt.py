@@ -24,7 +24,7 @@ from cases import (
 from hypothesis import given
 
 import numpy_rnn
-from numpy_rnn import Deltas, Gradients
+from numpy_rnn import Adjoints, Gradients
 
 
 def gradient_of(rnn, case):
@@ -67,7 +67,7 @@ def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
     and for the state that entered, learned or not.
     """
     params, x, target, h_0 = case.of(rnn)
-    deltas = rnn.deltas(params, rnn.forward(params, x, h_0, **case.phi), target, **case.options)
+    adjoints = rnn.adjoints(params, rnn.forward(params, x, h_0, **case.phi), target, **case.options)
 
     def derivative(name, like):
         def loss(nudge):
@@ -76,9 +76,9 @@ def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
         return complex_step(loss, np.zeros(like.shape))
 
     reference = reference_update(case)
-    expected = Deltas(*(derivative(f"nudge_{d[1:]}", like.value) for d, like in reference.deltas._asdict().items()))
-    assert_within(rnn.to_numpy(deltas), expected, allowed(reference.deltas))
-    assert_within(values(reference.deltas, "float64"), expected, allowed(reference.deltas))
+    expected = Adjoints(*(derivative(f"nudge_{d[1:]}", like.value) for d, like in reference.adjoints._asdict().items()))
+    assert_within(rnn.to_numpy(adjoints), expected, allowed(reference.adjoints))
+    assert_within(values(reference.adjoints, "float64"), expected, allowed(reference.adjoints))
 
 
 @pytest.mark.needs_torch
@@ -99,8 +99,8 @@ def test_bptt_is_the_backward_pass_of_torch_nn(rnn, case):
     expected = Gradients(*weights, *biases, None if case.params.h_0 is None else dh_0)
     limit = allowed(reference_update(case))
     assert_within(gradient_of(rnn, case), expected, limit.gradients)
-    ours = one_update(rnn, case, 0.0).deltas
-    assert_within((ours.dx, ours.dh_0), (x.grad.numpy(), dh_0), (limit.deltas.dx, limit.deltas.dh_0))
+    ours = one_update(rnn, case, 0.0).adjoints
+    assert_within((ours.dx, ours.dh_0), (x.grad.numpy(), dh_0), (limit.adjoints.dx, limit.adjoints.dh_0))
 
 
 def test_the_derivative_of_relu_at_zero_is_zero(rnn):
@@ -108,9 +108,9 @@ def test_the_derivative_of_relu_at_zero_is_zero(rnn):
     case = random_case(0, 3, 2, 2, 4, 1, bias=False, nonlinearity="relu")
     case = case._replace(x=np.zeros_like(case.x), h_0=np.zeros_like(case.h_0))
     params, x, target, h_0 = case.of(rnn)
-    deltas = rnn.to_numpy(rnn.deltas(params, rnn.forward(params, x, h_0, **case.phi), target, **case.options))
-    assert (deltas.dh[-1] != 0).all()
-    assert (deltas.da == 0).all()
+    adjoints = rnn.to_numpy(rnn.adjoints(params, rnn.forward(params, x, h_0, **case.phi), target, **case.options))
+    assert (adjoints.dh[-1] != 0).all()
+    assert (adjoints.da == 0).all()
 
 
 @given(case=cases())
@@ -120,22 +120,22 @@ def test_the_gradient_leaves_what_it_is_given_and_repeats_itself(rnn, case):
     given_values = params, activations, target
     before = bits(given_values)
     gradients = rnn.bptt(params, activations, target, **case.options)
-    deltas = rnn.deltas(params, activations, target, **case.options)
-    kept = bits((gradients, deltas))
+    adjoints = rnn.adjoints(params, activations, target, **case.options)
+    kept = bits((gradients, adjoints))
     assert bits(rnn.bptt(params, activations, target, **case.options)) == kept[0]
-    assert bits(rnn.deltas(params, activations, target, **case.options)) == kept[1]
+    assert bits(rnn.adjoints(params, activations, target, **case.options)) == kept[1]
     assert bits(given_values) == before
-    assert bits((gradients, deltas)) == kept
+    assert bits((gradients, adjoints)) == kept
 
 
 @given(case=cases())
 def test_steps_without_a_loss_have_no_dy_and_absent_biases_no_gradient(rnn, case):
     params, x, target, h_0 = case.of(rnn)
     activations = rnn.forward(params, x, h_0, **case.phi)
-    deltas = rnn.to_numpy(rnn.deltas(params, activations, target, **case.options))
+    adjoints = rnn.to_numpy(rnn.adjoints(params, activations, target, **case.options))
     older = len(case.x) - len(case.target)
-    assert (deltas.dy[:older] == 0).all()
-    assert (deltas.dy[older:] != 0).any()
+    assert (adjoints.dy[:older] == 0).all()
+    assert (adjoints.dy[older:] != 0).any()
     gradients = rnn.bptt(params, activations, target, **case.options)
     assert [g is None for g in gradients] == [theta is None for theta in params]
     assert [g.shape for g in gradients if g is not None] == [theta.shape for theta in params if theta is not None]
@@ -149,8 +149,8 @@ def test_whether_the_initial_state_is_learned_changes_no_other_gradient(rnn, cas
     learned = case._replace(params=case.params._replace(h_0=state), h_0=None)
     one, other = one_update(rnn, plain, 0.0), one_update(rnn, learned, 0.0)
     assert bits(other.gradients._replace(h_0=None)) == bits(one.gradients)
-    assert bits((other.activations, other.loss, other.deltas)) == bits((one.activations, one.loss, one.deltas))
-    assert bits(other.gradients.h_0) == bits(one.deltas.dh_0)
+    assert bits((other.activations, other.loss, other.adjoints)) == bits((one.activations, one.loss, one.adjoints))
+    assert bits(other.gradients.h_0) == bits(one.adjoints.dh_0)
 
 
 @pytest.mark.needs_torch
@@ -161,7 +161,7 @@ def test_no_gradient_accumulates_in_torch_parameters():
     params, x, target, h_0 = case.of(torch_rnn)
     activations = torch_rnn.forward(params, x, h_0)
     torch_rnn.bptt(params, activations, target)
-    torch_rnn.deltas(params, activations, target)
+    torch_rnn.adjoints(params, activations, target)
     updates = list(torch_rnn.train(params, x, target, None, momentum=0.9, k1=1, k2=2, learning_rate=0.1, epochs=1))
     assert all(theta.grad is None for theta in params if theta is not None)
     assert all(theta.grad is None for update in updates for theta in update.parameters if theta is not None)

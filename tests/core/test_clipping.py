@@ -24,7 +24,7 @@ def norm_of(gradients):
 
 
 def clipped(rnn, gradients, max_norm) -> Gradients:
-    return rnn.to_numpy(rnn.clipped(rnn.from_numpy(gradients), max_norm))
+    return rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), max_norm))
 
 
 def clip_grad_norm(gradients, max_norm) -> Gradients:
@@ -167,7 +167,7 @@ def test_a_norm_that_is_not_finite_leaves_nothing_finite(rnn, dtype, bad):
 def test_clipping_gives_new_gradients_and_leaves_the_given_ones(rnn, max_norm, dtype):
     gradients = rnn.from_numpy(random_gradients(2, dtype, bias=False))
     before = bits(gradients)
-    result = rnn.clipped(gradients, max_norm)
+    result = rnn.clip_by_global_norm(gradients, max_norm)
     assert bits(gradients) == before
     assert [g is None for g in result] == [g is None for g in gradients] == [False] * 3 + [True] * 2 + [False]
     for old, new in zip(gradients, result, strict=True):
@@ -180,7 +180,7 @@ def test_clipping_gives_new_gradients_and_leaves_the_given_ones(rnn, max_norm, d
 def test_a_norm_that_cannot_be_is_refused(rnn, max_norm):
     case = random_case(0, 3, 2, 2, 4, 3)
     calls = [
-        lambda: rnn.clipped(rnn.from_numpy(random_gradients(0)), max_norm),
+        lambda: rnn.clip_by_global_norm(rnn.from_numpy(random_gradients(0)), max_norm),
         lambda: rnn.train(*case.of(rnn), k1=1, k2=1, learning_rate=0.1, epochs=1, max_norm=max_norm),
         lambda: rnn.train_stream(*case.of(rnn)[:2], case.of(rnn)[3], k1=1, k2=1, learning_rate=0.1, max_norm=max_norm),
     ]

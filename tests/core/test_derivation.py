@@ -16,7 +16,7 @@ from textwrap import indent
 import numpy as np
 import pytest
 
-from numpy_rnn import Activations, Parameters, bptt, deltas, direction, sgd, windows
+from numpy_rnn import Activations, Parameters, adjoints, bptt, direction, sgd, windows
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "numpy_rnn/DERIVATION.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ SOURCES = {
     for path in sorted((ROOT / folder).glob("*.py"))
 }
 IMPLEMENTATIONS = {"reference": "numpy_rnn", "engine": "numpy_rnn/engine"}  # the folders that compute all equations
-SCHEDULES = {f"numpy_rnn/common/{file}.py" for file in ("windows", "stream")}  # shared by all implementations
+SCHEDULES = {f"numpy_rnn/common/{file}.py" for file in ("windows",)}  # shared by all implementations
 ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
 DEFINITION = re.compile(rf"\*\*{ID.pattern}\*\*")
 MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
@@ -177,7 +177,7 @@ def figure_faults(document):
         expected = [
             (" ".join("x" if window.start < s <= t else "." for s in range(1, len(steps) + 1)), str(number))
             for number, window in enumerate(schedule, start=1)
-            for t in range(window.counted_from + 1, window.stop + 1)
+            for t in range(window.loss_start + 1, window.stop + 1)
         ]
         kept = sum(items.count("x") for items, _ in expected)
         listed = [f"({k1}, {k2})", ", ".join(f"({window.start}, {window.stop}]" for window in schedule), str(kept)]
@@ -217,7 +217,7 @@ def test_numbers_of_the_worked_example():
     states, target = (np.array(steps, float).reshape(-1, 1, 1) for steps in ([1, 3, 7], [2, 6]))
     params = Parameters(one, 2 * one, one)
     window = Activations(x, states[1:], states, states[1:]), target
-    found = {name: v.ravel().tolist() for name, v in deltas(params, *window, nonlinearity="relu")._asdict().items()}
+    found = {name: v.ravel().tolist() for name, v in adjoints(params, *window, nonlinearity="relu")._asdict().items()}
     assert found == {"dy": [1, 1], "dh": [3, 1], "da": [3, 1], "dx": [3, 1], "dh_0": [6]}
     gradients = bptt(params._replace(h_0=one), *window, nonlinearity="relu")
     assert (gradients.W_hh, gradients.h_0) == (6, 6)
@@ -360,8 +360,8 @@ def test_only_comments_on_code_lines_carry_an_id():
 
 
 def test_faulty_places_are_reported():
-    moved = doctored(DOCUMENT, "`sgd.py` `stepped`", "`sgd.py` `step`")
-    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py stepped, not listed"}
+    moved = doctored(DOCUMENT, "`sgd.py` `sgd_step`", "`sgd.py` `step`")
+    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py sgd_step, not listed"}
     [row] = [line for line in DOCUMENT.splitlines() if line.startswith("| (B4) |")]
     _, name, formula, by_hand, in_place, _ = row.split("|")
     swapped = doctored(DOCUMENT, row, "|".join(["", name, formula, in_place, by_hand, ""]))

@@ -112,9 +112,9 @@ def some_networks(case):
 
 def part_of(update, n):
     """Network n of an update with records."""
-    parts = update.activations, update.loss, update.deltas, update.gradients, update.parameters, update.velocity
-    activations, loss, deltas, gradients, parameters, velocity = of_network(type(reported(engine, update))(*parts), n)
-    of_n = {"activations": activations, "deltas": deltas, "gradients": gradients, "parameters": parameters}
+    parts = update.activations, update.loss, update.adjoints, update.gradients, update.parameters, update.velocity
+    activations, loss, adjoints, gradients, parameters, velocity = of_network(type(reported(engine, update))(*parts), n)
+    of_n = {"activations": activations, "adjoints": adjoints, "gradients": gradients, "parameters": parameters}
     return update._replace(loss=loss, velocity=velocity, **of_n)
 
 
@@ -303,7 +303,7 @@ def test_updates_share_no_memory(E, options, remembered, monkeypatch):
     handed_out = []
     for update in training:
         assert not any(array.flags.writeable for array in arrays_in((update.parameters, update.velocity)))
-        free = update.gradients, update.activations, update.deltas, update.losses, training.state()
+        free = update.gradients, update.activations, update.adjoints, update.losses, training.state()
         assert all(array.flags.writeable for array in arrays_in(free))
         handed_out += [arrays_in(update), arrays_in(training.state())]
     for one, other in combinations(handed_out, 2):

@@ -70,7 +70,7 @@ def assert_networks(rnn, together, E):
         (T + 1, *E, B, H),
         (*sequence, O),
     ]
-    assert [v.shape for v in result.deltas] == [
+    assert [v.shape for v in result.adjoints] == [
         (*sequence, O),
         (*sequence, H),
         (*sequence, H),

@@ -32,9 +32,9 @@ def _calls(rnn, dtype, networks):
     return {
         "forward": {"params": params, "x": x, "h_0": h_0} | names,
         "bptt": {"params": params, "activations": activations, "target": target} | names | reduction,
-        "deltas": {"params": params, "activations": activations, "target": target} | names | reduction,
+        "adjoints": {"params": params, "activations": activations, "target": target} | names | reduction,
         "half_squared_error": {"y": activations.y, "target": target} | reduction,
-        "clipped": {"gradients": gradients, "max_norm": 1.0},
+        "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
         "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
         "sgd": {"params": params, "s": gradients, "learning_rate": 0.1},
         "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True, "yield_every": 2}

@@ -387,15 +387,15 @@ def package_update(case, rnn, params):
     loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.reduction)
     gradients = rnn.bptt(params, activations, target, **case.options)
     updated = rnn.sgd(params, gradients, case.learning_rate)
-    deltas = rnn.deltas(params, activations, target, **case.options)
-    return report_of(rnn, loss, gradients, updated, None, activations, deltas)
+    adjoints = rnn.adjoints(params, activations, target, **case.options)
+    return report_of(rnn, loss, gradients, updated, None, activations, adjoints)
 
 
 def report_of(rnn, *values):
     """The fields of an Update from its loss on, by the names of the report."""
-    loss, gradients, updated, velocity, activations, deltas = map(rnn.to_numpy, values)
+    loss, gradients, updated, velocity, activations, adjoints = map(rnn.to_numpy, values)
     report = {"loss": np.asarray(loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
-    for prefix, arrays in (("", deltas), ("d", gradients), ("", updated), ("v", velocity or ())):
+    for prefix, arrays in (("", adjoints), ("d", gradients), ("", updated), ("v", velocity or ())):
         named = zip(getattr(arrays, "_fields", ()), arrays)
         report |= {prefix + name: array for name, array in named if array is not None}
     return report
@@ -524,7 +524,7 @@ def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
     velocity, updates, shortened = None, 0, 0
     schedule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 4}
     for update in rnn.train(params, x, target, h_0, **schedule, **forms, **options, record=True):
-        first, counted_from, stop = update.window
+        first, loss_start, stop = update.window
         entering = rnn.to_numpy(update.activations.h[0])
         before, former = rnn.to_numpy(params), rnn.to_numpy(velocity)
         if learned:
@@ -532,7 +532,7 @@ def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
         enters = learned and first == 0
         if not enters:
             before, former = (v and v._replace(h_0=None) for v in (before, former))
-        series = start.x[first:stop], start.target[counted_from:stop], entering
+        series = start.x[first:stop], start.target[loss_start:stop], entering
         case = Case(before, *series, 0.1, *forms.values(), SgdOptions(**options), former)
         load(module, numpy_of(rnn.to_state_dict(params._replace(h_0=None))))
         give_velocity(optimizer, trained(*layers, hx), rnn.to_numpy(velocity))

@@ -71,7 +71,7 @@ def test_one_that_stands_still_is_a_given_one(rnn, run):
     options = options | {"learning_rate": 0.0}
     updates = [list(rnn.train(*c.for_train(rnn), **options, **c.options, record=True)) for c in (learned, plain)]
     for one, other in zip(*updates, strict=True):
-        assert bits((one.loss, one.activations, one.deltas)) == bits((other.loss, other.activations, other.deltas))
+        assert bits((one.loss, one.activations, one.adjoints)) == bits((other.loss, other.activations, other.adjoints))
         assert bits(one.gradients._replace(h_0=None)) == bits(other.gradients)
         assert bits(one.parameters._replace(h_0=None)) == bits(other.parameters)
 

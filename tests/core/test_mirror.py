@@ -20,6 +20,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names
 # What only one of the packages has, and why.
 ONLY_NUMPY = {
     "DERIVATION.md": "the equations are derived once, beside the code that is written from them",
+    "app": "the command line and its runs serve both",
     "common": "what both packages share is written once",
     "engine": "the same equations once more, in place: the NumPy code that is fast",
     "reference.py": "the plain loop, where numpy_rnn.train is the engine's; that of torch_rnn is its only one",
@@ -32,7 +33,7 @@ ONLY_TORCH = {"modules.py": "torch.nn.RNN and torch.nn.Linear are torch's own"}
 # Functions whose docstrings differ, and why; those of all others are word for word the same.
 OWN_DOCSTRINGS = {
     "bptt": "numpy_rnn states the equations it codes, torch_rnn what autograd needs",
-    "deltas": "the same",
+    "adjoints": "the same",
     "from_numpy": "the tensors of torch_rnn require a gradient",
 }
 
@@ -61,8 +62,15 @@ def test_the_same_functions_have_the_same_signatures_and_docstrings():
     import torch_rnn
 
     names = shared_functions()
-    of_network = {"forward", "half_squared_error", "bptt", "deltas"}
-    assert of_network | {"clipped", "direction", "sgd", "train", "train_stream", "initial_parameters"} <= set(names)
+    of_network = {"forward", "half_squared_error", "bptt", "adjoints"}
+    assert of_network | {
+        "clip_by_global_norm",
+        "direction",
+        "sgd",
+        "train",
+        "train_stream",
+        "initial_parameters",
+    } <= set(names)
     for name in names:
         ours, theirs = getattr(reference, name), getattr(torch_rnn, name)
         of_engine = getattr(numpy_rnn, name)
@@ -77,7 +85,7 @@ def test_the_records_and_the_error_are_one_and_the_same():
     import torch_rnn
 
     records = set(numpy_rnn.__all__) - set(shared_functions())
-    assert {"Activations", "Deltas", "Gradients", "InputError", "Parameters", "State", "Update", "Window"} <= records
+    assert {"Activations", "Adjoints", "Gradients", "InputError", "Parameters", "State", "Update", "Window"} <= records
     for name in records:
         assert getattr(numpy_rnn, name) is getattr(torch_rnn, name), name
 
@@ -162,8 +170,8 @@ DIFFERENCES = {
     ],
     "sgd": [
         (
-            ["theta - beside(rate, theta) * s_theta  # (U1)"],
-            ["(theta - beside(rate, theta) * s_theta).requires_grad_()  # (U1)"],
+            ["theta - expand_to(rate, theta) * s_theta  # (U1)"],
+            ["(theta - expand_to(rate, theta) * s_theta).requires_grad_()  # (U1)"],
             "autograd differentiates with respect to what requires a gradient",
         ),
     ],
@@ -303,9 +311,10 @@ def within(module, package):
 
 
 def test_torch_rnn_imports_from_numpy_rnn_only_what_is_common():
+    """And its __main__, the application."""
     for file, modules in imports_of("torch_rnn").items():
-        of_numpy_rnn = {m for m in modules if within(m, "numpy_rnn")}
-        assert all(within(m, "numpy_rnn.common") for m in of_numpy_rnn), file
+        package = "numpy_rnn.app" if Path(file).name == "__main__.py" else "numpy_rnn.common"
+        assert all(within(m, package) for m in modules if within(m, "numpy_rnn")), file
 
 
 def test_no_file_of_numpy_rnn_imports_torch_or_a_picture_at_import_time():
@@ -320,16 +329,38 @@ def test_the_core_of_numpy_rnn_never_imports_torch():
             assert not [m for m in modules for p in ("torch", "torch_rnn") if within(m, p)], file
 
 
-def test_the_core_needs_nothing_but_numpy():
-    """At import time, beside the standard library and itself; and common nothing of the network."""
+# What a file of each folder may import of numpy_rnn, also within a function: every arrow points down.
+LAYERS = {
+    "common": ["common"],
+    "core": ["core", "common"],
+    "engine": ["engine", "core", "common"],
+    "app": ["app", "engine", "core", "common"],
+}
+
+
+def layer(module):
+    """The layer of a module of numpy_rnn, given as its dotted name or its path."""
+    parts = module.removesuffix(".py").replace("/", ".").split(".")
+    folder = parts[1] if len(parts) > 1 else "core"
+    return folder if folder in {*LAYERS, "conformance", "study", "figures"} else "core"
+
+
+def test_every_import_points_down():
+    """The package and `reference` name the engine; the command line, two commands."""
+    for file, modules in imports_of("numpy_rnn").items():
+        if layer(file) in LAYERS and Path(file).name not in ("__init__.py", "__main__.py"):
+            commands = {"numpy_rnn.conformance.comparison", "numpy_rnn.study"} if "command_line" in file else set()
+            named = {m for m in modules if within(m, "numpy_rnn") and not any(within(m, c) for c in commands)}
+            above = {m for m in named if layer(m) not in LAYERS[layer(file)]}
+            assert not above, (file, above)
+
+
+def test_the_core_and_the_application_need_nothing_but_numpy():
+    """At import time, besides the standard library and numpy_rnn."""
     for file, modules in imports_of("numpy_rnn", at_import_time=True).items():
-        if Path(file).parts[1] in ("conformance", "study"):
-            continue
-        others = {m for m in modules if m.split(".")[0] not in STANDARD_LIBRARY and not within(m, "numpy")}
-        allowed = ["numpy_rnn.common"] if Path(file).parts[1] == "common" else ["numpy_rnn"]
-        if Path(file).parts[1:] == ("common", "runs", "size.py"):  # of the application: it says what the engine holds
-            allowed.append("numpy_rnn.engine")
-        assert all(any(within(m, package) for package in allowed) for m in others), (file, others)
+        if layer(file) in LAYERS:
+            others = {m for m in modules if m.split(".")[0] not in STANDARD_LIBRARY}
+            assert all(within(m, "numpy") or within(m, "numpy_rnn") for m in others), (file, others)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def random_gradients(generator, params, first_state):
 
 def our_step(rnn, params, gradients, velocity, learning_rate, *, max_norm=None, **options):
     if max_norm is not None:
-        gradients = rnn.clipped(gradients, max_norm)
+        gradients = rnn.clip_by_global_norm(gradients, max_norm)
     s, velocity = rnn.direction(params, gradients, velocity, **options)
     return rnn.sgd(params, s, learning_rate), velocity
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import bits, random_case, reference_update, values
 
-from numpy_rnn import Activations, Deltas, Gradients, Parameters, State, Update, Window
+from numpy_rnn import Activations, Adjoints, Gradients, Parameters, State, Update, Window
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -20,9 +20,9 @@ def overwrite(value, number):
 
 def record(dtype="float64") -> Update:
     case = random_case(0, 4, 2, 3, 5, 1, dtype=dtype, learned=True)
-    activations, loss, deltas, *after = values(reference_update(case, 0.1, momentum=0.9), dtype)
+    activations, loss, adjoints, *after = values(reference_update(case, 0.1, momentum=0.9), dtype)
     gradients, parameters, velocity = after
-    return Update(1, 2, Window(0, 0, 4), loss, gradients, parameters, velocity, activations, deltas)
+    return Update(1, 2, Window(0, 0, 4), loss, gradients, parameters, velocity, activations, adjoints)
 
 
 # -- in and out -----------------------------------------------------------------------------------------------------
@@ -63,10 +63,10 @@ def test_to_numpy_shares_no_memory(rnn, bias, dtype):
 def test_the_way_in_and_out_changes_no_bit(rnn, dtype):
     """For every kind of value that goes that way: an array, a number, None, and each of the named tuples."""
     update = record(dtype)
-    kinds = [*update, update, update._replace(activations=None, deltas=None), None, 3, np.array(2.0, dtype)]
+    kinds = [*update, update, update._replace(activations=None, adjoints=None), None, 3, np.array(2.0, dtype)]
     kinds.append(random_case(0, 1, 1, 3, 4, 2, bias=False, dtype=dtype).params)
     kinds.append(State(3, 2, update.window, update.activations.h, update.parameters, update.velocity))
-    assert {type(v) for v in kinds} >= {Activations, Deltas, Parameters, State, Update, Window, int, type(None)}
+    assert {type(v) for v in kinds} >= {Activations, Adjoints, Parameters, State, Update, Window, int, type(None)}
     assert Gradients is Parameters
     for value in kinds:
         there_and_back = rnn.to_numpy(rnn.from_numpy(value))

@@ -92,7 +92,7 @@ def test_numbers_that_are_not_finite_are_refused_at_once(rnn, which, bad):
         train(rnn, params, *(rnn.from_numpy(named[name]) for name in ("x", "target", "h_0")))
 
 
-@pytest.mark.parametrize("function", ["bptt", "deltas"])
+@pytest.mark.parametrize("function", ["bptt", "adjoints"])
 def test_an_unknown_nonlinearity_is_refused_by_the_gradient(rnn, function):
     params, x, target, h_0 = arrays(rnn)
     activations = rnn.forward(params, x, h_0)

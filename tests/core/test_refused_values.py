@@ -36,9 +36,12 @@ def stream(rnn, given, **options):
 CALLS = {
     "forward": (lambda rnn, g: rnn.forward(g["params"], g["x"], g["h_0"]), "params x h_0"),
     "bptt": (lambda rnn, g: rnn.bptt(g["params"], g["activations"], g["target"]), "params activations target"),
-    "deltas": (lambda rnn, g: rnn.deltas(g["params"], g["activations"], g["target"]), "params activations target"),
+    "adjoints": (lambda rnn, g: rnn.adjoints(g["params"], g["activations"], g["target"]), "params activations target"),
     "half_squared_error": (lambda rnn, g: rnn.half_squared_error(g["y"], g["target"]), "y target"),
-    "clipped": (lambda rnn, g: rnn.clipped(g["gradients"], g["max_norm"]), "gradients max_norm"),
+    "clip_by_global_norm": (
+        lambda rnn, g: rnn.clip_by_global_norm(g["gradients"], g["max_norm"]),
+        "gradients max_norm",
+    ),
     "direction": (
         lambda rnn, g: rnn.direction(g["params"], g["gradients"], g["velocity"], momentum=0.9),
         "params gradients velocity",
@@ -136,7 +139,7 @@ def test_arrays_of_another_kind_dtype_or_shape_are_refused_by_every_function(rnn
             changed = with_one_other(value, cut)
             if argument in ("x", "y") and cut(array).shape == (1, B, D):
                 continue  # a shorter series
-            if argument == "target" and cut(array).shape == (1, B, O) and name in ("bptt", "deltas"):
+            if argument == "target" and cut(array).shape == (1, B, O) and name in ("bptt", "adjoints"):
                 continue  # the newest step's
             if O == 1 and argument == "target" and cut(array).shape == array.shape:
                 continue

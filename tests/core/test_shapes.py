@@ -96,8 +96,8 @@ def bptt(rnn, case, **options):
     return rnn.bptt(*before_the_gradient(rnn, case), **options)
 
 
-def deltas(rnn, case, **options):
-    return rnn.deltas(*before_the_gradient(rnn, case), **options)
+def adjoints(rnn, case, **options):
+    return rnn.adjoints(*before_the_gradient(rnn, case), **options)
 
 
 def loss(rnn, case, **options):
@@ -105,10 +105,10 @@ def loss(rnn, case, **options):
     return rnn.half_squared_error(activations.y, target, **options)
 
 
-GRADIENTS = pytest.mark.parametrize("run", [bptt, deltas], ids=["bptt", "deltas"])
+GRADIENTS = pytest.mark.parametrize("run", [bptt, adjoints], ids=["bptt", "adjoints"])
 
 
-@pytest.mark.parametrize("run", [bptt, deltas, train], ids=["bptt", "deltas", "train"])
+@pytest.mark.parametrize("run", [bptt, adjoints, train], ids=["bptt", "adjoints", "train"])
 @pytest.mark.parametrize("shape", [(T, B, O + 1), (T, B, 1), (T, 1, O), (T, O, B), (T, B), (T, 1, B, O)], ids=str)
 def test_a_target_that_does_not_fit(rnn, run, shape):
     case = example()._replace(target=np.ones(shape))
@@ -128,14 +128,14 @@ def test_a_series_needs_a_target_for_every_step(rnn, steps):
     refused(lambda: train(rnn, case), f"target has {steps} steps", "expected 4, one for every step of x")
 
 
-@pytest.mark.parametrize("run", [bptt, deltas, train], ids=["bptt", "deltas", "train"])
+@pytest.mark.parametrize("run", [bptt, adjoints, train], ids=["bptt", "adjoints", "train"])
 def test_a_target_of_another_dtype(rnn, run):
     case = example()
     other = case._replace(target=case.target.astype("float32"))
     refused(lambda: run(rnn, other), "target is ", "float32", "float64", "expected one dtype")
 
 
-@pytest.mark.parametrize("run", [loss, bptt, deltas, train], ids=["loss", "bptt", "deltas", "train"])
+@pytest.mark.parametrize("run", [loss, bptt, adjoints, train], ids=["loss", "bptt", "adjoints", "train"])
 def test_an_unknown_reduction(rnn, run):
     refused(lambda: run(rnn, example(), reduction="average"), "reduction 'average'", "expected sum or mean")
 
@@ -156,7 +156,7 @@ def test_torch_activations_without_a_graph(run):
     params, x, target, h_0 = example().of(torch_rnn)
     with torch.no_grad():
         activations = torch_rnn.forward(params, x, h_0)
-    call = {bptt: torch_rnn.bptt, deltas: torch_rnn.deltas}[run]
+    call = {bptt: torch_rnn.bptt, adjoints: torch_rnn.adjoints}[run]
     refused(lambda: call(params, activations, target), "no autograd graph", "torch.no_grad()", "from_numpy")
 
 
@@ -297,7 +297,7 @@ def test_both_backends_refuse_in_the_same_words(change):
 def test_the_example_itself_is_accepted(rnn):
     """Else a test above might see a refusal for another reason."""
     for case in (example(), example(E=E), example(bias=False), example(E=E, own=("x", "target", "h_0"))):
-        for run in (forward, train, bptt, deltas, loss):
+        for run in (forward, train, bptt, adjoints, loss):
             run(rnn, case)
         assert len(list(train(rnn, case, epochs=2))) == 2 * T
     assert len(list(train(rnn, random_case(0, T, B, D, H, O, dtype="float32")))) == T

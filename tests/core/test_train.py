@@ -26,7 +26,7 @@ from cases import (
 )
 from hypothesis import given
 
-from numpy_rnn import Deltas, InputError, Window
+from numpy_rnn import Adjoints, InputError, Window
 
 pytestmark = pytest.mark.with_reference
 
@@ -51,7 +51,7 @@ def test_train_is_the_definition_update_for_update(rnn, run):
         assert (update.epoch, update.number) == (reference.epoch, reference.number)
         steps = list(range(1, len(case.x) + 1))
         assert steps[update.window.start : update.window.stop] == reference.window
-        assert steps[update.window.counted_from : update.window.stop] == reference.new
+        assert steps[update.window.loss_start : update.window.stop] == reference.new
         expected = reference.expected
         limit = allowed(expected)
         if max(v.max() for v in limit.parameters if v is not None) > 1e-6:
@@ -93,7 +93,7 @@ def test_every_loss_is_counted_once_in_an_epoch(rnn, reduction):
             updates = list(map(rnn.to_numpy, rnn.train(params, x, target, h_0, **options, **case.options)))
             for epoch in (1, 2):
                 of_epoch = [u for u in updates if u.epoch == epoch]
-                terms = [case.target[: u.window.counted].size if reduction == "mean" else 1 for u in of_epoch]
+                terms = [case.target[: u.window.loss_steps].size if reduction == "mean" else 1 for u in of_epoch]
                 total = sum(u.loss * n for u, n in zip(of_epoch, terms, strict=True))
                 assert_within(total, values(whole, "float64"), 2 * whole.off)
 
@@ -181,13 +181,13 @@ def test_inputs_stay_and_nothing_handed_out_is_changed_later(rnn, run):
 )
 @TRUNCATIONS
 def test_the_arrays_of_two_updates_are_not_one_memory(rnn, k1, k2, options):
-    """What a caller does to the gradients and deltas of an update reaches no other update."""
+    """What a caller does to the gradients and adjoints of an update reaches no other update."""
     given_values = example(learned=True).for_train(rnn)
     run = {"k1": k1, "k2": k2, **EXAMPLE, **options, "record": True}
     expected = [bits(u) for u in rnn.train(*given_values, **run)]
     for number, update in enumerate(rnn.train(*given_values, **run)):
         assert bits(update) == expected[number]
-        for array in (*update.gradients, *update.deltas):
+        for array in (*update.gradients, *update.adjoints):
             if array is not None:
                 array[...] = 99.0
 
@@ -214,8 +214,8 @@ def test_recording_changes_nothing_else(rnn, k1, k2):
     given_values = example().of(rnn)
     plain, recorded = (list(rnn.train(*given_values, k1=k1, k2=k2, **EXAMPLE, record=r)) for r in (False, True))
     assert [bits(u[:7]) for u in plain] == [bits(u[:7]) for u in recorded]
-    assert all(u.activations is None and u.deltas is None for u in plain)
-    assert all(isinstance(u.deltas, Deltas) for u in recorded)
+    assert all(u.activations is None and u.adjoints is None for u in plain)
+    assert all(isinstance(u.adjoints, Adjoints) for u in recorded)
     assert all(isinstance(u.window, Window) for u in recorded)
 
 
@@ -233,8 +233,8 @@ def test_the_layout_of_the_arrays_does_not_matter(rnn, case):
     params, *views = each(lambda v: _as_backend(rnn)(awkward(v)), case.arrays)
     plain = rnn.to_numpy(next(rnn.train(*arrays, **options, **case.options)))
     strided = rnn.to_numpy(next(rnn.train(params, *views, **options, **case.options)))
-    start, counted_from, stop = plain.window
-    window = case._replace(x=case.x[start:stop], target=case.target[counted_from:stop])  # the first: s_n = 0
+    start, loss_start, stop = plain.window
+    window = case._replace(x=case.x[start:stop], target=case.target[loss_start:stop])  # the first: s_n = 0
     limit = allowed(reference_update(window, options["learning_rate"]))
     assert_within(strided[3:6], plain[3:6], (limit.loss, limit.gradients, limit.parameters))
 
@@ -278,7 +278,7 @@ def test_torch_updates_hold_no_graph_and_a_surrounding_no_grad_does_not_matter(g
         arrays = example(learned=True).for_train(torch_rnn)
         updates = list(torch_rnn.train(*arrays, k1=1, k2=3, momentum=0.9, max_norm=1.0, **EXAMPLE, record=True))
     for update in updates:
-        of_update = update.gradients, update.velocity, update.activations, update.deltas
+        of_update = update.gradients, update.velocity, update.activations, update.adjoints
         for tensor in (update.loss, *(tensor for part in of_update for tensor in part)):
             assert tensor is None or not tensor.requires_grad
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)

@@ -19,7 +19,7 @@ def definition(T, k1, k2):
 def steps_of(window: Window, T):
     """What the window's fields say, as slices of the series."""
     series = list(range(1, T + 1))
-    return series[window.start : window.stop], series[window.counted_from : window.stop]
+    return series[window.start : window.stop], series[window.loss_start : window.stop]
 
 
 EVERY = [(T, k1, k2) for T in range(1, 13) for k1 in range(1, T + 3) for k2 in range(k1, T + 3)]
@@ -38,8 +38,8 @@ def test_windows_hold_their_new_steps_and_count_each_step_once(rnn):
         for number, window in enumerate(windows, start=1):
             of_window, new = steps_of(window, T)
             assert window.steps == len(of_window) == min(k2, window.stop), (T, k1, k2)
-            assert window.counted == len(new) <= len(of_window)
-            assert window.counted == k1 or number == len(windows)
+            assert window.loss_steps == len(new) <= len(of_window)
+            assert window.loss_steps == k1 or number == len(windows)
 
 
 @pytest.mark.parametrize(

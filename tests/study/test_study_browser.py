@@ -9,7 +9,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from numpy_rnn import deltas, forward, windows
+from numpy_rnn import adjoints, forward, windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.study.items.explorer import explorer
@@ -186,10 +186,10 @@ def expected_rows(data, seen, window, divisor, what, t):
     parameters = seen["parameters"]
 
     def delta(name, s):
-        counted = [u for u in range(window.counted_from + 1, window.stop + 1) if u >= s]
+        counted = [u for u in range(window.loss_start + 1, window.stop + 1) if u >= s]
         return [v / divisor for v in row_of_sums([seen[name][u - 1][s - 1] for u in counted])]
 
-    dy = [v / divisor if t > window.counted_from else 0.0 for v in seen["dy"][t - 1]]
+    dy = [v / divisor if t > window.loss_start else 0.0 for v in seen["dy"][t - 1]]
     y, target = seen["y"][t - 1], data["target"][t - 1]
     biases = {name: [theta] if (theta := parameters[name]) else [] for name in ("b_h", "b_y")}
     if what == "h" and t == window.start:
@@ -218,7 +218,7 @@ def expected_moments(window):
     yield "h", window.start
     for t in range(window.start + 1, window.stop + 1):
         yield from ((what, t) for what in ("a", "h", "y"))
-        if t > window.counted_from:
+        if t > window.loss_start:
             yield "ℓ", t
     for t in range(window.stop, window.start, -1):
         yield from ((what, t) for what in ("dy", "dh", "da"))
@@ -233,7 +233,7 @@ def test_every_moment_of_every_update_shows_the_numbers(name, pair, open_page, n
         choose(page, epoch=epoch, k1=pair[0], k2=pair[1])
         for update, window in enumerate(windows(T, *pair), start=1):
             choose(page, update=update)
-            divisor = window.counted * data["sizes"]["O"] if data["reduction"] == "mean" else 1
+            divisor = window.loss_steps * data["sizes"]["O"] if data["reduction"] == "mean" else 1
             moments = list(expected_moments(window))
             for i, ((what, t), found) in enumerate(zip(moments, page.evaluate(WALK), strict=True)):
                 assert found["moment"] == f"{i} of {len(moments) - 1}: {what}_{t}"
@@ -257,7 +257,7 @@ def test_every_moment_of_every_update_shows_the_numbers(name, pair, open_page, n
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_deltas_are_those_of_the_window(name, open_page, numbers, settings):
-    """What the page sums from items is what `deltas` finds on the window itself, to the digits that are kept."""
+    """What the page sums from items is what `adjoints` finds on the window itself, to the digits that are kept."""
     page, data, setting = open_page(name), numbers[name], settings[name]
     k1, k2 = 2, 5
     choose(page, epoch=0, k1=k1, k2=k2)
@@ -268,8 +268,8 @@ def test_deltas_are_those_of_the_window(name, open_page, numbers, settings):
         choose(page, update=update)
         params = setting.start._replace(h_0=None)
         activations = forward(params, setting.x[window.start : window.stop], h[window.start], **setting.options)
-        target = setting.target[window.counted_from : window.stop]
-        found = deltas(params, activations, target, reduction=data["reduction"], **setting.options)
+        target = setting.target[window.loss_start : window.stop]
+        found = adjoints(params, activations, target, reduction=data["reduction"], **setting.options)
         for (what, t), moment in zip(expected_moments(window), page.evaluate(WALK), strict=True):
             if what not in ("dh", "da"):
                 continue
@@ -277,7 +277,7 @@ def test_deltas_are_those_of_the_window(name, open_page, numbers, settings):
             for i, cell in enumerate(moment["rows"][-1][1]):
                 shown = read(cell)
                 items = [
-                    abs(seen[what][u - 1][t - 1][i]) for u in range(max(t, window.counted_from + 1), window.stop + 1)
+                    abs(seen[what][u - 1][t - 1][i]) for u in range(max(t, window.loss_start + 1), window.stop + 1)
                 ]
                 # Half a unit in the fourth digit of what is shown; and every item that is summed was rounded to seven
                 # digits, of which float64's own rounding is less than a millionth part.
@@ -291,7 +291,7 @@ def test_items_that_make_a_delta_are_framed(open_page):
     choose(page, k1=2, update=3)
     (window,) = [window for n, window in enumerate(windows(T, 2, 5), start=1) if n == 3]
     for (what, t), found in zip(expected_moments(window), page.evaluate(WALK), strict=True):
-        framed = [[u, t] for u in range(max(t, window.counted_from + 1), window.stop + 1)]
+        framed = [[u, t] for u in range(max(t, window.loss_start + 1), window.stop + 1)]
         assert found["framed"] == (framed if what in ("dh", "da") else [])
 
 
@@ -303,8 +303,8 @@ def test_every_mask_is_the_schedule_and_has_its_cost(name, open_page, numbers):
     for (epoch, k1, k2), found in zip(chosen, page.evaluate(MASKS, chosen), strict=True):
         kept = [
             [t, s]
-            for start, counted_from, stop in windows(T, k1, k2)
-            for t in range(counted_from + 1, stop + 1)
+            for start, loss_start, stop in windows(T, k1, k2)
+            for t in range(loss_start + 1, stop + 1)
             for s in range(start + 1, t + 1)
         ]
         assert sorted(found["kept"]) == kept

@@ -354,12 +354,12 @@ def test_a_window_is_put_together_from_the_explorers_numbers(setting, found):
         run = {"k1": choices.k1, "k2": choices.k2, "learning_rate": 0.0, "epochs": 1, "record": True}
         options = {"nonlinearity": choices.nonlinearity, "reduction": choices.reduction}
         for update in numpy_rnn.train(params, setting.x, setting.target, h_0, **run, **options):
-            start, counted_from, stop = update.window
-            N = update.window.counted * setting.target.shape[-1] if choices.reduction == "mean" else 1
+            start, loss_start, stop = update.window
+            N = update.window.loss_steps * setting.target.shape[-1] if choices.reduction == "mean" else 1
             for name in ("dh", "da"):
-                recorded = getattr(update.deltas, name)[:, 0]
+                recorded = getattr(update.adjoints, name)[:, 0]
                 for s in range(start + 1, stop + 1):
-                    parts = np.array([seen[name][t - 1][s - 1] for t in range(max(s, counted_from + 1), stop + 1)])
+                    parts = np.array([seen[name][t - 1][s - 1] for t in range(max(s, loss_start + 1), stop + 1)])
                     off = np.abs(parts.sum(0) / N - recorded[s - start - 1])
                     # The digits that were cut; 1.01 for roundings of double precision, which are a 10⁹th of them.
                     assert (off <= 1.01 * HALF_A_DIGIT * np.abs(parts).sum(0) / N).all(), (name, s)

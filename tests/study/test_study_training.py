@@ -224,7 +224,7 @@ def test_stale_gradients_are_those_of_rtrl(mutant, of_then):
         h = update.activations.h[:, 0]
         W_hh = before[:steps] if of_then else [before[steps - 1]] * steps
         run = x[:steps, 0], h, W_hh, 1 - h[1:] * h[1:]
-        dh = update.deltas.dh[-1, 0]
+        dh = update.adjoints.dh[-1, 0]
         found = rtrl(*run) @ dh
         absolute = rtrl(*(np.abs(v) for v in run)) @ np.abs(dh)
         reported = np.concatenate((update.gradients.W_xh, update.gradients.W_hh))

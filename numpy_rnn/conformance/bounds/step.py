@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.shapes import beside
+from numpy_rnn.common.shapes import expand_to
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 
@@ -103,7 +103,7 @@ class Step:
         _, exponent = np.frexp(largest)
 
         def root_of_squares(arrays):
-            scaled = (np.ldexp(array, beside(-exponent, array)) for array in arrays)
+            scaled = (np.ldexp(array, expand_to(-exponent, array)) for array in arrays)
             return np.ldexp(np.sqrt(sum(np.square(v).sum(axis=axes) for v, axes in zip(scaled, inner))), exponent)
 
         n, e = (root_of_squares([getattr(v, part) for v in gradients]) for part in ("value", "E"))
@@ -136,7 +136,7 @@ class Step:
         if numbers * np.finfo(self.dtype).eps > 0.5:
             raise InputError(f"a norm of {numbers} numbers in {self.dtype} has no bound: expected fewer, or float64")
         factor = self.factor(self.norm(list(gradients.values())), self.case.sgd.max_norm)
-        return {name: self.times(Near(*(beside(f, g.value) for f in factor)), g) for name, g in gradients.items()}
+        return {name: self.times(Near(*(expand_to(f, g.value) for f in factor)), g) for name, g in gradients.items()}
 
     def direction(self, name: str, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
         """(U4) to (U6): s from the settled velocity, and the velocity before, None without momentum."""
@@ -170,5 +170,5 @@ class Step:
             if v is not None:
                 velocities["v" + name] = v
             theta = self.given(getattr(self.case.params, name))
-            parameters[name] = self.plus(theta, self.times(self.given(-beside(rate, theta.value)), s))
+            parameters[name] = self.plus(theta, self.times(self.given(-expand_to(rate, theta.value)), s))
         return velocities | parameters

@@ -140,7 +140,7 @@ def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
     """The loss of every epoch, (epochs, *E): summed over its updates, under "mean" over all its points."""
     losses = np.asarray(trace["loss"], np.float64)
     if reduction == "mean":
-        share = (trace["stop"] - trace["counted_from"]) / len(trace["x"])
+        share = (trace["stop"] - trace["loss_start"]) / len(trace["x"])
         losses = losses * share.reshape(-1, *(1,) * (losses.ndim - 1))
     totals = np.zeros((int(trace["epoch"].max()), *losses.shape[1:]))
     np.add.at(totals, trace["epoch"] - 1, losses)

@@ -84,7 +84,7 @@ def divergence_text(name: str, first) -> str:
     where = f"epoch {first.epoch}, update {first.number}" + (f", step {first.step}" if first.step else "")
     head = f"{name} diverges first in {where}: {first.tensor} ({first.equation})"
     if first.tensor == "window":
-        part = ("start", "counted_from", "stop")[first.element[0]]
+        part = ("start", "loss_start", "stop")[first.element[0]]
         return f"{head}\n  its window has {part} {first.reported:g} where TBPTT(k1, k2) has {first.expected:g}"
     return (
         f"{head}\n"

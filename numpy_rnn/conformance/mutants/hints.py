@@ -64,7 +64,7 @@ def _values(trace, divergence) -> np.ndarray:
         return np.empty(0)
     index = at[0]
     if divergence.tensor == "window":
-        return np.array([trace[name][index] for name in ("start", "counted_from", "stop")], np.float64)
+        return np.array([trace[name][index] for name in ("start", "loss_start", "stop")], np.float64)
     if divergence.tensor in ROWS:
         ends = np.cumsum(trace["stop"] - trace["start"])
         begin = ends[index] - (trace["stop"] - trace["start"])[index]

@@ -6,7 +6,7 @@ from numpy_rnn.conformance.mutants.mistake import engine
 APPENDED = "trained.append(one)"
 BUFFERS = "dy if mean else None, dh, slope, da)"
 FIRST_TIME = "v[...] = d  # (U5), the first time"
-LAST_LOSS = "self._losses(last.counted_from, 1, last.counted)"
+LAST_LOSS = "self._losses(last.loss_start, 1, last.loss_steps)"
 LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
 OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
@@ -50,7 +50,7 @@ MISTAKES = (
     ),
     # Memory that is written too early, or read too late.
     engine("slopes written over before they are used", "da", ("window", BUFFERS, BUFFERS.replace("slope", "dh"))),
-    engine("deltas written over dh before it is read", "dh", ("window", BUFFERS, BUFFERS.replace("dh", "da"))),
+    engine("adjoints written over dh before it is read", "dh", ("window", BUFFERS, BUFFERS.replace("dh", "da"))),
     engine(
         "loss read after its error was divided",
         "loss",

@@ -3,25 +3,25 @@
 from numpy_rnn.conformance.mutants.mistake import run, update
 
 # Lines of the reference that several mistakes change.
-CLIPPED = "beside(factor, dtheta) * dtheta"
+CLIPPED = "expand_to(factor, dtheta) * dtheta"
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
 DIRECTED = "directed(params, shortened, velocity, options)"
 FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
 LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
-STEP = "theta - beside(rate, theta) * s_theta"
-STEPPED = "stepped(params, s, rate)"
+STEP = "theta - expand_to(rate, theta) * s_theta"
+STEPPED = "sgd_step(params, s, rate)"
 VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # What is written instead.
 BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
-DECAYED_APART = "stepped(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
-SCALED = "type(gradients)(*(d if d is None else beside(rate, d) * d for d in shortened))"
+DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
+SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
 
 
 def twice(name):
     """η twice for one parameter."""
-    return "sgd", STEP, STEP.replace("beside", f"(2 if theta is params.{name} else 1) * beside")
+    return "sgd", STEP, STEP.replace("expand_to", f"(2 if theta is params.{name} else 1) * expand_to")
 
 
 MISTAKES = (
@@ -68,9 +68,9 @@ MISTAKES = (
     run(
         "learning rate inside the velocity",
         "vW_xh",
-        ("tbptt", "shapes import with", "shapes import beside, with"),
+        ("tbptt", "shapes import with", "shapes import expand_to, with"),
         ("tbptt", DIRECTED, DIRECTED.replace("shortened", SCALED)),
-        ("tbptt", STEPPED, "stepped(params, s, np.ones_like(rate))"),
+        ("tbptt", STEPPED, "sgd_step(params, s, np.ones_like(rate))"),
     ),
     run(
         "weight decay not times the learning rate",

@@ -14,13 +14,13 @@ STATES = f"states, first = [{H_0}], 0"
 T3 = "initial = states[0 if first is None else window.start - first]"
 TAKEN = "states, first = activations.h, window.start"
 UNROLLED = "activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])"
-WINDOW = "start, counted_from, stop = window"
+WINDOW = "start, loss_start, stop = window"
 WINDOW_GRADIENTS = "def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record"
 
 # What is written instead.
-DROP_TAIL = "\n            if stop - counted_from < k1:\n                continue"
+DROP_TAIL = "\n            if stop - loss_start < k1:\n                continue"
 EARLY_STEP = f"""K, *_, B, O = target.shape
-            early = stepped(params, type(gradients)(None, None, gradients.W_hy), rate)
+            early = sgd_step(params, type(gradients)(None, None, gradients.W_hy), rate)
             flow = backward(early, activations, target, SLOPES[nonlinearity], DIVISORS[reduction](K, B, O))
             gradients = weight_gradients(learned, activations, flow)
             {TAKEN}"""
@@ -32,7 +32,7 @@ KEPT = """activations = unroll(params, x[-K:], h_0 if past is None else past.h[-
         activations = type(past)(xs, a, np.stack([np.broadcast_to(h_0, h[0].shape), *h]), y)"""
 NOT_RESET = STATES.replace("[params", "[states[-1] if epoch > 1 and number == 1 else params")
 PAST = "None if number == 1 else past"
-SERIES = "series = x if number == 1 else np.concatenate([series, x[window.counted_from - window.start :]])"
+SERIES = "series = x if number == 1 else np.concatenate([series, x[window.loss_start - window.start :]])"
 REPLAYED = f"""{SERIES}
             initial = {H_0}
             if window.start > 0:
@@ -55,7 +55,7 @@ MISTAKES = (
     run("chunks where a sliding window was asked for", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
     run("windows of the new steps only", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
     run("the tail of the series dropped", "window", ("tbptt", WINDOW, WINDOW + DROP_TAIL)),
-    run("a loss counted twice", "loss", ("tbptt", "target[counted_from:stop]", "target[start:stop]")),
+    run("a loss counted twice", "loss", ("tbptt", "target[loss_start:stop]", "target[start:stop]")),
     run("state not reset between epochs", "entering", ("tbptt", STATES, NOT_RESET)),
     run("state reset at every window", "entering", ("tbptt", T3, f"initial = {H_0}")),
     run("newest state enters a sliding window", "entering", ("tbptt", T3, "initial = states[-1]")),

@@ -53,11 +53,11 @@ class PackagePort:
         activations = rnn.forward(theta, x, h_0, nonlinearity=nonlinearity)
         loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=reduction)
         gradients = rnn.bptt(theta, activations, target, **options)
-        deltas = rnn.deltas(theta, activations, target, **options)
-        to_step = gradients if max_norm is None else rnn.clipped(gradients, max_norm)
+        adjoints = rnn.adjoints(theta, activations, target, **options)
+        to_step = gradients if max_norm is None else rnn.clip_by_global_norm(gradients, max_norm)
         s, velocity = rnn.direction(theta, to_step, velocity, **of_direction)
         updated = rnn.sgd(theta, s, learning_rate)
-        return Update(1, 1, _window(x, target), loss, gradients, updated, velocity, activations, deltas)
+        return Update(1, 1, _window(x, target), loss, gradients, updated, velocity, activations, adjoints)
 
 
 class EnginePort(PackagePort):
@@ -102,7 +102,7 @@ def _window(x, target):
 
 def _report(update):
     """An update under the names of the trace."""
-    arrays = {"loss": np.asarray(update.loss), **_named("", update.activations), **_named("", update.deltas)}
+    arrays = {"loss": np.asarray(update.loss), **_named("", update.activations), **_named("", update.adjoints)}
     del arrays["x"]
     arrays["h"] = arrays["h"][1:]
     arrays |= _named("d", update.gradients) | _named("", update.parameters)

@@ -12,7 +12,7 @@ from numpy_rnn.conformance.traces.settings import Settings
 def schedule_divergences(trace: dict, settings: Settings, whole: bool) -> Iterator[Divergence]:
     """The first window that TBPTT(k1, k2) would not make; unless it is the `whole` run, it may end early."""
     expected = list(windows(len(trace["x"]), settings.k1, settings.k2))
-    columns = [trace[name].tolist() for name in ("epoch", "number", "start", "counted_from", "stop")]
+    columns = [trace[name].tolist() for name in ("epoch", "number", "start", "loss_start", "stop")]
     total = len(expected) * settings.epochs
     for index, (epoch, number, *window) in enumerate(zip(*columns)):
         due = (index // len(expected) + 1, index % len(expected) + 1)

@@ -90,13 +90,13 @@ class _Driven:
 
     def update(self, window, where):
         """Ask for one window: the state that entered it, and the report."""
-        start, counted_from, stop = window
+        start, loss_start, stop = window
         if start == 0:
             self.states, self.first = [self.params.h_0 if self.learns else self.experiment.h_0], 0
         case = Case(
             self.params,
             self.experiment.x[start:stop],
-            self.experiment.target[counted_from:stop],
+            self.experiment.target[loss_start:stop],
             self.states[start - self.first],
             self.configuration.learning_rate,
             self.configuration.nonlinearity,

@@ -35,7 +35,7 @@ def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
     start, stop = trace["start"], trace["stop"]
     enters = (start == 0) & settings.learns(trace)
     first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
-    kinds = np.stack((stop - start, stop - trace["counted_from"], enters, first), axis=1)
+    kinds = np.stack((stop - start, stop - trace["loss_start"], enters, first), axis=1)
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
         yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])))
@@ -79,7 +79,7 @@ def _stack(trace, settings, chosen, kind):
     case = Case(
         before("", lambda name: trace[f"initial_{name}"]),
         series("x", start, kind.T),
-        series("target", trace["counted_from"], kind.K),
+        series("target", trace["loss_start"], kind.K),
         trace["entering"][chosen],
         settings.learning_rate[None] if np.ndim(settings.learning_rate) else settings.learning_rate,
         settings.nonlinearity,

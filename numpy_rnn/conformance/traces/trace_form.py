@@ -52,9 +52,7 @@ def trace_faults(trace: dict) -> list[str]:
         return faults
     lengths = {len(trace[name]) for name in INTEGERS}
     if len(lengths) != 1 or 0 in lengths:
-        return [
-            f"epoch, number, start, counted_from and stop have {sorted(lengths)} entries: expected N each, 1 or more"
-        ]
+        return [f"epoch, number, start, loss_start and stop have {sorted(lengths)} entries: expected N each, 1 or more"]
     for name in ("epoch", "number"):
         wrong = np.flatnonzero((trace[name] < 1) | (trace[name] > len(trace[name])))
         if len(wrong):
@@ -62,7 +60,7 @@ def trace_faults(trace: dict) -> list[str]:
     steps = trace["stop"] - trace["start"]
     if (steps < 1).any() or (trace["start"] < 0).any() or (trace["stop"] > len(trace["x"])).any():
         return ["a window has no steps, or reaches beyond the series"]
-    if ((trace["counted_from"] < trace["start"]) | (trace["counted_from"] >= trace["stop"])).any():
+    if ((trace["loss_start"] < trace["start"]) | (trace["loss_start"] >= trace["stop"])).any():
         return ["a window counts no loss, or the loss of steps that are not its own"]
     return _array_faults(trace, settings)
 

@@ -90,8 +90,8 @@ def reached(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     before, x = np.stack(h[:-1], axis=1), np.broadcast_to(case.x, (N, T, B, D))
     found["loss"] = 0.5 * ((found["y"][:, -K:] - case.target) ** 2).sum(axis=(1, 2, 3)) / divisor
     found["dx"], found["dh_0"] = found["da"] @ W_xh.T, da[0] @ W_hh.T
-    for name, inputs, deltas in (("dW_xh", x, "da"), ("dW_hh", before, "da"), ("dW_hy", found["h"], "dy")):
-        found[name] = inputs.reshape(N, T * B, -1).mT @ found[deltas].reshape(N, T * B, -1)
+    for name, inputs, adjoints in (("dW_xh", x, "da"), ("dW_hh", before, "da"), ("dW_hy", found["h"], "dy")):
+        found[name] = inputs.reshape(N, T * B, -1).mT @ found[adjoints].reshape(N, T * B, -1)
     if b_h is not None:
         found["db_h"], found["db_y"] = found["da"].sum(axis=(1, 2)), found["dy"].sum(axis=(1, 2))
     return found

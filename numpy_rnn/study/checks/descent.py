@@ -61,7 +61,7 @@ def by_hand(case: Case, gradients: Gradients, rnn: Any = numpy_rnn) -> tuple[Val
     max_norm = of_direction.pop("max_norm")
     hand = {"n": np.asarray(global_norm(gradients))}
     if max_norm is not None:
-        gradients = rnn.clipped(gradients, max_norm)
+        gradients = rnn.clip_by_global_norm(gradients, max_norm)
         hand["clipped"] = row(gradients)
     hand["d"] = row(rnn.direction(case.params, gradients, weight_decay=case.sgd.weight_decay)[0])
     s, velocity = rnn.direction(case.params, gradients, case.velocity, **of_direction)

@@ -56,7 +56,7 @@ def schedules(steps: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         ours, counted = list(windows(steps, k1, k2)), list(counted_by_steps(steps, k1, k2))
         times = np.zeros(steps, int)
         for window in ours:
-            times[window.counted_from : window.stop] += 1
+            times[window.loss_start : window.stop] += 1
         for side, schedule in enumerate((ours, counted)):
             found["e"][side].extend(window.stop for window in schedule)
             found["s"][side].extend(window.start for window in schedule)
@@ -94,10 +94,10 @@ def entering(setting: Setting, run: list[tuple[Parameters, Update]]) -> Iterator
 
 def constant(setting: Setting, before: Parameters, update: Update) -> Iterator[tuple[str, Difference]]:
     """Every gradient of an update beside the complex step of its window's loss, the entering state held (T3)."""
-    start, counted_from, stop = update.window
+    start, loss_start, stop = update.window
     params = before if start == 0 else before._replace(h_0=None)
     states: Any = update.activations
-    target = setting.target[counted_from:stop]
+    target = setting.target[loss_start:stop]
     case = case_of(setting, params, setting.x[start:stop], target, states.h[0])
     E = bounds(case, by_hand(case))
     gradients: Values = {f"d{name}": v for name, v in present(update.gradients).items()}

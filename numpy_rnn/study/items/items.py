@@ -24,7 +24,7 @@ class Items(NamedTuple):
 
 
 def item_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") -> Items:
-    """All items of a series, from the deltas of the windows (0, t] of which the step t alone is counted.
+    """All items of a series, from the adjoints of the windows (0, t] of which the step t alone is counted.
 
         ∂ℓ_t/∂W_xh,s = x_sᵀ da_s       (B4)
         ∂ℓ_t/∂W_hh,s = h_{s-1}ᵀ da_s   (B5)
@@ -34,14 +34,14 @@ def item_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") 
         ∂ℓ_t/∂h_0    = da_1 W_hhᵀ      (B9)
 
     each a single term of the sum over steps, with the da and dy of ℓ_t. x: (T, B, D), target: (T, B, O), h_0: (B, H),
-    the state that enters, learned or not; no ensemble axes. Raises InputError where `forward` and `deltas` do.
+    the state that enters, learned or not; no ensemble axes. Raises InputError where `forward` and `adjoints` do.
     """
     activations = numpy_rnn.forward(params, x, h_0, nonlinearity=nonlinearity)
     T, B, _ = activations.y.shape
     dh, da = np.zeros((2, T, T, B, params.W_hh.shape[-1]), params.W_hh.dtype)
     dy = np.empty_like(activations.y)
     for t in range(1, T + 1):
-        flow = numpy_rnn.deltas(params, first_steps(activations, t), target[t - 1 : t], nonlinearity=nonlinearity)
+        flow = numpy_rnn.adjoints(params, first_steps(activations, t), target[t - 1 : t], nonlinearity=nonlinearity)
         dh[t - 1, :t], da[t - 1, :t], dy[t - 1] = flow.dh, flow.da, flow.dy[-1]
     gradients = _gradients(params, activations, dy, da)
     return Items(gradients, dh, da, dy, activations, 0.5 * np.square(dy).sum(axis=(-2, -1)))  # (L1)
