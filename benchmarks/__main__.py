@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.options import parse_options
+from benchmarks.cli import parse_options
 from benchmarks.plan import nothing_wanted
 from benchmarks.store import OtherPlan, open_store
 from benchmarks.system import system_information, thread_environment
@@ -22,7 +22,7 @@ def main(arguments=None) -> int:
     if missing := [package for package in NEEDED if find_spec(package) is None]:
         return _refused(f'{missing[0]} is not installed: install the extra "benchmark"')
     if options.list:
-        from benchmarks.listing import listing
+        from benchmarks.cli import listing
 
         print(*listing(options), sep="\n")
         return 0
@@ -47,8 +47,8 @@ def main(arguments=None) -> int:
 
 
 def benchmark(options, store) -> int:
-    from benchmarks.findings import find
-    from benchmarks.report import report
+    from benchmarks.runner import find
+    from benchmarks.summary import report
 
     found, suite = find(options, store)
     if options.output is not None:
@@ -67,7 +67,7 @@ def _drawn(found, folder):
     if find_spec("matplotlib") is None:
         print("python -m benchmarks: no figures, as matplotlib is not installed", file=sys.stderr)
         return {}
-    from benchmarks.plots import draw
+    from benchmarks.charts import draw
 
     return draw(found, folder)
 

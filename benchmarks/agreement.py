@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from benchmarks import plain
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP
-from benchmarks.run_agreement import run_bounds
+from benchmarks import rounding_drift
+from benchmarks.rounding_drift import run_bounds
+from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP
+from benchmarks.workloads import Case
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.global_bounds import Bounds, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import ratios, stages
@@ -120,8 +120,8 @@ def _drift(case, exact, values, allowed):
         return value + size * generator.choice((-1.0, 1.0), np.shape(value))
 
     for _ in range(1 if case.T * case.B * case.H**2 > LARGE else RUNS):
-        found = plain.window(weights, exact.x, exact.target, exact.h_0, moved)
-        found |= dict(zip(WEIGHTS, plain.updated(weights, found, exact.learning_rate, moved)))
+        found = rounding_drift.window(weights, exact.x, exact.target, exact.h_0, moved)
+        found |= dict(zip(WEIGHTS, rounding_drift.updated(weights, found, exact.learning_rate, moved)))
         off = {name: np.abs(np.asarray(found[name]) - values[name]) for name in drift}
         off["loss"] = np.sum(np.abs(values["dy"]) * off["y"]) + allowed["loss"]
         drift = {name: max(size, off[name].max()) for name, size in drift.items()}

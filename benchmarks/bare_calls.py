@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP
+from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP
+from benchmarks.workloads import Case
 from numpy_rnn.common.windows import windows
 from numpy_rnn.engine.layout import Layout, blocks
 from numpy_rnn.engine.update import product_of_group

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bare_calls import Call, forms, task_calls
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present
+from benchmarks.rows import CALLS, GEMMS, RUN, TASKS, Prepared, Row, present
+from benchmarks.workloads import Case
 from numpy_rnn.engine.layout import empty
 
-CALLS, GEMMS = "bare calls", "bare GEMMs"
 TRIALS = 5  # of which the fastest counts, when layouts are compared
 LEAST_SECONDS = 2e-4  # of a trial
 MOST_OPERANDS = 4  # of the products of a loop over the steps that are compared
@@ -140,7 +139,6 @@ def prepared(task: str, case: Case, choose: Callable[[Iterable[Call], Layouts], 
     return Prepared(repeated(fastest(epochs), case.epochs if task == RUN else 1), dict)
 
 
-TASKS = (FORWARD, GRADIENT, STEP, RUN)
 ROWS = {
     CALLS: Row(
         CALLS,

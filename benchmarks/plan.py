@@ -1,31 +1,113 @@
 """Which jobs the two modes have, and what the options leave of them."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
 from typing import NamedTuple
 
-from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, MANY_NETWORKS, NAMED, SLIDING, Case, point
-from benchmarks.pieces import (
+from benchmarks.rows import (
     AGAIN,
-    COLD,
     COMPILED,
     FLOORS,
     FORWARD,
-    FULL,
     GRADIENT,
     HIPS,
-    IMPORT,
     JAX,
     MODULES,
     OTHER,
     OURS,
-    QUICK,
     REFERENCE,
     ROWS,
     RUN,
     STEP,
-    Job,
-    Wanted,
 )
+from benchmarks.workloads import ENSEMBLES, GRID, MAIN_JOB, MANY_NETWORKS, NAMED, SLIDING, Case, point
+
+COLD = "cold start"  # tasks that take a whole process
+IMPORT = "import"
+
+
+class Key(NamedTuple):
+    """What one time belongs to; as text, the name of a benchmark in pyperf's file."""
+
+    task: str
+    row: str
+    case: str
+    threads: int = 1
+
+    def to_text(self) -> str:
+        return " | ".join((self.task, self.row, self.case, _counted(self.threads)))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Key":
+        task, row, case, threads = text.split(" | ")
+        return cls(task, row, case, int(threads.split()[0]))
+
+
+class Job(NamedTuple):
+    """A task on a case, `loops` calls a value; none while that is not known."""
+
+    task: str
+    case: Case
+    loops: int = 0
+
+
+class Effort(NamedTuple):
+    """What pyperf does for one benchmark in one process."""
+
+    values: int
+    warmups: int  # values that do not count, after one call that does not either
+    least_seconds: float  # of a value, which is the mean of as many calls as that takes
+
+
+QUICK, FULL = Effort(1, 1, 0.02), Effort(1, 1, 0.05)
+
+
+class Piece(NamedTuple):
+    """What one process does: some jobs of one row. Round 0 asks whether the row agrees, and calibrates the loops."""
+
+    round: int
+    row: str
+    threads: int
+    jobs: tuple[Job, ...]
+    effort: Effort = QUICK
+
+    @property
+    def keys(self) -> list[Key]:
+        return [Key(job.task, self.row, job.case.name, self.threads) for job in self.jobs]
+
+    def to_text(self) -> str:
+        """As JSON on one line."""
+        jobs = [(job.task, job.case.to_text(), job.loops) for job in self.jobs]
+        return json.dumps([self.round, self.row, self.threads, jobs, self.effort])
+
+    @classmethod
+    def from_text(cls, text: str) -> "Piece":
+        number, row, threads, given, effort = json.loads(text)
+        jobs = tuple(Job(task, Case.from_text(case), loops) for task, case, loops in given)
+        return cls(number, row, threads, jobs, Effort(*effort))
+
+
+class Wanted(NamedTuple):
+    """A group of pieces that are measured one soon after the other in every round, since they are to be compared."""
+
+    jobs: Mapping[str, tuple[Job, ...]]  # by row
+    threads: int = 1
+    effort: Effort = QUICK
+
+
+def pieces_of_round(number: int, wanted: Sequence[Wanted], generator: Random) -> list[Piece]:
+    """Every row of every group once: the groups in random order, and within a group the rows."""
+    return [
+        Piece(number, row, group.threads, group.jobs[row], group.effort)
+        for group in generator.sample(wanted, len(wanted))
+        for row in generator.sample(list(group.jobs), len(group.jobs))
+    ]
+
+
+def _counted(threads):
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
 
 MEMORY, SUITE, PROFILE = "memory", "suite", "profile"
 ROW_TASKS = (FORWARD, GRADIENT, STEP, RUN, COLD)

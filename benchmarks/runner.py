@@ -4,16 +4,38 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from benchmarks.pieces import AGAIN, COLD, IMPORT, Key, Piece, Wanted, pieces_of_round
-from benchmarks.store import BROKE, VERDICTS, Store
-from benchmarks.system import ROOT, keeping_compiled, worker_environment
+from benchmarks import costs
+from benchmarks.claims import time_claims
+from benchmarks.estimates import Wants, times_of
+from benchmarks.line_profile import Line, Profile
+from benchmarks.plan import (
+    COLD,
+    IMPORT,
+    MEMORY,
+    PROFILE,
+    ROW_TASKS,
+    SUITE,
+    Choice,
+    Key,
+    Piece,
+    Wanted,
+    pieces_of_round,
+    wanted,
+)
+from benchmarks.rows import AGAIN
+from benchmarks.store import BROKE, VERDICTS, Store, merged
+from benchmarks.summary import Findings
+from benchmarks.system import ROOT, keeping_compiled, system_information, worker_environment
 from benchmarks.worker import AGREES, FAILS, Verdict
+from benchmarks.workloads import MAIN_JOB, Case, point
 
 SEED = 0  # of the order of the pieces
 IMPORT_PROGRAM = "from time import perf_counter; start = perf_counter(); import {}; print(perf_counter() - start)"
@@ -124,3 +146,88 @@ def measured(store: Store) -> list[dict]:
     """What the timed pieces wrote, or why they broke."""
     files = sorted(store.folder.glob("[0-9]*-*.json"))
     return [json.loads(file.read_text()) for file in files if not file.name.startswith("000-")]
+
+
+PROFILED = (MAIN_JOB._replace(epochs=30), point(64, 8), point(512, 32))  # in the quick mode the first two
+SUITE_EPOCHS = 300  # of the traces that are judged
+
+
+def find(options, store: Store) -> tuple[Findings, dict[str, Any]]:
+    """The findings, and the times as a suite in pyperf's format."""
+    groups = wanted(Choice(options.full, options.rows, options.tasks, options.cases, tuple(options.threads)))
+    with progress() as advance:
+        verdicts = run_rounds(groups, options.rounds, store, advance)
+    contents = measured(store)
+    times_suite = merged(content for content in contents if BROKE not in content)
+    times, wants = times_of(times_suite), wants_of(groups)
+    claims = time_claims(times, wants)
+    memory_lines: list[str] = []
+    with TemporaryDirectory() as folder:
+        if SUITE in options.tasks:
+            claims += costs.suite_claims(costs.suite_cost(SUITE_EPOCHS, Path(folder)))
+        if MEMORY in options.tasks:
+            peaks = costs.memory_peaks(options.steps, Path(folder))
+            memory_lines = costs.memory_table(peaks)
+            claims += [*costs.memory_claims(peaks), costs.ensemble_claim()]
+    found = Findings(
+        system=system_information(),
+        command=options.command,
+        rounds=options.rounds,
+        times=times,
+        compiling={Key.from_text(v.key): v.compile_seconds for v in verdicts if v.compile_seconds is not None},
+        wants=wants,
+        verdicts=verdicts,
+        broken=[content[BROKE] for content in contents if BROKE in content],
+        claims=claims,
+        memory=memory_lines,
+        profiles=profiles(PROFILED if options.full else PROFILED[:2]) if PROFILE in options.tasks else (),
+        abouts=abouts(groups),
+    )
+    return found, times_suite
+
+
+def wants_of(groups: list[Wanted]) -> Wants:
+    keys: set[Key] = set()
+    cases: dict[str, Case] = {}
+    for group in groups:
+        for row, jobs in group.jobs.items():
+            keys |= {Key(job.task, row, job.case.name, group.threads) for job in jobs}
+            cases |= {job.case.name: job.case for job in jobs if job.task not in (COLD, IMPORT)}
+    return Wants(frozenset(keys), cases)
+
+
+def profiles(cases: Iterable[Case]) -> list[Profile]:
+    """Of numpy_rnn, in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.line_profile", *(case.to_text() for case in cases)]
+    ran = subprocess.run(command, cwd=ROOT, env=worker_environment(1), capture_output=True, text=True, check=True)
+    return [Profile(case, seconds, [Line(*line) for line in lines]) for case, seconds, lines in json.loads(ran.stdout)]
+
+
+def abouts(groups: list[Wanted]) -> dict[str, str]:
+    """How the rows are written, in a process of its own, as it imports all of their packages."""
+    jobs = [(row, job) for group in groups for row, row_jobs in group.jobs.items() for job in row_jobs]
+    rows = sorted({row for row, job in jobs if job.task in ROW_TASKS})
+    command = [sys.executable, "-m", "benchmarks.worker", "--describe", *rows]
+    ran = subprocess.run(command, cwd=ROOT, env=worker_environment(1), capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+@contextmanager
+def progress():
+    """A function (done, total, name) that shows how far it is. On standard error, by tqdm if it is installed."""
+    if not sys.stderr.isatty() or find_spec("tqdm") is None:
+        yield lambda done, total, name: None
+        return
+    from tqdm import tqdm
+
+    bar = tqdm(unit=" pieces", dynamic_ncols=True, leave=False, file=sys.stderr)
+
+    def advance(done, total, name):
+        bar.total = total
+        bar.set_postfix_str(name, refresh=False)
+        bar.update(done - bar.n)
+
+    try:
+        yield advance
+    finally:
+        bar.close()

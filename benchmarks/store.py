@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.pieces import Piece
+from benchmarks.plan import Piece
 
 PLAN = "plan.json"
 VERDICTS = "verdicts"  # key of the file of a piece in round 0

@@ -6,11 +6,13 @@ measured, in pyperf's own format. `python -m benchmarks.worker PIECE` is a cold 
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks.pieces import AGAIN, COLD, FLOORS, RUN, Effort, Piece
+from benchmarks.plan import COLD, Effort, Piece
+from benchmarks.rows import FLOORS, RUN, Unsupported, load
 
 AGREES, DISAGREES, FAILS, LEFT_OUT = "agrees", "disagrees", "fails", "left out"
 
@@ -28,7 +30,7 @@ class Verdict(NamedTuple):
 
 def main(piece_text: str, output: str = "") -> None:
     piece = Piece.from_text(piece_text)
-    row = load_row(piece.row)
+    row = load(piece.row)
     if not output:
         row.tasks[RUN](piece.jobs[0].case).call()
     elif piece.round == 0:
@@ -37,10 +39,10 @@ def main(piece_text: str, output: str = "") -> None:
         measure(piece, row, output)
 
 
-def load_row(name: str) -> Any:
-    from benchmarks.rows import load
-
-    return load("numpy_rnn" if name == AGAIN else name)
+def descriptions(rows: Iterable[str]) -> dict[str, str]:
+    """How each row is written, or why it is absent. Imports the packages of these rows."""
+    loaded = {name: load(name) for name in rows}
+    return {name: f"absent: {absent}" if (absent := row.absent()) else row.about for name, row in loaded.items()}
 
 
 def judged(piece: Piece, row) -> list[Verdict]:
@@ -60,7 +62,6 @@ def judged(piece: Piece, row) -> list[Verdict]:
 
 def _judged(job, name, row, runner):
     from benchmarks.agreement import judge
-    from benchmarks.rows import Unsuited
 
     if (reason := row.absent()) is not None:
         return Verdict(name, LEFT_OUT, reason)
@@ -69,7 +70,7 @@ def _judged(job, name, row, runner):
         return Verdict(name, LEFT_OUT, f"has no {task}")
     try:
         prepared = row.tasks[task](job.case)
-    except Unsuited as unsuited:
+    except Unsupported as unsuited:
         return Verdict(name, LEFT_OUT, str(unsuited))
     text, share = "", None
     if row.name not in FLOORS:  # which compute nothing that could be judged
@@ -111,4 +112,7 @@ def pyperf_runner(effort: Effort, *arguments: str):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "--describe":
+        print(json.dumps(descriptions(sys.argv[2:])))
+    else:
+        main(*sys.argv[1:])

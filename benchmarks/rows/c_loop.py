@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks import system
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsuited, one_network, report, run_report
+from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
+from benchmarks.workloads import Case
 
 SOURCE = Path(__file__).parents[1] / "elman_floor.c"
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC", "-fno-semantic-interposition")
@@ -43,7 +43,7 @@ class Program:
 
     def __init__(self, case: Case):
         if case.B * case.H**2 > LARGEST:
-            raise Unsuited("not blocked for caches, so for small sizes only")
+            raise Unsupported("not blocked for caches, so for small sizes only")
         real, self.c_real = REALS[case.dtype]
         sizes = [f"-D{letter}={getattr(case, letter)}" for letter in "TBDHO"]
         self.library, self.compile_seconds = compiled(f"-DREAL={real}", *sizes)

@@ -3,8 +3,8 @@
 import autograd.numpy as np
 from autograd import value_and_grad
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, one_network, present, report, run_report
+from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, one_network, present, report, run_report
+from benchmarks.workloads import Case
 from numpy_rnn.common.windows import windows
 
 

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import (
+from benchmarks.rows import (
     FORWARD,
     GRADIENT,
     RUN,
@@ -21,6 +20,7 @@ from benchmarks.rows.row import (
     report,
     run_report,
 )
+from benchmarks.workloads import Case
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
 

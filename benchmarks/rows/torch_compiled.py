@@ -6,8 +6,8 @@ from time import perf_counter
 
 import torch
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import GRADIENT, RUN, STEP, Prepared, Row, Unsuited, one_network, report, run_report
+from benchmarks.rows import GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
+from benchmarks.workloads import Case
 
 LARGEST = 100  # steps of a window: they are unrolled, and compiling takes seconds for each ten
 
@@ -53,7 +53,7 @@ def compiled(function, *arguments):
 
 def given(case: Case):
     if case.T > LARGEST:
-        raise Unsuited(f"windows of more than {LARGEST} steps take too long to compile")
+        raise Unsupported(f"windows of more than {LARGEST} steps take too long to compile")
     params, *series = one_network(case).arrays()
     return [torch.tensor(W) for W in params[:3]], *map(torch.tensor, series)
 
@@ -83,7 +83,7 @@ def step(case: Case) -> Prepared:
 
 def run(case: Case) -> Prepared:
     if case.k2 not in (None, 1):
-        raise Unsuited("every length of a window is a function of its own to compile")
+        raise Unsupported("every length of a window is a function of its own to compile")
     start, x, target, h_0 = given(case)
     windows = [(x, target)] if case.k2 is None else list(zip(x.split(1), target.split(1)))
     copied, rate = [W.clone() for W in start], case.learning_rate

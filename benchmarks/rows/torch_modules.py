@@ -3,8 +3,7 @@
 import torch
 from torch.nn.functional import mse_loss
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import (
+from benchmarks.rows import (
     FORWARD,
     GRADIENT,
     RUN,
@@ -16,6 +15,7 @@ from benchmarks.rows.row import (
     report,
     run_report,
 )
+from benchmarks.workloads import Case
 from numpy_rnn.common.windows import windows
 
 

@@ -23,7 +23,7 @@ EVERY_STATE = {"TQDM_MININTERVAL": "0"}  # each is drawn, however soon it comes 
 WAITING = """
 import sys, time
 from contextlib import contextmanager
-from benchmarks import __main__ as command, progress as module
+from benchmarks import __main__ as command, runner as module
 progress = module.progress
 
 @contextmanager

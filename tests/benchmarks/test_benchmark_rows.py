@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from children import run
 
-from benchmarks import bare_calls, cases, floors, plain, rows, system
+from benchmarks import bare_calls, floors, rounding_drift, rows, system, workloads
 from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
-from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
-from benchmarks.rows.row import Unsuited
-from benchmarks.run_agreement import run_bounds
+from benchmarks.rounding_drift import run_bounds
+from benchmarks.rows import Unsupported
+from benchmarks.workloads import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.engine.layout import CACHE_LINE
 
 ROOT = Path(__file__).parents[2]
 ALL = (*GRID, *NAMED, *SLIDING, *ENSEMBLES)
 ASIDE = ("torch.compile",)  # a minute of compiling: tested by itself
-OTHERS = tuple(name for name in rows.NAMES if name != "numpy_rnn" and name not in ASIDE)
+OTHERS = tuple(name for name in rows.ROWS if name != "numpy_rnn" and name not in ASIDE)
 EVERY = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name == "C loop" else ()) for name in ("numpy_rnn", *OTHERS)],
@@ -49,7 +49,7 @@ def result(name, task, case):
         return None
     try:
         return row(name).tasks[task](case).result()
-    except Unsuited:
+    except Unsupported:
         return None
 
 
@@ -67,7 +67,7 @@ def test_a_case_goes_through_a_command_line(case):
 
 @pytest.mark.slow
 def test_cases_import_no_numpy():
-    program = "import benchmarks.cases, sys; sys.exit('numpy' in sys.modules)"
+    program = "import benchmarks.workloads, sys; sys.exit('numpy' in sys.modules)"
     run([sys.executable, "-c", program], check=True)
 
 
@@ -92,7 +92,7 @@ def test_the_grid_has_what_is_asked():
     assert {case[1:4] for case in NAMED[1:]} == {(1760, 16, 50), (256, 32, 100)}
     assert [case.k2 for case in SLIDING] == [1, 5, 20]
     assert [case.networks for case in ENSEMBLES] == [1, 10, 100, 1000, 2000, 10_000]
-    assert MAIN_JOB[1:6] == cases.MAIN_SIZES
+    assert MAIN_JOB[1:6] == workloads.MAIN_SIZES
 
 
 # -- the plain program -----------------------------------------------------------------------------------------------
@@ -103,8 +103,8 @@ def test_the_plain_step_is_within_the_bounds_around_the_oracle(dtype):
     """Of level L2; so what is measured by it is not the effect of a mistake."""
     case = SMALL._replace(dtype=dtype)
     params, x, target, h_0 = case.arrays()
-    found = plain.window(params[:3], x, target, h_0)
-    found |= dict(zip(WEIGHTS, plain.updated(params[:3], found, case.learning_rate)))
+    found = rounding_drift.window(params[:3], x, target, h_0)
+    found |= dict(zip(WEIGHTS, rounding_drift.updated(params[:3], found, case.learning_rate)))
     for name in (*GRADIENTS, *WEIGHTS):
         value, E = oracle_bounds(case)[name]
         assert (np.abs(value.difference(found[name]).reshape(E.shape)) <= E).all()
@@ -132,7 +132,7 @@ def test_a_row_agrees_on_a_run(name, case):
 
 @pytest.mark.slow
 def test_every_row_does_something():
-    for name in rows.NAMES:
+    for name in rows.ROWS:
         assert name in ASIDE or rows.load(name).absent() or result(name, "run", RUNS[0]) is not None
 
 
@@ -144,7 +144,7 @@ def test_the_compiled_step_agrees():
     program = f"""
 from benchmarks import rows
 from benchmarks.agreement import judge
-from benchmarks.cases import Case
+from benchmarks.workloads import Case
 case, tasks = Case(*{tuple(SMALL._replace(name="compiled", T=2))!r}), rows.load("torch.compile").tasks
 for task in tasks:
     assert judge(task, case, tasks[task](case).result()).holds, task
@@ -220,8 +220,8 @@ def test_a_run_with_another_rate_is_refused(factor):
     for epoch in range(case.epochs):
         h = h_0
         for x_t, target_t in zip(x[:, None], target[:, None]):
-            found = plain.window(weights, x_t, target_t, h)
-            weights, h = plain.updated(weights, found, factor * case.learning_rate), found["h"][1]
+            found = rounding_drift.window(weights, x_t, target_t, h)
+            weights, h = rounding_drift.updated(weights, found, factor * case.learning_rate), found["h"][1]
             losses[epoch] += found["loss"]
     wrong = {"losses": losses, **dict(zip(WEIGHTS, weights))}
     assert not judge("run", case, wrong).holds
@@ -279,7 +279,7 @@ def test_the_bare_calls_are_the_fewest_of_the_equations(case):
 @pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
 def test_the_floors_read_and_write_at_cache_lines(H, B):
     """Or their products would be slower than those of a program that does."""
-    (calls,) = bare_calls.task_calls("step", cases.point(H, B), "apart")
+    (calls,) = bare_calls.task_calls("step", workloads.point(H, B), "apart")
     products = [call for call in calls.windows[0] if call.is_product]
     large = [array for call in products for array in call.arguments if array.nbytes >= 2**8]
     assert len(large) > 100

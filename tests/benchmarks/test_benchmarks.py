@@ -12,22 +12,30 @@ from children import run
 
 from benchmarks import system
 from benchmarks.__main__ import benchmark, main
-from benchmarks.cases import MAIN_JOB, SLIDING, point
+from benchmarks.charts import spread
 from benchmarks.claims import time_claims
-from benchmarks.figures import Claim, at_least, at_most, every
-from benchmarks.findings import wants_of
-from benchmarks.intervals import Estimate, estimate, median_interval, paired_differences, paired_ratios
-from benchmarks.options import parse_options
-from benchmarks.pieces import (
+from benchmarks.cli import parse_options
+from benchmarks.estimates import (
+    Estimate,
+    estimate,
+    is_tie,
+    median_interval,
+    noise_floor,
+    paired_differences,
+    paired_ratios,
+    slope,
+    times_of,
+)
+from benchmarks.line_profile import equation_of
+from benchmarks.plan import COLD, IMPORT, Choice, Job, Key, Piece, Wanted, pieces_of_round, shortened, wanted
+from benchmarks.rows import (
     AGAIN,
     CALLS,
-    COLD,
     COMPILED,
     EVERY,
     FORWARD,
     GEMMS,
     GRADIENT,
-    IMPORT,
     JAX,
     MODULES,
     OTHER,
@@ -35,21 +43,13 @@ from benchmarks.pieces import (
     RUN,
     STEP,
     TUTORIAL,
-    Job,
-    Key,
-    Piece,
-    Wanted,
-    pieces_of_round,
 )
-from benchmarks.plan import Choice, shortened, wanted
-from benchmarks.plot_panels import spread
-from benchmarks.profile import equation_of
-from benchmarks.report import Findings
-from benchmarks.results import is_tie, noise_floor, slope, times_of
-from benchmarks.runner import agreeing, worker
+from benchmarks.runner import agreeing, wants_of, worker
 from benchmarks.store import OtherPlan, merged, open_store
-from benchmarks.tables import windows_table
+from benchmarks.summary import Findings
+from benchmarks.timing_tables import Claim, at_least, at_most, every, windows_table
 from benchmarks.worker import Verdict
+from benchmarks.workloads import MAIN_JOB, SLIDING, point
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,7 +169,7 @@ def test_the_status_is_1_for_what_fails_and_not_for_what_is_open(holds, broken, 
     times, wants = canned()
     claims = [Claim("a claim", held) for held in holds]
     found = Findings({}, "command", 6, times, {}, wants, verdicts=[], broken=broken, claims=claims)
-    monkeypatch.setattr("benchmarks.findings.find", lambda options, store: (found, {}))
+    monkeypatch.setattr("benchmarks.runner.find", lambda options, store: (found, {}))
     assert benchmark(parse_options([]), None) == status
     assert "- open: a claim\n" in capsys.readouterr().out or None not in holds
 

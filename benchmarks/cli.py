@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.intervals import LEAST_VALUES
-from benchmarks.plan import ALL_ROWS, ROW_TASKS, TASKS
+from benchmarks.estimates import LEAST_VALUES
+from benchmarks.plan import ALL_ROWS, ROW_TASKS, TASKS, Choice, wanted
 
 LEAST_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
 QUICK_STEPS, FULL_STEPS = 100_000, 1_000_000
@@ -106,3 +106,24 @@ def new_folder(text: str) -> Path:
     if (path.exists() and not path.is_dir()) or not os.access(parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"cannot write to {text!r}: expected a folder, in one that can be written")
     return path
+
+
+def listing(options) -> list[str]:
+    """Rows with how they are written or why they are absent, tasks, and the cases of the mode."""
+    from benchmarks.worker import descriptions
+
+    groups = wanted(Choice(options.full, options.rows, options.tasks, options.cases, tuple(options.threads)))
+    cases: dict[str, set[str]] = {}
+    for group in groups:
+        for jobs in group.jobs.values():
+            for job in jobs:
+                cases.setdefault(job.case.name, set()).add(job.task)
+    pieces = sum(len(group.jobs) for group in groups)
+    return [
+        "rows:",
+        *(f"  {name:<16}{about}" for name, about in descriptions(options.rows).items()),
+        f"tasks: {', '.join(TASKS)}",
+        "cases of this choice:",
+        *(f"  {name:<26}{', '.join(sorted(tasks))}" for name, tasks in cases.items()),
+        f"{pieces} processes a round, {options.rounds} rounds and one for agreement",
+    ]

@@ -3,13 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks.cases import MAIN_JOB
-from benchmarks.figures import Claim, table, three_digits
-from benchmarks.pieces import AGAIN, COLD, FORWARD, GRADIENT, IMPORT, OURS, RUN, STEP
-from benchmarks.profile import Profile, by_equation
-from benchmarks.results import Times, Wants, noise_floor
-from benchmarks.tables import agreement_table, main_table, process_table, runs_table, windows_table, wrong_lines
+from benchmarks.estimates import Times, Wants, noise_floor
+from benchmarks.line_profile import Profile, by_equation
+from benchmarks.plan import COLD, IMPORT
+from benchmarks.rows import AGAIN, FORWARD, GRADIENT, OURS, RUN, STEP
+from benchmarks.timing_tables import (
+    Claim,
+    agreement_table,
+    main_table,
+    process_table,
+    runs_table,
+    table,
+    three_digits,
+    windows_table,
+    wrong_lines,
+)
 from benchmarks.worker import Verdict
+from benchmarks.workloads import MAIN_JOB
 
 SLOWEST_LINES = 12  # of a profile that are shown
 

@@ -1,4 +1,4 @@
-"""Where the time of numpy_rnn goes, by line and by equation: `python -m benchmarks.profile CASE...` prints it as JSON.
+"""Time of numpy_rnn by line and by equation: `python -m benchmarks.line_profile CASE...` prints it as JSON.
 
 cProfile does not see NumPy's functions of arrays, which are no Python functions; so every line is timed, by a trace
 function, from its beginning to that of the next one. What the trace itself takes of a line is measured, on lines that
@@ -15,7 +15,7 @@ from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
-from benchmarks.cases import Case
+from benchmarks.workloads import Case
 
 LEAST_SECONDS = 0.3  # of a profile
 EMPTY_LINES = 20_000

@@ -6,9 +6,13 @@ per step; leading axes of the weights are networks, as everywhere.
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from benchmarks.workloads import Case
+from numpy_rnn.conformance.bounds.local_bounds import TAU
 
 Moved = Callable[[str, int, np.ndarray], np.ndarray]  # (name, step from 0, value) → the value, with roundings in it
 
@@ -75,3 +79,48 @@ def run(case, moved: Moved = unmoved, copies: int = 1) -> Iterator[tuple[int, np
             states, first = found["h"], start
             weights = updated(weights, found, case.learning_rate, moved)
             yield epoch, found["loss"], weights
+
+
+PERTURBED_RUNS = 5  # with moves
+PROGRAMS = 2  # each may be off by the drift
+WEIGHTS = ("W_xh", "W_hh", "W_hy")
+
+RunBounds = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@lru_cache(maxsize=1)
+def run_bounds(case: Case) -> RunBounds:
+    """The losses of the epochs and the last weights of a plain run, and how far from each a row's may be.
+
+    The drift of the losses never falls, because an epoch in which it happens to cancel says nothing about the next
+    program; that of a tensor of weights is the largest of its numbers, in each network by itself.
+    """
+    losses = np.zeros((PERTURBED_RUNS + 1, case.epochs, *((case.networks,) if case.networks > 1 else ())))
+    terms = np.zeros(losses.shape[1:])
+    weights: list[np.ndarray] = []
+    for epoch, loss, after in run(case, moves(case), PERTURBED_RUNS + 1):
+        losses[:, epoch] += loss
+        terms[epoch] += np.spacing(loss[0])
+        weights = after
+    drift = np.maximum.accumulate(np.abs(losses[1:] - losses[0]).max(axis=0), axis=0)
+    bounds = {"losses": (losses[0], PROGRAMS * (drift + terms))}
+    for name, W in zip(WEIGHTS, weights):
+        drift = np.abs(W[1:] - W[0]).astype(np.float64).max(axis=(0, -2, -1), keepdims=True)[0]
+        ulp = np.spacing(np.abs(W[0]).max(axis=(-2, -1), keepdims=True)).astype(np.float64)
+        bounds[name] = W[0], np.broadcast_to(PROGRAMS * (drift + ulp), W[0].shape)
+    return bounds
+
+
+def moves(case: Case, seed: int = 0) -> Moved:
+    """Moves every copy but the first."""
+    generator, u = np.random.default_rng(seed), np.finfo(case.dtype).eps / 2
+
+    def moved(name, t, value):
+        if name not in ("h", *WEIGHTS):
+            return value
+        signs = generator.integers(0, 2, value.shape, np.int8) * 2 - 1
+        signs[0] = 0
+        size = np.spacing(np.abs(value)) if name in WEIGHTS else (TAU * u * np.abs(value)).astype(case.dtype)
+        return value + size * signs.astype(case.dtype)
+
+    return moved
