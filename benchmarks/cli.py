@@ -1,129 +1,123 @@
-"""The options of `python -m benchmarks`."""
+"""The options of `python -m benchmarks`, and what `--list` prints."""
 
 import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from benchmarks.estimates import LEAST_VALUES
-from benchmarks.plan import ALL_ROWS, ROW_TASKS, TASKS, Choice, wanted
+from benchmarks.estimates import MIN_VALUES
+from benchmarks.plan import ALL_ROWS, ALL_TASKS, ROW_TASKS, Choice, plan_groups
 
-LEAST_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
+MIN_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
 QUICK_STEPS, FULL_STEPS = 100_000, 1_000_000
-FULL_ROUNDS = 9  # of so many, one value at either end may be anything
+FULL_ROUNDS = 9  # with so many, the interval of the median excludes the smallest and the largest value
 FULL_OUTPUT = Path("benchmark-results")
 
 DESCRIPTION = """\
-How fast is each way to train a small Elman network on this machine? Times them all in fresh processes by pyperf: the
-main job (a sine wave, one SGD step a point), sliding windows, ensembles, and the steps of a grid of sizes; cold starts,
-imports, the memory of long runs, and what the equivalence suite costs. Every row must first agree with the suite on the
-very same case; one that does not is not timed. The rows of a case are interleaved in random order, ratios are paired
-within a round, and [a, b] is the interval that holds the true median with 95 % confidence. numpy_rnn is timed twice,
-under two names: what lies within the ratio of the two is a tie."""
+Time every way to train a small Elman network on this machine, in fresh processes and with pyperf: the default
+experiment (a sine wave, one SGD step per point), sliding windows, ensembles, gradient and update on a grid of sizes,
+cold starts, imports, the memory of long runs, and the cost of the equivalence suite. Every row must first agree with
+the suite on the same case; otherwise it is not timed. The rows of a case run in random order, ratios are paired within
+a round, and [a, b] is the interval that contains the true median with 95 % confidence. numpy_rnn is timed twice, under
+two names: a ratio within the range of the two is a tie."""
 EPILOG = """\
-The quick mode takes less than two minutes; --full takes about an hour, shows how much is left, and where it is
-interrupted the same command goes on from there. Exit status: 1 if a row disagrees or a claim fails, else 0; 2
-if an option cannot be used, 130 if interrupted."""
+The quick mode takes less than two minutes. --full takes about an hour and shows the remaining time; after an
+interruption, the same command resumes. Exit status: 0, or 1 if a row disagrees or a claim fails, 2 if an option is
+invalid, 130 if interrupted."""
 
 
 class OneLineParser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
-def parse_options(arguments=None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options with their defaults, which depend on the mode; `choice` is what they select."""
     parser = OneLineParser("python -m benchmarks", description=DESCRIPTION, epilog=EPILOG)
-    whole = at_least(1)
-    parser.add_argument("--full", action="store_true", help="all rows, the grid of sizes, all cores too")
-    parser.add_argument(
-        "--rounds",
-        type=at_least(LEAST_VALUES),
-        help=f"rounds of measurements ({LEAST_VALUES}; with --full {FULL_ROUNDS})",
+    add = parser.add_argument
+    add("--full", action="store_true", help="all rows, the whole grid of sizes, and all cores too")
+    rounds = f"number of rounds (default {MIN_VALUES}, with --full {FULL_ROUNDS})"
+    add("--rounds", type=whole_number(MIN_VALUES), metavar="N", help=rounds)
+    add("--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help="only these rows; --list prints their names")
+    add("--tasks", nargs="+", choices=ALL_TASKS, metavar="TASK", help="only these tasks; --list prints their names")
+    add("--cases", nargs="+", metavar="PART", help="only cases whose names contain one of these")
+    threads = "threads of BLAS, torch and XLA (default 1, with --full 1 and the number of cores)"
+    add("--threads", nargs="+", type=whole_number(1), metavar="N", help=threads)
+    steps = (
+        "steps of the longest run whose memory is measured; the others are 10 and 100 times shorter"
+        f" (default {QUICK_STEPS}, with --full {FULL_STEPS})"
     )
-    parser.add_argument("--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help="only these; --list names them")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, metavar="TASK", help="only these; --list names them")
-    parser.add_argument("--cases", nargs="+", metavar="PART", help="only cases with one of these in their names")
-    parser.add_argument(
-        "--threads", nargs="+", type=whole, metavar="N", help="of BLAS and torch (1; with --full 1 and all cores)"
+    add("--steps", type=whole_number(MIN_STEPS), metavar="N", help=steps)
+    output = (
+        "write README.md, results.json (pyperf's format) and the figures to this folder"
+        f" (default: write nothing, with --full {FULL_OUTPUT})"
     )
-    parser.add_argument(
-        "--steps",
-        type=at_least(LEAST_STEPS),
-        help="of the longest run whose memory is measured; others are 10 and 100 times shorter "
-        f"({QUICK_STEPS}; with --full {FULL_STEPS})",
-    )
-    parser.add_argument(
-        "--output",
-        type=new_folder,
-        metavar="FOLDER",
-        help=f"for README.md, results.json (pyperf's format) and figures (none; with --full {FULL_OUTPUT})",
-    )
-    parser.add_argument("--list", action="store_true", help="name the rows, tasks and cases, and time nothing")
-    options = completed(parser.parse_args(arguments))
-    options.command = command_of(sys.argv[1:] if arguments is None else arguments)
+    add("--output", type=writable_folder, metavar="FOLDER", help=output)
+    add("--list", action="store_true", help="print the rows, tasks and cases, and time nothing")
+    options = parser.parse_args(arguments)
+    options.command = command_line(sys.argv[1:] if arguments is None else arguments)
+    _set_defaults(options)
     return options
 
 
-def command_of(arguments: Sequence[str]) -> str:
-    """The command line again, without the folder of its output, which says nothing to others."""
+def command_line(arguments: Sequence[str]) -> str:
+    """The command line without the output folder, which does not change the results."""
     kept = [
         word for n, word in enumerate(arguments) if not word.startswith("--output") and arguments[n - 1] != "--output"
     ]
     return shlex.join(["python", "-m", "benchmarks", *kept])
 
 
-def completed(options: argparse.Namespace) -> argparse.Namespace:
-    """With what the mode gives where nothing is given."""
+def _set_defaults(options):
     from benchmarks.system import cores
 
     full = options.full
-    options.rounds = options.rounds or (FULL_ROUNDS if full else LEAST_VALUES)
+    options.rounds = options.rounds or (FULL_ROUNDS if full else MIN_VALUES)
     options.steps = options.steps or (FULL_STEPS if full else QUICK_STEPS)
     options.threads = sorted({*(options.threads or ([1, cores()] if full else [1]))})
     options.output = options.output or (FULL_OUTPUT if full else None)
-    every = ROW_TASKS if options.rows or options.cases else TASKS  # the others have no rows or cases
-    options.tasks = tuple(options.tasks or every)
-    options.rows = tuple(options.rows or ALL_ROWS)
-    options.cases = tuple(options.cases or ("",))
-    return options
+    every = ROW_TASKS if options.rows or options.cases else ALL_TASKS  # the others have no rows or cases
+    rows, tasks, cases = options.rows or ALL_ROWS, options.tasks or every, options.cases or ("",)
+    options.choice = Choice(full, tuple(rows), tuple(tasks), tuple(cases), tuple(options.threads))
 
 
-def at_least(least: int):
+def whole_number(minimum: int) -> Callable[[str], int]:
     def number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} given: expected a whole number, {least} or more")
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} given: expected a whole number, {minimum} or more")
         return int(text)
 
     return number
 
 
-def new_folder(text: str) -> Path:
-    """The path of a folder that is there or can be made: asked before the run, and not after it."""
+def writable_folder(text: str) -> Path:
+    """The path of a folder that exists or can be created: this is checked before the run."""
     path = Path(text)
-    parent = path if path.exists() else path.parent
-    if (path.exists() and not path.is_dir()) or not os.access(parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write to {text!r}: expected a folder, in one that can be written")
+    existing = path if path.exists() else path.parent
+    if (path.exists() and not path.is_dir()) or not os.access(existing, os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write to {text!r}: expected a folder in a writable folder")
     return path
 
 
-def listing(options) -> list[str]:
-    """Rows with how they are written or why they are absent, tasks, and the cases of the mode."""
-    from benchmarks.worker import descriptions
+def listing(options: argparse.Namespace) -> list[str]:
+    """The rows with how they are written or why they are absent, the tasks, and the cases of the mode."""
+    from benchmarks.worker import describe
 
-    groups = wanted(Choice(options.full, options.rows, options.tasks, options.cases, tuple(options.threads)))
-    cases: dict[str, set[str]] = {}
+    groups = plan_groups(options.choice)
+    tasks: dict[str, set[str]] = {}
     for group in groups:
         for jobs in group.jobs.values():
             for job in jobs:
-                cases.setdefault(job.case.name, set()).add(job.task)
+                tasks.setdefault(job.case.name, set()).add(job.task)
     pieces = sum(len(group.jobs) for group in groups)
     return [
         "rows:",
-        *(f"  {name:<16}{about}" for name, about in descriptions(options.rows).items()),
-        f"tasks: {', '.join(TASKS)}",
-        "cases of this choice:",
-        *(f"  {name:<26}{', '.join(sorted(tasks))}" for name, tasks in cases.items()),
-        f"{pieces} processes a round, {options.rounds} rounds and one for agreement",
+        *(f"  {name:<25}{about}" for name, about in describe(options.choice.rows).items()),
+        f"tasks: {', '.join(ALL_TASKS)}",
+        "cases selected by these options, with their tasks:",
+        *(f"  {name:<26}{', '.join(sorted(of_case))}" for name, of_case in tasks.items()),
+        f"{pieces} processes per round; {options.rounds} rounds, and one that checks agreement",
     ]

@@ -33,7 +33,7 @@ def worker_environment(threads: int) -> dict[str, str]:
 COMPILED = "BENCHMARKS_COMPILED"
 
 
-def keeping_compiled(folder: Path) -> dict[str, str]:
+def compile_cache_environment(folder: Path) -> dict[str, str]:
     """What makes a process keep in this folder what it compiles; torch.compile looks where temporary files are."""
     return {COMPILED: str(folder), "TMPDIR": str(folder)}
 

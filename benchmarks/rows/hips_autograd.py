@@ -1,4 +1,4 @@
-"""HIPS autograd: the forward pass in its NumPy, value_and_grad of that."""
+"""HIPS autograd: value_and_grad of the forward pass, written with its NumPy."""
 
 import autograd.numpy as np
 from autograd import value_and_grad
@@ -18,15 +18,15 @@ def unroll(weights, x, h):
     return np.dot(np.stack(states), W_hy), states
 
 
-def loss_of_newest(weights, x, target, h, seen):
-    """The loss of the counted steps; the states are left in `seen`, outside of what is differentiated."""
+def window_loss(weights, x, target, h, record):
+    """The loss of the steps with a target; the states are put into `record`, outside what is differentiated."""
     y, states = unroll(weights, x, h)
-    seen[:] = [getattr(state, "_value", state) for state in states]
+    record[:] = [getattr(state, "_value", state) for state in states]
     error = y[-len(target) :] - target
     return 0.5 * np.sum(error * error)
 
 
-loss_and_gradients = value_and_grad(loss_of_newest)
+loss_and_gradients = value_and_grad(window_loss)
 
 
 def update(weights, x, target, h, learning_rate):
@@ -78,15 +78,15 @@ def run(case: Case) -> Prepared:
         for epoch in range(case.epochs):
             states, first = [h_0], 0
             for begin, loss_start, stop in windows(case.T, k1, k2):
-                entering = states[begin - first]
-                arguments = x[begin:stop], target[loss_start:stop], entering, learning_rate
+                initial = states[begin - first]
+                arguments = x[begin:stop], target[loss_start:stop], initial, learning_rate
                 weights, loss, _, after = update(weights, *arguments)
-                states, first = [entering, *after], begin
+                states, first = [initial, *after], begin
                 losses[epoch] += loss
         return losses, weights
 
     return Prepared(call, lambda: run_report(*call()))
 
 
-ABOUT = "value_and_grad of a loop over the steps in autograd.numpy, the inputs' product before it"
+ABOUT = "value_and_grad of a loop over the steps in autograd.numpy, after one product for all inputs"
 ROW = Row("HIPS autograd", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

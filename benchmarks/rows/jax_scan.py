@@ -1,4 +1,4 @@
-"""JAX: one jit-compiled function a task, over lax.scan, with value_and_grad; vmap for ensembles."""
+"""JAX: one jit-compiled function per task, over lax.scan, with value_and_grad; vmap for ensembles."""
 
 from functools import partial
 from time import perf_counter
@@ -37,13 +37,13 @@ def unroll(params, x, h_0):
     return h @ W_hy, h
 
 
-def loss_of_newest(params, x, target, h_0):
-    """The loss of the counted steps, as many as `target` has, and the states."""
+def window_loss(params, x, target, h_0):
+    """The loss of the last steps, as many as `target` has, and the states."""
     y, h = unroll(params, x, h_0)
     return 0.5 * jnp.sum((y[-len(target) :] - target) ** 2), h
 
 
-value_and_grad = jax.value_and_grad(loss_of_newest, has_aux=True)
+value_and_grad = jax.value_and_grad(window_loss, has_aux=True)
 
 
 def update(params, x, target, h_0, learning_rate):
@@ -54,10 +54,10 @@ def update(params, x, target, h_0, learning_rate):
 
 
 def epoch(params, x, target, h_0, learning_rate, k2):
-    """One pass of windows of k2 steps, an update a step: the new parameters and the losses.
+    """One pass of windows of k2 steps, an update per step: the new parameters and the losses.
 
-    The first windows are shorter and all begin at h_0. Of the others, which are stacked and scanned over, each starts
-    from the state after the first step of the one before.
+    The first windows are shorter and all start at h_0. The others are stacked and scanned; each starts from the state
+    after the first step of the previous one.
     """
     losses = []
     for n in range(1, k2):
@@ -90,9 +90,9 @@ def train(params, x, target, h_0, learning_rate, epochs, k2):
 
 
 def compiled(function, *arguments, **options):
-    """The function compiled for arguments of these shapes, and how many seconds that took."""
-    began = perf_counter()
-    return jax.jit(function, **options).lower(*arguments).compile(), perf_counter() - began
+    """The function compiled for arguments of these shapes, and the seconds that this took."""
+    start = perf_counter()
+    return jax.jit(function, **options).lower(*arguments).compile(), perf_counter() - start
 
 
 def given(case: Case):

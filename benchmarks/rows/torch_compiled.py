@@ -9,15 +9,15 @@ import torch
 from benchmarks.rows import GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
 from benchmarks.workloads import Case
 
-LARGEST = 100  # steps of a window: they are unrolled, and compiling takes seconds for each ten
+MAX_STEPS = 100  # per window: they are unrolled, and compiling ten takes seconds
 
 
 def absent() -> str | None:
-    return None if shutil.which("g++") or shutil.which("clang++") else "there is no C++ compiler"
+    return None if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler is installed"
 
 
 def loss_of_window(weights, x, target, h):
-    """The loss of a window, all of whose steps are counted, and its last state."""
+    """The loss of a window, all of whose steps have a target, and its last state."""
     W_xh, W_hh, W_hy = weights
     states = []
     for input_t in (x @ W_xh).unbind():
@@ -35,7 +35,7 @@ def gradients_of(weights, x, target, h):
 
 
 def update(weights, x, target, h, learning_rate):
-    """The loss, the last state and the gradients; the weights are moved where they stand."""
+    """The loss, the last state and the gradients; the weights are updated in place."""
     loss, h, gradients = gradients_of(weights, x, target, h)
     for W, dW in zip(weights, gradients):
         W.sub_(learning_rate * dW)
@@ -45,15 +45,15 @@ def update(weights, x, target, h, learning_rate):
 def compiled(function, *arguments):
     """The function after a first call, which compiles it, and the seconds of that call."""
     torch.compiler.reset()
-    function, began = torch.compile(function, fullgraph=True, dynamic=False), perf_counter()
+    function, start = torch.compile(function, fullgraph=True, dynamic=False), perf_counter()
     with torch.no_grad():
         function(*arguments)
-    return torch.no_grad()(function), perf_counter() - began
+    return torch.no_grad()(function), perf_counter() - start
 
 
 def given(case: Case):
-    if case.T > LARGEST:
-        raise Unsupported(f"windows of more than {LARGEST} steps take too long to compile")
+    if case.T > MAX_STEPS:
+        raise Unsupported(f"windows of more than {MAX_STEPS} steps take too long to compile")
     params, *series = one_network(case).arrays()
     return [torch.tensor(W) for W in params[:3]], *map(torch.tensor, series)
 
@@ -83,7 +83,7 @@ def step(case: Case) -> Prepared:
 
 def run(case: Case) -> Prepared:
     if case.k2 not in (None, 1):
-        raise Unsupported("every length of a window is a function of its own to compile")
+        raise Unsupported("would compile a function for every length of a window")
     start, x, target, h_0 = given(case)
     windows = [(x, target)] if case.k2 is None else list(zip(x.split(1), target.split(1)))
     copied, rate = [W.clone() for W in start], case.learning_rate

@@ -20,7 +20,7 @@ from numpy_rnn.common.windows import windows
 
 
 class Network(torch.nn.Module):
-    """The network as a user of torch writes it, with the case's weights and series; rows of weights are outputs."""
+    """The network as a user of torch writes it, with the weights (rows are outputs) and series of the case."""
 
     def __init__(self, case: Case):
         super().__init__()
@@ -42,7 +42,7 @@ class Network(torch.nn.Module):
         return self.linear(h), h
 
     def backward(self):
-        """The loss of the whole series as one window; its gradients are left in the weights."""
+        """The loss of the whole series as one window; its gradients are in the weights afterwards."""
         self.optimizer.zero_grad(set_to_none=True)
         y, _ = self(self.x, self.h_0)
         loss = 0.5 * mse_loss(y, self.target, reduction="sum")
@@ -55,19 +55,19 @@ class Network(torch.nn.Module):
         return loss
 
     def pass_through(self, k2):
-        """One epoch of sliding windows: the losses of its updates. The state that enters is a constant."""
+        """One epoch of sliding windows: the losses of its updates. The initial state of a window is a constant."""
         if k2 == 1:
             return self.pass_by_steps()
         losses, first, states = [], 0, self.h_0
         for start, loss_start, stop in windows(len(self.x), 1, k2):
-            entering = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
-            y, states = self(self.x[start:stop], entering)
+            initial = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
+            y, states = self(self.x[start:stop], initial)
             first = start
             losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
 
     def pass_by_steps(self):
-        """The same for windows of one step, for which torch has nn.RNNCell, with a third less to do than nn.RNN."""
+        """`pass_through` for windows of one step: nn.RNNCell takes a third less time for them than nn.RNN."""
         losses, h = [], self.h_0[0]
         for x_t, target_t in zip(self.x, self.target):
             h = self.cell(x_t, h.detach())
@@ -128,7 +128,7 @@ def run(case: Case) -> Prepared:
 
 
 ABOUT = (
-    "a window in one call of nn.RNN (of one step: nn.RNNCell), the entering state detached, zero_grad(set_to_none),"
+    "a window in one call of nn.RNN (of one step: nn.RNNCell), its initial state detached, zero_grad(set_to_none),"
     " SGD(foreach=False), which for three tensors was never slower than foreach or fused"
 )
 ROW = Row("torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

@@ -1,4 +1,8 @@
-"""The usual tutorial program, on the one job that it is written for."""
+"""The usual PyTorch tutorial program for the sine wave, which `numpy_rnn` is compared with.
+
+`train` is written as such tutorials write it: input and context concatenated, one 7×6 weight for both, a Python loop
+over the points, `.data` for the update, gradients zeroed by hand. It uses neither package.
+"""
 
 from functools import partial
 
@@ -6,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.rows import RUN, Prepared, Row, Unsupported, one_network, present, run_report
-from benchmarks.workloads import MAIN_SIZES, Case
+from benchmarks.workloads import DEFAULT_SIZES, Case
 
 
 def forward(point, context, w1, w2):
@@ -17,10 +21,10 @@ def forward(point, context, w1, w2):
 
 
 def train(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
-    """Train on the series, one SGD step a point, from NumPy weights (1, H), (H, H) and (H, 1) of the series' dtype.
+    """Train on the series, one SGD step per point, from NumPy weights (1, H), (H, H) and (H, 1) of the series' dtype.
 
     Returns the list of the epochs' losses, each the sum of half squared errors over the points, and the final weights
-    as they were given: (W_xh, W_hh, W_hy).
+    in the form of the arguments: (W_xh, W_hh, W_hy).
     """
     series = torch.tensor(series).unsqueeze(1)
     x, y = series[:-1], series[1:]
@@ -49,8 +53,8 @@ def train(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
 
 
 def run(case: Case) -> Prepared:
-    if one_network(case)[1:6] != MAIN_SIZES or case.k2 != 1:
-        raise Unsupported("written for the main job's series and one step a window")
+    if one_network(case)[1:6] != DEFAULT_SIZES or case.k2 != 1:
+        raise Unsupported("written for the series of the default experiment and windows of one step")
     params, x, target, _ = case.arrays()
     series = np.append(x[:, 0, 0], target[-1, 0, 0])
     W_xh, W_hh, W_hy = params[:3]

@@ -14,7 +14,7 @@ from pseudo_terminal import run_on_a_terminal, screen, text_of
 
 pytestmark = pytest.mark.slow
 
-FEW = ("--rows", "numpy_rnn", "numpy_rnn again", "--tasks", "run", "--cases", "main job")
+FEW = ("--rows", "numpy_rnn", "numpy_rnn again", "--tasks", "run", "--cases", "default experiment")
 PIECES = 1 + 6 * 2  # round 0 of one row, six rounds of two
 BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[(\d\d:\d\d)<(\d\d:\d\d|\?), [^\]]*\]")
 EVERY_STATE = {"TQDM_MININTERVAL": "0"}  # each is drawn, however soon it comes after another
@@ -93,10 +93,7 @@ def test_broken_off_by_the_keyboard_it_keeps_what_it_has_and_goes_on_from_there(
     pieces, status, _ = run_on_a_terminal(program, watch=press_ctrl_c, **EVERY_STATE)
     last = [line for line in screen(text_of(pieces).replace("\x1b[A", "")) if line][-1]
     assert status == 130
-    assert (
-        last
-        == "python -m benchmarks: interrupted; what is measured is kept in out: the same command goes on from there"
-    )
+    assert last == "python -m benchmarks: interrupted; what is measured is kept in out: the same command resumes"
     assert not (folder / "README.md").exists()
     before = kept(folder)
     assert before.items() >= at_break.items()
@@ -128,8 +125,8 @@ def test_another_plan_in_the_folder_is_refused_and_nothing_is_lost(tmp_path):
     ended = run(benchmarks("--output", "out", "--threads", 2))
     assert ended.returncode == 2
     assert re.fullmatch(
-        r"python -m benchmarks: cannot go on from out/unfinished: it holds a run that was begun with threads = \[1\],"
-        r" and now it is \[2\]; delete it, or give another --output\n",
+        r"python -m benchmarks: cannot resume from out/unfinished: it contains a run with threads = \[1\], not \[2\];"
+        r" delete it, or give another --output\n",
         ended.stderr,
     )
     assert kept(folder) == before

@@ -12,10 +12,10 @@ import pytest
 from children import run
 
 from benchmarks import bare_calls, floors, rounding_drift, rows, system, workloads
-from benchmarks.agreement import GRADIENTS, OWED, WEIGHTS, drift_bounds, judge, oracle_bounds
-from benchmarks.rounding_drift import run_bounds
+from benchmarks.agreement import GRADIENTS, REQUIRED_OUTPUTS, WEIGHTS, judge, oracle_bounds
+from benchmarks.rounding_drift import run_bounds, window_bounds
 from benchmarks.rows import Unsupported
-from benchmarks.workloads import ENSEMBLES, GRID, MAIN_JOB, NAMED, SLIDING, Case, point, sliding
+from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, GRID, NAMED, SLIDING, Case, point, sliding
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.engine.layout import CACHE_LINE
 
@@ -60,7 +60,7 @@ def test_names_of_cases_are_their_own():
     assert len({case.name for case in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("case", [ALL[0], MAIN_JOB, ENSEMBLES[2]], ids=str)
+@pytest.mark.parametrize("case", [ALL[0], DEFAULT_EXPERIMENT, ENSEMBLES[2]], ids=str)
 def test_a_case_goes_through_a_command_line(case):
     assert Case.from_text(case.to_text()) == case
 
@@ -71,7 +71,7 @@ def test_cases_import_no_numpy():
     run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("case", [SMALL, MAIN_JOB, ENSEMBLES[1], point(16, 8, dtype="float64")], ids=str)
+@pytest.mark.parametrize("case", [SMALL, DEFAULT_EXPERIMENT, ENSEMBLES[1], point(16, 8, dtype="float64")], ids=str)
 def test_arrays_have_the_shapes_of_the_case_and_are_always_the_same(case):
     params, *series = case.arrays()
     E = (case.networks,) if case.networks > 1 else ()
@@ -84,7 +84,7 @@ def test_arrays_have_the_shapes_of_the_case_and_are_always_the_same(case):
         assert not np.shares_memory(first, again)
 
 
-def test_the_grid_has_what_is_asked():
+def test_the_grid_has_what_is_target():
     assert {case.H for case in GRID} == {6, 16, 32, 64, 128, 256, 512, 1024}
     assert {case.B for case in GRID} == {1, 8, 32, 128}
     assert {case.T for case in GRID} == {20, 50, 100}
@@ -92,7 +92,7 @@ def test_the_grid_has_what_is_asked():
     assert {case[1:4] for case in NAMED[1:]} == {(1760, 16, 50), (256, 32, 100)}
     assert [case.k2 for case in SLIDING] == [1, 5, 20]
     assert [case.networks for case in ENSEMBLES] == [1, 10, 100, 1000, 2000, 10_000]
-    assert MAIN_JOB[1:6] == workloads.MAIN_SIZES
+    assert DEFAULT_EXPERIMENT[1:6] == workloads.DEFAULT_SIZES
 
 
 # -- the plain program -----------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_the_plain_step_is_within_the_bounds_around_the_oracle(dtype):
     case = SMALL._replace(dtype=dtype)
     params, x, target, h_0 = case.arrays()
     found = rounding_drift.window(params[:3], x, target, h_0)
-    found |= dict(zip(WEIGHTS, rounding_drift.updated(params[:3], found, case.learning_rate)))
+    found |= dict(zip(WEIGHTS, rounding_drift.sgd_step(params[:3], found, case.learning_rate)))
     for name in (*GRADIENTS, *WEIGHTS):
         value, E = oracle_bounds(case)[name]
         assert (np.abs(value.difference(found[name]).reshape(E.shape)) <= E).all()
@@ -169,24 +169,24 @@ def test_a_package_that_is_missing_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     assert rows.load("JAX").absent() == "jax is not installed"
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    assert rows.load("C loop").absent() == "there is no cc"
+    assert rows.load("C loop").absent() == "cc is not installed"
 
 
 # -- what disagrees is refused ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", [SMALL, point(64, 8), point(16, 8, dtype="float64")], ids=str)
-@pytest.mark.parametrize("name", OWED["step"])
+@pytest.mark.parametrize("name", REQUIRED_OUTPUTS["step"])
 def test_a_number_that_is_off_is_refused_and_named(case, name):
     """By three times what is allowed there; so whatever is allowed, it must be small beside the values."""
     found = result("numpy_rnn", "step", case)
-    value, allowed = drift_bounds(case)[name]
+    value, allowed = window_bounds(case)[name]
     assert np.max(allowed) < 1e-2 * np.max(np.abs(value))
     found[name] = np.array(found[name], order="C")
     found[name].reshape(-1)[-1] += np.asarray(3 * np.max(allowed), case.dtype)
     agreement = judge("step", case, found)
     assert not agreement.holds
-    assert agreement.text.startswith(f"furthest in {name}, ")
+    assert agreement.text.startswith(f"the largest difference is in {name}, ")
 
 
 def test_a_window_one_step_short_is_refused():
@@ -195,7 +195,7 @@ def test_a_window_one_step_short_is_refused():
 
 
 @pytest.mark.parametrize("case", RUNS, ids=lambda case: case.name)
-@pytest.mark.parametrize("name", OWED["run"])
+@pytest.mark.parametrize("name", REQUIRED_OUTPUTS["run"])
 def test_a_number_of_a_run_that_is_off_is_refused_and_named(case, name):
     """By three times what is allowed there, and that is of the size of rounding: training amplifies it here by less
     than ten times the error of tanh that is allowed.
@@ -209,7 +209,7 @@ def test_a_number_of_a_run_that_is_off_is_refused_and_named(case, name):
     found[name].reshape(-1)[-1] += np.asarray(3 * allowed.reshape(-1)[-1], found[name].dtype)
     agreement = judge("run", case, found)
     assert not agreement.holds
-    assert agreement.text.startswith(f"furthest in {name}, ")
+    assert agreement.text.startswith(f"the largest difference is in {name}, ")
 
 
 @pytest.mark.parametrize("factor", [1.0001, 0.99, 2])
@@ -221,7 +221,7 @@ def test_a_run_with_another_rate_is_refused(factor):
         h = h_0
         for x_t, target_t in zip(x[:, None], target[:, None]):
             found = rounding_drift.window(weights, x_t, target_t, h)
-            weights, h = rounding_drift.updated(weights, found, factor * case.learning_rate), found["h"][1]
+            weights, h = rounding_drift.sgd_step(weights, found, factor * case.learning_rate), found["h"][1]
             losses[epoch] += found["loss"]
     wrong = {"losses": losses, **dict(zip(WEIGHTS, weights))}
     assert not judge("run", case, wrong).holds
@@ -230,7 +230,7 @@ def test_a_run_with_another_rate_is_refused(factor):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"loss": None}, "gives"),
+        ({"loss": None}, "returns"),
         ({"dW_hh": np.zeros((5, 4), np.float32)}, "dW_hh has shape (5, 4): expected (5, 5)"),
         ({"dW_hh": np.zeros((5, 5))}, "dW_hh is float64: expected float32"),
         ({"dW_hh": np.full((5, 5), np.nan, np.float32)}, "dW_hh is not finite"),
@@ -260,12 +260,12 @@ def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_el
 @pytest.mark.parametrize("case", [SMALL, RUNS[1], RUNS[2]], ids=lambda case: case.name)
 def test_the_floors_run(task, case, monkeypatch):
     monkeypatch.setattr(floors, "TRIALS", 1)
-    monkeypatch.setattr(floors, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(floors, "MIN_SECONDS", 0)
     for name in rows.FLOORS:
         rows.load(name).tasks[task](case).call()
 
 
-@pytest.mark.parametrize("case", [MAIN_JOB, ENSEMBLES[2]], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[2]], ids=lambda case: case.name)
 def test_the_bare_calls_are_the_fewest_of_the_equations(case):
     """Of one step a window, without biases: twelve calls an update, and two for the losses of an epoch."""
     (calls,) = bare_calls.task_calls("run", case, "stacked")
@@ -334,7 +334,7 @@ def test_calls_that_are_written_down_are_made_once_in_their_order():
     made = []
     first, second = [1], [2]
     calls = [functools.partial(made.append, first), functools.partial(sorted, second, key=made.append)]
-    run = floors.straight([*calls, calls[0]])
+    run = floors.straight_line([*calls, calls[0]])
     run()
     assert made == [[1], 2, [1]]
     assert made[0] is first
