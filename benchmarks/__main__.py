@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.cli import parse_options
-from benchmarks.store import DifferentPlan, Store, open_store, write_json, write_text
-from benchmarks.system import system_information, thread_environment
+from benchmarks.machine import Machine, forcing_variables, inspect
+from benchmarks.store import FINDINGS, DifferentPlan, Store, open_store, write_json, write_text
+from benchmarks.system import thread_environment
 
 if TYPE_CHECKING:
     from benchmarks.summary import Findings
@@ -23,6 +24,9 @@ UNFINISHED = "unfinished"  # folder in the output, until the run is complete
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_options(arguments)
+    removed = forcing_variables(os.environ) if options.own_kernels else {}
+    for name in removed:
+        del os.environ[name]
     os.environ.update(thread_environment(1))  # before anything imports NumPy
     if missing := [package for package in REQUIRED_PACKAGES if find_spec(package) is None]:
         return _refuse(f'{missing[0]} is not installed: install the extra "benchmark"')
@@ -37,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name: list(value) if isinstance(value, tuple) else value for name, value in options.choice._asdict().items()
     }
     with TemporaryDirectory() if options.output is None else nullcontext(options.output) as folder:
-        unfinished = Path(folder) / UNFINISHED
+        unfinished, machine = Path(folder) / UNFINISHED, inspect(removed)
         try:
-            store = open_store(unfinished.absolute(), plan | system_information())
+            store = open_store(unfinished.absolute(), plan | dict(machine.rows()))
         except DifferentPlan as reason:
             return _refuse(f"cannot resume from {unfinished}: {reason}; delete it, or give another --output")
         try:
-            return benchmark(options, store)
+            return benchmark(options, store, machine)
         except KeyboardInterrupt:
             kept = "nothing is kept without --output"
             if options.output is not None:
@@ -52,15 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
 
 
-def benchmark(options: Namespace, store: Store) -> int:
+def benchmark(options: Namespace, store: Store, machine: Machine) -> int:
     """Measures everything, prints the report and writes the output. Returns the exit status."""
     from benchmarks.runner import measure_all
-    from benchmarks.summary import report
+    from benchmarks.summary import report, to_json
 
-    findings, suite = measure_all(options, store)
+    findings, suite = measure_all(options, store, machine)
     if options.output is not None:
         findings = findings._replace(figures=_draw(findings, options.output))
-        write_json(options.output / "results.json", suite, indent=None)
+        write_json(options.output / "results.json", suite | {FINDINGS: to_json(findings)}, indent=None)
         write_text(options.output / "README.md", report(findings))
         store.clear()
     print(report(findings), end="")

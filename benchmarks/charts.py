@@ -66,6 +66,7 @@ def draw(findings: Findings, folder: Path) -> dict[str, str]:
     }
     for name, figure in figures.items():
         if figure is not None:
+            figure.supxlabel(findings.machine.short(), fontsize=6, color=FLOOR_COLOUR)
             figure.savefig(folder / name, dpi=110)
     return {name: CAPTIONS[name] for name, figure in figures.items() if figure is not None}
 

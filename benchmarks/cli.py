@@ -14,6 +14,7 @@ from benchmarks.plan import ALL_ROWS, ALL_TASKS, ROW_TASKS, Choice, plan_groups
 MIN_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
 QUICK_STEPS, FULL_STEPS = 100_000, 1_000_000
 FULL_ROUNDS = 9  # with so many, the interval of the median excludes the smallest and the largest value
+QUICK_REPEATS, FULL_REPEATS = 1, 3
 FULL_OUTPUT = Path("benchmark-results")
 
 DESCRIPTION = """\
@@ -56,6 +57,16 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         f" (default: write nothing, with --full {FULL_OUTPUT})"
     )
     add("--output", type=writable_folder, metavar="FOLDER", help=output)
+    own = (
+        "remove the variables that force kernels, such as OPENBLAS_CORETYPE, from the environment: every library then"
+        " chooses its kernels by the processor"
+    )
+    add("--own-kernels", action="store_true", help=own)
+    repeats = (
+        "how many rounds may be repeated because the machine was busy"
+        f" (default {QUICK_REPEATS}, with --full {FULL_REPEATS})"
+    )
+    add("--repeats", type=whole_number(0), metavar="N", help=repeats)
     add("--list", action="store_true", help="print the rows, tasks and cases, and time nothing")
     options = parser.parse_args(arguments)
     options.command = command_line(sys.argv[1:] if arguments is None else arguments)
@@ -77,6 +88,8 @@ def _set_defaults(options):
     full = options.full
     options.rounds = options.rounds or (FULL_ROUNDS if full else MIN_VALUES)
     options.steps = options.steps or (FULL_STEPS if full else QUICK_STEPS)
+    if options.repeats is None:
+        options.repeats = FULL_REPEATS if full else QUICK_REPEATS
     options.threads = sorted({*(options.threads or ([1, cores()] if full else [1]))})
     options.output = options.output or (FULL_OUTPUT if full else None)
     every = ROW_TASKS if options.rows or options.cases else ALL_TASKS  # the others have no rows or cases

@@ -22,11 +22,13 @@ from benchmarks.claims import time_claims
 from benchmarks.costs import cost_claims
 from benchmarks.estimates import Requested, times_of
 from benchmarks.line_profile import Line, Profile
+from benchmarks.load import LOAD, load_at_start, load_between, load_claim, read_load, round_disturbance
+from benchmarks.machine import Machine, kernel_claims
 from benchmarks.plan import COLD, IMPORT, PROFILE, ROW_TASKS, Group, Key, Piece, pieces_of_round, plan_groups
 from benchmarks.rows import AGAIN, OURS
 from benchmarks.store import CRASHED, VERDICTS, Store, merged
 from benchmarks.summary import Findings
-from benchmarks.system import ROOT, compile_cache_environment, system_information, worker_environment
+from benchmarks.system import ROOT, compile_cache_environment, worker_environment
 from benchmarks.worker import AGREES, CRASHES, Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, Case, point
 
@@ -37,18 +39,21 @@ PROFILED = (DEFAULT_EXPERIMENT._replace(epochs=30), point(64, 8), point(512, 32)
 Advance = Callable[[int, int, str], None]  # is called after every piece: how many are done, of how many, and its row
 
 
-def measure_all(options: Namespace, store: Store) -> tuple[Findings, dict[str, Any]]:
+def measure_all(options: Namespace, store: Store, machine: Machine) -> tuple[Findings, dict[str, Any]]:
     """The findings, and the times as a suite in pyperf's format."""
     groups, tasks = plan_groups(options.choice), options.choice.tasks
+    start = load_at_start()
     with progress() as advance:
-        verdicts = run_rounds(groups, options.rounds, store, advance)
+        verdicts, disturbed = run_rounds(groups, options.rounds, store, advance, options.repeats)
     contents = store.measured()
     suite = merged(content for content in contents if CRASHED not in content)
     times, requested = times_of(suite), requested_of(groups)
     with TemporaryDirectory() as folder:
         claims, memory = cost_claims(tasks, options.steps, Path(folder))
     findings = Findings(
-        system=system_information(),
+        machine=machine,
+        start=start,
+        pools=sorted({benchmark["metadata"].get("thread_pools", "") for benchmark in suite["benchmarks"]} - {""}),
         command=options.command,
         rounds=options.rounds,
         times=times,
@@ -56,7 +61,12 @@ def measure_all(options: Namespace, store: Store) -> tuple[Findings, dict[str, A
         requested=requested,
         verdicts=verdicts,
         crashes=[content[CRASHED] for content in contents if CRASHED in content],
-        claims=[*time_claims(times, requested), *claims],
+        claims=[
+            *kernel_claims(machine),
+            load_claim(start, disturbed, store.discarded()),
+            *time_claims(times, requested),
+            *claims,
+        ],
         memory=memory,
         profiles=profiles(PROFILED if options.full else PROFILED[:2]) if PROFILE in tasks else (),
         descriptions=descriptions(groups),
@@ -90,38 +100,55 @@ def descriptions(groups: Sequence[Group]) -> dict[str, str]:
 # -- rounds ----------------------------------------------------------------------------------------------------------
 
 
-def run_rounds(groups: Sequence[Group], rounds: int, store: Store, advance: Advance) -> list[Verdict]:
-    """Runs all pieces that the store does not contain yet. Returns the verdicts of round 0."""
+def run_rounds(
+    groups: Sequence[Group], rounds: int, store: Store, advance: Advance, repeats: int = 0
+) -> tuple[list[Verdict], dict[int, str]]:
+    """Runs all pieces that the store does not contain yet.
+
+    Returns the verdicts of round 0, and what disturbed rounds that are kept: after `repeats` discarded rounds, a
+    disturbed round is kept.
+    """
     generator = Random(SEED)
     first = [piece for piece in pieces_of_round(0, groups, generator) if piece.row != AGAIN]
-    total = len(first) * (rounds + 1)  # an estimate until the verdicts are known
-    for number, piece in enumerate(first, start=1):
+    total, done = len(first) * (rounds + 1), 0  # an estimate until the verdicts are known
+    for piece in first:
         run_piece(piece, store)
-        advance(number, total, piece.row)
+        advance(done := done + 1, total, piece.row)
     verdicts = [verdict for piece in first for verdict in verdicts_of(piece, store)]
     timed = agreeing_groups(groups, {verdict.key: verdict for verdict in verdicts})
     orders = [pieces_of_round(number, timed, generator) for number in range(1, rounds + 1)]
-    total = len(first) + sum(map(len, orders))
-    for number, piece in enumerate((piece for order in orders for piece in order), start=len(first) + 1):
-        run_piece(piece, store)
-        advance(number, total, piece.row)
-    return verdicts
+    total, disturbed = len(first) + sum(map(len, orders)), {}
+    for number, order in enumerate(orders, start=1):
+        while True:
+            for piece in order:
+                run_piece(piece, store)
+                advance(done := done + 1, total, piece.row)
+            if (reason := round_disturbance([store.read(piece) for piece in order])) is None:
+                break
+            if len(store.discarded()) >= repeats:
+                disturbed[number] = reason
+                break
+            store.discard(number, order)
+            total += len(order)
+    return verdicts, disturbed
 
 
 def run_piece(piece: Piece, store: Store) -> None:
-    """Runs the piece unless the store contains it. If its process crashes, the store records that."""
+    """Runs the piece unless the store contains it, and records the load. If its process crashes, that is recorded."""
     if store.done(piece):
         return
     task = piece.jobs[0].task
     whole = task == IMPORT or (task == COLD and piece.round > 0)  # round 0 checks the run of a cold start
+    before = read_load()
     content: Any
     try:
         content = whole_process(piece) if whole else worker(piece, store)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
-        store.write(piece, {CRASHED: f"{piece.keys[0].to_text()}, round {piece.round}: {last}"})
+        content = {CRASHED: f"{piece.keys[0].to_text()}, round {piece.round}: {last}"}
     else:
-        store.write(piece, content if piece.round else {VERDICTS: [] if whole else content})
+        content = content if piece.round else {VERDICTS: [] if whole else content}
+    store.write(piece, content | {LOAD: load_between(before, read_load())})
 
 
 def worker(piece: Piece, store: Store) -> Any:

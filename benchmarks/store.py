@@ -18,6 +18,7 @@ from benchmarks.plan import Piece
 
 PLAN = "plan.json"
 VERDICTS = "verdicts"  # key in the file of a piece of round 0
+FINDINGS = "findings"  # key in results.json of everything but the times
 CRASHED = "crashed"  # key in the file of a piece whose process failed
 OF_RUN = ("loops", "round", "busy_cores")  # metadata of every run
 OF_BENCHMARK = ("name", "case", "thread_pools")  # metadata of every benchmark
@@ -51,6 +52,17 @@ class Store(NamedTuple):
         """The contents of all timed pieces."""
         files = sorted(self.folder.glob("[0-9]*-*.json"))
         return [json.loads(file.read_text()) for file in files if not file.name.startswith("000-")]
+
+    def discard(self, number: int, pieces: Iterable[Piece]) -> None:
+        """Moves the pieces of a round away, so that they are measured again."""
+        folder = self.folder / f"discarded-{len(self.discarded()):03}-{number}"
+        folder.mkdir()
+        for piece in pieces:
+            os.replace(self.file(piece), folder / self.file(piece).name)
+
+    def discarded(self) -> list[int]:
+        """The rounds that were discarded."""
+        return [int(folder.name.rsplit("-", 1)[1]) for folder in sorted(self.folder.glob("discarded-*"))]
 
     def compiled(self) -> Path:
         """Where workers keep what they compile, for the next round: their folder for temporary files."""

@@ -1,13 +1,16 @@
 """The report: one text in Markdown, which is printed, and written as README.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.claims import Claim
-from benchmarks.estimates import Requested, Times, noise_floor
-from benchmarks.line_profile import Profile, by_equation
+from benchmarks.estimates import Requested, Times, noise_floor, times_of
+from benchmarks.line_profile import Line, Profile, by_equation
+from benchmarks.load import Load
+from benchmarks.machine import Machine
 from benchmarks.plan import COLD, IMPORT, Key, in_words
 from benchmarks.rows import AGAIN, FORWARD, GRADIENT, OURS, RUN, STEP
+from benchmarks.store import FINDINGS
 from benchmarks.timing_tables import (
     agreement_table,
     default_table,
@@ -19,7 +22,7 @@ from benchmarks.timing_tables import (
     windows_table,
 )
 from benchmarks.worker import Verdict
-from benchmarks.workloads import DEFAULT_EXPERIMENT
+from benchmarks.workloads import DEFAULT_EXPERIMENT, Case
 
 MAX_PROFILE_LINES = 12
 
@@ -38,7 +41,9 @@ else: training that consists of them cannot take less time."""
 class Findings(NamedTuple):
     """Everything that a run of the benchmarks measured."""
 
-    system: Mapping[str, str]
+    machine: Machine
+    start: Load  # before the first round
+    pools: Sequence[str]  # thread pools of the processes that measured
     command: str
     rounds: int
     times: Times
@@ -58,6 +63,37 @@ class Findings(NamedTuple):
         return [*failure_lines(self.verdicts), *self.crashes]
 
 
+def to_json(findings: Findings) -> dict[str, Any]:
+    """Everything but the times, in types that JSON has."""
+    requested = findings.requested
+    return {
+        **findings._asdict(),
+        "times": None,
+        "machine": findings.machine._asdict(),
+        "compiling": {key.to_text(): seconds for key, seconds in findings.compiling.items()},
+        "requested": [sorted(key.to_text() for key in requested.keys), list(requested.cases.values())],
+    }
+
+
+def from_json(suite: Mapping[str, Any]) -> Findings:
+    """The findings of a results.json, of which `report` makes the same text again."""
+    values = suite[FINDINGS]
+    keys, cases = values["requested"]
+    parsed = {
+        "times": times_of(suite),
+        "machine": Machine.from_json(values["machine"]),
+        "start": Load(*values["start"]),
+        "compiling": {Key.from_text(text): seconds for text, seconds in values["compiling"].items()},
+        "requested": Requested(frozenset(map(Key.from_text, keys)), {case[0]: Case(*case) for case in cases}),
+        "verdicts": [Verdict(*verdict) for verdict in values["verdicts"]],
+        "claims": [Claim(*claim) for claim in values["claims"]],
+        "profiles": [
+            Profile(case, seconds, [Line(*line) for line in lines]) for case, seconds, lines in values["profiles"]
+        ],
+    }
+    return Findings(**{**values, **parsed})
+
+
 def report(findings: Findings) -> str:
     rows = [f"- {row}: {about}" for row, about in findings.descriptions.items()]
     parts = [
@@ -68,9 +104,10 @@ def report(findings: Findings) -> str:
             " whose packages or compilers are missing are left out. Times depend on the machine; ratios depend on it"
             " less."
         ],
-        table(["", "this run"], [[name, value] for name, value in findings.system.items()]),
+        table(["", "this run"], [[name, value] for name, value in machine_rows(findings)]),
         [READING],
         ["## Claims"],
+        [forced] if (forced := _forced_line(findings.machine)) else [],
         [f"- {claim.line()}" for claim in findings.claims],
         [_noise_line(findings.times)],
         *_times(findings),
@@ -83,6 +120,19 @@ def report(findings: Findings) -> str:
         rows,
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def machine_rows(findings: Findings) -> list[tuple[str, str]]:
+    """What the run was measured on, with the load at its start and the thread pools of its processes."""
+    others, steal = findings.start.cores()
+    load = f"other processes took {others:.2f} cores, other virtual machines {steal:.2f}"
+    pools = [("Thread pools, as measured", "; ".join(findings.pools))] if findings.pools else []
+    return [*findings.machine.rows(), ("Load at the start", load), *pools]
+
+
+def _forced_line(machine):
+    """Stands above every group of results, so that a run with forced kernels cannot be mistaken for another."""
+    return f"**Kernels are forced by {machine.forced()}.**" if machine.forcing else ""
 
 
 def _noise_line(times):
@@ -118,7 +168,8 @@ def _times(findings):
         ("Imports", process_table(times, IMPORT)),
         ("Memory", list(findings.memory)),
     ]
-    return [part for title, lines in tables if lines for part in ([f"## {title}"], lines)]
+    forced = [[line]] if (line := _forced_line(findings.machine)) else []
+    return [part for title, lines in tables if lines for part in ([f"## {title}"], *forced, lines)]
 
 
 def _figures(findings):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
+from math import isfinite
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -83,7 +84,7 @@ def _judge_job(job: Job, name: str, row: Row, runner: pyperf.Runner) -> Verdict:
         agreement = judge(task, job.case, prepared.result())
         text, share = agreement.text, agreement.share
         if not agreement.holds:
-            return Verdict(name, DISAGREES, text, share)
+            return Verdict(name, DISAGREES, text, share if isfinite(share) else None)
     metadata = runner.bench_func(name, prepared.call).get_runs()[0].get_metadata()
     return Verdict(name, AGREES, text, share, int(metadata["calibrate_loops"]), prepared.compile_seconds)
 

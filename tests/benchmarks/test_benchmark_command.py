@@ -14,7 +14,7 @@ from pseudo_terminal import run_on_a_terminal, screen, text_of
 
 pytestmark = pytest.mark.slow
 
-FEW = ("--rows", "numpy_rnn", "numpy_rnn again", "--tasks", "run", "--cases", "default experiment")
+FEW = ("--repeats", "0", "--rows", "numpy_rnn", "numpy_rnn again", "--tasks", "run", "--cases", "default experiment")
 PIECES = 1 + 6 * 2  # round 0 of one row, six rounds of two
 BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[(\d\d:\d\d)<(\d\d:\d\d|\?), [^\]]*\]")
 EVERY_STATE = {"TQDM_MININTERVAL": "0"}  # each is drawn, however soon it comes after another

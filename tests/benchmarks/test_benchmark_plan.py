@@ -15,6 +15,8 @@ from benchmarks.__main__ import benchmark, main
 from benchmarks.claims import Claim
 from benchmarks.cli import parse_options
 from benchmarks.estimates import Requested, times_of
+from benchmarks.load import Load
+from benchmarks.machine import Machine
 from benchmarks.plan import (
     ALL_TASKS,
     COLD,
@@ -36,6 +38,7 @@ from benchmarks.worker import Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, SIZES_H, SLIDING, point
 
 ROOT = Path(__file__).parents[2]
+NO_MACHINE = Machine("", 1, None, [], {}, "", "", "", {}, "", [], {})
 STEP_PIECE = Piece(1, OURS, 1, (Job(STEP, point(6, 1)),))
 
 
@@ -147,9 +150,12 @@ def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
 )
 def test_the_exit_status_is_1_for_failures_and_0_for_open_claims(holds, crashes, status, monkeypatch, capsys):
     claims = [Claim("a claim", verdict) for verdict in holds]
-    findings = Findings({}, "", 6, {}, {}, Requested(frozenset(), {}), verdicts=[], crashes=crashes, claims=claims)
-    monkeypatch.setattr(runner, "measure_all", lambda options, store: (findings, {}))
-    assert benchmark(parse_options([]), None) == status
+    findings = Findings(
+        machine=NO_MACHINE, start=Load(), pools=[], command="", rounds=6, times={}, compiling={},
+        requested=Requested(frozenset(), {}), verdicts=[], crashes=crashes, claims=claims,
+    )  # fmt: skip
+    monkeypatch.setattr(runner, "measure_all", lambda options, store, machine: (findings, {}))
+    assert benchmark(parse_options([]), None, NO_MACHINE) == status
     assert "- open: a claim\n" in capsys.readouterr().out or None not in holds
 
 
@@ -241,8 +247,9 @@ def test_the_report_has_the_command_without_the_folder(options):
 
 def test_the_modes():
     quick, full = parse_options([]), parse_options(["--full"])
-    assert (quick.rounds, quick.steps, quick.threads, quick.output) == (6, 100_000, [1], None)
-    assert (full.rounds, full.steps, full.output) == (9, 1_000_000, Path("benchmark-results"))
+    assert (quick.rounds, quick.steps, quick.threads, quick.output, quick.repeats) == (6, 100_000, [1], None, 1)
+    assert (full.rounds, full.steps, full.output, full.repeats) == (9, 1_000_000, Path("benchmark-results"), 3)
+    assert parse_options(["--repeats", "0"]).repeats == 0
     assert quick.choice.tasks == full.choice.tasks == ALL_TASKS
     assert {*ALL_TASKS} - {*parse_options(["--rows", OURS]).choice.tasks} == {IMPORT, "memory", "suite", "profile"}
 
@@ -251,12 +258,3 @@ def test_the_modes():
 def test_numpy_is_not_imported_before_the_threads_are_set():
     program = "import benchmarks.__main__, sys; sys.exit('numpy' in sys.modules or 'torch' in sys.modules)"
     run([sys.executable, "-c", program], check=True)
-
-
-def test_the_system_names_the_kernels_of_blas():
-    from threadpoolctl import threadpool_info
-
-    text = system.system_information()["BLAS of NumPy"]
-    kernels = [pool["architecture"] for pool in threadpool_info() if "architecture" in pool]
-    assert text
-    assert all(f"{kernel} kernel" in text for kernel in kernels)

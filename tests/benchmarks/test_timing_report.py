@@ -5,6 +5,7 @@ from the smallest to the largest value. Other rows take that time multiplied by 
 that the median of the paired ratios differs from the ratio of the medians.
 """
 
+import json
 import re
 from random import Random
 
@@ -28,6 +29,8 @@ from benchmarks.estimates import (
     times_of,
 )
 from benchmarks.line_profile import Line, LineTimer, Profile, by_equation, equation_of, own_lines
+from benchmarks.load import Load
+from benchmarks.machine import Kernel, Machine
 from benchmarks.plan import COLD, IMPORT, Choice, Key, plan_groups
 from benchmarks.rows import (
     AGAIN,
@@ -45,7 +48,8 @@ from benchmarks.rows import (
     TUTORIAL,
 )
 from benchmarks.runner import requested_of
-from benchmarks.summary import Findings, report
+from benchmarks.store import FINDINGS
+from benchmarks.summary import Findings, from_json, report, to_json
 from benchmarks.timing_tables import three_digits
 from benchmarks.worker import Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, point, sliding
@@ -63,6 +67,12 @@ RATIOS = {
     CALLS: (0.8,) * 6,
     GEMMS: (0.4,) * 6,
 }
+BLAS = Kernel("OpenBLAS of NumPy", "1.2", "Haswell kernels", "AVX2", 1, [])
+MACHINE = Machine(
+    *("a processor", 2, "AVX-512", ["avx"], {"L2": "1024K"}, "performance", "a system", "3", {"numpy": "2"}, "abc"),
+    kernels=[BLAS],
+    forcing={"OPENBLAS_CORETYPE": "Haswell"},
+)
 UNITS = {  # seconds per call that make a unit of the tables
     DEFAULT.name: 100 * 1e-6,
     SLIDING.name: 40 * 100e-9,
@@ -102,7 +112,9 @@ def made_up():
     ]
     lines = [Line("a.py", 3, "dot()  # (F1)", "F1", 3e-6), Line("b.py", 4, "f()", "", 1e-6)]
     return Findings(
-        system={"CPU": "a processor"},
+        machine=MACHINE,
+        start=Load(2.0, 0.5, 0.1),
+        pools=["openblas 1.2 Haswell kernels: 1"],
         command="the command",
         rounds=6,
         times=times,
@@ -120,7 +132,19 @@ def made_up():
 
 STEP_HEAD = [STEP, "numpy_rnn, ms"]
 EXPECTED = {
-    "How fast it is, and how far from what the machine can do": [["", "this run"], ["CPU", "a processor"]],
+    "How fast it is, and how far from what the machine can do": [
+        ["", "this run"],
+        ["CPU", "a processor, 2 cores, AVX-512"],
+        ["Caches", "L2 1024K"],
+        ["Frequency governor", "performance"],
+        ["System", "a system, Python 3"],
+        ["Packages", "numpy 2"],
+        ["OpenBLAS of NumPy", "1.2, Haswell kernels (AVX2), 1 thread"],
+        ["Variables that force kernels", "OPENBLAS_CORETYPE=Haswell"],
+        ["Commit", "abc"],
+        ["Load at the start", "other processes took 0.25 cores, other virtual machines 0.05"],
+        ["Thread pools, as measured", "openblas 1.2 Haswell kernels: 1"],
+    ],
     "The default experiment": [
         ["default experiment, 5 epochs", "µs per point", "row / numpy_rnn", "seconds to compile"],
         [GEMMS, "1.40 [0.400, 2.40]", "0.400 [0.400, 0.400]", ""],
@@ -213,6 +237,28 @@ def test_every_sentence_of_a_report():
     ):
         assert sentence in lines, sentence
     assert any(line.startswith("Written by `the command`, 6 rounds.") for line in lines)
+
+
+def test_results_that_were_measured_with_forced_kernels_say_so():
+    """Above the claims and above every table of times; a run that chose its kernels has no such line."""
+    sentence = "**Kernels are forced by OPENBLAS_CORETYPE=Haswell.**"
+    findings, titles = made_up(), [title for title in EXPECTED if title not in ("Agreement",)][1:-1]
+    parts = report(findings).split("\n## ")
+    assert [part.split("\n")[0] for part in parts if sentence in part] == ["Claims", *titles]
+    own = findings._replace(machine=MACHINE._replace(forcing={}, removed=MACHINE.forcing))
+    assert "Kernels are forced" not in report(own)
+    assert "none; removed by --own-kernels: OPENBLAS_CORETYPE=Haswell |" in report(own)
+
+
+def test_a_report_is_made_again_from_its_results():
+    findings = made_up()
+    runs = {
+        key.to_text(): [{"values": [value], "metadata": {"round": n}} for n, value in values.items()]
+        for key, values in findings.times.items()
+    }
+    suite = {"benchmarks": [{"metadata": {"name": name}, "runs": of_name} for name, of_name in runs.items()]}
+    suite = json.loads(json.dumps(suite | {FINDINGS: to_json(findings)}))
+    assert report(from_json(suite)) == report(findings)
 
 
 def test_every_plotted_series():
@@ -440,13 +486,13 @@ def test_noise_leaves_a_claim_open():
 
 
 def test_the_case_that_a_claim_names_is_the_worst():
-    """The lowest ratio of 47, and the mean of all: 3^(46/47)."""
+    """The lowest ratio of 47, and the mean of the medians of all: 3·300^(-1/47)."""
     times, requested = full_times()
     key = Key(STEP, MODULES, point(32, 8).name)
-    times[key] = {n: value / 3 for n, value in times[key].items()}
+    times[key] = {n: value / (600 if n == 1 else 300) for n, value in times[key].items()}
     (claim,) = [claim for claim in time_claims(times, requested) if "points, 1 thread" in claim.text]
-    assert f"at {point(32, 8).name} (target: 1), geometric mean 2.93 (target: 2.5)" in claim.text
-    assert "is at least 1.00 [1.00, 1.00]" in claim.text
+    assert f"at {point(32, 8).name} (target: 1), geometric mean 2.66 (target: 2.5)" in claim.text
+    assert "is at least 0.0100 [0.00500, 0.0100]" in claim.text
 
 
 @pytest.mark.parametrize("row", [OURS, EVERY, OTHER, MODULES, TUTORIAL, JAX, CALLS])

@@ -1,0 +1,177 @@
+"""What a run records of its machine: kernels, what forces them, and the load."""
+
+import json
+import os
+import platform
+import sys
+
+import pytest
+from children import run
+from threadpoolctl import threadpool_info
+
+from benchmarks import load, machine
+from benchmarks.load import LOAD, MAX_OTHERS, MAX_SELF_RATIO, MAX_STEAL, Load, Reading
+from benchmarks.machine import AVX, AVX2, AVX512, SSE, Kernel, forcing_variables, kernel_claims, level_of
+from benchmarks.plan import STEP, Group, Job, Key
+from benchmarks.rows import AGAIN, OURS
+from benchmarks.runner import run_rounds
+from benchmarks.store import open_store
+from benchmarks.system import worker_environment
+from benchmarks.worker import Verdict
+from benchmarks.workloads import point
+
+NAME = point(6, 1).name
+
+
+# -- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_machine_names_the_kernels_of_this_process():
+    """They are those of the workers, too, as both have the same environment."""
+    inspected = machine.inspect()
+    kernels = {kernel.library: kernel for kernel in inspected.kernels}
+    for pool in threadpool_info():
+        if pool["internal_api"] == "openblas" and "numpy" in pool["filepath"]:
+            found = kernels["OpenBLAS of NumPy"]
+            assert (found.version, found.kernel) == (pool["version"], f"{pool['architecture']} kernels")
+    assert dict(inspected.rows())["Packages"].startswith(f"numpy {inspected.packages['numpy']}, ")
+    assert dict(inspected.forcing) == forcing_variables(os.environ)
+    assert kernels["NumPy"].version == inspected.packages["numpy"]
+    assert inspected.python == platform.python_version()
+    assert machine.Machine.from_json(inspected._asdict()) == inspected
+
+
+def test_variables_that_force_kernels():
+    """Not those of threads, which the benchmark sets itself."""
+    forcing = {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "OPENBLAS_L2_SIZE": "512",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4",
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    }
+    others = {"PATH": "/bin", "OPENBLAS_VERBOSE": "2", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    assert forcing_variables(forcing | others) == forcing
+    assert not forcing_variables(others | {name: "1" for name in worker_environment(1) if "THREADS" in name})
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("options", "level"), [([], "SSE"), (["--own-kernels"], None)], ids=["forced", "own"])
+def test_own_kernels_are_what_the_libraries_choose_without_those_variables(options, level, tmp_path):
+    """As torch says in a process of the command's environment; only torch is forced here."""
+    program = """
+import json, sys
+from benchmarks import __main__ as command, machine
+machine.LIBRARIES = ("torch",)
+def stop(options, store, machine):
+    print(json.dumps([machine._asdict(), [claim.line() for claim in command_claims(machine)]]))
+    return 0
+from benchmarks.machine import kernel_claims as command_claims
+command.benchmark = stop
+sys.exit(command.main([*sys.argv[1:], "--rows", "numpy_rnn", "--output", "out"]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
+    ask = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    (tmp_path / "out").mkdir()
+    forced = environment | {"ATEN_CPU_CAPABILITY": "default"}
+    ended = run([sys.executable, "-c", program, *options], check=True, env=forced, cwd=tmp_path)
+    printed = json.loads(ended.stdout)
+    found = machine.Machine.from_json(printed[0])
+    (torch,) = (kernel for kernel in found.kernels if kernel.library == "torch")
+    given = {"forcing": dict(found.forcing), "removed": dict(found.removed)}
+    if options:
+        own = run([sys.executable, "-c", ask], check=True, env=environment).stdout.strip()
+        assert f"CPU capability {own}," in torch.kernel
+        assert given["removed"]["ATEN_CPU_CAPABILITY"] == "default"
+        assert not given["forcing"]
+    else:
+        assert torch.level == level
+        assert given["forcing"]["ATEN_CPU_CAPABILITY"] == "default"
+        assert found.level in (None, SSE) or printed[1][0].startswith("open: torch runs CPU capability DEFAULT")
+
+
+def test_levels_of_processors():
+    flags = ["sse", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"]
+    assert [level_of(flags[:count]) for count in (0, 1, 2, 3, 4, 7, 8)] == [None, SSE, AVX, AVX, AVX2, AVX2, AVX512]
+
+
+@pytest.mark.parametrize(
+    ("processor", "kernel", "line"),
+    [
+        (AVX512, "Haswell", "open: OpenBLAS runs Haswell kernels on a processor with AVX-512; try --own-kernels"),
+        (AVX512, "SkylakeX", "pass: every library that can be asked runs kernels for AVX-512, as the processor"),
+        (AVX512, "ArmV99", "pass: every library that can be asked runs kernels for AVX-512, as the processor"),
+        (AVX2, "Haswell", "pass: every library that can be asked runs kernels for AVX2, as the processor"),
+        (AVX2, "Prescott", "open: OpenBLAS runs Prescott kernels on a processor with AVX2; try --own-kernels"),
+        (None, "Haswell", None),
+    ],
+)
+def test_a_library_below_the_processor_is_an_open_claim(processor, kernel, line):
+    level = machine.KERNEL_LEVELS.get(kernel.lower())
+    kernels = [Kernel("NumPy", "2", "SIMD", processor), Kernel("OpenBLAS", "1", f"{kernel} kernels", level)]
+    inspected = machine.Machine("", 1, processor, [], {}, "", "", "", {}, "", kernels, {})
+    assert [claim.line() for claim in kernel_claims(inspected)] == ([line] if line else [])
+    removed = inspected._replace(removed={"A": "B"})
+    assert all("try" not in claim.text for claim in kernel_claims(removed))
+
+
+# -- load ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_load_is_what_others_take(tmp_path):
+    """In hundredths of a second: user 300, nice 20, system 100, idle, iowait, irq 10, softirq 20, steal 50."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    (tmp_path / "stat").write_text("cpu  300 20 100 9999 9999 10 20 50 0 0\ncpu0 1 1 1\n")
+    reading = load.read_load(tmp_path / "stat")
+    assert (reading.busy, reading.steal) == (450 / ticks, 50 / ticks)
+    assert load.load_between(Reading(10, 5, 1, 2), Reading(20, 14, 3, 8)) == Load(10, 3, 2)
+    assert Load(10, 3, 2).cores() == (0.3, 0.2)
+    unknown = [load.read_load(tmp_path / "no file") for _ in range(2)]
+    assert load.load_between(*unknown)[1:] == (0, 0)
+
+
+def test_what_disturbs_a_round():
+    times = {Key(STEP, OURS, NAME): {1: 1.0}, Key(STEP, AGAIN, NAME): {1: MAX_SELF_RATIO * 1.01}}
+    assert load.disturbance(Load(10, 9.9 * MAX_OTHERS, 9.9 * MAX_STEAL)) is None
+    assert "other processes took 1.00 of" in load.disturbance(Load(10, 10, 0))
+    assert "other virtual machines took 0.50 cores" in load.disturbance(Load(10, 0, 5))
+    assert "numpy_rnn took 1.11 times as long as itself" in load.disturbance(Load(), times)
+    times[Key(STEP, AGAIN, NAME)] = {1: 0.5}
+    assert "numpy_rnn took 0.50 times as long as itself" in load.disturbance(Load(), times)
+    times[Key(STEP, AGAIN, NAME)] = {1: 1.05}
+    assert load.disturbance(Load(), times) is None
+
+
+@pytest.mark.parametrize(("repeats", "runs", "disturbed"), [(0, 6, [2, 3]), (1, 7, [3]), (2, 8, []), (9, 8, [])])
+def test_a_disturbed_round_is_repeated_a_bounded_number_of_times(repeats, runs, disturbed, tmp_path, monkeypatch):
+    """The first measurements of rounds 2 and 3 are disturbed. A run that is interrupted resumes with the same count."""
+    measured = []
+
+    def run_piece(piece, store):
+        if piece.round and not store.done(piece):
+            measured.append(piece.round)
+            busy = piece.round in (2, 3) and measured.count(piece.round) == 1
+            store.write(piece, {LOAD: Load(1.0, float(busy)), "benchmarks": [], "version": "1.0"})
+
+    verdict = Verdict(Key(STEP, OURS, NAME).to_text(), "agrees", loops=1)
+    monkeypatch.setattr("benchmarks.runner.run_piece", run_piece)
+    monkeypatch.setattr("benchmarks.runner.verdicts_of", lambda piece, store: [verdict])
+    groups, progress = [Group({OURS: (Job(STEP, point(6, 1)),)})], []
+    store = open_store(tmp_path, {})
+    for _ in range(2):  # the second time, everything is there
+        _, kept = run_rounds(groups, 6, store, lambda done, total, name: progress.append((done, total)), repeats)
+        assert len(measured) == runs
+        assert list(kept) == disturbed
+        assert progress[-1][0] == progress[-1][1]
+    assert store.discarded() == [n for n in (2, 3) if n not in disturbed]
+    claim = load.load_claim(Load(1.0), kept, store.discarded())
+    assert claim.holds is (None if disturbed else True)
+    assert ("rounds 2, 3 were repeated" in claim.text) == (not disturbed)
+
+
+def test_a_load_at_the_start_leaves_the_claim_open():
+    assert load.load_claim(Load(1.0), {}, []).line() == "pass: the machine was quiet at the start and in every round"
+    line = load.load_claim(Load(1.0, 0.5), {4: "a reason"}, []).line()
+    assert line.startswith("open: the machine was not quiet: at the start other processes took 0.50 of ")
+    assert line.endswith("cores; in round 4 a reason")
