@@ -4,10 +4,12 @@ import ctypes
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -60,23 +62,23 @@ class Program:
         self.h[0] = h_0
         self.losses = np.empty((case.epochs, case.networks))
 
-    def function(self, name, *arguments):
+    def function(self, name: str, *arguments: Any) -> partial:
         """The call of a function with these arguments, converted once. `self` keeps the arrays alive."""
         made = [ctypes.c_void_p(of.ctypes.data) if isinstance(of, np.ndarray) else of for of in arguments]
         return partial(getattr(self.library, "elman_" + name), *made)
 
-    def forward(self):
+    def forward(self) -> partial:
         return self.function("forward", self.weights, self.case.T, self.x, self.h, self.y)
 
-    def gradient(self):
+    def gradient(self) -> partial:
         T = self.case.T
         return self.function("gradient", self.weights, T, T, self.x, self.target, self.h, self.gradients)
 
-    def step(self):
+    def step(self) -> partial:
         T, rate = self.case.T, self.c_real(self.case.learning_rate)
         return self.function("step", self.weights, T, T, self.x, self.target, self.h, rate, self.gradients)
 
-    def run(self):
+    def run(self) -> Callable[[], None]:
         case, rate, h_0 = self.case, self.c_real(self.case.learning_rate), self.h[0]
         k1, k2 = (case.T, case.T) if case.k2 is None else (1, case.k2)
         more = (case.networks, self.x, self.target, h_0, rate, k1, k2, case.epochs, self.losses)
@@ -88,7 +90,7 @@ class Program:
 
         return call
 
-    def parts(self, flat):
+    def parts(self, flat: np.ndarray) -> list[np.ndarray]:
         """W_xh, W_hh and W_hy of one or several networks."""
         ends = np.cumsum([rows * columns for rows, columns in self.shapes])[:-1]
         parts = zip(np.split(flat, ends, axis=-1), self.shapes)

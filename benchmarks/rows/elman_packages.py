@@ -1,8 +1,9 @@
 """The rows of this project's own packages, used as their README shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 from benchmarks.rows import (
     AGAIN,
@@ -43,14 +44,14 @@ def row(name: str) -> Row:
 class Package:
     """The tasks of a package. yield_every: of runs, whose results are the losses of the epochs."""
 
-    def __init__(self, rnn, yield_every: int | str = EPOCH):
+    def __init__(self, rnn: Any, yield_every: int | str = EPOCH):
         self.rnn, self.yield_every = rnn, yield_every
 
     def row(self, name: str, about: str, tasks: Sequence[str] = TASKS) -> Row:
         all_tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
         return Row(name, about, present, {task: all_tasks[task] for task in tasks})
 
-    def given(self, case: Case):
+    def given(self, case: Case) -> Iterator[Any]:
         """The case in arrays of the package."""
         return map(self.rnn.from_numpy, case.arrays())
 

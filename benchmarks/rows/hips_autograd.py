@@ -1,5 +1,8 @@
 """HIPS autograd: value_and_grad of the forward pass, written with its NumPy."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import autograd.numpy as np
 from autograd import value_and_grad
 
@@ -7,8 +10,10 @@ from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, one_net
 from benchmarks.workloads import Case
 from numpy_rnn.common.windows import windows
 
+Arrays = Sequence[Any]  # of NumPy, or autograd's boxes of them
 
-def unroll(weights, x, h):
+
+def unroll(weights: Arrays, x: Any, h: Any) -> tuple[Any, list[Any]]:
     """y of a window, and the states h_1 to h_T as a list."""
     W_xh, W_hh, W_hy = weights
     inputs, states = np.dot(x, W_xh), []
@@ -18,7 +23,7 @@ def unroll(weights, x, h):
     return np.dot(np.stack(states), W_hy), states
 
 
-def window_loss(weights, x, target, h, record):
+def window_loss(weights: Arrays, x: Any, target: Any, h: Any, record: list[Any]) -> Any:
     """The loss of the steps with a target; the states are put into `record`, outside what is differentiated."""
     y, states = unroll(weights, x, h)
     record[:] = [getattr(state, "_value", state) for state in states]
@@ -29,14 +34,14 @@ def window_loss(weights, x, target, h, record):
 loss_and_gradients = value_and_grad(window_loss)
 
 
-def update(weights, x, target, h, learning_rate):
+def update(weights: Arrays, x: Any, target: Any, h: Any, learning_rate: Any) -> tuple[list, Any, Any, list]:
     """The new weights, the loss, its gradients and the states h_1 to h_T."""
     states: list = []
     loss, gradients = loss_and_gradients(weights, x, target, h, states)
     return [W - learning_rate * dW for W, dW in zip(weights, gradients)], loss, gradients, states
 
 
-def given(case: Case):
+def given(case: Case) -> tuple[list, Any, Any, Any, Any]:
     params, x, target, h_0 = one_network(case).arrays()
     return list(params[:3]), x, target, h_0, params.W_hh.dtype.type(case.learning_rate)
 

@@ -1,22 +1,27 @@
 """torch.compile of the step: gradient and SGD update in one compiled function of tensors."""
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.rows import GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
 from benchmarks.workloads import Case
 
 MAX_STEPS = 100  # per window: they are unrolled, and compiling ten takes seconds
 
+Weights = list[Tensor]
+
 
 def absent() -> str | None:
     return None if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler is installed"
 
 
-def loss_of_window(weights, x, target, h):
+def loss_of_window(weights: Weights, x: Tensor, target: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of a window, all of whose steps have a target, and its last state."""
     W_xh, W_hh, W_hy = weights
     states = []
@@ -26,7 +31,7 @@ def loss_of_window(weights, x, target, h):
     return 0.5 * (torch.stack(states) @ W_hy - target).square().sum(), h
 
 
-def gradients_of(weights, x, target, h):
+def gradients_of(weights: Weights, x: Tensor, target: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Weights]:
     """The loss, the last state, and the gradients, by torch.func."""
     (gradients, (loss, h)) = torch.func.grad(
         lambda *of: (lambda out: (out[0], out))(loss_of_window(*of)), has_aux=True
@@ -34,7 +39,9 @@ def gradients_of(weights, x, target, h):
     return loss, h, gradients
 
 
-def update(weights, x, target, h, learning_rate):
+def update(
+    weights: Weights, x: Tensor, target: Tensor, h: Tensor, learning_rate: float
+) -> tuple[Tensor, Tensor, Weights]:
     """The loss, the last state and the gradients; the weights are updated in place."""
     loss, h, gradients = gradients_of(weights, x, target, h)
     for W, dW in zip(weights, gradients):
@@ -42,7 +49,7 @@ def update(weights, x, target, h, learning_rate):
     return loss, h, gradients
 
 
-def compiled(function, *arguments):
+def compiled(function: Callable, *arguments: Any) -> tuple[Callable, float]:
     """The function after a first call, which compiles it, and the seconds of that call."""
     torch.compiler.reset()
     function, start = torch.compile(function, fullgraph=True, dynamic=False), perf_counter()
@@ -51,7 +58,7 @@ def compiled(function, *arguments):
     return torch.no_grad()(function), perf_counter() - start
 
 
-def given(case: Case):
+def given(case: Case) -> tuple[Any, ...]:
     if case.T > MAX_STEPS:
         raise Unsupported(f"windows of more than {MAX_STEPS} steps take too long to compile")
     params, *series = one_network(case).arrays()

@@ -1,6 +1,9 @@
 """torch.nn.RNN, torch.nn.Linear and torch.optim.SGD, with autograd."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from benchmarks.rows import (
@@ -36,12 +39,12 @@ class Network(torch.nn.Module):
         self.h_0 = h_0[None]
         self.optimizer = torch.optim.SGD(self.parameters(), lr=case.learning_rate, foreach=False)  # see ABOUT
 
-    def forward(self, x, h):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """y and the states h_1 to h_T of a window, in one call of the layer."""
         h, _ = self.rnn(x, h)
         return self.linear(h), h
 
-    def backward(self):
+    def backward(self) -> Tensor:
         """The loss of the whole series as one window; its gradients are in the weights afterwards."""
         self.optimizer.zero_grad(set_to_none=True)
         y, _ = self(self.x, self.h_0)
@@ -49,12 +52,12 @@ class Network(torch.nn.Module):
         loss.backward()
         return loss
 
-    def step(self):
+    def step(self) -> Tensor:
         loss = self.backward()
         self.optimizer.step()
         return loss
 
-    def pass_through(self, k2):
+    def pass_through(self, k2: int) -> list[float]:
         """One epoch of sliding windows: the losses of its updates. The initial state of a window is a constant."""
         if k2 == 1:
             return self.pass_by_steps()
@@ -66,7 +69,7 @@ class Network(torch.nn.Module):
             losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
 
-    def pass_by_steps(self):
+    def pass_by_steps(self) -> list[float]:
         """`pass_through` for windows of one step: nn.RNNCell takes a third less time for them than nn.RNN."""
         losses, h = [], self.h_0[0]
         for x_t, target_t in zip(self.x, self.target):
@@ -74,17 +77,17 @@ class Network(torch.nn.Module):
             losses.append(self.update(self.linear(h), target_t))
         return losses
 
-    def update(self, y, target):
+    def update(self, y: Tensor, target: Tensor) -> float:
         loss = 0.5 * mse_loss(y, target, reduction="sum")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return loss.item()
 
-    def numpy(self):
+    def numpy(self) -> list[Any]:
         return [weight.detach().numpy().T for weight in self.weights]
 
-    def gradients(self):
+    def gradients(self) -> list[Any]:
         return [weight.grad.numpy().T for weight in self.weights if weight.grad is not None]
 
 

@@ -1,4 +1,4 @@
-"""The rows of the benchmark: their cases, that each computes what it should, and that one that does not is refused."""
+"""The rows of the benchmark and their cases: each row computes the right numbers, and one that does not is refused."""
 
 import functools
 import itertools
@@ -21,8 +21,8 @@ from numpy_rnn.engine.layout import CACHE_LINE
 
 ROOT = Path(__file__).parents[2]
 ALL = (*GRID, *NAMED, *SLIDING, *ENSEMBLES)
-ASIDE = ("torch.compile",)  # a minute of compiling: tested by itself
-OTHERS = tuple(name for name in rows.ROWS if name != "numpy_rnn" and name not in ASIDE)
+SLOW = ("torch.compile",)  # compiles for a minute: has a test of its own
+OTHERS = tuple(name for name in rows.ROWS if name != "numpy_rnn" and name not in SLOW)
 EVERY = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name == "C loop" else ()) for name in ("numpy_rnn", *OTHERS)],
@@ -37,7 +37,7 @@ RUNS = (
 
 
 def row(name):
-    """The row; a test of one whose package or compiler is not installed is skipped, and says which."""
+    """The row; without its package or compiler, the test is skipped with the reason."""
     loaded = rows.load(name)
     if (reason := loaded.absent()) is not None:
         pytest.skip(reason)
@@ -56,12 +56,12 @@ def result(name, task, case):
 # -- cases ----------------------------------------------------------------------------------------------------------
 
 
-def test_names_of_cases_are_their_own():
+def test_names_of_cases_are_unique():
     assert len({case.name for case in ALL}) == len(ALL)
 
 
 @pytest.mark.parametrize("case", [ALL[0], DEFAULT_EXPERIMENT, ENSEMBLES[2]], ids=str)
-def test_a_case_goes_through_a_command_line(case):
+def test_a_case_is_read_as_it_was_written(case):
     assert Case.from_text(case.to_text()) == case
 
 
@@ -84,7 +84,7 @@ def test_arrays_have_the_shapes_of_the_case_and_are_always_the_same(case):
         assert not np.shares_memory(first, again)
 
 
-def test_the_grid_has_what_is_target():
+def test_the_sizes_of_the_cases():
     assert {case.H for case in GRID} == {6, 16, 32, 64, 128, 256, 512, 1024}
     assert {case.B for case in GRID} == {1, 8, 32, 128}
     assert {case.T for case in GRID} == {20, 50, 100}
@@ -95,12 +95,12 @@ def test_the_grid_has_what_is_target():
     assert DEFAULT_EXPERIMENT[1:6] == workloads.DEFAULT_SIZES
 
 
-# -- the plain program -----------------------------------------------------------------------------------------------
+# -- rounding drift --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_plain_step_is_within_the_bounds_around_the_oracle(dtype):
-    """Of level L2; so what is measured by it is not the effect of a mistake."""
+def test_a_step_of_the_drift_program_is_within_the_bounds_around_the_oracle(dtype):
+    """Of level L2: so its drift is not the effect of a mistake."""
     case = SMALL._replace(dtype=dtype)
     params, x, target, h_0 = case.arrays()
     found = rounding_drift.window(params[:3], x, target, h_0)
@@ -131,15 +131,15 @@ def test_a_row_agrees_on_a_run(name, case):
 
 
 @pytest.mark.slow
-def test_every_row_does_something():
+def test_every_row_supports_some_run():
     for name in rows.ROWS:
-        assert name in ASIDE or rows.load(name).absent() or result(name, "run", RUNS[0]) is not None
+        assert name in SLOW or rows.load(name).absent() or result(name, "run", RUNS[0]) is not None
 
 
 @pytest.mark.needs_torch
 @pytest.mark.slow
 def test_the_compiled_step_agrees():
-    """In a process of its own: torch's compiler gives warnings, which are errors here."""
+    """In a process of its own: torch's compiler warns, and warnings are errors here."""
     row("torch.compile")
     program = f"""
 from benchmarks import rows
@@ -153,7 +153,7 @@ for task in tasks:
 
 
 @EVERY
-def test_calls_of_a_step_go_on_from_each_other_and_those_of_a_gradient_do_not_change_the_result(name):
+def test_the_result_of_a_step_is_that_of_the_first_call(name):
     if result(name, "step", SMALL) is None:
         return
     prepared = row(name).tasks["step"](SMALL)
@@ -165,20 +165,20 @@ def test_calls_of_a_step_go_on_from_each_other_and_those_of_a_gradient_do_not_ch
         np.testing.assert_array_equal(before[key], after[key])
 
 
-def test_a_package_that_is_missing_is_said(monkeypatch):
+def test_a_missing_package_or_compiler_is_the_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     assert rows.load("JAX").absent() == "jax is not installed"
     monkeypatch.setattr(shutil, "which", lambda program: None)
     assert rows.load("C loop").absent() == "cc is not installed"
 
 
-# -- what disagrees is refused ---------------------------------------------------------------------------------------
+# -- disagreement is refused -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", [SMALL, point(64, 8), point(16, 8, dtype="float64")], ids=str)
 @pytest.mark.parametrize("name", REQUIRED_OUTPUTS["step"])
-def test_a_number_that_is_off_is_refused_and_named(case, name):
-    """By three times what is allowed there; so whatever is allowed, it must be small beside the values."""
+def test_a_wrong_number_is_refused_and_named(case, name):
+    """Wrong by three times the bound, which must be small compared with the values."""
     found = result("numpy_rnn", "step", case)
     value, allowed = window_bounds(case)[name]
     assert np.max(allowed) < 1e-2 * np.max(np.abs(value))
@@ -196,10 +196,8 @@ def test_a_window_one_step_short_is_refused():
 
 @pytest.mark.parametrize("case", RUNS, ids=lambda case: case.name)
 @pytest.mark.parametrize("name", REQUIRED_OUTPUTS["run"])
-def test_a_number_of_a_run_that_is_off_is_refused_and_named(case, name):
-    """By three times what is allowed there, and that is of the size of rounding: training amplifies it here by less
-    than ten times the error of tanh that is allowed.
-    """
+def test_a_wrong_number_of_a_run_is_refused_and_named(case, name):
+    """Wrong by three times the bound, which is of the size of rounding: less than ten times the error of tanh."""
     found = result("numpy_rnn", "run", case)
     value, allowed = run_bounds(case)[name]
     size = np.abs(value).max()
@@ -236,7 +234,7 @@ def test_a_run_with_another_rate_is_refused(factor):
         ({"dW_hh": np.full((5, 5), np.nan, np.float32)}, "dW_hh is not finite"),
     ],
 )
-def test_a_result_of_another_form_is_refused(change, text):
+def test_a_result_of_wrong_form_is_refused(change, text):
     found = result("numpy_rnn", "gradient", SMALL) | change
     found = {name: value for name, value in found.items() if value is not None}
     agreement = judge("gradient", SMALL, found)
@@ -245,7 +243,7 @@ def test_a_result_of_another_form_is_refused(change, text):
 
 
 @pytest.mark.slow
-def test_the_c_loop_is_compiled_once_in_a_run_of_the_benchmarks_and_each_time_elsewhere(monkeypatch, tmp_path):
+def test_the_c_loop_is_compiled_once_per_run_of_the_benchmarks_and_every_time_elsewhere(monkeypatch, tmp_path):
     loop = row("C loop").tasks["step"]
     assert [loop(SMALL).compile_seconds is None for _ in range(2)] == [False, False]
     monkeypatch.setenv(system.COMPILED, str(tmp_path))
@@ -267,7 +265,7 @@ def test_the_floors_run(task, case, monkeypatch):
 
 @pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[2]], ids=lambda case: case.name)
 def test_the_bare_calls_are_the_fewest_of_the_equations(case):
-    """Of one step a window, without biases: twelve calls an update, and two for the losses of an epoch."""
+    """With one step per window and no biases: twelve calls per update, and two for the losses of an epoch."""
     (calls,) = bare_calls.task_calls("run", case, "stacked")
     assert len(calls.windows) == case.T
     once = dict.fromkeys(("F1", "F2", "F3", "B1", "B2", "B4, B5", "B6"), 1)
@@ -277,8 +275,8 @@ def test_the_bare_calls_are_the_fewest_of_the_equations(case):
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
-def test_the_floors_read_and_write_at_cache_lines(H, B):
-    """Or their products would be slower than those of a program that does."""
+def test_the_arrays_of_the_floors_start_at_cache_lines(H, B):
+    """Otherwise their products would be slower than those of a program that does."""
     (calls,) = bare_calls.task_calls("step", workloads.point(H, B), "apart")
     products = [call for call in calls.windows[0] if call.is_product]
     large = [array for call in products for array in call.arguments if array.nbytes >= 2**8]
@@ -286,11 +284,11 @@ def test_the_floors_read_and_write_at_cache_lines(H, B):
     assert {array.__array_interface__["data"][0] % CACHE_LINE for array in large} == {0}
 
 
-def test_sliding_windows_of_the_floors_are_those_of_the_epoch():
+@pytest.mark.parametrize(("k2", "expected"), [(1, [1] * 20), (5, [1, 2, 3, 4] + [5] * 16)])
+def test_sliding_windows_of_the_floors_are_those_of_the_epoch(k2, expected):
     """The first ones are shorter."""
-    (calls,) = bare_calls.task_calls("run", sliding("sliding", 5), "stacked")
-    steps = [sum(call.equation == "F2" for call in window) for window in calls.windows]
-    assert steps == [1, 2, 3, 4] + [5] * 16
+    (calls,) = bare_calls.task_calls("run", sliding("sliding", k2), "stacked")
+    assert [sum(call.equation == "F2" for call in window) for window in calls.windows] == expected
 
 
 @pytest.mark.parametrize("form", bare_calls.FORMS)
@@ -303,15 +301,15 @@ def test_the_products_of_a_step_have_the_flops_of_the_equations(form):
     assert bare_calls.flops(calls.windows[0]) == 2 * (products + more)
 
 
-def test_every_layout_of_a_product_computes_the_same():
+def test_all_layouts_of_a_product_compute_the_same():
     (calls,) = bare_calls.task_calls("step", SMALL, "apart")
     generator = np.random.default_rng(0)
     for call in (call for call in calls.windows[0] if call.is_product):
         left, right, _ = call.arguments
         for array in (left, right):
             array[...] = generator.integers(-9, 10, array.shape)  # so that nothing is rounded
-        for *turned, transposed in itertools.product((False, True), repeat=3):
-            (product,) = floors.in_layout([call], *turned, transposed)
+        for *columns, transposed in itertools.product((False, True), repeat=3):
+            (product,) = floors.in_layout([call], *columns, transposed)
             out = product()
             np.testing.assert_array_equal(out.T if transposed else out, left @ right)
 
@@ -330,7 +328,7 @@ def test_the_fastest_is_found(monkeypatch):
     assert floors.fastest(calls) is calls[1]
 
 
-def test_calls_that_are_written_down_are_made_once_in_their_order():
+def test_straight_line_code_makes_every_call_in_order():
     made = []
     first, second = [1], [2]
     calls = [functools.partial(made.append, first), functools.partial(sorted, second, key=made.append)]
