@@ -19,7 +19,7 @@ from benchmarks.estimates import (
     ratio,
     slope,
 )
-from benchmarks.plan import IMPORT, Key, in_words
+from benchmarks.plan import COLD, IMPORT, Key, in_words
 from benchmarks.rows import CALLS, EVERY, FORWARD, GEMMS, GRADIENT, JAX, MODULES, OTHER, OURS, RUN, STEP, TUTORIAL
 from benchmarks.timing_tables import show, three_digits
 from benchmarks.workloads import DEFAULT_EXPERIMENT, MIN_THREADED_NETWORKS, Case
@@ -79,6 +79,7 @@ def time_claims(times: Times, requested: Requested) -> list[Claim]:
         _share_of_gemms(times, requested),
         *(_public_function(times, requested, task) for task in (FORWARD, GRADIENT)),
         *(_growth(times, requested, growth) for growth in GROWTHS),
+        _cold_start(times, requested),
         _import(times, requested),
     ]
     return [claim for claim in claims if claim is not None]
@@ -244,6 +245,13 @@ def exponent(times: Times, row: str, cases: Iterable[Case], growth: Growth) -> E
         slopes = [slope((growth.size(case), by_case[case.name][n]) for case in group) for group in groups]
         means.append(sum(slopes) / len(slopes))
     return estimate(means)
+
+
+def _cold_start(times, requested):
+    ours = Key(COLD, OURS, DEFAULT)
+    others = [key for key in requested.keys if key.task == COLD and key.row != OURS] if ours in requested.keys else []
+    ratios = {key.row: ratio(times, key, ours) for key in sorted(others)}
+    return _at_every_case(ratios, 1, f"cold start of the {DEFAULT}: {OURS}", "every other row")
 
 
 def _import(times, requested):

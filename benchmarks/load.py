@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.claims import Claim
 from benchmarks.estimates import Times, times_of
+from benchmarks.plan import Key, in_words
 from benchmarks.rows import AGAIN, OURS
 from benchmarks.store import CRASHED, merged
 from benchmarks.system import cores
@@ -24,6 +25,7 @@ START_SECONDS = 0.5  # of the look at the load before the first round
 MAX_OTHERS = 0.2  # cores that other processes may take
 MAX_STEAL = 0.02  # cores that other virtual machines may take
 MAX_SELF_RATIO = 1.1  # of the times of numpy_rnn and numpy_rnn again, median of the cases of a round
+MAX_THREAD_EXCESS = 1.1  # busy cores per thread
 LOAD = "load"  # key in the file of a piece
 
 
@@ -104,6 +106,25 @@ def round_disturbance(contents: Sequence[Mapping[str, Any]]) -> str | None:
     for content in contents:
         total = total.plus(Load(*content.get(LOAD, ())))
     return disturbance(total, times_of(merged(content for content in contents if CRASHED not in content)))
+
+
+def thread_claim(suite: Mapping[str, Any]) -> Claim | None:
+    """Open if a row takes more processor time than its threads can give, from all rounds; None if nothing was timed.
+
+    The pools of some libraries cannot be asked for their threads, so this is measured.
+    """
+    excesses = []
+    for benchmark in suite["benchmarks"]:
+        key = Key.from_text(benchmark["metadata"]["name"])
+        measured = [run["metadata"]["busy_cores"] for run in benchmark["runs"] if "busy_cores" in run["metadata"]]
+        if measured:
+            excesses.append((median(measured) / key.threads, key, median(measured)))
+    if not excesses:
+        return None
+    excess, key, busy = max(excesses)
+    if excess > MAX_THREAD_EXCESS:
+        return Claim(f"{key.row} keeps {busy:.2f} cores busy with {in_words(key.threads)}, at {key.case}", None)
+    return Claim("no row keeps more cores busy than it has threads", True)
 
 
 def load_claim(start: Load, disturbed: Mapping[int, str], repeated: Iterable[int]) -> Claim:

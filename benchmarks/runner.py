@@ -22,7 +22,7 @@ from benchmarks.claims import time_claims
 from benchmarks.costs import cost_claims
 from benchmarks.estimates import Requested, times_of
 from benchmarks.line_profile import Line, Profile
-from benchmarks.load import LOAD, load_at_start, load_between, load_claim, read_load, round_disturbance
+from benchmarks.load import LOAD, load_at_start, load_between, load_claim, read_load, round_disturbance, thread_claim
 from benchmarks.machine import Machine, kernel_claims
 from benchmarks.plan import COLD, IMPORT, PROFILE, ROW_TASKS, Group, Key, Piece, pieces_of_round, plan_groups
 from benchmarks.rows import AGAIN, OURS
@@ -63,6 +63,7 @@ def measure_all(options: Namespace, store: Store, machine: Machine) -> tuple[Fin
         crashes=[content[CRASHED] for content in contents if CRASHED in content],
         claims=[
             *kernel_claims(machine),
+            *([threads] if (threads := thread_claim(suite)) else []),
             load_claim(start, disturbed, store.discarded()),
             *time_claims(times, requested),
             *claims,

@@ -170,6 +170,18 @@ def test_a_disturbed_round_is_repeated_a_bounded_number_of_times(repeats, runs, 
     assert ("rounds 2, 3 were repeated" in claim.text) == (not disturbed)
 
 
+def test_a_row_that_keeps_more_cores_busy_than_its_threads_is_an_open_claim():
+    def benchmark(row, threads, *busy):
+        runs = [{"values": [1.0], "metadata": {"round": n, "busy_cores": value}} for n, value in enumerate(busy)]
+        return {"metadata": {"name": Key(STEP, row, NAME, threads).to_text()}, "runs": runs}
+
+    quiet = [benchmark("a", 1, 0.9, 1.0, 2.0), benchmark("b", 2, 1.9, 2.0, 2.1)]
+    assert load.thread_claim({"benchmarks": quiet}).line() == "pass: no row keeps more cores busy than it has threads"
+    claim = load.thread_claim({"benchmarks": [*quiet, benchmark("c", 1, 1.0, 1.9, 1.9)]})
+    assert claim.line() == f"open: c keeps 1.90 cores busy with 1 thread, at {NAME}"
+    assert load.thread_claim({"benchmarks": []}) is None
+
+
 def test_a_load_at_the_start_leaves_the_claim_open():
     assert load.load_claim(Load(1.0), {}, []).line() == "pass: the machine was quiet at the start and in every round"
     line = load.load_claim(Load(1.0, 0.5), {4: "a reason"}, []).line()
