@@ -93,6 +93,14 @@ def _paired(times, key, other, combine):
     return estimate(values) if len(values) >= MIN_VALUES else None
 
 
+def mean_ratio(times: Times, pairs: Iterable[tuple[Key, Key]]) -> Estimate | None:
+    """The geometric mean of the ratios slow / fast of all pairs, computed in every round; None as in `ratio`."""
+    known = [(times.get(slow, {}), times.get(fast, {})) for slow, fast in pairs]
+    rounds = sorted(set.intersection(*({*a} & {*b} for a, b in known))) if known else []
+    means = [geometric_mean(a[n] / b[n] for a, b in known) for n in rounds]
+    return estimate(means) if len(means) >= MIN_VALUES else None
+
+
 def geometric_mean(values: Iterable[float]) -> float:
     logarithms = [log(value) for value in values]
     return exp(sum(logarithms) / len(logarithms))

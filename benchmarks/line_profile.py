@@ -130,8 +130,10 @@ def by_equation(profile: Profile) -> dict[str, float]:
 
 
 def main(*cases: str) -> None:
+    from benchmarks.system import use_cores, use_threads
+
+    use_cores(1)
     import numpy_rnn
-    from benchmarks.system import use_threads
 
     use_threads(1)
     tasks, folder = load(OURS).tasks, Path(numpy_rnn.__file__).parent

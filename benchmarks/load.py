@@ -26,6 +26,7 @@ MAX_OTHERS = 0.2  # cores that other processes may take
 MAX_STEAL = 0.02  # cores that other virtual machines may take
 MAX_SELF_RATIO = 1.1  # of the times of numpy_rnn and numpy_rnn again, median of the cases of a round
 MAX_THREAD_EXCESS = 1.1  # busy cores per thread
+MAX_LISTED = 2  # disturbed rounds whose reasons are listed
 LOAD = "load"  # key in the file of a piece
 
 
@@ -130,9 +131,10 @@ def thread_claim(suite: Mapping[str, Any]) -> Claim | None:
 def load_claim(start: Load, disturbed: Mapping[int, str], repeated: Iterable[int]) -> Claim:
     """Open if the machine was busy at the start, or in a round that was not repeated successfully."""
     again = sorted({*repeated})
-    suffix = f"; rounds {', '.join(map(str, again))} were repeated" if again else ""
+    suffix = f"; repeated rounds: {', '.join(map(str, again))}" if again else ""
     reasons = [f"at the start {reason}"] if (reason := disturbance(start)) else []
-    reasons += [f"in round {number} {reason}" for number, reason in sorted(disturbed.items())]
+    reasons += [f"in round {number} {reason}" for number, reason in sorted(disturbed.items())[:MAX_LISTED]]
+    reasons += [f"and in {more} more"] if (more := len(disturbed) - MAX_LISTED) > 0 else []
     if reasons:
         return Claim(f"the machine was not quiet: {'; '.join(reasons)}{suffix}", None)
     return Claim(f"the machine was quiet at the start and in every round{suffix}", True)

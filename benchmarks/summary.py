@@ -125,7 +125,7 @@ def report(findings: Findings) -> str:
 def machine_rows(findings: Findings) -> list[tuple[str, str]]:
     """What the run was measured on, with the load at its start and the thread pools of its processes."""
     others, steal = findings.start.cores()
-    load = f"other processes took {others:.2f} cores, other virtual machines {steal:.2f}"
+    load = f"other processes took {others:.2f} cores, other virtual machines {steal:.2f} cores"
     pools = [("Thread pools, as measured", "; ".join(findings.pools))] if findings.pools else []
     return [*findings.machine.rows(), ("Load at the start", load), *pools]
 

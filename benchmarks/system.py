@@ -15,7 +15,7 @@ def thread_environment(threads: int) -> dict[str, str]:
     """The variables that set the threads of BLAS, OpenMP and XLA; libraries read them when they are loaded."""
     eigen = "true" if threads > 1 else "false"
     flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={threads}"
-    return dict.fromkeys((*THREAD_VARIABLES, "NPROC"), str(threads)) | {"XLA_FLAGS": flags}  # NPROC: XLA's own pool
+    return dict.fromkeys((*THREAD_VARIABLES, "NPROC"), str(threads)) | {"XLA_FLAGS": flags}  # NPROC is XLA's
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -31,6 +31,15 @@ COMPILED = "BENCHMARKS_COMPILED"
 def compile_cache_environment(folder: Path) -> dict[str, str]:
     """The variables that make a process cache in this folder what it compiles; torch.compile uses TMPDIR."""
     return {COMPILED: str(folder), "TMPDIR": str(folder)}
+
+
+def use_cores(threads: int) -> None:
+    """Restricts this process to as many cores as it may use threads; must be called before libraries are loaded.
+
+    XLA uses all cores that it sees for some products, whatever its flags say: with "one thread", it kept two busy.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
 def use_threads(threads: int) -> str:
@@ -52,7 +61,7 @@ def use_threads(threads: int) -> str:
         if pool["user_api"] in ("blas", "openmp"):
             kernel = f"{pool['architecture']} kernels" if pool.get("architecture") else None
             pools[" ".join(filter(None, (pool["internal_api"], pool["version"], kernel)))] = pool["num_threads"]
-    text = ", ".join(f"{name}: {number}" for name, number in pools.items())
+    text = ", ".join(f"{name}: {number}" for name, number in sorted(pools.items()))
     if set(pools.values()) - {threads}:
         raise RuntimeError(f"thread pools have other numbers of threads than {threads}: {text}")
     return text

@@ -1,5 +1,6 @@
 """Numbers as they are printed, and the tables of the report: Markdown that is aligned and readable as plain text."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log10
@@ -10,6 +11,7 @@ from benchmarks.rows import AGAIN, COMPILED, FLOORS, JAX, OURS, ROWS, RUN
 from benchmarks.worker import AGREES, CRASHES, DISAGREES, SKIPPED, Verdict
 from benchmarks.workloads import Case
 
+NUMBER = re.compile(r"-?\d[\d.,]*%?( \[[^]]*\])?( =| \(a tie\))?")
 Table = list[str]  # lines of Markdown; empty if there is nothing to show
 
 
@@ -40,7 +42,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _is_number(cell):
-    return cell[:1].isdigit() or cell[:1] == "-"
+    return NUMBER.fullmatch(cell) is not None
 
 
 def default_table(times: Times, case: Case, compiling: Mapping[Key, float]) -> Table:

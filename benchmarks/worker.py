@@ -36,7 +36,10 @@ class Verdict(NamedTuple):
 
 
 def main(piece_text: str, output: str = "") -> None:
+    from benchmarks.system import use_cores
+
     piece = Piece.from_text(piece_text)
+    use_cores(piece.threads)
     row = load(piece.row)
     if not output:
         row.tasks[RUN](piece.jobs[0].case).call()

@@ -15,7 +15,7 @@ from benchmarks.__main__ import benchmark, main
 from benchmarks.claims import Claim
 from benchmarks.cli import parse_options
 from benchmarks.estimates import Requested, times_of
-from benchmarks.load import Load
+from benchmarks.load import LOAD, Load
 from benchmarks.machine import Machine
 from benchmarks.plan import (
     ALL_TASKS,
@@ -30,11 +30,11 @@ from benchmarks.plan import (
     plan_groups,
     shortened,
 )
-from benchmarks.rows import AGAIN, COMPILED, JAX, MODULES, OURS, ROWS, RUN, STEP
+from benchmarks.rows import AGAIN, COMPILED, JAX, MODULES, OURS, ROWS, RUN, STEP, Row, load
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.summary import Findings
-from benchmarks.worker import Verdict
+from benchmarks.worker import Verdict, judge_piece
 from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, SIZES_H, SLIDING, point
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +141,26 @@ def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
     (verdict,) = verdicts_of(piece, store)
     assert verdict.outcome == "crashes"
     assert verdict.text.endswith("KeyError: 'no such row'")
+    assert store.read(piece)[LOAD][0] > 0
+
+
+def test_a_row_that_disagrees_or_crashes_is_a_verdict_on_its_job_alone(monkeypatch):
+    """A verdict can be written as strict JSON, even if a required output is missing."""
+    jobs = tuple(Job(STEP, point(6, 1, T)) for T in (3, 4, 5))
+
+    def step(case):
+        if case.T == 4:
+            raise ZeroDivisionError("a message")
+        return load(OURS).tasks[STEP](case)._replace(**({"result": dict} if case.T == 3 else {}))
+
+    row = Row("a row", "", lambda: None, {STEP: step})
+    monkeypatch.setattr(system, "use_threads", lambda threads: "")  # this process keeps its own
+    disagrees, crashes, agrees = judge_piece(Piece(0, "a row", 1, jobs), row)
+    assert (disagrees.outcome, crashes.outcome, agrees.outcome) == ("disagrees", "crashes", "agrees")
+    assert disagrees.text == "returns : expected loss, dW_xh, dW_hh, dW_hy, W_xh, W_hh, W_hy"
+    assert crashes.text == "ZeroDivisionError: a message"
+    assert agrees.loops > 0
+    json.dumps([disagrees, crashes, agrees], allow_nan=False)
 
 
 @pytest.mark.parametrize(

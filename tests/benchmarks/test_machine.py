@@ -15,7 +15,7 @@ from benchmarks.machine import AVX, AVX2, AVX512, SSE, Kernel, forcing_variables
 from benchmarks.plan import STEP, Group, Job, Key
 from benchmarks.rows import AGAIN, OURS
 from benchmarks.runner import run_rounds
-from benchmarks.store import open_store
+from benchmarks.store import CRASHED, open_store
 from benchmarks.system import worker_environment
 from benchmarks.worker import Verdict
 from benchmarks.workloads import point
@@ -54,6 +54,27 @@ def test_variables_that_force_kernels():
     others = {"PATH": "/bin", "OPENBLAS_VERBOSE": "2", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     assert forcing_variables(forcing | others) == forcing
     assert not forcing_variables(others | {name: "1" for name in worker_environment(1) if "THREADS" in name})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot restrict a process to cores")
+def test_a_worker_has_as_many_cores_as_threads_before_it_loads_a_row():
+    program = """
+import os, sys
+from benchmarks import worker
+from benchmarks.plan import Job, Piece
+def load(name):
+    sys.exit(f"{len(os.sched_getaffinity(0))} {'numpy' in sys.modules}")
+worker.load = load
+worker.main(Piece(1, "a row", 1, ()).to_text(), "no file")
+"""
+    assert run([sys.executable, "-c", program]).stderr == "1 False\n"
+
+
+def test_every_library_is_told_its_threads():
+    """NPROC is read by XLA; one that is not told may use all cores."""
+    told = {name for name, value in worker_environment(7).items() if value == "7"}
+    assert told >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"}
+    assert "intra_op_parallelism_threads=7" in worker_environment(7)["XLA_FLAGS"]
 
 
 @pytest.mark.needs_torch
@@ -141,6 +162,18 @@ def test_what_disturbs_a_round():
     assert "numpy_rnn took 0.50 times as long as itself" in load.disturbance(Load(), times)
     times[Key(STEP, AGAIN, NAME)] = {1: 1.05}
     assert load.disturbance(Load(), times) is None
+    round_ = [
+        {
+            "benchmarks": [{"runs": [{"values": [value]}]}],
+            "metadata": {"name": key.to_text(), "round": 1},
+            "version": "",
+        }
+        for key, value in ((Key(STEP, OURS, NAME), 1.0), (Key(STEP, AGAIN, NAME), 2.0))
+    ]
+    assert load.round_disturbance(round_) == "numpy_rnn took 2.00 times as long as itself"
+    assert load.round_disturbance([round_[0] | {LOAD: [1, 1, 0]}, {CRASHED: "why", LOAD: [3, 1, 0]}]).startswith(
+        "other processes took 0.50 of"
+    )
 
 
 @pytest.mark.parametrize(("repeats", "runs", "disturbed"), [(0, 6, [2, 3]), (1, 7, [3]), (2, 8, []), (9, 8, [])])
@@ -167,7 +200,7 @@ def test_a_disturbed_round_is_repeated_a_bounded_number_of_times(repeats, runs, 
     assert store.discarded() == [n for n in (2, 3) if n not in disturbed]
     claim = load.load_claim(Load(1.0), kept, store.discarded())
     assert claim.holds is (None if disturbed else True)
-    assert ("rounds 2, 3 were repeated" in claim.text) == (not disturbed)
+    assert ("repeated rounds: 2, 3" in claim.text) == (not disturbed)
 
 
 def test_a_row_that_keeps_more_cores_busy_than_its_threads_is_an_open_claim():
@@ -187,3 +220,5 @@ def test_a_load_at_the_start_leaves_the_claim_open():
     line = load.load_claim(Load(1.0, 0.5), {4: "a reason"}, []).line()
     assert line.startswith("open: the machine was not quiet: at the start other processes took 0.50 of ")
     assert line.endswith("cores; in round 4 a reason")
+    line = load.load_claim(Load(1.0), dict.fromkeys((5, 4, 3, 2), "a reason"), [1]).line()
+    assert line.endswith("quiet: in round 2 a reason; in round 3 a reason; and in 2 more; repeated rounds: 1")

@@ -51,7 +51,7 @@ from benchmarks.rows import (
 from benchmarks.runner import requested_of
 from benchmarks.store import FINDINGS
 from benchmarks.summary import Findings, from_json, report, to_json
-from benchmarks.timing_tables import three_digits
+from benchmarks.timing_tables import table, three_digits
 from benchmarks.worker import Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, point, sliding
 
@@ -143,7 +143,7 @@ EXPECTED = {
         ["OpenBLAS of NumPy", "1.2, Haswell kernels (AVX2), 1 thread"],
         ["Variables that force kernels", "OPENBLAS_CORETYPE=Haswell"],
         ["Commit", "abc"],
-        ["Load at the start", "other processes took 0.25 cores, other virtual machines 0.05"],
+        ["Load at the start", "other processes took 0.25 cores, other virtual machines 0.05 cores"],
         ["Thread pools, as measured", "openblas 1.2 Haswell kernels: 1"],
     ],
     "The default experiment": [
@@ -248,7 +248,17 @@ def test_results_that_were_measured_with_forced_kernels_say_so():
     assert [part.split("\n")[0] for part in parts if sentence in part] == ["Claims", *titles]
     own = findings._replace(machine=MACHINE._replace(forcing={}, removed=MACHINE.forcing))
     assert "Kernels are forced" not in report(own)
-    assert "none; removed by --own-kernels: OPENBLAS_CORETYPE=Haswell |" in report(own)
+    (forcing,) = (value for name, value in own.machine.rows() if name == "Variables that force kernels")
+    assert forcing == "none; removed by --own-kernels: OPENBLAS_CORETYPE=Haswell"
+
+
+def test_numbers_are_aligned_to_the_right_and_text_to_the_left():
+    assert table(["a | b", "number", "text"], [["x", "1.50 [1, 2] =", "2 cores"], ["yy", "-3%", ""]]) == [
+        "| a \\| b |        number | text    |",
+        "|--------|--------------:|---------|",
+        "| x      | 1.50 [1, 2] = | 2 cores |",
+        "| yy     |           -3% |         |",
+    ]
 
 
 def test_a_report_is_made_again_from_its_results():
@@ -291,7 +301,7 @@ def test_every_plotted_series():
     np.testing.assert_allclose([value for _, value in bars], [0.15, 0.35, 1], rtol=1e-12)
 
 
-def test_the_figures_show_these_series(tmp_path):
+def test_the_figures_show_these_series_and_the_kernels(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib").use("Agg")
     findings = made_up()
     series = charts.time_series(findings.times, CASES)
@@ -302,8 +312,12 @@ def test_the_figures_show_these_series(tmp_path):
     ]
     bars = charts.draw_starts(charts.start_bars(findings.times)).axes[0].patches
     np.testing.assert_allclose([bar.get_width() for bar in bars], [1, 0.35, 0.15])
+    footers = []
+    monkeypatch.setattr("matplotlib.figure.Figure.supxlabel", lambda self, text, **options: footers.append(text))
     assert set(charts.draw(findings, tmp_path)) == {"time.png", "gemms.png", "start.png", "operations.png"}
     assert {file.name for file in tmp_path.iterdir()} == {"time.png", "gemms.png", "start.png", "operations.png"}
+    kernels = "OpenBLAS of NumPy: Haswell kernels; forced by OPENBLAS_CORETYPE=Haswell"
+    assert footers == [f"a processor; {kernels}"] * 4
 
 
 def test_where_the_faster_row_changes_is_a_border():
@@ -456,7 +470,11 @@ def test_all_claims_hold():
         (f"{RUN} {OURS} 2", 1.1, "ensembles, 2 threads: numpy_rnn is at least 1.55"),
         (f"{STEP} {MODULES} 1", 0.83, "47 points, 1 thread: numpy_rnn is at least 2.49 [2.49, 2.49] times as fast as"),
         (f"{STEP} {MODULES} 2", 0.29, "47 points, 2 threads: numpy_rnn is at least 0.870"),
-        (f"{STEP} {JAX} 1", 0.9, "JAX, at H=256 B=32 T=50 float32 (target: 0.95), geometric mean 0.990 (target: 1)"),
+        (
+            f"{STEP} {JAX} 1",
+            0.9,
+            "H=256 B=32 T=50 float32 (target: 0.95), geometric mean 0.990 [0.990, 0.990] (target: 1)",
+        ),
         (f"{STEP} {GEMMS} 1", 0.96, "at least 0.912 [0.912, 0.912] times as fast as bare GEMMs"),
         (f"{FORWARD} {OTHER} 1", 0.66, "forward by the public functions: numpy_rnn is at least 0.990"),
         (f"{GRADIENT} {OTHER} 1", 0.66, "gradient by the public functions: numpy_rnn is at least 0.990"),
@@ -495,13 +513,14 @@ def test_noise_leaves_a_claim_open():
 
 
 def test_the_case_that_a_claim_names_is_the_worst():
-    """The lowest ratio of 47, and the mean of the medians of all: 3·300^(-1/47)."""
+    """The lowest ratio of 47, and the mean of all in every round: 3·300^(-1/47), and 3·600^(-1/47) in the first."""
     times, requested = full_times()
     key = Key(STEP, MODULES, point(32, 8).name)
     times[key] = {n: value / (600 if n == 1 else 300) for n, value in times[key].items()}
     (claim,) = [claim for claim in time_claims(times, requested) if "points, 1 thread" in claim.text]
-    assert f"at {point(32, 8).name} (target: 1), geometric mean 2.66 (target: 2.5)" in claim.text
+    assert f"at {point(32, 8).name} (target: 1), geometric mean 2.66 [2.62, 2.66] (target: 2.5)" in claim.text
     assert "is at least 0.0100 [0.00500, 0.0100]" in claim.text
+    assert claim.holds is False
 
 
 @pytest.mark.parametrize("row", [OURS, EVERY, OTHER, MODULES, TUTORIAL, JAX, CALLS])
