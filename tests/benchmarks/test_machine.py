@@ -80,11 +80,12 @@ def test_every_library_is_told_its_threads():
 @pytest.mark.needs_torch
 @pytest.mark.parametrize(("options", "level"), [([], "SSE"), (["--own-kernels"], None)], ids=["forced", "own"])
 def test_own_kernels_are_what_the_libraries_choose_without_those_variables(options, level, tmp_path):
-    """As torch says in a process of the command's environment; only torch is forced here."""
+    """As torch says in a process of the command's environment; here, only its variable is known and removed."""
     program = """
 import json, sys
 from benchmarks import __main__ as command, machine
 machine.LIBRARIES = ("torch",)
+machine.FORCING, machine.FORCING_PREFIX = ("ATEN_CPU_CAPABILITY",), "no other"
 def stop(options, store, machine):
     print(json.dumps([machine._asdict(), [claim.line() for claim in command_claims(machine)]]))
     return 0
