@@ -146,7 +146,7 @@ def kernel_claims(machine: Machine) -> list[Claim]:
     """Open for each library that runs below what the processor can do."""
     if machine.level is None:
         return []
-    try_this = "although --own-kernels is given" if machine.removed else "try --own-kernels"
+    try_this = "try --own-kernels" if machine.forcing else "no variable that is known forces this"
     below = [
         Claim(f"{kernel.library} runs {kernel.kernel} on a processor with {machine.level}; {try_this}", None)
         for kernel in machine.kernels
