@@ -61,7 +61,7 @@ def test_a_round_has_every_row_once_and_the_rows_of_a_group_after_one_another():
 
 
 def test_pieces_and_keys_are_read_as_they_were_written():
-    piece = Piece(3, OURS, 2, (Job(RUN, DEFAULT_EXPERIMENT, 7), Job(STEP, point(64, 8))))
+    piece = Piece(3, OURS, 2, (Job(RUN, DEFAULT_EXPERIMENT, 7), Job(RUN, ENSEMBLES[2]), Job(STEP, point(64, 8))))
     assert Piece.from_text(piece.to_text()) == piece
     assert [Key.from_text(key.to_text()) for key in piece.keys] == piece.keys
 

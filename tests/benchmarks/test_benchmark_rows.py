@@ -60,17 +60,6 @@ def test_names_of_cases_are_unique():
     assert len({case.name for case in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("case", [ALL[0], DEFAULT_EXPERIMENT, ENSEMBLES[2]], ids=str)
-def test_a_case_is_read_as_it_was_written(case):
-    assert Case.from_text(case.to_text()) == case
-
-
-@pytest.mark.slow
-def test_cases_import_no_numpy():
-    program = "import benchmarks.workloads, sys; sys.exit('numpy' in sys.modules)"
-    run([sys.executable, "-c", program], check=True)
-
-
 @pytest.mark.parametrize("case", [SMALL, DEFAULT_EXPERIMENT, ENSEMBLES[1], point(16, 8, dtype="float64")], ids=str)
 def test_arrays_have_the_shapes_of_the_case_and_are_always_the_same(case):
     params, *series = case.arrays()
