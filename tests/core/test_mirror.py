@@ -143,14 +143,14 @@ DECORATORS = ("@torch.no_grad()", "@np.errstate(")  # of torch and of NumPy: wha
 # The lines that differ beside, of numpy_rnn and of torch_rnn, and why. All others are the same, in all these files.
 DIFFERENCES = {
     "elman": [
-        (["def relu(a):", '"""max(a, 0)"""', "return torch.maximum(a, 0)"], [], "NumPy has no relu"),
+        (["def relu(a: Array) -> Array:", '"""max(a, 0)"""', "return torch.maximum(a, 0)"], [], "NumPy has no relu"),
         (["tanh=torch.tanh, relu=relu"], ["tanh=torch.tanh, relu=torch.relu"], "the same"),
         (
             [],
             [
                 "x, h_0 = differentiable(x), differentiable(h_0)",
-                "def differentiable(array):",
-                '"""The array, as one that autograd has a gradient for; the caller\'s own is not changed."""',
+                "def differentiable(array: Array) -> Array:",
+                '"""The array as one that requires a gradient; the caller\'s is not changed."""',
                 "return array if array.requires_grad else array.detach().requires_grad_()",
             ],
             "autograd differentiates with respect to what requires a gradient",
