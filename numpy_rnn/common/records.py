@@ -17,7 +17,6 @@ A = TypeVar("A")  # numpy.ndarray or torch.Tensor
 Array = Any  # of either package, in functions that serve both
 NumpyArray = NDArray[Any]
 DTYPES = ("float32", "float64")
-CLIP_EPSILON = 1e-6  # added to the norm by which gradients are divided, as in torch.nn.utils.clip_grad_norm_
 
 Nonlinearity = Literal["tanh", "relu"]
 Reduction = Literal["sum", "mean"]

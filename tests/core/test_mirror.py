@@ -216,7 +216,7 @@ def test_both_loops_are_compared():
     assert files - set(DIFFERENCES) == {"bptt", "parameters"}  # by hand and by autograd; NumPy's arrays and torch's
 
 
-LARGEST_REFERENCE = 150  # statements: forward, loss, gradient, step and TBPTT loop, without the options of the step
+MAX_STATEMENTS = 150  # statements: forward, loss, gradient, step and TBPTT loop, without the options of the step
 
 
 def statements(name):
@@ -229,7 +229,7 @@ def statements(name):
 
 def test_the_reference_is_small():
     counts = {name: len(statements(name)) for name in ("elman", "loss", "bptt", "sgd", "tbptt")}
-    assert sum(counts.values()) <= LARGEST_REFERENCE, counts
+    assert sum(counts.values()) <= MAX_STATEMENTS, counts
 
 
 # -- imports --------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_numpy_rnn_loads_neither_torch_nor_matplotlib():
 
 @pytest.mark.slow
 def test_a_run_of_numpy_rnn_loads_neither_torch_nor_matplotlib():
-    """The main job, learnt for an epoch."""
+    """One epoch of the default experiment."""
     code = (
         "import numpy as np, numpy_rnn as rnn; x, h_0 = np.zeros((3, 1, 1), 'float32'), np.zeros((1, 6), 'float32'); "
         "list(rnn.train(rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1, record=True))"

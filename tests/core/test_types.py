@@ -98,13 +98,5 @@ def test_a_backend_has_the_functions_and_arguments_of_the_protocol(rnn):
 
 def test_the_fields_of_a_record_state_their_shapes():
     hints = get_type_hints(Parameters, include_extras=True)
-    shapes = {name: re.search(r"'(\*E [BDHO ]+)'", str(hint))[1] for name, hint in hints.items()}
-    assert shapes == {
-        "W_xh": "*E D H",
-        "W_hh": "*E H H",
-        "W_hy": "*E H O",
-        "b_h": "*E H",
-        "b_y": "*E O",
-        "h_0": "*E B H",
-    }
-    assert get_args(numpy_rnn.Parameters[int]) == (int,)
+    shapes = [re.search(r"'(\*E [BDHO ]+)'", str(hints[name]))[1] for name in Parameters._fields]
+    assert shapes == ["*E D H", "*E H H", "*E H O", "*E H", "*E O", "*E B H"]

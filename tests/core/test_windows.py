@@ -7,7 +7,7 @@ from numpy_rnn import InputError, Window
 
 
 def definition(T, k1, k2):
-    """design.md, section 4, with steps counted from 1: (steps of the window, new steps) of every update."""
+    """DERIVATION.md, section 5, with steps numbered from 1: (steps of the window, new steps) of every update."""
     e, n = {0: 0}, 0
     while e[n] < T:
         n += 1
