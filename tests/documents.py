@@ -4,6 +4,7 @@ A document is any .md file of the project. Comments on the lines before a block,
 
     run: COMMAND          the block `text` is the output of this command, not of the program or commands before it
     numbers vary          its numbers depend on the processor; its words do not
+    figure FILE: COPY     the commands draw this file, which is kept in the project
     both packages         the Python program prints the same with `import torch_rnn as rnn`
     from FILE: f, g       the block is these functions of a file, without their docstrings
     rows of FILE          the table consists of rows of a table in another file

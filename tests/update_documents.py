@@ -1,8 +1,9 @@
-"""Write every output and every repeated text in the documents anew: python tests/update_documents.py [DOCUMENT ...]
+"""Write every output, figure and repeated text in the documents anew: python tests/update_documents.py [DOCUMENT ...]
 
 Outputs come from real runs, tables and code from the files that have them. Commands and programs stay as they are.
 """
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,10 @@ def update(document: Path) -> list[str]:
         if place not in new:  # a program for both packages has one output
             with tempfile.TemporaryDirectory() as folder:
                 printed = documents.run(example, Path(folder))
+                figure = example.output.note("figure")
+                if figure:
+                    drawn, kept = figure.split(": ")
+                    shutil.copyfile(Path(folder) / drawn, documents.TOP / kept)
             new[place] = documents.excerpt(example.output.text, printed)
     text, changed = document.read_text(encoding="utf-8"), []
     for (start, end), wanted in sorted(new.items(), reverse=True):
