@@ -21,14 +21,15 @@ PROGRAMS = ("python", "pytest", "pip", "cc", "cat", "python3", "numpy-rnn", "tor
 TEXTS = {name_of(document): document.read_text(encoding="utf-8") for document in DOCUMENTS}
 
 
-def parameter(example):
-    first = example.source.splitlines()[0].split()[-1][-30:]
-    name = f"{name_of(example.document)}-{first}"
-    return pytest.param(example, marks=[pytest.mark.needs_torch] * example.needs_torch, id=name)
+def parameters():
+    for document in DOCUMENTS:
+        for number, example in enumerate(documents.examples(document), 1):
+            marks = [pytest.mark.needs_torch] * example.needs_torch
+            yield pytest.param(example, marks=marks, id=f"{name_of(document)}-{number}")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", [*map(parameter, EXAMPLES)])
+@pytest.mark.parametrize("example", [*parameters()])
 def test_the_output_is_that_of_a_run(example, tmp_path):
     shown = example.output.text
     printed = excerpt(shown, documents.run(example, tmp_path))
