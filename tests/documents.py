@@ -67,7 +67,7 @@ class Example(NamedTuple):
     @property
     def needs_torch(self) -> bool:
         """Does it import torch or draw?"""
-        return "torch" in self.source or self.language == "sh"
+        return self.language == "sh" or bool(re.search(r"^(import|from) torch", self.source, re.M))
 
 
 def name_of(document: Path) -> str:
@@ -102,9 +102,9 @@ def examples(document: Path) -> list[Example]:
 
 
 def commands(document: Path) -> list[str]:
-    """All lines of the shell commands of a document, without comments."""
-    lines = [line for block in blocks(document.read_text(encoding="utf-8")) if block.language == "sh"
-             for line in block.text.splitlines()]  # fmt: skip
+    """All shell commands of a document, each as one line without its comment."""
+    texts = [block.text for block in blocks(document.read_text(encoding="utf-8")) if block.language == "sh"]
+    lines = "\n".join(texts).replace("\\\n", " ").splitlines()
     return [command for line in lines if (command := re.sub(r"(^|\s)#.*", "", line).strip())]
 
 
