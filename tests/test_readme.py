@@ -47,3 +47,16 @@ def test_ci_runs_the_test_command_as_written():
     assert len(lines) == 1
     ci = (documents.TOP / ".ci" / "run").read_text(encoding="utf-8")
     assert "grep -E '^python3 -m venv .* pytest' README.md" in ci
+
+
+def test_every_file_in_the_table_of_equations_computes_one_of_its_row():
+    """A comment of the file has an id of the row; PyTorch's autograd, which has no lines of its own, is left out."""
+    rows = re.findall(r"^\| ((?:[FLBTU]\d+(?:, | to )?)+) \| (.*)$", README, re.M)
+    assert len(rows) == 8
+    for words, cells in rows:
+        letter, (first, *others) = words[0], map(int, re.findall(r"\d+", words))
+        ids = [f"({letter}{number})" for number in range(first, (others or [first])[-1] + 1)]
+        for path in re.findall(r"\]\((.*?)\)", cells):
+            source = (documents.TOP / path).read_text(encoding="utf-8")
+            comments = " ".join(re.findall("#.*", source))
+            assert path == "torch_rnn/bptt.py" or any(id in comments for id in ids), (path, ids)
