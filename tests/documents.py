@@ -136,9 +136,10 @@ def run(example: Example, folder: Path) -> str:
 
 
 def _programs(folder):
-    """Make `python` and `pytest` those that run here."""
+    """Make `python`, `pytest` and the commands of the project those that run here."""
     folder.mkdir()
-    for name, words in (("python", ""), ("pytest", "-m pytest")):
+    both = [(f"{name}-rnn", f"-m {name}_rnn") for name in ("numpy", "torch")]
+    for name, words in (("python", ""), ("pytest", "-m pytest"), *both):
         (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
         (folder / name).chmod(0o755)
 

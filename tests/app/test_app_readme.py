@@ -85,3 +85,19 @@ def test_options_change_the_loss_as_the_document_says(options, cells):
     assert len(given) == 3
     for number, found in zip(given, np.quantile(result.losses[-1], (0.5, 0.1, 0.9)), strict=True):
         assert abs(number - found) <= 10 ** np.floor(np.log10(number)), (number, found)
+
+
+# -- the commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.needs_torch
+def test_the_commands_run_one_after_the_other(tmp_path):
+    """With a series.csv in the folder. The sunspots have an output of their own; the study is tested elsewhere."""
+    np.savetxt(tmp_path / "series.csv", np.sin(np.arange(60)[:, None] * [0.3, 0.5]), delimiter=",")
+    commands = [command for command in documents.commands(DOCUMENT) if "sunspots" not in command]
+    commands.remove("python -m numpy_rnn study")
+    assert len(commands) == 15
+    block = documents.blocks(TEXT)[0]
+    source = "\n".join(["set -eo pipefail", *commands, "echo all of them"])
+    assert documents.run(documents.Example(DOCUMENT, "sh", source, block), tmp_path).endswith("all of them")
