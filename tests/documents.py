@@ -242,7 +242,7 @@ def copied(kind: str, file: str, shown: str) -> str:
     """The lines of another file that a document repeats: rows of a table, or claims that do not pass."""
     source = (TOP / file).read_text(encoding="utf-8")
     if kind == "claims":
-        return "\n".join(line for line in source.splitlines() if re.match(r"- (open|fail)", line))
+        return "\n".join(line for line in source.splitlines() if re.match(r"- (open|FAIL):", line))
     names = [_first_cell(row) for row in shown.splitlines()[2:]]
     for table in re.findall(r"(?:^\|.*\n)+", source, re.M):
         head, rule, *rows = table.splitlines()
