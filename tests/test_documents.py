@@ -9,9 +9,9 @@ import shlex
 import documents
 import pytest
 from documents import COPY, DOCUMENTS, TOP, blocks, excerpt, name_of, same
+from in_process import main
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
 from numpy_rnn.app.options import parser
 from numpy_rnn.conformance.__main__ import main as conformance
 from numpy_rnn.conformance.__main__ import parser as conformance_parser
