@@ -44,7 +44,7 @@ def check_seconds() -> float:
 
 def trace_cost(epochs: int, folder) -> tuple[float, float, int]:
     """Seconds, peak of allocated MB, and updates a trace."""
-    from numpy_rnn.conformance.comparison.comparing import epoch_losses
+    from numpy_rnn.conformance.comparison import epoch_losses
     from numpy_rnn.conformance.traces.judge import judge
     from numpy_rnn.conformance.traces.trace_form import read_trace
 
@@ -85,8 +85,8 @@ def claims(cost: Cost) -> list[Claim]:
 
 def _windows(count):
     import numpy_rnn
-    from numpy_rnn.conformance.cases import random_recipe
     from numpy_rnn.conformance.ports.backends import PackagePort
+    from numpy_rnn.conformance.recipes import random_recipe
 
     port, generator = PackagePort(numpy_rnn), np.random.default_rng(0)
     while count:

@@ -19,10 +19,9 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.run import run
 from numpy_rnn.conformance.mutants.score import score_board
-from numpy_rnn.conformance.ports.python_port import load_python_port
-from numpy_rnn.conformance.properties import check_port_global, check_port_lockstep
-from numpy_rnn.conformance.strategies import profile
-from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.ports.port import load_python_port
+from numpy_rnn.conformance.properties import check_port_global, check_port_lockstep, profile
+from numpy_rnn.conformance.traces import drive
 from numpy_rnn.figures import cosine_bias
 
 bptt = sys.modules["numpy_rnn.bptt"]  # the module, as numpy_rnn.bptt is the function
@@ -93,13 +92,13 @@ def test_loss_columns_are_those_of_a_run():
     configuration = Configuration()
     experiment = prepare(configuration)
     losses = run(numpy_rnn, experiment, configuration).losses
-    spread = drift.measure(losses, [losses], experiment, configuration).spread
+    spread = drive.measure(losses, [losses], experiment, configuration).spread
     rows = re.findall(r"^ +(\d+) +(\d\.\d{6}) +(\d\.\d{6}) +\S+$", output_after("What the first command prints"), re.M)
     assert [int(row[0]) for row in rows] == [1, *range(10, 301, 10)]
     for epoch, *columns in rows:
         at = int(epoch) - 1
         for printed in columns:
-            assert abs(float(printed) - losses[at]) <= drift.ALARM * spread[at] + 0.5e-6
+            assert abs(float(printed) - losses[at]) <= drive.ALARM * spread[at] + 0.5e-6
 
 
 def test_every_bound_in_the_readme_holds():

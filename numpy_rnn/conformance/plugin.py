@@ -67,10 +67,10 @@ def _held(config, where, command):
     from numpy_rnn.app.storage import check_can_write
     from numpy_rnn.common.errors import InputError
     from numpy_rnn.common.packages import backend, is_package
-    from numpy_rnn.conformance.bounds.oracle_step import flint
+    from numpy_rnn.conformance.bounds.oracle import load_flint
     from numpy_rnn.conformance.ports.backends import port_of
+    from numpy_rnn.conformance.ports.port import PortFault, ProgramPort, load_python_port
     from numpy_rnn.conformance.ports.program import killed_with_this_process
-    from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, load_python_port
     from numpy_rnn.conformance.properties import Tally
 
     port: Any
@@ -89,7 +89,7 @@ def _held(config, where, command):
         else:
             port = load_python_port(where)
         if level in ("L2", "all") or "intermediates" not in port.capabilities:
-            flint()  # the oracle needs it
+            load_flint()  # the oracle needs it
     except (InputError, PortFault) as error:
         raise pytest.UsageError(str(error)) from None
     path = config.getoption("elman_xfail")
@@ -144,7 +144,7 @@ def pytest_report_header(config):
     held = getattr(config, "elman_held", None)
     if held is None:
         return []
-    from numpy_rnn.conformance.strategies import PROFILES, runs_of
+    from numpy_rnn.conformance.properties import PROFILES, runs_of
 
     port, profile = held.port, config.getoption("elman_profile")
     ulps = port.tanh_ulps or STRICT_TANH_ULPS
@@ -167,7 +167,7 @@ def pytest_report_header(config):
 
 def _has(port, said):
     """The capabilities that the port has or has not said, but for the one that level L1 depends on."""
-    from numpy_rnn.conformance.ports.faults import CAPABILITIES
+    from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 
     return [name for name in CAPABILITIES[1:] if (name in port.capabilities) == said]
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from numpy_rnn.conformance.ports.faults import PortFault
-from numpy_rnn.conformance.properties import Exceeded, check_port_global, check_port_local, check_port_lockstep
-from numpy_rnn.conformance.strategies import profile
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.properties import Exceeded, check_port_global, check_port_local, check_port_lockstep, profile
 
 
 def pytest_generate_tests(metafunc):

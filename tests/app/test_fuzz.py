@@ -27,7 +27,7 @@ from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.conformance import __main__ as conformance
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 pytestmark = pytest.mark.slow
 

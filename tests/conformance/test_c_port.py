@@ -20,10 +20,10 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import Case, form_faults, owed
-from numpy_rnn.conformance.cases import random_recipe, random_run
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
-from numpy_rnn.conformance.ports.python_port import ProgramPort, guarded
+from numpy_rnn.conformance.ports.port import ProgramPort, guarded
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
 

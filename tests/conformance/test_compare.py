@@ -19,16 +19,14 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.__main__ import main as main_of_suite
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.comparison import report
-from numpy_rnn.conformance.comparison.comparing import Source, compare, epoch_losses, package_source
-from numpy_rnn.conformance.comparison.out_of_range import finite_part
-from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.comparison import Source, compare, epoch_losses, finite_part, package_source
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load, named
 from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
@@ -78,7 +76,7 @@ def test_the_two_packages_agree(run):
         assert side["first_divergence"] is None
         assert all(ratio <= 1 for ratio in side["worst_ratio"].values())
         assert len(side["losses"]) == 20
-    assert 0 <= found["drift_over_spread"] <= drift.ALARM
+    assert 0 <= found["drift_over_spread"] <= drive.ALARM
 
 
 @pytest.mark.needs_torch
@@ -102,8 +100,8 @@ def test_the_wrong_one_of_several_is_named():
     sources = [package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong)]
     found = compare(sources, prepare(SHORT), SHORT)
     assert [side.judgement.passed for side in found.sides] == [True, True, False]
-    assert found.drift.ratio > drift.ALARM
-    assert report.text(found, 1).count("diverges first in") == 1
+    assert found.drift.ratio > drive.ALARM
+    assert comparison_report.text(found, 1).count("diverges first in") == 1
 
 
 @pytest.mark.needs_torch
@@ -202,7 +200,7 @@ def test_an_installed_package_with_a_mistake_has_a_verdict(name, side, tensor, t
 def test_a_wrong_port_fails_with_its_fault(run, tmp_path):
     (tmp_path / "wrong.py").write_text(
         "from numpy_rnn.conformance.ports.backends import PackagePort\n"
-        "from numpy_rnn.conformance.mutants.loading import load, named\n"
+        "from numpy_rnn.conformance.mutants.catalogue import load, named\n"
         "port = PackagePort(load(named('h_t for h_{t-1} in dW_hh')))\n",
         encoding="utf-8",
     )
@@ -379,7 +377,7 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
     arrays["loss"][-1] = np.inf
     arrays["entering"][3] += 1
     found = compare([RIGHT, Source("inf", lambda *run: arrays)], prepare(SHORT), SHORT)
-    save_json(tmp_path / "j.json", report.values(found))
+    save_json(tmp_path / "j.json", comparison_report.values(found))
 
     def refuse(text):
         pytest.fail(f"{text} is not JSON")
@@ -469,7 +467,7 @@ def test_a_norm_that_overflows_is_no_wrong_update():
     assert [side.cut is None for side in found.sides] == [True, False]
     assert [side.judgement.updates for side in found.sides] == [8, 0]
     assert found.passed
-    said = report.text(found, 1)
+    said = comparison_report.text(found, 1)
     assert "plain left the range of its dtype after 0 updates: the norm of its gradient overflows (U2)" in said
     assert "scaled and plain agree: every update of both that is in range is within its rounding bounds" in said
     found = compare([scaled, wrong], experiment, configuration)
@@ -499,11 +497,11 @@ def test_drift_tells_rounding_from_a_fault():
     def ratio(params=experiment.params, **changes):
         other = configuration.changed(**changes)
         arrays = trace_of(numpy_rnn, experiment._replace(params=params), other)
-        return drift.measure(losses, [epoch_losses(arrays, "sum")], experiment, configuration, seed=3).ratio
+        return drive.measure(losses, [epoch_losses(arrays, "sum")], experiment, configuration, seed=3).ratio
 
     moved = experiment.params._replace(W_hh=np.nextafter(experiment.params.W_hh, 1))
     assert ratio() == 0
-    assert 0 < ratio(moved) <= drift.ALARM
+    assert 0 < ratio(moved) <= drive.ALARM
     assert ratio(learning_rate=0.1001) > 1e6
 
 
@@ -511,6 +509,6 @@ def test_a_drift_of_no_rounding_fails_the_comparison():
     found = compared(load(named("the gradient is climbed")), SHORT.changed(learning_rate=1e-3))
     assert not found.passed
     apart = found.drift
-    assert apart.ratio > drift.ALARM
+    assert apart.ratio > drive.ALARM
     assert (np.diff(apart.drift) >= 0).all()
     assert (np.diff(apart.spread) >= 0).all()

@@ -15,13 +15,21 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.cases import random_recipe, random_run
-from numpy_rnn.conformance.comparison.comparing import compare, package_source
+from numpy_rnn.conformance.comparison import compare, package_source
 from numpy_rnn.conformance.plugin import Held, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Exceeded, Tally, check_port_global, check_port_local, check_port_lockstep
-from numpy_rnn.conformance.strategies import PROFILES, profile, recipes
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.properties import (
+    PROFILES,
+    Exceeded,
+    Tally,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+    recipes,
+)
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 
 pytestmark = pytest.mark.with_reference
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)

@@ -11,15 +11,20 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.cases import random_recipe
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, load, named
 from numpy_rnn.conformance.mutants.engine_checks import LIMITS, engine_excess, lowered, random_limits
-from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.conformance.mutants.score import first_excess, names_the_stage, score
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS
 from numpy_rnn.conformance.ports.backends import EnginePort, PackagePort, port_of
-from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Exceeded, Tally, check_port_global, check_port_local, check_port_lockstep
-from numpy_rnn.conformance.strategies import profile
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.properties import (
+    Exceeded,
+    Tally,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+)
+from numpy_rnn.conformance.recipes import random_recipe
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import judge
 

@@ -12,9 +12,9 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.trace import BY_STEP, ROWS
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, SgdOptions
-from numpy_rnn.conformance.cases import random_run
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
 from numpy_rnn.conformance.traces.trace_form import start_of, trace_faults

@@ -9,8 +9,8 @@ import numpy_rnn
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
 from numpy_rnn.conformance.case import SHAPES, form_faults
-from numpy_rnn.conformance.cases import Recipe, random_recipe
 from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.recipes import Recipe, random_recipe
 
 HAS = PackagePort.capabilities
 PLAIN = Recipe(T=4, B=3, D=2, H=6, O=5, K=2, dtype="float64", bias=True, reduction="mean", seed=7)

@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.conformance import long_run
-from numpy_rnn.conformance.__main__ import main
-from numpy_rnn.conformance.cases import random_run
-from numpy_rnn.conformance.comparison.comparing import package_source
-from numpy_rnn.conformance.long_run import ORACLE_EVERY, Progress, hold, markdown
+from numpy_rnn.conformance import __main__
+from numpy_rnn.conformance.__main__ import ORACLE_EVERY, Progress, hold, main, markdown
+from numpy_rnn.conformance.comparison import package_source
 from numpy_rnn.conformance.mutants import score
-from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER
 
 
 def test_right_backends_are_held_to_the_end(rnn, monkeypatch):
-    monkeypatch.setattr(long_run, "ORACLE_EVERY", 2)  # so that every option comes up in 600 updates
+    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 600 updates
     for dtype in ("float32", "float64"):
         tally = hold(package_source(rnn), dtype, 600, seed=4)
         assert tally.first is None
@@ -65,7 +64,7 @@ def test_runs_that_diverge_in_every_port_are_left_out(monkeypatch):
             calls
         ) % 2 else configuration
 
-    monkeypatch.setattr(long_run, "random_run", sometimes_wild)
+    monkeypatch.setattr(__main__, "random_run", sometimes_wild)
     tally = hold(package_source(numpy_rnn), "float32", 300, seed=1)
     assert tally.wild > 0
     assert tally.first is None

@@ -5,9 +5,8 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.cases import Recipe, random_recipe, random_run
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutated_source, named
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_case
-from numpy_rnn.conformance.mutants.loading import load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import (
     LEVELS,
     Score,
@@ -19,9 +18,9 @@ from numpy_rnn.conformance.mutants.score import (
     score,
     text,
 )
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import Recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 

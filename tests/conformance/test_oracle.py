@@ -12,7 +12,6 @@ from window_port import random_window
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds import oracle as oracle_module
-from numpy_rnn.conformance.bounds import oracle_step
 from numpy_rnn.conformance.bounds.oracle import SUBNORMAL, WANTED, compute, oracle
 from numpy_rnn.conformance.case import Case, owed
 
@@ -168,7 +167,7 @@ class TestClipping:
         ball = flint.arb
         with flint.ctx.workprec(200):
             gradients = {"W_xh": flint.arb_mat([[ball(5, 1e-30)]])}
-            factor = oracle_step.clip_factor(gradients, ball(5) + ball(1e-6))
+            factor = oracle_module.clip_factor(gradients, ball(5) + ball(1e-6))
             for norm in (ball(5) + ball(1e-30), ball(5), ball(5) - ball(1e-30)):
                 assert factor.contains(((ball(5) + ball(1e-6)) / (norm + ball(1e-6))).min(ball(1)).mid())
             assert factor.rad() < 1e-30
@@ -204,14 +203,9 @@ class TestErrors:
 
 def test_it_is_code_of_its_own():
     """Nothing of the network is imported, and flint only where it is used."""
-    own = "numpy_rnn.conformance.bounds"
-    for module in (oracle_module, oracle_step):
-        tree = ast.parse(inspect.getsource(module))
-        imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-        assert {name for name in imported if name.startswith("numpy_rnn") and not name.startswith(own)} == {
-            "numpy_rnn.common.errors",
-            "numpy_rnn.conformance.case",
-        }
-        assert {name for name in imported if name.startswith(own)} <= {own, f"{own}.oracle_step"}
-        names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
-        assert "flint" not in names
+    tree = ast.parse(inspect.getsource(oracle_module))
+    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    own = {name for name in imported if name.startswith("numpy_rnn")}
+    assert own == {"numpy_rnn.common.errors", "numpy_rnn.conformance.case"}
+    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert "flint" not in names

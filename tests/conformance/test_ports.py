@@ -21,10 +21,9 @@ from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case, form_faults, owed
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
-from numpy_rnn.conformance.ports.program_port import PATIENCE
-from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, guarded, load_python_port
-from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
+from numpy_rnn.conformance.ports.port import PortFault, ProgramPort, TimeUp, guarded, load_python_port, time_limit
+from numpy_rnn.conformance.ports.program import PATIENCE
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,7 @@ from window_port import assert_rounded_up, port, random_window, worst_ratios
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.propagation import propagate, sech_squared
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, propagate, sech_squared
 from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.case import Case
 

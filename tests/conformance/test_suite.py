@@ -19,7 +19,7 @@ PORT = """
 import numpy as np
 import numpy_rnn
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.catalogue import load, named
 
 right = PackagePort(numpy_rnn)
 

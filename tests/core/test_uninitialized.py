@@ -5,13 +5,12 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.common.packages import backend
-from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, load
 from numpy_rnn.conformance.mutants.engine_checks import lowered, random_engine_run, random_limits
-from numpy_rnn.conformance.mutants.loading import load
 from numpy_rnn.conformance.mutants.score import of_two
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 
 pytestmark = pytest.mark.with_reference

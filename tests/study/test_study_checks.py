@@ -12,9 +12,9 @@ from study_settings import SETTINGS, named_setting
 import numpy_rnn
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window
-from numpy_rnn.conformance.cases import Recipe
-from numpy_rnn.conformance.mutants import in_window
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants import window_mutants
+from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.conformance.recipes import Recipe
 from numpy_rnn.study.checks import autograd, balls, carried, descent, of_truncation, truncation
 from numpy_rnn.study.checks.comparing import compare, whole
 from numpy_rnn.study.checks.drawings import DRAWINGS
@@ -190,7 +190,7 @@ def excess(case, tensor, rnn):
     return compare(hand[tensor], said[tensor], E[tensor]).bounds
 
 
-@pytest.mark.parametrize("mutant", in_window.MISTAKES, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", window_mutants.IN_WINDOW, ids=lambda mutant: mutant.name)
 def test_every_mistake_of_a_window_is_far_outside_the_bound(mutant):
     """In the tensor that it makes wrong."""
     assert max(excess(case, mutant.stage, load(mutant)) for case in CASES.values()) > APART

@@ -18,9 +18,8 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.series import sine
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.mutants.loading import CORE, load, mutated_source, named
+from numpy_rnn.conformance.mutants.catalogue import CORE, MUTANTS, load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import names_the_stage
-from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.study.page.fragments import fill
 from numpy_rnn.study.setting import FAR, setting_of
 from numpy_rnn.study.training.by_k import by_k, lengths

@@ -1,4 +1,4 @@
-"""What one rounded operation may do to numbers that are off already. `propagation.py` strings these bounds together.
+"""What one rounded operation may do to numbers that are off already. `global_bounds.py` strings these bounds together.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters, State, Update
-from numpy_rnn.conformance.cases import random_run
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
-from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.first_divergence import CAUSAL_ORDER
 from numpy_rnn.conformance.traces.judge import judge
 
 LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: low values, and at least one that is never reached

@@ -12,12 +12,11 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES, form_faults
-from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, Mutant, load
 from numpy_rnn.conformance.mutants.engine_checks import engine_excess
-from numpy_rnn.conformance.mutants.loading import load
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 

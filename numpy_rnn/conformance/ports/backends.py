@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_rnn.common.records import Parameters, SgdOptions, State, Update
 from numpy_rnn.common.windows import Window
-from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault, one_line
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_line
 from numpy_rnn.conformance.traces.drive import trace_of
 
 

@@ -4,24 +4,146 @@ The trace's own numbers are the inputs of every check, so an update is judged fr
 really started from: no drift from one update to the next, however long the run (equivalence in lockstep, level L3).
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.trace import ROWS
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
-from numpy_rnn.conformance.traces.carried import learned_state_divergences, schedule_divergences, state_divergences
-from numpy_rnn.conformance.traces.divergence import (
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.traces.first_divergence import (
     BACKWARDS,
     CAUSAL_ORDER,
     EQUATIONS,
     Divergence,
     causal_place,
     equations,
+    learned_state_divergences,
+    schedule_divergences,
+    state_divergences,
 )
-from numpy_rnn.conformance.traces.judge_black_box import excesses
-from numpy_rnn.conformance.traces.settings import settings_of
-from numpy_rnn.conformance.traces.stacking import stacks
+from numpy_rnn.conformance.traces.trace_form import Settings, settings_of
+
+
+class Stack(NamedTuple):
+    """Updates of one kind; arrays have an axis for them first, then those of the ensemble."""
+
+    chosen: np.ndarray  # which updates of the trace, (n,)
+    case: Case
+    report: dict[str, np.ndarray]
+
+
+class Kind(NamedTuple):
+    """What two updates must have in common to be stacked."""
+
+    T: int
+    K: int
+    enters: bool  # whether a learned initial state enters, and so is a parameter
+    first: bool  # whether there is no velocity yet
+
+
+def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
+    """All updates of the trace, by their kinds."""
+    start, stop = trace["start"], trace["stop"]
+    enters = (start == 0) & settings.learns(trace)
+    first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
+    kinds = np.stack((stop - start, stop - trace["loss_start"], enters, first), axis=1)
+    for kind in np.unique(kinds, axis=0):
+        chosen = np.flatnonzero((kinds == kind).all(axis=1))
+        yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])))
+
+
+def _stack(trace, settings, chosen, kind):
+    start, stop = trace["start"], trace["stop"]
+    first_row = np.concatenate(([0], np.cumsum(stop - start)))[chosen]
+    window_rows = first_row[:, None] + np.arange(kind.T)
+    E = trace["entering"].ndim - 3
+
+    def by_window(array, rows):
+        """Rows of (S, *E, B, N) → (n, *E, T, B, N)."""
+        return np.moveaxis(array[rows], 1, 1 + E)
+
+    def series(name, from_step, steps):
+        array = trace[name]
+        if array.ndim < 3 + E:
+            array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
+        return by_window(array, from_step[chosen][:, None] + np.arange(steps))
+
+    fields = [name for name in Parameters._fields if f"initial_{name}" in trace]
+    if not kind.enters:
+        fields = [name for name in fields if name != "h_0"]
+
+    def before(prefix, initial):
+        """What stood under these names before the chosen updates."""
+        return Parameters(**{
+            name: np.concatenate((initial(name)[None], trace[prefix + name][:-1]))[chosen] if name in fields else None
+            for name in Parameters._fields
+        })  # fmt: skip
+
+    velocity: Any = None
+    if settings.sgd.momentum and not kind.first:
+        velocity = before("v", lambda name: trace["v" + name][0])  # the first update is not among these
+    prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
+    report = {name: by_window(trace[name], window_rows) for name in ROWS if name in trace}
+    if "dx" in trace:
+        report["dh_0"] = trace["dh_0"][chosen]
+    report |= {name: trace[name][chosen] for name in ("loss", *(prefix + f for prefix in prefixes for f in fields))}
+    case = Case(
+        before("", lambda name: trace[f"initial_{name}"]),
+        series("x", start, kind.T),
+        series("target", trace["loss_start"], kind.K),
+        trace["entering"][chosen],
+        settings.learning_rate[None] if np.ndim(settings.learning_rate) else settings.learning_rate,
+        settings.nonlinearity,
+        settings.reduction,
+        sgd=settings.sgd,
+        velocity=velocity,
+    )
+    return Stack(chosen, case, report)
+
+
+def excesses(case, report, tau) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """(tensor, ratio, expected, allowed) of stacked updates, in arrays with the axes of updates and networks first.
+
+    The oracle takes one network at a time.
+    """
+    axes = case.params.W_hh.shape[:-2]
+    columns: dict[str, list] = {}
+    for index in np.ndindex(axes):
+        reported = {name: np.asarray(array[index]) for name, array in report.items()}
+        one = _at(case, index)
+        bounds = global_bounds(one, tau)
+        for name, ratio in check_global(one, reported, bounds=bounds).items():
+            value, E = bounds[name]
+            columns.setdefault(name, []).append((ratio, value.high, E + value.radius))
+    for name, rows in columns.items():
+        ratio, expected, allowed = (np.stack(column).reshape(*axes, *column[0].shape) for column in zip(*rows))
+        yield name, ratio, expected, allowed
+
+
+def _at(case, index):
+    """One update of one network."""
+
+    def of(array):
+        """Its part of an array whose axes of the ensemble may have size 1, one for all networks."""
+        return array[tuple(min(i, size - 1) for i, size in zip(index, array.shape))]
+
+    def each(params):
+        return None if params is None else Parameters(*(None if p is None else of(p) for p in params))
+
+    rate = np.asarray(case.learning_rate)
+    return case._replace(
+        params=each(case.params),
+        velocity=each(case.velocity),
+        x=of(case.x),
+        target=of(case.target),
+        h_0=of(case.h_0),
+        learning_rate=float(of(rate) if rate.ndim else rate),
+    )
+
 
 __all__ = ["CAUSAL_ORDER", "EQUATIONS", "Divergence", "Judgement", "equations", "judge"]
 

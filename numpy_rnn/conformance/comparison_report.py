@@ -1,7 +1,7 @@
 """What a comparison says: as text for a person, and as plain values for JSON."""
 
 from numpy_rnn.app.report import comparison_table, in_words
-from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
 
 STRICT_TANH_ULPS = 8
@@ -60,11 +60,11 @@ def _ratio(tensor, worst):
 
 
 def _drift(measured):
-    verdict = "rounding explains it" if measured.ratio <= drift.ALARM else "rounding does not explain it"
+    verdict = "rounding explains it" if measured.ratio <= drive.ALARM else "rounding does not explain it"
     return (
-        f"left to run freely, the losses part by {measured.drift[-1]:.1e} at most; {drift.REFERENCES} runs that start"
+        f"left to run freely, the losses part by {measured.drift[-1]:.1e} at most; {drive.REFERENCES} runs that start"
         f" an ulp apart part by {measured.spread[-1]:.1e};\n"
-        f"drift over spread is {measured.ratio:.1f} at its largest, alarm at {drift.ALARM:g}: {verdict}"
+        f"drift over spread is {measured.ratio:.1f} at its largest, alarm at {drive.ALARM:g}: {verdict}"
     )
 
 

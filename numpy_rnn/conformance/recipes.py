@@ -3,7 +3,7 @@
 Sizes distinct from each other where they can be, weights of order one and not symmetric, states that do not saturate
 tanh, an older part of the window that is not counted; and, at times, a square output, exact zeros before relu, a batch
 or a window of one. The options of SGD and a learned initial state are drawn for ports that have them. What a case is
-made of is drawn either at random, here, or by Hypothesis, in `strategies`.
+made of is drawn either at random, here, or by Hypothesis, in `properties`.
 """
 
 from typing import NamedTuple

@@ -11,7 +11,13 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy_rnn
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
+from numpy_rnn.conformance.mutants.engine_mutants import IN_ENGINE
+from numpy_rnn.conformance.mutants.training_mutants import IN_TRAINING
+from numpy_rnn.conformance.mutants.window_mutants import IN_STEP, IN_WINDOW, Mutant
+
+MUTANTS: tuple[Mutant, ...] = (*IN_WINDOW, *IN_STEP, *IN_TRAINING)
+ENGINE_MUTANTS: tuple[Mutant, ...] = IN_ENGINE
+
 
 # The modules of a mutated package in order of import; the last one is the package itself.
 CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "reference")

@@ -20,10 +20,14 @@ new h_0, with momentum also vh_0, when params holds h_0: the state that enters t
 too. In any other language it is a program that speaks the protocol of `protocol.py`.
 """
 
+import contextlib
 import functools
 import importlib
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,9 +36,47 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports.faults import PortFault, identity_fault, one_line
-from numpy_rnn.conformance.ports.program_port import ProgramPort
-from numpy_rnn.conformance.ports.time_limit import TimeUp, time_limit
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault, one_line
+
+LONGEST = 1e7  # seconds, about what a timer of the system can take
+
+
+class TimeUp(BaseException):
+    """The time is up. Not an Exception, so that the code under the limit does not take it for one of its own."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float | None):
+    """Raise TimeUp inside the block when it runs longer; None: no limit.
+
+    Done by the alarm signal. So there is no limit outside the main thread and on systems without that signal, and a
+    single call into compiled code that does not come back is not ended: only a program (`ProgramPort`) can be held to
+    a limit whatever it does. An alarm that was set before, as by pytest-timeout, is set again afterwards.
+    """
+    seconds = None if seconds is None else min(seconds, LONGEST)
+    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not possible:
+        yield
+        return
+
+    def ring(number, frame):
+        raise TimeUp
+
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, ring)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
+    try:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # also when the alarm rings in the line before
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
+
 
 __all__ = ["PortFault", "ProgramPort", "PythonPort", "guarded", "load_python_port"]
 

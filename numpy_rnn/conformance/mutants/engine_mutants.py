@@ -1,6 +1,6 @@
 """Mistakes of the engine: where it keeps its numbers, when it reads them, and what it hands out."""
 
-from numpy_rnn.conformance.mutants.mistake import engine
+from numpy_rnn.conformance.mutants.window_mutants import engine
 
 # Lines of the engine that several mistakes change.
 APPENDED = "trained.append(one)"
@@ -27,7 +27,7 @@ SHARED_VELOCITY = f"""if trained and trained[0].block.layout == layout:
             networks.velocity = trained[0].networks.velocity
         {APPENDED}"""
 
-MISTAKES = (
+IN_ENGINE = (
     # Weights that are kept in a second place.
     engine(
         "a transposed W_hh of the first update",

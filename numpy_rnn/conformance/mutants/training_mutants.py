@@ -1,6 +1,6 @@
 """Mistakes of the training loop: its windows, and what is carried from one update to the next."""
 
-from numpy_rnn.conformance.mutants.mistake import run
+from numpy_rnn.conformance.mutants.window_mutants import run
 
 # Lines of the reference that several mistakes change.
 ARGUMENTS = "params, learned, x, initial, target, nonlinearity, reduction, record"
@@ -49,7 +49,7 @@ OF_STALE_WEIGHTS = (
     ("bptt", UNROLLED, KEPT),
 )
 
-MISTAKES = (
+IN_TRAINING = (
     run("bptt over k+1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k2 + 1"))),
     run("bptt over k−1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "max(k1, k2 - 1)"))),
     run("chunks where a sliding window was asked for", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
