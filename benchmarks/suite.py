@@ -30,12 +30,12 @@ def suite_cost(epochs: int, folder) -> Cost:
 def check_seconds() -> float:
     """Only the checks are timed: the form of the report, and all its stages."""
     from numpy_rnn.conformance.bounds.local_bounds import check_local
-    from numpy_rnn.conformance.case import form_faults
+    from numpy_rnn.conformance.case import format_errors
 
     spent = 0.0
     for case, report in _windows(CHECKS):
         began = time.perf_counter()
-        faults, ratios = form_faults(case, report, intermediates=True), check_local(case, report)
+        faults, ratios = format_errors(case, report, intermediates=True), check_local(case, report)
         spent += time.perf_counter() - began
         if faults or not all((ratio <= 1).all() for ratio in ratios.values()):
             raise AssertionError("numpy_rnn exceeds a bound: nothing to time")

@@ -16,10 +16,10 @@ from numpy_rnn.conformance.comparison import source
 from numpy_rnn.conformance.comparison_report import divergence_text
 from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.plain_json import save_json
-from numpy_rnn.conformance.ports.program import killed_with_this_process
+from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import random_run
-from numpy_rnn.conformance.traces.drive import is_tame
+from numpy_rnn.conformance.traces.drive import is_bounded
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, Divergence, judge
 
 ORACLE_EVERY = 40
@@ -48,7 +48,7 @@ def hold(source, dtype: str, updates: int, seed: int = 0, progress=None) -> Tall
     while done < updates:
         run += 1
         chosen = random_run(np.random.default_rng((seed, run)), dtype, LONGEST, source.lacks, source.has)
-        if not is_tame(*chosen):
+        if not is_bounded(*chosen):
             wild += 1
             continue
         trace = source.trace(*chosen)
@@ -168,7 +168,7 @@ def run_score(arguments) -> int:
 def _run(arguments):
     parsed = parser().parse_args(arguments)
     try:
-        with killed_with_this_process():
+        with kill_programs_on_signal():
             return (run_long if parsed.command == "long" else run_score)(parsed)
     except PortFault as fault:
         print(fault)

@@ -92,7 +92,7 @@ class Case(NamedTuple):
         return options | self.sgd._asdict() | {"velocity": before}
 
 
-def owed(case: Case, intermediates: bool, input_gradients: bool = False) -> dict[str, tuple[int, ...]]:
+def required_outputs(case: Case, intermediates: bool, input_gradients: bool = False) -> dict[str, tuple[int, ...]]:
     """The names that a report must hold for this case, exactly, and their shapes.
 
     dh_0 is an input gradient, and with a learned initial state a gradient like the others. Velocities come with
@@ -113,7 +113,7 @@ def owed(case: Case, intermediates: bool, input_gradients: bool = False) -> dict
     }
 
 
-def form_faults(case: Case, report, intermediates: bool, input_gradients: bool = False) -> list[str]:
+def format_errors(case: Case, report, intermediates: bool, input_gradients: bool = False) -> list[str]:
     """What is wrong with the form of a report, a line each: names missing or unknown, shape, dtype, NaN or infinity.
 
     An empty list: every owed name is there, in the case's dtype, in its shape, and finite. Only then may numbers be
@@ -122,10 +122,10 @@ def form_faults(case: Case, report, intermediates: bool, input_gradients: bool =
     """
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
-    expected = owed(case, intermediates, input_gradients)
+    expected = required_outputs(case, intermediates, input_gradients)
     faults = [f"{name} is missing" for name in expected if name not in report]
-    known = owed(case, intermediates=True, input_gradients=True)
-    faults += [f"{name} is not a name that is owed" for name in report if name not in known]
+    known = required_outputs(case, intermediates=True, input_gradients=True)
+    faults += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
         if name not in report:
             continue

@@ -23,7 +23,7 @@ from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.mutants.hints import hints
 from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.port import ProgramPort, load_python_port
-from numpy_rnn.conformance.ports.program import killed_with_this_process
+from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_line
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
@@ -221,7 +221,7 @@ def run(rnn, arguments, draw) -> int:
     is wrong or fails. Raises InputError when the input cannot be used.
     """
     try:
-        with killed_with_this_process():
+        with kill_programs_on_signal():
             others = [source(other, arguments.port_timeout) for other in arguments.others]
             return _compare(rnn, others, arguments, draw)
     except PortFault as fault:

@@ -54,7 +54,7 @@ def pytest_configure(config):
         raise pytest.UsageError(NAME_ONE)
     if where is not None or command is not None:
         try:
-            config.elman_held = _held(config, where, command)
+            config.elman_suite = _held(config, where, command)
         except ModuleNotFoundError as error:
             raise pytest.UsageError(
                 f"{error.name} is not installed: the equivalence suite needs it;"
@@ -70,7 +70,7 @@ def _held(config, where, command):
     from numpy_rnn.conformance.bounds.oracle import load_flint
     from numpy_rnn.conformance.ports.backends import port_of
     from numpy_rnn.conformance.ports.port import PortFault, ProgramPort, load_python_port
-    from numpy_rnn.conformance.ports.program import killed_with_this_process
+    from numpy_rnn.conformance.ports.program import kill_programs_on_signal
     from numpy_rnn.conformance.properties import Tally
 
     port: Any
@@ -79,7 +79,7 @@ def _held(config, where, command):
         if report is not None:
             check_can_write(report, "--elman-report")
         if command is not None:
-            held = killed_with_this_process()
+            held = kill_programs_on_signal()
             held.__enter__()
             config.add_cleanup(lambda: held.__exit__(None, None, None))
             port = ProgramPort(command, config.getoption("elman_timeout"))
@@ -125,7 +125,7 @@ def known_failures(path, names) -> list[str]:
 
 def pytest_collection_modifyitems(config, items):
     """Leave out the levels that are not asked for or cannot be held; mark the known failures."""
-    held = getattr(config, "elman_held", None)
+    held = getattr(config, "elman_suite", None)
     if held is None:
         return
     level, path = config.getoption("elman_level"), config.getoption("elman_xfail")
@@ -141,10 +141,10 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_report_header(config):
     """Say what is held, and what is not."""
-    held = getattr(config, "elman_held", None)
+    held = getattr(config, "elman_suite", None)
     if held is None:
         return []
-    from numpy_rnn.conformance.properties import PROFILES, runs_of
+    from numpy_rnn.conformance.properties import PROFILES, runs_for
 
     port, profile = held.port, config.getoption("elman_profile")
     ulps = port.tanh_ulps or STRICT_TANH_ULPS
@@ -159,7 +159,7 @@ def pytest_report_header(config):
     if others := _has(port, False):
         lines.append(f"left out, as the port does not say that it has it: {', '.join(others)}")
     lines.append(
-        f"each test: {PROFILES[profile]} windows, or for L3 {runs_of(PROFILES[profile])} runs of up to 24 windows;"
+        f"each test: {PROFILES[profile]} windows, or for L3 {runs_for(PROFILES[profile])} runs of up to 24 windows;"
         f" {config.getoption('elman_timeout'):g} s at most for each answer"
     )
     return lines
@@ -176,7 +176,7 @@ def _has(port, said):
 def pytest_testnodedown(node, error):
     """Under xdist: take over what a worker found."""
     found = getattr(node, "workeroutput", {}).get("elman_worst")
-    held = getattr(node.config, "elman_held", None)
+    held = getattr(node.config, "elman_suite", None)
     if found is not None and held is not None:
         held.tally.merge(json.loads(found))
 
@@ -184,7 +184,7 @@ def pytest_testnodedown(node, error):
 def pytest_sessionfinish(session):
     """Write the report file, or hand over to the controller of xdist."""
     config = session.config
-    held, path = getattr(config, "elman_held", None), config.getoption("elman_report", None)
+    held, path = getattr(config, "elman_suite", None), config.getoption("elman_report", None)
     if held is None or path is None:
         return
     if hasattr(config, "workeroutput"):
@@ -202,6 +202,6 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter, config):
     """Say that the report could not be written."""
-    held = getattr(config, "elman_held", None)
+    held = getattr(config, "elman_suite", None)
     if held is not None and held.report_error is not None:
         terminalreporter.write_line(f"ERROR: {held.report_error}", red=True)

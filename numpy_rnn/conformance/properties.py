@@ -27,13 +27,13 @@ from numpy_rnn.conformance.recipes import (
     left,
     random_run,
 )
-from numpy_rnn.conformance.traces.drive import checked_report, is_tame, trace_of_port
+from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
 
 PROFILES = {"default": 100, "ci": 300, "long": 5000}
 
 
-def runs_of(windows: int) -> int:
+def runs_for(windows: int) -> int:
     """How many runs of several updates are drawn where so many single windows are."""
     return max(10, windows // 10)
 
@@ -93,7 +93,7 @@ def sgd_options(draw) -> SgdOptions:
     )
 
 
-class Exceeded(AssertionError):
+class BoundExceeded(AssertionError):
     """A bound that a right port never exceeds is exceeded."""
 
 
@@ -129,11 +129,11 @@ def capabilities(port) -> tuple[str, ...]:
 
 
 def check_port_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
-    """Level L1: every stage within its own rounding. Raises Exceeded, or PortFault when there is no proper report."""
+    """Level L1: every stage within its own rounding. Raises BoundExceeded, or PortFault without a valid report."""
 
     def check(recipe):
         case = recipe.case()
-        report = checked_report(port, case, True, timeout, str(recipe))
+        report = validated_report(port, case, True, timeout, str(recipe))
         _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), tally)
 
     _hold(profile, recipes(dtype, port.lacks, capabilities(port)), check)
@@ -144,7 +144,7 @@ def check_port_global(port, dtype: str, profile: settings, timeout: float = 10.0
 
     def check(recipe):
         case = recipe.case()
-        report = checked_report(port, case, "intermediates" in capabilities(port), timeout, str(recipe))
+        report = validated_report(port, case, "intermediates" in capabilities(port), timeout, str(recipe))
         bounds = global_bounds(case, bound_factor(port))
         reported = {name: bounds[name] for name in report}
         _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, tally,
@@ -158,7 +158,7 @@ def check_port_lockstep(port, dtype: str, profile: settings, timeout: float = 10
 
     def check(seed):
         run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
-        assume(is_tame(*run))
+        assume(is_bounded(*run))
         trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
         judgement = judge(trace, bound_factor(port))
         for name, ratio in judgement.worst.items():
@@ -166,13 +166,13 @@ def check_port_lockstep(port, dtype: str, profile: settings, timeout: float = 10
                 tally.note("L3", dtype, name, ratio, {"run": seed})
         if judgement.first is not None:
             first = judgement.first
-            raise Exceeded(
+            raise BoundExceeded(
                 f"L3, run {seed}, epoch {first.epoch}, update {first.number}: {first.tensor} ({first.equation}) at"
                 f" {list(first.element)} is {first.reported!r}, expected {first.expected!r}; rounding allows"
                 f" {first.allowed:.2g}, this is {first.ratio:.2g} times as large"
             )
 
-    few = settings(profile, max_examples=runs_of(profile.max_examples))
+    few = settings(profile, max_examples=runs_for(profile.max_examples))
     _hold(few, st.integers(0, 2**32 - 1), check)
 
 
@@ -185,7 +185,7 @@ def _hold(profile, strategy, check):
     def holds(drawn):
         try:
             check(drawn)
-        except (Exceeded, PortFault) as fault:
+        except (BoundExceeded, PortFault) as fault:
             faults.append(fault)
             raise
 
@@ -207,7 +207,7 @@ def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, tall
             at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
             alike = "".join(f"; looks like: {hint}" for hint in hints_for_case(case, report, name))
             element = [int(i) for i in at]
-            raise Exceeded(
+            raise BoundExceeded(
                 f"{level}, {recipe}: {name} ({equations(name, recipe.sgd)}) at {element} is"
                 f" {float(report[name][at])!r}, expected {float(expected[at])!r}; rounding allows"
                 f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large{alike}"

@@ -3,12 +3,18 @@
 import pytest
 
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.properties import Exceeded, check_port_global, check_port_local, check_port_lockstep, profile
+from numpy_rnn.conformance.properties import (
+    BoundExceeded,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+)
 
 
 def pytest_generate_tests(metafunc):
     """A test for every dtype of the port."""
-    metafunc.parametrize("dtype", metafunc.config.elman_held.port.dtypes)
+    metafunc.parametrize("dtype", metafunc.config.elman_suite.port.dtypes)
 
 
 @pytest.fixture
@@ -16,12 +22,12 @@ def hold(pytestconfig, dtype):
     """Hold the port to a property, and turn what it found into one clear failure."""
 
     def check(property_of_port):
-        held = pytestconfig.elman_held
+        held = pytestconfig.elman_suite
         chosen = profile(pytestconfig.getoption("elman_profile"))
         fault = None
         try:
             property_of_port(held.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), held.tally)
-        except (Exceeded, PortFault) as found:
+        except (BoundExceeded, PortFault) as found:
             fault = str(found)
         if fault is not None:
             pytest.fail(fault, pytrace=False)

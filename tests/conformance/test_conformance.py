@@ -21,7 +21,7 @@ from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import (
     PROFILES,
-    Exceeded,
+    BoundExceeded,
     Tally,
     check_port_global,
     check_port_local,
@@ -105,7 +105,7 @@ def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
 def test_the_suite_says_what_a_port_is_held_to():
     def said(port):
         options = {"elman_profile": "ci", "elman_timeout": 2.5}
-        *lines, cases = pytest_report_header(SimpleNamespace(elman_held=Held(port, Tally()), getoption=options.get))
+        *lines, cases = pytest_report_header(SimpleNamespace(elman_suite=Held(port, Tally()), getoption=options.get))
         assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most for each answer"
         return lines
 
@@ -216,7 +216,7 @@ def scaled(name):
 @pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 @pytest.mark.parametrize("name", ["loss", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "vW_hy", "vh_0", "W_hh", "h_0"])
 def test_a_report_that_is_one_percent_off_is_seen_at_every_level(hold, name):
-    with pytest.raises(Exceeded, match=name):
+    with pytest.raises(BoundExceeded, match=name):
         hold(Broken(scaled(name)), "float32", UNSHRUNK)
 
 

@@ -17,7 +17,7 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
-from numpy_rnn.conformance.traces.trace_form import start_of, trace_faults
+from numpy_rnn.conformance.traces.trace_form import start_of, trace_errors
 
 pytestmark = pytest.mark.with_reference
 CONFIGURATION = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)
@@ -43,7 +43,7 @@ def test_right_runs_pass_at_every_level(rnn, dtype):
     generator = np.random.default_rng(21)
     for number in range(25):
         arrays = trace_of(rnn, *random_run(generator, dtype, has=CAPABILITIES if number % 5 else ()))
-        assert trace_faults(arrays) == []
+        assert trace_errors(arrays) == []
         judgement = judge(arrays)
         assert judgement.passed, judgement.first
         if number % 4 == 0:
@@ -73,7 +73,7 @@ def test_every_option_is_judged_right(rnn, changes):
         Configuration(k1=7, k2=9, epochs=2, hidden_size=3, learning_rate=(0.1, 0.02), networks=3, **changes),
     ):
         arrays = trace(configuration, rnn)
-        assert trace_faults(arrays) == []
+        assert trace_errors(arrays) == []
         for judgement in (judge(arrays), judge(black_box(arrays)), judge(arrays, by_oracle=True)):
             assert judgement.passed, judgement.first
         held = set(judge(arrays).worst)
@@ -120,7 +120,7 @@ def test_ports_of_every_capability_are_driven_and_judged_right(capabilities):
     learns = "learned_h_0" in capabilities
     configuration = CONFIGURATION.changed(**changes | {"learn_initial_state": learns})
     arrays = trace_of_port(Bare(*capabilities), prepare(configuration), configuration)
-    assert trace_faults(arrays) == []
+    assert trace_errors(arrays) == []
     assert ("dx" in arrays) == ("input_gradients" in capabilities)
     assert ("h_0" in arrays) == learns
     assert ("dh_0" in arrays) == (learns or "dx" in arrays)
@@ -304,10 +304,10 @@ def test_trace_faults_name_what_is_wrong():
     right = trace()
 
     def faults(**changes):
-        return trace_faults({name: array for name, array in (right | changes).items() if array is not None})
+        return trace_errors({name: array for name, array in (right | changes).items() if array is not None})
 
     assert faults() == []
-    assert trace_faults(black_box(right)) == []
+    assert trace_errors(black_box(right)) == []
     assert faults(x=None) == ["x is missing"]
     assert faults(dW_hh=None) == ["dW_hh is missing"]
     assert faults(a=None) == ["a is missing"]
@@ -343,7 +343,7 @@ def test_trace_faults_of_a_run_with_every_option():
     right = trace(EVERYTHING)
 
     def faults(**changes):
-        return trace_faults({name: array for name, array in (right | changes).items() if array is not None})
+        return trace_errors({name: array for name, array in (right | changes).items() if array is not None})
 
     assert faults() == []
     for name in ("vW_xh", "vb_h", "vh_0", "h_0", "dh_0", "initial_h_0"):

@@ -8,7 +8,7 @@ from window_port import port, random_window
 import numpy_rnn
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
-from numpy_rnn.conformance.case import SHAPES, form_faults
+from numpy_rnn.conformance.case import SHAPES, format_errors
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.recipes import Recipe, random_recipe
 
@@ -44,7 +44,7 @@ def test_right_reports_are_within_their_bounds(rnn):
             recipe = random_recipe(generator, dtype, HAS)
             case = recipe.case()
             report = report_of(case, rnn)
-            assert form_faults(case, report, intermediates=True, input_gradients=True) == []
+            assert format_errors(case, report, intermediates=True, input_gradients=True) == []
             for name, ratio in check_local(case, report).items():
                 assert (ratio <= 1).all(), f"{recipe}: {name} {ratio.max()}"
 

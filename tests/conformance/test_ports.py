@@ -18,10 +18,17 @@ import pytest
 import numpy_rnn
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
-from numpy_rnn.conformance.case import Case, form_faults, owed
+from numpy_rnn.conformance.case import Case, format_errors, required_outputs
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.port import PortFault, ProgramPort, TimeUp, guarded, load_python_port, time_limit
+from numpy_rnn.conformance.ports.port import (
+    PortFault,
+    ProgramPort,
+    TimeLimitExceeded,
+    call_port,
+    load_python_port,
+    time_limit,
+)
 from numpy_rnn.conformance.ports.program import PATIENCE
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 
@@ -53,14 +60,14 @@ EVERYTHING = with_options(CASE, momentum=0.9, dampening=0.3, weight_decay=0.01, 
 
 def verdict_on(port, case=CASE):
     """What is wrong with the port's answer, in one line; None when nothing is but perhaps its numbers."""
-    report, verdict = guarded(port, case)
+    report, verdict = call_port(port, case)
     assert (report is None) != (verdict is None)
-    return verdict if report is None else next(iter(form_faults(case, report, True, True)), None)
+    return verdict if report is None else next(iter(format_errors(case, report, True, True)), None)
 
 
 def report_of(port, case=CASE) -> dict:
     """What the port reports; nothing may have gone wrong."""
-    report, verdict = guarded(port, case)
+    report, verdict = call_port(port, case)
     assert verdict is None
     assert report is not None
     return report
@@ -214,8 +221,8 @@ def test_a_right_program_answers_what_the_package_does_to_the_last_bit(tmp_path)
                 nesterov = with_options(bare, momentum=0.5, nesterov=True)._replace(velocity=None)
                 for each in (case, bare, everything, nesterov, with_options(bare, max_norm=1.0)):
                     report, expected = report_of(port, each), RIGHT.window_update(**inputs(each))
-                    assert form_faults(each, report, intermediates=True, input_gradients=True) == []
-                    assert set(report) == set(expected) == set(owed(each, True, True))
+                    assert format_errors(each, report, intermediates=True, input_gradients=True) == []
+                    assert set(report) == set(expected) == set(required_outputs(each, True, True))
                     assert all(np.array_equal(report[name], expected[name]) for name in expected)
 
 
@@ -259,7 +266,7 @@ AT_CASE_2 = {
     "NaN": ("answer['dW_hh'][4] = 'nan'", "dW_hh[1, 1] is nan: expected a finite number"),
     "infinity": ("answer['loss'] = '-inf'", "loss[] is -inf: expected a finite number"),
     "a key is missing": ("del answer['dW_hh']", "dW_hh is missing"),
-    "a key too many": ("answer['dW'] = []", "answers with 'dW': that is not a name that is owed"),
+    "a key too many": ("answer['dW'] = []", "answers with 'dW': that is not an expected name"),
     "a wrong shape": ("answer['y'].pop()", "y has length 7: expected 8, for the shape (4, 2, 1) row by row"),
     "a nested array": ("answer['y'] = [answer['y']]", "y has length 1: expected 8"),
     "no array": ("answer['y'] = answer['loss']", "y is '0x"),
@@ -556,7 +563,7 @@ def replace_velocity(options):
 )
 def test_a_velocity_that_is_changed_is_seen(before, expected):
     kept = [np.array(v) for v in EVERYTHING.velocity]
-    assert guarded(Stepping(before), EVERYTHING) == (None, expected)
+    assert call_port(Stepping(before), EVERYTHING) == (None, expected)
     assert all(map(np.array_equal, kept, EVERYTHING.velocity))
 
 
@@ -578,7 +585,7 @@ def test_a_velocity_that_is_changed_is_seen(before, expected):
 )
 def test_an_object_that_misbehaves_has_its_verdict(before, expected):
     kept = [np.array(array) for array in (*CASE.params[:5], CASE.x, CASE.target, CASE.h_0)]
-    report, verdict = guarded(Port(before), CASE, timeout=0.2)
+    report, verdict = call_port(Port(before), CASE, timeout=0.2)
     assert report is None
     assert expected in str(verdict)
     assert "\n" not in str(verdict)
@@ -590,13 +597,13 @@ def test_the_line_named_is_the_last_one_in_the_file_of_the_port():
     def before(params, x, target, h_0):
         np.linalg.cholesky(x)  # this line, and none of NumPy's
 
-    _, verdict = guarded(Port(before), CASE)
+    _, verdict = call_port(Port(before), CASE)
     assert "np.linalg.cholesky(x) # this line, and none of NumPy's" in str(verdict)
 
 
 def test_an_interrupt_passes_through():
     with pytest.raises(KeyboardInterrupt):
-        guarded(Port(raising(KeyboardInterrupt())), CASE)
+        call_port(Port(raising(KeyboardInterrupt())), CASE)
 
 
 def test_a_report_keeps_its_numbers_when_the_port_uses_its_memory_again():
@@ -617,7 +624,7 @@ def test_what_is_no_report_is_left_to_the_check_of_its_form(report):
         def window_update(self, *arguments, **options):
             return report
 
-    assert guarded(Strange(), CASE) == (report, None)
+    assert call_port(Strange(), CASE) == (report, None)
 
 
 def test_a_time_limit_ends_and_leaves_the_alarm_as_it_was():
@@ -625,7 +632,7 @@ def test_a_time_limit_ends_and_leaves_the_alarm_as_it_was():
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(TimeUp), time_limit(0.05):
+        with pytest.raises(TimeLimitExceeded), time_limit(0.05):
             time.sleep(100)
         assert not rang
         with time_limit(100):
@@ -638,7 +645,9 @@ def test_a_time_limit_ends_and_leaves_the_alarm_as_it_was():
 
 def test_outside_the_main_thread_there_is_no_time_limit():
     found = []
-    thread = threading.Thread(target=lambda: found.append(guarded(Port(lambda *_: time.sleep(0.2)), CASE, timeout=0.1)))
+    thread = threading.Thread(
+        target=lambda: found.append(call_port(Port(lambda *_: time.sleep(0.2)), CASE, timeout=0.1))
+    )
     thread.start()
     thread.join()
     assert found[0][1] is None
@@ -767,7 +776,7 @@ def test_every_number_survives_the_way_to_the_port_and_back(dtype):
 def test_a_request_without_biases_names_none():
     case = CASE._replace(params=Parameters(*CASE.params[:3]))
     assert set(json.loads(protocol.encode_request(case, 1))["params"]) == {"W_xh", "W_hh", "W_hy"}
-    with pytest.raises(PortFault, match="'db_h': that is not a name that is owed"):
+    with pytest.raises(PortFault, match="'db_h': that is not an expected name"):
         protocol.decode_report('{"id": 1, "db_h": []}', case, 1)
 
 
@@ -805,9 +814,9 @@ def test_a_report_may_hold_what_its_case_owes_and_no_more():
     report = protocol.decode_report(line, EVERYTHING, 1)
     assert {name: array.shape for name, array in report.items()} == {"vW_xh": (2, 3), "h_0": (2, 3), "dx": (4, 2, 2)}
     for name in ("vW_xh", "h_0"):
-        with pytest.raises(PortFault, match=f"'{name}': that is not a name that is owed"):
+        with pytest.raises(PortFault, match=f"'{name}': that is not an expected name"):
             protocol.decode_report(json.dumps({"id": 1, name: 6 * ["0x1p0"]}), CASE, 1)
-    assert protocol.longest_report(EVERYTHING) > protocol.longest_report(CASE)
+    assert protocol.max_report_length(EVERYTHING) > protocol.max_report_length(CASE)
 
 
 @pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "inf", "-inf", "Infinity"])

@@ -205,15 +205,15 @@ def test_and_the_right_network_is_within_it(case):
 @pytest.mark.parametrize(
     ("name", "stage"),
     [
-        ("clipping by tensor", "clipped"),
+        ("clipping per tensor", "clipped"),
         ("clipping by the norm squared", "clipped"),
-        ("decoupled weight decay, beside the velocity", "v"),
+        ("decoupled weight decay", "v"),
         ("dampening left out", "v"),
         ("dampening at the first step too", "v"),
         ("velocity not damped by μ", "v"),
         ("nesterov forgotten", "s"),
-        ("nesterov beside the velocity, not the gradient", "s"),
-        ("the gradient is climbed", "theta"),
+        ("nesterov look-ahead added to the velocity", "s"),
+        ("gradient ascent", "theta"),
         ("learning rate applied twice to W_hh", "theta"),
     ],
 )
@@ -259,7 +259,7 @@ def test_a_wrong_schedule_is_seen(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["state not reset between epochs", "state reset at every window", "newest state enters a sliding window"],
+    ["state not reset between epochs", "state reset at every window", "sliding window starts from the newest state"],
 )
 def test_a_wrong_entering_state_is_seen(name):
     setting = named_setting("sine")
@@ -274,7 +274,7 @@ def test_a_wrong_entering_state_is_seen(name):
 
 def test_a_state_that_is_not_constant_is_seen():
     setting = named_setting("everything")
-    rnn = load(named("entering state not a constant"))
+    rnn = load(named("initial state of the window not a constant"))
     off = [
         difference.bounds
         for before, update in truncation.recorded(setting, 1, 2, rnn)

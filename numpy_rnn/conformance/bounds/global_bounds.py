@@ -21,7 +21,7 @@ from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join
 from numpy_rnn.conformance.bounds.step import Near, Step
-from numpy_rnn.conformance.case import Case, owed
+from numpy_rnn.conformance.case import Case, required_outputs
 
 
 def sech_squared(a) -> np.ndarray:
@@ -70,8 +70,8 @@ class Propagation:
         if self.case.nonlinearity == "relu":
             return np.where(a < -E_a, 0.0, E_a)
         inherited = sech_squared(np.maximum(np.abs(a) - E_a, 0)) * E_a
-        most = self.size["h"][t] + inherited
-        return (inherited + self.tau * rounding.u * most + rounding.flushes(most > 0)) * UPWARDS
+        max_abs = self.size["h"][t] + inherited
+        return (inherited + self.tau * rounding.u * max_abs + rounding.flushes(max_abs > 0)) * UPWARDS
 
     def loss(self):
         """(L1), (L2), (B1). "mean" may round twice more: the reciprocal, and the product with it."""
@@ -109,7 +109,7 @@ class Propagation:
             open = (a.size <= a.E) & (a.E > 0)
             return Rounded((h.size > 0).astype(np.float64), open.astype(np.float64)), 0
         D = sech_squared(self.values["a"])
-        e = h.E * (2 * h.size + h.E) + rounding.gamma(2) * np.maximum(h.most, h.most**2)
+        e = h.E * (2 * h.size + h.E) + rounding.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
         return Rounded(D, rounding.again(Rounded(D, e), 3)), 1
 
     def gradients(self):
@@ -181,9 +181,9 @@ def check_global(
 
     With the report of another port instead: |a − b| / 2E. A pair of correct ports is never above 1. `bounds`: those of
     `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN, give infinity;
-    dtype and completeness of a report are the affair of `case.form_faults`.
+    dtype and completeness of a report are the affair of `case.format_errors`.
     """
-    found, needed = {}, owed(case, intermediates=False)
+    found, needed = {}, required_outputs(case, intermediates=False)
     reports = [report] if other is None else [report, other]
     for name, (value, E) in (bounds or global_bounds(case, tau)).items():
         arrays = [np.asarray(given[name], np.float64) for given in reports if name in given]

@@ -35,7 +35,7 @@ def check_local(case: Case, report: dict, tau: float = TAU) -> dict[str, np.ndar
     """|reported − recomputed| / allowed, for every element of every tensor of a report with all intermediates.
 
     A correct port is never above 1. Arrays may carry leading axes, the same everywhere, so that all updates of a run
-    with windows of one size are checked at once. NaN gives infinity. The report's form is `case.form_faults`'s affair.
+    with windows of one size are checked at once. NaN gives infinity. `case.format_errors` checks the format of a report.
     """
     return {
         name: ratios(np.asarray(report[name], np.float64) - recomputed, allowed)

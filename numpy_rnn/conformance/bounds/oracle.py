@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import Choices, InputError
-from numpy_rnn.conformance.case import Case, owed
+from numpy_rnn.conformance.case import Case, required_outputs
 
 
 def matrix(array):
@@ -70,8 +70,8 @@ def load_flint():
 
 
 PRECISION = 128  # bits at first
-MOST_PRECISION = 2**15
-WANTED = 2.0**-96  # a radius beside its value; the rounding of `low` alone gives 2**-106
+MAX_PRECISION = 2**15
+MAX_RELATIVE_RADIUS = 2.0**-96  # a radius beside its value; the rounding of `low` alone gives 2**-106
 SUBNORMAL = 5e-324  # the smallest number above 0
 
 
@@ -104,7 +104,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
     for name, array in arrays.items():
         if array is not None and not np.isfinite(array).all():
             raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
-    while precision <= MOST_PRECISION:
+    while precision <= MAX_PRECISION:
         with flint.ctx.workprec(precision):
             balls = compute(case)
             enclosures = None if balls is None else _enclosures(case, balls)
@@ -112,7 +112,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
             return enclosures
         precision *= 2
     raise InputError(
-        f"this case is not enclosed at {MOST_PRECISION} bits: it overflows float64, or relu' hangs on a cancellation"
+        f"this case is not enclosed at {MAX_PRECISION} bits: it overflows float64, or relu' hangs on a cancellation"
     )
 
 
@@ -174,7 +174,7 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
         **{"d" + name: gradient.entries() for name, gradient in gradients.items()},
         **step(case, gradients),
     }
-    return {name: balls[name] for name in owed(case, intermediates=True, input_gradients=True)}
+    return {name: balls[name] for name in required_outputs(case, intermediates=True, input_gradients=True)}
 
 
 def _tanh(a):
@@ -195,7 +195,7 @@ DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms)
 
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:
     """The balls as arrays; None if a radius is too large."""
-    shapes = owed(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
     flat = [ball for name in shapes for ball in balls[name]]
     high = np.array([float(ball) for ball in flat])
     if not np.isfinite(high).all():
@@ -206,7 +206,7 @@ def _enclosures(case, balls) -> dict[str, Enclosure] | None:
     below = np.array([0.0 if ball.is_zero() else SUBNORMAL for ball in flat])
     radius = np.array([float(rest.rad()) for rest in rests])
     radius = (radius + 2.0**-53 * np.abs(low) + 2 * below) * (1 + 2.0**-50)
-    if not (radius <= WANTED * np.abs(high) + 4 * below).all():
+    if not (radius <= MAX_RELATIVE_RADIUS * np.abs(high) + 4 * below).all():
         return None
     starts = np.cumsum([len(balls[name]) for name in shapes])[:-1]
     parts = (np.split(array, starts) for array in (high, low, radius))

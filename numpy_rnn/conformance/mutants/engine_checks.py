@@ -1,7 +1,7 @@
-"""Checks of the engine beyond those of a port: in every layout, as often as it hands out, and what it has handed out.
+"""Checks of the engine beyond those of a port: in every layout, with every `yield_every`, and of returned memory.
 
-The sizes at which the engine takes another way are module constants. `lowered` sets them so low that short runs of
-small networks cross each of them.
+The sizes at which the engine takes another path are module constants. `reduced_limits` sets them so low that short runs
+of small networks cross each of them.
 """
 
 import sys
@@ -47,7 +47,7 @@ def random_limits(generator: np.random.Generator) -> dict[str, dict[str, int]]:
 
 
 @contextmanager
-def lowered(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iterator[None]:
+def reduced_limits(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iterator[None]:
     """Within it an engine, `numpy_rnn.engine` or a mutant of it, has these limits and this number of threads."""
     package = engine.train.__module__.rpartition(".")[0]
     values: dict[tuple[str, str], Any] = {
@@ -82,7 +82,7 @@ def random_engine_run(generator: np.random.Generator) -> tuple[Experiment, Confi
     return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0), configuration
 
 
-def engine_excess(engine, generator: np.random.Generator, threads: int = 1) -> tuple[str, float] | None:
+def engine_violation(engine, generator: np.random.Generator, threads: int = 1) -> tuple[str, float] | None:
     """The first tensor that is wrong in a random run of the engine, and by what factor; None where nothing is.
 
     The run is judged update by update as that of a port at level L3. Then it is made again without records, handed out
@@ -92,7 +92,7 @@ def engine_excess(engine, generator: np.random.Generator, threads: int = 1) -> t
     """
     experiment, configuration = random_engine_run(generator)
     limits, every = random_limits(generator), int(generator.integers(2, 5))
-    with lowered(engine, limits, threads), np.errstate(all="ignore"):
+    with reduced_limits(engine, limits, threads), np.errstate(all="ignore"):
         trace = trace_of(engine, experiment, configuration)
         run = _Run(engine, experiment, configuration)
         found = _first(judge(trace).worst) or run.changed_later(record=True)

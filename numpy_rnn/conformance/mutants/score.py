@@ -11,16 +11,16 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES, form_faults
+from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
 from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, Mutant, load
-from numpy_rnn.conformance.mutants.engine_checks import engine_excess
+from numpy_rnn.conformance.mutants.engine_checks import engine_violation
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
-MOST_CASES = 500
+MAX_CASES = 500
 ENSEMBLES = 0.2  # of the runs: a part of the mistakes shows in an ensemble only
 
 
@@ -34,19 +34,19 @@ class Score(NamedTuple):
     factor: float  # by how much
 
 
-def score(mutant: Mutant, level: str, most: int = MOST_CASES, seed: int = 0) -> Score:
+def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 0) -> Score:
     """Try a mutant on one random case after another until one exceeds a bound of this level."""
     generator = np.random.default_rng(seed)
     package = load(mutant)
-    for cases in range(1, most + 1):
+    for cases in range(1, max_cases + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            found = EXCESS_OF[level](package, generator)
+            found = VIOLATION_OF[level](package, generator)
         if found is not None:
             return Score(mutant, level, found[0], cases, found[1])
-    return Score(mutant, level, None, most, 0.0)
+    return Score(mutant, level, None, max_cases, 0.0)
 
 
-def first_excess(ratios: dict) -> tuple[str, float] | None:
+def first_violation(ratios: dict) -> tuple[str, float] | None:
     """The first tensor in causal order above its bound, and by what factor."""
     for name in CAUSAL_ORDER:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:
@@ -58,16 +58,16 @@ def _of_update(check, package, generator):
     case = random_recipe(generator, has=CAPABILITIES).case()
     arrays = case.params._asdict(), case.x, case.target, case.h_0
     report = PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
-    faults = form_faults(case, report, intermediates=True, input_gradients=True)
-    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_excess(check(case, report))
+    faults = format_errors(case, report, intermediates=True, input_gradients=True)
+    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_violation(check(case, report))
 
 
-def local_excess(package, generator):
+def local_violation(package, generator):
     """Level L1: one window update, stage by stage."""
     return _of_update(check_local, package, generator)
 
 
-def global_excess(package, generator):
+def global_violation(package, generator):
     """Level L2: one window update as a black box, its loss, gradients and new parameters."""
 
     def check(case, report):
@@ -76,15 +76,15 @@ def global_excess(package, generator):
     return _of_update(check, package, generator)
 
 
-def run_excess(package, generator):
+def run_violation(package, generator):
     """Level L3: a run of several updates in lockstep, at times of an ensemble."""
     experiment, configuration = random_run(generator, has=CAPABILITIES)
     if generator.random() < ENSEMBLES:
-        experiment = of_two(experiment, generator)
-    return first_excess(judge(trace_of(package, experiment, configuration)).worst)
+        experiment = ensemble_of_two(experiment, generator)
+    return first_violation(judge(trace_of(package, experiment, configuration)).worst)
 
 
-def of_two(experiment: Experiment, generator) -> Experiment:
+def ensemble_of_two(experiment: Experiment, generator) -> Experiment:
     """The same run of two networks: beside the given one, another whose parameters are up to four times as large."""
     factors = (1, generator.uniform(0.5, 4))
     params = Parameters(
@@ -93,7 +93,7 @@ def of_two(experiment: Experiment, generator) -> Experiment:
     return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0)
 
 
-EXCESS_OF = {"L1": local_excess, "L2": global_excess, "L3": run_excess, "engine": engine_excess}
+VIOLATION_OF = {"L1": local_violation, "L2": global_violation, "L3": run_violation, "engine": engine_violation}
 LEVELS = {"update": ("L1", "L2"), "run": ("L3",), "engine": ("engine",)}
 
 

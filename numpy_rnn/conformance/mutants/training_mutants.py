@@ -52,13 +52,13 @@ OF_STALE_WEIGHTS = (
 IN_TRAINING = (
     run("bptt over k+1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k2 + 1"))),
     run("bptt over k−1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "max(k1, k2 - 1)"))),
-    run("chunks where a sliding window was asked for", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
+    run("chunks instead of a sliding window", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
     run("windows of the new steps only", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
     run("the tail of the series dropped", "window", ("tbptt", WINDOW, WINDOW + DROP_TAIL)),
     run("a loss counted twice", "loss", ("tbptt", "target[loss_start:stop]", "target[start:stop]")),
     run("state not reset between epochs", "entering", ("tbptt", STATES, NOT_RESET)),
     run("state reset at every window", "entering", ("tbptt", T3, f"initial = {H_0}")),
-    run("newest state enters a sliding window", "entering", ("tbptt", T3, "initial = states[-1]")),
+    run("sliding window starts from the newest state", "entering", ("tbptt", T3, "initial = states[-1]")),
     run(
         "activations of stale weights kept",
         "a",
@@ -66,7 +66,7 @@ IN_TRAINING = (
         *OF_STALE_WEIGHTS,
     ),
     run(
-        "activations and weights of then kept",
+        "stale activations and stale W_hh kept",
         "a",
         *OF_STALE_WEIGHTS[1:],
         ("tbptt", ARGUMENTS, f"{ARGUMENTS}, {PAST}, then"),
@@ -78,7 +78,7 @@ IN_TRAINING = (
         ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ (W_hh if then is None else then[0]).mT"),
     ),
     run(
-        "window replayed from the start with the weights of now",
+        "states replayed from the start with the current weights",
         "entering",
         ("tbptt", "elman import NONLINEARITIES", "elman import NONLINEARITIES, unroll"),
         ("tbptt", T3, REPLAYED),
@@ -106,13 +106,13 @@ IN_TRAINING = (
             "            sums[start + t] = later",
         ),
     ),
-    run("entering state not a constant", "dW_xh", ("tbptt", TAKEN, WHOLE)),
+    run("initial state of the window not a constant", "dW_xh", ("tbptt", TAKEN, WHOLE)),
     run(
-        "stale learned state enters",
+        "stale learned initial state used",
         "entering",
         ("tbptt", "if window.start == 0:", "if window.start == 0 and number == 1:"),
     ),
-    run("learned state moved by windows it does not enter", "vh_0", ("tbptt", LEARNED, "learned = params")),
+    run("learned initial state updated by later windows", "vh_0", ("tbptt", LEARNED, "learned = params")),
     run(
         "velocity not carried",
         "vW_xh",

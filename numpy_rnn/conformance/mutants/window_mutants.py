@@ -67,12 +67,12 @@ IN_WINDOW = (
     update("mean over the steps alone", "loss", ("loss", "return K * B * O", "return K")),
     # Back through the output, the recurrence and the nonlinearity.
     update("2e for e", "dy", ("bptt", B1, B1.replace("= (", "= 2 * ("))),
-    update("loss of older steps counted", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / divisor")),
-    update("W_hy untransposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
+    update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / divisor")),
+    update("W_hy not transposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
     update("W_hh used without its transpose", "dh", ("bptt", B2, "dh[t] += da[t + 1] @ W_hh")),
     update("dh_next dropped", "dh", ("bptt", B2, "pass")),
     update("only one step back", "dh", ("bptt", B2, f"{B2} if t == len(a) - 2 else 0")),
-    update("da of the same step flows back", "dh", ("bptt", B2, "dh[t] += (dh[t] * slopes[t]) @ W_hh.mT")),
+    update("da_t for da_{t+1} in dh_t", "dh", ("bptt", B2, "dh[t] += (dh[t] * slopes[t]) @ W_hh.mT")),
     update("1 − h_{t-1}² for 1 − h_t²", "da", ("bptt", SLOPES, "slopes = slope(h[:-1])")),
     update("1 − h for 1 − h²", "da", ("bptt", "return 1 - h * h", "return 1 - h")),
     update("tanh′ missing", "da", ("bptt", "return 1 - h * h", "return np.ones_like(h)")),
@@ -82,16 +82,16 @@ IN_WINDOW = (
     update("dW_xh from the last step only", "dW_xh", ("bptt", DW_XH, "sum_over_steps(x[-1:], da[-1:])")),
     update("h_t for h_{t-1} in dW_hh", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[1:], da)")),
     update("dW_hh from the last step only", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[-2:-1], da[-1:])")),
-    update("entering state left out of dW_hh", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[1:-1], da[1:])")),
+    update("initial state left out of dW_hh", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[1:-1], da[1:])")),
     update("dW_hh transposed", "dW_hh", ("bptt", DW_HH, "sum_over_steps(da, h[:-1])")),
     update("h_{t-1} for h_t in dW_hy", "dW_hy", ("bptt", DW_HY, "sum_over_steps(h[:-1], dy)")),
     update("db_h not summed over the batch", "db_h", ("bptt", DB_H, "da[..., 0, :].sum(axis=0)")),
     update("db_h not summed over time", "db_h", ("bptt", DB_H, "da[-1].sum(axis=-2)")),
     update("db_y not summed over time", "db_y", ("bptt", DB_Y, "dy[-1].sum(axis=-2)")),
     # Gradients of the inputs.
-    update("W_hh untransposed in dh_0", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ W_hh")),
+    update("W_hh not transposed in dh_0", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ W_hh")),
     update("dh_0 not through W_hh", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0]")),
-    update("W_xh untransposed where it is square", "dx", ("bptt", "da @ W_xh.mT", f"da @ {SQUARE_W_XH}")),
+    update("W_xh not transposed where it is square", "dx", ("bptt", "da @ W_xh.mT", f"da @ {SQUARE_W_XH}")),
 )
 
 
@@ -120,16 +120,20 @@ def twice(name):
 IN_STEP = (
     # Clipping, weight decay, momentum.
     update("float32 norm inside float64", "vW_xh", ("clipping", "np.square(dtheta)", "np.square(np.float32(dtheta))")),
-    update("clipping by tensor", "vW_xh", ("clipping", CLIPPED, CLIPPED.replace("factor", BY_TENSOR))),
-    update("short gradients lengthened", "vW_xh", ("clipping", FACTOR, "float(max_norm) / (norm(gradients) + SMALL)")),
+    update("clipping per tensor", "vW_xh", ("clipping", CLIPPED, CLIPPED.replace("factor", BY_TENSOR))),
+    update(
+        "gradients below max_norm scaled up",
+        "vW_xh",
+        ("clipping", FACTOR, "float(max_norm) / (norm(gradients) + SMALL)"),
+    ),
     update(
         "clipping by the norm squared",
         "vW_xh",
         ("clipping", "np.sqrt(reduce(np.add, squares))", "reduce(np.add, squares)"),
     ),
-    update("norm of the weights alone", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
+    update("norm without the biases", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
-        "decoupled weight decay, beside the velocity",
+        "decoupled weight decay",
         "vW_xh",
         ("momentum", DECAYED, "d = dtheta"),
         ("momentum", "return d, None", "return d + decay * theta, None"),
@@ -144,19 +148,19 @@ IN_STEP = (
     update("velocity not damped by μ", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("mu * v", "v"))),
     update("nesterov forgotten", "W_xh", ("momentum", LOOK_AHEAD, "v")),
     update(
-        "nesterov beside the velocity, not the gradient",
+        "nesterov look-ahead added to the velocity",
         "W_xh",
         ("momentum", LOOK_AHEAD, LOOK_AHEAD.replace("d +", "v +")),
     ),
     # The update.
     update(
-        "learned state never moves",
+        "learned initial state never updated",
         "h_0",
         ("sgd", "theta if s_theta is None else", "theta if s_theta is None or theta is params.h_0 else"),
     ),
     update("learning rate applied twice to W_hh", "W_hh", twice("W_hh")),
     update("a trained second hidden bias", "b_h", twice("b_h")),
-    update("the gradient is climbed", "W_xh", ("sgd", STEP, STEP.replace("-", "+"))),
+    update("gradient ascent", "W_xh", ("sgd", STEP, STEP.replace("-", "+"))),
     # Where only a run, or an ensemble, shows it.
     run(
         "learning rate inside the velocity",
@@ -166,10 +170,10 @@ IN_STEP = (
         ("tbptt", STEPPED, "sgd_step(params, s, np.ones_like(rate))"),
     ),
     run(
-        "weight decay not times the learning rate",
+        "weight decay not scaled by the learning rate",
         "vW_xh",
         ("tbptt", DIRECTED, DIRECTED.replace("options", "options._replace(weight_decay=0.0)")),
         ("tbptt", STEPPED, DECAYED_APART),
     ),
-    run("clipping over all networks together", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
+    run("one norm for all networks of an ensemble", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

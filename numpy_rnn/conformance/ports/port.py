@@ -42,13 +42,13 @@ from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault, one_
 LONGEST = 1e7  # seconds, about what a timer of the system can take
 
 
-class TimeUp(BaseException):
+class TimeLimitExceeded(BaseException):
     """The time is up. Not an Exception, so that the code under the limit does not take it for one of its own."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float | None):
-    """Raise TimeUp inside the block when it runs longer; None: no limit.
+    """Raise TimeLimitExceeded inside the block when it runs longer; None: no limit.
 
     Done by the alarm signal. So there is no limit outside the main thread and on systems without that signal, and a
     single call into compiled code that does not come back is not ended: only a program (`ProgramPort`) can be held to
@@ -61,7 +61,7 @@ def time_limit(seconds: float | None):
         return
 
     def ring(number, frame):
-        raise TimeUp
+        raise TimeLimitExceeded
 
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, ring)
@@ -78,7 +78,7 @@ def time_limit(seconds: float | None):
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
 
 
-__all__ = ["PortFault", "ProgramPort", "PythonPort", "guarded", "load_python_port"]
+__all__ = ["PortFault", "ProgramPort", "PythonPort", "call_port", "load_python_port"]
 
 
 class PythonPort(NamedTuple):
@@ -132,12 +132,12 @@ def load_python_port(where: str) -> PythonPort:
     return PythonPort(port.name, tuple(port.dtypes), tuple(capabilities), tanh_ulps, tuple(lacks), port.window_update)
 
 
-def guarded(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
+def call_port(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
     """Call a port on a case, whatever it does: (its report, None), or (None, what went wrong in one line).
 
     The port is handed copies of the inputs, and must leave them as they are. A program has its own time limit; a port
     in this process has `timeout` seconds, as far as `time_limit` can see to it. Only KeyboardInterrupt passes through.
-    The report's form is not looked at: see `case.form_faults`.
+    The report's form is not looked at: see `case.format_errors`.
     """
     params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
     series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
@@ -154,7 +154,7 @@ def guarded(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str |
             report = port.window_update(params, **series, learning_rate=case.learning_rate, **options)
     except KeyboardInterrupt:
         raise
-    except TimeUp:
+    except TimeLimitExceeded:
         return None, f"does not answer within {timeout:g} s"
     except PortFault as fault:
         return None, str(fault)

@@ -19,16 +19,16 @@ from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import PortFault, one_line
 
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process at once if nobody handles them
-LOOK_AGAIN = 0.05  # seconds: how often to see whether the program lives; a child of it may keep its pipes open
-LEAVING = 1.0  # seconds that a program has for leaving by itself
-LAST_WORDS = 2_000  # bytes of standard error that are kept
+POLL_INTERVAL = 0.05  # seconds: how often to see whether the program lives; a child of it may keep its pipes open
+EXIT_GRACE = 1.0  # seconds that a program has for leaving by itself
+MAX_STDERR = 2_000  # bytes of standard error that are kept
 CHUNK = 1 << 16
 
 _running: weakref.WeakSet = weakref.WeakSet()  # all programs that may have to be killed
 
 
 @contextlib.contextmanager
-def killed_with_this_process():
+def kill_programs_on_signal():
     """Inside, SIGTERM and SIGHUP kill all programs before they end this process, which they do as ever.
 
     Without this a program that hangs would outlive its owner. A signal with a handler of somebody else, or one that is
@@ -94,7 +94,7 @@ class Program:
                 raise PortFault(f"writes what it was not asked for: {self._shown()}")
             while True:
                 left = deadline - time.monotonic()
-                for key, _ in selector.select(max(0.0, min(left, LOOK_AGAIN))):
+                for key, _ in selector.select(max(0.0, min(left, POLL_INTERVAL))):
                     if key.fileobj is self.stdin:
                         unsent = self._write(unsent, selector)
                 self._read(selector)
@@ -136,7 +136,7 @@ class Program:
                     into += chunk
                     if not chunk:
                         selector.unregister(pipe)
-        del self.errors[:-LAST_WORDS]
+        del self.errors[:-MAX_STDERR]
 
     def _line(self, longest, unsent):
         line, _, rest = bytes(self.received).partition(b"\n")
@@ -152,7 +152,7 @@ class Program:
 
     def _how_it_ended(self, left):
         try:
-            status = self.process.wait(min(max(left, 0.0), LEAVING))
+            status = self.process.wait(min(max(left, 0.0), EXIT_GRACE))
         except subprocess.TimeoutExpired:
             return "closes its standard output without an answer"
         names = {-number.value: number.name for number in signal.Signals}
@@ -221,7 +221,7 @@ class ProgramPort:
 
     def close(self) -> None:
         """End the program, with a second to leave by itself."""
-        self._end(LEAVING)
+        self._end(EXIT_GRACE)
 
     def window_update(
         self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum", velocity=None, **sgd
@@ -236,7 +236,9 @@ class ProgramPort:
         if self.program is None:
             self._start_again()
         request = protocol.encode_request(case, self.case_id)
-        answer = self._ask(request, protocol.longest_report(case), lambda line: protocol.answer_to(line, self.case_id))
+        answer = self._ask(
+            request, protocol.max_report_length(case), lambda line: protocol.answer_to(line, self.case_id)
+        )
         return protocol.arrays_of(answer, case)
 
     def _start(self) -> dict:
@@ -247,7 +249,7 @@ class ProgramPort:
         if not words:
             raise PortFault("cannot be started: the command is empty")
         self.program = Program(words)
-        return self._ask(protocol.HELLO, protocol.LONGEST_HELLO, protocol.decode_hello)
+        return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, protocol.decode_hello)
 
     def _start_again(self) -> None:
         if self.restarts == 0 or self.lost > PATIENCE * self.timeout:

@@ -66,7 +66,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.conformance.case import Case, owed
+from numpy_rnn.conformance.case import Case, required_outputs
 
 DTYPES = ("float32", "float64")
 CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
@@ -111,8 +111,8 @@ VERSION = 1
 NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 EXAMPLE = "0x1.8p-1"
-LONGEST_HELLO = 10_000  # characters
-LONGEST_NUMBER = 64  # characters, with what stands between it and the next
+MAX_HELLO_LENGTH = 10_000  # characters
+MAX_NUMBER_LENGTH = 64  # characters, with what stands between it and the next
 
 
 def encode_request(case: Case, case_id: int) -> str:
@@ -150,10 +150,10 @@ def _flat(array) -> list[str]:
     return list(map(float.hex, np.asarray(array, np.float64).ravel().tolist()))
 
 
-def longest_report(case: Case) -> int:
+def max_report_length(case: Case) -> int:
     """How many characters the answer to this case may have."""
-    return 2_000 + LONGEST_NUMBER * sum(
-        prod(shape) for shape in owed(case, intermediates=True, input_gradients=True).values()
+    return 2_000 + MAX_NUMBER_LENGTH * sum(
+        prod(shape) for shape in required_outputs(case, intermediates=True, input_gradients=True).values()
     )
 
 
@@ -180,7 +180,7 @@ def decode_hello(line: str) -> dict:
 def decode_report(line: str, case: Case, case_id: int) -> dict[str, np.ndarray]:
     """The arrays of an answer by name, in the case's dtype and in the shapes that are owed.
 
-    Raises PortFault when the answer cannot be read so. Names may be missing and numbers NaN: see `case.form_faults`.
+    Raises PortFault when the answer cannot be read so. Names may be missing and numbers NaN: see `case.format_errors`.
     """
     return arrays_of(answer_to(line, case_id), case)
 
@@ -197,10 +197,10 @@ def arrays_of(answer: dict, case: Case) -> dict[str, np.ndarray]:
     """The arrays of the answer to this case; the second half of `decode_report`."""
     if "error" in answer:
         raise PortFault(f"answers with an error: {one_line(str(answer['error']))}")
-    shapes = owed(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
     unknown = [name for name in answer if name not in shapes and name != "id"]
     if unknown:
-        raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not a name that is owed")
+        raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not an expected name")
     return {name: _array(name, answer[name], shapes[name], case.dtype) for name in answer if name != "id"}
 
 

@@ -10,8 +10,8 @@ from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.windows import windows
-from numpy_rnn.conformance.case import Case, form_faults, owed
-from numpy_rnn.conformance.ports.port import guarded
+from numpy_rnn.conformance.case import Case, format_errors, required_outputs
+from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.elman import forward
 
@@ -60,7 +60,7 @@ def _moved(theta, generator):
     return copies
 
 
-TAME = 1e12  # its square is still far from float32's largest number, 3e38
+MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
 
 
 def trace_of(rnn, experiment, configuration) -> dict:
@@ -76,14 +76,14 @@ def trace_of(rnn, experiment, configuration) -> dict:
     return recorder.arrays()
 
 
-def is_tame(experiment, configuration) -> bool:
+def is_bounded(experiment, configuration) -> bool:
     """Whether numpy_rnn's run stays far within the range of float32, so that every right port's does.
 
     A run may diverge without anybody's fault, and then there is nothing to compare.
     """
     trace = trace_of(numpy_rnn, experiment, configuration)
     floats = (array for array in trace.values() if array.dtype.kind == "f")
-    return all((np.abs(array) < TAME).all() for array in floats)
+    return all((np.abs(array) < MAX_MAGNITUDE).all() for array in floats)
 
 
 def trace_of_port(port, experiment, configuration, timeout: float = 10.0) -> dict:
@@ -155,8 +155,10 @@ class _Driven:
         if self.learns and start > 0:
             case = _without_h_0(case)
         intermediates, input_gradients = (name in self.port.capabilities for name in CAPABILITIES[:2])
-        report = checked_report(self.port, case, intermediates, self.timeout, where)
-        report = {name: report[name] for name in owed(case, intermediates, input_gradients)}  # the same in all updates
+        report = validated_report(self.port, case, intermediates, self.timeout, where)
+        report = {
+            name: report[name] for name in required_outputs(case, intermediates, input_gradients)
+        }  # the same in all updates
         if self.learns and start > 0:
             report = {"dh_0": np.zeros_like(case.h_0)} | report | self._kept()
         later = report["h"] if intermediates else _states(case)
@@ -177,12 +179,12 @@ def _without_h_0(case):
     return case._replace(params=case.params._replace(h_0=None), velocity=velocity)
 
 
-def checked_report(port, case, intermediates, timeout, where) -> dict:
+def validated_report(port, case, intermediates, timeout, where) -> dict:
     """A port's report on a case, in the form that is owed. Raises PortFault otherwise, saying where."""
-    report, verdict = guarded(port, case, timeout)
+    report, verdict = call_port(port, case, timeout)
     if report is None:
         raise PortFault(f"{port.name}, {where}: {verdict}")
-    faults = form_faults(case, report, intermediates, "input_gradients" in getattr(port, "capabilities", ()))
+    faults = format_errors(case, report, intermediates, "input_gradients" in getattr(port, "capabilities", ()))
     if faults:
         raise PortFault(f"{port.name}, {where}: {faults[0]}")
     return report

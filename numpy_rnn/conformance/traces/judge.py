@@ -164,7 +164,7 @@ class Judgement(NamedTuple):
 def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = False) -> Judgement:
     """Hold every update of a trace (keys: `numpy_rnn.app.trace`) to the schedule, the carried state and L1.
 
-    The trace's form is checked by `trace_faults`; here its keys, shapes and dtypes are taken as right. Unless it is the
+    The trace's form is checked by `trace_errors`; here its keys, shapes and dtypes are taken as right. Unless it is the
     `whole` run, updates may be missing at its end. With `by_oracle` it is held to L2 though it could be to L1.
     """
     settings = settings_of(trace)

@@ -126,14 +126,14 @@ def read_trace(path) -> dict:
     trace = load_trace(path)
     integers = {name: trace[name] for name in INTEGERS if name in trace and trace[name].dtype.kind in "iu"}
     trace |= {name: array.astype(np.int64) for name, array in integers.items()}
-    faults = trace_faults(trace)
+    faults = trace_errors(trace)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise InputError(f"trace file {path}: {faults[0]}{more}; numpy_rnn/app/trace.py documents the keys")
     return trace
 
 
-def trace_faults(trace: dict) -> list[str]:
+def trace_errors(trace: dict) -> list[str]:
     """What is wrong with the form of a trace, a line each: keys, shapes, dtypes, NaN or infinity."""
     start = [name for name in ("configuration", *SERIES, *_initial()[:3], *INTEGERS) if name not in trace]
     if start:
