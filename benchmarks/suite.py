@@ -46,7 +46,7 @@ def trace_cost(epochs: int, folder) -> tuple[float, float, int]:
     """Seconds, peak of allocated MB, and updates a trace."""
     from numpy_rnn.conformance.comparison import epoch_losses
     from numpy_rnn.conformance.traces.judge import judge
-    from numpy_rnn.conformance.traces.trace_form import read_trace
+    from numpy_rnn.conformance.traces.trace_format import read_trace
 
     files = [_write_trace(folder / f"{number}.npz", epochs) for number in (1, 2)]
 

@@ -1,4 +1,4 @@
-"""Runs whose numbers leave the range of their dtype: they are judged until there."""
+"""The command `compare`: run implementations on one configuration, check every update of each, measure their drift."""
 
 import shlex
 import shutil
@@ -28,7 +28,7 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_li
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import Judgement, judge
-from numpy_rnn.conformance.traces.trace_form import read_trace, start_of
+from numpy_rnn.conformance.traces.trace_format import read_trace, start_of
 
 NUMBERS = "its numbers are not finite"
 NORM = (
@@ -38,23 +38,23 @@ STEPPED = {*Parameters._fields, *("v" + name for name in Parameters._fields)}
 
 
 def finite_part(trace: dict) -> tuple[dict, bool]:
-    """The updates before the first that holds NaN or infinity, and whether that is not all of them."""
+    """The updates before the first one with NaN or infinity, and whether any update is left out."""
     steps = trace["stop"] - trace["start"]
     of_row = np.repeat(np.arange(len(steps)), steps)
-    first_bad = len(steps)
+    first_nonfinite = len(steps)
     for name, array in trace.items():
         if name in ROWS or name in PER_UPDATE:
             bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
             if len(bad):
-                first_bad = min(first_bad, int(of_row[bad[0]] if name in ROWS else bad[0]))
-    return (trace, False) if first_bad == len(steps) else (_first_updates(trace, first_bad), True)
+                first_nonfinite = min(first_nonfinite, int(of_row[bad[0]] if name in ROWS else bad[0]))
+    return (trace, False) if first_nonfinite == len(steps) else (_first_updates(trace, first_nonfinite), True)
 
 
 def judge_in_range(trace: dict, tau: float) -> tuple[dict, Judgement, str | None]:
-    """The part of a trace that can be judged, its judgement, and why the rest is left out; None where nothing is.
+    """The part of a trace that can be judged, its judgement, and why the rest is left out, or None.
 
-    It ends before the first update that is not finite, and before one whose step is wrong as clipping by the global
-    norm is where the sum of the squares overflows: the norm is infinite, the factor 0, and the gradient has no effect.
+    It ends before the first update that is not finite, and before an update whose step is wrong because the sum of the
+    squares overflows in clipping by the global norm: then the norm is infinite, the factor 0 and the gradient lost.
     """
     judged, is_cut = finite_part(trace)
     judgement = judge(judged, tau, whole=not is_cut)
@@ -74,10 +74,10 @@ def _first_updates(trace, count):
 
 
 def _is_stopped_by_its_norm(trace, index, tau):
-    """Whether this update is right but for gradients that count as 0 in the networks whose norm overflows."""
+    """Whether this update is correct if the gradients of the networks whose norm overflows are taken as 0."""
     part = _first_updates(trace, index + 1)
     names = ["d" + name for name in Parameters._fields if name in trace]
-    if trace["start"][index] > 0:  # a learned initial state does not enter
+    if trace["start"][index] > 0:  # the window does not start from a learned initial state
         names = [name for name in names if name != "dh_0"]
     E = trace["initial_W_hh"].ndim - 2
     with np.errstate(over="ignore"):
@@ -96,30 +96,30 @@ FORMS = "a package (torch_rnn), a Python port (module:object), a program (./my_p
 
 
 class Source(NamedTuple):
-    """Where a trace comes from."""
+    """An implementation to compare: how to get its trace of a run."""
 
     name: str
     trace: Callable[[Experiment, Configuration], dict]
     tanh_ulps: float = TAU / 2  # the largest error of its tanh; the bound takes twice as much
-    start: tuple[Experiment, Configuration] | None = None  # of a trace file: what it ran
-    lacks: tuple[str, ...] = ()  # options that it does not have
+    start: tuple[Experiment, Configuration] | None = None  # of a trace file: its experiment and configuration
+    lacks: tuple[str, ...] = ()  # options that it does not implement
     has: tuple[str, ...] = CAPABILITIES
 
 
 class Side(NamedTuple):
-    """One of those that are compared."""
+    """One of the implementations that are compared."""
 
     name: str
     tanh_ulps: float
     losses: np.ndarray  # (epochs, *E)
     result: Result
     judgement: Judgement
-    cut: str | None  # why only the updates before a certain one are judged: numbers left the range of the dtype
-    looks_like: list[str]  # known mistakes that give the same wrong values
+    cut: str | None  # why only the first updates are judged: overflow or non-finite values
+    looks_like: list[str]  # mutants that give the same wrong values
 
 
 class Comparison(NamedTuple):
-    """What came of it."""
+    """The results of `compare`."""
 
     experiment: Experiment
     configuration: Configuration
@@ -128,21 +128,21 @@ class Comparison(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether all are right: no bound exceeded, and no drift that rounding does not explain."""
+        """Whether all agree: no bound is exceeded, and rounding explains the drift."""
         return all(side.judgement.passed for side in self.sides) and (
             self.drift is None or self.drift.ratio <= drive.ALARM
         )
 
 
 def package_source(rnn) -> Source:
-    """A package with the functions of numpy_rnn."""
+    """The source of a package with the functions of numpy_rnn."""
     return Source(rnn.__name__, lambda experiment, configuration: trace_of(rnn, experiment, configuration))
 
 
 def source(other: str, timeout: float = 10.0) -> Source:
-    """What OTHER names. timeout: seconds, for every answer of a port.
+    """The source that `other` names. timeout: seconds, for every answer of a port.
 
-    Raises InputError when it names nothing that can be compared, and PortFault when a program fails at its start.
+    Raises InputError if it names no implementation, and PortFault if a program fails at its start.
     """
     if other.endswith(".npz"):
         trace = read_trace(other)
@@ -155,13 +155,13 @@ def source(other: str, timeout: float = 10.0) -> Source:
     try:
         words = shlex.split(other)
     except ValueError as error:
-        raise InputError(f"{other!r} cannot be compared with: {error}; expected a command as in a shell") from None
+        raise InputError(f"{other!r} is not a command: {error}; expected one as in a shell") from None
     if words and shutil.which(words[0]):
         try:
             return _port_source(ProgramPort(other, timeout), timeout)
         except PortFault as fault:
             raise PortFault(f"{one_line(other, 80)}, at its start: {fault}") from None
-    raise InputError(f"{other!r} cannot be compared with: expected {FORMS}")
+    raise InputError(f"{other!r} is no implementation to compare with: expected {FORMS}")
 
 
 def _port_source(port, timeout):
@@ -174,16 +174,16 @@ def _port_source(port, timeout):
 def compare(
     sources: Sequence[Source], experiment: Experiment, configuration: Configuration, generate: int = 0
 ) -> Comparison:
-    """Run or read them, judge every update of each, and measure how far the others drift from the first."""
+    """Run or read the sources, judge every update of each, and measure the drift of the others from the first."""
     sides = tuple(_side(each, experiment, configuration, generate) for each in sources)
-    apart = None
+    measured = None
     comparable = all(
         side.cut is None and len(side.losses) == configuration.epochs and np.isfinite(side.losses).all()
         for side in sides
     )
     if experiment.params.W_hh.ndim == 2 and comparable:
-        apart = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], experiment, configuration)
-    return Comparison(experiment, configuration, sides, apart)
+        measured = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], experiment, configuration)
+    return Comparison(experiment, configuration, sides, measured)
 
 
 def _side(source, experiment, configuration, generate):
@@ -191,7 +191,7 @@ def _side(source, experiment, configuration, generate):
     judged, judgement, cut = judge_in_range(trace, 2 * source.tanh_ulps)
     params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
     D, O = experiment.x.shape[-1], experiment.target.shape[-1]
-    generate = generate if D == O else 0  # outputs that are no inputs cannot be fed back
+    generate = generate if D == O else 0  # outputs cannot be fed back as inputs
     with np.errstate(all="ignore"):
         series = experiment.x, experiment.h_0
         predictions, generated = predict(
@@ -199,8 +199,8 @@ def _side(source, experiment, configuration, generate):
         )
     losses = epoch_losses(trace, configuration.reduction)
     result = Result(losses, params, predictions, generated)
-    alike = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
-    return Side(source.name, source.tanh_ulps, losses, result, judgement, cut, alike)
+    similar = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
+    return Side(source.name, source.tanh_ulps, losses, result, judgement, cut, similar)
 
 
 def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
@@ -215,10 +215,10 @@ def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
 
 
 def run(rnn, arguments, draw) -> int:
-    """Compare the package `rnn` with all of `arguments.others` and print what came of it.
+    """Compare the package `rnn` with all of `arguments.others` and print the results.
 
-    draw(experiment, results, drift) makes the picture. Returns the exit status: 0 when they agree, 1 when one of them
-    is wrong or fails. Raises InputError when the input cannot be used.
+    draw(experiment, results, drift) draws the plot. Returns the exit status: 0 if they agree, 1 if one of them is wrong
+    or fails. Raises InputError on invalid input.
     """
     try:
         with kill_programs_on_signal():
@@ -232,29 +232,29 @@ def run(rnn, arguments, draw) -> int:
 def _compare(rnn, others, arguments, draw):
     names = [rnn.__name__, *(other.name for other in others)]
     if rnn.__name__ in names[1:]:
-        raise InputError(f"{rnn.__name__} is this package itself: expected another implementation to compare it with")
+        raise InputError(f"{rnn.__name__} is this package itself: expected another implementation")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise InputError(f"{twice[0]} is named twice: expected different implementations")
+        raise InputError(f"{twice[0]} is given twice: expected different implementations")
     of_traces = [other for other in others if other.start is not None]
     if len(of_traces) > 1:
         raise InputError(
-            f"{of_traces[0].name} and {of_traces[1].name} are traces: expected one at most, which is run again"
+            f"{of_traces[0].name} and {of_traces[1].name} are both traces: expected at most one, whose run is repeated"
         )
     experiment, configuration = of_traces[0].start if of_traces else (None, configuration_of(arguments))
     experiment = experiment or prepare(configuration)
     check_size(experiment, configuration)
     print(heading(names, experiment, configuration))
     if of_traces:
-        print(f"configuration, series and initial weights are those of {of_traces[0].name}")
+        print(f"configuration, series and initial weights are read from {of_traces[0].name}")
     compared = compare([package_source(rnn), *others], experiment, configuration, arguments.generate)
     print(comparison_report.text(compared, arguments.log_every))
     if arguments.json is not None:
         save_json(arguments.json, comparison_report.values(compared))
-        print(f"numbers written to {arguments.json}")
+        print(f"results saved to {arguments.json}")
     D, O = experiment.x.shape[-1], experiment.target.shape[-1]
     if D != O:
-        print(f"no picture: it shows outputs beside inputs, and here are {O} and {D}")
+        print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
     else:
         draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)
     return 0 if compared.passed else 1

@@ -1,5 +1,6 @@
-"""What every right port has, as properties that Hypothesis tries to break."""
+"""The properties of every correct port, which Hypothesis tries to falsify, and the number of cases in each profile."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,21 @@ from numpy_rnn.conformance.bounds.global_bounds import check_global, global_boun
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.hints import hints_for_case
+from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import (
     DAMPENINGS,
     DECAYS,
-    LARGEST,
     LEARNED_H_0,
     MAX_NORMS,
+    MAX_SIZE,
     MOMENTA,
     NONLINEARITIES,
     REDUCTIONS,
     SGD_OPTIONS,
     Recipe,
-    left,
     random_run,
+    supported,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
@@ -34,12 +36,12 @@ PROFILES = {"default": 100, "ci": 300, "long": 5000}
 
 
 def runs_for(windows: int) -> int:
-    """How many runs of several updates are drawn where so many single windows are."""
+    """The number of runs of several updates in a profile with so many single windows."""
     return max(10, windows // 10)
 
 
 def profile(name: str) -> settings:
-    """The settings of a profile. Raises KeyError on an unknown name."""
+    """The settings of a profile: default, ci (derandomised), or long. Raises KeyError on an unknown name."""
     return settings(
         max_examples=PROFILES[name],
         deadline=None,
@@ -52,9 +54,9 @@ def profile(name: str) -> settings:
 
 
 @st.composite
-def recipes(draw, dtype: str, lacks: tuple[str, ...] = (), has: tuple[str, ...] = ()) -> Recipe:
-    """One case in a few words, in this dtype, without the options that a port lacks, with those that it has."""
-    sizes = st.lists(st.integers(1, LARGEST), min_size=5, max_size=5, unique=draw(st.booleans()))
+def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()) -> Recipe:
+    """Recipes in this dtype, without the options that the port lacks and with those that it has."""
+    sizes = st.lists(st.integers(1, MAX_SIZE), min_size=5, max_size=5, unique=draw(st.booleans()))
     T, B, D, H, O = draw(sizes)
     plain = Recipe(
         T,
@@ -64,8 +66,8 @@ def recipes(draw, dtype: str, lacks: tuple[str, ...] = (), has: tuple[str, ...] 
         O=H if draw(st.integers(0, 6)) == 6 else O,
         K=draw(st.integers(1, T)),
         dtype=dtype,
-        nonlinearity=draw(st.sampled_from(left(NONLINEARITIES, lacks))),
-        reduction=draw(st.sampled_from(left(REDUCTIONS, lacks))),
+        nonlinearity=draw(st.sampled_from(supported(NONLINEARITIES, lacks))),
+        reduction=draw(st.sampled_from(supported(REDUCTIONS, lacks))),
         bias=draw(st.booleans()) and "bias" not in lacks,
         zeros=draw(st.integers(0, 6)) == 6,
         gain=draw(st.sampled_from((0.5, 1.0, 1.5))),
@@ -79,7 +81,7 @@ def recipes(draw, dtype: str, lacks: tuple[str, ...] = (), has: tuple[str, ...] 
 
 @st.composite
 def sgd_options(draw) -> SgdOptions:
-    """Every combination of the options that there is."""
+    """Every valid combination of the options of SGD."""
     momentum = draw(st.sampled_from((0.0, *MOMENTA)))
     dampening = draw(st.sampled_from(DAMPENINGS)) if momentum else 0.0
     nesterov = draw(st.booleans()) and momentum > 0 and dampening == 0
@@ -94,11 +96,11 @@ def sgd_options(draw) -> SgdOptions:
 
 
 class BoundExceeded(AssertionError):
-    """A bound that a right port never exceeds is exceeded."""
+    """A bound that a correct port never exceeds is exceeded."""
 
 
-class Tally:
-    """The worst ratio of every level, dtype and tensor, and the case that gave it."""
+class WorstRatios:
+    """The worst ratio of every level, dtype and tensor, and its case."""
 
     def __init__(self):
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
@@ -110,7 +112,7 @@ class Tally:
             of[tensor] = {"ratio": ratio, "case": case}
 
     def merge(self, worst: dict) -> None:
-        """Take over what another tally found."""
+        """Merge the worst ratios of another process."""
         for level, by_dtype in worst.items():
             for dtype, by_tensor in by_dtype.items():
                 for tensor, entry in by_tensor.items():
@@ -118,43 +120,49 @@ class Tally:
 
 
 def bound_factor(port) -> float:
-    """τ of the port: twice the ulps that it declares for its tanh, or the usual allowance."""
+    """τ of the port: twice the declared error of its tanh in ulps, or the default."""
     declared = getattr(port, "tanh_ulps", None)
     return TAU if declared is None else 2 * declared
 
 
 def capabilities(port) -> tuple[str, ...]:
-    """What the port says it has: "intermediates", "input_gradients", and the options that it may be asked for."""
+    """The capabilities of the port; none if it declares none."""
     return tuple(getattr(port, "capabilities", ()))
 
 
-def check_port_local(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
+def check_port_local(
+    port: Port, dtype: str, profile: settings, timeout: float = 10.0, worst: WorstRatios | None = None
+) -> None:
     """Level L1: every stage within its own rounding. Raises BoundExceeded, or PortFault without a valid report."""
 
     def check(recipe):
         case = recipe.case()
         report = validated_report(port, case, True, timeout, str(recipe))
-        _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), tally)
+        _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), worst)
 
-    _hold(profile, recipes(dtype, port.lacks, capabilities(port)), check)
+    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
 
 
-def check_port_global(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
-    """Level L2: everything reported within the bound around the oracle's values. Raises as `check_port_local` does."""
+def check_port_global(
+    port: Port, dtype: str, profile: settings, timeout: float = 10.0, worst: WorstRatios | None = None
+) -> None:
+    """Level L2: every output within the bound around the oracle's value. Raises as `check_port_local` does."""
 
     def check(recipe):
         case = recipe.case()
         report = validated_report(port, case, "intermediates" in capabilities(port), timeout, str(recipe))
         bounds = global_bounds(case, bound_factor(port))
         reported = {name: bounds[name] for name in report}
-        _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, tally,
+        _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, worst,
                check_global(case, report, bounds=bounds))  # fmt: skip
 
-    _hold(profile, recipes(dtype, port.lacks, capabilities(port)), check)
+    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
 
 
-def check_port_lockstep(port, dtype: str, profile: settings, timeout: float = 10.0, tally: Tally | None = None) -> None:
-    """Level L3: several updates in a row, each from where it really started held to L1, or without stages to L2."""
+def check_port_lockstep(
+    port: Port, dtype: str, profile: settings, timeout: float = 10.0, worst: WorstRatios | None = None
+) -> None:
+    """Level L3: several updates in a row, each checked at L1, or L2 without intermediates, from its actual start."""
 
     def check(seed):
         run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
@@ -162,8 +170,8 @@ def check_port_lockstep(port, dtype: str, profile: settings, timeout: float = 10
         trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
         judgement = judge(trace, bound_factor(port))
         for name, ratio in judgement.worst.items():
-            if tally is not None:
-                tally.note("L3", dtype, name, ratio, {"run": seed})
+            if worst is not None:
+                worst.note("L3", dtype, name, ratio, {"run": seed})
         if judgement.first is not None:
             first = judgement.first
             raise BoundExceeded(
@@ -172,17 +180,17 @@ def check_port_lockstep(port, dtype: str, profile: settings, timeout: float = 10
                 f" {first.allowed:.2g}, this is {first.ratio:.2g} times as large"
             )
 
-    few = settings(profile, max_examples=runs_for(profile.max_examples))
-    _hold(few, st.integers(0, 2**32 - 1), check)
+    fewer = settings(profile, max_examples=runs_for(profile.max_examples))
+    _run_property(fewer, st.integers(0, 2**32 - 1), check)
 
 
-def _hold(profile, strategy, check):
-    """Call check on what is drawn. Raises what it raises; of a fault that does not come again, the first one."""
+def _run_property(profile, strategy, check):
+    """Call `check` on what the strategy draws. Raises what it raises; the first fault if that does not recur."""
     faults = []
 
     @profile
     @given(strategy)
-    def holds(drawn):
+    def property_holds(drawn):
         try:
             check(drawn)
         except (BoundExceeded, PortFault) as fault:
@@ -190,19 +198,19 @@ def _hold(profile, strategy, check):
             raise
 
     try:
-        holds()
+        property_holds()
     except Flaky:
-        raise type(faults[0])(f"{faults[0]}; when it was asked the same again, it answered otherwise") from None
+        raise type(faults[0])(f"{faults[0]}; the same case again gave a different answer") from None
 
 
-def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, tally, known=None):
+def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, worst, known=None):
     for name in CAUSAL_ORDER:
         if name not in expected_and_allowed:
             continue
         expected, allowed = expected_and_allowed[name]
         ratio = known[name] if known else ratios(np.asarray(report[name], np.float64) - expected, allowed)
-        if tally is not None:
-            tally.note(level, recipe.dtype, name, float(np.max(ratio)), recipe._asdict())
+        if worst is not None:
+            worst.note(level, recipe.dtype, name, float(np.max(ratio)), recipe._asdict())
         if not (ratio <= 1).all():
             at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
             alike = "".join(f"; looks like: {hint}" for hint in hints_for_case(case, report, name))

@@ -13,38 +13,38 @@ from numpy_rnn.conformance.properties import (
 
 
 def pytest_generate_tests(metafunc):
-    """A test for every dtype of the port."""
+    """Parametrize every test over the dtypes of the port."""
     metafunc.parametrize("dtype", metafunc.config.elman_suite.port.dtypes)
 
 
 @pytest.fixture
-def hold(pytestconfig, dtype):
-    """Hold the port to a property, and turn what it found into one clear failure."""
+def check(pytestconfig, dtype):
+    """Check a property of the port; a failure is one line without a traceback."""
 
-    def check(property_of_port):
-        held = pytestconfig.elman_suite
+    def check_property(property_of_port):
+        state = pytestconfig.elman_suite
         chosen = profile(pytestconfig.getoption("elman_profile"))
         fault = None
         try:
-            property_of_port(held.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), held.tally)
-        except (BoundExceeded, PortFault) as found:
-            fault = str(found)
+            property_of_port(state.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), state.worst)
+        except (BoundExceeded, PortFault) as error:
+            fault = str(error)
         if fault is not None:
             pytest.fail(fault, pytrace=False)
 
-    return check
+    return check_property
 
 
-def test_local(hold):
+def test_local(check):
     """Level L1: every stage within its own rounding."""
-    hold(check_port_local)
+    check(check_port_local)
 
 
-def test_global(hold):
-    """Level L2: loss, gradients and new parameters within the bound around the oracle's values."""
-    hold(check_port_global)
+def test_global(check):
+    """Level L2: loss, gradients and updated parameters within the bound around the oracle's values."""
+    check(check_port_global)
 
 
-def test_lockstep(hold):
-    """Level L3: several updates in a row, each from where it really started."""
-    hold(check_port_lockstep)
+def test_lockstep(check):
+    """Level L3: several updates in a row, each checked from its actual start."""
+    check(check_port_lockstep)

@@ -16,13 +16,13 @@ from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.comparison import compare, package_source
-from numpy_rnn.conformance.plugin import Held, pytest_report_header
+from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import (
     PROFILES,
     BoundExceeded,
-    Tally,
+    WorstRatios,
     check_port_global,
     check_port_local,
     check_port_lockstep,
@@ -38,15 +38,15 @@ UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROF
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
-def test_backend_is_within_its_bounds(rnn, hold, dtype):
-    tally = Tally()
+@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+def test_backend_is_within_its_bounds(rnn, check, dtype):
+    worst = WorstRatios()
     # A tenth as many runs as windows are drawn, and they are to have every option.
-    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if hold is check_port_lockstep else PROFILE
-    hold(PackagePort(rnn), dtype, many, tally=tally)
-    (level,) = tally.worst
-    assert set(tally.worst[level][dtype]) >= set(SHAPES)
-    assert all(entry["ratio"] <= 1 for entry in tally.worst[level][dtype].values())
+    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if check is check_port_lockstep else PROFILE
+    check(PackagePort(rnn), dtype, many, worst=worst)
+    (level,) = worst.worst
+    assert set(worst.worst[level][dtype]) >= set(SHAPES)
+    assert all(entry["ratio"] <= 1 for entry in worst.worst[level][dtype].values())
 
 
 @pytest.mark.needs_torch
@@ -87,10 +87,10 @@ class Limited(PackagePort):
 
 @pytest.mark.parametrize("has", [(), ("input_gradients",), ("sgd_options",), ("learned_h_0",)])
 def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
-    tally = Tally()
+    worst = WorstRatios()
     port = Limited("intermediates", *has)
-    for hold in (check_port_local, check_port_global, check_port_lockstep):
-        hold(port, "float64", PROFILE, tally=tally)
+    for check in (check_port_local, check_port_global, check_port_lockstep):
+        check(port, "float64", PROFILE, worst=worst)
     asked = {
         "dx": "input_gradients" in has,
         "dh_0": bool({"input_gradients", "learned_h_0"} & set(has)),
@@ -98,14 +98,16 @@ def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
         "h_0": "learned_h_0" in has,
     }
     for level in ("L1", "L2", "L3"):
-        assert {name: name in tally.worst[level]["float64"] for name in asked} == asked
-        assert all(entry["ratio"] <= 1 for entry in tally.worst[level]["float64"].values())
+        assert {name: name in worst.worst[level]["float64"] for name in asked} == asked
+        assert all(entry["ratio"] <= 1 for entry in worst.worst[level]["float64"].values())
 
 
 def test_the_suite_says_what_a_port_is_held_to():
     def said(port):
         options = {"elman_profile": "ci", "elman_timeout": 2.5}
-        *lines, cases = pytest_report_header(SimpleNamespace(elman_suite=Held(port, Tally()), getoption=options.get))
+        *lines, cases = pytest_report_header(
+            SimpleNamespace(elman_suite=SuiteState(port, WorstRatios()), getoption=options.get)
+        )
         assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most for each answer"
         return lines
 
@@ -213,17 +215,17 @@ def scaled(name):
     return change
 
 
-@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 @pytest.mark.parametrize("name", ["loss", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "vW_hy", "vh_0", "W_hh", "h_0"])
-def test_a_report_that_is_one_percent_off_is_seen_at_every_level(hold, name):
+def test_a_report_that_is_one_percent_off_is_seen_at_every_level(check, name):
     with pytest.raises(BoundExceeded, match=name):
-        hold(Broken(scaled(name)), "float32", UNSHRUNK)
+        check(Broken(scaled(name)), "float32", UNSHRUNK)
 
 
-@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
-def test_a_report_without_a_name_is_seen_at_every_level(hold):
+@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+def test_a_report_without_a_name_is_seen_at_every_level(check):
     with pytest.raises(PortFault, match="dW_hy is missing"):
-        hold(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
+        check(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
 
 
 # -- a fault planted in a copy of torch_rnn ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from numpy_rnn.conformance.ports.backends import EnginePort, PackagePort, port_o
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import (
     BoundExceeded,
-    Tally,
+    WorstRatios,
     check_port_global,
     check_port_local,
     check_port_lockstep,
@@ -75,11 +75,11 @@ def test_the_engine_is_a_port_of_its_own(hold, dtype):
         {"window": {"MAX_STACKED": 3, "MIN_TRANSPOSED": 3}},
         {"layout": {"MIN_COLUMNS": 3, "MIN_COLUMN_STEPS": 2, "MIN_COLUMN_BATCH": 1}},
     ):
-        tally = Tally()
+        worst = WorstRatios()
         with reduced_limits(numpy_rnn.engine, module_limits):
-            hold(port, dtype, PROFILE, tally=tally)
-        (level,) = tally.worst
-        assert all(entry["ratio"] <= 1 for entry in tally.worst[level][dtype].values())
+            hold(port, dtype, PROFILE, worst=worst)
+        (level,) = worst.worst
+        assert all(entry["ratio"] <= 1 for entry in worst.worst[level][dtype].values())
 
 
 IN_A_WINDOW = "slopes overwritten before they are used", "first step of momentum dampened"

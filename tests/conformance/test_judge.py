@@ -17,7 +17,7 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
-from numpy_rnn.conformance.traces.trace_form import start_of, trace_errors
+from numpy_rnn.conformance.traces.trace_format import start_of, trace_errors
 
 pytestmark = pytest.mark.with_reference
 CONFIGURATION = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)

@@ -11,7 +11,7 @@ import children
 import numpy as np
 import pytest
 
-from numpy_rnn.conformance.properties import Tally
+from numpy_rnn.conformance.properties import WorstRatios
 
 pytestmark = pytest.mark.slow
 
@@ -216,7 +216,7 @@ def test_a_report_that_cannot_be_written_leaves_the_results(suite):
 
 
 def test_tallies_are_merged():
-    one, other = Tally(), Tally()
+    one, other = WorstRatios(), WorstRatios()
     one.note("L1", "float32", "a", 0.5, "x")
     for tensor, ratio in (("a", 0.25), ("h", np.inf)):
         other.note("L1", "float32", tensor, ratio, "y")

@@ -26,7 +26,8 @@ import numpy as np
 from numpy_rnn.conformance.bounds.step import Step
 from numpy_rnn.conformance.case import Case
 
-TAU = 16.0  # τ: twice the largest error in ulps of a usual tanh (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+TAU = 2.0 * STRICT_TANH_ULPS  # τ, in units of u|h|
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 MEASURED = np.finfo(np.float64)
 
@@ -35,7 +36,8 @@ def check_local(case: Case, report: dict, tau: float = TAU) -> dict[str, np.ndar
     """|reported − recomputed| / allowed, for every element of every tensor of a report with all intermediates.
 
     A correct port is never above 1. Arrays may carry leading axes, the same everywhere, so that all updates of a run
-    with windows of one size are checked at once. NaN gives infinity. `case.format_errors` checks the format of a report.
+    with windows of one size are checked at once. NaN gives infinity. `case.format_errors` checks the format of a
+    report.
     """
     return {
         name: ratios(np.asarray(report[name], np.float64) - recomputed, allowed)

@@ -1,8 +1,8 @@
-"""Mistakes of the engine: where it keeps its numbers, when it reads them, and what it hands out."""
+"""Mutants of the engine: where it keeps its numbers, when it reads them, and what it returns."""
 
 from numpy_rnn.conformance.mutants.window_mutants import engine
 
-# Lines of the engine that several mistakes change.
+# Lines of the engine that several mutants change.
 APPENDED = "trained.append(one)"
 BUFFERS = "dy if mean else None, dh, slope, da)"
 FIRST_TIME = "v[...] = d  # (U5), the first time"
@@ -12,7 +12,7 @@ OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
 TAPE = 'tape = kind(layout, held, min(k1, steps), min(k2, steps), reduction == "mean")'
 
-# What is written instead.
+# The wrong lines.
 LAST_SKIPPED = f"""before = one.networks.theta.copy()
             losses = {RAN.removeprefix("return ")}
             if index > 0 and one is self.trained[-1]:

@@ -1,4 +1,4 @@
-"""The score board: every known mistake, and what caught it.
+"""The score board: every mutant and the check that catches it.
 
 python -m numpy_rnn.conformance score
 """
@@ -21,33 +21,33 @@ from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
 MAX_CASES = 500
-ENSEMBLES = 0.2  # of the runs: a part of the mistakes shows in an ensemble only
+ENSEMBLES = 0.2  # fraction of the runs; some mutants are visible in an ensemble only
 
 
 class Score(NamedTuple):
-    """How one mutant fared at one level."""
+    """The score of one mutant at one level."""
 
     mutant: Mutant
     level: str
-    tensor: str | None  # the first, in causal order, that exceeded its bound; None: it survived
-    cases: int  # until then
-    factor: float  # by how much
+    tensor: str | None  # the first in causal order that exceeds its bound; None: it survived
+    cases: int  # the number of cases until then
+    factor: float  # error / bound
 
 
 def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 0) -> Score:
-    """Try a mutant on one random case after another until one exceeds a bound of this level."""
+    """Check a mutant on random cases until one exceeds a bound of this level."""
     generator = np.random.default_rng(seed)
     package = load(mutant)
     for cases in range(1, max_cases + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            found = VIOLATION_OF[level](package, generator)
-        if found is not None:
-            return Score(mutant, level, found[0], cases, found[1])
+            violation = VIOLATION_OF[level](package, generator)
+        if violation is not None:
+            return Score(mutant, level, violation[0], cases, violation[1])
     return Score(mutant, level, None, max_cases, 0.0)
 
 
 def first_violation(ratios: dict) -> tuple[str, float] | None:
-    """The first tensor in causal order above its bound, and by what factor."""
+    """The first tensor in causal order above its bound, and error / bound."""
     for name in CAUSAL_ORDER:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:
             return name, float(np.max(ratios[name]))
@@ -68,7 +68,7 @@ def local_violation(package, generator):
 
 
 def global_violation(package, generator):
-    """Level L2: one window update as a black box, its loss, gradients and new parameters."""
+    """Level L2: one window update as a black box: its loss, gradients and updated parameters."""
 
     def check(case, report):
         return check_global(case, {name: report[name] for name in report if name not in INTERMEDIATES})
@@ -77,7 +77,7 @@ def global_violation(package, generator):
 
 
 def run_violation(package, generator):
-    """Level L3: a run of several updates in lockstep, at times of an ensemble."""
+    """Level L3: a run of several updates in lockstep, sometimes of an ensemble."""
     experiment, configuration = random_run(generator, has=CAPABILITIES)
     if generator.random() < ENSEMBLES:
         experiment = ensemble_of_two(experiment, generator)
@@ -85,7 +85,7 @@ def run_violation(package, generator):
 
 
 def ensemble_of_two(experiment: Experiment, generator) -> Experiment:
-    """The same run of two networks: beside the given one, another whose parameters are up to four times as large."""
+    """The same run of two networks: the given one, and one whose parameters are up to four times as large."""
     factors = (1, generator.uniform(0.5, 4))
     params = Parameters(
         *(None if p is None else np.stack([p * p.dtype.type(f) for f in factors]) for p in experiment.params)
@@ -98,35 +98,35 @@ LEVELS = {"update": ("L1", "L2"), "run": ("L3",), "engine": ("engine",)}
 
 
 def score_board(seed: int = 0) -> list[Score]:
-    """Every mutant at every level that can see it: one window's mistakes at L1 and L2, the training loop's at L3."""
+    """Every mutant at every level that can catch it: those of a window at L1 and L2, of the training loop at L3."""
     return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in LEVELS[mutant.level]]
 
 
 def engine_board(seed: int = 0) -> list[Score]:
-    """Every mistake of the engine, by the checks of `engine_checks`."""
+    """Every mutant of the engine, by the checks of `engine_checks`."""
     return [score(mutant, "engine", seed=seed) for mutant in ENGINE_MUTANTS]
 
 
 def text(scores: list[Score]) -> str:
-    """The board, a line a mutant and level, and how many survived.
+    """The board, a line per mutant and level, and the number of survivors.
 
-    Where the level reports stages, the stage that was caught must be the mutated one.
+    If the level reports stages, the stage that is caught should be the mutated one.
     """
-    lines = [f"{'known mistake':58} level  caught at       cases  times the bound"]
+    lines = [f"{'mutant':58} level  caught at       cases  error / bound"]
     for mutant, level, tensor, cases, factor in scores:
         caught = "SURVIVED" if tensor is None else f"{tensor} ({EQUATIONS.get(tensor, 'form')})"
         lines.append(
             f"{mutant.name:58} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{_remark(mutant, level, tensor)}"
         )
     survived = sum(score.tensor is None for score in scores)
-    lines.append(f"{len({s.mutant for s in scores})} known mistakes, {len(scores)} trials, {survived} survived")
+    lines.append(f"{len({s.mutant for s in scores})} mutants, {len(scores)} trials, {survived} survived")
     return "\n".join(lines)
 
 
 def names_the_stage(mutant: Mutant, level: str, tensor: str | None) -> bool:
-    """Whether the tensor that was caught is computed by the mutated equation.
+    """Whether the caught tensor is computed by the mutated equation.
 
-    Without momentum there is no velocity, and a mistake in what is made of the gradient shows in the parameters.
+    Without momentum there is no velocity, and a fault in the direction of the step is visible in the parameters.
     """
     shown = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
     return tensor is not None and EQUATIONS.get(tensor) in shown

@@ -1,8 +1,8 @@
-"""Mistakes of the training loop: its windows, and what is carried from one update to the next."""
+"""Mutants of the training loop: its windows, and what it carries from one update to the next."""
 
 from numpy_rnn.conformance.mutants.window_mutants import run
 
-# Lines of the reference that several mistakes change.
+# Lines of the reference that several mutants change.
 ARGUMENTS = "params, learned, x, initial, target, nonlinearity, reduction, record"
 B2 = "dh[t] += da[t + 1] @ W_hh.mT"
 BACKWARD = "def backward(params, activations, target, slope, divisor"
@@ -17,7 +17,7 @@ UNROLLED = "activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])"
 WINDOW = "start, loss_start, stop = window"
 WINDOW_GRADIENTS = "def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record"
 
-# What is written instead.
+# The wrong lines.
 DROP_TAIL = "\n            if stop - loss_start < k1:\n                continue"
 EARLY_STEP = f"""K, *_, B, O = target.shape
             early = sgd_step(params, type(gradients)(None, None, gradients.W_hy), rate)

@@ -1,33 +1,33 @@
-"""What a known mistake is."""
+"""Mutants of one window: its forward pass, its loss, its gradients and its SGD step."""
 
 from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    """One mistake that people make."""
+    """A fault that people make: correct lines of the reference or the engine, and the wrong ones instead."""
 
     name: str
-    stage: str  # the tensor, or "window" or "entering", that the mistake makes wrong
-    level: str  # "update": seen in one window update; "run": only in a run of several; "engine": one of the engine
-    changes: tuple[tuple[str, str, str], ...]  # (module, right lines, wrong lines)
+    stage: str  # the tensor, or "window" or "entering", that is wrong
+    level: str  # "update": visible in one window; "run": only in a run of several; "engine": in the engine
+    changes: tuple[tuple[str, str, str], ...]  # (module, correct lines, wrong lines)
 
 
 def update(name, stage, *changes):
-    """A mistake inside one window update."""
+    """A mutant of one window."""
     return Mutant(name, stage, "update", changes)
 
 
 def run(name, stage, *changes):
-    """A mistake of the training loop."""
+    """A mutant of the training loop."""
     return Mutant(name, stage, "run", changes)
 
 
 def engine(name, stage, *changes):
-    """A mistake of the engine, whose modules are named without the folder."""
+    """A mutant of the engine, whose modules are named without the package."""
     return Mutant(name, stage, "engine", tuple((f"engine.{module}", right, wrong) for module, right, wrong in changes))
 
 
-# Lines of the reference that several mistakes change.
+# Lines of the reference that several mutants change.
 A_T = "a_t = input_t + states[-1] @ W_hh"
 B1 = "dy[-K:] = (y[-K:] - target) / divisor"
 B2 = "dh[t] += da[t + 1] @ W_hh.mT"
@@ -36,7 +36,7 @@ DB_H, DB_Y = "da.sum(axis=(0, -2))", "dy.sum(axis=(0, -2))"
 SLOPES = "slopes = slope(h[1:])"
 SQUARES = "(error * error).sum(axis=(0, -2, -1))"
 
-# What is written instead.
+# The wrong lines.
 SINGLE_DW_HH = 'sum_over_steps(h[:-1].astype("f"), da.astype("f")).astype(da.dtype)'
 SINGLE_SQUARES = '(error * error).sum(axis=(0, -2, -1), dtype="f").astype(error.dtype)'
 SQUARE_W_HY = "(W_hy if W_hy.shape[-1] == W_hy.shape[-2] else W_hy.mT)"
@@ -95,7 +95,7 @@ IN_WINDOW = (
 )
 
 
-# Lines of the reference that several mistakes change.
+# Lines of the reference that several mutants change.
 CLIPPED = "expand_to(factor, dtheta) * dtheta"
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
 DIRECTED = "directed(params, shortened, velocity, options)"
@@ -106,7 +106,7 @@ STEP = "theta - expand_to(rate, theta) * s_theta"
 STEPPED = "sgd_step(params, s, rate)"
 VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
-# What is written instead.
+# The wrong lines.
 BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
 DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
 SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
@@ -161,7 +161,7 @@ IN_STEP = (
     update("learning rate applied twice to W_hh", "W_hh", twice("W_hh")),
     update("a trained second hidden bias", "b_h", twice("b_h")),
     update("gradient ascent", "W_xh", ("sgd", STEP, STEP.replace("-", "+"))),
-    # Where only a run, or an ensemble, shows it.
+    # Visible in a run or an ensemble only.
     run(
         "learning rate inside the velocity",
         "vW_xh",

@@ -1,23 +1,6 @@
-"""Ports: implementations of the network from anywhere, called on one case at a time.
+"""Ports: the implementations that the suite tests. `Port` says what a port in Python provides.
 
-In Python a port is an object with
-
-    name, dtypes                  a text; a tuple of "float32" and "float64", one or both
-    capabilities                  optional: a tuple of
-                                  "intermediates": every report holds a, h, y, dy, dh and da
-                                  "input_gradients": every report holds dx and dh_0
-                                  "sgd_options": it has momentum and what else torch.optim.SGD has, and clipping
-                                  "learned_h_0": params may hold a learned initial state
-    tanh_ulps                     optional: the largest error of its tanh in ulps
-    lacks                         optional: what it cannot do, of "tanh", "relu", "sum", "mean" and "bias"
-    window_update(params, x, target, h_0, *, learning_rate, nonlinearity, reduction) -> dict
-
-NumPy arrays go in, params a dict by name; NumPy arrays come out under the names of `case.SHAPES`. A port with
-"sgd_options" is also given momentum, dampening, nesterov, weight_decay, max_norm and velocity where the step is not
-plain gradient descent; the velocity is a dict of what the update before left, by the names of the parameters, or None
-at first; with momentum the report holds the new one, vW_xh and so on. A port with "learned_h_0" reports dh_0 and the
-new h_0, with momentum also vh_0, when params holds h_0: the state that enters this window, which the argument h_0 is
-too. In any other language it is a program that speaks the protocol of `protocol.py`.
+A program in any other language speaks the protocol of `protocol.py`; `program.ProgramPort` makes a port of it.
 """
 
 import contextlib
@@ -29,8 +12,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,22 +22,69 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault, one_line
 
-LONGEST = 1e7  # seconds, about what a timer of the system can take
+MAX_SECONDS = 1e7  # about what a timer of the system can take
+
+
+class Port(Protocol):
+    """An implementation under test: one window of TBPTT and its SGD step, as a function of NumPy arrays.
+
+    name            a printable text
+    dtypes          "float32", "float64" or both
+    capabilities    what it reports and accepts beyond the minimum:
+                    "intermediates"    every report has a, h, y, dy, dh and da, so that level L1 can be checked
+                    "input_gradients"  every report has dx and dh_0
+                    "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
+                    "learned_h_0"      params may contain a learned initial state h_0
+    tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
+    lacks           what it does not implement, of "tanh", "relu", "sum", "mean" and "bias"
+
+    capabilities, tanh_ulps and lacks are optional in an object that a user writes: `load_python_port` adds the
+    defaults.
+    """
+
+    name: str
+    dtypes: Sequence[str]
+    capabilities: Sequence[str]
+    tanh_ulps: float | None
+    lacks: Sequence[str]
+
+    def window_update(
+        self,
+        params: dict[str, np.ndarray],
+        x: np.ndarray,
+        target: np.ndarray,
+        h_0: np.ndarray,
+        *,
+        learning_rate: Any,
+        nonlinearity: str = "tanh",
+        reduction: str = "sum",
+        **sgd: Any,
+    ) -> dict[str, np.ndarray]:
+        """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
+
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
+        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword.
+
+        sgd is empty for plain gradient descent. Otherwise it has momentum, dampening, nesterov, weight_decay, max_norm
+        and velocity: a dict of arrays by the names of the parameters, or None before the first update. With momentum
+        the report has the new velocity: vW_xh and so on. If params contains h_0, which then equals the argument h_0,
+        the report has dh_0, the new h_0 and, with momentum, vh_0. All gradients are those before clipping.
+        """
 
 
 class TimeLimitExceeded(BaseException):
-    """The time is up. Not an Exception, so that the code under the limit does not take it for one of its own."""
+    """The time limit is exceeded. Not an Exception, so that `except Exception` in the port does not catch it."""
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float | None):
+def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise TimeLimitExceeded inside the block when it runs longer; None: no limit.
 
-    Done by the alarm signal. So there is no limit outside the main thread and on systems without that signal, and a
-    single call into compiled code that does not come back is not ended: only a program (`ProgramPort`) can be held to
-    a limit whatever it does. An alarm that was set before, as by pytest-timeout, is set again afterwards.
+    The limit uses the alarm signal. It does not apply outside the main thread or on systems without that signal, and it
+    cannot interrupt a single call into compiled code; only for a program (`ProgramPort`) is the limit certain. An alarm
+    that was set before, such as that of pytest-timeout, is restored.
     """
-    seconds = None if seconds is None else min(seconds, LONGEST)
+    seconds = None if seconds is None else min(seconds, MAX_SECONDS)
     possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not possible:
         yield
@@ -82,7 +112,7 @@ __all__ = ["PortFault", "ProgramPort", "PythonPort", "call_port", "load_python_p
 
 
 class PythonPort(NamedTuple):
-    """A port in this process, with everything that it left out set to its default."""
+    """A port in this process, with the defaults of what its object leaves out."""
 
     name: str
     dtypes: tuple[str, ...]
@@ -93,9 +123,9 @@ class PythonPort(NamedTuple):
 
 
 def load_python_port(where: str) -> PythonPort:
-    """The port that `module:object` names: an object as above, or a class or function that makes one from nothing.
+    """The port that `module:object` names: a `Port`, or a class or function that returns one without arguments.
 
-    Modules are looked for in the working directory too. Raises InputError when there is no such thing, or no port.
+    The working directory is searched for modules too. Raises InputError if there is no such object or it is no port.
     """
     module_name, colon, path = where.partition(":")
     if not (module_name and colon and path):
@@ -132,12 +162,12 @@ def load_python_port(where: str) -> PythonPort:
     return PythonPort(port.name, tuple(port.dtypes), tuple(capabilities), tanh_ulps, tuple(lacks), port.window_update)
 
 
-def call_port(port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
-    """Call a port on a case, whatever it does: (its report, None), or (None, what went wrong in one line).
+def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
+    """Call a port on a case: (its report, None), or (None, what went wrong in one line).
 
-    The port is handed copies of the inputs, and must leave them as they are. A program has its own time limit; a port
-    in this process has `timeout` seconds, as far as `time_limit` can see to it. Only KeyboardInterrupt passes through.
-    The report's form is not looked at: see `case.format_errors`.
+    The port gets copies of the inputs and must not change them. A program has its own time limit; a port in this
+    process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
+    the report is not checked: see `case.format_errors`.
     """
     params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
     series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}

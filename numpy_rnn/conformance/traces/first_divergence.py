@@ -1,4 +1,4 @@
-"""What is held in a trace, in causal order, and how the first that is wrong is named."""
+"""The tensors of a trace in causal order, the first one that is wrong, and what must be continuous between updates."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.windows import Window, windows
-from numpy_rnn.conformance.traces.trace_form import Settings
+from numpy_rnn.conformance.traces.trace_format import Settings
 
 EQUATIONS = {
     "window": "T1, T2",
@@ -33,10 +33,10 @@ CAUSAL_ORDER = tuple(EQUATIONS)
 
 
 def equations(tensor: str, sgd: SgdOptions) -> str:
-    """The ids that a tensor is computed by under these options of the step, from what is reported before it.
+    """The ids of the equations of a tensor under these options of SGD, from the tensors that are reported before it.
 
-    What clipping and weight decay make of the gradient is reported in the velocity. Without momentum there is none, and
-    the parameters are computed from the gradient itself.
+    Clipping and weight decay are part of the velocity. Without momentum there is none, and they are part of the update
+    of the parameters.
     """
     of_gradient = "U2, U3, " * (sgd.max_norm is not None) + "U4, " * bool(sgd.weight_decay)
     if tensor.startswith("v"):
@@ -50,18 +50,18 @@ BACKWARDS = ("dh", "da")  # computed from the last step to the first
 
 
 class Divergence(NamedTuple):
-    """The first element, in causal order, that no rounding explains."""
+    """The first element in causal order whose error rounding does not explain."""
 
     epoch: int
     number: int  # the update within the epoch
     tensor: str
-    step: int | None  # of the window, from 1; None for a tensor without steps
+    step: int | None  # of the window, from 1; None for a tensor without time steps
     element: tuple[int, ...]
     reported: float
-    expected: float  # recomputed from what was reported as the stage's input
+    expected: float  # recomputed from the reported inputs of the stage
     allowed: float
     ratio: float
-    equation: str = ""  # the ids of DERIVATION.md that the stage computes, once it is known how the run was stepped
+    equation: str = ""  # ids of DERIVATION.md
 
 
 def causal_place(divergence: Divergence):
@@ -74,7 +74,7 @@ def causal_place(divergence: Divergence):
 
 
 def schedule_divergences(trace: dict, settings: Settings, whole: bool) -> Iterator[Divergence]:
-    """The first window that TBPTT(k1, k2) would not make; unless it is the `whole` run, it may end early."""
+    """The first window that is not one of TBPTT(k1, k2). Unless `whole`, updates may be missing at the end."""
     expected = list(windows(len(trace["x"]), settings.k1, settings.k2))
     columns = [trace[name].tolist() for name in ("epoch", "number", "start", "loss_start", "stop")]
     total = len(expected) * settings.epochs
@@ -93,10 +93,10 @@ def schedule_divergences(trace: dict, settings: Settings, whole: bool) -> Iterat
 
 
 def state_divergences(trace: dict) -> Iterator[Divergence]:
-    """The first state that did not enter exactly as it should have.
+    """The first window whose initial state is wrong; it must be exact.
 
-    Where a window begins with the series, that is the initial state, of a learned one its latest value; else what the
-    update before left. Where the port's states are not known, whoever drove it gave it this one.
+    At the start of the series it is the initial state of the run, or the latest value of a learned one; otherwise a
+    state of the window before. If the port's states are not reported, it was given by `trace_of_port`.
     """
     start, stop = trace["start"], trace["stop"]
     offsets = np.concatenate(([0], np.cumsum(stop - start)))
@@ -111,7 +111,7 @@ def state_divergences(trace: dict) -> Iterator[Divergence]:
         else:
             step = start[index] - start[index - 1]  # after which step of the window before
             if not 0 <= step <= stop[index - 1] - start[index - 1]:
-                return  # the schedule is wrong, and that is reported already
+                return  # the schedule is wrong, which is already reported
             right = entering[index - 1] if step == 0 else h[offsets[index - 1] + step - 1]
         if not np.array_equal(entering[index], right):
             yield _difference(trace, index, "entering", entering[index], right)
@@ -119,7 +119,7 @@ def state_divergences(trace: dict) -> Iterator[Divergence]:
 
 
 def learned_state_divergences(trace: dict) -> Iterator[Divergence]:
-    """The first learned initial state, and the first velocity of it, that moved in a window that it does not enter."""
+    """The first learned initial state, or velocity of it, that changed in a window that does not start from it."""
     for name in ("h_0", "vh_0"):
         for index in np.flatnonzero(trace["start"] > 0) if name in trace else ():
             if index > 0 and not np.array_equal(trace[name][index], trace[name][index - 1]):

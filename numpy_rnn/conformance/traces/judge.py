@@ -1,7 +1,7 @@
-"""Lockstep: every update of a trace held to level L1, or L2 without intermediate values; the first divergence named.
+"""Lockstep, level L3: every update of a trace is checked at L1, or at L2 without intermediates.
 
-The trace's own numbers are the inputs of every check, so an update is judged from the parameters and the state that it
-really started from: no drift from one update to the next, however long the run (equivalence in lockstep, level L3).
+The inputs of every check are the numbers of the trace, so an update is judged from the parameters and the state from
+which it started. No drift accumulates from update to update, however long the run is.
 """
 
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ from numpy_rnn.conformance.traces.first_divergence import (
     schedule_divergences,
     state_divergences,
 )
-from numpy_rnn.conformance.traces.trace_form import Settings, settings_of
+from numpy_rnn.conformance.traces.trace_format import Settings, settings_of
 
 
 class Stack(NamedTuple):
-    """Updates of one kind; arrays have an axis for them first, then those of the ensemble."""
+    """Updates of one kind as one case and one report. Their axis comes first, then those of the ensemble."""
 
     chosen: np.ndarray  # which updates of the trace, (n,)
     case: Case
@@ -37,20 +37,20 @@ class Stack(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What two updates must have in common to be stacked."""
+    """What updates must have in common to be stacked."""
 
     T: int
     K: int
-    enters: bool  # whether a learned initial state enters, and so is a parameter
-    first: bool  # whether there is no velocity yet
+    from_h_0: bool  # whether the window starts from a learned initial state, which is then a parameter
+    first: bool  # whether there is no velocity before the update
 
 
 def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
-    """All updates of the trace, by their kinds."""
+    """The updates of the trace, stacked by their kinds."""
     start, stop = trace["start"], trace["stop"]
-    enters = (start == 0) & settings.learns(trace)
+    from_h_0 = (start == 0) & settings.learns(trace)
     first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
-    kinds = np.stack((stop - start, stop - trace["loss_start"], enters, first), axis=1)
+    kinds = np.stack((stop - start, stop - trace["loss_start"], from_h_0, first), axis=1)
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
         yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])))
@@ -73,11 +73,11 @@ def _stack(trace, settings, chosen, kind):
         return by_window(array, from_step[chosen][:, None] + np.arange(steps))
 
     fields = [name for name in Parameters._fields if f"initial_{name}" in trace]
-    if not kind.enters:
+    if not kind.from_h_0:
         fields = [name for name in fields if name != "h_0"]
 
     def before(prefix, initial):
-        """What stood under these names before the chosen updates."""
+        """The values of these names before the chosen updates."""
         return Parameters(**{
             name: np.concatenate((initial(name)[None], trace[prefix + name][:-1]))[chosen] if name in fields else None
             for name in Parameters._fields
@@ -85,7 +85,7 @@ def _stack(trace, settings, chosen, kind):
 
     velocity: Any = None
     if settings.sgd.momentum and not kind.first:
-        velocity = before("v", lambda name: trace["v" + name][0])  # the first update is not among these
+        velocity = before("v", lambda name: trace["v" + name][0])  # never the first update
     prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
     report = {name: by_window(trace[name], window_rows) for name in ROWS if name in trace}
     if "dx" in trace:
@@ -105,10 +105,10 @@ def _stack(trace, settings, chosen, kind):
     return Stack(chosen, case, report)
 
 
-def excesses(case, report, tau) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """(tensor, ratio, expected, allowed) of stacked updates, in arrays with the axes of updates and networks first.
+def oracle_ratios(case, report, tau) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """(tensor, ratio, expected, allowed) of stacked updates at L2; the axes of updates and networks come first.
 
-    The oracle takes one network at a time.
+    The oracle computes one network at a time.
     """
     axes = case.params.W_hh.shape[:-2]
     columns: dict[str, list] = {}
@@ -128,7 +128,7 @@ def _at(case, index):
     """One update of one network."""
 
     def of(array):
-        """Its part of an array whose axes of the ensemble may have size 1, one for all networks."""
+        """The entry of an array whose ensemble axes may have size 1, shared by all networks."""
         return array[tuple(min(i, size - 1) for i, size in zip(index, array.shape))]
 
     def each(params):
@@ -149,7 +149,7 @@ __all__ = ["CAUSAL_ORDER", "EQUATIONS", "Divergence", "Judgement", "equations", 
 
 
 class Judgement(NamedTuple):
-    """What became of a whole trace."""
+    """The judgement of a trace."""
 
     updates: int
     worst: dict[str, float]  # the largest ratio of every tensor; 1 is the bound
@@ -157,47 +157,47 @@ class Judgement(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether no bound was exceeded."""
+        """Whether no bound is exceeded."""
         return self.first is None
 
 
 def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = False) -> Judgement:
-    """Hold every update of a trace (keys: `numpy_rnn.app.trace`) to the schedule, the carried state and L1.
+    """Check every update of a trace (keys: `numpy_rnn.app.trace`): its window, its initial state, and all tensors.
 
-    The trace's form is checked by `trace_errors`; here its keys, shapes and dtypes are taken as right. Unless it is the
-    `whole` run, updates may be missing at its end. With `by_oracle` it is held to L2 though it could be to L1.
+    The trace must be valid: see `trace_errors`. Unless `whole`, updates may be missing at the end. With `by_oracle`
+    tensors are checked at L2 although the trace has intermediates for L1.
     """
     settings = settings_of(trace)
-    found = [
+    divergences = [
         *schedule_divergences(trace, settings, whole),
         *state_divergences(trace),
         *learned_state_divergences(trace),
     ]
     worst = {name: 0.0 for name in CAUSAL_ORDER if name in trace or name in ("window", "entering")}
-    for divergence in found:
+    for divergence in divergences:
         worst[divergence.tensor] = np.inf
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite passes no check
+    with np.errstate(over="ignore", invalid="ignore"):  # non-finite values fail every check
         for chosen, case, report in stacks(trace, settings):
             for name, ratio, expected, allowed in _stage_ratios(case, report, tau, by_oracle):
                 worst[name] = max(worst[name], float(ratio.max()))
-                found += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
-    first = min(found, key=causal_place, default=None)
+                divergences += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
+    first = min(divergences, key=causal_place, default=None)
     if first is not None:
         first = first._replace(equation=equations(first.tensor, settings.sgd))
     return Judgement(len(trace["epoch"]), worst, first)
 
 
 def _stage_ratios(case, report, tau, by_oracle):
-    """(tensor, ratio, expected, allowed) with an axis for the updates: by L1, or by L2 where no stages are reported."""
+    """(tensor, ratio, expected, allowed) with an axis for the updates: at L1, or at L2 without intermediates."""
     if "a" in report and not by_oracle:
         for name, (expected, allowed) in stages(case, report, tau).items():
             yield name, ratios(np.asarray(report[name], np.float64) - expected, allowed), expected, allowed
         return
-    yield from excesses(case, report, tau)
+    yield from oracle_ratios(case, report, tau)
 
 
 def _first_divergence(trace, chosen, name, ratio, reported, expected, allowed):
-    """The first update of these whose tensor exceeds its bound, as a list of one, or none."""
+    """The first of these updates whose tensor exceeds its bound, as a list of at most one divergence."""
     bad = ~(ratio <= 1)
     if not bad.any():
         return []

@@ -1,4 +1,4 @@
-"""Is this a trace? Asked before its numbers are judged, as NaN and missing keys pass every comparison."""
+"""The format of traces: validated before their numbers are judged, because `NaN > bound` is false."""
 
 import json
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from numpy_rnn.conformance.ports.protocol import one_line
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
 OPTIONAL = (*SgdOptions._fields, "learn_initial_state")
-LARGEST = 10**9  # of k1, k2 and epochs
+MAX_COUNT = 10**9  # of k1, k2 and epochs
 
 
 class Settings(NamedTuple):
-    """What the judge has to know of a run."""
+    """The settings of a run that the judge needs."""
 
     k1: int
     k2: int
@@ -29,14 +29,14 @@ class Settings(NamedTuple):
     nonlinearity: str
     reduction: str
     sgd: SgdOptions
-    learn_initial_state: bool | None  # None: the trace's keys tell
+    learn_initial_state: bool | None  # None: as the keys of the trace show
 
     def learns(self, trace) -> bool:
         """Whether the initial state of this trace is learned."""
         return "h_0" in trace if self.learn_initial_state is None else self.learn_initial_state
 
     def check(self) -> None:
-        """Raise InputError on a value that no run can have, TypeError where it is of another kind."""
+        """Raise InputError on an invalid value, TypeError on one of a wrong type."""
         alone = self._replace(learning_rate=0.0) if np.ndim(self.learning_rate) else self
         alone.configuration(()).check()
         for name, known in (("nonlinearity", ("tanh", "relu")), ("reduction", ("sum", "mean"))):
@@ -44,11 +44,13 @@ class Settings(NamedTuple):
                 raise InputError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(known)}")
 
     def configuration(self, E: tuple[int, ...]) -> Configuration:
-        """As the configuration of a run with networks of shape E. Raises InputError where there is none."""
+        """The configuration of a run with networks of shape E. Raises InputError if there is none."""
         rates, networks = self.learning_rate, E[-1] if E else None
         if np.ndim(rates):
             if rates.size != len(rates) or len(E) > 2:
-                raise InputError(f"learning rates of shape {rates.shape} cannot be run again: expected (R,) or (R, 1)")
+                raise InputError(
+                    f"a run with learning rates of shape {rates.shape} cannot be repeated: expected (R,) or (R, 1)"
+                )
             rates = tuple(np.broadcast_to(rates.ravel(), E[:1]).tolist())
             networks = E[1] if len(E) == 2 else None
         values = {name: getattr(self, name) for name in ("k1", "k2", "epochs", "nonlinearity", "reduction")}
@@ -59,7 +61,7 @@ class Settings(NamedTuple):
 def settings_of(trace: dict) -> Settings:
     """The settings of a trace that has its initial parameters.
 
-    Raises InputError where its configuration is no JSON object, where something is missing, and on values of no run.
+    Raises InputError if its configuration is no JSON object, lacks a key, or has an invalid value.
     """
     try:
         known = json.loads(trace["configuration"].tobytes().rstrip(b"\0"))
@@ -84,10 +86,13 @@ def settings_of(trace: dict) -> Settings:
 
 
 def _check_kind(name, value):
-    """Raise InputError unless the value is of the kind that this setting has."""
+    """Raise InputError unless the value has the type of this setting."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in ("k1", "k2", "epochs"):
-        fits, expected = is_number and isinstance(value, int) and value <= LARGEST, f"a whole number, {LARGEST} at most"
+        fits, expected = (
+            is_number and isinstance(value, int) and value <= MAX_COUNT,
+            f"a whole number, {MAX_COUNT} at most",
+        )
     elif name in ("nonlinearity", "reduction"):
         fits, expected = isinstance(value, str), "a text"
     elif name in ("nesterov", "learn_initial_state"):
@@ -103,7 +108,7 @@ def _check_kind(name, value):
 
 
 def _rates(learning_rate, E):
-    """A list goes along the first axis of the ensemble, a nested one along the first axes."""
+    """The learning rates as an array; a list belongs to the first ensemble axis, a nested one to the first axes."""
     if not isinstance(learning_rate, list):
         return learning_rate
     try:
@@ -122,7 +127,7 @@ SERIES = ("x", "target", "initial_h_0")
 
 
 def read_trace(path) -> dict:
-    """Load a trace file and make sure of its form. Raises InputError, with everything wrong in one line."""
+    """Load and validate a trace file. Raises InputError with the first error and the number of others."""
     trace = load_trace(path)
     integers = {name: trace[name] for name in INTEGERS if name in trace and trace[name].dtype.kind in "iu"}
     trace |= {name: array.astype(np.int64) for name, array in integers.items()}
@@ -134,7 +139,7 @@ def read_trace(path) -> dict:
 
 
 def trace_errors(trace: dict) -> list[str]:
-    """What is wrong with the form of a trace, a line each: keys, shapes, dtypes, NaN or infinity."""
+    """The errors in the format of a trace, one line each: keys, shapes, dtypes, NaN or infinity."""
     start = [name for name in ("configuration", *SERIES, *_initial()[:3], *INTEGERS) if name not in trace]
     if start:
         return [f"{name} is missing" for name in start]
@@ -169,12 +174,12 @@ def trace_errors(trace: dict) -> list[str]:
     if (steps < 1).any() or (trace["start"] < 0).any() or (trace["stop"] > len(trace["x"])).any():
         return ["a window has no steps, or reaches beyond the series"]
     if ((trace["loss_start"] < trace["start"]) | (trace["loss_start"] >= trace["stop"])).any():
-        return ["a window counts no loss, or the loss of steps that are not its own"]
+        return ["a window has no step with a loss, or a loss at steps outside it"]
     return _array_faults(trace, settings)
 
 
 def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
-    """Of every array but the series, by key."""
+    """The shapes of all arrays but the series, by key."""
     initial = [trace.get(name) for name in _initial()]
     *E, H, O = initial[2].shape
     D = initial[0].shape[-1 - (initial[0].ndim > 1)]
@@ -203,7 +208,7 @@ def _array_faults(trace, settings):
     expected = _expected_shapes(trace, settings)
     faults = [f"{name} is missing" for name in expected if name not in trace]
     known = (*Parameters._fields, "dh_0", *("v" + name for name in Parameters._fields))
-    faults += [f"{name} is there, and by the configuration it should not be" for name in known
+    faults += [f"{name} is present, but the configuration excludes it" for name in known
                if name in trace and name not in expected]  # fmt: skip
     dtype = trace["initial_W_hh"].dtype
     for name in dict.fromkeys((*SERIES, *expected)):
@@ -221,7 +226,7 @@ def _array_faults(trace, settings):
 
 
 def _series_faults(trace):
-    """Whether the series fit the parameters, for all networks or one a network."""
+    """The errors in the shapes of the series: shared by all networks, or one per network."""
     x, target, h_0 = (trace[name].shape for name in SERIES)
     *E, D, H = trace["initial_W_xh"].shape
     T, B, O = x[0], h_0[-2], trace["initial_W_hy"].shape[-1]
@@ -229,7 +234,7 @@ def _series_faults(trace):
     if not (fits(x, (T, B, D), tuple(E)) and fits(target, (T, B, O), tuple(E))):
         faults.append(f"x {x} and target {target} do not fit: expected (T, B, D) and (T, B, O)")
     if not fits(h_0, (B, H), tuple(E)):
-        faults.append(f"initial_h_0 has shape {h_0}: expected {(B, H)}, or one a network")
+        faults.append(f"initial_h_0 has shape {h_0}: expected {(B, H)}, or one per network")
     return faults
 
 
@@ -238,14 +243,14 @@ def _initial():
 
 
 def start_of(trace: dict):
-    """The experiment and configuration that a trace says it ran, so that it can be run again.
+    """The experiment and configuration of a trace, with which its run can be repeated.
 
-    Raises InputError on a configuration that cannot be run, and where networks have series of their own.
+    Raises InputError on a configuration that cannot be run, and if networks have series of their own.
     """
     for name in ("x", "target"):
         if trace[name].ndim > 3:
             raise InputError(
-                f"{name} has shape {trace[name].shape}: a run with a series per network cannot be run again"
+                f"{name} has shape {trace[name].shape}: a run with a series per network cannot be repeated"
             )
     settings = settings_of(trace)
     configuration = settings.configuration(trace["initial_W_hh"].shape[:-2])
