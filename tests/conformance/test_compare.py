@@ -228,10 +228,10 @@ def test_a_port_is_compared_on_what_it_has(run, tmp_path):
     options = ["--epochs", "1", "--momentum", "0.9"]
     status, output, error = run("some:plain", *options)
     assert (status, error.count("\n")) == (2, 1)
-    assert "a plain port does not say that it has 'sgd_options': choose a run without momentum" in error
+    assert "a plain port does not declare 'sgd_options': choose a run without momentum" in error
     status, output, error = run("some:plain", "--epochs", "1", "--learn-initial-state")
     assert status == 2
-    assert "a plain port does not say that it has 'learned_h_0': choose a run without a learned initial state" in error
+    assert "a plain port does not declare 'learned_h_0': choose a run without a learned initial state" in error
     status, output, error = run("some:plain", "--epochs", "1")
     assert status == 0, output + error
     status, output, error = run("some:full", *options, "--learn-initial-state")
@@ -252,7 +252,7 @@ def test_a_port_that_fails_is_said(run, tmp_path):
     assert "failing, epoch 1, update 1: raises ValueError: no window today" in output
     status, _, error = run("failing:port", "--dtype", "float64")
     assert status == 2
-    assert "failing has no float64: choose --dtype float32" in error
+    assert "failing does not support float64: choose --dtype float32" in error
 
 
 def test_traces_are_judged_where_they_started(run, tmp_path):
@@ -296,13 +296,13 @@ def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("absent", "'absent' cannot be compared with: expected a package"),
+        ("absent", "'absent' is no implementation to compare with: expected a package"),
         ("absent.npz", "trace file absent.npz does not exist"),
         ("os", "'os' has no from_numpy"),
         ("numpy_rnn", "is this package itself"),
         ("absent:port", "there is no module absent"),
-        ("numpy_rnn.reference numpy_rnn.reference", "numpy_rnn.reference is named twice"),
-        ("t.npz u.npz", "t.npz and u.npz are traces: expected one at most"),
+        ("numpy_rnn.reference numpy_rnn.reference", "numpy_rnn.reference is given twice"),
+        ("t.npz u.npz", "t.npz and u.npz are both traces: expected at most one"),
     ],
 )
 def test_what_is_nothing_is_refused(run, other, message):
@@ -344,7 +344,7 @@ def test_a_program_that_fails_at_any_time_has_a_verdict(run, capsys, tmp_path, s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["./port 'x"], "cannot be compared with: No closing quotation; expected a command as in a shell"),
+        (["./port 'x"], "is not a command: No closing quotation; expected one as in a shell"),
         (["./port", "--port-timeout", "nan"], "'nan': expected a finite number, above 0"),
         (["./port", "--port-timeout", "0"], "'0': expected a finite number, above 0"),
     ],
@@ -368,7 +368,10 @@ def test_inputs_and_outputs_of_other_sizes_are_compared_without_a_picture(tmp_pa
     experiment = experiment._replace(x=random.normal(size=(20, 1, 2)), params=params)
     np.savez("t.npz", **trace_of(numpy_rnn, experiment, SHORT))
     assert main(numpy_rnn, ["compare", "t.npz"]) == 0
-    assert "no picture: it shows outputs beside inputs, and here are 1 and 2" in capsys.readouterr().out
+    assert (
+        "no plot: it shows outputs and inputs together, and this run has 1 outputs and 2 inputs"
+        in capsys.readouterr().out
+    )
 
 
 def test_json_holds_no_number_that_is_none(run, tmp_path):
@@ -425,8 +428,8 @@ def test_a_run_that_diverges_can_be_compared(run):
         "torch_rnn", "--learning-rate", "9", "--nonlinearity", "relu", "--hidden-size", "40", "--epochs", "3"
     )
     assert status == 0, output + error
-    assert "numpy_rnn left the range of its dtype after" in output
-    assert "torch_rnn left the range of its dtype after" in output
+    assert "numpy_rnn overflows after" in output
+    assert "torch_rnn overflows after" in output
 
 
 class WithNorm(PackagePort):
@@ -468,8 +471,8 @@ def test_a_norm_that_overflows_is_no_wrong_update():
     assert [side.judgement.updates for side in found.sides] == [8, 0]
     assert found.passed
     said = comparison_report.text(found, 1)
-    assert "plain left the range of its dtype after 0 updates: the norm of its gradient overflows (U2)" in said
-    assert "scaled and plain agree: every update of both that is in range is within its rounding bounds" in said
+    assert "plain overflows after 0 updates: the norm of its gradient overflows (U2)" in said
+    assert "scaled and plain agree: every update of both before the overflow is within its rounding bounds" in said
     found = compare([scaled, wrong], experiment, configuration)
     assert not found.passed
     assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U2, U3, U1")

@@ -108,21 +108,21 @@ def test_the_suite_says_what_a_port_is_held_to():
         *lines, cases = pytest_report_header(
             SimpleNamespace(elman_suite=SuiteState(port, WorstRatios()), getoption=options.get)
         )
-        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most for each answer"
+        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most per answer"
         return lines
 
     port = "port: numpy_rnn, float32 and float64, tanh within 8 ulps"
     others = "input_gradients, sgd_options, learned_h_0"
-    assert said(PackagePort(numpy_rnn)) == [port, f"held too, as the port says that it has it: {others}"]
+    assert said(PackagePort(numpy_rnn)) == [port, f"tested too, because the port declares it: {others}"]
     assert said(Limited("intermediates", "sgd_options")) == [
         port,
-        "held too, as the port says that it has it: sgd_options",
-        "left out, as the port does not say that it has it: input_gradients, learned_h_0",
+        "tested too, because the port declares it: sgd_options",
+        "not tested, because the port does not declare it: input_gradients, learned_h_0",
     ]
     assert said(Limited()) == [
         port,
-        "level L1 is left out: the port reports no intermediate values",
-        f"left out, as the port does not say that it has it: {others}",
+        "level L1 is not checked: the port reports no intermediate values",
+        f"not tested, because the port does not declare it: {others}",
     ]
 
 

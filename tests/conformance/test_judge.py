@@ -136,7 +136,7 @@ def test_ports_of_every_capability_are_driven_and_judged_right(capabilities):
 )  # fmt: skip
 def test_a_port_is_not_asked_for_what_it_does_not_have(changes, what):
     configuration = CONFIGURATION.changed(**changes)
-    with pytest.raises(InputError, match=f"numpy_rnn does not say that it has {what}"):
+    with pytest.raises(InputError, match=f"numpy_rnn does not declare {what}"):
         trace_of_port(Bare(), prepare(configuration), configuration)
 
 
@@ -330,13 +330,13 @@ def test_trace_faults_name_what_is_wrong():
     assert faults(da=bad) == ["da[4, 0, 1] is nan: expected a finite number"]
     assert "integers" in faults(epoch=right["epoch"].astype(float))[0]
     assert faults(start=right["start"] + 50) == ["a window has no steps, or reaches beyond the series"]
-    assert "counts no loss" in faults(loss_start=right["stop"])[0]
+    assert "has no step with a loss" in faults(loss_start=right["stop"])[0]
     assert "do not fit" in faults(target=right["target"][:-1])[0]
     assert faults(x=right["x"][:, 0, 0]) == [f"x has shape {(20,)}: expected two axes or more"]
     assert faults(dh_0=None) == ["dh_0 is missing"]
     assert faults(dx=None) == []
     assert faults(dx=None, dh_0=None) == []
-    assert faults(vW_xh=right["dW_xh"]) == ["vW_xh is there, and by the configuration it should not be"]
+    assert faults(vW_xh=right["dW_xh"]) == ["vW_xh is present, but the configuration excludes it"]
 
 
 def test_trace_faults_of_a_run_with_every_option():
@@ -353,8 +353,8 @@ def test_trace_faults_of_a_run_with_every_option():
     assert faults(vh_0=right["vh_0"] * np.nan)[0] == "vh_0[0, 0, 0] is nan: expected a finite number"
     known = json.loads(right["configuration"].tobytes())
     for changes, message in (
-        ({"learn_initial_state": False}, "h_0 is there, and by the configuration it should not be"),
-        ({"momentum": 0.0, "nesterov": False}, "vW_xh is there, and by the configuration it should not be"),
+        ({"learn_initial_state": False}, "h_0 is present, but the configuration excludes it"),
+        ({"momentum": 0.0, "nesterov": False}, "vW_xh is present, but the configuration excludes it"),
         ({"momentum": -1.0}, "the configuration is not one of a run: momentum is -1.0: expected a finite number"),
         ({"max_norm": "1"}, "the configuration is not one of a run: max_norm is '1': expected a number"),
         ({"k1": 2.0}, "the configuration is not one of a run: k1 is 2.0: expected a whole number, 1000000000 at most"),

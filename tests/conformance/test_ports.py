@@ -260,8 +260,8 @@ AT_CASE_2 = {
     "says a key twice": ('write(\'{"id": 2, "id": 2}\\n\'); continue', "answers with the key 'id' twice"),
     "answers no case": ("del answer['id']", "answers with id None: expected 2"),
     "answers twice": ("write(2 * (json.dumps(answer) + '\\n')); continue", "answers more than one line"),
-    "answers on without end": ("while True: write('9' * 9999)", "characters that can be needed: 9999"),
-    "answers a huge line": ("write('9' * 99999 + '\\n'); continue", "characters that can be needed: 9999"),
+    "answers on without end": ("while True: write('9' * 9999)", "characters that an answer can have: 9999"),
+    "answers a huge line": ("write('9' * 99999 + '\\n'); continue", "characters that an answer can have: 9999"),
     "gives up": ("answer = {'id': 2, 'error': 'no\\nmean'}", "answers with an error: no mean"),
     "NaN": ("answer['dW_hh'][4] = 'nan'", "dW_hh[1, 1] is nan: expected a finite number"),
     "infinity": ("answer['loss'] = '-inf'", "loss[] is -inf: expected a finite number"),
@@ -273,9 +273,12 @@ AT_CASE_2 = {
     "an array for a number": ("answer['loss'] = [answer['loss']]", "loss holds ['0x"),
     "a decimal number": ("answer['loss'] = '0.5'", "loss holds '0.5': expected a hexadecimal string"),
     "a plain number": ("answer['loss'] = 0.5", "loss holds 0.5: expected a hexadecimal string"),
-    "a float64 number": ("answer['y'][2] = (0.1).hex()", "y holds 0x1.999999999999ap-4, which is no float32 number"),
-    "a number beyond float32": ("answer['y'][2] = '0x1p200'", "y holds 0x1p200, which is no float32 number"),
-    "a number beyond float64": ("answer['y'][2] = '0x1p2000'", "y holds 0x1p2000, which is no float64 number"),
+    "a float64 number": ("answer['y'][2] = (0.1).hex()", "y holds 0x1.999999999999ap-4, which is not a float32 number"),
+    "a number beyond float32": ("answer['y'][2] = '0x1p200'", "y holds 0x1p200, which is not a float32 number"),
+    "a number beyond float64": (
+        "answer['y'][2] = '0x1p2000'",
+        "y holds 0x1p2000, which is outside the range of float64",
+    ),
 }
 
 
@@ -298,7 +301,7 @@ def test_what_was_not_asked_for_is_a_fault_of_the_next_case(fake):
         assert [verdict_on(port) for _ in range(2)] == [None, None]
         fake.pids.with_name("pids.go").touch()
         select.select([port.program.stdout], [], [], 10)
-        assert verdict_on(port) == "writes what it was not asked for: debug: 7"
+        assert verdict_on(port) == "writes a line that was not requested: debug: 7"
         assert verdict_on(port) is None
 
 
@@ -328,7 +331,7 @@ def test_question_and_answer_pass_each_other_when_both_pipes_are_full(fake):
 
 def test_a_case_in_a_dtype_that_the_hello_does_not_name_is_refused(fake):
     with ProgramPort(fake.write()) as port:
-        assert verdict_on(port, a_case("float64")) == "does not compute in float64: its hello names float32"
+        assert verdict_on(port, a_case("float64")) == "does not support float64: its hello names float32"
         assert verdict_on(port) is None
         assert len(fake.started()) == 1
 
@@ -344,7 +347,7 @@ def test_restarts_are_bounded_and_the_last_fault_is_told(fake):
     with ProgramPort(fake.write("os._exit(9)", cases=range(99)), restarts=2) as port:
         verdicts = [verdict_on(port) for _ in range(5)]
     ends = "ends with exit status 9 and without an answer"
-    given_up = f"is not started again, after too many faults; the last one: {ends}"
+    given_up = f"is not restarted after too many faults; the last one: {ends}"
     assert verdicts == [ends, ends, ends, given_up, given_up]
     assert len(fake.started()) == 3
 
@@ -355,13 +358,13 @@ def test_a_program_that_always_hangs_is_given_up_soon(fake):
         assert len(fake.started()) <= 1 + 1 + PATIENCE  # each costs the time limit, or more on a busy machine
     hangs = "does not answer within 0.3 s"
     assert verdicts[0] == hangs
-    assert verdicts[-1].startswith(f"is not started again, after too many faults; the last one: {hangs}")
+    assert verdicts[-1].startswith(f"is not restarted after too many faults; the last one: {hangs}")
 
 
 def test_a_program_that_says_another_hello_later_is_refused(fake):
     with ProgramPort(fake.write("os._exit(9)", at_start="hello['name'] += str(time.time())")) as port:
         verdicts = [verdict_on(port) for _ in range(3)]
-    assert verdicts[2] == "says another hello than the first time"
+    assert verdicts[2] == "answers the hello differently than the first time"
 
 
 def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
@@ -415,24 +418,30 @@ AT_HELLO = {
     "has no dtypes": ({"at_start": "del hello['dtypes']"}, "answers the hello without dtypes"),
     "names an unknown dtype": (
         {"dtypes": ["float32", "float16"]},
-        "says in its hello: dtypes names 'float16': known: float32, float64",
+        "has an invalid hello: dtypes names 'float16': known: float32, float64",
     ),
-    "names no dtype": ({"dtypes": []}, "says in its hello: dtypes is empty: expected float32 or float64, or both"),
+    "names no dtype": ({"dtypes": []}, "has an invalid hello: dtypes is empty: expected float32 or float64, or both"),
     "gives dtypes as a text": (
         {"dtypes": "float32"},
-        "says in its hello: dtypes is 'float32': expected a list of names, as ['float32', 'float64']",
+        "has an invalid hello: dtypes is 'float32': expected a list of names, as ['float32', 'float64']",
     ),
     "names an unknown capability": (
         {"capabilities": ["intermediate"]},
         "names 'intermediate': known: intermediates, input_gradients, sgd_options, learned_h_0",
     ),
-    "has no name": ({"name": ""}, "says in its hello: name is '': expected a text that is not empty"),
+    "has no name": ({"name": ""}, "has an invalid hello: name is '': expected a non-empty text"),
     "colours its name": ({"name": "\x1b[31mred"}, r"name is '\x1b[31mred': expected printable characters only"),
-    "has a negative accuracy": ({"tanh_ulps": -1}, "says in its hello: tanh_ulps is -1: expected a positive number"),
-    "has accuracy as a text": ({"tanh_ulps": "4"}, "says in its hello: tanh_ulps is '4': expected a positive number"),
-    "lacks what nobody has": ({"lacks": ["gru"]}, "says in its hello: lacks names 'gru': known: tanh, relu, sum, mean"),
-    "lacks every nonlinearity": ({"lacks": ["tanh", "relu"]}, "says in its hello: lacks names both tanh and relu"),
-    "has accuracy as a truth": ({"tanh_ulps": True}, "says in its hello: tanh_ulps is True: expected a positive"),
+    "has a negative accuracy": ({"tanh_ulps": -1}, "has an invalid hello: tanh_ulps is -1: expected a positive number"),
+    "has accuracy as a text": (
+        {"tanh_ulps": "4"},
+        "has an invalid hello: tanh_ulps is '4': expected a positive number",
+    ),
+    "lacks what nobody has": (
+        {"lacks": ["gru"]},
+        "has an invalid hello: lacks names 'gru': known: tanh, relu, sum, mean",
+    ),
+    "lacks every nonlinearity": ({"lacks": ["tanh", "relu"]}, "has an invalid hello: lacks names both tanh and relu"),
+    "has accuracy as a truth": ({"tanh_ulps": True}, "has an invalid hello: tanh_ulps is True: expected a positive"),
 }
 
 
