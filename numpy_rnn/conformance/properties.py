@@ -185,7 +185,7 @@ def check_port_lockstep(
 
 
 def _run_property(profile, strategy, check):
-    """Call `check` on what the strategy draws. Raises what it raises; the first fault if that does not recur."""
+    """Call `check` on what the strategy draws. Raises what it raises; if that does not recur, says so and why."""
     faults = []
 
     @profile
@@ -200,7 +200,7 @@ def _run_property(profile, strategy, check):
     try:
         property_holds()
     except Flaky:
-        raise type(faults[0])(f"{faults[0]}; the same case again gave a different answer") from None
+        raise type(faults[0])(f"gives different answers to the same case: {faults[0]}") from None
 
 
 def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, worst, known=None):

@@ -11,6 +11,7 @@ from port_cases import CASE, EVERYTHING, RIGHT, a_case, report_of, verdict_on
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.ports.port import PortFault, TimeLimitExceeded, call_port, load_python_port, time_limit
 
 
@@ -32,19 +33,6 @@ def raising(error):
         raise error
 
     return before
-
-
-def scale_in_place(params, x, target, h_0):
-    x *= 2
-    params["W_hh"] -= 1
-
-
-def replace_in_the_dict(params, x, target, h_0):
-    params["W_hh"] = params["W_hh"].copy()
-
-
-def reshape_in_place(params, x, target, h_0):
-    h_0.resize(h_0.size, 1)
 
 
 def swallow_everything(params, x, target, h_0):
@@ -94,32 +82,31 @@ def test_the_options_of_sgd_are_given_only_where_the_step_is_not_plain():
         assert not np.shares_memory(given[2]["velocity"][name], ours)
 
 
-def scale_velocity(options):
-    options["velocity"]["W_hh"] *= 2
+def test_inputs_may_be_updated_in_place():
+    """As most hand-written code does: the report is correct, and the arrays of the case stay as they are."""
+    arrays = [v for group in (EVERYTHING.params, EVERYTHING.velocity, EVERYTHING[1:4]) for v in group]
+    kept = [v.copy() for v in arrays]
 
+    class InPlace:
+        def window_update(self, params, x, target, h_0, *, velocity, **options):
+            report = RIGHT.window_update(params, x, target, h_0, velocity=velocity, **options)
+            for name in velocity:
+                params[name][...], velocity[name][...] = report[name], report["v" + name]
+            x *= 2
+            h_0.resize(h_0.size, 1)
+            new = {name: params.pop(name) for name in list(params)} | {"v" + name: v for name, v in velocity.items()}
+            return report | new
 
-def replace_velocity(options):
-    options["velocity"]["W_hh"] = options["velocity"]["W_hh"].copy()
-
-
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [(scale_velocity, "changed its inputs: vW_hh"), (replace_velocity, "changed its inputs: params or velocity")],
-)
-def test_a_velocity_that_is_changed_is_seen(before, expected):
-    kept = [np.array(v) for v in EVERYTHING.velocity]
-    assert call_port(Stepping(before), EVERYTHING) == (None, expected)
-    assert all(map(np.array_equal, kept, EVERYTHING.velocity))
+    assert check_global(EVERYTHING, report_of(InPlace(), EVERYTHING)).keys() >= {"h_0", "vW_hh"}
+    assert all(ratio.max() <= 1 for ratio in check_global(EVERYTHING, report_of(InPlace(), EVERYTHING)).values())
+    assert all(map(np.array_equal, kept, arrays))
 
 
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        (scale_in_place, "changed its inputs: W_hh, x"),
-        (replace_in_the_dict, "changed its inputs: params"),
         (lambda params, *_: params.pop("W_hh"), "raises TypeError"),
         (lambda params, *_: params.update(b_z=None), "raises TypeError"),
-        (reshape_in_place, "raises"),
         (raising(ValueError("a bad\nshape")), "raises ValueError: a bad shape (test_ports.py line "),
         (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports.py line "),
         (raising(BaseException()), "raises BaseException (test_ports.py line "),
