@@ -207,7 +207,7 @@ def test_a_wrong_port_fails_with_its_fault(run, tmp_path):
     status, output, _ = run("wrong:port", "--epochs", "2", "--json", "found.json")
     assert status == 1
     assert "diverges first in epoch 1, update 1: dW_hh (B5)" in output
-    assert "every stage before it is within its bound, so the fault is in this one" in output
+    assert "every stage before it is within its bound, so the fault is in this stage" in output
     assert "looks like: h_t for h_{t-1} in dW_hh" in output
     first = json.loads((tmp_path / "found.json").read_text())["sides"][1]["first_divergence"]
     assert (first["tensor"], first["equation"]) == ("dW_hh", "B5")
@@ -265,7 +265,7 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
     np.savez(tmp_path / "wrong.npz", **wrong)
     status, output, _ = run("right.npz")
     assert status == 0, output
-    assert "configuration, series and initial weights are those of right.npz" in output
+    assert "configuration, series and initial weights are read from right.npz" in output
     status, output, _ = run("wrong.npz")
     assert status == 1
     assert "wrong.npz diverges first in epoch 1, update 1: db_h (B7)" in output

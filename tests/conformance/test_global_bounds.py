@@ -40,7 +40,7 @@ def test_two_backends_are_within_twice_their_bounds(dtype):
 # -- planted faults --------------------------------------------------------------------------------------------------
 
 FAULTS = {
-    "no tanh'": {"through_tanh": lambda dh, h, one: dh},
+    "no tanh'": {"through_tanh": lambda dh, h, one, a: dh},
     "W_hh for its transpose": {"W_hh_back": lambda W_hh: W_hh},
     "no recurrent term": {"W_hh_back": np.zeros_like},
     "h_t for h_{t-1}": {"before": lambda h_before, h: h},

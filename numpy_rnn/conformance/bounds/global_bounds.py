@@ -19,14 +19,9 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
-from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case, required_outputs
-
-
-def sech_squared(a) -> np.ndarray:
-    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
-    return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
 
 
 class Propagation:
@@ -102,7 +97,9 @@ class Propagation:
         """φ'(a) of all steps, and how many roundings a product with it has.
 
         1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²), c = |h| + E_h, which covers (1−h)(1+h),
-        dh − dh·h² and (dh + dh·h)(1−h) too. relu': not known where |a| ≤ E_a, so E is 1 there.
+        dh − dh·h² and (dh + dh·h)(1−h) too. 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s = sech²(max(|a|−E_a, 0)), as the
+        derivative of sech² is at most 2 sech² and cosh may be as inaccurate as tanh; and what a flush of the slope
+        loses. E is the larger of the two. relu': not known where |a| ≤ E_a, so E is 1 there.
         """
         a, h, rounding = self.of("a"), self.of("h"), self.rounding
         if self.case.nonlinearity == "relu":
@@ -110,7 +107,9 @@ class Propagation:
             return Rounded((h.size > 0).astype(np.float64), open.astype(np.float64)), 0
         D = sech_squared(self.values["a"])
         e = h.E * (2 * h.size + h.E) + rounding.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
-        return Rounded(D, rounding.again(Rounded(D, e), 3)), 1
+        s = sech_squared(np.maximum(a.size - a.E, 0))
+        by_cosh = (s * (2 * a.E + rounding.gamma(2 * self.tau + 3)) + rounding.flushes(1)) * UPWARDS
+        return Rounded(D, np.maximum(rounding.again(Rounded(D, e), 3), by_cosh)), 1
 
     def gradients(self):
         """(B4) to (B8): sums over time and batch."""
