@@ -1,6 +1,7 @@
 """Both backends held to the equivalence suite, and against each other; and the cases are such that a fault shows."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,3 +279,17 @@ def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
     assert found.sides[1].judgement.first.tensor == tensor
     for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:
         monkeypatch.delitem(sys.modules, loaded)
+
+
+def test_the_largest_error_is_reported_beside_the_smallest_case():
+    """Shrinking keeps any case that fails, and finds one whose error is as small as an error can be there."""
+
+    def grow(report):
+        report["dW_xh"] = report["dW_xh"] * (1 + np.float64(1e-12) * report["dW_xh"].size ** 4)
+
+    with pytest.raises(BoundExceeded) as error:
+        check_port_local(Broken(grow), "float64", PROFILE)
+    match = re.search(
+        r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound", str(error.value)
+    )
+    assert float(match[2]) > 2 * float(match[1])
