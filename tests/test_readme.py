@@ -8,7 +8,7 @@ import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import run
-from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces import drive
 
 README = (documents.TOP / "README.md").read_text(encoding="utf-8")
 OUTPUT = documents.examples(documents.TOP / "README.md")[0].output.text  # of compare
@@ -26,13 +26,13 @@ def test_loss_columns_are_those_of_a_run():
     configuration = Configuration()
     experiment = prepare(configuration)
     losses = run(numpy_rnn, experiment, configuration).losses
-    spread = drift.measure(losses, [losses], experiment, configuration).spread
+    spread = drive.measure(losses, [losses], experiment, configuration).spread
     rows = re.findall(r"^ +(\d+) +(\d\.\d{6}) +(\d\.\d{6}) +\S+$", OUTPUT, re.M)
     assert len(rows) == 5
     for epoch, *columns in rows:
         at = int(epoch) - 1
         for printed in columns:
-            assert abs(float(printed) - losses[at]) <= drift.ALARM * spread[at] + 0.5e-6
+            assert abs(float(printed) - losses[at]) <= drive.ALARM * spread[at] + 0.5e-6
 
 
 def test_no_ratio_to_a_bound_is_above_one():
