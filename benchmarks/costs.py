@@ -38,7 +38,7 @@ GROWTH_TARGET = 1  # MB more for 100 times as many steps; one number per step wo
 STEP_DIVISORS = (100, 10, 1)
 NETWORKS = 100_000
 PARALLEL_RUNS = 2  # memory belongs to each process, and nothing is timed
-OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}
+OPTIONS: dict[str, Any] = {"k1": 5, "k2": 20, "learning_rate": 0.01}
 STATUS, CLEAR_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -218,12 +218,12 @@ def suite_claims(cost: SuiteCost) -> list[Claim]:
 def check_seconds(count: int) -> float:
     """Only the checks are timed: the form of the report, and all its stages."""
     from numpy_rnn.conformance.bounds.local_bounds import check_local
-    from numpy_rnn.conformance.case import form_faults
+    from numpy_rnn.conformance.case import format_errors
 
     spent = 0.0
     for case, report in _windows(count):
         start = time.perf_counter()
-        faults, ratios = form_faults(case, report, intermediates=True), check_local(case, report)
+        faults, ratios = format_errors(case, report, intermediates=True), check_local(case, report)
         spent += time.perf_counter() - start
         if faults or not all((ratio <= 1).all() for ratio in ratios.values()):
             raise AssertionError("numpy_rnn exceeds a bound: expected every check to pass")
@@ -232,9 +232,9 @@ def check_seconds(count: int) -> float:
 
 def trace_cost(epochs: int, folder: Path) -> tuple[float, float, int]:
     """Seconds, peak of allocated MB, and updates per trace."""
-    from numpy_rnn.conformance.comparison.comparing import epoch_losses
+    from numpy_rnn.conformance.comparison import epoch_losses
     from numpy_rnn.conformance.traces.judge import judge
-    from numpy_rnn.conformance.traces.trace_form import read_trace
+    from numpy_rnn.conformance.traces.trace_format import read_trace
 
     files = [_write_trace(folder / f"{number}.npz", epochs) for number in (1, 2)]
 
@@ -258,8 +258,8 @@ def trace_cost(epochs: int, folder: Path) -> tuple[float, float, int]:
 
 
 def _windows(count):
-    from numpy_rnn.conformance.cases import random_recipe
     from numpy_rnn.conformance.ports.backends import PackagePort
+    from numpy_rnn.conformance.recipes import random_recipe
 
     port, generator = PackagePort(rnn), np.random.default_rng(0)
     while count:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.checks.autograd import autograd
 from numpy_rnn.study.checks.balls import balls
 from numpy_rnn.study.checks.carried import bounds

@@ -10,7 +10,7 @@ Source: Williams and Zipser 1989, A learning algorithm for continually running f
 
 import numpy as np
 
-from numpy_rnn.conformance.bounds.propagation import sech_squared
+from numpy_rnn.conformance.bounds.global_bounds import sech_squared
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.problem import Values
 

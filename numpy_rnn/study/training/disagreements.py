@@ -8,7 +8,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.setting import Setting, in_float64
 from numpy_rnn.study.training.courses import course, drawn, plain, plain_number, quantiles, summary, updates_of
 from numpy_rnn.study.training.variants import base_of, variants, weights

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant
 from numpy_rnn.study.setting import Setting
 from numpy_rnn.study.training.by_k import by_k
 from numpy_rnn.study.training.disagreements import disagreements

@@ -6,10 +6,9 @@ from functools import cache
 import numpy as np
 
 from numpy_rnn import reference
-from numpy_rnn.conformance.mutants.loading import load
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load
 from numpy_rnn.conformance.mutants.score import LEVELS, score
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
-from numpy_rnn.conformance.traces.divergence import EQUATIONS
+from numpy_rnn.conformance.traces.first_divergence import EQUATIONS
 from numpy_rnn.study.setting import Setting
 from numpy_rnn.study.training.courses import Course, course, plain, plain_number, quantiles
 from numpy_rnn.study.training.shown_by import Shown, runs, short_judgement

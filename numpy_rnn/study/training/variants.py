@@ -35,7 +35,7 @@ VARIANTS = (
     Variant(
         "stale_then",
         "old activations, weights of then",
-        "activations and weights of then kept",
+        "stale activations and stale W_hh kept",
         "h, φ′ and also W_hh in (B2) are those of the updates that computed the older steps",
         "code that makes new weight arrays at each update and goes on with the old graph; also RTRL with an update at"
         " every step, which carries the old factors along (Williams and Zipser 1989)",
@@ -44,7 +44,7 @@ VARIANTS = (
     Variant(
         "replayed",
         "replay from the start",
-        "window replayed from the start with the weights of now",
+        "states replayed from the start with the current weights",
         "the entering state in (T3) is computed again from h₀ with the newest weights, and cut off there",
         "code that hands the whole series so far to the network at each update, and stops the gradient k steps back",
         "sliding",
@@ -61,7 +61,7 @@ VARIANTS = (
     Variant(
         "chunks",
         "chunks for a sliding window",
-        "chunks where a sliding window was asked for",
+        "chunks instead of a sliding window",
         "k₁ = k₂ in (T1): an update every k₂ steps, in which a step reaches back to the start of its chunk only",
         "most language model examples, and batches that are cut along time: “BPTT over k steps” is chunks there",
         "sliding",

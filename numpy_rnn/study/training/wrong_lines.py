@@ -5,8 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import numpy_rnn
-from numpy_rnn.conformance.mutants.loading import mutated_source
-from numpy_rnn.conformance.mutants.table import Mutant
+from numpy_rnn.conformance.mutants.catalogue import Mutant, mutated_source
 
 
 def wrong_lines(mutant: Mutant) -> list[dict]:
