@@ -39,8 +39,8 @@ class Agreement(NamedTuple):
 
 def judge(task: str, case: Case, result: Mapping[str, np.ndarray]) -> Agreement:
     """Checks a row's result of this task."""
-    if fault := form_fault(task, case, result):
-        return Agreement(False, fault, np.inf)
+    if error := format_error(task, case, result):
+        return Agreement(False, error, np.inf)
     bounds = run_bounds(case) if task == RUN else window_bounds(case)
     differences = [
         (float(ratios(np.abs(np.asarray(result[name], np.float64) - value), allowed).max()), name, "the rounding drift")
@@ -58,7 +58,7 @@ def judge(task: str, case: Case, result: Mapping[str, np.ndarray]) -> Agreement:
     return Agreement(share <= 1, f"the largest difference is in {name}, {share:.2g} times {bound}", share)
 
 
-def form_fault(task: str, case: Case, result: Mapping[str, np.ndarray]) -> str | None:
+def format_error(task: str, case: Case, result: Mapping[str, np.ndarray]) -> str | None:
     """What is wrong with the names, shapes, dtypes and finiteness of a result; None if nothing is."""
     if set(result) != set(REQUIRED_OUTPUTS[task]):
         return f"returns {', '.join(sorted(result))}: expected {', '.join(REQUIRED_OUTPUTS[task])}"

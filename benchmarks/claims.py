@@ -15,12 +15,29 @@ from benchmarks.estimates import (
     Times,
     difference,
     estimate,
+    is_tie,
     mean_ratio,
+    noise_floor,
     ratio,
     slope,
 )
 from benchmarks.plan import COLD, IMPORT, Key, in_words
-from benchmarks.rows import CALLS, EVERY, FORWARD, GEMMS, GRADIENT, JAX, MODULES, OTHER, OURS, RUN, STEP, TUTORIAL
+from benchmarks.rows import (
+    AGAIN,
+    CALLS,
+    EVERY,
+    FLOORS,
+    FORWARD,
+    GEMMS,
+    GRADIENT,
+    JAX,
+    MODULES,
+    OTHER,
+    OURS,
+    RUN,
+    STEP,
+    TUTORIAL,
+)
 from benchmarks.timing_tables import show
 from benchmarks.workloads import DEFAULT_EXPERIMENT, MIN_THREADED_NETWORKS, Case
 
@@ -78,6 +95,7 @@ def time_claims(times: Times, requested: Requested) -> list[Claim]:
         _on_large_points(times, requested, MODULES, 1, LARGE_MEAN_TARGET),
         _share_of_gemms(times, requested),
         *(_public_function(times, requested, task) for task in (FORWARD, GRADIENT)),
+        *(_floor(times, requested, floor) for floor in FLOORS),
         *(_growth(times, requested, growth) for growth in GROWTHS),
         _cold_start(times, requested),
         _import(times, requested),
@@ -173,6 +191,23 @@ def _cold_start(times, requested):
     others = sorted(key for key in requested.keys if key.task == COLD and key.row != OURS)
     pairs = {key.row: (key, ours) for key in others if ours in requested.keys}
     return _at_every_case(times, pairs, 1, f"cold start of the {DEFAULT}: {OURS}", "every other row")
+
+
+def _floor(times, requested, floor):
+    """That numpy_rnn is nowhere faster, except by what the noise explains: then a floor is one."""
+    cases = [(task, case) for task in (STEP, RUN) for case in requested.both(task, OURS, floor)]
+    values = {
+        f"{task}, {case.name}": ratio(times, Key(task, OURS, case.name), Key(task, floor, case.name))
+        for task, case in cases
+    }
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return None
+    noise = noise_floor(times, AGAIN, OURS)
+    below = {name: value for name, value in known.items() if value.high < 1 and not is_tie(value, noise)}
+    name, value = min((below or known).items(), key=lambda item: item[1].high)
+    text = f"{floor} are a floor: {OURS} takes at least {show(value)} times as long, at {name} (target: 1, or a tie)"
+    return Claim(text, not below)
 
 
 def _large_points(requested, row):

@@ -223,7 +223,7 @@ def test_a_run_with_another_rate_is_refused(factor):
         ({"dW_hh": np.full((5, 5), np.nan, np.float32)}, "dW_hh is not finite"),
     ],
 )
-def test_a_result_of_wrong_form_is_refused(change, text):
+def test_a_result_of_wrong_format_is_refused(change, text):
     found = result("numpy_rnn", "gradient", SMALL) | change
     found = {name: value for name, value in found.items() if value is not None}
     agreement = judge("gradient", SMALL, found)
