@@ -14,13 +14,17 @@ no perturbation can be added. It is also timed itself, so what checks it must be
   the drift plus those ulps.
 """
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import numpy_rnn
+from benchmarks import system
 from benchmarks.workloads import Case
 from numpy_rnn.conformance.bounds.local_bounds import TAU, stages
 from numpy_rnn.conformance.case import Case as Window
@@ -131,7 +135,34 @@ def window_of(case: Case, dtype: str | None = None) -> Window:
     return Window(params, x, target, h_0, rate)
 
 
-@lru_cache(maxsize=1)
+def cached(compute: Callable[[Case], Bounds]) -> Callable[[Case], Bounds]:
+    """The bounds of the last case are kept in memory; in a run of the benchmarks, those of all cases in a folder.
+
+    There every row has a process of its own, and all rows are compared with the same bounds.
+    """
+
+    @lru_cache(maxsize=1)
+    @wraps(compute)
+    def bounds(case):
+        if system.CACHE not in os.environ:
+            return compute(case)
+        digest = hashlib.sha256(case.to_text().encode()).hexdigest()[:16]
+        file = Path(os.environ[system.CACHE]) / f"{compute.__name__}-{digest}.npz"
+        if not file.exists():
+            partial = file.with_suffix(".partial.npz")
+            pairs = compute(case)
+            arrays: dict[str, Any] = {f"value {name}": value for name, (value, _) in pairs.items()}
+            arrays |= {f"allowed {name}": allowed for name, (_, allowed) in pairs.items()}
+            np.savez(partial, **arrays)
+            os.replace(partial, file)
+        with np.load(file) as stored:
+            names = [name.removeprefix("value ") for name in stored if name.startswith("value ")]
+            return {name: (stored[f"value {name}"], stored[f"allowed {name}"]) for name in names}
+
+    return bounds
+
+
+@cached
 def window_bounds(case: Case) -> Bounds:
     """The float64 value of every required output of a window, and how far from it each number of a row may be."""
     exact = window_of(case, "float64")
@@ -164,7 +195,7 @@ def _window_drift(case, exact, values, allowed):
     return drift
 
 
-@lru_cache(maxsize=1)
+@cached
 def run_bounds(case: Case) -> Bounds:
     """The losses of the epochs and the final weights of a run, and how far from each a row's may be.
 

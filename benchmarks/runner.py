@@ -28,7 +28,7 @@ from benchmarks.plan import COLD, IMPORT, PROFILE, ROW_TASKS, Group, Key, Piece,
 from benchmarks.rows import AGAIN, OURS
 from benchmarks.store import CRASHED, VERDICTS, Store, merged
 from benchmarks.summary import Findings
-from benchmarks.system import ROOT, compile_cache_environment, worker_environment
+from benchmarks.system import ROOT, cache_environment, worker_environment
 from benchmarks.worker import AGREES, CRASHES, Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, Case, point
 
@@ -157,8 +157,8 @@ def worker(piece: Piece, store: Store) -> Any:
     file = store.file(piece).with_suffix(".measured")
     file.unlink(missing_ok=True)
     with TemporaryDirectory() as fresh:  # for cold starts: no other piece may use what they compile
-        folder = Path(fresh) if piece.jobs[0].task == COLD else store.compiled()
-        environment = compile_cache_environment(folder)
+        folder = Path(fresh) if piece.jobs[0].task == COLD else store.cache()
+        environment = cache_environment(folder)
         _python("-m", "benchmarks.worker", piece.to_text(), str(file), threads=piece.threads, environment=environment)
     content = json.loads(file.read_text())
     file.unlink()

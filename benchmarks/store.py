@@ -64,9 +64,9 @@ class Store(NamedTuple):
         """The rounds that were discarded."""
         return [int(folder.name.rsplit("-", 1)[1]) for folder in sorted(self.folder.glob("discarded-*"))]
 
-    def compiled(self) -> Path:
-        """Where workers keep what they compile, for the next round: their folder for temporary files."""
-        folder = self.folder / "compiled"
+    def cache(self) -> Path:
+        """Where workers share what they compile and the bounds of the cases: their folder for temporary files."""
+        folder = self.folder / "cache"
         folder.mkdir(exist_ok=True)
         return folder
 

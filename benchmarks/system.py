@@ -25,12 +25,12 @@ def worker_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **ours, **thread_environment(threads)}
 
 
-COMPILED = "BENCHMARKS_COMPILED"
+CACHE = "BENCHMARKS_CACHE"  # the variable with a folder for what processes of one run share
 
 
-def compile_cache_environment(folder: Path) -> dict[str, str]:
-    """The variables that make a process cache in this folder what it compiles; torch.compile uses TMPDIR."""
-    return {COMPILED: str(folder), "TMPDIR": str(folder)}
+def cache_environment(folder: Path) -> dict[str, str]:
+    """The variables that make a process share this folder; torch.compile caches in TMPDIR what it compiles."""
+    return {CACHE: str(folder), "TMPDIR": str(folder)}
 
 
 def use_cores(threads: int) -> None:

@@ -30,7 +30,7 @@ def absent() -> str | None:
 def compiled(*options: str) -> tuple[ctypes.CDLL, float | None]:
     """The library, and the seconds that compiling it took; None if this run of the benchmarks compiled it before."""
     with TemporaryDirectory() as folder:
-        kept = Path(os.environ.get(system.COMPILED, folder))
+        kept = Path(os.environ.get(system.CACHE, folder))
         library, seconds = kept / f"elman-floor{''.join(options)}.so", None
         if not library.exists():
             made, start = Path(folder) / "made.so", perf_counter()

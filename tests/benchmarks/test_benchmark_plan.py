@@ -124,14 +124,14 @@ def test_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp
 
     def python(*arguments, threads, environment):
         piece = Piece.from_text(arguments[-2])
-        folders[piece.jobs[0].task] = environment["TMPDIR"], environment[system.COMPILED]
+        folders[piece.jobs[0].task] = environment["TMPDIR"], environment[system.CACHE]
         Path(arguments[-1]).write_text("[]")
 
     monkeypatch.setattr(runner, "_python", python)
     store = open_store(tmp_path, {})
     for task in (COLD, RUN):
         runner.worker(Piece(0, COMPILED, 1, (Job(task, DEFAULT_EXPERIMENT),)), store)
-    assert folders[RUN] == (str(store.compiled()),) * 2
+    assert folders[RUN] == (str(store.cache()),) * 2
     assert not {*folders[COLD]} & {*folders[RUN]}
 
 

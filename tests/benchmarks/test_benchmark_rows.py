@@ -231,11 +231,26 @@ def test_a_result_of_wrong_format_is_refused(change, text):
     assert agreement.text.startswith(text)
 
 
+@pytest.mark.parametrize(("bounds", "case"), [(window_bounds, SMALL), (run_bounds, RUNS[2])], ids=["window", "run"])
+def test_all_rows_of_a_run_of_the_benchmarks_use_the_same_bounds(bounds, case, monkeypatch, tmp_path):
+    """The second process reads what the first computed: equal bits."""
+    computed = bounds(case)
+    monkeypatch.setenv(system.CACHE, str(tmp_path))
+    for _ in range(2):
+        bounds.cache_clear()
+        for name, pair in bounds(case).items():
+            for array, expected in zip(pair, computed[name], strict=True):
+                np.testing.assert_array_equal(array, expected, strict=True)
+        monkeypatch.setattr(rounding_drift, "window", None)  # from now on, nothing can be computed
+    assert len([*tmp_path.iterdir()]) == 1
+    bounds.cache_clear()
+
+
 @pytest.mark.slow
 def test_the_c_loop_is_compiled_once_per_run_of_the_benchmarks_and_every_time_elsewhere(monkeypatch, tmp_path):
     loop = row("C loop").tasks["step"]
     assert [loop(SMALL).compile_seconds is None for _ in range(2)] == [False, False]
-    monkeypatch.setenv(system.COMPILED, str(tmp_path))
+    monkeypatch.setenv(system.CACHE, str(tmp_path))
     assert [loop(SMALL).compile_seconds is None for _ in range(2)] == [False, True]
     assert loop(SMALL._replace(B=2)).compile_seconds is not None
 
