@@ -1,8 +1,59 @@
-"""Names from files, made fit for a terminal, a table and a figure."""
+"""Numbers and names as text, and values as JSON: for the terminal, tables, figures and files."""
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
 
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_NAMED = 5  # columns in a heading
 MAX_MESSAGE = 1000  # characters of an error message
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
+    """Six decimals, or five and an exponent if six would be too few or too many for the scale of the column.
+
+    scale: the typical magnitude of the column; None: the magnitude of the value itself.
+    """
+    scale = abs(value) if scale is None else scale
+    return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
+
+
+def format_scientific(value: float | None, digits: int = 1) -> str:
+    """5e-12 as 5·10⁻¹², with this many significant digits; from 0.01 to 1000 without an exponent, and at least two.
+
+    None, which to_jsonable writes for NaN and infinity, gives "not finite".
+    """
+    if value is None:
+        return "not finite"
+    if value == 0 or 0.01 <= abs(value) < 1000:
+        return f"{float(f'{value:.{max(digits, 2)}g}'):g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}·{format_power_of_ten(int(exponent))}"
+
+
+def format_power_of_ten(exponent: int) -> str:
+    """10⁻¹² for −12."""
+    return "10" + str(exponent).translate(SUPERSCRIPTS)
+
+
+def to_jsonable(value: Any, digits: int | None = None) -> Any:
+    """The value as JSON can hold it: arrays become lists, keys strings, and NaN and infinity None.
+
+    digits: round floating-point numbers to this many significant digits; None: full precision.
+    """
+    if isinstance(value, dict):
+        return {str(key): to_jsonable(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_jsonable(item, digits) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return to_jsonable(value.tolist(), digits)
+    if not isinstance(value, float):
+        return value
+    if not isfinite(value):
+        return None
+    return value if digits is None else float(f"{value:.{digits}g}")
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,7 @@ from math import prod
 
 import numpy as np
 
-from numpy_rnn.app.format import column_names, series_name, shortened
+from numpy_rnn.app.format import column_names, format_number, series_name, shortened
 
 BAND = (10, 50, 90)  # percentiles of an ensemble
 
@@ -74,18 +74,12 @@ def loss_row(epoch, loss, rates=()) -> str:
     Networks whose loss is not finite are left out.
     """
     if loss.ndim == 0:
-        return f"{epoch:5d}  {number(loss, 12)}"
+        return f"{epoch:5d}  {format_number(loss, 12)}"
     if rates:
         medians = (finite_median(losses) for losses in loss.reshape(len(rates), -1))
-        return f"{epoch:5d}  " + "  ".join(number(median, 12) for median in medians)
+        return f"{epoch:5d}  " + "  ".join(format_number(median, 12) for median in medians)
     low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
-    return f"{epoch:5d}  " + "   ".join(number(value, 12, median) for value in (median, low, high))
-
-
-def number(value, width, scale=None) -> str:
-    """With six decimals, unless the scale of its column, or else its own, makes those too few or too many."""
-    scale = abs(value) if scale is None else scale
-    return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
+    return f"{epoch:5d}  " + "   ".join(format_number(value, 12, median) for value in (median, low, high))
 
 
 def band(values, networks):
@@ -120,7 +114,7 @@ def comparison_table(results, log_every) -> str:
     for epoch in range(1, len(a) + 1):
         if is_logged(epoch, log_every, len(a)):
             medians = (finite_median(losses[epoch - 1]) for losses in columns_of)
-            columns = "  ".join(map(number, medians, widths))
+            columns = "  ".join(map(format_number, medians, widths))
             lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
     if len(a):
         epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
@@ -183,7 +177,7 @@ def series_table(experiment, result) -> str:
 
     def cell(t, feature, _, width, values, begin):
         in_range = begin <= t < begin + len(values)
-        return number(values[t - begin, feature], width, scale[feature]) if in_range else " " * width
+        return format_number(values[t - begin, feature], width, scale[feature]) if in_range else " " * width
 
     def row(t):
         cells = [cell(t, *column) for column in columns]
@@ -192,7 +186,10 @@ def series_table(experiment, result) -> str:
             cells = [
                 part
                 for (*_, width, _, _), (feature, _, wide, _, _) in pairs
-                for part in (f"{'free-running':>{width}}", number(generated[t - T, feature], wide, scale[feature]))
+                for part in (
+                    f"{'free-running':>{width}}",
+                    format_number(generated[t - T, feature], wide, scale[feature]),
+                )
             ]
         return "  ".join([f"{t + 2:6d}", *cells])
 
@@ -230,7 +227,7 @@ def error_table(experiment, result) -> str:
             of_networks = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
             of_naive = np.sqrt(np.square(naive[steps]).mean(axis=0))
             for name, *values in zip(names, of_networks, of_naive):
-                cells = (number(value, size) for value, size in zip(values, (13, 16)))
+                cells = (format_number(value, size) for value, size in zip(values, (13, 16)))
                 lines.append(f"{what + f', {number_of} steps{name}':{width}}  {'   '.join(cells)}")
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({D - MAX_ERRORS} more columns)")

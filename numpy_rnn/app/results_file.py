@@ -1,13 +1,12 @@
 """Losses and predictions of a run as a file for other programs: .csv or .json, in full precision."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 
 from numpy_rnn.app.format import column_names, printable
-from numpy_rnn.app.storage import written_whole
+from numpy_rnn.app.storage import save_json, written_whole
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__
 
@@ -37,14 +36,13 @@ def save_results(path, package: str, experiment, configuration, result) -> None:
     Raises InputError when the file cannot be written.
     """
     values = results_of(package, experiment, configuration, result)
+    if Path(path).suffix.lower() == ".json":
+        save_json(path, values)
+        return
     with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        if Path(path).suffix.lower() == ".csv":
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(HEAD)
-            writer.writerows(_table(values, experiment.rates))
-        else:
-            json.dump({name: _plain(value) for name, value in values.items()}, file, indent=1, allow_nan=False)
-            file.write("\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEAD)
+        writer.writerows(_table(values, experiment.rates))
 
 
 def results_of(package, experiment, configuration, result) -> dict:
@@ -105,12 +103,3 @@ def _networks(values, rates):
 
 def _number(value):
     return repr(float(value))
-
-
-def _plain(value):
-    """As JSON has it: lists for arrays, None for numbers that are not finite."""
-    if not isinstance(value, np.ndarray):
-        return value
-    plain = value.astype(object)
-    plain[~np.isfinite(value)] = None
-    return plain.tolist()

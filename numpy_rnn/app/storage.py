@@ -1,5 +1,6 @@
 """Files of named arrays (.npz): written whole or not at all, read without pickle."""
 
+import json
 import os
 import platform
 import re
@@ -7,9 +8,11 @@ import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.common.errors import InputError, shortened, some_of
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import check_parameters
@@ -118,6 +121,16 @@ def save_arrays(path, arrays: dict) -> None:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
+
+
+def save_json(path, values: Any) -> None:
+    """Write values as JSON, whole or not at all; NaN and infinity become null.
+
+    Raises InputError when the file cannot be written.
+    """
+    text = json.dumps(to_jsonable(values), indent=1, allow_nan=False)
+    with written_whole(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def load_arrays(path, what: str) -> dict:
