@@ -128,8 +128,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(rnn, monkeypatch, name):
     def fails(*_):
         raise MemoryError
 
-    monkeypatch.setattr(results_file, "_number", fails)
-    monkeypatch.setattr(results_file, "_plain", fails)
+    monkeypatch.setattr("numpy_rnn.app.storage.os.replace", fails)
     with pytest.raises(MemoryError):
         save_results(name, rnn.__name__, experiment, configuration, result)
     assert contents() == before
