@@ -8,7 +8,7 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so that
     epoch, number, window   integers, integers, (3,) integers: the latest update, and its window
     h                       (*E, B, H): the initial state of the next window, or after an epoch the last state
     vW_xh and so on         the velocity, if there is one
-    epochs                  (rows,) integers: the epochs whose losses are kept, see losses.py; the last one is the
+    epochs                  (rows,) integers: the epochs whose losses are kept, see results.py; the last one is the
                             number of epochs done. Without this key, all epochs are kept.
     losses                  (rows, *E) float64: of networks that diverged, NaN from that epoch on
     partial                 (*E) float64: the sum so far of the epoch that is not done, 0 between epochs
@@ -28,7 +28,7 @@ import numpy as np
 
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, check_kinds
 from numpy_rnn.app.divergence import Divergence
-from numpy_rnn.app.losses import kept_epochs
+from numpy_rnn.app.results import kept_epochs
 from numpy_rnn.app.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
 from numpy_rnn.common.errors import InputError, shortened
 from numpy_rnn.common.records import DTYPES, Gradients, Parameters, State

@@ -5,12 +5,12 @@ import importlib.util
 import os
 import sys
 
-from numpy_rnn.app import plots, report, results_file
+from numpy_rnn.app import plots, report, results
 from numpy_rnn.app.checkpoint import Saver, check_goes_on, load_checkpoint, place_of
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.format import one_line
 from numpy_rnn.app.options import configuration_of, parser, picture_name, resumed_configuration
-from numpy_rnn.app.predictions import MOST_GENERATED
+from numpy_rnn.app.results import MOST_GENERATED
 from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.app.storage import check_can_write, save_parameters
 from numpy_rnn.app.terminal import heeded, printing_anything, progress, quiet, signal_of, terminable
@@ -55,7 +55,7 @@ def train(rnn, arguments, saver: Saver | None) -> None:
     outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
     _check_files({"--data": configuration.data, **outputs})
     if arguments.output is not None:
-        results_file.check_ending(arguments.output)
+        results.check_ending(arguments.output)
     generate = arguments.generate
     if generate is None:
         generate = min(configuration.held_out, MOST_GENERATED) or 20
@@ -91,7 +91,7 @@ def train(rnn, arguments, saver: Saver | None) -> None:
         recorder.save(arguments.trace)
         print(f"trace of {recorder.updates} updates written to {arguments.trace}")
     if arguments.output is not None:
-        results_file.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
+        results.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
         print(f"losses and predictions written to {arguments.output}")
     held = f"; {arguments.save} holds the run" if saver is not None and saver.error is None else ""
     _draw(experiment, {rnn.__name__: result}, path=path, show=show, held=held)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.help_texts import OTHER, description, epilog, usage
-from numpy_rnn.app.predictions import MOST_GENERATED
+from numpy_rnn.app.results import MOST_GENERATED
 from numpy_rnn.app.series import READABLE, STANDARD_INPUT
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions

@@ -10,8 +10,7 @@ import numpy as np
 
 from numpy_rnn.app.checkpoint import Checkpoint, fingerprint
 from numpy_rnn.app.divergence import Divergence, Found, Start, bad_networks, begin, trace_back
-from numpy_rnn.app.losses import Losses
-from numpy_rnn.app.predictions import Result, predict
+from numpy_rnn.app.results import Losses, Result, predict
 from numpy_rnn.common.errors import Diverged, Interrupted
 from numpy_rnn.common.records import Parameters
 

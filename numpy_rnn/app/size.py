@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
-from numpy_rnn.app.losses import most_epochs
-from numpy_rnn.app.predictions import AT_ONCE, MOST_PREDICTED
+from numpy_rnn.app.results import AT_ONCE, MOST_PREDICTED, most_epochs
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.engine.ensemble import TAPE_BYTES

@@ -15,7 +15,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.predictions import MOST_GENERATED
+from numpy_rnn.app.results import MOST_GENERATED
 from numpy_rnn.app.run import run
 from numpy_rnn.app.series import inputs_and_targets, sine
 from numpy_rnn.app.storage import load_parameters, save_parameters

@@ -9,12 +9,12 @@ from in_process import losses as printed_losses
 from in_process import succeed
 
 import numpy_rnn
-from numpy_rnn.app import losses
+from numpy_rnn.app import results
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.losses import Losses, kept_epochs, most_epochs
 from numpy_rnn.app.plots import figure
+from numpy_rnn.app.results import Losses, kept_epochs, most_epochs
 from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.common.errors import Interrupted
 
@@ -28,7 +28,7 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 def few(monkeypatch):
     """Of one network 5 epochs are kept and of three 3, so that a short run is a long one."""
     for name, value in (("MOST_EPOCHS", 5), ("MOST_NUMBERS", 9), ("LEAST_EPOCHS", 2)):
-        monkeypatch.setattr(losses, name, value)
+        monkeypatch.setattr(results, name, value)
 
 
 @given(done=st.integers(0, 10**9), networks=st.integers(1, 10**7))
@@ -40,7 +40,7 @@ def test_the_epochs_that_are_kept(done, networks):
     between = [epoch for epoch in kept if epoch not in (1, done)]
     assert len(set(np.diff(between).tolist())) <= 1
     assert done <= most_epochs(networks) or len(kept) >= most_epochs(networks) // 2
-    assert most_epochs(networks) * networks <= max(losses.MOST_NUMBERS, losses.LEAST_EPOCHS * networks)
+    assert most_epochs(networks) * networks <= max(results.MOST_NUMBERS, results.LEAST_EPOCHS * networks)
 
 
 @pytest.mark.parametrize("networks", [1, 3])
@@ -63,8 +63,8 @@ def test_a_long_run_is_the_same_but_for_the_losses_that_are_kept(rnn, monkeypatc
     rows: dict[int, np.ndarray] = {}
     result = run(rnn, prepare(configuration), configuration, hooks=Hooks(on_epoch=rows.__setitem__))
     with monkeypatch.context() as patch:
-        patch.setattr(losses, "MOST_EPOCHS", 1000)
-        patch.setattr(losses, "MOST_NUMBERS", 1000)
+        patch.setattr(results, "MOST_EPOCHS", 1000)
+        patch.setattr(results, "MOST_NUMBERS", 1000)
         unbounded = run(rnn, prepare(configuration), configuration)
     assert bits(result.params) == bits(unbounded.params)
     assert tuple(result.epochs) == kept_epochs(23, networks or 1)

@@ -8,9 +8,8 @@ from cases import assert_within, bits, each
 
 import numpy_rnn
 from numpy_rnn.app import plots
-from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.predictions import Result
-from numpy_rnn.app.scaling import Scaling
+from numpy_rnn.app.experiment import Experiment, Scaling
+from numpy_rnn.app.results import Result
 
 pytestmark = pytest.mark.needs_matplotlib
 

@@ -9,8 +9,8 @@ import pytest
 from cases import bits
 
 from numpy_rnn import Parameters
-from numpy_rnn.app import predictions
-from numpy_rnn.app.predictions import AT_ONCE, MOST_PREDICTED, predict
+from numpy_rnn.app import results
+from numpy_rnn.app.results import AT_ONCE, MOST_PREDICTED, predict
 
 DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
 
@@ -108,7 +108,7 @@ def test_a_long_series_is_passed_through_in_parts(rnn, monkeypatch):
         lengths.append(len(x))
         return forward(rnn, params, x, *rest)
 
-    forward = predictions._forward
-    monkeypatch.setattr(predictions, "_forward", spy)
+    forward = results._forward
+    monkeypatch.setattr(results, "_forward", spy)
     predicted(rnn, network(), series(2500), ZERO, held_out=700)
     assert lengths == [AT_ONCE, 800, 700]

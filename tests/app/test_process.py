@@ -14,7 +14,7 @@ from children import environment, run, start
 from in_process import command, contents, succeed
 
 import numpy_rnn
-from numpy_rnn.app import predictions, terminal
+from numpy_rnn.app import results, terminal
 from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.command_line import main
@@ -293,8 +293,8 @@ def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, pa
             os.kill(os.getpid(), signal.SIGINT)
         return honest(rnn, params, x, *rest)
 
-    honest = predictions._forward
-    monkeypatch.setattr(predictions, "_forward", forward)
+    honest = results._forward
+    monkeypatch.setattr(results, "_forward", forward)
     assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot", "--generate", "1000"]) == 130
     assert passes == ([20] if part == "predicts" else [20, 1])
     assert "; run.npz holds the run so far, after epoch 3, update 20, and" in capsys.readouterr().err

@@ -12,9 +12,8 @@ from numpy_rnn import Parameters
 from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
-from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.predictions import Result
-from numpy_rnn.app.scaling import Scaling, scaling_of
+from numpy_rnn.app.experiment import Experiment, Scaling, scaling_of
+from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
 

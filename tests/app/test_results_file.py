@@ -11,10 +11,9 @@ import pytest
 from cases import bits
 from in_process import contents, succeed
 
-from numpy_rnn.app import results_file
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.results_file import HEAD, save_results
+from numpy_rnn.app.results import HEAD, save_results
 from numpy_rnn.app.run import run
 
 

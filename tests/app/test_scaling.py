@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_rnn import InputError
-from numpy_rnn.app.scaling import Scaling, scaling_of
+from numpy_rnn.app.experiment import Scaling, scaling_of
 
 EPS = 2.0**-52
 SERIES = np.array([[1, 10], [2, 30], [4, 30], [5, 10.0]])

@@ -10,7 +10,7 @@ from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.predictions import Result
+from numpy_rnn.app.results import Result
 from numpy_rnn.app.run import run
 
 RATES = (0.1, 0.01, 0.05)

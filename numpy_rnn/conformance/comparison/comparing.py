@@ -11,7 +11,7 @@ import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.predictions import Result, predict
+from numpy_rnn.app.results import Result, predict
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
