@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from children import run as run_program
+from in_process import main
 from numpy.lib.stride_tricks import sliding_window_view
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser

@@ -10,10 +10,12 @@ import csv
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.format import column_names, printable
 from numpy_rnn.app.storage import save_json, written_whole
@@ -21,17 +23,26 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
 
-MOST_PREDICTED = 10_000  # steps whose predictions are kept, the last ones
-MOST_GENERATED = 1_000_000  # free-running steps
-AT_ONCE = 1_000  # steps of a forward pass
+MAX_PREDICTED = 10_000  # steps; the last predictions are kept
+MAX_GENERATED = 1_000_000  # free-running steps
+STEPS_PER_PASS = 1_000  # of a forward pass
 
 
-def predict(rnn, params, x, h_0, generate, nonlinearity, held_out=0, check: Callable[[], Any] = lambda: None):
-    """One-step-ahead predictions, (P, *E, 1, D), over the last P = min(T, MOST_PREDICTED) steps of x; and `generate`
-    values, (G, *E, 1, D), that follow the last step which is not held out, each fed back as the next input.
+def predict(
+    rnn: ModuleType,
+    params: Parameters,
+    x: np.ndarray,
+    h_0: np.ndarray,
+    generate: int,
+    nonlinearity: str,
+    held_out: int = 0,
+    check: Callable[[], Any] = lambda: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One-step-ahead predictions (P, *E, 1, D) of the last P = min(T, MAX_PREDICTED) steps of x; and G = `generate`
+    free-running values (G, *E, 1, D) after the last step that is not held out, each fed back as the next input.
 
-    x, h_0: NumPy arrays; params: of the backend. A long series is passed through in parts. check: is called before
-    every forward pass, and may raise an exception to end the computation.
+    x, h_0: NumPy arrays; params: of the backend. A long series is processed in parts. check: called before every
+    forward pass; it may raise an exception to end the computation.
     """
     border = len(x) - held_out
     h_0 = h_0 if params.h_0 is None else rnn.to_numpy(params.h_0)
@@ -39,18 +50,18 @@ def predict(rnn, params, x, h_0, generate, nonlinearity, held_out=0, check: Call
     first, state = 0, h_0
     while first < len(x):
         check()
-        stop = min(first + AT_ONCE, border if first < border else len(x))
+        stop = min(first + STEPS_PER_PASS, border if first < border else len(x))
         y, state = _forward(rnn, params, x[first:stop], state, nonlinearity)
         parts.append(y)
         if stop == border:
             last_trained, generated = state, [y[-1:]]
-        del parts[: -(MOST_PREDICTED // AT_ONCE) - 2]
+        del parts[: -(MAX_PREDICTED // STEPS_PER_PASS) - 2]
         first = stop
     for _ in range(generate):
         check()
         y, last_trained = _forward(rnn, params, generated[-1], last_trained, nonlinearity)
         generated.append(y)
-    return np.concatenate(parts)[-MOST_PREDICTED:], np.concatenate(generated)[1:]
+    return np.concatenate(parts)[-MAX_PREDICTED:], np.concatenate(generated)[1:]
 
 
 def _forward(rnn, params, x, h_0, nonlinearity):
@@ -59,17 +70,17 @@ def _forward(rnn, params, x, h_0, nonlinearity):
 
 
 class Result(NamedTuple):
-    """What one backend made of it, as NumPy arrays; E is the shape of the ensemble, () for a single network."""
+    """The result of a run with one backend, as NumPy arrays. E: the shape of the ensemble, () for a single network."""
 
-    losses: np.ndarray  # (epochs, *E); of a long run some of the epochs, see results.py
-    params: Parameters  # of a network that diverged, the last finite ones
-    predictions: np.ndarray  # (P, *E, 1, D)  one step ahead, with the final weights, of the last P steps
-    generated: np.ndarray  # (G, *E, 1, D)  what follows the last trained step, each fed back as the next input
+    losses: np.ndarray  # (epochs, *E); some of the epochs of a long run
+    params: Parameters  # of networks that diverged, the last finite ones
+    predictions: np.ndarray  # (P, *E, 1, D)  one step ahead, with the final weights
+    generated: np.ndarray  # (G, *E, 1, D)  free-running, after the last training step
     diverged: tuple[Divergence, ...] = ()
-    epochs: np.ndarray | None = None  # (epochs,) those of the losses, from 1; None: all
+    epochs: np.ndarray | None = None  # (epochs,) of the losses, from 1; None: all
 
     def epochs_of_losses(self) -> np.ndarray:
-        """The epochs of the losses, from 1, as many as there are losses."""
+        """The epochs of the losses, from 1."""
         return np.arange(1, len(self.losses) + 1) if self.epochs is None else self.epochs
 
     def converged(self) -> np.ndarray:
@@ -79,9 +90,9 @@ class Result(NamedTuple):
         return good
 
     def best_rate(self) -> int:
-        """Of a sweep, whose first axis of E is its rates': the rate with the lowest median loss in the last epoch.
+        """The index of the learning rate of a sweep (first axis of E) with the lowest median loss in the last epoch.
 
-        Networks that diverged are left out. Where nothing was trained, or nothing is left, the first rate.
+        Networks that diverged are left out. If nothing was trained, or all networks diverged, 0.
         """
         converged = self.converged()
         last = self.losses[-1] if len(self.losses) else np.zeros(converged.shape)
@@ -89,7 +100,7 @@ class Result(NamedTuple):
         return int(np.argmin(medians))
 
     def of_rate(self, rate: int) -> "Result":
-        """What came out for the networks of one rate of a sweep."""
+        """The result of the networks with one learning rate of a sweep."""
         networks = self.converged()[rate].size
         diverged = (d for d in self.diverged if d.network // networks == rate)
         return Result(
@@ -102,45 +113,45 @@ class Result(NamedTuple):
         )
 
 
-MOST_EPOCHS = 10_000  # that are kept of one network
-MOST_NUMBERS = 2**20  # losses that are kept of an ensemble,
-LEAST_EPOCHS = 64  # but no fewer epochs than these
+MAX_EPOCHS = 10_000  # kept of one network
+MAX_LOSSES = 2**20  # kept of an ensemble,
+MIN_EPOCHS = 64  # but at least so many epochs
 
 
-def most_epochs(networks: int) -> int:
-    """How many epochs are kept at most, but for the first and the last."""
-    return max(LEAST_EPOCHS, min(MOST_EPOCHS, MOST_NUMBERS // networks))
+def max_epochs(networks: int) -> int:
+    """How many epochs are kept at most, besides the first and the last."""
+    return max(MIN_EPOCHS, min(MAX_EPOCHS, MAX_LOSSES // networks))
 
 
 def stride(done: int, networks: int) -> int:
-    """The smallest power of two of whose multiples up to `done` no more than `most_epochs` are kept."""
-    most, step = most_epochs(networks), 1
+    """The distance between the epochs that are kept: the smallest power of two that keeps at most `max_epochs`."""
+    most, step = max_epochs(networks), 1
     while done // step > most:
         step *= 2
     return step
 
 
 def kept_epochs(done: int, networks: int) -> tuple[int, ...]:
-    """The epochs, from 1 in rising order, whose losses are kept after `done` epochs."""
+    """The epochs, from 1 in ascending order, whose losses are kept after `done` epochs."""
     step = stride(done, networks)
     return tuple(sorted({*range(step, done + 1, step), *((1, done) if done else ())}))
 
 
 class Losses:
-    """The losses that are kept of the epochs that are done."""
+    """The losses of the finished epochs, as far as they are kept."""
 
     def __init__(self, E, epochs=(), rows=()):
-        """E: the shape of the ensemble; epochs: those that are kept so far; rows: their losses, (*E) float64 each."""
+        """E: the shape of the ensemble. epochs: those kept so far. rows: their losses, (*E) float64 each."""
         self.E, self.networks, self.done = tuple(E), prod(E), epochs[-1] if epochs else 0
         self._rows = dict(zip(epochs, rows, strict=True))
         self._stride = stride(self.done, self.networks)
 
     def append(self, loss) -> None:
         """Add the loss (*E) of the next epoch."""
-        if not self._is_kept(self.done):  # it was the last one until now
+        if not self._is_kept(self.done):  # it was kept only as the last one
             self._rows.pop(self.done, None)
         self.done += 1
-        if self.done // self._stride > most_epochs(self.networks):
+        if self.done // self._stride > max_epochs(self.networks):
             self._stride *= 2
             self._rows = {epoch: row for epoch, row in self._rows.items() if self._is_kept(epoch)}
         self._rows[self.done] = loss
@@ -155,11 +166,11 @@ class Losses:
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """The epochs that are kept, in rising order."""
+        """The epochs that are kept, in ascending order."""
         return tuple(self._rows)
 
     def array(self) -> np.ndarray:
-        """Their losses, (rows, *E) float64."""
+        """The losses of these epochs, (rows, *E) float64."""
         return np.array(list(self._rows.values()), np.float64).reshape(-1, *self.E)
 
 
@@ -168,25 +179,25 @@ ENDINGS = (".csv", ".json")
 HEAD = ("kind", "epoch", "time", "column", "network", "learning_rate", "value")
 
 
-def check_ending(path) -> None:
-    """Raise InputError where the ending of the file does not say how to write it."""
+def check_ending(path: str) -> None:
+    """Raise InputError if the ending of the file is not that of a known format."""
     if Path(path).suffix.lower() not in ENDINGS:
         raise InputError(f"--output {path}: unknown ending {Path(path).suffix!r}; expected {' or '.join(ENDINGS)}")
 
 
-def save_results(path, package: str, experiment, configuration, result) -> None:
-    """Write the results of a run, whole or not at all, in the form that the ending of `path` names.
+def save_results(path: str, package: str, experiment: Any, configuration: Configuration, result: Result) -> None:
+    """Write the results of a run, completely or not at all, in the format of the ending of `path`.
 
-    Values are in units of the series. Times count the rows of the series from 1; the predictions are those of the last
-    P steps, with the actual values of the same times; free-running values begin after the last row that was trained on.
+    Values are in units of the series. Times count the rows of the series from 1. Predictions are those of the last P
+    steps, with the actual values of the same times. Free-running values begin after the last training row.
 
-    .csv: a row per value, with the columns of HEAD; kind is loss, actual, predicted or free-running. An epoch belongs
-    to a loss, time and column to the other kinds; network counts from 1, and is there where there are several;
-    learning_rate is there in a sweep.
+    .csv: one row per value, with the columns of HEAD; kind is loss, actual, predicted or free-running. A loss has an
+    epoch, the other kinds have a time and a column. network counts from 1 if there are several; learning_rate is given
+    in a sweep.
 
-    .json: an object, see `results_of`; a number that is not finite is null.
+    .json: an object, see `results_of`; NaN and infinity are null.
 
-    Raises InputError when the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     values = results_of(package, experiment, configuration, result)
     if Path(path).suffix.lower() == ".json":
@@ -198,15 +209,15 @@ def save_results(path, package: str, experiment, configuration, result) -> None:
         writer.writerows(_table(values, experiment.rates))
 
 
-def results_of(package, experiment, configuration, result) -> dict:
-    """What is known of a run by its keys, with arrays in float64; E is the shape of the ensemble, with a sweep's rates
-    first and () for a single network.
+def results_of(package: str, experiment: Any, configuration: Configuration, result: Result) -> dict[str, Any]:
+    """The results of a run by name, with arrays in float64. E: the shape of the ensemble, with the rates of a sweep
+    first; () for a single network.
 
     format, package, version, series, columns, configuration
-    epochs               (N)           from 1; of a run of thousands of epochs, some of them
+    epochs               (N)           from 1; some of them in a run of many thousand
     losses               (N, *E)
     times                (P)           of actual and predicted
-    actual               (P, D)        as they were read
+    actual               (P, D)        as read
     predicted            (P, *E, D)    one step ahead
     free_running_times   (G)
     free_running         (G, *E, D)
@@ -248,7 +259,7 @@ def _table(values, rates):
 
 
 def _networks(values, rates):
-    """(network, learning rate, value) of every value of an array of shape E; empty where E has no such axis."""
+    """(network, learning rate, value) for every value of an array of shape E; "" if E has no such axis."""
     of_a_rate, several = values[0].size if rates else values.size, values.ndim > bool(rates)
     for place, value in enumerate(values.ravel().tolist()):
         yield place % of_a_rate + 1 if several else "", rates[place // of_a_rate] if rates else "", value

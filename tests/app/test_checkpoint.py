@@ -55,14 +55,14 @@ def configured(options, epochs=2):
 class Watched:
     """A run with all that is said of it. When it asks for the `stop`-th time, it is broken off."""
 
-    def __init__(self, rnn, configuration, stop=0, resumed=None, at_once=1):
+    def __init__(self, rnn, configuration, stop=0, resumed=None, yield_every=1):
         self.rows, self.diverged, self.result, self.checkpoint = [], [], None, None
         asked = count(1)
         hooks = Hooks(
             on_epoch=lambda epoch, loss: self.rows.append((epoch, bits(loss))),
             on_divergence=self.diverged.append,
-            at_once=at_once,
-            stopped=lambda: 15 if next(asked) == stop else None,
+            yield_every=yield_every,
+            stop_signal=lambda: 15 if next(asked) == stop else None,
         )
         experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
         try:
@@ -87,27 +87,27 @@ def of_file(checkpoint):
 # -- bit for bit ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("yield_every", [1, 3])
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, at_once):
+def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, yield_every):
     """And as the run that makes as many updates at once as it likes."""
     epochs = 3 if name == "some diverge" else 2
     configuration = configured(RUNS[name], epochs)
-    whole = Watched(rnn, configuration, at_once=at_once)
+    whole = Watched(rnn, configuration, yield_every=yield_every)
     assert len(whole.diverged) == (6 if name == "some diverge" else 0)
-    quick = Watched(rnn, configuration, at_once=None)
+    quick = Watched(rnn, configuration, yield_every=None)
     assert (bits(quick.result), quick.rows, quick.diverged) == (bits(whole.result), whole.rows, whole.diverged)
     for stop in count(1):
-        first = Watched(rnn, configuration, stop, at_once=at_once)
+        first = Watched(rnn, configuration, stop, yield_every=yield_every)
         if first.checkpoint is None:
             break
-        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), at_once=at_once)
+        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), yield_every=yield_every)
         assert bits(second.result) == bits(whole.result), stop
         assert first.rows + second.rows == whole.rows, stop
         assert first.diverged + second.diverged == whole.diverged, stop
     steps = len(prepare(configuration).trained().x)
     # it is asked each time, before every free-running step and every pass over the series, and after all
-    times = ceil(ceil(steps / configuration.k1) / at_once)
+    times = ceil(ceil(steps / configuration.k1) / yield_every)
     assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
 
 
@@ -523,16 +523,16 @@ def test_a_checkpoint_is_due_so_many_seconds_after_the_one_before(monkeypatch):
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     saver = Saver("r.npz", 30)
-    assert not saver.is_time()
+    assert not saver.is_due()
     now = 129.9
-    assert not saver.is_time()
+    assert not saver.is_due()
     now = 130.0
-    assert saver.is_time()
+    assert saver.is_due()
     checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
     saver(checkpoint)
-    assert not saver.is_time()
+    assert not saver.is_due()
     now = 160.0
-    assert saver.is_time()
+    assert saver.is_due()
 
 
 @pytest.mark.parametrize(("every", "pause"), [(30, 30), (3, 20), (0, 0)])

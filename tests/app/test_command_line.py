@@ -13,13 +13,13 @@ from itertools import pairwise
 import children
 import numpy as np
 import pytest
-from in_process import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
+from in_process import ROOT, actual_and_predicted, are_printed, command, free_running, losses, main, succeed
 
 import numpy_rnn
 from numpy_rnn.app import command_line
+from numpy_rnn.app.commands import EXAMPLES
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.help_texts import EXAMPLES
 from numpy_rnn.app.options import parser
 from numpy_rnn.app.run import run
 
@@ -105,7 +105,7 @@ def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypa
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(rnn, capsys, "--epochs", 1)
     assert ended.status == 0
-    assert ended.err == f"{rnn.__name__}: no picture, as matplotlib is not installed\n"
+    assert ended.err == f"{rnn.__name__}: no plot: matplotlib is not installed\n"
     assert list(losses(ended.out)) == [1]
     assert len(actual_and_predicted(ended.out)) == 20
     assert os.listdir() == []
@@ -119,7 +119,7 @@ def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypa
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_names_every_option(rnn, capsys, before, option):
     with pytest.raises(SystemExit) as ended:
-        command_line.main(rnn, [*before, option])
+        main(rnn, [*before, option])
     assert ended.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -141,7 +141,7 @@ def test_help_names_every_option(rnn, capsys, before, option):
 
 def help_of(rnn, capsys, command):
     with pytest.raises(SystemExit):
-        command_line.main(rnn, [command, "--help"])
+        main(rnn, [command, "--help"])
     return capsys.readouterr().out
 
 
@@ -167,7 +167,7 @@ def test_the_examples_of_help_can_be_pasted_into_a_shell(rnn, capsys, monkeypatc
 @pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
 def test_version(rnn, capsys, before):
     with pytest.raises(SystemExit) as ended:
-        command_line.main(rnn, [*before, "--version"])
+        main(rnn, [*before, "--version"])
     assert ended.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -191,7 +191,8 @@ def examples(rnn, command):
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_option_has_an_example(rnn, command):
     known = {*["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
-    action = next(a for a in parser(rnn.__name__)._actions if a.dest == "command")
+    commands = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
+    action = next(a for a in parser(rnn.__name__, ("train", *commands))._actions if a.dest == "command")
     if command == "study" and rnn is not numpy_rnn:
         assert command not in action.choices  # it is of the gradient that is derived by hand
         return
@@ -223,7 +224,7 @@ def _files_of_the_examples():
 @pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
-    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
+    monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
     assert len(of_train) == 22
     for words in of_train:
@@ -253,14 +254,14 @@ def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
     program = re.search(r"```python\n(import numpy as np\n\n\nclass port:.*?)\n```", readme, re.DOTALL).group(1)
     (tmp_path / "my_rnn.py").write_text(program)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
+    monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples(rnn, "compare")
     assert len(of_compare) == 6
     for words in of_compare:
         options = [] if "trace.npz" in words else ["--epochs", 2]
         assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words
-    assert os.path.exists("found.json")
+    assert os.path.exists("results.json")
     sys.modules.pop("my_rnn")
 
 
@@ -307,7 +308,7 @@ def test_an_output_that_is_full_is_one_line(rnn, capsys, monkeypatch, tmp_path):
 
     descriptor = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
     monkeypatch.setattr(sys, "stdout", Full())
-    assert command_line.main(rnn, ["--epochs", "1", "--no-plot"]) == 2
+    assert main(rnn, ["--epochs", "1", "--no-plot"]) == 2
     os.close(descriptor)
     assert capsys.readouterr().err == f"{rnn.__name__}: the output cannot be written: No space left on device\n"
 
@@ -329,7 +330,7 @@ sys.meta_path.insert(0, Absent())
     ("arguments", "start"),
     [
         (["-m", "torch_rnn"], "torch_rnn: "),
-        (["-c", "import sys; from numpy_rnn.common import scripts; sys.exit(scripts.torch_rnn())"], "torch_rnn: "),
+        (["-c", "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"], "torch_rnn: "),
         (["-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"], "numpy_rnn: "),
     ],
 )

@@ -15,13 +15,12 @@ from in_process import command, losses, refused, succeed
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import NORM, Divergence, begin, first_bad
+from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.run import MOST_UPDATES, Hooks, run
+from numpy_rnn.app.run import MAX_UPDATES, Hooks, run
 from numpy_rnn.app.storage import load_parameters, save_parameters
 from numpy_rnn.common.errors import Diverged, Interrupted
 
@@ -75,7 +74,7 @@ class Witness:
     def __init__(self, rnn, configuration):
         experiment = prepare(configuration).trained()
         E = experiment.params.W_hh.shape[:-2]
-        training = begin(rnn, experiment, configuration.train_options(), running.Start(experiment.params, None), True)
+        training = begin(rnn, experiment, configuration.train_options(), ResumePoint(experiment.params, None), True)
         before, clips = (experiment.params, None), configuration.max_norm is not None
         self.found, self.states, self.latest = {}, {}, None
         with np.errstate(all="ignore"):
@@ -245,7 +244,7 @@ def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, nam
     options = configuration.train_options()
     if configuration.rates():
         options["learning_rate"] = alone(np.broadcast_to(options["learning_rate"], good.shape))
-    *_, last = begin(rnn, experiment._replace(params=params), options, running.Start(params, None))
+    *_, last = begin(rnn, experiment._replace(params=params), options, ResumePoint(params, None))
     together = run(rnn, experiment, configuration).params
     for theta, in_all in zip(rnn.to_numpy(last.parameters), together, strict=True):
         assert bits(theta) == bits(alone(in_all))
@@ -384,18 +383,18 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
 LONG = "--data long.csv --epochs 2 --hidden-size 3 --learning-rate 0.001"  # 599 updates an epoch: none is near its end
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 330, None])
-def test_a_weight_that_the_loss_does_not_show_is_in_no_file(at_once):
+@pytest.mark.parametrize("yield_every", [1, 7, 330, None])
+def test_a_weight_that_the_loss_does_not_show_is_in_no_file(yield_every):
     """tanh takes an infinite pre-activation, so that the loss stays finite. Also not if a signal comes just then."""
     np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
     configuration = configured(LONG)
     faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
-    saved, asked, times = [], count(1), -(-300 // (at_once or MOST_UPDATES))
+    saved, asked, times = [], count(1), -(-300 // (yield_every or MAX_UPDATES))
     hooks = Hooks(
         save=saved.append,
-        is_time=lambda: True,
-        stopped=lambda: 2 if next(asked) == times else None,
-        at_once=at_once,
+        is_save_due=lambda: True,
+        stop_signal=lambda: 2 if next(asked) == times else None,
+        yield_every=yield_every,
     )
     with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite") as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
@@ -411,7 +410,7 @@ def test_before_it_shows_a_run_may_be_interrupted_as_any():
     configuration = configured(LONG)
     faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
     asked = count(1)
-    hooks = Hooks(stopped=lambda: 2 if next(asked) == 299 else None, at_once=1)
+    hooks = Hooks(stop_signal=lambda: 2 if next(asked) == 299 else None, yield_every=1)
     with pytest.raises(Interrupted) as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
     with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite"):
@@ -441,7 +440,7 @@ def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
     whole = run(faulty, prepare(configuration), configuration)
     assert np.isfinite(whole.losses).tolist() == [[True, True, True], [True, False, True], [True, False, True]]
     asked = count(1)
-    hooks = Hooks(stopped=lambda: 2 if next(asked) == stop else None, at_once=1)
+    hooks = Hooks(stop_signal=lambda: 2 if next(asked) == stop else None, yield_every=1)
     with pytest.raises(Interrupted) as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
     save_checkpoint("r.npz", ended.value.checkpoint)
@@ -458,8 +457,8 @@ def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
 
 def test_no_first_tensor_is_bad_in_an_update_without_any(rnn):
     experiment = prepare(Configuration())
-    training = begin(rnn, experiment, Configuration().train_options(), running.Start(experiment.params, None), True)
-    assert first_bad(rnn.to_numpy(next(iter(training)))) is None
+    training = begin(rnn, experiment, Configuration().train_options(), ResumePoint(experiment.params, None), True)
+    assert first_nonfinite(rnn.to_numpy(next(iter(training)))) is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from numpy_rnn.app import trace
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_arrays
-from numpy_rnn.app.trace import Recorder, check_size, load_trace
+from numpy_rnn.app.trace import Recorder, check_trace_size, load_trace
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.traces.drive import trace_of
@@ -239,10 +239,10 @@ def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, options):
         recorder.append(update)
     size = sum(array.nbytes for array in recorder.arrays().values())
     monkeypatch.setattr(trace, "LARGEST", size)
-    check_size(experiment, configuration)
+    check_trace_size(experiment, configuration)
     monkeypatch.setattr(trace, "LARGEST", 0.9 * size)
     with pytest.raises(InputError):
-        check_size(experiment, configuration)
+        check_trace_size(experiment, configuration)
 
 
 def test_a_trace_that_is_too_large_says_how_large(rnn, capsys):

@@ -10,11 +10,11 @@ import sys
 import children
 import numpy as np
 import pytest
+from in_process import main
 from step_port import norm_of_norms, scaled_by_power_of_two
 from window_port import port
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.trace import Recorder

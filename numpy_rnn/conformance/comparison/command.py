@@ -3,7 +3,7 @@
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of
 from numpy_rnn.app.report import heading
-from numpy_rnn.app.trace import check_size
+from numpy_rnn.app.trace import check_trace_size
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.comparison import report as comparison_report
 from numpy_rnn.conformance.comparison.comparing import compare, package_source, source
@@ -41,7 +41,7 @@ def _compare(rnn, others, arguments, draw):
         )
     experiment, configuration = of_traces[0].start if of_traces else (None, configuration_of(arguments))
     experiment = experiment or prepare(configuration)
-    check_size(experiment, configuration)
+    check_trace_size(experiment, configuration)
     print(heading(names, experiment, configuration))
     if of_traces:
         print(f"configuration, series and initial weights are those of {of_traces[0].name}")

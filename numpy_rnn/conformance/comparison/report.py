@@ -1,6 +1,6 @@
 """What a comparison says: as text for a person, and as plain values for JSON."""
 
-from numpy_rnn.app.report import comparison_table, in_words
+from numpy_rnn.app.report import comparison_table, join_names
 from numpy_rnn.conformance.traces import drift
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
 
@@ -26,7 +26,7 @@ def text(comparison, log_every: int) -> str:
         if side.tanh_ulps > STRICT_TANH_ULPS
     ]
     if comparison.passed:
-        names = in_words([side.name for side in comparison.sides])
+        names = join_names([side.name for side in comparison.sides])
         judged = f"every update of {'both' if len(comparison.sides) == 2 else 'all'}" + (
             " that is in range" if any(side.cut for side in comparison.sides) else ""
         )
