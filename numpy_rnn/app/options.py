@@ -209,7 +209,10 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
     for name in given:
         if name not in CHANGEABLE:
             changeable = ", ".join(option_names[name] for name in CHANGEABLE)
-            raise InputError(f"{option_names[name]} is given with --resume: expected only options of {changeable}")
+            raise InputError(
+                f"{option_names[name]} is given with --resume: the run keeps its own; only these may change:"
+                f" {changeable}"
+            )
     if configuration.data == STANDARD_INPUT and "data" not in given:
         raise InputError(
             "the run was trained on standard input, which was not saved: expected --data FILE with the same series, or"

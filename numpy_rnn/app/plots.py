@@ -119,7 +119,7 @@ def _title(experiment, results, rate, view):
         title += f", the first {MAX_FEATURES} of {D} features"
     if rate is not None:
         rates = experiment.rates
-        title += f"\nlearning rate {rates[rate]:g}, of {len(rates)} that with the lowest final loss"
+        title += f"\nlearning rate {rates[rate]:g}, the one of {len(rates)} with the lowest final loss"
     if networks.size > 1:
         title += f"\nmedians of {networks.sum()} networks, bands from their 10th to their 90th percentile"
     return title

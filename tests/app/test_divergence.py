@@ -266,11 +266,11 @@ def test_networks_of_which_none_is_left(rnn, capsys):
     latest = max(place[:2] for place in witness.found.values())
     *others, last = ended.err.splitlines()
     earlier = [n for n in order if witness.found[n][:2] < latest]
-    assert others == [f"{rnn.__name__}: {lines[n]}; the others go on" for n in earlier]
+    assert others == [f"{rnn.__name__}: {lines[n]}; the other networks continue" for n in earlier]
     assert last == (
         f"{rnn.__name__}: every network diverged: {'; '.join(lines[n] for n in order[:3])} and 1 more; try a"
-        " --learning-rate smaller than 0.5, or clipping by --max-norm 1; r.npz holds the last finite weights, and"
-        " --weights r.npz starts anew from them"
+        " --learning-rate below 0.5, or gradient clipping with --max-norm 1; saved the last finite weights to r.npz:"
+        " start a new run from them with --weights r.npz"
     )
     params = load_parameters("r.npz")
     for n, (before, _) in witness.states.items():
@@ -278,7 +278,7 @@ def test_networks_of_which_none_is_left(rnn, capsys):
         for theta, expected in zip(params, before, strict=True):
             assert theta is None or bits(theta[index]) == bits(expected[index])
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").startswith(
-        "run file r.npz: all 4 networks have diverged: expected one that is left to go on with; start anew, with"
+        "run file r.npz: all 4 networks have diverged: expected one that has not; start a new run with"
     )
     still = ["--weights", "r.npz", "--learning-rate", 0, "--epochs", 1, "--save", "s.npz", "--no-plot"]
     assert command(rnn, capsys, *still, "--generate", 0).status in (0, 3)  # such weights may predict anything
@@ -496,7 +496,9 @@ def test_a_network_is_named_by_number_rate_and_seed(rnn, capsys, options, names)
         options = [*options, "--learning-rate", 0.4, "--k1", 4]  # of seeds 3 to 6
     ended = command(rnn, capsys, *options, "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
     lines = re.findall(
-        rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the others go on$", ended.err, re.M
+        rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the other networks continue$",
+        ended.err,
+        re.M,
     )
     assert {int(number): name for number, name in lines} == names
 
@@ -508,9 +510,9 @@ def test_a_run_that_diverged_goes_on_with_a_smaller_rate(rnn, capsys):
     ended = command(rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--learning-rate", 3e38, *options)
     assert (ended.status, losses(ended.out + "  time")) == (3, {})
     assert ended.err == (
-        f"{rnn.__name__}: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate smaller than"
-        " 3e+38, or clipping by --max-norm 1; r.npz holds the last finite weights, after epoch 1, update 1, and"
-        " --resume r.npz goes on from there\n"
+        f"{rnn.__name__}: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate below"
+        " 3e+38, or gradient clipping with --max-norm 1; saved the last finite weights to r.npz, after epoch 1, update"
+        " 1: continue with --resume r.npz\n"
     )
     succeed(rnn, capsys, "--resume", "r.npz", "--learning-rate", 1e-4, *options)
     succeed(rnn, capsys, "--epochs", 4, "--k1", 20, "--learning-rate", 1e-4, "--save", "s.npz", "--no-plot")
@@ -520,17 +522,23 @@ def test_a_run_that_diverged_goes_on_with_a_smaller_rate(rnn, capsys):
 @pytest.mark.parametrize(
     ("options", "ways"),
     [
-        ("", "try a --learning-rate smaller than 5, or clipping by --max-norm 1; --save FILE would have kept the last"),
+        (
+            "",
+            "try a --learning-rate below 5, or gradient clipping with --max-norm 1; nothing was saved: --save",
+        ),
         (
             "--max-norm 1e30",
-            "try a --learning-rate smaller than 5; --save FILE would have kept the last finite weights",
+            "try a --learning-rate below 5; nothing was saved: --save FILE keeps the last finite weights",
         ),
-        ("--data s.csv", "try a --learning-rate smaller than 5, or clipping by --max-norm 1, or --standardize; --save"),
+        (
+            "--data s.csv",
+            "try a --learning-rate below 5, or gradient clipping with --max-norm 1, or --standardize; nothing was",
+        ),
         (
             "--data s.csv --standardize",
-            "try a --learning-rate smaller than 5, or clipping by --max-norm 1; --save FILE",
+            "try a --learning-rate below 5, or gradient clipping with --max-norm 1; nothing was saved: --save FILE",
         ),
-        ("--save r.npz", "; r.npz holds the last finite weights, after epoch "),
+        ("--save r.npz", "; saved the last finite weights to r.npz, after epoch "),
     ],
 )
 def test_what_to_try(rnn, capsys, options, ways):
@@ -547,7 +555,7 @@ def test_a_run_that_diverges_at_once_has_nothing_to_save(rnn, capsys):
     save_parameters("w.npz", params)
     ended = command(rnn, capsys, "--weights", "w.npz", "--save", "r.npz", "--no-plot")
     assert ended.status == 3
-    assert ended.err.endswith("; there was no update to save\n")
+    assert ended.err.endswith("; nothing was saved: there was no update\n")
     assert not Path("r.npz").exists()
 
 
@@ -570,8 +578,8 @@ def test_predictions_that_are_not_finite_leave_the_weights(rnn, capsys):
     ended = command(rnn, capsys, *options, "--save", "r.npz")
     assert ended.status == 3
     assert ended.err == (
-        f"{rnn.__name__}: the predictions after epoch 1 are not finite: the weights have grown too large; try a smaller"
-        " --learning-rate, clipping by --max-norm 1, or --weight-decay; r.npz holds the last finite weights, after"
-        " epoch 1, update 1, and --resume r.npz goes on from there\n"
+        f"{rnn.__name__}: the predictions after epoch 1 are not finite, as the weights are too large; try a smaller"
+        " --learning-rate, gradient clipping with --max-norm 1, or --weight-decay; saved the last finite weights to"
+        " r.npz, after epoch 1, update 1: continue with --resume r.npz\n"
     )
     assert load_checkpoint("r.npz").state[:2] == (1, 1)

@@ -280,8 +280,8 @@ def test_a_network_of_an_ensemble_that_diverges_is_left_out(rnn, capsys):
     ended = command(rnn, capsys, "--weights", "w.npz", "--epochs", 3, "--save", "s.npz", "--no-plot")
     assert ended.status == 0
     assert ended.err.splitlines() == [
-        f"{rnn.__name__}: network 2 of 3, epoch 1, update 1: loss is not finite; the others go on",
-        f"{rnn.__name__}: 1 of 3 networks diverged: they are left out of the medians and bands",
+        f"{rnn.__name__}: network 2 of 3, epoch 1, update 1: loss is not finite; the other networks continue",
+        f"{rnn.__name__}: 1 of 3 networks diverged and are left out of the medians and bands",
     ]
     assert all(np.isfinite(row).all() for row in losses(ended.out).values())
     assert all(np.isfinite(row).all() for row in free_running(ended.out).values())

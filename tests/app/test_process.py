@@ -48,7 +48,7 @@ def test_without_options_the_picture_is_a_file(rnn, tmp_path):
     ended = outside(rnn)
     assert (ended.returncode, ended.stderr) == (0, "")
     name = f"{rnn.__name__}.png"
-    assert ended.stdout.endswith(f"\npicture written to {name}\n")
+    assert ended.stdout.endswith(f"\nplot saved to {name}\n")
     assert os.listdir() == [name]
     assert Path(name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
@@ -109,8 +109,8 @@ def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys,
     assert process.returncode == status
     state = load_checkpoint("run.npz").state
     assert message == (
-        f"{rnn.__name__}: interrupted; run.npz holds the run so far, after epoch {state.epoch}, update {state.number},"
-        " and --resume run.npz goes on from there\n"
+        f"{rnn.__name__}: interrupted; saved the run so far to run.npz, after epoch {state.epoch}, update"
+        f" {state.number}: continue with --resume run.npz\n"
     )
     assert os.listdir() == ["run.npz"]
     succeed(rnn, capsys, "--resume", "run.npz", "--save", "run.npz", "--no-plot")
@@ -154,8 +154,8 @@ def test_a_second_ctrl_c_acts_at_once_and_says_what_was_saved(order, every):
     else:
         state = load_checkpoint("run.npz").state
         assert message == (
-            f"numpy_rnn: interrupted; run.npz holds the run after epoch {state.epoch}, update {state.number}, and"
-            " --resume run.npz goes on from there\n"
+            f"numpy_rnn: interrupted; run.npz has the run after epoch {state.epoch}, update {state.number}:"
+            " continue with --resume run.npz\n"
         )
         assert os.listdir() == ["run.npz"]
 
@@ -296,7 +296,7 @@ def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, pa
     monkeypatch.setattr(results, "_forward", forward)
     assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot", "--generate", "1000"]) == 130
     assert passes == ([20] if part == "predicts" else [20, 1])
-    assert "; run.npz holds the run so far, after epoch 3, update 20, and" in capsys.readouterr().err
+    assert "; saved the run so far to run.npz, after epoch 3, update 20:" in capsys.readouterr().err
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
 
 
@@ -309,10 +309,10 @@ def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monke
     monkeypatch.setattr("numpy_rnn.app.plots.draw", draw)
     monkeypatch.setattr("numpy_rnn.app.plots.check_can_draw", lambda *_: None)
     ended = command(rnn, capsys, "--epochs", 2, "--plot", "a.png", *save)
-    held = "; run.npz holds the run" if save else ""
+    held = "; the run is saved in run.npz" if save else ""
     assert (ended.status, ended.err) == (
         2,
-        f"{rnn.__name__}: the picture cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n",
+        f"{rnn.__name__}: the plot cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n",
     )
     assert "free-running" in ended.out
     assert sorted(os.listdir()) == (["run.npz"] if save else [])

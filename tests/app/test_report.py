@@ -160,7 +160,7 @@ def test_of_many_columns_the_first_have_errors():
 def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_left():
     experiment, result = made_up(E=(4,))
     result.predictions[2, 1] = np.inf
-    assert report.divergence(result) == "1 of 4 networks diverged: they are left out of the medians and bands"
+    assert report.divergence(result) == "1 of 4 networks diverged and are left out of the medians and bands"
     table = report.series_table(experiment, result)
     assert "median predicted" in table.splitlines()[0]
     kept = np.delete(result.predictions, 1, axis=1)[..., 0, 0]
@@ -221,7 +221,7 @@ def test_the_tables_are_in_the_units_of_the_series():
 def errors(experiment, result):
     """The rows of the error table: (what, steps, column) → network, last value."""
     head, *rows = report.error_table(experiment, result).splitlines()
-    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "last value again"]
+    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "persistence baseline"]
     assert {len(row) for row in rows if not row.startswith("   ...")} == {len(head)}
     pattern = r"(trained on|held out), (\d+) steps(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
     parts = (re.fullmatch(pattern, row).groups() for row in rows)

@@ -56,7 +56,7 @@ def test_the_files_hold_what_the_run_found(rnn, capsys, kind):
     words = ["train", "--epochs", "2", *RUNS[kind].split()]
     for name in ("r.json", "r.csv"):
         out = succeed(rnn, capsys, *words[1:], "--output", name, "--no-plot")
-        assert out.endswith(f"\nlosses and predictions written to {name}\n")
+        assert out.endswith(f"\nlosses and predictions saved to {name}\n")
     arguments = parser(rnn.__name__).parse_args(words)
     configuration = configuration_of(arguments)
     experiment = prepare(configuration)

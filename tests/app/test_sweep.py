@@ -168,7 +168,7 @@ def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(rnn, cap
     ended = command(rnn, capsys, *options, "--no-plot")
     assert ended.status == 0
     assert ended.err.splitlines()[-1] == (
-        f"{rnn.__name__}: 2 of 4 networks diverged: they are left out of the medians and bands"
+        f"{rnn.__name__}: 2 of 4 networks diverged and are left out of the medians and bands"
     )
     rows = losses(ended.out)
     assert np.isnan(rows[4][1])
