@@ -1,18 +1,21 @@
 """The series: the sine wave, and what is read from files (what is refused of whole files: test_bad_files)."""
 
+import csv
 import io
 import tracemalloc
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from cases import bits
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from in_process import actual_and_predicted, command, free_running, refused, succeed
 
 from numpy_rnn import InputError
+from numpy_rnn.app import text_series
 from numpy_rnn.app.series import inputs_and_targets, load_series, read_series, sine
 
 THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
@@ -76,6 +79,46 @@ def test_text_files(case):
 def test_one_column(name, content):
     Path(name).write_bytes(content)
     assert bits(load_series(name)) == bits(np.array([[1.0], [2.0], [3.0]]))
+
+
+def outcome(text, ending, columns):
+    """What read_text gives: the bits of the rows and the names of their columns; or its message."""
+    try:
+        rows, names = text_series.read_text(io.StringIO(text, newline=""), ending, columns)
+    except (ValueError, csv.Error) as error:
+        return str(error)
+    return rows.shape, bits(rows), names
+
+
+NUMBERS = st.sampled_from(["1", "-2.5", " 3 ", "5e-3", "0.1"])
+FIELDS = NUMBERS | st.sampled_from(["", " ", "nan", "1_0", "x", '"4"', "１", "0x1", "1e999", "#", '"', "1,5"])
+
+
+@settings(max_examples=1000)
+@given(
+    lines=st.lists(st.lists(NUMBERS, min_size=2, max_size=2) | st.lists(FIELDS, max_size=3), max_size=5),
+    header=st.sampled_from(["", "a,b", "# a b", "\n"]),
+    separator=st.sampled_from([",", ";", "\t", " ", " \t "]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    ending=st.sampled_from([".csv", ".tsv", ".txt"]),
+    columns=st.sampled_from([None, ("1",), ("2",), ("2", "1"), ("b",)]),
+)
+@example([["1", "2"], ["", ""], ["3", "4"]], "", "\t", "\n", ".tsv", ("1",))
+@example([["1", "2"], ["3", "4", "5"]], "", ",", "\n", ".csv", ("2",))
+def test_numpy_reads_what_the_lines_say(lines, header, separator, end, ending, columns):
+    """np.loadtxt reads the numbers only where it gives the same result as the reader that goes line by line."""
+    text = header + end * bool(header) + "".join(separator.join(fields) + end for fields in lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "loadtxt", Mock(side_effect=ValueError))
+        expected = outcome(text, ending, columns)
+    assert outcome(text, ending, columns) == expected
+
+
+@pytest.mark.parametrize("columns", [None, ("2", "1")])
+def test_numpy_reads_a_plain_file_alone(monkeypatch, columns):
+    monkeypatch.setattr(text_series, "_read_by_line", Mock(side_effect=AssertionError))
+    Path("a.csv").write_bytes(b"one,two\r\n1,2\r\n3,-4.5\r\n\r\n5e-3,6\r\n")
+    assert bits(load_series("a.csv", columns)) == bits(THREE if columns is None else THREE[:, ::-1])
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int8", "uint32", ">f8", "<i2", "bool"])
@@ -350,7 +393,7 @@ def test_a_line_of_words_must_reach_to_the_columns_that_are_chosen():
     assert load_series("a.txt", ("2",)).tolist() == [[2], [5], [7]]
     with pytest.raises(InputError, match="line 2 has 2 columns and column 3 is chosen; expected finite numbers"):
         load_series("a.txt", ("1", "3"))
-    with pytest.raises(InputError, match="line 2 has 2 columns where the first has 3; expected"):
+    with pytest.raises(InputError, match="line 2 has 2 columns and the first row has 3; expected"):
         load_series("a.txt")
 
 
