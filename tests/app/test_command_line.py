@@ -1,5 +1,6 @@
 """The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
 
+import argparse
 import errno
 import importlib
 import io
@@ -17,10 +18,10 @@ from in_process import ROOT, actual_and_predicted, are_printed, command, free_ru
 
 import numpy_rnn
 from numpy_rnn.app import command_line
-from numpy_rnn.app.commands import EXAMPLES
+from numpy_rnn.app.commands import EXAMPLES, OPTIONS
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import parser
+from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.run import run
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
@@ -180,6 +181,36 @@ def test_quiet_prints_nothing_and_does_everything(rnn, capsys):
     out = succeed(rnn, capsys, "--epochs", 2, "--no-plot", "--save", "run.npz", "--quiet")
     assert (out, os.listdir()) == ("", ["run.npz"])
     assert command(rnn, capsys, "--quiet", "--data", "none.csv", "--no-plot").err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_default_in_the_help_is_the_default(command):
+    """Given by hand, it changes nothing; without options, the run is the default experiment."""
+    words = [command, *(["other"] if command == "compare" else [])]
+    commands = parser("numpy_rnn")
+    plain = commands.parse_args(words)
+    assert configuration_of(plain) == Configuration()
+    checked = 0
+    for action in commands.commands.choices[command]._actions:
+        default = re.search(r"\(([\w.]+)\)$", action.help or "")
+        if default and action.default is not argparse.SUPPRESS and action.dest not in ("data", "k2", "save_every"):
+            text = default[1].format(name="numpy_rnn")
+            if text not in ("all", "held"):
+                given = commands.parse_args([*words, action.option_strings[0], text])
+                assert configuration_of(given) == Configuration(), action.dest
+                field = Configuration() if action.dest in Configuration.__dataclass_fields__ else OPTIONS[command]()
+                expected = getattr(field, action.dest)
+                assert getattr(given, action.dest) == (text if action.dest == "plot" else expected), action.dest
+                checked += 1
+    assert checked >= 8
+
+
+def test_every_command_is_there(rnn):
+    table = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
+    assert table.keys() <= OPTIONS.keys()
+    for name in table.values():
+        module, function = name.split(":")
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 def examples(rnn, command):
