@@ -120,15 +120,15 @@ def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys,
 # The command line, whose updates take a minute each once so many are made.
 STUCK = """
 import sys, time
-import numpy_rnn
-from numpy_rnn.__main__ import main; from numpy_rnn.app import terminal
+from numpy_rnn.__main__ import main
+from numpy_rnn.app import terminal
 
-def update(self, epoch, loss, made):
-    if epoch == 3:
+def advance(self, updates, details):
+    if details()["epoch"] == 3:
         print("stuck", flush=True)
         time.sleep(60)
 
-terminal.Progress.advance = update
+terminal.Progress.advance = advance
 sys.exit(main(sys.argv[1:]))
 """
 
