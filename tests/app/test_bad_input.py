@@ -183,7 +183,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(rnn, capsys,
 
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.pn", "a.png.npz"])
-def test_a_picture_of_unknown_kind(rnn, capsys, name):
+def test_a_plot_of_unknown_kind(rnn, capsys, name):
     message = refused(rnn, capsys, "--plot", name)
     assert message.startswith(f"--plot {name}: unknown ending")
     assert message.endswith("expected .png or .pdf or .svg or .jpg")

@@ -1,4 +1,4 @@
-"""Save and resume: a run that is broken off anywhere and goes on from its file ends as the run that was not, bit for
+"""Save and resume: a run that is interrupted anywhere and goes on from its file ends as the run that was not, bit for
 bit.
 
 As processes that are killed: test_killed.py. With signals: test_process.py.
@@ -53,7 +53,7 @@ def configured(options, epochs=2):
 
 
 class Watched:
-    """A run with all that is said of it. When it asks for the `stop`-th time, it is broken off."""
+    """A run with all that is said of it. When it asks for the `stop`-th time, it is interrupted."""
 
     def __init__(self, rnn, configuration, stop=0, resumed=None, yield_every=1):
         self.rows, self.diverged, self.result, self.checkpoint = [], [], None, None
@@ -89,7 +89,7 @@ def of_file(checkpoint):
 
 @pytest.mark.parametrize("yield_every", [1, 3])
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, yield_every):
+def test_a_run_interrupted_at_any_time_ends_as_the_run_that_was_not(rnn, name, yield_every):
     """And as the run that makes as many updates at once as it likes."""
     epochs = 3 if name == "some diverge" else 2
     configuration = configured(RUNS[name], epochs)
@@ -112,7 +112,7 @@ def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, yi
 
 
 @pytest.mark.parametrize("name", ["sliding window", "some diverge"])
-def test_a_run_broken_off_again_and_again_ends_as_the_run_that_was_not(rnn, name):
+def test_a_run_interrupted_again_and_again_ends_as_the_run_that_was_not(rnn, name):
     configuration = configured(RUNS[name])
     whole = Watched(rnn, configuration)
     part, rows, diverged = Watched(rnn, configuration, 1), [], []
@@ -447,7 +447,7 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
         ("--momentum 0 --nesterov", "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no"),
     ],
 )
-def test_options_that_do_not_fit_a_run_that_goes_on(rnn, capsys, options, message):
+def test_options_that_do_not_fit_a_run_that_is_resumed(rnn, capsys, options, message):
     saved(rnn)
     assert refused(rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot").startswith(message)
 
@@ -576,7 +576,7 @@ def test_a_run_that_could_not_be_saved_says_so_at_its_end(rnn, capsys, monkeypat
     assert sorted(os.listdir()) == ["r.npz", "two.csv"]
 
 
-def test_the_trace_and_the_picture_are_made_all_the_same(rnn, capsys, monkeypatch):
+def test_the_trace_and_the_plot_are_made_all_the_same(rnn, capsys, monkeypatch):
     monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", lambda *_: no_space())
     drawn = []
     monkeypatch.setattr("numpy_rnn.app.command_line._draw", lambda *_, **files: drawn.append(files["path"]))

@@ -1,4 +1,4 @@
-"""The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
+"""The command line in process: default experiment, comparison, help, what is missing (as a process: test_process)."""
 
 import argparse
 import errno
@@ -35,7 +35,7 @@ def _in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def main_job_in_plain_numpy():
+def default_experiment_in_plain_numpy():
     """Losses, predictions and 20 free-running values of design section 2, written out in float64 for a seed of 0."""
     generator = np.random.default_rng(0)
     W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
@@ -60,14 +60,14 @@ def main_job_in_plain_numpy():
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
-def test_the_main_job(rnn, capsys, dtype):
+def test_the_default_experiment(rnn, capsys, dtype):
     options = [] if dtype == "float32" else ["--dtype", dtype]
     out = succeed(rnn, capsys, "--no-plot", *options)
     assert out.splitlines()[0] == (
         f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rate 0.1,"
         f" {dtype}, seed 0"
     )
-    series, epochs, predicted, following = main_job_in_plain_numpy()
+    series, epochs, predicted, following = default_experiment_in_plain_numpy()
     allowed = PRINTED + ROUNDING[dtype]
 
     printed = losses(out)
@@ -102,7 +102,7 @@ def test_both_packages_print_the_same_digits(capsys, options):
             assert np.abs(np.subtract(a[row], b[row])).max() <= returns * allowed
 
 
-def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypatch):
+def test_without_matplotlib_there_is_no_plot_and_a_note(rnn, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(rnn, capsys, "--epochs", 1)
     assert ended.status == 0
@@ -267,7 +267,7 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
 
 
 @pytest.mark.needs_matplotlib
-def test_the_example_with_a_picture_draws_it(rnn, capsys, monkeypatch):
+def test_the_example_with_a_plot_draws_it(rnn, capsys, monkeypatch):
     import matplotlib.pyplot as plt
 
     shown = []

@@ -166,7 +166,7 @@ def test_a_run_that_diverges_ends_at_the_update_with_the_tensor_and_the_state_be
     assert bits(checkpoint.state) == bits(state)
     assert len(checkpoint.losses) == epoch - 1
     assert checkpoint.diverged == ()
-    # It goes on from there, with the same rate to the same end.
+    # It is resumed from there, with the same rate to the same end.
     save_checkpoint("r.npz", checkpoint)
     resumed = load_checkpoint("r.npz")
     with pytest.raises(Diverged, match=re.escape(message)) as again:
@@ -215,7 +215,7 @@ def test_the_networks_that_diverge_are_named_and_the_others_go_on(rnn, name):
         assert is_finite.tolist() == [True] * last + [False] * (configuration.epochs - last)
     assert [bits(loss) for loss in rows.values()] == [bits(loss) for loss in result.losses]
 
-    # It goes on from there, the others as they would have gone on, and nobody is named a second time.
+    # It is resumed from there, the others as they would have gone on, and nobody is named a second time.
     said.clear()
     longer = configuration.changed(epochs=configuration.epochs + 1)
     resumed = load_checkpoint("r.npz")
@@ -434,7 +434,7 @@ def test_an_infinity_that_tanh_takes_is_no_divergence():
 
 @pytest.mark.parametrize("stop", [2, 3, 10, 14, 30])
 def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
-    """Also where they look as if nothing had happened, and whether or not the run was broken off after that."""
+    """Also where they look as if nothing had happened, and whether or not the run was interrupted after that."""
     configuration = PLANTED.changed(networks=3)
     faulty = Faulty((2, 3), "W_xh", None, 1, weight="W_xh", value=np.inf)
     whole = run(faulty, prepare(configuration), configuration)
@@ -455,7 +455,7 @@ def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
 # -- what is said ---------------------------------------------------------------------------------------------------
 
 
-def test_no_first_tensor_is_bad_in_an_update_without_any(rnn):
+def test_no_first_tensor_is_nonfinite_in_an_update_without_any(rnn):
     experiment = prepare(Configuration())
     training = begin(rnn, experiment, Configuration().train_options(), ResumePoint(experiment.params, None), True)
     assert first_nonfinite(rnn.to_numpy(next(iter(training)))) is None
@@ -503,7 +503,7 @@ def test_a_network_is_named_by_number_rate_and_seed(rnn, capsys, options, names)
     assert {int(number): name for number, name in lines} == names
 
 
-def test_a_run_that_diverged_goes_on_with_a_smaller_rate(rnn, capsys):
+def test_a_run_that_diverged_is_resumed_with_a_smaller_rate(rnn, capsys):
     """And is then the run that had the smaller rate all along."""
     options = ["--save", "r.npz", "--no-plot", "--log-every", 1]
     succeed(rnn, capsys, "--epochs", 1, "--k1", 20, "--learning-rate", 1e-4, *options)

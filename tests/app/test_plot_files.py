@@ -32,7 +32,7 @@ def test_the_kinds_of_file(ending):
     assert os.listdir() == ["a" + ending.upper()]
 
 
-def test_the_picture_of_the_main_job_shows_its_run(rnn, capsys, monkeypatch):
+def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypatch):
     drawn = []
     draw = plots.draw
 
@@ -65,7 +65,7 @@ def test_show_opens_a_window_and_writes_a_file_only_when_asked(rnn, capsys, monk
 
 
 @pytest.mark.parametrize("before", [{}, {"a.png": b"old"}])
-def test_a_disk_that_is_full_leaves_no_half_picture(rnn, capsys, monkeypatch, before):
+def test_a_disk_that_is_full_leaves_no_half_plot(rnn, capsys, monkeypatch, before):
     from matplotlib.figure import Figure
 
     for name, content in before.items():

@@ -122,7 +122,7 @@ def test_the_series(drawn):
         assert list(by_label) == expected
 
 
-def test_the_border_stands_before_the_first_row_that_was_not_trained_on(drawn):
+def test_the_border_is_before_the_first_row_that_was_not_trained_on(drawn):
     experiment, _, series, _, figure = drawn
     figure.draw_without_rendering()
     for axes in series:

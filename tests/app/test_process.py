@@ -44,7 +44,7 @@ def started(rnn, *options):
 
 
 @pytest.mark.needs_matplotlib
-def test_without_options_the_picture_is_a_file(rnn, tmp_path):
+def test_without_options_the_plot_is_a_file(rnn, tmp_path):
     ended = outside(rnn)
     assert (ended.returncode, ended.stderr) == (0, "")
     name = f"{rnn.__name__}.png"
@@ -97,7 +97,7 @@ MOMENTS = [(order, 128 + order) for order in ORDERS]
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("order", "status"), MOMENTS)
-def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys, whole, order, status, seed):
+def test_interrupted_at_a_random_moment_the_run_is_saved_and_is_resumed(rnn, capsys, whole, order, status, seed):
     """Between two updates, or while it writes. What it says of the place is true, and the end is the whole run's."""
     moment = random.Random(10 * seed + status).uniform(0, 0.2)
     with started(rnn, *LONG, "--save", "run.npz", "--save-every", "0") as process:
@@ -301,7 +301,7 @@ def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, pa
 
 
 @pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
-def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monkeypatch, save):
+def test_a_plot_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monkeypatch, save):
     def draw(*_):
         assert os.path.exists("run.npz") == bool(save)
         raise RuntimeError("two\nlines")

@@ -150,7 +150,7 @@ def test_no_byte_of_a_bar(capsys, options):
     assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
 
 
-def test_a_bar_is_taken_away_when_the_run_is_broken_off():
+def test_a_bar_is_taken_away_when_the_run_is_interrupted():
     """By a run that diverges: the line that says so stands alone."""
     options = ["--k1", 4, "--epochs", 8, "--no-plot", "--nonlinearity", "relu", "--learning-rate", 0.5, "--seed", 2]
     pieces, status, _ = on_a_terminal(*options, pause=0.02, more="terminal.DELAY = 0.1")
@@ -223,7 +223,7 @@ def test_of_an_ensemble_the_median_loss_is_shown(monkeypatch, loss, shown):
     bar.close()
 
 
-def test_a_run_that_goes_on_begins_where_it_stood(monkeypatch):
+def test_a_run_that_is_resumed_begins_where_it_stood(monkeypatch):
     to_a_terminal(monkeypatch)
     bar = Progress("name", 200, "updates", done=150)
     bar.advance()

@@ -245,7 +245,7 @@ def rms(*differences):
     ],
 )
 @pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "standardized"])
-def test_the_errors_are_those_of_the_predictions_and_of_the_last_value_again(rows, P, parts, scaled):
+def test_the_errors_are_those_of_the_predictions_and_of_the_persistence_baseline(rows, P, parts, scaled):
     """Each column by itself, as they may have different units."""
     experiment, result = held_out(*made_up(T=8, D=2), rows, P)
     unit = np.array([20.0, 0.5]) if scaled else np.ones(2)

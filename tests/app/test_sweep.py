@@ -98,7 +98,7 @@ def test_the_heading_of_one_rate_and_of_one_in_a_list(rnn, capsys):
     assert one == succeed(rnn, capsys, "--learning-rate", "5e-2", "--epochs", 2, "--no-plot")
 
 
-def test_a_sweep_goes_on_from_one_network(rnn, capsys):
+def test_a_sweep_is_resumed_from_one_network(rnn, capsys):
     """From weights, at every rate."""
     succeed(rnn, capsys, "--epochs", 2, "--save", "w.npz", "--no-plot")
     options = ["--weights", "w.npz", "--epochs", 1, "--no-plot"]

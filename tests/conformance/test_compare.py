@@ -278,7 +278,7 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
     [
         ({"dW_hh": None}, "dW_hh is missing"),
         ({"y": np.nan}, "is nan: expected a finite number"),
-        ({"format": np.bytes_(b"other")}, "does not say format 'elman-trace 2'"),
+        ({"format": np.bytes_(b"other")}, "has no format 'elman-trace 2'"),
     ],
 )
 def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
