@@ -54,7 +54,7 @@ def huge_window(seed, dtype):
 
 
 def run(port, case):
-    """The report of a port in the protocol of equivalence.md, section 3."""
+    """The report of a port, by name, as numpy_rnn.conformance asks for it."""
     params = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
     return port.window_update(params, *case[1:4], learning_rate=case.learning_rate, **case.options)
 

@@ -155,7 +155,7 @@ def begin(
     yield_every: int = 1,
 ) -> Any:
     """The training of an experiment from this point on; the series is not copied."""
-    x, target = map(rnn.view_of_numpy, (experiment.x, experiment.target))
+    x, target = (rnn.from_numpy(series, copy=False) for series in (experiment.x, experiment.target))
     params = rnn.from_numpy(start.params)
     state = None if start.state is None else rnn.from_numpy(start.state)
     h_0 = None if params.h_0 is not None else rnn.from_numpy(experiment.h_0)

@@ -6,6 +6,7 @@ sections 4.1 and 5). Real or complex numbers; written step by step and in full, 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def _relu(a):
     return np.where(a.real > 0, a, 0)  # also of complex numbers: its slope is 0 or 1, and 0 at zero
 
 
-NONLINEARITIES = Choices("nonlinearity", tanh=np.tanh, relu=_relu)
+NONLINEARITIES: Choices[Any] = Choices("nonlinearity", tanh=np.tanh, relu=_relu)
 
 
 def unrolled(

@@ -370,7 +370,7 @@ def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start)
     ended = children.run([sys.executable, *arguments], env=children.environment(PYTHONPATH=path))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(start)
-    assert "torch is not installed: install it, as by pip install torch" in ended.stderr
+    assert "torch is not installed: run pip install torch" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 

@@ -32,7 +32,8 @@ class Propagation:
         self.E = {name: np.zeros_like(size) for name, size in self.size.items()}
         given = self.rounding.given
         self.x, self.target, self.h_0 = map(given, (case.x, case.target, case.h_0))
-        self.params = Parameters(*(None if theta is None else given(np.atleast_2d(theta)) for theta in case.params))
+        params = (None if theta is None else given(np.atleast_2d(theta)) for theta in case.params)
+        self.params: Parameters = Parameters(*params)
 
     def of(self, name: str) -> Rounded:
         """A tensor and what is known of its error so far."""

@@ -5,7 +5,7 @@ from numpy_rnn.conformance.mutants.mistake import run
 # Lines of the reference that several mistakes change.
 ARGUMENTS = "params, learned, x, initial, target, nonlinearity, reduction, record"
 B2 = "dh[t] += da[t + 1] @ W_hh.mT"
-BACKWARD = "def backward(params, activations, target, slope, divisor"
+BACKWARD = "target: Targets, slope: Elementwise, divisor: int"
 FLOW = "flow = backward(params, activations, target, SLOPES[nonlinearity], divisor"
 H_0 = "params.h_0 if h_0 is None else h_0"
 LEARNED = "learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)"
@@ -15,7 +15,7 @@ T3 = "initial = states[0 if first is None else window.start - first]"
 TAKEN = "states, first = activations.h, window.start"
 UNROLLED = "activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])"
 WINDOW = "start, loss_start, stop = window"
-WINDOW_GRADIENTS = "def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record"
+WINDOW_GRADIENTS = "reduction: str,\n    record: bool"
 
 # What is written instead.
 DROP_TAIL = "\n            if stop - loss_start < k1:\n                continue"

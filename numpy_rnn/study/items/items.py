@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Activations, Gradients, Parameters
+from numpy_rnn.common.records import Activations, Gradients, Nonlinearity, Parameters
 
 
 class Items(NamedTuple):
@@ -23,7 +23,7 @@ class Items(NamedTuple):
     losses: np.ndarray  # (T,)  ℓ_t
 
 
-def item_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") -> Items:
+def item_matrix(params: Parameters, x, target, h_0, nonlinearity: Nonlinearity = "tanh") -> Items:
     """All items of a series, from the adjoints of the windows (0, t] of which the step t alone is counted.
 
         ∂ℓ_t/∂W_xh,s = x_sᵀ da_s       (B4)
