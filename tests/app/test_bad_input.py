@@ -100,7 +100,7 @@ OPTIONS = {
     ),
     "unknown nonlinearity": ("--nonlinearity elu", "'elu': expected tanh or relu (did you mean relu?); see", "--help"),
     "unknown reduction": ("--reduction max", "'max': expected sum or mean; see", "--help"),
-    "k2 < k1": ("--k1 3 --k2 2", "k2 = 2 is smaller than k1 = 3", "an update brings k1 new steps", "choose k2 ≥ 3"),
+    "k2 < k1": ("--k1 3 --k2 2", "k2 = 2 is smaller than k1 = 3", "an update has k1 new steps", "choose k2 ≥ 3"),
     "seeds and weights": (
         "--seeds 2 --weights w.npz",
         "--weights and --seeds are both given: expected one",
