@@ -88,7 +88,7 @@ class Effort(NamedTuple):
     """What pyperf does for one benchmark in one process."""
 
     values: int
-    warmups: int  # values that are discarded, after one call that is discarded too
+    warmups: int  # values that are discarded, after one call that is discarded too; none if a value is one call
     min_seconds: float  # per value, which is the mean of as many calls as this needs
 
 

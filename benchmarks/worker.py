@@ -102,6 +102,7 @@ def measure(piece: Piece, row: Row, output: str) -> None:
         metadata = {"round": piece.round, "case": job.case.to_text(), "thread_pools": use_threads(piece.threads)}
         metadata["busy_cores"] = busy_cores(prepared.call)
         runner.args.loops = job.loops
+        runner.args.warmups = piece.effort.warmups if job.loops > 1 else 0  # one long call before it warms up enough
         runner.bench_func(key.to_text(), prepared.call, metadata=metadata)
 
 
