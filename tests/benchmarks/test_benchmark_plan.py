@@ -163,6 +163,26 @@ def test_a_row_that_disagrees_or_crashes_is_a_verdict_on_its_job_alone(monkeypat
     json.dumps([disagrees, crashes, agrees], allow_nan=False)
 
 
+def test_a_value_is_measured_after_warming_up(tmp_path):
+    """A value of one call after one call; a value of four calls after one call and four."""
+    program = f"""
+import numpy
+from benchmarks import plan, rows, worker
+calls = []
+row = rows.Row("a row", "", rows.present, {{"step": lambda case: rows.Prepared(lambda: calls.append(case.H), dict)}})
+jobs = tuple(plan.Job("step", plan.point(H, 1), loops) for H, loops in ((6, 1), (16, 4)))
+worker.measure(plan.Piece(3, "a row", 1, jobs), row, {str(tmp_path / "out.json")!r})
+print(calls.count(6), calls.count(16))
+"""
+    printed = run([sys.executable, "-c", program], check=True, env=system.worker_environment(1)).stdout
+    assert printed.splitlines()[-1] == "2 9"
+    suite = merged([json.loads((tmp_path / "out.json").read_text())])
+    assert {key.row: list(values) for key, values in times_of(suite).items()} == {"a row": [3]}
+    for measured in suite["benchmarks"]:
+        assert "thread_pools" in measured["metadata"]
+        assert measured["runs"][0]["metadata"]["busy_cores"] >= 0
+
+
 @pytest.mark.parametrize(
     ("holds", "crashes", "status"),
     [([True, None], [], 0), ([True, False], [], 1), ([True], ["a process crashed"], 1)],

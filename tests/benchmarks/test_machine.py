@@ -16,7 +16,7 @@ from benchmarks.plan import STEP, Group, Job, Key
 from benchmarks.rows import AGAIN, OURS
 from benchmarks.runner import run_rounds
 from benchmarks.store import CRASHED, open_store
-from benchmarks.system import worker_environment
+from benchmarks.system import use_threads, worker_environment
 from benchmarks.worker import Verdict
 from benchmarks.workloads import point
 
@@ -111,6 +111,27 @@ sys.exit(command.main([*sys.argv[1:], "--rows", "numpy_rnn", "--output", "out"])
         assert torch.level == level
         assert given["forcing"]["ATEN_CPU_CAPABILITY"] == "default"
         assert found.level in (None, SSE) or printed[1][0].startswith("open: torch runs CPU capability DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("pools", "text"),
+    [
+        ([], "none known"),
+        ([("blas", "openblas", "1.2", "Haswell", 2)], "openblas 1.2 Haswell kernels: 2"),
+        ([("openmp", "openmp", None, None, 2), ("blas", "mkl", "3", None, 2)], "mkl 3: 2, openmp: 2"),
+        ([("blas", "openblas", "1.2", "Haswell", 4)], None),
+    ],
+)
+def test_the_thread_pools_of_a_worker_are_checked_and_named(pools, text, monkeypatch):
+    names = ("user_api", "internal_api", "version", "architecture", "num_threads")
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [dict(zip(names, pool)) for pool in pools])
+    monkeypatch.setattr("threadpoolctl.threadpool_limits", lambda threads: None)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    if text is None:
+        with pytest.raises(RuntimeError, match=r"other numbers of threads than 2: openblas 1\.2 Haswell kernels: 4$"):
+            use_threads(2)
+    else:
+        assert use_threads(2) == text
 
 
 def test_levels_of_processors():
