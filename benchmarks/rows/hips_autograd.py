@@ -78,10 +78,10 @@ def run(case: Case) -> Prepared:
         for epoch in range(case.epochs):
             states, first = [h_0], 0
             for begin, loss_start, stop in windows(case.T, k1, k2):
-                entering = states[begin - first]
-                arguments = x[begin:stop], target[loss_start:stop], entering, learning_rate
+                initial = states[begin - first]
+                arguments = x[begin:stop], target[loss_start:stop], initial, learning_rate
                 weights, loss, _, after = update(weights, *arguments)
-                states, first = [entering, *after], begin
+                states, first = [initial, *after], begin
                 losses[epoch] += loss
         return losses, weights
 

@@ -60,8 +60,8 @@ class Network(torch.nn.Module):
             return self.pass_by_steps()
         losses, first, states = [], 0, self.h_0
         for start, loss_start, stop in windows(len(self.x), 1, k2):
-            entering = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
-            y, states = self(self.x[start:stop], entering)
+            initial = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
+            y, states = self(self.x[start:stop], initial)
             first = start
             losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
@@ -128,7 +128,7 @@ def run(case: Case) -> Prepared:
 
 
 ABOUT = (
-    "a window in one call of nn.RNN (of one step: nn.RNNCell), the entering state detached, zero_grad(set_to_none),"
+    "a window in one call of nn.RNN (of one step: nn.RNNCell), the initial state detached, zero_grad(set_to_none),"
     " SGD(foreach=False), which for three tensors was never slower than foreach or fused"
 )
 ROW = Row("torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

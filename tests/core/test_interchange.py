@@ -528,14 +528,14 @@ def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
     schedule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 4}
     for update in rnn.train(params, x, target, h_0, **schedule, **forms, **options, record=True):
         first, loss_start, stop = update.window
-        entering = rnn.to_numpy(update.activations.h[0])
+        initial = rnn.to_numpy(update.activations.h[0])
         before, former = rnn.to_numpy(params), rnn.to_numpy(velocity)
         if learned:
             load_parameter(hx, before.h_0[None])
         enters = learned and first == 0
         if not enters:
             before, former = (v and v._replace(h_0=None) for v in (before, former))
-        series = start.x[first:stop], start.target[loss_start:stop], entering
+        series = start.x[first:stop], start.target[loss_start:stop], initial
         case = Case(before, *series, 0.1, *forms.values(), SgdOptions(**options), former)
         load(module, numpy_of(rnn.to_state_dict(params._replace(h_0=None))))
         give_velocity(optimizer, trained(*layers, hx), rnn.to_numpy(velocity))

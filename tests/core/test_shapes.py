@@ -70,7 +70,7 @@ def test_x_that_does_not_fit(rnn, run, shape, says):
 
 @BOTH
 @pytest.mark.parametrize("shape", [(H,), (1, H), (B, 1), (H, B), (B, H, 1), (1, B, H), ()], ids=str)
-def test_an_entering_state_that_does_not_fit(rnn, run, shape):
+def test_an_initial_state_that_does_not_fit(rnn, run, shape):
     """One that would broadcast is refused too: it would be another run, silently."""
     refused(lambda: run(rnn, example()._replace(h_0=np.ones(shape))), f"h_0 has shape {shape}", "expected (2, 5)")
 

@@ -185,7 +185,7 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
     D = initial[0].shape[-1 - (initial[0].ndim > 1)]
     B = trace["initial_h_0"].shape[-2] if trace["initial_h_0"].ndim >= 2 else 0
     N, S = len(trace["start"]), int((trace["stop"] - trace["start"]).sum())
-    of = {"entering": (N, *E, B, H), "loss": (N, *E)}
+    of = {"initial": (N, *E, B, H), "loss": (N, *E)}
     if any(name in trace for name in BY_STEP):
         of |= {name: (S, *E, B, size) for name, size in zip(BY_STEP, (H, H, O, O, H, H))}
     if "dx" in trace:
