@@ -362,7 +362,7 @@ def test_trace_faults_of_a_run_with_every_option():
         ({"nonlinearity": []}, "the configuration is not one of a run: nonlinearity is []: expected a text"),
         ({"nesterov": {}}, "the configuration is not one of a run: nesterov is {}: expected true or false"),
         ({"learning_rate": [["a"]]}, "the configuration is not one of a run: the learning rates are not numbers"),
-        ({"k2": 1}, "the configuration is not one of a run: k2 = 1 is smaller than k1 = 2"),
+        ({"k2": 1}, "the configuration is not one of a run: k2 is 1 and k1 is 2: expected k2 ≥ k1"),
         ({"nonlinearity": "gelu"}, "the configuration is not one of a run: nonlinearity is 'gelu'"),
         ({"learning_rate": [0.1, 0.2]}, "the configuration is not one of a run: learning rates of shape (2,) do not"),
         ({"learning_rate": float("nan")}, "the configuration is not one of a run: the learning rate is nan"),

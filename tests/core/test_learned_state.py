@@ -138,4 +138,4 @@ def test_a_learned_state_that_is_not_finite(rnn, bad):
     case = example()
     h_0 = case.params.h_0.copy()
     h_0[-1, -1] = bad
-    refused(lambda: train(rnn, case._replace(params=case.params._replace(h_0=h_0))), "h_0 holds NaN or infinity")
+    refused(lambda: train(rnn, case._replace(params=case.params._replace(h_0=h_0))), "h_0 contains NaN or infinity")

@@ -264,10 +264,10 @@ def test_the_direction_leaves_what_it_is_given_and_shares_no_velocity_with_it(rn
 REFUSED: list[tuple[dict, str]] = [
     ({"momentum": -0.1}, "momentum is -0.1: expected a finite number, 0 or more"),
     ({"weight_decay": -1e-3}, "weight decay is -0.001: expected a finite number, 0 or more"),
-    ({"nesterov": True}, "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no dampening"),
+    ({"nesterov": True}, "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
     (
         {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-        "nesterov with momentum 0.9 and dampening 0.1: expected a momentum above 0 and no dampening",
+        "nesterov needs momentum above 0 and dampening 0: they are 0.9 and 0.1",
     ),
 ]
 NOT_FINITE: list[tuple[dict, str]] = [
