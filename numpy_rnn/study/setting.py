@@ -64,6 +64,11 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
         raise InputError(f"{len(configuration.rates())} learning rates are given: expected one, as one run is studied")
     if experiment.params.W_hh.ndim > 2:
         raise InputError(f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected one to be studied")
+    if configuration.nonlinearity not in ("tanh", "relu"):
+        raise InputError(
+            f"the nonlinearity is {configuration.nonlinearity}: expected tanh or relu, those that the study has"
+            " witnesses of"
+        )
     experiment = experiment.trained()
     steps = min(len(experiment.x), MOST_STEPS if steps is None else steps)
     size = sum(theta.size for theta in experiment.params if theta is not None)

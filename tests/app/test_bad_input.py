@@ -98,7 +98,11 @@ OPTIONS = {
         "--dtype: 'float46': expected float32 or float64 (did you mean float64?); see",
         "--help",
     ),
-    "unknown nonlinearity": ("--nonlinearity elu", "'elu': expected tanh or relu (did you mean relu?); see", "--help"),
+    "unknown nonlinearity": (
+        "--nonlinearity elu",
+        "'elu': expected tanh or relu or sigmoid (did you mean relu?); see",
+        "--help",
+    ),
     "unknown reduction": ("--reduction max", "'max': expected sum or mean; see", "--help"),
     "k2 < k1": (
         "--k1 3 --k2 2",

@@ -304,8 +304,8 @@ FAULTY_IDS = {
     "loose mention": (f"{DOCUMENT}\nsee (B11)", SOURCES, {"(B11) is mentioned and not defined"}),
     "extra comment": (
         DOCUMENT,
-        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U7)\n"),
-        {"(U7) is in a comment of numpy_rnn/sgd.py and not defined"},
+        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U9)\n"),
+        {"(U9) is in a comment of numpy_rnn/sgd.py and not defined"},
     ),
     "lost comment": (
         DOCUMENT,
@@ -332,8 +332,8 @@ FAULTY_IDS = {
     ),
     "extra comment of the engine": (
         DOCUMENT,
-        with_source("numpy_rnn/engine/update.py", lambda source: f"{source}\nx = 1  # (U7)\n"),
-        {"(U7) is in a comment of numpy_rnn/engine/update.py and not defined"},
+        with_source("numpy_rnn/engine/update.py", lambda source: f"{source}\nx = 1  # (U9)\n"),
+        {"(U9) is in a comment of numpy_rnn/engine/update.py and not defined"},
     ),
     "extra docstring": (
         DOCUMENT,

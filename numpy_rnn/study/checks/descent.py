@@ -58,7 +58,7 @@ def descents(case: Case, options: SgdOptions, rnn: Any = numpy_rnn) -> Iterator[
 def by_hand(case: Case, gradients: Gradients, rnn: Any = numpy_rnn) -> tuple[Values, Parameters, Gradients | None]:
     """Every stage as `rnn` computes it, and the parameters and the velocity after the update."""
     of_direction = case.sgd._asdict()
-    max_norm = of_direction.pop("max_norm")
+    max_norm, _ = of_direction.pop("max_norm"), of_direction.pop("max_value")  # by value nothing is clipped here
     hand = {"n": np.asarray(global_norm(gradients))}
     if max_norm is not None:
         gradients = rnn.clip_by_global_norm(gradients, max_norm)

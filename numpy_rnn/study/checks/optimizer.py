@@ -18,7 +18,7 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     import torch
 
     options = descent.case.sgd._asdict()
-    max_norm = options.pop("max_norm")
+    max_norm, _ = options.pop("max_norm"), options.pop("max_value")
     params = {name: torch.tensor(v).requires_grad_() for name, v in present(descent.case.params).items()}
     for name, gradient in present(descent.gradients).items():
         params[name].grad = torch.tensor(gradient)

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+NOT_STUDIED = ("F4", "L3", "L4", "U7")  # of classes, cross-entropy and clipping by value, which no study has
 DOCUMENT = Path(__file__).parents[2] / "DERIVATION.md"
 DEFINITION = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\* (.*(?:\n  .*)*)", re.MULTILINE)
 SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")
@@ -15,6 +16,10 @@ MARGIN = 4  # of these units, around the formula
 SYMBOLS = {
     r"\varphi": "φ",
     r"\theta": "θ",
+    r"\sigma": "σ",
+    r"\exp": "exp",
+    r"\log": "log",
+    r"\max": "max",
     r"\eta": "η",
     r"\mu": "μ",
     r"\tau": "τ",
@@ -28,7 +33,6 @@ SYMBOLS = {
     r"\leftarrow": "←",
     r"\le": "≤",
     r"\min": "min",
-    r"\max": "max",
     r"\tanh": "tanh",
     r"\quad": " ",
     r"\ ": " ",
