@@ -114,7 +114,7 @@ def random_weights(generator: np.random.Generator, shape: tuple[int, ...], dtype
 
 def random_losses(generator: np.random.Generator, has: Sequence[str]) -> dict[str, Any]:
     """The fields of a recipe for the loss, the classes and the weights, for ports with these capabilities."""
-    drawn = generator.random(5) < (0.5, 0.3, 0.5, 0.7, 0.15)
+    drawn = generator.random(5) < (0.5, 0.3, 0.5, 0.7, 0.05)
     cross_entropy, weights, class_inputs, classes, large = (bool(bit) for bit in drawn)
     cross_entropy = cross_entropy and CROSS_ENTROPY in has
     return {
@@ -198,10 +198,11 @@ def random_recipe(generator: np.random.Generator, dtype: str | None = None, has:
         plain = plain._replace(**random_sgd(generator)._asdict(), velocity=generator.random() < 0.7)
     if LEARNED_H_0 in has:
         plain = plain._replace(learned=bool(generator.integers(2)))
-    if SIGMOID in has and generator.random() < 0.25:
+    [further] = generator.spawn(1)  # so that the draws above stay what they are
+    if SIGMOID in has and further.random() < 0.25:
         plain = plain._replace(nonlinearity="sigmoid")
-    plain = plain._replace(**with_clip_by_value(generator, plain.sgd, has)._asdict())
-    return plain._replace(**random_losses(generator, has))
+    plain = plain._replace(**with_clip_by_value(further, plain.sgd, has)._asdict())
+    return plain._replace(**random_losses(further, has))
 
 
 def random_run(
@@ -240,14 +241,15 @@ def random_run(
     if LEARNED_H_0 in has and generator.integers(2):
         params = params._replace(h_0=h_0)
         configuration = configuration.changed(learn_initial_state=True)
-    if SIGMOID in has and generator.random() < 0.25:
+    [further] = generator.spawn(1)
+    if SIGMOID in has and further.random() < 0.25:
         configuration = configuration.changed(nonlinearity="sigmoid")
-    configuration = configuration.changed(**with_clip_by_value(generator, configuration.sgd_options(), has)._asdict())
-    of_loss = random_losses(generator, has)
+    configuration = configuration.changed(**with_clip_by_value(further, configuration.sgd_options(), has)._asdict())
+    of_loss = random_losses(further, has)
     configuration = configuration.changed(loss=of_loss["loss"])
     if of_loss["class_inputs"]:
-        x = random_classes(generator, (T, B), D)
+        x = random_classes(further, (T, B), D)
     if of_loss["loss"] == "cross_entropy":
-        target = random_classes(generator, (T, B), O) if of_loss["classes"] else random_distributions(generator, target)
-    weights = random_weights(generator, (T, B), dtype) if of_loss["weights"] else None
+        target = random_classes(further, (T, B), O) if of_loss["classes"] else random_distributions(further, target)
+    weights = random_weights(further, (T, B), dtype) if of_loss["weights"] else None
     return Experiment("random series", x, target, h_0, params, weights=weights), configuration

@@ -59,7 +59,7 @@ IN_ENGINE = (
     ),
     engine(
         "weights of the first piece used",
-        "dy",
+        "loss",
         ("window", "(self.weights, weights)):", "(self.weights, weights if base == 0 else None)):"),
     ),
     engine("losses of classes without their weights", "loss", ("objective", "losses = losses * weights", "pass")),
