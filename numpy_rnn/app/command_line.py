@@ -177,9 +177,9 @@ def compare(rnn, arguments) -> int:
 
 def study(rnn, arguments) -> None:
     """The command `study`."""
-    from numpy_rnn.study import command  # everything else runs without the study
+    from numpy_rnn.study.study import run  # everything else runs without the study
 
-    command.run(rnn, arguments)
+    run(rnn, arguments)
 
 
 def _check_files(files):

@@ -11,12 +11,9 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import run
 from numpy_rnn.app.storage import written_whole
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.figures.labels import step_ticks
-from numpy_rnn.study.figures.style import BAND, style
-from numpy_rnn.study.figures.truncation_cost import KINDS, ROWS
-from numpy_rnn.study.items.items import flat, item_matrix
-from numpy_rnn.study.items.masks import chunks, sliding
-from numpy_rnn.study.items.truncation import cost
+from numpy_rnn.study.components.matrix import chunks, cost, flat, item_matrix, sliding
+from numpy_rnn.study.figures.style import BAND, step_ticks, style
+from numpy_rnn.study.figures.truncation_figures import KINDS, ROWS
 
 SEEDS = 32
 PERCENTILES = (10, 50, 90)

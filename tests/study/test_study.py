@@ -17,9 +17,9 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_parameters
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.folder import check_can_write_folder, write_folder
+from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
-from numpy_rnn.study.unrolled import step_losses, unrolled
+from numpy_rnn.study.study import check_can_write_folder, write_folder
 
 pytestmark = pytest.mark.slow
 

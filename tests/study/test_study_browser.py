@@ -12,7 +12,7 @@ import pytest
 from numpy_rnn import adjoints, forward, windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.study.items.explorer import explorer
+from numpy_rnn.study.components.measures import explorer
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.setting import setting_of
 

@@ -15,18 +15,17 @@ from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.cases import Recipe
 from numpy_rnn.conformance.mutants import in_window
 from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.study.checks import autograd, balls, carried, descent, of_truncation, truncation
-from numpy_rnn.study.checks.comparing import compare, whole
-from numpy_rnn.study.checks.drawings import DRAWINGS
-from numpy_rnn.study.checks.equations import WINDOW, element
-from numpy_rnn.study.checks.exact import exact
-from numpy_rnn.study.checks.loops import loops
-from numpy_rnn.study.checks.measure import measure
-from numpy_rnn.study.checks.problem import by_hand, problems
-from numpy_rnn.study.checks.stepping import complex_step, differentiated
-from numpy_rnn.study.checks.tables import tables
-from numpy_rnn.study.checks.words import scientific
-from numpy_rnn.study.page.fragments import fill
+from numpy_rnn.study.checks import check_step, check_truncation, error_bounds, witnesses
+from numpy_rnn.study.checks.check_step import exact
+from numpy_rnn.study.checks.checks import measure_checks
+from numpy_rnn.study.checks.complex_step import complex_step, differentiated
+from numpy_rnn.study.checks.equations import WINDOW, by_hand, element, problems
+from numpy_rnn.study.checks.results import compare, whole
+from numpy_rnn.study.checks.witnesses import loops
+from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
+from numpy_rnn.study.findings import scientific
+from numpy_rnn.study.page.tables import check_tables
+from numpy_rnn.study.page.templates import fill
 
 PACKAGE = Path(numpy_rnn.__file__).parent
 DEFINED = re.findall(
@@ -42,7 +41,7 @@ OWN = "the run's own"
 @cache
 def found_in(name):
     """The findings of one of the shared settings, as they come back from JSON."""
-    return json.loads(json.dumps({"checks": measure(named_setting(name))}, allow_nan=False))
+    return json.loads(json.dumps({"checks": measure_checks(named_setting(name))}, allow_nan=False))
 
 
 @pytest.fixture(params=SETTINGS)
@@ -53,8 +52,7 @@ def found(request):
 @pytest.fixture
 def without_others(monkeypatch):
     """As where neither python-flint nor PyTorch is installed."""
-    for module in (balls, autograd):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(witnesses, "find_spec", lambda name: None)
 
 
 def checks(found, *witnesses):
@@ -142,7 +140,7 @@ def test_numpy_is_enough(request):
     same = found_in("everything")["checks"]  # first, as it is kept for all tests: with all witnesses
     request.getfixturevalue("without_others")
     setting = named_setting("everything")
-    found = measure(setting)
+    found = measure_checks(setting)
     absent = {one["name"]: one["reason"] for one in found["absent"]}
     assert absent == {
         "ball arithmetic": "python-flint is not installed",
@@ -185,7 +183,7 @@ def excess(case, tensor, rnn):
         hand = by_hand(case, rnn)
     if tensor not in hand:
         return 0.0
-    E = carried.bounds(case, hand)
+    E = error_bounds.bounds(case, hand)
     said = {name: whole(v) for name, v in loops(case).items()} | differentiated(case, complex_step)
     return compare(hand[tensor], said[tensor], E[tensor]).bounds
 
@@ -220,17 +218,17 @@ def test_and_the_right_network_is_within_it(case):
 def test_mistakes_of_the_step_are_seen(name, stage):
     case = next(problems(named_setting("everything"))).case
     worst = 0.0
-    for one in descent.descents(case, SgdOptions(), load(named(name))):
+    for one in check_step.descents(case, SgdOptions(), load(named(name))):
         if stage in one.hand:
-            worst = max(worst, compare(one.hand[stage], exact(one)[stage], descent.bounds(one)[stage]).bounds)
+            worst = max(worst, compare(one.hand[stage], exact(one)[stage], check_step.bounds(one)[stage]).bounds)
     assert worst > APART
 
 
 def test_a_wrong_norm_is_seen():
     case = next(problems(named_setting("everything"))).case
-    one = next(descent.descents(case, SgdOptions()))
+    one = next(check_step.descents(case, SgdOptions()))
     one.hand["n"] = one.hand["n"] * (1 + 1e-9)
-    assert compare(one.hand["n"], exact(one)["n"], descent.bounds(one)["n"]).bounds > APART
+    assert compare(one.hand["n"], exact(one)["n"], check_step.bounds(one)["n"]).bounds > APART
 
 
 # -- truncation -------------------------------------------------------------------------------------------------------
@@ -240,20 +238,20 @@ def test_windows_are_counted_as_the_document_lists_them():
     """Its section 5, T = 6."""
     listed = {(1, 1): "01 12 23 34 45 56", (2, 2): "02 24 46", (1, 3): "01 02 03 14 25 36", (2, 4): "02 04 26"}
     for (k1, k2), expected in listed.items():
-        found = [f"{window.start}{window.stop}" for window in truncation.counted_by_steps(6, k1, k2)]
+        found = [f"{window.start}{window.stop}" for window in check_truncation.counted_by_steps(6, k1, k2)]
         assert " ".join(found) == expected
-    assert list(truncation.counted_by_steps(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
-    assert list(truncation.pairs(3)) == [(1, 1), (1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
+    assert list(check_truncation.counted_by_steps(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
+    assert list(check_truncation.pairs(3)) == [(1, 1), (1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_wrong_schedule_is_seen(monkeypatch):
-    right = truncation.windows
+    right = check_truncation.windows
     for wrong, id in (
         (lambda T, k1, k2: right(T, k1, k2 + 1), "T2"),
         (lambda T, k1, k2: [*list(right(T, k1, k2))[:-1], Window(0, 0, T)], "T1"),
     ):
-        monkeypatch.setattr(truncation, "windows", wrong)
-        found = of_truncation.of_truncation(named_setting("three steps, untrained"))
+        monkeypatch.setattr(check_truncation, "windows", wrong)
+        found = check_truncation.of_truncation(named_setting("three steps, untrained"))
         assert any(check["difference"] and check["bounds"] is None for check in found[id]["checks"])
 
 
@@ -265,8 +263,8 @@ def test_a_wrong_entering_state_is_seen(name):
     setting = named_setting("sine")
 
     def wrong(rnn):
-        runs = (list(truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
-        return [(one.state != one.expected).any() for run in runs for one in truncation.entering(setting, run)]
+        runs = (list(check_truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
+        return [(one.state != one.expected).any() for run in runs for one in check_truncation.entering(setting, run)]
 
     assert any(wrong(load(named(name))))
     assert not any(wrong(numpy_rnn))
@@ -277,8 +275,8 @@ def test_a_state_that_is_not_constant_is_seen():
     rnn = load(named("entering state not a constant"))
     off = [
         difference.bounds
-        for before, update in truncation.recorded(setting, 1, 2, rnn)
-        for _, difference in truncation.constant(setting, before, update)
+        for before, update in check_truncation.recorded(setting, 1, 2, rnn)
+        for _, difference in check_truncation.constant(setting, before, update)
     ]
     assert max(off) > APART
 
@@ -291,7 +289,7 @@ def drawn(name, findings):
 
     from numpy_rnn.study.figures.style import style
 
-    [drawing] = [one for one in DRAWINGS if one.name == name]
+    [drawing] = [one for one in CHECK_DRAWINGS if one.name == name]
     with style():
         figure = Figure(figsize=drawing.size)
         drawing.draw(figure, findings)
@@ -339,7 +337,7 @@ def test_without_a_derivative_there_is_no_v_but_a_figure():
 
 
 def test_tables_hold_the_largest_differences(found):
-    differences, steps, options = tables({"checks": found})
+    differences, steps, options = check_tables({"checks": found})
     assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(found["equations"])
     for table in (differences, steps):
         for (
@@ -364,7 +362,7 @@ def test_tables_hold_the_largest_differences(found):
 def test_the_section_is_filled_from_the_findings(witnesses, request):
     if witnesses == "numpy":
         request.getfixturevalue("without_others")
-        found = measure(named_setting("three steps, untrained"))
+        found = measure_checks(named_setting("three steps, untrained"))
     else:
         found = found_in("three steps, untrained")["checks"]
     asked = []
@@ -374,7 +372,7 @@ def test_the_section_is_filled_from_the_findings(witnesses, request):
 
     text = (PACKAGE / "study/page/sections/1_equations.html").read_text(encoding="utf-8")
     filled = fill(text, {"checks": found}, {kind: insert(kind) for kind in ("figure", "table", "equations")})
-    names = [drawing.name for drawing in DRAWINGS] + [table.name for table in tables({"checks": found})]
+    names = [drawing.name for drawing in CHECK_DRAWINGS] + [table.name for table in check_tables({"checks": found})]
     assert sorted(name for kind, name in asked if kind != "equations") == sorted(names)
     assert ("equations", "") in asked
     assert "{{" not in filled

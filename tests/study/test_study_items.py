@@ -9,16 +9,33 @@ from study_settings import ROUNDING, SETTINGS, bounds_of_items, bounds_of_sums, 
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError, Parameters
-from numpy_rnn.study.figures.labels import moved_apart, step_ticks
-from numpy_rnn.study.items.explorer import explorer, items_of
-from numpy_rnn.study.items.items import flat, item_matrix, norms
-from numpy_rnn.study.items.masks import chunks, mask, masked_sum, pairs, sliding, weights
-from numpy_rnn.study.items.measure import measure, sum_over_epoch
-from numpy_rnn.study.items.plain import plain
-from numpy_rnn.study.items.tables import tables
-from numpy_rnn.study.items.truncation import by_lag, cost, reach
-from numpy_rnn.study.items.witness import MOST, check_items, items_by_complex_step
+from numpy_rnn.study.components.matrix import (
+    MOST,
+    by_lag,
+    check_items,
+    chunks,
+    cost,
+    flat,
+    item_matrix,
+    items_by_complex_step,
+    mask,
+    masked_sum,
+    norms,
+    pairs,
+    reach,
+    sliding,
+    weights,
+)
+from numpy_rnn.study.components.measures import explorer, items_of, measure_components, sum_over_epoch
+from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
+from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
+from numpy_rnn.study.figures.style import moved_apart, step_ticks
+from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
+from numpy_rnn.study.findings import plain
+from numpy_rnn.study.page.tables import component_tables
 from numpy_rnn.study.setting import Snapshot
+
+DRAWINGS = (*COMPONENT_DRAWINGS, *TRUNCATION_DRAWINGS, *STATE_DRAWINGS)
 
 
 @pytest.fixture(params=SETTINGS, scope="session")
@@ -29,7 +46,9 @@ def setting(request):
 @pytest.fixture(scope="session")
 def found(setting):
     """The findings of this part, and those of the explorer, as they come back from JSON."""
-    return json.loads(json.dumps({"items": measure(setting), "explorer": explorer(setting)}, allow_nan=False))
+    return json.loads(
+        json.dumps({"items": measure_components(setting), "explorer": explorer(setting)}, allow_nan=False)
+    )
 
 
 # -- the items --------------------------------------------------------------------------------------------------------
@@ -297,11 +316,11 @@ def test_a_network_without_a_gradient_is_no_trouble(name):
     zero = Parameters(*(None if theta is None else np.zeros_like(theta) for theta in setting.end))
     snapshots = tuple(Snapshot(snapshot.epoch, zero) for snapshot in setting.snapshots)
     setting = setting._replace(target=np.zeros_like(setting.target), snapshots=snapshots)
-    findings = {"items": measure(setting), "explorer": explorer(setting)}
+    findings = {"items": measure_components(setting), "explorer": explorer(setting)}
     assert json.dumps(findings, allow_nan=False)
     assert findings["items"]["truncation"]["start"]["worst"] is None
     assert findings["items"]["reach"]["start"]["90"] == 0
-    assert all("None" not in cell for table in tables(findings) for row in table.rows for cell in row)
+    assert all("None" not in cell for table in component_tables(findings) for row in table.rows for cell in row)
 
 
 def test_plain_numbers():
@@ -387,7 +406,7 @@ def test_the_explorers_costs_and_norms_are_those_of_the_items(setting, found):
 
 
 def test_the_tables_are_whole(found):
-    made = tables(found)
+    made = component_tables(found)
     assert [table.name for table in made] == ["items_check", "truncation_cost", "reach", "starts"]
     for table in made:
         assert table.rows
@@ -402,9 +421,8 @@ def test_every_figure_is_drawn_within_its_borders_and_said_in_words(name):
     from matplotlib.figure import Figure
 
     from numpy_rnn.study.figures.style import style
-    from numpy_rnn.study.items.drawings import DRAWINGS
 
-    found = {"items": measure(named_setting(name))}
+    found = {"items": measure_components(named_setting(name))}
     for drawing in DRAWINGS:
         with style():
             figure = Figure(figsize=drawing.size)

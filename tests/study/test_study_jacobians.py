@@ -5,20 +5,21 @@ import pytest
 from study_settings import SETTINGS, balls, case_of, entering, named_setting
 
 from numpy_rnn import forward
-from numpy_rnn.study.items.jacobians import (
+from numpy_rnn.study.components.jacobians import (
     LARGEST,
     TRIED,
     VANISHING,
     jacobians,
+    measure_states,
+    saturation,
     singular_values_by_lag,
     slopes,
     spectral_radius,
     states,
     three_starts,
 )
-from numpy_rnn.study.items.measure_states import measure_states, saturation
-from numpy_rnn.study.items.plain import plain
-from numpy_rnn.study.items.witness import check_jacobians, jacobians_by_complex_step
+from numpy_rnn.study.components.matrix import check_jacobians, jacobians_by_complex_step
+from numpy_rnn.study.findings import plain
 
 
 def of(setting, params):

@@ -8,11 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from numpy_rnn.study.findings import Drawing, Table
 from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.page.equations import checked_equations
-from numpy_rnn.study.page.formulas import DOCUMENT, definitions, drawn, equation, plain
-from numpy_rnn.study.page.fragments import at, fill, number
-from numpy_rnn.study.records import Drawing, Table
+from numpy_rnn.study.page.formulas import DOCUMENT, checked_equations, definitions, drawn, equation, plain
+from numpy_rnn.study.page.templates import at, fill, number
 
 FINDINGS = {
     "error": 1.27e-16,

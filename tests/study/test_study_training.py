@@ -21,29 +21,51 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.loading import CORE, load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import names_the_stage
 from numpy_rnn.conformance.mutants.table import MUTANTS
-from numpy_rnn.study.page.fragments import fill
+from numpy_rnn.study.checks.complex_step import step_losses, unrolled
+from numpy_rnn.study.figures.disagreement_figures import (
+    DISAGREEMENT_DRAWINGS,
+    draw_disagreement_masks,
+    draw_disagreements,
+)
+from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS, draw_course, draw_loss_by_k
+from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS, draw_mistakes, shown
+from numpy_rnn.study.page.tables import training_tables
+from numpy_rnn.study.page.templates import fill
 from numpy_rnn.study.setting import FAR, setting_of
-from numpy_rnn.study.training.by_k import by_k, lengths
-from numpy_rnn.study.training.counts import added_up, counted, divisors
-from numpy_rnn.study.training.courses import (
+from numpy_rnn.study.training.disagreements import (
+    VARIANTS,
+    _steps,
+    added_up,
+    base_of,
+    counted,
+    disagreements,
+    divisors,
+    variants,
+    weights,
+)
+from numpy_rnn.study.training.learning_curves import (
+    by_k,
     course,
     drawn,
     epochs_looked_at,
+    lengths,
     pass_losses,
     plain,
     quantiles,
     summary,
 )
-from numpy_rnn.study.training.disagreements import _steps, disagreements
-from numpy_rnn.study.training.measure import counts_of, measure
-from numpy_rnn.study.training.mistakes import mistakes, verdict
-from numpy_rnn.study.training.shown_by import MOST_UPDATES, runs
-from numpy_rnn.study.training.tables import tables
-from numpy_rnn.study.training.variants import VARIANTS, base_of, variants, weights
-from numpy_rnn.study.training.wrong_lines import wrong_lines
-from numpy_rnn.study.unrolled import step_losses, unrolled
+from numpy_rnn.study.training.mistakes import (
+    MOST_UPDATES,
+    counts_of,
+    measure_training,
+    mistakes,
+    runs,
+    verdict,
+    wrong_lines,
+)
 
 STEPS = 6
+DRAWINGS = (*LOSS_DRAWINGS, *DISAGREEMENT_DRAWINGS, *MISTAKE_DRAWINGS)
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
 SECTIONS = Path(numpy_rnn.__file__).parent / "study" / "page" / "sections"
 HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh untransposed where it is square")
@@ -399,7 +421,7 @@ def small():
     """The findings of a short run on a short series, without the mistakes that need a random case."""
     setting = a_setting(seeds=3, steps=8, epochs=4)
     chosen = [mutant for mutant in MUTANTS if mutant.name not in HARD][::4]
-    return setting, {"training": measure(setting, chosen)}
+    return setting, {"training": measure_training(setting, chosen)}
 
 
 def test_disagreements_are_measured_from_the_same_weights(small):
@@ -516,12 +538,12 @@ def filled(findings):
 @pytest.fixture(scope="module", params=OTHERS, ids=lambda values: ", ".join(values))
 def other(request):
     chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "the gradient is climbed")]
-    return {"training": measure(a_setting(seeds=2, **request.param), chosen)}
+    return {"training": measure_training(a_setting(seeds=2, **request.param), chosen)}
 
 
 def test_other_runs_are_measured_and_written_too(other):
     json.dumps(other, allow_nan=False)
-    assert len(tables(other)) == 3
+    assert len(training_tables(other)) == 3
     assert all("{{" not in text for text in filled(other))
 
 
@@ -552,7 +574,7 @@ def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
 def test_findings_are_plain_and_the_tables_hold_them(small):
     findings = small[1]
     assert json.loads(json.dumps(findings, allow_nan=False)) == findings
-    of_k, of_ways, of_mistakes = tables(findings)
+    of_k, of_ways, of_mistakes = training_tables(findings)
     assert [len(table.rows) for table in (of_k, of_ways)] == [2 * len(lengths(8)) - 1, len(VARIANTS)]
     assert len(of_mistakes.rows) == len(findings["training"]["mistakes"])
     for table in (of_k, of_ways, of_mistakes):
@@ -564,10 +586,9 @@ def test_findings_are_plain_and_the_tables_hold_them(small):
 
 
 def test_the_page_inserts_every_figure_and_table(small):
-    from numpy_rnn.study.training.drawings import DRAWINGS
 
     text = "".join(filled(small[1]))
-    for name in [drawing.name for drawing in DRAWINGS] + [table.name for table in tables(small[1])]:
+    for name in [drawing.name for drawing in DRAWINGS] + [table.name for table in training_tables(small[1])]:
         assert f"[{name}]" in text
 
 
@@ -580,14 +601,13 @@ def test_figures_are_drawn(small):
 @pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_of_a_run_without_training_are_drawn():
-    _draw_all({"training": measure(a_setting(seeds=2, epochs=0, steps=3), MUTANTS[:1])})
+    _draw_all({"training": measure_training(a_setting(seeds=2, epochs=0, steps=3), MUTANTS[:1])})
 
 
 def _draw_all(findings):
     from matplotlib.figure import Figure
 
     from numpy_rnn.study.figures.style import style
-    from numpy_rnn.study.training.drawings import DRAWINGS
 
     for drawing in DRAWINGS:
         with style():
@@ -602,8 +622,6 @@ def _draw_all(findings):
 def test_a_median_that_diverged_ends_its_line():
     from matplotlib.figure import Figure
 
-    from numpy_rnn.study.figures.loss_by_k import draw_course
-
     axes = Figure().subplots()
     draw_course(axes, {"epochs": [0, 1], "low": [1.0, 2.0], "median": [1.0, None], "high": [1.0, None]}, "black", 0.1)
     assert np.array_equal(axes.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
@@ -613,10 +631,6 @@ def test_a_median_that_diverged_ends_its_line():
 @pytest.mark.needs_matplotlib
 def test_figures_show_the_numbers(small):
     from matplotlib.figure import Figure
-
-    from numpy_rnn.study.figures.disagreements import draw_disagreement_masks, draw_disagreements
-    from numpy_rnn.study.figures.loss_by_k import draw_loss_by_k
-    from numpy_rnn.study.figures.mistakes import draw_mistakes, shown
 
     training = small[1]["training"]
     figure = Figure()

@@ -14,18 +14,12 @@ from window_port import random_window
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.study.checks.autograd import autograd
-from numpy_rnn.study.checks.balls import balls
-from numpy_rnn.study.checks.carried import bounds
-from numpy_rnn.study.checks.comparing import Witnessed, compare, whole
-from numpy_rnn.study.checks.descent import descents
-from numpy_rnn.study.checks.exact import exact, root
-from numpy_rnn.study.checks.loops import loops
-from numpy_rnn.study.checks.optimizer import optimizer
-from numpy_rnn.study.checks.problem import by_hand
-from numpy_rnn.study.checks.rtrl import rtrl
-from numpy_rnn.study.checks.stepping import central_difference, complex_step, differentiated
-from numpy_rnn.study.checks.v_curve import v_curve
+from numpy_rnn.study.checks.check_step import descents, exact, optimizer, root
+from numpy_rnn.study.checks.complex_step import central_difference, complex_step, differentiated, v_curve
+from numpy_rnn.study.checks.equations import by_hand
+from numpy_rnn.study.checks.error_bounds import bounds
+from numpy_rnn.study.checks.results import Witnessed, compare, whole
+from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
 
 FORWARD = {"a", "h", "y", "losses", "loss"}
 DERIVATIVES = {"dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
@@ -244,10 +238,10 @@ def test_root_of_squares():
 @pytest.mark.needs_torch
 def test_pytorchs_optimizer_says_the_same_as_fractions():
     """Within the bound of either: both round. What it does not show, it does not say."""
-    from numpy_rnn.study.checks import descent as study
+    from numpy_rnn.study.checks import check_step
 
     for descent in descents(random_window(1, sgd=SgdOptions(), learned=True), POWERS):
-        said, truth, E = optimizer(descent), exact(descent), study.bounds(descent)
+        said, truth, E = optimizer(descent), exact(descent), check_step.bounds(descent)
         assert "s" not in said
         assert {"n", "theta", "v"} <= set(said)
         for name, values in said.items():

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from numpy_rnn.study.page.equations import checked_equations
-from numpy_rnn.study.page.formulas import equation
-from numpy_rnn.study.page.fragments import fill
-from numpy_rnn.study.records import Drawing, Findings, Table
+from numpy_rnn.study.findings import Drawing, Findings, Table
+from numpy_rnn.study.page.formulas import checked_equations, equation
+from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)

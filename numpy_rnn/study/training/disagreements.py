@@ -1,17 +1,184 @@
 """What each disagreement does: to the mask, to the step of one epoch, and to training over many seeds."""
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
 from numpy_rnn import reference
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.mutants.loading import load, named
 from numpy_rnn.study.setting import Setting, in_float64
-from numpy_rnn.study.training.courses import course, drawn, plain, plain_number, quantiles, summary, updates_of
-from numpy_rnn.study.training.variants import base_of, variants, weights
+from numpy_rnn.study.training.learning_curves import course, drawn, plain, plain_number, quantiles, summary, updates_of
+
+
+def counted(steps: int, k1: int, k2: int) -> np.ndarray:
+    """(T, T), [t-1, s-1]: 1 where TBPTT(k1, k2) keeps the item, else 0 (DERIVATION.md, section 5)."""
+    counts = np.zeros((steps, steps), int)
+    for start, loss_start, stop in windows(steps, k1, k2):
+        for t in range(loss_start + 1, stop + 1):
+            counts[t - 1, start:t] = 1
+    return counts
+
+
+def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
+    """The same where what reached a state through its next step is kept, and added to at every later update.
+
+    later[s-1, t-1]: how often the effect of h_s on ℓ_t through a_{s+1} has been added up so far. Only the losses of the
+    new steps come in anew. For k1 = 1 the numbers of one update are those of Pascal's triangle.
+    """
+    counts = np.zeros((steps, steps), int)
+    later = np.zeros((steps, steps), int)
+    for start, loss_start, stop in windows(steps, k1, k2):
+        flowing = np.zeros(steps, int)  # how often ℓ_t is in da_{s+1}
+        for s in range(stop, start, -1):
+            if s < stop:
+                later[s - 1] += flowing
+                flowing = later[s - 1].copy()
+            if s > loss_start:
+                flowing[s - 1] += 1
+            counts[:, s - 1] += flowing
+    return counts
+
+
+def divisors(steps: int, k1: int, terms: int) -> np.ndarray:
+    """(T, 1): the N of (L2) under "mean", by which every loss of a step is divided; terms: B·O."""
+    sizes = np.zeros((steps, 1))
+    for _, loss_start, stop in windows(steps, k1, k1):
+        sizes[loss_start:stop] = (stop - loss_start) * terms
+    return sizes
+
+
+OVERLAP = 5  # steps of the window, where windows have to overlap
+
+
+class Variant(NamedTuple):
+    """Something that is computed in another way than DERIVATION.md defines it."""
+
+    key: str
+    name: str
+    mutant: str  # of numpy_rnn.conformance.mutants
+    formula: str  # what is computed in place of what, in words and ids
+    who: str  # computes it so
+    base: str  # "sliding": k1 = 1; "chunks": k1 = k2; "biases": sliding, with biases
+    counts: Callable[[int, int, int], np.ndarray] = counted  # of (T, k1, k2): how often an item is counted
+
+
+VARIANTS = (
+    Variant(
+        "stale_now",
+        "old activations, weights of now",
+        "activations of stale weights kept",
+        "h and φ′ of the older steps are those of the updates that computed them; W_hh in (B2) is the newest",
+        "loops that keep a list of past states and walk back through it after every update",
+        "sliding",
+    ),
+    Variant(
+        "stale_then",
+        "old activations, weights of then",
+        "activations and weights of then kept",
+        "h, φ′ and also W_hh in (B2) are those of the updates that computed the older steps",
+        "code that makes new weight arrays at each update and goes on with the old graph; also RTRL with an update at"
+        " every step, which carries the old factors along (Williams and Zipser 1989)",
+        "sliding",
+    ),
+    Variant(
+        "replayed",
+        "replay from the start",
+        "window replayed from the start with the weights of now",
+        "the entering state in (T3) is computed again from h₀ with the newest weights, and cut off there",
+        "code that hands the whole series so far to the network at each update, and stops the gradient k steps back",
+        "sliding",
+    ),
+    Variant(
+        "one_more",
+        "k + 1 steps for k",
+        "bptt over k+1 steps",
+        "s_n = e_n − k₂ − 1 in (T2)",
+        "texts and loops that count lags: from t down to t − k, which are k + 1 steps",
+        "sliding",
+        lambda T, k1, k2: counted(T, k1, k2 + 1),
+    ),
+    Variant(
+        "chunks",
+        "chunks for a sliding window",
+        "chunks where a sliding window was asked for",
+        "k₁ = k₂ in (T1): an update every k₂ steps, in which a step reaches back to the start of its chunk only",
+        "most language model examples, and batches that are cut along time: “BPTT over k steps” is chunks there",
+        "sliding",
+        lambda T, k1, k2: counted(T, k2, k2),
+    ),
+    Variant(
+        "mean",
+        "mean for sum",
+        "mean for sum",
+        "N = K·B·O in (L2) in place of 1, so a learning rate of η/N",
+        "whoever takes the default of `torch.nn.MSELoss` and keeps the learning rate of a text that sums",
+        "chunks",
+    ),
+    Variant(
+        "squared",
+        "e² for ½e²",
+        "2e for e",
+        "dy_t = 2 (y_t − target_t) in (B1), so a learning rate of 2η",
+        "whoever takes `torch.nn.MSELoss`, which has no ½",
+        "sliding",
+        lambda T, k1, k2: 2 * counted(T, k1, k2),
+    ),
+    Variant(
+        "two_biases",
+        "two biases for one",
+        "a trained second hidden bias",
+        "b_h is the sum of two, each of which takes the step of (U1): it moves twice as far",
+        "`torch.nn.RNN`, with `bias_ih` and `bias_hh`",
+        "biases",
+    ),
+    Variant(
+        "added_up",
+        "state gradients add up",
+        "state gradients add up over overlapping windows",
+        "the second term of (B2) is added to what the updates before left there: the items count by Pascal's triangle",
+        "the often-copied PyTorch recipe of a list of detached states, whose `.grad` is never made zero (on"
+        " discuss.pytorch.org, topic 15500; a reader there computes 0.108 for a third step by hand, and gets 0.288)",
+        "sliding",
+        added_up,
+    ),
+)
+
+SUM_FOR_MEAN = next(variant for variant in VARIANTS if variant.key == "mean")._replace(
+    name="sum for mean",
+    mutant="sum for mean",
+    formula="N = 1 in (L2) in place of K·B·O, so a learning rate of N·η",
+    who="whoever sums the loss and keeps the learning rate of a run that takes the mean",
+)
+
+
+def variants(reduction: str) -> tuple[Variant, ...]:
+    """All of them; where the run takes the mean of the loss, the wrong one is the sum."""
+    if reduction == "sum":
+        return VARIANTS
+    return tuple(SUM_FOR_MEAN if variant.key == "mean" else variant for variant in VARIANTS)
+
+
+def base_of(variant: Variant, configuration: Configuration, steps: int) -> Configuration:
+    """The run on which the variant shows: the configured one, but for its windows."""
+    k = min(OVERLAP, steps)
+    return configuration.changed(k1=k if variant.base == "chunks" else 1, k2=k)
+
+
+def weights(variant: Variant | None, configuration: Configuration, steps: int, outputs: int) -> np.ndarray:
+    """(T, T): by what every item is multiplied in the sum over an epoch; without a variant, by the definition."""
+    k1, k2 = configuration.k1, configuration.k2
+    items = counted(steps, k1, k2) if variant is None else variant.counts(steps, k1, k2)
+    key = "" if variant is None else variant.key
+    if (configuration.reduction == "mean") != (key == "mean"):
+        items = items / divisors(steps, k2 if key == "chunks" else k1, outputs)
+    return items
+
 
 LOOKED_AT = 8  # epochs of the right run from which one epoch is made by both
 SHOWS = float(np.finfo(np.float64).eps) ** 0.5  # relative: half of the digits differ, which no rounding does so early

@@ -1,19 +1,127 @@
 """Every known mistake of the equivalence suite: what it does to training, and which check catches it."""
 
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 from functools import cache
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import numpy_rnn
 from numpy_rnn import reference
-from numpy_rnn.conformance.mutants.loading import load
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.mutants.loading import load, mutated_source
 from numpy_rnn.conformance.mutants.score import LEVELS, score
 from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 from numpy_rnn.conformance.traces.divergence import EQUATIONS
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.study.setting import Setting
-from numpy_rnn.study.training.courses import Course, course, plain, plain_number, quantiles
-from numpy_rnn.study.training.shown_by import Shown, runs, short_judgement
-from numpy_rnn.study.training.wrong_lines import wrong_lines
+from numpy_rnn.study.training.disagreements import OVERLAP, disagreements
+from numpy_rnn.study.training.learning_curves import Course, by_k, course, drawn, plain, plain_number, quantiles
+
+SHORT = 2  # epochs: the second shows what is carried over from the first
+MOST_UPDATES = 1000  # of a run that shows a mistake: there are many of them
+
+
+class Shown(NamedTuple):
+    """One run: what is other than in the configured one, and how its networks are drawn."""
+
+    name: str
+    changes: dict[str, Any]  # of the configuration
+    bias: bool | None = None  # None: as configured
+    dtype: str | None = None  # None: as configured
+    together: bool = False  # the networks as one ensemble, and not one by one
+    learned: bool = False  # whether h_0 is
+
+    def configuration(self, setting: Setting) -> Configuration:
+        """In full, but for at most so many updates."""
+        changed = setting.configuration.changed(**self.changes)
+        updates = -(-len(setting.x) // changed.k1)
+        return changed.changed(epochs=min(changed.epochs, max(1, MOST_UPDATES // updates)))
+
+    def networks(self, setting: Setting, number: int) -> list[Parameters]:
+        """So many networks: one by one, or as one ensemble."""
+        params = drawn(setting, number, self.bias, self.dtype)
+        if self.learned and params.h_0 is None:
+            params = params._replace(h_0=np.zeros((number, *setting.h_0.shape), params.W_hh.dtype))
+        if self.together:
+            return [params]
+        return [Parameters(*(None if v is None else v[n] for v in params)) for n in range(number)]
+
+
+def runs(setting: Setting) -> tuple[Shown, ...]:
+    """In the order in which they are tried."""
+    steps, configuration = len(setting.x), setting.configuration
+    sliding = {"k1": 1, "k2": min(OVERLAP, steps)}
+    chunks = {"k1": min(3, steps), "k2": min(OVERLAP, steps)}
+    momentum = {"momentum": 0.5, "dampening": 0.25, "nesterov": False, "weight_decay": 0.001, "max_norm": 0.5}
+    rate = {"learning_rate": 0.2 * np.asarray(configuration.learning_rate).item()}
+    return (
+        Shown("as configured", {}),
+        Shown("k1 = 1, k2 = {k2}, biases".format(**sliding), sliding, True),
+        Shown(
+            "float64, k1 = 1, k2 = {k2}, biases, max_norm".format(**sliding),
+            sliding | {"max_norm": 0.5},
+            True,
+            "float64",
+        ),
+        Shown("k1 = {k1}, k2 = {k2}, mean".format(**chunks), chunks | {"reduction": "mean"}, True),
+        Shown("k1 = {k1}, k2 = {k2}, sum".format(**chunks), chunks | {"reduction": "sum"}, True),
+        Shown("relu, k1 = 1, k2 = {k2}".format(**sliding), sliding | rate | {"nonlinearity": "relu"}, True),
+        Shown("momentum, dampening, decay, max_norm, learned h₀", sliding | rate | momentum, True, learned=True),
+        Shown("nesterov", sliding | rate | {"momentum": 0.5, "dampening": 0.0, "nesterov": True}, True),
+        Shown("an ensemble, max_norm", {"max_norm": 0.5}, together=True),
+    )
+
+
+def short_judgement(rnn: Any, shown: Shown, setting: Setting) -> Judgement:
+    """The equivalence suite's verdict on the first epochs of such a run of `rnn`.
+
+    Raises InputError when it makes no update at all, as there is nothing to judge then.
+    """
+    configuration = shown.configuration(setting)
+    configuration = configuration.changed(epochs=min(SHORT, max(1, configuration.epochs)))
+    params = shown.networks(setting, 2 if shown.together else 1)[0]
+    dtype = params.W_hh.dtype
+    x, target, h_0 = (v.astype(dtype) for v in (setting.x, setting.target, setting.h_0))
+    experiment = setting.experiment._replace(
+        x=x, target=target, h_0=h_0 if params.h_0 is None else params.h_0, params=params
+    )
+    configuration = configuration.changed(learn_initial_state=params.h_0 is not None)
+    with np.errstate(all="ignore"):
+        trace = trace_of(rnn, experiment, configuration)
+        if "epoch" not in trace:
+            raise InputError(f"{rnn.__name__} has made no update: expected one to be judged")
+        return judge(trace)
+
+
+def wrong_lines(mutant: Mutant) -> list[dict]:
+    """One dict a place: "module", the "right" lines of numpy_rnn, and the "wrong" ones of the mutant."""
+    folder = Path(numpy_rnn.__file__).parent
+    found = []
+    for module in dict.fromkeys(module for module, _, _ in mutant.changes):
+        right = (folder / f"{module}.py").read_text(encoding="utf-8")
+        wrong = mutated_source(mutant, module, right)
+        lines = right.splitlines(), wrong.splitlines()
+        for kind, *ends in SequenceMatcher(None, *lines, autojunk=False).get_opcodes():
+            if kind != "equal":
+                found.append({"module": f"{module}.py"} | _beside(*lines, *ends))
+    return found
+
+
+def _beside(right, wrong, start, stop, wrong_start, wrong_stop):
+    """Both, less the indentation that they share; where lines are only added, the line before them is shown too."""
+    if start == stop and start > 0:
+        start, wrong_start = start - 1, wrong_start - 1
+    sides = right[start:stop], wrong[wrong_start:wrong_stop]
+    together = dedent("\n".join(sides[0] + sides[1])).split("\n")
+    return {"right": "\n".join(together[: len(sides[0])]), "wrong": "\n".join(together[len(sides[0]) :])}
+
 
 NETWORKS = 3  # the configured seed and the next ones
 LEARNS = 2.0  # times the right run's final loss, at most
@@ -108,3 +216,32 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
     if ratio <= LEARNS:
         return "learns"
     return "learns less" if final < untrained / LEARNS else "does not learn"
+
+
+def measure_training(setting: Setting, mutants: Iterable[Mutant] = MUTANTS) -> dict:
+    """Loss curves by k, the disagreements, and the mistakes, as plain values for JSON."""
+    found = mistakes(setting, mutants)
+    return {
+        "by_k": by_k(setting),
+        "disagreements": disagreements(setting),
+        "mistakes": found,
+        "counts": counts_of(found),
+        "limits": {"networks": NETWORKS, "learns": LEARNS, "same": SAME, "updates": MOST_UPDATES},
+    }
+
+
+def counts_of(mistakes: list[dict]) -> dict:
+    """How many mistakes there are of every kind of outcome, under names for the page's text."""
+    verdicts = [mistake["verdict"] for mistake in mistakes]
+    good = ("the same", "lower loss", "learns")
+    return {
+        "all": len(verdicts),
+        "in_a_run": len(verdicts) - verdicts.count("not in a run"),
+        "learns": sum(verdict in good for verdict in verdicts),
+        "same": verdicts.count("the same"),
+        "caught": sum(mistake["caught"]["tensor"] is not None for mistake in mistakes),
+        "by_case": verdicts.count("not in a run"),
+        "less": verdicts.count("learns less"),
+        "not": verdicts.count("does not learn"),
+        "diverged": verdicts.count("diverged"),
+    }

@@ -1,0 +1,138 @@
+"""How far a witness is from the value by hand, in three units."""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.bounds.local_bounds import ratios
+from numpy_rnn.study.checks.equations import Equation, element
+
+
+class Witnessed(NamedTuple):
+    """What a witness says of some elements of a tensor: high + low, to within its own accuracy."""
+
+    at: np.ndarray  # which elements, by their number in the flattened tensor
+    high: np.ndarray
+    low: np.ndarray  # zero, but of witnesses that know more digits than a float64 has
+
+    def difference(self, hand: np.ndarray) -> np.ndarray:
+        """by hand − witness, of these elements."""
+        return (hand.ravel()[self.at] - self.high) - self.low
+
+
+class Difference(NamedTuple):
+    """The largest differences of one tensor.
+
+    ulps: |difference| over the distance from the tensor's largest element, in size, to the next float64; so an element
+    that is small beside others of its tensor counts no more than they do. bounds: |difference| / E by element, the
+    largest; infinite where there is a difference and none is allowed.
+    """
+
+    difference: float
+    ulps: float
+    bounds: float
+    compared: int  # elements
+    of: int
+
+
+def whole(values, low=None) -> Witnessed:
+    """What a witness says of all elements."""
+    values = np.asarray(values, np.float64).ravel()
+    return Witnessed(np.arange(values.size), values, np.zeros_like(values) if low is None else np.ravel(low))
+
+
+def compare(hand: np.ndarray, witnessed: Witnessed, E: np.ndarray) -> Difference:
+    """The largest differences; E: the derived bound of every element of `hand`."""
+    hand = np.asarray(hand)
+    difference = np.abs(witnessed.difference(hand))
+    unit = np.spacing(np.abs(hand).max())
+    bounds = ratios(difference, np.ravel(E)[witnessed.at])
+    return Difference(
+        float(difference.max()), float(difference.max() / unit), float(bounds.max()), difference.size, hand.size
+    )
+
+
+Said = dict[str, dict[str, Witnessed]]
+UNITS = ("difference", "ulps", "bounds")
+
+
+class Check(NamedTuple):
+    """One tensor beside one witness at one place."""
+
+    where: str
+    witness: str
+    difference: Difference
+
+
+def checks_of(checks: list[Check]) -> list[dict[str, Any]]:
+    """By witness, in the order of their first appearance: the largest of all places, and each place.
+
+    `bounds` is None where a witness differs and no difference is allowed.
+    """
+    found = []
+    for witness in dict.fromkeys(check.witness for check in checks):
+        of_witness = [check for check in checks if check.witness == witness]
+        differences = [check.difference for check in of_witness]
+        counts = {name: sum(getattr(d, name) for d in differences) for name in ("compared", "of")}
+        by_place = [
+            {"where": where, **_largest(check.difference for check in of_witness if check.where == where)}
+            for where in dict.fromkeys(check.where for check in of_witness)
+        ]
+        found.append({"witness": witness, **_largest(differences), **counts, "by_place": by_place})
+    return found
+
+
+def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed]) -> dict[str, Any]:
+    """The largest element, in size, of those that all witnesses looked at: by hand, and what each of them says."""
+    common = np.arange(np.size(hand))
+    for witnessed in witnesses.values():
+        common = np.intersect1d(common, witnessed.at)
+    flat = np.ravel(hand)
+    at = int(common[np.abs(flat[common]).argmax()])
+    said = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
+    values = [{"by": by, "value": finite(value)} for by, value in {"by hand": flat[at], **said}.items()]
+    return {"element": element(equation, at, np.shape(hand)), "values": values}
+
+
+def compared(where: str, hand, E, witnesses: dict[str, Witnessed]) -> list[Check]:
+    """A check of one tensor by each witness."""
+    return [Check(where, name, compare(hand, witnessed, E)) for name, witnessed in witnesses.items()]
+
+
+def said_by(witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem, absent: dict[str, str]) -> Said:
+    """What each witness says of a problem, by its name and the tensor's; why not, in `absent`, of those that cannot."""
+    said: Said = {}
+    for name, witness in witnesses.items():
+        try:
+            said[name] = witness(problem)
+        except InputError as error:
+            absent[name] = str(error)
+    return said
+
+
+def findings_of(
+    equations: dict[str, Equation], checks: dict[str, list[Check]], examples: dict[str, Any]
+) -> dict[str, Any]:
+    """By equation, as plain values."""
+    return {
+        id: {
+            "what": equation.what,
+            "quantity": equation.quantity,
+            "checks": checks_of(checks[id]),
+            "example": examples[id],
+        }
+        for id, equation in equations.items()
+    }
+
+
+def _largest(differences):
+    differences = list(differences)
+    return {unit: finite(max(getattr(d, unit) for d in differences)) for unit in UNITS}
+
+
+def finite(value: float) -> float | None:
+    """The number, None for NaN and infinity, which JSON does not have."""
+    return float(value) if isfinite(value) else None

@@ -1,0 +1,239 @@
+"""The numbers behind the page's explorer: every snapshot's passes, items, and what each truncation costs there."""
+
+from typing import Any
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.common.records import Gradients, Parameters
+from numpy_rnn.study.components.jacobians import measure_states, saturation, spectral_radius
+from numpy_rnn.study.components.matrix import (
+    Items,
+    by_lag,
+    check_items,
+    chunks,
+    cost,
+    flat,
+    item_matrix,
+    mask,
+    masked_sum,
+    norms,
+    pairs,
+    reach,
+    sliding,
+    weights,
+)
+from numpy_rnn.study.findings import plain
+from numpy_rnn.study.setting import Setting, Snapshot
+
+
+def explorer(setting: Setting) -> dict[str, Any]:
+    """Of the run's one sequence, without its batch axis. The items dh[t-1][s-1], da[t-1][s-1], s ≤ t, are those of ℓ_t,
+    undivided: a window's dh_s is the sum of them over its counted t, under "mean" divided by K·B·O. Norm, cosine and
+    bias, at [k1-1][k2-k1], are of undivided items too. Floats have seven significant digits.
+    """
+    T, B, D = setting.x.shape
+    H, O = setting.start.W_hy.shape
+    choices = setting.configuration
+    return {
+        "name": setting.name,
+        "sizes": {"T": T, "B": B, "D": D, "H": H, "O": O},
+        "nonlinearity": choices.nonlinearity,
+        "reduction": choices.reduction,
+        "biases": setting.start.b_h is not None,
+        "learned_h_0": setting.start.h_0 is not None,
+        "k1": min(choices.k1, T),
+        "k2": min(choices.k2, T),
+        "learning_rate": choices.learning_rate,
+        "x": plain(setting.x[:, 0]),
+        "target": plain(setting.target[:, 0]),
+        "snapshots": [_seen(setting, snapshot) for snapshot in setting.snapshots],
+    }
+
+
+def items_of(setting: Setting, params: Parameters) -> Items:
+    """The items of the setting's series under these parameters."""
+    h_0 = setting.h_0 if params.h_0 is None else params.h_0
+    return item_matrix(params, setting.x, setting.target, h_0, **setting.options)
+
+
+def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
+    params = snapshot.params
+    items = items_of(setting, params)
+    G = flat(items.gradients)
+    T = len(G)
+    cosine, bias = cost(G, pairs(T))
+    own = None if params.h_0 is None else params.h_0[0]
+    return {
+        "epoch": snapshot.epoch,
+        "loss": plain(items.losses.sum()),
+        "spectral_radius": plain(spectral_radius(params.W_hh)),
+        "gradient_norm": plain(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
+        "parameters": {name: plain(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
+        "a": plain(items.activations.a[:, 0]),
+        "h": plain(items.activations.h[:, 0]),
+        "y": plain(items.activations.y[:, 0]),
+        "losses": plain(items.losses),
+        "dy": plain(items.dy[:, 0]),
+        "dh": _triangle(items.dh[:, :, 0]),
+        "da": _triangle(items.da[:, :, 0]),
+        "norm": _triangle(norms(items.gradients)),
+        "cosine": _by_k1(cosine, T),
+        "bias": _by_k1(bias, T),
+    }
+
+
+def _triangle(matrix):
+    return [plain(row[: t + 1]) for t, row in enumerate(matrix)]
+
+
+def _by_k1(values, T):
+    """From the order of `pairs` to rows of k1."""
+    starts = np.cumsum([T - k1 for k1 in range(T)])[:-1]
+    return [plain(row) for row in np.split(values, starts)]
+
+
+SHARES = {"50": 0.5, "90": 0.9, "99": 0.99}  # of the summed norms
+
+
+def measure_components(setting: Setting) -> dict[str, Any]:
+    """The findings of this part, plain values for JSON. "start" and "end" are before and after training; truncation,
+    norms and reach are of undivided items, and a truncation's gradient is the sum over an epoch in which the parameters
+    stay as they are.
+    """
+    series = [items_of(setting, snapshot.params) for snapshot in setting.snapshots]
+    ends = {"start": (series[0], setting.start), "end": (series[-1], setting.end)}
+    T = len(setting.x)
+    return {
+        "steps": T,
+        "parameters": flat(series[0].gradients).shape[-1],
+        "epochs": setting.configuration.epochs,
+        "check": {end: _check(setting, *of) for end, of in ends.items()},
+        "sums": {end: _sums(setting, *of) for end, of in ends.items()},
+        "heat": {end: plain(norms(items.gradients)) for end, (items, _) in ends.items()},
+        "masks": [_mask(T, *k, ends) for k in examples(T)],
+        "truncation": {"k": list(range(1, T + 1))} | {end: _truncation(items) for end, (items, _) in ends.items()},
+        "along": _along(setting, series),
+        "lag": {end: _by_lag(norms(items.gradients)) for end, (items, _) in ends.items()},
+        "reach": {end: _reach(norms(items.gradients)) for end, (items, _) in ends.items()},
+        **measure_states(setting),
+    }
+
+
+def examples(T: int) -> dict[tuple[int, int], str]:
+    """The truncations that are shown as masks, with what they are called."""
+    k = max(2, T // 4)
+    named = {
+        (1, 1): "one step",
+        (k, k): "chunks",
+        (1, k): "sliding window",
+        (k, 2 * k): "overlapping blocks",
+        (T, T): "full",
+    }
+    return {pair: name for pair, name in named.items() if pair[1] <= T}
+
+
+def few(T: int) -> list[int]:
+    """The k at which curves along training and tables are given."""
+    return sorted({k for k in (1, 2, 3, 5, 10, 20) if k < T} | {T})
+
+
+def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gradients:
+    """What the updates of one epoch of TBPTT(k1, k2) add up to, each by `bptt`, with parameters that stay: η = 0."""
+    h_0 = None if params.h_0 is not None else setting.h_0
+    choices = {"reduction": setting.configuration.reduction, **setting.options}
+    updates = numpy_rnn.train(
+        params, setting.x, setting.target, h_0, k1=k1, k2=k2, learning_rate=0.0, epochs=1, **choices
+    )
+    found = [update.gradients for update in updates]
+
+    def total(parts):
+        present = [part for part in parts if part is not None]
+        return sum(present[1:], present[0]) if present else None
+
+    return Gradients(*map(total, zip(*found)))
+
+
+def _check(setting, items, params):
+    h_0 = setting.h_0 if params.h_0 is None else params.h_0
+    found = check_items(items, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
+    return found | {name: plain(found[name]) for name in ("difference", "later")}
+
+
+def _sums(setting, items, params):
+    """The masked sum beside `bptt` for every truncation: the largest difference, relative to the largest element."""
+    T, B, O = items.dy.shape
+    worst, at = 0.0, (1, 1)
+    for k1, k2 in pairs(T):
+        masked = masked_sum(items.gradients, weights(T, k1, k2, setting.configuration.reduction, B, O))
+        for own, summed in zip(masked, sum_over_epoch(setting, params, k1, k2)):
+            if own is not None:
+                largest = np.abs(own).max()
+                ratio = np.abs(own - summed).max() / largest if largest else 0.0
+                worst, at = max((worst, at), (float(ratio), (k1, k2)))
+    return {"truncations": len(pairs(T)), "difference": plain(worst), "at": {"k1": at[0], "k2": at[1]}}
+
+
+def _mask(T, k1, k2, ends):
+    kept = mask(T, k1, k2)
+    found = {"k1": k1, "k2": k2, "name": examples(T)[k1, k2], "kept": int(kept.sum()), "of": T * (T + 1) // 2}
+    for end, (items, _) in ends.items():
+        cosine, bias = cost(flat(items.gradients), [(k1, k2)])
+        held = norms(items.gradients)
+        share = (held * kept).sum() / held.sum() if held.any() else None
+        found[end] = {"cosine": plain(cosine[0]), "bias": plain(bias[0]), "share": plain(share)}
+    return found
+
+
+def _truncation(items: Items):
+    """Cosine and bias for every k, of all parameters together and of W_hh alone."""
+    recurrent = items.gradients.W_hh.reshape(*items.gradients.W_hh.shape[:2], -1)
+    found: dict[str, Any] = {}
+    for name, G in (("all", flat(items.gradients)), ("W_hh", recurrent)):
+        T = len(G)
+        found[name] = {
+            kind: {part: plain(values) for part, values in cost(G, truncations)._asdict().items()}
+            for kind, truncations in (("chunks", chunks(T)), ("sliding", sliding(T)))
+        }
+    every = [
+        {"kind": kind, "k": k, "cosine": cosine}
+        for kind, of in found["all"].items()
+        for k, cosine in enumerate(of["cosine"], start=1)
+        if cosine is not None
+    ]
+    worst = min(every, key=lambda one: one["cosine"], default=None)
+    return found | {"worst": worst, "wrong_way": worst is not None and worst["cosine"] < 0}
+
+
+def _along(setting, series):
+    """The costs at a few k, the spectral radius, saturation and reach, by epoch."""
+    T = len(setting.x)
+    costs = [(cost(flat(items.gradients), chunks(T)), cost(flat(items.gradients), sliding(T))) for items in series]
+    at = [k - 1 for k in few(T)]
+    found: dict[str, Any] = {"epochs": [snapshot.epoch for snapshot in setting.snapshots], "k": few(T)}
+    for place, kind in enumerate(("chunks", "sliding")):
+        found[kind] = {
+            part: plain(np.array([getattr(of[place], part)[at] for of in costs]).T) for part in ("cosine", "bias")
+        }
+    found["spectral_radius"] = [plain(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
+    found |= {
+        name: [saturation(items.activations.h[:, 0], setting.configuration.nonlinearity)[name] for items in series]
+        for name in ("slope", "saturated")
+    }
+    found["loss"] = [plain(items.losses.sum()) for items in series]
+    found["reach"] = [_reach(norms(items.gradients)) for items in series]
+    return found
+
+
+def _by_lag(held):
+    lags = by_lag(held)
+    return {
+        "mean": plain([norm.mean() for norm in lags]),
+        "largest": plain([norm.max() for norm in lags]),
+        "smallest": plain([norm.min() for norm in lags]),
+    }
+
+
+def _reach(held):
+    """Steps back, the step itself included, that hold these shares of the summed norms: the mean over t."""
+    return {name: plain(np.mean(reach(held, share))) for name, share in SHARES.items()}

@@ -1,0 +1,133 @@
+"""Where implementations disagree: the masks, and the loss of the right and the other way."""
+
+import numpy as np
+
+from numpy_rnn.study.figures.loss_figures import LOSS, draw_course, log_axis
+from numpy_rnn.study.figures.style import BLUE, CYCLE, GREY, HEAT, ORANGE, label_ends
+from numpy_rnn.study.findings import Drawing, Findings
+
+COLUMNS = 3
+COLORS = (*CYCLE, GREY, "black", BLUE)
+DOTTED = (0, (1, 1.5))
+LINES = ("-", DOTTED, "-", "-", "-", "-", "--", "--", "--")  # the second over the first: they may coincide
+MASKS = ("one_more", "chunks", "added_up")  # whose items are counted otherwise than by the definition
+
+
+def draw_disagreements(figure, findings: Findings) -> None:
+    """A panel each: median and band of the loss, by the definition and by the other way."""
+    found = findings["training"]["disagreements"]
+    rows = -(-len(found) // COLUMNS)
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True)
+    for number, (axes, one) in enumerate(zip(panels.flat, found)):
+        draw_course(axes, one["right"], BLUE, band=0.18)
+        draw_course(axes, one["wrong"], ORANGE, band=0.18, linestyle="--")
+        axes.set_title(f"{number + 1}  {one['name']}", fontsize=9.5)
+        axes.text(0.97, 0.95, _note(one), transform=axes.transAxes, ha="right", va="top", fontsize=8.5)
+    log_axis(panels.flat[0].yaxis, [one[side] for one in found for side in ("right", "wrong")])
+    first = panels.flat[0]
+    first.text(0.03, 0.13, "by the definition", color=BLUE, transform=first.transAxes, fontsize=9)
+    first.text(0.03, 0.03, "the other way", color=ORANGE, transform=first.transAxes, fontsize=9)
+    for axes in panels.flat[len(found) :]:
+        axes.remove()
+    figure.supxlabel("epoch", fontsize=10)
+    figure.supylabel(LOSS, fontsize=10)
+
+
+def _note(one):
+    ratio, diverged = one["ratio"]["median"], one["wrong"]["diverged"]
+    note = f"final loss × {ratio:.2g}" if ratio is not None else "most diverged"
+    return note + (f"\n{diverged} of {one['wrong']['networks']} diverged" if diverged else "")
+
+
+def draw_disagreement_masks(figure, findings: Findings) -> None:
+    """How often an epoch counts every item: the definition, and the ways that count otherwise."""
+    found = {one["key"]: one for one in findings["training"]["disagreements"]}
+    first = found[MASKS[0]]
+    panels = [(f"definition ({first['k1']}, {first['k2']})", first["right_counts"])]
+    panels += [(found[key]["name"], found[key]["counts"]) for key in MASKS]
+    most = max(np.max(counts) for _, counts in panels)
+    for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharex=True, sharey=True), panels):
+        shown = np.ma.masked_equal(np.array(counts, float), 0)
+        T = len(counts)
+        limits = (0.5, T + 0.5, T + 0.5, 0.5)
+        image = axes.imshow(shown, cmap=HEAT + "_r", vmin=0, vmax=most, extent=limits)
+        axes.set_title(title, fontsize=9.5)
+        axes.set_xlabel("s, step of the copy")
+        axes.spines[["top", "right"]].set_visible(True)
+    figure.axes[0].set_ylabel("t, step of the loss")
+    bar = figure.colorbar(image, ax=figure.axes, shrink=0.75, pad=0.015)
+    bar.set_label("times counted in an epoch")
+
+
+def draw_disagreement_steps(figure, findings: Findings) -> None:
+    """How much of a step is wrong, along training: a curve a disagreement."""
+    axes = figure.subplots()
+    axes.set_yscale("log")
+    ends = []
+    for one, line, color in zip(findings["training"]["disagreements"], LINES, COLORS):
+        of_step = one["steps"]["of_step"]
+        if of_step is not None and any(of_step):
+            values = np.array([v if v else np.nan for v in of_step], float)
+            axes.plot(one["steps"]["epochs"], values, linestyle=line, marker="o", markersize=4, color=color)
+            known = np.flatnonzero(np.isfinite(values))[-1]
+            ends.append((one["steps"]["epochs"][known], values[known], one["name"], color))
+    axes.set_xlabel("epoch of the right run that both start from")
+    axes.set_ylabel("difference of a step, relative to its length")
+    axes.set_ylim(axes.get_ylim())
+    label_ends(axes, ends)
+
+
+def disagreements_caption(findings: Findings) -> str:
+    """For the small multiples."""
+    found = findings["training"]["disagreements"]
+    networks = found[0]["wrong"]["networks"]
+    return (
+        f"Each way of computing it (dashed) beside the definition (solid), from the same {networks} initial weights:"
+        " median and band from the 10th to the 90th percentile, and the median over the networks of the final loss"
+        " divided by that of the definition. Two curves that lie in each other's bands are hard to tell by their"
+        " losses, and still are two algorithms."
+    )
+
+
+def _ratios(findings: Findings) -> str:
+    parts = (
+        f"{one['name']}, {one['ratio']['median']:.2g}" if one["ratio"]["median"] else f"{one['name']}, diverged"
+        for one in findings["training"]["disagreements"]
+    )
+    return "Final loss over that of the definition: " + "; ".join(parts) + "."
+
+
+def masks_caption(findings: Findings) -> str:
+    """For the masks."""
+    found = {one["key"]: one for one in findings["training"]["disagreements"]}["added_up"]
+    most = max(max(row) for row in found["counts"])
+    return (
+        "How often an epoch counts the item ∂ℓ_t/∂θ_s: by the definition each in the band once. One step more widens"
+        " the band; chunks cut it into triangles; where state gradients add up over the windows, an item counts up to"
+        f" {most:g} times, by the binomial coefficients of their lag t − s."
+    )
+
+
+def steps_caption(findings: Findings) -> str:
+    """For the differences along training."""
+    return (
+        "How different the steps of one epoch are when both ways start from the same weights, at several moments of the"
+        " right run: root mean square over the updates, relative to the length of the right steps, median over the"
+        " networks. What looks like a small disagreement before training need not stay one."
+    )
+
+
+def _steps(findings: Findings) -> str:
+    parts = (
+        f"{one['name']}: {one['steps']['of_step'][0]:.2g} to {one['steps']['of_step'][-1]:.2g}"
+        for one in findings["training"]["disagreements"]
+        if one["steps"]["of_step"] and one["steps"]["of_step"][0] and one["steps"]["of_step"][-1]
+    )
+    return "Relative difference of a step, from the first epoch to the last. " + "; ".join(parts) + "."
+
+
+DISAGREEMENT_DRAWINGS = (
+    Drawing("disagreements", (9, 7.5), draw_disagreements, disagreements_caption, _ratios),
+    Drawing("disagreement_masks", (9.5, 2.9), draw_disagreement_masks, masks_caption, masks_caption),
+    Drawing("disagreement_steps", (8, 4.2), draw_disagreement_steps, steps_caption, _steps),
+)

@@ -1,0 +1,69 @@
+"""What the parts of the study hand to its page."""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Findings = dict[str, Any]  # the numbers of the whole study, by part, as plain values for JSON
+
+
+class Drawing(NamedTuple):
+    """One figure. What it says is made from the findings, so that no number is typed in."""
+
+    name: str  # of its files, and of its place on the page
+    size: tuple[float, float]  # inches
+    draw: Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
+    caption: Callable[[Findings], str]  # what there is to see, a sentence or three
+    alternative: Callable[[Findings], str]  # for those who do not see it
+
+
+class Table(NamedTuple):
+    """One table of the page."""
+
+    name: str
+    caption: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def scientific(number: float | None, digits: int = 1) -> str:
+    """5e-12 as 5·10⁻¹², with so many significant digits; from 0.01 to 1000 without a power, and with two at least.
+
+    None, which stands for NaN and infinity in the findings, as "not finite".
+    """
+    if number is None:
+        return "not finite"
+    if number == 0 or 0.01 <= abs(number) < 1000:
+        return f"{float(f'{number:.{max(digits, 2)}g}'):g}"
+    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    return f"{mantissa}·{power_of_ten(int(exponent))}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """10⁻¹²."""
+    return "10" + str(exponent).translate(SUPERSCRIPTS)
+
+
+DIGITS = 7  # significant ones, of the numbers that are looked at
+
+
+def plain(array, digits: int = DIGITS) -> Any:
+    """An array as nested lists, a number as a float, rounded to so many significant digits; None for None, and for what
+    is not finite.
+    """
+    if array is None:
+        return None
+    return _rounded(np.asarray(array).tolist(), digits)
+
+
+def _rounded(value, digits):
+    if isinstance(value, list):
+        return [_rounded(part, digits) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if isfinite(value) else None
+    return value

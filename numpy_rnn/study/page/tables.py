@@ -1,0 +1,248 @@
+"""The tables of the checks."""
+
+from numpy_rnn.study.checks.equations import STEP, TRUNCATION, WINDOW
+from numpy_rnn.study.components.matrix import mask
+from numpy_rnn.study.components.measures import few
+from numpy_rnn.study.findings import Findings, Table, scientific
+
+UNITS = "ulps and, in brackets, in units of the derived bound E"
+
+
+def check_tables(findings: Findings) -> tuple[Table, ...]:
+    """Two of differences, as a window has other witnesses than truncation and step; and the options of the steps."""
+    return (
+        _table(findings, "differences", WINDOW, f"Largest differences from the value by hand, in {UNITS}: a window"),
+        _table(
+            findings,
+            "differences_steps",
+            (*TRUNCATION, *STEP),
+            f"Largest differences from the value by hand, in {UNITS}: truncation and step",
+        ),
+        _options(findings["checks"]["options"]),
+    )
+
+
+def _table(findings, name, ids, caption):
+    equations = findings["checks"]["equations"]
+    said = {id: {check["witness"]: check for check in equations[id]["checks"]} for id in ids}
+    witnesses = [one for one in findings["checks"]["witnesses"] if any(one in checks for checks in said.values())]
+    rows = [
+        [f"({id})", equations[id]["quantity"], equations[id]["what"], *(_cell(said[id].get(one)) for one in witnesses)]
+        for id in ids
+    ]
+    return Table(name, caption, ["", "quantity", "what", *witnesses], rows)
+
+
+def _options(sets):
+    rows = [
+        [
+            one["name"],
+            f"{one['momentum']:g}",
+            f"{one['dampening']:g}",
+            "yes" if one["nesterov"] else "no",
+            f"{one['weight_decay']:g}",
+            "no clipping" if one["max_norm"] is None else f"{one['max_norm']:.3g}",
+        ]
+        for one in sets
+    ]
+    head = ["options", "momentum μ", "dampening τ", "Nesterov", "weight decay λ", "clipped to m"]
+    return Table("step_options", "Options of the updates on which (U1) to (U6) are checked", head, rows)
+
+
+def _cell(check):
+    if check is None:
+        return ""
+    if check["difference"] == 0:
+        return "equal"
+    bounds = "none allowed" if check["bounds"] is None else scientific(check["bounds"])
+    return f"{scientific(check['ulps'], 2)} ({bounds})"
+
+
+ENDS = {"start": "before training", "end": "after training"}
+
+
+def component_tables(findings: Findings) -> tuple[Table, ...]:
+    """The checks of the items, what truncations cost at a few k, how far back losses reach, and the starting points."""
+    found = findings["items"]
+    return _checks(found), _costs(found), _reach(found), _starts(found)
+
+
+def _checks(found):
+    rows = [
+        [
+            name,
+            f"{found['check'][end]['items']}",
+            f"{found['check'][end]['elements']:,} of {found['check'][end]['of']:,}",
+            number(found["check"][end]["difference"], ".1e"),
+            f"{found['sums'][end]['truncations']}",
+            number(found["sums"][end]["difference"], ".1e"),
+        ]
+        for end, name in ENDS.items()
+    ]
+    head = ["weights", "items", "elements by complex step", "largest difference", "truncations", "largest difference"]
+    caption = (
+        "Every item beside its complex step, and for every truncation the masked sum of the items beside what bptt"
+        " returns, added up over the updates of an epoch. Differences are relative to the largest element of the"
+        " item, or of the sum; the spacing of double precision is 2.2e-16 of a number."
+    )
+    return Table("items_check", caption, head, rows)
+
+
+def _costs(found):
+    T = found["steps"]
+    rows = []
+    for k in few(T):
+        row = [f"{k}", f"{int(mask(T, k, k).sum())}", f"{int(mask(T, 1, k).sum())}"]
+        for end, of in (("start", "all"), ("end", "all"), ("end", "W_hh")):
+            for kind in ("chunks", "sliding"):
+                cost = found["truncation"][end][of][kind]
+                row.append(f"{number(cost['cosine'][k - 1], '.3f')} ({number(cost['bias'][k - 1], '.3f')})")
+        rows.append(row)
+    head = ["k", "items of chunks", "of sliding"]
+    for when in ("before", "after", "after, W_hh alone:"):
+        head += [f"{when} chunks", f"{when} sliding"]
+    caption = (
+        "Cosine with the full gradient, and the relative bias in parentheses, before and after training. The items of"
+        " W_hy are never cut; W_hh alone shows what happens to the weights that a truncation is about."
+    )
+    return Table("truncation_cost", caption, head, rows)
+
+
+def _reach(found):
+    rows = [
+        [name, *(f"{found['reach'][end][share]:.1f}" for share in ("50", "90", "99"))] for end, name in ENDS.items()
+    ]
+    caption = (
+        "How many steps, counted back from the loss with its own step as the first, hold this share of the norms of a"
+        f" row of the item matrix: the mean over the {found['steps']} rows."
+    )
+    return Table("reach", caption, ["weights", "50 %", "90 %", "99 %"], rows)
+
+
+def _starts(found):
+    rows = [
+        [
+            of["name"],
+            number(of["spectral_radius"], ".2f"),
+            number(of["slope"], ".2f"),
+            number(of["saturated"], ".0%"),
+            number(of["at_longest"], ".1e"),
+            number(of["a_step"], ".2f"),
+            number(of["difference"], ".1e"),
+        ]
+        for of in (*found["jacobians"], found["trained"])
+    ]
+    head = [
+        "network",
+        "spectral radius of W_hh",
+        "mean slope",
+        "saturated units",
+        f"largest singular value over {found['steps']} steps",
+        "a step",
+        "largest difference to complex step",
+    ]
+    caption = (
+        "The three starting points, and the end of training. The growth of a step is the mean one, as a factor; the"
+        " difference is relative to the largest element of its jacobian."
+    )
+    return Table("starts", caption, head, rows)
+
+
+def number(value, form: str) -> str:
+    """The number in this form, or a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
+def training_tables(findings: Findings) -> tuple[Table, ...]:
+    """Final losses by k, the disagreements, and the mistakes line by line."""
+    training = findings["training"]
+    return _by_k(training["by_k"]), _disagreements(training["disagreements"]), _mistakes(training["mistakes"])
+
+
+def _by_k(by_k):
+    rows = [
+        [f"({run['k1']}, {run['k2']})", *_band(run), str(run["diverged"])]
+        for run in by_k["sliding"] + [run for run in by_k["chunks"] if run["k"] > 1]
+    ]
+    caption = f"Loss of a pass after training, of {by_k['seeds']} networks each."
+    return Table("by_k", caption, ["(k₁, k₂)", "median", "10 %", "90 %", "diverged"], rows)
+
+
+def _band(run):
+    return [_number(run[name][-1]) for name in ("median", "low", "high")]
+
+
+def _disagreements(found):
+    rows = [
+        [
+            one["name"],
+            one["formula"],
+            one["who"],
+            f"({one['k1']}, {one['k2']})" + (", biases" if one["with_biases"] else ""),
+            _first(one["steps"]),
+            _along(one["steps"]["of_step"]),
+            _ratio(one["ratio"]),
+            str(one["wrong"]["diverged"]),
+        ]
+        for one in found
+    ]
+    head = [
+        "way",
+        "what is computed",
+        "who computes it so",
+        "run",
+        "first step that differs, and by how much of its length",
+        "steps of an epoch, at the start and at the end of training",
+        "final loss over the definition's: median (10 %, 90 %)",
+        "diverged",
+    ]
+    return Table("disagreements", "Where implementations disagree, and what it does.", head, rows)
+
+
+def _first(steps):
+    if steps["first_update"] is None:
+        return "other updates" if steps["by_update"] is None else "none"
+    return f"update {steps['first_update']}: {steps['first_difference']:.2g}"
+
+
+def _along(of_step):
+    return "–" if of_step is None else f"{_number(of_step[0])} → {_number(of_step[-1])}"
+
+
+def _ratio(ratio):
+    return f"{_number(ratio['median'])} ({_number(ratio['low'])}, {_number(ratio['high'])})"
+
+
+def _mistakes(found):
+    rows = [
+        [
+            one["name"],
+            _code(one["lines"], "right"),
+            _code(one["lines"], "wrong"),
+            one["shown_by"] or "a random case",
+            one["verdict"] + (f" (× {one['ratio']:.2g})" if one["ratio"] is not None else ""),
+            _caught(one["caught"]),
+        ]
+        for one in found
+    ]
+    head = ["mistake", "right", "wrong", "shown by", "final loss, relative to the right run's", "caught by"]
+    return Table(
+        "mistakes", "Every known mistake, its lines, what it does to training and what catches it.", head, rows
+    )
+
+
+def _code(places, side):
+    return "\n".join(f"{place['module']}:\n`{place[side]}`" for place in places)
+
+
+def _caught(caught):
+    if caught["tensor"] is None:
+        return "nothing"
+    by = f"({caught['equation']}): {caught['tensor']}"
+    if caught["epoch"] is not None:
+        by += f", epoch {caught['epoch']}, update {caught['update']}"
+    return by + (", not what it has to be" if caught["ratio"] is None else f", {caught['ratio']:.1e} times the bound")
+
+
+def _number(value):
+    return "diverged" if value is None else f"{value:.2g}"

@@ -1,0 +1,183 @@
+"""Training many networks at once, and how well they did: one yardstick for all ways of training."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.common.initial import draw_parameters
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.elman import forward
+from numpy_rnn.loss import half_squared_error
+from numpy_rnn.study.setting import FAR, Setting, in_float64
+
+MOST_EPOCHS = 60  # at which a curve is known, between its first and its last
+BAND = (0.1, 0.5, 0.9)
+
+
+class Course(NamedTuple):
+    """How a set of networks went. The loss is Σ_t ℓ_t of one pass over the series with the weights that stand then.
+
+    The loss that `train` reports of an epoch has every term under the weights of its moment, and another number of
+    moments for every k1; a run that is wrong may report a wrong one. This one is the same function for all.
+    """
+
+    epochs: list[int]  # 0: as drawn
+    losses: np.ndarray  # (epochs, *E), infinite where a network has diverged
+    parameters: list[Parameters]  # at these epochs, (*E, ..)
+
+
+def epochs_looked_at(epochs: int) -> list[int]:
+    """The first, the last, and some in between: close together at first, where most happens."""
+    if epochs == 0:
+        return [0]
+    between = np.geomspace(1, epochs, MOST_EPOCHS // 2), np.linspace(1, epochs, MOST_EPOCHS // 2)
+    return sorted({0, epochs, *(int(epoch) for part in between for epoch in np.rint(part))})
+
+
+def drawn(setting: Setting, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
+    """As many networks as asked for, by the seeds from the configuration's on; zero biases added where asked for.
+
+    The run's own weights may come from a file; these are drawn.
+    """
+    params, configuration = setting.experiment.params, setting.configuration
+    D, O = params.W_xh.shape[-2], params.W_hy.shape[-1]
+    members = draw_parameters(
+        D,
+        params.W_hh.shape[-1],
+        O,
+        bias=params.b_h is not None if bias is None else bias,
+        dtype=dtype or str(params.W_hh.dtype),
+        seed=configuration.seed,
+        networks=networks,
+    )
+    if params.h_0 is None:
+        return members
+    return members._replace(h_0=np.zeros((networks, *params.h_0.shape), members.W_hh.dtype))
+
+
+def updates_of(
+    rnn: Any, params: Parameters, setting: Setting, configuration: Configuration, yield_every: int | str = 1
+):
+    """The updates of a run of `rnn`, a package with the functions of numpy_rnn, over the series of the setting."""
+    dtype = params.W_hh.dtype
+    x, target, h_0 = (array.astype(dtype) for array in (setting.x, setting.target, setting.h_0))
+    given = None if params.h_0 is not None else h_0
+    return rnn.train(params, x, target, given, **configuration.train_options(), yield_every=yield_every)
+
+
+def course(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> Course:
+    """Train and look at the weights after some of the epochs, whatever updates an epoch has."""
+    wanted = epochs_looked_at(configuration.epochs)
+    yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
+    kept, epoch, latest = {}, 0, params
+    with np.errstate(all="ignore"):
+        for update in updates_of(rnn, params, setting, configuration, yield_every):
+            if update.epoch != epoch and epoch in wanted:
+                kept[epoch] = latest
+            epoch, latest = update.epoch, update.parameters
+        kept[epoch] = latest
+    epochs = sorted(kept)
+    parameters = [kept[epoch] for epoch in epochs]
+    losses = pass_losses(parameters, setting, configuration)
+    return Course(epochs, np.where(losses > FAR * losses[0], np.inf, losses), parameters)
+
+
+def pass_losses(parameters: list[Parameters], setting: Setting, configuration: Configuration) -> np.ndarray:
+    """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
+    stacked = Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
+    stacked = in_float64(stacked)
+    h_0 = setting.h_0 if stacked.h_0 is None else stacked.h_0
+    with np.errstate(all="ignore"):
+        y = forward(stacked, setting.x, h_0, nonlinearity=configuration.nonlinearity).y
+        losses = half_squared_error(y, setting.target)
+    return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def summary(of: Course) -> dict:
+    """A course as plain values: the median and the band from the 10th to the 90th percentile over all networks.
+
+    A network that diverged has an infinite loss, and is among the worst in every quantile; None stands for infinite.
+    """
+    low, median, high = quantiles(of.losses)
+    first, last = of.losses[0], of.losses[-1]
+    return {
+        "epochs": of.epochs,
+        "low": plain(low),
+        "median": plain(median),
+        "high": plain(high),
+        "final": plain(last),
+        "final_median": plain(median)[-1],
+        "diverged": int(np.isinf(last).sum()),
+        "worse_than_untrained": int((np.isfinite(last) & (last > first)).sum()),
+        "networks": len(last),
+    }
+
+
+def quantiles(losses: np.ndarray) -> np.ndarray:
+    """10th percentile, median and 90th percentile over the last axis, (3, ...); infinite values are the largest.
+
+    Every quantile is the value of one network, as nothing lies between a number and infinity.
+    """
+    return np.quantile(losses, BAND, axis=-1, method="inverted_cdf")
+
+
+def plain(values) -> list:
+    """A list of numbers for JSON: seven digits, None for what is not finite."""
+    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in np.ravel(values).tolist()]
+
+
+def plain_number(value) -> float | None:
+    """One number for JSON."""
+    return plain([value])[0]
+
+
+LENGTHS = (1, 2, 3, 5, 10)  # and all steps of the series
+
+
+def lengths(steps: int) -> list[int]:
+    """The k that are run: some short ones, and the whole series."""
+    return sorted({k for k in LENGTHS if k < steps} | {steps})
+
+
+def by_k(setting: Setting) -> dict:
+    """For every k, TBPTT(k, k) and TBPTT(1, k) of the same networks, with the run's other options."""
+    params = drawn(setting, setting.seeds)
+    ks = lengths(len(setting.x))
+
+    def train(k1, k2):
+        configuration = setting.configuration.changed(k1=k1, k2=k2)
+        return {"k1": k1, "k2": k2, "k": k2} | summary(course(numpy_rnn, params, setting, configuration))
+
+    chunks = [train(k, k) for k in ks]
+    sliding = [chunks[0] if k == 1 else train(1, k) for k in ks]
+    configuration = setting.configuration
+    return {
+        "ks": ks,
+        "steps": len(setting.x),
+        "seeds": setting.seeds,
+        "first_seed": configuration.seed,
+        "epochs": configuration.epochs,
+        "learning_rate": configuration.learning_rate,
+        "reduction": configuration.reduction,
+        "mean": configuration.reduction == "mean",
+        "from_file": configuration.weights is not None,
+        "chunks": chunks,
+        "sliding": sliding,
+        "best_chunks": _best(chunks),
+        "best_sliding": _best(sliding),
+        "any_diverged": any(run["diverged"] for run in chunks + sliding),
+        "diverged": _diverged(chunks, sliding),
+    }
+
+
+def _best(runs):
+    """The k with the lowest median final loss, of those whose median network did not diverge; None: there is none."""
+    finite = [run for run in runs if run["final_median"] is not None]
+    return min(finite, key=lambda run: run["final_median"])["k"] if finite else None
+
+
+def _diverged(chunks, sliding):
+    runs = [(run, "chunks") for run in chunks] + [(run, "sliding window") for run in sliding if run["k"] > 1]
+    return [{"kind": kind, "k": run["k"], "diverged": run["diverged"]} for run, kind in runs if run["diverged"]]
