@@ -88,7 +88,7 @@ def bounds_of_gradients(case) -> Gradients:
     return Gradients(*(E[name] if there else None for name, there in zip(names, present)))
 
 
-def bounds_of_items(setting, params):
+def bounds_of_components(setting, params):
     """E of every item, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through the one
     product that makes an item, (B4) to (B9).
     """
@@ -96,9 +96,11 @@ def bounds_of_items(setting, params):
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))
     cases = []
     for t in range(1, T + 1):
-        found = balls(case_of(setting, params, 0, t - 1, t, h_0))
-        cases.append(found)
-        h, da, dy = (Rounded(np.abs(value.high), bound) for value, bound in (found[name] for name in ("h", "da", "dy")))
+        result = balls(case_of(setting, params, 0, t - 1, t, h_0))
+        cases.append(result)
+        h, da, dy = (
+            Rounded(np.abs(value.high), bound) for value, bound in (result[name] for name in ("h", "da", "dy"))
+        )
         for s in range(1, t + 1):
             before = h[s - 2] if s > 1 else ROUNDING.given(h_0)
             at = t - 1, s - 1
@@ -110,7 +112,7 @@ def bounds_of_items(setting, params):
         if params.b_y is not None:
             E.b_y[t - 1, t - 1] = ROUNDING.sum(dy[t - 1])
         if params.h_0 is not None:
-            E.h_0[t - 1, 0] = found["dh_0"][1]
+            E.h_0[t - 1, 0] = result["dh_0"][1]
     return E, cases
 
 
@@ -120,12 +122,12 @@ def bounds_of_sums(setting, params, reduction):
     h = forward(params, setting.x, h_0, nonlinearity=setting.configuration.nonlinearity).h
 
     @cache
-    def of_window(window):
+    def check_window(window):
         case = case_of(setting, params, *window, h[window.start], reduction)
         return bounds_of_gradients(case)
 
     def of_epoch(k1, k2):
-        every = [of_window(window) for window in windows(len(setting.x), k1, k2)]
+        every = [check_window(window) for window in windows(len(setting.x), k1, k2)]
         return [sum(E for E in parts if E is not None) for parts in zip(*every)]
 
     return of_epoch

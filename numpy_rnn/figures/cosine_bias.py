@@ -11,7 +11,7 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import run
 from numpy_rnn.app.storage import written_whole
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.components.matrix import chunks, cost, flat, item_matrix, sliding
+from numpy_rnn.study.components.matrix import chunks, component_matrix, cost, flat, sliding
 from numpy_rnn.study.figures.style import BAND, step_ticks, style
 from numpy_rnn.study.figures.truncation_figures import KINDS, ROWS
 
@@ -64,15 +64,15 @@ def draw(path, seeds: int = SEEDS) -> None:
 def _of(params, experiment):
     """The costs of all networks of an ensemble, on one series."""
     x, target, h_0 = (array.astype(np.float64) for array in (experiment.x, experiment.target, experiment.h_0))
-    found: dict[str, list] = {kind: [] for kind in TRUNCATIONS}
+    result: dict[str, list] = {kind: [] for kind in TRUNCATIONS}
     for n in range(len(params.W_hh)):
         network = Parameters(*(None if theta is None else theta[n].astype(np.float64) for theta in params))
-        items = flat(item_matrix(network, x, target, h_0).gradients)
+        items = flat(component_matrix(network, x, target, h_0).gradients)
         for kind, truncations in TRUNCATIONS.items():
-            found[kind].append(cost(items, truncations(len(x)))._asdict())
+            result[kind].append(cost(items, truncations(len(x)))._asdict())
     return {
         kind: {part: np.array([of[part] for of in costs]) for part in ("cosine", "bias")}
-        for kind, costs in found.items()
+        for kind, costs in result.items()
     }
 
 

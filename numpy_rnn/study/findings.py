@@ -49,21 +49,22 @@ def power_of_ten(exponent: int) -> str:
     return "10" + str(exponent).translate(SUPERSCRIPTS)
 
 
-DIGITS = 7  # significant ones, of the numbers that are looked at
+DIGITS = 7  # significant ones
 
 
-def plain(array, digits: int = DIGITS) -> Any:
-    """An array as nested lists, a number as a float, rounded to so many significant digits; None for None, and for what
-    is not finite.
+def to_jsonable(values: Any, digits: int | None = DIGITS) -> Any:
+    """An array as nested lists, a number as a float, rounded to `digits` significant digits, or not rounded.
+
+    None for NaN and infinity, which JSON does not have, and for None.
     """
-    if array is None:
-        return None
-    return _rounded(np.asarray(array).tolist(), digits)
+    return None if values is None else _rounded(np.asarray(values).tolist(), digits)
 
 
 def _rounded(value, digits):
     if isinstance(value, list):
         return [_rounded(part, digits) for part in value]
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if isfinite(value) else None
-    return value
+    if not isinstance(value, float):
+        return value
+    if not isfinite(value):
+        return None
+    return value if digits is None else float(f"{value:.{digits}g}")

@@ -10,11 +10,11 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
 
-MOST_STEPS = 40  # that are looked at unless more are asked for
-MOST_ITEMS = 2**27  # numbers of the item matrix: a gibibyte
-FAR = 1000  # times the loss of the untrained network: a network that is there has diverged
-LARGEST = 1e30  # derivative of the untrained network: the study squares and multiplies them
-ROUND = (1, 2, 5)  # times a power of ten: the epochs that are looked at
+MAX_STEPS = 40  # that are looked at unless more are asked for
+MAX_MATRIX_SIZE = 2**27  # numbers of the item matrix: a gibibyte
+DIVERGED_FACTOR = 1000  # times the loss of the untrained network: a network that is there has diverged
+MAX_DERIVATIVE = 1e30  # derivative of the untrained network: the study squares and multiplies them
+ROUND_EPOCHS = (1, 2, 5)  # times a power of ten: the epochs that are looked at
 
 
 class Snapshot(NamedTuple):
@@ -65,9 +65,9 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
     if experiment.params.W_hh.ndim > 2:
         raise InputError(f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected one to be studied")
     experiment = experiment.trained()
-    steps = min(len(experiment.x), MOST_STEPS if steps is None else steps)
+    steps = min(len(experiment.x), MAX_STEPS if steps is None else steps)
     size = sum(theta.size for theta in experiment.params if theta is not None)
-    if steps**2 * size > 2 * MOST_ITEMS:
+    if steps**2 * size > 2 * MAX_MATRIX_SIZE:
         raise InputError(
             f"{steps} steps and {size} parameters make an item matrix of {steps**2 * size / 2 * 8 / 2**30:.0f} GiB:"
             " expected 1 at most; choose fewer --steps, or a smaller --hidden-size"
@@ -82,12 +82,12 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
 
 def snapshot_epochs(epochs: int) -> list[int]:
     """0, 1, 2, 5, 10, 20, 50 and so on, and the last."""
-    found = {0, epochs}
+    result = {0, epochs}
     power = 1
     while power <= epochs:
-        found |= {n * power for n in ROUND if n * power <= epochs}
+        result |= {n * power for n in ROUND_EPOCHS if n * power <= epochs}
         power *= 10
-    return sorted(found)
+    return sorted(result)
 
 
 def in_float64(params: Parameters) -> Parameters:
@@ -116,10 +116,10 @@ def _check_gradient(params, x, target, h_0, configuration):
         activations = numpy_rnn.forward(params, x, h_0, **options)
         gradients = numpy_rnn.bptt(params, activations, target, **options)
         largest = np.max([np.abs(d).max() for d in gradients if d is not None])
-    if not 0 < largest <= LARGEST:
+    if not 0 < largest <= MAX_DERIVATIVE:
         raise InputError(
             f"the largest derivative of the loss by the initial weights is {largest:.3g}: expected a number above 0 and"
-            f" {LARGEST:g} at most; choose other weights, or --standardize the series"
+            f" {MAX_DERIVATIVE:g} at most; choose other weights, or --standardize the series"
         )
 
 
@@ -131,7 +131,7 @@ def _check_losses(snapshots, x, target, h_0, configuration):
             h = h_0 if params.h_0 is None else params.h_0
             y = numpy_rnn.forward(params, x, h, nonlinearity=configuration.nonlinearity).y
             losses.append(float(numpy_rnn.half_squared_error(y, target)))
-            if not losses[-1] <= FAR * max(losses[0], float(np.square(target).sum()) / 2):
+            if not losses[-1] <= DIVERGED_FACTOR * max(losses[0], float(np.square(target).sum()) / 2):
                 raise _diverged(f"by epoch {epoch}, where the loss is {losses[-1]:.3g}", configuration)
 
 

@@ -64,14 +64,14 @@ def test_the_folder_holds_the_page_its_numbers_and_every_figure_twice(made):
 
 @pytest.mark.needs_matplotlib
 def test_the_numbers_are_those_of_the_run(made):
-    found = json.loads((made / "study.json").read_text(encoding="utf-8"))
-    assert list(found) == ["about", "checks", "items", "training", "explorer"]
-    assert found["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
-    assert found["about"]["epochs"] == [0, 1, 2, 3]
-    assert found["about"]["seeds"] == 2
+    result = json.loads((made / "study.json").read_text(encoding="utf-8"))
+    assert list(result) == ["about", "checks", "items", "training", "explorer"]
+    assert result["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
+    assert result["about"]["epochs"] == [0, 1, 2, 3]
+    assert result["about"]["seeds"] == 2
     setting = small_setting(bias=True, dtype="float32")
-    assert found["about"]["parameters"] == sum(theta.size for theta in setting.start[:5]) == 19
-    last = found["explorer"]["snapshots"][-1]["parameters"]["W_hh"]
+    assert result["about"]["parameters"] == sum(theta.size for theta in setting.start[:5]) == 19
+    last = result["explorer"]["snapshots"][-1]["parameters"]["W_hh"]
     # seven digits are written of each
     np.testing.assert_array_less(abs(np.array(last) - setting.end.W_hh), 1e-6 * abs(setting.end.W_hh))
 

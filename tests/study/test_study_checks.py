@@ -45,7 +45,7 @@ def found_in(name):
 
 
 @pytest.fixture(params=SETTINGS)
-def found(request):
+def result(request):
     return found_in(request.param)["checks"]
 
 
@@ -55,11 +55,11 @@ def without_others(monkeypatch):
     monkeypatch.setattr(witnesses, "find_spec", lambda name: None)
 
 
-def checks(found, *witnesses):
+def checks(result, *witnesses):
     """(id, check) of these witnesses, of all without a name."""
     return [
         (id, check)
-        for id, one in found["equations"].items()
+        for id, one in result["equations"].items()
         for check in one["checks"]
         if not witnesses or check["witness"] in witnesses
     ]
@@ -68,58 +68,58 @@ def checks(found, *witnesses):
 # -- the findings -----------------------------------------------------------------------------------------------------
 
 
-def test_every_equation_of_the_document_is_checked(found):
-    assert sorted(found["equations"]) == sorted(DEFINED)
-    assert all(one["checks"] for one in found["equations"].values())
-    assert {check["witness"] for _, check in checks(found)} == set(found["witnesses"])
+def test_every_equation_of_the_document_is_checked(result):
+    assert sorted(result["equations"]) == sorted(DEFINED)
+    assert all(one["checks"] for one in result["equations"].values())
+    assert {check["witness"] for _, check in checks(result)} == set(result["witnesses"])
 
 
-def test_values_by_hand_are_within_the_bound_of_the_true_ones(found):
+def test_values_by_hand_are_within_the_bound_of_the_true_ones(result):
     """By the bound's own meaning: 1 from the true value; 2 from one that is computed by the same operations, since
     either is within 1.
     """
-    assert all(check["bounds"] <= 1 for _, check in checks(found, *TRUE))
-    assert all(check["bounds"] <= APART for _, check in checks(found, *ROUNDED))
-    assert [id for id, check in checks(found, *EXACT) if check["difference"] or check["bounds"]] == []
-    assert {id for id, _ in checks(found, *TRUE)} == set(DEFINED) - {"T1", "T2", "T3"}
+    assert all(check["bounds"] <= 1 for _, check in checks(result, *TRUE))
+    assert all(check["bounds"] <= APART for _, check in checks(result, *ROUNDED))
+    assert [id for id, check in checks(result, *EXACT) if check["difference"] or check["bounds"]] == []
+    assert {id for id, _ in checks(result, *TRUE)} == set(DEFINED) - {"T1", "T2", "T3"}
 
 
 def test_complex_step_and_rtrl_are_near_and_central_difference_is_not():
     """On the sine wave, in which every gradient has terms of higher order."""
-    found = found_in("sine")["checks"]
-    central = dict(checks(found, "central difference"))
+    result = found_in("sine")["checks"]
+    central = dict(checks(result, "central difference"))
     assert set(central) == {f"B{n}" for n in range(1, 11)}
     assert all(check["bounds"] > APART for check in central.values())
-    near = [(id, check) for id, check in checks(found, "complex step", "RTRL") if id != "T3"]
+    near = [(id, check) for id, check in checks(result, "complex step", "RTRL") if id != "T3"]
     assert all(check["bounds"] <= APART < central[id]["bounds"] for id, check in near)
-    assert {id for id, _ in checks(found, "RTRL")} == {f"B{n}" for n in range(4, 10)}
-    assert found["wrong"]["bounds"] > APART
+    assert {id for id, _ in checks(result, "RTRL")} == {f"B{n}" for n in range(4, 10)}
+    assert result["wrong"]["bounds"] > APART
 
 
-def test_the_largest_of_all_places_is_reported(found):
-    for _, check in checks(found):
+def test_the_largest_of_all_places_is_reported(result):
+    for _, check in checks(result):
         for unit in ("difference", "ulps", "bounds"):
             assert check[unit] == max(place[unit] for place in check["by_place"])
         assert 0 < check["compared"] <= check["of"]
-    places = [place["where"] for place in found["equations"]["B2"]["checks"][0]["by_place"]]
-    assert places == found["places"]
-    for one in found["largest"]:
-        of_witness = [check for _, check in checks(found, one["witness"])]
+    places = [place["where"] for place in result["equations"]["B2"]["checks"][0]["by_place"]]
+    assert places == result["places"]
+    for one in result["largest"]:
+        of_witness = [check for _, check in checks(result, one["witness"])]
         assert one["bounds"] == max(check["bounds"] for check in of_witness)
         assert one["ulps"] == max(check["ulps"] for check in of_witness)
 
 
 def test_the_example_is_one_number_of_the_tensor_as_all_have_it():
-    found = found_in("sine")["checks"]
+    result = found_in("sine")["checks"]
     hand = by_hand(list(problems(named_setting("sine")))[1].case)
     for id, equation in WINDOW.items():
-        shown = found["equations"][id]["example"]
+        shown = result["equations"][id]["example"]
         tensor = hand[equation.name]
         values = {value["by"]: value["value"] for value in shown["values"]}
-        assert list(values) == ["by hand", *(check["witness"] for check in found["equations"][id]["checks"])]
+        assert list(values) == ["by hand", *(check["witness"] for check in result["equations"][id]["checks"])]
         assert values["by hand"] == tensor.flat[np.abs(tensor).argmax()]
         assert shown["element"] == element(equation, int(np.abs(tensor).argmax()), tensor.shape)
-    assert {len(found["equations"][id]["example"]["values"]) for id in ("T1", "T2", "T3")} == {2}
+    assert {len(result["equations"][id]["example"]["values"]) for id in ("T1", "T2", "T3")} == {2}
 
 
 def test_elements_are_named_from_one():
@@ -140,17 +140,17 @@ def test_numpy_is_enough(request):
     same = found_in("everything")["checks"]  # first, as it is kept for all tests: with all witnesses
     request.getfixturevalue("without_others")
     setting = named_setting("everything")
-    found = measure_checks(setting)
-    absent = {one["name"]: one["reason"] for one in found["absent"]}
+    result = measure_checks(setting)
+    absent = {one["name"]: one["reason"] for one in result["absent"]}
     assert absent == {
         "ball arithmetic": "python-flint is not installed",
         "autograd": "PyTorch is not installed",
         "torch.optim": "PyTorch is not installed",
     }
-    assert not set(absent) & set(found["witnesses"])
-    assert all(one["checks"] for one in found["equations"].values())
-    assert found["v_curve"]["against"] == "by hand"
-    for id, check in checks(found, "plain loops", "complex step", "RTRL"):
+    assert not set(absent) & set(result["witnesses"])
+    assert all(one["checks"] for one in result["equations"].values())
+    assert result["v_curve"]["against"] == "by hand"
+    for id, check in checks(result, "plain loops", "complex step", "RTRL"):
         [before] = [other for name, other in checks(same, check["witness"]) if name == id]
         assert check == before  # E is of the values by hand, whoever else is there
 
@@ -238,10 +238,10 @@ def test_windows_are_counted_as_the_document_lists_them():
     """Its section 5, T = 6."""
     listed = {(1, 1): "01 12 23 34 45 56", (2, 2): "02 24 46", (1, 3): "01 02 03 14 25 36", (2, 4): "02 04 26"}
     for (k1, k2), expected in listed.items():
-        found = [f"{window.start}{window.stop}" for window in check_truncation.counted_by_steps(6, k1, k2)]
-        assert " ".join(found) == expected
-    assert list(check_truncation.counted_by_steps(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
-    assert list(check_truncation.pairs(3)) == [(1, 1), (1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
+        result = [f"{window.start}{window.stop}" for window in check_truncation.windows_by_counting(6, k1, k2)]
+        assert " ".join(result) == expected
+    assert list(check_truncation.windows_by_counting(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
+    assert list(check_truncation.pairs(3)) == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)]
 
 
 def test_a_wrong_schedule_is_seen(monkeypatch):
@@ -251,20 +251,20 @@ def test_a_wrong_schedule_is_seen(monkeypatch):
         (lambda T, k1, k2: [*list(right(T, k1, k2))[:-1], Window(0, 0, T)], "T1"),
     ):
         monkeypatch.setattr(check_truncation, "windows", wrong)
-        found = check_truncation.of_truncation(named_setting("three steps, untrained"))
-        assert any(check["difference"] and check["bounds"] is None for check in found[id]["checks"])
+        result = check_truncation.check_truncations(named_setting("three steps, untrained"))
+        assert any(check["difference"] and check["bounds"] is None for check in result[id]["checks"])
 
 
 @pytest.mark.parametrize(
     "name",
     ["state not reset between epochs", "state reset at every window", "newest state enters a sliding window"],
 )
-def test_a_wrong_entering_state_is_seen(name):
+def test_a_wrong_initial_state_is_seen(name):
     setting = named_setting("sine")
 
     def wrong(rnn):
         runs = (list(check_truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
-        return [(one.state != one.expected).any() for run in runs for one in check_truncation.entering(setting, run)]
+        return [(one.state != one.expected).any() for run in runs for one in check_truncation.initial_states(setting, run)]
 
     assert any(wrong(load(named(name))))
     assert not any(wrong(numpy_rnn))
@@ -336,15 +336,15 @@ def test_without_a_derivative_there_is_no_v_but_a_figure():
     assert "zero" in drawing.alternative(findings)
 
 
-def test_tables_hold_the_largest_differences(found):
-    differences, steps, options = check_tables({"checks": found})
-    assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(found["equations"])
+def test_tables_hold_the_largest_differences(result):
+    differences, steps, options = check_tables({"checks": result})
+    assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(result["equations"])
     for table in (differences, steps):
         for (
             id,
             *_,
         ) in table.rows:
-            of = {check["witness"]: check for check in found["equations"][id.strip("()")]["checks"]}
+            of = {check["witness"]: check for check in result["equations"][id.strip("()")]["checks"]}
             [row] = [row for row in table.rows if row[0] == id]
             assert len(row) == len(table.head)
             for witness, cell in zip(table.head[3:], row[3:]):
@@ -362,17 +362,17 @@ def test_tables_hold_the_largest_differences(found):
 def test_the_section_is_filled_from_the_findings(witnesses, request):
     if witnesses == "numpy":
         request.getfixturevalue("without_others")
-        found = measure_checks(named_setting("three steps, untrained"))
+        result = measure_checks(named_setting("three steps, untrained"))
     else:
-        found = found_in("three steps, untrained")["checks"]
+        result = found_in("three steps, untrained")["checks"]
     asked = []
 
     def insert(kind):
         return lambda name: asked.append((kind, name)) or ""
 
     text = (PACKAGE / "study/page/sections/1_equations.html").read_text(encoding="utf-8")
-    filled = fill(text, {"checks": found}, {kind: insert(kind) for kind in ("figure", "table", "equations")})
-    names = [drawing.name for drawing in CHECK_DRAWINGS] + [table.name for table in check_tables({"checks": found})]
+    filled = fill(text, {"checks": result}, {kind: insert(kind) for kind in ("figure", "table", "equations")})
+    names = [drawing.name for drawing in CHECK_DRAWINGS] + [table.name for table in check_tables({"checks": result})]
     assert sorted(name for kind, name in asked if kind != "equations") == sorted(names)
     assert ("equations", "") in asked
     assert "{{" not in filled
@@ -388,6 +388,6 @@ def test_numbers_in_words():
 
 @pytest.mark.needs_torch
 def test_all_witnesses_are_there_where_all_is_installed():
-    found = found_in("sine")["checks"]
-    assert found["absent"] == []
-    assert set(found["witnesses"]) == {*TRUE, *ROUNDED, *EXACT, "complex step", "RTRL", "central difference"}
+    result = found_in("sine")["checks"]
+    assert result["absent"] == []
+    assert set(result["witnesses"]) == {*TRUE, *ROUNDED, *EXACT, "complex step", "RTRL", "central difference"}

@@ -5,19 +5,19 @@ import math
 
 import numpy as np
 import pytest
-from study_settings import ROUNDING, SETTINGS, bounds_of_items, bounds_of_sums, entering, named_setting
+from study_settings import ROUNDING, SETTINGS, bounds_of_components, bounds_of_sums, entering, named_setting
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError, Parameters
 from numpy_rnn.study.components.matrix import (
-    MOST,
+    MAX_PARAMETERS,
     by_lag,
-    check_items,
+    check_components,
     chunks,
+    component_matrix,
+    components_by_complex_step,
     cost,
     flat,
-    item_matrix,
-    items_by_complex_step,
     mask,
     masked_sum,
     norms,
@@ -26,12 +26,12 @@ from numpy_rnn.study.components.matrix import (
     sliding,
     weights,
 )
-from numpy_rnn.study.components.measures import explorer, items_of, measure_components, sum_over_epoch
+from numpy_rnn.study.components.measures import components_of, explorer, measure_components, sum_over_epoch
 from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
 from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
-from numpy_rnn.study.figures.style import moved_apart, step_ticks
+from numpy_rnn.study.figures.style import spread_apart, step_ticks
 from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
-from numpy_rnn.study.findings import plain
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.page.tables import component_tables
 from numpy_rnn.study.setting import Snapshot
 
@@ -44,7 +44,7 @@ def setting(request):
 
 
 @pytest.fixture(scope="session")
-def found(setting):
+def result(setting):
     """The findings of this part, and those of the explorer, as they come back from JSON."""
     return json.loads(
         json.dumps({"items": measure_components(setting), "explorer": explorer(setting)}, allow_nan=False)
@@ -59,7 +59,7 @@ def test_the_items_of_two_steps_are_those_worked_out_by_hand():
     one = np.ones((1, 1))
     params = Parameters(one, 2 * one, one)
     x, target = np.ones((2, 1, 1)), np.array([2.0, 6.0]).reshape(2, 1, 1)
-    items = item_matrix(params, x, target, one, "relu")
+    items = component_matrix(params, x, target, one, "relu")
     assert items.gradients.W_hh[..., 0, 0].tolist() == [[1, 0], [2, 3]]  # h_0 da_1; h_0 da_1, h_1 da_2: 6 in all
     assert items.gradients.W_xh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
     assert items.gradients.W_hy[..., 0, 0].tolist() == [[3, 0], [0, 7]]
@@ -75,7 +75,7 @@ def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
     """
     setting = named_setting(name)
     for params in (setting.start, setting.end):
-        items, (E, cases) = items_of(setting, params), bounds_of_items(setting, params)
+        items, (E, cases) = components_of(setting, params), bounds_of_components(setting, params)
         T, h_0, phi = len(setting.x), entering(setting, params), setting.configuration.nonlinearity
         for t, balls in enumerate(cases, start=1):
             for tensor in ("dh", "da"):
@@ -85,7 +85,7 @@ def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
         G, allowed = flat(items.gradients), 3 * flat(E)
         everything = np.arange(G.shape[-1])
         for s in range(1, T + 1):
-            checked = items_by_complex_step(params, setting.x, setting.target, h_0, phi, s, everything)
+            checked = components_by_complex_step(params, setting.x, setting.target, h_0, phi, s, everything)
             assert (np.abs(checked - G[:, s - 1]) <= allowed[:, s - 1]).all(), s
             assert not checked[: s - 1].any()
         there = G != 0
@@ -94,29 +94,29 @@ def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
 
 def test_the_check_of_the_items_finds_one_wrong_element():
     setting = named_setting("everything")
-    items, h_0 = items_of(setting, setting.end), entering(setting, setting.end)
+    items, h_0 = components_of(setting, setting.end), entering(setting, setting.end)
     arguments = setting.end, setting.x, setting.target, h_0, "tanh"
-    right = check_items(items, *arguments)
+    right = check_components(items, *arguments)
     assert right["elements"] == right["of"] == 15 * flat(items.gradients).shape[-1]
     wrong = Gradients(*(theta.copy() for theta in items.gradients))
     wrong.b_h[3, 1, 2] *= 1.001
-    found = check_items(items._replace(gradients=wrong), *arguments)
-    assert found["at"] == {"t": 4, "s": 2}
-    assert found["difference"] > 1e6 * right["difference"]
+    result = check_components(items._replace(gradients=wrong), *arguments)
+    assert result["at"] == {"t": 4, "s": 2}
+    assert result["difference"] > 1e6 * right["difference"]
 
 
 def test_of_many_parameters_a_sample_is_checked():
     setting = named_setting("sine")
     wide = setting.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
     h_0 = np.zeros((1, 30))
-    items = item_matrix(wide, setting.x, setting.target, h_0)
-    found = check_items(items, wide, setting.x, setting.target, h_0, "tanh")
-    assert wide.W_hh.size > MOST
-    assert 0 < found["elements"] <= MOST * len(setting.x) < found["of"] == 210 * 960
-    again = check_items(items, wide, setting.x, setting.target, h_0, "tanh")
-    assert again == found
+    items = component_matrix(wide, setting.x, setting.target, h_0)
+    result = check_components(items, wide, setting.x, setting.target, h_0, "tanh")
+    assert wide.W_hh.size > MAX_PARAMETERS
+    assert 0 < result["elements"] <= MAX_PARAMETERS * len(setting.x) < result["of"] == 210 * 960
+    again = check_components(items, wide, setting.x, setting.target, h_0, "tanh")
+    assert again == result
     broken = items._replace(gradients=items.gradients._replace(W_hh=items.gradients.W_hh * 1.5))
-    assert check_items(broken, wide, setting.x, setting.target, h_0, "tanh")["difference"] > 0.1
+    assert check_components(broken, wide, setting.x, setting.target, h_0, "tanh")["difference"] > 0.1
 
 
 # -- the masks --------------------------------------------------------------------------------------------------------
@@ -173,8 +173,8 @@ class Sums:
 
     def __init__(self, setting, params):
         self.setting, self.params = setting, params
-        self.items = items_of(setting, params).gradients
-        self.E, _ = bounds_of_items(setting, params)
+        self.items = components_of(setting, params).gradients
+        self.E, _ = bounds_of_components(setting, params)
         self.reduction = setting.configuration.reduction
         self.of_windows = bounds_of_sums(setting, params, self.reduction)
 
@@ -245,7 +245,7 @@ def test_a_single_item_more_or_less_is_seen(sums):
 
 
 def test_the_cost_of_a_truncation_by_hand():
-    """Items of two parameters over two steps: the full gradient is (3, 4), one step keeps (0, 4)."""
+    """Components of two parameters over two steps: the full gradient is (3, 4), one step keeps (0, 4)."""
     G = np.zeros((2, 2, 2))
     G[0, 0], G[1, 0], G[1, 1] = (-1, 3), (3, 0), (1, 1)
     cosine, bias = cost(G, [(1, 1), (2, 2), (1, 2)])
@@ -275,17 +275,17 @@ def test_lags_and_reach_by_hand():
 # -- the findings -----------------------------------------------------------------------------------------------------
 
 
-def test_the_findings_hold_what_the_functions_say(setting, found):
-    items = found["items"]
-    T, every = len(setting.x), items_of(setting, setting.end)
+def test_the_findings_hold_what_the_functions_say(setting, result):
+    items = result["items"]
+    T, every = len(setting.x), components_of(setting, setting.end)
     G = flat(every.gradients)
     assert items["steps"] == T
     assert items["parameters"] == G.shape[-1] == sum(theta.size for theta in setting.end if theta is not None)
-    assert items["heat"]["end"] == plain(norms(every.gradients))
-    assert items["truncation"]["end"]["all"]["chunks"]["cosine"] == plain(cost(G, chunks(T)).cosine)
-    assert items["truncation"]["end"]["all"]["sliding"]["bias"] == plain(cost(G, sliding(T)).bias)
+    assert items["heat"]["end"] == to_jsonable(norms(every.gradients))
+    assert items["truncation"]["end"]["all"]["chunks"]["cosine"] == to_jsonable(cost(G, chunks(T)).cosine)
+    assert items["truncation"]["end"]["all"]["sliding"]["bias"] == to_jsonable(cost(G, sliding(T)).bias)
     W_hh = every.gradients.W_hh.reshape(T, T, -1)
-    assert items["truncation"]["end"]["W_hh"]["sliding"]["cosine"] == plain(cost(W_hh, sliding(T)).cosine)
+    assert items["truncation"]["end"]["W_hh"]["sliding"]["cosine"] == to_jsonable(cost(W_hh, sliding(T)).cosine)
     along = items["along"]
     assert along["epochs"] == [snapshot.epoch for snapshot in setting.snapshots]
     assert along["k"][-1] == T
@@ -303,9 +303,9 @@ def test_the_findings_hold_what_the_functions_say(setting, found):
     assert items["truncation"]["end"]["wrong_way"] == (worst["cosine"] < 0)
 
 
-def test_reach_grows_with_the_share_and_stays_within_the_series(setting, found):
+def test_reach_grows_with_the_share_and_stays_within_the_series(setting, result):
     for end in ("start", "end"):
-        half, most, nearly = found["items"]["reach"][end].values()
+        half, most, nearly = result["items"]["reach"][end].values()
         assert 1 <= half <= most <= nearly <= (len(setting.x) + 1) / 2
 
 
@@ -324,11 +324,11 @@ def test_a_network_without_a_gradient_is_no_trouble(name):
 
 
 def test_plain_numbers():
-    assert plain(np.array([[1.23456789, -2e-300], [np.nan, np.inf]])) == [[1.234568, -2e-300], [None, None]]
-    assert plain(np.float64(1e9 / 3), 3) == 3.33e8
-    assert plain(None) is None
-    assert plain(np.array(3)) == 3
-    assert plain(True) is True
+    assert to_jsonable(np.array([[1.23456789, -2e-300], [np.nan, np.inf]])) == [[1.234568, -2e-300], [None, None]]
+    assert to_jsonable(np.float64(1e9 / 3), 3) == 3.33e8
+    assert to_jsonable(None) is None
+    assert to_jsonable(np.array(3)) == 3
+    assert to_jsonable(True) is True
 
 
 # -- the explorer -----------------------------------------------------------------------------------------------------
@@ -336,8 +336,8 @@ def test_plain_numbers():
 HALF_A_DIGIT = 0.5e-6  # relative: a number of seven significant digits is off by half a unit of the last, at most
 
 
-def test_the_explorer_has_the_shapes_that_the_page_reads(setting, found):
-    seen = found["explorer"]
+def test_the_explorer_has_the_shapes_that_the_page_reads(setting, result):
+    seen = result["explorer"]
     T, B, D, H, O = (seen["sizes"][letter] for letter in "TBDHO")
     assert setting.x.shape == (T, B, D)
     assert setting.start.W_hy.shape == (H, O)
@@ -364,10 +364,10 @@ def test_the_explorer_has_the_shapes_that_the_page_reads(setting, found):
     assert seen["learned_h_0"] == (setting.start.h_0 is not None)
 
 
-def test_a_window_is_put_together_from_the_explorers_numbers(setting, found):
+def test_a_window_is_put_together_from_the_explorers_numbers(setting, result):
     """dh and da of every window that `train` records while nothing moves, as the page adds them up."""
     choices = setting.configuration
-    for snapshot, seen in zip(setting.snapshots, found["explorer"]["snapshots"]):
+    for snapshot, seen in zip(setting.snapshots, result["explorer"]["snapshots"]):
         params = snapshot.params
         h_0 = setting.h_0 if params.h_0 is None else None
         run = {"k1": choices.k1, "k2": choices.k2, "learning_rate": 0.0, "epochs": 1, "record": True}
@@ -384,15 +384,15 @@ def test_a_window_is_put_together_from_the_explorers_numbers(setting, found):
                     assert (off <= 1.01 * HALF_A_DIGIT * np.abs(parts).sum(0) / N).all(), (name, s)
 
 
-def test_the_explorers_costs_and_norms_are_those_of_the_items(setting, found):
-    for snapshot, seen in zip(setting.snapshots, found["explorer"]["snapshots"]):
-        items = items_of(setting, snapshot.params)
+def test_the_explorers_costs_and_norms_are_those_of_the_items(setting, result):
+    for snapshot, seen in zip(setting.snapshots, result["explorer"]["snapshots"]):
+        items = components_of(setting, snapshot.params)
         G, T = flat(items.gradients), len(setting.x)
-        assert seen["losses"] == plain(items.losses)
-        assert seen["loss"] == plain(items.losses.sum())
-        assert seen["gradient_norm"] == plain(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)))
+        assert seen["losses"] == to_jsonable(items.losses)
+        assert seen["loss"] == to_jsonable(items.losses.sum())
+        assert seen["gradient_norm"] == to_jsonable(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)))
         assert [len(row) for row in seen["norm"]] == list(range(1, T + 1))
-        assert seen["norm"][-1] == plain(norms(items.gradients)[-1])
+        assert seen["norm"][-1] == to_jsonable(norms(items.gradients)[-1])
         for k1, k2 in ((1, 1), (1, T), (2, 2), (2, 3), (T, T)):
             one = cost(G, [(k1, k2)])
             # Sums in another order: T² terms of either.
@@ -405,8 +405,8 @@ def test_the_explorers_costs_and_norms_are_those_of_the_items(setting, found):
 # -- tables and figures -----------------------------------------------------------------------------------------------
 
 
-def test_the_tables_are_whole(found):
-    made = component_tables(found)
+def test_the_tables_are_whole(result):
+    made = component_tables(result)
     assert [table.name for table in made] == ["items_check", "truncation_cost", "reach", "starts"]
     for table in made:
         assert table.rows
@@ -422,11 +422,11 @@ def test_every_figure_is_drawn_within_its_borders_and_said_in_words(name):
 
     from numpy_rnn.study.figures.style import style
 
-    found = {"items": measure_components(named_setting(name))}
+    result = {"items": measure_components(named_setting(name))}
     for drawing in DRAWINGS:
         with style():
             figure = Figure(figsize=drawing.size)
-            drawing.draw(figure, found)
+            drawing.draw(figure, result)
             figure.draw_without_rendering()
             drawn = figure.get_tightbbox()  # of all that is visible, in inches
         pixel = 1 / figure.dpi
@@ -435,18 +435,18 @@ def test_every_figure_is_drawn_within_its_borders_and_said_in_words(name):
         assert drawn.y1 <= drawing.size[1] + pixel, drawing.name
         assert any(axes.get_xlabel() for axes in figure.axes), drawing.name
         assert any(axes.get_ylabel() for axes in figure.axes), drawing.name
-        for words in (drawing.caption(found), drawing.alternative(found)):
+        for words in (drawing.caption(result), drawing.alternative(result)):
             assert len(words) > 40
             assert "None" not in words
             assert "nan" not in words
 
 
 def test_names_beside_curves_keep_apart_and_in_their_order():
-    assert moved_apart([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1, 5, 9]
-    assert moved_apart([4.0, 4.0], 2.0, 0.0, 10.0) == [3, 5]
-    assert moved_apart([9.5, 10.0], 2.0, 0.0, 10.0) == [8, 10]
-    assert moved_apart([0.0, 0.5, 9.0], 2.0, 0.0, 10.0) == [0, 2, 9]
-    assert moved_apart([5.0] * 3, 2.0, 0.0, 10.0) == [3, 5, 7]
+    assert spread_apart([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1, 5, 9]
+    assert spread_apart([4.0, 4.0], 2.0, 0.0, 10.0) == [3, 5]
+    assert spread_apart([9.5, 10.0], 2.0, 0.0, 10.0) == [8, 10]
+    assert spread_apart([0.0, 0.5, 9.0], 2.0, 0.0, 10.0) == [0, 2, 9]
+    assert spread_apart([5.0] * 3, 2.0, 0.0, 10.0) == [3, 5, 7]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from study_settings import SETTINGS, balls, case_of, entering, named_setting
 
 from numpy_rnn import forward
 from numpy_rnn.study.components.jacobians import (
-    LARGEST,
-    TRIED,
+    MAX_RADIUS,
+    RADII_TRIED,
     VANISHING,
     jacobians,
     measure_states,
@@ -19,7 +19,7 @@ from numpy_rnn.study.components.jacobians import (
     three_starts,
 )
 from numpy_rnn.study.components.matrix import check_jacobians, jacobians_by_complex_step
-from numpy_rnn.study.findings import plain
+from numpy_rnn.study.findings import to_jsonable
 
 
 def of(setting, params):
@@ -112,7 +112,7 @@ def test_the_scaled_starts_have_their_spectral_radii_and_grow_as_said():
         assert (start.params.W_hh == start.factor * setting.start.W_hh).all()
         assert start.params._replace(W_hh=None) == setting.start._replace(W_hh=None)
     assert abs(vanishing.factor * radius - VANISHING) <= np.spacing(VANISHING)  # two roundings
-    assert exploding.factor * radius <= LARGEST * (1 + 2**-50)  # three roundings
+    assert exploding.factor * radius <= MAX_RADIUS * (1 + 2**-50)  # three roundings
 
     def longest(factor):
         _, x, h_0, nonlinearity = of(setting, setting.start)
@@ -120,9 +120,9 @@ def test_the_scaled_starts_have_their_spectral_radii_and_grow_as_said():
         J = jacobians(scaled.W_hh, forward(scaled, x, h_0, nonlinearity=nonlinearity).h[:, 0], nonlinearity)
         return np.linalg.norm(J[-1, 0], 2)
 
-    tried = [longest(n / TRIED * LARGEST / radius) for n in range(1, TRIED + 1)]
+    tried = [longest(n / RADII_TRIED * MAX_RADIUS / radius) for n in range(1, RADII_TRIED + 1)]
     # The same products in the same order; only the factor may differ, by three roundings.
-    assert np.argmax(tried) + 1 == round(exploding.factor * radius / LARGEST * TRIED)
+    assert np.argmax(tried) + 1 == round(exploding.factor * radius / MAX_RADIUS * RADII_TRIED)
     assert longest(exploding.factor) > 1 > longest(1.0) > longest(vanishing.factor)
 
 
@@ -145,10 +145,10 @@ def test_weights_that_cannot_be_scaled_stay_and_small_ones_are_not_scaled_up_to_
 
 def test_the_findings_of_the_states():
     setting = named_setting("sine")
-    found = measure_states(setting)
-    drawn, vanishing, exploding = found["jacobians"]
+    result = measure_states(setting)
+    drawn, vanishing, exploding = result["jacobians"]
     T = len(setting.x)
-    for start in (*found["jacobians"], found["trained"]):
+    for start in (*result["jacobians"], result["trained"]):
         assert len(start["mean"]) == len(start["max"]) == len(start["min"]) == len(start["least"]) == T + 1
         assert all(a <= b <= c for a, b, c in zip(start["min"], start["mean"], start["max"]))
         assert start["mean"][0] == start["least"][0] == 1
@@ -156,16 +156,16 @@ def test_the_findings_of_the_states():
         assert np.shape(start["h"]) == (T + 1, 6)
     assert vanishing["mean"][-1] < drawn["mean"][-1] < 1 < exploding["mean"][-1]
     assert exploding["saturated"] > drawn["saturated"]
-    assert found["trained"]["spectral_radius"] != drawn["spectral_radius"]
+    assert result["trained"]["spectral_radius"] != drawn["spectral_radius"]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_states_that_are_drawn_are_those_of_the_forward_pass(name):
     setting = named_setting(name)
-    found = measure_states(setting)
-    for part, params in ((found["jacobians"][0], setting.start), (found["trained"], setting.end)):
+    result = measure_states(setting)
+    for part, params in ((result["jacobians"][0], setting.start), (result["trained"], setting.end)):
         arguments = params, setting.x, entering(setting, params)
-        assert part["h"] == plain(forward(*arguments, **setting.options).h[:, 0])
+        assert part["h"] == to_jsonable(forward(*arguments, **setting.options).h[:, 0])
 
 
 def test_states_that_overflow_leave_no_numbers():

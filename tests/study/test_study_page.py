@@ -56,28 +56,30 @@ class Reader(HTMLParser):
 def faults(text):
     """What is wrong with a page, so that it may not be handed out: a list of short texts."""
     reader = Reader(text)
-    found = list(reader.faults)
+    result = list(reader.faults)
     ids = Counter(attributes["id"] for _, attributes in reader.elements if "id" in attributes)
-    found += [f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1]
+    result += [f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1]
     for tag, attributes in reader.elements:
         if tag == "img" and not attributes.get("alt"):
-            found.append("an image has no alternative text")
+            result.append("an image has no alternative text")
         if tag == "svg" and not attributes.get("aria-label"):
-            found.append("a drawing has no alternative text")
+            result.append("a drawing has no alternative text")
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
             if not (attributes.get(name) or "#").startswith(("#", "data:")):
-                found.append(f"<{tag}> leads to {attributes[name]}")
+                result.append(f"<{tag}> leads to {attributes[name]}")
         for name in ("for", "aria-labelledby", "aria-describedby"):
-            found += [f"{name}={name_} leads nowhere" for name_ in attributes.get(name, "").split() if name_ not in ids]
+            result += [
+                f"{name}={name_} leads nowhere" for name_ in attributes.get(name, "").split() if name_ not in ids
+            ]
         if (attributes.get("href") or "").startswith("#") and attributes["href"][1:] not in ids:
-            found.append(f"{attributes['href']} leads nowhere")
-    found += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
-    found += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", text)]
+            result.append(f"{attributes['href']} leads nowhere")
+    result += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
+    result += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", text)]
     labelled = {attributes.get("for") for tag, attributes in reader.elements if tag == "label"}
     for tag, attributes in reader.elements:
         if tag == "input" and attributes.get("id") not in labelled:
-            found.append(f"the input {attributes.get('id')} has no label")
-    return found
+            result.append(f"the input {attributes.get('id')} has no label")
+    return result
 
 
 # -- equations ------------------------------------------------------------------------------------------------------

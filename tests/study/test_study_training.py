@@ -22,22 +22,23 @@ from numpy_rnn.conformance.mutants.loading import CORE, load, mutated_source, na
 from numpy_rnn.conformance.mutants.score import names_the_stage
 from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
+from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.figures.disagreement_figures import (
     DISAGREEMENT_DRAWINGS,
     draw_disagreement_masks,
     draw_disagreements,
 )
-from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS, draw_course, draw_loss_by_k
-from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS, draw_mistakes, shown
+from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS, draw_learning_curve, draw_loss_by_k
+from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS, comparable, draw_mistakes
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.page.tables import training_tables
 from numpy_rnn.study.page.templates import fill
-from numpy_rnn.study.setting import FAR, setting_of
+from numpy_rnn.study.setting import DIVERGED_FACTOR, setting_of
 from numpy_rnn.study.training.disagreements import (
     VARIANTS,
     _steps,
     added_up,
     base_of,
-    counted,
     disagreements,
     divisors,
     variants,
@@ -45,23 +46,22 @@ from numpy_rnn.study.training.disagreements import (
 )
 from numpy_rnn.study.training.learning_curves import (
     by_k,
-    course,
-    drawn,
-    epochs_looked_at,
+    curve_epochs,
+    draw_networks,
+    learning_curve,
     lengths,
-    pass_losses,
-    plain,
+    losses_of_a_pass,
     quantiles,
     summary,
 )
 from numpy_rnn.study.training.mistakes import (
-    MOST_UPDATES,
+    MAX_UPDATES,
+    compare_lines,
     counts_of,
+    demo_runs,
     measure_training,
     mistakes,
-    runs,
     verdict,
-    wrong_lines,
 )
 
 STEPS = 6
@@ -122,7 +122,7 @@ def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
     for k1, k2 in ((k1, k2) for k1, k2 in product(range(1, STEPS + 1), repeat=2) if k1 <= k2):
         configuration = Configuration(k1=k1, k2=k2)
         for package, of in ((numpy_rnn, None), (wrong, variant)):
-            found = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
+            result = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
             factors = weights(of, configuration, STEPS, 1)
             if variant.key == "mean" and of is not None:
                 # Every update divides whole numbers by N once in y − target, and sums and products of fractions with
@@ -130,7 +130,7 @@ def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
                 rows = np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all()
                 if not rows:
                     continue
-            assert np.array_equal(found, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
+            assert np.array_equal(result, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
 
 
 def test_the_items_of_the_fixture_can_tell_the_masks_apart():
@@ -145,7 +145,7 @@ def test_state_gradients_add_up_as_in_pascals_triangle():
     for t in range(1, T - k + 2):  # later losses are not in enough windows any more
         for lag in range(min(k, t)):
             assert counts[t - 1, t - 1 - lag] == comb(k - 1, lag)
-    assert np.array_equal(added_up(T, 3, 3), counted(T, 3, 3))  # windows that do not overlap
+    assert np.array_equal(added_up(T, 3, 3), mask(T, 3, 3))  # windows that do not overlap
 
 
 def test_the_numbers_of_the_reader_who_computed_the_recipe_by_hand():
@@ -158,7 +158,7 @@ def test_the_numbers_of_the_reader_who_computed_the_recipe_by_hand():
         of_third[:2, :2] -= counts(2, 1, 3)
         return sum(int(of_third[t - 1, s - 1]) * item[t] for t in item for s in range(1, t + 1))
 
-    assert third_update(counted) == Fraction(108, 1000)
+    assert third_update(mask) == Fraction(108, 1000)
     assert third_update(added_up) == Fraction(288, 1000)
 
 
@@ -168,15 +168,15 @@ def test_divisors_follow_the_new_steps():
 
 def test_weights_under_mean_and_sum():
     sums, means = (Configuration(k1=2, k2=3, reduction=reduction) for reduction in ("sum", "mean"))
-    mask, N = counted(5, 2, 3), divisors(5, 2, 2)
+    kept, N = mask(5, 2, 3), divisors(5, 2, 2)
     of_sum, of_mean = (next(v for v in variants(reduction) if v.key == "mean") for reduction in ("sum", "mean"))
     assert (of_sum.mutant, of_mean.mutant) == ("mean for sum", "sum for mean")
-    assert np.array_equal(weights(None, sums, 5, 2), mask)
-    assert np.array_equal(weights(of_sum, sums, 5, 2), mask / N)
-    assert np.array_equal(weights(None, means, 5, 2), mask / N)
-    assert np.array_equal(weights(of_mean, means, 5, 2), mask)
+    assert np.array_equal(weights(None, sums, 5, 2), kept)
+    assert np.array_equal(weights(of_sum, sums, 5, 2), kept / N)
+    assert np.array_equal(weights(None, means, 5, 2), kept / N)
+    assert np.array_equal(weights(of_mean, means, 5, 2), kept)
     chunks = next(v for v in VARIANTS if v.key == "chunks")
-    assert np.array_equal(weights(chunks, means, 5, 2), counted(5, 3, 3) / divisors(5, 3, 2))
+    assert np.array_equal(weights(chunks, means, 5, 2), mask(5, 3, 3) / divisors(5, 3, 2))
 
 
 # -- at which weights -----------------------------------------------------------------------------------------------
@@ -207,10 +207,10 @@ def test_weights_of_then_is_a_derivative_by_a_common_shift():
     """∂ℓ_3 by a shift of the weights of all three steps, as they were then: by complex step."""
     params, updates, run = three_updates(STALE_THEN)
     copies = [params, *(update.parameters for update in updates[:2])]
-    found = derivatives(copies, *run, moved={1, 2, 3})[2]
-    assert np.array_equal(row(updates[2].gradients), found)
+    result = derivatives(copies, *run, moved={1, 2, 3})[2]
+    assert np.array_equal(row(updates[2].gradients), result)
     for other in (numpy_rnn, STALE_NOW):
-        assert not np.array_equal(row(three_updates(other)[1][2].gradients), found)
+        assert not np.array_equal(row(three_updates(other)[1][2].gradients), result)
 
 
 def rtrl(x, h, W_hh, slopes):
@@ -247,10 +247,10 @@ def test_stale_gradients_are_those_of_rtrl(mutant, of_then):
         W_hh = before[:steps] if of_then else [before[steps - 1]] * steps
         run = x[:steps, 0], h, W_hh, 1 - h[1:] * h[1:]
         dh = update.adjoints.dh[-1, 0]
-        found = rtrl(*run) @ dh
+        result = rtrl(*run) @ dh
         absolute = rtrl(*(np.abs(v) for v in run)) @ np.abs(dh)
         reported = np.concatenate((update.gradients.W_xh, update.gradients.W_hh))
-        assert (np.abs(reported - found) <= 2 * gamma * absolute).all()
+        assert (np.abs(reported - result) <= 2 * gamma * absolute).all()
     assert steps == T
     other = rtrl(x[:, 0], h, [before[T - 1]] * T if of_then else before[:T], run[-1]) @ dh
     assert not (np.abs(reported - other) <= 2 * gamma * absolute).all()
@@ -330,15 +330,15 @@ def a_setting(seeds=3, steps=None, **values):
 def test_a_course_has_the_weights_that_an_epoch_left():
     """Whatever the number of updates; the weights as drawn before the first."""
     setting = a_setting(epochs=3)
-    params = drawn(setting, 2)
+    params = draw_networks(setting, 2)
     for k1 in (1, 7, 50):
         configuration = setting.configuration.changed(k1=k1, k2=50)
-        found = course(numpy_rnn, params, setting, configuration)
+        result = learning_curve(numpy_rnn, params, setting, configuration)
         x, target, h_0 = setting.experiment[1:4]
         updates = list(numpy_rnn.train(params, x, target, h_0, **configuration.train_options()))
         ends = [params] + [u.parameters for u in updates if u.window.stop == len(x)]
-        assert found.epochs == [0, 1, 2, 3]
-        for of_course, right in zip(found.parameters, ends, strict=True):
+        assert result.epochs == [0, 1, 2, 3]
+        for of_course, right in zip(result.parameters, ends, strict=True):
             assert all(np.array_equal(*pair) for pair in zip(of_course[:3], right[:3]))
 
 
@@ -349,54 +349,56 @@ def test_the_loss_of_a_pass_is_the_sum_of_the_step_losses():
     other = whole_numbers(4)[0]
     setting = setting._replace(x=x, target=target, h_0=h_0)
     stacked = Parameters(*(v if v is None else np.stack((v, w)) for v, w in zip(params, other)))
-    found = pass_losses([stacked, stacked], setting, setting.configuration)
+    result = losses_of_a_pass([stacked, stacked], setting, setting.configuration)
     expected = [step_losses(unrolled([p] * STEPS, x, h_0, "relu").y, target).sum() for p in (params, other)]
     assert expected[0] != expected[1]
-    assert np.array_equal(found, [expected, expected])
+    assert np.array_equal(result, [expected, expected])
 
 
 def test_what_has_diverged_is_infinite_and_counted():
     setting = a_setting(nonlinearity="relu")
-    found = course(numpy_rnn, drawn(setting, 8), setting, setting.configuration.changed(learning_rate=50.0))
-    assert np.isfinite(found.losses[0]).all()
-    finite = np.isfinite(found.losses)
+    result = learning_curve(
+        numpy_rnn, draw_networks(setting, 8), setting, setting.configuration.changed(learning_rate=50.0)
+    )
+    assert np.isfinite(result.losses[0]).all()
+    finite = np.isfinite(result.losses)
     assert (~finite[-1]).any()
-    assert (found.losses[finite] <= FAR * np.broadcast_to(found.losses[0], finite.shape)[finite]).all()
-    counted_ones = summary(found)
-    assert counted_ones["diverged"] == np.isinf(found.losses[-1]).sum()
+    assert (result.losses[finite] <= DIVERGED_FACTOR * np.broadcast_to(result.losses[0], finite.shape)[finite]).all()
+    counted_ones = summary(result)
+    assert counted_ones["diverged"] == np.isinf(result.losses[-1]).sum()
     assert counted_ones["final"].count(None) == counted_ones["diverged"]
 
 
 def test_far_above_the_untrained_loss_is_diverged_though_finite():
     setting = a_setting(k1=50, k2=50)
     configuration = setting.configuration.changed(learning_rate=1e4, epochs=1)
-    found = course(numpy_rnn, drawn(setting, 4), setting, configuration)
-    finite = pass_losses(found.parameters, setting, configuration)
+    result = learning_curve(numpy_rnn, draw_networks(setting, 4), setting, configuration)
+    finite = losses_of_a_pass(result.parameters, setting, configuration)
     assert np.isfinite(finite).all()
-    assert (finite[1] > FAR * finite[0]).all()
-    assert np.isinf(found.losses[1]).all()
+    assert (finite[1] > DIVERGED_FACTOR * finite[0]).all()
+    assert np.isinf(result.losses[1]).all()
 
 
 def test_quantiles_are_values_of_networks_and_know_infinity():
     losses = np.array([*range(1, 9), np.inf, np.inf])
     assert quantiles(losses).tolist() == [1, 5, np.inf]
-    assert plain([1.00000004, np.inf, np.nan]) == [1.0, None, None]
+    assert to_jsonable([1.00000004, np.inf, np.nan]) == [1.0, None, None]
 
 
 def test_networks_are_those_that_the_seeds_draw():
     setting = a_setting(seed=7)
-    members = drawn(setting, 2)
+    members = draw_networks(setting, 2)
     for n in (0, 1):
         alone = prepare(Configuration(seed=7 + n)).params
         assert all(np.array_equal(theta[n], right) for theta, right in zip(members[:3], alone[:3]))
-    assert not drawn(setting, 2, bias=True).b_h.any()
-    assert drawn(setting, 2, dtype="float64").W_hh.dtype == np.float64
+    assert not draw_networks(setting, 2, bias=True).b_h.any()
+    assert draw_networks(setting, 2, dtype="float64").W_hh.dtype == np.float64
 
 
 def test_epochs_looked_at():
-    assert epochs_looked_at(0) == [0]
-    assert epochs_looked_at(3) == [0, 1, 2, 3]
-    many = epochs_looked_at(3000)
+    assert curve_epochs(0) == [0]
+    assert curve_epochs(3) == [0, 1, 2, 3]
+    many = curve_epochs(3000)
     assert (many[0], many[1], many[-1]) == (0, 1, 3000)
     assert len(many) <= 62
 
@@ -406,14 +408,14 @@ def test_epochs_looked_at():
 
 def test_by_k_is_tbptt_of_these_lengths():
     setting = a_setting(seeds=2, steps=4, epochs=2)
-    found = by_k(setting)
-    assert found["ks"] == lengths(4) == [1, 2, 3, 4]
-    assert [(run["k1"], run["k2"]) for run in found["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
-    assert [(run["k1"], run["k2"]) for run in found["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
-    for run in found["chunks"] + found["sliding"]:
+    result = by_k(setting)
+    assert result["ks"] == lengths(4) == [1, 2, 3, 4]
+    assert [(run["k1"], run["k2"]) for run in result["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
+    assert [(run["k1"], run["k2"]) for run in result["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
+    for run in result["chunks"] + result["sliding"]:
         configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
-        of_two = course(numpy_rnn, drawn(setting, 2), setting, configuration).losses[-1]
-        assert run["final"] == plain(of_two)
+        of_two = learning_curve(numpy_rnn, draw_networks(setting, 2), setting, configuration).losses[-1]
+        assert run["final"] == to_jsonable(of_two)
 
 
 @pytest.fixture(scope="module")
@@ -426,9 +428,9 @@ def small():
 
 def test_disagreements_are_measured_from_the_same_weights(small):
     """What is the same up to the window's length differs at the first window that is longer, and by itself then."""
-    found = {one["key"]: one for one in small[1]["training"]["disagreements"]}
-    assert [one.key for one in VARIANTS] == list(found)
-    first = {key: one["steps"]["first_update"] for key, one in found.items()}
+    result = {one["key"]: one for one in small[1]["training"]["disagreements"]}
+    assert [one.key for one in VARIANTS] == list(result)
+    first = {key: one["steps"]["first_update"] for key, one in result.items()}
     assert first == {
         "stale_now": 2,
         "stale_then": 2,
@@ -440,13 +442,13 @@ def test_disagreements_are_measured_from_the_same_weights(small):
         "two_biases": 1,
         "added_up": 3,
     }
-    for one in found.values():
+    for one in result.values():
         assert one["right"]["median"][0] == one["wrong"]["median"][0]
         assert one["steps"]["of_epoch"][0] > 0
     # A step of twice the length, and of a fifth: exact but for the rounding of the two parameters that are subtracted,
     # so it is printed as such to six digits.
-    assert f"{found['squared']['steps']['first_difference']:.6f}" == "1.000000"
-    assert f"{found['mean']['steps']['first_difference']:.6f}" == "0.800000"
+    assert f"{result['squared']['steps']['first_difference']:.6f}" == "1.000000"
+    assert f"{result['mean']['steps']['first_difference']:.6f}" == "0.800000"
 
 
 def test_bases_of_the_variants():
@@ -462,7 +464,7 @@ def test_bases_of_the_variants():
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutant):
-    places = wrong_lines(mutant)
+    places = compare_lines(mutant)
     folder = Path(numpy_rnn.__file__).parent
     assert {place["module"] for place in places} == {f"{module}.py" for module, _, _ in mutant.changes}
     for place in places:
@@ -474,20 +476,20 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
         for side, source in (("right", right), ("wrong", wrong)):
             lines = {line.strip() for line in source.splitlines()}
             assert {line.strip() for line in place[side].splitlines()} <= lines
-        shown = (place["right"] + "\n" + place["wrong"]).splitlines()
-        assert min(len(line) - len(line.lstrip()) for line in shown if line) == 0
+        comparable = (place["right"] + "\n" + place["wrong"]).splitlines()
+        assert min(len(line) - len(line.lstrip()) for line in comparable if line) == 0
 
 
 @pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
-    found = mistakes(a_setting(seeds=2, epochs=1))
-    assert [one["name"] for one in found] == [mutant.name for mutant in MUTANTS]
-    for one, mutant in zip(found, MUTANTS):
+    result = mistakes(a_setting(seeds=2, epochs=1))
+    assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
+    for one, mutant in zip(result, MUTANTS):
         assert names_the_stage(mutant, "L1", one["caught"]["tensor"]), one
         assert one["caught"]["ratio"] is None or one["caught"]["ratio"] > 1
-    assert {one["name"] for one in found if one["shown_by"] is None} >= set(HARD)
-    assert counts_of(found)["caught"] == counts_of(found)["all"] == len(MUTANTS)
+    assert {one["name"] for one in result if one["shown_by"] is None} >= set(HARD)
+    assert counts_of(result)["caught"] == counts_of(result)["all"] == len(MUTANTS)
 
 
 def test_verdicts():
@@ -503,20 +505,20 @@ def test_verdicts():
 def test_runs_that_show_mistakes_are_short_and_as_named():
     setting = a_setting(epochs=2)
     long = setting._replace(configuration=setting.configuration.changed(epochs=10**6))
-    for shown in runs(long):
-        configuration = shown.configuration(long)
+    for demo in demo_runs(long):
+        configuration = demo.configuration(long)
         updates = -(-len(long.x) // configuration.k1) * configuration.epochs
-        assert 0 < updates <= MOST_UPDATES
-    assert runs(setting)[0].configuration(setting) == setting.configuration
+        assert 0 < updates <= MAX_UPDATES
+    assert demo_runs(setting)[0].configuration(setting) == setting.configuration
 
 
 @pytest.mark.no_perturb
 def test_a_mistake_that_changes_no_weight_has_the_curve_of_the_right_run():
     name = "e² for ½e²"
-    (found,) = mistakes(a_setting(epochs=3), [named(name)])
-    assert found["right"] == found["wrong"]
-    assert (found["ratio"], found["verdict"]) == (1.0, "the same")
-    assert found["caught"]["equation"] == "L1, L2"
+    (result,) = mistakes(a_setting(epochs=3), [named(name)])
+    assert result["right"] == result["wrong"]
+    assert (result["ratio"], result["verdict"]) == (1.0, "the same")
+    assert result["caught"]["equation"] == "L1, L2"
 
 
 # -- what is made of it ---------------------------------------------------------------------------------------------
@@ -551,16 +553,16 @@ def test_two_features_are_measured(tmp_path):
     path = tmp_path / "two.csv"
     np.savetxt(path, np.column_stack((sine(), sine()[::-1])), delimiter=",")
     setting = a_setting(seeds=2, epochs=1, data=str(path))
-    found = disagreements(setting)
+    result = disagreements(setting)
     assert setting.x.shape[-1] == 2
-    mean = next(one for one in found if one["key"] == "mean")
+    mean = next(one for one in result if one["key"] == "mean")
     assert np.max(mean["counts"]) == 1 / 10  # N = 5 steps × 2 outputs
 
 
 def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
     """A run of other options than the studied one may diverge on some of its networks."""
     setting = a_setting(seeds=3, steps=6, epochs=1)
-    right = course(numpy_rnn, drawn(setting, 3), setting, setting.configuration)
+    right = learning_curve(numpy_rnn, draw_networks(setting, 3), setting, setting.configuration)
     bad = right.parameters[-1]._replace(W_hh=right.parameters[-1].W_hh * np.array([1, np.nan, 1])[:, None, None])
     two = [Parameters(*(None if v is None else v[::2] for v in params)) for params in (*right.parameters[:-1], bad)]
     mutant = load(named(VARIANTS[0].mutant))
@@ -623,7 +625,9 @@ def test_a_median_that_diverged_ends_its_line():
     from matplotlib.figure import Figure
 
     axes = Figure().subplots()
-    draw_course(axes, {"epochs": [0, 1], "low": [1.0, 2.0], "median": [1.0, None], "high": [1.0, None]}, "black", 0.1)
+    draw_learning_curve(
+        axes, {"epochs": [0, 1], "low": [1.0, 2.0], "median": [1.0, None], "high": [1.0, None]}, "black", 0.1
+    )
     assert np.array_equal(axes.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
 
 
@@ -650,4 +654,4 @@ def test_figures_show_the_numbers(small):
     figure = Figure()
     draw_mistakes(figure, small[1])
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == [one["name"] for one in shown(small[1])]
+    assert names == [one["name"] for one in comparable(small[1])]

@@ -171,8 +171,8 @@ def test_bound_holds_where_the_network_amplifies_and_tells_more_than_sizes_do():
 def test_differences_in_their_units():
     hand, E = np.array([[1.0, -4.0], [0.0, 0.5]]), np.full((2, 2), 2.0**-50)
     said = Witnessed(np.array([1, 3]), np.array([-4 + 2.0**-48, 0.5]), np.array([0.0, 2.0**-60]))
-    found = compare(hand, said, E)
-    assert found == (2.0**-48, 2.0**-48 / 2.0**-50, 4.0, 2, 4)  # 4 and its neighbour are 2⁻⁵⁰ apart
+    result = compare(hand, said, E)
+    assert result == (2.0**-48, 2.0**-48 / 2.0**-50, 4.0, 2, 4)  # 4 and its neighbour are 2⁻⁵⁰ apart
     assert compare(hand, whole(hand), 0 * E)[:3] == (0, 0, 0)
     assert compare(hand, said, 0 * E).bounds == np.inf
 
@@ -226,8 +226,8 @@ def test_nesterov_and_clipping_on_paper():
 
 @pytest.mark.parametrize("number", [Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)])
 def test_root_is_right_to_300_bits(number):
-    found = root(number)
-    assert found**2 <= number < (found * (1 + Fraction(1, 2**298))) ** 2
+    result = root(number)
+    assert result**2 <= number < (result * (1 + Fraction(1, 2**298))) ** 2
 
 
 def test_root_of_squares():

@@ -16,7 +16,7 @@ from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.elman import forward
 from numpy_rnn.study.checks.equations import STEP, Values, present, problems
-from numpy_rnn.study.checks.results import Check, Witnessed, compared, example, findings_of, said_by, whole
+from numpy_rnn.study.checks.results import Check, Witnessed, compared, evaluate, example, findings_of, whole
 from numpy_rnn.study.checks.witnesses import check_torch, of_fractions
 from numpy_rnn.study.setting import Setting
 
@@ -123,21 +123,21 @@ def exact(descent: Descent) -> dict[str, Witnessed]:
     """
     case = descent.case
     mu, tau, decay = map(Fraction, (*case.sgd[:2], case.sgd.weight_decay))
-    found, gradients = {}, fractions(row(descent.gradients))
+    result, gradients = {}, fractions(row(descent.gradients))
     theta = fractions(row(case.params))
     norm = root(sum((g * g for g in gradients), Fraction()))
-    found["n"] = [norm]
+    result["n"] = [norm]
     if case.sgd.max_norm is not None:
         factor = min(Fraction(1), Fraction(case.sgd.max_norm) / (norm + Fraction(SMALL)))
-        gradients = found["clipped"] = [factor * g for g in gradients]
-    d = found["d"] = [g + decay * p for g, p in zip(gradients, theta)]
+        gradients = result["clipped"] = [factor * g for g in gradients]
+    d = result["d"] = [g + decay * p for g, p in zip(gradients, theta)]
     s = d
     if mu:
-        v = found["v"] = d if case.velocity is None else velocity(fractions(row(case.velocity)), d, mu, tau)
+        v = result["v"] = d if case.velocity is None else velocity(fractions(row(case.velocity)), d, mu, tau)
         s = [one + mu * other for one, other in zip(d, v)] if case.sgd.nesterov else v
     rate = Fraction(float(case.learning_rate))
-    found["s"], found["theta"] = s, [p - rate * one for p, one in zip(theta, s)]
-    return {name: of_fractions(numbers) for name, numbers in found.items()}
+    result["s"], result["theta"] = s, [p - rate * one for p, one in zip(theta, s)]
+    return {name: of_fractions(numbers) for name, numbers in result.items()}
 
 
 def velocity(before: list[Fraction], d: list[Fraction], mu: Fraction, tau: Fraction) -> list[Fraction]:
@@ -173,20 +173,20 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     for name, gradient in present(descent.gradients).items():
         params[name].grad = torch.tensor(gradient)
     limit = np.inf if max_norm is None else max_norm  # no gradient is longer than infinity
-    found = {"n": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
+    result = {"n": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
     if max_norm is not None:
-        found["clipped"] = _row(theta.grad for theta in params.values())
+        result["clipped"] = _row(theta.grad for theta in params.values())
     sgd = torch.optim.SGD(params.values(), lr=float(descent.case.learning_rate), **options)
     if descent.case.velocity is not None:
         for name, v in present(descent.case.velocity).items():
             sgd.state[params[name]]["momentum_buffer"] = torch.tensor(v)
     sgd.step()
     if options["momentum"]:
-        found["v"] = _row(sgd.state[theta]["momentum_buffer"] for theta in params.values())
+        result["v"] = _row(sgd.state[theta]["momentum_buffer"] for theta in params.values())
         if descent.case.velocity is None:
-            found["d"] = found["v"]
-    found["theta"] = _row(theta.detach() for theta in params.values())
-    return {name: whole(v.numpy()) for name, v in found.items()}
+            result["d"] = result["v"]
+    result["theta"] = _row(theta.detach() for theta in params.values())
+    return {name: whole(v.numpy()) for name, v in result.items()}
 
 
 def _row(tensors):
@@ -198,7 +198,7 @@ def _row(tensors):
 WITNESSES = {"exact fractions": exact, "torch.optim": optimizer}
 
 
-def of_steps(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def check_steps(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(U1) to (U6) by two updates of each set of options, on the gradients at the start of training."""
     case = next(problems(setting)).case
     checks: dict[str, list[Check]] = {id: [] for id in STEP}
@@ -206,7 +206,7 @@ def of_steps(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, Any], 
     for descent in descents(case, setting.configuration.sgd_options()):
         options[descent.name] = descent.case.sgd._asdict()
         E, where = bounds(descent), f"{descent.name}, update {descent.number}"
-        said = said_by(WITNESSES, descent, absent)
+        said = evaluate(WITNESSES, descent, absent)
         for id, equation in STEP.items():
             if equation.name in descent.hand:
                 hand = descent.hand[equation.name]

@@ -12,13 +12,14 @@ from numpy_rnn.study.checks.complex_step import complex_step, differentiated
 from numpy_rnn.study.checks.equations import TRUNCATION, Values, by_hand, case_of, present
 from numpy_rnn.study.checks.error_bounds import bounds
 from numpy_rnn.study.checks.results import Check, Difference, Witnessed, compare, compared, findings_of, whole
+from numpy_rnn.study.components.matrix import pairs
 from numpy_rnn.study.setting import Setting
 
-MOST = 64  # elements of a gradient that are looked at in one update
+MAX_ELEMENTS = 64  # elements of a gradient that are looked at in one update
 EPOCHS = 2  # that states are followed through: into the second, which starts anew
 
 
-class Entering(NamedTuple):
+class InitialState(NamedTuple):
     """The state that entered an update, and the one that should have."""
 
     epoch: int
@@ -28,7 +29,7 @@ class Entering(NamedTuple):
     expected: np.ndarray
 
 
-def counted_by_steps(steps: int, k1: int, k2: int) -> Iterator[Window]:
+def windows_by_counting(steps: int, k1: int, k2: int) -> Iterator[Window]:
     """The windows of an epoch, walking: at every step one more is new; k1 new ones, or the end, make an update.
 
     Its window are the newest k2 steps that there have been, or all.
@@ -41,28 +42,23 @@ def counted_by_steps(steps: int, k1: int, k2: int) -> Iterator[Window]:
             new = 0
 
 
-def pairs(steps: int) -> Iterator[tuple[int, int]]:
-    """All 1 ≤ k1 ≤ k2 ≤ T."""
-    return ((k1, k2) for k2 in range(1, steps + 1) for k1 in range(1, k2 + 1))
-
-
 def schedules(steps: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """All e_n (T1), all s_n (T2), and how often each loss is counted, which is once: as they are, and by counting.
 
     Of every TBPTT(k1, k2), one after the other.
     """
-    found: dict[str, tuple[list[int], list[int]]] = {"e": ([], []), "s": ([], []), "times": ([], [])}
+    result: dict[str, tuple[list[int], list[int]]] = {"e": ([], []), "s": ([], []), "times": ([], [])}
     for k1, k2 in pairs(steps):
-        ours, counted = list(windows(steps, k1, k2)), list(counted_by_steps(steps, k1, k2))
+        ours, counted = list(windows(steps, k1, k2)), list(windows_by_counting(steps, k1, k2))
         times = np.zeros(steps, int)
         for window in ours:
             times[window.loss_start : window.stop] += 1
         for side, schedule in enumerate((ours, counted)):
-            found["e"][side].extend(window.stop for window in schedule)
-            found["s"][side].extend(window.start for window in schedule)
-        found["times"][0].extend(times.tolist())
-        found["times"][1].extend([1] * steps)
-    return {name: (np.array(ours), np.array(counted)) for name, (ours, counted) in found.items()}
+            result["e"][side].extend(window.stop for window in schedule)
+            result["s"][side].extend(window.start for window in schedule)
+        result["times"][0].extend(times.tolist())
+        result["times"][1].extend([1] * steps)
+    return {name: (np.array(ours), np.array(counted)) for name, (ours, counted) in result.items()}
 
 
 def truncations(setting: Setting) -> list[tuple[int, int]]:
@@ -81,14 +77,14 @@ def recorded(setting: Setting, k1: int, k2: int, rnn: Any = numpy_rnn) -> Iterat
         before = update.parameters
 
 
-def entering(setting: Setting, run: list[tuple[Parameters, Update]]) -> Iterator[Entering]:
+def initial_states(setting: Setting, run: list[tuple[Parameters, Update]]) -> Iterator[InitialState]:
     """What entered every update, beside what the update before computed at that step (T3)."""
     latest: dict[int, np.ndarray] = {}
     for before, update in run:
         if update.window.start == 0:
             latest = {0: setting.h_0 if before.h_0 is None else before.h_0}
         states: Any = update.activations
-        yield Entering(update.epoch, update.number, update.window, states.h[0], latest[update.window.start])
+        yield InitialState(update.epoch, update.number, update.window, states.h[0], latest[update.window.start])
         latest |= dict(enumerate(states.h[1:], start=update.window.start + 1))
 
 
@@ -101,7 +97,7 @@ def constant(setting: Setting, before: Parameters, update: Update) -> Iterator[t
     case = case_of(setting, params, setting.x[start:stop], target, states.h[0])
     E = bounds(case, by_hand(case))
     gradients: Values = {f"d{name}": v for name, v in present(update.gradients).items()}
-    witness: dict[str, Witnessed] = differentiated(case, complex_step, gradients, MOST)
+    witness: dict[str, Witnessed] = differentiated(case, complex_step, gradients, MAX_ELEMENTS)
     for name, gradient in gradients.items():
         yield name, compare(gradient, witness[name], E[name])
 
@@ -109,25 +105,25 @@ def constant(setting: Setting, before: Parameters, update: Update) -> Iterator[t
 COUNTING, ONCE, PREVIOUS, COMPLEX = "counting steps", "once each", "previous window", "complex step"
 
 
-def of_truncation(setting: Setting) -> dict[str, Any]:
+def check_truncations(setting: Setting) -> dict[str, Any]:
     """(T1), (T2) for every TBPTT(k1, k2); (T3) along two epochs of some of them, in which h is the same to the bit."""
     T = len(setting.x)
-    found, every = schedules(T), f"all 1 ≤ k1 ≤ k2 ≤ {T}"
+    result, every = schedules(T), f"all 1 ≤ k1 ≤ k2 ≤ {T}"
     checks: dict[str, list[Check]] = {id: [] for id in TRUNCATION}
     examples = {}
     for id, name in (("T1", "e"), ("T2", "s")):
-        ends, by_counting = found[name]
+        ends, by_counting = result[name]
         checks[id] += _exactly(every, ends, {COUNTING: by_counting})
     k1, k2 = truncations(setting)[-1]
     last = f"of the last update of k1 = {k1}, k2 = {k2}"
-    ours, counted = list(windows(T, k1, k2))[-1], list(counted_by_steps(T, k1, k2))[-1]
+    ours, counted = list(windows(T, k1, k2))[-1], list(windows_by_counting(T, k1, k2))[-1]
     examples["T1"] = {"element": f"e {last}", "values": _values(ours.stop, counted.stop)}
     examples["T2"] = {"element": f"s {last}", "values": _values(ours.start, counted.start)}
-    times, once = found["times"]
+    times, once = result["times"]
     checks["T1"] += _exactly("how often each loss is counted", times, {ONCE: once})
     for k1, k2 in truncations(setting):
         where, run = f"k1 = {k1}, k2 = {k2}", list(recorded(setting, k1, k2))
-        states = list(entering(setting, run))
+        states = list(initial_states(setting, run))
         state, expected = (np.concatenate([getattr(one, side) for one in states]) for side in ("state", "expected"))
         checks["T3"] += _exactly(where, state, {PREVIOUS: expected})
         for before, update in run:

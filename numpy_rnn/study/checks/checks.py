@@ -5,9 +5,9 @@ from typing import Any
 
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.study.checks.check_step import of_steps
-from numpy_rnn.study.checks.check_truncation import of_truncation, truncations
-from numpy_rnn.study.checks.complex_step import MOST, central_difference, complex_step, differentiated, v_curve
+from numpy_rnn.study.checks.check_step import check_steps
+from numpy_rnn.study.checks.check_truncation import check_truncations, truncations
+from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, central_difference, complex_step, differentiated, v_curve
 from numpy_rnn.study.checks.equations import WINDOW, Values, by_hand, problems
 from numpy_rnn.study.checks.error_bounds import bounds
 from numpy_rnn.study.checks.results import (
@@ -15,13 +15,13 @@ from numpy_rnn.study.checks.results import (
     Witnessed,
     compare,
     compared,
+    evaluate,
     example,
     findings_of,
-    finite,
-    said_by,
     whole,
 )
 from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting
 
 MISTAKE, WRONG = "W_hh used without its transpose", "B5"  # to show how far a wrong formula is off
@@ -37,13 +37,13 @@ WITNESSES: dict[str, Callable[[Case], dict[str, Witnessed]]] = {
 }
 
 
-def of_window(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def check_window(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(F1) to (B10), and two things at the start of training: the V-curve, and how far off a mistake is."""
     checks: dict[str, list[Check]] = {id: [] for id in WINDOW}
     examples, more = {}, {}
     for place, problem in enumerate(problems(setting)):
         hand = by_hand(problem.case)
-        E, said = bounds(problem.case, hand), said_by(WITNESSES, problem.case, absent)
+        E, said = bounds(problem.case, hand), evaluate(WITNESSES, problem.case, absent)
         for id, equation in WINDOW.items():
             of_tensor = {name: values[equation.name] for name, values in said.items() if equation.name in values}
             checks[id] += compared(problem.where, hand[equation.name], E[equation.name], of_tensor)
@@ -59,7 +59,7 @@ def wrong(case: Case, hand: Values, E: Values) -> dict[str, Any]:
     """How far a gradient is off, in units of its bound, when one of the equivalence suite's mutants computes it."""
     name = WINDOW[WRONG].name
     off = compare(hand[name], whole(by_hand(case, load(named(MISTAKE)))[name]), E[name])
-    return {"mistake": MISTAKE, "quantity": WINDOW[WRONG].quantity, "bounds": finite(off.bounds)}
+    return {"mistake": MISTAKE, "quantity": WINDOW[WRONG].quantity, "bounds": to_jsonable(off.bounds, None)}
 
 
 def _whole(values: Values) -> dict[str, Witnessed]:
@@ -72,17 +72,17 @@ def measure_checks(setting: Setting) -> dict[str, Any]:
     See `comparing.Difference` for the units. Where a witness is not installed, its reason stands under "absent".
     """
     absent: dict[str, str] = {}
-    window, more = of_window(setting, absent)
-    steps, options = of_steps(setting, absent)
-    equations = window | of_truncation(setting) | steps
-    witnesses = dict.fromkeys(check["witness"] for found in equations.values() for check in found["checks"])
+    window, more = check_window(setting, absent)
+    steps, options = check_steps(setting, absent)
+    equations = window | check_truncations(setting) | steps
+    witnesses = dict.fromkeys(check["witness"] for result in equations.values() for check in result["checks"])
     return {
         "witnesses": list(witnesses),
         "absent": [{"name": name, "reason": reason} for name, reason in absent.items()],
         "places": [problem.where for problem in problems(setting)],
         "equations": equations,
         "largest": [{"witness": name, **_largest_of_witness(equations, name)} for name in witnesses],
-        "most_elements": MOST,
+        "most_elements": MAX_ELEMENTS,
         "options": options,
         "biases_added": setting.start.b_h is None,
         "truncations": [list(pair) for pair in truncations(setting)],
@@ -91,8 +91,8 @@ def measure_checks(setting: Setting) -> dict[str, Any]:
 
 
 def _largest_of_witness(equations, witness):
-    found = [check for one in equations.values() for check in one["checks"] if check["witness"] == witness]
+    result = [check for one in equations.values() for check in one["checks"] if check["witness"] == witness]
     return {
-        unit: None if any(check[unit] is None for check in found) else max(check[unit] for check in found)
+        unit: None if any(check[unit] is None for check in result) else max(check[unit] for check in result)
         for unit in ("ulps", "bounds")
     }

@@ -35,17 +35,17 @@ def unrolled(
     """
     phi = NONLINEARITIES[nonlinearity]
 
-    def reached(name, t, value):
+    def perturbed(name, t, value):
         return value + added[name, t] if (name, t) in added else value
 
-    x_t, a, h, y = [], [], [reached("h", 0, h_0)], []
+    x_t, a, h, y = [], [], [perturbed("h", 0, h_0)], []
     for t, (W_xh, W_hh, W_hy, b_h, b_y, _) in enumerate(copies, start=1):
-        x_t.append(reached("x", t, x[t - 1]))
+        x_t.append(perturbed("x", t, x[t - 1]))
         a_t = x_t[-1] @ W_xh + h[-1] @ W_hh
-        a.append(reached("a", t, a_t if b_h is None else a_t + b_h[..., None, :]))
-        h.append(reached("h", t, phi(a[-1])))
+        a.append(perturbed("a", t, a_t if b_h is None else a_t + b_h[..., None, :]))
+        h.append(perturbed("h", t, phi(a[-1])))
         y_t = h[-1] @ W_hy
-        y.append(reached("y", t, y_t if b_y is None else y_t + b_y[..., None, :]))
+        y.append(perturbed("y", t, y_t if b_y is None else y_t + b_y[..., None, :]))
     return Activations(*(np.stack(np.broadcast_arrays(*v)) for v in (x_t, a, h, y)))
 
 
@@ -56,7 +56,7 @@ def step_losses(y, target) -> np.ndarray:
     return 0.5 * (error * error).sum(axis=(-2, -1))
 
 
-MOST = 512  # elements of a tensor; of more, that many are drawn
+MAX_ELEMENTS = 512  # elements of a tensor; of more, that many are drawn
 SEED = 5
 IMAGINARY = 2.0**-100  # its square vanishes beside 1, and its product with a number rounds nothing
 # Least h²/6 |L'''| + u|L|/h is at h³ = 3u |L|/|L'''|; this is the power of two next to that for |L'''| = |L|.
@@ -76,42 +76,44 @@ def central_difference(loss: Loss, step: float = REAL) -> np.ndarray:
 
 
 def differentiated(
-    case: Case, derivative: Callable[[Loss], np.ndarray], names=None, most: int = MOST
+    case: Case, derivative: Callable[[Loss], np.ndarray], names=None, most: int = MAX_ELEMENTS
 ) -> dict[str, Witnessed]:
     """∂L/∂v of every v that the loss hangs on, by name: dy, dh, da, dx, dh_0 and those of the parameters.
 
     `names`: only these. Of a tensor with more than `most` elements so many are drawn, always the same.
     """
-    found = {}
-    for name, at, loss in reached(case, most):
+    result = {}
+    for name, at, loss in perturbed(case, most):
         if names is None or name in names:
             values = derivative(loss)
-            found[name] = Witnessed(at, values, np.zeros_like(values))
-    return found
+            result[name] = Witnessed(at, values, np.zeros_like(values))
+    return result
 
 
-def reached(case: Case, most: int) -> Iterator[tuple[str, np.ndarray, Loss]]:
+def perturbed(case: Case, most: int) -> Iterator[tuple[str, np.ndarray, Loss]]:
     """Name, elements, and the losses as functions of what is added to each of these."""
     T, B, D, H, O, _ = case.sizes.values()
     for name, width in (("y", O), ("h", H), ("a", H), ("x", D)):
         at = sample(T * B * width, most)
 
-        def of_steps(epsilon, name=name, shape=(T, B, width), at=at):
-            moved = one_each(np.zeros(shape), at, epsilon)
+        def check_steps(epsilon, name=name, shape=(T, B, width), at=at):
+            moved = perturb_each(np.zeros(shape), at, epsilon)
             return losses(case, case.params, {(name, t): moved[:, t - 1] for t in range(1, T + 1)})
 
-        yield "d" + name, at, of_steps
+        yield "d" + name, at, check_steps
     at = sample(B * H, most)
 
     def of_entering_state(epsilon, at=at):
-        return losses(case, case.params, {("h", 0): one_each(np.zeros((B, H)), at, epsilon)})
+        return losses(case, case.params, {("h", 0): perturb_each(np.zeros((B, H)), at, epsilon)})
 
     yield "dh_0", at, of_entering_state
     for name, theta in present(case.params._replace(h_0=None)).items():
         at = sample(theta.size, most)
 
         def of_parameter(epsilon, name=name, theta=theta, at=at):
-            return losses(case, case.params._replace(**{name: theta + one_each(np.zeros(theta.shape), at, epsilon)}))
+            return losses(
+                case, case.params._replace(**{name: theta + perturb_each(np.zeros(theta.shape), at, epsilon)})
+            )
 
         yield "d" + name, at, of_parameter
 
@@ -123,7 +125,7 @@ def losses(case: Case, params: Parameters, added=None) -> np.ndarray:
     return step_losses(y[-K:], case.target).sum(axis=0) / (K * B * O if case.reduction == "mean" else 1)
 
 
-def one_each(zeros: np.ndarray, at: np.ndarray, epsilon: complex) -> np.ndarray:
+def perturb_each(zeros: np.ndarray, at: np.ndarray, epsilon: complex) -> np.ndarray:
     """(N, *shape): the n-th is zero but for `epsilon` at element at[n]."""
     moved = np.zeros((len(at), zeros.size), complex if isinstance(epsilon, complex) else float)
     moved[np.arange(len(at)), at] = epsilon
@@ -138,7 +140,7 @@ def sample(size: int, most: int) -> np.ndarray:
 
 
 STEPS = 10.0 ** -np.linspace(1, 15, 85)  # six a decade
-SMALLER = 10.0 ** -np.arange(16.0, 281.0, 4)  # of the complex step alone
+SMALLER_STEPS = 10.0 ** -np.arange(16.0, 281.0, 4)  # of the complex step alone
 WIDE = 1e-3  # of the difference of complex steps that gives L'''
 UNIT_ROUNDOFF = 2.0**-53
 
@@ -158,7 +160,7 @@ def v_curve(case: Case, hand: Values, balls: dict[str, Witnessed] | None) -> dic
         return None
 
     def loss(epsilon):
-        moved = W_hh + one_each(np.zeros_like(W_hh), np.array([at]), epsilon)
+        moved = W_hh + perturb_each(np.zeros_like(W_hh), np.array([at]), epsilon)
         return losses(case, case.params._replace(W_hh=moved))
 
     def errors(derivative, steps):
@@ -167,7 +169,7 @@ def v_curve(case: Case, hand: Values, balls: dict[str, Witnessed] | None) -> dic
     third, L = abs(third_derivative(loss)), float(abs(loss(0.0)[0]))
     truncation, rounding = third / 6 / size, UNIT_ROUNDOFF * L / size
     central = errors(central_difference, STEPS)
-    smaller = errors(complex_step, SMALLER)
+    smaller = errors(complex_step, SMALLER_STEPS)
     best = int(np.argmin(central))
     i, j = divmod(at, len(W_hh))
     return {
@@ -177,7 +179,7 @@ def v_curve(case: Case, hand: Values, balls: dict[str, Witnessed] | None) -> dic
         "steps": STEPS.tolist(),
         "central": central,
         "complex": errors(complex_step, STEPS),
-        "smaller_steps": SMALLER.tolist(),
+        "smaller_steps": SMALLER_STEPS.tolist(),
         "complex_smaller": smaller,
         "truncation": truncation,  # times h²: relative
         "rounding": rounding,  # over h: relative

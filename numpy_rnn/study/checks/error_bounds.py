@@ -22,7 +22,7 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.complex_step import IMAGINARY
 from numpy_rnn.study.checks.equations import Values
 
-AT_ONCE = 256  # passes
+PASSES_AT_ONCE = 256  # passes
 STAGES = ("h", "dy", "da")  # into which the pass is reached: what else is rounded acts through one of them
 
 
@@ -40,12 +40,12 @@ def bounds(case: Case, hand: Values) -> Values:
     }
     E = {name: np.zeros_like(limit) for name, limit in allowed.items()}
     for stage in STAGES:
-        for first in range(0, rounded[stage].size, AT_ONCE):
-            at = np.arange(first, min(first + AT_ONCE, rounded[stage].size))
+        for first in range(0, rounded[stage].size, PASSES_AT_ONCE):
+            at = np.arange(first, min(first + PASSES_AT_ONCE, rounded[stage].size))
             moved = np.zeros((len(at), rounded[stage].size), complex)
             moved[np.arange(len(at)), at] = 1j * IMAGINARY
             moved = moved.reshape(len(at), *rounded[stage].shape).swapaxes(0, 1)  # time first
-            for name, value in reached(case, {stage: moved}).items():
+            for name, value in perturbed_pass(case, {stage: moved}).items():
                 change = np.abs(value.imag) / IMAGINARY
                 E[name] += np.tensordot(rounded[stage].ravel()[at], change, 1)
     for name in set(E) - set(STAGES):
@@ -61,7 +61,7 @@ def bound_of_losses(case: Case, hand: Values, E_y: np.ndarray) -> np.ndarray:
     return inherited + Bound(case.dtype).relative(B * O + 2, hand["losses"], B * O)[1]
 
 
-def reached(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def perturbed_pass(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor of the window in N passes, (N, *its shape). moved: what is added to h, dy or da, (T, N, B, ·).
 
     The backward pass stands here as `bptt.py` has it, φ'(a_t) from h_t: it is the one whose roundings are followed.
@@ -86,12 +86,12 @@ def reached(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         da[t] = dh[t] * (1 - h[t + 1] ** 2 if is_tanh else h[t + 1].real > 0) + of_da[t]
         after = da[t]
     steps = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
-    found = {name: np.stack(values, axis=1) for name, values in steps.items()}
+    result = {name: np.stack(values, axis=1) for name, values in steps.items()}
     before, x = np.stack(h[:-1], axis=1), np.broadcast_to(case.x, (N, T, B, D))
-    found["loss"] = 0.5 * ((found["y"][:, -K:] - case.target) ** 2).sum(axis=(1, 2, 3)) / divisor
-    found["dx"], found["dh_0"] = found["da"] @ W_xh.T, da[0] @ W_hh.T
-    for name, inputs, adjoints in (("dW_xh", x, "da"), ("dW_hh", before, "da"), ("dW_hy", found["h"], "dy")):
-        found[name] = inputs.reshape(N, T * B, -1).mT @ found[adjoints].reshape(N, T * B, -1)
+    result["loss"] = 0.5 * ((result["y"][:, -K:] - case.target) ** 2).sum(axis=(1, 2, 3)) / divisor
+    result["dx"], result["dh_0"] = result["da"] @ W_xh.T, da[0] @ W_hh.T
+    for name, inputs, adjoints in (("dW_xh", x, "da"), ("dW_hh", before, "da"), ("dW_hy", result["h"], "dy")):
+        result[name] = inputs.reshape(N, T * B, -1).mT @ result[adjoints].reshape(N, T * B, -1)
     if b_h is not None:
-        found["db_h"], found["db_y"] = found["da"].sum(axis=(1, 2)), found["dy"].sum(axis=(1, 2))
-    return found
+        result["db_h"], result["db_y"] = result["da"].sum(axis=(1, 2)), result["dy"].sum(axis=(1, 2))
+    return result

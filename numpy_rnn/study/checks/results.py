@@ -1,7 +1,6 @@
 """How far a witness is from the value by hand, in three units."""
 
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.local_bounds import ratios
 from numpy_rnn.study.checks.equations import Equation, element
+from numpy_rnn.study.findings import to_jsonable
 
 
 class Witnessed(NamedTuple):
@@ -55,7 +55,7 @@ def compare(hand: np.ndarray, witnessed: Witnessed, E: np.ndarray) -> Difference
     )
 
 
-Said = dict[str, dict[str, Witnessed]]
+Results = dict[str, dict[str, Witnessed]]
 UNITS = ("difference", "ulps", "bounds")
 
 
@@ -67,12 +67,12 @@ class Check(NamedTuple):
     difference: Difference
 
 
-def checks_of(checks: list[Check]) -> list[dict[str, Any]]:
+def aggregate(checks: list[Check]) -> list[dict[str, Any]]:
     """By witness, in the order of their first appearance: the largest of all places, and each place.
 
     `bounds` is None where a witness differs and no difference is allowed.
     """
-    found = []
+    result = []
     for witness in dict.fromkeys(check.witness for check in checks):
         of_witness = [check for check in checks if check.witness == witness]
         differences = [check.difference for check in of_witness]
@@ -81,8 +81,8 @@ def checks_of(checks: list[Check]) -> list[dict[str, Any]]:
             {"where": where, **_largest(check.difference for check in of_witness if check.where == where)}
             for where in dict.fromkeys(check.where for check in of_witness)
         ]
-        found.append({"witness": witness, **_largest(differences), **counts, "by_place": by_place})
-    return found
+        result.append({"witness": witness, **_largest(differences), **counts, "by_place": by_place})
+    return result
 
 
 def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed
     flat = np.ravel(hand)
     at = int(common[np.abs(flat[common]).argmax()])
     said = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
-    values = [{"by": by, "value": finite(value)} for by, value in {"by hand": flat[at], **said}.items()]
+    values = [{"by": by, "value": to_jsonable(value, None)} for by, value in {"by hand": flat[at], **said}.items()]
     return {"element": element(equation, at, np.shape(hand)), "values": values}
 
 
@@ -102,15 +102,20 @@ def compared(where: str, hand, E, witnesses: dict[str, Witnessed]) -> list[Check
     return [Check(where, name, compare(hand, witnessed, E)) for name, witnessed in witnesses.items()]
 
 
-def said_by(witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem, absent: dict[str, str]) -> Said:
-    """What each witness says of a problem, by its name and the tensor's; why not, in `absent`, of those that cannot."""
-    said: Said = {}
+def evaluate(
+    witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem, absent: dict[str, str]
+) -> Results:
+    """The tensors that each witness computes, by witness and tensor.
+
+    A witness that is not installed, or that cannot compute this problem, has its reason in `absent` instead.
+    """
+    results: Results = {}
     for name, witness in witnesses.items():
         try:
-            said[name] = witness(problem)
+            results[name] = witness(problem)
         except InputError as error:
             absent[name] = str(error)
-    return said
+    return results
 
 
 def findings_of(
@@ -121,7 +126,7 @@ def findings_of(
         id: {
             "what": equation.what,
             "quantity": equation.quantity,
-            "checks": checks_of(checks[id]),
+            "checks": aggregate(checks[id]),
             "example": examples[id],
         }
         for id, equation in equations.items()
@@ -130,9 +135,4 @@ def findings_of(
 
 def _largest(differences):
     differences = list(differences)
-    return {unit: finite(max(getattr(d, unit) for d in differences)) for unit in UNITS}
-
-
-def finite(value: float) -> float | None:
-    """The number, None for NaN and infinity, which JSON does not have."""
-    return float(value) if isfinite(value) else None
+    return {unit: to_jsonable(max(getattr(d, unit) for d in differences), None) for unit in UNITS}

@@ -89,8 +89,8 @@ def balls(case: Case) -> dict[str, Witnessed]:
     if find_spec("flint") is None:
         raise InputError("python-flint is not installed")
     values = oracle(case)
-    found = {name: whole(value.high, value.low) for name, value in values.items()}
-    return found | {"losses": step_losses(values["y"], case.target)}
+    result = {name: whole(value.high, value.low) for name, value in values.items()}
+    return result | {"losses": step_losses(values["y"], case.target)}
 
 
 def step_losses(y: Enclosure, target: np.ndarray) -> Witnessed:

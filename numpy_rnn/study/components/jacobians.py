@@ -8,12 +8,12 @@ import numpy_rnn
 from numpy_rnn.bptt import SLOPES
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.components.matrix import check_jacobians
-from numpy_rnn.study.findings import plain
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting
 
 VANISHING = 0.3  # spectral radius of W_hh
-LARGEST = 3.0  # spectral radius that is tried, to make gradients explode, or that of the drawn one if that is larger
-TRIED = 60  # spectral radii up to there
+MAX_RADIUS = 3.0  # spectral radius that is tried, to make gradients explode, or that of the drawn one if that is larger
+RADII_TRIED = 60  # spectral radii up to there
 SATURATED = 1 - 0.9**2  # a slope below that of tanh where |h| = 0.9
 
 
@@ -40,12 +40,12 @@ def jacobians(W_hh, h, nonlinearity: str = "tanh") -> np.ndarray:
     """
     slope = slopes(h[1:], nonlinearity)
     T, H = slope.shape
-    found = np.zeros((T + 1, T + 1, H, H))
-    found[0, 0] = np.eye(H)
+    result = np.zeros((T + 1, T + 1, H, H))
+    result[0, 0] = np.eye(H)
     for t in range(1, T + 1):
-        found[t, :t] = found[t - 1, :t] @ (W_hh * slope[t - 1])
-        found[t, t] = np.eye(H)
-    return found
+        result[t, :t] = result[t - 1, :t] @ (W_hh * slope[t - 1])
+        result[t, t] = np.eye(H)
+    return result
 
 
 def singular_values_by_lag(J: np.ndarray) -> list[np.ndarray]:
@@ -83,7 +83,7 @@ def three_starts(params: Parameters, x, h_0, nonlinearity: str = "tanh") -> tupl
         h = states(scaled(factor), x, h_0, nonlinearity)
         return np.linalg.norm(_longest(scaled(factor).W_hh, h, nonlinearity), 2) if np.isfinite(h).all() else 0.0
 
-    factors = np.arange(1, TRIED + 1) / TRIED * max(LARGEST / radius, 1.0)
+    factors = np.arange(1, RADII_TRIED + 1) / RADII_TRIED * max(MAX_RADIUS / radius, 1.0)
     exploding = float(max(factors, key=growth))
     vanishing = min(1.0, VANISHING / radius)
     return (
@@ -106,16 +106,17 @@ def measure_states(setting: Setting) -> dict[str, Any]:
     nonlinearity = setting.configuration.nonlinearity
     h_0 = setting.h_0 if setting.start.h_0 is None else setting.start.h_0
     starts = three_starts(setting.start, setting.x, h_0, nonlinearity)
-    found = [
-        _from(setting, start.params, h_0) | {"name": start.name, "factor": plain(start.factor)} for start in starts
+    result = [
+        _from(setting, start.params, h_0) | {"name": start.name, "factor": to_jsonable(start.factor)}
+        for start in starts
     ]
     learned = setting.h_0 if setting.end.h_0 is None else setting.end.h_0
     trained = _from(setting, setting.end, learned) | {"name": "after training", "factor": 1.0}
     return {
-        "jacobians": found,
+        "jacobians": result,
         "trained": trained,
-        "tried": LARGEST,
-        "threshold": plain(np.sqrt(1 - SATURATED)),
+        "tried": MAX_RADIUS,
+        "threshold": to_jsonable(np.sqrt(1 - SATURATED)),
     }
 
 
@@ -124,7 +125,7 @@ def saturation(h, nonlinearity: str) -> dict[str, Any]:
     |h| = 0.9, for relu the share that is switched off. h: (T+1, H).
     """
     slope = slopes(h[1:], nonlinearity)
-    return {"slope": plain(slope.mean()), "saturated": plain((slope < SATURATED).mean())}
+    return {"slope": to_jsonable(slope.mean()), "saturated": to_jsonable((slope < SATURATED).mean())}
 
 
 def _from(setting: Setting, params: Parameters, h_0) -> dict[str, Any]:
@@ -136,14 +137,14 @@ def _from(setting: Setting, params: Parameters, h_0) -> dict[str, Any]:
         difference = check_jacobians(J, params, setting.x, h_0, nonlinearity) if lags else np.nan
     largest = [values[:, 0] for values in lags]
     return {
-        "spectral_radius": plain(spectral_radius(params.W_hh)),
-        "mean": plain([values.mean() for values in largest]),
-        "max": plain([values.max() for values in largest]),
-        "min": plain([values.min() for values in largest]),
-        "at_longest": plain(largest[-1].max() if lags else None),
-        "a_step": plain(largest[-1].max() ** (1 / len(setting.x)) if lags else None),
-        "least": plain([values[:, -1].mean() for values in lags]),
-        "difference": plain(difference),
-        "h": plain(h),
+        "spectral_radius": to_jsonable(spectral_radius(params.W_hh)),
+        "mean": to_jsonable([values.mean() for values in largest]),
+        "max": to_jsonable([values.max() for values in largest]),
+        "min": to_jsonable([values.min() for values in largest]),
+        "at_longest": to_jsonable(largest[-1].max() if lags else None),
+        "a_step": to_jsonable(largest[-1].max() ** (1 / len(setting.x)) if lags else None),
+        "least": to_jsonable([values[:, -1].mean() for values in lags]),
+        "difference": to_jsonable(difference),
+        "h": to_jsonable(h),
         **saturation(h, nonlinearity),
     }

@@ -15,7 +15,7 @@ from numpy_rnn.loss import DIVISORS
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 
 
-class Items(NamedTuple):
+class Components(NamedTuple):
     """The items of one network on one series, and what they were made of. Element (t, s) is at [t-1, s-1]."""
 
     gradients: Gradients  # of ∂ℓ_t/∂θ_s, (T, T, *shape of θ); None for a parameter that is not there
@@ -26,7 +26,7 @@ class Items(NamedTuple):
     losses: np.ndarray  # (T,)  ℓ_t
 
 
-def item_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") -> Items:
+def component_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") -> Components:
     """All items of a series, from the adjoints of the windows (0, t] of which the step t alone is counted.
 
         ∂ℓ_t/∂W_xh,s = x_sᵀ da_s       (B4)
@@ -47,7 +47,7 @@ def item_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") 
         flow = numpy_rnn.adjoints(params, first_steps(activations, t), target[t - 1 : t], nonlinearity=nonlinearity)
         dh[t - 1, :t], da[t - 1, :t], dy[t - 1] = flow.dh, flow.da, flow.dy[-1]
     gradients = _gradients(params, activations, dy, da)
-    return Items(gradients, dh, da, dy, activations, 0.5 * np.square(dy).sum(axis=(-2, -1)))  # (L1)
+    return Components(gradients, dh, da, dy, activations, 0.5 * np.square(dy).sum(axis=(-2, -1)))  # (L1)
 
 
 def first_steps(activations: Activations, t: int) -> Activations:
@@ -74,9 +74,9 @@ def _gradients(params, activations, dy, da):
     diagonal = np.arange(T)
 
     def on_the_diagonal(terms):
-        found = np.zeros((T, *terms.shape), terms.dtype)
-        found[diagonal, diagonal] = terms
-        return found
+        result = np.zeros((T, *terms.shape), terms.dtype)
+        result[diagonal, diagonal] = terms
+        return result
 
     dW_xh = x.mT @ da  # (B4)
     dW_hh = h[:-1].mT @ da  # (B5)
@@ -104,11 +104,11 @@ def weights(T: int, k1: int, k2: int, reduction: str = "sum", B: int = 1, O: int
 
     Raises InputError unless 1 ≤ k1 ≤ k2, and on an unknown reduction.
     """
-    found = np.zeros((T, T))
+    result = np.zeros((T, T))
     for window in windows(T, k1, k2):
         for t in range(window.loss_start + 1, window.stop + 1):
-            found[t - 1, window.start : t] = 1 / DIVISORS[reduction](window.loss_steps, B, O)  # (B1)
-    return found
+            result[t - 1, window.start : t] = 1 / DIVISORS[reduction](window.loss_steps, B, O)  # (B1)
+    return result
 
 
 def masked_sum(gradients: Gradients, weights: np.ndarray) -> Gradients:
@@ -162,18 +162,18 @@ def reach(norms: np.ndarray, share: float) -> list[int]:
 
     norms: (T, T); 0 < share ≤ 1.
     """
-    found = []
+    result = []
     for t in range(1, len(norms) + 1):
         held = np.cumsum(norms[t - 1, :t][::-1])
-        found.append(int(np.searchsorted(held, share * held[-1])) + 1 if held[-1] > 0 else 0)
-    return found
+        result.append(int(np.searchsorted(held, share * held[-1])) + 1 if held[-1] > 0 else 0)
+    return result
 
 
-STEP = 1e-100  # its square vanishes beside anything, and what it is multiplied with may be small
-MOST = 512  # up to so many parameters, every one is nudged in every copy
+IMAGINARY = 1e-100  # its square vanishes beside anything, and what it is multiplied with may be small
+MAX_PARAMETERS = 512  # up to so many parameters, every one is nudged in every copy
 
 
-def items_by_complex_step(params: Parameters, x, target, h_0, nonlinearity: str, s: int, elements) -> np.ndarray:
+def components_by_complex_step(params: Parameters, x, target, h_0, nonlinearity: str, s: int, elements) -> np.ndarray:
     """∂ℓ_t/∂θ_s of the chosen elements, (T, n), where θ_s is step s's copy of the parameters.
 
     elements: (n,) places in the parameters that are there, flattened and put behind one another. h_0: (B, H), the state
@@ -181,7 +181,7 @@ def items_by_complex_step(params: Parameters, x, target, h_0, nonlinearity: str,
     """
     theta = np.concatenate([p.ravel() for p in params if p is not None])
     nudged = np.broadcast_to(theta, (len(elements), theta.size)).astype(complex)
-    nudged[np.arange(len(elements)), elements] += 1j * STEP
+    nudged[np.arange(len(elements)), elements] += 1j * IMAGINARY
     copy, start = {}, 0
     for name, p in params._asdict().items():
         size = 0 if p is None else p.size
@@ -191,17 +191,19 @@ def items_by_complex_step(params: Parameters, x, target, h_0, nonlinearity: str,
     copies[s - 1] = Parameters(**copy)
     entering = copy["h_0"] if s == 1 and params.h_0 is not None else h_0
     y = unrolled(copies, x, entering, nonlinearity).y
-    return np.broadcast_to(step_losses(y, target).imag / STEP, (len(x), len(elements)))
+    return np.broadcast_to(step_losses(y, target).imag / IMAGINARY, (len(x), len(elements)))
 
 
 def jacobians_by_complex_step(params: Parameters, x, h_0, nonlinearity: str, s: int) -> np.ndarray:
     """∂h_t/∂h_s of the first sequence for all t = 0 to T, (T+1, H, H): a number is added to each unit of h_s."""
     H = params.W_hh.shape[-1]
-    added = {("h", s): 1j * STEP * np.eye(H)[:, None, :]}
-    return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / STEP
+    added = {("h", s): 1j * IMAGINARY * np.eye(H)[:, None, :]}
+    return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / IMAGINARY
 
 
-def check_items(items: Items, params: Parameters, x, target, h_0, nonlinearity: str, seed: int = 0) -> dict[str, Any]:
+def check_components(
+    items: Components, params: Parameters, x, target, h_0, nonlinearity: str, seed: int = 0
+) -> dict[str, Any]:
     """Every item beside its complex step: the largest difference, relative to the largest element of its item.
 
     With more than MOST parameters, so many (element, step) pairs are drawn, by the seed, and looked at for all t.
@@ -209,16 +211,16 @@ def check_items(items: Items, params: Parameters, x, target, h_0, nonlinearity: 
     """
     G = flat(items.gradients)
     T, _, P = G.shape
-    if P <= MOST:
+    if P <= MAX_PARAMETERS:
         chosen = [np.arange(P)] * T
     else:
-        drawn = np.random.default_rng(seed).choice(T * P, MOST, replace=False)
+        drawn = np.random.default_rng(seed).choice(T * P, MAX_PARAMETERS, replace=False)
         chosen = [drawn[drawn // P == s] % P for s in range(T)]
     worst, at, later, compared = 0.0, (1, 1), 0.0, 0
     for s, elements in enumerate(chosen, start=1):
-        found = items_by_complex_step(params, x, target, h_0, nonlinearity, s, elements)
-        later = max(later, np.abs(found[: s - 1]).max(initial=0.0))
-        difference = np.abs(found - G[:, s - 1, elements])[s - 1 :].max(axis=-1, initial=0.0)
+        result = components_by_complex_step(params, x, target, h_0, nonlinearity, s, elements)
+        later = max(later, np.abs(result[: s - 1]).max(initial=0.0))
+        difference = np.abs(result - G[:, s - 1, elements])[s - 1 :].max(axis=-1, initial=0.0)
         largest = np.abs(G[s - 1 :, s - 1]).max(axis=-1)
         ratio = np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
         compared += len(elements) * (T - s + 1)

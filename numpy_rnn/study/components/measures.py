@@ -8,13 +8,13 @@ import numpy_rnn
 from numpy_rnn.common.records import Gradients, Parameters
 from numpy_rnn.study.components.jacobians import measure_states, saturation, spectral_radius
 from numpy_rnn.study.components.matrix import (
-    Items,
+    Components,
     by_lag,
-    check_items,
+    check_components,
     chunks,
+    component_matrix,
     cost,
     flat,
-    item_matrix,
     mask,
     masked_sum,
     norms,
@@ -23,7 +23,7 @@ from numpy_rnn.study.components.matrix import (
     sliding,
     weights,
 )
-from numpy_rnn.study.findings import plain
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting, Snapshot
 
 
@@ -45,36 +45,36 @@ def explorer(setting: Setting) -> dict[str, Any]:
         "k1": min(choices.k1, T),
         "k2": min(choices.k2, T),
         "learning_rate": choices.learning_rate,
-        "x": plain(setting.x[:, 0]),
-        "target": plain(setting.target[:, 0]),
+        "x": to_jsonable(setting.x[:, 0]),
+        "target": to_jsonable(setting.target[:, 0]),
         "snapshots": [_seen(setting, snapshot) for snapshot in setting.snapshots],
     }
 
 
-def items_of(setting: Setting, params: Parameters) -> Items:
+def components_of(setting: Setting, params: Parameters) -> Components:
     """The items of the setting's series under these parameters."""
     h_0 = setting.h_0 if params.h_0 is None else params.h_0
-    return item_matrix(params, setting.x, setting.target, h_0, **setting.options)
+    return component_matrix(params, setting.x, setting.target, h_0, **setting.options)
 
 
 def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
     params = snapshot.params
-    items = items_of(setting, params)
+    items = components_of(setting, params)
     G = flat(items.gradients)
     T = len(G)
     cosine, bias = cost(G, pairs(T))
     own = None if params.h_0 is None else params.h_0[0]
     return {
         "epoch": snapshot.epoch,
-        "loss": plain(items.losses.sum()),
-        "spectral_radius": plain(spectral_radius(params.W_hh)),
-        "gradient_norm": plain(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
-        "parameters": {name: plain(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
-        "a": plain(items.activations.a[:, 0]),
-        "h": plain(items.activations.h[:, 0]),
-        "y": plain(items.activations.y[:, 0]),
-        "losses": plain(items.losses),
-        "dy": plain(items.dy[:, 0]),
+        "loss": to_jsonable(items.losses.sum()),
+        "spectral_radius": to_jsonable(spectral_radius(params.W_hh)),
+        "gradient_norm": to_jsonable(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
+        "parameters": {name: to_jsonable(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
+        "a": to_jsonable(items.activations.a[:, 0]),
+        "h": to_jsonable(items.activations.h[:, 0]),
+        "y": to_jsonable(items.activations.y[:, 0]),
+        "losses": to_jsonable(items.losses),
+        "dy": to_jsonable(items.dy[:, 0]),
         "dh": _triangle(items.dh[:, :, 0]),
         "da": _triangle(items.da[:, :, 0]),
         "norm": _triangle(norms(items.gradients)),
@@ -84,13 +84,13 @@ def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _triangle(matrix):
-    return [plain(row[: t + 1]) for t, row in enumerate(matrix)]
+    return [to_jsonable(row[: t + 1]) for t, row in enumerate(matrix)]
 
 
 def _by_k1(values, T):
     """From the order of `pairs` to rows of k1."""
     starts = np.cumsum([T - k1 for k1 in range(T)])[:-1]
-    return [plain(row) for row in np.split(values, starts)]
+    return [to_jsonable(row) for row in np.split(values, starts)]
 
 
 SHARES = {"50": 0.5, "90": 0.9, "99": 0.99}  # of the summed norms
@@ -101,7 +101,7 @@ def measure_components(setting: Setting) -> dict[str, Any]:
     norms and reach are of undivided items, and a truncation's gradient is the sum over an epoch in which the parameters
     stay as they are.
     """
-    series = [items_of(setting, snapshot.params) for snapshot in setting.snapshots]
+    series = [components_of(setting, snapshot.params) for snapshot in setting.snapshots]
     ends = {"start": (series[0], setting.start), "end": (series[-1], setting.end)}
     T = len(setting.x)
     return {
@@ -110,7 +110,7 @@ def measure_components(setting: Setting) -> dict[str, Any]:
         "epochs": setting.configuration.epochs,
         "check": {end: _check(setting, *of) for end, of in ends.items()},
         "sums": {end: _sums(setting, *of) for end, of in ends.items()},
-        "heat": {end: plain(norms(items.gradients)) for end, (items, _) in ends.items()},
+        "heat": {end: to_jsonable(norms(items.gradients)) for end, (items, _) in ends.items()},
         "masks": [_mask(T, *k, ends) for k in examples(T)],
         "truncation": {"k": list(range(1, T + 1))} | {end: _truncation(items) for end, (items, _) in ends.items()},
         "along": _along(setting, series),
@@ -145,19 +145,19 @@ def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gr
     updates = numpy_rnn.train(
         params, setting.x, setting.target, h_0, k1=k1, k2=k2, learning_rate=0.0, epochs=1, **choices
     )
-    found = [update.gradients for update in updates]
+    result = [update.gradients for update in updates]
 
     def total(parts):
         present = [part for part in parts if part is not None]
         return sum(present[1:], present[0]) if present else None
 
-    return Gradients(*map(total, zip(*found)))
+    return Gradients(*map(total, zip(*result)))
 
 
 def _check(setting, items, params):
     h_0 = setting.h_0 if params.h_0 is None else params.h_0
-    found = check_items(items, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
-    return found | {name: plain(found[name]) for name in ("difference", "later")}
+    result = check_components(items, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
+    return result | {name: to_jsonable(result[name]) for name in ("difference", "later")}
 
 
 def _sums(setting, items, params):
@@ -171,38 +171,38 @@ def _sums(setting, items, params):
                 largest = np.abs(own).max()
                 ratio = np.abs(own - summed).max() / largest if largest else 0.0
                 worst, at = max((worst, at), (float(ratio), (k1, k2)))
-    return {"truncations": len(pairs(T)), "difference": plain(worst), "at": {"k1": at[0], "k2": at[1]}}
+    return {"truncations": len(pairs(T)), "difference": to_jsonable(worst), "at": {"k1": at[0], "k2": at[1]}}
 
 
 def _mask(T, k1, k2, ends):
     kept = mask(T, k1, k2)
-    found = {"k1": k1, "k2": k2, "name": examples(T)[k1, k2], "kept": int(kept.sum()), "of": T * (T + 1) // 2}
+    result = {"k1": k1, "k2": k2, "name": examples(T)[k1, k2], "kept": int(kept.sum()), "of": T * (T + 1) // 2}
     for end, (items, _) in ends.items():
         cosine, bias = cost(flat(items.gradients), [(k1, k2)])
         held = norms(items.gradients)
         share = (held * kept).sum() / held.sum() if held.any() else None
-        found[end] = {"cosine": plain(cosine[0]), "bias": plain(bias[0]), "share": plain(share)}
-    return found
+        result[end] = {"cosine": to_jsonable(cosine[0]), "bias": to_jsonable(bias[0]), "share": to_jsonable(share)}
+    return result
 
 
-def _truncation(items: Items):
+def _truncation(items: Components):
     """Cosine and bias for every k, of all parameters together and of W_hh alone."""
     recurrent = items.gradients.W_hh.reshape(*items.gradients.W_hh.shape[:2], -1)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, G in (("all", flat(items.gradients)), ("W_hh", recurrent)):
         T = len(G)
-        found[name] = {
-            kind: {part: plain(values) for part, values in cost(G, truncations)._asdict().items()}
+        result[name] = {
+            kind: {part: to_jsonable(values) for part, values in cost(G, truncations)._asdict().items()}
             for kind, truncations in (("chunks", chunks(T)), ("sliding", sliding(T)))
         }
     every = [
         {"kind": kind, "k": k, "cosine": cosine}
-        for kind, of in found["all"].items()
+        for kind, of in result["all"].items()
         for k, cosine in enumerate(of["cosine"], start=1)
         if cosine is not None
     ]
     worst = min(every, key=lambda one: one["cosine"], default=None)
-    return found | {"worst": worst, "wrong_way": worst is not None and worst["cosine"] < 0}
+    return result | {"worst": worst, "wrong_way": worst is not None and worst["cosine"] < 0}
 
 
 def _along(setting, series):
@@ -210,30 +210,30 @@ def _along(setting, series):
     T = len(setting.x)
     costs = [(cost(flat(items.gradients), chunks(T)), cost(flat(items.gradients), sliding(T))) for items in series]
     at = [k - 1 for k in few(T)]
-    found: dict[str, Any] = {"epochs": [snapshot.epoch for snapshot in setting.snapshots], "k": few(T)}
+    result: dict[str, Any] = {"epochs": [snapshot.epoch for snapshot in setting.snapshots], "k": few(T)}
     for place, kind in enumerate(("chunks", "sliding")):
-        found[kind] = {
-            part: plain(np.array([getattr(of[place], part)[at] for of in costs]).T) for part in ("cosine", "bias")
+        result[kind] = {
+            part: to_jsonable(np.array([getattr(of[place], part)[at] for of in costs]).T) for part in ("cosine", "bias")
         }
-    found["spectral_radius"] = [plain(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
-    found |= {
+    result["spectral_radius"] = [to_jsonable(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
+    result |= {
         name: [saturation(items.activations.h[:, 0], setting.configuration.nonlinearity)[name] for items in series]
         for name in ("slope", "saturated")
     }
-    found["loss"] = [plain(items.losses.sum()) for items in series]
-    found["reach"] = [_reach(norms(items.gradients)) for items in series]
-    return found
+    result["loss"] = [to_jsonable(items.losses.sum()) for items in series]
+    result["reach"] = [_reach(norms(items.gradients)) for items in series]
+    return result
 
 
 def _by_lag(held):
     lags = by_lag(held)
     return {
-        "mean": plain([norm.mean() for norm in lags]),
-        "largest": plain([norm.max() for norm in lags]),
-        "smallest": plain([norm.min() for norm in lags]),
+        "mean": to_jsonable([norm.mean() for norm in lags]),
+        "largest": to_jsonable([norm.max() for norm in lags]),
+        "smallest": to_jsonable([norm.min() for norm in lags]),
     }
 
 
 def _reach(held):
     """Steps back, the step itself included, that hold these shares of the summed norms: the mean over t."""
-    return {name: plain(np.mean(reach(held, share))) for name, share in SHARES.items()}
+    return {name: to_jsonable(np.mean(reach(held, share))) for name, share in SHARES.items()}

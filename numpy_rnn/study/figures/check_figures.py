@@ -17,8 +17,8 @@ MARKS = {
 }
 OTHER = GREY, "o"
 COUNTED = "counted, or bit by bit"  # the witnesses that have no mark of their own
-LEAST, MOST = 1e-5, 1e12  # what is smaller or larger is drawn here
-EQUAL = LEAST / 10  # where the column of what is equal to the bit stands
+MIN_RATIO, MAX_RATIO = 1e-5, 1e12  # what is smaller or larger is drawn here
+EQUAL = MIN_RATIO / 10  # where the column of what is equal to the bit stands
 SPREAD = 0.62  # of a row, over which its marks are set apart
 
 
@@ -39,7 +39,7 @@ def draw_differences(figure, findings) -> None:
     axes.axvline(EQUAL * 3, color=GREY, linewidth=0.6)
     axes.text(1, -0.85, " the derived bound", va="center")
     axes.text(EQUAL, -0.85, "equal", ha="center", va="center")
-    labels = [f"({id})  {_mathematical(found['quantity'])}" for id, found in equations.items()]
+    labels = [f"({id})  {_mathematical(result['quantity'])}" for id, result in equations.items()]
     axes.set_yticks(range(len(equations)), labels)
     axes.tick_params(axis="y", length=0)
     axes.set_xticks([10.0**power for power in range(-5, 20, 2) if 10.0**power <= axes.get_xlim()[1]])
@@ -50,15 +50,15 @@ def draw_differences(figure, findings) -> None:
 
 def _points(equations):
     """Where the marks are, by witness."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    result: dict[str, list[tuple[float, float]]] = {}
     for row, equation in enumerate(equations.values()):
         checks = [check for check in equation["checks"] if check["bounds"] is not None]
         for number, check in enumerate(checks):
-            ratio = min(max(check["bounds"], LEAST), MOST) if check["bounds"] else EQUAL
+            ratio = min(max(check["bounds"], MIN_RATIO), MAX_RATIO) if check["bounds"] else EQUAL
             shift = SPREAD * (number / (len(checks) - 1) - 0.5) if len(checks) > 1 else 0
             witness = check["witness"] if check["witness"] in MARKS else COUNTED
-            found.setdefault(witness, []).append((ratio, row + shift))
-    return found
+            result.setdefault(witness, []).append((ratio, row + shift))
+    return result
 
 
 def _mathematical(quantity):
@@ -67,7 +67,7 @@ def _mathematical(quantity):
     return f"{head}$_{{{index}}}$" if index else head
 
 
-SMALLEST = 1e-17  # where an error of 0 is drawn
+MIN_ERROR = 1e-17  # where an error of 0 is drawn
 
 
 def draw_v_curve(figure, findings) -> None:
@@ -90,13 +90,13 @@ def draw_v_curve(figure, findings) -> None:
 
     best = curve["best_step"], curve["best_error"]
     near.plot(*best, "o", color=RED, markersize=6)
-    _beside(near, best, f"best: {scientific(best[1])} at h = {scientific(best[0])}", (-16, -3), RED, ha="right")
+    _annotate(near, best, f"best: {scientific(best[1])} at h = {scientific(best[0])}", (-16, -3), RED, ha="right")
     # The labels stand where the curves are by their formulas, so that they stay with them whatever the numbers.
-    _beside(near, (1e-13, curve["rounding"] / 1e-13), "u |L / L′| / h", (8, 10), GREY, highest)
-    _beside(near, (1e-13, curve["rounding"] / 1e-13), "central difference", (0, -44), RED, highest, ha="center")
-    _beside(near, (1e-2, curve["truncation"] * 1e-4), "h²/6 |L‴ / L′|", (-10, 8), GREY, highest, ha="right")
-    _beside(near, (1e-11, curve["complex_error"]), "complex step", (0, 6), BLUE, ha="center")
-    near.set_ylim(SMALLEST / 2, highest)
+    _annotate(near, (1e-13, curve["rounding"] / 1e-13), "u |L / L′| / h", (8, 10), GREY, highest)
+    _annotate(near, (1e-13, curve["rounding"] / 1e-13), "central difference", (0, -44), RED, highest, ha="center")
+    _annotate(near, (1e-2, curve["truncation"] * 1e-4), "h²/6 |L‴ / L′|", (-10, 8), GREY, highest, ha="right")
+    _annotate(near, (1e-11, curve["complex_error"]), "complex step", (0, 6), BLUE, ha="center")
+    near.set_ylim(MIN_ERROR / 2, highest)
     near.set_xlim(steps.min(), steps.max())
     far.set_xlim(min(curve["smaller_steps"]), steps.min())
     far.set_xticks([1e-250, 1e-100])
@@ -108,11 +108,11 @@ def draw_v_curve(figure, findings) -> None:
 
 
 def _drawn(errors):
-    return np.maximum(errors, SMALLEST)
+    return np.maximum(errors, MIN_ERROR)
 
 
-def _beside(axes, point, text, offset, color, highest=np.inf, **options):
-    if SMALLEST < point[1] < highest:
+def _annotate(axes, point, text, offset, color, highest=np.inf, **options):
+    if MIN_ERROR < point[1] < highest:
         axes.annotate(text, point, offset, textcoords="offset points", color=color, **options)
 
 
@@ -126,8 +126,8 @@ def _caption_of_differences(findings: Findings) -> str:
 
 
 def _alternative_of_differences(findings: Findings) -> str:
-    found = [one for one in findings["checks"]["largest"] if one["bounds"] is not None]
-    largest = "; ".join(f"{one['witness']} {scientific(one['bounds'])}" for one in found)
+    result = [one for one in findings["checks"]["largest"] if one["bounds"] is not None]
+    largest = "; ".join(f"{one['witness']} {scientific(one['bounds'])}" for one in result)
     return (
         "A row for each equation, a mark for each witness. The largest differences of all rows, in units of the derived"
         f" bound: {largest}."

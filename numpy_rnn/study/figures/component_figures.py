@@ -12,10 +12,10 @@ NOTHING = "#DDDDDD"  # the colour of an item that is zero, and of s > t
 
 def draw_heat_map(figure, findings: Findings) -> None:
     """‖G[t, s]‖ by colour, t down and s to the right, at both ends of training on one scale."""
-    found = findings["items"]
-    panels = {"before training": found["heat"]["start"]}
-    if found["epochs"]:
-        panels[f"after {found['epochs']} epochs"] = found["heat"]["end"]
+    result = findings["items"]
+    panels = {"before training": result["heat"]["start"]}
+    if result["epochs"]:
+        panels[f"after {result['epochs']} epochs"] = result["heat"]["end"]
     scale = scale_of(*panels.values())
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, norms) in zip(every, panels.items()):
@@ -60,10 +60,10 @@ def scale_of(*matrices):
 
 def caption_heat_map(findings: Findings) -> str:
     """What there is to see."""
-    found = findings["items"]
+    result = findings["items"]
     return (
-        f"The item matrix of {found['steps']} steps: the size of ∂ℓ_t/∂θ_s, where step s has a copy of all"
-        f" {found['parameters']} parameters. Above the diagonal there is nothing: a step cannot act on an earlier"
+        f"The item matrix of {result['steps']} steps: the size of ∂ℓ_t/∂θ_s, where step s has a copy of all"
+        f" {result['parameters']} parameters. Above the diagonal there is nothing: a step cannot act on an earlier"
         " loss. Along a row the colour says how fast the effect of earlier steps fades; a bright row is a loss with"
         " a large error."
     )
@@ -80,19 +80,19 @@ def alternative_heat_map(findings: Findings) -> str:
 
 
 CUT = "#D55E00"  # Okabe and Ito's vermilion, which viridis does not have
-MANY = 25  # steps
+MAX_CROSSED_STEPS = 25  # steps
 PANELS = 5
 
 
 def draw_masks(figure, findings: Findings) -> None:
     """Side by side the masks that are shown: kept items in their colours, cut ones pale and crossed out."""
-    found = findings["items"]
-    norms = np.array(found["heat"]["end"], float)
+    result = findings["items"]
+    norms = np.array(result["heat"]["end"], float)
     scale = scale_of(norms)
     every = figure.subplots(1, PANELS, sharey=True)
-    for axes in every[len(found["masks"]) :]:
+    for axes in every[len(result["masks"]) :]:
         axes.set_axis_off()
-    for axes, shown in zip(every, found["masks"]):
+    for axes, shown in zip(every, result["masks"]):
         kept = mask(len(norms), shown["k1"], shown["k2"]) > 0
         cut = np.tril(~kept)
         draw_matrix(axes, norms, scale, alpha=np.where(cut, 0.25, 1.0))
@@ -108,7 +108,7 @@ def draw_masks(figure, findings: Findings) -> None:
 def _cross(axes, cut):
     """A small mark on every cut item, or where they are many on every other one."""
     t, s = np.nonzero(cut)
-    marked = (s + t) % 2 == 0 if len(cut) > MANY else slice(None)
+    marked = (s + t) % 2 == 0 if len(cut) > MAX_CROSSED_STEPS else slice(None)
     axes.scatter(s[marked] + 1, t[marked] + 1, marker="x", s=8, linewidths=0.6, color=CUT)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.loss_figures import LOSS, draw_course, log_axis
+from numpy_rnn.study.figures.loss_figures import LOSS, draw_learning_curve, log_axis
 from numpy_rnn.study.figures.style import BLUE, CYCLE, GREY, HEAT, ORANGE, label_ends
 from numpy_rnn.study.findings import Drawing, Findings
 
@@ -15,19 +15,19 @@ MASKS = ("one_more", "chunks", "added_up")  # whose items are counted otherwise 
 
 def draw_disagreements(figure, findings: Findings) -> None:
     """A panel each: median and band of the loss, by the definition and by the other way."""
-    found = findings["training"]["disagreements"]
-    rows = -(-len(found) // COLUMNS)
+    result = findings["training"]["disagreements"]
+    rows = -(-len(result) // COLUMNS)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True)
-    for number, (axes, one) in enumerate(zip(panels.flat, found)):
-        draw_course(axes, one["right"], BLUE, band=0.18)
-        draw_course(axes, one["wrong"], ORANGE, band=0.18, linestyle="--")
+    for number, (axes, one) in enumerate(zip(panels.flat, result)):
+        draw_learning_curve(axes, one["right"], BLUE, band=0.18)
+        draw_learning_curve(axes, one["wrong"], ORANGE, band=0.18, linestyle="--")
         axes.set_title(f"{number + 1}  {one['name']}", fontsize=9.5)
         axes.text(0.97, 0.95, _note(one), transform=axes.transAxes, ha="right", va="top", fontsize=8.5)
-    log_axis(panels.flat[0].yaxis, [one[side] for one in found for side in ("right", "wrong")])
+    log_axis(panels.flat[0].yaxis, [one[side] for one in result for side in ("right", "wrong")])
     first = panels.flat[0]
     first.text(0.03, 0.13, "by the definition", color=BLUE, transform=first.transAxes, fontsize=9)
     first.text(0.03, 0.03, "the other way", color=ORANGE, transform=first.transAxes, fontsize=9)
-    for axes in panels.flat[len(found) :]:
+    for axes in panels.flat[len(result) :]:
         axes.remove()
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel(LOSS, fontsize=10)
@@ -41,10 +41,10 @@ def _note(one):
 
 def draw_disagreement_masks(figure, findings: Findings) -> None:
     """How often an epoch counts every item: the definition, and the ways that count otherwise."""
-    found = {one["key"]: one for one in findings["training"]["disagreements"]}
-    first = found[MASKS[0]]
+    result = {one["key"]: one for one in findings["training"]["disagreements"]}
+    first = result[MASKS[0]]
     panels = [(f"definition ({first['k1']}, {first['k2']})", first["right_counts"])]
-    panels += [(found[key]["name"], found[key]["counts"]) for key in MASKS]
+    panels += [(result[key]["name"], result[key]["counts"]) for key in MASKS]
     most = max(np.max(counts) for _, counts in panels)
     for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharex=True, sharey=True), panels):
         shown = np.ma.masked_equal(np.array(counts, float), 0)
@@ -79,8 +79,8 @@ def draw_disagreement_steps(figure, findings: Findings) -> None:
 
 def disagreements_caption(findings: Findings) -> str:
     """For the small multiples."""
-    found = findings["training"]["disagreements"]
-    networks = found[0]["wrong"]["networks"]
+    result = findings["training"]["disagreements"]
+    networks = result[0]["wrong"]["networks"]
     return (
         f"Each way of computing it (dashed) beside the definition (solid), from the same {networks} initial weights:"
         " median and band from the 10th to the 90th percentile, and the median over the networks of the final loss"
@@ -99,8 +99,8 @@ def _ratios(findings: Findings) -> str:
 
 def masks_caption(findings: Findings) -> str:
     """For the masks."""
-    found = {one["key"]: one for one in findings["training"]["disagreements"]}["added_up"]
-    most = max(max(row) for row in found["counts"])
+    result = {one["key"]: one for one in findings["training"]["disagreements"]}["added_up"]
+    most = max(max(row) for row in result["counts"])
     return (
         "How often an epoch counts the item ∂ℓ_t/∂θ_s: by the definition each in the band once. One step more widens"
         " the band; chunks cut it into triangles; where state gradients add up over the windows, an item counts up to"

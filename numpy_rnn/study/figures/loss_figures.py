@@ -17,7 +17,7 @@ def draw_loss_by_k(figure, findings: Findings) -> None:
     colors = dict(zip(by_k["ks"], shades(len(by_k["ks"]))))
     for axes, (kind, title) in zip(panels, KINDS):
         for run in by_k[kind]:
-            draw_course(axes, run, colors[run["k"]], band=0.1)
+            draw_learning_curve(axes, run, colors[run["k"]], band=0.1)
         axes.set_xlabel("epoch")
         axes.set_title(title)
     log_axis(panels[0].yaxis, [run for kind, _ in KINDS for run in by_k[kind]])
@@ -58,7 +58,7 @@ def shades(number: int) -> list:
     return [matplotlib.colormaps["viridis"](v) for v in np.linspace(0, 0.82, number)]
 
 
-def draw_course(axes, run: dict, color, band: float, **options) -> None:
+def draw_learning_curve(axes, run: dict, color, band: float, **options) -> None:
     """Median and band of a course; where the median diverged its line ends, where the band did it leaves at the top."""
     beyond = BEYOND * max(run["high"][0], 1e-300)
     low, median, high = (

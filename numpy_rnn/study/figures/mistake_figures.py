@@ -16,12 +16,12 @@ VERDICTS = {
 COLUMNS = 6
 
 
-def shown(findings: Findings) -> list[dict]:
+def comparable(findings: Findings) -> list[dict]:
     """The mistakes that show in a run which can be compared, from the lowest final loss to the highest."""
-    found = [mistake for mistake in findings["training"]["mistakes"] if mistake["verdict"] in VERDICTS]
+    mistakes = [mistake for mistake in findings["training"]["mistakes"] if mistake["verdict"] in VERDICTS]
     order = list(VERDICTS)
     return sorted(
-        found, key=lambda one: (np.inf if one["ratio"] is None else one["ratio"], order.index(one["verdict"]))
+        mistakes, key=lambda one: (np.inf if one["ratio"] is None else one["ratio"], order.index(one["verdict"]))
     )
 
 
@@ -29,27 +29,27 @@ def draw_mistakes(figure, findings: Findings) -> None:
     """A row a mistake: its final loss against that of the right run, coloured by what became of it."""
     from matplotlib.ticker import NullLocator
 
-    found = shown(findings)
+    mistakes = comparable(findings)
     axes = figure.subplots()
-    finite = [one["ratio"] for one in found if one["ratio"]]
+    finite = [one["ratio"] for one in mistakes if one["ratio"]]
     edge = max(finite, default=1.0) * 4
     for verdict, (color, marker, label) in VERDICTS.items():
-        of_it = [(one["ratio"] or edge, row) for row, one in enumerate(found) if one["verdict"] == verdict]
+        of_it = [(one["ratio"] or edge, row) for row, one in enumerate(mistakes) if one["verdict"] == verdict]
         if of_it:
             axes.plot(
                 *zip(*of_it), marker, color=color, markersize=6, linestyle="none", label=f"{label} ({len(of_it)})"
             )
-    for row, one in enumerate(found):
+    for row, one in enumerate(mistakes):
         axes.plot([1, one["ratio"] or edge], [row, row], color=VERDICTS[one["verdict"]][0], linewidth=0.9, alpha=0.6)
     axes.axvline(1, color="black", linewidth=0.9)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(-0.8, len(found) - 0.2)
-    axes.set_yticks(range(len(found)), [one["name"] for one in found], fontsize=8)
+    axes.set_ylim(-0.8, len(mistakes) - 0.2)
+    axes.set_yticks(range(len(mistakes)), [one["name"] for one in mistakes], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("final loss, divided by that of the right run (median of the networks)")
     axes.spines["left"].set_visible(False)
-    if found:
+    if mistakes:
         axes.legend(loc="lower right")
 
 
@@ -57,15 +57,15 @@ def draw_mistake_curves(figure, findings: Findings) -> None:
     """A small curve a mistake, beside the right one; all on the same scales, in one panel."""
     from matplotlib.collections import LineCollection
 
-    found = shown(findings)
-    rows = -(-len(found) // COLUMNS)
+    mistakes = comparable(findings)
+    rows = -(-len(mistakes) // COLUMNS)
     axes = figure.subplots()
-    values = np.array([v for one in found for side in ("right", "wrong") for v in one[side]["median"] if v], float)
+    values = np.array([v for one in mistakes for side in ("right", "wrong") for v in one[side]["median"] if v], float)
     low, high = np.log((values.min(), np.quantile(values, 0.99))) if len(values) else (0.0, 1.0)
 
-    def placed(course, number):
+    def placed(curve, number):
         row, column = divmod(number, COLUMNS)
-        epochs, median = np.array(course["epochs"], float), np.array(course["median"], float)
+        epochs, median = np.array(curve["epochs"], float), np.array(curve["median"], float)
         with np.errstate(all="ignore"):
             heights = (np.log(median) - low) / max(high - low, 1e-9)
         kept = np.isfinite(heights)
@@ -73,13 +73,13 @@ def draw_mistake_curves(figure, findings: Findings) -> None:
         return np.column_stack((across, 0.62 * np.clip(heights, 0, 1) - row))[kept]
 
     axes.add_collection(
-        LineCollection([placed(one["right"], n) for n, one in enumerate(found)], colors="#AAAAAA", linewidths=1.4)
+        LineCollection([placed(one["right"], n) for n, one in enumerate(mistakes)], colors="#AAAAAA", linewidths=1.4)
     )
-    colors = [VERDICTS[one["verdict"]][0] for one in found]
+    colors = [VERDICTS[one["verdict"]][0] for one in mistakes]
     axes.add_collection(
-        LineCollection([placed(one["wrong"], n) for n, one in enumerate(found)], colors=colors, linewidths=1.6)
+        LineCollection([placed(one["wrong"], n) for n, one in enumerate(mistakes)], colors=colors, linewidths=1.6)
     )
-    for number, one in enumerate(found):
+    for number, one in enumerate(mistakes):
         row, column = divmod(number, COLUMNS)
         axes.text(column, 0.68 - row, _short(one["name"]), fontsize=6.8, va="bottom", color=colors[number])
     axes.set_xlim(-0.03, COLUMNS)
@@ -101,7 +101,7 @@ def mistakes_caption(findings: Findings) -> str:
     training = findings["training"]
     counts, limits = training["counts"], training["limits"]
     return (
-        f"The final loss with each of {len(shown(findings))} known mistakes, relative to the right run (line at 1)."
+        f"The final loss with each of {len(comparable(findings))} mutants, relative to the right run (line at 1)."
         f" {counts['learns']} of them end at no more than {limits['learns']:g} times the right loss,"
         f" {counts['same']} of these within a percent of it: the loss does not find them."
     )
@@ -119,7 +119,7 @@ def curves_caption(findings: Findings) -> str:
 
 def _outcomes(findings: Findings) -> str:
     names: dict[str, list[str]] = {}
-    for one in shown(findings):
+    for one in comparable(findings):
         names.setdefault(one["verdict"], []).append(one["name"])
     return "What becomes of them. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
 

@@ -57,9 +57,9 @@ def alternative_jacobians(findings: Findings) -> str:
 
 def draw_trajectories(figure, findings: Findings) -> None:
     """A panel a network, a curve a hidden unit; the grey bands are where tanh is saturated."""
-    found = findings["items"]
-    drawn, *scaled = found["jacobians"]
-    shown = [drawn, *([found["trained"]] if found["epochs"] else []), *scaled]
+    result = findings["items"]
+    drawn, *scaled = result["jacobians"]
+    shown = [drawn, *([result["trained"]] if result["epochs"] else []), *scaled]
     bounded = all(abs(value) <= 1 for of in shown for row in of["h"] for value in row)
     every = figure.subplots(1, len(shown), sharey=bounded, squeeze=False)[0]
     for axes, of in zip(every, shown):
@@ -69,7 +69,7 @@ def draw_trajectories(figure, findings: Findings) -> None:
             axes.plot(h[:, unit], color=CYCLE[unit % len(CYCLE)], linewidth=width)
         if bounded:
             for side in (-1, 1):
-                axes.axhspan(side * found["threshold"], side, color=GREY, alpha=0.2, linewidth=0)
+                axes.axhspan(side * result["threshold"], side, color=GREY, alpha=0.2, linewidth=0)
             axes.set_ylim(-1.03, 1.03)
         axes.set_title(f"{of['name']}\nρ = {of['spectral_radius']:.2g}, mean slope {of['slope']:.2f}")
         axes.set_xticks([0, *step_ticks(len(h) - 1)[1:]])
@@ -88,8 +88,8 @@ def caption_trajectories(findings: Findings) -> str:
 
 def alternative_trajectories(findings: Findings) -> str:
     """For those who do not see it."""
-    found = findings["items"]
-    parts = [f"{of['name']}: mean slope {of['slope']:.2f}" for of in (*found["jacobians"], found["trained"])]
+    result = findings["items"]
+    parts = [f"{of['name']}: mean slope {of['slope']:.2f}" for of in (*result["jacobians"], result["trained"])]
     return f"Hidden units over the steps. {'; '.join(parts)}."
 
 

@@ -56,8 +56,8 @@ def label_end(axes, x, y, text, color, **options):
 
 
 LINE = 1.25  # times the size of the letters: how far two lines stand apart at least
-APART = (1, 2, 5, 10, 20, 50, 100)  # steps between two marks
-MOST_MARKS = 6
+TICK_DISTANCES = (1, 2, 5, 10, 20, 50, 100)  # steps between two marks
+MAX_TICKS = 6
 
 
 def label_ends(axes, ends, lines: int = 1) -> None:
@@ -71,11 +71,11 @@ def label_ends(axes, ends, lines: int = 1) -> None:
     ends = sorted(ends, key=lambda end: end[1])
     pixels = [float(axes.transData.transform((x, y))[1]) for x, y, *_ in ends]
     inverse = axes.transData.inverted().transform
-    for (x, _, text, color), pixel in zip(ends, moved_apart(pixels, height, axes.bbox.y0 + height / 2, axes.bbox.y1)):
+    for (x, _, text, color), pixel in zip(ends, spread_apart(pixels, height, axes.bbox.y0 + height / 2, axes.bbox.y1)):
         label_end(axes, x, float(inverse((0, pixel))[1]), text, color)
 
 
-def moved_apart(places: list[float], apart: float, bottom: float, top: float) -> list[float]:
+def spread_apart(places: list[float], apart: float, bottom: float, top: float) -> list[float]:
     """Ascending places, moved as little as neighbours need to stand so far apart; none above the top nor, if there is
     room, below the bottom: those that are too near make a group, around their middle.
     """
@@ -84,14 +84,14 @@ def moved_apart(places: list[float], apart: float, bottom: float, top: float) ->
         groups.append([place])
         while len(groups) > 1 and _spread(groups[-2], apart)[-1] + apart > _spread(groups[-1], apart)[0]:
             groups[-2:] = [groups[-2] + groups[-1]]
-    found = [place for group in groups for place in _spread(group, apart)]
-    for i in range(len(found)):
-        found[i] = bottom = max(found[i], bottom)
+    result = [place for group in groups for place in _spread(group, apart)]
+    for i in range(len(result)):
+        result[i] = bottom = max(result[i], bottom)
         bottom += apart
-    for i in reversed(range(len(found))):
-        found[i] = top = min(found[i], top)
+    for i in reversed(range(len(result))):
+        result[i] = top = min(result[i], top)
         top -= apart
-    return found
+    return result
 
 
 def _spread(group, apart):
@@ -101,5 +101,5 @@ def _spread(group, apart):
 
 def step_ticks(steps: int) -> list[int]:
     """Round numbers of steps to mark on an axis from 1 to `steps`, and the first of them."""
-    apart = next((apart for apart in APART if steps <= MOST_MARKS * apart), APART[-1])
+    apart = next((apart for apart in TICK_DISTANCES if steps <= MAX_TICKS * apart), TICK_DISTANCES[-1])
     return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]

@@ -11,14 +11,14 @@ ROWS = {"cosine": "cosine with the\nfull gradient", "bias": r"relative bias" "\n
 
 def draw_truncation_cost(figure, findings: Findings) -> None:
     """Cosine above, bias below; a column for each end of training."""
-    found = findings["items"]
-    columns = {"before training": "start"} | ({f"after {found['epochs']} epochs": "end"} if found["epochs"] else {})
-    k = found["truncation"]["k"]
+    result = findings["items"]
+    columns = {"before training": "start"} | ({f"after {result['epochs']} epochs": "end"} if result["epochs"] else {})
+    k = result["truncation"]["k"]
     grid = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
     for row, (part, label) in zip(grid, ROWS.items()):
         for axes, end in zip(row, columns.values()):
             for kind, (name, color, marker) in KINDS.items():
-                values = np.array(found["truncation"][end]["all"][kind][part], float)
+                values = np.array(result["truncation"][end]["all"][kind][part], float)
                 axes.plot(k, values, color=color, marker=marker, markersize=3.5, label=name)
             axes.axhline(1 if part == "cosine" else 0, color="black", linewidth=0.6)
             axes.set_xticks(step_ticks(len(k)))
@@ -45,10 +45,10 @@ def caption_truncation_cost(findings: Findings) -> str:
 
 def alternative_truncation_cost(findings: Findings) -> str:
     """For those who do not see it."""
-    found = findings["items"]["truncation"]
+    result = findings["items"]["truncation"]
 
     def said(end):
-        of = found[end]["all"]
+        of = result[end]["all"]
         return ", ".join(f"{name} {_number(of[kind]['cosine'][0])}" for kind, (name, *_) in KINDS.items())
 
     return (
@@ -129,32 +129,32 @@ ENDS = {"start": ("before training", BLUE), "end": ("after training", ORANGE)}
 
 def draw_norm_by_lag(figure, findings: Findings) -> None:
     """The mean norm at each lag on a logarithmic axis, with a band from the smallest to the largest over t."""
-    found = findings["items"]
+    result = findings["items"]
     axes = figure.subplots()
     ends = []
     for end, (name, color) in ENDS.items():
-        if end == "end" and not found["epochs"]:
+        if end == "end" and not result["epochs"]:
             continue
-        mean, largest, smallest = (positive(found["lag"][end][part]) for part in ("mean", "largest", "smallest"))
+        mean, largest, smallest = (positive(result["lag"][end][part]) for part in ("mean", "largest", "smallest"))
         lags = np.arange(len(mean))
         axes.plot(lags, mean, color=color, marker="o", markersize=3.5)
         axes.fill_between(lags, smallest, largest, color=color, alpha=BAND, linewidth=0)
         there = np.flatnonzero(np.isfinite(mean))
         if there.size:
-            reach = found["reach"][end]["90"]
+            reach = result["reach"][end]["90"]
             ends.append((there[-1], mean[there[-1]], f"{name}:\n90 % within {reach:.1f} steps", color))
     axes.set_yscale("log")
     axes.set_xlabel("lag t − s, steps back from the loss")
     axes.set_ylabel("‖G[t, s]‖, mean and range over t")
-    axes.set_xlim(-0.3, found["steps"] - 0.5)
+    axes.set_xlim(-0.3, result["steps"] - 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
     label_ends(axes, ends, lines=2)
 
 
 def positive(values) -> np.ndarray:
     """The values as an array, NaN where they are not above 0 and so have no place on a logarithmic axis."""
-    found = np.array(values, float)
-    return np.where(found > 0, found, np.nan)
+    result = np.array(values, float)
+    return np.where(result > 0, result, np.nan)
 
 
 def caption_norm_by_lag(findings: Findings) -> str:

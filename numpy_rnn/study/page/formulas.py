@@ -50,12 +50,12 @@ def definitions(document: str | None = None) -> dict[str, tuple[Piece, ...]]:
 
     Raises ValueError on an id that is defined twice.
     """
-    found: dict[str, tuple[Piece, ...]] = {}
+    result: dict[str, tuple[Piece, ...]] = {}
     for name, text in DEFINITION.findall(DOCUMENT.read_text(encoding="utf-8") if document is None else document):
-        if name in found:
+        if name in result:
             raise ValueError(f"({name}) is defined twice")
-        found[name] = tuple(_pieces(" ".join(text.split())))
-    return found
+        result[name] = tuple(_pieces(" ".join(text.split())))
+    return result
 
 
 def _pieces(text):
@@ -152,7 +152,7 @@ def _checked(name, check):
     """One equation; its table has a row for every way of knowing the number: an element of it, what it differs by."""
     example = check.get("example") or {"element": "", "values": []}
     values = {value["by"]: value["value"] for value in example["values"]}
-    differences = {found["witness"]: found for found in check["checks"]}
+    differences = {result["witness"]: result for result in check["checks"]}
     rows = "\n".join(_row(by, values.get(by), differences.get(by)) for by in dict.fromkeys([*values, *differences]))
     heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
     return (

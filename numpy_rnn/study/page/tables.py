@@ -63,19 +63,19 @@ ENDS = {"start": "before training", "end": "after training"}
 
 def component_tables(findings: Findings) -> tuple[Table, ...]:
     """The checks of the items, what truncations cost at a few k, how far back losses reach, and the starting points."""
-    found = findings["items"]
-    return _checks(found), _costs(found), _reach(found), _starts(found)
+    result = findings["items"]
+    return _checks(result), _costs(result), _reach(result), _starts(result)
 
 
-def _checks(found):
+def _checks(result):
     rows = [
         [
             name,
-            f"{found['check'][end]['items']}",
-            f"{found['check'][end]['elements']:,} of {found['check'][end]['of']:,}",
-            number(found["check"][end]["difference"], ".1e"),
-            f"{found['sums'][end]['truncations']}",
-            number(found["sums"][end]["difference"], ".1e"),
+            f"{result['check'][end]['items']}",
+            f"{result['check'][end]['elements']:,} of {result['check'][end]['of']:,}",
+            number(result["check"][end]["difference"], ".1e"),
+            f"{result['sums'][end]['truncations']}",
+            number(result["sums"][end]["difference"], ".1e"),
         ]
         for end, name in ENDS.items()
     ]
@@ -88,14 +88,14 @@ def _checks(found):
     return Table("items_check", caption, head, rows)
 
 
-def _costs(found):
-    T = found["steps"]
+def _costs(result):
+    T = result["steps"]
     rows = []
     for k in few(T):
         row = [f"{k}", f"{int(mask(T, k, k).sum())}", f"{int(mask(T, 1, k).sum())}"]
         for end, of in (("start", "all"), ("end", "all"), ("end", "W_hh")):
             for kind in ("chunks", "sliding"):
-                cost = found["truncation"][end][of][kind]
+                cost = result["truncation"][end][of][kind]
                 row.append(f"{number(cost['cosine'][k - 1], '.3f')} ({number(cost['bias'][k - 1], '.3f')})")
         rows.append(row)
     head = ["k", "items of chunks", "of sliding"]
@@ -108,18 +108,18 @@ def _costs(found):
     return Table("truncation_cost", caption, head, rows)
 
 
-def _reach(found):
+def _reach(result):
     rows = [
-        [name, *(f"{found['reach'][end][share]:.1f}" for share in ("50", "90", "99"))] for end, name in ENDS.items()
+        [name, *(f"{result['reach'][end][share]:.1f}" for share in ("50", "90", "99"))] for end, name in ENDS.items()
     ]
     caption = (
         "How many steps, counted back from the loss with its own step as the first, hold this share of the norms of a"
-        f" row of the item matrix: the mean over the {found['steps']} rows."
+        f" row of the item matrix: the mean over the {result['steps']} rows."
     )
     return Table("reach", caption, ["weights", "50 %", "90 %", "99 %"], rows)
 
 
-def _starts(found):
+def _starts(result):
     rows = [
         [
             of["name"],
@@ -130,14 +130,14 @@ def _starts(found):
             number(of["a_step"], ".2f"),
             number(of["difference"], ".1e"),
         ]
-        for of in (*found["jacobians"], found["trained"])
+        for of in (*result["jacobians"], result["trained"])
     ]
     head = [
         "network",
         "spectral radius of W_hh",
         "mean slope",
         "saturated units",
-        f"largest singular value over {found['steps']} steps",
+        f"largest singular value over {result['steps']} steps",
         "a step",
         "largest difference to complex step",
     ]
@@ -172,7 +172,7 @@ def _band(run):
     return [_number(run[name][-1]) for name in ("median", "low", "high")]
 
 
-def _disagreements(found):
+def _disagreements(result):
     rows = [
         [
             one["name"],
@@ -184,7 +184,7 @@ def _disagreements(found):
             _ratio(one["ratio"]),
             str(one["wrong"]["diverged"]),
         ]
-        for one in found
+        for one in result
     ]
     head = [
         "way",
@@ -213,7 +213,7 @@ def _ratio(ratio):
     return f"{_number(ratio['median'])} ({_number(ratio['low'])}, {_number(ratio['high'])})"
 
 
-def _mistakes(found):
+def _mistakes(result):
     rows = [
         [
             one["name"],
@@ -223,7 +223,7 @@ def _mistakes(found):
             one["verdict"] + (f" (× {one['ratio']:.2g})" if one["ratio"] is not None else ""),
             _caught(one["caught"]),
         ]
-        for one in found
+        for one in result
     ]
     head = ["mistake", "right", "wrong", "shown by", "final loss, relative to the right run's", "caught by"]
     return Table(

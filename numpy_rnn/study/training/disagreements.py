@@ -12,17 +12,16 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.study.components.matrix import mask
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting, in_float64
-from numpy_rnn.study.training.learning_curves import course, drawn, plain, plain_number, quantiles, summary, updates_of
-
-
-def counted(steps: int, k1: int, k2: int) -> np.ndarray:
-    """(T, T), [t-1, s-1]: 1 where TBPTT(k1, k2) keeps the item, else 0 (DERIVATION.md, section 5)."""
-    counts = np.zeros((steps, steps), int)
-    for start, loss_start, stop in windows(steps, k1, k2):
-        for t in range(loss_start + 1, stop + 1):
-            counts[t - 1, start:t] = 1
-    return counts
+from numpy_rnn.study.training.learning_curves import (
+    draw_networks,
+    learning_curve,
+    quantiles,
+    summary,
+    updates_of,
+)
 
 
 def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
@@ -65,7 +64,7 @@ class Variant(NamedTuple):
     formula: str  # what is computed in place of what, in words and ids
     who: str  # computes it so
     base: str  # "sliding": k1 = 1; "chunks": k1 = k2; "biases": sliding, with biases
-    counts: Callable[[int, int, int], np.ndarray] = counted  # of (T, k1, k2): how often an item is counted
+    counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often an item is counted
 
 
 VARIANTS = (
@@ -101,7 +100,7 @@ VARIANTS = (
         "s_n = e_n − k₂ − 1 in (T2)",
         "texts and loops that count lags: from t down to t − k, which are k + 1 steps",
         "sliding",
-        lambda T, k1, k2: counted(T, k1, k2 + 1),
+        lambda T, k1, k2: mask(T, k1, k2 + 1),
     ),
     Variant(
         "chunks",
@@ -110,7 +109,7 @@ VARIANTS = (
         "k₁ = k₂ in (T1): an update every k₂ steps, in which a step reaches back to the start of its chunk only",
         "most language model examples, and batches that are cut along time: “BPTT over k steps” is chunks there",
         "sliding",
-        lambda T, k1, k2: counted(T, k2, k2),
+        lambda T, k1, k2: mask(T, k2, k2),
     ),
     Variant(
         "mean",
@@ -127,7 +126,7 @@ VARIANTS = (
         "dy_t = 2 (y_t − target_t) in (B1), so a learning rate of 2η",
         "whoever takes `torch.nn.MSELoss`, which has no ½",
         "sliding",
-        lambda T, k1, k2: 2 * counted(T, k1, k2),
+        lambda T, k1, k2: 2 * mask(T, k1, k2),
     ),
     Variant(
         "two_biases",
@@ -173,15 +172,17 @@ def base_of(variant: Variant, configuration: Configuration, steps: int) -> Confi
 def weights(variant: Variant | None, configuration: Configuration, steps: int, outputs: int) -> np.ndarray:
     """(T, T): by what every item is multiplied in the sum over an epoch; without a variant, by the definition."""
     k1, k2 = configuration.k1, configuration.k2
-    items = counted(steps, k1, k2) if variant is None else variant.counts(steps, k1, k2)
+    items = mask(steps, k1, k2) if variant is None else variant.counts(steps, k1, k2)
     key = "" if variant is None else variant.key
     if (configuration.reduction == "mean") != (key == "mean"):
         items = items / divisors(steps, k2 if key == "chunks" else k1, outputs)
     return items
 
 
-LOOKED_AT = 8  # epochs of the right run from which one epoch is made by both
-SHOWS = float(np.finfo(np.float64).eps) ** 0.5  # relative: half of the digits differ, which no rounding does so early
+EPOCHS_COMPARED = 8  # epochs of the right run from which one epoch is made by both
+MIN_DIFFERENCE = (
+    float(np.finfo(np.float64).eps) ** 0.5
+)  # relative: half of the digits differ, which no rounding does so early
 
 
 def disagreements(setting: Setting) -> list[dict]:
@@ -191,15 +192,15 @@ def disagreements(setting: Setting) -> list[dict]:
     @cache
     def right_run(base):
         configuration, bias = base
-        return course(numpy_rnn, drawn(setting, setting.seeds, bias or None), setting, configuration)
+        return learning_curve(numpy_rnn, draw_networks(setting, setting.seeds, bias or None), setting, configuration)
 
-    found = []
+    result = []
     for variant in variants(setting.configuration.reduction):
         configuration, mutant = base_of(variant, setting.configuration, steps), load(named(variant.mutant))
         bias = variant.base == "biases"
         right = right_run((configuration, bias))
-        wrong = course(mutant, right.parameters[0], setting, configuration)
-        found.append(
+        wrong = learning_curve(mutant, right.parameters[0], setting, configuration)
+        result.append(
             {name: value for name, value in variant._asdict().items() if isinstance(value, str)}
             | {
                 "k1": configuration.k1,
@@ -213,7 +214,7 @@ def disagreements(setting: Setting) -> list[dict]:
                 "steps": _steps(mutant, right, setting, configuration),
             }
         )
-    return found
+    return result
 
 
 def _ratio(wrong, right):
@@ -221,7 +222,7 @@ def _ratio(wrong, right):
     kept = np.isfinite(right) & (right > 0)
     if not kept.any():
         return {"low": None, "median": None, "high": None}
-    return dict(zip(("low", "median", "high"), plain(quantiles(wrong[kept] / right[kept]))))
+    return dict(zip(("low", "median", "high"), to_jsonable(quantiles(wrong[kept] / right[kept]))))
 
 
 def _steps(mutant, right, setting, configuration):
@@ -235,14 +236,14 @@ def _steps(mutant, right, setting, configuration):
     √(Σ ‖Δθ' − Δθ‖² / Σ ‖Δθ‖²). of_epoch: the same with Δθ what the whole epoch does, whose updates may cancel; it is
     there for all. Medians over the networks whose parameters are finite.
     """
-    chosen = np.unique(np.rint(np.linspace(0, len(right.epochs) - 1, LOOKED_AT)).astype(int))
+    chosen = np.unique(np.rint(np.linspace(0, len(right.epochs) - 1, EPOCHS_COMPARED)).astype(int))
     start = Parameters(*(None if v[0] is None else np.stack(v) for v in zip(*(right.parameters[i] for i in chosen))))
     one_epoch = configuration.changed(epochs=1)
     paths = [_path(package, _zeros_where_not_finite(start), setting, one_epoch) for package in (reference, mutant)]
     for path in paths:
         path[:, ~_are_finite(start)] = np.nan
-    of_epoch = _apart(*(path[-1:] - path[:1] for path in paths))[0]
-    found: dict[str, Any] = {
+    of_epoch = _relative_difference(*(path[-1:] - path[:1] for path in paths))[0]
+    result: dict[str, Any] = {
         "epochs": [right.epochs[i] for i in chosen],
         "of_epoch": [_finite_median(of_network) for of_network in of_epoch],
         "of_step": None,
@@ -252,14 +253,14 @@ def _steps(mutant, right, setting, configuration):
     }
     if len(paths[0]) == len(paths[1]):
         steps = [np.diff(path, axis=0) for path in paths]
-        by_update = [_finite_median(v[0]) for v in _apart(*steps)]
+        by_update = [_finite_median(v[0]) for v in _relative_difference(*steps)]
         all_at_once = (np.moveaxis(step, 0, -2).reshape(*step.shape[1:-1], -1) for step in steps)
-        found["of_step"] = [_finite_median(of_network) for of_network in _apart(*all_at_once)]
-        shown = [n for n, difference in enumerate(by_update) if difference is not None and difference > SHOWS]
-        found["by_update"] = by_update
+        result["of_step"] = [_finite_median(of_network) for of_network in _relative_difference(*all_at_once)]
+        shown = [n for n, difference in enumerate(by_update) if difference is not None and difference > MIN_DIFFERENCE]
+        result["by_update"] = by_update
         if shown:
-            found["first_update"], found["first_difference"] = shown[0] + 1, by_update[shown[0]]
-    return found
+            result["first_update"], result["first_difference"] = shown[0] + 1, by_update[shown[0]]
+    return result
 
 
 def _are_finite(params):
@@ -288,7 +289,7 @@ def _path(package, params, setting, configuration):
     return np.stack([np.concatenate(row, axis=-1) for row in rows])
 
 
-def _apart(right, wrong):
+def _relative_difference(right, wrong):
     """‖right − wrong‖ / ‖right‖ of every network: (.., N) → (..)."""
     with np.errstate(all="ignore"):
         return np.linalg.norm(right - wrong, axis=-1) / np.linalg.norm(right, axis=-1)
@@ -296,4 +297,4 @@ def _apart(right, wrong):
 
 def _finite_median(values):
     kept = values[np.isfinite(values)]
-    return plain_number(np.median(kept)) if kept.size else None
+    return to_jsonable(np.median(kept)) if kept.size else None

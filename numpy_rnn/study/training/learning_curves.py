@@ -10,13 +10,14 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.elman import forward
 from numpy_rnn.loss import half_squared_error
-from numpy_rnn.study.setting import FAR, Setting, in_float64
+from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64
 
-MOST_EPOCHS = 60  # at which a curve is known, between its first and its last
+MAX_POINTS = 60  # at which a curve is known, between its first and its last
 BAND = (0.1, 0.5, 0.9)
 
 
-class Course(NamedTuple):
+class LearningCurve(NamedTuple):
     """How a set of networks went. The loss is Σ_t ℓ_t of one pass over the series with the weights that stand then.
 
     The loss that `train` reports of an epoch has every term under the weights of its moment, and another number of
@@ -28,15 +29,15 @@ class Course(NamedTuple):
     parameters: list[Parameters]  # at these epochs, (*E, ..)
 
 
-def epochs_looked_at(epochs: int) -> list[int]:
+def curve_epochs(epochs: int) -> list[int]:
     """The first, the last, and some in between: close together at first, where most happens."""
     if epochs == 0:
         return [0]
-    between = np.geomspace(1, epochs, MOST_EPOCHS // 2), np.linspace(1, epochs, MOST_EPOCHS // 2)
+    between = np.geomspace(1, epochs, MAX_POINTS // 2), np.linspace(1, epochs, MAX_POINTS // 2)
     return sorted({0, epochs, *(int(epoch) for part in between for epoch in np.rint(part))})
 
 
-def drawn(setting: Setting, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
+def draw_networks(setting: Setting, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
     """As many networks as asked for, by the seeds from the configuration's on; zero biases added where asked for.
 
     The run's own weights may come from a file; these are drawn.
@@ -67,9 +68,9 @@ def updates_of(
     return rnn.train(params, x, target, given, **configuration.train_options(), yield_every=yield_every)
 
 
-def course(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> Course:
+def learning_curve(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> LearningCurve:
     """Train and look at the weights after some of the epochs, whatever updates an epoch has."""
-    wanted = epochs_looked_at(configuration.epochs)
+    wanted = curve_epochs(configuration.epochs)
     yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
     kept, epoch, latest = {}, 0, params
     with np.errstate(all="ignore"):
@@ -80,11 +81,11 @@ def course(rnn: Any, params: Parameters, setting: Setting, configuration: Config
         kept[epoch] = latest
     epochs = sorted(kept)
     parameters = [kept[epoch] for epoch in epochs]
-    losses = pass_losses(parameters, setting, configuration)
-    return Course(epochs, np.where(losses > FAR * losses[0], np.inf, losses), parameters)
+    losses = losses_of_a_pass(parameters, setting, configuration)
+    return LearningCurve(epochs, np.where(losses > DIVERGED_FACTOR * losses[0], np.inf, losses), parameters)
 
 
-def pass_losses(parameters: list[Parameters], setting: Setting, configuration: Configuration) -> np.ndarray:
+def losses_of_a_pass(parameters: list[Parameters], setting: Setting, configuration: Configuration) -> np.ndarray:
     """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
     stacked = Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
     stacked = in_float64(stacked)
@@ -95,7 +96,7 @@ def pass_losses(parameters: list[Parameters], setting: Setting, configuration: C
     return np.where(np.isfinite(losses), losses, np.inf)
 
 
-def summary(of: Course) -> dict:
+def summary(of: LearningCurve) -> dict:
     """A course as plain values: the median and the band from the 10th to the 90th percentile over all networks.
 
     A network that diverged has an infinite loss, and is among the worst in every quantile; None stands for infinite.
@@ -104,11 +105,11 @@ def summary(of: Course) -> dict:
     first, last = of.losses[0], of.losses[-1]
     return {
         "epochs": of.epochs,
-        "low": plain(low),
-        "median": plain(median),
-        "high": plain(high),
-        "final": plain(last),
-        "final_median": plain(median)[-1],
+        "low": to_jsonable(low),
+        "median": to_jsonable(median),
+        "high": to_jsonable(high),
+        "final": to_jsonable(last),
+        "final_median": to_jsonable(median)[-1],
         "diverged": int(np.isinf(last).sum()),
         "worse_than_untrained": int((np.isfinite(last) & (last > first)).sum()),
         "networks": len(last),
@@ -123,16 +124,6 @@ def quantiles(losses: np.ndarray) -> np.ndarray:
     return np.quantile(losses, BAND, axis=-1, method="inverted_cdf")
 
 
-def plain(values) -> list:
-    """A list of numbers for JSON: seven digits, None for what is not finite."""
-    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in np.ravel(values).tolist()]
-
-
-def plain_number(value) -> float | None:
-    """One number for JSON."""
-    return plain([value])[0]
-
-
 LENGTHS = (1, 2, 3, 5, 10)  # and all steps of the series
 
 
@@ -143,12 +134,12 @@ def lengths(steps: int) -> list[int]:
 
 def by_k(setting: Setting) -> dict:
     """For every k, TBPTT(k, k) and TBPTT(1, k) of the same networks, with the run's other options."""
-    params = drawn(setting, setting.seeds)
+    params = draw_networks(setting, setting.seeds)
     ks = lengths(len(setting.x))
 
     def train(k1, k2):
         configuration = setting.configuration.changed(k1=k1, k2=k2)
-        return {"k1": k1, "k2": k2, "k": k2} | summary(course(numpy_rnn, params, setting, configuration))
+        return {"k1": k1, "k2": k2, "k": k2} | summary(learning_curve(numpy_rnn, params, setting, configuration))
 
     chunks = [train(k, k) for k in ks]
     sliding = [chunks[0] if k == 1 else train(1, k) for k in ks]

@@ -20,15 +20,22 @@ from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 from numpy_rnn.conformance.traces.divergence import EQUATIONS
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import Judgement, judge
+from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting
 from numpy_rnn.study.training.disagreements import OVERLAP, disagreements
-from numpy_rnn.study.training.learning_curves import Course, by_k, course, drawn, plain, plain_number, quantiles
+from numpy_rnn.study.training.learning_curves import (
+    LearningCurve,
+    by_k,
+    draw_networks,
+    learning_curve,
+    quantiles,
+)
 
-SHORT = 2  # epochs: the second shows what is carried over from the first
-MOST_UPDATES = 1000  # of a run that shows a mistake: there are many of them
+JUDGED_EPOCHS = 2  # epochs: the second shows what is carried over from the first
+MAX_UPDATES = 1000  # of a run that shows a mistake: there are many of them
 
 
-class Shown(NamedTuple):
+class DemoRun(NamedTuple):
     """One run: what is other than in the configured one, and how its networks are drawn."""
 
     name: str
@@ -42,11 +49,11 @@ class Shown(NamedTuple):
         """In full, but for at most so many updates."""
         changed = setting.configuration.changed(**self.changes)
         updates = -(-len(setting.x) // changed.k1)
-        return changed.changed(epochs=min(changed.epochs, max(1, MOST_UPDATES // updates)))
+        return changed.changed(epochs=min(changed.epochs, max(1, MAX_UPDATES // updates)))
 
     def networks(self, setting: Setting, number: int) -> list[Parameters]:
         """So many networks: one by one, or as one ensemble."""
-        params = drawn(setting, number, self.bias, self.dtype)
+        params = draw_networks(setting, number, self.bias, self.dtype)
         if self.learned and params.h_0 is None:
             params = params._replace(h_0=np.zeros((number, *setting.h_0.shape), params.W_hh.dtype))
         if self.together:
@@ -54,7 +61,7 @@ class Shown(NamedTuple):
         return [Parameters(*(None if v is None else v[n] for v in params)) for n in range(number)]
 
 
-def runs(setting: Setting) -> tuple[Shown, ...]:
+def demo_runs(setting: Setting) -> tuple[DemoRun, ...]:
     """In the order in which they are tried."""
     steps, configuration = len(setting.x), setting.configuration
     sliding = {"k1": 1, "k2": min(OVERLAP, steps)}
@@ -62,31 +69,31 @@ def runs(setting: Setting) -> tuple[Shown, ...]:
     momentum = {"momentum": 0.5, "dampening": 0.25, "nesterov": False, "weight_decay": 0.001, "max_norm": 0.5}
     rate = {"learning_rate": 0.2 * np.asarray(configuration.learning_rate).item()}
     return (
-        Shown("as configured", {}),
-        Shown("k1 = 1, k2 = {k2}, biases".format(**sliding), sliding, True),
-        Shown(
+        DemoRun("as configured", {}),
+        DemoRun("k1 = 1, k2 = {k2}, biases".format(**sliding), sliding, True),
+        DemoRun(
             "float64, k1 = 1, k2 = {k2}, biases, max_norm".format(**sliding),
             sliding | {"max_norm": 0.5},
             True,
             "float64",
         ),
-        Shown("k1 = {k1}, k2 = {k2}, mean".format(**chunks), chunks | {"reduction": "mean"}, True),
-        Shown("k1 = {k1}, k2 = {k2}, sum".format(**chunks), chunks | {"reduction": "sum"}, True),
-        Shown("relu, k1 = 1, k2 = {k2}".format(**sliding), sliding | rate | {"nonlinearity": "relu"}, True),
-        Shown("momentum, dampening, decay, max_norm, learned h₀", sliding | rate | momentum, True, learned=True),
-        Shown("nesterov", sliding | rate | {"momentum": 0.5, "dampening": 0.0, "nesterov": True}, True),
-        Shown("an ensemble, max_norm", {"max_norm": 0.5}, together=True),
+        DemoRun("k1 = {k1}, k2 = {k2}, mean".format(**chunks), chunks | {"reduction": "mean"}, True),
+        DemoRun("k1 = {k1}, k2 = {k2}, sum".format(**chunks), chunks | {"reduction": "sum"}, True),
+        DemoRun("relu, k1 = 1, k2 = {k2}".format(**sliding), sliding | rate | {"nonlinearity": "relu"}, True),
+        DemoRun("momentum, dampening, decay, max_norm, learned h₀", sliding | rate | momentum, True, learned=True),
+        DemoRun("nesterov", sliding | rate | {"momentum": 0.5, "dampening": 0.0, "nesterov": True}, True),
+        DemoRun("an ensemble, max_norm", {"max_norm": 0.5}, together=True),
     )
 
 
-def short_judgement(rnn: Any, shown: Shown, setting: Setting) -> Judgement:
+def judge_demo_run(rnn: Any, demo: DemoRun, setting: Setting) -> Judgement:
     """The equivalence suite's verdict on the first epochs of such a run of `rnn`.
 
     Raises InputError when it makes no update at all, as there is nothing to judge then.
     """
-    configuration = shown.configuration(setting)
-    configuration = configuration.changed(epochs=min(SHORT, max(1, configuration.epochs)))
-    params = shown.networks(setting, 2 if shown.together else 1)[0]
+    configuration = demo.configuration(setting)
+    configuration = configuration.changed(epochs=min(JUDGED_EPOCHS, max(1, configuration.epochs)))
+    params = demo.networks(setting, 2 if demo.together else 1)[0]
     dtype = params.W_hh.dtype
     x, target, h_0 = (v.astype(dtype) for v in (setting.x, setting.target, setting.h_0))
     experiment = setting.experiment._replace(
@@ -100,18 +107,18 @@ def short_judgement(rnn: Any, shown: Shown, setting: Setting) -> Judgement:
         return judge(trace)
 
 
-def wrong_lines(mutant: Mutant) -> list[dict]:
+def compare_lines(mutant: Mutant) -> list[dict]:
     """One dict a place: "module", the "right" lines of numpy_rnn, and the "wrong" ones of the mutant."""
     folder = Path(numpy_rnn.__file__).parent
-    found = []
+    result = []
     for module in dict.fromkeys(module for module, _, _ in mutant.changes):
         right = (folder / f"{module}.py").read_text(encoding="utf-8")
         wrong = mutated_source(mutant, module, right)
         lines = right.splitlines(), wrong.splitlines()
         for kind, *ends in SequenceMatcher(None, *lines, autojunk=False).get_opcodes():
             if kind != "equal":
-                found.append({"module": f"{module}.py"} | _beside(*lines, *ends))
-    return found
+                result.append({"module": f"{module}.py"} | _beside(*lines, *ends))
+    return result
 
 
 def _beside(right, wrong, start, stop, wrong_start, wrong_stop):
@@ -130,29 +137,29 @@ SAME = 1.01  # times, either way: what it does to the loss is not to be seen on 
 
 def mistakes(setting: Setting, mutants: Iterable[Mutant] = MUTANTS) -> list[dict]:
     """One dict a mutant, in the suite's order."""
-    tried = runs(setting)
+    tried = demo_runs(setting)
 
     @cache
-    def right_course(index):
-        return _course(reference, tried[index], setting)
+    def right_curve(index):
+        return _learning_curve(reference, tried[index], setting)
 
-    found = []
+    result = []
     for mutant in mutants:
-        about = {"name": mutant.name, "stage": mutant.stage, "lines": wrong_lines(mutant)}
+        about = {"name": mutant.name, "stage": mutant.stage, "lines": compare_lines(mutant)}
         index, check = _first_shown(mutant, tried, setting)
         if index is None:
-            found.append(about | _by_case(mutant))
+            result.append(about | _by_case(mutant))
             continue
-        right, wrong = right_course(index), _course(load(mutant), tried[index], setting)
-        found.append(about | {"shown_by": tried[index].name, "caught": check} | _compared(right, wrong))
-    return found
+        right, wrong = right_curve(index), _learning_curve(load(mutant), tried[index], setting)
+        result.append(about | {"shown_by": tried[index].name, "caught": check} | _compared(right, wrong))
+    return result
 
 
 def _first_shown(mutant, tried, setting):
     """The first run in which the suite catches the mutant, and what it says."""
-    for index, shown in enumerate(tried):
+    for index, demo in enumerate(tried):
         try:
-            first = short_judgement(load(mutant), shown, setting).first
+            first = judge_demo_run(load(mutant), demo, setting).first
         except ValueError:  # a mistake that this run's shapes do not admit, or that leaves no update of it
             continue
         if first is not None:
@@ -162,7 +169,7 @@ def _first_shown(mutant, tried, setting):
                 "equation": first.equation,
                 "epoch": first.epoch,
                 "update": first.number,
-                "ratio": plain_number(first.ratio),
+                "ratio": to_jsonable(first.ratio),
             }
     return None, None
 
@@ -177,18 +184,18 @@ def _by_case(mutant: Mutant) -> dict:
         "equation": EQUATIONS.get(of_case.tensor or "", "form"),
         "epoch": None,
         "update": None,
-        "ratio": plain_number(of_case.factor),
+        "ratio": to_jsonable(of_case.factor),
     }
     return {"shown_by": None, "caught": caught, "right": None, "wrong": None, "ratio": None, "verdict": "not in a run"}
 
 
-def _course(rnn, shown: Shown, setting: Setting) -> Course:
-    courses = [course(rnn, of, setting, shown.configuration(setting)) for of in shown.networks(setting, NETWORKS)]
+def _learning_curve(rnn, demo: DemoRun, setting: Setting) -> LearningCurve:
+    courses = [learning_curve(rnn, of, setting, demo.configuration(setting)) for of in demo.networks(setting, NETWORKS)]
     losses = np.concatenate([one.losses.reshape(len(one.losses), -1) for one in courses], axis=-1)
-    return Course(courses[0].epochs, losses, [])
+    return LearningCurve(courses[0].epochs, losses, [])
 
 
-def _compared(right: Course, wrong: Course) -> dict:
+def _compared(right: LearningCurve, wrong: LearningCurve) -> dict:
     """The median curves, and how the final losses compare."""
     medians = [quantiles(of.losses)[1] for of in (right, wrong)]
     with np.errstate(all="ignore"):
@@ -196,9 +203,9 @@ def _compared(right: Course, wrong: Course) -> dict:
     kept = ratios[np.isfinite(right.losses[-1]) & (right.losses[-1] > 0)]
     ratio = float(quantiles(kept)[1]) if kept.size else np.nan
     return {
-        "right": {"epochs": right.epochs, "median": plain(medians[0])},
-        "wrong": {"epochs": wrong.epochs, "median": plain(medians[1])},
-        "ratio": plain_number(ratio),
+        "right": {"epochs": right.epochs, "median": to_jsonable(medians[0])},
+        "wrong": {"epochs": wrong.epochs, "median": to_jsonable(medians[1])},
+        "ratio": to_jsonable(ratio),
         "verdict": verdict(ratio, medians[1][-1], medians[1][0]) if right.epochs != [0] else "not trained",
     }
 
@@ -220,13 +227,13 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
 
 def measure_training(setting: Setting, mutants: Iterable[Mutant] = MUTANTS) -> dict:
     """Loss curves by k, the disagreements, and the mistakes, as plain values for JSON."""
-    found = mistakes(setting, mutants)
+    result = mistakes(setting, mutants)
     return {
         "by_k": by_k(setting),
         "disagreements": disagreements(setting),
-        "mistakes": found,
-        "counts": counts_of(found),
-        "limits": {"networks": NETWORKS, "learns": LEARNS, "same": SAME, "updates": MOST_UPDATES},
+        "mistakes": result,
+        "counts": counts_of(result),
+        "limits": {"networks": NETWORKS, "learns": LEARNS, "same": SAME, "updates": MAX_UPDATES},
     }
 
 
