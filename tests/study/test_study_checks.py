@@ -264,7 +264,8 @@ def test_a_wrong_initial_state_is_seen(name):
 
     def wrong(rnn):
         runs = (list(check_truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
-        return [(one.state != one.expected).any() for run in runs for one in check_truncation.initial_states(setting, run)]
+        states = (one for run in runs for one in check_truncation.initial_states(setting, run))
+        return [(one.state != one.expected).any() for one in states]
 
     assert any(wrong(load(named(name))))
     assert not any(wrong(numpy_rnn))
