@@ -33,13 +33,14 @@ from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
 from numpy_rnn.study.findings import Drawing, Findings, Table
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.page.tables import check_tables, component_tables, training_tables
+from numpy_rnn.study.page.templates import check_page_packages
 from numpy_rnn.study.setting import Setting, setting_of
 from numpy_rnn.study.training.mistakes import measure_training
 
 PARTS: dict[str, tuple[str, Callable[[Setting], Findings]]] = {
     "about": ("the run", lambda setting: about(setting)),
     "checks": ("every equation beside its witnesses", measure_checks),
-    "items": ("the item matrix, truncation, vanishing and exploding", measure_components),
+    "components": ("the item matrix, truncation, vanishing and exploding", measure_components),
     "training": ("training: truncations, disagreements, mistakes", measure_training),
     "explorer": ("the numbers to be explored", explorer),
 }
@@ -192,6 +193,7 @@ def run(rnn, arguments) -> None:
     of its numbers.
     """
     check_matplotlib("install it, as the study draws its figures by it")
+    check_page_packages()
     figures = [f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")]
     check_can_write_folder(arguments.folder, "--folder", [PAGE, "study.json", *figures])
     configuration = configuration_of(arguments)

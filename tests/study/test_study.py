@@ -65,7 +65,7 @@ def test_the_folder_holds_the_page_its_numbers_and_every_figure_twice(made):
 @pytest.mark.needs_matplotlib
 def test_the_numbers_are_those_of_the_run(made):
     result = json.loads((made / "study.json").read_text(encoding="utf-8"))
-    assert list(result) == ["about", "checks", "items", "training", "explorer"]
+    assert list(result) == ["about", "checks", "components", "training", "explorer"]
     assert result["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
     assert result["about"]["epochs"] == [0, 1, 2, 3]
     assert result["about"]["seeds"] == 2

@@ -47,7 +47,7 @@ def setting(request):
 def result(setting):
     """The findings of this part, and those of the explorer, as they come back from JSON."""
     return json.loads(
-        json.dumps({"items": measure_components(setting), "explorer": explorer(setting)}, allow_nan=False)
+        json.dumps({"components": measure_components(setting), "explorer": explorer(setting)}, allow_nan=False)
     )
 
 
@@ -276,7 +276,7 @@ def test_lags_and_reach_by_hand():
 
 
 def test_the_findings_hold_what_the_functions_say(setting, result):
-    items = result["items"]
+    items = result["components"]
     T, every = len(setting.x), components_of(setting, setting.end)
     G = flat(every.gradients)
     assert items["steps"] == T
@@ -305,7 +305,7 @@ def test_the_findings_hold_what_the_functions_say(setting, result):
 
 def test_reach_grows_with_the_share_and_stays_within_the_series(setting, result):
     for end in ("start", "end"):
-        half, most, nearly = result["items"]["reach"][end].values()
+        half, most, nearly = result["components"]["reach"][end].values()
         assert 1 <= half <= most <= nearly <= (len(setting.x) + 1) / 2
 
 
@@ -316,10 +316,10 @@ def test_a_network_without_a_gradient_is_no_trouble(name):
     zero = Parameters(*(None if theta is None else np.zeros_like(theta) for theta in setting.end))
     snapshots = tuple(Snapshot(snapshot.epoch, zero) for snapshot in setting.snapshots)
     setting = setting._replace(target=np.zeros_like(setting.target), snapshots=snapshots)
-    findings = {"items": measure_components(setting), "explorer": explorer(setting)}
+    findings = {"components": measure_components(setting), "explorer": explorer(setting)}
     assert json.dumps(findings, allow_nan=False)
-    assert findings["items"]["truncation"]["start"]["worst"] is None
-    assert findings["items"]["reach"]["start"]["90"] == 0
+    assert findings["components"]["truncation"]["start"]["worst"] is None
+    assert findings["components"]["reach"]["start"]["90"] == 0
     assert all("None" not in cell for table in component_tables(findings) for row in table.rows for cell in row)
 
 
@@ -407,7 +407,7 @@ def test_the_explorers_costs_and_norms_are_those_of_the_items(setting, result):
 
 def test_the_tables_are_whole(result):
     made = component_tables(result)
-    assert [table.name for table in made] == ["items_check", "truncation_cost", "reach", "starts"]
+    assert [table.name for table in made] == ["components_check", "truncation_cost", "reach", "starts"]
     for table in made:
         assert table.rows
         assert all(len(row) == len(table.head) for row in table.rows), table.name
@@ -422,7 +422,7 @@ def test_every_figure_is_drawn_within_its_borders_and_said_in_words(name):
 
     from numpy_rnn.study.figures.style import style
 
-    result = {"items": measure_components(named_setting(name))}
+    result = {"components": measure_components(named_setting(name))}
     for drawing in DRAWINGS:
         with style():
             figure = Figure(figsize=drawing.size)

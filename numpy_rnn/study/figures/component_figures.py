@@ -12,7 +12,7 @@ NOTHING = "#DDDDDD"  # the colour of an item that is zero, and of s > t
 
 def draw_heat_map(figure, findings: Findings) -> None:
     """‖G[t, s]‖ by colour, t down and s to the right, at both ends of training on one scale."""
-    result = findings["items"]
+    result = findings["components"]
     panels = {"before training": result["heat"]["start"]}
     if result["epochs"]:
         panels[f"after {result['epochs']} epochs"] = result["heat"]["end"]
@@ -60,7 +60,7 @@ def scale_of(*matrices):
 
 def caption_heat_map(findings: Findings) -> str:
     """What there is to see."""
-    result = findings["items"]
+    result = findings["components"]
     return (
         f"The item matrix of {result['steps']} steps: the size of ∂ℓ_t/∂θ_s, where step s has a copy of all"
         f" {result['parameters']} parameters. Above the diagonal there is nothing: a step cannot act on an earlier"
@@ -71,7 +71,7 @@ def caption_heat_map(findings: Findings) -> str:
 
 def alternative_heat_map(findings: Findings) -> str:
     """For those who do not see it."""
-    reach = findings["items"]["reach"]
+    reach = findings["components"]["reach"]
     return (
         "Lower triangular heat maps of the norms of the items on a logarithmic scale. On average"
         f" {reach['start']['90']:.1f} steps, counted back from the loss, hold 90 % of a row's norms before training,"
@@ -86,7 +86,7 @@ PANELS = 5
 
 def draw_masks(figure, findings: Findings) -> None:
     """Side by side the masks that are shown: kept items in their colours, cut ones pale and crossed out."""
-    result = findings["items"]
+    result = findings["components"]
     norms = np.array(result["heat"]["end"], float)
     scale = scale_of(norms)
     every = figure.subplots(1, PANELS, sharey=True)
@@ -115,7 +115,7 @@ def _cross(axes, cut):
 def caption_masks(findings: Findings) -> str:
     """What there is to see."""
     return (
-        f"What {len(findings['items']['masks'])} truncations keep of the items, over their norms after training:"
+        f"What {len(findings['components']['masks'])} truncations keep of the items, over their norms after training:"
         " crossed out is cut. One step keeps the diagonal, chunks keep blocks, a sliding window keeps a band, and"
         " full back-propagation the triangle. An update sums the kept items of its rows."
     )
@@ -125,7 +125,7 @@ def alternative_masks(findings: Findings) -> str:
     """For those who do not see it."""
     parts = (
         f"({shown['k1']}, {shown['k2']}), {shown['name']}, keeps {shown['kept']} of {shown['of']} items"
-        for shown in findings["items"]["masks"]
+        for shown in findings["components"]["masks"]
     )
     return f"Masks on the item matrix: {'; '.join(parts)}."
 

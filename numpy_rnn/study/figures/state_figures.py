@@ -12,7 +12,7 @@ START_COLORS = {"as drawn": BLUE, "scaled to vanish": GREEN, "scaled to explode"
 def draw_jacobians(figure, findings: Findings) -> None:
     """By lag, on a logarithmic axis: mean and range over t; dotted, the spectral radius to the power of the lag."""
     axes = figure.subplots()
-    shown = [start for start in findings["items"]["jacobians"] if start["mean"]]
+    shown = [start for start in findings["components"]["jacobians"] if start["mean"]]
     ends, low, high = [], 1.0, 1.0
     for start in shown:
         color = START_COLORS[start["name"]]
@@ -27,7 +27,7 @@ def draw_jacobians(figure, findings: Findings) -> None:
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_yscale("log")
     axes.set_ylim(low / 3, high * 10)
-    axes.set_xlim(0, findings["items"]["steps"])
+    axes.set_xlim(0, findings["components"]["steps"])
     axes.set_xlabel("lag t − s, steps")
     axes.set_ylabel(r"largest singular value of $\partial h_t / \partial h_s$")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -49,7 +49,7 @@ def alternative_jacobians(findings: Findings) -> str:
     """For those who do not see it."""
     parts = [
         f"{start['name']} (spectral radius {start['spectral_radius']:.2g}): {start['at_longest']:.2g}"
-        for start in findings["items"]["jacobians"]
+        for start in findings["components"]["jacobians"]
         if start["mean"]
     ]
     return f"Largest singular value at the longest lag, on a logarithmic axis: {'; '.join(parts)}."
@@ -57,7 +57,7 @@ def alternative_jacobians(findings: Findings) -> str:
 
 def draw_trajectories(figure, findings: Findings) -> None:
     """A panel a network, a curve a hidden unit; the grey bands are where tanh is saturated."""
-    result = findings["items"]
+    result = findings["components"]
     drawn, *scaled = result["jacobians"]
     shown = [drawn, *([result["trained"]] if result["epochs"] else []), *scaled]
     bounded = all(abs(value) <= 1 for of in shown for row in of["h"] for value in row)
@@ -81,21 +81,21 @@ def caption_trajectories(findings: Findings) -> str:
     """What there is to see."""
     return (
         "The hidden states over the series, a curve a unit. In the grey bands tanh is nearly flat, its slope below"
-        f" 1 − {findings['items']['threshold']:g}². With small recurrent weights the units follow the input. Where"
+        f" 1 − {findings['components']['threshold']:g}². With small recurrent weights the units follow the input. Where"
         " large ones drive them from one flat end to the other, a gradient passes only while they are in between."
     )
 
 
 def alternative_trajectories(findings: Findings) -> str:
     """For those who do not see it."""
-    result = findings["items"]
+    result = findings["components"]
     parts = [f"{of['name']}: mean slope {of['slope']:.2f}" for of in (*result["jacobians"], result["trained"])]
     return f"Hidden units over the steps. {'; '.join(parts)}."
 
 
 def draw_recurrence(figure, findings: Findings) -> None:
     """On the left the spectral radius of W_hh by epoch, on the right the slopes of the nonlinearity."""
-    along = findings["items"]["along"]
+    along = findings["components"]["along"]
     left, right = figure.subplots(1, 2)
     left.plot(along["epochs"], along["spectral_radius"], color=BLUE, marker="o", markersize=3.5)
     left.axhline(1, color="black", linewidth=0.8, linestyle="--")
@@ -121,7 +121,7 @@ def draw_recurrence(figure, findings: Findings) -> None:
 
 def caption_recurrence(findings: Findings) -> str:
     """What there is to see."""
-    threshold = findings["items"]["threshold"]
+    threshold = findings["components"]["threshold"]
     return (
         "What the length of the memory hangs on, along training. Each step back multiplies by W_hh and by the slope"
         " of the nonlinearity. A unit counts as saturated where its slope is below that of tanh at |h| ="
@@ -131,7 +131,7 @@ def caption_recurrence(findings: Findings) -> str:
 
 def alternative_recurrence(findings: Findings) -> str:
     """For those who do not see it."""
-    along = findings["items"]["along"]
+    along = findings["components"]["along"]
     radius, slope, saturated = (along[name] for name in ("spectral_radius", "slope", "saturated"))
     return (
         f"Spectral radius of W_hh: {radius[0]:.2f} before training, {radius[-1]:.2f} after it. Mean slope:"

@@ -11,7 +11,7 @@ ROWS = {"cosine": "cosine with the\nfull gradient", "bias": r"relative bias" "\n
 
 def draw_truncation_cost(figure, findings: Findings) -> None:
     """Cosine above, bias below; a column for each end of training."""
-    result = findings["items"]
+    result = findings["components"]
     columns = {"before training": "start"} | ({f"after {result['epochs']} epochs": "end"} if result["epochs"] else {})
     k = result["truncation"]["k"]
     grid = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False)
@@ -45,7 +45,7 @@ def caption_truncation_cost(findings: Findings) -> str:
 
 def alternative_truncation_cost(findings: Findings) -> str:
     """For those who do not see it."""
-    result = findings["items"]["truncation"]
+    result = findings["components"]["truncation"]
 
     def said(end):
         of = result[end]["all"]
@@ -67,7 +67,7 @@ def draw_along_training(figure, findings: Findings) -> None:
     """The cosine with the full gradient by epoch, a curve for a few k: chunks on the left, sliding on the right."""
     from matplotlib import colormaps
 
-    along = findings["items"]["along"]
+    along = findings["components"]["along"]
     shown = along["k"][:-1]  # at the last, k = T, it is 1
     colors = [colormaps[HEAT](place) for place in np.linspace(0, 0.75, max(1, len(shown)))]
     every = figure.subplots(1, 2, sharey=True)
@@ -115,7 +115,7 @@ def caption_along_training(findings: Findings) -> str:
 
 def alternative_along_training(findings: Findings) -> str:
     """For those who do not see it."""
-    along = findings["items"]["along"]
+    along = findings["components"]["along"]
     parts = []
     for kind, name in TITLES.items():
         curve = [value for value in along[kind]["cosine"][0] if value is not None]
@@ -129,7 +129,7 @@ ENDS = {"start": ("before training", BLUE), "end": ("after training", ORANGE)}
 
 def draw_norm_by_lag(figure, findings: Findings) -> None:
     """The mean norm at each lag on a logarithmic axis, with a band from the smallest to the largest over t."""
-    result = findings["items"]
+    result = findings["components"]
     axes = figure.subplots()
     ends = []
     for end, (name, color) in ENDS.items():
@@ -169,7 +169,7 @@ def caption_norm_by_lag(findings: Findings) -> str:
 
 def alternative_norm_by_lag(findings: Findings) -> str:
     """For those who do not see it."""
-    lag = findings["items"]["lag"]
+    lag = findings["components"]["lag"]
     parts = [
         f"{name} from {lag[end]['mean'][0]:.2g} at lag 0 to {lag[end]['mean'][-1]:.2g} at lag"
         f" {len(lag[end]['mean']) - 1}"

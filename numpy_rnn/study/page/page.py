@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from numpy_rnn.study.findings import Drawing, Findings, Table
-from numpy_rnn.study.page.formulas import checked_equations, equation
+from numpy_rnn.study.page.formulas import checked_equations, equation, formula
 from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
@@ -20,9 +20,9 @@ A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
 def page(
     findings: Findings, pictures: Mapping[str, bytes], drawings: Sequence[Drawing], tables: Sequence[Table]
 ) -> str:
-    """The whole page as HTML. pictures: the SVG of every drawing, by its name. Needs matplotlib, for the formulas.
+    """The whole page as HTML. pictures: the SVG of every drawing, by its name. Needs jinja2 and latex2mathml.
 
-    Raises ValueError where a section asks for something that is not there (see fragments.py).
+    Raises ValueError where a section asks for something that is not there (see templates.py).
     """
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((HERE / "sections").glob("*.html"))}
     return assembled(texts, findings, pictures, drawings, tables)
@@ -34,7 +34,8 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         "figure": lambda name: figure(_named(name, drawings), pictures[name], findings),
         "table": lambda name: table(_named(name, tables)),
         "equation": equation,
-        "equations": lambda _: checked_equations(findings["checks"]["equations"]),
+        "formula": formula,
+        "equations": lambda: checked_equations(findings["checks"]["equations"]),
     }
     sections, headings = [], []
     for name, text in texts.items():
@@ -47,11 +48,11 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         sections.append(f'<section id="{identifier}">\n{filled}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
-        "style": lambda _: _read("study.css"),
-        "contents": lambda _: contents,
-        "sections": lambda _: "\n".join(sections),
-        "data": lambda _: embedded(findings["explorer"]),
-        "script": lambda _: _read("explore.js"),
+        "style": _read("study.css"),
+        "contents": contents,
+        "sections": "\n".join(sections),
+        "data": embedded(findings["explorer"]),
+        "script": _read("explore.js"),
     }
     return fill(_read("page.html"), findings, parts)
 

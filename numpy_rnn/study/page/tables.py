@@ -63,7 +63,7 @@ ENDS = {"start": "before training", "end": "after training"}
 
 def component_tables(findings: Findings) -> tuple[Table, ...]:
     """The checks of the items, what truncations cost at a few k, how far back losses reach, and the starting points."""
-    result = findings["items"]
+    result = findings["components"]
     return _checks(result), _costs(result), _reach(result), _starts(result)
 
 
@@ -85,7 +85,7 @@ def _checks(result):
         " returns, added up over the updates of an epoch. Differences are relative to the largest element of the"
         " item, or of the sum; the spacing of double precision is 2.2e-16 of a number."
     )
-    return Table("items_check", caption, head, rows)
+    return Table("components_check", caption, head, rows)
 
 
 def _costs(result):

@@ -1,62 +1,60 @@
-"""Placeholders in the page's prose: every number, figure, table and equation in it comes from elsewhere.
+"""The page's templates: HTML with placeholders that Jinja fills, so that every number comes from the findings.
 
-{{number PATH}}, {{number PATH FORMAT}}   the value at a dotted path of the findings, `items.reach.start.90`
-{{if PATH}} ... {{end}}                   shown only where that value is truthy
-{{each PATH}} ... {{end}}                 repeated for the values of a list, each with
-{{.KEY}}, {{.KEY FORMAT}}, {{.}}          a value of the one at hand, or itself; also {{if .KEY}}
-{{KIND NAME}}                             what the page inserts: figure, table, equation, equations
+    {{ components.steps }}, {{ checks.error | number(".2g") }}    a value of the findings, as `number` writes it
+    {% if ... %}, {% for ... in ... %}                            as in any Jinja template
+    {{ figure("heat_map") }}, {{ table("reach") }}, {{ equation("B2") }}    what the page inserts
+
+An unknown name is an error, never an empty string.
 """
 
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-BLOCKS = ("if", "each")
+from numpy_rnn.common.errors import InputError
+
+PAGE_PACKAGES = ("jinja2", "latex2mathml")
 POWER = re.compile(r"e([+-])0*(\d+)$")
 MINUS = {"-": "−", "+": ""}
 
-Inserts = Mapping[str, Callable[[str], str]]  # by kind: NAME → HTML
 
-
-def fill(text: str, findings: Mapping[str, Any], inserts: Inserts, item: Any = None) -> str:
-    """The text with all its placeholders filled; `item` is the value at hand inside an {{each}}.
-
-    Raises ValueError, naming the placeholder, on one that is unknown, on a path that leads nowhere, on a format that
-    does not fit, and on an {{end}} too few or too many.
-    """
-    filled = []
-    while match := PLACEHOLDER.search(text):
-        filled.append(text[: match.start()])
-        text = text[match.end() :]
-        kind, _, rest = match[1].strip().partition(" ")
+def check_page_packages() -> None:
+    """Raise InputError where a package that makes the page cannot be imported."""
+    for package in PAGE_PACKAGES:
         try:
-            if kind in BLOCKS:
-                block, text = _block_and_rest(text)
-                value = at(rest.strip(), findings, item)
-                items = value if kind == "each" else [item] if value else []
-                filled += [fill(block, findings, inserts, one) for one in items]
-            else:
-                filled.append(_value(kind, rest.strip(), findings, inserts, item))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{match[0]}: {error}") from error
-    return "".join(filled) + text
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(
+                f"{package} cannot be imported ({error}): install {' and '.join(PAGE_PACKAGES)},"
+                " which make the page of the study"
+            ) from None
 
 
-def at(path: str, findings: Mapping[str, Any], item: Any = None) -> Any:
-    """The value at a dotted path of the findings; at one that starts with a dot, of the item at hand.
+def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
+    """The template with its placeholders filled.
 
-    Raises ValueError, saying what there is instead, where the path leads nowhere.
+    findings: the values by name. inserts: finished HTML, and functions that return it.
+    Raises ValueError, with the line, on a name that is unknown, a format that does not fit and a wrong template.
     """
-    value: Any = item if path.startswith(".") else findings
-    for key in filter(None, path.split(".")):
-        try:
-            value = value[int(key)] if isinstance(value, list) else value[key]
-        except (KeyError, IndexError, TypeError, ValueError):
-            there = f"only {', '.join(value)}" if isinstance(value, dict) else f"a {type(value).__name__}"
-            raise ValueError(f"no {key!r} at {path!r}: there is {there}") from None
-    return value
+    import jinja2
+    from markupsafe import Markup
+
+    def as_html(insert: str | Callable[..., str]):
+        return Markup(insert) if isinstance(insert, str) else lambda *arguments: Markup(insert(*arguments))
+
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=True, keep_trailing_newline=True, finalize=_finalize
+    )
+    environment.filters["number"] = lambda value, form="": Markup(number(_defined(value), form))
+    names = {name: as_html(insert) for name, insert in inserts.items()}
+    try:
+        return environment.from_string(text).render({**findings, **names})
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from None
+    except (jinja2.UndefinedError, TypeError) as error:
+        raise ValueError(str(error)) from error
 
 
 def number(value: Any, form: str = "") -> str:
@@ -69,23 +67,17 @@ def number(value: Any, form: str = "") -> str:
     return POWER.sub(lambda m: f"·10<sup>{MINUS[m[1]]}{m[2]}</sup>", text) if isinstance(value, float) else text
 
 
-def _block_and_rest(text):
-    """What stands before the {{end}} of the block in which the text begins, and what after it."""
-    depth = 1
-    for match in PLACEHOLDER.finditer(text):
-        word = match[1].strip().partition(" ")[0]
-        depth += (word in BLOCKS) - (word == "end")
-        if depth == 0:
-            return text[: match.start()], text[match.end() :]
-    raise ValueError("it has no {{end}}")
+def _finalize(value):
+    """What is printed without the filter is written by `number` too; finished HTML stays as it is."""
+    from markupsafe import Markup
+
+    return value if isinstance(value, Markup) else Markup(number(_defined(value)))
 
 
-def _value(kind, rest, findings, inserts, item):
-    if kind.startswith("."):
-        return number(at(kind, findings, item), rest)
-    if kind == "number":
-        path, _, form = rest.partition(" ")
-        return number(at(path, findings, item), form.strip())
-    if kind in inserts:
-        return inserts[kind](rest)
-    raise ValueError(f"unknown: expected {', '.join(('number', *BLOCKS, 'end', *inserts))}")
+def _defined(value):
+    """The value; an undefined one raises its error."""
+    import jinja2
+
+    if isinstance(value, jinja2.Undefined):
+        str(value)
+    return value
