@@ -1,4 +1,4 @@
-"""Small settings of the study, and the rounding bounds of its items."""
+"""Small settings of the study, and the rounding bounds of its components."""
 
 from functools import cache
 from typing import Any
@@ -89,8 +89,8 @@ def bounds_of_gradients(case) -> Gradients:
 
 
 def bounds_of_components(setting, params):
-    """E of every item, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through the one
-    product that makes an item, (B4) to (B9).
+    """E of every component, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through
+    the one product that makes a component, (B4) to (B9).
     """
     h_0, T = entering(setting, params), len(setting.x)
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))

@@ -67,9 +67,9 @@ def _of(params, experiment):
     result: dict[str, list] = {kind: [] for kind in TRUNCATIONS}
     for n in range(len(params.W_hh)):
         network = Parameters(*(None if theta is None else theta[n].astype(np.float64) for theta in params))
-        items = flat(component_matrix(network, x, target, h_0).gradients)
+        components = flat(component_matrix(network, x, target, h_0).gradients)
         for kind, truncations in TRUNCATIONS.items():
-            result[kind].append(cost(items, truncations(len(x)))._asdict())
+            result[kind].append(cost(components, truncations(len(x)))._asdict())
     return {
         kind: {part: np.array([of[part] for of in costs]) for part in ("cosine", "bias")}
         for kind, costs in result.items()

@@ -11,7 +11,7 @@ from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
 
 MAX_STEPS = 40  # that are looked at unless more are asked for
-MAX_MATRIX_SIZE = 2**27  # numbers of the item matrix: a gibibyte
+MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
 DIVERGED_FACTOR = 1000  # times the loss of the untrained network: a network that is there has diverged
 MAX_DERIVATIVE = 1e30  # derivative of the untrained network: the study squares and multiplies them
 ROUND_EPOCHS = (1, 2, 5)  # times a power of ten: the epochs that are looked at
@@ -53,12 +53,11 @@ class Setting(NamedTuple):
 
 
 def setting_of(experiment: Experiment, configuration: Configuration, seeds: int, steps: int | None = None) -> Setting:
-    """The setting of a run: it is made here, on the first `steps` steps of the series (all, but 40 at most).
+    """Train the run on the first `steps` steps of the series (all, but at most 40) and keep its weights along the way.
 
-    Raises InputError on several learning rates or networks, where the item matrix would not fit into memory, and where
-    all derivatives of the untrained network are zero or one is too large;
-    Diverged when parameters are not finite, or the loss of a pass over the series is far above that of the untrained
-    network, at one of the epochs of `snapshot_epochs`.
+    Raises InputError on several learning rates or networks, on a component matrix that would not fit into memory, and
+    where all derivatives of the untrained network are zero or one is too large; Diverged when parameters are not finite
+    at one of the epochs of `snapshot_epochs`, or the loss of a pass is far above that of the untrained network.
     """
     if configuration.rates():
         raise InputError(f"{len(configuration.rates())} learning rates are given: expected one, as one run is studied")
@@ -69,7 +68,7 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
     size = sum(theta.size for theta in experiment.params if theta is not None)
     if steps**2 * size > 2 * MAX_MATRIX_SIZE:
         raise InputError(
-            f"{steps} steps and {size} parameters make an item matrix of {steps**2 * size / 2 * 8 / 2**30:.0f} GiB:"
+            f"{steps} steps and {size} parameters make a component matrix of {steps**2 * size / 2 * 8 / 2**30:.0f} GiB:"
             " expected 1 at most; choose fewer --steps, or a smaller --hidden-size"
         )
     experiment = experiment._replace(x=experiment.x[:steps], target=experiment.target[:steps])

@@ -40,7 +40,7 @@ from numpy_rnn.study.training.mistakes import measure_training
 PARTS: dict[str, tuple[str, Callable[[Setting], Findings]]] = {
     "about": ("the run", lambda setting: about(setting)),
     "checks": ("every equation beside its witnesses", measure_checks),
-    "components": ("the item matrix, truncation, vanishing and exploding", measure_components),
+    "components": ("the component matrix, truncation, vanishing and exploding", measure_components),
     "training": ("training: truncations, disagreements, mistakes", measure_training),
     "explorer": ("the numbers to be explored", explorer),
 }

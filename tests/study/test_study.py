@@ -148,8 +148,8 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--weights zero.npz": "the largest derivative of the loss by the initial weights is 0: expected .*",
         "--steps 2": ".*--steps: '2': expected a whole number, 3 or more; see .* --help",
         "--seeds 1": ".*--seeds: '1': expected a whole number, 2 or more; see .* --help",
-        "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
-        " fewer --steps, or a smaller --hidden-size",
+        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 6 GiB: expected 1 at most;"
+        " choose fewer --steps, or a smaller --hidden-size",
         "--save a.npz": "--save is an option of the command train and not of study; see .* --help",
         "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
         "--data no.csv": r".*no\.csv.* does not exist.*",

@@ -67,9 +67,9 @@ WALK = f"""() => {{
 MASKS = f"""(truncations) => truncations.map(([epoch, k1, k2]) => {{
   for (const chosen of [["epoch", epoch], ["k1", k1], ["k2", k2]]) ({SET})(chosen);
   return {{
-    kept: [...document.querySelectorAll("#mask .kept")].map((item) => [Number(item.dataset.t), Number(item.dataset.s)]),
+    kept: [...document.querySelectorAll("#mask .kept")].map((cell) => [Number(cell.dataset.t), Number(cell.dataset.s)]),
     all: document.querySelectorAll("#mask .kept, #mask .cut").length,
-    ...Object.fromEntries(["kept", "all-items", "cosine", "bias"].map((id) =>
+    ...Object.fromEntries(["kept", "all-components", "cosine", "bias"].map((id) =>
       [`#${{id}}`, document.getElementById(id).textContent])),
   }};
 }})"""
@@ -257,7 +257,7 @@ def test_every_moment_of_every_update_shows_the_numbers(name, pair, open_page, n
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_deltas_are_those_of_the_window(name, open_page, numbers, settings):
-    """What the page sums from items is what `adjoints` finds on the window itself, to the digits that are kept."""
+    """What the page sums from components is what `adjoints` finds on the window itself, to the digits that are kept."""
     page, data, setting = open_page(name), numbers[name], settings[name]
     k1, k2 = 2, 5
     choose(page, epoch=0, k1=k1, k2=k2)
@@ -276,16 +276,16 @@ def test_deltas_are_those_of_the_window(name, open_page, numbers, settings):
             exact = getattr(result, what)[t - window.start - 1, 0]
             for i, cell in enumerate(moment["rows"][-1][1]):
                 shown = read(cell)
-                items = [
+                components = [
                     abs(seen[what][u - 1][t - 1][i]) for u in range(max(t, window.loss_start + 1), window.stop + 1)
                 ]
-                # Half a unit in the fourth digit of what is shown; and every item that is summed was rounded to seven
+                # Half a unit in the fourth digit shown; and every component that is summed was rounded to seven
                 # digits, of which float64's own rounding is less than a millionth part.
                 digit = 0.5 * 10.0 ** (math.floor(math.log10(abs(shown))) - 3) if shown else 0
-                assert abs(shown - exact[i]) <= digit + 5.01e-7 * sum(items), (what, t, i)
+                assert abs(shown - exact[i]) <= digit + 5.01e-7 * sum(components), (what, t, i)
 
 
-def test_items_that_make_a_delta_are_framed(open_page):
+def test_components_that_make_a_delta_are_framed(open_page):
     page = open_page()
     choose(page, k2=5)
     choose(page, k1=2, update=3)
@@ -309,7 +309,7 @@ def test_every_mask_is_the_schedule_and_has_its_cost(name, open_page, numbers):
         ]
         assert sorted(result["kept"]) == kept
         assert result["all"] == T * (T + 1) // 2
-        assert (result["#kept"], result["#all-items"]) == (str(len(kept)), str(result["all"]))
+        assert (result["#kept"], result["#all-components"]) == (str(len(kept)), str(result["all"]))
         for kind in ("cosine", "bias"):
             assert read(result[f"#{kind}"]) == as_written(snapshots[epoch][kind][k1 - 1][k2 - k1])
 

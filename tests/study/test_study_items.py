@@ -1,4 +1,4 @@
-"""The item matrix, its masks, what truncations cost, and the numbers and figures made of them."""
+"""The component matrix, its masks, what truncations cost, and the numbers and figures made of them."""
 
 import json
 import math
@@ -51,38 +51,38 @@ def result(setting):
     )
 
 
-# -- the items --------------------------------------------------------------------------------------------------------
+# -- the components --------------------------------------------------------------------------------------------------
 
 
-def test_the_items_of_two_steps_are_those_worked_out_by_hand():
+def test_the_components_of_two_steps_are_those_worked_out_by_hand():
     """DERIVATION.md, section 4.1: a_1 = 3, a_2 = 7, both errors 1."""
     one = np.ones((1, 1))
     params = Parameters(one, 2 * one, one)
     x, target = np.ones((2, 1, 1)), np.array([2.0, 6.0]).reshape(2, 1, 1)
-    items = component_matrix(params, x, target, one, "relu")
-    assert items.gradients.W_hh[..., 0, 0].tolist() == [[1, 0], [2, 3]]  # h_0 da_1; h_0 da_1, h_1 da_2: 6 in all
-    assert items.gradients.W_xh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
-    assert items.gradients.W_hy[..., 0, 0].tolist() == [[3, 0], [0, 7]]
-    assert items.dh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
-    assert items.losses.tolist() == [0.5, 0.5]
-    assert norms(items.gradients)[1].tolist() == [math.sqrt(8), math.sqrt(9 + 1 + 49)]
+    components = component_matrix(params, x, target, one, "relu")
+    assert components.gradients.W_hh[..., 0, 0].tolist() == [[1, 0], [2, 3]]  # h_0 da_1; h_0 da_1, h_1 da_2: 6 in all
+    assert components.gradients.W_xh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
+    assert components.gradients.W_hy[..., 0, 0].tolist() == [[3, 0], [0, 7]]
+    assert components.dh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
+    assert components.losses.tolist() == [0.5, 0.5]
+    assert norms(components.gradients)[1].tolist() == [math.sqrt(8), math.sqrt(9 + 1 + 49)]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
-    """Balls: |item − value| ≤ E. The imaginary part of a complex product is a sum of twice as many terms, so each γ_n
-    of its pass is γ_2n ≤ 2γ_n (1 + tiny), hence its own error is 2E at most, and the two are 3E apart at most.
+def test_every_component_is_its_derivative_by_complex_step_and_by_balls(name):
+    """Balls: |component − value| ≤ E. The imaginary part of a complex product is a sum of twice as many terms, so each
+    γ_n of its pass is γ_2n ≤ 2γ_n (1 + tiny), hence its own error is 2E at most, and the two are 3E apart at most.
     """
     setting = named_setting(name)
     for params in (setting.start, setting.end):
-        items, (E, cases) = components_of(setting, params), bounds_of_components(setting, params)
+        components, (E, cases) = components_of(setting, params), bounds_of_components(setting, params)
         T, h_0, phi = len(setting.x), entering(setting, params), setting.configuration.nonlinearity
         for t, balls in enumerate(cases, start=1):
             for tensor in ("dh", "da"):
                 value, bound = balls[tensor]
-                off = np.abs(value.difference(getattr(items, tensor)[t - 1, :t]))
+                off = np.abs(value.difference(getattr(components, tensor)[t - 1, :t]))
                 assert (off <= bound + value.radius).all()
-        G, allowed = flat(items.gradients), 3 * flat(E)
+        G, allowed = flat(components.gradients), 3 * flat(E)
         everything = np.arange(G.shape[-1])
         for s in range(1, T + 1):
             checked = components_by_complex_step(params, setting.x, setting.target, h_0, phi, s, everything)
@@ -92,15 +92,15 @@ def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
         assert np.mean(np.abs(G[there]) > 1e3 * allowed[there]) > 0.9  # so that the bounds say something
 
 
-def test_the_check_of_the_items_finds_one_wrong_element():
+def test_the_check_of_the_components_finds_one_wrong_element():
     setting = named_setting("everything")
-    items, h_0 = components_of(setting, setting.end), entering(setting, setting.end)
+    components, h_0 = components_of(setting, setting.end), entering(setting, setting.end)
     arguments = setting.end, setting.x, setting.target, h_0, "tanh"
-    right = check_components(items, *arguments)
-    assert right["elements"] == right["of"] == 15 * flat(items.gradients).shape[-1]
-    wrong = Gradients(*(theta.copy() for theta in items.gradients))
+    right = check_components(components, *arguments)
+    assert right["elements"] == right["of"] == 15 * flat(components.gradients).shape[-1]
+    wrong = Gradients(*(theta.copy() for theta in components.gradients))
     wrong.b_h[3, 1, 2] *= 1.001
-    result = check_components(items._replace(gradients=wrong), *arguments)
+    result = check_components(components._replace(gradients=wrong), *arguments)
     assert result["at"] == {"t": 4, "s": 2}
     assert result["difference"] > 1e6 * right["difference"]
 
@@ -109,13 +109,13 @@ def test_of_many_parameters_a_sample_is_checked():
     setting = named_setting("sine")
     wide = setting.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
     h_0 = np.zeros((1, 30))
-    items = component_matrix(wide, setting.x, setting.target, h_0)
-    result = check_components(items, wide, setting.x, setting.target, h_0, "tanh")
+    components = component_matrix(wide, setting.x, setting.target, h_0)
+    result = check_components(components, wide, setting.x, setting.target, h_0, "tanh")
     assert wide.W_hh.size > MAX_PARAMETERS
     assert 0 < result["elements"] <= MAX_PARAMETERS * len(setting.x) < result["of"] == 210 * 960
-    again = check_components(items, wide, setting.x, setting.target, h_0, "tanh")
+    again = check_components(components, wide, setting.x, setting.target, h_0, "tanh")
     assert again == result
-    broken = items._replace(gradients=items.gradients._replace(W_hh=items.gradients.W_hh * 1.5))
+    broken = components._replace(gradients=components.gradients._replace(W_hh=components.gradients.W_hh * 1.5))
     assert check_components(broken, wide, setting.x, setting.target, h_0, "tanh")["difference"] > 0.1
 
 
@@ -123,7 +123,7 @@ def test_of_many_parameters_a_sample_is_checked():
 
 
 def definition(T, k1, k2):
-    """design.md, section 4, transcribed: (t, s) of the items that are kept, and K of the update that counts t."""
+    """design.md, section 4, transcribed: (t, s) of the components that are kept, and K of the update that counts t."""
     e, n, kept, counted = {0: 0}, 0, set(), {}
     while e[n] < T:
         n += 1
@@ -140,8 +140,8 @@ def test_masks_and_weights_are_the_definition(T):
     for k1, k2 in [*pairs(T), (1, T + 3), (T + 1, T + 1)]:
         kept, counted = definition(T, k1, k2)
         at = [[(t, s) for s in range(1, T + 1)] for t in range(1, T + 1)]
-        assert mask(T, k1, k2).tolist() == [[float(item in kept) for item in row] for row in at], (k1, k2)
-        mean = [[(item in kept) / (counted[item[0]] * 6) for item in row] for row in at]
+        assert mask(T, k1, k2).tolist() == [[float(component in kept) for component in row] for row in at], (k1, k2)
+        mean = [[(component in kept) / (counted[component[0]] * 6) for component in row] for row in at]
         assert weights(T, k1, k2, "mean", 2, 3).tolist() == mean, (k1, k2)
 
 
@@ -179,8 +179,8 @@ class Sums:
         self.of_windows = bounds_of_sums(setting, params, self.reduction)
 
     def ratio(self, k1, k2, weights):
-        """The largest |masked sum − Σ bptt| in units of what is allowed: E of every item and of every window, and γ_n
-        of the sum over n items, a weight that is rounded, and the product with it; the same for the sum of windows.
+        """The largest |masked sum − Σ bptt| in units of what is allowed: E of every component and every window, and γ_n
+        of the sum over n components, a rounded weight and the product with it; the same for the sum of windows.
         """
         T, worst = len(self.setting.x), 0.0
         parts = zip(
@@ -226,13 +226,13 @@ def test_another_mask_is_not_what_bptt_returns(sums, mistake):
     T, seen = len(sums.setting.x), 0
     for k1, k2 in pairs(T):
         right, wrong = (right_weights(sums, *k) for k in ((k1, k2), MISTAKES[mistake](k1, k2)))
-        if ((right - wrong) * norms(sums.items)).any() and k2 <= 4:  # items of dead relu units are zero
+        if ((right - wrong) * norms(sums.items)).any() and k2 <= 4:  # components of dead relu units are zero
             assert sums.ratio(k1, k2, wrong) > 1e3, (k1, k2)
             seen += 1
     assert seen > 1 or T == 3  # there chunks and a sliding window of two are the same
 
 
-def test_a_single_item_more_or_less_is_seen(sums):
+def test_a_single_component_more_or_less_is_seen(sums):
     right = right_weights(sums, 1, 2)
     for at in ((1, 0), (2, 0), (2, 1)):
         wrong = right.copy()
@@ -276,31 +276,31 @@ def test_lags_and_reach_by_hand():
 
 
 def test_the_findings_hold_what_the_functions_say(setting, result):
-    items = result["components"]
+    components = result["components"]
     T, every = len(setting.x), components_of(setting, setting.end)
     G = flat(every.gradients)
-    assert items["steps"] == T
-    assert items["parameters"] == G.shape[-1] == sum(theta.size for theta in setting.end if theta is not None)
-    assert items["heat"]["end"] == to_jsonable(norms(every.gradients))
-    assert items["truncation"]["end"]["all"]["chunks"]["cosine"] == to_jsonable(cost(G, chunks(T)).cosine)
-    assert items["truncation"]["end"]["all"]["sliding"]["bias"] == to_jsonable(cost(G, sliding(T)).bias)
+    assert components["steps"] == T
+    assert components["parameters"] == G.shape[-1] == sum(theta.size for theta in setting.end if theta is not None)
+    assert components["heat"]["end"] == to_jsonable(norms(every.gradients))
+    assert components["truncation"]["end"]["all"]["chunks"]["cosine"] == to_jsonable(cost(G, chunks(T)).cosine)
+    assert components["truncation"]["end"]["all"]["sliding"]["bias"] == to_jsonable(cost(G, sliding(T)).bias)
     W_hh = every.gradients.W_hh.reshape(T, T, -1)
-    assert items["truncation"]["end"]["W_hh"]["sliding"]["cosine"] == to_jsonable(cost(W_hh, sliding(T)).cosine)
-    along = items["along"]
+    assert components["truncation"]["end"]["W_hh"]["sliding"]["cosine"] == to_jsonable(cost(W_hh, sliding(T)).cosine)
+    along = components["along"]
     assert along["epochs"] == [snapshot.epoch for snapshot in setting.snapshots]
     assert along["k"][-1] == T
     for place, k in enumerate(along["k"]):
-        assert along["chunks"]["cosine"][place][-1] == items["truncation"]["end"]["all"]["chunks"]["cosine"][k - 1]
-        assert along["sliding"]["bias"][place][0] == items["truncation"]["start"]["all"]["sliding"]["bias"][k - 1]
-    assert items["sums"]["start"]["truncations"] == T * (T + 1) // 2
-    for shown in items["masks"]:
+        assert along["chunks"]["cosine"][place][-1] == components["truncation"]["end"]["all"]["chunks"]["cosine"][k - 1]
+        assert along["sliding"]["bias"][place][0] == components["truncation"]["start"]["all"]["sliding"]["bias"][k - 1]
+    assert components["sums"]["start"]["truncations"] == T * (T + 1) // 2
+    for shown in components["masks"]:
         assert shown["kept"] == len(definition(T, shown["k1"], shown["k2"])[0])
-    assert items["masks"][-1]["end"]["share"] == 1
-    worst = items["truncation"]["end"]["worst"]
-    of_all = items["truncation"]["end"]["all"]
+    assert components["masks"][-1]["end"]["share"] == 1
+    worst = components["truncation"]["end"]["worst"]
+    of_all = components["truncation"]["end"]["all"]
     assert worst["cosine"] == min(value for of in of_all.values() for value in of["cosine"] if value is not None)
     assert worst["cosine"] == of_all[worst["kind"]]["cosine"][worst["k"] - 1]
-    assert items["truncation"]["end"]["wrong_way"] == (worst["cosine"] < 0)
+    assert components["truncation"]["end"]["wrong_way"] == (worst["cosine"] < 0)
 
 
 def test_reach_grows_with_the_share_and_stays_within_the_series(setting, result):
@@ -311,7 +311,7 @@ def test_reach_grows_with_the_share_and_stays_within_the_series(setting, result)
 
 @pytest.mark.parametrize("name", ["everything", "three steps, untrained"])
 def test_a_network_without_a_gradient_is_no_trouble(name):
-    """All weights zero, and zero targets: every item is zero."""
+    """All weights zero, and zero targets: every component is zero."""
     setting = named_setting(name)
     zero = Parameters(*(None if theta is None else np.zeros_like(theta) for theta in setting.end))
     snapshots = tuple(Snapshot(snapshot.epoch, zero) for snapshot in setting.snapshots)
@@ -384,15 +384,15 @@ def test_a_window_is_put_together_from_the_explorers_numbers(setting, result):
                     assert (off <= 1.01 * HALF_A_DIGIT * np.abs(parts).sum(0) / N).all(), (name, s)
 
 
-def test_the_explorers_costs_and_norms_are_those_of_the_items(setting, result):
+def test_the_explorers_costs_and_norms_are_those_of_the_components(setting, result):
     for snapshot, seen in zip(setting.snapshots, result["explorer"]["snapshots"]):
-        items = components_of(setting, snapshot.params)
-        G, T = flat(items.gradients), len(setting.x)
-        assert seen["losses"] == to_jsonable(items.losses)
-        assert seen["loss"] == to_jsonable(items.losses.sum())
+        components = components_of(setting, snapshot.params)
+        G, T = flat(components.gradients), len(setting.x)
+        assert seen["losses"] == to_jsonable(components.losses)
+        assert seen["loss"] == to_jsonable(components.losses.sum())
         assert seen["gradient_norm"] == to_jsonable(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)))
         assert [len(row) for row in seen["norm"]] == list(range(1, T + 1))
-        assert seen["norm"][-1] == to_jsonable(norms(items.gradients)[-1])
+        assert seen["norm"][-1] == to_jsonable(norms(components.gradients)[-1])
         for k1, k2 in ((1, 1), (1, T), (2, 2), (2, 3), (T, T)):
             one = cost(G, [(k1, k2)])
             # Sums in another order: T² terms of either.

@@ -44,7 +44,7 @@ def test_two_steps_by_hand():
 def test_jacobians_are_those_of_back_propagation_in_balls_and_of_complex_step(name):
     """Column j of ∂h_t/∂h_s is the dh_s of a window whose loss is ½ of the error squared of y_t = h_{t,j} against a
     target 1 below it, so that dy_t is 1, but for the rounding of that target. E bounds any correct computation of it;
-    the imaginary parts of complex step have at most twice as many roundings, hence 3E, as in test_study_items.py.
+    the imaginary parts of complex step have at most twice as many roundings, hence 3E, as in test_study_components.py.
     """
     setting = named_setting(name)
     params, x, h_0, nonlinearity = of(setting, setting.end)

@@ -1,4 +1,4 @@
-"""What the study says of training: counts of items, ways that disagree, mistakes, and the yardstick of them all.
+"""What the study says of training: counts of components, ways that disagree, mistakes, and the yardstick of them all.
 
 Networks of relu with small whole numbers (and a learning rate that is a power of two) are computed in float64 without
 any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
@@ -104,20 +104,20 @@ def derivatives(copies, x, target, h_0, moved, nonlinearity="relu"):
     return step_losses(unrolled(shifted, x, h_0, nonlinearity).y, target).imag / DELTA
 
 
-def items(params, x, target, h_0):
+def components(params, x, target, h_0):
     """∂ℓ_t/∂θ_s by complex step: (T, T, elements), [t-1, s-1]."""
     copies = [params] * len(x)
     return np.stack([derivatives(copies, x, target, h_0, {s}) for s in range(1, len(x) + 1)], axis=1)
 
 
-# -- which items are counted ----------------------------------------------------------------------------------------
+# -- which components are counted -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.key)
-def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
+def test_the_gradients_of_an_epoch_are_the_components_by_their_weights(variant):
     """With a learning rate of 0 nothing moves; for all 1 ≤ k1 ≤ k2 ≤ T, and to the last bit but for the division."""
     params, x, target, h_0 = whole_numbers(1)
-    G, wrong = items(params, x, target, h_0), load(named(variant.mutant))
+    G, wrong = components(params, x, target, h_0), load(named(variant.mutant))
     assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
     for k1, k2 in ((k1, k2) for k1, k2 in product(range(1, STEPS + 1), repeat=2) if k1 <= k2):
         configuration = Configuration(k1=k1, k2=k2)
@@ -133,8 +133,8 @@ def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
             assert np.array_equal(result, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
 
 
-def test_the_items_of_the_fixture_can_tell_the_masks_apart():
-    G = items(*whole_numbers(1))
+def test_the_components_of_the_fixture_can_tell_the_masks_apart():
+    G = components(*whole_numbers(1))
     assert all(np.any(G[t, s]) for t in range(STEPS) for s in range(t + 1))
     assert not np.any(G[np.triu_indices(STEPS, 1)])
 
@@ -151,12 +151,12 @@ def test_state_gradients_add_up_as_in_pascals_triangle():
 def test_the_numbers_of_the_reader_who_computed_the_recipe_by_hand():
     """x_t = w x_{t-1} with w = 0.2, x_0 = 0.9 (discuss.pytorch.org, topic 15500): 0.108 is right, he got 0.288."""
     w, x_0 = Fraction(1, 5), Fraction(9, 10)
-    item = {t: w ** (t - 1) * x_0 for t in (1, 2, 3)}  # ∂x_t/∂w_s, the same for every s ≤ t
+    component = {t: w ** (t - 1) * x_0 for t in (1, 2, 3)}  # ∂x_t/∂w_s, the same for every s ≤ t
 
     def third_update(counts):
         of_third = counts(3, 1, 3)
         of_third[:2, :2] -= counts(2, 1, 3)
-        return sum(int(of_third[t - 1, s - 1]) * item[t] for t in item for s in range(1, t + 1))
+        return sum(int(of_third[t - 1, s - 1]) * component[t] for t in component for s in range(1, t + 1))
 
     assert third_update(mask) == Fraction(108, 1000)
     assert third_update(added_up) == Fraction(288, 1000)

@@ -1,1 +1,1 @@
-"""The item matrix, what a truncation keeps of it, and what makes its items vanish or explode."""
+"""The component matrix, what a truncation keeps of it, and what makes its components vanish or explode."""

@@ -1,7 +1,10 @@
-"""The item matrix (DERIVATION.md, section 5): how the parameters as used at step s act on the loss of step t.
+"""The matrix of temporal components (DERIVATION.md, section 5): the effect of the parameters at step s on the loss ℓ_t.
 
-Step s has a copy θ_s of the parameters. The item of (t, s) is ∂ℓ_t/∂θ_s, undivided, and zero for s > t. A learned h_0
-is used by step 1 alone, so its items stand in the column s = 1.
+Step s has its own copy θ_s of the parameters. The temporal component (t, s) of the gradient is ∂ℓ_t/∂θ_s, not divided
+by the N of (L2), and zero for s > t. A learned h_0 is used at step 1 only, so its components are in the column s = 1.
+
+Source: the term "temporal component" is from Pascanu, Mikolov and Bengio 2013; Cashman et al. 2019 (RNNbow) plot the
+same numbers as itemized gradients.
 """
 
 from typing import Any, NamedTuple
@@ -16,7 +19,7 @@ from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 
 
 class Components(NamedTuple):
-    """The items of one network on one series, and what they were made of. Element (t, s) is at [t-1, s-1]."""
+    """The components of one network on one series, and the tensors they are computed from; (t, s) is at [t-1, s-1]."""
 
     gradients: Gradients  # of ∂ℓ_t/∂θ_s, (T, T, *shape of θ); None for a parameter that is not there
     dh: np.ndarray  # (T, T, B, H)  ∂ℓ_t/∂h_s
@@ -27,7 +30,7 @@ class Components(NamedTuple):
 
 
 def component_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") -> Components:
-    """All items of a series, from the adjoints of the windows (0, t] of which the step t alone is counted.
+    """All components of a series, from the adjoints of the windows (0, t] in which only step t has a loss.
 
         ∂ℓ_t/∂W_xh,s = x_sᵀ da_s       (B4)
         ∂ℓ_t/∂W_hh,s = h_{s-1}ᵀ da_s   (B5)
@@ -37,7 +40,7 @@ def component_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "ta
         ∂ℓ_t/∂h_0    = da_1 W_hhᵀ      (B9)
 
     each a single term of the sum over steps, with the da and dy of ℓ_t. x: (T, B, D), target: (T, B, O), h_0: (B, H),
-    the state that enters, learned or not; no ensemble axes. Raises InputError where `forward` and `adjoints` do.
+    the initial state, learned or not; no ensemble axes. Raises InputError where `forward` and `adjoints` do.
     """
     activations = numpy_rnn.forward(params, x, h_0, nonlinearity=nonlinearity)
     T, B, _ = activations.y.shape
@@ -92,7 +95,9 @@ def _gradients(params, activations, dy, da):
 
 
 def mask(T: int, k1: int, k2: int) -> np.ndarray:
-    """(T, T): 1 at [t-1, s-1] where TBPTT(k1, k2) keeps the item of (t, s), e_{n-1} < t ≤ e_n and s_n < s ≤ t; else 0.
+    """(T, T): 1 at [t-1, s-1] where TBPTT(k1, k2) keeps the component (t, s), else 0.
+
+    It is kept where e_{n-1} < t ≤ e_n and s_n < s ≤ t for an update n (T1, T2).
 
     Raises InputError unless 1 ≤ k1 ≤ k2.
     """
@@ -100,7 +105,7 @@ def mask(T: int, k1: int, k2: int) -> np.ndarray:
 
 
 def weights(T: int, k1: int, k2: int, reduction: str = "sum", B: int = 1, O: int = 1) -> np.ndarray:
-    """The mask; under "mean" every row divided by the K·B·O of the update that counts it.
+    """The mask; under "mean", every row is divided by the K·B·O of the update that its loss belongs to.
 
     Raises InputError unless 1 ≤ k1 ≤ k2, and on an unknown reduction.
     """
@@ -112,7 +117,7 @@ def weights(T: int, k1: int, k2: int, reduction: str = "sum", B: int = 1, O: int
 
 
 def masked_sum(gradients: Gradients, weights: np.ndarray) -> Gradients:
-    """Σ_{t,s} weights[t, s] · G[t, s] for every parameter: what one epoch of TBPTT sums while the parameters stay."""
+    """Σ_{t,s} weights[t, s] · G[t, s] for every parameter: one epoch of TBPTT, with fixed parameters."""
     return Gradients(*(None if theta is None else np.tensordot(weights, theta, 2) for theta in gradients))
 
 
@@ -139,7 +144,7 @@ class Cost(NamedTuple):
 
 
 def cost(G: np.ndarray, truncations: list[tuple[int, int]]) -> Cost:
-    """Of each TBPTT(k1, k2): the cosine with the full gradient, and the relative bias. G: (T, T, P), the flat items."""
+    """Cosine with the full gradient and relative bias of each TBPTT(k1, k2). G: (T, T, P), the flat components."""
     T, _, P = G.shape
     kept = np.stack([mask(T, k1, k2) for k1, k2 in truncations]).reshape(len(truncations), -1) @ G.reshape(-1, P)
     full = np.tensordot(mask(T, T, T), G, 2)
@@ -169,15 +174,15 @@ def reach(norms: np.ndarray, share: float) -> list[int]:
     return result
 
 
-IMAGINARY = 1e-100  # its square vanishes beside anything, and what it is multiplied with may be small
-MAX_PARAMETERS = 512  # up to so many parameters, every one is nudged in every copy
+IMAGINARY = 1e-100  # its square underflows, and its product with small numbers does not
+MAX_PARAMETERS = 512  # with more parameters, a sample of them is perturbed
 
 
 def components_by_complex_step(params: Parameters, x, target, h_0, nonlinearity: str, s: int, elements) -> np.ndarray:
     """∂ℓ_t/∂θ_s of the chosen elements, (T, n), where θ_s is step s's copy of the parameters.
 
-    elements: (n,) places in the parameters that are there, flattened and put behind one another. h_0: (B, H), the state
-    that enters; where it is learned, only the copy of step 1 has it.
+    elements: (n,) indices into the parameters that are not None, flattened and concatenated. h_0: (B, H), the initial
+    state; a learned one belongs to the copy of step 1 only.
     """
     theta = np.concatenate([p.ravel() for p in params if p is not None])
     nudged = np.broadcast_to(theta, (len(elements), theta.size)).astype(complex)
@@ -195,21 +200,22 @@ def components_by_complex_step(params: Parameters, x, target, h_0, nonlinearity:
 
 
 def jacobians_by_complex_step(params: Parameters, x, h_0, nonlinearity: str, s: int) -> np.ndarray:
-    """∂h_t/∂h_s of the first sequence for all t = 0 to T, (T+1, H, H): a number is added to each unit of h_s."""
+    """∂h_t/∂h_s of the first sequence for t = 0 to T, (T+1, H, H): each unit of h_s is perturbed in turn."""
     H = params.W_hh.shape[-1]
     added = {("h", s): 1j * IMAGINARY * np.eye(H)[:, None, :]}
     return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / IMAGINARY
 
 
 def check_components(
-    items: Components, params: Parameters, x, target, h_0, nonlinearity: str, seed: int = 0
+    components: Components, params: Parameters, x, target, h_0, nonlinearity: str, seed: int = 0
 ) -> dict[str, Any]:
-    """Every item beside its complex step: the largest difference, relative to the largest element of its item.
+    """Compare every component with its complex step: the largest difference, relative to its largest element.
 
-    With more than MOST parameters, so many (element, step) pairs are drawn, by the seed, and looked at for all t.
+    With more than MAX_PARAMETERS parameters, that many (element, step) pairs are drawn by the seed and
+    checked for all t.
     "later": the largest |∂ℓ_t/∂θ_s| for s > t by complex step, which is 0.
     """
-    G = flat(items.gradients)
+    G = flat(components.gradients)
     T, _, P = G.shape
     if P <= MAX_PARAMETERS:
         chosen = [np.arange(P)] * T
@@ -227,7 +233,7 @@ def check_components(
         if ratio.max() > worst:
             worst, at = ratio.max(), (s + int(ratio.argmax()), s)
     return {
-        "items": T * (T + 1) // 2,
+        "components": T * (T + 1) // 2,
         "elements": compared,
         "of": P * T * (T + 1) // 2,
         "difference": float(worst),
@@ -237,7 +243,7 @@ def check_components(
 
 
 def check_jacobians(J: np.ndarray, params: Parameters, x, h_0, nonlinearity: str) -> float:
-    """The largest difference to complex step, relative to the largest element of its jacobian. J: of `jacobians`."""
+    """Compare `jacobians` with the complex step: the largest difference, relative to the Jacobian's largest element."""
     worst = 0.0
     for s in range(len(J)):
         difference = np.abs(jacobians_by_complex_step(params, x, h_0, nonlinearity, s) - J[:, s]).max(axis=(-2, -1))

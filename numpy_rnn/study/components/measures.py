@@ -1,4 +1,4 @@
-"""The numbers behind the page's explorer: every snapshot's passes, items, and what each truncation costs there."""
+"""The numbers of the temporal components, and of the page's explorer: matrix, masks, cost of truncation, reach."""
 
 from typing import Any
 
@@ -28,9 +28,11 @@ from numpy_rnn.study.setting import Setting, Snapshot
 
 
 def explorer(setting: Setting) -> dict[str, Any]:
-    """Of the run's one sequence, without its batch axis. The items dh[t-1][s-1], da[t-1][s-1], s ≤ t, are those of ℓ_t,
-    undivided: a window's dh_s is the sum of them over its counted t, under "mean" divided by K·B·O. Norm, cosine and
-    bias, at [k1-1][k2-k1], are of undivided items too. Floats have seven significant digits.
+    """The numbers that the explorer shows, for the one sequence of the run, without its batch axis.
+
+    dh[t-1][s-1] and da[t-1][s-1], s ≤ t, are the derivatives of ℓ_t, not divided: the dh_s of a window is their sum
+    over its steps t with a loss, under "mean" divided by K·B·O. Norm, cosine and bias, at [k1-1][k2-k1], are of
+    undivided components too. Floats have seven significant digits.
     """
     T, B, D = setting.x.shape
     H, O = setting.start.W_hy.shape
@@ -52,32 +54,32 @@ def explorer(setting: Setting) -> dict[str, Any]:
 
 
 def components_of(setting: Setting, params: Parameters) -> Components:
-    """The items of the setting's series under these parameters."""
+    """The components of the setting's series under these parameters."""
     h_0 = setting.h_0 if params.h_0 is None else params.h_0
     return component_matrix(params, setting.x, setting.target, h_0, **setting.options)
 
 
 def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
     params = snapshot.params
-    items = components_of(setting, params)
-    G = flat(items.gradients)
+    components = components_of(setting, params)
+    G = flat(components.gradients)
     T = len(G)
     cosine, bias = cost(G, pairs(T))
     own = None if params.h_0 is None else params.h_0[0]
     return {
         "epoch": snapshot.epoch,
-        "loss": to_jsonable(items.losses.sum()),
+        "loss": to_jsonable(components.losses.sum()),
         "spectral_radius": to_jsonable(spectral_radius(params.W_hh)),
         "gradient_norm": to_jsonable(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
         "parameters": {name: to_jsonable(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
-        "a": to_jsonable(items.activations.a[:, 0]),
-        "h": to_jsonable(items.activations.h[:, 0]),
-        "y": to_jsonable(items.activations.y[:, 0]),
-        "losses": to_jsonable(items.losses),
-        "dy": to_jsonable(items.dy[:, 0]),
-        "dh": _triangle(items.dh[:, :, 0]),
-        "da": _triangle(items.da[:, :, 0]),
-        "norm": _triangle(norms(items.gradients)),
+        "a": to_jsonable(components.activations.a[:, 0]),
+        "h": to_jsonable(components.activations.h[:, 0]),
+        "y": to_jsonable(components.activations.y[:, 0]),
+        "losses": to_jsonable(components.losses),
+        "dy": to_jsonable(components.dy[:, 0]),
+        "dh": _triangle(components.dh[:, :, 0]),
+        "da": _triangle(components.da[:, :, 0]),
+        "norm": _triangle(norms(components.gradients)),
         "cosine": _by_k1(cosine, T),
         "bias": _by_k1(bias, T),
     }
@@ -97,9 +99,10 @@ SHARES = {"50": 0.5, "90": 0.9, "99": 0.99}  # of the summed norms
 
 
 def measure_components(setting: Setting) -> dict[str, Any]:
-    """The findings of this part, plain values for JSON. "start" and "end" are before and after training; truncation,
-    norms and reach are of undivided items, and a truncation's gradient is the sum over an epoch in which the parameters
-    stay as they are.
+    """The findings of this part, as plain values for JSON. "start" and "end" are before and after training.
+
+    Truncation, norms and reach are of undivided components; the gradient of a truncation is the sum over an epoch with
+    fixed parameters.
     """
     series = [components_of(setting, snapshot.params) for snapshot in setting.snapshots]
     ends = {"start": (series[0], setting.start), "end": (series[-1], setting.end)}
@@ -110,18 +113,19 @@ def measure_components(setting: Setting) -> dict[str, Any]:
         "epochs": setting.configuration.epochs,
         "check": {end: _check(setting, *of) for end, of in ends.items()},
         "sums": {end: _sums(setting, *of) for end, of in ends.items()},
-        "heat": {end: to_jsonable(norms(items.gradients)) for end, (items, _) in ends.items()},
+        "heat": {end: to_jsonable(norms(components.gradients)) for end, (components, _) in ends.items()},
         "masks": [_mask(T, *k, ends) for k in examples(T)],
-        "truncation": {"k": list(range(1, T + 1))} | {end: _truncation(items) for end, (items, _) in ends.items()},
+        "truncation": {"k": list(range(1, T + 1))}
+        | {end: _truncation(components) for end, (components, _) in ends.items()},
         "along": _along(setting, series),
-        "lag": {end: _by_lag(norms(items.gradients)) for end, (items, _) in ends.items()},
-        "reach": {end: _reach(norms(items.gradients)) for end, (items, _) in ends.items()},
+        "lag": {end: _by_lag(norms(components.gradients)) for end, (components, _) in ends.items()},
+        "reach": {end: _reach(norms(components.gradients)) for end, (components, _) in ends.items()},
         **measure_states(setting),
     }
 
 
 def examples(T: int) -> dict[tuple[int, int], str]:
-    """The truncations that are shown as masks, with what they are called."""
+    """The truncations that are shown as masks, with their names."""
     k = max(2, T // 4)
     named = {
         (1, 1): "one step",
@@ -134,12 +138,12 @@ def examples(T: int) -> dict[tuple[int, int], str]:
 
 
 def few(T: int) -> list[int]:
-    """The k at which curves along training and tables are given."""
+    """The k of the tables and of the curves along training."""
     return sorted({k for k in (1, 2, 3, 5, 10, 20) if k < T} | {T})
 
 
 def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gradients:
-    """What the updates of one epoch of TBPTT(k1, k2) add up to, each by `bptt`, with parameters that stay: η = 0."""
+    """The sum of the gradients of one epoch of TBPTT(k1, k2), each by `bptt`, with fixed parameters: η = 0."""
     h_0 = None if params.h_0 is not None else setting.h_0
     choices = {"reduction": setting.configuration.reduction, **setting.options}
     updates = numpy_rnn.train(
@@ -154,18 +158,18 @@ def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gr
     return Gradients(*map(total, zip(*result)))
 
 
-def _check(setting, items, params):
+def _check(setting, components, params):
     h_0 = setting.h_0 if params.h_0 is None else params.h_0
-    result = check_components(items, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
+    result = check_components(components, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
     return result | {name: to_jsonable(result[name]) for name in ("difference", "later")}
 
 
-def _sums(setting, items, params):
-    """The masked sum beside `bptt` for every truncation: the largest difference, relative to the largest element."""
-    T, B, O = items.dy.shape
+def _sums(setting, components, params):
+    """Compare masked sums with `bptt` for every truncation: the largest difference, relative to its largest element."""
+    T, B, O = components.dy.shape
     worst, at = 0.0, (1, 1)
     for k1, k2 in pairs(T):
-        masked = masked_sum(items.gradients, weights(T, k1, k2, setting.configuration.reduction, B, O))
+        masked = masked_sum(components.gradients, weights(T, k1, k2, setting.configuration.reduction, B, O))
         for own, summed in zip(masked, sum_over_epoch(setting, params, k1, k2)):
             if own is not None:
                 largest = np.abs(own).max()
@@ -177,19 +181,19 @@ def _sums(setting, items, params):
 def _mask(T, k1, k2, ends):
     kept = mask(T, k1, k2)
     result = {"k1": k1, "k2": k2, "name": examples(T)[k1, k2], "kept": int(kept.sum()), "of": T * (T + 1) // 2}
-    for end, (items, _) in ends.items():
-        cosine, bias = cost(flat(items.gradients), [(k1, k2)])
-        held = norms(items.gradients)
+    for end, (components, _) in ends.items():
+        cosine, bias = cost(flat(components.gradients), [(k1, k2)])
+        held = norms(components.gradients)
         share = (held * kept).sum() / held.sum() if held.any() else None
         result[end] = {"cosine": to_jsonable(cosine[0]), "bias": to_jsonable(bias[0]), "share": to_jsonable(share)}
     return result
 
 
-def _truncation(items: Components):
+def _truncation(components: Components):
     """Cosine and bias for every k, of all parameters together and of W_hh alone."""
-    recurrent = items.gradients.W_hh.reshape(*items.gradients.W_hh.shape[:2], -1)
+    recurrent = components.gradients.W_hh.reshape(*components.gradients.W_hh.shape[:2], -1)
     result: dict[str, Any] = {}
-    for name, G in (("all", flat(items.gradients)), ("W_hh", recurrent)):
+    for name, G in (("all", flat(components.gradients)), ("W_hh", recurrent)):
         T = len(G)
         result[name] = {
             kind: {part: to_jsonable(values) for part, values in cost(G, truncations)._asdict().items()}
@@ -208,7 +212,10 @@ def _truncation(items: Components):
 def _along(setting, series):
     """The costs at a few k, the spectral radius, saturation and reach, by epoch."""
     T = len(setting.x)
-    costs = [(cost(flat(items.gradients), chunks(T)), cost(flat(items.gradients), sliding(T))) for items in series]
+    costs = [
+        (cost(flat(components.gradients), chunks(T)), cost(flat(components.gradients), sliding(T)))
+        for components in series
+    ]
     at = [k - 1 for k in few(T)]
     result: dict[str, Any] = {"epochs": [snapshot.epoch for snapshot in setting.snapshots], "k": few(T)}
     for place, kind in enumerate(("chunks", "sliding")):
@@ -217,11 +224,14 @@ def _along(setting, series):
         }
     result["spectral_radius"] = [to_jsonable(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
     result |= {
-        name: [saturation(items.activations.h[:, 0], setting.configuration.nonlinearity)[name] for items in series]
+        name: [
+            saturation(components.activations.h[:, 0], setting.configuration.nonlinearity)[name]
+            for components in series
+        ]
         for name in ("slope", "saturated")
     }
-    result["loss"] = [to_jsonable(items.losses.sum()) for items in series]
-    result["reach"] = [_reach(norms(items.gradients)) for items in series]
+    result["loss"] = [to_jsonable(components.losses.sum()) for components in series]
+    result["reach"] = [_reach(norms(components.gradients)) for components in series]
     return result
 
 
@@ -235,5 +245,5 @@ def _by_lag(held):
 
 
 def _reach(held):
-    """Steps back, the step itself included, that hold these shares of the summed norms: the mean over t."""
+    """Number of steps, counted back from t and including it, with these shares of the summed norms: the mean over t."""
     return {name: to_jsonable(np.mean(reach(held, share))) for name, share in SHARES.items()}

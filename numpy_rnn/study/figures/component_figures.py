@@ -1,4 +1,4 @@
-"""The item matrix as a heat map, before and after training."""
+"""The component matrix as a heat map, before and after training."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from numpy_rnn.study.figures.style import GREY, HEAT, step_ticks
 from numpy_rnn.study.findings import Drawing, Findings
 
 DECADES = 8  # below the largest that have a colour of their own
-NOTHING = "#DDDDDD"  # the colour of an item that is zero, and of s > t
+NOTHING = "#DDDDDD"  # the colour of a component that is zero, and of s > t
 
 
 def draw_heat_map(figure, findings: Findings) -> None:
@@ -62,7 +62,7 @@ def caption_heat_map(findings: Findings) -> str:
     """What there is to see."""
     result = findings["components"]
     return (
-        f"The item matrix of {result['steps']} steps: the size of ∂ℓ_t/∂θ_s, where step s has a copy of all"
+        f"The component matrix of {result['steps']} steps: the size of ∂ℓ_t/∂θ_s, where step s has a copy of all"
         f" {result['parameters']} parameters. Above the diagonal there is nothing: a step cannot act on an earlier"
         " loss. Along a row the colour says how fast the effect of earlier steps fades; a bright row is a loss with"
         " a large error."
@@ -73,7 +73,7 @@ def alternative_heat_map(findings: Findings) -> str:
     """For those who do not see it."""
     reach = findings["components"]["reach"]
     return (
-        "Lower triangular heat maps of the norms of the items on a logarithmic scale. On average"
+        "Lower triangular heat maps of the norms of the components on a logarithmic scale. On average"
         f" {reach['start']['90']:.1f} steps, counted back from the loss, hold 90 % of a row's norms before training,"
         f" and {reach['end']['90']:.1f} after it."
     )
@@ -85,7 +85,7 @@ PANELS = 5
 
 
 def draw_masks(figure, findings: Findings) -> None:
-    """Side by side the masks that are shown: kept items in their colours, cut ones pale and crossed out."""
+    """Side by side the masks that are shown: kept components in their colours, cut ones pale and crossed out."""
     result = findings["components"]
     norms = np.array(result["heat"]["end"], float)
     scale = scale_of(norms)
@@ -101,12 +101,12 @@ def draw_masks(figure, findings: Findings) -> None:
         of_norms = "" if share is None else f"\n{share:.0%} of the norms"
         numbers = "(k1, k2) = " if axes is every[0] else ""
         axes.set_title(f"{numbers}({shown['k1']}, {shown['k2']})\n{shown['name']}")
-        axes.set_xlabel(f"step s\n{shown['kept']} of {shown['of']} items{of_norms}")
+        axes.set_xlabel(f"step s\n{shown['kept']} of {shown['of']} components{of_norms}")
     every[0].set_ylabel("step t")
 
 
 def _cross(axes, cut):
-    """A small mark on every cut item, or where they are many on every other one."""
+    """A small mark on every cut component, or where they are many on every other one."""
     t, s = np.nonzero(cut)
     marked = (s + t) % 2 == 0 if len(cut) > MAX_CROSSED_STEPS else slice(None)
     axes.scatter(s[marked] + 1, t[marked] + 1, marker="x", s=8, linewidths=0.6, color=CUT)
@@ -115,19 +115,19 @@ def _cross(axes, cut):
 def caption_masks(findings: Findings) -> str:
     """What there is to see."""
     return (
-        f"What {len(findings['components']['masks'])} truncations keep of the items, over their norms after training:"
-        " crossed out is cut. One step keeps the diagonal, chunks keep blocks, a sliding window keeps a band, and"
-        " full back-propagation the triangle. An update sums the kept items of its rows."
+        f"The components that {len(findings['components']['masks'])} truncations keep, over their norms after training;"
+        " crosses mark the ones that are cut. One step keeps the diagonal, chunks keep blocks, a sliding window keeps a"
+        " band, and full back-propagation keeps the triangle. An update sums the kept components of its rows."
     )
 
 
 def alternative_masks(findings: Findings) -> str:
     """For those who do not see it."""
     parts = (
-        f"({shown['k1']}, {shown['k2']}), {shown['name']}, keeps {shown['kept']} of {shown['of']} items"
+        f"({shown['k1']}, {shown['k2']}), {shown['name']}, keeps {shown['kept']} of {shown['of']} components"
         for shown in findings["components"]["masks"]
     )
-    return f"Masks on the item matrix: {'; '.join(parts)}."
+    return f"Masks on the component matrix: {'; '.join(parts)}."
 
 
 COMPONENT_DRAWINGS = (

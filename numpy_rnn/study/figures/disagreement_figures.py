@@ -10,7 +10,7 @@ COLUMNS = 3
 COLORS = (*CYCLE, GREY, "black", BLUE)
 DOTTED = (0, (1, 1.5))
 LINES = ("-", DOTTED, "-", "-", "-", "-", "--", "--", "--")  # the second over the first: they may coincide
-MASKS = ("one_more", "chunks", "added_up")  # whose items are counted otherwise than by the definition
+MASKS = ("one_more", "chunks", "added_up")  # whose components are counted otherwise than by the definition
 
 
 def draw_disagreements(figure, findings: Findings) -> None:
@@ -26,7 +26,7 @@ def draw_disagreements(figure, findings: Findings) -> None:
     log_axis(panels.flat[0].yaxis, [one[side] for one in result for side in ("right", "wrong")])
     first = panels.flat[0]
     first.text(0.03, 0.13, "by the definition", color=BLUE, transform=first.transAxes, fontsize=9)
-    first.text(0.03, 0.03, "the other way", color=ORANGE, transform=first.transAxes, fontsize=9)
+    first.text(0.03, 0.03, "the variant", color=ORANGE, transform=first.transAxes, fontsize=9)
     for axes in panels.flat[len(result) :]:
         axes.remove()
     figure.supxlabel("epoch", fontsize=10)
@@ -40,7 +40,7 @@ def _note(one):
 
 
 def draw_disagreement_masks(figure, findings: Findings) -> None:
-    """How often an epoch counts every item: the definition, and the ways that count otherwise."""
+    """How often an epoch counts every component: the definition, and the ways that count otherwise."""
     result = {one["key"]: one for one in findings["training"]["disagreements"]}
     first = result[MASKS[0]]
     panels = [(f"definition ({first['k1']}, {first['k2']})", first["right_counts"])]
@@ -71,7 +71,7 @@ def draw_disagreement_steps(figure, findings: Findings) -> None:
             axes.plot(one["steps"]["epochs"], values, linestyle=line, marker="o", markersize=4, color=color)
             known = np.flatnonzero(np.isfinite(values))[-1]
             ends.append((one["steps"]["epochs"][known], values[known], one["name"], color))
-    axes.set_xlabel("epoch of the right run that both start from")
+    axes.set_xlabel("epoch whose weights both start from")
     axes.set_ylabel("difference of a step, relative to its length")
     axes.set_ylim(axes.get_ylim())
     label_ends(axes, ends)
@@ -82,10 +82,10 @@ def disagreements_caption(findings: Findings) -> str:
     result = findings["training"]["disagreements"]
     networks = result[0]["wrong"]["networks"]
     return (
-        f"Each way of computing it (dashed) beside the definition (solid), from the same {networks} initial weights:"
-        " median and band from the 10th to the 90th percentile, and the median over the networks of the final loss"
-        " divided by that of the definition. Two curves that lie in each other's bands are hard to tell by their"
-        " losses, and still are two algorithms."
+        f"Each variant (dashed) and the definition (solid), from the same {networks} initial weights: median and band"
+        " from the 10th to the 90th percentile, and the median over the networks of the final loss divided by that of"
+        " the definition. Two curves that lie in each other's bands are hard to tell apart by their losses, and still"
+        " belong to two algorithms."
     )
 
 
@@ -102,18 +102,18 @@ def masks_caption(findings: Findings) -> str:
     result = {one["key"]: one for one in findings["training"]["disagreements"]}["added_up"]
     most = max(max(row) for row in result["counts"])
     return (
-        "How often an epoch counts the item ∂ℓ_t/∂θ_s: by the definition each in the band once. One step more widens"
-        " the band; chunks cut it into triangles; where state gradients add up over the windows, an item counts up to"
-        f" {most:g} times, by the binomial coefficients of their lag t − s."
+        "How often the component ∂ℓ_t/∂θ_s is counted in an epoch. By the definition, each one in the band is counted"
+        " once. One more step widens the band; chunks cut it into triangles; where state gradients add up over the"
+        f" windows, a component is counted up to {most:g} times, by the binomial coefficients of the lag t − s."
     )
 
 
 def steps_caption(findings: Findings) -> str:
     """For the differences along training."""
     return (
-        "How different the steps of one epoch are when both ways start from the same weights, at several moments of the"
-        " right run: root mean square over the updates, relative to the length of the right steps, median over the"
-        " networks. What looks like a small disagreement before training need not stay one."
+        "Difference of the steps of one epoch, when the variant and the definition start from the same weights, which"
+        " are taken along training: root mean square over the updates, relative to the length of the steps by the"
+        " definition, median over the networks. A disagreement that is small before training need not stay small."
     )
 
 

@@ -37,11 +37,10 @@ def draw_jacobians(figure, findings: Findings) -> None:
 def caption_jacobians(findings: Findings) -> str:
     """What there is to see."""
     return (
-        "By how much a small change of the state may have grown after so many steps: the mean over t, and the range"
-        " over t. Dotted: the spectral radius ρ of W_hh to the power of the lag, the law of a linear network in the"
-        " long run. A product may be larger than that, as directions that grow at one step can be met again at the"
-        " next; what it lacks is taken by the slopes of the nonlinearity, most of all where large weights saturate"
-        " the units."
+        "Largest growth of a small change of the state, by the number of steps: mean and range over t. Dotted: ρ^lag,"
+        " with ρ the spectral radius of W_hh, the long-run growth of a linear network. The product exceeds ρ^lag where"
+        " successive steps amplify the same direction, and falls short of it where slopes are small, most of all where"
+        " large weights saturate the units."
     )
 
 
@@ -80,9 +79,9 @@ def draw_trajectories(figure, findings: Findings) -> None:
 def caption_trajectories(findings: Findings) -> str:
     """What there is to see."""
     return (
-        "The hidden states over the series, a curve a unit. In the grey bands tanh is nearly flat, its slope below"
-        f" 1 − {findings['components']['threshold']:g}². With small recurrent weights the units follow the input. Where"
-        " large ones drive them from one flat end to the other, a gradient passes only while they are in between."
+        "The hidden states over the series, one curve per unit. In the grey bands tanh is nearly flat: its slope is"
+        f" below 1 − {findings['components']['threshold']:g}². With small recurrent weights the units follow the input."
+        " Where large weights drive them from one flat end to the other, a gradient passes only in between."
     )
 
 
@@ -123,9 +122,9 @@ def caption_recurrence(findings: Findings) -> str:
     """What there is to see."""
     threshold = findings["components"]["threshold"]
     return (
-        "What the length of the memory hangs on, along training. Each step back multiplies by W_hh and by the slope"
-        " of the nonlinearity. A unit counts as saturated where its slope is below that of tanh at |h| ="
-        f" {threshold:g}; for relu, where it is switched off."
+        "What the length of the memory depends on, along training. Each step back multiplies by W_hh and by the slope"
+        " of the nonlinearity. A unit is called saturated where its slope is below that of tanh at |h| ="
+        f" {threshold:g}; a relu unit, where it is off."
     )
 
 

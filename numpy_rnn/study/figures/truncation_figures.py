@@ -27,7 +27,7 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
         axes.set_title(title)
         if axes.get_ylim()[0] < 0:
             axes.axhline(0, color="black", linewidth=0.6, linestyle=":")
-            axes.text(len(k), 0, "below: the wrong way", ha="right", va="top", fontsize="small", color=GREY)
+            axes.text(len(k), 0, "below: the opposite direction", ha="right", va="top", fontsize="small", color=GREY)
     for axes in grid[-1]:
         axes.set_xlabel("k, the steps of a window")
     grid[-1, 0].legend(loc="upper right")
@@ -36,10 +36,10 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
 def caption_truncation_cost(findings: Findings) -> str:
     """What there is to see."""
     return (
-        "How far the gradient of an epoch, truncated to windows of k steps, is from the full one, while the"
-        " parameters stay as they are. Cosine 1 and bias 0 are the same direction and length. The sliding window,"
-        " which keeps the k newest steps for every loss, is mostly nearer than chunks of the same k, which cut some"
-        " losses off from the step just before; and chunks are jagged, because it matters where their borders fall."
+        "Distance of the truncated gradient of an epoch from the full one, with fixed parameters. Cosine 1 and bias 0"
+        " mean the same direction and length. The sliding window, which keeps the k newest steps for every loss, is"
+        " mostly closer than chunks of the same k, which separate some losses from the step just before them. The"
+        " curve of the chunks is jagged because it matters where their borders fall."
     )
 
 
@@ -106,10 +106,9 @@ def _none():
 def caption_along_training(findings: Findings) -> str:
     """What there is to see."""
     return (
-        "The same cosine along training, at the weights that the run had after so many epochs. A truncation that is"
-        " harmless at the start need not stay so: what the network has learned decides how far back its losses reach,"
-        " and where the full gradient has become small, the items that remain cancel, and leaving some out matters"
-        " most."
+        "The same cosine along training, at the weights after each number of epochs. A truncation that is harmless at"
+        " the start need not stay so: what the network has learned decides how far back its losses reach. Where the"
+        " full gradient has become small, large components cancel, and leaving some out matters most."
     )
 
 
@@ -160,10 +159,9 @@ def positive(values) -> np.ndarray:
 def caption_norm_by_lag(findings: Findings) -> str:
     """What there is to see."""
     return (
-        "The norms of the items by lag: the line is the mean over t, the band goes from the smallest to the largest."
-        " On a logarithmic axis a straight fall is a constant factor a step. The text says how many steps, counted"
-        " back from the loss with its own step as the first, hold 90 % of the norms of a row, as a mean over the"
-        " rows."
+        "The norms of the components by lag: mean over t, and band from the smallest to the largest. On a logarithmic"
+        " axis, a straight line is a constant factor per step. The labels give the number of steps, counted back from"
+        " the loss and including its own, that have 90 % of the norms of a row, as a mean over the rows."
     )
 
 
@@ -175,7 +173,7 @@ def alternative_norm_by_lag(findings: Findings) -> str:
         f" {len(lag[end]['mean']) - 1}"
         for end, (name, _) in ENDS.items()
     ]
-    return f"Mean norm of the items by lag on a logarithmic axis: {'; '.join(parts)}."
+    return f"Mean norm of the components by lag on a logarithmic axis: {'; '.join(parts)}."
 
 
 TRUNCATION_DRAWINGS = (

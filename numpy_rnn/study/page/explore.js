@@ -34,7 +34,7 @@ function moments({start, countedFrom, stop}) {
 const times = (row, W) => W[0].map((_, j) => sum(row.map((v, i) => v * W[i][j])));
 const timesTransposed = (row, W) => W.map((weights) => sum(weights.map((w, j) => w * row[j])));
 
-// dh_s and da_s of the window's loss: the sum over its counted t of the items, divided under "mean".
+// dh_s and da_s of the window's loss: the sum over its counted t of the components, divided under "mean".
 function delta(now, name, s) {
   const counted = range(Math.max(now.window.countedFrom + 1, s), now.window.stop);
   return range(0, H - 1).map((i) => sum(counted.map((t) => now.seen[name][t - 1][s - 1][i])) / now.divisor);
@@ -249,7 +249,7 @@ function drawNumbers(now) {
       : `<td colspan="${count}">none: no later step is in the window</td>`}</tr>`).join("")}</tbody>`;
 }
 
-// ---- the item matrix and the cost of the cut ------------------------------------------------------------------------
+// ---- the component matrix and the cost of the cut ------------------------------------------------------------------------
 
 const NORMS = data.snapshots.flatMap((seen) => seen.norm.flat()).filter((v) => v > 0);
 const HIGHEST = Math.log10(NORMS.reduce((a, b) => Math.max(a, b), 1e-300));
@@ -277,7 +277,7 @@ function drawMask(now) {
     fill="${between(HEAT, i / 39)}"/>`);
   const text = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
   element("mask").innerHTML = `<svg width="${side + 4}" height="${side + 42}" viewBox="0 0 ${side + 4} ${side + 42}"
-    role="img" aria-label="Which items are kept">
+    role="img" aria-label="Which components are kept">
     ${text(edge + T * size / 2, 12, "s, the step that used the parameters →", "step")}
     <text class="step" transform="translate(10 ${edge + T * size / 2}) rotate(-90)">← t, the step of the loss</text>
     ${numbers.join("")}${squares.join("")}
@@ -287,7 +287,7 @@ function drawMask(now) {
     ${text(edge + 168, side + 21, "‖G[t, s]‖, logarithmic")}</svg>`;
   const kept = now.schedule.reduce((count, w) => count + sum(range(w.countedFrom + 1, w.stop).map((t) => t - w.start)), 0);
   element("kept").textContent = kept;
-  element("all-items").textContent = (T * (T + 1)) / 2;
+  element("all-components").textContent = (T * (T + 1)) / 2;
 }
 
 function curves(kind, title, now) {

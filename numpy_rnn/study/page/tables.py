@@ -11,12 +11,14 @@ UNITS = "ulps and, in brackets, in units of the derived bound E"
 def check_tables(findings: Findings) -> tuple[Table, ...]:
     """Two of differences, as a window has other witnesses than truncation and step; and the options of the steps."""
     return (
-        _table(findings, "differences", WINDOW, f"Largest differences from the value by hand, in {UNITS}: a window"),
+        _table(
+            findings, "differences", WINDOW, f"Largest differences from the hand-derived value, in {UNITS}: a window"
+        ),
         _table(
             findings,
             "differences_steps",
             (*TRUNCATION, *STEP),
-            f"Largest differences from the value by hand, in {UNITS}: truncation and step",
+            f"Largest differences from the hand-derived value, in {UNITS}: truncation and step",
         ),
         _options(findings["checks"]["options"]),
     )
@@ -62,7 +64,7 @@ ENDS = {"start": "before training", "end": "after training"}
 
 
 def component_tables(findings: Findings) -> tuple[Table, ...]:
-    """The checks of the items, what truncations cost at a few k, how far back losses reach, and the starting points."""
+    """Checks of the components, cost of truncation at a few k, reach of the losses, and the starting points."""
     result = findings["components"]
     return _checks(result), _costs(result), _reach(result), _starts(result)
 
@@ -71,7 +73,7 @@ def _checks(result):
     rows = [
         [
             name,
-            f"{result['check'][end]['items']}",
+            f"{result['check'][end]['components']}",
             f"{result['check'][end]['elements']:,} of {result['check'][end]['of']:,}",
             number(result["check"][end]["difference"], ".1e"),
             f"{result['sums'][end]['truncations']}",
@@ -79,11 +81,18 @@ def _checks(result):
         ]
         for end, name in ENDS.items()
     ]
-    head = ["weights", "items", "elements by complex step", "largest difference", "truncations", "largest difference"]
+    head = [
+        "weights",
+        "components",
+        "elements by complex step",
+        "largest difference",
+        "truncations",
+        "largest difference",
+    ]
     caption = (
-        "Every item beside its complex step, and for every truncation the masked sum of the items beside what bptt"
-        " returns, added up over the updates of an epoch. Differences are relative to the largest element of the"
-        " item, or of the sum; the spacing of double precision is 2.2e-16 of a number."
+        "Left: every component compared with its complex step. Right: for every truncation, the masked sum of the"
+        " components compared with the gradients of `bptt`, summed over the updates of an epoch. Differences are"
+        " relative to the largest element of the component, or of the sum; double precision has a spacing of 2.2e-16."
     )
     return Table("components_check", caption, head, rows)
 
@@ -98,12 +107,12 @@ def _costs(result):
                 cost = result["truncation"][end][of][kind]
                 row.append(f"{number(cost['cosine'][k - 1], '.3f')} ({number(cost['bias'][k - 1], '.3f')})")
         rows.append(row)
-    head = ["k", "items of chunks", "of sliding"]
+    head = ["k", "components of chunks", "of sliding"]
     for when in ("before", "after", "after, W_hh alone:"):
         head += [f"{when} chunks", f"{when} sliding"]
     caption = (
-        "Cosine with the full gradient, and the relative bias in parentheses, before and after training. The items of"
-        " W_hy are never cut; W_hh alone shows what happens to the weights that a truncation is about."
+        "Cosine with the full gradient and, in parentheses, relative bias, before and after training. The components of"
+        " W_hy are never cut; the last columns are for W_hh alone, which truncation acts on."
     )
     return Table("truncation_cost", caption, head, rows)
 
@@ -113,8 +122,8 @@ def _reach(result):
         [name, *(f"{result['reach'][end][share]:.1f}" for share in ("50", "90", "99"))] for end, name in ENDS.items()
     ]
     caption = (
-        "How many steps, counted back from the loss with its own step as the first, hold this share of the norms of a"
-        f" row of the item matrix: the mean over the {result['steps']} rows."
+        "Number of steps, counted back from the loss and including its own, that have this share of the norms of a row"
+        f" of the component matrix: the mean over the {result['steps']} rows."
     )
     return Table("reach", caption, ["weights", "50 %", "90 %", "99 %"], rows)
 
@@ -138,12 +147,12 @@ def _starts(result):
         "mean slope",
         "saturated units",
         f"largest singular value over {result['steps']} steps",
-        "a step",
-        "largest difference to complex step",
+        "growth per step",
+        "largest difference from complex step",
     ]
     caption = (
-        "The three starting points, and the end of training. The growth of a step is the mean one, as a factor; the"
-        " difference is relative to the largest element of its jacobian."
+        "The three starting points, and the end of training. The growth per step is the geometric mean; the difference"
+        " is relative to the largest element of the Jacobian."
     )
     return Table("starts", caption, head, rows)
 
@@ -187,16 +196,16 @@ def _disagreements(result):
         for one in result
     ]
     head = [
-        "way",
+        "variant",
         "what is computed",
-        "who computes it so",
+        "used by",
         "run",
-        "first step that differs, and by how much of its length",
-        "steps of an epoch, at the start and at the end of training",
+        "first step that differs, and by how much, relative to its length",
+        "difference of the steps of an epoch, at the start and at the end of training",
         "final loss over the definition's: median (10 %, 90 %)",
         "diverged",
     ]
-    return Table("disagreements", "Where implementations disagree, and what it does.", head, rows)
+    return Table("disagreements", "Where implementations disagree, and the effect on training.", head, rows)
 
 
 def _first(steps):
@@ -227,7 +236,7 @@ def _mistakes(result):
     ]
     head = ["mistake", "right", "wrong", "shown by", "final loss, relative to the right run's", "caught by"]
     return Table(
-        "mistakes", "Every known mistake, its lines, what it does to training and what catches it.", head, rows
+        "mistakes", "Every mutant: its lines, its effect on training, and the check that catches it.", head, rows
     )
 
 
@@ -241,7 +250,7 @@ def _caught(caught):
     by = f"({caught['equation']}): {caught['tensor']}"
     if caught["epoch"] is not None:
         by += f", epoch {caught['epoch']}, update {caught['update']}"
-    return by + (", not what it has to be" if caught["ratio"] is None else f", {caught['ratio']:.1e} times the bound")
+    return by + (", not the expected value" if caught["ratio"] is None else f", {caught['ratio']:.1e} times the bound")
 
 
 def _number(value):

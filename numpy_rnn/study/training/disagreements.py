@@ -64,7 +64,7 @@ class Variant(NamedTuple):
     formula: str  # what is computed in place of what, in words and ids
     who: str  # computes it so
     base: str  # "sliding": k1 = 1; "chunks": k1 = k2; "biases": sliding, with biases
-    counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often an item is counted
+    counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often a component is counted
 
 
 VARIANTS = (
@@ -140,7 +140,8 @@ VARIANTS = (
         "added_up",
         "state gradients add up",
         "state gradients add up over overlapping windows",
-        "the second term of (B2) is added to what the updates before left there: the items count by Pascal's triangle",
+        "the second term of (B2) is added to the value that earlier updates left: components are counted by Pascal's"
+        " triangle",
         "the often-copied PyTorch recipe of a list of detached states, whose `.grad` is never made zero (on"
         " discuss.pytorch.org, topic 15500; a reader there computes 0.108 for a third step by hand, and gets 0.288)",
         "sliding",
@@ -170,13 +171,13 @@ def base_of(variant: Variant, configuration: Configuration, steps: int) -> Confi
 
 
 def weights(variant: Variant | None, configuration: Configuration, steps: int, outputs: int) -> np.ndarray:
-    """(T, T): by what every item is multiplied in the sum over an epoch; without a variant, by the definition."""
+    """(T, T): by what every component is multiplied in the sum over an epoch; without a variant, by the definition."""
     k1, k2 = configuration.k1, configuration.k2
-    items = mask(steps, k1, k2) if variant is None else variant.counts(steps, k1, k2)
+    components = mask(steps, k1, k2) if variant is None else variant.counts(steps, k1, k2)
     key = "" if variant is None else variant.key
     if (configuration.reduction == "mean") != (key == "mean"):
-        items = items / divisors(steps, k2 if key == "chunks" else k1, outputs)
-    return items
+        components = components / divisors(steps, k2 if key == "chunks" else k1, outputs)
+    return components
 
 
 EPOCHS_COMPARED = 8  # epochs of the right run from which one epoch is made by both
