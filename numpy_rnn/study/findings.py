@@ -1,4 +1,4 @@
-"""What the parts of the study hand to its page."""
+"""What the parts of the study pass to its page: findings, figures, tables, and numbers as JSON and as text."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -10,13 +10,13 @@ Findings = dict[str, Any]  # the numbers of the whole study, by part, as plain v
 
 
 class Drawing(NamedTuple):
-    """One figure. What it says is made from the findings, so that no number is typed in."""
+    """One figure. Caption and text are made from the findings, so that no number is typed in."""
 
     name: str  # of its files, and of its place on the page
     size: tuple[float, float]  # inches
     draw: Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
-    caption: Callable[[Findings], str]  # what there is to see, a sentence or three
-    alternative: Callable[[Findings], str]  # for those who do not see it
+    caption: Callable[[Findings], str]  # one to three sentences
+    alternative: Callable[[Findings], str]  # the alternative text
 
 
 class Table(NamedTuple):
@@ -34,7 +34,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def scientific(number: float | None, digits: int = 1) -> str:
     """5e-12 as 5·10⁻¹², with so many significant digits; from 0.01 to 1000 without a power, and with two at least.
 
-    None, which stands for NaN and infinity in the findings, as "not finite".
+    None, which the findings have for NaN and infinity, as "not finite".
     """
     if number is None:
         return "not finite"

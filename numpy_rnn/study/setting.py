@@ -10,11 +10,11 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
 
-MAX_STEPS = 40  # that are looked at unless more are asked for
+MAX_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
 DIVERGED_FACTOR = 1000  # times the loss of the untrained network: a network that is there has diverged
 MAX_DERIVATIVE = 1e30  # derivative of the untrained network: the study squares and multiplies them
-ROUND_EPOCHS = (1, 2, 5)  # times a power of ten: the epochs that are looked at
+ROUND_EPOCHS = (1, 2, 5)  # times a power of ten: the epochs whose weights are kept
 
 
 class Snapshot(NamedTuple):
@@ -25,12 +25,12 @@ class Snapshot(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """One run, to be looked at. All arrays are float64; what the run computed in float32 is the same number in it."""
+    """The run that is studied. All arrays are float64, which represents the float32 of the run exactly."""
 
     name: str  # of the series
     configuration: Configuration  # of the run: one network, one learning rate
     seeds: int  # how many networks every statement about training rests on
-    experiment: Experiment  # of the run, in its own dtype: the steps that are looked at, none held out
+    experiment: Experiment  # of the run, in its own dtype: the steps that are studied, none held out
     x: np.ndarray  # (T, 1, D)
     target: np.ndarray  # (T, 1, D)
     h_0: np.ndarray  # (1, H)
@@ -60,9 +60,13 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
     at one of the epochs of `snapshot_epochs`, or the loss of a pass is far above that of the untrained network.
     """
     if configuration.rates():
-        raise InputError(f"{len(configuration.rates())} learning rates are given: expected one, as one run is studied")
+        raise InputError(
+            f"{len(configuration.rates())} learning rates are given: expected one; the study is about one run"
+        )
     if experiment.params.W_hh.ndim > 2:
-        raise InputError(f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected one to be studied")
+        raise InputError(
+            f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected those of one; the study is about one run"
+        )
     experiment = experiment.trained()
     steps = min(len(experiment.x), MAX_STEPS if steps is None else steps)
     size = sum(theta.size for theta in experiment.params if theta is not None)

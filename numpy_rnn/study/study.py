@@ -39,10 +39,10 @@ from numpy_rnn.study.training.mistakes import measure_training
 
 PARTS: dict[str, tuple[str, Callable[[Setting], Findings]]] = {
     "about": ("the run", lambda setting: about(setting)),
-    "checks": ("every equation beside its witnesses", measure_checks),
+    "checks": ("every equation and its witnesses", measure_checks),
     "components": ("the component matrix, truncation, vanishing and exploding", measure_components),
     "training": ("training: truncations, disagreements, mistakes", measure_training),
-    "explorer": ("the numbers to be explored", explorer),
+    "explorer": ("the numbers of the explorer", explorer),
 }
 DRAWINGS: tuple[Drawing, ...] = (
     *CHECK_DRAWINGS,
@@ -192,7 +192,7 @@ def run(rnn, arguments) -> None:
     Raises InputError when the input cannot be used or the folder not be written, Diverged when the run leaves the range
     of its numbers.
     """
-    check_matplotlib("install it, as the study draws its figures by it")
+    check_matplotlib("install it; the study draws its figures with it")
     check_page_packages()
     figures = [f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")]
     check_can_write_folder(arguments.folder, "--folder", [PAGE, "study.json", *figures])
@@ -201,7 +201,7 @@ def run(rnn, arguments) -> None:
     setting = setting_of(experiment, configuration, arguments.seeds, arguments.steps)
     print(heading([f"{rnn.__name__} study"], setting.experiment, configuration), flush=True)
     if len(setting.x) < len(experiment.x):
-        print(f"the first {len(setting.x)} of {len(experiment.x)} steps are studied; --steps chooses more or fewer")
+        print(f"the first {len(setting.x)} of {len(experiment.x)} steps are studied; --steps changes their number")
     began = time.monotonic()
 
     def begin(what):

@@ -83,7 +83,7 @@ def test_the_same_run_makes_the_same_files(made, capsys):
     assert out.splitlines()[0].startswith(
         "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, sum, k1=1 k2=1"
     )
-    assert out.splitlines()[1] == "the first 5 of 20 steps are studied; --steps chooses more or fewer"
+    assert out.splitlines()[1] == "the first 5 of 20 steps are studied; --steps changes their number"
     assert re.search(r"\d s  done: open again/study.html$", out.rstrip())
     for path, content in contents().items():
         assert content == (made / path.relative_to("again")).read_bytes(), path
@@ -137,8 +137,8 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in {
-        "--learning-rate 0.1,0.2": "2 learning rates are given: expected one, as one run is studied",
-        "--weights three.npz": "the weights are of 3 networks: expected one to be studied",
+        "--learning-rate 0.1,0.2": "2 learning rates are given: expected one; the study is about one run",
+        "--weights three.npz": "the weights are of 3 networks: expected those of one; the study is about one run",
         "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
         "--folder no/where": r"--folder no/where: the folder .*/no does not exist; make it first",
         "--folder taken": r"--folder taken/study\.html is a folder: expected the name of a file",
@@ -185,7 +185,7 @@ def test_a_run_that_diverges_ends_with_status_3(words, where, ways, capsys):
 def test_without_matplotlib_it_says_so(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     message = refused(numpy_rnn, capsys, "study")
-    assert re.fullmatch(r"matplotlib cannot be imported .*: install it, as the study draws its figures by it", message)
+    assert re.fullmatch(r"matplotlib cannot be imported .*: install it; the study draws its figures with it", message)
 
 
 def test_other_packages_have_no_study(capsys):

@@ -186,8 +186,8 @@ def expected_rows(data, seen, window, divisor, what, t):
     parameters = seen["parameters"]
 
     def delta(name, s):
-        counted = [u for u in range(window.loss_start + 1, window.stop + 1) if u >= s]
-        return [v / divisor for v in row_of_sums([seen[name][u - 1][s - 1] for u in counted])]
+        steps = [u for u in range(window.loss_start + 1, window.stop + 1) if u >= s]
+        return [v / divisor for v in row_of_sums([seen[name][u - 1][s - 1] for u in steps])]
 
     dy = [v / divisor if t > window.loss_start else 0.0 for v in seen["dy"][t - 1]]
     y, target = seen["y"][t - 1], data["target"][t - 1]
@@ -245,7 +245,7 @@ def test_every_moment_of_every_update_shows_the_numbers(name, pair, open_page, n
                     if row:
                         assert [read(cell) for cell in cells] == [as_written(v) for v in row], label
                     else:
-                        assert cells == ["none: no later step is in the window"]
+                        assert cells == ["none: the window has no later step"]
                 shown = {f"{'loss' if what == 'ℓ' else what} {t}" for what, t in moments[: i + 1]}
                 inside = {
                     cell

@@ -281,7 +281,7 @@ def test_tables_set_numbers_to_the_right_and_code_as_code():
 
 @pytest.mark.parametrize("kind", ["figure", "table"])
 def test_what_a_section_asks_for_in_vain_is_named(kind):
-    with pytest.raises(ValueError, match=r"sections/1_x.html: there is none of this name"):
+    with pytest.raises(ValueError, match=r"sections/1_x.html: unknown name 'shpae'"):
         assembled({"1_x": f"<h2>X</h2>{{{{ {kind}('shpae') }}}}"})
 
 

@@ -493,7 +493,7 @@ def test_every_mistake_is_caught_and_named():
 
 
 def test_verdicts():
-    assert verdict(np.nan, 1, 4) == "the right run diverged"
+    assert verdict(np.nan, 1, 4) == "the correct run diverged"
     assert verdict(np.inf, np.inf, 4) == "diverged"
     assert verdict(1.005, 1, 4) == verdict(0.995, 1, 4) == "the same"
     assert verdict(0.9, 1, 4) == "lower loss"

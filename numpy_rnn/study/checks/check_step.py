@@ -26,7 +26,7 @@ UPDATES = 2  # the first, which has no velocity, and one that has
 
 
 class Descent(NamedTuple):
-    """One update of a set: what enters it, and every stage by hand, the tensors of all parameters in one row."""
+    """One update with a set of options: its inputs, and every stage by hand, all parameters in one row."""
 
     name: str  # of the set
     number: int  # of the update, from 1
@@ -38,7 +38,7 @@ class Descent(NamedTuple):
 def sets(options: SgdOptions, norm: float) -> dict[str, SgdOptions]:
     """The run's own options, and two sets in which all six equations have something to do.
 
-    Two, because Nesterov's correction is refused beside dampening.
+    Two, because Nesterov's correction excludes dampening.
     """
     max_norm = SHORTER * norm if norm else 1.0
     return {
@@ -108,8 +108,8 @@ def _row_of_bounds(near):
 
 
 def _gradients(case, params):
-    entering = case.h_0 if params.h_0 is None else params.h_0
-    activations = forward(params, case.x, entering, nonlinearity=case.nonlinearity)
+    h_0 = case.h_0 if params.h_0 is None else params.h_0
+    activations = forward(params, case.x, h_0, nonlinearity=case.nonlinearity)
     return bptt(params, activations, case.target, nonlinearity=case.nonlinearity, reduction=case.reduction)
 
 
@@ -206,11 +206,11 @@ def check_steps(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, Any
     for descent in descents(case, setting.configuration.sgd_options()):
         options[descent.name] = descent.case.sgd._asdict()
         E, where = bounds(descent), f"{descent.name}, update {descent.number}"
-        said = evaluate(WITNESSES, descent, absent)
+        results = evaluate(WITNESSES, descent, absent)
         for id, equation in STEP.items():
             if equation.name in descent.hand:
                 hand = descent.hand[equation.name]
-                of_row = {name: values[equation.name] for name, values in said.items() if equation.name in values}
+                of_row = {name: values[equation.name] for name, values in results.items() if equation.name in values}
                 checks[id] += compared(where, hand, E[equation.name], of_row)
                 examples[id] = example(equation, hand, of_row)
     return findings_of(STEP, checks, examples), [{"name": name, **of_set} for name, of_set in options.items()]

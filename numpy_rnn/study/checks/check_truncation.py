@@ -15,12 +15,12 @@ from numpy_rnn.study.checks.results import Check, Difference, Witnessed, compare
 from numpy_rnn.study.components.matrix import pairs
 from numpy_rnn.study.setting import Setting
 
-MAX_ELEMENTS = 64  # elements of a gradient that are looked at in one update
-EPOCHS = 2  # that states are followed through: into the second, which starts anew
+MAX_ELEMENTS = 64  # elements of a gradient that are checked per update
+EPOCHS = 2  # whose states are followed; the second starts again from h_0
 
 
 class InitialState(NamedTuple):
-    """The state that entered an update, and the one that should have."""
+    """The initial state of a window, and the expected one."""
 
     epoch: int
     number: int
@@ -43,7 +43,7 @@ def windows_by_counting(steps: int, k1: int, k2: int) -> Iterator[Window]:
 
 
 def schedules(steps: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """All e_n (T1), all s_n (T2), and how often each loss is counted, which is once: as they are, and by counting.
+    """All e_n (T1), all s_n (T2), and how often each loss is used, which is once: by the formulas, and by counting.
 
     Of every TBPTT(k1, k2), one after the other.
     """
@@ -78,7 +78,7 @@ def recorded(setting: Setting, k1: int, k2: int, rnn: Any = numpy_rnn) -> Iterat
 
 
 def initial_states(setting: Setting, run: list[tuple[Parameters, Update]]) -> Iterator[InitialState]:
-    """What entered every update, beside what the update before computed at that step (T3)."""
+    """The initial state of every window, and the one that the previous update computed at that step (T3)."""
     latest: dict[int, np.ndarray] = {}
     for before, update in run:
         if update.window.start == 0:
@@ -89,7 +89,7 @@ def initial_states(setting: Setting, run: list[tuple[Parameters, Update]]) -> It
 
 
 def constant(setting: Setting, before: Parameters, update: Update) -> Iterator[tuple[str, Difference]]:
-    """Every gradient of an update beside the complex step of its window's loss, the entering state held (T3)."""
+    """Compare the gradients of an update with the complex step of its loss, the initial state constant (T3)."""
     start, loss_start, stop = update.window
     params = before if start == 0 else before._replace(h_0=None)
     states: Any = update.activations
@@ -120,7 +120,7 @@ def check_truncations(setting: Setting) -> dict[str, Any]:
     examples["T1"] = {"element": f"e {last}", "values": _values(ours.stop, counted.stop)}
     examples["T2"] = {"element": f"s {last}", "values": _values(ours.start, counted.start)}
     times, once = result["times"]
-    checks["T1"] += _exactly("how often each loss is counted", times, {ONCE: once})
+    checks["T1"] += _exactly("how often each loss is used", times, {ONCE: once})
     for k1, k2 in truncations(setting):
         where, run = f"k1 = {k1}, k2 = {k2}", list(recorded(setting, k1, k2))
         states = list(initial_states(setting, run))
@@ -128,7 +128,7 @@ def check_truncations(setting: Setting) -> dict[str, Any]:
         checks["T3"] += _exactly(where, state, {PREVIOUS: expected})
         for before, update in run:
             checks["T3"] += [Check(where, COMPLEX, difference) for _, difference in constant(setting, before, update)]
-    examples["T3"] = {"element": f"h[1] that enters {last[3:]}", "values": _values(state[-1, 0], expected[-1, 0])}
+    examples["T3"] = {"element": f"h[1] at the start of {last[3:]}", "values": _values(state[-1, 0], expected[-1, 0])}
     return findings_of(TRUNCATION, checks, examples)
 
 

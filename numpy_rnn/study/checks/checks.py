@@ -1,4 +1,4 @@
-"""(F1) to (B10) beside their witnesses, on windows over the whole series."""
+"""Every equation and its witnesses: (F1) to (B10) on windows over the whole series, and the collected findings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,14 +43,14 @@ def check_window(setting: Setting, absent: dict[str, str]) -> tuple[dict[str, An
     examples, more = {}, {}
     for place, problem in enumerate(problems(setting)):
         hand = by_hand(problem.case)
-        E, said = bounds(problem.case, hand), evaluate(WITNESSES, problem.case, absent)
+        E, results = bounds(problem.case, hand), evaluate(WITNESSES, problem.case, absent)
         for id, equation in WINDOW.items():
-            of_tensor = {name: values[equation.name] for name, values in said.items() if equation.name in values}
+            of_tensor = {name: values[equation.name] for name, values in results.items() if equation.name in values}
             checks[id] += compared(problem.where, hand[equation.name], E[equation.name], of_tensor)
             if place == SHOWN:
                 examples[id] = example(equation, hand[equation.name], of_tensor)
         if place == 0:
-            more["v_curve"] = v_curve(problem.case, hand, said.get("ball arithmetic"))
+            more["v_curve"] = v_curve(problem.case, hand, results.get("ball arithmetic"))
             more["wrong"] = wrong(problem.case, hand, E)
     return findings_of(WINDOW, checks, examples), more
 
@@ -69,7 +69,7 @@ def _whole(values: Values) -> dict[str, Witnessed]:
 def measure_checks(setting: Setting) -> dict[str, Any]:
     """Of every equation: the largest difference from each witness, and one number as all of them have it.
 
-    See `comparing.Difference` for the units. Where a witness is not installed, its reason stands under "absent".
+    See `results.Difference` for the units. "absent" has the reason for each witness that is not available.
     """
     absent: dict[str, str] = {}
     window, more = check_window(setting, absent)

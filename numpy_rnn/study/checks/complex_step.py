@@ -1,4 +1,4 @@
-"""The forward pass as a list of assignments into which one may reach: the definition of a total derivative, executed.
+"""Derivatives by perturbing the forward pass: the definition of a total derivative, executed.
 
 Step t has a copy of the parameters of its own, and a number may be added to any value on its way (DERIVATION.md,
 sections 4.1 and 5). Real or complex numbers; written step by step and in full, as a witness that shares no line with
@@ -30,7 +30,7 @@ def unrolled(
     """Run (F1) to (F3) step by step, step t with `copies[t-1]`.
 
     x: (T, B, D); h_0: (B, H). added: what is added to "x", "a", "h" or "y" at a step, by (name, t), t from 1, before
-    anything later reads it; ("h", 0) is the state that enters. Copies and additions may carry leading axes N, one entry
+    anything later reads it; ("h", 0) is the initial state. Copies and additions may carry leading axes N, one entry
     a pass; all passes run at once. Returns Activations with N between time and batch.
     """
     phi = NONLINEARITIES[nonlinearity]
@@ -58,7 +58,7 @@ def step_losses(y, target) -> np.ndarray:
 
 MAX_ELEMENTS = 512  # elements of a tensor; of more, that many are drawn
 SEED = 5
-IMAGINARY = 2.0**-100  # its square vanishes beside 1, and its product with a number rounds nothing
+IMAGINARY = 2.0**-100  # its square is negligible, and a product with it is exact
 # Least h²/6 |L'''| + u|L|/h is at h³ = 3u |L|/|L'''|; this is the power of two next to that for |L'''| = |L|.
 REAL = 2.0**-17
 
@@ -78,7 +78,7 @@ def central_difference(loss: Loss, step: float = REAL) -> np.ndarray:
 def differentiated(
     case: Case, derivative: Callable[[Loss], np.ndarray], names=None, most: int = MAX_ELEMENTS
 ) -> dict[str, Witnessed]:
-    """∂L/∂v of every v that the loss hangs on, by name: dy, dh, da, dx, dh_0 and those of the parameters.
+    """∂L/∂v of every v that the loss depends on, by name: dy, dh, da, dx, dh_0 and those of the parameters.
 
     `names`: only these. Of a tensor with more than `most` elements so many are drawn, always the same.
     """

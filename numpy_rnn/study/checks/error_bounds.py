@@ -31,11 +31,11 @@ def bounds(case: Case, hand: Values) -> Values:
     allowed = {name: limit for name, (_, limit) in stages(case, hand, TAU).items() if name not in Parameters._fields}
     (T, *_), (K, B, O) = case.x.shape, case.target.shape
     divisor = K * B * O if case.reduction == "mean" else 1
-    counted = np.arange(T)[:, None, None] >= T - K
+    has_loss = np.arange(T)[:, None, None] >= T - K
     slope = 1 - hand["h"] ** 2 if case.nonlinearity == "tanh" else hand["h"] > 0
     rounded = {
         "h": allowed["h"] + np.abs(slope) * allowed["a"],
-        "dy": allowed["dy"] + allowed["y"] / divisor * counted,
+        "dy": allowed["dy"] + allowed["y"] / divisor * has_loss,
         "da": allowed["da"] + np.abs(slope) * allowed["dh"],
     }
     E = {name: np.zeros_like(limit) for name, limit in allowed.items()}
@@ -64,7 +64,7 @@ def bound_of_losses(case: Case, hand: Values, E_y: np.ndarray) -> np.ndarray:
 def perturbed_pass(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor of the window in N passes, (N, *its shape). moved: what is added to h, dy or da, (T, N, B, ·).
 
-    The backward pass stands here as `bptt.py` has it, φ'(a_t) from h_t: it is the one whose roundings are followed.
+    The backward pass is written as in `bptt.py`, with φ'(a_t) from h_t, because its roundings are followed.
     """
     W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
     T, B, D, H, O, K = case.sizes.values()
@@ -78,8 +78,8 @@ def perturbed_pass(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.nda
         a.append(case.x[t] @ W_xh + h[-1] @ W_hh + (0 if b_h is None else b_h))
         h.append((np.tanh(a[-1]) if is_tanh else np.where(a[-1].real > 0, a[-1], 0)) + of_h[t])
         y.append(h[-1] @ W_hy + (0 if b_y is None else b_y))
-        counted = t >= T - K
-        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor if counted else 0 * y[-1]) + of_dy[t])
+        has_loss = t >= T - K
+        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor if has_loss else 0 * y[-1]) + of_dy[t])
     dh, da, after = [y[0]] * T, [a[0]] * T, np.zeros((N, B, H))
     for t in reversed(range(T)):
         dh[t] = dy[t] @ W_hy.T + after @ W_hh.T

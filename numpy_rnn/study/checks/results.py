@@ -1,4 +1,4 @@
-"""How far a witness is from the value by hand, in three units."""
+"""Differences between the hand-derived values and those of the witnesses, in three units, aggregated by equation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ from numpy_rnn.study.findings import to_jsonable
 
 
 class Witnessed(NamedTuple):
-    """What a witness says of some elements of a tensor: high + low, to within its own accuracy."""
+    """The values that a witness computes for some elements of a tensor: high + low, to within its own accuracy."""
 
-    at: np.ndarray  # which elements, by their number in the flattened tensor
+    at: np.ndarray  # which elements, as indices into the flattened tensor
     high: np.ndarray
     low: np.ndarray  # zero, but of witnesses that know more digits than a float64 has
 
@@ -27,7 +27,7 @@ class Difference(NamedTuple):
     """The largest differences of one tensor.
 
     ulps: |difference| over the distance from the tensor's largest element, in size, to the next float64; so an element
-    that is small beside others of its tensor counts no more than they do. bounds: |difference| / E by element, the
+    that is smaller than others of its tensor is measured in the same unit. bounds: |difference| / E by element, the
     largest; infinite where there is a difference and none is allowed.
     """
 
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 def whole(values, low=None) -> Witnessed:
-    """What a witness says of all elements."""
+    """The values that a witness computes for all elements."""
     values = np.asarray(values, np.float64).ravel()
     return Witnessed(np.arange(values.size), values, np.zeros_like(values) if low is None else np.ravel(low))
 
@@ -60,7 +60,7 @@ UNITS = ("difference", "ulps", "bounds")
 
 
 class Check(NamedTuple):
-    """One tensor beside one witness at one place."""
+    """The comparison of one tensor with one witness at one place."""
 
     where: str
     witness: str
@@ -86,14 +86,14 @@ def aggregate(checks: list[Check]) -> list[dict[str, Any]]:
 
 
 def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed]) -> dict[str, Any]:
-    """The largest element, in size, of those that all witnesses looked at: by hand, and what each of them says."""
+    """The largest element, in size, of those that all witnesses computed: by hand, and by each of them."""
     common = np.arange(np.size(hand))
     for witnessed in witnesses.values():
         common = np.intersect1d(common, witnessed.at)
     flat = np.ravel(hand)
     at = int(common[np.abs(flat[common]).argmax()])
-    said = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
-    values = [{"by": by, "value": to_jsonable(value, None)} for by, value in {"by hand": flat[at], **said}.items()]
+    elements = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
+    values = [{"by": by, "value": to_jsonable(value, None)} for by, value in {"by hand": flat[at], **elements}.items()]
     return {"element": element(equation, at, np.shape(hand)), "values": values}
 
 

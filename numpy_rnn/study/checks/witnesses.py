@@ -1,4 +1,4 @@
-"""The forward pass and the loss as their index forms stand: loops over plain numbers, sums rounded once."""
+"""Witnesses of a window: plain loops, RTRL, ball arithmetic and autograd compute the same tensors in other ways."""
 
 from fractions import Fraction
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from numpy_rnn.study.checks.results import Witnessed, whole
 
 
 def loops(case: Case) -> Values:
-    """a, h, y by (F1) to (F3), the losses ℓ_t of the counted steps (L1) and L (L2), element by element.
+    """a, h, y by (F1) to (F3), the losses ℓ_t (L1) and L (L2) by their index forms, element by element.
 
     No product of NumPy's, no tanh of its own: math.fsum adds without an error, math.tanh is the C library's.
     """
@@ -47,7 +47,7 @@ def rtrl(case: Case) -> Values:
     """The gradients of (B4) to (B9) by name, dh_0 of every sequence, (B, H).
 
     θ are the rows of one matrix V of shape (D+H+1, H), in which W_xh, W_hh and b_h lie upon each other, so that
-    a_t = z_t V with z_t = (x_t, h_{t-1}, 1); and beside them the state h_0.
+    a_t = z_t V with z_t = (x_t, h_{t-1}, 1); and the state h_0.
     """
     T, B, D, H, O, K = case.sizes.values()
     W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
@@ -67,7 +67,7 @@ def rtrl(case: Case) -> Values:
         h, slope = (np.tanh(a), sech_squared(a)) if case.nonlinearity == "tanh" else (np.maximum(a, 0), 1.0 * (a > 0))
         D_t = slope[:, :, None] * W_hh.T  # ∂h_{t,bj}/∂h_{t-1,bi}
         J = (D_t @ J.reshape(B, H, -1)).reshape(B, H, M + 1, H)
-        J[:, diagonal, :M, diagonal] += slope.T[:, :, None] * z  # I_t: V_mj stands in a_{t,bj}, beside z_{t,bm}
+        J[:, diagonal, :M, diagonal] += slope.T[:, :, None] * z  # I_t: ∂a_{t,bj}/∂V_mj = z_{t,bm}
         if t < T - K:
             continue
         error = (h @ W_hy + bias_y - case.target[t - (T - K)]) / divisor
@@ -105,7 +105,7 @@ def step_losses(y: Enclosure, target: np.ndarray) -> Witnessed:
 
 
 def of_fractions(numbers: list[Fraction]) -> Witnessed:
-    """What a witness knows exactly, to some 106 bits."""
+    """Exact numbers, as a sum of two float64: some 106 bits."""
     high = [float(number) for number in numbers]
     return whole(high, [float(number - Fraction(nearest)) for number, nearest in zip(numbers, high)])
 

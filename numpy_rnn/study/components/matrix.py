@@ -24,7 +24,7 @@ class Components(NamedTuple):
     gradients: Gradients  # of ∂ℓ_t/∂θ_s, (T, T, *shape of θ); None for a parameter that is not there
     dh: np.ndarray  # (T, T, B, H)  ∂ℓ_t/∂h_s
     da: np.ndarray  # (T, T, B, H)  ∂ℓ_t/∂a_s
-    dy: np.ndarray  # (T, B, O)  ∂ℓ_t/∂y_t = y_t − target_t; to the other outputs there is no arrow
+    dy: np.ndarray  # (T, B, O)  ∂ℓ_t/∂y_t = y_t − target_t; ℓ_t depends on no other output
     activations: Activations
     losses: np.ndarray  # (T,)  ℓ_t
 
@@ -60,7 +60,7 @@ def first_steps(activations: Activations, t: int) -> Activations:
 
 
 def flat(gradients: Gradients) -> np.ndarray:
-    """(T, T, P): the parameters that are there, behind one another, in the order of their names."""
+    """(T, T, P): the parameters that are not None, flattened and concatenated in the order of their names."""
     parts = [theta.reshape(*theta.shape[:2], -1) for theta in gradients if theta is not None]
     return np.concatenate(parts, axis=-1)
 
@@ -162,7 +162,7 @@ def by_lag(norms: np.ndarray) -> list[np.ndarray]:
 
 
 def reach(norms: np.ndarray, share: float) -> list[int]:
-    """For every t, the least number of steps, counted back from t with t itself, that hold this share of
+    """For every t, the smallest number of steps, counted back from t and including it, with this share of
     Σ_s ‖G[t, s]‖; 0 where all are zero.
 
     norms: (T, T); 0 < share ≤ 1.
@@ -194,8 +194,8 @@ def components_by_complex_step(params: Parameters, x, target, h_0, nonlinearity:
         start += size
     copies = [params] * len(x)
     copies[s - 1] = Parameters(**copy)
-    entering = copy["h_0"] if s == 1 and params.h_0 is not None else h_0
-    y = unrolled(copies, x, entering, nonlinearity).y
+    initial_state = copy["h_0"] if s == 1 and params.h_0 is not None else h_0
+    y = unrolled(copies, x, initial_state, nonlinearity).y
     return np.broadcast_to(step_losses(y, target).imag / IMAGINARY, (len(x), len(elements)))
 
 

@@ -16,9 +16,9 @@ MARKS = {
     "central difference": (RED, "X"),
 }
 OTHER = GREY, "o"
-COUNTED = "counted, or bit by bit"  # the witnesses that have no mark of their own
+COUNTED = "exact comparison"  # witnesses without a mark of their own
 MIN_RATIO, MAX_RATIO = 1e-5, 1e12  # what is smaller or larger is drawn here
-EQUAL = MIN_RATIO / 10  # where the column of what is equal to the bit stands
+EQUAL = MIN_RATIO / 10  # place of the column of bitwise equality
 SPREAD = 0.62  # of a row, over which its marks are set apart
 
 
@@ -73,11 +73,11 @@ MIN_ERROR = 1e-17  # where an error of 0 is drawn
 def draw_v_curve(figure, findings) -> None:
     """Relative errors over the step, both axes logarithmic; far smaller steps, of the complex step alone, at the left.
 
-    Straight lines: what Taylor's formula leaves out, h²/6 |L'''|, and a rounding of L divided by h, both beside |L'|.
+    Straight lines: what Taylor's formula leaves out, h²/6 |L'''|, and a rounding of L over h, relative to |L'|.
     """
     curve = findings["checks"]["v_curve"]
     if curve is None:
-        figure.subplots().set_title("every derivative by W$_{hh}$ is zero: there is no relative error to draw")
+        figure.subplots().set_title("every derivative by W$_{hh}$ is zero: no relative error can be drawn")
         return
     far, near = figure.subplots(1, 2, sharey=True, width_ratios=(1, 4))
     steps, central = np.array(curve["steps"]), _drawn(curve["central"])
@@ -91,7 +91,7 @@ def draw_v_curve(figure, findings) -> None:
     best = curve["best_step"], curve["best_error"]
     near.plot(*best, "o", color=RED, markersize=6)
     _annotate(near, best, f"best: {scientific(best[1])} at h = {scientific(best[0])}", (-16, -3), RED, ha="right")
-    # The labels stand where the curves are by their formulas, so that they stay with them whatever the numbers.
+    # Labels are placed by the formulas of the curves, so that they follow them.
     _annotate(near, (1e-13, curve["rounding"] / 1e-13), "u |L / L′| / h", (8, 10), GREY, highest)
     _annotate(near, (1e-13, curve["rounding"] / 1e-13), "central difference", (0, -44), RED, highest, ha="center")
     _annotate(near, (1e-2, curve["truncation"] * 1e-4), "h²/6 |L‴ / L′|", (-10, 8), GREY, highest, ha="right")
@@ -118,10 +118,9 @@ def _annotate(axes, point, text, offset, color, highest=np.inf, **options):
 
 def _caption_of_differences(findings: Findings) -> str:
     return (
-        "Every equation beside every witness that can speak about it. A difference below 1, at the left of the line, is"
-        " rounding: no arithmetic in float64 is held to be better. Two rounded values may be 2 apart. The crosses are"
-        " central differences, whose own error is orders larger; all other marks would be out there too if a formula"
-        " were wrong."
+        "Every equation, compared with every witness that computes it. A difference below 1, left of the line, is"
+        " rounding in float64; two rounded values may differ by 2. The crosses are central differences, whose own error"
+        " is orders of magnitude larger. If a formula were wrong, all other marks would be there too."
     )
 
 
@@ -141,10 +140,10 @@ def _caption_of_v_curve(findings: Findings) -> str:
     predicted = curve["predicted_step"]
     where = "" if predicted is None else f" The two lines cross near h = {scientific(predicted)}."
     return (
-        f"The error of one derivative, against {curve['against']}. The central difference follows h² down, meets the"
-        " rounding of L and follows 1/h up again: at best it is right to"
-        f" {scientific(curve['best_error'])}.{where} The complex step falls with h² too and then stays: for all of the"
-        f" far smaller steps its error is at most {scientific(curve['complex_error'])}."
+        f"The error of one derivative, compared with {curve['against']}. The error of the central difference falls with"
+        " h² until the rounding of L, which grows with 1/h, takes over: its smallest error is"
+        f" {scientific(curve['best_error'])}.{where} The error of the complex step falls with h² too and then stays"
+        f" small: at all of the far smaller steps it is at most {scientific(curve['complex_error'])}."
     )
 
 

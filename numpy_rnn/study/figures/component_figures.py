@@ -22,8 +22,8 @@ def draw_heat_map(figure, findings: Findings) -> None:
         image = draw_matrix(axes, norms, scale)
         axes.set_title(title)
         axes.text(0.97, 0.95, "s > t: always zero", transform=axes.transAxes, ha="right", va="top", color=GREY)
-        axes.set_xlabel("step s, whose copy of the parameters acts")
-    every[0].set_ylabel("step t, whose loss is acted upon")
+        axes.set_xlabel("step s of the parameters")
+    every[0].set_ylabel("step t of the loss")
     figure.colorbar(image, ax=list(every), label="‖G[t, s]‖", extend="min", shrink=0.85)
 
 
@@ -59,22 +59,22 @@ def scale_of(*matrices):
 
 
 def caption_heat_map(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     result = findings["components"]
     return (
         f"The component matrix of {result['steps']} steps: the size of ∂ℓ_t/∂θ_s, where step s has a copy of all"
-        f" {result['parameters']} parameters. Above the diagonal there is nothing: a step cannot act on an earlier"
-        " loss. Along a row the colour says how fast the effect of earlier steps fades; a bright row is a loss with"
+        f" {result['parameters']} parameters. Above the diagonal all are zero: a step cannot affect an earlier"
+        " loss. Along a row the colour shows how fast the effect of earlier steps fades; a bright row is a loss with"
         " a large error."
     )
 
 
 def alternative_heat_map(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     reach = findings["components"]["reach"]
     return (
         "Lower triangular heat maps of the norms of the components on a logarithmic scale. On average"
-        f" {reach['start']['90']:.1f} steps, counted back from the loss, hold 90 % of a row's norms before training,"
+        f" {reach['start']['90']:.1f} steps, counted back from the loss, have 90 % of a row's norms before training,"
         f" and {reach['end']['90']:.1f} after it."
     )
 
@@ -113,7 +113,7 @@ def _cross(axes, cut):
 
 
 def caption_masks(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     return (
         f"The components that {len(findings['components']['masks'])} truncations keep, over their norms after training;"
         " crosses mark the ones that are cut. One step keeps the diagonal, chunks keep blocks, a sliding window keeps a"
@@ -122,7 +122,7 @@ def caption_masks(findings: Findings) -> str:
 
 
 def alternative_masks(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     parts = (
         f"({shown['k1']}, {shown['k2']}), {shown['name']}, keeps {shown['kept']} of {shown['of']} components"
         for shown in findings["components"]["masks"]

@@ -10,7 +10,7 @@ COLUMNS = 3
 COLORS = (*CYCLE, GREY, "black", BLUE)
 DOTTED = (0, (1, 1.5))
 LINES = ("-", DOTTED, "-", "-", "-", "-", "--", "--", "--")  # the second over the first: they may coincide
-MASKS = ("one_more", "chunks", "added_up")  # whose components are counted otherwise than by the definition
+MASKS = ("one_more", "chunks", "added_up")  # the variants that count components differently
 
 
 def draw_disagreements(figure, findings: Findings) -> None:
@@ -52,15 +52,15 @@ def draw_disagreement_masks(figure, findings: Findings) -> None:
         limits = (0.5, T + 0.5, T + 0.5, 0.5)
         image = axes.imshow(shown, cmap=HEAT + "_r", vmin=0, vmax=most, extent=limits)
         axes.set_title(title, fontsize=9.5)
-        axes.set_xlabel("s, step of the copy")
+        axes.set_xlabel("step s of the parameters")
         axes.spines[["top", "right"]].set_visible(True)
-    figure.axes[0].set_ylabel("t, step of the loss")
+    figure.axes[0].set_ylabel("step t of the loss")
     bar = figure.colorbar(image, ax=figure.axes, shrink=0.75, pad=0.015)
-    bar.set_label("times counted in an epoch")
+    bar.set_label("times counted per epoch")
 
 
 def draw_disagreement_steps(figure, findings: Findings) -> None:
-    """How much of a step is wrong, along training: a curve a disagreement."""
+    """The relative difference of a step along training: one curve per variant."""
     axes = figure.subplots()
     axes.set_yscale("log")
     ends = []

@@ -5,13 +5,13 @@ import numpy as np
 from numpy_rnn.study.figures.style import BLUE, ORANGE, label_ends
 from numpy_rnn.study.findings import Drawing, Findings
 
-BEYOND = 1e6  # times the highest loss of the untrained: stands for an infinite one, out of the panel at its top
+BEYOND = 1e6  # times the highest untrained loss: drawn for an infinite one, above the panel
 LOSS = "loss of a pass, Σ ℓ_t"
 KINDS = (("sliding", "sliding window (1, k)"), ("chunks", "chunks (k, k)"))
 
 
 def draw_loss_by_k(figure, findings: Findings) -> None:
-    """Two panels, sliding windows and chunks: a curve a k, median and band over the seeds."""
+    """Two panels, sliding windows and chunks: one curve per k, median and band over the seeds."""
     by_k = findings["training"]["by_k"]
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     colors = dict(zip(by_k["ks"], shades(len(by_k["ks"]))))
@@ -27,7 +27,7 @@ def draw_loss_by_k(figure, findings: Findings) -> None:
 
 
 def draw_final_by_k(figure, findings: Findings) -> None:
-    """The final loss of every seed against k, sliding windows beside chunks, with the medians joined."""
+    """The final loss of every seed against k, sliding windows and chunks, with a line through the medians."""
     by_k = findings["training"]["by_k"]
     axes = figure.subplots()
     axes.set_yscale("log")
@@ -47,7 +47,7 @@ def draw_final_by_k(figure, findings: Findings) -> None:
         axes.text(left, 1.03, f"{mark} {title}", color=color, transform=axes.transAxes)
     axes.margins(y=0.12)  # room for how many diverged
     axes.set_xticks(range(len(by_k["ks"])), [str(k) for k in by_k["ks"]])
-    axes.set_xlabel("k, steps of the window")
+    axes.set_xlabel("k, steps per window")
     axes.set_ylabel("after training: " + LOSS)
 
 
@@ -80,7 +80,7 @@ def log_axis(axis, runs: list[dict]) -> None:
 
 
 def name_curves(axes, runs: list[tuple]) -> None:
-    """The names of the curves beside their ends; above the panel, those that diverged: (run, text, colour) each."""
+    """Write the names at the ends of the curves, and above the panel those that diverged: (run, text, colour) each."""
     ends = [(run["epochs"][-1], run["median"][-1], text, color) for run, text, color in runs if run["median"][-1]]
     label_ends(axes, ends)
     gone = [text for run, text, _ in runs if not run["median"][-1]]
@@ -93,9 +93,9 @@ def loss_by_k_caption(findings: Findings) -> str:
     """For the curves by k."""
     by_k = findings["training"]["by_k"]
     return (
-        f"Loss along training by k, the median of {by_k['seeds']} networks and the band from the 10th to the 90th"
-        f" percentile, at learning rate {by_k['learning_rate']:g}. Left, a window that slides by one step and reaches"
-        " back over k of them; right, chunks of k steps. Look at how much a longer reach buys in either." + _gone(by_k)
+        f"Loss along training by k: median of {by_k['seeds']} networks and band from the 10th to the 90th percentile,"
+        f" at learning rate {by_k['learning_rate']:g}. Left, windows of k steps that slide by one step; right,"
+        " chunks of k steps." + _diverged_networks(by_k)
     )
 
 
@@ -103,17 +103,17 @@ def final_by_k_caption(findings: Findings) -> str:
     """For the final losses by k."""
     by_k = findings["training"]["by_k"]
     return (
-        f"The same runs in the end: a dot a network, {by_k['seeds']} for every k, and their medians joined. One network"
-        " may end above or below nearly any other: only the medians and the spread of the dots say something about k."
-        + _gone(by_k)
+        f"The same runs after training: one dot per network, {by_k['seeds']} for every k, and a line through"
+        " the medians. A single network may end above or below nearly any other; only median and spread tell about k."
+        + _diverged_networks(by_k)
     )
 
 
-def _gone(by_k):
+def _diverged_networks(by_k):
     if not by_k["any_diverged"]:
         return ""
     gone = ", ".join(f"{one['diverged']} with {one['kind']} of k = {one['k']}" for one in by_k["diverged"])
-    return f" Of each {by_k['seeds']} networks some diverged: {gone}; they count as the worst ones."
+    return f" Some of each {by_k['seeds']} networks diverged: {gone}; they are ranked as the worst."
 
 
 def _final_losses(findings: Findings) -> str:

@@ -26,7 +26,7 @@ def comparable(findings: Findings) -> list[dict]:
 
 
 def draw_mistakes(figure, findings: Findings) -> None:
-    """A row a mistake: its final loss against that of the right run, coloured by what became of it."""
+    """One row per mistake: its final loss relative to the correct run, coloured by its verdict."""
     from matplotlib.ticker import NullLocator
 
     mistakes = comparable(findings)
@@ -47,14 +47,14 @@ def draw_mistakes(figure, findings: Findings) -> None:
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
     axes.set_yticks(range(len(mistakes)), [one["name"] for one in mistakes], fontsize=8)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("final loss, divided by that of the right run (median of the networks)")
+    axes.set_xlabel("final loss, divided by that of the correct run (median of the networks)")
     axes.spines["left"].set_visible(False)
     if mistakes:
         axes.legend(loc="lower right")
 
 
 def draw_mistake_curves(figure, findings: Findings) -> None:
-    """A small curve a mistake, beside the right one; all on the same scales, in one panel."""
+    """One small curve per mistake with the correct one, all on the same scales, in one panel."""
     from matplotlib.collections import LineCollection
 
     mistakes = comparable(findings)
@@ -86,7 +86,7 @@ def draw_mistake_curves(figure, findings: Findings) -> None:
     axes.set_ylim(-rows + 0.9, 0.95)
     axes.axis("off")
     axes.set_title(
-        "grey: the right run. Across: epochs. Up: loss of a pass, on one logarithmic scale for all.", fontsize=9
+        "grey: the correct run. Horizontal: epochs. Vertical: loss of a pass, on one logarithmic scale.", fontsize=9
     )
 
 
@@ -101,9 +101,9 @@ def mistakes_caption(findings: Findings) -> str:
     training = findings["training"]
     counts, limits = training["counts"], training["limits"]
     return (
-        f"The final loss with each of {len(comparable(findings))} mutants, relative to the right run (line at 1)."
-        f" {counts['learns']} of them end at no more than {limits['learns']:g} times the right loss,"
-        f" {counts['same']} of these within a percent of it: the loss does not find them."
+        f"The final loss with each of {len(comparable(findings))} mistakes, relative to the correct run (line at 1)."
+        f" {counts['learns']} of them end at no more than {limits['learns']:g} times the correct loss,"
+        f" {counts['same']} of these within a percent of it: the loss does not reveal them."
     )
 
 
@@ -111,9 +111,9 @@ def curves_caption(findings: Findings) -> str:
     """For the small curves."""
     networks = findings["training"]["limits"]["networks"]
     return (
-        "The loss curve of each mistake (coloured as in the figure before) over that of the right run (grey), the"
-        f" median of {networks} networks, in the same order from the lowest final loss to the highest. Cover the grey"
-        " curves: how many would you call wrong?"
+        "The loss curve of each mistake (coloured as in the previous figure) and of the correct run (grey): median of"
+        f" {networks} networks, in the same order, from the lowest final loss to the highest. Cover the grey curves:"
+        " how many would you call wrong?"
     )
 
 
@@ -121,7 +121,7 @@ def _outcomes(findings: Findings) -> str:
     names: dict[str, list[str]] = {}
     for one in comparable(findings):
         names.setdefault(one["verdict"], []).append(one["name"])
-    return "What becomes of them. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
+    return "Verdicts. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
 
 
 MISTAKE_DRAWINGS = (

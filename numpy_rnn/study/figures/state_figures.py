@@ -35,7 +35,7 @@ def draw_jacobians(figure, findings: Findings) -> None:
 
 
 def caption_jacobians(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     return (
         "Largest growth of a small change of the state, by the number of steps: mean and range over t. Dotted: ρ^lag,"
         " with ρ the spectral radius of W_hh, the long-run growth of a linear network. The product exceeds ρ^lag where"
@@ -45,7 +45,7 @@ def caption_jacobians(findings: Findings) -> str:
 
 
 def alternative_jacobians(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     parts = [
         f"{start['name']} (spectral radius {start['spectral_radius']:.2g}): {start['at_longest']:.2g}"
         for start in findings["components"]["jacobians"]
@@ -55,7 +55,7 @@ def alternative_jacobians(findings: Findings) -> str:
 
 
 def draw_trajectories(figure, findings: Findings) -> None:
-    """A panel a network, a curve a hidden unit; the grey bands are where tanh is saturated."""
+    """One panel per network, one curve per hidden unit; tanh is saturated in the grey bands."""
     result = findings["components"]
     drawn, *scaled = result["jacobians"]
     shown = [drawn, *([result["trained"]] if result["epochs"] else []), *scaled]
@@ -73,11 +73,11 @@ def draw_trajectories(figure, findings: Findings) -> None:
         axes.set_title(f"{of['name']}\nρ = {of['spectral_radius']:.2g}, mean slope {of['slope']:.2f}")
         axes.set_xticks([0, *step_ticks(len(h) - 1)[1:]])
         axes.set_xlabel("step t")
-    every[0].set_ylabel("the units of $h_t$")
+    every[0].set_ylabel("units of $h_t$")
 
 
 def caption_trajectories(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     return (
         "The hidden states over the series, one curve per unit. In the grey bands tanh is nearly flat: its slope is"
         f" below 1 − {findings['components']['threshold']:g}². With small recurrent weights the units follow the input."
@@ -86,7 +86,7 @@ def caption_trajectories(findings: Findings) -> str:
 
 
 def alternative_trajectories(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     result = findings["components"]
     parts = [f"{of['name']}: mean slope {of['slope']:.2f}" for of in (*result["jacobians"], result["trained"])]
     return f"Hidden units over the steps. {'; '.join(parts)}."
@@ -119,7 +119,7 @@ def draw_recurrence(figure, findings: Findings) -> None:
 
 
 def caption_recurrence(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     threshold = findings["components"]["threshold"]
     return (
         "What the length of the memory depends on, along training. Each step back multiplies by W_hh and by the slope"
@@ -129,7 +129,7 @@ def caption_recurrence(findings: Findings) -> str:
 
 
 def alternative_recurrence(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     along = findings["components"]["along"]
     radius, slope, saturated = (along[name] for name in ("spectral_radius", "slope", "saturated"))
     return (

@@ -42,7 +42,7 @@ def style():
 
 
 def label_end(axes, x, y, text, color, **options):
-    """Write a curve's name beside its end, in its colour."""
+    """Write the name of a curve at its end, in its colour."""
     axes.annotate(
         text,
         (x, y),
@@ -55,13 +55,13 @@ def label_end(axes, x, y, text, color, **options):
     )
 
 
-LINE = 1.25  # times the size of the letters: how far two lines stand apart at least
+LINE = 1.25  # times the font size: the smallest distance of two lines
 TICK_DISTANCES = (1, 2, 5, 10, 20, 50, 100)  # steps between two marks
 MAX_TICKS = 6
 
 
 def label_ends(axes, ends, lines: int = 1) -> None:
-    """Write every curve's name, of so many lines, beside its end, in its colour. ends: (x, y, text, colour), x and y in
+    """Write the names of curves, of `lines` lines, at their ends, in their colours. ends: (x, y, text, colour), x and y in
     the axes' numbers; the limits of the axes must not change afterwards.
     """
     import matplotlib
@@ -76,7 +76,7 @@ def label_ends(axes, ends, lines: int = 1) -> None:
 
 
 def spread_apart(places: list[float], apart: float, bottom: float, top: float) -> list[float]:
-    """Ascending places, moved as little as neighbours need to stand so far apart; none above the top nor, if there is
+    """Move ascending places apart, as little as possible, to this distance; none is above the top nor, if there is
     room, below the bottom: those that are too near make a group, around their middle.
     """
     groups: list[list[float]] = []

@@ -29,12 +29,12 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
             axes.axhline(0, color="black", linewidth=0.6, linestyle=":")
             axes.text(len(k), 0, "below: the opposite direction", ha="right", va="top", fontsize="small", color=GREY)
     for axes in grid[-1]:
-        axes.set_xlabel("k, the steps of a window")
+        axes.set_xlabel("k, steps per window")
     grid[-1, 0].legend(loc="upper right")
 
 
 def caption_truncation_cost(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     return (
         "Distance of the truncated gradient of an epoch from the full one, with fixed parameters. Cosine 1 and bias 0"
         " mean the same direction and length. The sliding window, which keeps the k newest steps for every loss, is"
@@ -44,16 +44,14 @@ def caption_truncation_cost(findings: Findings) -> str:
 
 
 def alternative_truncation_cost(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     result = findings["components"]["truncation"]
 
-    def said(end):
+    def cosines(end):
         of = result[end]["all"]
         return ", ".join(f"{name} {_number(of[kind]['cosine'][0])}" for kind, (name, *_) in KINDS.items())
 
-    return (
-        f"Cosine and relative bias against k. Cosine at k = 1 before training: {said('start')}; after: {said('end')}."
-    )
+    return f"Cosine and relative bias against k. Cosine at k = 1 before training: {cosines('start')}; after: {cosines('end')}."
 
 
 def _number(value):
@@ -94,7 +92,7 @@ def _epochs(axes, epochs):
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(_none())
     axes.set_xlim(-0.1, max(1, last) * 1.05)
-    axes.set_xlabel("epochs of training")
+    axes.set_xlabel("epoch")
 
 
 def _none():
@@ -104,7 +102,7 @@ def _none():
 
 
 def caption_along_training(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     return (
         "The same cosine along training, at the weights after each number of epochs. A truncation that is harmless at"
         " the start need not stay so: what the network has learned decides how far back its losses reach. Where the"
@@ -113,7 +111,7 @@ def caption_along_training(findings: Findings) -> str:
 
 
 def alternative_along_training(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     along = findings["components"]["along"]
     parts = []
     for kind, name in TITLES.items():
@@ -157,7 +155,7 @@ def positive(values) -> np.ndarray:
 
 
 def caption_norm_by_lag(findings: Findings) -> str:
-    """What there is to see."""
+    """The caption."""
     return (
         "The norms of the components by lag: mean over t, and band from the smallest to the largest. On a logarithmic"
         " axis, a straight line is a constant factor per step. The labels give the number of steps, counted back from"
@@ -166,7 +164,7 @@ def caption_norm_by_lag(findings: Findings) -> str:
 
 
 def alternative_norm_by_lag(findings: Findings) -> str:
-    """For those who do not see it."""
+    """The alternative text."""
     lag = findings["components"]["lag"]
     parts = [
         f"{name} from {lag[end]['mean'][0]:.2g} at lag 0 to {lag[end]['mean'][-1]:.2g} at lag"

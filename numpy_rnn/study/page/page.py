@@ -29,7 +29,7 @@ def page(
 
 
 def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) -> str:
-    """The page of these sections, by name, `0_explore`; one that begins with no <h2> goes on with the one before."""
+    """The page of these sections, by name, `0_explore`; one without an <h2> continues the previous one."""
     inserts = {
         "figure": lambda name: figure(_named(name, drawings), pictures[name], findings),
         "table": lambda name: table(_named(name, tables)),
@@ -58,7 +58,7 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
 
 
 def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
-    """A figure with its caption, the picture inside the page's own text."""
+    """A figure with its caption; the image is embedded in the page."""
     source = base64.b64encode(svg).decode("ascii")
     width, height = drawing.size
     return (
@@ -69,7 +69,7 @@ def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
 
 
 def table(content: Table) -> str:
-    """A table; numbers stand to the right, and what stands in `backticks` is code."""
+    """A table; numbers are right-aligned, and `backticks` mark code."""
     head = "".join(f'<th scope="col">{with_code(cell)}</th>' for cell in content.head)
     rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in content.rows)
     return (
@@ -85,7 +85,7 @@ def with_code(text: str) -> str:
 
 
 def embedded(value) -> str:
-    """JSON that may stand inside a <script> element: no `<` in it."""
+    """JSON without `<`, so that it may be put into a <script> element."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
 
 
@@ -97,7 +97,7 @@ def _named(name, things):
     for thing in things:
         if thing.name == name:
             return thing
-    raise ValueError(f"there is none of this name: expected {', '.join(thing.name for thing in things)}")
+    raise ValueError(f"unknown name {name!r}: expected {', '.join(thing.name for thing in things)}")
 
 
 def _read(name):

@@ -26,10 +26,15 @@ def check_tables(findings: Findings) -> tuple[Table, ...]:
 
 def _table(findings, name, ids, caption):
     equations = findings["checks"]["equations"]
-    said = {id: {check["witness"]: check for check in equations[id]["checks"]} for id in ids}
-    witnesses = [one for one in findings["checks"]["witnesses"] if any(one in checks for checks in said.values())]
+    by_witness = {id: {check["witness"]: check for check in equations[id]["checks"]} for id in ids}
+    witnesses = [one for one in findings["checks"]["witnesses"] if any(one in checks for checks in by_witness.values())]
     rows = [
-        [f"({id})", equations[id]["quantity"], equations[id]["what"], *(_cell(said[id].get(one)) for one in witnesses)]
+        [
+            f"({id})",
+            equations[id]["quantity"],
+            equations[id]["what"],
+            *(_cell(by_witness[id].get(one)) for one in witnesses),
+        ]
         for id in ids
     ]
     return Table(name, caption, ["", "quantity", "what", *witnesses], rows)
@@ -158,7 +163,7 @@ def _starts(result):
 
 
 def number(value, form: str) -> str:
-    """The number in this form, or a dash where there is none."""
+    """The number in this format; a dash for None."""
     return "–" if value is None else format(value, form)
 
 
@@ -234,7 +239,7 @@ def _mistakes(result):
         ]
         for one in result
     ]
-    head = ["mistake", "right", "wrong", "shown by", "final loss, relative to the right run's", "caught by"]
+    head = ["mistake", "correct", "wrong", "run", "final loss, relative to the correct run", "caught by"]
     return Table(
         "mistakes", "Every mutant: its lines, its effect on training, and the check that catches it.", head, rows
     )

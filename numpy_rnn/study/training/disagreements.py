@@ -28,7 +28,7 @@ def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
     """The same where what reached a state through its next step is kept, and added to at every later update.
 
     later[s-1, t-1]: how often the effect of h_s on ℓ_t through a_{s+1} has been added up so far. Only the losses of the
-    new steps come in anew. For k1 = 1 the numbers of one update are those of Pascal's triangle.
+    new steps are added. For k1 = 1 the numbers of one update are those of Pascal's triangle.
     """
     counts = np.zeros((steps, steps), int)
     later = np.zeros((steps, steps), int)
@@ -56,13 +56,13 @@ OVERLAP = 5  # steps of the window, where windows have to overlap
 
 
 class Variant(NamedTuple):
-    """Something that is computed in another way than DERIVATION.md defines it."""
+    """A computation that differs from its definition in DERIVATION.md."""
 
     key: str
     name: str
-    mutant: str  # of numpy_rnn.conformance.mutants
-    formula: str  # what is computed in place of what, in words and ids
-    who: str  # computes it so
+    mutant: str  # its name in numpy_rnn.conformance.mutants
+    formula: str  # what is computed instead, in words and equation ids
+    who: str  # uses it
     base: str  # "sliding": k1 = 1; "chunks": k1 = k2; "biases": sliding, with biases
     counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often a component is counted
 
@@ -70,18 +70,18 @@ class Variant(NamedTuple):
 VARIANTS = (
     Variant(
         "stale_now",
-        "old activations, weights of now",
+        "old activations, current weights",
         "activations of stale weights kept",
-        "h and φ′ of the older steps are those of the updates that computed them; W_hh in (B2) is the newest",
-        "loops that keep a list of past states and walk back through it after every update",
+        "h and φ′ of the older steps are from the updates that computed them; W_hh in (B2) is the current one",
+        "loops that keep a list of past states and go back through it after every update",
         "sliding",
     ),
     Variant(
         "stale_then",
-        "old activations, weights of then",
+        "old activations, old weights",
         "activations and weights of then kept",
-        "h, φ′ and also W_hh in (B2) are those of the updates that computed the older steps",
-        "code that makes new weight arrays at each update and goes on with the old graph; also RTRL with an update at"
+        "h, φ′ and W_hh in (B2) are from the updates that computed the older steps",
+        "code that makes new weight arrays at each update and keeps the old graph; also RTRL with an update at"
         " every step, which carries the old factors along (Williams and Zipser 1989)",
         "sliding",
     ),
@@ -89,8 +89,8 @@ VARIANTS = (
         "replayed",
         "replay from the start",
         "window replayed from the start with the weights of now",
-        "the entering state in (T3) is computed again from h₀ with the newest weights, and cut off there",
-        "code that hands the whole series so far to the network at each update, and stops the gradient k steps back",
+        "the initial state of the window (T3) is computed again from h₀ with the current weights, and cut off there",
+        "code that passes the whole series so far to the network at each update, and stops the gradient k steps back",
         "sliding",
     ),
     Variant(
@@ -98,7 +98,7 @@ VARIANTS = (
         "k + 1 steps for k",
         "bptt over k+1 steps",
         "s_n = e_n − k₂ − 1 in (T2)",
-        "texts and loops that count lags: from t down to t − k, which are k + 1 steps",
+        "texts and loops that count lags: from t down to t − k, which is k + 1 steps",
         "sliding",
         lambda T, k1, k2: mask(T, k1, k2 + 1),
     ),
@@ -116,7 +116,7 @@ VARIANTS = (
         "mean for sum",
         "mean for sum",
         "N = K·B·O in (L2) in place of 1, so a learning rate of η/N",
-        "whoever takes the default of `torch.nn.MSELoss` and keeps the learning rate of a text that sums",
+        "code that uses the default of `torch.nn.MSELoss` with the learning rate of a text that sums",
         "chunks",
     ),
     Variant(
@@ -124,7 +124,7 @@ VARIANTS = (
         "e² for ½e²",
         "2e for e",
         "dy_t = 2 (y_t − target_t) in (B1), so a learning rate of 2η",
-        "whoever takes `torch.nn.MSELoss`, which has no ½",
+        "code that uses `torch.nn.MSELoss`, which has no factor ½",
         "sliding",
         lambda T, k1, k2: 2 * mask(T, k1, k2),
     ),
@@ -132,7 +132,7 @@ VARIANTS = (
         "two_biases",
         "two biases for one",
         "a trained second hidden bias",
-        "b_h is the sum of two, each of which takes the step of (U1): it moves twice as far",
+        "b_h is the sum of two biases, each of which takes the step of (U1): it moves twice as far",
         "`torch.nn.RNN`, with `bias_ih` and `bias_hh`",
         "biases",
     ),
@@ -153,7 +153,7 @@ SUM_FOR_MEAN = next(variant for variant in VARIANTS if variant.key == "mean")._r
     name="sum for mean",
     mutant="sum for mean",
     formula="N = 1 in (L2) in place of K·B·O, so a learning rate of N·η",
-    who="whoever sums the loss and keeps the learning rate of a run that takes the mean",
+    who="code that sums the loss with the learning rate of a run that uses the mean",
 )
 
 
@@ -187,7 +187,7 @@ MIN_DIFFERENCE = (
 
 
 def disagreements(setting: Setting) -> list[dict]:
-    """Every variant beside the definition, from the same weights, on the run that shows it."""
+    """Compare every variant with the definition, from the same weights, on the run that shows it."""
     steps, outputs = len(setting.x), setting.target.shape[-1]
 
     @cache

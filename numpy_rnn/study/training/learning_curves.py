@@ -1,4 +1,4 @@
-"""Training many networks at once, and how well they did: one yardstick for all ways of training."""
+"""Learning curves of many networks at once, by one measure for all variants: the loss of a pass."""
 
 from typing import Any, NamedTuple
 
@@ -18,10 +18,10 @@ BAND = (0.1, 0.5, 0.9)
 
 
 class LearningCurve(NamedTuple):
-    """How a set of networks went. The loss is Σ_t ℓ_t of one pass over the series with the weights that stand then.
+    """The training of a set of networks. The loss is Σ_t ℓ_t of one pass over the series with the current weights.
 
-    The loss that `train` reports of an epoch has every term under the weights of its moment, and another number of
-    moments for every k1; a run that is wrong may report a wrong one. This one is the same function for all.
+    The loss that `train` reports for an epoch uses the weights of each update, whose number depends on k1, and a mutant
+    may report a wrong one. This loss is the same function of the weights for all.
     """
 
     epochs: list[int]  # 0: as drawn
@@ -38,9 +38,9 @@ def curve_epochs(epochs: int) -> list[int]:
 
 
 def draw_networks(setting: Setting, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
-    """As many networks as asked for, by the seeds from the configuration's on; zero biases added where asked for.
+    """Draw networks with successive seeds from that of the configuration, with zero biases where `bias` asks for them.
 
-    The run's own weights may come from a file; these are drawn.
+    The weights of the run may come from a file; these are always drawn.
     """
     params, configuration = setting.experiment.params, setting.configuration
     D, O = params.W_xh.shape[-2], params.W_hy.shape[-1]
@@ -69,7 +69,7 @@ def updates_of(
 
 
 def learning_curve(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> LearningCurve:
-    """Train and look at the weights after some of the epochs, whatever updates an epoch has."""
+    """Train, and keep the weights after some of the epochs, however many updates an epoch has."""
     wanted = curve_epochs(configuration.epochs)
     yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
     kept, epoch, latest = {}, 0, params
@@ -97,9 +97,9 @@ def losses_of_a_pass(parameters: list[Parameters], setting: Setting, configurati
 
 
 def summary(of: LearningCurve) -> dict:
-    """A course as plain values: the median and the band from the 10th to the 90th percentile over all networks.
+    """A learning curve as plain values: the median and the band from the 10th to the 90th percentile over all networks.
 
-    A network that diverged has an infinite loss, and is among the worst in every quantile; None stands for infinite.
+    A network that diverged has an infinite loss, and is among the worst in every quantile; None is infinite.
     """
     low, median, high = quantiles(of.losses)
     first, last = of.losses[0], of.losses[-1]
@@ -128,7 +128,7 @@ LENGTHS = (1, 2, 3, 5, 10)  # and all steps of the series
 
 
 def lengths(steps: int) -> list[int]:
-    """The k that are run: some short ones, and the whole series."""
+    """The k of the runs: some short ones, and the whole series."""
     return sorted({k for k in LENGTHS if k < steps} | {steps})
 
 
@@ -164,7 +164,7 @@ def by_k(setting: Setting) -> dict:
 
 
 def _best(runs):
-    """The k with the lowest median final loss, of those whose median network did not diverge; None: there is none."""
+    """The k with the lowest median final loss, of those whose median network did not diverge, or None."""
     finite = [run for run in runs if run["final_median"] is not None]
     return min(finite, key=lambda run: run["final_median"])["k"] if finite else None
 

@@ -89,7 +89,7 @@ def demo_runs(setting: Setting) -> tuple[DemoRun, ...]:
 def judge_demo_run(rnn: Any, demo: DemoRun, setting: Setting) -> Judgement:
     """The equivalence suite's verdict on the first epochs of such a run of `rnn`.
 
-    Raises InputError when it makes no update at all, as there is nothing to judge then.
+    Raises InputError when the run makes no update, so that there is nothing to judge.
     """
     configuration = demo.configuration(setting)
     configuration = configuration.changed(epochs=min(JUDGED_EPOCHS, max(1, configuration.epochs)))
@@ -156,7 +156,7 @@ def mistakes(setting: Setting, mutants: Iterable[Mutant] = MUTANTS) -> list[dict
 
 
 def _first_shown(mutant, tried, setting):
-    """The first run in which the suite catches the mutant, and what it says."""
+    """The first run in which the suite catches the mutant, and its verdict."""
     for index, demo in enumerate(tried):
         try:
             first = judge_demo_run(load(mutant), demo, setting).first
@@ -213,7 +213,7 @@ def _compared(right: LearningCurve, wrong: LearningCurve) -> dict:
 def verdict(ratio: float, final: float, untrained: float) -> str:
     """What became of the median network. ratio: of its final loss to the right one's, in the median of the networks."""
     if np.isnan(ratio):
-        return "the right run diverged"
+        return "the correct run diverged"
     if not np.isfinite(final):
         return "diverged"
     if 1 / SAME <= ratio <= SAME:
