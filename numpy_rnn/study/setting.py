@@ -65,7 +65,8 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
         )
     if experiment.params.W_hh.ndim > 2:
         raise InputError(
-            f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected those of one; the study is about one run"
+            f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected those of one;"
+            " the study is about one run"
         )
     experiment = experiment.trained()
     steps = min(len(experiment.x), MAX_STEPS if steps is None else steps)

@@ -61,8 +61,9 @@ MAX_TICKS = 6
 
 
 def label_ends(axes, ends, lines: int = 1) -> None:
-    """Write the names of curves, of `lines` lines, at their ends, in their colours. ends: (x, y, text, colour), x and y in
-    the axes' numbers; the limits of the axes must not change afterwards.
+    """Write the names of curves, of `lines` lines, at their ends, in their colours.
+
+    ends: (x, y, text, colour), x and y in data coordinates; the limits of the axes must not change afterwards.
     """
     import matplotlib
 

@@ -51,7 +51,8 @@ def alternative_truncation_cost(findings: Findings) -> str:
         of = result[end]["all"]
         return ", ".join(f"{name} {_number(of[kind]['cosine'][0])}" for kind, (name, *_) in KINDS.items())
 
-    return f"Cosine and relative bias against k. Cosine at k = 1 before training: {cosines('start')}; after: {cosines('end')}."
+    before, after = cosines("start"), cosines("end")
+    return f"Cosine and relative bias against k. Cosine at k = 1 before training: {before}; after: {after}."
 
 
 def _number(value):
