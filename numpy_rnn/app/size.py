@@ -14,9 +14,8 @@ from numpy_rnn.app.losses import most_epochs
 from numpy_rnn.app.predictions import AT_ONCE, MOST_PREDICTED
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
-from numpy_rnn.engine.ensemble import TAPE_BYTES
 from numpy_rnn.engine.layout import GROUP_BYTES, MAX_GROUPED, MIN_GROUP, available_threads
-from numpy_rnn.engine.training import MAX_KEPT, MAX_WINDOWS
+from numpy_rnn.engine.training import MAX_KEPT, MAX_WINDOWS, TAPE_BYTES
 from numpy_rnn.engine.window import MAX_VIEWED
 
 LARGEST = 8 * 2**30  # bytes

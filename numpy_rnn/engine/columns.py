@@ -100,9 +100,10 @@ class ColumnTape:
         loss = self.half * error.dot(error)  # (L1)
         return loss if views.divisor is None else loss / views.divisor  # (L2)
 
-    def _views(self, begin, counted, end, is_first):
+    def all_views(self, begin: int, first_new: int, end: int, is_first: bool) -> ColumnViews:
+        """As those of `Tape`."""
         D, H, O, B, bias = self.layout[:5]
-        F, T, K = H + D + bias, end - begin, end - counted
+        F, T, K = H + D + bias, end - begin, end - first_new
         z, flow = self.z[begin : end + 1], self.flow[self.k2 - T :]
         z_copy = self.z_copy[: F * (T + 1) * B].reshape(F, T + 1, B)
         da_copy = self.da_copy[: H * T * B].reshape(H, T, B)
@@ -115,8 +116,8 @@ class ColumnTape:
             before=z_copy[:, :T].reshape(F, T * B),
             new=z_copy[:H, 1 + T - K :].reshape(H, K * B),
             h=z[1:, :H],
-            target=self.target[:, counted:end],
-            error=self.error[:, counted:end],
+            target=self.target[:, first_new:end],
+            error=self.error[:, first_new:end],
             y=y,
             dy=dy,
             flow_dy=flow[1 + T - K :, H:].transpose(1, 0, 2),

@@ -13,19 +13,43 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.common.records import Activations, Adjoints, Array, Parameters, SgdOptions, State, Update
+from numpy_rnn.common.records import Activations, Adjoints, Array, SgdOptions, Update
 from numpy_rnn.common.windows import Window
-from numpy_rnn.engine.columns import ColumnTape
-from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
-from numpy_rnn.engine.schedule import Piece, Segment
+from numpy_rnn.engine.layout import Block, Vectors
 from numpy_rnn.engine.update import Networks
-from numpy_rnn.engine.vectors import Vectors
-from numpy_rnn.engine.window import MAX_VIEWED, Tape, Views
+from numpy_rnn.engine.window import Views
 
-TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
-MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 Series = Callable[[int, int], Sequence[Array]]
 as_update = partial(tuple.__new__, Update)  # Update(*values) in half the time
+
+
+class Piece(NamedTuple):
+    """The steps [base, stop) of a series that are on the tape together."""
+
+    base: int
+    stop: int
+
+
+class Segment:
+    """The windows up to the next update that is handed out, by the pieces that they are in."""
+
+    def __init__(self, number: int, parts: list[tuple[Piece, list[Window]]], due: bool = True, kept: bool = False):
+        self.number, self.parts, self.due = number, parts, due  # due: an update is handed out at its end
+        self.kept: dict[tuple[int, int], list[Any]] | None = {} if kept else None
+        self.ready: tuple | None = None
+
+    def views(self, block: int, part: int, tape: Any) -> list[Any]:
+        """Of the windows of one part, on the tape of a block; made once if the segment is used in every epoch."""
+        if self.kept is None:
+            return [tape.window(window) for window in self.parts[part][1]]
+        if (block, part) not in self.kept:
+            self.kept[block, part] = [tape.window(window) for window in self.parts[part][1]]
+        return self.kept[block, part]
+
+    @property
+    def window(self) -> Window:
+        """The last one."""
+        return self.parts[-1][1][-1]
 
 
 class Settings(NamedTuple):
@@ -187,8 +211,8 @@ class Ensemble:
     def _run(self, segment, dvector, recorded):
         def run(index):
             one = self.trained[index]
-            into = dvector if self.one else dvector[one.block.first : one.block.stop]
-            if one.block.layout.networks is None and not self.one:
+            into = dvector if self.one is not None else dvector[one.block.first : one.block.stop]
+            if one.block.layout.networks is None and self.one is None:
                 into = into[0]
             return one.run(segment, into, recorded[index] if self.record else None)
 
@@ -209,7 +233,7 @@ class Ensemble:
 
     def _gather(self, name, vector):
         for part in self.trained:
-            into = vector if self.one else vector[part.block.first : part.block.stop]
+            into = vector if self.one is not None else vector[part.block.first : part.block.stop]
             into[...] = getattr(part.networks, name)
 
     def _state(self, window):
@@ -221,78 +245,31 @@ class Ensemble:
         return tuple(kind(*(joined[name] for name in kind._fields)) for kind in (Activations, Adjoints))
 
 
-def ensemble(state: State, begin: int, settings: Settings, series: Series) -> Ensemble:
-    """The networks of a run, in the state that it starts from.
-
-    begin: where the next window starts; series: (begin, end) → x and target of these steps, with the axes of the
-    ensemble, of its sizes or 1, or without.
-    """
-    h_0: Any = settings.h_0
-    _, k1, k2, steps, rate, options, nonlinearity, reduction, *_ = settings
-    params: Any = state.parameters
-    E = params.W_hh.shape[:-2]
-    initial: Any = params.h_0 if h_0 is None else h_0
-    B = initial.shape[-2]
-    threads = available_threads() if E else 1
-    flat = _flat(params, E)
-    velocity = None if state.velocity is None else _flat(state.velocity, E)
-    carried = state.h if begin else initial
-    trained = []
-    parts = blocks(params, B, min(k2, steps), threads)
-    for block in parts:
-        layout = block.layout
-        index = np.s_[block.first : block.stop] if layout.networks else block.first
-        kind: Any = ColumnTape if layout.columns else Tape
-        held = tape_steps(layout, k2, steps, len(parts))
-        tape = kind(layout, held, min(k1, steps), min(k2, steps), reduction == "mean")
-        tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
-        networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
-        layout.fill(networks.theta, _of_networks(flat, index, E))
-        if velocity is not None and networks.velocity is not None:
-            layout.fill(networks.velocity, _of_networks(velocity, index, E))
-            networks.moving = [True, velocity.h_0 is not None]
-        given = None if h_0 is None else _of_block(h_0[None], E, block)[0]
-        one = Trained(block, networks, partial(_series_of, series, E, block), given)
-        tape.base = begin
-        tape.state(begin)[...] = _of_block(carried[None], E, block)[0]
-        trained.append(one)
-    return Ensemble(trained, E, settings, threads)
+def pieces(windows: Iterable[Window], steps: int, most: int) -> Iterator[tuple[Piece, list[Window]]]:
+    """Consecutive windows by the pieces, of at most `steps` steps and `most` windows, that they are in."""
+    of_piece: list[Window] = []
+    for window in windows:
+        if of_piece and (len(of_piece) == most or window.stop - of_piece[0].start > steps):
+            yield Piece(of_piece[0].start, of_piece[-1].stop), of_piece
+            of_piece = []
+        of_piece.append(window)
+    if of_piece:
+        yield Piece(of_piece[0].start, of_piece[-1].stop), of_piece
 
 
-def _flat(params, E):
-    """Parameters with one axis of networks for all axes of the ensemble."""
-    return params if not E else Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(E) :]) for t in params))
-
-
-def _of_networks(params, index, E):
-    """Of parameters with one axis of networks: those of some networks, or of one."""
-    return params if not E else Parameters(*(theta if theta is None else theta[index] for theta in params))
-
-
-def _rate_of(rate, E, block):
-    """η of a block: a number, or (N, 1), one for every network."""
-    if not rate.ndim:
-        return rate
-    of_all = np.broadcast_to(rate, E).reshape(-1)
-    return of_all[block.first] if block.layout.networks is None else of_all[block.first : block.stop, None].copy()
-
-
-def _of_block(series, E, block):
-    """Of (n, B, ·) or (n, *E, B, ·), with axes of 1 that are shared: what a block needs, (n, B, ·) or (n, N, B, ·)."""
-    if series.ndim == 3:
-        return series
-    if all(size == 1 for size in series.shape[1:-2]):
-        return series.reshape(len(series), *series.shape[-2:])
-    n, *_, B, size = series.shape
-    of_all = np.broadcast_to(series, (n, *E, B, size)).reshape(n, -1, B, size)
-    return of_all[:, block.first] if block.layout.networks is None else of_all[:, block.first : block.stop]
-
-
-def _series_of(series, E, block, begin, end):
-    return tuple(_of_block(part, E, block) for part in series(begin, end))
-
-
-def tape_steps(layout: Layout, k2: int, steps: int, tapes: int) -> int:
-    """How many steps each of these tapes holds: those of one window at least, and of more while they are few bytes."""
-    bytes_of_step = layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
-    return min(steps, max(k2, min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // tapes) // bytes_of_step))
+def segments(
+    windows: Iterable[Window], done: int, every: int | None, steps: int, most: int, kept: bool = False
+) -> Iterator[Segment]:
+    """The segments of the rest of an epoch, after `done` updates; every: None for one segment."""
+    number, parts = done, []
+    for piece, of_piece in pieces(windows, steps, most):
+        begin = 0
+        while begin < len(of_piece):
+            count = len(of_piece) - begin if every is None else min(every - number % every, len(of_piece) - begin)
+            parts.append((piece, of_piece[begin : begin + count]))
+            begin, number = begin + count, number + count
+            if every is not None and number % every == 0:
+                yield Segment(number, parts, kept=kept)
+                parts = []
+    if parts:
+        yield Segment(number, parts, kept=kept)

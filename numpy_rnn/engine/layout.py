@@ -25,8 +25,12 @@ networks that fit into the cache together, and every large network by itself.
 """
 
 import os
+from collections import deque
+from functools import partial
 from itertools import pairwise
 from math import prod
+from operator import is_not
+from sys import getrefcount
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +45,9 @@ MIN_COLUMNS = 256  # hidden units from which on sequences are faster as columns,
 MIN_COLUMN_STEPS = 16  # of windows of at least this many steps,
 MIN_COLUMN_BATCH = 16  # and batches of at least this many sequences
 GROUP_BYTES = 2**21  # of the vectors and gradients of a group
+REMEMBERED = 3  # vectors that were handed out, whose memory is used again if nobody holds it
+
+is_given = partial(is_not, None)
 
 
 def empty(shape, dtype) -> Array:
@@ -164,7 +171,49 @@ def blocks(params: Parameters, B: int, k2: int, threads: int = 1) -> list[Block]
 
 def available_threads() -> int:
     """How many threads an ensemble may use: OMP_NUM_THREADS if it is set, or else the cores of this process."""
-    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if said.isdecimal() and int(said) > 0:
-        return int(said)
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if threads.isdecimal() and int(threads) > 0:
+        return int(threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Vectors:
+    """Vectors to be handed out: (memory to be filled, the same by names), one after the other.
+
+    To make arrays takes longer than to fill them. So the memory of an earlier vector is used again if nobody holds any
+    part or view of it any more: if there are as many references to each of its arrays as there were at first.
+    """
+
+    def __init__(self, layout: Layout, E: tuple[int, ...], read_only: bool = False):
+        self.layout, self.E, self.read_only = layout, E, read_only
+        self.made: deque = deque(maxlen=REMEMBERED)
+
+    def __next__(self) -> tuple[Array, Parameters]:
+        if self.made:
+            vector, unused = self.made[0]
+            if references(vector) == unused:
+                self.made.rotate(-1)
+                return vector
+        vector = self._new()
+        self.made.append((vector, references(vector)))  # which lets go of the oldest
+        return vector
+
+    def _new(self):
+        layout, E = self.layout, self.E
+        if layout.networks is not None:
+            memory = np.moveaxis(np.empty((layout.size, prod(E)), layout.dtype), -1, 0)
+        else:
+            memory = np.empty((prod(E), layout.size) if E else layout.size, layout.dtype)
+        view = memory[...]
+        view.flags.writeable = not self.read_only
+        parts = layout.named(view)
+        if E:
+            parts = Parameters(*(part if part is None else part.reshape(*E, *part.shape[1:]) for part in parts))
+        return memory, parts
+
+
+def references(vector: tuple[Array, Parameters]) -> tuple[int, ...]:
+    """How many references there are to the arrays of a vector."""
+    memory, named = vector
+    owner = memory if memory.base is None else memory.base
+    return getrefcount(memory), getrefcount(owner), getrefcount(named), *map(getrefcount, filter(is_given, named))

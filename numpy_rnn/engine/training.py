@@ -6,22 +6,28 @@
 from functools import partial
 from itertools import islice
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
 from numpy_rnn import tbptt
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.records import SgdOptions, State
+from numpy_rnn.common.records import Parameters, SgdOptions, State
 from numpy_rnn.common.shapes import with_ensemble_axes
 from numpy_rnn.common.training import EPOCH, Training, check_train, check_train_stream, first_state
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
-from numpy_rnn.engine.ensemble import Settings, ensemble
-from numpy_rnn.engine.schedule import Piece, Segment, segments
+from numpy_rnn.engine.columns import ColumnTape
+from numpy_rnn.engine.ensemble import Ensemble, Piece, Segment, Series, Settings, Trained, segments
+from numpy_rnn.engine.layout import Layout, available_threads, blocks
+from numpy_rnn.engine.update import Networks
+from numpy_rnn.engine.window import MAX_VIEWED, Tape
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.parameters import copy_of, own
 from numpy_rnn.sgd import as_learning_rate
 
+TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
+MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
 MAX_WINDOWS = 256  # of a piece
 MAX_KEPT = 2048  # windows of an epoch, whose segments are made once and not in every epoch
 
@@ -124,6 +130,83 @@ def state_of(update, h):
     """The State after an update; h: the initial state of the next window."""
     of_update = copy_of(update.parameters), copy_of(update.velocity)
     return State(update.epoch, update.number, update.window, copy_of(h), *of_update)
+
+
+def ensemble(state: State, begin: int, settings: Settings, series: Series) -> Ensemble:
+    """The networks of a run, in the state that it starts from.
+
+    begin: where the next window starts; series: (begin, end) → x and target of these steps, with the axes of the
+    ensemble, of its sizes or 1, or without.
+    """
+    h_0: Any = settings.h_0
+    _, k1, k2, steps, rate, options, nonlinearity, reduction, *_ = settings
+    params: Any = state.parameters
+    E = params.W_hh.shape[:-2]
+    initial: Any = params.h_0 if h_0 is None else h_0
+    B = initial.shape[-2]
+    threads = available_threads() if E else 1
+    flat = _flat(params, E)
+    velocity = None if state.velocity is None else _flat(state.velocity, E)
+    carried = state.h if begin else initial
+    trained = []
+    parts = blocks(params, B, min(k2, steps), threads)
+    for block in parts:
+        layout = block.layout
+        index = np.s_[block.first : block.stop] if layout.networks else block.first
+        kind: Any = ColumnTape if layout.columns else Tape
+        steps_of_tape = tape_steps(layout, k2, steps, len(parts))
+        tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), reduction == "mean")
+        tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
+        networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
+        layout.fill(networks.theta, _of_networks(flat, index, E))
+        if velocity is not None and networks.velocity is not None:
+            layout.fill(networks.velocity, _of_networks(velocity, index, E))
+            networks.moving = [True, velocity.h_0 is not None]
+        given = None if h_0 is None else _of_block(h_0[None], E, block)[0]
+        one = Trained(block, networks, partial(_series_of, series, E, block), given)
+        tape.base = begin
+        tape.state(begin)[...] = _of_block(carried[None], E, block)[0]
+        trained.append(one)
+    return Ensemble(trained, E, settings, threads)
+
+
+def _flat(params, E):
+    """Parameters with one axis of networks for all axes of the ensemble."""
+    return params if not E else Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(E) :]) for t in params))
+
+
+def _of_networks(params, index, E):
+    """Of parameters with one axis of networks: those of some networks, or of one."""
+    return params if not E else Parameters(*(theta if theta is None else theta[index] for theta in params))
+
+
+def _rate_of(rate, E, block):
+    """η of a block: a number, or (N, 1), one for every network."""
+    if not rate.ndim:
+        return rate
+    of_all = np.broadcast_to(rate, E).reshape(-1)
+    return of_all[block.first] if block.layout.networks is None else of_all[block.first : block.stop, None].copy()
+
+
+def _of_block(series, E, block):
+    """Of (n, B, ·) or (n, *E, B, ·), with axes of 1 that are shared: what a block needs, (n, B, ·) or (n, N, B, ·)."""
+    if series.ndim == 3:
+        return series
+    if all(size == 1 for size in series.shape[1:-2]):
+        return series.reshape(len(series), *series.shape[-2:])
+    n, *_, B, size = series.shape
+    of_all = np.broadcast_to(series, (n, *E, B, size)).reshape(n, -1, B, size)
+    return of_all[:, block.first] if block.layout.networks is None else of_all[:, block.first : block.stop]
+
+
+def _series_of(series, E, block, begin, end):
+    return tuple(_of_block(part, E, block) for part in series(begin, end))
+
+
+def tape_steps(layout: Layout, k2: int, steps: int, tapes: int) -> int:
+    """How many steps each of these tapes holds: those of one window at least, and of more while they are few bytes."""
+    bytes_of_step = layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
+    return min(steps, max(k2, min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // tapes) // bytes_of_step))
 
 
 train.__doc__, train_stream.__doc__ = tbptt.train.__doc__, tbptt.train_stream.__doc__

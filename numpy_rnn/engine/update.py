@@ -82,24 +82,28 @@ class Networks:
         """
         if self.layout.columns:
             return gradients_in_columns(self.layout, self.tape, self.theta, self.gradient, self.nonlinearity, windows)
-        if self.tape.one_step and self.tanh:
+        if self.tape.one_step:
             return self._gradients_of_one_step(windows, last if self.plain else None)
         return self._gradients(windows)
 
     def _gradients_of_one_step(self, windows, last):
         """As `_gradients`, of windows of one step of one sequence: only what these need."""
-        dot, one, rate = self.product, np.ones((), self.layout.dtype), self.rate
+        dot, phi, is_tanh, _, one, *_ = self.constants
         theta, W, U, *_, W_hy_T, _ = self.parameter_views
         gradient, dW, dU, *_ = self.gradient_views
+        (a, _, y, _, dh, slope, da), rate = self.tape.scratch, self.rate
         for views in windows:
-            z, z_T, a, h, new, new_T, target, y, dy, dh, slope, da = views.one_step
+            z, z_T, h, new, new_T, target, dy = views.loop
             dot(z, W, a)  # (F1)
-            tanh(a, h)  # (F2)
+            phi(a, h)  # (F2)
             dot(new, U, y)  # (F3)
             subtract(y, target, dy)  # (B1)
             dot(dy, W_hy_T, dh)  # (B2)
-            multiply(h, h, slope)
-            subtract(one, slope, slope)
+            if is_tanh:
+                multiply(h, h, slope)
+                subtract(one, slope, slope)
+            else:
+                greater(h, 0, slope)
             multiply(dh, slope, da)  # (B3)
             dot(z_T, da, dW)  # (B4), (B5), (B7)
             dot(new_T, dy, dU)  # (B6), (B8)
@@ -190,6 +194,8 @@ class Networks:
             return recorded_in_columns(self.layout, self.tape, self.theta, views)
         layout, dot, tape = self.layout, self.product, self.tape
         W_xh, W_hh, W_hy, _, b_y, _ = layout.named(self.theta)
+        if tape.one_step:
+            views = tape.all_views(*views.key)
         loop = views.loop
         T, K = loop.h.shape[-2], loop.y.shape[-2]
         y, dy = layout.empty(T, layout.O), layout.empty(T, layout.O)

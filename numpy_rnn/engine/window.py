@@ -63,11 +63,19 @@ class Loop(NamedTuple):
     first_state: Array | None  # the place of h_0, if the window starts at the beginning of the series
 
 
+class OneStep(NamedTuple):
+    """A window of one step of one sequence."""
+
+    loop: tuple  # (z_t, z_tᵀ, h_t, [h_t 1], [h_t 1]ᵀ, target_t, dy_t)
+    key: tuple[int, int, int, bool]  # that of its `Views`
+    errors: Array
+    divisor: None = None
+
+
 class Views(NamedTuple):
     """One window on a tape."""
 
     loop: Loop
-    one_step: tuple | None  # the same of a window of one step, only what that needs
     # For what is handed out.
     divisor: np.generic | None
     first_state: Array | None
@@ -129,7 +137,7 @@ class Tape:
         self.flow = layout.empty((k2 + 1) * B, O + H) if self.stacked and k1 > 1 else None  # [dy_t da_{t+1}] from t = 0
         if self.flow is not None:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
-        self.views: dict[tuple[int, int, int, bool], Views] = {}
+        self.views: dict[tuple[int, int, int, bool], Views | OneStep] = {}
         self.viewed, self.most_viewed = 0, MAX_VIEWED  # steps of these windows
 
     def state(self, step: int) -> Array:
@@ -154,23 +162,23 @@ class Tape:
             rows = series.reshape(*series.shape[:-3], -1, series.shape[-1])
             place[..., (steps - len(target) if place is self.target else 0) * B : steps * B, :] = rows
 
-    def window(self, window: Window) -> Views:
+    def window(self, window: Window) -> Any:
         """The views of this window of the series."""
-        begin, counted, end = (step - self.base for step in window)
-        key = begin, counted, end, window.start == 0
-        if (found := self.views.get(key)) is None:
+        begin, first_new, end = (step - self.base for step in window)
+        key = begin, first_new, end, window.start == 0
+        if (views := self.views.get(key)) is None:
             if self.viewed + end - begin > self.most_viewed:
                 self.views, self.viewed = {}, 0
-            found = self.views[key] = self._views(*key)
+            views = self.views[key] = self._one_step(*key) if self.one_step else self.all_views(*key)
             self.viewed += end - begin
-        return found
+        return views
 
     def time_first(self, rows: Array) -> Array:
         """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
         sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
         return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
 
-    def losses(self, windows: list[Window], views: list[Views]) -> Any:
+    def losses(self, windows: list[Window], views: list[Any]) -> Any:
         """L of each of these consecutive windows, (n,) or (n, N)."""
         if len(windows) == 1 and self.layout.networks is None:
             return [self.loss(views[0])]
@@ -181,7 +189,7 @@ class Tape:
             losses.append(self._losses(last.loss_start, 1, last.loss_steps))
         return np.concatenate(losses) if losses[1:] else losses[0]
 
-    def loss(self, views: Views) -> np.generic:
+    def loss(self, views: Views | OneStep) -> np.generic:
         """L of a window of a single network."""
         loss = self.half * views.errors.dot(views.errors)  # (L1)
         return loss if views.divisor is None else loss / views.divisor  # (L2)
@@ -200,12 +208,19 @@ class Tape:
             losses /= losses.dtype.type(terms)  # (L2)
         return losses if losses.ndim == 1 else losses.T
 
-    def _views(self, begin, counted, end, is_first):
+    def _one_step(self, begin, first_new, end, is_first):
+        z, h, new = self.z[..., begin:end, :], self.h[..., end : end + 1, :], self.h_1[..., end : end + 1, :]
+        target, error = self.target[..., begin:end, :], self.error[..., begin:end, :]
+        loop = z, z.mT, h, new, new.mT, target, error
+        return OneStep(loop, (begin, first_new, end, is_first), error[..., 0, :])
+
+    def all_views(self, begin: int, first_new: int, end: int, is_first: bool) -> Views:
+        """The views of the steps [begin, end) of this tape, of which those from `first_new` on are new."""
         _, H, O, B, _ = self.layout[:5]
-        T, K = end - begin, end - counted
+        T, K = end - begin, end - first_new
         s = self.scratch.rows(T * B, K * B)
         rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
-        new, new_dh = slice(counted * B, end * B), slice((T - K) * B, None)
+        new, new_dh = slice(first_new * B, end * B), slice((T - K) * B, None)
         h_after, x, error = self.h[..., after, :], self.x[..., rows, :], self.error[..., new, :]
         before, with_one = self.h[..., rows, :], h_after
         if self.stacked:
@@ -245,13 +260,8 @@ class Tape:
             divisor=self.layout.dtype.type(K * B * O) if self.mean else None,
             first_state=self.h[..., begin * B : (begin + 1) * B, :] if is_first else None,
         )
-        one_step = None
-        if self.one_step:
-            z, a_t, h_t = loop.forward[0]
-            one_step = z, z.mT, a_t, h_t, loop.new, loop.new_T, loop.target, loop.y, error, s.dh, s.slope, s.da
         return Views(
             loop,
-            one_step,
             divisor=loop.divisor,
             first_state=loop.first_state,
             errors=error.reshape(*error.shape[:-2], -1),

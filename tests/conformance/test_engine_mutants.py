@@ -42,7 +42,7 @@ def test_mutant_of_the_engine_is_killed(mutant):
 def test_the_tapes_of_unequal_blocks_hold_the_same_steps():
     """Two and three of five networks: the tape of the three, which is the shorter one, limits the pieces of both."""
     configuration = Configuration(epochs=2, k1=1, k2=2, networks=5)
-    limits = {"layout": {"MIN_GROUP": 1, "MIN_OF_THREAD": 1}, "ensemble": {"TAPE_BYTES": 600}}
+    limits = {"layout": {"MIN_GROUP": 1, "MIN_OF_THREAD": 1}, "training": {"TAPE_BYTES": 600}}
     with lowered(numpy_rnn.engine, limits, threads=2):
         assert judge(trace_of(numpy_rnn.engine, prepare(configuration), configuration)).passed
 

@@ -17,7 +17,7 @@ import numpy_rnn
 from numpy_rnn.app import series as series_files
 from numpy_rnn.app.series import inputs_and_targets, load_series
 from numpy_rnn.common import shapes
-from numpy_rnn.engine import ensemble
+from numpy_rnn.engine import training
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def _small_parts(monkeypatch):
     monkeypatch.setattr(series_files, "LOOKED_AT", LOOKED_AT)
     monkeypatch.setattr(shapes, "LOOKED_AT", LOOKED_AT)
     for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
-        monkeypatch.setattr(ensemble, name, getattr(ensemble, name) // 64)
+        monkeypatch.setattr(training, name, getattr(training, name) // 64)
 
 
 @pytest.fixture

@@ -29,11 +29,10 @@ LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: low values, and 
         "MIN_COLUMNS": (1, 1000),
         "MIN_COLUMN_STEPS": (1, 4),
         "MIN_COLUMN_BATCH": (1,),
+        "REMEMBERED": (1, 3),
     },
     "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
-    "vectors": {"REMEMBERED": (1, 3)},
-    "ensemble": {"TAPE_BYTES": (1, 500, 2**20)},
-    "training": {"MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
+    "training": {"TAPE_BYTES": (1, 500, 2**20), "MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
 }
 LONGEST = 20  # steps of a series
 ENSEMBLES = ((), (2,), (5,), (7,), (2, 3))
@@ -53,7 +52,7 @@ def lowered(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iter
     values: dict[tuple[str, str], Any] = {
         (module, name): value for module, of in limits.items() for name, value in of.items()
     }
-    values["ensemble", "available_threads"] = lambda: threads
+    values["training", "available_threads"] = lambda: threads
     before = {(module, name): getattr(sys.modules[f"{package}.{module}"], name) for module, name in values}
     try:
         for (module, name), value in values.items():

@@ -10,7 +10,7 @@ LAST_LOSS = "self._losses(last.loss_start, 1, last.loss_steps)"
 LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
 OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
-TAPE = 'tape = kind(layout, held, min(k1, steps), min(k2, steps), reduction == "mean")'
+TAPE = 'tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), reduction == "mean")'
 
 # What is written instead.
 LAST_SKIPPED = f"""before = one.networks.theta.copy()
@@ -94,17 +94,17 @@ MISTAKES = (
     engine(
         "a window inside the series taken for its first",
         "entering",
-        ("window", "key = begin, counted, end, window.start == 0", "key = begin, counted, end, begin == 0"),
+        ("window", "key = begin, first_new, end, window.start == 0", "key = begin, first_new, end, begin == 0"),
     ),
     # Blocks of networks.
     engine("last block of networks skipped", "W_xh", ("ensemble", RAN, LAST_SKIPPED)),
     engine(
         "learning rates of the first block's networks",
         "W_xh",
-        ("ensemble", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
+        ("training", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
     ),
-    engine("velocity shared by all blocks", "vW_xh", ("ensemble", APPENDED, SHARED_VELOCITY)),
-    engine("tape shared by all blocks", "entering", ("ensemble", TAPE, SHARED_TAPE)),
+    engine("velocity shared by all blocks", "vW_xh", ("training", APPENDED, SHARED_VELOCITY)),
+    engine("tape shared by all blocks", "entering", ("training", TAPE, SHARED_TAPE)),
     engine(
         "norm of all networks of a block",
         "vW_xh",
@@ -138,7 +138,7 @@ MISTAKES = (
     engine(
         "velocity not resumed",
         "vW_xh",
-        ("ensemble", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
+        ("training", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
     ),
     # Large networks, in columns.
     engine(
@@ -169,7 +169,7 @@ MISTAKES = (
     engine(
         "parameters handed out in the same memory again",
         "entering",
-        ("vectors", "if references(vector) == unused:", "if True:"),
+        ("layout", "if references(vector) == unused:", "if True:"),
     ),
     engine(
         "gradients handed out as views",

@@ -15,7 +15,7 @@ from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
 
 # The modules of a mutated package in order of import; the last one is the package itself.
 CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "reference")
-ENGINE_MODULES = ("layout", "vectors", "window", "columns", "update", "schedule", "ensemble", "training", "__init__")
+ENGINE_MODULES = ("layout", "window", "columns", "update", "ensemble", "training", "__init__")
 ENGINE = tuple(f"engine.{module}" for module in ENGINE_MODULES)  # in order of import
 
 
