@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ import numpy_rnn as rnn
 from numpy_rnn.app.series import inputs_and_targets, load_series, sine
 
 STREAM, ENSEMBLE = "stream", "ensemble"
-OPTIONS = {"k1": 5, "k2": 20, "learning_rate": 0.01}
+OPTIONS: dict[str, Any] = {"k1": 5, "k2": 20, "learning_rate": 0.01}
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -30,12 +30,12 @@ def suite_cost(epochs: int, folder) -> Cost:
 def check_seconds() -> float:
     """Only the checks are timed: the form of the report, and all its stages."""
     from numpy_rnn.conformance.bounds.local_bounds import check_local
-    from numpy_rnn.conformance.case import form_faults
+    from numpy_rnn.conformance.case import format_errors
 
     spent = 0.0
     for case, report in _windows(CHECKS):
         began = time.perf_counter()
-        faults, ratios = form_faults(case, report, intermediates=True), check_local(case, report)
+        faults, ratios = format_errors(case, report, intermediates=True), check_local(case, report)
         spent += time.perf_counter() - began
         if faults or not all((ratio <= 1).all() for ratio in ratios.values()):
             raise AssertionError("numpy_rnn exceeds a bound: nothing to time")
@@ -44,9 +44,9 @@ def check_seconds() -> float:
 
 def trace_cost(epochs: int, folder) -> tuple[float, float, int]:
     """Seconds, peak of allocated MB, and updates a trace."""
-    from numpy_rnn.conformance.comparison.comparing import epoch_losses
+    from numpy_rnn.conformance.comparison import epoch_losses
     from numpy_rnn.conformance.traces.judge import judge
-    from numpy_rnn.conformance.traces.trace_form import read_trace
+    from numpy_rnn.conformance.traces.trace_format import read_trace
 
     files = [_write_trace(folder / f"{number}.npz", epochs) for number in (1, 2)]
 
@@ -85,8 +85,8 @@ def claims(cost: Cost) -> list[Claim]:
 
 def _windows(count):
     import numpy_rnn
-    from numpy_rnn.conformance.cases import random_recipe
     from numpy_rnn.conformance.ports.backends import PackagePort
+    from numpy_rnn.conformance.recipes import random_recipe
 
     port, generator = PackagePort(numpy_rnn), np.random.default_rng(0)
     while count:

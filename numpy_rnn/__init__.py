@@ -1,9 +1,9 @@
 """An Elman network in pure NumPy, its gradients derived by hand; `torch_rnn` is the same with autograd.
 
-Read DERIVATION.md with `elman.py`, `loss.py`, `bptt.py`, `tbptt.py`, `clipping.py`, `momentum.py` and `sgd.py`, the
-reference: every equation has an id, and the line that computes it carries that id. `train` and `train_stream` are those
-of `engine/`, which computes the same equations faster; `numpy_rnn.reference` has the plain ones. `python -m numpy_rnn`
-learns a sine wave.
+The reference is `elman.py`, `loss.py`, `bptt.py`, `tbptt.py`, `clipping.py`, `momentum.py` and `sgd.py`. DERIVATION.md
+derives its equations; each has an id, which the line of code that computes it carries. `train` and `train_stream` are
+those of `engine/`, which computes the same equations faster; `numpy_rnn.reference` has the plain ones.
+`python -m numpy_rnn` learns a sine wave.
 """
 
 import numpy_rnn.common  # noqa: F401  isort: split  (before anything that takes long to import)
@@ -11,7 +11,8 @@ from numpy_rnn.bptt import adjoints, bptt
 from numpy_rnn.clipping import clip_by_global_norm
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.windows import Window, windows
+from numpy_rnn.common.records import Window
+from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.training import train, train_stream
 from numpy_rnn.loss import half_squared_error
@@ -28,7 +29,6 @@ from numpy_rnn.parameters import (
     initial_parameters,
     to_numpy,
     to_state_dict,
-    view_of_numpy,
 )
 from numpy_rnn.sgd import sgd
 
@@ -55,6 +55,5 @@ __all__ = [
     "to_state_dict",
     "train",
     "train_stream",
-    "view_of_numpy",
     "windows",
 ]

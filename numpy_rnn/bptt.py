@@ -6,29 +6,51 @@ at index t, since h[0] is the initial state. So h[1:] is h_1 to h_T, and h[:-1] 
 transpose, of each matrix of an ensemble.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.records import Nonlinearity, Reduction
 from numpy_rnn.common.shapes import check_target, target_for
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import DIVISORS, half_sum_of_squares
-from numpy_rnn.parameters import ARRAYS, Adjoints, Gradients
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Activations,
+    Adjoints,
+    Array,
+    Elementwise,
+    Gradients,
+    InitialState,
+    Inputs,
+    Losses,
+    Parameters,
+    Targets,
+)
 
 
-def tanh_slope(h):
+def tanh_slope(h: Array) -> Array:
     """φ'(a) of h = tanh(a): 1 − h²"""
     return 1 - h * h
 
 
-def relu_slope(h):
+def relu_slope(h: Array) -> Array:
     """φ'(a) of h = relu(a): 1 where h > 0, else 0"""
     return (h > 0).astype(h.dtype)
 
 
-SLOPES = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
+SLOPES: Choices[Elementwise] = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
 
 
-def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
+def bptt(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Targets,
+    *,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter.
 
         dW_xh = Σ_t x_tᵀ da_t        (B4)
@@ -49,7 +71,14 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     return weight_gradients(params, activations, flow)
 
 
-def adjoints(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Adjoints:
+def adjoints(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Targets,
+    *,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+) -> Adjoints[Array]:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
         dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 at steps without a loss    (B1)
@@ -75,7 +104,9 @@ def adjoints(params, activations, target, *, nonlinearity="tanh", reduction="sum
     return backward(params, activations, target, slope, divisor(K, B, O))
 
 
-def backward(params, activations, target, slope, divisor) -> Adjoints:
+def backward(
+    params: Parameters[Array], activations: Activations[Array], target: Targets, slope: Elementwise, divisor: int
+) -> Adjoints[Array]:
     """`adjoints` without its checks. divisor: N of (L2).
 
     The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1. What needs no later step
@@ -97,7 +128,9 @@ def backward(params, activations, target, slope, divisor) -> Adjoints:
     return Adjoints(dy, dh, da, dx, dh_0)
 
 
-def weight_gradients(params, activations, flow) -> Gradients:
+def weight_gradients(
+    params: Parameters[Array], activations: Activations[Array], flow: Adjoints[Array]
+) -> Gradients[Array]:
     """The gradients of the parameters, from the activations and from the Adjoints of `backward`."""
     x, _, h, _ = activations
     dy, _, da, _, dh_0 = flow
@@ -109,21 +142,30 @@ def weight_gradients(params, activations, flow) -> Gradients:
     return Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y, None if params.h_0 is None else dh_0)  # (B9)
 
 
-def sum_over_steps(left, right):
+def sum_over_steps(left: Array, right: Array) -> Array:
     """Σ_t left_tᵀ right_t of (T, *E, B, m) and (T, *E, B, n), as one product (*E, m, n): section 4.6."""
     return fold_time(left).mT @ fold_time(right)
 
 
-def fold_time(sequence):
-    """(T, *E, B, n) → (*E, T·B, n): the rows of all steps, one step after the other."""
+def fold_time(sequence: Array) -> Array:
+    """(T, *E, B, n) → (*E, T·B, n): the rows of all steps, in order."""
     folded = np.moveaxis(sequence, 0, -3)
     return folded.reshape(*folded.shape[:-3], -1, folded.shape[-1])
 
 
-def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
-    """One window of training: its activations, its loss, its gradients, and with `record` its Adjoints, otherwise None.
+def window_gradients(
+    params: Parameters[Array],
+    learned: Parameters[Array],
+    x: Inputs,
+    h_0: InitialState,
+    target: Targets,
+    nonlinearity: str,
+    reduction: str,
+    record: bool,
+) -> tuple[Activations[Array], Losses, Gradients[Array], Adjoints[Array] | None]:
+    """One window of training: its activations, loss and gradients, and with `record` its Adjoints, otherwise None.
 
-    learned: the parameters whose gradients are asked for: params, or without its h_0 where that is a constant.
+    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant.
     """
     K, *_, B, O = target.shape
     divisor = DIVISORS[reduction](K, B, O)

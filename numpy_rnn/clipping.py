@@ -1,5 +1,7 @@
 """Clipping by global norm (DERIVATION.md, section 6)."""
 
+from __future__ import annotations
+
 from functools import reduce
 
 import numpy as np
@@ -7,12 +9,12 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import expand_to
-from numpy_rnn.parameters import ARRAYS, Gradients
+from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 
-def global_norm(gradients):
+def global_norm(gradients: Gradients[Array]) -> Norms:
     """The norm of all gradients of a network as one vector.
 
         n = √(Σ_θ Σ dθ²)    (U2)
@@ -29,7 +31,7 @@ def global_norm(gradients):
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
-def norm(gradients):
+def norm(gradients: Gradients[Array]) -> Norms:
     """`global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
@@ -42,19 +44,21 @@ def norm(gradients):
     return scale * root_of_squares([dtheta / expand_to(scale, dtheta) for dtheta in present], E)
 
 
-def root_of_squares(present, E):
+def root_of_squares(present: list[Array], E: int) -> Norms:
     squares = (np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
-    return np.sqrt(reduce(np.add, squares))  # (U2)
+    n: Norms = np.sqrt(reduce(np.add, squares))  # (U2)
+    return n
 
 
-def power_of_two(largest):
-    """The largest powers of two that do not exceed these numbers, or the smallest normal number where that is more."""
+def power_of_two(largest: Norms) -> Norms:
+    """The largest powers of two that do not exceed these numbers, at least the smallest normal number."""
     largest = largest.clip(min=np.finfo(largest.dtype).tiny)
     mantissa, _ = np.frexp(largest)
-    return largest / (2 * mantissa)
+    power: Norms = largest / (2 * mantissa)
+    return power
 
 
-def clip_by_global_norm(gradients, max_norm) -> Gradients:
+def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     """The gradients, scaled down where their global norm n exceeds `max_norm`; the norm of each network is its own.
 
         dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
@@ -72,7 +76,7 @@ def clip_by_global_norm(gradients, max_norm) -> Gradients:
     return clip(gradients, max_norm)
 
 
-def clip(gradients, max_norm):
+def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     """`clip_by_global_norm` without its checks."""
     factor = np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))  # (U3)
     factor = np.where(factor > 0, factor, np.nan)  # 0 where n overflows

@@ -1,21 +1,26 @@
 """The forward pass of the Elman network (DERIVATION.md, section 2)."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.records import Nonlinearity
 from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
-from numpy_rnn.parameters import ARRAYS, Activations
+from numpy_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters
 
 
-def relu(a):
+def relu(a: Array) -> Array:
     """max(a, 0)"""
     return np.maximum(a, 0)
 
 
-NONLINEARITIES = Choices("nonlinearity", tanh=np.tanh, relu=relu)
+NONLINEARITIES: Choices[Elementwise] = Choices("nonlinearity", tanh=np.tanh, relu=relu)
 
 
-def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
+def forward(
+    params: Parameters[Array], x: Inputs, h_0: InitialState, *, nonlinearity: Nonlinearity = "tanh"
+) -> Activations[Array]:
     """Run the network over one window.
 
         a_t = x_t W_xh + h_{t-1} W_hh + b_h    (F1)
@@ -36,7 +41,7 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 
-def unroll(params, x, h_0, phi) -> Activations:
+def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Elementwise) -> Activations[Array]:
     """`forward` without its checks.
 
     A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have its axes. A bias is

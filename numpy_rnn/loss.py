@@ -1,22 +1,25 @@
 """Half the squared error (DERIVATION.md, section 3)."""
 
+from __future__ import annotations
+
 from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.records import Reduction
 from numpy_rnn.common.shapes import target_for
-from numpy_rnn.parameters import ARRAYS
+from numpy_rnn.parameters import ARRAYS, Losses, Outputs, Targets
 
 
-def one(K, B, O):
+def one(K: int, B: int, O: int) -> int:
     return 1
 
 
-def number_of_terms(K, B, O):
+def number_of_terms(K: int, B: int, O: int) -> int:
     return K * B * O
 
 
 DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
 
 
-def half_squared_error(y, target, *, reduction="sum"):
+def half_squared_error(y: Outputs, target: Targets, *, reduction: Reduction = "sum") -> Losses:
     """The loss of the steps that have a target, one number per network.
 
         ℓ_t = ½ Σ_{b,o} (y_t − target_t)²                 (L1)
@@ -33,7 +36,8 @@ def half_squared_error(y, target, *, reduction="sum"):
     return half_sum_of_squares(y, target, DIVISORS[reduction](K, B, O))
 
 
-def half_sum_of_squares(y, target, divisor):
+def half_sum_of_squares(y: Outputs, target: Targets, divisor: int) -> Losses:
     """`half_squared_error` without its checks. The sum runs over steps, sequences and outputs, not over networks."""
     error = y - target
-    return 0.5 * (error * error).sum(axis=(0, -2, -1)) / divisor  # (L1), (L2)
+    loss: Losses = 0.5 * (error * error).sum(axis=(0, -2, -1)) / divisor  # (L1), (L2)
+    return loss

@@ -1,12 +1,14 @@
 """The update (DERIVATION.md, section 6)."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from numpy_rnn.common.shapes import check_learning_rate, check_like, expand_to
-from numpy_rnn.parameters import ARRAYS, Parameters, copy_of
+from numpy_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Parameters, copy_of
 
 
-def sgd(params, s, learning_rate) -> Parameters:
+def sgd(params: Parameters[Array], s: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
     """One step of gradient descent.
 
         θ ← θ − η s    (U1)
@@ -25,7 +27,7 @@ def sgd(params, s, learning_rate) -> Parameters:
     return sgd_step(params, s, as_learning_rate(params, learning_rate))
 
 
-def sgd_step(params, s, rate) -> Parameters:
+def sgd_step(params: Parameters[Array], s: Gradients[Array], rate: Array) -> Parameters[Array]:
     """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
     updated = [
         theta if s_theta is None else theta - expand_to(rate, theta) * s_theta  # (U1)
@@ -34,7 +36,8 @@ def sgd_step(params, s, rate) -> Parameters:
     return Parameters(*updated)
 
 
-def as_learning_rate(params, learning_rate):
+def as_learning_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
     """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
     check_learning_rate(params, learning_rate)
-    return copy_of(np.asarray(learning_rate, dtype=params.W_hh.dtype))
+    rate: Array = copy_of(np.asarray(learning_rate, dtype=params.W_hh.dtype))
+    return rate

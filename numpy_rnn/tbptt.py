@@ -1,44 +1,62 @@
 """Training by truncated BPTT, on a series and on a stream (DERIVATION.md, section 5)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from itertools import islice
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
 from numpy_rnn.bptt import window_gradients
 from numpy_rnn.clipping import clip
-from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.common.records import Nonlinearity, Reduction, SgdKeywords, SgdOptions, Window, YieldEvery
 from numpy_rnn.common.shapes import with_ensemble_axes
 from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state, yielded
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.momentum import directed
-from numpy_rnn.parameters import ARRAYS, State, Update, copy_of, handed_out, own
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Array,
+    Gradients,
+    InitialState,
+    Inputs,
+    LearningRate,
+    Parameters,
+    State,
+    Targets,
+    Update,
+    copy_of,
+    handed_out,
+    own,
+)
 from numpy_rnn.sgd import as_learning_rate, sgd_step
+
+Windows: TypeAlias = Iterator[tuple[Window, Inputs, Targets]]
+Carried: TypeAlias = Any  # (states, params, velocity)
+Steps: TypeAlias = Generator[tuple[Update[Array], Carried]]
 
 
 def train(
-    params,
-    x,
-    target,
-    h_0,
+    params: Parameters[Array],
+    x: Inputs,
+    target: Targets,
+    h_0: InitialState | None,
     *,
-    k1,
-    k2,
-    learning_rate,
-    epochs,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    max_norm=None,
-    nonlinearity="tanh",
-    reduction="sum",
-    record=False,
-    yield_every=1,
-    resume=None,
-) -> Training:
+    k1: int,
+    k2: int,
+    learning_rate: LearningRate,
+    epochs: int,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+    record: bool = False,
+    yield_every: YieldEvery = 1,
+    resume: State[Array] | None = None,
+    **sgd: Unpack[SgdKeywords],
+) -> Training[Array]:
     """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
     Every epoch starts from h_0 and passes through the series once. Update n runs the forward pass over its window,
@@ -54,7 +72,8 @@ def train(
     initial state, params.h_0 of shape (*E, B, H), pass h_0=None; it has a gradient in the windows with s_n = 0.
 
     The step: `clip_by_global_norm` to max_norm if that is given, `direction` with momentum, dampening, nesterov and
-    weight_decay, and `sgd` with the learning rate, a number, or one per network, of shape E.
+    weight_decay, and `sgd` with the learning rate, a number, or one per network, of shape E. These five keywords are
+    those of torch.optim.SGD and clip_grad_norm_; without them the step is plain gradient descent.
 
     Returns an iterator of Updates, with a method `state`. Pass such a state as `resume`, and all other arguments as
     before (params are not read then), and the run continues after it. With `record`, every Update has its activations
@@ -65,7 +84,7 @@ def train(
     these arrays: parameters and velocity are read-only in numpy_rnn and copies in torch_rnn; `to_numpy` and
     `from_numpy` make copies that can be written to.
 
-    After an exception inside an update, KeyboardInterrupt for example, `state` returns the state after the latest
+    After an exception inside an update, such as KeyboardInterrupt, `state` returns the state after the latest
     completed update, and the next update continues from there.
 
     Raises InputError, before the first update, on values that are not arrays of this package, on shapes or dtypes that
@@ -73,20 +92,20 @@ def train(
     refuse, on a state that does not fit, and on an unknown nonlinearity or reduction.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
-    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    options = SgdOptions(**sgd).check()
     params = check_train(ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume)
     x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
     T = len(x)
 
-    def epoch():
+    def epoch() -> Windows:
         for window in windows(T, k1, k2):
             start, loss_start, stop = window
             yield window, x[start:stop], target[loss_start:stop]
 
-    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     rate, h_0 = as_learning_rate(params, learning_rate), copy_of(h_0)
 
-    def begin(state):
+    def begin(state: State[Array]) -> Steps:
         of_run = updates(epoch, epochs, h_0, state, rate, options, *names, record)
         return yielded(of_run, yield_every, T, np.stack)
 
@@ -95,24 +114,20 @@ def train(
 
 
 def train_stream(
-    params,
-    steps,
-    h_0,
+    params: Parameters[Array],
+    steps: Iterable[tuple[Array, Array]],
+    h_0: InitialState | None,
     *,
-    k1,
-    k2,
-    learning_rate,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    max_norm=None,
-    nonlinearity="tanh",
-    reduction="sum",
-    record=False,
-    yield_every=1,
-    velocity=None,
-) -> Training:
+    k1: int,
+    k2: int,
+    learning_rate: LearningRate,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+    record: bool = False,
+    yield_every: int = 1,
+    velocity: Gradients[Array] | None = None,
+    **sgd: Unpack[SgdKeywords],
+) -> Training[Array]:
     """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
 
     x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. They are copied,
@@ -126,18 +141,18 @@ def train_stream(
     Raises InputError as `train` does, on a velocity that does not fit, and, when it is read, on a step that does not
     fit or is not finite.
     """
-    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    options = SgdOptions(**sgd).check()
     B = check_train_stream(ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
     of_stream = stream_windows(ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
 
-    def epoch():
+    def epoch() -> Windows:
         for window, x, target in of_stream:
             yield window, *(with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
 
-    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     rate, h_0 = as_learning_rate(params, learning_rate), copy_of(h_0)
 
-    def begin(state):
+    def begin(state: State[Array]) -> Steps:
         of_run = updates(epoch, 1, h_0, state, rate, options, *names, record)
         return yielded(of_run, yield_every, None, np.stack)
 
@@ -145,18 +160,30 @@ def train_stream(
     return Training(begin, partial(state_of, (None, k1, k2)), start, repeatable=False)
 
 
-def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction, record):
+def updates(
+    of_epoch: Callable[[], Windows],
+    epochs: int,
+    h_0: InitialState | None,
+    state: State[Array],
+    rate: Array,
+    options: SgdOptions,
+    nonlinearity: str,
+    reduction: str,
+    record: bool,
+) -> Steps:
     """The loop of TBPTT: yields (update, carried) for every update of a run after `state`.
 
     of_epoch(): an iterator of (window, x, target of its new steps) over one epoch. h_0: the given initial state, None
-    where params has a learned one. rate: of `as_learning_rate`. carried: the states of the window, from step `first` of
-    the series on, the parameters and the velocity: what the next update starts from.
+    if params has a learned one. rate: of `as_learning_rate`. carried: what the next update starts from, the states of
+    the window, the parameters and the velocity.
 
-    done: how many updates of the first epoch were made before. learned: the parameters that have a gradient in this
-    window, all of them but for a learned h_0 where s_n > 0.
+    done: the number of updates of the first epoch made before. states: those of the latest window, from step `first` of
+    the series on. learned: the parameters that have a gradient in this window: all but a learned h_0 where s_n > 0.
     """
     first_epoch, done, _, h, params, velocity = state
-    states, first = [h], None  # of the window before; of a resumed run the one state that is needed
+    states: Any
+    first: int | None
+    states, first = [h], None  # of the window before; of a resumed run only the initial state of the next
     params, velocity = own(params), velocity if options.momentum else None
     for epoch in range(first_epoch, epochs + 1):
         for number, (window, x, target) in enumerate(islice(of_epoch(), done, None), start=done + 1):
@@ -177,7 +204,7 @@ def updates(of_epoch, epochs, h_0, state, rate, options, nonlinearity, reduction
         done = 0
 
 
-def state_of(schedule, update, carried):
+def state_of(schedule: tuple[int | None, int, int], update: Update[Array], carried: Carried) -> State[Array]:
     """The State after an update; schedule: the steps of the series, k1 and k2; carried: as `updates` yields it."""
     states, params, velocity = carried
     epoch, number, window, *_ = update

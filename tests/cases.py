@@ -476,12 +476,12 @@ class ReferenceUpdate(NamedTuple):
     epoch: int
     number: int
     window: list  # the steps, numbered from 1
-    new: list  # those of them whose loss is counted
+    new: list  # those of them with a loss
     expected: Expected
 
 
 def reference_run(case, *, k1, k2, learning_rate, epochs, **options):
-    """TBPTT(k1, k2), the definition (design.md, section 4) transcribed: steps from 1, dictionaries, one update a time.
+    """TBPTT(k1, k2) by its definition (DERIVATION.md, section 5): steps from 1, dictionaries, one update at a time.
 
     The allowed differences are carried along too, from update to update, in parameters, velocity and states. A learned
     initial state enters the windows that begin with the series, and takes no part in the others.
@@ -600,10 +600,10 @@ def one_by_one(f):
 
 
 def step_losses(copies, x, target, h_0, nonlinearity, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_h_0=0):
-    """ℓ_t of every step, (..., K), where step s has parameters copies[s-1] of its own (equivalence.md, section 2).
+    """ℓ_t of every step, (..., K), where step s has parameters copies[s-1] of its own (DERIVATION.md, section 7).
 
     Anything may be complex and may carry leading axes. The nudges (..., T, B, N) are added to every a, h, y and x, and
-    (..., B, H) to the state that enters: h_0, or if that is None the learned one of the first step's parameters.
+    (..., B, H) to the initial state: h_0, or if that is None the learned one of the first step's parameters.
     """
     T, K = len(x), len(target)
     nudge_a, nudge_h, nudge_y, nudge_x = (np.zeros((T, 1, 1)) + v for v in (nudge_a, nudge_h, nudge_y, nudge_x))
@@ -619,7 +619,7 @@ def step_losses(copies, x, target, h_0, nonlinearity, nudge_a=0, nudge_h=0, nudg
     return np.stack(np.broadcast_arrays(*losses), axis=-1)
 
 
-def counted_loss(params, x, target, h_0, nonlinearity, reduction="sum", **nudges):
+def window_loss(params, x, target, h_0, nonlinearity, reduction="sum", **nudges):
     """L of a window: the sum of its step losses, divided under "mean"; all steps share the parameters."""
     losses = step_losses([params] * len(x), x, target, h_0, nonlinearity, **nudges)
     return losses.sum(-1) / {"sum": 1, "mean": target.size}[reduction]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from numpy_rnn import InputError
-from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 SEED = 20
 LONGEST = 2000  # characters of a message

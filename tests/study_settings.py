@@ -8,9 +8,8 @@ import numpy as np
 from numpy_rnn import Gradients, adjoints, forward, half_squared_error, windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.conformance.bounds.global_bounds import TAU, global_bounds
+from numpy_rnn.conformance.bounds.global_bounds import TAU, global_bounds, propagate
 from numpy_rnn.conformance.bounds.oracle import Enclosure
-from numpy_rnn.conformance.bounds.propagation import propagate
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.setting import Setting, setting_of

@@ -11,7 +11,7 @@ from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.cases import random_sgd, random_velocity
+from numpy_rnn.conformance.recipes import random_sgd, random_velocity
 
 
 def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:
@@ -54,7 +54,7 @@ def huge_window(seed, dtype):
 
 
 def run(port, case):
-    """The report of a port in the protocol of equivalence.md, section 3."""
+    """The report of a port on a case."""
     params = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
     return port.window_update(params, *case[1:4], learning_rate=case.learning_rate, **case.options)
 
@@ -69,8 +69,8 @@ PIECES = {
     "keep": same,  # of every result
     "dot": lambda A, B: A @ B,
     "tanh": np.tanh,
-    "through_tanh": lambda dh, h, one: dh * (one - h * h),
-    "through_relu": lambda dh, h, one: dh * (h > 0),
+    "through_tanh": lambda dh, h, one, a: dh * (one - h * h),
+    "through_relu": lambda dh, h, one, a: dh * (h > 0),
     "divide": lambda v, n, one: v / (one * n),
     "error": lambda y, target: y - target,
     "W_hh_back": lambda W_hh: W_hh.T,
@@ -110,7 +110,7 @@ def port(case, **exchanged):
         dh[t] = dot(dy[t], W_hy.T)
         if t < T - 1:
             dh[t] = keep(dh[t] + dot(da[t + 1], of["W_hh_back"](W_hh)))
-        da[t] = keep(of["through_tanh" if tanh else "through_relu"](dh[t], h[t + 1], one))
+        da[t] = keep(of["through_tanh" if tanh else "through_relu"](dh[t], h[t + 1], one, a[t]))
 
     def rows(steps):
         return np.concatenate(list(steps))

@@ -6,7 +6,8 @@
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.windows import Window, windows
+from numpy_rnn.common.records import Window
+from numpy_rnn.common.windows import windows
 
 try:
     from torch_rnn.bptt import adjoints, bptt
@@ -28,7 +29,6 @@ from torch_rnn.parameters import (
     initial_parameters,
     to_numpy,
     to_state_dict,
-    view_of_numpy,
 )
 from torch_rnn.sgd import sgd
 from torch_rnn.tbptt import train, train_stream
@@ -56,6 +56,5 @@ __all__ = [
     "to_state_dict",
     "train",
     "train_stream",
-    "view_of_numpy",
     "windows",
 ]

@@ -1,16 +1,40 @@
 """The gradient of a window by torch.autograd; `numpy_rnn/bptt.py` derives it by hand (DERIVATION.md, section 4)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Nonlinearity, Reduction
 from numpy_rnn.common.shapes import check_target
 from torch_rnn.elman import NONLINEARITIES, unroll
 from torch_rnn.loss import DIVISORS, half_squared_error, half_sum_of_squares
-from torch_rnn.parameters import ARRAYS, Adjoints, Gradients, Parameters
+from torch_rnn.parameters import (
+    ARRAYS,
+    Activations,
+    Adjoints,
+    Array,
+    Gradients,
+    InitialState,
+    Inputs,
+    Losses,
+    Outputs,
+    Parameters,
+    Targets,
+)
 
 
-def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Gradients:
+def bptt(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Targets,
+    *,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
@@ -19,12 +43,12 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     network of an ensemble has the gradient of its own loss. The initial state of the window is a constant, unless
     params has a learned h_0, which is then taken to be that state.
 
-    `nonlinearity` is accepted since `numpy_rnn.bptt` needs it; autograd knows which one `forward` applied.
+    `nonlinearity` is an argument because `numpy_rnn.bptt` needs it; autograd knows which one `forward` applied.
 
     Raises InputError on parameters, activations or a target that do not fit, on an unknown nonlinearity or reduction,
-    on activations without a graph, and on those of other parameters, equal ones too.
+    on activations without a graph, and on those of other parameters, even of equal ones.
     """
-    NONLINEARITIES[nonlinearity]  # known, or refused
+    NONLINEARITIES[nonlinearity]  # raises InputError if unknown
     loss = _loss(params, activations, target, reduction)
     for name, theta in zip(Parameters._fields[:5], params):
         if theta is not None and not theta.requires_grad:
@@ -41,35 +65,43 @@ def bptt(params, activations, target, *, nonlinearity="tanh", reduction="sum") -
     return gradients
 
 
-def adjoints(params, activations, target, *, nonlinearity="tanh", reduction="sum") -> Adjoints:
+def adjoints(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Targets,
+    *,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+) -> Adjoints[Array]:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
     Arguments and errors as in `bptt`. Returns new Adjoints, with T steps each; dy is zero at steps without a loss.
     """
-    NONLINEARITIES[nonlinearity]  # known, or refused
-    return loss_deltas(_loss(params, activations, target, reduction), activations)
+    NONLINEARITIES[nonlinearity]  # raises InputError if unknown
+    return loss_adjoints(_loss(params, activations, target, reduction), activations)
 
 
-def loss_gradients(loss, activations, params) -> Gradients:
-    """∂L/∂θ. The losses of an ensemble may be differentiated together: no network acts on the loss of another."""
+def loss_gradients(loss: Losses, activations: Activations[Array], params: Parameters[Array]) -> Gradients[Array]:
+    """∂L/∂θ. The losses of an ensemble are differentiated together: no network has an effect on another's loss."""
     *weights, h_0 = params
-    present = [theta for theta in weights if theta is not None]
+    present: list[Any] = [theta for theta in weights if theta is not None]
     if h_0 is not None:
         present.append(_steps(activations.h)[0])
-    found = iter(torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True, allow_unused=True))
-    return Gradients(*(None if theta is None else next(found) for theta in params))
+    results = iter(torch.autograd.grad(loss, present, torch.ones_like(loss), retain_graph=True, allow_unused=True))
+    gradients: list[Any] = [None if theta is None else next(results) for theta in params]
+    return Gradients(*gradients)
 
 
-def loss_deltas(loss, activations) -> Adjoints:
+def loss_adjoints(loss: Losses, activations: Activations[Array]) -> Adjoints[Array]:
     """∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0."""
     a, (h_0, *h), y = _steps(activations.a), _steps(activations.h), activations.y
-    of = [y, activations.x, h_0, *h, *a]
-    dy, dx, dh_0, *flow = torch.autograd.grad(loss, of, torch.ones_like(loss), retain_graph=True)
+    inputs: list[Any] = [y, activations.x, h_0, *h, *a]
+    dy, dx, dh_0, *flow = torch.autograd.grad(loss, inputs, torch.ones_like(loss), retain_graph=True)
     return Adjoints(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), dx, dh_0)
 
 
 @torch.enable_grad()
-def _loss(params, activations, target, reduction):
+def _loss(params: Parameters[Array], activations: Activations[Array], target: Targets, reduction: Reduction) -> Losses:
     ARRAYS.parameters(params)
     ARRAYS.activations(params, activations)
     ARRAYS.check(target=target)
@@ -83,25 +115,35 @@ def _loss(params, activations, target, reduction):
     return half_squared_error(newest(y, len(target)), target, reduction=reduction)
 
 
-def newest(y, counted):
-    """The last steps of y; all of them as they are, without a node in the graph."""
-    return y if counted == len(y) else y[-counted:]
+def newest(y: Outputs, K: int) -> Outputs:
+    """The last K steps of y; y itself, without another node in the graph, where these are all."""
+    return y if len(y) == K else y[-K:]
 
 
-def _steps(stacked):
-    """Where autograd delivers the gradient of each step's tensor: the inputs of the graph's node for `torch.stack`."""
-    return [GradientEdge(node, number) for node, number in stacked.grad_fn.next_functions]
+def _steps(stacked: Array) -> list[GradientEdge]:
+    """The edges of the graph to the tensors that `torch.stack` stacked, one per step."""
+    stack: Any = stacked.grad_fn
+    return [GradientEdge(node, number) for node, number in stack.next_functions]
 
 
-def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record):
-    """One window of training: its activations, its loss, its gradients, and with `record` its Adjoints, otherwise None.
+def window_gradients(
+    params: Parameters[Array],
+    learned: Parameters[Array],
+    x: Inputs,
+    h_0: InitialState,
+    target: Targets,
+    nonlinearity: str,
+    reduction: str,
+    record: bool,
+) -> tuple[Activations[Array], Losses, Gradients[Array], Adjoints[Array] | None]:
+    """One window of training: its activations, loss and gradients, and with `record` its Adjoints, otherwise None.
 
-    learned: the parameters whose gradients are asked for: params, or without its h_0 where that is a constant.
+    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant.
     """
     K, *_, B, O = target.shape
     with torch.enable_grad():
         activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
         loss = half_sum_of_squares(newest(activations.y, K), target, DIVISORS[reduction](K, B, O))
     gradients = loss_gradients(loss, activations, learned)
-    flow = loss_deltas(loss, activations) if record else None
+    flow = loss_adjoints(loss, activations) if record else None
     return activations._replace(h=activations.h.detach()), loss.detach(), gradients, flow

@@ -1,5 +1,7 @@
 """Clipping by global norm (DERIVATION.md, section 6)."""
 
+from __future__ import annotations
+
 from functools import reduce
 
 import torch
@@ -7,13 +9,13 @@ import torch
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.shapes import expand_to
-from torch_rnn.parameters import ARRAYS, Gradients
+from torch_rnn.parameters import ARRAYS, Array, Gradients, Norms
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
 
 @torch.no_grad()
-def global_norm(gradients):
+def global_norm(gradients: Gradients[Array]) -> Norms:
     """The norm of all gradients of a network as one vector.
 
         n = √(Σ_θ Σ dθ²)    (U2)
@@ -30,7 +32,7 @@ def global_norm(gradients):
 
 
 @torch.no_grad()
-def norm(gradients):
+def norm(gradients: Gradients[Array]) -> Norms:
     """`global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
@@ -43,20 +45,22 @@ def norm(gradients):
     return scale * root_of_squares([dtheta / expand_to(scale, dtheta) for dtheta in present], E)
 
 
-def root_of_squares(present, E):
+def root_of_squares(present: list[Array], E: int) -> Norms:
     squares = (torch.square(dtheta).sum(dim=tuple(range(E, dtheta.ndim))) for dtheta in present)
-    return torch.sqrt(reduce(torch.add, squares))  # (U2)
+    n: Norms = torch.sqrt(reduce(torch.add, squares))  # (U2)
+    return n
 
 
-def power_of_two(largest):
-    """The largest powers of two that do not exceed these numbers, or the smallest normal number where that is more."""
+def power_of_two(largest: Norms) -> Norms:
+    """The largest powers of two that do not exceed these numbers, at least the smallest normal number."""
     largest = largest.clip(min=torch.finfo(largest.dtype).tiny)
     mantissa, _ = torch.frexp(largest)
-    return largest / (2 * mantissa)
+    power: Norms = largest / (2 * mantissa)
+    return power
 
 
 @torch.no_grad()
-def clip_by_global_norm(gradients, max_norm) -> Gradients:
+def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     """The gradients, scaled down where their global norm n exceeds `max_norm`; the norm of each network is its own.
 
         dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
@@ -75,7 +79,7 @@ def clip_by_global_norm(gradients, max_norm) -> Gradients:
 
 
 @torch.no_grad()
-def clip(gradients, max_norm):
+def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     """`clip_by_global_norm` without its checks."""
     factor = (float(max_norm) / (norm(gradients) + SMALL)).clamp(max=1)  # (U3)
     factor = torch.where(factor > 0, factor, torch.nan)  # 0 where n overflows

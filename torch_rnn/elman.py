@@ -1,15 +1,20 @@
 """The forward pass of the Elman network (DERIVATION.md, section 2)."""
 
+from __future__ import annotations
+
 import torch
 
 from numpy_rnn.common.errors import Choices
+from numpy_rnn.common.records import Nonlinearity
 from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
-from torch_rnn.parameters import ARRAYS, Activations
+from torch_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters
 
-NONLINEARITIES = Choices("nonlinearity", tanh=torch.tanh, relu=torch.relu)
+NONLINEARITIES: Choices[Elementwise] = Choices("nonlinearity", tanh=torch.tanh, relu=torch.relu)
 
 
-def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
+def forward(
+    params: Parameters[Array], x: Inputs, h_0: InitialState, *, nonlinearity: Nonlinearity = "tanh"
+) -> Activations[Array]:
     """Run the network over one window.
 
         a_t = x_t W_xh + h_{t-1} W_hh + b_h    (F1)
@@ -30,7 +35,7 @@ def forward(params, x, h_0, *, nonlinearity="tanh") -> Activations:
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 
-def unroll(params, x, h_0, phi) -> Activations:
+def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Elementwise) -> Activations[Array]:
     """`forward` without its checks.
 
     A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have its axes. A bias is
@@ -56,6 +61,6 @@ def unroll(params, x, h_0, phi) -> Activations:
     return Activations(x, a, h, y)
 
 
-def differentiable(array):
-    """The array, as one that autograd has a gradient for; the caller's own is not changed."""
+def differentiable(array: Array) -> Array:
+    """The array as one that requires a gradient; the caller's is not changed."""
     return array if array.requires_grad else array.detach().requires_grad_()

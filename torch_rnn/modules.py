@@ -1,14 +1,19 @@
 """Parameters into and out of torch's own layers, torch.nn.RNN and torch.nn.Linear."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Nonlinearity
 from torch_rnn.elman import NONLINEARITIES
-from torch_rnn.parameters import Parameters, from_state_dict, to_state_dict
+from torch_rnn.parameters import Array, Parameters, from_state_dict, to_state_dict
 
 
-def to_modules(params, *, nonlinearity="tanh", batch_first=False) -> tuple[nn.RNN, nn.Linear]:
+def to_modules(
+    params: Parameters[Array], *, nonlinearity: Nonlinearity = "tanh", batch_first: bool = False
+) -> tuple[nn.RNN, nn.Linear]:
     """The network as two layers: linear(rnn(x, h_0[None])[0]) is the y of `forward`.
 
     With batch_first, x and y are (B, T, D) and (B, T, O); hx stays (1, B, H). New modules, which share no memory with
@@ -19,9 +24,9 @@ def to_modules(params, *, nonlinearity="tanh", batch_first=False) -> tuple[nn.RN
     """
     state = to_state_dict(params)
     (D, H), O = params.W_xh.shape, params.W_hy.shape[-1]
-    like = {"bias": params.b_h is not None, "dtype": params.W_hh.dtype, "device": params.W_hh.device}
-    with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and not kept
-        rnn = nn.RNN(D, H, nonlinearity=NONLINEARITIES.known(nonlinearity), batch_first=batch_first, **like)
+    like: dict[str, Any] = {"bias": params.b_h is not None, "dtype": params.W_hh.dtype, "device": params.W_hh.device}
+    with torch.random.fork_rng(devices=[]):  # the layers draw initial weights, which are replaced
+        rnn = nn.RNN(D, H, nonlinearity=NONLINEARITIES.validate(nonlinearity), batch_first=batch_first, **like)
         linear = nn.Linear(H, O, **like)
     nn.ModuleDict({"rnn": rnn, "linear": linear}).load_state_dict(state)
     if rnn.bias:
@@ -29,11 +34,11 @@ def to_modules(params, *, nonlinearity="tanh", batch_first=False) -> tuple[nn.RN
     return rnn, linear
 
 
-def from_modules(rnn, linear) -> Parameters:
+def from_modules(rnn: nn.RNN, linear: nn.Linear) -> Parameters[Array]:
     """The parameters of two layers, y = linear(rnn(x, hx)[0]); b_h = bias_ih_l0 + bias_hh_l0.
 
-    New parameters, which share no memory with the modules. What is not a parameter must be said again where they are
-    used: nonlinearity=rnn.nonlinearity, and arrays with time first, whatever rnn.batch_first.
+    Returns new parameters, which share no memory with the modules. Pass to `forward` and `train` what is not a
+    parameter: nonlinearity=rnn.nonlinearity, and arrays with time first, whatever rnn.batch_first.
 
     Raises InputError on other modules, and on layers that `from_state_dict` refuses: several, two directions, biases in
     one of the two only.

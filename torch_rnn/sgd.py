@@ -1,13 +1,15 @@
 """The update (DERIVATION.md, section 6)."""
 
+from __future__ import annotations
+
 import torch
 
 from numpy_rnn.common.shapes import check_learning_rate, check_like, expand_to
-from torch_rnn.parameters import ARRAYS, Parameters, copy_of
+from torch_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Parameters, copy_of
 
 
 @torch.no_grad()
-def sgd(params, s, learning_rate) -> Parameters:
+def sgd(params: Parameters[Array], s: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
     """One step of gradient descent.
 
         θ ← θ − η s    (U1)
@@ -27,7 +29,7 @@ def sgd(params, s, learning_rate) -> Parameters:
 
 
 @torch.no_grad()
-def sgd_step(params, s, rate) -> Parameters:
+def sgd_step(params: Parameters[Array], s: Gradients[Array], rate: Array) -> Parameters[Array]:
     """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
     updated = [
         theta if s_theta is None else (theta - expand_to(rate, theta) * s_theta).requires_grad_()  # (U1)
@@ -36,7 +38,8 @@ def sgd_step(params, s, rate) -> Parameters:
     return Parameters(*updated)
 
 
-def as_learning_rate(params, learning_rate):
+def as_learning_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
     """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
     check_learning_rate(params, learning_rate)
-    return copy_of(torch.asarray(learning_rate, dtype=params.W_hh.dtype))
+    rate: Array = copy_of(torch.asarray(learning_rate, dtype=params.W_hh.dtype))
+    return rate

@@ -162,7 +162,9 @@ def _progress(rnn, arguments, experiment, configuration, resumed):
 
 def compare(rnn, arguments) -> int:
     """The command `compare`; returns 1 when the two do not agree."""
-    from numpy_rnn.conformance.comparison import command  # everything else runs without the equivalence suite
+    from numpy_rnn.conformance.comparison import (
+        run as run_comparison,  # everything else runs without the equivalence suite
+    )
 
     path, show = picture_of(arguments, rnn.__name__, note=False)
     _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
@@ -172,7 +174,7 @@ def compare(rnn, arguments) -> int:
             _note_no_picture(rnn.__name__)
         _draw(*drawn, path=path, show=show)
 
-    return command.run(rnn, arguments, draw)
+    return run_comparison(rnn, arguments, draw)
 
 
 def study(rnn, arguments) -> None:

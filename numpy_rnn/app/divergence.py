@@ -138,7 +138,7 @@ def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, se
 
 def begin(rnn, experiment, options: dict, start: Start, record=False, yield_every=1):
     """The training of an experiment from this start on; a long series is not copied."""
-    x, target = map(rnn.view_of_numpy, (experiment.x, experiment.target))
+    x, target = (rnn.from_numpy(series, copy=False) for series in (experiment.x, experiment.target))
     params = rnn.from_numpy(start.params)
     state = None if start.state is None else rnn.from_numpy(start.state)
     h_0 = None if params.h_0 is not None else rnn.from_numpy(experiment.h_0)

@@ -41,7 +41,7 @@ def predict(rnn, params, x, h_0, generate, nonlinearity, held_out=0, check: Call
 
 
 def _forward(rnn, params, x, h_0, nonlinearity):
-    activations = rnn.forward(params, rnn.view_of_numpy(x), rnn.from_numpy(h_0), nonlinearity=nonlinearity)
+    activations = rnn.forward(params, rnn.from_numpy(x, copy=False), rnn.from_numpy(h_0), nonlinearity=nonlinearity)
     return rnn.to_numpy(activations.y), rnn.to_numpy(activations.h[-1])
 
 

@@ -1,18 +1,19 @@
-"""Ctrl-C while `python -m` imports a package: before there is a command line that could handle it."""
+"""Code that both backends import. Importing it sets what Ctrl-C does while `python -m` imports a package."""
 
 import sys
+from types import TracebackType
 
 
 def one_line_for_ctrl_c() -> None:
-    """Let a KeyboardInterrupt that nothing handles end the process with one line, and not with a traceback.
+    """Let an unhandled KeyboardInterrupt print one line in place of a traceback.
 
-    Only where `python -m` imports a package to run it; programs that import the packages are left alone.
+    Only where `python -m` imports a package to run it; programs that import the packages are not changed.
     """
-    if sys.argv[:1] == ["-m"]:  # until the module is found that is to be run
+    if sys.argv[:1] == ["-m"]:  # as it is until Python has found the module to run
         sys.excepthook = _report
 
 
-def _report(kind, error, traceback):
+def _report(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, traceback)
     elif sys.stderr is not None:

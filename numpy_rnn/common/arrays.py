@@ -1,4 +1,4 @@
-"""The arrays and records that a package's public functions take, or refuse in words that name the real reason."""
+"""Checks that the arguments of a package's public functions are its arrays and records."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -13,21 +13,21 @@ OPTIONAL = ("b_h", "b_y", "h_0")  # of the parameters
 
 
 class Arrays(NamedTuple):
-    """The arrays of one package. Each method raises InputError on what is not an array, or a record, of that package.
+    """The arrays of one package. Each method raises InputError on other arrays and records.
 
-    Values are looked at by the type alone, so that a check of a long series costs nothing.
+    The checks read types and shapes, not values, so that they cost nothing on a long series.
     """
 
-    type: type  # numpy.ndarray or torch.Tensor
+    kind: type  # numpy.ndarray or torch.Tensor
     name: str
     package: str
     forward_dtypes: tuple[str, ...] = DTYPES  # of the forward pass and the loss
 
     def check(self, **arrays: Any) -> None:
-        """By name, arrays that are required."""
+        """Arrays, by name."""
         for name, value in arrays.items():
-            if type(value) is not self.type:
-                self._look_at(name, value)
+            if type(value) is not self.kind:
+                self._check_array(name, value)
 
     def parameters(self, params: Any, *, both_biases: bool = True, dtypes: tuple[str, ...] = DTYPES) -> None:
         """Parameters whose arrays fit each other; see `check_parameters`."""
@@ -35,24 +35,24 @@ class Arrays(NamedTuple):
         check_parameters(params, both_biases=both_biases, dtypes=dtypes)
 
     def outputs(self, y: Any, target: Any) -> None:
-        """What a loss is computed of; their shapes are not looked at."""
+        """The arguments of a loss, without their shapes."""
         self.check(y=y, target=target)
         check_dtype("y", y, self.forward_dtypes)
 
     def run(self, params: Any, h_0: Any, **series: Any) -> None:
-        """What a run begins with: parameters, series by name, and an initial state, which may be None."""
+        """The arrays of a run: parameters, series by name, and an initial state, which may be None."""
         self.parameters(params)
         self.check(**series)
         if h_0 is not None:
             self.check(h_0=h_0)
 
     def gradients(self, gradients: Any) -> None:
-        """Gradients whose arrays fit each other; each may be None but that of W_hh."""
+        """Gradients whose arrays fit each other; all but that of W_hh may be None."""
         self._record("gradients", gradients, Gradients, (*OPTIONAL, "W_xh", "W_hy"), "the gradient of ")
         check_gradients(gradients)
 
     def like_parameters(self, name: str, value: Any) -> None:
-        """A velocity or a direction, each array of which may be None; their shapes are not looked at."""
+        """A velocity or a direction, whose arrays may be None, without their shapes."""
         self._record(name, value, Gradients, Gradients._fields, f"the {name} of ")
 
     def activations(self, params: Any, activations: Any) -> None:
@@ -68,27 +68,35 @@ class Arrays(NamedTuple):
         if state.velocity is not None:
             self.like_parameters("velocity", state.velocity)
 
-    def _record(self, name, value, kind, optional=(), prefix="", inner=True):
-        if not isinstance(value, kind):
-            raise InputError(f"{name} is {_what(value)}: expected {kind.__name__}")
+    def _record(
+        self,
+        name: str,
+        value: Any,
+        record: Any,
+        optional: tuple[str, ...] = (),
+        prefix: str = "",
+        inner: bool = True,
+    ) -> None:
+        if not isinstance(value, record):
+            raise InputError(f"{name} is {_what(value)}: expected {record.__name__}")
         if inner:
-            for field, array in zip(kind._fields, value):
-                if type(array) is not self.type and not (array is None and field in optional):
-                    self._look_at(prefix + field, array)
+            for field, array in zip(record._fields, value):
+                if type(array) is not self.kind and not (array is None and field in optional):
+                    self._check_array(prefix + field, array)
 
-    def _look_at(self, name, value):
+    def _check_array(self, name: str, value: object) -> None:
         if isinstance(value, np.ma.MaskedArray):
             raise InputError(
-                f"{name} is a masked array: expected one without a mask; fill the masked numbers, or drop their steps"
+                f"{name} is a masked array: expected one without a mask; fill them, or leave out their steps"
             )
-        if not isinstance(value, self.type):  # subclasses, such as numpy.memmap and torch.nn.Parameter, are welcome
+        if not isinstance(value, self.kind):  # subclasses, such as numpy.memmap and torch.nn.Parameter, are accepted
             raise InputError(f"{name} is {_what(value)}: expected {self.name}{self._hint(value)}")
 
-    def _hint(self, value):
+    def _hint(self, value: object) -> str:
         if isinstance(value, np.ndarray) or _is_tensor(value):
             of = "torch_rnn takes tensors" if _is_tensor(value) else "numpy_rnn takes NumPy arrays"
             return f"; this is {self.package}, {of}"
-        return "; from_numpy makes one of a NumPy array"
+        return "; from_numpy converts a NumPy array"
 
 
 NUMPY_ARRAYS = Arrays(np.ndarray, "a NumPy array", "numpy_rnn", (*DTYPES, "complex128"))
@@ -106,24 +114,24 @@ def check_convertible(value: Any) -> None:
         )
 
 
-def is_plain(value: Any) -> bool:
-    """Whether the value is None or a plain number, which is no array in any package."""
+def is_plain(value: object) -> bool:
+    """Whether the value is None or a plain number, and so an array in no package."""
     return value is None or isinstance(value, int) or type(value) is float
 
 
-def like(value: tuple, values: Iterable[Any]) -> Any:
+def like(value: tuple[Any, ...], values: Iterable[Any]) -> Any:
     """The values as a tuple of the same kind, named or not."""
     return type(value)(*values) if hasattr(value, "_fields") else tuple(values)
 
 
-def _what(value):
+def _what(value: object) -> str:
     return "None" if value is None else f"a {_name_of(type(value))}"
 
 
-def _name_of(kind):
+def _name_of(kind: type) -> str:
     module = "torch." if kind.__module__.split(".")[0] == "torch" else ""
     return module + ("NumPy array" if kind is np.ndarray else kind.__name__)
 
 
-def _is_tensor(value):
+def _is_tensor(value: object) -> bool:
     return any(kind.__module__ == "torch" and kind.__name__ == "Tensor" for kind in type(value).__mro__)

@@ -3,34 +3,44 @@
 from collections.abc import Callable, Iterable
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Generic, NoReturn, TypeVar
 
-MOST_NAMES, LONGEST_TEXT = 8, 300  # in a message
+MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = 8, 40, 80, 300  # in a message: names, and characters of each kind
 
-
-def some_of(names: Iterable) -> str:
-    """The first of these names, for a message, and ... where there are more."""
-    first = [shortened(str(name), 40) for _, name in zip(range(MOST_NAMES + 1), names)]
-    return ", ".join(first[:MOST_NAMES] + ["..."] * (len(first) > MOST_NAMES))
+V = TypeVar("V")
 
 
-def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text, cut where it is too long for a message."""
+def some_of(names: Iterable[object]) -> str:
+    """The first names, separated by commas, with "..." for the rest."""
+    first = [shortened(str(name), MAX_NAME) for _, name in zip(range(MAX_NAMES + 1), names)]
+    return ", ".join(first[:MAX_NAMES] + ["..."] * (len(first) > MAX_NAMES))
+
+
+def shortened(text: str, longest: int = MAX_TEXT) -> str:
+    """The text, with "..." for what is beyond `longest` characters."""
     return text if len(text) <= longest else text[:longest] + "..."
 
 
-class InputError(ValueError):
-    """Something a user gave cannot be used.
+def shown(value: object, write: Callable[[Any], str] = str) -> str:
+    """The value as str or repr writes it, on one line of at most MAX_VALUE characters."""
+    try:
+        return shortened(" ".join(write(value).split()), MAX_VALUE)
+    except ValueError:  # Python does not write integers of thousands of digits
+        return "a very large number"
 
-    The message is one line: what was wrong (with the value), what was expected, what to do. The
-    command line prints it on standard error and ends with status 2; nothing is half written.
+
+class InputError(ValueError):
+    """Invalid input.
+
+    The message is one line: what was wrong (with the value), what was expected, what to do. The command line prints it
+    on standard error and exits with status 2; it leaves no half-written file.
     """
 
 
 class Diverged(ArithmeticError):
-    """A run went out of the range of its numbers. The message is one line; the command line ends with status 3.
+    """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3.
 
-    checkpoint: the run as it was before that, its parameters finite; None where it went wrong at the first update.
+    checkpoint: the last state of the run with finite values; None if the run diverged at its first update.
     """
 
     def __init__(self, message: str, checkpoint: Any = None):
@@ -39,9 +49,9 @@ class Diverged(ArithmeticError):
 
 
 class Interrupted(Exception):
-    """A run was told to stop, and stopped between two updates.
+    """A signal interrupted a run, which stopped between two updates.
 
-    signal: the number of what told it; checkpoint: the run so far.
+    signal: its number; checkpoint: the run so far.
     """
 
     def __init__(self, signal: int, checkpoint: Any):
@@ -49,59 +59,50 @@ class Interrupted(Exception):
         self.signal, self.checkpoint = signal, checkpoint
 
 
-class Choices(dict):
-    """A table of named alternatives whose look-up explains itself when the name is unknown."""
+class Choices(dict[str, V], Generic[V]):
+    """The values of an option, by name. The look-up of an unknown name raises InputError with the known ones.
 
-    def __init__(self, what: str, /, **alternatives):
+    what: the option, as the message calls it.
+    """
+
+    def __init__(self, what: str, /, **alternatives: V):
         super().__init__(alternatives)
         self.what = what
 
-    def known(self, name: str) -> str:
-        """The name, if it is one of these. Raises InputError otherwise."""
+    def validate(self, name: str) -> str:
+        """Return the name. Raises InputError if it is unknown."""
         self[name]
         return name
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> V:
         return super().__getitem__(name) if isinstance(name, str) else self.__missing__(name)
 
-    def __missing__(self, name):
+    def __missing__(self, name: object) -> NoReturn:
         given = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
         raise InputError(f"unknown {self.what} {given}: expected {' or '.join(self)}")
 
 
-LONGEST = 80  # characters of a value in a message
-
-
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> None:
-    """A whole number, `least` or more; True is none."""
+    """Raise InputError unless the value is an integer, `least` or more. A bool is not one."""
     if not isinstance(value, Integral) or _is_flag(value) or value < least:
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more")
 
 
 def check_number(name: str, value: Any, least: float, expected: str) -> None:
-    """A finite number, `least` or more; expected: how the message names it."""
+    """Raise InputError unless the value is a finite number, `least` or more; expected: these words, for the message."""
     try:
         usable = isinstance(value, Real) and not _is_flag(value) and isfinite(value) and float(value) >= least
-    except OverflowError:  # a whole number larger than any float
+    except OverflowError:  # an integer larger than any float
         usable = False
     if not usable:
         raise InputError(f"{name} is {shown(value)}: expected {expected}")
 
 
 def check_flag(name: str, value: Any) -> None:
-    """True or False."""
+    """Raise InputError unless the value is True or False."""
     if not _is_flag(value):
         raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
 
 
-def shown(value: Any, write: Callable[[Any], str] = str) -> str:
-    """The value in a message, as str or repr writes it: on one line, and no longer than is read."""
-    try:
-        text = " ".join(write(value).split())
-    except ValueError:  # Python writes no number of thousands of digits
-        text = "a very large number"
-    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
-
-
-def _is_flag(value):
-    return isinstance(value, bool) or type(value).__name__ == "bool"  # numpy.bool is no bool
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool) or type(value).__name__ == "bool"  # numpy.bool is not a subclass of bool

@@ -1,18 +1,67 @@
-"""Packages with the functions of numpy_rnn, by name."""
+"""The functions that a backend provides, and backends by the name of their package."""
 
 import importlib
 import importlib.util
 import platform
 import sys
 from importlib import metadata
+from typing import Any, Protocol, Unpack, cast
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import (
+    Activations,
+    Array,
+    Nonlinearity,
+    Parameters,
+    Reduction,
+    SgdKeywords,
+    State,
+    YieldEvery,
+)
+from numpy_rnn.common.training import Training
 
-NEEDED = ("from_numpy", "to_numpy", "forward", "train")
+
+class Backend(Protocol):
+    """The functions that the command line calls: a module that has them is a backend, numpy_rnn and torch_rnn are.
+
+    Their docstrings there describe arguments, results and errors. Array is the array type of the backend.
+    """
+
+    __name__: str
+
+    def from_numpy(self, value: Any, *, copy: bool = True) -> Any: ...
+
+    def to_numpy(self, value: Any) -> Any: ...
+
+    def forward(
+        self, params: Parameters[Array], x: Array, h_0: Array, *, nonlinearity: Nonlinearity = "tanh"
+    ) -> Activations[Array]: ...
+
+    def train(
+        self,
+        params: Parameters[Array],
+        x: Array,
+        target: Array,
+        h_0: Array | None,
+        *,
+        k1: int,
+        k2: int,
+        learning_rate: Array | float,
+        epochs: int,
+        nonlinearity: Nonlinearity = "tanh",
+        reduction: Reduction = "sum",
+        record: bool = False,
+        yield_every: YieldEvery = 1,
+        resume: State[Array] | None = None,
+        **sgd: Unpack[SgdKeywords],
+    ) -> Training[Array]: ...
+
+
+REQUIRED = tuple(name for name in vars(Backend) if not name.startswith("_"))
 
 
 def is_package(name: str) -> bool:
-    """Whether there is a module of this name, without importing more than the packages that it lies in."""
+    """Whether there is a module of this name; imports its parent packages only."""
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -20,34 +69,34 @@ def is_package(name: str) -> bool:
 
 
 def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """What to raise where `package` cannot import torch: `error` in words that say what to install.
+    """The error to raise where `package` cannot import torch: it says what to install.
 
     Under `python -m package` one line is printed instead, and the process ends with status 2: Python imports the
     package before any code of its __main__.py could do so.
     """
     if error.name != "torch":
         return error
-    message = "torch is not installed: install it, as by pip install torch, or use numpy_rnn, which needs NumPy alone"
-    if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # so it is while Python looks for the module of -m
+    message = "torch is not installed: run pip install torch, or use numpy_rnn, which needs NumPy alone"
+    if sys.argv[:1] == ["-m"] and package in sys.orig_argv:  # as it is while Python looks for the module of -m
         print(f"{package}: {message}", file=sys.stderr)
         raise SystemExit(2)
     return ModuleNotFoundError(message, name="torch")
 
 
-def backend(name: str):
+def backend(name: str) -> Backend:
     """The package of this name. Raises InputError when it cannot be imported or is no backend."""
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         reason = str(error) if error.name == "torch" else f"{type(error).__name__}: {error}"
         raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None
-    except Exception as error:  # a package of somebody else's may raise anything
+    except Exception as error:  # the package of another author may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None
-    missing = [needed for needed in NEEDED if not hasattr(module, needed)]
+    missing = [function for function in REQUIRED if not hasattr(module, function)]
     if missing:
         raise InputError(f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn")
-    return module
+    return cast(Backend, module)
 
 
 __version__ = "0.1.0"

@@ -1,18 +1,45 @@
-"""The named tuples that both backends take and return.
+"""The named tuples that both backends take and return, and the types of their options.
 
-Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs.
-An ensemble of networks carries leading axes E on its parameters, and between time and batch on its
-activations; without one, `*E` below is nothing. `Array` is a NumPy array or a torch tensor.
+Notation of DERIVATION.md, section 1: T time steps, B batch, D inputs, H hidden units, O outputs. An ensemble of
+networks carries leading axes E on its parameters, and between time and batch on its activations; without one, `*E`
+below is nothing. The records are generic: `Parameters[numpy.ndarray]` are those of numpy_rnn,
+`Parameters[torch.Tensor]` those of torch_rnn. `Annotated[A, "T *E B H"]` is an array A of shape (T, *E, B, H).
 """
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+
+from numpy.typing import NDArray
 
 from numpy_rnn.common.errors import InputError, check_flag, check_number
 
+A = TypeVar("A")  # numpy.ndarray or torch.Tensor
+Array = Any  # of either package, in functions that serve both
+NumpyArray = NDArray[Any]
+DTYPES = ("float32", "float64")
+
+Nonlinearity = Literal["tanh", "relu"]
+Reduction = Literal["sum", "mean"]
+YieldEvery = int | Literal["epoch"]
+
+
+class MomentumKeywords(TypedDict, total=False):
+    """The keyword arguments of `direction`: the fields of SgdOptions but max_norm, with their defaults."""
+
+    momentum: float
+    dampening: float
+    nesterov: bool
+    weight_decay: float
+
+
+class SgdKeywords(MomentumKeywords, total=False):
+    """The keyword arguments of `train` and `train_stream` that describe the SGD step: the fields of SgdOptions."""
+
+    max_norm: float | None
+
 
 class SgdOptions(NamedTuple):
-    """Plain gradient descent is the default."""
+    """The options of the SGD step; the defaults are plain gradient descent."""
 
     momentum: float = 0.0  # μ
     dampening: float = 0.0  # τ
@@ -42,51 +69,54 @@ class SgdOptions(NamedTuple):
         )
 
 
-Array = Any
-DTYPES = ("float32", "float64")
+class Parameters(NamedTuple, Generic[A]):
+    """What is learned: the weights, both biases or neither, and optionally the initial state."""
+
+    W_xh: Annotated[A, "*E D H"]  # input to hidden
+    W_hh: Annotated[A, "*E H H"]  # hidden to hidden, one step later
+    W_hy: Annotated[A, "*E H O"]  # hidden to output
+    b_h: Annotated[A, "*E H"] | None = None
+    b_y: Annotated[A, "*E O"] | None = None
+    h_0: Annotated[A, "*E B H"] | None = None  # a learned initial state; None: it is an argument, and a constant
 
 
-class Parameters(NamedTuple):
-    """What is learned: weights; biases, both or neither; and a state that every series starts from, or none."""
+# dX has the shape of X. None: no gradient, and the parameter does not change.
+if TYPE_CHECKING:
 
-    W_xh: Array  # (*E, D, H)  input to hidden
-    W_hh: Array  # (*E, H, H)  hidden to hidden, one step later
-    W_hy: Array  # (*E, H, O)  hidden to output
-    b_h: Array | None = None  # (*E, H)
-    b_y: Array | None = None  # (*E, O)
-    h_0: Array | None = None  # (*E, B, H)  a learned initial state; None: the state is given, and a constant
+    class Gradients(Parameters[A]):
+        """∂L/∂θ of every parameter θ, or a direction, or a velocity."""
 
-
-Gradients = Parameters  # dX has the shape of X; None: no gradient, the parameter stays as it is
+else:
+    Gradients = Parameters
 
 
-class Activations(NamedTuple):
-    """What the forward pass of one window computed, (F1) to (F3)."""
+class Activations(NamedTuple, Generic[A]):
+    """The results of the forward pass over one window, (F1) to (F3)."""
 
-    x: Array  # (T, *E, B, D)    inputs
-    a: Array  # (T, *E, B, H)    pre-activations
-    h: Array  # (T+1, *E, B, H)  hidden states: h[0] entered the window, h[t] is the state after step t
-    y: Array  # (T, *E, B, O)    outputs
+    x: Annotated[A, "T *E B D"]  # inputs
+    a: Annotated[A, "T *E B H"]  # pre-activations
+    h: Annotated[A, "T+1 *E B H"]  # hidden states: h[0] is the initial state, h[t] the state after step t
+    y: Annotated[A, "T *E B O"]  # outputs
 
 
-class Adjoints(NamedTuple):
-    """What flows backwards through the window and out of it: the total derivatives of its loss L.
+class Adjoints(NamedTuple, Generic[A]):
+    """The total derivatives of the loss L of a window.
 
-    Step t is at index t-1, as in `a` and `y`. `dy` is zero at the steps whose loss is not counted.
+    Step t is at index t-1, as in `a` and `y`. `dy` is zero at steps without a loss.
     """
 
-    dy: Array  # (T, *E, B, O)  ∂L/∂y_t
-    dh: Array  # (T, *E, B, H)  ∂L/∂h_t for t = 1..T
-    da: Array  # (T, *E, B, H)  ∂L/∂a_t
-    dx: Array  # (T, *E, B, D)  ∂L/∂x_t, of every network by itself, also where they share x
-    dh_0: Array  # (*E, B, H)  ∂L/∂h_0, of the state that entered the window
+    dy: Annotated[A, "T *E B O"]  # ∂L/∂y_t
+    dh: Annotated[A, "T *E B H"]  # ∂L/∂h_t for t = 1..T
+    da: Annotated[A, "T *E B H"]  # ∂L/∂a_t
+    dx: Annotated[A, "T *E B D"]  # ∂L/∂x_t, one per network, also where all networks share x
+    dh_0: Annotated[A, "*E B H"]  # ∂L/∂h_0 of the initial state of the window
 
 
 class Window(NamedTuple):
-    """The steps (start, stop] of a series, of which (loss_start, stop] carry a loss.
+    """The steps (start, stop] of a series, of which (loss_start, stop] have a loss.
 
-    Steps are numbered from 1, so as Python slices the inputs of the window are x[start:stop], its counted targets
-    target[loss_start:stop], and the state that enters it is h[start].
+    Steps are numbered from 1. In Python's slices, the inputs of the window are x[start:stop], its targets are
+    target[loss_start:stop], and its initial state is h[start].
     """
 
     start: int  # s_n
@@ -95,36 +125,36 @@ class Window(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """T of the window: how many steps it runs over, at most k2."""
+        """T of the window: the number of its steps, at most k2."""
         return self.stop - self.start
 
     @property
     def loss_steps(self) -> int:
-        """K of the window: how many of its steps are new, and so carry a loss; at most k1."""
+        """K of the window: the number of its steps with a loss, at most k1."""
         return self.stop - self.loss_start
 
 
-class Update(NamedTuple):
-    """One window and its SGD step, as `train` reports it."""
+class Update(NamedTuple, Generic[A]):
+    """One window and its SGD step, as `train` yields it."""
 
     epoch: int  # from 1
-    number: int  # n, which update of the epoch; from 1
-    window: Window  # (s_n, e_n], and where its counted steps begin
-    loss: Array  # E    L of the window, before the step
-    gradients: Gradients  # ∂L/∂θ, before clipping
-    parameters: Parameters  # after the step
-    velocity: Gradients | None = None  # after the step, (U5); None without momentum
-    activations: Activations | None = None  # of the window, before the step; only with `record`
-    adjoints: Adjoints | None = None  # only with `record`
-    losses: Array | None = None  # (N, *E)  of all updates since the one handed out before; None if every one is
+    number: int  # n, the number of the update in its epoch, from 1
+    window: Window  # (s_n, e_n], and where its steps with a loss begin
+    loss: Annotated[A, "*E"]  # L of the window, before the step
+    gradients: Gradients[A]  # ∂L/∂θ, before clipping
+    parameters: Parameters[A]  # after the step
+    velocity: Gradients[A] | None = None  # after the step, (U5); None without momentum
+    activations: Activations[A] | None = None  # of the window, before the step; only with `record`
+    adjoints: Adjoints[A] | None = None  # only with `record`
+    losses: Annotated[A, "N *E"] | None = None  # of all updates since the one yielded before; None with yield_every=1
 
 
-class State(NamedTuple):
-    """Where a run stands between two updates: with its arguments, all that the rest of it depends on."""
+class State(NamedTuple, Generic[A]):
+    """The state of a run between two updates: with its arguments, all that the rest of the run depends on."""
 
     epoch: int  # of the latest update
     number: int  # of the latest update
     window: Window  # of the latest update
-    h: Array  # (*E, B, H)  the initial state of the next window; after an epoch, and on a stream, the latest state
-    parameters: Parameters  # after the latest update
-    velocity: Gradients | None = None  # after the latest update
+    h: Annotated[A, "*E B H"]  # the initial state of the next window; after an epoch, and on a stream, the latest state
+    parameters: Parameters[A]  # after the latest update
+    velocity: Gradients[A] | None = None  # after the latest update

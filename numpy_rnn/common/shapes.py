@@ -1,6 +1,6 @@
-"""Do these arrays fit together? Asked before anything is computed, so that nothing broadcasts by accident.
+"""Checks of shapes, dtypes and finite values, made before anything is computed: nothing broadcasts by accident.
 
-Only `.shape`, `.ndim`, `.dtype` and `.reshape` are used, so NumPy arrays and torch tensors are served alike.
+Only methods that NumPy arrays and torch tensors both have are used.
 """
 
 from functools import cache
@@ -10,11 +10,11 @@ from typing import Any
 from numpy_rnn.common.errors import InputError, check_whole, shown
 from numpy_rnn.common.records import DTYPES, Activations, Array, Gradients, Parameters
 
-LOOKED_AT = 4096  # steps of a series at a time
+CHUNK = 4096  # steps of a series that are checked at a time
 
 
 def with_ensemble_axes(sequence: Array, ndim: int) -> Array:
-    """(T, B, N) → (T, 1.., B, N) of `ndim` axes, so that one series serves all networks."""
+    """(T, B, N) → (T, 1, ..., B, N) with `ndim` axes, so that the networks of an ensemble share the series."""
     missing = ndim - sequence.ndim
     return sequence.reshape(sequence.shape[0], *(1,) * missing, *sequence.shape[1:]) if missing > 0 else sequence
 
@@ -22,7 +22,7 @@ def with_ensemble_axes(sequence: Array, ndim: int) -> Array:
 def fits(given: tuple[int, ...], shape: tuple[int, ...], E: tuple[int, ...]) -> bool:
     """Whether `given` is `shape`, or `shape` with the axes E of an ensemble before its last two, each of its size or 1.
 
-    An axis of 1 is shared by the networks along it.
+    The networks along an axis of size 1 share the array.
     """
     axes = given[len(shape) - 2 : -2]
     shared_or_own = len(axes) == len(E) and all(axis in (1, size) for axis, size in zip(axes, E))
@@ -32,7 +32,7 @@ def fits(given: tuple[int, ...], shape: tuple[int, ...], E: tuple[int, ...]) -> 
 def target_for(y: Array, target: Array) -> Array:
     """The target (K, B, O) or (K, *E, B, O), with the number of axes that y (K, *E, B, O) has.
 
-    Raises InputError where their shapes differ: a target that broadcasts would make another loss, silently.
+    Raises InputError where their shapes differ: a target that broadcasts would silently compute another loss.
     """
     if y.ndim < 3 or 0 in y.shape:
         raise InputError(f"y has shape {tuple(y.shape)}: expected (K, B, O), time first, with no axis empty")
@@ -44,7 +44,7 @@ def target_for(y: Array, target: Array) -> Array:
     return with_ensemble_axes(target, y.ndim)
 
 
-def check_fits(name: str, array: Array, params: Parameters, shape: tuple[int, ...]) -> None:
+def check_fits(name: str, array: Array, params: Parameters[Array], shape: tuple[int, ...]) -> None:
     """Raise InputError unless the array `fits` this shape and the parameters' ensemble, in the parameters' dtype."""
     E = tuple(params.W_hh.shape[:-2])
     if not fits(tuple(array.shape), shape, E):
@@ -56,8 +56,8 @@ def check_fits(name: str, array: Array, params: Parameters, shape: tuple[int, ..
         )
 
 
-def check_inputs(params: Parameters, x: Array, h_0: Array) -> None:
-    """Raise InputError unless inputs x (T, B, D) and the entering state h_0 (B, H) fit the parameters."""
+def check_inputs(params: Parameters[Array], x: Array, h_0: Array) -> None:
+    """Raise InputError unless inputs x (T, B, D) and the initial state h_0 (B, H) fit the parameters."""
     *_, D, H = params.W_xh.shape
     if x.ndim not in (3, params.W_hh.ndim + 1) or 0 in x.shape:
         raise InputError(f"x has shape {tuple(x.shape)}: expected (T, B, D), time first, with no axis empty")
@@ -65,7 +65,7 @@ def check_inputs(params: Parameters, x: Array, h_0: Array) -> None:
     check_fits("h_0", h_0, params, (x.shape[-2], H))
 
 
-def check_target(params: Parameters, target: Array, x: Array) -> None:
+def check_target(params: Parameters[Array], target: Array, x: Array) -> None:
     """Raise InputError unless the target is (K, B, O) with 1 ≤ K ≤ T, for inputs x of T steps."""
     if target.ndim and not 1 <= target.shape[0] <= x.shape[0]:
         raise InputError(
@@ -75,7 +75,7 @@ def check_target(params: Parameters, target: Array, x: Array) -> None:
     check_fits("target", target, params, (K, x.shape[-2], params.W_hy.shape[-1]))
 
 
-def check_activations(params: Parameters, activations: Activations) -> None:
+def check_activations(params: Parameters[Array], activations: Activations[Array]) -> None:
     """Raise InputError unless the activations are those of a window, in the parameters' shapes and dtype."""
     dtype, h = params.W_hh.dtype, activations.h
     *E, H, O = params.W_hy.shape
@@ -94,34 +94,34 @@ def check_activations(params: Parameters, activations: Activations) -> None:
             )
     if params.h_0 is not None and tuple(params.h_0.shape) != tuple(h.shape[1:]):
         raise InputError(
-            f"the learned h_0 has shape {tuple(params.h_0.shape)} and the state that entered {tuple(h.shape[1:])}:"
-            " expected one shape; run forward from h_0, or leave it out of params"
+            f"the learned h_0 has shape {tuple(params.h_0.shape)} and the initial state of the window has"
+            f" {tuple(h.shape[1:])}: expected one shape; run forward from h_0, or leave it out of params"
         )
 
 
 def expand_to(value: Array, theta: Array) -> Array:
-    """A number for every network, shape E or (), with as many axes as an array (*E, ...), so that it multiplies it."""
+    """A value of shape E, or (), with trailing axes added so that it broadcasts with an array (*E, ...)."""
     return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
-def check_parameters(params: Parameters, *, both_biases: bool = True, dtypes: tuple[str, ...] = DTYPES) -> None:
-    """Raise InputError unless the parameters are one network's, or one ensemble's, in one dtype, of these.
+def check_parameters(params: Parameters[Array], *, both_biases: bool = True, dtypes: tuple[str, ...] = DTYPES) -> None:
+    """Raise InputError unless the parameters are those of a network or an ensemble, in one of these dtypes.
 
-    both_biases: whether one bias without the other is refused.
+    both_biases: whether to refuse one bias without the other.
     """
     _, _, _, b_h, b_y, _ = params
     if both_biases and (b_h is None) != (b_y is None):
         given, absent = ("b_y", "b_h") if b_h is None else ("b_h", "b_y")
-        raise InputError(f"{given} is there and {absent} is not: expected both biases or neither")
-    _check_neighbours(params, "", dtypes)
+        raise InputError(f"{given} is given and {absent} is not: expected both biases or neither")
+    _check_network(params, "", dtypes)
 
 
-def check_gradients(gradients: Gradients) -> None:
+def check_gradients(gradients: Gradients[Array]) -> None:
     """Raise InputError unless the gradients, some of which may be None, are those of a network, or of an ensemble."""
-    _check_neighbours(gradients, "the gradient of ", DTYPES)
+    _check_network(gradients, "the gradient of ", DTYPES)
 
 
-def check_like(params: Parameters, what: str, value: Gradients) -> None:
+def check_like(params: Parameters[Array], what: str, value: Gradients[Array]) -> None:
     """Raise InputError unless each array of the value, a `what`, is None or has its parameter's shape and dtype."""
     for name, array, theta in zip(Parameters._fields, value, params, strict=True):
         if array is None:
@@ -135,7 +135,7 @@ def check_like(params: Parameters, what: str, value: Gradients) -> None:
             )
 
 
-def _check_neighbours(params, of, dtypes):
+def _check_network(params: Parameters[Array], of: str, dtypes: tuple[str, ...]) -> None:
     W_xh, W_hh, W_hy, _, b_y, h_0 = params
     for name, theta in zip(Parameters._fields, params):
         axes = 1 if name.startswith("b") else 2
@@ -156,7 +156,7 @@ def _check_neighbours(params, of, dtypes):
     for name, theta, shape in zip(Parameters._fields, params, expected, strict=True):
         if theta is not None and tuple(theta.shape) != shape:
             raise InputError(
-                f"{of}{name} has shape {tuple(theta.shape)}: expected {shape}, to fit W_hh and its neighbours"
+                f"{of}{name} has shape {tuple(theta.shape)}: expected {shape}, to fit W_hh and the other parameters"
             )
         if theta is not None and theta.dtype != W_hh.dtype:
             raise InputError(
@@ -173,11 +173,11 @@ def check_dtype(name: str, array: Array, dtypes: tuple[str, ...]) -> None:
 
 
 @cache
-def _name_of(dtype):
+def _name_of(dtype: object) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def check_initial_state(params: Parameters, h_0: Array | None) -> Array:
+def check_initial_state(params: Parameters[Array], h_0: Array | None) -> Array:
     """The state that a series starts from: the parameters' own, if they have one, or else h_0.
 
     Raises InputError unless there is exactly one of the two.
@@ -191,7 +191,7 @@ def check_initial_state(params: Parameters, h_0: Array | None) -> Array:
     return params.h_0 if h_0 is None else h_0
 
 
-def check_run(params: Parameters, x: Array, target: Array, h_0: Array | None, learning_rate: Any) -> None:
+def check_run(params: Parameters[Array], x: Array, target: Array, h_0: Array | None, learning_rate: Any) -> None:
     """Raise InputError unless a training run can start from these."""
     check_parameters(params)
     check_inputs(params, x, check_initial_state(params, h_0))
@@ -205,7 +205,7 @@ def check_run(params: Parameters, x: Array, target: Array, h_0: Array | None, le
     check_finite_parameters(params)
 
 
-def check_stream(params: Parameters, h_0: Array | None, learning_rate: Any) -> Array:
+def check_stream(params: Parameters[Array], h_0: Array | None, learning_rate: Any) -> Array:
     """The state that the stream starts from. Raises InputError unless training on one can start from these."""
     check_parameters(params)
     state = check_initial_state(params, h_0)
@@ -218,14 +218,14 @@ def check_stream(params: Parameters, h_0: Array | None, learning_rate: Any) -> A
     return state
 
 
-def check_learning_rate(params: Parameters, learning_rate: Any) -> None:
+def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> None:
     """Raise InputError unless it is a finite number, 0 or more, or one for every network, of the ensemble's shape E."""
     E = tuple(params.W_hh.shape[:-2])
     shape = tuple(getattr(learning_rate, "shape", ()))
     if shape and (len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E))):
-        raise InputError(f"the learning rate has shape {shape}: expected a number, or one a network, of shape {E}")
+        raise InputError(f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}")
     try:
-        usable = not isinstance(learning_rate, bool) and _least(learning_rate, shape) >= 0
+        usable = not isinstance(learning_rate, bool) and _minimum(learning_rate, shape) >= 0
         usable = usable and (is_finite(learning_rate) if shape else isfinite(learning_rate))
     except OverflowError:
         usable = False
@@ -236,11 +236,11 @@ def check_learning_rate(params: Parameters, learning_rate: Any) -> None:
         raise InputError(f"the learning rate is {shown(learning_rate)}: expected finite numbers, 0 or more")
 
 
-def _least(learning_rate, shape):
+def _minimum(learning_rate: Any, shape: tuple[int, ...]) -> Any:
     return learning_rate.min() if shape else learning_rate
 
 
-def check_finite_parameters(params: Parameters) -> None:
+def check_finite_parameters(params: Parameters[Array]) -> None:
     """Raise InputError when a parameter is NaN or infinite."""
     for name, theta in params._asdict().items():
         if theta is not None:
@@ -254,12 +254,12 @@ def check_finite(name: str, array: Array) -> None:
 
 
 def is_finite(array: Array) -> bool:
-    """Whether all is finite; a long series is looked at in parts, so that it may be larger than the memory."""
-    if array.ndim > 2 and len(array) > LOOKED_AT:
-        return all(is_finite(array[first : first + LOOKED_AT]) for first in range(0, len(array), LOOKED_AT))
+    """Whether all values are finite; a long series is checked in chunks, so that it may be larger than the memory."""
+    if array.ndim > 2 and len(array) > CHUNK:
+        return all(is_finite(array[first : first + CHUNK]) for first in range(0, len(array), CHUNK))
     return bool((abs(array) < inf).all())
 
 
 def check_epochs(epochs: int) -> None:
-    """Raise InputError unless it is a number of epochs."""
+    """Raise InputError unless it is an integer, 0 or more."""
     check_whole("epochs", epochs, 0)

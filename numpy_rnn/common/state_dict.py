@@ -1,5 +1,5 @@
 """Parameters under the names and in the layout of torch.nn.RNN and torch.nn.Linear, as NumPy arrays; torch is not
-needed. The table of keys is in the docstring of `to_state_dict`, parameters.py.
+needed. The docstring of `to_state_dict`, parameters.py, has the table of keys.
 """
 
 import re
@@ -9,15 +9,14 @@ import numpy as np
 
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
 from numpy_rnn.common.errors import InputError, shown, some_of
-from numpy_rnn.common.records import Array, Parameters
+from numpy_rnn.common.records import DTYPES, Array, NumpyArray, Parameters
 from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 OF_LINEAR = ("weight", "bias")
-DTYPES = ("float32", "float64")
 
 
-def state_of(params: Parameters, rnn: str, linear: str) -> dict[str, np.ndarray]:
+def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, NumpyArray]:
     """NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
     _check_prefixes(rnn, linear)
     NUMPY_ARRAYS.parameters(params)
@@ -42,7 +41,7 @@ def state_of(params: Parameters, rnn: str, linear: str) -> dict[str, np.ndarray]
     return {key: array.copy() for key, array in arrays.items()}
 
 
-def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Parameters:
+def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Parameters[Array]:
     """State dict → NumPy parameters, of NumPy arrays or torch tensors. Raises InputError on any other network's."""
     if not isinstance(state, Mapping):
         raise InputError(f"the state is a {type(state).__name__}: expected arrays by name, for example state_dict()'s")
@@ -64,8 +63,8 @@ def _check_prefixes(rnn: str, linear: str) -> None:
             raise InputError(f"{name} is a {type(prefix).__name__}: expected a prefix of names, for example '{name}.'")
 
 
-def _sum(bias_ih: np.ndarray, bias_hh: np.ndarray) -> np.ndarray:
-    """Their sum, and bias_ih to the bit where bias_hh is zero: −0 + 0 is 0."""
+def _sum(bias_ih: NumpyArray, bias_hh: NumpyArray) -> NumpyArray:
+    """Their sum, which is bias_ih where bias_hh is zero: −0 + 0 would be 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(bias_hh == 0, bias_ih, bias_ih + bias_hh)
 
@@ -76,13 +75,13 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
     if missing := [key for key in required if key not in state]:
         raise InputError(
             f"the state has no {', '.join(missing)}; it has {some_of(state) or 'nothing'}: expected the"
-            " names of torch.nn.RNN and of torch.nn.Linear, each after its prefix; say by rnn= and linear= what the"
-            " prefixes are"
+            " names of torch.nn.RNN and of torch.nn.Linear, each after its prefix; pass other prefixes"
+            " as rnn= and linear="
         )
     for key in state:
         if key not in keys:
             raise InputError(
-                f"the state has {shown(key)}{_what_it_is(str(key))}: expected {', '.join(required)} and biases"
+                f"the state has {shown(key)}{_kind_of(str(key))}: expected {', '.join(required)} and biases"
             )
     present = [key for key in rnn_biases if key in state]
     if len(present) == 1:
@@ -92,11 +91,11 @@ def _check_keys(state: Mapping[str, Array], keys: list[str]) -> None:
         added = [linear_bias] if present else rnn_biases
         raise InputError(
             f"the {one} has biases and the {other} has none: expected both or neither, as zeros in their place would be"
-            f" trained; if that is meant, add zeros under {' and '.join(added)}"
+            f" trained; to do that, add zeros under {' and '.join(added)}"
         )
 
 
-def _what_it_is(key: str) -> str:
+def _kind_of(key: str) -> str:
     if key.endswith("_reverse"):
         return ", of a bidirectional RNN"
     if "weight_hr_l" in key:
@@ -106,7 +105,7 @@ def _what_it_is(key: str) -> str:
     return ", which is not of this network"
 
 
-def _array(key: str, value: Array) -> np.ndarray:
+def _array(key: str, value: Array) -> NumpyArray:
     dtype = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
     if isinstance(value, np.ma.MaskedArray):
         NUMPY_ARRAYS.check(**{key: value})
@@ -115,7 +114,7 @@ def _array(key: str, value: Array) -> np.ndarray:
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
-def _check_shapes(arrays: dict[str, np.ndarray], keys: list[str]) -> None:
+def _check_shapes(arrays: dict[str, NumpyArray], keys: list[str]) -> None:
     """Raise InputError unless they are those of one layer each, with the sizes of their weights, and of one dtype."""
     ih, hh, _, _, weight, _ = keys
     for key in (ih, hh, weight):

@@ -1,18 +1,18 @@
-"""A run of training: its updates, and its state between two of them."""
+"""The iterator of the updates of a training run, and the checks of the arguments of `train` and `train_stream`."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from inspect import GEN_RUNNING, getgeneratorstate
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn
 
 from numpy_rnn.common.arrays import Arrays
 from numpy_rnn.common.errors import InputError, check_flag, check_whole
-from numpy_rnn.common.records import Array, Gradients, Parameters, State, Update
+from numpy_rnn.common.records import A, Array, Gradients, Parameters, State, Update, YieldEvery
 from numpy_rnn.common.shapes import check_epochs, check_finite, check_like, check_run, check_stream
 from numpy_rnn.common.windows import Window, windows
 
 
-class Training(Iterator[Update]):
-    """The updates of a run, one after the other; `train` and `train_stream` return one.
+class Training(Iterator[Update[A]], Generic[A]):
+    """An iterator of the updates of a run; `train` and `train_stream` return one.
 
     `state` returns the state after the latest update: `train(..., resume=state)` continues from there as if the run had
     not been interrupted.
@@ -26,29 +26,29 @@ class Training(Iterator[Update]):
 
     def __init__(
         self,
-        begin: Callable[[State], Generator[tuple[Update, Any]]],
-        state_of: Callable[[Update, Any], State],
-        start: State,
+        begin: Callable[[State[A]], Generator[tuple[Update[A], Any]]],
+        state_of: Callable[[Update[A], Any], State[A]],
+        start: State[A],
         *,
         repeatable: bool = True,
     ):
-        """begin: from a state, generates (update, carried); state_of(update, carried): the state after that update, in
-        arrays of its own; start: the state to begin with; repeatable: whether `begin` can be called again.
+        """begin(state): generates (update, carried) from that state on; state_of(update, carried): the state after the
+        update, as copies; start: the initial state; repeatable: whether `begin` can be called again.
         """
         self._begin, self._state_of, self._start, self._repeatable = begin, state_of, start, repeatable
         self._updates = begin(start)
-        self._latest: tuple[Update, Any] | None = None  # one object, so that no exception comes between its parts
-        self._between = True  # False from the beginning of an update until it is completed
+        self._latest: tuple[Update[A], Any] | None = None  # assigned at once, whatever an exception interrupts
+        self._between = True  # False during an update
 
     @property
-    def latest(self) -> Update | None:
+    def latest(self) -> Update[A] | None:
         """The latest completed update."""
         return None if self._latest is None else self._latest[0]
 
-    def __iter__(self) -> Iterator[Update]:
+    def __iter__(self) -> "Training[A]":
         return self
 
-    def __next__(self) -> Update:
+    def __next__(self) -> Update[A]:
         if not self._between:
             self._begin_again()
         self._between = False
@@ -61,7 +61,7 @@ class Training(Iterator[Update]):
         self._between = True
         return latest[0]
 
-    def state(self) -> State:
+    def state(self) -> State[A]:
         """The state after the latest completed update, or the one that the run was resumed from.
 
         Raises InputError before the first update of a run that was not resumed.
@@ -69,7 +69,7 @@ class Training(Iterator[Update]):
         if self._latest is not None:
             return self._state_of(*self._latest)
         if self._start.number == 0:
-            raise InputError("the run has made no update yet: expected one before its state is taken")
+            raise InputError("the run has made no update yet: expected one; call next() on the run before state()")
         return self._start
 
     def close(self) -> None:
@@ -93,12 +93,13 @@ class Training(Iterator[Update]):
         self._updates = self._begin(self._start if self._latest is None else self._state_of(*self._latest))
 
 
-def first_state(params: Parameters, velocity: Gradients | None = None) -> State:
+def first_state(params: Parameters[A], velocity: Gradients[A] | None = None) -> State[A]:
     """The state before the first update of a run."""
-    return State(1, 0, Window(0, 0, 0), None, params, velocity)
+    no_h: Any = None
+    return State(1, 0, Window(0, 0, 0), no_h, params, velocity)
 
 
-def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
+def check_resume(state: State[Array], x: Array, k1: int, k2: int) -> None:
     """Raise InputError unless the state is one of TBPTT(k1, k2) over x."""
     check_whole("the epoch of the state to resume from", state.epoch, 0)
     check_whole("the number of the state to resume from", state.number, 0)
@@ -110,7 +111,7 @@ def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
     expected = Window(max(0, stop - k2), (state.number - 1) * k1, stop)
     if state.epoch < 1 or state.number < 1 or tuple(state.window) != expected:
         raise InputError(
-            f"the state to resume from stands after update {state.number}, window {tuple(state.window)}: expected"
+            f"the state to resume from is that after update {state.number}, window {tuple(state.window)}: expected"
             f" {tuple(expected)} for k1 = {k1}, k2 = {k2} and {len(x)} steps; resume with the arguments of that run"
         )
     *E, H, _ = state.parameters.W_hh.shape
@@ -120,7 +121,7 @@ def check_resume(state: State, x: Array, k1: int, k2: int) -> None:
     check_state(state)
 
 
-def check_state(state: State) -> None:
+def check_state(state: State[Array]) -> None:
     """Raise InputError unless its h and its velocity fit its parameters and are finite."""
     params, h = state.parameters, state.h
     *E, H, _ = params.W_hh.shape
@@ -129,19 +130,19 @@ def check_state(state: State) -> None:
     check_velocity(params, state.velocity)
 
 
-def check_velocity(params: Parameters, velocity: Gradients | None) -> None:
-    """Raise InputError unless the velocity, if there is one, fits the parameters, is whole, and is finite."""
+def check_velocity(params: Parameters[Array], velocity: Gradients[Array] | None) -> None:
+    """Raise InputError unless the velocity is None, or fits the parameters, is complete and is finite."""
     if velocity is None:
         return
     check_like(params, "velocity", velocity)
     for name, v, theta in zip(Parameters._fields, velocity, params, strict=True):
         if v is not None:
             check_finite(f"the velocity of {name}", v)
-        elif theta is not None and name != "h_0":  # which has none before its first gradient
-            raise InputError(f"the state has no velocity of {name}: expected one, as it has others")
+        elif theta is not None and name != "h_0":  # which has a velocity from its first gradient on
+            raise InputError(f"the state has no velocity of {name}: expected one, as other parameters have one")
 
 
-def _check_array(name, array, shape, dtype):
+def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: object) -> None:
     if tuple(array.shape) != shape or array.dtype != dtype:
         raise InputError(f"{name} is {array.dtype} of shape {tuple(array.shape)}: expected {dtype} of shape {shape}")
     check_finite(name, array)
@@ -152,19 +153,19 @@ EPOCH = "epoch"
 
 def check_train(
     arrays: Arrays,
-    params: Parameters,
+    params: Parameters[Array],
     x: Array,
     target: Array,
     h_0: Array | None,
     learning_rate: Any,
     schedule: tuple[int, int, int],
     record: bool,
-    yield_every: Any,
-    resume: State | None,
-) -> Parameters:
-    """The parameters that a run starts from, those of `resume` if there is one; schedule: k1, k2 and epochs.
+    yield_every: YieldEvery,
+    resume: State[Array] | None,
+) -> Parameters[Array]:
+    """The parameters that a run starts from: params, or those of `resume`. schedule: k1, k2 and epochs.
 
-    Raises InputError on anything that a run cannot start from.
+    Raises InputError on arguments that `train` refuses.
     """
     k1, k2, epochs = schedule
     if resume is not None:
@@ -183,47 +184,50 @@ def check_train(
 
 def check_train_stream(
     arrays: Arrays,
-    params: Parameters,
+    params: Parameters[Array],
     h_0: Array | None,
     learning_rate: Any,
     record: bool,
-    yield_every: Any,
-    velocity: Gradients | None,
+    yield_every: YieldEvery,
+    velocity: Gradients[Array] | None,
 ) -> int:
-    """The batch size B. Raises InputError on anything that a run on a stream cannot start from."""
+    """The batch size B. Raises InputError on arguments that `train_stream` refuses."""
     check_flag("record", record)
     if isinstance(yield_every, str) and yield_every == EPOCH:
-        raise InputError("yield_every is 'epoch': expected a whole number, 1 or more, as a stream may have no end")
+        raise InputError("yield_every is 'epoch': expected a whole number, 1 or more, as a stream may be infinite")
     check_yield_every(yield_every)
     arrays.run(params, h_0)
-    B = check_stream(params, h_0, learning_rate).shape[-2]
+    B: int = check_stream(params, h_0, learning_rate).shape[-2]
     if velocity is not None:
         arrays.like_parameters("velocity", velocity)
     check_velocity(params, velocity)
     return B
 
 
-def check_yield_every(yield_every: Any) -> None:
-    """Raise InputError unless it is a number of updates, or 'epoch'."""
+def check_yield_every(yield_every: YieldEvery) -> None:
+    """Raise InputError unless it is a number of updates or 'epoch'."""
     if not (isinstance(yield_every, str) and yield_every == EPOCH):
         check_whole("yield_every", yield_every, 1, "'epoch', or a whole number of updates")
 
 
 def yielded(
-    updates: Iterable[tuple[Update, Any]], yield_every: Any, steps: int | None, stack: Callable[[list[Array]], Array]
-) -> Iterator[tuple[Update, Any]]:
-    """Of (update, carried) pairs, those to be yielded, with the losses of all updates since the one before.
+    updates: Iterable[tuple[Update[A], Any]],
+    yield_every: YieldEvery,
+    steps: int | None,
+    stack: Callable[[list[A]], A],
+) -> Generator[tuple[Update[A], Any]]:
+    """The (update, carried) pairs that `yield_every` selects, with the losses of all updates since the one before.
 
-    They are every n-th of an epoch and its last one, or its last one alone; steps: of the series, None for a stream.
+    steps: of the series, None for a stream.
     """
     if yield_every == 1:
         yield from updates
         return
-    losses: list[Array] = []
+    losses: list[A] = []
     for update, carried in updates:
         losses.append(update.loss)
         latest = update, carried
-        if update.window.stop == steps or (yield_every != EPOCH and update.number % yield_every == 0):
+        if update.window.stop == steps or (not isinstance(yield_every, str) and update.number % yield_every == 0):
             yield update._replace(losses=stack(losses)), carried
             losses = []
     if losses:

@@ -6,17 +6,18 @@ from itertools import islice
 
 from numpy_rnn.common.arrays import Arrays
 from numpy_rnn.common.errors import InputError, check_whole
-from numpy_rnn.common.records import Array, Parameters, Window
+from numpy_rnn.common.records import Array, Parameters
+from numpy_rnn.common.records import Window as Window
 from numpy_rnn.common.shapes import check_fits, is_finite
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
     """The windows of one epoch over a series of `steps` steps, in order.
 
-    Update n ends at e_n = min(n·k1, T)  (T1)  and starts at s_n = max(0, e_n − k2)  (T2); its new steps, the ones whose
-    loss is counted, are (e_{n-1}, e_n].
+    Update n ends at e_n = min(n·k1, T)  (T1)  and its window starts at s_n = max(0, e_n − k2)  (T2). The window is
+    (s_n, e_n]; its new steps, those with a loss, are (e_{n-1}, e_n].
 
-    Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is a whole number, 0 or more.
+    Raises InputError, at once, unless 1 ≤ k1 ≤ k2, and steps is an integer, 0 or more.
     Source: Williams and Peng 1990, BPTT(h; h'); Sutskever 2013, section 2.8.6.
     """
     check_whole("steps", steps, 0)
@@ -25,24 +26,24 @@ def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
 
 
 def check_truncation(k1: int, k2: int) -> None:
-    """Raise InputError unless 1 ≤ k1 ≤ k2, whole numbers both."""
+    """Raise InputError unless k1 and k2 are integers with 1 ≤ k1 ≤ k2."""
     for name, k in (("k1", k1), ("k2", k2)):
         check_whole(name, k, 1, "a whole number of steps")
     if k2 < k1:
         raise InputError(
-            f"k2 = {k2} is smaller than k1 = {k1}: an update brings k1 new steps, and its window of k2 steps must hold"
-            f" them all, or some losses would have no gradient; choose k2 ≥ {k1}"
+            f"k2 = {k2} is smaller than k1 = {k1}: an update has k1 new steps, and its window of k2 steps must contain"
+            f" them, or some losses would have no gradient; choose k2 ≥ {k1}"
         )
 
 
 def next_start(window: Window, steps: int | None, k1: int, k2: int) -> int:
-    """Where the window after this one starts; where this one stops, at the end of the series and with steps None."""
+    """The start of the next window; the stop of this one at the end of the series, and where steps is None."""
     if steps is None or window.stop == steps:
         return window.stop
     return max(0, min(window.stop + k1, steps) - k2)  # (T1), (T2)
 
 
-def _schedule(steps, k1, k2):
+def _schedule(steps: int, k1: int, k2: int) -> Iterator[Window]:
     for before in range(0, steps, k1):
         stop = before + k1 if before + k1 < steps else steps  # (T1)
         start = stop - k2 if stop > k2 else 0  # (T2)
@@ -51,7 +52,7 @@ def _schedule(steps, k1, k2):
 
 def stream_windows(
     arrays: Arrays,
-    params: Parameters,
+    params: Parameters[Array],
     B: int,
     steps: Iterable[tuple[Array, Array]],
     k1: int,
@@ -59,32 +60,42 @@ def stream_windows(
     stack: Callable[[list[Array]], Array],
     copy_of: Callable[[Array], Array],
 ) -> Iterator[tuple[Window, Array, Array]]:
-    """(window, x of its steps, target of its new steps), as the steps (x_t, target_t) come; the schedule of `windows`.
+    """Yields (window, x of its steps, target of its new steps) of a stream of steps, by the schedule of `windows`.
 
-    x_t: (B, D), target_t: (B, O); arrays: the kind of the backend; stack: from a list of such rows to (T, B, N). Copies
-    of at most k2 steps are held at a time, so the stream may be endless, and may fill one array again and again.
+    steps: of (x_t, target_t), x_t: (B, D), target_t: (B, O); arrays: those of the backend; stack: makes (T, B, N) of a
+    list of such rows. At most k2 steps are kept, as copies, so the stream may be infinite, and may reuse its arrays.
 
-    Raises InputError, at once, unless 1 ≤ k1 ≤ k2; and on a step that does not fit the parameters or is not finite,
-    when it comes.
+    Raises InputError unless 1 ≤ k1 ≤ k2, and, when it is read, on a step that does not fit the parameters or is not
+    finite.
     """
     check_truncation(k1, k2)
     try:
-        steps = iter(steps)
+        iterator = iter(steps)
     except TypeError:
         kind = type(steps).__name__
         raise InputError(f"the stream is a {kind}: expected an iterable of pairs (x_t, target_t)") from None
-    return _windows(arrays, params, B, steps, k1, k2, stack, copy_of)
+    return _windows(arrays, params, B, iterator, k1, k2, stack, copy_of)
 
 
-def _windows(arrays, params, B, steps, k1, k2, stack, copy_of):
+def _windows(
+    arrays: Arrays,
+    params: Parameters[Array],
+    B: int,
+    steps: Iterator[tuple[Array, Array]],
+    k1: int,
+    k2: int,
+    stack: Callable[[list[Array]], Array],
+    copy_of: Callable[[Array], Array],
+) -> Iterator[tuple[Window, Array, Array]]:
     inputs: deque[Array] = deque(maxlen=k2)
     stop = 0
     while True:
-        before, targets = stop, []
+        before = stop
+        targets: list[Array] = []
         for step in islice(steps, k1):
             stop += 1  # (T1)
             x_t, target_t = map(copy_of, _checked(arrays, params, B, step, stop))
-            inputs.append(x_t)  # at once, so that the oldest is let go before the next one comes
+            inputs.append(x_t)  # now, so that the oldest is freed before the next one is read
             targets.append(target_t)
             del step
         if not targets:
@@ -93,7 +104,9 @@ def _windows(arrays, params, B, steps, k1, k2, stack, copy_of):
         yield Window(start, before, stop), stack(list(inputs)), stack(targets)
 
 
-def _checked(arrays, params, B, step, number):
+def _checked(
+    arrays: Arrays, params: Parameters[Array], B: int, step: tuple[Array, Array], number: int
+) -> tuple[Array, Array]:
     try:
         x_t, target_t = step
         arrays.check(x=x_t, target=target_t)

@@ -1,4 +1,4 @@
-"""The equivalence suite: holds any implementation of the network against derived rounding bounds.
+"""The equivalence suite: checks any implementation of the network against derived rounding bounds.
 
-README.md of the project says how to plug a port in; `case.py` what a port is asked and what it owes.
+`ports.port.Port` describes what an implementation provides, `case.py` one case and its required outputs.
 """

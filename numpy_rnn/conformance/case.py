@@ -1,6 +1,6 @@
-"""What a port is asked, and what it owes.
+"""One case of the suite, a window and its SGD step, and the outputs that it requires of a port.
 
-One case is one window and its SGD step; `numpy_rnn.app.trace` documents the same names for a whole run.
+`numpy_rnn.app.trace` documents the same names for a whole run.
 """
 
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state
 SHAPES = {
     "loss": "",
     "a": "TBH",
-    "h": "TBH",  # h_1 to h_T, without the entering state
+    "h": "TBH",  # h_1 to h_T, without the initial state
     "y": "TBO",
-    "dy": "TBO",  # zero at the steps whose loss is not counted
+    "dy": "TBO",  # zero at the steps without a loss
     "dh": "TBH",
     "da": "TBH",
     "dh_0": "BH",
@@ -44,13 +44,13 @@ SHAPES = {
 
 
 class Case(NamedTuple):
-    """One window: T steps of B sequences, of which the newest K carry a loss. All arrays in one dtype.
+    """One window: T steps of B sequences, of which the newest K have a loss. All arrays have one dtype.
 
-    `params` holds NumPy arrays without ensemble axes; x (T, B, D), target (K, B, O), h_0 (B, H). A learned initial
-    state is in params.h_0 if it enters this window, and then h_0 equals it. velocity: what the update before left; None
-    where there is none yet, of a single parameter too.
+    `params` has NumPy arrays without ensemble axes; x (T, B, D), target (K, B, O), h_0 (B, H). If the window starts
+    from a learned initial state, that is params.h_0, and h_0 equals it. velocity: that of the update before; None, also
+    for a single parameter, before its first update.
 
-    Where updates are stacked, all arrays carry the same leading axes, and the learning rate broadcasts against them.
+    In stacked updates all arrays have the same leading axes, and the learning rate broadcasts against them.
     """
 
     params: Parameters
@@ -77,10 +77,10 @@ class Case(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keyword arguments that a port is given besides the learning rate.
+        """The keyword arguments of a port besides the learning rate.
 
-        The options of SGD are among them where they are not those of plain gradient descent, and then `velocity` too:
-        None, or a dict of the arrays that are there, of the parameters that enter.
+        Unless the step is plain gradient descent, they include the options of SGD and `velocity`: None, or a dict of
+        the velocities by the names of the parameters.
         """
         options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
         if self.sgd == SgdOptions():
@@ -92,11 +92,11 @@ class Case(NamedTuple):
         return options | self.sgd._asdict() | {"velocity": before}
 
 
-def owed(case: Case, intermediates: bool, input_gradients: bool = False) -> dict[str, tuple[int, ...]]:
-    """The names that a report must hold for this case, exactly, and their shapes.
+def required_outputs(case: Case, intermediates: bool, input_gradients: bool = False) -> dict[str, tuple[int, ...]]:
+    """The names that a report on this case must have, and their shapes.
 
-    dh_0 is an input gradient, and with a learned initial state a gradient like the others. Velocities come with
-    momentum.
+    dh_0 is an input gradient; with a learned initial state it is a gradient like the others. Velocities are required
+    with momentum.
     """
     sizes = case.sizes
     left_out = set() if intermediates else set(INTERMEDIATES)
@@ -113,19 +113,19 @@ def owed(case: Case, intermediates: bool, input_gradients: bool = False) -> dict
     }
 
 
-def form_faults(case: Case, report, intermediates: bool, input_gradients: bool = False) -> list[str]:
-    """What is wrong with the form of a report, a line each: names missing or unknown, shape, dtype, NaN or infinity.
+def format_errors(case: Case, report, intermediates: bool, input_gradients: bool = False) -> list[str]:
+    """The errors in the format of a report, one line each: missing or unknown names, shape, dtype, NaN or infinity.
 
-    An empty list: every owed name is there, in the case's dtype, in its shape, and finite. Only then may numbers be
-    compared, since NaN passes every comparison that asks whether something is too large. Intermediates and input
-    gradients that are not owed may be there, and must be as they should.
+    If the list is empty, every required output is present, in the case's dtype and its shape, and finite. Only then can
+    numbers be compared, since `NaN > bound` is false. Intermediates and input gradients that are not required are
+    optional, and must have the right format.
     """
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
-    expected = owed(case, intermediates, input_gradients)
+    expected = required_outputs(case, intermediates, input_gradients)
     faults = [f"{name} is missing" for name in expected if name not in report]
-    known = owed(case, intermediates=True, input_gradients=True)
-    faults += [f"{name} is not a name that is owed" for name in report if name not in known]
+    known = required_outputs(case, intermediates=True, input_gradients=True)
+    faults += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():
         if name not in report:
             continue

@@ -1,25 +1,24 @@
 """The options of `pytest --pyargs numpy_rnn.conformance --elman-backend module:object`, and the report file.
 
-A plugin by entry point, as pytest reads no options from the conftest of an installed package. It is loaded in every
-pytest run: all its options begin with --elman-, and nothing heavy is imported until one of them names a port.
+It is an entry-point plugin, because pytest reads no options from the conftest of an installed package. It is loaded in
+every pytest run: so all its options start with --elman-, and nothing large is imported until one of them names a port.
 
-Under pytest-xdist the controller and every worker make a port of their own; the controller gathers what the workers
-found.
+Under pytest-xdist the controller and every worker create their own port; the controller merges the workers' results.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-STRICT_TANH_ULPS = 8
 LEVEL_OF = {"test_local": "L1", "test_global": "L2", "test_lockstep": "L3"}
-NAME_ONE = "name the port to hold: --elman-backend module:object, or --elman-command 'program'"
+NAME_ONE = "no implementation to test: expected --elman-backend module:object or --elman-command 'program'"
 
 
 def seconds(text):
-    """A parser of finite numbers of seconds above 0."""
+    """A positive, finite number of seconds."""
     from numpy_rnn.app.options import positive
 
     return positive(text)
@@ -29,32 +28,32 @@ def pytest_addoption(parser):
     """Add the options."""
     group = parser.getgroup("elman", "equivalence suite (numpy_rnn.conformance)")
     add = group.addoption
-    add("--elman-backend", metavar="PORT", help="the port to hold: module:object, or a package such as torch_rnn")
-    add("--elman-command", metavar="COMMAND", help="the port to hold: a program that speaks the protocol")
-    add("--elman-level", choices=(*LEVEL_OF.values(), "all"), default="all", help="which level to hold it to (all)")
-    add("--elman-profile", choices=("default", "ci", "long"), default="default", help="how many cases (default)")
-    add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="for one answer (10)")
-    add("--elman-xfail", metavar="FILE", help="tests that are known to fail, as test_local[float32], one a line")
-    add("--elman-report", metavar="FILE", help="write the worst ratio of every tensor, and its case, as JSON")
+    add("--elman-backend", metavar="PORT", help="implementation under test: module:object, or a package as torch_rnn")
+    add("--elman-command", metavar="COMMAND", help="implementation under test: a program that speaks the port protocol")
+    add("--elman-level", choices=(*LEVEL_OF.values(), "all"), default="all", help="level to check (all)")
+    add("--elman-profile", choices=("default", "ci", "long"), default="default", help="number of cases (default)")
+    add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
+    add("--elman-xfail", metavar="FILE", help="file of expected failures, one per line, as test_local[float32]")
+    add("--elman-report", metavar="FILE", help="write the worst ratio of every tensor and its case as JSON")
 
 
-class Held:
-    """The port that is held, its worst ratios, and the tests that are known to fail."""
+class SuiteState:
+    """The port under test, its worst ratios, and the tests that are expected to fail."""
 
-    def __init__(self, port, tally, known_failures=()):
-        self.port, self.tally, self.known_failures = port, tally, known_failures
-        self.report_error: str | None = None  # why the report could not be written
+    def __init__(self, port: Any, worst: Any, expected_failures: Sequence[str] = ()):
+        self.port, self.worst, self.expected_failures = port, worst, expected_failures
+        self.report_error: str | None = None  # if the report could not be written
 
 
 def pytest_configure(config):
-    """Make the port that is named, before anything is collected."""
+    """Create the named port before the collection."""
     where, command = config.getoption("elman_backend", None), config.getoption("elman_command", None)
     asked = config.getoption("pyargs", False) and any(arg.startswith("numpy_rnn.conformance") for arg in config.args)
     if asked and (where is None) == (command is None):
         raise pytest.UsageError(NAME_ONE)
     if where is not None or command is not None:
         try:
-            config.elman_held = _held(config, where, command)
+            config.elman_suite = _create_state(config, where, command)
         except ModuleNotFoundError as error:
             raise pytest.UsageError(
                 f"{error.name} is not installed: the equivalence suite needs it;"
@@ -62,16 +61,16 @@ def pytest_configure(config):
             ) from None
 
 
-def _held(config, where, command):
-    """The port of this name or command, after making sure of all that can be known before the tests."""
+def _create_state(config, where, command):
+    """The state for the port of this name or command; options are validated first."""
     from numpy_rnn.app.storage import check_can_write
     from numpy_rnn.common.errors import InputError
     from numpy_rnn.common.packages import backend, is_package
-    from numpy_rnn.conformance.bounds.oracle_step import flint
+    from numpy_rnn.conformance.bounds.oracle import load_flint
     from numpy_rnn.conformance.ports.backends import port_of
-    from numpy_rnn.conformance.ports.program import killed_with_this_process
-    from numpy_rnn.conformance.ports.python_port import PortFault, ProgramPort, load_python_port
-    from numpy_rnn.conformance.properties import Tally
+    from numpy_rnn.conformance.ports.port import PortFault, ProgramPort, load_python_port
+    from numpy_rnn.conformance.ports.program import kill_programs_on_signal
+    from numpy_rnn.conformance.properties import WorstRatios
 
     port: Any
     report, level = config.getoption("elman_report"), config.getoption("elman_level")
@@ -79,9 +78,9 @@ def _held(config, where, command):
         if report is not None:
             check_can_write(report, "--elman-report")
         if command is not None:
-            held = killed_with_this_process()
-            held.__enter__()
-            config.add_cleanup(lambda: held.__exit__(None, None, None))
+            killing = kill_programs_on_signal()
+            killing.__enter__()
+            config.add_cleanup(lambda: killing.__exit__(None, None, None))
             port = ProgramPort(command, config.getoption("elman_timeout"))
             config.add_cleanup(port.close)
         elif is_package(where):
@@ -89,17 +88,17 @@ def _held(config, where, command):
         else:
             port = load_python_port(where)
         if level in ("L2", "all") or "intermediates" not in port.capabilities:
-            flint()  # the oracle needs it
+            load_flint()  # the oracle needs it
     except (InputError, PortFault) as error:
         raise pytest.UsageError(str(error)) from None
     path = config.getoption("elman_xfail")
-    return Held(port, Tally(), () if path is None else known_failures(path, test_names(port, level)))
+    return SuiteState(port, WorstRatios(), () if path is None else expected_failures(path, test_names(port, level)))
 
 
-def test_names(port, level) -> list[str]:
-    """The tests that hold this port to this level, or to all that it can be held to."""
-    held = [test for test in LEVEL_OF if _is_wanted(port, level, test)]
-    return [f"{test}[{dtype}]" for test in held for dtype in port.dtypes]
+def test_names(port: Any, level: str) -> list[str]:
+    """The tests of this port at this level, or at every level that applies to it."""
+    tests = [test for test in LEVEL_OF if _is_wanted(port, level, test)]
+    return [f"{test}[{dtype}]" for test in tests for dtype in port.dtypes]
 
 
 def _is_wanted(port, level, test) -> bool:
@@ -107,101 +106,102 @@ def _is_wanted(port, level, test) -> bool:
     return level in (of, "all") and (of != "L1" or "intermediates" in port.capabilities)
 
 
-def known_failures(path, names) -> list[str]:
-    """The names in an xfail file, without comments and empty lines. Raises UsageError unless all are among `names`."""
+def expected_failures(path: str, names: list[str]) -> list[str]:
+    """The test names in the file, without comments and empty lines. Raises UsageError unless all are in `names`."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise pytest.UsageError(f"--elman-xfail {path} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise pytest.UsageError(f"--elman-xfail {path} is not text: expected the name of a test per line") from None
+        raise pytest.UsageError(f"--elman-xfail {path} is not text: expected one test name per line") from None
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
-    known = [line for line in lines if line]
-    unknown = sorted(set(known) - set(names))
+    expected = [line for line in lines if line]
+    unknown = sorted(set(expected) - set(names))
     if unknown:
         raise pytest.UsageError(f"--elman-xfail {path} names no test: {unknown[0]!r}: expected {', '.join(names)}")
-    return known
+    return expected
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the levels that are not asked for or cannot be held; mark the known failures."""
-    held = getattr(config, "elman_held", None)
-    if held is None:
+    """Deselect the levels that were not requested or do not apply; mark the expected failures."""
+    state = getattr(config, "elman_suite", None)
+    if state is None:
         return
     level, path = config.getoption("elman_level"), config.getoption("elman_xfail")
     tests = {item: item.name.split("[")[0] for item in items}
-    left_out = [i for i, test in tests.items() if test in LEVEL_OF and not _is_wanted(held.port, level, test)]
+    left_out = [i for i, test in tests.items() if test in LEVEL_OF and not _is_wanted(state.port, level, test)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     for item in items:
-        if item.name in held.known_failures:
+        if item.name in state.expected_failures:
             item.add_marker(pytest.mark.xfail(reason=f"named in {path}", strict=True))
 
 
 def pytest_report_header(config):
-    """Say what is held, and what is not."""
-    held = getattr(config, "elman_held", None)
-    if held is None:
+    """Report what is tested and what is not."""
+    state = getattr(config, "elman_suite", None)
+    if state is None:
         return []
-    from numpy_rnn.conformance.strategies import PROFILES, runs_of
+    from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
+    from numpy_rnn.conformance.properties import PROFILES, runs_for
 
-    port, profile = held.port, config.getoption("elman_profile")
+    port, profile = state.port, config.getoption("elman_profile")
     ulps = port.tanh_ulps or STRICT_TANH_ULPS
-    strict = "" if ulps <= STRICT_TANH_ULPS else f", over {STRICT_TANH_ULPS}: no strict pass"
+    strict = "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
     lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"]
     if "intermediates" not in port.capabilities:
-        lines.append("level L1 is left out: the port reports no intermediate values")
+        lines.append("level L1 is not checked: the port reports no intermediate values")
     if port.lacks:
-        lines.append(f"left out, as the port lacks it: {', '.join(port.lacks)}")
-    if held_too := _has(port, True):
-        lines.append(f"held too, as the port says that it has it: {', '.join(held_too)}")
-    if others := _has(port, False):
-        lines.append(f"left out, as the port does not say that it has it: {', '.join(others)}")
+        lines.append(f"not tested, because the port lacks it: {', '.join(port.lacks)}")
+    if declared := _optional_capabilities(port, True):
+        lines.append(f"tested too, because the port declares it: {', '.join(declared)}")
+    if others := _optional_capabilities(port, False):
+        lines.append(f"not tested, because the port does not declare it: {', '.join(others)}")
     lines.append(
-        f"each test: {PROFILES[profile]} windows, or for L3 {runs_of(PROFILES[profile])} runs of up to 24 windows;"
-        f" {config.getoption('elman_timeout'):g} s at most for each answer"
+        f"each test: {PROFILES[profile]} windows, or for L3 {runs_for(PROFILES[profile])} runs of up to 24 windows;"
+        f" {config.getoption('elman_timeout'):g} s at most per answer"
     )
     return lines
 
 
-def _has(port, said):
-    """The capabilities that the port has or has not said, but for the one that level L1 depends on."""
-    from numpy_rnn.conformance.ports.faults import CAPABILITIES
+def _optional_capabilities(port, declared):
+    """The capabilities that the port declares, or those that it does not, without the one that level L1 needs."""
+    from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 
-    return [name for name in CAPABILITIES[1:] if (name in port.capabilities) == said]
+    return [name for name in CAPABILITIES[1:] if (name in port.capabilities) == declared]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
-    """Under xdist: take over what a worker found."""
-    found = getattr(node, "workeroutput", {}).get("elman_worst")
-    held = getattr(node.config, "elman_held", None)
-    if found is not None and held is not None:
-        held.tally.merge(json.loads(found))
+    """Under xdist: merge the results of a worker."""
+    results = getattr(node, "workeroutput", {}).get("elman_worst")
+    state = getattr(node.config, "elman_suite", None)
+    if results is not None and state is not None:
+        state.worst.merge(json.loads(results))
 
 
 def pytest_sessionfinish(session):
-    """Write the report file, or hand over to the controller of xdist."""
+    """Write the report file, or send the results to the controller of xdist."""
     config = session.config
-    held, path = getattr(config, "elman_held", None), config.getoption("elman_report", None)
-    if held is None or path is None:
+    state, path = getattr(config, "elman_suite", None), config.getoption("elman_report", None)
+    if state is None or path is None:
         return
     if hasattr(config, "workeroutput"):
-        config.workeroutput["elman_worst"] = json.dumps(held.tally.worst, default=float)
+        config.workeroutput["elman_worst"] = json.dumps(state.worst.worst, default=float)
         return
     from numpy_rnn.common.errors import InputError
     from numpy_rnn.conformance.plain_json import save_json
 
     try:
-        save_json(path, {"port": held.port.name, "tanh_ulps": held.port.tanh_ulps, "levels": held.tally.worst})
+        save_json(path, {"port": state.port.name, "tanh_ulps": state.port.tanh_ulps, "levels": state.worst.worst})
     except InputError as error:
-        held.report_error = f"--elman-report {error}"
+        state.report_error = f"--elman-report {error}"
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say that the report could not be written."""
-    held = getattr(config, "elman_held", None)
-    if held is not None and held.report_error is not None:
-        terminalreporter.write_line(f"ERROR: {held.report_error}", red=True)
+    """Report that the report file could not be written."""
+    state = getattr(config, "elman_suite", None)
+    if state is not None and state.report_error is not None:
+        terminalreporter.write_line(f"ERROR: {state.report_error}", red=True)

@@ -2,44 +2,49 @@
 
 import pytest
 
-from numpy_rnn.conformance.ports.faults import PortFault
-from numpy_rnn.conformance.properties import Exceeded, check_port_global, check_port_local, check_port_lockstep
-from numpy_rnn.conformance.strategies import profile
+from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.properties import (
+    BoundExceeded,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+)
 
 
 def pytest_generate_tests(metafunc):
-    """A test for every dtype of the port."""
-    metafunc.parametrize("dtype", metafunc.config.elman_held.port.dtypes)
+    """Parametrize every test over the dtypes of the port."""
+    metafunc.parametrize("dtype", metafunc.config.elman_suite.port.dtypes)
 
 
 @pytest.fixture
-def hold(pytestconfig, dtype):
-    """Hold the port to a property, and turn what it found into one clear failure."""
+def check(pytestconfig, dtype):
+    """Check a property of the port; a failure is one line without a traceback."""
 
-    def check(property_of_port):
-        held = pytestconfig.elman_held
+    def check_property(property_of_port):
+        state = pytestconfig.elman_suite
         chosen = profile(pytestconfig.getoption("elman_profile"))
         fault = None
         try:
-            property_of_port(held.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), held.tally)
-        except (Exceeded, PortFault) as found:
-            fault = str(found)
+            property_of_port(state.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), state.worst)
+        except (BoundExceeded, PortFault) as error:
+            fault = str(error)
         if fault is not None:
             pytest.fail(fault, pytrace=False)
 
-    return check
+    return check_property
 
 
-def test_local(hold):
+def test_local(check):
     """Level L1: every stage within its own rounding."""
-    hold(check_port_local)
+    check(check_port_local)
 
 
-def test_global(hold):
-    """Level L2: loss, gradients and new parameters within the bound around the oracle's values."""
-    hold(check_port_global)
+def test_global(check):
+    """Level L2: loss, gradients and updated parameters within the bound around the oracle's values."""
+    check(check_port_global)
 
 
-def test_lockstep(hold):
-    """Level L3: several updates in a row, each from where it really started."""
-    hold(check_port_lockstep)
+def test_lockstep(check):
+    """Level L3: several updates in a row, each checked from its actual start."""
+    check(check_port_lockstep)

@@ -3,18 +3,21 @@
 `train` and `train_stream` have the signatures, the docstrings and the results of those of `tbptt.py`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from numpy_rnn import tbptt
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.records import Parameters, SgdOptions, State
+from numpy_rnn.common.records import Nonlinearity, Reduction, SgdKeywords, SgdOptions, State, YieldEvery
 from numpy_rnn.common.shapes import with_ensemble_axes
-from numpy_rnn.common.training import EPOCH, Training, check_train, check_train_stream, first_state
+from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.engine.columns import ColumnTape
@@ -23,7 +26,7 @@ from numpy_rnn.engine.layout import Layout, available_threads, blocks
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import MAX_VIEWED, Tape
 from numpy_rnn.loss import DIVISORS
-from numpy_rnn.parameters import copy_of, own
+from numpy_rnn.parameters import Array, Gradients, InitialState, Inputs, LearningRate, Parameters, Targets, copy_of, own
 from numpy_rnn.sgd import as_learning_rate
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
@@ -33,33 +36,29 @@ MAX_KEPT = 2048  # windows of an epoch, whose segments are made once and not in 
 
 
 def train(
-    params,
-    x,
-    target,
-    h_0,
+    params: Parameters[Array],
+    x: Inputs,
+    target: Targets,
+    h_0: InitialState | None,
     *,
-    k1,
-    k2,
-    learning_rate,
-    epochs,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    max_norm=None,
-    nonlinearity="tanh",
-    reduction="sum",
-    record=False,
-    yield_every=1,
-    resume=None,
-) -> Training:
-    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    k1: int,
+    k2: int,
+    learning_rate: LearningRate,
+    epochs: int,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+    record: bool = False,
+    yield_every: YieldEvery = 1,
+    resume: State[Array] | None = None,
+    **sgd: Unpack[SgdKeywords],
+) -> Training[Array]:
+    options = SgdOptions(**sgd).check()
     params = check_train(
         NUMPY_ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume
     )
     x, target = (np.asarray(with_ensemble_axes(series, params.W_hh.ndim + 1)) for series in (x, target))
-    T, every = len(x), None if yield_every == EPOCH else yield_every
-    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    T, every = len(x), None if isinstance(yield_every, str) else yield_every
+    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     following, rate = partial(next_start, steps=T, k1=k1, k2=k2), as_learning_rate(params, learning_rate)
     settings = Settings(copy_of(h_0), k1, k2, T, rate, options, *names, record, every, following)
 
@@ -89,28 +88,24 @@ def train(
 
 
 def train_stream(
-    params,
-    steps,
-    h_0,
+    params: Parameters[Array],
+    steps: Iterable[tuple[Array, Array]],
+    h_0: InitialState | None,
     *,
-    k1,
-    k2,
-    learning_rate,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    max_norm=None,
-    nonlinearity="tanh",
-    reduction="sum",
-    record=False,
-    yield_every=1,
-    velocity=None,
-) -> Training:
-    options = SgdOptions(momentum, dampening, nesterov, weight_decay, max_norm).check()
+    k1: int,
+    k2: int,
+    learning_rate: LearningRate,
+    nonlinearity: Nonlinearity = "tanh",
+    reduction: Reduction = "sum",
+    record: bool = False,
+    yield_every: int = 1,
+    velocity: Gradients[Array] | None = None,
+    **sgd: Unpack[SgdKeywords],
+) -> Training[Array]:
+    options = SgdOptions(**sgd).check()
     B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
     of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
-    names = NONLINEARITIES.known(nonlinearity), DIVISORS.known(reduction)
+    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     rate, following = as_learning_rate(params, learning_rate), attrgetter("stop")
     settings = Settings(copy_of(h_0), k1, k2, k2, rate, options, *names, record, yield_every, following)
     latest: list = []  # x and the target of the window that is computed

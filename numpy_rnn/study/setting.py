@@ -1,6 +1,6 @@
 """What is studied: one network, one series, and its weights along one run of training."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Setting(NamedTuple):
         return self.snapshots[-1].params
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The keyword arguments of `forward` and, with the reduction, of `bptt`."""
         return {"nonlinearity": self.configuration.nonlinearity}
 

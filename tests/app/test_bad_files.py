@@ -155,7 +155,7 @@ WEIGHTS: dict[str, tuple] = {
     "no arrays": (npz(), "has no W_xh, W_hh, W_hy:", NAMES),
     "other names": (npz(weight=np.zeros(3)), "has no W_xh, W_hh, W_hy:", NAMES),
     "a name too many": (npz(**weights(c_0=np.zeros(6))), "has c_0:", NAMES),
-    "one bias": (npz(**weights(b_h=np.zeros(6, "f4"))), "b_h is there and b_y is not: expected both biases or neither"),
+    "one bias": (npz(**weights(b_h=np.zeros(6, "f4"))), "b_h is given and b_y is not: expected both biases or neither"),
     "shape": (npz(**weights(W_hy=np.zeros((5, 1), "f4"))), "W_hy has shape (5, 1): expected (6, 1)"),
     "not square": (npz(**weights(W_hh=np.zeros((5, 6), "f4"))), "W_hh has shape (5, 6): expected as many rows as"),
     "too few axes": (npz(**weights(W_xh=np.zeros(6, "f4"))), "W_xh has shape (6,): expected 2 axes"),

@@ -274,7 +274,10 @@ CHANGED = {
         f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote")
         for name in ("configuration", "series", "epoch", "number", "window", "h", "losses", "partial", "diverged")
     },
-    "no velocity of one": ({"vW_hh": None}, "the state has no velocity of W_hh: expected one, as it has others"),
+    "no velocity of one": (
+        {"vW_hh": None},
+        "the state has no velocity of W_hh: expected one, as other parameters have one",
+    ),
     "velocity of none": ({"vb_h": np.zeros((2, 6), "f4")}, "a velocity of b_h: expected none, as the parameters have"),
     "velocity of another size": (
         {"vW_hy": np.zeros((2, 6), "f4")},
@@ -291,8 +294,8 @@ CHANGED = {
     "two epochs": ({"epoch": np.array([1, 2])}, "epoch is int64 of shape (2,): expected whole numbers, shape ()"),
     "negative update": ({"number": np.array(-1)}, "number is int64 of shape (): expected whole numbers, shape ()"),
     "half a window": ({"window": np.array([1, 2])}, "window is int64 of shape (2,): expected whole numbers"),
-    "another window": ({"window": np.array([2, 4, 5])}, "stands after update 3, window (2, 4, 5): expected (3, 4, 6)"),
-    "another update": ({"number": np.array(9)}, "stands after update 9, window (3, 4, 6): expected (15, 16, 18)"),
+    "another window": ({"window": np.array([2, 4, 5])}, "is that after update 3, window (2, 4, 5): expected (3, 4, 6)"),
+    "another update": ({"number": np.array(9)}, "is that after update 9, window (3, 4, 6): expected (15, 16, 18)"),
     "losses of one network": ({"losses": np.zeros(1)}, "losses is float64 of shape (1,): expected float64 of"),
     "losses of nothing": ({"losses": np.float64(1)}, "len() of unsized object"),
     "losses in float32": ({"losses": np.zeros((1, 2), "f4")}, "losses is float32 of shape (1, 2): expected float64"),

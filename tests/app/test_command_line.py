@@ -11,6 +11,7 @@ import tomllib
 from itertools import pairwise
 
 import children
+import documents
 import numpy as np
 import pytest
 from in_process import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
@@ -249,9 +250,7 @@ def test_the_example_with_a_picture_draws_it(rnn, capsys, monkeypatch):
 
 @pytest.mark.needs_torch
 def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    program = re.search(r"```python\n(import numpy as np\n\n\nclass port:.*?)\n```", readme, re.DOTALL).group(1)
-    (tmp_path / "my_rnn.py").write_text(program)
+    (tmp_path / "my_rnn.py").write_text(documents.files()["my_rnn.py"])
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
@@ -339,7 +338,7 @@ def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start)
     ended = children.run([sys.executable, *arguments], env=children.environment(PYTHONPATH=path))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(start)
-    assert "torch is not installed: install it, as by pip install torch" in ended.stderr
+    assert "torch is not installed: run pip install torch" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 

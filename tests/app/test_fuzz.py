@@ -27,7 +27,7 @@ from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.conformance import __main__ as conformance
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.faults import PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 pytestmark = pytest.mark.slow
 
@@ -261,7 +261,7 @@ def hello(rng):
 def report(rng):
     """The answer to a case."""
     case = _case()
-    shapes = protocol.owed(case, intermediates=False, input_gradients=False)
+    shapes = protocol.required_outputs(case, intermediates=False, input_gradients=False)
     answer = {name: ["0x1p-1"] * int(np.prod(shape)) if shape else "0x1p-1" for name, shape in shapes.items()}
     number = inputs.pick(
         rng, ("0x1p-1", "nan", "1", "0x1p9999", "0x1.8p-200", "0x" + "1" * 5000, "0x1p" + "9" * 5000, "")

@@ -20,7 +20,7 @@ from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import judge
-from numpy_rnn.conformance.traces.trace_form import read_trace, start_of
+from numpy_rnn.conformance.traces.trace_format import read_trace, start_of
 
 WEIGHTS, BIASES = ["W_xh", "W_hh", "W_hy"], ["b_h", "b_y"]
 BY_STEP = ["a", "h", "y", "dy", "dh", "da", "dx"]

@@ -19,11 +19,11 @@ import numpy_rnn
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import Case, form_faults, owed
-from numpy_rnn.conformance.cases import random_recipe, random_run
+from numpy_rnn.conformance.case import Case, format_errors, required_outputs
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
-from numpy_rnn.conformance.ports.python_port import ProgramPort, guarded
+from numpy_rnn.conformance.ports.port import ProgramPort, call_port
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -61,9 +61,9 @@ def random_case(seed, dtype=None) -> Case:
 
 
 def report_on(port, case):
-    report, verdict = guarded(port, case)
+    report, verdict = call_port(port, case)
     assert verdict is None
-    assert form_faults(case, report, intermediates=True, input_gradients=True) == []
+    assert format_errors(case, report, intermediates=True, input_gradients=True) == []
     return report
 
 
@@ -112,9 +112,9 @@ def test_it_stays_within_every_bound_at_the_ends_of_the_range(port, window, dtyp
     judged = 0
     for seed in range(100):
         case = window(seed, dtype)
-        report, verdict = guarded(port, case)
+        report, verdict = call_port(port, case)
         assert verdict is None
-        if not form_faults(case, report, intermediates=True, input_gradients=True):  # else a number is out of range
+        if not format_errors(case, report, intermediates=True, input_gradients=True):  # else a number is out of range
             judged += 1
             for check in (check_local, check_global):
                 assert worst(check(case, report, 2 * port.tanh_ulps)) <= (1.0,), seed
@@ -257,7 +257,7 @@ def test_nothing_undefined_happens_and_no_memory_leaks(sanitized):
     assert found[0] == json.loads(protocol.HELLO) | found[0]
     for case_id, (case, answer) in enumerate(zip(cases, found[1:], strict=True), start=1):
         report = protocol.decode_report(json.dumps(answer), case, case_id)
-        assert form_faults(case, report, intermediates=True, input_gradients=True) == []
+        assert format_errors(case, report, intermediates=True, input_gradients=True) == []
         assert worst(check_local(case, report)) <= (1.0,)
 
 
@@ -272,7 +272,7 @@ def test_the_order_of_keys_and_white_space_do_not_matter(sanitized):
     spaced = json.dumps(backwards, separators=(" ,\t", " : "))
     narrow = json.dumps({"unknown": {"deep": [1, [None, "x"]]}} | request, separators=(",", ":"))
     first, *others = answers(sanitized, json.dumps(request), spaced, narrow + "\r")
-    assert set(first) == {"id", *owed(case, intermediates=True, input_gradients=True)}
+    assert set(first) == {"id", *required_outputs(case, intermediates=True, input_gradients=True)}
     assert others == [first, first]
 
 

@@ -19,16 +19,14 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.__main__ import main as main_of_suite
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.comparison import report
-from numpy_rnn.conformance.comparison.comparing import Source, compare, epoch_losses, package_source
-from numpy_rnn.conformance.comparison.out_of_range import finite_part
-from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.comparison import Source, compare, epoch_losses, finite_part, package_source
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load, named
 from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
@@ -78,7 +76,7 @@ def test_the_two_packages_agree(run):
         assert side["first_divergence"] is None
         assert all(ratio <= 1 for ratio in side["worst_ratio"].values())
         assert len(side["losses"]) == 20
-    assert 0 <= found["drift_over_spread"] <= drift.ALARM
+    assert 0 <= found["drift_over_spread"] <= drive.ALARM
 
 
 @pytest.mark.needs_torch
@@ -102,8 +100,8 @@ def test_the_wrong_one_of_several_is_named():
     sources = [package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong)]
     found = compare(sources, prepare(SHORT), SHORT)
     assert [side.judgement.passed for side in found.sides] == [True, True, False]
-    assert found.drift.ratio > drift.ALARM
-    assert report.text(found, 1).count("diverges first in") == 1
+    assert found.drift.ratio > drive.ALARM
+    assert comparison_report.text(found, 1).count("diverges first in") == 1
 
 
 @pytest.mark.needs_torch
@@ -137,12 +135,12 @@ def test_every_configuration_of_train_can_be_compared(run):
 # What these take to show is not in runs of one sequence and one feature: several of them, a step that is not counted
 # while it is wrong, or an exact zero. The score board has cases made for them (test_mutants.py).
 NEEDS_MORE = (
-    "W_hy untransposed where it is square",
+    "W_hy not transposed where it is square",
     "db_h not summed over the batch",
-    "loss of older steps counted",
+    "loss of older steps included",
     "mean over the steps alone",
     "relu′(0) = 1",
-    "W_xh untransposed where it is square",
+    "W_xh not transposed where it is square",
 )
 
 
@@ -160,12 +158,12 @@ def test_a_mutant_is_named_at_its_equation(mutant):
 
 
 BLAMED = {
-    "clipping by tensor": ({"max_norm": 0.05}, "U2, U3, U1"),
-    "decoupled weight decay, beside the velocity": (MOMENTUM, "U2, U3, U4, U5"),
-    "weight decay not times the learning rate": ({"weight_decay": 0.05}, "U4, U1"),
+    "clipping per tensor": ({"max_norm": 0.05}, "U2, U3, U1"),
+    "decoupled weight decay": (MOMENTUM, "U2, U3, U4, U5"),
+    "weight decay not scaled by the learning rate": ({"weight_decay": 0.05}, "U4, U1"),
     "dampening left out": ({"momentum": 0.5, "dampening": 0.3}, "U5"),
     "nesterov forgotten": ({"momentum": 0.5, "nesterov": True, "max_norm": 0.05}, "U6, U1"),
-    "the gradient is climbed": ({}, "U1"),
+    "gradient ascent": ({}, "U1"),
 }
 
 
@@ -202,14 +200,14 @@ def test_an_installed_package_with_a_mistake_has_a_verdict(name, side, tensor, t
 def test_a_wrong_port_fails_with_its_fault(run, tmp_path):
     (tmp_path / "wrong.py").write_text(
         "from numpy_rnn.conformance.ports.backends import PackagePort\n"
-        "from numpy_rnn.conformance.mutants.loading import load, named\n"
+        "from numpy_rnn.conformance.mutants.catalogue import load, named\n"
         "port = PackagePort(load(named('h_t for h_{t-1} in dW_hh')))\n",
         encoding="utf-8",
     )
     status, output, _ = run("wrong:port", "--epochs", "2", "--json", "found.json")
     assert status == 1
     assert "diverges first in epoch 1, update 1: dW_hh (B5)" in output
-    assert "every stage before it is within its bound, so the fault is in this one" in output
+    assert "every stage before it is within its bound, so the fault is in this stage" in output
     assert "looks like: h_t for h_{t-1} in dW_hh" in output
     first = json.loads((tmp_path / "found.json").read_text())["sides"][1]["first_divergence"]
     assert (first["tensor"], first["equation"]) == ("dW_hh", "B5")
@@ -230,10 +228,10 @@ def test_a_port_is_compared_on_what_it_has(run, tmp_path):
     options = ["--epochs", "1", "--momentum", "0.9"]
     status, output, error = run("some:plain", *options)
     assert (status, error.count("\n")) == (2, 1)
-    assert "a plain port does not say that it has 'sgd_options': choose a run without momentum" in error
+    assert "a plain port does not declare 'sgd_options': choose a run without momentum" in error
     status, output, error = run("some:plain", "--epochs", "1", "--learn-initial-state")
     assert status == 2
-    assert "a plain port does not say that it has 'learned_h_0': choose a run without a learned initial state" in error
+    assert "a plain port does not declare 'learned_h_0': choose a run without a learned initial state" in error
     status, output, error = run("some:plain", "--epochs", "1")
     assert status == 0, output + error
     status, output, error = run("some:full", *options, "--learn-initial-state")
@@ -254,7 +252,7 @@ def test_a_port_that_fails_is_said(run, tmp_path):
     assert "failing, epoch 1, update 1: raises ValueError: no window today" in output
     status, _, error = run("failing:port", "--dtype", "float64")
     assert status == 2
-    assert "failing has no float64: choose --dtype float32" in error
+    assert "failing does not support float64: choose --dtype float32" in error
 
 
 def test_traces_are_judged_where_they_started(run, tmp_path):
@@ -267,7 +265,7 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
     np.savez(tmp_path / "wrong.npz", **wrong)
     status, output, _ = run("right.npz")
     assert status == 0, output
-    assert "configuration, series and initial weights are those of right.npz" in output
+    assert "configuration, series and initial weights are read from right.npz" in output
     status, output, _ = run("wrong.npz")
     assert status == 1
     assert "wrong.npz diverges first in epoch 1, update 1: db_h (B7)" in output
@@ -298,13 +296,13 @@ def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("absent", "'absent' cannot be compared with: expected a package"),
+        ("absent", "'absent' is no implementation to compare with: expected a package"),
         ("absent.npz", "trace file absent.npz does not exist"),
         ("os", "'os' has no from_numpy"),
         ("numpy_rnn", "is this package itself"),
         ("absent:port", "there is no module absent"),
-        ("numpy_rnn.reference numpy_rnn.reference", "numpy_rnn.reference is named twice"),
-        ("t.npz u.npz", "t.npz and u.npz are traces: expected one at most"),
+        ("numpy_rnn.reference numpy_rnn.reference", "numpy_rnn.reference is given twice"),
+        ("t.npz u.npz", "t.npz and u.npz are both traces: expected at most one"),
     ],
 )
 def test_what_is_nothing_is_refused(run, other, message):
@@ -346,7 +344,7 @@ def test_a_program_that_fails_at_any_time_has_a_verdict(run, capsys, tmp_path, s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["./port 'x"], "cannot be compared with: No closing quotation; expected a command as in a shell"),
+        (["./port 'x"], "is not a command: No closing quotation; expected one as in a shell"),
         (["./port", "--port-timeout", "nan"], "'nan': expected a finite number, above 0"),
         (["./port", "--port-timeout", "0"], "'0': expected a finite number, above 0"),
     ],
@@ -370,7 +368,10 @@ def test_inputs_and_outputs_of_other_sizes_are_compared_without_a_picture(tmp_pa
     experiment = experiment._replace(x=random.normal(size=(20, 1, 2)), params=params)
     np.savez("t.npz", **trace_of(numpy_rnn, experiment, SHORT))
     assert main(numpy_rnn, ["compare", "t.npz"]) == 0
-    assert "no picture: it shows outputs beside inputs, and here are 1 and 2" in capsys.readouterr().out
+    assert (
+        "no plot: it shows outputs and inputs together, and this run has 1 outputs and 2 inputs"
+        in capsys.readouterr().out
+    )
 
 
 def test_json_holds_no_number_that_is_none(run, tmp_path):
@@ -379,7 +380,7 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
     arrays["loss"][-1] = np.inf
     arrays["entering"][3] += 1
     found = compare([RIGHT, Source("inf", lambda *run: arrays)], prepare(SHORT), SHORT)
-    save_json(tmp_path / "j.json", report.values(found))
+    save_json(tmp_path / "j.json", comparison_report.values(found))
 
     def refuse(text):
         pytest.fail(f"{text} is not JSON")
@@ -427,8 +428,8 @@ def test_a_run_that_diverges_can_be_compared(run):
         "torch_rnn", "--learning-rate", "9", "--nonlinearity", "relu", "--hidden-size", "40", "--epochs", "3"
     )
     assert status == 0, output + error
-    assert "numpy_rnn left the range of its dtype after" in output
-    assert "torch_rnn left the range of its dtype after" in output
+    assert "numpy_rnn overflows after" in output
+    assert "torch_rnn overflows after" in output
 
 
 class WithNorm(PackagePort):
@@ -469,9 +470,9 @@ def test_a_norm_that_overflows_is_no_wrong_update():
     assert [side.cut is None for side in found.sides] == [True, False]
     assert [side.judgement.updates for side in found.sides] == [8, 0]
     assert found.passed
-    said = report.text(found, 1)
-    assert "plain left the range of its dtype after 0 updates: the norm of its gradient overflows (U2)" in said
-    assert "scaled and plain agree: every update of both that is in range is within its rounding bounds" in said
+    said = comparison_report.text(found, 1)
+    assert "plain overflows after 0 updates: the norm of its gradient overflows (U2)" in said
+    assert "scaled and plain agree: every update of both before the overflow is within its rounding bounds" in said
     found = compare([scaled, wrong], experiment, configuration)
     assert not found.passed
     assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U2, U3, U1")
@@ -499,18 +500,18 @@ def test_drift_tells_rounding_from_a_fault():
     def ratio(params=experiment.params, **changes):
         other = configuration.changed(**changes)
         arrays = trace_of(numpy_rnn, experiment._replace(params=params), other)
-        return drift.measure(losses, [epoch_losses(arrays, "sum")], experiment, configuration, seed=3).ratio
+        return drive.measure(losses, [epoch_losses(arrays, "sum")], experiment, configuration, seed=3).ratio
 
     moved = experiment.params._replace(W_hh=np.nextafter(experiment.params.W_hh, 1))
     assert ratio() == 0
-    assert 0 < ratio(moved) <= drift.ALARM
+    assert 0 < ratio(moved) <= drive.ALARM
     assert ratio(learning_rate=0.1001) > 1e6
 
 
 def test_a_drift_of_no_rounding_fails_the_comparison():
-    found = compared(load(named("the gradient is climbed")), SHORT.changed(learning_rate=1e-3))
+    found = compared(load(named("gradient ascent")), SHORT.changed(learning_rate=1e-3))
     assert not found.passed
     apart = found.drift
-    assert apart.ratio > drift.ALARM
+    assert apart.ratio > drive.ALARM
     assert (np.diff(apart.drift) >= 0).all()
     assert (np.diff(apart.spread) >= 0).all()

@@ -1,6 +1,7 @@
 """Both backends held to the equivalence suite, and against each other; and the cases are such that a fault shows."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +16,21 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.cases import random_recipe, random_run
-from numpy_rnn.conformance.comparison.comparing import compare, package_source
-from numpy_rnn.conformance.plugin import Held, pytest_report_header
+from numpy_rnn.conformance.comparison import compare, package_source
+from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Exceeded, Tally, check_port_global, check_port_local, check_port_lockstep
-from numpy_rnn.conformance.strategies import PROFILES, profile, recipes
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.properties import (
+    PROFILES,
+    BoundExceeded,
+    WorstRatios,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+    recipes,
+)
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 
 pytestmark = pytest.mark.with_reference
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
@@ -30,15 +39,15 @@ UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROF
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
-def test_backend_is_within_its_bounds(rnn, hold, dtype):
-    tally = Tally()
+@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+def test_backend_is_within_its_bounds(rnn, check, dtype):
+    worst = WorstRatios()
     # A tenth as many runs as windows are drawn, and they are to have every option.
-    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if hold is check_port_lockstep else PROFILE
-    hold(PackagePort(rnn), dtype, many, tally=tally)
-    (level,) = tally.worst
-    assert set(tally.worst[level][dtype]) >= set(SHAPES)
-    assert all(entry["ratio"] <= 1 for entry in tally.worst[level][dtype].values())
+    many = settings(PROFILE, max_examples=max(600, PROFILE.max_examples)) if check is check_port_lockstep else PROFILE
+    check(PackagePort(rnn), dtype, many, worst=worst)
+    (level,) = worst.worst
+    assert set(worst.worst[level][dtype]) >= set(SHAPES)
+    assert all(entry["ratio"] <= 1 for entry in worst.worst[level][dtype].values())
 
 
 @pytest.mark.needs_torch
@@ -79,10 +88,10 @@ class Limited(PackagePort):
 
 @pytest.mark.parametrize("has", [(), ("input_gradients",), ("sgd_options",), ("learned_h_0",)])
 def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
-    tally = Tally()
+    worst = WorstRatios()
     port = Limited("intermediates", *has)
-    for hold in (check_port_local, check_port_global, check_port_lockstep):
-        hold(port, "float64", PROFILE, tally=tally)
+    for check in (check_port_local, check_port_global, check_port_lockstep):
+        check(port, "float64", PROFILE, worst=worst)
     asked = {
         "dx": "input_gradients" in has,
         "dh_0": bool({"input_gradients", "learned_h_0"} & set(has)),
@@ -90,29 +99,31 @@ def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
         "h_0": "learned_h_0" in has,
     }
     for level in ("L1", "L2", "L3"):
-        assert {name: name in tally.worst[level]["float64"] for name in asked} == asked
-        assert all(entry["ratio"] <= 1 for entry in tally.worst[level]["float64"].values())
+        assert {name: name in worst.worst[level]["float64"] for name in asked} == asked
+        assert all(entry["ratio"] <= 1 for entry in worst.worst[level]["float64"].values())
 
 
 def test_the_suite_says_what_a_port_is_held_to():
     def said(port):
         options = {"elman_profile": "ci", "elman_timeout": 2.5}
-        *lines, cases = pytest_report_header(SimpleNamespace(elman_held=Held(port, Tally()), getoption=options.get))
-        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most for each answer"
+        *lines, cases = pytest_report_header(
+            SimpleNamespace(elman_suite=SuiteState(port, WorstRatios()), getoption=options.get)
+        )
+        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most per answer"
         return lines
 
     port = "port: numpy_rnn, float32 and float64, tanh within 8 ulps"
     others = "input_gradients, sgd_options, learned_h_0"
-    assert said(PackagePort(numpy_rnn)) == [port, f"held too, as the port says that it has it: {others}"]
+    assert said(PackagePort(numpy_rnn)) == [port, f"tested too, because the port declares it: {others}"]
     assert said(Limited("intermediates", "sgd_options")) == [
         port,
-        "held too, as the port says that it has it: sgd_options",
-        "left out, as the port does not say that it has it: input_gradients, learned_h_0",
+        "tested too, because the port declares it: sgd_options",
+        "not tested, because the port does not declare it: input_gradients, learned_h_0",
     ]
     assert said(Limited()) == [
         port,
-        "level L1 is left out: the port reports no intermediate values",
-        f"left out, as the port does not say that it has it: {others}",
+        "level L1 is not checked: the port reports no intermediate values",
+        f"not tested, because the port does not declare it: {others}",
     ]
 
 
@@ -205,17 +216,17 @@ def scaled(name):
     return change
 
 
-@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
 @pytest.mark.parametrize("name", ["loss", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "vW_hy", "vh_0", "W_hh", "h_0"])
-def test_a_report_that_is_one_percent_off_is_seen_at_every_level(hold, name):
-    with pytest.raises(Exceeded, match=name):
-        hold(Broken(scaled(name)), "float32", UNSHRUNK)
+def test_a_report_that_is_one_percent_off_is_seen_at_every_level(check, name):
+    with pytest.raises(BoundExceeded, match=name):
+        check(Broken(scaled(name)), "float32", UNSHRUNK)
 
 
-@pytest.mark.parametrize("hold", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
-def test_a_report_without_a_name_is_seen_at_every_level(hold):
+@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+def test_a_report_without_a_name_is_seen_at_every_level(check):
     with pytest.raises(PortFault, match="dW_hy is missing"):
-        hold(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
+        check(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
 
 
 # -- a fault planted in a copy of torch_rnn ---------------------------------------------------------------------------
@@ -268,3 +279,17 @@ def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
     assert found.sides[1].judgement.first.tensor == tensor
     for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:
         monkeypatch.delitem(sys.modules, loaded)
+
+
+def test_the_largest_error_is_reported_beside_the_smallest_case():
+    """Shrinking keeps any case that fails, and finds one whose error is as small as an error can be there."""
+
+    def grow(report):
+        report["dW_xh"] = report["dW_xh"] * (1 + np.float64(1e-12) * report["dW_xh"].size ** 4)
+
+    with pytest.raises(BoundExceeded) as error:
+        check_port_local(Broken(grow), "float64", PROFILE)
+    match = re.search(
+        r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound", str(error.value)
+    )
+    assert float(match[2]) > 2 * float(match[1])

@@ -11,15 +11,20 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.cases import random_recipe
-from numpy_rnn.conformance.mutants.engine_checks import LIMITS, engine_excess, lowered, random_limits
-from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.conformance.mutants.score import first_excess, names_the_stage, score
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, load, named
+from numpy_rnn.conformance.mutants.engine_checks import LIMITS, engine_violation, random_limits, reduced_limits
+from numpy_rnn.conformance.mutants.score import first_violation, names_the_stage, score
 from numpy_rnn.conformance.ports.backends import EnginePort, PackagePort, port_of
-from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault
-from numpy_rnn.conformance.properties import Exceeded, Tally, check_port_global, check_port_local, check_port_lockstep
-from numpy_rnn.conformance.strategies import profile
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.properties import (
+    BoundExceeded,
+    WorstRatios,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+)
+from numpy_rnn.conformance.recipes import random_recipe
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -29,7 +34,7 @@ PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_e
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_engine_survives_in_every_layout(threads):
     generator = np.random.default_rng(threads)
-    assert [engine_excess(numpy_rnn.engine, generator, threads) for _ in range(30)] == [None] * 30
+    assert [engine_violation(numpy_rnn.engine, generator, threads) for _ in range(30)] == [None] * 30
 
 
 @pytest.mark.parametrize("mutant", ENGINE_MUTANTS, ids=lambda mutant: mutant.name)
@@ -43,14 +48,14 @@ def test_the_tapes_of_unequal_blocks_hold_the_same_steps():
     """Two and three of five networks: the tape of the three, which is the shorter one, limits the pieces of both."""
     configuration = Configuration(epochs=2, k1=1, k2=2, networks=5)
     limits = {"layout": {"MIN_GROUP": 1, "MIN_OF_THREAD": 1}, "training": {"TAPE_BYTES": 600}}
-    with lowered(numpy_rnn.engine, limits, threads=2):
+    with reduced_limits(numpy_rnn.engine, limits, threads=2):
         assert judge(trace_of(numpy_rnn.engine, prepare(configuration), configuration)).passed
 
 
 def test_limits_are_lowered_and_put_back():
     before = {module: {name: value_of(module, name) for name in of} for module, of in LIMITS.items()}
     limits = random_limits(np.random.default_rng(0))
-    with lowered(numpy_rnn.engine, limits):
+    with reduced_limits(numpy_rnn.engine, limits):
         assert {module: {name: value_of(module, name) for name in of} for module, of in LIMITS.items()} == limits
     assert {module: {name: value_of(module, name) for name in of} for module, of in LIMITS.items()} == before
 
@@ -70,14 +75,14 @@ def test_the_engine_is_a_port_of_its_own(hold, dtype):
         {"window": {"MAX_STACKED": 3, "MIN_TRANSPOSED": 3}},
         {"layout": {"MIN_COLUMNS": 3, "MIN_COLUMN_STEPS": 2, "MIN_COLUMN_BATCH": 1}},
     ):
-        tally = Tally()
-        with lowered(numpy_rnn.engine, module_limits):
-            hold(port, dtype, PROFILE, tally=tally)
-        (level,) = tally.worst
-        assert all(entry["ratio"] <= 1 for entry in tally.worst[level][dtype].values())
+        worst = WorstRatios()
+        with reduced_limits(numpy_rnn.engine, module_limits):
+            hold(port, dtype, PROFILE, worst=worst)
+        (level,) = worst.worst
+        assert all(entry["ratio"] <= 1 for entry in worst.worst[level][dtype].values())
 
 
-IN_A_WINDOW = "slopes written over before they are used", "first step of momentum dampened"
+IN_A_WINDOW = "slopes overwritten before they are used", "first step of momentum dampened"
 
 
 @pytest.mark.parametrize("name", IN_A_WINDOW)
@@ -91,7 +96,7 @@ def test_the_port_of_the_engine_runs_the_code_of_the_engine(name):
         for port in (EnginePort(mutant), PackagePort(mutant)):
             with np.errstate(all="ignore"):
                 report = port.window_update(*arrays, learning_rate=case.learning_rate, **case.options)
-                found.append(first_excess(check_local(case, report)))
+                found.append(first_violation(check_local(case, report)))
     assert any(excess is not None for excess in found[::2])
     assert not any(found[1::2])
 
@@ -99,8 +104,8 @@ def test_the_port_of_the_engine_runs_the_code_of_the_engine(name):
 def test_a_run_of_the_port_is_that_of_train():
     mutant = load(named("h_0 not reset at a new epoch"))
     with (
-        lowered(mutant, {"training": {"MAX_WINDOWS": 1}}),
-        pytest.raises(Exceeded, match=r"L3, run \d+, epoch 2, update 1: entering \(T3\)"),
+        reduced_limits(mutant, {"training": {"MAX_WINDOWS": 1}}),
+        pytest.raises(BoundExceeded, match=r"L3, run \d+, epoch 2, update 1: entering \(T3\)"),
     ):
         check_port_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))
 

@@ -7,7 +7,7 @@ from window_port import port, random_window, run, worst_ratios
 
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
-from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES, owed
+from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, SHAPES, required_outputs
 from numpy_rnn.conformance.ports.backends import PackagePort
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -40,7 +40,7 @@ def test_two_backends_are_within_twice_their_bounds(dtype):
 # -- planted faults --------------------------------------------------------------------------------------------------
 
 FAULTS = {
-    "no tanh'": {"through_tanh": lambda dh, h, one: dh},
+    "no tanh'": {"through_tanh": lambda dh, h, one, a: dh},
     "W_hh for its transpose": {"W_hh_back": lambda W_hh: W_hh},
     "no recurrent term": {"W_hh_back": np.zeros_like},
     "h_t for h_{t-1}": {"before": lambda h_before, h: h},
@@ -153,7 +153,7 @@ class TestChecker:
     def test_intermediates_and_input_gradients_are_not_owed(self):
         left_out = (*INTERMEDIATES, "dx")  # dh_0 is owed, as the initial state is learned
         report = {name: array for name, array in port(self.case).items() if name not in left_out}
-        expected = owed(self.case, intermediates=False)
+        expected = required_outputs(self.case, intermediates=False)
         for ratios in (self.ratios(report), self.ratios(port(self.case), other=report)):
             assert {name: ratio.shape for name, ratio in ratios.items()} == expected
             assert max(ratio.max() for ratio in ratios.values()) <= 1

@@ -12,12 +12,12 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.trace import BY_STEP, ROWS
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, SgdOptions
-from numpy_rnn.conformance.cases import random_run
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, judge
-from numpy_rnn.conformance.traces.trace_form import start_of, trace_faults
+from numpy_rnn.conformance.traces.trace_format import start_of, trace_errors
 
 pytestmark = pytest.mark.with_reference
 CONFIGURATION = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)
@@ -43,7 +43,7 @@ def test_right_runs_pass_at_every_level(rnn, dtype):
     generator = np.random.default_rng(21)
     for number in range(25):
         arrays = trace_of(rnn, *random_run(generator, dtype, has=CAPABILITIES if number % 5 else ()))
-        assert trace_faults(arrays) == []
+        assert trace_errors(arrays) == []
         judgement = judge(arrays)
         assert judgement.passed, judgement.first
         if number % 4 == 0:
@@ -73,7 +73,7 @@ def test_every_option_is_judged_right(rnn, changes):
         Configuration(k1=7, k2=9, epochs=2, hidden_size=3, learning_rate=(0.1, 0.02), networks=3, **changes),
     ):
         arrays = trace(configuration, rnn)
-        assert trace_faults(arrays) == []
+        assert trace_errors(arrays) == []
         for judgement in (judge(arrays), judge(black_box(arrays)), judge(arrays, by_oracle=True)):
             assert judgement.passed, judgement.first
         held = set(judge(arrays).worst)
@@ -120,7 +120,7 @@ def test_ports_of_every_capability_are_driven_and_judged_right(capabilities):
     learns = "learned_h_0" in capabilities
     configuration = CONFIGURATION.changed(**changes | {"learn_initial_state": learns})
     arrays = trace_of_port(Bare(*capabilities), prepare(configuration), configuration)
-    assert trace_faults(arrays) == []
+    assert trace_errors(arrays) == []
     assert ("dx" in arrays) == ("input_gradients" in capabilities)
     assert ("h_0" in arrays) == learns
     assert ("dh_0" in arrays) == (learns or "dx" in arrays)
@@ -136,7 +136,7 @@ def test_ports_of_every_capability_are_driven_and_judged_right(capabilities):
 )  # fmt: skip
 def test_a_port_is_not_asked_for_what_it_does_not_have(changes, what):
     configuration = CONFIGURATION.changed(**changes)
-    with pytest.raises(InputError, match=f"numpy_rnn does not say that it has {what}"):
+    with pytest.raises(InputError, match=f"numpy_rnn does not declare {what}"):
         trace_of_port(Bare(), prepare(configuration), configuration)
 
 
@@ -304,10 +304,10 @@ def test_trace_faults_name_what_is_wrong():
     right = trace()
 
     def faults(**changes):
-        return trace_faults({name: array for name, array in (right | changes).items() if array is not None})
+        return trace_errors({name: array for name, array in (right | changes).items() if array is not None})
 
     assert faults() == []
-    assert trace_faults(black_box(right)) == []
+    assert trace_errors(black_box(right)) == []
     assert faults(x=None) == ["x is missing"]
     assert faults(dW_hh=None) == ["dW_hh is missing"]
     assert faults(a=None) == ["a is missing"]
@@ -330,20 +330,20 @@ def test_trace_faults_name_what_is_wrong():
     assert faults(da=bad) == ["da[4, 0, 1] is nan: expected a finite number"]
     assert "integers" in faults(epoch=right["epoch"].astype(float))[0]
     assert faults(start=right["start"] + 50) == ["a window has no steps, or reaches beyond the series"]
-    assert "counts no loss" in faults(loss_start=right["stop"])[0]
+    assert "has no step with a loss" in faults(loss_start=right["stop"])[0]
     assert "do not fit" in faults(target=right["target"][:-1])[0]
     assert faults(x=right["x"][:, 0, 0]) == [f"x has shape {(20,)}: expected two axes or more"]
     assert faults(dh_0=None) == ["dh_0 is missing"]
     assert faults(dx=None) == []
     assert faults(dx=None, dh_0=None) == []
-    assert faults(vW_xh=right["dW_xh"]) == ["vW_xh is there, and by the configuration it should not be"]
+    assert faults(vW_xh=right["dW_xh"]) == ["vW_xh is present, but the configuration excludes it"]
 
 
 def test_trace_faults_of_a_run_with_every_option():
     right = trace(EVERYTHING)
 
     def faults(**changes):
-        return trace_faults({name: array for name, array in (right | changes).items() if array is not None})
+        return trace_errors({name: array for name, array in (right | changes).items() if array is not None})
 
     assert faults() == []
     for name in ("vW_xh", "vb_h", "vh_0", "h_0", "dh_0", "initial_h_0"):
@@ -353,8 +353,8 @@ def test_trace_faults_of_a_run_with_every_option():
     assert faults(vh_0=right["vh_0"] * np.nan)[0] == "vh_0[0, 0, 0] is nan: expected a finite number"
     known = json.loads(right["configuration"].tobytes())
     for changes, message in (
-        ({"learn_initial_state": False}, "h_0 is there, and by the configuration it should not be"),
-        ({"momentum": 0.0, "nesterov": False}, "vW_xh is there, and by the configuration it should not be"),
+        ({"learn_initial_state": False}, "h_0 is present, but the configuration excludes it"),
+        ({"momentum": 0.0, "nesterov": False}, "vW_xh is present, but the configuration excludes it"),
         ({"momentum": -1.0}, "the configuration is not one of a run: momentum is -1.0: expected a finite number"),
         ({"max_norm": "1"}, "the configuration is not one of a run: max_norm is '1': expected a number"),
         ({"k1": 2.0}, "the configuration is not one of a run: k1 is 2.0: expected a whole number, 1000000000 at most"),

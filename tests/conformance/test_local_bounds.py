@@ -8,9 +8,9 @@ from window_port import port, random_window
 import numpy_rnn
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
-from numpy_rnn.conformance.case import SHAPES, form_faults
-from numpy_rnn.conformance.cases import Recipe, random_recipe
+from numpy_rnn.conformance.case import SHAPES, format_errors
 from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.recipes import Recipe, random_recipe
 
 HAS = PackagePort.capabilities
 PLAIN = Recipe(T=4, B=3, D=2, H=6, O=5, K=2, dtype="float64", bias=True, reduction="mean", seed=7)
@@ -44,21 +44,22 @@ def test_right_reports_are_within_their_bounds(rnn):
             recipe = random_recipe(generator, dtype, HAS)
             case = recipe.case()
             report = report_of(case, rnn)
-            assert form_faults(case, report, intermediates=True, input_gradients=True) == []
+            assert format_errors(case, report, intermediates=True, input_gradients=True) == []
             for name, ratio in check_local(case, report).items():
                 assert (ratio <= 1).all(), f"{recipe}: {name} {ratio.max()}"
 
 
 def test_bounds_are_not_slack():
-    """A right float32 report comes near its bounds: so they could not be much smaller."""
+    """A right float32 report comes near its bounds, with τ as small as NumPy allows: so they could not be smaller."""
     generator = np.random.default_rng(5)
     worst = dict.fromkeys(SHAPES, 0.0)
     for _ in range(300):
         case = random_recipe(generator, "float32", HAS).case()
-        for name, ratio in check_local(case, report_of(case)).items():
+        for name, ratio in check_local(case, report_of(case), tau=3.0).items():
             worst[name] = max(worst[name], float(ratio.max()))
-    # τ is for any tanh, and NumPy's is better; the loss sums so many terms of one sign that their roundings cancel.
-    assert {name for name, ratio in worst.items() if ratio < 0.25} <= {"h", "loss"}
+    assert max(worst.values()) <= 1
+    # The loss sums so many terms of one sign that their roundings cancel.
+    assert {name for name, ratio in worst.items() if ratio < 0.25} <= {"loss"}
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -90,10 +91,12 @@ def test_nan_is_infinitely_wrong(name):
 @pytest.mark.parametrize(
     "backward",
     [
-        lambda dh, h: dh - dh * h * h,
-        lambda dh, h: (dh + dh * h) * (1 - h),  # JAX
-        lambda dh, h: dh * ((1 - h) * (1 + h)),
-        lambda dh, h: dh * (1 - h * h),
+        lambda dh, h, a: dh - dh * h * h,
+        lambda dh, h, a: (dh + dh * h) * (1 - h),  # JAX
+        lambda dh, h, a: dh * ((1 - h) * (1 + h)),
+        lambda dh, h, a: dh * (1 - h * h),
+        lambda dh, h, a: dh / np.square(np.cosh(a)),
+        lambda dh, h, a: dh * np.square(1 / np.cosh(a)),
     ],
 )
 def test_every_right_way_to_write_the_derivative_of_tanh_passes(dtype, backward):
@@ -103,7 +106,8 @@ def test_every_right_way_to_write_the_derivative_of_tanh_passes(dtype, backward)
         recipe = random_recipe(generator, dtype)._replace(nonlinearity="tanh", gain=float(generator.uniform(0.5, 8)))
         case = recipe.case()
         report = report_of(case)
-        other = report | {"da": backward(report["dh"], report["h"])}
+        with np.errstate(over="ignore"):
+            other = report | {"da": backward(report["dh"], report["h"], report["a"])}
         assert check_local(case, other)["da"].max() <= 1
 
 

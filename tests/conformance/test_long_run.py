@@ -11,37 +11,36 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.conformance import long_run
-from numpy_rnn.conformance.__main__ import main
-from numpy_rnn.conformance.cases import random_run
-from numpy_rnn.conformance.comparison.comparing import package_source
-from numpy_rnn.conformance.long_run import ORACLE_EVERY, Progress, hold, markdown
+from numpy_rnn.conformance import __main__
+from numpy_rnn.conformance.__main__ import ORACLE_EVERY, Progress, check_updates, main, markdown
+from numpy_rnn.conformance.comparison import package_source
 from numpy_rnn.conformance.mutants import score
-from numpy_rnn.conformance.mutants.loading import load, named
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER
 
 
 def test_right_backends_are_held_to_the_end(rnn, monkeypatch):
-    monkeypatch.setattr(long_run, "ORACLE_EVERY", 2)  # so that every option comes up in 600 updates
+    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 600 updates
     for dtype in ("float32", "float64"):
-        tally = hold(package_source(rnn), dtype, 600, seed=4)
-        assert tally.first is None
-        assert tally.updates >= 600
-        assert tally.oracle_updates > 0
-        for worst in (tally.local, tally.oracle):
+        result = check_updates(package_source(rnn), dtype, 600, seed=4)
+        assert result.first is None
+        assert result.updates >= 600
+        assert result.oracle_updates > 0
+        for worst in (result.local, result.oracle):
             assert all(0 <= ratio <= 1 for ratio in worst.values())
-        assert set(CAUSAL_ORDER) == set(tally.local)
-        assert set(tally.local) == set(tally.oracle)
+        assert set(CAUSAL_ORDER) == set(result.local)
+        assert set(result.local) == set(result.oracle)
 
 
 def test_a_wrong_backend_is_stopped_at_its_first_fault():
-    tally = hold(package_source(load(named("dh_next dropped"))), "float64", 5000, seed=4)
-    assert tally.first.tensor == "dh"
-    assert tally.updates < 5000
-    experiment, configuration = random_run(np.random.default_rng(tally.seed), "float64", 100, has=CAPABILITIES)
+    result = check_updates(package_source(load(named("dh_next dropped"))), "float64", 5000, seed=4)
+    assert result.first.tensor == "dh"
+    assert result.updates < 5000
+    experiment, configuration = random_run(np.random.default_rng(result.seed), "float64", 100, has=CAPABILITIES)
     assert experiment.params.W_hh.dtype == np.float64
-    assert configuration.epochs >= tally.first.epoch
+    assert configuration.epochs >= result.first.epoch
 
 
 def test_a_fault_that_only_the_oracle_sees_is_seen():
@@ -52,32 +51,32 @@ def test_a_fault_that_only_the_oracle_sees_is_seen():
         trace = source.trace(experiment, configuration)
         return trace | {"h": trace["h"] * (1 + 7 * np.finfo(float).eps)}
 
-    assert hold(source._replace(trace=shifted), "float64", 200, seed=1).first is not None
+    assert check_updates(source._replace(trace=shifted), "float64", 200, seed=1).first is not None
 
 
 def test_runs_that_diverge_in_every_port_are_left_out(monkeypatch):
     """Of the runs made wild here, every other one, none is judged; a fault in the others is still found."""
     calls = iter(range(100_000))
 
-    def sometimes_wild(*arguments):
+    def sometimes_diverging(*arguments):
         experiment, configuration = random_run(*arguments)
         return experiment, configuration.changed(learning_rate=50.0, nonlinearity="relu") if next(
             calls
         ) % 2 else configuration
 
-    monkeypatch.setattr(long_run, "random_run", sometimes_wild)
-    tally = hold(package_source(numpy_rnn), "float32", 300, seed=1)
-    assert tally.wild > 0
-    assert tally.first is None
-    assert hold(package_source(load(named("dh_next dropped"))), "float32", 3000, seed=1).first.tensor == "dh"
+    monkeypatch.setattr(__main__, "random_run", sometimes_diverging)
+    result = check_updates(package_source(numpy_rnn), "float32", 300, seed=1)
+    assert result.diverging > 0
+    assert result.first is None
+    assert check_updates(package_source(load(named("dh_next dropped"))), "float32", 3000, seed=1).first.tensor == "dh"
 
 
 def test_the_table_holds_every_tensor():
-    tally = hold(package_source(numpy_rnn), "float32", 50, seed=1)
-    table = markdown({"numpy_rnn": [tally]}).splitlines()
+    result = check_updates(package_source(numpy_rnn), "float32", 50, seed=1)
+    table = markdown({"numpy_rnn": [result]}).splitlines()
     assert table[0] == "| tensor | equation | numpy_rnn float32, L1 | L2 |"
     assert [line.split("|")[1].strip() for line in table[2:-1]] == list(CAUSAL_ORDER[2:])
-    assert table[-1] == f"| updates | | {tally.updates:,} | {tally.oracle_updates:,} |"
+    assert table[-1] == f"| updates | | {result.updates:,} | {result.oracle_updates:,} |"
     assert ORACLE_EVERY > 1
 
 
@@ -152,7 +151,7 @@ def test_command_score_and_its_errors(capsys):
     for arguments, message in (
         (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
         (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),
-        (["long", "--backend", "absent"], "cannot be compared with"),
+        (["long", "--backend", "absent"], "is no implementation to compare with"),
         (["sing"], "unknown command 'sing': expected score or long"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
     ):

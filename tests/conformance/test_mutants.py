@@ -5,23 +5,22 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.cases import Recipe, random_recipe, random_run
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutated_source, named
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_case
-from numpy_rnn.conformance.mutants.loading import load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import (
     LEVELS,
     Score,
-    first_excess,
-    local_excess,
+    ensemble_of_two,
+    first_violation,
+    local_violation,
     names_the_stage,
-    of_two,
-    run_excess,
+    run_violation,
     score,
     text,
 )
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import Recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
 
@@ -39,7 +38,7 @@ def test_mutant_is_killed(mutant, level):
 
 def test_numpy_rnn_itself_survives():
     """The score board tells right from wrong: nothing is found in the package that the mutants are made of."""
-    for excess in (local_excess, run_excess):
+    for excess in (local_violation, run_violation):
         generator = np.random.default_rng(1)
         assert [excess(numpy_rnn, generator) for _ in range(100)] == [None] * 100
 
@@ -57,7 +56,7 @@ def test_every_change_of_a_mutant_changes_something():
 
 def test_the_stage_that_is_named_is_the_mutated_one():
     """Of a mistake in what makes the velocity, a parameter too, as without momentum no velocity is reported."""
-    decay = named("decoupled weight decay, beside the velocity")
+    decay = named("decoupled weight decay")
     found = [names_the_stage(decay, "L1", tensor) for tensor in ("vb_h", "W_hh", "dW_hh", None)]
     assert found == [True, True, False, False]
     forgotten = named("nesterov forgotten")
@@ -67,7 +66,7 @@ def test_the_stage_that_is_named_is_the_mutated_one():
 def test_an_ensemble_of_two_is_judged_as_two_runs():
     generator = np.random.default_rng(3)
     experiment, configuration = random_run(generator, "float64", has=CAPABILITIES)
-    both = trace_of(numpy_rnn, of_two(experiment, generator), configuration)
+    both = trace_of(numpy_rnn, ensemble_of_two(experiment, generator), configuration)
     assert judge(both).passed
     alone = trace_of(numpy_rnn, experiment, configuration)
     assert np.abs(both["W_hh"][:, 0] - alone["W_hh"]).max() < 1e-12
@@ -85,7 +84,7 @@ def test_a_line_that_has_gone_is_an_error():
     mutant = Mutant("m", "a", "update", (("elman", "right", "wrong"),))
     assert mutated_source(mutant, "elman", "a right line") == "a wrong line"
     assert mutated_source(mutant, "loss", "a right line") == "a right line"
-    with pytest.raises(LookupError, match="stands 2 times in elman"):
+    with pytest.raises(LookupError, match="occurs 2 times in elman"):
         mutated_source(mutant, "elman", "right, right")
     with pytest.raises(LookupError, match="stands 0 times in elman"):
         mutated_source(mutant, "elman", "")
@@ -94,7 +93,7 @@ def test_a_line_that_has_gone_is_an_error():
 def test_mutants_leave_the_package_alone():
     load(named("dh_next dropped"))
     assert score(named("dh_next dropped"), "L1").tensor == "dh"
-    assert local_excess(numpy_rnn, np.random.default_rng(0)) is None
+    assert local_violation(numpy_rnn, np.random.default_rng(0)) is None
 
 
 def test_a_survivor_is_shown():
@@ -117,7 +116,7 @@ def test_hint_names_the_mistake_of_an_update(mutant):
         arrays = case.params._asdict(), case.x, case.target, case.h_0
         with np.errstate(all="ignore"):
             report = PackagePort(load(mutant)).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
-            found = first_excess(check_local(case, report))
+            found = first_violation(check_local(case, report))
             if found is not None and mutant.name in hints_for_case(case, report, found[0]):
                 return
     pytest.fail(f"no hint ever names {mutant.name}")
@@ -135,7 +134,7 @@ def test_a_truncated_gradient_is_always_recognised(name, back):
         report["dh"] = report["dy"] @ case.params.W_hy.T
         if back:
             report["dh"][-2] += report["da"][-1] @ case.params.W_hh.T
-        if first_excess(check_local(case, report)) is not None:  # not where no gradient flows, past a dead relu
+        if first_violation(check_local(case, report)) is not None:  # not where no gradient flows, past a dead relu
             assert name in hints_for_case(case, report, "dh")
 
 
@@ -148,7 +147,7 @@ def test_hint_names_the_mistake_of_a_run(mutant):
         generator = np.random.default_rng(seed)
         run = random_run(generator, has=CAPABILITIES)
         if seed % 2:
-            run = of_two(run[0], generator), run[1]
+            run = ensemble_of_two(run[0], generator), run[1]
         trace = trace_of(load(mutant), *run)
         judgement = judge(trace)
         if not judgement.passed:

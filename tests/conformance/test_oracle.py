@@ -12,9 +12,8 @@ from window_port import random_window
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds import oracle as oracle_module
-from numpy_rnn.conformance.bounds import oracle_step
-from numpy_rnn.conformance.bounds.oracle import SUBNORMAL, WANTED, compute, oracle
-from numpy_rnn.conformance.case import Case, owed
+from numpy_rnn.conformance.bounds.oracle import MAX_RELATIVE_RADIUS, SUBNORMAL, compute, oracle
+from numpy_rnn.conformance.case import Case, required_outputs
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -51,12 +50,12 @@ def test_more_precision_stays_inside(seed, dtype):
 def test_shapes_and_small_radii(seed, dtype):
     case = random_window(seed, dtype)
     enclosures = oracle(case)
-    assert {name: value.high.shape for name, value in enclosures.items()} == owed(
+    assert {name: value.high.shape for name, value in enclosures.items()} == required_outputs(
         case, intermediates=True, input_gradients=True
     )
     for value in enclosures.values():
         assert all(part.dtype == np.float64 and part.shape == value.high.shape for part in value)
-        assert (value.radius <= WANTED * np.abs(value.high)).all()
+        assert (value.radius <= MAX_RELATIVE_RADIUS * np.abs(value.high)).all()
         assert (np.abs(value.low) <= 2.0**-53 * np.abs(value.high)).all()
 
 
@@ -89,7 +88,7 @@ def test_a_saturated_tanh(a):
     exact = 4 * np.exp(-2 * abs(a)) * (0.5 if a > 0 else -1.5)
     # exp within an ulp, three products, and the neglected 2e⁻²ᵃ below 1e-34: six roundings at most.
     assert (np.abs(value.high - exact) <= 6 * np.finfo(float).eps * abs(exact)).all()
-    assert (value.radius <= WANTED * abs(exact) + 4 * SUBNORMAL).all()
+    assert (value.radius <= MAX_RELATIVE_RADIUS * abs(exact) + 4 * SUBNORMAL).all()
     assert (value.radius > 0).all()
 
 
@@ -151,7 +150,7 @@ class TestClipping:
         case = self.case(target=-1e-6, max_norm=2e-6)
         values = oracle(case._replace(x=np.ones((1, 1, 1)), params=case.params._replace(W_hy=np.zeros((1, 1)))))
         assert values["W_hy"].high == -1e-6
-        assert values["W_hy"].radius <= WANTED * 1e-6
+        assert values["W_hy"].radius <= MAX_RELATIVE_RADIUS * 1e-6
 
     def test_a_norm_that_is_inexactly_zero(self):
         """The squares of balls around 0 reach below 0, and their sum has a root all the same."""
@@ -161,14 +160,14 @@ class TestClipping:
         assert (values["dW_hy"].high == 0).all()
         assert (values["dW_hy"].radius > 0).all()
         assert (values["W_hy"].high == params.W_hy).all()
-        assert (values["W_hy"].radius <= WANTED).all()
+        assert (values["W_hy"].radius <= MAX_RELATIVE_RADIUS).all()
 
     def test_a_ball_that_holds_1(self):
         """All that min(1, quotient) may be is in the factor's ball, and hardly more."""
         ball = flint.arb
         with flint.ctx.workprec(200):
             gradients = {"W_xh": flint.arb_mat([[ball(5, 1e-30)]])}
-            factor = oracle_step.clip_factor(gradients, ball(5) + ball(1e-6))
+            factor = oracle_module.clip_factor(gradients, ball(5) + ball(1e-6))
             for norm in (ball(5) + ball(1e-30), ball(5), ball(5) - ball(1e-30)):
                 assert factor.contains(((ball(5) + ball(1e-6)) / (norm + ball(1e-6))).min(ball(1)).mid())
             assert factor.rad() < 1e-30
@@ -204,14 +203,9 @@ class TestErrors:
 
 def test_it_is_code_of_its_own():
     """Nothing of the network is imported, and flint only where it is used."""
-    own = "numpy_rnn.conformance.bounds"
-    for module in (oracle_module, oracle_step):
-        tree = ast.parse(inspect.getsource(module))
-        imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-        assert {name for name in imported if name.startswith("numpy_rnn") and not name.startswith(own)} == {
-            "numpy_rnn.common.errors",
-            "numpy_rnn.conformance.case",
-        }
-        assert {name for name in imported if name.startswith(own)} <= {own, f"{own}.oracle_step"}
-        names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
-        assert "flint" not in names
+    tree = ast.parse(inspect.getsource(oracle_module))
+    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    own = {name for name in imported if name.startswith("numpy_rnn")}
+    assert own == {"numpy_rnn.common.errors", "numpy_rnn.conformance.case"}
+    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert "flint" not in names

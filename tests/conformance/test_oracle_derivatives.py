@@ -15,7 +15,7 @@ import pytest
 from window_port import random_window
 
 from numpy_rnn.conformance.bounds.oracle import oracle
-from numpy_rnn.conformance.case import owed
+from numpy_rnn.conformance.case import required_outputs
 
 
 def forward(case, number, phi, name=None, nudges=None):
@@ -43,7 +43,7 @@ def forward(case, number, phi, name=None, nudges=None):
 
 def each_derivative(case, number, phi, derivative):
     """Name, index and ∂L/∂v for every entry of every v that the oracle differentiates by: derivative(nudge → L)."""
-    shapes = owed(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
     for name in (name for name in shapes if name.startswith("d")):
         for index in np.ndindex(shapes[name]):
 

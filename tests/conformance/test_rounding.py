@@ -50,7 +50,7 @@ def test_sum_each_and_again_by_hand():
     rounding = Rounding("float32")
     v = Rounded(np.array([1.0, 2.0]), np.array([0.5, 0.0]))
     assert_rounded_up(rounding.sum(v), 0.5 + rounding.gamma(1) * 3.5)
-    assert_rounded_up(rounding.again(v, 2), v.E + rounding.gamma(2) * v.most)
+    assert_rounded_up(rounding.again(v, 2), v.E + rounding.gamma(2) * v.max_abs)
     assert_rounded_up(rounding.each(v, v, 1), [1.25 + rounding.gamma(1) * 2.25, rounding.gamma(1) * 4])
     assert (rounding.each(v, exact(1.0, 0.0), 0) == [0.5 * (1 + 1e-10) + rounding.flushes(1), 0]).all()
 

@@ -9,7 +9,6 @@ from cases import (
     cases,
     complex_step,
     complex_step_gradients,
-    counted_loss,
     each,
     one_by_one,
     one_update,
@@ -19,6 +18,7 @@ from cases import (
     step_losses,
     torch_nn,
     values,
+    window_loss,
     window_of,
 )
 from hypothesis import given
@@ -64,14 +64,14 @@ def test_the_reference_is_the_complex_step_derivative(case):
 @given(case=cases(dtypes=["float64"]))
 def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
     """∂L/∂a_t is what L changes by when something is added to a_t and all that follows is run; so for h_t, y_t and x_t,
-    and for the state that entered, learned or not.
+    and for the initial state, learned or not.
     """
     params, x, target, h_0 = case.of(rnn)
     adjoints = rnn.adjoints(params, rnn.forward(params, x, h_0, **case.phi), target, **case.options)
 
     def derivative(name, like):
         def loss(nudge):
-            return counted_loss(*case.arrays, *case.options.values(), **{name: nudge})
+            return window_loss(*case.arrays, *case.options.values(), **{name: nudge})
 
         return complex_step(loss, np.zeros(like.shape))
 
@@ -84,7 +84,7 @@ def test_deltas_are_complex_step_derivatives_at_every_step(rnn, case):
 @pytest.mark.needs_torch
 @given(case=cases())
 def test_bptt_is_the_backward_pass_of_torch_nn(rnn, case):
-    """And so is what flows out of the window, to its inputs and to the state that entered."""
+    """And so are the adjoints of its inputs and of its initial state."""
     import torch
 
     layer, readout = torch_nn(case)
@@ -227,7 +227,7 @@ def test_a_truncated_gradient_is_a_masked_sum_of_items(rnn, bias, nonlinearity):
 @pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (2, 2), (3, 6), (4, 5), (6, 6), (7, 9)])
 def test_each_gradient_of_a_run_is_the_derivative_of_its_window(rnn, k1, k2, learned, nonlinearity, reduction):
-    """With weights that move: the derivative of the window's counted loss from the state that entered it and the
+    """With weights that move: the derivative of the loss of the window from its initial state and the
     parameters before it, both as the run reported them.
     """
     case = random_case(11, 6, 2, 3, 4, 1, nonlinearity=nonlinearity, reduction=reduction, learned=learned)
@@ -238,7 +238,7 @@ def test_each_gradient_of_a_run_is_the_derivative_of_its_window(rnn, k1, k2, lea
         window = window_of(case, update, before)
 
         def loss(theta, window=window):
-            return counted_loss(theta, *window[1:4], *window.options.values())
+            return window_loss(theta, *window[1:4], *window.options.values())
 
         expected = complex_step_gradients(loss, window.params)
         assert_within(update.gradients, expected, allowed(reference_update(window).gradients))
@@ -253,7 +253,7 @@ def test_a_window_of_the_whole_series_is_full_bptt(rnn):
         rnn.to_numpy(next(rnn.train(params, x, target, h_0, k1=k1, k2=k2, learning_rate=0.1, epochs=1)))
         for k1, k2 in [(T, T), (T, T + 3), (T + 1, T + 1), (T + 5, T + 9)]
     ]
-    expected = complex_step_gradients(lambda theta: counted_loss(theta, *case.arrays[1:], "tanh"), case.params)
+    expected = complex_step_gradients(lambda theta: window_loss(theta, *case.arrays[1:], "tanh"), case.params)
     for update in runs:
         assert update.window == (0, 0, T)
         assert_within(update.gradients, expected, allowed(reference_update(case).gradients))

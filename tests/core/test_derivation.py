@@ -30,7 +30,7 @@ IMPLEMENTATIONS = {"reference": "numpy_rnn", "engine": "numpy_rnn/engine"}  # th
 SCHEDULES = {f"numpy_rnn/common/{file}.py" for file in ("windows",)}  # shared by all implementations
 ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
 DEFINITION = re.compile(rf"\*\*{ID.pattern}\*\*")
-MOST = 1e-14  # the error allowed to the document's snippet: 45 eps
+MAX_ERROR = 1e-14  # the error allowed to the document's snippet: 45 eps
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_figure_is_the_schedule():
 
 
 def test_snippet_finds_the_gradient_right():
-    assert printed(snippet(DOCUMENT)) < MOST
+    assert printed(snippet(DOCUMENT)) < MAX_ERROR
 
 
 def test_numbers_of_the_worked_example():
@@ -382,4 +382,4 @@ def test_faulty_figures_are_reported():
 
 def test_snippet_can_find_a_gradient_wrong():
     transposed = doctored(snippet(DOCUMENT), "moved.W_hh[i, j]", "moved.W_hh[j, i]")
-    assert printed(transposed) > MOST
+    assert printed(transposed) > MAX_ERROR

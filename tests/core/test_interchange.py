@@ -168,7 +168,10 @@ def of_size(**shapes):
 REFUSED = {
     "no mapping": ([1, 2], "the state is a list: expected arrays by name"),
     "nothing": ({}, "has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight; it has nothing"),
-    "a missing weight": (without(KEYS[1]), r"has no rnn.weight_hh_l0; it has rnn.weight_ih_l0, .*say by rnn= and lin"),
+    "a missing weight": (
+        without(KEYS[1]),
+        r"has no rnn.weight_hh_l0; it has rnn.weight_ih_l0, .*pass other prefixes as rnn= and lin",
+    ),
     "other prefixes": (numpy_rnn.to_state_dict(drawn(), rnn="core."), "has no rnn.weight_ih_l0.*it has core.weight_ih"),
     "many other names": (dict.fromkeys(map(str, range(99))), "it has 0, 1, 2, 3, 4, 5, 6, 7, ...: expected"),
     "a second layer": (state() | {"rnn.weight_ih_l1": 0}, "weight_ih_l1, of an RNN with several layers"),
@@ -226,7 +229,7 @@ UNSAYABLE = {
         r"a learned h_0, and torch.nn.RNN has no .*h_0\[None\] to",
     ),
     "shapes that do not fit": (drawn()._replace(W_hy=np.zeros((2, 4))), "W_hy has shape"),
-    "one bias": (drawn()._replace(b_y=None), "b_h is there and b_y is not"),
+    "one bias": (drawn()._replace(b_y=None), "b_h is given and b_y is not"),
 }
 
 

@@ -33,7 +33,7 @@ RUNS = {"numpy_rnn": (1_500, 21_500, 1), "torch_rnn": (500, 2_500, 8)}
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
     monkeypatch.setattr(series_files, "LOOKED_AT", LOOKED_AT)
-    monkeypatch.setattr(shapes, "LOOKED_AT", LOOKED_AT)
+    monkeypatch.setattr(shapes, "CHUNK", LOOKED_AT)
     for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
         monkeypatch.setattr(training, name, getattr(training, name) // 64)
 
@@ -46,7 +46,8 @@ def path(tmp_path):
 def on_a_mapped_file(rnn, path):
     """The updates of an epoch."""
     params, h_0 = start(rnn)
-    x, target = map(rnn.view_of_numpy, inputs_and_targets(load_series(path), np.float32))
+    series = inputs_and_targets(load_series(path), np.float32)
+    x, target = (rnn.from_numpy(array, copy=False) for array in series)
     return rnn.train(params, x, target, h_0, **OPTIONS, epochs=1)
 
 
@@ -149,8 +150,8 @@ def test_reading_and_checking_take_no_memory_that_grows_with_the_steps(rnn, path
     assert grown < allowed
 
 
-@pytest.mark.parametrize("module", [series_files, shapes])
-def test_a_look_at_all_of_the_series_at_once_would_be_seen(path, monkeypatch, module):
-    monkeypatch.setattr(module, "LOOKED_AT", 10**9)
+@pytest.mark.parametrize(("module", "name"), [(series_files, "LOOKED_AT"), (shapes, "CHUNK")])
+def test_a_look_at_all_of_the_series_at_once_would_be_seen(path, monkeypatch, module, name):
+    monkeypatch.setattr(module, name, 10**9)
     grown, allowed = growth_before(numpy_rnn, path)
     assert grown > allowed

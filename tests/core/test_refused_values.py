@@ -59,7 +59,7 @@ CALLS = {
     "train_stream, moving": (lambda rnn, g: stream(rnn, g, momentum=0.9, velocity=g["velocity"]), "velocity"),
     "to_state_dict": (lambda rnn, g: rnn.to_state_dict(g["params"]), "params"),
     "from_numpy": (lambda rnn, g: rnn.from_numpy(g["array"]), "array"),
-    "view_of_numpy": (lambda rnn, g: rnn.view_of_numpy(g["array"]), "array"),
+    "from_numpy, no copy": (lambda rnn, g: rnn.from_numpy(g["array"], copy=False), "array"),
     "to_numpy": (lambda rnn, g: rnn.to_numpy(g["x"]), "x"),
 }
 
@@ -78,7 +78,7 @@ def other_arrays(rnn, array):
         else None,
     }
     kinds = ("float16", "complex64", "int64") + (("longdouble", "object") if rnn.__name__ == "numpy_rnn" else ())
-    of = rnn.view_of_numpy if rnn.__name__ == "numpy_rnn" else _tensor
+    of = np.asarray if rnn.__name__ == "numpy_rnn" else _tensor
     for kind in kinds:
         with np.errstate(invalid="ignore"):
             other = plain.astype(kind)
@@ -110,7 +110,7 @@ def test_what_is_no_array_is_refused_by_every_function(rnn, name):
     for argument in names.split():
         may_be_none = name == "to_numpy" or argument in ("velocity", "max_norm", "h_0", "resume", "array")
         for value in (*FOREIGN, *([] if may_be_none else [None])):
-            if name in ("from_numpy", "to_numpy") and isinstance(value, tuple):
+            if name in ("from_numpy", "from_numpy, no copy", "to_numpy") and isinstance(value, tuple):
                 continue
             refused(lambda argument=argument, value=value: call(rnn, given | {argument: value}))
 
@@ -122,7 +122,9 @@ def with_one_other(value, change):
     return change(value)
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name not in ("from_numpy", "view_of_numpy", "to_numpy")])
+@pytest.mark.parametrize(
+    "name", [name for name in CALLS if name not in ("from_numpy", "from_numpy, no copy", "to_numpy")]
+)
 def test_arrays_of_another_kind_dtype_or_shape_are_refused_by_every_function(rnn, name):
     """Masks, even over finite numbers; lists; dtypes that no network has; and what would broadcast."""
     call, names = CALLS[name]
@@ -229,8 +231,8 @@ def test_a_state_dict_that_cannot_be_read_back_is_not_written(rnn):
 
 def test_masked_arrays_are_refused_on_their_way_in(rnn):
     masked = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
-    for way in (rnn.from_numpy, rnn.view_of_numpy):
-        refused(lambda way=way: way(masked), "is a masked array", "fill")
+    for copy in (True, False):
+        refused(lambda copy=copy: rnn.from_numpy(masked, copy=copy), "is a masked array", "fill")
     state = {f"rnn.weight_{name}_l0": np.ma.masked_array(np.ones((H, H))) for name in ("ih", "hh")}
     refused(lambda: rnn.from_state_dict(state | {"linear.weight": np.ones((O, H))}), "is a masked array")
 

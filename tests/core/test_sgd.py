@@ -121,7 +121,7 @@ def test_rates_of_another_shape_are_refused(rnn, E, shape):
     for call in calls:
         with pytest.raises(InputError) as refusal:
             call()
-        message = f"the learning rate has shape {shape}: expected a number, or one a network, of shape {E}"
+        message = f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}"
         assert str(refusal.value) == message
 
 

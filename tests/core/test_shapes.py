@@ -206,7 +206,7 @@ def test_parameters_that_do_not_fit_each_other(rnn, name, shape, says):
 def test_one_bias_without_the_other(rnn, absent, there):
     case = example()
     other = case._replace(params=case.params._replace(**{absent: None}))
-    refused(lambda: train(rnn, other), f"{there} is there and {absent} is not", "expected both biases or neither")
+    refused(lambda: train(rnn, other), f"{there} is given and {absent} is not", "expected both biases or neither")
 
 
 @pytest.mark.parametrize("name", ["W_xh", "W_hy", "b_h", "b_y"])

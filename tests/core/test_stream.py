@@ -120,7 +120,7 @@ def test_without_momentum_a_velocity_is_not_carried_on(rnn, learned):
     ("name", "value", "message"),
     [
         ("W_hh", np.zeros((2, 2)), r"the velocity of W_hh is \S*float64 of shape \(2, 2\): expected"),
-        ("W_hy", None, "no velocity of W_hy: expected one, as it has others"),
+        ("W_hy", None, "no velocity of W_hy: expected one, as other parameters have one"),
         ("b_h", np.nan, "the velocity of b_h holds NaN or infinity"),
         ("h_0", np.zeros((1, 1)), "there is a velocity of h_0: expected none, as the parameters have no h_0"),
     ],
@@ -301,7 +301,7 @@ def test_errors_come_before_the_first_step_is_taken(rnn, wrong, says):
         ({"h_0": np.full((B, H), np.nan)}, "h_0 holds NaN or infinity"),
         ({"h_0": None}, "no initial state"),
         ({"params": example(learned=True).params}, "h_0 is given and the parameters have a learned one"),
-        ({"params": example().params._replace(b_y=None)}, "b_h is there and b_y is not"),
+        ({"params": example().params._replace(b_y=None)}, "b_h is given and b_y is not"),
         ({"params": example().params._replace(b_y=np.full(O, np.inf))}, "b_y holds NaN or infinity"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),

@@ -303,7 +303,7 @@ def test_torch_parameters_may_be_plain_tensors_and_stay_so():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_main_job_learns_the_sine_wave(rnn, dtype):
-    """design.md, section 2, written out: seed 0 ends below a tenth of the loss that it begins with."""
+    """The default experiment, written out: seed 0 ends below a tenth of the loss that it begins with."""
     series = np.sin(np.linspace(2, 10, 21)).astype(dtype)
     x, target = (rnn.from_numpy(v.reshape(20, 1, 1)) for v in (series[:-1], series[1:]))
     h_0 = rnn.from_numpy(np.zeros((1, 6), dtype))

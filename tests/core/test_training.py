@@ -148,7 +148,7 @@ def test_next_and_for_are_the_same_run(rnn):
 
 
 def test_no_state_before_the_first_update(rnn):
-    with pytest.raises(InputError, match="made no update yet: expected one before its state is taken"):
+    with pytest.raises(InputError, match="made no update yet: expected one; call next"):
         train(rnn, example()).state()
 
 
@@ -175,10 +175,10 @@ def state_after(rnn, number, case=None, **options):
 @pytest.mark.parametrize(
     ("number", "other", "says"),
     [
-        (2, {"k1": 1}, "stands after update 2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
-        (2, {"k2": 2}, "stands after update 2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
-        (1, {"k1": 3}, "stands after update 1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
-        (3, {"k2": 4}, "stands after update 3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
+        (2, {"k1": 1}, "is that after update 2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
+        (2, {"k2": 2}, "is that after update 2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
+        (1, {"k1": 3}, "is that after update 1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
+        (3, {"k2": 4}, "is that after update 3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
     ],
     ids=str,
 )
@@ -203,7 +203,7 @@ def test_a_state_of_another_batch_or_no_place_of_a_run_is_refused(rnn):
     with pytest.raises(InputError, match=r"has h of shape \(2, 4\): expected \(3, 4\)"):
         train(rnn, wider, resume=state)
     for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9}):
-        with pytest.raises(InputError, match="the state to resume from stands after"):
+        with pytest.raises(InputError, match="the state to resume from is that after"):
             train(rnn, example(), resume=state._replace(**nowhere))
 
 
@@ -222,7 +222,7 @@ def test_the_parameters_of_a_state_are_checked_as_all_are(rnn):
         (lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), "the velocity of W_hy is "),
         (lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), "the velocity of W_hy is "),
         (lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), "the velocity of W_hy holds NaN or infinity"),
-        (lambda s: moving(s, b_h=None), "the state has no velocity of b_h: expected one, as it has others"),
+        (lambda s: moving(s, b_h=None), "the state has no velocity of b_h: expected one, as other parameters have one"),
         (lambda s: moving(s, h_0=s.h[0]), "there is a velocity of h_0: expected none"),
     ],
     ids=range(7),

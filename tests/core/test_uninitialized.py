@@ -5,13 +5,12 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.common.packages import backend
-from numpy_rnn.conformance.cases import random_recipe, random_run
-from numpy_rnn.conformance.mutants.engine_checks import lowered, random_engine_run, random_limits
-from numpy_rnn.conformance.mutants.loading import load
-from numpy_rnn.conformance.mutants.score import of_two
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, load
+from numpy_rnn.conformance.mutants.engine_checks import random_engine_run, random_limits, reduced_limits
+from numpy_rnn.conformance.mutants.score import ensemble_of_two
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 
 pytestmark = pytest.mark.with_reference
@@ -43,7 +42,7 @@ def reports(package):
         arrays = case.params._asdict(), case.x, case.target, case.h_0
         yield port.window_update(*arrays, learning_rate=case.learning_rate, **case.options)
     experiment, configuration = random_run(generator, has=CAPABILITIES)
-    for started in (experiment, of_two(experiment, generator)):
+    for started in (experiment, ensemble_of_two(experiment, generator)):
         yield trace_of(package, started, configuration)
 
 
@@ -52,7 +51,7 @@ def reports_of_engine(package):
     generator = np.random.default_rng(6)
     for _ in range(8):
         run = random_engine_run(generator)
-        with lowered(package, random_limits(generator)):
+        with reduced_limits(package, random_limits(generator)):
             yield trace_of(package, *run)
 
 

@@ -7,7 +7,7 @@ from numpy_rnn import InputError, Window
 
 
 def definition(T, k1, k2):
-    """design.md, section 4, with steps counted from 1: (steps of the window, new steps) of every update."""
+    """DERIVATION.md, section 5, with steps numbered from 1: (steps of the window, new steps) of every update."""
     e, n = {0: 0}, 0
     while e[n] < T:
         n += 1
@@ -74,7 +74,7 @@ def test_the_transcriptions_agree():
         (0, 1, ["k1 is 0", "1 or more"]),
         (-2, 3, ["k1 is -2", "1 or more"]),
         (1, 0, ["k2 is 0", "1 or more"]),
-        (3, 2, ["k2 = 2 is smaller than k1 = 3", "must hold", "choose k2 ≥ 3"]),
+        (3, 2, ["k2 = 2 is smaller than k1 = 3", "must contain", "choose k2 ≥ 3"]),
     ],
 )
 def test_k1_and_k2_that_cannot_be_are_refused_at_once_and_in_words(rnn, k1, k2, says):

@@ -12,9 +12,9 @@ from study_settings import SETTINGS, named_setting
 import numpy_rnn
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window
-from numpy_rnn.conformance.cases import Recipe
-from numpy_rnn.conformance.mutants import in_window
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants import window_mutants
+from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.conformance.recipes import Recipe
 from numpy_rnn.study.checks import check_step, check_truncation, error_bounds, witnesses
 from numpy_rnn.study.checks.check_step import exact
 from numpy_rnn.study.checks.checks import measure_checks
@@ -188,7 +188,7 @@ def excess(case, tensor, rnn):
     return compare(hand[tensor], said[tensor], E[tensor]).bounds
 
 
-@pytest.mark.parametrize("mutant", in_window.MISTAKES, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", window_mutants.IN_WINDOW, ids=lambda mutant: mutant.name)
 def test_every_mistake_of_a_window_is_far_outside_the_bound(mutant):
     """In the tensor that it makes wrong."""
     assert max(excess(case, mutant.stage, load(mutant)) for case in CASES.values()) > APART
@@ -203,15 +203,15 @@ def test_and_the_right_network_is_within_it(case):
 @pytest.mark.parametrize(
     ("name", "stage"),
     [
-        ("clipping by tensor", "clipped"),
+        ("clipping per tensor", "clipped"),
         ("clipping by the norm squared", "clipped"),
-        ("decoupled weight decay, beside the velocity", "v"),
+        ("decoupled weight decay", "v"),
         ("dampening left out", "v"),
         ("dampening at the first step too", "v"),
         ("velocity not damped by μ", "v"),
         ("nesterov forgotten", "s"),
-        ("nesterov beside the velocity, not the gradient", "s"),
-        ("the gradient is climbed", "theta"),
+        ("nesterov look-ahead added to the velocity", "s"),
+        ("gradient ascent", "theta"),
         ("learning rate applied twice to W_hh", "theta"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_wrong_schedule_is_seen(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["state not reset between epochs", "state reset at every window", "newest state enters a sliding window"],
+    ["state not reset between epochs", "state reset at every window", "sliding window starts from the newest state"],
 )
 def test_a_wrong_initial_state_is_seen(name):
     setting = named_setting("sine")
@@ -273,7 +273,7 @@ def test_a_wrong_initial_state_is_seen(name):
 
 def test_a_state_that_is_not_constant_is_seen():
     setting = named_setting("everything")
-    rnn = load(named("entering state not a constant"))
+    rnn = load(named("initial state of the window not a constant"))
     off = [
         difference.bounds
         for before, update in check_truncation.recorded(setting, 1, 2, rnn)

@@ -18,9 +18,8 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.series import sine
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.mutants.loading import CORE, load, mutated_source, named
+from numpy_rnn.conformance.mutants.catalogue import CORE, MUTANTS, load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import names_the_stage
-from numpy_rnn.conformance.mutants.table import MUTANTS
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.figures.disagreement_figures import (
@@ -68,7 +67,7 @@ STEPS = 6
 DRAWINGS = (*LOSS_DRAWINGS, *DISAGREEMENT_DRAWINGS, *MISTAKE_DRAWINGS)
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
 SECTIONS = Path(numpy_rnn.__file__).parent / "study" / "page" / "sections"
-HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh untransposed where it is square")
+HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh not transposed where it is square")
 
 
 def whole_numbers(seed, steps=STEPS):
@@ -185,8 +184,8 @@ STALE_NOW, STALE_THEN, REPLAYED = (
     load(named(name))
     for name in (
         "activations of stale weights kept",
-        "activations and weights of then kept",
-        "window replayed from the start with the weights of now",
+        "stale activations and stale W_hh kept",
+        "states replayed from the start with the current weights",
     )
 )
 RATE = 2.0**-9
@@ -539,7 +538,7 @@ def filled(findings):
 
 @pytest.fixture(scope="module", params=OTHERS, ids=lambda values: ", ".join(values))
 def other(request):
-    chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "the gradient is climbed")]
+    chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "gradient ascent")]
     return {"training": measure_training(a_setting(seeds=2, **request.param), chosen)}
 
 

@@ -23,10 +23,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.rounding import sech_squared
 from numpy_rnn.conformance.bounds.step import Step
 from numpy_rnn.conformance.case import Case
 
-TAU = 16.0  # τ: twice the largest error in ulps of a usual tanh (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
+TAU = 2.0 * STRICT_TANH_ULPS  # τ, in units of u|h|
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 MEASURED = np.finfo(np.float64)
 
@@ -35,7 +37,8 @@ def check_local(case: Case, report: dict, tau: float = TAU) -> dict[str, np.ndar
     """|reported − recomputed| / allowed, for every element of every tensor of a report with all intermediates.
 
     A correct port is never above 1. Arrays may carry leading axes, the same everywhere, so that all updates of a run
-    with windows of one size are checked at once. NaN gives infinity. The report's form is `case.form_faults`'s affair.
+    with windows of one size are checked at once. NaN gives infinity. `case.format_errors` checks the format of a
+    report.
     """
     return {
         name: ratios(np.asarray(report[name], np.float64) - recomputed, allowed)
@@ -84,7 +87,7 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     da_next = np.concatenate((da[..., 1:, :, :], np.zeros_like(da[..., :1, :, :])), axis=-3)
     expected_dh, allowed_dh = bound.sum(O + H, bound.each_step(W_hy.mT, dy), bound.each_step(W_hh.mT, da_next))
     of["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
-    of["da"] = bound.through_tanh(dh, h) if is_tanh else bound.through_relu(dh, a, h)
+    of["da"] = bound.through_tanh(dh, h, a, da, tau) if is_tanh else bound.through_relu(dh, a, h)
 
     # (B9), (B10)
     if "dh_0" in report:
@@ -180,16 +183,23 @@ class Bound:
         """A function's value, known to so many units of roundoff; its argument may be read as zero."""
         return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.flushes(1)
 
-    def through_tanh(self, dh, h) -> tuple[np.ndarray, np.ndarray]:
-        """(B3) of tanh: dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h).
+    def through_tanh(self, dh, h, a, da, tau) -> tuple[np.ndarray, np.ndarray]:
+        """(B3) of tanh from h, or from a; for every element the form that the reported da is nearer to.
 
-        The roundings of the latter are in units of |h| and not of h². A subnormal dh loses itself at most, a subnormal
-        h nothing that the rounding of 1 − h² does not cover.
+        From h: dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h). The roundings of the latter are in units of
+        |h| and not of h². A subnormal dh loses itself at most, a subnormal h nothing that the rounding of 1 − h² does
+        not cover. From a: dh/cosh²(a), with τu for cosh, as for tanh, twice in the square, and three roundings more; a
+        slope that is flushed to zero takes its product with it.
         """
         slope = 1 - np.square(h)
         expected = dh * slope
         curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope)
-        return expected, (self.u + self.own) * (np.abs(dh) * curvature + 2 * np.abs(expected)) + self.flushes(1)
+        allowed = (self.u + self.own) * (np.abs(dh) * curvature + 2 * np.abs(expected)) + self.flushes(1)
+        by_cosh = dh * sech_squared(a)
+        roundings = (2 * tau + 3) * self.u + (2 * CHECKER_TAU + 3) * self.own
+        allowed_by_cosh = roundings * np.abs(by_cosh) + self.flushes(1) * (1 + np.abs(dh))
+        nearer = ratios(da - by_cosh, allowed_by_cosh) < ratios(da - expected, allowed)
+        return np.where(nearer, by_cosh, expected), np.where(nearer, allowed_by_cosh, allowed)
 
     def through_relu(self, dh, a, h) -> tuple[np.ndarray, np.ndarray]:
         """(B3) of relu: dh where h > 0, which is open where a or h is subnormal and may be read as zero."""

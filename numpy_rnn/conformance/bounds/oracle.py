@@ -15,14 +15,63 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import Choices, InputError
-from numpy_rnn.conformance.bounds import oracle_step
-from numpy_rnn.conformance.bounds.oracle_step import flint as _flint
-from numpy_rnn.conformance.bounds.oracle_step import matrix as _matrix
-from numpy_rnn.conformance.case import Case, owed
+from numpy_rnn.conformance.case import Case, required_outputs
+
+
+def matrix(array):
+    """The matrix of exactly these numbers; a vector is a row."""
+    return load_flint().arb_mat(*np.atleast_2d(array).shape, array.ravel().tolist())
+
+
+def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
+    """The balls of the velocities and of the new parameters, flattened, from the matrices of the gradients by name.
+
+    η is rounded to the dtype; the other options are the numbers that they are in float64, and so is 10⁻⁶.
+    """
+    momentum, dampening, nesterov, decay, max_norm = case.sgd
+    ball = load_flint().arb
+    rate = ball(float(case.dtype.type(case.learning_rate)))
+    factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
+    velocities, parameters = {}, {}
+    for name, gradient in gradients.items():
+        theta = matrix(getattr(case.params, name))
+        s = gradient if factor is None else gradient * factor
+        if decay:
+            s += theta * ball(decay)
+        if momentum:
+            before = getattr(case.velocity, name, None)
+            v = s if before is None else matrix(before) * ball(momentum) + s * (1 - ball(dampening))
+            velocities["v" + name] = v.entries()
+            s = s + v * ball(momentum) if nesterov else v
+        parameters[name] = (theta - s * rate).entries()
+    return velocities | parameters
+
+
+def clip_factor(gradients, max_norm):
+    """min(1, max_norm / (n + 10⁻⁶)); where the ball of the quotient holds 1, the ball of all that it may be.
+
+    A sum of squares is not negative, though its ball may reach below 0.
+    """
+    ball = load_flint().arb
+    squares = sum((g * g for gradient in gradients.values() for g in gradient.entries()), ball(0))
+    quotient = max_norm / (squares.nonnegative_part().sqrt() + ball(1e-6))
+    return quotient.min(ball(1))
+
+
+def load_flint():
+    """The module flint, which only the oracle needs."""
+    try:
+        import flint as module
+    except ImportError as error:
+        raise InputError(
+            "python-flint is not installed: the oracle needs it; run `pip install python-flint`, or check at level L1"
+        ) from error
+    return module
+
 
 PRECISION = 128  # bits at first
-MOST_PRECISION = 2**15
-WANTED = 2.0**-96  # a radius beside its value; the rounding of `low` alone gives 2**-106
+MAX_PRECISION = 2**15
+MAX_RELATIVE_RADIUS = 2.0**-96  # a radius beside its value; the rounding of `low` alone gives 2**-106
 SUBNORMAL = 5e-324  # the smallest number above 0
 
 
@@ -48,14 +97,14 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
     Raises InputError without python-flint, on NaN or infinity, on an unknown nonlinearity or reduction, and on a case
     that overflows float64.
     """
-    flint = _flint()
+    flint = load_flint()
     arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "η": case.learning_rate}
     if case.velocity is not None:
         arrays |= {"v" + name: v for name, v in case.velocity._asdict().items()}
     for name, array in arrays.items():
         if array is not None and not np.isfinite(array).all():
             raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
-    while precision <= MOST_PRECISION:
+    while precision <= MAX_PRECISION:
         with flint.ctx.workprec(precision):
             balls = compute(case)
             enclosures = None if balls is None else _enclosures(case, balls)
@@ -63,7 +112,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
             return enclosures
         precision *= 2
     raise InputError(
-        f"this case is not enclosed at {MOST_PRECISION} bits: it overflows float64, or relu' hangs on a cancellation"
+        f"this case is not enclosed at {MAX_PRECISION} bits: it overflows float64, or relu' hangs on a cancellation"
     )
 
 
@@ -72,21 +121,21 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
 
     None if a ball that a relu takes holds 0 beside other numbers, so that its derivative is not known.
     """
-    flint = _flint()
+    flint = load_flint()
     T, B, _, H, O, K = case.sizes.values()
     steps = range(1, T + 1)
     phi = NONLINEARITIES[case.nonlinearity]
     divisor = DIVISORS[case.reduction](K * B * O)
 
-    W_xh, W_hh, W_hy = map(_matrix, case.params[:3])
+    W_xh, W_hh, W_hy = map(matrix, case.params[:3])
     ones = flint.arb_mat(B, 1, [1] * B)
     biases = case.params.b_h is not None
     bias_h, bias_y = flint.arb_mat(B, H), flint.arb_mat(B, O)
     if biases:
-        bias_h, bias_y = (ones * _matrix(b) for b in case.params[3:5])
-    x = {t: _matrix(case.x[t - 1]) for t in steps}
-    target = {t: _matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
-    a, h, slope, y = {}, {0: _matrix(case.h_0)}, {}, {}
+        bias_h, bias_y = (ones * matrix(b) for b in case.params[3:5])
+    x = {t: matrix(case.x[t - 1]) for t in steps}
+    target = {t: matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
+    a, h, slope, y = {}, {0: matrix(case.h_0)}, {}, {}
     for t in steps:
         a[t] = x[t] * W_xh + h[t - 1] * W_hh + bias_h
         states = [phi(ball) for ball in a[t].entries()]
@@ -123,9 +172,9 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
         **{name: [ball for t in steps for ball in sequence[t].entries()] for name, sequence in sequences.items()},
         "dh_0": dh_0.entries(),
         **{"d" + name: gradient.entries() for name, gradient in gradients.items()},
-        **oracle_step.step(case, gradients),
+        **step(case, gradients),
     }
-    return {name: balls[name] for name in owed(case, intermediates=True, input_gradients=True)}
+    return {name: balls[name] for name in required_outputs(case, intermediates=True, input_gradients=True)}
 
 
 def _tanh(a):
@@ -146,7 +195,7 @@ DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms)
 
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:
     """The balls as arrays; None if a radius is too large."""
-    shapes = owed(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
     flat = [ball for name in shapes for ball in balls[name]]
     high = np.array([float(ball) for ball in flat])
     if not np.isfinite(high).all():
@@ -157,7 +206,7 @@ def _enclosures(case, balls) -> dict[str, Enclosure] | None:
     below = np.array([0.0 if ball.is_zero() else SUBNORMAL for ball in flat])
     radius = np.array([float(rest.rad()) for rest in rests])
     radius = (radius + 2.0**-53 * np.abs(low) + 2 * below) * (1 + 2.0**-50)
-    if not (radius <= WANTED * np.abs(high) + 4 * below).all():
+    if not (radius <= MAX_RELATIVE_RADIUS * np.abs(high) + 4 * below).all():
         return None
     starts = np.cumsum([len(balls[name]) for name in shapes])[:-1]
     parts = (np.split(array, starts) for array in (high, low, radius))

@@ -1,4 +1,4 @@
-"""What one rounded operation may do to numbers that are off already. `propagation.py` strings these bounds together.
+"""What one rounded operation may do to numbers that are off already. `global_bounds.py` strings these bounds together.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 
@@ -15,6 +15,11 @@ UPWARDS = 1 + 1e-10  # covers the rounding of the bounds themselves, in float64,
 WIDER = 1 + 2.0**-10  # covers a rounding to a wider format before the one to the dtype: x87 has 11 bits more
 
 
+def sech_squared(a) -> np.ndarray:
+    """tanh'(a) = 1/cosh²(a) without overflow; where that is below 1e-300, something larger."""
+    return np.cosh(np.minimum(np.abs(a), 350.0)) ** -2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Rounded:
     """What is known of computed numbers: the size |v| of the exact ones, and E."""
@@ -23,7 +28,7 @@ class Rounded:
     E: np.ndarray
 
     @property
-    def most(self) -> np.ndarray:
+    def max_abs(self) -> np.ndarray:
         """The largest |ṽ|."""
         return self.size + self.E
 
@@ -84,22 +89,22 @@ class Rounding:
 
         n counts, for every element, the terms that are not 0. Source: Higham, (3.13).
         """
-        A_most, B_most = A.most, B.most
-        n = (A_most > 0).astype(np.float64) @ (B_most > 0)
-        return (self.gamma(n) * (A_most @ B_most) + A.E @ B_most + A.size @ B.E + self.flushes(n)) * UPWARDS
+        A_max, B_max = A.max_abs, B.max_abs
+        n = (A_max > 0).astype(np.float64) @ (B_max > 0)
+        return (self.gamma(n) * (A_max @ B_max) + A.E @ B_max + A.size @ B.E + self.flushes(n)) * UPWARDS
 
     def each(self, A: Rounded, B: Rounded, roundings: int) -> np.ndarray:
         """E of the product A ∘ B, element by element; relu' is 0 or 1 and rounds nothing."""
-        most = A.most * B.most
-        return (self.gamma(roundings) * most + A.E * B.most + A.size * B.E + self.flushes(most > 0)) * UPWARDS
+        max_abs = A.max_abs * B.max_abs
+        return (self.gamma(roundings) * max_abs + A.E * B.max_abs + A.size * B.E + self.flushes(max_abs > 0)) * UPWARDS
 
     def again(self, v: Rounded, roundings: int) -> np.ndarray:
         """E of ṽ after so many more roundings."""
-        most = v.most
-        return (v.E + self.gamma(roundings) * most + self.flushes(most > 0)) * UPWARDS
+        max_abs = v.max_abs
+        return (v.E + self.gamma(roundings) * max_abs + self.flushes(max_abs > 0)) * UPWARDS
 
     def sum(self, v: Rounded) -> np.ndarray:
         """E of the sum over the first axis: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
-        most = v.most
-        n = (most > 0).sum(0)
-        return (self.gamma(np.maximum(n - 1, 0)) * most.sum(0) + v.E.sum(0) + self.flushes(n)) * UPWARDS
+        max_abs = v.max_abs
+        n = (max_abs > 0).sum(0)
+        return (self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(0) + v.E.sum(0) + self.flushes(n)) * UPWARDS

@@ -45,7 +45,7 @@ class Near(NamedTuple):
     E: np.ndarray
 
     @property
-    def most(self) -> np.ndarray:
+    def max_abs(self) -> np.ndarray:
         """The largest |ṽ|."""
         return np.abs(self.value) + self.E
 
@@ -78,15 +78,15 @@ class Step:
 
     def times(self, a: Near, b: Near) -> Near:
         """a ∘ b: E_a(|b|+E_b) + |a|E_b + u(|a|+E_a)(|b|+E_b). A product with exactly 1 rounds nothing."""
-        most = a.most * b.most
-        rounds = ((np.abs(a.value) != 1) | (a.E != 0)) & (most > 0)
-        own = self.arithmetic.gamma(1) * most + self.arithmetic.flushes(1)
-        return Near(a.value * b.value, (a.E * b.most + np.abs(a.value) * b.E + own * rounds) * UPWARDS)
+        max_abs = a.max_abs * b.max_abs
+        rounds = ((np.abs(a.value) != 1) | (a.E != 0)) & (max_abs > 0)
+        own = self.arithmetic.gamma(1) * max_abs + self.arithmetic.flushes(1)
+        return Near(a.value * b.value, (a.E * b.max_abs + np.abs(a.value) * b.E + own * rounds) * UPWARDS)
 
     def plus(self, a: Near, b: Near) -> Near:
         """a + b: E_a + E_b + u(|a+b| + E_a + E_b). A sum with exactly 0 rounds nothing."""
         value, inherited = a.value + b.value, a.E + b.E
-        rounds = (a.most > 0) & (b.most > 0)
+        rounds = (a.max_abs > 0) & (b.max_abs > 0)
         own = self.arithmetic.gamma(1) * (np.abs(value) + inherited) + self.arithmetic.flushes(1)
         return Near(value, (inherited + own * rounds) * UPWARDS)
 
@@ -99,7 +99,7 @@ class Step:
         largest. Here all numbers are scaled by a power of two, so that no square leaves the range of float64.
         """
         inner = [tuple(range(self.axes, v.value.ndim)) for v in gradients]
-        largest = np.max([v.most.max(axis=axes, initial=0.0) for v, axes in zip(gradients, inner)], axis=0)
+        largest = np.max([v.max_abs.max(axis=axes, initial=0.0) for v, axes in zip(gradients, inner)], axis=0)
         _, exponent = np.frexp(largest)
 
         def root_of_squares(arrays):
@@ -107,7 +107,7 @@ class Step:
             return np.ldexp(np.sqrt(sum(np.square(v).sum(axis=axes) for v, axes in zip(scaled, inner))), exponent)
 
         n, e = (root_of_squares([getattr(v, part) for v in gradients]) for part in ("value", "E"))
-        terms, gamma = sum((v.most > 0).sum(axis=axes) for v, axes in zip(gradients, inner)), self.arithmetic.gamma
+        terms, gamma = sum((v.max_abs > 0).sum(axis=axes) for v, axes in zip(gradients, inner)), self.arithmetic.gamma
         rho = gamma(terms + 5) / (1 + np.sqrt(1 - gamma(terms + 5)))
         flushed = np.sqrt(self.arithmetic.flushes(terms)) + self.arithmetic.flushes(terms) * n
         return Near(n, (e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed) * UPWARDS)
@@ -120,7 +120,7 @@ class Step:
         """
         M, m = self.scalar(max_norm), self.plus(norm, self.scalar(SMALL))
         own, flushed = self.arithmetic.gamma(2), self.arithmetic.flushes(1)
-        lowest = (M.value - M.E) * (1 - own) / m.most - flushed
+        lowest = (M.value - M.E) * (1 - own) / m.max_abs - flushed
         own = own + (1 + own) * M.E / M.value
         least = m.value - m.E
         r = own + (1 + own) * m.E / np.where(least > 0, least, 1)

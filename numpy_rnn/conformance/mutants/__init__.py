@@ -1,1 +1,1 @@
-"""The known mistakes: made on purpose, killed, and recognised."""
+"""The mutants: the fault catalogue, the score board, and the hints which mutant a divergence looks like."""

@@ -1,7 +1,7 @@
-"""Checks of the engine beyond those of a port: in every layout, as often as it hands out, and what it has handed out.
+"""Checks of the engine beyond those of a port: in every layout, with every `yield_every`, and of returned memory.
 
-The sizes at which the engine takes another way are module constants. `lowered` sets them so low that short runs of
-small networks cross each of them.
+The sizes at which the engine takes another path are module constants. `reduced_limits` sets them so low that short runs
+of small networks cross each of them.
 """
 
 import sys
@@ -14,13 +14,13 @@ import numpy as np
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters, State, Update
-from numpy_rnn.conformance.cases import random_run
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
-from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_run
 from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.first_divergence import CAUSAL_ORDER
 from numpy_rnn.conformance.traces.judge import judge
 
-LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: low values, and at least one that is never reached
+LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: small values, and at least one that is never reached
     "layout": {
         "MAX_GROUPED": (0, 1000),
         "MIN_GROUP": (1, 2, 3),
@@ -34,7 +34,7 @@ LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: low values, and 
     "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
     "training": {"TAPE_BYTES": (1, 500, 2**20), "MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
 }
-LONGEST = 20  # steps of a series
+MAX_STEPS = 20  # steps of a series
 ENSEMBLES = ((), (2,), (5,), (7,), (2, 3))
 
 
@@ -46,8 +46,8 @@ def random_limits(generator: np.random.Generator) -> dict[str, dict[str, int]]:
 
 
 @contextmanager
-def lowered(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iterator[None]:
-    """Within it an engine, `numpy_rnn.engine` or a mutant of it, has these limits and this number of threads."""
+def reduced_limits(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iterator[None]:
+    """Inside the block an engine, `numpy_rnn.engine` or a mutant, has these limits and this number of threads."""
     package = engine.train.__module__.rpartition(".")[0]
     values: dict[tuple[str, str], Any] = {
         (module, name): value for module, of in limits.items() for name, value in of.items()
@@ -64,8 +64,8 @@ def lowered(engine, limits: dict[str, dict[str, int]], threads: int = 1) -> Iter
 
 
 def random_engine_run(generator: np.random.Generator) -> tuple[Experiment, Configuration]:
-    """A run of one network or an ensemble, at times with learning rates of its own for every network."""
-    experiment, configuration = random_run(generator, longest=LONGEST, has=CAPABILITIES)
+    """A run of one network or an ensemble, sometimes with a learning rate per network."""
+    experiment, configuration = random_run(generator, max_steps=MAX_STEPS, has=CAPABILITIES)
     E = ENSEMBLES[generator.integers(len(ENSEMBLES))]
     if not E:
         return experiment, configuration
@@ -81,29 +81,28 @@ def random_engine_run(generator: np.random.Generator) -> tuple[Experiment, Confi
     return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0), configuration
 
 
-def engine_excess(engine, generator: np.random.Generator, threads: int = 1) -> tuple[str, float] | None:
-    """The first tensor that is wrong in a random run of the engine, and by what factor; None where nothing is.
+def engine_violation(engine, generator: np.random.Generator, threads: int = 1) -> tuple[str, float] | None:
+    """The first tensor that is wrong in a random run of the engine, and error / bound; None if there is none.
 
-    The run is judged update by update as that of a port at level L3. Then it is made again without records, handed out
-    after every update, every n-th, and once per epoch, and resumed from a state in its middle: all these runs must give
-    the same bits, but for losses, which must be within their bounds. And nothing that was handed out may have changed
-    when the run is over.
+    The run is judged update by update, like that of a port at level L3. It is then repeated without records, with every
+    update, every n-th and one per epoch returned, and resumed from a state in the middle: all these runs must give the
+    same bits, except losses, which must be within their bounds. Returned arrays must not change until the run is over.
     """
     experiment, configuration = random_engine_run(generator)
     limits, every = random_limits(generator), int(generator.integers(2, 5))
-    with lowered(engine, limits, threads), np.errstate(all="ignore"):
+    with reduced_limits(engine, limits, threads), np.errstate(all="ignore"):
         trace = trace_of(engine, experiment, configuration)
         run = _Run(engine, experiment, configuration)
-        found = _first(judge(trace).worst) or run.changed_later(record=True)
-        if found is not None:
-            return found
+        violation = _first(judge(trace).worst) or run.changed_later(record=True)
+        if violation is not None:
+            return violation
         recorded = run.updates()
         for yield_every in (every, "epoch"):
-            losses, found = run.compared(recorded, yield_every)
-            if found is None:
-                found = _first(judge(trace | {"loss": losses}).worst)
-            if found is not None:
-                return found
+            losses, violation = run.compared(recorded, yield_every)
+            if violation is None:
+                violation = _first(judge(trace | {"loss": losses}).worst)
+            if violation is not None:
+                return violation
         return run.changed_later(record=False) or run.resumed(recorded, generator, every)
 
 
@@ -115,7 +114,7 @@ def _first(worst):
 
 
 class _Run:
-    """A run of the engine that can be made again in other ways."""
+    """A run of the engine that can be repeated with other options."""
 
     def __init__(self, engine, experiment, configuration):
         experiment = experiment.trained()
@@ -127,37 +126,37 @@ class _Run:
         return self.engine.train(*self.start, **(self.options | options))
 
     def updates(self) -> dict[tuple[int, int], Update]:
-        """All updates by epoch and number, as they are when the run hands out the next one after them."""
+        """All updates by epoch and number, as they are when the run returns the next one."""
         return {(update.epoch, update.number): update for update in self.train(record=True)}
 
     def changed_later(self, record: bool) -> tuple[str, float] | None:
-        """The first tensor of what was handed out, updates and states, that is another one at the end of the run."""
-        handed_out = []
+        """The first tensor of returned updates and states that has changed at the end of the run."""
+        returned = []
         run = self.train(record=record)
         for update in run:
             for value in (update, run.state()):
-                handed_out.append((value, _bits(value)))
-        changed = [name for value, bits in handed_out for name, now in _bits(value).items() if now != bits[name]]
+                returned.append((value, _bits(value)))
+        changed = [name for value, bits in returned for name, now in _bits(value).items() if now != bits[name]]
         return (min(changed, key=CAUSAL_ORDER.index), np.inf) if changed else None
 
     def compared(self, recorded, yield_every) -> tuple[np.ndarray, tuple[str, float] | None]:
-        """The losses of all updates of the run, and the first tensor that has other bits than in the recorded one."""
-        losses, found = [], None
+        """The losses of all updates of the run, and the first tensor whose bits differ from the recorded run."""
+        losses, violation = [], None
         for update in self.train(yield_every=yield_every):
             losses.append(update.losses)
-            found = found or _other_bits(update, recorded[update.epoch, update.number])
-        return np.concatenate(losses), found
+            violation = violation or _other_bits(update, recorded[update.epoch, update.number])
+        return np.concatenate(losses), violation
 
     def resumed(self, recorded, generator, every) -> tuple[str, float] | None:
-        """The first tensor that has other bits than in the recorded run after it was resumed in the middle."""
+        """The first tensor whose bits differ from the recorded run after it was resumed in the middle."""
         run, places = self.train(), list(recorded)
         for _ in range(int(generator.integers(1, len(places) + 1))):
             next(run)
         for options in ({"record": True}, {}, {"yield_every": every}):
             for update in self.train(resume=run.state(), **options):
-                found = _other_bits(update, recorded[update.epoch, update.number])
-                if found is not None:
-                    return found
+                violation = _other_bits(update, recorded[update.epoch, update.number])
+                if violation is not None:
+                    return violation
         return None
 
 

@@ -4,8 +4,7 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.app.trace import ROWS
-from numpy_rnn.conformance.mutants.loading import load
-from numpy_rnn.conformance.mutants.table import MUTANTS
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.traces.drive import trace_of
 

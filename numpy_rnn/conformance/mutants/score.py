@@ -1,4 +1,4 @@
-"""The score board: every known mistake, and what caught it.
+"""The score board: every mutant and the check that catches it.
 
 python -m numpy_rnn.conformance score
 """
@@ -11,44 +11,43 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES, form_faults
-from numpy_rnn.conformance.cases import random_recipe, random_run
-from numpy_rnn.conformance.mutants.engine_checks import engine_excess
-from numpy_rnn.conformance.mutants.loading import load
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
+from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, Mutant, load
+from numpy_rnn.conformance.mutants.engine_checks import engine_violation
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.faults import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
-MOST_CASES = 500
-ENSEMBLES = 0.2  # of the runs: a part of the mistakes shows in an ensemble only
+MAX_CASES = 500
+ENSEMBLES = 0.2  # fraction of the runs; some mutants are visible in an ensemble only
 
 
 class Score(NamedTuple):
-    """How one mutant fared at one level."""
+    """The score of one mutant at one level."""
 
     mutant: Mutant
     level: str
-    tensor: str | None  # the first, in causal order, that exceeded its bound; None: it survived
-    cases: int  # until then
-    factor: float  # by how much
+    tensor: str | None  # the first in causal order that exceeds its bound; None: it survived
+    cases: int  # the number of cases until then
+    factor: float  # error / bound
 
 
-def score(mutant: Mutant, level: str, most: int = MOST_CASES, seed: int = 0) -> Score:
-    """Try a mutant on one random case after another until one exceeds a bound of this level."""
+def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 0) -> Score:
+    """Check a mutant on random cases until one exceeds a bound of this level."""
     generator = np.random.default_rng(seed)
     package = load(mutant)
-    for cases in range(1, most + 1):
+    for cases in range(1, max_cases + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            found = EXCESS_OF[level](package, generator)
-        if found is not None:
-            return Score(mutant, level, found[0], cases, found[1])
-    return Score(mutant, level, None, most, 0.0)
+            violation = VIOLATION_OF[level](package, generator)
+        if violation is not None:
+            return Score(mutant, level, violation[0], cases, violation[1])
+    return Score(mutant, level, None, max_cases, 0.0)
 
 
-def first_excess(ratios: dict) -> tuple[str, float] | None:
-    """The first tensor in causal order above its bound, and by what factor."""
+def first_violation(ratios: dict) -> tuple[str, float] | None:
+    """The first tensor in causal order above its bound, and error / bound."""
     for name in CAUSAL_ORDER:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:
             return name, float(np.max(ratios[name]))
@@ -59,17 +58,17 @@ def _of_update(check, package, generator):
     case = random_recipe(generator, has=CAPABILITIES).case()
     arrays = case.params._asdict(), case.x, case.target, case.h_0
     report = PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
-    faults = form_faults(case, report, intermediates=True, input_gradients=True)
-    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_excess(check(case, report))
+    faults = format_errors(case, report, intermediates=True, input_gradients=True)
+    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_violation(check(case, report))
 
 
-def local_excess(package, generator):
+def local_violation(package, generator):
     """Level L1: one window update, stage by stage."""
     return _of_update(check_local, package, generator)
 
 
-def global_excess(package, generator):
-    """Level L2: one window update as a black box, its loss, gradients and new parameters."""
+def global_violation(package, generator):
+    """Level L2: one window update as a black box: its loss, gradients and updated parameters."""
 
     def check(case, report):
         return check_global(case, {name: report[name] for name in report if name not in INTERMEDIATES})
@@ -77,16 +76,16 @@ def global_excess(package, generator):
     return _of_update(check, package, generator)
 
 
-def run_excess(package, generator):
-    """Level L3: a run of several updates in lockstep, at times of an ensemble."""
+def run_violation(package, generator):
+    """Level L3: a run of several updates in lockstep, sometimes of an ensemble."""
     experiment, configuration = random_run(generator, has=CAPABILITIES)
     if generator.random() < ENSEMBLES:
-        experiment = of_two(experiment, generator)
-    return first_excess(judge(trace_of(package, experiment, configuration)).worst)
+        experiment = ensemble_of_two(experiment, generator)
+    return first_violation(judge(trace_of(package, experiment, configuration)).worst)
 
 
-def of_two(experiment: Experiment, generator) -> Experiment:
-    """The same run of two networks: beside the given one, another whose parameters are up to four times as large."""
+def ensemble_of_two(experiment: Experiment, generator) -> Experiment:
+    """The same run of two networks: the given one, and one whose parameters are up to four times as large."""
     factors = (1, generator.uniform(0.5, 4))
     params = Parameters(
         *(None if p is None else np.stack([p * p.dtype.type(f) for f in factors]) for p in experiment.params)
@@ -94,40 +93,40 @@ def of_two(experiment: Experiment, generator) -> Experiment:
     return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0)
 
 
-EXCESS_OF = {"L1": local_excess, "L2": global_excess, "L3": run_excess, "engine": engine_excess}
+VIOLATION_OF = {"L1": local_violation, "L2": global_violation, "L3": run_violation, "engine": engine_violation}
 LEVELS = {"update": ("L1", "L2"), "run": ("L3",), "engine": ("engine",)}
 
 
 def score_board(seed: int = 0) -> list[Score]:
-    """Every mutant at every level that can see it: one window's mistakes at L1 and L2, the training loop's at L3."""
+    """Every mutant at every level that can catch it: those of a window at L1 and L2, of the training loop at L3."""
     return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in LEVELS[mutant.level]]
 
 
 def engine_board(seed: int = 0) -> list[Score]:
-    """Every mistake of the engine, by the checks of `engine_checks`."""
+    """Every mutant of the engine, by the checks of `engine_checks`."""
     return [score(mutant, "engine", seed=seed) for mutant in ENGINE_MUTANTS]
 
 
 def text(scores: list[Score]) -> str:
-    """The board, a line a mutant and level, and how many survived.
+    """The board, a line per mutant and level, and the number of survivors.
 
-    Where the level reports stages, the stage that was caught must be the mutated one.
+    If the level reports stages, the stage that is caught should be the mutated one.
     """
-    lines = [f"{'known mistake':58} level  caught at       cases  times the bound"]
+    lines = [f"{'mutant':58} level  caught at       cases  error / bound"]
     for mutant, level, tensor, cases, factor in scores:
         caught = "SURVIVED" if tensor is None else f"{tensor} ({EQUATIONS.get(tensor, 'form')})"
         lines.append(
             f"{mutant.name:58} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{_remark(mutant, level, tensor)}"
         )
     survived = sum(score.tensor is None for score in scores)
-    lines.append(f"{len({s.mutant for s in scores})} known mistakes, {len(scores)} trials, {survived} survived")
+    lines.append(f"{len({s.mutant for s in scores})} mutants, {len(scores)} trials, {survived} survived")
     return "\n".join(lines)
 
 
 def names_the_stage(mutant: Mutant, level: str, tensor: str | None) -> bool:
-    """Whether the tensor that was caught is computed by the mutated equation.
+    """Whether the caught tensor is computed by the mutated equation.
 
-    Without momentum there is no velocity, and a mistake in what is made of the gradient shows in the parameters.
+    Without momentum there is no velocity, and a fault in the direction of the step is visible in the parameters.
     """
     shown = {EQUATIONS[mutant.stage], EQUATIONS["W_xh"] if mutant.stage.startswith("v") else ""}
     return tensor is not None and EQUATIONS.get(tensor) in shown

@@ -7,12 +7,12 @@ import numpy as np
 
 from numpy_rnn.common.records import Parameters, SgdOptions, State, Update
 from numpy_rnn.common.windows import Window
-from numpy_rnn.conformance.ports.faults import CAPABILITIES, PortFault, one_line
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_line
 from numpy_rnn.conformance.traces.drive import trace_of
 
 
 class PackagePort:
-    """A package with the functions of numpy_rnn, as a port that has every capability."""
+    """A package with the functions of numpy_rnn as a port with every capability."""
 
     capabilities = CAPABILITIES
     dtypes = ("float32", "float64")
@@ -37,7 +37,7 @@ class PackagePort:
         velocity=None,
         **of_direction,
     ):
-        """One window and its SGD step, under the names of the trace. of_direction: momentum and the like."""
+        """One window and its SGD step. of_direction: the options of `direction`, such as momentum."""
         rnn = self.rnn
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
@@ -61,10 +61,10 @@ class PackagePort:
 
 
 class EnginePort(PackagePort):
-    """The engine: its windows are computed by the code of its `train`, and not by functions that it borrows.
+    """The engine: its windows are computed by the code of its `train`, not by functions of the reference.
 
-    A window may count any number of its steps, also where no schedule of `train` has such a window. Runs of several
-    updates are those of `train`, not windows one by one.
+    A window may have a loss at any number of its steps, also if no schedule of `train` has such a window. Runs of
+    several updates are those of `train`, not single windows.
     """
 
     def _update(self, theta, x, target, h_0, velocity, learning_rate, nonlinearity, reduction, max_norm, of_direction):
@@ -81,7 +81,7 @@ class EnginePort(PackagePort):
         return update
 
     def trace(self, experiment, configuration) -> dict:
-        """The trace of a run of the engine's `train`. Raises PortFault when it fails."""
+        """The trace of a run of the engine's `train`. Raises PortFault if the run fails."""
         try:
             return trace_of(self.rnn, experiment, configuration)
         except Exception as error:

@@ -212,13 +212,13 @@ static char *read_line(void) { /* of any length; NULL at the end of the input */
 
 static const char *misfit(void) { /* the name of a field that cannot be used, or NULL */
     const size_t TB = size("T") * size("B"), KB = size("K") * size("B"), D = size("D"), H = size("H"), O = size("O");
-    const struct { const char *name; size_t count; } owed[] = {
+    const struct { const char *name; size_t count; } need[] = {
         {"W_xh", D * H}, {"W_hh", H * H}, {"W_hy", H * O}, {"h_0", size("B") * H}, {"x", TB * D}, {"target", KB * O},
         {"b_h", field("b_y")->count ? H : 0}, {"b_y", field("b_h")->count ? O : 0}, {"learning_rate", 1},
         {"vW_xh", D * H}, {"vW_hh", H * H}, {"vW_hy", H * O}, {"vb_h", H}, {"vb_y", O}, {"vh_0", size("B") * H}};
-    for (size_t n = 0; n < sizeof owed / sizeof owed[0]; n++) {
-        const size_t count = field(owed[n].name)->count;
-        if (count != owed[n].count && (count || owed[n].name[0] != 'v')) return owed[n].name; /* velocities may lack */
+    for (size_t n = 0; n < sizeof need / sizeof need[0]; n++) {
+        const size_t count = field(need[n].name)->count;
+        if (count != need[n].count && (count || need[n].name[0] != 'v')) return need[n].name; /* velocities may lack */
     }
     if (!is("nonlinearity", "tanh") && !is("nonlinearity", "relu")) return "nonlinearity";
     if (!is("reduction", "sum") && !is("reduction", "mean")) return "reduction";

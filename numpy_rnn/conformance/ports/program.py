@@ -1,33 +1,38 @@
-"""A running program that is asked by a line and answers by a line, or does anything else instead. POSIX only."""
+"""A program as a port: it reads a request per line and writes an answer per line. POSIX only."""
 
 import contextlib
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from subprocess import PIPE
 from typing import Any
 
-from numpy_rnn.conformance.ports.faults import PortFault, one_line
+from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.protocol import PortFault, one_line
 
-SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process at once if nobody handles them
-LOOK_AGAIN = 0.05  # seconds: how often to see whether the program lives; a child of it may keep its pipes open
-LEAVING = 1.0  # seconds that a program has for leaving by itself
-LAST_WORDS = 2_000  # bytes of standard error that are kept
+SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
+POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open
+EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
+MAX_STDERR = 2_000  # bytes of standard error that are kept
 CHUNK = 1 << 16
 
 _running: weakref.WeakSet = weakref.WeakSet()  # all programs that may have to be killed
 
 
 @contextlib.contextmanager
-def killed_with_this_process():
-    """Inside, SIGTERM and SIGHUP kill all programs before they end this process, which they do as ever.
+def kill_programs_on_signal():
+    """Inside the block, SIGTERM and SIGHUP kill all programs and then end this process as usual.
 
-    Without this a program that hangs would outlive its owner. A signal with a handler of somebody else, or one that is
-    ignored, is left alone. Only the main thread may set handlers.
+    Otherwise a program that hangs would outlive this process. Signals that are ignored or have another handler are left
+    alone. Only the main thread can set handlers.
     """
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
     is_main = threading.current_thread() is threading.main_thread()
@@ -49,10 +54,10 @@ def killed_with_this_process():
 
 
 class Program:
-    """A program in a process group of its own; its pipes are never waited for without a limit.
+    """A program in its own process group; no read or write of its pipes waits without a time limit.
 
-    command: its words. The group is killed by `end`, and else when this object or the interpreter goes. Raises
-    PortFault when the program cannot be started.
+    command: its words. `end` kills the group, and so does the end of this object or of the interpreter. Raises
+    PortFault if the program cannot be started.
     """
 
     def __init__(self, command: list[str]):
@@ -73,10 +78,10 @@ class Program:
         _running.add(self)
         self.ending = weakref.finalize(self, _end, self.process, pipes)
 
-    def ask(self, question: str, longest: int, timeout: float) -> str:
-        """Send one line, and return the line that comes back: at most `longest` bytes, within `timeout` seconds.
+    def ask(self, question: str, max_length: int, timeout: float) -> str:
+        """Send one line and return the answer: one line of at most `max_length` bytes, within `timeout` seconds.
 
-        Raises PortFault when that does not happen. The program is in no known state then: end it.
+        Raises PortFault otherwise. The state of the program is then unknown: end it.
         """
         deadline = time.monotonic() + timeout
         unsent = memoryview(question.encode("ascii") + b"\n")
@@ -86,18 +91,18 @@ class Program:
             selector.register(self.stderr, selectors.EVENT_READ)
             self._read(selector)
             if self.received:
-                raise PortFault(f"writes what it was not asked for: {self._shown()}")
+                raise PortFault(f"writes a line that was not requested: {self._shown()}")
             while True:
                 left = deadline - time.monotonic()
-                for key, _ in selector.select(max(0.0, min(left, LOOK_AGAIN))):
+                for key, _ in selector.select(max(0.0, min(left, POLL_INTERVAL))):
                     if key.fileobj is self.stdin:
                         unsent = self._write(unsent, selector)
                 self._read(selector)
                 gone = self.stdout not in selector.get_map() or self.process.poll() is not None
                 if gone:
                     self._read(selector)  # what it wrote between the last look and its end
-                if b"\n" in self.received or len(self.received) > longest:
-                    return self._line(longest, len(unsent))
+                if b"\n" in self.received or len(self.received) > max_length:
+                    return self._line(max_length, len(unsent))
                 if gone:
                     raise PortFault(self._how_it_ended(left) + self._last_words())
                 if left <= 0:
@@ -106,7 +111,7 @@ class Program:
                     raise PortFault(f"{what} within {timeout:g} s{hint}{self._so_far()}{self._last_words()}")
 
     def end(self, patience: float = 0.0) -> None:
-        """Close its input, wait for it to leave, and kill what is left of its process group."""
+        """Close its input, wait for it to exit, and kill what remains of its process group."""
         if self.ending.detach():
             _end(self.process, (self.stdin, self.stdout, self.stderr), patience)
 
@@ -123,7 +128,7 @@ class Program:
         return unsent
 
     def _read(self, selector):
-        """Take what is there, up to one chunk a pipe."""
+        """Read what is available, at most one chunk per pipe."""
         for pipe, into in ((self.stdout, self.received), (self.stderr, self.errors)):
             if pipe in selector.get_map():
                 with contextlib.suppress(BlockingIOError):
@@ -131,12 +136,12 @@ class Program:
                     into += chunk
                     if not chunk:
                         selector.unregister(pipe)
-        del self.errors[:-LAST_WORDS]
+        del self.errors[:-MAX_STDERR]
 
-    def _line(self, longest, unsent):
+    def _line(self, max_length, unsent):
         line, _, rest = bytes(self.received).partition(b"\n")
-        if len(line) > longest:
-            raise PortFault(f"answers more than the {longest} characters that can be needed: {self._shown()}")
+        if len(line) > max_length:
+            raise PortFault(f"answers more than the {max_length} characters that an answer can have: {self._shown()}")
         if rest:
             raise PortFault(f"answers more than one line: after the first comes '{one_line(_text(rest), 80)}'")
         if unsent:
@@ -147,7 +152,7 @@ class Program:
 
     def _how_it_ended(self, left):
         try:
-            status = self.process.wait(min(max(left, 0.0), LEAVING))
+            status = self.process.wait(min(max(left, 0.0), EXIT_GRACE))
         except subprocess.TimeoutExpired:
             return "closes its standard output without an answer"
         names = {-number.value: number.name for number in signal.Signals}
@@ -181,3 +186,95 @@ def _end(process, pipes, patience=0.0):
 
 def _text(data) -> str:
     return bytes(data).decode("utf-8", errors="replace")
+
+
+PATIENCE = 5  # times the time limit
+
+
+class ProgramPort:
+    """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
+
+    timeout: seconds, for the hello and for every case. After a fault that leaves the program in an unknown state (a
+    hang, an exit, an invalid answer) the next call restarts it: at most `restarts` times, and until faults have taken
+    PATIENCE times the time limit. So a program that crashes can be tested with many cases, and one that hangs ends
+    soon. At the end its process group is killed; a child that moved to another group is not.
+
+    Raises PortFault if the program does not start and answer the hello.
+    """
+
+    def __init__(self, command: str, timeout: float = 10.0, restarts: int = 300):
+        self.command, self.timeout, self.restarts = command, timeout, restarts
+        self.case_id = 0
+        self.lost = 0.0  # seconds spent on faults and restarts
+        self.last_fault: PortFault | None = None
+        self.program: Program | None = None
+        hello = self._start()
+        self.name, self.dtypes = hello["name"], hello["dtypes"]
+        self.capabilities, self.tanh_ulps, self.lacks = hello["capabilities"], hello["tanh_ulps"], hello["lacks"]
+        self.hello = hello
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self) -> None:
+        """End the program; it has a second to exit by itself."""
+        self._end(EXIT_GRACE)
+
+    def window_update(
+        self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum", velocity=None, **sgd
+    ) -> dict:
+        """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
+        before = None if velocity is None else Parameters(**dict.fromkeys(Parameters._fields) | velocity)
+        step = SgdOptions(**sgd), before
+        case = Case(Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction, *step)
+        if str(case.dtype) not in self.dtypes:
+            raise PortFault(f"does not support {case.dtype}: its hello names {' and '.join(self.dtypes)}")
+        self.case_id += 1
+        if self.program is None:
+            self._start_again()
+        request = protocol.encode_request(case, self.case_id)
+        answer = self._ask(
+            request, protocol.max_report_length(case), lambda line: protocol.answer_to(line, self.case_id)
+        )
+        return protocol.arrays_of(answer, case)
+
+    def _start(self) -> dict:
+        try:
+            words = shlex.split(self.command)
+        except ValueError as error:
+            raise PortFault(f"cannot be started: {error} in the command {self.command!r}") from None
+        if not words:
+            raise PortFault("cannot be started: the command is empty")
+        self.program = Program(words)
+        return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, protocol.decode_hello)
+
+    def _start_again(self) -> None:
+        if self.restarts == 0 or self.lost > PATIENCE * self.timeout:
+            raise PortFault(f"is not restarted after too many faults; the last one: {self.last_fault}")
+        self.restarts -= 1
+        began = time.monotonic()
+        hello = self._start()
+        self.lost += time.monotonic() - began
+        if hello != self.hello:
+            self._end()
+            raise PortFault("answers the hello differently than the first time")
+
+    def _ask(self, question: str, max_length: int, decode: Callable[[str], dict]) -> dict:
+        assert self.program is not None
+        began = time.monotonic()
+        try:
+            return decode(self.program.ask(question, max_length, self.timeout))
+        except BaseException as error:
+            self._end()
+            self.lost += time.monotonic() - began
+            if isinstance(error, PortFault):
+                self.last_fault = error
+            raise
+
+    def _end(self, patience: float = 0.0) -> None:
+        program, self.program = self.program, None
+        if program is not None:
+            program.end(patience)

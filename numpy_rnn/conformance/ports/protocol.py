@@ -1,30 +1,30 @@
-"""The port protocol, version 1: how a program in any language is held against the suite.
+"""The port protocol, version 1: how a program in any language is tested.
 
-The program reads lines on standard input and writes lines on standard output; a line is one JSON object, in ASCII, and
-every line it reads it answers with exactly one, written out at once (flush!). Anything else it has to say goes to
-standard error. At the end of its input it leaves. Keys come in any order, each once; keys not named here are reserved.
+The program reads lines from standard input and writes lines to standard output. A line is one JSON object in ASCII.
+Every line that it reads it answers with exactly one line, which it flushes at once. Anything else goes to standard
+error. At the end of its input the program exits. Keys come in any order, each once; keys not named here are reserved.
 
-Numbers of the network are strings, in hexadecimal, so that nothing is lost on the way: "0x1.999999999999ap-4" is what
-C prints by %a and reads by strtod, Python by float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. A float32
-number is written in the same way, as the double that it also is. "nan", "inf" and "-inf" can be said, and are faults.
-An array is a flat list, row by row: element (t, b, n) of a (T, B, N) array stands at (t·B + b)·N + n.
+Numbers of the network are strings in hexadecimal, which loses nothing: "0x1.999999999999ap-4" is what C prints with %a
+and reads with strtod, and Python with float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. A float32 number
+is written in the same way, as the double with the same value. "nan", "inf" and "-inf" are accepted and reported as
+faults. An array is a flat list, row by row: element (t, b, n) of a (T, B, N) array is at index (t·B + b)·N + n.
 
-First comes the hello:
+First comes the hello, and its answer:
 
     {"type": "hello", "protocol": 1}
     {"type": "hello", "protocol": 1, "name": "my port", "dtypes": ["float32", "float64"],
      "capabilities": ["intermediates"], "tanh_ulps": 4, "lacks": ["relu"]}
 
-dtypes: those that the port computes in, at least one. capabilities: may be empty, or name some of
+dtypes: those in which the port computes, at least one. capabilities: empty, or any of
 
-    "intermediates"    every report holds a, h, y, dy, dh and da
-    "input_gradients"  every report holds dx, and dh_0 of the state that entered
-    "sgd_options"      it has momentum, dampening, nesterov, weight decay and clipping
+    "intermediates"    every report has a, h, y, dy, dh and da
+    "input_gradients"  every report has dx, and dh_0 of the initial state of the window
+    "sgd_options"      it implements momentum, dampening, Nesterov, weight decay and clipping by norm
     "learned_h_0"      it can learn the initial state
 
-Two keys may be absent. tanh_ulps: the largest error of its tanh in ulps, a plain
-number. lacks: what it cannot do, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, of
-dtypes that the hello named and without what it lacks:
+Two keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. lacks: what it does not
+implement, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, in the dtypes that the hello
+named and without what the port lacks:
 
     {"type": "window_update", "id": 1, "dtype": "float32", "sizes": {"T": 3, "B": 2, "D": 1, "H": 6, "O": 1, "K": 2},
      "nonlinearity": "tanh", "reduction": "sum", "learning_rate": "0x1.999999999999ap-4",
@@ -35,28 +35,26 @@ dtypes that the hello named and without what it lacks:
      "W_xh": [...], "W_hh": [...], "W_hy": [...], "b_h": [...], "b_y": [...]}
 
 nonlinearity: "tanh" or "relu"; reduction: "sum" or "mean". W_xh is (D, H), W_hh (H, H), W_hy (H, O), x (T, B, D),
-target (K, B, O) for the newest K ≤ T steps, h_0 (B, H); b_h (H) and b_y (O) are both there or both absent. The learning
-rate is a double, and rounded to the dtype before it is used.
+target (K, B, O) for the newest K ≤ T steps, h_0 (B, H); b_h (H) and b_y (O) are both present or both absent. The
+learning rate is a double and is rounded to the dtype before it is used.
 
-A port with "sgd_options" is asked for plain gradient descent as above, and for other steps with these keys too, all of
-them, meant as in torch.optim.SGD and clip_grad_norm_:
+A port with "sgd_options" gets plain gradient descent as above. For other steps the request has all of these keys, with
+the meaning of torch.optim.SGD and clip_grad_norm_:
 
     "momentum": "0x1.ccccccccccccdp-1", "dampening": "0x0p+0", "nesterov": true, "weight_decay": "0x0p+0",
     "max_norm": null, "velocity": {"vW_xh": [...], "vW_hh": [...], "vW_hy": [...], "vb_h": [...], "vb_y": [...]}
 
-max_norm is null where nothing is to be clipped. velocity is what the update before left; null at first, and without
-momentum. With momentum the answer holds the velocities after the update, under the same names. The gradients are those
-before clipping.
+max_norm is null without clipping. velocity is that of the update before; null before the first update and without
+momentum. With momentum the answer has the new velocities under the same names. The gradients are those before clipping.
 
-A port with "learned_h_0" may be told "learned_h_0": true. Then h_0 is a parameter like the others, and its name stands
-for both: the answer holds dh_0, h_0 after the step, and with momentum vh_0; the gradient that is clipped holds dh_0
-too; and velocity, unless it is null, may hold vh_0. It holds none when h_0 is updated for the first time.
+A port with "learned_h_0" may get "learned_h_0": true. Then h_0 is a parameter like the others, and its name stands for
+both: the answer has dh_0, the new h_0 and, with momentum, vh_0; the norm of the gradient includes dh_0, and velocity
+has vh_0, which may be absent while no earlier window had this h_0.
 
 The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
-h_0; y and dy (T, B, O), dy zero at the steps that no target belongs to; dx (T, B, D), dh_0 (B, H); the gradients, and
-the parameters after the SGD step, each like the parameter it belongs to. Without biases it has no b_h, b_y, db_h and
-db_y; what belongs to capabilities that the port does not have may be left out. A case that cannot be computed is
-answered by {"id": 1, "error": "why"}.
+h_0; y and dy (T, B, O), dy zero at the steps without a target; dx (T, B, D), dh_0 (B, H); every gradient and updated
+parameter like the parameter. Without biases it has no b_h, b_y, db_h and db_y; outputs of capabilities that the port
+does not have are optional. A case that cannot be computed is answered by {"id": 1, "error": "why"}.
 """
 
 import json
@@ -66,19 +64,57 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.conformance.case import Case, owed
-from numpy_rnn.conformance.ports.faults import PortFault, identity_fault, one_line
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.conformance.case import Case, required_outputs
+
+CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
+OPTIONS = ("tanh", "relu", "sum", "mean", "bias")
+
+
+class PortFault(Exception):
+    """A port failed; the message is one line."""
+
+
+def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
+    """The first error in the name, dtypes, capabilities, tanh_ulps or lacks of a port; None if there is none."""
+    if not isinstance(name, str) or not name.strip():
+        return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
+    if not all(character.isprintable() for character in name):
+        return f"name is {one_line(repr(name), 40)}: expected printable characters only"
+    lists = (("dtypes", dtypes, DTYPES), ("capabilities", capabilities, CAPABILITIES), ("lacks", lacks, OPTIONS))
+    for what, given, known in lists:
+        if not isinstance(given, list | tuple):
+            return f"{what} is {one_line(repr(given), 40)}: expected a list of names, as {list(known)}"
+        for each in given:
+            if each not in known:
+                return f"{what} names {one_line(repr(each), 40)}: known: {', '.join(known)}"
+    if not dtypes:
+        return f"dtypes is empty: expected {' or '.join(DTYPES)}, or both"
+    for either in (OPTIONS[:2], OPTIONS[2:4]):
+        if set(either) <= set(lacks):
+            return f"lacks names both {' and '.join(either)}: expected at most one of the two"
+    is_number = isinstance(tanh_ulps, int | float) and not isinstance(tanh_ulps, bool)
+    if tanh_ulps is not None and not (is_number and 0 < tanh_ulps < float("inf")):
+        return f"tanh_ulps is {one_line(repr(tanh_ulps), 40)}: expected a positive number of ulps"
+    return None
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """The text on one line, truncated to the limit, with control characters escaped."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text[: 4 * limit].split()))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
 
 VERSION = 1
 NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 EXAMPLE = "0x1.8p-1"
-LONGEST_HELLO = 10_000  # characters
-LONGEST_NUMBER = 64  # characters, with what stands between it and the next
+MAX_HELLO_LENGTH = 10_000  # characters
+MAX_NUMBER_LENGTH = 64  # characters, with its separator
 
 
 def encode_request(case: Case, case_id: int) -> str:
-    """The line, without its end, that asks a port for this case."""
+    """The request for this case: one line, without a line end."""
     arrays = {name: theta for name, theta in case.params._asdict().items() if theta is not None and name != "h_0"}
     return json.dumps(
         {
@@ -98,7 +134,7 @@ def encode_request(case: Case, case_id: int) -> str:
 
 
 def _sgd(options) -> dict:
-    """The options of SGD, if there are any: numbers as text, the velocity by its names in a report."""
+    """The options of SGD, if any: numbers as text, the velocity under the names of a report."""
     given = {name: option for name, option in options.items() if name not in ("nonlinearity", "reduction")}
     for name, option in given.items():
         if name == "velocity":
@@ -112,15 +148,15 @@ def _flat(array) -> list[str]:
     return list(map(float.hex, np.asarray(array, np.float64).ravel().tolist()))
 
 
-def longest_report(case: Case) -> int:
-    """How many characters the answer to this case may have."""
-    return 2_000 + LONGEST_NUMBER * sum(
-        prod(shape) for shape in owed(case, intermediates=True, input_gradients=True).values()
+def max_report_length(case: Case) -> int:
+    """The maximal number of characters of the answer to this case."""
+    return 2_000 + MAX_NUMBER_LENGTH * sum(
+        prod(shape) for shape in required_outputs(case, intermediates=True, input_gradients=True).values()
     )
 
 
 def decode_hello(line: str) -> dict:
-    """What the port says of itself in the answer to HELLO, with defaults for what it leaves out. Raises PortFault."""
+    """The identity of a port from its answer to HELLO, with defaults for optional keys. Raises PortFault."""
     hello = _object(line)
     if "error" in hello:
         raise PortFault(f"answers the hello with an error: {one_line(str(hello['error']))}")
@@ -135,14 +171,14 @@ def decode_hello(line: str) -> dict:
     identity["lacks"] = hello.get("lacks", ())
     fault = identity_fault(**identity)
     if fault:
-        raise PortFault(f"says in its hello: {fault}")
+        raise PortFault(f"has an invalid hello: {fault}")
     return identity | {key: tuple(identity[key]) for key in ("dtypes", "capabilities", "lacks")}
 
 
 def decode_report(line: str, case: Case, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of an answer by name, in the case's dtype and in the shapes that are owed.
+    """The arrays of an answer by name, in the case's dtype and in the required shapes.
 
-    Raises PortFault when the answer cannot be read so. Names may be missing and numbers NaN: see `case.form_faults`.
+    Raises PortFault on a malformed answer. Missing names and NaN are left to `case.format_errors`.
     """
     return arrays_of(answer_to(line, case_id), case)
 
@@ -159,10 +195,10 @@ def arrays_of(answer: dict, case: Case) -> dict[str, np.ndarray]:
     """The arrays of the answer to this case; the second half of `decode_report`."""
     if "error" in answer:
         raise PortFault(f"answers with an error: {one_line(str(answer['error']))}")
-    shapes = owed(case, intermediates=True, input_gradients=True)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
     unknown = [name for name in answer if name not in shapes and name != "id"]
     if unknown:
-        raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not a name that is owed")
+        raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not an expected name")
     return {name: _array(name, answer[name], shapes[name], case.dtype) for name in answer if name != "id"}
 
 
@@ -197,7 +233,7 @@ def _array(name, given, shape, dtype) -> np.ndarray:
         array = exact.astype(dtype)
     rounded = (array != exact) & ~np.isnan(exact)
     if rounded.any():
-        raise PortFault(f"{name} holds {texts[int(np.argmax(rounded))]}, which is no {dtype} number")
+        raise PortFault(f"{name} holds {texts[int(np.argmax(rounded))]}, which is not a {dtype} number")
     return array.reshape(shape)
 
 
@@ -206,5 +242,5 @@ def _number(name, text) -> float:
         try:
             return float.fromhex(text)
         except OverflowError:
-            raise PortFault(f"{name} holds {one_line(text, 40)}, which is no float64 number") from None
+            raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64") from None
     raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a hexadecimal string, as {EXAMPLE!r}")

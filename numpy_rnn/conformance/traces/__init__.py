@@ -1,1 +1,1 @@
-"""Whole runs: made, checked for their form, judged update by update (L3), and their drift measured."""
+"""Traces of whole runs: how they are made, validated and judged update by update (L3), and their drift."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.checks.check_step import check_steps
 from numpy_rnn.study.checks.check_truncation import check_truncations, truncations
 from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, central_difference, complex_step, differentiated, v_curve

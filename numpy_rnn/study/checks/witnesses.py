@@ -8,8 +8,8 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend
+from numpy_rnn.conformance.bounds.global_bounds import sech_squared
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
-from numpy_rnn.conformance.bounds.propagation import sech_squared
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.equations import Values, by_hand
 from numpy_rnn.study.checks.results import Witnessed, whole

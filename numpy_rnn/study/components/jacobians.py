@@ -58,7 +58,7 @@ def spectral_radius(W) -> float:
     return float(np.abs(np.linalg.eigvals(W)).max())
 
 
-def states(params: Parameters, x, h_0, nonlinearity: str = "tanh") -> np.ndarray:
+def states(params: Parameters, x, h_0, nonlinearity: Any = "tanh") -> np.ndarray:
     """h_0 to h_T of the first sequence, (T+1, H)."""
     with np.errstate(over="ignore", invalid="ignore"):
         return numpy_rnn.forward(params, x, h_0, nonlinearity=nonlinearity).h[:, 0]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Activations, Gradients, Parameters
+from numpy_rnn.common.records import Activations, Gradients, Nonlinearity, Parameters
 from numpy_rnn.common.windows import windows
 from numpy_rnn.loss import DIVISORS
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
@@ -29,7 +29,7 @@ class Components(NamedTuple):
     losses: np.ndarray  # (T,)  ℓ_t
 
 
-def component_matrix(params: Parameters, x, target, h_0, nonlinearity: str = "tanh") -> Components:
+def component_matrix(params: Parameters, x, target, h_0, nonlinearity: Nonlinearity = "tanh") -> Components:
     """All components of a series, from the adjoints of the windows (0, t] in which only step t has a loss.
 
         ∂ℓ_t/∂W_xh,s = x_sᵀ da_s       (B4)

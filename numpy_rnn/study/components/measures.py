@@ -145,7 +145,7 @@ def few(T: int) -> list[int]:
 def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gradients:
     """The sum of the gradients of one epoch of TBPTT(k1, k2), each by `bptt`, with fixed parameters: η = 0."""
     h_0 = None if params.h_0 is not None else setting.h_0
-    choices = {"reduction": setting.configuration.reduction, **setting.options}
+    choices: dict[str, Any] = {"reduction": setting.configuration.reduction, **setting.options}
     updates = numpy_rnn.train(
         params, setting.x, setting.target, h_0, k1=k1, k2=k2, learning_rate=0.0, epochs=1, **choices
     )

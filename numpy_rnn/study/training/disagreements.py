@@ -11,7 +11,7 @@ from numpy_rnn import reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.windows import windows
-from numpy_rnn.conformance.mutants.loading import load, named
+from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting, in_float64
@@ -79,7 +79,7 @@ VARIANTS = (
     Variant(
         "stale_then",
         "old activations, old weights",
-        "activations and weights of then kept",
+        "stale activations and stale W_hh kept",
         "h, φ′ and W_hh in (B2) are from the updates that computed the older steps",
         "code that makes new weight arrays at each update and keeps the old graph; also RTRL with an update at"
         " every step, which carries the old factors along (Williams and Zipser 1989)",
@@ -88,7 +88,7 @@ VARIANTS = (
     Variant(
         "replayed",
         "replay from the start",
-        "window replayed from the start with the weights of now",
+        "states replayed from the start with the current weights",
         "the initial state of the window (T3) is computed again from h₀ with the current weights, and cut off there",
         "code that passes the whole series so far to the network at each update, and stops the gradient k steps back",
         "sliding",
@@ -105,7 +105,7 @@ VARIANTS = (
     Variant(
         "chunks",
         "chunks for a sliding window",
-        "chunks where a sliding window was asked for",
+        "chunks instead of a sliding window",
         "k₁ = k₂ in (T1): an update every k₂ steps, in which a step reaches back to the start of its chunk only",
         "most language model examples, and batches that are cut along time: “BPTT over k steps” is chunks there",
         "sliding",

@@ -87,11 +87,12 @@ def learning_curve(rnn: Any, params: Parameters, setting: Setting, configuration
 
 def losses_of_a_pass(parameters: list[Parameters], setting: Setting, configuration: Configuration) -> np.ndarray:
     """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
-    stacked = Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
+    stacked: Parameters = Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
     stacked = in_float64(stacked)
+    options: dict[str, Any] = {"nonlinearity": configuration.nonlinearity}
     h_0 = setting.h_0 if stacked.h_0 is None else stacked.h_0
     with np.errstate(all="ignore"):
-        y = forward(stacked, setting.x, h_0, nonlinearity=configuration.nonlinearity).y
+        y = forward(stacked, setting.x, h_0, **options).y
         losses = half_squared_error(y, setting.target)
     return np.where(np.isfinite(losses), losses, np.inf)
 

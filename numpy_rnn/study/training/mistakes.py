@@ -14,11 +14,10 @@ from numpy_rnn import reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.mutants.loading import load, mutated_source
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutated_source
 from numpy_rnn.conformance.mutants.score import LEVELS, score
-from numpy_rnn.conformance.mutants.table import MUTANTS, Mutant
-from numpy_rnn.conformance.traces.divergence import EQUATIONS
 from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.first_divergence import EQUATIONS
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting

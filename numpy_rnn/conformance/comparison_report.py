@@ -1,34 +1,33 @@
-"""What a comparison says: as text for a person, and as plain values for JSON."""
+"""The report of `compare`: as text, and as values for JSON."""
 
 from numpy_rnn.app.report import comparison_table, in_words
-from numpy_rnn.conformance.traces import drift
+from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
+from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
-
-STRICT_TANH_ULPS = 8
 
 
 def text(comparison, log_every: int) -> str:
-    """The loss columns, the bounds tensor by tensor, the drift, and what diverged first."""
+    """The losses, the worst ratio of every tensor, the drift, and the first divergence of every side that has one."""
     results = {side.name: side.result for side in comparison.sides}
     parts = [comparison_table(results, log_every), _bounds(comparison)]
     if comparison.drift is not None:
         parts.append(_drift(comparison.drift))
     parts += [
-        f"{side.name} left the range of its dtype after {side.judgement.updates} updates: {side.cut};\n"
-        f"only the updates before that are judged"
+        f"{side.name} overflows after {side.judgement.updates} updates: {side.cut};\n"
+        f"only the updates before that are checked"
         for side in comparison.sides
         if side.cut
     ]
     parts += [divergence(side) for side in comparison.sides if not side.judgement.passed]
     parts += [
-        f"{side.name} declares a tanh of {side.tanh_ulps:g} ulps, over {STRICT_TANH_ULPS}: this is no strict pass"
+        f"{side.name} declares a tanh error of {side.tanh_ulps:g} ulps, above {STRICT_TANH_ULPS}: not a strict pass"
         for side in comparison.sides
         if side.tanh_ulps > STRICT_TANH_ULPS
     ]
     if comparison.passed:
         names = in_words([side.name for side in comparison.sides])
         judged = f"every update of {'both' if len(comparison.sides) == 2 else 'all'}" + (
-            " that is in range" if any(side.cut for side in comparison.sides) else ""
+            " before the overflow" if any(side.cut for side in comparison.sides) else ""
         )
         parts.append(f"{names} agree: {judged} is within its rounding bounds")
     return "\n\n".join(parts)
@@ -42,7 +41,7 @@ def _bounds(comparison):
     width, wide = max(12, *(len(side.name) for side in sides)), max(map(len, ("equation", *shown.values())))
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
     lines = [
-        f"worst of {updates} updates, each from its own parameters and state, in units of the rounding bound",
+        f"worst ratio of {updates} updates, each from its own parameters and state: difference / rounding bound",
         f"tensor    {'equation':{wide}}  " + "  ".join(f"{side.name:>{width}}" for side in sides),
     ]
     for tensor, of_tensor in shown.items():
@@ -60,27 +59,27 @@ def _ratio(tensor, worst):
 
 
 def _drift(measured):
-    verdict = "rounding explains it" if measured.ratio <= drift.ALARM else "rounding does not explain it"
+    verdict = "rounding explains the drift" if measured.ratio <= drive.ALARM else "rounding does not explain the drift"
     return (
-        f"left to run freely, the losses part by {measured.drift[-1]:.1e} at most; {drift.REFERENCES} runs that start"
-        f" an ulp apart part by {measured.spread[-1]:.1e};\n"
-        f"drift over spread is {measured.ratio:.1f} at its largest, alarm at {drift.ALARM:g}: {verdict}"
+        f"free-running, the losses drift apart by at most {measured.drift[-1]:.1e};"
+        f" {drive.REFERENCES} runs whose initial weights differ by an ulp spread by {measured.spread[-1]:.1e};\n"
+        f"the largest drift / spread is {measured.ratio:.1f}, the limit {drive.ALARM:g}: {verdict}"
     )
 
 
 def divergence(side) -> str:
-    """Where a side diverged first, and what it looks like."""
+    """The first divergence of a side, and the mutants that it looks like."""
     lines = [divergence_text(side.name, side.judgement.first)]
     if "a" in side.judgement.worst:
-        lines.append("  every stage before it is within its bound, so the fault is in this one")
+        lines.append("  every stage before it is within its bound, so the fault is in this stage")
     else:
-        lines.append("  no intermediate values are reported, so the fault is in this stage or in one before it")
+        lines.append("  no intermediate values are reported, so the fault is in this stage or an earlier one")
     lines += [f"  looks like: {name}" for name in side.looks_like]
     return "\n".join(lines)
 
 
 def divergence_text(name: str, first) -> str:
-    """Where, which element, what it is and what it should be."""
+    """The place of a divergence, its element, and the reported and expected values."""
     where = f"epoch {first.epoch}, update {first.number}" + (f", step {first.step}" if first.step else "")
     head = f"{name} diverges first in {where}: {first.tensor} ({first.equation})"
     if first.tensor == "window":
@@ -88,14 +87,14 @@ def divergence_text(name: str, first) -> str:
         return f"{head}\n  its window has {part} {first.reported:g} where TBPTT(k1, k2) has {first.expected:g}"
     return (
         f"{head}\n"
-        f"  {first.tensor}{list(first.element)} is {first.reported:.9g}; from what was reported as the inputs of this\n"
-        f"  stage it should be {first.expected:.9g}, and rounding allows a difference of {first.allowed:.1e}:"
-        f" this one is {first.ratio:.1e} times as large"
+        f"  {first.tensor}{list(first.element)} is {first.reported:.9g}; recomputed from the reported inputs of this"
+        f" stage it is {first.expected:.9g}.\n"
+        f"  The difference is {first.ratio:.1e} times the rounding bound of {first.allowed:.1e}"
     )
 
 
 def values(comparison) -> dict:
-    """Everything, as values for `plain_json`."""
+    """The whole comparison as values for JSON."""
     return {
         "passed": comparison.passed,
         "configuration": comparison.configuration.to_dict(),

@@ -1,8 +1,8 @@
-"""Wrong ports, each the reference or the engine with a line or two changed, that the suite must kill.
+"""The fault catalogue: the mutants that the suite must kill, and how one is loaded.
 
-A mutant is made by text: the right lines are looked for in the source, replaced by the wrong ones, and the package is
-loaded anew under another name. So a reader sees the wrong line next to the right one, and a mutant whose line is no
-longer in the source is an error, not a survivor.
+A mutant is the reference or the engine with a line or two changed. It is made from the source text: its correct lines
+are replaced by wrong ones, and the package is loaded under another name. So a reader sees the wrong line next to the
+correct one, and a mutant whose line is no longer in the source is an error, not a survivor.
 """
 
 import sys
@@ -11,21 +11,27 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy_rnn
-from numpy_rnn.conformance.mutants.table import ENGINE_MUTANTS, MUTANTS, Mutant
+from numpy_rnn.conformance.mutants.engine_mutants import IN_ENGINE
+from numpy_rnn.conformance.mutants.training_mutants import IN_TRAINING
+from numpy_rnn.conformance.mutants.window_mutants import IN_STEP, IN_WINDOW, Mutant
 
-# The modules of a mutated package in order of import; the last one is the package itself.
+MUTANTS: tuple[Mutant, ...] = (*IN_WINDOW, *IN_STEP, *IN_TRAINING)
+ENGINE_MUTANTS: tuple[Mutant, ...] = IN_ENGINE
+
+
+# The modules of a mutated package in the order of import; the last one is the package itself.
 CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "reference")
 ENGINE_MODULES = ("layout", "window", "columns", "update", "ensemble", "training", "__init__")
 ENGINE = tuple(f"engine.{module}" for module in ENGINE_MODULES)  # in order of import
 
 
 def mutated_source(mutant: Mutant, module: str, source: str) -> str:
-    """The source of a module with the mutant's changes. Raises LookupError when a line to change is not there."""
+    """The source of a module with the mutant's changes. Raises LookupError unless each line occurs once."""
     for where, right, wrong in mutant.changes:
         if where == module:
             if source.count(right) != 1:
                 raise LookupError(
-                    f"mutant {mutant.name!r}: {right!r} stands {source.count(right)} times in {module}, expected once"
+                    f"mutant {mutant.name!r}: {right!r} occurs {source.count(right)} times in {module}, expected once"
                 )
             source = source.replace(right, wrong)
     return source
@@ -55,7 +61,7 @@ def load(mutant: Mutant) -> ModuleType:
 
 
 def named(name: str) -> Mutant:
-    """The mutant of this name. Raises LookupError when there is none."""
+    """The mutant of this name. Raises LookupError if there is none."""
     for mutant in (*MUTANTS, *ENGINE_MUTANTS):
         if mutant.name == name:
             return mutant

@@ -1,11 +1,11 @@
-"""Mistakes of the training loop: its windows, and what is carried from one update to the next."""
+"""Mutants of the training loop: its windows, and what it carries from one update to the next."""
 
-from numpy_rnn.conformance.mutants.mistake import run
+from numpy_rnn.conformance.mutants.window_mutants import run
 
-# Lines of the reference that several mistakes change.
+# Lines of the reference that several mutants change.
 ARGUMENTS = "params, learned, x, initial, target, nonlinearity, reduction, record"
 B2 = "dh[t] += da[t + 1] @ W_hh.mT"
-BACKWARD = "def backward(params, activations, target, slope, divisor"
+BACKWARD = "target: Targets, slope: Elementwise, divisor: int"
 FLOW = "flow = backward(params, activations, target, SLOPES[nonlinearity], divisor"
 H_0 = "params.h_0 if h_0 is None else h_0"
 LEARNED = "learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)"
@@ -15,9 +15,9 @@ T3 = "initial = states[0 if first is None else window.start - first]"
 TAKEN = "states, first = activations.h, window.start"
 UNROLLED = "activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])"
 WINDOW = "start, loss_start, stop = window"
-WINDOW_GRADIENTS = "def window_gradients(params, learned, x, h_0, target, nonlinearity, reduction, record"
+WINDOW_GRADIENTS = "reduction: str,\n    record: bool"
 
-# What is written instead.
+# The wrong lines.
 DROP_TAIL = "\n            if stop - loss_start < k1:\n                continue"
 EARLY_STEP = f"""K, *_, B, O = target.shape
             early = sgd_step(params, type(gradients)(None, None, gradients.W_hy), rate)
@@ -49,16 +49,16 @@ OF_STALE_WEIGHTS = (
     ("bptt", UNROLLED, KEPT),
 )
 
-MISTAKES = (
+IN_TRAINING = (
     run("bptt over k+1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k2 + 1"))),
     run("bptt over k−1 steps", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "max(k1, k2 - 1)"))),
-    run("chunks where a sliding window was asked for", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
+    run("chunks instead of a sliding window", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
     run("windows of the new steps only", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
     run("the tail of the series dropped", "window", ("tbptt", WINDOW, WINDOW + DROP_TAIL)),
     run("a loss counted twice", "loss", ("tbptt", "target[loss_start:stop]", "target[start:stop]")),
     run("state not reset between epochs", "entering", ("tbptt", STATES, NOT_RESET)),
     run("state reset at every window", "entering", ("tbptt", T3, f"initial = {H_0}")),
-    run("newest state enters a sliding window", "entering", ("tbptt", T3, "initial = states[-1]")),
+    run("sliding window starts from the newest state", "entering", ("tbptt", T3, "initial = states[-1]")),
     run(
         "activations of stale weights kept",
         "a",
@@ -66,7 +66,7 @@ MISTAKES = (
         *OF_STALE_WEIGHTS,
     ),
     run(
-        "activations and weights of then kept",
+        "stale activations and stale W_hh kept",
         "a",
         *OF_STALE_WEIGHTS[1:],
         ("tbptt", ARGUMENTS, f"{ARGUMENTS}, {PAST}, then"),
@@ -78,7 +78,7 @@ MISTAKES = (
         ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ (W_hh if then is None else then[0]).mT"),
     ),
     run(
-        "window replayed from the start with the weights of now",
+        "states replayed from the start with the current weights",
         "entering",
         ("tbptt", "elman import NONLINEARITIES", "elman import NONLINEARITIES, unroll"),
         ("tbptt", T3, REPLAYED),
@@ -106,13 +106,13 @@ MISTAKES = (
             "            sums[start + t] = later",
         ),
     ),
-    run("entering state not a constant", "dW_xh", ("tbptt", TAKEN, WHOLE)),
+    run("initial state of the window not a constant", "dW_xh", ("tbptt", TAKEN, WHOLE)),
     run(
-        "stale learned state enters",
+        "stale learned initial state used",
         "entering",
         ("tbptt", "if window.start == 0:", "if window.start == 0 and number == 1:"),
     ),
-    run("learned state moved by windows it does not enter", "vh_0", ("tbptt", LEARNED, "learned = params")),
+    run("learned initial state updated by later windows", "vh_0", ("tbptt", LEARNED, "learned = params")),
     run(
         "velocity not carried",
         "vW_xh",

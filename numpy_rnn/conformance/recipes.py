@@ -1,11 +1,12 @@
-"""Cases in which a fault shows.
+"""Random cases that make faults visible.
 
-Sizes distinct from each other where they can be, weights of order one and not symmetric, states that do not saturate
-tanh, an older part of the window that is not counted; and, at times, a square output, exact zeros before relu, a batch
-or a window of one. The options of SGD and a learned initial state are drawn for ports that have them. What a case is
-made of is drawn either at random, here, or by Hypothesis, in `strategies`.
+Mostly the sizes differ from each other, weights are of order one and not symmetric, tanh is not saturated and the older
+steps of the window have no loss. Some cases have a square output matrix, exact zeros before relu, a batch or a window
+of one. The options of SGD and a learned initial state are drawn for ports that have them. A case is drawn either at
+random, here, or by Hypothesis, in `properties`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,16 +18,16 @@ from numpy_rnn.conformance.case import Case
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
-LARGEST = 8  # of T, B, D, H and O
+MAX_SIZE = 8  # of T, B, D, H and O
 MOMENTA, DAMPENINGS, DECAYS = (0.5, 0.9), (0.0, 0.25, 0.7), (0.01, 0.1)
-MAX_NORMS = (0.1, 30.0)  # from, to; the norm of a random case's gradient is mostly between them
+MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random cases
 
-# Capabilities that a port says it has. Without them it is given plain gradient descent, and a state that is a constant.
+# Capabilities of ports. Without them a case has plain gradient descent and a constant initial state.
 SGD_OPTIONS, LEARNED_H_0 = "sgd_options", "learned_h_0"
 
 
 class Recipe(NamedTuple):
-    """A case in a few words: enough to make it again."""
+    """The description of a case, from which it can be made again."""
 
     T: int
     B: int
@@ -38,7 +39,7 @@ class Recipe(NamedTuple):
     nonlinearity: str = "tanh"
     reduction: str = "sum"
     bias: bool = False
-    zeros: bool = False  # a first step whose input and entering state are zero
+    zeros: bool = False  # whether the first input and the initial state are zero
     gain: float = 1.0
     learning_rate: float = 0.1
     seed: int = 0  # of the numbers in the arrays
@@ -48,7 +49,7 @@ class Recipe(NamedTuple):
     weight_decay: float = 0.0
     max_norm: float | None = None
     learned: bool = False  # the initial state
-    velocity: bool = False  # whether one enters, where there is momentum
+    velocity: bool = False  # whether there is one before the update, with momentum
 
     @property
     def sgd(self) -> SgdOptions:
@@ -72,8 +73,10 @@ class Recipe(NamedTuple):
         return Case(params, x, target, h_0, *options)
 
 
-def random_parameters(generator, D, H, O, bias, dtype, gain=1.0) -> Parameters:
-    """Weights of order one, scaled with their fan-in so that tanh does not saturate; biases where asked for."""
+def random_parameters(
+    generator: np.random.Generator, D: int, H: int, O: int, bias: bool, dtype: str, gain: float = 1.0
+) -> Parameters:
+    """Weights of order one, scaled by their fan-in so that tanh does not saturate; biases if `bias`."""
 
     def normal(*shape):
         return (gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(dtype)
@@ -82,13 +85,13 @@ def random_parameters(generator, D, H, O, bias, dtype, gain=1.0) -> Parameters:
     return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
 
 
-def random_velocity(generator, params) -> Parameters:
-    """Of order one, as gradients are."""
+def random_velocity(generator: np.random.Generator, params: Parameters) -> Parameters:
+    """Velocities of order one, like the gradients."""
     return Parameters(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
 
 
-def random_sgd(generator) -> SgdOptions:
-    """Every option in about half of the cases, in every combination that there is."""
+def random_sgd(generator: np.random.Generator) -> SgdOptions:
+    """Each option in about half of the cases, in every valid combination."""
     momentum, dampening, decay = (float(generator.choice(c)) for c in (MOMENTA, DAMPENINGS, DECAYS))
     low, high = np.log(MAX_NORMS)
     max_norm = float(np.exp(generator.uniform(low, high)))
@@ -99,20 +102,20 @@ def random_sgd(generator) -> SgdOptions:
     return SgdOptions(momentum, dampening, nesterov, decay * with_decay, max_norm if with_norm else None)
 
 
-def left(options: tuple[str, ...], lacks: tuple[str, ...]) -> list[str]:
+def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
     """The options that a port does not lack."""
     return [option for option in options if option not in lacks]
 
 
-def random_sizes(generator, largest=LARGEST) -> tuple[int, ...]:
-    """T, B, D, H, O: mostly all different; now and then drawn freely, so that ones and equals come up too."""
+def random_sizes(generator: np.random.Generator, max_size: int = MAX_SIZE) -> tuple[int, ...]:
+    """T, B, D, H, O: mostly all different, otherwise independent of each other."""
     if generator.random() < 0.6:
-        return tuple(int(size) for size in generator.permutation(np.arange(1, largest + 1))[:5])
-    return tuple(int(size) for size in generator.integers(1, largest + 1, 5))
+        return tuple(int(size) for size in generator.permutation(np.arange(1, max_size + 1))[:5])
+    return tuple(int(size) for size in generator.integers(1, max_size + 1, 5))
 
 
-def random_recipe(generator, dtype=None, has=()) -> Recipe:
-    """One case in a few words, drawn at random; with the options of those that have these capabilities."""
+def random_recipe(generator: np.random.Generator, dtype: str | None = None, has: Sequence[str] = ()) -> Recipe:
+    """A random recipe, with the options of ports that have these capabilities."""
     T, B, D, H, O = random_sizes(generator)
     nonlinearity, reduction = (options[generator.integers(2)] for options in (NONLINEARITIES, REDUCTIONS))
     plain = Recipe(
@@ -136,13 +139,19 @@ def random_recipe(generator, dtype=None, has=()) -> Recipe:
     return plain._replace(learned=bool(generator.integers(2))) if LEARNED_H_0 in has else plain
 
 
-def random_run(generator, dtype=None, longest=12, lacks=(), has=()) -> tuple[Experiment, Configuration]:
-    """A run of several updates: a series, parameters and a TBPTT(k1, k2) whose windows overlap and end short.
+def random_run(
+    generator: np.random.Generator,
+    dtype: str | None = None,
+    max_steps: int = 12,
+    lacks: Sequence[str] = (),
+    has: Sequence[str] = (),
+) -> tuple[Experiment, Configuration]:
+    """A run of several updates of TBPTT(k1, k2) on a random series; windows overlap, and the last may be shorter.
 
-    lacks, has: what a port says of itself. A learned initial state is in the parameters, and is the experiment's h_0.
+    lacks, has: those of the port. A learned initial state is in the parameters and equals the experiment's h_0.
     """
     _, B, D, H, O = random_sizes(generator, 6)
-    T = int(generator.integers(4, longest + 1))
+    T = int(generator.integers(4, max_steps + 1))
     dtype = dtype or DTYPES[generator.integers(2)]
     k1 = int(generator.integers(1, 5))
     learning_rate = float(generator.uniform(0.1, 1)) / (10 * B * O * k1)
@@ -151,8 +160,8 @@ def random_run(generator, dtype=None, longest=12, lacks=(), has=()) -> tuple[Exp
         learning_rate=learning_rate,
         k1=k1,
         k2=k1 + int(generator.integers(0, 4)),
-        nonlinearity=str(generator.choice(left(NONLINEARITIES, lacks))),
-        reduction=str(generator.choice(left(REDUCTIONS, lacks))),
+        nonlinearity=str(generator.choice(supported(NONLINEARITIES, lacks))),
+        reduction=str(generator.choice(supported(REDUCTIONS, lacks))),
     )
     gain = float(generator.uniform(0.5, 1.2))
     bias = bool(generator.integers(2)) and "bias" not in lacks
@@ -161,7 +170,7 @@ def random_run(generator, dtype=None, longest=12, lacks=(), has=()) -> tuple[Exp
     h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype)
     if SGD_OPTIONS in has:
         sgd = random_sgd(generator)
-        # A steady gradient is summed up by momentum, to 1/(1 − μ) of it.
+        # Momentum multiplies a constant gradient by 1/(1 − μ).
         configuration = configuration.changed(**sgd._asdict(), learning_rate=learning_rate * (1 - sgd.momentum))
     if LEARNED_H_0 in has and generator.integers(2):
         params = params._replace(h_0=h_0)

@@ -1,8 +1,8 @@
-"""Mistakes of the engine: where it keeps its numbers, when it reads them, and what it hands out."""
+"""Mutants of the engine: where it keeps its numbers, when it reads them, and what it returns."""
 
-from numpy_rnn.conformance.mutants.mistake import engine
+from numpy_rnn.conformance.mutants.window_mutants import engine
 
-# Lines of the engine that several mistakes change.
+# Lines of the engine that several mutants change.
 APPENDED = "trained.append(one)"
 BUFFERS = "dy if mean else None, dh, slope, da)"
 FIRST_TIME = "v[...] = d  # (U5), the first time"
@@ -12,7 +12,7 @@ OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
 TAPE = 'tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), reduction == "mean")'
 
-# What is written instead.
+# The wrong lines.
 LAST_SKIPPED = f"""before = one.networks.theta.copy()
             losses = {RAN.removeprefix("return ")}
             if index > 0 and one is self.trained[-1]:
@@ -27,15 +27,15 @@ SHARED_VELOCITY = f"""if trained and trained[0].block.layout == layout:
             networks.velocity = trained[0].networks.velocity
         {APPENDED}"""
 
-MISTAKES = (
+IN_ENGINE = (
     # Weights that are kept in a second place.
     engine(
-        "a transposed W_hh of the first update",
+        "stale transposed W_hh",
         "dh",
         ("update", "W_hh_T = anew", 'W_hh_T = self.__dict__.setdefault("turned", view_of_W_hh_T.copy())'),
     ),
     engine(
-        "weights of the first update beside those of the outputs",
+        "stale W_hh in the joined weights",
         "dh",
         (
             "update",
@@ -44,20 +44,20 @@ MISTAKES = (
         ),
     ),
     engine(
-        "learned state of the first update enters",
+        "learned initial state of the first update used",
         "entering",
         ("update", "first_state[...] = h_0", 'first_state[...] = self.__dict__.setdefault("first", h_0.copy())'),
     ),
     # Memory that is written too early, or read too late.
-    engine("slopes written over before they are used", "da", ("window", BUFFERS, BUFFERS.replace("slope", "dh"))),
-    engine("adjoints written over dh before it is read", "dh", ("window", BUFFERS, BUFFERS.replace("dh", "da"))),
+    engine("slopes overwritten before they are used", "da", ("window", BUFFERS, BUFFERS.replace("slope", "dh"))),
+    engine("dh overwritten before it is read", "dh", ("window", BUFFERS, BUFFERS.replace("dh", "da"))),
     engine(
-        "loss read after its error was divided",
+        "loss computed after its error is divided",
         "loss",
         ("window", "dy=error if s.dy is None else s.dy", "dy=error"),
     ),
     engine(
-        "targets written over by the errors",
+        "targets overwritten by the errors",
         "loss",
         (
             "window",
@@ -92,7 +92,7 @@ MISTAKES = (
     ),
     engine("targets one step off in the second piece", "loss", ("ensemble", LOADED, ONE_OFF)),
     engine(
-        "a window inside the series taken for its first",
+        "inner window treated as the first",
         "entering",
         ("window", "key = begin, first_new, end, window.start == 0", "key = begin, first_new, end, begin == 0"),
     ),
@@ -106,23 +106,23 @@ MISTAKES = (
     engine("velocity shared by all blocks", "vW_xh", ("training", APPENDED, SHARED_VELOCITY)),
     engine("tape shared by all blocks", "entering", ("training", TAPE, SHARED_TAPE)),
     engine(
-        "norm of all networks of a block",
+        "one norm for all networks of a block",
         "vW_xh",
         ("update", ".sum(axis=-1, keepdims=True))  # (U2)", ".sum(keepdims=True))  # (U2)"),
     ),
     # The step.
     engine(
-        "step over h_0 in windows that it does not enter",
+        "h_0 updated by windows that do not start from it",
         "vh_0",
         ("update", "end = layout.size if moves_h_0 or not layout.learned else layout.weights", "end = layout.size"),
     ),
     engine(
-        "gradient of h_0 kept in windows that it does not enter",
+        "gradient of h_0 not cleared in later windows",
         "h_0",
         ("update", "dh_0[...] = 0  #", "pass  #"),
     ),
     engine(
-        "step without the last number of the vector",
+        "last element of the vector not updated",
         "h_0",
         (
             "update",
@@ -142,17 +142,17 @@ MISTAKES = (
     ),
     # Large networks, in columns.
     engine(
-        "outputs of an earlier window added to steps without a loss",
+        "outputs of an earlier window added at steps without a loss",
         "dh",
         ("columns", "views.flow_older[...] = 0", "pass"),
     ),
     engine(
-        "output weights of the first update in columns",
+        "stale W_hy in columns",
         "dh",
         ("columns", "V[:, H:] = W_hy", "V[:, H:] = tape.__dict__.setdefault('turned', W_hy.copy())"),
     ),
     engine(
-        "a block of a transpose left out",
+        "last block of a transpose left out",
         "dh",
         (
             "columns",
@@ -167,24 +167,24 @@ MISTAKES = (
     ),
     # What is handed out.
     engine(
-        "parameters handed out in the same memory again",
+        "parameters returned in reused memory",
         "entering",
         ("layout", "if references(vector) == unused:", "if True:"),
     ),
     engine(
-        "gradients handed out as views",
+        "gradients returned as views",
         "dh_0",
         ("ensemble", "copy(dvector, gradient)", "gradients = one.block.layout.named(gradient)"),
     ),
     engine(
-        "states handed out as views",
+        "states returned as views",
         "entering",
         ("ensemble", "one.tape.state(step).copy()", "one.tape.state(step)"),
         ("ensemble", "yield update, h.copy()", "yield update, h"),
         ("training", "copy_of(h), *of_update", "h, *of_update"),
     ),
     engine(
-        "activations handed out as views",
+        "activations returned as views",
         "a",
         ("update", "tape.time_first(v).copy()", "tape.time_first(v)"),
     ),

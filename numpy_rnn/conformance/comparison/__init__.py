@@ -1,1 +1,0 @@
-"""Two implementations on one configuration: the command `compare`."""

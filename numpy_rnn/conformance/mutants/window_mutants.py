@@ -1,0 +1,179 @@
+"""Mutants of one window: its forward pass, its loss, its gradients and its SGD step."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A fault that people make: correct lines of the reference or the engine, and the wrong ones instead."""
+
+    name: str
+    stage: str  # the tensor, or "window" or "entering", that is wrong
+    level: str  # "update": visible in one window; "run": only in a run of several; "engine": in the engine
+    changes: tuple[tuple[str, str, str], ...]  # (module, correct lines, wrong lines)
+
+
+def update(name, stage, *changes):
+    """A mutant of one window."""
+    return Mutant(name, stage, "update", changes)
+
+
+def run(name, stage, *changes):
+    """A mutant of the training loop."""
+    return Mutant(name, stage, "run", changes)
+
+
+def engine(name, stage, *changes):
+    """A mutant of the engine, whose modules are named without the package."""
+    return Mutant(name, stage, "engine", tuple((f"engine.{module}", right, wrong) for module, right, wrong in changes))
+
+
+# Lines of the reference that several mutants change.
+A_T = "a_t = input_t + states[-1] @ W_hh"
+B1 = "dy[-K:] = (y[-K:] - target) / divisor"
+B2 = "dh[t] += da[t + 1] @ W_hh.mT"
+DW_XH, DW_HH, DW_HY = "sum_over_steps(x, da)", "sum_over_steps(h[:-1], da)", "sum_over_steps(h[1:], dy)"
+DB_H, DB_Y = "da.sum(axis=(0, -2))", "dy.sum(axis=(0, -2))"
+SLOPES = "slopes = slope(h[1:])"
+SQUARES = "(error * error).sum(axis=(0, -2, -1))"
+
+# The wrong lines.
+SINGLE_DW_HH = 'sum_over_steps(h[:-1].astype("f"), da.astype("f")).astype(da.dtype)'
+SINGLE_SQUARES = '(error * error).sum(axis=(0, -2, -1), dtype="f").astype(error.dtype)'
+SQUARE_W_HY = "(W_hy if W_hy.shape[-1] == W_hy.shape[-2] else W_hy.mT)"
+SQUARE_W_XH = "(W_xh if W_xh.shape[-1] == W_xh.shape[-2] else W_xh.mT)"
+
+IN_WINDOW = (
+    # Precision: float64 that is float32 in one place.
+    update(
+        "float32 products inside float64",
+        "a",
+        ("elman", A_T, "a_t = input_t + np.float32(states[-1]) @ np.float32(W_hh)"),
+    ),
+    update(
+        "float32 tanh inside float64",
+        "h",
+        ("elman", "tanh=np.tanh,", "tanh=lambda a: np.tanh(np.float32(a)).astype(a.dtype),"),
+    ),
+    update("float32 loss sum inside float64", "loss", ("loss", SQUARES, SINGLE_SQUARES)),
+    update("float32 accumulator inside float64", "dW_hh", ("bptt", DW_HH, SINGLE_DW_HH)),
+    # The forward pass and the loss.
+    update("W_hh transposed in the forward pass", "a", ("elman", A_T, A_T + ".mT")),
+    update("hidden bias left out", "a", ("elman", "inputs = inputs + b_h[..., None, :]", "pass")),
+    update("output bias left out", "y", ("elman", "y = y + b_y[..., None, :]", "pass")),
+    update("output read from h_{t-1}", "y", ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy")),
+    update("e² for ½e²", "loss", ("loss", f"0.5 * {SQUARES}", SQUARES)),
+    update("mean for sum", "loss", ("loss", "sum=one", "sum=number_of_terms")),
+    update("sum for mean", "loss", ("loss", "mean=number_of_terms", "mean=one")),
+    update("mean over the steps alone", "loss", ("loss", "return K * B * O", "return K")),
+    # Back through the output, the recurrence and the nonlinearity.
+    update("2e for e", "dy", ("bptt", B1, B1.replace("= (", "= 2 * ("))),
+    update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / divisor")),
+    update("W_hy not transposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
+    update("W_hh used without its transpose", "dh", ("bptt", B2, "dh[t] += da[t + 1] @ W_hh")),
+    update("dh_next dropped", "dh", ("bptt", B2, "pass")),
+    update("only one step back", "dh", ("bptt", B2, f"{B2} if t == len(a) - 2 else 0")),
+    update("da_t for da_{t+1} in dh_t", "dh", ("bptt", B2, "dh[t] += (dh[t] * slopes[t]) @ W_hh.mT")),
+    update("1 − h_{t-1}² for 1 − h_t²", "da", ("bptt", SLOPES, "slopes = slope(h[:-1])")),
+    update("1 − h for 1 − h²", "da", ("bptt", "return 1 - h * h", "return 1 - h")),
+    update("tanh′ missing", "da", ("bptt", "return 1 - h * h", "return np.ones_like(h)")),
+    update("relu′ missing", "da", ("bptt", "return (h > 0).astype(h.dtype)", "return np.ones_like(h)")),
+    update("relu′(0) = 1", "da", ("bptt", SLOPES, "slopes = np.maximum(slope(h[1:]), a == 0)")),
+    # Gradients of the weights and biases.
+    update("dW_xh from the last step only", "dW_xh", ("bptt", DW_XH, "sum_over_steps(x[-1:], da[-1:])")),
+    update("h_t for h_{t-1} in dW_hh", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[1:], da)")),
+    update("dW_hh from the last step only", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[-2:-1], da[-1:])")),
+    update("initial state left out of dW_hh", "dW_hh", ("bptt", DW_HH, "sum_over_steps(h[1:-1], da[1:])")),
+    update("dW_hh transposed", "dW_hh", ("bptt", DW_HH, "sum_over_steps(da, h[:-1])")),
+    update("h_{t-1} for h_t in dW_hy", "dW_hy", ("bptt", DW_HY, "sum_over_steps(h[:-1], dy)")),
+    update("db_h not summed over the batch", "db_h", ("bptt", DB_H, "da[..., 0, :].sum(axis=0)")),
+    update("db_h not summed over time", "db_h", ("bptt", DB_H, "da[-1].sum(axis=-2)")),
+    update("db_y not summed over time", "db_y", ("bptt", DB_Y, "dy[-1].sum(axis=-2)")),
+    # Gradients of the inputs.
+    update("W_hh not transposed in dh_0", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ W_hh")),
+    update("dh_0 not through W_hh", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0]")),
+    update("W_xh not transposed where it is square", "dx", ("bptt", "da @ W_xh.mT", f"da @ {SQUARE_W_XH}")),
+)
+
+
+# Lines of the reference that several mutants change.
+CLIPPED = "expand_to(factor, dtheta) * dtheta"
+DECAYED = "d = dtheta + decay * theta if decay else dtheta"
+DIRECTED = "directed(params, shortened, velocity, options)"
+FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
+LOOK_AHEAD = "(d + mu * v if nesterov else v)"
+OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
+STEP = "theta - expand_to(rate, theta) * s_theta"
+STEPPED = "sgd_step(params, s, rate)"
+VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
+
+# The wrong lines.
+BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
+DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
+SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
+
+
+def twice(name):
+    """η twice for one parameter."""
+    return "sgd", STEP, STEP.replace("expand_to", f"(2 if theta is params.{name} else 1) * expand_to")
+
+
+IN_STEP = (
+    # Clipping, weight decay, momentum.
+    update("float32 norm inside float64", "vW_xh", ("clipping", "np.square(dtheta)", "np.square(np.float32(dtheta))")),
+    update("clipping per tensor", "vW_xh", ("clipping", CLIPPED, CLIPPED.replace("factor", BY_TENSOR))),
+    update(
+        "gradients below max_norm scaled up",
+        "vW_xh",
+        ("clipping", FACTOR, "float(max_norm) / (norm(gradients) + SMALL)"),
+    ),
+    update(
+        "clipping by the norm squared",
+        "vW_xh",
+        ("clipping", "np.sqrt(reduce(np.add, squares))", "reduce(np.add, squares)"),
+    ),
+    update("norm without the biases", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
+    update(
+        "decoupled weight decay",
+        "vW_xh",
+        ("momentum", DECAYED, "d = dtheta"),
+        ("momentum", "return d, None", "return d + decay * theta, None"),
+        ("momentum", LOOK_AHEAD, LOOK_AHEAD + " + decay * theta"),
+    ),
+    update("dampening left out", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("(1 - tau) * ", ""))),
+    update(
+        "dampening at the first step too",
+        "vW_xh",
+        ("momentum", VELOCITY, VELOCITY.replace('d.copy("K")', "(1 - tau) * d")),
+    ),
+    update("velocity not damped by μ", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("mu * v", "v"))),
+    update("nesterov forgotten", "W_xh", ("momentum", LOOK_AHEAD, "v")),
+    update(
+        "nesterov look-ahead added to the velocity",
+        "W_xh",
+        ("momentum", LOOK_AHEAD, LOOK_AHEAD.replace("d +", "v +")),
+    ),
+    # The update.
+    update(
+        "learned initial state never updated",
+        "h_0",
+        ("sgd", "theta if s_theta is None else", "theta if s_theta is None or theta is params.h_0 else"),
+    ),
+    update("learning rate applied twice to W_hh", "W_hh", twice("W_hh")),
+    update("a trained second hidden bias", "b_h", twice("b_h")),
+    update("gradient ascent", "W_xh", ("sgd", STEP, STEP.replace("-", "+"))),
+    # Visible in a run or an ensemble only.
+    run(
+        "learning rate inside the velocity",
+        "vW_xh",
+        ("tbptt", "shapes import with", "shapes import expand_to, with"),
+        ("tbptt", DIRECTED, DIRECTED.replace("shortened", SCALED)),
+        ("tbptt", STEPPED, "sgd_step(params, s, np.ones_like(rate))"),
+    ),
+    run(
+        "weight decay not scaled by the learning rate",
+        "vW_xh",
+        ("tbptt", DIRECTED, DIRECTED.replace("options", "options._replace(weight_decay=0.0)")),
+        ("tbptt", STEPPED, DECAYED_APART),
+    ),
+    run("one norm for all networks of an ensemble", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
+)

@@ -1,0 +1,208 @@
+"""Ports: the implementations that the suite tests. `Port` says what a port in Python provides.
+
+A program in any other language speaks the protocol of `protocol.py`; `program.ProgramPort` makes a port of it.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault, one_line
+
+MAX_SECONDS = 1e7  # about what a timer of the system can take
+
+
+class Port(Protocol):
+    """An implementation under test: one window of TBPTT and its SGD step, as a function of NumPy arrays.
+
+    name            a printable text
+    dtypes          "float32", "float64" or both
+    capabilities    what it reports and accepts beyond the minimum:
+                    "intermediates"    every report has a, h, y, dy, dh and da, so that level L1 can be checked
+                    "input_gradients"  every report has dx and dh_0
+                    "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
+                    "learned_h_0"      params may contain a learned initial state h_0
+    tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
+    lacks           what it does not implement, of "tanh", "relu", "sum", "mean" and "bias"
+
+    capabilities, tanh_ulps and lacks are optional in an object that a user writes: `load_python_port` adds the
+    defaults.
+    """
+
+    name: str
+    dtypes: Sequence[str]
+    capabilities: Sequence[str]
+    tanh_ulps: float | None
+    lacks: Sequence[str]
+
+    def window_update(
+        self,
+        params: dict[str, np.ndarray],
+        x: np.ndarray,
+        target: np.ndarray,
+        h_0: np.ndarray,
+        *,
+        learning_rate: Any,
+        nonlinearity: str = "tanh",
+        reduction: str = "sum",
+        **sgd: Any,
+    ) -> dict[str, np.ndarray]:
+        """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
+
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
+        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword.
+
+        sgd is empty for plain gradient descent. Otherwise it has momentum, dampening, nesterov, weight_decay, max_norm
+        and velocity: a dict of arrays by the names of the parameters, or None before the first update. With momentum
+        the report has the new velocity: vW_xh and so on. If params contains h_0, which then equals the argument h_0,
+        the report has dh_0, the new h_0 and, with momentum, vh_0. All gradients are those before clipping.
+        """
+
+
+class TimeLimitExceeded(BaseException):
+    """The time limit is exceeded. Not an Exception, so that `except Exception` in the port does not catch it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise TimeLimitExceeded inside the block when it runs longer; None: no limit.
+
+    The limit uses the alarm signal. It does not apply outside the main thread or on systems without that signal, and it
+    cannot interrupt a single call into compiled code; only for a program (`ProgramPort`) is the limit certain. An alarm
+    that was set before, such as that of pytest-timeout, is restored.
+    """
+    seconds = None if seconds is None else min(seconds, MAX_SECONDS)
+    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not possible:
+        yield
+        return
+
+    def ring(number, frame):
+        raise TimeLimitExceeded
+
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, ring)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where `except:` swallows the first
+    try:
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # also when the alarm rings in the line before
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
+
+
+__all__ = ["PortFault", "ProgramPort", "PythonPort", "call_port", "load_python_port"]
+
+
+class PythonPort(NamedTuple):
+    """A port in this process, with the defaults of what its object leaves out."""
+
+    name: str
+    dtypes: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    tanh_ulps: float | None
+    lacks: tuple[str, ...]
+    window_update: Callable[..., Any]
+
+
+def load_python_port(where: str) -> PythonPort:
+    """The port that `module:object` names: a `Port`, or a class or function that returns one without arguments.
+
+    The working directory is searched for modules too. Raises InputError if there is no such object or it is no port.
+    """
+    module_name, colon, path = where.partition(":")
+    if not (module_name and colon and path):
+        raise InputError(f"port {where!r}: expected module:object, as my_module:port")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise InputError(f"port {where!r}: {module_name} needs {error.name}, which is not installed") from None
+        raise InputError(f"port {where!r}: there is no module {error.name}, installed or in this directory") from None
+    except (Exception, SystemExit) as error:
+        raise InputError(f"port {where!r}: importing {module_name} raises {_described(error)}") from None
+    try:
+        port = functools.reduce(getattr, path.split("."), module)
+    except AttributeError:
+        raise InputError(f"port {where!r}: {module_name} has no {path}") from None
+    if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
+        try:
+            port = port()
+        except Exception as error:
+            raise InputError(f"port {where!r}: calling {path}() raises {_described(error)}") from None
+    missing = [name for name in ("name", "dtypes", "window_update") if not hasattr(port, name)]
+    if missing:
+        raise InputError(f"port {where!r} has no {', '.join(missing)}: expected name, dtypes and window_update")
+    if not callable(port.window_update):
+        raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
+    capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
+    tanh_ulps = getattr(port, "tanh_ulps", None)
+    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks)
+    if fault:
+        raise InputError(f"port {where!r}: {fault}")
+    return PythonPort(port.name, tuple(port.dtypes), tuple(capabilities), tanh_ulps, tuple(lacks), port.window_update)
+
+
+def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
+    """Call a port on a case: (its report, None), or (None, what went wrong in one line).
+
+    The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
+    process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
+    the report is not checked: see `case.format_errors`.
+    """
+    params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
+    series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
+    options = case.options
+    velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
+    if velocity:
+        options["velocity"] = velocity
+    limit = None if isinstance(port, ProgramPort) else timeout
+    try:
+        with time_limit(limit):
+            report = port.window_update(params, **series, learning_rate=case.learning_rate, **options)
+    except KeyboardInterrupt:
+        raise
+    except TimeLimitExceeded:
+        return None, f"does not answer within {timeout:g} s"
+    except PortFault as fault:
+        return None, str(fault)
+    except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
+        return None, f"raises {_described(error, _file_of(port))}"
+    if isinstance(report, dict):  # a port may reuse the arrays in its next call
+        report = {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in report.items()}
+    return report, None
+
+
+def _file_of(port) -> str | None:
+    function = getattr(port.window_update, "__func__", port.window_update)
+    return getattr(getattr(function, "__code__", None), "co_filename", None)
+
+
+def _described(error: BaseException, file: str | None = None) -> str:
+    """Type and message, and the last line of the traceback in this file; without one, the last line of all."""
+    stack = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in stack if frame.filename == file] or stack
+    message = f"{type(error).__name__}: {one_line(str(error))}".removesuffix(": ")
+    if not frames:
+        return message
+    last = frames[-1]
+    return f"{message} ({os.path.basename(last.filename)} line {last.lineno}: {one_line(last.line or '', 80)})"

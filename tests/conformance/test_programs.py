@@ -1,0 +1,364 @@
+"""Programs as ports: each fault has its verdict within the time limit, and the next case is answered."""
+
+import os
+import select
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import children
+import numpy as np
+import pytest
+from port_cases import CASE, HELLO, RIGHT, a_case, inputs, report_of, verdict_on, with_options
+
+import numpy_rnn
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.case import format_errors, required_outputs
+from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports.port import (
+    PortFault,
+    ProgramPort,
+)
+from numpy_rnn.conformance.ports.program import PATIENCE
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+
+pytestmark = pytest.mark.slow
+
+LIMIT = 1.0  # seconds
+SOON = 50.0  # seconds: half of what a program sleeps that hangs; a machine may be busy
+
+FAKE = """
+import json, os, signal, subprocess, sys, time
+
+def note(pid):
+    with open({pids!r}, "a") as file:
+        print(pid, file=file)
+
+def write(text):
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+def say(value):
+    write(json.dumps(value) + "\\n")
+
+def wait_for_the_test():
+    while not os.path.exists({pids!r} + ".go"):
+        time.sleep(0.01)
+
+def leave_a_child():
+    note(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(100)"]).pid)
+
+note(os.getpid())
+hello = {hello!r}
+{at_start}
+for line in sys.stdin:
+    request = json.loads(line)
+    answer = hello if request["type"] == "hello" else {{"id": request["id"], **{report!r}}}
+    if request.get("id") in {cases!r}:
+        {at_case}
+    say(answer)
+"""
+
+
+class Fake:
+    """Writes fake ports, and knows the processes that they started."""
+
+    def __init__(self, folder):
+        self.program, self.pids = folder / "fake.py", folder / "pids"
+        self.command = shlex.join([sys.executable, "-S", str(self.program)])
+
+    def write(self, at_case="pass", cases=(2,), at_start="pass", **hello):
+        report = RIGHT.window_update(**inputs(CASE))
+        report = {n: float(v).hex() if v.ndim == 0 else [float(e).hex() for e in v.flat] for n, v in report.items()}
+        values = {"report": report, "hello": HELLO | hello, "pids": str(self.pids), "cases": tuple(cases)}
+        self.program.write_text(FAKE.format(at_case=at_case, at_start=at_start, **values))
+        return self.command
+
+    def started(self):
+        return [int(pid) for pid in self.pids.read_text().split()]
+
+
+def lives(pid):
+    status = Path(f"/proc/{pid}/stat")
+    if status.parent.parent.joinpath("self").exists():
+        try:
+            return status.read_text().rpartition(")")[2].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A writer of fake ports; afterwards no process of theirs may be left."""
+    fake = Fake(tmp_path)
+    yield fake
+    if fake.pids.exists():
+        until = time.monotonic() + 5
+        while any(map(lives, fake.started())) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not any(map(lives, fake.started()))
+
+
+def test_living_processes_are_seen():
+    assert lives(os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not lives(child.pid)
+
+
+RIGHT_PORT = """
+import json, sys
+sys.path.insert(0, {root!r})
+import numpy as np
+import numpy_rnn
+from numpy_rnn.conformance.ports.backends import PackagePort
+
+def flat(values):
+    return [float(value).hex() for value in np.ravel(values)]
+
+def array(texts, *shape):
+    return np.array(list(map(float.fromhex, texts)), dtype).reshape(shape)
+
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["type"] == "hello":
+        answer = {{"type": "hello", "protocol": 1, "name": "numpy", "tanh_ulps": 1.5,
+                  "dtypes": ["float32", "float64"],
+                  "capabilities": ["intermediates", "input_gradients", "sgd_options", "learned_h_0"]}}
+    else:
+        dtype = request["dtype"]
+        T, B, D, H, O, K = (request["sizes"][letter] for letter in "TBDHOK")
+        shapes = {{"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,), "h_0": (B, H)}}
+        if request.get("learned_h_0"):
+            request["params"]["h_0"] = request["h_0"]
+        options = {{name: request[name] and float.fromhex(request[name])
+                   for name in ("momentum", "dampening", "weight_decay", "max_norm") if name in request}}
+        if options:
+            velocity = request["velocity"]
+            options["nesterov"] = request["nesterov"]
+            options["velocity"] = velocity and {{n[1:]: array(v, *shapes[n[1:]]) for n, v in velocity.items()}}
+        report = PackagePort(numpy_rnn).window_update(
+            {{name: array(texts, *shapes[name]) for name, texts in request["params"].items()}},
+            array(request["x"], T, B, D), array(request["target"], K, B, O), array(request["h_0"], B, H),
+            learning_rate=float.fromhex(request["learning_rate"]),
+            nonlinearity=request["nonlinearity"], reduction=request["reduction"], **options,
+        )
+        answer = {{name: flat(values) if np.ndim(values) else flat(values)[0] for name, values in report.items()}}
+        answer["id"] = request["id"]
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def test_a_right_program_answers_what_the_package_does_to_the_last_bit(tmp_path):
+    program = tmp_path / "right.py"
+    program.write_text(RIGHT_PORT.format(root=str(Path(numpy_rnn.__file__).parents[1])))
+    with ProgramPort(shlex.join([sys.executable, str(program)])) as port:
+        assert (port.name, port.dtypes, port.tanh_ulps) == ("numpy", ("float32", "float64"), 1.5)
+        assert port.capabilities == CAPABILITIES
+        for dtype in port.dtypes:
+            for case in (a_case(dtype), a_case(dtype, H=40)):
+                bare = case._replace(params=Parameters(*case.params[:3]), nonlinearity="relu", reduction="mean")
+                everything = with_options(case, momentum=0.9, dampening=0.3, weight_decay=0.01, max_norm=0.5)
+                nesterov = with_options(bare, momentum=0.5, nesterov=True)._replace(velocity=None)
+                for each in (case, bare, everything, nesterov, with_options(bare, max_norm=1.0)):
+                    report, expected = report_of(port, each), RIGHT.window_update(**inputs(each))
+                    assert format_errors(each, report, intermediates=True, input_gradients=True) == []
+                    assert set(report) == set(expected) == set(required_outputs(each, True, True))
+                    assert all(np.array_equal(report[name], expected[name]) for name in expected)
+
+
+AT_CASE_2 = {
+    "hangs": ("time.sleep(100)", "does not answer within 1 s"),
+    "hangs in the middle of a line": ("write(json.dumps(answer)[:9]); time.sleep(100)", 'within 1 s, only {"id": 2,'),
+    "hangs, and complains": (
+        "print('deadlock', file=sys.stderr, flush=True); time.sleep(100)",
+        "does not answer within 1 s; its standard error ends: deadlock",
+    ),
+    "dies": (
+        "sys.exit('Traceback:\\n  line 7\\n\\nError: no')",
+        "ends with exit status 1 and without an answer; its standard error ends: Traceback: | line 7 | Error: no",
+    ),
+    "dies in the middle of a line": (
+        "write('{'); os._exit(4)",
+        "ends with exit status 4 and without an answer, only {",
+    ),
+    "leaves": ("sys.exit()", "ends with exit status 0 and without an answer"),
+    "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", "ends by SIGKILL and without an answer"),
+    "closes its output": ("os.close(1); time.sleep(100)", "closes its standard output without an answer"),
+    "floods standard error, then dies": ("sys.exit('x' * 1_000_000)", "its standard error ends: xxx"),
+    "dies, and a child holds its pipes": (
+        "leave_a_child(); os._exit(3)",
+        "ends with exit status 3 and without an answer",
+    ),
+    "hangs with a child": ("leave_a_child(); time.sleep(100)", "does not answer within 1 s"),
+    "answers rubbish": ("write('Loading model...\\n'); continue", "answers what is not JSON: Loading model..."),
+    "answers in binary": (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not JSON: \x00\x1b�"),
+    "answers another case": ("answer['id'] = 1", "answers with id 1: expected 2"),
+    "answers twice": ("write(2 * (json.dumps(answer) + '\\n')); continue", "answers more than one line"),
+    "answers on without end": ("while True: write('9' * 9999)", "characters that an answer can have: 9999"),
+    "answers a huge line": ("write('9' * 99999 + '\\n'); continue", "characters that an answer can have: 9999"),
+}
+
+
+@pytest.mark.parametrize(("at_case_2", "expected"), AT_CASE_2.values(), ids=AT_CASE_2)
+def test_a_fault_has_its_verdict_within_the_limit_and_the_next_case_goes_on(fake, at_case_2, expected):
+    with ProgramPort(fake.write(at_case_2), timeout=LIMIT if "sleep" in at_case_2 else 10) as port:
+        assert verdict_on(port) is None
+        began = time.monotonic()
+        verdict = verdict_on(port)
+        assert time.monotonic() - began < SOON
+        assert expected in verdict
+        assert "\n" not in verdict
+        assert len(verdict) < 400
+        assert verdict_on(port) is None
+
+
+def test_what_was_not_asked_for_is_a_fault_of_the_next_case(fake):
+    program = fake.write("say(answer); wait_for_the_test(); write('debug: 7\\n'); continue")
+    with ProgramPort(program) as port:
+        assert [verdict_on(port) for _ in range(2)] == [None, None]
+        fake.pids.with_name("pids.go").touch()
+        select.select([port.program.stdout], [], [], 10)
+        assert verdict_on(port) == "writes a line that was not requested: debug: 7"
+        assert verdict_on(port) is None
+
+
+AFTER_HELLO = "sys.stdin.readline(); say(hello); "
+
+
+def test_a_program_that_does_not_read_cannot_block_the_suite(fake):
+    case = a_case(H=100)
+    assert len(protocol.encode_request(case, 1)) > 2**17  # twice what a pipe holds
+    with ProgramPort(fake.write(at_start=AFTER_HELLO + "time.sleep(100)"), timeout=LIMIT) as port:
+        began = time.monotonic()
+        assert verdict_on(port, case) == "does not read its input within 1 s"
+        assert time.monotonic() - began < SOON
+
+
+def test_an_answer_that_comes_before_the_question_is_read_is_none(fake):
+    with ProgramPort(fake.write(at_start=AFTER_HELLO + "sys.stdin.read(9); say({}); time.sleep(100)")) as port:
+        assert verdict_on(port, a_case(H=100)) == "answers before it has read the question: {}"
+
+
+def test_question_and_answer_pass_each_other_when_both_pipes_are_full(fake):
+    answer = "json.dumps({'id': 1, 'W_hh': 10_000 * ['0x1p0']})"
+    start = f"{AFTER_HELLO} sys.stdin.read(9); write({answer}); sys.stdin.readline(); write('\\n'); time.sleep(100)"
+    with ProgramPort(fake.write(at_start=start)) as port:
+        assert report_of(port, a_case(H=100))["W_hh"].shape == (100, 100)
+
+
+def test_a_case_in_a_dtype_that_the_hello_does_not_name_is_refused(fake):
+    with ProgramPort(fake.write()) as port:
+        assert verdict_on(port, a_case("float64")) == "does not support float64: its hello names float32"
+        assert verdict_on(port) is None
+        assert len(fake.started()) == 1
+
+
+@pytest.mark.parametrize("at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"])
+def test_a_fault_of_content_does_not_cost_a_restart(fake, at_case):
+    with ProgramPort(fake.write(at_case)) as port:
+        assert [verdict_on(port) is None for _ in range(3)] == [True, False, True]
+        assert len(fake.started()) == 1
+
+
+def test_restarts_are_bounded_and_the_last_fault_is_told(fake):
+    with ProgramPort(fake.write("os._exit(9)", cases=range(99)), restarts=2) as port:
+        verdicts = [verdict_on(port) for _ in range(5)]
+    ends = "ends with exit status 9 and without an answer"
+    given_up = f"is not restarted after too many faults; the last one: {ends}"
+    assert verdicts == [ends, ends, ends, given_up, given_up]
+    assert len(fake.started()) == 3
+
+
+def test_a_program_that_always_hangs_is_given_up_soon(fake):
+    with ProgramPort(fake.write("time.sleep(100)", cases=range(99)), timeout=0.3) as port:
+        verdicts = [verdict_on(port) for _ in range(20)]
+        assert len(fake.started()) <= 1 + 1 + PATIENCE  # each costs the time limit, or more on a busy machine
+    hangs = "does not answer within 0.3 s"
+    assert verdicts[0] == hangs
+    assert verdicts[-1].startswith(f"is not restarted after too many faults; the last one: {hangs}")
+
+
+def test_a_program_that_says_another_hello_later_is_refused(fake):
+    with ProgramPort(fake.write("os._exit(9)", at_start="hello['name'] += str(time.time())")) as port:
+        verdicts = [verdict_on(port) for _ in range(3)]
+    assert verdicts[2] == "answers the hello differently than the first time"
+
+
+def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
+    with ProgramPort(fake.write("os.kill(os.getppid(), signal.SIGINT); time.sleep(100)")) as port:
+        assert verdict_on(port) is None
+        with children.default_interrupts(), pytest.raises(KeyboardInterrupt):
+            verdict_on(port)
+        assert verdict_on(port) is None
+
+
+def test_a_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
+    with ProgramPort(fake.write("say(answer); leave_a_child(); sys.stdin.read(); time.sleep(100)")) as port:
+        assert [verdict_on(port) for _ in range(2)] == [None, None]
+        assert any(map(lives, fake.started()))
+    assert len(fake.started()) == 2
+
+
+def test_closing_twice_is_closing_once(fake):
+    port = ProgramPort(fake.write())
+    port.close()
+    port.close()
+
+
+def test_a_port_that_nobody_closed_ends_with_its_owner(fake):
+    assert verdict_on(ProgramPort(fake.write("leave_a_child()"))) is None
+    assert len(fake.started()) == 1
+
+
+AT_HELLO = {
+    "hangs": ({"at_start": "time.sleep(100)"}, "does not answer within 1 s (does it flush its output?)"),
+    "answers without a line end": (
+        {"at_start": "write('{}'); time.sleep(100)"},
+        "does not answer within 1 s (does it flush its output?), only {}",
+    ),
+    "dies": (
+        {"at_start": "import no_such_module"},
+        "ends with exit status 1 and without an answer; its standard error ends:",
+    ),
+    # Which fault it is depends on whether the program or the question is quicker; each of them shows what was written.
+    "chatters": ({"at_start": "write('Loading...\\n'); sys.stdin.read()"}, ": Loading..."),
+    "has a later version": ({"protocol": 2}, "speaks protocol version 2: known: 1"),
+}
+
+
+@pytest.mark.parametrize(("program", "expected"), AT_HELLO.values(), ids=AT_HELLO)
+def test_a_program_that_says_no_hello_is_refused_within_the_limit(fake, program, expected):
+    began = time.monotonic()
+    with pytest.raises(PortFault) as error:
+        ProgramPort(fake.write(**program), timeout=LIMIT if "sleep" in str(program) else 10)
+    assert time.monotonic() - began < SOON
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_command_that_cannot_be_started_says_why(tmp_path):
+    data, program = tmp_path / "data.txt", tmp_path / "program"
+    for path in (data, program):
+        path.write_text("1 2 3")
+    program.chmod(0o755)
+    expected = {
+        "./no-such-port -v": "cannot be started: ./no-such-port: No such file or directory; check the command",
+        shlex.quote(str(data)): f"cannot be started: {data}: Permission denied; check the command",
+        shlex.quote(str(program)): f"cannot be started: {program}: Exec format error; check the command",
+        shlex.quote(str(tmp_path)): f"cannot be started: {tmp_path}: Permission denied; check the command",
+        "": "cannot be started: the command is empty",
+        "port 'x": 'cannot be started: No closing quotation in the command "port \'x"',
+        "po\0rt": "cannot be started: embedded null byte; check the command",
+    }
+    for command, verdict in expected.items():
+        with pytest.raises(PortFault) as error:
+            ProgramPort(command)
+        assert str(error.value) == verdict

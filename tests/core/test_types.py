@@ -1,0 +1,102 @@
+"""What a user's type checker and editor know of the packages: programs as users write them, checked by mypy."""
+
+import inspect
+import re
+from pathlib import Path
+from textwrap import dedent
+from typing import get_type_hints
+
+import pytest
+
+from numpy_rnn.common.packages import REQUIRED, Backend, backend
+from numpy_rnn.common.records import MomentumKeywords, Parameters, SgdKeywords, SgdOptions
+
+api = pytest.importorskip("mypy.api")
+TOP = Path(__file__).parents[2]
+PROGRAMS = [
+    code
+    for file in (TOP / "README.md", TOP / "numpy_rnn" / "DERIVATION.md")
+    for code in re.findall(r"^```python\n(.*?)^```$", file.read_text(encoding="utf-8"), re.M | re.S)
+    if re.search(r"^import (numpy|torch)_rnn", code, re.M)
+]
+TRAIN = dedent("""\
+    import numpy as np
+    import PACKAGE as rnn
+
+    params = rnn.initial_parameters(1, 6, 1)
+    x = rnn.from_numpy(np.zeros((20, 1, 1), np.float32))
+    h_0 = rnn.from_numpy(np.zeros((1, 6), np.float32))
+    for update in rnn.train(params, x, x, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1, momentum=0.9):
+        reveal_type(update.parameters.W_hh)
+""")
+MISTAKES = {
+    "a keyword of no step": ("momentum=0.9", "momentun=0.9", 'Unexpected keyword argument "momentun"'),
+    "an unknown nonlinearity": ("momentum=0.9", 'nonlinearity="sigmoid"', r"expected \"Literal\['tanh', 'relu'\]\""),
+    "a number for a flag": ("momentum=0.9", "nesterov=2", 'expected "bool"'),
+    "no k2": ("k2=2, ", "", 'Missing named argument "k2"'),
+    "an array for the parameters": ("rnn.train(params", "rnn.train(params.W_hh", r"expected \"Parameters\["),
+    "a field that no update has": ("update.parameters", "update.params", 'has no attribute "params"'),
+}
+
+
+def check(program, tmp_path, *options):
+    """What mypy --strict prints about a program."""
+    path = tmp_path / "program.py"
+    path.write_text(program, encoding="utf-8")
+    cache = tmp_path.parent / "mypy_cache"
+    out, errors, _ = api.run(["--strict", "--follow-imports=silent", f"--cache-dir={cache}", *options, str(path)])
+    assert not errors
+    return out
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def test_the_programs_of_the_documents_type_check(number, tmp_path):
+    """They do not ask whether a bias or its gradient is None."""
+    optional = [f"--disable-error-code={code}" for code in ("index", "union-attr")]
+    assert "Success" in check(PROGRAMS[number], tmp_path, *optional)
+
+
+@pytest.mark.parametrize(
+    ("package", "array"),
+    [("numpy_rnn", "numpy.ndarray["), pytest.param("torch_rnn", "torch._tensor.Tensor", marks=pytest.mark.needs_torch)],
+)
+def test_train_knows_the_arrays_of_its_package(package, array, tmp_path):
+    out = check(TRAIN.replace("PACKAGE", package), tmp_path)
+    assert re.search(rf'Revealed type is "{re.escape(array)}', out), out
+    assert "error" not in out
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_in_a_call_of_train_are_reported(name, tmp_path):
+    right, wrong, message = MISTAKES[name]
+    assert right in TRAIN
+    assert re.search(message, check(TRAIN.replace("PACKAGE", "numpy_rnn").replace(right, wrong), tmp_path))
+
+
+def test_the_keywords_of_a_step_are_the_fields_of_its_options():
+    assert get_type_hints(SgdKeywords) == get_type_hints(SgdOptions)
+    assert list(get_type_hints(MomentumKeywords)) == list(SgdOptions._fields[:-1])
+
+
+def test_every_argument_and_result_of_a_public_function_is_annotated(rnn):
+    for name in rnn.__all__:
+        function = getattr(rnn, name)
+        if inspect.isfunction(function):
+            assert get_type_hints(function).keys() == {*inspect.signature(function).parameters, "return"}, name
+
+
+def test_a_backend_has_the_functions_and_arguments_of_the_protocol(rnn):
+    """`REQUIRED` comes from the Protocol; mypy checks no module that is imported by its name."""
+    assert REQUIRED == ("from_numpy", "to_numpy", "forward", "train")
+    assert backend(rnn.__name__) is rnn
+    for name in REQUIRED:
+        _, *expected = inspect.signature(getattr(Backend, name)).parameters.values()
+        found = inspect.signature(getattr(rnn, name)).parameters.values()
+        assert [(p.name, p.kind, p.default) for p in found] == [(p.name, p.kind, p.default) for p in expected]
+
+
+def test_the_fields_of_a_record_state_their_shapes():
+    hints = get_type_hints(Parameters, include_extras=True)
+    shapes = [re.search(r"'(\*E [BDHO ]+)'", str(hints[name]))[1] for name in Parameters._fields]
+    assert shapes == ["*E D H", "*E H H", "*E H O", "*E H", "*E O", "*E B H"]

@@ -1,0 +1,56 @@
+"""For the tests of ports: a case, what is wrong with an answer, and a correct port."""
+
+import numpy as np
+
+import numpy_rnn
+from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance.case import Case, format_errors
+from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.port import call_port
+
+RIGHT = PackagePort(numpy_rnn)
+HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}
+
+
+def a_case(dtype="float32", H=3, seed=5) -> Case:
+    generator = np.random.default_rng(seed)
+    shapes = (2, H), (H, H), (H, 1), (H,), (1,), (4, 2, 2), (3, 2, 1), (2, H)
+    *theta, x, target, h_0 = (generator.normal(size=shape).astype(dtype) for shape in shapes)
+    return Case(Parameters(*theta), x, target, h_0, 0.1)
+
+
+def with_options(case, **options) -> Case:
+    """The case with other options of SGD, a velocity that entered, and a learned initial state."""
+    params = case.params._replace(h_0=case.h_0)
+    velocity = Parameters(*(theta if theta is None else theta[::-1] / 2 for theta in params))
+    return case._replace(params=params, sgd=SgdOptions(**options), velocity=velocity)
+
+
+CASE = a_case()
+EVERYTHING = with_options(CASE, momentum=0.9, dampening=0.3, weight_decay=0.01, max_norm=0.5)
+
+
+def verdict_on(port, case=CASE):
+    """What is wrong with the port's answer, in one line; None when nothing is but perhaps its numbers."""
+    report, verdict = call_port(port, case)
+    assert (report is None) != (verdict is None)
+    return verdict if report is None else next(iter(format_errors(case, report, True, True)), None)
+
+
+def report_of(port, case=CASE) -> dict:
+    """What the port reports; nothing may have gone wrong."""
+    report, verdict = call_port(port, case)
+    assert verdict is None
+    assert report is not None
+    return report
+
+
+def inputs(case):
+    params = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
+    series = {name: getattr(case, name) for name in ("x", "target", "h_0", "learning_rate")}
+    return {"params": params, **series, **case.options}
+
+
+def flat(values):
+    """The numbers as a flat list of hexadecimal strings."""
+    return [float(value).hex() for value in np.ravel(values)]
