@@ -121,9 +121,7 @@ def test_an_equation_is_its_id_words_and_formulas():
         assert sum(tag == "math" for tag, _ in reader.elements) == sum(
             piece.is_formula for piece in definitions()[name]
         )
-    assert (
-        Reader(equation("B1")).text == "(B1) dyt=(yt−targett)/N for t>T−K, and dyt=0 for the steps without a loss"
-    )
+    assert Reader(equation("B1")).text == "(B1) dyt=(yt−targett)/N for t>T−K, and dyt=0 for the steps without a loss"
     with pytest.raises(ValueError, match=r"\(B11\) is no equation"):
         equation("B11")
 

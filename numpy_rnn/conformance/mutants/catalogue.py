@@ -57,7 +57,15 @@ def load(mutant: Mutant) -> ModuleType:
     sys.modules.update((loaded.__name__, loaded) for loaded, _ in made.values())
     for loaded, code in made.values():
         exec(code, loaded.__dict__)
+    for module in modules[:-1]:  # the package takes its functions from numpy_rnn: the mutated ones replace them
+        made[modules[-1]][0].__dict__.update(_public(made[module][0]))
     return sys.modules[package]
+
+
+def _public(module: ModuleType) -> dict[str, object]:
+    """The public functions that a module defines itself."""
+    names = vars(module).items()
+    return {name: v for name, v in names if name in numpy_rnn.__all__ and v.__module__ == module.__name__}
 
 
 def named(name: str) -> Mutant:
