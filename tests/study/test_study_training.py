@@ -37,7 +37,6 @@ from numpy_rnn.study.training.disagreements import (
     VARIANTS,
     _steps,
     added_up,
-    base_of,
     disagreements,
     divisors,
     variants,
@@ -53,21 +52,19 @@ from numpy_rnn.study.training.learning_curves import (
     quantiles,
     summary,
 )
-from numpy_rnn.study.training.mistakes import (
-    MAX_UPDATES,
-    compare_lines,
-    counts_of,
-    demo_runs,
-    measure_training,
-    mistakes,
-    verdict,
-)
+from numpy_rnn.study.training.mistakes import compare_lines, counts_of, measure_training, mistakes
+from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcomes, named_runs, verdict
 
 STEPS = 6
 DRAWINGS = (*LOSS_DRAWINGS, *DISAGREEMENT_DRAWINGS, *MISTAKE_DRAWINGS)
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
 SECTIONS = Path(numpy_rnn.__file__).parent / "study" / "page" / "sections"
 HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh not transposed where it is square")
+
+
+def a_setting(seeds=3, steps=None, **values):
+    configuration = Configuration(**{"epochs": 4, **values})
+    return setting_of(prepare(configuration), configuration, seeds, steps)
 
 
 def whole_numbers(seed, steps=STEPS):
@@ -321,11 +318,6 @@ def test_who_adds_up_state_gradients():
 # -- the yardstick --------------------------------------------------------------------------------------------------
 
 
-def a_setting(seeds=3, steps=None, **values):
-    configuration = Configuration(**{"epochs": 4, **values})
-    return setting_of(prepare(configuration), configuration, seeds, steps)
-
-
 def test_a_course_has_the_weights_that_an_epoch_left():
     """Whatever the number of updates; the weights as drawn before the first."""
     setting = a_setting(epochs=3)
@@ -421,7 +413,8 @@ def test_by_k_is_tbptt_of_these_lengths():
 def small():
     """The findings of a short run on a short series, without the mistakes that need a random case."""
     setting = a_setting(seeds=3, steps=8, epochs=4)
-    chosen = [mutant for mutant in MUTANTS if mutant.name not in HARD][::4]
+    own = [named(variant.mutant) for variant in VARIANTS]
+    chosen = dict.fromkeys([*own, *[mutant for mutant in MUTANTS if mutant.name not in HARD][::4]])
     return setting, {"training": measure_training(setting, chosen)}
 
 
@@ -450,12 +443,51 @@ def test_disagreements_are_measured_from_the_same_weights(small):
     assert f"{result['mean']['steps']['first_difference']:.6f}" == "0.800000"
 
 
-def test_bases_of_the_variants():
-    configuration = Configuration(k1=3, k2=9)
-    bases = {variant.key: base_of(variant, configuration, 20) for variant in VARIANTS}
-    assert (bases["mean"].k1, bases["mean"].k2) == (5, 5)
-    assert all((base.k1, base.k2) == (1, 5) for key, base in bases.items() if key != "mean")
-    assert base_of(VARIANTS[0], configuration, 3).k2 == 3
+def test_the_runs_of_the_variants_and_their_length():
+    """The same number of epochs for all; windows that overlap; nothing else than their names say."""
+    long = a_setting(steps=12, k1=3, k2=9)
+    for epochs in (2, 10**6):
+        setting = long._replace(configuration=long.configuration.changed(epochs=epochs))
+        of_runs = {key: run.configuration(setting) for key, run in named_runs(setting).items()}
+        expected = min(epochs, MAX_UPDATES // 12)
+        assert {of.epochs for of in of_runs.values()} == {expected}
+        assert of_runs["configured"] == setting.configuration.changed(epochs=expected)
+        assert {key: (of_runs[key].k1, of_runs[key].k2) for key in ("sliding", "chunks", "biases")} == {
+            "sliding": (1, 5),
+            "chunks": (5, 5),
+            "biases": (1, 5),
+        }
+    assert named_runs(a_setting(steps=3))["sliding"].changes["k2"] == 3
+    assert {variant.run for variant in VARIANTS} == {"sliding", "chunks", "biases"}
+
+
+def test_a_disagreement_has_one_name_and_one_verdict(small):
+    training = small[1]["training"]
+    of_mistakes = {one["name"]: one for one in training["mistakes"]}
+    for one in training["disagreements"]:
+        other = of_mistakes[one["name"]]
+        assert (one["ratio"], one["verdict"], one["run"]) == (other["ratio"], other["verdict"], other["shown_by"])
+        for side in ("right", "wrong"):
+            assert one[side]["median"] == other[side]["median"]
+    assert len(of_mistakes) == len(training["mistakes"])
+
+
+@pytest.mark.parametrize("run", [key for key in named_runs(a_setting()) if key != "ensemble"])
+def test_the_networks_of_an_outcome_train_as_each_would_alone(run):
+    """Mutants too: none but the one about ensembles lets a network see the others. float32, so to some digits."""
+    setting = a_setting(steps=6, epochs=1)
+    demo = named_runs(setting)[run]
+    together, configuration = demo.networks(setting, 2), demo.configuration(setting)
+    for mutant in MUTANTS:
+        if mutant.name in ("one norm for all networks of an ensemble", *HARD):
+            continue
+        of_both = learning_curve(load(mutant), together, setting, configuration).parameters[-1]
+        for n in range(2):
+            alone = Parameters(*(None if v is None else v[n] for v in together))
+            of_one = learning_curve(load(mutant), alone, setting, configuration).parameters[-1]
+            for theta, other in zip(of_one, of_both):
+                if theta is not None:
+                    np.testing.assert_allclose(theta, other[n], rtol=1e-3, atol=1e-4, err_msg=mutant.name)
 
 
 # -- mistakes -------------------------------------------------------------------------------------------------------
@@ -482,7 +514,7 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
 @pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
-    result = mistakes(a_setting(seeds=2, epochs=1))
+    result = mistakes(Outcomes(a_setting(seeds=2, epochs=1)))
     assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
     for one, mutant in zip(result, MUTANTS):
         assert names_the_stage(mutant, "L1", one["caught"]["tensor"]), one
@@ -501,22 +533,12 @@ def test_verdicts():
     assert verdict(2.1, 2.0, 4) == "does not learn"
 
 
-def test_runs_that_show_mistakes_are_short_and_as_named():
-    setting = a_setting(epochs=2)
-    long = setting._replace(configuration=setting.configuration.changed(epochs=10**6))
-    for demo in demo_runs(long):
-        configuration = demo.configuration(long)
-        updates = -(-len(long.x) // configuration.k1) * configuration.epochs
-        assert 0 < updates <= MAX_UPDATES
-    assert demo_runs(setting)[0].configuration(setting) == setting.configuration
-
-
 @pytest.mark.no_perturb
 def test_a_mistake_that_changes_no_weight_has_the_curve_of_the_right_run():
     name = "e² for ½e²"
-    (result,) = mistakes(a_setting(epochs=3), [named(name)])
+    (result,) = mistakes(Outcomes(a_setting(epochs=3)), [named(name)])
     assert result["right"] == result["wrong"]
-    assert (result["ratio"], result["verdict"]) == (1.0, "the same")
+    assert (result["ratio"]["median"], result["verdict"]) == (1.0, "the same")
     assert result["caught"]["equation"] == "L1, L2"
 
 
@@ -552,7 +574,7 @@ def test_two_features_are_measured(tmp_path):
     path = tmp_path / "two.csv"
     np.savetxt(path, np.column_stack((sine(), sine()[::-1])), delimiter=",")
     setting = a_setting(seeds=2, epochs=1, data=str(path))
-    result = disagreements(setting)
+    result = disagreements(Outcomes(setting))
     assert setting.x.shape[-1] == 2
     mean = next(one for one in result if one["key"] == "mean")
     assert np.max(mean["counts"]) == 1 / 10  # N = 5 steps × 2 outputs

@@ -53,6 +53,15 @@ def singular_values_by_lag(J: np.ndarray) -> list[np.ndarray]:
     return [np.linalg.svd(J[range(lag, len(J)), range(len(J) - lag)], compute_uv=False) for lag in range(len(J))]
 
 
+def growth_by_lag(W_hh, h, nonlinearity: str = "tanh") -> list[np.ndarray]:
+    """The largest singular value of ∂h_t/∂h_s for every t, by lag t − s = 0 to T; NaN where they overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        J = jacobians(W_hh, h, nonlinearity)
+    if not np.isfinite(J).all():
+        return [np.full(len(J) - lag, np.nan) for lag in range(len(J))]
+    return [values[:, 0] for values in singular_values_by_lag(J)]
+
+
 def spectral_radius(W) -> float:
     """The largest modulus of an eigenvalue of a square matrix."""
     return float(np.abs(np.linalg.eigvals(W)).max())
@@ -65,31 +74,30 @@ def states(params: Parameters, x, h_0, nonlinearity: Any = "tanh") -> np.ndarray
 
 
 def three_starts(params: Parameters, x, h_0, nonlinearity: str = "tanh") -> tuple[Start, ...]:
-    """As drawn; with W_hh scaled to the spectral radius VANISHING, if that is smaller; and scaled so that gradients
-    explode: by that factor, of those up to LARGEST, which makes the largest singular value of ∂h_T/∂h_0 largest.
+    """As drawn; with W_hh scaled to the spectral radius VANISHING, if that is smaller; and scaled to explode.
 
-    It need not be the largest factor: the further W_hh is scaled the more tanh saturates, and the smaller are its
-    slopes. W_hh whose eigenvalues are all 0 stays as it is.
+    The last factor is the one, among spectral radii up to MAX_RADIUS, with the largest singular value of ∂h_T/∂h_0. It
+    need not be the largest factor: the larger W_hh, the more tanh saturates, and the smaller are its slopes. A relu
+    unit that is off passes nothing back, so for relu the elements of W_hh are made positive first, which keeps units
+    on. W_hh whose eigenvalues are all 0 stays as it is.
     """
-    radius = spectral_radius(params.W_hh)
     drawn = Start("as drawn", 1.0, params)
+    W_hh = np.abs(params.W_hh) if nonlinearity == "relu" else params.W_hh
+    radius, of_positive = spectral_radius(params.W_hh), spectral_radius(W_hh)
     if not radius:
         return (drawn,)
 
-    def scaled(factor):
-        return params._replace(W_hh=factor * params.W_hh)
-
     def growth(factor):
-        h = states(scaled(factor), x, h_0, nonlinearity)
-        return np.linalg.norm(_longest(scaled(factor).W_hh, h, nonlinearity), 2) if np.isfinite(h).all() else 0.0
+        h = states(params._replace(W_hh=factor * W_hh), x, h_0, nonlinearity)
+        return np.linalg.norm(_longest(factor * W_hh, h, nonlinearity), 2) if np.isfinite(h).all() else 0.0
 
-    factors = np.arange(1, RADII_TRIED + 1) / RADII_TRIED * max(MAX_RADIUS / radius, 1.0)
+    factors = np.arange(1, RADII_TRIED + 1) / RADII_TRIED * max(MAX_RADIUS / of_positive, 1.0)
     exploding = float(max(factors, key=growth))
     vanishing = min(1.0, VANISHING / radius)
     return (
         drawn,
-        Start("scaled to vanish", vanishing, scaled(vanishing)),
-        Start("scaled to explode", exploding, scaled(exploding)),
+        Start("scaled to vanish", vanishing, params._replace(W_hh=vanishing * params.W_hh)),
+        Start("scaled to explode", exploding, params._replace(W_hh=exploding * W_hh)),
     )
 
 

@@ -23,6 +23,7 @@ from numpy_rnn.study.components.matrix import (
     sliding,
     weights,
 )
+from numpy_rnn.study.components.seeds import SHARES, measure_seeds
 from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting, Snapshot
 
@@ -95,9 +96,6 @@ def _by_k1(values, T):
     return [to_jsonable(row) for row in np.split(values, starts)]
 
 
-SHARES = {"50": 0.5, "90": 0.9, "99": 0.99}  # of the summed norms
-
-
 def measure_components(setting: Setting) -> dict[str, Any]:
     """The findings of this part, as plain values for JSON. "start" and "end" are before and after training.
 
@@ -120,6 +118,7 @@ def measure_components(setting: Setting) -> dict[str, Any]:
         "along": _along(setting, series),
         "lag": {end: _by_lag(norms(components.gradients)) for end, (components, _) in ends.items()},
         "reach": {end: _reach(norms(components.gradients)) for end, (components, _) in ends.items()},
+        "seeds": measure_seeds(setting),
         **measure_states(setting),
     }
 
@@ -199,14 +198,7 @@ def _truncation(components: Components):
             kind: {part: to_jsonable(values) for part, values in cost(G, truncations)._asdict().items()}
             for kind, truncations in (("chunks", chunks(T)), ("sliding", sliding(T)))
         }
-    every = [
-        {"kind": kind, "k": k, "cosine": cosine}
-        for kind, of in result["all"].items()
-        for k, cosine in enumerate(of["cosine"], start=1)
-        if cosine is not None
-    ]
-    worst = min(every, key=lambda one: one["cosine"], default=None)
-    return result | {"worst": worst, "wrong_way": worst is not None and worst["cosine"] < 0}
+    return result
 
 
 def _along(setting, series):

@@ -3,11 +3,10 @@
 import numpy as np
 
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.figures.style import GREY, HEAT, step_ticks
+from numpy_rnn.study.figures.style import GREY, HEAT, ZERO, step_ticks
 from numpy_rnn.study.findings import Drawing, Findings
 
 DECADES = 8  # below the largest that have a colour of their own
-NOTHING = "#DDDDDD"  # the colour of a component that is zero, and of s > t
 
 
 def draw_heat_map(figure, findings: Findings) -> None:
@@ -36,7 +35,7 @@ def draw_matrix(axes, norms, scale, **options):
     image = axes.imshow(
         np.ma.masked_where(~(values > 0), values),
         norm=scale,
-        cmap=colormaps[HEAT].with_extremes(bad=NOTHING, under=colormaps[HEAT](0.0)),
+        cmap=colormaps[HEAT].with_extremes(bad=ZERO, under=colormaps[HEAT](0.0)),
         extent=(0.5, T + 0.5, T + 0.5, 0.5),
         interpolation="nearest",
         **options,
@@ -95,7 +94,7 @@ def draw_masks(figure, findings: Findings) -> None:
     for axes, shown in zip(every, result["masks"]):
         kept = mask(len(norms), shown["k1"], shown["k2"]) > 0
         cut = np.tril(~kept)
-        draw_matrix(axes, norms, scale, alpha=np.where(cut, 0.25, 1.0))
+        draw_matrix(axes, norms, scale, alpha=np.where(cut & (norms > 0), 0.25, 1.0))
         _cross(axes, cut)
         share = shown["end"]["share"]
         of_norms = "" if share is None else f"\n{share:.0%} of the norms"

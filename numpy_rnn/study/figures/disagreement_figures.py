@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_rnn.study.figures.loss_figures import LOSS, draw_learning_curve, log_axis
-from numpy_rnn.study.figures.style import BLUE, CYCLE, GREY, HEAT, ORANGE, label_ends
+from numpy_rnn.study.figures.style import BLUE, CYCLE, DEFINITION, GREY, HEAT, VARIANT, ZERO, label_ends, wrapped
 from numpy_rnn.study.findings import Drawing, Findings
 
 COLUMNS = 3
@@ -19,14 +19,14 @@ def draw_disagreements(figure, findings: Findings) -> None:
     rows = -(-len(result) // COLUMNS)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True)
     for number, (axes, one) in enumerate(zip(panels.flat, result)):
-        draw_learning_curve(axes, one["right"], BLUE, band=0.18)
-        draw_learning_curve(axes, one["wrong"], ORANGE, band=0.18, linestyle="--")
-        axes.set_title(f"{number + 1}  {one['name']}", fontsize=9.5)
+        draw_learning_curve(axes, one["right"], DEFINITION, band=0.18)
+        draw_learning_curve(axes, one["wrong"], VARIANT, band=0.18, linestyle="--")
+        axes.set_title(wrapped(f"{number + 1}  {one['name']}", 36), fontsize=9.5)
         axes.text(0.97, 0.95, _note(one), transform=axes.transAxes, ha="right", va="top", fontsize=8.5)
     log_axis(panels.flat[0].yaxis, [one[side] for one in result for side in ("right", "wrong")])
     first = panels.flat[0]
-    first.text(0.03, 0.13, "by the definition", color=BLUE, transform=first.transAxes, fontsize=9)
-    first.text(0.03, 0.03, "the variant", color=ORANGE, transform=first.transAxes, fontsize=9)
+    first.text(0.03, 0.13, "by the definition", color=DEFINITION, transform=first.transAxes, fontsize=9)
+    first.text(0.03, 0.03, "the variant", color=VARIANT, transform=first.transAxes, fontsize=9)
     for axes in panels.flat[len(result) :]:
         axes.remove()
     figure.supxlabel("epoch", fontsize=10)
@@ -41,17 +41,21 @@ def _note(one):
 
 def draw_disagreement_masks(figure, findings: Findings) -> None:
     """How often an epoch counts every component: the definition, and the ways that count otherwise."""
+    from matplotlib import colormaps
+
     result = {one["key"]: one for one in findings["training"]["disagreements"]}
     first = result[MASKS[0]]
-    panels = [(f"definition ({first['k1']}, {first['k2']})", first["right_counts"])]
+    panels = [(f"definition, {first['run']}", first["right_counts"])]
     panels += [(result[key]["name"], result[key]["counts"]) for key in MASKS]
-    most = max(np.max(counts) for _, counts in panels)
+    counts_colors = colormaps[HEAT + "_r"].with_extremes(bad=ZERO)
+    positive_counts = [count for _, counts in panels for count in np.ravel(counts) if count > 0]
+    least, most = min(positive_counts), max(positive_counts)
     for axes, (title, counts) in zip(figure.subplots(1, len(panels), sharex=True, sharey=True), panels):
         shown = np.ma.masked_equal(np.array(counts, float), 0)
         T = len(counts)
         limits = (0.5, T + 0.5, T + 0.5, 0.5)
-        image = axes.imshow(shown, cmap=HEAT + "_r", vmin=0, vmax=most, extent=limits)
-        axes.set_title(title, fontsize=9.5)
+        image = axes.imshow(shown, cmap=counts_colors, vmin=least, vmax=most, extent=limits)
+        axes.set_title(wrapped(title, 26), fontsize=9.5)
         axes.set_xlabel("step s of the parameters")
         axes.spines[["top", "right"]].set_visible(True)
     figure.axes[0].set_ylabel("step t of the loss")

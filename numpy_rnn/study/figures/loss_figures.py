@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import BLUE, ORANGE, label_ends
+from numpy_rnn.study.figures.style import CHUNKS, SLIDING, label_ends
 from numpy_rnn.study.findings import Drawing, Findings
 
 BEYOND = 1e6  # times the highest untrained loss: drawn for an infinite one, above the panel
@@ -31,7 +31,7 @@ def draw_final_by_k(figure, findings: Findings) -> None:
     by_k = findings["training"]["by_k"]
     axes = figure.subplots()
     axes.set_yscale("log")
-    for (kind, _), color, shift, marker in zip(KINDS, (BLUE, ORANGE), (-0.16, 0.16), "os"):
+    for (kind, _), color, shift, marker in zip(KINDS, (SLIDING, CHUNKS), (-0.16, 0.16), "os"):
         for place, run in enumerate(by_k[kind]):
             final = np.array([v for v in run["final"] if v is not None])
             across = place + shift + 0.1 * np.linspace(-1, 1, len(final))
@@ -43,7 +43,7 @@ def draw_final_by_k(figure, findings: Findings) -> None:
                 axes.annotate(f"{run['diverged']} ↑\ndiverged", **at, color=color, ha="center", va="top", fontsize=9)
         medians = [(place + shift, run["final_median"] or np.nan) for place, run in enumerate(by_k[kind])]
         axes.plot(*zip(*medians), color=color, marker=marker, markersize=7, markeredgecolor="white")
-    for (_, title), color, mark, left in zip(KINDS, (BLUE, ORANGE), "●■", (0.0, 0.4)):
+    for (_, title), color, mark, left in zip(KINDS, (SLIDING, CHUNKS), "●■", (0.0, 0.4)):
         axes.text(left, 1.03, f"{mark} {title}", color=color, transform=axes.transAxes)
     axes.margins(y=0.12)  # room for how many diverged
     axes.set_xticks(range(len(by_k["ks"])), [str(k) for k in by_k["ks"]])

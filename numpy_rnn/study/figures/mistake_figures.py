@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import BLUE, GREY, ORANGE, PURPLE, RED, SKY
+from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, wrapped
 from numpy_rnn.study.findings import Drawing, Findings
 
 VERDICTS = {
     "the same": (GREY, "o", "the same loss"),
     "lower loss": (SKY, "v", "a lower loss"),
-    "learns": (BLUE, "s", "learns"),
-    "learns less": (ORANGE, "D", "learns less"),
+    "learns": (GREEN, "s", "learns"),
+    "learns less": (PURPLE, "D", "learns less"),
     "does not learn": (RED, "X", "does not learn"),
-    "diverged": (PURPLE, ">", "diverges"),
+    "diverged": ("#222222", ">", "diverges"),
 }
 COLUMNS = 6
 
@@ -20,9 +20,13 @@ def comparable(findings: Findings) -> list[dict]:
     """The mistakes that show in a run which can be compared, from the lowest final loss to the highest."""
     mistakes = [mistake for mistake in findings["training"]["mistakes"] if mistake["verdict"] in VERDICTS]
     order = list(VERDICTS)
-    return sorted(
-        mistakes, key=lambda one: (np.inf if one["ratio"] is None else one["ratio"], order.index(one["verdict"]))
-    )
+    return sorted(mistakes, key=lambda one: (_ratio(one, np.inf), order.index(one["verdict"])))
+
+
+def _ratio(mistake, diverged):
+    """The median ratio of the final losses; `diverged` where it is infinite."""
+    ratio = mistake["ratio"]["median"]
+    return diverged if ratio is None else ratio
 
 
 def draw_mistakes(figure, findings: Findings) -> None:
@@ -31,16 +35,16 @@ def draw_mistakes(figure, findings: Findings) -> None:
 
     mistakes = comparable(findings)
     axes = figure.subplots()
-    finite = [one["ratio"] for one in mistakes if one["ratio"]]
+    finite = [ratio for one in mistakes if (ratio := _ratio(one, None))]
     edge = max(finite, default=1.0) * 4
     for verdict, (color, marker, label) in VERDICTS.items():
-        of_it = [(one["ratio"] or edge, row) for row, one in enumerate(mistakes) if one["verdict"] == verdict]
+        of_it = [(_ratio(one, edge), row) for row, one in enumerate(mistakes) if one["verdict"] == verdict]
         if of_it:
             axes.plot(
                 *zip(*of_it), marker, color=color, markersize=6, linestyle="none", label=f"{label} ({len(of_it)})"
             )
     for row, one in enumerate(mistakes):
-        axes.plot([1, one["ratio"] or edge], [row, row], color=VERDICTS[one["verdict"]][0], linewidth=0.9, alpha=0.6)
+        axes.plot([1, _ratio(one, edge)], [row, row], color=VERDICTS[one["verdict"]][0], linewidth=0.9, alpha=0.6)
     axes.axvline(1, color="black", linewidth=0.9)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
@@ -81,19 +85,13 @@ def draw_mistake_curves(figure, findings: Findings) -> None:
     )
     for number, one in enumerate(mistakes):
         row, column = divmod(number, COLUMNS)
-        axes.text(column, 0.68 - row, _short(one["name"]), fontsize=6.8, va="bottom", color=colors[number])
+        axes.text(column, 0.68 - row, wrapped(one["name"], 27), fontsize=6.8, va="bottom", color=colors[number])
     axes.set_xlim(-0.03, COLUMNS)
     axes.set_ylim(-rows + 0.9, 0.95)
     axes.axis("off")
     axes.set_title(
         "grey: the correct run. Horizontal: epochs. Vertical: loss of a pass, on one logarithmic scale.", fontsize=9
     )
-
-
-def _short(name, width=27):
-    import textwrap
-
-    return "\n".join(textwrap.wrap(name, width))
 
 
 def mistakes_caption(findings: Findings) -> str:

@@ -1,7 +1,10 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
+import textwrap
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
@@ -13,6 +16,11 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
     "#AA4499",
     "#666666",
 )
+# What a colour means, in every figure and in the explorer.
+SLIDING, CHUNKS = BLUE, ORANGE
+BEFORE, AFTER = GREEN, PURPLE  # training
+DEFINITION, VARIANT = "#222222", RED
+ZERO = "#DDDDDD"  # a component that is zero
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
 BAND = 0.2  # opacity of a band from the 10th to the 90th percentile
@@ -104,3 +112,28 @@ def step_ticks(steps: int) -> list[int]:
     """Round numbers of steps to mark on an axis from 1 to `steps`, and the first of them."""
     apart = next((apart for apart in TICK_DISTANCES if steps <= MAX_TICKS * apart), TICK_DISTANCES[-1])
     return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]
+
+
+def epoch_axis(axes, epochs: list[int]) -> None:
+    """Epochs on a logarithmic axis that has room for 0."""
+    from matplotlib.ticker import NullLocator
+
+    last = epochs[-1]
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    powers = [10**power for power in range(len(str(last))) if 10**power <= last]
+    axes.set_xticks([0, *powers, *([last] if powers and last >= 2 * powers[-1] else [])])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(-0.1, max(1, last) * 1.05)
+    axes.set_xlabel("epoch")
+
+
+def positive(values) -> np.ndarray:
+    """The values as an array, NaN where they are not above 0 and so have no place on a logarithmic axis."""
+    result = np.array(values, float)
+    return np.where(result > 0, result, np.nan)
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text on lines of at most so many characters."""
+    return "\n".join(textwrap.wrap(text, width))

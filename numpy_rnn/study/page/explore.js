@@ -254,7 +254,7 @@ function drawNumbers(now) {
 const NORMS = data.snapshots.flatMap((seen) => seen.norm.flat()).filter((v) => v > 0);
 const HIGHEST = Math.log10(NORMS.reduce((a, b) => Math.max(a, b), 1e-300));
 const LOWEST = Math.max(HIGHEST - 6, Math.log10(NORMS.reduce((a, b) => Math.min(a, b), Infinity)));
-const heat = (v) => between(HEAT, (Math.log10(Math.max(v, 1e-300)) - LOWEST) / (HIGHEST - LOWEST || 1));
+const heat = (v) => (v > 0 ? between(HEAT, (Math.log10(v) - LOWEST) / (HIGHEST - LOWEST || 1)) : "#dddddd");  // 0: grey
 
 function drawMask(now) {
   const size = clamp(Math.floor(440 / T), 9, 24), edge = 34, side = edge + T * size;
@@ -295,7 +295,7 @@ function curves(kind, title, now) {
   const at = (k1, k2) => table[k1 - 1][k2 - k1];
   const lines = [
     ["sliding", "sliding (1, k)", range(1, T).map((k) => [k, at(1, k)])],
-    ["chunked", "chunks (k, k)", range(1, T).map((k) => [k, at(k, k)])],
+    ["chunks", "chunks (k, k)", range(1, T).map((k) => [k, at(k, k)])],
     ["chosen", `(${shown.k1}, k)`, range(shown.k1, T).map((k) => [k, at(shown.k1, k)])],
   ].slice(0, shown.k1 === 1 ? 2 : 3);
   const all = table.flat().filter((v) => v !== null);

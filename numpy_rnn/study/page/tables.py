@@ -3,8 +3,10 @@
 from numpy_rnn.study.checks.equations import STEP, TRUNCATION, WINDOW
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.components.measures import few
+from numpy_rnn.study.components.seeds import SHARES
 from numpy_rnn.study.findings import Findings, Table, scientific
 
+VERDICT = "verdict (final loss relative to the correct run: median, 10 %, 90 %)"
 UNITS = "ulps and, in brackets, in units of the derived bound E"
 
 
@@ -103,51 +105,53 @@ def _checks(result):
 
 
 def _costs(result):
-    T = result["steps"]
-    rows = []
+    T, along, rows = result["steps"], result["seeds"]["along"], []
     for k in few(T):
         row = [f"{k}", f"{int(mask(T, k, k).sum())}", f"{int(mask(T, 1, k).sum())}"]
-        for end, of in (("start", "all"), ("end", "all"), ("end", "W_hh")):
+        for index, of in ((0, "all"), (-1, "all"), (-1, "W_hh")):
             for kind in ("chunks", "sliding"):
-                cost = result["truncation"][end][of][kind]
-                row.append(f"{number(cost['cosine'][k - 1], '.3f')} ({number(cost['bias'][k - 1], '.3f')})")
+                row.append(_band(along[index]["cost"][of][kind]["cosine"], ".3f", k - 1))
+        for kind in ("chunks", "sliding"):
+            own = number(result["truncation"]["end"]["all"][kind]["cosine"][k - 1], ".3f")
+            row.append(f"{own} ({result['seeds']['place']['end'][kind][k - 1]})")
         rows.append(row)
     head = ["k", "components of chunks", "of sliding"]
-    for when in ("before", "after", "after, W_hh alone:"):
+    for when in ("before:", "after:", "after, W_hh alone:", "after, this network:"):
         head += [f"{when} chunks", f"{when} sliding"]
     caption = (
-        "Cosine with the full gradient and, in parentheses, relative bias, before and after training. The components of"
-        " W_hy are never cut; the last columns are for W_hh alone, which truncation acts on."
+        f"Cosine with the full gradient, before and after training: median of {result['seeds']['networks']} networks"
+        " and, in parentheses, 10th and 90th percentile. The components of W_hy are never cut; truncation acts on W_hh."
+        " The last columns have the network of this run and, in parentheses, the number of networks with a lower"
+        " cosine."
     )
     return Table("truncation_cost", caption, head, rows)
 
 
 def _reach(result):
-    rows = [
-        [name, *(f"{result['reach'][end][share]:.1f}" for share in ("50", "90", "99"))] for end, name in ENDS.items()
-    ]
+    along, rows = result["seeds"]["along"], []
+    for (end, name), index in zip(ENDS.items(), (0, -1)):
+        bands = [_band(along[index]["reach"], ".1f", place) for place in range(len(SHARES))]
+        rows += [[name, *bands], [f"{name}, this network", *(f"{result['reach'][end][share]:.1f}" for share in SHARES)]]
     caption = (
         "Number of steps, counted back from the loss and including its own, that have this share of the norms of a row"
-        f" of the component matrix: the mean over the {result['steps']} rows."
+        f" of the component matrix, as a mean over the {result['steps']} rows: median of"
+        f" {result['seeds']['networks']} networks (10th and 90th percentile)."
     )
-    return Table("reach", caption, ["weights", "50 %", "90 %", "99 %"], rows)
+    return Table("reach", caption, ["weights", *(f"{share} %" for share in SHARES)], rows)
 
 
 def _starts(result):
-    rows = [
-        [
-            of["name"],
-            number(of["spectral_radius"], ".2f"),
-            number(of["slope"], ".2f"),
-            number(of["saturated"], ".0%"),
-            number(of["at_longest"], ".1e"),
-            number(of["a_step"], ".2f"),
-            number(of["difference"], ".1e"),
-        ]
-        for of in (*result["jacobians"], result["trained"])
-    ]
+    of_networks = {**result["seeds"]["starts"], "after training": result["seeds"]["along"][-1]}
+    own = {of["name"]: of for of in (*result["jacobians"], result["trained"])}
+    columns = {"spectral_radius": ".2f", "slope": ".2f", "saturated": ".0%", "at_longest": ".1e", "a_step": ".2f"}
+    rows = []
+    for name, of in of_networks.items():
+        rows.append([name, *(_band(of[key], form) if key in of else "" for key, form in columns.items()), ""])
+        one = own[name]
+        rows.append([f"{name}, this network", *(number(one[key], form) for key, form in columns.items())])
+        rows[-1].append(number(one["difference"], ".1e"))
     head = [
-        "network",
+        "networks",
         "spectral radius of W_hh",
         "mean slope",
         "saturated units",
@@ -156,10 +160,19 @@ def _starts(result):
         "largest difference from complex step",
     ]
     caption = (
-        "The three starting points, and the end of training. The growth per step is the geometric mean; the difference"
+        f"The three starting points, and the end of training: median of {result['seeds']['networks']} networks (10th"
+        " and 90th percentile), and the network of this run. The growth per step is the geometric mean; the difference"
         " is relative to the largest element of the Jacobian."
     )
     return Table("starts", caption, head, rows)
+
+
+def _band(band, form, index=None):
+    """Median (10th, 90th percentile) of a number, or of one in a list."""
+    median, low, high = (
+        number(band[name] if index is None else band[name][index], form) for name in ("median", "low", "high")
+    )
+    return f"{median} ({low}, {high})"
 
 
 def number(value, form: str) -> str:
@@ -175,14 +188,14 @@ def training_tables(findings: Findings) -> tuple[Table, ...]:
 
 def _by_k(by_k):
     rows = [
-        [f"({run['k1']}, {run['k2']})", *_band(run), str(run["diverged"])]
+        [f"({run['k1']}, {run['k2']})", *_final_band(run), str(run["diverged"])]
         for run in by_k["sliding"] + [run for run in by_k["chunks"] if run["k"] > 1]
     ]
     caption = f"Loss of a pass after training, of {by_k['seeds']} networks each."
     return Table("by_k", caption, ["(k₁, k₂)", "median", "10 %", "90 %", "diverged"], rows)
 
 
-def _band(run):
+def _final_band(run):
     return [_number(run[name][-1]) for name in ("median", "low", "high")]
 
 
@@ -192,10 +205,11 @@ def _disagreements(result):
             one["name"],
             one["formula"],
             one["who"],
-            f"({one['k1']}, {one['k2']})" + (", biases" if one["with_biases"] else ""),
+            one["run"],
             _first(one["steps"]),
             _along(one["steps"]["of_step"]),
             _ratio(one["ratio"]),
+            one["verdict"],
             str(one["wrong"]["diverged"]),
         ]
         for one in result
@@ -208,6 +222,7 @@ def _disagreements(result):
         "first step that differs, and by how much, relative to its length",
         "difference of the steps of an epoch, at the start and at the end of training",
         "final loss over the definition's: median (10 %, 90 %)",
+        "verdict",
         "diverged",
     ]
     return Table("disagreements", "Where implementations disagree, and the effect on training.", head, rows)
@@ -234,12 +249,19 @@ def _mistakes(result):
             _code(one["lines"], "right"),
             _code(one["lines"], "wrong"),
             one["shown_by"] or "a random case",
-            one["verdict"] + (f" (× {one['ratio']:.2g})" if one["ratio"] is not None else ""),
+            one["verdict"] + ("" if one["ratio"]["median"] is None else f" (× {_ratio(one['ratio'])})"),
             _caught(one["caught"]),
         ]
         for one in result
     ]
-    head = ["mistake", "correct", "wrong", "run", "final loss, relative to the correct run", "caught by"]
+    head = [
+        "mistake",
+        "correct",
+        "wrong",
+        "run",
+        VERDICT,
+        "caught by",
+    ]
     return Table(
         "mistakes", "Every mutant: its lines, its effect on training, and the check that catches it.", head, rows
     )

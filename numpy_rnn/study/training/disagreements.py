@@ -1,12 +1,10 @@
 """What each disagreement does: to the mask, to the step of one epoch, and to training over many seeds."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.common.records import Parameters
@@ -14,14 +12,9 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.findings import to_jsonable
-from numpy_rnn.study.setting import Setting, in_float64
-from numpy_rnn.study.training.learning_curves import (
-    draw_networks,
-    learning_curve,
-    quantiles,
-    summary,
-    updates_of,
-)
+from numpy_rnn.study.setting import in_float64
+from numpy_rnn.study.training.learning_curves import updates_of
+from numpy_rnn.study.training.outcomes import Outcomes
 
 
 def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
@@ -52,25 +45,20 @@ def divisors(steps: int, k1: int, terms: int) -> np.ndarray:
     return sizes
 
 
-OVERLAP = 5  # steps of the window, where windows have to overlap
-
-
 class Variant(NamedTuple):
     """A computation that differs from its definition in DERIVATION.md."""
 
     key: str
-    name: str
     mutant: str  # its name in numpy_rnn.conformance.mutants
     formula: str  # what is computed instead, in words and equation ids
     who: str  # uses it
-    base: str  # "sliding": k1 = 1; "chunks": k1 = k2; "biases": sliding, with biases
+    run: str  # key of the run that shows it, see `outcomes.named_runs`
     counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often a component is counted
 
 
 VARIANTS = (
     Variant(
         "stale_now",
-        "old activations, current weights",
         "activations of stale weights kept",
         "h and φ′ of the older steps are from the updates that computed them; W_hh in (B2) is the current one",
         "loops that keep a list of past states and go back through it after every update",
@@ -78,7 +66,6 @@ VARIANTS = (
     ),
     Variant(
         "stale_then",
-        "old activations, old weights",
         "stale activations and stale W_hh kept",
         "h, φ′ and W_hh in (B2) are from the updates that computed the older steps",
         "code that makes new weight arrays at each update and keeps the old graph; also RTRL with an update at"
@@ -87,7 +74,6 @@ VARIANTS = (
     ),
     Variant(
         "replayed",
-        "replay from the start",
         "states replayed from the start with the current weights",
         "the initial state of the window (T3) is computed again from h₀ with the current weights, and cut off there",
         "code that passes the whole series so far to the network at each update, and stops the gradient k steps back",
@@ -95,7 +81,6 @@ VARIANTS = (
     ),
     Variant(
         "one_more",
-        "k + 1 steps for k",
         "bptt over k+1 steps",
         "s_n = e_n − k₂ − 1 in (T2)",
         "texts and loops that count lags: from t down to t − k, which is k + 1 steps",
@@ -104,7 +89,6 @@ VARIANTS = (
     ),
     Variant(
         "chunks",
-        "chunks for a sliding window",
         "chunks instead of a sliding window",
         "k₁ = k₂ in (T1): an update every k₂ steps, in which a step reaches back to the start of its chunk only",
         "most language model examples, and batches that are cut along time: “BPTT over k steps” is chunks there",
@@ -114,14 +98,12 @@ VARIANTS = (
     Variant(
         "mean",
         "mean for sum",
-        "mean for sum",
         "N = K·B·O in (L2) in place of 1, so a learning rate of η/N",
         "code that uses the default of `torch.nn.MSELoss` with the learning rate of a text that sums",
         "chunks",
     ),
     Variant(
         "squared",
-        "e² for ½e²",
         "2e for e",
         "dy_t = 2 (y_t − target_t) in (B1), so a learning rate of 2η",
         "code that uses `torch.nn.MSELoss`, which has no factor ½",
@@ -130,7 +112,6 @@ VARIANTS = (
     ),
     Variant(
         "two_biases",
-        "two biases for one",
         "a trained second hidden bias",
         "b_h is the sum of two biases, each of which takes the step of (U1): it moves twice as far",
         "`torch.nn.RNN`, with `bias_ih` and `bias_hh`",
@@ -138,7 +119,6 @@ VARIANTS = (
     ),
     Variant(
         "added_up",
-        "state gradients add up",
         "state gradients add up over overlapping windows",
         "the second term of (B2) is added to the value that earlier updates left: components are counted by Pascal's"
         " triangle",
@@ -150,7 +130,6 @@ VARIANTS = (
 )
 
 SUM_FOR_MEAN = next(variant for variant in VARIANTS if variant.key == "mean")._replace(
-    name="sum for mean",
     mutant="sum for mean",
     formula="N = 1 in (L2) in place of K·B·O, so a learning rate of N·η",
     who="code that sums the loss with the learning rate of a run that uses the mean",
@@ -164,12 +143,6 @@ def variants(reduction: str) -> tuple[Variant, ...]:
     return tuple(SUM_FOR_MEAN if variant.key == "mean" else variant for variant in VARIANTS)
 
 
-def base_of(variant: Variant, configuration: Configuration, steps: int) -> Configuration:
-    """The run on which the variant shows: the configured one, but for its windows."""
-    k = min(OVERLAP, steps)
-    return configuration.changed(k1=k if variant.base == "chunks" else 1, k2=k)
-
-
 def weights(variant: Variant | None, configuration: Configuration, steps: int, outputs: int) -> np.ndarray:
     """(T, T): by what every component is multiplied in the sum over an epoch; without a variant, by the definition."""
     k1, k2 = configuration.k1, configuration.k2
@@ -180,60 +153,43 @@ def weights(variant: Variant | None, configuration: Configuration, steps: int, o
     return components
 
 
-EPOCHS_COMPARED = 8  # epochs of the right run from which one epoch is made by both
-MIN_DIFFERENCE = (
-    float(np.finfo(np.float64).eps) ** 0.5
-)  # relative: half of the digits differ, which no rounding does so early
+EPOCHS_COMPARED = 8  # along the training by the definition, from whose weights one epoch is made by both
+# Relative: half of the digits differ, which rounding does not cause so early.
+MIN_DIFFERENCE = float(np.finfo(np.float64).eps) ** 0.5
 
 
-def disagreements(setting: Setting) -> list[dict]:
+def disagreements(outcomes: Outcomes) -> list[dict]:
     """Compare every variant with the definition, from the same weights, on the run that shows it."""
+    setting = outcomes.setting
     steps, outputs = len(setting.x), setting.target.shape[-1]
-
-    @cache
-    def right_run(base):
-        configuration, bias = base
-        return learning_curve(numpy_rnn, draw_networks(setting, setting.seeds, bias or None), setting, configuration)
-
     result = []
     for variant in variants(setting.configuration.reduction):
-        configuration, mutant = base_of(variant, setting.configuration, steps), load(named(variant.mutant))
-        bias = variant.base == "biases"
-        right = right_run((configuration, bias))
-        wrong = learning_curve(mutant, right.parameters[0], setting, configuration)
+        mutant, configuration = named(variant.mutant), outcomes.runs[variant.run].configuration(setting)
+        outcome = outcomes.of(mutant, variant.run)
         result.append(
-            {name: value for name, value in variant._asdict().items() if isinstance(value, str)}
-            | {
-                "k1": configuration.k1,
-                "k2": configuration.k2,
-                "with_biases": bias or right.parameters[0].b_h is not None,
+            {
+                "key": variant.key,
+                "name": variant.mutant,
+                "formula": variant.formula,
+                "who": variant.who,
+                "run": outcomes.runs[variant.run].name,
                 "right_counts": weights(None, configuration, steps, outputs).tolist(),
                 "counts": weights(variant, configuration, steps, outputs).tolist(),
-                "right": summary(right),
-                "wrong": summary(wrong),
-                "ratio": _ratio(wrong.losses[-1], right.losses[-1]),
-                "steps": _steps(mutant, right, setting, configuration),
+                "steps": _steps(load(mutant), outcome.right, setting, configuration),
             }
+            | outcome.findings()
         )
     return result
 
 
-def _ratio(wrong, right):
-    """Of the final losses, network by network, where the right one is finite: its median and band."""
-    kept = np.isfinite(right) & (right > 0)
-    if not kept.any():
-        return {"low": None, "median": None, "high": None}
-    return dict(zip(("low", "median", "high"), to_jsonable(quantiles(wrong[kept] / right[kept]))))
-
-
 def _steps(mutant, right, setting, configuration):
-    """One epoch by the definition and one by the mutant, in float64, from the same weights: how far they part.
+    """One epoch by the definition and one by the mutant, in float64, from the same weights: their difference.
 
-    The reference computes the definition, as its lines are the mutant's: where they do not part, the difference is 0.
+    The reference computes the definition, as its lines are the mutant's: where they agree, the difference is exactly 0.
 
     by_update: ‖Δθ' − Δθ‖ / ‖Δθ‖ in the first epoch, where both make as many updates, Δθ being what one update does.
-    Until they part, both have the same history; so the first number that is not zero is the difference of one step
-    alone. of_step: by the epoch of the right run that they start from, the root mean square over the updates, which is
+    Until they differ, both have the same history; so the first number that is not zero is the difference of one step
+    alone. of_step: by the epoch of the training that they start from, the root mean square over the updates, which is
     √(Σ ‖Δθ' − Δθ‖² / Σ ‖Δθ‖²). of_epoch: the same with Δθ what the whole epoch does, whose updates may cancel; it is
     there for all. Medians over the networks whose parameters are finite.
     """
