@@ -1,9 +1,34 @@
-"""python -m numpy_rnn"""
+"""python -m numpy_rnn, and the console scripts numpy-rnn and torch-rnn."""
 
+import importlib
 import sys
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
+from numpy_rnn.app import command_line
+from numpy_rnn.app.terminal import failed
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.packages import backend
+
+# The commands besides `train`, as module:function; imported only if they are used.
+COMMANDS = {
+    "compare": "numpy_rnn.conformance.comparison:run",
+    "study": "numpy_rnn.study.study:run",  # numpy_rnn only: it is about the gradient derived by hand
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line of numpy_rnn. Returns the exit status."""
+    return command_line.main(numpy_rnn, arguments, COMMANDS)
+
+
+def torch_main() -> int:
+    """Run the command line of torch_rnn. Here, as torch_rnn itself cannot be imported if torch is not installed."""
+    try:
+        backend("torch_rnn")
+    except InputError as error:
+        return failed("torch_rnn", 2, str(error))
+    return importlib.import_module("torch_rnn.__main__").main()
+
 
 if __name__ == "__main__":
-    sys.exit(main(numpy_rnn))
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """The command line in process, and its printed tables read back as numbers."""
 
+import importlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
 
 ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
 
@@ -30,10 +30,15 @@ class Ended(NamedTuple):
     err: str
 
 
+def main(rnn, arguments) -> int:
+    """The command line of a package, as `python -m` runs it; the exit status."""
+    return importlib.import_module(f"{rnn.__name__}.__main__").main([str(argument) for argument in arguments])
+
+
 def command(rnn, capsys, *arguments) -> Ended:
     """Run the command line of a backend; only what this call printed is returned."""
     capsys.readouterr()
-    status = main(rnn, [str(argument) for argument in arguments])
+    status = main(rnn, arguments)
     return Ended(status, *capsys.readouterr())
 
 

@@ -1,20 +1,20 @@
-"""A run in a file: the weights, and all else that its rest depends on.
+"""A run in a file: the weights, and everything else that is needed to resume it.
 
-Keys of the .npz: those of a weights file (the names of the Parameters), so that it is one too, and
+Keys of the .npz: those of a weights file (the names of the Parameters), so it is also a weights file, and
 
     format                  bytes, "elman-run 2"
     configuration           bytes, JSON: the Configuration
     series                  bytes: a fingerprint of x and target
     epoch, number, window   integers, integers, (3,) integers: the latest update, and its window
     h                       (*E, B, H): the initial state of the next window, or after an epoch the last state
-    vW_xh and so on         the velocity, if there is one
-    epochs                  (rows,) integers: the epochs whose losses are kept, see losses.py; the last one is the
-                            number of epochs done. Without this key, all epochs are kept.
-    losses                  (rows, *E) float64: of networks that diverged, NaN from that epoch on
-    partial                 (*E) float64: the sum so far of the epoch that is not done, 0 between epochs
-    diverged                bytes, JSON: what is known of networks that diverged
+    vW_xh and so on         the velocity, with momentum
+    epochs                  (rows,) integers: the epochs whose losses are kept, see results.py; the last one is the
+                            number of finished epochs. Without this key, all epochs are kept.
+    losses                  (rows, *E) float64: for networks that diverged, NaN from that epoch on
+    partial                 (*E) float64: the sum so far of the unfinished epoch, 0 between epochs
+    diverged                bytes, JSON: the divergences
 
-The size of the file does not grow with the number of epochs, once they are thousands.
+The size of the file does not grow beyond some thousand epochs.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ import numpy as np
 
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, check_kinds
 from numpy_rnn.app.divergence import Divergence
-from numpy_rnn.app.losses import kept_epochs
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.results import kept_epochs
 from numpy_rnn.app.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
 from numpy_rnn.common.errors import InputError, shortened
 from numpy_rnn.common.records import DTYPES, Gradients, Parameters, State
@@ -36,11 +37,11 @@ from numpy_rnn.common.training import check_resume, check_state
 from numpy_rnn.common.windows import Window
 
 BLOCK = 4096  # steps that are read at a time
-REST = 10  # times as long as the latest write took is between it and the next one, at least
+REST = 10  # minimum pause between two writes, as a multiple of the duration of the first
 
 
 class Checkpoint(NamedTuple):
-    """Where a run stands, and what it is; all arrays are NumPy's."""
+    """The state of a run and its configuration, as NumPy arrays."""
 
     configuration: Configuration
     series: str  # fingerprint
@@ -48,11 +49,11 @@ class Checkpoint(NamedTuple):
     losses: np.ndarray  # (rows, *E)
     partial: np.ndarray  # (*E)
     diverged: tuple[Divergence, ...] = ()
-    epochs: tuple[int, ...] = ()  # those of the losses
+    epochs: tuple[int, ...] = ()  # of the losses
 
 
-def fingerprint(x, target) -> str:
-    """Of what a run is trained on, so that it is not resumed on something else."""
+def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
+    """A hash of the training data, so that a run is not resumed on different data."""
     digest = hashlib.sha256(str((x.shape, str(x.dtype), target.shape)).encode())
     for first in range(0, len(x), BLOCK):
         for series in (x, target):
@@ -60,8 +61,8 @@ def fingerprint(x, target) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(path, checkpoint: Checkpoint) -> None:
-    """Write it whole or not at all. Raises InputError when that is not possible."""
+def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
+    """Write the file completely or not at all. Raises InputError if it cannot be written."""
     configuration, series, state, losses, partial, diverged, epochs = checkpoint
     arrays = {name: theta for name, theta in state.parameters._asdict().items() if theta is not None}
     velocity = {} if state.velocity is None else state.velocity._asdict()
@@ -82,15 +83,15 @@ def save_checkpoint(path, checkpoint: Checkpoint) -> None:
     save_arrays(path, arrays)
 
 
-def load_checkpoint(path) -> Checkpoint:
+def load_checkpoint(path: str) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
 
-    Raises InputError when the file is missing, truncated, of another kind, or would need pickle.
+    Raises InputError if the file is missing, truncated, of another kind, or would need pickle.
     """
     arrays = load_arrays(path, "run file")
     if not is_run(arrays):
-        hint = "; it holds weights only: use --weights" if "W_hh" in arrays and "format" not in arrays else ""
-        raise InputError(f"run file {path} does not say format {RUN_FORMAT!r}: expected a run that --save wrote{hint}")
+        hint = "; it has only weights: use --weights" if "W_hh" in arrays and "format" not in arrays else ""
+        raise InputError(f"run file {path} has no format {RUN_FORMAT!r}: expected a run that --save wrote{hint}")
     params = parameters_of(arrays, f"run file {path}")
     try:
         checkpoint = _checkpoint_of(arrays, params)
@@ -149,14 +150,14 @@ def _divergences_of(values):
 
 
 def _check(checkpoint):
-    """Raise InputError, or TypeError, unless the parts are of one run."""
+    """Raise InputError or TypeError unless the parts are consistent."""
     configuration, _, state, losses, partial, diverged, epochs = checkpoint
     configuration.check()
     _check_options(configuration, state.parameters)
     check_state(state)
     E = state.parameters.W_hh.shape[:-2]
     if epochs != kept_epochs(epochs[-1] if epochs else 0, math.prod(E)):
-        raise InputError(f"epochs are {shortened(str(epochs), 40)}: expected those that are kept of so many")
+        raise InputError(f"epochs are {shortened(str(epochs), 40)}: expected those that a run of so many keeps")
     for name, array, shape in (("losses", losses, (len(losses), *E)), ("partial", partial, E)):
         if array.dtype != np.float64 or array.shape != shape:
             raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected float64 of shape {shape}")
@@ -167,8 +168,8 @@ def _check(checkpoint):
     for network, epoch, *_ in diverged:
         if not (0 <= network < math.prod(E) and 1 <= epoch <= state.epoch and good[network]):
             raise InputError(
-                f"network {network} is said to have diverged in epoch {epoch}: there are {math.prod(E)} networks and"
-                f" {state.epoch} epochs, and a network diverges once"
+                f"network {network} diverged in epoch {epoch}: expected one of {math.prod(E)} networks, once, in one of"
+                f" {state.epoch} epochs"
             )
         good[network], first[network] = False, epoch
     finite = np.isfinite(losses).reshape(len(losses), math.prod(E))
@@ -177,7 +178,7 @@ def _check(checkpoint):
 
 
 def _check_options(configuration, params):
-    """Raise InputError unless the parameters are those of the options."""
+    """Raise InputError unless the parameters agree with the options."""
     H, O = params.W_hy.shape[-2:]
     found = {
         "hidden_size": H,
@@ -194,60 +195,58 @@ def _check_options(configuration, params):
                 f"{name} is {expected} in the configuration, and {value} in the weights: expected the same"
             )
     if params.W_xh.shape[-2] != O:
-        raise InputError(f"the weights have {params.W_xh.shape[-2]} inputs and {O} outputs: expected as many of both")
+        raise InputError(f"the weights have {params.W_xh.shape[-2]} inputs and {O} outputs: expected equal numbers")
 
 
-def check_goes_on(checkpoint: Checkpoint, experiment) -> None:
-    """Raise InputError when the run cannot go on from there, trained on this experiment."""
+def check_can_resume(checkpoint: Checkpoint, experiment: Experiment) -> None:
+    """Raise InputError if the run cannot be resumed on this experiment."""
     configuration, series, state, _, partial, diverged, epochs = checkpoint
     x = experiment.x
     if series != fingerprint(x, experiment.target):
         raise InputError(
-            f"the series is not the one that the run was trained on so far: expected {experiment.name} as it was;"
-            " start anew, with --weights for the weights alone"
+            f"the series is not the one that the run was trained on: expected {experiment.name} unchanged; to"
+            " start a new run from its weights, use --weights"
         )
     check_resume(state, x, configuration.k1, configuration.k2)
     done = state.epoch - (state.window.stop < len(x))
     if (epochs[-1] if epochs else 0) != done:
-        raise InputError(
-            f"losses are those of {epochs[-1] if epochs else 0} epochs: expected {done}, all that are done"
-        )
+        raise InputError(f"the losses are of {epochs[-1] if epochs else 0} epochs: expected {done}, the finished ones")
     if diverged and len(diverged) == partial.size:
         raise InputError(
-            f"all {len(diverged)} networks have diverged: expected one that is left to go on with; start anew, with"
-            " --weights or without, and a smaller --learning-rate"
+            f"all {len(diverged)} networks have diverged: expected one that has not; start a new run with a smaller"
+            " --learning-rate"
         )
 
 
-def place_of(checkpoint: Checkpoint) -> str:
-    """After which update it was taken, in words."""
+def position_of(checkpoint: Checkpoint) -> str:
+    """The update after which it was taken, in words."""
     return f"epoch {checkpoint.state.epoch}, update {checkpoint.state.number}"
 
 
 class Saver:
     """Writes checkpoints of a run to one file, and tells when the next one is due.
 
-    The next one is due `every` seconds after the latest, or REST times as long as that took to write, if that is more,
-    so that a run does not spend its time writing. With `every` 0 it is always due. A write that fails does not end the
-    run: `error` holds why, until one succeeds.
+    The next one is due `every` seconds after the latest, or REST times the duration of that write if this is longer, so
+    that a run does not spend its time writing. With `every` 0 one is always due. A failed write does not end the run:
+    `error` is the reason until a write succeeds.
     """
 
-    def __init__(self, path, every: float):
+    def __init__(self, path: str, every: float):
         self.path, self.every = path, every
         self.due = time.monotonic() + every
         self.error: InputError | None = None
-        self.saved: str | None = None  # after which update the run is in the file
+        self.saved: str | None = None  # the position of the run in the file
 
-    def is_time(self) -> bool:
-        """Whether the next one is due."""
+    def is_due(self) -> bool:
+        """Whether the next checkpoint is due."""
         return time.monotonic() >= self.due
 
     def __call__(self, checkpoint: Checkpoint) -> None:
-        """Write it."""
+        """Write a checkpoint."""
         began = time.monotonic()
         try:
             save_checkpoint(self.path, checkpoint)
-            self.error, self.saved = None, place_of(checkpoint)
+            self.error, self.saved = None, position_of(checkpoint)
         except InputError as error:
             self.error = error
         now = time.monotonic()

@@ -1,9 +1,13 @@
-"""What a run is: every choice that `train` takes, checked once."""
+"""The options of a run: each one's name, type, default, limits and help text, stated once.
 
-from dataclasses import asdict, dataclass, replace
+The fields of `Configuration` are the options. The command line, the checks and the run files are made from them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from math import isfinite
 from types import UnionType
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -12,63 +16,164 @@ from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.common.windows import windows
 
 NONLINEARITIES, REDUCTIONS = ("tanh", "relu"), ("sum", "mean")
-HIDDEN_SIZE = 6  # where none is given, and no weights
+HIDDEN_SIZE = 6  # if neither the option nor a weights file gives it
+RUN, UPDATE, SERIES, FILES, OUTPUT = (
+    "run",
+    "update (as in torch.optim.SGD and clip_grad_norm_)",
+    "series",
+    "files",
+    "output",
+)
+GROUPS = (RUN, UPDATE, SERIES, FILES, OUTPUT)  # in the order of --help
+SGD = SgdOptions()
+READABLE = ".csv, .tsv, .txt or .npy"
+STANDARD_INPUT = "-"
+
+
+class Option(NamedTuple):
+    """What the command line says about a field, besides its name, type and default."""
+
+    group: str
+    help: str
+    metavar: str | None = None  # None: a flag, or choices
+    minimum: int | float | None = None
+    maximum: int | None = None
+    is_positive: bool = False  # above 0
+    choices: tuple[str, ...] | None = None
+    default_text: str | None = None  # the default in words, if its value does not say it; empty: none is mentioned
+    name: str | None = None  # of the option, if it is not that of the field
+    commands: tuple[str, ...] = ("train", "compare", "study")
+
+    def default_in_help(self, default: Any) -> str:
+        """The default in parentheses, or nothing."""
+        text = self.default_text
+        if text is None:
+            text = "" if default is None or isinstance(default, bool) else str(default)
+            text = text.removesuffix(".0")
+        return f" ({text})" if text else ""
+
+
+def option(default: Any, group: str, help: str, metavar: str | None = None, **details: Any) -> Any:
+    """A dataclass field that is an option of the command line."""
+    return field(default=default, metadata={"option": Option(group, help, metavar, **details)})
+
+
+def options_of(cls: type) -> Iterator[tuple[Field, Option]]:
+    """The fields of a dataclass that are options, with what the command line says about them."""
+    return ((f, f.metadata["option"]) for f in fields(cls) if "option" in f.metadata)
+
+
+def option_name(field: Field) -> str:
+    """The option of a field, such as --hidden-size."""
+    return "--" + (field.metadata["option"].name or field.name.replace("_", "-"))
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The main job is the default: one point at a time, 300 epochs over a sine wave."""
+    """One run. The defaults are the default experiment: one point at a time, 300 epochs over a sine wave.
 
-    epochs: int = 300
-    learning_rate: float | tuple[float, ...] = 0.1  # several: a network for each of them, otherwise alike
-    k1: int = 1
-    k2: int = 1
-    hidden_size: int | None = None  # None: 6, or what the weights file holds
-    nonlinearity: str = "tanh"
-    reduction: str = "sum"
-    momentum: float = 0.0
-    dampening: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    max_norm: float | None = None  # clip the gradient of each network to this norm; None: as it is
-    learn_initial_state: bool | None = None  # None: no, or what the weights file holds
-    bias: bool | None = None  # None: no biases, or what the weights file holds
-    dtype: str | None = None  # None: float32, or what the weights file holds
-    seed: int = 0
-    networks: int | None = None  # an ensemble of this many initial weights; None is a single network
-    data: str | None = None  # a series file; None is the sine wave
-    columns: tuple[str, ...] | None = None  # of the series file, names or numbers from 1; None: all
-    standardize: bool = False  # train on (value − mean) / standard deviation
-    held_out: int = 0  # so many rows at the end are predicted and not trained on
-    weights: str | None = None  # a file with the initial weights; None draws them
+    None means that a weights file decides, or else the default in the help text.
+    """
+
+    epochs: int = option(300, RUN, "passes over the series", "N", minimum=0)
+    hidden_size: int | None = option(
+        None, RUN, "hidden units", "H", minimum=1, default_text=f"{HIDDEN_SIZE}, or as in --weights"
+    )
+    k1: int = option(1, RUN, "new steps per update", "STEPS", minimum=1)
+    k2: int = option(
+        1,
+        RUN,
+        "length of the window that the gradient covers, including the new steps",
+        "STEPS",
+        minimum=1,
+        default_text="k1",
+    )
+    nonlinearity: str = option("tanh", RUN, "activation of the hidden units", choices=NONLINEARITIES)
+    reduction: str = option("sum", RUN, "reduction of the loss over the steps of a window", choices=REDUCTIONS)
+    bias: bool | None = option(None, RUN, "train biases", default_text="no, or as in --weights")
+    learn_initial_state: bool | None = option(
+        None, RUN, "train the hidden state that every epoch starts from", default_text="no, or as in --weights"
+    )
+    dtype: str | None = option(
+        None, RUN, "floating-point type", choices=DTYPES, default_text="float32, or as in --weights"
+    )
+    seed: int = option(0, RUN, "seed of the initial weights", "N", minimum=0)
+    networks: int | None = option(
+        None,
+        RUN,
+        "train N networks at once, with seeds from --seed on; report the median and a band",
+        "N",
+        minimum=1,
+        name="seeds",
+        commands=("train", "compare"),
+    )
+    learning_rate: float | tuple[float, ...] = option(
+        0.1,
+        UPDATE,
+        "learning rate; several, separated by commas, train one network each, all at once",
+        "RATE[,RATE...]",
+        minimum=0,
+    )
+    momentum: float = option(SGD.momentum, UPDATE, "momentum factor", "M", minimum=0)
+    dampening: float = option(SGD.dampening, UPDATE, "dampening of the momentum", "D", minimum=0)
+    nesterov: bool = option(SGD.nesterov, UPDATE, "use Nesterov momentum")
+    weight_decay: float = option(SGD.weight_decay, UPDATE, "L2 penalty", "W", minimum=0)
+    max_norm: float | None = option(
+        SGD.max_norm,
+        UPDATE,
+        "clip the gradient of each network to this global norm",
+        "N",
+        is_positive=True,
+        default_text="no clipping",
+    )
+    data: str | None = option(
+        None,
+        SERIES,
+        f"{READABLE}: one row per time step, one column per feature; {STANDARD_INPUT} reads standard input (the sine"
+        " wave). An .npy file is memory-mapped: do not change it during the run, as the system kills a process that"
+        " reads beyond the end of a mapped file",
+        "FILE",
+    )
+    columns: tuple[str, ...] | None = option(
+        None, SERIES, "columns of --data, by name or by number from 1", "C[,C...]", default_text="all"
+    )
+    standardize: bool = option(False, SERIES, "train on (value - mean) / standard deviation of each column")
+    held_out: int = option(
+        0,
+        SERIES,
+        "do not train on the last N rows; predict them, both one step ahead and free-running",
+        "N",
+        minimum=0,
+        commands=("train",),
+    )
+    weights: str | None = option(
+        None, FILES, "initial weights, an .npz file that --save of either package wrote", "FILE"
+    )
 
     def check(self) -> None:
         """Raise InputError on a value that no run can have."""
         windows(1, self.k1, self.k2)
         self.sgd_options().check()
-        for name in ("epochs", "seed", "held_out"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}: expected 0 or more")
-        for name in ("hidden_size", "networks"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise InputError(f"{name.replace('_', ' ')} is {getattr(self, name)}: expected 1 or more")
+        for each, option in options_of(Configuration):
+            value, name = getattr(self, each.name), each.name.replace("_", " ")
+            if value is None or isinstance(value, tuple):
+                continue
+            if option.choices is not None and value not in option.choices:
+                raise InputError(f"{name} is {value!r}: expected {' or '.join(option.choices)}")
+            if isinstance(value, int) and option.minimum is not None and value < option.minimum:
+                raise InputError(f"{name} is {value}: expected {option.minimum} or more")
         if self.learning_rate == ():
             raise InputError("there is no learning rate: expected one or more")
-        for name, known in (("nonlinearity", NONLINEARITIES), ("reduction", REDUCTIONS)):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(known)}")
         for rate in self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,):
             if not (isfinite(rate) and rate >= 0):
                 raise InputError(f"the learning rate is {rate}: expected a finite number, 0 or more")
-        if self.dtype not in (None, *DTYPES):
-            raise InputError(f"dtype is {self.dtype!r}: expected {' or '.join(DTYPES)}")
         if self.columns is not None and self.data is None:
-            raise InputError("columns are chosen and no data file is given: expected --data FILE beside --columns")
+            raise InputError("--columns is given without --data: expected --data FILE too")
         if self.weights is not None and self.networks is not None:
-            raise InputError("both initial weights from a file and a number of seeds are given: choose one of the two")
+            raise InputError("--weights and --seeds are both given: expected one of the two; leave one out")
 
     def rates(self) -> tuple[float, ...]:
-        """The learning rates of a sweep; none for a run with one."""
+        """The learning rates of a sweep; empty for a run with one rate."""
         return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
 
     def sgd_options(self) -> SgdOptions:
@@ -85,13 +190,13 @@ class Configuration:
         return options
 
     def to_dict(self) -> dict:
-        """As plain values, for JSON."""
+        """The values by name, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> "Configuration":
-        """The way back of `to_dict`, by JSON or not. Raises TypeError on names and kinds of values that no
-        configuration has.
+        """The inverse of `to_dict`, also after a round trip through JSON. Raises TypeError on unknown names and on
+        values of the wrong type.
         """
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         check_kinds(cls, values)
@@ -103,7 +208,7 @@ class Configuration:
 
 
 def check_kinds(cls, values: dict) -> None:
-    """Raise TypeError on a value that is not of the kind that the class declares for its name."""
+    """Raise TypeError on a value that does not have the type that the class declares for its name."""
     kinds = get_type_hints(cls)
     for name, value in values.items():
         if name in kinds and not _is_a(value, kinds[name]):
@@ -111,7 +216,7 @@ def check_kinds(cls, values: dict) -> None:
 
 
 def _is_a(value, kind) -> bool:
-    """isinstance, for the kinds that a configuration has; True and False are no numbers."""
+    """isinstance, for the types that a configuration has; True and False are not numbers."""
     if isinstance(kind, UnionType):
         return any(_is_a(value, one) for one in get_args(kind))
     if get_origin(kind) is tuple:

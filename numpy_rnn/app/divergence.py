@@ -1,13 +1,14 @@
-"""When numbers leave the range: which network, at which update, and which tensor was the first.
+"""Overflow and NaN: which network diverged, at which update, and which tensor was the first that is not finite.
 
-A network has gone bad at the first update after which its loss or one of its parameters is not finite, or in which the
-norm that its gradient is clipped by is not. A run makes several updates and then looks at the losses of all of them and
-at the latest parameters; when a network has gone bad, the updates since the look before are made once more, with
-everything recorded, to find where that was.
+A network diverges at the first update after which its loss or one of its parameters is not finite, or whose gradient
+has a norm that is not finite, if gradients are clipped. A run makes several updates per yield and then checks their
+losses and the latest parameters. If a network has diverged, these updates are repeated with everything recorded, to
+locate the first value that is not finite.
 """
 
 from contextlib import closing
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,20 +16,20 @@ from numpy_rnn.common.records import Activations, Adjoints, Parameters, State
 from numpy_rnn.common.shapes import expand_to
 
 ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them gradients, velocity, parameters
-NORM = "gradient norm"  # as it is named where it overflows and all gradients are finite
+NORM = "gradient norm"  # reported if it overflows and all gradients are finite
 
 
 class Divergence(NamedTuple):
     """The first number of a network that is NaN or infinite."""
 
-    network: int  # counted from 0 over the axes of the ensemble; 0 of a single network
+    network: int  # from 0, in C order over the axes of the ensemble; 0 for a single network
     epoch: int
     number: int  # the update within the epoch
     tensor: str
-    step: int | None = None  # of the window, from 1; None for a tensor without steps
+    step: int | None = None  # of the window, from 1; None for a tensor without a time axis
     of: int = 1  # how many networks there are
     rate: float | None = None  # its learning rate, in a sweep
-    seed: int | None = None  # of its initial weights, where the networks are drawn
+    seed: int | None = None  # of its initial weights, if they are drawn
 
     def __str__(self) -> str:
         step = "" if self.step is None else f" at step {self.step} of the window"
@@ -41,18 +42,18 @@ class Divergence(NamedTuple):
         return f"network {self.network + 1} of {self.of}{described}, {place}"
 
 
-class Found(NamedTuple):
-    """A divergence, and the parameters of that network before the update in which it began."""
+class LocatedDivergence(NamedTuple):
+    """A divergence, and the parameters of that network before the update in which it diverged."""
 
     divergence: Divergence
     params: Parameters
 
 
-def gradient_norms(gradients) -> np.ndarray:
-    """The global norm (U2) of the gradients of every network, shape E, in their dtype.
+def gradient_norms(gradients: Parameters) -> np.ndarray:
+    """The global norm (U2) of the gradients of every network, shape E, in their dtype. NumPy arrays.
 
-    The squares are taken of gradients that are divided by the largest one, in float64, so that the norm is infinite
-    only where it is larger than the largest number of the dtype; NaN where a gradient is not finite. NumPy arrays.
+    The gradients are divided by the largest one and squared in float64, so that the norm is infinite only if it exceeds
+    the largest number of the dtype. NaN where a gradient is not finite.
     """
     present = [np.asarray(dtheta, np.float64) for dtheta in gradients if dtheta is not None]
     E = gradients.W_hh.ndim - 2
@@ -67,9 +68,10 @@ def gradient_norms(gradients) -> np.ndarray:
         return np.asarray(scale * np.sqrt(squares)).astype(gradients.W_hh.dtype)
 
 
-def bad_networks(losses, params, clipped=None) -> np.ndarray:
-    """Shape E: True where one of the losses (n, *E), or a parameter, is not finite; or the norm of gradients that are
-    clipped, if they are given. NumPy arrays.
+def nonfinite_networks(losses: np.ndarray, params: Parameters | None, clipped: Parameters | None = None) -> np.ndarray:
+    """Shape E: True where one of the losses (n, *E) or a parameter is not finite. NumPy arrays.
+
+    clipped: gradients that are clipped, if any; then also True where their norm is not finite.
     """
     bad = np.asarray(~np.isfinite(losses).all(axis=0))
     if clipped is not None:
@@ -80,10 +82,10 @@ def bad_networks(losses, params, clipped=None) -> np.ndarray:
     return bad
 
 
-def first_bad(update, clips=False) -> tuple[str, int | None] | None:
-    """The first tensor of a recorded update of one network that is not finite, and the first step of it, by number.
+def first_nonfinite(update: Any, clips: bool = False) -> tuple[str, int | None] | None:
+    """The first tensor in a recorded update of one network that is not finite, and its first step that is not.
 
-    clips: whether the gradients were clipped, so that their norm counts as a tensor.
+    clips: whether the gradients are clipped; then their norm is checked too.
     """
     tensors = {"loss": update.loss, **update.activations._asdict(), **update.adjoints._asdict()}
     for name in ORDER:
@@ -103,41 +105,56 @@ def first_bad(update, clips=False) -> tuple[str, int | None] | None:
     return None
 
 
-class Start(NamedTuple):
-    """Where all was still finite: the parameters, and the State if an update had been made. NumPy arrays."""
+class ResumePoint(NamedTuple):
+    """Where training begins or is resumed: the parameters, and the State after an update, if any. NumPy arrays."""
 
     params: Parameters
     state: State | None
 
 
-def trace_back(rnn, experiment, options: dict, start: Start, bad: np.ndarray, seen: tuple[int, int]) -> list[Found]:
-    """Where each of the bad networks went bad, at the latest at the update (epoch, number) that was `seen`.
+def locate_divergence(
+    rnn: ModuleType,
+    experiment: Any,
+    options: dict[str, Any],
+    start: ResumePoint,
+    diverged: np.ndarray,
+    until: tuple[int, int],
+) -> list[LocatedDivergence]:
+    """Where each of the diverged networks (shape E) diverged, at the update `until` (epoch, number) at the latest.
 
-    Those that went bad at an earlier update come first.
+    Networks that diverged at an earlier update come first. The updates from `start` on, where these networks were
+    finite, are repeated for all networks, so that they have the same bits.
 
-    options: the keyword arguments of `train`; start: where these networks were still good; bad: shape E. The updates
-    from there on are made once more, of all networks, so that they are the same to the bit.
+    options: the keyword arguments of `train`.
     """
-    before, pending, found = start.params, np.flatnonzero(bad).tolist(), []
+    before, pending, located = start.params, np.flatnonzero(diverged).tolist(), []
     clips = options.get("max_norm") is not None
-    with closing(iter(begin(rnn, experiment, options, start, record=True))) as updates:  # its memory is let go at once
+    with closing(iter(begin(rnn, experiment, options, start, record=True))) as updates:  # frees its memory at once
         for update in map(rnn.to_numpy, updates):
             place = update.epoch, update.number
-            now = bad_networks(update.loss[None], update.parameters, update.gradients if clips else None).ravel()
-            for network in [n for n in pending if now[n] or place == seen]:
-                index = np.unravel_index(network, bad.shape)
-                # nothing, where a machine adds up in another order each time
-                tensor, step = first_bad(_of_network(update, index), clips) or ("loss", None)
+            now = nonfinite_networks(update.loss[None], update.parameters, update.gradients if clips else None).ravel()
+            for network in [n for n in pending if now[n] or place == until]:
+                index = np.unravel_index(network, diverged.shape)
+                # None if sums are not reproducible on this machine
+                tensor, step = first_nonfinite(_of_network(update, index), clips) or ("loss", None)
                 pending.remove(network)
-                found.append(Found(Divergence(network, *place, tensor, step, bad.size), _copy_of(before, index)))
+                divergence = Divergence(network, *place, tensor, step, diverged.size)
+                located.append(LocatedDivergence(divergence, _copy_of(before, index)))
             if not pending:
                 break
             before = update.parameters
-    return found
+    return located
 
 
-def begin(rnn, experiment, options: dict, start: Start, record=False, yield_every=1):
-    """The training of an experiment from this start on; a long series is not copied."""
+def begin(
+    rnn: ModuleType,
+    experiment: Any,
+    options: dict[str, Any],
+    start: ResumePoint,
+    record: bool = False,
+    yield_every: int = 1,
+) -> Any:
+    """The training of an experiment from this point on; the series is not copied."""
     x, target = (rnn.from_numpy(series, copy=False) for series in (experiment.x, experiment.target))
     params = rnn.from_numpy(start.params)
     state = None if start.state is None else rnn.from_numpy(start.state)
@@ -146,12 +163,12 @@ def begin(rnn, experiment, options: dict, start: Start, record=False, yield_ever
 
 
 def _copy_of(params, index):
-    """As _pick, in memory of their own: a view would keep the parameters of all networks."""
+    """A copy of _pick: a view would keep the parameters of all networks in memory."""
     return Parameters(*(None if theta is None else theta.copy() for theta in _pick(params, index)))
 
 
 def _pick(params, index):
-    """Of parameters (*E, ...), those of one network."""
+    """The parameters of one network out of (*E, ...)."""
     return None if params is None else Parameters(*(None if theta is None else theta[index] for theta in params))
 
 

@@ -1,11 +1,10 @@
-"""One run from its configuration: the arrays it starts from."""
+"""The arrays that a run starts from: series, standardization and initial parameters, prepared from a configuration."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
-from numpy_rnn.app.scaling import Scaling, scaling_of
 from numpy_rnn.app.series import Series, inputs_and_targets, name_of, read_series, sine
 from numpy_rnn.app.size import check_size, size_of
 from numpy_rnn.app.storage import load_parameters
@@ -14,34 +13,94 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import is_finite
 
-LEAST_TRAINED = 2  # steps that are not held out
+BLOCK = 2**16  # numbers of a series that are read at a time
+
+
+class Scaling(NamedTuple):
+    """The mean and standard deviation of every column of a series."""
+
+    mean: np.ndarray  # (D,) float64
+    deviation: np.ndarray  # (D,) float64, above zero
+
+    def standardized(self, series: np.ndarray) -> np.ndarray:
+        """Rows (N, D) in units of the series → (N, D) standardized, float64."""
+        return (np.asarray(series, np.float64) - self.mean) / self.deviation
+
+    def original(self, values: np.ndarray) -> np.ndarray:
+        """The inverse: (..., D) standardized → (..., D) in units of the series, float64."""
+        return np.asarray(values, np.float64) * self.deviation + self.mean
+
+
+def scaling_of(series: np.ndarray) -> Scaling:
+    """Mean and standard deviation (divided by N) of every column of a series (N, D), computed in float64.
+
+    The series is read in blocks, so that it may be larger than the memory.
+
+    Raises InputError on a constant column, and on one whose numbers are too large or too close together for float64.
+    Source: Chan, Golub and LeVeque 1983, the corrected two-pass algorithm.
+    """
+    N = len(series)
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is refused below
+        mean = sum(block.sum(axis=0) for block in _blocks(series)) / N
+        off, squares = 0, 0
+        for block in _blocks(series):
+            difference = block - mean
+            off, squares = off + difference.sum(axis=0), squares + (difference**2).sum(axis=0)
+        deviation = np.sqrt(np.maximum(squares / N - (off / N) ** 2, 0))  # `off` is zero except for rounding
+        scaling = Scaling(mean + off / N, deviation)
+    low, high = _range(series)
+    for column, (least, greatest) in enumerate(zip(low, high), start=1):
+        if least == greatest:
+            raise InputError(
+                f"column {column} of the series is {least:g} in all {N} rows and cannot be standardized: leave out the"
+                " column or --standardize"
+            )
+        if not (np.isfinite(mean[column - 1]) and 0 < deviation[column - 1] < np.inf):
+            raise InputError(
+                f"column {column} of the series, {least:g} to {greatest:g}, has no standard deviation in float64:"
+                " expected numbers of moderate size; rescale the column"
+            )
+    return scaling
+
+
+def _blocks(series):
+    rows = max(1, BLOCK // series.shape[1])
+    return (np.asarray(series[first : first + rows], np.float64) for first in range(0, len(series), rows))
+
+
+def _range(series):
+    ends = [(block.min(axis=0), block.max(axis=0)) for block in _blocks(series)]
+    low, high = zip(*ends)
+    return np.min(low, axis=0), np.max(high, axis=0)
+
+
+MIN_ROWS = 3  # that are trained on
 
 
 class Experiment(NamedTuple):
-    """What every backend starts from, as NumPy arrays."""
+    """What a run starts from, as NumPy arrays."""
 
     name: str
     x: np.ndarray  # (T, 1, D)
     target: np.ndarray  # (T, 1, D)
-    h_0: np.ndarray  # (1, H), zero; or where it is learned, the one in params
+    h_0: np.ndarray  # (1, H), zero; if it is learned, the one in params
     params: Parameters
-    scaling: Scaling | None = None  # what x and target were standardized by; None: they are the series itself
-    held_out: int = 0  # the last steps, which are predicted and not trained on
+    scaling: Scaling | None = None  # by which x and target were standardized; None: they are not
+    held_out: int = 0  # steps at the end that are predicted and not trained on
     rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
-    series: np.ndarray | None = None  # (T+1, D) or more rows: as they were read, in their own units; None: of x, target
-    columns: tuple[str, ...] | None = None  # (D) the names of the columns, where they have some
+    series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None: unknown
+    columns: tuple[str, ...] | None = None  # (D) their names, if any
 
     def trained(self) -> "Experiment":
-        """The same without the steps that are held out."""
+        """The experiment without the steps that are held out."""
         steps = len(self.x) - self.held_out
         return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
 
-    def rows(self, first=0, stop=None) -> np.ndarray:
-        """The rows of the series at the places from `first` to before `stop`, of T + 1, (N, D): as they were read, in
-        float64.
+    def rows(self, first: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows first:stop of the T + 1 rows of the series, (N, D), as read, in float64.
 
-        Where they are not known, those of the first sequence in the units of the series, (N, *E, D): the inputs, and
-        the last target where targets are rows as inputs are.
+        If they are unknown, the rows of the first sequence in units of the series, (N, *E, D): the inputs, and the last
+        target if targets are rows as inputs are.
         """
         T = len(self.x)
         if self.series is not None:
@@ -54,24 +113,25 @@ class Experiment(NamedTuple):
 
 
 def prepare(configuration: Configuration, params: Parameters | None = None, generate: int = 0) -> Experiment:
-    """Read or make the series and the initial weights; or take the given ones, of a run that goes on.
+    """Read or create the series and the initial weights.
 
-    generate: how many free-running steps there will be, for the check of the size.
+    params: those of a resumed run, instead of initial weights. generate: the number of free-running steps, for the
+    check of the memory.
 
-    Raises InputError on a configuration, a file or a combination of the two that cannot be run.
+    Raises InputError if the configuration, a file, or their combination cannot be used.
     """
     configuration.check()
     data = configuration.data
     series, columns = Series(sine()) if data is None else read_series(data, configuration.columns)
     name = "sine wave" if data is None else name_of(data)
     trained = len(series) - configuration.held_out
-    if trained <= LEAST_TRAINED:
+    if trained < MIN_ROWS:
         raise InputError(
-            f"{configuration.held_out} rows of {name} are held out, of {len(series)}: expected"
-            f" {len(series) - LEAST_TRAINED - 1} at most, to have some to train on"
+            f"{configuration.held_out} of {len(series)} rows of {name} are held out: expected"
+            f" {len(series) - MIN_ROWS} at most, to leave {MIN_ROWS} for training"
         )
     check_size(size_of(configuration, series, params, generate), configuration)
-    with np.errstate(over="ignore"):  # what overflows is refused here
+    with np.errstate(over="ignore"):  # overflow is refused below
         if params is None:
             params = _initial(configuration, series.shape[1])
             check_size(size_of(configuration, series, params, generate), configuration)
@@ -92,8 +152,8 @@ def _initial(configuration, features):
     rates = configuration.rates()
     if rates and configuration.weights is not None and params.W_hh.ndim > 2:
         raise InputError(
-            f"weights file {configuration.weights} holds an ensemble of shape {params.W_hh.shape[:-2]}, and"
-            f" {len(rates)} learning rates are given: expected one network for them; or give one rate"
+            f"weights file {configuration.weights} has an ensemble of shape {params.W_hh.shape[:-2]}, but"
+            f" {len(rates)} learning rates are given: expected weights of one network, or one learning rate"
         )
     if rates:
         params = Parameters(*(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params))
@@ -122,12 +182,12 @@ def _loaded(configuration, features):
     if found != (features, features):
         raise InputError(
             f"weights file {configuration.weights} is for {found[0]} inputs and {found[1]} outputs: expected"
-            f" {features} of each, the features of the series; choose weights that --save wrote for such a series"
+            f" {features} of each, the features of the series; use weights that were trained on such a series"
         )
     if hidden_size not in (None, params.W_hh.shape[-1]):
         raise InputError(
-            f"hidden size {hidden_size} does not fit weights file {configuration.weights}, which has"
-            f" {params.W_hh.shape[-1]} hidden units: leave the option out"
+            f"hidden size {hidden_size} does not match weights file {configuration.weights}, which has"
+            f" {params.W_hh.shape[-1]} hidden units: leave --hidden-size out"
         )
     if bias not in (None, params.b_h is not None):
         have, option = ("no biases", "--bias") if bias else ("biases", "--no-bias")
@@ -140,7 +200,7 @@ def _loaded(configuration, features):
         if params.h_0.shape[-2] != 1:
             raise InputError(
                 f"weights file {configuration.weights} has an initial state for {params.h_0.shape[-2]} sequences:"
-                " expected 1, as the series is one"
+                " expected 1"
             )
     if dtype is None:
         return params

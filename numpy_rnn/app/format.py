@@ -1,48 +1,99 @@
-"""Names from files, made fit for a terminal, a table and a figure."""
+"""Numbers and names as text, and values as JSON: for the terminal, tables, figures and files."""
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
 
 MAX_WIDTH = 24  # of a name in a table, characters
-MAX_NAMED = 5  # columns in a heading
+MAX_NAMES = 5  # of columns in a heading
 MAX_MESSAGE = 1000  # characters of an error message
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
+    """Six decimals, or five and an exponent if six would be too few or too many for the scale of the column.
+
+    scale: the typical magnitude of the column; None: the magnitude of the value itself.
+    """
+    scale = abs(value) if scale is None else scale
+    return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
+
+
+def format_scientific(value: float | None, digits: int = 1) -> str:
+    """5e-12 as 5·10⁻¹², with this many significant digits; from 0.01 to 1000 without an exponent, and at least two.
+
+    None, which to_jsonable writes for NaN and infinity, gives "not finite".
+    """
+    if value is None:
+        return "not finite"
+    if value == 0 or 0.01 <= abs(value) < 1000:
+        return f"{float(f'{value:.{max(digits, 2)}g}'):g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}·{format_power_of_ten(int(exponent))}"
+
+
+def format_power_of_ten(exponent: int) -> str:
+    """10⁻¹² for −12."""
+    return "10" + str(exponent).translate(SUPERSCRIPTS)
+
+
+def to_jsonable(value: Any, digits: int | None = None) -> Any:
+    """The value as JSON can hold it: arrays become lists, keys strings, and NaN and infinity None.
+
+    digits: round floating-point numbers to this many significant digits; None: full precision.
+    """
+    if isinstance(value, dict):
+        return {str(key): to_jsonable(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_jsonable(item, digits) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return to_jsonable(value.tolist(), digits)
+    if not isinstance(value, float):
+        return value
+    if not isfinite(value):
+        return None
+    return value if digits is None else float(f"{value:.{digits}g}")
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what is no printable character, such as a line end or a byte that is not UTF-8."""
+    """The text with escapes for characters that are not printable, such as a newline or a byte that is not UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def one_line(message: str) -> str:
-    """The message on one line of printable characters, its middle replaced by dots where it is too long.
+    """The message on one line of printable characters; if it is too long, its middle is replaced by dots.
 
-    The end of a message says what was expected, so it is kept.
+    The end is kept, as it says what was expected.
     """
     line = printable(" ".join(message.split()))
     return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 + 5 :]}"
 
 
 def drawable(text: str) -> str:
-    """The same with escapes also for what Matplotlib's font has no glyph for."""
+    """Printable text, with escapes also for characters that are not in Matplotlib's font."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties()))
     return "".join(c if font.get_char_index(ord(c)) else c.encode("unicode_escape").decode() for c in printable(text))
 
 
-def column_names(experiment) -> list[str]:
-    """The name of every column of the series: from its file, or else "feature" and its number."""
+def column_names(experiment: Any) -> list[str]:
+    """The names of the columns of the series, from its file or by number: "feature 1"."""
     D = experiment.x.shape[-1]
     return [printable(name) for name in experiment.columns or (f"feature {n + 1}" for n in range(D))]
 
 
-def series_name(experiment) -> str:
-    """The series and, where its file names them, its columns."""
+def series_name(experiment: Any) -> str:
+    """The name of the series, and those of its columns if its file has a header."""
     name = printable(experiment.name)
     if experiment.columns is None:
         return name
     names = column_names(experiment)
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{name} ({'column' if len(names) == 1 else 'columns'} {', '.join(names[:MAX_NAMED])}{more})"
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{name} ({'column' if len(names) == 1 else 'columns'} {', '.join(names[:MAX_NAMES])}{more})"
 
 
 def shortened(name: str, width: int = MAX_WIDTH) -> str:
-    """The name, its end replaced by dots where it has more than `width` characters."""
+    """The name; if it has more than `width` characters, its end is replaced by dots."""
     return name if len(name) <= width else name[: width - 3] + "..."

@@ -1,28 +1,29 @@
-"""A parser of command lines with messages of one line, and parsers of single values."""
+"""The parser of the command line, made from the dataclasses whose fields are the options. Messages are one line."""
 
 import argparse
 import sys
-from dataclasses import fields
+from collections.abc import Callable, Iterable
+from dataclasses import Field
 from difflib import get_close_matches
+from functools import partial
 from math import isfinite
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.help_texts import OTHER, description, epilog, usage
-from numpy_rnn.app.predictions import MOST_GENERATED
-from numpy_rnn.app.series import READABLE, STANDARD_INPUT
+from numpy_rnn.app.commands import OPTIONS, OTHER, description, epilog, usage
+from numpy_rnn.app.configuration import GROUPS, STANDARD_INPUT, Configuration, Option, option_name, options_of
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
-from numpy_rnn.common.records import DTYPES, SgdOptions
+from numpy_rnn.common.records import SgdOptions
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises InputError with one line, in words that do not depend on the version of Python."""
+    """An argument parser that raises InputError with a one-line message that does not depend on Python's version."""
 
-    commands: Any = None  # the action that chooses one, where there are some
+    commands: Any = None  # the action that chooses a command, if there are commands
 
     def add_subparsers(self, **options):
-        """As in argparse; the commands are remembered."""
+        """As in argparse; keeps the action that chooses the command."""
         self.commands = super().add_subparsers(**options)
         return self.commands
 
@@ -31,23 +32,25 @@ class Parser(argparse.ArgumentParser):
         return list(self.commands.choices[command]._option_string_actions)
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[override]
-        """As in argparse, without its special cases of `--` as a value."""
+        """As in argparse, but `--` is not accepted as a value."""
         words = list(sys.argv[1:] if args is None else args)
         for word in words:
             option, _, value = word.partition("=")
             if option.startswith("--") and value == "--":
-                self.error(f"argument {option}: '--' is no value: expected another; a file of that name is ./--")
+                self.error(
+                    f"argument {option}: '--' is not a value: expected a value; for a file of that name, write ./--"
+                )
         parsed, unknown = self.parse_known_args(words, namespace)
         if unknown:
             self._refuse(unknown, parsed)
         return parsed
 
     def error(self, message) -> NoReturn:
-        """Raise InputError with the message and where to look for help."""
+        """Raise InputError with the message and the command that prints the help."""
         raise InputError(f"{message}; see {self.prog} --help")
 
     def _check_value(self, action, value):
-        """Called by argparse with every value of an option or a command that has choices."""
+        """Called by argparse with every value of an option or a command with choices."""
         if action.choices is None or value in action.choices:
             return
         names = [str(choice) for choice in action.choices]
@@ -57,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, expected)
 
     def _refuse(self, unknown, parsed):
-        """Raise InputError about the first option that nobody knows, or else about the first word too many."""
+        """Raise InputError about the first unknown option, or else about the first unexpected argument."""
         option = next((word.partition("=")[0] for word in unknown if word.startswith("--")), None)
         if self.commands is None:
             self.error(f"unexpected argument {unknown[0]!r}")
@@ -72,58 +75,51 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, names) -> str:
-    """A question in parentheses that names what the word is most like, or nothing."""
+    """A question in parentheses that names the most similar name, or nothing."""
     close = get_close_matches(word, list(names), 1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def whole_number(least, most=None):
-    """A parser of whole numbers of at least this size, and of at most that one."""
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers from `minimum` to `maximum`."""
 
-    def parse(text):
+    def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
-        if value < least or (most is not None and value > most):
-            expected = f"{least} or more" if most is None else f"{least} to {most}"
+            value = minimum - 1
+        if value < minimum or (maximum is not None and value > maximum):
+            expected = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
             raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {expected}")
         return value
 
     return parse
 
 
-def number(text, least=0.0, above=False):
-    """A parser of finite numbers, of at least `least` or above it."""
+def number(text: str, is_positive: bool = False) -> float:
+    """Parse a finite number, 0 or more; or if `is_positive`, above 0."""
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not isfinite(value) or value < least or (above and value == least):
-        expected = f"above {least:g}" if above else f"{least:g} or more"
+    if not isfinite(value) or value < 0 or (is_positive and value == 0):
+        expected = "above 0" if is_positive else "0 or more"
         raise argparse.ArgumentTypeError(f"{text!r}: expected a finite number, {expected}")
     return value
 
 
-def positive(text):
-    """A parser of finite numbers above 0."""
-    return number(text, above=True)
+positive = partial(number, is_positive=True)
 
 
-def rates(text):
-    """A parser of one learning rate, or of several with commas between them."""
+def rates(text: str) -> float | tuple[float, ...]:
+    """Parse one learning rate, or several separated by commas."""
     values = tuple(number(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values
 
 
-def names(text):
-    """A parser of names with commas between them."""
+def names(text: str) -> tuple[str, ...]:
+    """Parse names separated by commas."""
     return tuple(part.strip() for part in text.split(","))
-
-
-COMMANDS = ("train", "compare")
-ONLY_NUMPY = ("study",)  # of the gradient that is derived by hand
-CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # of a run that is resumed
 
 
 class Version(argparse.Action):
@@ -133,22 +129,22 @@ class Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the versions and exit")
 
     def __call__(self, parser, *_):
-        """The name of the package is the last word of what it is run by."""
+        """The name of the package is the last word of the program's name."""
         print(versions(parser.prog.removeprefix("python -m ").split()[0]))
         parser.exit()
 
 
-def parser(name: str) -> Parser:
-    """The parser for the package of this name."""
+def parser(name: str, commands: Iterable[str] = OPTIONS) -> Parser:
+    """The parser of the package of this name, with these commands."""
+    commands = tuple(commands)
     other = {"numpy_rnn": "torch_rnn"}.get(name, "numpy_rnn")
     top = Parser(f"python -m {name}", allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", metavar="command")
-    known = COMMANDS + (ONLY_NUMPY if name == "numpy_rnn" else ())
-    for command in known:
-        sub = commands.add_parser(
+    subparsers = top.add_subparsers(dest="command", metavar="command")
+    for command in commands:
+        sub = subparsers.add_parser(
             command,
             usage=usage(command, name),
-            description=description(command, known),
+            description=description(command, commands),
             epilog=epilog(command, name, other),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -156,155 +152,83 @@ def parser(name: str) -> Parser:
         if command == "compare":
             sub.add_argument("others", metavar="OTHER", nargs="+", help=OTHER.format(other=other))
         sub.add_argument("--version", action=Version)
-        _add_options(sub, name, command)
+        groups = {group: sub.add_argument_group(group) for group in GROUPS}
+        for cls in (Configuration, OPTIONS[command]):
+            types = get_type_hints(cls)
+            for field, option in options_of(cls):
+                if command in option.commands:
+                    # An option of the run that is not given is None: Configuration has the defaults.
+                    default = None if cls is Configuration else field.default
+                    _add(groups[option.group], field, option, types[field.name], default, name)
     return top
 
 
-def _add_options(sub, name, command):
-    """The options of a run are None where they are not given; Configuration has the defaults."""
-    flag = {"action": "store_const", "const": True}
-    run = sub.add_argument_group("the run")
-    add = run.add_argument
-    add("--epochs", type=whole_number(0), metavar="N", help="passes over the series (300)")
-    add("--hidden-size", type=whole_number(1), metavar="H", help="hidden units (6, or what --weights holds)")
-    add("--k1", type=whole_number(1), metavar="STEPS", help="new steps an update (1)")
-    add("--k2", type=whole_number(1), metavar="STEPS", help="steps the gradient reaches over, new ones included (k1)")
-    add("--nonlinearity", choices=("tanh", "relu"), help="(tanh)")
-    add("--reduction", choices=("sum", "mean"), help="of the loss (sum)")
-    add("--bias", action=argparse.BooleanOptionalAction, help="train biases too (no, or what --weights holds)")
-    add(
-        "--learn-initial-state",
-        action=argparse.BooleanOptionalAction,
-        help="train the state that every epoch starts from (no, or what --weights holds)",
-    )
-    add("--dtype", choices=DTYPES, help="(float32, or what --weights holds)")
-    add("--seed", type=whole_number(0), metavar="N", help="of the initial weights (0)")
-    if command == "study":
-        add("--seeds", type=whole_number(2), default=32, metavar="N", help="networks that are trained, for bands (32)")
+def _add(group, field: Field, option: Option, annotation: Any, default: Any, package: str) -> None:
+    """Add the option of a field to a group of the parser."""
+    text = (option.help + option.default_in_help(field.default)).replace("{name}", package).replace("%", "%%")
+    common: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
+    kinds = set(get_args(annotation)) - {type(None)} if isinstance(annotation, UnionType) else {annotation}
+    if kinds == {bool} and field.default is None:  # three values: yes, no, and not given
+        group.add_argument(option_name(field), action=argparse.BooleanOptionalAction, **common)
+    elif kinds == {bool}:
+        group.add_argument(option_name(field), action="store_const", const=True, **common)
+    elif option.choices is not None:
+        group.add_argument(option_name(field), choices=option.choices, **common)
     else:
-        add(
-            "--seeds",
-            dest="networks",
-            type=whole_number(1),
-            metavar="N",
-            help="train N initial weights at once, from --seed on: median, band",
-        )
-    update = sub.add_argument_group("the update, as torch.optim.SGD and clip_grad_norm_ have it")
-    add = update.add_argument
-    add(
-        "--learning-rate",
-        type=rates,
-        metavar="RATE[,RATE...]",
-        help="(0.1); several, with commas: a network for each, otherwise alike, at once",
-    )
-    add("--momentum", type=number, metavar="M", help="(0)")
-    add("--dampening", type=number, metavar="D", help="of the gradient in the momentum (0)")
-    add("--nesterov", **flag, help="Nesterov momentum")
-    add("--weight-decay", type=number, metavar="W", help="(0)")
-    add("--max-norm", type=positive, metavar="N", help="clip the gradient to this global norm (no clipping)")
-    series = sub.add_argument_group("the series")
-    add = series.add_argument
-    add(
-        "--data",
-        metavar="FILE",
-        help=f"{READABLE}: a row a time step, a column a feature; {STANDARD_INPUT} is standard input (the sine wave);"
-        " an .npy stays on the disk while it is used: do not change it, as a process that reads beyond the end of a"
-        " file is killed",
-    )
-    add("--columns", type=names, metavar="C[,C...]", help="of --data, by name or by number from 1 (all)")
-    add("--standardize", **flag, help="train on (value - mean) / standard deviation of each column")
-    if command == "train":
-        add(
-            "--held-out",
-            type=whole_number(0),
-            metavar="N",
-            help="keep the last N rows from training; predict them, and run freely beside them (0)",
-        )
-    if command == "study":
-        add(
-            "--steps",
-            type=whole_number(3),
-            metavar="N",
-            help="only the first N steps are studied (all, but 40 at most)",
-        )
-    files = sub.add_argument_group("files")
-    add = files.add_argument
-    add("--weights", metavar="FILE", help="initial weights, .npz, from --save of either package")
-    if command == "train":
-        add("--save", metavar="FILE", help="write the weights, and where the run stands, as .npz; also after Ctrl-C")
-        add("--save-every", type=number, metavar="SECONDS", help="and so often while it runs (30)")
-        add("--resume", metavar="FILE", help="go on with the run that --save wrote")
-        add("--trace", metavar="FILE", help="write everything of every update as .npz")
-        add("--output", metavar="FILE", help="write losses and predictions as .csv or .json")
-    if command == "study":
-        add("--folder", default="study", metavar="DIR", help="for the page, its figures and its numbers (study)")
-    if command == "compare":
-        add("--json", metavar="FILE", help="write what the comparison found as JSON")
-        add("--port-timeout", type=positive, default=10.0, metavar="SECONDS", help="for one answer of a port (10)")
-    output = sub.add_argument_group("output")
-    add = output.add_argument
-    add("--quiet", action="store_true", help="print nothing but warnings and errors")
-    if command == "study":
-        return
-    add("--plot", metavar="FILE", help=f"draw the picture to this file ({picture_name(name, command)})")
-    add("--show", action="store_true", help="show the picture in a window; a file only when --plot names one")
-    add("--no-plot", action="store_true", help="no picture")
-    add("--log-every", type=whole_number(1), default=10, metavar="N", help="print every N-th epoch (10)")
-    if command == "train":
-        add(
-            "--no-progress",
-            action="store_true",
-            help="no progress bar on a terminal, where a run takes longer than 2 s",
-        )
-    add(
-        "--generate",
-        type=whole_number(0, MOST_GENERATED),
-        default=20 if command == "compare" else None,
-        metavar="N",
-        help="free-running steps after what was trained on (20" + (")" if command == "compare" else ", or --held-out)"),
-    )
+        group.add_argument(option_name(field), metavar=option.metavar, type=_value_parser(kinds, option), **common)
 
 
-def picture_name(name, command):
-    """The file of the picture when none is named."""
-    return f"{name}.png" if command == "train" else "compare.png"
+def _value_parser(kinds: set, option: Option) -> Callable[[str], Any]:
+    """What parses the value of an option of this type."""
+    if kinds == {int}:
+        return whole_number(int(option.minimum or 0), option.maximum)
+    if kinds == {float}:
+        return partial(number, is_positive=option.is_positive)
+    if float in kinds:
+        return rates
+    return names if any(get_origin(kind) is tuple for kind in kinds) else str
 
 
-def configuration_of(arguments) -> Configuration:
-    """The run that the arguments ask for."""
+CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # when a run is resumed
+
+
+def configuration_of(arguments: argparse.Namespace) -> Configuration:
+    """The configuration that the arguments give."""
     given = _given(arguments)
     if "k1" in given:
         given = {"k2": given["k1"]} | given
     return Configuration(**given)
 
 
-def resumed_configuration(arguments, configuration: Configuration) -> Configuration:
-    """The configuration of a run that is resumed, with the changes that the arguments ask for.
+def resumed_configuration(arguments: argparse.Namespace, configuration: Configuration) -> Configuration:
+    """The configuration of a resumed run, with the changes that the arguments ask for.
 
-    Raises InputError on changes that would make it another run.
+    Raises InputError on changes that would make it a different run.
     """
-    given = _given(arguments)
+    given, option_names = _given(arguments), {field.name: option_name(field) for field, _ in options_of(Configuration)}
     for name in given:
         if name not in CHANGEABLE:
-            option = {"networks": "seeds"}.get(name, name).replace("_", "-")
-            may = ", ".join("--" + name.replace("_", "-") for name in CHANGEABLE)
-            raise InputError(f"--{option} is given with --resume: the run has its own; only these may change: {may}")
+            changeable = ", ".join(option_names[name] for name in CHANGEABLE)
+            raise InputError(
+                f"{option_names[name]} is given with --resume: the run keeps its own; only these may change:"
+                f" {changeable}"
+            )
     if configuration.data == STANDARD_INPUT and "data" not in given:
         raise InputError(
-            "the run was trained on standard input, which is gone: expected --data FILE with the same series, or"
+            "the run was trained on standard input, which was not saved: expected --data FILE with the same series, or"
             f" --data {STANDARD_INPUT} to read it again"
         )
     if "data" in given and configuration.data is None:
-        raise InputError("--data is given with --resume: expected none, as the run is on the sine wave")
+        raise InputError("--data is given with --resume, but the run is on the sine wave: leave --data out")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(
             f"{len(changed.rates()) or 1} learning rates are given with --resume: expected"
-            f" {len(configuration.rates()) or 1}, as the run has"
+            f" {len(configuration.rates()) or 1}, as in the run"
         )
     return changed
 
 
 def _given(arguments):
-    values = {field.name: getattr(arguments, field.name, None) for field in fields(Configuration)}
+    values = {field.name: getattr(arguments, field.name, None) for field, _ in options_of(Configuration)}
     return {name: value for name, value in values.items() if value is not None}

@@ -2,59 +2,61 @@
 
 from itertools import cycle
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.report import band
+from numpy_rnn.app.results import Result
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; and beside the colour, marker and line differ too.
+# Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
 ACTUAL = "#000000"
 STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--"), ("#CC79A7", "^", "-."))  # by backend
-MOST_POINTS = 100  # a longer series is drawn as lines
-MOST_STEPS = 600  # of a longer series, a part is drawn, so that predicted can be told from actual
-HEADROOM = 0.1  # of the height, for the word at the border
+MAX_POINTS = 100  # a longer series is drawn as lines
+MAX_STEPS = 600  # of a longer series, only a part is drawn
+HEADROOM = 0.1  # of the height, for the annotation of the border
 
 
 class View(NamedTuple):
-    """The times that are drawn, both included."""
+    """The range of times that is drawn, inclusive."""
 
     first: int
-    last: float  # infinity: all that comes
-    title: str  # what to say of it; nothing when all is drawn
+    last: float  # infinity: up to the end
+    title: str  # describes the range; empty if everything is drawn
 
-    def of(self, values, begin):
-        """Those of the values (N, ...) at the times begin, begin + 1 and so on that are in view; times and values."""
+    def of(self, values: np.ndarray, begin: int) -> tuple[np.ndarray, np.ndarray]:
+        """The times in the range and the values at these times, of values (N, ...) at begin, begin + 1, and so on."""
         first, last = max(self.first, begin), min(self.last, begin + len(values) - 1)
         times = np.arange(first, last + 1)
         return times, values[first - begin :][: len(times)]
 
 
-def view_of(experiment) -> View:
-    """All of a short series and of what follows it; of a long one the end, or what is around the border."""
+def view_of(experiment: Experiment) -> View:
+    """The whole of a short series; of a long one the end, or the part around the first held-out row."""
     T = len(experiment.x)
-    if T <= MOST_STEPS:
+    if T <= MAX_STEPS:
         return View(1, inf, "")
-    last = min(T, max(MOST_STEPS, T - experiment.held_out + MOST_STEPS // 2))
-    first = last - MOST_STEPS + 1
+    last = min(T, max(MAX_STEPS, T - experiment.held_out + MAX_STEPS // 2))
+    first = last - MAX_STEPS + 1
     if last == T:
-        return View(first, inf, f"the last {MOST_STEPS} of {T} steps")
+        return View(first, inf, f"the last {MAX_STEPS} of {T} steps")
     return View(first, last, f"steps {first} to {last} of {T}")
 
 
-def draw_series(axes, experiment, results, feature, view) -> None:
-    """One feature of the series and of all results, each of one network or of an ensemble of any shape E.
+def draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], feature: int, view: View) -> None:
+    """Draw one feature of the series and of all results, each of one network or of an ensemble of any shape E.
 
-    In the numbering of times, the rows of the series are 1 to T + 1, as is the last prediction, also where predictions
-    has fewer than T rows; what was generated begins at row T + 2 − held_out, on from the prediction of the row before.
+    Times: the rows of the series are 1 to T + 1. The last prediction is that of T + 1, also if there are fewer than T
+    predictions. Free-running values begin at T + 2 − held_out, joined to the prediction of the time before.
     """
     from matplotlib.ticker import MaxNLocator
 
     T, held_out = len(experiment.x), experiment.held_out
     units = _units(experiment, feature)
-    actual = experiment.rows(view.first - 1, None if view.last == inf else view.last)
+    actual = experiment.rows(view.first - 1, None if view.last == inf else int(view.last))
     times = np.arange(view.first, view.first + len(actual))
-    points = len(times) <= MOST_POINTS
+    points = len(times) <= MAX_POINTS
     line = "o" if points else "-"
     axes.plot(times, actual[..., feature], line, color=ACTUAL, label="actual", markersize=5, linewidth=1)
     for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
@@ -77,35 +79,35 @@ def draw_series(axes, experiment, results, feature, view) -> None:
         _draw_border(axes, T + 1.5 - held_out)
 
 
-def draw_band(axes, times, bands, color, **style) -> None:
-    """The median as a line, and a band from the lowest to the highest of the three, where they differ."""
+def draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **style: Any) -> None:
+    """Draw bands (3, N): the median as a line, and the area between the percentiles if they differ."""
     low, middle, high = bands
     axes.plot(times, middle, color=color, **style)
     if (high > low).any():
         axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def add_legend(axes, height=1.0, **options) -> None:
-    """A legend above the panel, its names drawn as they are: a $ in one does not begin a formula."""
+def add_legend(axes: Any, height: float = 1.0, **options: Any) -> None:
+    """Add a legend above the panel; a $ in a name does not start a formula."""
     for text in axes.legend(loc="lower left", bbox_to_anchor=(0, height), frameon=False, **options).get_texts():
         text.set_parse_math(False)
 
 
 def _units(experiment, feature):
-    """(N, *E, 1, D) as the backend has it → (N, *E), this feature in the units of the series."""
+    """A function (N, *E, 1, D) as trained → (N, *E), this feature in units of the series."""
     scaling = experiment.scaling
     return lambda values: (values if scaling is None else scaling.original(values))[..., 0, feature]
 
 
 def _draw_border(axes, time):
-    """Between two rows: the last one that was trained on, and the first one that was not."""
+    """Draw a line between the last training row and the first held-out row."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + HEADROOM * (high - low))
     first, last = axes.get_xlim()
     axes.axvline(time, color="#999999", linewidth=1, zorder=0, label="_border")
     right = time < (first + last) / 2  # where there is more room
     axes.annotate(
-        "not trained on →",
+        "held out →",
         (time, 1),
         xycoords=("data", "axes fraction"),
         xytext=(4 if right else -4, -4),
@@ -117,13 +119,13 @@ def _draw_border(axes, time):
 
 # Okabe and Ito's other colours, from dark to light, without the yellow that is hard to see on white.
 RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-AGAIN = {"-": "--", ":": "-.", "--": "-", "-.": ":"}  # the lines of the rates that have a colour for the second time
-FAR = 100  # times the lowest final loss
-CLOSEST = 0.055  # of the height: labels nearer than that would cover each other
+AGAIN = {"-": "--", ":": "-.", "--": "-", "-.": ":"}  # the second line style of a colour
+FAR = 100  # times the lowest final loss; such a curve does not determine the limits of the panel
+MIN_DISTANCE = 0.055  # between two labels, of the height of the panel
 
 
-def draw_losses(axes, experiment, results) -> None:
-    """One curve a result; of an ensemble its median and a band."""
+def draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
+    """Draw one loss curve per result; for an ensemble, its median and a band."""
     limits = []
     for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
         low, _, high = bands = band(result.losses, result.converged())
@@ -135,12 +137,12 @@ def draw_losses(axes, experiment, results) -> None:
         add_legend(axes)
 
 
-def draw_rates(axes, experiment, results) -> None:
-    """One curve a learning rate of a sweep, the median over its networks, with its rate beside its end.
+def draw_rates(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
+    """Draw one loss curve per learning rate of a sweep, the median over its networks, with the rate at its end.
 
-    losses: (epochs, R) or (epochs, R, N). A second result has lines of its own kind. Networks that diverged are left
-    out; a rate that has no other has no curve, and is named above the panel. Curves far above the best leave the panel
-    at its top, so that the others can be told from each other.
+    losses: (epochs, R) or (epochs, R, N). A second result has another line style. Networks that diverged are left out;
+    a rate without other networks has no curve and is named above the panel. Curves far above the best one are cut at
+    the top of the panel, so that the others can be distinguished.
     """
     curves, gone = [], []
     for (_, _, line), (name, result) in zip(cycle(STYLES), results.items()):
@@ -173,10 +175,10 @@ def draw_rates(axes, experiment, results) -> None:
         add_legend(axes, 1.06 if gone else 1, handles=kinds)
 
 
-def draw_drift(axes, drift, spread) -> None:
-    """How far two runs part, by epoch, beside how far runs part that start an ulp apart."""
+def draw_drift(axes: Any, drift: np.ndarray, spread: np.ndarray) -> None:
+    """Draw how far two runs drift apart by epoch, and how far runs do whose initial weights differ by one ulp."""
     epochs = np.arange(1, len(drift) + 1)
-    axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that start an ulp apart")
+    axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that differ by one ulp at the start")
     axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these runs")
     axes.set_xlabel("epoch")
     axes.set_ylabel("largest difference\nof the losses so far (log scale)")
@@ -189,13 +191,13 @@ def _epochs(result):
 
 
 def _marker(result):
-    return "." if len(result.losses) == 1 else ""  # one point has no line
+    return "." if len(result.losses) == 1 else ""  # a line needs two points
 
 
 def _label(axes, experiment, epochs, of):
     from matplotlib.ticker import MaxNLocator
 
-    units = "" if experiment.scaling is None else ",\nin standardised units"
+    units = "" if experiment.scaling is None else ",\nin standardized units"
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{of}\n(half squared error{units})")
     axes.set_xlim(0, epochs + 1)
@@ -203,7 +205,7 @@ def _label(axes, experiment, epochs, of):
 
 
 def _scale(axes, limits):
-    """Logarithmic where the losses span more than a factor of 4."""
+    """A logarithmic axis if the losses span more than a factor of 4."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     if max(limits) > 4 * min(limits) > 0:
@@ -216,7 +218,7 @@ def _scale(axes, limits):
 
 
 def _with_margins(axes, low, high):
-    """The limits of a panel that shows low to high, with as little beyond them as Matplotlib leaves by itself."""
+    """The limits of a panel from low to high, with the margins of Matplotlib."""
     margin, scale = axes.margins()[1], axes.yaxis.get_transform()
     low, high = scale.transform(np.array([low, high]))
     beyond = margin * ((high - low) or 1)
@@ -224,17 +226,17 @@ def _with_margins(axes, low, high):
 
 
 def _label_ends(axes, ends):
-    """Every label beside the end of its curve, and none over another: those too near are moved apart. The best is bold,
-    and an arrow stands with a curve that ends above the panel.
+    """Label every curve at its end; overlapping labels are moved apart. The best is bold, and a curve that ends above
+    the panel has an arrow.
     """
     ends = sorted(ends)
-    apart = min(CLOSEST, 1 / max(1, len(ends) - 1))
+    apart = min(MIN_DISTANCE, 1 / max(1, len(ends) - 1))
     to_height = axes.transData + axes.transAxes.inverted()
     heights = [to_height.transform((0, value))[1] for value, _, _ in ends]
     for i in range(1, len(heights)):  # upwards
         heights[i] = max(heights[i], heights[i - 1] + apart)
     top = 0.98
-    for i in reversed(range(len(heights))):  # and down again from the top, where that went out of it
+    for i in reversed(range(len(heights))):  # and down again from the top, if they went beyond it
         heights[i] = top = min(heights[i], top)
         top -= apart
     for place, (height, (value, label, color)) in enumerate(zip(heights, ends)):

@@ -1,30 +1,39 @@
-"""The pictures. Matplotlib is imported where something is drawn, so that everything else runs without it."""
+"""The plot of a run. Matplotlib is imported only by functions that draw: all else runs without it."""
 
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.format import column_names, drawable, shortened
 from numpy_rnn.app.plot_panels import add_legend, draw_drift, draw_losses, draw_rates, draw_series, view_of
-from numpy_rnn.app.report import in_words
+from numpy_rnn.app.report import join_names
+from numpy_rnn.app.results import Result
 from numpy_rnn.app.storage import written_whole
 from numpy_rnn.common.errors import InputError
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-MOST_FEATURES = 4
+MAX_FEATURES = 4
 MAX_TITLE = 60  # characters of the name of the series
 
 
+def has_matplotlib() -> bool:
+    """Whether Matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
 def check_matplotlib(what: str) -> None:
-    """Raise InputError where Matplotlib cannot be imported; `what` is to be done then."""
+    """Raise InputError if Matplotlib cannot be imported; `what` is the advice at the end of the message."""
     try:
         importlib.import_module("matplotlib")
     except (ImportError, ValueError) as error:  # ValueError: MPLBACKEND names no backend
         raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
 
 
-def check_can_draw(path, show: bool) -> None:
-    """Raise InputError, before a run and not after it, when the picture could not be drawn."""
+def check_can_draw(path: str | None, show: bool) -> None:
+    """Raise InputError, before a run, if its plot could not be drawn."""
     check_matplotlib("install it, or use --no-plot")
     if path is not None and Path(path).suffix.lower() not in ENDINGS:
         raise InputError(f"--plot {path}: unknown ending {Path(path).suffix!r}; expected {' or '.join(ENDINGS)}")
@@ -32,43 +41,49 @@ def check_can_draw(path, show: bool) -> None:
         import matplotlib.pyplot as plt
 
         if plt.get_backend().lower() in WITHOUT_WINDOW:
-            raise InputError("--show: there is no display to open a window on; use --plot FILE instead")
+            raise InputError("--show: there is no display for a window; use --plot FILE instead")
 
 
-def draw(experiment, results: dict, path=None, show=False, drift=None) -> None:
-    """Draw the picture of `figure`, write it to `path`, whole or not at all, and show it in a window."""
-    picture = figure(experiment, results, window=show, drift=drift)
+def draw(
+    experiment: Experiment,
+    results: dict[str, Result],
+    path: str | None = None,
+    show: bool = False,
+    drift: Any = None,
+) -> None:
+    """Draw the plot of `figure`, write it to `path` completely or not at all, and show it in a window."""
+    plot = figure(experiment, results, window=show, drift=drift)
     if path is not None:
         with written_whole(path) as temporary:
-            picture.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
+            plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
     if show:
         import matplotlib.pyplot as plt
 
         plt.show()
-        plt.close(picture)
+        plt.close(plot)
 
 
-def figure(experiment, results: dict, window=False, drift=None):
+def figure(experiment: Experiment, results: dict[str, Result], window: bool = False, drift: Any = None) -> Any:
     """Actual against predicted points, the free-running continuation, and the loss curve, as a Matplotlib Figure.
 
-    The series is drawn in its own units, whatever it was trained in; of a long one, a part. Rows that are held out are
-    marked, and the continuation runs beside them. Of a sweep, every learning rate has a loss curve, and the series is
-    predicted by the best.
+    The series is drawn in its own units, also if it was trained standardized; only a part of a long series is drawn.
+    The rows that are held out are marked, and the continuation begins there. A sweep has a loss curve per learning
+    rate, and predictions by the best one.
 
-    results: a Result for every name of a backend. An ensemble is drawn as its median, with a band from its
-    10th to its 90th percentile. With `window`, the figure is one that pyplot can show. With `drift`, (drift, spread) by
-    epoch, a panel shows how far they part on their own.
+    results: a Result per backend, by name. An ensemble is drawn as its median, with a band from its 10th to its 90th
+    percentile. window: the figure can be shown by pyplot. drift: (drift, spread) per epoch; a panel shows how far
+    unsynchronized runs drift apart.
     """
     results = {shortened(drawable(name)): result for name, result in results.items()}
-    features = min(experiment.x.shape[-1], MOST_FEATURES)
+    features = min(experiment.x.shape[-1], MAX_FEATURES)
     height = 2.2 + 2.6 * max(features, 1 if drift is None else 1.6)
-    picture = _empty(window, figsize=(12, height), layout="constrained")
+    plot = _empty(window, figsize=(12, height), layout="constrained")
     rate = next(iter(results.values())).best_rate() if experiment.rates else None
     chosen = results if rate is None else {name: result.of_rate(rate) for name, result in results.items()}
     view = view_of(experiment)
-    picture.suptitle(_title(experiment, chosen, rate, view), parse_math=False)
-    grid = picture.add_gridspec(features, 2, width_ratios=(2, 1 if rate is None else 1.3))  # room for names of curves
-    series = [picture.add_subplot(grid[feature, 0]) for feature in range(features)]
+    plot.suptitle(_title(experiment, chosen, rate, view), parse_math=False)
+    grid = plot.add_gridspec(features, 2, width_ratios=(2, 1 if rate is None else 1.3))  # room for labels
+    series = [plot.add_subplot(grid[feature, 0]) for feature in range(features)]
     for feature, axes in enumerate(series):
         draw_series(axes, experiment, chosen, feature, view)
         named = features > 1 or experiment.columns is not None
@@ -79,10 +94,10 @@ def figure(experiment, results: dict, window=False, drift=None):
     if all(len(result.losses) for result in results.values()):
         right = grid[: 2 if drift is None else None, 1].subgridspec(1 if drift is None else 2, 1)
         draw = draw_losses if rate is None else draw_rates
-        draw(picture.add_subplot(right[0]), experiment, results)
+        draw(plot.add_subplot(right[0]), experiment, results)
         if drift is not None:
-            draw_drift(picture.add_subplot(right[1]), *drift)
-    return picture
+            draw_drift(plot.add_subplot(right[1]), *drift)
+    return plot
 
 
 def _empty(window, **options):
@@ -97,14 +112,14 @@ def _empty(window, **options):
 
 def _title(experiment, results, rate, view):
     D, networks = experiment.x.shape[-1], next(iter(results.values())).converged()
-    title = f"{in_words(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
+    title = f"{join_names(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
     if view.title:
         title += f", {view.title}"
-    if D > MOST_FEATURES:
-        title += f", the first {MOST_FEATURES} of {D} features"
+    if D > MAX_FEATURES:
+        title += f", the first {MAX_FEATURES} of {D} features"
     if rate is not None:
         rates = experiment.rates
-        title += f"\nlearning rate {rates[rate]:g}, of {len(rates)} the one with the lowest final loss"
+        title += f"\nlearning rate {rates[rate]:g}, the one of {len(rates)} with the lowest final loss"
     if networks.size > 1:
         title += f"\nmedians of {networks.sum()} networks, bands from their 10th to their 90th percentile"
     return title

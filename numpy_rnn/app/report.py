@@ -1,20 +1,23 @@
-"""What a run prints."""
+"""The text that a run prints: heading, losses, and tables of predictions and errors."""
 
 from math import prod
 
 import numpy as np
 
-from numpy_rnn.app.format import column_names, series_name, shortened
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.format import column_names, format_number, series_name, shortened
+from numpy_rnn.app.results import Result
 
 BAND = (10, 50, 90)  # percentiles of an ensemble
 
 
-def heading(names, experiment, configuration) -> str:
-    """One line that says what is run."""
+def heading(names: list[str], experiment: Experiment, configuration: Configuration) -> str:
+    """One line that describes the run."""
     *E, H, O = experiment.params.W_hy.shape
     T, B, D = experiment.x.shape
     parts = [
-        f"{in_words(names)}: {series_name(experiment)}",
+        f"{join_names(names)}: {series_name(experiment)}",
         f"T={T} B={B} D={D} H={H} O={O}",
         configuration.nonlinearity,
         "biases" if experiment.params.b_h is not None else "no biases",
@@ -33,7 +36,7 @@ def heading(names, experiment, configuration) -> str:
 
 
 def _options(configuration):
-    """The options of the update, and what is done with the series, as far as they are not left at their defaults."""
+    """The learning rate, and the other options of the update and the series that differ from their defaults."""
     rates = configuration.rates()
     yield (
         f"learning rates {' '.join(f'{rate:g}' for rate in rates)}"
@@ -52,13 +55,13 @@ def _options(configuration):
         yield f"{configuration.held_out} rows held out"
 
 
-def is_logged(epoch, log_every, epochs) -> bool:
-    """The first epoch, every `log_every`-th, and the last are printed."""
+def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
+    """Whether an epoch is printed: the first, every `log_every`-th, and the last are."""
     return epoch in (1, epochs) or epoch % log_every == 0
 
 
-def loss_heading(E, rates=()) -> str:
-    """The head of the columns that `loss_row` fills; E is the shape of the ensemble, whose first axis is the rates'."""
+def loss_heading(E: tuple[int, ...], rates: tuple[float, ...] = ()) -> str:
+    """The heading for `loss_row`. E: the shape of the ensemble; in a sweep its first axis is that of the rates."""
     if not E:
         return "epoch          loss"
     if not rates:
@@ -67,29 +70,22 @@ def loss_heading(E, rates=()) -> str:
     return f"epoch  {columns}" + (f"   medians of {prod(E[1:])} networks each" if prod(E[1:]) > 1 else "")
 
 
-def loss_row(epoch, loss, rates=()) -> str:
-    """The loss of an epoch; of an ensemble its median and the band from the 10th to the 90th percentile; of a sweep the
-    median for every rate.
+def loss_row(epoch: int, loss: np.ndarray, rates: tuple[float, ...] = ()) -> str:
+    """The loss of an epoch; for an ensemble, its median, 10th and 90th percentile; for a sweep, the median per rate.
 
     Networks whose loss is not finite are left out.
     """
     if loss.ndim == 0:
-        return f"{epoch:5d}  {number(loss, 12)}"
+        return f"{epoch:5d}  {format_number(float(loss), 12)}"
     if rates:
         medians = (finite_median(losses) for losses in loss.reshape(len(rates), -1))
-        return f"{epoch:5d}  " + "  ".join(number(median, 12) for median in medians)
+        return f"{epoch:5d}  " + "  ".join(format_number(median, 12) for median in medians)
     low, median, high = np.percentile(loss[np.isfinite(loss)], BAND)
-    return f"{epoch:5d}  " + "   ".join(number(value, 12, median) for value in (median, low, high))
+    return f"{epoch:5d}  " + "   ".join(format_number(value, 12, median) for value in (median, low, high))
 
 
-def number(value, width, scale=None) -> str:
-    """With six decimals, unless the scale of its column, or else its own, makes those too few or too many."""
-    scale = abs(value) if scale is None else scale
-    return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
-
-
-def band(values, networks):
-    """10th percentile, median and 90th percentile over the chosen networks: (N, *E, ...) → three of (N, ...).
+def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
+    """10th percentile, median and 90th percentile over the chosen networks: (N, *E, ...) → (3, N, ...).
 
     networks: booleans of shape E.
     """
@@ -97,18 +93,18 @@ def band(values, networks):
         return np.percentile(values[:, networks], BAND, axis=1)
 
 
-def divergence(result) -> str | None:
-    """How many networks of an ensemble diverged, if any."""
+def divergence(result: Result) -> str | None:
+    """How many networks of an ensemble diverged; None if none did."""
     converged = result.converged()
     if converged.all():
         return None
-    return f"{np.sum(~converged)} of {converged.size} networks diverged: they are left out of the medians and bands"
+    return f"{np.sum(~converged)} of {converged.size} networks diverged and are left out of the medians and bands"
 
 
-def comparison_table(results, log_every) -> str:
-    """The loss columns of several backends, the largest difference of any two of them, and that of the run.
+def comparison_table(results: dict[str, Result], log_every: int) -> str:
+    """The losses of several backends by epoch, with the largest difference between any two, and that of the whole run.
 
-    Of an ensemble, the medians, and the largest difference of a network.
+    For an ensemble, the medians, and the largest difference of a single network.
     """
     columns_of = np.stack([losses_by_network(result) for result in results.values()])
     a, finite = columns_of[0], np.isfinite(columns_of)
@@ -120,7 +116,7 @@ def comparison_table(results, log_every) -> str:
     for epoch in range(1, len(a) + 1):
         if is_logged(epoch, log_every, len(a)):
             medians = (finite_median(losses[epoch - 1]) for losses in columns_of)
-            columns = "  ".join(map(number, medians, widths))
+            columns = "  ".join(map(format_number, medians, widths))
             lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
     if len(a):
         epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
@@ -132,40 +128,39 @@ def comparison_table(results, log_every) -> str:
     return "\n".join(lines)
 
 
-def losses_by_network(result) -> np.ndarray:
-    """(epochs, networks)"""
+def losses_by_network(result: Result) -> np.ndarray:
+    """The losses as (epochs, networks)."""
     return result.losses.reshape(len(result.losses), prod(result.losses.shape[1:]))
 
 
-def in_words(names: list[str]) -> str:
-    """The names with commas and an "and"."""
+def join_names(names: list[str]) -> str:
+    """The names, separated by commas and "and"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
-def finite_median(losses) -> float:
-    """The median of the losses that are finite; NaN when none is."""
-    finite = losses[np.isfinite(losses)]
+def finite_median(losses: np.ndarray) -> float:
+    """The median of the losses that are finite; NaN if none is."""
+    finite = np.asarray(losses)[np.isfinite(losses)]
     return np.median(finite) if finite.size else np.nan
 
 
-MOST_ROWS = 40  # of the series
-MOST_FREE = 100  # free-running steps after the series: of more, the first and the last
+MAX_ROWS = 40  # of the series
+MAX_FREE_RUNNING = 100  # free-running steps after the series; of more, the first and the last are printed
 MAX_FEATURES = 3
 MAX_ERRORS = 20  # columns whose errors are printed
 
 
-def series_table(experiment, result) -> str:
-    """Actual against predicted values by time, and after them the free-running continuation.
+def series_table(experiment: Experiment, result: Result) -> str:
+    """Actual and predicted values by time, followed by the free-running continuation, in units of the series.
 
-    In units of the series, the actual values as they were read. The prediction of a time stands beside the actual value
-    of that time, and where rows are held out the free-running value too. Of an ensemble, the median; of a sweep, of the
-    best rate; of a long series, the last rows; of many columns, the first; of many steps after the series, the first
-    and the last.
+    Each row has the actual value of one time, its prediction, and if rows are held out, the free-running value. For an
+    ensemble, predictions are medians; for a sweep, those of the best rate. A long series is cut to its last rows, many
+    columns to the first ones, and a long continuation to its beginning and end.
     """
     rate, result = _of_best_rate(experiment, result)
     T, _, D = experiment.x.shape
     in_units = (lambda values: values) if experiment.scaling is None else experiment.scaling.original
-    first, border = max(0, T - MOST_ROWS), T - experiment.held_out
+    first, border = max(0, T - MAX_ROWS), T - experiment.held_out
     actual = experiment.rows(first + 1)
     predicted, generated = (
         in_units(band(values, result.converged())[1][:, 0]) for values in (result.predictions, result.generated)
@@ -174,7 +169,7 @@ def series_table(experiment, result) -> str:
     parts = [("actual", 12, actual, first), (name, 16, predicted, T - len(predicted))]
     if experiment.held_out:
         parts.append(("free-running", 14, generated, border))
-    columns = []  # feature, head, width, values, and the time of the first of them
+    columns = []  # feature, heading, width, values, and the index of the first one in time
     for feature, of in enumerate(column_names(experiment)[:MAX_FEATURES]):
         for what, width, *rest in parts:
             head = f"{what} {shortened(of)}" if D > 1 else what
@@ -183,16 +178,19 @@ def series_table(experiment, result) -> str:
 
     def cell(t, feature, _, width, values, begin):
         in_range = begin <= t < begin + len(values)
-        return number(values[t - begin, feature], width, scale[feature]) if in_range else " " * width
+        return format_number(values[t - begin, feature], width, scale[feature]) if in_range else " " * width
 
     def row(t):
         cells = [cell(t, *column) for column in columns]
-        if t >= T and not experiment.held_out:  # the series is over, and there is no column of their own for these
+        if t >= T and not experiment.held_out:  # after the series; free-running values have no column of their own
             pairs = zip(columns[::2], columns[1::2])
             cells = [
                 part
                 for (*_, width, _, _), (feature, _, wide, _, _) in pairs
-                for part in (f"{'free-running':>{width}}", number(generated[t - T, feature], wide, scale[feature]))
+                for part in (
+                    f"{'free-running':>{width}}",
+                    format_number(generated[t - T, feature], wide, scale[feature]),
+                )
             ]
         return "  ".join([f"{t + 2:6d}", *cells])
 
@@ -201,17 +199,17 @@ def series_table(experiment, result) -> str:
     if first:
         lines.append(f"   ...  ({first} earlier times)")
     end = max(T, border + len(generated))
-    if end - T <= MOST_FREE:
+    if end - T <= MAX_FREE_RUNNING:
         return "\n".join(lines + [row(t) for t in range(first, end)])
-    half = MOST_FREE // 2
+    half = MAX_FREE_RUNNING // 2
     lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({end - T - 2 * half} later times)"]
     return "\n".join(lines + [row(t) for t in range(end - half, end)])
 
 
-def error_table(experiment, result) -> str:
-    """The root mean square error of the one-step predictions of every column, in units of the series, beside that of
-    repeating the last value: over the steps that were trained on, and over those that were not. Of an ensemble, the
-    median network's; of many columns, the first.
+def error_table(experiment: Experiment, result: Result) -> str:
+    """The root mean square error of the one-step predictions of every column, and that of the persistence baseline,
+    which predicts the last value, in units of the series: over the training steps and over the held-out steps. For an
+    ensemble, the median over its networks; of many columns, the first ones.
     """
     _, result = _of_best_rate(experiment, result)
     T, _, D = experiment.x.shape
@@ -224,13 +222,13 @@ def error_table(experiment, result) -> str:
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
     names = [f", {shortened(name)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
     width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
-    lines = [f"{'one step ahead, root mean square error':{width + 8}}network   last value again"]
+    lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if number_of := len(naive[steps]):
             of_networks = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
             of_naive = np.sqrt(np.square(naive[steps]).mean(axis=0))
             for name, *values in zip(names, of_networks, of_naive):
-                cells = (number(value, size) for value, size in zip(values, (13, 16)))
+                cells = (format_number(value, size) for value, size in zip(values, (13, 20)))
                 lines.append(f"{what + f', {number_of} steps{name}':{width}}  {'   '.join(cells)}")
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({D - MAX_ERRORS} more columns)")
@@ -238,7 +236,7 @@ def error_table(experiment, result) -> str:
 
 
 def _of_best_rate(experiment, result):
-    """(its learning rate, what came out for it) of a sweep; otherwise (None, the result itself)."""
+    """(best learning rate, its result) of a sweep; otherwise (None, the result itself)."""
     if not experiment.rates:
         return None, result
     best = result.best_rate()

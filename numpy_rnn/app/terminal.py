@@ -1,7 +1,7 @@
-"""The terminal: exit status, standard streams, signals, and the progress bar of runs longer than two seconds.
+"""The terminal: exit status, standard streams, signals, and the progress bar of work longer than two seconds.
 
-SIGINT is Ctrl-C; SIGTERM is sent by `kill` and by job schedulers, SIGHUP when the terminal is closed. A signal that is
-ignored when the program starts, as SIGHUP under nohup or SIGINT in a script's background, stays ignored.
+Ctrl-C sends SIGINT, `kill` and job schedulers send SIGTERM, and a closed terminal sends SIGHUP. A signal that is
+ignored when the program starts, such as SIGHUP under nohup, stays ignored.
 """
 
 import os
@@ -9,22 +9,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
 from importlib.util import find_spec
 from typing import Any
-
-import numpy as np
 
 from numpy_rnn.app.format import one_line
 from numpy_rnn.common.errors import InputError
 
 
 def exit_status(program: str, work: Callable[[], int]) -> int:
-    """Do the work of a whole program and return its exit status, that of the work where nothing fails.
+    """Do the work of a whole program. Returns its exit status: that of the work if nothing fails.
 
-    2 when the input cannot be used or the output cannot be written; 1 when the reader of the output has gone, as in
-    `| head`; 130 after Ctrl-C. Of the first and the last, one line on standard error says why.
+    2 if the input cannot be used or the output cannot be written; 1 if the reader of the output is gone, as in
+    `| head`; 130 after Ctrl-C, or 128 plus the number of another signal. One line on standard error says why.
     """
     try:
         try:
@@ -35,8 +33,8 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
         return failed(program, 2, str(error))
     except MemoryError as error:
         return failed(program, 2, f"not enough memory ({error}): choose fewer hidden units, networks or rows")
-    except KeyboardInterrupt:
-        return failed(program, 130, "interrupted")
+    except KeyboardInterrupt as error:
+        return failed(program, 128 + signal_of(error), "interrupted")
     except BrokenPipeError:
         _discard_output()
         return 1
@@ -46,13 +44,13 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
 
 
 def failed(program: str, status: int, message: str) -> int:
-    """Print the message as one line on standard error, and return the status."""
+    """Print the message on one line on standard error. Returns the status."""
     print(f"{program}: {one_line(message)}", file=sys.stderr)
     return status
 
 
 def _discard_output():
-    """Let Python's own flush at exit succeed, which would complain otherwise."""
+    """Redirect standard output, so that Python's own flush at exit succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -60,18 +58,18 @@ ESCAPES = "backslashreplace"
 
 
 @contextmanager
-def printing_anything():
-    """A context in which printing never fails for what is printed.
+def printing_anything() -> Iterator[None]:
+    """A context in which any text can be printed.
 
-    A character that the encoding of a stream does not have is written as its escape, such as \\xe9. A stream that was
-    closed before Python began, as by `2>&-`, discards what is written to it.
+    A character that the encoding of a stream cannot represent is written as an escape, such as \\xe9. A stream that was
+    closed before Python started, as by `2>&-`, discards what is written to it.
     """
     with ExitStack() as stack:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is None:
-                nothing = stack.enter_context(_nowhere())
-                setattr(sys, name, nothing)
+                null = stack.enter_context(_null_stream())
+                setattr(sys, name, null)
                 stack.callback(setattr, sys, name, None)
             elif hasattr(stream, "reconfigure"):
                 stack.callback(stream.reconfigure, errors=stream.errors)
@@ -80,21 +78,21 @@ def printing_anything():
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """A context in which nothing is printed on standard output."""
-    with _nowhere() as nothing, redirect_stdout(nothing):
+    with _null_stream() as null, redirect_stdout(null):
         yield
 
 
-def _nowhere():
+def _null_stream():
     return open(os.devnull, "w", encoding="utf-8", errors=ESCAPES)
 
 
-HEEDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, raised as Python raises KeyboardInterrupt for SIGINT, so that it is handled alike."""
+    """SIGTERM or SIGHUP as an exception, so that it is handled as KeyboardInterrupt is for SIGINT."""
 
     def __init__(self, number: int):
         super().__init__(f"terminated by signal {number}")
@@ -102,60 +100,62 @@ class Terminated(KeyboardInterrupt):
 
 
 def signal_of(interrupt: KeyboardInterrupt) -> int:
-    """The number of the signal that was raised."""
+    """The number of the signal that raised the exception."""
     return interrupt.signal if isinstance(interrupt, Terminated) else signal.SIGINT
 
 
-class Interrupts:
-    """Which signal has come, if any."""
+class SignalRecord:
+    """The signal received so far, if any; None otherwise."""
 
     def __init__(self):
         self.received: int | None = None
-        self.former: dict[int, Any] = {}
+        self.previous: dict[int, Any] = {}  # handlers
 
     def __call__(self) -> int | None:
         return self.received
 
     def handle(self, number, frame):
-        """The first signal is kept for the run; a second one acts as it did before, at once."""
+        """Record the first signal; a second one acts at once, as it did before."""
         self.received = number
         self.restore()
 
     def install(self, numbers, handler):
-        """Handle these signals, but for those that are ignored, or handled by something that is not Python."""
+        """Handle these signals, except those that are ignored or have a handler outside Python."""
         for number in numbers:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                self.former[number] = signal.signal(number, handler)
+                self.previous[number] = signal.signal(number, handler)
 
     def restore(self):
-        """Handle signals as before."""
-        former, self.former = self.former, {}
-        for number, handler in former.items():
+        """Restore the previous handlers."""
+        previous, self.previous = self.previous, {}
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def heeded(wanted: bool = True):
-    """Interrupts that tell which signal came while the block runs. Not `wanted`, or outside the main thread, none."""
-    interrupts = Interrupts()
+def deferred_signals(wanted: bool = True) -> Iterator[SignalRecord]:
+    """A context in which the first signal is recorded instead of acting; unless `wanted`, or outside the main thread,
+    signals act as before.
+    """
+    record = SignalRecord()
     if wanted and _is_main_thread():
-        interrupts.install(HEEDED, interrupts.handle)
+        record.install(SIGNALS, record.handle)
     try:
-        yield interrupts
+        yield record
     finally:
-        interrupts.restore()
+        record.restore()
 
 
 @contextmanager
-def terminable():
-    """A block in which SIGTERM and SIGHUP raise Terminated. Outside the main thread they act as before."""
-    interrupts = Interrupts()
+def raised_on_termination() -> Iterator[None]:
+    """A context in which SIGTERM and SIGHUP raise Terminated. Outside the main thread they act as before."""
+    record = SignalRecord()
     if _is_main_thread():
-        interrupts.install([number for number in HEEDED if number != signal.SIGINT], _terminate)
+        record.install([number for number in SIGNALS if number != signal.SIGINT], _terminate)
     try:
         yield
     finally:
-        interrupts.restore()
+        record.restore()
 
 
 def _terminate(number, frame):
@@ -166,68 +166,74 @@ def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-DELAY = 2.0  # seconds before it is shown
-WIDTH = 100  # columns, below which the rate of the updates is left out, for the loss to have room,
-NARROW = 70  # and below which their number and the time so far are too
-REFRESH = 0.1  # seconds between two looks at the loss
+DELAY = 2.0  # seconds before the bar appears
+WIDTH = 100  # columns; on a narrower terminal the rate is left out, to leave room for the details,
+NARROW = 70  # and on one narrower than this, also the counts and the elapsed time
+REFRESH = 0.1  # seconds between two updates of the bar
 
 
 class Progress:
-    """A bar over the updates of a run, with the loss and the time that is left. On standard error, by tqdm.
+    """A progress bar on standard error, by tqdm, with the time left and details such as the loss.
 
-    Without a terminal, or not `wanted`, there is none; without tqdm a line says why there is none, once it would have
-    been shown.
+    There is none unless standard error is a terminal and a bar is `wanted`, nor for work that takes less than DELAY.
+    Without tqdm, one line says so instead.
     """
 
-    def __init__(self, name: str, updates: int, done: int = 0, wanted: bool = True):
-        self.name, self.seen, self.next_look = name, 0, time.monotonic() + DELAY
-        self.shown = False
-        self.on = wanted and sys.stderr is not None and sys.stderr.isatty() and updates > done
+    def __init__(self, name: str, total: int | None, unit: str, done: int = 0, wanted: bool = True):
+        self.name, self.pending, self.next_refresh = name, 0, time.monotonic() + DELAY
+        self.is_visible = False
+        self.is_on = wanted and sys.stderr is not None and sys.stderr.isatty() and total != done
         self.bar = None
-        if self.on and find_spec("tqdm") is not None:
+        if self.is_on and find_spec("tqdm") is not None:
             from tqdm import tqdm
 
             self.bar = tqdm(
-                total=updates,
+                total=total,
                 initial=done,
                 delay=DELAY,
                 desc=name,
-                unit=" updates",
+                unit=f" {unit}",
                 **_width(),
                 leave=False,
                 file=sys.stderr,
             )
 
-    def update(self, epoch: int, loss, made: int = 1) -> None:
-        """So many more updates have been made, the latest with this loss (of an ensemble, its median is shown)."""
-        self.seen += made
-        if not self.on or time.monotonic() < self.next_look:
-            return
-        self.next_look = time.monotonic() + REFRESH
-        if self.bar is None:
-            self.on = False
-            print(f"{self.name}: no progress bar, as tqdm is not installed", file=sys.stderr)
-            return
-        finite = np.asarray(loss)[np.isfinite(loss)]
-        self.bar.set_postfix(epoch=epoch, loss=f"{np.median(finite):.3g}" if finite.size else "nan", refresh=False)
-        self.bar.update(self.seen)
-        self.seen, self.shown = 0, True
+    def advance(self, number: int = 1, details: Callable[[], dict[str, Any]] = dict, total: int | None = None) -> None:
+        """Count so many more units of work. details: called for what is shown at the end, if the bar is refreshed.
 
-    def aside(self):
-        """A context in which something else is printed: the bar is out of the way."""
-        return self.bar.external_write_mode(file=sys.stdout) if self.bar is not None and self.shown else nullcontext()
+        total: the new total, if it has changed.
+        """
+        self.pending += number
+        if not self.is_on or time.monotonic() < self.next_refresh:
+            return
+        self.next_refresh = time.monotonic() + REFRESH
+        if self.bar is None:
+            self.is_on = False
+            print(f"{self.name}: no progress bar: tqdm is not installed", file=sys.stderr)
+            return
+        if total is not None:
+            self.bar.total = total
+        self.bar.set_postfix(details(), refresh=False)
+        self.bar.update(self.pending)
+        self.pending, self.is_visible = 0, True
+
+    def paused(self) -> AbstractContextManager[Any]:
+        """A context in which something else is printed: the bar is cleared before and redrawn after it."""
+        if self.bar is None or not self.is_visible:
+            return nullcontext()
+        return self.bar.external_write_mode(file=sys.stdout)
 
     def close(self) -> None:
-        """Take it away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 
 
 def _width():
-    """As wide as the terminal; as WIDTH on one that does not know, where tqdm would draw nothing at all."""
+    """As wide as the terminal; WIDTH if the terminal does not know its width, where tqdm would draw nothing."""
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (AttributeError, OSError, ValueError):  # what stands for standard error has no descriptor
+    except (AttributeError, OSError, ValueError):  # standard error is replaced by something without a descriptor
         columns = 0
     if columns == 0:
         return {"ncols": WIDTH}
@@ -239,10 +245,10 @@ def _width():
 
 
 @contextmanager
-def progress(name: str, updates: int, done: int = 0, wanted: bool = True):
-    """A Progress that is taken away at the end, also when the run is broken off."""
-    shown = Progress(name, updates, done, wanted)
+def progress(name: str, total: int | None, unit: str, done: int = 0, wanted: bool = True) -> Iterator[Progress]:
+    """A Progress that is removed at the end of the block, also if the work is interrupted."""
+    bar = Progress(name, total, unit, done, wanted)
     try:
-        yield shown
+        yield bar
     finally:
-        shown.close()
+        bar.close()

@@ -14,14 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.options import Parser, positive, whole_number
-from numpy_rnn.app.storage import check_can_write
+from numpy_rnn.app.storage import check_can_write, save_json
 from numpy_rnn.app.terminal import exit_status, printing_anything
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.comparison import source
 from numpy_rnn.conformance.comparison_report import divergence_text
 from numpy_rnn.conformance.mutants import score
-from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import random_run

@@ -12,16 +12,16 @@ from numpy_rnn import reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import configuration_of
-from numpy_rnn.app.predictions import Result, predict
 from numpy_rnn.app.report import heading
-from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_size
+from numpy_rnn.app.results import Result, predict
+from numpy_rnn.app.storage import save_json
+from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_trace_size
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.mutants.hints import hints
-from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.port import ProgramPort, load_python_port
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_line
@@ -243,7 +243,7 @@ def _compare(rnn, others, arguments, draw):
         )
     experiment, configuration = of_traces[0].start if of_traces else (None, configuration_of(arguments))
     experiment = experiment or prepare(configuration)
-    check_size(experiment, configuration)
+    check_trace_size(experiment, configuration)
     print(heading(names, experiment, configuration))
     if of_traces:
         print(f"configuration, series and initial weights are read from {of_traces[0].name}")

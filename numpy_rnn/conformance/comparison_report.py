@@ -1,6 +1,6 @@
 """The report of `compare`: as text, and as values for JSON."""
 
-from numpy_rnn.app.report import comparison_table, in_words
+from numpy_rnn.app.report import comparison_table, join_names
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
@@ -25,7 +25,7 @@ def text(comparison, log_every: int) -> str:
         if side.tanh_ulps > STRICT_TANH_ULPS
     ]
     if comparison.passed:
-        names = in_words([side.name for side in comparison.sides])
+        names = join_names([side.name for side in comparison.sides])
         judged = f"every update of {'both' if len(comparison.sides) == 2 else 'all'}" + (
             " before the overflow" if any(side.cut for side in comparison.sides) else ""
         )

@@ -190,8 +190,8 @@ def pytest_sessionfinish(session):
     if hasattr(config, "workeroutput"):
         config.workeroutput["elman_worst"] = json.dumps(state.worst.worst, default=float)
         return
+    from numpy_rnn.app.storage import save_json
     from numpy_rnn.common.errors import InputError
-    from numpy_rnn.conformance.plain_json import save_json
 
     try:
         save_json(path, {"port": state.port.name, "tanh_ulps": state.port.tanh_ulps, "levels": state.worst.worst})

@@ -48,11 +48,11 @@ DATA: dict[str, tuple] = {
     "missing": ("a.csv", None, "a.csv does not exist: expected a .csv, .tsv, .txt or .npy file; check the path"),
     "unknown ending": ("a.xls", b"1", "unknown ending '.xls'; expected .csv, .tsv, .txt or .npy"),
     "folder": ("a.csv", "folder", "a.csv cannot be read: Is a directory; check the path"),
-    "empty": ("a.csv", b"", "it holds no rows; expected finite numbers only, a row a time step"),
-    "names only": ("a.csv", b"one,two\n", "it holds no rows; expected"),
-    "blank lines only": ("a.txt", b"\n \n", "it holds no rows; expected"),
-    "one row": ("a.csv", b"1,2\n", "the number of rows is 1; expected 3 or more"),
-    "two rows": ("a.npy", npy(np.zeros(2)), "the number of rows is 2; expected 3 or more"),
+    "empty": ("a.csv", b"", "it has no rows; expected finite numbers, one row per time step"),
+    "names only": ("a.csv", b"one,two\n", "it has no rows; expected"),
+    "blank lines only": ("a.txt", b"\n \n", "it has no rows; expected"),
+    "one row": ("a.csv", b"1,2\n", "it has 1 rows; expected 3 or more"),
+    "two rows": ("a.npy", npy(np.zeros(2)), "it has 2 rows; expected 3 or more"),
     "text": ("a.csv", b"1\n2\nthree\n4\n", "line 3, column 1 is 'three'; expected finite numbers"),
     "two lines of names": ("a.txt", b"a b\nm s\n1 2\n", "line 2, column 1 is 'm'; expected"),
     "half a header": ("a.csv", b"time,1\n1,2\n3,4\n", "line 1, column 1 is 'time'; expected"),
@@ -63,7 +63,7 @@ DATA: dict[str, tuple] = {
     "NaN first": ("a.csv", b"nan\n1\n2\n3\n", "line 1, column 1 is 'nan'; expected finite numbers"),
     "infinity": ("a.txt", b"1 2\n3 -inf\n5 6\n", "line 2, column 2 is '-inf'; expected finite numbers"),
     "too large": ("a.txt", b"1\n2\n1e999\n", "line 3, column 1 is '1e999'; expected finite numbers"),
-    "ragged": ("a.csv", b"1,2\n3,4\n\n5\n", "line 4 has 1 columns where the first has 2; expected"),
+    "ragged": ("a.csv", b"1,2\n3,4\n\n5\n", "line 4 has 1 columns and the first row has 2; expected"),
     "quote left open": ("a.csv", b'1,2\n"3,4\n5,6\n', "unexpected end of data; expected"),
     "bytes": ("a.txt", b"\xff\xfe1\x00", "'utf-8' codec can't decode byte 0xff", "; expected finite numbers"),
     "NaN in npy": ("a.npy", npy(np.array([[1, 2], [3, np.nan], [5, 6]])), "row 2, column 2 is nan; expected"),
@@ -71,18 +71,22 @@ DATA: dict[str, tuple] = {
     "three axes": (
         "a.npy",
         npy(np.zeros((3, 3, 3))),
-        "float64 of shape (3, 3, 3), not real numbers on one or two axes",
+        "float64 of shape (3, 3, 3), not real numbers with one or two axes",
     ),
-    "no axis": ("a.npy", npy(np.float64(1)), "float64 of shape (), not real numbers on one or two axes"),
+    "no axis": ("a.npy", npy(np.float64(1)), "float64 of shape (), not real numbers with one or two axes"),
     "complex": ("a.npy", npy(np.zeros(3, complex)), "complex128 of shape (3,), not real numbers"),
     "strings": ("a.npy", npy(np.array(["a", "b", "c"])), "<U1 of shape (3,), not real numbers"),
     "no rows": ("a.npy", npy(np.zeros((0, 3))), "it is empty, of shape (0, 3)"),
     "no columns": ("a.npy", npy(np.zeros((3, 0))), "it is empty, of shape (3, 0)"),
-    "npz": ("a.npy", npz(x=np.zeros(3)), "it is no whole array that numpy.save wrote"),
-    "objects": ("a.npy", npy(np.array([Bomb()] * 3)), "or one of Python objects; pickle is never read"),
-    "pickle": ("a.npy", pickle.dumps(Bomb()), "it is no whole array", "pickle is never read"),
+    "npz": ("a.npy", npz(x=np.zeros(3)), "it is not a complete array that numpy.save wrote"),
+    "objects": ("a.npy", npy(np.array([Bomb()] * 3)), "or holds Python objects; pickle is never read"),
+    "pickle": ("a.npy", pickle.dumps(Bomb()), "it is not a complete array", "pickle is never read"),
     **{
-        f"npy cut to {size}": ("a.npy", npy(np.zeros((4, 3)))[:size], "it is no whole array that numpy.save wrote")
+        f"npy cut to {size}": (
+            "a.npy",
+            npy(np.zeros((4, 3)))[:size],
+            "it is not a complete array that numpy.save wrote",
+        )
         for size in (0, 3, 7, 9, 60, 127, 128, 129, 223)
     },
 }
@@ -139,9 +143,9 @@ def bomb(size):
     return bytes(content)
 
 
-DAMAGED = "is truncated or damaged: expected a whole .npz file; write or copy it again"
+DAMAGED = "is truncated or damaged: expected a complete .npz file; write or copy it again"
 FOREIGN = "is not an .npz file: expected named arrays as numpy.savez writes them"
-NAMES = "expected W_xh, W_hh, W_hy, and b_h and b_y or neither, and h_0 or not; use what --save wrote"
+NAMES = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
 WEIGHTS: dict[str, tuple] = {
     "missing": (None, "w.npz does not exist: check the path"),
     "folder": ("folder", "w.npz cannot be read: Is a directory; check the path"),
@@ -151,7 +155,7 @@ WEIGHTS: dict[str, tuple] = {
     "pickle": (pickle.dumps(Bomb()), FOREIGN),
     "pickle like a zip": (b"PK\x03\x04" + pickle.dumps(Bomb()), DAMAGED),
     "objects": (npz(**weights(W_xh=np.array([[Bomb()] * 6]))), "holds Python objects: expected plain arrays; pickle"),
-    "no array": (zipped("W_xh", "text"), "holds W_xh, which is no array: expected what numpy.savez writes"),
+    "no array": (zipped("W_xh", "text"), "holds W_xh, which is not an array: expected a file that numpy.savez wrote"),
     "no arrays": (npz(), "has no W_xh, W_hh, W_hy:", NAMES),
     "other names": (npz(weight=np.zeros(3)), "has no W_xh, W_hh, W_hy:", NAMES),
     "a name too many": (npz(**weights(c_0=np.zeros(6))), "has c_0:", NAMES),
@@ -171,10 +175,14 @@ WEIGHTS: dict[str, tuple] = {
     **{f"cut to {size}": (WHOLE[:size], FOREIGN if size < 4 else DAMAGED) for size in CUTS},
     **{f"compressed, cut to {size}": (COMPRESSED[:size], DAMAGED) for size in (30, 100, len(COMPRESSED) - 30)},
     **{f"header changed at {place}": (flipped(WHOLE, place), DAMAGED) for place in HEADERS},
-    "gigabytes declared": (bomb(2**32 - 2**20), "bytes and declares arrays of 4293918720: expected", " at most; it is"),
+    "gigabytes declared": (
+        bomb(2**32 - 2**20),
+        "bytes and declares arrays of 4293918720: expected",
+        " at most; the file is",
+    ),
     "thousands of names": (npz(**weights(), **{f"n{n}": np.zeros(0) for n in range(3000)}), "has n0, n1, n2,", "...:"),
     "a long name": (npz(**weights(), **{"n" * 60_000: np.zeros(0)}), "has nnnn", "...:"),
-    "no array of a long name": (zipped("n" * 60_000, "text"), "holds nnnn", "..., which is no array"),
+    "no array of a long name": (zipped("n" * 60_000, "text"), "holds nnnn", "..., which is not an array"),
     "numbers changed": (flipped(WHOLE, HEADERS[1] + 130), DAMAGED),
     "compressed changed": (flipped(COMPRESSED, 60), DAMAGED),
 }
@@ -202,9 +210,9 @@ def test_the_bomb_explodes_when_it_is_unpickled():
 @pytest.mark.parametrize(
     ("options", "pieces"),
     [
-        (["--hidden-size", 5], ["hidden size 5 does not fit weights file w.npz, which has 6", "leave the option out"]),
+        (["--hidden-size", 5], ["hidden size 5 does not match weights file w.npz, which has 6", "leave --hidden-size"]),
         (["--bias"], ["weights file w.npz has no biases: leave --bias out"]),
-        (["--data", "two.csv"], ["is for 1 inputs and 1 outputs: expected 2 of each", "choose weights that --save"]),
+        (["--data", "two.csv"], ["is for 1 inputs and 1 outputs: expected 2 of each", "use weights that were trained"]),
     ],
 )
 def test_weights_that_do_not_fit_the_run(rnn, capsys, options, pieces):

@@ -36,8 +36,8 @@ OPTIONS = {
     ),
     "an output of another kind": ("--output a.txt", "--output a.txt: unknown ending '.txt'; expected .csv or .json"),
     "no name of a file": ("--data=", "data file '': expected the name of a file"),
-    "an address": ("--data http://x/y.csv", "data file http://x/y.csv is an address: expected a file; download it"),
-    "an address with one slash": ("--data http:/x/y.csv", "data file http:/x/y.csv is an address: expected a file"),
+    "an address": ("--data http://x/y.csv", "data file http://x/y.csv is a URL: expected a file; download it"),
+    "an address with one slash": ("--data http:/x/y.csv", "data file http:/x/y.csv is a URL: expected a file"),
     "no value": ("--epochs", "--epochs: ", "--help"),
     "text for a number": ("--epochs ten", "--epochs: 'ten': expected a whole number, 0 or more", "--help"),
     "fraction": ("--k1 1.5", "--k1: '1.5': expected a whole number, 1 or more", "--help"),
@@ -65,14 +65,14 @@ OPTIONS = {
     ),
     "columns of nothing": (
         "--columns 1",
-        "columns are chosen and no data file is given",
-        "--data FILE beside --columns",
+        "--columns is given without --data",
+        "expected --data FILE too",
     ),
     "negative rows": ("--held-out -1", "--held-out: '-1': expected a whole number, 0 or more", "--help"),
-    "all rows held out": ("--held-out 21", "21 rows of sine wave are held out, of 21: expected 18 at most"),
+    "all rows held out": ("--held-out 21", "21 of 21 rows of sine wave are held out: expected 18 at most"),
     "too many rows held out": (
         "--held-out 19",
-        "19 rows of sine wave are held out, of 21: expected 18 at most",
+        "19 of 21 rows of sine wave are held out: expected 18 at most",
     ),
     "compared and held out": (
         "compare json --held-out 3",
@@ -88,7 +88,7 @@ OPTIONS = {
     ),
     "save every so often": (
         "--save-every 3",
-        "--save-every is given and --save is not: expected --save FILE",
+        "--save-every is given without --save: expected --save FILE",
     ),
     "negative seconds": ("--save a.npz --save-every -1", "--save-every: '-1': expected a finite number, 0 or more"),
     "save nothing": ("--save", "--save: ", "--help"),
@@ -100,9 +100,17 @@ OPTIONS = {
     ),
     "unknown nonlinearity": ("--nonlinearity elu", "'elu': expected tanh or relu (did you mean relu?); see", "--help"),
     "unknown reduction": ("--reduction max", "'max': expected sum or mean; see", "--help"),
-    "k2 < k1": ("--k1 3 --k2 2", "k2 = 2 is smaller than k1 = 3", "an update brings k1 new steps", "choose k2 ≥ 3"),
-    "seeds and weights": ("--seeds 2 --weights w.npz", "weights from a file and a number of seeds", "choose one"),
-    "picture and none": ("--no-plot --plot a.png", "--no-plot and a picture", "choose one"),
+    "k2 < k1": ("--k1 3 --k2 2", "k2 = 2 is smaller than k1 = 3", "an update has k1 new steps", "choose k2 ≥ 3"),
+    "seeds and weights": (
+        "--seeds 2 --weights w.npz",
+        "--weights and --seeds are both given: expected one",
+        "leave one",
+    ),
+    "picture and none": (
+        "--no-plot --plot a.png",
+        "--no-plot is given with --plot or --show: expected one",
+        "leave one",
+    ),
     "nothing to compare": ("compare", "OTHER", "see python -m", "compare --help"),
     "no such package": ("compare no_such_package", "'no_such_package'", "expected", "package"),
     "not a package name": ("compare .x", "'.x'", "expected", "package"),
@@ -128,7 +136,7 @@ def test_two_dashes_are_no_value_of_any_option(capsys, command):
     assert len(options) > 20
     for option in options:
         message = refused(numpy_rnn, capsys, command, *(["json"] if command == "compare" else []), f"{option}=--")
-        assert message.startswith(f"argument {option}: '--' is no value: expected another; a file of that name is ./--")
+        assert message.startswith(f"argument {option}: '--' is not a value: expected a value; for a file of")
 
 
 def test_a_package_is_not_compared_with_itself(rnn, capsys):
@@ -137,7 +145,7 @@ def test_a_package_is_not_compared_with_itself(rnn, capsys):
 
 
 PLACES = {
-    "no such folder": ("none/{}", "the folder", "none does not exist; make it first"),
+    "no such folder": ("none/{}", "the folder", "none does not exist; create it first"),
     "folder": ("folder.png", "is a folder: expected the name of a file"),
     "pipe": ("pipe.png", "is a device or a pipe: expected the name of a file"),
     "below a file": ("file.png/{}", "Not a directory; choose another name"),
@@ -175,7 +183,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(rnn, capsys,
 
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.pn", "a.png.npz"])
-def test_a_picture_of_unknown_kind(rnn, capsys, name):
+def test_a_plot_of_unknown_kind(rnn, capsys, name):
     message = refused(rnn, capsys, "--plot", name)
     assert message.startswith(f"--plot {name}: unknown ending")
     assert message.endswith("expected .png or .pdf or .svg or .jpg")
@@ -187,7 +195,7 @@ def test_no_window_without_a_display(rnn, capsys, monkeypatch):
 
     monkeypatch.setattr(plt, "get_backend", lambda: "svg")
     message = refused(rnn, capsys, "--show")
-    assert message == "--show: there is no display to open a window on; use --plot FILE instead"
+    assert message == "--show: there is no display for a window; use --plot FILE instead"
 
 
 def test_two_outputs_are_not_one_file(rnn, capsys):
@@ -232,7 +240,7 @@ def test_a_column_that_never_changes_cannot_be_standardized(rnn, capsys):
     """Among the rows that are trained on: it may change later."""
     Path("s.csv").write_text("7\n7\n7\n7\n8\n")
     message = refused(rnn, capsys, "--data", "s.csv", "--standardize", "--held-out", 1, "--no-plot")
-    assert message.startswith("column 1 of the series is 7 in all 4 rows: expected numbers that change")
+    assert message.startswith("column 1 of the series is 7 in all 4 rows and cannot be standardized")
 
 
 def test_a_learned_initial_state_that_is_in_the_weights_is_not_switched_off(rnn, capsys):
@@ -242,13 +250,13 @@ def test_a_learned_initial_state_that_is_in_the_weights_is_not_switched_off(rnn,
     assert message == "weights file w.npz has a learned initial state: leave --no-learn-initial-state out"
     save_parameters("w.npz", params._replace(h_0=np.ones((2, 6), "f4")))
     message = refused(rnn, capsys, "--weights", "w.npz", "--no-plot")
-    assert message == "weights file w.npz has an initial state for 2 sequences: expected 1, as the series is one"
+    assert message == "weights file w.npz has an initial state for 2 sequences: expected 1"
 
 
 def test_several_rates_are_for_one_network_of_a_file(rnn, capsys):
     save_parameters("w.npz", rnn.to_numpy(rnn.initial_parameters(networks=3)))
     message = refused(rnn, capsys, "--weights", "w.npz", "--learning-rate", "0.1,0.2", "--no-plot")
     assert message == (
-        "weights file w.npz holds an ensemble of shape (3,), and 2 learning rates are given: expected one network for"
-        " them; or give one rate"
+        "weights file w.npz has an ensemble of shape (3,), but 2 learning rates are given: expected weights of one"
+        " network, or one learning rate"
     )

@@ -1,4 +1,4 @@
-"""Save and resume: a run that is broken off anywhere and goes on from its file ends as the run that was not, bit for
+"""Save and resume: a run that is interrupted anywhere and goes on from its file ends as the run that was not, bit for
 bit.
 
 As processes that are killed: test_killed.py. With signals: test_process.py.
@@ -53,16 +53,16 @@ def configured(options, epochs=2):
 
 
 class Watched:
-    """A run with all that is said of it. When it asks for the `stop`-th time, it is broken off."""
+    """A run with all that is said of it. When it asks for the `stop`-th time, it is interrupted."""
 
-    def __init__(self, rnn, configuration, stop=0, resumed=None, at_once=1):
+    def __init__(self, rnn, configuration, stop=0, resumed=None, yield_every=1):
         self.rows, self.diverged, self.result, self.checkpoint = [], [], None, None
         asked = count(1)
         hooks = Hooks(
             on_epoch=lambda epoch, loss: self.rows.append((epoch, bits(loss))),
             on_divergence=self.diverged.append,
-            at_once=at_once,
-            stopped=lambda: 15 if next(asked) == stop else None,
+            yield_every=yield_every,
+            stop_signal=lambda: 15 if next(asked) == stop else None,
         )
         experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
         try:
@@ -87,32 +87,32 @@ def of_file(checkpoint):
 # -- bit for bit ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("yield_every", [1, 3])
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_broken_off_at_any_time_ends_as_the_run_that_was_not(rnn, name, at_once):
+def test_a_run_interrupted_at_any_time_ends_as_the_run_that_was_not(rnn, name, yield_every):
     """And as the run that makes as many updates at once as it likes."""
     epochs = 3 if name == "some diverge" else 2
     configuration = configured(RUNS[name], epochs)
-    whole = Watched(rnn, configuration, at_once=at_once)
+    whole = Watched(rnn, configuration, yield_every=yield_every)
     assert len(whole.diverged) == (6 if name == "some diverge" else 0)
-    quick = Watched(rnn, configuration, at_once=None)
+    quick = Watched(rnn, configuration, yield_every=None)
     assert (bits(quick.result), quick.rows, quick.diverged) == (bits(whole.result), whole.rows, whole.diverged)
     for stop in count(1):
-        first = Watched(rnn, configuration, stop, at_once=at_once)
+        first = Watched(rnn, configuration, stop, yield_every=yield_every)
         if first.checkpoint is None:
             break
-        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), at_once=at_once)
+        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), yield_every=yield_every)
         assert bits(second.result) == bits(whole.result), stop
         assert first.rows + second.rows == whole.rows, stop
         assert first.diverged + second.diverged == whole.diverged, stop
     steps = len(prepare(configuration).trained().x)
     # it is asked each time, before every free-running step and every pass over the series, and after all
-    times = ceil(ceil(steps / configuration.k1) / at_once)
+    times = ceil(ceil(steps / configuration.k1) / yield_every)
     assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
 
 
 @pytest.mark.parametrize("name", ["sliding window", "some diverge"])
-def test_a_run_broken_off_again_and_again_ends_as_the_run_that_was_not(rnn, name):
+def test_a_run_interrupted_again_and_again_ends_as_the_run_that_was_not(rnn, name):
     configuration = configured(RUNS[name])
     whole = Watched(rnn, configuration)
     part, rows, diverged = Watched(rnn, configuration, 1), [], []
@@ -146,7 +146,7 @@ def test_more_epochs_for_a_run_that_has_ended_are_the_longer_run(rnn, capsys, na
     assert of_first + of_second == of_whole
     assert second.out.splitlines()[0] == whole.out.splitlines()[0]
     updates = -(-len(prepare(configured(RUNS[name])).trained().x) // configured(RUNS[name]).k1)
-    assert second.out.splitlines()[1] == f"goes on with r.npz, after epoch 2, update {updates}"
+    assert second.out.splitlines()[1] == f"resuming from r.npz after epoch 2, update {updates}"
     table = whole.out[whole.out.index("  time") :].replace("whole.npz", "r.npz")
     assert second.out.endswith(table)
 
@@ -264,8 +264,8 @@ def options(**changed):
 
 NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
 CHANGED = {
-    "no format": ({"format": None}, "does not say format 'elman-run 2': expected a run that --save wrote"),
-    "another format": ({"format": text("elman-run 3")}, "does not say format 'elman-run 2'"),
+    "no format": ({"format": None}, "has no format 'elman-run 2': expected a run that --save wrote"),
+    "another format": ({"format": text("elman-run 3")}, "has no format 'elman-run 2'"),
     "objects": ({"h": np.array([Bomb()])}, "holds Python objects: expected plain arrays; pickle is never read"),
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     "weights of another size": ({"W_hy": np.zeros((2, 5, 1), "f4")}, "W_hy has shape (2, 5, 1): expected (2, 6, 1)"),
@@ -301,17 +301,20 @@ CHANGED = {
     "losses in float32": ({"losses": np.zeros((1, 2), "f4")}, "losses is float32 of shape (1, 2): expected float64"),
     "losses of more epochs": (
         {"losses": np.zeros((2, 2)), "epochs": np.array([1, 2])},
-        "losses are those of 2 epochs: expected 1, all that are done",
+        "the losses are of 2 epochs: expected 1, the finished ones",
     ),
     "losses without epochs": ({"losses": np.zeros((2, 2))}, "epochs is int64 of shape (1,): expected whole numbers"),
-    "losses of another epoch": ({"epochs": np.array([2])}, "epochs are (2,): expected those that are kept of so many"),
+    "losses of another epoch": (
+        {"epochs": np.array([2])},
+        "epochs are (2,): expected those that a run of so many",
+    ),
     "NaN in the losses": (
         {"losses": np.full((1, 2), np.nan)},
         "losses of networks that did not diverge are not finite",
     ),
     "infinite partial": ({"partial": np.array([np.inf, 0])}, "losses of networks that did not diverge are not finite"),
     "another partial loss": ({"partial": np.zeros(3)}, "partial is float64 of shape (3,): expected float64"),
-    "another series": ({"series": text("0")}, "the series is not the one that the run was trained on so far:"),
+    "another series": ({"series": text("0")}, "the series is not the one that the run was trained on:"),
     "no ASCII": ({"series": text("é".encode())}, "'ascii' codec can't decode byte"),
     "no JSON": ({"configuration": text("{")}, "Expecting property name"),
     "deep JSON": ({"configuration": text("[" * 100_000)}, "recursion"),
@@ -320,7 +323,7 @@ CHANGED = {
     "text for a number": ({"configuration": text('{"epochs": "3"}')}, "epochs is '3'"),
     "number for a name": ({"configuration": text('{"data": 3}')}, "data is 3"),
     "numbers for names": ({"configuration": text('{"columns": [1]}')}, "columns is (1,)"),
-    "no options": ({"configuration": text("{}")}, "the configuration has no epochs, learning_rate, k1, k2, "),
+    "no options": ({"configuration": text("{}")}, "the configuration has no epochs, hidden_size, k1, k2, "),
     "impossible option": (options(momentum=-1), "momentum is -1: expected a finite number"),
     "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu"),
     "a choice for a number": (options(epochs=True), "epochs is True"),
@@ -338,22 +341,22 @@ CHANGED = {
     "a network without losses": ({"diverged": text(f"[{NETWORK % 0}]")}, "are not finite: expected the sums"),
     "a network that diverged twice": (
         {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 0}]")},
-        "network 0 is said to have diverged in epoch 1: there are 2 networks and 2 epochs, and a network diverges once",
+        "network 0 diverged in epoch 1: expected one of 2 networks, once, in one of 2 epochs",
     ),
     "a network that will diverge": (
         {"diverged": text(f"[{NETWORK.replace('1', '9') % 0}]")},
-        "network 0 is said to have diverged in epoch 9",
+        "network 0 diverged in epoch 9",
     ),
     "unknown of a network": ({"diverged": text('[{"speed": 1}]')}, "unexpected keyword argument 'speed'"),
     "a network too many": (
         {"diverged": text(f"[{NETWORK % 2}]")},
-        "network 2 is said to have diverged in epoch 1: there are 2",
+        "network 2 diverged in epoch 1: expected one of 2 networks",
     ),
-    "negative network": ({"diverged": text(f"[{NETWORK % -1}]")}, "network -1 is said to have diverged in"),
+    "negative network": ({"diverged": text(f"[{NETWORK % -1}]")}, "network -1 diverged in"),
     "half a network": ({"diverged": text(f"[{NETWORK % 0.5}]")}, "network is 0.5"),
     "all diverged": (
         {"diverged": text(f"[{NETWORK % 0}, {NETWORK % 1}]"), "losses": np.full((1, 2), np.nan)},
-        "all 2 networks have diverged: expected one that is left to go on with; start anew, with --weights or without",
+        "all 2 networks have diverged: expected one that has not; start a new run with a smaller --learning-rate",
     ),
 }
 
@@ -380,12 +383,12 @@ def test_the_file_that_those_were_made_of_can_be_used(rnn, capsys):
 def test_files_of_other_kinds_are_refused(rnn, capsys):
     save_parameters("w.npz", rnn.to_numpy(rnn.initial_parameters()))
     assert refused(rnn, capsys, "--resume", "w.npz", "--no-plot") == (
-        "run file w.npz does not say format 'elman-run 2': expected a run that --save wrote; it holds weights only: use"
+        "run file w.npz has no format 'elman-run 2': expected a run that --save wrote; it has only weights: use"
         " --weights"
     )
     succeed(rnn, capsys, "--epochs", 1, "--trace", "t.npz", "--no-plot")
     assert refused(rnn, capsys, "--resume", "t.npz", "--no-plot") == (
-        "run file t.npz does not say format 'elman-run 2': expected a run that --save wrote"
+        "run file t.npz has no format 'elman-run 2': expected a run that --save wrote"
     )
     assert refused(rnn, capsys, "--weights", "t.npz", "--no-plot").startswith("weights file t.npz has format, ")
     assert refused(rnn, capsys, "--resume", "none.npz", "--no-plot") == (
@@ -432,22 +435,22 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
     option = OPTIONS[name].split()
     message = refused(rnn, capsys, "--resume", "r.npz", *option, "--no-plot")
     assert message == (
-        f"{option[0].replace('no-', '')} is given with --resume: the run has its own; only these may change: --epochs,"
-        " --learning-rate, --momentum, --dampening, --nesterov, --weight-decay, --max-norm, --data"
+        f"{option[0].replace('no-', '')} is given with --resume: the run keeps its own; only these may change:"
+        " --epochs, --learning-rate, --momentum, --dampening, --nesterov, --weight-decay, --max-norm, --data"
     )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--data two.csv", "--data is given with --resume: expected none, as the run is on the sine wave"),
-        ("--trace t.npz", "--trace and --resume are both given: a trace holds a whole run; leave one of them out"),
-        ("--epochs 1", "the run in r.npz is in epoch 2: expected --epochs 2 or more"),
-        ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as the run has"),
+        ("--data two.csv", "--data is given with --resume, but the run is on the sine wave: leave --data out"),
+        ("--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of them out"),
+        ("--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
+        ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as in the run"),
         ("--momentum 0 --nesterov", "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no"),
     ],
 )
-def test_options_that_do_not_fit_a_run_that_goes_on(rnn, capsys, options, message):
+def test_options_that_do_not_fit_a_run_that_is_resumed(rnn, capsys, options, message):
     saved(rnn)
     assert refused(rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot").startswith(message)
 
@@ -455,7 +458,7 @@ def test_options_that_do_not_fit_a_run_that_goes_on(rnn, capsys, options, messag
 def test_the_rates_of_a_sweep_stay_as_many(rnn, capsys):
     saved(rnn, RUNS["sweep"], 3)
     message = refused(rnn, capsys, "--resume", "r.npz", "--learning-rate", 0.1, "--no-plot")
-    assert message == "1 learning rates are given with --resume: expected 3, as the run has"
+    assert message == "1 learning rates are given with --resume: expected 3, as in the run"
 
 
 def test_a_series_that_has_changed_is_refused(rnn, capsys):
@@ -463,13 +466,13 @@ def test_a_series_that_has_changed_is_refused(rnn, capsys):
     rows = Path("two.csv").read_text().splitlines()
     Path("two.csv").write_text("\n".join([*rows[:9], "0,0", *rows[10:]]))
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot") == (
-        "run file r.npz: the series is not the one that the run was trained on so far: expected two.csv as it was;"
-        " start anew, with --weights for the weights alone"
+        "run file r.npz: the series is not the one that the run was trained on: expected two.csv unchanged; to start a"
+        " new run from its weights, use --weights"
     )
     os.remove("two.csv")
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot") == (
-        "run file r.npz is of a run on two.csv, which does not exist here: expected the same series; say by --data FILE"
-        " where it is"
+        "run file r.npz was trained on two.csv, which does not exist: expected the same series; give its path with"
+        " --data FILE"
     )
 
 
@@ -526,16 +529,16 @@ def test_a_checkpoint_is_due_so_many_seconds_after_the_one_before(monkeypatch):
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     saver = Saver("r.npz", 30)
-    assert not saver.is_time()
+    assert not saver.is_due()
     now = 129.9
-    assert not saver.is_time()
+    assert not saver.is_due()
     now = 130.0
-    assert saver.is_time()
+    assert saver.is_due()
     checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
     saver(checkpoint)
-    assert not saver.is_time()
+    assert not saver.is_due()
     now = 160.0
-    assert saver.is_time()
+    assert saver.is_due()
 
 
 @pytest.mark.parametrize(("every", "pause"), [(30, 30), (3, 20), (0, 0)])
@@ -560,7 +563,7 @@ def test_a_write_that_fails_does_not_end_the_run(rnn, capsys, monkeypatch):
     options = ["--epochs", 2, "--k1", 7, "--no-plot"]
     out = succeed(rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
     assert disk.places == [(2, 1), (2, 2), (2, 3), (2, 3)]
-    assert out == succeed(rnn, capsys, *options) + "weights written to r.npz\n"
+    assert out == succeed(rnn, capsys, *options) + "weights saved to r.npz\n"
     assert sorted(os.listdir()) == ["r.npz", "two.csv"]
 
 
@@ -576,7 +579,7 @@ def test_a_run_that_could_not_be_saved_says_so_at_its_end(rnn, capsys, monkeypat
     assert sorted(os.listdir()) == ["r.npz", "two.csv"]
 
 
-def test_the_trace_and_the_picture_are_made_all_the_same(rnn, capsys, monkeypatch):
+def test_the_trace_and_the_plot_are_made_all_the_same(rnn, capsys, monkeypatch):
     monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", lambda *_: no_space())
     drawn = []
     monkeypatch.setattr("numpy_rnn.app.command_line._draw", lambda *_, **files: drawn.append(files["path"]))
@@ -592,9 +595,9 @@ def test_the_trace_and_the_picture_are_made_all_the_same(rnn, capsys, monkeypatc
 
 def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
     out = succeed(rnn, capsys, "--epochs", 0, "--save", "r.npz", "--no-plot", "--seeds", 2)
-    assert out.endswith("weights written to r.npz\n")
+    assert out.endswith("weights saved to r.npz\n")
     assert bits(load_parameters("r.npz")) == bits(rnn.to_numpy(rnn.initial_parameters(networks=2)))
-    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").endswith("it holds weights only: use --weights")
+    assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").endswith("it has only weights: use --weights")
 
 
 def test_what_is_documented_is_what_is_in_the_file():

@@ -1,5 +1,6 @@
-"""The command line in process: the main job, the comparison, help, what is missing (as a process: test_process)."""
+"""The command line in process: default experiment, comparison, help, what is missing (as a process: test_process)."""
 
+import argparse
 import errno
 import importlib
 import io
@@ -14,14 +15,14 @@ import children
 import documents
 import numpy as np
 import pytest
-from in_process import ROOT, actual_and_predicted, are_printed, command, free_running, losses, succeed
+from in_process import ROOT, actual_and_predicted, are_printed, command, free_running, losses, main, succeed
 
 import numpy_rnn
 from numpy_rnn.app import command_line
+from numpy_rnn.app.commands import EXAMPLES, OPTIONS
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.help_texts import EXAMPLES
-from numpy_rnn.app.options import parser
+from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.run import run
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
@@ -35,7 +36,7 @@ def _in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def main_job_in_plain_numpy():
+def default_experiment_in_plain_numpy():
     """Losses, predictions and 20 free-running values of design section 2, written out in float64 for a seed of 0."""
     generator = np.random.default_rng(0)
     W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
@@ -60,14 +61,14 @@ def main_job_in_plain_numpy():
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
-def test_the_main_job(rnn, capsys, dtype):
+def test_the_default_experiment(rnn, capsys, dtype):
     options = [] if dtype == "float32" else ["--dtype", dtype]
     out = succeed(rnn, capsys, "--no-plot", *options)
     assert out.splitlines()[0] == (
         f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rate 0.1,"
         f" {dtype}, seed 0"
     )
-    series, epochs, predicted, following = main_job_in_plain_numpy()
+    series, epochs, predicted, following = default_experiment_in_plain_numpy()
     allowed = PRINTED + ROUNDING[dtype]
 
     printed = losses(out)
@@ -102,11 +103,11 @@ def test_both_packages_print_the_same_digits(capsys, options):
             assert np.abs(np.subtract(a[row], b[row])).max() <= returns * allowed
 
 
-def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypatch):
+def test_without_matplotlib_there_is_no_plot_and_a_note(rnn, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(rnn, capsys, "--epochs", 1)
     assert ended.status == 0
-    assert ended.err == f"{rnn.__name__}: no picture, as matplotlib is not installed\n"
+    assert ended.err == f"{rnn.__name__}: no plot: matplotlib is not installed\n"
     assert list(losses(ended.out)) == [1]
     assert len(actual_and_predicted(ended.out)) == 20
     assert os.listdir() == []
@@ -120,7 +121,7 @@ def test_without_matplotlib_there_is_no_picture_and_a_note(rnn, capsys, monkeypa
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_names_every_option(rnn, capsys, before, option):
     with pytest.raises(SystemExit) as ended:
-        command_line.main(rnn, [*before, option])
+        main(rnn, [*before, option])
     assert ended.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -142,7 +143,7 @@ def test_help_names_every_option(rnn, capsys, before, option):
 
 def help_of(rnn, capsys, command):
     with pytest.raises(SystemExit):
-        command_line.main(rnn, [command, "--help"])
+        main(rnn, [command, "--help"])
     return capsys.readouterr().out
 
 
@@ -168,7 +169,7 @@ def test_the_examples_of_help_can_be_pasted_into_a_shell(rnn, capsys, monkeypatc
 @pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
 def test_version(rnn, capsys, before):
     with pytest.raises(SystemExit) as ended:
-        command_line.main(rnn, [*before, "--version"])
+        main(rnn, [*before, "--version"])
     assert ended.value.code == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -183,6 +184,36 @@ def test_quiet_prints_nothing_and_does_everything(rnn, capsys):
     assert command(rnn, capsys, "--quiet", "--data", "none.csv", "--no-plot").err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_default_in_the_help_is_the_default(command):
+    """Given by hand, it changes nothing; without options, the run is the default experiment."""
+    words = [command, *(["other"] if command == "compare" else [])]
+    commands = parser("numpy_rnn")
+    plain = commands.parse_args(words)
+    assert configuration_of(plain) == Configuration()
+    checked = 0
+    for action in commands.commands.choices[command]._actions:
+        default = re.search(r"\(([\w.]+)\)$", action.help or "")
+        if default and action.default is not argparse.SUPPRESS and action.dest not in ("data", "k2", "save_every"):
+            text = default[1].format(name="numpy_rnn")
+            if text not in ("all", "held"):
+                given = commands.parse_args([*words, action.option_strings[0], text])
+                assert configuration_of(given) == Configuration(), action.dest
+                field = Configuration() if action.dest in Configuration.__dataclass_fields__ else OPTIONS[command]()
+                expected = getattr(field, action.dest)
+                assert getattr(given, action.dest) == (text if action.dest == "plot" else expected), action.dest
+                checked += 1
+    assert checked >= 8
+
+
+def test_every_command_is_there(rnn):
+    table = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
+    assert table.keys() <= OPTIONS.keys()
+    for name in table.values():
+        module, function = name.split(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
 def examples(rnn, command):
     """The arguments of every example of --help."""
     other = {"numpy_rnn": "torch_rnn"}.get(rnn.__name__, "numpy_rnn")
@@ -192,7 +223,8 @@ def examples(rnn, command):
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_option_has_an_example(rnn, command):
     known = {*["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
-    action = next(a for a in parser(rnn.__name__)._actions if a.dest == "command")
+    commands = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
+    action = next(a for a in parser(rnn.__name__, ("train", *commands))._actions if a.dest == "command")
     if command == "study" and rnn is not numpy_rnn:
         assert command not in action.choices  # it is of the gradient that is derived by hand
         return
@@ -224,7 +256,7 @@ def _files_of_the_examples():
 @pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
-    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
+    monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
     assert len(of_train) == 22
     for words in of_train:
@@ -236,7 +268,7 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
 
 
 @pytest.mark.needs_matplotlib
-def test_the_example_with_a_picture_draws_it(rnn, capsys, monkeypatch):
+def test_the_example_with_a_plot_draws_it(rnn, capsys, monkeypatch):
     import matplotlib.pyplot as plt
 
     shown = []
@@ -252,14 +284,14 @@ def test_the_example_with_a_picture_draws_it(rnn, capsys, monkeypatch):
 def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
     (tmp_path / "my_rnn.py").write_text(documents.files()["my_rnn.py"])
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(command_line, "picture_of", lambda *_, **__: (None, False))
+    monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples(rnn, "compare")
     assert len(of_compare) == 6
     for words in of_compare:
         options = [] if "trace.npz" in words else ["--epochs", 2]
         assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words
-    assert os.path.exists("found.json")
+    assert os.path.exists("results.json")
     sys.modules.pop("my_rnn")
 
 
@@ -306,7 +338,7 @@ def test_an_output_that_is_full_is_one_line(rnn, capsys, monkeypatch, tmp_path):
 
     descriptor = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
     monkeypatch.setattr(sys, "stdout", Full())
-    assert command_line.main(rnn, ["--epochs", "1", "--no-plot"]) == 2
+    assert main(rnn, ["--epochs", "1", "--no-plot"]) == 2
     os.close(descriptor)
     assert capsys.readouterr().err == f"{rnn.__name__}: the output cannot be written: No space left on device\n"
 
@@ -328,7 +360,7 @@ sys.meta_path.insert(0, Absent())
     ("arguments", "start"),
     [
         (["-m", "torch_rnn"], "torch_rnn: "),
-        (["-c", "import sys; from numpy_rnn.common import scripts; sys.exit(scripts.torch_rnn())"], "torch_rnn: "),
+        (["-c", "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"], "torch_rnn: "),
         (["-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"], "numpy_rnn: "),
     ],
 )

@@ -1,18 +1,21 @@
 """The series: the sine wave, and what is read from files (what is refused of whole files: test_bad_files)."""
 
+import csv
 import io
 import tracemalloc
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from cases import bits
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from in_process import actual_and_predicted, command, free_running, refused, succeed
 
 from numpy_rnn import InputError
+from numpy_rnn.app import text_series
 from numpy_rnn.app.series import inputs_and_targets, load_series, read_series, sine
 
 THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
@@ -76,6 +79,46 @@ def test_text_files(case):
 def test_one_column(name, content):
     Path(name).write_bytes(content)
     assert bits(load_series(name)) == bits(np.array([[1.0], [2.0], [3.0]]))
+
+
+def outcome(text, ending, columns):
+    """What read_text gives: the bits of the rows and the names of their columns; or its message."""
+    try:
+        rows, names = text_series.read_text(io.StringIO(text, newline=""), ending, columns)
+    except (ValueError, csv.Error) as error:
+        return str(error)
+    return rows.shape, bits(rows), names
+
+
+NUMBERS = st.sampled_from(["1", "-2.5", " 3 ", "5e-3", "0.1"])
+FIELDS = NUMBERS | st.sampled_from(["", " ", "nan", "1_0", "x", '"4"', "１", "0x1", "1e999", "#", '"', "1,5"])
+
+
+@settings(max_examples=300)
+@given(
+    lines=st.lists(st.lists(NUMBERS, min_size=2, max_size=2) | st.lists(FIELDS, max_size=3), max_size=5),
+    header=st.sampled_from(["", "a,b", "# a b", "\n"]),
+    separator=st.sampled_from([",", ";", "\t", " ", " \t "]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    ending=st.sampled_from([".csv", ".tsv", ".txt"]),
+    columns=st.sampled_from([None, ("1",), ("2",), ("2", "1"), ("b",)]),
+)
+@example([["1", "2"], ["", ""], ["3", "4"]], "v w x y z\tb", "\t", "\n", ".tsv", ("1",))
+@example([["1", "2"], ["3", "4", "5"]], "", ",", "\n", ".csv", ("2",))
+def test_numpy_reads_what_the_lines_say(lines, header, separator, end, ending, columns):
+    """np.loadtxt reads the numbers only where it gives the same result as the reader that goes line by line."""
+    text = header + end * bool(header) + "".join(separator.join(fields) + end for fields in lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "loadtxt", Mock(side_effect=ValueError))
+        expected = outcome(text, ending, columns)
+    assert outcome(text, ending, columns) == expected
+
+
+@pytest.mark.parametrize("columns", [None, ("2", "1")])
+def test_numpy_reads_a_plain_file_alone(monkeypatch, columns):
+    monkeypatch.setattr(text_series, "_read_by_line", Mock(side_effect=AssertionError))
+    Path("a.csv").write_bytes(b"one,two\r\n1,2\r\n3,-4.5\r\n\r\n5e-3,6\r\n")
+    assert bits(load_series("a.csv", columns)) == bits(THREE if columns is None else THREE[:, ::-1])
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int8", "uint32", ">f8", "<i2", "bool"])
@@ -154,7 +197,7 @@ def test_a_file_that_is_shorter_than_it_says_is_refused_before_it_is_used(missin
     np.save("a.npy", np.ones(100_000, "float32"))
     whole = Path("a.npy").read_bytes()
     Path("a.npy").write_bytes(whole[:-missing])
-    with pytest.raises(InputError, match=r"^data file a\.npy: it is no whole array that numpy\.save wrote"):
+    with pytest.raises(InputError, match=r"^data file a\.npy: it is not a complete array that numpy\.save wrote"):
         load_series("a.npy")
 
 
@@ -175,7 +218,7 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_is(wrong, shape, place
     changed("a.npy", place, wrong)
     with pytest.raises(InputError) as raised:
         load_series("a.npy", columns)
-    assert str(raised.value) == f"data file a.npy: {where} is {wrong}; expected finite numbers only, a row a time step"
+    assert str(raised.value) == f"data file a.npy: {where} is {wrong}; expected finite numbers, one row per time step"
 
 
 def test_what_is_not_finite_in_a_column_that_is_not_chosen_does_not_matter():
@@ -276,7 +319,7 @@ def test_a_run_on_standard_input_is_not_resumed_on_nothing(rnn, capsys, monkeypa
             assert (ended.status, ended.err) == (0, "")
             assert ended.out.startswith(f"{rnn.__name__}: standard input, T=3 ")
     assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert "the run was trained on standard input, which is gone: expected --data FILE" in ended.err
+    assert "the run was trained on standard input, which was not saved: expected --data FILE" in ended.err
 
 
 @pytest.mark.parametrize("stdin", [None, "a terminal"])
@@ -291,11 +334,11 @@ def test_a_terminal_or_nothing_on_standard_input_is_not_waited_for(rnn, capsys, 
 WRONG_COLUMNS: dict[str, tuple] = {
     "unknown name": (DATED, ("sun",), "there is no column 'sun'; expected 'date', 'sunspots, monthly', 'place', or a"),
     "number too large": (DATED, ("4",), "there is no column '4'; expected 'date', 'sunspots, monthly', 'place', or a"),
-    "zero": (SILSO_CSV, ("0",), "there is no column '0'; expected a number, 1 to 7, as there is no line of names"),
+    "zero": (SILSO_CSV, ("0",), "there is no column '0'; expected a number, 1 to 7, as there is no header"),
     "below zero": (SILSO_CSV, ("-1",), "there is no column '-1'; expected a number, 1 to 7"),
     "no whole number": (SILSO_CSV, ("1.0",), "there is no column '1.0'; expected a number, 1 to 7"),
-    "a name without a line of names": (SILSO_CSV, ("sunspots",), "expected a number, 1 to 7, as there is no line of"),
-    "of one": (b"1\n2\n3\n", ("2",), "there is no column '2'; expected a number, 1, as there is no line of names"),
+    "a name without a line of names": (SILSO_CSV, ("sunspots",), "expected a number, 1 to 7, as there is no header"),
+    "of one": (b"1\n2\n3\n", ("2",), "there is no column '2'; expected a number, 1, as there is no header"),
     "twice": (SILSO_CSV, ("4", "4"), "column '4' is chosen twice; expected every column once"),
     "by name and number": (DATED, ("2", "sunspots, monthly"), "column 'sunspots, monthly' is chosen twice"),
     "none": (DATED, (), "no column is chosen; expected 'date', 'sunspots, monthly', 'place', or a number, 1 to 3"),
@@ -303,20 +346,20 @@ WRONG_COLUMNS: dict[str, tuple] = {
     "a name too few": (
         b"a,b\n1,2,3\n4,5,6\n7,8,9\n",
         ("b",),
-        "the line of names has 2 and the line after it 3 columns, so 'b' has no sure place; choose by number, 1 to 3",
+        "the header has 2 columns and the line after it 3, so the place of 'b' is not certain; choose by",
     ),
     "many names": (
         b",".join(b"c%d" % n for n in range(25)) + b"\n" + 3 * (b"1" + 24 * b",1" + b"\n"),
         ("d",),
         "'c18', 'c19', ..., or a number, 1 to 25",
     ),
-    "no number in it": (DATED, ("1",), "line 2, column 1 is '1749-01'; expected finite numbers only"),
-    "a gap in it": (b"t,v\n1,2\n2,\n3,4\n", ("v",), "line 3, column 2 is ''; expected finite numbers only"),
-    "a line too long": (b"1,2\n3,4,5\n6,7\n", ("1",), "line 2 has 3 columns where the first has 2; expected"),
+    "no number in it": (DATED, ("1",), "line 2, column 1 is '1749-01'; expected finite numbers"),
+    "a gap in it": (b"t,v\n1,2\n2,\n3,4\n", ("v",), "line 3, column 2 is ''; expected finite numbers"),
+    "a line too long": (b"1,2\n3,4,5\n6,7\n", ("1",), "line 2 has 3 columns and the first row has 2; expected"),
     "a space after quotes": (
         b'a,"b" ,c\n1,2\n3,4\n5,6\n',
         ("b",),
-        "',' expected after '\"'; expected finite numbers only",
+        "',' expected after '\"'; expected finite numbers",
     ),
     "decimal commas": (
         b"1,5;2,5\n3,5;4,5\n5,5;6,5\n",
@@ -348,16 +391,16 @@ def test_columns_that_cannot_be_chosen(case):
 def test_a_line_of_words_must_reach_to_the_columns_that_are_chosen():
     Path("a.txt").write_bytes(b"1 2 3\n4 5\n6 7 8 *\n")
     assert load_series("a.txt", ("2",)).tolist() == [[2], [5], [7]]
-    with pytest.raises(InputError, match="line 2 has 2 columns and none numbered 3; expected finite numbers only"):
+    with pytest.raises(InputError, match="line 2 has 2 columns and column 3 is chosen; expected finite numbers"):
         load_series("a.txt", ("1", "3"))
-    with pytest.raises(InputError, match="line 2 has 2 columns where the first has 3; expected"):
+    with pytest.raises(InputError, match="line 2 has 2 columns and the first row has 3; expected"):
         load_series("a.txt")
 
 
 def test_columns_of_an_npy_that_cannot_be_chosen():
     np.save("a.npy", np.ones((3, 2)))
     for column in ("3", "sunspots"):
-        expected = f"^data file a.npy: there is no column '{column}'; expected a number, 1 to 2, as there is no line of"
+        expected = f"^data file a.npy: there is no column '{column}'; expected a number, 1 to 2, as there is no header"
         with pytest.raises(InputError, match=expected):
             load_series("a.npy", (column,))
 

@@ -15,13 +15,12 @@ from in_process import command, losses, refused, succeed
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import NORM, Divergence, begin, first_bad
+from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.run import MOST_UPDATES, Hooks, run
+from numpy_rnn.app.run import MAX_UPDATES, Hooks, run
 from numpy_rnn.app.storage import load_parameters, save_parameters
 from numpy_rnn.common.errors import Diverged, Interrupted
 
@@ -75,7 +74,7 @@ class Witness:
     def __init__(self, rnn, configuration):
         experiment = prepare(configuration).trained()
         E = experiment.params.W_hh.shape[:-2]
-        training = begin(rnn, experiment, configuration.train_options(), running.Start(experiment.params, None), True)
+        training = begin(rnn, experiment, configuration.train_options(), ResumePoint(experiment.params, None), True)
         before, clips = (experiment.params, None), configuration.max_norm is not None
         self.found, self.states, self.latest = {}, {}, None
         with np.errstate(all="ignore"):
@@ -167,7 +166,7 @@ def test_a_run_that_diverges_ends_at_the_update_with_the_tensor_and_the_state_be
     assert bits(checkpoint.state) == bits(state)
     assert len(checkpoint.losses) == epoch - 1
     assert checkpoint.diverged == ()
-    # It goes on from there, with the same rate to the same end.
+    # It is resumed from there, with the same rate to the same end.
     save_checkpoint("r.npz", checkpoint)
     resumed = load_checkpoint("r.npz")
     with pytest.raises(Diverged, match=re.escape(message)) as again:
@@ -216,7 +215,7 @@ def test_the_networks_that_diverge_are_named_and_the_others_go_on(rnn, name):
         assert is_finite.tolist() == [True] * last + [False] * (configuration.epochs - last)
     assert [bits(loss) for loss in rows.values()] == [bits(loss) for loss in result.losses]
 
-    # It goes on from there, the others as they would have gone on, and nobody is named a second time.
+    # It is resumed from there, the others as they would have gone on, and nobody is named a second time.
     said.clear()
     longer = configuration.changed(epochs=configuration.epochs + 1)
     resumed = load_checkpoint("r.npz")
@@ -245,7 +244,7 @@ def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, nam
     options = configuration.train_options()
     if configuration.rates():
         options["learning_rate"] = alone(np.broadcast_to(options["learning_rate"], good.shape))
-    *_, last = begin(rnn, experiment._replace(params=params), options, running.Start(params, None))
+    *_, last = begin(rnn, experiment._replace(params=params), options, ResumePoint(params, None))
     together = run(rnn, experiment, configuration).params
     for theta, in_all in zip(rnn.to_numpy(last.parameters), together, strict=True):
         assert bits(theta) == bits(alone(in_all))
@@ -267,11 +266,11 @@ def test_networks_of_which_none_is_left(rnn, capsys):
     latest = max(place[:2] for place in witness.found.values())
     *others, last = ended.err.splitlines()
     earlier = [n for n in order if witness.found[n][:2] < latest]
-    assert others == [f"{rnn.__name__}: {lines[n]}; the others go on" for n in earlier]
+    assert others == [f"{rnn.__name__}: {lines[n]}; the other networks continue" for n in earlier]
     assert last == (
         f"{rnn.__name__}: every network diverged: {'; '.join(lines[n] for n in order[:3])} and 1 more; try a"
-        " --learning-rate smaller than 0.5, or clipping by --max-norm 1; r.npz holds the last finite weights, and"
-        " --weights r.npz starts anew from them"
+        " --learning-rate below 0.5, or gradient clipping with --max-norm 1; saved the last finite weights to r.npz:"
+        " start a new run from them with --weights r.npz"
     )
     params = load_parameters("r.npz")
     for n, (before, _) in witness.states.items():
@@ -279,7 +278,7 @@ def test_networks_of_which_none_is_left(rnn, capsys):
         for theta, expected in zip(params, before, strict=True):
             assert theta is None or bits(theta[index]) == bits(expected[index])
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").startswith(
-        "run file r.npz: all 4 networks have diverged: expected one that is left to go on with; start anew, with"
+        "run file r.npz: all 4 networks have diverged: expected one that has not; start a new run with"
     )
     still = ["--weights", "r.npz", "--learning-rate", 0, "--epochs", 1, "--save", "s.npz", "--no-plot"]
     assert command(rnn, capsys, *still, "--generate", 0).status in (0, 3)  # such weights may predict anything
@@ -384,18 +383,18 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
 LONG = "--data long.csv --epochs 2 --hidden-size 3 --learning-rate 0.001"  # 599 updates an epoch: none is near its end
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 330, None])
-def test_a_weight_that_the_loss_does_not_show_is_in_no_file(at_once):
+@pytest.mark.parametrize("yield_every", [1, 7, 330, None])
+def test_a_weight_that_the_loss_does_not_show_is_in_no_file(yield_every):
     """tanh takes an infinite pre-activation, so that the loss stays finite. Also not if a signal comes just then."""
     np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
     configuration = configured(LONG)
     faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
-    saved, asked, times = [], count(1), -(-300 // (at_once or MOST_UPDATES))
+    saved, asked, times = [], count(1), -(-300 // (yield_every or MAX_UPDATES))
     hooks = Hooks(
         save=saved.append,
-        is_time=lambda: True,
-        stopped=lambda: 2 if next(asked) == times else None,
-        at_once=at_once,
+        is_save_due=lambda: True,
+        stop_signal=lambda: 2 if next(asked) == times else None,
+        yield_every=yield_every,
     )
     with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite") as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
@@ -411,7 +410,7 @@ def test_before_it_shows_a_run_may_be_interrupted_as_any():
     configuration = configured(LONG)
     faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
     asked = count(1)
-    hooks = Hooks(stopped=lambda: 2 if next(asked) == 299 else None, at_once=1)
+    hooks = Hooks(stop_signal=lambda: 2 if next(asked) == 299 else None, yield_every=1)
     with pytest.raises(Interrupted) as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
     with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite"):
@@ -435,13 +434,13 @@ def test_an_infinity_that_tanh_takes_is_no_divergence():
 
 @pytest.mark.parametrize("stop", [2, 3, 10, 14, 30])
 def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
-    """Also where they look as if nothing had happened, and whether or not the run was broken off after that."""
+    """Also where they look as if nothing had happened, and whether or not the run was interrupted after that."""
     configuration = PLANTED.changed(networks=3)
     faulty = Faulty((2, 3), "W_xh", None, 1, weight="W_xh", value=np.inf)
     whole = run(faulty, prepare(configuration), configuration)
     assert np.isfinite(whole.losses).tolist() == [[True, True, True], [True, False, True], [True, False, True]]
     asked = count(1)
-    hooks = Hooks(stopped=lambda: 2 if next(asked) == stop else None, at_once=1)
+    hooks = Hooks(stop_signal=lambda: 2 if next(asked) == stop else None, yield_every=1)
     with pytest.raises(Interrupted) as ended:
         run(faulty, prepare(configuration), configuration, hooks=hooks)
     save_checkpoint("r.npz", ended.value.checkpoint)
@@ -456,10 +455,10 @@ def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
 # -- what is said ---------------------------------------------------------------------------------------------------
 
 
-def test_no_first_tensor_is_bad_in_an_update_without_any(rnn):
+def test_no_first_tensor_is_nonfinite_in_an_update_without_any(rnn):
     experiment = prepare(Configuration())
-    training = begin(rnn, experiment, Configuration().train_options(), running.Start(experiment.params, None), True)
-    assert first_bad(rnn.to_numpy(next(iter(training)))) is None
+    training = begin(rnn, experiment, Configuration().train_options(), ResumePoint(experiment.params, None), True)
+    assert first_nonfinite(rnn.to_numpy(next(iter(training)))) is None
 
 
 @pytest.mark.parametrize(
@@ -497,21 +496,23 @@ def test_a_network_is_named_by_number_rate_and_seed(rnn, capsys, options, names)
         options = [*options, "--learning-rate", 0.4, "--k1", 4]  # of seeds 3 to 6
     ended = command(rnn, capsys, *options, "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
     lines = re.findall(
-        rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the others go on$", ended.err, re.M
+        rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the other networks continue$",
+        ended.err,
+        re.M,
     )
     assert {int(number): name for number, name in lines} == names
 
 
-def test_a_run_that_diverged_goes_on_with_a_smaller_rate(rnn, capsys):
+def test_a_run_that_diverged_is_resumed_with_a_smaller_rate(rnn, capsys):
     """And is then the run that had the smaller rate all along."""
     options = ["--save", "r.npz", "--no-plot", "--log-every", 1]
     succeed(rnn, capsys, "--epochs", 1, "--k1", 20, "--learning-rate", 1e-4, *options)
     ended = command(rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--learning-rate", 3e38, *options)
     assert (ended.status, losses(ended.out + "  time")) == (3, {})
     assert ended.err == (
-        f"{rnn.__name__}: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate smaller than"
-        " 3e+38, or clipping by --max-norm 1; r.npz holds the last finite weights, after epoch 1, update 1, and"
-        " --resume r.npz goes on from there\n"
+        f"{rnn.__name__}: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate below"
+        " 3e+38, or gradient clipping with --max-norm 1; saved the last finite weights to r.npz, after epoch 1, update"
+        " 1: continue with --resume r.npz\n"
     )
     succeed(rnn, capsys, "--resume", "r.npz", "--learning-rate", 1e-4, *options)
     succeed(rnn, capsys, "--epochs", 4, "--k1", 20, "--learning-rate", 1e-4, "--save", "s.npz", "--no-plot")
@@ -521,17 +522,23 @@ def test_a_run_that_diverged_goes_on_with_a_smaller_rate(rnn, capsys):
 @pytest.mark.parametrize(
     ("options", "ways"),
     [
-        ("", "try a --learning-rate smaller than 5, or clipping by --max-norm 1; --save FILE would have kept the last"),
+        (
+            "",
+            "try a --learning-rate below 5, or gradient clipping with --max-norm 1; nothing was saved: --save",
+        ),
         (
             "--max-norm 1e30",
-            "try a --learning-rate smaller than 5; --save FILE would have kept the last finite weights",
+            "try a --learning-rate below 5; nothing was saved: --save FILE keeps the last finite weights",
         ),
-        ("--data s.csv", "try a --learning-rate smaller than 5, or clipping by --max-norm 1, or --standardize; --save"),
+        (
+            "--data s.csv",
+            "try a --learning-rate below 5, or gradient clipping with --max-norm 1, or --standardize; nothing was",
+        ),
         (
             "--data s.csv --standardize",
-            "try a --learning-rate smaller than 5, or clipping by --max-norm 1; --save FILE",
+            "try a --learning-rate below 5, or gradient clipping with --max-norm 1; nothing was saved: --save FILE",
         ),
-        ("--save r.npz", "; r.npz holds the last finite weights, after epoch "),
+        ("--save r.npz", "; saved the last finite weights to r.npz, after epoch "),
     ],
 )
 def test_what_to_try(rnn, capsys, options, ways):
@@ -548,7 +555,7 @@ def test_a_run_that_diverges_at_once_has_nothing_to_save(rnn, capsys):
     save_parameters("w.npz", params)
     ended = command(rnn, capsys, "--weights", "w.npz", "--save", "r.npz", "--no-plot")
     assert ended.status == 3
-    assert ended.err.endswith("; there was no update to save\n")
+    assert ended.err.endswith("; nothing was saved: there was no update\n")
     assert not Path("r.npz").exists()
 
 
@@ -571,8 +578,8 @@ def test_predictions_that_are_not_finite_leave_the_weights(rnn, capsys):
     ended = command(rnn, capsys, *options, "--save", "r.npz")
     assert ended.status == 3
     assert ended.err == (
-        f"{rnn.__name__}: the predictions after epoch 1 are not finite: the weights have grown too large; try a smaller"
-        " --learning-rate, clipping by --max-norm 1, or --weight-decay; r.npz holds the last finite weights, after"
-        " epoch 1, update 1, and --resume r.npz goes on from there\n"
+        f"{rnn.__name__}: the predictions after epoch 1 are not finite, as the weights are too large; try a smaller"
+        " --learning-rate, gradient clipping with --max-norm 1, or --weight-decay; saved the last finite weights to"
+        " r.npz, after epoch 1, update 1: continue with --resume r.npz\n"
     )
     assert load_checkpoint("r.npz").state[:2] == (1, 1)

@@ -15,7 +15,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.predictions import MOST_GENERATED
+from numpy_rnn.app.results import MAX_GENERATED
 from numpy_rnn.app.run import run
 from numpy_rnn.app.series import inputs_and_targets, sine
 from numpy_rnn.app.storage import load_parameters, save_parameters
@@ -222,8 +222,8 @@ def test_of_many_free_running_steps_the_first_and_the_last_are_printed(capsys):
     assert list(free_running(out)) == [*range(22, 72), *range(1206, 1256)]
     assert out.splitlines()[-51] == "   ...  (1134 later times)"
     assert out.splitlines()[:-51] == whole[:-50]
-    assert refused(numpy_rnn, capsys, "--generate", MOST_GENERATED + 1, "--no-plot").endswith(
-        f"argument --generate: '{MOST_GENERATED + 1}': expected a whole number, 0 to {MOST_GENERATED}; see python -m"
+    assert refused(numpy_rnn, capsys, "--generate", MAX_GENERATED + 1, "--no-plot").endswith(
+        f"argument --generate: '{MAX_GENERATED + 1}': expected a whole number, 0 to {MAX_GENERATED}; see python -m"
         " numpy_rnn train --help"
     )
 
@@ -280,8 +280,8 @@ def test_a_network_of_an_ensemble_that_diverges_is_left_out(rnn, capsys):
     ended = command(rnn, capsys, "--weights", "w.npz", "--epochs", 3, "--save", "s.npz", "--no-plot")
     assert ended.status == 0
     assert ended.err.splitlines() == [
-        f"{rnn.__name__}: network 2 of 3, epoch 1, update 1: loss is not finite; the others go on",
-        f"{rnn.__name__}: 1 of 3 networks diverged: they are left out of the medians and bands",
+        f"{rnn.__name__}: network 2 of 3, epoch 1, update 1: loss is not finite; the other networks continue",
+        f"{rnn.__name__}: 1 of 3 networks diverged and are left out of the medians and bands",
     ]
     assert all(np.isfinite(row).all() for row in losses(ended.out).values())
     assert all(np.isfinite(row).all() for row in free_running(ended.out).values())

@@ -18,11 +18,11 @@ import fuzz_inputs as inputs
 import numpy as np
 import pytest
 from fuzz_trials import is_a_message, try_all
+from in_process import main
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
 from numpy_rnn.app.options import parser
-from numpy_rnn.app.results_file import HEAD
+from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.conformance import __main__ as conformance
 from numpy_rnn.conformance.case import Case

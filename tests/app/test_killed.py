@@ -61,7 +61,7 @@ def written():
 
 
 @pytest.mark.parametrize("number", range(len(RUNS)))
-def test_killed_at_random_moments_it_leaves_a_file_that_goes_on(capsys, number):
+def test_killed_at_random_moments_it_leaves_a_file_that_is_resumed(capsys, number):
     generator = random.Random(number)
     options = RUNS[number].split()
     place, saved, moved, unfinished = (0, 0), 0, 0, 0

@@ -9,7 +9,7 @@ from cases import bits
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app.run import FLOPS, MOST_UPDATES, SECONDS, updates_at_once
+from numpy_rnn.app.run import FLOPS, MAX_UPDATES, SECONDS, updates_per_yield
 from numpy_rnn.engine import training
 
 
@@ -19,13 +19,13 @@ def shaped(E, D, H, O):
 
 
 def test_the_more_an_update_computes_the_fewer_are_made_at_once():
-    assert updates_at_once(shaped((), 1, 6, 1), 1) == MOST_UPDATES
+    assert updates_per_yield(shaped((), 1, 6, 1), 1) == MAX_UPDATES
     for E, D, H, k2 in product([(), (7,), (3, 5)], [1, 300], [6, 600, 6000], [1, 20, 1000]):
-        count = updates_at_once(shaped(E, D, H, D), k2)
+        count = updates_per_yield(shaped(E, D, H, D), k2)
         flops = 6 * np.prod(E) * (2 * D * H + H * H) * k2  # of one update
-        assert 1 <= count <= MOST_UPDATES
+        assert 1 <= count <= MAX_UPDATES
         assert count == 1 or count * flops <= SECONDS * FLOPS
-        assert count >= updates_at_once(shaped((2, *E), D, H, D), k2)
+        assert count >= updates_per_yield(shaped((2, *E), D, H, D), k2)
 
 
 @pytest.mark.parametrize("networks", [None, 2, 7])

@@ -9,12 +9,12 @@ from in_process import losses as printed_losses
 from in_process import succeed
 
 import numpy_rnn
-from numpy_rnn.app import losses
+from numpy_rnn.app import results
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.losses import Losses, kept_epochs, most_epochs
 from numpy_rnn.app.plots import figure
+from numpy_rnn.app.results import Losses, kept_epochs, max_epochs
 from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.common.errors import Interrupted
 
@@ -27,20 +27,20 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def few(monkeypatch):
     """Of one network 5 epochs are kept and of three 3, so that a short run is a long one."""
-    for name, value in (("MOST_EPOCHS", 5), ("MOST_NUMBERS", 9), ("LEAST_EPOCHS", 2)):
-        monkeypatch.setattr(losses, name, value)
+    for name, value in (("MAX_EPOCHS", 5), ("MAX_LOSSES", 9), ("MIN_EPOCHS", 2)):
+        monkeypatch.setattr(results, name, value)
 
 
 @given(done=st.integers(0, 10**9), networks=st.integers(1, 10**7))
 def test_the_epochs_that_are_kept(done, networks):
     """No more than the bound, the first and the last among them, and in between all steps of the same length."""
     kept = kept_epochs(done, networks)
-    assert len(kept) <= most_epochs(networks) + 2
+    assert len(kept) <= max_epochs(networks) + 2
     assert kept[:1] + kept[-1:] == ((1, done) if done else ())
     between = [epoch for epoch in kept if epoch not in (1, done)]
     assert len(set(np.diff(between).tolist())) <= 1
-    assert done <= most_epochs(networks) or len(kept) >= most_epochs(networks) // 2
-    assert most_epochs(networks) * networks <= max(losses.MOST_NUMBERS, losses.LEAST_EPOCHS * networks)
+    assert done <= max_epochs(networks) or len(kept) >= max_epochs(networks) // 2
+    assert max_epochs(networks) * networks <= max(results.MAX_LOSSES, results.MIN_EPOCHS * networks)
 
 
 @pytest.mark.parametrize("networks", [1, 3])
@@ -63,8 +63,8 @@ def test_a_long_run_is_the_same_but_for_the_losses_that_are_kept(rnn, monkeypatc
     rows: dict[int, np.ndarray] = {}
     result = run(rnn, prepare(configuration), configuration, hooks=Hooks(on_epoch=rows.__setitem__))
     with monkeypatch.context() as patch:
-        patch.setattr(losses, "MOST_EPOCHS", 1000)
-        patch.setattr(losses, "MOST_NUMBERS", 1000)
+        patch.setattr(results, "MAX_EPOCHS", 1000)
+        patch.setattr(results, "MAX_LOSSES", 1000)
         unbounded = run(rnn, prepare(configuration), configuration)
     assert bits(result.params) == bits(unbounded.params)
     assert tuple(result.epochs) == kept_epochs(23, networks or 1)
@@ -73,7 +73,7 @@ def test_a_long_run_is_the_same_but_for_the_losses_that_are_kept(rnn, monkeypatc
     assert bits(np.array(list(rows.values()))) == bits(unbounded.losses)
     for stop in range(2, 46, 5):
         asked = iter(range(1, 1000))
-        hooks = Hooks(at_once=1, stopped=lambda asked=asked, stop=stop: 2 if next(asked) == stop else None)
+        hooks = Hooks(yield_every=1, stop_signal=lambda asked=asked, stop=stop: 2 if next(asked) == stop else None)
         with pytest.raises(Interrupted) as ended:
             run(rnn, prepare(configuration), configuration, hooks=hooks)
         save_checkpoint("r.npz", ended.value.checkpoint)

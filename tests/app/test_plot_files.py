@@ -32,7 +32,7 @@ def test_the_kinds_of_file(ending):
     assert os.listdir() == ["a" + ending.upper()]
 
 
-def test_the_picture_of_the_main_job_shows_its_run(rnn, capsys, monkeypatch):
+def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypatch):
     drawn = []
     draw = plots.draw
 
@@ -47,7 +47,7 @@ def test_the_picture_of_the_main_job_shows_its_run(rnn, capsys, monkeypatch):
     assert bits(tuple(experiment[1:])) == bits(tuple(prepare(configuration)[1:]))
     assert bits(tuple(results[rnn.__name__])) == bits(tuple(run(rnn, prepare(configuration), configuration, 20)))
     assert (list(results), path, show, drift) == ([rnn.__name__], "a.png", False, None)
-    assert out.endswith("\npicture written to a.png\n")
+    assert out.endswith("\nplot saved to a.png\n")
 
 
 @pytest.mark.parametrize("options", [[], ["--plot", "a.png"]])
@@ -61,11 +61,11 @@ def test_show_opens_a_window_and_writes_a_file_only_when_asked(rnn, capsys, monk
     assert [len(figures) for figures in shown] == [1]
     assert plt.get_fignums() == []
     assert os.listdir() == options[1:]
-    assert ("picture written" in out) == bool(options)
+    assert ("plot saved" in out) == bool(options)
 
 
 @pytest.mark.parametrize("before", [{}, {"a.png": b"old"}])
-def test_a_disk_that_is_full_leaves_no_half_picture(rnn, capsys, monkeypatch, before):
+def test_a_disk_that_is_full_leaves_no_half_plot(rnn, capsys, monkeypatch, before):
     from matplotlib.figure import Figure
 
     for name, content in before.items():

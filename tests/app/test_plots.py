@@ -8,9 +8,8 @@ from cases import assert_within, bits, each
 
 import numpy_rnn
 from numpy_rnn.app import plots
-from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.predictions import Result
-from numpy_rnn.app.scaling import Scaling
+from numpy_rnn.app.experiment import Experiment, Scaling
+from numpy_rnn.app.results import Result
 
 pytestmark = pytest.mark.needs_matplotlib
 
@@ -123,7 +122,7 @@ def test_the_series(drawn):
         assert list(by_label) == expected
 
 
-def test_the_border_stands_before_the_first_row_that_was_not_trained_on(drawn):
+def test_the_border_is_before_the_first_row_that_was_not_trained_on(drawn):
     experiment, _, series, _, figure = drawn
     figure.draw_without_rendering()
     for axes in series:
@@ -131,7 +130,7 @@ def test_the_border_stands_before_the_first_row_that_was_not_trained_on(drawn):
         assert len(borders) == len(axes.texts) == (experiment.held_out > 0)
         for border, word in zip(borders, axes.texts):
             assert list(border.get_xdata()) == [len(experiment.x) + 1 - experiment.held_out + 0.5] * 2
-            assert word.get_text() == "not trained on →"
+            assert word.get_text() == "held out →"
             frame, box = axes.get_window_extent(), word.get_window_extent()
             at = axes.transData.transform((border.get_xdata()[0], 0))[0]
             assert frame.x0 < box.x0
@@ -158,7 +157,7 @@ def test_the_losses(drawn):
             assert bits(lines(axes)[name].get_xdata()) == bits(np.arange(1, epochs + 1))
             assert_within(lines(axes)[name].get_ydata(), np.median(losses.reshape(epochs, -1), axis=1), 1e-12)
         what = "median loss" if len(experiment.rates) == 9 else "loss of an epoch"
-        units = ",\nin standardised units" if experiment.scaling else ""
+        units = ",\nin standardized units" if experiment.scaling else ""
         units += ", log scale" if axes.get_yscale() == "log" else ""
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", f"{what}\n(half squared error{units})")
         low, high = axes.get_xlim()
@@ -208,7 +207,7 @@ def test_rates_that_diverged_are_named_and_their_networks_left_out():
     assert [word.get_text() for word in axes.texts] == ["0.1", "0.01 (3 of 4)", "rate"]
     assert axes.get_title(loc="left") == "diverged at 50"
     assert_within(lines(axes)["0.01"].get_ydata(), np.median(np.delete(result.losses[:, 0], 1, axis=1), axis=1), 1e-12)
-    assert "learning rate 0.1, of 3 the one with the lowest final loss" in figure.get_suptitle()
+    assert "learning rate 0.1, the one of 3 with the lowest final loss" in figure.get_suptitle()
 
 
 def test_a_second_backend_whose_best_rate_diverged_is_left_out_of_the_series():
@@ -297,7 +296,7 @@ def test_the_title_says_what_is_drawn(drawn):
     ensemble = f"medians of {networks} networks, bands from their 10th to their 90th percentile"
     assert (ensemble in title) == (networks > 1)
     assert ("the first 4 of 6 features" in title) == (experiment.x.shape[-1] == 6)
-    assert ("the one with the lowest final loss" in title) == bool(experiment.rates)
+    assert ("with the lowest final loss" in title) == bool(experiment.rates)
 
 
 def test_the_axes_are_labelled(drawn):
@@ -381,7 +380,7 @@ def test_the_drift_of_two_runs_has_a_panel_of_its_own():
     drift, spread = np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])
     *_, losses, panel = plots.figure(experiment, results, drift=(drift, spread)).axes
     shown = {line.get_label(): line.get_ydata() for line in panel.lines}
-    assert shown["runs that start an ulp apart"].tolist() == spread.tolist()
+    assert shown["runs that differ by one ulp at the start"].tolist() == spread.tolist()
     assert shown["these runs"][1:].tolist() == drift[1:].tolist()  # no drift has no place on a logarithmic axis
     assert np.isnan(shown["these runs"][0])
     assert (panel.get_xlabel(), panel.get_yscale()) == ("epoch", "log")

@@ -9,8 +9,8 @@ import pytest
 from cases import bits
 
 from numpy_rnn import Parameters
-from numpy_rnn.app import predictions
-from numpy_rnn.app.predictions import AT_ONCE, MOST_PREDICTED, predict
+from numpy_rnn.app import results
+from numpy_rnn.app.results import MAX_PREDICTED, STEPS_PER_PASS, predict
 
 DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
 
@@ -48,24 +48,24 @@ def predicted(rnn, params, x, h_0, **options):
 ZERO = np.zeros((1, len(DELAYS)))
 
 
-@pytest.mark.parametrize("T", [1, 2, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, 3456])
+@pytest.mark.parametrize("T", [1, 2, STEPS_PER_PASS - 1, STEPS_PER_PASS, STEPS_PER_PASS + 1, 2 * STEPS_PER_PASS, 3456])
 @pytest.mark.parametrize("E", [(), (3,), (2, 2)], ids=str)
 def test_the_predictions_in_parts_are_those_of_one_pass(rnn, T, E):
     x = series(T)
     y, _ = predicted(rnn, network(E), x, ZERO)
     assert bits(y) == bits(expected(x, ZERO, E))
-    at_once = rnn.forward(rnn.from_numpy(network(E)), rnn.from_numpy(x), rnn.from_numpy(ZERO), nonlinearity="relu")
-    assert bits(y) == bits(np.ascontiguousarray(rnn.to_numpy(at_once.y)))
+    whole = rnn.forward(rnn.from_numpy(network(E)), rnn.from_numpy(x), rnn.from_numpy(ZERO), nonlinearity="relu")
+    assert bits(y) == bits(np.ascontiguousarray(rnn.to_numpy(whole.y)))
 
 
-@pytest.mark.parametrize("T", [MOST_PREDICTED - 1, MOST_PREDICTED, MOST_PREDICTED + 1, 12_345, 25_000])
+@pytest.mark.parametrize("T", [MAX_PREDICTED - 1, MAX_PREDICTED, MAX_PREDICTED + 1, 12_345, 25_000])
 @pytest.mark.parametrize("held_out", [0, 1, 900, 11_111])
 def test_of_a_long_series_the_last_predictions_are_kept(rnn, T, held_out):
     held_out = min(held_out, T - 1)
     x = series(T)
     y, following = predicted(rnn, network(), x, ZERO, held_out=held_out, generate=2)
-    assert len(y) == min(T, MOST_PREDICTED)
-    assert bits(y) == bits(expected(x, ZERO)[-MOST_PREDICTED:])
+    assert len(y) == min(T, MAX_PREDICTED)
+    assert bits(y) == bits(expected(x, ZERO)[-MAX_PREDICTED:])
     assert bits(following) == bits(continued(x[: T - held_out], ZERO, 2))
 
 
@@ -108,7 +108,7 @@ def test_a_long_series_is_passed_through_in_parts(rnn, monkeypatch):
         lengths.append(len(x))
         return forward(rnn, params, x, *rest)
 
-    forward = predictions._forward
-    monkeypatch.setattr(predictions, "_forward", spy)
+    forward = results._forward
+    monkeypatch.setattr(results, "_forward", spy)
     predicted(rnn, network(), series(2500), ZERO, held_out=700)
-    assert lengths == [AT_ONCE, 800, 700]
+    assert lengths == [STEPS_PER_PASS, 800, 700]

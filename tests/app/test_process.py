@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 from children import environment, run, start
-from in_process import command, contents, succeed
+from in_process import command, contents, main, succeed
 
 import numpy_rnn
-from numpy_rnn.app import predictions, terminal
+from numpy_rnn.app import results, terminal
 from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint
-from numpy_rnn.app.command_line import main
-from numpy_rnn.app.terminal import HEEDED, heeded
+from numpy_rnn.app.terminal import SIGNALS, deferred_signals
 
 pytestmark = pytest.mark.slow
 
@@ -45,11 +44,11 @@ def started(rnn, *options):
 
 
 @pytest.mark.needs_matplotlib
-def test_without_options_the_picture_is_a_file(rnn, tmp_path):
+def test_without_options_the_plot_is_a_file(rnn, tmp_path):
     ended = outside(rnn)
     assert (ended.returncode, ended.stderr) == (0, "")
     name = f"{rnn.__name__}.png"
-    assert ended.stdout.endswith(f"\npicture written to {name}\n")
+    assert ended.stdout.endswith(f"\nplot saved to {name}\n")
     assert os.listdir() == [name]
     assert Path(name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
@@ -63,8 +62,8 @@ def test_as_a_process_it_prints_what_main_prints(capsys):
 
 def test_numpy_alone_is_imported():
     program = (
-        "import sys, numpy_rnn; from numpy_rnn.app.command_line import main;"
-        "main(numpy_rnn, ['--no-plot', '--epochs', '1']);"
+        "import sys; from numpy_rnn.__main__ import main;"
+        "main(['--no-plot', '--epochs', '1']);"
         "print(sorted({'torch', 'matplotlib', 'torch_rnn'} & set(sys.modules)))"
     )
     ended = run([sys.executable, "-c", program], check=True, env=outer())
@@ -98,7 +97,7 @@ MOMENTS = [(order, 128 + order) for order in ORDERS]
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("order", "status"), MOMENTS)
-def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys, whole, order, status, seed):
+def test_interrupted_at_a_random_moment_the_run_is_saved_and_is_resumed(rnn, capsys, whole, order, status, seed):
     """Between two updates, or while it writes. What it says of the place is true, and the end is the whole run's."""
     moment = random.Random(10 * seed + status).uniform(0, 0.2)
     with started(rnn, *LONG, "--save", "run.npz", "--save-every", "0") as process:
@@ -110,8 +109,8 @@ def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys,
     assert process.returncode == status
     state = load_checkpoint("run.npz").state
     assert message == (
-        f"{rnn.__name__}: interrupted; run.npz holds the run so far, after epoch {state.epoch}, update {state.number},"
-        " and --resume run.npz goes on from there\n"
+        f"{rnn.__name__}: interrupted; saved the run so far to run.npz, after epoch {state.epoch}, update"
+        f" {state.number}: continue with --resume run.npz\n"
     )
     assert os.listdir() == ["run.npz"]
     succeed(rnn, capsys, "--resume", "run.npz", "--save", "run.npz", "--no-plot")
@@ -121,16 +120,16 @@ def test_broken_off_at_a_random_moment_the_run_is_saved_and_goes_on(rnn, capsys,
 # The command line, whose updates take a minute each once so many are made.
 STUCK = """
 import sys, time
-import numpy_rnn
-from numpy_rnn.app import command_line; from numpy_rnn.app import terminal
+from numpy_rnn.__main__ import main
+from numpy_rnn.app import terminal
 
-def update(self, epoch, loss, made):
-    if epoch == 3:
+def advance(self, updates, details):
+    if details()["epoch"] == 3:
         print("stuck", flush=True)
         time.sleep(60)
 
-terminal.Progress.update = update
-sys.exit(command_line.main(numpy_rnn, sys.argv[1:]))
+terminal.Progress.advance = advance
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -155,42 +154,42 @@ def test_a_second_ctrl_c_acts_at_once_and_says_what_was_saved(order, every):
     else:
         state = load_checkpoint("run.npz").state
         assert message == (
-            f"numpy_rnn: interrupted; run.npz holds the run after epoch {state.epoch}, update {state.number}, and"
-            " --resume run.npz goes on from there\n"
+            f"numpy_rnn: interrupted; run.npz has the run after epoch {state.epoch}, update {state.number}:"
+            " continue with --resume run.npz\n"
         )
         assert os.listdir() == ["run.npz"]
 
 
-def press_ctrl_c(monkeypatch, at, at_once=1):
+def press_ctrl_c(monkeypatch, at, yield_every=1):
     """Send the signal to this process when so many updates are made at once for the `at`-th time, and only then."""
     made = []
-    monkeypatch.setattr(running, "MOST_UPDATES", at_once)
+    monkeypatch.setattr(running, "MAX_UPDATES", yield_every)
 
     def update(self, *_):
         made.append(1)
         if len(made) == at:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(terminal.Progress, "update", update)
+    monkeypatch.setattr(terminal.Progress, "advance", update)
 
 
-@pytest.mark.parametrize("at_once", [1, 5])
-def test_the_updates_that_are_under_way_are_finished(rnn, capsys, monkeypatch, at_once):
+@pytest.mark.parametrize("yield_every", [1, 5])
+def test_the_updates_that_are_under_way_are_finished(rnn, capsys, monkeypatch, yield_every):
     """And with --save alone, whatever --save-every says, what is saved is that of the moment."""
     for at in (1, 3, 4, 5, 11):
-        press_ctrl_c(monkeypatch, at, at_once)
+        press_ctrl_c(monkeypatch, at, yield_every)
         assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
         capsys.readouterr()
         state = load_checkpoint("run.npz").state
         # the signal comes when its updates are made; the question is asked after the next ones
-        assert (state.epoch - 1) * 20 + state.number == (at + 1) * at_once
+        assert (state.epoch - 1) * 20 + state.number == (at + 1) * yield_every
     assert os.listdir() == ["run.npz"]
 
 
 def test_ctrl_c_after_the_last_update_is_heeded_too(rnn, capsys, monkeypatch):
     press_ctrl_c(monkeypatch, 60)
     assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-    assert "after epoch 3, update 20, and --resume run.npz" in capsys.readouterr().err
+    assert "after epoch 3, update 20: continue with --resume run.npz" in capsys.readouterr().err
     press_ctrl_c(monkeypatch, 0)
     succeed(rnn, capsys, "--resume", "run.npz", "--no-plot")
 
@@ -231,23 +230,23 @@ def test_ctrl_c_when_the_disk_is_full(rnn, capsys, monkeypatch):
 
 def test_in_another_thread_signals_are_left_alone(rnn):
     ended = []
-    before = [signal.getsignal(number) for number in HEEDED]
+    before = [signal.getsignal(number) for number in SIGNALS]
     options = ["--epochs", "2", "--save", "run.npz", "--save-every", "0", "--no-plot"]
     thread = threading.Thread(target=lambda: ended.append(main(rnn, options)))
     thread.start()
     thread.join()
     assert ended == [0]
-    assert [signal.getsignal(number) for number in HEEDED] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
     assert load_checkpoint("run.npz").state.epoch == 2
 
 
 def test_signals_are_handled_as_before_when_the_run_is_over(rnn, capsys):
-    before = [signal.getsignal(number) for number in HEEDED]
+    before = [signal.getsignal(number) for number in SIGNALS]
     succeed(rnn, capsys, "--epochs", 1, "--save", "run.npz", "--no-plot")
-    assert [signal.getsignal(number) for number in HEEDED] == before
-    with heeded():
-        assert all(signal.getsignal(number) not in before for number in HEEDED)
-    assert [signal.getsignal(number) for number in HEEDED] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    with deferred_signals():
+        assert all(signal.getsignal(number) not in before for number in SIGNALS)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 @pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
@@ -261,7 +260,7 @@ def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order, save):
             sent.append(order)
             os.kill(os.getpid(), order)
 
-    monkeypatch.setattr(terminal.Progress, "update", update)
+    monkeypatch.setattr(terminal.Progress, "advance", update)
     former = signal.signal(order, signal.SIG_IGN)
     try:
         succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
@@ -293,16 +292,16 @@ def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, pa
             os.kill(os.getpid(), signal.SIGINT)
         return honest(rnn, params, x, *rest)
 
-    honest = predictions._forward
-    monkeypatch.setattr(predictions, "_forward", forward)
+    honest = results._forward
+    monkeypatch.setattr(results, "_forward", forward)
     assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot", "--generate", "1000"]) == 130
     assert passes == ([20] if part == "predicts" else [20, 1])
-    assert "; run.npz holds the run so far, after epoch 3, update 20, and" in capsys.readouterr().err
+    assert "; saved the run so far to run.npz, after epoch 3, update 20:" in capsys.readouterr().err
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
 
 
 @pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
-def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monkeypatch, save):
+def test_a_plot_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monkeypatch, save):
     def draw(*_):
         assert os.path.exists("run.npz") == bool(save)
         raise RuntimeError("two\nlines")
@@ -310,10 +309,10 @@ def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monke
     monkeypatch.setattr("numpy_rnn.app.plots.draw", draw)
     monkeypatch.setattr("numpy_rnn.app.plots.check_can_draw", lambda *_: None)
     ended = command(rnn, capsys, "--epochs", 2, "--plot", "a.png", *save)
-    held = "; run.npz holds the run" if save else ""
+    held = "; the run is saved in run.npz" if save else ""
     assert (ended.status, ended.err) == (
         2,
-        f"{rnn.__name__}: the picture cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n",
+        f"{rnn.__name__}: the plot cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n",
     )
     assert "free-running" in ended.out
     assert sorted(os.listdir()) == (["run.npz"] if save else [])

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 import numpy_rnn
 from numpy_rnn.app import terminal
+from numpy_rnn.app.report import finite_median
 from numpy_rnn.app.terminal import Progress
 
 # The command line, with updates that take longer than they need to; so that a run lasts without computing all the time.
@@ -20,18 +21,18 @@ pytestmark = pytest.mark.slow
 
 SLOW = """
 import sys, time
-import numpy_rnn
-from numpy_rnn.app import command_line; from numpy_rnn.app import terminal
+from numpy_rnn.__main__ import main
+from numpy_rnn.app import terminal
 
-update = terminal.Progress.update
+advance = terminal.Progress.advance
 
-def slow_update(self, epoch, loss, made):
-    time.sleep({pause} * made)
-    update(self, epoch, loss, made)
+def slow_advance(self, updates, details):
+    time.sleep({pause} * updates)
+    advance(self, updates, details)
 
-terminal.Progress.update = slow_update
+terminal.Progress.advance = slow_advance
 {more}
-sys.exit(command_line.main(numpy_rnn, sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -64,7 +65,7 @@ def test_a_terminal_that_does_not_know_its_width_has_a_bar_too():
 
 LONG_RUN = """
 terminal.DELAY = 0.1
-made, slow = [], terminal.Progress.update
+made, slow = [], terminal.Progress.advance
 
 def until_interrupted(*arguments):
     made.append(1)
@@ -72,7 +73,7 @@ def until_interrupted(*arguments):
         raise KeyboardInterrupt
     slow(*arguments)
 
-terminal.Progress.update = until_interrupted
+terminal.Progress.advance = until_interrupted
 """
 
 
@@ -119,7 +120,7 @@ def test_on_a_terminal_a_bar_appears_after_two_seconds_and_is_gone_in_the_end(ca
 
 def test_the_rows_go_to_a_pipe_and_the_bar_to_the_terminal(capsys):
     options = ["--k1", 4, "--epochs", 8, "--log-every", 1, "--no-plot"]
-    early = "progress.DELAY = 0.2"
+    early = "terminal.DELAY = 0.2"
     pieces, status, piped = on_a_terminal(*options, pause=0.02, more=early, stdout=subprocess.PIPE)
     assert status == 0
     assert bars(text_of(pieces))
@@ -131,7 +132,7 @@ def test_what_is_said_of_a_network_that_diverges_is_not_broken(capsys):
     """The second network diverges when the bar is already there; its line and the rows around it stay whole."""
     options = ["--k1", 4, "--epochs", 8, "--log-every", 1, "--no-plot", "--nonlinearity", "relu"]
     options += ["--learning-rate", "0.1,0.5", "--seed", 2]
-    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="progress.DELAY = 0.1")
+    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="terminal.DELAY = 0.1")
     in_pipes = command(numpy_rnn, capsys, *options)
     assert (status, in_pipes.status) == (0, 0)
     assert in_pipes.err.count("diverged") == 1
@@ -143,16 +144,16 @@ def test_what_is_said_of_a_network_that_diverges_is_not_broken(capsys):
 def test_no_byte_of_a_bar(capsys, options):
     """For a short run, and for one that is longer than a delay which is made short."""
     run = ["--epochs", 4, "--k1", 1 if options else 20, "--no-plot", *options]
-    more = "progress.DELAY = 0.1" if options else ""
+    more = "terminal.DELAY = 0.1" if options else ""
     pieces, status, _ = on_a_terminal(*run, pause=0.01, more=more)
     assert status == 0
     assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
 
 
-def test_a_bar_is_taken_away_when_the_run_is_broken_off():
+def test_a_bar_is_taken_away_when_the_run_is_interrupted():
     """By a run that diverges: the line that says so stands alone."""
     options = ["--k1", 4, "--epochs", 8, "--no-plot", "--nonlinearity", "relu", "--learning-rate", 0.5, "--seed", 2]
-    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="progress.DELAY = 0.1")
+    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="terminal.DELAY = 0.1")
     assert status == 3
     assert bars(text_of(pieces))
     lines = [line for line in screen(text_of(pieces)) if line]
@@ -172,18 +173,18 @@ WITHOUT = "sys.modules['tqdm'] = None\n"
 
 def test_without_tqdm_a_line_says_so_on_a_terminal(capsys):
     options = ["--k1", 4, "--epochs", 8, "--no-plot"]
-    pieces, status, _ = on_a_terminal(*options, pause=0.02, more=WITHOUT + "progress.DELAY = 0.1")
+    pieces, status, _ = on_a_terminal(*options, pause=0.02, more=WITHOUT + "terminal.DELAY = 0.1")
     assert status == 0
     lines = text_of(pieces).replace("\r\n", "\n").splitlines()
-    assert lines.count("numpy_rnn: no progress bar, as tqdm is not installed") == 1
-    lines.remove("numpy_rnn: no progress bar, as tqdm is not installed")
+    assert lines.count("numpy_rnn: no progress bar: tqdm is not installed") == 1
+    lines.remove("numpy_rnn: no progress bar: tqdm is not installed")
     assert lines == succeed(numpy_rnn, capsys, *options).splitlines()
 
 
 @pytest.mark.parametrize(("delay", "options"), [(2.0, []), (0.1, ["--no-progress"])])
 def test_without_tqdm_nothing_is_said_of_short_runs_or_where_none_is_wanted(capsys, delay, options):
     run = ["--k1", 4, "--epochs", 4, "--no-plot", *options]
-    pieces, status, _ = on_a_terminal(*run, pause=0.01, more=WITHOUT + f"progress.DELAY = {delay}")
+    pieces, status, _ = on_a_terminal(*run, pause=0.01, more=WITHOUT + f"terminal.DELAY = {delay}")
     assert status == 0
     assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
 
@@ -215,25 +216,25 @@ def to_a_terminal(monkeypatch):
 )
 def test_of_an_ensemble_the_median_loss_is_shown(monkeypatch, loss, shown):
     to_a_terminal(monkeypatch)
-    bar = Progress("name", 10)
-    bar.update(3, loss)
+    bar = Progress("name", 10, "updates")
+    bar.advance(1, lambda: {"epoch": 3, "loss": f"{finite_median(loss):.3g}"})
     assert isinstance(bar.bar, tqdm)
     assert f"epoch=3, {shown}]" in str(bar.bar)
     bar.close()
 
 
-def test_a_run_that_goes_on_begins_where_it_stood(monkeypatch):
+def test_a_run_that_is_resumed_begins_where_it_stood(monkeypatch):
     to_a_terminal(monkeypatch)
-    bar = Progress("name", 200, done=150)
-    bar.update(3, np.array(1.0))
+    bar = Progress("name", 200, "updates", done=150)
+    bar.advance()
     assert "| 151/200 [" in str(bar.bar)
     bar.close()
 
 
 def test_a_run_without_updates_has_no_bar(monkeypatch):
     terminal = to_a_terminal(monkeypatch)
-    bar = Progress("name", 60, done=60)
-    bar.update(3, np.array(1.0))
+    bar = Progress("name", 60, "updates", done=60)
+    bar.advance()
     bar.close()
     assert bar.bar is None
     assert terminal.getvalue() == ""

@@ -12,9 +12,8 @@ from numpy_rnn import Parameters
 from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
-from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.predictions import Result
-from numpy_rnn.app.scaling import Scaling, scaling_of
+from numpy_rnn.app.experiment import Experiment, Scaling, scaling_of
+from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
 
@@ -161,7 +160,7 @@ def test_of_many_columns_the_first_have_errors():
 def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_left():
     experiment, result = made_up(E=(4,))
     result.predictions[2, 1] = np.inf
-    assert report.divergence(result) == "1 of 4 networks diverged: they are left out of the medians and bands"
+    assert report.divergence(result) == "1 of 4 networks diverged and are left out of the medians and bands"
     table = report.series_table(experiment, result)
     assert "median predicted" in table.splitlines()[0]
     kept = np.delete(result.predictions, 1, axis=1)[..., 0, 0]
@@ -222,7 +221,7 @@ def test_the_tables_are_in_the_units_of_the_series():
 def errors(experiment, result):
     """The rows of the error table: (what, steps, column) → network, last value."""
     head, *rows = report.error_table(experiment, result).splitlines()
-    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "last value again"]
+    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "persistence baseline"]
     assert {len(row) for row in rows if not row.startswith("   ...")} == {len(head)}
     pattern = r"(trained on|held out), (\d+) steps(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
     parts = (re.fullmatch(pattern, row).groups() for row in rows)
@@ -246,7 +245,7 @@ def rms(*differences):
     ],
 )
 @pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "standardized"])
-def test_the_errors_are_those_of_the_predictions_and_of_the_last_value_again(rows, P, parts, scaled):
+def test_the_errors_are_those_of_the_predictions_and_of_the_persistence_baseline(rows, P, parts, scaled):
     """Each column by itself, as they may have different units."""
     experiment, result = held_out(*made_up(T=8, D=2), rows, P)
     unit = np.array([20.0, 0.5]) if scaled else np.ones(2)

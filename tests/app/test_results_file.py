@@ -11,10 +11,9 @@ import pytest
 from cases import bits
 from in_process import contents, succeed
 
-from numpy_rnn.app import results_file
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.results_file import HEAD, save_results
+from numpy_rnn.app.results import HEAD, save_results
 from numpy_rnn.app.run import run
 
 
@@ -57,7 +56,7 @@ def test_the_files_hold_what_the_run_found(rnn, capsys, kind):
     words = ["train", "--epochs", "2", *RUNS[kind].split()]
     for name in ("r.json", "r.csv"):
         out = succeed(rnn, capsys, *words[1:], "--output", name, "--no-plot")
-        assert out.endswith(f"\nlosses and predictions written to {name}\n")
+        assert out.endswith(f"\nlosses and predictions saved to {name}\n")
     arguments = parser(rnn.__name__).parse_args(words)
     configuration = configuration_of(arguments)
     experiment = prepare(configuration)
@@ -128,8 +127,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(rnn, monkeypatch, name):
     def fails(*_):
         raise MemoryError
 
-    monkeypatch.setattr(results_file, "_number", fails)
-    monkeypatch.setattr(results_file, "_plain", fails)
+    monkeypatch.setattr("numpy_rnn.app.storage.os.replace", fails)
     with pytest.raises(MemoryError):
         save_results(name, rnn.__name__, experiment, configuration, result)
     assert contents() == before

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_rnn import InputError
-from numpy_rnn.app.scaling import Scaling, scaling_of
+from numpy_rnn.app.experiment import Scaling, scaling_of
 
 EPS = 2.0**-52
 SERIES = np.array([[1, 10], [2, 30], [4, 30], [5, 10.0]])
@@ -94,7 +94,7 @@ def test_original_is_the_way_back_for_arrays_of_any_shape(shape, dtype):
 
 
 REFUSED: dict[str, tuple] = {
-    "constant": ([[1, 5], [2, 5], [3, 5]], "column 2 of the series is 5 in all 3 rows: expected numbers that change"),
+    "constant": ([[1, 5], [2, 5], [3, 5]], "column 2 of the series is 5 in all 3 rows and cannot be standardized"),
     "0.1, whose mean is not 0.1": ([[0.1], [0.1], [0.1]], "column 1 of the series is 0.1 in all 3 rows"),
     "one row": ([[1.0]], "column 1 of the series is 1 in all 1 rows"),
     "too large": ([[1e308], [1e308], [-1e308]], "column 1 of the series, -1e+308 to 1e+308, has no standard deviation"),

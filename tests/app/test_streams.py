@@ -7,9 +7,9 @@ from pathlib import Path
 
 import children
 import pytest
+from in_process import main
 
 import numpy_rnn
-from numpy_rnn.app import command_line
 from numpy_rnn.app.terminal import printing_anything
 
 NAMES = {
@@ -59,8 +59,8 @@ def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch, name, kin
     with monkeypatch.context() as patch:
         for stream in ("stdout", "stderr"):
             patch.setattr(sys, stream, STREAMS[kind]())
-        status = command_line.main(numpy_rnn, ["--epochs", "1", f"--data={data}", *map("=".join, files.items())])
-        missing = command_line.main(numpy_rnn, [f"--data=no{data}", "--no-plot"])
+        status = main(numpy_rnn, ["--epochs", "1", f"--data={data}", *map("=".join, files.items())])
+        missing = main(numpy_rnn, [f"--data=no{data}", "--no-plot"])
         out, err = written(sys.stdout), written(sys.stderr)
     assert (status, missing) == (0, 2)
     assert sorted(os.listdir()) == sorted([data, *files.values()])

@@ -10,7 +10,7 @@ from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.predictions import Result
+from numpy_rnn.app.results import Result
 from numpy_rnn.app.run import run
 
 RATES = (0.1, 0.01, 0.05)
@@ -98,7 +98,7 @@ def test_the_heading_of_one_rate_and_of_one_in_a_list(rnn, capsys):
     assert one == succeed(rnn, capsys, "--learning-rate", "5e-2", "--epochs", 2, "--no-plot")
 
 
-def test_a_sweep_goes_on_from_one_network(rnn, capsys):
+def test_a_sweep_is_resumed_from_one_network(rnn, capsys):
     """From weights, at every rate."""
     succeed(rnn, capsys, "--epochs", 2, "--save", "w.npz", "--no-plot")
     options = ["--weights", "w.npz", "--epochs", 1, "--no-plot"]
@@ -168,7 +168,7 @@ def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(rnn, cap
     ended = command(rnn, capsys, *options, "--no-plot")
     assert ended.status == 0
     assert ended.err.splitlines()[-1] == (
-        f"{rnn.__name__}: 2 of 4 networks diverged: they are left out of the medians and bands"
+        f"{rnn.__name__}: 2 of 4 networks diverged and are left out of the medians and bands"
     )
     rows = losses(ended.out)
     assert np.isnan(rows[4][1])

@@ -15,7 +15,7 @@ from numpy_rnn.app import trace
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_arrays
-from numpy_rnn.app.trace import Recorder, check_size, load_trace
+from numpy_rnn.app.trace import Recorder, check_trace_size, load_trace
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.traces.drive import trace_of
@@ -58,7 +58,7 @@ def traced(rnn, capsys, request):
     out = succeed(rnn, capsys, "--epochs", 3, "--trace", "t.npz", "--no-plot", *options.split())
     with np.load("t.npz", allow_pickle=False) as archive:
         arrays = dict(archive)
-    assert f"\ntrace of {len(arrays['epoch'])} updates written to t.npz\n" in out
+    assert f"\ntrace of {len(arrays['epoch'])} updates saved to t.npz\n" in out
     return arrays, Configuration(epochs=3, **changed)
 
 
@@ -168,7 +168,7 @@ def test_a_trace_is_read_back(traced):
 @pytest.mark.parametrize("said", [{}, {"format": np.bytes_("elman-trace 3")}, {"format": np.zeros(2)}])
 def test_a_file_of_another_format_is_refused(said):
     save_arrays("t.npz", {"x": np.zeros(3), **said})
-    with pytest.raises(InputError, match=r"trace file t\.npz does not say format 'elman-trace 2': expected a trace"):
+    with pytest.raises(InputError, match=r"trace file t\.npz has no format 'elman-trace 2': expected a trace"):
         load_trace("t.npz")
 
 
@@ -238,11 +238,11 @@ def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, options):
     for update in of_run(numpy_rnn, experiment, configuration):
         recorder.append(update)
     size = sum(array.nbytes for array in recorder.arrays().values())
-    monkeypatch.setattr(trace, "LARGEST", size)
-    check_size(experiment, configuration)
-    monkeypatch.setattr(trace, "LARGEST", 0.9 * size)
+    monkeypatch.setattr(trace, "MAX_BYTES", size)
+    check_trace_size(experiment, configuration)
+    monkeypatch.setattr(trace, "MAX_BYTES", 0.9 * size)
     with pytest.raises(InputError):
-        check_size(experiment, configuration)
+        check_trace_size(experiment, configuration)
 
 
 def test_a_trace_that_is_too_large_says_how_large(rnn, capsys):

@@ -10,13 +10,14 @@ import sys
 import children
 import numpy as np
 import pytest
+from in_process import main
 from step_port import norm_of_norms, scaled_by_power_of_two
 from window_port import port
 
 import numpy_rnn
-from numpy_rnn.app.command_line import main
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.storage import save_json
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance import comparison_report
@@ -24,7 +25,6 @@ from numpy_rnn.conformance.__main__ import main as main_of_suite
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.comparison import Source, compare, epoch_losses, finite_part, package_source
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load, named
-from numpy_rnn.conformance.plain_json import save_json
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
@@ -276,7 +276,7 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
     [
         ({"dW_hh": None}, "dW_hh is missing"),
         ({"y": np.nan}, "is nan: expected a finite number"),
-        ({"format": np.bytes_(b"other")}, "does not say format 'elman-trace 2'"),
+        ({"format": np.bytes_(b"other")}, "has no format 'elman-trace 2'"),
     ],
 )
 def test_what_is_no_trace_is_refused(run, tmp_path, change, message):

@@ -86,7 +86,7 @@ def test_a_line_that_has_gone_is_an_error():
     assert mutated_source(mutant, "loss", "a right line") == "a right line"
     with pytest.raises(LookupError, match="occurs 2 times in elman"):
         mutated_source(mutant, "elman", "right, right")
-    with pytest.raises(LookupError, match="stands 0 times in elman"):
+    with pytest.raises(LookupError, match="occurs 0 times in elman"):
         mutated_source(mutant, "elman", "")
 
 

@@ -349,12 +349,10 @@ def layer(module):
 
 
 def test_every_import_points_down():
-    """The package and `reference` name the engine; the command line, two commands."""
+    """The package and `reference` name the engine."""
     for file, modules in imports_of("numpy_rnn").items():
         if layer(file) in LAYERS and Path(file).name not in ("__init__.py", "__main__.py"):
-            commands = {"numpy_rnn.conformance.comparison", "numpy_rnn.study"} if "command_line" in file else set()
-            named = {m for m in modules if within(m, "numpy_rnn") and not any(within(m, c) for c in commands)}
-            above = {m for m in named if layer(m) not in LAYERS[layer(file)]}
+            above = {m for m in modules if within(m, "numpy_rnn") and layer(m) not in LAYERS[layer(file)]}
             assert not above, (file, above)
 
 

@@ -42,7 +42,7 @@ def small_setting(steps=5, **options):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A small study of other sizes and options than the main job's."""
-    from numpy_rnn.app.command_line import main
+    from in_process import main
 
     folder = tmp_path_factory.mktemp("study") / "small"
     assert main(numpy_rnn, [str(word) for word in ("study", *SMALL, "--folder", folder)]) == 0

@@ -10,6 +10,7 @@ import pytest
 from study_settings import SETTINGS, named_setting
 
 import numpy_rnn
+from numpy_rnn.app.format import format_scientific
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.mutants import window_mutants
@@ -20,10 +21,9 @@ from numpy_rnn.study.checks.check_step import exact
 from numpy_rnn.study.checks.checks import measure_checks
 from numpy_rnn.study.checks.complex_step import complex_step, differentiated
 from numpy_rnn.study.checks.equations import WINDOW, by_hand, element, problems
-from numpy_rnn.study.checks.results import compare, whole
+from numpy_rnn.study.checks.witness_results import compare, whole
 from numpy_rnn.study.checks.witnesses import loops
 from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
-from numpy_rnn.study.findings import scientific
 from numpy_rnn.study.page.tables import check_tables
 from numpy_rnn.study.page.templates import fill
 
@@ -325,7 +325,7 @@ def test_the_figure_of_the_v_shows_both_errors_and_their_lines():
     assert (truncated.get_ydata() == curve["truncation"] * steps**2).all()
     assert (rounded.get_ydata() == curve["rounding"] / steps).all()
     assert far.get_lines()[0].get_xdata().tolist() == curve["smaller_steps"]
-    assert scientific(curve["best_error"]) in drawing.caption(findings)
+    assert format_scientific(curve["best_error"]) in drawing.caption(findings)
 
 
 @pytest.mark.needs_matplotlib
@@ -355,7 +355,7 @@ def test_tables_hold_the_largest_differences(result):
                 elif check["difference"] == 0:
                     assert cell == "equal"
                 else:
-                    assert cell == f"{scientific(check['ulps'], 2)} ({scientific(check['bounds'])})"
+                    assert cell == f"{format_scientific(check['ulps'], 2)} ({format_scientific(check['bounds'])})"
     assert [row[0] for row in options.rows] == [OWN, "momentum with dampening", "Nesterov"]
 
 
@@ -378,13 +378,6 @@ def test_the_section_is_filled_from_the_findings(witnesses, request):
     assert ("equations", "") in asked
     assert "{{" not in filled
     assert ("python-flint is not installed" in filled) == (witnesses == "numpy")
-
-
-def test_numbers_in_words():
-    words = {5.2e-12: "5·10⁻¹²", 0.0: "0", 0.5: "0.5", 999.0: "1000", 1000.0: "1·10³", 0.0099: "1·10⁻²", 12.34: "12"}
-    assert {number: scientific(number) for number in words} == words
-    assert scientific(1.26e7, 2) == "1.3·10⁷"
-    assert scientific(None) == "not finite"
 
 
 @pytest.mark.needs_torch

@@ -19,7 +19,7 @@ from numpy_rnn.study.components.jacobians import (
     three_starts,
 )
 from numpy_rnn.study.components.matrix import check_jacobians, jacobians_by_complex_step
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 
 
 def of(setting, params):
@@ -165,7 +165,7 @@ def test_the_states_that_are_drawn_are_those_of_the_forward_pass(name):
     result = measure_states(setting)
     for part, params in ((result["jacobians"][0], setting.start), (result["trained"], setting.end)):
         arguments = params, setting.x, entering(setting, params)
-        assert part["h"] == to_jsonable(forward(*arguments, **setting.options).h[:, 0])
+        assert part["h"] == rounded(forward(*arguments, **setting.options).h[:, 0])
 
 
 def test_states_that_overflow_leave_no_numbers():

@@ -29,7 +29,7 @@ from numpy_rnn.study.figures.disagreement_figures import (
 )
 from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS, draw_learning_curve, draw_loss_by_k
 from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS, comparable, draw_mistakes
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.page.tables import training_tables
 from numpy_rnn.study.page.templates import fill
 from numpy_rnn.study.setting import DIVERGED_FACTOR, setting_of
@@ -373,7 +373,7 @@ def test_far_above_the_untrained_loss_is_diverged_though_finite():
 def test_quantiles_are_values_of_networks_and_know_infinity():
     losses = np.array([*range(1, 9), np.inf, np.inf])
     assert quantiles(losses).tolist() == [1, 5, np.inf]
-    assert to_jsonable([1.00000004, np.inf, np.nan]) == [1.0, None, None]
+    assert rounded([1.00000004, np.inf, np.nan]) == [1.0, None, None]
 
 
 def test_networks_are_those_that_the_seeds_draw():
@@ -406,7 +406,7 @@ def test_by_k_is_tbptt_of_these_lengths():
     for run in result["chunks"] + result["sliding"]:
         configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
         of_two = learning_curve(numpy_rnn, draw_networks(setting, 2), setting, configuration).losses[-1]
-        assert run["final"] == to_jsonable(of_two)
+        assert run["final"] == rounded(of_two)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from numpy_rnn.study.checks.check_step import descents, exact, optimizer, root
 from numpy_rnn.study.checks.complex_step import central_difference, complex_step, differentiated, v_curve
 from numpy_rnn.study.checks.equations import by_hand
 from numpy_rnn.study.checks.error_bounds import bounds
-from numpy_rnn.study.checks.results import Witnessed, compare, whole
+from numpy_rnn.study.checks.witness_results import Witnessed, compare, whole
 from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
 
 FORWARD = {"a", "h", "y", "losses", "loss"}

@@ -20,9 +20,9 @@ ENGINE_MUTANTS: tuple[Mutant, ...] = IN_ENGINE
 
 
 # The modules of a mutated package in the order of import; the last one is the package itself.
-CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "reference")
-ENGINE_MODULES = ("layout", "window", "columns", "update", "ensemble", "training", "__init__")
-ENGINE = tuple(f"engine.{module}" for module in ENGINE_MODULES)  # in order of import
+CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "__init__")
+ENGINE_MODULES = ("layout", "window", "columns", "update", "ensemble", "training")
+ENGINE = (*(f"engine.{module}" for module in ENGINE_MODULES), "__init__")
 
 
 def mutated_source(mutant: Mutant, module: str, source: str) -> str:
@@ -50,6 +50,8 @@ def load(mutant: Mutant) -> ModuleType:
     for module, name in names.items():
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
         source = mutated_source(mutant, module, path.read_text(encoding="utf-8"))
+        if modules is CORE:
+            source = source.replace("from numpy_rnn.engine.training import", "from numpy_rnn.tbptt import")
         for core, renamed in names.items():
             source = source.replace(f"from numpy_rnn.{core} import", f"from {renamed} import")
         made[module] = ModuleType(name), compile(source, f"<{mutant.name}: {path.name}>", "exec")
@@ -57,15 +59,7 @@ def load(mutant: Mutant) -> ModuleType:
     sys.modules.update((loaded.__name__, loaded) for loaded, _ in made.values())
     for loaded, code in made.values():
         exec(code, loaded.__dict__)
-    for module in modules[:-1]:  # the package takes its functions from numpy_rnn: the mutated ones replace them
-        made[modules[-1]][0].__dict__.update(_public(made[module][0]))
     return sys.modules[package]
-
-
-def _public(module: ModuleType) -> dict[str, object]:
-    """The public functions that a module defines itself."""
-    names = vars(module).items()
-    return {name: v for name, v in names if name in numpy_rnn.__all__ and v.__module__ == module.__name__}
 
 
 def named(name: str) -> Mutant:

@@ -16,7 +16,7 @@ from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.elman import forward
 from numpy_rnn.study.checks.equations import STEP, Values, present, problems
-from numpy_rnn.study.checks.results import Check, Witnessed, compared, evaluate, example, findings_of, whole
+from numpy_rnn.study.checks.witness_results import Check, Witnessed, compared, evaluate, example, findings_of, whole
 from numpy_rnn.study.checks.witnesses import check_torch, of_fractions
 from numpy_rnn.study.setting import Setting
 

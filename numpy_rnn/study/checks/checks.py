@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.checks.check_step import check_steps
@@ -10,7 +11,7 @@ from numpy_rnn.study.checks.check_truncation import check_truncations, truncatio
 from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, central_difference, complex_step, differentiated, v_curve
 from numpy_rnn.study.checks.equations import WINDOW, Values, by_hand, problems
 from numpy_rnn.study.checks.error_bounds import bounds
-from numpy_rnn.study.checks.results import (
+from numpy_rnn.study.checks.witness_results import (
     Check,
     Witnessed,
     compare,
@@ -21,7 +22,6 @@ from numpy_rnn.study.checks.results import (
     whole,
 )
 from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
-from numpy_rnn.study.findings import to_jsonable
 from numpy_rnn.study.setting import Setting
 
 MISTAKE, WRONG = "W_hh used without its transpose", "B5"  # to show how far a wrong formula is off
@@ -59,7 +59,7 @@ def wrong(case: Case, hand: Values, E: Values) -> dict[str, Any]:
     """How far a gradient is off, in units of its bound, when one of the equivalence suite's mutants computes it."""
     name = WINDOW[WRONG].name
     off = compare(hand[name], whole(by_hand(case, load(named(MISTAKE)))[name]), E[name])
-    return {"mistake": MISTAKE, "quantity": WINDOW[WRONG].quantity, "bounds": to_jsonable(off.bounds, None)}
+    return {"mistake": MISTAKE, "quantity": WINDOW[WRONG].quantity, "bounds": to_jsonable(off.bounds)}
 
 
 def _whole(values: Values) -> dict[str, Witnessed]:
@@ -69,7 +69,7 @@ def _whole(values: Values) -> dict[str, Witnessed]:
 def measure_checks(setting: Setting) -> dict[str, Any]:
     """Of every equation: the largest difference from each witness, and one number as all of them have it.
 
-    See `results.Difference` for the units. "absent" has the reason for each witness that is not available.
+    See `witness_results.Difference` for the units. "absent" has the reason for each witness that is not available.
     """
     absent: dict[str, str] = {}
     window, more = check_window(setting, absent)

@@ -12,7 +12,7 @@ from numpy_rnn.conformance.bounds.global_bounds import sech_squared
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.equations import Values, by_hand
-from numpy_rnn.study.checks.results import Witnessed, whole
+from numpy_rnn.study.checks.witness_results import Witnessed, whole
 
 
 def loops(case: Case) -> Values:

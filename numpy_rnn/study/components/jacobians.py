@@ -8,7 +8,7 @@ import numpy_rnn
 from numpy_rnn.bptt import SLOPES
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.components.matrix import check_jacobians
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import Setting
 
 VANISHING = 0.3  # spectral radius of W_hh
@@ -115,8 +115,7 @@ def measure_states(setting: Setting) -> dict[str, Any]:
     h_0 = setting.h_0 if setting.start.h_0 is None else setting.start.h_0
     starts = three_starts(setting.start, setting.x, h_0, nonlinearity)
     result = [
-        _from(setting, start.params, h_0) | {"name": start.name, "factor": to_jsonable(start.factor)}
-        for start in starts
+        _from(setting, start.params, h_0) | {"name": start.name, "factor": rounded(start.factor)} for start in starts
     ]
     learned = setting.h_0 if setting.end.h_0 is None else setting.end.h_0
     trained = _from(setting, setting.end, learned) | {"name": "after training", "factor": 1.0}
@@ -124,7 +123,7 @@ def measure_states(setting: Setting) -> dict[str, Any]:
         "jacobians": result,
         "trained": trained,
         "tried": MAX_RADIUS,
-        "threshold": to_jsonable(np.sqrt(1 - SATURATED)),
+        "threshold": rounded(np.sqrt(1 - SATURATED)),
     }
 
 
@@ -133,7 +132,7 @@ def saturation(h, nonlinearity: str) -> dict[str, Any]:
     |h| = 0.9, for relu the share that is switched off. h: (T+1, H).
     """
     slope = slopes(h[1:], nonlinearity)
-    return {"slope": to_jsonable(slope.mean()), "saturated": to_jsonable((slope < SATURATED).mean())}
+    return {"slope": rounded(slope.mean()), "saturated": rounded((slope < SATURATED).mean())}
 
 
 def _from(setting: Setting, params: Parameters, h_0) -> dict[str, Any]:
@@ -145,14 +144,14 @@ def _from(setting: Setting, params: Parameters, h_0) -> dict[str, Any]:
         difference = check_jacobians(J, params, setting.x, h_0, nonlinearity) if lags else np.nan
     largest = [values[:, 0] for values in lags]
     return {
-        "spectral_radius": to_jsonable(spectral_radius(params.W_hh)),
-        "mean": to_jsonable([values.mean() for values in largest]),
-        "max": to_jsonable([values.max() for values in largest]),
-        "min": to_jsonable([values.min() for values in largest]),
-        "at_longest": to_jsonable(largest[-1].max() if lags else None),
-        "a_step": to_jsonable(largest[-1].max() ** (1 / len(setting.x)) if lags else None),
-        "least": to_jsonable([values[:, -1].mean() for values in lags]),
-        "difference": to_jsonable(difference),
-        "h": to_jsonable(h),
+        "spectral_radius": rounded(spectral_radius(params.W_hh)),
+        "mean": rounded([values.mean() for values in largest]),
+        "max": rounded([values.max() for values in largest]),
+        "min": rounded([values.min() for values in largest]),
+        "at_longest": rounded(largest[-1].max() if lags else None),
+        "a_step": rounded(largest[-1].max() ** (1 / len(setting.x)) if lags else None),
+        "least": rounded([values[:, -1].mean() for values in lags]),
+        "difference": rounded(difference),
+        "h": rounded(h),
         **saturation(h, nonlinearity),
     }

@@ -24,7 +24,7 @@ from numpy_rnn.study.components.matrix import (
     weights,
 )
 from numpy_rnn.study.components.seeds import SHARES, measure_seeds
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import Setting, Snapshot
 
 
@@ -48,8 +48,8 @@ def explorer(setting: Setting) -> dict[str, Any]:
         "k1": min(choices.k1, T),
         "k2": min(choices.k2, T),
         "learning_rate": choices.learning_rate,
-        "x": to_jsonable(setting.x[:, 0]),
-        "target": to_jsonable(setting.target[:, 0]),
+        "x": rounded(setting.x[:, 0]),
+        "target": rounded(setting.target[:, 0]),
         "snapshots": [_seen(setting, snapshot) for snapshot in setting.snapshots],
     }
 
@@ -69,15 +69,15 @@ def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
     own = None if params.h_0 is None else params.h_0[0]
     return {
         "epoch": snapshot.epoch,
-        "loss": to_jsonable(components.losses.sum()),
-        "spectral_radius": to_jsonable(spectral_radius(params.W_hh)),
-        "gradient_norm": to_jsonable(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
-        "parameters": {name: to_jsonable(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
-        "a": to_jsonable(components.activations.a[:, 0]),
-        "h": to_jsonable(components.activations.h[:, 0]),
-        "y": to_jsonable(components.activations.y[:, 0]),
-        "losses": to_jsonable(components.losses),
-        "dy": to_jsonable(components.dy[:, 0]),
+        "loss": rounded(components.losses.sum()),
+        "spectral_radius": rounded(spectral_radius(params.W_hh)),
+        "gradient_norm": rounded(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
+        "parameters": {name: rounded(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
+        "a": rounded(components.activations.a[:, 0]),
+        "h": rounded(components.activations.h[:, 0]),
+        "y": rounded(components.activations.y[:, 0]),
+        "losses": rounded(components.losses),
+        "dy": rounded(components.dy[:, 0]),
         "dh": _triangle(components.dh[:, :, 0]),
         "da": _triangle(components.da[:, :, 0]),
         "norm": _triangle(norms(components.gradients)),
@@ -87,13 +87,13 @@ def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _triangle(matrix):
-    return [to_jsonable(row[: t + 1]) for t, row in enumerate(matrix)]
+    return [rounded(row[: t + 1]) for t, row in enumerate(matrix)]
 
 
 def _by_k1(values, T):
     """From the order of `pairs` to rows of k1."""
     starts = np.cumsum([T - k1 for k1 in range(T)])[:-1]
-    return [to_jsonable(row) for row in np.split(values, starts)]
+    return [rounded(row) for row in np.split(values, starts)]
 
 
 def measure_components(setting: Setting) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def measure_components(setting: Setting) -> dict[str, Any]:
         "epochs": setting.configuration.epochs,
         "check": {end: _check(setting, *of) for end, of in ends.items()},
         "sums": {end: _sums(setting, *of) for end, of in ends.items()},
-        "heat": {end: to_jsonable(norms(components.gradients)) for end, (components, _) in ends.items()},
+        "heat": {end: rounded(norms(components.gradients)) for end, (components, _) in ends.items()},
         "masks": [_mask(T, *k, ends) for k in examples(T)],
         "truncation": {"k": list(range(1, T + 1))}
         | {end: _truncation(components) for end, (components, _) in ends.items()},
@@ -160,7 +160,7 @@ def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gr
 def _check(setting, components, params):
     h_0 = setting.h_0 if params.h_0 is None else params.h_0
     result = check_components(components, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
-    return result | {name: to_jsonable(result[name]) for name in ("difference", "later")}
+    return result | {name: rounded(result[name]) for name in ("difference", "later")}
 
 
 def _sums(setting, components, params):
@@ -174,7 +174,7 @@ def _sums(setting, components, params):
                 largest = np.abs(own).max()
                 ratio = np.abs(own - summed).max() / largest if largest else 0.0
                 worst, at = max((worst, at), (float(ratio), (k1, k2)))
-    return {"truncations": len(pairs(T)), "difference": to_jsonable(worst), "at": {"k1": at[0], "k2": at[1]}}
+    return {"truncations": len(pairs(T)), "difference": rounded(worst), "at": {"k1": at[0], "k2": at[1]}}
 
 
 def _mask(T, k1, k2, ends):
@@ -184,7 +184,7 @@ def _mask(T, k1, k2, ends):
         cosine, bias = cost(flat(components.gradients), [(k1, k2)])
         held = norms(components.gradients)
         share = (held * kept).sum() / held.sum() if held.any() else None
-        result[end] = {"cosine": to_jsonable(cosine[0]), "bias": to_jsonable(bias[0]), "share": to_jsonable(share)}
+        result[end] = {"cosine": rounded(cosine[0]), "bias": rounded(bias[0]), "share": rounded(share)}
     return result
 
 
@@ -195,7 +195,7 @@ def _truncation(components: Components):
     for name, G in (("all", flat(components.gradients)), ("W_hh", recurrent)):
         T = len(G)
         result[name] = {
-            kind: {part: to_jsonable(values) for part, values in cost(G, truncations)._asdict().items()}
+            kind: {part: rounded(values) for part, values in cost(G, truncations)._asdict().items()}
             for kind, truncations in (("chunks", chunks(T)), ("sliding", sliding(T)))
         }
     return result
@@ -212,9 +212,9 @@ def _along(setting, series):
     result: dict[str, Any] = {"epochs": [snapshot.epoch for snapshot in setting.snapshots], "k": few(T)}
     for place, kind in enumerate(("chunks", "sliding")):
         result[kind] = {
-            part: to_jsonable(np.array([getattr(of[place], part)[at] for of in costs]).T) for part in ("cosine", "bias")
+            part: rounded(np.array([getattr(of[place], part)[at] for of in costs]).T) for part in ("cosine", "bias")
         }
-    result["spectral_radius"] = [to_jsonable(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
+    result["spectral_radius"] = [rounded(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
     result |= {
         name: [
             saturation(components.activations.h[:, 0], setting.configuration.nonlinearity)[name]
@@ -222,7 +222,7 @@ def _along(setting, series):
         ]
         for name in ("slope", "saturated")
     }
-    result["loss"] = [to_jsonable(components.losses.sum()) for components in series]
+    result["loss"] = [rounded(components.losses.sum()) for components in series]
     result["reach"] = [_reach(norms(components.gradients)) for components in series]
     return result
 
@@ -230,12 +230,12 @@ def _along(setting, series):
 def _by_lag(held):
     lags = by_lag(held)
     return {
-        "mean": to_jsonable([norm.mean() for norm in lags]),
-        "largest": to_jsonable([norm.max() for norm in lags]),
-        "smallest": to_jsonable([norm.min() for norm in lags]),
+        "mean": rounded([norm.mean() for norm in lags]),
+        "largest": rounded([norm.max() for norm in lags]),
+        "smallest": rounded([norm.min() for norm in lags]),
     }
 
 
 def _reach(held):
     """Number of steps, counted back from t and including it, with these shares of the summed norms: the mean over t."""
-    return {name: to_jsonable(np.mean(reach(held, share))) for name, share in SHARES.items()}
+    return {name: rounded(np.mean(reach(held, share))) for name, share in SHARES.items()}

@@ -16,7 +16,7 @@ from numpy_rnn.study.components.jacobians import (
     three_starts,
 )
 from numpy_rnn.study.components.matrix import by_lag, chunks, component_matrix, cost, flat, norms, reach, sliding
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64
 from numpy_rnn.study.training.learning_curves import draw_networks, losses_of_a_pass, updates_of
 
@@ -63,7 +63,7 @@ def bands(of_networks: list[Any], like: Any = None) -> Any:
     ordered = np.sort(np.array(values, float), axis=0)  # NaN last
     known = np.sum(~np.isnan(ordered), axis=0, keepdims=True)
     return {
-        name: to_jsonable(np.take_along_axis(ordered, np.maximum(np.ceil(share * known).astype(int) - 1, 0), axis=0)[0])
+        name: rounded(np.take_along_axis(ordered, np.maximum(np.ceil(share * known).astype(int) - 1, 0), axis=0)[0])
         for name, share in BAND.items()
     }
 

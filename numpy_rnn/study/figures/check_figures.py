@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from numpy_rnn.app.format import format_scientific
 from numpy_rnn.study.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
-from numpy_rnn.study.findings import Drawing, Findings, scientific
+from numpy_rnn.study.findings import Drawing, Findings
 
 MARKS = {
     "plain loops": (SKY, "<"),
@@ -90,7 +91,14 @@ def draw_v_curve(figure, findings) -> None:
 
     best = curve["best_step"], curve["best_error"]
     near.plot(*best, "o", color=RED, markersize=6)
-    _annotate(near, best, f"best: {scientific(best[1])} at h = {scientific(best[0])}", (-16, -3), RED, ha="right")
+    _annotate(
+        near,
+        best,
+        f"best: {format_scientific(best[1])} at h = {format_scientific(best[0])}",
+        (-16, -3),
+        RED,
+        ha="right",
+    )
     # Labels are placed by the formulas of the curves, so that they follow them.
     _annotate(near, (1e-13, curve["rounding"] / 1e-13), "u |L / L′| / h", (8, 10), GREY, highest)
     _annotate(near, (1e-13, curve["rounding"] / 1e-13), "central difference", (0, -44), RED, highest, ha="center")
@@ -126,7 +134,7 @@ def _caption_of_differences(findings: Findings) -> str:
 
 def _alternative_of_differences(findings: Findings) -> str:
     result = [one for one in findings["checks"]["largest"] if one["bounds"] is not None]
-    largest = "; ".join(f"{one['witness']} {scientific(one['bounds'])}" for one in result)
+    largest = "; ".join(f"{one['witness']} {format_scientific(one['bounds'])}" for one in result)
     return (
         "A row for each equation, a mark for each witness. The largest differences of all rows, in units of the derived"
         f" bound: {largest}."
@@ -138,12 +146,12 @@ def _caption_of_v_curve(findings: Findings) -> str:
     if curve is None:
         return "Every derivative by the recurrent weights is zero here, so that no relative error can be drawn."
     predicted = curve["predicted_step"]
-    where = "" if predicted is None else f" The two lines cross near h = {scientific(predicted)}."
+    where = "" if predicted is None else f" The two lines cross near h = {format_scientific(predicted)}."
     return (
         f"The error of one derivative, compared with {curve['against']}. The error of the central difference falls with"
         " h² until the rounding of L, which grows with 1/h, takes over: its smallest error is"
-        f" {scientific(curve['best_error'])}.{where} The error of the complex step falls with h² too and then stays"
-        f" small: at all of the far smaller steps it is at most {scientific(curve['complex_error'])}."
+        f" {format_scientific(curve['best_error'])}.{where} The error of the complex step falls with h² too and then"
+        f" stays small: at all of the far smaller steps it is at most {format_scientific(curve['complex_error'])}."
     )
 
 
@@ -153,8 +161,8 @@ def _alternative_of_v_curve(findings: Findings) -> str:
         return "An empty panel: every derivative by the recurrent weights is zero."
     return (
         "Relative error over step, both logarithmic. The central difference draws a V with its lowest point at"
-        f" {scientific(curve['best_step'])}; the complex step falls and then runs level, down to steps of"
-        f" {scientific(min(curve['smaller_steps']))}."
+        f" {format_scientific(curve['best_step'])}; the complex step falls and then runs level, down to steps of"
+        f" {format_scientific(min(curve['smaller_steps']))}."
     )
 
 

@@ -95,7 +95,8 @@ def caption_trajectories(findings: Findings) -> str:
     return (
         "The hidden states of this network over the series, one curve per unit. In the grey bands tanh is nearly flat:"
         f" its slope is below 1 − {findings['components']['threshold']:g}². With small recurrent weights the units"
-        " follow the input. Where large weights drive them from one flat end to the other, a gradient passes only in between."
+        " follow the input. Where large weights drive them from one flat end to the other, a gradient passes only"
+        " in between."
     )
 
 

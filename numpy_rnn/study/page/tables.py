@@ -1,10 +1,11 @@
 """The tables of the checks."""
 
+from numpy_rnn.app.format import format_scientific
 from numpy_rnn.study.checks.equations import STEP, TRUNCATION, WINDOW
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.components.measures import few
 from numpy_rnn.study.components.seeds import SHARES
-from numpy_rnn.study.findings import Findings, Table, scientific
+from numpy_rnn.study.findings import Findings, Table
 
 VERDICT = "verdict (final loss relative to the correct run: median, 10 %, 90 %)"
 UNITS = "ulps and, in brackets, in units of the derived bound E"
@@ -63,8 +64,8 @@ def _cell(check):
         return ""
     if check["difference"] == 0:
         return "equal"
-    bounds = "none allowed" if check["bounds"] is None else scientific(check["bounds"])
-    return f"{scientific(check['ulps'], 2)} ({bounds})"
+    bounds = "none allowed" if check["bounds"] is None else format_scientific(check["bounds"])
+    return f"{format_scientific(check['ulps'], 2)} ({bounds})"
 
 
 ENDS = {"start": "before training", "end": "after training"}

@@ -11,7 +11,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import in_float64
 from numpy_rnn.study.training.learning_curves import updates_of
 from numpy_rnn.study.training.outcomes import Outcomes
@@ -254,4 +254,4 @@ def _relative_difference(right, wrong):
 
 def _finite_median(values):
     kept = values[np.isfinite(values)]
-    return to_jsonable(np.median(kept)) if kept.size else None
+    return rounded(np.median(kept)) if kept.size else None

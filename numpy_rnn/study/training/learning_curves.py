@@ -10,7 +10,7 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.elman import forward
 from numpy_rnn.loss import half_squared_error
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64
 
 MAX_POINTS = 60  # at which a curve is known, between its first and its last
@@ -106,11 +106,11 @@ def summary(of: LearningCurve) -> dict:
     first, last = of.losses[0], of.losses[-1]
     return {
         "epochs": of.epochs,
-        "low": to_jsonable(low),
-        "median": to_jsonable(median),
-        "high": to_jsonable(high),
-        "final": to_jsonable(last),
-        "final_median": to_jsonable(median)[-1],
+        "low": rounded(low),
+        "median": rounded(median),
+        "high": rounded(high),
+        "final": rounded(last),
+        "final_median": rounded(median)[-1],
         "diverged": int(np.isinf(last).sum()),
         "worse_than_untrained": int((np.isfinite(last) & (last > first)).sum()),
         "networks": len(last),

@@ -9,7 +9,7 @@ import numpy_rnn
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutated_source
 from numpy_rnn.conformance.mutants.score import LEVELS, score
 from numpy_rnn.conformance.traces.first_divergence import EQUATIONS
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import Setting
 from numpy_rnn.study.training.disagreements import disagreements, variants
 from numpy_rnn.study.training.learning_curves import by_k
@@ -62,7 +62,7 @@ def _first_shown(mutant, outcomes, own_run):
                 "equation": first.equation,
                 "epoch": first.epoch,
                 "update": first.number,
-                "ratio": to_jsonable(first.ratio),
+                "ratio": rounded(first.ratio),
             }
     return None, None
 
@@ -77,7 +77,7 @@ def _by_case(mutant: Mutant) -> dict:
         "equation": EQUATIONS.get(of_case.tensor or "", "form"),
         "epoch": None,
         "update": None,
-        "ratio": to_jsonable(of_case.factor),
+        "ratio": rounded(of_case.factor),
     }
     nothing = {"low": None, "median": None, "high": None}
     return {"shown_by": None, "caught": caught, "right": None, "wrong": None} | {

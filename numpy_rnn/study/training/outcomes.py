@@ -16,7 +16,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import load
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import Judgement, judge
-from numpy_rnn.study.findings import to_jsonable
+from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import Setting
 from numpy_rnn.study.training.learning_curves import LearningCurve, draw_networks, learning_curve, quantiles, summary
 
@@ -98,7 +98,7 @@ class Outcome(NamedTuple):
         return {
             "right": summary(self.right),
             "wrong": summary(self.wrong),
-            "ratio": dict(zip(("low", "median", "high"), to_jsonable(ratios))),
+            "ratio": dict(zip(("low", "median", "high"), rounded(ratios))),
             "verdict": verdict(ratios[1], medians[-1], medians[0]) if self.right.epochs != [0] else "not trained",
         }
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.local_bounds import ratios
 from numpy_rnn.study.checks.equations import Equation, element
-from numpy_rnn.study.findings import to_jsonable
 
 
 class Witnessed(NamedTuple):
@@ -93,7 +93,7 @@ def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed
     flat = np.ravel(hand)
     at = int(common[np.abs(flat[common]).argmax()])
     elements = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
-    values = [{"by": by, "value": to_jsonable(value, None)} for by, value in {"by hand": flat[at], **elements}.items()]
+    values = [{"by": by, "value": to_jsonable(value)} for by, value in {"by hand": flat[at], **elements}.items()]
     return {"element": element(equation, at, np.shape(hand)), "values": values}
 
 
@@ -135,4 +135,4 @@ def findings_of(
 
 def _largest(differences):
     differences = list(differences)
-    return {unit: to_jsonable(max(getattr(d, unit) for d in differences), None) for unit in UNITS}
+    return {unit: to_jsonable(max(getattr(d, unit) for d in differences)) for unit in UNITS}
