@@ -140,7 +140,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--learning-rate 0.1,0.2": "2 learning rates are given: expected one; the study is about one run",
         "--weights three.npz": "the weights are of 3 networks: expected those of one; the study is about one run",
         "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
-        "--folder no/where": r"--folder no/where: the folder .*/no does not exist; make it first",
+        "--folder no/where": r"--folder no/where: the folder .*/no does not exist; create it first",
         "--folder taken": r"--folder taken/study\.html is a folder: expected the name of a file",
         "--folder=": "--folder is empty: expected the name of a folder",
         "--folder mine": r"--folder mine: mine/study\.html was not written by a study; move it, or .*",

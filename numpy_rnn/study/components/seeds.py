@@ -73,12 +73,11 @@ def measure_seeds(setting: Setting) -> dict[str, Any]:
 
     A network that has diverged has no numbers from then on.
     """
-    along, diverged = [], []
-    for networks in _networks_along(setting):
-        diverged.append(sum(params is None for params in networks))
-        along.append([None if params is None else numbers_of(setting, params) for params in networks])
-        if len(along) == 1:
-            starts = [starting_points(setting, params) for params in networks if params is not None]
+    networks = list(_networks_along(setting))
+    along = [[None if params is None else numbers_of(setting, params) for params in of] for of in networks]
+    starts = [starting_points(setting, params) for params in networks[0] if params is not None]
+    trained = [None if params is None else growth_of(setting, params) for params in networks[-1]]
+    diverged = [of.count(None) for of in along]
     own = [numbers_of(setting, params) for params in (setting.start, setting.end)]
     return {
         "networks": setting.seeds,
@@ -86,7 +85,7 @@ def measure_seeds(setting: Setting) -> dict[str, Any]:
         "place": {end: place(one, of) for end, one, of in zip(("start", "end"), own, (along[0], along[-1]))},
         "along": [bands(of, like=along[0][0]) for of in along],
         "opposite": [opposite(of) for of in along],
-        "starts": bands(starts),
+        "starts": bands(starts) | {"after training": bands(trained, like=growth_of(setting, setting.start))},
         "opposite_end": [
             {"kind": kind, "k": k, "networks": count}
             for kind, counts in opposite(along[-1]).items()
@@ -99,36 +98,41 @@ def measure_seeds(setting: Setting) -> dict[str, Any]:
 
 def opposite(networks: list[dict[str, Any] | None]) -> dict[str, list[int]]:
     """The number of networks whose cosine is negative, by kind of truncation, for every k."""
-    return {kind: np.sum(_cosines(networks, kind) < 0, axis=0).tolist() for kind in KINDS}
+    return {kind: _count_below(networks, kind, 0) for kind in KINDS}
 
 
 def place(own: dict[str, Any], networks: list[dict[str, Any] | None]) -> dict[str, list[int]]:
     """The number of networks with a lower cosine than this one, by kind of truncation, for every k."""
-    return {kind: np.sum(_cosines(networks, kind) < _cosines([own], kind), axis=0).tolist() for kind in KINDS}
+    return {kind: _count_below(networks, kind, own["cost"]["all"][kind]["cosine"]) for kind in KINDS}
 
 
-def _cosines(networks, kind):
-    return np.array([of["cost"]["all"][kind]["cosine"] for of in networks if of is not None])
+def _count_below(networks, kind, limit):
+    """The number of networks whose cosine is below the limit, for every k; empty if there is no network."""
+    below = [of["cost"]["all"][kind]["cosine"] < limit for of in networks if of is not None]
+    return np.sum(below, axis=0).tolist() if below else []
 
 
 def starting_points(setting: Setting, params: Parameters) -> dict[str, Any]:
-    """Of the starting points of one network, by name: growth by lag, over all steps and per step, and the slopes."""
+    """The growth of small changes from the starting points of one network, by name."""
+    h_0 = setting.h_0 if params.h_0 is None else params.h_0
+    starts = three_starts(params, setting.x, h_0, setting.configuration.nonlinearity)
+    return {start.name: {"factor": start.factor} | growth_of(setting, start.params) for start in starts}
+
+
+def growth_of(setting: Setting, params: Parameters) -> dict[str, Any]:
+    """The growth of small changes of the state: the mean over t by lag, over all steps and per step; and the slopes."""
     h_0 = setting.h_0 if params.h_0 is None else params.h_0
     nonlinearity = setting.configuration.nonlinearity
-    result = {}
-    for start in three_starts(params, setting.x, h_0, nonlinearity):
-        h = states(start.params, setting.x, h_0, nonlinearity)
-        growth, slope = growth_by_lag(start.params.W_hh, h, nonlinearity), slopes(h[1:], nonlinearity)
-        result[start.name] = {
-            "growth": np.array([of_lag.mean() for of_lag in growth]),
-            "at_longest": growth[-1][0],
-            "a_step": growth[-1][0] ** (1 / len(setting.x)),
-            "spectral_radius": spectral_radius(start.params.W_hh),
-            "factor": start.factor,
-            "slope": slope.mean(),
-            "saturated": (slope < SATURATED).mean(),
-        }
-    return result
+    h = states(params, setting.x, h_0, nonlinearity)
+    growth, slope = growth_by_lag(params.W_hh, h, nonlinearity), slopes(h[1:], nonlinearity)
+    return {
+        "growth": np.array([of_lag.mean() for of_lag in growth]),
+        "at_longest": growth[-1][0],
+        "a_step": growth[-1][0] ** (1 / len(setting.x)),
+        "spectral_radius": spectral_radius(params.W_hh),
+        "slope": slope.mean(),
+        "saturated": (slope < SATURATED).mean(),
+    }
 
 
 def _networks_along(setting: Setting) -> Iterator[list[Parameters | None]]:

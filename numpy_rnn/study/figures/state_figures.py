@@ -3,6 +3,7 @@
 import numpy as np
 
 from numpy_rnn.study.figures.style import (
+    AFTER,
     BAND,
     BEFORE,
     CYCLE,
@@ -16,7 +17,7 @@ from numpy_rnn.study.figures.style import (
 )
 from numpy_rnn.study.findings import Drawing, Findings
 
-START_COLORS = {"as drawn": BEFORE, "scaled to vanish": SKY, "scaled to explode": RED}
+START_COLORS = {"as drawn": BEFORE, "scaled to vanish": SKY, "scaled to explode": RED, "after training": AFTER}
 
 
 def draw_jacobians(figure, findings: Findings) -> None:
@@ -24,8 +25,10 @@ def draw_jacobians(figure, findings: Findings) -> None:
     result = findings["components"]
     axes = figure.subplots()
     ends, low_end, high_end = [], 1.0, 1.0
-    own = {start["name"]: start for start in result["jacobians"]}
+    own = {start["name"]: start for start in (*result["jacobians"], result["trained"])}
     for name, start in result["seeds"]["starts"].items():
+        if name == "after training" and not result["epochs"]:
+            continue
         color, radius = START_COLORS[name], start["spectral_radius"]["median"]
         low, median, high = (positive(start["growth"][part]) for part in ("low", "median", "high"))
         lags = np.arange(len(median))

@@ -114,7 +114,8 @@ def _costs(result):
                 row.append(_band(along[index]["cost"][of][kind]["cosine"], ".3f", k - 1))
         for kind in ("chunks", "sliding"):
             own = number(result["truncation"]["end"]["all"][kind]["cosine"][k - 1], ".3f")
-            row.append(f"{own} ({result['seeds']['place']['end'][kind][k - 1]})")
+            lower = result["seeds"]["place"]["end"][kind]
+            row.append(f"{own} ({lower[k - 1] if lower else '–'})")
         rows.append(row)
     head = ["k", "components of chunks", "of sliding"]
     for when in ("before:", "after:", "after, W_hh alone:", "after, this network:"):
@@ -142,15 +143,14 @@ def _reach(result):
 
 
 def _starts(result):
-    of_networks = {**result["seeds"]["starts"], "after training": result["seeds"]["along"][-1]}
     own = {of["name"]: of for of in (*result["jacobians"], result["trained"])}
     columns = {"spectral_radius": ".2f", "slope": ".2f", "saturated": ".0%", "at_longest": ".1e", "a_step": ".2f"}
     rows = []
-    for name, of in of_networks.items():
-        rows.append([name, *(_band(of[key], form) if key in of else "" for key, form in columns.items()), ""])
-        one = own[name]
-        rows.append([f"{name}, this network", *(number(one[key], form) for key, form in columns.items())])
-        rows[-1].append(number(one["difference"], ".1e"))
+    for name, of in result["seeds"]["starts"].items():
+        rows.append([name, *(_band(of[key], form) for key, form in columns.items()), "–"])
+        if name in own:  # a network whose W_hh has no eigenvalue but 0 is not scaled
+            cells = (number(own[name][key], form) for key, form in (columns | {"difference": ".1e"}).items())
+            rows.append([f"{name}, this network", *cells])
     head = [
         "networks",
         "spectral radius of W_hh",
