@@ -75,7 +75,7 @@ def test_scaled_to_explode_explodes_and_scaled_to_vanish_vanishes(options):
     starts = measure_seeds(small(12, 16, **options))["starts"]
     at_longest = {name: start["at_longest"]["median"] for name, start in starts.items()}
     assert at_longest["scaled to vanish"] < 1e-4 < at_longest["as drawn"] < 10 < at_longest["scaled to explode"]
-    assert starts["scaled to explode"]["a_step"]["median"] > 1.1
+    assert starts["scaled to explode"]["at_longest"]["low"] > 1  # nearly every network
 
 
 def test_networks_that_diverge_are_counted_and_left_out():
