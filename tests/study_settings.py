@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn import Gradients, adjoints, forward, half_squared_error, windows
+from numpy_rnn import Gradients
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.conformance.bounds.global_bounds import TAU, global_bounds, propagate
+from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.conformance.case import Case
@@ -58,35 +58,6 @@ def balls(case) -> dict[str, tuple[Enclosure, np.ndarray]]:
     return global_bounds(case)
 
 
-def bounds_of_gradients(case) -> Gradients:
-    """E of a window's gradients, around what numpy_rnn computes. That these numbers are off by E themselves changes E
-    by its own relative size, which is what UPWARDS of `rounding.py` is for.
-    """
-    options = {"nonlinearity": case.nonlinearity}
-    activations = forward(case.params, case.x, case.h_0, **options)
-    flow = adjoints(case.params, activations, case.target, reduction=case.reduction, **options)
-    rows = {name: v.reshape(-1, v.shape[-1]) for name, v in (("dy", flow.dy), ("da", flow.da))}
-    h = activations.h
-    values = {
-        "loss": half_squared_error(activations.y[-len(case.target) :], case.target, reduction=case.reduction),
-        "a": activations.a,
-        "h": h[1:],
-        "y": activations.y,
-        **{name: getattr(flow, name) for name in ("dy", "dh", "da", "dh_0", "dx")},
-        "dW_xh": case.x.reshape(-1, case.x.shape[-1]).T @ rows["da"],
-        "dW_hh": h[:-1].reshape(-1, h.shape[-1]).T @ rows["da"],
-        "dW_hy": h[1:].reshape(-1, h.shape[-1]).T @ rows["dy"],
-        "db_h": rows["da"].sum(0),
-        "db_y": rows["dy"].sum(0),
-        **{name: theta for name, theta in case.params._asdict().items() if theta is not None},
-    }
-    enclosed = {name: Enclosure(np.asarray(v), np.zeros_like(v), np.zeros_like(v)) for name, v in values.items()}
-    E = propagate(case, enclosed, TAU)
-    present = [theta is not None for theta in case.params]
-    names = ("dW_xh", "dW_hh", "dW_hy", "db_h", "db_y", "dh_0")
-    return Gradients(*(E[name] if there else None for name, there in zip(names, present)))
-
-
 def bounds_of_components(setting, params):
     """E of every component, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through
     the one product that makes a component, (B4) to (B9).
@@ -113,20 +84,3 @@ def bounds_of_components(setting, params):
         if params.h_0 is not None:
             E.h_0[t - 1, 0] = result["dh_0"][1]
     return E, cases
-
-
-def bounds_of_sums(setting, params, reduction):
-    """A function of (k1, k2): E of the gradients of all windows of an epoch, added up; the parameters stay."""
-    h_0 = entering(setting, params)
-    h = forward(params, setting.x, h_0, nonlinearity=setting.configuration.nonlinearity).h
-
-    @cache
-    def check_window(window):
-        case = case_of(setting, params, *window, h[window.start], reduction)
-        return bounds_of_gradients(case)
-
-    def of_epoch(k1, k2):
-        every = [check_window(window) for window in windows(len(setting.x), k1, k2)]
-        return [sum(E for E in parts if E is not None) for parts in zip(*every)]
-
-    return of_epoch
