@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from in_process import command, contents, refused, succeed
+from study_settings import Reader, faults, small
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
@@ -17,8 +18,12 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.mutants.catalogue import named
+from numpy_rnn.study.figures.style import style
+from numpy_rnn.study.page.page import page
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
-from numpy_rnn.study.study import check_can_write_folder, write_folder
+from numpy_rnn.study.study import DRAWINGS, PARTS, check_can_write_folder, tables_of, write_folder
+from numpy_rnn.study.training.mistakes import measure_training
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +38,65 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 def small_setting(steps=5, **options):
     configuration = Configuration(**{"epochs": 3, "hidden_size": 3, "dtype": "float64"} | options)
     return setting_of(prepare(configuration), configuration, 2, steps)
+
+
+# -- all parts of a few small runs ---------------------------------------------------------------------------------
+
+RUNS = [
+    {"epochs": 0, "steps": 3},
+    {"epochs": 1, "steps": 5, "bias": True, "nonlinearity": "relu"},
+    {"epochs": 2, "steps": 8, "k1": 50, "k2": 50, "reduction": "mean", "learn_initial_state": True, "hidden_size": 3},
+    {"epochs": 2, "steps": 5, "momentum": 0.5, "max_norm": 0.2, "dtype": "float64"},
+]
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=lambda options: ", ".join(options))
+def findings(request):
+    """The findings of a run, with three mutants only, as they come back from JSON."""
+    chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "gradient ascent")]
+    setting = small(**{"seeds": 2} | request.param)
+    parts = {part: measure for part, (_, measure) in PARTS.items()}
+    parts["training"] = lambda setting: measure_training(setting, chosen)
+    return json.loads(json.dumps({part: measure(setting) for part, measure in parts.items()}, allow_nan=False))
+
+
+@pytest.mark.needs_matplotlib
+def test_every_figure_is_drawn_within_its_borders_and_said_in_words(findings):
+    from matplotlib.figure import Figure
+
+    for drawing in DRAWINGS:
+        with style():
+            figure = Figure(figsize=drawing.size)
+            drawing.draw(figure, findings)
+            figure.draw_without_rendering()
+            drawn = figure.get_tightbbox()  # of all that is visible, in inches
+        margin = 1 / figure.dpi
+        assert min(drawn.x0, drawn.y0) >= -margin, drawing.name
+        assert drawn.x1 <= drawing.size[0] + margin, drawing.name
+        assert drawn.y1 <= drawing.size[1] + margin, drawing.name
+        for words in (drawing.caption(findings), drawing.alternative(findings)):
+            assert len(words) > 30
+            assert not re.search("None|nan", words), words
+
+
+def test_tables_are_whole(findings):
+    for table in tables_of(findings):
+        assert table.rows, table.name
+        assert all(len(row) == len(table.head) for row in table.rows), table.name
+        cells = [cell for row in table.rows for cell in row]
+        assert all(isinstance(cell, str) for cell in cells), table.name
+        assert table.name == "mistakes" or not any("None" in cell for cell in cells), table.name  # there as code
+
+
+def test_the_page_has_every_figure_and_table_and_no_fault(findings):
+    text = page(
+        findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), b"<svg/>"), DRAWINGS, tables_of(findings)
+    )
+    assert faults(text) == []
+    ids = {attributes.get("id") for _, attributes in Reader(text).elements}
+    assert {f"figure-{drawing.name}" for drawing in DRAWINGS} <= ids
+    assert {f"table-{table.name}" for table in tables_of(findings)} <= ids
+    assert not re.search(r"\{\{|\{%", text)
 
 
 # -- the folder -----------------------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from numpy_rnn.study.checks.witness_results import compare, whole
 from numpy_rnn.study.checks.witnesses import loops
 from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
 from numpy_rnn.study.page.tables import check_tables
-from numpy_rnn.study.page.templates import fill
 
 PACKAGE = Path(numpy_rnn.__file__).parent
 DEFINED = re.findall(
@@ -357,27 +356,6 @@ def test_tables_hold_the_largest_differences(result):
                 else:
                     assert cell == f"{format_scientific(check['ulps'], 2)} ({format_scientific(check['bounds'])})"
     assert [row[0] for row in options.rows] == [OWN, "momentum with dampening", "Nesterov"]
-
-
-@pytest.mark.parametrize("witnesses", ["all", "numpy"])
-def test_the_section_is_filled_from_the_findings(witnesses, request):
-    if witnesses == "numpy":
-        request.getfixturevalue("without_others")
-        result = measure_checks(named_setting("three steps, untrained"))
-    else:
-        result = found_in("three steps, untrained")["checks"]
-    asked = []
-
-    def insert(kind):
-        return lambda name="": asked.append((kind, name)) or ""
-
-    text = (PACKAGE / "study/page/sections/1_equations.html").read_text(encoding="utf-8")
-    filled = fill(text, {"checks": result}, {kind: insert(kind) for kind in ("figure", "table", "equations")})
-    names = [drawing.name for drawing in CHECK_DRAWINGS] + [table.name for table in check_tables({"checks": result})]
-    assert sorted(name for kind, name in asked if kind != "equations") == sorted(names)
-    assert ("equations", "") in asked
-    assert "{{" not in filled
-    assert ("python-flint is not installed" in filled) == (witnesses == "numpy")
 
 
 @pytest.mark.needs_torch

@@ -312,42 +312,6 @@ def test_the_explorers_costs_and_norms_are_those_of_the_components(setting, resu
 # -- tables and figures -----------------------------------------------------------------------------------------------
 
 
-def test_the_tables_are_whole(result):
-    made = component_tables(result)
-    assert [table.name for table in made] == ["components_check", "truncation_cost", "reach", "starts"]
-    for table in made:
-        assert table.rows
-        assert all(len(row) == len(table.head) for row in table.rows), table.name
-        assert all(isinstance(cell, str) and cell and "None" not in cell for row in table.rows for cell in row)
-
-
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("name", ["everything", "three steps, untrained"])
-def test_every_figure_is_drawn_within_its_borders_and_said_in_words(name):
-    from matplotlib.figure import Figure
-
-    from numpy_rnn.study.figures.style import style
-
-    result = {"components": measure_components(named_setting(name))}
-    for drawing in DRAWINGS:
-        with style():
-            figure = Figure(figsize=drawing.size)
-            drawing.draw(figure, result)
-            figure.draw_without_rendering()
-            drawn = figure.get_tightbbox()  # of all that is visible, in inches
-        pixel = 1 / figure.dpi
-        assert min(drawn.x0, drawn.y0) >= -pixel, drawing.name
-        assert drawn.x1 <= drawing.size[0] + pixel, drawing.name
-        assert drawn.y1 <= drawing.size[1] + pixel, drawing.name
-        assert any(axes.get_xlabel() for axes in figure.axes), drawing.name
-        assert any(axes.get_ylabel() for axes in figure.axes), drawing.name
-        for words in (drawing.caption(result), drawing.alternative(result)):
-            assert len(words) > 40
-            assert "None" not in words
-            assert "nan" not in words
-
-
 def test_names_beside_curves_keep_apart_and_in_their_order():
     assert spread_apart([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1, 5, 9]
     assert spread_apart([4.0, 4.0], 2.0, 0.0, 10.0) == [3, 5]

@@ -119,6 +119,8 @@ def _outcomes(findings: Findings) -> str:
     names: dict[str, list[str]] = {}
     for one in comparable(findings):
         names.setdefault(one["verdict"], []).append(one["name"])
+    if not names:
+        return "An empty panel: without training there is nothing to compare."
     return "Verdicts. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
 
 
