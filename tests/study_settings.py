@@ -43,7 +43,7 @@ def named_setting(name) -> Setting:
     return small(**SETTINGS[name])
 
 
-def entering(setting, params):
+def initial_state(setting, params):
     """The state that enters the series, learned or not."""
     return setting.h_0 if params.h_0 is None else params.h_0
 
@@ -65,7 +65,7 @@ def bounds_of_components(setting, params):
     """E of every component, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through
     the one product that makes a component, (B4) to (B9).
     """
-    h_0, T = entering(setting, params), len(setting.x)
+    h_0, T = initial_state(setting, params), len(setting.x)
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))
     cases = []
     for t in range(1, T + 1):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from study_settings import ROUNDING, SETTINGS, bounds_of_components, entering, named_setting, small
+from study_settings import ROUNDING, SETTINGS, bounds_of_components, initial_state, named_setting, small
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError, Parameters, windows
@@ -76,7 +76,7 @@ def test_every_component_is_its_derivative_by_complex_step_and_by_balls(name):
     setting = named_setting(name)
     for params in (setting.start, setting.end):
         components, (E, cases) = components_of(setting, params), bounds_of_components(setting, params)
-        T, h_0, phi = len(setting.x), entering(setting, params), setting.configuration.nonlinearity
+        T, h_0, phi = len(setting.x), initial_state(setting, params), setting.configuration.nonlinearity
         for t, balls in enumerate(cases, start=1):
             for tensor in ("dh", "da"):
                 value, bound = balls[tensor]
@@ -94,7 +94,7 @@ def test_every_component_is_its_derivative_by_complex_step_and_by_balls(name):
 
 def test_the_check_of_the_components_finds_one_wrong_element():
     setting = named_setting("everything")
-    components, h_0 = components_of(setting, setting.end), entering(setting, setting.end)
+    components, h_0 = components_of(setting, setting.end), initial_state(setting, setting.end)
     arguments = setting.end, setting.x, setting.target, h_0, "tanh"
     right = check_components(components, *arguments)
     assert right["elements"] == right["of"] == 15 * flat(components.gradients).shape[-1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from study_settings import SETTINGS, balls, case_of, entering, named_setting
+from study_settings import SETTINGS, balls, case_of, initial_state, named_setting
 
 from numpy_rnn import forward
 from numpy_rnn.study.components.jacobians import (
@@ -24,7 +24,7 @@ from numpy_rnn.study.findings import rounded
 
 def of(setting, params):
     """Parameters, inputs, entering state and nonlinearity."""
-    return params, setting.x, entering(setting, params), setting.configuration.nonlinearity
+    return params, setting.x, initial_state(setting, params), setting.configuration.nonlinearity
 
 
 def test_two_steps_by_hand():
@@ -148,7 +148,7 @@ def test_the_states_that_are_drawn_are_those_of_the_forward_pass(name):
     setting = named_setting(name)
     result = measure_states(setting)
     for part, params in ((result["jacobians"][0], setting.start), (result["trained"], setting.end)):
-        arguments = params, setting.x, entering(setting, params)
+        arguments = params, setting.x, initial_state(setting, params)
         h = forward(*arguments, **setting.options).h[:, 0]
         assert part["h"] == rounded(h)
         J = jacobians(params.W_hh, h, setting.configuration.nonlinearity)
