@@ -146,7 +146,7 @@ def test_masks_and_weights_are_the_definition(T):
 
 
 def test_masks_that_cannot_be_are_refused():
-    with pytest.raises(InputError, match="smaller than k1"):
+    with pytest.raises(InputError, match="expected k2 ≥ k1"):
         mask(5, 3, 2)
     with pytest.raises(InputError, match="unknown reduction"):
         weights(5, 1, 2, "median")

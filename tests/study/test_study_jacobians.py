@@ -23,7 +23,7 @@ from numpy_rnn.study.findings import rounded
 
 
 def of(setting, params):
-    """Parameters, inputs, entering state and nonlinearity."""
+    """Parameters, inputs, initial state and nonlinearity."""
     return params, setting.x, initial_state(setting, params), setting.configuration.nonlinearity
 
 
