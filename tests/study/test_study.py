@@ -245,10 +245,13 @@ def test_a_run_that_diverges_ends_with_status_3(words, where, ways, capsys):
     assert contents() == {}
 
 
-def test_without_matplotlib_it_says_so(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2", "latex2mathml"])
+def test_a_package_that_is_missing_is_named_with_what_to_install(package, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
     message = refused(numpy_rnn, capsys, "study")
-    assert re.fullmatch(r"matplotlib cannot be imported .*: install it; the study draws its figures with it", message)
+    assert re.fullmatch(rf"{package} cannot be imported .*: install .*; the study .*", message)
+    assert contents() == {}
 
 
 def test_other_packages_have_no_study(capsys):

@@ -3,16 +3,14 @@
 import base64
 import json
 import re
-import sys
 
 import pytest
 from study_settings import Reader, faults
 
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.study.findings import Drawing, Table
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.page.formulas import DOCUMENT, checked_equations, definitions, equation, formula
-from numpy_rnn.study.page.templates import PAGE_PACKAGES, check_page_packages, fill, number
+from numpy_rnn.study.page.templates import fill, number
 
 FINDINGS = {
     "error": 1.27e-16,
@@ -145,13 +143,6 @@ def test_numbers_are_written_as_by_hand():
     assert number(12345678.0, ".2g") == "1.2·10<sup>7</sup>"
     assert number("1e-5") == "1e-5"  # words are left alone
     assert number(True) == "True"
-
-
-@pytest.mark.parametrize("package", PAGE_PACKAGES)
-def test_a_missing_package_is_named_with_what_to_install(package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=f"{package} cannot be imported .*: install jinja2 and latex2mathml"):
-        check_page_packages()
 
 
 # -- the page -------------------------------------------------------------------------------------------------------

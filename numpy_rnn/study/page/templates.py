@@ -27,8 +27,8 @@ def check_page_packages() -> None:
             importlib.import_module(package)
         except ImportError as error:
             raise InputError(
-                f"{package} cannot be imported ({error}): install {' and '.join(PAGE_PACKAGES)},"
-                " which make the page of the study"
+                f"{package} cannot be imported ({error}): install {' and '.join(PAGE_PACKAGES)};"
+                " the study makes its page with them"
             ) from None
 
 
