@@ -193,3 +193,12 @@ def test_torch_parameters_after_an_update_are_leaves_that_require_a_gradient():
     for theta in torch_rnn.sgd(params, gradients, 0.1):
         assert theta.requires_grad
         assert theta.is_leaf
+
+
+def test_sgd_leaves_every_parameter_in_its_place(rnn):
+    """Also where only the later of two biases is there, which a run would refuse."""
+    params = rnn.initial_parameters(3, 5, 1, bias=True)
+    only = params._replace(b_h=None)
+    updated = rnn.to_numpy(rnn.sgd(only, only, 0.5))
+    assert updated.b_h is None
+    assert updated.b_y.shape == (1,)

@@ -45,6 +45,13 @@ def resumed(rnn, case, state, **options):
 # -- the break is not seen --------------------------------------------------------------------------------------------
 
 
+def with_ensemble(case, E, seed):
+    """A case of the same kind with the ensemble axes E."""
+    kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
+    sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
+    return random_case(seed, *sizes, E=E, own=("x",), **kind, **case.options) if E else case
+
+
 @fewer(4)
 @given(
     run=runs(),
@@ -52,57 +59,41 @@ def resumed(rnn, case, state, **options):
     seed=st.integers(0, 2**31),
     record=st.booleans(),
     many=st.sampled_from([1, 64]),
+    every=st.sampled_from([1, 1, 2, 3, "epoch"]),
 )
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many):
-    """All options, any schedule, ensembles, learned states; after three of its updates, one at least the last. From
-    `many` networks on, numpy_rnn lays them out innermost in memory.
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many, every):
+    """All options, any schedule, ensembles, learned states, any yield_every, any interruption: after three updates, of
+    which one is the last, and again after each. From `many` networks on, numpy_rnn lays them out innermost in memory.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
-        assert_resumed(rnn, *run, E, seed, record)
+        case = with_ensemble(run[0], E, seed)
+        assert_resumed(rnn, case, run[1] | case.options | {"record": record, "yield_every": every}, seed)
 
 
-def assert_resumed(rnn, case, options, E, seed, record):
-    if E:
-        sizes = len(case.x), *case.params.W_xh.shape, case.target.shape[-1]
-        kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
-        case = random_case(seed, sizes[0], case.x.shape[1], *sizes[1:], E=E, own=("x",), **kind, **case.options)
-    options |= case.options | {"record": record}
+def assert_resumed(rnn, case, options, seed=0):
+    """The state goes through NumPy arrays, as it does through a file."""
     updates, states = states_of(rnn.train(*case.for_train(rnn), **options))
     whole = [bits(u) for u in updates]
     for number in {seed % len(whole), seed // 7 % len(whole), len(whole) - 1}:
-        assert resumed(rnn, case, states[number], **options) == whole[number + 1 :]
+        state = rnn.from_numpy(rnn.to_numpy(states[number]))
+        assert bits(state) == bits(states[number])
+        assert resumed(rnn, case, state, **options) == whole[number + 1 :]
+    longer = options | {"epochs": options["epochs"] + 1}
+    more = resumed(rnn, case, states[-1], **longer)
+    assert more == [bits(u) for u in rnn.train(*case.for_train(rnn), **longer)][len(whole) :] != []
+    training, made = rnn.train(*case.for_train(rnn), **options), []
+    for _ in whole:  # each update by a run of its own
+        made.append(bits(next(training)))
+        training = rnn.train(*case.for_train(rnn), **options, resume=training.state())
+    assert made == whole
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
 @TRUNCATIONS
-def test_it_may_break_off_after_any_update(rnn, k1, k2, learned):
-    """After every one of two epochs, the last of each among them: there the next epoch begins, or nothing is left. The
-    state went through NumPy arrays, as it does through a file.
-    """
-    case = example(learned=learned)
+def test_a_run_is_resumed_after_any_update(rnn, k1, k2, learned):
     options = {"k1": k1, "k2": k2, "learning_rate": 0.05, "epochs": 2, **EVERYTHING}
-    updates, states = states_of(rnn.train(*case.for_train(rnn), **options))
-    whole = [bits(u) for u in updates]
-    for number, state in enumerate(states, start=1):
-        there_and_back = rnn.from_numpy(rnn.to_numpy(state))
-        assert bits(there_and_back) == bits(state)
-        assert resumed(rnn, case, there_and_back, **options) == whole[number:]
-    assert resumed(rnn, case, states[-1], **options) == []
-    longer = options | {"epochs": 3}
-    assert resumed(rnn, case, states[-1], **longer) == [bits(u) for u in train(rnn, case, **longer)][len(whole) :] != []
-
-
-def test_a_resumed_run_may_be_interrupted_again(rnn):
-    """After every update of it, all the way: each is then made by a run of its own."""
-    case = example(learned=True)
-    options = {"k1": 1, "k2": 3, "learning_rate": 0.05, "epochs": 2, **EVERYTHING}
-    training = train(rnn, case, **options)
-    made, whole = [next(training)], [bits(u) for u in train(rnn, case, **options)]
-    while len(made) < len(whole):
-        training = train(rnn, case, **options, resume=training.state())
-        made.append(next(training))
-    assert [bits(u) for u in made] == whole
+    assert_resumed(rnn, example(learned=learned), options)
 
 
 @TRUNCATIONS
@@ -161,6 +152,95 @@ def test_a_resumed_run_stands_where_it_was_resumed(rnn):
     assert bits(at_the_end.state()) == bits(state)
     assert next(at_the_end, None) is None
     assert bits(at_the_end.state()) == bits(state)
+
+
+# -- fewer updates ---------------------------------------------------------------------------------------------------
+
+EVERY = st.sampled_from([2, 3, 4, 100])
+
+
+def assert_fewer(case, few, updates, is_due):
+    """Of all updates those that are due, to the bit, and all losses: each a sum of terms that are not negative, which
+    may be added in another order.
+    """
+    few = list(few)
+    due = [update for update in updates if is_due(update)]
+    assert [bits((u[:3], u[4:9])) for u in few] == [bits((u[:3], u[4:9])) for u in due]
+    assert all(update.losses is None for update in updates)
+    ends = np.cumsum([len(update.losses) for update in few])
+    assert list(ends) == [number for number, update in enumerate(updates, start=1) if is_due(update)]
+    losses = [np.asarray(loss) for update in few for loss in update.losses]
+    assert [bits(update.loss) for update in few] == [bits(update.losses[-1]) for update in few]
+    for found, update in zip(losses, updates, strict=True):
+        expected = np.asarray(update.loss)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert (np.abs(found - expected) <= case.target[:, 0].size * B * np.finfo(case.dtype).eps * expected).all()
+
+
+@fewer(4)
+@given(run=runs(), every=EVERY | st.just("epoch"), E=st.sampled_from([(), (), (2,)]), seed=st.integers(0, 2**31))
+def test_every_nth_update_of_an_epoch_and_its_last_are_yielded(rnn, run, every, E, seed):
+    case, options = run
+    case = with_ensemble(case, E, seed)
+    options |= case.options | {"record": True}
+    updates = list(rnn.train(*case.for_train(rnn), **options))
+    few = rnn.train(*case.for_train(rnn), **options, yield_every=every)
+
+    def is_due(update):
+        return update.window.stop == len(case.x) or (every != "epoch" and update.number % every == 0)
+
+    assert_fewer(case, few, updates, is_due)
+
+
+@pytest.mark.parametrize("k1", [1, 2, 3])
+@given(every=EVERY)
+def test_every_nth_update_of_a_stream_and_its_last_are_yielded(rnn, k1, every):
+    case, options = example(), {"k1": k1, "k2": 3, "learning_rate": 0.02, "momentum": 0.5}
+    params, x, target, h_0 = case.for_train(rnn)
+    updates = list(rnn.train_stream(params, zip(x, target), h_0, **options))
+    few = rnn.train_stream(params, zip(x, target), h_0, **options, yield_every=every)
+    assert_fewer(case, few, updates, lambda u: u.number % every == 0 or u.number == len(updates))
+
+
+# -- what is handed out, and what is taken -----------------------------------------------------------------------------
+
+
+def arrays_in(value):
+    """All arrays of nested tuples."""
+    if isinstance(value, tuple):
+        return [array for one in value for array in arrays_in(one)]
+    return [] if value is None or isinstance(value, int) or not value.shape else [value]
+
+
+@pytest.mark.parametrize("E", [(), (3,)], ids=["one network", "ensemble"])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "max_norm": 0.1}], ids=str)
+def test_nothing_that_is_handed_out_changes_the_run(rnn, options, E):
+    """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own."""
+    case = example(E=E)
+    untouched = [rnn.to_numpy(update) for update in train(rnn, case, **options, record=True)]
+    run = train(rnn, case, **options, record=True)
+    for update, expected in zip(run, untouched, strict=True):
+        assert bits(update) == bits(expected)
+        state = run.state()
+        copies = rnn.from_numpy(rnn.to_numpy(update))
+        for array in arrays_in((copies, update, state)):
+            if rnn.__name__ == "torch_rnn":
+                array.detach()[...] = 7.0
+            elif array.flags.writeable:
+                array[...] = 7.0
+        if rnn.__name__ != "torch_rnn":
+            own = arrays_in((update.parameters, update.velocity))
+            assert not any(array.flags.writeable for array in own)
+            assert all(array.flags.writeable for array in arrays_in((copies, update.activations, update.gradients)))
+
+
+def test_parameters_are_read_when_train_is_called(rnn):
+    params, *series = example().of(rnn)
+    options = {"k1": 2, "k2": 3, "learning_rate": 0.1, "epochs": 2}
+    expected = rnn.to_numpy(next(rnn.train(params, *series, **options)).loss)
+    run = rnn.train(params, *series, **options)
+    (params.W_hh.detach() if rnn.__name__ == "torch_rnn" else params.W_hh)[...] = 0
+    assert rnn.to_numpy(next(run).loss) == expected
 
 
 # -- states that do not fit -------------------------------------------------------------------------------------------
