@@ -5,6 +5,7 @@ The tables have a row per change of valid arguments: which functions, the change
 
 import re
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,8 +26,8 @@ BASES = {
 
 
 def arguments(rnn, base="one"):
-    """By name, what the functions take."""
-    case = random_case(0, T, B, D, H, O, **BASES[base])
+    """By name, what the functions take; base: a key of BASES, or the axes E of an ensemble."""
+    case = random_case(0, T, B, D, H, O, **BASES.get(base, {"E": base}))
     params, x, target, h_0 = case.for_train(rnn)
     activations = rnn.forward(params, x, params.h_0 if h_0 is None else h_0)
     gradients = rnn.bptt(params, activations, target)
@@ -76,8 +77,8 @@ CALLS = {
     ),
     "resumed": (lambda rnn, g: train(rnn, g, momentum=0.9, resume=g["resume"]), "x target h_0 resume"),
     "stream": (
-        lambda rnn, g, **o: stream(rnn, g, **{"learning_rate": g["learning_rate"]} | o),
-        "params h_0 learning_rate",
+        lambda rnn, g, **o: stream(rnn, g, **{"learning_rate": g["learning_rate"], "max_norm": g["max_norm"]} | o),
+        "params h_0 learning_rate max_norm",
     ),
     "moving_stream": (lambda rnn, g: stream(rnn, g, momentum=0.9, velocity=g["velocity"]), "velocity"),
     "to_state_dict": (lambda rnn, g: rnn.to_state_dict(g["params"]), "params"),
@@ -253,6 +254,7 @@ WHOLE = "expected a whole number"
 STEPS = f"{WHOLE} of steps, 1 or more"
 RUNS, STEPPING = "train stream", "direction train stream"
 NOT_SMALL = "expected a finite number, 0 or more"
+NORM = "expected a finite number above 0, or None for no clipping"
 NESTEROV = "nesterov needs momentum above 0 and dampening 0: they are"
 OPTIONS: list[tuple] = [  # (functions, options, *words)
     *((RUNS, {"k1": k}, f"k1 is {k!r}: {STEPS}") for k in (0, True, 1.0, 1.5, "1", None)),
@@ -264,10 +266,10 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
         for n in (0, -1, 1.5, True, None, "all", "epochs")
     ),
     ("stream", {"yield_every": "epoch"}, f"yield_every is 'epoch': {WHOLE}, 1 or more"),
-    *((RUNS, {"learning_rate": rate}, f"the learning rate is {rate}: expected finite numbers, 0 or more")
+    *((f"sgd {RUNS}", {"learning_rate": rate}, f"the learning rate is {rate}: expected finite numbers, 0 or more")
       for rate in (-0.1, -1, np.nan, np.inf, np.float32("-inf"), True)),
-    *((RUNS, {"learning_rate": rate}, "the learning rate is a ") for rate in (None, "0.1", 1j, [0.1])),
-    (RUNS, {"learning_rate": 10**400}, "the learning rate is "),
+    *((f"sgd {RUNS}", {"learning_rate": rate}, "the learning rate is a ") for rate in (None, "0.1", 1j, [0.1])),
+    (f"sgd {RUNS}", {"learning_rate": 10**400}, "the learning rate is "),
     *((RUNS, {"record": value}, f"record is {value!r}: expected True or False") for value in ("False", None, 1, 0.0)),
     *((STEPPING, {"nesterov": value}, "nesterov is", "expected True or False") for value in ("no", None, 1)),
     *((STEPPING, {"momentum": value}, f"momentum is {shown(value)}: {NOT_SMALL}")
@@ -278,7 +280,8 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
       for value in (np.nan, -np.inf, np.inf, "0.9", None, 1j)),
     (STEPPING, {"nesterov": True}, f"{NESTEROV} 0.0 and 0.0"),
     (STEPPING, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, f"{NESTEROV} 0.9 and 0.1"),
-    *((RUNS, {"max_norm": value}, "max norm is ") for value in ("1", 1j, True, 10**400)),
+    *((f"clip_by_global_norm {RUNS}", {"max_norm": value}, f"max norm is {shown(value)}: {NORM}")
+      for value in (0, 0.0, -1.0, np.nan, np.inf, "1", 1j, True, 10**400)),
     *((f"forward {TARGETS} stream", {"nonlinearity": value}, "nonlinearity", "expected tanh or relu")
       for value in ("sin", None, ["tanh"], 3)),
     *((f"half_squared_error {TARGETS} stream", {"reduction": value}, "reduction", "expected sum or mean")
@@ -296,10 +299,31 @@ def test_options_that_cannot_be(rnn):
     for functions, options, *says in OPTIONS:
         for function in functions.split():
             call = CALLS[function][0]
-            refused(lambda call=call, options=options: call(rnn, given, **options), *says)
+            arrays = {name: value for name, value in options.items() if name in given}
+            others = {name: value for name, value in options.items() if name not in given}
+            refused(partial(call, rnn, given | arrays, **others), *says)
     for options in TAKEN:
         for function in STEPPING.split():
             CALLS[function][0](rnn, given, **options)
+
+
+RATE = "the learning rate"
+OF_ENSEMBLES = [((), (1,)), ((), (4,)), ((3,), (2,)), ((3,), (3, 1)), ((3,), (1, 3)), ((3, 3), (3,)), ((2, 3), (3, 2))]
+RATES: list[tuple] = [  # (E, learning rate, words)
+    *((E, np.full(shape, 0.1), f"{RATE} has shape {shape}: expected a number, or one per network, of shape {E}")
+      for E, shape in OF_ENSEMBLES),
+    *(((3,), np.array([0.1, rate, 0.1]), "expected finite numbers, 0 or more") for rate in (np.nan, -np.inf, -0.1)),
+    *(((3,), rate, f"{RATE} is a {type(rate).__name__}: expected a number, or an array of shape (3,)")
+      for rate in ([0.1, 0.2, 0.3], "fast", None)),
+]  # fmt: skip
+
+
+def test_rates_of_an_ensemble(rnn):
+    """Above all a shape that would broadcast: along the weights, or along another axis of the ensemble."""
+    for E, rate, says in RATES:
+        given = arguments(rnn, E) | {"learning_rate": rate}
+        for name in ("sgd", "train", "stream"):
+            refused(partial(CALLS[name][0], rnn, given), says)
 
 
 @pytest.mark.needs_torch

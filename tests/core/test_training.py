@@ -252,69 +252,45 @@ def state_after(rnn, number, case=None, **options):
     return training.state()
 
 
-@pytest.mark.parametrize(
-    ("number", "other", "says"),
-    [
-        (2, {"k1": 1}, "is that after update 2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
-        (2, {"k2": 2}, "is that after update 2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
-        (1, {"k1": 3}, "is that after update 1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
-        (3, {"k2": 4}, "is that after update 3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
-    ],
-    ids=str,
-)
-def test_a_state_of_another_schedule_is_refused(rnn, number, other, says):
-    with pytest.raises(InputError) as refusal:
-        train(rnn, example(), **other, resume=state_after(rnn, number))
-    assert str(refusal.value).startswith("the state to resume from ")
-    assert says in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+def moving(state, **velocity):
+    return state._replace(velocity=state.velocity._replace(**velocity))
 
 
-def test_a_state_of_a_longer_series_is_refused(rnn):
-    state = state_after(rnn, 3)
-    shorter = example()._replace(x=example().x[:4], target=example().target[:4])
-    with pytest.raises(InputError, match="and 4 steps; resume with the arguments of that run"):
-        train(rnn, shorter, resume=state)
-
-
-def test_a_state_of_another_batch_or_no_place_of_a_run_is_refused(rnn):
-    state = state_after(rnn, 2)
-    wider = random_case(5, T, B + 1, D, H, O)
-    with pytest.raises(InputError, match=r"has h of shape \(2, 4\): expected \(3, 4\)"):
-        train(rnn, wider, resume=state)
-    for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9}):
-        with pytest.raises(InputError, match="the state to resume from is that after"):
-            train(rnn, example(), resume=state._replace(**nowhere))
-
-
-def test_the_parameters_of_a_state_are_checked_as_all_are(rnn):
-    state = rnn.to_numpy(state_after(rnn, 2))
+def cut(state):
     state.parameters.W_hh[0, 0] = np.nan
-    with pytest.raises(InputError, match="W_hh contains NaN or infinity"):
-        train(rnn, example(), resume=rnn.from_numpy(state))
+    return state
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda s: s._replace(h=s.h.astype("float32")), "h is "),
-        (lambda s: s._replace(h=s.h * np.nan), "h contains NaN or infinity: expected finite numbers"),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), "the velocity of W_hy is "),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), "the velocity of W_hy is "),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), "the velocity of W_hy contains NaN or infinity"),
-        (lambda s: moving(s, b_h=None), "the state has no velocity of b_h: expected one, as other parameters have one"),
-        (lambda s: moving(s, h_0=s.h[0]), "there is a velocity of h_0: expected none"),
-    ],
-    ids=range(7),
-)
-def test_states_and_velocities_that_do_not_fit_the_parameters_are_refused(rnn, change, says):
-    state = rnn.from_numpy(change(rnn.to_numpy(state_after(rnn, 2, momentum=0.9))))
+PLACE = "the state to resume from is that after update "
+STATES: list[tuple] = [  # (updates made, the change of the state, other arguments, words)
+    (2, {}, {"k1": 1}, f"{PLACE}2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
+    (2, {}, {"k2": 2}, f"{PLACE}2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
+    (1, {}, {"k1": 3}, f"{PLACE}1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
+    (3, {}, {"k2": 4}, f"{PLACE}3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
+    (3, {}, {"T": 4}, "and 4 steps; resume with the arguments of that run"),
+    (2, {}, {"B": B + 1}, "has h of shape (2, 4): expected (3, 4)"),
+    *((2, nowhere, {}, PLACE) for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9})),
+    (2, cut, {}, "W_hh contains NaN or infinity"),
+    (2, lambda s: s._replace(h=s.h.astype("float32")), {}, "h is "),
+    (2, lambda s: s._replace(h=s.h * np.nan), {}, "h contains NaN or infinity: expected finite numbers"),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), {}, "the velocity of W_hy is "),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), {}, "the velocity of W_hy is "),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), {}, "the velocity of W_hy contains NaN or infinity"),
+    (2, lambda s: moving(s, b_h=None), {}, "has no velocity of b_h: expected one, as other parameters have one"),
+    (2, lambda s: moving(s, h_0=s.h[0]), {}, "there is a velocity of h_0: expected none"),
+]
+
+
+@pytest.mark.parametrize(("number", "change", "other", "says"), STATES, ids=range(len(STATES)))
+def test_a_state_that_does_not_fit_is_refused(rnn, number, change, other, says):
+    training = train(rnn, example(), momentum=0.9)
+    list(islice(training, number))
+    state = rnn.to_numpy(training.state())
+    state = rnn.from_numpy(change(state) if callable(change) else state._replace(**change))
+    sizes = {"T": T, "B": B} | {name: size for name, size in other.items() if name in ("T", "B")}
+    options = {name: value for name, value in other.items() if name not in sizes}
     with pytest.raises(InputError) as refusal:
-        train(rnn, example(), momentum=0.9, resume=state)
+        train(rnn, random_case(5, *sizes.values(), D, H, O), momentum=0.9, **options, resume=state)
     assert says in str(refusal.value)
     assert "expected" in str(refusal.value)
     assert "\n" not in str(refusal.value)
-
-
-def moving(state, **velocity):
-    return state._replace(velocity=state.velocity._replace(**velocity))
