@@ -81,6 +81,7 @@ CALLS = {
         "params h_0 learning_rate max_norm",
     ),
     "moving_stream": (lambda rnn, g: stream(rnn, g, momentum=0.9, velocity=g["velocity"]), "velocity"),
+    "windows": (lambda rnn, g, **o: rnn.windows(**{"steps": 5, "k1": 1, "k2": 2} | o), ""),
     "to_state_dict": (lambda rnn, g: rnn.to_state_dict(g["params"]), "params"),
     "from_numpy": (lambda rnn, g: rnn.from_numpy(g["array"]), "array"),
     "view": (lambda rnn, g: rnn.from_numpy(g["array"], copy=False), "array"),
@@ -252,14 +253,15 @@ def test_both_backends_refuse_in_the_same_words():
 
 WHOLE = "expected a whole number"
 STEPS = f"{WHOLE} of steps, 1 or more"
-RUNS, STEPPING = "train stream", "direction train stream"
+RUNS, SCHEDULES, STEPPING = "train stream", "windows train stream", "direction train stream"
 NOT_SMALL = "expected a finite number, 0 or more"
 NORM = "expected a finite number above 0, or None for no clipping"
 NESTEROV = "nesterov needs momentum above 0 and dampening 0: they are"
 OPTIONS: list[tuple] = [  # (functions, options, *words)
-    *((RUNS, {"k1": k}, f"k1 is {k!r}: {STEPS}") for k in (0, True, 1.0, 1.5, "1", None)),
-    *((RUNS, {"k2": k}, f"k2 is {k!r}: {STEPS}") for k in (-1, True, 3.0, 3.5, "3", None)),
-    (RUNS, {"k1": 3, "k2": 2}, "k2 is 2 and k1 is 3: expected k2 ≥ k1", "choose k2 ≥ 3"),
+    *((SCHEDULES, {"k1": k}, f"k1 is {k!r}: {STEPS}") for k in (0, -2, True, 1.0, 1.5, "1", None)),
+    *((SCHEDULES, {"k2": k}, f"k2 is {k!r}: {STEPS}") for k in (0, -1, True, 3.0, 3.5, "3", None)),
+    (SCHEDULES, {"k1": 3, "k2": 2}, "k2 is 2 and k1 is 3: expected k2 ≥ k1", "must contain", "choose k2 ≥ 3"),
+    *(("windows", {"steps": n}, f"steps is {n!r}: {WHOLE}, 0 or more") for n in (-1, 2.5, "3", None, True)),
     *(("train", {"epochs": n}, f"epochs is {n!r}: {WHOLE}, 0 or more") for n in (-1, True, 1.0, 1.5, "1", None)),
     *(
         (RUNS, {"yield_every": n}, f"yield_every is {n!r}: expected ", "whole number")
@@ -351,11 +353,6 @@ def test_initial_parameters_of_no_network(rnn, option):
         ({"dtype": "int64"}, "dtype is int64: expected float32 or float64"),
     ):
         refused(lambda options=options: rnn.initial_parameters(**options), says)
-
-
-def test_the_number_of_steps_of_a_schedule_is_a_whole_number(rnn):
-    for steps in (-1, 2.5, "3", None, True):
-        refused(lambda steps=steps: rnn.windows(steps, 1, 1), "steps is")
 
 
 # -- every function, every argument ---------------------------------------------------------------------------------

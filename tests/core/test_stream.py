@@ -18,6 +18,7 @@ from cases import (
     reference_update,
     reported,
     runs,
+    with_ensemble,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,10 +72,7 @@ def assert_the_same_run(rnn, case, made, series, options):
 def test_a_stream_is_an_epoch_of_the_series(rnn, run, E, seed):
     """All options, schedules and short tails; networks of an ensemble share the stream."""
     case, options = run
-    if E:
-        kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
-        sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
-        case = random_case(seed, *sizes, E=E, **kind, **case.options)
+    case = with_ensemble(case, E, seed)
     options = options | {"epochs": 1}
     of_stream = {name: value for name, value in options.items() if name != "epochs"} | case.options
     series = rnn.train(*case.for_train(rnn), **options, **case.options, record=True)

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from cases import bits, fewer, random_case, runs
+from cases import bits, fewer, random_case, runs, with_ensemble
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,13 +45,6 @@ def resumed(rnn, case, state, **options):
 # -- the break is not seen --------------------------------------------------------------------------------------------
 
 
-def with_ensemble(case, E, seed):
-    """A case of the same kind with the ensemble axes E."""
-    kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
-    sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
-    return random_case(seed, *sizes, E=E, own=("x",), **kind, **case.options) if E else case
-
-
 @fewer(4)
 @given(
     run=runs(),
@@ -67,7 +60,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, re
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
-        case = with_ensemble(run[0], E, seed)
+        case = with_ensemble(run[0], E, seed, own=("x",))
         assert_resumed(rnn, case, run[1] | case.options | {"record": record, "yield_every": every}, seed)
 
 
@@ -212,13 +205,15 @@ def arrays_in(value):
     return [] if value is None or isinstance(value, int) or not value.shape else [value]
 
 
-@pytest.mark.parametrize("E", [(), (3,)], ids=["one network", "ensemble"])
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "max_norm": 0.1}], ids=str)
-def test_nothing_that_is_handed_out_changes_the_run(rnn, options, E):
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 2), (2, 3), (5, 5)])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, EVERYTHING], ids=["plain", "momentum", "everything"])
+@pytest.mark.parametrize("of_case", [{}, {"learned": True}, {"E": (3,)}], ids=["plain", "learned", "ensemble"])
+def test_nothing_that_is_handed_out_changes_the_run(rnn, of_case, options, k1, k2, record):
     """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own."""
-    case = example(E=E)
-    untouched = [rnn.to_numpy(update) for update in train(rnn, case, **options, record=True)]
-    run = train(rnn, case, **options, record=True)
+    case, options = example(**of_case), options | {"k1": k1, "k2": k2, "record": record}
+    untouched = [rnn.to_numpy(update) for update in train(rnn, case, **options)]
+    run = train(rnn, case, **options)
     for update, expected in zip(run, untouched, strict=True):
         assert bits(update) == bits(expected)
         state = run.state()
@@ -231,7 +226,10 @@ def test_nothing_that_is_handed_out_changes_the_run(rnn, options, E):
         if rnn.__name__ != "torch_rnn":
             own = arrays_in((update.parameters, update.velocity))
             assert not any(array.flags.writeable for array in own)
-            assert all(array.flags.writeable for array in arrays_in((copies, update.activations, update.gradients)))
+            assert all(
+                array.flags.writeable
+                for array in arrays_in((copies, update.activations, update.adjoints, update.gradients))
+            )
 
 
 def test_parameters_are_read_when_train_is_called(rnn):
