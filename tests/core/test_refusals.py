@@ -147,9 +147,10 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     ("stream", "one", "h_0", ones(H), "h_0 has shape (5,): expected (B, H)"),
     (NETWORKS, "one", "h_0", None, "no initial state: expected h_0, or parameters with a learned one"),
     (NETWORKS, "learned", "h_0", ones(B, H), "h_0 is given and the parameters have a learned one", "expected None"),
+    (BOTH, "one", "x", ones(T, B, D, dtype="float32"), "x is ", "float32", "the parameters are ", "float64", ONE),
+    (BOTH, "one", "x", ones(T, B, D, dtype="int64"), "x is ", "int64", "expected"),
     *(
-        (functions, "one", name, ones(*shape, dtype=dtype), f"{name} is ", dtype, "the parameters are ", "float64", ONE)
-        for functions, name, shape in ((BOTH, "x", (T, B, D)), (BOTH, "h_0", (B, H)))
+        (BOTH, "one", "h_0", ones(B, H, dtype=dtype), "h_0 is ", dtype, "the parameters are ", "float64", ONE)
         for dtype in ("float32", "int64")
     ),
     (TARGETS, "one", "target", ones(T, B, O, dtype="float32"), "target is ", "float32", "float64", ONE),
