@@ -195,6 +195,16 @@ def test_every_nth_update_of_a_stream_and_its_last_are_yielded(rnn, k1, every):
     assert_fewer(case, few, updates, lambda u: u.number % every == 0 or u.number == len(updates))
 
 
+def test_a_resumed_run_counts_its_updates_from_the_start_of_the_epoch(rnn):
+    """Also where the run that is resumed had another yield_every."""
+    training = train(rnn, example(), k1=1)
+    next(training)
+    rest = train(rnn, example(), k1=1, yield_every=2, resume=training.state())
+    assert [(u.epoch, u.number, len(u.losses)) for u in rest] == [
+        (1, 2, 1), (1, 4, 2), (1, 5, 1), (2, 2, 2), (2, 4, 2), (2, 5, 1)
+    ]  # fmt: skip
+
+
 # -- what is handed out, and what is taken -----------------------------------------------------------------------------
 
 
