@@ -47,7 +47,7 @@ class PackagePort:
             velocity = rnn.from_numpy(Parameters(**dict.fromkeys(Parameters._fields) | velocity))
         options = {"nonlinearity": nonlinearity, "reduction": reduction, "loss": loss}
         options["weights"] = None if weights is None else rnn.from_numpy(weights)
-        return _report(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, learning_rate, options, sgd)))
+        return report_of(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, learning_rate, options, sgd)))
 
     def _update(self, theta, x, target, h_0, velocity, learning_rate, options, sgd):
         """The update of this window."""
@@ -112,8 +112,8 @@ def _window(x, target):
     return Window(0, len(x) - len(target), len(x))
 
 
-def _report(update):
-    """An update under the names of the trace."""
+def report_of(update: Update) -> dict[str, np.ndarray]:
+    """An update, in NumPy, under the names of the trace."""
     arrays = {"loss": np.asarray(update.loss), **_named("", update.activations), **_named("", update.adjoints)}
     del arrays["x"]
     arrays["h"] = arrays["h"][1:]
