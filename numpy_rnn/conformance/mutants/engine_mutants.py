@@ -58,9 +58,9 @@ IN_ENGINE = (
         ),
     ),
     engine(
-        "weights of the first piece used",
+        "weights of a piece in reverse",
         "loss",
-        ("window", "(self.weights, weights)):", "(self.weights, weights if base == 0 else None)):"),
+        ("window", "(self.weights, weights)):", "(self.weights, weights if weights is None else weights[::-1])):"),
     ),
     engine("losses of classes without their weights", "loss", ("objective", "losses = losses * weights", "pass")),
     # Memory that is written too early, or read too late.
