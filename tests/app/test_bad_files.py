@@ -51,7 +51,7 @@ DATA: dict[str, tuple] = {
     "empty": ("a.csv", b"", "it has no rows; expected finite numbers, one row per time step"),
     "names only": ("a.csv", b"one,two\n", "it has no rows; expected"),
     "blank lines only": ("a.txt", b"\n \n", "it has no rows; expected"),
-    "one row": ("a.csv", b"1,2\n", "it has 1 rows; expected 3 or more"),
+    "one row": ("a.csv", b"1,2\n", "it has 1 row; expected 3 or more"),
     "two rows": ("a.npy", npy(np.zeros(2)), "it has 2 rows; expected 3 or more"),
     "text": ("a.csv", b"1\n2\nthree\n4\n", "line 3, column 1 is 'three'; expected finite numbers"),
     "two lines of names": ("a.txt", b"a b\nm s\n1 2\n", "line 2, column 1 is 'm'; expected"),
@@ -63,7 +63,11 @@ DATA: dict[str, tuple] = {
     "NaN first": ("a.csv", b"nan\n1\n2\n3\n", "line 1, column 1 is 'nan'; expected finite numbers"),
     "infinity": ("a.txt", b"1 2\n3 -inf\n5 6\n", "line 2, column 2 is '-inf'; expected finite numbers"),
     "too large": ("a.txt", b"1\n2\n1e999\n", "line 3, column 1 is '1e999'; expected finite numbers"),
-    "ragged": ("a.csv", b"1,2\n3,4\n\n5\n", "line 4 has 1 columns and the first row has 2; expected"),
+    "ragged": (
+        "a.csv",
+        b"1,2\n3,4\n\n5\n",
+        "line 4 has 1 column, but the first row has 2; expected the same number of columns in every row",
+    ),
     "quote left open": ("a.csv", b'1,2\n"3,4\n5,6\n', "unexpected end of data; expected"),
     "bytes": ("a.txt", b"\xff\xfe1\x00", "'utf-8' codec can't decode byte 0xff", "; expected finite numbers"),
     "NaN in npy": ("a.npy", npy(np.array([[1, 2], [3, np.nan], [5, 6]])), "row 2, column 2 is nan; expected"),
@@ -212,7 +216,7 @@ def test_the_bomb_explodes_when_it_is_unpickled():
     [
         (["--hidden-size", 5], ["hidden size 5 does not match weights file w.npz, which has 6", "leave --hidden-size"]),
         (["--bias"], ["weights file w.npz has no biases: leave --bias out"]),
-        (["--data", "two.csv"], ["is for 1 inputs and 1 outputs: expected 2 of each", "use weights that were trained"]),
+        (["--data", "two.csv"], ["is for 1 input and 1 output: expected 2 of each", "use weights that were trained"]),
     ],
 )
 def test_weights_that_do_not_fit_the_run(rnn, capsys, options, pieces):

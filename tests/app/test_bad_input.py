@@ -69,10 +69,13 @@ OPTIONS = {
         "expected --data FILE too",
     ),
     "negative rows": ("--held-out -1", "--held-out: '-1': expected a whole number, 0 or more", "--help"),
-    "all rows held out": ("--held-out 21", "21 of 21 rows of sine wave are held out: expected 18 at most"),
+    "all rows held out": (
+        "--held-out 21",
+        "--held-out is 21, but the series has 21 rows and 3 are needed for training; expected at most 18",
+    ),
     "too many rows held out": (
         "--held-out 19",
-        "19 of 21 rows of sine wave are held out: expected 18 at most",
+        "--held-out is 19, but the series has 21 rows and 3 are needed for training; expected at most 18",
     ),
     "compared and held out": (
         "compare json --held-out 3",

@@ -446,7 +446,7 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
         ("--data two.csv", "--data is given with --resume, but the run is on the sine wave: leave --data out"),
         ("--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of them out"),
         ("--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
-        ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as in the run"),
+        ("--learning-rate 0.1,0.2", "--learning-rate has 2 values: expected 1, as in the run that --resume continues"),
         ("--momentum 0 --nesterov", "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no"),
     ],
 )
@@ -458,7 +458,7 @@ def test_options_that_do_not_fit_a_run_that_is_resumed(rnn, capsys, options, mes
 def test_the_rates_of_a_sweep_stay_as_many(rnn, capsys):
     saved(rnn, RUNS["sweep"], 3)
     message = refused(rnn, capsys, "--resume", "r.npz", "--learning-rate", 0.1, "--no-plot")
-    assert message == "1 learning rates are given with --resume: expected 3, as in the run"
+    assert message == "--learning-rate has 1 value: expected 3, as in the run that --resume continues"
 
 
 def test_a_series_that_has_changed_is_refused(rnn, capsys):

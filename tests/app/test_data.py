@@ -355,7 +355,11 @@ WRONG_COLUMNS: dict[str, tuple] = {
     ),
     "no number in it": (DATED, ("1",), "line 2, column 1 is '1749-01'; expected finite numbers"),
     "a gap in it": (b"t,v\n1,2\n2,\n3,4\n", ("v",), "line 3, column 2 is ''; expected finite numbers"),
-    "a line too long": (b"1,2\n3,4,5\n6,7\n", ("1",), "line 2 has 3 columns and the first row has 2; expected"),
+    "a line too long": (
+        b"1,2\n3,4,5\n6,7\n",
+        ("1",),
+        "line 2 has 3 columns, but the first row has 2; expected the same number",
+    ),
     "a space after quotes": (
         b'a,"b" ,c\n1,2\n3,4\n5,6\n',
         ("b",),
@@ -391,9 +395,14 @@ def test_columns_that_cannot_be_chosen(case):
 def test_a_line_of_words_must_reach_to_the_columns_that_are_chosen():
     Path("a.txt").write_bytes(b"1 2 3\n4 5\n6 7 8 *\n")
     assert load_series("a.txt", ("2",)).tolist() == [[2], [5], [7]]
-    with pytest.raises(InputError, match="line 2 has 2 columns and column 3 is chosen; expected finite numbers"):
+    with pytest.raises(
+        InputError, match="line 2 has 2 columns, but column 3 is chosen; expected 3 or more columns in every row"
+    ):
         load_series("a.txt", ("1", "3"))
-    with pytest.raises(InputError, match="line 2 has 2 columns and the first row has 3; expected"):
+    with pytest.raises(
+        InputError,
+        match="line 2 has 2 columns, but the first row has 3; expected the same number of columns in every row",
+    ):
         load_series("a.txt")
 
 
