@@ -102,7 +102,11 @@ class Segment:
             result = run(rnn, experiment, configuration, GENERATED, hooks, resumed)
             self.end = bits(result[:4]), result.diverged, bits(result.epochs)
         except Diverged as error:
-            self.end = str(error), content(error.checkpoint)
+            left = error.checkpoint
+            if left is not None and left.diverged:  # all networks: only their weights can be used
+                self.end = str(error), left.diverged, bits(left.state.parameters)
+            else:
+                self.end = str(error), content(left)
         except Interrupted as interrupted:
             self.checkpoint = interrupted.checkpoint
 
