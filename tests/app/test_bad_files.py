@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 from in_process import refused
 
-import numpy_rnn
-from numpy_rnn.app.storage import save_parameters
-
 
 @pytest.fixture(autouse=True)
 def _in_a_new_folder(tmp_path, monkeypatch):
@@ -106,12 +103,6 @@ def test_data_that_cannot_be_used(rnn, capsys, case):
     message = refused(rnn, capsys, "--data", name, "--save", "w.npz", "--trace", "t.npz", "--no-plot")
     assert message.startswith(f"data file {name}")
     assert all(piece in message for piece in pieces), message
-
-
-def test_data_too_large_for_the_dtype(rnn, capsys):
-    Path("a.txt").write_text("1e39\n1\n2\n")
-    message = refused(rnn, capsys, "--data", "a.txt", "--no-plot")
-    assert message == "data file a.txt has values too large for float32: use --dtype float64"
 
 
 WHOLE = npz(**weights())
@@ -209,31 +200,3 @@ def test_weights_that_cannot_be_used(rnn, capsys, case):
 def test_the_bomb_explodes_when_it_is_unpickled():
     pickle.loads(pickle.dumps(Bomb())).close()
     assert Path("exploded").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "pieces"),
-    [
-        (["--hidden-size", 5], ["hidden size 5 does not match weights file w.npz, which has 6", "leave --hidden-size"]),
-        (["--bias"], ["weights file w.npz has no biases: leave --bias out"]),
-        (["--data", "two.csv"], ["is for 1 input and 1 output: expected 2 of each", "use weights that were trained"]),
-    ],
-)
-def test_weights_that_do_not_fit_the_run(rnn, capsys, options, pieces):
-    save_parameters("w.npz", numpy_rnn.initial_parameters())
-    Path("two.csv").write_text("1,2\n3,4\n5,6\n")
-    message = refused(rnn, capsys, "--weights", "w.npz", *options, "--no-plot")
-    assert all(piece in message for piece in pieces), message
-
-
-def test_weights_with_biases_that_do_not_fit_the_run(rnn, capsys):
-    save_parameters("w.npz", numpy_rnn.initial_parameters(bias=True))
-    message = refused(rnn, capsys, "--weights", "w.npz", "--no-bias", "--no-plot")
-    assert message == "weights file w.npz has biases: leave --no-bias out"
-
-
-def test_weights_too_large_for_the_dtype(rnn, capsys):
-    large = numpy_rnn.initial_parameters(dtype="float64")
-    save_parameters("w.npz", large._replace(W_hy=large.W_hy * 1e39))
-    message = refused(rnn, capsys, "--weights", "w.npz", "--dtype", "float32", "--no-plot")
-    assert message == "weights file w.npz has values too large for float32: use --dtype float64"
