@@ -40,7 +40,7 @@ def named_setting(name) -> Setting:
     return small(**SETTINGS[name])
 
 
-def entering(setting, params):
+def initial_state(setting, params):
     """The state that enters the series, learned or not."""
     return setting.h_0 if params.h_0 is None else params.h_0
 
@@ -91,7 +91,7 @@ def bounds_of_items(setting, params):
     """E of every item, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through the one
     product that makes an item, (B4) to (B9).
     """
-    h_0, T = entering(setting, params), len(setting.x)
+    h_0, T = initial_state(setting, params), len(setting.x)
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))
     cases = []
     for t in range(1, T + 1):
@@ -115,7 +115,7 @@ def bounds_of_items(setting, params):
 
 def bounds_of_sums(setting, params, reduction):
     """A function of (k1, k2): E of the gradients of all windows of an epoch, added up; the parameters stay."""
-    h_0 = entering(setting, params)
+    h_0 = initial_state(setting, params)
     h = forward(params, setting.x, h_0, nonlinearity=setting.configuration.nonlinearity).h
 
     @cache

@@ -65,8 +65,8 @@ tarin | unknown command 'tarin': expected train or compare | (did you mean train
 --weight-decay -1 | --weight-decay: '-1': expected a finite number, 0 or more
 --max-norm 0 | --max-norm: '0': expected a finite number, above 0
 --max-norm -3 | --max-norm: '-3': expected a finite number, above 0
---nesterov | nesterov with momentum 0.0 and dampening 0.0 | expected a momentum above 0 and no
---nesterov --momentum 0.9 --dampening 0.1 | nesterov with momentum 0.9 and dampening 0.1: expected a momentum above 0
+--nesterov | nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0
+--nesterov --momentum 0.9 --dampening 0.1 | nesterov needs momentum above 0 and dampening 0: they are 0.9 and 0.1
 --columns 1 | --columns is given without --data | expected --data FILE too
 --held-out -1 | --held-out: '-1': expected a whole number, 0 or more
 --held-out 21 | --held-out is 21, but the series has 21 rows and 3 are needed for training; expected at most 18
@@ -81,7 +81,7 @@ compare json --resume a.npz | --resume is an option of the command train and not
 --dtype float46 | --dtype: 'float46': expected float32 or float64 (did you mean float64?); see
 --nonlinearity elu | 'elu': expected tanh or relu (did you mean relu?); see
 --reduction max | 'max': expected sum or mean; see
---k1 3 --k2 2 | k2 = 2 is smaller than k1 = 3 | an update has k1 new steps | choose k2 ≥ 3
+--k1 3 --k2 2 | k2 is 2 and k1 is 3: expected k2 ≥ k1 | must contain the k1 new steps of its update | choose k2 ≥ 3
 --seeds 2 --weights w.npz | --weights and --seeds are both given: expected one | leave one
 --no-plot --plot a.png | --no-plot is given with --plot or --show: expected one | leave one
 compare | OTHER | see python -m | compare --help

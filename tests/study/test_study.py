@@ -151,7 +151,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
         " fewer --steps, or a smaller --hidden-size",
         "--save a.npz": "--save is an option of the command train and not of study; see .* --help",
-        "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
+        "--k1 2 --k2 1": "k2 is 1 and k1 is 2: expected k2 ≥ k1: .*",
         "--data no.csv": r".*no\.csv.* does not exist.*",
     }.items():
         assert re.fullmatch(message, refused(numpy_rnn, capsys, "study", *words.split())), words

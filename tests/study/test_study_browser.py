@@ -237,8 +237,8 @@ def test_every_moment_of_every_update_shows_the_numbers(name, pair, open_page, n
             moments = list(expected_moments(window))
             for i, ((what, t), found) in enumerate(zip(moments, page.evaluate(WALK), strict=True)):
                 assert found["moment"] == f"{i} of {len(moments) - 1}: {what}_{t}"
-                entering = i == 0
-                assert found["equations"] == ["T3" if entering else EQUATIONS[what]]
+                initial = i == 0
+                assert found["equations"] == ["T3" if initial else EQUATIONS[what]]
                 rows = expected_rows(data, data["snapshots"][epoch], window, divisor, what, t)
                 assert found["rows"][-1][0] == f"{what}{t}"
                 for (label, cells), row in zip(found["rows"], rows, strict=True):

@@ -261,12 +261,12 @@ def test_a_wrong_schedule_is_seen(monkeypatch):
     "name",
     ["state not reset between epochs", "state reset at every window", "sliding window starts from the newest state"],
 )
-def test_a_wrong_entering_state_is_seen(name):
+def test_a_wrong_initial_state_is_seen(name):
     setting = named_setting("sine")
 
     def wrong(rnn):
         runs = (list(truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
-        return [(one.state != one.expected).any() for run in runs for one in truncation.entering(setting, run)]
+        return [(one.state != one.expected).any() for run in runs for one in truncation.initial_states(setting, run)]
 
     assert any(wrong(load(named(name))))
     assert not any(wrong(numpy_rnn))

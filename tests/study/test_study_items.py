@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from study_settings import ROUNDING, SETTINGS, bounds_of_items, bounds_of_sums, entering, named_setting
+from study_settings import ROUNDING, SETTINGS, bounds_of_items, bounds_of_sums, initial_state, named_setting
 
 import numpy_rnn
 from numpy_rnn import Gradients, InputError, Parameters
@@ -57,7 +57,7 @@ def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
     setting = named_setting(name)
     for params in (setting.start, setting.end):
         items, (E, cases) = items_of(setting, params), bounds_of_items(setting, params)
-        T, h_0, phi = len(setting.x), entering(setting, params), setting.configuration.nonlinearity
+        T, h_0, phi = len(setting.x), initial_state(setting, params), setting.configuration.nonlinearity
         for t, balls in enumerate(cases, start=1):
             for tensor in ("dh", "da"):
                 value, bound = balls[tensor]
@@ -75,7 +75,7 @@ def test_every_item_is_its_derivative_by_complex_step_and_by_balls(name):
 
 def test_the_check_of_the_items_finds_one_wrong_element():
     setting = named_setting("everything")
-    items, h_0 = items_of(setting, setting.end), entering(setting, setting.end)
+    items, h_0 = items_of(setting, setting.end), initial_state(setting, setting.end)
     arguments = setting.end, setting.x, setting.target, h_0, "tanh"
     right = check_items(items, *arguments)
     assert right["elements"] == right["of"] == 15 * flat(items.gradients).shape[-1]

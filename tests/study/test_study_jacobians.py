@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from study_settings import SETTINGS, balls, case_of, entering, named_setting
+from study_settings import SETTINGS, balls, case_of, initial_state, named_setting
 
 from numpy_rnn import forward
 from numpy_rnn.study.items.jacobians import (
@@ -22,8 +22,8 @@ from numpy_rnn.study.items.witness import check_jacobians, jacobians_by_complex_
 
 
 def of(setting, params):
-    """Parameters, inputs, entering state and nonlinearity."""
-    return params, setting.x, entering(setting, params), setting.configuration.nonlinearity
+    """Parameters, inputs, initial state and nonlinearity."""
+    return params, setting.x, initial_state(setting, params), setting.configuration.nonlinearity
 
 
 def test_two_steps_by_hand():
@@ -163,7 +163,7 @@ def test_the_states_that_are_drawn_are_those_of_the_forward_pass(name):
     setting = named_setting(name)
     found = measure_states(setting)
     for part, params in ((found["jacobians"][0], setting.start), (found["trained"], setting.end)):
-        arguments = params, setting.x, entering(setting, params)
+        arguments = params, setting.x, initial_state(setting, params)
         assert part["h"] == plain(forward(*arguments, **setting.options).h[:, 0])
 
 

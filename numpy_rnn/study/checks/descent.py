@@ -103,6 +103,6 @@ def _row_of_bounds(near):
 
 
 def _gradients(case, params):
-    entering = case.h_0 if params.h_0 is None else params.h_0
-    activations = forward(params, case.x, entering, nonlinearity=case.nonlinearity)
+    initial = case.h_0 if params.h_0 is None else params.h_0
+    activations = forward(params, case.x, initial, nonlinearity=case.nonlinearity)
     return bptt(params, activations, case.target, nonlinearity=case.nonlinearity, reduction=case.reduction)

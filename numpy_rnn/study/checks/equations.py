@@ -25,13 +25,13 @@ WINDOW = {
     "B6": Equation("gradient of the output weights", "dW_hy", "dW_hy"),
     "B7": Equation("gradient of the hidden bias", "db_h", "db_h"),
     "B8": Equation("gradient of the output bias", "db_y", "db_y"),
-    "B9": Equation("derivative by the entering state", "dh_0", "dh_0"),
+    "B9": Equation("derivative by the initial state", "dh_0", "dh_0"),
     "B10": Equation("derivatives by the inputs", "dx", "dx"),
 }
 TRUNCATION = {
     "T1": Equation("where each update ends", "e", "e"),
     "T2": Equation("where its window starts", "s", "s"),
-    "T3": Equation("the state that enters, a constant", "h at s", "entering"),
+    "T3": Equation("the state that enters, a constant", "h at s", "initial"),
 }
 STEP = {
     "U1": Equation("new parameters", "θ", "theta"),

@@ -8,7 +8,14 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.study.checks.comparing import whole
 from numpy_rnn.study.checks.equations import TRUNCATION
 from numpy_rnn.study.checks.gathering import Check, compared, findings_of
-from numpy_rnn.study.checks.truncation import constant, counted_by_steps, entering, recorded, schedules, truncations
+from numpy_rnn.study.checks.truncation import (
+    constant,
+    counted_by_steps,
+    initial_states,
+    recorded,
+    schedules,
+    truncations,
+)
 from numpy_rnn.study.setting import Setting
 
 COUNTING, ONCE, PREVIOUS, COMPLEX = "counting steps", "once each", "previous window", "complex step"
@@ -32,7 +39,7 @@ def of_truncation(setting: Setting) -> dict[str, Any]:
     checks["T1"] += _exactly("how often each loss is counted", times, {ONCE: once})
     for k1, k2 in truncations(setting):
         where, run = f"k1 = {k1}, k2 = {k2}", list(recorded(setting, k1, k2))
-        states = list(entering(setting, run))
+        states = list(initial_states(setting, run))
         state, expected = (np.concatenate([getattr(one, side) for one in states]) for side in ("state", "expected"))
         checks["T3"] += _exactly(where, state, {PREVIOUS: expected})
         for before, update in run:

@@ -39,10 +39,10 @@ def problems(setting: Setting) -> Iterator[Problem]:
 def case_of(setting: Setting, params: Parameters, x, target, h_0) -> Case:
     """A window of the run with plain gradient descent; a learned initial state enters if the parameters have one."""
     configuration = setting.configuration
-    entering = h_0 if params.h_0 is None else params.h_0
+    initial = h_0 if params.h_0 is None else params.h_0
     options = (configuration.nonlinearity, configuration.reduction)
     rate = float(np.asarray(configuration.learning_rate))
-    return Case(params, x, target, entering, rate, *options)
+    return Case(params, x, target, initial, rate, *options)
 
 
 def with_biases(params: Parameters) -> Parameters:

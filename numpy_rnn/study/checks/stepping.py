@@ -63,10 +63,10 @@ def reached(case: Case, most: int) -> Iterator[tuple[str, np.ndarray, Loss]]:
         yield "d" + name, at, of_steps
     at = sample(B * H, most)
 
-    def of_entering_state(epsilon, at=at):
+    def of_initial_state(epsilon, at=at):
         return losses(case, case.params, {("h", 0): one_each(np.zeros((B, H)), at, epsilon)})
 
-    yield "dh_0", at, of_entering_state
+    yield "dh_0", at, of_initial_state
     for name, theta in present(case.params._replace(h_0=None)).items():
         at = sample(theta.size, most)
 

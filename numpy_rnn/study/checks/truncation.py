@@ -18,7 +18,7 @@ MOST = 64  # elements of a gradient that are looked at in one update
 EPOCHS = 2  # that states are followed through: into the second, which starts anew
 
 
-class Entering(NamedTuple):
+class InitialState(NamedTuple):
     """The state that entered an update, and the one that should have."""
 
     epoch: int
@@ -81,19 +81,19 @@ def recorded(setting: Setting, k1: int, k2: int, rnn: Any = numpy_rnn) -> Iterat
         before = update.parameters
 
 
-def entering(setting: Setting, run: list[tuple[Parameters, Update]]) -> Iterator[Entering]:
+def initial_states(setting: Setting, run: list[tuple[Parameters, Update]]) -> Iterator[InitialState]:
     """What entered every update, beside what the update before computed at that step (T3)."""
     latest: dict[int, np.ndarray] = {}
     for before, update in run:
         if update.window.start == 0:
             latest = {0: setting.h_0 if before.h_0 is None else before.h_0}
         states: Any = update.activations
-        yield Entering(update.epoch, update.number, update.window, states.h[0], latest[update.window.start])
+        yield InitialState(update.epoch, update.number, update.window, states.h[0], latest[update.window.start])
         latest |= dict(enumerate(states.h[1:], start=update.window.start + 1))
 
 
 def constant(setting: Setting, before: Parameters, update: Update) -> Iterator[tuple[str, Difference]]:
-    """Every gradient of an update beside the complex step of its window's loss, the entering state held (T3)."""
+    """Every gradient of an update beside the complex step of its window's loss, the initial state held (T3)."""
     start, loss_start, stop = update.window
     params = before if start == 0 else before._replace(h_0=None)
     states: Any = update.activations

@@ -28,8 +28,8 @@ def items_by_complex_step(params: Parameters, x, target, h_0, nonlinearity: str,
         start += size
     copies = [params] * len(x)
     copies[s - 1] = Parameters(**copy)
-    entering = copy["h_0"] if s == 1 and params.h_0 is not None else h_0
-    y = unrolled(copies, x, entering, nonlinearity).y
+    initial = copy["h_0"] if s == 1 and params.h_0 is not None else h_0
+    y = unrolled(copies, x, initial, nonlinearity).y
     return np.broadcast_to(step_losses(y, target).imag / STEP, (len(x), len(elements)))
 
 

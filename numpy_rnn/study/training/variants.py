@@ -45,7 +45,7 @@ VARIANTS = (
         "replayed",
         "replay from the start",
         "states replayed from the start with the current weights",
-        "the entering state in (T3) is computed again from h₀ with the newest weights, and cut off there",
+        "the initial state in (T3) is computed again from h₀ with the newest weights, and cut off there",
         "code that hands the whole series so far to the network at each update, and stops the gradient k steps back",
         "sliding",
     ),

@@ -1,24 +1,57 @@
-"""The rows of the packages that export the names of `numpy_rnn`: as their README shows them."""
+"""The rows of this project's own packages, used as their README shows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib import import_module
+from typing import Any
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, TASKS, Prepared, Row, present, report, run_report
+from benchmarks.rows import (
+    AGAIN,
+    EVERY,
+    FORWARD,
+    GRADIENT,
+    OTHER,
+    OURS,
+    REFERENCE,
+    RUN,
+    STEP,
+    TASKS,
+    Prepared,
+    Row,
+    present,
+    report,
+    run_report,
+)
+from benchmarks.workloads import Case
 from numpy_rnn.common.training import EPOCH
+
+ABOUTS: dict[
+    str, tuple[str, int | str, tuple[str, ...], str]
+] = {  # of every row: package, results per epoch or per update, tasks, and how it is written
+    OURS: ("numpy_rnn", EPOCH, TASKS, "this package: forward and bptt of the reference; steps and runs by the engine"),
+    AGAIN: ("numpy_rnn", EPOCH, TASKS, "numpy_rnn a second time, as another row"),
+    EVERY: ("numpy_rnn", 1, (RUN,), "runs by the engine, with parameters and gradients read after every update"),
+    REFERENCE: ("numpy_rnn.reference", EPOCH, (STEP, RUN), "the reference's training loop, written to be read"),
+    OTHER: ("torch_rnn", EPOCH, TASKS, "this package's twin with gradients by torch.autograd, written for comparison"),
+}
+
+
+def row(name: str) -> Row:
+    module, yield_every, tasks, about = ABOUTS[name]
+    return Package(import_module(module), yield_every).row(name, about, tasks)
 
 
 class Package:
     """The tasks of a package. yield_every: of runs, whose results are the losses of the epochs."""
 
-    def __init__(self, rnn, yield_every: int | str = EPOCH):
+    def __init__(self, rnn: Any, yield_every: int | str = EPOCH):
         self.rnn, self.yield_every = rnn, yield_every
 
     def row(self, name: str, about: str, tasks: Sequence[str] = TASKS) -> Row:
         all_tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
         return Row(name, about, present, {task: all_tasks[task] for task in tasks})
 
-    def given(self, case: Case):
+    def given(self, case: Case) -> Iterator[Any]:
         """The case in arrays of the package."""
         return map(self.rnn.from_numpy, case.arrays())
 
