@@ -438,6 +438,7 @@ def test_the_trace_and_the_plot_are_made_all_the_same(rnn, capsys, monkeypatch):
 def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
     out = succeed(rnn, capsys, "--epochs", 0, "--save", "r.npz", "--no-plot", "--seeds", 2)
     assert out.endswith("weights saved to r.npz\n")
+    assert losses(out) == {}
     assert bits(load_parameters("r.npz")) == bits(rnn.to_numpy(rnn.initial_parameters(networks=2)))
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").endswith("it has only weights: use --weights")
 

@@ -332,10 +332,7 @@ def test_a_terminal_or_nothing_on_standard_input_is_not_waited_for(rnn, capsys, 
 
 
 WRONG_COLUMNS: dict[str, tuple] = {
-    "unknown name": (DATED, ("sun",), "there is no column 'sun'; expected 'date', 'sunspots, monthly', 'place', or a"),
-    "number too large": (DATED, ("4",), "there is no column '4'; expected 'date', 'sunspots, monthly', 'place', or a"),
     "zero": (SILSO_CSV, ("0",), "there is no column '0'; expected a number, 1 to 7, as there is no header"),
-    "below zero": (SILSO_CSV, ("-1",), "there is no column '-1'; expected a number, 1 to 7"),
     "no whole number": (SILSO_CSV, ("1.0",), "there is no column '1.0'; expected a number, 1 to 7"),
     "a name without a line of names": (SILSO_CSV, ("sunspots",), "expected a number, 1 to 7, as there is no header"),
     "of one": (b"1\n2\n3\n", ("2",), "there is no column '2'; expected a number, 1, as there is no header"),
@@ -376,7 +373,6 @@ WRONG_COLUMNS: dict[str, tuple] = {
     "a hexadecimal in the first row": (b"a,-0x1\n2,3\n3,4\n4,5\n", None, "line 1, column 2 is '-0x1': neither a"),
     "a percentage in the first row": (b".1%\n2\n3\n4\n", None, "line 1, column 1 is '.1%': neither a number nor"),
     "a date in the first row": (b"1749-01;n/a\n1749-02;2\n", ("2",), "line 1, column 1 is '1749-01': neither a"),
-    "nearly a name": (DATED, ("Place",), "there is no column 'Place' (did you mean 'place'?); expected 'date'"),
 }
 
 
