@@ -127,6 +127,7 @@ EXAMPLES = {
         ("--momentum 0.9 --nesterov --learning-rate 0.02", "Nesterov momentum, with a smaller learning rate"),
         ("--momentum 0.9 --dampening 0.9", "a running mean of the gradients"),
         ("--k1 20 --k2 20 --max-norm 0.1", "full BPTT, with gradient clipping against divergence"),
+        ("--k1 20 --k2 20 --max-value 0.05 --nonlinearity sigmoid", "clipping by value, with the logistic function"),
         ("--learn-initial-state", "train the initial hidden state too"),
         ("--save run.npz --save-every 10", "save the weights and the run, every 10 s and after Ctrl-C"),
         ("--resume run.npz --epochs 600 --save run.npz", "continue that run up to epoch 600, and save it"),

@@ -91,11 +91,13 @@ class Experiment(NamedTuple):
     rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
     series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None: unknown
     columns: tuple[str, ...] | None = None  # (D) their names, if any
+    weights: np.ndarray | None = None  # (T, 1), of the losses; None: 1 each
 
     def trained(self) -> "Experiment":
         """The experiment without the steps that are held out."""
         steps = len(self.x) - self.held_out
-        return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
+        weights = None if self.weights is None else self.weights[:steps]
+        return self._replace(x=self.x[:steps], target=self.target[:steps], weights=weights, held_out=0)
 
     def rows(self, first: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows first:stop of the T + 1 rows of the series, (N, D), as read, in float64.

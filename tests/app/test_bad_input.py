@@ -79,7 +79,7 @@ compare json --resume a.npz | --resume is an option of the command train and not
 --save | argument --save: expected one argument; see
 --seeds 99999999 --learning-rate 1,2,3 | 299999997 networks | GiB: expected 8 at most
 --dtype float46 | --dtype: 'float46': expected float32 or float64 (did you mean float64?); see
---nonlinearity elu | 'elu': expected tanh or relu (did you mean relu?); see
+--nonlinearity elu | 'elu': expected tanh or relu or sigmoid (did you mean relu?); see
 --reduction max | 'max': expected sum or mean; see
 --k1 3 --k2 2 | k2 is 2 and k1 is 3: expected k2 ≥ k1 | must contain the k1 new steps of its update | choose k2 ≥ 3
 --seeds 2 --weights w.npz | --weights and --seeds are both given: expected one | leave one

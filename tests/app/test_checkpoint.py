@@ -167,7 +167,7 @@ CHANGED = {
     "numbers for names": ({"configuration": text('{"columns": [1]}')}, "columns is (1,)"),
     "no options": ({"configuration": text("{}")}, "the configuration has no epochs, hidden_size, k1, k2, "),
     "impossible option": (options(momentum=-1), "momentum is -1: expected a finite number"),
-    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu"),
+    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu or sigmoid"),
     "a choice for a number": (options(epochs=True), "epochs is True"),
     "infinite rate": (options(learning_rate=10**400), "too large"),
     "long value": (options(epochs="x" * 10**6), "epochs is 'xxx"),

@@ -258,7 +258,7 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
-    assert len(of_train) == 22
+    assert len(of_train) == 23
     for words in of_train:
         ended = command(rnn, capsys, *shorter(words))
         assert (ended.status, ended.err) == (0, ""), words

@@ -274,8 +274,9 @@ def test_modules_that_are_not_this_network_are_refused():
     for params, message in UNSAYABLE.values():
         with pytest.raises(InputError, match=message):
             to_modules(torch_rnn.from_numpy(params))
-    with pytest.raises(InputError, match="unknown nonlinearity 'gelu': expected tanh or relu"):
-        to_modules(torch_rnn.from_numpy(drawn()), nonlinearity="gelu")
+    for name in ("gelu", "sigmoid"):
+        with pytest.raises(InputError, match=f"unknown nonlinearity of torch.nn.RNN '{name}': expected tanh or relu$"):
+            to_modules(torch_rnn.from_numpy(drawn()), nonlinearity=name)
 
 
 # -- modules ----------------------------------------------------------------------------------------------------------

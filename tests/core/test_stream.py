@@ -218,8 +218,13 @@ BAD_STEPS = [
     ((ones(B, D), ones(B, O, dtype="int64")), "target is "),
 ]
 NOT_FINITE = [(ones(B, D) * np.nan, ones(B, O)), (ones(B, D), ones(B, O) * np.inf)]
-NO_PAIRS = [(ones(B, D),), ones(3, B, D), (ones(B, D), ones(B, O), None), None, 3.0, "steps"]
-NO_ARRAYS = [(("x", "y"), "x is a str"), ((ones(B, D), None), "target is None"), (([[0.0]], ones(B, O)), "x is a list")]
+NO_PAIRS = [(ones(B, D),), ones(3, B, D), (ones(B, D), ones(B, O), ones(B), ones(B)), None, 3.0, "steps"]
+NO_ARRAYS = [
+    (("x", "y"), "x is a str"),
+    ((ones(B, D), None), "target is None"),
+    (([[0.0]], ones(B, O)), "x is a list"),
+    ((ones(B, D), ones(B, O), None), "weights is None"),
+]
 
 
 @pytest.mark.parametrize("number", [1, 4, 5, 6])
