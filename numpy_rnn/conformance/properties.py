@@ -26,13 +26,16 @@ from numpy_rnn.conformance.recipes import (
     REDUCTIONS,
     SGD_OPTIONS,
     Recipe,
+    large_recipes,
     random_run,
+    restricted,
     supported,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
 
 PROFILES = {"default": 100, "ci": 300, "long": 5000}
+LARGE_EVERY = 5  # the number of cases per large case
 
 
 def runs_for(windows: int) -> int:
@@ -73,10 +76,15 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
         gain=draw(st.sampled_from((0.5, 1.0, 1.5))),
         learning_rate=draw(st.sampled_from((0.1, 0.01, 0.5, 0.0))),
         seed=draw(st.integers(0, 2**32 - 1)),
+        saturated=draw(st.integers(0, 6)) == 6,
+        silent=draw(st.integers(0, 6)) == 6,
+        subnormal=draw(st.integers(0, 9)) == 9,
     )
     if SGD_OPTIONS in has:
         plain = plain._replace(**draw(sgd_options())._asdict(), velocity=draw(st.booleans()))
-    return plain._replace(learned=draw(st.booleans())) if LEARNED_H_0 in has else plain
+    if LEARNED_H_0 in has:
+        plain = plain._replace(learned=draw(st.booleans()))
+    return restricted(plain, lacks, has)
 
 
 @st.composite
@@ -104,10 +112,17 @@ class BoundExceeded(AssertionError):
 
 
 class WorstRatios:
-    """The worst ratio of every level, dtype and tensor, and its case."""
+    """The worst ratio of every level, dtype and tensor, and its case; the smallest and largest size of the cases."""
 
     def __init__(self):
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+
+    def note_sizes(self, sizes: dict[str, int]) -> None:
+        """Extend the range of each size."""
+        for letter, size in sizes.items():
+            low, high = self.sizes.get(letter, (size, size))
+            self.sizes[letter] = min(low, size), max(high, size)
 
     def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any) -> None:
         """Keep the ratio if it is the largest so far."""
@@ -115,8 +130,10 @@ class WorstRatios:
         if tensor not in of or ratio > of[tensor]["ratio"]:
             of[tensor] = {"ratio": ratio, "case": case}
 
-    def merge(self, worst: dict) -> None:
-        """Merge the worst ratios of another process."""
+    def merge(self, worst: dict, sizes: dict) -> None:
+        """Merge the worst ratios and the sizes of another process."""
+        for ends in zip(*sizes.values()):
+            self.note_sizes(dict(zip(sizes, ends)))
         for level, by_dtype in worst.items():
             for dtype, by_tensor in by_dtype.items():
                 for tensor, entry in by_tensor.items():
@@ -145,6 +162,7 @@ def check_port_local(
         _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), worst)
 
     _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
+    _check_large(port, dtype, profile, check)
 
 
 def check_port_global(
@@ -161,6 +179,7 @@ def check_port_global(
                check_global(case, report, bounds=bounds))  # fmt: skip
 
     _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
+    _check_large(port, dtype, profile, check)
 
 
 def check_port_lockstep(
@@ -171,6 +190,9 @@ def check_port_lockstep(
     def check(seed):
         run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
         assume(is_bounded(*run))
+        if worst is not None:
+            (_, B, D), (H, O) = run[0].x.shape, run[0].params.W_hy.shape
+            worst.note_sizes({"B": B, "D": D, "H": H, "O": O})
         trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
         judgement = judge(trace, bound_factor(port))
         for name, ratio in judgement.worst.items():
@@ -188,6 +210,13 @@ def check_port_lockstep(
 
     fewer = settings(profile, max_examples=runs_for(profile.max_examples))
     _run_property(fewer, st.integers(0, 2**32 - 1), check)
+
+
+def _check_large(port, dtype, profile, check):
+    """Call `check` on the large cases: by turns, because Hypothesis may not draw one of every kind."""
+    seed = 0 if profile.derandomize else int(np.random.default_rng().integers(2**32))
+    for recipe in large_recipes(profile.max_examples // LARGE_EVERY, seed, dtype, port.lacks, capabilities(port)):
+        check(recipe)
 
 
 def _run_property(profile, strategy, check):
@@ -216,6 +245,8 @@ def _run_property(profile, strategy, check):
 
 
 def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, worst, known=None):
+    if worst is not None:
+        worst.note_sizes(case.sizes)
     for name in CAUSAL_ORDER:
         if name not in expected_and_allowed:
             continue

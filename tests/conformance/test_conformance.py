@@ -30,7 +30,7 @@ from numpy_rnn.conformance.properties import (
     profile,
     recipes,
 )
-from numpy_rnn.conformance.recipes import random_recipe, random_run
+from numpy_rnn.conformance.recipes import LARGE_SIZES, Recipe, large_recipes, random_recipe, random_run
 
 pytestmark = pytest.mark.with_reference
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples)
@@ -150,10 +150,16 @@ def test_cases_are_of_every_kind():
         ("reduction", 2),
         ("bias", 2),
         ("zeros", 2),
-        ("T", 8),
-        ("B", 8),
+        ("saturated", 2),
+        ("silent", 2),
+        ("subnormal", 2),
     ):
         assert len({getattr(recipe, name) for recipe in made}) == kinds
+    for name in "TBDHO":
+        assert {getattr(recipe, name) for recipe in made} == set(range(1, 9))
+        low, high = LARGE_SIZES[name]
+        sizes = {getattr(recipe, name) for recipe in large_recipes(200, 1, "float64")} - set(range(1, 9))
+        assert low <= min(sizes) < (low + high) / 2 < max(sizes) <= high
     assert np.mean([len(set(recipe[:5])) == 5 for recipe in made]) > 0.4  # T, B, D, H and O all different
     assert any(recipe.H == recipe.O for recipe in made)
     assert any(recipe.K < recipe.T for recipe in made)
@@ -167,7 +173,13 @@ def test_cases_are_of_every_kind():
 
 def test_recipes_make_the_same_case_again():
     recipe = random_recipe(np.random.default_rng(4))
-    one, other = recipe.case(), recipe.case()
+    again = eval(repr(recipe), {"Recipe": Recipe})
+    assert again == recipe
+    assert (
+        repr(Recipe(1, 1, 1, 2, 1, 1, "float32", seed=3))
+        == "Recipe(T=1, B=1, D=1, H=2, O=1, K=1, dtype='float32', seed=3)"
+    )
+    one, other = recipe.case(), again.case()
     for a, b in zip((*one.params, *one[1:4]), (*other.params, *other[1:4])):
         assert (a is None and b is None) or np.array_equal(a, b)
 

@@ -150,11 +150,15 @@ def propagate(case: Case, values: dict[str, Enclosure], tau: float) -> dict[str,
         raise InputError(f"a sum of {longest} terms in {case.dtype} has no bound: expected fewer, or float64")
     propagation = Propagation(case, values, tau)
     propagation.forward()
-    propagation.loss()
+    if case.given_dy:
+        propagation.E["dy"][-K:] = propagation.target.E
+    else:
+        propagation.loss()
     propagation.backward()
     propagation.gradients()
     propagation.input_gradients()
-    propagation.update()
+    if case.has_step:
+        propagation.update()
     return propagation.E
 
 

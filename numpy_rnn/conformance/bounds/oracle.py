@@ -148,6 +148,8 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     loss = sum((e * e for error in errors.values() for e in error.entries()), flint.arb(0)) / (2 * divisor)
 
     dy = {t: errors[t] / divisor if t in errors else flint.arb_mat(B, O) for t in steps}
+    if case.given_dy:
+        dy = {t: target[t] if t in target else flint.arb_mat(B, O) for t in steps}
     dh, da = {}, {T + 1: flint.arb_mat(B, H)}
     for t in reversed(steps):
         dh[t] = dy[t] * W_hy.transpose() + da[t + 1] * W_hh.transpose()

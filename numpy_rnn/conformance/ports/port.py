@@ -35,8 +35,14 @@ class Port(Protocol):
                     "input_gradients"  every report has dx and dh_0
                     "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
                     "learned_h_0"      params may contain a learned initial state h_0
+                    "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
-    lacks           what it does not implement, of "tanh", "relu", "sum", "mean" and "bias"
+    lacks           what it does not implement, any of
+                    "tanh" or "relu", "sum" or "mean", "bias"
+                    "h_0"              the state before the window is always zero
+                    "older steps"      every step has a loss: K = T
+                    "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
+                    "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
     capabilities, tanh_ulps and lacks are optional in an object that a user writes: `load_python_port` adds the
     defaults.
@@ -63,7 +69,8 @@ class Port(Protocol):
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
-        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword.
+        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword. With "given_dy" there is
+        no target, reduction or loss, but dy (T, B, O), which is zero at steps without a loss.
 
         sgd is empty for plain gradient descent. Otherwise it has momentum, dampening, nesterov, weight_decay, max_norm
         and velocity: a dict of arrays by the names of the parameters, or None before the first update. With momentum
@@ -170,15 +177,17 @@ def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | Non
     the report is not checked: see `case.format_errors`.
     """
     params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
-    series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
+    series = {name: getattr(case, name).copy() for name in ("x", "dy" if case.given_dy else "target", "h_0")}
     options = case.options
+    if case.has_step:
+        options["learning_rate"] = case.learning_rate
     velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
     if velocity:
         options["velocity"] = velocity
     limit = None if isinstance(port, ProgramPort) else timeout
     try:
         with time_limit(limit):
-            report = port.window_update(params, **series, learning_rate=case.learning_rate, **options)
+            report = port.window_update(params, **series, **options)
     except KeyboardInterrupt:
         raise
     except TimeLimitExceeded:

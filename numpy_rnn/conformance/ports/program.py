@@ -224,12 +224,24 @@ class ProgramPort:
         self._end(EXIT_GRACE)
 
     def window_update(
-        self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum", velocity=None, **sgd
+        self,
+        params,
+        x,
+        *,
+        h_0,
+        target=None,
+        dy=None,
+        learning_rate=None,
+        nonlinearity="tanh",
+        reduction="sum",
+        velocity=None,
+        **sgd,
     ) -> dict:
         """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
         before = None if velocity is None else Parameters(**dict.fromkeys(Parameters._fields) | velocity)
         step = SgdOptions(**sgd), before
-        case = Case(Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction, *step)
+        of_case = Parameters(**params), x, dy if target is None else target, h_0, learning_rate, nonlinearity, reduction
+        case = Case(*of_case, *step, given_dy=target is None, has_step=learning_rate is not None)
         if str(case.dtype) not in self.dtypes:
             raise PortFault(f"does not support {case.dtype}: its hello names {' and '.join(self.dtypes)}")
         self.case_id += 1

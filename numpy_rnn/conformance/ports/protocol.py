@@ -21,9 +21,18 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "input_gradients"  every report has dx, and dh_0 of the initial state of the window
     "sgd_options"      it implements momentum, dampening, Nesterov, weight decay and clipping by norm
     "learned_h_0"      it can learn the initial state
+    "given_dy"         it has no loss: it is given dy in place of a target
 
 Two keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. lacks: what it does not
-implement, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, in the dtypes that the hello
+implement, any of
+
+    "tanh" or "relu", "sum" or "mean", "bias"
+    "h_0"              the state before the window is always zero
+    "older steps"      every step has a loss: K = T
+    "step"             it computes gradients only: it is given no learning rate and reports no new parameters
+    "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
+
+Then come the cases, one at a time, in the dtypes that the hello
 named and without what the port lacks:
 
     {"type": "window_update", "id": 1, "dtype": "float32", "sizes": {"T": 3, "B": 2, "D": 1, "H": 6, "O": 1, "K": 2},
@@ -51,6 +60,9 @@ A port with "learned_h_0" may get "learned_h_0": true. Then h_0 is a parameter l
 both: the answer has dh_0, the new h_0 and, with momentum, vh_0; the norm of the gradient includes dh_0, and velocity
 has vh_0, which may be absent while no earlier window had this h_0.
 
+A port with "given_dy" gets "dy" of shape (T, B, O), zero at steps without a loss, in place of "target", and no
+"reduction". Its answer has no loss, and dy is optional. K is then of no use to it.
+
 The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
 h_0; y and dy (T, B, O), dy zero at the steps without a target; dx (T, B, D), dh_0 (B, H); every gradient and updated
 parameter like the parameter. Without biases it has no b_h, b_y, db_h and db_y; outputs of capabilities that the port
@@ -68,7 +80,9 @@ from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.case import Case, required_outputs
 
 CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
-OPTIONS = ("tanh", "relu", "sum", "mean", "bias")
+GIVEN_DY = "given_dy"  # instead of a target; not beside one
+OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
+OPTIONS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *OF_SGD)
 
 
 class PortFault(Exception):
@@ -81,7 +95,11 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
         return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
     if not all(character.isprintable() for character in name):
         return f"name is {one_line(repr(name), 40)}: expected printable characters only"
-    lists = (("dtypes", dtypes, DTYPES), ("capabilities", capabilities, CAPABILITIES), ("lacks", lacks, OPTIONS))
+    lists = (
+        ("dtypes", dtypes, DTYPES),
+        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY)),
+        ("lacks", lacks, OPTIONS),
+    )
     for what, given, known in lists:
         if not isinstance(given, list | tuple):
             return f"{what} is {one_line(repr(given), 40)}: expected a list of names, as {list(known)}"
@@ -93,6 +111,9 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
     for either in (OPTIONS[:2], OPTIONS[2:4]):
         if set(either) <= set(lacks):
             return f"lacks names both {' and '.join(either)}: expected at most one of the two"
+    for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
+        if lacking in lacks and capability in capabilities:
+            return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
     is_number = isinstance(tanh_ulps, int | float) and not isinstance(tanh_ulps, bool)
     if tanh_ulps is not None and not (is_number and 0 < tanh_ulps < float("inf")):
         return f"tanh_ulps is {one_line(repr(tanh_ulps), 40)}: expected a positive number of ulps"
@@ -123,10 +144,10 @@ def encode_request(case: Case, case_id: int) -> str:
             "dtype": str(case.dtype),
             "sizes": case.sizes,
             "nonlinearity": case.nonlinearity,
-            "reduction": case.reduction,
-            "learning_rate": float(case.learning_rate).hex(),
+            **({} if case.given_dy else {"reduction": case.reduction}),
+            **({"learning_rate": float(case.learning_rate).hex()} if case.has_step else {}),
             "params": {name: _flat(theta) for name, theta in arrays.items()},
-            **{name: _flat(getattr(case, name)) for name in ("x", "target", "h_0")},
+            **{name: _flat(getattr(case, name)) for name in ("x", "dy" if case.given_dy else "target", "h_0")},
             **_sgd(case.options),
             **({} if case.params.h_0 is None else {"learned_h_0": True}),
         }
