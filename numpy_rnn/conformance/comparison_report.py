@@ -74,7 +74,7 @@ def divergence(side) -> str:
         lines.append("  every stage before it is within its bound, so the fault is in this stage")
     else:
         lines.append("  no intermediate values are reported, so the fault is in this stage or an earlier one")
-    lines += [f"  looks like: {name}" for name in side.looks_like]
+    lines += [f"  looks like: {', or '.join(side.looks_like)}"] if side.looks_like else []
     return "\n".join(lines)
 
 

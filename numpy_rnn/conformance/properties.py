@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+import numpy_rnn.reference
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.mutants.hints import hints_for_case
+from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import (
@@ -161,8 +162,7 @@ def check_port_local(
         report = validated_report(port, case, True, timeout, str(recipe))
         _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), worst)
 
-    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
-    _check_large(port, dtype, profile, check)
+    _check_windows(port, dtype, profile, timeout, check)
 
 
 def check_port_global(
@@ -178,8 +178,7 @@ def check_port_global(
         _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, worst,
                check_global(case, report, bounds=bounds))  # fmt: skip
 
-    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
-    _check_large(port, dtype, profile, check)
+    _check_windows(port, dtype, profile, timeout, check)
 
 
 def check_port_lockstep(
@@ -187,14 +186,21 @@ def check_port_lockstep(
 ) -> None:
     """Level L3: several updates in a row, each checked at L1, or L2 without intermediates, from its actual start."""
 
+    def run_of(seed):
+        return random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
+
+    def trace_from(experiment, configuration):
+        if hasattr(port, "trace"):
+            return port.trace(experiment, configuration)
+        return trace_of_port(port, experiment, configuration, timeout)
+
     def check(seed):
-        run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
+        run = run_of(seed)
         assume(is_bounded(*run))
         if worst is not None:
             (_, B, D), (H, O) = run[0].x.shape, run[0].params.W_hy.shape
             worst.note_sizes({"B": B, "D": D, "H": H, "O": O})
-        trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
-        judgement = judge(trace, bound_factor(port))
+        judgement = judge(trace_from(*run), bound_factor(port))
         for name, ratio in judgement.worst.items():
             if worst is not None:
                 worst.note("L3", dtype, name, ratio, {"run": seed})
@@ -205,22 +211,36 @@ def check_port_lockstep(
                 f" {list(first.element)} is {first.reported!r}, expected {first.expected!r}; rounding allows"
                 f" {first.allowed:.2g}, this is {first.ratio:.2g} times as large",
                 first.ratio,
-                f"run {seed}",
+                seed,
             )
 
+    def hints_of(seed):
+        experiment, configuration = run_of(seed)
+        trace = trace_from(experiment, configuration)
+        first = judge(trace, bound_factor(port)).first
+        return [] if first is None else hints(trace, first, experiment, configuration, numpy_rnn.reference)
+
     fewer = settings(profile, max_examples=runs_for(profile.max_examples))
-    _run_property(fewer, st.integers(0, 2**32 - 1), check)
+    _run_property(fewer, st.integers(0, 2**32 - 1), check, hints_of)
 
 
-def _check_large(port, dtype, profile, check):
-    """Call `check` on the large cases: by turns, because Hypothesis may not draw one of every kind."""
+def _check_windows(port, dtype, profile, timeout, check):
+    """Call `check` on random cases, and on large ones: by turns, as Hypothesis may not draw one of every kind."""
+
+    def hints_of(recipe):
+        return hints_for_port(port, recipe, bound_factor(port), timeout)
+
+    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check, hints_of)
     seed = 0 if profile.derandomize else int(np.random.default_rng().integers(2**32))
     for recipe in large_recipes(profile.max_examples // LARGE_EVERY, seed, dtype, port.lacks, capabilities(port)):
-        check(recipe)
+        try:
+            check(recipe)
+        except BoundExceeded as error:
+            raise BoundExceeded(f"{error}{looks_like(hints_of(recipe))}", error.ratio, recipe) from None
 
 
-def _run_property(profile, strategy, check):
-    """Call `check` on what the strategy draws. Raises what it raises; if that does not recur, says so and why."""
+def _run_property(profile, strategy, check, hints_of):
+    """Call `check` on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so."""
     faults = []
 
     @profile
@@ -235,11 +255,13 @@ def _run_property(profile, strategy, check):
     try:
         property_holds()
     except BoundExceeded as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
+        message = f"{smallest}{looks_like(hints_of(smallest.where))}"
         largest = max((f for f in faults if isinstance(f, BoundExceeded)), key=lambda fault: fault.ratio)
-        if largest.ratio > 2 * smallest.ratio:
-            raise BoundExceeded(f"{smallest}; the largest error, in {largest.where}, is {largest.ratio:.2g} times its"
-                                " bound", largest.ratio, largest.where) from None  # fmt: skip
-        raise
+        if largest.ratio <= 2 * smallest.ratio:
+            raise BoundExceeded(message, smallest.ratio, smallest.where) from None
+        place = largest.where if isinstance(largest.where, Recipe) else f"run {largest.where}"
+        message += f"; the largest error, in {place}, is {largest.ratio:.2g} times its bound"
+        raise BoundExceeded(message, largest.ratio, largest.where) from None
     except Flaky:
         raise type(faults[0])(f"gives different answers to the same case: {faults[0]}") from None
 
@@ -256,12 +278,11 @@ def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, wors
             worst.note(level, recipe.dtype, name, float(np.max(ratio)), recipe._asdict())
         if not (ratio <= 1).all():
             at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-            alike = "".join(f"; looks like: {hint}" for hint in hints_for_case(case, report, name))
             element = [int(i) for i in at]
             raise BoundExceeded(
                 f"{level}, {recipe}: {name} ({equations(name, recipe.sgd)}) at {element} is"
                 f" {float(report[name][at])!r}, expected {float(expected[at])!r}; rounding allows"
-                f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large{alike}",
+                f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large",
                 float(ratio[at]),
                 recipe,
             )

@@ -55,7 +55,7 @@ class Recipe(NamedTuple):
     learned: bool = False  # the initial state
     velocity: bool = False  # whether there is one before the update, with momentum
     saturated: bool = False  # the last unit, of tanh
-    silent: bool = False  # the first unit, which has no incoming weights: a = 0
+    silent: bool = False  # the first unit of several, which has no incoming weights: a = 0
     subnormal: bool = False  # the first component of the inputs and of the initial state
     no_h_0: bool = False  # whether the initial state is zero
     given_dy: bool = False  # whether dy is given in place of a target
@@ -100,7 +100,7 @@ class Recipe(NamedTuple):
         factors = np.ones(self.H, self.dtype)
         if self.saturated and self.nonlinearity == "tanh":
             factors[-1] = SATURATING
-        if self.silent:
+        if self.silent and self.H > 1:
             factors[0] = 0
         b_h = None if params.b_h is None else params.b_h * factors
         return params._replace(W_xh=params.W_xh * factors, W_hh=params.W_hh * factors, b_h=b_h)

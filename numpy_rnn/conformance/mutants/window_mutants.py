@@ -34,9 +34,15 @@ B2 = "dh[t] += da[t + 1] @ W_hh.mT"
 DW_XH, DW_HH, DW_HY = "sum_over_steps(x, da)", "sum_over_steps(h[:-1], da)", "sum_over_steps(h[1:], dy)"
 DB_H, DB_Y = "da.sum(axis=(0, -2))", "dy.sum(axis=(0, -2))"
 SLOPES = "slopes = slope(h[1:])"
+B9 = "dh_0 = da[0] @ W_hh.mT"
+OF_DH_0 = ("bptt", B9, B9.removesuffix(".mT"))
 SQUARES = "(error * error).sum(axis=(0, -2, -1))"
 
 # The wrong lines.
+BAND = """later = [own[t + 1], *ages][:2]
+        ages = [(d * slopes[t + 1]) @ W_hh.mT for d in later]
+        dh[t] += sum(ages)"""
+DIVIDED = "Gradients(*(None if d is None else d / len(x) for d in (dW_xh, dW_hh, dW_hy, db_h, db_y)),"
 SINGLE_DW_HH = 'sum_over_steps(h[:-1].astype("f"), da.astype("f")).astype(da.dtype)'
 SINGLE_SQUARES = '(error * error).sum(axis=(0, -2, -1), dtype="f").astype(error.dtype)'
 SQUARE_W_HY = "(W_hy if W_hy.shape[-1] == W_hy.shape[-2] else W_hy.mT)"
@@ -59,6 +65,7 @@ IN_WINDOW = (
     # The forward pass and the loss.
     update("W_hh transposed in the forward pass", "a", ("elman", A_T, A_T + ".mT")),
     update("hidden bias left out", "a", ("elman", "inputs = inputs + b_h[..., None, :]", "pass")),
+    update("zeros for h_0", "a", ("elman", "states = [], [h_0]", "states = [], [np.zeros_like(h_0)]")),
     update("output bias left out", "y", ("elman", "y = y + b_y[..., None, :]", "pass")),
     update("output read from h_{t-1}", "y", ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy")),
     update("e² for ½e²", "loss", ("loss", f"0.5 * {SQUARES}", SQUARES)),
@@ -70,6 +77,14 @@ IN_WINDOW = (
     update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / divisor")),
     update("W_hy not transposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
     update("W_hh used without its transpose", "dh", ("bptt", B2, "dh[t] += da[t + 1] @ W_hh")),
+    update("W_hh used without its transpose, in dh_0 too", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
+    update("no flow from step to step", "dh", ("bptt", B2, "pass"), ("bptt", B9, "dh_0 = np.zeros_like(h[0])")),
+    update(
+        "each loss flows back over two steps only",
+        "dh",
+        ("bptt", SLOPES, f"{SLOPES}\n    own, ages = dh.copy(), []"),
+        ("bptt", B2, BAND),
+    ),
     update("dh_next dropped", "dh", ("bptt", B2, "pass")),
     update("only one step back", "dh", ("bptt", B2, f"{B2} if t == len(a) - 2 else 0")),
     update("da_t for da_{t+1} in dh_t", "dh", ("bptt", B2, "dh[t] += (dh[t] * slopes[t]) @ W_hh.mT")),
@@ -88,9 +103,11 @@ IN_WINDOW = (
     update("db_h not summed over the batch", "db_h", ("bptt", DB_H, "da[..., 0, :].sum(axis=0)")),
     update("db_h not summed over time", "db_h", ("bptt", DB_H, "da[-1].sum(axis=-2)")),
     update("db_y not summed over time", "db_y", ("bptt", DB_Y, "dy[-1].sum(axis=-2)")),
+    update("gradients divided by T", "dW_xh", ("bptt", "Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y,", DIVIDED)),
     # Gradients of the inputs.
-    update("W_hh not transposed in dh_0", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ W_hh")),
-    update("dh_0 not through W_hh", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0]")),
+    update("dx from its own step only", "dx", ("bptt", "dx = da @", "dx = (dy @ W_hy.mT * slopes) @")),
+    update("W_hh not transposed in dh_0", "dh_0", OF_DH_0),
+    update("dh_0 not through W_hh", "dh_0", ("bptt", B9, "dh_0 = da[0]")),
     update("W_xh not transposed where it is square", "dx", ("bptt", "da @ W_xh.mT", f"da @ {SQUARE_W_XH}")),
 )
 
@@ -131,6 +148,8 @@ IN_STEP = (
         "vW_xh",
         ("clipping", "np.sqrt(reduce(np.add, squares))", "reduce(np.add, squares)"),
     ),
+    update("clipping by value", "vW_xh", ("clipping", CLIPPED, "np.clip(dtheta, -max_norm, max_norm)")),
+    update("clipping without 10⁻⁶", "vW_xh", ("clipping", FACTOR, FACTOR.replace(" + SMALL", ""))),
     update("norm without the biases", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
         "decoupled weight decay",
