@@ -151,6 +151,11 @@ def pytest_report_header(config):
     ulps = port.tanh_ulps or STRICT_TANH_ULPS
     strict = "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
     lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"]
+    if absolute := getattr(port, "tanh_absolute_ulps", None):
+        lines.append(
+            f"tanh may be off by {absolute:g} ulps of 1 besides: a small h may have a large relative error, and all bounds"
+            " after it are wider: not a strict pass"
+        )
     if "intermediates" not in port.capabilities:
         lines.append("level L1 is not checked: the port reports no intermediate values")
     if port.lacks:

@@ -11,7 +11,7 @@ from hypothesis.errors import Flaky
 import numpy_rnn.reference
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
+from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
@@ -142,9 +142,10 @@ class WorstRatios:
 
 
 def bound_factor(port) -> float:
-    """τ of the port: twice the declared error of its tanh in ulps, or the default."""
-    declared = getattr(port, "tanh_ulps", None)
-    return TAU if declared is None else 2 * declared
+    """τ of the port: twice the declared error of its tanh in ulps, or the default; and its absolute error."""
+    declared, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
+    tau = TAU if declared is None else 2 * declared
+    return tau if absolute is None else TanhError(tau, 2 * absolute)
 
 
 def capabilities(port) -> tuple[str, ...]:

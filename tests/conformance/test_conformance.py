@@ -120,6 +120,11 @@ def test_the_suite_says_what_a_port_is_held_to():
         "tested too, because the port declares it: sgd_options",
         "not tested, because the port does not declare it: input_gradients, learned_h_0",
     ]
+    sloppy = Limited("intermediates", *CAPABILITIES)
+    sloppy.tanh_absolute_ulps = 4
+    assert said(sloppy)[1].startswith(
+        "tanh may be off by 4 ulps of 1 besides: a small h may have a large relative error"
+    )
     assert said(Limited()) == [
         port,
         "level L1 is not checked: the port reports no intermediate values",

@@ -32,6 +32,8 @@ class Partial:
 
     dtypes, tanh_ulps, back = ("float32", "float64"), None, "T"
 
+    phi = staticmethod(np.tanh)
+
     def __init__(self, *lacks, has=("intermediates",)):
         self.name, self.lacks, self.capabilities = "a layer", ("relu", "mean", *lacks), has
 
@@ -47,7 +49,7 @@ class Partial:
         a, h = [], [h_0]
         for x_t in x:
             a.append(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + b_h)
-            h.append(np.tanh(a[-1]))
+            h.append(self.phi(a[-1]))
         a, h = np.stack(a), np.stack(h)
         y = h[1:] @ p["W_hy"] + b_y
         report = {"a": a, "h": h[1:], "y": y}
@@ -148,3 +150,37 @@ def test_request_has_dy_in_place_of_target_and_no_learning_rate():
     plain = json.loads(encode_request(recipe._replace(given_dy=False, has_step=True).case(), 1))
     assert {"target", "reduction", "learning_rate"} <= set(plain)
     assert recipe.sgd == SgdOptions()
+
+
+class FromExponential(Partial):
+    """tanh as (1 − e)/(1 + e), whose absolute error is small and whose relative error is not, where |a| is small."""
+
+    def window_update(self, p, x, h_0, **options):
+        report = super().window_update(p, x, h_0, **options)
+        if self.error:
+            report["h"] = report["h"] + report["h"].dtype.type(self.error)
+        return report
+
+    error = 0.0
+
+    def phi(self, a):
+        e = np.exp(-2 * np.abs(a))
+        return np.sign(a) * ((1 - e) / (1 + e))
+
+
+@pytest.mark.parametrize("dtype", Partial.dtypes)
+def test_absolute_error_of_tanh_can_be_declared(dtype):
+    def checked(absolute, error=0.0, has=("intermediates",)):
+        port = FromExponential(has=has)
+        port.tanh_absolute_ulps, port.error = absolute, error
+        for check in LEVELS[1 - ("intermediates" in has) :]:
+            check(port, dtype, FEW)
+
+    with pytest.raises(BoundExceeded, match="h \\(F2\\)"):
+        checked(None)
+    checked(4.0)
+    checked(4.0, has=())
+    with pytest.raises(BoundExceeded, match="h \\(F2\\)"):
+        checked(4.0, 100 * np.finfo(dtype).eps)
+    fault = identity_fault("x", ["float32"], [], None, [], -1)
+    assert fault == "tanh_absolute_ulps is -1: expected a positive number of ulps"

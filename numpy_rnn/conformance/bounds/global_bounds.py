@@ -17,7 +17,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
+from numpy_rnn.conformance.bounds.local_bounds import TAU, absolute_error, ratios
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, Step
@@ -67,7 +67,8 @@ class Propagation:
             return np.where(a < -E_a, 0.0, E_a)
         inherited = sech_squared(np.maximum(np.abs(a) - E_a, 0)) * E_a
         max_abs = self.size["h"][t] + inherited
-        return (inherited + self.tau * rounding.u * max_abs + rounding.flushes(max_abs > 0)) * UPWARDS
+        own = (self.tau * max_abs + absolute_error(self.tau)) * rounding.u
+        return (inherited + own + rounding.flushes(max_abs > 0)) * UPWARDS
 
     def loss(self):
         """(L1), (L2), (B1). "mean" may round twice more: the reciprocal, and the product with it."""

@@ -29,6 +29,25 @@ from numpy_rnn.conformance.case import Case
 
 STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
 TAU = 2.0 * STRICT_TANH_ULPS  # τ, in units of u|h|
+
+
+class TanhError(float):
+    """τ, with an absolute error of tanh besides, in units of u."""
+
+    absolute: float
+
+    def __new__(cls, tau: float, absolute: float):
+        """The number τ, with its attribute."""
+        error = super().__new__(cls, tau)
+        error.absolute = absolute
+        return error
+
+
+def absolute_error(tau: float) -> float:
+    """The absolute part of the error of tanh in units of u: 0 for a plain τ."""
+    return tau.absolute if isinstance(tau, TanhError) else 0.0
+
+
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 MEASURED = np.finfo(np.float64)
 
@@ -68,6 +87,8 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     of["a"] = bound.sum(D + H + 1, bound.each_step(W_xh, x), bound.each_step(W_hh, h_before), bound.each_row(b_h))
     is_tanh = case.nonlinearity == "tanh"
     of["h"] = bound.rounded(tau, np.tanh(a), CHECKER_TAU) if is_tanh else bound.rounded(0, np.maximum(a, 0), 0)
+    if is_tanh:
+        of["h"] = of["h"][0], of["h"][1] + absolute_error(tau) * bound.u
     of["y"] = bound.sum(H + 1, bound.each_step(W_hy, h), bound.each_row(b_y))
 
     # (L1), (L2). Where the difference is off by E, its square is off by (2|e| + E) E.

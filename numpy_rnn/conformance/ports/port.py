@@ -37,6 +37,7 @@ class Port(Protocol):
                     "learned_h_0"      params may contain a learned initial state h_0
                     "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
+    tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
     lacks           what it does not implement, any of
                     "tanh" or "relu", "sum" or "mean", "bias"
                     "h_0"              the state before the window is always zero
@@ -44,8 +45,8 @@ class Port(Protocol):
                     "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
                     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
-    capabilities, tanh_ulps and lacks are optional in an object that a user writes: `load_python_port` adds the
-    defaults.
+    capabilities, both errors of tanh and lacks are optional in an object that a user writes: `load_python_port` adds
+    the defaults.
     """
 
     name: str
@@ -127,6 +128,7 @@ class PythonPort(NamedTuple):
     tanh_ulps: float | None
     lacks: tuple[str, ...]
     window_update: Callable[..., Any]
+    tanh_absolute_ulps: float | None = None
 
 
 def load_python_port(where: str) -> PythonPort:
@@ -163,10 +165,12 @@ def load_python_port(where: str) -> PythonPort:
         raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
     capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
     tanh_ulps = getattr(port, "tanh_ulps", None)
-    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks)
+    absolute = getattr(port, "tanh_absolute_ulps", None)
+    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute)
     if fault:
         raise InputError(f"port {where!r}: {fault}")
-    return PythonPort(port.name, tuple(port.dtypes), tuple(capabilities), tanh_ulps, tuple(lacks), port.window_update)
+    lists = tuple(port.dtypes), tuple(capabilities)
+    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute)
 
 
 def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:

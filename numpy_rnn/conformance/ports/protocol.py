@@ -4,10 +4,12 @@ The program reads lines from standard input and writes lines to standard output.
 Every line that it reads it answers with exactly one line, which it flushes at once. Anything else goes to standard
 error. At the end of its input the program exits. Keys come in any order, each once; keys not named here are reserved.
 
-Numbers of the network are strings in hexadecimal, which loses nothing: "0x1.999999999999ap-4" is what C prints with %a
-and reads with strtod, and Python with float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. A float32 number
-is written in the same way, as the double with the same value. "nan", "inf" and "-inf" are accepted and reported as
-faults. An array is a flat list, row by row: element (t, b, n) of a (T, B, N) array is at index (t·B + b)·N + n.
+Numbers of the network are strings. The requests have them in hexadecimal: "0x1.999999999999ap-4" is what C prints with
+%a and reads with strtod, and Python with float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. An answer has
+hexadecimal strings, or decimal ones, "0.1" or "-1e-05", which stand for the nearest number of the dtype: 17 digits are
+always exact for float64, 9 for float32. A hexadecimal float32 number is written as the double with the same value.
+"nan", "inf" and "-inf" are accepted and reported as faults. An array is a flat list, row by row: element (t, b, n) of a
+(T, B, N) array is at index (t·B + b)·N + n.
 
 First comes the hello, and its answer:
 
@@ -23,8 +25,9 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "learned_h_0"      it can learn the initial state
     "given_dy"         it has no loss: it is given dy in place of a target
 
-Two keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. lacks: what it does not
-implement, any of
+Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
+largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|). lacks:
+what it does not implement, any of
 
     "tanh" or "relu", "sum" or "mean", "bias"
     "h_0"              the state before the window is always zero
@@ -89,8 +92,8 @@ class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
-    """The first error in the name, dtypes, capabilities, tanh_ulps or lacks of a port; None if there is none."""
+def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None) -> str | None:
+    """The first error in what a port states of itself; None if there is none."""
     if not isinstance(name, str) or not name.strip():
         return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
     if not all(character.isprintable() for character in name):
@@ -114,9 +117,10 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
     for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
         if lacking in lacks and capability in capabilities:
             return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
-    is_number = isinstance(tanh_ulps, int | float) and not isinstance(tanh_ulps, bool)
-    if tanh_ulps is not None and not (is_number and 0 < tanh_ulps < float("inf")):
-        return f"tanh_ulps is {one_line(repr(tanh_ulps), 40)}: expected a positive number of ulps"
+    for what, ulps in (("tanh_ulps", tanh_ulps), ("tanh_absolute_ulps", tanh_absolute_ulps)):
+        is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
+        if ulps is not None and not (is_number and 0 < ulps < float("inf")):
+            return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
     return None
 
 
@@ -127,6 +131,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 VERSION = 1
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 EXAMPLE = "0x1.8p-1"
@@ -189,7 +194,7 @@ def decode_hello(line: str) -> dict:
     if missing:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
     identity: dict[str, Any] = {key: hello.get(key) for key in ("name", "dtypes", "capabilities", "tanh_ulps")}
-    identity["lacks"] = hello.get("lacks", ())
+    identity |= {"lacks": hello.get("lacks", ()), "tanh_absolute_ulps": hello.get("tanh_absolute_ulps")}
     fault = identity_fault(**identity)
     if fault:
         raise PortFault(f"has an invalid hello: {fault}")
@@ -245,23 +250,29 @@ def _with_every_key_once(pairs) -> dict:
 def _array(name, given, shape, dtype) -> np.ndarray:
     texts = given if shape else [given]
     if not isinstance(texts, list):
-        raise PortFault(f"{name} is {one_line(repr(given), 40)}: expected a flat list of hexadecimal strings")
+        raise PortFault(f"{name} is {one_line(repr(given), 40)}: expected a flat list of numbers as strings")
     size = prod(shape)
     if len(texts) != size:
         raise PortFault(f"{name} has length {len(texts)}: expected {size}, for the shape {shape} row by row")
+    decimal = np.array([isinstance(text, str) and DECIMAL.fullmatch(text) is not None for text in texts], bool)
     exact = np.array([_number(name, text) for text in texts], np.float64)
     with np.errstate(over="ignore"):
         array = exact.astype(dtype)
-    rounded = (array != exact) & ~np.isnan(exact)
+    rounded = (array != exact) & ~np.isnan(exact) & ~(decimal & np.isfinite(array))
     if rounded.any():
         raise PortFault(f"{name} holds {texts[int(np.argmax(rounded))]}, which is not a {dtype} number")
     return array.reshape(shape)
 
 
 def _number(name, text) -> float:
+    if isinstance(text, str) and DECIMAL.fullmatch(text):
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64")
+        return value
     if isinstance(text, str) and NUMBER.fullmatch(text):
         try:
             return float.fromhex(text)
         except OverflowError:
             raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64") from None
-    raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a hexadecimal string, as {EXAMPLE!r}")
+    raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a number as a string, {EXAMPLE!r} or '0.75'")
