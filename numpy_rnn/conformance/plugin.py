@@ -153,8 +153,8 @@ def pytest_report_header(config):
     lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"]
     if absolute := getattr(port, "tanh_absolute_ulps", None):
         lines.append(
-            f"tanh may be off by {absolute:g} ulps of 1 besides: a small h may have a large relative error, and all bounds"
-            " after it are wider: not a strict pass"
+            f"tanh may be off by {absolute:g} ulps of 1 besides: a small h may have a large relative error,"
+            " and all bounds after it are wider: not a strict pass"
         )
     if "intermediates" not in port.capabilities:
         lines.append("level L1 is not checked: the port reports no intermediate values")

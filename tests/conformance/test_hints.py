@@ -46,7 +46,7 @@ def only_step(factor):
 
 
 WRONG = {
-    "untransposed": (Untransposed, "W_hh used without its transpose, or W_hh used without its transpose, in dh_0 too"),
+    "untransposed": (Untransposed, "W_hh used without its transpose, or W_hh and W_hh in dh_0 used without transposes"),
     "zeros": (changed(zero_state), "zeros for h_0"),
     "over T": (changed(gradients_over_steps), "gradients divided by T"),
     "ascent": (changed(only_step(-1)), "gradient ascent"),

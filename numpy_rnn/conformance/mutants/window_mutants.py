@@ -77,7 +77,7 @@ IN_WINDOW = (
     update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / divisor")),
     update("W_hy not transposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
     update("W_hh used without its transpose", "dh", ("bptt", B2, "dh[t] += da[t + 1] @ W_hh")),
-    update("W_hh used without its transpose, in dh_0 too", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
+    update("W_hh and W_hh in dh_0 used without transposes", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
     update("no flow from step to step", "dh", ("bptt", B2, "pass"), ("bptt", B9, "dh_0 = np.zeros_like(h[0])")),
     update(
         "each loss flows back over two steps only",
