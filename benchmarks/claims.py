@@ -1,20 +1,35 @@
-"""What is claimed of the times: each claim with its figure, and whether it holds.
+"""What is claimed of the times: each claim with its number, and whether it holds.
 
-A claim on a ratio, or on a time, holds where its whole interval does, and fails where none of it does; between the two
-it is open. It fails too where what it speaks of was wanted and not timed, as where a row disagrees; and it is left out
-where the options left out what it speaks of.
+A claim on a ratio or a time passes if its whole interval does, fails if no part of it does, and is open otherwise. It
+fails, too, if a time that it needs was to be measured and is missing, for example because a row disagrees. A claim is
+omitted if the options do not select what it is about.
 """
 
-from benchmarks.cases import MAIN_JOB, MANY_NETWORKS
-from benchmarks.exponents import exponent_claims
-from benchmarks.figures import Claim, at_least, at_most, every, show, three_digits
-from benchmarks.pieces import (
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from benchmarks.estimates import (
+    MIN_VALUES,
+    Estimate,
+    Requested,
+    Times,
+    difference,
+    estimate,
+    is_tie,
+    mean_ratio,
+    noise_floor,
+    ratio,
+    slope,
+)
+from benchmarks.plan import COLD, IMPORT, Key, in_words
+from benchmarks.rows import (
+    AGAIN,
     CALLS,
     EVERY,
+    FLOORS,
     FORWARD,
     GEMMS,
     GRADIENT,
-    IMPORT,
     JAX,
     MODULES,
     OTHER,
@@ -22,170 +37,267 @@ from benchmarks.pieces import (
     RUN,
     STEP,
     TUTORIAL,
-    Key,
 )
-from benchmarks.results import Times, Wants, differences, geometric_mean, ratio
+from benchmarks.timing_tables import show
+from benchmarks.workloads import DEFAULT_EXPERIMENT, MIN_THREADED_NETWORKS, Case
 
-MAIN = MAIN_JOB.name
-TUTORIAL_ASKED = 16  # times faster than the tutorial loop, main job
-CALLS_ASKED = 1.2  # times the summed cost of the bare NumPy calls, main job
-MEAN_ASKED = 2.5  # times faster than torch.nn.RNN, geometric mean over the grid
-LARGE_MEAN_ASKED = 2  # and over its large points
-ALL_CORES_ASKED = 0.9  # of torch.nn.RNN's speed, everywhere on the grid
-JAX_ASKED = 0.95  # of JAX's speed, at every large point; in the geometric mean, more than all of it
-GEMMS_ASKED = 0.93  # of the speed of bare GEMMs, at every large point
-LEAST_H, LEAST_B = 256, 32  # of large points
-THREADS_ASKED = 1.6  # times faster on all cores, ensembles
-IMPORT_ASKED = 30  # ms on top of NumPy
+DEFAULT = DEFAULT_EXPERIMENT.name
+TUTORIAL_TARGET = 16  # times as fast as the tutorial loop on the default experiment
+CALLS_TARGET = 1.2  # times the cost of the bare NumPy calls on the default experiment
+MEAN_TARGET = 2.5  # times as fast as torch.nn.RNN, geometric mean over the grid
+LARGE_MEAN_TARGET = 2  # the same over the large points
+ALL_CORES_TARGET = 0.9  # of torch.nn.RNN's speed, everywhere on the grid
+JAX_TARGET, JAX_MEAN_TARGET = 0.95, 1  # of JAX's speed, at every large point and in the geometric mean
+GEMMS_TARGET = 0.93  # of the speed of bare GEMMs, at every large point
+MIN_LARGE_H, MIN_LARGE_B = 256, 32  # of large points
+THREADS_TARGET = 1.6  # times as fast on all cores, ensembles
+IMPORT_TARGET = 30  # ms more than NumPy
+MIN_GROWTH_SIZE = 1 << 18  # B·H² from which on products take most of a step's time
+AT_LARGE_POINTS = f"from H = {MIN_LARGE_H}, B = {MIN_LARGE_B} on: {OURS}"
 
 
-def time_claims(times: Times, wants: Wants) -> list[Claim]:
-    thread_counts = sorted({key.threads for key in wants.keys})
+class Claim(NamedTuple):
+    """A sentence with its number, and whether it holds; None if that is open."""
+
+    text: str
+    holds: bool | None
+
+    def line(self) -> str:
+        return f"{ {True: 'pass', False: 'FAIL', None: 'open'}[self.holds] }: {self.text}"
+
+
+def at_least(value: Estimate, target: float) -> bool | None:
+    """True if the whole interval is `target` or more, None if a part of it is."""
+    return True if value.low >= target else None if value.high >= target else False
+
+
+def at_most(value: Estimate, target: float) -> bool | None:
+    """True if the whole interval is `target` or less, None if a part of it is."""
+    return True if value.high <= target else None if value.low <= target else False
+
+
+def every(verdicts: Iterable[bool | None]) -> bool | None:
+    """False if any is, otherwise None if any is."""
+    known = list(verdicts)
+    return False if False in known else None if None in known else True
+
+
+def time_claims(times: Times, requested: Requested) -> list[Claim]:
+    thread_counts = sorted({key.threads for key in requested.keys})
     claims: list[Claim | None] = [
-        _against_tutorial(times, wants),
-        _against_calls(times, wants),
-        _every_update(times, wants),
-        _ensembles(times, wants),
-        *(_ensembles_in_threads(times, wants, threads) for threads in thread_counts if threads > 1),
-        *(_everywhere(times, wants, threads) for threads in thread_counts),
-        _on_large_points(times, wants, JAX, JAX_ASKED, 1),
-        _on_large_points(times, wants, MODULES, 1, LARGE_MEAN_ASKED),
-        _share_of_gemms(times, wants),
-        *(_public_function(times, wants, task) for task in (FORWARD, GRADIENT)),
-        *exponent_claims(times, wants),
-        _imports(times, wants),
+        _against_tutorial(times, requested),
+        _against_calls(times, requested),
+        _every_update(times, requested),
+        _ensembles(times, requested),
+        *(_ensembles_in_threads(times, requested, threads) for threads in thread_counts if threads > 1),
+        *(_on_the_grid(times, requested, threads) for threads in thread_counts),
+        _on_large_points(times, requested, JAX, JAX_TARGET, JAX_MEAN_TARGET),
+        _on_large_points(times, requested, MODULES, 1, LARGE_MEAN_TARGET),
+        _share_of_gemms(times, requested),
+        *(_public_function(times, requested, task) for task in (FORWARD, GRADIENT)),
+        *(_floor(times, requested, floor) for floor in FLOORS),
+        *(_growth(times, requested, growth) for growth in GROWTHS),
+        _cold_start(times, requested),
+        _import(times, requested),
     ]
     return [claim for claim in claims if claim is not None]
 
 
-def _against_tutorial(times, wants):
-    if not _wanted_on_main_job(wants, TUTORIAL):
-        return None
-    found = ratio(times, Key(RUN, TUTORIAL, MAIN), Key(RUN, OURS, MAIN))
-    if found is None:
-        return Claim(f"main job: numpy_rnn was not timed against the tutorial loop (asked: {TUTORIAL_ASKED})", False)
-    text = f"main job: numpy_rnn is {show(found)} times faster than the tutorial loop (asked: {TUTORIAL_ASKED})"
-    return Claim(text, at_least(found, TUTORIAL_ASKED))
+# -- the default experiment ------------------------------------------------------------------------------------------
 
 
-def _against_calls(times, wants):
-    if not _wanted_on_main_job(wants, CALLS):
-        return None
-    found = ratio(times, Key(RUN, OURS, MAIN), Key(RUN, CALLS, MAIN))
-    asked = f"(asked: {CALLS_ASKED} at most)"
-    if found is None:
-        return Claim(f"main job: numpy_rnn was not timed against the bare NumPy calls {asked}", False)
-    text = f"main job: numpy_rnn takes {show(found)} times as long as the bare NumPy calls that its equations need"
-    return Claim(f"{text} {asked}", at_most(found, CALLS_ASKED))
-
-
-def _every_update(times, wants):
-    """A figure, of which nothing is asked but that it was measured."""
-    if not _wanted_on_main_job(wants, EVERY):
-        return None
-    found = ratio(times, Key(RUN, EVERY, MAIN), Key(RUN, OURS, MAIN))
-    if found is None:
-        return Claim("main job: numpy_rnn was not timed with its results read after every update", False)
-    return Claim(
-        f"main job: with its results read after every update, numpy_rnn takes {show(found)} times as long", True
+def _against_tutorial(times, requested):
+    target = f"(target: {TUTORIAL_TARGET})"
+    return _on_default(
+        requested,
+        TUTORIAL,
+        ratio(times, Key(RUN, TUTORIAL, DEFAULT), Key(RUN, OURS, DEFAULT)),
+        lambda value: at_least(value, TUTORIAL_TARGET),
+        lambda value: f"{OURS} is {value} times as fast as the {TUTORIAL} {target}",
     )
 
 
-def _wanted_on_main_job(wants, row):
-    return MAIN in [case.name for case in wants.both(RUN, OURS, row)]
+def _against_calls(times, requested):
+    target = f"(target: at most {CALLS_TARGET})"
+    return _on_default(
+        requested,
+        CALLS,
+        ratio(times, Key(RUN, OURS, DEFAULT), Key(RUN, CALLS, DEFAULT)),
+        lambda value: at_most(value, CALLS_TARGET),
+        lambda value: f"{OURS} takes {value} times as long as the bare NumPy calls of its equations {target}",
+    )
 
 
-def _ensembles(times, wants):
-    cases = [case for case in wants.both(RUN, OURS, JAX) if case.networks >= MANY_NETWORKS]
-    found = {case.name: ratio(times, Key(RUN, JAX, case.name), Key(RUN, OURS, case.name)) for case in cases}
-    return _at_every_case(found, 1, "ensembles: numpy_rnn", f"times as fast as {JAX}")
+def _every_update(times, requested):
+    """A number without a target: the claim is that it was measured."""
+    return _on_default(
+        requested,
+        EVERY,
+        ratio(times, Key(RUN, EVERY, DEFAULT), Key(RUN, OURS, DEFAULT)),
+        lambda value: True,
+        lambda value: f"{OURS} takes {value} times as long if its results are read after every update",
+    )
 
 
-def _ensembles_in_threads(times, wants, threads):
-    """Of numpy_rnn against itself in one thread."""
-    keys = [Key(RUN, OURS, case.name) for case in wants.cases.values() if case.networks >= MANY_NETWORKS]
-    keys = [key for key in keys if {key, key._replace(threads=threads)} <= wants.keys]
-    found = {key.case: ratio(times, key, key._replace(threads=threads)) for key in keys}
-    return _at_every_case(found, THREADS_ASKED, f"ensembles, {threads} threads: numpy_rnn", "times as fast as in one")
-
-
-def _at_every_case(found, asked, where, than):
-    """Of ratios by case: that the lowest is `asked` or more."""
-    if not found:
+def _on_default(requested, row, value, verdict, sentence):
+    if DEFAULT not in [case.name for case in requested.both(RUN, OURS, row)]:
         return None
-    if lost := [name for name, value in found.items() if value is None]:
-        return Claim(f"{where} was not timed at {lost[0]} (asked: {asked} {than}, everywhere)", False)
-    worst, holds = _worst(found, asked)
-    return Claim(f"{where} is at least {show(found[worst])} {than}, at {worst} (asked: {asked})", holds)
+    if value is None:
+        return Claim(f"{DEFAULT}: {row} and {OURS} were not timed together", False)
+    return Claim(f"{DEFAULT}: {sentence(show(value))}", verdict(value))
 
 
-def _everywhere(times, wants, threads):
-    """A step of numpy_rnn against one of torch.nn.RNN, at every point of the grid."""
-    cases = wants.both(STEP, OURS, MODULES, threads)
-    if not cases:
+# -- ratios on many cases --------------------------------------------------------------------------------------------
+
+Pairs = Mapping[str, tuple[Key, Key]]  # by case: the key of another row, and that of numpy_rnn
+
+
+def _ensembles(times, requested):
+    cases = [case for case in requested.both(RUN, OURS, JAX) if case.networks >= MIN_THREADED_NETWORKS]
+    return _at_every_case(times, _pairs(RUN, JAX, cases), 1, f"ensembles: {OURS}", JAX)
+
+
+def _ensembles_in_threads(times, requested, threads):
+    keys = [Key(RUN, OURS, case.name) for case in requested.cases.values() if case.networks >= MIN_THREADED_NETWORKS]
+    pairs = {key.case: (key, key._replace(threads=threads)) for key in keys}
+    pairs = {name: pair for name, pair in pairs.items() if {*pair} <= requested.keys}
+    return _at_every_case(times, pairs, THREADS_TARGET, f"ensembles, {threads} threads: {OURS}", "with one thread")
+
+
+def _on_the_grid(times, requested, threads):
+    cases = requested.both(STEP, OURS, MODULES, threads)
+    where = f"gradient and update, {len(cases)} points, {in_words(threads)}: {OURS}"
+    target, mean_target = (1, MEAN_TARGET) if threads == 1 else (ALL_CORES_TARGET, None)
+    return _at_every_case(times, _pairs(STEP, MODULES, cases, threads), target, where, MODULES, mean_target)
+
+
+def _on_large_points(times, requested, row, target, mean_target):
+    pairs = _pairs(STEP, row, _large_points(requested, row))
+    return _at_every_case(times, pairs, target, AT_LARGE_POINTS, row, mean_target)
+
+
+def _share_of_gemms(times, requested):
+    pairs = _pairs(STEP, GEMMS, _large_points(requested, GEMMS))
+    return _at_every_case(times, pairs, GEMMS_TARGET, AT_LARGE_POINTS, f"{GEMMS} in the fastest of all layouts")
+
+
+def _public_function(times, requested, task):
+    pairs = _pairs(task, OTHER, requested.both(task, OURS, OTHER))
+    return _at_every_case(times, pairs, 1, f"{task} by the public functions: {OURS}", OTHER)
+
+
+def _cold_start(times, requested):
+    ours = Key(COLD, OURS, DEFAULT)
+    others = sorted(key for key in requested.keys if key.task == COLD and key.row != OURS)
+    pairs = {key.row: (key, ours) for key in others if ours in requested.keys}
+    return _at_every_case(times, pairs, 1, f"cold start of the {DEFAULT}: {OURS}", "every other row")
+
+
+def _floor(times, requested, floor):
+    """That numpy_rnn is nowhere faster, except by what the noise explains: then a floor is one."""
+    cases = [(task, case) for task in (STEP, RUN) for case in requested.both(task, OURS, floor)]
+    values = {
+        f"{task}, {case.name}": ratio(times, Key(task, OURS, case.name), Key(task, floor, case.name))
+        for task, case in cases
+    }
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
         return None
-    found = {case.name: _against(times, case, MODULES, threads) for case in cases}
-    lost = [name for name, value in found.items() if value is None]
-    where = f"gradient and update, {len(cases)} points, {threads} thread{'s' if threads > 1 else ''}: numpy_rnn"
-    if lost:
-        return Claim(f"{where} was not timed against {MODULES} at {lost[0]} (asked: everywhere)", False)
-    asked = 1 if threads == 1 else ALL_CORES_ASKED
-    worst, holds = _worst(found, asked)
-    least = f"at least {show(found[worst])} times as fast as {MODULES}, at {worst}"
-    if threads > 1:
-        return Claim(f"{where} is {least} (asked: {asked})", holds)
-    mean = geometric_mean(value.median for value in found.values())
-    text = f"{where} is {least} (asked: {asked}), geometric mean {three_digits(mean)} (asked: {MEAN_ASKED})"
-    return Claim(text, every([holds, mean >= MEAN_ASKED]))
+    noise = noise_floor(times, AGAIN, OURS)
+    below = {name: value for name, value in known.items() if value.high < 1 and not is_tie(value, noise)}
+    name, value = min((below or known).items(), key=lambda item: item[1].high)
+    text = f"{floor} are a floor: {OURS} takes at least {show(value)} times as long, at {name} (target: 1, or a tie)"
+    return Claim(text, not below)
 
 
-def _worst(found, asked):
-    """The name of the lowest estimate among those with the worst verdict on `asked` or more, and that verdict."""
+def _large_points(requested, row):
+    return [case for case in requested.both(STEP, OURS, row) if case.H >= MIN_LARGE_H and case.B >= MIN_LARGE_B]
+
+
+def _pairs(task: str, row: str, cases: Iterable[Case], threads: int = 1) -> Pairs:
+    return {case.name: (Key(task, row, case.name, threads), Key(task, OURS, case.name, threads)) for case in cases}
+
+
+def _at_every_case(
+    times: Times, pairs: Pairs, target: float, where: str, other: str, mean_target: float | None = None
+) -> Claim | None:
+    """The claim that numpy_rnn is `target` times as fast or more in every case, and `mean_target` times on average."""
+    if not pairs:
+        return None
+    ratios: dict[str, Estimate] = {}
+    for name, pair in pairs.items():
+        value = ratio(times, *pair)
+        if value is None:
+            return Claim(f"{where} was not timed against {other} at {name} (target: {target})", False)
+        ratios[name] = value
     rank = {False: 0, None: 1, True: 2}
-    verdicts = {name: at_least(value, asked) for name, value in found.items()}
-    worst = min(found, key=lambda name: (rank[verdicts[name]], found[name].low))
-    return worst, verdicts[worst]
+    verdicts = {name: at_least(value, target) for name, value in ratios.items()}
+    worst = min(ratios, key=lambda name: (rank[verdicts[name]], ratios[name].low))
+    text = f"{where} is at least {show(ratios[worst])} times as fast as {other}, at {worst} (target: {target})"
+    if mean_target is None:
+        return Claim(text, verdicts[worst])
+    mean = mean_ratio(times, pairs.values())
+    if mean is None:
+        return Claim(f"{text}, geometric mean not known, as no {MIN_VALUES} rounds have all cases", False)
+    text += f", geometric mean {show(mean)} (target: {mean_target})"
+    return Claim(text, every([verdicts[worst], at_least(mean, mean_target)]))
 
 
-def _against(times, case, other, threads=1):
-    return ratio(times, Key(STEP, other, case.name, threads), Key(STEP, OURS, case.name, threads))
+# -- growth and imports ----------------------------------------------------------------------------------------------
 
 
-def _large_points(wants, other):
-    return [case for case in wants.both(STEP, OURS, other) if case.H >= LEAST_H and case.B >= LEAST_B]
+class Growth(NamedTuple):
+    """A size that a time grows with, and what is equal in the cases that are compared."""
+
+    name: str
+    size: Callable[[Case], int]
+    equal: Callable[[Case], tuple]
 
 
-def _on_large_points(times, wants, other, asked, mean_asked):
-    """A step of numpy_rnn against one of another row."""
-    found = {case.name: _against(times, case, other) for case in _large_points(wants, other)}
-    claim = _at_every_case(
-        found, asked, f"from H = {LEAST_H}, B = {LEAST_B} on: numpy_rnn", f"times as fast as {other}"
-    )
-    if claim is None or None in found.values():
-        return claim
-    mean = geometric_mean(value.median for value in found.values())
-    text = f"{claim.text}, geometric mean {three_digits(mean)} (asked: {mean_asked})"
-    return Claim(text, every([claim.holds, mean >= mean_asked]))
+GROWTHS = (
+    Growth("T", lambda case: case.T, lambda case: (case.H, case.B, case.D, case.dtype)),
+    Growth("B·H²", lambda case: case.B * case.H**2, lambda case: (case.T, case.D, case.dtype)),
+)
 
 
-def _share_of_gemms(times, wants):
-    found = {case.name: _against(times, case, GEMMS) for case in _large_points(wants, GEMMS)}
-    where = f"from H = {LEAST_H}, B = {LEAST_B} on: numpy_rnn"
-    return _at_every_case(found, GEMMS_ASKED, where, f"times as fast as {GEMMS} in the fastest of all layouts")
-
-
-def _public_function(times, wants, task):
-    cases = wants.both(task, OURS, OTHER)
-    found = {case.name: ratio(times, Key(task, OTHER, case.name), Key(task, OURS, case.name)) for case in cases}
-    return _at_every_case(found, 1, f"{task} by the public functions: numpy_rnn", f"times as fast as {OTHER}")
-
-
-def _imports(times, wants):
-    ours, numpy = (Key(IMPORT, module, "fresh process") for module in (OURS, "numpy"))
-    if ours not in wants.keys:
+def _growth(times, requested, growth):
+    """Linear: not significantly above 1, or above the growth of the bare GEMMs, whose data outgrow the same caches."""
+    cases = requested.both(STEP, OURS, GEMMS)
+    ours, bare = (exponent(times, row, cases, growth) for row in (OURS, GEMMS))
+    if ours is None or bare is None:
         return None
-    cost = differences(times, ours, numpy)
+    text = f"the time of a step grows as {growth.name} to the power of {show(ours)}, {GEMMS} {show(bare)}"
+    return Claim(f"{text} (target: linear)", ours.low <= max(1.0, bare.high))
+
+
+def exponent(times: Times, row: str, cases: Iterable[Case], growth: Growth) -> Estimate | None:
+    """The mean exponent of the sets of comparable cases; None without two sizes or with too few rounds.
+
+    Only large cases, where overheads are small, and the mean of each round.
+    """
+    sets: dict[tuple, list[Case]] = {}
+    for case in cases:
+        if case.B * case.H**2 >= MIN_GROWTH_SIZE:
+            sets.setdefault(growth.equal(case), []).append(case)
+    groups = [group for group in sets.values() if len(set(map(growth.size, group))) > 1]
+    by_case: dict[str, Mapping[int, float]]
+    by_case = {case.name: times.get(Key(STEP, row, case.name), {}) for group in groups for case in group}
+    rounds = set.intersection(*map(set, by_case.values())) if by_case else set()
+    if len(rounds) < MIN_VALUES:
+        return None
+    means = []
+    for n in sorted(rounds):
+        slopes = [slope((growth.size(case), by_case[case.name][n]) for case in group) for group in groups]
+        means.append(sum(slopes) / len(slopes))
+    return estimate(means)
+
+
+def _import(times, requested):
+    ours, numpy = (Key(IMPORT, module, "fresh process") for module in (OURS, "numpy"))
+    if ours not in requested.keys:
+        return None
+    cost = difference(times, ours, numpy)
+    target = f"(target: at most {IMPORT_TARGET})"
     if cost is None:
-        return Claim(f"import numpy_rnn was not timed (asked: {IMPORT_ASKED} ms)", False)
-    text = f"import numpy_rnn costs {show(cost)} ms more than import numpy (asked: {IMPORT_ASKED})"
-    return Claim(text, at_most(cost, IMPORT_ASKED))
+        return Claim(f"import {OURS} was not timed {target}", False)
+    return Claim(f"import {OURS} takes {show(cost)} ms more than import numpy {target}", at_most(cost, IMPORT_TARGET))

@@ -1,11 +1,11 @@
-/* The network in plain C loops: what the arithmetic costs where nothing calls anything. c_loop.py compiles it once for
+/* The network in plain C loops: the cost of the arithmetic without calls. c_loop.py compiles it once for
  * every case, as
  *
  *     cc -O3 -march=native -shared -fPIC -DREAL=float -DT=20 -DB=1 -DD=1 -DH=6 -DO=1 -o floor.so elman_floor.c -lm
  *
  * so that the sizes are constants. The loops over units are innermost, where the compiler vectorises them; nothing is
  * blocked for caches. The equations are those of numpy_rnn/DERIVATION.md. Arrays are as in numpy_rnn: x (T, B, D),
- * h (T+1, B, H) with h[0] the state that enters. */
+ * h (T+1, B, H) with h[0] the initial state. */
 #include <math.h>
 #include <string.h>
 
@@ -41,8 +41,8 @@ void elman_forward(const Weights *W, int steps, const REAL (*x)[B][D], REAL (*h)
     }
 }
 
-/* The loss of the newest `counted` steps, whose targets these are, and its gradient in d. */
-double elman_gradient(const Weights *W, int steps, int counted, const REAL (*x)[B][D], const REAL (*target)[B][O],
+/* The loss of the last `with_loss` steps, which have these targets, and its gradient in d. */
+double elman_gradient(const Weights *W, int steps, int with_loss, const REAL (*x)[B][D], const REAL (*target)[B][O],
                 REAL (*h)[B][H], Weights *d) {
     static REAL y[T][B][O], da[B][H];
     REAL hh_T[H][H], hy_T[O][H], loss = 0;
@@ -55,11 +55,11 @@ double elman_gradient(const Weights *W, int steps, int counted, const REAL (*x)[
     elman_forward(W, steps, x, h, y);
     for (int t = steps - 1; t >= 0; t--) {
         REAL dh[B][H] = {0};
-        if (t >= steps - counted) {
+        if (t >= steps - with_loss) {
             REAL dy[B][O];
             for (int b = 0; b < B; b++)
                 for (int o = 0; o < O; o++) {
-                    dy[b][o] = y[t][b][o] - target[t - (steps - counted)][b][o]; /* (B1) */
+                    dy[b][o] = y[t][b][o] - target[t - (steps - with_loss)][b][o]; /* (B1) */
                     loss += dy[b][o] * dy[b][o];                                 /* (L1) */
                 }
             add_product(&dh[0][0], &dy[0][0], &hy_T[0][0], B, O, H);          /* (B2) */
@@ -74,9 +74,9 @@ double elman_gradient(const Weights *W, int steps, int counted, const REAL (*x)[
     return loss / 2; /* (L1) */
 }
 
-double elman_step(Weights *W, int steps, int counted, const REAL (*x)[B][D], const REAL (*target)[B][O], REAL (*h)[B][H],
+double elman_step(Weights *W, int steps, int with_loss, const REAL (*x)[B][D], const REAL (*target)[B][O], REAL (*h)[B][H],
             REAL learning_rate, Weights *d) {
-    const double loss = elman_gradient(W, steps, counted, x, target, h, d);
+    const double loss = elman_gradient(W, steps, with_loss, x, target, h, d);
     REAL *theta = &W->xh[0][0], *dtheta = &d->xh[0][0];
     for (size_t i = 0; i < sizeof *W / sizeof *theta; i++) theta[i] -= learning_rate * dtheta[i]; /* (U1) */
     return loss;

@@ -1,11 +1,11 @@
-"""What a way to train in NumPy cannot go below, as rows: they compute nothing that could be judged.
+"""Lower bounds for any training in NumPy, as rows. They compute no results that could be checked.
 
-Bare calls: the fewest calls of NumPy's functions that the equations allow, one after the other. Of their forms, see
-`bare_calls.py`, each is timed first, and the fastest is the row.
+Bare calls: the fewest calls of NumPy's functions that the equations need, in sequence. Each of their forms (see
+`bare_calls.py`) is timed first, and the fastest is the row.
 
-Bare GEMMs: the matrix products of these calls alone. NumPy multiplies arrays in either order of memory, and a product
-or its transpose: of these eight layouts each product has the one that is fastest here, which is measured first. So
-this is the machine's own speed at these shapes, and not that of a layout.
+Bare GEMMs: the matrix products of these calls alone. NumPy multiplies arrays in either memory order, and a product or
+its transpose. Each product has the fastest of these eight layouts, which is measured first. So this is the speed of the
+machine at these shapes, and not that of a layout.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,40 +17,39 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bare_calls import Call, forms, task_calls
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, present
+from benchmarks.rows import CALLS, GEMMS, RUN, TASKS, Prepared, Row, present
+from benchmarks.workloads import Case
 from numpy_rnn.engine.layout import empty
 
-CALLS, GEMMS = "bare calls", "bare GEMMs"
-TRIALS = 5  # of which the fastest counts, when layouts are compared
-LEAST_SECONDS = 2e-4  # of a trial
-MOST_OPERANDS = 4  # of the products of a loop over the steps that are compared
+TRIALS = 5  # per layout, the fastest of which counts
+MIN_SECONDS = 2e-4  # per trial
+MAX_OPERANDS = 4  # products of a loop over the steps that are timed for a comparison
 
 Layouts = dict[tuple, tuple[bool, ...]]  # by the shapes of a product: see `in_layout`
 
 
 def fastest(candidates: list[Callable[[], object]]) -> Callable[[], object]:
-    """The one of these that takes the least time when it is called."""
+    """The candidate whose calls take the least time."""
     counts = []
     for call in candidates:
         call()
-        counts.append(max(1, int(LEAST_SECONDS / max(_seconds(call, 1), 1e-9))))
+        counts.append(max(1, int(MIN_SECONDS / max(_seconds(call, 1), 1e-9))))
     trials = [[_seconds(call, count) for call, count in zip(candidates, counts)] for _ in range(TRIALS)]
     least = [min(of_one) for of_one in zip(*trials)]
     return candidates[least.index(min(least))]
 
 
 def _seconds(call, count):
-    """Of one of so many calls."""
-    began = perf_counter()
+    """Per call, of `count` calls."""
+    start = perf_counter()
     for _ in range(count):
         call()
-    return (perf_counter() - began) / count
+    return (perf_counter() - start) / count
 
 
-def straight(calls: list[partial]) -> Callable[[], object]:
-    """A function that makes these calls one after the other, as a program that is written for them: a loop over them
-    would take a tenth longer where arrays are small.
+def straight_line(calls: list[partial]) -> Callable[[], object]:
+    """A function that makes these calls in sequence, as a program without a loop: a loop over the calls would take a
+    tenth longer for small arrays.
     """
     names: dict[int, str] = {}
     values: list[Any] = []
@@ -78,24 +77,24 @@ def repeated(call: Callable[[], object], times: int) -> Callable[[], None]:
     return loop
 
 
-def made(calls: Iterable[Call], found: Layouts | None = None) -> list[partial]:
-    """The calls as they are."""
+def as_given(calls: Iterable[Call], layouts: Layouts | None = None) -> list[partial]:
+    """The calls in the layouts of their arrays."""
     return [partial(call.function, *call.arguments) for call in calls]
 
 
-def in_best_layouts(calls: Iterable[Call], found: Layouts) -> list[partial]:
-    """The products of these calls, every one in the fastest layout of its shapes: as `found` before, or measured."""
+def in_best_layouts(calls: Iterable[Call], layouts: Layouts) -> list[partial]:
+    """The products of these calls, each in the fastest layout of its shapes; `layouts` collects what is measured."""
     chosen: list[partial] = []
     for shapes, group in groupby((call for call in calls if call.is_product), key=_shapes):
         products = list(group)
         if products[0].function is not np.ndarray.dot:
-            chosen += made(products)
+            chosen += as_given(products)
             continue
-        if shapes not in found:
-            layouts = list(product((False, True), repeat=3))
-            tried = [straight(in_layout(products[:MOST_OPERANDS], *layout)) for layout in layouts]
-            found[shapes] = layouts[tried.index(fastest(tried))]
-        chosen += in_layout(products, *found[shapes])
+        if shapes not in layouts:
+            all_layouts = list(product((False, True), repeat=3))
+            tried = [straight_line(in_layout(products[:MAX_OPERANDS], *layout)) for layout in all_layouts]
+            layouts[shapes] = all_layouts[tried.index(fastest(tried))]
+        chosen += in_layout(products, *layouts[shapes])
     return chosen
 
 
@@ -103,9 +102,10 @@ def _shapes(call):
     return call.function, *(array.shape for array in call.arguments)
 
 
-def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turned: bool) -> list[partial]:
-    """Calls of `dot` on new arrays. *_turned: whether a factor is laid out in columns; turned: whether the transposed
-    product is computed. Operands that these products share are shared here too.
+def in_layout(products: list[Call], left_columns: bool, right_columns: bool, transposed: bool) -> list[partial]:
+    """Calls of `dot` on new arrays; operands that the products share are shared here too.
+
+    *_columns: whether a factor is in column-major order; transposed: whether the transposed product is computed.
     """
     arrays: dict[tuple, np.ndarray] = {}
 
@@ -118,39 +118,38 @@ def in_layout(products: list[Call], left_turned: bool, right_turned: bool, turne
             arrays[key][...] = array
         return arrays[key]
 
-    found: list[partial] = []
+    dots: list[partial] = []
     for call in products:
         left, right, out = call.arguments
-        left, right, out = placed(left, left_turned), placed(right, right_turned), placed(out, turned)
-        found.append(partial(np.ndarray.dot, *((right.T, left.T, out.T) if turned else (left, right, out))))
-    return found
+        left, right, out = placed(left, left_columns), placed(right, right_columns), placed(out, transposed)
+        dots.append(partial(np.ndarray.dot, *((right.T, left.T, out.T) if transposed else (left, right, out))))
+    return dots
 
 
-def prepared(task: str, case: Case, choose: Callable[[Iterable[Call], Layouts], list[partial]] = made) -> Prepared:
-    """All the calls, in the fastest of the forms, once an epoch."""
+def prepared(task: str, case: Case, choose: Callable[[Iterable[Call], Layouts], list[partial]] = as_given) -> Prepared:
+    """All calls, in the fastest of the forms, once per epoch."""
     epochs: list[Callable[[], object]] = []
-    found: Layouts = {}
+    layouts: Layouts = {}
     for form in forms(case):
         calls: list[partial] = []
         for block in task_calls(task, case, form):
-            chosen = {id(window): choose(window, found) for window in block.windows}
+            chosen = {id(window): choose(window, layouts) for window in block.windows}
             calls += [call for window in block.windows for call in chosen[id(window)]]
-            calls += choose(block.losses, found)
-        epochs.append(straight(calls))
+            calls += choose(block.losses, layouts)
+        epochs.append(straight_line(calls))
     return Prepared(repeated(fastest(epochs), case.epochs if task == RUN else 1), dict)
 
 
-TASKS = (FORWARD, GRADIENT, STEP, RUN)
 ROWS = {
     CALLS: Row(
         CALLS,
-        "the fewest NumPy calls that the equations allow, alone",
+        "the fewest NumPy calls that the equations need, and nothing else",
         present,
         {task: partial(prepared, task) for task in TASKS},
     ),
     GEMMS: Row(
         GEMMS,
-        "the matrix products of these calls alone, each in the layout that is fastest here",
+        "the matrix products of these calls, each in the layout that is fastest here, and nothing else",
         present,
         {task: partial(prepared, task, choose=in_best_layouts) for task in TASKS},
     ),

@@ -1,56 +1,154 @@
-"""Which jobs the two modes have, and what the options leave of them."""
+"""What is measured: jobs in groups, which the options select, and pieces, each of which is one fresh process."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
 from typing import NamedTuple
 
-from benchmarks.cases import ENSEMBLES, GRID, MAIN_JOB, MANY_NETWORKS, NAMED, SLIDING, Case, point
-from benchmarks.pieces import (
+from benchmarks.rows import (
     AGAIN,
-    COLD,
     COMPILED,
     FLOORS,
     FORWARD,
-    FULL,
     GRADIENT,
     HIPS,
-    IMPORT,
     JAX,
     MODULES,
     OTHER,
     OURS,
-    QUICK,
     REFERENCE,
     ROWS,
     RUN,
     STEP,
-    Job,
-    Wanted,
+)
+from benchmarks.workloads import (
+    DEFAULT_EXPERIMENT,
+    ENSEMBLES,
+    GRID,
+    MIN_THREADED_NETWORKS,
+    NAMED,
+    SLIDING,
+    Case,
+    point,
 )
 
-MEMORY, SUITE, PROFILE = "memory", "suite", "profile"
+COLD, IMPORT = "cold start", "import"  # tasks that time a whole process
+MEMORY, SUITE, PROFILE = "memory", "suite", "profile"  # tasks that belong to no row
 ROW_TASKS = (FORWARD, GRADIENT, STEP, RUN, COLD)
-TASKS = (*ROW_TASKS, IMPORT, MEMORY, SUITE, PROFILE)
-FRESH = MAIN_JOB._replace(name="fresh process")  # the case of imports
+ALL_TASKS = (*ROW_TASKS, IMPORT, MEMORY, SUITE, PROFILE)
 ALL_ROWS = (*ROWS, *FLOORS, AGAIN)
-WITHIN_TWO_MINUTES = tuple(row for row in ALL_ROWS if row not in (COMPILED, HIPS, OTHER, REFERENCE))
-MOST_NETWORKS = 1000  # of the quick mode
+
+FRESH = DEFAULT_EXPERIMENT._replace(name="fresh process")  # the case of imports
+QUICK_ROWS = tuple(row for row in ALL_ROWS if row not in (COMPILED, HIPS, OTHER, REFERENCE))
+MAX_QUICK_NETWORKS = 1000
 QUICK_GRID = (point(6, 1), point(64, 8), point(256, 32), point(256, 32, 100), point(512, 32))
-FEW = (MAIN_JOB.name, f"{MOST_NETWORKS} networks", QUICK_GRID[2].name)
-SLOW_TO_BEGIN = (JAX,)  # in the quick mode it does only those few
-LEAST_EPOCHS = 5  # of a run
-QUICK_UPDATES, FULL_UPDATES = 600, 6000  # of a run, if k2 = 1; more takes longer, and says no more of the time a point
-SIZES = ((1, 64), (65, 256), (257, 2048))  # least and largest H of the cases that one process does
-OF_ALL_TASKS = (point(6, 1), point(64, 8), point(256, 32), NAMED[1])  # the others have steps only
-COMPILED_BATCHES = (1, 32)  # and T = 50 in float32: to compile a window takes from 8 to 45 seconds
+SLOW_TO_START = (JAX,)  # in the quick mode, these rows have only the cases below
+QUICK_CASES_OF_SLOW_ROWS = (DEFAULT_EXPERIMENT.name, f"{MAX_QUICK_NETWORKS} networks", QUICK_GRID[2].name)
+MIN_EPOCHS = 5  # of a run
+QUICK_UPDATES, FULL_UPDATES = 600, 6000  # of a run with k2 = 1; more would not change the time per point
+RANGES_OF_H = ((1, 64), (65, 256), (257, 2048))  # smallest and largest H of the cases that one process measures
+CASES_OF_ALL_TASKS = (point(6, 1), point(64, 8), point(256, 32), NAMED[1])  # the other windows have steps only
+COMPILED_BATCHES = (1, 32)  # with T = 50, float32: torch.compile takes 8 to 45 seconds per window
+ROWS_IN_THREADS = (OURS, MODULES, AGAIN)  # the comparison that is made with several threads, and its noise
+ENSEMBLE_ROWS_IN_THREADS = (*ROWS_IN_THREADS, JAX)
+
+
+class Key(NamedTuple):
+    """What a time belongs to. As text, it is the name of a benchmark in pyperf's file."""
+
+    task: str
+    row: str
+    case: str
+    threads: int = 1
+
+    def to_text(self) -> str:
+        return " | ".join((self.task, self.row, self.case, in_words(self.threads)))
+
+    @classmethod
+    def from_text(cls, text: str) -> Key:
+        task, row, case, threads = text.split(" | ")
+        return cls(task, row, case, int(threads.split()[0]))
+
+
+def in_words(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+class Job(NamedTuple):
+    """A task on a case; a value is the mean of `loops` calls, 0 before the calibration."""
+
+    task: str
+    case: Case
+    loops: int = 0
+
+
+class Effort(NamedTuple):
+    """What pyperf does for one benchmark in one process."""
+
+    values: int
+    warmups: int  # values that are discarded, after one call that is discarded too; none if a value is one call
+    min_seconds: float  # per value, which is the mean of as many calls as this needs
+
+
+QUICK, FULL = Effort(1, 1, 0.02), Effort(1, 1, 0.05)
+
+
+class Piece(NamedTuple):
+    """The work of one process: some jobs of one row. Round 0 checks agreement and calibrates the loops."""
+
+    round: int
+    row: str
+    threads: int
+    jobs: tuple[Job, ...]
+    effort: Effort = QUICK
+
+    @property
+    def keys(self) -> list[Key]:
+        return [Key(job.task, self.row, job.case.name, self.threads) for job in self.jobs]
+
+    def to_text(self) -> str:
+        """The piece as one line of JSON."""
+        jobs = [(job.task, job.case.to_text(), job.loops) for job in self.jobs]
+        return json.dumps([self.round, self.row, self.threads, jobs, self.effort])
+
+    @classmethod
+    def from_text(cls, text: str) -> Piece:
+        number, row, threads, jobs, effort = json.loads(text)
+        return cls(
+            number,
+            row,
+            threads,
+            tuple(Job(task, Case.from_text(case), loops) for task, case, loops in jobs),
+            Effort(*effort),
+        )
+
+
+class Group(NamedTuple):
+    """Rows that are compared with each other. Every round measures them directly after one another."""
+
+    jobs: Mapping[str, tuple[Job, ...]]  # by row
+    threads: int = 1
+    effort: Effort = QUICK
+
+
+def pieces_of_round(number: int, groups: Sequence[Group], generator: Random) -> list[Piece]:
+    """Every row of every group once: the groups in random order, and the rows within each group."""
+    return [
+        Piece(number, row, group.threads, group.jobs[row], group.effort)
+        for group in generator.sample(groups, len(groups))
+        for row in generator.sample(list(group.jobs), len(group.jobs))
+    ]
 
 
 class Choice(NamedTuple):
-    """What the user asked for."""
+    """What the options select."""
 
     full: bool
     rows: tuple[str, ...] = ALL_ROWS
-    tasks: tuple[str, ...] = TASKS
-    cases: tuple[str, ...] = ("",)  # parts of their names
+    tasks: tuple[str, ...] = ALL_TASKS
+    cases: tuple[str, ...] = ("",)  # parts of the names of cases
     threads: tuple[int, ...] = (1,)
 
     def jobs(self, task: str, cases: Iterable[Case]) -> tuple[Job, ...]:
@@ -58,68 +156,65 @@ class Choice(NamedTuple):
             Job(task, case) for case in cases if task in self.tasks and any(part in case.name for part in self.cases)
         )
 
+    def is_empty(self) -> bool:
+        return not plan_groups(self) and not {MEMORY, SUITE, PROFILE} & {*self.tasks}
 
-def wanted(choice: Choice) -> list[Wanted]:
-    """All groups of pieces that are measured; those without jobs are left out."""
+
+def plan_groups(choice: Choice) -> list[Group]:
+    """All groups that are measured, without those that have no jobs."""
     groups = [group for threads in choice.threads for group in (_full if choice.full else _quick)(choice, threads)]
     cold_rows = [row for row in (ROWS if choice.full else (OURS,)) if row in choice.rows]
     if 1 in choice.threads:
-        groups.append(Wanted({row: choice.jobs(COLD, [MAIN_JOB]) for row in cold_rows}))
-        groups.append(Wanted({module: choice.jobs(IMPORT, [FRESH]) for module in ("numpy", OURS)}))
+        groups.append(Group({row: choice.jobs(COLD, [DEFAULT_EXPERIMENT]) for row in cold_rows}))
+        groups.append(Group({module: choice.jobs(IMPORT, [FRESH]) for module in ("numpy", OURS)}))
     kept = [group._replace(jobs={row: jobs for row, jobs in group.jobs.items() if jobs}) for group in groups]
     return [group for group in kept if group.jobs]
 
 
-def nothing_wanted(options) -> bool:
-    """Whether the options, which are a Choice too, leave nothing to measure."""
-    choice = Choice(options.full, options.rows, options.tasks, options.cases, tuple(options.threads))
-    return not wanted(choice) and not {MEMORY, SUITE, PROFILE} & {*options.tasks}
-
-
 def _full(choice, threads):
-    """For the runs, and for each range of H, every row in one process a round."""
-    rows = _rows(choice, ALL_ROWS, threads)
-    runs = [shortened(case, FULL_UPDATES) for case in (MAIN_JOB, *SLIDING[1:], *ENSEMBLES)]
-    with_threads = [case for case in runs if case == runs[0] or case.networks >= MANY_NETWORKS]
-    groups = [choice.jobs(RUN, runs if threads == 1 else with_threads)]
-    for least, largest in SIZES:
-        cases = [case for case in (*GRID, *NAMED[1:]) if least <= case.H <= largest]
-        groups.append(
-            tuple(job for case in cases for task in _tasks(case, threads) for job in choice.jobs(task, [case]))
-        )
-    return [Wanted({row: _compilable(row, jobs) for row in rows}, threads, FULL) for jobs in groups]
+    """One group for the runs, and one for each range of H: one process per row, group and round."""
+    runs = [shortened(case, FULL_UPDATES) for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES)]
+    if threads > 1:
+        runs = [case for case in runs if case.name == DEFAULT_EXPERIMENT.name or case.networks >= MIN_THREADED_NETWORKS]
+    groups = [Group(dict.fromkeys(_rows(choice, ALL_ROWS, threads, RUN), choice.jobs(RUN, runs)), threads, FULL)]
+    for smallest, largest in RANGES_OF_H:
+        cases = [case for case in (*GRID, *NAMED[1:]) if smallest <= case.H <= largest]
+        jobs = tuple(job for case in cases for task in _tasks(case, threads) for job in choice.jobs(task, [case]))
+        rows = _rows(choice, ALL_ROWS, threads, STEP)
+        groups.append(Group({row: _compilable(row, jobs) for row in rows}, threads, FULL))
+    return groups
 
 
 def _tasks(case, threads):
-    return (FORWARD, GRADIENT, STEP) if threads == 1 and case in OF_ALL_TASKS else (STEP,)
+    return (FORWARD, GRADIENT, STEP) if threads == 1 and case in CASES_OF_ALL_TASKS else (STEP,)
 
 
 def _compilable(row, jobs):
-    """What of these jobs a row does: torch.compile only some, as it compiles each for long."""
-    return tuple(job for job in jobs if row != COMPILED or job.task == RUN or _is_compiled(*job[:2]))
+    """The jobs that the row measures: all, but for torch.compile, which compiles each for a long time."""
+    return tuple(job for job in jobs if row != COMPILED or _is_compiled(job.task, job.case))
 
 
 def _is_compiled(task, case):
-    return task == STEP and case == point(case.H, case.B) and case.B in COMPILED_BATCHES
+    return task == RUN or (task == STEP and case == point(case.H, case.B) and case.B in COMPILED_BATCHES)
 
 
 def _quick(choice, threads):
-    """Every row in one process a round, which does all of its jobs: the imports would take most of the time."""
-    ensembles = [case for case in ENSEMBLES if 1 < case.networks <= MOST_NETWORKS] if threads == 1 else []
-    # Claims are made of the main job as it is: shorter, the time would be that of its beginning.
-    cases = [MAIN_JOB, *(shortened(case, QUICK_UPDATES) for case in (*SLIDING[1:], *ensembles))]
+    """One group, since the imports would take most of the time otherwise."""
+    ensembles = [case for case in ENSEMBLES if 1 < case.networks <= MAX_QUICK_NETWORKS] if threads == 1 else []
+    # The default experiment has all its epochs: a shorter run would measure mostly its start.
+    cases = [DEFAULT_EXPERIMENT, *(shortened(case, QUICK_UPDATES) for case in (*SLIDING[1:], *ensembles))]
     jobs = choice.jobs(RUN, cases) + choice.jobs(STEP, QUICK_GRID)
-    few = tuple(job for job in jobs if job.case.name in FEW)
-    rows = _rows(choice, WITHIN_TWO_MINUTES, threads)
-    return [Wanted({row: few if row in SLOW_TO_BEGIN else jobs for row in rows}, threads, QUICK)]
+    few = tuple(job for job in jobs if job.case.name in QUICK_CASES_OF_SLOW_ROWS)
+    rows = _rows(choice, QUICK_ROWS, threads, RUN)
+    return [Group({row: few if row in SLOW_TO_START else jobs for row in rows}, threads, QUICK)]
 
 
-def _rows(choice, rows, threads):
-    """With more threads, the two that are compared there, and the noise."""
-    return [row for row in rows if row in choice.rows and (threads == 1 or row in (OURS, MODULES, AGAIN))]
+def _rows(choice, rows, threads, task):
+    in_threads = ENSEMBLE_ROWS_IN_THREADS if task == RUN else ROWS_IN_THREADS
+    return [row for row in rows if row in choice.rows and (threads == 1 or row in in_threads)]
 
 
 def shortened(case: Case, updates: int) -> Case:
-    """The case with fewer epochs: about so many updates of one network if k2 = 1, or what takes as long."""
-    steps = (case.k2 or 1) * max(case.networks // 500, 1)
-    return case._replace(epochs=min(case.epochs, max(updates // case.T // steps, LEAST_EPOCHS)))
+    """The case with fewer epochs: about this many updates of one network with k2 = 1, or the same time otherwise."""
+    cost = (case.k2 or 1) * max(case.networks // 500, 1)
+    return case._replace(epochs=min(case.epochs, max(updates // case.T // cost, MIN_EPOCHS)))

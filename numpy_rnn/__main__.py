@@ -12,7 +12,7 @@ from numpy_rnn.common.packages import backend
 # The commands besides `train`, as module:function; imported only if they are used.
 COMMANDS = {
     "compare": "numpy_rnn.conformance.comparison:run",
-    "study": "numpy_rnn.study.command:run",  # numpy_rnn only: it is about the gradient derived by hand
+    "study": "numpy_rnn.study.study:run",  # numpy_rnn only: it is about the gradient derived by hand
 }
 
 

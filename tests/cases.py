@@ -105,12 +105,12 @@ class Case(NamedTuple):
         return self.params, self.x, self.target, self.h_0
 
     @property
-    def entering(self):
+    def initial(self):
         """The state that the window starts from, learned or not."""
         return self.params.h_0 if self.h_0 is None else self.h_0
 
     def of(self, rnn):
-        """Parameters, x, target and the entering state as arrays of a backend."""
+        """Parameters, x, target and the initial state as arrays of a backend."""
         params, x, target, h_0 = self.for_train(rnn)
         return params, x, target, params.h_0 if h_0 is None else h_0
 
@@ -234,8 +234,8 @@ def window_of(case, update, before) -> Case:
     start, loss_start, stop = update.window
     learned = case.h_0 is None and start == 0
     params = before if learned else before._replace(h_0=None)
-    entering = None if learned else update.activations.h[0]
-    return Case(params, case.x[start:stop], case.target[loss_start:stop], entering, case.options)
+    initial = None if learned else update.activations.h[0]
+    return Case(params, case.x[start:stop], case.target[loss_start:stop], initial, case.options)
 
 
 def torch_nn(case):

@@ -1,14 +1,17 @@
-"""Small settings of the study, and the rounding bounds of its items."""
+"""Small settings of the study, and the rounding bounds of its components."""
 
+import re
+from collections import Counter
 from functools import cache
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn import Gradients, adjoints, forward, half_squared_error, windows
+from numpy_rnn import Gradients
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.conformance.bounds.global_bounds import TAU, global_bounds, propagate
+from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.conformance.case import Case
@@ -40,7 +43,7 @@ def named_setting(name) -> Setting:
     return small(**SETTINGS[name])
 
 
-def entering(setting, params):
+def initial_state(setting, params):
     """The state that enters the series, learned or not."""
     return setting.h_0 if params.h_0 is None else params.h_0
 
@@ -58,46 +61,19 @@ def balls(case) -> dict[str, tuple[Enclosure, np.ndarray]]:
     return global_bounds(case)
 
 
-def bounds_of_gradients(case) -> Gradients:
-    """E of a window's gradients, around what numpy_rnn computes. That these numbers are off by E themselves changes E
-    by its own relative size, which is what UPWARDS of `rounding.py` is for.
+def bounds_of_components(setting, params):
+    """E of every component, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through
+    the one product that makes a component, (B4) to (B9).
     """
-    options = {"nonlinearity": case.nonlinearity}
-    activations = forward(case.params, case.x, case.h_0, **options)
-    flow = adjoints(case.params, activations, case.target, reduction=case.reduction, **options)
-    rows = {name: v.reshape(-1, v.shape[-1]) for name, v in (("dy", flow.dy), ("da", flow.da))}
-    h = activations.h
-    values = {
-        "loss": half_squared_error(activations.y[-len(case.target) :], case.target, reduction=case.reduction),
-        "a": activations.a,
-        "h": h[1:],
-        "y": activations.y,
-        **{name: getattr(flow, name) for name in ("dy", "dh", "da", "dh_0", "dx")},
-        "dW_xh": case.x.reshape(-1, case.x.shape[-1]).T @ rows["da"],
-        "dW_hh": h[:-1].reshape(-1, h.shape[-1]).T @ rows["da"],
-        "dW_hy": h[1:].reshape(-1, h.shape[-1]).T @ rows["dy"],
-        "db_h": rows["da"].sum(0),
-        "db_y": rows["dy"].sum(0),
-        **{name: theta for name, theta in case.params._asdict().items() if theta is not None},
-    }
-    enclosed = {name: Enclosure(np.asarray(v), np.zeros_like(v), np.zeros_like(v)) for name, v in values.items()}
-    E = propagate(case, enclosed, TAU)
-    present = [theta is not None for theta in case.params]
-    names = ("dW_xh", "dW_hh", "dW_hy", "db_h", "db_y", "dh_0")
-    return Gradients(*(E[name] if there else None for name, there in zip(names, present)))
-
-
-def bounds_of_items(setting, params):
-    """E of every item, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through the one
-    product that makes an item, (B4) to (B9).
-    """
-    h_0, T = entering(setting, params), len(setting.x)
+    h_0, T = initial_state(setting, params), len(setting.x)
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))
     cases = []
     for t in range(1, T + 1):
-        found = balls(case_of(setting, params, 0, t - 1, t, h_0))
-        cases.append(found)
-        h, da, dy = (Rounded(np.abs(value.high), bound) for value, bound in (found[name] for name in ("h", "da", "dy")))
+        result = balls(case_of(setting, params, 0, t - 1, t, h_0))
+        cases.append(result)
+        h, da, dy = (
+            Rounded(np.abs(value.high), bound) for value, bound in (result[name] for name in ("h", "da", "dy"))
+        )
         for s in range(1, t + 1):
             before = h[s - 2] if s > 1 else ROUNDING.given(h_0)
             at = t - 1, s - 1
@@ -109,22 +85,63 @@ def bounds_of_items(setting, params):
         if params.b_y is not None:
             E.b_y[t - 1, t - 1] = ROUNDING.sum(dy[t - 1])
         if params.h_0 is not None:
-            E.h_0[t - 1, 0] = found["dh_0"][1]
+            E.h_0[t - 1, 0] = result["dh_0"][1]
     return E, cases
 
 
-def bounds_of_sums(setting, params, reduction):
-    """A function of (k1, k2): E of the gradients of all windows of an epoch, added up; the parameters stay."""
-    h_0 = entering(setting, params)
-    h = forward(params, setting.x, h_0, nonlinearity=setting.configuration.nonlinearity).h
+VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves
 
-    @cache
-    def of_window(window):
-        case = case_of(setting, params, *window, h[window.start], reduction)
-        return bounds_of_gradients(case)
 
-    def of_epoch(k1, k2):
-        every = [of_window(window) for window in windows(len(setting.x), k1, k2)]
-        return [sum(E for E in parts if E is not None) for parts in zip(*every)]
+class Reader(HTMLParser):
+    """What a page is made of: open elements are matched with their ends."""
 
-    return of_epoch
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.faults, self.elements, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        self.faults += [f"<{tag}> is never closed" for tag in self.open]
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> closes something else")
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def faults(text):
+    """What is wrong with a page, so that it may not be handed out: a list of short texts."""
+    reader = Reader(text)
+    result = list(reader.faults)
+    ids = Counter(attributes["id"] for _, attributes in reader.elements if "id" in attributes)
+    result += [f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1]
+    for tag, attributes in reader.elements:
+        if tag == "img" and not attributes.get("alt"):
+            result.append("an image has no alternative text")
+        if tag == "svg" and not attributes.get("aria-label"):
+            result.append("a drawing has no alternative text")
+        for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+            if not (attributes.get(name) or "#").startswith(("#", "data:")):
+                result.append(f"<{tag}> leads to {attributes[name]}")
+        for name in ("for", "aria-labelledby", "aria-describedby"):
+            result += [
+                f"{name}={name_} leads nowhere" for name_ in attributes.get(name, "").split() if name_ not in ids
+            ]
+        if (attributes.get("href") or "").startswith("#") and attributes["href"][1:] not in ids:
+            result.append(f"{attributes['href']} leads nowhere")
+    result += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
+    result += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", text)]
+    labelled = {attributes.get("for") for tag, attributes in reader.elements if tag == "label"}
+    for tag, attributes in reader.elements:
+        if tag == "input" and attributes.get("id") not in labelled:
+            result.append(f"the input {attributes.get('id')} has no label")
+    return result

@@ -1,49 +1,51 @@
-"""The network in plain C loops, compiled by `cc -O3 -march=native` for the case's sizes: the floor of small sizes."""
+"""The network in plain C loops, compiled for the sizes of the case: a floor for small sizes."""
 
 import ctypes
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from benchmarks import system
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsuited, one_network, report, run_report
+from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
+from benchmarks.workloads import Case
 
 SOURCE = Path(__file__).parents[1] / "elman_floor.c"
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC", "-fno-semantic-interposition")
 REALS = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}
-LARGEST = 2**20  # of B·H²: loops that are not blocked for caches say nothing about larger ones
+MAX_SIZE = 2**20  # B·H²: beyond it, loops that are not blocked for caches are no floor
 
 
 def absent() -> str | None:
-    return None if shutil.which(COMMAND[0]) else f"there is no {COMMAND[0]}"
+    return None if shutil.which(COMMAND[0]) else f"{COMMAND[0]} is not installed"
 
 
 def compiled(*options: str) -> tuple[ctypes.CDLL, float | None]:
-    """The library, and the seconds that it took to compile; None if a run of the benchmarks has it from before."""
+    """The library, and the seconds that compiling it took; None if this run of the benchmarks compiled it before."""
     with TemporaryDirectory() as folder:
-        kept = Path(os.environ.get(system.COMPILED, folder))
+        kept = Path(os.environ.get(system.CACHE, folder))
         library, seconds = kept / f"elman-floor{''.join(options)}.so", None
         if not library.exists():
-            made, began = Path(folder) / "made.so", perf_counter()
+            made, start = Path(folder) / "made.so", perf_counter()
             subprocess.run([*COMMAND, *options, "-o", made, SOURCE, "-lm"], check=True)
-            seconds = perf_counter() - began
+            seconds = perf_counter() - start
             shutil.move(made, library)
         return ctypes.CDLL(str(library)), seconds
 
 
 class Program:
-    """The compiled program, and a case's arrays where it wants them."""
+    """The compiled program, and a case's arrays where it requested them."""
 
     def __init__(self, case: Case):
-        if case.B * case.H**2 > LARGEST:
-            raise Unsuited("not blocked for caches, so for small sizes only")
+        if case.B * case.H**2 > MAX_SIZE:
+            raise Unsupported("not blocked for caches: small sizes only")
         real, self.c_real = REALS[case.dtype]
         sizes = [f"-D{letter}={getattr(case, letter)}" for letter in "TBDHO"]
         self.library, self.compile_seconds = compiled(f"-DREAL={real}", *sizes)
@@ -53,30 +55,30 @@ class Program:
         params, self.x, self.target, h_0 = case.arrays()
         self.shapes = [W.shape[-2:] for W in params[:3]]
         self.given = np.concatenate([W.reshape(case.networks, -1) for W in params[:3]], axis=1)
-        self.weights = self.given.copy()  # (networks, all of them), as the program has them
+        self.weights = self.given.copy()  # (networks, all weights)
         self.gradients = np.empty_like(self.weights[0])
         self.h = np.empty((case.T + 1, case.B, case.H), case.dtype)
         self.y = np.empty((case.T, case.B, case.O), case.dtype)
         self.h[0] = h_0
         self.losses = np.empty((case.epochs, case.networks))
 
-    def function(self, name, *arguments):
-        """The call of a function with these arguments, converted once. The arrays must stay: `self` holds them."""
+    def function(self, name: str, *arguments: Any) -> partial:
+        """The call of a function with these arguments, converted once. `self` keeps the arrays alive."""
         made = [ctypes.c_void_p(of.ctypes.data) if isinstance(of, np.ndarray) else of for of in arguments]
         return partial(getattr(self.library, "elman_" + name), *made)
 
-    def forward(self):
+    def forward(self) -> partial:
         return self.function("forward", self.weights, self.case.T, self.x, self.h, self.y)
 
-    def gradient(self):
+    def gradient(self) -> partial:
         T = self.case.T
         return self.function("gradient", self.weights, T, T, self.x, self.target, self.h, self.gradients)
 
-    def step(self):
+    def step(self) -> partial:
         T, rate = self.case.T, self.c_real(self.case.learning_rate)
         return self.function("step", self.weights, T, T, self.x, self.target, self.h, rate, self.gradients)
 
-    def run(self):
+    def run(self) -> Callable[[], None]:
         case, rate, h_0 = self.case, self.c_real(self.case.learning_rate), self.h[0]
         k1, k2 = (case.T, case.T) if case.k2 is None else (1, case.k2)
         more = (case.networks, self.x, self.target, h_0, rate, k1, k2, case.epochs, self.losses)
@@ -88,8 +90,8 @@ class Program:
 
         return call
 
-    def parts(self, flat):
-        """W_xh, W_hh and W_hy of a row, or of rows, of weights."""
+    def parts(self, flat: np.ndarray) -> list[np.ndarray]:
+        """W_xh, W_hh and W_hy of one or several networks."""
         ends = np.cumsum([rows * columns for rows, columns in self.shapes])[:-1]
         parts = zip(np.split(flat, ends, axis=-1), self.shapes)
         return [part.reshape(*flat.shape[:-1], *shape) for part, shape in parts]
@@ -137,5 +139,8 @@ def run(case: Case) -> Prepared:
     return Prepared(call, result, program.compile_seconds)
 
 
-ABOUT = "plain loops, by cc -O3 -march=native for the case's sizes; not blocked for caches: a floor for small sizes"
+ABOUT = (
+    "plain loops, compiled by cc -O3 -march=native for the sizes of the case; not blocked for caches: a floor for small"
+    " sizes"
+)
 ROW = Row("C loop", ABOUT, absent, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

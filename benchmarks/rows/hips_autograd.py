@@ -1,14 +1,19 @@
-"""HIPS autograd: the forward pass in its NumPy, value_and_grad of that."""
+"""HIPS autograd: value_and_grad of the forward pass, written with its NumPy."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import autograd.numpy as np
 from autograd import value_and_grad
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, one_network, present, report, run_report
+from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, one_network, present, report, run_report
+from benchmarks.workloads import Case
 from numpy_rnn.common.windows import windows
 
+Arrays = Sequence[Any]  # of NumPy, or autograd's boxes of them
 
-def unroll(weights, x, h):
+
+def unroll(weights: Arrays, x: Any, h: Any) -> tuple[Any, list[Any]]:
     """y of a window, and the states h_1 to h_T as a list."""
     W_xh, W_hh, W_hy = weights
     inputs, states = np.dot(x, W_xh), []
@@ -18,25 +23,25 @@ def unroll(weights, x, h):
     return np.dot(np.stack(states), W_hy), states
 
 
-def loss_of_newest(weights, x, target, h, seen):
-    """The loss of the counted steps; the states are left in `seen`, outside of what is differentiated."""
+def window_loss(weights: Arrays, x: Any, target: Any, h: Any, record: list[Any]) -> Any:
+    """The loss of the steps with a target; the states are put into `record`, outside what is differentiated."""
     y, states = unroll(weights, x, h)
-    seen[:] = [getattr(state, "_value", state) for state in states]
+    record[:] = [getattr(state, "_value", state) for state in states]
     error = y[-len(target) :] - target
     return 0.5 * np.sum(error * error)
 
 
-loss_and_gradients = value_and_grad(loss_of_newest)
+loss_and_gradients = value_and_grad(window_loss)
 
 
-def update(weights, x, target, h, learning_rate):
+def update(weights: Arrays, x: Any, target: Any, h: Any, learning_rate: Any) -> tuple[list, Any, Any, list]:
     """The new weights, the loss, its gradients and the states h_1 to h_T."""
     states: list = []
     loss, gradients = loss_and_gradients(weights, x, target, h, states)
     return [W - learning_rate * dW for W, dW in zip(weights, gradients)], loss, gradients, states
 
 
-def given(case: Case):
+def given(case: Case) -> tuple[list, Any, Any, Any, Any]:
     params, x, target, h_0 = one_network(case).arrays()
     return list(params[:3]), x, target, h_0, params.W_hh.dtype.type(case.learning_rate)
 
@@ -78,15 +83,15 @@ def run(case: Case) -> Prepared:
         for epoch in range(case.epochs):
             states, first = [h_0], 0
             for begin, loss_start, stop in windows(case.T, k1, k2):
-                entering = states[begin - first]
-                arguments = x[begin:stop], target[loss_start:stop], entering, learning_rate
+                initial = states[begin - first]
+                arguments = x[begin:stop], target[loss_start:stop], initial, learning_rate
                 weights, loss, _, after = update(weights, *arguments)
-                states, first = [entering, *after], begin
+                states, first = [initial, *after], begin
                 losses[epoch] += loss
         return losses, weights
 
     return Prepared(call, lambda: run_report(*call()))
 
 
-ABOUT = "value_and_grad of a loop over the steps in autograd.numpy, the inputs' product before it"
+ABOUT = "value_and_grad of a loop over the steps in autograd.numpy, after one product for all inputs"
 ROW = Row("HIPS autograd", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

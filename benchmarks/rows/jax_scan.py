@@ -1,15 +1,16 @@
-"""JAX: one jit-compiled function a task, over lax.scan, with value_and_grad; vmap for ensembles."""
+"""JAX: one jit-compiled function per task, over lax.scan, with value_and_grad; vmap for ensembles."""
 
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import (
+from benchmarks.rows import (
     FORWARD,
     GRADIENT,
     RUN,
@@ -21,11 +22,15 @@ from benchmarks.rows.row import (
     report,
     run_report,
 )
+from benchmarks.workloads import Case
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
 
+Array = jax.Array
+Weights = list[jax.Array]
 
-def unroll(params, x, h_0):
+
+def unroll(params: Weights, x: Array, h_0: Array) -> tuple[Array, Array]:
     """y and h_1 to h_T of one window."""
     W_xh, W_hh, W_hy = params
 
@@ -37,27 +42,29 @@ def unroll(params, x, h_0):
     return h @ W_hy, h
 
 
-def loss_of_newest(params, x, target, h_0):
-    """The loss of the counted steps, as many as `target` has, and the states."""
+def window_loss(params: Weights, x: Array, target: Array, h_0: Array) -> tuple[Array, Array]:
+    """The loss of the last steps, as many as `target` has, and the states."""
     y, h = unroll(params, x, h_0)
     return 0.5 * jnp.sum((y[-len(target) :] - target) ** 2), h
 
 
-value_and_grad = jax.value_and_grad(loss_of_newest, has_aux=True)
+value_and_grad = jax.value_and_grad(window_loss, has_aux=True)
 
 
-def update(params, x, target, h_0, learning_rate):
+def update(
+    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array
+) -> tuple[Weights, Array, Weights, Array]:
     """One SGD update of one window: the new parameters, the loss, the gradients and the states."""
     (loss, h), gradients = value_and_grad(params, x, target, h_0)
     params = [W - learning_rate * dW for W, dW in zip(params, gradients)]
     return params, loss, gradients, h
 
 
-def epoch(params, x, target, h_0, learning_rate, k2):
-    """One pass of windows of k2 steps, an update a step: the new parameters and the losses.
+def epoch(params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, k2: int) -> tuple[Weights, Array]:
+    """One pass of windows of k2 steps, an update per step: the new parameters and the losses.
 
-    The first windows are shorter and all begin at h_0. Of the others, which are stacked and scanned over, each starts
-    from the state after the first step of the one before.
+    The first windows are shorter and all start at h_0. The others are stacked and scanned; each starts from the state
+    after the first step of the previous one.
     """
     losses = []
     for n in range(1, k2):
@@ -74,7 +81,9 @@ def epoch(params, x, target, h_0, learning_rate, k2):
     return params, jnp.concatenate([jnp.array(losses, rest.dtype), rest])
 
 
-def train(params, x, target, h_0, learning_rate, epochs, k2):
+def train(
+    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, epochs: int, k2: int | None
+) -> tuple[Weights, Array]:
     """A whole run: the parameters after it, and the losses of its updates, (epochs, updates)."""
 
     def one_epoch(params, _):
@@ -89,13 +98,13 @@ def train(params, x, target, h_0, learning_rate, epochs, k2):
 # -- tasks ----------------------------------------------------------------------------------------------------------
 
 
-def compiled(function, *arguments, **options):
-    """The function compiled for arguments of these shapes, and how many seconds that took."""
-    began = perf_counter()
-    return jax.jit(function, **options).lower(*arguments).compile(), perf_counter() - began
+def compiled(function: Callable, *arguments: Any, **options: Any) -> tuple[Callable, float]:
+    """The function compiled for arguments of these shapes, and the seconds that this took."""
+    start = perf_counter()
+    return jax.jit(function, **options).lower(*arguments).compile(), perf_counter() - start
 
 
-def given(case: Case):
+def given(case: Case) -> tuple[Any, ...]:
     params, *series = case.arrays()
     return [jnp.array(W) for W in params[:3]], *map(jnp.array, series), jnp.array(case.learning_rate, case.dtype)
 

@@ -1,23 +1,28 @@
 """torch.compile of the step: gradient and SGD update in one compiled function of tensors."""
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import GRADIENT, RUN, STEP, Prepared, Row, Unsuited, one_network, report, run_report
+from benchmarks.rows import GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
+from benchmarks.workloads import Case
 
-LARGEST = 100  # steps of a window: they are unrolled, and compiling takes seconds for each ten
+MAX_STEPS = 100  # per window: they are unrolled, and compiling ten takes seconds
+
+Weights = list[Tensor]
 
 
 def absent() -> str | None:
-    return None if shutil.which("g++") or shutil.which("clang++") else "there is no C++ compiler"
+    return None if shutil.which("g++") or shutil.which("clang++") else "no C++ compiler is installed"
 
 
-def loss_of_window(weights, x, target, h):
-    """The loss of a window, all of whose steps are counted, and its last state."""
+def loss_of_window(weights: Weights, x: Tensor, target: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of a window, all of whose steps have a target, and its last state."""
     W_xh, W_hh, W_hy = weights
     states = []
     for input_t in (x @ W_xh).unbind():
@@ -26,7 +31,7 @@ def loss_of_window(weights, x, target, h):
     return 0.5 * (torch.stack(states) @ W_hy - target).square().sum(), h
 
 
-def gradients_of(weights, x, target, h):
+def gradients_of(weights: Weights, x: Tensor, target: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Weights]:
     """The loss, the last state, and the gradients, by torch.func."""
     (gradients, (loss, h)) = torch.func.grad(
         lambda *of: (lambda out: (out[0], out))(loss_of_window(*of)), has_aux=True
@@ -34,26 +39,28 @@ def gradients_of(weights, x, target, h):
     return loss, h, gradients
 
 
-def update(weights, x, target, h, learning_rate):
-    """The loss, the last state and the gradients; the weights are moved where they stand."""
+def update(
+    weights: Weights, x: Tensor, target: Tensor, h: Tensor, learning_rate: float
+) -> tuple[Tensor, Tensor, Weights]:
+    """The loss, the last state and the gradients; the weights are updated in place."""
     loss, h, gradients = gradients_of(weights, x, target, h)
     for W, dW in zip(weights, gradients):
         W.sub_(learning_rate * dW)
     return loss, h, gradients
 
 
-def compiled(function, *arguments):
+def compiled(function: Callable, *arguments: Any) -> tuple[Callable, float]:
     """The function after a first call, which compiles it, and the seconds of that call."""
     torch.compiler.reset()
-    function, began = torch.compile(function, fullgraph=True, dynamic=False), perf_counter()
+    function, start = torch.compile(function, fullgraph=True, dynamic=False), perf_counter()
     with torch.no_grad():
         function(*arguments)
-    return torch.no_grad()(function), perf_counter() - began
+    return torch.no_grad()(function), perf_counter() - start
 
 
-def given(case: Case):
-    if case.T > LARGEST:
-        raise Unsuited(f"windows of more than {LARGEST} steps take too long to compile")
+def given(case: Case) -> tuple[Any, ...]:
+    if case.T > MAX_STEPS:
+        raise Unsupported(f"windows of more than {MAX_STEPS} steps take too long to compile")
     params, *series = one_network(case).arrays()
     return [torch.tensor(W) for W in params[:3]], *map(torch.tensor, series)
 
@@ -83,7 +90,7 @@ def step(case: Case) -> Prepared:
 
 def run(case: Case) -> Prepared:
     if case.k2 not in (None, 1):
-        raise Unsuited("every length of a window is a function of its own to compile")
+        raise Unsupported("would compile a function for every length of a window")
     start, x, target, h_0 = given(case)
     windows = [(x, target)] if case.k2 is None else list(zip(x.split(1), target.split(1)))
     copied, rate = [W.clone() for W in start], case.learning_rate

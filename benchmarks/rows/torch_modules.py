@@ -1,10 +1,12 @@
 """torch.nn.RNN, torch.nn.Linear and torch.optim.SGD, with autograd."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from benchmarks.cases import Case
-from benchmarks.rows.row import (
+from benchmarks.rows import (
     FORWARD,
     GRADIENT,
     RUN,
@@ -16,11 +18,12 @@ from benchmarks.rows.row import (
     report,
     run_report,
 )
+from benchmarks.workloads import Case
 from numpy_rnn.common.windows import windows
 
 
 class Network(torch.nn.Module):
-    """The network as a user of torch writes it, with the case's weights and series; rows of weights are outputs."""
+    """The network as a user of torch writes it, with the weights (rows are outputs) and series of the case."""
 
     def __init__(self, case: Case):
         super().__init__()
@@ -36,55 +39,55 @@ class Network(torch.nn.Module):
         self.h_0 = h_0[None]
         self.optimizer = torch.optim.SGD(self.parameters(), lr=case.learning_rate, foreach=False)  # see ABOUT
 
-    def forward(self, x, h):
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """y and the states h_1 to h_T of a window, in one call of the layer."""
         h, _ = self.rnn(x, h)
         return self.linear(h), h
 
-    def backward(self):
-        """The loss of the whole series as one window; its gradients are left in the weights."""
+    def backward(self) -> Tensor:
+        """The loss of the whole series as one window; its gradients are in the weights afterwards."""
         self.optimizer.zero_grad(set_to_none=True)
         y, _ = self(self.x, self.h_0)
         loss = 0.5 * mse_loss(y, self.target, reduction="sum")
         loss.backward()
         return loss
 
-    def step(self):
+    def step(self) -> Tensor:
         loss = self.backward()
         self.optimizer.step()
         return loss
 
-    def pass_through(self, k2):
-        """One epoch of sliding windows: the losses of its updates. The state that enters is a constant."""
+    def pass_through(self, k2: int) -> list[float]:
+        """One epoch of sliding windows: the losses of its updates. The initial state of a window is a constant."""
         if k2 == 1:
             return self.pass_by_steps()
         losses, first, states = [], 0, self.h_0
         for start, loss_start, stop in windows(len(self.x), 1, k2):
-            entering = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
-            y, states = self(self.x[start:stop], entering)
+            initial = self.h_0 if start == 0 else states[start - first - 1 : start - first].detach()
+            y, states = self(self.x[start:stop], initial)
             first = start
             losses.append(self.update(y[loss_start - stop :], self.target[loss_start:stop]))
         return losses
 
-    def pass_by_steps(self):
-        """The same for windows of one step, for which torch has nn.RNNCell, with a third less to do than nn.RNN."""
+    def pass_by_steps(self) -> list[float]:
+        """`pass_through` for windows of one step: nn.RNNCell takes a third less time for them than nn.RNN."""
         losses, h = [], self.h_0[0]
         for x_t, target_t in zip(self.x, self.target):
             h = self.cell(x_t, h.detach())
             losses.append(self.update(self.linear(h), target_t))
         return losses
 
-    def update(self, y, target):
+    def update(self, y: Tensor, target: Tensor) -> float:
         loss = 0.5 * mse_loss(y, target, reduction="sum")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return loss.item()
 
-    def numpy(self):
+    def numpy(self) -> list[Any]:
         return [weight.detach().numpy().T for weight in self.weights]
 
-    def gradients(self):
+    def gradients(self) -> list[Any]:
         return [weight.grad.numpy().T for weight in self.weights if weight.grad is not None]
 
 
@@ -128,7 +131,7 @@ def run(case: Case) -> Prepared:
 
 
 ABOUT = (
-    "a window in one call of nn.RNN (of one step: nn.RNNCell), the entering state detached, zero_grad(set_to_none),"
+    "a window in one call of nn.RNN (of one step: nn.RNNCell), its initial state detached, zero_grad(set_to_none),"
     " SGD(foreach=False), which for three tensors was never slower than foreach or fused"
 )
 ROW = Row("torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})

@@ -26,8 +26,8 @@ between unsynchronized runs. Exit status 1 if an implementation is wrong.""",
 Execute the derivation of the gradient on one run: every equation checked by independent methods, the contribution of
 every time step to the gradient, what each truncation keeps of it and what truncation costs, why gradients vanish or
 explode, where implementations disagree, and what common mistakes do. Write a folder with an interactive page,
-study.html, that works offline, its figures as SVG and PNG, and its numbers as JSON. Requires matplotlib; also uses
-torch and python-flint if they are installed.""",
+study.html, that works offline, its figures as SVG and PNG, and its numbers as JSON. Requires matplotlib, jinja2 and
+latex2mathml; also uses torch and python-flint if they are installed.""",
 }
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.common.errors import printable
+
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_NAMES = 5  # of columns in a heading
 MAX_MESSAGE = 1000  # characters of an error message
@@ -56,12 +58,7 @@ def to_jsonable(value: Any, digits: int | None = None) -> Any:
     return value if digits is None else float(f"{value:.{digits}g}")
 
 
-def printable(text: str) -> str:
-    """The text with escapes for characters that are not printable, such as a newline or a byte that is not UTF-8."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-def one_line(message: str) -> str:
+def error_line(message: str) -> str:
     """The message on one line of printable characters; if it is too long, its middle is replaced by dots.
 
     The end is kept, as it says what was expected.
@@ -92,8 +89,3 @@ def series_name(experiment: Any) -> str:
     names = column_names(experiment)
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return f"{name} ({'column' if len(names) == 1 else 'columns'} {', '.join(names[:MAX_NAMES])}{more})"
-
-
-def shortened(name: str, width: int = MAX_WIDTH) -> str:
-    """The name; if it has more than `width` characters, its end is replaced by dots."""
-    return name if len(name) <= width else name[: width - 3] + "..."

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import column_names, drawable, shortened
+from numpy_rnn.app.format import MAX_WIDTH, column_names, drawable
 from numpy_rnn.app.plot_panels import add_legend, draw_drift, draw_losses, draw_rates, draw_series, view_of
 from numpy_rnn.app.report import join_names
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.storage import written_whole
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, shortened
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
@@ -74,7 +74,7 @@ def figure(experiment: Experiment, results: dict[str, Result], window: bool = Fa
     percentile. window: the figure can be shown by pyplot. drift: (drift, spread) per epoch; a panel shows how far
     unsynchronized runs drift apart.
     """
-    results = {shortened(drawable(name)): result for name, result in results.items()}
+    results = {shortened(drawable(name), MAX_WIDTH): result for name, result in results.items()}
     features = min(experiment.x.shape[-1], MAX_FEATURES)
     height = 2.2 + 2.6 * max(features, 1 if drift is None else 1.6)
     plot = _empty(window, figsize=(12, height), layout="constrained")
@@ -87,7 +87,7 @@ def figure(experiment: Experiment, results: dict[str, Result], window: bool = Fa
     for feature, axes in enumerate(series):
         draw_series(axes, experiment, chosen, feature, view)
         named = features > 1 or experiment.columns is not None
-        label = shortened(column_names(experiment)[feature]) if named else "value (units of the series)"
+        label = shortened(column_names(experiment)[feature], MAX_WIDTH) if named else "value (units of the series)"
         axes.set_ylabel(drawable(label), parse_math=False)
     series[-1].set_xlabel("time (steps)")
     add_legend(series[0], ncols=3 if len(results) == 1 else 2)

@@ -6,8 +6,9 @@ import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import column_names, format_number, series_name, shortened
+from numpy_rnn.app.format import MAX_WIDTH, column_names, format_number, series_name
 from numpy_rnn.app.results import Result
+from numpy_rnn.common.errors import shortened
 
 BAND = (10, 50, 90)  # percentiles of an ensemble
 
@@ -172,7 +173,7 @@ def series_table(experiment: Experiment, result: Result) -> str:
     columns = []  # feature, heading, width, values, and the index of the first one in time
     for feature, of in enumerate(column_names(experiment)[:MAX_FEATURES]):
         for what, width, *rest in parts:
-            head = f"{what} {shortened(of)}" if D > 1 else what
+            head = f"{what} {shortened(of, MAX_WIDTH)}" if D > 1 else what
             columns.append((feature, head, max(len(head), width), *rest))
     scale = np.abs(actual).max(axis=0)
 
@@ -220,7 +221,7 @@ def error_table(experiment: Experiment, result: Result) -> str:
     if experiment.scaling is not None:
         networks = experiment.scaling.original(networks)
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
-    names = [f", {shortened(name)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
+    names = [f", {shortened(name, MAX_WIDTH)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
     width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):

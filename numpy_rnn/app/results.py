@@ -17,9 +17,9 @@ import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
-from numpy_rnn.app.format import column_names, printable
+from numpy_rnn.app.format import column_names
 from numpy_rnn.app.storage import save_json, written_whole
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
 

@@ -122,7 +122,7 @@ def _read_npy(path, columns):
         raise
     except Exception:  # the reader of the header raises anything on damaged bytes; a truncated file cannot be mapped
         raise ValueError(
-            "it is not a complete array that numpy.save wrote, or holds Python objects; pickle is never read"
+            "it is not a complete array that numpy.save wrote, or contains Python objects; pickle is never read"
         ) from None
     if mapped.dtype.kind not in "fiub" or mapped.ndim not in (1, 2):
         raise ValueError(f"it holds {mapped.dtype} of shape {mapped.shape}, not real numbers with one or two axes")

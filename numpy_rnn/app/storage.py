@@ -157,7 +157,7 @@ def load_arrays(path: str | Path, what: str) -> dict[str, np.ndarray]:
     except Exception as error:  # the readers of zip, deflate and .npy raise anything on damaged bytes
         if "Object arrays" in str(error):
             raise InputError(
-                f"{what} {path} holds Python objects: expected plain arrays; pickle is never read"
+                f"{what} {path} contains Python objects: expected plain arrays; pickle is never read"
             ) from None
         raise InputError(
             f"{what} {path} is truncated or damaged: expected a complete .npz file; write or copy it again"
@@ -220,7 +220,7 @@ def parameters_of(arrays: dict, file: str) -> Parameters:
         if theta.size == 0:
             raise InputError(f"{file}: {name} has shape {theta.shape}; expected no axis of length 0")
         if not np.isfinite(theta).all():
-            raise InputError(f"{file}: {name} holds NaN or infinity; expected finite numbers")
+            raise InputError(f"{file}: {name} contains NaN or infinity; expected finite numbers")
     params = Parameters(**arrays)
     try:
         check_parameters(params)

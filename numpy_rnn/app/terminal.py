@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from importlib.util import find_spec
 from typing import Any
 
-from numpy_rnn.app.format import one_line
+from numpy_rnn.app.format import error_line
 from numpy_rnn.common.errors import InputError
 
 
@@ -45,7 +45,7 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
 
 def failed(program: str, status: int, message: str) -> int:
     """Print the message on one line on standard error. Returns the status."""
-    print(f"{program}: {one_line(message)}", file=sys.stderr)
+    print(f"{program}: {error_line(message)}", file=sys.stderr)
     return status
 
 

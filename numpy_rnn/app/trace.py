@@ -3,14 +3,14 @@
 The keys, for a program in any language that writes a trace. N updates; S = Σ_n T_n, the steps of all windows,
 concatenated; *E the axes of an ensemble, none for a single network. Floats all float32 or all float64.
 
-    format                                 bytes, "elman-trace 2"
+    format                                 bytes, "elman-trace 3"
     configuration                          bytes, JSON: at least k1, k2, learning_rate, epochs, nonlinearity, reduction
     x, target                              (T, B, D), (T, B, O): the series
     initial_h_0                            (B, H): the state at the start of every epoch; a learned one (*E, B, H)
     initial_W_xh, _W_hh, _W_hy, _b_h, _b_y the initial parameters; no bias keys without biases
     epoch, number                          (N,) integers from 1: the epoch, and the update within it
     start, loss_start, stop                (N,) integers: the window (start, stop], with a loss on (loss_start, stop]
-    entering                               (N, *E, B, H)  the initial state of the window
+    initial                                (N, *E, B, H)  the initial state of the window
     a, h, dh, da                           (S, *E, B, H)  steps 1 to T_n of every window; h without the initial state
     y, dy                                  (S, *E, B, O)
     dx                                     (S, *E, B, D)
@@ -32,7 +32,8 @@ A program that does not compute the intermediate values leaves out all of a, h, 
 compute the gradients of its inputs leaves out dx and dh_0; if it learns the initial state, only dx, and then dh_0 is
 ignored in the windows with start > 0.
 
-Version 1 can be read too: its h_0 is now initial_h_0, and it has no dx, dh_0, velocities or learned state.
+Older versions can be read too. In version 2 the key initial is `entering`. In version 1 initial_h_0 is also h_0, and
+there is no dx, dh_0, velocity or learned state.
 """
 
 import json
@@ -47,12 +48,12 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Window
 from numpy_rnn.common.windows import windows
 
-FORMAT, FIRST_FORMAT = "elman-trace 2", "elman-trace 1"
+FORMAT, OLDER_FORMATS = "elman-trace 3", (b"elman-trace 1", b"elman-trace 2")
 MAX_BYTES = 4 * 2**30
 BY_STEP = ("a", "h", "y", "dy", "dh", "da")
 ROWS = (*BY_STEP, "dx")  # one row per step of all windows, concatenated
 PLACE = ("epoch", "number", "start", "loss_start", "stop")
-PER_UPDATE = (*PLACE, "entering", "loss", *(prefix + name for prefix in ("d", "v", "") for name in Parameters._fields))
+PER_UPDATE = (*PLACE, "initial", "loss", *(prefix + name for prefix in ("d", "v", "") for name in Parameters._fields))
 
 
 class Recorder:
@@ -87,10 +88,10 @@ class Recorder:
         self.append_report(update.epoch, update.number, update.window, h[0], report)
 
     def append_report(
-        self, epoch: int, number: int, window: Window, entering: np.ndarray, report: dict[str, Any]
+        self, epoch: int, number: int, window: Window, initial: np.ndarray, report: dict[str, Any]
     ) -> None:
         """Add one update as a port reports it, under the names above."""
-        place = {"epoch": epoch, "number": number, **window._asdict(), "entering": entering}
+        place = {"epoch": epoch, "number": number, **window._asdict(), "initial": initial}
         for name, value in (place | report).items():
             self.columns.setdefault(name, []).append(value)
 
@@ -127,14 +128,15 @@ def check_trace_size(experiment: Experiment, configuration: Configuration) -> No
 
 
 def load_trace(path: str) -> dict[str, Any]:
-    """Read a trace; one of version 1 gets the current keys.
+    """Read a trace; one of an older version gets the current keys.
 
     Raises InputError if the file is not a complete, readable trace.
     """
     arrays: dict[str, Any] = load_arrays(path, "trace file")
     found = arrays.get("format", np.bytes_(b"")).tobytes()
-    if found == FIRST_FORMAT.encode():
-        arrays |= {"format": np.bytes_(FORMAT)} | ({"initial_h_0": arrays.pop("h_0")} if "h_0" in arrays else {})
+    if found in OLDER_FORMATS:
+        older = {"entering": "initial"} | ({"h_0": "initial_h_0"} if found == OLDER_FORMATS[0] else {})
+        arrays = {older.get(name, name): array for name, array in arrays.items()} | {"format": np.bytes_(FORMAT)}
     elif found != FORMAT.encode():
         raise InputError(f"trace file {path} has no format {FORMAT!r}: expected a trace that --trace wrote")
     return arrays

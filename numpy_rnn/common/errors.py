@@ -17,14 +17,24 @@ def some_of(names: Iterable[object]) -> str:
 
 
 def shortened(text: str, longest: int = MAX_TEXT) -> str:
-    """The text, with "..." for what is beyond `longest` characters."""
-    return text if len(text) <= longest else text[:longest] + "..."
+    """The text; if it has more than `longest` characters, its end is replaced by "..."."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """The text with escapes for characters that are not printable, such as a newline or a byte that is not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def one_line(text: str, longest: int = MAX_TEXT) -> str:
+    """The text on one line of printable characters, of at most `longest`."""
+    return shortened(printable(" ".join(text[: 4 * longest].split())), longest)
 
 
 def shown(value: object, write: Callable[[Any], str] = str) -> str:
     """The value as str or repr writes it, on one line of at most MAX_VALUE characters."""
     try:
-        return shortened(" ".join(write(value).split()), MAX_VALUE)
+        return one_line(write(value), MAX_VALUE)
     except ValueError:  # Python does not write integers of thousands of digits
         return "a very large number"
 

@@ -35,7 +35,7 @@ def draw_parameters(
     if networks is not None:
         check_whole("networks", networks, 1)
     if (networks or 1) * hidden_size * (input_size + hidden_size + output_size) > MAX_SIZE:
-        raise InputError("the parameters are larger than any memory: choose smaller sizes, or fewer networks")
+        raise InputError("the parameters do not fit into memory: choose smaller sizes, or fewer networks")
     check_flag("bias", bias)
     if shown(dtype) not in DTYPES:
         raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")

@@ -60,8 +60,7 @@ class SgdOptions(NamedTuple):
         check_flag("nesterov", self.nesterov)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise InputError(
-                f"nesterov with momentum {self.momentum} and dampening {self.dampening}: expected a momentum above 0"
-                " and no dampening"
+                f"nesterov needs momentum above 0 and dampening 0: they are {self.momentum} and {self.dampening}"
             )
         max_norm = None if self.max_norm is None else float(self.max_norm)
         return SgdOptions(

@@ -35,7 +35,7 @@ def target_for(y: Array, target: Array) -> Array:
     Raises InputError where their shapes differ: a target that broadcasts would silently compute another loss.
     """
     if y.ndim < 3 or 0 in y.shape:
-        raise InputError(f"y has shape {tuple(y.shape)}: expected (K, B, O), time first, with no axis empty")
+        raise InputError(f"y has shape {tuple(y.shape)}: expected (K, B, O), time first, with no empty axis")
     K, *E, B, O = y.shape
     if not fits(tuple(target.shape), (K, B, O), tuple(E)):
         raise InputError(f"target has shape {tuple(target.shape)}: expected {tuple(y.shape)}, the shape of y")
@@ -60,7 +60,7 @@ def check_inputs(params: Parameters[Array], x: Array, h_0: Array) -> None:
     """Raise InputError unless inputs x (T, B, D) and the initial state h_0 (B, H) fit the parameters."""
     *_, D, H = params.W_xh.shape
     if x.ndim not in (3, params.W_hh.ndim + 1) or 0 in x.shape:
-        raise InputError(f"x has shape {tuple(x.shape)}: expected (T, B, D), time first, with no axis empty")
+        raise InputError(f"x has shape {tuple(x.shape)}: expected (T, B, D), time first, with no empty axis")
     check_fits("x", x, params, (x.shape[0], x.shape[-2], D))
     check_fits("h_0", h_0, params, (x.shape[-2], H))
 
@@ -112,7 +112,7 @@ def check_parameters(params: Parameters[Array], *, both_biases: bool = True, dty
     _, _, _, b_h, b_y, _ = params
     if both_biases and (b_h is None) != (b_y is None):
         given, absent = ("b_y", "b_h") if b_h is None else ("b_h", "b_y")
-        raise InputError(f"{given} is given and {absent} is not: expected both biases or neither")
+        raise InputError(f"{given} is given without {absent}: expected both biases or neither")
     _check_network(params, "", dtypes)
 
 
@@ -144,9 +144,9 @@ def _check_network(params: Parameters[Array], of: str, dtypes: tuple[str, ...]) 
                 f"{of}{name} has shape {tuple(theta.shape)}: expected {axes} axes, after those of an ensemble"
             )
         if theta is not None and 0 in theta.shape:
-            raise InputError(f"{of}{name} has shape {tuple(theta.shape)}: expected no axis empty")
+            raise InputError(f"{of}{name} has shape {tuple(theta.shape)}: expected no empty axis")
     if W_hh.shape[-1] != W_hh.shape[-2]:
-        raise InputError(f"{of}W_hh has shape {tuple(W_hh.shape)}: expected as many rows as columns, hidden to hidden")
+        raise InputError(f"{of}W_hh has shape {tuple(W_hh.shape)}: expected a square matrix (H, H)")
     check_dtype(of + "W_hh", W_hh, dtypes)
     *E, H = W_hh.shape[:-1]
     D = 0 if W_xh is None else W_xh.shape[-2]
@@ -248,9 +248,9 @@ def check_finite_parameters(params: Parameters[Array]) -> None:
 
 
 def check_finite(name: str, array: Array) -> None:
-    """Raise InputError when the array holds NaN or infinity."""
+    """Raise InputError when the array contains NaN or infinity."""
     if not is_finite(array):
-        raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
+        raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
 
 
 def is_finite(array: Array) -> bool:

@@ -44,7 +44,9 @@ def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, Nump
 def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Parameters[Array]:
     """State dict → NumPy parameters, of NumPy arrays or torch tensors. Raises InputError on any other network's."""
     if not isinstance(state, Mapping):
-        raise InputError(f"the state is a {type(state).__name__}: expected arrays by name, for example state_dict()'s")
+        raise InputError(
+            f"the state is a {type(state).__name__}: expected a dictionary of arrays, such as state_dict() returns"
+        )
     _check_prefixes(rnn, linear)
     keys = [rnn + name for name in OF_RNN] + [linear + name for name in OF_LINEAR]
     _check_keys(state, keys)

@@ -69,7 +69,7 @@ class Training(Iterator[Update[A]], Generic[A]):
         if self._latest is not None:
             return self._state_of(*self._latest)
         if self._start.number == 0:
-            raise InputError("the run has made no update yet: expected one; call next() on the run before state()")
+            raise InputError("the run has no state yet: expected at least one update before state() is called")
         return self._start
 
     def close(self) -> None:

@@ -31,8 +31,8 @@ def check_truncation(k1: int, k2: int) -> None:
         check_whole(name, k, 1, "a whole number of steps")
     if k2 < k1:
         raise InputError(
-            f"k2 = {k2} is smaller than k1 = {k1}: an update has k1 new steps, and its window of k2 steps must contain"
-            f" them, or some losses would have no gradient; choose k2 ≥ {k1}"
+            f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1 new steps of its"
+            f" update; choose k2 ≥ {k1}"
         )
 
 
@@ -119,5 +119,5 @@ def _checked(
     except (TypeError, ValueError, AttributeError):
         raise InputError(f"step {number} of the stream is {type(step).__name__}: expected a pair of arrays") from None
     if not (is_finite(x_t) and is_finite(target_t)):
-        raise InputError(f"step {number} of the stream holds NaN or infinity: expected finite numbers")
+        raise InputError(f"step {number} of the stream contains NaN or infinity: expected finite numbers")
     return x_t, target_t

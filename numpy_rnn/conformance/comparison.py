@@ -16,7 +16,7 @@ from numpy_rnn.app.report import heading
 from numpy_rnn.app.results import Result, predict
 from numpy_rnn.app.storage import save_json
 from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_trace_size
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance import comparison_report
@@ -24,7 +24,7 @@ from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.mutants.hints import hints
 from numpy_rnn.conformance.ports.port import ProgramPort, load_python_port
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_line
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import Judgement, judge

@@ -59,7 +59,7 @@ def _bounds(comparison):
 def _ratio(tensor, worst):
     if worst is None:
         return "not reported"
-    if tensor in ("window", "entering"):
+    if tensor in ("window", "initial"):
         return "exact" if worst == 0 else "WRONG"
     return f"{worst:.3f}" if worst <= 1 else f"{worst:.1e} !"
 

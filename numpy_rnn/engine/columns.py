@@ -11,7 +11,7 @@ The sum of dW runs over steps and sequences. For it the steps are copied to (F, 
 The equations are those of `update.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ TRANSPOSED_AT_ONCE = 64  # rows of a block of a transpose that stays in the fast
 class ColumnViews(NamedTuple):
     """One window on a tape."""
 
-    forward: list[tuple]  # (z_t, a_t, h_t) of every step
+    forward: list[tuple[Array, ...]]  # (z_t, a_t, h_t) of every step
     z: Array  # (F, T + 1, B): the columns of all steps, and of the step after the last
     z_copy: Array  # the same, to be laid out as (F, (T + 1)·B)
     before: Array  # (F, T·B) of the copy: what W multiplies
@@ -40,11 +40,11 @@ class ColumnViews(NamedTuple):
     dy: Array  # (O, K·B)
     flow_dy: Array  # (O, K, B): the places of dy_t
     flow_older: Array  # (T - K, O, B): those of the steps without a loss
-    backward: list[tuple]  # (flow, dh_t, φ'(a_t), da_t) of every step, latest first
+    backward: list[tuple[Array, ...]]  # (flow, dh_t, φ'(a_t), da_t) of every step, latest first
     slope: Array  # (T, H, B)
     da: Array  # (H, T, B)
     da_copy: Array  # the same, laid out as (H, T·B)
-    divisor: np.generic | None
+    divisor: Array | None
     first_state: Array | None  # (B, H)
     errors: Array | None  # the error in one row, where it is one
     states: Array  # (T + 1, B, H)
@@ -90,11 +90,11 @@ class ColumnTape:
 
     window = Tape.window
 
-    def losses(self, windows: list[Window], views: list[ColumnViews]) -> list:
+    def losses(self, windows: list[Window], views: list[ColumnViews]) -> list[Array]:
         """L of each of these windows."""
         return [self.loss(of_window) for of_window in views]
 
-    def loss(self, views: ColumnViews) -> np.generic:
+    def loss(self, views: ColumnViews) -> Array:
         """L of a window."""
         error = views.error.reshape(-1)
         loss = self.half * error.dot(error)  # (L1)
@@ -139,7 +139,14 @@ def transpose_into(into: Array, matrix: Array) -> None:
         into[begin : begin + TRANSPOSED_AT_ONCE] = matrix[:, begin : begin + TRANSPOSED_AT_ONCE].T
 
 
-def gradients(layout: Layout, tape: ColumnTape, theta, gradient, nonlinearity: str, windows) -> Iterator[ColumnViews]:
+def gradients(
+    layout: Layout,
+    tape: ColumnTape,
+    theta: Array,
+    gradient: Array,
+    nonlinearity: str,
+    windows: Iterable[ColumnViews],
+) -> Iterator[ColumnViews]:
     """Compute the gradient of one window after the other; the parameters may be moved in between."""
     H = layout.H
     W_T, U, h_0 = layout.stacked(theta)
@@ -185,7 +192,7 @@ def gradients(layout: Layout, tape: ColumnTape, theta, gradient, nonlinearity: s
         yield views
 
 
-def recorded(layout: Layout, tape: ColumnTape, theta, views: ColumnViews) -> dict[str, Array]:
+def recorded(layout: Layout, tape: ColumnTape, theta: Array, views: ColumnViews) -> dict[str, Array]:
     """Copies of all that the latest window computed, by its name in Activations and Adjoints, time first."""
     D, H, O, B = layout[:4]
     W_xh, W_hh, W_hy, _, b_y, _ = layout.named(theta)

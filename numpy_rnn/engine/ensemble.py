@@ -3,6 +3,8 @@
 Each block runs a whole segment by itself, so that its numbers stay in the cache, and several blocks run in threads.
 """
 
+from __future__ import annotations
+
 import contextvars
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import multiply, subtract
 
-from numpy_rnn.common.records import Activations, Adjoints, Array, SgdOptions, Update
+from numpy_rnn.common.records import Activations, Adjoints, Array, Parameters, SgdOptions, Update
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Block, Vectors
 from numpy_rnn.engine.update import Networks
@@ -36,7 +38,7 @@ class Segment:
     def __init__(self, number: int, parts: list[tuple[Piece, list[Window]]], due: bool = True, kept: bool = False):
         self.number, self.parts, self.due = number, parts, due  # due: an update is handed out at its end
         self.kept: dict[tuple[int, int], list[Any]] | None = {} if kept else None
-        self.ready: tuple | None = None
+        self.ready: tuple[Any, ...] | None = None
 
     def views(self, block: int, part: int, tape: Any) -> list[Any]:
         """Of the windows of one part, on the tape of a block; made once if the segment is used in every epoch."""
@@ -83,7 +85,7 @@ class Trained:
             self.load(piece)
         return segment.views(self.block.first, part, self.tape)
 
-    def run(self, segment: Segment, into: Array, record: dict | None) -> Array:
+    def run(self, segment: Segment, into: Array, record: dict[str, Array] | None) -> Array:
         """Make the updates of a segment. Returns their losses, (n,) or (n, N).
 
         into: gets the gradient of the last one; record: what that computed, under the names of its arrays.
@@ -123,15 +125,15 @@ class Ensemble:
         one_window = self.every_update or settings.k1 >= settings.steps  # in every segment
         self.in_fewest_calls = one_window and self.one is not None and self.one.networks.plain and not self.record
 
-    def updates(self, epoch: int, of_epoch: Iterable[Segment]) -> Iterator[tuple[Update, Array]]:
+    def updates(self, epoch: int, of_epoch: Iterable[Segment]) -> Iterator[tuple[Update[Array], Array]]:
         """(Update, initial state of the next window) after every segment that is due, and after the last one."""
         return self._each_update(epoch, of_epoch) if self.in_fewest_calls else self._updates(epoch, of_epoch)
 
-    def _updates(self, epoch, of_epoch):
-        before: list = []  # the losses of the segments since the last update that was handed out
+    def _updates(self, epoch: int, of_epoch: Iterable[Segment]) -> Iterator[tuple[Update[Array], Array]]:
+        before: list[Array] = []  # the losses of the segments since the last update that was handed out
         for segment in of_epoch:
             dvector, gradients = next(self.gradients)
-            recorded: list[dict] = [{} for _ in self.trained]
+            recorded: list[dict[str, Array]] = [{} for _ in self.trained]
             before.append(self._run(segment, dvector, recorded))
             if segment.due:
                 losses, before = before, []
@@ -139,15 +141,15 @@ class Ensemble:
         if before:
             yield self._update(epoch, segment, before, gradients, recorded)
 
-    def _each_update(self, epoch, of_epoch):
+    def _each_update(self, epoch: int, of_epoch: Iterable[Segment]) -> Iterator[tuple[Update[Array], Array]]:
         """As `_updates`, in the fewest calls: of one network, plain gradient descent, and segments of one window."""
         new_gradients, vectors, (one,) = self.gradients, self.vectors, self.trained
         tape, gradients_of = one.tape, one.networks.gradients
         theta, gradient, rate, half = one.networks.theta, one.networks.gradient, one.networks.rate, tape.half
         copy = np.copyto
-        latest: list = [None]
+        latest: list[Any] = [None]
 
-        def windows_of_epoch():
+        def windows_of_epoch() -> Iterator[Any]:
             for segment in of_epoch:
                 (piece, (window,)), *_ = segment.parts
                 if piece != one.loaded:
@@ -178,7 +180,14 @@ class Ensemble:
             update = as_update((epoch, number, window, loss, gradients, parameters, None, None, None, losses))
             yield update, h.copy()
 
-    def _update(self, epoch, segment, losses, gradients, recorded):
+    def _update(
+        self,
+        epoch: int,
+        segment: Segment,
+        losses: list[Array],
+        gradients: Parameters[Array],
+        recorded: list[dict[str, Array]],
+    ) -> tuple[Update[Array], Array]:
         window, velocity = segment.window, None
         vector, parameters = next(self.vectors)
         self._gather("theta", vector)
@@ -208,8 +217,8 @@ class Ensemble:
         )
         return as_update(values), self._state(window)
 
-    def _run(self, segment, dvector, recorded):
-        def run(index):
+    def _run(self, segment: Segment, dvector: Array, recorded: list[dict[str, Array]]) -> Array:
+        def run(index: int) -> Array:
             one = self.trained[index]
             into = dvector if self.one is not None else dvector[one.block.first : one.block.stop]
             if one.block.layout.networks is None and self.one is None:
@@ -223,7 +232,7 @@ class Ensemble:
             losses = [run(n) for n in range(len(self.trained))]
         return self._joined(losses, 1)
 
-    def _joined(self, parts, axis):
+    def _joined(self, parts: list[Array], axis: int) -> Array:
         """Arrays of every block, with the networks at this axis or without, as one with the axes of the ensemble."""
         if self.one is not None:
             return parts[0]
@@ -231,16 +240,16 @@ class Ensemble:
         joined = np.concatenate(parts, axis) if grouped else np.stack(parts, axis)
         return joined.reshape(*joined.shape[:axis], *self.E, *joined.shape[axis + 1 :])
 
-    def _gather(self, name, vector):
+    def _gather(self, name: str, vector: Array) -> None:
         for part in self.trained:
             into = vector if self.one is not None else vector[part.block.first : part.block.stop]
             into[...] = getattr(part.networks, name)
 
-    def _state(self, window):
+    def _state(self, window: Window) -> Array:
         step = self.following(window)
         return self._joined([one.tape.state(step).copy() for one in self.trained], 0)
 
-    def _activations(self, recorded):
+    def _activations(self, recorded: list[dict[str, Array]]) -> tuple[Any, ...]:
         joined = {name: self._joined([r[name] for r in recorded], 0 if name == "dh_0" else 1) for name in recorded[0]}
         return tuple(kind(*(joined[name] for name in kind._fields)) for kind in (Activations, Adjoints))
 

@@ -31,9 +31,10 @@ from itertools import pairwise
 from math import prod
 from operator import is_not
 from sys import getrefcount
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from numpy_rnn.common.records import Array, Gradients, Parameters
 
@@ -47,10 +48,11 @@ MIN_COLUMN_BATCH = 16  # and batches of at least this many sequences
 GROUP_BYTES = 2**21  # of the vectors and gradients of a group
 REMEMBERED = 3  # vectors that were handed out, whose memory is used again if nobody holds it
 
+Place = tuple[slice, tuple[int, ...]]  # of a part of a vector, and its shape
 is_given = partial(is_not, None)
 
 
-def empty(shape, dtype) -> Array:
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """New memory that begins at a cache line."""
     size = prod(shape)
     itemsize = np.dtype(dtype).itemsize
@@ -68,7 +70,7 @@ class Layout(NamedTuple):
     B: int
     bias: bool
     learned: bool  # whether h_0 is a parameter
-    dtype: np.dtype
+    dtype: "np.dtype[Any]"
     networks: int | None = None
     columns: bool = False  # whether W is kept transposed, see `columns.py`
 
@@ -99,14 +101,14 @@ class Layout(NamedTuple):
             return empty(shape, self.dtype)
         return np.moveaxis(empty((*shape, self.networks), self.dtype), -1, 0)
 
-    def places(self) -> list[tuple[slice, tuple[int, ...]] | None]:
+    def places(self) -> list[Place | None]:
         """Where each parameter is in a vector, and its shape; None where there is none. Not with `columns`."""
         D, H, O, bias = self.D, self.H, self.O, self.bias
         shapes = (D, H), (H, H), (H,) if bias else None, (H, O), (O,) if bias else None
         W_xh, W_hh, b_h, W_hy, b_y, h_0 = _one_after_the_other(*shapes, (self.B, H) if self.learned else None)
         return [W_xh, W_hh, W_hy, b_h, b_y, h_0]
 
-    def named(self, vector: Array) -> Parameters:
+    def named(self, vector: Array) -> Parameters[Array]:
         """The parameters of a vector (..., P), as views."""
         if not self.columns:
             return Parameters(*(None if place is None else _part(vector, *place) for place in self.places()))
@@ -122,23 +124,24 @@ class Layout(NamedTuple):
         W, U, h_0 = (None if place is None else _part(vector, *place) for place in places)
         return W, U, h_0
 
-    def fill(self, vector: Array, params: Parameters | Gradients) -> None:
+    def fill(self, vector: Array, params: Parameters[Array] | Gradients[Array]) -> None:
         """Copy parameters, or a velocity, into a vector; a part that is None becomes zero."""
         for part, theta in zip(self.named(vector), params):
             if part is not None:
                 part[...] = 0 if theta is None else theta
 
 
-def _one_after_the_other(*shapes):
+def _one_after_the_other(*shapes: tuple[int, ...] | None) -> list[Place | None]:
     """(slice, shape) of arrays that follow each other; None for None."""
-    places, end = [], 0
+    places: list[Place | None] = []
+    end = 0
     for shape in shapes:
         begin, end = end, end + (0 if shape is None else prod(shape))
         places.append(None if shape is None else (slice(begin, end), shape))
     return places
 
 
-def _part(vector, place, shape):
+def _part(vector: Array, place: slice, shape: tuple[int, ...]) -> Array:
     """The numbers of a vector at a place, in this shape, without a copy."""
     return vector[..., place].reshape(*vector.shape[:-1], *shape)
 
@@ -151,7 +154,7 @@ class Block(NamedTuple):
     layout: Layout
 
 
-def blocks(params: Parameters, B: int, k2: int, threads: int = 1) -> list[Block]:
+def blocks(params: Parameters[Array], B: int, k2: int, threads: int = 1) -> list[Block]:
     """The parts of an ensemble that are computed together. An ensemble without axes is one network, one block."""
     *E, D, H = params.W_xh.shape
     O = params.W_hy.shape[-1]
@@ -186,9 +189,9 @@ class Vectors:
 
     def __init__(self, layout: Layout, E: tuple[int, ...], read_only: bool = False):
         self.layout, self.E, self.read_only = layout, E, read_only
-        self.made: deque = deque(maxlen=REMEMBERED)
+        self.made: deque[tuple[tuple[Array, Parameters[Array]], tuple[int, ...]]] = deque(maxlen=REMEMBERED)
 
-    def __next__(self) -> tuple[Array, Parameters]:
+    def __next__(self) -> tuple[Array, Parameters[Array]]:
         if self.made:
             vector, unused = self.made[0]
             if references(vector) == unused:
@@ -198,7 +201,7 @@ class Vectors:
         self.made.append((vector, references(vector)))  # which lets go of the oldest
         return vector
 
-    def _new(self):
+    def _new(self) -> tuple[Array, Parameters[Array]]:
         layout, E = self.layout, self.E
         if layout.networks is not None:
             memory = np.moveaxis(np.empty((layout.size, prod(E)), layout.dtype), -1, 0)
@@ -212,7 +215,7 @@ class Vectors:
         return memory, parts
 
 
-def references(vector: tuple[Array, Parameters]) -> tuple[int, ...]:
+def references(vector: tuple[Array, Parameters[Array]]) -> tuple[int, ...]:
     """How many references there are to the arrays of a vector."""
     memory, named = vector
     owner = memory if memory.base is None else memory.base

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -15,14 +15,14 @@ import numpy as np
 
 from numpy_rnn import tbptt
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.records import Nonlinearity, Reduction, SgdKeywords, SgdOptions, State, YieldEvery
+from numpy_rnn.common.records import Nonlinearity, Reduction, SgdKeywords, SgdOptions, State, Update, YieldEvery
 from numpy_rnn.common.shapes import with_ensemble_axes
 from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.engine.columns import ColumnTape
 from numpy_rnn.engine.ensemble import Ensemble, Piece, Segment, Series, Settings, Trained, segments
-from numpy_rnn.engine.layout import Layout, available_threads, blocks
+from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import MAX_VIEWED, Tape
 from numpy_rnn.loss import DIVISORS
@@ -62,10 +62,10 @@ def train(
     following, rate = partial(next_start, steps=T, k1=k1, k2=k2), as_learning_rate(params, learning_rate)
     settings = Settings(copy_of(h_0), k1, k2, T, rate, options, *names, record, every, following)
 
-    def series(begin, end):
+    def series(begin: int, end: int) -> tuple[Array, Array]:
         return x[begin:end], target[begin:end]
 
-    def updates(state):
+    def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
         first_epoch, done = state.epoch, state.number
         if done * k1 >= T:
             first_epoch, done = first_epoch + 1, 0
@@ -108,26 +108,26 @@ def train_stream(
     names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     rate, following = as_learning_rate(params, learning_rate), attrgetter("stop")
     settings = Settings(copy_of(h_0), k1, k2, k2, rate, options, *names, record, yield_every, following)
-    latest: list = []  # x and the target of the window that is computed
+    latest: list[Array] = []  # x and the target of the window that is computed
 
-    def segments_of_stream():
+    def segments_of_stream() -> Iterator[Segment]:
         for number, (window, *latest[:]) in enumerate(of_stream, start=1):
             yield Segment(number, [(Piece(window.start, window.stop), [window])], due=number % yield_every == 0)
 
-    def updates(state):
+    def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
         trained = ensemble(state, 0, settings, lambda begin, end: latest)
         yield from trained.updates(1, segments_of_stream())
 
     return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
 
 
-def state_of(update, h):
+def state_of(update: Update[Array], h: Array) -> State[Array]:
     """The State after an update; h: the initial state of the next window."""
     of_update = copy_of(update.parameters), copy_of(update.velocity)
     return State(update.epoch, update.number, update.window, copy_of(h), *of_update)
 
 
-def ensemble(state: State, begin: int, settings: Settings, series: Series) -> Ensemble:
+def ensemble(state: State[Array], begin: int, settings: Settings, series: Series) -> Ensemble:
     """The networks of a run, in the state that it starts from.
 
     begin: where the next window starts; series: (begin, end) → x and target of these steps, with the axes of the
@@ -165,17 +165,17 @@ def ensemble(state: State, begin: int, settings: Settings, series: Series) -> En
     return Ensemble(trained, E, settings, threads)
 
 
-def _flat(params, E):
+def _flat(params: Any, E: tuple[int, ...]) -> Any:
     """Parameters with one axis of networks for all axes of the ensemble."""
     return params if not E else Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(E) :]) for t in params))
 
 
-def _of_networks(params, index, E):
+def _of_networks(params: Any, index: Any, E: tuple[int, ...]) -> Any:
     """Of parameters with one axis of networks: those of some networks, or of one."""
     return params if not E else Parameters(*(theta if theta is None else theta[index] for theta in params))
 
 
-def _rate_of(rate, E, block):
+def _rate_of(rate: Array, E: tuple[int, ...], block: Block) -> Array:
     """η of a block: a number, or (N, 1), one for every network."""
     if not rate.ndim:
         return rate
@@ -183,7 +183,7 @@ def _rate_of(rate, E, block):
     return of_all[block.first] if block.layout.networks is None else of_all[block.first : block.stop, None].copy()
 
 
-def _of_block(series, E, block):
+def _of_block(series: Array, E: tuple[int, ...], block: Block) -> Array:
     """Of (n, B, ·) or (n, *E, B, ·), with axes of 1 that are shared: what a block needs, (n, B, ·) or (n, N, B, ·)."""
     if series.ndim == 3:
         return series
@@ -194,7 +194,7 @@ def _of_block(series, E, block):
     return of_all[:, block.first] if block.layout.networks is None else of_all[:, block.first : block.stop]
 
 
-def _series_of(series, E, block, begin, end):
+def _series_of(series: Series, E: tuple[int, ...], block: Block, begin: int, end: int) -> tuple[Array, ...]:
     return tuple(_of_block(part, E, block) for part in series(begin, end))
 
 

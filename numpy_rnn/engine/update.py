@@ -15,15 +15,15 @@ from numpy_rnn.common.records import Array, SgdOptions
 from numpy_rnn.engine.columns import gradients as gradients_in_columns
 from numpy_rnn.engine.columns import recorded as recorded_in_columns
 from numpy_rnn.engine.layout import Layout
-from numpy_rnn.engine.window import Views
+from numpy_rnn.engine.window import OneStep, Views
 
 
-def relu(a, out):
+def relu(a: Array, out: Array) -> Array:
     """max(a, 0) into `out`."""
     return maximum(a, 0, out=out)
 
 
-def product_of_group(left, right, out):
+def product_of_group(left: Array, right: Array, out: Array) -> Array:
     """The product of two matrices for every network of a group, into `out`."""
     if left.shape[-1] == 1:  # sums of one term
         return multiply(left, right, out)
@@ -45,7 +45,7 @@ class Networks:
         if not layout.columns:
             self._make_views()
 
-    def _make_views(self):
+    def _make_views(self) -> None:
         layout, tape = self.layout, self.tape
         H, B = layout.H, layout.B
         one = np.ones((), layout.dtype)
@@ -58,7 +58,7 @@ class Networks:
         self.parameter_views = self.theta, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy.mT, W_hh.mT
         self.gradient_views = self.gradient, *layout.stacked(self.gradient), *layout.named(self.gradient)[:5]
 
-    def run(self, windows: list[Views], into: Array | None = None, record: dict | None = None) -> None:
+    def run(self, windows: list[Views], into: Array | None = None, record: dict[str, Array] | None = None) -> None:
         """Make the updates of these windows.
 
         into: gets the gradient of the last one; record: gets all that it computed, under the names of the arrays.
@@ -86,7 +86,7 @@ class Networks:
             return self._gradients_of_one_step(windows, last if self.plain else None)
         return self._gradients(windows)
 
-    def _gradients_of_one_step(self, windows, last):
+    def _gradients_of_one_step(self, windows: Iterable[OneStep], last: OneStep | None) -> Iterator[OneStep]:
         """As `_gradients`, of windows of one step of one sequence: only what these need."""
         dot, phi, is_tanh, _, one, *_ = self.constants
         theta, W, U, *_, W_hy_T, _ = self.parameter_views
@@ -112,7 +112,7 @@ class Networks:
             else:
                 subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
 
-    def _gradients(self, windows):
+    def _gradients(self, windows: Iterable[Views]) -> Iterator[Views]:
         dot, phi, is_tanh, stacked, one, product, anew, V, V_y, V_h = self.constants
         _, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy_T, view_of_W_hh_T = self.parameter_views
         _, dW, dU, dh_0, dW_xh, dW_hh, dW_hy, db_h, db_y = self.gradient_views
@@ -225,7 +225,7 @@ class Networks:
         moving[0] = True
         moving[1] = moving[1] or moves_h_0
 
-    def _descend(self, part, moving):
+    def _descend(self, part: slice, moving: bool) -> None:
         """For one part of the vector; `moving`: whether it has a velocity already."""
         mu, tau, nesterov, decay, _ = self.options
         theta, d, spare = self.theta[..., part], self.gradient[..., part], self.spare[..., part]
@@ -260,6 +260,6 @@ def clipping_factor(gradient: Array, max_norm: float) -> Array:
     return np.where(factor > 0, factor, np.nan)
 
 
-def root_of_squares(gradient):
+def root_of_squares(gradient: Array) -> Array:
     """The norm of vectors (..., P): shape (..., 1)."""
     return np.sqrt(np.square(gradient).sum(axis=-1, keepdims=True))  # (U2)

@@ -43,8 +43,8 @@ class Scratch(NamedTuple):
 class Loop(NamedTuple):
     """What the loop of `update.py` reads and writes in one window."""
 
-    forward: list[tuple]  # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
-    gaps: tuple | None  # (h without gaps, the same on the tape), if they are two
+    forward: list[tuple[Array, ...]]  # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
+    gaps: tuple[Array, Array] | None  # (h without gaps, the same on the tape), if they are two
     new: Array  # h_t of the new steps; on a stacked tape [h_t 1]
     new_T: Array
     h: Array  # h_t of all steps
@@ -56,17 +56,17 @@ class Loop(NamedTuple):
     dh_new: Array
     slope: Array
     da: Array
-    last: tuple  # dh_T, φ'(a_T), da_T
-    earlier: tuple | None  # how to go back from there, `Earlier` or `Joint`; None for a window of one step
-    inputs: tuple | None  # (x, xᵀ, a) where the tape is not stacked
-    divisor: np.generic | None  # of the loss; None for 1
+    last: tuple[Array, Array, Array]  # dh_T, φ'(a_T), da_T
+    earlier: Any  # how to go back from there, `Earlier` or `Joint`; None for a window of one step
+    inputs: Any  # (x, xᵀ, a) where the tape is not stacked, else None
+    divisor: Array | None  # of the loss; None for 1
     first_state: Array | None  # the place of h_0, if the window starts at the beginning of the series
 
 
 class OneStep(NamedTuple):
     """A window of one step of one sequence."""
 
-    loop: tuple  # (z_t, z_tᵀ, h_t, [h_t 1], [h_t 1]ᵀ, target_t, dy_t)
+    loop: tuple[Array, ...]  # (z_t, z_tᵀ, h_t, [h_t 1], [h_t 1]ᵀ, target_t, dy_t)
     key: tuple[int, int, int, bool]  # that of its `Views`
     errors: Array
     divisor: None = None
@@ -77,7 +77,7 @@ class Views(NamedTuple):
 
     loop: Loop
     # For what is handed out.
-    divisor: np.generic | None
+    divisor: Array | None
     first_state: Array | None
     errors: Array  # `error` in one row
     states: Array  # h_0 to h_T, (T + 1, B, H) or (T + 1, N, B, H)
@@ -90,8 +90,8 @@ class Views(NamedTuple):
 class Earlier(NamedTuple):
     """The steps before the last, latest first: (da_{t+1}, dh_t, φ'(a_t), da_t)."""
 
-    newer: list[tuple]  # new steps
-    older: list[tuple]  # steps without a loss
+    newer: list[tuple[Array, ...]]  # new steps
+    older: list[tuple[Array, ...]]  # steps without a loss
     transposed: bool  # whether a transpose of W_hh is laid out anew
     is_joint: bool = False
 
@@ -99,7 +99,7 @@ class Earlier(NamedTuple):
 class Joint(NamedTuple):
     """All steps, latest first, where dy_t and da_{t+1} lie side by side: ([dy_t da_{t+1}], dh_t, φ'(a_t), da_t)."""
 
-    steps: list[tuple]
+    steps: list[tuple[Array, ...]]
     dy: Array  # the places of dy_t there
     da: Array  # and of da_t
     is_joint: bool = True
@@ -189,12 +189,12 @@ class Tape:
             losses.append(self._losses(last.loss_start, 1, last.loss_steps))
         return np.concatenate(losses) if losses[1:] else losses[0]
 
-    def loss(self, views: Views | OneStep) -> np.generic:
+    def loss(self, views: Views | OneStep) -> Array:
         """L of a window of a single network."""
         loss = self.half * views.errors.dot(views.errors)  # (L1)
         return loss if views.divisor is None else loss / views.divisor  # (L2)
 
-    def _losses(self, begin, count, K):
+    def _losses(self, begin: int, count: int, K: int) -> Array:
         B, O = self.layout.B, self.layout.O
         row, terms = (begin - self.base) * B, K * B * O
         error = self.error[..., row : row + count * K * B, :]
@@ -208,7 +208,7 @@ class Tape:
             losses /= losses.dtype.type(terms)  # (L2)
         return losses if losses.ndim == 1 else losses.T
 
-    def _one_step(self, begin, first_new, end, is_first):
+    def _one_step(self, begin: int, first_new: int, end: int, is_first: bool) -> OneStep:
         z, h, new = self.z[..., begin:end, :], self.h[..., end : end + 1, :], self.h_1[..., end : end + 1, :]
         target, error = self.target[..., begin:end, :], self.error[..., begin:end, :]
         loop = z, z.mT, h, new, new.mT, target, error

@@ -10,11 +10,11 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
 
-MOST_STEPS = 40  # that are looked at unless more are asked for
-MOST_ITEMS = 2**27  # numbers of the item matrix: a gibibyte
-FAR = 1000  # times the loss of the untrained network: a network that is there has diverged
-LARGEST = 1e30  # derivative of the untrained network: the study squares and multiplies them
-ROUND = (1, 2, 5)  # times a power of ten: the epochs that are looked at
+MAX_STEPS = 40  # that are studied, unless --steps asks for more
+MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
+DIVERGED_FACTOR = 1000  # times the loss of the untrained network: a network that is there has diverged
+MAX_DERIVATIVE = 1e30  # derivative of the untrained network: the study squares and multiplies them
+ROUND_EPOCHS = (1, 2, 5)  # times a power of ten: the epochs whose weights are kept
 
 
 class Snapshot(NamedTuple):
@@ -25,12 +25,12 @@ class Snapshot(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """One run, to be looked at. All arrays are float64; what the run computed in float32 is the same number in it."""
+    """The run that is studied. All arrays are float64, which represents the float32 of the run exactly."""
 
     name: str  # of the series
     configuration: Configuration  # of the run: one network, one learning rate
     seeds: int  # how many networks every statement about training rests on
-    experiment: Experiment  # of the run, in its own dtype: the steps that are looked at, none held out
+    experiment: Experiment  # of the run, in its own dtype: the steps that are studied, none held out
     x: np.ndarray  # (T, 1, D)
     target: np.ndarray  # (T, 1, D)
     h_0: np.ndarray  # (1, H)
@@ -53,23 +53,27 @@ class Setting(NamedTuple):
 
 
 def setting_of(experiment: Experiment, configuration: Configuration, seeds: int, steps: int | None = None) -> Setting:
-    """The setting of a run: it is made here, on the first `steps` steps of the series (all, but 40 at most).
+    """Train the run on the first `steps` steps of the series (all, but at most 40) and keep its weights along the way.
 
-    Raises InputError on several learning rates or networks, where the item matrix would not fit into memory, and where
-    all derivatives of the untrained network are zero or one is too large;
-    Diverged when parameters are not finite, or the loss of a pass over the series is far above that of the untrained
-    network, at one of the epochs of `snapshot_epochs`.
+    Raises InputError on several learning rates or networks, on a component matrix that would not fit into memory, and
+    where all derivatives of the untrained network are zero or one is too large; Diverged when parameters are not finite
+    at one of the epochs of `snapshot_epochs`, or the loss of a pass is far above that of the untrained network.
     """
     if configuration.rates():
-        raise InputError(f"{len(configuration.rates())} learning rates are given: expected one, as one run is studied")
-    if experiment.params.W_hh.ndim > 2:
-        raise InputError(f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected one to be studied")
-    experiment = experiment.trained()
-    steps = min(len(experiment.x), MOST_STEPS if steps is None else steps)
-    size = sum(theta.size for theta in experiment.params if theta is not None)
-    if steps**2 * size > 2 * MOST_ITEMS:
         raise InputError(
-            f"{steps} steps and {size} parameters make an item matrix of {steps**2 * size / 2 * 8 / 2**30:.0f} GiB:"
+            f"{len(configuration.rates())} learning rates are given: expected one; the study is about one run"
+        )
+    if experiment.params.W_hh.ndim > 2:
+        raise InputError(
+            f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected those of one;"
+            " the study is about one run"
+        )
+    experiment = experiment.trained()
+    steps = min(len(experiment.x), MAX_STEPS if steps is None else steps)
+    size = sum(theta.size for theta in experiment.params if theta is not None)
+    if steps**2 * size > 2 * MAX_MATRIX_SIZE:
+        raise InputError(
+            f"{steps} steps and {size} parameters make a component matrix of {steps**2 * size / 2 * 8 / 2**30:.0f} GiB:"
             " expected 1 at most; choose fewer --steps, or a smaller --hidden-size"
         )
     experiment = experiment._replace(x=experiment.x[:steps], target=experiment.target[:steps])
@@ -82,12 +86,12 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
 
 def snapshot_epochs(epochs: int) -> list[int]:
     """0, 1, 2, 5, 10, 20, 50 and so on, and the last."""
-    found = {0, epochs}
+    result = {0, epochs}
     power = 1
     while power <= epochs:
-        found |= {n * power for n in ROUND if n * power <= epochs}
+        result |= {n * power for n in ROUND_EPOCHS if n * power <= epochs}
         power *= 10
-    return sorted(found)
+    return sorted(result)
 
 
 def in_float64(params: Parameters) -> Parameters:
@@ -116,10 +120,10 @@ def _check_gradient(params, x, target, h_0, configuration):
         activations = numpy_rnn.forward(params, x, h_0, **options)
         gradients = numpy_rnn.bptt(params, activations, target, **options)
         largest = np.max([np.abs(d).max() for d in gradients if d is not None])
-    if not 0 < largest <= LARGEST:
+    if not 0 < largest <= MAX_DERIVATIVE:
         raise InputError(
             f"the largest derivative of the loss by the initial weights is {largest:.3g}: expected a number above 0 and"
-            f" {LARGEST:g} at most; choose other weights, or --standardize the series"
+            f" {MAX_DERIVATIVE:g} at most; choose other weights, or --standardize the series"
         )
 
 
@@ -131,7 +135,7 @@ def _check_losses(snapshots, x, target, h_0, configuration):
             h = h_0 if params.h_0 is None else params.h_0
             y = numpy_rnn.forward(params, x, h, nonlinearity=configuration.nonlinearity).y
             losses.append(float(numpy_rnn.half_squared_error(y, target)))
-            if not losses[-1] <= FAR * max(losses[0], float(np.square(target).sum()) / 2):
+            if not losses[-1] <= DIVERGED_FACTOR * max(losses[0], float(np.square(target).sum()) / 2):
                 raise _diverged(f"by epoch {epoch}, where the loss is {losses[-1]:.3g}", configuration)
 
 

@@ -79,7 +79,7 @@ DATA: dict[str, tuple] = {
     "no rows": ("a.npy", npy(np.zeros((0, 3))), "it is empty, of shape (0, 3)"),
     "no columns": ("a.npy", npy(np.zeros((3, 0))), "it is empty, of shape (3, 0)"),
     "npz": ("a.npy", npz(x=np.zeros(3)), "it is not a complete array that numpy.save wrote"),
-    "objects": ("a.npy", npy(np.array([Bomb()] * 3)), "or holds Python objects; pickle is never read"),
+    "objects": ("a.npy", npy(np.array([Bomb()] * 3)), "or contains Python objects; pickle is never read"),
     "pickle": ("a.npy", pickle.dumps(Bomb()), "it is not a complete array", "pickle is never read"),
     **{
         f"npy cut to {size}": (
@@ -154,14 +154,17 @@ WEIGHTS: dict[str, tuple] = {
     "npy": (npy(np.zeros(3)), FOREIGN),
     "pickle": (pickle.dumps(Bomb()), FOREIGN),
     "pickle like a zip": (b"PK\x03\x04" + pickle.dumps(Bomb()), DAMAGED),
-    "objects": (npz(**weights(W_xh=np.array([[Bomb()] * 6]))), "holds Python objects: expected plain arrays; pickle"),
+    "objects": (
+        npz(**weights(W_xh=np.array([[Bomb()] * 6]))),
+        "contains Python objects: expected plain arrays; pickle",
+    ),
     "no array": (zipped("W_xh", "text"), "holds W_xh, which is not an array: expected a file that numpy.savez wrote"),
     "no arrays": (npz(), "has no W_xh, W_hh, W_hy:", NAMES),
     "other names": (npz(weight=np.zeros(3)), "has no W_xh, W_hh, W_hy:", NAMES),
     "a name too many": (npz(**weights(c_0=np.zeros(6))), "has c_0:", NAMES),
-    "one bias": (npz(**weights(b_h=np.zeros(6, "f4"))), "b_h is given and b_y is not: expected both biases or neither"),
+    "one bias": (npz(**weights(b_h=np.zeros(6, "f4"))), "b_h is given without b_y: expected both biases or neither"),
     "shape": (npz(**weights(W_hy=np.zeros((5, 1), "f4"))), "W_hy has shape (5, 1): expected (6, 1)"),
-    "not square": (npz(**weights(W_hh=np.zeros((5, 6), "f4"))), "W_hh has shape (5, 6): expected as many rows as"),
+    "not square": (npz(**weights(W_hh=np.zeros((5, 6), "f4"))), "W_hh has shape (5, 6): expected a square matrix"),
     "too few axes": (npz(**weights(W_xh=np.zeros(6, "f4"))), "W_xh has shape (6,): expected 2 axes"),
     "no networks": (
         npz(**{k: v[None][:0] for k, v in weights().items()}),
@@ -169,8 +172,14 @@ WEIGHTS: dict[str, tuple] = {
     ),
     "integers": (npz(**weights(W_xh=np.zeros((1, 6), int))), "W_xh is int64; expected float32 or float64"),
     "two dtypes": (npz(**weights(W_xh=np.zeros((1, 6)))), "W_xh is float64 and W_hh is float32: expected one dtype"),
-    "NaN": (npz(**weights(W_hy=np.full((6, 1), np.nan, "f4"))), "W_hy holds NaN or infinity; expected finite numbers"),
-    "infinity": (npz(**weights(W_xh=np.full((1, 6), np.inf))), "W_xh holds NaN or infinity; expected finite numbers"),
+    "NaN": (
+        npz(**weights(W_hy=np.full((6, 1), np.nan, "f4"))),
+        "W_hy contains NaN or infinity; expected finite numbers",
+    ),
+    "infinity": (
+        npz(**weights(W_xh=np.full((1, 6), np.inf))),
+        "W_xh contains NaN or infinity; expected finite numbers",
+    ),
     "encrypted": (flipped(zipped("W_xh.npy", "a"), 6, zipped("W_xh.npy", "a").index(b"PK\x01\x02") + 8), DAMAGED),
     **{f"cut to {size}": (WHOLE[:size], FOREIGN if size < 4 else DAMAGED) for size in CUTS},
     **{f"compressed, cut to {size}": (COMPRESSED[:size], DAMAGED) for size in (30, 100, len(COMPRESSED) - 30)},

@@ -58,10 +58,10 @@ OPTIONS = {
     "negative decay": ("--weight-decay -1", "--weight-decay: '-1': expected a finite number, 0 or more", "--help"),
     "no norm": ("--max-norm 0", "--max-norm: '0': expected a finite number, above 0", "--help"),
     "negative norm": ("--max-norm -3", "--max-norm: '-3': expected a finite number, above 0", "--help"),
-    "no momentum": ("--nesterov", "nesterov with momentum 0.0 and dampening 0.0", "expected a momentum above 0 and no"),
+    "no momentum": ("--nesterov", "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
     "nesterov dampened": (
         "--nesterov --momentum 0.9 --dampening 0.1",
-        "nesterov with momentum 0.9 and dampening 0.1: expected a momentum above 0 and no dampening",
+        "nesterov needs momentum above 0 and dampening 0: they are 0.9 and 0.1",
     ),
     "columns of nothing": (
         "--columns 1",
@@ -100,7 +100,12 @@ OPTIONS = {
     ),
     "unknown nonlinearity": ("--nonlinearity elu", "'elu': expected tanh or relu (did you mean relu?); see", "--help"),
     "unknown reduction": ("--reduction max", "'max': expected sum or mean; see", "--help"),
-    "k2 < k1": ("--k1 3 --k2 2", "k2 = 2 is smaller than k1 = 3", "an update has k1 new steps", "choose k2 ≥ 3"),
+    "k2 < k1": (
+        "--k1 3 --k2 2",
+        "k2 is 2 and k1 is 3: expected k2 ≥ k1",
+        "the window must contain the k1 new steps of its update",
+        "choose k2 ≥ 3",
+    ),
     "seeds and weights": (
         "--seeds 2 --weights w.npz",
         "--weights and --seeds are both given: expected one",

@@ -266,10 +266,10 @@ NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
 CHANGED = {
     "no format": ({"format": None}, "has no format 'elman-run 2': expected a run that --save wrote"),
     "another format": ({"format": text("elman-run 3")}, "has no format 'elman-run 2'"),
-    "objects": ({"h": np.array([Bomb()])}, "holds Python objects: expected plain arrays; pickle is never read"),
+    "objects": ({"h": np.array([Bomb()])}, "contains Python objects: expected plain arrays; pickle is never read"),
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     "weights of another size": ({"W_hy": np.zeros((2, 5, 1), "f4")}, "W_hy has shape (2, 5, 1): expected (2, 6, 1)"),
-    "NaN in the weights": ({"W_xh": np.full((2, 1, 6), np.nan, "f4")}, "W_xh holds NaN or infinity; expected"),
+    "NaN in the weights": ({"W_xh": np.full((2, 1, 6), np.nan, "f4")}, "W_xh contains NaN or infinity; expected"),
     **{
         f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote")
         for name in ("configuration", "series", "epoch", "number", "window", "h", "losses", "partial", "diverged")
@@ -284,12 +284,12 @@ CHANGED = {
         "the velocity of W_hy is float32 of shape (2, 6): expected float32 of shape (2, 6, 1)",
     ),
     "velocity of another dtype": ({"vW_hy": np.zeros((2, 6, 1))}, "W_hy is float64 of shape (2, 6, 1): expected"),
-    "NaN in the velocity": ({"vh_0": np.full((2, 1, 6), np.nan, "f4")}, "the velocity of h_0 holds NaN or infinity"),
+    "NaN in the velocity": ({"vh_0": np.full((2, 1, 6), np.nan, "f4")}, "the velocity of h_0 contains NaN or infinity"),
     "h of too few steps": ({"h": np.zeros((3, 2, 1, 6), "f4")}, "h is float32 of shape (3, 2, 1, 6): expected"),
     "h of too few axes": ({"h": np.float32(0)}, "h is float32 of shape (): expected float32 of shape (2, 1, 6)"),
     "h of more sequences": ({"h": np.zeros((2, 3, 6), "f4")}, "has h of shape (2, 3, 6): expected (2, 1, 6)"),
     "h of text": ({"h": np.full((4, 2, 1, 6), "x")}, "h is <U1 of shape (4, 2, 1, 6): expected float32"),
-    "infinity in h": ({"h": np.full((2, 1, 6), np.inf, "f4")}, "h holds NaN or infinity: expected finite numbers"),
+    "infinity in h": ({"h": np.full((2, 1, 6), np.inf, "f4")}, "h contains NaN or infinity: expected finite numbers"),
     "a fraction of an epoch": ({"epoch": np.array(1.5)}, "epoch is float64 of shape (): expected whole numbers"),
     "two epochs": ({"epoch": np.array([1, 2])}, "epoch is int64 of shape (2,): expected whole numbers, shape ()"),
     "negative update": ({"number": np.array(-1)}, "number is int64 of shape (): expected whole numbers, shape ()"),
@@ -447,7 +447,7 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
         ("--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of them out"),
         ("--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
         ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as in the run"),
-        ("--momentum 0 --nesterov", "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no"),
+        ("--momentum 0 --nesterov", "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
     ],
 )
 def test_options_that_do_not_fit_a_run_that_is_resumed(rnn, capsys, options, message):

@@ -63,7 +63,7 @@ def test_no_run_takes_more_than_is_said(capsys, monkeypatch, name):
         tracemalloc.stop()
     assert ended.status == (3 if name.startswith("diverging") else 0)
     assert taken <= max(said)
-    assert max(said) <= 10 * (taken + size.OF_EVERY_RUN)
+    assert max(said) <= 10 * (taken + size.FIXED_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,6 @@ def test_a_run_that_is_too_large_is_refused_before_it_takes_memory(rnn, capsys, 
 def test_weights_from_a_file_are_counted_too(rnn, capsys, monkeypatch):
     params = numpy_rnn.initial_parameters(1, 300, 1)
     np.savez("w.npz", **{name: theta for name, theta in params._asdict().items() if theta is not None})
-    monkeypatch.setattr(size, "LARGEST", 2**22 + 2**21)
+    monkeypatch.setattr(size, "MAX_BYTES", 2**22 + 2**21)
     message = refused(rnn, capsys, "--weights", "w.npz", "--no-plot")
     assert message.startswith("hidden size 300, 1 networks, windows of 1 steps, 21 rows and 20 free-running steps take")

@@ -78,7 +78,7 @@ def documented_keys(configuration):
     names = learned(configuration)
     keys = {
         *("format", "configuration", "x", "target", "initial_h_0", "epoch", "number", "start", "loss_start", "stop"),
-        *("entering", "loss", *BY_STEP, "dh_0"),
+        *("initial", "loss", *BY_STEP, "dh_0"),
         *(prefix + name for prefix in ("initial_", "d", "") for name in names),
     }
     return keys | ({"v" + name for name in names} if configuration.momentum else set())
@@ -101,7 +101,7 @@ def test_keys_and_shapes(traced):
     schedule = list(windows(T, configuration.k1, configuration.k2))
     N, S = 3 * len(schedule), 3 * sum(window.steps for window in schedule)
     expected = {"x": (T, B, D), "target": (T, B, O), "initial_h_0": (*own, B, H), "loss": (N, *E)}
-    expected |= {"entering": (N, *E, B, H), "dh_0": (N, *E, B, H), "dx": (S, *E, B, D)}
+    expected |= {"initial": (N, *E, B, H), "dh_0": (N, *E, B, H), "dx": (S, *E, B, D)}
     expected |= dict.fromkeys(("epoch", "number", "start", "loss_start", "stop"), (N,))
     expected |= dict.fromkeys(("a", "h", "dh", "da"), (S, *E, B, H)) | dict.fromkeys(("y", "dy"), (S, *E, B, O))
     sizes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,), "h_0": (B, H)}
@@ -120,11 +120,11 @@ def test_the_strings_are_plain_bytes(traced):
     for name in ("format", "configuration"):
         assert arrays[name].dtype.kind == "S"
         assert arrays[name].shape == ()
-    assert arrays["format"].item() == b"elman-trace 2"
+    assert arrays["format"].item() == b"elman-trace 3"
     assert json.loads(arrays["configuration"].item()) == json.loads(json.dumps(configuration.to_dict()))
     with zipfile.ZipFile("t.npz") as archive:
         content = archive.read("format.npy")  # magic, version, length of the header, header, and then the bytes
-    assert content[10 + int.from_bytes(content[8:10], "little") :] == b"elman-trace 2"
+    assert content[10 + int.from_bytes(content[8:10], "little") :] == b"elman-trace 3"
 
 
 def of_run(rnn, experiment, configuration):
@@ -149,7 +149,7 @@ def test_the_values_are_those_of_the_run(rnn, traced):
         step = steps.stop
         _, a, h, y = update.activations
         expected = {"a": a, "h": h[1:], "y": y, **update.adjoints._asdict()}
-        single = {"loss": update.loss, "entering": h[0], "dh_0": expected.pop("dh_0"), **update.parameters._asdict()}
+        single = {"loss": update.loss, "initial": h[0], "dh_0": expected.pop("dh_0"), **update.parameters._asdict()}
         assert {name: bits(arrays[name][steps]) for name in expected} == {k: bits(v) for k, v in expected.items()}
         single |= {f"d{name}": of for name, of in update.gradients._asdict().items() if of is not None}
         assert (update.velocity is not None) == (configuration.momentum > 0)
@@ -165,10 +165,10 @@ def test_a_trace_is_read_back(traced):
     assert {name: bits(array) for name, array in read.items()} == {name: bits(array) for name, array in arrays.items()}
 
 
-@pytest.mark.parametrize("said", [{}, {"format": np.bytes_("elman-trace 3")}, {"format": np.zeros(2)}])
+@pytest.mark.parametrize("said", [{}, {"format": np.bytes_("elman-trace 4")}, {"format": np.zeros(2)}])
 def test_a_file_of_another_format_is_refused(said):
     save_arrays("t.npz", {"x": np.zeros(3), **said})
-    with pytest.raises(InputError, match=r"trace file t\.npz has no format 'elman-trace 2': expected a trace"):
+    with pytest.raises(InputError, match=r"trace file t\.npz has no format 'elman-trace 3': expected a trace"):
         load_trace("t.npz")
 
 
@@ -180,13 +180,14 @@ def test_a_trace_of_version_1_is_read_and_judged(rnn, options):
     """As it was written then: h_0 for the initial state, nothing of momentum, and no gradients of the inputs."""
     configuration = Configuration(epochs=2, k1=3, k2=5, dtype="float64", **options)
     now = trace_of(rnn, prepare(configuration), configuration)
-    first = {name: array for name, array in now.items() if name not in ("dx", "dh_0", "initial_h_0")}
+    first = {name: array for name, array in now.items() if name not in ("dx", "dh_0", "initial_h_0", "initial")}
     settings = {name: value for name, value in configuration.to_dict().items() if name in FIRST_FIELDS}
     said = {"format": np.bytes_("elman-trace 1"), "configuration": np.bytes_(json.dumps(settings))}
+    first |= {"entering": now["initial"]}
     save_arrays("t.npz", first | said | {"h_0": now["initial_h_0"]})
     arrays = read_trace("t.npz")
     assert set(arrays) == set(now) - {"dx", "dh_0"}
-    assert arrays["format"].item() == b"elman-trace 2"
+    assert arrays["format"].item() == b"elman-trace 3"
     for name in set(arrays) - {"configuration"}:
         assert bits(arrays[name]) == bits(now[name])
     assert judge(arrays).passed
@@ -194,7 +195,18 @@ def test_a_trace_of_version_1_is_read_and_judged(rnn, options):
     assert bits((again.h_0, again.params)) == bits((prepare(configuration).h_0, prepare(configuration).params))
     wrong = first | said | {"h_0": now["initial_h_0"] + 1e-9}
     save_arrays("t.npz", wrong)
-    assert judge(read_trace("t.npz")).first.tensor == "entering"
+    assert judge(read_trace("t.npz")).first.tensor == "initial"
+
+
+def test_a_trace_of_version_2_is_read():
+    """Its only other key: `entering` for the initial state of the window."""
+    configuration = Configuration(epochs=1, k1=3, k2=5, momentum=0.5, learn_initial_state=True)
+    now = trace_of(numpy_rnn, prepare(configuration), configuration)
+    second = {{"initial": "entering"}.get(name, name): array for name, array in now.items()}
+    save_arrays("t.npz", second | {"format": np.bytes_("elman-trace 2")})
+    arrays = read_trace("t.npz")
+    assert {name: bits(array) for name, array in arrays.items()} == {name: bits(array) for name, array in now.items()}
+    assert judge(arrays).passed
 
 
 @pytest.mark.parametrize("missing", ["h_0", "W_hh"])

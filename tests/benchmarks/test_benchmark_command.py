@@ -1,4 +1,4 @@
-"""`python -m benchmarks` as it is used: on a terminal, broken off, gone on with."""
+"""`python -m benchmarks` as it is used: on a terminal, interrupted, resumed."""
 
 import json
 import os
@@ -8,22 +8,26 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import pyperf
 import pytest
 from children import run
 from pseudo_terminal import run_on_a_terminal, screen, text_of
 
+from benchmarks.summary import from_json, report
+
 pytestmark = pytest.mark.slow
 
-FEW = ("--rows", "numpy_rnn", "numpy_rnn again", "--tasks", "run", "--cases", "main job")
+ROWS = ("--rows", "numpy_rnn", "numpy_rnn again")
+OPTIONS = (*ROWS, "--tasks", "run", "--cases", "default experiment", "--repeats", "0")
 PIECES = 1 + 6 * 2  # round 0 of one row, six rounds of two
 BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[(\d\d:\d\d)<(\d\d:\d\d|\?), [^\]]*\]")
-EVERY_STATE = {"TQDM_MININTERVAL": "0"}  # each is drawn, however soon it comes after another
+EVERY_STATE = {"TQDM_MININTERVAL": "0"}  # draws every state of the bar
 
-# The command, which waits after so many pieces: whoever presses Ctrl-C is never too late.
+# The command, which waits after some pieces, so that Ctrl-C is never too late.
 WAITING = """
 import sys, time
 from contextlib import contextmanager
-from benchmarks import __main__ as command, progress as module
+from benchmarks import __main__ as command, runner as module
 progress = module.progress
 
 @contextmanager
@@ -47,31 +51,31 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 
 def benchmarks(*arguments, wait_after=None):
     program = ["-m", "benchmarks"] if wait_after is None else ["-c", WAITING.format(pieces=wait_after)]
-    return [sys.executable, *program, *FEW, *map(str, arguments)]
+    return [sys.executable, *program, *OPTIONS, *map(str, arguments)]
 
 
 def kept(folder):
-    """The pieces that are measured, and when each was written; a part of them, if they go while it looks."""
+    """The pieces that are measured, and when each was written; those that vanish meanwhile are left out."""
     found = {}
     for file in (folder / "unfinished").glob("[0-9]*.json"):
-        with suppress(FileNotFoundError):  # at the end all go
+        with suppress(FileNotFoundError):  # all are removed at the end
             found[file.name] = file.stat().st_mtime_ns
     return found
 
 
 def times(files):
-    """The times in these files of pyperf's format: to the nanosecond, no two measurements have the same."""
+    """The times in these files of pyperf's format: no two measurements are equal to the nanosecond."""
     suites = [json.loads(file.read_text()) for file in files]
     runs = [run for suite in suites for benchmark in suite.get("benchmarks", []) for run in benchmark["runs"]]
     return [value for run in runs for value in run["values"]]
 
 
-def test_a_bar_tells_how_far_it_is_and_how_much_is_left_and_is_gone_in_the_end(tmp_path):
+def test_a_bar_shows_the_progress_and_the_time_left_and_is_removed_at_the_end(tmp_path):
     pieces, status, out = run_on_a_terminal(benchmarks("--output", "out"), stdout=subprocess.PIPE, **EVERY_STATE)
     text = text_of(pieces)
     states = [match.groups() for match in BAR.finditer(text)]
     assert status == 0, text
-    assert {int(total) for _, _, total, *_ in states} == {PIECES, 7}  # until it is known what agrees
+    assert {int(total) for _, _, total, *_ in states} == {PIECES, 7}  # an estimate until the verdicts are known
     done = [int(done) for _, done, *_ in states]
     assert done == sorted(done)
     assert done[-1] == PIECES
@@ -79,9 +83,13 @@ def test_a_bar_tells_how_far_it_is_and_how_much_is_left_and_is_gone_in_the_end(t
     assert "pieces" not in "".join(screen(text.replace("\x1b[A", "")))
     assert "numpy_rnn again" in text
     assert out == (tmp_path / "out/README.md").read_text()
+    # The same text, made again from the results; and pyperf reads them.
+    suite = json.loads((tmp_path / "out/results.json").read_text())
+    assert report(from_json(suite)) == out
+    assert len(pyperf.BenchmarkSuite.load(str(tmp_path / "out/results.json"))) == 2
 
 
-def test_broken_off_by_the_keyboard_it_keeps_what_it_has_and_goes_on_from_there(tmp_path):
+def test_interrupted_by_the_keyboard_it_keeps_what_it_has_and_resumes(tmp_path):
     folder, at_break = tmp_path / "out", {}
 
     def press_ctrl_c(process, text):
@@ -93,10 +101,7 @@ def test_broken_off_by_the_keyboard_it_keeps_what_it_has_and_goes_on_from_there(
     pieces, status, _ = run_on_a_terminal(program, watch=press_ctrl_c, **EVERY_STATE)
     last = [line for line in screen(text_of(pieces).replace("\x1b[A", "")) if line][-1]
     assert status == 130
-    assert (
-        last
-        == "python -m benchmarks: interrupted; what is measured is kept in out: the same command goes on from there"
-    )
+    assert last == "python -m benchmarks: interrupted; what is measured is kept in out: the same command resumes"
     assert not (folder / "README.md").exists()
     before = kept(folder)
     assert before.items() >= at_break.items()
@@ -106,7 +111,7 @@ def test_broken_off_by_the_keyboard_it_keeps_what_it_has_and_goes_on_from_there(
 
     _, status, _ = run_on_a_terminal(benchmarks("--output", "out"))
     assert status == 0
-    # What was measured before is in the results: nothing was measured again.
+    # What was measured before is in the results: it was not measured again.
     assert {*times_before} < {*times([folder / "results.json"])}
     assert {path.name for path in folder.iterdir()} >= {"README.md", "results.json"}
     assert not (folder / "unfinished").exists()
@@ -114,7 +119,7 @@ def test_broken_off_by_the_keyboard_it_keeps_what_it_has_and_goes_on_from_there(
     assert {len(benchmark["runs"]) for benchmark in suite["benchmarks"]} == {6}
 
 
-def test_another_plan_in_the_folder_is_refused_and_nothing_is_lost(tmp_path):
+def test_a_folder_with_another_plan_is_refused_and_kept(tmp_path):
     folder, stopped = tmp_path / "out", []
 
     def stop(process, text):
@@ -128,8 +133,8 @@ def test_another_plan_in_the_folder_is_refused_and_nothing_is_lost(tmp_path):
     ended = run(benchmarks("--output", "out", "--threads", 2))
     assert ended.returncode == 2
     assert re.fullmatch(
-        r"python -m benchmarks: cannot go on from out/unfinished: it holds a run that was begun with threads = \[1\],"
-        r" and now it is \[2\]; delete it, or give another --output\n",
+        r"python -m benchmarks: cannot resume from out/unfinished: it contains a run with threads = \[1\], not \[2\];"
+        r" delete it, or give another --output\n",
         ended.stderr,
     )
     assert kept(folder) == before

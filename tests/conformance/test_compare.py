@@ -277,7 +277,7 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
     [
         ({"dW_hh": None}, "dW_hh is missing"),
         ({"y": np.nan}, "is nan: expected a finite number"),
-        ({"format": np.bytes_(b"other")}, "has no format 'elman-trace 2'"),
+        ({"format": np.bytes_(b"other")}, "has no format 'elman-trace 3'"),
     ],
 )
 def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
@@ -379,7 +379,7 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
     """Infinite losses, and the ratios of what is infinitely wrong, are null."""
     arrays = trace_of(numpy_rnn, prepare(SHORT), SHORT)
     arrays["loss"][-1] = np.inf
-    arrays["entering"][3] += 1
+    arrays["initial"][3] += 1
     found = compare([RIGHT, Source("inf", lambda *run: arrays)], prepare(SHORT), SHORT)
     save_json(tmp_path / "j.json", comparison_report.values(found))
 
@@ -388,7 +388,7 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
 
     values = json.loads((tmp_path / "j.json").read_text(), parse_constant=refuse)
     assert values["sides"][1]["losses"][-1] is None
-    assert values["sides"][1]["worst_ratio"]["entering"] is None
+    assert values["sides"][1]["worst_ratio"]["initial"] is None
     assert values["sides"][1]["name"] == "inf"
 
 

@@ -269,8 +269,8 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("W_xh", {}, "sgd", "theta - expand_to(", "theta - 0.99 * expand_to("),
     ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
     ("h_0", LEARNED, "sgd", "if s_theta is None else", "if s_theta is None or theta is params.h_0 else"),
-    ("entering", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),
-    ("entering", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
+    ("initial", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),
+    ("initial", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
     ("window", {}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
 )  # fmt: skip
 

@@ -105,7 +105,7 @@ def test_a_run_of_the_port_is_that_of_train():
     mutant = load(named("h_0 not reset at a new epoch"))
     with (
         reduced_limits(mutant, {"training": {"MAX_WINDOWS": 1}}),
-        pytest.raises(BoundExceeded, match=r"L3, run \d+, epoch 2, update 1: entering \(T3\)"),
+        pytest.raises(BoundExceeded, match=r"L3, run \d+, epoch 2, update 1: initial \(T3\)"),
     ):
         check_port_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))
 

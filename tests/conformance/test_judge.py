@@ -126,7 +126,7 @@ def test_ports_of_every_capability_are_driven_and_judged_right(capabilities):
     assert ("dh_0" in arrays) == (learns or "dx" in arrays)
     judgement = judge(arrays)
     assert judgement.passed, judgement.first
-    assert set(judgement.worst) == {"window", "entering"} | set(arrays) & set(CAUSAL_ORDER)
+    assert set(judgement.worst) == {"window", "initial"} | set(arrays) & set(CAUSAL_ORDER)
 
 
 @pytest.mark.parametrize(
@@ -242,10 +242,10 @@ def test_learning_rates_are_those_of_their_networks():
 def test_the_learned_state_enters_as_it_stands():
     """A window that begins with the series is entered by the latest value, to the last bit; others leave it alone."""
     arrays = trace(EVERYTHING)
-    late = np.array(arrays["entering"])
+    late = np.array(arrays["initial"])
     late[10] = arrays["initial_h_0"]
-    first = judge(arrays | {"entering": late}).first
-    assert (first.tensor, first.epoch, first.number) == ("entering", 2, 1)
+    first = judge(arrays | {"initial": late}).first
+    assert (first.tensor, first.epoch, first.number) == ("initial", 2, 1)
     for name in ("h_0", "vh_0"):
         moved = np.array(arrays[name])
         moved[5:, 0, 1] = np.nextafter(moved[5:, 0, 1], 1)
@@ -269,10 +269,10 @@ def test_without_input_gradients_the_learned_states_gradient_counts_where_it_ent
 def test_a_wrong_state_is_exactly_wrong():
     """The state that enters is not rounded: one unit in the last place is a fault."""
     arrays = trace()
-    wrong = np.array(arrays["entering"])
+    wrong = np.array(arrays["initial"])
     wrong[5, 0, 2] = np.nextafter(wrong[5, 0, 2], 1)
-    first = judge(arrays | {"entering": wrong}).first
-    assert (first.tensor, first.number, first.element) == ("entering", 6, (0, 2))
+    first = judge(arrays | {"initial": wrong}).first
+    assert (first.tensor, first.number, first.element) == ("initial", 6, (0, 2))
 
 
 def test_a_wrong_schedule_is_named():
@@ -362,7 +362,7 @@ def test_trace_faults_of_a_run_with_every_option():
         ({"nonlinearity": []}, "the configuration is not one of a run: nonlinearity is []: expected a text"),
         ({"nesterov": {}}, "the configuration is not one of a run: nesterov is {}: expected true or false"),
         ({"learning_rate": [["a"]]}, "the configuration is not one of a run: the learning rates are not numbers"),
-        ({"k2": 1}, "the configuration is not one of a run: k2 = 1 is smaller than k1 = 2"),
+        ({"k2": 1}, "the configuration is not one of a run: k2 is 1 and k1 is 2: expected k2 ≥ k1"),
         ({"nonlinearity": "gelu"}, "the configuration is not one of a run: nonlinearity is 'gelu'"),
         ({"learning_rate": [0.1, 0.2]}, "the configuration is not one of a run: learning rates of shape (2,) do not"),
         ({"learning_rate": float("nan")}, "the configuration is not one of a run: the learning rate is nan"),

@@ -181,14 +181,14 @@ class TestErrors:
 
     @pytest.mark.parametrize("number", [np.nan, np.inf])
     def test_not_finite(self, number):
-        with pytest.raises(InputError, match="x holds NaN or infinity"):
+        with pytest.raises(InputError, match="x contains NaN or infinity"):
             oracle(one_unit(x=number))
 
     @pytest.mark.parametrize("number", [np.nan, np.inf])
     def test_a_velocity_that_is_not_finite(self, number):
         case = one_unit()
         velocity = case.params._replace(W_hh=np.full((1, 1), number))
-        with pytest.raises(InputError, match="vW_hh holds NaN or infinity"):
+        with pytest.raises(InputError, match="vW_hh contains NaN or infinity"):
             oracle(case._replace(sgd=SgdOptions(momentum=0.5), velocity=velocity))
 
     def test_out_of_range(self):

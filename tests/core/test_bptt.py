@@ -34,10 +34,10 @@ def gradient_of(rnn, case):
 
 def complex_step_gradients_of_the_numpy_forward(case):
     """∂L/∂θ through numpy_rnn.forward and half_squared_error at complex parameters; no part of it goes backwards."""
-    x, target, entering = (v.astype(complex) for v in (case.x, case.target, case.entering))
+    x, target, initial = (v.astype(complex) for v in (case.x, case.target, case.initial))
 
     def loss(params):
-        h_0 = entering if params.h_0 is None else params.h_0
+        h_0 = initial if params.h_0 is None else params.h_0
         y = numpy_rnn.forward(params, x, h_0, **case.phi).y
         return numpy_rnn.half_squared_error(y[-len(target) :], target, reduction=case.options["reduction"])
 
@@ -88,7 +88,7 @@ def test_bptt_is_the_backward_pass_of_torch_nn(rnn, case):
     import torch
 
     layer, readout = torch_nn(case)
-    x, h_0 = (torch.tensor(v, requires_grad=True) for v in (case.x, case.entering))
+    x, h_0 = (torch.tensor(v, requires_grad=True) for v in (case.x, case.initial))
     h, _ = layer(x, h_0[None])
     y, target = readout(h)[-len(case.target) :], torch.tensor(case.target)
     (0.5 * torch.nn.functional.mse_loss(y, target, reduction=case.options["reduction"])).backward()
@@ -144,7 +144,7 @@ def test_steps_without_a_loss_have_no_dy_and_absent_biases_no_gradient(rnn, case
 @given(case=cases())
 def test_whether_the_initial_state_is_learned_changes_no_other_gradient(rnn, case):
     """Bit for bit; and what is new is the dh_0 that flows out of the window in either case."""
-    state = case.entering
+    state = case.initial
     plain = case._replace(params=case.params._replace(h_0=None), h_0=state)
     learned = case._replace(params=case.params._replace(h_0=state), h_0=None)
     one, other = one_update(rnn, plain, 0.0), one_update(rnn, learned, 0.0)

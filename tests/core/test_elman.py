@@ -13,7 +13,7 @@ from numpy_rnn import Activations
 def one_number_at_a_time(case):
     """(F1) to (F3) in Python floats: no array, no matrix product."""
     W_xh, W_hh, W_hy, b_h, b_y, _ = (None if theta is None else theta.tolist() for theta in case.params)
-    x, h_0 = case.x.tolist(), case.entering.tolist()
+    x, h_0 = case.x.tolist(), case.initial.tolist()
     phi = {"tanh": math.tanh, "relu": lambda a: max(a, 0.0)}[case.options["nonlinearity"]]
     D, H, O = len(W_xh), len(W_hh), len(W_hy[0])
     a, h, y = [], [h_0], []
@@ -52,7 +52,7 @@ def test_forward_is_torch_nn_rnn_and_linear(rnn, case):
 
     layer, readout = torch_nn(case)
     with torch.no_grad():
-        h, last = layer(torch.tensor(case.x), torch.tensor(case.entering)[None])
+        h, last = layer(torch.tensor(case.x), torch.tensor(case.initial)[None])
         y = readout(h)
 
     params, x, _, h_0 = case.of(rnn)
@@ -65,7 +65,7 @@ def test_forward_is_torch_nn_rnn_and_linear(rnn, case):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-def test_h_begins_with_the_entering_state_and_x_is_the_input(rnn, nonlinearity, dtype):
+def test_h_begins_with_the_initial_state_and_x_is_the_input(rnn, nonlinearity, dtype):
     case = random_case(0, 5, 2, 3, 4, 1, nonlinearity=nonlinearity, dtype=dtype)
     params, x, _, h_0 = case.of(rnn)
     activations = rnn.forward(params, x, h_0, **case.phi)

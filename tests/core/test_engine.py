@@ -139,7 +139,7 @@ def assert_right(case, options, updates):
     for n, alone, of_one in of_each(case, options):
         learned = alone.params.h_0 is not None
         configuration = Configuration(**of_one, learn_initial_state=learned)
-        recorder = Recorder(Experiment("", alone.x, alone.target, alone.entering, alone.params), configuration)
+        recorder = Recorder(Experiment("", alone.x, alone.target, alone.initial, alone.params), configuration)
         for update in updates:
             recorder.append(part_of(update, n))
         judgement = judge(recorder.arrays())

@@ -166,7 +166,7 @@ def of_size(**shapes):
 
 
 REFUSED = {
-    "no mapping": ([1, 2], "the state is a list: expected arrays by name"),
+    "no mapping": ([1, 2], "the state is a list: expected a dictionary of arrays"),
     "nothing": ({}, "has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight; it has nothing"),
     "a missing weight": (
         without(KEYS[1]),
@@ -201,11 +201,11 @@ REFUSED = {
     "a bias of two axes": (of_size(k2=(1, 3)), r"rnn.bias_ih_l0 has shape \(1, 3\): expected \(3,\)"),
     "a readout of others": (of_size(k4=(4, 5)), r"linear.weight has shape \(4, 5\): expected \(4, 3\)"),
     "a readout bias of others": (of_size(k5=3), r"linear.bias has shape \(3,\): expected \(4,\)"),
-    "NaN": (state() | {KEYS[1]: np.full((3, 3), np.nan)}, "W_hh holds NaN or infinity"),
-    "a sum out of range": (state() | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h holds NaN or infinity"),
+    "NaN": (state() | {KEYS[1]: np.full((3, 3), np.nan)}, "W_hh contains NaN or infinity"),
+    "a sum out of range": (state() | dict.fromkeys(KEYS[2:4], np.full(3, 1e308)), "b_h contains NaN or infinity"),
     "infinities that cancel": (
         state() | {KEYS[2]: np.full(3, np.inf), KEYS[3]: np.full(3, -np.inf)},
-        "b_h holds NaN or infinity",
+        "b_h contains NaN or infinity",
     ),
 }
 
@@ -229,7 +229,7 @@ UNSAYABLE = {
         r"a learned h_0, and torch.nn.RNN has no .*h_0\[None\] to",
     ),
     "shapes that do not fit": (drawn()._replace(W_hy=np.zeros((2, 4))), "W_hy has shape"),
-    "one bias": (drawn()._replace(b_y=None), "b_h is given and b_y is not"),
+    "one bias": (drawn()._replace(b_y=None), "b_h is given without b_y"),
 }
 
 
@@ -528,14 +528,14 @@ def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
     schedule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 4}
     for update in rnn.train(params, x, target, h_0, **schedule, **forms, **options, record=True):
         first, loss_start, stop = update.window
-        entering = rnn.to_numpy(update.activations.h[0])
+        initial = rnn.to_numpy(update.activations.h[0])
         before, former = rnn.to_numpy(params), rnn.to_numpy(velocity)
         if learned:
             load_parameter(hx, before.h_0[None])
         enters = learned and first == 0
         if not enters:
             before, former = (v and v._replace(h_0=None) for v in (before, former))
-        series = start.x[first:stop], start.target[loss_start:stop], entering
+        series = start.x[first:stop], start.target[loss_start:stop], initial
         case = Case(before, *series, 0.1, *forms.values(), SgdOptions(**options), former)
         load(module, numpy_of(rnn.to_state_dict(params._replace(h_0=None))))
         give_velocity(optimizer, trained(*layers, hx), rnn.to_numpy(velocity))

@@ -98,7 +98,7 @@ def test_an_exception_before_the_first_update_leaves_the_run_as_it_began(rnn):
     run = begin(rnn, k1=1, k2=2)
     with Interruption(20):
         next(run)
-    with pytest.raises(InputError, match="made no update yet"):
+    with pytest.raises(InputError, match="the run has no state yet"):
         run.state()
     assert bits(next(run)) == bits(next(begin(rnn, k1=1, k2=2)))
 

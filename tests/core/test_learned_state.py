@@ -65,7 +65,7 @@ def test_what_enters_a_series_is_the_state_as_learned_by_now(rnn, k1, k2):
 def test_one_that_stands_still_is_a_given_one(rnn, run):
     """At a rate of zero, with any options: the updates of the run that is given that state, but for its gradient."""
     case, options = run
-    state = case.entering
+    state = case.initial
     learned = case._replace(params=case.params._replace(h_0=state), h_0=None)
     plain = case._replace(params=case.params._replace(h_0=None), h_0=state)
     options = options | {"learning_rate": 0.0}
@@ -138,4 +138,4 @@ def test_a_learned_state_that_is_not_finite(rnn, bad):
     case = example()
     h_0 = case.params.h_0.copy()
     h_0[-1, -1] = bad
-    refused(lambda: train(rnn, case._replace(params=case.params._replace(h_0=h_0))), "h_0 holds NaN or infinity")
+    refused(lambda: train(rnn, case._replace(params=case.params._replace(h_0=h_0))), "h_0 contains NaN or infinity")

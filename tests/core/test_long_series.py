@@ -32,7 +32,7 @@ RUNS = {"numpy_rnn": (1_500, 21_500, 1), "torch_rnn": (500, 2_500, 8)}
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch):
-    monkeypatch.setattr(series_files, "LOOKED_AT", LOOKED_AT)
+    monkeypatch.setattr(series_files, "BLOCK", LOOKED_AT)
     monkeypatch.setattr(shapes, "CHUNK", LOOKED_AT)
     for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
         monkeypatch.setattr(training, name, getattr(training, name) // 64)
@@ -150,7 +150,7 @@ def test_reading_and_checking_take_no_memory_that_grows_with_the_steps(rnn, path
     assert grown < allowed
 
 
-@pytest.mark.parametrize(("module", "name"), [(series_files, "LOOKED_AT"), (shapes, "CHUNK")])
+@pytest.mark.parametrize(("module", "name"), [(series_files, "BLOCK"), (shapes, "CHUNK")])
 def test_a_look_at_all_of_the_series_at_once_would_be_seen(path, monkeypatch, module, name):
     monkeypatch.setattr(module, name, 10**9)
     grown, allowed = growth_before(numpy_rnn, path)

@@ -138,7 +138,7 @@ class Modules:
         if self.layer.bias:
             self.layer.bias_hh_l0.requires_grad_(False)
         biases = (self.layer.bias_ih_l0, self.readout.bias) if self.layer.bias else (None, None)
-        self.h_0 = torch.nn.Parameter(torch.tensor(case.entering), requires_grad=case.h_0 is None)
+        self.h_0 = torch.nn.Parameter(torch.tensor(case.initial), requires_grad=case.h_0 is None)
         weights = self.layer.weight_ih_l0, self.layer.weight_hh_l0, self.readout.weight
         theirs = Parameters(*weights, *biases, self.h_0 if case.h_0 is None else None)
         self.optimiser = Optimiser(theirs, **options)
@@ -148,8 +148,8 @@ class Modules:
         import torch
 
         x, target = torch.tensor(self.case.x), torch.tensor(self.case.target)
-        entering = self.h_0 if s_n == 0 else latest[s_n]
-        h, _ = self.layer(x[[t - 1 for t in window]], entering[None])
+        initial = self.h_0 if s_n == 0 else latest[s_n]
+        h, _ = self.layer(x[[t - 1 for t in window]], initial[None])
         y, counted = self.readout(h)[-len(new) :], target[[t - 1 for t in new]]
         loss = 0.5 * torch.nn.functional.mse_loss(y, counted, reduction=self.case.options["reduction"])
         self.optimiser.optimizer.zero_grad()
@@ -264,10 +264,10 @@ def test_the_direction_leaves_what_it_is_given_and_shares_no_velocity_with_it(rn
 REFUSED: list[tuple[dict, str]] = [
     ({"momentum": -0.1}, "momentum is -0.1: expected a finite number, 0 or more"),
     ({"weight_decay": -1e-3}, "weight decay is -0.001: expected a finite number, 0 or more"),
-    ({"nesterov": True}, "nesterov with momentum 0.0 and dampening 0.0: expected a momentum above 0 and no dampening"),
+    ({"nesterov": True}, "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
     (
         {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-        "nesterov with momentum 0.9 and dampening 0.1: expected a momentum above 0 and no dampening",
+        "nesterov needs momentum above 0 and dampening 0: they are 0.9 and 0.1",
     ),
 ]
 NOT_FINITE: list[tuple[dict, str]] = [

@@ -88,7 +88,7 @@ def test_numbers_that_are_not_finite_are_refused_at_once(rnn, which, bad):
     named = rnn.to_numpy(params)._asdict() | dict(zip(("x", "target", "h_0"), map(rnn.to_numpy, series)))
     named[which].flat[-1] = bad
     params = rnn.from_numpy(Parameters(*(named[name] for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y"))))
-    with pytest.raises(InputError, match=f"{which} holds NaN or infinity"):
+    with pytest.raises(InputError, match=f"{which} contains NaN or infinity"):
         train(rnn, params, *(rnn.from_numpy(named[name]) for name in ("x", "target", "h_0")))
 
 

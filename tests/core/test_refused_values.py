@@ -226,7 +226,7 @@ def test_plain_tuples_go_in_and_out_like_named_ones(rnn):
 def test_a_state_dict_that_cannot_be_read_back_is_not_written(rnn):
     params = each(np.copy, random_case(0, 1, 1, 2, 3, 1).params)
     params.W_hh[0, 0] = np.nan
-    refused(lambda: rnn.to_state_dict(rnn.from_numpy(params)), "W_hh holds NaN or infinity")
+    refused(lambda: rnn.to_state_dict(rnn.from_numpy(params)), "W_hh contains NaN or infinity")
 
 
 def test_masked_arrays_are_refused_on_their_way_in(rnn):

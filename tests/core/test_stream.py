@@ -121,7 +121,7 @@ def test_without_momentum_a_velocity_is_not_carried_on(rnn, learned):
     [
         ("W_hh", np.zeros((2, 2)), r"the velocity of W_hh is \S*float64 of shape \(2, 2\): expected"),
         ("W_hy", None, "no velocity of W_hy: expected one, as other parameters have one"),
-        ("b_h", np.nan, "the velocity of b_h holds NaN or infinity"),
+        ("b_h", np.nan, "the velocity of b_h contains NaN or infinity"),
         ("h_0", np.zeros((1, 1)), "there is a velocity of h_0: expected none, as the parameters have no h_0"),
     ],
 )
@@ -247,7 +247,7 @@ NO_ARRAYS = [(("x", "y"), "x is a str"), ((ones(B, D), None), "target is None"),
     ("step", "says"),
     [
         *((step, f" of the stream: {says}") for step, says in BAD_STEPS),
-        *((step, " of the stream holds NaN or infinity: expected finite numbers") for step in NOT_FINITE),
+        *((step, " of the stream contains NaN or infinity: expected finite numbers") for step in NOT_FINITE),
         *((step, ": expected a pair of arrays") for step in NO_PAIRS),
         *((step, f" of the stream: {says}: expected a") for step, says in NO_ARRAYS),
     ],
@@ -275,7 +275,7 @@ def test_a_bad_step_is_refused_by_its_number_when_it_comes(rnn, step, says, numb
     ("wrong", "says"),
     [
         ({"k1": 0}, "k1 is 0"),
-        ({"k1": 4}, "k2 = 3 is smaller than k1 = 4"),
+        ({"k1": 4}, "k2 is 3 and k1 is 4: expected k2 ≥ k1"),
         ({"learning_rate": np.nan}, "the learning rate is nan"),
         ({"nonlinearity": "sin"}, "unknown nonlinearity 'sin'"),
         ({"reduction": "max"}, "unknown reduction 'max'"),
@@ -298,11 +298,11 @@ def test_errors_come_before_the_first_step_is_taken(rnn, wrong, says):
     [
         ({"h_0": np.ones((B, H + 1))}, "h_0 has shape (2, 5): expected (2, 4)"),
         ({"h_0": np.ones(H)}, "h_0 has shape (4,): expected (B, H)"),
-        ({"h_0": np.full((B, H), np.nan)}, "h_0 holds NaN or infinity"),
+        ({"h_0": np.full((B, H), np.nan)}, "h_0 contains NaN or infinity"),
         ({"h_0": None}, "no initial state"),
         ({"params": example(learned=True).params}, "h_0 is given and the parameters have a learned one"),
-        ({"params": example().params._replace(b_y=None)}, "b_h is given and b_y is not"),
-        ({"params": example().params._replace(b_y=np.full(O, np.inf))}, "b_y holds NaN or infinity"),
+        ({"params": example().params._replace(b_y=None)}, "b_h is given without b_y"),
+        ({"params": example().params._replace(b_y=np.full(O, np.inf))}, "b_y contains NaN or infinity"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )

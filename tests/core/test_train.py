@@ -138,7 +138,7 @@ def test_an_epoch_more_is_an_epoch_on_from_there(rnn, k1, k2):
 
 
 @pytest.mark.needs_torch
-def test_the_entering_state_of_torch_carries_no_graph(monkeypatch):
+def test_the_initial_state_of_torch_carries_no_graph(monkeypatch):
     """It is a constant; and a graph that it carried would grow with every update."""
     module = importlib.import_module("torch_rnn.bptt")
     entered = []

@@ -148,7 +148,7 @@ def test_next_and_for_are_the_same_run(rnn):
 
 
 def test_no_state_before_the_first_update(rnn):
-    with pytest.raises(InputError, match="made no update yet: expected one; call next"):
+    with pytest.raises(InputError, match="the run has no state yet: expected at least one update"):
         train(rnn, example()).state()
 
 
@@ -210,7 +210,7 @@ def test_a_state_of_another_batch_or_no_place_of_a_run_is_refused(rnn):
 def test_the_parameters_of_a_state_are_checked_as_all_are(rnn):
     state = rnn.to_numpy(state_after(rnn, 2))
     state.parameters.W_hh[0, 0] = np.nan
-    with pytest.raises(InputError, match="W_hh holds NaN or infinity"):
+    with pytest.raises(InputError, match="W_hh contains NaN or infinity"):
         train(rnn, example(), resume=rnn.from_numpy(state))
 
 
@@ -218,10 +218,10 @@ def test_the_parameters_of_a_state_are_checked_as_all_are(rnn):
     ("change", "says"),
     [
         (lambda s: s._replace(h=s.h.astype("float32")), "h is "),
-        (lambda s: s._replace(h=s.h * np.nan), "h holds NaN or infinity: expected finite numbers"),
+        (lambda s: s._replace(h=s.h * np.nan), "h contains NaN or infinity: expected finite numbers"),
         (lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), "the velocity of W_hy is "),
         (lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), "the velocity of W_hy is "),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), "the velocity of W_hy holds NaN or infinity"),
+        (lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), "the velocity of W_hy contains NaN or infinity"),
         (lambda s: moving(s, b_h=None), "the state has no velocity of b_h: expected one, as other parameters have one"),
         (lambda s: moving(s, h_0=s.h[0]), "there is a velocity of h_0: expected none"),
     ],

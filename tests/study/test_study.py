@@ -10,16 +10,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from in_process import command, contents, refused, succeed
+from study_settings import Reader, faults, small
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_parameters
-from numpy_rnn.common.errors import Diverged, InputError
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.folder import check_can_write_folder, write_folder
+from numpy_rnn.conformance.mutants.catalogue import named
+from numpy_rnn.study.figures.style import style
+from numpy_rnn.study.page.page import page
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
-from numpy_rnn.study.unrolled import step_losses, unrolled
+from numpy_rnn.study.study import DRAWINGS, PARTS, check_can_write_folder, tables_of, write_folder
+from numpy_rnn.study.training.mistakes import measure_training
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +38,65 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 def small_setting(steps=5, **options):
     configuration = Configuration(**{"epochs": 3, "hidden_size": 3, "dtype": "float64"} | options)
     return setting_of(prepare(configuration), configuration, 2, steps)
+
+
+# -- all parts of a few small runs ---------------------------------------------------------------------------------
+
+RUNS = [
+    {"epochs": 0, "steps": 3},
+    {"epochs": 1, "steps": 5, "bias": True, "nonlinearity": "relu"},
+    {"epochs": 2, "steps": 8, "k1": 50, "k2": 50, "reduction": "mean", "learn_initial_state": True, "hidden_size": 3},
+    {"epochs": 2, "steps": 5, "momentum": 0.5, "max_norm": 0.2, "dtype": "float64"},
+]
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=lambda options: ", ".join(options))
+def findings(request):
+    """The findings of a run, with three mutants only, as they come back from JSON."""
+    chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "gradient ascent")]
+    setting = small(**{"seeds": 2} | request.param)
+    parts = {part: measure for part, (_, measure) in PARTS.items()}
+    parts["training"] = lambda setting: measure_training(setting, chosen)
+    return json.loads(json.dumps({part: measure(setting) for part, measure in parts.items()}, allow_nan=False))
+
+
+@pytest.mark.needs_matplotlib
+def test_every_figure_is_drawn_within_its_borders_and_said_in_words(findings):
+    from matplotlib.figure import Figure
+
+    for drawing in DRAWINGS:
+        with style():
+            figure = Figure(figsize=drawing.size)
+            drawing.draw(figure, findings)
+            figure.draw_without_rendering()
+            drawn = figure.get_tightbbox()  # of all that is visible, in inches
+        margin = 1 / figure.dpi
+        assert min(drawn.x0, drawn.y0) >= -margin, drawing.name
+        assert drawn.x1 <= drawing.size[0] + margin, drawing.name
+        assert drawn.y1 <= drawing.size[1] + margin, drawing.name
+        for words in (drawing.caption(findings), drawing.alternative(findings)):
+            assert len(words) > 30
+            assert not re.search("None|nan", words), words
+
+
+def test_tables_are_whole(findings):
+    for table in tables_of(findings):
+        assert table.rows, table.name
+        assert all(len(row) == len(table.head) for row in table.rows), table.name
+        cells = [cell for row in table.rows for cell in row]
+        assert all(isinstance(cell, str) for cell in cells), table.name
+        assert table.name == "mistakes" or not any("None" in cell for cell in cells), table.name  # there as code
+
+
+def test_the_page_has_every_figure_and_table_and_no_fault(findings):
+    text = page(
+        findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), b"<svg/>"), DRAWINGS, tables_of(findings)
+    )
+    assert faults(text) == []
+    ids = {attributes.get("id") for _, attributes in Reader(text).elements}
+    assert {f"figure-{drawing.name}" for drawing in DRAWINGS} <= ids
+    assert {f"table-{table.name}" for table in tables_of(findings)} <= ids
+    assert not re.search(r"\{\{|\{%", text)
 
 
 # -- the folder -----------------------------------------------------------------------------------------------------
@@ -64,14 +127,14 @@ def test_the_folder_holds_the_page_its_numbers_and_every_figure_twice(made):
 
 @pytest.mark.needs_matplotlib
 def test_the_numbers_are_those_of_the_run(made):
-    found = json.loads((made / "study.json").read_text(encoding="utf-8"))
-    assert list(found) == ["about", "checks", "items", "training", "explorer"]
-    assert found["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
-    assert found["about"]["epochs"] == [0, 1, 2, 3]
-    assert found["about"]["seeds"] == 2
+    result = json.loads((made / "study.json").read_text(encoding="utf-8"))
+    assert list(result) == ["about", "checks", "components", "training", "explorer"]
+    assert result["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
+    assert result["about"]["epochs"] == [0, 1, 2, 3]
+    assert result["about"]["seeds"] == 2
     setting = small_setting(bias=True, dtype="float32")
-    assert found["about"]["parameters"] == sum(theta.size for theta in setting.start[:5]) == 19
-    last = found["explorer"]["snapshots"][-1]["parameters"]["W_hh"]
+    assert result["about"]["parameters"] == sum(theta.size for theta in setting.start[:5]) == 19
+    last = result["explorer"]["snapshots"][-1]["parameters"]["W_hh"]
     # seven digits are written of each
     np.testing.assert_array_less(abs(np.array(last) - setting.end.W_hh), 1e-6 * abs(setting.end.W_hh))
 
@@ -83,7 +146,7 @@ def test_the_same_run_makes_the_same_files(made, capsys):
     assert out.splitlines()[0].startswith(
         "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, sum, k1=1 k2=1"
     )
-    assert out.splitlines()[1] == "the first 5 of 20 steps are studied; --steps chooses more or fewer"
+    assert out.splitlines()[1] == "the first 5 of 20 steps are studied; --steps changes their number"
     assert re.search(r"\d s  done: open again/study.html$", out.rstrip())
     for path, content in contents().items():
         assert content == (made / path.relative_to("again")).read_bytes(), path
@@ -137,10 +200,10 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("mine")
     for words, message in {
-        "--learning-rate 0.1,0.2": "2 learning rates are given: expected one, as one run is studied",
-        "--weights three.npz": "the weights are of 3 networks: expected one to be studied",
+        "--learning-rate 0.1,0.2": "2 learning rates are given: expected one; the study is about one run",
+        "--weights three.npz": "the weights are of 3 networks: expected those of one; the study is about one run",
         "--folder file": "--folder file is a file: expected the name of a folder; choose another name",
-        "--folder no/where": r"--folder no/where: the folder .*/no does not exist; make it first",
+        "--folder no/where": r"--folder no/where: the folder .*/no does not exist; create it first",
         "--folder taken": r"--folder taken/study\.html is a folder: expected the name of a file",
         "--folder=": "--folder is empty: expected the name of a folder",
         "--folder mine": r"--folder mine: mine/study\.html was not written by a study; move it, or .*",
@@ -148,10 +211,10 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--weights zero.npz": "the largest derivative of the loss by the initial weights is 0: expected .*",
         "--steps 2": ".*--steps: '2': expected a whole number, 3 or more; see .* --help",
         "--seeds 1": ".*--seeds: '1': expected a whole number, 2 or more; see .* --help",
-        "--hidden-size 2000": "20 steps and 4004000 parameters make an item matrix of 6 GiB: expected 1 at most; choose"
-        " fewer --steps, or a smaller --hidden-size",
+        "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 6 GiB: expected 1 at most;"
+        " choose fewer --steps, or a smaller --hidden-size",
         "--save a.npz": "--save is an option of the command train and not of study; see .* --help",
-        "--k1 2 --k2 1": "k2 = 1 is smaller than k1 = 2: .*",
+        "--k1 2 --k2 1": "k2 is 1 and k1 is 2: expected k2 ≥ k1.*",
         "--data no.csv": r".*no\.csv.* does not exist.*",
     }.items():
         assert re.fullmatch(message, refused(numpy_rnn, capsys, "study", *words.split())), words
@@ -182,10 +245,13 @@ def test_a_run_that_diverges_ends_with_status_3(words, where, ways, capsys):
     assert contents() == {}
 
 
-def test_without_matplotlib_it_says_so(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2", "latex2mathml"])
+def test_a_package_that_is_missing_is_named_with_what_to_install(package, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
     message = refused(numpy_rnn, capsys, "study")
-    assert re.fullmatch(r"matplotlib cannot be imported .*: install it, as the study draws its figures by it", message)
+    assert re.fullmatch(rf"{package} cannot be imported .*: install .*; the study .*", message)
+    assert contents() == {}
 
 
 def test_other_packages_have_no_study(capsys):
@@ -218,44 +284,3 @@ def test_a_run_in_float32_is_studied_at_the_same_numbers():
     setting = small_setting(dtype="float32")
     assert setting.x.dtype == setting.start.W_hh.dtype == np.float64
     assert np.array_equal(setting.start.W_hh, setting.experiment.params.W_hh)
-
-
-def test_a_run_that_leaves_its_range_is_not_studied():
-    with pytest.raises(Diverged, match="smaller than 50"):
-        small_setting(nonlinearity="relu", learning_rate=50.0, epochs=20)
-
-
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-@pytest.mark.parametrize("bias", [False, True])
-def test_the_pass_one_may_reach_into_is_the_forward_pass(nonlinearity, bias):
-    """Two programs of one definition: they part by rounding. H + D + 1 terms a sum, and T steps that pass it on."""
-    rng = np.random.default_rng(0)
-    T, B, D, H, O = 4, 3, 2, 5, 2
-    shapes = [(D, H), (H, H), (H, O), *([(H,), (O,)] if bias else [])]
-    params = numpy_rnn.Parameters(*(rng.normal(0, 0.4, shape) for shape in shapes))
-    x, target, h_0 = rng.normal(size=(T, B, D)), rng.normal(size=(T, B, O)), rng.normal(size=(B, H))
-    ours = unrolled([params] * T, x, h_0, nonlinearity)
-    theirs = numpy_rnn.forward(params, x, h_0, nonlinearity=nonlinearity)
-    growth = max(1.0, np.abs(params.W_hh).sum(axis=0).max()) ** T
-    size = max(1.0, max(np.abs(v).max() for v in theirs))
-    for a, b in zip(ours, theirs):
-        assert np.abs(a - b).max() <= 2 * (H + D + 4) * 2**-53 * T * growth * size
-    losses = step_losses(ours.y, target)
-    for t in range(T):
-        expected = sum(float(e) ** 2 for e in (ours.y[t] - target[t]).ravel()) / 2
-        assert abs(losses[t] - expected) <= (B * O + 2) * 2**-53 * expected
-
-
-def test_what_is_added_is_seen_by_all_that_comes_later_and_by_nothing_before():
-    """Two passes at once: the first has something added to one value of step 3, the second nothing."""
-    setting = small_setting()
-    order = {"x": 0, "a": 1, "h": 2, "y": 3}
-    for name in order:
-        added = {(name, 3): np.array([0.1, 0.0])[:, None, None]}
-        reached = unrolled([setting.start] * 5, setting.x, setting.h_0, added=added)
-        for other in order:
-            values = getattr(reached, other)[-5:]
-            changed = [values.ndim == 4 and not np.array_equal(*values[t]) for t in range(5)]
-            at_3 = order[other] >= order[name]
-            later = name != "y" and other != "x"
-            assert changed == [False, False, at_3, later, later], (name, other)

@@ -1,7 +1,6 @@
 """The explorer in a real browser, headless Chromium: moved by sliders and keys, its numbers compared with the run."""
 
 import importlib.util
-import math
 import shutil
 from functools import reduce
 from operator import add
@@ -9,10 +8,10 @@ from operator import add
 import numpy as np
 import pytest
 
-from numpy_rnn import adjoints, forward, windows
+from numpy_rnn import windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.study.items.explorer import explorer
+from numpy_rnn.study.components.measures import explorer
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.setting import setting_of
 
@@ -67,9 +66,9 @@ WALK = f"""() => {{
 MASKS = f"""(truncations) => truncations.map(([epoch, k1, k2]) => {{
   for (const chosen of [["epoch", epoch], ["k1", k1], ["k2", k2]]) ({SET})(chosen);
   return {{
-    kept: [...document.querySelectorAll("#mask .kept")].map((item) => [Number(item.dataset.t), Number(item.dataset.s)]),
+    kept: [...document.querySelectorAll("#mask .kept")].map((cell) => [Number(cell.dataset.t), Number(cell.dataset.s)]),
     all: document.querySelectorAll("#mask .kept, #mask .cut").length,
-    ...Object.fromEntries(["kept", "all-items", "cosine", "bias"].map((id) =>
+    ...Object.fromEntries(["kept", "all-components", "cosine", "bias"].map((id) =>
       [`#${{id}}`, document.getElementById(id).textContent])),
   }};
 }})"""
@@ -87,11 +86,11 @@ def settings(tmp_path_factory):
     steps = 0.7 * np.arange(12)
     rows = "\n".join(f"{np.sin(t)},{np.cos(1.3 * t)}" for t in steps)
     path.write_text(f"first,second\n{rows}\n", encoding="utf-8")
-    found = {}
+    result = {}
     for name, options in SETTINGS.items():
         configuration = Configuration(**options, data=str(path) if name == "two series" else None)
-        found[name] = setting_of(prepare(configuration), configuration, seeds=1, steps=T)
-    return found
+        result[name] = setting_of(prepare(configuration), configuration, seeds=1, steps=T)
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +104,11 @@ def files(numbers, tmp_path_factory):
     """The pages, by the setting's name: the explorer alone, without the other sections."""
     texts = {"0_explore": (pages.HERE / "sections/0_explore.html").read_text(encoding="utf-8")}
     folder = tmp_path_factory.mktemp("pages")
-    found = {}
+    result = {}
     for name, data in numbers.items():
-        found[name] = folder / f"{name.replace(' ', '_')}.html"
-        found[name].write_text(pages.assembled(texts, {"explorer": data}, {}, (), ()), encoding="utf-8")
-    return found
+        result[name] = folder / f"{name.replace(' ', '_')}.html"
+        result[name].write_text(pages.assembled(texts, {"explorer": data}, {}, (), ()), encoding="utf-8")
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -186,8 +185,8 @@ def expected_rows(data, seen, window, divisor, what, t):
     parameters = seen["parameters"]
 
     def delta(name, s):
-        counted = [u for u in range(window.loss_start + 1, window.stop + 1) if u >= s]
-        return [v / divisor for v in row_of_sums([seen[name][u - 1][s - 1] for u in counted])]
+        steps = [u for u in range(window.loss_start + 1, window.stop + 1) if u >= s]
+        return [v / divisor for v in row_of_sums([seen[name][u - 1][s - 1] for u in steps])]
 
     dy = [v / divisor if t > window.loss_start else 0.0 for v in seen["dy"][t - 1]]
     y, target = seen["y"][t - 1], data["target"][t - 1]
@@ -235,64 +234,34 @@ def test_every_moment_of_every_update_shows_the_numbers(name, pair, open_page, n
             choose(page, update=update)
             divisor = window.loss_steps * data["sizes"]["O"] if data["reduction"] == "mean" else 1
             moments = list(expected_moments(window))
-            for i, ((what, t), found) in enumerate(zip(moments, page.evaluate(WALK), strict=True)):
-                assert found["moment"] == f"{i} of {len(moments) - 1}: {what}_{t}"
-                entering = i == 0
-                assert found["equations"] == ["T3" if entering else EQUATIONS[what]]
+            for i, ((what, t), result) in enumerate(zip(moments, page.evaluate(WALK), strict=True)):
+                assert result["moment"] == f"{i} of {len(moments) - 1}: {what}_{t}"
+                initial = i == 0
+                assert result["equations"] == ["T3" if initial else EQUATIONS[what]]
                 rows = expected_rows(data, data["snapshots"][epoch], window, divisor, what, t)
-                assert found["rows"][-1][0] == f"{what}{t}"
-                for (label, cells), row in zip(found["rows"], rows, strict=True):
+                assert result["rows"][-1][0] == f"{what}{t}"
+                for (label, cells), row in zip(result["rows"], rows, strict=True):
                     if row:
                         assert [read(cell) for cell in cells] == [as_written(v) for v in row], label
                     else:
-                        assert cells == ["none: no later step is in the window"]
+                        assert cells == ["none: the window has no later step"]
                 shown = {f"{'loss' if what == 'ℓ' else what} {t}" for what, t in moments[: i + 1]}
                 inside = {
                     cell
-                    for cell in found["computed"]
+                    for cell in result["computed"]
                     if cell.split()[0] not in ("x", "target") and int(cell.split()[1]) > window.start
                 }
                 assert inside == {cell for cell in shown if int(cell.split()[1]) > window.start}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_deltas_are_those_of_the_window(name, open_page, numbers, settings):
-    """What the page sums from items is what `adjoints` finds on the window itself, to the digits that are kept."""
-    page, data, setting = open_page(name), numbers[name], settings[name]
-    k1, k2 = 2, 5
-    choose(page, epoch=0, k1=k1, k2=k2)
-    h_0 = setting.h_0 if setting.start.h_0 is None else setting.start.h_0
-    h = forward(setting.start, setting.x, h_0, **setting.options).h
-    seen = data["snapshots"][0]
-    for update, window in enumerate(windows(T, k1, k2), start=1):
-        choose(page, update=update)
-        params = setting.start._replace(h_0=None)
-        activations = forward(params, setting.x[window.start : window.stop], h[window.start], **setting.options)
-        target = setting.target[window.loss_start : window.stop]
-        found = adjoints(params, activations, target, reduction=data["reduction"], **setting.options)
-        for (what, t), moment in zip(expected_moments(window), page.evaluate(WALK), strict=True):
-            if what not in ("dh", "da"):
-                continue
-            exact = getattr(found, what)[t - window.start - 1, 0]
-            for i, cell in enumerate(moment["rows"][-1][1]):
-                shown = read(cell)
-                items = [
-                    abs(seen[what][u - 1][t - 1][i]) for u in range(max(t, window.loss_start + 1), window.stop + 1)
-                ]
-                # Half a unit in the fourth digit of what is shown; and every item that is summed was rounded to seven
-                # digits, of which float64's own rounding is less than a millionth part.
-                digit = 0.5 * 10.0 ** (math.floor(math.log10(abs(shown))) - 3) if shown else 0
-                assert abs(shown - exact[i]) <= digit + 5.01e-7 * sum(items), (what, t, i)
-
-
-def test_items_that_make_a_delta_are_framed(open_page):
+def test_components_that_make_a_delta_are_framed(open_page):
     page = open_page()
     choose(page, k2=5)
     choose(page, k1=2, update=3)
     (window,) = [window for n, window in enumerate(windows(T, 2, 5), start=1) if n == 3]
-    for (what, t), found in zip(expected_moments(window), page.evaluate(WALK), strict=True):
+    for (what, t), result in zip(expected_moments(window), page.evaluate(WALK), strict=True):
         framed = [[u, t] for u in range(max(t, window.loss_start + 1), window.stop + 1)]
-        assert found["framed"] == (framed if what in ("dh", "da") else [])
+        assert result["framed"] == (framed if what in ("dh", "da") else [])
 
 
 @pytest.mark.parametrize("name", ["sine", "two series"])
@@ -300,18 +269,18 @@ def test_every_mask_is_the_schedule_and_has_its_cost(name, open_page, numbers):
     page, snapshots = open_page(name), numbers[name]["snapshots"]
     pairs = [(k1, k2) for k2 in range(1, T + 1) for k1 in range(1, k2 + 1)]
     chosen = [(i % len(snapshots), k1, k2) for i, (k1, k2) in enumerate(pairs)]
-    for (epoch, k1, k2), found in zip(chosen, page.evaluate(MASKS, chosen), strict=True):
+    for (epoch, k1, k2), result in zip(chosen, page.evaluate(MASKS, chosen), strict=True):
         kept = [
             [t, s]
             for start, loss_start, stop in windows(T, k1, k2)
             for t in range(loss_start + 1, stop + 1)
             for s in range(start + 1, t + 1)
         ]
-        assert sorted(found["kept"]) == kept
-        assert found["all"] == T * (T + 1) // 2
-        assert (found["#kept"], found["#all-items"]) == (str(len(kept)), str(found["all"]))
+        assert sorted(result["kept"]) == kept
+        assert result["all"] == T * (T + 1) // 2
+        assert (result["#kept"], result["#all-components"]) == (str(len(kept)), str(result["all"]))
         for kind in ("cosine", "bias"):
-            assert read(found[f"#{kind}"]) == as_written(snapshots[epoch][kind][k1 - 1][k2 - k1])
+            assert read(result[f"#{kind}"]) == as_written(snapshots[epoch][kind][k1 - 1][k2 - k1])
 
 
 def test_the_epoch_changes_what_is_said_of_it(open_page, numbers):

@@ -10,23 +10,21 @@ import pytest
 from study_settings import SETTINGS, named_setting
 
 import numpy_rnn
+from numpy_rnn.app.format import format_scientific
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.mutants import window_mutants
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.recipes import Recipe
-from numpy_rnn.study.checks import autograd, balls, carried, descent, of_truncation, truncation
-from numpy_rnn.study.checks.comparing import compare, whole
-from numpy_rnn.study.checks.drawings import DRAWINGS
-from numpy_rnn.study.checks.equations import WINDOW, element
-from numpy_rnn.study.checks.exact import exact
-from numpy_rnn.study.checks.loops import loops
-from numpy_rnn.study.checks.measure import measure
-from numpy_rnn.study.checks.problem import by_hand, problems
-from numpy_rnn.study.checks.stepping import complex_step, differentiated
-from numpy_rnn.study.checks.tables import tables
-from numpy_rnn.study.checks.words import scientific
-from numpy_rnn.study.page.fragments import fill
+from numpy_rnn.study.checks import check_step, check_truncation, error_bounds, witnesses
+from numpy_rnn.study.checks.check_step import exact
+from numpy_rnn.study.checks.checks import measure_checks
+from numpy_rnn.study.checks.complex_step import complex_step, differentiated
+from numpy_rnn.study.checks.equations import WINDOW, by_hand, element, problems
+from numpy_rnn.study.checks.witness_results import compare, whole
+from numpy_rnn.study.checks.witnesses import loops
+from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
+from numpy_rnn.study.page.tables import check_tables
 
 PACKAGE = Path(numpy_rnn.__file__).parent
 DEFINED = re.findall(
@@ -42,26 +40,25 @@ OWN = "the run's own"
 @cache
 def found_in(name):
     """The findings of one of the shared settings, as they come back from JSON."""
-    return json.loads(json.dumps({"checks": measure(named_setting(name))}, allow_nan=False))
+    return json.loads(json.dumps({"checks": measure_checks(named_setting(name))}, allow_nan=False))
 
 
 @pytest.fixture(params=SETTINGS)
-def found(request):
+def result(request):
     return found_in(request.param)["checks"]
 
 
 @pytest.fixture
 def without_others(monkeypatch):
     """As where neither python-flint nor PyTorch is installed."""
-    for module in (balls, autograd):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(witnesses, "find_spec", lambda name: None)
 
 
-def checks(found, *witnesses):
+def checks(result, *witnesses):
     """(id, check) of these witnesses, of all without a name."""
     return [
         (id, check)
-        for id, one in found["equations"].items()
+        for id, one in result["equations"].items()
         for check in one["checks"]
         if not witnesses or check["witness"] in witnesses
     ]
@@ -70,58 +67,58 @@ def checks(found, *witnesses):
 # -- the findings -----------------------------------------------------------------------------------------------------
 
 
-def test_every_equation_of_the_document_is_checked(found):
-    assert sorted(found["equations"]) == sorted(DEFINED)
-    assert all(one["checks"] for one in found["equations"].values())
-    assert {check["witness"] for _, check in checks(found)} == set(found["witnesses"])
+def test_every_equation_of_the_document_is_checked(result):
+    assert sorted(result["equations"]) == sorted(DEFINED)
+    assert all(one["checks"] for one in result["equations"].values())
+    assert {check["witness"] for _, check in checks(result)} == set(result["witnesses"])
 
 
-def test_values_by_hand_are_within_the_bound_of_the_true_ones(found):
+def test_values_by_hand_are_within_the_bound_of_the_true_ones(result):
     """By the bound's own meaning: 1 from the true value; 2 from one that is computed by the same operations, since
     either is within 1.
     """
-    assert all(check["bounds"] <= 1 for _, check in checks(found, *TRUE))
-    assert all(check["bounds"] <= APART for _, check in checks(found, *ROUNDED))
-    assert [id for id, check in checks(found, *EXACT) if check["difference"] or check["bounds"]] == []
-    assert {id for id, _ in checks(found, *TRUE)} == set(DEFINED) - {"T1", "T2", "T3"}
+    assert all(check["bounds"] <= 1 for _, check in checks(result, *TRUE))
+    assert all(check["bounds"] <= APART for _, check in checks(result, *ROUNDED))
+    assert [id for id, check in checks(result, *EXACT) if check["difference"] or check["bounds"]] == []
+    assert {id for id, _ in checks(result, *TRUE)} == set(DEFINED) - {"T1", "T2", "T3"}
 
 
 def test_complex_step_and_rtrl_are_near_and_central_difference_is_not():
     """On the sine wave, in which every gradient has terms of higher order."""
-    found = found_in("sine")["checks"]
-    central = dict(checks(found, "central difference"))
+    result = found_in("sine")["checks"]
+    central = dict(checks(result, "central difference"))
     assert set(central) == {f"B{n}" for n in range(1, 11)}
     assert all(check["bounds"] > APART for check in central.values())
-    near = [(id, check) for id, check in checks(found, "complex step", "RTRL") if id != "T3"]
+    near = [(id, check) for id, check in checks(result, "complex step", "RTRL") if id != "T3"]
     assert all(check["bounds"] <= APART < central[id]["bounds"] for id, check in near)
-    assert {id for id, _ in checks(found, "RTRL")} == {f"B{n}" for n in range(4, 10)}
-    assert found["wrong"]["bounds"] > APART
+    assert {id for id, _ in checks(result, "RTRL")} == {f"B{n}" for n in range(4, 10)}
+    assert result["wrong"]["bounds"] > APART
 
 
-def test_the_largest_of_all_places_is_reported(found):
-    for _, check in checks(found):
+def test_the_largest_of_all_places_is_reported(result):
+    for _, check in checks(result):
         for unit in ("difference", "ulps", "bounds"):
             assert check[unit] == max(place[unit] for place in check["by_place"])
         assert 0 < check["compared"] <= check["of"]
-    places = [place["where"] for place in found["equations"]["B2"]["checks"][0]["by_place"]]
-    assert places == found["places"]
-    for one in found["largest"]:
-        of_witness = [check for _, check in checks(found, one["witness"])]
+    places = [place["where"] for place in result["equations"]["B2"]["checks"][0]["by_place"]]
+    assert places == result["places"]
+    for one in result["largest"]:
+        of_witness = [check for _, check in checks(result, one["witness"])]
         assert one["bounds"] == max(check["bounds"] for check in of_witness)
         assert one["ulps"] == max(check["ulps"] for check in of_witness)
 
 
 def test_the_example_is_one_number_of_the_tensor_as_all_have_it():
-    found = found_in("sine")["checks"]
+    result = found_in("sine")["checks"]
     hand = by_hand(list(problems(named_setting("sine")))[1].case)
     for id, equation in WINDOW.items():
-        shown = found["equations"][id]["example"]
+        shown = result["equations"][id]["example"]
         tensor = hand[equation.name]
         values = {value["by"]: value["value"] for value in shown["values"]}
-        assert list(values) == ["by hand", *(check["witness"] for check in found["equations"][id]["checks"])]
+        assert list(values) == ["by hand", *(check["witness"] for check in result["equations"][id]["checks"])]
         assert values["by hand"] == tensor.flat[np.abs(tensor).argmax()]
         assert shown["element"] == element(equation, int(np.abs(tensor).argmax()), tensor.shape)
-    assert {len(found["equations"][id]["example"]["values"]) for id in ("T1", "T2", "T3")} == {2}
+    assert {len(result["equations"][id]["example"]["values"]) for id in ("T1", "T2", "T3")} == {2}
 
 
 def test_elements_are_named_from_one():
@@ -142,17 +139,17 @@ def test_numpy_is_enough(request):
     same = found_in("everything")["checks"]  # first, as it is kept for all tests: with all witnesses
     request.getfixturevalue("without_others")
     setting = named_setting("everything")
-    found = measure(setting)
-    absent = {one["name"]: one["reason"] for one in found["absent"]}
+    result = measure_checks(setting)
+    absent = {one["name"]: one["reason"] for one in result["absent"]}
     assert absent == {
         "ball arithmetic": "python-flint is not installed",
         "autograd": "PyTorch is not installed",
         "torch.optim": "PyTorch is not installed",
     }
-    assert not set(absent) & set(found["witnesses"])
-    assert all(one["checks"] for one in found["equations"].values())
-    assert found["v_curve"]["against"] == "by hand"
-    for id, check in checks(found, "plain loops", "complex step", "RTRL"):
+    assert not set(absent) & set(result["witnesses"])
+    assert all(one["checks"] for one in result["equations"].values())
+    assert result["v_curve"]["against"] == "by hand"
+    for id, check in checks(result, "plain loops", "complex step", "RTRL"):
         [before] = [other for name, other in checks(same, check["witness"]) if name == id]
         assert check == before  # E is of the values by hand, whoever else is there
 
@@ -185,7 +182,7 @@ def excess(case, tensor, rnn):
         hand = by_hand(case, rnn)
     if tensor not in hand:
         return 0.0
-    E = carried.bounds(case, hand)
+    E = error_bounds.bounds(case, hand)
     said = {name: whole(v) for name, v in loops(case).items()} | differentiated(case, complex_step)
     return compare(hand[tensor], said[tensor], E[tensor]).bounds
 
@@ -220,17 +217,17 @@ def test_and_the_right_network_is_within_it(case):
 def test_mistakes_of_the_step_are_seen(name, stage):
     case = next(problems(named_setting("everything"))).case
     worst = 0.0
-    for one in descent.descents(case, SgdOptions(), load(named(name))):
+    for one in check_step.descents(case, SgdOptions(), load(named(name))):
         if stage in one.hand:
-            worst = max(worst, compare(one.hand[stage], exact(one)[stage], descent.bounds(one)[stage]).bounds)
+            worst = max(worst, compare(one.hand[stage], exact(one)[stage], check_step.bounds(one)[stage]).bounds)
     assert worst > APART
 
 
 def test_a_wrong_norm_is_seen():
     case = next(problems(named_setting("everything"))).case
-    one = next(descent.descents(case, SgdOptions()))
+    one = next(check_step.descents(case, SgdOptions()))
     one.hand["n"] = one.hand["n"] * (1 + 1e-9)
-    assert compare(one.hand["n"], exact(one)["n"], descent.bounds(one)["n"]).bounds > APART
+    assert compare(one.hand["n"], exact(one)["n"], check_step.bounds(one)["n"]).bounds > APART
 
 
 # -- truncation -------------------------------------------------------------------------------------------------------
@@ -240,33 +237,34 @@ def test_windows_are_counted_as_the_document_lists_them():
     """Its section 5, T = 6."""
     listed = {(1, 1): "01 12 23 34 45 56", (2, 2): "02 24 46", (1, 3): "01 02 03 14 25 36", (2, 4): "02 04 26"}
     for (k1, k2), expected in listed.items():
-        found = [f"{window.start}{window.stop}" for window in truncation.counted_by_steps(6, k1, k2)]
-        assert " ".join(found) == expected
-    assert list(truncation.counted_by_steps(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
-    assert list(truncation.pairs(3)) == [(1, 1), (1, 2), (2, 2), (1, 3), (2, 3), (3, 3)]
+        result = [f"{window.start}{window.stop}" for window in check_truncation.windows_by_counting(6, k1, k2)]
+        assert " ".join(result) == expected
+    assert list(check_truncation.windows_by_counting(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
+    assert list(check_truncation.pairs(3)) == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)]
 
 
 def test_a_wrong_schedule_is_seen(monkeypatch):
-    right = truncation.windows
+    right = check_truncation.windows
     for wrong, id in (
         (lambda T, k1, k2: right(T, k1, k2 + 1), "T2"),
         (lambda T, k1, k2: [*list(right(T, k1, k2))[:-1], Window(0, 0, T)], "T1"),
     ):
-        monkeypatch.setattr(truncation, "windows", wrong)
-        found = of_truncation.of_truncation(named_setting("three steps, untrained"))
-        assert any(check["difference"] and check["bounds"] is None for check in found[id]["checks"])
+        monkeypatch.setattr(check_truncation, "windows", wrong)
+        result = check_truncation.check_truncations(named_setting("three steps, untrained"))
+        assert any(check["difference"] and check["bounds"] is None for check in result[id]["checks"])
 
 
 @pytest.mark.parametrize(
     "name",
     ["state not reset between epochs", "state reset at every window", "sliding window starts from the newest state"],
 )
-def test_a_wrong_entering_state_is_seen(name):
+def test_a_wrong_initial_state_is_seen(name):
     setting = named_setting("sine")
 
     def wrong(rnn):
-        runs = (list(truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
-        return [(one.state != one.expected).any() for run in runs for one in truncation.entering(setting, run)]
+        runs = (list(check_truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
+        states = (one for run in runs for one in check_truncation.initial_states(setting, run))
+        return [(one.state != one.expected).any() for one in states]
 
     assert any(wrong(load(named(name))))
     assert not any(wrong(numpy_rnn))
@@ -277,8 +275,8 @@ def test_a_state_that_is_not_constant_is_seen():
     rnn = load(named("initial state of the window not a constant"))
     off = [
         difference.bounds
-        for before, update in truncation.recorded(setting, 1, 2, rnn)
-        for _, difference in truncation.constant(setting, before, update)
+        for before, update in check_truncation.recorded(setting, 1, 2, rnn)
+        for _, difference in check_truncation.constant(setting, before, update)
     ]
     assert max(off) > APART
 
@@ -291,7 +289,7 @@ def drawn(name, findings):
 
     from numpy_rnn.study.figures.style import style
 
-    [drawing] = [one for one in DRAWINGS if one.name == name]
+    [drawing] = [one for one in CHECK_DRAWINGS if one.name == name]
     with style():
         figure = Figure(figsize=drawing.size)
         drawing.draw(figure, findings)
@@ -326,7 +324,7 @@ def test_the_figure_of_the_v_shows_both_errors_and_their_lines():
     assert (truncated.get_ydata() == curve["truncation"] * steps**2).all()
     assert (rounded.get_ydata() == curve["rounding"] / steps).all()
     assert far.get_lines()[0].get_xdata().tolist() == curve["smaller_steps"]
-    assert scientific(curve["best_error"]) in drawing.caption(findings)
+    assert format_scientific(curve["best_error"]) in drawing.caption(findings)
 
 
 @pytest.mark.needs_matplotlib
@@ -338,15 +336,15 @@ def test_without_a_derivative_there_is_no_v_but_a_figure():
     assert "zero" in drawing.alternative(findings)
 
 
-def test_tables_hold_the_largest_differences(found):
-    differences, steps, options = tables({"checks": found})
-    assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(found["equations"])
+def test_tables_hold_the_largest_differences(result):
+    differences, steps, options = check_tables({"checks": result})
+    assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(result["equations"])
     for table in (differences, steps):
         for (
             id,
             *_,
         ) in table.rows:
-            of = {check["witness"]: check for check in found["equations"][id.strip("()")]["checks"]}
+            of = {check["witness"]: check for check in result["equations"][id.strip("()")]["checks"]}
             [row] = [row for row in table.rows if row[0] == id]
             assert len(row) == len(table.head)
             for witness, cell in zip(table.head[3:], row[3:]):
@@ -356,40 +354,12 @@ def test_tables_hold_the_largest_differences(found):
                 elif check["difference"] == 0:
                     assert cell == "equal"
                 else:
-                    assert cell == f"{scientific(check['ulps'], 2)} ({scientific(check['bounds'])})"
+                    assert cell == f"{format_scientific(check['ulps'], 2)} ({format_scientific(check['bounds'])})"
     assert [row[0] for row in options.rows] == [OWN, "momentum with dampening", "Nesterov"]
-
-
-@pytest.mark.parametrize("witnesses", ["all", "numpy"])
-def test_the_section_is_filled_from_the_findings(witnesses, request):
-    if witnesses == "numpy":
-        request.getfixturevalue("without_others")
-        found = measure(named_setting("three steps, untrained"))
-    else:
-        found = found_in("three steps, untrained")["checks"]
-    asked = []
-
-    def insert(kind):
-        return lambda name: asked.append((kind, name)) or ""
-
-    text = (PACKAGE / "study/page/sections/1_equations.html").read_text(encoding="utf-8")
-    filled = fill(text, {"checks": found}, {kind: insert(kind) for kind in ("figure", "table", "equations")})
-    names = [drawing.name for drawing in DRAWINGS] + [table.name for table in tables({"checks": found})]
-    assert sorted(name for kind, name in asked if kind != "equations") == sorted(names)
-    assert ("equations", "") in asked
-    assert "{{" not in filled
-    assert ("python-flint is not installed" in filled) == (witnesses == "numpy")
-
-
-def test_numbers_in_words():
-    words = {5.2e-12: "5·10⁻¹²", 0.0: "0", 0.5: "0.5", 999.0: "1000", 1000.0: "1·10³", 0.0099: "1·10⁻²", 12.34: "12"}
-    assert {number: scientific(number) for number in words} == words
-    assert scientific(1.26e7, 2) == "1.3·10⁷"
-    assert scientific(None) == "not finite"
 
 
 @pytest.mark.needs_torch
 def test_all_witnesses_are_there_where_all_is_installed():
-    found = found_in("sine")["checks"]
-    assert found["absent"] == []
-    assert set(found["witnesses"]) == {*TRUE, *ROUNDED, *EXACT, "complex step", "RTRL", "central difference"}
+    result = found_in("sine")["checks"]
+    assert result["absent"] == []
+    assert set(result["witnesses"]) == {*TRUE, *ROUNDED, *EXACT, "complex step", "RTRL", "central difference"}

@@ -2,28 +2,29 @@
 
 import numpy as np
 import pytest
-from study_settings import SETTINGS, balls, case_of, entering, named_setting
+from study_settings import SETTINGS, balls, case_of, initial_state, named_setting
 
 from numpy_rnn import forward
-from numpy_rnn.study.items.jacobians import (
-    LARGEST,
-    TRIED,
+from numpy_rnn.study.components.jacobians import (
+    MAX_RADIUS,
+    RADII_TRIED,
     VANISHING,
     jacobians,
+    measure_states,
+    saturation,
     singular_values_by_lag,
     slopes,
     spectral_radius,
     states,
     three_starts,
 )
-from numpy_rnn.study.items.measure_states import measure_states, saturation
-from numpy_rnn.study.items.plain import plain
-from numpy_rnn.study.items.witness import check_jacobians, jacobians_by_complex_step
+from numpy_rnn.study.components.matrix import check_jacobians, jacobians_by_complex_step
+from numpy_rnn.study.findings import rounded
 
 
 def of(setting, params):
-    """Parameters, inputs, entering state and nonlinearity."""
-    return params, setting.x, entering(setting, params), setting.configuration.nonlinearity
+    """Parameters, inputs, initial state and nonlinearity."""
+    return params, setting.x, initial_state(setting, params), setting.configuration.nonlinearity
 
 
 def test_two_steps_by_hand():
@@ -43,7 +44,7 @@ def test_two_steps_by_hand():
 def test_jacobians_are_those_of_back_propagation_in_balls_and_of_complex_step(name):
     """Column j of ∂h_t/∂h_s is the dh_s of a window whose loss is ½ of the error squared of y_t = h_{t,j} against a
     target 1 below it, so that dy_t is 1, but for the rounding of that target. E bounds any correct computation of it;
-    the imaginary parts of complex step have at most twice as many roundings, hence 3E, as in test_study_items.py.
+    the imaginary parts of complex step have at most twice as many roundings, hence 3E, as in test_study_components.py.
     """
     setting = named_setting(name)
     params, x, h_0, nonlinearity = of(setting, setting.end)
@@ -111,7 +112,7 @@ def test_the_scaled_starts_have_their_spectral_radii_and_grow_as_said():
         assert (start.params.W_hh == start.factor * setting.start.W_hh).all()
         assert start.params._replace(W_hh=None) == setting.start._replace(W_hh=None)
     assert abs(vanishing.factor * radius - VANISHING) <= np.spacing(VANISHING)  # two roundings
-    assert exploding.factor * radius <= LARGEST * (1 + 2**-50)  # three roundings
+    assert exploding.factor * radius <= MAX_RADIUS * (1 + 2**-50)  # three roundings
 
     def longest(factor):
         _, x, h_0, nonlinearity = of(setting, setting.start)
@@ -119,9 +120,9 @@ def test_the_scaled_starts_have_their_spectral_radii_and_grow_as_said():
         J = jacobians(scaled.W_hh, forward(scaled, x, h_0, nonlinearity=nonlinearity).h[:, 0], nonlinearity)
         return np.linalg.norm(J[-1, 0], 2)
 
-    tried = [longest(n / TRIED * LARGEST / radius) for n in range(1, TRIED + 1)]
+    tried = [longest(n / RADII_TRIED * MAX_RADIUS / radius) for n in range(1, RADII_TRIED + 1)]
     # The same products in the same order; only the factor may differ, by three roundings.
-    assert np.argmax(tried) + 1 == round(exploding.factor * radius / LARGEST * TRIED)
+    assert np.argmax(tried) + 1 == round(exploding.factor * radius / MAX_RADIUS * RADII_TRIED)
     assert longest(exploding.factor) > 1 > longest(1.0) > longest(vanishing.factor)
 
 
@@ -142,29 +143,19 @@ def test_weights_that_cannot_be_scaled_stay_and_small_ones_are_not_scaled_up_to_
     assert three_starts(open_units, abs(x), h_0, "relu")[2].factor == 1
 
 
-def test_the_findings_of_the_states():
-    setting = named_setting("sine")
-    found = measure_states(setting)
-    drawn, vanishing, exploding = found["jacobians"]
-    T = len(setting.x)
-    for start in (*found["jacobians"], found["trained"]):
-        assert len(start["mean"]) == len(start["max"]) == len(start["min"]) == len(start["least"]) == T + 1
-        assert all(a <= b <= c for a, b, c in zip(start["min"], start["mean"], start["max"]))
-        assert start["mean"][0] == start["least"][0] == 1
-        assert start["at_longest"] == start["mean"][T]
-        assert np.shape(start["h"]) == (T + 1, 6)
-    assert vanishing["mean"][-1] < drawn["mean"][-1] < 1 < exploding["mean"][-1]
-    assert exploding["saturated"] > drawn["saturated"]
-    assert found["trained"]["spectral_radius"] != drawn["spectral_radius"]
-
-
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_states_that_are_drawn_are_those_of_the_forward_pass(name):
     setting = named_setting(name)
-    found = measure_states(setting)
-    for part, params in ((found["jacobians"][0], setting.start), (found["trained"], setting.end)):
-        arguments = params, setting.x, entering(setting, params)
-        assert part["h"] == plain(forward(*arguments, **setting.options).h[:, 0])
+    result = measure_states(setting)
+    for part, params in ((result["jacobians"][0], setting.start), (result["trained"], setting.end)):
+        arguments = params, setting.x, initial_state(setting, params)
+        h = forward(*arguments, **setting.options).h[:, 0]
+        assert part["h"] == rounded(h)
+        J = jacobians(params.W_hh, h, setting.configuration.nonlinearity)
+        by_lag = [np.linalg.norm(J[range(lag, len(J)), range(len(J) - lag)], 2, axis=(1, 2)) for lag in range(len(J))]
+        for name, of_lag in (("mean", np.mean), ("max", np.max), ("min", np.min)):
+            assert part[name] == rounded([of_lag(values) for values in by_lag])
+        assert part["at_longest"] == part["mean"][-1]
 
 
 def test_states_that_overflow_leave_no_numbers():

@@ -3,16 +3,14 @@
 import base64
 import json
 import re
-from collections import Counter
-from html.parser import HTMLParser
 
 import pytest
+from study_settings import Reader, faults
 
+from numpy_rnn.study.findings import Drawing, Table
 from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.page.equations import checked_equations
-from numpy_rnn.study.page.formulas import DOCUMENT, definitions, drawn, equation, plain
-from numpy_rnn.study.page.fragments import at, fill, number
-from numpy_rnn.study.records import Drawing, Table
+from numpy_rnn.study.page.formulas import DOCUMENT, checked_equations, definitions, equation, formula
+from numpy_rnn.study.page.templates import fill, number
 
 FINDINGS = {
     "error": 1.27e-16,
@@ -25,62 +23,6 @@ FINDINGS = {
     "names": ["F1", "F2"],
     "deep": {"list": [{"90": 7}]},
 }
-VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves
-
-
-class Reader(HTMLParser):
-    """What a page is made of: open elements are matched with their ends."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.faults, self.elements, self.text = [], [], [], ""
-        self.feed(text)
-        self.close()
-        self.faults += [f"<{tag}> is never closed" for tag in self.open]
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(f"</{tag}> closes something else")
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def faults(text):
-    """What is wrong with a page, so that it may not be handed out: a list of short texts."""
-    reader = Reader(text)
-    found = list(reader.faults)
-    ids = Counter(attributes["id"] for _, attributes in reader.elements if "id" in attributes)
-    found += [f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1]
-    for tag, attributes in reader.elements:
-        if tag == "img" and not attributes.get("alt"):
-            found.append("an image has no alternative text")
-        if tag == "svg" and not attributes.get("aria-label"):
-            found.append("a drawing has no alternative text")
-        for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-            if not (attributes.get(name) or "#").startswith(("#", "data:")):
-                found.append(f"<{tag}> leads to {attributes[name]}")
-        for name in ("for", "aria-labelledby", "aria-describedby"):
-            found += [f"{name}={name_} leads nowhere" for name_ in attributes.get(name, "").split() if name_ not in ids]
-        if (attributes.get("href") or "").startswith("#") and attributes["href"][1:] not in ids:
-            found.append(f"{attributes['href']} leads nowhere")
-    found += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
-    found += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", text)]
-    labelled = {attributes.get("for") for tag, attributes in reader.elements if tag == "label"}
-    for tag, attributes in reader.elements:
-        if tag == "input" and attributes.get("id") not in labelled:
-            found.append(f"the input {attributes.get('id')} has no label")
-    return found
-
-
 # -- equations ------------------------------------------------------------------------------------------------------
 
 
@@ -100,37 +42,25 @@ def test_definitions_are_cut_into_words_and_formulas():
         definitions("- **(B1)** $a$\n- **(B1)** $b$\n")
 
 
-def test_formulas_in_plain_characters():
-    formulas = {name: [plain(text) for text, drawn in pieces if drawn] for name, pieces in definitions().items()}
-    assert formulas["B2"] == ["dh_t = dy_t W_hyᵀ + da_(t+1) W_hhᵀ", "t < T", "dh_T = dy_T W_hyᵀ"]
-    assert formulas["L2"] == ["L = 1/N Σ_(t = T-K+1)^T ℓ_t", "N = 1", "N = K B O"]
-    assert formulas["U3"] == ["dθ ← min(1, m / (n + 10^(-6))) dθ"]
-    assert all(not set("\\{}$") & set(text) for texts in formulas.values() for text in texts)
-    with pytest.raises(ValueError, match="no plain form"):
-        plain(r"\oint x")
+def test_formulas_are_mathml_with_words_as_words():
+    assert formula("h_t") == "<math><mrow><msub><mi>h</mi><mi>t</mi></msub></mrow></math>"
+    assert Reader(formula(r"\mathrm{relu}'(target_{t,o})")).faults == []
+    assert "<mtext>relu</mtext>" in formula(r"\mathrm{relu}'(target_{t,o})")
+    assert "<mtext>target</mtext>" in formula(r"\mathrm{relu}'(target_{t,o})")
+    with pytest.raises(ValueError, match="unknown"):
+        formula(r"\nonsense x")
 
 
-@pytest.mark.needs_matplotlib
-def test_formulas_are_drawn_on_the_line():
-    short, tall = drawn("h_t"), drawn(r"\sum_{t=1}^{T} h_t")
-    sizes = [[float(v) for v in re.search(r'viewBox="(.*?)"', svg)[1].split()] for svg in (short, tall)]
-    assert sizes[1][2] > sizes[0][2]  # wider
-    assert sizes[1][3] > sizes[0][3]  # higher
-    for svg, (x, y, width, height) in zip((short, tall), sizes):
-        path = re.search(r' d="(.*?)"', svg)[1]
-        numbers = [float(v) for v in re.findall(r"-?\d+", path)]
-        across, down = numbers[::2], numbers[1::2]
-        assert x <= min(across) < max(across) <= x + width
-        assert y <= min(down) < max(down) <= y + height
-        assert min(down) < 0 < max(down)  # above the line, and the index below it: y runs downwards
-    assert 'aria-label="h_t"' in short
-
-
-@pytest.mark.needs_matplotlib
 def test_an_equation_is_its_id_words_and_formulas():
-    text = equation("B1")
-    assert Reader(text).text == "(B1)  for , and  for the steps that are not counted"
-    assert re.findall('aria-label="(.*?)"', text) == ["dy_t = (y_t - target_t) / N", "t &gt; T - K", "dy_t = 0"]
+    for name in definitions():
+        reader = Reader(equation(name))
+        assert reader.faults == []
+        assert reader.text.startswith(f"({name}) ")
+        assert not set("\\{}$") & set(reader.text)
+        assert sum(tag == "math" for tag, _ in reader.elements) == sum(
+            piece.is_formula for piece in definitions()[name]
+        )
+    assert Reader(equation("B1")).text == "(B1) dyt=(yt−targett)/N for t>T−K, and dyt=0 for the steps without a loss"
     with pytest.raises(ValueError, match=r"\(B11\) is no equation"):
         equation("B11")
 
@@ -146,7 +76,6 @@ CHECK = {
 }
 
 
-@pytest.mark.needs_matplotlib
 def test_every_equation_is_followed_by_its_check():
     text = checked_equations(dict.fromkeys(definitions(), CHECK))
     reader = Reader(text)
@@ -170,64 +99,50 @@ def test_every_equation_is_followed_by_its_check():
 # -- placeholders ---------------------------------------------------------------------------------------------------
 
 FILLED = {
-    "{{number count}} steps": "20 steps",
-    "{{number error .2g}}": "1.3·10<sup>−16</sup>",
-    "{{ number  share  .1% }}": "12.5%",
-    "{{number nothing .2g}}": "–",
-    "{{number words}}": "a &lt; b &amp; c",
-    "{{number names}}": "F1, F2",
-    "{{number deep.list.0.90}}": "7",
-    "{{if count}}yes{{end}}{{if none}}no{{end}}{{if nothing}}no{{end}}.": "yes.",
-    "{{each rows}}{{.name}} {{.size .1f}}; {{end}}": "first 0.5; &lt;second&gt; 2.0; ",
-    "{{each rows}}{{if .fits}}{{.name}}{{end}}{{end}}": "first",
-    "{{if none}}{{if count}}a{{end}}b{{end}}c": "c",
-    "{{each names}}({{.}}){{end}}": "(F1)(F2)",
-    "{{each none}}never{{end}}": "",
-    "{{loud words}}": "WORDS",
+    "{{ count }}, {{ error | number('.2g') }}, {{ share | number('.1%') }}": "20, 1.3·10<sup>−16</sup>, 12.5%",
+    "{{ nothing | number('.2g') }}, {{ nothing }}, {{ words }}": "–, –, a &lt; b &amp; c",
+    "{{ names }}, {{ deep.list[0]['90'] }}": "F1, F2, 7",
+    "{% for row in rows %}{% if row.fits %}{{ row.size | number('.1f') }}{% endif %}{% endfor %}": "0.5",
+    "{{ loud('words') }}, {{ done }}": "<b>WORDS</b>, <i>",
 }
+INSERTS = {"loud": lambda word: f"<b>{word.upper()}</b>", "done": "<i>"}
 
 
 @pytest.mark.parametrize("text", FILLED)
 def test_placeholders_are_filled(text):
-    assert fill(text, FINDINGS, {"loud": str.upper}) == FILLED[text]
+    assert fill(text, FINDINGS, INSERTS) == FILLED[text]
 
 
 def test_what_is_put_in_is_not_filled_again():
-    assert fill("{{number words}}", {"words": "{{number words}}"}, {}) == "{{number words}}"
-
-
-WRONG = {
-    "{{numbr count}}": r"\{\{numbr count\}\}: unknown: expected number, if, each, end, loud",
-    "{{number cuont}}": "no 'cuont' at 'cuont': there is only error, share",
-    "{{number deep.list.3}}": "no '3' at 'deep.list.3': there is a list",
-    "{{number count.more}}": "there is a int",
-    "{{number words .2g}}": "Unknown format code 'g'",
-    "{{if cuont}}a{{end}}": "no 'cuont'",
-    "{{if count}}a": r"\{\{if count\}\}: it has no \{\{end\}\}",
-    "{{if count}}{{each rows}}a{{end}}": r"\{\{if count\}\}: it has no",
-    "a{{end}}": r"\{\{end\}\}: unknown",
-    "{{each rows}}{{.nmae}}{{end}}": r"\{\{each rows\}\}: \{\{.nmae\}\}: no 'nmae' at '.nmae': there is only name",
-    "{{each count}}a{{end}}": "not iterable",
-    "{{fragile it}}": "there is no it",
-}
+    assert fill("{{ words }}", {"words": "{{ words }}"}, {}) == "{{ words }}"
 
 
 def fragile(name):
     raise ValueError(f"there is no {name}")
 
 
+WRONG = {
+    "{{ cuont }}": "'cuont' is undefined",
+    "{{ cuont | number('.2g') }}": "'cuont' is undefined",
+    "{% for row in rows %}{{ row.nmae }}{% endfor %}": "no attribute 'nmae'",
+    "{{ words | number('.2g') }}": "Unknown format code 'g'",
+    "{% if cuont %}a{% endif %}": "'cuont' is undefined",
+    "a\n{% if count %}a": "line 2: Unexpected end",
+    "{% for one in count %}{% endfor %}": "not iterable",
+    "{{ fragile('it') }}": "there is no it",
+}
+
+
 @pytest.mark.parametrize("text", WRONG)
-def test_wrong_placeholders_are_named(text):
-    inserts = {"fragile": fragile} if "fragile" in text else {"loud": str.upper}
+def test_wrong_placeholders_are_errors(text):
     with pytest.raises(ValueError, match=WRONG[text]):
-        fill(text, FINDINGS, inserts)
+        fill(text, FINDINGS, {"fragile": fragile})
 
 
 def test_numbers_are_written_as_by_hand():
     assert number(12345678.0, ".2g") == "1.2·10<sup>7</sup>"
     assert number("1e-5") == "1e-5"  # words are left alone
     assert number(True) == "True"
-    assert at(".a.0", {}, {"a": [5]}) == 5
 
 
 # -- the page -------------------------------------------------------------------------------------------------------
@@ -236,9 +151,9 @@ DRAWING = Drawing("shape", (4.0, 3.0), lambda figure, findings: None, lambda _: 
 PICTURE = b"<svg xmlns='http://www.w3.org/2000/svg'></svg>"
 TABLE = Table("list", "All of them", ["what", "value"], [["`a<b`", "1.5e-07"], ["c\nd", "−3 %"], ["2nd", "12"]])
 TEXTS = {
-    "0_first": "<h2>One</h2><p>{{number count}}</p>{{figure shape}}{{equation B2}}",
-    "1_second": "<h2>Two &amp; more</h2>{{table list}}",
-    "1b_third": "<h3>Also</h3><p>{{if count}}there{{end}}</p>",
+    "0_first": "<h2>One</h2><p>{{ count }}</p>{{ figure('shape') }}{{ equation('B2') }}",
+    "1_second": "<h2>Two &amp; more</h2>{{ table('list') }}",
+    "1b_third": "<h3>Also</h3><p>{% if count %}there{% endif %}</p>",
 }
 WITH_EXPLORER = {
     **FINDINGS,
@@ -250,7 +165,6 @@ def assembled(texts=TEXTS):
     return pages.assembled(texts, WITH_EXPLORER, {"shape": PICTURE}, (DRAWING,), (TABLE,))
 
 
-@pytest.mark.needs_matplotlib
 def test_the_page_is_whole():
     text = assembled()
     assert faults(text) == []
@@ -266,7 +180,6 @@ def test_the_page_is_whole():
     assert assembled() == text
 
 
-@pytest.mark.needs_matplotlib
 def test_nothing_in_the_data_ends_its_element():
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', assembled(), re.DOTALL)
     assert json.loads(data) == WITH_EXPLORER["explorer"]
@@ -288,10 +201,9 @@ def test_tables_set_numbers_to_the_right_and_code_as_code():
 
 
 @pytest.mark.parametrize("kind", ["figure", "table"])
-@pytest.mark.needs_matplotlib
 def test_what_a_section_asks_for_in_vain_is_named(kind):
-    with pytest.raises(ValueError, match=r"sections/1_x.html: \{\{" + kind + r" shpae\}\}: there is none of this name"):
-        assembled({"1_x": f"<h2>X</h2>{{{{{kind} shpae}}}}"})
+    with pytest.raises(ValueError, match=r"sections/1_x.html: unknown name 'shpae'"):
+        assembled({"1_x": f"<h2>X</h2>{{{{ {kind}('shpae') }}}}"})
 
 
 def test_every_section_is_found_and_named_once():

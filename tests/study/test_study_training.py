@@ -1,4 +1,4 @@
-"""What the study says of training: counts of items, ways that disagree, mistakes, and the yardstick of them all.
+"""What the study says of training: counts of components, ways that disagree, mistakes, and the yardstick of them all.
 
 Networks of relu with small whole numbers (and a learning rate that is a power of two) are computed in float64 without
 any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
@@ -20,32 +20,49 @@ from numpy_rnn.app.series import sine
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import CORE, MUTANTS, load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import names_the_stage
-from numpy_rnn.study.page.fragments import fill
-from numpy_rnn.study.setting import FAR, setting_of
-from numpy_rnn.study.training.by_k import by_k, lengths
-from numpy_rnn.study.training.counts import added_up, counted, divisors
-from numpy_rnn.study.training.courses import (
-    course,
-    drawn,
-    epochs_looked_at,
-    pass_losses,
-    plain,
+from numpy_rnn.study.checks.complex_step import step_losses, unrolled
+from numpy_rnn.study.components.matrix import mask
+from numpy_rnn.study.figures.disagreement_figures import (
+    DISAGREEMENT_DRAWINGS,
+    draw_disagreement_masks,
+    draw_disagreements,
+)
+from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS, draw_loss_by_k
+from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS, comparable, draw_mistakes
+from numpy_rnn.study.findings import rounded
+from numpy_rnn.study.page.tables import training_tables
+from numpy_rnn.study.setting import DIVERGED_FACTOR, setting_of
+from numpy_rnn.study.training.disagreements import (
+    VARIANTS,
+    _steps,
+    added_up,
+    disagreements,
+    divisors,
+    variants,
+    weights,
+)
+from numpy_rnn.study.training.learning_curves import (
+    by_k,
+    curve_epochs,
+    draw_networks,
+    learning_curve,
+    lengths,
+    losses_of_a_pass,
     quantiles,
     summary,
 )
-from numpy_rnn.study.training.disagreements import _steps, disagreements
-from numpy_rnn.study.training.measure import counts_of, measure
-from numpy_rnn.study.training.mistakes import mistakes, verdict
-from numpy_rnn.study.training.shown_by import MOST_UPDATES, runs
-from numpy_rnn.study.training.tables import tables
-from numpy_rnn.study.training.variants import VARIANTS, base_of, variants, weights
-from numpy_rnn.study.training.wrong_lines import wrong_lines
-from numpy_rnn.study.unrolled import step_losses, unrolled
+from numpy_rnn.study.training.mistakes import compare_lines, counts_of, measure_training, mistakes
+from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcomes, named_runs, verdict
 
 STEPS = 6
+DRAWINGS = (*LOSS_DRAWINGS, *DISAGREEMENT_DRAWINGS, *MISTAKE_DRAWINGS)
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
-SECTIONS = Path(numpy_rnn.__file__).parent / "study" / "page" / "sections"
 HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh not transposed where it is square")
+
+
+def a_setting(seeds=3, steps=None, **values):
+    configuration = Configuration(**{"epochs": 4, **values})
+    return setting_of(prepare(configuration), configuration, seeds, steps)
 
 
 def whole_numbers(seed, steps=STEPS):
@@ -81,25 +98,25 @@ def derivatives(copies, x, target, h_0, moved, nonlinearity="relu"):
     return step_losses(unrolled(shifted, x, h_0, nonlinearity).y, target).imag / DELTA
 
 
-def items(params, x, target, h_0):
+def components(params, x, target, h_0):
     """∂ℓ_t/∂θ_s by complex step: (T, T, elements), [t-1, s-1]."""
     copies = [params] * len(x)
     return np.stack([derivatives(copies, x, target, h_0, {s}) for s in range(1, len(x) + 1)], axis=1)
 
 
-# -- which items are counted ----------------------------------------------------------------------------------------
+# -- which components are counted -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.key)
-def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
+def test_the_gradients_of_an_epoch_are_the_components_by_their_weights(variant):
     """With a learning rate of 0 nothing moves; for all 1 ≤ k1 ≤ k2 ≤ T, and to the last bit but for the division."""
     params, x, target, h_0 = whole_numbers(1)
-    G, wrong = items(params, x, target, h_0), load(named(variant.mutant))
+    G, wrong = components(params, x, target, h_0), load(named(variant.mutant))
     assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
     for k1, k2 in ((k1, k2) for k1, k2 in product(range(1, STEPS + 1), repeat=2) if k1 <= k2):
         configuration = Configuration(k1=k1, k2=k2)
         for package, of in ((numpy_rnn, None), (wrong, variant)):
-            found = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
+            result = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
             factors = weights(of, configuration, STEPS, 1)
             if variant.key == "mean" and of is not None:
                 # Every update divides whole numbers by N once in y − target, and sums and products of fractions with
@@ -107,11 +124,11 @@ def test_the_gradients_of_an_epoch_are_the_items_by_their_weights(variant):
                 rows = np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all()
                 if not rows:
                     continue
-            assert np.array_equal(found, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
+            assert np.array_equal(result, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
 
 
-def test_the_items_of_the_fixture_can_tell_the_masks_apart():
-    G = items(*whole_numbers(1))
+def test_the_components_of_the_fixture_can_tell_the_masks_apart():
+    G = components(*whole_numbers(1))
     assert all(np.any(G[t, s]) for t in range(STEPS) for s in range(t + 1))
     assert not np.any(G[np.triu_indices(STEPS, 1)])
 
@@ -122,38 +139,34 @@ def test_state_gradients_add_up_as_in_pascals_triangle():
     for t in range(1, T - k + 2):  # later losses are not in enough windows any more
         for lag in range(min(k, t)):
             assert counts[t - 1, t - 1 - lag] == comb(k - 1, lag)
-    assert np.array_equal(added_up(T, 3, 3), counted(T, 3, 3))  # windows that do not overlap
+    assert np.array_equal(added_up(T, 3, 3), mask(T, 3, 3))  # windows that do not overlap
 
 
 def test_the_numbers_of_the_reader_who_computed_the_recipe_by_hand():
     """x_t = w x_{t-1} with w = 0.2, x_0 = 0.9 (discuss.pytorch.org, topic 15500): 0.108 is right, he got 0.288."""
     w, x_0 = Fraction(1, 5), Fraction(9, 10)
-    item = {t: w ** (t - 1) * x_0 for t in (1, 2, 3)}  # ∂x_t/∂w_s, the same for every s ≤ t
+    component = {t: w ** (t - 1) * x_0 for t in (1, 2, 3)}  # ∂x_t/∂w_s, the same for every s ≤ t
 
     def third_update(counts):
         of_third = counts(3, 1, 3)
         of_third[:2, :2] -= counts(2, 1, 3)
-        return sum(int(of_third[t - 1, s - 1]) * item[t] for t in item for s in range(1, t + 1))
+        return sum(int(of_third[t - 1, s - 1]) * component[t] for t in component for s in range(1, t + 1))
 
-    assert third_update(counted) == Fraction(108, 1000)
+    assert third_update(mask) == Fraction(108, 1000)
     assert third_update(added_up) == Fraction(288, 1000)
-
-
-def test_divisors_follow_the_new_steps():
-    assert divisors(5, 2, 3).ravel().tolist() == [6, 6, 6, 6, 3]
 
 
 def test_weights_under_mean_and_sum():
     sums, means = (Configuration(k1=2, k2=3, reduction=reduction) for reduction in ("sum", "mean"))
-    mask, N = counted(5, 2, 3), divisors(5, 2, 2)
+    kept, N = mask(5, 2, 3), divisors(5, 2, 2)
     of_sum, of_mean = (next(v for v in variants(reduction) if v.key == "mean") for reduction in ("sum", "mean"))
     assert (of_sum.mutant, of_mean.mutant) == ("mean for sum", "sum for mean")
-    assert np.array_equal(weights(None, sums, 5, 2), mask)
-    assert np.array_equal(weights(of_sum, sums, 5, 2), mask / N)
-    assert np.array_equal(weights(None, means, 5, 2), mask / N)
-    assert np.array_equal(weights(of_mean, means, 5, 2), mask)
+    assert np.array_equal(weights(None, sums, 5, 2), kept)
+    assert np.array_equal(weights(of_sum, sums, 5, 2), kept / N)
+    assert np.array_equal(weights(None, means, 5, 2), kept / N)
+    assert np.array_equal(weights(of_mean, means, 5, 2), kept)
     chunks = next(v for v in VARIANTS if v.key == "chunks")
-    assert np.array_equal(weights(chunks, means, 5, 2), counted(5, 3, 3) / divisors(5, 3, 2))
+    assert np.array_equal(weights(chunks, means, 5, 2), mask(5, 3, 3) / divisors(5, 3, 2))
 
 
 # -- at which weights -----------------------------------------------------------------------------------------------
@@ -184,10 +197,10 @@ def test_weights_of_then_is_a_derivative_by_a_common_shift():
     """∂ℓ_3 by a shift of the weights of all three steps, as they were then: by complex step."""
     params, updates, run = three_updates(STALE_THEN)
     copies = [params, *(update.parameters for update in updates[:2])]
-    found = derivatives(copies, *run, moved={1, 2, 3})[2]
-    assert np.array_equal(row(updates[2].gradients), found)
+    result = derivatives(copies, *run, moved={1, 2, 3})[2]
+    assert np.array_equal(row(updates[2].gradients), result)
     for other in (numpy_rnn, STALE_NOW):
-        assert not np.array_equal(row(three_updates(other)[1][2].gradients), found)
+        assert not np.array_equal(row(three_updates(other)[1][2].gradients), result)
 
 
 def rtrl(x, h, W_hh, slopes):
@@ -201,36 +214,17 @@ def rtrl(x, h, W_hh, slopes):
     return J
 
 
-@pytest.mark.parametrize(("mutant", "of_then"), [(STALE_THEN, True), (STALE_NOW, False)], ids=["then", "now"])
-def test_stale_gradients_are_those_of_rtrl(mutant, of_then):
-    """With W_hh of then, RTRL with an update at every step; of now, the same sum with the newest W_hh throughout.
-
-    Both are sums of products of the same numbers: the activations that the run itself used. A product passes one
-    multiplication and H + 1 additions at every step, and the sums over O, H and T at the ends: n roundings at most, so
-    each way is within γ_n of the sum of absolute products, which is RTRL of absolute values.
-    """
-    T, D, H = 7, 2, 4
-    normal = np.random.default_rng(5).normal
-    params = Parameters(normal(0, 0.6, (D, H)), normal(0, 0.6, (H, H)), normal(0, 0.6, (H, D)))
-    x, target, h_0 = normal(size=(T, 1, D)), normal(size=(T, 1, D)), normal(size=(1, H))
-    updates = list(mutant.train(params, x, target, h_0, k1=1, k2=T, learning_rate=0.2, epochs=1, record=True))
-    n = T * (H + 2) + 2 * (T + D + H)
-    u = np.finfo(np.float64).eps / 2
-    gamma = n * u / (1 - n * u)
-    before = [params.W_hh, *(update.parameters.W_hh for update in updates)]
-    for update in updates:
-        steps = update.window.stop
-        h = update.activations.h[:, 0]
-        W_hh = before[:steps] if of_then else [before[steps - 1]] * steps
-        run = x[:steps, 0], h, W_hh, 1 - h[1:] * h[1:]
-        dh = update.adjoints.dh[-1, 0]
-        found = rtrl(*run) @ dh
-        absolute = rtrl(*(np.abs(v) for v in run)) @ np.abs(dh)
-        reported = np.concatenate((update.gradients.W_xh, update.gradients.W_hh))
-        assert (np.abs(reported - found) <= 2 * gamma * absolute).all()
-    assert steps == T
-    other = rtrl(x[:, 0], h, [before[T - 1]] * T if of_then else before[:T], run[-1]) @ dh
-    assert not (np.abs(reported - other) <= 2 * gamma * absolute).all()
+@pytest.mark.parametrize(("mutant", "kept"), [(STALE_THEN, True), (STALE_NOW, False)], ids=["old W_hh", "current W_hh"])
+def test_stale_gradients_are_those_of_rtrl(mutant, kept):
+    """With the old W_hh, RTRL with an update at every step; with the current one, the same sum with it throughout."""
+    params, updates, (x, _, _) = three_updates(mutant, record=True)
+    last, h = updates[2], updates[2].activations.h[:, 0]
+    of_steps = [params.W_hh, *(update.parameters.W_hh for update in updates[:2])]
+    dh, slopes = last.adjoints.dh[-1, 0], (h[1:] > 0).astype(float)
+    old, current = (rtrl(x[:, 0], h, W_hh, slopes) @ dh for W_hh in (of_steps, [of_steps[2]] * 3))
+    reported = np.concatenate((last.gradients.W_xh, last.gradients.W_hh))
+    assert np.array_equal(reported, old if kept else current)
+    assert not np.array_equal(old, current)
 
 
 def test_replay_enters_with_the_state_of_the_newest_weights():
@@ -299,23 +293,18 @@ def test_who_adds_up_state_gradients():
 # -- the yardstick --------------------------------------------------------------------------------------------------
 
 
-def a_setting(seeds=3, steps=None, **values):
-    configuration = Configuration(**{"epochs": 4, **values})
-    return setting_of(prepare(configuration), configuration, seeds, steps)
-
-
 def test_a_course_has_the_weights_that_an_epoch_left():
     """Whatever the number of updates; the weights as drawn before the first."""
     setting = a_setting(epochs=3)
-    params = drawn(setting, 2)
+    params = draw_networks(setting, 2)
     for k1 in (1, 7, 50):
         configuration = setting.configuration.changed(k1=k1, k2=50)
-        found = course(numpy_rnn, params, setting, configuration)
+        result = learning_curve(numpy_rnn, params, setting, configuration)
         x, target, h_0 = setting.experiment[1:4]
         updates = list(numpy_rnn.train(params, x, target, h_0, **configuration.train_options()))
         ends = [params] + [u.parameters for u in updates if u.window.stop == len(x)]
-        assert found.epochs == [0, 1, 2, 3]
-        for of_course, right in zip(found.parameters, ends, strict=True):
+        assert result.epochs == [0, 1, 2, 3]
+        for of_course, right in zip(result.parameters, ends, strict=True):
             assert all(np.array_equal(*pair) for pair in zip(of_course[:3], right[:3]))
 
 
@@ -326,54 +315,48 @@ def test_the_loss_of_a_pass_is_the_sum_of_the_step_losses():
     other = whole_numbers(4)[0]
     setting = setting._replace(x=x, target=target, h_0=h_0)
     stacked = Parameters(*(v if v is None else np.stack((v, w)) for v, w in zip(params, other)))
-    found = pass_losses([stacked, stacked], setting, setting.configuration)
+    result = losses_of_a_pass([stacked, stacked], setting, setting.configuration)
     expected = [step_losses(unrolled([p] * STEPS, x, h_0, "relu").y, target).sum() for p in (params, other)]
     assert expected[0] != expected[1]
-    assert np.array_equal(found, [expected, expected])
+    assert np.array_equal(result, [expected, expected])
 
 
-def test_what_has_diverged_is_infinite_and_counted():
-    setting = a_setting(nonlinearity="relu")
-    found = course(numpy_rnn, drawn(setting, 8), setting, setting.configuration.changed(learning_rate=50.0))
-    assert np.isfinite(found.losses[0]).all()
-    finite = np.isfinite(found.losses)
-    assert (~finite[-1]).any()
-    assert (found.losses[finite] <= FAR * np.broadcast_to(found.losses[0], finite.shape)[finite]).all()
-    counted_ones = summary(found)
-    assert counted_ones["diverged"] == np.isinf(found.losses[-1]).sum()
-    assert counted_ones["final"].count(None) == counted_ones["diverged"]
-
-
-def test_far_above_the_untrained_loss_is_diverged_though_finite():
-    setting = a_setting(k1=50, k2=50)
-    configuration = setting.configuration.changed(learning_rate=1e4, epochs=1)
-    found = course(numpy_rnn, drawn(setting, 4), setting, configuration)
-    finite = pass_losses(found.parameters, setting, configuration)
-    assert np.isfinite(finite).all()
-    assert (finite[1] > FAR * finite[0]).all()
-    assert np.isinf(found.losses[1]).all()
+@pytest.mark.parametrize(
+    ("options", "rate", "finite"), [({"nonlinearity": "relu"}, 50.0, False), ({"k1": 50, "k2": 50}, 1e4, True)]
+)
+def test_what_has_diverged_is_infinite_and_counted(options, rate, finite):
+    """Also where the loss is finite, and only far above that of the untrained network."""
+    setting = a_setting(epochs=1, **options)
+    configuration = setting.configuration.changed(learning_rate=rate)
+    result = learning_curve(numpy_rnn, draw_networks(setting, 8), setting, configuration)
+    losses = losses_of_a_pass(result.parameters, setting, configuration)
+    expected = np.where(losses <= DIVERGED_FACTOR * losses[0], losses, np.inf)
+    assert np.array_equal(result.losses, expected)
+    assert np.isfinite(losses[-1]).all() == finite
+    of_all = summary(result)
+    assert of_all["diverged"] == of_all["final"].count(None) == np.isinf(expected[-1]).sum() > 0
 
 
 def test_quantiles_are_values_of_networks_and_know_infinity():
     losses = np.array([*range(1, 9), np.inf, np.inf])
     assert quantiles(losses).tolist() == [1, 5, np.inf]
-    assert plain([1.00000004, np.inf, np.nan]) == [1.0, None, None]
+    assert rounded([1.00000004, np.inf, np.nan]) == [1.0, None, None]
 
 
 def test_networks_are_those_that_the_seeds_draw():
     setting = a_setting(seed=7)
-    members = drawn(setting, 2)
+    members = draw_networks(setting, 2)
     for n in (0, 1):
         alone = prepare(Configuration(seed=7 + n)).params
         assert all(np.array_equal(theta[n], right) for theta, right in zip(members[:3], alone[:3]))
-    assert not drawn(setting, 2, bias=True).b_h.any()
-    assert drawn(setting, 2, dtype="float64").W_hh.dtype == np.float64
+    assert not draw_networks(setting, 2, bias=True).b_h.any()
+    assert draw_networks(setting, 2, dtype="float64").W_hh.dtype == np.float64
 
 
 def test_epochs_looked_at():
-    assert epochs_looked_at(0) == [0]
-    assert epochs_looked_at(3) == [0, 1, 2, 3]
-    many = epochs_looked_at(3000)
+    assert curve_epochs(0) == [0]
+    assert curve_epochs(3) == [0, 1, 2, 3]
+    many = curve_epochs(3000)
     assert (many[0], many[1], many[-1]) == (0, 1, 3000)
     assert len(many) <= 62
 
@@ -383,29 +366,30 @@ def test_epochs_looked_at():
 
 def test_by_k_is_tbptt_of_these_lengths():
     setting = a_setting(seeds=2, steps=4, epochs=2)
-    found = by_k(setting)
-    assert found["ks"] == lengths(4) == [1, 2, 3, 4]
-    assert [(run["k1"], run["k2"]) for run in found["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
-    assert [(run["k1"], run["k2"]) for run in found["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
-    for run in found["chunks"] + found["sliding"]:
+    result = by_k(setting)
+    assert result["ks"] == lengths(4) == [1, 2, 3, 4]
+    assert [(run["k1"], run["k2"]) for run in result["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
+    assert [(run["k1"], run["k2"]) for run in result["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
+    for run in result["chunks"] + result["sliding"]:
         configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
-        of_two = course(numpy_rnn, drawn(setting, 2), setting, configuration).losses[-1]
-        assert run["final"] == plain(of_two)
+        of_two = learning_curve(numpy_rnn, draw_networks(setting, 2), setting, configuration).losses[-1]
+        assert run["final"] == rounded(of_two)
 
 
 @pytest.fixture(scope="module")
 def small():
     """The findings of a short run on a short series, without the mistakes that need a random case."""
     setting = a_setting(seeds=3, steps=8, epochs=4)
-    chosen = [mutant for mutant in MUTANTS if mutant.name not in HARD][::4]
-    return setting, {"training": measure(setting, chosen)}
+    own = [named(variant.mutant) for variant in VARIANTS]
+    chosen = dict.fromkeys([*own, *[mutant for mutant in MUTANTS if mutant.name not in HARD][::4]])
+    return setting, {"training": measure_training(setting, chosen)}
 
 
 def test_disagreements_are_measured_from_the_same_weights(small):
     """What is the same up to the window's length differs at the first window that is longer, and by itself then."""
-    found = {one["key"]: one for one in small[1]["training"]["disagreements"]}
-    assert [one.key for one in VARIANTS] == list(found)
-    first = {key: one["steps"]["first_update"] for key, one in found.items()}
+    result = {one["key"]: one for one in small[1]["training"]["disagreements"]}
+    assert [one.key for one in VARIANTS] == list(result)
+    first = {key: one["steps"]["first_update"] for key, one in result.items()}
     assert first == {
         "stale_now": 2,
         "stale_then": 2,
@@ -417,21 +401,60 @@ def test_disagreements_are_measured_from_the_same_weights(small):
         "two_biases": 1,
         "added_up": 3,
     }
-    for one in found.values():
+    for one in result.values():
         assert one["right"]["median"][0] == one["wrong"]["median"][0]
         assert one["steps"]["of_epoch"][0] > 0
     # A step of twice the length, and of a fifth: exact but for the rounding of the two parameters that are subtracted,
     # so it is printed as such to six digits.
-    assert f"{found['squared']['steps']['first_difference']:.6f}" == "1.000000"
-    assert f"{found['mean']['steps']['first_difference']:.6f}" == "0.800000"
+    assert f"{result['squared']['steps']['first_difference']:.6f}" == "1.000000"
+    assert f"{result['mean']['steps']['first_difference']:.6f}" == "0.800000"
 
 
-def test_bases_of_the_variants():
-    configuration = Configuration(k1=3, k2=9)
-    bases = {variant.key: base_of(variant, configuration, 20) for variant in VARIANTS}
-    assert (bases["mean"].k1, bases["mean"].k2) == (5, 5)
-    assert all((base.k1, base.k2) == (1, 5) for key, base in bases.items() if key != "mean")
-    assert base_of(VARIANTS[0], configuration, 3).k2 == 3
+def test_the_runs_of_the_variants_and_their_length():
+    """The same number of epochs for all; windows that overlap; nothing else than their names say."""
+    long = a_setting(steps=12, k1=3, k2=9)
+    for epochs in (2, 10**6):
+        setting = long._replace(configuration=long.configuration.changed(epochs=epochs))
+        of_runs = {key: run.configuration(setting) for key, run in named_runs(setting).items()}
+        expected = min(epochs, MAX_UPDATES // 12)
+        assert {of.epochs for of in of_runs.values()} == {expected}
+        assert of_runs["configured"] == setting.configuration.changed(epochs=expected)
+        assert {key: (of_runs[key].k1, of_runs[key].k2) for key in ("sliding", "chunks", "biases")} == {
+            "sliding": (1, 5),
+            "chunks": (5, 5),
+            "biases": (1, 5),
+        }
+    assert named_runs(a_setting(steps=3))["sliding"].changes["k2"] == 3
+    assert {variant.run for variant in VARIANTS} == {"sliding", "chunks", "biases"}
+
+
+def test_a_disagreement_has_one_name_and_one_verdict(small):
+    training = small[1]["training"]
+    of_mistakes = {one["name"]: one for one in training["mistakes"]}
+    for one in training["disagreements"]:
+        other = of_mistakes[one["name"]]
+        assert (one["ratio"], one["verdict"], one["run"]) == (other["ratio"], other["verdict"], other["shown_by"])
+        for side in ("right", "wrong"):
+            assert one[side]["median"] == other[side]["median"]
+    assert len(of_mistakes) == len(training["mistakes"])
+
+
+@pytest.mark.parametrize("run", [key for key in named_runs(a_setting()) if key != "ensemble"])
+def test_the_networks_of_an_outcome_train_as_each_would_alone(run):
+    """Mutants too: none but the one about ensembles lets a network see the others. float32, so to some digits."""
+    setting = a_setting(steps=6, epochs=1)
+    demo = named_runs(setting)[run]
+    together, configuration = demo.networks(setting, 2), demo.configuration(setting)
+    for mutant in MUTANTS:
+        if mutant.name in ("one norm for all networks of an ensemble", *HARD):
+            continue
+        of_both = learning_curve(load(mutant), together, setting, configuration).parameters[-1]
+        for n in range(2):
+            alone = Parameters(*(None if v is None else v[n] for v in together))
+            of_one = learning_curve(load(mutant), alone, setting, configuration).parameters[-1]
+            for theta, other in zip(of_one, of_both):
+                if theta is not None:
+                    np.testing.assert_allclose(theta, other[n], rtol=1e-3, atol=1e-4, err_msg=mutant.name)
 
 
 # -- mistakes -------------------------------------------------------------------------------------------------------
@@ -439,7 +462,7 @@ def test_bases_of_the_variants():
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutant):
-    places = wrong_lines(mutant)
+    places = compare_lines(mutant)
     folder = Path(numpy_rnn.__file__).parent
     assert {place["module"] for place in places} == {f"{module}.py" for module, _, _ in mutant.changes}
     for place in places:
@@ -451,24 +474,24 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
         for side, source in (("right", right), ("wrong", wrong)):
             lines = {line.strip() for line in source.splitlines()}
             assert {line.strip() for line in place[side].splitlines()} <= lines
-        shown = (place["right"] + "\n" + place["wrong"]).splitlines()
-        assert min(len(line) - len(line.lstrip()) for line in shown if line) == 0
+        comparable = (place["right"] + "\n" + place["wrong"]).splitlines()
+        assert min(len(line) - len(line.lstrip()) for line in comparable if line) == 0
 
 
 @pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
-    found = mistakes(a_setting(seeds=2, epochs=1))
-    assert [one["name"] for one in found] == [mutant.name for mutant in MUTANTS]
-    for one, mutant in zip(found, MUTANTS):
+    result = mistakes(Outcomes(a_setting(seeds=2, epochs=1)))
+    assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
+    for one, mutant in zip(result, MUTANTS):
         assert names_the_stage(mutant, "L1", one["caught"]["tensor"]), one
         assert one["caught"]["ratio"] is None or one["caught"]["ratio"] > 1
-    assert {one["name"] for one in found if one["shown_by"] is None} >= set(HARD)
-    assert counts_of(found)["caught"] == counts_of(found)["all"] == len(MUTANTS)
+    assert {one["name"] for one in result if one["shown_by"] is None} >= set(HARD)
+    assert counts_of(result)["caught"] == counts_of(result)["all"] == len(MUTANTS)
 
 
 def test_verdicts():
-    assert verdict(np.nan, 1, 4) == "the right run diverged"
+    assert verdict(np.nan, 1, 4) == "the correct run diverged"
     assert verdict(np.inf, np.inf, 4) == "diverged"
     assert verdict(1.005, 1, 4) == verdict(0.995, 1, 4) == "the same"
     assert verdict(0.9, 1, 4) == "lower loss"
@@ -477,67 +500,32 @@ def test_verdicts():
     assert verdict(2.1, 2.0, 4) == "does not learn"
 
 
-def test_runs_that_show_mistakes_are_short_and_as_named():
-    setting = a_setting(epochs=2)
-    long = setting._replace(configuration=setting.configuration.changed(epochs=10**6))
-    for shown in runs(long):
-        configuration = shown.configuration(long)
-        updates = -(-len(long.x) // configuration.k1) * configuration.epochs
-        assert 0 < updates <= MOST_UPDATES
-    assert runs(setting)[0].configuration(setting) == setting.configuration
-
-
 @pytest.mark.no_perturb
 def test_a_mistake_that_changes_no_weight_has_the_curve_of_the_right_run():
     name = "e² for ½e²"
-    (found,) = mistakes(a_setting(epochs=3), [named(name)])
-    assert found["right"] == found["wrong"]
-    assert (found["ratio"], found["verdict"]) == (1.0, "the same")
-    assert found["caught"]["equation"] == "L1, L2"
+    (result,) = mistakes(Outcomes(a_setting(epochs=3)), [named(name)])
+    assert result["right"] == result["wrong"]
+    assert (result["ratio"]["median"], result["verdict"]) == (1.0, "the same")
+    assert result["caught"]["equation"] == "L1, L2"
 
 
 # -- what is made of it ---------------------------------------------------------------------------------------------
-
-OTHERS = [
-    {"epochs": 0},
-    {"epochs": 1, "steps": 3, "bias": True, "nonlinearity": "relu"},
-    {"epochs": 2, "k1": 50, "k2": 50, "reduction": "mean", "learn_initial_state": True, "hidden_size": 3},
-    {"epochs": 2, "momentum": 0.5, "max_norm": 0.2, "dtype": "float64", "steps": 5},
-]
-
-
-def filled(findings):
-    inserts = {kind: (lambda name: f"[{name}]") for kind in ("figure", "table", "equation")}
-    names = ("3b_training", "5_disagreements", "6_mistakes")
-    return [fill((SECTIONS / f"{name}.html").read_text(encoding="utf-8"), findings, inserts) for name in names]
-
-
-@pytest.fixture(scope="module", params=OTHERS, ids=lambda values: ", ".join(values))
-def other(request):
-    chosen = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "gradient ascent")]
-    return {"training": measure(a_setting(seeds=2, **request.param), chosen)}
-
-
-def test_other_runs_are_measured_and_written_too(other):
-    json.dumps(other, allow_nan=False)
-    assert len(tables(other)) == 3
-    assert all("{{" not in text for text in filled(other))
 
 
 def test_two_features_are_measured(tmp_path):
     path = tmp_path / "two.csv"
     np.savetxt(path, np.column_stack((sine(), sine()[::-1])), delimiter=",")
     setting = a_setting(seeds=2, epochs=1, data=str(path))
-    found = disagreements(setting)
+    result = disagreements(Outcomes(setting))
     assert setting.x.shape[-1] == 2
-    mean = next(one for one in found if one["key"] == "mean")
+    mean = next(one for one in result if one["key"] == "mean")
     assert np.max(mean["counts"]) == 1 / 10  # N = 5 steps × 2 outputs
 
 
 def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
     """A run of other options than the studied one may diverge on some of its networks."""
     setting = a_setting(seeds=3, steps=6, epochs=1)
-    right = course(numpy_rnn, drawn(setting, 3), setting, setting.configuration)
+    right = learning_curve(numpy_rnn, draw_networks(setting, 3), setting, setting.configuration)
     bad = right.parameters[-1]._replace(W_hh=right.parameters[-1].W_hh * np.array([1, np.nan, 1])[:, None, None])
     two = [Parameters(*(None if v is None else v[::2] for v in params)) for params in (*right.parameters[:-1], bad)]
     mutant = load(named(VARIANTS[0].mutant))
@@ -551,7 +539,7 @@ def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
 def test_findings_are_plain_and_the_tables_hold_them(small):
     findings = small[1]
     assert json.loads(json.dumps(findings, allow_nan=False)) == findings
-    of_k, of_ways, of_mistakes = tables(findings)
+    of_k, of_ways, of_mistakes = training_tables(findings)
     assert [len(table.rows) for table in (of_k, of_ways)] == [2 * len(lengths(8)) - 1, len(VARIANTS)]
     assert len(of_mistakes.rows) == len(findings["training"]["mistakes"])
     for table in (of_k, of_ways, of_mistakes):
@@ -562,60 +550,10 @@ def test_findings_are_plain_and_the_tables_hold_them(small):
         assert f"`{one['lines'][0]['wrong']}`" in line[2]
 
 
-def test_the_page_inserts_every_figure_and_table(small):
-    from numpy_rnn.study.training.drawings import DRAWINGS
-
-    text = "".join(filled(small[1]))
-    for name in [drawing.name for drawing in DRAWINGS] + [table.name for table in tables(small[1])]:
-        assert f"[{name}]" in text
-
-
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-def test_figures_are_drawn(small):
-    _draw_all(small[1])
-
-
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-def test_figures_of_a_run_without_training_are_drawn():
-    _draw_all({"training": measure(a_setting(seeds=2, epochs=0, steps=3), MUTANTS[:1])})
-
-
-def _draw_all(findings):
-    from matplotlib.figure import Figure
-
-    from numpy_rnn.study.figures.style import style
-    from numpy_rnn.study.training.drawings import DRAWINGS
-
-    for drawing in DRAWINGS:
-        with style():
-            figure = Figure(figsize=drawing.size)
-            drawing.draw(figure, findings)
-            figure.draw_without_rendering()
-        assert drawing.caption(findings)
-        assert drawing.alternative(findings)
-
-
-@pytest.mark.needs_matplotlib
-def test_a_median_that_diverged_ends_its_line():
-    from matplotlib.figure import Figure
-
-    from numpy_rnn.study.figures.loss_by_k import draw_course
-
-    axes = Figure().subplots()
-    draw_course(axes, {"epochs": [0, 1], "low": [1.0, 2.0], "median": [1.0, None], "high": [1.0, None]}, "black", 0.1)
-    assert np.array_equal(axes.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
-
-
 @pytest.mark.slow
 @pytest.mark.needs_matplotlib
 def test_figures_show_the_numbers(small):
     from matplotlib.figure import Figure
-
-    from numpy_rnn.study.figures.disagreements import draw_disagreement_masks, draw_disagreements
-    from numpy_rnn.study.figures.loss_by_k import draw_loss_by_k
-    from numpy_rnn.study.figures.mistakes import draw_mistakes, shown
 
     training = small[1]["training"]
     figure = Figure()
@@ -635,4 +573,4 @@ def test_figures_show_the_numbers(small):
     figure = Figure()
     draw_mistakes(figure, small[1])
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == [one["name"] for one in shown(small[1])]
+    assert names == [one["name"] for one in comparable(small[1])]

@@ -14,18 +14,12 @@ from window_port import random_window
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.study.checks.autograd import autograd
-from numpy_rnn.study.checks.balls import balls
-from numpy_rnn.study.checks.carried import bounds
-from numpy_rnn.study.checks.comparing import Witnessed, compare, whole
-from numpy_rnn.study.checks.descent import descents
-from numpy_rnn.study.checks.exact import exact, root
-from numpy_rnn.study.checks.loops import loops
-from numpy_rnn.study.checks.optimizer import optimizer
-from numpy_rnn.study.checks.problem import by_hand
-from numpy_rnn.study.checks.rtrl import rtrl
-from numpy_rnn.study.checks.stepping import central_difference, complex_step, differentiated
-from numpy_rnn.study.checks.v_curve import v_curve
+from numpy_rnn.study.checks.check_step import descents, exact, optimizer, root
+from numpy_rnn.study.checks.complex_step import central_difference, complex_step, differentiated, v_curve
+from numpy_rnn.study.checks.equations import by_hand
+from numpy_rnn.study.checks.error_bounds import bounds
+from numpy_rnn.study.checks.witness_results import Witnessed, compare, whole
+from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
 
 FORWARD = {"a", "h", "y", "losses", "loss"}
 DERIVATIVES = {"dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}
@@ -177,8 +171,8 @@ def test_bound_holds_where_the_network_amplifies_and_tells_more_than_sizes_do():
 def test_differences_in_their_units():
     hand, E = np.array([[1.0, -4.0], [0.0, 0.5]]), np.full((2, 2), 2.0**-50)
     said = Witnessed(np.array([1, 3]), np.array([-4 + 2.0**-48, 0.5]), np.array([0.0, 2.0**-60]))
-    found = compare(hand, said, E)
-    assert found == (2.0**-48, 2.0**-48 / 2.0**-50, 4.0, 2, 4)  # 4 and its neighbour are 2⁻⁵⁰ apart
+    result = compare(hand, said, E)
+    assert result == (2.0**-48, 2.0**-48 / 2.0**-50, 4.0, 2, 4)  # 4 and its neighbour are 2⁻⁵⁰ apart
     assert compare(hand, whole(hand), 0 * E)[:3] == (0, 0, 0)
     assert compare(hand, said, 0 * E).bounds == np.inf
 
@@ -232,8 +226,8 @@ def test_nesterov_and_clipping_on_paper():
 
 @pytest.mark.parametrize("number", [Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)])
 def test_root_is_right_to_300_bits(number):
-    found = root(number)
-    assert found**2 <= number < (found * (1 + Fraction(1, 2**298))) ** 2
+    result = root(number)
+    assert result**2 <= number < (result * (1 + Fraction(1, 2**298))) ** 2
 
 
 def test_root_of_squares():
@@ -244,10 +238,10 @@ def test_root_of_squares():
 @pytest.mark.needs_torch
 def test_pytorchs_optimizer_says_the_same_as_fractions():
     """Within the bound of either: both round. What it does not show, it does not say."""
-    from numpy_rnn.study.checks import descent as study
+    from numpy_rnn.study.checks import check_step
 
     for descent in descents(random_window(1, sgd=SgdOptions(), learned=True), POWERS):
-        said, truth, E = optimizer(descent), exact(descent), study.bounds(descent)
+        said, truth, E = optimizer(descent), exact(descent), check_step.bounds(descent)
         assert "s" not in said
         assert {"n", "theta", "v"} <= set(said)
         for name, values in said.items():

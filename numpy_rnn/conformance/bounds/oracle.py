@@ -103,7 +103,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
         arrays |= {"v" + name: v for name, v in case.velocity._asdict().items()}
     for name, array in arrays.items():
         if array is not None and not np.isfinite(array).all():
-            raise InputError(f"{name} holds NaN or infinity: expected finite numbers")
+            raise InputError(f"{name} contains NaN or infinity: expected finite numbers")
     while precision <= MAX_PRECISION:
         with flint.ctx.workprec(precision):
             balls = compute(case)

@@ -163,13 +163,13 @@ class _Run:
 def _bits(value) -> dict[str, Any]:
     """The bits of all arrays of an Update or a State, by the name of the tensor."""
     prefixes = {"gradients": "d", "velocity": "v"}
-    named = {"entering": value.h} if isinstance(value, State) else {"loss": value.loss}
+    named = {"initial": value.h} if isinstance(value, State) else {"loss": value.loss}
     for part in ("gradients", "parameters", "velocity", "activations", "adjoints"):
         arrays = getattr(value, part, None)
         if arrays is not None:
             named |= {prefixes.get(part, "") + name: array for name, array in arrays._asdict().items()}
     if "h" in named:
-        named["entering"] = named["h"][0]
+        named["initial"] = named["h"][0]
     named.pop("x", None)
     return {name: np.asarray(array).tobytes() for name, array in named.items() if array is not None}
 

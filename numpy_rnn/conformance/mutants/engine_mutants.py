@@ -45,7 +45,7 @@ IN_ENGINE = (
     ),
     engine(
         "learned initial state of the first update used",
-        "entering",
+        "initial",
         ("update", "first_state[...] = h_0", 'first_state[...] = self.__dict__.setdefault("first", h_0.copy())'),
     ),
     # Memory that is written too early, or read too late.
@@ -78,12 +78,12 @@ IN_ENGINE = (
     ),
     engine(
         "state not carried to the next piece",
-        "entering",
+        "initial",
         ("window", "self.state(base)[...] = state", "pass"),
     ),
     engine(
         "h_0 not reset at a new epoch",
-        "entering",
+        "initial",
         (
             "ensemble",
             "if piece.base == 0 and self.h_0 is not None:",
@@ -93,7 +93,7 @@ IN_ENGINE = (
     engine("targets one step off in the second piece", "loss", ("ensemble", LOADED, ONE_OFF)),
     engine(
         "inner window treated as the first",
-        "entering",
+        "initial",
         ("window", "key = begin, first_new, end, window.start == 0", "key = begin, first_new, end, begin == 0"),
     ),
     # Blocks of networks.
@@ -104,7 +104,7 @@ IN_ENGINE = (
         ("training", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
     ),
     engine("velocity shared by all blocks", "vW_xh", ("training", APPENDED, SHARED_VELOCITY)),
-    engine("tape shared by all blocks", "entering", ("training", TAPE, SHARED_TAPE)),
+    engine("tape shared by all blocks", "initial", ("training", TAPE, SHARED_TAPE)),
     engine(
         "one norm for all networks of a block",
         "vW_xh",
@@ -168,7 +168,7 @@ IN_ENGINE = (
     # What is handed out.
     engine(
         "parameters returned in reused memory",
-        "entering",
+        "initial",
         ("layout", "if references(vector) == unused:", "if True:"),
     ),
     engine(
@@ -178,7 +178,7 @@ IN_ENGINE = (
     ),
     engine(
         "states returned as views",
-        "entering",
+        "initial",
         ("ensemble", "one.tape.state(step).copy()", "one.tape.state(step)"),
         ("ensemble", "yield update, h.copy()", "yield update, h"),
         ("training", "copy_of(h), *of_update", "h, *of_update"),

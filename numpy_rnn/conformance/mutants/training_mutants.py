@@ -56,9 +56,9 @@ IN_TRAINING = (
     run("windows of the new steps only", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
     run("the tail of the series dropped", "window", ("tbptt", WINDOW, WINDOW + DROP_TAIL)),
     run("a loss counted twice", "loss", ("tbptt", "target[loss_start:stop]", "target[start:stop]")),
-    run("state not reset between epochs", "entering", ("tbptt", STATES, NOT_RESET)),
-    run("state reset at every window", "entering", ("tbptt", T3, f"initial = {H_0}")),
-    run("sliding window starts from the newest state", "entering", ("tbptt", T3, "initial = states[-1]")),
+    run("state not reset between epochs", "initial", ("tbptt", STATES, NOT_RESET)),
+    run("state reset at every window", "initial", ("tbptt", T3, f"initial = {H_0}")),
+    run("sliding window starts from the newest state", "initial", ("tbptt", T3, "initial = states[-1]")),
     run(
         "activations of stale weights kept",
         "a",
@@ -79,7 +79,7 @@ IN_TRAINING = (
     ),
     run(
         "states replayed from the start with the current weights",
-        "entering",
+        "initial",
         ("tbptt", "elman import NONLINEARITIES", "elman import NONLINEARITIES, unroll"),
         ("tbptt", T3, REPLAYED),
     ),
@@ -109,7 +109,7 @@ IN_TRAINING = (
     run("initial state of the window not a constant", "dW_xh", ("tbptt", TAKEN, WHOLE)),
     run(
         "stale learned initial state used",
-        "entering",
+        "initial",
         ("tbptt", "if window.start == 0:", "if window.start == 0 and number == 1:"),
     ),
     run("learned initial state updated by later windows", "vh_0", ("tbptt", LEARNED, "learned = params")),

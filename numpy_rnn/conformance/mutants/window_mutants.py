@@ -7,7 +7,7 @@ class Mutant(NamedTuple):
     """A fault that people make: correct lines of the reference or the engine, and the wrong ones instead."""
 
     name: str
-    stage: str  # the tensor, or "window" or "entering", that is wrong
+    stage: str  # the tensor, or "window" or "initial", that is wrong
     level: str  # "update": visible in one window; "run": only in a run of several; "engine": in the engine
     changes: tuple[tuple[str, str, str], ...]  # (module, correct lines, wrong lines)
 

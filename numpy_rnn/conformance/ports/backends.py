@@ -5,9 +5,10 @@ from operator import attrgetter
 
 import numpy as np
 
+from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import Parameters, SgdOptions, State, Update
 from numpy_rnn.common.windows import Window
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, one_line
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.traces.drive import trace_of
 
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault, one_line
+from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 

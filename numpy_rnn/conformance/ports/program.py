@@ -13,10 +13,11 @@ from collections.abc import Callable
 from subprocess import PIPE
 from typing import Any
 
+from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import PortFault, one_line
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
 POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open

@@ -79,6 +79,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.case import Case, required_outputs
 
@@ -122,12 +123,6 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
         if ulps is not None and not (is_number and 0 < ulps < float("inf")):
             return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
     return None
-
-
-def one_line(text: str, limit: int = 200) -> str:
-    """The text on one line, truncated to the limit, with control characters escaped."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text[: 4 * limit].split()))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 VERSION = 1

@@ -107,8 +107,8 @@ def trace_of_port(port, experiment, configuration, timeout: float = 10.0) -> dic
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
     for epoch in range(1, configuration.epochs + 1):
         for number, window in enumerate(schedule, start=1):
-            entering, report = run.update(window, f"epoch {epoch}, update {number}")
-            recorder.append_report(epoch, number, window, entering, report)
+            initial, report = run.update(window, f"epoch {epoch}, update {number}")
+            recorder.append_report(epoch, number, window, initial, report)
     return recorder.arrays()
 
 

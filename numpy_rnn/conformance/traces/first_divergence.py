@@ -11,7 +11,7 @@ from numpy_rnn.conformance.traces.trace_format import Settings
 
 EQUATIONS = {
     "window": "T1, T2",
-    "entering": "T3",
+    "initial": "T3",
     "a": "F1",
     "h": "F2",
     "y": "F3",
@@ -100,21 +100,21 @@ def state_divergences(trace: dict) -> Iterator[Divergence]:
     """
     start, stop = trace["start"], trace["stop"]
     offsets = np.concatenate(([0], np.cumsum(stop - start)))
-    entering, h, learned = trace["entering"], trace.get("h"), trace.get("h_0")
+    initial, h, learned = trace["initial"], trace.get("h"), trace.get("h_0")
     for index in range(len(start)):
         begins = index == 0 or trace["epoch"][index] != trace["epoch"][index - 1]
         if begins or start[index] == 0:
-            initial = trace["initial_h_0"] if learned is None or index == 0 else learned[index - 1]
-            right = np.broadcast_to(initial, entering[index].shape)
+            h_0 = trace["initial_h_0"] if learned is None or index == 0 else learned[index - 1]
+            right = np.broadcast_to(h_0, initial[index].shape)
         elif h is None:
             continue
         else:
             step = start[index] - start[index - 1]  # after which step of the window before
             if not 0 <= step <= stop[index - 1] - start[index - 1]:
                 return  # the schedule is wrong, which is already reported
-            right = entering[index - 1] if step == 0 else h[offsets[index - 1] + step - 1]
-        if not np.array_equal(entering[index], right):
-            yield _difference(trace, index, "entering", entering[index], right)
+            right = initial[index - 1] if step == 0 else h[offsets[index - 1] + step - 1]
+        if not np.array_equal(initial[index], right):
+            yield _difference(trace, index, "initial", initial[index], right)
             return
 
 

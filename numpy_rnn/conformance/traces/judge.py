@@ -60,7 +60,7 @@ def _stack(trace, settings, chosen, kind):
     start, stop = trace["start"], trace["stop"]
     first_row = np.concatenate(([0], np.cumsum(stop - start)))[chosen]
     window_rows = first_row[:, None] + np.arange(kind.T)
-    E = trace["entering"].ndim - 3
+    E = trace["initial"].ndim - 3
 
     def by_window(array, rows):
         """Rows of (S, *E, B, N) → (n, *E, T, B, N)."""
@@ -95,7 +95,7 @@ def _stack(trace, settings, chosen, kind):
         before("", lambda name: trace[f"initial_{name}"]),
         series("x", start, kind.T),
         series("target", trace["loss_start"], kind.K),
-        trace["entering"][chosen],
+        trace["initial"][chosen],
         settings.learning_rate[None] if np.ndim(settings.learning_rate) else settings.learning_rate,
         settings.nonlinearity,
         settings.reduction,
@@ -173,7 +173,7 @@ def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = F
         *state_divergences(trace),
         *learned_state_divergences(trace),
     ]
-    worst = {name: 0.0 for name in CAUSAL_ORDER if name in trace or name in ("window", "entering")}
+    worst = {name: 0.0 for name in CAUSAL_ORDER if name in trace or name in ("window", "initial")}
     for divergence in divergences:
         worst[divergence.tensor] = np.inf
     with np.errstate(over="ignore", invalid="ignore"):  # non-finite values fail every check

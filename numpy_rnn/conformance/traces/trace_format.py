@@ -9,10 +9,9 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import BY_STEP, load_trace
 from numpy_rnn.app.trace import PLACE as INTEGERS
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.shapes import fits
-from numpy_rnn.conformance.ports.protocol import one_line
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
 OPTIONAL = (*SgdOptions._fields, "learn_initial_state")
@@ -151,7 +150,7 @@ def trace_errors(trace: dict) -> list[str]:
             return [f"{name} has shape {trace[name].shape}: expected two axes or more"]
     for name in (*SERIES, *_initial()[:3]):
         if trace[name].size == 0:
-            return [f"{name} has shape {trace[name].shape}: expected no axis empty"]
+            return [f"{name} has shape {trace[name].shape}: expected no empty axis"]
     try:
         settings = settings_of(trace)
     except InputError as error:
@@ -185,7 +184,7 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
     D = initial[0].shape[-1 - (initial[0].ndim > 1)]
     B = trace["initial_h_0"].shape[-2] if trace["initial_h_0"].ndim >= 2 else 0
     N, S = len(trace["start"]), int((trace["stop"] - trace["start"]).sum())
-    of = {"entering": (N, *E, B, H), "loss": (N, *E)}
+    of = {"initial": (N, *E, B, H), "loss": (N, *E)}
     if any(name in trace for name in BY_STEP):
         of |= {name: (S, *E, B, size) for name, size in zip(BY_STEP, (H, H, O, O, H, H))}
     if "dx" in trace:

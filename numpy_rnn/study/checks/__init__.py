@@ -1,1 +1,1 @@
-"""Every equation on real numbers, beside witnesses that compute the same in another way."""
+"""Every equation on the numbers of a run, compared with witnesses that compute the same in another way."""

@@ -1,7 +1,10 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
+import textwrap
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
@@ -13,6 +16,11 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
     "#AA4499",
     "#666666",
 )
+# What a colour means, in every figure and in the explorer.
+SLIDING, CHUNKS = BLUE, ORANGE
+BEFORE, AFTER = GREEN, PURPLE  # training
+DEFINITION, VARIANT = "#222222", RED
+ZERO = "#DDDDDD"  # a component that is zero
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 HEAT = "viridis"  # of sizes: perceptually even, and readable in grey
 BAND = 0.2  # opacity of a band from the 10th to the 90th percentile
@@ -42,7 +50,7 @@ def style():
 
 
 def label_end(axes, x, y, text, color, **options):
-    """Write a curve's name beside its end, in its colour."""
+    """Write the name of a curve at its end, in its colour."""
     axes.annotate(
         text,
         (x, y),
@@ -53,3 +61,79 @@ def label_end(axes, x, y, text, color, **options):
         annotation_clip=False,
         **options,
     )
+
+
+LINE = 1.25  # times the font size: the smallest distance of two lines
+TICK_DISTANCES = (1, 2, 5, 10, 20, 50, 100)  # steps between two marks
+MAX_TICKS = 6
+
+
+def label_ends(axes, ends, lines: int = 1) -> None:
+    """Write the names of curves, of `lines` lines, at their ends, in their colours.
+
+    ends: (x, y, text, colour), x and y in data coordinates; the limits of the axes must not change afterwards.
+    """
+    import matplotlib
+
+    axes.figure.draw_without_rendering()  # the layout, on which heights depend
+    height = matplotlib.rcParams["font.size"] * LINE * lines * axes.figure.dpi / 72
+    ends = sorted(ends, key=lambda end: end[1])
+    pixels = [float(axes.transData.transform((x, y))[1]) for x, y, *_ in ends]
+    inverse = axes.transData.inverted().transform
+    for (x, _, text, color), pixel in zip(ends, spread_apart(pixels, height, axes.bbox.y0 + height / 2, axes.bbox.y1)):
+        label_end(axes, x, float(inverse((0, pixel))[1]), text, color)
+
+
+def spread_apart(places: list[float], apart: float, bottom: float, top: float) -> list[float]:
+    """Move ascending places apart, as little as possible, to this distance; none is above the top nor, if there is
+    room, below the bottom: those that are too near make a group, around their middle.
+    """
+    groups: list[list[float]] = []
+    for place in places:
+        groups.append([place])
+        while len(groups) > 1 and _spread(groups[-2], apart)[-1] + apart > _spread(groups[-1], apart)[0]:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    result = [place for group in groups for place in _spread(group, apart)]
+    for i in range(len(result)):
+        result[i] = bottom = max(result[i], bottom)
+        bottom += apart
+    for i in reversed(range(len(result))):
+        result[i] = top = min(result[i], top)
+        top -= apart
+    return result
+
+
+def _spread(group, apart):
+    middle = sum(group) / len(group)
+    return [middle + (i - (len(group) - 1) / 2) * apart for i in range(len(group))]
+
+
+def step_ticks(steps: int) -> list[int]:
+    """Round numbers of steps to mark on an axis from 1 to `steps`, and the first of them."""
+    apart = next((apart for apart in TICK_DISTANCES if steps <= MAX_TICKS * apart), TICK_DISTANCES[-1])
+    return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]
+
+
+def epoch_axis(axes, epochs: list[int]) -> None:
+    """Epochs on a logarithmic axis that has room for 0."""
+    from matplotlib.ticker import NullLocator
+
+    last = epochs[-1]
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    powers = [10**power for power in range(len(str(last))) if 10**power <= last]
+    axes.set_xticks([0, *powers, *([last] if powers and last >= 2 * powers[-1] else [])])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(-0.1, max(1, last) * 1.05)
+    axes.set_xlabel("epoch")
+
+
+def positive(values) -> np.ndarray:
+    """The values as an array, NaN where they are not above 0 and so have no place on a logarithmic axis."""
+    result = np.array(values, float)
+    return np.where(result > 0, result, np.nan)
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text on lines of at most so many characters."""
+    return "\n".join(textwrap.wrap(text, width))

@@ -18,32 +18,32 @@ const largest = (numbers) => Math.max(0, ...numbers.map(Math.abs));
 function windows(k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
     const stop = Math.min(n * k1, T);
-    return {start: Math.max(0, stop - k2), countedFrom: (n - 1) * k1, stop};
+    return {start: Math.max(0, stop - k2), lossStart: (n - 1) * k1, stop};
   });
 }
 
-function moments({start, countedFrom, stop}) {
+function moments({start, lossStart, stop}) {
   const forward = range(start + 1, stop).flatMap((t) =>
-    ["a", "h", "y", ...(t > countedFrom ? ["loss"] : [])].map((name) => ({name, t})));
+    ["a", "h", "y", ...(t > lossStart ? ["loss"] : [])].map((name) => ({name, t})));
   const backward = range(start + 1, stop).reverse().flatMap((t) => ["dy", "dh", "da"].map((name) => ({name, t})));
   return [{name: "enter", t: start}, ...forward, ...backward];
 }
 
-// ---- numbers of the window at hand ----------------------------------------------------------------------------------
+// ---- numbers of the current window ----------------------------------------------------------------------------------
 
 const times = (row, W) => W[0].map((_, j) => sum(row.map((v, i) => v * W[i][j])));
 const timesTransposed = (row, W) => W.map((weights) => sum(weights.map((w, j) => w * row[j])));
 
-// dh_s and da_s of the window's loss: the sum over its counted t of the items, divided under "mean".
+// dh_s and da_s of the window's loss: the sum of the components over its steps t with a loss, divided under "mean".
 function delta(now, name, s) {
-  const counted = range(Math.max(now.window.countedFrom + 1, s), now.window.stop);
-  return range(0, H - 1).map((i) => sum(counted.map((t) => now.seen[name][t - 1][s - 1][i])) / now.divisor);
+  const steps = range(Math.max(now.window.lossStart + 1, s), now.window.stop);
+  return range(0, H - 1).map((i) => sum(steps.map((t) => now.seen[name][t - 1][s - 1][i])) / now.divisor);
 }
 
 function value(now, name, t) {
   const {seen} = now;
   if (name === "dh" || name === "da") return delta(now, name, t);
-  if (name === "dy") return seen.dy[t - 1].map((v) => (t > now.window.countedFrom ? v / now.divisor : 0));
+  if (name === "dy") return seen.dy[t - 1].map((v) => (t > now.window.lossStart ? v / now.divisor : 0));
   if (name === "x" || name === "target") return data[name][t - 1];
   if (name === "loss") return [seen.losses[t - 1]];
   return name === "h" || name === "enter" ? seen.h[t] : seen[name][t - 1];
@@ -53,10 +53,10 @@ function current() {
   const schedule = windows(shown.k1, shown.k2);
   const window = schedule[shown.update - 1];
   const list = moments(window);
-  const counted = window.stop - window.countedFrom;
+  const lossSteps = window.stop - window.lossStart;
   return {
     schedule, window, moments: list, moment: list[shown.moment], seen: data.snapshots[shown.epoch],
-    divisor: data.reduction === "mean" ? counted * B * O : 1,
+    divisor: data.reduction === "mean" ? lossSteps * B * O : 1,
   };
 }
 
@@ -102,10 +102,10 @@ function explained(now) {
 }
 
 const MADE = {
-  enter: "the state that enters the window, a constant", a: "the pre-activation", h: "the hidden state", y: "the output",
-  loss: "the loss of this step", dy: "∂L/∂y: the error, where the loss is counted, else 0",
-  dh: "∂L/∂h: what comes from this step's output, and what comes back from the step after",
-  da: "∂L/∂a: the one before, times the slope",
+  enter: "the initial state of the window, a constant", a: "the pre-activation", h: "the hidden state", y: "the output",
+  loss: "the loss of this step", dy: "∂L/∂y: the error, on steps with a loss, else 0",
+  dh: "∂L/∂h: the part from this step's output, and the part from the next step",
+  da: "∂L/∂a: dh times the slope",
 };
 
 // ---- colours: signed numbers from purple over white to orange, sizes from dark to light ------------------------------
@@ -132,7 +132,7 @@ const STEP = 2 * CELL.width + 16;
 const LEFT = 62;
 const GROUPS = layout();
 
-// Where each kind of cells stands: its top and height, how many cells, and whether it is of the way back.
+// The place of each kind of cells: top and height, number of cells, and whether it belongs to the backward pass.
 function layout() {
   const place = {};
   let top = 50;
@@ -167,7 +167,7 @@ function empty(group, t) {
     width="${CELL.width}" height="${height}"/>`;
 }
 
-// The arrow from one group of cells to another, on the way forward or back.
+// The arrow from one group of cells to another, in the forward or the backward pass.
 function arrow(from, t, to, u, kind) {
   const [a, b] = [GROUPS.place[from], GROUPS.place[to]];
   const [x, X] = [left(t, a.backward), left(u, b.backward)];
@@ -183,7 +183,7 @@ function arrow(from, t, to, u, kind) {
 function activeArrows({moment: {name: what, t}, window}) {
   const arrows = {
     enter: [], a: [["x", t, "a", t], ["h", t - 1, "a", t]], h: [["a", t, "h", t]], y: [["h", t, "y", t]],
-    loss: [["y", t, "loss", t]], dy: t > window.countedFrom ? [["loss", t, "dy", t]] : [],
+    loss: [["y", t, "loss", t]], dy: t > window.lossStart ? [["loss", t, "dy", t]] : [],
     dh: [["dy", t, "dh", t], ...(t < window.stop ? [["da", t + 1, "dh", t]] : [])], da: [["dh", t, "da", t]],
   };
   return arrows[what].map(([from, u, to, v]) => arrow(from, u, to, v, "active")).join("");
@@ -224,7 +224,7 @@ function drawUnrolled(now) {
     <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="4" markerHeight="4" orient="auto">
     <path d="M0 0L8 4L0 8z"/></marker></defs>
     <text x="0" y="12">step</text>${steps.join("")}
-    ${bar(window.start, window.stop, 20, "window", "window")}${bar(window.countedFrom, window.stop, 32, "counted", "counted")}
+    ${bar(window.start, window.stop, 20, "window", "window")}${bar(window.lossStart, window.stop, 32, "losses", "losses")}
     ${grey.join("")}${groups.join("")}${labels.join("")}${activeArrows(now)}${marker}</svg>`;
   const rows = ["x", "a", "h", "y", "loss", "dy", "dh", "da"];
   element("scales").innerHTML = `In each step the left column is the way forward, the right one the way back. Orange is
@@ -246,20 +246,20 @@ function drawNumbers(now) {
     `<th scope="col">${unit}${i}</th>`).join("")}</tr></thead><tbody>${rows.map(([label, numbers], i) =>
     `<tr${i === rows.length - 1 ? ' class="made"' : ""}><th scope="row">${label}</th>${numbers
       ? numbers.map((v) => `<td class="number">${show(v)}</td>`).join("")
-      : `<td colspan="${count}">none: no later step is in the window</td>`}</tr>`).join("")}</tbody>`;
+      : `<td colspan="${count}">none: the window has no later step</td>`}</tr>`).join("")}</tbody>`;
 }
 
-// ---- the item matrix and the cost of the cut ------------------------------------------------------------------------
+// ---- the component matrix and the cost of the cut ------------------------------------------------------------------------
 
 const NORMS = data.snapshots.flatMap((seen) => seen.norm.flat()).filter((v) => v > 0);
 const HIGHEST = Math.log10(NORMS.reduce((a, b) => Math.max(a, b), 1e-300));
 const LOWEST = Math.max(HIGHEST - 6, Math.log10(NORMS.reduce((a, b) => Math.min(a, b), Infinity)));
-const heat = (v) => between(HEAT, (Math.log10(Math.max(v, 1e-300)) - LOWEST) / (HIGHEST - LOWEST || 1));
+const heat = (v) => (v > 0 ? between(HEAT, (Math.log10(v) - LOWEST) / (HIGHEST - LOWEST || 1)) : "#dddddd");  // 0: grey
 
 function drawMask(now) {
   const size = clamp(Math.floor(440 / T), 9, 24), edge = 34, side = edge + T * size;
   const {name: what, t: step} = now.moment;
-  const squares = now.schedule.flatMap(({start, countedFrom, stop}, n) => range(countedFrom + 1, stop).flatMap((t) =>
+  const squares = now.schedule.flatMap(({start, lossStart, stop}, n) => range(lossStart + 1, stop).flatMap((t) =>
     range(1, t).map((s) => {
       const kept = s > start, inset = kept ? 0.5 : size / 3;
       const norm = now.seen.norm[t - 1][s - 1];
@@ -269,7 +269,7 @@ function drawMask(now) {
         height="${size - 2 * inset}" fill="${heat(norm)}"><title>t = ${t}, s = ${s}: ${show(norm)}, ${kept ? "kept" : "cut"}
         by update ${n + 1}</title></rect>`;
     })));
-  const {start, countedFrom, stop} = now.window;
+  const {start, lossStart, stop} = now.window;
   const ticks = [...new Set([1, ...range(1, T).filter((t) => t % 5 === 0), T])].filter((t) => t === T || T - t > 1 || T < 3);
   const numbers = ticks.map((t) => `<text class="step" x="${edge + (t - 0.5) * size}" y="${edge - 5}">${t}</text>
     <text class="end" x="${edge - 5}" y="${edge + (t - 0.5) * size + 4}">${t}</text>`);
@@ -277,17 +277,17 @@ function drawMask(now) {
     fill="${between(HEAT, i / 39)}"/>`);
   const text = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
   element("mask").innerHTML = `<svg width="${side + 4}" height="${side + 42}" viewBox="0 0 ${side + 4} ${side + 42}"
-    role="img" aria-label="Which items are kept">
-    ${text(edge + T * size / 2, 12, "s, the step that used the parameters →", "step")}
+    role="img" aria-label="Which components are kept">
+    ${text(edge + T * size / 2, 12, "s, step of the parameters →", "step")}
     <text class="step" transform="translate(10 ${edge + T * size / 2}) rotate(-90)">← t, the step of the loss</text>
     ${numbers.join("")}${squares.join("")}
-    <rect class="row" x="${edge + start * size}" y="${edge + countedFrom * size}" width="${(stop - start) * size}"
-    height="${(stop - countedFrom) * size}"/>${bars.join("")}
+    <rect class="row" x="${edge + start * size}" y="${edge + lossStart * size}" width="${(stop - start) * size}"
+    height="${(stop - lossStart) * size}"/>${bars.join("")}
     ${text(edge, side + 37, show(10 ** LOWEST))}${text(edge + 160, side + 37, show(10 ** HIGHEST), "end")}
     ${text(edge + 168, side + 21, "‖G[t, s]‖, logarithmic")}</svg>`;
-  const kept = now.schedule.reduce((count, w) => count + sum(range(w.countedFrom + 1, w.stop).map((t) => t - w.start)), 0);
+  const kept = now.schedule.reduce((count, w) => count + sum(range(w.lossStart + 1, w.stop).map((t) => t - w.start)), 0);
   element("kept").textContent = kept;
-  element("all-items").textContent = (T * (T + 1)) / 2;
+  element("all-components").textContent = (T * (T + 1)) / 2;
 }
 
 function curves(kind, title, now) {
@@ -295,7 +295,7 @@ function curves(kind, title, now) {
   const at = (k1, k2) => table[k1 - 1][k2 - k1];
   const lines = [
     ["sliding", "sliding (1, k)", range(1, T).map((k) => [k, at(1, k)])],
-    ["chunked", "chunks (k, k)", range(1, T).map((k) => [k, at(k, k)])],
+    ["chunks", "chunks (k, k)", range(1, T).map((k) => [k, at(k, k)])],
     ["chosen", `(${shown.k1}, k)`, range(shown.k1, T).map((k) => [k, at(shown.k1, k)])],
   ].slice(0, shown.k1 === 1 ? 2 : 3);
   const all = table.flat().filter((v) => v !== null);
@@ -345,8 +345,8 @@ function drawControls(now) {
   }
   element("state").textContent = `Weights after epoch ${seen.epoch} (loss ${show(seen.loss)}, gradient norm ${
     show(seen.gradient_norm)}, spectral radius of W_hh ${show(seen.spectral_radius)}). TBPTT(${shown.k1}, ${shown.k2}), update ${
-    shown.update} of ${now.schedule.length}: window (${window.start}, ${window.stop}], losses counted in (${
-    window.countedFrom}, ${window.stop}].`;
+    shown.update} of ${now.schedule.length}: window (${window.start}, ${window.stop}], losses of (${
+    window.lossStart}, ${window.stop}].`;
 }
 
 function change(changes) {
@@ -382,7 +382,7 @@ function play(start) {
   element("play").setAttribute("aria-pressed", String(start));
 }
 
-// Who wants less motion goes on by one moment at a press.
+// With reduced motion, Play advances by one moment per press.
 function pressPlay() {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) change({moment: shown.moment + 1});
   else play(playing === null);
@@ -423,7 +423,7 @@ function listen() {
   });
 }
 
-// At first: the first window that cuts, at the step before its last on the way back.
+// At first: the first window that cuts, at the step before its last in the backward pass.
 function begin() {
   const number = windows(shown.k1, shown.k2).findIndex(({start}) => start > 0);
   shown.update = Math.max(1, number + 1);

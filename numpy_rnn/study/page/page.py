@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from numpy_rnn.study.page.equations import checked_equations
-from numpy_rnn.study.page.formulas import equation
-from numpy_rnn.study.page.fragments import fill
-from numpy_rnn.study.records import Drawing, Findings, Table
+from numpy_rnn.study.findings import Drawing, Findings, Table
+from numpy_rnn.study.page.formulas import checked_equations, equation, formula
+from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
@@ -21,21 +20,22 @@ A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
 def page(
     findings: Findings, pictures: Mapping[str, bytes], drawings: Sequence[Drawing], tables: Sequence[Table]
 ) -> str:
-    """The whole page as HTML. pictures: the SVG of every drawing, by its name. Needs matplotlib, for the formulas.
+    """The whole page as HTML. pictures: the SVG of every drawing, by its name. Needs jinja2 and latex2mathml.
 
-    Raises ValueError where a section asks for something that is not there (see fragments.py).
+    Raises ValueError where a section asks for something that is not there (see templates.py).
     """
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((HERE / "sections").glob("*.html"))}
     return assembled(texts, findings, pictures, drawings, tables)
 
 
 def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) -> str:
-    """The page of these sections, by name, `0_explore`; one that begins with no <h2> goes on with the one before."""
+    """The page of these sections, by name, `0_explore`; one without an <h2> continues the previous one."""
     inserts = {
         "figure": lambda name: figure(_named(name, drawings), pictures[name], findings),
         "table": lambda name: table(_named(name, tables)),
         "equation": equation,
-        "equations": lambda _: checked_equations(findings["checks"]["equations"]),
+        "formula": formula,
+        "equations": lambda: checked_equations(findings["checks"]["equations"]),
     }
     sections, headings = [], []
     for name, text in texts.items():
@@ -48,17 +48,17 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         sections.append(f'<section id="{identifier}">\n{filled}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
-        "style": lambda _: _read("study.css"),
-        "contents": lambda _: contents,
-        "sections": lambda _: "\n".join(sections),
-        "data": lambda _: embedded(findings["explorer"]),
-        "script": lambda _: _read("explore.js"),
+        "style": _read("study.css"),
+        "contents": contents,
+        "sections": "\n".join(sections),
+        "data": embedded(findings["explorer"]),
+        "script": _read("explore.js"),
     }
     return fill(_read("page.html"), findings, parts)
 
 
 def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
-    """A figure with its caption, the picture inside the page's own text."""
+    """A figure with its caption; the image is embedded in the page."""
     source = base64.b64encode(svg).decode("ascii")
     width, height = drawing.size
     return (
@@ -69,7 +69,7 @@ def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
 
 
 def table(content: Table) -> str:
-    """A table; numbers stand to the right, and what stands in `backticks` is code."""
+    """A table; numbers are right-aligned, and `backticks` mark code."""
     head = "".join(f'<th scope="col">{with_code(cell)}</th>' for cell in content.head)
     rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in content.rows)
     return (
@@ -85,7 +85,7 @@ def with_code(text: str) -> str:
 
 
 def embedded(value) -> str:
-    """JSON that may stand inside a <script> element: no `<` in it."""
+    """JSON without `<`, so that it may be put into a <script> element."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
 
 
@@ -97,7 +97,7 @@ def _named(name, things):
     for thing in things:
         if thing.name == name:
             return thing
-    raise ValueError(f"there is none of this name: expected {', '.join(thing.name for thing in things)}")
+    raise ValueError(f"unknown name {name!r}: expected {', '.join(thing.name for thing in things)}")
 
 
 def _read(name):

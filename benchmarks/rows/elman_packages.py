@@ -1,0 +1,118 @@
+"""The rows of this project's own packages, used as their README shows."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from benchmarks.rows import (
+    AGAIN,
+    EVERY,
+    FORWARD,
+    GRADIENT,
+    OTHER,
+    OURS,
+    REFERENCE,
+    RUN,
+    STEP,
+    TASKS,
+    Prepared,
+    Row,
+    present,
+    report,
+    run_report,
+)
+from benchmarks.workloads import Case
+from numpy_rnn.common.training import EPOCH
+
+ABOUTS: dict[
+    str, tuple[str, int | str, tuple[str, ...], str]
+] = {  # of every row: package, results per epoch or per update, tasks, and how it is written
+    OURS: ("numpy_rnn", EPOCH, TASKS, "this package: forward and bptt of the reference; steps and runs by the engine"),
+    AGAIN: ("numpy_rnn", EPOCH, TASKS, "numpy_rnn a second time, as another row"),
+    EVERY: ("numpy_rnn", 1, (RUN,), "runs by the engine, with parameters and gradients read after every update"),
+    REFERENCE: ("numpy_rnn.reference", EPOCH, (STEP, RUN), "the reference's training loop, written to be read"),
+    OTHER: ("torch_rnn", EPOCH, TASKS, "this package's twin with gradients by torch.autograd, written for comparison"),
+}
+
+
+def row(name: str) -> Row:
+    module, yield_every, tasks, about = ABOUTS[name]
+    return Package(import_module(module), yield_every).row(name, about, tasks)
+
+
+class Package:
+    """The tasks of a package. yield_every: of runs, whose results are the losses of the epochs."""
+
+    def __init__(self, rnn: Any, yield_every: int | str = EPOCH):
+        self.rnn, self.yield_every = rnn, yield_every
+
+    def row(self, name: str, about: str, tasks: Sequence[str] = TASKS) -> Row:
+        all_tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
+        return Row(name, about, present, {task: all_tasks[task] for task in tasks})
+
+    def given(self, case: Case) -> Iterator[Any]:
+        """The case in arrays of the package."""
+        return map(self.rnn.from_numpy, case.arrays())
+
+    def forward(self, case: Case) -> Prepared:
+        params, x, _, h_0 = self.given(case)
+        call = partial(self.rnn.forward, params, x, h_0)
+        return Prepared(call, lambda: {"y": self.rnn.to_numpy(call().y)})
+
+    def gradient(self, case: Case) -> Prepared:
+        rnn, (params, x, target, h_0) = self.rnn, self.given(case)
+
+        def call():
+            activations = rnn.forward(params, x, h_0)
+            return rnn.half_squared_error(activations.y, target), rnn.bptt(params, activations, target)
+
+        return Prepared(call, lambda: report(*self._numpy(*call())))
+
+    def step(self, case: Case) -> Prepared:
+        """The next update of a training whose window is the series: so its user makes steps."""
+        params, x, target, h_0 = self.given(case)
+        T = len(x)
+
+        def updates(epochs):
+            options = {"k1": T, "k2": T, "learning_rate": case.learning_rate, "epochs": epochs}
+            return self.rnn.train(params, x, target, h_0, **options)
+
+        def result():
+            (update,) = updates(1)
+            return report(*self._numpy(update.loss, update.gradients, update.parameters))
+
+        return Prepared(partial(next, iter(updates(10**12))), result)
+
+    def run(self, case: Case) -> Prepared:
+        params, x, target, h_0 = self.given(case)
+        k1, k2 = (len(x), len(x)) if case.k2 is None else (1, case.k2)
+        options = {"k1": k1, "k2": k2, "learning_rate": case.learning_rate, "epochs": case.epochs}
+        single, to_numpy = case.networks == 1, self.rnn.to_numpy
+
+        def every_update():
+            losses = [0.0] * case.epochs
+            for update in self.rnn.train(params, x, target, h_0, **options):
+                losses[update.epoch - 1] += float(update.loss) if single else to_numpy(update.loss)
+            return losses, update.parameters
+
+        def once_per_epoch():
+            losses = []
+            for update in self.rnn.train(params, x, target, h_0, **options, yield_every=EPOCH):
+                of_epoch = to_numpy(update.losses)
+                losses.append(sum(of_epoch.tolist()) if single else of_epoch.sum(axis=0, dtype="float64"))
+            return losses, update.parameters
+
+        call = once_per_epoch if self.yield_every == EPOCH else every_update
+
+        def result():
+            losses, parameters = call()
+            return run_report(losses, *self._numpy(parameters))
+
+        return Prepared(call, result)
+
+    def _numpy(self, *values):
+        """The weights alone of parameters: no case has biases."""
+        return [
+            self.rnn.to_numpy(value)[:3] if isinstance(value, tuple) else self.rnn.to_numpy(value) for value in values
+        ]

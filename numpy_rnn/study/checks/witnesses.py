@@ -1,0 +1,128 @@
+"""Witnesses of a window: plain loops, RTRL, ball arithmetic and autograd compute the same tensors in other ways."""
+
+from fractions import Fraction
+from importlib.util import find_spec
+from math import fsum, tanh
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.packages import backend
+from numpy_rnn.conformance.bounds.global_bounds import sech_squared
+from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.study.checks.equations import Values, by_hand
+from numpy_rnn.study.checks.witness_results import Witnessed, whole
+
+
+def loops(case: Case) -> Values:
+    """a, h, y by (F1) to (F3), the losses ℓ_t (L1) and L (L2) by their index forms, element by element.
+
+    No product of NumPy's, no tanh of its own: math.fsum adds without an error, math.tanh is the C library's.
+    """
+    T, B, D, H, O, K = case.sizes.values()
+    W_xh, W_hh, W_hy = (W.tolist() for W in case.params[:3])
+    b_h, b_y = ([0.0] * size if bias is None else bias.tolist() for bias, size in zip(case.params[3:5], (H, O)))
+    x, target, before = case.x.tolist(), case.target.tolist(), case.h_0.tolist()
+    phi = tanh if case.nonlinearity == "tanh" else lambda v: max(v, 0.0)
+    a, h, y = np.empty((T, B, H)), np.empty((T, B, H)), np.empty((T, B, O))
+    for t in range(T):
+        for b in range(B):
+            for j in range(H):
+                inputs = [x[t][b][d] * W_xh[d][j] for d in range(D)]
+                states = [before[b][i] * W_hh[i][j] for i in range(H)]
+                a[t, b, j] = fsum((*inputs, *states, b_h[j]))
+                h[t, b, j] = phi(a[t, b, j])
+        before = h[t].tolist()
+        for b in range(B):
+            for o in range(O):
+                y[t, b, o] = fsum((*(before[b][i] * W_hy[i][o] for i in range(H)), b_y[o]))
+    squares = [[(y[T - K + k, b, o] - target[k][b][o]) ** 2 for b in range(B) for o in range(O)] for k in range(K)]
+    losses = [fsum(step) / 2 for step in squares]
+    loss = fsum(losses) / (K * B * O if case.reduction == "mean" else 1)
+    return {"a": a, "h": h, "y": y, "losses": np.array(losses), "loss": np.array(loss)}
+
+
+def rtrl(case: Case) -> Values:
+    """The gradients of (B4) to (B9) by name, dh_0 of every sequence, (B, H).
+
+    θ are the rows of one matrix V of shape (D+H+1, H), in which W_xh, W_hh and b_h lie upon each other, so that
+    a_t = z_t V with z_t = (x_t, h_{t-1}, 1); and the state h_0.
+    """
+    T, B, D, H, O, K = case.sizes.values()
+    W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
+    M = D + H + 1
+    V = np.concatenate((W_xh, W_hh, (np.zeros(H) if b_h is None else b_h)[None]))
+    bias_y = np.zeros(O) if b_y is None else b_y
+    divisor = K * B * O if case.reduction == "mean" else 1
+
+    h = case.h_0
+    J = np.zeros((B, H, M + 1, H))  # J[b, j, m, i] = ∂h_{t,bj}/∂V_mi, and in row M ∂h_{t,bj}/∂h_{0,bi}
+    J[:, :, M] = np.eye(H)
+    dV, dh_0, dW_hy, db_y = np.zeros((M, H)), np.zeros((B, H)), np.zeros((H, O)), np.zeros(O)
+    diagonal = np.arange(H)
+    for t in range(T):
+        z = np.concatenate((case.x[t], h, np.ones((B, 1))), axis=-1)
+        a = z @ V
+        h, slope = (np.tanh(a), sech_squared(a)) if case.nonlinearity == "tanh" else (np.maximum(a, 0), 1.0 * (a > 0))
+        D_t = slope[:, :, None] * W_hh.T  # ∂h_{t,bj}/∂h_{t-1,bi}
+        J = (D_t @ J.reshape(B, H, -1)).reshape(B, H, M + 1, H)
+        J[:, diagonal, :M, diagonal] += slope.T[:, :, None] * z  # I_t: ∂a_{t,bj}/∂V_mj = z_{t,bm}
+        if t < T - K:
+            continue
+        error = (h @ W_hy + bias_y - case.target[t - (T - K)]) / divisor
+        by_parameter = np.einsum("bj,bjmi->bmi", error @ W_hy.T, J)
+        dV += by_parameter[:, :M].sum(axis=0)
+        dh_0 += by_parameter[:, M]
+        dW_hy += h.T @ error
+        db_y += error.sum(axis=0)
+
+    gradients = {"dW_xh": dV[:D], "dW_hh": dV[D : D + H], "dW_hy": dW_hy, "dh_0": dh_0}
+    return gradients if b_h is None else gradients | {"db_h": dV[M - 1], "db_y": db_y}
+
+
+def balls(case: Case) -> dict[str, Witnessed]:
+    """The midpoint of every tensor's ball by name, `losses` among them; the radii are below 2⁻⁹⁶ of it.
+
+    Raises InputError without python-flint, and where the balls stay too wide to be of use.
+    """
+    if find_spec("flint") is None:
+        raise InputError("python-flint is not installed")
+    values = oracle(case)
+    result = {name: whole(value.high, value.low) for name, value in values.items()}
+    return result | {"losses": step_losses(values["y"], case.target)}
+
+
+def step_losses(y: Enclosure, target: np.ndarray) -> Witnessed:
+    """Every ℓ_t (L1) from the balls of y, in fractions: (T, B, O), (K, B, O) → (K,)."""
+    K = len(target)
+    midpoints = zip(*(v[-K:].reshape(K, -1).tolist() for v in (y.high, y.low)))
+    exact = [
+        sum(((Fraction(h) + Fraction(l) - Fraction(v)) ** 2 for h, l, v in zip(high, low, wanted)), Fraction()) / 2
+        for (high, low), wanted in zip(midpoints, target.reshape(K, -1).tolist())
+    ]
+    return of_fractions(exact)
+
+
+def of_fractions(numbers: list[Fraction]) -> Witnessed:
+    """Exact numbers, as a sum of two float64: some 106 bits."""
+    high = [float(number) for number in numbers]
+    return whole(high, [float(number - Fraction(nearest)) for number, nearest in zip(numbers, high)])
+
+
+PACKAGE = "torch_rnn"
+
+
+def check_torch() -> None:
+    """Raise InputError where PyTorch is not installed."""
+    if find_spec("torch") is None:
+        raise InputError("PyTorch is not installed")
+
+
+def autograd(case: Case) -> Values:
+    """Every tensor of the window by name, as torch_rnn computes it.
+
+    Raises InputError where PyTorch is not installed.
+    """
+    check_torch()
+    return by_hand(case, backend(PACKAGE))

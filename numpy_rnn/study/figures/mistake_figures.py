@@ -1,0 +1,130 @@
+"""What every known mistake does to training: the final loss, and the curve."""
+
+import numpy as np
+
+from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, wrapped
+from numpy_rnn.study.findings import Drawing, Findings
+
+VERDICTS = {
+    "the same": (GREY, "o", "the same loss"),
+    "lower loss": (SKY, "v", "a lower loss"),
+    "learns": (GREEN, "s", "learns"),
+    "learns less": (PURPLE, "D", "learns less"),
+    "does not learn": (RED, "X", "does not learn"),
+    "diverged": ("#222222", ">", "diverges"),
+}
+COLUMNS = 6
+
+
+def comparable(findings: Findings) -> list[dict]:
+    """The mistakes that show in a run which can be compared, from the lowest final loss to the highest."""
+    mistakes = [mistake for mistake in findings["training"]["mistakes"] if mistake["verdict"] in VERDICTS]
+    order = list(VERDICTS)
+    return sorted(mistakes, key=lambda one: (_ratio(one, np.inf), order.index(one["verdict"])))
+
+
+def _ratio(mistake, diverged):
+    """The median ratio of the final losses; `diverged` where it is infinite."""
+    ratio = mistake["ratio"]["median"]
+    return diverged if ratio is None else ratio
+
+
+def draw_mistakes(figure, findings: Findings) -> None:
+    """One row per mistake: its final loss relative to the correct run, coloured by its verdict."""
+    from matplotlib.ticker import NullLocator
+
+    mistakes = comparable(findings)
+    axes = figure.subplots()
+    finite = [ratio for one in mistakes if (ratio := _ratio(one, None))]
+    edge = max(finite, default=1.0) * 4
+    for verdict, (color, marker, label) in VERDICTS.items():
+        of_it = [(_ratio(one, edge), row) for row, one in enumerate(mistakes) if one["verdict"] == verdict]
+        if of_it:
+            axes.plot(
+                *zip(*of_it), marker, color=color, markersize=6, linestyle="none", label=f"{label} ({len(of_it)})"
+            )
+    for row, one in enumerate(mistakes):
+        axes.plot([1, _ratio(one, edge)], [row, row], color=VERDICTS[one["verdict"]][0], linewidth=0.9, alpha=0.6)
+    axes.axvline(1, color="black", linewidth=0.9)
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(-0.8, len(mistakes) - 0.2)
+    axes.set_yticks(range(len(mistakes)), [one["name"] for one in mistakes], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("final loss, divided by that of the correct run (median of the networks)")
+    axes.spines["left"].set_visible(False)
+    if mistakes:
+        axes.legend(loc="lower right")
+
+
+def draw_mistake_curves(figure, findings: Findings) -> None:
+    """One small curve per mistake with the correct one, all on the same scales, in one panel."""
+    from matplotlib.collections import LineCollection
+
+    mistakes = comparable(findings)
+    rows = -(-len(mistakes) // COLUMNS)
+    axes = figure.subplots()
+    values = np.array([v for one in mistakes for side in ("right", "wrong") for v in one[side]["median"] if v], float)
+    low, high = np.log((values.min(), np.quantile(values, 0.99))) if len(values) else (0.0, 1.0)
+
+    def placed(curve, number):
+        row, column = divmod(number, COLUMNS)
+        epochs, median = np.array(curve["epochs"], float), np.array(curve["median"], float)
+        with np.errstate(all="ignore"):
+            heights = (np.log(median) - low) / max(high - low, 1e-9)
+        kept = np.isfinite(heights)
+        across = column + 0.88 * epochs / max(epochs[-1], 1)
+        return np.column_stack((across, 0.62 * np.clip(heights, 0, 1) - row))[kept]
+
+    axes.add_collection(
+        LineCollection([placed(one["right"], n) for n, one in enumerate(mistakes)], colors="#AAAAAA", linewidths=1.4)
+    )
+    colors = [VERDICTS[one["verdict"]][0] for one in mistakes]
+    axes.add_collection(
+        LineCollection([placed(one["wrong"], n) for n, one in enumerate(mistakes)], colors=colors, linewidths=1.6)
+    )
+    for number, one in enumerate(mistakes):
+        row, column = divmod(number, COLUMNS)
+        axes.text(column, 0.68 - row, wrapped(one["name"], 27), fontsize=6.8, va="bottom", color=colors[number])
+    axes.set_xlim(-0.03, COLUMNS)
+    axes.set_ylim(-rows + 0.9, 0.95)
+    axes.axis("off")
+    axes.set_title(
+        "grey: the correct run. Horizontal: epochs. Vertical: loss of a pass, on one logarithmic scale.", fontsize=9
+    )
+
+
+def mistakes_caption(findings: Findings) -> str:
+    """For the dots."""
+    training = findings["training"]
+    counts, limits = training["counts"], training["limits"]
+    return (
+        f"The final loss with each of {len(comparable(findings))} mistakes, relative to the correct run (line at 1)."
+        f" {counts['learns']} of them end at no more than {limits['learns']:g} times the correct loss,"
+        f" {counts['same']} of these within a percent of it: the loss does not reveal them."
+    )
+
+
+def curves_caption(findings: Findings) -> str:
+    """For the small curves."""
+    networks = findings["training"]["limits"]["networks"]
+    return (
+        "The loss curve of each mistake (coloured as in the previous figure) and of the correct run (grey): median of"
+        f" {networks} networks, in the same order, from the lowest final loss to the highest. Cover the grey curves:"
+        " how many would you call wrong?"
+    )
+
+
+def _outcomes(findings: Findings) -> str:
+    names: dict[str, list[str]] = {}
+    for one in comparable(findings):
+        names.setdefault(one["verdict"], []).append(one["name"])
+    if not names:
+        return "An empty panel: without training there is nothing to compare."
+    return "Verdicts. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
+
+
+MISTAKE_DRAWINGS = (
+    Drawing("mistakes", (8.5, 11), draw_mistakes, mistakes_caption, _outcomes),
+    Drawing("mistake_curves", (9.5, 11), draw_mistake_curves, curves_caption, _outcomes),
+)

@@ -1,0 +1,83 @@
+"""The page's templates: HTML with placeholders that Jinja fills, so that every number comes from the findings.
+
+    {{ components.steps }}, {{ checks.error | number(".2g") }}    a value of the findings, as `number` writes it
+    {% if ... %}, {% for ... in ... %}                            as in any Jinja template
+    {{ figure("heat_map") }}, {{ table("reach") }}, {{ equation("B2") }}    what the page inserts
+
+An unknown name is an error, never an empty string.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+from numpy_rnn.common.errors import InputError
+
+PAGE_PACKAGES = ("jinja2", "latex2mathml")
+POWER = re.compile(r"e([+-])0*(\d+)$")
+MINUS = {"-": "−", "+": ""}
+
+
+def check_page_packages() -> None:
+    """Raise InputError where a package that makes the page cannot be imported."""
+    for package in PAGE_PACKAGES:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(
+                f"{package} cannot be imported ({error}): install {' and '.join(PAGE_PACKAGES)};"
+                " the study makes its page with them"
+            ) from None
+
+
+def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
+    """The template with its placeholders filled.
+
+    findings: the values by name. inserts: finished HTML, and functions that return it.
+    Raises ValueError, with the line, on a name that is unknown, a format that does not fit and a wrong template.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    def as_html(insert: str | Callable[..., str]):
+        return Markup(insert) if isinstance(insert, str) else lambda *arguments: Markup(insert(*arguments))
+
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=True, keep_trailing_newline=True, finalize=_finalize
+    )
+    environment.filters["number"] = lambda value, form="": Markup(number(_defined(value), form))
+    names = {name: as_html(insert) for name, insert in inserts.items()}
+    try:
+        return environment.from_string(text).render({**findings, **names})
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from None
+    except (jinja2.UndefinedError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def number(value: Any, form: str = "") -> str:
+    """A value as HTML, in a format of `format()`, with powers of ten as one writes them by hand; None is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(number(v, form) for v in value)
+    text = escape(format(value, form), quote=False)
+    return POWER.sub(lambda m: f"·10<sup>{MINUS[m[1]]}{m[2]}</sup>", text) if isinstance(value, float) else text
+
+
+def _finalize(value):
+    """What is printed without the filter is written by `number` too; finished HTML stays as it is."""
+    from markupsafe import Markup
+
+    return value if isinstance(value, Markup) else Markup(number(_defined(value)))
+
+
+def _defined(value):
+    """The value; an undefined one raises its error."""
+    import jinja2
+
+    if isinstance(value, jinja2.Undefined):
+        str(value)
+    return value

@@ -1,0 +1,300 @@
+"""The benchmark's plan, store, runner and options. How long anything takes is not tested."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from random import Random
+from unittest.mock import Mock
+
+import pytest
+from children import run
+
+from benchmarks import runner, system
+from benchmarks.__main__ import benchmark, main
+from benchmarks.claims import Claim
+from benchmarks.cli import parse_options
+from benchmarks.estimates import Requested, times_of
+from benchmarks.load import LOAD, Load
+from benchmarks.machine import Machine
+from benchmarks.plan import (
+    ALL_TASKS,
+    COLD,
+    IMPORT,
+    Choice,
+    Group,
+    Job,
+    Key,
+    Piece,
+    pieces_of_round,
+    plan_groups,
+    shortened,
+)
+from benchmarks.rows import AGAIN, COMPILED, JAX, MODULES, OURS, ROWS, RUN, STEP, Row, load
+from benchmarks.runner import agreeing_groups, verdicts_of
+from benchmarks.store import DifferentPlan, merged, open_store
+from benchmarks.summary import Findings
+from benchmarks.worker import Verdict, judge_piece
+from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, SIZES_H, SLIDING, point
+
+ROOT = Path(__file__).parents[2]
+NO_MACHINE = Machine("", 1, None, [], {}, "", "", "", {}, "", [], {})
+STEP_PIECE = Piece(1, OURS, 1, (Job(STEP, point(6, 1)),))
+
+
+def jobs_of(choice):
+    """(row, job, threads) of the plan."""
+    groups = plan_groups(choice)
+    return [(row, job, group.threads) for group in groups for row, jobs in group.jobs.items() for job in jobs]
+
+
+# -- plan ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_round_has_every_row_once_and_the_rows_of_a_group_after_one_another():
+    groups = [Group(dict.fromkeys("abc", (Job(STEP, point(H, 1)),))) for H in (6, 16, 32)]
+    orders = {tuple((p.row, p.jobs[0].case.H) for p in pieces_of_round(1, groups, Random(seed))) for seed in range(20)}
+    assert len(orders) > 10
+    for order in orders:
+        assert len(set(order)) == 9
+        assert all(len({H for _, H in order[start : start + 3]}) == 1 for start in (0, 3, 6))
+
+
+def test_pieces_and_keys_are_read_as_they_were_written():
+    piece = Piece(3, OURS, 2, (Job(RUN, DEFAULT_EXPERIMENT, 7), Job(RUN, ENSEMBLES[2]), Job(STEP, point(64, 8))))
+    assert Piece.from_text(piece.to_text()) == piece
+    assert [Key.from_text(key.to_text()) for key in piece.keys] == piece.keys
+
+
+def test_the_plan_has_only_what_the_options_select():
+    jobs = jobs_of(Choice(True, rows=(OURS, MODULES), tasks=(STEP,), cases=("H=64 ",), threads=(1, 2)))
+    assert {row for row, *_ in jobs} == {OURS, MODULES}
+    assert {job.task for _, job, _ in jobs} == {STEP}
+    assert {threads for *_, threads in jobs} == {1, 2}
+    assert all("H=64 " in job.case.name for _, job, _ in jobs)
+
+
+def test_the_full_mode():
+    """All rows start cold; torch.compile has what it can compile in a minute; several threads are for large work."""
+    jobs = jobs_of(Choice(True, threads=(1, 2)))
+    assert {row for row, job, _ in jobs if job.task == COLD} == set(ROWS)
+    assert {row for row, job, _ in jobs if job.task == IMPORT} == {OURS, "numpy"}
+    assert {job.case.name for _, job, _ in jobs if job.task == RUN} == {
+        case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES)
+    }
+    compiled = [job for row, job, _ in jobs if row == COMPILED]
+    assert {job.case for job in compiled if job.task == STEP} == {point(H, B) for H in SIZES_H for B in (1, 32)}
+    assert {job.task for job in compiled} == {STEP, RUN, COLD}
+    runs = [(row, job.case.networks) for row, job, threads in jobs if threads == 2 and job.task == RUN]
+    assert {networks for _, networks in runs} == {1, 1000, 2000, 10_000}
+    assert {row for row, _ in runs} == {OURS, AGAIN, MODULES, JAX}
+
+
+@pytest.mark.parametrize(
+    ("case", "updates", "epochs"),
+    [(DEFAULT_EXPERIMENT, 600, 30), (DEFAULT_EXPERIMENT, 10**6, 300), (SLIDING[1], 600, 6)],
+)
+def test_a_shortened_run_takes_the_same_time_for_every_k2(case, updates, epochs):
+    assert shortened(case, updates) == case._replace(epochs=epochs)
+
+
+# -- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_agrees_is_timed():
+    jobs = (Job(STEP, point(6, 1)), Job(STEP, point(16, 1)), Job(COLD, DEFAULT_EXPERIMENT))
+    group = Group(dict.fromkeys((OURS, AGAIN, MODULES), jobs))
+    names = [job.case.name for job in jobs]
+    outcomes = {
+        Key(STEP, OURS, names[0]): "agrees",
+        Key(STEP, OURS, names[1]): "disagrees",
+        Key(STEP, MODULES, names[0]): "skipped",
+        Key(COLD, MODULES, names[2]): "agrees",
+        Key(COLD, OURS, names[2]): "crashes",
+    }
+    verdicts = {key.to_text(): Verdict("", outcome, loops=5) for key, outcome in outcomes.items()}
+    (timed,) = agreeing_groups([group], verdicts)
+    step, cold = (jobs[0]._replace(loops=5),), (jobs[2]._replace(loops=5),)
+    assert timed.jobs == {OURS: step, AGAIN: step, MODULES: cold}
+
+
+def test_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp_path):
+    """Or the compile time of another piece would be that of a cache."""
+    folders = {}
+
+    def python(*arguments, threads, environment):
+        piece = Piece.from_text(arguments[-2])
+        folders[piece.jobs[0].task] = environment["TMPDIR"], environment[system.CACHE]
+        Path(arguments[-1]).write_text("[]")
+
+    monkeypatch.setattr(runner, "_python", python)
+    store = open_store(tmp_path, {})
+    for task in (COLD, RUN):
+        runner.worker(Piece(0, COMPILED, 1, (Job(task, DEFAULT_EXPERIMENT),)), store)
+    assert folders[RUN] == (str(store.cache()),) * 2
+    assert not {*folders[COLD]} & {*folders[RUN]}
+
+
+def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
+    store, piece = open_store(tmp_path, {}), STEP_PIECE._replace(round=0, row="no such row")
+    runner.run_piece(piece, store)
+    (verdict,) = verdicts_of(piece, store)
+    assert verdict.outcome == "crashes"
+    assert verdict.text.endswith("KeyError: 'no such row'")
+    assert store.read(piece)[LOAD][0] > 0
+
+
+def test_a_row_that_disagrees_or_crashes_is_a_verdict_on_its_job_alone(monkeypatch):
+    """A verdict can be written as strict JSON, even if a required output is missing."""
+    jobs = tuple(Job(STEP, point(6, 1, T)) for T in (3, 4, 5))
+
+    def step(case):
+        if case.T == 4:
+            raise ZeroDivisionError("a message")
+        return load(OURS).tasks[STEP](case)._replace(**({"result": dict} if case.T == 3 else {}))
+
+    row = Row("a row", "", lambda: None, {STEP: step})
+    monkeypatch.setattr(system, "use_threads", lambda threads: "")  # this process keeps its own
+    disagrees, crashes, agrees = judge_piece(Piece(0, "a row", 1, jobs), row)
+    assert (disagrees.outcome, crashes.outcome, agrees.outcome) == ("disagrees", "crashes", "agrees")
+    assert disagrees.text == "returns : expected loss, dW_xh, dW_hh, dW_hy, W_xh, W_hh, W_hy"
+    assert crashes.text == "ZeroDivisionError: a message"
+    assert agrees.loops > 0
+    json.dumps([disagrees, crashes, agrees], allow_nan=False)
+
+
+def test_a_value_is_measured_after_warming_up(tmp_path):
+    """A value of one call after one call; a value of four calls after one call and four."""
+    program = f"""
+import numpy
+from benchmarks import plan, rows, worker
+calls = []
+row = rows.Row("a row", "", rows.present, {{"step": lambda case: rows.Prepared(lambda: calls.append(case.H), dict)}})
+jobs = tuple(plan.Job("step", plan.point(H, 1), loops) for H, loops in ((6, 1), (16, 4)))
+worker.measure(plan.Piece(3, "a row", 1, jobs), row, {str(tmp_path / "out.json")!r})
+print(calls.count(6), calls.count(16))
+"""
+    printed = run([sys.executable, "-c", program], check=True, env=system.worker_environment(1)).stdout
+    assert printed.splitlines()[-1] == "2 9"
+    suite = merged([json.loads((tmp_path / "out.json").read_text())])
+    assert {key.row: list(values) for key, values in times_of(suite).items()} == {"a row": [3]}
+    for measured in suite["benchmarks"]:
+        assert "thread_pools" in measured["metadata"]
+        assert measured["runs"][0]["metadata"]["busy_cores"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("holds", "crashes", "status"),
+    [([True, None], [], 0), ([True, False], [], 1), ([True], ["a process crashed"], 1)],
+    ids=["open", "failed", "crashed"],
+)
+def test_the_exit_status_is_1_for_failures_and_0_for_open_claims(holds, crashes, status, monkeypatch, capsys):
+    claims = [Claim("a claim", verdict) for verdict in holds]
+    findings = Findings(
+        machine=NO_MACHINE, start=Load(), pools=[], command="", rounds=6, times={}, compiling={},
+        requested=Requested(frozenset(), {}), verdicts=[], crashes=crashes, claims=claims,
+    )  # fmt: skip
+    monkeypatch.setattr(runner, "measure_all", lambda options, store, machine: (findings, {}))
+    assert benchmark(parse_options([]), None, NO_MACHINE) == status
+    assert "- open: a claim\n" in capsys.readouterr().out or None not in holds
+
+
+# -- store -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_resumes_the_same_plan_only(tmp_path):
+    open_store(tmp_path, {"full": True}).write(STEP_PIECE, {"a": 1})
+    again = open_store(tmp_path, {"full": True})
+    assert again.done(STEP_PIECE)
+    assert again.done(STEP_PIECE._replace(jobs=(STEP_PIECE.jobs[0]._replace(loops=9),)))
+    assert not again.done(STEP_PIECE._replace(round=2))
+    with pytest.raises(DifferentPlan, match=r"^it contains a run with full = True, not False$"):
+        open_store(tmp_path, {"full": False})
+
+
+def test_an_interrupted_removal_leaves_nothing_to_resume(tmp_path, monkeypatch):
+    folder = tmp_path / "pieces"
+    store = open_store(folder, {"full": True})
+    store.write(STEP_PIECE, {"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", Mock(side_effect=[None, KeyboardInterrupt]))
+        with pytest.raises(KeyboardInterrupt):
+            store.clear()
+    store = open_store(folder, {"full": False})
+    assert not store.done(STEP_PIECE)
+    store.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_merged_suites_can_be_read_by_pyperf_and_do_not_identify_the_machine(tmp_path):
+    import pyperf
+
+    common = {"name": "step | a | b | 1 thread", "hostname": "secret", "unit": "second", "case": "a case"}
+    suites = [
+        {
+            "benchmarks": [{"runs": [{"values": [float(n), 9.0, n + 1.0]}]}],
+            "metadata": common | {"round": n, "cpu_count": 2, "load": n},
+            "version": "1.0",
+        }
+        for n in (1, 2)
+    ]
+    suite = merged(suites)
+    assert "secret" not in json.dumps(suite)
+    assert times_of(suite) == {Key(STEP, "a", "b"): {1: 2.0, 2: 3.0}}
+    assert suite["metadata"] == {"unit": "second", "cpu_count": 2}  # without what differs
+    assert suite["benchmarks"][0]["metadata"] == {"name": "step | a | b | 1 thread", "case": "a case"}
+    (tmp_path / "file.json").write_text(json.dumps(suite))
+    assert pyperf.BenchmarkSuite.load(str(tmp_path / "file.json")).get_benchmark_names() == ["step | a | b | 1 thread"]
+
+
+# -- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rounds", "5"], "--rounds: '5' given: expected a whole number, 6 or more"),
+        (["--steps", "9999"], "--steps: '9999' given: expected a whole number, 10000 or more"),
+        (["--threads", "-1"], "--threads: '-1' given: expected a whole number, 1 or more"),
+        (["--rows", "fast"], "--rows.*fast"),
+        (["--tasks", "sing"], "--tasks.*sing"),
+        (["--output", "no/such/directory"], "--output: cannot write to 'no/such/directory': expected a"),
+        (["--output", "README.md"], "--output: cannot write to 'README.md': expected a folder"),
+        (["--quick"], "--quick"),
+        (["--cases", "no such case"], "these options select nothing: expected rows, tasks and cases that --list"),
+        (["--rows", "torch.compile"], "these options select nothing"),
+    ],
+    ids=str,
+)
+def test_an_invalid_option_is_one_line_and_status_2(options, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    try:
+        status = main(options)
+    except SystemExit as exit_:
+        status = exit_.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert re.match(f"python -m benchmarks: .*{message}", err), err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--output", "."], ["--output=."], []], ids=str)
+def test_the_report_has_the_command_without_the_folder(options):
+    assert parse_options(["--full", *options, "--rounds", "7"]).command == "python -m benchmarks --full --rounds 7"
+    assert parse_options(options).command == "python -m benchmarks"
+
+
+def test_the_modes():
+    quick, full = parse_options([]), parse_options(["--full"])
+    assert (quick.rounds, quick.steps, quick.threads, quick.output, quick.repeats) == (6, 100_000, [1], None, 1)
+    assert (full.rounds, full.steps, full.output, full.repeats) == (9, 1_000_000, Path("benchmark-results"), 3)
+    assert parse_options(["--repeats", "0"]).repeats == 0
+    assert quick.choice.tasks == full.choice.tasks == ALL_TASKS
+    assert {*ALL_TASKS} - {*parse_options(["--rows", OURS]).choice.tasks} == {IMPORT, "memory", "suite", "profile"}
+
+
+@pytest.mark.slow
+def test_numpy_is_not_imported_before_the_threads_are_set():
+    program = "import benchmarks.__main__, sys; sys.exit('numpy' in sys.modules or 'torch' in sys.modules)"
+    run([sys.executable, "-c", program], check=True)

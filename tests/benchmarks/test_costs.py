@@ -1,0 +1,38 @@
+"""The memory of runs and the cost of the equivalence suite: that they are measured, and what is claimed of them."""
+
+import numpy as np
+import pytest
+
+from benchmarks import costs
+from benchmarks.costs import MAPPED, STREAM, Peak, SuiteCost
+
+
+def test_the_cost_of_the_suite_is_measured(tmp_path):
+    cost = costs.suite_cost(checks=2, epochs=1, folder=tmp_path)
+    assert cost.updates == 20
+    assert min(cost) > 0
+
+
+@pytest.mark.parametrize("kind", [MAPPED, STREAM])
+def test_the_memory_of_a_run_is_measured(kind, tmp_path):
+    np.save(tmp_path / "series.npy", np.sin(np.arange(101) / 10).astype(np.float32))
+    assert costs.long_run_peak(kind, 100, str(tmp_path / "series.npy")) > 0
+
+
+def test_the_memory_of_an_ensemble_is_measured():
+    assert costs.ensemble_peak(3) > 0
+
+
+def test_claims_and_table_of_the_costs():
+    assert [claim.line() for claim in costs.suite_claims(SuiteCost(2.5, 6.0, 500.0, 6000))] == [
+        "pass: 1000 checks of level L1 take 2.50 s (target: at most 3)",
+        "FAIL: judging two traces of 6000 updates takes 6.00 s (target: at most 5)",
+        "pass: judging them takes 500 MB at the peak (target: at most 500)",
+    ]
+    sizes = {MAPPED: (10.0, 10.5, 11.0), STREAM: (10.0, 10.0, 11.5)}
+    peaks = [Peak(kind, n, mb, 0.25) for kind, values in sizes.items() for n, mb in zip((10, 100, 1000), values)]
+    assert [claim.line() for claim in costs.memory_claims(peaks)] == [
+        "pass: training on a mapped file takes 1.00 MB more for 1000 steps than for 10 (target: at most 1)",
+        "FAIL: training on a stream takes 1.50 MB more for 1000 steps than for 10 (target: at most 1)",
+    ]
+    assert costs.memory_table(peaks)[2] == "| mapped file     |    10 |          10.00 |           0.25 |"

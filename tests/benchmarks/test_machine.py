@@ -1,0 +1,246 @@
+"""What a run records of its machine: kernels, what forces them, and the load."""
+
+import json
+import os
+import platform
+import sys
+
+import pytest
+from children import run
+from threadpoolctl import threadpool_info
+
+from benchmarks import load, machine
+from benchmarks.load import LOAD, MAX_OTHERS, MAX_SELF_RATIO, MAX_STEAL, Load, Reading
+from benchmarks.machine import AVX, AVX2, AVX512, SSE, Kernel, forcing_variables, kernel_claims, level_of
+from benchmarks.plan import STEP, Group, Job, Key
+from benchmarks.rows import AGAIN, OURS
+from benchmarks.runner import run_rounds
+from benchmarks.store import CRASHED, open_store
+from benchmarks.system import use_threads, worker_environment
+from benchmarks.worker import Verdict
+from benchmarks.workloads import point
+
+NAME = point(6, 1).name
+
+
+# -- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_machine_names_the_kernels_of_this_process():
+    """They are those of the workers, too, as both have the same environment."""
+    inspected = machine.inspect()
+    kernels = {kernel.library: kernel for kernel in inspected.kernels}
+    for pool in threadpool_info():
+        if pool["internal_api"] == "openblas" and "numpy" in pool["filepath"]:
+            found = kernels["OpenBLAS of NumPy"]
+            assert (found.version, found.kernel) == (pool["version"], f"{pool['architecture']} kernels")
+    assert dict(inspected.rows())["Packages"].startswith(f"numpy {inspected.packages['numpy']}, ")
+    assert dict(inspected.forcing) == forcing_variables(os.environ)
+    assert kernels["NumPy"].version == inspected.packages["numpy"]
+    assert inspected.python == platform.python_version()
+    assert machine.Machine.from_json(inspected._asdict()) == inspected
+
+
+def test_variables_that_force_kernels():
+    """Not those of threads, which the benchmark sets itself."""
+    forcing = {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "OPENBLAS_L2_SIZE": "512",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4",
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    }
+    others = {"PATH": "/bin", "OPENBLAS_VERBOSE": "2", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    assert forcing_variables(forcing | others) == forcing
+    assert not forcing_variables(others | {name: "1" for name in worker_environment(1) if "THREADS" in name})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot restrict a process to cores")
+def test_a_worker_has_as_many_cores_as_threads_before_it_loads_a_row():
+    program = """
+import os, sys
+from benchmarks import worker
+from benchmarks.plan import Job, Piece
+def load(name):
+    sys.exit(f"{len(os.sched_getaffinity(0))} {'numpy' in sys.modules}")
+worker.load = load
+worker.main(Piece(1, "a row", 1, ()).to_text(), "no file")
+"""
+    assert run([sys.executable, "-c", program]).stderr == "1 False\n"
+
+
+def test_every_library_is_told_its_threads():
+    """NPROC is read by XLA; one that is not told may use all cores."""
+    told = {name for name, value in worker_environment(7).items() if value == "7"}
+    assert told >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"}
+    assert "intra_op_parallelism_threads=7" in worker_environment(7)["XLA_FLAGS"]
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("options", "level"), [([], "SSE"), (["--own-kernels"], None)], ids=["forced", "own"])
+def test_own_kernels_are_what_the_libraries_choose_without_those_variables(options, level, tmp_path):
+    """As torch says in a process of the command's environment; here, only its variable is known and removed."""
+    program = """
+import json, sys
+from benchmarks import __main__ as command, machine
+machine.LIBRARIES = ("torch",)
+machine.FORCING, machine.FORCING_PREFIX = ("ATEN_CPU_CAPABILITY",), "no other"
+def stop(options, store, machine):
+    print(json.dumps([machine._asdict(), [claim.line() for claim in command_claims(machine)]]))
+    return 0
+from benchmarks.machine import kernel_claims as command_claims
+command.benchmark = stop
+sys.exit(command.main([*sys.argv[1:], "--rows", "numpy_rnn", "--output", "out"]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
+    ask = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    (tmp_path / "out").mkdir()
+    forced = environment | {"ATEN_CPU_CAPABILITY": "default"}
+    ended = run([sys.executable, "-c", program, *options], check=True, env=forced, cwd=tmp_path)
+    printed = json.loads(ended.stdout)
+    found = machine.Machine.from_json(printed[0])
+    (torch,) = (kernel for kernel in found.kernels if kernel.library == "torch")
+    given = {"forcing": dict(found.forcing), "removed": dict(found.removed)}
+    if options:
+        own = run([sys.executable, "-c", ask], check=True, env=environment).stdout.strip()
+        assert f"CPU capability {own}," in torch.kernel
+        assert given["removed"]["ATEN_CPU_CAPABILITY"] == "default"
+        assert not given["forcing"]
+    else:
+        assert torch.level == level
+        assert given["forcing"]["ATEN_CPU_CAPABILITY"] == "default"
+        assert found.level in (None, SSE) or printed[1][0].startswith("open: torch runs CPU capability DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("pools", "text"),
+    [
+        ([], "none known"),
+        ([("blas", "openblas", "1.2", "Haswell", 2)], "openblas 1.2 Haswell kernels: 2"),
+        ([("openmp", "openmp", None, None, 2), ("blas", "mkl", "3", None, 2)], "mkl 3: 2, openmp: 2"),
+        ([("blas", "openblas", "1.2", "Haswell", 4)], None),
+    ],
+)
+def test_the_thread_pools_of_a_worker_are_checked_and_named(pools, text, monkeypatch):
+    names = ("user_api", "internal_api", "version", "architecture", "num_threads")
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [dict(zip(names, pool)) for pool in pools])
+    monkeypatch.setattr("threadpoolctl.threadpool_limits", lambda threads: None)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    if text is None:
+        with pytest.raises(RuntimeError, match=r"other numbers of threads than 2: openblas 1\.2 Haswell kernels: 4$"):
+            use_threads(2)
+    else:
+        assert use_threads(2) == text
+
+
+def test_levels_of_processors():
+    flags = ["sse", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"]
+    assert [level_of(flags[:count]) for count in (0, 1, 2, 3, 4, 7, 8)] == [None, SSE, AVX, AVX, AVX2, AVX2, AVX512]
+
+
+@pytest.mark.parametrize(
+    ("processor", "kernel", "line"),
+    [
+        (AVX512, "Haswell", "open: OpenBLAS runs Haswell kernels on a processor with AVX-512; try --own-kernels"),
+        (AVX512, "SkylakeX", "pass: every library that can be asked runs kernels for AVX-512, as the processor"),
+        (AVX512, "ArmV99", "pass: every library that can be asked runs kernels for AVX-512, as the processor"),
+        (AVX2, "Haswell", "pass: every library that can be asked runs kernels for AVX2, as the processor"),
+        (AVX2, "Prescott", "open: OpenBLAS runs Prescott kernels on a processor with AVX2; try --own-kernels"),
+        (None, "Haswell", None),
+    ],
+)
+def test_a_library_below_the_processor_is_an_open_claim(processor, kernel, line):
+    level = machine.KERNEL_LEVELS.get(kernel.lower())
+    kernels = [Kernel("NumPy", "2", "SIMD", processor), Kernel("OpenBLAS", "1", f"{kernel} kernels", level)]
+    inspected = machine.Machine("", 1, processor, [], {}, "", "", "", {}, "", kernels, {"A": "B"})
+    assert [claim.line() for claim in kernel_claims(inspected)] == ([line] if line else [])
+    unforced = inspected._replace(forcing={}, removed={"A": "B"})
+    assert all("try" not in claim.text for claim in kernel_claims(unforced))
+
+
+# -- load ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_load_is_what_others_take(tmp_path):
+    """In hundredths of a second: user 300, nice 20, system 100, idle, iowait, irq 10, softirq 20, steal 50."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    (tmp_path / "stat").write_text("cpu  300 20 100 9999 9999 10 20 50 0 0\ncpu0 1 1 1\n")
+    reading = load.read_load(tmp_path / "stat")
+    assert (reading.busy, reading.steal) == (450 / ticks, 50 / ticks)
+    assert load.load_between(Reading(10, 5, 1, 2), Reading(20, 14, 3, 8)) == Load(10, 3, 2)
+    assert Load(10, 3, 2).cores() == (0.3, 0.2)
+    unknown = [load.read_load(tmp_path / "no file") for _ in range(2)]
+    assert load.load_between(*unknown)[1:] == (0, 0)
+
+
+def test_what_disturbs_a_round():
+    times = {Key(STEP, OURS, NAME): {1: 1.0}, Key(STEP, AGAIN, NAME): {1: MAX_SELF_RATIO * 1.01}}
+    assert load.disturbance(Load(10, 9.9 * MAX_OTHERS, 9.9 * MAX_STEAL)) is None
+    assert "other processes took 1.00 of" in load.disturbance(Load(10, 10, 0))
+    assert "other virtual machines took 0.50 cores" in load.disturbance(Load(10, 0, 5))
+    assert "numpy_rnn took 1.11 times as long as itself" in load.disturbance(Load(), times)
+    times[Key(STEP, AGAIN, NAME)] = {1: 0.5}
+    assert "numpy_rnn took 0.50 times as long as itself" in load.disturbance(Load(), times)
+    times[Key(STEP, AGAIN, NAME)] = {1: 1.05}
+    assert load.disturbance(Load(), times) is None
+    round_ = [
+        {
+            "benchmarks": [{"runs": [{"values": [value]}]}],
+            "metadata": {"name": key.to_text(), "round": 1},
+            "version": "",
+        }
+        for key, value in ((Key(STEP, OURS, NAME), 1.0), (Key(STEP, AGAIN, NAME), 2.0))
+    ]
+    assert load.round_disturbance(round_) == "numpy_rnn took 2.00 times as long as itself"
+    assert load.round_disturbance([round_[0] | {LOAD: [1, 1, 0]}, {CRASHED: "why", LOAD: [3, 1, 0]}]).startswith(
+        "other processes took 0.50 of"
+    )
+
+
+@pytest.mark.parametrize(("repeats", "runs", "disturbed"), [(0, 6, [2, 3]), (1, 7, [3]), (2, 8, []), (9, 8, [])])
+def test_a_disturbed_round_is_repeated_a_bounded_number_of_times(repeats, runs, disturbed, tmp_path, monkeypatch):
+    """The first measurements of rounds 2 and 3 are disturbed. A run that is interrupted resumes with the same count."""
+    measured = []
+
+    def run_piece(piece, store):
+        if piece.round and not store.done(piece):
+            measured.append(piece.round)
+            busy = piece.round in (2, 3) and measured.count(piece.round) == 1
+            store.write(piece, {LOAD: Load(1.0, float(busy)), "benchmarks": [], "version": "1.0"})
+
+    verdict = Verdict(Key(STEP, OURS, NAME).to_text(), "agrees", loops=1)
+    monkeypatch.setattr("benchmarks.runner.run_piece", run_piece)
+    monkeypatch.setattr("benchmarks.runner.verdicts_of", lambda piece, store: [verdict])
+    groups, progress = [Group({OURS: (Job(STEP, point(6, 1)),)})], []
+    store = open_store(tmp_path, {})
+    for _ in range(2):  # the second time, everything is there
+        _, kept = run_rounds(groups, 6, store, lambda done, total, name: progress.append((done, total)), repeats)
+        assert len(measured) == runs
+        assert list(kept) == disturbed
+        assert progress[-1][0] == progress[-1][1]
+    assert store.discarded() == [n for n in (2, 3) if n not in disturbed]
+    claim = load.load_claim(Load(1.0), kept, store.discarded())
+    assert claim.holds is (None if disturbed else True)
+    assert ("repeated rounds: 2, 3" in claim.text) == (not disturbed)
+
+
+def test_a_row_that_keeps_more_cores_busy_than_its_threads_is_an_open_claim():
+    def benchmark(row, threads, *busy):
+        runs = [{"values": [1.0], "metadata": {"round": n, "busy_cores": value}} for n, value in enumerate(busy)]
+        return {"metadata": {"name": Key(STEP, row, NAME, threads).to_text()}, "runs": runs}
+
+    quiet = [benchmark("a", 1, 0.9, 1.0, 2.0), benchmark("b", 2, 1.9, 2.0, 2.1)]
+    assert load.thread_claim({"benchmarks": quiet}).line() == "pass: no row keeps more cores busy than it has threads"
+    claim = load.thread_claim({"benchmarks": [*quiet, benchmark("c", 1, 1.0, 1.9, 1.9)]})
+    assert claim.line() == f"open: c keeps 1.90 cores busy with 1 thread, at {NAME}"
+    assert load.thread_claim({"benchmarks": []}) is None
+
+
+def test_a_load_at_the_start_leaves_the_claim_open():
+    assert load.load_claim(Load(1.0), {}, []).line() == "pass: the machine was quiet at the start and in every round"
+    line = load.load_claim(Load(1.0, 0.5), {4: "a reason"}, []).line()
+    assert line.startswith("open: the machine was not quiet: at the start other processes took 0.50 of ")
+    assert line.endswith("cores; in round 4 a reason")
+    line = load.load_claim(Load(1.0), dict.fromkeys((5, 4, 3, 2), "a reason"), [1]).line()
+    assert line.endswith("quiet: in round 2 a reason; in round 3 a reason; and in 2 more; repeated rounds: 1")

@@ -1,0 +1,329 @@
+"""The component matrix, its masks, what truncations cost, and the numbers and figures made of them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from study_settings import ROUNDING, SETTINGS, bounds_of_components, initial_state, named_setting, small
+
+import numpy_rnn
+from numpy_rnn import Gradients, InputError, Parameters, windows
+from numpy_rnn.study.components.matrix import (
+    MAX_PARAMETERS,
+    by_lag,
+    check_components,
+    chunks,
+    component_matrix,
+    components_by_complex_step,
+    cost,
+    flat,
+    mask,
+    masked_sum,
+    norms,
+    pairs,
+    reach,
+    sliding,
+    weights,
+)
+from numpy_rnn.study.components.measures import components_of, explorer, measure_components, sum_over_epoch
+from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
+from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
+from numpy_rnn.study.figures.style import spread_apart, step_ticks
+from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
+from numpy_rnn.study.findings import rounded
+from numpy_rnn.study.page.tables import component_tables
+from numpy_rnn.study.setting import Snapshot
+
+DRAWINGS = (*COMPONENT_DRAWINGS, *TRUNCATION_DRAWINGS, *STATE_DRAWINGS)
+
+
+@pytest.fixture(params=SETTINGS, scope="session")
+def setting(request):
+    return named_setting(request.param)
+
+
+@pytest.fixture(scope="session")
+def result(setting):
+    """The findings of this part, and those of the explorer, as they come back from JSON."""
+    return json.loads(
+        json.dumps({"components": measure_components(setting), "explorer": explorer(setting)}, allow_nan=False)
+    )
+
+
+# -- the components --------------------------------------------------------------------------------------------------
+
+
+def test_the_components_of_two_steps_are_those_worked_out_by_hand():
+    """DERIVATION.md, section 4.1: a_1 = 3, a_2 = 7, both errors 1."""
+    one = np.ones((1, 1))
+    params = Parameters(one, 2 * one, one)
+    x, target = np.ones((2, 1, 1)), np.array([2.0, 6.0]).reshape(2, 1, 1)
+    components = component_matrix(params, x, target, one, "relu")
+    assert components.gradients.W_hh[..., 0, 0].tolist() == [[1, 0], [2, 3]]  # h_0 da_1; h_0 da_1, h_1 da_2: 6 in all
+    assert components.gradients.W_xh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
+    assert components.gradients.W_hy[..., 0, 0].tolist() == [[3, 0], [0, 7]]
+    assert components.dh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
+    assert components.losses.tolist() == [0.5, 0.5]
+    assert norms(components.gradients)[1].tolist() == [math.sqrt(8), math.sqrt(9 + 1 + 49)]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_component_is_its_derivative_by_complex_step_and_by_balls(name):
+    """Balls: |component − value| ≤ E. The imaginary part of a complex product is a sum of twice as many terms, so each
+    γ_n of its pass is γ_2n ≤ 2γ_n (1 + tiny), hence its own error is 2E at most, and the two are 3E apart at most.
+    """
+    setting = named_setting(name)
+    for params in (setting.start, setting.end):
+        components, (E, cases) = components_of(setting, params), bounds_of_components(setting, params)
+        T, h_0, phi = len(setting.x), initial_state(setting, params), setting.configuration.nonlinearity
+        for t, balls in enumerate(cases, start=1):
+            for tensor in ("dh", "da"):
+                value, bound = balls[tensor]
+                off = np.abs(value.difference(getattr(components, tensor)[t - 1, :t]))
+                assert (off <= bound + value.radius).all()
+        G, allowed = flat(components.gradients), 3 * flat(E)
+        everything = np.arange(G.shape[-1])
+        for s in range(1, T + 1):
+            checked = components_by_complex_step(params, setting.x, setting.target, h_0, phi, s, everything)
+            assert (np.abs(checked - G[:, s - 1]) <= allowed[:, s - 1]).all(), s
+            assert not checked[: s - 1].any()
+        there = G != 0
+        assert np.mean(np.abs(G[there]) > 1e3 * allowed[there]) > 0.9  # so that the bounds say something
+
+
+def test_the_check_of_the_components_finds_one_wrong_element():
+    setting = named_setting("everything")
+    components, h_0 = components_of(setting, setting.end), initial_state(setting, setting.end)
+    arguments = setting.end, setting.x, setting.target, h_0, "tanh"
+    right = check_components(components, *arguments)
+    assert right["elements"] == right["of"] == 15 * flat(components.gradients).shape[-1]
+    wrong = Gradients(*(theta.copy() for theta in components.gradients))
+    wrong.b_h[3, 1, 2] *= 1.001
+    result = check_components(components._replace(gradients=wrong), *arguments)
+    assert result["at"] == {"t": 4, "s": 2}
+    assert result["difference"] > 1e6 * right["difference"]
+
+
+def test_of_many_parameters_a_sample_is_checked():
+    setting = named_setting("sine")
+    wide = setting.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
+    h_0 = np.zeros((1, 30))
+    components = component_matrix(wide, setting.x, setting.target, h_0)
+    result = check_components(components, wide, setting.x, setting.target, h_0, "tanh")
+    assert wide.W_hh.size > MAX_PARAMETERS
+    assert 0 < result["elements"] <= MAX_PARAMETERS * len(setting.x) < result["of"] == 210 * 960
+    again = check_components(components, wide, setting.x, setting.target, h_0, "tanh")
+    assert again == result
+    broken = components._replace(gradients=components.gradients._replace(W_hh=components.gradients.W_hh * 1.5))
+    assert check_components(broken, wide, setting.x, setting.target, h_0, "tanh")["difference"] > 0.1
+
+
+# -- the masks --------------------------------------------------------------------------------------------------------
+
+
+def definition(T, k1, k2):
+    """design.md, section 4, transcribed: (t, s) of the components that are kept, and K of the update that counts t."""
+    e, n, kept, counted = {0: 0}, 0, set(), {}
+    while e[n] < T:
+        n += 1
+        e[n] = min(n * k1, T)
+        s_n = max(0, e[n] - k2)
+        for t in range(e[n - 1] + 1, e[n] + 1):
+            counted[t] = e[n] - e[n - 1]
+            kept |= {(t, s) for s in range(s_n + 1, t + 1)}
+    return kept, counted
+
+
+@pytest.mark.parametrize("T", [1, 2, 3, 6, 7])
+def test_masks_and_weights_are_the_definition(T):
+    for k1, k2 in [*pairs(T), (1, T + 3), (T + 1, T + 1)]:
+        kept, counted = definition(T, k1, k2)
+        at = [[(t, s) for s in range(1, T + 1)] for t in range(1, T + 1)]
+        assert mask(T, k1, k2).tolist() == [[float(component in kept) for component in row] for row in at], (k1, k2)
+        mean = [[(component in kept) / (counted[component[0]] * 6) for component in row] for row in at]
+        assert weights(T, k1, k2, "mean", 2, 3).tolist() == mean, (k1, k2)
+
+
+def test_masks_that_cannot_be_are_refused():
+    with pytest.raises(InputError, match="expected k2 ≥ k1"):
+        mask(5, 3, 2)
+    with pytest.raises(InputError, match="unknown reduction"):
+        weights(5, 1, 2, "median")
+
+
+def test_the_truncations_are_all_there():
+    assert pairs(3) == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)]
+    assert (len(pairs(20)), chunks(2), sliding(2)) == (210, [(1, 1), (2, 2)], [(1, 1), (1, 2)])
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_masked_sum_is_what_bptt_returns_for_every_truncation(reduction):
+    """A relu network of small whole numbers, with biases and a learned state: nothing rounds, so to the last bit.
+
+    Under "mean" the losses are divided by K; the schedules whose K are powers of two are compared.
+    """
+    T, integers = 7, np.random.default_rng(2).integers
+    sizes = ((1, 2), (2, 2), (2, 1), (2,), (1,), (1, 2))
+    params = Parameters(*(integers(1, 3, size).astype(float) for size in sizes))
+    setting = small(T, nonlinearity="relu", reduction=reduction, hidden_size=2, epochs=0)
+    x, target = (integers(1, 4, (T, 1, 1)).astype(float) for _ in range(2))
+    setting = setting._replace(x=x, target=target)
+    gradients = components_of(setting, params).gradients
+    assert np.all(norms(gradients) == np.tril(norms(gradients)))
+    assert np.tril(norms(gradients)).astype(bool).sum() == T * (T + 1) // 2
+    compared = 0
+    for k1, k2 in pairs(T):
+        if reduction == "sum" or {window.loss_steps for window in windows(T, k1, k2)} <= {1, 2, 4}:
+            masked = masked_sum(gradients, weights(T, k1, k2, reduction))
+            for own, summed in zip(masked, sum_over_epoch(setting, params, k1, k2), strict=True):
+                assert np.array_equal(own, summed), (k1, k2)
+            compared += 1
+    assert compared == {"sum": 28, "mean": 13}[reduction]
+
+
+@pytest.mark.parametrize("end", ["start", "end"])
+def test_the_findings_compare_the_sums_to_rounding(result, end):
+    found = result["components"]["sums"][end]
+    assert 0 < found["difference"] < 1e-12 or found["truncations"] == 6
+    assert found["truncations"] == len(pairs(result["components"]["steps"]))
+
+
+# -- what truncations cost --------------------------------------------------------------------------------------------
+
+
+def test_the_cost_of_a_truncation_by_hand():
+    """Components of two parameters over two steps: the full gradient is (3, 4), one step keeps (0, 4)."""
+    G = np.zeros((2, 2, 2))
+    G[0, 0], G[1, 0], G[1, 1] = (-1, 3), (3, 0), (1, 1)
+    cosine, bias = cost(G, [(1, 1), (2, 2), (1, 2)])
+    assert cosine.tolist() == [4 * 4 / (4 * 5), 1, 1]
+    assert bias.tolist() == [3 / 5, 0, 0]
+
+
+def test_the_cost_is_not_defined_without_a_gradient():
+    G = np.zeros((2, 2, 1))
+    cosine, bias = cost(G, [(1, 1)])
+    assert np.isnan([*cosine, *bias]).all()
+    G[1, 0] = 2  # a gradient of which one step keeps nothing
+    cosine, bias = cost(G, [(1, 1)])
+    assert np.isnan(cosine).all()
+    assert bias.tolist() == [1]
+
+
+def test_lags_and_reach_by_hand():
+    held = np.array([[8.0, 0, 0], [4, 4, 0], [1, 2, 5]])
+    assert [norm.tolist() for norm in by_lag(held)] == [[8, 4, 5], [4, 2], [1]]
+    assert reach(held, 0.5) == [1, 1, 1]
+    assert reach(held, 0.75) == [1, 2, 2]
+    assert reach(held, 1.0) == [1, 2, 3]
+    assert reach(np.zeros((2, 2)), 0.5) == [0, 0]
+
+
+# -- the findings -----------------------------------------------------------------------------------------------------
+
+
+def test_the_findings_hold_what_the_functions_say(setting, result):
+    components = result["components"]
+    T, every = len(setting.x), components_of(setting, setting.end)
+    G = flat(every.gradients)
+    assert components["steps"] == T
+    assert components["parameters"] == G.shape[-1] == sum(theta.size for theta in setting.end if theta is not None)
+    assert components["heat"]["end"] == rounded(norms(every.gradients))
+    assert components["truncation"]["end"]["all"]["chunks"]["cosine"] == rounded(cost(G, chunks(T)).cosine)
+    assert components["truncation"]["end"]["all"]["sliding"]["bias"] == rounded(cost(G, sliding(T)).bias)
+    W_hh = every.gradients.W_hh.reshape(T, T, -1)
+    assert components["truncation"]["end"]["W_hh"]["sliding"]["cosine"] == rounded(cost(W_hh, sliding(T)).cosine)
+    along = components["along"]
+    assert along["epochs"] == [snapshot.epoch for snapshot in setting.snapshots]
+    assert along["k"][-1] == T
+    for place, k in enumerate(along["k"]):
+        assert along["chunks"]["cosine"][place][-1] == components["truncation"]["end"]["all"]["chunks"]["cosine"][k - 1]
+        assert along["sliding"]["bias"][place][0] == components["truncation"]["start"]["all"]["sliding"]["bias"][k - 1]
+    assert components["sums"]["start"]["truncations"] == T * (T + 1) // 2
+    for shown in components["masks"]:
+        assert shown["kept"] == len(definition(T, shown["k1"], shown["k2"])[0])
+    assert components["masks"][-1]["end"]["share"] == 1
+
+
+def test_reach_grows_with_the_share_and_stays_within_the_series(setting, result):
+    for end in ("start", "end"):
+        half, most, nearly = result["components"]["reach"][end].values()
+        assert 1 <= half <= most <= nearly <= (len(setting.x) + 1) / 2
+
+
+@pytest.mark.parametrize("name", ["everything", "three steps, untrained"])
+def test_a_network_without_a_gradient_is_no_trouble(name):
+    """All weights zero, and zero targets: every component is zero."""
+    setting = named_setting(name)
+    zero = Parameters(*(None if theta is None else np.zeros_like(theta) for theta in setting.end))
+    snapshots = tuple(Snapshot(snapshot.epoch, zero) for snapshot in setting.snapshots)
+    setting = setting._replace(target=np.zeros_like(setting.target), snapshots=snapshots)
+    findings = {"components": measure_components(setting), "explorer": explorer(setting)}
+    assert json.dumps(findings, allow_nan=False)
+    assert not any(findings["components"]["truncation"]["start"]["all"]["chunks"]["cosine"])
+    assert findings["components"]["reach"]["start"]["90"] == 0
+    assert all("None" not in cell for table in component_tables(findings) for row in table.rows for cell in row)
+
+
+# -- the explorer -----------------------------------------------------------------------------------------------------
+
+HALF_A_DIGIT = 0.5e-6  # relative: a number of seven significant digits is off by half a unit of the last, at most
+
+
+def test_a_window_is_put_together_from_the_explorers_numbers(setting, result):
+    """dh and da of every window that `train` records while nothing moves, as the page adds them up."""
+    choices = setting.configuration
+    for snapshot, seen in zip(setting.snapshots, result["explorer"]["snapshots"]):
+        params = snapshot.params
+        h_0 = setting.h_0 if params.h_0 is None else None
+        run = {"k1": choices.k1, "k2": choices.k2, "learning_rate": 0.0, "epochs": 1, "record": True}
+        options = {"nonlinearity": choices.nonlinearity, "reduction": choices.reduction}
+        for update in numpy_rnn.train(params, setting.x, setting.target, h_0, **run, **options):
+            start, loss_start, stop = update.window
+            N = update.window.loss_steps * setting.target.shape[-1] if choices.reduction == "mean" else 1
+            for name in ("dh", "da"):
+                recorded = getattr(update.adjoints, name)[:, 0]
+                for s in range(start + 1, stop + 1):
+                    parts = np.array([seen[name][t - 1][s - 1] for t in range(max(s, loss_start + 1), stop + 1)])
+                    off = np.abs(parts.sum(0) / N - recorded[s - start - 1])
+                    # The digits that were cut; 1.01 for roundings of double precision, which are a 10⁹th of them.
+                    assert (off <= 1.01 * HALF_A_DIGIT * np.abs(parts).sum(0) / N).all(), (name, s)
+
+
+def test_the_explorers_costs_and_norms_are_those_of_the_components(setting, result):
+    for snapshot, seen in zip(setting.snapshots, result["explorer"]["snapshots"]):
+        components = components_of(setting, snapshot.params)
+        G, T = flat(components.gradients), len(setting.x)
+        assert seen["losses"] == rounded(components.losses)
+        assert seen["loss"] == rounded(components.losses.sum())
+        assert seen["gradient_norm"] == rounded(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)))
+        assert [len(row) for row in seen["norm"]] == list(range(1, T + 1))
+        assert seen["norm"][-1] == rounded(norms(components.gradients)[-1])
+        for k1, k2 in ((1, 1), (1, T), (2, 2), (2, 3), (T, T)):
+            one = cost(G, [(k1, k2)])
+            # Sums in another order: T² terms of either.
+            for name, value in (("cosine", one.cosine[0]), ("bias", one.bias[0])):
+                given = seen[name][k1 - 1][k2 - k1]
+                slack = ROUNDING.gamma(4 * T * T) * np.abs(G).sum() / np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))
+                assert abs(given - value) <= 1.01 * HALF_A_DIGIT * abs(value) + slack, (name, k1, k2)
+
+
+# -- tables and figures -----------------------------------------------------------------------------------------------
+
+
+def test_names_beside_curves_keep_apart_and_in_their_order():
+    assert spread_apart([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1, 5, 9]
+    assert spread_apart([4.0, 4.0], 2.0, 0.0, 10.0) == [3, 5]
+    assert spread_apart([9.5, 10.0], 2.0, 0.0, 10.0) == [8, 10]
+    assert spread_apart([0.0, 0.5, 9.0], 2.0, 0.0, 10.0) == [0, 2, 9]
+    assert spread_apart([5.0] * 3, 2.0, 0.0, 10.0) == [3, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [1]), (3, [1, 2, 3]), (6, [1, 2, 3, 4, 5, 6]), (7, [1, 3, 5, 7]), (20, [1, 5, 10, 15, 20])],
+)
+def test_steps_are_marked_at_round_numbers(steps, expected):
+    assert step_ticks(steps) == expected
+    assert len(step_ticks(steps)) <= 7
