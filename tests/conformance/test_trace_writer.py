@@ -59,7 +59,7 @@ def test_right_loop_is_judged_right(tmp_path, resets, intermediates):
     ("options", "tensor", "place"),
     [
         ({"scale": 0.5}, "dW_xh", (1, 1)),
-        ({"resets": False, "forgets": True}, "entering", (1, 1 + T // K)),
+        ({"resets": False, "forgets": True}, "initial", (1, 1 + T // K)),
         ({"stop": T - K}, "window", (1, T // K)),
     ],
 )
@@ -73,7 +73,7 @@ def test_what_cannot_be_recorded_is_one_line():
     series = np.ones((4, 1, 1)), np.ones((4, 1, 1)), np.zeros((1, 2))
     settings = {"k1": 2, "k2": 2, "learning_rate": 0.1, "epochs": 1}
     for change, message in (
-        ({"k2": 1}, "k2 = 1 is smaller than k1 = 2"),
+        ({"k2": 1}, "k2 is 1 and k1 is 2: expected k2 ≥ k1"),
         ({"resets": False, "k2": 4}, "expected k2 = k1, and T a multiple of k1"),
         ({"resets": False, "k1": 3, "k2": 3}, "expected k2 = k1, and T a multiple of k1"),
     ):

@@ -112,7 +112,7 @@ def _values(trace, divergence) -> dict[str, np.ndarray]:
     ends = np.cumsum(trace["stop"] - trace["start"])
     rows = slice(ends[index] - (trace["stop"] - trace["start"])[index], ends[index])
     values = {name: trace[name][rows] for name in ROWS if name in trace}
-    given = {*PLACE, "entering"} - {divergence.tensor}  # a port is given the initial state of its window
+    given = {*PLACE, "initial"} - {divergence.tensor}  # a port is given the initial state of its window
     values |= {name: trace[name][index] for name in PER_UPDATE if name in trace and name not in given}
     return {name: np.asarray(array, np.float64) for name, array in values.items()}
 
