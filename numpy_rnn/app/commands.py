@@ -20,8 +20,9 @@ Train an Elman network to predict the next row of a series. The default experime
 point at a time for 300 epochs, and a network of six hidden units.""",
     "compare": """\
 Run this package and other implementations on the same configuration. Print the losses of all of them, check every
-update of each against its rounding bounds, describe the first divergence and its likely cause, and measure the drift
-between unsynchronized runs. Exit status 1 if an implementation is wrong.""",
+update against its rounding bounds, report the first divergence and the mutant it resembles, and measure how far the
+free-running losses drift apart. A mutant is an implementation with one common mistake. Exit status 1 if an
+implementation is wrong.""",
     "study": """\
 Execute the derivation of the gradient on one run: every equation checked by independent methods, the contribution of
 every time step to the gradient, what each truncation keeps of it and what truncation costs, why gradients vanish or

@@ -297,7 +297,7 @@ def test_what_is_no_trace_is_refused(run, tmp_path, change, message):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("absent", "'absent' is no implementation to compare with: expected a package"),
+        ("absent", "unknown implementation 'absent': expected a package"),
         ("absent.npz", "trace file absent.npz does not exist"),
         ("os", "'os' has no from_numpy"),
         ("numpy_rnn", "is this package itself"),

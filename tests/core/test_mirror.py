@@ -270,16 +270,10 @@ def test_a_run_of_numpy_rnn_loads_neither_torch_nor_matplotlib():
     assert imported(code) == []
 
 
-@pytest.mark.needs_torch
-@pytest.mark.slow
-def test_the_check_sees_torch_when_it_is_loaded():
-    assert "torch" in imported("import torch_rnn")
-
-
 @pytest.mark.needs_matplotlib
 @pytest.mark.slow
-def test_the_check_sees_matplotlib_when_it_is_loaded():
-    assert "matplotlib" in imported("import matplotlib")
+def test_the_check_sees_them_when_they_are_loaded():
+    assert imported("import torch_rnn, matplotlib") == ["torch", "matplotlib"]
 
 
 def imports(tree, at_import_time=False):
@@ -364,23 +358,11 @@ def test_the_core_and_the_application_need_nothing_but_numpy():
             assert all(within(m, "numpy") or within(m, "numpy_rnn") for m in others), (file, others)
 
 
-@pytest.mark.parametrize(
-    ("source", "always", "at_import_time"),
-    [
-        ("import torch", {"torch"}, {"torch"}),
-        ("import torch.nn as nn, numpy", {"torch.nn", "numpy"}, {"torch.nn", "numpy"}),
-        ("from torch.nn import RNN", {"torch.nn"}, {"torch.nn"}),
-        ("def draw():\n    import matplotlib.pyplot", {"matplotlib.pyplot"}, set()),
-        ("class A:\n    import torch\n    def f(self):\n        import numpy", {"torch", "numpy"}, {"torch"}),
-        ("if True:\n    try:\n        import torch\n    except ImportError:\n        pass", {"torch"}, {"torch"}),
-    ],
-)
-def test_the_reading_of_imports_sees_them(source, always, at_import_time):
-    tree = ast.parse(source)
-    assert imports(tree) == always
-    assert imports(tree, at_import_time=True) == at_import_time
-
-
-def test_a_relative_import_is_refused():
+def test_the_reading_of_imports_sees_them():
+    tree = ast.parse(
+        "class A:\n    from torch.nn import RNN\n    def f(self):\n        import matplotlib.pyplot, numpy as np"
+    )
+    assert imports(tree) == {"torch.nn", "matplotlib.pyplot", "numpy"}
+    assert imports(tree, at_import_time=True) == {"torch.nn"}
     with pytest.raises(AssertionError, match="relative"):
         imports(ast.parse("from . import train"))

@@ -45,7 +45,7 @@ class PackagePort:
         if velocity is not None:
             velocity = rnn.from_numpy(Parameters(**dict.fromkeys(Parameters._fields) | velocity))
         options = learning_rate, nonlinearity, reduction, max_norm, of_direction
-        return _report(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, *options)))
+        return report_of(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, *options)))
 
     def _update(self, theta, x, target, h_0, velocity, learning_rate, nonlinearity, reduction, max_norm, of_direction):
         """The update of this window."""
@@ -101,8 +101,8 @@ def _window(x, target):
     return Window(0, len(x) - len(target), len(x))
 
 
-def _report(update):
-    """An update under the names of the trace."""
+def report_of(update: Update) -> dict[str, np.ndarray]:
+    """An update, in NumPy, under the names of the trace."""
     arrays = {"loss": np.asarray(update.loss), **_named("", update.activations), **_named("", update.adjoints)}
     del arrays["x"]
     arrays["h"] = arrays["h"][1:]
