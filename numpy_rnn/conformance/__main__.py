@@ -57,10 +57,10 @@ def check_updates(source, dtype: str, updates: int, seed: int = 0, progress=None
             diverging += 1
             continue
         trace = source.trace(*chosen)
-        judgements = [(local, judge(trace, 2 * source.tanh_ulps))]
+        judgements = [(local, judge(trace, source.tau))]
         count += judgements[0][1].updates
         if run % ORACLE_EVERY == 1:
-            judgements.append((oracle, judge(trace, 2 * source.tanh_ulps, by_oracle=True)))
+            judgements.append((oracle, judge(trace, source.tau, by_oracle=True)))
             oracle_count += judgements[1][1].updates
         for worst, judgement in judgements:
             for name, ratio in judgement.worst.items():

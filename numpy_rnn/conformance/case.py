@@ -65,6 +65,8 @@ class Case(NamedTuple):
     velocity: Parameters | None = None
     loss: str = "squared_error"
     weights: np.ndarray | None = None  # (K, B), of the losses; None: 1 each
+    given_dy: bool = False  # `target` has dy of its K steps, and there is no loss
+    has_step: bool = True  # False: the gradients only
 
     @property
     def dtype(self) -> np.dtype:
@@ -86,8 +88,14 @@ class Case(NamedTuple):
         return self._replace(**rows)
 
     @property
+    def dy(self) -> np.ndarray:
+        """With given_dy: dy of all steps, (T, B, O), zero at the older ones."""
+        older = np.zeros((len(self.x) - len(self.target), *self.target.shape[1:]), self.dtype)
+        return np.concatenate((older, self.target))
+
+    @property
     def options(self) -> dict[str, Any]:
-        """The keyword arguments of a port besides the learning rate.
+        """The keyword arguments of a port besides the learning rate. Without a loss there is no reduction.
 
         They include the loss unless it is half the squared error, and the weights if the losses have any. Unless the
         step is plain gradient descent, they include the options of SGD and `velocity`: None, or a dict of
@@ -96,6 +104,8 @@ class Case(NamedTuple):
         options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
         options |= {} if self.loss == "squared_error" else {"loss": self.loss}
         options |= {} if self.weights is None else {"weights": self.weights}
+        if self.given_dy:
+            del options["reduction"]
         if self.sgd == SgdOptions():
             return options
         before = None
@@ -122,7 +132,11 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
         left_out |= set(LEARNED) - (set(INPUT_GRADIENTS) if input_gradients else set())
     if not input_gradients:
         left_out.add("dx")
-    if not case.sgd.momentum:
+    if case.given_dy:
+        left_out.add("loss")
+    if not case.has_step:
+        left_out |= set(Parameters._fields)
+    if not case.sgd.momentum or not case.has_step:
         left_out |= {name for name in SHAPES if name.startswith("v")}
     return {
         name: tuple(sizes[letter] for letter in letters) for name, letters in SHAPES.items() if name not in left_out
@@ -139,7 +153,8 @@ def format_errors(case: Case, report, intermediates: bool, input_gradients: bool
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
     expected = required_outputs(case, intermediates, input_gradients)
-    faults = [f"{name} is missing" for name in expected if name not in report]
+    given = ("dy",) if case.given_dy else ()
+    faults = [f"{name} is missing" for name in expected if name not in report and name not in given]
     known = required_outputs(case, intermediates=True, input_gradients=True)
     faults += [f"{name} is not an expected name" for name in report if name not in known]
     for name, shape in known.items():

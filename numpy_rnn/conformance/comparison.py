@@ -20,7 +20,7 @@ from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance import comparison_report
-from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.mutants.hints import hints
 from numpy_rnn.conformance.ports.port import ProgramPort, load_python_port
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
@@ -104,6 +104,12 @@ class Source(NamedTuple):
     start: tuple[Experiment, Configuration] | None = None  # of a trace file: its experiment and configuration
     lacks: tuple[str, ...] = ()  # options that it does not implement
     has: tuple[str, ...] = CAPABILITIES
+    tanh_absolute_ulps: float = 0.0
+
+    @property
+    def tau(self) -> float:
+        """The error of its tanh that the bounds allow, in units of u."""
+        return TanhError(2 * self.tanh_ulps, 2 * self.tanh_absolute_ulps)
 
 
 class Side(NamedTuple):
@@ -116,6 +122,7 @@ class Side(NamedTuple):
     judgement: Judgement
     cut: str | None  # why only the first updates are judged: overflow or non-finite values
     looks_like: list[str]  # mutants that give the same wrong values
+    tanh_absolute_ulps: float = 0.0
 
 
 class Comparison(NamedTuple):
@@ -168,7 +175,8 @@ def _port_source(port, timeout):
     def trace(experiment, configuration):
         return trace_of_port(port, experiment, configuration, timeout)
 
-    return Source(port.name, trace, port.tanh_ulps or TAU / 2, lacks=port.lacks, has=port.capabilities)
+    absolute = port.tanh_absolute_ulps or 0.0
+    return Source(port.name, trace, port.tanh_ulps or TAU / 2, None, port.lacks, port.capabilities, absolute)
 
 
 def compare(
@@ -188,7 +196,7 @@ def compare(
 
 def _side(source, experiment, configuration, generate):
     trace = source.trace(experiment, configuration)
-    judged, judgement, cut = judge_in_range(trace, 2 * source.tanh_ulps)
+    judged, judgement, cut = judge_in_range(trace, source.tau)
     params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
     D, O = experiment.x.shape[-1], experiment.target.shape[-1]
     generate = generate if D == O else 0  # outputs cannot be fed back as inputs
@@ -200,7 +208,8 @@ def _side(source, experiment, configuration, generate):
     losses = epoch_losses(trace, configuration.reduction)
     result = Result(losses, params, predictions, generated)
     similar = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
-    return Side(source.name, source.tanh_ulps, losses, result, judgement, cut, similar)
+    of_source = source.name, source.tanh_ulps, losses
+    return Side(*of_source, result, judgement, cut, similar, source.tanh_absolute_ulps)
 
 
 def epoch_losses(trace: dict, reduction: str) -> np.ndarray:

@@ -24,6 +24,12 @@ def text(comparison, log_every: int) -> str:
         for side in comparison.sides
         if side.tanh_ulps > STRICT_TANH_ULPS
     ]
+    parts += [
+        f"{side.name} declares an absolute tanh error of {side.tanh_absolute_ulps:g} ulps of 1: a small h may have a"
+        " large relative error, not a strict pass"
+        for side in comparison.sides
+        if side.tanh_absolute_ulps
+    ]
     if comparison.passed:
         names = join_names([side.name for side in comparison.sides])
         judged = f"every update of {'both' if len(comparison.sides) == 2 else 'all'}" + (
@@ -74,7 +80,7 @@ def divergence(side) -> str:
         lines.append("  every stage before it is within its bound, so the fault is in this stage")
     else:
         lines.append("  no intermediate values are reported, so the fault is in this stage or an earlier one")
-    lines += [f"  looks like: {name}" for name in side.looks_like]
+    lines += [f"  looks like: {', or '.join(side.looks_like)}"] if side.looks_like else []
     return "\n".join(lines)
 
 

@@ -144,16 +144,24 @@ def pytest_report_header(config):
     if state is None:
         return []
     from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
+    from numpy_rnn.conformance.ports.protocol import GIVEN_DY
     from numpy_rnn.conformance.properties import PROFILES, runs_for
 
     port, profile = state.port, config.getoption("elman_profile")
     ulps = port.tanh_ulps or STRICT_TANH_ULPS
     strict = "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
     lines = [f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"]
+    if absolute := getattr(port, "tanh_absolute_ulps", None):
+        lines.append(
+            f"tanh may be off by {absolute:g} ulps of 1 besides: a small h may have a large relative error,"
+            " and all bounds after it are wider: not a strict pass"
+        )
     if "intermediates" not in port.capabilities:
         lines.append("level L1 is not checked: the port reports no intermediate values")
     if port.lacks:
         lines.append(f"not tested, because the port lacks it: {', '.join(port.lacks)}")
+    if GIVEN_DY in port.capabilities:
+        lines.append("the port is given dy in place of a target, and its loss is not tested")
     if declared := _optional_capabilities(port, True):
         lines.append(f"tested too, because the port declares it: {', '.join(declared)}")
     if others := _optional_capabilities(port, False):
@@ -175,20 +183,22 @@ def _optional_capabilities(port, declared):
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
     """Under xdist: merge the results of a worker."""
-    results = getattr(node, "workeroutput", {}).get("elman_worst")
+    results = getattr(node, "workeroutput", {}).get("elman_results")
     state = getattr(node.config, "elman_suite", None)
     if results is not None and state is not None:
-        state.worst.merge(json.loads(results))
+        state.worst.merge(*json.loads(results))
 
 
 def pytest_sessionfinish(session):
     """Write the report file, or send the results to the controller of xdist."""
     config = session.config
     state, path = getattr(config, "elman_suite", None), config.getoption("elman_report", None)
-    if state is None or path is None:
+    if state is None:
         return
     if hasattr(config, "workeroutput"):
-        config.workeroutput["elman_worst"] = json.dumps(state.worst.worst, default=float)
+        config.workeroutput["elman_results"] = json.dumps([state.worst.worst, state.worst.sizes], default=float)
+        return
+    if path is None:
         return
     from numpy_rnn.app.storage import save_json
     from numpy_rnn.common.errors import InputError
@@ -201,7 +211,10 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Report that the report file could not be written."""
+    """Report the sizes of the checked windows, and that the report file could not be written."""
     state = getattr(config, "elman_suite", None)
+    if state is not None and state.worst.sizes:
+        ranges = (f"{letter} {low} to {high}" for letter, (low, high) in sorted(state.worst.sizes.items()))
+        terminalreporter.write_line(f"sizes of the checked windows: {', '.join(ranges)}")
     if state is not None and state.report_error is not None:
         terminalreporter.write_line(f"ERROR: {state.report_error}", red=True)

@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+import numpy_rnn.reference
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
+from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.mutants.hints import hints_for_case
+from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import (
@@ -33,13 +34,16 @@ from numpy_rnn.conformance.recipes import (
     SIGMOID,
     WEIGHTS,
     Recipe,
+    large_recipes,
     random_run,
+    restricted,
     supported,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
 
 PROFILES = {"default": 100, "ci": 300, "long": 5000}
+LARGE_EVERY = 5  # the number of cases per large case
 
 
 def runs_for(windows: int) -> int:
@@ -80,6 +84,9 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
         gain=draw(st.sampled_from((0.5, 1.0, 1.5))),
         learning_rate=draw(st.sampled_from((0.1, 0.01, 0.5, 0.0))),
         seed=draw(st.integers(0, 2**32 - 1)),
+        saturated=draw(st.integers(0, 6)) == 6,
+        silent=draw(st.integers(0, 6)) == 6,
+        subnormal=draw(st.integers(0, 9)) == 9,
     )
     if SGD_OPTIONS in has:
         plain = plain._replace(**draw(sgd_options())._asdict(), velocity=draw(st.booleans()))
@@ -93,7 +100,8 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
         scale = MAX_LOGIT if draw(st.integers(0, 6)) == 6 else 1.0
         plain = plain._replace(loss="cross_entropy", classes=draw(st.booleans()), logits=scale)
     class_inputs = CLASS_INPUTS in has and draw(st.booleans())
-    return plain._replace(class_inputs=class_inputs, weights=WEIGHTS in has and draw(st.booleans()))
+    plain = plain._replace(class_inputs=class_inputs, weights=WEIGHTS in has and draw(st.booleans()))
+    return restricted(plain, lacks, has)
 
 
 @st.composite
@@ -121,10 +129,17 @@ class BoundExceeded(AssertionError):
 
 
 class WorstRatios:
-    """The worst ratio of every level, dtype and tensor, and its case."""
+    """The worst ratio of every level, dtype and tensor, and its case; the smallest and largest size of the cases."""
 
     def __init__(self):
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+
+    def note_sizes(self, sizes: dict[str, int]) -> None:
+        """Extend the range of each size."""
+        for letter, size in sizes.items():
+            low, high = self.sizes.get(letter, (size, size))
+            self.sizes[letter] = min(low, size), max(high, size)
 
     def note(self, level: str, dtype: str, tensor: str, ratio: float, case: Any) -> None:
         """Keep the ratio if it is the largest so far."""
@@ -132,8 +147,10 @@ class WorstRatios:
         if tensor not in of or ratio > of[tensor]["ratio"]:
             of[tensor] = {"ratio": ratio, "case": case}
 
-    def merge(self, worst: dict) -> None:
-        """Merge the worst ratios of another process."""
+    def merge(self, worst: dict, sizes: dict) -> None:
+        """Merge the worst ratios and the sizes of another process."""
+        for ends in zip(*sizes.values()):
+            self.note_sizes(dict(zip(sizes, ends)))
         for level, by_dtype in worst.items():
             for dtype, by_tensor in by_dtype.items():
                 for tensor, entry in by_tensor.items():
@@ -141,9 +158,10 @@ class WorstRatios:
 
 
 def bound_factor(port) -> float:
-    """τ of the port: twice the declared error of its tanh in ulps, or the default."""
-    declared = getattr(port, "tanh_ulps", None)
-    return TAU if declared is None else 2 * declared
+    """τ of the port: twice the declared error of its tanh in ulps, or the default; and its absolute error."""
+    declared, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
+    tau = TAU if declared is None else 2 * declared
+    return tau if absolute is None else TanhError(tau, 2 * absolute)
 
 
 def capabilities(port) -> tuple[str, ...]:
@@ -161,7 +179,7 @@ def check_port_local(
         report = validated_report(port, case, True, timeout, str(recipe))
         _judge("L1", recipe, case, report, stages(case, report, bound_factor(port)), worst)
 
-    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
+    _check_windows(port, dtype, profile, timeout, check)
 
 
 def check_port_global(
@@ -177,7 +195,7 @@ def check_port_global(
         _judge("L2", recipe, case, report, {n: (v.high, E + v.radius) for n, (v, E) in reported.items()}, worst,
                check_global(case, report, bounds=bounds))  # fmt: skip
 
-    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check)
+    _check_windows(port, dtype, profile, timeout, check)
 
 
 def check_port_lockstep(
@@ -185,11 +203,21 @@ def check_port_lockstep(
 ) -> None:
     """Level L3: several updates in a row, each checked at L1, or L2 without intermediates, from its actual start."""
 
+    def run_of(seed):
+        return random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
+
+    def trace_from(experiment, configuration):
+        if hasattr(port, "trace"):
+            return port.trace(experiment, configuration)
+        return trace_of_port(port, experiment, configuration, timeout)
+
     def check(seed):
-        run = random_run(np.random.default_rng(seed), dtype, lacks=port.lacks, has=capabilities(port))
+        run = run_of(seed)
         assume(is_bounded(*run))
-        trace = port.trace(*run) if hasattr(port, "trace") else trace_of_port(port, *run, timeout)
-        judgement = judge(trace, bound_factor(port))
+        if worst is not None:
+            (_, B, *_), (D, H), O = run[0].x.shape, run[0].params.W_xh.shape, run[0].params.W_hy.shape[-1]
+            worst.note_sizes({"B": B, "D": D, "H": H, "O": O})
+        judgement = judge(trace_from(*run), bound_factor(port))
         for name, ratio in judgement.worst.items():
             if worst is not None:
                 worst.note("L3", dtype, name, ratio, {"run": seed})
@@ -200,15 +228,36 @@ def check_port_lockstep(
                 f" {list(first.element)} is {first.reported!r}, expected {first.expected!r}; rounding allows"
                 f" {first.allowed:.2g}, this is {first.ratio:.2g} times as large",
                 first.ratio,
-                f"run {seed}",
+                seed,
             )
 
+    def hints_of(seed):
+        experiment, configuration = run_of(seed)
+        trace = trace_from(experiment, configuration)
+        first = judge(trace, bound_factor(port)).first
+        return [] if first is None else hints(trace, first, experiment, configuration, numpy_rnn.reference)
+
     fewer = settings(profile, max_examples=runs_for(profile.max_examples))
-    _run_property(fewer, st.integers(0, 2**32 - 1), check)
+    _run_property(fewer, st.integers(0, 2**32 - 1), check, hints_of)
 
 
-def _run_property(profile, strategy, check):
-    """Call `check` on what the strategy draws. Raises what it raises; if that does not recur, says so and why."""
+def _check_windows(port, dtype, profile, timeout, check):
+    """Call `check` on random cases, and on large ones: by turns, as Hypothesis may not draw one of every kind."""
+
+    def hints_of(recipe):
+        return hints_for_port(port, recipe, bound_factor(port), timeout)
+
+    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check, hints_of)
+    seed = 0 if profile.derandomize else int(np.random.default_rng().integers(2**32))
+    for recipe in large_recipes(profile.max_examples // LARGE_EVERY, seed, dtype, port.lacks, capabilities(port)):
+        try:
+            check(recipe)
+        except BoundExceeded as error:
+            raise BoundExceeded(f"{error}{looks_like(hints_of(recipe))}", error.ratio, recipe) from None
+
+
+def _run_property(profile, strategy, check, hints_of):
+    """Call `check` on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so."""
     faults = []
 
     @profile
@@ -223,16 +272,20 @@ def _run_property(profile, strategy, check):
     try:
         property_holds()
     except BoundExceeded as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
+        message = f"{smallest}{looks_like(hints_of(smallest.where))}"
         largest = max((f for f in faults if isinstance(f, BoundExceeded)), key=lambda fault: fault.ratio)
-        if largest.ratio > 2 * smallest.ratio:
-            raise BoundExceeded(f"{smallest}; the largest error, in {largest.where}, is {largest.ratio:.2g} times its"
-                                " bound", largest.ratio, largest.where) from None  # fmt: skip
-        raise
+        if largest.ratio <= 2 * smallest.ratio:
+            raise BoundExceeded(message, smallest.ratio, smallest.where) from None
+        place = largest.where if isinstance(largest.where, Recipe) else f"run {largest.where}"
+        message += f"; the largest error, in {place}, is {largest.ratio:.2g} times its bound"
+        raise BoundExceeded(message, largest.ratio, largest.where) from None
     except Flaky:
         raise type(faults[0])(f"gives different answers to the same case: {faults[0]}") from None
 
 
 def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, worst, known=None):
+    if worst is not None:
+        worst.note_sizes(case.sizes)
     for name in CAUSAL_ORDER:
         if name not in expected_and_allowed:
             continue
@@ -242,12 +295,11 @@ def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, wors
             worst.note(level, recipe.dtype, name, float(np.max(ratio)), recipe._asdict())
         if not (ratio <= 1).all():
             at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-            alike = "".join(f"; looks like: {hint}" for hint in hints_for_case(case, report, name))
             element = [int(i) for i in at]
             raise BoundExceeded(
                 f"{level}, {recipe}: {name} ({equations(name, recipe.sgd)}) at {element} is"
                 f" {float(report[name][at])!r}, expected {float(expected[at])!r}; rounding allows"
-                f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large{alike}",
+                f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large",
                 float(ratio[at]),
                 recipe,
             )

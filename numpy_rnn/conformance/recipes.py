@@ -2,11 +2,12 @@
 
 Mostly the sizes differ from each other, weights are of order one and not symmetric, tanh is not saturated and the older
 steps of the window have no loss. Some cases have a square output matrix, exact zeros before relu, a batch or a window
-of one. The options of SGD and a learned initial state are drawn for ports that have them. A case is drawn either at
-random, here, or by Hypothesis, in `properties`.
+of one, a saturated unit, a unit without incoming weights, or subnormal inputs. Large cases have one size of up to 40,
+beyond small buffers and the registers of vector instructions. The options of SGD and a learned initial state are drawn
+for ports that have them. A case is drawn either at random, here, or by Hypothesis, in `properties`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,13 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import DTYPES, Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.ports.protocol import GIVEN_DY
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
-MAX_SIZE = 8  # of T, B, D, H and O
+MAX_SIZE = 8  # of T, B, D, H and O in most cases
+LARGE_SIZES = {"T": (9, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of them, in the others
+SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
 MOMENTA, DAMPENINGS, DECAYS = (0.5, 0.9), (0.0, 0.25, 0.7), (0.01, 0.1)
 MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random cases
 
@@ -59,6 +63,17 @@ class Recipe(NamedTuple):
     logits: float = 1.0  # the scale of the outputs of a cross-entropy
     class_inputs: bool = False
     weights: bool = False
+    saturated: bool = False  # the last unit, of tanh
+    silent: bool = False  # the first unit of several, which has no incoming weights: a = 0
+    subnormal: bool = False  # the first component of the inputs and of the initial state
+    no_h_0: bool = False  # whether the initial state is zero
+    given_dy: bool = False  # whether dy is given in place of a target
+    has_step: bool = True
+
+    def __repr__(self) -> str:
+        """The call that makes the recipe again, without the fields that have their defaults."""
+        fields = (f"{n}={v!r}" for n, v in self._asdict().items() if n not in DEFAULTS or v != DEFAULTS[n])
+        return f"Recipe({', '.join(fields)})"
 
     @property
     def sgd(self) -> SgdOptions:
@@ -74,6 +89,11 @@ class Recipe(NamedTuple):
         h_0 = states(h_0, self.nonlinearity)
         if self.zeros:
             x[0], h_0[...] = 0, 0
+        if self.subnormal:
+            x[..., 0], h_0[..., 0] = (np.finfo(self.dtype).smallest_normal / 4 * v[..., 0] for v in (x, h_0))
+        if self.no_h_0:
+            h_0[...] = 0
+        params = self._special_units(params)
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
@@ -85,7 +105,23 @@ class Recipe(NamedTuple):
             params = params._replace(W_hy=params.W_hy * params.W_hy.dtype.type(self.logits))
         weights = random_weights(generator, (K, B), self.dtype) if self.weights else None
         options = (self.learning_rate, self.nonlinearity, self.reduction, self.sgd, velocity, self.loss, weights)
-        return Case(params, x, target, h_0, *options)
+        return Case(params, x, target, h_0, *options, given_dy=self.given_dy, has_step=self.has_step)
+
+    def _special_units(self, params: Parameters) -> Parameters:
+        """The parameters with a saturated and a silent unit; in a long window W_hh has a norm of 1 at most."""
+        if self.T > MAX_SIZE:
+            norm = np.linalg.norm(params.W_hh.astype(np.float64), 2)
+            params = params._replace(W_hh=(params.W_hh / max(1.0, norm)).astype(self.dtype))
+        factors = np.ones(self.H, self.dtype)
+        if self.saturated and self.nonlinearity == "tanh":
+            factors[-1] = SATURATING
+        if self.silent and self.H > 1:
+            factors[0] = 0
+        b_h = None if params.b_h is None else params.b_h * factors
+        return params._replace(W_xh=params.W_xh * factors, W_hh=params.W_hh * factors, b_h=b_h)
+
+
+DEFAULTS = Recipe._field_defaults
 
 
 def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
@@ -167,6 +203,23 @@ def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
     return [option for option in options if option not in lacks]
 
 
+def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Recipe:
+    """The recipe without what a port lacks, and with dy in place of a target if that is what the port is given."""
+    recipe = recipe._replace(**restricted_sgd(recipe.sgd, lacks)._asdict())
+    if "older steps" in lacks:
+        recipe = recipe._replace(K=recipe.T)
+    if GIVEN_DY in has:
+        recipe = recipe._replace(given_dy=True, reduction="sum", loss="squared_error", classes=False, weights=False)
+    return recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks)
+
+
+def restricted_sgd(sgd: SgdOptions, lacks: Sequence[str]) -> SgdOptions:
+    """The options without those that a port lacks. Without momentum there is no dampening and no Nesterov step."""
+    of_momentum = ("momentum", "dampening", "nesterov") if "momentum" in lacks else ()
+    lacking = [name for name in SgdOptions._fields if name in (*lacks, *of_momentum)]
+    return sgd._replace(**{name: SgdOptions._field_defaults[name] for name in lacking})
+
+
 def random_sizes(generator: np.random.Generator, max_size: int = MAX_SIZE) -> tuple[int, ...]:
     """T, B, D, H, O: mostly all different, otherwise independent of each other."""
     if generator.random() < 0.6:
@@ -174,10 +227,14 @@ def random_sizes(generator: np.random.Generator, max_size: int = MAX_SIZE) -> tu
     return tuple(int(size) for size in generator.integers(1, max_size + 1, 5))
 
 
-def random_recipe(generator: np.random.Generator, dtype: str | None = None, has: Sequence[str] = ()) -> Recipe:
-    """A random recipe, with the options of ports that have these capabilities."""
+def random_recipe(
+    generator: np.random.Generator, dtype: str | None = None, has: Sequence[str] = (), lacks: Sequence[str] = ()
+) -> Recipe:
+    """A random recipe, with the options of ports that have these capabilities, without those that they lack."""
     T, B, D, H, O = random_sizes(generator)
-    nonlinearity, reduction = (options[generator.integers(2)] for options in (NONLINEARITIES, REDUCTIONS))
+    nonlinearity, reduction = (
+        str(generator.choice(supported(options, lacks))) for options in (NONLINEARITIES, REDUCTIONS)
+    )
     plain = Recipe(
         T,
         B,
@@ -188,11 +245,14 @@ def random_recipe(generator: np.random.Generator, dtype: str | None = None, has:
         dtype=dtype or DTYPES[generator.integers(2)],
         nonlinearity=nonlinearity,
         reduction=reduction,
-        bias=bool(generator.integers(2)),
+        bias=bool(generator.integers(2)) and "bias" not in lacks,
         zeros=generator.random() < 0.15,
         gain=float(generator.uniform(0.5, 1.5)),
         learning_rate=float(generator.uniform(0.01, 0.5)),
         seed=int(generator.integers(2**32)),
+        saturated=generator.random() < 0.15,
+        silent=generator.random() < 0.15,
+        subnormal=generator.random() < 0.1,
     )
     if SGD_OPTIONS in has:
         plain = plain._replace(**random_sgd(generator)._asdict(), velocity=generator.random() < 0.7)
@@ -202,7 +262,24 @@ def random_recipe(generator: np.random.Generator, dtype: str | None = None, has:
     if SIGMOID in has and further.random() < 0.25:
         plain = plain._replace(nonlinearity="sigmoid")
     plain = plain._replace(**with_clip_by_value(further, plain.sgd, has)._asdict())
-    return plain._replace(**random_losses(further, has))
+    plain = plain._replace(**random_losses(further, has))
+    return restricted(plain, lacks, has)
+
+
+def large_recipes(
+    count: int, seed: int, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
+) -> Iterator[Recipe]:
+    """So many recipes in which T, B, D, H and O are large in turn; every other one has a saturated or a silent unit."""
+    for index in range(count):
+        generator = np.random.default_rng((seed, index))
+        recipe = random_recipe(generator, dtype, has, lacks)
+        which = "THBDO"[index % 5]
+        low, high = LARGE_SIZES[which]
+        size = int(generator.integers(low, high + 1))
+        older = 0 if recipe.K == recipe.T or which != "T" else int(generator.integers(size))  # steps without a loss
+        K = size - older if which == "T" else recipe.K
+        special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
+        yield recipe._replace(**{which: size, "K": K, **special})
 
 
 def random_run(
@@ -217,15 +294,19 @@ def random_run(
     lacks, has: those of the port. A learned initial state is in the parameters and equals the experiment's h_0.
     """
     _, B, D, H, O = random_sizes(generator, 6)
+    if generator.random() < 0.1:
+        H = int(generator.integers(*LARGE_SIZES["H"]))
     T = int(generator.integers(4, max_steps + 1))
     dtype = dtype or DTYPES[generator.integers(2)]
-    k1 = int(generator.integers(1, 5))
+    k1 = T if "h_0" in lacks else int(generator.integers(1, 5))
+    if "older steps" in lacks:
+        T -= T % k1  # the last window has as many steps as the others
     learning_rate = float(generator.uniform(0.1, 1)) / (10 * B * O * k1)
     configuration = Configuration(
         epochs=2,
         learning_rate=learning_rate,
         k1=k1,
-        k2=k1 + int(generator.integers(0, 4)),
+        k2=k1 + int(generator.integers(0, 4)) * ("older steps" not in lacks),
         nonlinearity=str(generator.choice(supported(NONLINEARITIES, lacks))),
         reduction=str(generator.choice(supported(REDUCTIONS, lacks))),
     )
@@ -233,9 +314,9 @@ def random_run(
     bias = bool(generator.integers(2)) and "bias" not in lacks
     params = random_parameters(generator, D, H, O, bias, dtype, gain)
     x, target = (generator.normal(size=(T, B, size)).astype(dtype) for size in (D, O))
-    h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype)
+    h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype) * np.array("h_0" not in lacks, dtype)
     if SGD_OPTIONS in has:
-        sgd = random_sgd(generator)
+        sgd = restricted_sgd(random_sgd(generator), lacks)
         # Momentum multiplies a constant gradient by 1/(1 − μ).
         configuration = configuration.changed(**sgd._asdict(), learning_rate=learning_rate * (1 - sgd.momentum))
     if LEARNED_H_0 in has and generator.integers(2):

@@ -262,7 +262,8 @@ def test_nothing_undefined_happens_and_no_memory_leaks(sanitized):
 
 
 def test_the_order_of_keys_and_white_space_do_not_matter(sanitized):
-    case = random_case(21)
+    everything = {"bias": True, "momentum": 0.9, "velocity": True, "learned": True, "max_norm": 1.0}
+    case = random_recipe(np.random.default_rng(21), None, ITS_CAPABILITIES)._replace(**everything).case()
     request = json.loads(protocol.encode_request(case, 1))
     assert {"vW_xh", "vW_hh", "vW_hy", "vb_h", "vb_y", "vh_0"} == set(request["velocity"])
     assert request["learned_h_0"] is True

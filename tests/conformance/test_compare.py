@@ -166,7 +166,8 @@ def test_a_mutant_is_named_at_its_equation(mutant):
         configuration = SHORT.changed(**changes)
         wrong = compared(load(mutant), configuration).sides[1]
         if not wrong.judgement.passed:
-            assert EQUATIONS[wrong.judgement.first.tensor] == EQUATIONS[mutant.stage]
+            stage = "initial" if mutant.name == "zeros for h_0" else mutant.stage  # its trace has these zeros
+            assert EQUATIONS[wrong.judgement.first.tensor] == EQUATIONS[stage]
             assert mutant.name in wrong.looks_like
             return
     assert mutant.name in NEEDS_MORE

@@ -29,8 +29,9 @@ MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
     "a nested array": ({"y": [8 * ["0x0p0"]]}, "y has length 1: expected 8"),
     "a number for an array": ({"y": "0x1p0"}, "y is '0x"),
     "an array for a number": ({"loss": ["0x1p0"]}, "loss holds ['0x"),
-    "a decimal number": ({"loss": "0.5"}, "loss holds '0.5': expected a hexadecimal string"),
-    "a plain number": ({"loss": 0.5}, "loss holds 0.5: expected a hexadecimal string"),
+    "a plain number": ({"loss": 0.5}, "loss holds 0.5: expected a number as a string, '0x1.8p-1' or '0.75'"),
+    "a decimal number beyond float32": ({"loss": "1e39"}, "loss holds 1e39, which is not a float32 number"),
+    "a decimal number beyond float64": ({"loss": "1e309"}, "loss holds 1e309, which is outside the range of float64"),
     "float64 for float32": ({"loss": (0.1).hex()}, "loss holds 0x1.999999999999ap-4, which is not a float32 number"),
     "beyond float32": ({"loss": "0x1p200"}, "loss holds 0x1p200, which is not a float32 number"),
     "beyond float64": ({"loss": "0x1p2000"}, "loss holds 0x1p2000, which is outside the range of float64"),
@@ -168,7 +169,18 @@ def test_every_way_to_write_a_hexadecimal_number_is_read(text):
     assert protocol.decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)["loss"] == np.float32(1)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1.5", "1e3", "0x", "0x1p", "0x1 ", "1p0", "--0x1", "0x1_0", None, [], {}])
+@pytest.mark.parametrize("text", ["", ".", "1e", "1_0", "0x", "0x1p", "0x1 ", "1p0", "--0x1", "0x1_0", None, [], {}])
 def test_other_numbers_are_not_guessed_at(text):
-    with pytest.raises(PortFault, match="expected a hexadecimal string"):
+    with pytest.raises(PortFault, match="expected a number as a string"):
         protocol.decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
+def test_decimal_numbers_are_read_exactly(dtype, digits):
+    """From as many digits as every number needs, also where the number is subnormal."""
+    generator = np.random.default_rng(0)
+    numbers = np.exp(generator.uniform(-40, 40, 36)) * generator.choice((-1, 1), 36)
+    numbers = np.concatenate((numbers, [0.0, np.finfo(dtype).smallest_subnormal])).astype(dtype)
+    texts = [f"{number:.{digits - 1}e}" for number in numbers.tolist()]
+    assert np.array_equal(protocol._array("y", texts, (38,), np.dtype(dtype)), numbers)
+    assert protocol._array("y", ["1", "-.5", "2.E+1"], (3,), np.dtype(dtype)).tolist() == [1.0, -0.5, 20.0]

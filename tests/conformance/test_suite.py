@@ -81,6 +81,7 @@ def test_right_port_passes_every_level(suite):
     status, output = suite("--elman-backend", "ports:right", "--elman-report", "report.json")
     assert status == 0, output
     assert "6 passed" in output
+    assert "sizes of the checked windows: B 1 to " in output
     report = json.loads((suite.folder / "report.json").read_text())
     assert report["port"] == "numpy_rnn"
     for level in ("L1", "L2", "L3"):
@@ -220,7 +221,7 @@ def test_tallies_are_merged():
     one.note("L1", "float32", "a", 0.5, "x")
     for tensor, ratio in (("a", 0.25), ("h", np.inf)):
         other.note("L1", "float32", tensor, ratio, "y")
-    one.merge(other.worst)
+    one.merge(other.worst, {})
     expected = {"a": {"ratio": 0.5, "case": "x"}, "h": {"ratio": np.inf, "case": "y"}}
     assert one.worst == {"L1": {"float32": expected}}
 

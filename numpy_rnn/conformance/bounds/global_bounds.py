@@ -17,7 +17,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
+from numpy_rnn.conformance.bounds.local_bounds import TAU, absolute_error, ratios
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, sum_of_rows
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
@@ -76,7 +76,8 @@ class Propagation:
         else:
             inherited, more = sech_squared(nearest / 2) / 4 * E_a, 0.5
         max_abs = self.size["h"][t] + inherited + more
-        return (inherited + self.tau * rounding.u * max_abs + rounding.flushes(max_abs > 0)) * UPWARDS
+        own = (self.tau * max_abs + absolute_error(self.tau)) * rounding.u
+        return (inherited + own + rounding.flushes(max_abs > 0)) * UPWARDS
 
     def loss(self):
         """(L1) to (L4), (B1). "mean" may round twice more: the reciprocal, and the product with it."""
@@ -201,11 +202,15 @@ def propagate(case: Case, values: dict[str, Enclosure], tau: float) -> dict[str,
         raise InputError(f"a sum of {longest} terms in {case.dtype} has no bound: expected fewer, or float64")
     propagation = Propagation(case, values, tau)
     propagation.forward()
-    propagation.loss()
+    if case.given_dy:
+        propagation.E["dy"][-K:] = propagation.target.E
+    else:
+        propagation.loss()
     propagation.backward()
     propagation.gradients()
     propagation.input_gradients()
-    propagation.update()
+    if case.has_step:
+        propagation.update()
     return propagation.E
 
 

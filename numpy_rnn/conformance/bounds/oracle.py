@@ -164,6 +164,8 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
         dy[t] = flint.arb_mat(
             B, O, [flint.arb(number) * e / divisor for number, (_, row) in zip(w[t], rows) for e in row]
         )
+    if case.given_dy:
+        dy = {t: target[t] if t in target else flint.arb_mat(B, O) for t in steps}
     dh, da = {}, {T + 1: flint.arb_mat(B, H)}
     for t in reversed(steps):
         dh[t] = dy[t] * W_hy.transpose() + da[t + 1] * W_hh.transpose()

@@ -183,7 +183,7 @@ IN_ENGINE = (
     # What is handed out.
     engine(
         "parameters returned in reused memory",
-        "initial",
+        "dW_xh",
         ("layout", "if references(vector) == unused:", "if True:"),
     ),
     engine(

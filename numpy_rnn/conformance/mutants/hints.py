@@ -1,18 +1,32 @@
-"""Which known mistake does a divergence look like? A hint, not a verdict."""
+"""Which known mistake does a wrong result look like? A hint, not a verdict.
+
+A mutant fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is compared on
+a case of several steps, because many mistakes are the same in a window of one step.
+"""
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.trace import ROWS
+from numpy_rnn.app.trace import PER_UPDATE, PLACE, ROWS
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.traces.drive import trace_of
 
-EXPLAINED = 0.02  # a mistake explains a wrong tensor when less than this part of its deviation is left
+EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
+MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
+MIN_SIZES = {"T": 5, "B": 2, "D": 2, "H": 3, "O": 2}  # of the case on which a port is compared
+
+
+def looks_like(names: list[str]) -> str:
+    """The hints as the end of a message: nothing, one, or those that all fit."""
+    return f"; looks like: {', or '.join(names)}" if names else ""
 
 
 def hints(trace, divergence, experiment, configuration, right) -> list[str]:
-    """The mutants whose run goes wrong at the same update and tensor and gives the same wrong values.
+    """The mutants whose run goes wrong at the same update, and gives the same wrong values there.
 
     Where the reference itself has been changed, the mutants of the changed lines cannot be made, and are left out.
     right: a module with the functions of numpy_rnn that is not wrong. Every mutant is run from the same start up to
@@ -28,55 +42,103 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
                 values = _values(trace_of(load(mutant), experiment, configuration), divergence)
         except (ValueError, LookupError):  # its shapes do not admit the mistake, or its line has been changed
             continue
-        if _explains(reported, values, expected):
+        if _explains_update(divergence.tensor, reported, values, expected):
             found.append(mutant.name)
-    return found
+    return found if len(found) <= MAX_HINTS else []
 
 
-def hints_for_case(case, report, tensor) -> list[str]:
-    """The mutants that give the same wrong values of this tensor for one window update."""
+def hints_for_port(port, recipe, tau: float, timeout: float = 10.0) -> list[str]:
+    """The mutants that give what the port gives for a case like this one, but with several steps."""
+    case = with_several_steps(recipe).case()
+    report, _ = call_port(port, case, timeout)
+    if report is None or format_errors(case, report, intermediates=False):
+        return []
+    return hints_for_case(case, report, tau)
 
-    def ask(package):
-        port = PackagePort(package)
-        params = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
-        arrays = (params, case.x, case.target, case.h_0)
-        with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            return port.window_update(*arrays, learning_rate=case.learning_rate, **case.options)[tensor]
 
-    reported, expected = report[tensor], ask(numpy_rnn)
+def with_several_steps(recipe):
+    """The recipe with sizes of MIN_SIZES at least, and as many older steps."""
+    sizes = {name: max(getattr(recipe, name), size) for name, size in MIN_SIZES.items()}
+    return recipe._replace(**sizes, K=sizes["T"] - (recipe.T - recipe.K))
+
+
+def hints_for_case(case, report, tau: float) -> list[str]:
+    """The mutants that give the same numbers of every tensor of the report; none if the report is right."""
+    bounds = global_bounds(case, tau)
+    with np.errstate(all="ignore"):
+        wrong = any(not (ratio <= 1).all() for ratio in check_global(case, report, tau, bounds=bounds).values())
+    if not wrong:
+        return []
+    asked = case
+    if case.given_dy:  # a target that gives the reference this dy
+        y = numpy_rnn.forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
+        asked = case._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
+
+    def values_of(package):
+        params = {name: theta for name, theta in asked.params._asdict().items() if theta is not None}
+        arrays = (params, asked.x, asked.target, asked.h_0)
+        return PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)
+
     found = []
     for mutant in MUTANTS:
         if mutant.level == "update":
             try:
-                values = ask(load(mutant))
-            except LookupError:  # its line has been changed
+                with np.errstate(all="ignore"):  # a wrong gradient may well overflow
+                    values = values_of(load(mutant))
+            except (ValueError, LookupError):  # its line has been changed
                 continue
-            if _explains(reported, values, expected):
+            if all(_fits(report[name], values.get(name), *bounds[name]) for name in report):
                 found.append(mutant.name)
-    return found
+    return found if len(found) <= MAX_HINTS else []
 
 
-def _values(trace, divergence) -> np.ndarray:
-    """The tensor of the divergent update; of a wrong schedule, its window. Empty when the run has no such update."""
-    at = np.flatnonzero((trace["epoch"] == divergence.epoch) & (trace["number"] == divergence.number))
-    if not len(at):
-        return np.empty(0)
-    index = at[0]
-    if divergence.tensor == "window":
-        return np.array([trace[name][index] for name in ("start", "loss_start", "stop")], np.float64)
-    if divergence.tensor in ROWS:
-        ends = np.cumsum(trace["stop"] - trace["start"])
-        begin = ends[index] - (trace["stop"] - trace["start"])[index]
-        return np.asarray(trace[divergence.tensor][begin : ends[index]], np.float64)
-    return np.asarray(trace[divergence.tensor][index], np.float64)
-
-
-def _explains(reported, values, expected) -> bool:
-    if reported.shape != values.shape:
+def _fits(reported, values, exact, E) -> bool:
+    """Whether the mutant's values are those that are reported, to within a small part of the deviation, or rounding."""
+    if values is None or np.shape(values) != np.shape(reported):
         return False
-    if reported.shape != expected.shape:
-        return np.array_equal(reported, values)
     if not np.isfinite(reported).all():  # an overflow, at the same places
         return np.array_equal(np.isfinite(reported), np.isfinite(values))
-    deviation = np.abs(reported - expected).max(initial=0)
-    return bool(deviation > 0 and np.abs(reported - values).max(initial=0) <= EXPLAINED * deviation)
+    deviation = np.abs(exact.difference(reported)).max(initial=0)
+    allowed = np.maximum(EXPLAINED * deviation, 2 * E)
+    return bool((np.abs(np.asarray(reported, np.float64) - values) <= allowed).all())
+
+
+def _values(trace, divergence) -> dict[str, np.ndarray]:
+    """The tensors of the divergent update; of a wrong schedule, its window. Empty if the run has no such update."""
+    at = np.flatnonzero((trace["epoch"] == divergence.epoch) & (trace["number"] == divergence.number))
+    if not len(at):
+        return {}
+    index = at[0]
+    if divergence.tensor == "window":
+        return {"window": np.array([trace[name][index] for name in ("start", "loss_start", "stop")], np.float64)}
+    ends = np.cumsum(trace["stop"] - trace["start"])
+    rows = slice(ends[index] - (trace["stop"] - trace["start"])[index], ends[index])
+    values = {name: trace[name][rows] for name in ROWS if name in trace}
+    given = {*PLACE, "initial"} - {divergence.tensor}  # a port is given the initial state of its window
+    values |= {name: trace[name][index] for name in PER_UPDATE if name in trace and name not in given}
+    return {name: np.asarray(array, np.float64) for name, array in values.items()}
+
+
+def _explains_update(tensor, reported, values, expected) -> bool:
+    """Whether the values of this update are those that are reported.
+
+    The tensor that diverges must be the same to within a small part of its deviation. In the others, what rounding did
+    in the updates before is allowed too.
+    """
+    if not reported or not expected or not values:
+        return not reported and not values and bool(expected)
+    if not reported.keys() <= values.keys() or any(values[n].shape != reported[n].shape for n in reported):
+        return False
+    if expected[tensor].shape != reported[tensor].shape:
+        return np.array_equal(reported[tensor], values[tensor])
+    if not np.isfinite(reported[tensor]).all():  # an overflow, at the same places
+        return np.array_equal(np.isfinite(reported[tensor]), np.isfinite(values[tensor]))
+    for name, array in reported.items():
+        comparable = name in expected and expected[name].shape == array.shape
+        deviation = np.abs(array - expected[name]).max(initial=0) if comparable else 0.0
+        rounding = 0.0 if name == tensor else np.sqrt(np.finfo(np.float32).eps) * np.abs(array).max(initial=0)
+        if name == tensor and deviation == 0:
+            return False
+        if not np.abs(array - values[name]).max(initial=0) <= max(EXPLAINED * deviation, rounding):
+            return False
+    return True

@@ -17,7 +17,7 @@ from numpy_rnn.conformance.mutants.engine_checks import engine_violation
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_recipe, random_run
-from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.drive import is_bounded, trace_of
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
 
 MAX_CASES = 500
@@ -81,6 +81,8 @@ def run_violation(package, generator):
     experiment, configuration = random_run(generator, has=CAPABILITIES)
     if generator.random() < ENSEMBLES:
         experiment = ensemble_of_two(experiment, generator)
+    if not is_bounded(experiment, configuration):  # a correct run diverges too
+        return None
     return first_violation(judge(trace_of(package, experiment, configuration)).worst)
 
 

@@ -34,11 +34,17 @@ B2 = "dh[t] += da[t + 1] @ W_hh.mT"
 DW_XH, DW_HH, DW_HY = "sum_over_steps(x, da)", "sum_over_steps(h[:-1], da)", "sum_over_steps(h[1:], dy)"
 DB_H, DB_Y = "da.sum(axis=(0, -2))", "dy.sum(axis=(0, -2))"
 SLOPES = "slopes = slope(h[1:])"
+B9 = "dh_0 = da[0] @ W_hh.mT"
+OF_DH_0 = ("bptt", B9, B9.removesuffix(".mT"))
 SQUARES = "(weights * error * error).sum(axis=(0, -2, -1))"
 SOFTMAX = "softmax(y) * target.sum(axis=-1, keepdims=True) - target"
 TERMS = "K * B if weights is None else weights.sum()"
 
 # The wrong lines.
+BAND = """later = [own[t + 1], *ages][:2]
+        ages = [(d * slopes[t + 1]) @ W_hh.mT for d in later]
+        dh[t] += sum(ages)"""
+DIVIDED = "Gradients(*(None if d is None else d / len(x) for d in (dW_xh, dW_hh, dW_hy, db_h, db_y)),"
 SINGLE_DW_HH = 'sum_over_steps(h[:-1].astype("f"), da.astype("f")).astype(da.dtype)'
 SINGLE_SQUARES = '(weights * error * error).sum(axis=(0, -2, -1), dtype="f").astype(error.dtype)'
 LAST_OF_CLASS = "(np.flip(np.flip(fold_time(x), -2).cumsum(axis=-2), -2) == 1)"
@@ -68,6 +74,7 @@ IN_WINDOW = (
     # The forward pass and the loss.
     update("W_hh transposed in the forward pass", "a", ("elman", A_T, A_T + ".mT")),
     update("hidden bias left out", "a", ("elman", "inputs = inputs + b_h[..., None, :]", "pass")),
+    update("zeros for h_0", "a", ("elman", "states = [], [h_0]", "states = [], [np.zeros_like(h_0)]")),
     update("output bias left out", "y", ("elman", "y = y + b_y[..., None, :]", "pass")),
     update("output read from h_{t-1}", "y", ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy")),
     update("e² for ½e²", "loss", ("loss", f"0.5 * {SQUARES}", SQUARES)),
@@ -79,6 +86,14 @@ IN_WINDOW = (
     update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / N")),
     update("W_hy not transposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
     update("W_hh used without its transpose", "dh", ("bptt", B2, "dh[t] += da[t + 1] @ W_hh")),
+    update("W_hh and W_hh in dh_0 used without transposes", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
+    update("no flow from step to step", "dh", ("bptt", B2, "pass"), ("bptt", B9, "dh_0 = np.zeros_like(h[0])")),
+    update(
+        "each loss flows back over two steps only",
+        "dh",
+        ("bptt", SLOPES, f"{SLOPES}\n    own, ages = dh.copy(), []"),
+        ("bptt", B2, BAND),
+    ),
     update("dh_next dropped", "dh", ("bptt", B2, "pass")),
     update("only one step back", "dh", ("bptt", B2, f"{B2} if t == len(a) - 2 else 0")),
     update("da_t for da_{t+1} in dh_t", "dh", ("bptt", B2, "dh[t] += (dh[t] * slopes[t]) @ W_hh.mT")),
@@ -129,9 +144,11 @@ IN_WINDOW = (
     update("weighted mean over all losses", "loss", ("loss", TERMS, "K * B")),
     update("classes counted from 1", "a", ("elman", "one_hot(x, ", "one_hot(x - 1, ")),
     update("dW_xh overwritten where a class repeats", "dW_xh", ("bptt", DW_XH, OVERWRITTEN)),
+    update("gradients divided by T", "dW_xh", ("bptt", "Gradients(dW_xh, dW_hh, dW_hy, db_h, db_y,", DIVIDED)),
     # Gradients of the inputs.
-    update("W_hh not transposed in dh_0", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ W_hh")),
-    update("dh_0 not through W_hh", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0]")),
+    update("dx from its own step only", "dx", ("bptt", "dx = da @", "dx = (dy @ W_hy.mT * slopes) @")),
+    update("W_hh not transposed in dh_0", "dh_0", OF_DH_0),
+    update("dh_0 not through W_hh", "dh_0", ("bptt", B9, "dh_0 = da[0]")),
     update("W_xh not transposed where it is square", "dx", ("bptt", "da @ W_xh.mT", f"da @ {SQUARE_W_XH}")),
 )
 
@@ -187,6 +204,8 @@ IN_STEP = (
         "vW_xh",
         ("clipping", "np.clip(dtheta, -max_value, max_value)", "np.minimum(dtheta, max_value)"),
     ),
+    update("clipping by value", "vW_xh", ("clipping", CLIPPED, "np.clip(dtheta, -max_norm, max_norm)")),
+    update("clipping without 10⁻⁶", "vW_xh", ("clipping", FACTOR, FACTOR.replace(" + SMALL", ""))),
     update("norm without the biases", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
         "decoupled weight decay",

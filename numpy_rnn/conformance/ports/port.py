@@ -40,11 +40,18 @@ class Port(Protocol):
                     "cross_entropy"    loss may be "cross_entropy", with classes or distributions as targets
                     "class_inputs"     x may hold classes
                     "loss_weights"     the losses may have weights
+                    "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
-    lacks           what it does not implement, of "tanh", "relu", "sum", "mean" and "bias"
+    tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
+    lacks           what it does not implement, any of
+                    "tanh" or "relu", "sum" or "mean", "bias"
+                    "h_0"              the state before the window is always zero
+                    "older steps"      every step has a loss: K = T
+                    "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
+                    "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
-    capabilities, tanh_ulps and lacks are optional in an object that a user writes: `load_python_port` adds the
-    defaults.
+    capabilities, both errors of tanh and lacks are optional in an object that a user writes: `load_python_port` adds
+    the defaults.
     """
 
     name: str
@@ -68,7 +75,8 @@ class Port(Protocol):
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
-        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword.
+        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword. With "given_dy" there is
+        no target, reduction or loss, but dy (T, B, O), which is zero at steps without a loss.
 
         options is empty for half the squared error and plain gradient descent. For other steps it has momentum,
         dampening, nesterov, weight_decay, max_norm and velocity: a dict of arrays by the names of the parameters, or
@@ -130,6 +138,7 @@ class PythonPort(NamedTuple):
     tanh_ulps: float | None
     lacks: tuple[str, ...]
     window_update: Callable[..., Any]
+    tanh_absolute_ulps: float | None = None
 
 
 def load_python_port(where: str) -> PythonPort:
@@ -166,10 +175,12 @@ def load_python_port(where: str) -> PythonPort:
         raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
     capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
     tanh_ulps = getattr(port, "tanh_ulps", None)
-    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks)
+    absolute = getattr(port, "tanh_absolute_ulps", None)
+    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute)
     if fault:
         raise InputError(f"port {where!r}: {fault}")
-    return PythonPort(port.name, tuple(port.dtypes), tuple(capabilities), tanh_ulps, tuple(lacks), port.window_update)
+    lists = tuple(port.dtypes), tuple(capabilities)
+    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute)
 
 
 def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
@@ -180,17 +191,19 @@ def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | Non
     the report is not checked: see `case.format_errors`.
     """
     params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
-    series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
+    series = {name: getattr(case, name).copy() for name in ("x", "dy" if case.given_dy else "target", "h_0")}
     options = case.options
     if case.weights is not None:
         options["weights"] = case.weights.copy()
+    if case.has_step:
+        options["learning_rate"] = case.learning_rate
     velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
     if velocity:
         options["velocity"] = velocity
     limit = None if isinstance(port, ProgramPort) else timeout
     try:
         with time_limit(limit):
-            report = port.window_update(params, **series, learning_rate=case.learning_rate, **options)
+            report = port.window_update(params, **series, **options)
     except KeyboardInterrupt:
         raise
     except TimeLimitExceeded:

@@ -212,6 +212,7 @@ class ProgramPort:
         hello = self._start()
         self.name, self.dtypes = hello["name"], hello["dtypes"]
         self.capabilities, self.tanh_ulps, self.lacks = hello["capabilities"], hello["tanh_ulps"], hello["lacks"]
+        self.tanh_absolute_ulps = hello["tanh_absolute_ulps"]
         self.hello = hello
 
     def __enter__(self):
@@ -228,10 +229,11 @@ class ProgramPort:
         self,
         params,
         x,
-        target,
-        h_0,
         *,
-        learning_rate,
+        h_0,
+        target=None,
+        dy=None,
+        learning_rate=None,
         nonlinearity="tanh",
         reduction="sum",
         loss="squared_error",
@@ -241,8 +243,9 @@ class ProgramPort:
     ) -> dict:
         """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
         before = None if velocity is None else Parameters(**dict.fromkeys(Parameters._fields) | velocity)
-        options = nonlinearity, reduction, SgdOptions(**sgd), before, loss, weights
-        case = Case(Parameters(**params), x, target, h_0, learning_rate, *options)
+        step = SgdOptions(**sgd), before, loss, weights
+        of_case = Parameters(**params), x, dy if target is None else target, h_0, learning_rate, nonlinearity, reduction
+        case = Case(*of_case, *step, given_dy=target is None, has_step=learning_rate is not None)
         if str(case.dtype) not in self.dtypes:
             raise PortFault(f"does not support {case.dtype}: its hello names {' and '.join(self.dtypes)}")
         self.case_id += 1

@@ -4,10 +4,12 @@ The program reads lines from standard input and writes lines to standard output.
 Every line that it reads it answers with exactly one line, which it flushes at once. Anything else goes to standard
 error. At the end of its input the program exits. Keys come in any order, each once; keys not named here are reserved.
 
-Numbers of the network are strings in hexadecimal, which loses nothing: "0x1.999999999999ap-4" is what C prints with %a
-and reads with strtod, and Python with float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. A float32 number
-is written in the same way, as the double with the same value. "nan", "inf" and "-inf" are accepted and reported as
-faults. An array is a flat list, row by row: element (t, b, n) of a (T, B, N) array is at index (t·B + b)·N + n.
+Numbers of the network are strings. The requests have them in hexadecimal: "0x1.999999999999ap-4" is what C prints with
+%a and reads with strtod, and Python with float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. An answer has
+hexadecimal strings, or decimal ones, "0.1" or "-1e-05", which stand for the nearest number of the dtype: 17 digits are
+always exact for float64, 9 for float32. A hexadecimal float32 number is written as the double with the same value.
+"nan", "inf" and "-inf" are accepted and reported as faults. An array is a flat list, row by row: element (t, b, n) of a
+(T, B, N) array is at index (t·B + b)·N + n.
 
 First comes the hello, and its answer:
 
@@ -26,9 +28,19 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "cross_entropy"    it implements softmax cross-entropy, with classes and with distributions as targets
     "class_inputs"     its inputs may be classes
     "loss_weights"     its losses may have weights
+    "given_dy"         it has no loss: it is given dy in place of a target
 
-Two keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. lacks: what it does not
-implement, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, in the dtypes that the hello
+Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
+largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|). lacks:
+what it does not implement, any of
+
+    "tanh" or "relu", "sum" or "mean", "bias"
+    "h_0"              the state before the window is always zero
+    "older steps"      every step has a loss: K = T
+    "step"             it computes gradients only: it is given no learning rate and reports no new parameters
+    "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
+
+Then come the cases, one at a time, in the dtypes that the hello
 named and without what the port lacks:
 
     {"type": "window_update", "id": 1, "dtype": "float32", "sizes": {"T": 3, "B": 2, "D": 1, "H": 6, "O": 1, "K": 2},
@@ -64,6 +76,8 @@ Classes are plain JSON integers. With "class_inputs" x may be a list of T·B of 
 of K·B·O numbers, distributions. With "loss_weights" the request may have "weights", K·B numbers of 0 or more, by which
 the loss of each step and sequence is multiplied, and whose sum is the divisor of "mean", times O for the squared error;
 if the sum is 0, the divisor is 1. Without these keys the loss is half the squared error, and all weights are 1.
+A port with "given_dy" gets "dy" of shape (T, B, O), zero at steps without a loss, in place of "target", and no
+"reduction". Its answer has no loss, and dy is optional. K is then of no use to it.
 
 The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
 h_0; y and dy (T, B, O), dy zero at the steps without a target; dx (T, B, D), dh_0 (B, H); every gradient and updated
@@ -93,20 +107,26 @@ CAPABILITIES = (
     "class_inputs",
     "loss_weights",
 )
-OPTIONS = ("tanh", "relu", "sum", "mean", "bias")
+GIVEN_DY = "given_dy"  # instead of a target; not beside one
+OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
+OPTIONS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *OF_SGD)
 
 
 class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
-    """The first error in the name, dtypes, capabilities, tanh_ulps or lacks of a port; None if there is none."""
+def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None) -> str | None:
+    """The first error in what a port states of itself; None if there is none."""
     if not isinstance(name, str) or not name.strip():
         return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
     if not all(character.isprintable() for character in name):
         return f"name is {one_line(repr(name), 40)}: expected printable characters only"
-    lists = (("dtypes", dtypes, DTYPES), ("capabilities", capabilities, CAPABILITIES), ("lacks", lacks, OPTIONS))
+    lists = (
+        ("dtypes", dtypes, DTYPES),
+        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY)),
+        ("lacks", lacks, OPTIONS),
+    )
     for what, given, known in lists:
         if not isinstance(given, list | tuple):
             return f"{what} is {one_line(repr(given), 40)}: expected a list of names, as {list(known)}"
@@ -118,13 +138,18 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks) -> str | None:
     for either in (OPTIONS[:2], OPTIONS[2:4]):
         if set(either) <= set(lacks):
             return f"lacks names both {' and '.join(either)}: expected at most one of the two"
-    is_number = isinstance(tanh_ulps, int | float) and not isinstance(tanh_ulps, bool)
-    if tanh_ulps is not None and not (is_number and 0 < tanh_ulps < float("inf")):
-        return f"tanh_ulps is {one_line(repr(tanh_ulps), 40)}: expected a positive number of ulps"
+    for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
+        if lacking in lacks and capability in capabilities:
+            return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
+    for what, ulps in (("tanh_ulps", tanh_ulps), ("tanh_absolute_ulps", tanh_absolute_ulps)):
+        is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
+        if ulps is not None and not (is_number and 0 < ulps < float("inf")):
+            return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
     return None
 
 
 VERSION = 1
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(0x[0-9a-f]+(\.[0-9a-f]*)?(p[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 EXAMPLE = "0x1.8p-1"
@@ -142,10 +167,10 @@ def encode_request(case: Case, case_id: int) -> str:
             "dtype": str(case.dtype),
             "sizes": case.sizes,
             "nonlinearity": case.nonlinearity,
-            "reduction": case.reduction,
-            "learning_rate": float(case.learning_rate).hex(),
+            **({} if case.given_dy else {"reduction": case.reduction}),
+            **({"learning_rate": float(case.learning_rate).hex()} if case.has_step else {}),
             "params": {name: _flat(theta) for name, theta in arrays.items()},
-            **{name: _flat(getattr(case, name)) for name in ("x", "target", "h_0")},
+            **{name: _flat(getattr(case, name)) for name in ("x", "dy" if case.given_dy else "target", "h_0")},
             **_sgd(case.options),
             **({} if case.params.h_0 is None else {"learned_h_0": True}),
         }
@@ -191,7 +216,7 @@ def decode_hello(line: str) -> dict:
     if missing:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
     identity: dict[str, Any] = {key: hello.get(key) for key in ("name", "dtypes", "capabilities", "tanh_ulps")}
-    identity["lacks"] = hello.get("lacks", ())
+    identity |= {"lacks": hello.get("lacks", ()), "tanh_absolute_ulps": hello.get("tanh_absolute_ulps")}
     fault = identity_fault(**identity)
     if fault:
         raise PortFault(f"has an invalid hello: {fault}")
@@ -247,23 +272,29 @@ def _with_every_key_once(pairs) -> dict:
 def _array(name, given, shape, dtype) -> np.ndarray:
     texts = given if shape else [given]
     if not isinstance(texts, list):
-        raise PortFault(f"{name} is {one_line(repr(given), 40)}: expected a flat list of hexadecimal strings")
+        raise PortFault(f"{name} is {one_line(repr(given), 40)}: expected a flat list of numbers as strings")
     size = prod(shape)
     if len(texts) != size:
         raise PortFault(f"{name} has length {len(texts)}: expected {size}, for the shape {shape} row by row")
+    decimal = np.array([isinstance(text, str) and DECIMAL.fullmatch(text) is not None for text in texts], bool)
     exact = np.array([_number(name, text) for text in texts], np.float64)
     with np.errstate(over="ignore"):
         array = exact.astype(dtype)
-    rounded = (array != exact) & ~np.isnan(exact)
+    rounded = (array != exact) & ~np.isnan(exact) & ~(decimal & np.isfinite(array))
     if rounded.any():
         raise PortFault(f"{name} holds {texts[int(np.argmax(rounded))]}, which is not a {dtype} number")
     return array.reshape(shape)
 
 
 def _number(name, text) -> float:
+    if isinstance(text, str) and DECIMAL.fullmatch(text):
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64")
+        return value
     if isinstance(text, str) and NUMBER.fullmatch(text):
         try:
             return float.fromhex(text)
         except OverflowError:
             raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64") from None
-    raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a hexadecimal string, as {EXAMPLE!r}")
+    raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a number as a string, {EXAMPLE!r} or '0.75'")

@@ -13,11 +13,11 @@ import numpy_rnn
 from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.common.records import Gradients, Parameters, SgdOptions
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.case import Case, format_errors, required_outputs
 from numpy_rnn.conformance.ports.port import call_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
 from numpy_rnn.elman import forward
 
 REFERENCES = 16
@@ -124,7 +124,14 @@ def _check_port(port, experiment, configuration):
     if str(dtype) not in port.dtypes:
         raise InputError(f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}")
     asked = (configuration.nonlinearity, configuration.reduction, "bias" if params.b_h is not None else "")
-    for option in asked:
+    sgd = configuration.sgd_options()
+    changed = [name for name, value in sgd._asdict().items() if value != SgdOptions._field_defaults[name]]
+    schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
+    if any(window.start > 0 for window in schedule) or experiment.h_0.any():
+        changed.append("h_0")
+    if any(window.loss_start > window.start for window in schedule):
+        changed.append("older steps")
+    for option in (*asked, *changed):
         if option in port.lacks:
             raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
     for capability, is_asked, what in (
@@ -170,7 +177,9 @@ class _Driven:
         if self.learns and start > 0:
             case = _without_h_0(case)
         intermediates, input_gradients = (name in self.port.capabilities for name in CAPABILITIES[:2])
-        report = validated_report(self.port, case, intermediates, self.timeout, where)
+        report = validated_report(self.port, self._asked(case), intermediates, self.timeout, where)
+        report |= self._added(case, report)
+        intermediates = intermediates and GIVEN_DY not in self.port.capabilities  # their dy is not from the port's y
         report = {
             name: report[name] for name in required_outputs(case, intermediates, input_gradients)
         }  # the same in all updates
@@ -182,6 +191,28 @@ class _Driven:
         if self.sgd.momentum:
             self.velocity = Parameters(*(report.get("v" + name) for name in Parameters._fields))
         return case.h_0, report
+
+    def _asked(self, case):
+        """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
+        if GIVEN_DY in self.port.capabilities:
+            options = {"nonlinearity": case.nonlinearity, "reduction": case.reduction}
+            self.activations = forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity)
+            dy = numpy_rnn.adjoints(case.params, self.activations, case.target, **options).dy
+            case = case._replace(target=dy[-len(case.target) :], given_dy=True)
+        return case._replace(has_step="step" not in self.port.lacks)
+
+    def _added(self, case, report):
+        """What numpy_rnn computes for a port without a loss or without a step, from the port's gradients."""
+        added = {}
+        if GIVEN_DY in self.port.capabilities:
+            y = self.activations.y[-len(case.target) :]
+            added["loss"] = numpy_rnn.half_squared_error(y, case.target, reduction=case.reduction)
+        if "step" in self.port.lacks:
+            names = [name for name, theta in case.params._asdict().items() if theta is not None]
+            gradients = Gradients(*(report["d" + name] if name in names else None for name in Parameters._fields))
+            updated = numpy_rnn.sgd(case.params, gradients, case.learning_rate)
+            added |= {name: theta for name, theta in updated._asdict().items() if theta is not None}
+        return added
 
     def _kept(self):
         """The learned initial state and its velocity, unchanged by a window that does not start from it."""
@@ -202,7 +233,7 @@ def validated_report(port, case, intermediates, timeout, where) -> dict:
     faults = format_errors(case, report, intermediates, "input_gradients" in getattr(port, "capabilities", ()))
     if faults:
         raise PortFault(f"{port.name}, {where}: {faults[0]}")
-    return report
+    return {"dy": case.dy} | report if case.given_dy and intermediates else report
 
 
 def _states(case):

@@ -1,0 +1,186 @@
+"""Ports that implement less than a window and its step: each is given what it has, and its numbers are checked."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.ports.protocol import GIVEN_DY, OF_SGD, OPTIONS, encode_request, identity_fault
+from numpy_rnn.conformance.properties import (
+    BoundExceeded,
+    WorstRatios,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+)
+from numpy_rnn.conformance.recipes import Recipe
+from numpy_rnn.conformance.traces.drive import trace_of_port
+from numpy_rnn.conformance.traces.judge import judge
+
+FEW = settings(profile("default"), max_examples=30, derandomize=True)
+LEVELS = (check_port_local, check_port_global, check_port_lockstep)
+
+
+class Partial:
+    """A layer written by hand, with tanh. It refuses to be asked for what it lacks."""
+
+    dtypes, tanh_ulps, back = ("float32", "float64"), None, "T"
+
+    phi = staticmethod(np.tanh)
+
+    def __init__(self, *lacks, has=("intermediates",)):
+        self.name, self.lacks, self.capabilities = "a layer", ("relu", "mean", *lacks), has
+
+    def window_update(self, p, x, h_0, target=None, dy=None, learning_rate=None, **options):
+        assert (dy is None) == (GIVEN_DY not in self.capabilities) == (target is not None)
+        assert (learning_rate is None) == ("step" in self.lacks)
+        assert ("reduction" in options) == (dy is None)
+        assert "h_0" not in self.lacks or not h_0.any()
+        for option in set(OF_SGD) & set(self.lacks):
+            assert options.get(option) in (None, 0, False)
+        one = x[:1, :, :1] ** 0
+        x1, b_h, b_y = (np.broadcast_to(one, (*x.shape[:2], 1)), p.get("b_h", 0), p.get("b_y", 0))
+        a, h = [], [h_0]
+        for x_t in x:
+            a.append(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + b_h)
+            h.append(self.phi(a[-1]))
+        a, h = np.stack(a), np.stack(h)
+        y = h[1:] @ p["W_hy"] + b_y
+        report = {"a": a, "h": h[1:], "y": y}
+        if dy is None:
+            K = len(target)
+            assert "older steps" not in self.lacks or len(x) == K
+            dy = np.concatenate((0 * y[: len(x) - K], y[len(x) - K :] - target))
+            report |= {"dy": dy, "loss": (dy * dy).sum() / 2}
+        dh, da = np.zeros_like(a), np.zeros_like(a)
+        W_back = p["W_hh"].T if self.back == "T" else p["W_hh"]
+        for t in reversed(range(len(x))):
+            dh[t] = dy[t] @ p["W_hy"].T + (da[t + 1] @ W_back if t + 1 < len(x) else 0)
+            da[t] = dh[t] * (1 - h[t + 1] ** 2)
+        report |= {"dh": dh, "da": da}
+        pairs = {"W_xh": (x, da), "W_hh": (h[:-1], da), "W_hy": (h[1:], dy)}
+        pairs |= {"b_h": (x1, da), "b_y": (x1, dy)} if "b_h" in p else {}
+        gradients = {name: np.einsum("tbi,tbj->ij", *pair).reshape(p[name].shape) for name, pair in pairs.items()}
+        report |= {"d" + name: gradient for name, gradient in gradients.items()}
+        if learning_rate is None:
+            return report
+        assert not {"momentum", "velocity"} & set(options) or options["momentum"] == 0
+        decay, factor = options.get("weight_decay", 0), 1
+        if options.get("max_norm"):
+            norm = np.sqrt(sum((g * g).sum() for g in gradients.values()))
+            factor = min(1, options["max_norm"] / (norm + x.dtype.type(1e-6)))
+        rate, decay, factor = (x.dtype.type(number) for number in (learning_rate, decay, factor))
+        return report | {name: p[name] - rate * (factor * g + decay * p[name]) for name, g in gradients.items()}
+
+
+class Untransposed(Partial):
+    back = ""
+
+
+PORTS = {
+    "dy": ((), (GIVEN_DY,)),
+    "dy and intermediates": ((), (GIVEN_DY, "intermediates")),
+    "no step": (("step",), ()),
+    "dy, no step, zero h_0": (("step", "h_0", "bias"), (GIVEN_DY,)),
+    "zero h_0": (("h_0",), ("intermediates",)),
+    "no older steps": (("older steps",), ("intermediates",)),
+    "weight decay": (("momentum", "max_norm"), ("sgd_options",)),
+    "max_norm": (("momentum", "weight_decay"), ("sgd_options", "intermediates")),
+}
+
+
+@pytest.mark.parametrize(("lacks", "has"), PORTS.values(), ids=PORTS)
+def test_partial_port_is_given_what_it_has_and_passes_unless_it_is_wrong(lacks, has):
+    levels = LEVELS[1 - ("intermediates" in has) :]
+    for dtype in Partial.dtypes:
+        worst = WorstRatios()
+        for check in levels:
+            check(Partial(*lacks, has=has), dtype, FEW, worst=worst)
+        names = set(worst.worst["L2"][dtype])
+        assert ("loss" in names) == (GIVEN_DY not in has)
+        assert ("W_hh" in names) == ("step" not in lacks)
+        assert {"dW_xh", "dW_hh", "dW_hy"} <= names
+    for check in levels:
+        with pytest.raises(BoundExceeded):
+            check(Untransposed(*lacks, has=has), "float64", FEW)
+
+
+def test_run_of_partial_port_is_judged():
+    """numpy_rnn computes the loss and the step that the port does not have."""
+    assert len(prepare(Configuration()).trained().x) % 5 == 0
+    configuration = Configuration(k1=5, k2=5, epochs=1, hidden_size=4, dtype="float64")
+    experiment = prepare(configuration)
+    for port, right in ((Partial("step", has=(GIVEN_DY,)), True), (Untransposed("step", has=(GIVEN_DY,)), False)):
+        judgement = judge(trace_of_port(port, experiment, configuration))
+        assert judgement.passed == right
+        assert {"loss", "dW_hh", "W_hh"} <= set(judgement.worst)
+    for lacking, changes in {
+        "h_0": {},
+        "older steps": {"k2": 7},
+        "momentum": {"momentum": 0.5},
+        "dampening": {"momentum": 0.5, "dampening": 0.5},
+        "nesterov": {"momentum": 0.5, "nesterov": True},
+        "weight_decay": {"weight_decay": 0.1},
+        "max_norm": {"max_norm": 1.0},
+    }.items():
+        with pytest.raises(InputError, match=f"a layer lacks '{lacking}': choose a run without it"):
+            trace_of_port(Partial(lacking, has=("sgd_options",)), experiment, configuration.changed(**changes))
+
+
+def test_identity_is_consistent():
+    assert identity_fault("x", ["float32"], [GIVEN_DY, "intermediates"], None, [*OPTIONS[5:], "relu"]) is None
+    for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
+        fault = identity_fault("x", ["float32"], [capability], None, [lacking])
+        assert fault == (
+            f"lacks names '{lacking}' and capabilities names '{capability}': expected at most one of the two"
+        )
+
+
+def test_request_has_dy_in_place_of_target_and_no_learning_rate():
+    recipe = Recipe(4, 1, 2, 3, 1, 2, "float64", given_dy=True, has_step=False)
+    request = json.loads(encode_request(recipe.case(), 1))
+    assert not {"target", "reduction", "learning_rate"} & set(request)
+    assert [float.fromhex(number) != 0 for number in request["dy"]] == [False, False, True, True]
+    plain = json.loads(encode_request(recipe._replace(given_dy=False, has_step=True).case(), 1))
+    assert {"target", "reduction", "learning_rate"} <= set(plain)
+    assert recipe.sgd == SgdOptions()
+
+
+class FromExponential(Partial):
+    """tanh as (1 − e)/(1 + e), whose absolute error is small and whose relative error is not, where |a| is small."""
+
+    def window_update(self, p, x, h_0, **options):
+        report = super().window_update(p, x, h_0, **options)
+        if self.error:
+            report["h"] = report["h"] + report["h"].dtype.type(self.error)
+        return report
+
+    error = 0.0
+
+    def phi(self, a):
+        e = np.exp(-2 * np.abs(a))
+        return np.sign(a) * ((1 - e) / (1 + e))
+
+
+@pytest.mark.parametrize("dtype", Partial.dtypes)
+def test_absolute_error_of_tanh_can_be_declared(dtype):
+    def checked(absolute, error=0.0, has=("intermediates",)):
+        port = FromExponential(has=has)
+        port.tanh_absolute_ulps, port.error = absolute, error
+        for check in LEVELS[1 - ("intermediates" in has) :]:
+            check(port, dtype, FEW)
+
+    with pytest.raises(BoundExceeded, match="h \\(F2\\)"):
+        checked(None)
+    checked(4.0)
+    checked(4.0, has=())
+    with pytest.raises(BoundExceeded, match="h \\(F2\\)"):
+        checked(4.0, 100 * np.finfo(dtype).eps)
+    fault = identity_fault("x", ["float32"], [], None, [], -1)
+    assert fault == "tanh_absolute_ulps is -1: expected a positive number of ulps"
