@@ -44,14 +44,14 @@ def _pieces(text):
 
 
 def equation(name: str) -> str:
-    """A definition as HTML: its id, its words, and its formulas as MathML.
+    """A definition as HTML: its id, which leads to its check, its words, and its formulas as MathML.
 
     Raises ValueError on an id that DERIVATION.md does not define. Needs latex2mathml.
     """
     if name not in definitions():
         raise ValueError(f"({name}) is no equation of DERIVATION.md: expected one of {', '.join(definitions())}")
     pieces = (formula(text) if is_formula else escape(text) for text, is_formula in definitions()[name])
-    return f'<span class="equation"><b>({name})</b> {"".join(pieces)}</span>'
+    return f'<span class="equation"><b><a href="#equation-{name}">({name})</a></b> {"".join(pieces)}</span>'
 
 
 @cache
