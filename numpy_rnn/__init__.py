@@ -8,14 +8,14 @@ those of `engine/`, which computes the same equations faster; `numpy_rnn.referen
 
 import numpy_rnn.common  # noqa: F401  isort: split  (before anything that takes long to import)
 from numpy_rnn.bptt import adjoints, bptt
-from numpy_rnn.clipping import clip_by_global_norm
+from numpy_rnn.clipping import clip_by_global_norm, clip_by_value
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.records import Window
 from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import forward
 from numpy_rnn.engine.training import train, train_stream
-from numpy_rnn.loss import half_squared_error
+from numpy_rnn.loss import cross_entropy, half_squared_error
 from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import (
     Activations,
@@ -44,6 +44,8 @@ __all__ = [
     "adjoints",
     "bptt",
     "clip_by_global_norm",
+    "clip_by_value",
+    "cross_entropy",
     "direction",
     "forward",
     "from_numpy",

@@ -8,13 +8,17 @@ transpose, of each matrix of an ensemble.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import Nonlinearity, Reduction
-from numpy_rnn.common.shapes import check_target, target_for
+from numpy_rnn.common.records import LossName, Nonlinearity, Reduction
+from numpy_rnn.common.shapes import series_axes
+from numpy_rnn.common.targets import check_window_loss, weights_with_axes
 from numpy_rnn.elman import NONLINEARITIES, unroll
-from numpy_rnn.loss import DIVISORS, half_sum_of_squares
+from numpy_rnn.loss import LOSSES, Terms, loss_terms, softmax
 from numpy_rnn.parameters import (
     ARRAYS,
     Activations,
@@ -25,8 +29,10 @@ from numpy_rnn.parameters import (
     InitialState,
     Inputs,
     Losses,
+    Outputs,
     Parameters,
     Targets,
+    Weights,
 )
 
 
@@ -40,7 +46,28 @@ def relu_slope(h: Array) -> Array:
     return (h > 0).astype(h.dtype)
 
 
-SLOPES: Choices[Elementwise] = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope)
+def sigmoid_slope(h: Array) -> Array:
+    """φ'(a) of h = σ(a), the logistic function: h (1 − h)"""
+    slope: Array = h * (1 - h)
+    return slope
+
+
+SLOPES: Choices[Elementwise] = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope, sigmoid=sigmoid_slope)
+
+
+def difference(y: Outputs, target: Targets) -> Outputs:
+    """∂/∂y of ½ Σ_o (y − target)²: y − target"""
+    return y - target
+
+
+def softmax_difference(y: Outputs, target: Targets) -> Outputs:
+    """∂/∂y of −Σ_o target log p: p − target. p has the factor Σ_o target, which is 1 but for the target's rounding."""
+    error: Outputs = softmax(y) * target.sum(axis=-1, keepdims=True) - target
+    return error
+
+
+Error: TypeAlias = Callable[[Outputs, Targets], Outputs]
+ERRORS: Choices[Error] = Choices("loss", squared_error=difference, cross_entropy=softmax_difference)
 
 
 def bptt(
@@ -50,6 +77,8 @@ def bptt(
     *,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
+    weights: Weights | None = None,
 ) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter.
 
@@ -67,7 +96,9 @@ def bptt(
 
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.22 to 10.28.
     """
-    flow = adjoints(params, activations, target, nonlinearity=nonlinearity, reduction=reduction)
+    flow = adjoints(
+        params, activations, target, nonlinearity=nonlinearity, reduction=reduction, loss=loss, weights=weights
+    )
     return weight_gradients(params, activations, flow)
 
 
@@ -78,45 +109,50 @@ def adjoints(
     *,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
+    weights: Weights | None = None,
 ) -> Adjoints[Array]:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
-        dy_t = y_t − target_t, under "mean" divided by K·B·O; 0 at steps without a loss    (B1)
-        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step       (B2)
-        da_t = dh_t ∘ φ'(a_t), with tanh' = 1 − h_t² and relu' = [h_t > 0]                 (B3)
-        dh_0 = da_1 W_hhᵀ                                                                  (B9)
-        dx_t = da_t W_xhᵀ                                                                  (B10)
+        dy_t = w_t ∘ e_t, under "mean" divided by N; 0 at steps without a loss                    (B1)
+        dh_t = dy_t W_hyᵀ + da_{t+1} W_hhᵀ, without the second term at the last step              (B2)
+        da_t = dh_t ∘ φ'(a_t), tanh' = 1 − h_t², relu' = [h_t > 0], sigmoid' = h_t (1 − h_t)      (B3)
+        dh_0 = da_1 W_hhᵀ                                                                         (B9)
+        dx_t = da_t W_xhᵀ                                                                         (B10)
+
+    where e_t is y_t − target_t for the squared error, and softmax(y_t) − target_t for the cross-entropy.
 
     activations: of the window, as `forward` returned them; target: (K, B, O) or (K, *E, B, O) of its last K ≤ T steps,
-    the steps with a loss. Returns new Adjoints, with T steps each.
+    the steps with a loss, or classes as in `cross_entropy`; weights: w, (K, B), of their losses, None for 1. Returns
+    new Adjoints, with T steps each.
 
-    Raises InputError on parameters, activations or a target that do not fit, and on an unknown nonlinearity or
-    reduction.
+    Raises InputError on parameters, activations, a target or weights that do not fit, and on an unknown nonlinearity,
+    reduction or loss.
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
-    slope, divisor = SLOPES[nonlinearity], DIVISORS[reduction]
+    slope, error = SLOPES[nonlinearity], ERRORS[loss]
     ARRAYS.parameters(params)
     ARRAYS.activations(params, activations)
-    ARRAYS.check(target=target)
-    check_target(params, target, activations.x)
-    target = target_for(activations.y[-len(target) :], target)
-    K, *_, B, O = target.shape
-    return backward(params, activations, target, slope, divisor(K, B, O))
+    check_window_loss(ARRAYS, params, target, weights, activations.x, loss)
+    y = activations.y[-len(target) :]
+    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), loss, reduction)
+    return backward(params, activations, terms, slope, error)
 
 
 def backward(
-    params: Parameters[Array], activations: Activations[Array], target: Targets, slope: Elementwise, divisor: int
+    params: Parameters[Array], activations: Activations[Array], terms: Terms, slope: Elementwise, error: Error
 ) -> Adjoints[Array]:
-    """`adjoints` without its checks. divisor: N of (L2).
+    """`adjoints` without its checks. terms: those of `loss_terms`.
 
     The loop goes backwards, since dh_t needs da_{t+1}; its t is an index, that of step t + 1. What needs no later step
     is computed for all steps at once.
     """
     W_xh, W_hh, W_hy, *_ = params
     _, a, h, y = activations
+    target, weights, N = terms
     K = len(target)
     dy, da = np.zeros_like(y), np.zeros_like(a)
-    dy[-K:] = (y[-K:] - target) / divisor  # (B1)
+    dy[-K:] = weights * error(y[-K:], target) / N  # (B1)
     dh = dy @ W_hy.mT  # (B2), the term of the outputs, for all steps at once
     slopes = slope(h[1:])
     da[-1] = dh[-1] * slopes[-1]  # (B3); no later step adds to the last
@@ -159,18 +195,20 @@ def window_gradients(
     x: Inputs,
     h_0: InitialState,
     target: Targets,
-    nonlinearity: str,
-    reduction: str,
+    weights: Weights | None,
+    names: tuple[str, str, str],
     record: bool,
 ) -> tuple[Activations[Array], Losses, Gradients[Array], Adjoints[Array] | None]:
     """One window of training: its activations, loss and gradients, and with `record` its Adjoints, otherwise None.
 
-    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant.
+    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant. target,
+    weights: as `loss_terms` takes them; names: of the nonlinearity, the reduction and the loss.
     """
-    K, *_, B, O = target.shape
-    divisor = DIVISORS[reduction](K, B, O)
+    nonlinearity, reduction, loss = names
     activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
-    loss = half_sum_of_squares(activations.y[-K:], target, divisor)
-    flow = backward(params, activations, target, SLOPES[nonlinearity], divisor)
+    y = activations.y[-len(target) :]
+    terms = loss_terms(y, target, weights, loss, reduction)
+    L = LOSSES[loss](y, *terms)
+    flow = backward(params, activations, terms, SLOPES[nonlinearity], ERRORS[loss])
     gradients = weight_gradients(learned, activations, flow)
-    return activations, loss, gradients, flow if record else None
+    return activations, L, gradients, flow if record else None

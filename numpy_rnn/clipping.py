@@ -1,8 +1,9 @@
-"""Clipping by global norm (DERIVATION.md, section 6)."""
+"""Clipping, by global norm and by value (DERIVATION.md, section 6)."""
 
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -81,3 +82,36 @@ def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     factor = np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))  # (U3)
     factor = np.where(factor > 0, factor, np.nan)  # 0 where n overflows
     return Gradients(*(None if dtheta is None else expand_to(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)
+
+
+def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+    """The gradients, each number of which is moved into the range from −max_value to max_value.
+
+        dθ ← max(−max_value, min(max_value, dθ))    (U7)
+
+    Unlike `clip_by_global_norm` it changes the direction of the gradient. Returns new Gradients, None where there were
+    none. NaN stays NaN; an infinite number becomes max_value or −max_value.
+
+    Raises InputError on gradients that do not fit each other, and unless max_value is a finite number above 0.
+    Source: torch.nn.utils.clip_grad_value_.
+    """
+    if max_value is None:
+        raise InputError("max value is None: expected a finite number above 0")
+    SgdOptions(max_value=max_value).check()
+    ARRAYS.gradients(gradients)
+    return clamp(gradients, float(max_value))
+
+
+def clamp(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
+    """`clip_by_value` without its checks."""
+    limited: list[Any] = []
+    for dtheta in gradients:
+        limited.append(None if dtheta is None else np.clip(dtheta, -max_value, max_value))  # (U7)
+    return Gradients(*limited)
+
+
+def apply_clipping(gradients: Gradients[Array], options: SgdOptions) -> Gradients[Array]:
+    """The gradients after the clipping that the options ask for."""
+    if options.max_norm is not None:
+        return clip(gradients, options.max_norm)
+    return gradients if options.max_value is None else clamp(gradients, options.max_value)

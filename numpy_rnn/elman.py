@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.records import Nonlinearity
-from numpy_rnn.common.shapes import check_inputs, with_ensemble_axes
+from numpy_rnn.common.shapes import check_inputs, is_integer, series_axes
 from numpy_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters
 
 
@@ -15,7 +17,12 @@ def relu(a: Array) -> Array:
     return np.maximum(a, 0)
 
 
-NONLINEARITIES: Choices[Elementwise] = Choices("nonlinearity", tanh=np.tanh, relu=relu)
+def sigmoid(a: Array) -> Array:
+    """The logistic function 1 / (1 + exp(−a)), as ½ (1 + tanh(a/2)), in which nothing overflows"""
+    return 0.5 * (1 + np.tanh(0.5 * a))
+
+
+NONLINEARITIES: Choices[Elementwise] = Choices("nonlinearity", tanh=np.tanh, relu=relu, sigmoid=sigmoid)
 
 
 def forward(
@@ -26,11 +33,14 @@ def forward(
         a_t = x_t W_xh + h_{t-1} W_hh + b_h    (F1)
         h_t = φ(a_t)                           (F2)
         y_t = h_t W_hy + b_y                   (F3)
+        x_t = the rows of classes              (F4)
 
-    x: (T, B, D) inputs, or (T, *E, B, D) with one series per network; h_0: (B, H) or (*E, B, H), the initial state;
-    both in the parameters' dtype. φ is tanh or relu. Returns new Activations: a_t and y_t are at index t - 1 of a and
-    y, and h_t is at index t of h, so that h[0] = h_0. numpy_rnn accepts complex numbers too, for the complex step
-    (DERIVATION.md, section 7).
+    x: (T, B, D) inputs, or (T, *E, B, D) with one series per network; or classes, integers (T, B) or (T, *E, B) from 0
+    to D − 1, each of which is the row x_{t,b} with 1 at its place and 0 elsewhere, so that x_t W_xh is a row of W_xh.
+    h_0: (B, H) or (*E, B, H), the initial state. Both, but for classes, in the parameters' dtype. φ is tanh, relu or
+    sigmoid, the logistic function. Returns new Activations: a_t and y_t are at index t - 1 of a and y, and h_t is at
+    index t of h, so that h[0] = h_0; x has rows, of classes too. numpy_rnn accepts complex numbers too, for the complex
+    step (DERIVATION.md, section 7).
 
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
@@ -41,6 +51,11 @@ def forward(
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 
+def one_hot(classes: Array, size: int, dtype: Any) -> Array:
+    """Rows of `size` numbers with a 1 at their class and 0 elsewhere: (...) → (..., size)"""
+    return np.equal(classes[..., None], np.arange(size)).astype(dtype)  # (F4)
+
+
 def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Elementwise) -> Activations[Array]:
     """`forward` without its checks.
 
@@ -48,7 +63,10 @@ def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Element
     added as a row, to every sequence.
     """
     E = params.W_hh.shape[:-2]
-    x = np.broadcast_to(with_ensemble_axes(x, len(E) + 3), (len(x), *E, *x.shape[-2:]))
+    x = series_axes(x, len(E) + 3)
+    if is_integer(x):
+        x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)  # (F4)
+    x = np.broadcast_to(x, (len(x), *E, *x.shape[-2:]))
     h_0 = np.broadcast_to(h_0, (*E, *h_0.shape[-2:]))
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
     inputs = x @ W_xh  # (F1), the term of the inputs, for all steps at once

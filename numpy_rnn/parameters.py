@@ -16,9 +16,10 @@ from numpy_rnn.common.state_dict import parameters_of, state_of
 ARRAYS = NUMPY_ARRAYS  # that the functions of this package accept
 Array: TypeAlias = NDArray[Any]
 Inputs: TypeAlias = Annotated[Array, "T *E B D"]  # without *E, an array that all networks share
-Targets: TypeAlias = Annotated[Array, "K *E B O"]
+Targets: TypeAlias = Annotated[Array, "K *E B O"]  # inputs and targets may be classes, without their last axis
 Outputs: TypeAlias = Annotated[Array, "K *E B O"]
 InitialState: TypeAlias = Annotated[Array, "*E B H"]
+Weights: TypeAlias = Annotated[Array, "K B"]
 Losses: TypeAlias = Annotated[Array, "*E"]
 Norms: TypeAlias = Annotated[Array, "*E"]
 LearningRate: TypeAlias = float | Annotated[Array, "*E"]

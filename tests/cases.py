@@ -221,6 +221,13 @@ def runs(draw, **options):
     }
 
 
+def with_ensemble(case, E, seed, own=()):
+    """A random case of the same sizes, options and dtype with the ensemble axes E; the case itself for E = ()."""
+    kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
+    sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
+    return random_case(seed, *sizes, E=E, own=own, **kind, **case.options) if E else case
+
+
 def of_step(options):
     """Those options of a run that its steps are made by: all but the schedule."""
     return {name: value for name, value in options.items() if name not in ("k1", "k2", "epochs")}

@@ -13,9 +13,9 @@ try:
     from torch_rnn.bptt import adjoints, bptt
 except ModuleNotFoundError as error:
     raise packages.no_torch(__name__, error) from None
-from torch_rnn.clipping import clip_by_global_norm
+from torch_rnn.clipping import clip_by_global_norm, clip_by_value
 from torch_rnn.elman import forward
-from torch_rnn.loss import half_squared_error
+from torch_rnn.loss import cross_entropy, half_squared_error
 from torch_rnn.momentum import direction
 from torch_rnn.parameters import (
     Activations,
@@ -45,6 +45,8 @@ __all__ = [
     "adjoints",
     "bptt",
     "clip_by_global_norm",
+    "clip_by_value",
+    "cross_entropy",
     "direction",
     "forward",
     "from_numpy",

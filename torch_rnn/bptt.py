@@ -8,10 +8,11 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Nonlinearity, Reduction
-from numpy_rnn.common.shapes import check_target
+from numpy_rnn.common.records import LossName, Nonlinearity, Reduction
+from numpy_rnn.common.shapes import series_axes
+from numpy_rnn.common.targets import check_window_loss, weights_with_axes
 from torch_rnn.elman import NONLINEARITIES, unroll
-from torch_rnn.loss import DIVISORS, half_squared_error, half_sum_of_squares
+from torch_rnn.loss import LOSSES, loss_terms
 from torch_rnn.parameters import (
     ARRAYS,
     Activations,
@@ -24,6 +25,7 @@ from torch_rnn.parameters import (
     Outputs,
     Parameters,
     Targets,
+    Weights,
 )
 
 
@@ -34,14 +36,17 @@ def bptt(
     *,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
+    weights: Weights | None = None,
 ) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
     `initial_parameters`, `from_numpy` and `sgd` do); target: (K, B, O) or (K, *E, B, O) of its last K ≤ T steps, the
-    steps with a loss. Returns Gradients in the shapes of the parameters, None for parameters that are absent; each
-    network of an ensemble has the gradient of its own loss. The initial state of the window is a constant, unless
-    params has a learned h_0, which is then taken to be that state.
+    steps with a loss, or classes as in `cross_entropy`; weights: w, (K, B), of their losses, None for 1. Returns
+    Gradients in the shapes of the parameters, None for parameters that are absent; each network of an ensemble has the
+    gradient of its own loss. The initial state of the window is a constant, unless params has a learned h_0, which is
+    then taken to be that state.
 
     `nonlinearity` is an argument because `numpy_rnn.bptt` needs it; autograd knows which one `forward` applied.
 
@@ -49,14 +54,14 @@ def bptt(
     on activations without a graph, and on those of other parameters, even of equal ones.
     """
     NONLINEARITIES[nonlinearity]  # raises InputError if unknown
-    loss = _loss(params, activations, target, reduction)
+    L = _loss(params, activations, target, weights, loss, reduction)
     for name, theta in zip(Parameters._fields[:5], params):
         if theta is not None and not theta.requires_grad:
             raise InputError(
                 f"{name} does not require a gradient: expected the parameters that forward was called with; make them"
                 " with from_numpy or initial_parameters"
             )
-    gradients = loss_gradients(loss, activations, params)
+    gradients = loss_gradients(L, activations, params)
     if any(dtheta is None and theta is not None for dtheta, theta in zip(gradients, params)):
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: expected the tensors themselves that"
@@ -72,13 +77,15 @@ def adjoints(
     *,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
+    weights: Weights | None = None,
 ) -> Adjoints[Array]:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0.
 
     Arguments and errors as in `bptt`. Returns new Adjoints, with T steps each; dy is zero at steps without a loss.
     """
     NONLINEARITIES[nonlinearity]  # raises InputError if unknown
-    return loss_adjoints(_loss(params, activations, target, reduction), activations)
+    return loss_adjoints(_loss(params, activations, target, weights, loss, reduction), activations)
 
 
 def loss_gradients(loss: Losses, activations: Activations[Array], params: Parameters[Array]) -> Gradients[Array]:
@@ -101,18 +108,26 @@ def loss_adjoints(loss: Losses, activations: Activations[Array]) -> Adjoints[Arr
 
 
 @torch.enable_grad()
-def _loss(params: Parameters[Array], activations: Activations[Array], target: Targets, reduction: Reduction) -> Losses:
+def _loss(
+    params: Parameters[Array],
+    activations: Activations[Array],
+    target: Targets,
+    weights: Weights | None,
+    loss: str,
+    reduction: str,
+) -> Losses:
     ARRAYS.parameters(params)
     ARRAYS.activations(params, activations)
-    ARRAYS.check(target=target)
-    check_target(params, target, activations.x)
+    check_window_loss(ARRAYS, params, target, weights, activations.x, loss)
     y = activations.y
     if not (activations.x.requires_grad and all(v.requires_grad and v.grad_fn is not None for v in activations[1:])):
         raise InputError(
             "the activations carry no autograd graph: expected those that forward computed outside torch.no_grad() from"
             " parameters that require a gradient; make the parameters with from_numpy or initial_parameters"
         )
-    return half_squared_error(newest(y, len(target)), target, reduction=reduction)
+    y = newest(y, len(target))
+    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), loss, reduction)
+    return LOSSES[loss](y, *terms)
 
 
 def newest(y: Outputs, K: int) -> Outputs:
@@ -132,18 +147,20 @@ def window_gradients(
     x: Inputs,
     h_0: InitialState,
     target: Targets,
-    nonlinearity: str,
-    reduction: str,
+    weights: Weights | None,
+    names: tuple[str, str, str],
     record: bool,
 ) -> tuple[Activations[Array], Losses, Gradients[Array], Adjoints[Array] | None]:
     """One window of training: its activations, loss and gradients, and with `record` its Adjoints, otherwise None.
 
-    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant.
+    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant. target,
+    weights: as `loss_terms` takes them; names: of the nonlinearity, the reduction and the loss.
     """
-    K, *_, B, O = target.shape
+    nonlinearity, reduction, loss = names
     with torch.enable_grad():
         activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
-        loss = half_sum_of_squares(newest(activations.y, K), target, DIVISORS[reduction](K, B, O))
-    gradients = loss_gradients(loss, activations, learned)
-    flow = loss_adjoints(loss, activations) if record else None
-    return activations._replace(h=activations.h.detach()), loss.detach(), gradients, flow
+        y = newest(activations.y, len(target))
+        L = LOSSES[loss](y, *loss_terms(y, target, weights, loss, reduction))
+    gradients = loss_gradients(L, activations, learned)
+    flow = loss_adjoints(L, activations) if record else None
+    return activations._replace(h=activations.h.detach()), L.detach(), gradients, flow

@@ -63,7 +63,7 @@ def _direction(
     """The direction and the velocity of one parameter."""
     if dtheta is None:
         return None, v
-    mu, tau, nesterov, decay, _ = options
+    mu, tau, nesterov, decay, *_ = options
     d = dtheta + decay * theta if decay else dtheta  # (U4)
     if not mu:
         return d, None

@@ -9,14 +9,15 @@ from typing import Any, TypeAlias, Unpack
 
 import torch
 
-from numpy_rnn.common.records import Nonlinearity, Reduction, SgdKeywords, SgdOptions, Window, YieldEvery
-from numpy_rnn.common.shapes import with_ensemble_axes
+from numpy_rnn.common.records import LossName, Nonlinearity, Reduction, SgdKeywords, SgdOptions, Window, YieldEvery
+from numpy_rnn.common.shapes import series_axes
+from numpy_rnn.common.targets import weights_with_axes
 from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state, yielded
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from torch_rnn.bptt import window_gradients
-from torch_rnn.clipping import clip
+from torch_rnn.clipping import apply_clipping
 from torch_rnn.elman import NONLINEARITIES
-from torch_rnn.loss import DIVISORS
+from torch_rnn.loss import DIVISORS, LOSSES
 from torch_rnn.momentum import directed
 from torch_rnn.parameters import (
     ARRAYS,
@@ -29,13 +30,14 @@ from torch_rnn.parameters import (
     State,
     Targets,
     Update,
+    Weights,
     copy_of,
     handed_out,
     own,
 )
 from torch_rnn.sgd import as_learning_rate, sgd_step
 
-Windows: TypeAlias = Iterator[tuple[Window, Inputs, Targets]]
+Windows: TypeAlias = Iterator[tuple[Window, Inputs, Targets, Weights | None]]
 Carried: TypeAlias = Any  # (states, params, velocity)
 Steps: TypeAlias = Generator[tuple[Update[Array], Carried]]
 
@@ -52,6 +54,8 @@ def train(
     epochs: int,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
+    weights: Weights | None = None,
     record: bool = False,
     yield_every: YieldEvery = 1,
     resume: State[Array] | None = None,
@@ -68,12 +72,15 @@ def train(
         initial state of the window: h at s_n as update n−1 computed it, a constant; h_0 if s_n = 0       (T3)
 
     x: (T, B, D) inputs, target: (T, B, O), h_0: (B, H), all in the parameters' dtype; with an ensemble, optionally one
-    per network, (T, *E, B, D) and so on. Series that are mapped from a file are read window by window. With a learned
-    initial state, params.h_0 of shape (*E, B, H), pass h_0=None; it has a gradient in the windows with s_n = 0.
+    per network, (T, *E, B, D) and so on. x may hold classes as in `forward`, and with the loss "cross_entropy" so may
+    the target. weights: (T, B), of the losses, as in `half_squared_error`; None for 1. Series that are mapped from a
+    file are read window by window. With a learned initial state, params.h_0 of shape (*E, B, H), pass h_0=None; it has
+    a gradient in the windows with s_n = 0.
 
-    The step: `clip_by_global_norm` to max_norm if that is given, `direction` with momentum, dampening, nesterov and
-    weight_decay, and `sgd` with the learning rate, a number, or one per network, of shape E. These five keywords are
-    those of torch.optim.SGD and clip_grad_norm_; without them the step is plain gradient descent.
+    The step: `clip_by_global_norm` to max_norm or `clip_by_value` to max_value, if one of them is given, `direction`
+    with momentum, dampening, nesterov and weight_decay, and `sgd` with the learning rate, a number, or one per network,
+    of shape E. These six keywords are those of torch.optim.SGD, clip_grad_norm_ and clip_grad_value_; without them the
+    step is plain gradient descent.
 
     Returns an iterator of Updates, with a method `state`. Pass such a state as `resume`, and all other arguments as
     before (params are not read then), and the run continues after it. With `record`, every Update has its activations
@@ -89,24 +96,27 @@ def train(
 
     Raises InputError, before the first update, on values that are not arrays of this package, on shapes or dtypes that
     do not fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would
-    refuse, on a state that does not fit, and on an unknown nonlinearity or reduction.
+    refuse, on both max_norm and max_value, on a state that does not fit, and on an unknown nonlinearity, reduction or
+    loss.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     options = SgdOptions(**sgd).check()
-    params = check_train(ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume)
-    x, target = (with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
-    T = len(x)
+    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction), LOSSES.validate(loss)
+    schedule, of_loss = (k1, k2, epochs), (weights, loss)
+    params = check_train(ARRAYS, params, x, target, h_0, learning_rate, schedule, record, yield_every, resume, of_loss)
+    ndim, T = params.W_hh.ndim + 1, len(x)
+    x, target, weights = series_axes(x, ndim), series_axes(target, ndim), weights_with_axes(weights, ndim)
 
     def epoch() -> Windows:
         for window in windows(T, k1, k2):
             start, loss_start, stop = window
-            yield window, x[start:stop], target[loss_start:stop]
+            w = None if weights is None else weights[loss_start:stop]
+            yield window, x[start:stop], target[loss_start:stop], w
 
-    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     rate, h_0 = as_learning_rate(params, learning_rate), copy_of(h_0)
 
     def begin(state: State[Array]) -> Steps:
-        of_run = updates(epoch, epochs, h_0, state, rate, options, *names, record)
+        of_run = updates(epoch, epochs, h_0, state, rate, options, names, record)
         return yielded(of_run, yield_every, T, torch.stack)
 
     start = first_state(own(params)) if resume is None else copy_of(resume)
@@ -115,7 +125,7 @@ def train(
 
 def train_stream(
     params: Parameters[Array],
-    steps: Iterable[tuple[Array, Array]],
+    steps: Iterable[tuple[Array, ...]],
     h_0: InitialState | None,
     *,
     k1: int,
@@ -123,6 +133,7 @@ def train_stream(
     learning_rate: LearningRate,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
     record: bool = False,
     yield_every: int = 1,
     velocity: Gradients[Array] | None = None,
@@ -130,7 +141,8 @@ def train_stream(
 ) -> Training[Array]:
     """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
 
-    x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble. They are copied,
+    x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble; or classes, (B,).
+    A step may also be (x_t, target_t, weights_t), with the weights (B,) of its losses; then all are. They are copied,
     so a stream may fill the same arrays again; only the k2 latest steps are kept in memory. velocity: the initial one,
     for example that of an earlier stream. The other arguments and the result are those of `train`, with one epoch;
     yield_every is a number.
@@ -142,18 +154,19 @@ def train_stream(
     fit or is not finite.
     """
     options = SgdOptions(**sgd).check()
+    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction), LOSSES.validate(loss)
     B = check_train_stream(ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
-    of_stream = stream_windows(ARRAYS, params, B, steps, k1, k2, torch.stack, copy_of)
+    ndim = params.W_hh.ndim + 1
+    of_stream = stream_windows(ARRAYS, params, B, steps, k1, k2, loss, torch.stack, copy_of)
 
     def epoch() -> Windows:
-        for window, x, target in of_stream:
-            yield window, *(with_ensemble_axes(series, params.W_hh.ndim + 1) for series in (x, target))
+        for window, x, target, weights in of_stream:
+            yield window, series_axes(x, ndim), series_axes(target, ndim), weights_with_axes(weights, ndim)
 
-    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     rate, h_0 = as_learning_rate(params, learning_rate), copy_of(h_0)
 
     def begin(state: State[Array]) -> Steps:
-        of_run = updates(epoch, 1, h_0, state, rate, options, *names, record)
+        of_run = updates(epoch, 1, h_0, state, rate, options, names, record)
         return yielded(of_run, yield_every, None, torch.stack)
 
     start = first_state(own(params), copy_of(velocity))
@@ -167,15 +180,15 @@ def updates(
     state: State[Array],
     rate: Array,
     options: SgdOptions,
-    nonlinearity: str,
-    reduction: str,
+    names: tuple[str, str, str],
     record: bool,
 ) -> Steps:
     """The loop of TBPTT: yields (update, carried) for every update of a run after `state`.
 
-    of_epoch(): an iterator of (window, x, target of its new steps) over one epoch. h_0: the given initial state, None
-    if params has a learned one. rate: of `as_learning_rate`. carried: what the next update starts from, the states of
-    the window, the parameters and the velocity.
+    of_epoch(): an iterator of (window, x, target of its new steps, their weights or None) over one epoch. h_0: the
+    given initial state, None if params has a learned one. rate: of `as_learning_rate`. names: of the nonlinearity, the
+    reduction and the loss. carried: what the next update starts from, the states of the window, the parameters and the
+    velocity.
 
     done: the number of updates of the first epoch made before. states: those of the latest window, from step `first` of
     the series on. learned: the parameters that have a gradient in this window: all but a learned h_0 where s_n > 0.
@@ -186,16 +199,16 @@ def updates(
     states, first = [h], None  # of the window before; of a resumed run only the initial state of the next
     params, velocity = own(params), velocity if options.momentum else None
     for epoch in range(first_epoch, epochs + 1):
-        for number, (window, x, target) in enumerate(islice(of_epoch(), done, None), start=done + 1):
+        for number, (window, x, target, weights) in enumerate(islice(of_epoch(), done, None), start=done + 1):
             if window.start == 0:
                 states, first = [params.h_0 if h_0 is None else h_0], 0
             learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)
             initial = states[0 if first is None else window.start - first]  # (T3)
             activations, loss, gradients, flow = window_gradients(
-                params, learned, x, initial, target, nonlinearity, reduction, record
+                params, learned, x, initial, target, weights, names, record
             )
             states, first = activations.h, window.start
-            shortened = gradients if options.max_norm is None else clip(gradients, options.max_norm)
+            shortened = apply_clipping(gradients, options)
             s, velocity = directed(params, shortened, velocity, options)
             params = sgd_step(params, s, rate)
             kept = (copy_of(activations), flow) if record else (None, None)

@@ -29,6 +29,7 @@ import numpy as np
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, check_kinds
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.format import number_of
 from numpy_rnn.app.results import kept_epochs
 from numpy_rnn.app.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
 from numpy_rnn.common.errors import InputError, shortened
@@ -169,7 +170,7 @@ def _check(checkpoint):
         if not (0 <= network < math.prod(E) and 1 <= epoch <= state.epoch and good[network]):
             raise InputError(
                 f"network {network} diverged in epoch {epoch}: expected one of {math.prod(E)} networks, once, in one of"
-                f" {state.epoch} epochs"
+                f" {number_of(state.epoch, 'epoch')}"
             )
         good[network], first[network] = False, epoch
     finite = np.isfinite(losses).reshape(len(losses), math.prod(E))
@@ -210,7 +211,9 @@ def check_can_resume(checkpoint: Checkpoint, experiment: Experiment) -> None:
     check_resume(state, x, configuration.k1, configuration.k2)
     done = state.epoch - (state.window.stop < len(x))
     if (epochs[-1] if epochs else 0) != done:
-        raise InputError(f"the losses are of {epochs[-1] if epochs else 0} epochs: expected {done}, the finished ones")
+        raise InputError(
+            f"the losses are of {number_of(epochs[-1] if epochs else 0, 'epoch')}: expected {done}, the finished ones"
+        )
     if diverged and len(diverged) == partial.size:
         raise InputError(
             f"all {len(diverged)} networks have diverged: expected one that has not; start a new run with a smaller"

@@ -15,6 +15,7 @@ from numpy_rnn.app.checkpoint import Checkpoint, Saver, check_can_resume, load_c
 from numpy_rnn.app.commands import SAVE_EVERY
 from numpy_rnn.app.configuration import STANDARD_INPUT, Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
+from numpy_rnn.app.format import number_of
 from numpy_rnn.app.options import configuration_of, parser, resumed_configuration
 from numpy_rnn.app.results import MAX_GENERATED, Result
 from numpy_rnn.app.run import Hooks, run
@@ -234,7 +235,7 @@ def _save_results(rnn, arguments, experiment, configuration, result, recorder, s
             print(f"weights saved to {arguments.save}")
     if recorder is not None:
         recorder.save(arguments.trace)
-        print(f"trace of {recorder.updates} updates saved to {arguments.trace}")
+        print(f"trace of {number_of(recorder.updates, 'update')} saved to {arguments.trace}")
     if arguments.output is not None:
         results.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
         print(f"losses and predictions saved to {arguments.output}")

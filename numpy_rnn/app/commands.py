@@ -20,8 +20,9 @@ Train an Elman network to predict the next row of a series. The default experime
 point at a time for 300 epochs, and a network of six hidden units.""",
     "compare": """\
 Run this package and other implementations on the same configuration. Print the losses of all of them, check every
-update of each against its rounding bounds, describe the first divergence and its likely cause, and measure the drift
-between unsynchronized runs. Exit status 1 if an implementation is wrong.""",
+update against its rounding bounds, report the first divergence and the mutant it resembles, and measure how far the
+free-running losses drift apart. A mutant is an implementation with one common mistake. Exit status 1 if an
+implementation is wrong.""",
     "study": """\
 Execute the derivation of the gradient on one run: every equation checked by independent methods, the contribution of
 every time step to the gradient, what each truncation keeps of it and what truncation costs, why gradients vanish or
@@ -126,6 +127,7 @@ EXAMPLES = {
         ("--momentum 0.9 --nesterov --learning-rate 0.02", "Nesterov momentum, with a smaller learning rate"),
         ("--momentum 0.9 --dampening 0.9", "a running mean of the gradients"),
         ("--k1 20 --k2 20 --max-norm 0.1", "full BPTT, with gradient clipping against divergence"),
+        ("--k1 20 --k2 20 --max-value 0.05 --nonlinearity sigmoid", "clipping by value, with the logistic function"),
         ("--learn-initial-state", "train the initial hidden state too"),
         ("--save run.npz --save-every 10", "save the weights and the run, every 10 s and after Ctrl-C"),
         ("--resume run.npz --epochs 600 --save run.npz", "continue that run up to epoch 600, and save it"),

@@ -15,7 +15,8 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.common.windows import windows
 
-NONLINEARITIES, REDUCTIONS = ("tanh", "relu"), ("sum", "mean")
+NONLINEARITIES, REDUCTIONS = ("tanh", "relu", "sigmoid"), ("sum", "mean")
+LOSSES = ("squared_error", "cross_entropy")
 HIDDEN_SIZE = 6  # if neither the option nor a weights file gives it
 RUN, UPDATE, SERIES, FILES, OUTPUT = (
     "run",
@@ -126,6 +127,15 @@ class Configuration:
         is_positive=True,
         default_text="no clipping",
     )
+    max_value: float | None = option(
+        SGD.max_value,
+        UPDATE,
+        "clip each number of the gradient to this absolute value",
+        "C",
+        is_positive=True,
+        default_text="no clipping",
+        commands=("train", "compare"),
+    )
     data: str | None = option(
         None,
         SERIES,
@@ -150,8 +160,12 @@ class Configuration:
         None, FILES, "initial weights, an .npz file that --save of either package wrote", "FILE"
     )
 
+    loss: str = "squared_error"  # not an option: the targets of a series are numbers
+
     def check(self) -> None:
         """Raise InputError on a value that no run can have."""
+        if self.loss not in LOSSES:
+            raise InputError(f"loss is {self.loss!r}: expected {' or '.join(LOSSES)}")
         windows(1, self.k1, self.k2)
         self.sgd_options().check()
         for each, option in options_of(Configuration):
@@ -182,7 +196,7 @@ class Configuration:
 
     def train_options(self) -> dict:
         """The keyword arguments of `train`. Of a sweep over R rates, the rates have shape (R,), with seeds (R, 1)."""
-        names = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
+        names = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction", "loss")
         options = {name: getattr(self, name) for name in names} | self.sgd_options()._asdict()
         if self.rates():
             rates = np.array(self.rates())

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
+from numpy_rnn.app.format import number_of
 from numpy_rnn.app.series import Series, inputs_and_targets, name_of, read_series, sine
 from numpy_rnn.app.size import check_size, size_of
 from numpy_rnn.app.storage import load_parameters
@@ -90,11 +91,13 @@ class Experiment(NamedTuple):
     rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
     series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None: unknown
     columns: tuple[str, ...] | None = None  # (D) their names, if any
+    weights: np.ndarray | None = None  # (T, 1), of the losses; None: 1 each
 
     def trained(self) -> "Experiment":
         """The experiment without the steps that are held out."""
         steps = len(self.x) - self.held_out
-        return self._replace(x=self.x[:steps], target=self.target[:steps], held_out=0)
+        weights = None if self.weights is None else self.weights[:steps]
+        return self._replace(x=self.x[:steps], target=self.target[:steps], weights=weights, held_out=0)
 
     def rows(self, first: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows first:stop of the T + 1 rows of the series, (N, D), as read, in float64.
@@ -127,8 +130,8 @@ def prepare(configuration: Configuration, params: Parameters | None = None, gene
     trained = len(series) - configuration.held_out
     if trained < MIN_ROWS:
         raise InputError(
-            f"{configuration.held_out} of {len(series)} rows of {name} are held out: expected"
-            f" {len(series) - MIN_ROWS} at most, to leave {MIN_ROWS} for training"
+            f"--held-out is {configuration.held_out}, but the series has {len(series)} rows and {MIN_ROWS} are needed"
+            f" for training; expected at most {len(series) - MIN_ROWS}"
         )
     check_size(size_of(configuration, series, params, generate), configuration)
     with np.errstate(over="ignore"):  # overflow is refused below
@@ -181,8 +184,9 @@ def _loaded(configuration, features):
     found = (params.W_xh.shape[-2], params.W_hy.shape[-1])
     if found != (features, features):
         raise InputError(
-            f"weights file {configuration.weights} is for {found[0]} inputs and {found[1]} outputs: expected"
-            f" {features} of each, the features of the series; use weights that were trained on such a series"
+            f"weights file {configuration.weights} is for {number_of(found[0], 'input')} and"
+            f" {number_of(found[1], 'output')}: expected {features} of each, the columns of the series; use"
+            " weights that were trained on such a series"
         )
     if hidden_size not in (None, params.W_hh.shape[-1]):
         raise InputError(

@@ -40,6 +40,11 @@ def format_power_of_ten(exponent: int) -> str:
     return "10" + str(exponent).translate(SUPERSCRIPTS)
 
 
+def number_of(count: int, noun: str) -> str:
+    """The count and the noun, in the plural unless the count is 1: "1 row", "2 rows"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def to_jsonable(value: Any, digits: int | None = None) -> Any:
     """The value as JSON can hold it: arrays become lists, keys strings, and NaN and infinity None.
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from numpy_rnn.app.commands import OPTIONS, OTHER, description, epilog, usage
 from numpy_rnn.app.configuration import GROUPS, STANDARD_INPUT, Configuration, Option, option_name, options_of
+from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
 from numpy_rnn.common.records import SgdOptions
@@ -223,8 +224,8 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(
-            f"{len(changed.rates()) or 1} learning rates are given with --resume: expected"
-            f" {len(configuration.rates()) or 1}, as in the run"
+            f"--learning-rate has {number_of(len(changed.rates()) or 1, 'value')}: expected"
+            f" {len(configuration.rates()) or 1}, as in the run that --resume continues"
         )
     return changed
 

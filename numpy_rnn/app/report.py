@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_WIDTH, column_names, format_number, series_name
+from numpy_rnn.app.format import MAX_WIDTH, column_names, format_number, number_of, series_name
 from numpy_rnn.app.results import Result
 from numpy_rnn.common.errors import shortened
 
@@ -22,7 +22,7 @@ def heading(names: list[str], experiment: Experiment, configuration: Configurati
         f"T={T} B={B} D={D} H={H} O={O}",
         configuration.nonlinearity,
         "biases" if experiment.params.b_h is not None else "no biases",
-        configuration.reduction,
+        f"reduction {configuration.reduction}",
         f"k1={configuration.k1} k2={configuration.k2}",
         *_options(configuration),
         str(experiment.params.W_hh.dtype),
@@ -198,12 +198,12 @@ def series_table(experiment: Experiment, result: Result) -> str:
     heads = "  ".join(f"{head:>{width}}" for _, head, width, *_ in columns)
     lines = [f"  time  {heads}" + ("" if rate is None else f"   of learning rate {rate:g}")]
     if first:
-        lines.append(f"   ...  ({first} earlier times)")
+        lines.append(f"   ...  ({number_of(first, 'earlier time')})")
     end = max(T, border + len(generated))
     if end - T <= MAX_FREE_RUNNING:
         return "\n".join(lines + [row(t) for t in range(first, end)])
     half = MAX_FREE_RUNNING // 2
-    lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({end - T - 2 * half} later times)"]
+    lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({number_of(end - T - 2 * half, 'later time')})"]
     return "\n".join(lines + [row(t) for t in range(end - half, end)])
 
 
@@ -225,14 +225,15 @@ def error_table(experiment: Experiment, result: Result) -> str:
     width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
-        if number_of := len(naive[steps]):
+        if count := len(naive[steps]):
             of_networks = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
             of_naive = np.sqrt(np.square(naive[steps]).mean(axis=0))
             for name, *values in zip(names, of_networks, of_naive):
                 cells = (format_number(value, size) for value, size in zip(values, (13, 20)))
-                lines.append(f"{what + f', {number_of} steps{name}':{width}}  {'   '.join(cells)}")
+                head = f"{what}, {number_of(count, 'step')}{name}"
+                lines.append(f"{head:{width}}  {'   '.join(cells)}")
     if D > MAX_ERRORS:
-        lines.append(f"   ...  ({D - MAX_ERRORS} more columns)")
+        lines.append(f"   ...  ({number_of(D - MAX_ERRORS, 'more column')})")
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.configuration import READABLE, STANDARD_INPUT
+from numpy_rnn.app.format import number_of
 from numpy_rnn.app.text_series import SEPARATORS, places_of, read_text
 from numpy_rnn.common.errors import InputError
 
@@ -93,7 +94,7 @@ def _read(what, read, path, columns):
         raise InputError(f"{what}: {error}; expected finite numbers, one row per time step") from None
     if len(rows) < 3:
         raise InputError(
-            f"{what}: it has {len(rows)} rows; expected 3 or more, to predict each row from the one before"
+            f"{what}: it has {number_of(len(rows), 'row')}; expected 3 or more, to predict each row from the one before"
         )
     return Series(rows, names)
 

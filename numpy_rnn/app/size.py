@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
+from numpy_rnn.app.format import number_of
 from numpy_rnn.app.results import MAX_PREDICTED, STEPS_PER_PASS, max_epochs
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
@@ -81,8 +82,9 @@ def check_size(size: Size, configuration: Configuration) -> None:
     """Raise InputError if the run takes more than MAX_BYTES."""
     if (needed := bytes_needed(size, configuration)) > MAX_BYTES:
         raise InputError(
-            f"hidden size {size.hidden_size}, {size.networks} networks, windows of"
-            f" {min(configuration.k2, size.rows)} steps, {size.rows} rows and {size.generate} free-running steps take"
+            f"hidden size {size.hidden_size}, {number_of(size.networks, 'network')}, windows of"
+            f" {number_of(min(configuration.k2, size.rows), 'step')}, {number_of(size.rows, 'row')} and"
+            f" {number_of(size.generate, 'free-running step')} take"
             f" {min(needed, 10**300) / 2**30:.3g} GiB: expected {MAX_BYTES / 2**30:.0f} at most; choose fewer"
         )
 

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
+from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import InputError
 
 MAX_NAMES = 20  # in a message
@@ -89,7 +90,8 @@ def read_text(
     The separator is the one that makes most fields of the first lines numbers; `ending` resolves ties. np.loadtxt reads
     the numbers; what it refuses is read again line by line, which finds the line and column of an error.
 
-    Raises ValueError if the text is not a series, InputError if columns cannot be chosen.
+    Raises ValueError if the text is not a series of numbers, InputError if columns cannot be chosen or lines differ in
+    length.
     """
     separator = _separator(file, SEPARATORS[ending])
     lines = _lines(file, separator)
@@ -133,15 +135,21 @@ def _plain_lines(file, first, separator, count):
 
 
 def _read_by_line(file, separator, first, places, count):
-    """The rows (N, D) from the line of this number on. Raises ValueError with the line and column of an error."""
+    """The rows (N, D) from the line of this number on.
+
+    Raises ValueError with the line and column of an error, InputError on a line with too few or too many columns.
+    """
     file.seek(0)
     values = array("d")  # takes a tenth of the memory of lists
     for number, fields in _lines(file, separator):
         if number < first:
             continue
         if len(fields) != count if count is not None else len(fields) <= max(places):
-            expected = f"the first row has {count}" if count is not None else f"column {max(places) + 1} is chosen"
-            raise ValueError(f"line {number} has {len(fields)} columns and {expected}")
+            found = f"line {number} has {number_of(len(fields), 'column')}, but"
+            if count is not None:
+                raise InputError(f"{found} the first row has {count}; expected the same number of columns in every row")
+            last = max(places) + 1
+            raise InputError(f"{found} column {last} is chosen; expected {last} or more columns in every row")
         values.extend(_number(number, place, fields[place]) for place in places)
     return np.array(values).reshape(-1, len(places))
 

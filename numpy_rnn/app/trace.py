@@ -5,7 +5,9 @@ concatenated; *E the axes of an ensemble, none for a single network. Floats all 
 
     format                                 bytes, "elman-trace 3"
     configuration                          bytes, JSON: at least k1, k2, learning_rate, epochs, nonlinearity, reduction
-    x, target                              (T, B, D), (T, B, O): the series
+    x, target                              (T, B, D), (T, B, O): the series; x may hold classes, integers (T, B) from 0
+                                           to D − 1, and so may the target of a cross-entropy, from 0 to O − 1
+    weights                                (T, B): the weights of the losses; no such key if they are all 1
     initial_h_0                            (B, H): the state at the start of every epoch; a learned one (*E, B, H)
     initial_W_xh, _W_hh, _W_hy, _b_h, _b_y the initial parameters; no bias keys without biases
     epoch, number                          (N,) integers from 1: the epoch, and the update within it
@@ -21,9 +23,9 @@ concatenated; *E the axes of an ensemble, none for a single network. Floats all 
     W_xh, W_hh, W_hy, b_h, b_y             the parameters after the update, in the same shapes
     h_0                                    (N, *E, B, H)  the learned initial state after the update
 
-The configuration may also have momentum, dampening, nesterov, weight_decay, max_norm and learn_initial_state; missing
-values are the defaults of `Configuration`. The learning rate is a number, or one per network: a nested list that
-broadcasts to the shape E.
+The configuration may also have momentum, dampening, nesterov, weight_decay, max_norm, max_value, learn_initial_state
+and loss, "squared_error" or "cross_entropy"; missing values are the defaults of `Configuration`. The learning rate is a
+number, or one per network: a nested list that broadcasts to the shape E.
 
 A learned initial state, learn_initial_state, needs the keys h_0 and dh_0, and with momentum vh_0; without it h_0 and
 vh_0 are absent. It is a parameter of the windows with start = 0; the others leave it and its velocity unchanged.
@@ -67,6 +69,7 @@ class Recorder:
             "x": experiment.x,
             "target": experiment.target,
             "initial_h_0": experiment.h_0,
+            **({} if experiment.weights is None else {"weights": experiment.weights}),
             **_named("initial_", experiment.params),
         }
 
@@ -112,14 +115,14 @@ def check_trace_size(experiment: Experiment, configuration: Configuration) -> No
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
     steps = sum(window.steps for window in schedule)
     *E, H, O = experiment.params.W_hy.shape
-    B, D = experiment.x.shape[-2:]
+    B, D = experiment.h_0.shape[-2], experiment.params.W_xh.shape[-2]
     kinds = 3 if configuration.momentum else 2  # gradients, velocities, parameters
     numbers = kinds * sum(theta.size for theta in experiment.params if theta is not None)
     of_state = B * H * (2 if experiment.params.h_0 is None else 1)  # initial state and dh_0
     networks = int(np.prod(E))
     per_update = numbers + networks * (of_state + 1)
     per_epoch = per_update * len(schedule) + steps * networks * B * (4 * H + 2 * O + D)
-    size = per_epoch * configuration.epochs * experiment.x.itemsize
+    size = per_epoch * configuration.epochs * experiment.params.W_hh.itemsize
     if size > MAX_BYTES:
         raise InputError(
             f"the trace of this run would take {size / 2**30:.0f} GiB: expected {MAX_BYTES / 2**30:.0f} at most;"

@@ -11,6 +11,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import (
     Activations,
     Array,
+    LossName,
     Nonlinearity,
     Parameters,
     Reduction,
@@ -50,6 +51,8 @@ class Backend(Protocol):
         epochs: int,
         nonlinearity: Nonlinearity = "tanh",
         reduction: Reduction = "sum",
+        loss: LossName = "squared_error",
+        weights: Array | None = None,
         record: bool = False,
         yield_every: YieldEvery = 1,
         resume: State[Array] | None = None,

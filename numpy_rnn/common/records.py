@@ -18,13 +18,14 @@ Array = Any  # of either package, in functions that serve both
 NumpyArray = NDArray[Any]
 DTYPES = ("float32", "float64")
 
-Nonlinearity = Literal["tanh", "relu"]
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 Reduction = Literal["sum", "mean"]
+LossName = Literal["squared_error", "cross_entropy"]
 YieldEvery = int | Literal["epoch"]
 
 
 class MomentumKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`: the fields of SgdOptions but max_norm, with their defaults."""
+    """The keyword arguments of `direction`: the fields of SgdOptions without clipping, with their defaults."""
 
     momentum: float
     dampening: float
@@ -36,6 +37,7 @@ class SgdKeywords(MomentumKeywords, total=False):
     """The keyword arguments of `train` and `train_stream` that describe the SGD step: the fields of SgdOptions."""
 
     max_norm: float | None
+    max_value: float | None
 
 
 class SgdOptions(NamedTuple):
@@ -46,25 +48,33 @@ class SgdOptions(NamedTuple):
     nesterov: bool = False
     weight_decay: float = 0.0  # λ
     max_norm: float | None = None  # of the gradient of each network; None: no clipping
+    max_value: float | None = None  # of each number of the gradient; None: no clipping
 
     def check(self) -> "SgdOptions":
         """The same as plain numbers. Raises InputError on values that no step can have."""
         for name, value in (("momentum", self.momentum), ("weight decay", self.weight_decay)):
             check_number(name, value, 0, "a finite number, 0 or more")
         check_number("dampening", self.dampening, -inf, "a finite number, usually from 0 to 1")
-        if self.max_norm is not None:
-            expected = "a finite number above 0, or None for no clipping"
-            check_number("max norm", self.max_norm, 0, expected)
-            if self.max_norm == 0:
-                raise InputError(f"max norm is {self.max_norm}: expected {expected}")
+        limits = {"max norm": self.max_norm, "max value": self.max_value}
+        for name, limit in limits.items():
+            if limit is not None:
+                expected = "a finite number above 0, or None for no clipping"
+                check_number(name, limit, 0, expected)
+                if limit == 0:
+                    raise InputError(f"{name} is {limit}: expected {expected}")
+        if None not in limits.values():
+            raise InputError(
+                f"max norm is {self.max_norm} and max value is {self.max_value}: expected one of the two limits; leave"
+                " the other out"
+            )
         check_flag("nesterov", self.nesterov)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise InputError(
                 f"nesterov needs momentum above 0 and dampening 0: they are {self.momentum} and {self.dampening}"
             )
-        max_norm = None if self.max_norm is None else float(self.max_norm)
+        max_norm, max_value = (limit and float(limit) for limit in limits.values())
         return SgdOptions(
-            float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm
+            float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm, max_value
         )
 
 

@@ -19,6 +19,19 @@ def with_ensemble_axes(sequence: Array, ndim: int) -> Array:
     return sequence.reshape(sequence.shape[0], *(1,) * missing, *sequence.shape[1:]) if missing > 0 else sequence
 
 
+def is_integer(array: Array) -> bool:
+    """Whether the array holds classes: integers, each for the row that has a 1 at its place and 0 elsewhere.
+
+    Classes have one axis less than the rows: (T, B) for (T, B, N), or (T, *E, B) with a series for every network.
+    """
+    return "int" in str(array.dtype)
+
+
+def series_axes(series: Array, ndim: int) -> Array:
+    """The series with the axes of an ensemble: `ndim` axes, classes one less."""
+    return with_ensemble_axes(series, ndim - is_integer(series))
+
+
 def fits(given: tuple[int, ...], shape: tuple[int, ...], E: tuple[int, ...]) -> bool:
     """Whether `given` is `shape`, or `shape` with the axes E of an ensemble before its last two, each of its size or 1.
 
@@ -56,23 +69,32 @@ def check_fits(name: str, array: Array, params: Parameters[Array], shape: tuple[
         )
 
 
+def check_classes(name: str, classes: Array, shape: tuple[int, ...], E: tuple[int, ...], size: int) -> None:
+    """Raise InputError unless these are classes from 0 to `size` − 1, of this shape, (T, B), or with the axes E."""
+    if not fits((*classes.shape, 1), (*shape, 1), E):
+        alternative = f" or {(*shape[:-1], *E, *shape[-1:])}" if E else ""
+        raise InputError(
+            f"{name} is {classes.dtype} of shape {tuple(classes.shape)}: expected classes of shape"
+            f" {shape}{alternative}, or rows of floating-point numbers"
+        )
+    for first in range(0, len(classes), CHUNK):
+        chunk = classes[first : first + CHUNK]
+        for extreme in (int(chunk.min()), int(chunk.max())):
+            if not 0 <= extreme < size:
+                raise InputError(f"{name} holds the class {extreme}: expected classes from 0 to {size - 1}")
+
+
 def check_inputs(params: Parameters[Array], x: Array, h_0: Array) -> None:
-    """Raise InputError unless inputs x (T, B, D) and the initial state h_0 (B, H) fit the parameters."""
-    *_, D, H = params.W_xh.shape
+    """Raise InputError unless inputs x (T, B, D), or classes (T, B), and the state h_0 (B, H) fit the parameters."""
+    *E, D, H = params.W_xh.shape
+    if is_integer(x) and x.ndim > 1 and 0 not in x.shape:
+        check_classes("x", x, (x.shape[0], x.shape[-1]), tuple(E), D)
+        check_fits("h_0", h_0, params, (x.shape[-1], H))
+        return
     if x.ndim not in (3, params.W_hh.ndim + 1) or 0 in x.shape:
         raise InputError(f"x has shape {tuple(x.shape)}: expected (T, B, D), time first, with no empty axis")
     check_fits("x", x, params, (x.shape[0], x.shape[-2], D))
     check_fits("h_0", h_0, params, (x.shape[-2], H))
-
-
-def check_target(params: Parameters[Array], target: Array, x: Array) -> None:
-    """Raise InputError unless the target is (K, B, O) with 1 ≤ K ≤ T, for inputs x of T steps."""
-    if target.ndim and not 1 <= target.shape[0] <= x.shape[0]:
-        raise InputError(
-            f"target has {target.shape[0]} steps and x has {x.shape[0]}: expected between 1 and {x.shape[0]}"
-        )
-    K = target.shape[0] if target.ndim else x.shape[0]
-    check_fits("target", target, params, (K, x.shape[-2], params.W_hy.shape[-1]))
 
 
 def check_activations(params: Parameters[Array], activations: Activations[Array]) -> None:
@@ -197,9 +219,8 @@ def check_run(params: Parameters[Array], x: Array, target: Array, h_0: Array | N
     check_inputs(params, x, check_initial_state(params, h_0))
     if target.ndim and target.shape[0] != x.shape[0]:
         raise InputError(f"target has {target.shape[0]} steps: expected {x.shape[0]}, one for every step of x")
-    check_target(params, target, x)
     check_learning_rate(params, learning_rate)
-    for name, array in {"x": x, "target": target, "h_0": h_0}.items():
+    for name, array in {"x": x, "h_0": h_0}.items():
         if array is not None:
             check_finite(name, array)
     check_finite_parameters(params)

@@ -7,7 +7,8 @@ from typing import Any, Generic, NoReturn
 from numpy_rnn.common.arrays import Arrays
 from numpy_rnn.common.errors import InputError, check_flag, check_whole
 from numpy_rnn.common.records import A, Array, Gradients, Parameters, State, Update, YieldEvery
-from numpy_rnn.common.shapes import check_epochs, check_finite, check_like, check_run, check_stream
+from numpy_rnn.common.shapes import check_epochs, check_finite, check_like, check_run, check_stream, is_integer
+from numpy_rnn.common.targets import check_window_loss
 from numpy_rnn.common.windows import Window, windows
 
 
@@ -115,7 +116,7 @@ def check_resume(state: State[Array], x: Array, k1: int, k2: int) -> None:
             f" {tuple(expected)} for k1 = {k1}, k2 = {k2} and {len(x)} steps; resume with the arguments of that run"
         )
     *E, H, _ = state.parameters.W_hh.shape
-    shape = (*E, x.shape[-2], H)
+    shape = (*E, x.shape[-1 if is_integer(x) else -2], H)
     if tuple(state.h.shape) != shape:
         raise InputError(f"the state to resume from has h of shape {tuple(state.h.shape)}: expected {shape}")
     check_state(state)
@@ -162,8 +163,11 @@ def check_train(
     record: bool,
     yield_every: YieldEvery,
     resume: State[Array] | None,
+    of_loss: tuple[Array | None, str],
 ) -> Parameters[Array]:
-    """The parameters that a run starts from: params, or those of `resume`. schedule: k1, k2 and epochs.
+    """The parameters that a run starts from: params, or those of `resume`.
+
+    schedule: k1, k2 and epochs; of_loss: the weights, or None, and the name of the loss.
 
     Raises InputError on arguments that `train` refuses.
     """
@@ -175,6 +179,8 @@ def check_train(
     check_yield_every(yield_every)
     arrays.run(params, h_0, x=x, target=target)
     check_run(params, x, target, h_0, learning_rate)
+    check_window_loss(arrays, params, target, of_loss[0], x, of_loss[1])
+    check_finite("target", target)
     check_epochs(epochs)
     windows(len(x), k1, k2)
     if resume is not None:

@@ -8,7 +8,8 @@ from numpy_rnn.common.arrays import Arrays
 from numpy_rnn.common.errors import InputError, check_whole
 from numpy_rnn.common.records import Array, Parameters
 from numpy_rnn.common.records import Window as Window
-from numpy_rnn.common.shapes import check_fits, is_finite
+from numpy_rnn.common.shapes import check_classes, check_fits, is_finite, is_integer
+from numpy_rnn.common.targets import CROSS_ENTROPY, check_distributions, check_weights
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:
@@ -54,15 +55,17 @@ def stream_windows(
     arrays: Arrays,
     params: Parameters[Array],
     B: int,
-    steps: Iterable[tuple[Array, Array]],
+    steps: Iterable[tuple[Array, ...]],
     k1: int,
     k2: int,
+    loss: str,
     stack: Callable[[list[Array]], Array],
     copy_of: Callable[[Array], Array],
-) -> Iterator[tuple[Window, Array, Array]]:
-    """Yields (window, x of its steps, target of its new steps) of a stream of steps, by the schedule of `windows`.
+) -> Iterator[tuple[Window, Array, Array, Array | None]]:
+    """Yields (window, x of its steps, target of its new steps, their weights or None) by the schedule of `windows`.
 
-    steps: of (x_t, target_t), x_t: (B, D), target_t: (B, O); arrays: those of the backend; stack: makes (T, B, N) of a
+    steps: of (x_t, target_t), or (x_t, target_t, weights_t) with weights (B,); x_t: (B, D), or classes (B,); target_t:
+    (B, O), under the loss "cross_entropy" or classes (B,); arrays: those of the backend; stack: makes (T, B, N) of a
     list of such rows. At most k2 steps are kept, as copies, so the stream may be infinite, and may reuse its arrays.
 
     Raises InputError unless 1 ≤ k1 ≤ k2, and, when it is read, on a step that does not fit the parameters or is not
@@ -74,7 +77,7 @@ def stream_windows(
     except TypeError:
         kind = type(steps).__name__
         raise InputError(f"the stream is a {kind}: expected an iterable of pairs (x_t, target_t)") from None
-    return _windows(arrays, params, B, iterator, k1, k2, stack, copy_of)
+    return _windows(arrays, params, B, iterator, k1, k2, loss, stack, copy_of)
 
 
 def _windows(
@@ -84,40 +87,61 @@ def _windows(
     steps: Iterator[tuple[Array, Array]],
     k1: int,
     k2: int,
+    loss: str,
     stack: Callable[[list[Array]], Array],
     copy_of: Callable[[Array], Array],
-) -> Iterator[tuple[Window, Array, Array]]:
+) -> Iterator[tuple[Window, Array, Array, Array | None]]:
     inputs: deque[Array] = deque(maxlen=k2)
-    stop = 0
+    stop, form = 0, None
     while True:
         before = stop
         targets: list[Array] = []
+        weights: list[Array] = []
         for step in islice(steps, k1):
             stop += 1  # (T1)
-            x_t, target_t = map(copy_of, _checked(arrays, params, B, step, stop))
+            x_t, target_t, *weights_t = map(copy_of, _checked(arrays, params, B, step, stop, loss))
+            if form not in (None, (x_t.ndim, target_t.ndim, len(weights_t))):
+                raise InputError(
+                    f"step {stop} of the stream has another form than those before it: expected classes, rows and"
+                    " weights in the same places"
+                )
+            form = x_t.ndim, target_t.ndim, len(weights_t)
             inputs.append(x_t)  # now, so that the oldest is freed before the next one is read
             targets.append(target_t)
+            weights += weights_t
             del step
         if not targets:
             return
         start = stop - k2 if stop > k2 else 0  # (T2)
-        yield Window(start, before, stop), stack(list(inputs)), stack(targets)
+        yield Window(start, before, stop), stack(list(inputs)), stack(targets), stack(weights) if weights else None
 
 
 def _checked(
-    arrays: Arrays, params: Parameters[Array], B: int, step: tuple[Array, Array], number: int
-) -> tuple[Array, Array]:
+    arrays: Arrays, params: Parameters[Array], B: int, step: tuple[Array, ...], number: int, loss: str
+) -> tuple[Array, ...]:
     try:
-        x_t, target_t = step
+        x_t, target_t, *weights_t = step
+        if len(weights_t) > isinstance(step, tuple | list):  # an array is no triple
+            raise ValueError
         arrays.check(x=x_t, target=target_t)
         for name, array, size in (("x", x_t, params.W_xh.shape[-2]), ("target", target_t, params.W_hy.shape[-1])):
+            if is_integer(array) and (name == "x" or loss == CROSS_ENTROPY):
+                check_classes(name, array[None], (1, B), (), size)
+                continue
             if tuple(array.shape) != (B, size):
                 raise InputError(f"{name} has shape {tuple(array.shape)}: expected {(B, size)}")
             check_fits(name, array, params, (B, size))
+        for weights in weights_t:
+            arrays.check(weights=weights)
+            check_weights(arrays, weights[None], (1, B), params.W_hh.dtype)
     except InputError as error:
         raise InputError(f"step {number} of the stream: {error}") from None
     except (TypeError, ValueError, AttributeError):
-        raise InputError(f"step {number} of the stream is {type(step).__name__}: expected a pair of arrays") from None
+        raise InputError(
+            f"step {number} of the stream is {type(step).__name__}: expected a pair of arrays, or three with weights"
+        ) from None
     if not (is_finite(x_t) and is_finite(target_t)):
         raise InputError(f"step {number} of the stream contains NaN or infinity: expected finite numbers")
-    return x_t, target_t
+    if loss == CROSS_ENTROPY and not is_integer(target_t):
+        check_distributions(f"step {number} of the stream: target", target_t[None])
+    return x_t, target_t, *weights_t

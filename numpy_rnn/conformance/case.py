@@ -46,7 +46,8 @@ SHAPES = {
 class Case(NamedTuple):
     """One window: T steps of B sequences, of which the newest K have a loss. All arrays have one dtype.
 
-    `params` has NumPy arrays without ensemble axes; x (T, B, D), target (K, B, O), h_0 (B, H). If the window starts
+    `params` has NumPy arrays without ensemble axes; x (T, B, D), target (K, B, O), h_0 (B, H). x may be classes,
+    integers (T, B); the target of a cross-entropy may be classes (K, B). weights: (K, B). If the window starts
     from a learned initial state, that is params.h_0, and h_0 equals it. velocity: that of the update before; None, also
     for a single parameter, before its first update.
 
@@ -62,6 +63,8 @@ class Case(NamedTuple):
     reduction: str = "sum"
     sgd: SgdOptions = SgdOptions()
     velocity: Parameters | None = None
+    loss: str = "squared_error"
+    weights: np.ndarray | None = None  # (K, B), of the losses; None: 1 each
 
     @property
     def dtype(self) -> np.dtype:
@@ -71,25 +74,38 @@ class Case(NamedTuple):
     @property
     def sizes(self) -> dict[str, int]:
         """T, B, D, H, O and K by their letters."""
-        T, B, D = self.x.shape
-        H, O = self.params.W_hy.shape
+        T, B, *_ = self.x.shape
+        (D, H), (_, O) = self.params.W_xh.shape, self.params.W_hy.shape
         return {"T": T, "B": B, "D": D, "H": H, "O": O, "K": len(self.target)}
+
+    def in_rows(self) -> "Case":
+        """The same case with rows of 0 and 1 for classes."""
+        sizes = {"x": self.params.W_xh.shape[-2], "target": self.params.W_hy.shape[-1]}
+        classes = {name: size for name, size in sizes.items() if getattr(self, name).dtype.kind in "iu"}
+        rows = {name: np.eye(size, dtype=self.dtype)[getattr(self, name)] for name, size in classes.items()}
+        return self._replace(**rows)
 
     @property
     def options(self) -> dict[str, Any]:
         """The keyword arguments of a port besides the learning rate.
 
-        Unless the step is plain gradient descent, they include the options of SGD and `velocity`: None, or a dict of
+        They include the loss unless it is half the squared error, and the weights if the losses have any. Unless the
+        step is plain gradient descent, they include the options of SGD and `velocity`: None, or a dict of
         the velocities by the names of the parameters.
         """
         options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
+        options |= {} if self.loss == "squared_error" else {"loss": self.loss}
+        options |= {} if self.weights is None else {"weights": self.weights}
         if self.sgd == SgdOptions():
             return options
         before = None
         if self.velocity is not None:
             pairs = zip(Parameters._fields, self.params, self.velocity)
             before = {name: v for name, theta, v in pairs if theta is not None and v is not None}
-        return options | self.sgd._asdict() | {"velocity": before}
+        of_step = self.sgd._asdict()
+        if self.sgd.max_value is None:
+            del of_step["max_value"]
+        return options | of_step | {"velocity": before}
 
 
 def required_outputs(case: Case, intermediates: bool, input_gradients: bool = False) -> dict[str, tuple[int, ...]]:

@@ -161,7 +161,7 @@ def source(other: str, timeout: float = 10.0) -> Source:
             return _port_source(ProgramPort(other, timeout), timeout)
         except PortFault as fault:
             raise PortFault(f"{one_line(other, 80)}, at its start: {fault}") from None
-    raise InputError(f"{other!r} is no implementation to compare with: expected {FORMS}")
+    raise InputError(f"unknown implementation {other!r}: expected {FORMS}")
 
 
 def _port_source(port, timeout):

@@ -16,15 +16,22 @@ from numpy_rnn.conformance.mutants.hints import hints_for_case
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import (
+    CLASS_INPUTS,
+    CLIP_BY_VALUE,
+    CROSS_ENTROPY,
     DAMPENINGS,
     DECAYS,
     LEARNED_H_0,
+    MAX_LOGIT,
     MAX_NORMS,
     MAX_SIZE,
+    MAX_VALUES,
     MOMENTA,
     NONLINEARITIES,
     REDUCTIONS,
     SGD_OPTIONS,
+    SIGMOID,
+    WEIGHTS,
     Recipe,
     random_run,
     supported,
@@ -76,7 +83,17 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
     )
     if SGD_OPTIONS in has:
         plain = plain._replace(**draw(sgd_options())._asdict(), velocity=draw(st.booleans()))
-    return plain._replace(learned=draw(st.booleans())) if LEARNED_H_0 in has else plain
+    if LEARNED_H_0 in has:
+        plain = plain._replace(learned=draw(st.booleans()))
+    if SIGMOID in has and draw(st.integers(0, 3)) == 3:
+        plain = plain._replace(nonlinearity="sigmoid")
+    if CLIP_BY_VALUE in has and draw(st.integers(0, 3)) == 3:
+        plain = plain._replace(max_norm=None, max_value=draw(st.sampled_from(MAX_VALUES)))
+    if CROSS_ENTROPY in has and draw(st.booleans()):
+        scale = MAX_LOGIT if draw(st.integers(0, 6)) == 6 else 1.0
+        plain = plain._replace(loss="cross_entropy", classes=draw(st.booleans()), logits=scale)
+    class_inputs = CLASS_INPUTS in has and draw(st.booleans())
+    return plain._replace(class_inputs=class_inputs, weights=WEIGHTS in has and draw(st.booleans()))
 
 
 @st.composite

@@ -7,7 +7,7 @@ random, here, or by Hypothesis, in `properties`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,10 @@ MOMENTA, DAMPENINGS, DECAYS = (0.5, 0.9), (0.0, 0.25, 0.7), (0.01, 0.1)
 MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random cases
 
 # Capabilities of ports. Without them a case has plain gradient descent and a constant initial state.
-SGD_OPTIONS, LEARNED_H_0 = "sgd_options", "learned_h_0"
+SGD_OPTIONS, LEARNED_H_0, CLIP_BY_VALUE = "sgd_options", "learned_h_0", "clip_by_value"
+SIGMOID, CROSS_ENTROPY, CLASS_INPUTS, WEIGHTS = "sigmoid", "cross_entropy", "class_inputs", "loss_weights"
+MAX_VALUES = (0.03, 1.0)
+MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
 class Recipe(NamedTuple):
@@ -50,6 +53,12 @@ class Recipe(NamedTuple):
     max_norm: float | None = None
     learned: bool = False  # the initial state
     velocity: bool = False  # whether there is one before the update, with momentum
+    max_value: float | None = None
+    loss: str = "squared_error"
+    classes: bool = False  # whether the target of a cross-entropy holds classes
+    logits: float = 1.0  # the scale of the outputs of a cross-entropy
+    class_inputs: bool = False
+    weights: bool = False
 
     @property
     def sgd(self) -> SgdOptions:
@@ -62,15 +71,59 @@ class Recipe(NamedTuple):
         T, B, D, H, O, K = self[:6]
         params = random_parameters(generator, D, H, O, self.bias, self.dtype, self.gain)
         x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
-        h_0 = np.abs(h_0) if self.nonlinearity == "relu" else np.tanh(h_0)
+        h_0 = states(h_0, self.nonlinearity)
         if self.zeros:
             x[0], h_0[...] = 0, 0
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
         velocity = random_velocity(generator, params) if self.velocity and self.momentum else None
-        options = (self.learning_rate, self.nonlinearity, self.reduction, self.sgd, velocity)
+        if self.class_inputs:
+            x = random_classes(generator, (T, B), D)
+        if self.loss == "cross_entropy":
+            target = random_classes(generator, (K, B), O) if self.classes else random_distributions(generator, target)
+            params = params._replace(W_hy=params.W_hy * params.W_hy.dtype.type(self.logits))
+        weights = random_weights(generator, (K, B), self.dtype) if self.weights else None
+        options = (self.learning_rate, self.nonlinearity, self.reduction, self.sgd, velocity, self.loss, weights)
         return Case(params, x, target, h_0, *options)
+
+
+def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
+    """Numbers of any size as states of this nonlinearity."""
+    if nonlinearity == "relu":
+        return np.abs(numbers)
+    return np.tanh(numbers) if nonlinearity == "tanh" else 0.5 + 0.5 * np.tanh(numbers)
+
+
+def random_classes(generator: np.random.Generator, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """Classes, of which some come again and again."""
+    return generator.integers(0, generator.integers(1, size + 1), shape)
+
+
+def random_distributions(generator: np.random.Generator, rows: np.ndarray) -> np.ndarray:
+    """Distributions in the dtype and the shape of these rows, with zeros at times."""
+    numbers = np.maximum(generator.normal(0.5, 1, rows.shape), 0)
+    numbers[..., 0] += 1e-3
+    return (numbers / numbers.sum(axis=-1, keepdims=True)).astype(rows.dtype)
+
+
+def random_weights(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """A third of them 0, a third 1, the others around 1."""
+    return generator.choice([0.0, 1.0, generator.uniform(0.25, 2)], shape).astype(dtype)
+
+
+def random_losses(generator: np.random.Generator, has: Sequence[str]) -> dict[str, Any]:
+    """The fields of a recipe for the loss, the classes and the weights, for ports with these capabilities."""
+    drawn = generator.random(5) < (0.5, 0.3, 0.5, 0.7, 0.05)
+    cross_entropy, weights, class_inputs, classes, large = (bool(bit) for bit in drawn)
+    cross_entropy = cross_entropy and CROSS_ENTROPY in has
+    return {
+        "loss": "cross_entropy" if cross_entropy else "squared_error",
+        "classes": cross_entropy and classes,
+        "logits": MAX_LOGIT if cross_entropy and large else 1.0,
+        "class_inputs": class_inputs and CLASS_INPUTS in has,
+        "weights": weights and WEIGHTS in has,
+    }
 
 
 def random_parameters(
@@ -100,6 +153,13 @@ def random_sgd(generator: np.random.Generator) -> SgdOptions:
         momentum = dampening = 0.0
     nesterov = nesterov and with_momentum and dampening == 0
     return SgdOptions(momentum, dampening, nesterov, decay * with_decay, max_norm if with_norm else None)
+
+
+def with_clip_by_value(generator: np.random.Generator, sgd: SgdOptions, has: Sequence[str]) -> SgdOptions:
+    """The options, at times with a clipping by value, for ports that have it."""
+    value = float(np.exp(generator.uniform(*np.log(MAX_VALUES))))
+    clips = CLIP_BY_VALUE in has and generator.random() < 0.3
+    return sgd._replace(max_norm=None, max_value=value) if clips else sgd
 
 
 def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
@@ -136,7 +196,13 @@ def random_recipe(generator: np.random.Generator, dtype: str | None = None, has:
     )
     if SGD_OPTIONS in has:
         plain = plain._replace(**random_sgd(generator)._asdict(), velocity=generator.random() < 0.7)
-    return plain._replace(learned=bool(generator.integers(2))) if LEARNED_H_0 in has else plain
+    if LEARNED_H_0 in has:
+        plain = plain._replace(learned=bool(generator.integers(2)))
+    [further] = generator.spawn(1)  # so that the draws above stay what they are
+    if SIGMOID in has and further.random() < 0.25:
+        plain = plain._replace(nonlinearity="sigmoid")
+    plain = plain._replace(**with_clip_by_value(further, plain.sgd, has)._asdict())
+    return plain._replace(**random_losses(further, has))
 
 
 def random_run(
@@ -175,4 +241,15 @@ def random_run(
     if LEARNED_H_0 in has and generator.integers(2):
         params = params._replace(h_0=h_0)
         configuration = configuration.changed(learn_initial_state=True)
-    return Experiment("random series", x, target, h_0, params), configuration
+    [further] = generator.spawn(1)
+    if SIGMOID in has and further.random() < 0.25:
+        configuration = configuration.changed(nonlinearity="sigmoid")
+    configuration = configuration.changed(**with_clip_by_value(further, configuration.sgd_options(), has)._asdict())
+    of_loss = random_losses(further, has)
+    configuration = configuration.changed(loss=of_loss["loss"])
+    if of_loss["class_inputs"]:
+        x = random_classes(further, (T, B), D)
+    if of_loss["loss"] == "cross_entropy":
+        target = random_classes(further, (T, B), O) if of_loss["classes"] else random_distributions(further, target)
+    weights = random_weights(further, (T, B), dtype) if of_loss["weights"] else None
+    return Experiment("random series", x, target, h_0, params, weights=weights), configuration

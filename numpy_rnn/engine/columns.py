@@ -20,6 +20,7 @@ from numpy import add, copyto, divide, greater, matmul, multiply, subtract, tanh
 from numpy_rnn.common.records import Array
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
+from numpy_rnn.engine.objective import Objective
 from numpy_rnn.engine.window import MAX_VIEWED, Tape
 
 TRANSPOSED_AT_ONCE = 64  # rows of a block of a transpose that stays in the fastest cache
@@ -55,8 +56,9 @@ class ColumnTape:
 
     stacked, one_step = True, False
 
-    def __init__(self, layout: Layout, steps: int, k1: int, k2: int, mean: bool):
-        self.layout, self.steps, self.k2, self.mean, self.base = layout, steps, k2, mean, 0
+    def __init__(self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective):
+        self.layout, self.steps, self.k2, self.objective, self.base = layout, steps, k2, objective, 0
+        self.mean = objective.mean
         self.half = layout.dtype.type(0.5)
         D, H, O, B, bias = layout[:5]
         F, empty = H + D + bias, layout.empty
@@ -77,7 +79,7 @@ class ColumnTape:
         """The place of h after this step of the series, (B, H), a view."""
         return self.z[step - self.base, : self.layout.H].T
 
-    def load(self, base: int, x: Array, target: Array) -> None:
+    def load(self, base: int, x: Array, target: Array, weights: None = None) -> None:
         """Move to the steps from `base` on, with these inputs and targets, (n, B, ·). The state at `base` is kept."""
         if base > self.base:
             state = self.state(base).copy()
@@ -160,8 +162,13 @@ def gradients(
             dot(W_T, z_t, a_t)  # (F1)
             if nonlinearity == "tanh":
                 tanh(a_t, h_t)  # (F2)
-            else:
+            elif nonlinearity == "relu":
                 np.maximum(a_t, 0, out=h_t)  # (F2)
+            else:
+                multiply(a_t, 0.5, h_t)
+                tanh(h_t, h_t)
+                multiply(h_t, 0.5, h_t)
+                add(h_t, 0.5, h_t)  # (F2)
         copyto(views.z_copy, views.z)
         y, error, dy = views.y, views.error, views.dy
         matmul(W_hy.T, views.new, y)  # (F3)
@@ -175,8 +182,11 @@ def gradients(
         if nonlinearity == "tanh":
             multiply(h, h, slope)
             subtract(one, slope, slope)
-        else:
+        elif nonlinearity == "relu":
             greater(h, 0, slope)
+        else:
+            subtract(one, h, slope)
+            multiply(h, slope, slope)
         transpose_into(V[:, :H], W_T[:, :H])
         V[:, H:] = W_hy
         for flow_t, dh_t, slope_t, da_t in views.backward:
@@ -195,7 +205,7 @@ def gradients(
 def recorded(layout: Layout, tape: ColumnTape, theta: Array, views: ColumnViews) -> dict[str, Array]:
     """Copies of all that the latest window computed, by its name in Activations and Adjoints, time first."""
     D, H, O, B = layout[:4]
-    W_xh, W_hh, W_hy, _, b_y, _ = layout.named(theta)
+    W_xh, _, W_hy, _, b_y, _ = layout.named(theta)
     T, K = len(views.h), views.error.shape[1]
     y, dy = np.zeros((T, B, O), layout.dtype), np.zeros((T, B, O), layout.dtype)
     y[: T - K] = views.h[: T - K].mT @ W_hy + (0 if b_y is None else b_y)  # (F3)
@@ -211,5 +221,5 @@ def recorded(layout: Layout, tape: ColumnTape, theta: Array, views: ColumnViews)
         "dh": np.array(tape.dh[:T].mT),
         "da": da,
         "dx": da @ W_xh.mT,  # (B10)
-        "dh_0": da[0] @ W_hh.mT,  # (B9)
+        "dh_0": np.array((tape.V[:, :H] @ views.da[:, 0]).T),  # (B9), to the same bits as in `gradients`
     }

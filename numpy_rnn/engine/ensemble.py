@@ -18,6 +18,7 @@ from numpy import multiply, subtract
 from numpy_rnn.common.records import Activations, Adjoints, Array, Parameters, SgdOptions, Update
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Block, Vectors
+from numpy_rnn.engine.objective import Objective
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import Views
 
@@ -64,7 +65,7 @@ class Settings(NamedTuple):
     rate: Array  # η, a number or one per network
     options: SgdOptions
     nonlinearity: str
-    reduction: str
+    objective: Objective
     record: bool
     every: int | None  # how many updates a segment has; None: those of an epoch
     following: Callable[[Window], int]  # where the window after a window starts
@@ -75,7 +76,7 @@ class Trained:
 
     def __init__(self, block: Block, networks: Networks, series: Series, h_0: Array | None):
         self.block, self.networks, self.tape = block, networks, networks.tape
-        self.series, self.h_0 = series, h_0  # (begin, end) → x, target of these steps; None if it is learned
+        self.series, self.h_0 = series, h_0  # (begin, end) → x, target, weights of these steps; None if it is learned
         self.loaded: Piece | None = None
 
     def views(self, segment: Segment, part: int) -> list[Views]:

@@ -154,11 +154,15 @@ class Block(NamedTuple):
     layout: Layout
 
 
-def blocks(params: Parameters[Array], B: int, k2: int, threads: int = 1) -> list[Block]:
-    """The parts of an ensemble that are computed together. An ensemble without axes is one network, one block."""
+def blocks(params: Parameters[Array], B: int, k2: int, threads: int = 1, plain: bool = True) -> list[Block]:
+    """The parts of an ensemble that are computed together. An ensemble without axes is one network, one block.
+
+    plain: whether the loss is `Objective.plain`; columns have no other.
+    """
     *E, D, H = params.W_xh.shape
     O = params.W_hy.shape[-1]
-    columns = params.W_hh.itemsize == 4 and H >= MIN_COLUMNS and B >= MIN_COLUMN_BATCH and k2 >= MIN_COLUMN_STEPS
+    large = H >= MIN_COLUMNS and B >= MIN_COLUMN_BATCH and k2 >= MIN_COLUMN_STEPS
+    columns = plain and params.W_hh.itemsize == 4 and large
     one = Layout(D, H, O, B, params.b_h is not None, params.h_0 is not None, params.W_hh.dtype, columns=columns)
     N = prod(E)
     if not E:

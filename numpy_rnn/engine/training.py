@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, Unpack
 
@@ -15,19 +15,43 @@ import numpy as np
 
 from numpy_rnn import tbptt
 from numpy_rnn.common.arrays import NUMPY_ARRAYS
-from numpy_rnn.common.records import Nonlinearity, Reduction, SgdKeywords, SgdOptions, State, Update, YieldEvery
-from numpy_rnn.common.shapes import with_ensemble_axes
+from numpy_rnn.common.records import (
+    LossName,
+    Nonlinearity,
+    Reduction,
+    SgdKeywords,
+    SgdOptions,
+    State,
+    Update,
+    YieldEvery,
+)
+from numpy_rnn.common.shapes import is_integer, series_axes
+from numpy_rnn.common.targets import weights_with_axes
 from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state
 from numpy_rnn.common.windows import next_start, stream_windows, windows
-from numpy_rnn.elman import NONLINEARITIES
+from numpy_rnn.elman import NONLINEARITIES, one_hot
 from numpy_rnn.engine.columns import ColumnTape
 from numpy_rnn.engine.ensemble import Ensemble, Piece, Segment, Series, Settings, Trained, segments
 from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
+from numpy_rnn.engine.objective import Objective
 from numpy_rnn.engine.update import Networks
 from numpy_rnn.engine.window import MAX_VIEWED, Tape
-from numpy_rnn.loss import DIVISORS
-from numpy_rnn.parameters import Array, Gradients, InitialState, Inputs, LearningRate, Parameters, Targets, copy_of, own
+from numpy_rnn.loss import DIVISORS, LOSSES
+from numpy_rnn.parameters import (
+    Array,
+    Gradients,
+    InitialState,
+    Inputs,
+    LearningRate,
+    Parameters,
+    Targets,
+    Weights,
+    copy_of,
+    own,
+)
 from numpy_rnn.sgd import as_learning_rate
+
+Rows = tuple[Array, Array, Array | None]  # inputs, targets, weights
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
@@ -47,23 +71,29 @@ def train(
     epochs: int,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
+    weights: Weights | None = None,
     record: bool = False,
     yield_every: YieldEvery = 1,
     resume: State[Array] | None = None,
     **sgd: Unpack[SgdKeywords],
 ) -> Training[Array]:
     options = SgdOptions(**sgd).check()
+    check_names(nonlinearity, reduction, loss)
+    schedule, of_loss = (k1, k2, epochs), (weights, loss)
     params = check_train(
-        NUMPY_ARRAYS, params, x, target, h_0, learning_rate, (k1, k2, epochs), record, yield_every, resume
+        NUMPY_ARRAYS, params, x, target, h_0, learning_rate, schedule, record, yield_every, resume, of_loss
     )
-    x, target = (np.asarray(with_ensemble_axes(series, params.W_hh.ndim + 1)) for series in (x, target))
+    ndim, of_window = params.W_hh.ndim + 1, rows_of_window(params)
+    x, target, weights = series_axes(x, ndim), series_axes(target, ndim), weights_with_axes(weights, ndim)
+    x, target = np.asarray(x), np.asarray(target)
     T, every = len(x), None if isinstance(yield_every, str) else yield_every
-    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
     following, rate = partial(next_start, steps=T, k1=k1, k2=k2), as_learning_rate(params, learning_rate)
-    settings = Settings(copy_of(h_0), k1, k2, T, rate, options, *names, record, every, following)
+    objective = objective_of(reduction, loss, target, weights)
+    settings = Settings(copy_of(h_0), k1, k2, T, rate, options, nonlinearity, objective, record, every, following)
 
-    def series(begin: int, end: int) -> tuple[Array, Array]:
-        return x[begin:end], target[begin:end]
+    def series(begin: int, end: int) -> Rows:
+        return of_window(x[begin:end], target[begin:end], None if weights is None else weights[begin:end])
 
     def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
         first_epoch, done = state.epoch, state.number
@@ -89,7 +119,7 @@ def train(
 
 def train_stream(
     params: Parameters[Array],
-    steps: Iterable[tuple[Array, Array]],
+    steps: Iterable[tuple[Array, ...]],
     h_0: InitialState | None,
     *,
     k1: int,
@@ -97,28 +127,57 @@ def train_stream(
     learning_rate: LearningRate,
     nonlinearity: Nonlinearity = "tanh",
     reduction: Reduction = "sum",
+    loss: LossName = "squared_error",
     record: bool = False,
     yield_every: int = 1,
     velocity: Gradients[Array] | None = None,
     **sgd: Unpack[SgdKeywords],
 ) -> Training[Array]:
     options = SgdOptions(**sgd).check()
+    check_names(nonlinearity, reduction, loss)
     B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
-    of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, np.stack, copy_of)
-    names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction)
+    of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, loss, np.stack, copy_of)
     rate, following = as_learning_rate(params, learning_rate), attrgetter("stop")
-    settings = Settings(copy_of(h_0), k1, k2, k2, rate, options, *names, record, yield_every, following)
-    latest: list[Array] = []  # x and the target of the window that is computed
+    initial, of_window = copy_of(h_0), rows_of_window(params)
+    latest: list[Array | None] = []  # x, the target and the weights of the window that is computed
 
-    def segments_of_stream() -> Iterator[Segment]:
-        for number, (window, *latest[:]) in enumerate(of_stream, start=1):
+    def segments_of_stream(first: Any) -> Iterator[Segment]:
+        for number, (window, x, target, weights) in enumerate(chain([first], of_stream), start=1):
+            latest[:] = of_window(x, target, weights_with_axes(weights, 3))
             yield Segment(number, [(Piece(window.start, window.stop), [window])], due=number % yield_every == 0)
 
     def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
+        first = next(of_stream, None)
+        if first is None:
+            return
+        objective = objective_of(reduction, loss, *first[2:])
+        settings = Settings(initial, k1, k2, k2, rate, options, nonlinearity, objective, record, yield_every, following)
         trained = ensemble(state, 0, settings, lambda begin, end: latest)
-        yield from trained.updates(1, segments_of_stream())
+        yield from trained.updates(1, segments_of_stream(first))
 
     return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
+
+
+def check_names(nonlinearity: str, reduction: str, loss: str) -> None:
+    """Raise InputError on a name that is unknown."""
+    for choices, name in ((NONLINEARITIES, nonlinearity), (DIVISORS, reduction), (LOSSES, loss)):
+        choices.validate(name)
+
+
+def objective_of(reduction: str, loss: str, target: Targets, weights: Weights | None) -> Objective:
+    """The Objective of a run whose target holds classes or rows."""
+    return Objective(reduction == "mean", loss == "cross_entropy", is_integer(target), weights is not None)
+
+
+def rows_of_window(params: Parameters[Array]) -> Callable[[Inputs, Targets, Weights | None], Rows]:
+    """A function of inputs, targets and weights that makes rows of classes."""
+    D, O, dtype = params.W_xh.shape[-2], params.W_hy.shape[-1], params.W_hh.dtype
+
+    def rows(x: Inputs, target: Targets, weights: Weights | None) -> Rows:
+        x, target = (one_hot(v, n, dtype) if is_integer(v) else v for v, n in ((x, D), (target, O)))  # (F4)
+        return x, target, weights
+
+    return rows
 
 
 def state_of(update: Update[Array], h: Array) -> State[Array]:
@@ -130,11 +189,11 @@ def state_of(update: Update[Array], h: Array) -> State[Array]:
 def ensemble(state: State[Array], begin: int, settings: Settings, series: Series) -> Ensemble:
     """The networks of a run, in the state that it starts from.
 
-    begin: where the next window starts; series: (begin, end) → x and target of these steps, with the axes of the
-    ensemble, of its sizes or 1, or without.
+    begin: where the next window starts; series: (begin, end) → x, target and weights of these steps, with the axes of
+    the ensemble, of its sizes or 1, or without.
     """
     h_0: Any = settings.h_0
-    _, k1, k2, steps, rate, options, nonlinearity, reduction, *_ = settings
+    _, k1, k2, steps, rate, options, nonlinearity, objective, *_ = settings
     params: Any = state.parameters
     E = params.W_hh.shape[:-2]
     initial: Any = params.h_0 if h_0 is None else h_0
@@ -144,13 +203,13 @@ def ensemble(state: State[Array], begin: int, settings: Settings, series: Series
     velocity = None if state.velocity is None else _flat(state.velocity, E)
     carried = state.h if begin else initial
     trained = []
-    parts = blocks(params, B, min(k2, steps), threads)
+    parts = blocks(params, B, min(k2, steps), threads, objective.plain)
     for block in parts:
         layout = block.layout
         index = np.s_[block.first : block.stop] if layout.networks else block.first
         kind: Any = ColumnTape if layout.columns else Tape
         steps_of_tape = tape_steps(layout, k2, steps, len(parts))
-        tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), reduction == "mean")
+        tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), objective)
         tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
         networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
         layout.fill(networks.theta, _of_networks(flat, index, E))
@@ -194,8 +253,8 @@ def _of_block(series: Array, E: tuple[int, ...], block: Block) -> Array:
     return of_all[:, block.first] if block.layout.networks is None else of_all[:, block.first : block.stop]
 
 
-def _series_of(series: Series, E: tuple[int, ...], block: Block, begin: int, end: int) -> tuple[Array, ...]:
-    return tuple(_of_block(part, E, block) for part in series(begin, end))
+def _series_of(series: Series, E: tuple[int, ...], block: Block, begin: int, end: int) -> tuple[Array | None, ...]:
+    return tuple(None if part is None else _of_block(part, E, block) for part in series(begin, end))
 
 
 def tape_steps(layout: Layout, k2: int, steps: int, tapes: int) -> int:

@@ -15,12 +15,34 @@ from numpy_rnn.common.records import Array, SgdOptions
 from numpy_rnn.engine.columns import gradients as gradients_in_columns
 from numpy_rnn.engine.columns import recorded as recorded_in_columns
 from numpy_rnn.engine.layout import Layout
+from numpy_rnn.engine.objective import softmax_difference
 from numpy_rnn.engine.window import OneStep, Views
 
 
 def relu(a: Array, out: Array) -> Array:
     """max(a, 0) into `out`."""
     return maximum(a, 0, out=out)
+
+
+def sigmoid(a: Array, out: Array) -> Array:
+    """The logistic function, ½ (1 + tanh(a/2)), into `out`."""
+    multiply(a, 0.5, out)
+    tanh(out, out)
+    multiply(out, 0.5, out)
+    add(out, 0.5, out)
+    return out
+
+
+def other_slope(phi: Any, h: Array, one: Array, slope: Array) -> None:
+    """φ'(a) of h = φ(a), relu or the logistic function, into `slope`."""
+    if phi is relu:
+        greater(h, 0, slope)
+    else:
+        subtract(one, h, slope)
+        multiply(h, slope, slope)
+
+
+INTO: dict[str, Any] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
 
 
 def product_of_group(left: Array, right: Array, out: Array) -> Array:
@@ -38,7 +60,7 @@ class Networks:
         self.theta, self.gradient = layout.empty(layout.size), layout.empty(layout.size)
         self.velocity: Any = layout.empty(layout.size) if options.momentum else None
         self.moving = [False, False]  # whether the weights, and h_0, have a velocity already
-        self.nonlinearity, self.tanh = nonlinearity, nonlinearity == "tanh"
+        self.nonlinearity = nonlinearity
         self.product = np.ndarray.dot if layout.networks is None else product_of_group
         self.plain = options == SgdOptions()
         self.spare = layout.empty(layout.size)
@@ -52,7 +74,8 @@ class Networks:
         V = layout.empty(layout.O + H, H)
         anew: Any = layout.empty(H, H) if layout.networks is None else None
         spaces = layout.empty(B, H), anew, V, V[..., : layout.O, :], V[..., layout.O :, :]
-        self.constants = self.product, tanh if self.tanh else relu, self.tanh, tape.stacked, one, *spaces
+        phi: Any = INTO[self.nonlinearity]
+        self.constants = self.product, phi, tape.objective, tape.stacked, one, *spaces
         W, U, h_0 = layout.stacked(self.theta)
         W_xh, W_hh, W_hy, b_h, b_y, _ = layout.named(self.theta)
         self.parameter_views = self.theta, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy.mT, W_hh.mT
@@ -88,7 +111,7 @@ class Networks:
 
     def _gradients_of_one_step(self, windows: Iterable[OneStep], last: OneStep | None) -> Iterator[OneStep]:
         """As `_gradients`, of windows of one step of one sequence: only what these need."""
-        dot, phi, is_tanh, _, one, *_ = self.constants
+        dot, phi, _, _, one, *_ = self.constants
         theta, W, U, *_, W_hy_T, _ = self.parameter_views
         gradient, dW, dU, *_ = self.gradient_views
         (a, _, y, _, dh, slope, da), rate = self.tape.scratch, self.rate
@@ -99,11 +122,11 @@ class Networks:
             dot(new, U, y)  # (F3)
             subtract(y, target, dy)  # (B1)
             dot(dy, W_hy_T, dh)  # (B2)
-            if is_tanh:
+            if phi is tanh:
                 multiply(h, h, slope)
                 subtract(one, slope, slope)
             else:
-                greater(h, 0, slope)
+                other_slope(phi, h, one, slope)
             multiply(dh, slope, da)  # (B3)
             dot(z_T, da, dW)  # (B4), (B5), (B7)
             dot(new_T, dy, dU)  # (B6), (B8)
@@ -113,13 +136,13 @@ class Networks:
                 subtract(theta, multiply(gradient, rate, gradient), theta)  # (U1)
 
     def _gradients(self, windows: Iterable[Views]) -> Iterator[Views]:
-        dot, phi, is_tanh, stacked, one, product, anew, V, V_y, V_h = self.constants
+        dot, phi, objective, stacked, one, product, anew, V, V_y, V_h = self.constants
         _, W, U, h_0, W_xh, W_hh, W_hy, b_h, b_y, W_hy_T, view_of_W_hh_T = self.parameter_views
         _, dW, dU, dh_0, dW_xh, dW_hh, dW_hy, db_h, db_y = self.gradient_views
         for views in windows:
             (
                 forward, gaps, new, new_T, h, before_T, target, error, y, dy, dh_new, slope, da, (dh_T, slope_T, da_T),
-                earlier, inputs, divisor, first_state,
+                earlier, inputs, divisor, first_state, weights, row_losses,
             ) = views.loop  # fmt: skip
             if h_0 is not None and first_state is not None:
                 first_state[...] = h_0  # (T3)
@@ -141,14 +164,21 @@ class Networks:
                 dot(new, W_hy, y)  # (F3)
                 if b_y is not None:
                     add(y, b_y, y)  # (F3)
-            subtract(y, target, error)  # (B1)
-            if divisor is not None:
+            if row_losses is not None:
+                softmax_difference(y, target, objective.classes, error, row_losses)  # (L3), (L4), (B1)
+            else:
+                subtract(y, target, error)  # (B1)
+            if weights is not None:
+                multiply(error, weights, dy)  # (B1)
+                if divisor is not None:
+                    divide(dy, objective.total(weights, y.shape[-1]), dy)  # (B1)
+            elif divisor is not None:
                 divide(error, divisor, dy)  # (B1)
-            if is_tanh:
+            if phi is tanh:
                 multiply(h, h, slope)
                 subtract(one, slope, slope)
             else:
-                greater(h, 0, slope)
+                other_slope(phi, h, one, slope)
             if earlier is not None and earlier.is_joint:
                 steps, joint_dy, joint_da, _ = earlier
                 joint_dy[...] = dy
@@ -217,6 +247,9 @@ class Networks:
         if self.options.max_norm is not None:
             gradient = self.gradient[..., :end]
             multiply(gradient, clipping_factor(gradient, self.options.max_norm), gradient)  # (U3)
+        elif self.options.max_value is not None:
+            gradient, limit = self.gradient[..., :end], self.options.max_value
+            np.clip(gradient, -limit, limit, out=gradient)  # (U7)
         if moving[0] == moving[1] or end == layout.weights:
             self._descend(slice(0, end), moving[0])
         else:
@@ -227,7 +260,7 @@ class Networks:
 
     def _descend(self, part: slice, moving: bool) -> None:
         """For one part of the vector; `moving`: whether it has a velocity already."""
-        mu, tau, nesterov, decay, _ = self.options
+        mu, tau, nesterov, decay, *_ = self.options
         theta, d, spare = self.theta[..., part], self.gradient[..., part], self.spare[..., part]
         if decay:
             add(d, multiply(theta, decay, spare), d)  # (U4)

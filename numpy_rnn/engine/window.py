@@ -17,6 +17,7 @@ import numpy as np
 from numpy_rnn.common.records import Array
 from numpy_rnn.common.windows import Window
 from numpy_rnn.engine.layout import Layout
+from numpy_rnn.engine.objective import Objective
 
 MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
@@ -61,6 +62,8 @@ class Loop(NamedTuple):
     inputs: Any  # (x, xᵀ, a) where the tape is not stacked, else None
     divisor: Array | None  # of the loss; None for 1
     first_state: Array | None  # the place of h_0, if the window starts at the beginning of the series
+    weights: Array | None  # (K·B, 1), of the losses
+    row_losses: Array | None  # (K·B, 1), of a cross-entropy
 
 
 class OneStep(NamedTuple):
@@ -79,7 +82,8 @@ class Views(NamedTuple):
     # For what is handed out.
     divisor: Array | None
     first_state: Array | None
-    errors: Array  # `error` in one row
+    errors: Array | None  # `error` in one row; None where the loss is not half of its square
+    loss_rows: slice  # the rows of the new steps on the tape
     states: Array  # h_0 to h_T, (T + 1, B, H) or (T + 1, N, B, H)
     x: Array
     a: Array
@@ -113,11 +117,12 @@ def by_step(rows: Array, B: int) -> list[Array]:
 class Tape:
     """The inputs, states and targets of up to `steps` consecutive steps, from step `base` of the series on.
 
-    k1, k2: the most new steps, and the most steps, of a window; mean: whether the loss is divided by its terms.
+    k1, k2: the most new steps, and the most steps, of a window.
     """
 
-    def __init__(self, layout: Layout, steps: int, k1: int, k2: int, mean: bool):
-        self.layout, self.steps, self.mean, self.base = layout, steps, mean, 0
+    def __init__(self, layout: Layout, steps: int, k1: int, k2: int, objective: Objective):
+        self.layout, self.steps, self.objective, self.base = layout, steps, objective, 0
+        mean = self.mean = objective.mean
         self.half = layout.dtype.type(0.5)
         D, H, O, B, bias = layout[:5]
         self.stacked = layout.networks is not None or (B == 1 and H <= MAX_STACKED)
@@ -127,13 +132,15 @@ class Tape:
             self.x, self.h, self.h_1 = self.z[..., :D], self.z[..., D : D + H], self.z[..., D:]
         else:
             self.x, self.h = layout.empty(steps * B, D), layout.empty((steps + 1) * B, H)
-        self.one_step = self.stacked and B * k2 == 1 and not (mean or layout.learned)
+        self.one_step = self.stacked and B * k2 == 1 and objective.plain and not (mean or layout.learned)
         self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)
+        self.weights = layout.empty(steps * B, 1) if objective.weighted else None
+        self.row_losses = layout.empty(steps * B, 1) if objective.cross_entropy else None
         gaps = self.stacked and layout.networks is None and k2 * B > 1
         a, dh, slope, da = (layout.empty(k2 * B, H) for _ in range(4))
         h = layout.empty(k2 * B, H + bias) if gaps else None
         y, dy = (layout.empty(k1 * B, O) for _ in range(2))
-        self.scratch = Scratch(a, h, y, dy if mean else None, dh, slope, da)
+        self.scratch = Scratch(a, h, y, dy if mean or objective.weighted else None, dh, slope, da)
         self.flow = layout.empty((k2 + 1) * B, O + H) if self.stacked and k1 > 1 else None  # [dy_t da_{t+1}] from t = 0
         if self.flow is not None:
             self.flow[..., k2 * B :, O:] = 0  # no step after the last
@@ -145,10 +152,10 @@ class Tape:
         row = (step - self.base) * self.layout.B
         return self.h[..., row : row + self.layout.B, :]
 
-    def load(self, base: int, x: Array, target: Array) -> None:
-        """Move to the steps from `base` on, with these inputs and targets, (n, B, ·) or (n, N, B, ·).
+    def load(self, base: int, x: Array, target: Array, weights: Array | None = None) -> None:
+        """Move to the steps from `base` on, with these inputs, targets and weights, (n, B, ·) or (n, N, B, ·).
 
-        The state at `base` is kept. Targets may be those of the last steps only.
+        The state at `base` is kept. Targets and weights may be those of the last steps only.
         """
         if base > self.base:
             state = self.state(base).copy()
@@ -156,11 +163,14 @@ class Tape:
             self.state(base)[...] = state
         self.base = base
         B, steps = self.layout.B, len(x)
-        for place, series in ((self.x, x), (self.target, target)):
+        for place, series in ((self.x, x), (self.target, target), (self.weights, weights)):
+            if series is None or place is None:
+                continue
+            first = (steps - len(series)) * B
             if series.ndim == 4:
                 series = np.moveaxis(series, 1, 0)
             rows = series.reshape(*series.shape[:-3], -1, series.shape[-1])
-            place[..., (steps - len(target) if place is self.target else 0) * B : steps * B, :] = rows
+            place[..., first : steps * B, :] = rows
 
     def window(self, window: Window) -> Any:
         """The views of this window of the series."""
@@ -189,14 +199,18 @@ class Tape:
             losses.append(self._losses(last.loss_start, 1, last.loss_steps))
         return np.concatenate(losses) if losses[1:] else losses[0]
 
-    def loss(self, views: Views | OneStep) -> Array:
+    def loss(self, views: Any) -> Array:
         """L of a window of a single network."""
+        if views.errors is None:
+            return self._losses_of(views.loss_rows, 1)[0]
         loss = self.half * views.errors.dot(views.errors)  # (L1)
         return loss if views.divisor is None else loss / views.divisor  # (L2)
 
     def _losses(self, begin: int, count: int, K: int) -> Array:
         B, O = self.layout.B, self.layout.O
         row, terms = (begin - self.base) * B, K * B * O
+        if not self.objective.plain:
+            return self._losses_of(slice(row, row + count * K * B), count)
         error = self.error[..., row : row + count * K * B, :]
         error = error.reshape(*error.shape[:-2], count, terms)
         if self.layout.networks is None:
@@ -207,6 +221,10 @@ class Tape:
         if self.mean:
             losses /= losses.dtype.type(terms)  # (L2)
         return losses if losses.ndim == 1 else losses.T
+
+    def _losses_of(self, rows: slice, count: int) -> Array:
+        row_losses, weights = (None if v is None else v[..., rows, :] for v in (self.row_losses, self.weights))
+        return self.objective.losses(self.error[..., rows, :], row_losses, weights, count)
 
     def _one_step(self, begin: int, first_new: int, end: int, is_first: bool) -> OneStep:
         z, h, new = self.z[..., begin:end, :], self.h[..., end : end + 1, :], self.h_1[..., end : end + 1, :]
@@ -257,14 +275,17 @@ class Tape:
             last=(dh[-1], slope[-1], da[-1]),
             earlier=earlier,
             inputs=None if self.stacked else (x, x.mT, s.a),
-            divisor=self.layout.dtype.type(K * B * O) if self.mean else None,
+            divisor=self.objective.divisor(K * B, O, self.layout.dtype),
             first_state=self.h[..., begin * B : (begin + 1) * B, :] if is_first else None,
+            weights=None if self.weights is None else self.weights[..., new, :],
+            row_losses=None if self.row_losses is None else self.row_losses[..., new, :],
         )
         return Views(
             loop,
             divisor=loop.divisor,
             first_state=loop.first_state,
-            errors=error.reshape(*error.shape[:-2], -1),
+            errors=error.reshape(*error.shape[:-2], -1) if self.objective.plain else None,
+            loss_rows=new,
             states=self.time_first(self.h[..., begin * B : (end + 1) * B, :]),
             x=x,
             a=s.a,

@@ -68,6 +68,11 @@ def setting_of(experiment: Experiment, configuration: Configuration, seeds: int,
             f"the weights are of {experiment.params.W_hh.shape[0]} networks: expected those of one;"
             " the study is about one run"
         )
+    if configuration.nonlinearity not in ("tanh", "relu"):
+        raise InputError(
+            f"the nonlinearity is {configuration.nonlinearity}: expected tanh or relu, those that the study has"
+            " witnesses of"
+        )
     experiment = experiment.trained()
     steps = min(len(experiment.x), MAX_STEPS if steps is None else steps)
     size = sum(theta.size for theta in experiment.params if theta is not None)

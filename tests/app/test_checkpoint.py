@@ -1,15 +1,10 @@
-"""Save and resume: a run that is interrupted anywhere and goes on from its file ends as the run that was not, bit for
-bit.
-
-As processes that are killed: test_killed.py. With signals: test_process.py.
-"""
+"""Run files: what is in them, which are refused, and when they are written. Resuming from them: test_resume.py."""
 
 import errno
 import json
 import os
 import re
 from itertools import count
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +21,6 @@ from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.app.storage import load_arrays, load_parameters, save_arrays, save_parameters
 from numpy_rnn.common.errors import Interrupted
 
-RUNS = {
-    "main job": "",
-    "sliding window": "--k2 4 --momentum 0.9 --learn-initial-state --bias",
-    "all options": "--k1 3 --k2 7 --momentum 0.5 --nesterov --weight-decay 1e-3 --max-norm 0.5 --reduction mean"
-    " --dtype float64",
-    "one update an epoch": "--k1 20 --momentum 0.9 --learn-initial-state",
-    "ensemble": "--seeds 3 --k1 7 --k2 9 --momentum 0.9 --dampening 0.5",
-    "many networks": "--seeds 9 --k1 3 --k2 5 --bias --reduction mean",
-    "sweep": "--learning-rate 0.01,0.1,0.2 --k1 5 --reduction mean",
-    "sweep of ensembles": "--learning-rate 0.01,0.1 --seeds 2 --k1 6 --k2 13 --learn-initial-state --momentum 0.5",
-    "some diverge": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --k1 2 --momentum 0.5",
-    "series of a file": "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3",
-}
-
 
 @pytest.fixture(autouse=True)
 def _in_a_new_folder(tmp_path, monkeypatch):
@@ -52,165 +33,26 @@ def configured(options, epochs=2):
     return configuration_of(parser("numpy_rnn").parse_args(["train", "--epochs", str(epochs), *options.split()]))
 
 
-class Watched:
-    """A run with all that is said of it. When it asks for the `stop`-th time, it is interrupted."""
-
-    def __init__(self, rnn, configuration, stop=0, resumed=None, yield_every=1):
-        self.rows, self.diverged, self.result, self.checkpoint = [], [], None, None
-        asked = count(1)
-        hooks = Hooks(
-            on_epoch=lambda epoch, loss: self.rows.append((epoch, bits(loss))),
-            on_divergence=self.diverged.append,
-            yield_every=yield_every,
-            stop_signal=lambda: 15 if next(asked) == stop else None,
-        )
-        experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
-        try:
-            self.result = run(rnn, experiment, configuration, 4, hooks, resumed)
-        except Interrupted as interrupted:
-            self.checkpoint = interrupted.checkpoint
-
-
-def of_file(checkpoint):
-    """Written to a file, read again, and the same to the bit."""
-    save_checkpoint("r.npz", checkpoint)
-    loaded = load_checkpoint("r.npz")
-    for name, one, other in zip(checkpoint._fields, loaded, checkpoint, strict=True):
-        if name in ("state", "losses", "partial"):
-            assert bits(one) == bits(other), name
-        else:
-            assert one == other, name
-    assert bits(load_parameters("r.npz")) == bits(checkpoint.state.parameters)  # it is a weights file too
-    return loaded
-
-
-# -- bit for bit ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("yield_every", [1, 3])
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_interrupted_at_any_time_ends_as_the_run_that_was_not(rnn, name, yield_every):
-    """And as the run that makes as many updates at once as it likes."""
-    epochs = 3 if name == "some diverge" else 2
-    configuration = configured(RUNS[name], epochs)
-    whole = Watched(rnn, configuration, yield_every=yield_every)
-    assert len(whole.diverged) == (6 if name == "some diverge" else 0)
-    quick = Watched(rnn, configuration, yield_every=None)
-    assert (bits(quick.result), quick.rows, quick.diverged) == (bits(whole.result), whole.rows, whole.diverged)
-    for stop in count(1):
-        first = Watched(rnn, configuration, stop, yield_every=yield_every)
-        if first.checkpoint is None:
-            break
-        second = Watched(rnn, configuration, resumed=of_file(first.checkpoint), yield_every=yield_every)
-        assert bits(second.result) == bits(whole.result), stop
-        assert first.rows + second.rows == whole.rows, stop
-        assert first.diverged + second.diverged == whole.diverged, stop
-    steps = len(prepare(configuration).trained().x)
-    # it is asked each time, before every free-running step and every pass over the series, and after all
-    times = ceil(ceil(steps / configuration.k1) / yield_every)
-    assert stop - 1 == epochs * times + 4 + (2 if configuration.held_out else 1) + 1
-
-
-@pytest.mark.parametrize("name", ["sliding window", "some diverge"])
-def test_a_run_interrupted_again_and_again_ends_as_the_run_that_was_not(rnn, name):
-    configuration = configured(RUNS[name])
-    whole = Watched(rnn, configuration)
-    part, rows, diverged = Watched(rnn, configuration, 1), [], []
-    while part.checkpoint is not None:
-        rows, diverged = rows + part.rows, diverged + part.diverged
-        before, resumed = part, of_file(part.checkpoint)
-        part = Watched(rnn, configuration, 2, resumed)
-        if part.checkpoint is not None and part.checkpoint.state[:2] == before.checkpoint.state[:2]:
-            part = Watched(rnn, configuration, 0, resumed)  # all updates are made
-    assert bits(part.result) == bits(whole.result)
-    assert rows + part.rows == whole.rows
-    assert diverged + part.diverged == whole.diverged
-
-
-def rows_of(out):
-    """The printed rows of the losses."""
-    rows = out[out.index("epoch  ") :].split("\n  time")[0].splitlines()[1:]
-    assert len(rows) == len(losses(out))
-    return rows
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_more_epochs_for_a_run_that_has_ended_are_the_longer_run(rnn, capsys, name):
-    options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
-    whole = command(rnn, capsys, "--epochs", 5, *options, "--save", "whole.npz")
-    first = command(rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
-    second = command(rnn, capsys, "--resume", "r.npz", "--epochs", 5, "--save", "r.npz", *options[-3:])
-    assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
-    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
-    of_whole, of_first, of_second = (rows_of(ended.out) for ended in (whole, first, second))
-    assert of_first + of_second == of_whole
-    assert second.out.splitlines()[0] == whole.out.splitlines()[0]
-    updates = -(-len(prepare(configured(RUNS[name])).trained().x) // configured(RUNS[name]).k1)
-    assert second.out.splitlines()[1] == f"resuming from r.npz after epoch 2, update {updates}"
-    table = whole.out[whole.out.index("  time") :].replace("whole.npz", "r.npz")
-    assert second.out.endswith(table)
-
-
-def test_a_run_that_is_over_may_be_resumed_to_see_it_again(rnn, capsys):
-    options = ["--no-plot", "--seeds", 2, "--momentum", 0.5]
-    out = succeed(rnn, capsys, "--epochs", 3, *options, "--save", "r.npz")
-    before = Path("r.npz").read_bytes()
-    again = succeed(rnn, capsys, "--resume", "r.npz", "--no-plot", "--save", "r.npz")
-    assert Path("r.npz").read_bytes() == before
-    assert again[again.index("  time") :] == out[out.index("  time") :]
-    assert losses(again) == {}
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("", "--learning-rate 0.01"),
-        ("--momentum 0.9 --k2 3", "--momentum 0.5 --weight-decay 0.01 --max-norm 0.1"),
-        ("", "--momentum 0.9 --nesterov"),  # the velocity begins where it is wanted
-        ("--momentum 0.9 --learn-initial-state", "--momentum 0"),
-        ("--learning-rate 0.1,0.2 --seeds 2", "--learning-rate 0.05,0.02"),
-    ],
-)
-def test_what_may_change_holds_from_there_on(rnn, capsys, first, second):
-    """The second epoch is that of `train`, resumed with the other options."""
-    succeed(rnn, capsys, "--epochs", 1, *first.split(), "--save", "r.npz", "--no-plot")
-    state = load_checkpoint("r.npz").state
-    succeed(rnn, capsys, "--resume", "r.npz", "--epochs", 2, *second.split(), "--save", "r.npz", "--no-plot")
-    both = configured(f"{first} {second}", 2)
-    experiment = prepare(both)
-    h_0 = None if experiment.params.h_0 is not None else rnn.from_numpy(experiment.h_0)
-    series = map(rnn.from_numpy, (experiment.x, experiment.target))
-    training = rnn.train(None, *series, h_0, **both.train_options(), resume=rnn.from_numpy(state))
-    *_, last = training
-    loaded = load_checkpoint("r.npz")
-    assert bits(loaded.state.parameters) == bits(last.parameters)
-    assert loaded.configuration == both
-    assert load_checkpoint("r.npz").state.epoch == 2
-
-
-@pytest.mark.needs_torch
-def test_the_other_package_may_go_on_with_a_run(capsys):
-    import torch_rnn
-
-    options = ["--momentum", 0.9, "--learn-initial-state", "--seeds", 2, "--k2", 3]
-    for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
-        succeed(one, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
-        before = load_checkpoint("r.npz")
-        succeed(other, capsys, "--resume", "r.npz", "--save", "s.npz", "--no-plot")
-        assert bits(load_checkpoint("s.npz").state) == bits(before.state)
-        out = succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--log-every", 1, "--no-plot")
-        assert list(losses(out)) == [2]
+def interrupted(rnn, options, stop):
+    """The checkpoint of a run in which the stop signal is found at the `stop`-th update."""
+    calls = count(1)
+    hooks = Hooks(yield_every=1, stop_signal=lambda: 15 if next(calls) == stop else None)
+    configuration = configured(options)
+    with pytest.raises(Interrupted) as ended:
+        run(rnn, prepare(configuration), configuration, hooks=hooks)
+    return ended.value.checkpoint
 
 
 # -- files that cannot be used --------------------------------------------------------------------------------------
 
 
+OF_A_FILE = "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3"
 OF_SAVED = "--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 3"
 
 
 def saved(rnn, options=OF_SAVED, stop=13):
     """A run file r.npz, and its arrays."""
-    save_checkpoint("r.npz", Watched(rnn, configured(options), stop).checkpoint)
+    save_checkpoint("r.npz", interrupted(rnn, options, stop))
     return load_arrays("r.npz", "run file")
 
 
@@ -325,7 +167,7 @@ CHANGED = {
     "numbers for names": ({"configuration": text('{"columns": [1]}')}, "columns is (1,)"),
     "no options": ({"configuration": text("{}")}, "the configuration has no epochs, hidden_size, k1, k2, "),
     "impossible option": (options(momentum=-1), "momentum is -1: expected a finite number"),
-    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu"),
+    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu or sigmoid"),
     "a choice for a number": (options(epochs=True), "epochs is True"),
     "infinite rate": (options(learning_rate=10**400), "too large"),
     "long value": (options(epochs="x" * 10**6), "epochs is 'xxx"),
@@ -446,7 +288,7 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
         ("--data two.csv", "--data is given with --resume, but the run is on the sine wave: leave --data out"),
         ("--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of them out"),
         ("--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
-        ("--learning-rate 0.1,0.2", "2 learning rates are given with --resume: expected 1, as in the run"),
+        ("--learning-rate 0.1,0.2", "--learning-rate has 2 values: expected 1, as in the run that --resume continues"),
         ("--momentum 0 --nesterov", "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
     ],
 )
@@ -456,13 +298,13 @@ def test_options_that_do_not_fit_a_run_that_is_resumed(rnn, capsys, options, mes
 
 
 def test_the_rates_of_a_sweep_stay_as_many(rnn, capsys):
-    saved(rnn, RUNS["sweep"], 3)
+    saved(rnn, "--learning-rate 0.01,0.1,0.2 --k1 5", 3)
     message = refused(rnn, capsys, "--resume", "r.npz", "--learning-rate", 0.1, "--no-plot")
-    assert message == "1 learning rates are given with --resume: expected 3, as in the run"
+    assert message == "--learning-rate has 1 value: expected 3, as in the run that --resume continues"
 
 
 def test_a_series_that_has_changed_is_refused(rnn, capsys):
-    saved(rnn, RUNS["series of a file"], 3)
+    saved(rnn, OF_A_FILE, 3)
     rows = Path("two.csv").read_text().splitlines()
     Path("two.csv").write_text("\n".join([*rows[:9], "0,0", *rows[10:]]))
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot") == (
@@ -478,8 +320,8 @@ def test_a_series_that_has_changed_is_refused(rnn, capsys):
 
 def test_a_run_is_resumed_in_another_folder_on_the_same_series(rnn, capsys, tmp_path, monkeypatch):
     """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
-    whole = succeed(rnn, capsys, "--epochs", 3, *RUNS["series of a file"].split(), "--save", "whole.npz", "--no-plot")
-    saved(rnn, RUNS["series of a file"], 3)
+    whole = succeed(rnn, capsys, "--epochs", 3, *OF_A_FILE.split(), "--save", "whole.npz", "--no-plot")
+    saved(rnn, OF_A_FILE, 3)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     rows = Path("../two.csv").read_text()
@@ -534,7 +376,7 @@ def test_a_checkpoint_is_due_so_many_seconds_after_the_one_before(monkeypatch):
     assert not saver.is_due()
     now = 130.0
     assert saver.is_due()
-    checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
+    checkpoint = interrupted(numpy_rnn, "", 5)
     saver(checkpoint)
     assert not saver.is_due()
     now = 160.0
@@ -552,7 +394,7 @@ def test_a_run_does_not_spend_its_time_writing(monkeypatch, every, pause):
 
     monkeypatch.setattr("time.monotonic", lambda: now)
     monkeypatch.setattr("numpy_rnn.app.checkpoint.save_checkpoint", write)
-    checkpoint = Watched(numpy_rnn, configured(""), 5).checkpoint
+    checkpoint = interrupted(numpy_rnn, "", 5)
     saver = Saver("r.npz", every)
     saver(checkpoint)
     assert saver.due == now + pause
@@ -596,6 +438,7 @@ def test_the_trace_and_the_plot_are_made_all_the_same(rnn, capsys, monkeypatch):
 def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
     out = succeed(rnn, capsys, "--epochs", 0, "--save", "r.npz", "--no-plot", "--seeds", 2)
     assert out.endswith("weights saved to r.npz\n")
+    assert losses(out) == {}
     assert bits(load_parameters("r.npz")) == bits(rnn.to_numpy(rnn.initial_parameters(networks=2)))
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").endswith("it has only weights: use --weights")
 

@@ -65,8 +65,8 @@ def test_the_default_experiment(rnn, capsys, dtype):
     options = [] if dtype == "float32" else ["--dtype", dtype]
     out = succeed(rnn, capsys, "--no-plot", *options)
     assert out.splitlines()[0] == (
-        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rate 0.1,"
-        f" {dtype}, seed 0"
+        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rate"
+        f" 0.1, {dtype}, seed 0"
     )
     series, epochs, predicted, following = default_experiment_in_plain_numpy()
     allowed = PRINTED + ROUNDING[dtype]
@@ -258,7 +258,7 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
-    assert len(of_train) == 22
+    assert len(of_train) == 23
     for words in of_train:
         ended = command(rnn, capsys, *shorter(words))
         assert (ended.status, ended.err) == (0, ""), words

@@ -5,12 +5,12 @@ Held against a witness that looks at every number of every update; with divergen
 
 import math
 import re
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import bits
+from faulty_backend import BY_STEP, TENSORS, FaultyBackend
 from in_process import command, losses, refused, succeed
 
 import numpy_rnn
@@ -20,9 +20,9 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.run import MAX_UPDATES, Hooks, run
+from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.app.storage import load_parameters, save_parameters
-from numpy_rnn.common.errors import Diverged, Interrupted
+from numpy_rnn.common.errors import Diverged
 
 
 @pytest.fixture(autouse=True)
@@ -287,70 +287,6 @@ def test_networks_of_which_none_is_left(rnn, capsys):
 # -- planted --------------------------------------------------------------------------------------------------------
 
 PLANTED = Configuration(epochs=3, k1=2, k2=4, momentum=0.5, learn_initial_state=True, bias=True, learning_rate=0.01)
-STEPPED = {
-    "a": "activations",
-    "h": "activations",
-    "y": "activations",
-    "dy": "adjoints",
-    "dh": "adjoints",
-    "da": "adjoints",
-}
-TENSORS = {name: (part, name) for name, part in STEPPED.items()} | {
-    prefix + name: (part, name)
-    for prefix, part in (("d", "gradients"), ("v", "velocity"), ("", "parameters"))
-    for name in Parameters._fields
-}  # and where in an update they are
-
-
-class Faulty:
-    """numpy_rnn, in which a number of one update is not finite, and from there on a weight; the loss stays as it is."""
-
-    def __init__(self, place, tensor, step, network, weight="W_hh", value=np.nan):
-        self.__dict__ |= {name: getattr(numpy_rnn, name) for name in numpy_rnn.__all__}
-        self.train = lambda *arguments, **options: self.Training(self, numpy_rnn.train(*arguments, **options))
-        self.place, self.tensor, self.step, self.network = place, tensor, step, network
-        self.weight, self.value = weight, value
-
-    class Training:
-        def __init__(self, fault, training):
-            self.fault, self.training, self.latest = fault, training, None
-
-        def __iter__(self):
-            for update in self.training:
-                self.latest = self.fault.planted(update)
-                yield self.latest
-
-        def state(self):
-            return self.training.state()._replace(parameters=self.latest.parameters)
-
-    def planted(self, update):
-        place = update.epoch, update.number
-        if place < self.place:
-            return update
-        update = self.changed(update, "parameters", self.weight)
-        if place > self.place or self.tensor == self.weight:
-            return update
-        if self.tensor == "loss":
-            return update._replace(loss=self.in_one(update.loss))
-        part, name = TENSORS[self.tensor]
-        return update if getattr(update, part) is None else self.changed(update, part, name)
-
-    def changed(self, update, part, name):
-        tensors = getattr(update, part)
-        array = np.array(getattr(tensors, name))
-        if part in ("activations", "adjoints"):
-            step = self.step if name == "h" else self.step - 1
-            array[step] = self.in_one(array[step])
-        else:
-            array = self.in_one(array)
-        return update._replace(**{part: tensors._replace(**{name: array})})
-
-    def in_one(self, array):
-        """A copy whose first number of the network is not finite."""
-        array = np.array(array, order="C")
-        of_network = array[...] if self.network is None else array[self.network, ...]
-        of_network.reshape(-1)[0] = self.value
-        return array
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
@@ -360,8 +296,8 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
     for network in (None, 0, 2):
         epoch, number = (int(n) for n in generator.integers(1, (4, 3 if tensor == "dh_0" else 11)))  # (T3)
         steps = min(2 * number, 4)
-        step = int(generator.integers(0 if tensor == "h" else 1, steps + 1)) if tensor in STEPPED else None
-        faulty = Faulty((epoch, number), tensor, step, network, value=value)
+        step = int(generator.integers(0 if tensor == "h" else 1, steps + 1)) if tensor in BY_STEP else None
+        faulty = FaultyBackend((epoch, number), tensor, step, network, value=value)
         faulty.weight = tensor if tensor in Parameters._fields else "W_hh"
         expected = Divergence(network or 0, epoch, number, tensor, step)
         configuration = PLANTED.changed(networks=None if network is None else 3)
@@ -380,43 +316,6 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
             assert result.diverged == (expected._replace(of=3, seed=network),)
 
 
-LONG = "--data long.csv --epochs 2 --hidden-size 3 --learning-rate 0.001"  # 599 updates an epoch: none is near its end
-
-
-@pytest.mark.parametrize("yield_every", [1, 7, 330, None])
-def test_a_weight_that_the_loss_does_not_show_is_in_no_file(yield_every):
-    """tanh takes an infinite pre-activation, so that the loss stays finite. Also not if a signal comes just then."""
-    np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
-    configuration = configured(LONG)
-    faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
-    saved, asked, times = [], count(1), -(-300 // (yield_every or MAX_UPDATES))
-    hooks = Hooks(
-        save=saved.append,
-        is_save_due=lambda: True,
-        stop_signal=lambda: 2 if next(asked) == times else None,
-        yield_every=yield_every,
-    )
-    with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite") as ended:
-        run(faulty, prepare(configuration), configuration, hooks=hooks)
-    assert len(saved) == times - 1
-    for checkpoint in saved:
-        assert np.isfinite(checkpoint.state.parameters.W_xh).all()
-    save_checkpoint("r.npz", ended.value.checkpoint)
-    assert load_checkpoint("r.npz").state[:2] == (1, 299)
-
-
-def test_before_it_shows_a_run_may_be_interrupted_as_any():
-    np.savetxt("long.csv", np.sin(np.arange(600) * 0.5))
-    configuration = configured(LONG)
-    faulty = Faulty((1, 300), "W_xh", None, None, weight="W_xh", value=np.inf)
-    asked = count(1)
-    hooks = Hooks(stop_signal=lambda: 2 if next(asked) == 299 else None, yield_every=1)
-    with pytest.raises(Interrupted) as ended:
-        run(faulty, prepare(configuration), configuration, hooks=hooks)
-    with pytest.raises(Diverged, match="epoch 1, update 300: W_xh is not finite"):
-        run(faulty, prepare(configuration), configuration, resumed=ended.value.checkpoint)
-
-
 def test_an_infinity_that_tanh_takes_is_no_divergence():
     """And it is not named when the run diverges later by something else."""
     rows = np.sin(np.arange(12.0))
@@ -427,29 +326,9 @@ def test_an_infinity_that_tanh_takes_is_no_divergence():
     save_parameters("w.npz", params._replace(W_xh=params.W_xh * 1e300))
     result = run(numpy_rnn, prepare(configuration), configuration)
     assert result.converged()
-    faulty = Faulty((2, 7), "dW_hy", None, None)
+    faulty = FaultyBackend((2, 7), "dW_hy")
     with pytest.raises(Diverged, match="epoch 2, update 7: dW_hy is not finite"):
         run(faulty, prepare(configuration), configuration)
-
-
-@pytest.mark.parametrize("stop", [2, 3, 10, 14, 30])
-def test_the_losses_of_a_network_end_with_the_epoch_in_which_it_diverged(stop):
-    """Also where they look as if nothing had happened, and whether or not the run was interrupted after that."""
-    configuration = PLANTED.changed(networks=3)
-    faulty = Faulty((2, 3), "W_xh", None, 1, weight="W_xh", value=np.inf)
-    whole = run(faulty, prepare(configuration), configuration)
-    assert np.isfinite(whole.losses).tolist() == [[True, True, True], [True, False, True], [True, False, True]]
-    asked = count(1)
-    hooks = Hooks(stop_signal=lambda: 2 if next(asked) == stop else None, yield_every=1)
-    with pytest.raises(Interrupted) as ended:
-        run(faulty, prepare(configuration), configuration, hooks=hooks)
-    save_checkpoint("r.npz", ended.value.checkpoint)
-    resumed = load_checkpoint("r.npz")
-    assert bits(resumed.losses) == bits(whole.losses[: len(resumed.losses)])
-    result = run(faulty, prepare(configuration, resumed.state.parameters), configuration, resumed=resumed)
-    assert bits(result.losses) == bits(whole.losses)
-    assert bits(result.params) == bits(whole.params)
-    assert result.diverged == whole.diverged
 
 
 # -- what is said ---------------------------------------------------------------------------------------------------

@@ -28,9 +28,13 @@ def test_the_more_an_update_computes_the_fewer_are_made_at_once():
         assert count >= updates_per_yield(shaped((2, *E), D, H, D), k2)
 
 
-@pytest.mark.parametrize("networks", [None, 2, 7])
-@pytest.mark.parametrize(("k1", "k2"), [(1, 40), (5, 12), (3, 3)])
-@pytest.mark.parametrize("yield_every", [1, 7, "epoch"])
+NETWORKS, STEPS, YIELD_EVERY = (None, 2, 7), ((1, 40), (5, 12), (3, 3)), (1, 7, "epoch")
+
+
+@pytest.mark.parametrize(  # every pair of values once
+    ("networks", "k1", "k2", "yield_every"),
+    [(NETWORKS[i], *STEPS[j], YIELD_EVERY[(i + j) % 3]) for i, j in product(range(3), repeat=2)],
+)
 def test_a_run_with_few_views_and_short_tapes_is_the_same_and_takes_less_memory(
     monkeypatch, networks, k1, k2, yield_every
 ):

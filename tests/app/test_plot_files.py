@@ -32,7 +32,8 @@ def test_the_kinds_of_file(ending):
     assert os.listdir() == ["a" + ending.upper()]
 
 
-def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypatch):
+@pytest.mark.parametrize("options", [[], ["--plot", "a.png"]])
+def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypatch, options):
     drawn = []
     draw = plots.draw
 
@@ -41,13 +42,15 @@ def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypat
         draw(*arguments)
 
     monkeypatch.setattr(plots, "draw", spy)
-    out = succeed(rnn, capsys, "--epochs", 3, "--plot", "a.png")
+    out = succeed(rnn, capsys, "--epochs", 3, *options)
+    name = options[1] if options else f"{rnn.__name__}.png"
     [(experiment, results, path, show, drift)] = drawn
     configuration = Configuration(epochs=3)
     assert bits(tuple(experiment[1:])) == bits(tuple(prepare(configuration)[1:]))
     assert bits(tuple(results[rnn.__name__])) == bits(tuple(run(rnn, prepare(configuration), configuration, 20)))
-    assert (list(results), path, show, drift) == ([rnn.__name__], "a.png", False, None)
-    assert out.endswith("\nplot saved to a.png\n")
+    assert (list(results), path, show, drift) == ([rnn.__name__], name, False, None)
+    assert out.endswith(f"\nplot saved to {name}\n")
+    assert os.listdir() == [name]
 
 
 @pytest.mark.parametrize("options", [[], ["--plot", "a.png"]])

@@ -60,7 +60,7 @@ KINDS: dict[str, dict] = {
 }
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=KINDS, scope="module")  # nothing changes a figure, and to draw one takes long
 def drawn(request):
     """Experiment, results, panels of the series, panel of the losses (if any), and the figure."""
     experiment, results = made_up(**KINDS[request.param])

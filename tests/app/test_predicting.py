@@ -35,7 +35,7 @@ def expected(x, h_0, E=()):
     """y_t = Σ_j w_j x_{t-j}, where the inputs before the first are those that the state holds, the newest first."""
     held = np.concatenate([h_0.ravel()[::-1], x.ravel()])
     H, T = len(DELAYS), len(x)
-    y = np.array([sum(w * held[H + t - j] for j, w in enumerate(DELAYS)) for t in range(T)])
+    y = sum(w * held[H - j : H - j + T] for j, w in enumerate(DELAYS))
     factors = np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)
     return y.reshape(T, *(1,) * len(E), 1, 1) * factors[..., None, None]
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,13 +45,12 @@ def started(rnn, *options):
 
 
 @pytest.mark.needs_matplotlib
-def test_without_options_the_plot_is_a_file(rnn, tmp_path):
-    ended = outside(rnn)
+def test_without_options_the_plot_is_a_file():
+    ended = outside(numpy_rnn)
     assert (ended.returncode, ended.stderr) == (0, "")
-    name = f"{rnn.__name__}.png"
-    assert ended.stdout.endswith(f"\nplot saved to {name}\n")
-    assert os.listdir() == [name]
-    assert Path(name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert ended.stdout.endswith("\nplot saved to numpy_rnn.png\n")
+    assert os.listdir() == ["numpy_rnn.png"]
+    assert Path("numpy_rnn.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
 def test_as_a_process_it_prints_what_main_prints(capsys):
@@ -80,41 +80,64 @@ def test_a_reader_that_goes_away_is_no_error(lines, epochs):
     assert process.returncode == 1
 
 
-LONG = ["--k2", "3", "--momentum", "0.5", "--learning-rate", "0.01", "--epochs", "100"]
+# Runs one command line after the other, so that the package is imported once: arguments in, exit status out.
+SERVER = """
+import shlex, sys
+from {package}.__main__ import main
+
+for line in sys.stdin:
+    print("status", main(shlex.split(line)), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
-def whole(rnn, tmp_path_factory):
-    """The file that a run leaves which nobody breaks off."""
-    path = tmp_path_factory.mktemp("whole") / "run.npz"
-    assert main(rnn, [*LONG, "--save", str(path), "--no-plot"]) == 0
-    return path.read_bytes()
+def server(rnn):
+    with start(
+        [sys.executable, "-c", SERVER.format(package=rnn.__name__)], env=outer(), stdin=subprocess.PIPE, **PIPES
+    ) as process:
+        yield process
 
 
+def interrupted(server, order, arguments, moment=0.0):
+    """Send the signal to a run so many seconds after its first loss. Returns the exit status and standard error."""
+    print(shlex.join(arguments), file=server.stdin, flush=True)
+    for _ in range(3):  # two lines of headings, and the first loss
+        assert server.stdout.readline()
+    time.sleep(moment)
+    server.send_signal(order)
+    status = next(line for line in iter(server.stdout.readline, "") if line.startswith("status"))
+    return int(status.split()[1]), server.stderr.readline()
+
+
+# A run that does not end before the signal comes, however late that is.
+ENDLESS = ["--epochs", "1000000000", "--no-plot", "--k2", "3", "--momentum", "0.5", "--learning-rate", "0.01"]
 ORDERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-MOMENTS = [(order, 128 + order) for order in ORDERS]
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("order", "status"), MOMENTS)
-def test_interrupted_at_a_random_moment_the_run_is_saved_and_is_resumed(rnn, capsys, whole, order, status, seed):
-    """Between two updates, or while it writes. What it says of the place is true, and the end is the whole run's."""
-    moment = random.Random(10 * seed + status).uniform(0, 0.2)
-    with started(rnn, *LONG, "--save", "run.npz", "--save-every", "0") as process:
-        for _ in range(3):  # the heading, and the first loss
-            assert process.stdout.readline()
-        time.sleep(moment)
-        process.send_signal(order)
-        message = process.stderr.read()
-    assert process.returncode == status
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_run_interrupted_at_a_random_moment_is_saved_and_can_be_resumed(rnn, server, capsys, order, seed):
+    """Between two updates, or while it writes. The message names the update that is in the file."""
+    moment = random.Random(10 * seed + order).uniform(0, 0.2)
+    path = os.path.realpath("run.npz")
+    status, message = interrupted(server, order, [*ENDLESS, "--save", path, "--save-every", "0"], moment)
+    assert status == 128 + order
     state = load_checkpoint("run.npz").state
     assert message == (
-        f"{rnn.__name__}: interrupted; saved the run so far to run.npz, after epoch {state.epoch}, update"
-        f" {state.number}: continue with --resume run.npz\n"
+        f"{rnn.__name__}: interrupted; saved the run so far to {path}, after epoch {state.epoch}, update"
+        f" {state.number}: continue with --resume {path}\n"
     )
     assert os.listdir() == ["run.npz"]
-    succeed(rnn, capsys, "--resume", "run.npz", "--save", "run.npz", "--no-plot")
-    assert Path("run.npz").read_bytes() == whole
+    epochs = ["--epochs", state.epoch + 1]
+    succeed(rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz", "--no-plot")
+    succeed(rnn, capsys, *ENDLESS, *epochs, "--save", "whole.npz")
+    assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_without_save_a_signal_is_one_line(rnn, server, order):
+    assert interrupted(server, order, ENDLESS) == (128 + order, f"{rnn.__name__}: interrupted\n")
+    assert os.listdir() == []
 
 
 # The command line, whose updates take a minute each once so many are made.
@@ -268,17 +291,6 @@ def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order, save):
     finally:
         signal.signal(order, former)
     assert len(sent) == 3
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_without_save_a_signal_is_one_line(rnn, order):
-    with started(rnn, "--epochs", "1000000000") as process:
-        for _ in range(3):
-            assert process.stdout.readline()
-        process.send_signal(order)
-        assert process.stderr.read() == f"{rnn.__name__}: interrupted\n"
-    assert process.returncode == 128 + order
-    assert os.listdir() == []
 
 
 @pytest.mark.parametrize("part", ["generates", "predicts"])

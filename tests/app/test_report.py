@@ -29,11 +29,11 @@ def made_up(T=4, D=1, E=(), G=2, scale=1.0):
 @pytest.mark.parametrize(
     ("configuration", "options", "ending"),
     [
-        (Configuration(), {}, "tanh, no biases, sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
+        (Configuration(), {}, "tanh, no biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
         (
             Configuration(k1=2, k2=3, nonlinearity="relu", reduction="mean", learning_rate=1e-3, seed=7),
             {"bias": True, "dtype": "float64"},
-            "relu, biases, mean, k1=2 k2=3, learning rate 0.001, float64, seed 7",
+            "relu, biases, reduction mean, k1=2 k2=3, learning rate 0.001, float64, seed 7",
         ),
         (Configuration(seed=7, networks=3), {"networks": 3}, "float32, seeds 7 to 9"),
         (Configuration(weights="w.npz"), {}, "float32, weights from w.npz"),
@@ -223,7 +223,7 @@ def errors(experiment, result):
     head, *rows = report.error_table(experiment, result).splitlines()
     assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "persistence baseline"]
     assert {len(row) for row in rows if not row.startswith("   ...")} == {len(head)}
-    pattern = r"(trained on|held out), (\d+) steps(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
+    pattern = r"(trained on|held out), (\d+) steps?(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
     parts = (re.fullmatch(pattern, row).groups() for row in rows)
     return {(what, int(steps), name): (float(network), float(naive)) for what, steps, name, network, naive in parts}
 

@@ -91,4 +91,4 @@ def test_weights_from_a_file_are_counted_too(rnn, capsys, monkeypatch):
     np.savez("w.npz", **{name: theta for name, theta in params._asdict().items() if theta is not None})
     monkeypatch.setattr(size, "MAX_BYTES", 2**22 + 2**21)
     message = refused(rnn, capsys, "--weights", "w.npz", "--no-plot")
-    assert message.startswith("hidden size 300, 1 networks, windows of 1 steps, 21 rows and 20 free-running steps take")
+    assert message.startswith("hidden size 300, 1 network, windows of 1 step, 21 rows and 20 free-running steps take")

@@ -70,8 +70,8 @@ def test_the_columns_are_the_medians_of_every_rate(rnn, capsys, seeds):
     result = run(rnn, prepare(configuration), configuration, generate=20)
     heading, columns, *_ = out.splitlines()
     assert heading == (
-        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, sum, k1=1 k2=1, learning rates 0.1 0.01"
-        f" 0.05, float32, {'seeds 0 to 2' if seeds else 'seed 0'}"
+        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rates"
+        f" 0.1 0.01 0.05, float32, {'seeds 0 to 2' if seeds else 'seed 0'}"
     )
     assert columns == "epoch      rate 0.1     rate 0.01     rate 0.05" + (
         "   medians of 3 networks each" if seeds else ""

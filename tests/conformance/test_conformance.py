@@ -113,12 +113,13 @@ def test_the_suite_says_what_a_port_is_held_to():
         return lines
 
     port = "port: numpy_rnn, float32 and float64, tanh within 8 ulps"
-    others = "input_gradients, sgd_options, learned_h_0"
+    others = ", ".join(CAPABILITIES[1:])
+    without_sgd = others.replace("sgd_options, ", "")
     assert said(PackagePort(numpy_rnn)) == [port, f"tested too, because the port declares it: {others}"]
     assert said(Limited("intermediates", "sgd_options")) == [
         port,
         "tested too, because the port declares it: sgd_options",
-        "not tested, because the port does not declare it: input_gradients, learned_h_0",
+        f"not tested, because the port does not declare it: {without_sgd}",
     ]
     assert said(Limited()) == [
         port,
@@ -146,8 +147,13 @@ def test_cases_are_of_every_kind():
         ("learned", 2),
         ("velocity", 2),
         ("dtype", 2),
-        ("nonlinearity", 2),
+        ("nonlinearity", 3),
         ("reduction", 2),
+        ("loss", 2),
+        ("classes", 2),
+        ("logits", 2),
+        ("class_inputs", 2),
+        ("weights", 2),
         ("bias", 2),
         ("zeros", 2),
         ("T", 8),
@@ -158,6 +164,7 @@ def test_cases_are_of_every_kind():
     assert any(recipe.H == recipe.O for recipe in made)
     assert any(recipe.K < recipe.T for recipe in made)
     assert {recipe.max_norm is None for recipe in made} == {True, False}
+    assert {recipe.max_value is None for recipe in made} == {True, False}
     assert all(
         recipe.sgd == SgdOptions() and not recipe.learned for recipe in (random_recipe(generator) for _ in range(50))
     )
@@ -238,7 +245,7 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("a", {}, "elman", "states[-1] @ W_hh", "states[-1] @ W_hh.mT"),
     ("h", {}, "elman", "tanh=torch.tanh", "tanh=torch.sin"),
     ("y", {}, "elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy"),
-    ("loss", {}, "loss", "0.5 * (error * error)", "0.25 * (error * error)"),
+    ("loss", {}, "loss", "0.5 * (weights * error", "0.25 * (weights * error"),
     ("dh", {}, "bptt", "torch.stack(flow[: len(h)])", "2 * torch.stack(flow[: len(h)])"),
     ("dx", {}, "bptt", DELTAS.format(""), DELTAS.format("2 * ")),
     ("dW_xh", {}, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),

@@ -151,7 +151,7 @@ def test_command_score_and_its_errors(capsys):
     for arguments, message in (
         (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
         (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),
-        (["long", "--backend", "absent"], "is no implementation to compare with"),
+        (["long", "--backend", "absent"], "unknown implementation 'absent': expected"),
         (["sing"], "unknown command 'sing': expected score or long"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
     ):

@@ -124,6 +124,8 @@ def flat(values):
     return [float(value).hex() for value in np.ravel(values)]
 
 def array(texts, *shape):
+    if isinstance(texts[0], int):  # classes
+        return np.array(texts).reshape(shape[:2])
     return np.array(list(map(float.fromhex, texts)), dtype).reshape(shape)
 
 for line in sys.stdin:
@@ -131,7 +133,7 @@ for line in sys.stdin:
     if request["type"] == "hello":
         answer = {{"type": "hello", "protocol": 1, "name": "numpy", "tanh_ulps": 1.5,
                   "dtypes": ["float32", "float64"],
-                  "capabilities": ["intermediates", "input_gradients", "sgd_options", "learned_h_0"]}}
+                  "capabilities": list(numpy_rnn.conformance.ports.protocol.CAPABILITIES)}}
     else:
         dtype = request["dtype"]
         T, B, D, H, O, K = (request["sizes"][letter] for letter in "TBDHOK")
@@ -139,7 +141,7 @@ for line in sys.stdin:
         if request.get("learned_h_0"):
             request["params"]["h_0"] = request["h_0"]
         options = {{name: request[name] and float.fromhex(request[name])
-                   for name in ("momentum", "dampening", "weight_decay", "max_norm") if name in request}}
+                   for name in ("momentum", "dampening", "weight_decay", "max_norm", "max_value") if name in request}}
         if options:
             velocity = request["velocity"]
             options["nesterov"] = request["nesterov"]
@@ -148,7 +150,9 @@ for line in sys.stdin:
             {{name: array(texts, *shapes[name]) for name, texts in request["params"].items()}},
             array(request["x"], T, B, D), array(request["target"], K, B, O), array(request["h_0"], B, H),
             learning_rate=float.fromhex(request["learning_rate"]),
-            nonlinearity=request["nonlinearity"], reduction=request["reduction"], **options,
+            nonlinearity=request["nonlinearity"], reduction=request["reduction"],
+            loss=request.get("loss", "squared_error"),
+            weights=array(request["weights"], K, B) if "weights" in request else None, **options,
         )
         answer = {{name: flat(values) if np.ndim(values) else flat(values)[0] for name, values in report.items()}}
         answer["id"] = request["id"]
@@ -167,7 +171,12 @@ def test_a_right_program_answers_what_the_package_does_to_the_last_bit(tmp_path)
                 bare = case._replace(params=Parameters(*case.params[:3]), nonlinearity="relu", reduction="mean")
                 everything = with_options(case, momentum=0.9, dampening=0.3, weight_decay=0.01, max_norm=0.5)
                 nesterov = with_options(bare, momentum=0.5, nesterov=True)._replace(velocity=None)
-                for each in (case, bare, everything, nesterov, with_options(bare, max_norm=1.0)):
+                (T, B, D), (K, _, O) = case.x.shape, case.target.shape
+                classes = {"x": np.arange(T * B).reshape(T, B) % D, "target": np.arange(K * B).reshape(K, B) % O}
+                weights = np.linspace(0, 1, K * B, dtype=dtype).reshape(K, B)
+                entropy = with_options(case, max_value=0.1)._replace(**classes, loss="cross_entropy", weights=weights)
+                others = with_options(bare, max_norm=1.0), entropy, case._replace(nonlinearity="sigmoid")
+                for each in (case, bare, everything, nesterov, *others):
                     report, expected = report_of(port, each), RIGHT.window_update(**inputs(each))
                     assert format_errors(each, report, intermediates=True, input_gradients=True) == []
                     assert set(report) == set(expected) == set(required_outputs(each, True, True))

@@ -277,3 +277,18 @@ def test_truncation_truncates(rnn, nonlinearity):
             assert np.abs(shorter - longer).max() > 1e6 * limit.max(), (k2, name)
         for name in ("W_hy", "b_y"):  # the output's weights act on no later step
             assert_within(getattr(last[k2], name), getattr(last[k2 + 1], name), getattr(rounding, name))
+
+
+@pytest.mark.needs_torch
+def test_the_gradient_can_be_asked_for_where_torch_records_none():
+    import torch
+
+    import torch_rnn
+
+    params, x, target, h_0 = random_case(0, 4, 2, 3, 5, 1).of(torch_rnn)
+    activations = torch_rnn.forward(params, x, h_0)
+    expected = torch_rnn.bptt(params, activations, target)
+    with torch.no_grad():
+        found = torch_rnn.bptt(params, activations, target)
+    assert all(torch.equal(one, other) for one, other in zip(found[:5], expected[:5]))
+    assert found.h_0 is expected.h_0 is None

@@ -23,24 +23,30 @@ def _calls(rnn, dtype, networks):
     activations = rnn.forward(params, x, h_0)
     gradients = rnn.bptt(params, activations, target)
     velocity = rnn.direction(params, gradients, momentum=0.5)[1]
-    names, reduction = {"nonlinearity": "tanh"}, {"reduction": "sum"}
+    weights = rnn.from_numpy(generator.uniform(size=(4, 2)).astype(dtype))
+    rows = rnn.from_numpy(np.full((4, 2, 2), 0.5, dtype))
+    names, reduction = {"nonlinearity": "tanh"}, {"reduction": "sum", "weights": weights}
+    of_loss = {"loss": "squared_error"}
     momentum = {"momentum": 0.5, "dampening": 0.0, "nesterov": False, "weight_decay": 0.1}
-    options = {"k1": 2, "k2": 3, "learning_rate": 0.1} | momentum | {"max_norm": 1.0} | names | reduction
+    clipping = {"max_norm": 1.0, "max_value": None}
+    options = {"k1": 2, "k2": 3, "learning_rate": 0.1, "reduction": "sum"} | momentum | clipping | names | of_loss
     run = rnn.train(params, x, target, h_0, epochs=2, **options)
     next(run)
     single = rnn.initial_parameters(2, 3, 2, bias=True, dtype=dtype)
     prefixes = {"rnn": "rnn.", "linear": "linear."}
     return {
         "forward": {"params": params, "x": x, "h_0": h_0} | names,
-        "bptt": {"params": params, "activations": activations, "target": target} | names | reduction,
-        "adjoints": {"params": params, "activations": activations, "target": target} | names | reduction,
+        "bptt": {"params": params, "activations": activations, "target": target} | names | reduction | of_loss,
+        "adjoints": {"params": params, "activations": activations, "target": target} | names | reduction | of_loss,
         "half_squared_error": {"y": activations.y, "target": target} | reduction,
+        "cross_entropy": {"y": activations.y, "target": rows} | reduction,
         "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
+        "clip_by_value": {"gradients": gradients, "max_value": 1.0},
         "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
         "sgd": {"params": params, "s": gradients, "learning_rate": 0.1},
         "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True, "yield_every": 2}
         | options
-        | {"resume": run.state()},
+        | {"resume": run.state(), "weights": weights},
         "train_stream": {"params": params, "steps": list(zip(x, target)), "h_0": h_0, "record": True, "yield_every": 2}
         | options
         | {"velocity": velocity},
@@ -73,7 +79,7 @@ def test_public_functions(rnn, name):
 
 
 DTYPES = ("float32", "float64")
-OF_COMPLEX = ("forward", "half_squared_error")  # which numpy_rnn differentiates by complex steps
+OF_COMPLEX = ("forward", "half_squared_error", "cross_entropy")  # which numpy_rnn differentiates by complex steps
 
 
 def _call(rng, rnn, name, arguments):

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import bits, each, random_case
+from cases import bits, random_case
 from children import run
 from window_port import random_window
 
@@ -18,6 +18,7 @@ from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.ports.backends import PackagePort, report_of
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 BIASES = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
@@ -273,8 +274,9 @@ def test_modules_that_are_not_this_network_are_refused():
     for params, message in UNSAYABLE.values():
         with pytest.raises(InputError, match=message):
             to_modules(torch_rnn.from_numpy(params))
-    with pytest.raises(InputError, match="unknown nonlinearity 'gelu': expected tanh or relu"):
-        to_modules(torch_rnn.from_numpy(drawn()), nonlinearity="gelu")
+    for name in ("gelu", "sigmoid"):
+        with pytest.raises(InputError, match=f"unknown nonlinearity of torch.nn.RNN '{name}': expected tanh or relu$"):
+            to_modules(torch_rnn.from_numpy(drawn()), nonlinearity=name)
 
 
 # -- modules ----------------------------------------------------------------------------------------------------------
@@ -385,23 +387,9 @@ def sgd_of(layer, readout, learned=None, **options):
 
 def package_update(case, rnn, params):
     """The report of one window by a package, from its own parameters."""
-    _, x, target, h_0 = each(rnn.from_numpy, tuple(case[:4]))
-    activations = rnn.forward(params, x, h_0, nonlinearity=case.nonlinearity)
-    loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.reduction)
-    gradients = rnn.bptt(params, activations, target, **case.options)
-    updated = rnn.sgd(params, gradients, case.learning_rate)
-    adjoints = rnn.adjoints(params, activations, target, **case.options)
-    return report_of(rnn, loss, gradients, updated, None, activations, adjoints)
-
-
-def report_of(rnn, *values):
-    """The fields of an Update from its loss on, by the names of the report."""
-    loss, gradients, updated, velocity, activations, adjoints = map(rnn.to_numpy, values)
-    report = {"loss": np.asarray(loss), "a": activations.a, "h": activations.h[1:], "y": activations.y}
-    for prefix, arrays in (("", adjoints), ("d", gradients), ("", updated), ("v", velocity or ())):
-        named = zip(getattr(arrays, "_fields", ()), arrays)
-        report |= {prefix + name: array for name, array in named if array is not None}
-    return report
+    given = {name: theta for name, theta in rnn.to_numpy(params)._asdict().items() if theta is not None}
+    series = case.x, case.target, case.h_0
+    return PackagePort(rnn).window_update(given, *series, learning_rate=case.learning_rate, **case.options)
 
 
 def plain_window(seed, dtype, **fixed):
@@ -540,7 +528,7 @@ def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
         load(module, numpy_of(rnn.to_state_dict(params._replace(h_0=None))))
         give_velocity(optimizer, trained(*layers, hx), rnn.to_numpy(velocity))
         theirs = module_update(case, *layers, optimizer, hx if enters else None) | found_in(*layers)
-        ours = report_of(rnn, *update[3:9])
+        ours = report_of(rnn.to_numpy(update))
         assert_agree(case, global_bounds(case), theirs, ours)
         params, velocity = update.parameters, update.velocity
         updates += 1

@@ -8,8 +8,6 @@ import pytest
 from cases import bits, fewer, random_case, runs
 from hypothesis import given
 
-from numpy_rnn import InputError
-
 pytestmark = pytest.mark.with_reference
 
 T, B, D, H, O = 6, 2, 3, 5, 1
@@ -86,56 +84,3 @@ def test_it_learns_what_no_weights_can(rnn):
     learned, stuck = ([float(u.loss) for u in train(rnn, c, **options)] for c in (case, given_state))
     assert learned[-1] < learned[0] / 100
     assert stuck[-1] == stuck[0]
-
-
-# -- what is refused ------------------------------------------------------------------------------------------------
-
-
-def refused(call, *says):
-    with pytest.raises(InputError) as refusal:
-        call()
-    message = str(refusal.value)
-    assert "\n" not in message
-    assert all(words in message for words in says), message
-
-
-def test_a_given_state_beside_a_learned_one(rnn):
-    case = example()._replace(h_0=np.zeros((B, H)))
-    refused(lambda: train(rnn, case), "h_0 is given and the parameters have a learned one", "expected None for h_0")
-
-
-def test_no_state_at_all(rnn):
-    case = example()
-    case = case._replace(params=case.params._replace(h_0=None))
-    refused(lambda: train(rnn, case), "no initial state", "expected h_0, or parameters with a learned one")
-
-
-@pytest.mark.parametrize(
-    ("E", "shape", "says"),
-    [
-        ((), (B + 1, H), "h_0 has shape (3, 5): expected (2, 5)"),  # of another batch than the series
-        ((), (1, H), "h_0 has shape (1, 5): expected (2, 5)"),
-        ((), (B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
-        ((), (H,), "h_0 has shape (5,): expected 2 axes"),
-        ((7,), (B, H), "h_0 has shape (2, 5): expected (7, 2, 5)"),  # each network learns one of its own
-        ((7,), (1, B, H), "h_0 has shape (1, 2, 5): expected (7, 2, 5)"),
-    ],
-    ids=str,
-)
-def test_a_learned_state_that_does_not_fit(rnn, E, shape, says):
-    case = example(E=E)
-    refused(lambda: train(rnn, case._replace(params=case.params._replace(h_0=np.ones(shape)))), says)
-
-
-def test_a_learned_state_of_another_dtype(rnn):
-    case = example()
-    other = case.params._replace(h_0=case.params.h_0.astype("float32"))
-    refused(lambda: train(rnn, case._replace(params=other)), "h_0 is ", "float32", "W_hh is ", "float64")
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_learned_state_that_is_not_finite(rnn, bad):
-    case = example()
-    h_0 = case.params.h_0.copy()
-    h_0[-1, -1] = bad
-    refused(lambda: train(rnn, case._replace(params=case.params._replace(h_0=h_0))), "h_0 contains NaN or infinity")

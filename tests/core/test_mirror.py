@@ -147,7 +147,21 @@ DECORATORS = ("@torch.no_grad()", "@np.errstate(")  # of torch and of NumPy: wha
 DIFFERENCES = {
     "elman": [
         (["def relu(a: Array) -> Array:", '"""max(a, 0)"""', "return torch.maximum(a, 0)"], [], "NumPy has no relu"),
-        (["tanh=torch.tanh, relu=relu"], ["tanh=torch.tanh, relu=torch.relu"], "the same"),
+        (
+            [
+                "def sigmoid(a: Array) -> Array:",
+                '"""The logistic function',
+                "return 0.5 * (1 + torch.tanh(0.5 * a))",
+            ],
+            [],
+            "NumPy has no logistic function",
+        ),
+        (["relu=relu, sigmoid=sigmoid"], ["relu=torch.relu, sigmoid=torch.sigmoid"], "the same"),
+        (
+            ["torch.equal(classes[..., None], torch.arange(size)).astype(dtype)"],
+            ["torch.eq(classes[..., None], torch.arange(size)).to(dtype)"],
+            "torch's names",
+        ),
         (
             [],
             [
@@ -159,7 +173,24 @@ DIFFERENCES = {
             "autograd differentiates with respect to what requires a gradient",
         ),
     ],
-    "loss": [],
+    "loss": [
+        (["* log_softmax(y))"], ["* torch.log_softmax(y, dim=-1))"], "NumPy has no softmax"),
+        (
+            [
+                "def log_softmax(y: Outputs) -> Outputs:",
+                '"""log p of every row.',
+                "shifted = y - y.max(dim=-1, keepdims=True)",
+                "log_p: Outputs = shifted -",
+                "return log_p",
+                "def softmax(y: Outputs) -> Outputs:",
+                '"""p of every row"""',
+                "p: Outputs = torch.exp(log_softmax(y))",
+                "return p",
+            ],
+            [],
+            "the same, and autograd needs no p",
+        ),
+    ],
     "clipping": [
         (
             ["torch.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"],
@@ -219,7 +250,7 @@ def test_both_loops_are_compared():
     assert files - set(DIFFERENCES) == {"bptt", "parameters"}  # by hand and by autograd; NumPy's arrays and torch's
 
 
-MAX_STATEMENTS = 150  # statements: forward, loss, gradient, step and TBPTT loop, without the options of the step
+MAX_STATEMENTS = 200  # statements: forward, loss, gradient, step and TBPTT loop, without the options of the step
 
 
 def statements(name):
@@ -270,16 +301,10 @@ def test_a_run_of_numpy_rnn_loads_neither_torch_nor_matplotlib():
     assert imported(code) == []
 
 
-@pytest.mark.needs_torch
-@pytest.mark.slow
-def test_the_check_sees_torch_when_it_is_loaded():
-    assert "torch" in imported("import torch_rnn")
-
-
 @pytest.mark.needs_matplotlib
 @pytest.mark.slow
-def test_the_check_sees_matplotlib_when_it_is_loaded():
-    assert "matplotlib" in imported("import matplotlib")
+def test_the_check_sees_them_when_they_are_loaded():
+    assert imported("import torch_rnn, matplotlib") == ["torch", "matplotlib"]
 
 
 def imports(tree, at_import_time=False):
@@ -364,23 +389,11 @@ def test_the_core_and_the_application_need_nothing_but_numpy():
             assert all(within(m, "numpy") or within(m, "numpy_rnn") for m in others), (file, others)
 
 
-@pytest.mark.parametrize(
-    ("source", "always", "at_import_time"),
-    [
-        ("import torch", {"torch"}, {"torch"}),
-        ("import torch.nn as nn, numpy", {"torch.nn", "numpy"}, {"torch.nn", "numpy"}),
-        ("from torch.nn import RNN", {"torch.nn"}, {"torch.nn"}),
-        ("def draw():\n    import matplotlib.pyplot", {"matplotlib.pyplot"}, set()),
-        ("class A:\n    import torch\n    def f(self):\n        import numpy", {"torch", "numpy"}, {"torch"}),
-        ("if True:\n    try:\n        import torch\n    except ImportError:\n        pass", {"torch"}, {"torch"}),
-    ],
-)
-def test_the_reading_of_imports_sees_them(source, always, at_import_time):
-    tree = ast.parse(source)
-    assert imports(tree) == always
-    assert imports(tree, at_import_time=True) == at_import_time
-
-
-def test_a_relative_import_is_refused():
+def test_the_reading_of_imports_sees_them():
+    tree = ast.parse(
+        "class A:\n    from torch.nn import RNN\n    def f(self):\n        import matplotlib.pyplot, numpy as np"
+    )
+    assert imports(tree) == {"torch.nn", "matplotlib.pyplot", "numpy"}
+    assert imports(tree, at_import_time=True) == {"torch.nn"}
     with pytest.raises(AssertionError, match="relative"):
         imports(ast.parse("from . import train"))

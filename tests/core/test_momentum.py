@@ -25,7 +25,7 @@ from cases import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, InputError, Parameters
+from numpy_rnn import Gradients, Parameters
 
 DTYPES = st.sampled_from(["float32", "float64"])
 UPDATES = 50
@@ -257,70 +257,3 @@ def test_the_direction_leaves_what_it_is_given_and_shares_no_velocity_with_it(rn
     if velocity is not None:
         assert velocity.W_hh is not None
     assert s.W_hh is None
-
-
-# -- refusals -------------------------------------------------------------------------------------------------------
-
-REFUSED: list[tuple[dict, str]] = [
-    ({"momentum": -0.1}, "momentum is -0.1: expected a finite number, 0 or more"),
-    ({"weight_decay": -1e-3}, "weight decay is -0.001: expected a finite number, 0 or more"),
-    ({"nesterov": True}, "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
-    (
-        {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-        "nesterov needs momentum above 0 and dampening 0: they are 0.9 and 0.1",
-    ),
-]
-NOT_FINITE: list[tuple[dict, str]] = [
-    ({"momentum": float("nan")}, "momentum is nan: expected a finite number, 0 or more"),
-    ({"momentum": float("inf")}, "momentum is inf: expected a finite number, 0 or more"),
-    ({"weight_decay": float("nan")}, "weight decay is nan: expected a finite number, 0 or more"),
-    ({"dampening": float("nan")}, "dampening is nan: expected a finite number, usually from 0 to 1"),
-    ({"dampening": float("-inf")}, "dampening is -inf: expected a finite number, usually from 0 to 1"),
-]
-TAKEN = [
-    {},
-    {"momentum": 1.5},
-    {"momentum": 0.9, "dampening": -1.0},
-    {"momentum": 0.9, "dampening": 2.0},
-    {"dampening": 0.5},
-    {"momentum": 0.9, "nesterov": True},
-    {"weight_decay": 3.0},
-]
-
-
-def calls(rnn, options):
-    """Every function that takes the options."""
-    case = random_case(0, 3, 2, 2, 4, 3)
-    params, x, target, h_0 = case.of(rnn)
-    run = {"k1": 1, "k2": 1, "learning_rate": 0.1, **options}
-    return [
-        lambda: rnn.direction(params, rnn.from_numpy(Gradients(*case.params)), **options),
-        lambda: rnn.train(params, x, target, h_0, epochs=1, **run),
-        lambda: rnn.train_stream(params, zip(x, target), h_0, **run),
-    ]
-
-
-@pytest.mark.parametrize(("options", "message"), REFUSED + NOT_FINITE, ids=str)
-def test_options_that_cannot_be_are_refused_at_once_and_in_one_line(rnn, options, message):
-    for call in calls(rnn, options):
-        with pytest.raises(InputError) as refusal:
-            call()
-        assert str(refusal.value) == message
-
-
-@pytest.mark.parametrize("options", TAKEN, ids=str)
-def test_all_others_are_taken(rnn, options):
-    for call in calls(rnn, options):
-        call()
-
-
-@pytest.mark.needs_torch
-def test_torch_optim_sgd_refuses_and_takes_the_same():
-    import torch
-
-    theta = [torch.nn.Parameter(torch.zeros(1))]
-    for options, _ in REFUSED:
-        with pytest.raises(ValueError, match=r"momentum|weight_decay"):
-            torch.optim.SGD(theta, lr=0.1, **options)
-    for options in TAKEN:
-        torch.optim.SGD(theta, lr=0.1, **options)

@@ -175,3 +175,10 @@ def test_large_weights_are_drawn_as_stated_too_and_take_little_more_than_their_o
     assert most < own + own / 3 + 2**20  # a network more, and the numbers of a part
     for n in range(3):
         assert bits(tuple(theta[n] for theta in params[:3])) == bits(drawn_as_stated(1, 600, 1, n, dtype))
+
+
+def test_plain_tuples_go_in_and_out_like_named_ones(rnn):
+    array = np.arange(3.0)
+    both = rnn.to_numpy(rnn.from_numpy((array, (array, None, 2, 0.5))))
+    assert bits(both[0]) == bits(both[1][0]) == bits(array)
+    assert both[1][1:] == (None, 2, 0.5)

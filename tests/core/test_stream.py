@@ -18,6 +18,7 @@ from cases import (
     reference_update,
     reported,
     runs,
+    with_ensemble,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,10 +72,7 @@ def assert_the_same_run(rnn, case, made, series, options):
 def test_a_stream_is_an_epoch_of_the_series(rnn, run, E, seed):
     """All options, schedules and short tails; networks of an ensemble share the stream."""
     case, options = run
-    if E:
-        kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
-        sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
-        case = random_case(seed, *sizes, E=E, **kind, **case.options)
+    case = with_ensemble(case, E, seed)
     options = options | {"epochs": 1}
     of_stream = {name: value for name, value in options.items() if name != "epochs"} | case.options
     series = rnn.train(*case.for_train(rnn), **options, **case.options, record=True)
@@ -114,24 +112,6 @@ def test_without_momentum_a_velocity_is_not_carried_on(rnn, learned):
     *_, before = train_stream(rnn, case, steps_of(rnn, case), momentum=0.9)
     for update in train_stream(rnn, case, steps_of(rnn, case), velocity=before.velocity):
         assert update.velocity is None
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("W_hh", np.zeros((2, 2)), r"the velocity of W_hh is \S*float64 of shape \(2, 2\): expected"),
-        ("W_hy", None, "no velocity of W_hy: expected one, as other parameters have one"),
-        ("b_h", np.nan, "the velocity of b_h contains NaN or infinity"),
-        ("h_0", np.zeros((1, 1)), "there is a velocity of h_0: expected none, as the parameters have no h_0"),
-    ],
-)
-def test_a_velocity_that_does_not_fit_is_refused(rnn, name, value, message):
-    case = example()
-    if value is np.nan:
-        value = np.full_like(getattr(case.params, name), value)
-    velocity = rnn.from_numpy(case.params._replace(**{name: value}))
-    with pytest.raises(InputError, match=message):
-        train_stream(rnn, case, steps_of(rnn, case), momentum=0.9, velocity=velocity)
 
 
 def test_its_state_says_where_it_stands(rnn):
@@ -238,8 +218,13 @@ BAD_STEPS = [
     ((ones(B, D), ones(B, O, dtype="int64")), "target is "),
 ]
 NOT_FINITE = [(ones(B, D) * np.nan, ones(B, O)), (ones(B, D), ones(B, O) * np.inf)]
-NO_PAIRS = [(ones(B, D),), ones(3, B, D), (ones(B, D), ones(B, O), None), None, 3.0, "steps"]
-NO_ARRAYS = [(("x", "y"), "x is a str"), ((ones(B, D), None), "target is None"), (([[0.0]], ones(B, O)), "x is a list")]
+NO_PAIRS = [(ones(B, D),), ones(3, B, D), (ones(B, D), ones(B, O), ones(B), ones(B)), None, 3.0, "steps"]
+NO_ARRAYS = [
+    (("x", "y"), "x is a str"),
+    ((ones(B, D), None), "target is None"),
+    (([[0.0]], ones(B, O)), "x is a list"),
+    ((ones(B, D), ones(B, O), None), "weights is None"),
+]
 
 
 @pytest.mark.parametrize("number", [1, 4, 5, 6])
@@ -269,45 +254,3 @@ def test_a_bad_step_is_refused_by_its_number_when_it_comes(rnn, step, says, numb
     assert "\n" not in message
     if good:
         assert training.state().number == good
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"k1": 0}, "k1 is 0"),
-        ({"k1": 4}, "k2 is 3 and k1 is 4: expected k2 ≥ k1"),
-        ({"learning_rate": np.nan}, "the learning rate is nan"),
-        ({"nonlinearity": "sin"}, "unknown nonlinearity 'sin'"),
-        ({"reduction": "max"}, "unknown reduction 'max'"),
-        ({"momentum": -1.0}, "momentum is -1.0"),
-    ],
-    ids=str,
-)
-def test_errors_come_before_the_first_step_is_taken(rnn, wrong, says):
-    def untouchable():
-        raise AssertionError("a step was asked for")
-        yield
-
-    with pytest.raises(InputError) as refusal:
-        train_stream(rnn, example(), untouchable(), **wrong)
-    assert says in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"h_0": np.ones((B, H + 1))}, "h_0 has shape (2, 5): expected (2, 4)"),
-        ({"h_0": np.ones(H)}, "h_0 has shape (4,): expected (B, H)"),
-        ({"h_0": np.full((B, H), np.nan)}, "h_0 contains NaN or infinity"),
-        ({"h_0": None}, "no initial state"),
-        ({"params": example(learned=True).params}, "h_0 is given and the parameters have a learned one"),
-        ({"params": example().params._replace(b_y=None)}, "b_h is given without b_y"),
-        ({"params": example().params._replace(b_y=np.full(O, np.inf))}, "b_y contains NaN or infinity"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value),
-)
-def test_parameters_and_states_that_do_not_fit_are_refused_at_once(rnn, change, says):
-    with pytest.raises(InputError) as refusal:
-        train_stream(rnn, example()._replace(**change), [])
-    assert says in str(refusal.value)
-    assert "\n" not in str(refusal.value)

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from cases import bits, fewer, random_case, runs
+from cases import bits, fewer, random_case, runs, with_ensemble
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,57 +52,41 @@ def resumed(rnn, case, state, **options):
     seed=st.integers(0, 2**31),
     record=st.booleans(),
     many=st.sampled_from([1, 64]),
+    every=st.sampled_from([1, 1, 2, 3, "epoch"]),
 )
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many):
-    """All options, any schedule, ensembles, learned states; after three of its updates, one at least the last. From
-    `many` networks on, numpy_rnn lays them out innermost in memory.
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many, every):
+    """All options, any schedule, ensembles, learned states, any yield_every, any interruption: after three updates, of
+    which one is the last, and again after each. From `many` networks on, numpy_rnn lays them out innermost in memory.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
-        assert_resumed(rnn, *run, E, seed, record)
+        case = with_ensemble(run[0], E, seed, own=("x",))
+        assert_resumed(rnn, case, run[1] | case.options | {"record": record, "yield_every": every}, seed)
 
 
-def assert_resumed(rnn, case, options, E, seed, record):
-    if E:
-        sizes = len(case.x), *case.params.W_xh.shape, case.target.shape[-1]
-        kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
-        case = random_case(seed, sizes[0], case.x.shape[1], *sizes[1:], E=E, own=("x",), **kind, **case.options)
-    options |= case.options | {"record": record}
+def assert_resumed(rnn, case, options, seed=0):
+    """The state goes through NumPy arrays, as it does through a file."""
     updates, states = states_of(rnn.train(*case.for_train(rnn), **options))
     whole = [bits(u) for u in updates]
     for number in {seed % len(whole), seed // 7 % len(whole), len(whole) - 1}:
-        assert resumed(rnn, case, states[number], **options) == whole[number + 1 :]
+        state = rnn.from_numpy(rnn.to_numpy(states[number]))
+        assert bits(state) == bits(states[number])
+        assert resumed(rnn, case, state, **options) == whole[number + 1 :]
+    longer = options | {"epochs": options["epochs"] + 1}
+    more = resumed(rnn, case, states[-1], **longer)
+    assert more == [bits(u) for u in rnn.train(*case.for_train(rnn), **longer)][len(whole) :] != []
+    training, made = rnn.train(*case.for_train(rnn), **options), []
+    for _ in whole:  # each update by a run of its own
+        made.append(bits(next(training)))
+        training = rnn.train(*case.for_train(rnn), **options, resume=training.state())
+    assert made == whole
 
 
 @pytest.mark.parametrize("learned", [False, True], ids=["given", "learned"])
 @TRUNCATIONS
-def test_it_may_break_off_after_any_update(rnn, k1, k2, learned):
-    """After every one of two epochs, the last of each among them: there the next epoch begins, or nothing is left. The
-    state went through NumPy arrays, as it does through a file.
-    """
-    case = example(learned=learned)
+def test_a_run_is_resumed_after_any_update(rnn, k1, k2, learned):
     options = {"k1": k1, "k2": k2, "learning_rate": 0.05, "epochs": 2, **EVERYTHING}
-    updates, states = states_of(rnn.train(*case.for_train(rnn), **options))
-    whole = [bits(u) for u in updates]
-    for number, state in enumerate(states, start=1):
-        there_and_back = rnn.from_numpy(rnn.to_numpy(state))
-        assert bits(there_and_back) == bits(state)
-        assert resumed(rnn, case, there_and_back, **options) == whole[number:]
-    assert resumed(rnn, case, states[-1], **options) == []
-    longer = options | {"epochs": 3}
-    assert resumed(rnn, case, states[-1], **longer) == [bits(u) for u in train(rnn, case, **longer)][len(whole) :] != []
-
-
-def test_a_resumed_run_may_be_interrupted_again(rnn):
-    """After every update of it, all the way: each is then made by a run of its own."""
-    case = example(learned=True)
-    options = {"k1": 1, "k2": 3, "learning_rate": 0.05, "epochs": 2, **EVERYTHING}
-    training = train(rnn, case, **options)
-    made, whole = [next(training)], [bits(u) for u in train(rnn, case, **options)]
-    while len(made) < len(whole):
-        training = train(rnn, case, **options, resume=training.state())
-        made.append(next(training))
-    assert [bits(u) for u in made] == whole
+    assert_resumed(rnn, example(learned=learned), options)
 
 
 @TRUNCATIONS
@@ -163,6 +147,110 @@ def test_a_resumed_run_stands_where_it_was_resumed(rnn):
     assert bits(at_the_end.state()) == bits(state)
 
 
+# -- fewer updates ---------------------------------------------------------------------------------------------------
+
+EVERY = st.sampled_from([2, 3, 4, 100])
+
+
+def assert_fewer(case, few, updates, is_due):
+    """Of all updates those that are due, to the bit, and all losses: each a sum of terms that are not negative, which
+    may be added in another order.
+    """
+    few = list(few)
+    due = [update for update in updates if is_due(update)]
+    assert [bits((u[:3], u[4:9])) for u in few] == [bits((u[:3], u[4:9])) for u in due]
+    assert all(update.losses is None for update in updates)
+    ends = np.cumsum([len(update.losses) for update in few])
+    assert list(ends) == [number for number, update in enumerate(updates, start=1) if is_due(update)]
+    losses = [np.asarray(loss) for update in few for loss in update.losses]
+    assert [bits(update.loss) for update in few] == [bits(update.losses[-1]) for update in few]
+    for found, update in zip(losses, updates, strict=True):
+        expected = np.asarray(update.loss)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert (np.abs(found - expected) <= case.target[:, 0].size * B * np.finfo(case.dtype).eps * expected).all()
+
+
+@fewer(4)
+@given(run=runs(), every=EVERY | st.just("epoch"), E=st.sampled_from([(), (), (2,)]), seed=st.integers(0, 2**31))
+def test_every_nth_update_of_an_epoch_and_its_last_are_yielded(rnn, run, every, E, seed):
+    case, options = run
+    case = with_ensemble(case, E, seed)
+    options |= case.options | {"record": True}
+    updates = list(rnn.train(*case.for_train(rnn), **options))
+    few = rnn.train(*case.for_train(rnn), **options, yield_every=every)
+
+    def is_due(update):
+        return update.window.stop == len(case.x) or (every != "epoch" and update.number % every == 0)
+
+    assert_fewer(case, few, updates, is_due)
+
+
+@pytest.mark.parametrize("k1", [1, 2, 3])
+@given(every=EVERY)
+def test_every_nth_update_of_a_stream_and_its_last_are_yielded(rnn, k1, every):
+    case, options = example(), {"k1": k1, "k2": 3, "learning_rate": 0.02, "momentum": 0.5}
+    params, x, target, h_0 = case.for_train(rnn)
+    updates = list(rnn.train_stream(params, zip(x, target), h_0, **options))
+    few = rnn.train_stream(params, zip(x, target), h_0, **options, yield_every=every)
+    assert_fewer(case, few, updates, lambda u: u.number % every == 0 or u.number == len(updates))
+
+
+def test_a_resumed_run_counts_its_updates_from_the_start_of_the_epoch(rnn):
+    """Also where the run that is resumed had another yield_every."""
+    training = train(rnn, example(), k1=1)
+    next(training)
+    rest = train(rnn, example(), k1=1, yield_every=2, resume=training.state())
+    assert [(u.epoch, u.number, len(u.losses)) for u in rest] == [
+        (1, 2, 1), (1, 4, 2), (1, 5, 1), (2, 2, 2), (2, 4, 2), (2, 5, 1)
+    ]  # fmt: skip
+
+
+# -- what is handed out, and what is taken -----------------------------------------------------------------------------
+
+
+def arrays_in(value):
+    """All arrays of nested tuples."""
+    if isinstance(value, tuple):
+        return [array for one in value for array in arrays_in(one)]
+    return [] if value is None or isinstance(value, int) or not value.shape else [value]
+
+
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 2), (2, 3), (5, 5)])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, EVERYTHING], ids=["plain", "momentum", "everything"])
+@pytest.mark.parametrize("of_case", [{}, {"learned": True}, {"E": (3,)}], ids=["plain", "learned", "ensemble"])
+def test_nothing_that_is_handed_out_changes_the_run(rnn, of_case, options, k1, k2, record):
+    """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own."""
+    case, options = example(**of_case), options | {"k1": k1, "k2": k2, "record": record}
+    untouched = [rnn.to_numpy(update) for update in train(rnn, case, **options)]
+    run = train(rnn, case, **options)
+    for update, expected in zip(run, untouched, strict=True):
+        assert bits(update) == bits(expected)
+        state = run.state()
+        copies = rnn.from_numpy(rnn.to_numpy(update))
+        for array in arrays_in((copies, update, state)):
+            if rnn.__name__ == "torch_rnn":
+                array.detach()[...] = 7.0
+            elif array.flags.writeable:
+                array[...] = 7.0
+        if rnn.__name__ != "torch_rnn":
+            own = arrays_in((update.parameters, update.velocity))
+            assert not any(array.flags.writeable for array in own)
+            assert all(
+                array.flags.writeable
+                for array in arrays_in((copies, update.activations, update.adjoints, update.gradients))
+            )
+
+
+def test_parameters_are_read_when_train_is_called(rnn):
+    params, *series = example().of(rnn)
+    options = {"k1": 2, "k2": 3, "learning_rate": 0.1, "epochs": 2}
+    expected = rnn.to_numpy(next(rnn.train(params, *series, **options)).loss)
+    run = rnn.train(params, *series, **options)
+    (params.W_hh.detach() if rnn.__name__ == "torch_rnn" else params.W_hh)[...] = 0
+    assert rnn.to_numpy(next(run).loss) == expected
+
+
 # -- states that do not fit -------------------------------------------------------------------------------------------
 
 
@@ -172,69 +260,45 @@ def state_after(rnn, number, case=None, **options):
     return training.state()
 
 
-@pytest.mark.parametrize(
-    ("number", "other", "says"),
-    [
-        (2, {"k1": 1}, "is that after update 2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
-        (2, {"k2": 2}, "is that after update 2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
-        (1, {"k1": 3}, "is that after update 1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
-        (3, {"k2": 4}, "is that after update 3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
-    ],
-    ids=str,
-)
-def test_a_state_of_another_schedule_is_refused(rnn, number, other, says):
-    with pytest.raises(InputError) as refusal:
-        train(rnn, example(), **other, resume=state_after(rnn, number))
-    assert str(refusal.value).startswith("the state to resume from ")
-    assert says in str(refusal.value)
-    assert "\n" not in str(refusal.value)
+def moving(state, **velocity):
+    return state._replace(velocity=state.velocity._replace(**velocity))
 
 
-def test_a_state_of_a_longer_series_is_refused(rnn):
-    state = state_after(rnn, 3)
-    shorter = example()._replace(x=example().x[:4], target=example().target[:4])
-    with pytest.raises(InputError, match="and 4 steps; resume with the arguments of that run"):
-        train(rnn, shorter, resume=state)
-
-
-def test_a_state_of_another_batch_or_no_place_of_a_run_is_refused(rnn):
-    state = state_after(rnn, 2)
-    wider = random_case(5, T, B + 1, D, H, O)
-    with pytest.raises(InputError, match=r"has h of shape \(2, 4\): expected \(3, 4\)"):
-        train(rnn, wider, resume=state)
-    for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9}):
-        with pytest.raises(InputError, match="the state to resume from is that after"):
-            train(rnn, example(), resume=state._replace(**nowhere))
-
-
-def test_the_parameters_of_a_state_are_checked_as_all_are(rnn):
-    state = rnn.to_numpy(state_after(rnn, 2))
+def cut(state):
     state.parameters.W_hh[0, 0] = np.nan
-    with pytest.raises(InputError, match="W_hh contains NaN or infinity"):
-        train(rnn, example(), resume=rnn.from_numpy(state))
+    return state
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda s: s._replace(h=s.h.astype("float32")), "h is "),
-        (lambda s: s._replace(h=s.h * np.nan), "h contains NaN or infinity: expected finite numbers"),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), "the velocity of W_hy is "),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), "the velocity of W_hy is "),
-        (lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), "the velocity of W_hy contains NaN or infinity"),
-        (lambda s: moving(s, b_h=None), "the state has no velocity of b_h: expected one, as other parameters have one"),
-        (lambda s: moving(s, h_0=s.h[0]), "there is a velocity of h_0: expected none"),
-    ],
-    ids=range(7),
-)
-def test_states_and_velocities_that_do_not_fit_the_parameters_are_refused(rnn, change, says):
-    state = rnn.from_numpy(change(rnn.to_numpy(state_after(rnn, 2, momentum=0.9))))
+PLACE = "the state to resume from is that after update "
+STATES: list[tuple] = [  # (updates made, the change of the state, other arguments, words)
+    (2, {}, {"k1": 1}, f"{PLACE}2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
+    (2, {}, {"k2": 2}, f"{PLACE}2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
+    (1, {}, {"k1": 3}, f"{PLACE}1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
+    (3, {}, {"k2": 4}, f"{PLACE}3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
+    (3, {}, {"T": 4}, "and 4 steps; resume with the arguments of that run"),
+    (2, {}, {"B": B + 1}, "has h of shape (2, 4): expected (3, 4)"),
+    *((2, nowhere, {}, PLACE) for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9})),
+    (2, cut, {}, "W_hh contains NaN or infinity"),
+    (2, lambda s: s._replace(h=s.h.astype("float32")), {}, "h is "),
+    (2, lambda s: s._replace(h=s.h * np.nan), {}, "h contains NaN or infinity: expected finite numbers"),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), {}, "the velocity of W_hy is "),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), {}, "the velocity of W_hy is "),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), {}, "the velocity of W_hy contains NaN or infinity"),
+    (2, lambda s: moving(s, b_h=None), {}, "has no velocity of b_h: expected one, as other parameters have one"),
+    (2, lambda s: moving(s, h_0=s.h[0]), {}, "there is a velocity of h_0: expected none"),
+]
+
+
+@pytest.mark.parametrize(("number", "change", "other", "says"), STATES, ids=range(len(STATES)))
+def test_a_state_that_does_not_fit_is_refused(rnn, number, change, other, says):
+    training = train(rnn, example(), momentum=0.9)
+    list(islice(training, number))
+    state = rnn.to_numpy(training.state())
+    state = rnn.from_numpy(change(state) if callable(change) else state._replace(**change))
+    sizes = {"T": T, "B": B} | {name: size for name, size in other.items() if name in ("T", "B")}
+    options = {name: value for name, value in other.items() if name not in sizes}
     with pytest.raises(InputError) as refusal:
-        train(rnn, example(), momentum=0.9, resume=state)
+        train(rnn, random_case(5, *sizes.values(), D, H, O), momentum=0.9, **options, resume=state)
     assert says in str(refusal.value)
     assert "expected" in str(refusal.value)
     assert "\n" not in str(refusal.value)
-
-
-def moving(state, **velocity):
-    return state._replace(velocity=state.velocity._replace(**velocity))

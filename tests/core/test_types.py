@@ -31,7 +31,11 @@ TRAIN = dedent("""\
 """)
 MISTAKES = {
     "a keyword of no step": ("momentum=0.9", "momentun=0.9", 'Unexpected keyword argument "momentun"'),
-    "an unknown nonlinearity": ("momentum=0.9", 'nonlinearity="sigmoid"', r"expected \"Literal\['tanh', 'relu'\]\""),
+    "an unknown nonlinearity": (
+        "momentum=0.9",
+        'nonlinearity="gelu"',
+        r"expected \"Literal\['tanh', 'relu', 'sigmoid'\]\"",
+    ),
     "a number for a flag": ("momentum=0.9", "nesterov=2", 'expected "bool"'),
     "no k2": ("k2=2, ", "", 'Missing named argument "k2"'),
     "an array for the parameters": ("rnn.train(params", "rnn.train(params.W_hh", r"expected \"Parameters\["),
@@ -76,7 +80,7 @@ def test_mistakes_in_a_call_of_train_are_reported(name, tmp_path):
 
 def test_the_keywords_of_a_step_are_the_fields_of_its_options():
     assert get_type_hints(SgdKeywords) == get_type_hints(SgdOptions)
-    assert list(get_type_hints(MomentumKeywords)) == list(SgdOptions._fields[:-1])
+    assert list(get_type_hints(MomentumKeywords)) == list(SgdOptions._fields[:-2])
 
 
 def test_every_argument_and_result_of_a_public_function_is_annotated(rnn):

@@ -3,7 +3,7 @@
 import pytest
 from cases import random_case, reference_run
 
-from numpy_rnn import InputError, Window
+from numpy_rnn import Window
 
 
 def definition(T, k1, k2):
@@ -66,21 +66,3 @@ def test_the_transcriptions_agree():
         if T == 5:
             run = reference_run(case, k1=k1, k2=k2, learning_rate=0.0, epochs=1)
             assert [(update.window, update.new) for update in run] == list(definition(T, k1, k2))
-
-
-@pytest.mark.parametrize(
-    ("k1", "k2", "says"),
-    [
-        (0, 1, ["k1 is 0", "1 or more"]),
-        (-2, 3, ["k1 is -2", "1 or more"]),
-        (1, 0, ["k2 is 0", "1 or more"]),
-        (3, 2, ["k2 is 2 and k1 is 3: expected k2 ≥ k1", "must contain", "choose k2 ≥ 3"]),
-    ],
-)
-def test_k1_and_k2_that_cannot_be_are_refused_at_once_and_in_words(rnn, k1, k2, says):
-    with pytest.raises(InputError) as refusal:
-        rnn.windows(5, k1, k2)
-    message = str(refusal.value)
-    assert "\n" not in message
-    for words in says:
-        assert words in message

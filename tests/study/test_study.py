@@ -147,7 +147,7 @@ def test_the_same_run_makes_the_same_files(made, capsys):
     """So that a study can be kept under version control, and compared."""
     out = succeed(numpy_rnn, capsys, "study", *SMALL, "--folder", "again")
     assert out.splitlines()[0].startswith(
-        "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, sum, k1=1 k2=1"
+        "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, reduction sum, k1=1 k2=1"
     )
     assert out.splitlines()[1] == "the first 5 of 20 steps are studied; --steps changes their number"
     assert re.search(r"\d s  done: open again/study.html$", out.rstrip())

@@ -18,6 +18,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios
+from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, sum_of_rows
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, Step
@@ -31,13 +32,14 @@ class Propagation:
     """
 
     def __init__(self, case: Case, values: dict[str, Enclosure], tau: float):
-        self.case, self.tau = case, tau
+        self.case, self.tau = case.in_rows(), tau
         self.rounding = Rounding(case.dtype)
         self.size = {name: np.abs(value.high) for name, value in values.items()}
         self.values = {name: value.high for name, value in values.items()}
         self.E = {name: np.zeros_like(size) for name, size in self.size.items()}
         given = self.rounding.given
-        self.x, self.target, self.h_0 = map(given, (case.x, case.target, case.h_0))
+        self.x, self.target, self.h_0 = map(given, (self.case.x, self.case.target, case.h_0))
+        self.weights = given(np.ones((1, 1, 1)) if case.weights is None else case.weights[..., None])
         params = (None if theta is None else given(np.atleast_2d(theta)) for theta in case.params)
         self.params: Parameters = Parameters(*params)
 
@@ -61,16 +63,32 @@ class Propagation:
         E["y"][...] = rounding.product(join(h, ones, axis=-1), join(W_hy, b_y, axis=-2))
 
     def nonlinearity(self, t: int) -> np.ndarray:
-        """E of h_t: for tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side."""
+        """E of h_t: for tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
+
+        The logistic function is ½ + ½ tanh(a/2): ¼ sech² of half the argument, and τu(½ + |h|), as at level L1.
+        """
         a, E_a, rounding = self.values["a"][t], self.E["a"][t], self.rounding
         if self.case.nonlinearity == "relu":
             return np.where(a < -E_a, 0.0, E_a)
-        inherited = sech_squared(np.maximum(np.abs(a) - E_a, 0)) * E_a
-        max_abs = self.size["h"][t] + inherited
+        nearest = np.maximum(np.abs(a) - E_a, 0)
+        if self.case.nonlinearity == "tanh":
+            inherited, more = sech_squared(nearest) * E_a, 0.0
+        else:
+            inherited, more = sech_squared(nearest / 2) / 4 * E_a, 0.5
+        max_abs = self.size["h"][t] + inherited + more
         return (inherited + self.tau * rounding.u * max_abs + rounding.flushes(max_abs > 0)) * UPWARDS
 
     def loss(self):
-        """(L1), (L2), (B1). "mean" may round twice more: the reciprocal, and the product with it."""
+        """(L1) to (L4), (B1). "mean" may round twice more: the reciprocal, and the product with it."""
+        if self.case.loss == "cross_entropy":
+            self.cross_entropy()
+        elif self.case.weights is not None:
+            self.weighted_squared_error()
+        else:
+            self.squared_error()
+
+    def squared_error(self):
+        """Without weights."""
         K, B, O = self.case.target.shape
         mean = self.case.reduction == "mean"
         divisor, more = (K * B * O, 2) if mean else (1, 0)
@@ -81,6 +99,34 @@ class Propagation:
         row = error.map(lambda v: v.reshape(1, -1))
         half = rounding.product(row, row.mT)[0, 0] / (2 * divisor) + rounding.flushes(K * B * O)
         self.E["loss"][...] = rounding.again(Rounded(self.size["loss"], half), more)
+
+    def weighted_squared_error(self):
+        """The same with weights. N is off by a relative γ_{KB}."""
+        K, B, O = self.case.target.shape
+        rounding, y, target, w = self.rounding, self.of("y")[-K:], self.target, self.weights
+        N, roundings = divisor_of(w.size, (K, B, O), self.case.reduction == "mean", True)
+        size = np.abs(self.values["y"][-K:] - self.case.target)
+        E_size = np.finfo(np.float64).eps * (y.size + target.size)
+        error = Rounded(size + E_size, y.E + target.E)
+        error = Rounded(error.size, rounding.again(error, 1))
+        weighted = Rounded(w.size * error.size, rounding.each(Rounded(w.size, w.E), error, 1))
+        self.E["dy"][-K:] = rounding.again(weighted.map(lambda v: v / N), 3 + roundings)
+        left, right = weighted.map(lambda v: v.reshape(1, -1)), error.map(lambda v: v.reshape(1, -1))
+        half = rounding.product(left, right.mT)[0, 0] / (2 * N[0, 0, 0]) + rounding.flushes(K * B * O)
+        self.E["loss"][...] = rounding.again(Rounded(self.size["loss"], half), 3 + roundings)
+
+    def cross_entropy(self):
+        """(L3), (L4), (L2), (B1), by the formulas of `loss_bounds.py`."""
+        K, B, O = self.case.target.shape
+        target, w, rounding = self.target, self.weights, self.rounding
+        N, roundings = divisor_of(
+            w.size if self.case.weights is not None else np.ones(()), (K, B, O), self.case.reduction == "mean", False
+        )
+        y, E = self.values["y"][-K:], self.E["y"][-K:]
+        rows = cross_entropy_rows(y, E, target.size, target.E, w.size, w.E, N, roundings, rounding, self.tau)
+        rows = rows._replace(loss=np.broadcast_to(rows.loss, (K, B, 1)), E_loss=np.broadcast_to(rows.E_loss, (K, B, 1)))
+        self.E["dy"][-K:] = rows.E_dy * UPWARDS
+        self.E["loss"][...] = sum_of_rows(rows, N, roundings, rounding)["E_loss"] * UPWARDS
 
     def backward(self):
         """(B2), (B3)."""
@@ -100,15 +146,20 @@ class Propagation:
         1 − h²: e + γ_3(|D| + e) with e = 2|h|E_h + E_h² + γ_2 max(c, c²), c = |h| + E_h, which covers (1−h)(1+h),
         dh − dh·h² and (dh + dh·h)(1−h) too. 1/cosh²(a): s(2E_a + γ_{2τ+3}) with s = sech²(max(|a|−E_a, 0)), as the
         derivative of sech² is at most 2 sech² and cosh may be as inaccurate as tanh; and what a flush of the slope
-        loses. E is the larger of the two. relu': not known where |a| ≤ E_a, so E is 1 there.
+        loses. E is the larger of the two. The logistic function's
+        h(1 − h): the same with |1 − 2h| for 2|h|, which covers dh·h − dh·h² too, and ¼/cosh²(a/2). relu': not known
+        where |a| ≤ E_a, so E is 1 there.
         """
         a, h, rounding = self.of("a"), self.of("h"), self.rounding
         if self.case.nonlinearity == "relu":
             open = (a.size <= a.E) & (a.E > 0)
             return Rounded((h.size > 0).astype(np.float64), open.astype(np.float64)), 0
-        D = sech_squared(self.values["a"])
-        e = h.E * (2 * h.size + h.E) + rounding.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
-        s = sech_squared(np.maximum(a.size - a.E, 0))
+        logistic = self.case.nonlinearity == "sigmoid"
+        D = sech_squared(self.values["a"] / 2) / 4 if logistic else sech_squared(self.values["a"])
+        derivative = np.abs(1 - 2 * h.size) if logistic else 2 * h.size
+        e = h.E * (derivative + h.E) + rounding.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
+        nearest = np.maximum(a.size - a.E, 0)
+        s = sech_squared(nearest / 2) / 4 if logistic else sech_squared(nearest)
         by_cosh = (s * (2 * a.E + rounding.gamma(2 * self.tau + 3)) + rounding.flushes(1)) * UPWARDS
         return Rounded(D, np.maximum(rounding.again(Rounded(D, e), 3), by_cosh)), 1
 
@@ -206,7 +257,12 @@ def truncation_signal(case: Case, bounds: Bounds | None = None) -> float:
     """
     bounds = bounds or global_bounds(case)
     (a, _), (h, _), (da, _), (_, E) = (bounds[name] for name in ("a", "h", "da", "dW_hh"))
-    slope = sech_squared(a.high) if case.nonlinearity == "tanh" else h.high > 0
+    slopes = {
+        "tanh": lambda: sech_squared(a.high),
+        "sigmoid": lambda: sech_squared(a.high / 2) / 4,
+        "relu": lambda: h.high > 0,
+    }
+    slope = slopes[case.nonlinearity]()
     from_later = da.high[1:] @ case.params.W_hh.T.astype(np.float64) * slope[:-1]
     h_before = np.concatenate((case.h_0[None], h.high[:-1]))
     contribution = np.einsum("tbi,tbj->ij", h_before[:-1], from_later)

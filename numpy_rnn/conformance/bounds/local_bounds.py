@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, squared_error
 from numpy_rnn.conformance.bounds.rounding import sech_squared
 from numpy_rnn.conformance.bounds.step import Step
 from numpy_rnn.conformance.case import Case
@@ -55,7 +56,7 @@ def ratios(difference, allowed) -> np.ndarray:
 
 def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For every reported tensor, in causal order: what the stage should have given, and the difference allowed."""
-    bound = Bound(case.dtype)
+    case, bound = case.in_rows(), Bound(case.dtype)
     x, target, h_0 = (np.asarray(v, np.float64) for v in (case.x, case.target, case.h_0))
     W_xh, W_hh, W_hy = (np.asarray(p, np.float64) for p in case.params[:3])
     b_h, b_y = (None if p is None else np.asarray(p, np.float64) for p in case.params[3:5])
@@ -66,28 +67,26 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
 
     # (F1) to (F3)
     of["a"] = bound.sum(D + H + 1, bound.each_step(W_xh, x), bound.each_step(W_hh, h_before), bound.each_row(b_h))
-    is_tanh = case.nonlinearity == "tanh"
-    of["h"] = bound.rounded(tau, np.tanh(a), CHECKER_TAU) if is_tanh else bound.rounded(0, np.maximum(a, 0), 0)
+    of["h"] = bound.nonlinearity(case.nonlinearity, a, tau)
     of["y"] = bound.sum(H + 1, bound.each_step(W_hy, h), bound.each_row(b_y))
 
-    # (L1), (L2). Where the difference is off by E, its square is off by (2|e| + E) E.
-    counted = y[..., T - K :, :, :]
-    error = counted - target
-    E = bound.subnormal(counted) + bound.subnormal(target) + bound.flushes(1)
-    terms = K * B * O
-    mean = case.reduction == "mean"
-    divisor = terms if mean else 1
-    loss, loss_E = (0.5 * v.sum(axis=(-3, -2, -1)) / divisor for v in (np.square(error), (2 * np.abs(error) + E) * E))
-    of["loss"] = bound.relative(terms + (4 if mean else 2), loss, loss_E + bound.flushes(terms))
-
-    # (B1) to (B3)
+    # (L1) to (L4), (B1)
+    w = np.ones(()) if case.weights is None else np.asarray(case.weights, np.float64)[..., None]
+    losses = cross_entropy if case.loss == "cross_entropy" else squared_error
+    of_loss = losses(y[..., T - K :, :, :], target, w, case.reduction == "mean", bound, tau)
+    of["loss"] = of_loss.loss, of_loss.E_loss
     expected_dy, dy_E = np.zeros_like(y), np.zeros_like(y)
-    expected_dy[..., T - K :, :, :], dy_E[..., T - K :, :, :] = error / divisor, E / divisor + bound.flushes(1)
-    of["dy"] = bound.relative(3 if mean else 1, expected_dy, dy_E)
+    expected_dy[..., T - K :, :, :], dy_E[..., T - K :, :, :] = of_loss.dy, of_loss.E_dy
+    of["dy"] = expected_dy, dy_E
+
+    # (B2), (B3)
     da_next = np.concatenate((da[..., 1:, :, :], np.zeros_like(da[..., :1, :, :])), axis=-3)
     expected_dh, allowed_dh = bound.sum(O + H, bound.each_step(W_hy.mT, dy), bound.each_step(W_hh.mT, da_next))
     of["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
-    of["da"] = bound.through_tanh(dh, h, a, da, tau) if is_tanh else bound.through_relu(dh, a, h)
+    if case.nonlinearity == "relu":
+        of["da"] = bound.through_relu(dh, a, h)
+    else:
+        of["da"] = bound.through_tanh(dh, h, a, da, tau, logistic=case.nonlinearity == "sigmoid")
 
     # (B9), (B10)
     if "dh_0" in report:
@@ -183,19 +182,34 @@ class Bound:
         """A function's value, known to so many units of roundoff; its argument may be read as zero."""
         return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.flushes(1)
 
-    def through_tanh(self, dh, h, a, da, tau) -> tuple[np.ndarray, np.ndarray]:
+    def nonlinearity(self, name, a, tau) -> tuple[np.ndarray, np.ndarray]:
+        """(F2). The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2).
+
+        The roundings of the last are in units of its ½, so that much is allowed where the value is smaller: τu (½ + h).
+        """
+        if name == "relu":
+            return self.rounded(0, np.maximum(a, 0), 0)
+        if name == "tanh":
+            return self.rounded(tau, np.tanh(a), CHECKER_TAU)
+        h = 0.5 + 0.5 * np.tanh(0.5 * a)
+        return h, (tau * self.u + CHECKER_TAU * self.own) * (0.5 + h) + self.flushes(1)
+
+    def through_tanh(self, dh, h, a, da, tau, logistic=False) -> tuple[np.ndarray, np.ndarray]:
         """(B3) of tanh from h, or from a; for every element the form that the reported da is nearer to.
 
         From h: dh∘(1 − h²), and also dh − dh·h·h and (dh + dh·h)(1 − h). The roundings of the latter are in units of
         |h| and not of h². A subnormal dh loses itself at most, a subnormal h nothing that the rounding of 1 − h² does
         not cover. From a: dh/cosh²(a), with τu for cosh, as for tanh, twice in the square, and three roundings more; a
         slope that is flushed to zero takes its product with it.
+
+        The logistic function likewise: from h dh∘h(1 − h), and also dh·h − dh·h·h; from a dh σ(a) σ(−a), which is
+        ¼ dh/cosh²(a/2).
         """
-        slope = 1 - np.square(h)
+        slope = h * (1 - h) if logistic else 1 - np.square(h)
         expected = dh * slope
         curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope)
         allowed = (self.u + self.own) * (np.abs(dh) * curvature + 2 * np.abs(expected)) + self.flushes(1)
-        by_cosh = dh * sech_squared(a)
+        by_cosh = dh * (sech_squared(a / 2) / 4 if logistic else sech_squared(a))
         roundings = (2 * tau + 3) * self.u + (2 * CHECKER_TAU + 3) * self.own
         allowed_by_cosh = roundings * np.abs(by_cosh) + self.flushes(1) * (1 + np.abs(dh))
         nearer = ratios(da - by_cosh, allowed_by_cosh) < ratios(da - expected, allowed)

@@ -28,7 +28,7 @@ def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
 
     η is rounded to the dtype; the other options are the numbers that they are in float64, and so is 10⁻⁶.
     """
-    momentum, dampening, nesterov, decay, max_norm = case.sgd
+    momentum, dampening, nesterov, decay, max_norm, max_value = case.sgd
     ball = load_flint().arb
     rate = ball(float(case.dtype.type(case.learning_rate)))
     factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
@@ -36,6 +36,8 @@ def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
     for name, gradient in gradients.items():
         theta = matrix(getattr(case.params, name))
         s = gradient if factor is None else gradient * factor
+        if max_value is not None:
+            s = clamped(s, ball(max_value))
         if decay:
             s += theta * ball(decay)
         if momentum:
@@ -45,6 +47,12 @@ def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
             s = s + v * ball(momentum) if nesterov else v
         parameters[name] = (theta - s * rate).entries()
     return velocities | parameters
+
+
+def clamped(gradient, limit):
+    """max(−c, min(c, g)) of every ball."""
+    numbers = [number.min(limit).max(-limit) for number in gradient.entries()]
+    return load_flint().arb_mat(gradient.nrows(), gradient.ncols(), numbers)
 
 
 def clip_factor(gradients, max_norm):
@@ -99,6 +107,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
     """
     flint = load_flint()
     arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "η": case.learning_rate}
+    arrays["weights"] = case.weights
     if case.velocity is not None:
         arrays |= {"v" + name: v for name, v in case.velocity._asdict().items()}
     for name, array in arrays.items():
@@ -121,11 +130,10 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
 
     None if a ball that a relu takes holds 0 beside other numbers, so that its derivative is not known.
     """
-    flint = load_flint()
+    flint, case = load_flint(), case.in_rows()
     T, B, _, H, O, K = case.sizes.values()
     steps = range(1, T + 1)
     phi = NONLINEARITIES[case.nonlinearity]
-    divisor = DIVISORS[case.reduction](K * B * O)
 
     W_xh, W_hh, W_hy = map(matrix, case.params[:3])
     ones = flint.arb_mat(B, 1, [1] * B)
@@ -144,10 +152,18 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
         h[t], slope[t] = (flint.arb_mat(B, H, list(part)) for part in zip(*states))
         y[t] = h[t] * W_hy + bias_y
 
-    errors = {t: y[t] - target[t] for t in target}
-    loss = sum((e * e for error in errors.values() for e in error.entries()), flint.arb(0)) / (2 * divisor)
-
-    dy = {t: errors[t] / divisor if t in errors else flint.arb_mat(B, O) for t in steps}
+    weights = np.ones((K, B)) if case.weights is None else case.weights
+    w = dict(zip(target, weights.tolist()))
+    total = sum((flint.arb(number) for row in w.values() for number in row), flint.arb(0))
+    of_row = LOSSES[case.loss]
+    divisor = DIVISORS[case.reduction](total if of_row is _cross_entropy else total * O)
+    loss, dy = flint.arb(0), {t: flint.arb_mat(B, O) for t in steps}
+    for t in target:
+        rows = [of_row(y[t].tolist()[b], target[t].tolist()[b]) for b in range(B)]
+        loss += sum((flint.arb(number) * l for number, (l, _) in zip(w[t], rows)), flint.arb(0)) / divisor
+        dy[t] = flint.arb_mat(
+            B, O, [flint.arb(number) * e / divisor for number, (_, row) in zip(w[t], rows) for e in row]
+        )
     dh, da = {}, {T + 1: flint.arb_mat(B, H)}
     for t in reversed(steps):
         dh[t] = dy[t] * W_hy.transpose() + da[t + 1] * W_hh.transpose()
@@ -189,8 +205,43 @@ def _relu(a):
     return (0, 0) if a < 0 or a.is_zero() else None
 
 
-NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu)
-DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms)
+def _sigmoid(a):
+    """The logistic function and its derivative, of one ball: σ(a) and σ(a) σ(−a), in which nothing cancels."""
+    h = 1 / (1 + (-a).exp())
+    return h, h / (1 + a.exp())
+
+
+NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu, sigmoid=_sigmoid)
+DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms if terms > 0 else 1)
+
+
+def _squared_error(y, target):
+    """The loss of a row of balls, and its derivative."""
+    errors = [a - b for a, b in zip(y, target)]
+    return sum((e * e for e in errors), load_flint().arb(0)) / 2, errors
+
+
+def _cross_entropy(y, target):
+    """The same of softmax cross-entropy: Σ target log S − Σ target (y − m), and p Σ target − target.
+
+    m is the y whose midpoint is the largest, so that its own difference is exactly 0, and log S = log(1 + the other
+    terms). Of a class, p − 1 is minus the sum of the other p. So nothing cancels where one p is nearly 1.
+    """
+    zero = load_flint().arb(0)
+    largest = max(range(len(y)), key=lambda o: float(y[o].mid()))
+    z = [zero if o == largest else number - y[largest] for o, number in enumerate(y)]
+    terms = [number.exp() for number in z]
+    rest = sum((term for o, term in enumerate(terms) if o != largest), zero)
+    log_S, total = rest.log1p(), sum(target, zero)
+    loss = total * log_S - sum((q * number for q, number in zip(target, z)), zero)
+    p = [term / (1 + rest) for term in terms]
+    if sorted(map(float, target)) == [0.0] * (len(target) - 1) + [1.0]:
+        others = sum((part for q, part in zip(target, p) if q == 0), zero)
+        return loss, [part if q == 0 else -others for q, part in zip(target, p)]
+    return loss, [total * part - q for q, part in zip(target, p)]
+
+
+LOSSES = Choices("loss", squared_error=_squared_error, cross_entropy=_cross_entropy)
 
 
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:

@@ -1,13 +1,13 @@
-"""The rounding of one SGD step, (U1) to (U6). Both levels take these formulas, each with its own arithmetic.
+"""The rounding of one SGD step, (U1) to (U7). Both levels take these formulas, each with its own arithmetic.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 
-Correct is what computes (U1) to (U6) as they stand, every operation rounded to nearest, in the dtype or a wider one,
+Correct is what computes (U1) to (U7) as they stand, every operation rounded to nearest, in the dtype or a wider one,
 with or without fused multiply-add: the norm from the squares of all numbers in any order, or from the norms of the
 tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a division
-or by a product with the reciprocal; μ, τ, λ, max_norm and 10⁻⁶ (the float64 of that name) rounded to the dtype or kept
-in float64. The learning rate is rounded, by its definition. A norm that overflows because its squares do is not
-correct: it makes the factor 0, and then there is no step at all.
+or by a product with the reciprocal; μ, τ, λ, max_norm, max_value and 10⁻⁶ (the float64 of that name) rounded to the
+dtype or kept in float64. The learning rate is rounded, by its definition. A norm that overflows because its squares do
+is not correct: it makes the factor 0, and then there is no step at all.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
 (sums of products) and 3.4 (how relative errors of products and quotients add up).
@@ -129,7 +129,9 @@ class Step:
         return Near(f, np.where(lowest > UPWARDS, 0.0, E))
 
     def clipped(self, gradients: dict[str, Near]) -> dict[str, Near]:
-        """(U2), (U3), of the gradients that are there. Raises InputError where they are so many that γ says nothing."""
+        """(U2), (U3), (U7), of the gradients that are there. Raises InputError where so many have no γ."""
+        if self.case.sgd.max_value is not None:
+            return {name: self.clamped(g, self.scalar(self.case.sgd.max_value)) for name, g in gradients.items()}
         if self.case.sgd.max_norm is None:
             return gradients
         numbers = sum(int(np.prod(g.value.shape[self.axes :])) for g in gradients.values())
@@ -138,9 +140,20 @@ class Step:
         factor = self.factor(self.norm(list(gradients.values())), self.case.sgd.max_norm)
         return {name: self.times(Near(*(expand_to(f, g.value) for f in factor)), g) for name, g in gradients.items()}
 
+    def clamped(self, gradient: Near, limit: Near) -> Near:
+        """(U7). Nothing rounds: E_v where the gradient is surely within the limit, E_c where it is surely beyond it.
+
+        Between, the larger of the two, as the median of −c, v and c moves by no more than the largest of their moves.
+        """
+        value, c = gradient.value, limit.value
+        inside = np.abs(value) + gradient.E < c - limit.E
+        outside = np.abs(value) - gradient.E > c + limit.E
+        E = np.where(inside, gradient.E, np.where(outside, limit.E, np.maximum(gradient.E, limit.E)))
+        return Near(np.clip(value, -c, c), E * UPWARDS)
+
     def direction(self, name: str, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
         """(U4) to (U6): s from the settled velocity, and the velocity before, None without momentum."""
-        momentum, dampening, nesterov, decay, _ = self.case.sgd
+        momentum, dampening, nesterov, decay, *_ = self.case.sgd
         d = gradient
         if decay:
             d = self.plus(d, self.times(self.scalar(decay), self.given(getattr(self.case.params, name))))

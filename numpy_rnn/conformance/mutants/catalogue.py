@@ -21,7 +21,7 @@ ENGINE_MUTANTS: tuple[Mutant, ...] = IN_ENGINE
 
 # The modules of a mutated package in the order of import; the last one is the package itself.
 CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "__init__")
-ENGINE_MODULES = ("layout", "window", "columns", "update", "ensemble", "training")
+ENGINE_MODULES = ("layout", "objective", "window", "columns", "update", "ensemble", "training")
 ENGINE = (*(f"engine.{module}" for module in ENGINE_MODULES), "__init__")
 
 

@@ -118,7 +118,8 @@ class _Run:
 
     def __init__(self, engine, experiment, configuration):
         experiment = experiment.trained()
-        self.engine, self.options = engine, configuration.train_options()
+        self.engine = engine
+        self.options = configuration.train_options() | {"weights": experiment.weights}
         x, target, h_0, params = experiment[1:5]
         self.start = params, x, target, None if params.h_0 is not None else h_0
 

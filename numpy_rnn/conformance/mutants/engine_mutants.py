@@ -4,13 +4,13 @@ from numpy_rnn.conformance.mutants.window_mutants import engine
 
 # Lines of the engine that several mutants change.
 APPENDED = "trained.append(one)"
-BUFFERS = "dy if mean else None, dh, slope, da)"
+BUFFERS = "dy if mean or objective.weighted else None, dh, slope, da)"
 FIRST_TIME = "v[...] = d  # (U5), the first time"
 LAST_LOSS = "self._losses(last.loss_start, 1, last.loss_steps)"
 LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
 OF_BLOCK = "of_all[block.first : block.stop, None]"
 RAN = "return one.run(segment, into, recorded[index] if self.record else None)"
-TAPE = 'tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), reduction == "mean")'
+TAPE = "tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), objective)"
 
 # The wrong lines.
 LAST_SKIPPED = f"""before = one.networks.theta.copy()
@@ -18,8 +18,8 @@ LAST_SKIPPED = f"""before = one.networks.theta.copy()
             if index > 0 and one is self.trained[-1]:
                 one.networks.theta[...] = before
             return losses"""
-ONE_OFF = """x, target = self.series(piece.base, piece.stop)
-        self.tape.load(piece.base, x, np.roll(target, int(piece.base > 0), axis=0))"""
+ONE_OFF = """x, target, weights = self.series(piece.base, piece.stop)
+        self.tape.load(piece.base, x, np.roll(target, int(piece.base > 0), axis=0), weights)"""
 SHARED_TAPE = (
     f"tape = trained[0].tape if trained and trained[0].block.layout == layout else {TAPE.removeprefix('tape = ')}"
 )
@@ -48,6 +48,21 @@ IN_ENGINE = (
         "initial",
         ("update", "first_state[...] = h_0", 'first_state[...] = self.__dict__.setdefault("first", h_0.copy())'),
     ),
+    engine(
+        "sum of the weights of the first window used",
+        "dy",
+        (
+            "update",
+            "objective.total(weights, y.shape[-1])",
+            'self.__dict__.setdefault("total", objective.total(weights, y.shape[-1]))',
+        ),
+    ),
+    engine(
+        "weights of a piece in reverse",
+        "loss",
+        ("window", "(self.weights, weights)):", "(self.weights, weights if weights is None else weights[::-1])):"),
+    ),
+    engine("losses of classes without their weights", "loss", ("objective", "losses = losses * weights", "pass")),
     # Memory that is written too early, or read too late.
     engine("slopes overwritten before they are used", "da", ("window", BUFFERS, BUFFERS.replace("slope", "dh"))),
     engine("dh overwritten before it is read", "dh", ("window", BUFFERS, BUFFERS.replace("dh", "da"))),

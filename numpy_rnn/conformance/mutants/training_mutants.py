@@ -3,10 +3,10 @@
 from numpy_rnn.conformance.mutants.window_mutants import run
 
 # Lines of the reference that several mutants change.
-ARGUMENTS = "params, learned, x, initial, target, nonlinearity, reduction, record"
+ARGUMENTS = "params, learned, x, initial, target, weights, names, record"
 B2 = "dh[t] += da[t + 1] @ W_hh.mT"
-BACKWARD = "target: Targets, slope: Elementwise, divisor: int"
-FLOW = "flow = backward(params, activations, target, SLOPES[nonlinearity], divisor"
+BACKWARD = "slope: Elementwise, error: Error"
+FLOW = "flow = backward(params, activations, terms, SLOPES[nonlinearity], ERRORS[loss]"
 H_0 = "params.h_0 if h_0 is None else h_0"
 LEARNED = "learned = params if window.start == 0 or h_0 is not None else params._replace(h_0=None)"
 SCHEDULE = "for window in windows(T, k1, k2):"
@@ -15,16 +15,17 @@ T3 = "initial = states[0 if first is None else window.start - first]"
 TAKEN = "states, first = activations.h, window.start"
 UNROLLED = "activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])"
 WINDOW = "start, loss_start, stop = window"
-WINDOW_GRADIENTS = "reduction: str,\n    record: bool"
+WINDOW_GRADIENTS = "names: tuple[str, str, str],\n    record: bool"
 
 # The wrong lines.
 DROP_TAIL = "\n            if stop - loss_start < k1:\n                continue"
-EARLY_STEP = f"""K, *_, B, O = target.shape
-            early = sgd_step(params, type(gradients)(None, None, gradients.W_hy), rate)
-            flow = backward(early, activations, target, SLOPES[nonlinearity], DIVISORS[reduction](K, B, O))
+EARLY_STEP = f"""early = sgd_step(params, type(gradients)(None, None, gradients.W_hy), rate)
+            terms = loss_terms(activations.y[-len(target) :], target, weights, names[2], names[1])
+            flow = backward(early, activations, terms, SLOPES[names[0]], ERRORS[names[2]])
             gradients = weight_gradients(learned, activations, flow)
             {TAKEN}"""
-KEPT = """activations = unroll(params, x[-K:], h_0 if past is None else past.h[-1], NONLINEARITIES[nonlinearity])
+KEPT = """before = h_0 if past is None else past.h[-1]
+    activations = unroll(params, x[-len(target) :], before, NONLINEARITIES[nonlinearity])
     if past is not None:
         T, newest = len(x), activations._replace(h=activations.h[1:])
         past = past._replace(h=past.h[1:])
@@ -36,10 +37,10 @@ SERIES = "series = x if number == 1 else np.concatenate([series, x[window.loss_s
 REPLAYED = f"""{SERIES}
             initial = {H_0}
             if window.start > 0:
-                initial = unroll(params, series[: window.start], initial, NONLINEARITIES[nonlinearity]).h[-1]"""
+                initial = unroll(params, series[: window.start], initial, NONLINEARITIES[names[0]]).h[-1]"""
 WHOLE = f"""{SERIES}
             start = {H_0}
-            *_, gradients, _ = window_gradients(params, learned, series, start, target, nonlinearity, reduction, False)
+            *_, gradients, _ = window_gradients(params, learned, series, start, target, weights, names, False)
             {TAKEN}"""
 
 # The activations of an earlier update are kept for the steps that are not new.
@@ -55,7 +56,12 @@ IN_TRAINING = (
     run("chunks instead of a sliding window", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k1", "k2"))),
     run("windows of the new steps only", "window", ("tbptt", SCHEDULE, SCHEDULE.replace("k2", "k1"))),
     run("the tail of the series dropped", "window", ("tbptt", WINDOW, WINDOW + DROP_TAIL)),
-    run("a loss counted twice", "loss", ("tbptt", "target[loss_start:stop]", "target[start:stop]")),
+    run(
+        "a loss counted twice",
+        "loss",
+        ("tbptt", "target[loss_start:stop]", "target[start:stop]"),
+        ("tbptt", "weights[loss_start:stop]", "weights[start:stop]"),
+    ),
     run("state not reset between epochs", "initial", ("tbptt", STATES, NOT_RESET)),
     run("state reset at every window", "initial", ("tbptt", T3, f"initial = {H_0}")),
     run("sliding window starts from the newest state", "initial", ("tbptt", T3, "initial = states[-1]")),
@@ -72,7 +78,7 @@ IN_TRAINING = (
         ("tbptt", ARGUMENTS, f"{ARGUMENTS}, {PAST}, then"),
         ("tbptt", T3, f"{T3}\n            then = [] if number == 1 else then"),
         ("bptt", WINDOW_GRADIENTS, f"{WINDOW_GRADIENTS}, past, then"),
-        ("bptt", FLOW, f"then[:] = (then + [params.W_hh] * K)[-len(x) :]\n    {FLOW}, then"),
+        ("bptt", FLOW, f"then[:] = (then + [params.W_hh] * len(target))[-len(x) :]\n    {FLOW}, then"),
         ("bptt", BACKWARD, f"{BACKWARD}, then=None"),
         ("bptt", B2, "dh[t] += da[t + 1] @ (W_hh if then is None else then[t + 1]).mT"),
         ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ (W_hh if then is None else then[0]).mT"),
@@ -86,7 +92,8 @@ IN_TRAINING = (
     run(
         "W_hy updated before the gradient flows back through it",
         "dh",
-        ("tbptt", "import window_gradients", "import SLOPES, backward, weight_gradients, window_gradients"),
+        ("tbptt", "import window_gradients", "import ERRORS, SLOPES, backward, weight_gradients, window_gradients"),
+        ("tbptt", "import DIVISORS, LOSSES", "import DIVISORS, LOSSES, loss_terms"),
         ("tbptt", TAKEN, EARLY_STEP),
     ),
     run(

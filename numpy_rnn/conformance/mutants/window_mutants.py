@@ -29,16 +29,25 @@ def engine(name, stage, *changes):
 
 # Lines of the reference that several mutants change.
 A_T = "a_t = input_t + states[-1] @ W_hh"
-B1 = "dy[-K:] = (y[-K:] - target) / divisor"
+B1 = "dy[-K:] = weights * error(y[-K:], target) / N"
 B2 = "dh[t] += da[t + 1] @ W_hh.mT"
 DW_XH, DW_HH, DW_HY = "sum_over_steps(x, da)", "sum_over_steps(h[:-1], da)", "sum_over_steps(h[1:], dy)"
 DB_H, DB_Y = "da.sum(axis=(0, -2))", "dy.sum(axis=(0, -2))"
 SLOPES = "slopes = slope(h[1:])"
-SQUARES = "(error * error).sum(axis=(0, -2, -1))"
+SQUARES = "(weights * error * error).sum(axis=(0, -2, -1))"
+SOFTMAX = "softmax(y) * target.sum(axis=-1, keepdims=True) - target"
+TERMS = "K * B if weights is None else weights.sum()"
 
 # The wrong lines.
 SINGLE_DW_HH = 'sum_over_steps(h[:-1].astype("f"), da.astype("f")).astype(da.dtype)'
-SINGLE_SQUARES = '(error * error).sum(axis=(0, -2, -1), dtype="f").astype(error.dtype)'
+SINGLE_SQUARES = '(weights * error * error).sum(axis=(0, -2, -1), dtype="f").astype(error.dtype)'
+LAST_OF_CLASS = "(np.flip(np.flip(fold_time(x), -2).cumsum(axis=-2), -2) == 1)"
+OVERWRITTEN = (
+    f"((fold_time(x) * {LAST_OF_CLASS}).mT @ fold_time(da) if ((x == 0) | (x == 1)).all() else sum_over_steps(x, da))"
+)
+SOFTMAX_TWICE = f"""p = softmax(y)
+    error: Outputs = {SOFTMAX}
+    error = p * (error - (p * error).sum(axis=-1, keepdims=True))"""
 SQUARE_W_HY = "(W_hy if W_hy.shape[-1] == W_hy.shape[-2] else W_hy.mT)"
 SQUARE_W_XH = "(W_xh if W_xh.shape[-1] == W_xh.shape[-2] else W_xh.mT)"
 
@@ -64,10 +73,10 @@ IN_WINDOW = (
     update("e² for ½e²", "loss", ("loss", f"0.5 * {SQUARES}", SQUARES)),
     update("mean for sum", "loss", ("loss", "sum=one", "sum=number_of_terms")),
     update("sum for mean", "loss", ("loss", "mean=number_of_terms", "mean=one")),
-    update("mean over the steps alone", "loss", ("loss", "return K * B * O", "return K")),
+    update("mean over the steps alone", "loss", ("loss", TERMS, TERMS.replace("K * B", "K"))),
     # Back through the output, the recurrence and the nonlinearity.
-    update("2e for e", "dy", ("bptt", B1, B1.replace("= (", "= 2 * ("))),
-    update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / divisor")),
+    update("2e for e", "dy", ("bptt", B1, B1.replace("= ", "= 2 * "))),
+    update("loss of older steps included", "dy", ("bptt", "dy, da = np.zeros_like(y)", "dy, da = y / N")),
     update("W_hy not transposed where it is square", "dh", ("bptt", "dy @ W_hy.mT", f"dy @ {SQUARE_W_HY}")),
     update("W_hh used without its transpose", "dh", ("bptt", B2, "dh[t] += da[t + 1] @ W_hh")),
     update("dh_next dropped", "dh", ("bptt", B2, "pass")),
@@ -77,6 +86,8 @@ IN_WINDOW = (
     update("1 − h for 1 − h²", "da", ("bptt", "return 1 - h * h", "return 1 - h")),
     update("tanh′ missing", "da", ("bptt", "return 1 - h * h", "return np.ones_like(h)")),
     update("relu′ missing", "da", ("bptt", "return (h > 0).astype(h.dtype)", "return np.ones_like(h)")),
+    update("h (1 + h) for h (1 − h)", "da", ("bptt", "h * (1 - h)", "h * (1 + h)")),
+    update("the slope of tanh for that of the logistic function", "da", ("bptt", "h * (1 - h)", "1 - h * h")),
     update("relu′(0) = 1", "da", ("bptt", SLOPES, "slopes = np.maximum(slope(h[1:]), a == 0)")),
     # Gradients of the weights and biases.
     update("dW_xh from the last step only", "dW_xh", ("bptt", DW_XH, "sum_over_steps(x[-1:], da[-1:])")),
@@ -88,6 +99,36 @@ IN_WINDOW = (
     update("db_h not summed over the batch", "db_h", ("bptt", DB_H, "da[..., 0, :].sum(axis=0)")),
     update("db_h not summed over time", "db_h", ("bptt", DB_H, "da[-1].sum(axis=-2)")),
     update("db_y not summed over time", "db_y", ("bptt", DB_Y, "dy[-1].sum(axis=-2)")),
+    # Cross-entropy, classes and weights.
+    update("softmax without the shift", "loss", ("loss", "y - y.max(axis=-1, keepdims=True)", "y")),
+    update(
+        "float32 exponentials inside float64",
+        "loss",
+        ("loss", "np.exp(shifted).sum", "np.exp(np.float32(shifted)).sum"),
+    ),
+    update(
+        "an epsilon inside the logarithm",
+        "loss",
+        ("loss", "target * log_softmax(y)", "target * np.log(softmax(y) + 1e-8)"),
+    ),
+    update(
+        "target in the next class",
+        "loss",
+        (
+            "loss",
+            "one_hot(target, O",
+            "one_hot((target + 1) % O, O",
+        ),
+    ),
+    update("mean over the classes too", "loss", ("loss", 'if loss == "squared_error":', "if O:")),
+    update("p for p − target", "dy", ("bptt", SOFTMAX, SOFTMAX.removesuffix(" - target"))),
+    update("derivative of the softmax applied twice", "dy", ("bptt", f"error: Outputs = {SOFTMAX}", SOFTMAX_TWICE)),
+    update("weights applied twice to dy", "dy", ("bptt", B1, B1.replace("weights", "weights * weights"))),
+    update("weights left out of dy", "dy", ("bptt", B1, B1.replace("weights * ", ""))),
+    update("weights left out of the loss", "loss", ("loss", SQUARES, SQUARES.replace("weights * ", ""))),
+    update("weighted mean over all losses", "loss", ("loss", TERMS, "K * B")),
+    update("classes counted from 1", "a", ("elman", "one_hot(x, ", "one_hot(x - 1, ")),
+    update("dW_xh overwritten where a class repeats", "dW_xh", ("bptt", DW_XH, OVERWRITTEN)),
     # Gradients of the inputs.
     update("W_hh not transposed in dh_0", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0] @ W_hh")),
     update("dh_0 not through W_hh", "dh_0", ("bptt", "dh_0 = da[0] @ W_hh.mT", "dh_0 = da[0]")),
@@ -96,6 +137,7 @@ IN_WINDOW = (
 
 
 # Lines of the reference that several mutants change.
+CLIPPED_AT_ONCE = "shortened = apply_clipping(gradients, options)"
 CLIPPED = "expand_to(factor, dtheta) * dtheta"
 DECAYED = "d = dtheta + decay * theta if decay else dtheta"
 DIRECTED = "directed(params, shortened, velocity, options)"
@@ -108,6 +150,15 @@ VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # The wrong lines.
 BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
+CLIPPED_BY_STEP = f"""{CLIPPED_AT_ONCE}
+            if options.max_value is not None:
+                parts = []
+                for t in range(len(x)):
+                    step = type(activations)(*(v[t : t + 1] for v in activations))._replace(h=activations.h[t : t + 2])
+                    of_step = type(flow)(*(v[t : t + 1] for v in flow))._replace(dh_0=flow.dh_0)
+                    parts.append(clamp(weight_gradients(learned, step, of_step), options.max_value))
+                summed = (None if d[0] is None else sum(d) for d in zip(*parts))
+                shortened = type(gradients)(*summed)._replace(h_0=shortened.h_0)"""
 DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
 SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
 
@@ -130,6 +181,11 @@ IN_STEP = (
         "clipping by the norm squared",
         "vW_xh",
         ("clipping", "np.sqrt(reduce(np.add, squares))", "reduce(np.add, squares)"),
+    ),
+    update(
+        "clipping by value on one side only",
+        "vW_xh",
+        ("clipping", "np.clip(dtheta, -max_value, max_value)", "np.minimum(dtheta, max_value)"),
     ),
     update("norm without the biases", "vW_xh", ("clipping", "in gradients if dtheta", "in gradients[:3] if dtheta")),
     update(
@@ -165,7 +221,7 @@ IN_STEP = (
     run(
         "learning rate inside the velocity",
         "vW_xh",
-        ("tbptt", "shapes import with", "shapes import expand_to, with"),
+        ("tbptt", "shapes import series", "shapes import expand_to, series"),
         ("tbptt", DIRECTED, DIRECTED.replace("shortened", SCALED)),
         ("tbptt", STEPPED, "sgd_step(params, s, np.ones_like(rate))"),
     ),
@@ -174,6 +230,13 @@ IN_STEP = (
         "vW_xh",
         ("tbptt", DIRECTED, DIRECTED.replace("options", "options._replace(weight_decay=0.0)")),
         ("tbptt", STEPPED, DECAYED_APART),
+    ),
+    run(
+        "clipping by value before the sum over time",
+        "vW_xh",
+        ("tbptt", "import window_gradients", "import weight_gradients, window_gradients"),
+        ("tbptt", "import apply_clipping", "import apply_clipping, clamp"),
+        ("tbptt", CLIPPED_AT_ONCE, CLIPPED_BY_STEP),
     ),
     run("one norm for all networks of an ensemble", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

@@ -34,28 +34,36 @@ class PackagePort:
         learning_rate,
         nonlinearity="tanh",
         reduction="sum",
-        max_norm=None,
         velocity=None,
-        **of_direction,
+        weights=None,
+        loss="squared_error",
+        **sgd,
     ):
-        """One window and its SGD step. of_direction: the options of `direction`, such as momentum."""
+        """One window and its SGD step. sgd: the fields of SgdOptions."""
         rnn = self.rnn
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
         if velocity is not None:
             velocity = rnn.from_numpy(Parameters(**dict.fromkeys(Parameters._fields) | velocity))
-        options = learning_rate, nonlinearity, reduction, max_norm, of_direction
-        return _report(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, *options)))
+        options = {"nonlinearity": nonlinearity, "reduction": reduction, "loss": loss}
+        options["weights"] = None if weights is None else rnn.from_numpy(weights)
+        return report_of(rnn.to_numpy(self._update(theta, x, target, h_0, velocity, learning_rate, options, sgd)))
 
-    def _update(self, theta, x, target, h_0, velocity, learning_rate, nonlinearity, reduction, max_norm, of_direction):
+    def _update(self, theta, x, target, h_0, velocity, learning_rate, options, sgd):
         """The update of this window."""
         rnn = self.rnn
-        options = {"nonlinearity": nonlinearity, "reduction": reduction}
-        activations = rnn.forward(theta, x, h_0, nonlinearity=nonlinearity)
-        loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=reduction)
+        of_loss = {name: options[name] for name in ("reduction", "weights")}
+        activations = rnn.forward(theta, x, h_0, nonlinearity=options["nonlinearity"])
+        loss_of = rnn.cross_entropy if options["loss"] == "cross_entropy" else rnn.half_squared_error
+        loss = loss_of(activations.y[-len(target) :], target, **of_loss)
         gradients = rnn.bptt(theta, activations, target, **options)
         adjoints = rnn.adjoints(theta, activations, target, **options)
-        to_step = gradients if max_norm is None else rnn.clip_by_global_norm(gradients, max_norm)
+        of_direction = {name: option for name, option in sgd.items() if name not in ("max_norm", "max_value")}
+        to_step = gradients
+        if sgd.get("max_norm") is not None:
+            to_step = rnn.clip_by_global_norm(gradients, sgd["max_norm"])
+        elif sgd.get("max_value") is not None:
+            to_step = rnn.clip_by_value(gradients, sgd["max_value"])
         s, velocity = rnn.direction(theta, to_step, velocity, **of_direction)
         updated = rnn.sgd(theta, s, learning_rate)
         return Update(1, 1, _window(x, target), loss, gradients, updated, velocity, activations, adjoints)
@@ -68,15 +76,18 @@ class EnginePort(PackagePort):
     several updates are those of `train`, not single windows.
     """
 
-    def _update(self, theta, x, target, h_0, velocity, learning_rate, nonlinearity, reduction, max_norm, of_direction):
+    def _update(self, theta, x, target, h_0, velocity, learning_rate, options, sgd):
         training = importlib.import_module(self.rnn.train.__module__)
         (T, *_), K = x.shape, len(target)
         rate = np.asarray(learning_rate, theta.W_hh.dtype)
-        options = SgdOptions(max_norm=max_norm, **of_direction)
-        names = nonlinearity, reduction
+        nonlinearity, reduction, loss, weights = options.values()
+        objective = training.objective_of(reduction, loss, target, weights)
+        of_window = training.rows_of_window(theta)(x, target, None if weights is None else weights[..., None])
         start, given = State(1, 0, Window(0, 0, 0), None, theta, velocity), None if theta.h_0 is not None else h_0
-        settings = training.Settings(given, K, T, T, rate, options, *names, True, 1, attrgetter("stop"))
-        run = training.ensemble(start, 0, settings, lambda *steps: (x, target))
+        settings = training.Settings(
+            given, K, T, T, rate, SgdOptions(**sgd), nonlinearity, objective, True, 1, attrgetter("stop")
+        )
+        run = training.ensemble(start, 0, settings, lambda *steps: of_window)
         window = [(training.Piece(0, T), [_window(x, target)])]
         ((update, _),) = run.updates(1, [training.Segment(1, window)])
         return update
@@ -101,8 +112,8 @@ def _window(x, target):
     return Window(0, len(x) - len(target), len(x))
 
 
-def _report(update):
-    """An update under the names of the trace."""
+def report_of(update: Update) -> dict[str, np.ndarray]:
+    """An update, in NumPy, under the names of the trace."""
     arrays = {"loss": np.asarray(update.loss), **_named("", update.activations), **_named("", update.adjoints)}
     del arrays["x"]
     arrays["h"] = arrays["h"][1:]

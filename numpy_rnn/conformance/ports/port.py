@@ -35,6 +35,11 @@ class Port(Protocol):
                     "input_gradients"  every report has dx and dh_0
                     "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
                     "learned_h_0"      params may contain a learned initial state h_0
+                    "sigmoid"          nonlinearity may be "sigmoid", the logistic function
+                    "clip_by_value"    clipping by value, as torch's clip_grad_value_
+                    "cross_entropy"    loss may be "cross_entropy", with classes or distributions as targets
+                    "class_inputs"     x may hold classes
+                    "loss_weights"     the losses may have weights
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
     lacks           what it does not implement, of "tanh", "relu", "sum", "mean" and "bias"
 
@@ -58,17 +63,22 @@ class Port(Protocol):
         learning_rate: Any,
         nonlinearity: str = "tanh",
         reduction: str = "sum",
-        **sgd: Any,
+        **options: Any,
     ) -> dict[str, np.ndarray]:
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
         params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
         (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword.
 
-        sgd is empty for plain gradient descent. Otherwise it has momentum, dampening, nesterov, weight_decay, max_norm
-        and velocity: a dict of arrays by the names of the parameters, or None before the first update. With momentum
-        the report has the new velocity: vW_xh and so on. If params contains h_0, which then equals the argument h_0,
-        the report has dh_0, the new h_0 and, with momentum, vh_0. All gradients are those before clipping.
+        options is empty for half the squared error and plain gradient descent. For other steps it has momentum,
+        dampening, nesterov, weight_decay, max_norm and velocity: a dict of arrays by the names of the parameters, or
+        None before the first update; and max_value with clipping by value. With momentum the report has the new
+        velocity: vW_xh and so on. If params contains h_0, which then equals the argument h_0, the report has dh_0, the
+        new h_0 and, with momentum, vh_0. All gradients are those before clipping.
+
+        Classes are integers: x of shape (T, B), from 0 to D − 1, and targets of shape (K, B), from 0 to O − 1. With the
+        option loss="cross_entropy" the target holds classes, or distributions (K, B, O). The option weights, of shape
+        (K, B), is absent if all weights are 1.
         """
 
 
@@ -172,6 +182,8 @@ def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | Non
     params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
     series = {name: getattr(case, name).copy() for name in ("x", "target", "h_0")}
     options = case.options
+    if case.weights is not None:
+        options["weights"] = case.weights.copy()
     velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
     if velocity:
         options["velocity"] = velocity

@@ -225,12 +225,24 @@ class ProgramPort:
         self._end(EXIT_GRACE)
 
     def window_update(
-        self, params, x, target, h_0, *, learning_rate, nonlinearity="tanh", reduction="sum", velocity=None, **sgd
+        self,
+        params,
+        x,
+        target,
+        h_0,
+        *,
+        learning_rate,
+        nonlinearity="tanh",
+        reduction="sum",
+        loss="squared_error",
+        weights=None,
+        velocity=None,
+        **sgd,
     ) -> dict:
         """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
         before = None if velocity is None else Parameters(**dict.fromkeys(Parameters._fields) | velocity)
-        step = SgdOptions(**sgd), before
-        case = Case(Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction, *step)
+        options = nonlinearity, reduction, SgdOptions(**sgd), before, loss, weights
+        case = Case(Parameters(**params), x, target, h_0, learning_rate, *options)
         if str(case.dtype) not in self.dtypes:
             raise PortFault(f"does not support {case.dtype}: its hello names {' and '.join(self.dtypes)}")
         self.case_id += 1

@@ -21,6 +21,11 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "input_gradients"  every report has dx, and dh_0 of the initial state of the window
     "sgd_options"      it implements momentum, dampening, Nesterov, weight decay and clipping by norm
     "learned_h_0"      it can learn the initial state
+    "sigmoid"          it implements the logistic function
+    "clip_by_value"    it implements clipping by value
+    "cross_entropy"    it implements softmax cross-entropy, with classes and with distributions as targets
+    "class_inputs"     its inputs may be classes
+    "loss_weights"     its losses may have weights
 
 Two keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. lacks: what it does not
 implement, of "tanh", "relu", "sum", "mean" and "bias". Then come the cases, one at a time, in the dtypes that the hello
@@ -51,6 +56,15 @@ A port with "learned_h_0" may get "learned_h_0": true. Then h_0 is a parameter l
 both: the answer has dh_0, the new h_0 and, with momentum, vh_0; the norm of the gradient includes dh_0, and velocity
 has vh_0, which may be absent while no earlier window had this h_0.
 
+A port with "sigmoid" may get that as its nonlinearity. One with "clip_by_value" may get "max_value" too, besides the
+keys of "sgd_options", whose max_norm is null then; without that key nothing is clipped by value.
+
+Classes are plain JSON integers. With "class_inputs" x may be a list of T·B of them, from 0 to D − 1. With
+"cross_entropy" the request may have "loss": "cross_entropy"; then target is a list of K·B classes from 0 to O − 1, or
+of K·B·O numbers, distributions. With "loss_weights" the request may have "weights", K·B numbers of 0 or more, by which
+the loss of each step and sequence is multiplied, and whose sum is the divisor of "mean", times O for the squared error;
+if the sum is 0, the divisor is 1. Without these keys the loss is half the squared error, and all weights are 1.
+
 The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
 h_0; y and dy (T, B, O), dy zero at the steps without a target; dx (T, B, D), dh_0 (B, H); every gradient and updated
 parameter like the parameter. Without biases it has no b_h, b_y, db_h and db_y; outputs of capabilities that the port
@@ -68,7 +82,17 @@ from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.case import Case, required_outputs
 
-CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
+CAPABILITIES = (
+    "intermediates",
+    "input_gradients",
+    "sgd_options",
+    "learned_h_0",
+    "sigmoid",
+    "clip_by_value",
+    "cross_entropy",
+    "class_inputs",
+    "loss_weights",
+)
 OPTIONS = ("tanh", "relu", "sum", "mean", "bias")
 
 
@@ -132,14 +156,18 @@ def _sgd(options) -> dict:
     """The options of SGD, if any: numbers as text, the velocity under the names of a report."""
     given = {name: option for name, option in options.items() if name not in ("nonlinearity", "reduction")}
     for name, option in given.items():
-        if name == "velocity":
+        if name == "weights":
+            given[name] = _flat(option)
+        elif name == "velocity":
             given[name] = option and {"v" + of: _flat(v) for of, v in option.items()}
-        elif name != "nesterov" and option is not None:
+        elif name not in ("nesterov", "loss") and option is not None:
             given[name] = float(option).hex()
     return given
 
 
-def _flat(array) -> list[str]:
+def _flat(array) -> list:
+    if array.dtype.kind in "iu":  # classes
+        return array.ravel().tolist()
     return list(map(float.hex, np.asarray(array, np.float64).ravel().tolist()))
 
 

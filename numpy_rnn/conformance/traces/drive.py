@@ -75,8 +75,11 @@ def trace_of(rnn, experiment, configuration) -> dict:
     x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
     if params.h_0 is not None:
         h_0 = None  # it is learned
+    options = configuration.train_options() | {"record": True}
+    if experiment.weights is not None:
+        options["weights"] = rnn.from_numpy(experiment.weights)
     with np.errstate(all="ignore"):
-        for update in rnn.train(params, x, target, h_0, **configuration.train_options(), record=True):
+        for update in rnn.train(params, x, target, h_0, **options):
             recorder.append(rnn.to_numpy(update))
     return recorder.arrays()
 
@@ -114,7 +117,7 @@ def trace_of_port(port, experiment, configuration, timeout: float = 10.0) -> dic
 
 def _check_port(port, experiment, configuration):
     """Raise InputError unless the port supports this run."""
-    params = experiment.params
+    params, sgd = experiment.params, configuration.sgd_options()
     if params.W_hh.ndim > 2:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
     dtype = params.W_hh.dtype
@@ -125,8 +128,13 @@ def _check_port(port, experiment, configuration):
         if option in port.lacks:
             raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
     for capability, is_asked, what in (
-        ("sgd_options", configuration.sgd_options() != SgdOptions(), "momentum, weight decay and clipping"),
+        ("sgd_options", sgd._replace(max_value=None) != SgdOptions(), "momentum, weight decay and clipping"),
         ("learned_h_0", params.h_0 is not None, "a learned initial state"),
+        ("sigmoid", configuration.nonlinearity == "sigmoid", "the logistic function"),
+        ("clip_by_value", sgd.max_value is not None, "clipping by value"),
+        ("cross_entropy", configuration.loss == "cross_entropy", "cross-entropy"),
+        ("class_inputs", experiment.x.dtype.kind in "iu", "classes as inputs"),
+        ("loss_weights", experiment.weights is not None, "loss weights"),
     ):
         if is_asked and capability not in port.capabilities:
             raise InputError(f"{port.name} does not declare {capability!r}: choose a run without {what}")
@@ -156,6 +164,8 @@ class _Driven:
             self.configuration.reduction,
             self.sgd,
             self.velocity,
+            self.configuration.loss,
+            None if self.experiment.weights is None else self.experiment.weights[loss_start:stop],
         )
         if self.learns and start > 0:
             case = _without_h_0(case)

@@ -25,7 +25,7 @@ from numpy_rnn.conformance.traces.first_divergence import (
     schedule_divergences,
     state_divergences,
 )
-from numpy_rnn.conformance.traces.trace_format import Settings, settings_of
+from numpy_rnn.conformance.traces.trace_format import Settings, in_rows, settings_of
 
 
 class Stack(NamedTuple):
@@ -47,6 +47,7 @@ class Kind(NamedTuple):
 
 def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
     """The updates of the trace, stacked by their kinds."""
+    trace = in_rows(trace, settings)
     start, stop = trace["start"], trace["stop"]
     from_h_0 = (start == 0) & settings.learns(trace)
     first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
@@ -91,6 +92,10 @@ def _stack(trace, settings, chosen, kind):
     if "dx" in trace:
         report["dh_0"] = trace["dh_0"][chosen]
     report |= {name: trace[name][chosen] for name in ("loss", *(prefix + f for prefix in prefixes for f in fields))}
+    weights: Any = None
+    if "weights" in trace:
+        steps = trace["loss_start"][chosen][:, None] + np.arange(kind.K)
+        weights = trace["weights"][steps].reshape(len(chosen), *(1,) * E, kind.K, -1)
     case = Case(
         before("", lambda name: trace[f"initial_{name}"]),
         series("x", start, kind.T),
@@ -101,6 +106,8 @@ def _stack(trace, settings, chosen, kind):
         settings.reduction,
         sgd=settings.sgd,
         velocity=velocity,
+        loss=settings.loss,
+        weights=weights,
     )
     return Stack(chosen, case, report)
 
@@ -140,6 +147,7 @@ def _at(case, index):
         velocity=each(case.velocity),
         x=of(case.x),
         target=of(case.target),
+        weights=None if case.weights is None else of(case.weights),
         h_0=of(case.h_0),
         learning_rate=float(of(rate) if rate.ndim else rate),
     )

@@ -14,7 +14,7 @@ from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.shapes import fits
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
-OPTIONAL = (*SgdOptions._fields, "learn_initial_state")
+OPTIONAL = (*SgdOptions._fields, "learn_initial_state", "loss")
 MAX_COUNT = 10**9  # of k1, k2 and epochs
 
 
@@ -29,6 +29,7 @@ class Settings(NamedTuple):
     reduction: str
     sgd: SgdOptions
     learn_initial_state: bool | None  # None: as the keys of the trace show
+    loss: str = "squared_error"
 
     def learns(self, trace) -> bool:
         """Whether the initial state of this trace is learned."""
@@ -38,9 +39,6 @@ class Settings(NamedTuple):
         """Raise InputError on an invalid value, TypeError on one of a wrong type."""
         alone = self._replace(learning_rate=0.0) if np.ndim(self.learning_rate) else self
         alone.configuration(()).check()
-        for name, known in (("nonlinearity", ("tanh", "relu")), ("reduction", ("sum", "mean"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} is {getattr(self, name)!r}: expected {' or '.join(known)}")
 
     def configuration(self, E: tuple[int, ...]) -> Configuration:
         """The configuration of a run with networks of shape E. Raises InputError if there is none."""
@@ -52,7 +50,7 @@ class Settings(NamedTuple):
                 )
             rates = tuple(np.broadcast_to(rates.ravel(), E[:1]).tolist())
             networks = E[1] if len(E) == 2 else None
-        values = {name: getattr(self, name) for name in ("k1", "k2", "epochs", "nonlinearity", "reduction")}
+        values = {name: getattr(self, name) for name in ("k1", "k2", "epochs", "nonlinearity", "reduction", "loss")}
         values |= self.sgd._asdict() | {"learn_initial_state": self.learn_initial_state}
         return Configuration(**values, learning_rate=rates, networks=networks)
 
@@ -92,14 +90,14 @@ def _check_kind(name, value):
             is_number and isinstance(value, int) and value <= MAX_COUNT,
             f"a whole number, {MAX_COUNT} at most",
         )
-    elif name in ("nonlinearity", "reduction"):
+    elif name in ("nonlinearity", "reduction", "loss"):
         fits, expected = isinstance(value, str), "a text"
     elif name in ("nesterov", "learn_initial_state"):
         fits, expected = isinstance(value, bool) or (value is None and name != "nesterov"), "true or false"
     elif name == "learning_rate":
         fits, expected = is_number or isinstance(value, list), "a number, or a list of them"
     else:
-        fits, expected = is_number or (value is None and name == "max_norm"), "a number"
+        fits, expected = is_number or (value is None and name in ("max_norm", "max_value")), "a number"
     if not fits:
         raise InputError(
             f"the configuration is not one of a run: {name} is {one_line(repr(value), 40)}: expected {expected}"
@@ -128,7 +126,8 @@ SERIES = ("x", "target", "initial_h_0")
 def read_trace(path) -> dict:
     """Load and validate a trace file. Raises InputError with the first error and the number of others."""
     trace = load_trace(path)
-    integers = {name: trace[name] for name in INTEGERS if name in trace and trace[name].dtype.kind in "iu"}
+    whole = (*INTEGERS, "x", "target")
+    integers = {name: trace[name] for name in whole if name in trace and trace[name].dtype.kind in "iu"}
     trace |= {name: array.astype(np.int64) for name, array in integers.items()}
     faults = trace_errors(trace)
     if faults:
@@ -210,9 +209,9 @@ def _array_faults(trace, settings):
     faults += [f"{name} is present, but the configuration excludes it" for name in known
                if name in trace and name not in expected]  # fmt: skip
     dtype = trace["initial_W_hh"].dtype
-    for name in dict.fromkeys((*SERIES, *expected)):
+    for name in dict.fromkeys((*SERIES, "weights", *expected)):
         array = trace.get(name)
-        if array is None:
+        if array is None or (name in classes_of(trace, settings)):
             continue
         if array.dtype != dtype or dtype not in (np.float32, np.float64):
             faults.append(f"{name} is {array.dtype}: expected float32 or float64, the same everywhere")
@@ -221,11 +220,33 @@ def _array_faults(trace, settings):
         elif not np.isfinite(array).all():
             index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
             faults.append(f"{name}{list(index)} is {array[index]}: expected a finite number")
-    return faults or _series_faults(trace)
+    return faults or _series_faults(trace, settings)
 
 
-def _series_faults(trace):
+def classes_of(trace: dict, settings: Settings) -> dict[str, int]:
+    """The series of the trace that hold classes, and how many classes there are."""
+    sizes = {"x": trace["initial_W_xh"].shape[-2]}
+    if settings.loss == "cross_entropy":
+        sizes["target"] = trace["initial_W_hy"].shape[-1]
+    return {name: size for name, size in sizes.items() if trace[name].dtype.kind in "iu"}
+
+
+def in_rows(trace: dict, settings: Settings) -> dict:
+    """The trace with rows of 0 and 1 for classes."""
+    dtype = trace["initial_W_hh"].dtype
+    return trace | {name: np.eye(N, dtype=dtype)[trace[name]] for name, N in classes_of(trace, settings).items()}
+
+
+def _series_faults(trace, settings):
     """The errors in the shapes of the series: shared by all networks, or one per network."""
+    for name, size in classes_of(trace, settings).items():
+        if not ((trace[name] >= 0) & (trace[name] < size)).all():
+            return [f"{name} holds a class below 0 or above {size - 1}: expected classes from 0 to {size - 1}"]
+    if "weights" in trace:
+        expected = trace["x"].shape[0], trace["initial_h_0"].shape[-2]
+        if trace["weights"].shape != expected or not (trace["weights"] >= 0).all():
+            return [f"weights has shape {trace['weights'].shape}: expected {expected}, numbers of 0 or more"]
+    trace = in_rows(trace, settings)
     x, target, h_0 = (trace[name].shape for name in SERIES)
     *E, D, H = trace["initial_W_xh"].shape
     T, B, O = x[0], h_0[-2], trace["initial_W_hy"].shape[-1]
@@ -247,7 +268,7 @@ def start_of(trace: dict):
     Raises InputError on a configuration that cannot be run, and if networks have series of their own.
     """
     for name in ("x", "target"):
-        if trace[name].ndim > 3:
+        if trace[name].ndim > 3 - (trace[name].dtype.kind in "iu"):
             raise InputError(
                 f"{name} has shape {trace[name].shape}: a run with a series per network cannot be repeated"
             )
@@ -257,4 +278,4 @@ def start_of(trace: dict):
     if not settings.learns(trace):
         params = params._replace(h_0=None)
     arrays = trace["x"], trace["target"], trace["initial_h_0"]
-    return Experiment("series of the trace", *arrays, params), configuration
+    return Experiment("series of the trace", *arrays, params, weights=trace.get("weights")), configuration

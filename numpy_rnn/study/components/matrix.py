@@ -112,7 +112,7 @@ def weights(T: int, k1: int, k2: int, reduction: str = "sum", B: int = 1, O: int
     result = np.zeros((T, T))
     for window in windows(T, k1, k2):
         for t in range(window.loss_start + 1, window.stop + 1):
-            result[t - 1, window.start : t] = 1 / DIVISORS[reduction](window.loss_steps, B, O)  # (B1)
+            result[t - 1, window.start : t] = 1 / DIVISORS[reduction](window.loss_steps * B * O)  # (B1)
     return result
 
 

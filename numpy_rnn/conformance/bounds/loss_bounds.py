@@ -1,0 +1,169 @@
+"""The rounding of the losses, (L1) to (L4) and (B1): half the squared error, and softmax cross-entropy.
+
+Both levels take the formulas of the cross-entropy; those of the squared error are of level L1.
+
+Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u); τ the error of
+exp and log in units of u of their value, that of tanh; and of each row of outputs y, with |ỹ − y| ≤ E,
+
+    m = max y,    z = y − m ≤ 0,    S = Σ_k exp(z_k),    log p = z − log S,    p = exp(z) / S
+
+Errors are followed on the logarithm, where those of factors add up: a rounding, (1 + δ) with |δ| ≤ u, moves it by γ_1
+at most, τ of them by γ_τ, and ỹ_k for y_k by E_k. With Ē = max_k E_k,
+
+    e_k = E_k + γ_1 (|z_k| + E_k + Ē) + γ_τ              of exp(z̃_k): the shift, and the exponential
+    s   = log Σ_k p_k exp(e_k) + γ_O + flushes           of S̃: a mean of its terms' errors, and their sum
+    l   = s + γ_τ (log S + s)                            of log S̃
+    d_k = e_k + l + γ_1 (|m| + Ē + log S + l)            of log p̃_k, and of p̃_k: the maximum added back to log S̃,
+          + γ_1 (|log p_k| + e_k + l) + γ_τ + γ_2        the difference, an exponential or a division
+    D_k = d_k + γ_τ (|log p_k| + d_k)                    of log p̃_k as the logarithm of p̃_k
+
+Correct is therefore: exp(z)/S, exp(z − log S), exp(y − (m + log S)), and where no exponential leaves the range, the
+same without the shift. p̃ is off by p (exp(d) − 1), and by 1 at most. A loss from −log p̃ is correct only where p̃ is not
+flushed to zero.
+
+The product with a weight and the division by N may come before the difference p − target, as in automatic
+differentiation, so their roundings are in units of p + target.
+
+Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 4.2; Blanchard, Higham and
+Higham 2021, Accurately computing the log-sum-exp and softmax functions, IMA Journal of Numerical Analysis 41.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+MAX_EXPONENT = 700.0  # exp of more is near the end of float64
+
+
+class Arithmetic(Protocol):
+    """What a level knows of the roundings of one dtype: `rounding.Rounding`, or `local_bounds.Bound`."""
+
+    def gamma(self, n: Any) -> Any:
+        """γ_n, of a number or of an array of numbers."""
+
+    def flushes(self, n: Any) -> Any:
+        """What n terms lose where subnormal numbers are flushed to zero."""
+
+
+class Softmax(NamedTuple):
+    """p and log p of rows of outputs, and their errors."""
+
+    p: np.ndarray
+    E_p: np.ndarray
+    log_p: np.ndarray
+    E_log_p: np.ndarray  # D
+
+
+def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Arithmetic, tau: float) -> Softmax:
+    """p = softmax(y) along the last axis, in float64, and how far a correct computation may be off."""
+    gamma, flushes = arithmetic.gamma, arithmetic.flushes
+    m = y.max(axis=-1, keepdims=True)
+    z, E_max = y - m, E.max(axis=-1, keepdims=True)
+    terms = np.exp(z)
+    S = terms.sum(axis=-1, keepdims=True)
+    log_S, p, O = np.log(S), terms / S, y.shape[-1]
+    log_p = z - log_S
+    e = E + gamma(1) * (np.abs(z) + E + E_max) + gamma(tau)
+    s = log_of_mean(p, e) + gamma(O) + flushes(O)
+    l = s + gamma(tau) * (log_S + s)
+    d = e + l + gamma(1) * (np.abs(m) + E_max + log_S + l)
+    d = d + gamma(1) * (np.abs(log_p) + e + l) + gamma(tau) + gamma(2)
+    E_p = np.minimum(p * np.expm1(np.minimum(d, MAX_EXPONENT)), 1) + flushes(1)
+    return Softmax(p, E_p, log_p, d + gamma(tau) * (np.abs(log_p) + d))
+
+
+def log_of_mean(p: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """log Σ_k p_k exp(e_k), along the last axis, without overflow."""
+    most = e.max(axis=-1, keepdims=True)
+    return most + np.log((p * np.exp(e - most)).sum(axis=-1, keepdims=True))
+
+
+class Losses(NamedTuple):
+    """Losses and ∂L/∂y, and their errors."""
+
+    loss: np.ndarray
+    E_loss: np.ndarray
+    dy: np.ndarray
+    E_dy: np.ndarray
+
+
+def divisor_of(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, outputs: bool) -> tuple[np.ndarray, int]:
+    """N of (L2), (..., 1, 1, 1), and how many roundings a division by it has: by a product with 1/N, two more.
+
+    weights: (..., K, B, 1), or one number; sizes: K, B, O; outputs: whether N has the factor O.
+    """
+    K, B, O = sizes
+    if not mean:
+        return np.ones((1, 1, 1)), 0
+    if not weights.ndim:
+        return np.full((1, 1, 1), K * B * (O if outputs else 1), np.float64), 2
+    total = weights.sum(axis=(-3, -2), keepdims=True) * (O if outputs else 1)
+    return np.where(total == 0, 1, total), 2 + K * B
+
+
+def squared_error(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
+    """(L1), (L2) and (B1) from reported outputs: level L1.
+
+    Where the difference is off by E, its square is off by (2|e| + E) E.
+    """
+    K, B, O = y.shape[-3:]
+    terms, error, E_w = K * B * O, y - target, bound.subnormal(weights)
+    N, roundings = divisor_of(weights, (K, B, O), mean, True)
+    more = 4 if weights.ndim else 0
+    E = bound.subnormal(y) + bound.subnormal(target) + bound.flushes(1)
+    square, E_square = np.square(error), (2 * np.abs(error) + E) * E
+    E_square = (weights + E_w) * E_square + E_w * square
+    total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (weights * square, E_square))
+    loss, E_loss = bound.relative(terms + 2 + roundings + more, total, E_total + bound.flushes(terms))
+    E_dy = ((weights + E_w) * E + E_w * np.abs(error)) / N + bound.flushes(1)
+    return Losses(loss, E_loss, *bound.relative(1 + roundings + more, weights * error / N, E_dy))
+
+
+def cross_entropy(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
+    """(L3), (L4), (L2) and (B1) from reported outputs: level L1."""
+    N, roundings = divisor_of(weights, y.shape[-3:], mean, False)
+    E_y, E_target, E_weights = map(bound.subnormal, (y, target, weights))
+    rows = cross_entropy_rows(y, E_y, target, E_target, weights, E_weights, N, roundings, bound, tau)
+    return rows._replace(**sum_of_rows(rows, N, roundings, bound))
+
+
+def sum_of_rows(rows: Losses, N: np.ndarray, roundings: int, arithmetic: Arithmetic) -> dict[str, np.ndarray]:
+    """(L2): the sum of the rows' losses, all of one sign, divided by N, and its error."""
+    K, B, _ = rows.loss.shape[-3:]
+    loss, E = ((v / N).sum(axis=(-3, -2, -1)) for v in (rows.loss, rows.E_loss))
+    E_loss = E + arithmetic.gamma(K * B + 2 + roundings) * (loss + E) + arithmetic.flushes(K * B)
+    return {"loss": loss, "E_loss": E_loss}
+
+
+def cross_entropy_rows(
+    y: np.ndarray,
+    E: np.ndarray,
+    target: np.ndarray,
+    E_target: np.ndarray,
+    weights: np.ndarray,
+    E_weights: np.ndarray,
+    N: np.ndarray,
+    roundings: int,
+    arithmetic: Arithmetic,
+    tau: float,
+) -> Losses:
+    """(L4) of every row, −w Σ_o target log p, (..., 1), and (B1), w (p Σ_o target − target) / N, with their errors.
+
+    target: (..., O), classes as rows of 0 and 1; weights: (..., 1), or one number; roundings: those of a division by N.
+    """
+    gamma, flushes, O = arithmetic.gamma, arithmetic.flushes, y.shape[-1]
+    p, E_p, log_p, E_log_p = softmax(y, E, arithmetic, tau)
+    total, E_total = (v.sum(axis=-1, keepdims=True) for v in (target, E_target))
+
+    terms = target * -log_p
+    E_terms = target * E_log_p + E_target * (np.abs(log_p) + E_log_p)
+    row, E_row = (v.sum(axis=-1, keepdims=True) for v in (terms, E_terms))
+    E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
+    most = weights + E_weights
+    loss, E_loss = weights * row, most * E_row + E_weights * row
+
+    p_most = p + E_p
+    inner = total * E_p + E_total * p_most + E_target
+    size = (total + E_total) * p_most + target + E_target
+    E_dy = most * (inner + gamma(O + 4 + roundings) * size) + E_weights * size
+    return Losses(loss, E_loss, weights * (p * total - target) / N, E_dy / N + flushes(4))

@@ -1,0 +1,277 @@
+"""A run that is interrupted, saved, killed and resumed at any update has the bits of the run that is not interrupted.
+
+With processes that are killed: test_killed.py. With signals: test_process.py.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import bits
+from faulty_backend import FaultyBackend
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from in_process import command, losses, succeed
+
+import numpy_rnn
+from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.run import Hooks, run
+from numpy_rnn.app.storage import load_parameters
+from numpy_rnn.common.errors import Diverged, Interrupted
+
+EPOCHS, GENERATED = 3, 4
+RUNS = {
+    "default": "",
+    "sliding window": "--k2 4 --momentum 0.9 --learn-initial-state --bias",
+    "all options": "--k1 3 --k2 7 --momentum 0.5 --nesterov --weight-decay 1e-3 --max-norm 0.5 --reduction mean"
+    " --dtype float64",
+    "one update per epoch": "--k1 20 --momentum 0.9 --learn-initial-state",
+    "ensemble": "--seeds 3 --k1 7 --k2 9 --momentum 0.9 --dampening 0.5",
+    "many networks": "--seeds 9 --k1 3 --k2 5 --bias --reduction mean",
+    "sweep": "--learning-rate 0.01,0.1,0.2 --k1 5 --reduction mean",
+    "sweep of ensembles": "--learning-rate 0.01,0.1 --seeds 2 --k1 6 --k2 13 --learn-initial-state --momentum 0.5",
+    "some diverge": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --k1 2 --momentum 0.5",
+    "all diverge": "--learning-rate 2,5 --seeds 2 --nonlinearity relu --k1 2 --momentum 0.5",
+    "series of a file": "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3",
+}
+PLANTED = {  # in numpy_rnn: an update, and what is not finite there, while the loss looks as if nothing had happened
+    "NaN": ("--k1 2 --k2 4", {"place": (2, 3), "tensor": "W_hh"}),
+    "infinity": ("", {"place": (2, 13), "tensor": "W_xh", "weight": "W_xh", "value": np.inf}),
+    "NaN in the first update": ("--k1 3", {"place": (1, 1), "tensor": "da", "step": 1}),
+    "infinity in an ensemble": (
+        "--seeds 3 --k1 2 --k2 4 --momentum 0.5 --bias --learn-initial-state --learning-rate 0.01",
+        {"place": (2, 3), "tensor": "W_xh", "network": 1, "weight": "W_xh", "value": np.inf},
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(3, 2, (18, 2))
+    Path("two.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in rows))
+
+
+def configured(options, epochs=EPOCHS):
+    return configuration_of(parser("numpy_rnn").parse_args(["train", "--epochs", str(epochs), *options.split()]))
+
+
+def content(checkpoint):
+    """Everything in a checkpoint, to be compared; the number of epochs may grow."""
+    if checkpoint is None:
+        return None
+    configuration, series, state, losses, partial, diverged, epochs = checkpoint
+    return configuration.changed(epochs=0), series, bits(state), bits(losses), bits(partial), diverged, epochs
+
+
+def finished(checkpoint):
+    """The number of finished epochs."""
+    return checkpoint.epochs[-1] if checkpoint is not None and checkpoint.epochs else 0
+
+
+class Segment:
+    """A run from a checkpoint, or from its start, until `stop_signal` has been called `stop` times, or to its end."""
+
+    def __init__(self, rnn, configuration, resumed=None, stop=0, yield_every: int | None = 1):
+        self.rows: dict[int, Any] = {}
+        self.diverged: list = []
+        self.saved: dict[tuple[int, int], Any] = {}
+        self.calls = 0
+        self.end: Any = None
+        self.checkpoint: Any = None
+
+        def stop_signal():
+            self.calls += 1
+            return 15 if self.calls == stop else None
+
+        hooks = Hooks(
+            on_epoch=lambda epoch, loss: self.rows.__setitem__(epoch, bits(loss)),
+            on_divergence=self.diverged.append,
+            save=lambda checkpoint: self.saved.__setitem__(checkpoint.state[:2], content(checkpoint)),
+            is_save_due=lambda: True,
+            yield_every=yield_every,
+            stop_signal=stop_signal,
+        )
+        experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
+        try:
+            result = run(rnn, experiment, configuration, GENERATED, hooks, resumed)
+            self.end = bits(result[:4]), result.diverged, bits(result.epochs)
+        except Diverged as error:
+            left = error.checkpoint
+            if left is not None and left.diverged:  # all networks: only their weights can be used
+                self.end = str(error), left.diverged, bits(left.state.parameters)
+            else:
+                self.end = str(error), content(left)
+        except Interrupted as interrupted:
+            self.checkpoint = interrupted.checkpoint
+
+
+class Machine(RuleBasedStateMachine):
+    """Updates, saves, kills and resumptions in any order, compared with the uninterrupted run `whole`."""
+
+    def __init__(self, rnn, options, whole):
+        super().__init__()
+        self.rnn, self.options, self.whole = rnn, options, whole
+        self.now: Any = None  # the checkpoint in memory
+        self.file: Any = None  # that of the file
+        Path("r.npz").unlink(missing_ok=True)
+
+    @initialize(epochs=st.integers(1, EPOCHS), yield_every=st.sampled_from([1, 3, None]))
+    def begin(self, epochs, yield_every):
+        self.configuration, self.yield_every = configured(self.options, epochs), yield_every
+
+    @rule(stop=st.integers(1, 30))
+    def update(self, stop):
+        segment = Segment(self.rnn, self.configuration, self.now, stop, self.yield_every)
+        before = self.now
+        if segment.checkpoint is not None:
+            save_checkpoint("s.npz", segment.checkpoint)
+            self.now = load_checkpoint("s.npz")
+            assert content(self.now) == content(segment.checkpoint) == self.whole.saved[self.now.state[:2]]
+        elif self.configuration.epochs == EPOCHS:
+            assert segment.end == self.whole.end
+        assert all(self.whole.saved[place] == saved for place, saved in segment.saved.items())
+        assert all(self.whole.rows[epoch] == row for epoch, row in segment.rows.items())
+        assert list(segment.rows) == list(range(finished(before) + 1, finished(before) + 1 + len(segment.rows)))
+        if segment.checkpoint is not None:
+            assert len(segment.rows) == finished(self.now) - finished(before)
+        known = 0 if before is None else len(before.diverged)
+        assert segment.diverged == self.whole.diverged[known:][: len(segment.diverged)]
+
+    @rule()
+    @precondition(lambda self: self.now is not None)
+    def save(self):
+        save_checkpoint("r.npz", self.now)
+        self.file = self.now
+        assert bits(load_parameters("r.npz")) == bits(self.now.state.parameters)  # it is a weights file too
+
+    @rule()
+    def kill_and_resume(self):
+        self.now = None if self.file is None else load_checkpoint("r.npz")
+        assert content(self.now) == content(self.file)
+
+    @rule()
+    def train_longer(self):
+        self.configuration = self.configuration.changed(epochs=EPOCHS)
+
+    def teardown(self):
+        if hasattr(self, "configuration"):
+            self.train_longer()
+            self.update(10**9)
+
+
+def check(rnn, options):
+    whole = Segment(rnn, configured(options))
+    examples = max(5, settings().max_examples // 10)
+    run_state_machine_as_test(
+        lambda: Machine(rnn, options, whole), settings=settings(max_examples=examples, stateful_step_count=12)
+    )
+    return whole
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_interrupted_at_any_update_has_the_bits_of_the_whole_run(rnn, name):
+    whole = check(rnn, RUNS[name])
+    assert len(whole.diverged) == {"some diverge": 6, "all diverge": 2}.get(name, 0)  # without those of the last update
+    assert ("every network diverged" in str(whole.end[0])) == (name == "all diverge")
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_number_is_in_no_file_and_is_located_wherever_the_run_is_resumed(name):
+    options, fault = PLANTED[name]
+    whole = check(FaultyBackend(**fault), options)
+    assert max(whole.saved, default=(0, 0)) == (
+        (EPOCHS, 10) if "ensemble" in name else before(*fault["place"], options)
+    )
+    epoch, number = fault["place"]
+    said = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
+    assert f"epoch {epoch}, update {number}: {fault['tensor']}" in said
+
+
+def before(epoch, number, options):
+    """The update before this one."""
+    per_epoch = -(-20 // configured(options).k1)
+    return (epoch, number - 1) if number > 1 else (epoch - 1, per_epoch) if epoch > 1 else (0, 0)
+
+
+def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass(rnn):
+    """Also before every free-running step, and at the end."""
+    for options, updates, passes in (("", 20, 1), ("--k1 3 --held-out 5", 5, 2)):
+        for yield_every in (1, 3):
+            segment = Segment(rnn, configured(options), yield_every=yield_every)
+            assert segment.calls == EPOCHS * -(-updates // yield_every) + GENERATED + passes + 1
+
+
+# -- on the command line --------------------------------------------------------------------------------------------
+
+
+def rows_of(out):
+    """The printed rows of the losses."""
+    rows = out[out.index("epoch  ") :].split("\n  time")[0].splitlines()[1:]
+    assert len(rows) == len(losses(out))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["sliding window", "sweep of ensembles", "some diverge", "series of a file"])
+def test_a_run_that_is_resumed_for_more_epochs_is_the_longer_run(rnn, capsys, name):
+    options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
+    whole = command(rnn, capsys, "--epochs", 4, *options, "--save", "whole.npz")
+    first = command(rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
+    second = command(rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--save", "r.npz", *options[-3:])
+    assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
+    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
+    of_whole, of_first, of_second = (rows_of(ended.out) for ended in (whole, first, second))
+    assert of_first + of_second == of_whole
+    assert second.out.splitlines()[0] == whole.out.splitlines()[0]
+    updates = -(-len(prepare(configured(RUNS[name])).trained().x) // configured(RUNS[name]).k1)
+    assert second.out.splitlines()[1] == f"resuming from r.npz after epoch 2, update {updates}"
+    table = whole.out[whole.out.index("  time") :].replace("whole.npz", "r.npz")
+    assert second.out.endswith(table)
+    again = succeed(rnn, capsys, "--resume", "r.npz", "--no-plot", "--save", "r.npz") if not second.err else table
+    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
+    assert again[again.index("  time") :] == table
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("", "--learning-rate 0.01"),
+        ("--momentum 0.9 --k2 3", "--momentum 0.5 --weight-decay 0.01 --max-norm 0.1"),
+        ("", "--momentum 0.9 --nesterov"),  # the velocity begins at zero
+        ("--momentum 0.9 --learn-initial-state", "--momentum 0"),
+        ("--learning-rate 0.1,0.2 --seeds 2", "--learning-rate 0.05,0.02"),
+    ],
+)
+def test_options_that_may_change_apply_from_there_on(rnn, capsys, first, second):
+    """The second epoch is that of `train`, resumed with the other options."""
+    succeed(rnn, capsys, "--epochs", 1, *first.split(), "--save", "r.npz", "--no-plot")
+    state = load_checkpoint("r.npz").state
+    succeed(rnn, capsys, "--resume", "r.npz", "--epochs", 2, *second.split(), "--save", "r.npz", "--no-plot")
+    both = configured(f"{first} {second}", 2)
+    experiment = prepare(both)
+    h_0 = None if experiment.params.h_0 is not None else rnn.from_numpy(experiment.h_0)
+    series = map(rnn.from_numpy, (experiment.x, experiment.target))
+    *_, last = rnn.train(None, *series, h_0, **both.train_options(), resume=rnn.from_numpy(state))
+    loaded = load_checkpoint("r.npz")
+    assert bits(loaded.state.parameters) == bits(last.parameters)
+    assert (loaded.configuration, loaded.state.epoch) == (both, 2)
+
+
+@pytest.mark.needs_torch
+def test_either_package_can_resume_a_run_of_the_other(capsys):
+    import torch_rnn
+
+    options = ["--momentum", 0.9, "--learn-initial-state", "--seeds", 2, "--k2", 3]
+    for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
+        succeed(one, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
+        before = load_checkpoint("r.npz")
+        succeed(other, capsys, "--resume", "r.npz", "--save", "s.npz", "--no-plot")
+        assert bits(load_checkpoint("s.npz").state) == bits(before.state)
+        out = succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--log-every", 1, "--no-plot")
+        assert list(losses(out)) == [2]
+        os.remove("s.npz")
