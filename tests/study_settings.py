@@ -130,7 +130,8 @@ def faults(text):
         if tag == "svg" and not attributes.get("aria-label"):
             result.append("a drawing has no alternative text")
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-            if not (attributes.get(name) or "#").startswith(("#", "data:")):
+            followed = ("https:",) if (tag, name) == ("a", "href") else ()  # by the reader, not by the page
+            if not (attributes.get(name) or "#").startswith(("#", "data:", *followed)):
                 result.append(f"<{tag}> leads to {attributes[name]}")
         for name in ("for", "aria-labelledby", "aria-describedby"):
             result += [

@@ -12,7 +12,15 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.figures.style import compact
 from numpy_rnn.study.findings import Drawing, Table
 from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.page.formulas import DOCUMENT, NOT_STUDIED, checked_equations, definitions, equation, formula
+from numpy_rnn.study.page.formulas import (
+    DOCUMENT,
+    NOT_STUDIED,
+    checked_equations,
+    definitions,
+    equation,
+    formula,
+    reference,
+)
 from numpy_rnn.study.page.templates import fill, number
 
 FINDINGS = {
@@ -68,6 +76,14 @@ def test_an_equation_is_its_id_words_and_formulas():
     assert Reader(equation("B1")).text == "(B1) dyt=wt∘et/N for t>T−K, and dyt=0 for the steps without a loss"
     with pytest.raises(ValueError, match=r"\(B11\) is no equation"):
         equation("B11")
+
+
+def test_references_are_linked_as_in_the_document():
+    assert reference("Razvan Pascanu") == "https://proceedings.mlr.press/v28/pascanu13.html"
+    assert reference("Boris T. Polyak") == "https://doi.org/10.1016/0041-5553(64)90137-5"
+    for author, times in (("Ilya Sutskever", 2), ("Nobody", 0)):
+        with pytest.raises(ValueError, match=f"{times} references"):
+            reference(author)
 
 
 CHECK = {
@@ -280,6 +296,7 @@ FAULTY = {
     "<svg></svg>": "a drawing has no alternative text",
     "<img src='https://example.org/a.png' alt='a'>": "<img> leads to https://example.org/a.png",
     "<script src='a.js'></script>": "<script> leads to a.js",
+    "<a href='a.html'></a>": "<a> leads to a.html",
     "<a href='#there'></a>": "#there leads nowhere",
     "<label for=a></label>": "for=a leads nowhere",
     "<style>a { background: url(b.png) }</style>": "the style loads url(b.png)",

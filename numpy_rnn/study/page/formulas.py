@@ -55,6 +55,19 @@ def equation(name: str) -> str:
     return f'<span class="equation"><b><a href="#equation-{name}">({name})</a></b> {"".join(pieces)}</span>'
 
 
+REFERENCE = re.compile(r"^- (.*?), \[\"(.*?)\"\]\((https:.*?)\),", re.MULTILINE)
+
+
+@cache
+def reference(author: str) -> str:
+    """The address of the one reference of DERIVATION.md whose first author this is; raises ValueError otherwise."""
+    listed = REFERENCE.findall(DOCUMENT.read_text(encoding="utf-8"))
+    found = [address for authors, _, address in listed if authors.startswith(author)]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} references of DERIVATION.md begin with {author!r}: expected one")
+    return found[0]
+
+
 @cache
 def formula(tex: str) -> str:
     """A formula in TeX as an inline MathML element.

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from numpy_rnn.study.findings import Drawing, Findings, Table
-from numpy_rnn.study.page.formulas import checked_equations, equation, formula
+from numpy_rnn.study.page.formulas import checked_equations, equation, formula, reference
 from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
@@ -39,6 +39,7 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         "equation": equation,
         "formula": formula,
         "code": with_code,
+        "reference": reference,
         "equations": lambda: checked_equations(findings["checks"]["equations"]),
     }
     sections, headings = [], []
