@@ -130,7 +130,8 @@ def faults(text):
         if tag == "svg" and not attributes.get("aria-label"):
             result.append("a drawing has no alternative text")
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
-            if not (attributes.get(name) or "#").startswith(("#", "data:")):
+            followed = ("https:",) if (tag, name) == ("a", "href") else ()  # by the reader, not by the page
+            if not (attributes.get(name) or "#").startswith(("#", "data:", *followed)):
                 result.append(f"<{tag}> leads to {attributes[name]}")
         for name in ("for", "aria-labelledby", "aria-describedby"):
             result += [
@@ -139,7 +140,8 @@ def faults(text):
         if (attributes.get("href") or "").startswith("#") and attributes["href"][1:] not in ids:
             result.append(f"{attributes['href']} leads nowhere")
     result += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
-    result += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", text)]
+    scripts = " ".join(re.findall(r"<script.*?</script>", text, re.DOTALL))
+    result += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", scripts)]
     labelled = {attributes.get("for") for tag, attributes in reader.elements if tag == "label"}
     for tag, attributes in reader.elements:
         if tag == "input" and attributes.get("id") not in labelled:

@@ -28,7 +28,7 @@ from numpy_rnn.study.figures.disagreement_figures import DISAGREEMENT_DRAWINGS
 from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS
 from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS
 from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
-from numpy_rnn.study.figures.style import style
+from numpy_rnn.study.figures.style import compact, style
 from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
 from numpy_rnn.study.findings import Drawing, Findings, Table
 from numpy_rnn.study.page.page import page
@@ -105,7 +105,7 @@ def pictures(findings: Findings) -> Iterator[tuple[Drawing, bytes, bytes]]:
             svg, png = io.BytesIO(), io.BytesIO()
             figure.savefig(svg, format="svg", metadata={"Date": None})
             figure.savefig(png, format="png", dpi=DPI)
-            yield drawing, svg.getvalue(), png.getvalue()
+            yield drawing, compact(svg.getvalue()), png.getvalue()
 
 
 def files_of(findings: Findings) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from numpy_rnn.app.storage import save_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import named
-from numpy_rnn.study.figures.style import style
+from numpy_rnn.study.figures.style import contrast, style
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
 from numpy_rnn.study.study import DRAWINGS, PARTS, check_can_write_folder, tables_of, write_folder
@@ -63,6 +63,7 @@ def findings(request):
 @pytest.mark.needs_matplotlib
 def test_every_figure_is_drawn_within_its_borders_and_said_in_words(findings):
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     for drawing in DRAWINGS:
         with style():
@@ -74,6 +75,8 @@ def test_every_figure_is_drawn_within_its_borders_and_said_in_words(findings):
         assert min(drawn.x0, drawn.y0) >= -margin, drawing.name
         assert drawn.x1 <= drawing.size[0] + margin, drawing.name
         assert drawn.y1 <= drawing.size[1] + margin, drawing.name
+        for text in figure.findobj(Text):  # every text is on white
+            assert not text.get_text() or contrast(text.get_color()) >= 4.5, (drawing.name, text.get_text())
         for words in (drawing.caption(findings), drawing.alternative(findings)):
             assert len(words) > 30
             assert not re.search("None|nan", words), words

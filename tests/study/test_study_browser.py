@@ -7,7 +7,9 @@ from operator import add
 
 import numpy as np
 import pytest
+from in_process import main
 
+import numpy_rnn
 from numpy_rnn import windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
@@ -18,7 +20,11 @@ from numpy_rnn.study.setting import setting_of
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING = [
     what
-    for what, there in (("Chromium", CHROMIUM), ("the package playwright", importlib.util.find_spec("playwright")))
+    for what, there in (
+        ("Chromium", CHROMIUM),
+        ("the package playwright", importlib.util.find_spec("playwright")),
+        ("the package axe-playwright-python", importlib.util.find_spec("axe_playwright_python")),
+    )
     if not there
 ]
 pytestmark = [
@@ -72,6 +78,8 @@ MASKS = f"""(truncations) => truncations.map(([epoch, k1, k2]) => {{
       [`#${{id}}`, document.getElementById(id).textContent])),
   }};
 }})"""
+TOO_WIDE = """() => [...document.querySelectorAll(".wide:has(> table)")].filter((e) => e.scrollWidth > e.clientWidth)
+  .map((e) => e.textContent.slice(0, 40))"""
 VALUES = """() => Object.fromEntries(["epoch", "k1", "k2", "update", "moment"].map((id) =>
   [id, Number(document.getElementById(id).value)]))"""
 
@@ -109,6 +117,15 @@ def files(numbers, tmp_path_factory):
         result[name] = folder / f"{name.replace(' ', '_')}.html"
         result[name].write_text(pages.assembled(texts, {"explorer": data}, {}, (), ()), encoding="utf-8")
     return result
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The whole page of a small study."""
+    folder = tmp_path_factory.mktemp("study") / "small"
+    words = ("--epochs", "3", "--steps", "5", "--seeds", "2", "--hidden-size", "3", "--bias", "--folder", str(folder))
+    assert main(numpy_rnn, ["study", *words]) == 0
+    return folder / "study.html"
 
 
 @pytest.fixture(scope="session")
@@ -341,8 +358,6 @@ KEYS = {
     ("unrolled", "ArrowLeft"): ("moment", -1),
     ("unrolled", "ArrowUp"): ("update", 1),
     ("unrolled", "ArrowDown"): ("update", -1),
-    ("unrolled", "PageUp"): ("epoch", 1),
-    ("unrolled", "PageDown"): ("epoch", -1),
     ("mask", "ArrowRight"): ("k2", 1),
     ("mask", "ArrowLeft"): ("k2", -1),
     ("mask", "ArrowUp"): ("k1", 1),
@@ -364,6 +379,15 @@ def test_figures_obey_the_keys_that_the_page_names(open_page):
         assert {name: after[name] for name in chosen} == {name: before[name] for name in chosen}
         page.keyboard.press("Control+ArrowRight")
         assert page.evaluate(VALUES) == after
+
+
+def test_page_keys_scroll_the_page(open_page):
+    page = open_page()
+    page.locator("#unrolled").focus()
+    before, values = page.evaluate("scrollY"), page.evaluate(VALUES)
+    page.keyboard.press("PageDown")
+    page.wait_for_function("before => scrollY > before + 100", arg=before)
+    assert page.evaluate(VALUES) == values
 
 
 def test_ends_of_an_update_by_key_and_button(open_page):
@@ -429,6 +453,44 @@ def test_who_wants_less_motion_goes_step_by_step(open_page):
     assert page.evaluate(VALUES)["moment"] == 1
 
 
+# -- links that set it, and its address -----------------------------------------------------------------------------
+
+
+def test_links_of_the_text_set_the_explorer(open_page, numbers):
+    page = open_page()
+    choose(page, k1=2, k2=2, update=2)
+    for words, expected in {
+        "k1=1 k2=1": {"k1": 1, "k2": 1},
+        f"epoch={numbers['sine']['snapshots'][1]['epoch']}": {"epoch": 1},
+        f"component={T},{T - 3}": {"k2": 4, "update": T},
+    }.items():
+        page.locator(f"a[data-set='{words}']").click()
+        values = page.evaluate(VALUES)
+        assert expected.items() <= values.items(), words
+    assert page.locator("#moment-output").text_content().endswith(f": da_{T - 3}")
+    assert [T, T - 3] in page.evaluate(READ)["framed"]
+
+
+def test_the_address_holds_the_state(open_page, files):
+    page = open_page()
+    page.wait_for_timeout(500)
+    assert page.url == files["sine"].as_uri()  # nothing was changed yet
+    choose(page, epoch=1, k1=2, k2=5)
+    choose(page, update=3, moment=7)
+    page.wait_for_function("() => location.hash.startsWith('#explore/')")
+    words, values = page.evaluate("location.hash"), page.evaluate(VALUES)
+    page.evaluate(f"location.hash = '{words.replace('k2=5', 'k2=3')}'")
+    page.wait_for_function("() => document.getElementById('k2').value === '3'")
+    page.goto("about:blank")
+    page.goto(files["sine"].as_uri() + words)
+    assert page.evaluate(VALUES) == values
+    for wrong in ("", "k1=x&k2=-1", "at=nothing_3&component=9,99", "epoch=99999&k1=999&at=dh_999", "=&&=="):
+        page.evaluate("words => { location.hash = '#explore/' + words; }", wrong)
+        page.wait_for_timeout(50)
+        values = page.evaluate(VALUES)
+        assert 1 <= values["k1"] <= values["k2"] <= T
+
+
 # -- reading it -----------------------------------------------------------------------------------------------------
 
 
@@ -450,6 +512,23 @@ def test_narrow_screens_need_no_sideways_scrolling(name, open_page):
     page = open_page(name, width=400)
     choose(page, k2=T, update=T)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_axe_finds_no_violation(browser, whole):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for width, scheme in ((1280, "light"), (1280, "dark"), (400, "light")):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)
+        page = context.new_page()
+        page.goto(whole.as_uri())
+        found = Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width == 1280:
+            assert page.evaluate(TOO_WIDE) == []
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+        context.close()
 
 
 def test_it_prints(open_page):

@@ -1,15 +1,26 @@
 """The study's page: its equations, its placeholders, and the file that comes of them, read without a browser."""
 
-import base64
 import json
 import re
+from html import unescape
+from urllib.parse import unquote
 
 import pytest
 from study_settings import Reader, faults
 
+from numpy_rnn.common.records import Parameters
+from numpy_rnn.study.figures.style import compact
 from numpy_rnn.study.findings import Drawing, Table
 from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.page.formulas import DOCUMENT, NOT_STUDIED, checked_equations, definitions, equation, formula
+from numpy_rnn.study.page.formulas import (
+    DOCUMENT,
+    NOT_STUDIED,
+    checked_equations,
+    definitions,
+    equation,
+    formula,
+    reference,
+)
 from numpy_rnn.study.page.templates import fill, number
 
 FINDINGS = {
@@ -23,6 +34,8 @@ FINDINGS = {
     "names": ["F1", "F2"],
     "deep": {"list": [{"90": 7}]},
 }
+
+
 # -- equations ------------------------------------------------------------------------------------------------------
 
 
@@ -63,6 +76,14 @@ def test_an_equation_is_its_id_words_and_formulas():
     assert Reader(equation("B1")).text == "(B1) dyt=wt∘et/N for t>T−K, and dyt=0 for the steps without a loss"
     with pytest.raises(ValueError, match=r"\(B11\) is no equation"):
         equation("B11")
+
+
+def test_references_are_linked_as_in_the_document():
+    assert reference("Razvan Pascanu") == "https://proceedings.mlr.press/v28/pascanu13.html"
+    assert reference("Boris T. Polyak") == "https://doi.org/10.1016/0041-5553(64)90137-5"
+    for author, times in (("Ilya Sutskever", 2), ("Nobody", 0)):
+        with pytest.raises(ValueError, match=f"{times} references"):
+            reference(author)
 
 
 CHECK = {
@@ -148,12 +169,12 @@ def test_numbers_are_written_as_by_hand():
 # -- the page -------------------------------------------------------------------------------------------------------
 
 DRAWING = Drawing("shape", (4.0, 3.0), lambda figure, findings: None, lambda _: "See `x < y`.", lambda _: 'A "shape".')
-PICTURE = b"<svg xmlns='http://www.w3.org/2000/svg'></svg>"
+PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg">\n<path fill="#fff" width="5%" id="a&amp;b"/></svg>'
 TABLE = Table("list", "All of them", ["what", "value"], [["`a<b`", "1.5e-07"], ["c\nd", "−3 %"], ["2nd", "12"]])
 TEXTS = {
-    "0_first": "<h2>One</h2><p>{{ count }}</p>{{ figure('shape') }}{{ equation('B2') }}",
+    "0_first": "<h2>One</h2><p>{{ count }}</p>{{ figure('shape') }}<p id=\"equation-B2\">{{ equation('B2') }}</p>",
     "1_second": "<h2>Two &amp; more</h2>{{ table('list') }}",
-    "1b_third": "<h3>Also</h3><p>{% if count %}there{% endif %}</p>",
+    "1b_third": "<h3>Also <em>the</em> last; it is</h3><p>{% if count %}there{% endif %}</p>",
 }
 WITH_EXPLORER = {
     **FINDINGS,
@@ -171,13 +192,36 @@ def test_the_page_is_whole():
     assert "{{" not in text
     reader = Reader(text)
     assert [a["id"] for tag, a in reader.elements if tag == "section"] == ["first", "second", "third"]
-    assert [a["href"] for tag, a in reader.elements if tag == "a"] == ["#first", "#second"]
+    assert [a["href"] for tag, a in reader.elements if tag == "a"] == [
+        *("#first", "#second"),  # contents
+        *("#first", "#equation-B2", "#second", "#also-the-last-it-is"),
+    ]
     assert "there" in reader.text
     (image,) = (attributes for tag, attributes in reader.elements if tag == "img")
-    assert base64.b64decode(image["src"].partition("base64,")[2]) == PICTURE
+    head, _, source = image["src"].partition(",")
+    assert head == "data:image/svg+xml"
+    assert not set(source) & set('"#\n&')
+    assert unquote(source).encode() == PICTURE.replace(b"\n", b" ").replace(b'"', b"'")
     assert (image["width"], image["height"], image["alt"]) == ("384", "288", 'A "shape".')
     assert "See <code>x &lt; y</code>." in text
     assert assembled() == text
+
+
+def test_a_compact_svg_is_the_same_to_a_hundredth_of_a_point():
+    text = """<?xml version="1.0"?>
+<svg viewBox="0 0 9.12345 9"> <metadata> <a>x</a> </metadata> <!-- M 1.234567 -->
+ <path id="MLC-1.23456" d="M 1.234567 -0.000001
+L 2.5 3e-05 Q 1.999999 1e-7 4 12.345678 z
+" transform="translate(63.623047 0.1) scale(0.015625)" style="opacity: 0.123456"/>
+ <use x="10.999" y="7.005001"/>
+</svg>
+"""
+    short = """<?xml version="1.0"?><svg viewBox="0 0 9.12345 9">\
+<path id="MLC-1.23456" d="M1.23 0L2.5 0Q2 0 4 12.35z" \
+transform="translate(63.62 0.1) scale(0.015625)" style="opacity: 0.123456"/><use x="11" y="7.01"/></svg>
+"""
+    assert compact(text.encode()).decode() == short
+    assert compact(short.encode()).decode() == short
 
 
 def test_nothing_in_the_data_ends_its_element():
@@ -208,8 +252,40 @@ def test_what_a_section_asks_for_in_vain_is_named(kind):
 
 def test_every_section_is_found_and_named_once():
     names = [path.stem for path in sorted((pages.HERE / "sections").glob("*.html"))]
-    assert names[0] == "0_explore"
+    assert names[:2] == ["00_questions", "0_explore"]
     assert len({name.partition("_")[2] for name in names}) == len(names)
+
+
+# -- the ten questions ----------------------------------------------------------------------------------------------
+
+QUESTIONS = (pages.HERE / "sections/00_questions.html").read_text(encoding="utf-8")
+
+
+def test_ten_questions_have_an_equation_and_a_link_each():
+    *questions, names = re.split("<h3>", QUESTIONS)[1:]
+    assert len(questions) == 10
+    for text in questions:
+        assert len(re.findall(r"\{\{ (?:formula|equation)\(", text)) == 1, text[:40]
+        assert '<a href="#' in text
+    for name in Parameters._fields:
+        assert f"`{name}`" in names or name == "h_0"
+
+
+def test_the_code_that_checks_a_truncated_gradient_prints_what_the_page_says(capsys):
+    (code,) = re.findall(r'<code id="finite-difference-code">(.*?)</code>', QUESTIONS, re.DOTALL)
+    exec(compile(unescape(code), "00_questions.html", "exec"), {})
+    (held, small), (again, large) = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (held, again) == ("held", "computed_again")
+    assert float(small) < 1e-8 < 1e-3 < float(large)
+
+
+def test_the_names_of_pytorch_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    modules = {"rnn": torch.nn.RNN(1, 1), "out": torch.nn.Linear(1, 1)}
+    names = re.findall(r"`(rnn|out)\.(\w+)", QUESTIONS)
+    assert {name for _, name in names} >= {"weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight", "bias"}
+    for module, name in names:
+        assert isinstance(getattr(modules[module], name), torch.nn.Parameter)
 
 
 FAULTY = {
@@ -220,6 +296,7 @@ FAULTY = {
     "<svg></svg>": "a drawing has no alternative text",
     "<img src='https://example.org/a.png' alt='a'>": "<img> leads to https://example.org/a.png",
     "<script src='a.js'></script>": "<script> leads to a.js",
+    "<a href='a.html'></a>": "<a> leads to a.html",
     "<a href='#there'></a>": "#there leads nowhere",
     "<label for=a></label>": "for=a leads nowhere",
     "<style>a { background: url(b.png) }</style>": "the style loads url(b.png)",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import CHUNKS, SLIDING, label_ends
+from numpy_rnn.study.figures.style import CHUNKS, SLIDING, label_ends, readable
 from numpy_rnn.study.findings import Drawing, Findings
 
 BEYOND = 1e6  # times the highest untrained loss: drawn for an infinite one, above the panel
@@ -40,11 +40,13 @@ def draw_final_by_k(figure, findings: Findings) -> None:
             )
             if run["diverged"]:
                 at = {"xy": (place + shift, 1), "xycoords": ("data", "axes fraction")}
-                axes.annotate(f"{run['diverged']} ↑\ndiverged", **at, color=color, ha="center", va="top", fontsize=9)
+                axes.annotate(
+                    f"{run['diverged']} ↑\ndiverged", **at, color=readable(color), ha="center", va="top", fontsize=9
+                )
         medians = [(place + shift, run["final_median"] or np.nan) for place, run in enumerate(by_k[kind])]
         axes.plot(*zip(*medians), color=color, marker=marker, markersize=7, markeredgecolor="white")
     for (_, title), color, mark, left in zip(KINDS, (SLIDING, CHUNKS), "●■", (0.0, 0.4)):
-        axes.text(left, 1.03, f"{mark} {title}", color=color, transform=axes.transAxes)
+        axes.text(left, 1.03, f"{mark} {title}", color=readable(color), transform=axes.transAxes)
     axes.margins(y=0.12)  # room for how many diverged
     axes.set_xticks(range(len(by_k["ks"])), [str(k) for k in by_k["ks"]])
     axes.set_xlabel("k, steps per window")

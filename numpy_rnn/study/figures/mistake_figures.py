@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, wrapped
+from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, readable, wrapped
 from numpy_rnn.study.findings import Drawing, Findings
 
 VERDICTS = {
@@ -85,7 +85,9 @@ def draw_mistake_curves(figure, findings: Findings) -> None:
     )
     for number, one in enumerate(mistakes):
         row, column = divmod(number, COLUMNS)
-        axes.text(column, 0.68 - row, wrapped(one["name"], 27), fontsize=6.8, va="bottom", color=colors[number])
+        axes.text(
+            column, 0.68 - row, wrapped(one["name"], 27), fontsize=6.8, va="bottom", color=readable(colors[number])
+        )
     axes.set_xlim(-0.03, COLUMNS)
     axes.set_ylim(-rows + 0.9, 0.95)
     axes.axis("off")

@@ -1,5 +1,6 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
+import re
 import textwrap
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,28 @@ STYLE: dict[Any, Any] = {
 }
 
 
+DECIMALS = 2  # of the coordinates of an SVG: a hundredth of a point
+COORDINATES = re.compile(r' (?:d|x|y|x1|y1|x2|y2)="[^"]*"|\btranslate\([^)]*\)')
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+UNSEEN = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|(?<=>)\s+(?=<)", re.DOTALL)
+COMMAND = re.compile(r"\s*\b([MLHVQCz])\b\s*")
+
+
+def compact(svg: bytes) -> bytes:
+    """The same picture in fewer bytes: without comments and indentation, and with coordinates that are rounded to a
+    hundredth of a point.
+    """
+
+    def short(match):
+        text = f"{float(match[0]):.{DECIMALS}f}".rstrip("0").rstrip(".")
+        return "0" if text == "-0" else text
+
+    def attribute(match):
+        return COMMAND.sub(r"\1", NUMBER.sub(short, match[0]))
+
+    return COORDINATES.sub(attribute, UNSEEN.sub("", svg.decode("utf-8"))).encode()
+
+
 @contextmanager
 def style():
     """The context in which a figure is made and written."""
@@ -49,14 +72,35 @@ def style():
         yield
 
 
+CONTRAST = 4.5  # of text on white, at least (WCAG 2.1, level AA)
+
+
+def contrast(color) -> float:
+    """The contrast of a colour with white, by WCAG 2.1."""
+    from matplotlib.colors import to_rgb
+
+    linear = (v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(color))
+    return 1.05 / (sum(share * v for share, v in zip((0.2126, 0.7152, 0.0722), linear)) + 0.05)
+
+
+def readable(color):
+    """The colour, made darker until text of it can be read on white."""
+    from matplotlib.colors import to_rgb
+
+    rgb = np.array(to_rgb(color))
+    while contrast(rgb) < CONTRAST:
+        rgb = rgb * 0.95
+    return tuple(map(float, rgb))
+
+
 def label_end(axes, x, y, text, color, **options):
-    """Write the name of a curve at its end, in its colour."""
+    """Write the name of a curve at its end, in its colour or, if that is light, a darker shade."""
     axes.annotate(
         text,
         (x, y),
         xytext=(5, 0),
         textcoords="offset points",
-        color=color,
+        color=readable(color),
         va="center",
         annotation_clip=False,
         **options,

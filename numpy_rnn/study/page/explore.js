@@ -362,6 +362,7 @@ function change(changes) {
   shown.moment = clamp(shown.moment, 0, list.length - 1);
   const now = current();
   for (const draw of [drawControls, drawUnrolled, drawNumbers, drawMask, drawCost]) draw(now);
+  keepInAddress();
 }
 
 // In another window: the same quantity, at the same step if it is there, else at the step nearest to it.
@@ -392,7 +393,6 @@ const KEYS = {
   unrolled: {
     ArrowLeft: () => change({moment: shown.moment - 1}), ArrowRight: () => change({moment: shown.moment + 1}),
     ArrowUp: () => change({update: shown.update + 1}), ArrowDown: () => change({update: shown.update - 1}),
-    PageUp: () => change({epoch: shown.epoch + 1}), PageDown: () => change({epoch: shown.epoch - 1}),
     Home: () => change({moment: 0}), End: () => change({moment: Infinity}), " ": pressPlay,
   },
   mask: {
@@ -415,12 +415,65 @@ function listen() {
       keys[event.key]();
     });
   }
+  for (const link of document.querySelectorAll("a[data-set]")) {
+    link.addEventListener("click", () => goTo(link.dataset.set));  // the link itself leads to the explorer
+  }
+  addEventListener("hashchange", followAddress);
   element("unrolled").addEventListener("click", (event) => {
     const group = event.target.closest("[data-name]");
     if (!group) return;
     const index = current().moments.findIndex(({name: what, t}) => what === group.dataset.name && t === Number(group.dataset.t));
     if (index >= 0) change({moment: index});
   });
+}
+
+// ---- the state in words: in the page's address, and in links of the text ---------------------------------------------
+
+// "epoch=300&k1=1&k2=3&update=6&at=dh_5". Links may say less: at=dh is any step, component=9,3 the update with loss 9.
+function stateInWords() {
+  const {seen, moment} = current();
+  return `epoch=${seen.epoch}&k1=${shown.k1}&k2=${shown.k2}&update=${shown.update}&at=${moment.name}_${moment.t}`;
+}
+
+function goTo(words) {
+  const asked = Object.fromEntries(words.split(/[&\s]+/).map((word) => word.split("=")));
+  const number = (text) => (/^\d{1,9}$/.test(text) ? Number(text) : null);
+  const [epoch, k1, k2, update] = ["epoch", "k1", "k2", "update"].map((key) => number(asked[key]));
+  const nearest = (a, b) => (Math.abs(b.epoch - epoch) < Math.abs(a.epoch - epoch) ? b : a);
+  if (epoch !== null) change({epoch: data.snapshots.indexOf(data.snapshots.reduce(nearest))});
+  if (k2 !== null) change({k2});
+  if (k1 !== null) change({k1});
+  if (update !== null) change({update});
+  if ("component" in asked) showComponent(...asked.component.split(",").map(number));
+  else if ("at" in asked) {
+    const [name, step] = asked.at.split("_");
+    const t = number(step) ?? current().moment.t, list = current().moments;
+    if (list.some((moment) => moment.name === name)) change({moment: sameMoment(list, {name, t})});
+  }
+}
+
+// The update that uses the loss of step t, when its backward pass is at step s; k2 grows if the component is cut.
+function showComponent(t, s) {
+  if (!(1 <= s && s <= t && t <= T)) return;
+  const update = Math.ceil(t / shown.k1);
+  const needed = Math.min(update * shown.k1, T) - s + 1;
+  change({k2: Math.max(shown.k2, needed), update});
+  change({moment: sameMoment(current().moments, {name: "da", t: s})});
+}
+
+const ADDRESS = "#explore/";
+let writing = null;
+
+// Not at once: browsers limit how often an address may change.
+function keepInAddress() {
+  clearTimeout(writing);
+  writing = setTimeout(() => history.replaceState(null, "", ADDRESS + stateInWords()), 300);
+}
+
+function followAddress() {
+  if (!location.hash.startsWith(ADDRESS)) return;
+  goTo(location.hash.slice(ADDRESS.length));
+  element("explorer").scrollIntoView();
 }
 
 // At first: the first window that cuts, at the step before its last in the backward pass.
@@ -433,3 +486,5 @@ function begin() {
 
 listen();
 begin();
+clearTimeout(writing);  // the address stays as it is until the reader changes something
+followAddress();

@@ -45,14 +45,27 @@ def _pieces(text):
 
 
 def equation(name: str) -> str:
-    """A definition as HTML: its id, its words, and its formulas as MathML.
+    """A definition as HTML: its id, which leads to its check, its words, and its formulas as MathML.
 
     Raises ValueError on an id that DERIVATION.md does not define. Needs latex2mathml.
     """
     if name not in definitions():
         raise ValueError(f"({name}) is no equation of DERIVATION.md: expected one of {', '.join(definitions())}")
     pieces = (formula(text) if is_formula else escape(text) for text, is_formula in definitions()[name])
-    return f'<span class="equation"><b>({name})</b> {"".join(pieces)}</span>'
+    return f'<span class="equation"><b><a href="#equation-{name}">({name})</a></b> {"".join(pieces)}</span>'
+
+
+REFERENCE = re.compile(r"^- (.*?), \[\"(.*?)\"\]\((https:.*?)\),", re.MULTILINE)
+
+
+@cache
+def reference(author: str) -> str:
+    """The address of the one reference of DERIVATION.md whose first author this is; raises ValueError otherwise."""
+    listed = REFERENCE.findall(DOCUMENT.read_text(encoding="utf-8"))
+    found = [address for authors, _, address in listed if authors.startswith(author)]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} references of DERIVATION.md begin with {author!r}: expected one")
+    return found[0]
 
 
 @cache

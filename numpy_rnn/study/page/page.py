@@ -1,19 +1,22 @@
 """The page: sections of prose with numbers, figures, tables and equations put in, in one file that needs no network."""
 
-import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from numpy_rnn.study.findings import Drawing, Findings, Table
-from numpy_rnn.study.page.formulas import checked_equations, equation, formula
+from numpy_rnn.study.page.formulas import checked_equations, equation, formula, reference
 from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
+SUBHEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL)
+TAG = re.compile(r"<[^>]*>|&[^;]*;")
 CODE = re.compile(r"`([^`]*)`")
+UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"  # what a data URL in double quotes may contain as it is
 A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
 
 
@@ -35,6 +38,8 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         "table": lambda name: table(_named(name, tables)),
         "equation": equation,
         "formula": formula,
+        "code": with_code,
+        "reference": reference,
         "equations": lambda: checked_equations(findings["checks"]["equations"]),
     }
     sections, headings = [], []
@@ -45,7 +50,7 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
             raise ValueError(f"sections/{name}.html: {error}") from error
         identifier = name.partition("_")[2]
         headings += [(identifier, heading) for heading in HEADING.findall(filled)[:1]]
-        sections.append(f'<section id="{identifier}">\n{filled}</section>\n')
+        sections.append(f'<section id="{identifier}">\n{with_anchors(filled, identifier)}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
         "style": _read("study.css"),
@@ -57,12 +62,30 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
     return fill(_read("page.html"), findings, parts)
 
 
+def with_anchors(section: str, identifier: str) -> str:
+    """The section with a link to itself in every heading; an <h3> gets an id that is made of its words."""
+
+    def heading(tag, text, target, attribute=""):
+        link = f'<a class="anchor" href="#{target}" aria-label="Link to “{TAG.sub("", text).strip()}”">#</a>'
+        return f"<{tag}{attribute}>{text} {link}</{tag}>"
+
+    def subheading(match):
+        target = "-".join(re.findall(r"\w+", TAG.sub(" ", match[1]).lower()))
+        return heading("h3", match[1], target, f' id="{target}"')
+
+    section = HEADING.sub(lambda match: heading("h2", match[1], identifier), section)
+    return SUBHEADING.sub(subheading, section)
+
+
 def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
     """A figure with its caption; the image is embedded in the page."""
-    source = base64.b64encode(svg).decode("ascii")
+    source = " ".join(svg.decode("utf-8").split())
+    if "'" not in source:
+        source = source.replace('"', "'")  # which a data URL need not escape
+    source = quote(source, safe=UNQUOTED)
     width, height = drawing.size
     return (
-        f'<figure id="figure-{drawing.name}"><img src="data:image/svg+xml;base64,{source}"'
+        f'<figure id="figure-{drawing.name}"><img src="data:image/svg+xml,{source}"'
         f' width="{96 * width:.0f}" height="{96 * height:.0f}" alt="{escape(drawing.alternative(findings))}">\n'
         f"<figcaption>{with_code(drawing.caption(findings))}</figcaption></figure>\n"
     )
@@ -70,7 +93,7 @@ def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
 
 def table(content: Table) -> str:
     """A table; numbers are right-aligned, and `backticks` mark code."""
-    head = "".join(f'<th scope="col">{with_code(cell)}</th>' for cell in content.head)
+    head = "".join(f'<th scope="col">{with_code(cell)}</th>' if cell else "<td></td>" for cell in content.head)
     rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in content.rows)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-labelledby="table-{content.name}"><table>\n'
