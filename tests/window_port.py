@@ -11,7 +11,8 @@ from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.recipes import random_sgd, random_velocity
+from numpy_rnn.conformance.random_arrays import random_velocity
+from numpy_rnn.conformance.recipes import random_sgd
 
 
 def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:

@@ -17,6 +17,14 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import DTYPES, Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports.protocol import GIVEN_DY
+from numpy_rnn.conformance.random_arrays import (
+    random_classes,
+    random_distributions,
+    random_parameters,
+    random_velocity,
+    random_weights,
+    states,
+)
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
@@ -124,30 +132,6 @@ class Recipe(NamedTuple):
 DEFAULTS = Recipe._field_defaults
 
 
-def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
-    """Numbers of any size as states of this nonlinearity."""
-    if nonlinearity == "relu":
-        return np.abs(numbers)
-    return np.tanh(numbers) if nonlinearity == "tanh" else 0.5 + 0.5 * np.tanh(numbers)
-
-
-def random_classes(generator: np.random.Generator, shape: tuple[int, ...], size: int) -> np.ndarray:
-    """Classes, of which some come again and again."""
-    return generator.integers(0, generator.integers(1, size + 1), shape)
-
-
-def random_distributions(generator: np.random.Generator, rows: np.ndarray) -> np.ndarray:
-    """Distributions in the dtype and the shape of these rows, with zeros at times."""
-    numbers = np.maximum(generator.normal(0.5, 1, rows.shape), 0)
-    numbers[..., 0] += 1e-3
-    return (numbers / numbers.sum(axis=-1, keepdims=True)).astype(rows.dtype)
-
-
-def random_weights(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """A third of them 0, a third 1, the others around 1."""
-    return generator.choice([0.0, 1.0, generator.uniform(0.25, 2)], shape).astype(dtype)
-
-
 def random_losses(generator: np.random.Generator, has: Sequence[str]) -> dict[str, Any]:
     """The fields of a recipe for the loss, the classes and the weights, for ports with these capabilities."""
     drawn = generator.random(5) < (0.5, 0.3, 0.5, 0.7, 0.05)
@@ -160,23 +144,6 @@ def random_losses(generator: np.random.Generator, has: Sequence[str]) -> dict[st
         "class_inputs": class_inputs and CLASS_INPUTS in has,
         "weights": weights and WEIGHTS in has,
     }
-
-
-def random_parameters(
-    generator: np.random.Generator, D: int, H: int, O: int, bias: bool, dtype: str, gain: float = 1.0
-) -> Parameters:
-    """Weights of order one, scaled by their fan-in so that tanh does not saturate; biases if `bias`."""
-
-    def normal(*shape):
-        return (gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(dtype)
-
-    W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
-    return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
-
-
-def random_velocity(generator: np.random.Generator, params: Parameters) -> Parameters:
-    """Velocities of order one, like the gradients."""
-    return Parameters(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
 
 
 def random_sgd(generator: np.random.Generator) -> SgdOptions:
