@@ -14,7 +14,7 @@ from numpy_rnn.common.packages import __version__ as __version__
 from numpy_rnn.common.records import Window
 from numpy_rnn.common.windows import windows
 from numpy_rnn.elman import forward
-from numpy_rnn.engine.training import train, train_stream
+from numpy_rnn.engine.loop import train, train_stream
 from numpy_rnn.loss import cross_entropy, half_squared_error
 from numpy_rnn.momentum import direction
 from numpy_rnn.parameters import (

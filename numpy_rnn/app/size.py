@@ -12,7 +12,7 @@ from numpy_rnn.app.results import MAX_PREDICTED, STEPS_PER_PASS, max_epochs
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.engine.layout import GROUP_BYTES, MAX_GROUPED, MIN_GROUP, available_threads
-from numpy_rnn.engine.training import MAX_KEPT, MAX_WINDOWS, TAPE_BYTES
+from numpy_rnn.engine.loop import MAX_KEPT, MAX_WINDOWS, TAPE_BYTES
 from numpy_rnn.engine.window import MAX_VIEWED
 
 MAX_BYTES = 8 * 2**30

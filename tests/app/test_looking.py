@@ -10,7 +10,7 @@ from cases import bits
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.run import FLOPS, MAX_UPDATES, SECONDS, updates_per_yield
-from numpy_rnn.engine import training
+from numpy_rnn.engine import loop
 
 
 def shaped(E, D, H, O):

@@ -47,7 +47,7 @@ def test_mutant_of_the_engine_is_killed(mutant):
 def test_the_tapes_of_unequal_blocks_hold_the_same_steps():
     """Two and three of five networks: the tape of the three, which is the shorter one, limits the pieces of both."""
     configuration = Configuration(epochs=2, k1=1, k2=2, networks=5)
-    limits = {"layout": {"MIN_GROUP": 1, "MIN_OF_THREAD": 1}, "training": {"TAPE_BYTES": 600}}
+    limits = {"layout": {"MIN_GROUP": 1, "MIN_OF_THREAD": 1}, "loop": {"TAPE_BYTES": 600}}
     with reduced_limits(numpy_rnn.engine, limits, threads=2):
         assert judge(trace_of(numpy_rnn.engine, prepare(configuration), configuration)).passed
 
@@ -104,7 +104,7 @@ def test_the_port_of_the_engine_runs_the_code_of_the_engine(name):
 def test_a_run_of_the_port_is_that_of_train():
     mutant = load(named("h_0 not reset at a new epoch"))
     with (
-        reduced_limits(mutant, {"training": {"MAX_WINDOWS": 1}}),
+        reduced_limits(mutant, {"loop": {"MAX_WINDOWS": 1}}),
         pytest.raises(BoundExceeded, match=r"L3, run \d+, epoch 2, update 1: initial \(T3\)"),
     ):
         check_port_lockstep(EnginePort(mutant), "float64", settings(PROFILE, derandomize=True))
@@ -112,8 +112,6 @@ def test_a_run_of_the_port_is_that_of_train():
 
 def test_a_train_that_raises_is_a_fault_of_the_port(monkeypatch):
     mutant = load(named("velocity not resumed"))
-    monkeypatch.setattr(
-        sys.modules[mutant.train.__module__.replace("training", "window")].Tape, "load", lambda *_: 1 / 0
-    )
+    monkeypatch.setattr(sys.modules[mutant.train.__module__.replace("loop", "window")].Tape, "load", lambda *_: 1 / 0)
     with pytest.raises(PortFault, match="train raises ZeroDivisionError: division by zero"):
         check_port_lockstep(EnginePort(mutant), "float64", PROFILE)

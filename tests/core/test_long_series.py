@@ -17,7 +17,7 @@ import numpy_rnn
 from numpy_rnn.app import series as series_files
 from numpy_rnn.app.series import inputs_and_targets, load_series
 from numpy_rnn.common import shapes
-from numpy_rnn.engine import training
+from numpy_rnn.engine import loop
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ ENGINE_MUTANTS: tuple[Mutant, ...] = IN_ENGINE
 
 # The modules of a mutated package in the order of import; the last one is the package itself.
 CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "__init__")
-ENGINE_MODULES = ("layout", "objective", "window", "columns", "update", "ensemble", "training")
+ENGINE_MODULES = ("layout", "objective", "window", "columns", "update", "ensemble", "loop")
 ENGINE = (*(f"engine.{module}" for module in ENGINE_MODULES), "__init__")
 
 
@@ -51,7 +51,7 @@ def load(mutant: Mutant) -> ModuleType:
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
         source = mutated_source(mutant, module, path.read_text(encoding="utf-8"))
         if modules is CORE:
-            source = source.replace("from numpy_rnn.engine.training import", "from numpy_rnn.tbptt import")
+            source = source.replace("from numpy_rnn.engine.loop import", "from numpy_rnn.tbptt import")
         for core, renamed in names.items():
             source = source.replace(f"from numpy_rnn.{core} import", f"from {renamed} import")
         made[module] = ModuleType(name), compile(source, f"<{mutant.name}: {path.name}>", "exec")

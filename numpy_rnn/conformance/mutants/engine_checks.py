@@ -32,7 +32,7 @@ LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: small values, an
         "REMEMBERED": (1, 3),
     },
     "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
-    "training": {"TAPE_BYTES": (1, 500, 2**20), "MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
+    "loop": {"TAPE_BYTES": (1, 500, 2**20), "MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
 }
 MAX_STEPS = 20  # steps of a series
 ENSEMBLES = ((), (2,), (5,), (7,), (2, 3))
@@ -52,7 +52,7 @@ def reduced_limits(engine, limits: dict[str, dict[str, int]], threads: int = 1) 
     values: dict[tuple[str, str], Any] = {
         (module, name): value for module, of in limits.items() for name, value in of.items()
     }
-    values["training", "available_threads"] = lambda: threads
+    values["loop", "available_threads"] = lambda: threads
     before = {(module, name): getattr(sys.modules[f"{package}.{module}"], name) for module, name in values}
     try:
         for (module, name), value in values.items():

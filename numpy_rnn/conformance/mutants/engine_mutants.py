@@ -116,10 +116,10 @@ IN_ENGINE = (
     engine(
         "learning rates of the first block's networks",
         "W_xh",
-        ("training", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
+        ("loop", OF_BLOCK, "of_all[: block.stop - block.first, None]"),
     ),
-    engine("velocity shared by all blocks", "vW_xh", ("training", APPENDED, SHARED_VELOCITY)),
-    engine("tape shared by all blocks", "initial", ("training", TAPE, SHARED_TAPE)),
+    engine("velocity shared by all blocks", "vW_xh", ("loop", APPENDED, SHARED_VELOCITY)),
+    engine("tape shared by all blocks", "initial", ("loop", TAPE, SHARED_TAPE)),
     engine(
         "one norm for all networks of a block",
         "vW_xh",
@@ -153,7 +153,7 @@ IN_ENGINE = (
     engine(
         "velocity not resumed",
         "vW_xh",
-        ("training", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
+        ("loop", "networks.moving = [True, velocity.h_0 is not None]", "networks.moving = [False, False]"),
     ),
     # Large networks, in columns.
     engine(
@@ -196,7 +196,7 @@ IN_ENGINE = (
         "initial",
         ("ensemble", "one.tape.state(step).copy()", "one.tape.state(step)"),
         ("ensemble", "yield update, h.copy()", "yield update, h"),
-        ("training", "copy_of(h), *of_update", "h, *of_update"),
+        ("loop", "copy_of(h), *of_update", "h, *of_update"),
     ),
     engine(
         "activations returned as views",
