@@ -177,6 +177,8 @@ def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Reci
         recipe = recipe._replace(K=recipe.T)
     if GIVEN_DY in has:
         recipe = recipe._replace(given_dy=True, reduction="sum", loss="squared_error", classes=False, weights=False)
+    if "step" in lacks:
+        recipe = recipe._replace(**SgdOptions()._asdict())
     return recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks)
 
 

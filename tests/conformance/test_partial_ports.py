@@ -120,6 +120,14 @@ def test_run_of_partial_port_is_judged():
         judgement = judge(trace_of_port(port, experiment, configuration))
         assert judgement.passed == right
         assert {"loss", "dW_hh", "W_hh"} <= set(judgement.worst)
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 3, experiment.target.shape[:2])
+    params = experiment.params._replace(W_hy=generator.normal(size=(4, 3)))
+    of_classes = experiment._replace(target=target, params=params, weights=generator.uniform(0, 2, target.shape))
+    cross_entropy = configuration.changed(loss="cross_entropy", reduction="mean")
+    for port, right in ((Partial(has=(GIVEN_DY,)), True), (Untransposed(has=(GIVEN_DY,)), False)):
+        port.lacks = ("relu",)  # the port has no reduction
+        assert judge(trace_of_port(port, of_classes, cross_entropy)).passed == right
     for lacking, changes in {
         "h_0": {},
         "older steps": {"k2": 7},

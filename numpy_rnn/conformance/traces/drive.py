@@ -143,8 +143,13 @@ def _check_port(port, experiment, configuration):
         ("class_inputs", experiment.x.dtype.kind in "iu", "classes as inputs"),
         ("loss_weights", experiment.weights is not None, "loss weights"),
     ):
+        if capability in OF_LOSS and GIVEN_DY in port.capabilities:
+            continue  # numpy_rnn computes the loss
         if is_asked and capability not in port.capabilities:
             raise InputError(f"{port.name} does not declare {capability!r}: choose a run without {what}")
+
+
+OF_LOSS = ("cross_entropy", "loss_weights")  # capabilities that a port that is given dy does not need
 
 
 class _Driven:
@@ -195,18 +200,22 @@ class _Driven:
     def _asked(self, case):
         """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
         if GIVEN_DY in self.port.capabilities:
-            options = {"nonlinearity": case.nonlinearity, "reduction": case.reduction}
+            options = {"nonlinearity": case.nonlinearity, **self._of_loss(case), "loss": case.loss}
             self.activations = forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity)
             dy = numpy_rnn.adjoints(case.params, self.activations, case.target, **options).dy
-            case = case._replace(target=dy[-len(case.target) :], given_dy=True)
+            case = case._replace(target=dy[-len(case.target) :], given_dy=True, loss="squared_error", weights=None)
         return case._replace(has_step="step" not in self.port.lacks)
+
+    def _of_loss(self, case):
+        return {"reduction": case.reduction, "weights": case.weights}
 
     def _added(self, case, report):
         """What numpy_rnn computes for a port without a loss or without a step, from the port's gradients."""
         added = {}
         if GIVEN_DY in self.port.capabilities:
             y = self.activations.y[-len(case.target) :]
-            added["loss"] = numpy_rnn.half_squared_error(y, case.target, reduction=case.reduction)
+            loss_of = numpy_rnn.cross_entropy if case.loss == "cross_entropy" else numpy_rnn.half_squared_error
+            added["loss"] = loss_of(y, case.target, **self._of_loss(case))
         if "step" in self.port.lacks:
             names = [name for name, theta in case.params._asdict().items() if theta is not None]
             gradients = Gradients(*(report["d" + name] if name in names else None for name in Parameters._fields))
