@@ -51,11 +51,11 @@ def test_a_run_with_few_views_and_short_tapes_is_the_same_and_takes_less_memory(
 
     run()  # what is made once
     at_large, most = run()
-    monkeypatch.setattr(training, "MAX_VIEWED", 2 * k2)
+    monkeypatch.setattr(loop, "MAX_VIEWED", 2 * k2)
     few_views, less = run()
     assert few_views == at_large
     assert less < most
     if k1 == 1:  # as many views as windows would be 2400 steps, and those of the first 40 windows alone 800
         assert less < most / 3
-    monkeypatch.setattr(training, "TAPE_BYTES", 1)
+    monkeypatch.setattr(loop, "TAPE_BYTES", 1)
     assert run()[0] == at_large

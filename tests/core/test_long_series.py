@@ -35,7 +35,7 @@ def _small_parts(monkeypatch):
     monkeypatch.setattr(series_files, "BLOCK", LOOKED_AT)
     monkeypatch.setattr(shapes, "CHUNK", LOOKED_AT)
     for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
-        monkeypatch.setattr(training, name, getattr(training, name) // 64)
+        monkeypatch.setattr(loop, name, getattr(loop, name) // 64)
 
 
 @pytest.fixture
