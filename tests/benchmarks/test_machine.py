@@ -6,6 +6,7 @@ import platform
 import sys
 
 import pytest
+from children import environment as child_environment
 from children import run
 from threadpoolctl import threadpool_info
 
@@ -96,7 +97,7 @@ sys.exit(command.main([*sys.argv[1:], "--rows", "numpy_rnn", "--output", "out"])
     environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
     ask = "import torch; print(torch.backends.cpu.get_cpu_capability())"
     (tmp_path / "out").mkdir()
-    forced = environment | {"ATEN_CPU_CAPABILITY": "default"}
+    forced = child_environment() | {"ATEN_CPU_CAPABILITY": "default"}
     ended = run([sys.executable, "-c", program, *options], check=True, env=forced, cwd=tmp_path)
     printed = json.loads(ended.stdout)
     found = machine.Machine.from_json(printed[0])

@@ -95,13 +95,14 @@ def test_the_page_says_for_how_many_networks_the_direction_is_opposite(networks,
     at_the_end = [{"kind": "chunks", "k": 5, "networks": count} for count in networks]
     seeds = {"networks": 9, "opposite_end": at_the_end, "diverged_end": 0}
     text = (HERE / "sections" / "3_truncation.html").read_text(encoding="utf-8")
-    inserts = {"figure": str, "table": str}
+    inserts = {"figure": str, "table": str, "reference": str}
     assert said in " ".join(fill(text, {"components": {"seeds": seeds}}, inserts).split())
 
 
 def test_sliding_windows_chunks_and_zero_have_one_colour_each_in_figures_and_explorer():
     css, script = ((HERE / name).read_text(encoding="utf-8") for name in ("study.css", "explore.js"))
-    variables = dict(re.findall(r"--(\w+): (#\w+);", css))
+    light = css[: css.index("prefers-color-scheme: dark")]
+    variables = dict(re.findall(r"--(\w+): (#\w+);", light))
     for kind, color in (("sliding", style.SLIDING), ("chunks", style.CHUNKS)):
         used = re.search(rf"\.curve \.{kind} \{{ stroke: var\(--(\w+)\)", css)[1]
         assert variables[used] == color.lower() == KINDS[kind][1].lower()

@@ -478,13 +478,22 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
         assert min(len(line) - len(line.lstrip()) for line in comparable if line) == 0
 
 
+# In the default run, whose windows have one step and start from the state that the window before left.
+SHOWN_ELSEWHERE = {
+    "zeros for h_0": "initial",
+    "W_hh and W_hh in dh_0 used without transposes": "dh_0",
+    "no flow from step to step": "dh_0",
+}
+
+
 @pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
     result = mistakes(Outcomes(a_setting(seeds=2, epochs=1)))
     assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
     for one, mutant in zip(result, MUTANTS):
-        assert names_the_stage(mutant, "L1", one["caught"]["tensor"]), one
+        tensor = one["caught"]["tensor"]
+        assert tensor == SHOWN_ELSEWHERE.get(mutant.name) or names_the_stage(mutant, "L1", tensor), one
         assert one["caught"]["ratio"] is None or one["caught"]["ratio"] > 1
     assert {one["name"] for one in result if one["shown_by"] is None} >= set(HARD)
     assert counts_of(result)["caught"] == counts_of(result)["all"] == len(MUTANTS)
