@@ -1,4 +1,4 @@
-"""The engine is held to its bounds in every layout, and every mistake planted in it is found."""
+"""The engine is within its bounds in every layout, and every mutant of it is killed."""
 
 import sys
 

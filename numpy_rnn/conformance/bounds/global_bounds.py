@@ -48,7 +48,7 @@ class Propagation:
         return Rounded(self.size[name], self.E[name])
 
     def forward(self):
-        """(F1) to (F3). A bias is one more row of the weights, beside a one in the inputs."""
+        """(F1) to (F3). A bias is one more row of the weights, for a one in the inputs."""
         W_xh, W_hh, W_hy, b_h, b_y, _ = self.params
         E, h, rounding = self.E, self.of("h"), self.rounding
         T, B, _ = self.case.x.shape

@@ -79,7 +79,7 @@ def load_flint():
 
 PRECISION = 128  # bits at first
 MAX_PRECISION = 2**15
-MAX_RELATIVE_RADIUS = 2.0**-96  # a radius beside its value; the rounding of `low` alone gives 2**-106
+MAX_RELATIVE_RADIUS = 2.0**-96  # a radius relative to its value; the rounding of `low` alone gives 2**-106
 SUBNORMAL = 5e-324  # the smallest number above 0
 
 
@@ -121,7 +121,7 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
             return enclosures
         precision *= 2
     raise InputError(
-        f"this case is not enclosed at {MAX_PRECISION} bits: it overflows float64, or relu' hangs on a cancellation"
+        f"this case is not enclosed at {MAX_PRECISION} bits: it overflows float64, or relu' depends on a cancellation"
     )
 
 

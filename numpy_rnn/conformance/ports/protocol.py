@@ -107,7 +107,7 @@ CAPABILITIES = (
     "class_inputs",
     "loss_weights",
 )
-GIVEN_DY = "given_dy"  # instead of a target; not beside one
+GIVEN_DY = "given_dy"  # instead of a target, never with one
 OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
 OPTIONS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *OF_SGD)
 
