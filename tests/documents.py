@@ -11,7 +11,7 @@ A document is any .md file of the project. Comments on the lines before a block,
     claims of FILE        the list is that of the claims in another file that do not pass
 
 A block `text` is the output of the block before it: of a Python program, or of shell commands. In shell commands that
-start with `python3 -m venv`, that is what follows the last `&&`. A line `...` in an output stands for lines that are
+start with `python3 -m venv`, that is what follows the last `&&`. A line `...` in an output means lines that are
 left out. A Python block whose first line is a comment such as `# my_rnn.py` is a file of this name in the folder in
 which everything else is run. `python tests/update_documents.py` writes all of this anew.
 """

@@ -130,7 +130,7 @@ def test_a_request_holds_the_options_the_velocity_and_that_the_state_is_learned(
     names = [name for name in SgdOptions._fields if name != "max_value"]  # which is there only if it clips
     assert set(request) == PLAIN | {*names, "velocity", "learned_h_0"}
     assert request["learned_h_0"] is True
-    assert "h_0" not in request["params"]  # no name stands for two arrays
+    assert "h_0" not in request["params"]  # no name is used for two arrays
     options = {name: request[name] for name in names}
     nesterov = options.pop("nesterov")
     assert nesterov is False

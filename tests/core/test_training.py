@@ -120,7 +120,7 @@ def test_a_state_says_where_the_run_stands(rnn):
         assert state[:3] == (update.epoch, update.number, update.window)
         h = update.activations.h[following[update.number] - update.window.start]
         assert bits(state[3:]) == bits((h, update.parameters, update.velocity))
-    assert bits(training.state()) == bits(state)  # the end of a run is a place to stand at too
+    assert bits(training.state()) == bits(state)  # the end of a run is a valid state too
     assert next(training, None) is None
 
 

@@ -6,7 +6,7 @@ error. At the end of its input the program exits. Keys come in any order, each o
 
 Numbers of the network are strings. The requests have them in hexadecimal: "0x1.999999999999ap-4" is what C prints with
 %a and reads with strtod, and Python with float.hex and float.fromhex; "0x1p-1" and "-0x0p+0" are others. An answer has
-hexadecimal strings, or decimal ones, "0.1" or "-1e-05", which stand for the nearest number of the dtype: 17 digits are
+hexadecimal strings, or decimal ones, "0.1" or "-1e-05", which denote the nearest number of the dtype: 17 digits are
 always exact for float64, 9 for float32. A hexadecimal float32 number is written as the double with the same value.
 "nan", "inf" and "-inf" are accepted and reported as faults. An array is a flat list, row by row: element (t, b, n) of a
 (T, B, N) array is at index (t·B + b)·N + n.
@@ -64,7 +64,7 @@ the meaning of torch.optim.SGD and clip_grad_norm_:
 max_norm is null without clipping. velocity is that of the update before; null before the first update and without
 momentum. With momentum the answer has the new velocities under the same names. The gradients are those before clipping.
 
-A port with "learned_h_0" may get "learned_h_0": true. Then h_0 is a parameter like the others, and its name stands for
+A port with "learned_h_0" may get "learned_h_0": true. Then h_0 is a parameter like the others, and its name denotes
 both: the answer has dh_0, the new h_0 and, with momentum, vh_0; the norm of the gradient includes dh_0, and velocity
 has vh_0, which may be absent while no earlier window had this h_0.
 
