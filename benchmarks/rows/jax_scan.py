@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 
 from benchmarks.rows import (
     FORWARD,
@@ -26,8 +26,7 @@ from benchmarks.workloads import Case
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
 
-Array = jax.Array
-Weights = list[jax.Array]
+Weights = list[Array]
 
 
 def unroll(params: Weights, x: Array, h_0: Array) -> tuple[Array, Array]:
