@@ -156,6 +156,7 @@ def positive(recipe):
 SIZES = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2, "gain": 0.5, "bias": True, "learned": True}
 VARIANTS = {
     "tanh": {"momentum": 0.9, "dampening": 0.3, "velocity": True},
+    "saturated": {"gain": 3.0},
     "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "velocity": True},
     "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "weight_decay": 0.1},
     "clipped": {"max_norm": 0.3},
@@ -175,7 +176,7 @@ EXACT = ("h", "da")  # of relu: nothing is rounded
 def test_skewed_rounding_stays_within_every_bound_and_nearly_fills_it(variant, dtype):
     worst: dict[tuple[str, str], float] = {}
     for seed in range(4):
-        case = positive(Recipe(**SIZES, dtype=dtype, seed=seed, learning_rate=0.3, **variant))
+        case = positive(Recipe(**SIZES | variant, dtype=dtype, seed=seed, learning_rate=0.3))
         random = np.random.default_rng(seed)
         for direction in (lambda: 1, lambda: -1, partial(random.choice, (-1, 1))):
             report = skewed_report(case, direction)
@@ -189,9 +190,9 @@ def test_skewed_rounding_stays_within_every_bound_and_nearly_fills_it(variant, d
 
 
 def off(case, report, level, name, ulps=5):
-    """The largest ratio of a tensor if all its numbers are so many ulps larger."""
-    larger = report[name] + ulps * np.spacing(np.abs(report[name]))
-    return LEVELS[level](case, report | {name: larger})[name].max()
+    """The largest ratio of a tensor if all its numbers are larger by so many ulps of 1."""
+    factor = case.dtype.type(1 + ulps * np.finfo(case.dtype).eps)
+    return LEVELS[level](case, report | {name: report[name] * factor})[name].max()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -234,6 +235,17 @@ def test_what_is_flushed_nearly_fills_its_bound(dtype):
     report = report_of(case)
     for level, check in LEVELS.items():
         assert 0.05 < check(case, report | {"a": 0 * report["a"]})["a"].max() <= 1, level
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_inputs_may_be_read_as_zero(dtype):
+    """Also where large weights make normal numbers of them."""
+    case = Recipe(**SIZES, dtype=dtype, nonlinearity="relu").case()
+    params = case.params._replace(W_xh=np.abs(case.params.W_xh) * case.dtype.type(1e6))
+    case = case._replace(params=params, x=np.full_like(case.x, np.finfo(dtype).smallest_normal / 2))
+    for level, check in LEVELS.items():
+        for name, ratio in check(case, report_of(case._replace(x=0 * case.x))).items():
+            assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"
 
 
 def report_of(case):
