@@ -60,21 +60,22 @@ function plot({title, lines, x, y, xLabel, logarithmic = false, marked = null, w
   const path = (points) => points.map(([u, v], i) => `${i ? "L" : "M"}${X(u).toFixed(1)} ${Y(v).toFixed(1)}`).join("");
   const shown = lines.map(([kind, , points]) => [kind, finite(points).filter(([, v]) => !logarithmic || v > 0)]);
   const drawn = shown.map(([kind, points]) => `<path class="${kind}" d="${path(points)}"/>`);
-  const legend = lines.filter(([, label]) => label !== null);
+  const legend = lines.filter(([, words]) => words !== null);
   let place = 4;
-  const keys = legend.map(([kind, label]) => {
+  const keys = legend.map(([kind, words]) => {
     const at = place;
-    place += 32 + 6 * label.length;
-    return `<path class="${kind}" d="M${at} ${height + 7}h18"/><text x="${at + 22}" y="${height + 11}">${label}</text>`;
+    place += 32 + 6 * words.length;
+    return `<path class="${kind}" d="M${at} ${height + 7}h18"/><text x="${at + 22}" y="${height + 11}">${words}</text>`;
   });
   const full = height + (legend.length ? 16 : 0);
   const ring = marked === null ? "" : `<circle class="here" cx="${X(marked[0])}" cy="${Y(marked[1])}" r="5"/>`;
-  const middle = (edge + right) / 2, digits = logarithmic ? 1 : 2;
+  const middle = (edge + right) / 2;
+  const label = (v) => show(v, logarithmic || Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? 1 : 2);
   return `<svg class="curve" width="${width}" height="${full}" viewBox="0 0 ${width} ${full}" role="img"
     aria-label="${title}${summary}"><text x="${edge}" y="14">${title}</text>
     <path class="axis" d="M${edge} ${top}V${bottom}H${right}"/>
-    <text class="end" x="${edge - 4}" y="${top + 6}">${show(y[1], digits)}</text>
-    <text class="end" x="${edge - 4}" y="${bottom + 2}">${show(y[0], digits)}</text>
+    <text class="end" x="${edge - 4}" y="${top + 6}">${label(y[1])}</text>
+    <text class="end" x="${edge - 4}" y="${bottom + 2}">${label(y[0])}</text>
     <text class="step" x="${edge}" y="${bottom + 14}">${signedText(x[0])}</text><text class="end" x="${right}" y="${bottom + 14}">${signedText(x[1])}</text>
     <text class="step" x="${middle}" y="${bottom + 14}">${xLabel}</text>${drawn.join("")}${ring}${keys.join("")}</svg>`;
 }

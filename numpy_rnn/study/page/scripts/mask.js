@@ -19,7 +19,7 @@ function drawMask(now) {
     range(1, t).map((s) => {
       const kept = s > start, inset = kept ? 0.5 : size / 3;
       const norm = now.seen.norm[t - 1][s - 1];
-      const framed = isSummed(now, t, s) ? " framed" : "";
+      const framed = isSummed(now, t, s) ? ` framed${size < 12 ? " thin" : ""}` : "";
       return `<g class="component" data-t="${t}" data-s="${s}"><rect class="hit" x="${edge + (s - 1) * size}"
         y="${edge + (t - 1) * size}" width="${size}" height="${size}"/><rect class="${kept ? "kept" : "cut"}${framed}"
         data-t="${t}" data-s="${s}" x="${edge + (s - 1) * size + inset}" y="${edge + (t - 1) * size + inset}"

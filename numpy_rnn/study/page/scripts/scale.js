@@ -2,7 +2,7 @@
 "use strict";
 
 const MAX_UNITS = 48;  // whose singular values are computed while a slider moves
-const POSITIONS = 20;  // of the slider, per power of ten
+const POSITIONS = 50;  // of the slider, per power of ten
 const scaling = {epoch: 0, factor: 0};  // factor: the position, 0 in the middle
 
 // States, slopes, the singular values of ∂h_T/∂h_s and the norms of da_s of the last loss, by the lag T − s.

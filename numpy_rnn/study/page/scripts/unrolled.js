@@ -173,6 +173,7 @@ function drawUnrolled(now) {
   const groups = Object.keys(GROUPS.place).flatMap((group) => range(group === "h" ? 0 : 1, T).map((t) =>
     known(group, t) ? cells(now, group, t, scale[group], kind(group, t)) : empty(group, t)));
   const width = left(T + 1) + 4;
+  element("unrolled").style.setProperty("--width", width);  // on paper both drawings shrink by the same factor
   element("steps").innerHTML = `<svg width="${width}" height="${GROUPS.bottom}" viewBox="0 0 ${width} ${GROUPS.bottom}"
     role="img" aria-label="${T} steps; the window is (${window.start}, ${window.stop}]">
     <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="4" markerHeight="4" orient="auto">
