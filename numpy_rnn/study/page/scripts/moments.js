@@ -53,9 +53,12 @@ function value({activations, flow}, which, t) {
   return which in flow ? flow[which][t] : activations[which === "enter" ? "h" : which][t];
 }
 
+const isSumming = ({moment: {name: what}}) => ["dW", "clip", "step"].includes(what);
+
 // The gradient as far as it is summed at this moment; null before its first term.
-function gradientSoFar({p, activations, flow, first, window, moment: {name: what, t}}) {
-  if (!["dW", "clip", "step"].includes(what)) return null;
+function gradientSoFar(now) {
+  const {p, activations, flow, first, window, moment: {name: what, t}} = now;
+  if (!isSumming(now)) return null;
   const sum = gradientSum(p, activations, flow, what === "dW" ? t : first, window.stop);
   return what === "dW" ? sum : clipped(sum, data.update);
 }

@@ -92,7 +92,7 @@ function used(which, {moment: {name: what, t}, window}) {
 
 function rail(which, now) {
   const y = railOf(which), steps = range(1, now.window.stop), [at, way] = used(which, now);
-  const added = (t) => gradientSoFar(now) !== null && t >= now.first && (now.moment.name !== "dW" || t >= now.moment.t);
+  const added = (t) => isSumming(now) && t >= now.first && (now.moment.name !== "dW" || t >= now.moment.t);
   const heads = steps.map((t) => {
     const u = crossing(which, t);
     return `<path class="entry${added(t) ? " added" : ""}" d="M${u - 4} ${y - 3}L${u + 1} ${y}L${u - 4} ${y + 3}z"/>`;
