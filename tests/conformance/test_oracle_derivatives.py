@@ -17,6 +17,7 @@ from numpy_rnn.conformance.recipes import Recipe
 STEP = Decimal("1e-20")
 ACCURACY = Decimal("1e-33")  # of the differences: STEP² for their remainder, 10⁻⁶⁰ / STEP for the digits
 SMALL = Decimal.from_float(1e-6)  # added to the norm, (U3)
+TINY = Decimal.from_float(1e-8)  # added to the squares, (U9)
 as_decimals = np.frompyfunc(lambda v: Decimal(float(v)), 1, 1)
 
 
@@ -69,7 +70,7 @@ def derivative(case, name, shape):
 
 
 def updated(case, gradients):
-    """The velocities and the new parameters, (U1) to (U7)."""
+    """The velocities and the new parameters, (U1) to (U9)."""
     mu, tau, decay = map(Decimal, (case.sgd.momentum, case.sgd.dampening, case.sgd.weight_decay))
     rate, factor, limit = Decimal(float(case.dtype.type(case.learning_rate))), Decimal(1), case.sgd.max_value
     if case.sgd.max_norm is not None:
@@ -80,7 +81,10 @@ def updated(case, gradients):
         g = gradient * factor if limit is None else np.clip(gradient, -Decimal(limit), Decimal(limit))
         theta, before = as_decimals(getattr(case.params, name)), getattr(case.velocity, name, None)
         s = d = g + decay * theta
-        if mu:
+        if case.sgd.adagrad:
+            v = made["v" + name] = d * d + (0 if before is None else as_decimals(before))
+            s = d / np.frompyfunc(Decimal.sqrt, 1, 1)(v + TINY)
+        elif mu:
             v = made["v" + name] = d if before is None else mu * as_decimals(before) + (1 - tau) * d
             s = d + mu * v if case.sgd.nesterov else v
         made[name] = theta - rate * s
@@ -96,6 +100,7 @@ VARIANTS = {
     "cross-entropy": {"loss": "cross_entropy", "weights": True, "reduction": "mean", "max_norm": 10.0},
     "large logits": {"loss": "cross_entropy", "logits": 1e4, "classes": True},
     "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "reduction": "mean", "weights": True},
+    "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.01, "max_value": 0.03},
     "no weight": {"weights": False, "reduction": "mean"},
 }
 
