@@ -710,6 +710,7 @@ def test_the_address_holds_the_state(new_page, files):
         "epoch=99999&k1=999&at=dh_999",
         "=&&==",
         "row=99&uncut=5",
+        "component&at",
     ):
         page.evaluate("words => { location.hash = `#explore/${words}`; }", wrong)
         page.wait_for_timeout(30)
@@ -719,7 +720,7 @@ def test_the_address_holds_the_state(new_page, files):
         "scale/factor=x&epoch=-1",
         "scale/factor=1000",
         "cliff/w=99&steps=-5&length=x",
-        "nothing/k1=1",
+        "constructor/k1=1",
         "explore",
     ):
         page.evaluate("words => { location.hash = words; }", wrong)
