@@ -38,8 +38,8 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
 
 
 def train(data, weights, updates):
-    """Yields, after each update: loss, smoothed loss, where the chunk begins, the state before it, gradients, what is on
-    the way, memories, weights.
+    """Yields, after each update: loss, smoothed loss, where the chunk begins, the state before it, gradients, what is
+    on the way, memories, weights.
 
     data: integers; weights: Wxh, Whh, Why, bh, by, which are changed in place.
     """

@@ -75,7 +75,7 @@ def test_every_update_of_min_char_rnn_is_within_the_bounds_of_the_definition():
 def curves():
     """The losses of min-char-rnn, the smoothed ones, and what rounding explains.
 
-    As in `compare`, that is ALARM times the spread, so far, of runs whose initial weights differ by an ulp. With the 100
+    As in `compare`, it is ALARM times the spread, so far, of runs whose initial weights differ by an ulp. With the 100
     units of the program an ulp becomes a difference of 1 within 50 updates; with 20 training is not chaotic.
     """
     experiment, configuration = language_model(hidden_size=20)
