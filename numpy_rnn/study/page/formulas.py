@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from numpy_rnn.study.page.code_lines import lines_of_equations
 from numpy_rnn.study.page.templates import number
 
 NOT_STUDIED = ("F4", "L3", "L4", "U7")  # of classes, cross-entropy and clipping by value, which no study has
@@ -69,53 +70,78 @@ def reference(author: str) -> str:
 
 
 @cache
-def formula(tex: str) -> str:
-    """A formula in TeX as an inline MathML element.
+def formula(tex: str, display: bool = False) -> str:
+    """A formula in TeX as a MathML element, in the line or, with `display`, on a line of its own.
 
     Raises ValueError where latex2mathml does not know a command. Needs latex2mathml.
     """
     from latex2mathml.converter import convert
 
     text = WORD.sub(lambda match: rf"\text{{{match[1] or match[2]}}}", tex)
-    element = convert(text)
+    element = convert(text, display="block" if display else "inline")
     unknown = re.search(r"\\\w+", element)
     if unknown:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
-    return element.replace(' xmlns="http://www.w3.org/1998/Math/MathML" display="inline"', "")
+    return element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "").replace(' display="inline"', "")
 
 
 DIGITS = ".17g"  # enough to tell any two numbers of double precision apart
 COLUMNS = {"difference": "largest difference", "ulps": "in ulps", "bounds": "in E", "compared": "of how many"}
 FORMATS = {"compared": ""}
 SHORT = ".2g"
+LIVE = ".6g"
+COARSE = "central difference"
+UNUSED = "This run does not use it."
 
 
-def checked_equations(checks) -> str:
-    """The equations of DERIVATION.md, each with what was compared, one element of it, and the largest differences.
+def checked_equation(name: str, checks) -> str:
+    """An equation of DERIVATION.md: its formula, the lines of code that compute it, one number of it, and its proof.
 
-    checks: by id, as `measure_checks` returns them. Raises ValueError where an equation of a study has no check.
+    checks: by id, as `measure_checks` returns them. Raises ValueError on an equation of a study that has no check.
     """
-    names = [name for name in definitions() if name not in NOT_STUDIED]
-    missing = [name for name in names if name not in checks]
-    if missing:
-        raise ValueError(f"not checked: {', '.join(missing)}")
-    return "\n".join(_checked(name, checks[name]) for name in names)
+    if name not in checks and name not in NOT_STUDIED:
+        raise ValueError(f"not checked: {name}")
+    number_and_proof = _number_and_proof(name, checks[name]) if name in checks else f"<p>{UNUSED}</p>\n"
+    return f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n{_code(name)}{number_and_proof}</div>\n'
 
 
-def _checked(name, check):
-    """One equation; its table has a row for every way of knowing the number: an element of it, what it differs by."""
+def _code(name):
+    """The lines of the reference with this id, file by file."""
+    parts = (
+        f"<code><span>{lines.file}, {lines.function}</span>\n{escape(lines.code, quote=False)}</code>"
+        for lines in lines_of_equations()[name]
+    )
+    return f'<pre class="lines">{"".join(parts)}</pre>\n'
+
+
+def _number_and_proof(name, check):
+    """A sentence with one element, and a folded table with a row for every way of knowing it."""
     example = check.get("example") or {"element": "", "values": []}
     values = {value["by"]: value["value"] for value in example["values"]}
     differences = {result["witness"]: result for result in check["checks"]}
     rows = "\n".join(_row(by, values.get(by), differences.get(by)) for by in dict.fromkeys([*values, *differences]))
     heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
+    live = f"{escape(example['element'])} = {number(next(iter(values.values())), LIVE)}" if values else "no element"
     return (
-        f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n'
-        f'<div class="wide" role="region" tabindex="0" aria-label="check of ({name})"><table>\n'
+        f'<p class="live">In this run: <span class="value">{live}</span></p>\n'
+        f"<details><summary>Proof of ({name}): {_summary(differences)}</summary>\n"
+        f'<div class="wide" role="region" tabindex="0" aria-label="proof of ({name})"><table>\n'
         f"<caption>{escape(check['what'])}</caption>\n"
         f'<thead><tr><td></td><th scope="col"><code>{escape(example["element"])}</code></th>{heads}</tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></div></div>\n"
+        f"<tbody>{rows}</tbody></table></div></details>\n"
     )
+
+
+def _summary(differences):
+    """How many methods agree, and how far the farthest is; central differences have an error of their own."""
+    accurate = {by: one for by, one in differences.items() if by != COARSE}
+    ratios = [one["bounds"] for one in accurate.values()]
+    if None in ratios:
+        return f"{len(accurate)} other methods, one of which differs"
+    methods = f"{len(accurate)} other method{'s' if len(accurate) != 1 else ''}"
+    if not any(ratios):
+        return f"{methods}, equal to the last bit"
+    return f"{methods}, at most {number(max(ratios), SHORT)} E away"
 
 
 def _row(by, value, difference):

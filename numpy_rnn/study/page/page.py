@@ -7,8 +7,12 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from numpy_rnn.study.figures.svg import Picture
 from numpy_rnn.study.findings import Drawing, Findings, Table
-from numpy_rnn.study.page.formulas import checked_equations, equation, formula, reference
+from numpy_rnn.study.page.derivation import anchor, chapter
+from numpy_rnn.study.page.exercises import exercises
+from numpy_rnn.study.page.formulas import checked_equation, equation, formula, reference
+from numpy_rnn.study.page.mistakes import mistake_table, puzzles
 from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
@@ -21,9 +25,9 @@ A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
 
 
 def page(
-    findings: Findings, pictures: Mapping[str, bytes], drawings: Sequence[Drawing], tables: Sequence[Table]
+    findings: Findings, pictures: Mapping[str, Picture], drawings: Sequence[Drawing], tables: Sequence[Table]
 ) -> str:
-    """The whole page as HTML. pictures: the SVG of every drawing, by its name. Needs jinja2 and latex2mathml.
+    """The whole page as HTML. pictures: of every drawing, by its name. Needs jinja2 and latex2mathml.
 
     Raises ValueError where a section asks for something that is not there (see templates.py).
     """
@@ -40,8 +44,13 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         "formula": formula,
         "code": with_code,
         "reference": reference,
-        "equations": lambda: checked_equations(findings["checks"]["equations"]),
     }
+    inserts["puzzles"] = lambda: puzzles(findings["training"]["mistakes"])
+    inserts["mistake_table"] = lambda: mistake_table(findings["training"]["mistakes"])
+    inserts["exercises"] = exercises
+    inserts["derivation"] = lambda number: chapter(
+        number, lambda name: checked_equation(name, findings["checks"]["equations"]), inserts["figure"]
+    )
     sections, headings = [], []
     for name, text in texts.items():
         try:
@@ -53,7 +62,7 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         sections.append(f'<section id="{identifier}">\n{with_anchors(filled, identifier)}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
-        "style": _read("study.css"),
+        "style": _read("study.css") + _read("text.css"),
         "contents": contents,
         "sections": "\n".join(sections),
         "data": embedded(findings["explorer"]),
@@ -70,24 +79,32 @@ def with_anchors(section: str, identifier: str) -> str:
         return f"<{tag}{attribute}>{text} {link}</{tag}>"
 
     def subheading(match):
-        target = "-".join(re.findall(r"\w+", TAG.sub(" ", match[1]).lower()))
+        target = anchor(match[1])
         return heading("h3", match[1], target, f' id="{target}"')
 
     section = HEADING.sub(lambda match: heading("h2", match[1], identifier), section)
     return SUBHEADING.sub(subheading, section)
 
 
-def figure(drawing: Drawing, svg: bytes, findings: Findings) -> str:
-    """A figure with its caption; the image is embedded in the page."""
+def figure(drawing: Drawing, picture: Picture, findings: Findings) -> str:
+    """A figure with its caption. Both its images are embedded; the style sheet shows the one that fits the column."""
+    alternative = escape(drawing.alternative(findings))
+    images = "\n".join(_image(kind, *getattr(picture, kind), alternative) for kind in Picture._fields)
+    return (
+        f'<figure id="figure-{drawing.name}">{images}\n'
+        f"<figcaption>{with_code(drawing.caption(findings))}</figcaption></figure>\n"
+    )
+
+
+def _image(kind, svg, size, alternative):
     source = " ".join(svg.decode("utf-8").split())
     if "'" not in source:
         source = source.replace('"', "'")  # which a data URL need not escape
     source = quote(source, safe=UNQUOTED)
-    width, height = drawing.size
+    width, height = (96 * inches for inches in size)
     return (
-        f'<figure id="figure-{drawing.name}"><img src="data:image/svg+xml,{source}"'
-        f' width="{96 * width:.0f}" height="{96 * height:.0f}" alt="{escape(drawing.alternative(findings))}">\n'
-        f"<figcaption>{with_code(drawing.caption(findings))}</figcaption></figure>\n"
+        f'<img class="of-{kind}" src="data:image/svg+xml,{source}" width="{width:.0f}" height="{height:.0f}"'
+        f' alt="{alternative}">'
     )
 
 
