@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY
+from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, is_narrow
 from numpy_rnn.study.findings import Drawing, Findings
 
 VERDICTS = {
@@ -13,7 +13,6 @@ VERDICTS = {
     "does not learn": (RED, "X", "does not learn"),
     "diverged": ("#222222", ">", "diverges"),
 }
-NARROW = 5  # inches: below, the names are above the rows
 
 
 def comparable(findings: Findings) -> list[dict]:
@@ -50,7 +49,7 @@ def draw_mistakes(figure, findings: Findings) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
     names = [one["name"] for one in mistakes]
-    if figure.get_size_inches()[0] < NARROW:
+    if is_narrow(figure):  # above the rows
         axes.set_yticks([])
         for row, name in enumerate(names):
             place = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
@@ -84,6 +83,4 @@ def _outcomes(findings: Findings) -> str:
     return "Verdicts. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
 
 
-MISTAKE_DRAWINGS = (
-    Drawing("mistakes", (8.5, 11), draw_mistakes, mistakes_caption, _outcomes),
-)
+MISTAKE_DRAWINGS = (Drawing("mistakes", (8.5, 11), draw_mistakes, mistakes_caption, _outcomes),)

@@ -84,6 +84,14 @@ def label_end(axes, x, y, text, color, **options):
     )
 
 
+NARROW = 5  # inches
+
+
+def is_narrow(figure) -> bool:
+    """Is there no room beside the curves for long names?"""
+    return bool(figure.get_size_inches()[0] < NARROW)
+
+
 LINE = 1.25  # times the font size: the smallest distance of two lines
 TICK_DISTANCES = (1, 2, 5, 10, 20, 50, 100)  # steps between two marks
 MAX_TICKS = 6

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import style
+from numpy_rnn.study.figures.style import style, wrapped
 from numpy_rnn.study.findings import Drawing, Findings
 
 DPI = 110
@@ -25,6 +25,7 @@ GROUP_NAME = re.compile(r'<g id="[^"]*"')
 POLYLINE = re.compile(r'(?<= d=")M[-\d. MLz]+(?=")')
 USES = re.compile(r"<g([^>]*)>((?:<use [^>]*/>)+)</g>")
 USE_STYLE = re.compile(r' style="[^"]*"')
+MAX_LABEL = 42  # characters on a line below a narrow panel
 NARROW = 4.3  # inches: 413 pixels
 PANEL, SMALL_PANEL = 2.9, 2.0  # inches, the height of a panel of several, and of many
 MAX_PANELS = 6  # of the full height
@@ -51,6 +52,7 @@ def pictures(drawing: Drawing, findings: Findings) -> tuple[bytes, bytes, Pictur
             wide = for_page(_saved(figure, "svg"))
             stacked = narrow_figure(drawing)
             drawing.draw(stacked, findings)
+            stacked.label_panels()
             size = tuple(map(float, stacked.get_size_inches()))
             narrow = for_page(_saved(stacked, "svg"))
     return compact(svg), png, Picture((wide, drawing.size), (narrow, (size[0], size[1])))
@@ -61,6 +63,8 @@ def narrow_figure(drawing: Drawing) -> Any:
     from matplotlib.figure import Figure
 
     class Stacked(Figure):
+        grid: Any = np.empty((0, 0))
+
         def subplots(self, nrows=1, ncols=1, *, squeeze=True, width_ratios=None, **options):
             if nrows * ncols > 1:
                 self.set_size_inches(NARROW, (PANEL if nrows * ncols < MAX_PANELS else SMALL_PANEL) * nrows * ncols)
@@ -69,9 +73,20 @@ def narrow_figure(drawing: Drawing) -> Any:
             panels = super().subplots(nrows * ncols, 1, squeeze=False, **options).reshape(nrows, ncols)
             for axes in panels.flat:
                 axes.tick_params(labelbottom=True)
+            self.grid = panels
             if not squeeze:
                 return panels
             return panels.item() if panels.size == 1 else panels.squeeze()
+
+        def label_panels(self):
+            """Titles of the columns and labels of the rows for every panel, no longer side by side."""
+            for row in self.grid:
+                for axes, first in zip(row, self.grid[0]):
+                    axes.set_ylabel(axes.get_ylabel() or row[0].get_ylabel())
+                    axes.set_xlabel(axes.get_xlabel() or self.grid[-1][0].get_xlabel())
+                    axes.set_title(axes.get_title("left") or first.get_title("left"))
+            for axes in self.axes:
+                axes.set_xlabel(wrapped(axes.get_xlabel(), MAX_LABEL))
 
     return Stacked(figsize=(NARROW, drawing.size[1]))
 
@@ -104,8 +119,8 @@ def for_page(svg: bytes) -> bytes:
     text = PROLOG.sub("", compact(svg, PAGE_DECIMALS).decode("utf-8"))
     text = NO_TURN.sub("", GROUP_NAME.sub("<g", text))
     text = FONTS.sub(lambda match: f"font-size:{match[2]}" if match[2] else "font-weight: 400", text)
-    text = text.replace("<style type=\"text/css\">", f"<style type=\"text/css\">text{{font-family: {FONT}}} ", 1)
-    text = USES.sub(_styled_once, text).replace("xlink:href=\"#", "href=\"#")
+    text = text.replace('<style type="text/css">', f'<style type="text/css">text{{font-family: {FONT}}} ', 1)
+    text = USES.sub(_styled_once, text).replace('xlink:href="#', 'href="#')
     return POLYLINE.sub(lambda match: _relative(match[0]), text).encode()
 
 
@@ -123,16 +138,16 @@ def _relative(path):
     for command, numbers in re.findall(r"([MLz])([^MLz]*)", path):
         points = np.round(10 * np.array(numbers.split(), float)).astype(int).reshape(-1, 2)
         if command == "z":
-            result.append("z")
             here = start
+            result.append("z")
         elif command == "M":
             here = start = points[-1]
             result.append("M" + _pair(here))
         else:
-            for point in points:
-                result.append("l" + _pair(point - here))
-                here = point
-    return re.sub(r"(?<=[\d.])l", " ", "".join(result)).replace(" -", "-")
+            lines = " ".join(map(_pair, np.diff([here, *points], axis=0)))
+            result.append(("l" if result[-1][0] in "Mz" else " ") + lines)
+            here = points[-1]
+    return re.sub(r" (?=-)", "", "".join(result))
 
 
 def _pair(point):

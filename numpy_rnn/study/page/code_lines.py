@@ -50,7 +50,9 @@ def _comments(source):
 
 def _function(tree, number):
     around = [
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.lineno <= number <= node.end_lineno
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.lineno <= number <= node.end_lineno
     ]
     return max(around, key=lambda node: node.lineno).name
 

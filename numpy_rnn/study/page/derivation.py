@@ -11,7 +11,7 @@ from functools import cache
 from html import escape
 from typing import NamedTuple
 
-from numpy_rnn.study.page.formulas import DEFINITION, DOCUMENT, formula
+from numpy_rnn.study.page.formulas import DEFINITION, DOCUMENT, breakable, displayed
 
 SECTION = re.compile(r"^##+ (\d+(?:\.\d+)?)\.? (.*)\n((?:(?!^##).*\n?)*)", re.MULTILINE)
 NOT_ON_THE_PAGE = ("9",)  # the places of the code, which are with the equations there
@@ -19,9 +19,10 @@ IMAGE = re.compile(r"!\[.*\]\(figures/(\w+)\.svg\)")
 FENCE = re.compile(r"```(\w*)\n(.*?)\n```", re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 ID = re.compile(r"\(([A-Z]\d+)\)")
-SECTIONS_NAMED = re.compile(r"\b([Ss]ections?) (\d(?:\.\d)?)(?: (to|and) (\d(?:\.\d)?))?(?![\d.]*\d)")
+SECTIONS_NAMED = re.compile(r"(?<!\d\d\d\d, )\b([Ss]ections?) (\d(?:\.\d)?)(?: (to|and) (\d(?:\.\d)?))?(?![\d.]*\d)")
 INLINE = re.compile(r"(`[^`]*`|\$[^$]*\$)")
 PAIRS = ((re.compile(r"\*\*(.+?)\*\*"), "strong"), (re.compile(r"(?<![\w*])\*(?! )(.+?)(?<! )\*(?![\w*])"), "em"))
+UNSPACED = re.compile(r"(<math>(?:(?!<math>).)*?</math>)([,.;:)?]+)")  # no line begins with the sign
 ESCAPED = re.compile(r"\\([*_$`\\])")
 WORDS = re.compile(r"\w+")
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
@@ -85,7 +86,7 @@ def as_html(text: str, equation: Callable[[str], str], figure: Callable[[str], s
 
 def _block(block, equation):
     if block.startswith("$$"):
-        return f'<div class="display">{formula(_tex(block.strip("$")), display=True)}</div>'
+        return f'<div class="display">{displayed(_tex(block.strip("$")))}</div>'
     if block.startswith("|"):
         return _table(block)
     if block.startswith("- "):
@@ -99,7 +100,8 @@ def _tex(text):
 
 def _list(block, equation):
     """Items of words, or definitions of equations, each of which is a block of its own."""
-    result, items = [], []
+    result: list[str] = []
+    items: list[str] = []
     for item in re.split(r"^- ", block, flags=re.MULTILINE)[1:]:
         definition = DEFINITION.match(f"- {item}")
         if definition:
@@ -129,7 +131,8 @@ def _cells(line):
 def _code(language, text):
     label = "program" if language else "drawing"
     return (
-        f'<pre class="wide" tabindex="0" role="region" aria-label="{label}: {escape(text.splitlines()[0].strip())}">'
+        f'<pre class="wide {label}" tabindex="0" role="region"'
+        f' aria-label="{label}: {escape(text.splitlines()[0].strip())}">'
         f"<code>{escape(text, quote=False)}</code></pre>"
     )
 
@@ -143,8 +146,8 @@ def inline(text: str) -> str:
         elif part[0] == "`":
             parts.append(f"<code>{escape(part[1:-1], quote=False)}</code>")
         else:
-            parts.append(formula(part[1:-1]))
-    return _emphasis("".join(parts))
+            parts.append(breakable(part[1:-1]))
+    return _emphasis(UNSPACED.sub(r'<span class="together">\1\2</span>', "".join(parts)))
 
 
 def _words(text):

@@ -38,7 +38,7 @@ VERDICTS = {
 
 
 def puzzles(mistakes: list[dict]) -> str:
-    """The exercises of PUZZLES that are among the findings: the code, and folded the answer, its curve and its check."""
+    """The exercises of PUZZLES that are among the findings: the code, and folded the answer, curve and check."""
     by_name = {one["name"]: one for one in mistakes}
     names = [name for name in PUZZLES if name in by_name]
     return "\n".join(_puzzle(number, by_name[name]) for number, name in enumerate(names, start=1))
@@ -49,7 +49,8 @@ def _puzzle(number, mistake):
     code = escape("\n\n".join(wrong_functions(named(mistake["name"]))), quote=False)
     return (
         f'<div class="exercise" id="wrong-line-{number}"><h4>{number}. {escape(PUZZLES[mistake["name"]])}</h4>\n'
-        f'<pre class="wide" tabindex="0" role="region" aria-label="Code with a wrong line, {number}"><code>{code}</code></pre>\n'
+        f'<pre class="wide" tabindex="0" role="region" aria-label="Code with a wrong line, {number}">'
+        f"<code>{code}</code></pre>\n"
         f"<details><summary>The wrong line</summary>\n<p>{escape(_capital(mistake['name']))}:</p>\n{changed}\n"
         f"<p>{curve(mistake)} {escape(verdict(mistake))}. {escape(_capital(caught(mistake)))}.</p></details></div>"
     )
@@ -66,7 +67,7 @@ def wrong_functions(mutant: Mutant) -> list[str]:
         source = mutated_source(mutant, module, (folder / f"{module}.py").read_text(encoding="utf-8"))
         line = source[: source.index(wrong)].count("\n") + 1
         functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
-        around = [node for node in functions if node.lineno <= line <= node.end_lineno]
+        around = [node for node in functions if node.lineno <= line <= (node.end_lineno or 0)]
         if around:
             text = _without_docstring(source.splitlines(), max(around, key=lambda node: node.lineno))
             result += [text] if text not in result else []
@@ -143,15 +144,23 @@ def mistake_table(mistakes: list[dict]) -> str:
         f"<td>{curve(one)} {escape(verdict(one))}{_run(one)}</td><td>{escape(caught(one))}</td></tr>"
         for one in mistakes
     )
+    return (
+        f'{_filter()}<div class="all" role="region" tabindex="0" aria-labelledby="table-mistakes">'
+        '<table class="text" id="mistake-table"><caption id="table-mistakes">Every mistake: − the correct line, + the'
+        " wrong one; grey, the loss of the correct run.</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n"
+    )
+
+
+def _filter():
+    """Words and a verdict; the script of the section shows it."""
     options = "".join(f'<option value="{key}">{words}</option>' for key, words in VERDICTS.items())
     return (
-        '<div class="filter" hidden role="group" aria-label="Filter of the table"><label for="mistake-words">words</label>'
-        '<input type="search" id="mistake-words" autocomplete="off"><label for="mistake-verdict">verdict</label>'
+        '<div class="filter" hidden role="group" aria-label="Filter of the table">'
+        '<label for="mistake-words">words</label><input type="search" id="mistake-words" autocomplete="off">'
+        '<label for="mistake-verdict">verdict</label>'
         f'<select id="mistake-verdict"><option value="">all</option>{options}</select>'
         '<output for="mistake-words mistake-verdict" id="mistake-count"></output></div>\n'
-        '<div class="all" role="region" tabindex="0" aria-labelledby="table-mistakes"><table class="text" id="mistake-table"><caption id="table-mistakes">Every mistake: − the correct line, + the wrong'
-        " one; grey, the loss of the correct run.</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n"
     )
 
 
