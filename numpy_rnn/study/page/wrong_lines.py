@@ -26,15 +26,7 @@ PUZZLES = {
 }
 CURVE = (132, 40)  # pixels
 MAX_POINTS = 20
-VERDICTS = {
-    "the same": "the same loss",
-    "lower loss": "a lower loss",
-    "learns": "learns",
-    "learns less": "learns less",
-    "does not learn": "does not learn",
-    "diverged": "diverges",
-    "not in a run": "not in a run",
-}
+WORDS = {"the same": "the same loss", "lower loss": "a lower loss", "diverged": "diverges"}  # of verdicts
 
 
 def puzzles(mistakes: list[dict]) -> str:
@@ -96,7 +88,7 @@ def _change(place):
 def verdict(mistake: dict) -> str:
     """The verdict and the ratio of the final losses, in words."""
     ratio = mistake["ratio"]["median"]
-    words = VERDICTS[mistake["verdict"]]
+    words = WORDS.get(mistake["verdict"], mistake["verdict"])
     return words if ratio is None else f"{words}, final loss × {ratio:.2g}"
 
 
@@ -116,6 +108,8 @@ def curve(mistake: dict) -> str:
         return ""
     sides = [_log(mistake[side]["median"]) for side in ("right", "wrong")]
     values = np.concatenate(sides)
+    if not np.isfinite(values).any():
+        return ""
     low, high = np.nanmin(values), np.nanmax(values)
     paths = []
     for kind, logs, side in zip(("right", "wrong"), sides, ("right", "wrong")):
@@ -145,16 +139,17 @@ def mistake_table(mistakes: list[dict]) -> str:
         for one in mistakes
     )
     return (
-        f'{_filter()}<div class="all" role="region" tabindex="0" aria-labelledby="table-mistakes">'
+        f'{_filter(mistakes)}<div class="all" role="region" tabindex="0" aria-labelledby="table-mistakes">'
         '<table class="text" id="mistake-table"><caption id="table-mistakes">Every mistake: − the correct line, + the'
         " wrong one; grey, the loss of the correct run.</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n"
     )
 
 
-def _filter():
+def _filter(mistakes):
     """Words and a verdict; the script of the section shows it."""
-    options = "".join(f'<option value="{key}">{words}</option>' for key, words in VERDICTS.items())
+    verdicts = dict.fromkeys(one["verdict"] for one in mistakes)
+    options = "".join(f'<option value="{one}">{WORDS.get(one, one)}</option>' for one in verdicts)
     return (
         '<div class="filter" hidden role="group" aria-label="Filter of the table">'
         '<label for="mistake-words">words</label><input type="search" id="mistake-words" autocomplete="off">'
