@@ -136,6 +136,13 @@ def test_the_costs_in_the_document_are_those_of_the_shapes():
     assert 1_000_000 <= 100 * Q < 1.05e6
 
 
+def test_letters_have_one_meaning():
+    """Section 6 has none of d, an input, n, an update, s, a step, and m, a number of copies."""
+    for tex in re.findall(r"\$\$?([^$]+)\$\$?", sections()["6"].text):
+        letters = re.findall(r"(?<![\\A-Za-z])[dnsm](?![A-Za-z])", re.sub(r"d(\\theta|[WXahbx])", "", tex))
+        assert letters == [], tex
+
+
 # -- exercises and mistakes -----------------------------------------------------------------------------------------
 
 
@@ -193,9 +200,14 @@ def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
     }
     for function, changed in wrong.items():
         monkeypatch.setattr(check_others_module, function, changed)
+
+    def scaled(gradients):
+        return numpy_rnn.Gradients(*(None if g is None else g * (1 + 1e-9) for g in gradients))
+
     rnn = SimpleNamespace(
         cross_entropy=lambda y, c: numpy_rnn.cross_entropy(y, c) * (1 + 1e-9),
         clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * (1 + 1e-9)),
+        direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),
     )
     monkeypatch.setattr(check_others_module, "numpy_rnn", rnn)
     monkeypatch.setattr(check_others_module.by_hand, "__defaults__", (rnn,))

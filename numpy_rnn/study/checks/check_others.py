@@ -1,6 +1,6 @@
 """Equations that a run of numbers and squared errors does not use, on numbers of the run.
 
-(F4), (L3) and (L4): its hidden states as the outputs of a network whose classes are the units. (U7): its gradient.
+(F4), (L3), (L4): its hidden states, as the outputs of a network whose classes are the units. (U7) to (U9): its gradient.
 """
 
 from decimal import Decimal, localcontext
@@ -17,7 +17,8 @@ from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.elman import forward, one_hot
 from numpy_rnn.loss import softmax
-from numpy_rnn.study.checks.check_step import fractions, gradients_of, row
+from numpy_rnn.momentum import TINY
+from numpy_rnn.study.checks.check_step import fractions, gradients_of, root, row
 from numpy_rnn.study.checks.equations import Equation, Values, problems
 from numpy_rnn.study.checks.witness_results import Check, Witnessed, compared, example, findings_of, whole
 from numpy_rnn.study.checks.witnesses import of_fractions
@@ -28,6 +29,8 @@ OTHERS = {
     "L3": Equation("softmax of the hidden states, taken as outputs", "p", "p"),
     "L4": Equation("cross-entropy of each step, of the hidden states taken as outputs", "ℓ", "losses"),
     "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "by value"),
+    "U8": Equation("sums of squares of Adagrad after two updates with the gradient", "v", "squares"),
+    "U9": Equation("direction of Adagrad in the second update", "Δ", "adagrad"),
 }
 DIGITS = 50
 WHERE = "before training"
@@ -37,12 +40,15 @@ def check_others(setting: Setting) -> dict[str, Any]:
     """The findings by id, as those of `check_window`."""
     case = next(problems(setting)).case
     y, classes, gradients = numbers_of(case)
+    exact = fractions(row(gradients))
     limit = float(np.abs(row(gradients)).max()) / 2 or 1.0
-    hand, E = by_hand(y, classes, gradients, limit), bounds(y, classes)
+    hand, E = by_hand(case, y, classes, gradients, limit), bounds(y, classes, exact)
     witnesses: dict[str, dict[str, Witnessed]] = {
         "F4": {"counting": whole([float(c == d) for c in classes.ravel() for d in range(y.shape[-1])])},
         **decimals(y, classes),
-        "U7": {"exact fractions": of_fractions(clipped(limit, gradients))},
+        "U7": {"exact fractions": of_fractions([max(-Fraction(limit), min(Fraction(limit), g)) for g in exact])},
+        "U8": {"exact fractions": of_fractions([2 * g * g for g in exact])},
+        "U9": {"exact fractions": of_fractions([g / root(2 * g * g + Fraction(TINY)) for g in exact])},
     }
     checks: dict[str, list[Check]] = {}
     examples: dict[str, Any] = {}
@@ -62,25 +68,43 @@ def numbers_of(case: Case) -> tuple[np.ndarray, np.ndarray, Gradients]:
     return y, (np.arange(T)[:, None] + np.arange(B)) % H, gradients_of(case, case.params)
 
 
-def by_hand(y: np.ndarray, classes: np.ndarray, gradients: Gradients, limit: float, rnn: Any = numpy_rnn) -> Values:
+def by_hand(
+    case: Case, y: np.ndarray, classes: np.ndarray, gradients: Gradients, limit: float, rnn: Any = numpy_rnn
+) -> Values:
     """What the functions of `numpy_rnn` compute."""
+    velocity: Any = None
+    for _ in range(2):
+        s, velocity = rnn.direction(case.params, gradients, velocity, adagrad=True)
     losses = [float(rnn.cross_entropy(y[t : t + 1], classes[t : t + 1])) for t in range(len(y))]
     return {
         "x": one_hot(classes, y.shape[-1], y.dtype),
         "p": softmax(y),
         "losses": np.array(losses),
         "by value": row(rnn.clip_by_value(gradients, limit)),
+        "squares": row(velocity),
+        "adagrad": row(s),
     }
 
 
-def bounds(y: np.ndarray, classes: np.ndarray) -> Values:
-    """E of (L3) and (L4), by the equivalence suite's formulas; the others do not round."""
+def bounds(y: np.ndarray, classes: np.ndarray, exact: list[Fraction]) -> Values:
+    """E of (L3) and (L4), by the equivalence suite's formulas, and of (U8) and (U9); the others do not round.
+
+    (U8) has a rounding for each square and one for the sum, all terms of one sign. (U9) takes half of its relative
+    error under the root, and half of the rounding of that sum, a rounding of the root and one of the quotient.
+    """
     rounding = Rounding(np.float64)
     of = bounded_softmax(y, np.zeros_like(y), rounding, TAU)
     chosen = np.take_along_axis(of.E_log_p, classes[..., None], axis=-1)
     loss = np.abs(np.take_along_axis(of.log_p, classes[..., None], axis=-1))
     B = y.shape[1]
-    return {"p": of.E_p, "losses": (chosen + rounding.gamma(B + 1) * (loss + chosen)).sum(axis=(1, 2))}
+    squares = np.array([float(2 * g * g) for g in exact])
+    direction = np.abs(np.array(list(map(float, exact)))) / np.sqrt(squares + TINY)
+    return {
+        "p": of.E_p,
+        "losses": (chosen + rounding.gamma(B + 1) * (loss + chosen)).sum(axis=(1, 2)),
+        "squares": rounding.gamma(2) * squares + rounding.flushes(2),
+        "adagrad": rounding.gamma(4) * direction + rounding.flushes(2),
+    }
 
 
 def decimals(y: np.ndarray, classes: np.ndarray) -> dict[str, dict[str, Witnessed]]:
@@ -102,9 +126,3 @@ def decimals(y: np.ndarray, classes: np.ndarray) -> dict[str, dict[str, Witnesse
 def _of_decimals(numbers):
     high = [float(number) for number in numbers]
     return whole(high, [float(number - Decimal(nearest)) for number, nearest in zip(numbers, high)])
-
-
-def clipped(limit: float, gradients: Gradients) -> list[Fraction]:
-    """(U7) on exact numbers."""
-    exact = Fraction(limit)
-    return [max(-exact, min(exact, g)) for g in fractions(row(gradients))]

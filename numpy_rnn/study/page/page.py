@@ -16,7 +16,11 @@ from numpy_rnn.study.page.templates import fill
 from numpy_rnn.study.page.wrong_lines import mistake_table, puzzles
 
 HERE = Path(__file__).parent
-STYLES = ("study.css", "text.css")
+STYLES = ("study.css", "explorer.css", "text.css")
+SCRIPTS = tuple(  # in the order in which they need each other
+    f"scripts/{name}.js"
+    for name in ("network", "drawing", "moments", "unrolled", "mask", "address", "explorer", "scale", "cliff", "start")
+)
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 SUBHEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
@@ -73,7 +77,7 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         "contents": contents,
         "sections": "\n".join(sections),
         "data": embedded(findings["explorer"]),
-        "script": _read("explore.js"),
+        "script": "".join(map(_read, SCRIPTS)),
     }
     return fill(_read("page.html"), findings, parts)
 

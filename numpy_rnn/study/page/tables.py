@@ -54,7 +54,7 @@ def _options(sets):
         ]
         for one in sets
     ]
-    head = ["options", "momentum μ", "dampening τ", "Nesterov", "weight decay λ", "clipped to m"]
+    head = ["options", "momentum μ", "dampening τ", "Nesterov", "weight decay λ", "clipped to c"]
     return Table("step_options", "Options of the updates on which (U1) to (U6) are checked", head, rows)
 
 
