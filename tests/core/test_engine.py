@@ -30,10 +30,13 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.clipping import clip
+from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.engine import layout
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, Vectors, blocks, empty
+from numpy_rnn.engine.objective import Objective
 from numpy_rnn.engine.update import clipping_factor, product_of_group
+from numpy_rnn.engine.window import Tape
 
 FILES = sorted(path.stem for path in Path(engine.__file__).parent.glob("[!_]*.py"))
 MODULES = [import_module(f"numpy_rnn.engine.{name}") for name in FILES]
@@ -496,13 +499,30 @@ def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E
     of = Layout(2, 3, 2, 2, True, False, np.dtype(dtype), E[0] if E == (7,) else None)
     gradient = np.random.default_rng(1).normal(size=(*E, of.size)).astype(dtype)
     limits = np.finfo(dtype)
-    for scale in (1, limits.max / 1e3, limits.tiny * 1e3, limits.max**0.5, limits.tiny**0.5, np.inf, np.nan):
+    for scale in (
+        1,
+        limits.max / 1e3,
+        limits.tiny * 1e3,
+        limits.max**0.5,
+        limits.tiny**0.5,
+        1e-3 * limits.tiny**0.5,
+        np.inf,
+        np.nan,
+    ):
         scaled = gradient.copy()
         scaled[..., : None if np.isfinite(scale) else 1] *= np.dtype(dtype).type(scale)
         found = clipping_factor(scaled, 1e-3) * scaled
         for one, other in zip(of.named(found), clip(of.named(scaled), 1e-3)):
             if one is not None:
                 np.testing.assert_allclose(one, other, rtol=16 * limits.eps, atol=16 * limits.smallest_subnormal)
+
+
+def test_views_of_so_many_steps_are_kept():
+    tape = Tape(LAYOUTS[0]._replace(B=1), 50, 1, 20, Objective())
+    tape.most_viewed = 100
+    for window in windows(50, 1, 20):
+        tape.window(window)
+        assert sum(end - begin for begin, _, end, _ in tape.views) <= 100
 
 
 def test_updates_are_made_when_they_are_asked_for():

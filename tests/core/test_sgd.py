@@ -221,7 +221,9 @@ def exact_norm(gradients):
 
 
 @DTYPES
-@pytest.mark.parametrize("place", ["smallest", "tiny", "root of tiny", "one", "root of max", "max"])
+@pytest.mark.parametrize(
+    "place", ["smallest", "tiny", "below root of tiny", "root of tiny", "one", "root of max", "max"]
+)
 def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, place):
     """From the smallest numbers, whose squares are zero, to the largest, whose squares are infinite; and clipping makes
     the large ones as long as asked for.
@@ -231,6 +233,7 @@ def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, plac
     size = {
         "smallest": 64 * float(info.smallest_subnormal),
         "tiny": float(info.tiny),
+        "below root of tiny": 1e-3 * float(info.tiny) ** 0.5,
         "root of tiny": float(info.tiny) ** 0.5,
         "one": 1.0,
         "root of max": float(info.max) ** 0.5,

@@ -25,7 +25,7 @@ from cases import (
     values,
     window_loss,
 )
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from numpy_rnn import Activations, Adjoints, Gradients, Parameters
@@ -114,9 +114,12 @@ def test_the_witness_is_torch(case):
     assert_within(values(found, case.dtype), (loss.detach().numpy(), gradients), allowed(found))
 
 
+NO_WEIGHT = random_case(0, 3, 2, 2, 3, 2, reduction="mean", weights=True)._replace(weights=np.zeros((3, 2)))
+
 # -- the backends -----------------------------------------------------------------------------------------------------
 
 
+@example(NO_WEIGHT, {}, 0.1, "no")
 @given(case=cases(), options=steps_of_sgd(), rate=st.floats(0, 0.5), moving=st.sampled_from(["no", "all", "weights"]))
 def test_every_function_is_the_witness(rnn, case, options, rate, moving):
     """And leaves what it is given, and repeats itself to the bit. The velocity may be that of the weights alone."""
