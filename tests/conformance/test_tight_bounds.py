@@ -160,7 +160,7 @@ VARIANTS = {
     "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "velocity": True},
     "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "weight_decay": 0.1},
     "clipped": {"max_norm": 0.3},
-    "clipped by value": {"max_value": 1e3, "weights": True},
+    "clipped-by-value": {"max_value": 1e3, "weights": True},
     "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.1},
     "cross-entropy": {"loss": "cross_entropy"},
     "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "weights": True, "reduction": "mean"},
