@@ -16,7 +16,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import DTYPES, Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports.protocol import GIVEN_DY
+from numpy_rnn.conformance.ports.protocol import GIVEN_DY, OF_LOSS
 from numpy_rnn.conformance.random_arrays import (
     random_classes,
     random_distributions,
@@ -166,8 +166,8 @@ def with_clip_by_value(generator: np.random.Generator, sgd: SgdOptions, has: Seq
 
 
 def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
-    """The options that a port does not lack."""
-    return [option for option in options if option not in lacks]
+    """The options that a port does not lack; of the nonlinearities, one that it has."""
+    return [option for option in options if option not in lacks] or [SIGMOID]
 
 
 def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Recipe:
@@ -179,7 +179,18 @@ def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Reci
         recipe = recipe._replace(given_dy=True, reduction="sum", loss="squared_error", classes=False, weights=False)
     if "step" in lacks:
         recipe = recipe._replace(**SgdOptions()._asdict())
-    return recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks)
+    if "many losses" in lacks:
+        recipe = recipe._replace(K=1)
+    if "batch" in lacks:
+        recipe = recipe._replace(B=1)
+    if "squared_error" in lacks:
+        recipe = recipe._replace(loss="cross_entropy")
+    if "large outputs" in lacks:
+        recipe = recipe._replace(logits=1.0)
+    if "distributions" in lacks:
+        recipe = recipe._replace(classes=recipe.loss == "cross_entropy")
+    class_inputs = recipe.class_inputs or "vector_inputs" in lacks
+    return recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks, class_inputs=class_inputs)
 
 
 def restricted_sgd(sgd: SgdOptions, lacks: Sequence[str]) -> SgdOptions:
@@ -248,7 +259,7 @@ def large_recipes(
         older = 0 if recipe.K == recipe.T or which != "T" else int(generator.integers(size))  # steps without a loss
         K = size - older if which == "T" else recipe.K
         special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
-        yield recipe._replace(**{which: size, "K": K, **special})
+        yield restricted(recipe._replace(**{which: size, "K": K, **special}), lacks, has)
 
 
 def random_run(
@@ -267,7 +278,10 @@ def random_run(
         H = int(generator.integers(*LARGE_SIZES["H"]))
     T = int(generator.integers(4, max_steps + 1))
     dtype = dtype or DTYPES[generator.integers(2)]
+    B = 1 if "batch" in lacks else B
     k1 = T if "h_0" in lacks else int(generator.integers(1, 5))
+    if "many losses" in lacks:
+        T, k1 = (1, 1) if "h_0" in lacks else (T, 1)
     if "older steps" in lacks:
         T -= T % k1  # the last window has as many steps as the others
     learning_rate = float(generator.uniform(0.1, 1)) / (10 * B * O * k1)
@@ -296,6 +310,8 @@ def random_run(
         configuration = configuration.changed(nonlinearity="sigmoid")
     configuration = configuration.changed(**with_clip_by_value(further, configuration.sgd_options(), has)._asdict())
     of_loss = random_losses(further, has)
+    required = restricted(Recipe(T, B, D, H, O, T, dtype, **of_loss), [name for name in lacks if name in OF_LOSS], ())
+    of_loss = {name: getattr(required, name) for name in of_loss}
     configuration = configuration.changed(loss=of_loss["loss"])
     if of_loss["class_inputs"]:
         x = random_classes(further, (T, B), D)

@@ -6,13 +6,13 @@ a case of several steps, because many mistakes are the same in a window of one s
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn.app.trace import PER_UPDATE, PLACE, ROWS
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
+from numpy_rnn.conformance.recipes import restricted
 from numpy_rnn.conformance.traces.drive import trace_of
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
@@ -49,7 +49,7 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
 
 def hints_for_port(port, recipe, tau: float, timeout: float = 10.0) -> list[str]:
     """The mutants that give what the port gives for a case like this one, but with several steps."""
-    case = with_several_steps(recipe).case()
+    case = restricted(with_several_steps(recipe), port.lacks, getattr(port, "capabilities", ())).case()
     report, _ = call_port(port, case, timeout)
     if report is None or format_errors(case, report, intermediates=False):
         return []
@@ -69,12 +69,12 @@ def hints_for_case(case, report, tau: float) -> list[str]:
         wrong = any(not (ratio <= 1).all() for ratio in check_global(case, report, tau, bounds=bounds).values())
     if not wrong:
         return []
-    asked = case
-    if case.given_dy:  # a target that gives the reference this dy
-        y = numpy_rnn.forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
-        asked = case._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
 
     def values_of(package):
+        asked = case
+        if case.given_dy:  # a target that gives this dy
+            y = package.forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
+            asked = case._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
         params = {name: theta for name, theta in asked.params._asdict().items() if theta is not None}
         arrays = (params, asked.x, asked.target, asked.h_0)
         return PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)

@@ -44,9 +44,15 @@ class Port(Protocol):
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
     tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
     lacks           what it does not implement, any of
-                    "tanh" or "relu", "sum" or "mean", "bias"
+                    "tanh" or "relu", "sum" or "mean", "bias"; both "tanh" and "relu" with "sigmoid"
+                    "squared_error"    its loss is the cross-entropy
+                    "distributions"    the targets of its cross-entropy are classes
+                    "large outputs"    its exponentials of outputs overflow where those are large
+                    "vector_inputs"    its inputs are classes
                     "h_0"              the state before the window is always zero
                     "older steps"      every step has a loss: K = T
+                    "many losses"      only the last step has a loss: K = 1
+                    "batch"            it takes one sequence: B = 1
                     "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
                     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 

@@ -34,9 +34,13 @@ Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a pla
 largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|). lacks:
 what it does not implement, any of
 
-    "tanh" or "relu", "sum" or "mean", "bias"
+    "tanh" or "relu", "sum" or "mean", "bias"; "tanh" and "relu" with the capability "sigmoid"
+    "squared_error"    its loss is the cross-entropy; "distributions": of classes only
+    "large outputs"    its exponentials of outputs overflow where those are large
+    "vector_inputs"    its inputs are classes only
     "h_0"              the state before the window is always zero
-    "older steps"      every step has a loss: K = T
+    "older steps"      every step has a loss: K = T; "many losses": only the last step has one: K = 1
+    "batch"            it takes one sequence: B = 1
     "step"             it computes gradients only: it is given no learning rate and reports no new parameters
     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
@@ -109,7 +113,10 @@ CAPABILITIES = (
 )
 GIVEN_DY = "given_dy"  # instead of a target, never with one
 OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
+OF_LOSS = ("squared_error", "distributions", "vector_inputs", "many losses", "large outputs")
 OPTIONS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *OF_SGD)
+LACKS = (*OPTIONS, "batch", *OF_LOSS)
+NEEDS = {"squared_error": "cross_entropy", "distributions": "cross_entropy", "vector_inputs": "class_inputs"}
 
 
 class PortFault(Exception):
@@ -125,7 +132,7 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
     lists = (
         ("dtypes", dtypes, DTYPES),
         ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY)),
-        ("lacks", lacks, OPTIONS),
+        ("lacks", lacks, LACKS),
     )
     for what, given, known in lists:
         if not isinstance(given, list | tuple):
@@ -135,9 +142,12 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
                 return f"{what} names {one_line(repr(each), 40)}: known: {', '.join(known)}"
     if not dtypes:
         return f"dtypes is empty: expected {' or '.join(DTYPES)}, or both"
-    for either in (OPTIONS[:2], OPTIONS[2:4]):
-        if set(either) <= set(lacks):
+    for either in (OPTIONS[:2], OPTIONS[2:4], ("older steps", "many losses")):
+        if set(either) <= set(lacks) and not ("tanh" in either and "sigmoid" in capabilities):
             return f"lacks names both {' and '.join(either)}: expected at most one of the two"
+    for lacking, capability in NEEDS.items():
+        if lacking in lacks and capability not in capabilities:
+            return f"lacks names {lacking!r}: expected {capability!r} among its capabilities"
     for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
         if lacking in lacks and capability in capabilities:
             return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"

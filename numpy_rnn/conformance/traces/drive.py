@@ -131,6 +131,15 @@ def _check_port(port, experiment, configuration):
         changed.append("h_0")
     if any(window.loss_start > window.start for window in schedule):
         changed.append("older steps")
+    if any(window.stop - window.loss_start > 1 for window in schedule):
+        changed.append("many losses")
+    is_class = {name: getattr(experiment, name).dtype.kind in "iu" for name in ("x", "target")}
+    changed += [] if is_class["x"] else ["vector_inputs"]
+    if GIVEN_DY not in port.capabilities:
+        of_vectors = [] if is_class["target"] else ["distributions"]
+        changed += of_vectors if configuration.loss == "cross_entropy" else ["squared_error"]
+    if experiment.h_0.shape[-2] > 1:
+        changed.append("batch")
     for option in (*asked, *changed):
         if option in port.lacks:
             raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
