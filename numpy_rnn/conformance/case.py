@@ -9,6 +9,7 @@ import numpy as np
 
 from numpy_rnn.app.trace import BY_STEP as INTERMEDIATES
 from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance.truncations import Truncation
 
 INPUT_GRADIENTS = ("dh_0", "dx")
 LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state
@@ -67,6 +68,9 @@ class Case(NamedTuple):
     weights: np.ndarray | None = None  # (K, B), of the losses; None: 1 each
     given_dy: bool = False  # `target` has dy of its K steps, and there is no loss
     has_step: bool = True  # False: the gradients only
+    has_h_0: bool = True  # False: h_0 is zero and no input, and dh_0 is not required
+    truncation: Truncation | None = None  # None: (B2)
+    kept: tuple[np.ndarray, np.ndarray] | None = None  # with "stale": a and h of the steps without a loss, (T−K, B, H)
 
     @property
     def dtype(self) -> np.dtype:
@@ -153,7 +157,7 @@ def format_errors(case: Case, report, intermediates: bool, input_gradients: bool
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
     expected = required_outputs(case, intermediates, input_gradients)
-    given = ("dy",) if case.given_dy else ()
+    given = ("dy",) * case.given_dy + ("dh_0",) * (not case.has_h_0)
     faults = [f"{name} is missing" for name in expected if name not in report and name not in given]
     known = required_outputs(case, intermediates=True, input_gradients=True)
     faults += [f"{name} is not an expected name" for name in report if name not in known]

@@ -25,6 +25,7 @@ from numpy_rnn.conformance.random_arrays import (
     random_weights,
     states,
 )
+from numpy_rnn.conformance.truncations import truncation_of
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
@@ -77,6 +78,7 @@ class Recipe(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
     given_dy: bool = False  # whether dy is given in place of a target
     has_step: bool = True
+    truncation: str = ""
 
     def __repr__(self) -> str:
         """The call that makes the recipe again, without the fields that have their defaults."""
@@ -113,7 +115,8 @@ class Recipe(NamedTuple):
             params = params._replace(W_hy=params.W_hy * params.W_hy.dtype.type(self.logits))
         weights = random_weights(generator, (K, B), self.dtype) if self.weights else None
         options = (self.learning_rate, self.nonlinearity, self.reduction, self.sgd, velocity, self.loss, weights)
-        return Case(params, x, target, h_0, *options, given_dy=self.given_dy, has_step=self.has_step)
+        case = Case(params, x, target, h_0, *options, given_dy=self.given_dy, has_step=self.has_step)
+        return case._replace(truncation=truncation_of(self.truncation), has_h_0=not self.no_h_0)
 
     def _special_units(self, params: Parameters) -> Parameters:
         """The parameters with a saturated and a silent unit; in a long window W_hh has a norm of 1 at most."""
@@ -179,10 +182,7 @@ def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Reci
         recipe = recipe._replace(given_dy=True, reduction="sum", loss="squared_error", classes=False, weights=False)
     if "step" in lacks:
         recipe = recipe._replace(**SgdOptions()._asdict())
-    if "many losses" in lacks:
-        recipe = recipe._replace(K=1)
-    if "batch" in lacks:
-        recipe = recipe._replace(B=1)
+    recipe = recipe._replace(K=1 if "many losses" in lacks else recipe.K, B=1 if "batch" in lacks else recipe.B)
     if "squared_error" in lacks:
         recipe = recipe._replace(loss="cross_entropy")
     if "large outputs" in lacks:
@@ -212,9 +212,7 @@ def random_recipe(
 ) -> Recipe:
     """A random recipe, with the options of ports that have these capabilities, without those that they lack."""
     T, B, D, H, O = random_sizes(generator)
-    nonlinearity, reduction = (
-        str(generator.choice(supported(options, lacks))) for options in (NONLINEARITIES, REDUCTIONS)
-    )
+    nonlinearity, reduction = (str(generator.choice(supported(o, lacks))) for o in (NONLINEARITIES, REDUCTIONS))
     plain = Recipe(
         T,
         B,
@@ -249,7 +247,7 @@ def random_recipe(
 def large_recipes(
     count: int, seed: int, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
 ) -> Iterator[Recipe]:
-    """So many recipes in which T, B, D, H and O are large in turn; every other one has a saturated or a silent unit."""
+    """So many recipes with large T, B, D, H and O by turns; every other one has a saturated or a silent unit."""
     for index in range(count):
         generator = np.random.default_rng((seed, index))
         recipe = random_recipe(generator, dtype, has, lacks)

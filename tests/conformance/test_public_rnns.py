@@ -62,6 +62,20 @@ VERDICTS = (
     Row("faster_rnnlm:FasterRnnlm", {"divides": True}, "dW_xh (B4)"),
     Row("darknet:Darknet", {}, "h (F2)"),  # another cell
     Row("rnn_rust:RnnRust", {}),
+    Row("ml_from_scratch:MlFromScratch", {}),  # a band of 5 + 1 steps
+    Row("ml_from_scratch:MlFromScratch", {"truncation": "band:5"}, "dW_xh (B4)", "truncation band:6"),
+    Row(
+        "ml_from_scratch:MlFromScratch",
+        {"capabilities": ("given_dy", "input_gradients")},
+        "dx (B10)",
+        "dx from its own step only",
+    ),
+    Row("dennybritz:DennyBritz", {}),  # a band of 4 + 1 steps
+    Row("dennybritz:DennyBritz", {"truncation": ""}, "dW_xh (B4)", "truncation band:5"),
+    Row("gy910210:Gy910210", {}, "loss (L1, L2)", "mean of the losses, gradient of their sum"),
+    Row("gy910210:Gy910210", {"of_sum": True}),
+    Row("deeplearning4j:DeepLearning4J", {}, "dW_hh (B5)"),
+    Row("deeplearning4j:DeepLearning4J", {"with_first": True}),  # the backward pass over 3 steps only
     Row("iamtrask:Iamtrask", {}),
     Row("iamtrask:Iamtrask", {"copied": True}, "dW_hh (B5)", "h_t for h_{t-1} in dW_hh"),
     Row("coursera:Coursera", {}),

@@ -112,7 +112,7 @@ IN_WINDOW = (
     update("W_hh and W_hh in dh_0 used without transposes", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
     update("no flow from step to step", "dh", ("bptt", B2, "pass"), ("bptt", B9, "dh_0 = np.zeros_like(h[0])")),
     update(
-        "each loss flows back over two steps only",
+        "truncation band:3",
         "dh",
         ("bptt", SLOPES, f"{SLOPES}\n    own, ages = dh.copy(), []"),
         ("bptt", B2, BAND),

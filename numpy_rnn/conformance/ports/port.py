@@ -56,8 +56,10 @@ class Port(Protocol):
                     "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
                     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
-    capabilities, both errors of tanh and lacks are optional in an object that a user writes: `load_python_port` adds
-    the defaults.
+    truncation      "band:k" or "back:k" of `truncations.py`, if its backward pass is not (B2)
+
+    capabilities, both errors of tanh, lacks and truncation are optional in an object that a user writes:
+    `load_python_port` adds the defaults.
     """
 
     name: str
@@ -145,6 +147,7 @@ class PythonPort(NamedTuple):
     lacks: tuple[str, ...]
     window_update: Callable[..., Any]
     tanh_absolute_ulps: float | None = None
+    truncation: str = ""
 
 
 def load_python_port(where: str) -> PythonPort:
@@ -182,11 +185,12 @@ def load_python_port(where: str) -> PythonPort:
     capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
     tanh_ulps = getattr(port, "tanh_ulps", None)
     absolute = getattr(port, "tanh_absolute_ulps", None)
-    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute)
+    truncation = getattr(port, "truncation", "")
+    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute, truncation)
     if fault:
         raise InputError(f"port {where!r}: {fault}")
     lists = tuple(port.dtypes), tuple(capabilities)
-    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute)
+    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute, truncation)
 
 
 def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:

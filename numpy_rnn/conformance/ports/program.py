@@ -212,7 +212,7 @@ class ProgramPort:
         hello = self._start()
         self.name, self.dtypes = hello["name"], hello["dtypes"]
         self.capabilities, self.tanh_ulps, self.lacks = hello["capabilities"], hello["tanh_ulps"], hello["lacks"]
-        self.tanh_absolute_ulps = hello["tanh_absolute_ulps"]
+        self.tanh_absolute_ulps, self.truncation = hello["tanh_absolute_ulps"], hello["truncation"]
         self.hello = hello
 
     def __enter__(self):

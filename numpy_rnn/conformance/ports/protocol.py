@@ -30,9 +30,10 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "loss_weights"     its losses may have weights
     "given_dy"         it has no loss: it is given dy in place of a target
 
-Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
-largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|). lacks:
-what it does not implement, any of
+Four keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
+largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|).
+truncation: "band:5" or the like, if its backward pass is one of `truncations.py`. lacks: what it does not implement,
+any of
 
     "tanh" or "relu", "sum" or "mean", "bias"; "tanh" and "relu" with the capability "sigmoid"
     "squared_error"    its loss is the cross-entropy; "distributions": of classes only
@@ -99,6 +100,7 @@ import numpy as np
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.case import Case, required_outputs
+from numpy_rnn.conformance.truncations import truncation_fault
 
 CAPABILITIES = (
     "intermediates",
@@ -123,7 +125,7 @@ class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None) -> str | None:
+def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None, truncation="") -> str | None:
     """The first error in what a port states of itself; None if there is none."""
     if not isinstance(name, str) or not name.strip():
         return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
@@ -155,7 +157,7 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
         is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
         if ulps is not None and not (is_number and 0 < ulps < float("inf")):
             return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
-    return None
+    return truncation_fault(truncation)
 
 
 VERSION = 1
@@ -227,6 +229,7 @@ def decode_hello(line: str) -> dict:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
     identity: dict[str, Any] = {key: hello.get(key) for key in ("name", "dtypes", "capabilities", "tanh_ulps")}
     identity |= {"lacks": hello.get("lacks", ()), "tanh_absolute_ulps": hello.get("tanh_absolute_ulps")}
+    identity["truncation"] = hello.get("truncation", "")
     fault = identity_fault(**identity)
     if fault:
         raise PortFault(f"has an invalid hello: {fault}")

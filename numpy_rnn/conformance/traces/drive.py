@@ -18,6 +18,8 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.case import Case, format_errors, required_outputs
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
+from numpy_rnn.conformance.truncated_run import gradients_of
+from numpy_rnn.conformance.truncations import truncation_of, with_truncation
 from numpy_rnn.elman import forward
 
 REFERENCES = 16
@@ -94,25 +96,30 @@ def is_bounded(experiment, configuration) -> bool:
     return all((np.abs(array) < MAX_MAGNITUDE).all() for array in floats)
 
 
-def trace_of_port(port, experiment, configuration, timeout: float = 10.0) -> dict:
+def trace_of_port(port, experiment, configuration, timeout: float = 10.0, truncation: str | None = None) -> dict:
     """The trace of a port that is called for every window of the schedule.
 
     The initial state of a window is the state that the port reported in the window before; if the port does not report
     its states, it is computed by numpy_rnn from the port's parameters at that time.
+
+    truncation: the name of one of `truncations.py` under which the trace is judged; None: that of the port.
 
     Raises InputError on a dtype or option that the port does not support and on an ensemble; PortFault, with the epoch
     and update, if the port fails or its report has an invalid format.
     """
     experiment = experiment.trained()
     _check_port(port, experiment, configuration)
+    asked = truncation_of(getattr(port, "truncation", "") if truncation is None else truncation)
+    if asked is not None and asked.kind == "stale":
+        raise InputError("a port computes a whole window: expected a trace for the truncation 'stale'")
     recorder = Recorder(experiment, configuration)
-    run = _Driven(port, experiment, configuration, timeout)
+    run = _Driven(port, experiment, configuration, timeout, asked)
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
     for epoch in range(1, configuration.epochs + 1):
         for number, window in enumerate(schedule, start=1):
             initial, report = run.update(window, f"epoch {epoch}, update {number}")
             recorder.append_report(epoch, number, window, initial, report)
-    return recorder.arrays()
+    return recorder.arrays() if asked is None else with_truncation(recorder.arrays(), asked)
 
 
 def _check_port(port, experiment, configuration):
@@ -164,7 +171,8 @@ OF_LOSS = ("cross_entropy", "loss_weights")  # capabilities that a port that is 
 class _Driven:
     """A port and the current state of its run."""
 
-    def __init__(self, port, experiment, configuration, timeout):
+    def __init__(self, port, experiment, configuration, timeout, truncation):
+        self.truncation = truncation
         self.port, self.experiment, self.configuration, self.timeout = port, experiment, configuration, timeout
         self.sgd = configuration.sgd_options()
         self.params, self.velocity = experiment.params, None
@@ -188,6 +196,7 @@ class _Driven:
             self.configuration.loss,
             None if self.experiment.weights is None else self.experiment.weights[loss_start:stop],
         )
+        case = case._replace(truncation=self.truncation)
         if self.learns and start > 0:
             case = _without_h_0(case)
         intermediates, input_gradients = (name in self.port.capabilities for name in CAPABILITIES[:2])
@@ -213,14 +222,18 @@ class _Driven:
             self.activations = forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity)
             dy = numpy_rnn.adjoints(case.params, self.activations, case.target, **options).dy
             case = case._replace(target=dy[-len(case.target) :], given_dy=True, loss="squared_error", weights=None)
-        return case._replace(has_step="step" not in self.port.lacks)
+        lacks = self.port.lacks
+        return case._replace(has_step="step" not in lacks, has_h_0="h_0" not in lacks)
 
     def _of_loss(self, case):
         return {"reduction": case.reduction, "weights": case.weights}
 
     def _added(self, case, report):
-        """What numpy_rnn computes for a port without a loss or without a step, from the port's gradients."""
+        """What numpy_rnn computes for a port without a loss, a step or a first state, from the port's gradients."""
         added = {}
+        if "h_0" in self.port.lacks and "dx" in report and "dh_0" not in report:
+            da_1 = report["da"][0] @ case.params.W_hh.T if "da" in report else None
+            added["dh_0"] = gradients_of(case)["dh_0"] if da_1 is None else da_1
         if GIVEN_DY in self.port.capabilities:
             y = self.activations.y[-len(case.target) :]
             loss_of = numpy_rnn.cross_entropy if case.loss == "cross_entropy" else numpy_rnn.half_squared_error

@@ -32,7 +32,10 @@ EQUATIONS = {
 CAUSAL_ORDER = tuple(EQUATIONS)
 
 
-def equations(tensor: str, sgd: SgdOptions) -> str:
+OF_TRUNCATION = {("band", "dh"): "R1", ("back", "dh"): "R2", ("stale", "a"): "F1, R3", ("stale", "h"): "F2, R3"}
+
+
+def equations(tensor: str, sgd: SgdOptions, truncation: str = "") -> str:
     """The ids of the equations of a tensor under these options of SGD, from the tensors that are reported before it.
 
     Clipping and weight decay are part of the velocity. Without momentum there is none, and they are part of the update
@@ -43,7 +46,7 @@ def equations(tensor: str, sgd: SgdOptions) -> str:
         return f"{of_gradient}U5"
     if tensor in Parameters._fields:
         return ("U6, " * sgd.nesterov if sgd.momentum else of_gradient) + "U1"
-    return EQUATIONS[tensor]
+    return OF_TRUNCATION.get((truncation.partition(":")[0], tensor), EQUATIONS[tensor])
 
 
 BACKWARDS = ("dh", "da")  # computed from the last step to the first

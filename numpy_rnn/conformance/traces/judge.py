@@ -26,6 +26,7 @@ from numpy_rnn.conformance.traces.first_divergence import (
     state_divergences,
 )
 from numpy_rnn.conformance.traces.trace_format import Settings, in_rows, settings_of
+from numpy_rnn.conformance.truncations import kept_rows, truncation_of
 
 
 class Stack(NamedTuple):
@@ -48,16 +49,17 @@ class Kind(NamedTuple):
 def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
     """The updates of the trace, stacked by their kinds."""
     trace = in_rows(trace, settings)
+    kept = kept_rows(trace) if settings.truncation == "stale" else None
     start, stop = trace["start"], trace["stop"]
     from_h_0 = (start == 0) & settings.learns(trace)
     first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
     kinds = np.stack((stop - start, stop - trace["loss_start"], from_h_0, first), axis=1)
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
-        yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])))
+        yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])), kept)
 
 
-def _stack(trace, settings, chosen, kind):
+def _stack(trace, settings, chosen, kind, kept):
     start, stop = trace["start"], trace["stop"]
     first_row = np.concatenate(([0], np.cumsum(stop - start)))[chosen]
     window_rows = first_row[:, None] + np.arange(kind.T)
@@ -108,7 +110,11 @@ def _stack(trace, settings, chosen, kind):
         velocity=velocity,
         loss=settings.loss,
         weights=weights,
+        truncation=truncation_of(settings.truncation),
     )
+    if kept is not None:
+        rows = kept[window_rows[:, : kind.T - kind.K]]
+        case = case._replace(kept=(by_window(trace["a"], rows), by_window(trace["h"], rows)))
     return Stack(chosen, case, report)
 
 
@@ -145,6 +151,7 @@ def _at(case, index):
     return case._replace(
         params=each(case.params),
         velocity=each(case.velocity),
+        kept=None if case.kept is None else (of(case.kept[0]), of(case.kept[1])),
         x=of(case.x),
         target=of(case.target),
         weights=None if case.weights is None else of(case.weights),
@@ -191,7 +198,7 @@ def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = F
                 divergences += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
     first = min(divergences, key=causal_place, default=None)
     if first is not None:
-        first = first._replace(equation=equations(first.tensor, settings.sgd))
+        first = first._replace(equation=equations(first.tensor, settings.sgd, settings.truncation))
     return Judgement(len(trace["epoch"]), worst, first)
 
 

@@ -10,6 +10,7 @@ from numpy_rnn.app.trace import BY_STEP, Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Window
 from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.truncations import truncation_of, with_truncation
 
 
 class Trace:
@@ -20,13 +21,17 @@ class Trace:
     of one dtype, float32 or float64. settings: k1, k2, learning_rate and epochs, and what is not a default of
     nonlinearity, reduction, momentum, dampening, nesterov, weight_decay and max_norm.
 
+    truncation: the name of another truncation than TBPTT(k1, k2), as in `truncations.py`.
+
     resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
     repeated, which is the same if k2 = k1 and T is a multiple of k1.
 
     Raises InputError on settings that no run has.
     """
 
-    def __init__(self, params: dict[str, Any], x, target, h_0, *, resets: bool = True, **settings):
+    def __init__(
+        self, params: dict[str, Any], x, target, h_0, *, resets: bool = True, truncation: str = "", **settings
+    ):
         self.T, self.epochs, self.number, self.epoch = len(x), settings.get("epochs", 1), 0, 0
         self.resets = resets
         x, target = (np.array(array) for array in (x, target))
@@ -42,6 +47,8 @@ class Trace:
         configuration = Configuration(**settings)
         configuration.check()
         self.recorder = Recorder(Experiment("own loop", x, target, np.array(h_0), initial), configuration)
+        if truncation:
+            self.recorder.head = with_truncation(self.recorder.head, truncation_of(truncation))
 
     def update(self, epoch: int, window: tuple[int, int, int], state, **values) -> None:
         """Record one update.

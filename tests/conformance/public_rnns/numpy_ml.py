@@ -54,5 +54,4 @@ class NumpyMl(Port):
         G = cell.gradients
         dW_hy = sum(h_t.T @ dy_t for h_t, dy_t in zip(h, dy))
         report = {"dW_hh": G["Waa"], "dW_xh": G["Wax"], "dW_hy": dW_hy, "dx": np.stack(dx)}
-        report["dh_0"] = cell.derived["dLdA_accumulator"]
         return report | ({"db_h": G["bx"], "db_hh": G["ba"], "db_y": dy.sum(axis=(0, 1))} if "b_h" in p else {})
