@@ -18,7 +18,6 @@ from numpy_rnn.app.storage import save_json
 from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_trace_size
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.mutants.hints import hints
@@ -31,12 +30,13 @@ from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.conformance.traces.trace_format import checked_trace, first_updates, read_trace, settings_of, start_of
 from numpy_rnn.conformance.truncated_run import trace_with_truncation
 from numpy_rnn.conformance.truncations import Truncation, truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import FIELDS, one_bias, parameters_of
 
 NUMBERS = "its numbers are not finite"
 NORM = (
     "the norm of its gradient overflows (U2), which makes the factor 0 (U3): scale the numbers before they are squared"
 )
-STEPPED = {*Parameters._fields, *("v" + name for name in Parameters._fields)}
+STEPPED = {*FIELDS, *("v" + name for name in FIELDS)}
 
 
 def finite_part(trace: dict) -> tuple[dict, bool]:
@@ -72,7 +72,7 @@ def judge_in_range(trace: dict, tau: float) -> tuple[dict, Judgement, str | None
 def _is_stopped_by_its_norm(trace, index, tau):
     """Whether this update is correct if the gradients of the networks whose norm overflows are taken as 0."""
     part = first_updates(trace, int(index) + 1)
-    names = ["d" + name for name in Parameters._fields if name in trace]
+    names = ["d" + name for name in FIELDS if name in trace]
     if trace["start"][index] > 0:  # the window does not start from a learned initial state
         names = [name for name in names if name != "dh_0"]
     E = trace["initial_W_hh"].ndim - 2
@@ -119,7 +119,7 @@ class Side(NamedTuple):
     cut: str | None  # why only the first updates are judged: overflow or non-finite values
     looks_like: list[str]  # mutants that give the same wrong values
     tanh_absolute_ulps: float = 0.0
-    truncation: str = ""
+    differs: bool = False  # whether its run is not numpy_rnn's: another truncation, or a second bias
 
 
 class Comparison(NamedTuple):
@@ -128,7 +128,7 @@ class Comparison(NamedTuple):
     experiment: Experiment
     configuration: Configuration
     sides: tuple[Side, ...]
-    drift: drive.Drift | None  # None for an ensemble, and under another truncation
+    drift: drive.Drift | None  # None for an ensemble, under another truncation and with two biases
 
     @property
     def passed(self) -> bool:
@@ -198,7 +198,7 @@ def compare(
         side.cut is None and len(side.losses) == configuration.epochs and np.isfinite(side.losses).all()
         for side in sides
     )
-    if experiment.params.W_hh.ndim == 2 and comparable and not any(side.truncation for side in sides):
+    if experiment.params.W_hh.ndim == 2 and comparable and not any(side.differs for side in sides):
         measured = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], experiment, configuration)
     return Comparison(experiment, configuration, sides, measured)
 
@@ -206,7 +206,7 @@ def compare(
 def _side(source, experiment, configuration, generate):
     trace = source.trace(experiment, configuration)
     judged, judgement, cut = judge_in_range(trace, source.tau)
-    params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
+    params = one_bias(parameters_of({name: trace[name][-1] for name in FIELDS if name in trace}))
     D, O = experiment.x.shape[-1], experiment.target.shape[-1]
     generate = generate if D == O else 0  # outputs cannot be fed back as inputs
     with np.errstate(all="ignore"):
@@ -218,8 +218,8 @@ def _side(source, experiment, configuration, generate):
     result = Result(losses, params, predictions, generated)
     similar = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
     of_source = source.name, source.tanh_ulps, losses
-    truncation = settings_of(trace).truncation
-    return Side(*of_source, result, judgement, cut, similar, source.tanh_absolute_ulps, truncation)
+    differs = bool(settings_of(trace).truncation) or "b_hh" in trace
+    return Side(*of_source, result, judgement, cut, similar, source.tanh_absolute_ulps, differs)
 
 
 def epoch_losses(trace: dict, reduction: str) -> np.ndarray:

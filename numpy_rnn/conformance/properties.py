@@ -16,7 +16,7 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.recipes import (
+from numpy_rnn.conformance.random_options import (
     CLASS_INPUTS,
     CLIP_BY_VALUE,
     CROSS_ENTROPY,
@@ -25,19 +25,21 @@ from numpy_rnn.conformance.recipes import (
     LEARNED_H_0,
     MAX_LOGIT,
     MAX_NORMS,
-    MAX_SIZE,
     MAX_VALUES,
     MOMENTA,
-    NONLINEARITIES,
-    REDUCTIONS,
     SGD_OPTIONS,
     SIGMOID,
     WEIGHTS,
+    supported,
+)
+from numpy_rnn.conformance.recipes import (
+    MAX_SIZE,
+    NONLINEARITIES,
+    REDUCTIONS,
     Recipe,
     large_recipes,
     random_run,
     restricted,
-    supported,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge

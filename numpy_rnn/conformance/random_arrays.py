@@ -1,8 +1,11 @@
 """The random arrays of which cases are made: parameters, states, classes, distributions and weights."""
 
+from typing import Any
+
 import numpy as np
 
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.two_biases import TwoBiases
 
 
 def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
@@ -41,6 +44,12 @@ def random_parameters(
     return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
 
 
-def random_velocity(generator: np.random.Generator, params: Parameters) -> Parameters:
+def with_second_bias(generator: np.random.Generator, params: Parameters) -> TwoBiases:
+    """The parameters with a second hidden bias like the first."""
+    b_hh = None if params.b_h is None else generator.permutation(params.b_h)
+    return TwoBiases(*params, b_hh=b_hh)
+
+
+def random_velocity(generator: np.random.Generator, params: Any) -> Any:
     """Velocities of order one, like the gradients."""
-    return Parameters(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
+    return type(params)(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))

@@ -24,22 +24,26 @@ from numpy_rnn.conformance.random_arrays import (
     random_velocity,
     random_weights,
     states,
+    with_second_bias,
+)
+from numpy_rnn.conformance.random_options import (
+    LEARNED_H_0,
+    SGD_OPTIONS,
+    SIGMOID,
+    random_losses,
+    random_sgd,
+    restricted_sgd,
+    supported,
+    with_clip_by_value,
 )
 from numpy_rnn.conformance.truncations import truncation_of
+from numpy_rnn.conformance.two_biases import TWO_BIASES
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
 LARGE_SIZES = {"T": (9, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of them, in the others
 SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
-MOMENTA, DAMPENINGS, DECAYS = (0.5, 0.9), (0.0, 0.25, 0.7), (0.01, 0.1)
-MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random cases
-
-# Capabilities of ports. Without them a case has plain gradient descent and a constant initial state.
-SGD_OPTIONS, LEARNED_H_0, CLIP_BY_VALUE = "sgd_options", "learned_h_0", "clip_by_value"
-SIGMOID, CROSS_ENTROPY, CLASS_INPUTS, WEIGHTS = "sigmoid", "cross_entropy", "class_inputs", "loss_weights"
-MAX_VALUES = (0.03, 1.0)
-MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
 class Recipe(NamedTuple):
@@ -79,6 +83,7 @@ class Recipe(NamedTuple):
     given_dy: bool = False  # whether dy is given in place of a target
     has_step: bool = True
     truncation: str = ""
+    two_biases: bool = False  # of the hidden layer
 
     def __repr__(self) -> str:
         """The call that makes the recipe again, without the fields that have their defaults."""
@@ -94,7 +99,7 @@ class Recipe(NamedTuple):
         """The case."""
         generator = np.random.default_rng(self.seed)
         T, B, D, H, O, K = self[:6]
-        params = random_parameters(generator, D, H, O, self.bias, self.dtype, self.gain)
+        params: Any = random_parameters(generator, D, H, O, self.bias, self.dtype, self.gain)
         x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
         h_0 = states(h_0, self.nonlinearity)
         if self.zeros:
@@ -104,6 +109,8 @@ class Recipe(NamedTuple):
         if self.no_h_0:
             h_0[...] = 0
         params = self._special_units(params)
+        if self.two_biases:
+            params = with_second_bias(np.random.default_rng((self.seed, 1)), params)
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
@@ -135,44 +142,6 @@ class Recipe(NamedTuple):
 DEFAULTS = Recipe._field_defaults
 
 
-def random_losses(generator: np.random.Generator, has: Sequence[str]) -> dict[str, Any]:
-    """The fields of a recipe for the loss, the classes and the weights, for ports with these capabilities."""
-    drawn = generator.random(5) < (0.5, 0.3, 0.5, 0.7, 0.05)
-    cross_entropy, weights, class_inputs, classes, large = (bool(bit) for bit in drawn)
-    cross_entropy = cross_entropy and CROSS_ENTROPY in has
-    return {
-        "loss": "cross_entropy" if cross_entropy else "squared_error",
-        "classes": cross_entropy and classes,
-        "logits": MAX_LOGIT if cross_entropy and large else 1.0,
-        "class_inputs": class_inputs and CLASS_INPUTS in has,
-        "weights": weights and WEIGHTS in has,
-    }
-
-
-def random_sgd(generator: np.random.Generator) -> SgdOptions:
-    """Each option in about half of the cases, in every valid combination."""
-    momentum, dampening, decay = (float(generator.choice(c)) for c in (MOMENTA, DAMPENINGS, DECAYS))
-    low, high = np.log(MAX_NORMS)
-    max_norm = float(np.exp(generator.uniform(low, high)))
-    with_momentum, with_decay, with_norm, nesterov = (bool(bit) for bit in generator.integers(2, size=4))
-    if not with_momentum:
-        momentum = dampening = 0.0
-    nesterov = nesterov and with_momentum and dampening == 0
-    return SgdOptions(momentum, dampening, nesterov, decay * with_decay, max_norm if with_norm else None)
-
-
-def with_clip_by_value(generator: np.random.Generator, sgd: SgdOptions, has: Sequence[str]) -> SgdOptions:
-    """The options, at times with a clipping by value, for ports that have it."""
-    value = float(np.exp(generator.uniform(*np.log(MAX_VALUES))))
-    clips = CLIP_BY_VALUE in has and generator.random() < 0.3
-    return sgd._replace(max_norm=None, max_value=value) if clips else sgd
-
-
-def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
-    """The options that a port does not lack; of the nonlinearities, one that it has."""
-    return [option for option in options if option not in lacks] or [SIGMOID]
-
-
 def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Recipe:
     """The recipe without what a port lacks, and with dy in place of a target if that is what the port is given."""
     recipe = recipe._replace(**restricted_sgd(recipe.sgd, lacks)._asdict())
@@ -190,14 +159,8 @@ def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Reci
     if "distributions" in lacks:
         recipe = recipe._replace(classes=recipe.loss == "cross_entropy")
     class_inputs = recipe.class_inputs or "vector_inputs" in lacks
-    return recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks, class_inputs=class_inputs)
-
-
-def restricted_sgd(sgd: SgdOptions, lacks: Sequence[str]) -> SgdOptions:
-    """The options without those that a port lacks. Without momentum there is no dampening and no Nesterov step."""
-    of_momentum = ("momentum", "dampening", "nesterov") if "momentum" in lacks else ()
-    lacking = [name for name in SgdOptions._fields if name in (*lacks, *of_momentum)]
-    return sgd._replace(**{name: SgdOptions._field_defaults[name] for name in lacking})
+    recipe = recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks, class_inputs=class_inputs)
+    return recipe._replace(two_biases=TWO_BIASES in has)
 
 
 def random_sizes(generator: np.random.Generator, max_size: int = MAX_SIZE) -> tuple[int, ...]:
@@ -293,7 +256,9 @@ def random_run(
     )
     gain = float(generator.uniform(0.5, 1.2))
     bias = bool(generator.integers(2)) and "bias" not in lacks
-    params = random_parameters(generator, D, H, O, bias, dtype, gain)
+    params: Any = random_parameters(generator, D, H, O, bias, dtype, gain)
+    if TWO_BIASES in has:
+        params = with_second_bias(np.random.default_rng(H), params)
     x, target = (generator.normal(size=(T, B, size)).astype(dtype) for size in (D, O))
     h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype) * np.array("h_0" not in lacks, dtype)
     if SGD_OPTIONS in has:

@@ -13,6 +13,7 @@ from numpy_rnn.common.records import Activations, Adjoints, SgdOptions
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.truncations import Truncation, truncated_adjoints, with_truncation
+from numpy_rnn.conformance.two_biases import one_bias
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.momentum import directed
 from numpy_rnn.sgd import as_learning_rate, sgd_step
@@ -39,11 +40,18 @@ def truncated_window(case: Case, activations: Activations) -> tuple[Any, Adjoint
 
 def gradients_of(case: Case) -> dict[str, np.ndarray]:
     """The gradients of a case under its truncation, and dx, dh_0, by name; without kept states."""
+    second = getattr(case.params, "b_hh", None)
+    case = case._replace(params=one_bias(case.params))
     activations = unroll(case.params, case.x, case.h_0, NONLINEARITIES[case.nonlinearity])
     _, flow = truncated_window(case, activations)
     gradients = weight_gradients(case.params, activations, flow)
-    named = {"d" + name: gradient for name, gradient in gradients._asdict().items() if gradient is not None}
-    return {"dx": flow.dx, "dh_0": flow.dh_0} | named
+    if second is not None:
+        return {"dx": flow.dx, "dh_0": flow.dh_0, "db_hh": gradients.b_h} | _named(gradients)
+    return {"dx": flow.dx, "dh_0": flow.dh_0} | _named(gradients)
+
+
+def _named(gradients):
+    return {"d" + name: gradient for name, gradient in gradients._asdict().items() if gradient is not None}
 
 
 def trace_with_truncation(experiment: Any, configuration: Any, truncation: Truncation) -> dict[str, Any]:

@@ -62,6 +62,9 @@ VERDICTS = (
     Row("faster_rnnlm:FasterRnnlm", {"divides": True}, "dW_xh (B4)"),
     Row("darknet:Darknet", {}, "h (F2)"),  # another cell
     Row("rnn_rust:RnnRust", {}),
+    Row("numpy_ml:NumpyMl", {}),
+    Row("roelants:Roelants", {}),
+    Row("word_language_model:WordLanguageModel", {}, torch=True),  # with one layer; two are checked layer by layer
     Row("ml_from_scratch:MlFromScratch", {}),  # a band of 5 + 1 steps
     Row("ml_from_scratch:MlFromScratch", {"truncation": "band:5"}, "dW_xh (B4)", "truncation band:6"),
     Row(

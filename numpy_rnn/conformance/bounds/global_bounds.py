@@ -13,10 +13,11 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 3.1 to 3.5 (γ_n; inner products and products of matrices, in any order).
 """
 
+from typing import Any
+
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.band_bounds import Band
 from numpy_rnn.conformance.bounds.local_bounds import TAU, absolute_error, ratios
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, sum_of_rows
@@ -42,7 +43,7 @@ class Propagation:
         self.x, self.target, self.h_0 = map(given, (self.case.x, self.case.target, case.h_0))
         self.weights = given(np.ones((1, 1, 1)) if case.weights is None else case.weights[..., None])
         params = (None if theta is None else given(np.atleast_2d(theta)) for theta in case.params)
-        self.params: Parameters = Parameters(*params)
+        self.params: Any = type(case.params)(*params)
         self.band: Band | None = None
 
     def of(self, name: str) -> Rounded:
@@ -51,16 +52,17 @@ class Propagation:
 
     def forward(self):
         """(F1) to (F3). A bias is one more row of the weights, for a one in the inputs."""
-        W_xh, W_hh, W_hy, b_h, b_y, _ = self.params
+        W_xh, W_hh, W_hy, b_h, b_y, _, *second = self.params
         E, h, rounding = self.E, self.of("h"), self.rounding
         T, B, _ = self.case.x.shape
         ones = None if b_h is None else rounding.given(np.ones((T, B, 1)))
-        weights = join(W_xh, W_hh, b_h, axis=-2)
+        weights = join(W_xh, W_hh, b_h, *second, axis=-2)
+        more = [ones for b in second if b is not None and ones is not None]
         before, older = self.h_0, 0 if self.case.kept is None else len(self.case.kept[1])
         if older:  # (R3)
             before = h[older - 1]
         for t in range(older, T):
-            inputs = join(self.x[t], before, ones and ones[t], axis=-1)
+            inputs = join(self.x[t], before, ones and ones[t], *(one[t] for one in more), axis=-1)
             E["a"][t] = rounding.product(inputs, weights)
             E["h"][t] = self.nonlinearity(t)
             before = h[t]
@@ -199,6 +201,8 @@ class Propagation:
             E["db_y"][...] = rounding.sum(dy)
             if self.band is not None:
                 E["db_h"][...] = self.band.over_rows()[1]
+            if "db_hh" in E:
+                E["db_hh"][...] = E["db_h"]
 
     def input_gradients(self):
         """(B9), (B10)."""

@@ -86,7 +86,10 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     of = {}
 
     # (F1) to (F3)
-    of["a"] = bound.sum(D + H + 1, bound.each_step(W_xh, x), bound.each_step(W_hh, h_before), bound.each_row(b_h))
+    second = getattr(case.params, "b_hh", None)
+    biases = [bound.each_row(None if b is None else np.asarray(b, np.float64)) for b in (b_h, second)]
+    products = bound.each_step(W_xh, x), bound.each_step(W_hh, h_before)
+    of["a"] = bound.sum(D + H + 1 + (second is not None), *products, *biases)
     of["h"] = bound.nonlinearity(case.nonlinearity, a, tau)
     if case.nonlinearity != "relu":
         of["h"] = of["h"][0], of["h"][1] + absolute_error(tau) * bound.u
@@ -143,6 +146,8 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
         of["db_h"] = bound.sum(T * B, bound.numbers(da, np.add.reduce, axis=(-3, -2)))
         if banded is not None:
             of["db_h"] = banded.over_rows()
+        if second is not None:
+            of["db_hh"] = of["db_h"]
         of["db_y"] = bound.sum(T * B, bound.numbers(dy, np.add.reduce, axis=(-3, -2)))
 
     # (U1) to (U6), from the velocities that were reported

@@ -141,6 +141,9 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     bias_h, bias_y = flint.arb_mat(B, H), flint.arb_mat(B, O)
     if biases:
         bias_h, bias_y = (ones * matrix(b) for b in case.params[3:5])
+    second = getattr(case.params, "b_hh", None)
+    if second is not None:
+        bias_h += ones * matrix(second)
     x = {t: matrix(case.x[t - 1]) for t in steps}
     target = {t: matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
     a, h, slope, y = {}, {0: matrix(case.h_0)}, {}, {}
@@ -200,6 +203,8 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     }
     if biases:
         gradients["b_h"] = ones.transpose() * reduce(add, (da[t] for t in steps))
+        if second is not None:
+            gradients["b_hh"] = gradients["b_h"]
         gradients["b_y"] = ones.transpose() * reduce(add, (dy[t] for t in steps))
     dh_0 = da[1] * W_hh.transpose()
     if case.params.h_0 is not None:

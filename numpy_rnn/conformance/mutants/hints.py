@@ -18,6 +18,7 @@ from numpy_rnn.conformance.traces.judge import TAU, judge
 from numpy_rnn.conformance.traces.trace_format import first_updates, settings_of
 from numpy_rnn.conformance.truncated_run import gradients_of
 from numpy_rnn.conformance.truncations import MAX_CANDIDATES, candidates, truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import FIELDS, one_bias
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
 MAX_BY_ORACLE = 30  # updates that are checked again by the oracle for a hint
@@ -37,7 +38,7 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
     right: a module with the functions of numpy_rnn that is not wrong. Every mutant is run from the same start up to
     the epoch of the divergence; that costs what these epochs cost, once for every mutant.
     """
-    if settings_of(trace).truncation:
+    if settings_of(trace).truncation or "b_hh" in trace:  # the mutants have neither
         return truncation_hints(trace, divergence)
     configuration = configuration.changed(epochs=divergence.epoch)
     reported = _values(trace, divergence)
@@ -108,15 +109,18 @@ def hints_for_case(case, report, tau: float) -> list[str]:
         return []
 
     def values_of(package):
-        asked = case
+        asked = case._replace(params=one_bias(case.params))
         if case.given_dy:  # a target that gives this dy
-            y = package.forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
-            asked = case._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
+            y = package.forward(asked.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
+            asked = asked._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
         params = {name: theta for name, theta in asked.params._asdict().items() if theta is not None}
         arrays = (params, asked.x, asked.target, asked.h_0)
-        return PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)
+        values = PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)
+        return values | ({"db_hh": values["db_h"]} if "db_hh" in report else {})
 
     found, T = [], len(case.x)
+    of_step = FIELDS if "db_hh" in report else ()  # two biases take another step
+    compared = [name for name in report if name.removeprefix("v") not in of_step]
     for mutant in MUTANTS if case.truncation is None or not case.truncation.cuts(T) else ():
         if mutant.level == "update":
             try:
@@ -124,7 +128,7 @@ def hints_for_case(case, report, tau: float) -> list[str]:
                     values = values_of(load(mutant))
             except (ValueError, LookupError):  # its line has been changed
                 continue
-            if all(_fits(report[name], values.get(name), *bounds[name]) for name in report):
+            if all(_fits(report[name], values.get(name), *bounds[name]) for name in compared):
                 found.append(mutant.name)
     for other in candidates(T)[:-1] if not found else ():
         if other == case.truncation or (other is None and not case.truncation.cuts(T)):

@@ -29,6 +29,7 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "class_inputs"     its inputs may be classes
     "loss_weights"     its losses may have weights
     "given_dy"         it has no loss: it is given dy in place of a target
+    "two_biases"       its hidden layer has two biases that are trained: params has b_hh too, if it has b_h
 
 Four keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
 largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|).
@@ -101,6 +102,7 @@ from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.case import Case, required_outputs
 from numpy_rnn.conformance.truncations import truncation_fault
+from numpy_rnn.conformance.two_biases import TWO_BIASES
 
 CAPABILITIES = (
     "intermediates",
@@ -133,7 +135,7 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
         return f"name is {one_line(repr(name), 40)}: expected printable characters only"
     lists = (
         ("dtypes", dtypes, DTYPES),
-        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY)),
+        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY, TWO_BIASES)),
         ("lacks", lacks, LACKS),
     )
     for what, given, known in lists:

@@ -20,6 +20,7 @@ from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
 from numpy_rnn.conformance.truncated_run import gradients_of
 from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import TWO_BIASES, TwoBiases, one_bias, parameters_of
 from numpy_rnn.elman import forward
 
 REFERENCES = 16
@@ -72,7 +73,7 @@ MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3
 
 def trace_of(rnn, experiment, configuration) -> dict:
     """The trace of a run of a package with the functions of numpy_rnn; its numbers may overflow."""
-    experiment = experiment.trained()
+    experiment = experiment.trained()._replace(params=one_bias(experiment.params))
     recorder = Recorder(experiment, configuration)
     x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
     if params.h_0 is not None:
@@ -109,6 +110,9 @@ def trace_of_port(port, experiment, configuration, timeout: float = 10.0, trunca
     """
     experiment = experiment.trained()
     _check_port(port, experiment, configuration)
+    b_h = experiment.params.b_h
+    if TWO_BIASES in port.capabilities and b_h is not None and len(experiment.params) == len(Parameters._fields):
+        experiment = experiment._replace(params=TwoBiases(**experiment.params._asdict(), b_hh=np.zeros_like(b_h)))
     asked = truncation_of(getattr(port, "truncation", "") if truncation is None else truncation)
     if asked is not None and asked.kind == "stale":
         raise InputError("a port computes a whole window: expected a trace for the truncation 'stale'")
@@ -210,17 +214,18 @@ class _Driven:
             report = {"dh_0": np.zeros_like(case.h_0)} | report | self._kept()
         later = report["h"] if intermediates else _states(case)
         self.states, self.first = [case.h_0, *later], start
-        self.params = Parameters(*(report.get(name) for name in Parameters._fields))
+        self.params = parameters_of(report)
         if self.sgd.momentum:
-            self.velocity = Parameters(*(report.get("v" + name) for name in Parameters._fields))
+            self.velocity = parameters_of(report, "v")
         return case.h_0, report
 
     def _asked(self, case):
         """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
         if GIVEN_DY in self.port.capabilities:
             options = {"nonlinearity": case.nonlinearity, **self._of_loss(case), "loss": case.loss}
-            self.activations = forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity)
-            dy = numpy_rnn.adjoints(case.params, self.activations, case.target, **options).dy
+            params = one_bias(case.params)
+            self.activations = forward(params, case.x, case.h_0, nonlinearity=case.nonlinearity)
+            dy = numpy_rnn.adjoints(params, self.activations, case.target, **options).dy
             case = case._replace(target=dy[-len(case.target) :], given_dy=True, loss="squared_error", weights=None)
         lacks = self.port.lacks
         return case._replace(has_step="step" not in lacks, has_h_0="h_0" not in lacks)
@@ -241,8 +246,10 @@ class _Driven:
         if "step" in self.port.lacks:
             names = [name for name, theta in case.params._asdict().items() if theta is not None]
             gradients = Gradients(*(report["d" + name] if name in names else None for name in Parameters._fields))
-            updated = numpy_rnn.sgd(case.params, gradients, case.learning_rate)
+            updated = numpy_rnn.sgd(Parameters(*case.params[:6]), gradients, case.learning_rate)
             added |= {name: theta for name, theta in updated._asdict().items() if theta is not None}
+            if "b_hh" in names:
+                added["b_hh"] = case.params.b_hh - case.dtype.type(case.learning_rate) * report["db_hh"]
         return added
 
     def _kept(self):
@@ -268,4 +275,4 @@ def validated_report(port, case, intermediates, timeout, where) -> dict:
 
 
 def _states(case):
-    return forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).h[1:]
+    return forward(one_bias(case.params), case.x, case.h_0, nonlinearity=case.nonlinearity).h[1:]

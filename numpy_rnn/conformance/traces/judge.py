@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.trace import ROWS
-from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.case import Case
@@ -27,6 +26,7 @@ from numpy_rnn.conformance.traces.first_divergence import (
 )
 from numpy_rnn.conformance.traces.trace_format import Settings, in_rows, settings_of
 from numpy_rnn.conformance.truncations import kept_rows, truncation_of
+from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 
 class Stack(NamedTuple):
@@ -75,15 +75,14 @@ def _stack(trace, settings, chosen, kind, kept):
             array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
         return by_window(array, from_step[chosen][:, None] + np.arange(steps))
 
-    fields = [name for name in Parameters._fields if f"initial_{name}" in trace]
+    fields = [name for name in FIELDS if f"initial_{name}" in trace]
     if not kind.from_h_0:
         fields = [name for name in fields if name != "h_0"]
 
     def before(prefix, initial):
         """The values of these names before the chosen updates."""
-        return Parameters(**{
-            name: np.concatenate((initial(name)[None], trace[prefix + name][:-1]))[chosen] if name in fields else None
-            for name in Parameters._fields
+        return parameters_of({
+            name: np.concatenate((initial(name)[None], trace[prefix + name][:-1]))[chosen] for name in fields
         })  # fmt: skip
 
     velocity: Any = None
@@ -145,7 +144,7 @@ def _at(case, index):
         return array[tuple(min(i, size - 1) for i, size in zip(index, array.shape))]
 
     def each(params):
-        return None if params is None else Parameters(*(None if p is None else of(p) for p in params))
+        return None if params is None else type(params)(*(None if p is None else of(p) for p in params))
 
     rate = np.asarray(case.learning_rate)
     return case._replace(

@@ -13,6 +13,7 @@ from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.shapes import fits
 from numpy_rnn.conformance.truncations import truncation_of
+from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
 OPTIONAL = (*SgdOptions._fields, "learn_initial_state", "loss", "truncation")
@@ -212,6 +213,8 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
     shapes = {"W_xh": (*E, D, H), "W_hh": (*E, H, H), "W_hy": (*E, H, O)}
     if initial[3] is not None or initial[4] is not None:
         shapes |= {"b_h": (*E, H), "b_y": (*E, O)}
+    if "initial_b_hh" in trace:
+        shapes["b_hh"] = (*E, H)
     if settings.learns(trace):
         shapes["h_0"] = (*E, B, H)
     prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
@@ -223,7 +226,7 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
 def _array_faults(trace, settings):
     expected = _expected_shapes(trace, settings)
     faults = [f"{name} is missing" for name in expected if name not in trace]
-    known = (*Parameters._fields, "dh_0", *("v" + name for name in Parameters._fields))
+    known = (*FIELDS, "dh_0", *("v" + name for name in FIELDS))
     faults += [f"{name} is present, but the configuration excludes it" for name in known
                if name in trace and name not in expected]  # fmt: skip
     dtype = trace["initial_W_hh"].dtype
@@ -292,7 +295,7 @@ def start_of(trace: dict):
             )
     settings = settings_of(trace)
     configuration = settings.configuration(trace["initial_W_hh"].shape[:-2])
-    params = Parameters(*(trace.get(name) for name in _initial()))
+    params = parameters_of(trace, "initial_")
     if not settings.learns(trace):
         params = params._replace(h_0=None)
     arrays = trace["x"], trace["target"], trace["initial_h_0"]

@@ -11,6 +11,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Window
 from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 
 class Trace:
@@ -40,10 +41,10 @@ class Trace:
                 raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
             x, target = (np.concatenate([array] * self.epochs) for array in (x, target))
             settings["epochs"] = 1
-        unknown = [name for name in params if name not in Parameters._fields]
+        unknown = [name for name in params if name not in FIELDS]
         if unknown:
             raise InputError(f"a parameter is called {unknown[0]!r}: expected {', '.join(Parameters._fields)}")
-        initial = Parameters(*(np.array(params[n]) if n in params else None for n in Parameters._fields))
+        initial = parameters_of({name: np.array(theta) for name, theta in params.items()})
         configuration = Configuration(**settings)
         configuration.check()
         self.recorder = Recorder(Experiment("own loop", x, target, np.array(h_0), initial), configuration)

@@ -28,7 +28,7 @@ class WordLanguageModel(Port):
     def window_update(self, p, x, target, h_0, *, learning_rate, nonlinearity, max_norm=None, **options):
         dtype = getattr(torch, str(x.dtype))
         model = RNNModel(*p["W_xh"].shape, p["W_hy"].shape[1], nonlinearity, "b_h" in p, dtype)
-        model.load_state_dict({OF_MODULE[name]: torch.tensor(theta).T for name, theta in p.items()})
+        model.load_state_dict({OF_MODULE[name]: torch.tensor(theta.T) for name, theta in p.items()})
         hidden = torch.tensor(h_0)[None].detach()
         output, _ = model(torch.tensor(x), hidden)
         loss = torch.nn.CrossEntropyLoss()(output.view(-1, output.shape[-1]), torch.tensor(target).view(-1))
