@@ -50,6 +50,8 @@ def with_second_bias(generator: np.random.Generator, params: Parameters) -> TwoB
     return TwoBiases(*params, b_hh=b_hh)
 
 
-def random_velocity(generator: np.random.Generator, params: Any) -> Any:
-    """Velocities of order one, like the gradients."""
-    return type(params)(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
+def random_velocity(generator: np.random.Generator, params: Any, squares: bool = False) -> Any:
+    """Velocities of order one, like the gradients; or sums of squares."""
+    drawn = [None if p is None else generator.normal(size=p.shape) for p in params]
+    numbers = (v if v is None or not squares else np.square(v) for v in drawn)
+    return type(params)(*(v if v is None else v.astype(p.dtype) for v, p in zip(numbers, params)))

@@ -13,6 +13,7 @@ MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random case
 # Capabilities of ports. Without them a case has plain gradient descent and a constant initial state.
 SGD_OPTIONS, LEARNED_H_0, CLIP_BY_VALUE = "sgd_options", "learned_h_0", "clip_by_value"
 SIGMOID, CROSS_ENTROPY, CLASS_INPUTS, WEIGHTS = "sigmoid", "cross_entropy", "class_inputs", "loss_weights"
+ADAGRAD = "adagrad"
 MAX_VALUES = (0.03, 1.0)
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
@@ -48,6 +49,11 @@ def with_clip_by_value(generator: np.random.Generator, sgd: SgdOptions, has: Seq
     value = float(np.exp(generator.uniform(*np.log(MAX_VALUES))))
     clips = CLIP_BY_VALUE in has and generator.random() < 0.3
     return sgd._replace(max_norm=None, max_value=value) if clips else sgd
+
+
+def with_adagrad(sgd: SgdOptions) -> SgdOptions:
+    """The options with Adagrad in place of momentum."""
+    return sgd._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
 
 
 def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ from numpy_rnn.conformance.random_arrays import (
     with_second_bias,
 )
 from numpy_rnn.conformance.random_options import (
+    ADAGRAD,
     LEARNED_H_0,
     SGD_OPTIONS,
     SIGMOID,
@@ -34,6 +35,7 @@ from numpy_rnn.conformance.random_options import (
     random_sgd,
     restricted_sgd,
     supported,
+    with_adagrad,
     with_clip_by_value,
 )
 from numpy_rnn.conformance.truncations import truncation_of
@@ -82,6 +84,7 @@ class Recipe(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
     given_dy: bool = False  # whether dy is given in place of a target
     has_step: bool = True
+    adagrad: bool = False
     truncation: str = ""
     two_biases: bool = False  # of the hidden layer
 
@@ -114,7 +117,8 @@ class Recipe(NamedTuple):
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
-        velocity = random_velocity(generator, params) if self.velocity and self.momentum else None
+        has_velocity = self.velocity and self.sgd.has_velocity
+        velocity = random_velocity(generator, params, self.adagrad) if has_velocity else None
         if self.class_inputs:
             x = random_classes(generator, (T, B), D)
         if self.loss == "cross_entropy":
@@ -204,6 +208,8 @@ def random_recipe(
         plain = plain._replace(nonlinearity="sigmoid")
     plain = plain._replace(**with_clip_by_value(further, plain.sgd, has)._asdict())
     plain = plain._replace(**random_losses(further, has))
+    if ADAGRAD in has and further.random() < 0.2:
+        plain = plain._replace(**with_adagrad(plain.sgd)._asdict(), velocity=further.random() < 0.7)
     return restricted(plain, lacks, has)
 
 
@@ -281,4 +287,6 @@ def random_run(
     if of_loss["loss"] == "cross_entropy":
         target = random_classes(further, (T, B), O) if of_loss["classes"] else random_distributions(further, target)
     weights = random_weights(further, (T, B), dtype) if of_loss["weights"] else None
+    if ADAGRAD in has and further.random() < 0.2:
+        configuration = configuration.changed(**with_adagrad(configuration.sgd_options())._asdict())
     return Experiment("random series", x, target, h_0, params, weights=weights), configuration

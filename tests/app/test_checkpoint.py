@@ -249,6 +249,8 @@ def test_a_run_file_is_a_weights_file(rnn, capsys):
 
 OPTIONS = {
     "hidden_size": "--hidden-size 6",
+    "loss": "--loss squared_error",
+    "adagrad": "--adagrad",
     "k1": "--k1 2",
     "k2": "--k2 3",
     "nonlinearity": "--nonlinearity tanh",
@@ -266,7 +268,7 @@ OPTIONS = {
 
 
 def test_every_option_of_a_run_may_change_or_is_refused_below():
-    fields = set(configured("").to_dict()) - {"loss"}  # which the command line does not choose
+    fields = set(configured("").to_dict())
     assert fields == {*OPTIONS, *CHANGEABLE}
     assert not OPTIONS.keys() & set(CHANGEABLE)
 
@@ -279,7 +281,7 @@ def test_an_option_that_would_make_it_another_run_is_refused(rnn, capsys, name):
     assert message == (
         f"{option[0].replace('no-', '')} is given with --resume: the run keeps its own; only these may change:"
         " --epochs, --learning-rate, --momentum, --dampening, --nesterov, --weight-decay, --max-norm, --max-value,"
-        " --data"
+        " --data, --text"
     )
 
 

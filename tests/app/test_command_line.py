@@ -10,6 +10,7 @@ import shlex
 import sys
 import tomllib
 from itertools import pairwise
+from pathlib import Path
 
 import children
 import documents
@@ -251,6 +252,9 @@ def _files_of_the_examples():
     np.savetxt("series.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="step,value")
     silso = np.stack([steps + 0.5, np.sin(steps), -steps, steps, steps], axis=1)
     np.savetxt("SN_y_tot_V2.0.csv", silso, delimiter=";", fmt="%6.1f")
+    shares = np.stack([1 + np.sin(steps), 1 - np.sin(steps)], axis=1) / 2
+    np.savetxt("shares.csv", shares, delimiter=",")
+    Path("book.txt").write_text("Twinkle, twinkle, little star,\n" * 3, encoding="utf-8")
 
 
 @pytest.mark.usefixtures("_files_of_the_examples")
@@ -258,13 +262,17 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
-    assert len(of_train) == 23
+    assert len(of_train) == 28
     for words in of_train:
         ended = command(rnn, capsys, *shorter(words))
         assert (ended.status, ended.err) == (0, ""), words
-        assert (ended.out == "") if "--quiet" in words else (free_running(ended.out) or "--held-out" in words)
+        assert (ended.out == "") if "--quiet" in words else _shows_what_the_network_does(ended.out, words)
     assert os.path.exists("run.npz")
     assert os.path.exists("trace.npz")
+
+
+def _shows_what_the_network_does(out, words):
+    return free_running(out) or "--held-out" in words or ("book" in " ".join(words) and out.count("----\n") == 2)
 
 
 @pytest.mark.needs_matplotlib
@@ -287,7 +295,8 @@ def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples(rnn, "compare")
-    assert len(of_compare) == 6
+    Path("book.txt").write_text("Twinkle, twinkle, little star,\n" * 3, encoding="utf-8")
+    assert len(of_compare) == 7
     for words in of_compare:
         options = [] if "trace.npz" in words else ["--epochs", 2]
         assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words
