@@ -745,7 +745,7 @@ def test_everything_that_acts_is_reached_by_tab(sine):
 
 
 def test_the_whole_page_fits_its_screen_and_axe_finds_no_violation(new_page, whole):
-    """On a wide screen, sliders, network, matrix and curves are in view at once; on a narrow one, the marker stays so."""
+    """On a wide screen sliders, network, matrix and curves are in view at once; on a narrow one the marker stays so."""
     from axe_playwright_python.sync_playwright import Axe
 
     for width, scheme in ((1280, "light"), (400, "dark")):
