@@ -15,6 +15,7 @@ from numpy_rnn.momentum import direction
 from numpy_rnn.sgd import sgd
 from numpy_rnn.study.components.jacobians import jacobians, slopes, spectral_radius
 from numpy_rnn.study.components.measures import explorer
+from numpy_rnn.study.figures.svg import Picture
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.setting import setting_of
 from numpy_rnn.study.study import DRAWINGS, findings_of, tables_of
@@ -139,7 +140,8 @@ def whole(tmp_path_factory):
     """The whole page of a small study, with a placeholder for each of its figures."""
     configuration = Configuration(epochs=3, hidden_size=3, bias=True)
     findings = findings_of(setting_of(prepare(configuration), configuration, seeds=2, steps=T))
-    drawn = {drawing.name: b'<svg xmlns="http://www.w3.org/2000/svg"/>' for drawing in DRAWINGS}
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>', (4.0, 3.0)
+    drawn = {drawing.name: Picture(empty, empty) for drawing in DRAWINGS}
     path = tmp_path_factory.mktemp("study") / "study.html"
     path.write_text(pages.page(findings, drawn, DRAWINGS, tables_of(findings)), encoding="utf-8")
     return path
