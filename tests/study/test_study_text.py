@@ -59,7 +59,7 @@ def test_markdown_becomes_html():
         ' <a href="#equation-B2">(B2)</a>, <a href="#4-1-total-and-immediate-derivatives">sections 4.1</a> and'
         ' <a href="#5-1-why-truncate-at-all">5</a>, Pascanu 2013, section 2.</p>\n'
         "<equation F1>\n<ul>\n<li>an item of two lines</li>\n</ul>\n"
-        '<div class="display">M M<span class="gap"> </span>M</div>\n'
+        '<div class="display"><span class="part">M M</span> <span class="part">M</span></div>\n'
         '<table class="text">\n<thead><tr><th scope="col">a</th><th scope="col">M</th></tr></thead>\n'
         '<tbody><tr><td><a href="#equation-F1">(F1)</a></td><td><a href="https://example.org/a_(b)">link</a></td></tr>'
         "</tbody></table>\n<figure masks>\n"
