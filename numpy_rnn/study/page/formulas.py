@@ -92,7 +92,7 @@ def breakable(tex: str) -> str:
 
 
 def displayed(tex: str) -> str:
-    """A formula on a line of its own, which may end after a relation too; formulas side by side stay whole if they fit."""
+    """A formula on a line of its own, which may end after a relation; formulas side by side stay whole if they fit."""
     parts = (
         " ".join(formula(piece, large=True) for piece in parts_of(part, RELATION))
         for part in parts_of(tex, SIDE_BY_SIDE)
