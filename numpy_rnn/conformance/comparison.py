@@ -19,6 +19,7 @@ from numpy_rnn.app.storage import save_json
 from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_trace_size
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
+from numpy_rnn.common.shapes import is_integer
 from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.mutants.hints import hints
@@ -208,8 +209,7 @@ def _side(source, experiment, configuration, generate):
     trace = source.trace(experiment, configuration)
     judged, judgement, cut = judge_in_range(trace, source.tau)
     params = one_bias(parameters_of({name: trace[name][-1] for name in FIELDS if name in trace}))
-    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
-    generate = generate if D == O else 0  # outputs cannot be fed back as inputs
+    generate = generate if _is_series(experiment) else 0  # or else outputs cannot be fed back as inputs
     with np.errstate(all="ignore"):
         series = experiment.x, experiment.h_0
         predictions, generated = predict(
@@ -221,6 +221,11 @@ def _side(source, experiment, configuration, generate):
     of_source = source.name, source.tanh_ulps, losses
     differs = bool(settings_of(trace).truncation) or "b_hh" in trace
     return Side(*of_source, result, judgement, cut, similar, source.tanh_absolute_ulps, differs)
+
+
+def _is_series(experiment):
+    """Whether outputs are rows like the inputs."""
+    return not is_integer(experiment.x) and experiment.x.shape[-1] == experiment.target.shape[-1]
 
 
 def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
@@ -278,8 +283,10 @@ def _compare(rnn, others, arguments, draw):
     if arguments.json is not None:
         save_json(arguments.json, comparison_report.values(compared))
         print(f"results saved to {arguments.json}")
-    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
-    if D != O:
+    if is_integer(experiment.x):
+        print("no plot: it shows outputs and inputs together, and the inputs of this run are classes")
+    elif not _is_series(experiment):
+        D, O = experiment.x.shape[-1], experiment.target.shape[-1]
         print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
     else:
         draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)
