@@ -6,7 +6,7 @@ plain loop.
 
 import tracemalloc
 from importlib import import_module
-from itertools import combinations, islice
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from cases import (
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, Parameters, engine, reference
+from numpy_rnn import Gradients, engine, reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import Recorder
@@ -35,7 +35,7 @@ from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.engine import layout
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, Vectors, blocks, empty
 from numpy_rnn.engine.objective import Objective
-from numpy_rnn.engine.update import clipping_factor, product_of_group
+from numpy_rnn.engine.update import clipping_factor
 from numpy_rnn.engine.window import Tape
 
 FILES = sorted(path.stem for path in Path(engine.__file__).parent.glob("[!_]*.py"))
@@ -478,21 +478,6 @@ def test_blocks_are_all_networks_once(N, threads):
             assert size is None or 2 * size >= min(least, N)
 
 
-@pytest.mark.parametrize("N", [1, 7])
-@pytest.mark.parametrize(("m", "n", "k"), [(3, 4, 5), (3, 1, 5), (1, 4, 1)])
-def test_the_product_of_a_group_is_that_of_every_network(N, m, n, k):
-    """Terms may be added in any order: exact numbers are, in all."""
-    generator = np.random.default_rng(0)
-    of = LAYOUTS[0]._replace(networks=N)
-    left, right, out = of.empty(m, n), of.empty(n, k), of.empty(m, k)
-    left[...], right[...] = (generator.integers(-9, 9, size=matrix.shape) for matrix in (left, right))
-    product_of_group(left, right, out)
-    assert np.array_equal(out, np.matmul(left, right))
-    out = of.empty(k, m)
-    product_of_group(right.mT, left.mT, out)
-    assert np.array_equal(out, np.matmul(left, right).mT)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("E", [(), (7,), (3,)], ids=str)
 def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E, dtype):
@@ -524,11 +509,3 @@ def test_views_of_so_many_steps_are_kept():
     for window in windows(50, 1, 20):
         tape.window(window)
         assert sum(end - begin for begin, _, end, _ in tape.views) <= 100
-
-
-def test_updates_are_made_when_they_are_asked_for():
-    """Also where one block of an ensemble is computed after the other: a run of a billion epochs can be begun."""
-    case = random_case(0, 5, 1, 2, 3, 1, E=(3,))
-    run = engine.train(*case.for_train(engine), k1=5, k2=5, learning_rate=0.01, epochs=10**9, yield_every="epoch")
-    assert [u.epoch for u in islice(run, 3)] == [1, 2, 3]
-    assert isinstance(next(run).parameters, Parameters)

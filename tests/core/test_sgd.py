@@ -223,7 +223,7 @@ def exact_norm(gradients):
 
 @DTYPES
 @pytest.mark.parametrize(
-    "place", ["smallest", "tiny", "below root of tiny", "root of tiny", "one", "root of max", "max"]
+    "place", ["smallest", "tiny", "below_root_of_tiny", "root_of_tiny", "one", "root_of_max", "max"]
 )
 def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, place):
     """From the smallest numbers, whose squares are zero, to the largest, whose squares are infinite; and clipping makes
@@ -234,10 +234,10 @@ def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, plac
     size = {
         "smallest": 64 * float(info.smallest_subnormal),
         "tiny": float(info.tiny),
-        "below root of tiny": 1e-3 * float(info.tiny) ** 0.5,
-        "root of tiny": float(info.tiny) ** 0.5,
+        "below_root_of_tiny": 1e-3 * float(info.tiny) ** 0.5,
+        "root_of_tiny": float(info.tiny) ** 0.5,
         "one": 1.0,
-        "root of max": float(info.max) ** 0.5,
+        "root_of_max": float(info.max) ** 0.5,
         "max": float(info.max) / 16,
     }[place]
     gradients = each(lambda g: (g / np.abs(g).max() * size).astype(dtype), random_step(7, "float64", E=(2,))[1])
