@@ -285,7 +285,7 @@ KINDS = [
 @pytest.mark.parametrize(
     ("name", "kind"),
     [(name, KINDS[0 if "columns" in name else n % 2]) for n, name in enumerate(REAL_SIZES)],
-    ids=list(REAL_SIZES),
+    ids=[name.replace(" ", "_") for name in REAL_SIZES],
 )
 def test_runs_beyond_the_sizes_as_they_are(name, kind):
     """Two epochs, every update; and the same updates once per epoch, when no view is of a single window."""

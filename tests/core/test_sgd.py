@@ -155,7 +155,7 @@ def test_what_has_no_direction_stays_as_it_is_and_in_its_place(rnn):
 OPTIONS = [{}, {"weight_decay": 0.1}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_the_step_leaves_what_it_is_given_and_shares_no_memory(rnn, options):
     """And a parameter without a gradient has no direction and keeps its velocity."""
     params, gradients = map(rnn.from_numpy, random_step(1))
