@@ -209,6 +209,13 @@ def npy(array) -> bytes:
     return file.getvalue()
 
 
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")
+
+
 NAMES = (*words("x h_0 b_h vW_xh vh_0 W_hh dh_0 dx format losses ../x é a/b"), " ", "a\nb", "\x1b[31m", "x" * 3000)
 ENTRIES = ("../up.npy", "/root.npy", "x" * 200, "a\nb.npy", ".npy", "a/")
 
