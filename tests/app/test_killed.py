@@ -1,5 +1,5 @@
-"""A run that is saved after every update and killed at random moments: its file can always be resumed, and the result is
-that of the run that was not killed, bit for bit.
+"""A run that is saved after every update and killed at random moments: its file can always be resumed, and the result
+is that of the run that was not killed, bit for bit.
 """
 
 import os
