@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
 
 def check(rnn, options):
     whole = Segment(rnn, configured(options, epochs=EPOCHS))
-    examples = max(5, settings().max_examples // 10)
+    examples = max(3, settings().max_examples // (25 if rnn is numpy_rnn else 60))
     run_state_machine_as_test(
         lambda: Machine(rnn, options, whole), settings=settings(max_examples=examples, stateful_step_count=12)
     )
