@@ -87,21 +87,6 @@ def test_the_default_experiment(rnn, capsys, dtype):
     assert all(abs(value - following[time - 22]) <= 20 * allowed for time, [value] in rows.items())
 
 
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("options", [[], ["--dtype", "float64"], ["--seeds", 3, "--bias", "--k2", 4]])
-def test_both_packages_print_the_same_numbers(capsys, options):
-    import torch_rnn
-
-    one, other = (succeed(rnn, capsys, "--epochs", 40, "--no-plot", *options) for rnn in (numpy_rnn, torch_rnn))
-    allowed = 2 * PRINTED + ROUNDING["float64" if "float64" in options else "float32"]
-    tables = (losses, 1), (actual_and_predicted, 1), (free_running, 20)
-    for table, returns in tables:
-        a, b = table(one), table(other)
-        assert a.keys() == b.keys()
-        for row in a:
-            assert np.abs(np.subtract(a[row], b[row])).max() <= returns * allowed
-
-
 def test_without_matplotlib_there_is_no_plot_and_a_note(rnn, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(rnn, capsys, "--epochs", 1)
@@ -269,19 +254,6 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
         assert (ended.out == "") if "--quiet" in words else (free_running(ended.out) or "--held-out" in words)
     assert os.path.exists("run.npz")
     assert os.path.exists("trace.npz")
-
-
-@pytest.mark.needs_matplotlib
-def test_the_example_with_a_plot_draws_it(rnn, capsys, monkeypatch):
-    import matplotlib.pyplot as plt
-
-    shown = []
-    monkeypatch.setattr(plt, "get_backend", lambda: "a window")
-    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
-    [words] = [words for words in examples(rnn, "train") if "--show" in words]
-    succeed(rnn, capsys, *shorter(words))
-    assert len(shown) == 1
-    assert os.listdir() == ["sine.svg"]
 
 
 @pytest.mark.needs_torch

@@ -190,19 +190,6 @@ def test_ctrl_c_while_the_last_state_is_written(rnn, capsys, monkeypatch):
     assert contents() == {Path("run.npz"): b"old"}
 
 
-def test_ctrl_c_when_the_disk_is_full(rnn, capsys, monkeypatch):
-    def no_space(*_):
-        raise OSError(28, "No space left on device")
-
-    press_ctrl_c(monkeypatch, 7)
-    monkeypatch.setattr(os, "replace", no_space)
-    assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-    assert capsys.readouterr().err == (
-        f"{rnn.__name__}: interrupted; the run so far could not be saved: run.npz cannot be written: No space left on"
-        " device; choose another place\n"
-    )
-
-
 def test_signal_handlers_are_restored_and_left_alone_in_another_thread(rnn, capsys):
     ended = []
     before = [signal.getsignal(number) for number in SIGNALS]
