@@ -101,6 +101,7 @@ def test_the_series_with_its_labels_and_its_title(drawn):
         by_label = lines(axes)
         actual = np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature]
         assert bits(by_label["actual"].get_xdata()) == bits(np.arange(1, T + 2))
+        assert by_label["actual"].get_marker().replace("None", "") == ("o" if T < 100 else "")  # points, or a line
         assert bits(by_label["actual"].get_ydata()) == bits(in_units(actual))
         expected = ["actual"]
         for name, result in best(experiment, results).items():
@@ -272,35 +273,23 @@ def test_of_a_long_series_a_part_is_drawn(T, held_out, first, last, title, P):
         assert low < begins - 0.5 < high
 
 
-def test_bands_reach_from_the_10th_to_the_90th_percentile():
+@pytest.mark.parametrize("left_out", [(), (2,)], ids=["all", "one diverged"])
+def test_lines_and_bands_are_medians_and_percentiles_of_the_networks_that_converged(left_out):
     experiment, results = made_up(E=(5,))
-    figure = plots.figure(experiment, results)
-    predicted, free_running = figure.axes[0].collections
-    [loss] = figure.axes[1].collections
     result = results["numpy_rnn"]
+    for network in left_out:
+        result.losses[-1, network] = result.predictions[-1, network] = result.generated[-1, network] = np.nan
+    series, losses = plots.figure(experiment, results).axes
     after = np.concatenate([result.predictions[-1:], result.generated])
-    for drawn, values in (
-        (predicted, result.predictions[..., 0, 0]),
-        (free_running, after[..., 0, 0]),
-        (loss, result.losses),
-    ):
-        corners = drawn.get_paths()[0].vertices[:, 1]
-        for edge in np.percentile(values, (10, 90), axis=1):
-            assert all(np.abs(corners - value).min() <= 1e-12 for value in edge)
-
-
-def test_a_network_that_diverged_is_not_drawn():
-    experiment, results = made_up(E=(5,))
-    result = results["numpy_rnn"]
-    for gone in (result.losses, result.predictions, result.generated):
-        gone[-1, 2] = np.nan
-    axes = plots.figure(experiment, results).axes
-    after = np.concatenate([result.predictions[-1:], result.generated])[..., 0, 0]
-    for line, values in zip(
-        (*axes[0].lines[1:], axes[1].lines[0]), (result.predictions[..., 0, 0], after, result.losses), strict=True
-    ):
-        assert_within(line.get_ydata(), np.median(np.delete(values, 2, axis=1), axis=1), 1e-12)
-    assert "medians of 4 networks" in axes[0].figure.get_suptitle()
+    bands = [*series.collections, *losses.collections]
+    parts = (result.predictions[..., 0, 0], after[..., 0, 0], result.losses)
+    for line, shown, values in zip((*series.lines[1:], *losses.lines), bands, parts, strict=True):
+        low, median, high = np.percentile(np.delete(values, left_out, axis=1), (10, 50, 90), axis=1)
+        assert_within(line.get_ydata(), median, 1e-12)
+        corners = shown.get_paths()[0].vertices[:, 1]
+        assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
+        assert np.ptp(corners) <= np.max(high) - np.min(low) + 1e-12
+    assert f"medians of {5 - len(left_out)} networks" in series.figure.get_suptitle()
 
 
 ODD_NAMES = ("a$\\foo$", "$x_$", "x^2_{", "\udcff", "漢字", "é → \t", "{}", "a very long name " * 9)
@@ -358,13 +347,6 @@ def test_lines_differ_also_for_the_colour_blind(drawn):
         forms = [(line.get_marker(), line.get_linestyle()) for line in coloured]
         assert len(set(forms)) == len(forms)
         assert [label for label, line in lines(axes).items() if line not in coloured] in ([], ["actual"])
-
-
-def test_short_series_are_points_and_long_ones_lines():
-    for T, marks in ((20, ["o", "s"]), (500, ["", ""])):
-        drawn = plots.figure(*made_up(T=T, G=0)).axes[0].lines
-        assert [line.get_marker().replace("None", "") for line in drawn] == marks
-        assert [line.get_linestyle() == "None" for line in drawn] == [T == 20] * 2
 
 
 def test_the_drift_of_two_runs_has_a_panel_of_its_own():
