@@ -18,7 +18,7 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite
+from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite, locate_divergence
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.storage import load_parameters, save_parameters
@@ -303,6 +303,17 @@ def test_a_planted_number_is_located_whatever_tensor_it_is_in(tensor):
         else:
             result = trained(faulty, configuration)
             assert result.diverged == (expected._replace(of=3, seed=network),)
+
+
+def test_a_located_divergence_keeps_the_parameters_of_its_own_network_alone():
+    """A view would keep those of all networks in memory."""
+    experiment = prepare(PLANTED.changed(networks=3))
+    start, faulty = ResumePoint(experiment.params, None), FaultyBackend((1, 2), "loss", network=1)
+    [(divergence, params)] = locate_divergence(
+        faulty, experiment, PLANTED.train_options(), start, np.array([False, True, False]), (1, 2)
+    )
+    assert divergence == Divergence(1, 1, 2, "loss", of=3)
+    assert all(theta.base is None for theta in params)
 
 
 def test_an_infinity_that_tanh_takes_is_no_divergence():

@@ -13,7 +13,7 @@ from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import Experiment, Scaling, scaling_of
-from numpy_rnn.app.format import format_number
+from numpy_rnn.app.format import error_line, format_number
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
@@ -105,6 +105,14 @@ def test_heads_stand_over_their_columns():
 def test_numbers_have_six_decimals_unless_their_scale_needs_an_exponent(value, scale, text):
     assert format_number(value, scale=scale) == text
     assert format_number(value, 20, scale) == text.rjust(20)
+
+
+def test_a_long_message_is_one_line_that_keeps_its_beginning_and_its_end():
+    assert error_line("a\tb\n c\x1b") == "a b c\\x1b"
+    message = error_line("begin " + "x" * 5000 + ": expected the end")
+    assert message.startswith("begin xxx")
+    assert message.endswith("xxx: expected the end")
+    assert 900 < len(message) <= 1000
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e9])
