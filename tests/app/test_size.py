@@ -78,7 +78,9 @@ def test_the_estimate_grows_by_every_array_that_grows():
     mapped = sizes._replace(copies_of_series=0)
     grown = bytes_needed(mapped._replace(rows=200_000), configuration)
     assert grown - bytes_needed(mapped._replace(rows=100_000), configuration) < 100_000 * 8
-    assert growth(generate=1100) >= 1000 * 10 * 2 * 4 * 2  # one by one, and concatenated
+    many = bytes_needed(sizes._replace(networks=1000, generate=1100), configuration)
+    many -= bytes_needed(sizes._replace(networks=1000), configuration)
+    assert many >= 1000 * 1000 * 2 * 4 * 2  # one by one, and concatenated
     assert growth(configuration.changed(epochs=150)) >= 100 * 10 * 8 * 2  # the losses, as rows and as an array
     assert growth(configuration.changed(k1=120, k2=120)) >= 100 * 10 * 4 * (3 * 8 + 3 * 2)  # a, h, da and so on
     assert growth(networks=20) >= 10 * 4 * (2 * 8 + 64 + 16) * 4  # drawn, before and after an update, gradients
