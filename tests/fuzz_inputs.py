@@ -45,6 +45,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--weight-decay": NUMBERS,
     "--max-norm": NUMBERS,
     "--max-value": NUMBERS,
+    "--adagrad": (),
     "--data": ("a.csv", "a.npy", "-", *FILES),
     "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
     "--standardize": (),

@@ -99,7 +99,7 @@ class Case(NamedTuple):
 
         They include the loss unless it is half the squared error, and the weights if the losses have any. Unless the
         step is plain gradient descent, they include the options of SGD and `velocity`: None, or a dict of
-        the velocities by the names of the parameters.
+        the velocities, with Adagrad the sums of squares, by the names of the parameters.
         """
         options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
         options |= {} if self.loss == "squared_error" else {"loss": self.loss}
@@ -113,8 +113,9 @@ class Case(NamedTuple):
             pairs = zip(Parameters._fields, self.params, self.velocity)
             before = {name: v for name, theta, v in pairs if theta is not None and v is not None}
         of_step = self.sgd._asdict()
-        if self.sgd.max_value is None:
-            del of_step["max_value"]
+        for name in ("max_value", "adagrad"):  # not in the protocol of ports that do not declare it
+            if not of_step[name]:
+                del of_step[name]
         return options | of_step | {"velocity": before}
 
 
@@ -122,7 +123,7 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
     """The names that a report on this case must have, and their shapes.
 
     dh_0 is an input gradient; with a learned initial state it is a gradient like the others. Velocities are required
-    with momentum.
+    with momentum, and with Adagrad, where they are the sums of squares.
     """
     sizes = case.sizes
     left_out = set() if intermediates else set(INTERMEDIATES)
@@ -136,7 +137,7 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
         left_out.add("loss")
     if not case.has_step:
         left_out |= set(Parameters._fields)
-    if not case.sgd.momentum or not case.has_step:
+    if not case.sgd.has_velocity or not case.has_step:
         left_out |= {name for name in SHAPES if name.startswith("v")}
     return {
         name: tuple(sizes[letter] for letter in letters) for name, letters in SHAPES.items() if name not in left_out

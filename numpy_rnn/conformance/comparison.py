@@ -9,6 +9,7 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn import reference
+from numpy_rnn.app.commands import LOG_EVERY
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import configuration_of
@@ -257,7 +258,7 @@ def _compare(rnn, others, arguments, draw):
     if of_traces:
         print(f"configuration, series and initial weights are read from {of_traces[0].name}")
     compared = compare([package_source(rnn), *others], experiment, configuration, arguments.generate)
-    print(comparison_report.text(compared, arguments.log_every))
+    print(comparison_report.text(compared, arguments.log_every or LOG_EVERY))
     if arguments.json is not None:
         save_json(arguments.json, comparison_report.values(compared))
         print(f"results saved to {arguments.json}")

@@ -17,6 +17,7 @@ from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_lik
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.recipes import (
+    ADAGRAD,
     CLASS_INPUTS,
     CLIP_BY_VALUE,
     CROSS_ENTROPY,
@@ -38,6 +39,7 @@ from numpy_rnn.conformance.recipes import (
     random_run,
     restricted,
     supported,
+    with_adagrad,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
@@ -99,6 +101,8 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
     if CROSS_ENTROPY in has and draw(st.booleans()):
         scale = MAX_LOGIT if draw(st.integers(0, 6)) == 6 else 1.0
         plain = plain._replace(loss="cross_entropy", classes=draw(st.booleans()), logits=scale)
+    if ADAGRAD in has and draw(st.integers(0, 4)) == 4:
+        plain = plain._replace(**with_adagrad(plain.sgd)._asdict(), velocity=draw(st.booleans()))
     class_inputs = CLASS_INPUTS in has and draw(st.booleans())
     plain = plain._replace(class_inputs=class_inputs, weights=WEIGHTS in has and draw(st.booleans()))
     return restricted(plain, lacks, has)

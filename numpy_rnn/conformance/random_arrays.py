@@ -41,6 +41,8 @@ def random_parameters(
     return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
 
 
-def random_velocity(generator: np.random.Generator, params: Parameters) -> Parameters:
-    """Velocities of order one, like the gradients."""
-    return Parameters(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
+def random_velocity(generator: np.random.Generator, params: Parameters, squares: bool = False) -> Parameters:
+    """Velocities of order one, like the gradients; or sums of squares."""
+    drawn = [None if p is None else generator.normal(size=p.shape) for p in params]
+    numbers = (v if v is None or not squares else np.square(v) for v in drawn)
+    return Parameters(*(v if v is None else v.astype(p.dtype) for v, p in zip(numbers, params)))

@@ -37,6 +37,7 @@ MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random case
 # Capabilities of ports. Without them a case has plain gradient descent and a constant initial state.
 SGD_OPTIONS, LEARNED_H_0, CLIP_BY_VALUE = "sgd_options", "learned_h_0", "clip_by_value"
 SIGMOID, CROSS_ENTROPY, CLASS_INPUTS, WEIGHTS = "sigmoid", "cross_entropy", "class_inputs", "loss_weights"
+ADAGRAD = "adagrad"
 MAX_VALUES = (0.03, 1.0)
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
@@ -77,6 +78,7 @@ class Recipe(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
     given_dy: bool = False  # whether dy is given in place of a target
     has_step: bool = True
+    adagrad: bool = False
 
     def __repr__(self) -> str:
         """The call that makes the recipe again, without the fields that have their defaults."""
@@ -105,7 +107,8 @@ class Recipe(NamedTuple):
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
-        velocity = random_velocity(generator, params) if self.velocity and self.momentum else None
+        has_velocity = self.velocity and self.sgd.has_velocity
+        velocity = random_velocity(generator, params, self.adagrad) if has_velocity else None
         if self.class_inputs:
             x = random_classes(generator, (T, B), D)
         if self.loss == "cross_entropy":
@@ -163,6 +166,11 @@ def with_clip_by_value(generator: np.random.Generator, sgd: SgdOptions, has: Seq
     value = float(np.exp(generator.uniform(*np.log(MAX_VALUES))))
     clips = CLIP_BY_VALUE in has and generator.random() < 0.3
     return sgd._replace(max_norm=None, max_value=value) if clips else sgd
+
+
+def with_adagrad(sgd: SgdOptions) -> SgdOptions:
+    """The options with Adagrad in place of momentum."""
+    return sgd._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
 
 
 def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
@@ -232,6 +240,8 @@ def random_recipe(
         plain = plain._replace(nonlinearity="sigmoid")
     plain = plain._replace(**with_clip_by_value(further, plain.sgd, has)._asdict())
     plain = plain._replace(**random_losses(further, has))
+    if ADAGRAD in has and further.random() < 0.2:
+        plain = plain._replace(**with_adagrad(plain.sgd)._asdict(), velocity=further.random() < 0.7)
     return restricted(plain, lacks, has)
 
 
@@ -302,4 +312,6 @@ def random_run(
     if of_loss["loss"] == "cross_entropy":
         target = random_classes(further, (T, B), O) if of_loss["classes"] else random_distributions(further, target)
     weights = random_weights(further, (T, B), dtype) if of_loss["weights"] else None
+    if ADAGRAD in has and further.random() < 0.2:
+        configuration = configuration.changed(**with_adagrad(configuration.sgd_options())._asdict())
     return Experiment("random series", x, target, h_0, params, weights=weights), configuration

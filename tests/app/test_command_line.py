@@ -10,6 +10,7 @@ import sys
 import tomllib
 from argparse import Namespace
 from itertools import pairwise
+from pathlib import Path
 from unittest.mock import Mock
 
 import children
@@ -165,9 +166,10 @@ DEFAULTS = {  # in the help text; "" where it has none
     "reduction": "sum", "bias": "no, or as in --weights", "learn_initial_state": "no, or as in --weights",
     "dtype": "float32, or as in --weights", "seed": "0", "networks": "", "learning_rate": "0.1", "momentum": "0",
     "dampening": "0", "nesterov": "", "weight_decay": "0", "max_norm": "no clipping", "max_value": "no clipping",
-    "columns": "all", "standardize": "", "held_out": "0", "weights": "", "quiet": "", "show": "", "no_plot": "",
-    "log_every": "10", "no_progress": "", "save": "", "save_every": "30", "resume": "", "trace": "", "output": "",
-    "json": "", "port_timeout": "10", "seeds": "32", "steps": "all, at most 40", "folder": "study",
+    "adagrad": "", "loss": "squared_error", "text": "", "sample": "200", "temperature": "1", "columns": "all",
+    "standardize": "", "held_out": "0", "weights": "", "quiet": "", "show": "", "no_plot": "",
+    "log_every": "10; 1000 with --text", "no_progress": "", "save": "", "save_every": "30", "resume": "", "trace": "",
+    "output": "", "json": "", "port_timeout": "10", "seeds": "32", "steps": "all, at most 40", "folder": "study",
 }  # fmt: skip
 OWN = {"train": {"plot": "numpy_rnn.png", "generate": "20, or as --held-out"}, "compare": {"plot": "compare.png"}}
 
@@ -181,13 +183,13 @@ def test_the_default_in_the_help_is_the_default(command):
     assert configuration_of(commands.parse_args(words)) == Configuration()
     defaults = DEFAULTS | {"generate": "20"} | OWN.get(command, {})
     for action in commands.commands.choices[command]._actions:
-        if action.option_strings in ([], ["-h", "--help"], ["--version"], ["--data"]):
+        if action.option_strings in ([], ["-h", "--help"], ["--version"], ["--data"], ["--text"]):
             continue
         assert action.dest in defaults, f"DEFAULTS needs {action.dest}"
         default = re.search(r"\(([^()]+)\)$", action.help)
         text = defaults[action.dest]
         assert (default[1] if default else "") in (text, "shown on a terminal, if the run takes longer than 2 s")
-        if "," in text or text in ("", "k1", "all", "no clipping"):
+        if "," in text or ";" in text or text in ("", "k1", "all", "no clipping"):
             continue
         given = vars(commands.parse_args([*words, action.option_strings[0], text]))
         assert configuration_of(Namespace(**given)) == Configuration(), action.dest
@@ -211,7 +213,9 @@ def examples(rnn, command):
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_option_has_an_example(rnn, command):
-    known = {*["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
+    known = {
+        *["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state", "--no-adagrad"]
+    }  # what they say needs none
     commands = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
     action = next(a for a in parser(rnn.__name__, ("train", *commands))._actions if a.dest == "command")
     if command == "study" and rnn is not numpy_rnn:
@@ -240,6 +244,9 @@ def _files_of_the_examples():
     np.savetxt("series.csv", np.stack([steps, np.sin(steps)], axis=1), delimiter=",", header="step,value")
     silso = np.stack([steps + 0.5, np.sin(steps), -steps, steps, steps], axis=1)
     np.savetxt("SN_y_tot_V2.0.csv", silso, delimiter=";", fmt="%6.1f")
+    shares = np.stack([1 + np.sin(steps), 1 - np.sin(steps)], axis=1) / 2
+    np.savetxt("shares.csv", shares, delimiter=",")
+    Path("book.txt").write_text("Twinkle, twinkle, little star,\n" * 3, encoding="utf-8")
 
 
 @pytest.mark.usefixtures("_files_of_the_examples")
@@ -247,13 +254,19 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
     """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
-    assert len(of_train) == 23
+    assert len(of_train) == 28
     for words in of_train:
         ended = command(rnn, capsys, *shorter(words))
         assert (ended.status, ended.err) == (0, ""), words
-        assert (ended.out == "") if "--quiet" in words else (free_running(ended.out) or "--held-out" in words)
+        assert (ended.out == "") if "--quiet" in words else _shows_what_the_network_does(ended.out, words)
     assert os.path.exists("run.npz")
     assert os.path.exists("trace.npz")
+
+
+def _shows_what_the_network_does(out, words):
+    if "book" in " ".join(words):
+        return out.count("----\n") == 2
+    return "--held-out" in words or free_running(out)
 
 
 @pytest.mark.needs_torch
@@ -263,7 +276,8 @@ def test_every_example_of_compare_runs(rnn, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples(rnn, "compare")
-    assert len(of_compare) == 6
+    Path("book.txt").write_text("Twinkle, twinkle, little star,\n" * 3, encoding="utf-8")
+    assert len(of_compare) == 7
     for words in of_compare:
         options = [] if "trace.npz" in words else ["--epochs", 2]
         assert command(rnn, capsys, *words, *options)[::2] == (0, ""), words

@@ -297,8 +297,8 @@ FAULTY_IDS = {
     "second definition": (f"{DOCUMENT}\n**(B2)**", SOURCES, {"(B2) is defined 2 times"}),
     "extra comment": (
         DOCUMENT,
-        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U9)\n"),
-        {"(U9) is in a comment of numpy_rnn/sgd.py and not defined"},
+        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U99)\n"),
+        {"(U99) is in a comment of numpy_rnn/sgd.py and not defined"},
     ),
     "comment in the other package only": (
         DOCUMENT,

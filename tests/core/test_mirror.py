@@ -199,7 +199,6 @@ DIFFERENCES = {
         ),
     ],
     "momentum": [
-        ([], ["import torch"], "for its decorator"),
         (['v = d.copy("K") if'], ["v = d.clone() if"], "torch's keeps the order in memory"),
     ],
     "sgd": [

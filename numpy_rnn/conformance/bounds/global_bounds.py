@@ -183,7 +183,7 @@ class Propagation:
         self.E["dx"][...] = rounding.product(da, self.params.W_xh.mT)
 
     def update(self):
-        """(U1) to (U6), by the formulas of `step.py`."""
+        """(U1) to (U9), by the formulas of `step.py`."""
         names = [name for name, theta in self.params._asdict().items() if theta is not None]
         gradients = {name: Near(self.values["d" + name], self.E["d" + name]) for name in names}
         step = Step(self.case, self.rounding)

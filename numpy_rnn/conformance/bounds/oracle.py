@@ -26,9 +26,9 @@ def matrix(array):
 def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
     """The balls of the velocities and of the new parameters, flattened, from the matrices of the gradients by name.
 
-    η is rounded to the dtype; the other options are the numbers that they are in float64, and so is 10⁻⁶.
+    η is rounded to the dtype; the other options are the numbers that they are in float64, and so are 10⁻⁶ and 10⁻⁸.
     """
-    momentum, dampening, nesterov, decay, max_norm, max_value = case.sgd
+    momentum, dampening, nesterov, decay, max_norm, max_value, adagrad = case.sgd
     ball = load_flint().arb
     rate = ball(float(case.dtype.type(case.learning_rate)))
     factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
@@ -40,8 +40,14 @@ def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
             s = clamped(s, ball(max_value))
         if decay:
             s += theta * ball(decay)
-        if momentum:
-            before = getattr(case.velocity, name, None)
+        before = getattr(case.velocity, name, None)
+        if adagrad:
+            old = [0] * len(s.entries()) if before is None else matrix(before).entries()
+            v = [square + g * g for square, g in zip(old, s.entries())]
+            velocities["v" + name] = v
+            steps = [g / (square.nonnegative_part() + ball(1e-8)).sqrt() for g, square in zip(s.entries(), v)]
+            s = load_flint().arb_mat(s.nrows(), s.ncols(), steps)
+        elif momentum:
             v = s if before is None else matrix(before) * ball(momentum) + s * (1 - ball(dampening))
             velocities["v" + name] = v.entries()
             s = s + v * ball(momentum) if nesterov else v

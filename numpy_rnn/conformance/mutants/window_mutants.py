@@ -163,6 +163,7 @@ LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 STEP = "theta - expand_to(rate, theta) * s_theta"
 STEPPED = "sgd_step(params, s, rate)"
+SQUARED = "v = d * d if v is None else v + d * d"
 VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # The wrong lines.
@@ -177,6 +178,10 @@ CLIPPED_BY_STEP = f"""{CLIPPED_AT_ONCE}
                 summed = (None if d[0] is None else sum(d) for d in zip(*parts))
                 shortened = type(gradients)(*summed)._replace(h_0=shortened.h_0)"""
 DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
+UNCLIPPED_SQUARES = """directed(params, gradients if options.adagrad else shortened, velocity, options)
+            if options.adagrad and (options.max_norm or options.max_value):
+                d, _ = directed(params, shortened, None, options._replace(adagrad=False))
+                s = type(s)(*(v if v is None else v / np.sqrt(w + 1e-8) for v, w in zip(d, velocity)))"""
 SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
 
 
@@ -227,6 +232,23 @@ IN_STEP = (
         "W_xh",
         ("momentum", LOOK_AHEAD, LOOK_AHEAD.replace("d +", "v +")),
     ),
+    # Adagrad.
+    update("10⁻⁸ outside the root", "W_xh", ("momentum", "np.sqrt(v + TINY)", "(np.sqrt(v) + TINY)")),
+    update("Adagrad without the root", "W_xh", ("momentum", "np.sqrt(v + TINY)", "(v + TINY)")),
+    update(
+        "step divided by the squares before it", "W_xh", ("momentum", "np.sqrt(v + TINY)", "np.sqrt(v - d * d + TINY)")
+    ),
+    update("sum of squares not kept", "vW_xh", ("momentum", SQUARED, "v = d * d")),
+    update(
+        "mean of the squares for their sum",
+        "vW_xh",
+        ("momentum", SQUARED, "v = d * d if v is None else (v + d * d) / 2"),
+    ),
+    update(
+        "Adagrad in float32 inside float64",
+        "vW_xh",
+        ("momentum", SQUARED, f"{SQUARED.replace('d * d', 'np.float32(d) ** 2')}"),
+    ),
     # The update.
     update(
         "learned initial state never updated",
@@ -256,6 +278,11 @@ IN_STEP = (
         ("tbptt", "import window_gradients", "import weight_gradients, window_gradients"),
         ("tbptt", "import apply_clipping", "import apply_clipping, clamp"),
         ("tbptt", CLIPPED_AT_ONCE, CLIPPED_BY_STEP),
+    ),
+    run(
+        "squares of the gradient before clipping",
+        "vW_xh",
+        ("tbptt", DIRECTED, UNCLIPPED_SQUARES),
     ),
     run("one norm for all networks of an ensemble", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

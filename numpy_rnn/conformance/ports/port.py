@@ -40,6 +40,7 @@ class Port(Protocol):
                     "cross_entropy"    loss may be "cross_entropy", with classes or distributions as targets
                     "class_inputs"     x may hold classes
                     "loss_weights"     the losses may have weights
+                    "adagrad"          Adagrad, as in min-char-rnn
                     "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
     tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
@@ -80,9 +81,10 @@ class Port(Protocol):
 
         options is empty for half the squared error and plain gradient descent. For other steps it has momentum,
         dampening, nesterov, weight_decay, max_norm and velocity: a dict of arrays by the names of the parameters, or
-        None before the first update; and max_value with clipping by value. With momentum the report has the new
-        velocity: vW_xh and so on. If params contains h_0, which then equals the argument h_0, the report has dh_0, the
-        new h_0 and, with momentum, vh_0. All gradients are those before clipping.
+        None before the first update; max_value with clipping by value; and adagrad=True with Adagrad, where velocity
+        has the sums of squares. With momentum or Adagrad the report has the new velocity: vW_xh and so on. If params
+        contains h_0, which then equals the argument h_0, the report has dh_0, the new h_0 and, with a velocity, vh_0.
+        All gradients are those before clipping.
 
         Classes are integers: x of shape (T, B), from 0 to D − 1, and targets of shape (K, B), from 0 to O − 1. With the
         option loss="cross_entropy" the target holds classes, or distributions (K, B, O). The option weights, of shape

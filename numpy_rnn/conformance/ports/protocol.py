@@ -28,6 +28,7 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "cross_entropy"    it implements softmax cross-entropy, with classes and with distributions as targets
     "class_inputs"     its inputs may be classes
     "loss_weights"     its losses may have weights
+    "adagrad"          it implements Adagrad, as in min-char-rnn
     "given_dy"         it has no loss: it is given dy in place of a target
 
 Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
@@ -69,7 +70,9 @@ both: the answer has dh_0, the new h_0 and, with momentum, vh_0; the norm of the
 has vh_0, which may be absent while no earlier window had this h_0.
 
 A port with "sigmoid" may get that as its nonlinearity. One with "clip_by_value" may get "max_value" too, besides the
-keys of "sgd_options", whose max_norm is null then; without that key nothing is clipped by value.
+keys of "sgd_options", whose max_norm is null then; without that key nothing is clipped by value. One with "adagrad" may
+get "adagrad": true, besides the keys of "sgd_options", whose momentum, dampening and nesterov are 0 and false then;
+"velocity", and the names beginning with v in the answer, are the sums of squares of (U8) in DERIVATION.md.
 
 Classes are plain JSON integers. With "class_inputs" x may be a list of T·B of them, from 0 to D − 1. With
 "cross_entropy" the request may have "loss": "cross_entropy"; then target is a list of K·B classes from 0 to O − 1, or
@@ -106,6 +109,7 @@ CAPABILITIES = (
     "cross_entropy",
     "class_inputs",
     "loss_weights",
+    "adagrad",
 )
 GIVEN_DY = "given_dy"  # instead of a target, never with one
 OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
@@ -138,7 +142,7 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
     for either in (OPTIONS[:2], OPTIONS[2:4]):
         if set(either) <= set(lacks):
             return f"lacks names both {' and '.join(either)}: expected at most one of the two"
-    for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
+    for lacking, capability in (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0")):
         if lacking in lacks and capability in capabilities:
             return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
     for what, ulps in (("tanh_ulps", tanh_ulps), ("tanh_absolute_ulps", tanh_absolute_ulps)):
@@ -185,7 +189,7 @@ def _sgd(options) -> dict:
             given[name] = _flat(option)
         elif name == "velocity":
             given[name] = option and {"v" + of: _flat(v) for of, v in option.items()}
-        elif name not in ("nesterov", "loss") and option is not None:
+        elif name not in ("nesterov", "adagrad", "loss") and option is not None:
             given[name] = float(option).hex()
     return given
 

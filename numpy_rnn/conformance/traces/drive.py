@@ -135,10 +135,15 @@ def _check_port(port, experiment, configuration):
         if option in port.lacks:
             raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
     for capability, is_asked, what in (
-        ("sgd_options", sgd._replace(max_value=None) != SgdOptions(), "momentum, weight decay and clipping"),
+        (
+            "sgd_options",
+            sgd._replace(max_value=None, adagrad=False) != SgdOptions(),
+            "momentum, weight decay and clipping",
+        ),
         ("learned_h_0", params.h_0 is not None, "a learned initial state"),
         ("sigmoid", configuration.nonlinearity == "sigmoid", "the logistic function"),
         ("clip_by_value", sgd.max_value is not None, "clipping by value"),
+        ("adagrad", sgd.adagrad, "Adagrad"),
         ("cross_entropy", configuration.loss == "cross_entropy", "cross-entropy"),
         ("class_inputs", experiment.x.dtype.kind in "iu", "classes as inputs"),
         ("loss_weights", experiment.weights is not None, "loss weights"),
@@ -193,7 +198,7 @@ class _Driven:
         later = report["h"] if intermediates else _states(case)
         self.states, self.first = [case.h_0, *later], start
         self.params = Parameters(*(report.get(name) for name in Parameters._fields))
-        if self.sgd.momentum:
+        if self.sgd.has_velocity:
             self.velocity = Parameters(*(report.get("v" + name) for name in Parameters._fields))
         return case.h_0, report
 

@@ -40,7 +40,9 @@ def equations(tensor: str, sgd: SgdOptions) -> str:
     """
     of_gradient = "U2, U3, " * (sgd.max_norm is not None) + "U4, " * bool(sgd.weight_decay)
     if tensor.startswith("v"):
-        return f"{of_gradient}U5"
+        return of_gradient + ("U8" if sgd.adagrad else "U5")
+    if tensor in Parameters._fields and sgd.adagrad:
+        return f"{of_gradient}U9, U1"
     if tensor in Parameters._fields:
         return ("U6, " * sgd.nesterov if sgd.momentum else of_gradient) + "U1"
     return EQUATIONS[tensor]

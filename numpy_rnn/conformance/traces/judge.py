@@ -50,7 +50,7 @@ def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
     trace = in_rows(trace, settings)
     start, stop = trace["start"], trace["stop"]
     from_h_0 = (start == 0) & settings.learns(trace)
-    first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
+    first = np.arange(len(start)) == 0 if settings.sgd.has_velocity else np.zeros(len(start), bool)
     kinds = np.stack((stop - start, stop - trace["loss_start"], from_h_0, first), axis=1)
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
@@ -85,9 +85,9 @@ def _stack(trace, settings, chosen, kind):
         })  # fmt: skip
 
     velocity: Any = None
-    if settings.sgd.momentum and not kind.first:
+    if settings.sgd.has_velocity and not kind.first:
         velocity = before("v", lambda name: trace["v" + name][0])  # never the first update
-    prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
+    prefixes = ("d", "v", "") if settings.sgd.has_velocity else ("d", "")
     report = {name: by_window(trace[name], window_rows) for name in ROWS if name in trace}
     if "dx" in trace:
         report["dh_0"] = trace["dh_0"][chosen]

@@ -92,8 +92,8 @@ def _check_kind(name, value):
         )
     elif name in ("nonlinearity", "reduction", "loss"):
         fits, expected = isinstance(value, str), "a text"
-    elif name in ("nesterov", "learn_initial_state"):
-        fits, expected = isinstance(value, bool) or (value is None and name != "nesterov"), "true or false"
+    elif name in ("nesterov", "adagrad", "learn_initial_state"):
+        fits, expected = isinstance(value, bool) or (value is None and name == "learn_initial_state"), "true or false"
     elif name == "learning_rate":
         fits, expected = is_number or isinstance(value, list), "a number, or a list of them"
     else:
@@ -196,7 +196,7 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
         shapes |= {"b_h": (*E, H), "b_y": (*E, O)}
     if settings.learns(trace):
         shapes["h_0"] = (*E, B, H)
-    prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
+    prefixes = ("d", "v", "") if settings.sgd.has_velocity else ("d", "")
     for name, shape in shapes.items():
         of |= {f"initial_{name}": shape} | {prefix + name: (N, *shape) for prefix in prefixes}
     return of

@@ -63,7 +63,8 @@ def descents(case: Case, options: SgdOptions, rnn: Any = numpy_rnn) -> Iterator[
 def by_hand(case: Case, gradients: Gradients, rnn: Any = numpy_rnn) -> tuple[Values, Parameters, Gradients | None]:
     """Every stage as `rnn` computes it, and the parameters and the velocity after the update."""
     of_direction = case.sgd._asdict()
-    max_norm, _ = of_direction.pop("max_norm"), of_direction.pop("max_value")  # by value nothing is clipped here
+    max_norm = of_direction.pop("max_norm")
+    del of_direction["max_value"], of_direction["adagrad"]  # which no study has
     hand = {"n": np.asarray(global_norm(gradients))}
     if max_norm is not None:
         gradients = rnn.clip_by_global_norm(gradients, max_norm)
@@ -168,7 +169,8 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     import torch
 
     options = descent.case.sgd._asdict()
-    max_norm, _ = options.pop("max_norm"), options.pop("max_value")
+    max_norm = options.pop("max_norm")
+    del options["max_value"], options["adagrad"]
     params = {name: torch.tensor(v).requires_grad_() for name, v in present(descent.case.params).items()}
     for name, gradient in present(descent.gradients).items():
         params[name].grad = torch.tensor(gradient)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from numpy_rnn.study.page.templates import number
 
-NOT_STUDIED = ("F4", "L3", "L4", "U7")  # of classes, cross-entropy and clipping by value, which no study has
+NOT_STUDIED = ("F4", "L3", "L4", "U7", "U8", "U9")  # classes, cross-entropy, clipping by value and Adagrad: in no study
 DOCUMENT = Path(__file__).parents[2] / "DERIVATION.md"
 DEFINITION = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\* (.*(?:\n  .*)*)", re.MULTILINE)
 SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")

@@ -12,6 +12,11 @@ from numpy_rnn.study.page.formulas import checked_equations, equation, formula, 
 from numpy_rnn.study.page.templates import fill
 
 HERE = Path(__file__).parent
+STYLES = ("study.css", "explorer.css")
+SCRIPTS = tuple(  # in the order in which they need each other
+    f"scripts/{name}.js"
+    for name in ("network", "drawing", "moments", "unrolled", "mask", "address", "explorer", "scale", "cliff", "start")
+)
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 SUBHEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
@@ -53,11 +58,11 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
         sections.append(f'<section id="{identifier}">\n{with_anchors(filled, identifier)}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
-        "style": _read("study.css"),
+        "style": "".join(map(_read, STYLES)),
         "contents": contents,
         "sections": "\n".join(sections),
         "data": embedded(findings["explorer"]),
-        "script": _read("explore.js"),
+        "script": "".join(map(_read, SCRIPTS)),
     }
     return fill(_read("page.html"), findings, parts)
 
