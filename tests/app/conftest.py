@@ -1,8 +1,0 @@
-"""Every test of the application runs in an empty folder of its own."""
-
-import pytest
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
