@@ -109,6 +109,9 @@ class CompareOptions(PlotOptions):
         20, OUTPUT, "free-running steps after the series", "N", minimum=0, maximum=MAX_GENERATED
     )
     json: str | None = option(None, FILES, "write the results of the comparison as JSON", "FILE")
+    truncation: str = option(
+        "", RUN, "another truncation: band:k, back:k or stale", "NAME", default_text="TBPTT(k1, k2)"
+    )
     port_timeout: float = option(
         10.0, FILES, "time limit for one answer of another implementation", "SECONDS", is_positive=True
     )

@@ -63,7 +63,8 @@ def sample(
 class TextReport:
     """The output of one run on a text.
 
-    length, temperature: of the samples; log_every: the updates between two rows, each with a sample.
+    length, temperature: of the samples; log_every: the updates between two rows. A sample follows a row, or several
+    where the rows come faster than the run yields its updates.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class TextReport:
         self.updates_per_epoch = len(experiment.x) // configuration.k1
         self.points: list[tuple[int, float]] = []  # (update, smoothed loss), of this part of the run
         self.stride = 1  # updates between two of these points
-        self.epoch, self.update = 0, 0  # after the latest update
+        self.epoch, self.update, self.sampled_at = 0, 0, -1  # the latest update, and that of the latest sample
         self.smoothed = loss_at_random(len(experiment.alphabet or ""), configuration)
         if resumed is not None and resumed.smoothed is not None:
             self._move_to(resumed.state, float(resumed.smoothed))
@@ -129,6 +130,7 @@ class TextReport:
         """The lines of a sample, between two rules; none for a length of 0. It depends on the seed and the update."""
         if self.length == 0:
             return []
+        self.sampled_at = self.update
         return [RULE, visible(self._sample(params)), RULE]
 
     def _sample(self, params):
@@ -140,7 +142,8 @@ class TextReport:
         """The lines of the last row, and of a sample by the final weights, unless they are printed already."""
         if self.points and self.update % self.log_every == 0:
             return []
-        return [row(self.update, self.epoch, self.smoothed), *self.sampled(result.params)]
+        rest = self.sampled(result.params) if self.sampled_at != self.update else []
+        return [row(self.update, self.epoch, self.smoothed), *rest]
 
     def save(self, path: str, result: Result) -> None:
         """Write the losses of the epochs, completely or not at all. A .json also has the smoothed loss and a sample.

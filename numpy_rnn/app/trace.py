@@ -28,6 +28,8 @@ The configuration may also have momentum, dampening, nesterov, weight_decay, max
 learn_initial_state and loss, "squared_error" or "cross_entropy"; missing values are the defaults of `Configuration`.
 The learning rate is a number, or one per network: a nested list that broadcasts to the shape E.
 
+A second bias of the hidden layer, b_hh, has the keys initial_b_hh, db_hh, vb_hh and b_hh, in the shapes of b_h.
+
 A learned initial state, learn_initial_state, needs the keys h_0 and dh_0, and with velocities vh_0; without it h_0
 and vh_0 are absent. It is a parameter of the windows with start = 0; the others leave it and its velocity unchanged.
 
@@ -56,7 +58,12 @@ MAX_BYTES = 4 * 2**30
 BY_STEP = ("a", "h", "y", "dy", "dh", "da")
 ROWS = (*BY_STEP, "dx")  # one row per step of all windows, concatenated
 PLACE = ("epoch", "number", "start", "loss_start", "stop")
-PER_UPDATE = (*PLACE, "initial", "loss", *(prefix + name for prefix in ("d", "v", "") for name in Parameters._fields))
+PER_UPDATE = (
+    *PLACE,
+    "initial",
+    "loss",
+    *(prefix + name for prefix in ("d", "v", "") for name in (*Parameters._fields, "b_hh")),
+)
 
 
 class Recorder:

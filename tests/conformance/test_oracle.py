@@ -31,7 +31,7 @@ def balls_at(case, precision):
 
 
 @DTYPES
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_more_precision_stays_inside(seed, dtype):
     """The balls of 64 bits hold those of 400, and so do the enclosures with their radii."""
     case = random_window(seed, dtype)
@@ -46,7 +46,7 @@ def test_more_precision_stays_inside(seed, dtype):
 
 
 @DTYPES
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_shapes_and_small_radii(seed, dtype):
     case = random_window(seed, dtype)
     enclosures = oracle(case)
@@ -66,6 +66,18 @@ def test_the_difference_is_taken_from_both_parts():
     assert (h.difference(h.high) == -h.low).all()
     off = np.float32(0.7615942)
     assert h.difference(np.full((1, 1, 1), off)) == np.float64(off) - h.high - h.low
+
+
+@pytest.mark.parametrize("bits", [20, 53])
+def test_a_cancellation_leaves_a_small_radius_that_covers_the_ball(bits):
+    """y − target, where so many leading bits cancel: by 53, more precision is needed than at first."""
+    case = one_unit(target=float(np.tanh(1.0)) * (1 + (2.0**-bits if bits < 53 else 0)))
+    high, low, radius = (part.item() for part in oracle(case)["dy"])
+    assert 0 < radius <= 2.0**-96 * abs(high)
+    precision = 128 if bits < 53 else 256
+    with flint.ctx.workprec(precision):
+        ball = compute(case)["dy"][0]
+        assert abs(ball.mid() - high - low) + ball.rad() <= radius
 
 
 def test_the_precision_at_first_does_not_matter():
@@ -202,10 +214,14 @@ class TestErrors:
 
 
 def test_it_is_code_of_its_own():
-    """Nothing of the network is imported, and flint only where it is used."""
+    """Nothing of the network is imported, in a function or at the top, and flint only where it is used."""
     tree = ast.parse(inspect.getsource(oracle_module))
-    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-    own = {name for name in imported if name.startswith("numpy_rnn")}
-    assert own == {"numpy_rnn.common.errors", "numpy_rnn.conformance.case"}
-    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
-    assert "flint" not in names
+    froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert {name for name in froms | names if "_rnn" in name} == {
+        "numpy_rnn.common.errors",
+        "numpy_rnn.conformance.case",
+    }
+    assert names == {"numpy", "flint"}
+    top = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert top == ["numpy"]

@@ -20,6 +20,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.study.figures.style import contrast, style
+from numpy_rnn.study.figures.svg import Picture
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.setting import setting_of, snapshot_epochs
 from numpy_rnn.study.study import DRAWINGS, PARTS, check_can_write_folder, tables_of, write_folder
@@ -27,6 +28,7 @@ from numpy_rnn.study.training.mistakes import measure_training
 
 pytestmark = pytest.mark.slow
 
+NO_PICTURE = Picture(*2 * ((b"<svg/>", (1.0, 1.0)),))
 SMALL = ("--epochs", 3, "--steps", 5, "--seeds", 2, "--hidden-size", 3, "--bias")
 
 
@@ -93,7 +95,7 @@ def test_tables_are_whole(findings):
 
 def test_the_page_has_every_figure_and_table_and_no_fault(findings):
     text = page(
-        findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), b"<svg/>"), DRAWINGS, tables_of(findings)
+        findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), NO_PICTURE), DRAWINGS, tables_of(findings)
     )
     assert faults(text) == []
     ids = {attributes.get("id") for _, attributes in Reader(text).elements}

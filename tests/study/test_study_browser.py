@@ -10,7 +10,7 @@ import numpy_rnn
 from numpy_rnn import Activations, Gradients, Parameters, windows
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.clipping import clip_by_global_norm, clip_by_value
+from numpy_rnn.clipping import clip_by_global_norm
 from numpy_rnn.momentum import direction
 from numpy_rnn.sgd import sgd
 from numpy_rnn.study.components.jacobians import jacobians, slopes, spectral_radius
@@ -53,7 +53,7 @@ SETTINGS = {
         "momentum": 0.5,
         "nesterov": True,
     },
-    "relu": {"epochs": 1, "nonlinearity": "relu", "hidden_size": 8, "max_value": 0.1, "momentum": 0.9},
+    "relu": {"epochs": 1, "nonlinearity": "relu", "hidden_size": 8, "momentum": 0.9},
 }
 
 VALUES = """() => Object.fromEntries(["epoch", "k1", "k2", "update", "moment"].map((id) =>
@@ -235,8 +235,6 @@ class Expected:
         self.gradient = self.sum
         if c.max_norm is not None:
             self.gradient = clip_by_global_norm(self.sum, c.max_norm)
-        elif c.max_value is not None:
-            self.gradient = clip_by_value(self.sum, c.max_value)
         momentum = {name: getattr(c, name) for name in ("momentum", "nesterov", "weight_decay")}
         self.direction, _ = direction(self.params, self.gradient, **momentum)
         self.after = sgd(self.params, self.direction, c.learning_rate)
@@ -433,7 +431,7 @@ def test_every_moment_of_every_update_shows_its_numbers(name, pair, uncut, share
     for n, window in enumerate(windows(T, *pair), start=1):
         choose(page, update=n)
         update, so_far = Expected(setting, epoch, *pair, n, uncut), {}
-        moments = list(expected_moments(update, "max_norm" in SETTINGS[name] or "max_value" in SETTINGS[name]))
+        moments = list(expected_moments(update, "max_norm" in SETTINGS[name]))
         seen = set()
         for i, ((what, t), shown) in enumerate(zip(moments, page.evaluate(WALK), strict=True)):
             assert shown["moment"] == f"{i} of {len(moments) - 1}: {ENDS.get(what, f'{LETTERS.get(what, what)}_{t}')}"
@@ -710,6 +708,7 @@ def test_the_address_holds_the_state(new_page, files):
         "epoch=99999&k1=999&at=dh_999",
         "=&&==",
         "row=99&uncut=5",
+        "component&at",
     ):
         page.evaluate("words => { location.hash = `#explore/${words}`; }", wrong)
         page.wait_for_timeout(30)
@@ -719,7 +718,7 @@ def test_the_address_holds_the_state(new_page, files):
         "scale/factor=x&epoch=-1",
         "scale/factor=1000",
         "cliff/w=99&steps=-5&length=x",
-        "nothing/k1=1",
+        "constructor/k1=1",
         "explore",
     ):
         page.evaluate("words => { location.hash = words; }", wrong)

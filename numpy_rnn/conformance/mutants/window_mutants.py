@@ -1,5 +1,6 @@
 """Mutants of one window: its forward pass, its loss, its gradients and its SGD step."""
 
+import math
 from typing import NamedTuple
 
 
@@ -37,6 +38,8 @@ SLOPES = "slopes = slope(h[1:])"
 B9 = "dh_0 = da[0] @ W_hh.mT"
 OF_DH_0 = ("bptt", B9, B9.removesuffix(".mT"))
 SQUARES = "(weights * error * error).sum(axis=(0, -2, -1))"
+LOG = "target * log_softmax(y)"
+ENTROPIES = f"-(weights * {LOG}).sum(axis=(0, -2, -1))"
 SOFTMAX = "softmax(y) * target.sum(axis=-1, keepdims=True) - target"
 TERMS = "K * B if weights is None else weights.sum()"
 
@@ -74,12 +77,32 @@ IN_WINDOW = (
     # The forward pass and the loss.
     update("W_hh transposed in the forward pass", "a", ("elman", A_T, A_T + ".mT")),
     update("hidden bias left out", "a", ("elman", "inputs = inputs + b_h[..., None, :]", "pass")),
+    update(
+        "h_0 for h_{t-1} at every step",
+        "a",
+        ("elman", A_T, A_T.replace("[-1]", "[0]")),
+        ("bptt", DW_HH, "sum_over_steps(np.broadcast_to(h[:1], h[1:].shape), da)"),
+    ),
     update("zeros for h_0", "a", ("elman", "states = [], [h_0]", "states = [], [np.zeros_like(h_0)]")),
     update("output bias left out", "y", ("elman", "y = y + b_y[..., None, :]", "pass")),
     update("output read from h_{t-1}", "y", ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy")),
+    update(
+        "output read from h_{t-1}, and its gradient",
+        "y",
+        ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy"),
+        ("bptt", "dh = dy @ W_hy.mT", "dh = np.concatenate((dy[1:], 0 * dy[:1])) @ W_hy.mT"),
+        ("bptt", B9, f"{B9} + dy[0] @ W_hy.mT"),
+        ("bptt", DW_HY, "sum_over_steps(h[:-1], dy)"),
+    ),
     update("e² for ½e²", "loss", ("loss", f"0.5 * {SQUARES}", SQUARES)),
     update("mean for sum", "loss", ("loss", "sum=one", "sum=number_of_terms")),
     update("sum for mean", "loss", ("loss", "mean=number_of_terms", "mean=one")),
+    update(
+        "mean of the losses, gradient of their sum",
+        "loss",
+        ("loss", f"{SQUARES} / N", f"{SQUARES} / (N if N != 1 else y.size)"),
+        ("loss", f"{ENTROPIES} / N", f"{ENTROPIES} / (N if N != 1 else y[..., 0].size)"),
+    ),
     update("mean over the steps alone", "loss", ("loss", TERMS, TERMS.replace("K * B", "K"))),
     # Back through the output, the recurrence and the nonlinearity.
     update("2e for e", "dy", ("bptt", B1, B1.replace("= ", "= 2 * "))),
@@ -89,7 +112,7 @@ IN_WINDOW = (
     update("W_hh and W_hh in dh_0 used without transposes", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
     update("no flow from step to step", "dh", ("bptt", B2, "pass"), ("bptt", B9, "dh_0 = np.zeros_like(h[0])")),
     update(
-        "each loss flows back over two steps only",
+        "truncation band:3",
         "dh",
         ("bptt", SLOPES, f"{SLOPES}\n    own, ages = dh.copy(), []"),
         ("bptt", B2, BAND),
@@ -126,6 +149,7 @@ IN_WINDOW = (
         "loss",
         ("loss", "target * log_softmax(y)", "target * np.log(softmax(y) + 1e-8)"),
     ),
+    update("logarithm to base 2, but its gradient not", "loss", ("loss", LOG, f"{LOG} / {math.log(2)}")),
     update(
         "target in the next class",
         "loss",

@@ -50,11 +50,11 @@ def sets(options: SgdOptions, norm: float) -> dict[str, SgdOptions]:
 
 def descents(case: Case, options: SgdOptions, rnn: Any = numpy_rnn) -> Iterator[Descent]:
     """Two updates in a row of every set, on the gradients of this window, by the functions of `rnn`."""
-    norm = float(global_norm(_gradients(case, case.params)))
+    norm = float(global_norm(gradients_of(case, case.params)))
     for name, of_set in sets(options, norm).items():
         params, velocity = case.params, None
         for number in range(1, UPDATES + 1):
-            gradients = _gradients(case, params)
+            gradients = gradients_of(case, params)
             of_update = case._replace(params=params, sgd=of_set, velocity=velocity)
             hand, params, velocity = by_hand(of_update, gradients, rnn)
             yield Descent(name, number, of_update, gradients, hand)
@@ -108,10 +108,12 @@ def _row_of_bounds(near):
     return np.concatenate([np.broadcast_to(v.E, v.value.shape).ravel() for v in near.values()])
 
 
-def _gradients(case, params):
-    h_0 = case.h_0 if params.h_0 is None else params.h_0
-    activations = forward(params, case.x, h_0, nonlinearity=case.nonlinearity)
-    return bptt(params, activations, case.target, nonlinearity=case.nonlinearity, reduction=case.reduction)
+def gradients_of(case: Case, params: Parameters) -> Gradients:
+    """The gradient of the case's window at these parameters."""
+    options: dict[str, Any] = {"nonlinearity": case.nonlinearity}
+    activations = forward(params, case.x, case.h_0 if params.h_0 is None else params.h_0, **options)
+    options["reduction"] = case.reduction
+    return bptt(params, activations, case.target, **options)
 
 
 BITS = 300  # of a root, after its first

@@ -28,7 +28,7 @@ from numpy_rnn.study.components.seeds import SHARES, measure_seeds
 from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import Setting, Snapshot
 
-UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm", "max_value")  # that change a first update
+UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm")  # that change a first update
 
 
 def explorer(setting: Setting) -> dict[str, Any]:

@@ -20,7 +20,7 @@ function keepInAddress(figure) {
 
 function followAddress() {
   const [figure, words] = location.hash.slice(1).split("/");
-  if (!(figure in FIGURES) || words === undefined) return;
+  if (!Object.hasOwn(FIGURES, figure) || words === undefined) return;
   goTo(figure, words);
   clearTimeout(writing);  // it says what is shown already
   element(FIGURES[figure].id).scrollIntoView();

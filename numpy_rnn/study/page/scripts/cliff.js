@@ -24,7 +24,7 @@ function descend({w, b, rate, steps, length}, max_norm) {
     const flow = adjoints(p, activations, targets, {lossStart: length - 1, stop: length}, 1, "tanh");
     const {W_hh, b_h} = gradientSum(p, activations, flow, 1, length), both = {W_hh, b_h};
     result.push({w: p.W_hh[0][0], b: p.b_h[0], loss: stepLoss(activations.y[length], targets[length]), norm: globalNorm(both)});
-    p = {...p, ...descent({W_hh: p.W_hh, b_h: p.b_h}, clipped(both, {max_norm, max_value: null}), rate)};
+    p = {...p, ...descent({W_hh: p.W_hh, b_h: p.b_h}, clipped(both, max_norm), rate)};
   }
   return result;
 }

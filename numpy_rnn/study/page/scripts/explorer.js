@@ -162,10 +162,10 @@ FIGURES.explore = {
     if (k2 !== null) change({k2});
     if (k1 !== null) change({k1});
     if (row !== null) change({row});
-    if (uncut !== null || "at" in asked) change({uncut: Number(uncut > 0)});
+    if (uncut !== null || asked.at) change({uncut: Number(uncut > 0)});
     if (update !== null) change({update});
-    if ("component" in asked) showComponent(...asked.component.split(",").map(number), "longer");
-    else if ("at" in asked) {
+    if (asked.component) showComponent(...asked.component.split(",").map(number), "longer");
+    else if (asked.at) {
       const [name, step] = asked.at.split("_");
       const t = number(step) ?? current().moment.t;
       if (momentsNow().some((moment) => moment.name === name)) change({moment: sameMoment({name, t})});

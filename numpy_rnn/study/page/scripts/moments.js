@@ -9,7 +9,7 @@ const shown = {
 
 const x = [null, ...data.x];
 const target = [null, ...data.target];
-const clips = data.update.max_norm !== null || data.update.max_value !== null;
+const clips = data.update.max_norm !== null;
 
 function windows(k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
@@ -60,7 +60,7 @@ function gradientSoFar(now) {
   const {p, activations, flow, first, window, moment: {name: what, t}} = now;
   if (!isSumming(now)) return null;
   const sum = gradientSum(p, activations, flow, what === "dW" ? t : first, window.stop);
-  return what === "dW" ? sum : clipped(sum, data.update);
+  return what === "dW" ? sum : clipped(sum, data.update.max_norm);
 }
 
 // The update: the direction s, the new parameters, and the loss of its steps before and after, from the same state.
@@ -123,7 +123,7 @@ function explainedUpdate(now) {
   const {p, activations, flow, first, window, moment: {name: what}} = now;
   if (what === "clip") {
     const before = gradientSum(p, activations, flow, first, window.stop), after = gradientSoFar(now);
-    return {equations: data.update.max_norm === null ? [] : ["U2", "U3"], columns: true, rows: [
+    return {equations: ["U2", "U3"], columns: true, rows: [
       ["n, the norm before and after", [globalNorm(before), globalNorm(after)]],
       ...present(p).flatMap((which) => [[`d${theta(which)}${indexIn(p[which])}`, rowOf(before[which])],
         ["clipped", rowOf(after[which]), true]])]};
@@ -155,9 +155,7 @@ function summaryOf(now) {
     return `Gradient, step ${t}: <b>its term is added</b> to the sum of every shared weight (${ids}).${beyond} ${rows}`;
   }
   if (what === "clip") {
-    const {max_norm, max_value} = data.update;
-    return `Update: <b>the gradient is clipped</b>, ${max_norm === null ? `every number to ±${show(max_value)} (U7)`
-      : `its norm to ${show(max_norm)} (U2, U3)`}. ${rows}`;
+    return `Update: <b>the gradient is clipped</b>, its norm n to at most ${show(data.update.max_norm)} (${ids}). ${rows}`;
   }
   if (what === "step") {
     const {losses: [before, after]} = stepOf(now), {momentum, weight_decay} = data.update;

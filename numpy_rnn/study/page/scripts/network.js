@@ -80,13 +80,10 @@ function gradientSum(p, activations, flow, first, last) {
 const numbersOf = (parameters) => Object.values(parameters).filter((theta) => theta !== null).flatMap((theta) => theta.flat());
 const globalNorm = (gradients) => norm(numbersOf(gradients));  // (U2)
 
-function clipped(gradients, {max_norm, max_value}) {
-  if (max_norm !== null) {
-    const factor = Math.min(1, max_norm / (globalNorm(gradients) + SMALL));
-    return eachParameter((v) => factor * v, gradients);  // (U3)
-  }
-  if (max_value === null) return gradients;
-  return eachParameter((v) => Math.max(-max_value, Math.min(max_value, v)), gradients);  // (U7)
+function clipped(gradients, max_norm) {
+  if (max_norm === null) return gradients;
+  const factor = Math.min(1, max_norm / (globalNorm(gradients) + SMALL));
+  return eachParameter((v) => factor * v, gradients);  // (U3)
 }
 
 // The direction of a first update, in which the velocity is d.

@@ -22,11 +22,11 @@ function drawScale() {
   const {h, slopes, singular, norms} = scaled(seen.parameters, factor);
   const radius = factor * seen.spectral_radius;
   const units = (rows, first) => range(0, H - 1).map((i) => ["unit", null, rows.map((row, t) => [t + first, row[i]])]);
-  const bound = data.nonlinearity === "tanh" ? 1 : Math.max(1, largest(h.flat().filter(Number.isFinite)));
+  const states = data.nonlinearity === "tanh" ? [-1, 1] : [0, Math.max(1, largest(h.flat().filter(Number.isFinite)))];
   const growth = {x: [0, T], y: [1e-8, 1e4], xLabel: "lag, steps", logarithmic: true};
   const one = ["axis", null, [[0, 1], [T, 1]]];
   const panels = [
-    plot({title: "states h_t, a curve per unit", lines: units(h, 0), x: [0, T], y: [-bound, bound], xLabel: "t, step"}),
+    plot({title: "states h_t, a curve per unit", lines: units(h, 0), x: [0, T], y: states, xLabel: "t, step"}),
     plot({title: "slopes φ′(a_t), a curve per unit", lines: units(slopes, 1), x: [1, T], y: [0, 1], xLabel: "t, step"}),
     singular === null ? "" : plot({...growth, title: `singular values of ∂h_${T}/∂h_s, s = ${T} − lag`, lines: [
       one, ["sliding", "largest", singular.map((values, lag) => [lag, values[0]])],

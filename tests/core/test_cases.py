@@ -1,90 +1,18 @@
-"""Engine, reference and torch_rnn against each other over runs; single windows are the suite's, test_conformance.py.
-
-Over thousands of updates rounding alone can drive two correct runs apart. So updates are compared in lockstep, each
-begun again from the same parameters and state, and only three of them in a row run free.
-"""
-
-import importlib
-from itertools import islice
+"""What the tests compare with: the comparison fails where it must, and what it allows is small."""
 
 import numpy as np
 import pytest
-from cases import (
-    UNIT,
-    allowed,
-    assert_within,
-    bits,
-    cases,
-    fewer,
-    of_step,
-    one_update,
-    random_case,
-    reference_run,
-    reference_update,
-    reported,
-    runs,
-    taking_part,
-    window_of,
-)
-from hypothesis import example, given
+from cases import UNIT, allowed, assert_within, bits, one_update, random_case, reference_update
 
 import numpy_rnn
 from numpy_rnn import Gradients, Parameters
-
-RUNNERS = (
-    ("numpy_rnn", "numpy_rnn.reference"),
-    pytest.param("numpy_rnn", "torch_rnn", marks=pytest.mark.needs_torch),
-    pytest.param("numpy_rnn.reference", "torch_rnn", marks=pytest.mark.needs_torch),
-    pytest.param("torch_rnn", "numpy_rnn.reference", marks=pytest.mark.needs_torch),
-)
-
-
-# -- in lockstep ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("runner", "other"), RUNNERS)
-@fewer(2)
-@given(run=runs())
-def test_every_update_of_a_run_is_done_again_alike_by_the_other(runner, other, run):
-    """`train` of one backend, each of its updates begun again by the other's functions from the parameters, the
-    velocity and the state that the run reports.
-    """
-    rnn, other = map(importlib.import_module, (runner, other))
-    case, options = run
-    before, velocity = case.params, None
-    for update in rnn.train(*case.for_train(rnn), **options, **case.options, record=True):
-        made = reported(rnn, update)
-        window = window_of(case, rnn.to_numpy(update), before)
-        again = one_update(other, window, velocity=velocity, **of_step(options))
-        limit = allowed(reference_update(window, velocity=velocity, **of_step(options)))
-        assert_within(*(taking_part(value, window) for value in (made, again, limit)))
-        before, velocity = made.parameters, made.velocity
-
-
-# -- in a row -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("other", ["numpy_rnn.reference", pytest.param("torch_rnn", marks=pytest.mark.needs_torch)])
-@given(run=runs())
-def test_three_updates_in_a_row_are_those_of_the_engine(other, run):
-    """Free: each backend carries its own parameters and state. What is allowed grows as rounding may."""
-    (case, options), rnn = run, importlib.import_module(other)
-    ours, theirs = (
-        backend.train(*case.for_train(backend), **options, **case.options, record=True) for backend in (numpy_rnn, rnn)
-    )
-    for one, another, right in islice(zip(ours, theirs, reference_run(case, **options), strict=True), 3):
-        assert another[:3] == one[:3]
-        assert_within(reported(rnn, another), reported(numpy_rnn, one), allowed(right.expected))
-
-
-# -- that the comparison can fail -------------------------------------------------------------------------------------
 
 
 def test_what_is_allowed_is_small():
     """In 99 of 100 cases, of every gradient, relative to its largest entry."""
     for dtype, small in (("float64", 1e-10), ("float32", 0.05)):
         ratios = []
-        for seed in range(200):
+        for seed in range(100):
             gradients = reference_update(random_case(seed, 5, 2, 3, 4, 1, dtype=dtype, learned=True)).gradients
             ratios.append(max(g.off.max() / np.abs(g.value).max() for g in gradients))
         assert np.quantile(ratios, 0.99) < small
@@ -172,12 +100,3 @@ def test_what_is_allowed_follows_the_terms_and_not_a_result_that_cancels():
     y = reference_update(case._replace(params=params, x=np.ones((1, 1, 1)))).activations.y
     assert y.value.item() == 0
     assert 2e6 * UNIT["float64"] <= y.off.item() < 1e7 * UNIT["float64"]
-
-
-@example(case=random_case(0, 1, 1, 1, 1, 1))
-@given(case=cases())
-def test_the_cases_are_not_trivial(case):
-    """A gradient that is zero would hide a wrong one. Only relu, with all units off, may bring it about."""
-    gradients = reference_update(case).gradients
-    if case.options["nonlinearity"] == "tanh":
-        assert all((g.value != 0).any() for g in gradients if g is not None)
