@@ -272,7 +272,7 @@ DESCRIPTIONS = tuple(map(str.encode, words(">f |O <U <m <f99999 <c")))
 
 
 def changed_header(rng, content: bytes) -> bytes:
-    """An .npy file whose header says something else, of the same length."""
+    """An .npy file with another header of the same length."""
     start, end = content.index(b"{"), content.index(b"\n")
     header = content[start:end]
     shape = header[header.index(b"(") : header.index(b")") + 1]

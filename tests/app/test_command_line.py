@@ -229,7 +229,7 @@ def test_every_option_has_an_example(rnn, command):
 
 
 def shorter(words):
-    """The same example over few epochs: whatever it says of them, of networks and of free-running steps is less."""
+    """The same example over few epochs: fewer networks and fewer free-running steps."""
     words = list(words)
     for option, value in (("--epochs", "2"), ("--seeds", "2"), ("--generate", "3")):
         if option in words:
@@ -251,7 +251,7 @@ def _files_of_the_examples():
 
 @pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
-    """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
+    """In their order, as --resume reads what --save wrote; without plots, which test_plots.py tests."""
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
     assert len(of_train) == 28

@@ -179,14 +179,14 @@ def test_a_gradient_whose_squares_overflow_is_clipped_and_no_divergence(rnn):
 def test_networks_that_diverge_are_named_and_the_others_continue(rnn, name):
     configuration = ready(ENSEMBLES[name])
     witness = Witness(rnn, configuration)
-    said, rows, saved = [], {}, []
-    hooks = Hooks(on_divergence=said.append, on_epoch=rows.__setitem__, save=saved.append)
+    reported, rows, saved = [], {}, []
+    hooks = Hooks(on_divergence=reported.append, on_epoch=rows.__setitem__, save=saved.append)
     result = trained(rnn, configuration, hooks=hooks)
     E = result.params.W_hh.shape[:-2]
     assert 0 < len(witness.found) < np.prod(E)
-    assert {d.network: (d.epoch, d.number, d.tensor, d.step) for d in said} == witness.found
-    assert set(result.diverged) == set(said)
-    assert all(d.of == np.prod(E) for d in said)
+    assert {d.network: (d.epoch, d.number, d.tensor, d.step) for d in reported} == witness.found
+    assert set(result.diverged) == set(reported)
+    assert all(d.of == np.prod(E) for d in reported)
 
     [checkpoint] = saved
     save_checkpoint("r.npz", checkpoint)
@@ -205,13 +205,13 @@ def test_networks_that_diverge_are_named_and_the_others_continue(rnn, name):
         assert is_finite.tolist() == [True] * last + [False] * (configuration.epochs - last)
     assert [bits(loss) for loss in rows.values()] == [bits(loss) for loss in result.losses]
 
-    # It is resumed from there, the others as they would have gone on, and nobody is named a second time.
-    said.clear()
+    # It is resumed from there, the others as in the uninterrupted run, and no network is reported twice.
+    reported.clear()
     longer = configuration.changed(epochs=configuration.epochs + 1)
     resumed = load_checkpoint("r.npz")
     further = trained(rnn, longer, hooks=hooks, resumed=resumed)
-    assert set(further.diverged) == set(result.diverged) | set(said)
-    assert not set(result.diverged) & set(said)
+    assert set(further.diverged) == set(result.diverged) | set(reported)
+    assert not set(result.diverged) & set(reported)
     both = trained(rnn, longer)
     assert bits(further.params) == bits(both.params)
     assert bits(further.losses) == bits(both.losses)
@@ -241,7 +241,7 @@ def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, nam
 
 
 def test_networks_of_which_none_is_left(rnn, capsys):
-    """The file holds the last finite weights of each, from which a run may start anew, and none can go on."""
+    """The file holds the last finite weights of each, from which a new run can start; this one cannot continue."""
     options = ["--learning-rate", "0.5,1", "--seeds", 2, "--seed", 2, "--nonlinearity", "relu", "--k1", 4, "--no-plot"]
     witness = Witness(rnn, ready("--learning-rate 0.5,1 --seeds 2 --seed 2 --nonlinearity relu --k1 4"))
     assert set(witness.found) == {0, 1, 2, 3}

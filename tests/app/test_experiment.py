@@ -230,7 +230,7 @@ def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(rnn, capsys):
 
 
 def test_what_is_held_out_is_predicted_and_not_trained_on(rnn, capsys):
-    """The weights are those of the shorter series; the predictions go on to the end, and free-running beside them."""
+    """The weights are those of the shorter series; the predictions cover the whole one."""
     np.savetxt("long.csv", SERIES, delimiter=",")
     np.savetxt("short.csv", SERIES[:-3], delimiter=",")
     options = ["--epochs", 3, "--no-plot", "--log-every", 1]

@@ -145,7 +145,7 @@ def test_the_command_line(rnn, files, monkeypatch, entry):
 
 def _command(rng, files, entry, program):
     """Run a program on random arguments; say what they were, and what is wrong with what came of them."""
-    _start_anew(files)
+    _restore(files)
     arguments = entry(rng, files)
     if entry in (train, compare, data, weights, resume, trace) and "--plot" not in " ".join(arguments):
         arguments.append("--no-plot")
@@ -173,7 +173,7 @@ def _command(rng, files, entry, program):
         assert out == "" or is_full, f"status 2 after {out!r}"
         assert not changed, f"status 2, and changed {list(changed)}"
     given = " ".join(arguments)
-    assert all(name in given for name in changed), f"nobody asked for {list(changed)}"
+    assert all(name in given for name in changed), f"{list(changed)} changed, which no option names"
     for name, content in changed.items():
         if content.startswith(b"PK"):
             load_arrays(name, "output")
@@ -181,7 +181,7 @@ def _command(rng, files, entry, program):
             assert {len(row) for row in csv.reader(content.decode().splitlines())} == {len(HEAD)}
         else:
             json.loads(content, parse_constant=_no_json)
-    assert before.keys() <= _contents().keys(), "a file is gone"
+    assert before.keys() <= _contents().keys(), "a file was removed"
 
 
 @contextlib.contextmanager
@@ -197,7 +197,7 @@ def _disk(is_full):
         yield
 
 
-def _start_anew(files):
+def _restore(files):
     for path in Path().iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in files.iterdir():

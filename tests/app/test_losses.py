@@ -40,7 +40,7 @@ def test_the_epochs_that_are_kept(done, networks):
 
 @pytest.mark.parametrize("networks", [1, 3])
 def test_one_by_one_they_are_those(few, networks):
-    """Also when they go on from what was kept after any epoch."""
+    """Also when they continue from those that were kept after any epoch."""
     every = np.arange(1.0, 100)[:, None] + np.zeros(networks)
     one_by_one = Losses((networks,))
     for done in range(1, 100):

@@ -145,7 +145,7 @@ def test_the_border_is_before_the_first_row_that_was_not_trained_on(drawn):
             at = axes.transData.transform((border.get_xdata()[0], 0))[0]
             assert frame.x0 < box.x0
             assert box.x1 < frame.x1
-            assert min(abs(box.x0 - at), abs(box.x1 - at)) < 10  # points: beside the line
+            assert min(abs(box.x0 - at), abs(box.x1 - at)) < 10  # points
             highest = max(np.max(line.get_ydata()) for line in lines(axes).values())
             assert box.y0 > axes.transData.transform((0, highest))[1]
 

@@ -1,4 +1,4 @@
-"""Predictions over a series of any length: in parts they are those of one pass, and they go on where training ended.
+"""Predictions over a series of any length: in parts they are those of one pass, and they continue where training ended.
 
 The networks here compute without rounding, so that "the same" is the same to the bit: relu, whole numbers, and a W_hh
 that hands on what it holds from unit to unit, so that the state remembers the last inputs.

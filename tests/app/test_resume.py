@@ -182,8 +182,8 @@ def test_a_planted_number_is_in_no_file_and_is_located_wherever_the_run_is_resum
         (EPOCHS, 10) if "ensemble" in name else before(*fault["place"], options)
     )
     epoch, number = fault["place"]
-    said = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
-    assert f"epoch {epoch}, update {number}: {fault['tensor']}" in said
+    message = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
+    assert f"epoch {epoch}, update {number}: {fault['tensor']}" in message
 
 
 def before(epoch, number, options):
