@@ -1,4 +1,4 @@
-"""The tables in numpy_rnn/app/README.md, computed anew."""
+"""The tables in numpy_rnn/app/README.md, computed again."""
 
 import importlib
 import re
@@ -44,7 +44,7 @@ def error_of_autoregression(series, years, held_out):
 
 @pytest.mark.slow
 def test_the_networks_predict_the_sunspots_as_well_as_the_document_says(monkeypatch):
-    """All numbers of the table, to one unit of their last digit; and what is said of them."""
+    """All numbers of the table, to one unit of their last digit; and the claims below it."""
     monkeypatch.chdir(documents.TOP)
     configuration = configuration_of(parser("numpy_rnn").parse_args(["train", *command_of_the_sunspots()]))
     experiment = prepare(configuration)
