@@ -224,6 +224,13 @@ def near(found, expected, where=""):
     np.testing.assert_allclose(found, np.array(expected, float), rtol=1.01 * 0.5e-6, atol=1e-11, err_msg=str(where))
 
 
+def is_within_its_borders(figure, name):
+    """Assert that nothing which is visible reaches beyond the figure, by more than a pixel."""
+    drawn, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches
+    assert min(drawn.x0, drawn.y0) >= -margin, name
+    assert (drawn.max <= figure.get_size_inches() + margin).all(), name
+
+
 VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves
 
 
