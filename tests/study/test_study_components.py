@@ -190,15 +190,6 @@ def test_the_findings_compare_the_sums_to_rounding(result, end):
 # -- what truncations cost --------------------------------------------------------------------------------------------
 
 
-def test_the_cost_of_a_truncation_by_hand():
-    """Components of two parameters over two steps: the full gradient is (3, 4), one step keeps (0, 4)."""
-    G = np.zeros((2, 2, 2))
-    G[0, 0], G[1, 0], G[1, 1] = (-1, 3), (3, 0), (1, 1)
-    cosine, bias = cost(G, [(1, 1), (2, 2), (1, 2)])
-    assert cosine.tolist() == [4 * 4 / (4 * 5), 1, 1]
-    assert bias.tolist() == [3 / 5, 0, 0]
-
-
 def test_the_cost_is_not_defined_without_a_gradient():
     G = np.zeros((2, 2, 1))
     cosine, bias = cost(G, [(1, 1)])

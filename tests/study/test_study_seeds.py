@@ -36,9 +36,10 @@ def growth_in_another_way(setting, params):
     h_0, T = initial_state(setting, params), len(setting.x)
     J = np.stack([jacobians_by_complex_step(params, setting.x, h_0, "tanh", s) for s in range(T + 1)], axis=1)
     sizes = np.linalg.norm(J, 2, axis=(-2, -1))
-    longest = sizes[T, 0]
+    longest, by_lag = sizes[T, 0], [[sizes[t, t - lag] for t in range(lag, T + 1)] for lag in range(T + 1)]
     return {
-        "growth": [np.mean([sizes[t, t - lag] for t in range(lag, T + 1)]) for lag in range(T + 1)],
+        "by_lag": by_lag,
+        "growth": [np.mean(of_lag) for of_lag in by_lag],
         "at_longest": longest,
         "a_step": math.exp(math.log(longest) / T),
         "slope": np.mean(1 - unrolled([params] * T, setting.x, h_0).h[1:, 0] ** 2),
@@ -78,7 +79,7 @@ def test_starting_points_are_those_of_the_untrained_networks_and_growth_after_tr
             ways.setdefault(start.name, []).append(growth_in_another_way(setting, start.params))
     assert list(found) == ["as drawn", "scaled to vanish", "scaled to explode", "after training"]
     for name, of_networks in ways.items():
-        for key in of_networks[0]:
+        for key in ("growth", "at_longest", "a_step", "slope"):
             bands_are(found[name][key], [of[key] for of in of_networks], (name, key))
     own, trained = shared_run()[1]["components"]["jacobians"][0], shared_run()[1]["components"]["trained"]
     for of, params in ((own, alone()[0].start), (trained, alone()[0].end)):
@@ -87,6 +88,9 @@ def test_starting_points_are_those_of_the_untrained_networks_and_growth_after_tr
             [of["at_longest"], of["a_step"], of["slope"]], [expected[key] for key in ("at_longest", "a_step", "slope")]
         )
         near(of["mean"], expected["growth"])
+        near(of["h"], unrolled([params] * 8, alone()[0].x, alone()[0].h_0).h[:, 0], of["name"])
+        for part, extreme in (("max", max), ("min", min)):
+            near(of[part], [extreme(sizes) for sizes in expected["by_lag"]], (of["name"], part))
 
 
 def test_bands_leave_out_what_is_not_defined_and_networks_without_numbers():
