@@ -183,19 +183,6 @@ def test_recipes_make_the_same_case_again():
         assert (a is None and b is None) or np.array_equal(a, b)
 
 
-def test_what_a_port_lacks_is_not_asked():
-    @PROFILE
-    @given(recipes("float64", ("relu", "mean", "bias")))
-    def holds(recipe):
-        assert (recipe.nonlinearity, recipe.reduction, recipe.bias) == ("tanh", "sum", False)
-
-    holds()
-    for seed in range(30):
-        experiment, configuration = random_run(np.random.default_rng(seed), lacks=("tanh", "sum", "bias"))
-        assert (configuration.nonlinearity, configuration.reduction) == ("relu", "mean")
-        assert experiment.params.b_h is None
-
-
 def test_profiles():
     assert list(PROFILES) == ["default", "ci", "long"]
     assert [profile(name).derandomize for name in PROFILES] == [False, True, False]
