@@ -1,14 +1,17 @@
-"""Weight decay and momentum (DERIVATION.md, section 6)."""
+"""Weight decay, momentum and Adagrad (DERIVATION.md, section 6)."""
 
 from __future__ import annotations
 
 from typing import Any, Unpack
+
+import numpy as np
 
 from numpy_rnn.common.records import MomentumKeywords, SgdOptions
 from numpy_rnn.common.shapes import check_like
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, Parameters
 
 NONE: Gradients[Array | None] = Gradients(None, None, None)
+TINY = 1e-8  # added to Adagrad's sum of squares, as in min-char-rnn
 
 
 def direction(
@@ -23,14 +26,21 @@ def direction(
         v ← μ v + (1 − τ) d, at a parameter's first time v ← d           (U5)
         s = d without momentum, with it v, or d + μ v under nesterov     (U6)
 
-    options: momentum, μ, dampening, τ, and weight_decay, λ, which are numbers, 0 by default, and are rounded to the
-    parameters' dtype; nesterov, False by default. velocity: of the previous call, None in the first. A parameter
-    without a gradient has no direction, and its velocity does not change. Returns new Gradients; the velocity is None
-    without momentum.
+    With adagrad, v is the sum of the squares so far, and every number has a step of its own length:
 
-    Raises InputError on options that torch.optim.SGD would refuse, and on gradients or a velocity of other shapes or
-    dtypes than the parameters. NaN is not an error: it spreads, as in torch.optim.SGD.
-    Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013.
+        v ← v + d ∘ d, at a parameter's first time v ← d ∘ d             (U8)
+        s = d / √(v + 10⁻⁸)                                              (U9)
+
+    options: momentum, μ, dampening, τ, and weight_decay, λ, which are numbers, 0 by default, and are rounded to the
+    parameters' dtype; nesterov and adagrad, False by default. velocity: of the previous call, None in the first. A
+    parameter without a gradient has no direction, and its velocity does not change. Returns new Gradients; the velocity
+    is None without momentum and adagrad.
+
+    Raises InputError on options that torch.optim.SGD would refuse, on adagrad together with momentum, dampening or
+    nesterov, and on gradients or a velocity of other shapes or dtypes than the parameters. NaN is not an error: it
+    spreads, as in torch.optim.SGD.
+    Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013; Duchi, Hazan and Singer 2011, with the 10⁻⁸ of
+    Karpathy's min-char-rnn.
     """
     step = SgdOptions(**options).check()
     ARRAYS.parameters(params, both_biases=False)
@@ -50,7 +60,7 @@ def directed(
     triples = zip(params, gradients, velocity or NONE)
     pairs = [_direction(theta, dtheta, v, options) for theta, dtheta, v in triples]
     s, v = (Gradients(*values) for values in zip(*pairs))
-    return s, v if options.momentum else None
+    return s, v if options.has_velocity else None
 
 
 def _direction(
@@ -59,8 +69,11 @@ def _direction(
     """The direction and the velocity of one parameter."""
     if dtheta is None:
         return None, v
-    mu, tau, nesterov, decay, *_ = options
+    mu, tau, nesterov, decay, *_, adagrad = options
     d = dtheta + decay * theta if decay else dtheta  # (U4)
+    if adagrad:
+        v = d * d if v is None else v + d * d  # (U8)
+        return d / np.sqrt(v + TINY), v  # (U9)
     if not mu:
         return d, None
     v = d.copy("K") if v is None else mu * v + (1 - tau) * d  # (U5)

@@ -14,7 +14,7 @@ from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common.records import LossName, Nonlinearity, Reduction, SgdKeywords, SgdOptions, Window, YieldEvery
 from numpy_rnn.common.shapes import series_axes
 from numpy_rnn.common.targets import weights_with_axes
-from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state, yielded
+from numpy_rnn.common.training import Training, check_squares, check_train, check_train_stream, first_state, yielded
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES
 from numpy_rnn.loss import DIVISORS, LOSSES
@@ -78,9 +78,9 @@ def train(
     a gradient in the windows with s_n = 0.
 
     The step: `clip_by_global_norm` to max_norm or `clip_by_value` to max_value, if one of them is given, `direction`
-    with momentum, dampening, nesterov and weight_decay, and `sgd` with the learning rate, a number, or one per network,
-    of shape E. These six keywords are those of torch.optim.SGD, clip_grad_norm_ and clip_grad_value_; without them the
-    step is plain gradient descent.
+    with momentum, dampening, nesterov, weight_decay and adagrad, and `sgd` with the learning rate, a number, or one per
+    network, of shape E. These keywords, but for adagrad, are those of torch.optim.SGD, clip_grad_norm_ and
+    clip_grad_value_; without them the step is plain gradient descent.
 
     Returns an iterator of Updates, with a method `state`. Pass such a state as `resume`, and all other arguments as
     before (params are not read then), and the run continues after it. With `record`, every Update has its activations
@@ -96,14 +96,15 @@ def train(
 
     Raises InputError, before the first update, on values that are not arrays of this package, on shapes or dtypes that
     do not fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would
-    refuse, on both max_norm and max_value, on a state that does not fit, and on an unknown nonlinearity, reduction or
-    loss.
+    refuse, on adagrad with momentum, on both max_norm and max_value, on a state that does not fit, and on an unknown
+    nonlinearity, reduction or loss.
     Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
     """
     options = SgdOptions(**sgd).check()
     names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction), LOSSES.validate(loss)
     schedule, of_loss = (k1, k2, epochs), (weights, loss)
     params = check_train(ARRAYS, params, x, target, h_0, learning_rate, schedule, record, yield_every, resume, of_loss)
+    check_squares(None if resume is None else resume.velocity, options)
     ndim, T = params.W_hh.ndim + 1, len(x)
     x, target, weights = series_axes(x, ndim), series_axes(target, ndim), weights_with_axes(weights, ndim)
 
@@ -156,6 +157,7 @@ def train_stream(
     options = SgdOptions(**sgd).check()
     names = NONLINEARITIES.validate(nonlinearity), DIVISORS.validate(reduction), LOSSES.validate(loss)
     B = check_train_stream(ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
+    check_squares(velocity, options)
     ndim = params.W_hh.ndim + 1
     of_stream = stream_windows(ARRAYS, params, B, steps, k1, k2, loss, np.stack, copy_of)
 
@@ -197,7 +199,7 @@ def updates(
     states: Any
     first: int | None
     states, first = [h], None  # of the window before; of a resumed run only the initial state of the next
-    params, velocity = own(params), velocity if options.momentum else None
+    params, velocity = own(params), velocity if options.has_velocity else None
     for epoch in range(first_epoch, epochs + 1):
         for number, (window, x, target, weights) in enumerate(islice(of_epoch(), done, None), start=done + 1):
             if window.start == 0:

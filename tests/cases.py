@@ -1,9 +1,9 @@
 """What the tests share: random cases, witnesses written from the definitions alone, and the one comparison.
 
 The witnesses call nothing of the packages under test but their named tuples: `reference_update` works out one update
-step by step, `reference_run` puts the schedule of TBPTT(k1, k2) around it, and `complex_step` differentiates whatever
-it is given. They have tests of their own: in test_bptt.py, test_momentum.py and test_clipping.py for the step, and
-test_equivalence.py for the comparison. `one_update` and `reported` are no witnesses: they ask a backend.
+step by step, `assert_right` compares a run with it and with the schedule of TBPTT(k1, k2), and `complex_step`
+differentiates whatever it is given. They have tests of their own: in test_window.py for a window, in test_sgd.py for
+the step, and in test_cases.py for the comparison. `one_update` and `reported` are no witnesses: they ask a backend.
 """
 
 from functools import reduce
@@ -87,10 +87,11 @@ class Case(NamedTuple):
     """A window with everything that its gradient depends on, as NumPy arrays."""
 
     params: Parameters
-    x: Any  # (T, B, D)
-    target: Any  # (K, B, O)
+    x: Any  # (T, B, D), or classes (T, B)
+    target: Any  # (K, B, O), or of a cross-entropy classes (K, B)
     h_0: Any  # (B, H), or None where the parameters have a learned one
-    options: dict  # nonlinearity and reduction
+    options: dict  # nonlinearity, reduction and loss
+    weights: Any = None  # (K, B), of the losses; None for 1
 
     @property
     def dtype(self):
@@ -99,6 +100,23 @@ class Case(NamedTuple):
     @property
     def phi(self):
         return {"nonlinearity": self.options["nonlinearity"]}
+
+    @property
+    def loss_rows(self):
+        """What the loss is made of, in NumPy: (target in rows, weights (K, B, 1), N of (L2))."""
+        rows = in_rows(self.target, self.params.W_hy.shape[-1], self.dtype)
+        w = np.ones(rows.shape[:1] + rows.shape[-2:-1], self.dtype) if self.weights is None else self.weights
+        terms = float(w.sum()) * (rows.shape[-1] if self.options["loss"] == "squared_error" else 1)
+        return rows, w[..., None], {"sum": 1, "mean": terms or 1}[self.options["reduction"]]
+
+    def form(self, rnn):
+        """Its options as `train`, `bptt` and `adjoints` of a backend take them."""
+        return self.options | ({} if self.weights is None else {"weights": rnn.from_numpy(self.weights)})
+
+    def steps(self, start, loss_start, stop):
+        """The case of the steps (start, stop], of which those from `loss_start` on have a loss."""
+        weights = None if self.weights is None else self.weights[loss_start:stop]
+        return self._replace(x=self.x[start:stop], target=self.target[loss_start:stop], weights=weights)
 
     @property
     def arrays(self):
@@ -135,9 +153,14 @@ def random_case(
     E=(),
     own=(),
     learned=False,
+    loss="squared_error",
+    classes=False,
+    weights=False,
 ) -> Case:
     """Numbers of order one, scaled so that neither tanh saturates nor the state explodes. E: the ensemble's axes, and
     `own` names those of x, target and h_0 that every network has for itself, as it has a learned initial state.
+    classes: whether x, and the target of a cross-entropy, hold classes; weights: whether the losses have some. The sums
+    of distributions are 1 but for what rounded ones of any origin may be off.
     """
     generator = np.random.default_rng(seed)
 
@@ -150,9 +173,21 @@ def random_case(
     W_xh, W_hh, W_hy = normal(D**-0.5, *E, D, H), normal(H**-0.5, *E, H, H), normal(1, *E, H, O)
     biases = (normal(0.5, *E, H), normal(0.5, *E, O)) if bias else (None, None)
     x, target, h_0 = series("x", (T,), D), series("target", (K or T,), O), series("h_0", (), H)
-    options = {"nonlinearity": nonlinearity, "reduction": reduction}
+    options = {"nonlinearity": nonlinearity, "reduction": reduction, "loss": loss}
     params = Parameters(W_xh, W_hh, W_hy, *biases)._replace(h_0=h_0 if learned else None)
-    return Case(params, x, target, None if learned else h_0, options)
+    if classes:
+        x = generator.integers(0, D, x.shape[:-1])
+    if loss == "cross_entropy":
+        rows = np.exp(target) / np.exp(target).sum(axis=-1, keepdims=True)
+        off = generator.uniform(0.9995, 1.0005, (*target.shape[:-1], 1))
+        target = generator.integers(0, O, target.shape[:-1]) if classes else (rows * off).astype(dtype)
+    w = generator.choice([0.0, 1.0, 0.4, 2.0], (K or T, B)).astype(dtype) if weights else None
+    return Case(params, x, target, None if learned else h_0, options, w)
+
+
+def in_rows(array, size, dtype):
+    """Classes as rows with a 1 at their place; rows as they are."""
+    return np.eye(size, dtype=dtype)[array] if array.dtype.kind == "i" else array
 
 
 def sizes(largest=7):
@@ -173,29 +208,43 @@ def cases(draw, *, dtypes=("float64", "float32"), largest=7, all_counted=False):
         *(T, B, D, H, O),
         T if all_counted else draw(st.integers(1, T)),
         bias=draw(st.booleans()),
-        nonlinearity=draw(st.sampled_from(["tanh", "relu"])),
-        reduction=draw(st.sampled_from(["sum", "mean"])),
         dtype=draw(st.sampled_from(dtypes)),
-        learned=draw(st.booleans()),
+        **draw(kinds()),
     )
     reference_update(case)
     return case
 
 
 @st.composite
+def kinds(draw):
+    """Options of `random_case`: of the network, of the loss and of the series."""
+    return {
+        "nonlinearity": draw(st.sampled_from(["tanh", "relu", "sigmoid"])),
+        "reduction": draw(st.sampled_from(["sum", "mean"])),
+        "learned": draw(st.booleans()),
+        "loss": draw(st.sampled_from(["squared_error", "cross_entropy"])),
+        "classes": draw(st.booleans()),
+        "weights": draw(st.booleans()),
+    }
+
+
+@st.composite
 def steps_of_sgd(draw):
     """Options of the step beside its learning rate: often none of them, and any of them together."""
     options = {}
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from([None, "plain", "dampening", "nesterov", "adagrad"]))
+    if kind == "adagrad":
+        options["adagrad"] = True
+    elif kind:
         options["momentum"] = draw(st.sampled_from([0.5, 0.9, 0.99]) | st.floats(0.01, 0.95))
-        kind = draw(st.sampled_from(["plain", "dampening", "nesterov"]))
         if kind == "dampening":
             options["dampening"] = draw(st.sampled_from([0.1, 1.0]) | st.floats(0, 1))
         options["nesterov"] = kind == "nesterov"
     if draw(st.booleans()):
         options["weight_decay"] = draw(st.floats(0.001, 0.1))
-    if draw(st.booleans()):
-        options["max_norm"] = draw(st.sampled_from([0.01, 0.3, 1.0, 3.0, 100.0]))
+    clipping = draw(st.sampled_from([None, "max_norm", "max_value"]))
+    if clipping:
+        options[clipping] = draw(st.sampled_from([0.01, 0.3, 1.0, 3.0, 100.0]))
     return options
 
 
@@ -210,7 +259,7 @@ def runs(draw, **options):
     case = draw(cases(all_counted=True, **options))
     T = len(case.x)
     k1 = draw(st.integers(1, T + 1))
-    terms = case.target[:k1].size if case.options["reduction"] == "sum" else 1
+    terms = k1 * case.x.shape[1] * case.params.W_hy.shape[-1] if case.options["reduction"] == "sum" else 1
     of_step = draw(steps_of_sgd())
     return case, {
         "k1": k1,
@@ -224,45 +273,19 @@ def runs(draw, **options):
 def with_ensemble(case, E, seed, own=()):
     """A random case of the same sizes, options and dtype with the ensemble axes E; the case itself for E = ()."""
     kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
-    sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.target.shape[-1]
+    kind |= {"classes": case.x.dtype.kind == "i", "weights": case.weights is not None}
+    sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.params.W_hy.shape[-1]
     return random_case(seed, *sizes, E=E, own=own, **kind, **case.options) if E else case
 
 
-def of_step(options):
-    """Those options of a run that its steps are made by: all but the schedule."""
-    return {name: value for name, value in options.items() if name not in ("k1", "k2", "epochs")}
-
-
-def window_of(case, update, before) -> Case:
-    """The Case of one window of a run over `case`, recorded, from the parameters before it; all NumPy.
+def window_of(case, window, before, initial) -> Case:
+    """The Case of one window of a run over `case`, from the parameters before it and its initial state; all NumPy.
 
     Where another state than the learned one enters, that one takes no part.
     """
-    start, loss_start, stop = update.window
-    learned = case.h_0 is None and start == 0
+    learned = case.h_0 is None and window.start == 0
     params = before if learned else before._replace(h_0=None)
-    initial = None if learned else update.activations.h[0]
-    return Case(params, case.x[start:stop], case.target[loss_start:stop], initial, case.options)
-
-
-def torch_nn(case):
-    """The same network as torch.nn.RNN and torch.nn.Linear, whose weights are (to, from) where ours are (from, to), and
-    whose second hidden bias stays zero.
-    """
-    import torch
-
-    W_xh, W_hh, W_hy, b_h, b_y, _ = each(torch.tensor, case.params)
-    kind = {"bias": b_h is not None, "dtype": W_hh.dtype}
-    layer, readout = torch.nn.RNN(*W_xh.shape, **kind, **case.phi), torch.nn.Linear(*W_hy.shape, **kind)
-    with torch.no_grad():
-        layer.weight_ih_l0.copy_(W_xh.T)
-        layer.weight_hh_l0.copy_(W_hh.T)
-        readout.weight.copy_(W_hy.T)
-        if b_h is not None:
-            layer.bias_ih_l0.copy_(b_h)
-            layer.bias_hh_l0.zero_()
-            readout.bias.copy_(b_y)
-    return layer, readout
+    return case.steps(*window)._replace(params=params, h_0=None if learned else initial)
 
 
 # -- one update, with the rounding that is allowed to it --------------------------------------------------------------
@@ -285,6 +308,14 @@ class About:
     def most(self):
         return np.abs(self.value) + self.off
 
+    @property
+    def shape(self):
+        return self.value.shape
+
+    @property
+    def dtype(self):
+        return next(np.dtype(name) for name, unit in UNIT.items() if unit == self.unit)
+
     def __add__(self, other):
         off = self.off + other.off + self.unit * (self.most + other.most)
         return About(self.value + other.value, self.unit, off)
@@ -305,6 +336,12 @@ class About:
     def __truediv__(self, number):
         rounding = self.unit * self.most / number + UNDERFLOW[self.unit]
         return About(self.value / number, self.unit, self.off / number + rounding)
+
+    def over(self, other):
+        """A quotient by numbers that are not near 0."""
+        ratio, least = np.abs(self.value / other.value), other.value - other.off
+        off = (self.off + ratio * other.off) / least
+        return About(self.value / other.value, self.unit, off + self.unit * (ratio + off) + UNDERFLOW[self.unit])
 
     def sqrt(self):
         root = np.sqrt(self.value)
@@ -330,6 +367,24 @@ class About:
         h = np.tanh(self.value)
         steepest = np.cosh(np.maximum(np.abs(self.value) - self.off, 0)) ** -2.0
         return About(h, self.unit, steepest * self.off + self.unit * np.abs(h))
+
+    def sigmoid(self):
+        """In the form ½ (1 + tanh(a/2)), whose sum rounds at 1; no slope is above ¼."""
+        return About(0.5 * (1 + np.tanh(0.5 * self.value)), self.unit, 0.25 * self.off + self.unit)
+
+    def log_softmax(self):
+        """No number changes by more than twice the largest change of its row."""
+        shifted = self.value - self.value.max(axis=-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        rounding = self.unit * (1 + np.abs(shifted).max(axis=-1, keepdims=True) + np.abs(log_p))
+        return About(log_p, self.unit, 2 * self.off.max(axis=-1, keepdims=True) + rounding)
+
+    def exp(self):
+        p = np.exp(self.value)
+        return About(p, self.unit, p * (np.expm1(self.off) + self.unit) + UNDERFLOW[self.unit])
+
+    def clip(self, limit):
+        return About(np.clip(self.value, -limit, limit), self.unit, self.off + self.unit * np.abs(self.value))
 
     def relu(self):
         if (np.abs(self.value) <= self.off).any():
@@ -386,26 +441,37 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
 
     options: of the step, as in `reference_step`.
     """
-    dtype = case.x.dtype
+    dtype = case.dtype
     unit = UNIT[str(dtype)]
-    params, x, target, h_0 = about(case.arrays, dtype)
+    target, weights, terms = case.loss_rows
+    x = in_rows(case.x, case.params.W_xh.shape[-2], dtype)
+    params, x, target, weights, h_0 = about((case.params, x, target, weights, case.h_0), dtype)
     velocity = about(velocity, dtype)
     W_xh, W_hh, W_hy, b_h, b_y, learned = params
     h_0 = learned if h_0 is None else h_0
     T, K = len(case.x), len(case.target)
-    tanh = case.options["nonlinearity"] == "tanh"
-    terms = {"sum": 1, "mean": case.target.size}[case.options["reduction"]]
+    nonlinearity, squared = case.options["nonlinearity"], case.options["loss"] == "squared_error"
 
     a, h, y = {}, {0: h_0}, {}
     for t in range(1, T + 1):
         a[t] = x[t - 1] @ W_xh + h[t - 1] @ W_hh
         a[t] = a[t] if b_h is None else a[t] + b_h
-        h[t] = a[t].tanh() if tanh else a[t].relu()
+        h[t] = getattr(a[t], nonlinearity)()
         y[t] = h[t] @ W_hy
         y[t] = y[t] if b_y is None else y[t] + b_y
 
-    error = {t: y[t] - target[t - (T - K) - 1] for t in range(T - K + 1, T + 1)}
-    loss = reduce(About.__add__, [(e * e).sum() / 2 for e in error.values()]) / terms
+    losses, error = [], {}
+    for t in range(T - K + 1, T + 1):
+        target_t, w_t = target[t - (T - K) - 1], weights[t - (T - K) - 1]
+        if squared:
+            e = y[t] - target_t
+            losses.append((w_t * (e * e)).sum() / 2)
+        else:
+            log_p, sums = y[t].log_softmax(), About(target_t.value.sum(axis=-1, keepdims=True), unit)
+            e = log_p.exp() * sums - target_t
+            losses.append((w_t * (About(-target_t.value, unit) * log_p)).sum())
+        error[t] = w_t * e
+    loss = reduce(About.__add__, losses) / terms
 
     one, nothing = About(1.0, unit), About(np.zeros(y[1].value.shape), unit)
     dy = {t: error[t] / terms if t in error else nothing for t in y}
@@ -413,7 +479,8 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
     da: dict[int, About] = {}
     for t in range(T, 0, -1):
         dh[t] = dy[t] @ W_hy.T if t == T else dy[t] @ W_hy.T + da[t + 1] @ W_hh.T
-        slope = one - h[t] * h[t] if tanh else About(a[t].value > 0, unit)
+        slopes = {"tanh": lambda h: one - h * h, "sigmoid": lambda h: h * (one - h)}
+        slope = slopes[nonlinearity](h[t]) if nonlinearity in slopes else About(a[t].value > 0, unit)
         da[t] = dh[t] * slope
 
     def over_time(term):
@@ -453,14 +520,18 @@ def reference_step(
     nesterov=False,
     weight_decay=0.0,
     max_norm=None,
+    max_value=None,
+    adagrad=False,
 ):
     """(parameters, velocity) after one step, everything About: clipping, weight decay, momentum and step, parameter by
-    parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them.
+    parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them, or Adagrad.
     """
     unit = UNIT[str(dtype)]
     eta, mu, rest, decay = (About(dtype.type(v), unit) for v in (learning_rate, momentum, 1 - dampening, weight_decay))
     if max_norm is not None:
         gradients = reference_clipped(gradients, max_norm)
+    if max_value is not None:
+        gradients = each(lambda g: g.clip(max_value), gradients)
     new, moving = params._asdict(), velocity._asdict() if velocity is not None else {}
     for name, step in gradients._asdict().items():
         if step is None:
@@ -468,67 +539,88 @@ def reference_step(
         theta = new[name]
         if weight_decay:
             step = step + decay * theta
+        if adagrad:
+            before, square = moving.get(name), step * step
+            moving[name] = square if before is None else before + square
+            step = step.over((moving[name] + About(1e-8, unit)).sqrt())
         if momentum:
             before = moving.get(name)
             moving[name] = step if before is None else mu * before + rest * step
             step = step + mu * moving[name] if nesterov else moving[name]
         new[name] = theta - eta * step
-    return Parameters(**new), Gradients(**dict.fromkeys(Gradients._fields) | moving) if momentum else None
+    return Parameters(**new), Gradients(**dict.fromkeys(Gradients._fields) | moving) if momentum or adagrad else None
+
+
+def random_velocity(case, options, moving):
+    """A velocity, or sums of squares, to begin with, in NumPy: "all", of the "weights" alone, or None for "no"."""
+    if not (options.get("momentum") or options.get("adagrad")) or moving == "no":
+        return None
+    velocity = Gradients(*each(lambda theta: theta[..., ::-1].copy(), case.params))
+    velocity = each(np.square, velocity) if options.get("adagrad") else velocity
+    return velocity if moving == "all" else velocity._replace(h_0=None)
 
 
 # -- a run ------------------------------------------------------------------------------------------------------------
 
 
-class ReferenceUpdate(NamedTuple):
-    epoch: int
-    number: int
-    window: list  # the steps, numbered from 1
-    new: list  # those of them with a loss
-    expected: Expected
+def definition(T, k1, k2):
+    """DERIVATION.md, section 5, with steps numbered from 1: (steps of the window, new steps) of every update."""
+    e, n = {0: 0}, 0
+    while e[n] < T:
+        n += 1
+        e[n] = min(n * k1, T)
+        s_n = max(0, e[n] - k2)
+        yield [t for t in range(1, T + 1) if s_n < t <= e[n]], [t for t in range(1, T + 1) if e[n - 1] < t <= e[n]]
 
 
-def reference_run(case, *, k1, k2, learning_rate, epochs, **options):
-    """TBPTT(k1, k2) by its definition (DERIVATION.md, section 5): steps from 1, dictionaries, one update at a time.
+def assert_right(rnn, case, updates, *, k1, k2, learning_rate, epochs, velocity=None, **options):
+    """Fail unless these recorded updates are the run of TBPTT(k1, k2), each network by itself.
 
-    The allowed differences are carried along too, from update to update, in parameters, velocity and states. A learned
-    initial state enters the windows that begin with the series, and takes no part in the others.
+    The windows are those of the definition. The initial state of a window is the latest one computed for its step, to
+    the bit. Each update is that of the witness, from the parameters, the velocity and the state that the run reports.
+    A learned initial state moves in the windows that begin with the series, and in no other.
     """
-    T = len(case.x)
-    params, velocity = case.params, None
-    for epoch in range(1, epochs + 1):
-        latest = {0: case.h_0}  # h at a step, as the latest pass over that step computed it
-        e = {0: 0}
-        n = 0
-        while e[n] < T:
-            n += 1
-            e[n] = min(n * k1, T)
-            s_n = max(0, e[n] - k2)
-            window = [step for step in range(1, T + 1) if s_n < step <= e[n]]
-            new = [step for step in range(1, T + 1) if e[n - 1] < step <= e[n]]
-            x = np.stack([case.x[step - 1] for step in window])
-            target = np.stack([case.target[step - 1] for step in new])
-            takes_part = params if s_n == 0 else params._replace(h_0=None)
-            of_window = Case(takes_part, x, target, latest[s_n], case.options)
-            expected = reference_update(of_window, learning_rate, velocity, **options)
-            if s_n > 0 and params.h_0 is not None:
-                expected = expected._replace(parameters=expected.parameters._replace(h_0=about(params, x.dtype).h_0))
-            yield ReferenceUpdate(epoch, n, window, new, expected)
-            params, velocity = expected.parameters, expected.velocity
-            for passed, step in enumerate(window, start=1):
-                latest[step] = expected.activations.h[passed]
+    updates = [(update[:3], reported(rnn, update)) for update in updates]
+    steps = list(range(1, len(case.x) + 1))
+    found = [
+        (place[:2], steps[w.start : w.stop], steps[w.loss_start : w.stop]) for *place, w in (u[0] for u in updates)
+    ]
+    windows = [(number, *pair) for number, pair in enumerate(definition(len(case.x), k1, k2), start=1)]
+    assert found == [([epoch, n], *pair) for epoch in range(1, epochs + 1) for n, *pair in windows]
+    E = case.params.W_hh.shape[:-2]
+    for n in np.ndindex(E):
+        alone, rate = network(case, n), np.broadcast_to(learning_rate, E)[n]
+        before, moving, latest = alone.params, velocity and each(lambda v, n=n: v[n], velocity), {}
+        for (*_, window), update in updates:
+            result = of_network(update, n)
+            if window.start == 0:
+                latest[0] = before.h_0 if case.h_0 is None else alone.h_0
+            assert bits(result.activations.h[0]) == bits(latest[window.start])
+            latest |= dict(zip(range(window.start, window.stop + 1), result.activations.h, strict=True))
+            of_window = window_of(alone, window, before, latest[window.start])
+            right = taking_part(reference_update(of_window, rate, moving, **options), of_window)
+            assert_within(taking_part(result, of_window), values(right, case.dtype), allowed(right))
+            if of_window.h_0 is not None:
+                state = result.parameters.h_0, result.velocity and result.velocity.h_0
+                assert bits(state) == bits((before.h_0, moving and moving.h_0))
+            before, moving = result.parameters, result.velocity
 
 
 # -- an update by a backend -------------------------------------------------------------------------------------------
 
 
-def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, **options) -> Expected:
+def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, max_value=None, **options) -> Expected:
     """The update by the single functions of a backend, from NumPy arrays to NumPy arrays."""
     params, x, target, h_0 = case.of(rnn)
     activations = rnn.forward(params, x, h_0, **case.phi)
-    loss = rnn.half_squared_error(activations.y[-len(target) :], target, reduction=case.options["reduction"])
-    adjoints = rnn.adjoints(params, activations, target, **case.options)
-    gradients = rnn.bptt(params, activations, target, **case.options)
+    form = case.form(rnn)
+    of_loss = {name: value for name, value in form.items() if name in ("reduction", "weights")}
+    function = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[form["loss"]]
+    loss = function(activations.y[-len(target) :], target, **of_loss)
+    adjoints = rnn.adjoints(params, activations, target, **form)
+    gradients = rnn.bptt(params, activations, target, **form)
     clipped = gradients if max_norm is None else rnn.clip_by_global_norm(gradients, max_norm)
+    clipped = clipped if max_value is None else rnn.clip_by_value(clipped, max_value)
     s, moving = rnn.direction(params, clipped, rnn.from_numpy(velocity), **options)
     return rnn.to_numpy(Expected(activations, loss, adjoints, gradients, rnn.sgd(params, s, learning_rate), moving))
 
@@ -554,11 +646,14 @@ def network(case, n) -> Case:
     """The case of one network of an ensemble: its parameters, and its own data where it has some."""
 
     def own(array, axes_before, axes):
-        return array[(slice(None),) * axes_before + n] if array.ndim > axes else array
+        if array.ndim == axes - (array.dtype.kind == "i"):
+            return array
+        shared = tuple(i if size > 1 else 0 for i, size in zip(n, array.shape[axes_before:]))
+        return array[(slice(None),) * axes_before + shared]
 
     params = each(lambda theta: theta[n], case.params)
     h_0 = None if case.h_0 is None else own(case.h_0, 0, 2)
-    return Case(params, own(case.x, 1, 3), own(case.target, 1, 3), h_0, case.options)
+    return case._replace(params=params, x=own(case.x, 1, 3), target=own(case.target, 1, 3), h_0=h_0)
 
 
 def of_network(result: Expected, n) -> Expected:
@@ -595,38 +690,38 @@ def complex_step_gradients(f, params) -> Gradients:
     return Gradients(*(derivative(name, theta) for name, theta in params._asdict().items()))
 
 
-def one_by_one(f):
-    """For `complex_step_gradients`: an f that takes one network's complex Parameters at a time."""
+def step_losses(case, copies, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_h_0=0):
+    """The terms of L of every step, (..., K), where step s has parameters copies[s-1] of its own (DERIVATION.md,
+    section 7).
 
-    def stacked(params):
-        (name,) = (name for name, theta in params._asdict().items() if np.iscomplexobj(theta))
-        plain = each(lambda theta: theta.astype(complex), params)
-        return np.array([f(plain._replace(**{name: entry})) for entry in getattr(params, name)])
-
-    return stacked
-
-
-def step_losses(copies, x, target, h_0, nonlinearity, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_h_0=0):
-    """ℓ_t of every step, (..., K), where step s has parameters copies[s-1] of its own (DERIVATION.md, section 7).
-
-    Anything may be complex and may carry leading axes. The nudges (..., T, B, N) are added to every a, h, y and x, and
-    (..., B, H) to the initial state: h_0, or if that is None the learned one of the first step's parameters.
+    The copies may be complex and may carry leading axes. The nudges (..., T, B, N) are added to every a, h, y and x,
+    and (..., B, H) to the initial state: that of the case, or if that is None the learned one of the first copy.
     """
-    T, K = len(x), len(target)
+    target, weights, N = case.loss_rows
+    x, T, K = in_rows(case.x, case.params.W_xh.shape[-2], case.dtype), len(case.x), len(target)
     nudge_a, nudge_h, nudge_y, nudge_x = (np.zeros((T, 1, 1)) + v for v in (nudge_a, nudge_h, nudge_y, nudge_x))
-    h, losses = (copies[0].h_0 if h_0 is None else h_0) + nudge_h_0, []
+    h, losses = (copies[0].h_0 if case.h_0 is None else case.h_0) + nudge_h_0, []
+    phi = {
+        "tanh": np.tanh,
+        "relu": lambda a: a * (a.real > 0),
+        "sigmoid": lambda a: 0.5 * (1 + np.tanh(0.5 * a)),
+    }[case.options["nonlinearity"]]
     for t, (W_xh, W_hh, W_hy, b_h, b_y, _) in enumerate(copies):
         x_t = x[t] + nudge_x[..., t, :, :]
         a = x_t @ W_xh + h @ W_hh + (0 if b_h is None else b_h[..., None, :]) + nudge_a[..., t, :, :]
-        h = (np.tanh(a) if nonlinearity == "tanh" else a * (a.real > 0)) + nudge_h[..., t, :, :]
+        h = phi(a) + nudge_h[..., t, :, :]
         y = h @ W_hy + (0 if b_y is None else b_y[..., None, :]) + nudge_y[..., t, :, :]
         if t >= T - K:
-            error = y - target[t - (T - K)]
-            losses.append((error * error).sum((-2, -1)) / 2)
+            target_t, w_t = target[t - (T - K)], weights[t - (T - K)]
+            if case.options["loss"] == "squared_error":
+                terms = (y - target_t) ** 2 / 2
+            else:
+                shifted = y - y.real.max(axis=-1, keepdims=True)
+                terms = target_t * (np.log(np.exp(shifted).sum(axis=-1, keepdims=True)) - shifted)
+            losses.append((w_t * terms).sum((-2, -1)) / N)
     return np.stack(np.broadcast_arrays(*losses), axis=-1)
 
 
-def window_loss(params, x, target, h_0, nonlinearity, reduction="sum", **nudges):
-    """L of a window: the sum of its step losses, divided under "mean"; all steps share the parameters."""
-    losses = step_losses([params] * len(x), x, target, h_0, nonlinearity, **nudges)
-    return losses.sum(-1) / {"sum": 1, "mean": target.size}[reduction]
+def window_loss(case, params, **nudges):
+    """L of a window whose steps share the parameters."""
+    return step_losses(case, [params] * len(case.x), **nudges).sum(-1)

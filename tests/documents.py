@@ -28,7 +28,7 @@ from typing import NamedTuple
 import children
 
 TOP = children.ROOT
-PACKAGES = ("numpy_rnn", "torch_rnn", "benchmarks")
+PACKAGES = ("numpy_rnn", "torch_rnn", "benchmarks", "tests")
 DOCUMENTS = (TOP / "README.md", *sorted(path for name in PACKAGES for path in (TOP / name).rglob("*.md")))
 BLOCK = re.compile(r"^(?P<notes>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)\n```$", re.M | re.S)
 COPY = re.compile(r"^<!-- (?P<kind>rows|claims) of (?P<file>\S+) -->\n(?P<text>.*?)(?=\n\n|\n?\Z)", re.M | re.S)

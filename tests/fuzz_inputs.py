@@ -45,6 +45,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--weight-decay": NUMBERS,
     "--max-norm": NUMBERS,
     "--max-value": NUMBERS,
+    "--adagrad": (),
     "--data": ("a.csv", "a.npy", "-", *FILES),
     "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
     "--standardize": (),
@@ -209,6 +210,13 @@ def npy(array) -> bytes:
     return file.getvalue()
 
 
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")
+
+
 NAMES = (*words("x h_0 b_h vW_xh vh_0 W_hh dh_0 dx format losses ../x é a/b"), " ", "a\nb", "\x1b[31m", "x" * 3000)
 ENTRIES = ("../up.npy", "/root.npy", "x" * 200, "a\nb.npy", ".npy", "a/")
 
@@ -264,7 +272,7 @@ DESCRIPTIONS = tuple(map(str.encode, words(">f |O <U <m <f99999 <c")))
 
 
 def changed_header(rng, content: bytes) -> bytes:
-    """An .npy file whose header says something else, of the same length."""
+    """An .npy file with another header of the same length."""
     start, end = content.index(b"{"), content.index(b"\n")
     header = content[start:end]
     shape = header[header.index(b"(") : header.index(b")") + 1]

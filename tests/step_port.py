@@ -62,7 +62,7 @@ def clipped(of, gradients, max_norm, scalar):
 
 def sgd_step(of, case, gradients):
     """The velocities, under v and the names of the parameters, and the new parameters."""
-    momentum, dampening, nesterov, decay, max_norm, _ = case.sgd
+    momentum, dampening, nesterov, decay, max_norm, *_ = case.sgd
     keep, widen = of["keep"], of["widen"]
 
     def scalar(number):

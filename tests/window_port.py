@@ -46,6 +46,14 @@ def random_window(seed, dtype="float64", largest=6, **fixed) -> Case:
     return Case(params, *arrays, drawn["learning_rate"], drawn["nonlinearity"], drawn["reduction"], sgd, before)
 
 
+def one_unit(x, W_xh, h_0=0.0, target=0.0, nonlinearity="tanh", reduction="sum", dtype="float64"):
+    """One step of one unit; x and W_xh may be vectors."""
+    x, W_xh = (np.atleast_1d(v).astype(dtype) for v in (x, W_xh))
+    params = Parameters(W_xh[:, None], np.full((1, 1), 0.5, dtype), np.full((1, 1), 3.0, dtype))
+    others = (np.full(shape, v, dtype) for shape, v in (((1, 1, 1), target), ((1, 1), h_0)))
+    return Case(params, x[None, None], *others, 0.25, nonlinearity, reduction)
+
+
 def huge_window(seed, dtype):
     """All numbers of this window are finite, but not the sum of the squares of its gradient."""
     case = random_window(seed, dtype, nonlinearity="relu", learned=False, sgd=SgdOptions(momentum=0.5, max_norm=1.0))

@@ -7,12 +7,14 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so it i
     series                  bytes: a fingerprint of x and target
     epoch, number, window   integers, integers, (3,) integers: the latest update, and its window
     h                       (*E, B, H): the initial state of the next window, or after an epoch the last state
-    vW_xh and so on         the velocity, with momentum
+    vW_xh and so on         the velocity, with momentum; the sums of squares, with Adagrad
     epochs                  (rows,) integers: the epochs whose losses are kept, see results.py; the last one is the
                             number of finished epochs. Without this key, all epochs are kept.
     losses                  (rows, *E) float64: for networks that diverged, NaN from that epoch on
     partial                 (*E) float64: the sum so far of the unfinished epoch, 0 between epochs
     diverged                bytes, JSON: the divergences
+    alphabet                bytes: of a text, its characters in UTF-8, in the order of their classes
+    smoothed                (*E) float64: of a text, the smoothed loss
 
 The size of the file does not grow beyond some thousand epochs.
 """
@@ -22,10 +24,11 @@ import json
 import math
 import time
 from dataclasses import fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.characters import decoded, encoded
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, check_kinds
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import Experiment
@@ -51,6 +54,8 @@ class Checkpoint(NamedTuple):
     partial: np.ndarray  # (*E)
     diverged: tuple[Divergence, ...] = ()
     epochs: tuple[int, ...] = ()  # of the losses
+    alphabet: str | None = None  # of a text
+    smoothed: np.ndarray | None = None  # (*E), the smoothed loss on a text
 
 
 def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
@@ -64,7 +69,7 @@ def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
 
 def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     """Write the file completely or not at all. Raises InputError if it cannot be written."""
-    configuration, series, state, losses, partial, diverged, epochs = checkpoint
+    configuration, series, state, losses, partial, diverged, epochs, alphabet, smoothed = checkpoint
     arrays = {name: theta for name, theta in state.parameters._asdict().items() if theta is not None}
     velocity = {} if state.velocity is None else state.velocity._asdict()
     arrays |= {f"v{name}": v for name, v in velocity.items() if v is not None}
@@ -81,6 +86,8 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         "partial": partial,
         "diverged": np.bytes_(json.dumps([divergence._asdict() for divergence in diverged])),
     }
+    if alphabet is not None:
+        arrays |= {"alphabet": encoded(alphabet), "smoothed": smoothed}
     save_arrays(path, arrays)
 
 
@@ -95,7 +102,7 @@ def load_checkpoint(path: str) -> Checkpoint:
         raise InputError(f"run file {path} has no format {RUN_FORMAT!r}: expected a run that --save wrote{hint}")
     params = parameters_of(arrays, f"run file {path}")
     try:
-        checkpoint = _checkpoint_of(arrays, params)
+        checkpoint = _checkpoint_of(arrays, params, path)
         _check(checkpoint)
     except KeyError as error:
         raise InputError(f"run file {path} has no {error.args[0]}: expected a run that --save wrote") from None
@@ -104,7 +111,7 @@ def load_checkpoint(path: str) -> Checkpoint:
     return checkpoint
 
 
-def _checkpoint_of(arrays, params):
+def _checkpoint_of(arrays, params, path):
     names = [name for name in Parameters._fields if f"v{name}" in arrays]
     velocity = Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields)) if names else None
     [epoch], [number] = _whole_numbers(arrays, "epoch", ()), _whole_numbers(arrays, "number", ())
@@ -115,14 +122,19 @@ def _checkpoint_of(arrays, params):
     else:
         epochs = kept_epochs(len(losses), max(1, losses[:1].size))
         losses = losses[[kept - 1 for kept in epochs]]
+    configuration = _configuration_of(json.loads(arrays["configuration"].tobytes()))
+    of_text: tuple[Any, ...] = ()
+    if configuration.text is not None:
+        of_text = decoded(arrays["alphabet"], f"run file {path}"), arrays["smoothed"]
     return Checkpoint(
-        _configuration_of(json.loads(arrays["configuration"].tobytes())),
+        configuration,
         arrays["series"].tobytes().decode("ascii"),
         State(epoch, number, Window(*window), arrays["h"], params, velocity),
         losses,
         arrays["partial"],
         _divergences_of(json.loads(arrays["diverged"].tobytes())),
         epochs,
+        *of_text,
     )
 
 
@@ -152,16 +164,22 @@ def _divergences_of(values):
 
 def _check(checkpoint):
     """Raise InputError or TypeError unless the parts are consistent."""
-    configuration, _, state, losses, partial, diverged, epochs = checkpoint
+    configuration, _, state, losses, partial, diverged, epochs, alphabet, smoothed = checkpoint
     configuration.check()
     _check_options(configuration, state.parameters)
     check_state(state)
     E = state.parameters.W_hh.shape[:-2]
     if epochs != kept_epochs(epochs[-1] if epochs else 0, math.prod(E)):
         raise InputError(f"epochs are {shortened(str(epochs), 40)}: expected those that a run of so many keeps")
-    for name, array, shape in (("losses", losses, (len(losses), *E)), ("partial", partial, E)):
+    of_text = () if alphabet is None else (("smoothed", smoothed, E),)
+    for name, array, shape in (("losses", losses, (len(losses), *E)), ("partial", partial, E), *of_text):
         if array.dtype != np.float64 or array.shape != shape:
             raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected float64 of shape {shape}")
+    if alphabet is not None and (len(alphabet) != state.parameters.W_hy.shape[-1] or not np.isfinite(smoothed).all()):
+        raise InputError(
+            f"the alphabet has {len(alphabet)} characters, the weights {state.parameters.W_hy.shape[-1]} outputs, and"
+            f" the smoothed loss is {smoothed}: expected equal numbers, and a finite loss"
+        )
     rates, networks = configuration.rates(), configuration.networks
     if (rates and E[:1] != (len(rates),)) or networks not in (None, *E[-1:]):
         raise InputError(f"the ensemble has shape {E}: expected {len(rates)} learning rates and {networks} networks")
@@ -201,7 +219,7 @@ def _check_options(configuration, params):
 
 def check_can_resume(checkpoint: Checkpoint, experiment: Experiment) -> None:
     """Raise InputError if the run cannot be resumed on this experiment."""
-    configuration, series, state, _, partial, diverged, epochs = checkpoint
+    configuration, series, state, _, partial, diverged, epochs, *_ = checkpoint
     x = experiment.x
     if series != fingerprint(x, experiment.target):
         raise InputError(

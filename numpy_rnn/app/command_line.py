@@ -12,11 +12,12 @@ from typing import Any
 
 from numpy_rnn.app import plots, report, results
 from numpy_rnn.app.checkpoint import Checkpoint, Saver, check_can_resume, load_checkpoint, position_of
-from numpy_rnn.app.commands import SAVE_EVERY
+from numpy_rnn.app.commands import LOG_EVERY, SAVE_EVERY
 from numpy_rnn.app.configuration import STANDARD_INPUT, Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.format import number_of
 from numpy_rnn.app.options import configuration_of, parser, resumed_configuration
+from numpy_rnn.app.plot_target import note_no_plot, plot_target
 from numpy_rnn.app.results import MAX_GENERATED, Result
 from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.app.storage import check_can_write, save_parameters
@@ -31,6 +32,7 @@ from numpy_rnn.app.terminal import (
     raised_on_termination,
     signal_of,
 )
+from numpy_rnn.app.text_report import check_output_options, text_report
 from numpy_rnn.app.trace import Recorder, check_trace_size
 from numpy_rnn.common.errors import Diverged, InputError, Interrupted, shortened
 
@@ -73,11 +75,12 @@ def _run(rnn, parsed, others):
 def compare(rnn: ModuleType, arguments: Namespace, command: Any) -> int:
     """The command `compare`: command(rnn, arguments, draw) runs it; draw(experiment, results, drift) plots."""
     path, show = plot_target(arguments, rnn.__name__, note=False)
-    _check_files({"--data": arguments.data, "--json": arguments.json, "--plot": path})
+    inputs = {"--data": arguments.data, "--text": arguments.text}
+    _check_files({**inputs, "--json": arguments.json, "--plot": path})
 
     def draw(experiment, results, drift):
         if not (arguments.no_plot or plots.has_matplotlib()):
-            _note_no_plot(rnn.__name__)
+            note_no_plot(rnn.__name__)
         _draw(experiment, results, drift, path=path, show=show)
 
     return command(rnn, arguments, draw)
@@ -108,23 +111,29 @@ def train(rnn: ModuleType, arguments: Namespace, saver: Saver | None) -> None:
     resumed, configuration = _configuration(arguments)
     path, show = plot_target(arguments, rnn.__name__)
     outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
-    _check_files({"--data": configuration.data, **outputs})
+    _check_files({"--data": configuration.data, "--text": configuration.text, **outputs})
     if arguments.output is not None:
         results.check_ending(arguments.output)
+    check_output_options(arguments, configuration)
     generate = arguments.generate
     if generate is None:
         generate = min(configuration.held_out, MAX_GENERATED) or 20
     experiment = _experiment(arguments, configuration, resumed, generate)
     recorder = _recorder(arguments, experiment, configuration)
-    _print_heading(rnn, arguments, experiment, configuration, resumed)
+    of_text = text_report(rnn, arguments, experiment, configuration, resumed)
+    _print_heading(rnn, arguments, experiment, configuration, resumed, of_text)
     shown = _progress(rnn, arguments, experiment, configuration, resumed)
     with deferred_signals(saver is not None) as signals, shown as bar:
         hooks = _hooks(rnn, arguments, experiment, configuration, recorder, saver, signals, bar)
+        hooks = hooks if of_text is None else of_text.hooks(hooks, bar)
         result = run(rnn, experiment, configuration, generate, hooks, resumed)
-    _print_results(rnn, experiment, configuration, result)
-    _save_results(rnn, arguments, experiment, configuration, result, recorder, saver)
+    if of_text is None:
+        _print_results(rnn, experiment, configuration, result)
+    else:
+        print(*of_text.final(result), sep="\n")
+    _save_results(rnn, arguments, experiment, configuration, result, recorder, saver, of_text)
     where = f"; the run is saved in {arguments.save}" if saver is not None and saver.error is None else ""
-    _draw(experiment, {rnn.__name__: result}, path=path, show=show, where=where)
+    _draw(experiment, {rnn.__name__: result}, path=path, show=show, where=where, figure=of_text and of_text.figure)
     if saver is not None and saver.error is not None:
         raise saver.error
 
@@ -145,12 +154,13 @@ def _configuration(arguments) -> tuple[Checkpoint | None, Configuration]:
         raise InputError("--trace and --resume are both given: a trace records a whole run; leave one of them out")
     resumed = load_checkpoint(arguments.resume)
     configuration = resumed_configuration(arguments, resumed.configuration)
-    data = configuration.data
-    if arguments.data is None and data not in (None, STANDARD_INPUT) and not os.path.exists(data):
-        raise InputError(
-            f"run file {arguments.resume} was trained on {data}, which does not exist: expected the same series; give"
-            " its path with --data FILE"
-        )
+    for name, what in (("data", "series"), ("text", "text")):
+        path = getattr(configuration, name)
+        if getattr(arguments, name) is None and path not in (None, STANDARD_INPUT) and not os.path.exists(path):
+            raise InputError(
+                f"run file {arguments.resume} was trained on {path}, which does not exist: expected the same {what};"
+                f" give its path with --{name} FILE"
+            )
     if configuration.epochs < resumed.state.epoch:
         raise InputError(
             f"the run in {arguments.resume} has reached epoch {resumed.state.epoch}: expected --epochs"
@@ -162,7 +172,7 @@ def _configuration(arguments) -> tuple[Checkpoint | None, Configuration]:
 def _experiment(arguments, configuration, resumed, generate) -> Experiment:
     if resumed is None:
         return prepare(configuration, None, generate)
-    experiment = prepare(configuration, resumed.state.parameters, generate)
+    experiment = prepare(configuration, resumed.state.parameters, generate, resumed.alphabet)
     try:
         check_can_resume(resumed, experiment.trained())
     except InputError as error:
@@ -179,7 +189,7 @@ def _recorder(arguments, experiment, configuration) -> Recorder | None:
 
 def _hooks(rnn, arguments, experiment, configuration, recorder, saver, signals, bar) -> Hooks:
     def on_epoch(epoch, loss):
-        if report.is_logged(epoch, arguments.log_every, configuration.epochs):
+        if report.is_logged(epoch, arguments.log_every or LOG_EVERY, configuration.epochs):
             with bar.paused():
                 print(report.loss_row(epoch, loss, experiment.rates), flush=True)
 
@@ -212,11 +222,12 @@ def _progress(rnn, arguments, experiment, configuration, resumed) -> AbstractCon
 # -- output ---------------------------------------------------------------------------------------------------------
 
 
-def _print_heading(rnn, arguments, experiment, configuration, resumed):
+def _print_heading(rnn, arguments, experiment, configuration, resumed, of_text):
     print(report.heading([rnn.__name__], experiment, configuration))
     if resumed is not None:
         print(f"resuming from {arguments.resume} after {position_of(resumed)}")
-    print(report.loss_heading(experiment.params.W_hh.shape[:-2], experiment.rates), flush=True)
+    of_series = report.loss_heading(experiment.params.W_hh.shape[:-2], experiment.rates)
+    print(of_series if of_text is None else of_text.heading(), flush=True)
 
 
 def _print_results(rnn, experiment: Experiment, configuration: Configuration, result: Result):
@@ -227,7 +238,7 @@ def _print_results(rnn, experiment: Experiment, configuration: Configuration, re
         print(report.error_table(experiment, result))
 
 
-def _save_results(rnn, arguments, experiment, configuration, result, recorder, saver):
+def _save_results(rnn, arguments, experiment, configuration, result, recorder, saver, of_text):
     if saver is not None:
         if saver.saved is None and saver.error is None:  # no update was made
             save_parameters(arguments.save, result.params)
@@ -237,8 +248,11 @@ def _save_results(rnn, arguments, experiment, configuration, result, recorder, s
         recorder.save(arguments.trace)
         print(f"trace of {number_of(recorder.updates, 'update')} saved to {arguments.trace}")
     if arguments.output is not None:
-        results.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
-        print(f"losses and predictions saved to {arguments.output}")
+        if of_text is None:
+            results.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
+        else:
+            of_text.save(arguments.output, result)
+        print(f"losses{' and predictions' if of_text is None else ''} saved to {arguments.output}")
 
 
 def _save_rest(saver, checkpoint, what):
@@ -271,7 +285,7 @@ def _check_files(files: dict[str, str | None]) -> None:
     for option, path in files.items():
         if path is None:
             continue
-        if option != "--data":
+        if option not in ("--data", "--text"):
             check_can_write(path, option)
         first = options.setdefault(os.path.realpath(path), option)
         if first != option:
@@ -281,35 +295,11 @@ def _check_files(files: dict[str, str | None]) -> None:
 # -- plot -----------------------------------------------------------------------------------------------------------
 
 
-def plot_target(arguments: Namespace, name: str, note: bool = True) -> tuple[str | None, bool]:
-    """(file or None, whether to open a window), after a check that the plot can be drawn.
-
-    Without matplotlib there is no plot unless one is asked for; `note`: print a note then.
-    """
-    if arguments.no_plot:
-        if arguments.plot is not None or arguments.show:
-            raise InputError("--no-plot is given with --plot or --show: expected one or the other; leave one out")
-        return None, False
-    path = arguments.plot
-    if path is None and not arguments.show:
-        path = f"{name}.png" if arguments.command == "train" else f"{arguments.command}.png"
-        if not plots.has_matplotlib():
-            if note:
-                _note_no_plot(name)
-            return None, False
-    plots.check_can_draw(path, arguments.show)
-    return path, arguments.show
-
-
-def _note_no_plot(name):
-    print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
-
-
-def _draw(experiment, results, drift=None, *, path, show, where=""):
-    """where: the end of the message if drawing fails, which it may in any way."""
+def _draw(experiment, results, drift=None, *, path, show, where="", figure=None):
+    """where: the end of the message if drawing fails, which it may in any way; figure: of a text."""
     try:
         if path is not None or show:
-            plots.draw(experiment, results, path, show, drift)
+            plots.draw(experiment, results, path, show, drift, figure)
     except InputError as error:
         raise InputError(f"{error}{where}") from None
     except Exception as error:

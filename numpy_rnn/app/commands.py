@@ -9,6 +9,7 @@ from numpy_rnn.app.configuration import FILES, OUTPUT, RUN, SERIES, option
 from numpy_rnn.app.results import MAX_GENERATED
 
 SAVE_EVERY = 30.0  # seconds
+LOG_EVERY = 10  # epochs
 COMMANDS = {
     "train": "train a network and predict the series; the default command",
     "compare OTHER": "check this package and other implementations against each other, update by update",
@@ -17,7 +18,8 @@ COMMANDS = {
 ABOUT = {
     "train": """\
 Train an Elman network to predict the next row of a series. The default experiment is a sine wave of 20 points, one
-point at a time for 300 epochs, and a network of six hidden units.""",
+point at a time for 300 epochs, and a network of six hidden units. With --text, train a character-level language model,
+which predicts the next character of a text and writes texts of its own.""",
     "compare": """\
 Run this package and other implementations on the same configuration. Print the losses of all of them, check every
 update against its rounding bounds, report the first divergence and the mutant it resembles, and measure how far the
@@ -46,7 +48,14 @@ class PlotOptions(SharedOptions):
     plot: str | None = option(None, OUTPUT, "save the plot to this file", "FILE", default_text="{name}.png")
     show: bool = option(False, OUTPUT, "show the plot in a window; save it only with --plot")
     no_plot: bool = option(False, OUTPUT, "do not plot")
-    log_every: int = option(10, OUTPUT, "print the loss of every N-th epoch", "N", minimum=1)
+    log_every: int | None = option(
+        None,
+        OUTPUT,
+        "print the loss of every N-th epoch; with --text, of every N-th update, and a sample",
+        "N",
+        minimum=1,
+        default_text=f"{LOG_EVERY}; 1000 with --text",
+    )
     generate: int | None = option(
         None,
         OUTPUT,
@@ -62,6 +71,23 @@ class PlotOptions(SharedOptions):
 class TrainOptions(PlotOptions):
     """Those of `train`."""
 
+    sample: int | None = option(
+        None,
+        OUTPUT,
+        "with --text: characters of each sample that the network writes",
+        "N",
+        minimum=0,
+        maximum=MAX_GENERATED,
+        default_text="200",
+    )
+    temperature: float | None = option(
+        None,
+        OUTPUT,
+        "with --text: divide the outputs by T before a character is drawn; below 1 the samples are less random",
+        "T",
+        is_positive=True,
+        default_text="1",
+    )
     no_progress: bool = option(False, OUTPUT, "no progress bar (shown on a terminal, if the run takes longer than 2 s)")
     save: str | None = option(
         None, FILES, "save the weights and the state of the run as .npz, also after Ctrl-C", "FILE"
@@ -83,6 +109,9 @@ class CompareOptions(PlotOptions):
         20, OUTPUT, "free-running steps after the series", "N", minimum=0, maximum=MAX_GENERATED
     )
     json: str | None = option(None, FILES, "write the results of the comparison as JSON", "FILE")
+    truncation: str = option(
+        "", RUN, "another truncation: band:k, back:k or stale", "NAME", default_text="TBPTT(k1, k2)"
+    )
     port_timeout: float = option(
         10.0, FILES, "time limit for one answer of another implementation", "SECONDS", is_positive=True
     )
@@ -128,6 +157,7 @@ EXAMPLES = {
         ("--momentum 0.9 --dampening 0.9", "a running mean of the gradients"),
         ("--k1 20 --k2 20 --max-norm 0.1", "full BPTT, with gradient clipping against divergence"),
         ("--k1 20 --k2 20 --max-value 0.05 --nonlinearity sigmoid", "clipping by value, with the logistic function"),
+        ("--adagrad --learning-rate 0.05", "Adagrad, which gives every weight a step of its own length"),
         ("--learn-initial-state", "train the initial hidden state too"),
         ("--save run.npz --save-every 10", "save the weights and the run, every 10 s and after Ctrl-C"),
         ("--resume run.npz --epochs 600 --save run.npz", "continue that run up to epoch 600, and save it"),
@@ -140,6 +170,13 @@ EXAMPLES = {
             " --k1 10 --k2 10 --learning-rate 0.01 --momentum 0.9 --weight-decay 1e-3 --max-norm 1 --epochs 100",
             "the yearly sunspot numbers as SILSO publishes them, with the last 50 years held out",
         ),
+        ("--text book.txt", "a character-level language model, as min-char-rnn trains it on the text that you name"),
+        ("--text book.txt --save book.npz --log-every 500 --sample 100", "save it; more rows, shorter samples"),
+        (
+            "--resume book.npz --epochs 200 --temperature 0.7 --save book.npz",
+            "continue that run, with samples that are less random",
+        ),
+        ("--data shares.csv --loss cross_entropy", "rows of shares that sum to 1, predicted as distributions"),
         ("--plot sine.svg --show", "save the plot, and show it in a window"),
         ("--no-progress --seeds 1000", "no progress bar"),
     ),
@@ -147,6 +184,7 @@ EXAMPLES = {
         ("compare {other}", "the same run in both packages; check every update"),
         ("compare {other} --momentum 0.9 --learning-rate 0.01", "with other options of the run"),
         ("compare {other} --json results.json --plot compare.pdf", "write the results as JSON, and save the plot"),
+        ("compare {other} --text book.txt --hidden-size 20", "a character-level language model in both packages"),
         ("compare my_rnn:port", "check your own implementation"),
         ("compare {other} my_rnn:port", "check both at once"),
         ("compare trace.npz", "check a trace that --trace or another program wrote"),

@@ -31,6 +31,26 @@ READABLE = ".csv, .tsv, .txt or .npy"
 STANDARD_INPUT = "-"
 
 
+# With --text. Of these, hidden size and biases may also come from --weights, and other options may exclude them.
+TEXT: dict[str, Any] = {
+    "epochs": 100,
+    "hidden_size": 100,
+    "loss": "cross_entropy",
+    "k1": 25,
+    "k2": 25,
+    "bias": True,
+    "max_value": 5.0,
+    "adagrad": True,
+}
+COMPARED_EPOCHS = 1  # of `compare` with --text: it keeps all numbers of every update
+
+
+def options_in_words(values: dict[str, Any]) -> str:
+    """The options as they are written on the command line."""
+    words = ((f"--{name.replace('_', '-')}", "" if value is True else f" {value}") for name, value in values.items())
+    return " ".join(name + value.removesuffix(".0") for name, value in words)
+
+
 class Option(NamedTuple):
     """What the command line says about a field, besides its name, type and default."""
 
@@ -44,6 +64,7 @@ class Option(NamedTuple):
     default_text: str | None = None  # the default in words, if its value does not say it; empty: none is mentioned
     name: str | None = None  # of the option, if it is not that of the field
     commands: tuple[str, ...] = ("train", "compare", "study")
+    is_negatable: bool = False  # a flag with a --no- form, as flags without a default have
 
     def default_in_help(self, default: Any) -> str:
         """The default in parentheses, or nothing."""
@@ -88,6 +109,13 @@ class Configuration:
         "STEPS",
         minimum=1,
         default_text="k1",
+    )
+    loss: str = option(
+        "squared_error",
+        RUN,
+        "loss; cross_entropy is for series whose rows are distributions, and for --text",
+        choices=LOSSES,
+        commands=("train", "compare"),
     )
     nonlinearity: str = option("tanh", RUN, "activation of the hidden units", choices=NONLINEARITIES)
     reduction: str = option("sum", RUN, "reduction of the loss over the steps of a window", choices=REDUCTIONS)
@@ -136,6 +164,21 @@ class Configuration:
         default_text="no clipping",
         commands=("train", "compare"),
     )
+    adagrad: bool = option(
+        SGD.adagrad,
+        UPDATE,
+        "use Adagrad: divide by the root of the sum of the squared gradients so far",
+        commands=("train", "compare"),
+        is_negatable=True,
+    )
+    text: str | None = option(
+        None,
+        SERIES,
+        f"train a character-level language model on this UTF-8 text; {STANDARD_INPUT} reads standard input. Unless they"
+        f" are given, the options of the run are then those of min-char-rnn: {options_in_words(TEXT)}",
+        "FILE",
+        commands=("train", "compare"),
+    )
     data: str | None = option(
         None,
         SERIES,
@@ -160,12 +203,8 @@ class Configuration:
         None, FILES, "initial weights, an .npz file that --save of either package wrote", "FILE"
     )
 
-    loss: str = "squared_error"  # not an option: the targets of a series are numbers
-
     def check(self) -> None:
         """Raise InputError on a value that no run can have."""
-        if self.loss not in LOSSES:
-            raise InputError(f"loss is {self.loss!r}: expected {' or '.join(LOSSES)}")
         windows(1, self.k1, self.k2)
         self.sgd_options().check()
         for each, option in options_of(Configuration):
@@ -185,13 +224,37 @@ class Configuration:
             raise InputError("--columns is given without --data: expected --data FILE too")
         if self.weights is not None and self.networks is not None:
             raise InputError("--weights and --seeds are both given: expected one of the two; leave one out")
+        if self.text is not None:
+            self._check_text()
+        elif self.loss == "cross_entropy" and self.standardize:
+            raise InputError(
+                "--standardize is given with --loss cross_entropy: expected rows that are distributions; leave one out"
+            )
+
+    def _check_text(self) -> None:
+        """Raise InputError on options that a language model does not have."""
+        given = {
+            "--data": self.data,
+            "--columns": self.columns,
+            "--standardize": self.standardize,
+            "--held-out": self.held_out,
+            "--seeds": self.networks,
+            "several learning rates": self.rates(),
+        }
+        for name, value in given.items():
+            if value:
+                raise InputError(f"--text is given with {name}: expected one network on one text; leave {name} out")
+        if self.loss != "cross_entropy":
+            raise InputError(
+                f"--text is given with --loss {self.loss}: expected cross_entropy, as characters are classes"
+            )
 
     def rates(self) -> tuple[float, ...]:
         """The learning rates of a sweep; empty for a run with one rate."""
         return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
 
     def sgd_options(self) -> SgdOptions:
-        """Momentum, weight decay and clipping."""
+        """Momentum, Adagrad, weight decay and clipping."""
         return SgdOptions(*(getattr(self, name) for name in SgdOptions._fields))
 
     def train_options(self) -> dict:

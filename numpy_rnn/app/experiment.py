@@ -4,15 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.characters import alphabet_of, alphabet_of_weights, classes_of, read_characters
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
 from numpy_rnn.app.format import number_of
 from numpy_rnn.app.series import Series, inputs_and_targets, name_of, read_series, sine
-from numpy_rnn.app.size import check_size, size_of
+from numpy_rnn.app.size import Size, check_size, size_of
 from numpy_rnn.app.storage import load_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import is_finite
+from numpy_rnn.common.targets import check_distributions
 
 BLOCK = 2**16  # numbers of a series that are read at a time
 
@@ -76,14 +78,15 @@ def _range(series):
 
 
 MIN_ROWS = 3  # that are trained on
+TEXT_DEVIATION = 0.01  # of the initial weights of a language model, as in min-char-rnn
 
 
 class Experiment(NamedTuple):
     """What a run starts from, as NumPy arrays."""
 
     name: str
-    x: np.ndarray  # (T, 1, D)
-    target: np.ndarray  # (T, 1, D)
+    x: np.ndarray  # (T, 1, D); classes of a text (T, 1)
+    target: np.ndarray  # the same
     h_0: np.ndarray  # (1, H), zero; if it is learned, the one in params
     params: Parameters
     scaling: Scaling | None = None  # by which x and target were standardized; None: they are not
@@ -92,6 +95,7 @@ class Experiment(NamedTuple):
     series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None: unknown
     columns: tuple[str, ...] | None = None  # (D) their names, if any
     weights: np.ndarray | None = None  # (T, 1), of the losses; None: 1 each
+    alphabet: str | None = None  # of a text: its characters, in the order of their classes
 
     def trained(self) -> "Experiment":
         """The experiment without the steps that are held out."""
@@ -115,15 +119,19 @@ class Experiment(NamedTuple):
         return rows if self.scaling is None else self.scaling.original(rows)
 
 
-def prepare(configuration: Configuration, params: Parameters | None = None, generate: int = 0) -> Experiment:
-    """Read or create the series and the initial weights.
+def prepare(
+    configuration: Configuration, params: Parameters | None = None, generate: int = 0, alphabet: str | None = None
+) -> Experiment:
+    """Read or create the series or the text, and the initial weights.
 
     params: those of a resumed run, instead of initial weights. generate: the number of free-running steps, for the
-    check of the memory.
+    check of the memory. alphabet: that of a resumed run on a text.
 
     Raises InputError if the configuration, a file, or their combination cannot be used.
     """
     configuration.check()
+    if configuration.text is not None:
+        return _prepare_text(configuration, params, alphabet)
     data = configuration.data
     series, columns = Series(sine()) if data is None else read_series(data, configuration.columns)
     name = "sine wave" if data is None else name_of(data)
@@ -145,13 +153,51 @@ def prepare(configuration: Configuration, params: Parameters | None = None, gene
     for what, path, arrays in (("data", configuration.data, (x, target)), ("weights", configuration.weights, params)):
         if not all(is_finite(array) for array in arrays if array is not None):
             raise InputError(f"{what} file {path} has values too large for {dtype}: use --dtype float64")
+    if configuration.loss == "cross_entropy":
+        _check_distributions(name, target)
     h_0 = np.zeros((1, params.W_hh.shape[-1]), dtype) if params.h_0 is None else params.h_0
     rest = configuration.held_out, configuration.rates(), series, columns
     return Experiment(name, x, target, h_0, params, scaling, *rest)
 
 
-def _initial(configuration, features):
-    params = _drawn(configuration, features) if configuration.weights is None else _loaded(configuration, features)
+def _check_distributions(name, rows):
+    try:
+        check_distributions(name, rows)
+    except InputError as error:
+        raise InputError(
+            f"{error}; --loss cross_entropy needs them, and for the characters of a text there is --text"
+        ) from None
+
+
+def _prepare_text(configuration, params, alphabet):
+    """As `prepare`, of a text: each character is a class, and the target is the next one.
+
+    As in min-char-rnn, the last characters, if they are fewer than a chunk of k1, are not trained on.
+    """
+    text, path = read_characters(configuration.text), configuration.text
+    if alphabet is None and configuration.weights is not None:
+        alphabet = alphabet_of_weights(configuration.weights)
+    alphabet = alphabet_of(text, path) if alphabet is None else alphabet
+    classes, V, k1 = classes_of(text, alphabet, path), len(alphabet), configuration.k1
+    steps = (len(text) - 1) // k1 * k1
+    if steps == 0:
+        raise InputError(
+            f"text {path} has {number_of(len(text), 'character')}: expected {k1 + 1} or more, a chunk of {k1} and the"
+            " character after it; choose a smaller --k1"
+        )
+    H = configuration.hidden_size or HIDDEN_SIZE
+    of_size = Size(steps, V, H, 1, 8 if configuration.dtype == "float64" else 4, copies_of_series=0)
+    check_size(of_size, configuration)
+    params = _initial(configuration, V, "characters of the text") if params is None else params
+    h_0 = np.zeros((1, params.W_hh.shape[-1]), params.W_hh.dtype) if params.h_0 is None else params.h_0
+    x, target = classes[:steps, None], classes[1 : steps + 1, None]
+    return Experiment(name_of(path), x, target, h_0, params, alphabet=alphabet)
+
+
+def _initial(configuration, features, what="columns of the series"):
+    params = (
+        _drawn(configuration, features) if configuration.weights is None else _loaded(configuration, features, what)
+    )
     rates = configuration.rates()
     if rates and configuration.weights is not None and params.W_hh.ndim > 2:
         raise InputError(
@@ -175,18 +221,19 @@ def _drawn(configuration, features):
         dtype=configuration.dtype or "float32",
         seed=configuration.seed,
         networks=configuration.networks,
+        deviation=None if configuration.text is None else TEXT_DEVIATION,
     )
 
 
-def _loaded(configuration, features):
+def _loaded(configuration, features, what):
     hidden_size, bias, dtype = configuration.hidden_size, configuration.bias, configuration.dtype
     params = load_parameters(configuration.weights)
     found = (params.W_xh.shape[-2], params.W_hy.shape[-1])
     if found != (features, features):
         raise InputError(
             f"weights file {configuration.weights} is for {number_of(found[0], 'input')} and"
-            f" {number_of(found[1], 'output')}: expected {features} of each, the columns of the series; use"
-            " weights that were trained on such a series"
+            f" {number_of(found[1], 'output')}: expected {features} of each, the {what}; use"
+            f" weights that were trained on such a {'series' if configuration.text is None else 'text'}"
         )
     if hidden_size not in (None, params.W_hh.shape[-1]):
         raise InputError(

@@ -11,7 +11,16 @@ from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from numpy_rnn.app.commands import OPTIONS, OTHER, description, epilog, usage
-from numpy_rnn.app.configuration import GROUPS, STANDARD_INPUT, Configuration, Option, option_name, options_of
+from numpy_rnn.app.configuration import (
+    COMPARED_EPOCHS,
+    GROUPS,
+    STANDARD_INPUT,
+    TEXT,
+    Configuration,
+    Option,
+    option_name,
+    options_of,
+)
 from numpy_rnn.app.format import number_of
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
@@ -169,7 +178,7 @@ def _add(group, field: Field, option: Option, annotation: Any, default: Any, pac
     text = (option.help + option.default_in_help(field.default)).replace("{name}", package).replace("%", "%%")
     common: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
     kinds = set(get_args(annotation)) - {type(None)} if isinstance(annotation, UnionType) else {annotation}
-    if kinds == {bool} and field.default is None:  # three values: yes, no, and not given
+    if kinds == {bool} and (field.default is None or option.is_negatable):  # yes, no, and not given
         group.add_argument(option_name(field), action=argparse.BooleanOptionalAction, **common)
     elif kinds == {bool}:
         group.add_argument(option_name(field), action="store_const", const=True, **common)
@@ -190,7 +199,8 @@ def _value_parser(kinds: set, option: Option) -> Callable[[str], Any]:
     return names if any(get_origin(kind) is tuple for kind in kinds) else str
 
 
-CHANGEABLE = ("epochs", "learning_rate", *SgdOptions._fields, "data")  # when a run is resumed
+# When a run is resumed. A velocity is no sum of squares, so Adagrad does not continue momentum, nor momentum Adagrad.
+CHANGEABLE = ("epochs", "learning_rate", *(name for name in SgdOptions._fields if name != "adagrad"), "data", "text")
 
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:
@@ -198,7 +208,17 @@ def configuration_of(arguments: argparse.Namespace) -> Configuration:
     given = _given(arguments)
     if "k1" in given:
         given = {"k2": given["k1"]} | given
+    if "text" in given:
+        given = _of_text(given, arguments.command) | given
     return Configuration(**given)
+
+
+def _of_text(given: dict[str, Any], command: str) -> dict[str, Any]:
+    """The defaults of a run on a text, without those that the given options exclude."""
+    excluded = {"weights": ("hidden_size", "bias"), "max_norm": ("max_value",), "momentum": ("adagrad",)}
+    left_out = {name for option, names in excluded.items() if option in given for name in names}
+    defaults = {name: value for name, value in TEXT.items() if name not in left_out}
+    return defaults | ({"epochs": COMPARED_EPOCHS} if command == "compare" else {})
 
 
 def resumed_configuration(arguments: argparse.Namespace, configuration: Configuration) -> Configuration:
@@ -214,13 +234,17 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
                 f"{option_names[name]} is given with --resume: the run keeps its own; only these may change:"
                 f" {changeable}"
             )
-    if configuration.data == STANDARD_INPUT and "data" not in given:
-        raise InputError(
-            "the run was trained on standard input, which was not saved: expected --data FILE with the same series, or"
-            f" --data {STANDARD_INPUT} to read it again"
-        )
+    for name, what in (("data", "series"), ("text", "text")):
+        if getattr(configuration, name) == STANDARD_INPUT and name not in given:
+            raise InputError(
+                f"the run was trained on standard input, which was not saved: expected --{name} FILE with the same"
+                f" {what}, or --{name} {STANDARD_INPUT} to read it again"
+            )
     if "data" in given and configuration.data is None:
-        raise InputError("--data is given with --resume, but the run is on the sine wave: leave --data out")
+        what = "the sine wave" if configuration.text is None else f"the text {configuration.text}"
+        raise InputError(f"--data is given with --resume, but the run is on {what}: leave --data out")
+    if "text" in given and configuration.text is None:
+        raise InputError("--text is given with --resume, but the run is not on a text: leave --text out")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
         raise InputError(

@@ -1,6 +1,7 @@
 """The plot of a run. Matplotlib is imported only by functions that draw: all else runs without it."""
 
 import importlib
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,16 @@ def draw(
     path: str | None = None,
     show: bool = False,
     drift: Any = None,
+    of_text: Callable[..., Any] | None = None,
 ) -> None:
-    """Draw the plot of `figure`, write it to `path` completely or not at all, and show it in a window."""
-    plot = figure(experiment, results, window=show, drift=drift)
+    """Draw the plot of `figure`, write it to `path` completely or not at all, and show it in a window.
+
+    of_text: called with the Result and an empty figure, it draws the plot of a run on a text instead.
+    """
+    if of_text is None:
+        plot = figure(experiment, results, window=show, drift=drift)
+    else:
+        plot = of_text(*results.values(), _empty(show, figsize=(8, 4.5), layout="constrained"))
     if path is not None:
         with written_whole(path) as temporary:
             plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])

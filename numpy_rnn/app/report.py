@@ -16,11 +16,12 @@ BAND = (10, 50, 90)  # percentiles of an ensemble
 def heading(names: list[str], experiment: Experiment, configuration: Configuration) -> str:
     """One line that describes the run."""
     *E, H, O = experiment.params.W_hy.shape
-    T, B, D = experiment.x.shape
+    T, B, D = *experiment.x.shape[:2], experiment.params.W_xh.shape[-2]
     parts = [
         f"{join_names(names)}: {series_name(experiment)}",
         f"T={T} B={B} D={D} H={H} O={O}",
         configuration.nonlinearity,
+        *([] if configuration.loss == "squared_error" else ["cross-entropy"]),
         "biases" if experiment.params.b_h is not None else "no biases",
         f"reduction {configuration.reduction}",
         f"k1={configuration.k1} k2={configuration.k2}",

@@ -22,6 +22,7 @@ from numpy_rnn.app.storage import save_json, written_whole
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.loss import softmax
 
 MAX_PREDICTED = 10_000  # steps; the last predictions are kept
 MAX_GENERATED = 1_000_000  # free-running steps
@@ -37,12 +38,14 @@ def predict(
     nonlinearity: str,
     held_out: int = 0,
     check: Callable[[], Any] = lambda: None,
+    loss: str = "squared_error",
 ) -> tuple[np.ndarray, np.ndarray]:
     """One-step-ahead predictions (P, *E, 1, D) of the last P = min(T, MAX_PREDICTED) steps of x; and G = `generate`
     free-running values (G, *E, 1, D) after the last step that is not held out, each fed back as the next input.
 
     x, h_0: NumPy arrays; params: of the backend. A long series is processed in parts. check: called before every
-    forward pass; it may raise an exception to end the computation.
+    forward pass; it may raise an exception to end the computation. loss: with "cross_entropy" the predictions are
+    distributions.
     """
     border = len(x) - held_out
     h_0 = h_0 if params.h_0 is None else rnn.to_numpy(params.h_0)
@@ -51,7 +54,7 @@ def predict(
     while first < len(x):
         check()
         stop = min(first + STEPS_PER_PASS, border if first < border else len(x))
-        y, state = _forward(rnn, params, x[first:stop], state, nonlinearity)
+        y, state = _forward(rnn, params, x[first:stop], state, nonlinearity, loss)
         parts.append(y)
         if stop == border:
             last_trained, generated = state, [y[-1:]]
@@ -59,14 +62,15 @@ def predict(
         first = stop
     for _ in range(generate):
         check()
-        y, last_trained = _forward(rnn, params, generated[-1], last_trained, nonlinearity)
+        y, last_trained = _forward(rnn, params, generated[-1], last_trained, nonlinearity, loss)
         generated.append(y)
     return np.concatenate(parts)[-MAX_PREDICTED:], np.concatenate(generated)[1:]
 
 
-def _forward(rnn, params, x, h_0, nonlinearity):
+def _forward(rnn, params, x, h_0, nonlinearity, loss):
     activations = rnn.forward(params, rnn.from_numpy(x, copy=False), rnn.from_numpy(h_0), nonlinearity=nonlinearity)
-    return rnn.to_numpy(activations.y), rnn.to_numpy(activations.h[-1])
+    y = rnn.to_numpy(activations.y)
+    return softmax(y) if loss == "cross_entropy" else y, rnn.to_numpy(activations.h[-1])
 
 
 class Result(NamedTuple):
@@ -172,6 +176,29 @@ class Losses:
     def array(self) -> np.ndarray:
         """The losses of these epochs, (rows, *E) float64."""
         return np.array(list(self._rows.values()), np.float64).reshape(-1, *self.E)
+
+
+KEPT = 0.999  # of the smoothed loss, at each update
+
+
+def loss_at_random(size: int, configuration: Configuration) -> float:
+    """The loss of an update whose every output gives all characters the same probability."""
+    return np.log(size) * (configuration.k1 if configuration.reduction == "sum" else 1)
+
+
+def initial_smoothed(experiment: Any, configuration: Configuration) -> np.ndarray | None:
+    """The smoothed loss of a run on a text, shape E, before its first update; None of another run."""
+    alphabet, E = experiment.alphabet, experiment.params.W_hh.shape[:-2]
+    return None if alphabet is None else np.full(E, loss_at_random(len(alphabet), configuration))
+
+
+def smoothed_losses(before: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """The smoothed loss after each update, as in min-char-rnn: 0.999 times the one before, and 0.001 of the loss."""
+    smoothed = []
+    for loss in losses:
+        before = before * KEPT + loss * (1 - KEPT)
+        smoothed.append(before)
+    return np.stack(smoothed)
 
 
 FORMAT = "elman-results 1"

@@ -20,7 +20,7 @@ from numpy_rnn.app.divergence import (
     nonfinite_networks,
 )
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.results import Losses, Result, predict
+from numpy_rnn.app.results import Losses, Result, initial_smoothed, predict, smoothed_losses
 from numpy_rnn.common.errors import Diverged, Interrupted
 from numpy_rnn.common.records import Parameters
 
@@ -47,6 +47,7 @@ class Hooks(NamedTuple):
     on_epoch: Callable[[int, np.ndarray], Any] | None = None  # (epoch, loss of shape E), after every epoch
     on_update: Callable[[Any], Any] | None = None  # (Update with all its arrays, as NumPy arrays)
     on_progress: Callable[[int, Any, int], Any] | None = None  # (epoch, loss of the latest update, updates made)
+    on_smoothed: Callable[[Any, np.ndarray], Any] | None = None  # (State, smoothed losses (n, *E)), of a text
     on_divergence: Callable[[Divergence], Any] | None = None  # of one network of an ensemble; the others continue
     save: Callable[[Checkpoint], Any] | None = None  # when `is_save_due`, and at the end
     is_save_due: Callable[[], bool] = lambda: False
@@ -58,10 +59,11 @@ NOTHING = Hooks()
 
 
 class RunSnapshot(NamedTuple):
-    """A point to resume from, and the sum of the losses of the unfinished epoch at that point."""
+    """A point to resume from, and at that point the sum of the losses of the epoch so far and the smoothed loss."""
 
     point: ResumePoint
     partial: np.ndarray
+    smoothed: np.ndarray | None
 
 
 class Run:
@@ -82,11 +84,12 @@ class Run:
         self.clips = configuration.max_norm is not None
         self.losses = Losses(self.E)  # of the finished epochs
         self.partial = np.zeros(self.E)  # the sum so far of the unfinished epoch
+        self.smoothed = initial_smoothed(experiment, configuration)
         self.diverged: dict[int, LocatedDivergence] = {}  # by network
         if resumed is not None:
             self.point = ResumePoint(resumed.state.parameters, resumed.state)
             self.losses = Losses(self.E, resumed.epochs, resumed.losses)
-            self.partial = resumed.partial
+            self.partial, self.smoothed = resumed.partial, resumed.smoothed
             self.diverged = {d.network: LocatedDivergence(d, self._params_of(d.network)) for d in resumed.diverged}
         record, yield_every = hooks.on_update is not None, hooks.yield_every
         if yield_every is None:
@@ -101,7 +104,7 @@ class Run:
         rnn, hooks = self.rnn, self.hooks
         finite = self._snapshot(self.point)
         for update in self.training:
-            losses = self._add(update)
+            losses, smoothed = self._add(update)
             is_epoch = update.window.stop == len(self.experiment.x)
             signal, is_due = hooks.stop_signal(), hooks.is_save_due()
             state = rnn.to_numpy(self.training.state())
@@ -117,6 +120,8 @@ class Run:
             if is_epoch and hooks.on_epoch is not None:
                 hooks.on_epoch(update.epoch, self.losses.latest)
             finite = self._snapshot(ResumePoint(state.parameters, state))
+            if hooks.on_smoothed is not None:
+                hooks.on_smoothed(state, smoothed)
             if hooks.on_progress is not None:
                 hooks.on_progress(update.epoch, losses[-1], len(losses))
             if is_due and hooks.save is not None:
@@ -143,7 +148,7 @@ class Run:
     def _add(self, update):
         """Add the losses of the updates since the last yield, of which `update` is the latest, to those of the epoch.
 
-        Returns them, (n, *E) in float64; NaN for networks that have diverged.
+        Returns them, (n, *E) in float64; NaN for networks that have diverged. Of a text also the smoothed losses.
         """
         of_each = update.loss[None] if update.losses is None else update.losses
         losses = np.array(self.rnn.to_numpy(of_each), np.float64, order="C")
@@ -156,20 +161,25 @@ class Run:
             terms = losses * (loss_steps / len(self.experiment.x)).reshape(-1, *(1 for _ in self.E))
         # Added one by one, so that the sum does not depend on how many updates there are per yield.
         self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
-        return losses
+        if self.smoothed is None:
+            return losses, None
+        smoothed = smoothed_losses(self.smoothed, losses)
+        self.smoothed = smoothed[-1]
+        return losses, smoothed
 
     def _end_epoch(self):
         self.losses.append(self.partial)
         self.partial = np.zeros(self.E)
 
     def _snapshot(self, point):
-        return RunSnapshot(point, self.partial)
+        return RunSnapshot(point, self.partial, self.smoothed)
 
     def _checkpoint(self, snapshot):
         """Every epoch ends with a yield, so no epoch has ended since the snapshot."""
         diverged = tuple(located.divergence for located in self.diverged.values())
         state, (losses, epochs) = self._finite(snapshot.point.state), (self.losses.array(), self.losses.epochs)
-        return Checkpoint(self.configuration, self.series, state, losses, snapshot.partial, diverged, epochs)
+        of_text = self.experiment.alphabet, snapshot.smoothed
+        return Checkpoint(self.configuration, self.series, state, losses, snapshot.partial, diverged, epochs, *of_text)
 
     def _finite(self, state):
         """The state with finite values for the networks that diverged: zeros, and their last finite parameters."""
@@ -240,7 +250,7 @@ class Run:
     def _before(self, finite, divergence):
         """The checkpoint of a single network before it diverged, found by repeating the updates from a snapshot on."""
         self.diverged = {}
-        self.partial = finite.partial
+        self.partial, self.smoothed = finite.partial, finite.smoothed
         point = finite.point
         repeated = begin(self.rnn, self.experiment, self.options, point)
         with closing(iter(repeated)) as updates:
@@ -257,7 +267,7 @@ def explanation(divergences: list[Divergence], configuration: Configuration) -> 
     """One line: where the networks diverged, and what to try."""
     rates = configuration.rates() or (configuration.learning_rate,)
     remedies = [f"a --learning-rate below {min(rates):g}"]
-    if configuration.max_norm is None:
+    if configuration.max_norm is None and configuration.max_value is None:
         remedies.append("gradient clipping with --max-norm 1")
     if configuration.data is not None and not configuration.standardize:
         remedies.append("--standardize")
@@ -275,7 +285,7 @@ def run(
     hooks: Hooks = NOTHING,
     resumed: Checkpoint | None = None,
 ) -> Result:
-    """Train with the backend `rnn`, then predict one step ahead and generate.
+    """Train with the backend `rnn`, then predict one step ahead and generate; on a text nothing is predicted.
 
     resumed: the checkpoint to continue from; the experiment and the configuration are those of that run, see
     `check_can_resume`.
@@ -292,7 +302,11 @@ def run(
 
         phi = configuration.nonlinearity
         x, h_0, held_out = experiment.x, experiment.h_0, experiment.held_out
-        y, generated = predict(rnn, rnn.from_numpy(params), x, h_0, generate, phi, held_out, check)
+        if experiment.alphabet is None:
+            of_params = rnn.from_numpy(params)
+            y, generated = predict(rnn, of_params, x, h_0, generate, phi, held_out, check, configuration.loss)
+        else:
+            y = generated = np.zeros((0, *params.W_hy.shape[:-2], 1, len(experiment.alphabet)))
         check()
     losses = training.losses
     diverged = tuple(located.divergence for located in training.diverged.values())

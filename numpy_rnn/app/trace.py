@@ -19,16 +19,19 @@ concatenated; *E the axes of an ensemble, none for a single network. Floats all 
     loss                                   (N, *E)
     dh_0                                   (N, *E, B, H)  ∂L/∂h of the initial state of the window
     dW_xh, dW_hh, dW_hy, db_h, db_y        (N, *E, D, H) and so on: the gradients, before clipping
-    vW_xh, vW_hh, vW_hy, vb_h, vb_y, vh_0  (N, *E, D, H) and so on: the velocities after the update, with momentum only
+    vW_xh, vW_hh, vW_hy, vb_h, vb_y, vh_0  (N, *E, D, H) and so on: the velocities after the update, with momentum or
+                                           adagrad only; with adagrad the sums of squares
     W_xh, W_hh, W_hy, b_h, b_y             the parameters after the update, in the same shapes
     h_0                                    (N, *E, B, H)  the learned initial state after the update
 
-The configuration may also have momentum, dampening, nesterov, weight_decay, max_norm, max_value, learn_initial_state
-and loss, "squared_error" or "cross_entropy"; missing values are the defaults of `Configuration`. The learning rate is a
-number, or one per network: a nested list that broadcasts to the shape E.
+The configuration may also have momentum, dampening, nesterov, weight_decay, max_norm, max_value, adagrad,
+learn_initial_state and loss, "squared_error" or "cross_entropy"; missing values are the defaults of `Configuration`.
+The learning rate is a number, or one per network: a nested list that broadcasts to the shape E.
 
-A learned initial state, learn_initial_state, needs the keys h_0 and dh_0, and with momentum vh_0; without it h_0 and
-vh_0 are absent. It is a parameter of the windows with start = 0; the others leave it and its velocity unchanged.
+A second bias of the hidden layer, b_hh, has the keys initial_b_hh, db_hh, vb_hh and b_hh, in the shapes of b_h.
+
+A learned initial state, learn_initial_state, needs the keys h_0 and dh_0, and with velocities vh_0; without it h_0
+and vh_0 are absent. It is a parameter of the windows with start = 0; the others leave it and its velocity unchanged.
 
 A program that does not compute the intermediate values leaves out all of a, h, y, dy, dh and da. One that does not
 compute the gradients of its inputs leaves out dx and dh_0; if it learns the initial state, only dx, and then dh_0 is
@@ -55,7 +58,12 @@ MAX_BYTES = 4 * 2**30
 BY_STEP = ("a", "h", "y", "dy", "dh", "da")
 ROWS = (*BY_STEP, "dx")  # one row per step of all windows, concatenated
 PLACE = ("epoch", "number", "start", "loss_start", "stop")
-PER_UPDATE = (*PLACE, "initial", "loss", *(prefix + name for prefix in ("d", "v", "") for name in Parameters._fields))
+PER_UPDATE = (
+    *PLACE,
+    "initial",
+    "loss",
+    *(prefix + name for prefix in ("d", "v", "") for name in (*Parameters._fields, "b_hh")),
+)
 
 
 class Recorder:
@@ -116,7 +124,7 @@ def check_trace_size(experiment: Experiment, configuration: Configuration) -> No
     steps = sum(window.steps for window in schedule)
     *E, H, O = experiment.params.W_hy.shape
     B, D = experiment.h_0.shape[-2], experiment.params.W_xh.shape[-2]
-    kinds = 3 if configuration.momentum else 2  # gradients, velocities, parameters
+    kinds = 3 if configuration.sgd_options().has_velocity else 2  # gradients, velocities, parameters
     numbers = kinds * sum(theta.size for theta in experiment.params if theta is not None)
     of_state = B * H * (2 if experiment.params.h_0 is None else 1)  # initial state and dh_0
     networks = int(np.prod(E))

@@ -21,8 +21,11 @@ def draw_parameters(
     dtype: str,
     seed: int,
     networks: int | None = None,
+    deviation: float | None = None,
 ) -> Parameters[NumpyArray]:
     """W_xh, W_hh ~ N(0, 0.4), W_hy ~ N(0, 0.3) (standard deviations), drawn in this order; the biases are zero.
+
+    deviation: the standard deviation of all weights instead.
 
     Drawn in float64 and then rounded, so that float32 and float64 runs start from the same weights. With
     `networks` = N the parameters have a leading axis of N, and network n is what `seed + n` draws alone.
@@ -37,11 +40,14 @@ def draw_parameters(
     if (networks or 1) * hidden_size * (input_size + hidden_size + output_size) > MAX_SIZE:
         raise InputError("the parameters do not fit into memory: choose smaller sizes, or fewer networks")
     check_flag("bias", bias)
+    deviations = (0.4, 0.3) if deviation is None else (deviation, deviation)
     if shown(dtype) not in DTYPES:
         raise InputError(f"dtype is {shown(dtype)}: expected {' or '.join(DTYPES)}")
     if networks is not None:
-        return _ensemble(networks, seed, lambda of: _draw(input_size, hidden_size, output_size, bias, dtype, of))
-    return _draw(input_size, hidden_size, output_size, bias, dtype, seed)
+        return _ensemble(
+            networks, seed, lambda of: _draw(input_size, hidden_size, output_size, bias, dtype, of, deviations)
+        )
+    return _draw(input_size, hidden_size, output_size, bias, dtype, seed, deviations)
 
 
 def _ensemble(networks: int, seed: int, draw: Callable[[int], Parameters[NumpyArray]]) -> Parameters[NumpyArray]:
@@ -61,12 +67,18 @@ def _copy_to(places: Iterable[NumpyArray | None], network: Parameters[NumpyArray
 
 
 def _draw(
-    input_size: int, hidden_size: int, output_size: int, bias: bool, dtype: str, seed: int
+    input_size: int,
+    hidden_size: int,
+    output_size: int,
+    bias: bool,
+    dtype: str,
+    seed: int,
+    deviations: tuple[float, float],
 ) -> Parameters[NumpyArray]:
     generator = np.random.default_rng(seed)
-    W_xh = _normal(generator, 0.4, (input_size, hidden_size), dtype)
-    W_hh = _normal(generator, 0.4, (hidden_size, hidden_size), dtype)
-    W_hy = _normal(generator, 0.3, (hidden_size, output_size), dtype)
+    W_xh = _normal(generator, deviations[0], (input_size, hidden_size), dtype)
+    W_hh = _normal(generator, deviations[0], (hidden_size, hidden_size), dtype)
+    W_hy = _normal(generator, deviations[1], (hidden_size, output_size), dtype)
     biases = (np.zeros(hidden_size, dtype), np.zeros(output_size, dtype)) if bias else (None, None)
     return Parameters(W_xh, W_hh, W_hy, *biases)
 

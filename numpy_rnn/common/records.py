@@ -31,6 +31,7 @@ class MomentumKeywords(TypedDict, total=False):
     dampening: float
     nesterov: bool
     weight_decay: float
+    adagrad: bool
 
 
 class SgdKeywords(MomentumKeywords, total=False):
@@ -49,6 +50,12 @@ class SgdOptions(NamedTuple):
     weight_decay: float = 0.0  # λ
     max_norm: float | None = None  # of the gradient of each network; None: no clipping
     max_value: float | None = None  # of each number of the gradient; None: no clipping
+    adagrad: bool = False
+
+    @property
+    def has_velocity(self) -> bool:
+        """Whether the step keeps an array per parameter: the velocity (U5), or the sum of squares (U8)."""
+        return self.momentum > 0 or self.adagrad
 
     def check(self) -> "SgdOptions":
         """The same as plain numbers. Raises InputError on values that no step can have."""
@@ -68,14 +75,19 @@ class SgdOptions(NamedTuple):
                 " the other out"
             )
         check_flag("nesterov", self.nesterov)
+        check_flag("adagrad", self.adagrad)
+        if self.adagrad and (self.momentum != 0 or self.dampening != 0 or self.nesterov):
+            raise InputError(
+                f"adagrad is given with momentum {self.momentum:g}, dampening {self.dampening:g} and nesterov"
+                f" {self.nesterov}: expected no momentum; leave adagrad or the others out"
+            )
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise InputError(
                 f"nesterov needs momentum above 0 and dampening 0: they are {self.momentum} and {self.dampening}"
             )
         max_norm, max_value = (limit and float(limit) for limit in limits.values())
-        return SgdOptions(
-            float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay), max_norm, max_value
-        )
+        numbers = float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay)
+        return SgdOptions(*numbers, max_norm, max_value, self.adagrad)
 
 
 class Parameters(NamedTuple, Generic[A]):
@@ -93,7 +105,7 @@ class Parameters(NamedTuple, Generic[A]):
 if TYPE_CHECKING:
 
     class Gradients(Parameters[A]):
-        """∂L/∂θ of every parameter θ, or a direction, or a velocity."""
+        """∂L/∂θ of every parameter θ, or a direction, or a velocity; with Adagrad, that is the sum of squares."""
 
 else:
     Gradients = Parameters
@@ -152,7 +164,7 @@ class Update(NamedTuple, Generic[A]):
     loss: Annotated[A, "*E"]  # L of the window, before the step
     gradients: Gradients[A]  # ∂L/∂θ, before clipping
     parameters: Parameters[A]  # after the step
-    velocity: Gradients[A] | None = None  # after the step, (U5); None without momentum
+    velocity: Gradients[A] | None = None  # after the step, (U5) or (U8); None without momentum or Adagrad
     activations: Activations[A] | None = None  # of the window, before the step; only with `record`
     adjoints: Adjoints[A] | None = None  # only with `record`
     losses: Annotated[A, "N *E"] | None = None  # of all updates since the one yielded before; None with yield_every=1

@@ -6,7 +6,7 @@ from typing import Any, Generic, NoReturn
 
 from numpy_rnn.common.arrays import Arrays
 from numpy_rnn.common.errors import InputError, check_flag, check_whole
-from numpy_rnn.common.records import A, Array, Gradients, Parameters, State, Update, YieldEvery
+from numpy_rnn.common.records import A, Array, Gradients, Parameters, SgdOptions, State, Update, YieldEvery
 from numpy_rnn.common.shapes import check_epochs, check_finite, check_like, check_run, check_stream, is_integer
 from numpy_rnn.common.targets import check_window_loss
 from numpy_rnn.common.windows import Window, windows
@@ -141,6 +141,16 @@ def check_velocity(params: Parameters[Array], velocity: Gradients[Array] | None)
             check_finite(f"the velocity of {name}", v)
         elif theta is not None and name != "h_0":  # which has a velocity from its first gradient on
             raise InputError(f"the state has no velocity of {name}: expected one, as other parameters have one")
+
+
+def check_squares(velocity: Gradients[Array] | None, options: SgdOptions) -> None:
+    """Raise InputError if Adagrad is to continue from a velocity that is not a sum of squares."""
+    for name, v in zip(Parameters._fields, velocity or ()):
+        if options.adagrad and v is not None and bool((v < 0).any()):
+            raise InputError(
+                f"the velocity of {name} has numbers below 0: expected the sums of squares of Adagrad; do not continue"
+                " a run with momentum by Adagrad"
+            )
 
 
 def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: object) -> None:

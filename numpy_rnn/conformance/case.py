@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.trace import BY_STEP as INTERMEDIATES
-from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.truncations import Truncation
+from numpy_rnn.conformance.two_biases import FIELDS
 
 INPUT_GRADIENTS = ("dh_0", "dx")
 LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state
@@ -28,17 +30,20 @@ SHAPES = {
     "dW_hy": "HO",
     "db_h": "H",
     "db_y": "O",
+    "db_hh": "H",  # of the second hidden bias
     "vW_xh": "DH",  # the velocities after the update
     "vW_hh": "HH",
     "vW_hy": "HO",
     "vb_h": "H",
     "vb_y": "O",
+    "vb_hh": "H",
     "vh_0": "BH",
     "W_xh": "DH",  # the parameters after the update
     "W_hh": "HH",
     "W_hy": "HO",
     "b_h": "H",
     "b_y": "O",
+    "b_hh": "H",
     "h_0": "BH",
 }
 
@@ -54,7 +59,7 @@ class Case(NamedTuple):
     In stacked updates all arrays have the same leading axes, and the learning rate broadcasts against them.
     """
 
-    params: Parameters
+    params: Any  # Parameters, or TwoBiases
     x: np.ndarray
     target: np.ndarray
     h_0: np.ndarray
@@ -62,11 +67,14 @@ class Case(NamedTuple):
     nonlinearity: str = "tanh"
     reduction: str = "sum"
     sgd: SgdOptions = SgdOptions()
-    velocity: Parameters | None = None
+    velocity: Any = None
     loss: str = "squared_error"
     weights: np.ndarray | None = None  # (K, B), of the losses; None: 1 each
     given_dy: bool = False  # `target` has dy of its K steps, and there is no loss
     has_step: bool = True  # False: the gradients only
+    has_h_0: bool = True  # False: h_0 is zero and no input, and dh_0 is not required
+    truncation: Truncation | None = None  # None: (B2)
+    kept: tuple[np.ndarray, np.ndarray] | None = None  # with "stale": a and h of the steps without a loss, (T−K, B, H)
 
     @property
     def dtype(self) -> np.dtype:
@@ -99,7 +107,7 @@ class Case(NamedTuple):
 
         They include the loss unless it is half the squared error, and the weights if the losses have any. Unless the
         step is plain gradient descent, they include the options of SGD and `velocity`: None, or a dict of
-        the velocities by the names of the parameters.
+        the velocities, with Adagrad the sums of squares, by the names of the parameters.
         """
         options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "reduction": self.reduction}
         options |= {} if self.loss == "squared_error" else {"loss": self.loss}
@@ -110,11 +118,12 @@ class Case(NamedTuple):
             return options
         before = None
         if self.velocity is not None:
-            pairs = zip(Parameters._fields, self.params, self.velocity)
-            before = {name: v for name, theta, v in pairs if theta is not None and v is not None}
+            trained = [name for name, theta in self.params._asdict().items() if theta is not None]
+            before = {name: v for name in trained if (v := getattr(self.velocity, name, None)) is not None}
         of_step = self.sgd._asdict()
-        if self.sgd.max_value is None:
-            del of_step["max_value"]
+        for name in ("max_value", "adagrad"):  # not in the protocol of ports that do not declare it
+            if not of_step[name]:
+                del of_step[name]
         return options | of_step | {"velocity": before}
 
 
@@ -122,12 +131,14 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
     """The names that a report on this case must have, and their shapes.
 
     dh_0 is an input gradient; with a learned initial state it is a gradient like the others. Velocities are required
-    with momentum.
+    with momentum, and with Adagrad, where they are the sums of squares.
     """
     sizes = case.sizes
     left_out = set() if intermediates else set(INTERMEDIATES)
     if case.params.b_h is None:
         left_out |= {name for name in SHAPES if name.endswith(("b_h", "b_y"))}
+    if getattr(case.params, "b_hh", None) is None:
+        left_out |= {"db_hh", "vb_hh", "b_hh"}
     if case.params.h_0 is None:
         left_out |= set(LEARNED) - (set(INPUT_GRADIENTS) if input_gradients else set())
     if not input_gradients:
@@ -135,8 +146,8 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
     if case.given_dy:
         left_out.add("loss")
     if not case.has_step:
-        left_out |= set(Parameters._fields)
-    if not case.sgd.momentum or not case.has_step:
+        left_out |= set(FIELDS)
+    if not case.sgd.has_velocity or not case.has_step:
         left_out |= {name for name in SHAPES if name.startswith("v")}
     return {
         name: tuple(sizes[letter] for letter in letters) for name, letters in SHAPES.items() if name not in left_out
@@ -153,7 +164,7 @@ def format_errors(case: Case, report, intermediates: bool, input_gradients: bool
     if not isinstance(report, dict):
         return [f"the report is a {type(report).__name__}: expected a dict of arrays by name"]
     expected = required_outputs(case, intermediates, input_gradients)
-    given = ("dy",) if case.given_dy else ()
+    given = ("dy",) * case.given_dy + ("dh_0",) * (not case.has_h_0)
     faults = [f"{name} is missing" for name in expected if name not in report and name not in given]
     known = required_outputs(case, intermediates=True, input_gradients=True)
     faults += [f"{name} is not an expected name" for name in report if name not in known]

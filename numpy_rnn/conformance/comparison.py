@@ -9,6 +9,7 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn import reference
+from numpy_rnn.app.commands import LOG_EVERY
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import configuration_of
@@ -18,7 +19,7 @@ from numpy_rnn.app.storage import save_json
 from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_trace_size
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.shapes import is_integer
 from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.mutants.hints import hints
@@ -28,13 +29,16 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import Judgement, judge
-from numpy_rnn.conformance.traces.trace_format import read_trace, start_of
+from numpy_rnn.conformance.traces.trace_format import checked_trace, first_updates, read_trace, settings_of, start_of
+from numpy_rnn.conformance.truncated_run import trace_with_truncation
+from numpy_rnn.conformance.truncations import Truncation, truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import FIELDS, one_bias, parameters_of
 
 NUMBERS = "its numbers are not finite"
 NORM = (
     "the norm of its gradient overflows (U2), which makes the factor 0 (U3): scale the numbers before they are squared"
 )
-STEPPED = {*Parameters._fields, *("v" + name for name in Parameters._fields)}
+STEPPED = {*FIELDS, *("v" + name for name in FIELDS)}
 
 
 def finite_part(trace: dict) -> tuple[dict, bool]:
@@ -47,7 +51,7 @@ def finite_part(trace: dict) -> tuple[dict, bool]:
             bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
             if len(bad):
                 first_nonfinite = min(first_nonfinite, int(of_row[bad[0]] if name in ROWS else bad[0]))
-    return (trace, False) if first_nonfinite == len(steps) else (_first_updates(trace, first_nonfinite), True)
+    return (trace, False) if first_nonfinite == len(steps) else (first_updates(trace, first_nonfinite), True)
 
 
 def judge_in_range(trace: dict, tau: float) -> tuple[dict, Judgement, str | None]:
@@ -62,21 +66,15 @@ def judge_in_range(trace: dict, tau: float) -> tuple[dict, Judgement, str | None
         place = judgement.first.epoch, judgement.first.number
         (index,) = np.flatnonzero((judged["epoch"] == place[0]) & (judged["number"] == place[1]))
         if _is_stopped_by_its_norm(judged, index, tau):
-            judged = _first_updates(judged, index)
+            judged = first_updates(judged, int(index))
             return judged, judge(judged, tau, whole=False), NORM
     return judged, judgement, NUMBERS if is_cut else None
 
 
-def _first_updates(trace, count):
-    rows = int((trace["stop"] - trace["start"])[:count].sum())
-    part = {name: array[:rows] for name, array in trace.items() if name in ROWS}
-    return trace | part | {name: array[:count] for name, array in trace.items() if name in PER_UPDATE}
-
-
 def _is_stopped_by_its_norm(trace, index, tau):
     """Whether this update is correct if the gradients of the networks whose norm overflows are taken as 0."""
-    part = _first_updates(trace, index + 1)
-    names = ["d" + name for name in Parameters._fields if name in trace]
+    part = first_updates(trace, int(index) + 1)
+    names = ["d" + name for name in FIELDS if name in trace]
     if trace["start"][index] > 0:  # the window does not start from a learned initial state
         names = [name for name in names if name != "dh_0"]
     E = trace["initial_W_hh"].ndim - 2
@@ -123,6 +121,7 @@ class Side(NamedTuple):
     cut: str | None  # why only the first updates are judged: overflow or non-finite values
     looks_like: list[str]  # mutants that give the same wrong values
     tanh_absolute_ulps: float = 0.0
+    differs: bool = False  # whether its run is not numpy_rnn's: another truncation, or a second bias
 
 
 class Comparison(NamedTuple):
@@ -131,7 +130,7 @@ class Comparison(NamedTuple):
     experiment: Experiment
     configuration: Configuration
     sides: tuple[Side, ...]
-    drift: drive.Drift | None  # None for an ensemble
+    drift: drive.Drift | None  # None for an ensemble, under another truncation and with two biases
 
     @property
     def passed(self) -> bool:
@@ -141,39 +140,51 @@ class Comparison(NamedTuple):
         )
 
 
-def package_source(rnn) -> Source:
-    """The source of a package with the functions of numpy_rnn."""
+def package_source(rnn, truncation: Truncation | None = None) -> Source:
+    """The source of a package with the functions of numpy_rnn; with a truncation, the plain loop of it."""
+    if truncation is not None:
+        return Source(
+            rnn.__name__, lambda experiment, configuration: trace_with_truncation(experiment, configuration, truncation)
+        )
     return Source(rnn.__name__, lambda experiment, configuration: trace_of(rnn, experiment, configuration))
 
 
-def source(other: str, timeout: float = 10.0) -> Source:
+def source(other: str, timeout: float = 10.0, truncation: str = "") -> Source:
     """The source that `other` names. timeout: seconds, for every answer of a port.
 
-    Raises InputError if it names no implementation, and PortFault if a program fails at its start.
+    truncation: the name of another truncation than TBPTT(k1, k2), under which a port or a trace is judged; "": its own.
+
+    Raises InputError if it names no implementation or one without this truncation, and PortFault if a program fails at
+    its start.
     """
+    asked = truncation_of(truncation)
     if other.endswith(".npz"):
         trace = read_trace(other)
+        if asked is not None:
+            trace = checked_trace(with_truncation(trace, asked), other)
         return Source(one_line(other), lambda experiment, configuration: trace, start=start_of(trace))
     if is_package(other):
+        if asked is not None:
+            raise InputError(f"{other} trains by TBPTT(k1, k2): expected a port or a trace with --truncation")
         return package_source(backend(other))
     if ":" in other and "/" not in other:
         port = load_python_port(other)
-        return _port_source(port, timeout)
+        return _port_source(port, timeout, truncation)
     try:
         words = shlex.split(other)
     except ValueError as error:
         raise InputError(f"{other!r} is not a command: {error}; expected one as in a shell") from None
     if words and shutil.which(words[0]):
         try:
-            return _port_source(ProgramPort(other, timeout), timeout)
+            return _port_source(ProgramPort(other, timeout), timeout, truncation)
         except PortFault as fault:
             raise PortFault(f"{one_line(other, 80)}, at its start: {fault}") from None
     raise InputError(f"unknown implementation {other!r}: expected {FORMS}")
 
 
-def _port_source(port, timeout):
+def _port_source(port, timeout, truncation):
     def trace(experiment, configuration):
-        return trace_of_port(port, experiment, configuration, timeout)
+        return trace_of_port(port, experiment, configuration, timeout, truncation or None)
 
     absolute = port.tanh_absolute_ulps or 0.0
     return Source(port.name, trace, port.tanh_ulps or TAU / 2, None, port.lacks, port.capabilities, absolute)
@@ -189,7 +200,7 @@ def compare(
         side.cut is None and len(side.losses) == configuration.epochs and np.isfinite(side.losses).all()
         for side in sides
     )
-    if experiment.params.W_hh.ndim == 2 and comparable:
+    if experiment.params.W_hh.ndim == 2 and comparable and not any(side.differs for side in sides):
         measured = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], experiment, configuration)
     return Comparison(experiment, configuration, sides, measured)
 
@@ -197,9 +208,8 @@ def compare(
 def _side(source, experiment, configuration, generate):
     trace = source.trace(experiment, configuration)
     judged, judgement, cut = judge_in_range(trace, source.tau)
-    params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
-    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
-    generate = generate if D == O else 0  # outputs cannot be fed back as inputs
+    params = one_bias(parameters_of({name: trace[name][-1] for name in FIELDS if name in trace}))
+    generate = generate if _is_series(experiment) else 0  # or else outputs cannot be fed back as inputs
     with np.errstate(all="ignore"):
         series = experiment.x, experiment.h_0
         predictions, generated = predict(
@@ -209,7 +219,13 @@ def _side(source, experiment, configuration, generate):
     result = Result(losses, params, predictions, generated)
     similar = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
     of_source = source.name, source.tanh_ulps, losses
-    return Side(*of_source, result, judgement, cut, similar, source.tanh_absolute_ulps)
+    differs = bool(settings_of(trace).truncation) or "b_hh" in trace
+    return Side(*of_source, result, judgement, cut, similar, source.tanh_absolute_ulps, differs)
+
+
+def _is_series(experiment):
+    """Whether outputs are rows like the inputs."""
+    return not is_integer(experiment.x) and experiment.x.shape[-1] == experiment.target.shape[-1]
 
 
 def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
@@ -231,7 +247,7 @@ def run(rnn, arguments, draw) -> int:
     """
     try:
         with kill_programs_on_signal():
-            others = [source(other, arguments.port_timeout) for other in arguments.others]
+            others = [source(other, arguments.port_timeout, arguments.truncation) for other in arguments.others]
             return _compare(rnn, others, arguments, draw)
     except PortFault as fault:
         print(fault)
@@ -256,13 +272,21 @@ def _compare(rnn, others, arguments, draw):
     print(heading(names, experiment, configuration))
     if of_traces:
         print(f"configuration, series and initial weights are read from {of_traces[0].name}")
-    compared = compare([package_source(rnn), *others], experiment, configuration, arguments.generate)
-    print(comparison_report.text(compared, arguments.log_every))
+    asked = arguments.truncation
+    if not asked and of_traces:
+        asked = settings_of(of_traces[0].trace(experiment, configuration)).truncation
+    if asked:
+        print(f"truncation: {asked}")
+    first = package_source(rnn, truncation_of(asked))
+    compared = compare([first, *others], experiment, configuration, arguments.generate)
+    print(comparison_report.text(compared, arguments.log_every or LOG_EVERY))
     if arguments.json is not None:
         save_json(arguments.json, comparison_report.values(compared))
         print(f"results saved to {arguments.json}")
-    D, O = experiment.x.shape[-1], experiment.target.shape[-1]
-    if D != O:
+    if is_integer(experiment.x):
+        print("no plot: it shows outputs and inputs together, and the inputs of this run are classes")
+    elif not _is_series(experiment):
+        D, O = experiment.x.shape[-1], experiment.target.shape[-1]
         print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
     else:
         draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)

@@ -16,7 +16,8 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.recipes import (
+from numpy_rnn.conformance.random_options import (
+    ADAGRAD,
     CLASS_INPUTS,
     CLIP_BY_VALUE,
     CROSS_ENTROPY,
@@ -25,19 +26,22 @@ from numpy_rnn.conformance.recipes import (
     LEARNED_H_0,
     MAX_LOGIT,
     MAX_NORMS,
-    MAX_SIZE,
     MAX_VALUES,
     MOMENTA,
-    NONLINEARITIES,
-    REDUCTIONS,
     SGD_OPTIONS,
     SIGMOID,
     WEIGHTS,
+    supported,
+    with_adagrad,
+)
+from numpy_rnn.conformance.recipes import (
+    MAX_SIZE,
+    NONLINEARITIES,
+    REDUCTIONS,
     Recipe,
     large_recipes,
     random_run,
     restricted,
-    supported,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
 from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
@@ -99,6 +103,8 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
     if CROSS_ENTROPY in has and draw(st.booleans()):
         scale = MAX_LOGIT if draw(st.integers(0, 6)) == 6 else 1.0
         plain = plain._replace(loss="cross_entropy", classes=draw(st.booleans()), logits=scale)
+    if ADAGRAD in has and draw(st.integers(0, 4)) == 4:
+        plain = plain._replace(**with_adagrad(plain.sgd)._asdict(), velocity=draw(st.booleans()))
     class_inputs = CLASS_INPUTS in has and draw(st.booleans())
     plain = plain._replace(class_inputs=class_inputs, weights=WEIGHTS in has and draw(st.booleans()))
     return restricted(plain, lacks, has)
@@ -247,9 +253,13 @@ def _check_windows(port, dtype, profile, timeout, check):
     def hints_of(recipe):
         return hints_for_port(port, recipe, bound_factor(port), timeout)
 
-    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)), check, hints_of)
+    def of_port(recipe):
+        return recipe._replace(truncation=getattr(port, "truncation", ""))
+
+    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)).map(of_port), check, hints_of)
     seed = 0 if profile.derandomize else int(np.random.default_rng().integers(2**32))
     for recipe in large_recipes(profile.max_examples // LARGE_EVERY, seed, dtype, port.lacks, capabilities(port)):
+        recipe = of_port(recipe)
         try:
             check(recipe)
         except BoundExceeded as error:
@@ -297,7 +307,7 @@ def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, wors
             at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
             element = [int(i) for i in at]
             raise BoundExceeded(
-                f"{level}, {recipe}: {name} ({equations(name, recipe.sgd)}) at {element} is"
+                f"{level}, {recipe}: {name} ({equations(name, recipe.sgd, recipe.truncation)}) at {element} is"
                 f" {float(report[name][at])!r}, expected {float(expected[at])!r}; rounding allows"
                 f" {float(allowed[at]):.2g}, this is {float(ratio[at]):.2g} times as large",
                 float(ratio[at]),

@@ -1,8 +1,11 @@
 """The random arrays of which cases are made: parameters, states, classes, distributions and weights."""
 
+from typing import Any
+
 import numpy as np
 
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.two_biases import TwoBiases
 
 
 def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
@@ -41,6 +44,14 @@ def random_parameters(
     return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
 
 
-def random_velocity(generator: np.random.Generator, params: Parameters) -> Parameters:
-    """Velocities of order one, like the gradients."""
-    return Parameters(*(p if p is None else generator.normal(size=p.shape).astype(p.dtype) for p in params))
+def with_second_bias(generator: np.random.Generator, params: Parameters) -> TwoBiases:
+    """The parameters with a second hidden bias like the first."""
+    b_hh = None if params.b_h is None else generator.permutation(params.b_h)
+    return TwoBiases(*params, b_hh=b_hh)
+
+
+def random_velocity(generator: np.random.Generator, params: Any, squares: bool = False) -> Any:
+    """Velocities of order one, like the gradients; or sums of squares."""
+    drawn = [None if p is None else generator.normal(size=p.shape) for p in params]
+    numbers = (v if v is None or not squares else np.square(v) for v in drawn)
+    return type(params)(*(v if v is None else v.astype(p.dtype) for v, p in zip(numbers, params)))

@@ -16,7 +16,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import DTYPES, Parameters, SgdOptions
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports.protocol import GIVEN_DY
+from numpy_rnn.conformance.ports.protocol import GIVEN_DY, OF_LOSS
 from numpy_rnn.conformance.random_arrays import (
     random_classes,
     random_distributions,
@@ -24,21 +24,28 @@ from numpy_rnn.conformance.random_arrays import (
     random_velocity,
     random_weights,
     states,
+    with_second_bias,
 )
+from numpy_rnn.conformance.random_options import (
+    ADAGRAD,
+    LEARNED_H_0,
+    SGD_OPTIONS,
+    SIGMOID,
+    random_losses,
+    random_sgd,
+    restricted_sgd,
+    supported,
+    with_adagrad,
+    with_clip_by_value,
+)
+from numpy_rnn.conformance.truncations import truncation_of
+from numpy_rnn.conformance.two_biases import TWO_BIASES
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")
 MAX_SIZE = 8  # of T, B, D, H and O in most cases
 LARGE_SIZES = {"T": (9, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of them, in the others
 SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
-MOMENTA, DAMPENINGS, DECAYS = (0.5, 0.9), (0.0, 0.25, 0.7), (0.01, 0.1)
-MAX_NORMS = (0.1, 30.0)  # range; it includes most gradient norms of random cases
-
-# Capabilities of ports. Without them a case has plain gradient descent and a constant initial state.
-SGD_OPTIONS, LEARNED_H_0, CLIP_BY_VALUE = "sgd_options", "learned_h_0", "clip_by_value"
-SIGMOID, CROSS_ENTROPY, CLASS_INPUTS, WEIGHTS = "sigmoid", "cross_entropy", "class_inputs", "loss_weights"
-MAX_VALUES = (0.03, 1.0)
-MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
 class Recipe(NamedTuple):
@@ -77,6 +84,9 @@ class Recipe(NamedTuple):
     no_h_0: bool = False  # whether the initial state is zero
     given_dy: bool = False  # whether dy is given in place of a target
     has_step: bool = True
+    adagrad: bool = False
+    truncation: str = ""
+    two_biases: bool = False  # of the hidden layer
 
     def __repr__(self) -> str:
         """The call that makes the recipe again, without the fields that have their defaults."""
@@ -92,7 +102,7 @@ class Recipe(NamedTuple):
         """The case."""
         generator = np.random.default_rng(self.seed)
         T, B, D, H, O, K = self[:6]
-        params = random_parameters(generator, D, H, O, self.bias, self.dtype, self.gain)
+        params: Any = random_parameters(generator, D, H, O, self.bias, self.dtype, self.gain)
         x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
         h_0 = states(h_0, self.nonlinearity)
         if self.zeros:
@@ -102,10 +112,13 @@ class Recipe(NamedTuple):
         if self.no_h_0:
             h_0[...] = 0
         params = self._special_units(params)
+        if self.two_biases:
+            params = with_second_bias(np.random.default_rng((self.seed, 1)), params)
         x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
         if self.learned:
             params = params._replace(h_0=h_0)
-        velocity = random_velocity(generator, params) if self.velocity and self.momentum else None
+        has_velocity = self.velocity and self.sgd.has_velocity
+        velocity = random_velocity(generator, params, self.adagrad) if has_velocity else None
         if self.class_inputs:
             x = random_classes(generator, (T, B), D)
         if self.loss == "cross_entropy":
@@ -113,7 +126,8 @@ class Recipe(NamedTuple):
             params = params._replace(W_hy=params.W_hy * params.W_hy.dtype.type(self.logits))
         weights = random_weights(generator, (K, B), self.dtype) if self.weights else None
         options = (self.learning_rate, self.nonlinearity, self.reduction, self.sgd, velocity, self.loss, weights)
-        return Case(params, x, target, h_0, *options, given_dy=self.given_dy, has_step=self.has_step)
+        case = Case(params, x, target, h_0, *options, given_dy=self.given_dy, has_step=self.has_step)
+        return case._replace(truncation=truncation_of(self.truncation), has_h_0=not self.no_h_0)
 
     def _special_units(self, params: Parameters) -> Parameters:
         """The parameters with a saturated and a silent unit; in a long window W_hh has a norm of 1 at most."""
@@ -132,44 +146,6 @@ class Recipe(NamedTuple):
 DEFAULTS = Recipe._field_defaults
 
 
-def random_losses(generator: np.random.Generator, has: Sequence[str]) -> dict[str, Any]:
-    """The fields of a recipe for the loss, the classes and the weights, for ports with these capabilities."""
-    drawn = generator.random(5) < (0.5, 0.3, 0.5, 0.7, 0.05)
-    cross_entropy, weights, class_inputs, classes, large = (bool(bit) for bit in drawn)
-    cross_entropy = cross_entropy and CROSS_ENTROPY in has
-    return {
-        "loss": "cross_entropy" if cross_entropy else "squared_error",
-        "classes": cross_entropy and classes,
-        "logits": MAX_LOGIT if cross_entropy and large else 1.0,
-        "class_inputs": class_inputs and CLASS_INPUTS in has,
-        "weights": weights and WEIGHTS in has,
-    }
-
-
-def random_sgd(generator: np.random.Generator) -> SgdOptions:
-    """Each option in about half of the cases, in every valid combination."""
-    momentum, dampening, decay = (float(generator.choice(c)) for c in (MOMENTA, DAMPENINGS, DECAYS))
-    low, high = np.log(MAX_NORMS)
-    max_norm = float(np.exp(generator.uniform(low, high)))
-    with_momentum, with_decay, with_norm, nesterov = (bool(bit) for bit in generator.integers(2, size=4))
-    if not with_momentum:
-        momentum = dampening = 0.0
-    nesterov = nesterov and with_momentum and dampening == 0
-    return SgdOptions(momentum, dampening, nesterov, decay * with_decay, max_norm if with_norm else None)
-
-
-def with_clip_by_value(generator: np.random.Generator, sgd: SgdOptions, has: Sequence[str]) -> SgdOptions:
-    """The options, at times with a clipping by value, for ports that have it."""
-    value = float(np.exp(generator.uniform(*np.log(MAX_VALUES))))
-    clips = CLIP_BY_VALUE in has and generator.random() < 0.3
-    return sgd._replace(max_norm=None, max_value=value) if clips else sgd
-
-
-def supported(options: tuple[str, ...], lacks: Sequence[str]) -> list[str]:
-    """The options that a port does not lack."""
-    return [option for option in options if option not in lacks]
-
-
 def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Recipe:
     """The recipe without what a port lacks, and with dy in place of a target if that is what the port is given."""
     recipe = recipe._replace(**restricted_sgd(recipe.sgd, lacks)._asdict())
@@ -179,14 +155,16 @@ def restricted(recipe: Recipe, lacks: Sequence[str], has: Sequence[str]) -> Reci
         recipe = recipe._replace(given_dy=True, reduction="sum", loss="squared_error", classes=False, weights=False)
     if "step" in lacks:
         recipe = recipe._replace(**SgdOptions()._asdict())
-    return recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks)
-
-
-def restricted_sgd(sgd: SgdOptions, lacks: Sequence[str]) -> SgdOptions:
-    """The options without those that a port lacks. Without momentum there is no dampening and no Nesterov step."""
-    of_momentum = ("momentum", "dampening", "nesterov") if "momentum" in lacks else ()
-    lacking = [name for name in SgdOptions._fields if name in (*lacks, *of_momentum)]
-    return sgd._replace(**{name: SgdOptions._field_defaults[name] for name in lacking})
+    recipe = recipe._replace(K=1 if "many losses" in lacks else recipe.K, B=1 if "batch" in lacks else recipe.B)
+    if "squared_error" in lacks:
+        recipe = recipe._replace(loss="cross_entropy")
+    if "large outputs" in lacks:
+        recipe = recipe._replace(logits=1.0)
+    if "distributions" in lacks:
+        recipe = recipe._replace(classes=recipe.loss == "cross_entropy")
+    class_inputs = recipe.class_inputs or "vector_inputs" in lacks
+    recipe = recipe._replace(no_h_0="h_0" in lacks, has_step="step" not in lacks, class_inputs=class_inputs)
+    return recipe._replace(two_biases=TWO_BIASES in has)
 
 
 def random_sizes(generator: np.random.Generator, max_size: int = MAX_SIZE) -> tuple[int, ...]:
@@ -201,9 +179,7 @@ def random_recipe(
 ) -> Recipe:
     """A random recipe, with the options of ports that have these capabilities, without those that they lack."""
     T, B, D, H, O = random_sizes(generator)
-    nonlinearity, reduction = (
-        str(generator.choice(supported(options, lacks))) for options in (NONLINEARITIES, REDUCTIONS)
-    )
+    nonlinearity, reduction = (str(generator.choice(supported(o, lacks))) for o in (NONLINEARITIES, REDUCTIONS))
     plain = Recipe(
         T,
         B,
@@ -232,13 +208,15 @@ def random_recipe(
         plain = plain._replace(nonlinearity="sigmoid")
     plain = plain._replace(**with_clip_by_value(further, plain.sgd, has)._asdict())
     plain = plain._replace(**random_losses(further, has))
+    if ADAGRAD in has and further.random() < 0.2:
+        plain = plain._replace(**with_adagrad(plain.sgd)._asdict(), velocity=further.random() < 0.7)
     return restricted(plain, lacks, has)
 
 
 def large_recipes(
     count: int, seed: int, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
 ) -> Iterator[Recipe]:
-    """So many recipes in which T, B, D, H and O are large in turn; every other one has a saturated or a silent unit."""
+    """So many recipes with large T, B, D, H and O by turns; every other one has a saturated or a silent unit."""
     for index in range(count):
         generator = np.random.default_rng((seed, index))
         recipe = random_recipe(generator, dtype, has, lacks)
@@ -248,7 +226,7 @@ def large_recipes(
         older = 0 if recipe.K == recipe.T or which != "T" else int(generator.integers(size))  # steps without a loss
         K = size - older if which == "T" else recipe.K
         special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
-        yield recipe._replace(**{which: size, "K": K, **special})
+        yield restricted(recipe._replace(**{which: size, "K": K, **special}), lacks, has)
 
 
 def random_run(
@@ -267,7 +245,10 @@ def random_run(
         H = int(generator.integers(*LARGE_SIZES["H"]))
     T = int(generator.integers(4, max_steps + 1))
     dtype = dtype or DTYPES[generator.integers(2)]
+    B = 1 if "batch" in lacks else B
     k1 = T if "h_0" in lacks else int(generator.integers(1, 5))
+    if "many losses" in lacks:
+        T, k1 = (1, 1) if "h_0" in lacks else (T, 1)
     if "older steps" in lacks:
         T -= T % k1  # the last window has as many steps as the others
     learning_rate = float(generator.uniform(0.1, 1)) / (10 * B * O * k1)
@@ -281,7 +262,9 @@ def random_run(
     )
     gain = float(generator.uniform(0.5, 1.2))
     bias = bool(generator.integers(2)) and "bias" not in lacks
-    params = random_parameters(generator, D, H, O, bias, dtype, gain)
+    params: Any = random_parameters(generator, D, H, O, bias, dtype, gain)
+    if TWO_BIASES in has:
+        params = with_second_bias(np.random.default_rng(H), params)
     x, target = (generator.normal(size=(T, B, size)).astype(dtype) for size in (D, O))
     h_0 = np.abs(np.tanh(generator.normal(size=(B, H)))).astype(dtype) * np.array("h_0" not in lacks, dtype)
     if SGD_OPTIONS in has:
@@ -296,10 +279,14 @@ def random_run(
         configuration = configuration.changed(nonlinearity="sigmoid")
     configuration = configuration.changed(**with_clip_by_value(further, configuration.sgd_options(), has)._asdict())
     of_loss = random_losses(further, has)
+    required = restricted(Recipe(T, B, D, H, O, T, dtype, **of_loss), [name for name in lacks if name in OF_LOSS], ())
+    of_loss = {name: getattr(required, name) for name in of_loss}
     configuration = configuration.changed(loss=of_loss["loss"])
     if of_loss["class_inputs"]:
         x = random_classes(further, (T, B), D)
     if of_loss["loss"] == "cross_entropy":
         target = random_classes(further, (T, B), O) if of_loss["classes"] else random_distributions(further, target)
     weights = random_weights(further, (T, B), dtype) if of_loss["weights"] else None
+    if ADAGRAD in has and further.random() < 0.2:
+        configuration = configuration.changed(**with_adagrad(configuration.sgd_options())._asdict())
     return Experiment("random series", x, target, h_0, params, weights=weights), configuration

@@ -27,7 +27,7 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.shapes import is_integer, series_axes
 from numpy_rnn.common.targets import weights_with_axes
-from numpy_rnn.common.training import Training, check_train, check_train_stream, first_state
+from numpy_rnn.common.training import Training, check_squares, check_train, check_train_stream, first_state
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES, one_hot
 from numpy_rnn.engine.columns import ColumnTape
@@ -84,6 +84,7 @@ def train(
     params = check_train(
         NUMPY_ARRAYS, params, x, target, h_0, learning_rate, schedule, record, yield_every, resume, of_loss
     )
+    check_squares(None if resume is None else resume.velocity, options)
     ndim, of_window = params.W_hh.ndim + 1, rows_of_window(params)
     x, target, weights = series_axes(x, ndim), series_axes(target, ndim), weights_with_axes(weights, ndim)
     x, target = np.asarray(x), np.asarray(target)
@@ -136,6 +137,7 @@ def train_stream(
     options = SgdOptions(**sgd).check()
     check_names(nonlinearity, reduction, loss)
     B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
+    check_squares(velocity, options)
     of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, loss, np.stack, copy_of)
     rate, following = as_learning_rate(params, learning_rate), attrgetter("stop")
     initial, of_window = copy_of(h_0), rows_of_window(params)

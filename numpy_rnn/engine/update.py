@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy import add, copyto, divide, greater, maximum, multiply, subtract, tanh
+from numpy import add, copyto, divide, greater, maximum, multiply, sqrt, subtract, tanh
 
 from numpy_rnn.clipping import SMALL, power_of_two
 from numpy_rnn.common.records import Array, SgdOptions
@@ -17,6 +17,7 @@ from numpy_rnn.engine.columns import recorded as recorded_in_columns
 from numpy_rnn.engine.layout import Layout
 from numpy_rnn.engine.objective import softmax_difference
 from numpy_rnn.engine.window import OneStep, Views
+from numpy_rnn.momentum import TINY
 
 
 def relu(a: Array, out: Array) -> Array:
@@ -58,7 +59,7 @@ class Networks:
     def __init__(self, layout: Layout, tape: Any, rate: Array, options: SgdOptions, nonlinearity: str):
         self.layout, self.tape, self.rate, self.options = layout, tape, rate, options
         self.theta, self.gradient = layout.empty(layout.size), layout.empty(layout.size)
-        self.velocity: Any = layout.empty(layout.size) if options.momentum else None
+        self.velocity: Any = layout.empty(layout.size) if options.has_velocity else None
         self.moving = [False, False]  # whether the weights, and h_0, have a velocity already
         self.nonlinearity = nonlinearity
         self.product = np.ndarray.dot if layout.networks is None else product_of_group
@@ -241,7 +242,7 @@ class Networks:
         return {name: tape.time_first(v).copy() for name, v in rows.items()} | {"h": views.states.copy(), "dh_0": dh_0}
 
     def step(self, moves_h_0: bool) -> None:
-        """One step of gradient descent with clipping, weight decay and momentum. It uses up the gradient."""
+        """One step of gradient descent with clipping, weight decay and momentum or Adagrad. It uses up the gradient."""
         layout, moving = self.layout, self.moving
         end = layout.size if moves_h_0 or not layout.learned else layout.weights
         if self.options.max_norm is not None:
@@ -260,12 +261,20 @@ class Networks:
 
     def _descend(self, part: slice, moving: bool) -> None:
         """For one part of the vector; `moving`: whether it has a velocity already."""
-        mu, tau, nesterov, decay, *_ = self.options
+        mu, tau, nesterov, decay, *_, adagrad = self.options
         theta, d, spare = self.theta[..., part], self.gradient[..., part], self.spare[..., part]
         if decay:
             add(d, multiply(theta, decay, spare), d)  # (U4)
         s = d
-        if mu:
+        if adagrad:
+            v = self.velocity[..., part]
+            if moving:
+                add(v, multiply(d, d, spare), v)  # (U8)
+            else:
+                multiply(d, d, v)  # (U8), the first time
+            sqrt(add(v, TINY, spare), spare)
+            divide(d, spare, d)  # (U9)
+        elif mu:
             v = self.velocity[..., part]
             if moving:
                 multiply(v, mu, v)

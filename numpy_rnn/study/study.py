@@ -1,14 +1,13 @@
 """The whole study: its numbers, its figures, its page."""
 
 import importlib.metadata
-import io
 import json
 import os
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from numpy_rnn.study.figures.disagreement_figures import DISAGREEMENT_DRAWINGS
 from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS
 from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS
 from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
-from numpy_rnn.study.figures.style import compact, style
+from numpy_rnn.study.figures.svg import Picture, pictures
 from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
 from numpy_rnn.study.findings import Drawing, Findings, Table
 from numpy_rnn.study.page.page import page
@@ -54,7 +53,6 @@ DRAWINGS: tuple[Drawing, ...] = (
     *MISTAKE_DRAWINGS,
 )
 PACKAGES = ("numpy", "matplotlib", "torch", "python-flint")
-DPI = 110
 
 
 def about(setting: Setting) -> Findings:
@@ -94,25 +92,12 @@ def tables_of(findings: Findings) -> tuple[Table, ...]:
     return *check_tables(findings), *component_tables(findings), *training_tables(findings)
 
 
-def pictures(findings: Findings) -> Iterator[tuple[Drawing, bytes, bytes]]:
-    """Every drawing, as SVG and as PNG. The same findings make the same files."""
-    with style():
-        from matplotlib.figure import Figure
-
-        for drawing in DRAWINGS:
-            figure = Figure(figsize=drawing.size)
-            drawing.draw(figure, findings)
-            svg, png = io.BytesIO(), io.BytesIO()
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-            figure.savefig(png, format="png", dpi=DPI)
-            yield drawing, compact(svg.getvalue()), png.getvalue()
-
-
 def files_of(findings: Findings) -> dict[str, bytes]:
     """All files of the folder by their names in it: the page, its numbers, its figures."""
-    files, drawn = {}, {}
-    for drawing, svg, png in pictures(findings):
-        drawn[drawing.name] = svg
+    files: dict[str, bytes] = {}
+    drawn: dict[str, Picture] = {}
+    for drawing in DRAWINGS:
+        svg, png, drawn[drawing.name] = pictures(drawing, findings)
         files[f"figures/{drawing.name}.svg"] = svg
         files[f"figures/{drawing.name}.png"] = png
     text = page(findings, drawn, DRAWINGS, tables_of(findings))

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from step_port import CORRECT_STEPS, WRONG_STEPS
-from window_port import port, random_window
 
 import numpy_rnn
-from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
-from numpy_rnn.conformance.case import SHAPES, format_errors
+from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.recipes import Recipe, random_recipe
+from numpy_rnn.conformance.recipes import Recipe
 
 HAS = PackagePort.capabilities
 PLAIN = Recipe(T=4, B=3, D=2, H=6, O=5, K=2, dtype="float64", bias=True, reduction="mean", seed=7)
@@ -37,47 +34,6 @@ def stacked(cases):
     )
 
 
-def test_right_reports_are_within_their_bounds(rnn):
-    generator = np.random.default_rng(11)
-    for dtype in DTYPES:
-        for _ in range(150):
-            recipe = random_recipe(generator, dtype, HAS)
-            case = recipe.case()
-            report = report_of(case, rnn)
-            assert format_errors(case, report, intermediates=True, input_gradients=True) == []
-            for name, ratio in check_local(case, report).items():
-                assert (ratio <= 1).all(), f"{recipe}: {name} {ratio.max()}"
-
-
-def test_bounds_are_not_slack():
-    """A right float32 report comes near its bounds, with τ as small as NumPy allows: so they could not be smaller."""
-    generator = np.random.default_rng(5)
-    worst = dict.fromkeys(SHAPES, 0.0)
-    for _ in range(300):
-        case = random_recipe(generator, "float32", HAS).case()
-        for name, ratio in check_local(case, report_of(case), tau=3.0).items():
-            worst[name] = max(worst[name], float(ratio.max()))
-    assert max(worst.values()) <= 1
-    # The loss sums so many terms of one sign that their roundings cancel.
-    assert {name for name, ratio in worst.items() if ratio < 0.25} <= {"loss"}
-
-
-@pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_one_element_off_is_seen(name, dtype):
-    """A hundred bounds more on one element exceed the bound of that tensor, whatever the element."""
-    case = RECIPE._replace(dtype=dtype).case()
-    report = report_of(case)
-    _, allowed = stages(case, report)[name]
-    generator = np.random.default_rng(3)
-    for _ in range(5):
-        element = tuple(generator.integers(size) for size in np.shape(report[name]))
-        wrong = np.array(report[name])
-        step = 100 * np.broadcast_to(allowed, wrong.shape)[element]
-        wrong[element] += max(step, 100 * np.spacing(np.abs(wrong[element])))
-        assert check_local(case, report | {name: wrong})[name][element] > 1
-
-
 @pytest.mark.parametrize("name", SHAPES)
 def test_nan_is_infinitely_wrong(name):
     case = RECIPE.case()
@@ -85,59 +41,6 @@ def test_nan_is_infinitely_wrong(name):
     wrong = np.array(report[name])
     wrong[(0,) * wrong.ndim] = np.nan
     assert check_local(case, report | {name: wrong})[name].max() == np.inf
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "backward",
-    [
-        lambda dh, h, a: dh - dh * h * h,
-        lambda dh, h, a: (dh + dh * h) * (1 - h),  # JAX
-        lambda dh, h, a: dh * ((1 - h) * (1 + h)),
-        lambda dh, h, a: dh * (1 - h * h),
-        lambda dh, h, a: dh / np.square(np.cosh(a)),
-        lambda dh, h, a: dh * np.square(1 / np.cosh(a)),
-    ],
-)
-def test_every_right_way_to_write_the_derivative_of_tanh_passes(dtype, backward):
-    """Saturated states among them, where the roundings of 1 − h² are large beside its value."""
-    generator = np.random.default_rng(9)
-    for _ in range(100):
-        recipe = random_recipe(generator, dtype)._replace(nonlinearity="tanh", gain=float(generator.uniform(0.5, 8)))
-        case = recipe.case()
-        report = report_of(case)
-        with np.errstate(over="ignore"):
-            other = report | {"da": backward(report["dh"], report["h"], report["a"])}
-        assert check_local(case, other)["da"].max() <= 1
-
-
-# -- the step --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("pieces", CORRECT_STEPS.values(), ids=CORRECT_STEPS)
-def test_every_right_way_to_make_the_step_passes(pieces, dtype):
-    for seed in range(100):
-        case = random_window(seed, dtype)
-        ratios = check_local(case, port(case, **pieces))
-        assert max(ratio.max() for ratio in ratios.values()) <= 1, case.sgd
-
-
-@pytest.mark.parametrize(
-    ("wrong", "dtype"),
-    [(wrong, dtype) for wrong in WRONG_STEPS for dtype in DTYPES if not (wrong.below_float32 and dtype == "float32")],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_a_wrong_step_is_seen_where_it_is_made(wrong, dtype):
-    """And nowhere else: the stages before it are right, and those after it follow from what was reported."""
-    for seed in range(5):
-        case = random_window(seed, dtype, sgd=wrong.sgd, velocity=wrong.velocity, learned=True)
-        ratios = check_local(case, port(case, **wrong.pieces))
-        prefix = "v" if wrong.in_velocity else ""
-        excess = {name: ratio.max() for name, ratio in ratios.items() if not ratio.max() <= 1}
-        names = {prefix + name for name, theta in case.params._asdict().items() if theta is not None}
-        assert set(excess) <= names
-        assert max(excess.values()) > 10
 
 
 def test_the_learning_rate_is_each_networks_own():

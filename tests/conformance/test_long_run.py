@@ -12,26 +12,33 @@ import pytest
 
 import numpy_rnn
 from numpy_rnn.conformance import __main__
-from numpy_rnn.conformance.__main__ import ORACLE_EVERY, Progress, check_updates, main, markdown
+from numpy_rnn.conformance.__main__ import LongResult, Progress, check_updates, main
 from numpy_rnn.conformance.comparison import package_source
 from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_run
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER
+from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, Divergence, judge
 
 
-def test_right_backends_are_held_to_the_end(rnn, monkeypatch):
-    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 600 updates
-    for dtype in ("float32", "float64"):
-        result = check_updates(package_source(rnn), dtype, 600, seed=4)
-        assert result.first is None
-        assert result.updates >= 600
-        assert result.oracle_updates > 0
-        for worst in (result.local, result.oracle):
-            assert all(0 <= ratio <= 1 for ratio in worst.values())
-        assert set(CAUSAL_ORDER) == set(result.local)
-        assert set(result.local) == set(result.oracle)
+def test_a_right_backend_is_checked_to_the_end(rnn, monkeypatch):
+    """Every tensor at both levels, of which the worst ratio is kept."""
+    judgements: dict[bool, list] = {False: [], True: []}
+
+    def recorded(trace, tau, by_oracle=False):
+        judgements[by_oracle].append(judge(trace, tau, by_oracle=by_oracle))
+        return judgements[by_oracle][-1]
+
+    monkeypatch.setattr(__main__, "judge", recorded)
+    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 300 updates
+    result = check_updates(package_source(rnn), "float64", 300, seed=4)
+    assert result.first is None
+    assert result.updates >= 300
+    for by_oracle, worst in ((False, result.local), (True, result.oracle)):
+        assert set(CAUSAL_ORDER) == set(worst)
+        ratios = [judgement.worst for judgement in judgements[by_oracle]]
+        assert worst == {name: max(of.get(name, 0.0) for of in ratios) for name in worst}
+    assert sum(judgement.updates for judgement in judgements[True]) == result.oracle_updates > 0
 
 
 def test_a_wrong_backend_is_stopped_at_its_first_fault():
@@ -43,7 +50,7 @@ def test_a_wrong_backend_is_stopped_at_its_first_fault():
     assert configuration.epochs >= result.first.epoch
 
 
-def test_a_fault_that_only_the_oracle_sees_is_seen():
+def test_a_fault_that_only_the_oracle_sees_is_found():
     """numpy_rnn's float64 is checked at L1 by NumPy itself; the oracle of L2 is not."""
     source = package_source(numpy_rnn)
 
@@ -71,32 +78,67 @@ def test_runs_that_diverge_in_every_port_are_left_out(monkeypatch):
     assert check_updates(package_source(load(named("dh_next dropped"))), "float32", 3000, seed=1).first.tensor == "dh"
 
 
-def test_the_table_holds_every_tensor():
-    result = check_updates(package_source(numpy_rnn), "float32", 50, seed=1)
-    table = markdown({"numpy_rnn": [result]}).splitlines()
-    assert table[0] == "| tensor | equation | numpy_rnn float32, L1 | L2 |"
-    assert [line.split("|")[1].strip() for line in table[2:-1]] == list(CAUSAL_ORDER[2:])
-    assert table[-1] == f"| updates | | {result.updates:,} | {result.oracle_updates:,} |"
-    assert ORACLE_EVERY > 1
-
-
-def test_progress_is_shown_on_a_terminal_only(capsys, monkeypatch):
-    progress = Progress("numpy_rnn float32", 100)
-    progress(50)
+def test_progress_is_printed_on_a_terminal_only(capsys, monkeypatch):
+    monkeypatch.setattr(__main__.time, "monotonic", iter([0.0, 10.0, 0.0, 10.0]).__next__)
+    Progress("numpy_rnn float32", 100)(25)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    Progress("numpy_rnn float32", 100)(50)
-    assert "numpy_rnn float32: 50 of 100 updates" in capsys.readouterr().err
+    Progress("numpy_rnn float32", 100)(25)
+    assert "numpy_rnn float32: 25 of 100 updates, 30 s left" in capsys.readouterr().err
 
 
-def test_command_long(capsys, tmp_path):
+DIVERGENCE = Divergence(2, 3, "dh", 1, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "B2")
+
+
+@pytest.mark.parametrize("first", [None, DIVERGENCE])
+def test_command_long(first, capsys, monkeypatch, tmp_path):
+    """It asks for what the options say, prints a table of both levels, and its exit status is the verdict."""
+    asked = []
+
+    def check_updates(source, dtype, updates, seed, progress):
+        asked.append((source.name, dtype, updates, seed))
+        local, oracle = (dict.fromkeys(CAUSAL_ORDER, part) for part in (0.25, 0.75))
+        return LongResult(dtype, 1234, 56, local, oracle, 7, first, first and (seed, 9))
+
+    monkeypatch.setattr(__main__, "check_updates", check_updates)
     path = tmp_path / "long.json"
-    options = ["--backend", "numpy_rnn", "--updates", "40", "--dtype", "float64", "--seed", "3", "--json", str(path)]
-    assert main(["long", *options]) == 0
+    backends = ["--backend", "numpy_rnn", "--backend", "numpy_rnn.reference"]
+    status = main(["long", *backends, "--updates", "40", "--dtype", "float64", "--seed", "3", "--json", str(path)])
+    assert status == (0 if first is None else 1)
+    assert asked == [("numpy_rnn", "float64", 40, 3), ("numpy_rnn.reference", "float64", 40, 3)]
     output = capsys.readouterr().out
-    assert "seed 3" in output
-    assert "no bound exceeded" in output
-    assert json.loads(path.read_text())["backends"]["numpy_rnn"][0]["updates"] >= 40
+    verdict = "no bound exceeded" if first is None else "BOUND EXCEEDED"
+    assert f"seed 3\nnumpy_rnn float64: 1,234 updates, 7 diverging runs left out, {verdict}\n" in output
+    if first is not None:
+        assert "run (3, 9): numpy_rnn diverges first in epoch 2, update 3, step 1: dh (B2)" in output
+    head, _, *rows, counts = output.splitlines()[-len(CAUSAL_ORDER[2:]) - 3 :]
+    assert head == "| tensor | equation | numpy_rnn float64, L1 | L2 | numpy_rnn.reference float64, L1 | L2 |"
+    assert rows == [f"| {name} | {EQUATIONS[name]} |{' 0.250 | 0.750 |' * 2}" for name in CAUSAL_ORDER[2:]]
+    assert counts == f"| updates | |{' 1,234 | 56 |' * 2}"
+    written = json.loads(path.read_text())
+    assert (written["seed"], written["backends"]["numpy_rnn"][0]["updates"]) == (3, 1234)
+
+
+@pytest.mark.parametrize("survivors", [(), (0,), (1,)])
+def test_command_score(survivors, capsys, monkeypatch):
+    """With the seed of the command line; the exit status tells that a mutant of either board survives."""
+    seeds = []
+
+    def board_of(number):
+        def board(seed):
+            seeds.append(seed)
+            tensor = None if number in survivors else "loss"
+            return [score.Score(named("e² for ½e²"), "L1", tensor, 2, 3.0)]
+
+        return board
+
+    monkeypatch.setattr(score, "score_board", board_of(0))
+    monkeypatch.setattr(score, "engine_board", board_of(1))
+    assert main(["score", "--seed", "7"]) == (1 if survivors else 0)
+    assert seeds == [7, 7]
+    output = capsys.readouterr().out
+    assert output.count("1 mutants, 1 trials, 0 survived") == 2 - len(survivors)
+    assert output.count("1 mutants, 1 trials, 1 survived") == len(survivors)
 
 
 def test_a_command_ends_with_one_line_and_its_status(capsys, monkeypatch):
@@ -145,12 +187,7 @@ def test_an_output_that_is_full_is_one_line():
     assert done.stderr == "numpy_rnn.conformance: the output cannot be written: No space left on device\n"
 
 
-def test_command_score_and_its_errors(capsys, monkeypatch):
-    """Every fifth mutant; test_mutants.py and test_engine_mutants.py score all of them."""
-    for name in ("MUTANTS", "ENGINE_MUTANTS"):
-        monkeypatch.setattr(score, name, getattr(score, name)[::5])
-    assert main(["score", "--seed", "2"]) == 0
-    assert ", 0 survived" in capsys.readouterr().out
+def test_what_cannot_be_run_is_one_line(capsys):
     for arguments, message in (
         (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
         (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),

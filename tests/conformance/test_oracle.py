@@ -31,32 +31,22 @@ def balls_at(case, precision):
 
 
 @DTYPES
-@pytest.mark.parametrize("seed", range(20))
-def test_more_precision_stays_inside(seed, dtype):
+@pytest.mark.parametrize("seed", range(6))
+def test_more_precision_stays_inside_small_radii(seed, dtype):
     """The balls of 64 bits hold those of 400, and so do the enclosures with their radii."""
     case = random_window(seed, dtype)
     coarse, fine, enclosures = balls_at(case, 64), balls_at(case, 400), oracle(case)
-    assert list(fine) == list(enclosures) == list(coarse)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
+    assert list(fine) == list(enclosures) == list(coarse) == list(shapes)
     with flint.ctx.workprec(400):
         for name, balls in fine.items():
+            value = enclosures[name]
+            assert all(part.dtype == np.float64 and part.shape == shapes[name] for part in value)
+            assert (value.radius <= 2.0**-96 * np.abs(value.high)).all()
+            assert (np.abs(value.low) <= 2.0**-53 * np.abs(value.high)).all()
             assert all(wide.contains(narrow) for wide, narrow in zip(coarse[name], balls, strict=True)), name
-            parts = (part.ravel().tolist() for part in enclosures[name])
-            for ball, high, low, radius in zip(balls, *parts, strict=True):
+            for ball, high, low, radius in zip(balls, *(part.ravel().tolist() for part in value), strict=True):
                 assert abs(ball - high - low) <= radius, name
-
-
-@DTYPES
-@pytest.mark.parametrize("seed", range(20))
-def test_shapes_and_small_radii(seed, dtype):
-    case = random_window(seed, dtype)
-    enclosures = oracle(case)
-    assert {name: value.high.shape for name, value in enclosures.items()} == required_outputs(
-        case, intermediates=True, input_gradients=True
-    )
-    for value in enclosures.values():
-        assert all(part.dtype == np.float64 and part.shape == value.high.shape for part in value)
-        assert (value.radius <= MAX_RELATIVE_RADIUS * np.abs(value.high)).all()
-        assert (np.abs(value.low) <= 2.0**-53 * np.abs(value.high)).all()
 
 
 def test_the_difference_is_taken_from_both_parts():
@@ -66,6 +56,18 @@ def test_the_difference_is_taken_from_both_parts():
     assert (h.difference(h.high) == -h.low).all()
     off = np.float32(0.7615942)
     assert h.difference(np.full((1, 1, 1), off)) == np.float64(off) - h.high - h.low
+
+
+@pytest.mark.parametrize("bits", [20, 53])
+def test_a_cancellation_leaves_a_small_radius_that_covers_the_ball(bits):
+    """y − target, where so many leading bits cancel: by 53, more precision is needed than at first."""
+    case = one_unit(target=float(np.tanh(1.0)) * (1 + (2.0**-bits if bits < 53 else 0)))
+    high, low, radius = (part.item() for part in oracle(case)["dy"])
+    assert 0 < radius <= 2.0**-96 * abs(high)
+    precision = 128 if bits < 53 else 256
+    with flint.ctx.workprec(precision):
+        ball = compute(case)["dy"][0]
+        assert abs(ball.mid() - high - low) + ball.rad() <= radius
 
 
 def test_the_precision_at_first_does_not_matter():
@@ -129,22 +131,6 @@ class TestClipping:
     def case(target, max_norm):
         return one_unit(2.0, 1.0, 0.0, "relu", target)._replace(sgd=SgdOptions(max_norm=max_norm), learning_rate=1.0)
 
-    @pytest.mark.parametrize("allowed", [2.0, 1.0 + 1e-12, 1.0 - 1e-12, 0.5, 1e-9])
-    @pytest.mark.parametrize("target", [1.0, -6.0])
-    def test_the_factor(self, target, allowed):
-        """e = 1 or 8; the norm is √(4 + 4) e, and so many times as much is allowed."""
-        e, factor = 2 - target, min(1, allowed)
-        values = oracle(self.case(target, allowed * (np.sqrt(8) * e + 1e-6)))
-        # The root, the sum, and the two products on either side of the quotient: a rounding each.
-        allowed_off = 5 * np.finfo(float).eps * factor * 2 * e
-        assert abs(values["W_xh"].high.item() - (1 - factor * 2 * e)) <= allowed_off
-
-    def test_a_gradient_of_nothing_is_not_clipped(self):
-        """Its norm is 0, and 10⁻⁶ beside it makes the factor 1."""
-        values = oracle(self.case(target=2.0, max_norm=1e-5))
-        assert values["W_xh"].high == 1
-        assert values["W_xh"].radius <= 4 * SUBNORMAL
-
     def test_a_quotient_of_exactly_1(self):
         """W_hy = 0 leaves dW_hy = −target alone: the norm is 10⁻⁶ exactly, and twice that is allowed."""
         case = self.case(target=-1e-6, max_norm=2e-6)
@@ -202,10 +188,14 @@ class TestErrors:
 
 
 def test_it_is_code_of_its_own():
-    """Nothing of the network is imported, and flint only where it is used."""
+    """Nothing of the network is imported, in a function or at the top, and flint only where it is used."""
     tree = ast.parse(inspect.getsource(oracle_module))
-    imported = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-    own = {name for name in imported if name.startswith("numpy_rnn")}
-    assert own == {"numpy_rnn.common.errors", "numpy_rnn.conformance.case"}
-    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
-    assert "flint" not in names
+    froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert {name for name in froms | names if "_rnn" in name} == {
+        "numpy_rnn.common.errors",
+        "numpy_rnn.conformance.case",
+    }
+    assert names == {"numpy", "flint"}
+    top = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert top == ["numpy"]

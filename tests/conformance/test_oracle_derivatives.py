@@ -1,32 +1,44 @@
-"""The oracle, against derivatives got in three other ways, in three other arithmetics.
+"""The oracle against the definition of the derivative: central differences in decimal numbers of 60 digits.
 
-One forward pass serves all three. Written with NumPy's operators alone, it takes complex numbers (complex step),
-decimal numbers of 60 digits (central differences) and fractions that carry a derivative along (exact, for relu).
+Only the forward pass, the loss and the step are written here, with every option that a case can have.
 """
 
 import decimal
-from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
-from math import isqrt
 
 import numpy as np
 import pytest
-from window_port import random_window
 
+from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.oracle import oracle
 from numpy_rnn.conformance.case import required_outputs
+from numpy_rnn.conformance.recipes import Recipe
+
+STEP = Decimal("1e-20")
+ACCURACY = Decimal("1e-33")  # of the differences: STEP² for their remainder, 10⁻⁶⁰ / STEP for the digits
+SMALL = Decimal.from_float(1e-6)  # added to the norm, (U3)
+TINY = Decimal.from_float(1e-8)  # added to the squares, (U9)
+as_decimals = np.frompyfunc(lambda v: Decimal(float(v)), 1, 1)
 
 
-def forward(case, number, phi, name=None, nudges=None):
-    """a, h, y and the loss, in numbers of any kind; `nudges` are added to the tensor of that name."""
-    given = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0}
-    values = {key: number(np.zeros(1) if array is None else array) for key, array in given.items()}
+def tanh(a):
+    power = (2 * a).exp()
+    return (power - 1) / (power + 1)
+
+
+PHI = {"tanh": tanh, "relu": lambda a: max(a, Decimal(0)), "sigmoid": lambda a: 1 / (1 + (-a).exp())}
+exp, ln = (np.frompyfunc(f, 1, 1) for f in (Decimal.exp, Decimal.ln))
+
+
+def forward(case, name="", nudges=None):
+    """a, h, y and the loss; `nudges` are added to the tensor of that name."""
+    given = case.params._asdict() | {"x": case.x, "target": case.target, "h_0": case.h_0}
+    values = {key: as_decimals(np.zeros(1) if array is None else array) for key, array in given.items()}
     if name in values:
         values[name] = values[name] + nudges
     W_xh, W_hh, W_hy, b_h, b_y, h, x, target = values.values()
     T, K = len(x), len(target)
-    steps = {"a": [], "h": [], "y": []}
+    steps: dict[str, list] = {"a": [], "h": [], "y": []}
 
     def step(key, value):
         t = len(steps[key])
@@ -34,182 +46,83 @@ def forward(case, number, phi, name=None, nudges=None):
         return steps[key][t]
 
     for t in range(T):
-        h = step("h", phi(step("a", x[t] @ W_xh + h @ W_hh + b_h)))
+        h = step("h", np.frompyfunc(PHI[case.nonlinearity], 1, 1)(step("a", x[t] @ W_xh + h @ W_hh + b_h)))
         step("y", h @ W_hy + b_y)
-    error = np.stack(steps["y"])[T - K :] - target
-    loss = (error * error).sum() / (2 * (target.size if case.reduction == "mean" else 1))
+    weights = as_decimals(np.ones(target.shape[:2]) if case.weights is None else case.weights)
+    y = np.stack(steps["y"])[T - K :]
+    if case.loss == "squared_error":
+        losses, terms = ((y - target) ** 2).sum(-1) / 2, weights.sum() * target.shape[-1]
+    else:
+        log_S, terms = ln(exp(y).sum(-1, keepdims=True)), weights.sum()
+        losses = -(target * (y - log_S)).sum(-1)
+    loss = (weights * losses).sum() / ((terms or 1) if case.reduction == "mean" else 1)
     return {"loss": np.asarray(loss), **{key: np.stack(value) for key, value in steps.items()}}
 
 
-def each_derivative(case, number, phi, derivative):
-    """Name, index and ∂L/∂v for every entry of every v that the oracle differentiates by: derivative(nudge → L)."""
-    shapes = required_outputs(case, intermediates=True, input_gradients=True)
-    for name in (name for name in shapes if name.startswith("d")):
-        for index in np.ndindex(shapes[name]):
-
-            def loss(nudge, name=name, index=index):
-                nudges = number(np.zeros(shapes[name]))
-                nudges[index] = nudge
-                return forward(case, number, phi, name[1:], nudges)["loss"][()]
-
-            yield name, index, derivative(loss)
+def derivative(case, name, shape):
+    """∂L/∂v for every entry of a tensor v."""
+    found = np.empty(shape, object)
+    for index in np.ndindex(shape):
+        nudges = np.full(shape, Decimal(0))
+        nudges[index] = STEP
+        found[index] = (forward(case, name, nudges)["loss"] - forward(case, name, -nudges)["loss"]) / (2 * STEP)
+    return found
 
 
-def elementwise(f):
-    """f of every element, whatever it returns."""
-    return np.vectorize(f, otypes=[object])
-
-
-# -- complex step ----------------------------------------------------------------------------------------------------
-
-
-def summed_magnitudes(case, values):
-    """What the terms of every derivative sum to in absolute values, the scale of its rounding."""
-    size = {name: np.abs(value.high) for name, value in values.items()}
-    W_xh, W_hh, W_hy, _, b_y = (0 if theta is None else np.abs(theta) for theta in case.params[:5])
-    K = len(case.target)
-    dy, dh, da = (np.zeros_like(size[name]) for name in ("dy", "dh", "da"))
-    dy[-K:] = (size["h"] @ W_hy + b_y)[-K:] + np.abs(case.target)
-    dy /= case.target.size if case.reduction == "mean" else 1
-    for t in reversed(range(len(case.x))):
-        dh[t] = dy[t] @ W_hy.T + (da[t + 1] @ W_hh.T if t + 1 < len(case.x) else 0)
-        da[t] = dh[t] * (np.cosh(size["a"][t]) ** -2 if case.nonlinearity == "tanh" else 1)
-    h_before = np.abs(np.concatenate((case.h_0[None], values["h"].high[:-1])))
-    inputs = {"dW_xh": (np.abs(case.x), da), "dW_hh": (h_before, da), "dW_hy": (size["h"], dy)}
-    sums = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in inputs.items()}
-    sums |= {"dh_0": da[0] @ W_hh.T, "dx": da @ W_xh.T, "db_h": da.sum((0, 1)), "db_y": dy.sum((0, 1))}
-    return {"dy": dy, "dh": dh, "da": da, **sums}
-
-
-@pytest.mark.parametrize("seed", range(16))
-def test_complex_step(seed):
-    """To 1e-14 of the summed magnitudes. Source: Squire and Trapp 1998."""
-    case = random_window(seed)
-    values = oracle(case)
-    allowed = summed_magnitudes(case, values)
-
-    def number(array):
-        return array.astype(complex)
-
-    def phi(a):
-        return np.tanh(a) if case.nonlinearity == "tanh" else a * (a.real > 0)
-
-    for name, index, derivative in each_derivative(case, number, phi, lambda loss: loss(1e-200j).imag / 1e-200):
-        assert abs(values[name].high[index] - derivative) <= 1e-14 * allowed[name][index], (name, index)
-
-
-# -- decimal numbers -------------------------------------------------------------------------------------------------
-
-
-def tanh(a):
-    """(e²ᵃ − 1)/(e²ᵃ + 1), to as many digits as the context has."""
-    power = (2 * a).exp()
-    return (power - 1) / (power + 1)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("seed", range(3))
-def test_central_differences_in_sixty_digits(seed, dtype):
-    """Derivatives to a relative 1e-25, by differences over 1e-20; all else to within the radius."""
-    case = random_window(seed, dtype, largest=5, nonlinearity="tanh")
-    values = oracle(case)
-    step = Decimal("1e-20")
-
-    def exact(name, index):
-        return Decimal(float(values[name].high[index])) + Decimal(float(values[name].low[index]))
-
-    with decimal.localcontext(prec=60, Emin=-(10**9), Emax=10**9):
-        number, phi = elementwise(lambda v: Decimal(float(v))), elementwise(tanh)
-
-        def difference(loss):
-            return (loss(step) - loss(-step)) / (2 * step)
-
-        for name, index, derivative in each_derivative(case, number, phi, difference):
-            assert abs(exact(name, index) - derivative) <= Decimal("1e-25") * abs(derivative), (name, index)
-        for name, array in forward(case, number, phi).items():
-            for index in np.ndindex(array.shape):
-                off = abs(exact(name, index) - array[index])
-                assert off <= Decimal(float(values[name].radius[index])) + Decimal("1e-50"), (name, index)
-
-
-# -- fractions -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Dual:
-    """A rational number, and its derivative along the one entry that is nudged."""
-
-    value: Fraction
-    derivative: Fraction = Fraction(0)
-
-    def __add__(self, other):
-        return Dual(self.value + other.value, self.derivative + other.derivative)
-
-    def __sub__(self, other):
-        return Dual(self.value - other.value, self.derivative - other.derivative)
-
-    def __mul__(self, other):
-        return Dual(self.value * other.value, self.value * other.derivative + self.derivative * other.value)
-
-    def __truediv__(self, number):
-        return Dual(self.value / number, self.derivative / number)
-
-
-def rational(case):
-    """Every tensor of a case with relu, as {name: {index: Fraction}}, by forward differentiation."""
-    zero, unit = Dual(Fraction(0)), Dual(Fraction(0), Fraction(1))
-
-    def number(array):
-        return elementwise(lambda v: Dual(Fraction(float(v))))(array)
-
-    def phi(a):
-        return elementwise(lambda v: v if v.value > 0 else zero)(a)
-
-    exact = {}
-    for name, index, derivative in each_derivative(case, number, phi, lambda loss: loss(unit).derivative):
-        exact.setdefault(name, {})[index] = derivative
-    for name, array in forward(case, number, phi).items():
-        exact[name] = {index: array[index].value for index in np.ndindex(array.shape)}
-    return exact | step(case, exact)
-
-
-def root(number):
-    """To 2⁻³⁰⁰."""
-    return Fraction(isqrt(int(number * 2**600)), 2**300)
-
-
-def step(case, exact):
-    """The velocities and the new parameters, (U1) to (U6)."""
-    rate = Fraction(float(case.dtype.type(case.learning_rate)))
-    mu, tau, decay = map(Fraction, (case.sgd.momentum, case.sgd.dampening, case.sgd.weight_decay))
-    names = [name for name, theta in case.params._asdict().items() if theta is not None]
-    factor = Fraction(1)
+def updated(case, gradients):
+    """The velocities and the new parameters, (U1) to (U9)."""
+    mu, tau, decay = map(Decimal, (case.sgd.momentum, case.sgd.dampening, case.sgd.weight_decay))
+    rate, factor, limit = Decimal(float(case.dtype.type(case.learning_rate))), Decimal(1), case.sgd.max_value
     if case.sgd.max_norm is not None:
-        norm = root(sum(number**2 for name in names for number in exact["d" + name].values()))
-        factor = min(factor, Fraction(case.sgd.max_norm) / (norm + Fraction(1e-6)))
+        norm = sum((g**2).sum() for g in gradients.values()).sqrt()
+        factor = min(factor, Decimal(case.sgd.max_norm) / (norm + SMALL))
     made = {}
-    for name in names:
-        before = None if case.velocity is None else getattr(case.velocity, name)
-        for index, number in exact["d" + name].items():
-            theta = Fraction(float(getattr(case.params, name)[index]))
-            s = d = factor * number + decay * theta
-            if mu:
-                v = d if before is None else mu * Fraction(float(before[index])) + (1 - tau) * d
-                made.setdefault("v" + name, {})[index] = v
-                s = d + mu * v if case.sgd.nesterov else v
-            made.setdefault(name, {})[index] = theta - rate * s
+    for name, gradient in gradients.items():
+        g = gradient * factor if limit is None else np.clip(gradient, -Decimal(limit), Decimal(limit))
+        theta, before = as_decimals(getattr(case.params, name)), getattr(case.velocity, name, None)
+        s = d = g + decay * theta
+        if case.sgd.adagrad:
+            v = made["v" + name] = d * d + (0 if before is None else as_decimals(before))
+            s = d / np.frompyfunc(Decimal.sqrt, 1, 1)(v + TINY)
+        elif mu:
+            v = made["v" + name] = d if before is None else mu * as_decimals(before) + (1 - tau) * d
+            s = d + mu * v if case.sgd.nesterov else v
+        made[name] = theta - rate * s
     return made
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("seed", range(8))
-def test_relu_is_the_rational_numbers(seed, dtype):
-    """Everything, the velocities and new parameters too: equal to within the radius, and the root's 2⁻³⁰⁰."""
-    case = random_window(seed, dtype, largest=5, nonlinearity="relu")
-    values, exact = oracle(case), rational(case)
-    assert exact.keys() == values.keys()
-    for name, elements in exact.items():
-        assert len(elements) == values[name].high.size
-        for index, number in elements.items():
-            high, low, radius = (Fraction(float(part[index])) for part in values[name])
-            assert abs(high + low - number) <= radius + Fraction(1, 2**290), (name, index)
+SIZES = {"T": 3, "B": 2, "D": 2, "H": 3, "O": 3, "K": 2, "learning_rate": 0.3}
+MOMENTUM = {"momentum": 0.9, "velocity": True, "weight_decay": 0.01, "max_norm": 0.1}
+VARIANTS = {
+    "tanh": MOMENTUM | {"dampening": 0.3, "bias": True},
+    "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "learned": True},
+    "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "max_value": 0.03, "momentum": 0.5},
+    "cross-entropy": {"loss": "cross_entropy", "weights": True, "reduction": "mean", "max_norm": 10.0},
+    "large-logits": {"loss": "cross_entropy", "logits": 1e4, "classes": True},
+    "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "reduction": "mean", "weights": True},
+    "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.01, "max_value": 0.03},
+    "no-weight": {"weights": False, "reduction": "mean"},
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_oracle_encloses_the_definition(variant, dtype):
+    """Every tensor, to within its radius and the accuracy of the differences."""
+    case = Recipe(**SIZES | VARIANTS[variant], dtype=dtype, seed=3).case().in_rows()
+    if variant == "no-weight":
+        case = case._replace(weights=np.zeros(case.target.shape[:2], dtype))
+    values = oracle(case)
+    with decimal.localcontext(prec=60, Emin=-(10**9), Emax=10**9):
+        exact = forward(case)
+        for name, shape in required_outputs(case, intermediates=True, input_gradients=True).items():
+            if name.startswith("d"):
+                exact[name] = derivative(case, name[1:], shape)
+        names = [name for name, theta in case.params._asdict().items() if theta is not None]
+        exact |= updated(case, {name: exact["d" + name] for name in names})
+        assert exact.keys() == values.keys()
+        for name, array in exact.items():
+            high, low, radius = map(as_decimals, values[name])
+            allowed = radius + ACCURACY * (1 + np.abs(array))
+            wrong = np.argwhere(np.abs(high + low - array) > allowed).tolist()
+            assert not wrong, f"{name}{wrong[0]} is {values[name].high[tuple(wrong[0])]}"

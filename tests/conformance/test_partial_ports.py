@@ -23,7 +23,7 @@ from numpy_rnn.conformance.recipes import Recipe
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
 
-FEW = settings(profile("default"), max_examples=30, derandomize=True)
+FEW = settings(profile("default"), max_examples=10, derandomize=True)
 LEVELS = (check_port_local, check_port_global, check_port_lockstep)
 
 

@@ -73,7 +73,7 @@ def test_the_options_of_sgd_are_given_only_where_the_step_is_not_plain():
     for case in (CASE, learned, EVERYTHING, momentum):
         assert verdict_on(port, case) is None
     assert set(given[0]) == set(given[1]) == plain
-    assert set(given[2]) == set(given[3]) == plain | {*SgdOptions._fields, "velocity"} - {"max_value"}
+    assert set(given[2]) == set(given[3]) == plain | {*SgdOptions._fields, "velocity"} - {"max_value", "adagrad"}
     assert given[2]["dampening"] == 0.3
     assert given[3]["velocity"] is None
     assert list(given[2]["velocity"]) == list(Parameters._fields)

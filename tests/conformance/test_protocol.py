@@ -127,7 +127,7 @@ def test_a_request_for_plain_gradient_descent_has_no_other_keys():
 
 def test_a_request_holds_the_options_the_velocity_and_that_the_state_is_learned():
     request = json.loads(protocol.encode_request(EVERYTHING, 1))
-    names = [name for name in SgdOptions._fields if name != "max_value"]  # which is there only if it clips
+    names = [name for name in SgdOptions._fields if name not in ("max_value", "adagrad")]  # there only if they are used
     assert set(request) == PLAIN | {*names, "velocity", "learned_h_0"}
     assert request["learned_h_0"] is True
     assert "h_0" not in request["params"]  # no name is used for two arrays
@@ -146,6 +146,8 @@ def test_a_request_holds_the_options_the_velocity_and_that_the_state_is_learned(
     first = EVERYTHING._replace(velocity=None, sgd=SgdOptions(momentum=0.5, nesterov=True))
     request = json.loads(protocol.encode_request(first, 1))
     assert (request["velocity"], request["max_norm"], request["nesterov"]) == (None, None, True)
+    request = json.loads(protocol.encode_request(EVERYTHING._replace(sgd=SgdOptions(adagrad=True)), 1))
+    assert (request["adagrad"], request["momentum"], next(iter(request["velocity"]))) == (True, "0x0.0p+0", "vW_xh")
 
 
 def test_a_report_may_hold_what_its_case_owes_and_no_more():

@@ -160,11 +160,12 @@ def test_a_norm_whose_square_overflows(dtype, norm):
 # -- the edge of clipping --------------------------------------------------------------------------------------------
 
 
-def test_the_factor_by_hand():
+@pytest.mark.parametrize("E", [0.5, 0.0])
+def test_the_factor_by_hand(E):
     step, gamma = step_of(), Rounding("float64").gamma
-    factor = step.factor(near(4.0, 0.5), 1.0)
-    m, E_m = 4 + 1e-6, 0.5 + gamma(1) * (4.5 + 1e-6)
-    r = (1 + E_m / (m - E_m)) * (1 + gamma(2)) - 1
+    factor = step.factor(near(4.0, E), 1.0)
+    m, E_m = 4 + 1e-6, E + gamma(1) * (4 + E + 1e-6)
+    r = gamma(2) + (1 + gamma(2)) * E_m / (m - E_m)
     assert factor.value == 1 / m
     assert_rounded_up(factor.E, r / m, times=4)
 

@@ -166,7 +166,7 @@ def engine_faults(document, sources):
 
 def figure_faults(document):
     """Where the figure of section 5 and the table below it differ from the schedule."""
-    text = section(document, "5.")
+    text = section(document, "5.3")
     figure = re.search(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
     steps = re.findall(r"^t = (\d)", figure, re.MULTILINE)
     pairs = [(int(k1), int(k2)) for k1, k2 in re.findall(r"\((\d), (\d)\)", figure)]
@@ -297,8 +297,8 @@ FAULTY_IDS = {
     "second definition": (f"{DOCUMENT}\n**(B2)**", SOURCES, {"(B2) is defined 2 times"}),
     "extra comment": (
         DOCUMENT,
-        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U9)\n"),
-        {"(U9) is in a comment of numpy_rnn/sgd.py and not defined"},
+        with_source("numpy_rnn/sgd.py", lambda source: f"{source}\nx = 1  # (U99)\n"),
+        {"(U99) is in a comment of numpy_rnn/sgd.py and not defined"},
     ),
     "comment in the other package only": (
         DOCUMENT,

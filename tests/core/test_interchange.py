@@ -1,7 +1,7 @@
 """Parameters as torch.nn.RNN and torch.nn.Linear, and back: to the bit there, and within rounding what they compute.
 
-Two modules and a package are held equal by the bounds of level L2: each against the oracle, and both against each other
-within twice the bounds. A second hidden bias is, exactly, the weight of one more input that is 1; so the oracle has it.
+Two modules and a package agree within the bounds of level L2: each with the oracle, and both with each other within
+twice the bounds.
 """
 
 import sys
@@ -16,9 +16,7 @@ import numpy_rnn
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.oracle import Enclosure
-from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports.backends import PackagePort, report_of
+from numpy_rnn.conformance.ports.backends import PackagePort
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 BIASES = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
@@ -341,11 +339,11 @@ def turned(weight):
 def module_update(case, layer, readout, optimizer, learned=None):
     """The report of one window by the two modules, autograd and the optimizer, in this project's names and layout.
 
-    learned: hx as a parameter, (1, B, H), if it enters this window.
+    learned: hx as a parameter, (1, B, H).
     """
     import torch
 
-    K, max_norm = len(case.target), case.sgd.max_norm
+    K = len(case.target)
     x = torch.tensor(case.x).requires_grad_()
     hx = torch.tensor(case.h_0)[None].requires_grad_() if learned is None else learned
     weights = trained(layer, readout, learned)
@@ -358,13 +356,8 @@ def module_update(case, layer, readout, optimizer, learned=None):
     loss.backward()
     report = {"loss": loss, "h": h, "y": y, "dy": y.grad, "dx": x.grad, "dh_0": turned(hx.grad)}
     report |= {"d" + name: turned(weight.grad) for name, weight in weights.items()}
-    if max_norm is not None:
-        torch.nn.utils.clip_grad_norm_(weights.values(), max_norm)
     optimizer.step()
     report |= {name: turned(weight) for name, weight in weights.items()}
-    if case.sgd.momentum:
-        buffers = {name: optimizer.state[weight]["momentum_buffer"] for name, weight in weights.items()}
-        report |= {"v" + name: turned(buffer) for name, buffer in buffers.items()}
     return {name: value.detach().numpy() for name, value in report.items()}
 
 
@@ -392,11 +385,6 @@ def package_update(case, rnn, params):
     return PackagePort(rnn).window_update(given, *series, learning_rate=case.learning_rate, **case.options)
 
 
-def plain_window(seed, dtype, **fixed):
-    """With plain gradient descent and a given initial state."""
-    return random_window(seed, dtype, sgd=SgdOptions(), learned=False, **fixed)
-
-
 def assert_agree(case, bounds, *reports):
     """Each report within the bounds, and the two within twice the bounds of each other."""
     checks = [check_global(case, report, bounds=bounds) for report in reports]
@@ -407,158 +395,22 @@ def assert_agree(case, bounds, *reports):
             assert ratio.max() <= 1, f"{name}: {ratio.max():.3g} times the bound"
 
 
-MODULES = pytest.mark.parametrize("batch_first", [False, True], ids=["time first", "batch first"])
-NONLINEARITY = pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-
-
 @pytest.mark.needs_torch
 @DTYPES
-@NONLINEARITY
-@MODULES
 @BIASES
-def test_modules_and_package_are_equal_within_the_bounds(rnn, bias, batch_first, nonlinearity, dtype):
-    """The forward, all gradients and the SGD step."""
-    for seed in range(10):
-        case = plain_window(seed, dtype, bias=bias, nonlinearity=nonlinearity)
-        layers = modules_of(case.params, nonlinearity=nonlinearity, batch_first=batch_first)
-        theirs = module_update(case, *layers, sgd_of(*layers, lr=case.learning_rate)) | found_in(*layers)
+def test_modules_and_package_are_equal_within_the_bounds(rnn, bias, dtype):
+    """The forward, all gradients and the SGD step; a learned initial state is hx, as a parameter."""
+    import torch
+
+    for seed in range(12):
+        nonlinearity, batch_first, learned = ("tanh", "relu")[seed % 2], seed % 4 > 1, seed % 3 == 0
+        case = random_window(seed, dtype, sgd=SgdOptions(), learned=learned, bias=bias, nonlinearity=nonlinearity)
+        params = case.params._replace(h_0=None)
+        layers = modules_of(params, nonlinearity=nonlinearity, batch_first=batch_first)
+        hx = torch.nn.Parameter(torch.tensor(case.h_0)[None]) if learned else None
+        theirs = module_update(case, *layers, sgd_of(*layers, hx, lr=case.learning_rate), hx) | found_in(*layers)
         ours = package_update(case, rnn, rnn.from_numpy(case.params))
         assert_agree(case, global_bounds(case), theirs, ours)
-
-
-def with_one_more_input(case, second):
-    """The same network, with the second hidden bias as the weight of an input that is 1."""
-    ones = np.ones((*case.x.shape[:-1], 1), case.dtype)
-    params = case.params._replace(W_xh=np.vstack((case.params.W_xh, second)))
-    return case._replace(params=params, x=np.concatenate((case.x, ones), axis=-1))
-
-
-@pytest.mark.needs_torch
-@DTYPES
-@NONLINEARITY
-@MODULES
-def test_two_hidden_biases_are_within_the_bounds(rnn, batch_first, nonlinearity, dtype):
-    """Modules with two biases, both trained, against the package with their sum: that they are added first is one order
-    of the sum (F1), which the bounds allow. After the step the sums differ, and are not compared.
-    """
-    for seed in range(10):
-        case = plain_window(seed, dtype, bias=True, nonlinearity=nonlinearity)
-        module = torch_network(
-            *case.params.W_xh.shape,
-            case.sizes["O"],
-            dtype=dtype,
-            batch_first=batch_first,
-            nonlinearity=nonlinearity,
-        )
-        second = np.random.default_rng(seed).normal(0, 0.5, case.params.b_h.shape).astype(dtype)
-        given = numpy_rnn.to_state_dict(case.params) | {"rnn.bias_hh_l0": second}
-        load(module, given)
-        ours = package_update(case, rnn, rnn.from_state_dict(module.state_dict()))
-        theirs = module_update(case, module.rnn, module.linear, sgd_of(*module.children(), lr=case.learning_rate))
-
-        ours["dW_xh"] = np.vstack((ours["dW_xh"], ours["db_h"]))
-        theirs |= {
-            name: np.vstack((theirs[name], theirs[name.replace("W_xh", "second")])) for name in ("dW_xh", "W_xh")
-        }
-        case = with_one_more_input(case, second)
-        bounds = global_bounds(case)
-        value, E = bounds["dx"]
-        bounds["dx"] = Enclosure(*(part[..., :-1] for part in value)), E[..., :-1]
-        for name in ("W_xh", "b_h"):  # the parameters of the modules only
-            assert check_global(case, theirs, bounds={name: bounds.pop(name)})[name].max() <= 1
-        assert_agree(case, bounds, theirs, ours)
-
-
-def load(module, arrays):
-    import torch
-
-    module.load_state_dict({key: torch.tensor(array) for key, array in arrays.items()})
-
-
-RUNS = {
-    "the main job": {"k1": 1, "k2": 1},
-    "chunks": {"k1": 3, "k2": 3, "reduction": "mean"},
-    "overlapping windows": {"k1": 2, "k2": 5, "nonlinearity": "relu"},
-    "full BPTT": {"k1": 9, "k2": 9},
-    "momentum": {"k1": 2, "k2": 5, "momentum": 0.9, "dampening": 0.3},
-    "nesterov and decay": {"k1": 3, "k2": 3, "momentum": 0.8, "nesterov": True, "weight_decay": 0.05},
-    "clipping": {"k1": 2, "k2": 2, "max_norm": 6.0},
-    "a learned state": {"k1": 2, "k2": 5, "learned": True},
-    "everything": {"k1": 2, "k2": 5, "learned": True, "momentum": 0.9, "weight_decay": 0.05, "max_norm": 6.0},
-}
-
-
-@pytest.mark.needs_torch
-@DTYPES
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_of_the_modules_is_that_of_train_in_lockstep(rnn, name, dtype):
-    """One optimizer for the whole run; before every update the modules are given the parameters, the velocity and the
-    state that `train` has then, and the update of both is judged. A learned initial state is hx, as a parameter.
-    """
-    import torch
-
-    options = {"nonlinearity": "tanh", "reduction": "sum"} | RUNS[name]
-    learned, k1, k2 = options.pop("learned", False), options.pop("k1"), options.pop("k2")
-    forms = {form: options.pop(form) for form in ("nonlinearity", "reduction")}
-    max_norm = options.get("max_norm")
-    of_torch = {option: value for option, value in options.items() if option != "max_norm"}
-
-    start = random_case(5, 9, 2, 3, 4, 2, dtype=dtype, **forms)
-    layers = modules_of(start.params, nonlinearity=forms["nonlinearity"])
-    module = torch.nn.ModuleDict(dict(zip(("rnn", "linear"), layers)))
-    hx = torch.nn.Parameter(torch.tensor(start.h_0)[None]) if learned else None
-    optimizer = sgd_of(*layers, hx, lr=0.1, **of_torch)
-
-    params, x, target, h_0 = start.of(rnn)
-    if learned:
-        params, h_0 = rnn.from_numpy(start.params._replace(h_0=start.h_0)), None
-    velocity, updates, shortened = None, 0, 0
-    schedule = {"k1": k1, "k2": k2, "learning_rate": 0.1, "epochs": 4}
-    for update in rnn.train(params, x, target, h_0, **schedule, **forms, **options, record=True):
-        first, loss_start, stop = update.window
-        initial = rnn.to_numpy(update.activations.h[0])
-        before, former = rnn.to_numpy(params), rnn.to_numpy(velocity)
-        if learned:
-            load_parameter(hx, before.h_0[None])
-        enters = learned and first == 0
-        if not enters:
-            before, former = (v and v._replace(h_0=None) for v in (before, former))
-        series = start.x[first:stop], start.target[loss_start:stop], initial
-        case = Case(before, *series, 0.1, *forms.values(), SgdOptions(**options), former)
-        load(module, numpy_of(rnn.to_state_dict(params._replace(h_0=None))))
-        give_velocity(optimizer, trained(*layers, hx), rnn.to_numpy(velocity))
-        theirs = module_update(case, *layers, optimizer, hx if enters else None) | found_in(*layers)
-        ours = report_of(rnn.to_numpy(update))
-        assert_agree(case, global_bounds(case), theirs, ours)
-        params, velocity = update.parameters, update.velocity
-        updates += 1
-        shortened += max_norm is not None and gradient_norm(ours) > max_norm
-    assert updates == 4 * -(-9 // k1)
-    assert max_norm is None or 0 < shortened < updates
-
-
-def gradient_norm(report):
-    return sum(np.square(report["d" + name]).sum() for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y")) ** 0.5
-
-
-def load_parameter(parameter, array):
-    import torch
-
-    with torch.no_grad():
-        parameter.copy_(torch.tensor(array))
-
-
-def give_velocity(optimizer, weights, velocity):
-    """The momentum buffers of torch.optim.SGD; of what has no velocity yet, none."""
-    import torch
-
-    for name, weight in weights.items():
-        v = velocity and getattr(velocity, name)
-        if v is None:
-            optimizer.state.pop(weight, None)
-        else:
-            turned_back = v[None] if name == "h_0" else v.T
-            optimizer.state[weight]["momentum_buffer"] = torch.tensor(turned_back)
 
 
 @pytest.mark.needs_torch
@@ -566,7 +418,7 @@ def test_the_second_bias_stays_zero_and_would_double_the_step():
     """Under every option of SGD; and when it is trained, the sum is far outside the bounds."""
     from torch_rnn.modules import from_modules
 
-    case = plain_window(0, "float64", bias=True)
+    case = random_window(0, "float64", sgd=SgdOptions(), learned=False, bias=True)
     layers = modules_of(case.params, nonlinearity=case.nonlinearity)
     optimizer = sgd_of(*layers, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True)
     for _ in range(5):

@@ -24,12 +24,12 @@ RUNS = {
 }
 pytestmark = pytest.mark.with_reference
 EVERY = pytest.mark.parametrize("of_run", RUNS.values(), ids=RUNS)
-FIRST, TRIED, MORE = 4, 3, 2  # updates before, under and after the interruption; more than an epoch of the longer ones
+FIRST, TRIED, MORE = 4, 2, 2  # updates before, under and after the interruption; more than an epoch of the longer ones
 
 STRIDE = {
-    "numpy_rnn": 2,
-    "numpy_rnn.reference": 3,
-    "torch_rnn": 11,
+    "numpy_rnn": 3,
+    "numpy_rnn.reference": 5,
+    "torch_rnn": 17,
 }  # lines from one interruption to the next; odd numbers of lines in an update
 
 
@@ -91,7 +91,7 @@ def test_an_exception_at_any_line_leaves_the_latest_completed_update(rnn, of_run
         assert made == whole[: len(made)]
         assert [bits(update) for update in islice(run, MORE)] == whole[completed : completed + MORE]
     assert len(made) == FIRST + TRIED
-    assert n > 20 * TRIED
+    assert n > 15 * TRIED
 
 
 def test_an_exception_before_the_first_update_leaves_the_run_as_it_began(rnn):

@@ -310,6 +310,58 @@ def test_options_that_cannot_be(rnn):
             CALLS[function][0](rnn, given, **options)
 
 
+# -- losses, classes and weights ------------------------------------------------------------------------------------
+
+ROWS, CLASSES = np.full((T, B, O), 1 / O), np.zeros((T, B), int)
+ENTROPY = {"loss": "cross_entropy"}
+
+
+def at_end(array, value):
+    """The array with this in its last step."""
+    changed = array.copy()
+    changed[-1] = value
+    return changed
+
+
+LOSSES: list[tuple] = [  # (the arguments of train that are changed, words)
+    ({"x": at_end(CLASSES, D)}, "x holds the class 3: expected classes from 0 to 2"),
+    ({"target": at_end(CLASSES, O), **ENTROPY}, "target holds the class 6: expected classes from 0 to 5"),
+    ({"target": at_end(CLASSES, -1), **ENTROPY}, "target holds the class -1: expected classes from 0 to 5"),
+    ({"x": np.zeros((T, B + 1), int)}, "h_0 has shape (2, 5): expected (3, 5)"),
+    ({"x": np.zeros((T, B, D), int)}, "x is "),
+    ({"target": CLASSES}, "target has shape (4, 2): expected (4, 2, 6)"),
+    ({"target": at_end(ROWS, 1.05 / O), **ENTROPY}, "target has a row whose sum is 1.05"),
+    ({"target": at_end(ROWS, 0.9 / O), **ENTROPY}, "target has a row whose sum is 0."),
+    ({"target": at_end(ROWS, np.eye(O)[0] - 1e-6 * np.eye(O)[1]), **ENTROPY}, "target holds -1e-06: expected distri"),
+    ({"target": at_end(ROWS, np.nan), **ENTROPY}, "target holds NaN or infinity"),
+    ({"x": at_end(ones(T, B, D), np.nan)}, "x contains NaN or infinity"),
+    ({"target": at_end(ROWS, np.inf)}, "target contains NaN or infinity"),
+    ({"weights": ones(T, 1)}, "weights has shape (4, 1): expected (4, 2)"),
+    ({"weights": ones(T, B, dtype="float32")}, "weights is "),
+    ({"weights": at_end(ones(T, B), -1e-6)}, "weights holds -1e-06: expected numbers of 0 or more"),
+    ({"weights": at_end(ones(T, B), np.nan)}, "weights holds NaN or infinity"),
+    ({"loss": "hinge"}, "unknown loss 'hinge': expected squared_error or cross_entropy"),
+    ({"max_norm": 1.0, "max_value": 2.0}, "max norm is 1.0 and max value is 2.0: expected one of the two limits"),
+    ({"max_value": 0}, "max value is 0: expected a finite number above 0"),
+]
+
+
+@pytest.mark.parametrize("chunk", [3, 4096])
+def test_losses_classes_and_weights_that_do_not_fit(rnn, chunk, monkeypatch):
+    """At the last step; a long series is checked in chunks, of which the last may be shorter."""
+    for module in ("shapes", "targets"):
+        monkeypatch.setattr(f"numpy_rnn.common.{module}.CHUNK", chunk)
+    given = arguments(rnn)
+    start = given | {"x": given["x"], "target": rnn.from_numpy(ROWS)}
+    for changed, says in LOSSES:
+        changed = {name: rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in changed.items()}
+        arrays = {name: value for name, value in changed.items() if name in ("x", "target")}
+        options = {name: value for name, value in changed.items() if name not in arrays}
+        refused(partial(train, rnn, start | arrays, **options), says)
+    near = {"target": rnn.from_numpy(at_end(ROWS, 1.0009 / O))}
+    assert len(list(train(rnn, start | near, **ENTROPY))) == T
+
+
 RATE = "the learning rate"
 OF_ENSEMBLES = [((), (1,)), ((), (4,)), ((3,), (2,)), ((3,), (3, 1)), ((3,), (1, 3)), ((3, 3), (3,)), ((2, 3), (3, 2))]
 RATES: list[tuple] = [  # (E, learning rate, words)

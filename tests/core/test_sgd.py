@@ -1,85 +1,130 @@
-"""The update, against exact fractions and torch.optim.SGD."""
+"""The step: clipping, weight decay, momentum and update, against torch.optim.SGD and exact fractions.
 
+test_window.py compares the same functions with `reference_step`, whose own witness is torch here.
+"""
+
+import importlib
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 import pytest
-from cases import assert_within, bits, each, random_case
-from hypothesis import given
+from cases import (
+    about,
+    allowed,
+    assert_within,
+    bits,
+    each,
+    fewer,
+    random_case,
+    reference_clipped,
+    reference_step,
+    steps_of_sgd,
+    values,
+)
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numpy_rnn import Gradients, Parameters
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+UPDATES = 12
 
 
-def random_step(seed, dtype, bias=True, E=(), learned=True):
+def random_step(seed, dtype="float64", bias=True, E=(), learned=True):
     """Parameters, and gradients of their shapes."""
     options = {"bias": bias, "dtype": dtype, "E": E, "learned": learned}
     params, gradients = (random_case(s, 1, 1, 2, 4, 3, **options).params for s in (seed, seed + 1))
     return params, Gradients(*gradients)
 
 
+def in_numpy(array):
+    return array.detach().numpy() if hasattr(array, "detach") else array
+
+
+def clipping(rnn):
+    return importlib.import_module(f"{rnn.__name__}.clipping")
+
+
+# -- against torch --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_torch
+@fewer(8)
 @given(
     seed=st.integers(0, 2**31),
     dtype=st.sampled_from(["float32", "float64"]),
     bias=st.booleans(),
-    E=st.sampled_from([(), (3,), (2, 3)]),
-    learning_rate=st.floats(0, 10),
+    learned=st.booleans(),
+    options=steps_of_sgd(),
+    rate=st.floats(0.001, 0.3),
 )
-def test_sgd_subtracts_the_gradient_times_the_rate(rnn, seed, dtype, bias, E, learning_rate):
-    """Rounded twice, once for the product and once for the difference."""
-    params, gradients = random_step(seed, dtype, bias, E)
-    eta = np.dtype(dtype).type(learning_rate)
-    updated = rnn.to_numpy(rnn.sgd(rnn.from_numpy(params), rnn.from_numpy(gradients), learning_rate))
+def test_the_witness_is_torch_optim_sgd(seed, dtype, bias, learned, options, rate):
+    """Many updates, each carrying its own parameters and velocity; what is allowed is carried along too. The initial
+    state has a gradient in some updates only, as in a run. Clipping is by torch.nn.utils.
+    """
+    import torch
 
-    def exact(theta, dtheta):
-        pairs = zip(theta.ravel().tolist(), dtheta.ravel().tolist(), strict=True)
-        numbers = [float(Fraction(a) - Fraction(float(eta)) * Fraction(b)) for a, b in pairs]
-        return np.array(numbers).reshape(theta.shape)
+    assume("adagrad" not in options)  # which torch has in another form; test_adagrad.py has its witness
+    params, _ = random_step(seed, dtype, bias, learned=learned)
+    generator = np.random.default_rng(seed)
+    theirs = each(lambda theta: torch.nn.Parameter(torch.tensor(theta)), params)
+    trained = [theta for theta in theirs if theta is not None]
+    of_torch = {name: value for name, value in options.items() if not name.startswith("max")}
+    optimizer = torch.optim.SGD(trained, lr=rate, **of_torch)
+    reference = about(params, dtype), None
+    for number in range(UPDATES):
+        gradients = each(lambda theta: generator.normal(size=theta.shape).astype(theta.dtype), Gradients(*params))
+        if number < 3 or generator.random() < 0.7:
+            gradients = gradients._replace(h_0=None)
+        step = about(gradients, dtype), reference[1], np.dtype(dtype), rate
+        reference = reference_step(reference[0], *step, **options)
+        for theta, g in zip(theirs, gradients, strict=True):
+            if theta is not None:
+                theta.grad = None if g is None else torch.tensor(g)
+        if "max_norm" in options:
+            torch.nn.utils.clip_grad_norm_(trained, options["max_norm"])
+        if "max_value" in options:
+            torch.nn.utils.clip_grad_value_(trained, options["max_value"])
+        optimizer.step()
+        buffers = each(lambda theta: optimizer.state.get(theta, {}).get("momentum_buffer"), theirs)
+        velocity = Gradients(*each(lambda v: v.numpy(), buffers)) if options.get("momentum") else None
+        expected = each(in_numpy, theirs), velocity
+        assert_within(values(reference, dtype), expected, allowed(reference))
 
-    u = np.finfo(dtype).eps / 2
-    for name, theta, dtheta in zip(Parameters._fields, params, gradients, strict=True):
-        value = getattr(updated, name)
-        if theta is None:
-            assert value is None
-            continue
-        product = np.abs(float(eta) * dtheta.astype(float))
-        limit = u * (2 * np.abs(exact(theta, dtheta)) + 2 * product) + np.finfo(dtype).tiny
-        assert_within(value, exact(theta, dtheta).astype(dtype), limit, name)
+
+@pytest.mark.needs_torch
+@DTYPES
+def test_clipping_by_value_of_special_numbers_is_that_of_torch(rnn, dtype):
+    import torch
+
+    for limit in (0.01, 0.3, 100.0):
+        special = np.array([[np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit, 2 * limit]], dtype)
+        gradients = Gradients(special, np.ones((9, 9), dtype), special.T.copy(), special[0], None)
+        theirs = each(torch.nn.Parameter, each(torch.tensor, gradients))
+        each(lambda theta, g: setattr(theta, "grad", torch.tensor(g)), theirs, gradients)
+        torch.nn.utils.clip_grad_value_([theta for theta in theirs if theta is not None], limit)
+        found = rnn.to_numpy(rnn.clip_by_value(rnn.from_numpy(gradients), limit))
+        for one, theta in zip(found, theirs, strict=True):
+            assert (one is None) == (theta is None)
+            assert one is None or np.array_equal(one, theta.grad.numpy(), equal_nan=True)
+
+
+# -- the update -----------------------------------------------------------------------------------------------------
 
 
 @DTYPES
 @pytest.mark.parametrize("kind", [float, np.float64, np.float32, np.array], ids=lambda kind: kind.__name__)
 def test_the_rate_is_rounded_to_the_dtype_first(rnn, kind, dtype):
-    """From parameters of zero what is left is η dθ, so that a rate rounded after the product would show in the bits."""
+    """From parameters of zero what is left is η dθ, so that a rate rounded after the product shows in the bits."""
     params, gradients = random_step(0, dtype)
     zeros = Parameters(*map(np.zeros_like, params))
     rate = kind(0.1)
     updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), rate)
     eta = np.dtype(dtype).type(rate)
     assert bits(updated) == bits(Parameters(*(np.zeros_like(g) - eta * g for g in gradients)))
-    assert {v.dtype for v in rnn.to_numpy(updated)} == {np.dtype(dtype)}
-
-
-def test_a_rate_not_rounded_first_would_show():
-    """The test above can fail: 0.1 in float64 gives other float32 products."""
-    _, gradients = random_step(0, "float32")
-    late = [(0.1 * g.astype("float64")).astype("float32") for g in gradients]
-    early = [np.float32(0.1) * g for g in gradients]
-    assert bits(tuple(late)) != bits(tuple(early))
-
-
-@DTYPES
-@pytest.mark.parametrize("learning_rate", [0.0, 0.1])
-def test_sgd_gives_new_parameters_and_leaves_the_given_ones(rnn, learning_rate, dtype):
-    params, gradients = map(rnn.from_numpy, random_step(1, dtype))
-    before = bits((params, gradients))
-    updated = rnn.sgd(params, gradients, learning_rate)
-    assert bits((params, gradients)) == before
-    for old, new in zip(params, updated, strict=True):
-        assert not np.shares_memory(*(v.detach().numpy() if hasattr(v, "detach") else v for v in (old, new)))
-    assert (bits(updated) == before[0]) == (learning_rate == 0)
+    late = tuple((0 - float(rate) * g.astype("float64")).astype(dtype) for g in gradients)
+    assert dtype == "float64" or kind is np.float32 or bits(late) != bits(tuple(updated))
 
 
 @DTYPES
@@ -95,62 +140,135 @@ def test_each_network_steps_at_the_rate_of_its_own(rnn, shape, dtype):
             assert bits(each(lambda v, n=n: v[n], updated)) == bits(rnn.sgd(*alone, rate))
 
 
-def test_a_rate_for_one_network_may_have_no_axis_or_come_as_an_array(rnn):
-    params, gradients = map(rnn.from_numpy, random_step(5, "float64"))
-    expected = bits(rnn.sgd(params, gradients, 0.1))
-    assert bits(rnn.sgd(params, gradients, np.array(0.1))) == expected
-    assert bits(rnn.sgd(params, gradients, rnn.from_numpy(np.array(0.1)))) == expected
-
-
-def test_a_parameter_without_a_direction_stays_as_it_is(rnn):
-    params, gradients = map(rnn.from_numpy, random_step(7, "float64"))
+def test_what_has_no_direction_stays_as_it_is_and_in_its_place(rnn):
+    """Also where only the later of two biases is there, which a run would refuse."""
+    params, gradients = map(rnn.from_numpy, random_step(7))
     updated = rnn.sgd(params, gradients._replace(h_0=None, W_hy=None), 0.1)
     assert bits((updated.h_0, updated.W_hy)) == bits((params.h_0, params.W_hy))
     assert bits(updated.W_xh) != bits(params.W_xh)
-
-
-@pytest.mark.needs_torch
-@DTYPES
-@pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
-def test_sgd_is_torch_optim_sgd(rnn, bias, dtype):
-    import torch
-
-    params, _ = random_step(2, dtype, bias, learned=bias)
-    theirs = [torch.tensor(theta, requires_grad=True) for theta in params if theta is not None]
-    optimizer = torch.optim.SGD(theirs, lr=0.1)
-    ours = rnn.from_numpy(params)
-    u = np.finfo(dtype).eps / 2
-    limit = [np.zeros(theta.shape) for theta in theirs]
-    for step in range(5):
-        _, gradients = random_step(step, dtype, bias, learned=bias)
-        present = [g for g in gradients if g is not None]
-        for theta, g in zip(theirs, present, strict=True):
-            theta.grad = torch.tensor(g)
-        optimizer.step()
-        ours = rnn.sgd(ours, rnn.from_numpy(gradients), 0.1)
-        # Each side rounds the rate, the product and the difference, and keeps what it was off before.
-        limit = [
-            off + 2 * u * (2 * np.abs(0.1 * g) + np.abs(theta.detach().numpy()) + off)
-            for off, g, theta in zip(limit, present, theirs, strict=True)
-        ]
-        present_ours = [theta for theta in rnn.to_numpy(ours) if theta is not None]
-        assert_within(tuple(present_ours), tuple(theta.detach().numpy() for theta in theirs), tuple(limit))
-
-
-@pytest.mark.needs_torch
-def test_torch_parameters_after_an_update_are_leaves_that_require_a_gradient():
-    import torch_rnn
-
-    params, gradients = map(torch_rnn.from_numpy, random_step(3, "float32"))
-    for theta in torch_rnn.sgd(params, gradients, 0.1):
-        assert theta.requires_grad
-        assert theta.is_leaf
-
-
-def test_sgd_leaves_every_parameter_in_its_place(rnn):
-    """Also where only the later of two biases is there, which a run would refuse."""
-    params = rnn.initial_parameters(3, 5, 1, bias=True)
     only = params._replace(b_h=None)
     updated = rnn.to_numpy(rnn.sgd(only, only, 0.5))
     assert updated.b_h is None
-    assert updated.b_y.shape == (1,)
+    assert updated.b_y.shape == (3,)
+
+
+OPTIONS = [{}, {"weight_decay": 0.1}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_step_leaves_what_it_is_given_and_shares_no_memory(rnn, options):
+    """And a parameter without a gradient has no direction and keeps its velocity."""
+    params, gradients = map(rnn.from_numpy, random_step(1))
+    velocity = None
+    for _ in range(3):
+        before = bits((params, gradients, velocity))
+        s, after = rnn.direction(params, gradients, velocity, **options)
+        updated = rnn.sgd(params, s, 0.0)
+        clipped = rnn.clip_by_global_norm(gradients, 1.0), rnn.clip_by_value(gradients, 100.0)
+        assert bits((params, gradients, velocity)) == before
+        assert [v is None for v in s] == [g is None for g in gradients]
+        assert (after is None) == ("momentum" not in options)
+        for new_record in (updated, *clipped, *([after] if after else [])):
+            for new, *old in zip(new_record, params, gradients, strict=True):
+                if old[1] is not None:
+                    assert not any(np.shares_memory(in_numpy(new), in_numpy(v)) for v in old)
+        assert all(getattr(theta, "is_leaf", True) and getattr(theta, "requires_grad", True) for theta in updated)
+        assert not any(getattr(g, "requires_grad", False) for record in clipped for g in record)
+        velocity, gradients = after, gradients._replace(W_hy=None)
+    assert s.W_hy is None
+    assert velocity is None or velocity.W_hy is not None
+
+
+# -- the norm ---------------------------------------------------------------------------------------------------------
+
+
+@DTYPES
+@pytest.mark.parametrize(("max_norm", "factor"), [(1.0, 1 / (13 + 1e-6)), (6.5, 6.5 / (13 + 1e-6)), (13.1, 1)])
+def test_the_norm_is_that_of_all_gradients_together(rnn, max_norm, factor, dtype):
+    """3² + 4² + 12² = 13², from three arrays of one network; of the second, 0, nothing is cut off."""
+    gradients = Gradients(*(np.array([[[v]], [[0.0]]], dtype) for v in (3.0, 4.0, 12.0)))
+    unit = 4 * np.finfo(dtype).eps  # a sum that is exact, 10⁻⁶ added, a quotient and a product
+    found = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), max_norm))
+    for one, v in zip(found[:3], (3, 4, 12), strict=True):
+        expected = np.array([[[v * factor]], [[0]]], dtype)
+        assert_within(one, expected, np.abs(expected) * unit)
+
+
+@DTYPES
+def test_each_network_is_clipped_by_its_own_norm(rnn, dtype):
+    """What is short enough stays bit for bit; the one that is too long is as short as asked for."""
+    _, gradients = random_step(1, dtype, E=(3, 2))
+    n = (1, 0)
+    long = each(np.copy, gradients)
+    for g in long:
+        g[n] *= 1000
+    max_norm = 2 * max(exact_norm(each(lambda g, n=n: g[n], gradients)) for n in np.ndindex(3, 2))
+    result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(long), float(max_norm)))
+    for m in np.ndindex(3, 2):
+        of_network, before = (each(lambda g, m=m: g[m], v) for v in (result, long))
+        if m != n:
+            assert bits(of_network) == bits(before)
+        else:
+            right = reference_clipped(about(before, dtype), float(max_norm))
+            assert_within(of_network, values(right, dtype), allowed(right))
+
+
+def exact_norm(gradients):
+    """As a fraction's square root, to 200 bits: n of (U2) without any rounding in the dtype."""
+    squares = sum(Fraction(float(v)) ** 2 for g in gradients if g is not None for v in g.ravel())
+    shift = 400 - squares.numerator.bit_length() + squares.denominator.bit_length()
+    shift += shift % 2
+    return Fraction(isqrt(int(squares * Fraction(2) ** shift))) / Fraction(2) ** (shift // 2)
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "place", ["smallest", "tiny", "below_root_of_tiny", "root_of_tiny", "one", "root_of_max", "max"]
+)
+def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, place):
+    """From the smallest numbers, whose squares are zero, to the largest, whose squares are infinite; and clipping makes
+    the large ones as long as asked for.
+    """
+    info = np.finfo(dtype)
+    eps, least = Fraction(float(info.eps)), Fraction(float(info.smallest_subnormal))
+    size = {
+        "smallest": 64 * float(info.smallest_subnormal),
+        "tiny": float(info.tiny),
+        "below_root_of_tiny": 1e-3 * float(info.tiny) ** 0.5,
+        "root_of_tiny": float(info.tiny) ** 0.5,
+        "one": 1.0,
+        "root_of_max": float(info.max) ** 0.5,
+        "max": float(info.max) / 16,
+    }[place]
+    gradients = each(lambda g: (g / np.abs(g).max() * size).astype(dtype), random_step(7, "float64", E=(2,))[1])
+    norms = rnn.to_numpy(clipping(rnn).global_norm(rnn.from_numpy(gradients)))
+    result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
+    for n in range(2):
+        alone = each(lambda g, n=n: g[n], gradients)
+        exact = exact_norm(alone)
+        relative = sum(g.size for g in alone) * eps / 2
+        assert abs(Fraction(float(norms[n])) - exact) <= exact * relative + least
+        factor = min(1, 1 / (exact + Fraction(1e-6)))
+        for found, g in zip(result, alone, strict=True):
+            for one, v in zip(found[n].ravel(), g.ravel(), strict=True):
+                wanted, flushed = factor * Fraction(float(v)), abs(Fraction(float(v))) * least  # of the factor
+                assert abs(Fraction(float(one)) - wanted) <= abs(wanted) * (relative + 4 * eps) + flushed + least
+
+
+@DTYPES
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "overflow"])
+def test_a_norm_that_is_not_finite_leaves_nothing_finite(rnn, dtype, bad):
+    """Zero would be a run that stands still without a word. The other network of the ensemble does not notice."""
+    _, gradients = random_step(8, dtype, E=(2,))
+    if bad == "overflow":
+        for g in gradients:
+            g[1] = np.finfo(dtype).max
+    else:
+        gradients.W_hy[1, 0, 0] = bad
+    with np.errstate(over="ignore"):
+        norms = rnn.to_numpy(clipping(rnn).global_norm(rnn.from_numpy(gradients)))
+        result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
+    assert np.isfinite(norms).tolist() == [True, False]
+    for g in result:
+        assert np.isfinite(g[0]).all()
+        assert not np.isfinite(g[1]).any()

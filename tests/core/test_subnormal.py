@@ -10,7 +10,7 @@ from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 
-CASES = 150
+CASES = 40
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

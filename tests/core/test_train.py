@@ -1,177 +1,151 @@
-"""The loop: which windows, which state enters, what is counted, and that nothing is changed behind a caller's back."""
+"""The loop: which windows, which states, what has a loss, and that nothing is changed behind a caller's back."""
 
+import gc
 import importlib
-from itertools import islice, zip_longest
+from itertools import islice
 
 import numpy as np
 import pytest
 from cases import (
     Case,
     allowed,
+    assert_right,
     assert_within,
     bits,
     cases,
+    complex_step_gradients,
+    definition,
     each,
     fewer,
-    of_step,
-    one_update,
     random_case,
-    reference_run,
     reference_update,
-    reported,
     runs,
-    taking_part,
+    step_losses,
     values,
-    window_of,
+    with_ensemble,
 )
 from hypothesis import given
+from hypothesis import strategies as st
 
-from numpy_rnn import Adjoints, Window
+from numpy_rnn import Adjoints, Gradients, Window
 
 pytestmark = pytest.mark.with_reference
 
-TRUNCATIONS = pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 4), (2, 3), (3, 3), (3, 5), (7, 7), (8, 9)])  # T = 7
+TRUNCATIONS = [(1, 1), (1, 4), (2, 3), (3, 3), (3, 5), (7, 7), (8, 9)]  # T = 7
 EXAMPLE = {"learning_rate": 0.05, "epochs": 2}
+ENSEMBLES = st.sampled_from([(), (), (), (2,), (1, 2), (2, 2)])
+OWN = st.sampled_from([(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")])
 
 
 def example(**options) -> Case:
     return random_case(2, 7, 2, 3, 5, 1, **options)
 
 
-# -- against the definition -----------------------------------------------------------------------------------------
+# -- against the witness --------------------------------------------------------------------------------------------
+
+
+def along_one_axis(case, E, seed):
+    """The case whose own series have an axis of 1, which the networks along it share."""
+    axis = seed % len(E)
+    first = (slice(None),) * axis + (slice(1),)
+    x, target, h_0 = (
+        v if v is None or v.ndim == axes - (v.dtype.kind == "i") else v[(slice(None),) * (axes - 2) + first]
+        for v, axes in ((case.x, 3), (case.target, 3), (case.h_0, 2))
+    )
+    return case._replace(x=x, target=target, h_0=h_0)
 
 
 @fewer(2)
-@given(run=runs(dtypes=["float64"]))
-def test_train_is_the_definition_update_for_update(rnn, run):
-    """The run goes free: state and parameters are carried by train itself, and apart from it by the transcription."""
-    case, options = run
-    updates = rnn.train(*case.for_train(rnn), **options, **case.options, record=True)
-    for update, reference in zip_longest(updates, reference_run(case, **options)):
-        assert (update.epoch, update.number) == (reference.epoch, reference.number)
-        steps = list(range(1, len(case.x) + 1))
-        assert steps[update.window.start : update.window.stop] == reference.window
-        assert steps[update.window.loss_start : update.window.stop] == reference.new
-        expected = reference.expected
-        limit = allowed(expected)
-        if max(v.max() for v in limit.parameters if v is not None) > 1e-6:
-            return  # about one run in a thousand amplifies its own rounding so far that it says no more
-        assert_within(reported(rnn, update), values(expected, "float64"), limit)
+@given(run=runs(largest=6), E=ENSEMBLES, own=OWN, many=st.sampled_from([1, 64]), seed=st.integers(0, 2**31))
+def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed):
+    """With every option, and for each network of an ensemble with its own series and learning rate. From `many`
+    networks on, the engine lays them out innermost in memory.
 
-
-@fewer(2)
-@given(run=runs())
-def test_train_is_forward_loss_gradient_and_update(rnn, run):
-    """Every update of a run is what the backend's own functions make of the reported state, parameters and velocity."""
-    case, options = run
-    before, velocity = case.params, None
-    for update in rnn.train(*case.for_train(rnn), **options, **case.options, record=True):
-        at_once = reported(rnn, update)
-        window = window_of(case, rnn.to_numpy(update), before)
-        limit = allowed(reference_update(window, velocity=velocity, **of_step(options)))
-        in_parts = one_update(rnn, window, velocity=velocity, **of_step(options))
-        assert_within(taking_part(at_once, window), taking_part(in_parts, window), taking_part(limit, window))
-        if case.params.h_0 is not None and window.params.h_0 is None:
-            assert bits((at_once.parameters.h_0, at_once.velocity and at_once.velocity.h_0)) == bits(
-                (before.h_0, velocity and velocity.h_0)
-            )
-        before, velocity = at_once.parameters, at_once.velocity
-
-
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_every_loss_is_counted_once_in_an_epoch(rnn, reduction):
-    """While the weights stand still, the losses of an epoch add up to that of one pass over the series, whatever k1 and
-    k2. Under "mean" each loss is divided by its own number of terms.
+    Arguments are not changed, nor is anything after it was handed out.
     """
-    case = example(reduction=reduction)
-    T = len(case.x)
-    whole = reference_update(case._replace(options=case.options | {"reduction": "sum"})).loss
-    params, x, target, h_0 = case.of(rnn)
-    for k1 in range(1, T + 2):
-        for k2 in range(k1, T + 3):
-            options = {"k1": k1, "k2": k2, "learning_rate": 0.0, "epochs": 2}
-            updates = list(map(rnn.to_numpy, rnn.train(params, x, target, h_0, **options, **case.options)))
-            for epoch in (1, 2):
-                of_epoch = [u for u in updates if u.epoch == epoch]
-                terms = [case.target[: u.window.loss_steps].size if reduction == "mean" else 1 for u in of_epoch]
-                total = sum(u.loss * n for u, n in zip(of_epoch, terms, strict=True))
-                assert_within(total, values(whole, "float64"), 2 * whole.off)
-
-
-# -- the carried state ----------------------------------------------------------------------------------------------
-
-
-@given(run=runs())
-def test_the_state_that_enters_is_the_latest_computed_for_its_step(rnn, run):
-    """As a learned initial state does for step 0: the one that the latest update left."""
     case, options = run
-    before, latest = case.params, {}
-    for update in map(rnn.to_numpy, rnn.train(*case.for_train(rnn), **options, **case.options, record=True)):
-        if update.window.start == 0:
-            latest[0] = before.h_0 if case.h_0 is None else case.h_0
-        start, _, stop = update.window
-        assert bits(update.activations.h[0]) == bits(latest[start])
-        latest |= dict(zip(range(start, stop + 1), update.activations.h, strict=True))
-        before = update.parameters
+    if E:
+        case = with_ensemble(case, E, seed, own)
+        case = along_one_axis(case, E, seed) if seed % 3 == 0 else case
+        shape = [size if seed >> axis & 1 else 1 for axis, size in enumerate(E)]
+        options["learning_rate"] *= np.random.default_rng(seed).uniform(0, 1, shape)
+    arrays = case.for_train(rnn)
+    before, updates, kept = bits(arrays), [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
+        for update in rnn.train(*arrays, **options, **case.form(rnn), record=True):
+            updates.append(update)
+            kept.append(bits(update))
+    assert_right(rnn, case, updates, **options)
+    assert [bits(update) for update in updates] == kept
+    assert bits(arrays) == before
 
 
-@pytest.mark.needs_torch
-def test_the_initial_state_of_torch_carries_no_graph(monkeypatch):
-    """It is a constant; and a graph that it carried would grow with every update."""
-    module = importlib.import_module("torch_rnn.bptt")
-    entered = []
+# -- truncation -----------------------------------------------------------------------------------------------------
 
-    def spy(params, x, h_0, phi):
-        entered.append(h_0)
-        return unroll(params, x, h_0, phi)
 
-    unroll = module.unroll
-    monkeypatch.setattr(module, "unroll", spy)
-    import torch_rnn
+def items(case):
+    """G[t, s] = ∂ℓ_t/∂θ_s, under the name of each parameter (T, T, *shape), by giving every step a copy of its own.
 
-    list(torch_rnn.train(*example().of(torch_rnn), k1=1, k2=3, **EXAMPLE))
-    assert len(entered) == 14
-    assert not any(h_0.requires_grad for h_0 in entered)
+    Any truncation of back-propagation, while the weights stand still, is a 0/1 mask on this matrix.
+    """
+    T = len(case.x)
+    of_step = []
+    for s in range(T):
+
+        def losses(own, s=s):
+            return step_losses(case, [own if step == s else case.params for step in range(T)])
+
+        of_step.append(complex_step_gradients(losses, case.params))  # (*shape, T) each
+    return {
+        name: np.stack([np.moveaxis(getattr(g, name), -1, 0) for g in of_step], axis=1)
+        for name, theta in case.params._asdict().items()
+        if theta is not None
+    }
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_a_truncated_gradient_is_a_masked_sum_of_items(rnn, loss):
+    """At learning rate 0 the gradient of update n is Σ G[t, s] over its new steps t and its window's
+    steps s. G[t, s] is 0 for s > t. The losses of an epoch add up to that of one pass, whatever k1 and k2.
+    """
+    T = 5
+    case = random_case(7, T, 2, 3, 4, 2, loss=loss)
+    G, whole = items(case), reference_update(case).loss
+    for matrix in G.values():
+        assert all((matrix[t, t + 1 :] == 0).all() for t in range(T))
+    params, x, target, h_0 = case.of(rnn)
+    for k1, k2 in ((1, 1), (1, 2), (1, 4), (1, 7), (2, 2), (2, 3), (2, 5), (3, 3), (3, 4), (4, 5), (5, 5), (6, 7)):
+        updates = list(rnn.train(params, x, target, h_0, k1=k1, k2=k2, learning_rate=0, epochs=1, **case.form(rnn)))
+        assert_within(
+            np.sum([rnn.to_numpy(update.loss) for update in updates]), values(whole, "float64"), 2 * whole.off
+        )
+        for update, (window, new) in zip(updates, definition(T, k1, k2), strict=True):
+            mask = np.outer(*([t in steps for t in range(1, T + 1)] for steps in (new, window)))
+            expected = Gradients(*(G[name][mask].sum(0) if name in G else None for name in Gradients._fields))
+            window = case.steps(*update.window)._replace(h_0=rnn.to_numpy(h_0))
+            limit = each(lambda g: 2 * g, allowed(reference_update(window).gradients))
+            assert_within(rnn.to_numpy(update.gradients), expected, limit)
 
 
 # -- what a caller sees ---------------------------------------------------------------------------------------------
 
 
-@fewer(2)
-@given(run=runs())
-def test_inputs_stay_and_nothing_handed_out_is_changed_later(rnn, run):
-    case, options = run
-    given_values = case.for_train(rnn)
-    before = bits(given_values)
-    updates, kept = [], []
-    for update in rnn.train(*given_values, **options, **case.options, record=True):
-        updates.append(update)
-        kept.append(bits(update))
-        assert bits(given_values) == before
-    assert [bits(update) for update in updates] == kept
-    assert bits(given_values) == before
-
-
-@TRUNCATIONS
-def test_two_runs_side_by_side_do_not_meet(rnn, k1, k2):
+@pytest.mark.parametrize(("k1", "k2"), TRUNCATIONS)
+def test_two_runs_side_by_side_do_not_meet_and_recording_changes_nothing_else(rnn, k1, k2):
     one, other = example().of(rnn), example(nonlinearity="relu", bias=False).of(rnn)
     options = {"k1": k1, "k2": k2, **EXAMPLE, "learning_rate": 0.01}
-    alone = [bits(u) for u in rnn.train(*one, **options)]
+    alone = list(rnn.train(*one, **options))
     pairs = list(zip(rnn.train(*one, **options), rnn.train(*other, **options, nonlinearity="relu"), strict=True))
-    assert [bits(u) for u, _ in pairs] == alone
-    assert bits(pairs[-1][1]) != alone[-1]
+    assert [bits(u) for u, _ in pairs] == [bits(u) for u in alone]
+    assert bits(pairs[-1][1]) != bits(alone[-1])
+    recorded = list(rnn.train(*one, **options, record=True))
+    assert [bits(u[:7]) for u in recorded] == [bits(u[:7]) for u in alone]
+    assert all(u.activations is None and u.adjoints is None for u in alone)
+    assert all(isinstance(u.adjoints, Adjoints) and isinstance(u.window, Window) for u in recorded)
 
 
-@TRUNCATIONS
-def test_recording_changes_nothing_else(rnn, k1, k2):
-    given_values = example().of(rnn)
-    plain, recorded = (list(rnn.train(*given_values, k1=k1, k2=k2, **EXAMPLE, record=r)) for r in (False, True))
-    assert [bits(u[:7]) for u in plain] == [bits(u[:7]) for u in recorded]
-    assert all(u.activations is None and u.adjoints is None for u in plain)
-    assert all(isinstance(u.adjoints, Adjoints) for u in recorded)
-    assert all(isinstance(u.window, Window) for u in recorded)
-
-
+@fewer(4)
 @given(case=cases(all_counted=True))
 def test_the_layout_of_the_arrays_does_not_matter(rnn, case):
     """Strided and transposed views of the same numbers give the same run, within rounding."""
@@ -179,79 +153,132 @@ def test_the_layout_of_the_arrays_does_not_matter(rnn, case):
     def awkward(array):
         spread = np.zeros((*array.shape[::-1], 2), array.dtype)
         spread[..., 1] = array.T
-        return spread[..., 1].T
+        strided = spread[..., 1].T
+        return strided if rnn.__name__ != "torch_rnn" else importlib.import_module("torch").from_numpy(strided)
 
     options = {"k1": 2, "k2": 3, "learning_rate": 0.01, "epochs": 1}
-    arrays = case.for_train(rnn)
-    params, *views = each(lambda v: _as_backend(rnn)(awkward(v)), case.arrays)
-    plain = rnn.to_numpy(next(rnn.train(*arrays, **options, **case.options)))
-    strided = rnn.to_numpy(next(rnn.train(params, *views, **options, **case.options)))
-    start, loss_start, stop = plain.window
-    window = case._replace(x=case.x[start:stop], target=case.target[loss_start:stop])  # the first: s_n = 0
-    limit = allowed(reference_update(window, options["learning_rate"]))
-    assert_within(strided[3:6], plain[3:6], (limit.loss, limit.gradients, limit.parameters))
+    updates = rnn.train(*each(awkward, case.arrays), **options, **case.form(rnn), record=True)
+    assert_right(rnn, case, updates, **options)
 
 
-def _as_backend(rnn):
-    """An array of the backend with the strides that it is given."""
-    if rnn.__name__ != "torch_rnn":
-        return lambda array: array
-    return importlib.import_module("torch").from_numpy
-
-
-def test_no_epochs_are_no_updates(rnn):
+def test_updates_are_made_one_at_a_time(rnn):
+    """A run of a billion epochs can be begun; no epochs are no updates."""
+    for case, every in ((example(), 1), (example(E=(3,)), "epoch")):
+        options = {"k1": 7, "k2": 7, "learning_rate": 0.01, "epochs": 10**9, "yield_every": every}
+        assert [u.epoch for u in islice(rnn.train(*case.of(rnn), **options), 3)] == [1, 2, 3]
     assert list(rnn.train(*example().of(rnn), k1=1, k2=1, learning_rate=0.1, epochs=0)) == []
 
 
-def test_updates_come_one_at_a_time(rnn):
-    """A run of a billion epochs can be begun."""
-    updates = rnn.train(*example().of(rnn), k1=7, k2=7, learning_rate=0.01, epochs=10**9)
-    assert [u.epoch for u in islice(updates, 3)] == [1, 2, 3]
+ARGUMENTS = ["params", "h_0", "learning_rate", "resume"]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("stream", [False, True], ids=["series", "stream"])
+def test_arguments_are_read_when_train_is_called(rnn, name, stream):
+    """All but series and streams: what a caller does to them before the first update, or after it, has no effect."""
+    case = example(E=(2,), own=("h_0",))
+    options = {"k1": 2, "k2": 3, "momentum": 0.9}
+
+    def begin():
+        params, x, target, h_0 = case.for_train(rnn)
+        given_values = {"params": params, "h_0": h_0, "learning_rate": rnn.from_numpy(np.array([0.05, 0.02]))}
+        if stream:
+            return given_values, rnn.train_stream(steps=list(zip(x, target)), **given_values, **options)
+        run = rnn.train(x=x, target=target, epochs=2, **given_values, **options)
+        next(run)
+        given_values["resume"] = run.state()
+        return given_values, rnn.train(x=x, target=target, epochs=2, **given_values, **options)
+
+    if stream and name == "resume":
+        name = "params"
+    expected = [bits(update) for update in begin()[1]]
+    for made in (0, 1):
+        given_values, run = begin()
+        found = [bits(update) for update in islice(run, made)]
+        value = given_values[name].parameters if name == "resume" else given_values[name]
+        for array in [value.W_hh, value.b_h] if isinstance(value, tuple) else [value]:
+            (array.detach() if hasattr(array, "detach") else array)[...] = 0
+        assert found + [bits(update) for update in run] == expected
+
+
+# -- torch's graph ----------------------------------------------------------------------------------------------------
+
+
+def nodes_of_graphs():
+    """How many nodes of autograd graphs the living tensors hold."""
+    import torch
+
+    gc.collect()
+    pending = [v.grad_fn for v in gc.get_objects() if issubclass(type(v), torch.Tensor) and v.grad_fn]
+    found = set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            pending.extend(before for before, _ in node.next_functions)
+    return len(found)
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("stream", "clipping"), [(False, "max_norm"), (True, "max_value")], ids=["series", "stream"])
+def test_a_run_of_torch_keeps_no_graph_of_earlier_updates(stream, clipping):
+    """No more nodes after twelve updates than after four, under every option of the step."""
+    import torch_rnn
+
+    gc.collect()
+    gc.freeze()  # so that the collections below look at what the run made alone
+    case = random_case(2, 14, 2, 3, 5, 1)
+    params, x, target, h_0 = case.of(torch_rnn)
+    options = {"k1": 1, "k2": 3, "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}
+    options[clipping] = 1.0
+    if stream:
+        run = torch_rnn.train_stream(params, zip(x, target), h_0, **options)
+    else:
+        run = torch_rnn.train(params, x, target, h_0, epochs=1, **options)
+    counts = []
+    for update in run:
+        del update
+        counts.append(nodes_of_graphs())
+    gc.unfreeze()
+    assert 0 < counts[3] < 200
+    assert counts[11] <= counts[3]
 
 
 @pytest.mark.needs_torch
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_torch_updates_hold_no_graph_and_a_surrounding_no_grad_does_not_matter(grad):
+    """Parameters may be plain tensors too, and stay so."""
     import torch
 
     import torch_rnn
 
+    options = {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.1, "max_norm": 1.0, **EXAMPLE}
     with torch.set_grad_enabled(grad):
-        arrays = example(learned=True).for_train(torch_rnn)
-        updates = list(torch_rnn.train(*arrays, k1=1, k2=3, momentum=0.9, max_norm=1.0, **EXAMPLE, record=True))
+        params, *data = example(learned=True).for_train(torch_rnn)
+        updates = list(torch_rnn.train(params, *data, **options, record=True))
+        plain = type(params)(*(theta.detach().clone() for theta in params))
+        of_plain = list(torch_rnn.train(plain, *data, **options, record=True))
     for update in updates:
         of_update = update.gradients, update.velocity, update.activations, update.adjoints
         for tensor in (update.loss, *(tensor for part in of_update for tensor in part)):
             assert tensor is None or not tensor.requires_grad
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
+    assert [bits(u) for u in of_plain] == [bits(u) for u in updates]
     assert len(updates) == 14
-
-
-@pytest.mark.needs_torch
-def test_torch_parameters_may_be_plain_tensors_and_stay_so():
-    """Those that no gradient is recorded for train as well as any, and are not made to require one."""
-    import torch_rnn
-
-    params, *data = example(learned=True).for_train(torch_rnn)
-    plain = type(params)(*(theta.detach().clone() for theta in params))
-    updates = [list(torch_rnn.train(p, *data, k1=1, k2=3, **EXAMPLE)) for p in (params, plain)]
-    assert [bits(u) for u in updates[0]] == [bits(u) for u in updates[1]]
     assert not any(theta.requires_grad for theta in plain)
     assert all(theta.is_leaf and theta.grad is None for theta in (*params, *plain))
 
 
-# -- the main job ---------------------------------------------------------------------------------------------------
+# -- the default experiment -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_main_job_learns_the_sine_wave(rnn, dtype):
-    """The default experiment, written out: seed 0 ends below a tenth of the loss that it begins with."""
-    series = np.sin(np.linspace(2, 10, 21)).astype(dtype)
+def test_the_default_experiment_learns_the_sine_wave(rnn):
+    """Written out: a hundred epochs of seed 0 end below the loss of the tenth, and that of the first."""
+    series = np.sin(np.linspace(2, 10, 21)).astype("float32")
     x, target = (rnn.from_numpy(v.reshape(20, 1, 1)) for v in (series[:-1], series[1:]))
-    h_0 = rnn.from_numpy(np.zeros((1, 6), dtype))
-    params = rnn.initial_parameters(dtype=dtype)
-    losses = np.zeros(301)
-    for update in rnn.train(params, x, target, h_0, k1=1, k2=1, learning_rate=0.1, epochs=300):
+    h_0 = rnn.from_numpy(np.zeros((1, 6), "float32"))
+    losses = np.zeros(101)
+    for update in rnn.train(rnn.initial_parameters(), x, target, h_0, k1=1, k2=1, learning_rate=0.1, epochs=100):
         losses[update.epoch] += float(update.loss)
-    assert losses[300] < losses[1] / 10
-    assert losses[300] < losses[100] < losses[10] < losses[1]
+    assert losses[100] < losses[10] < losses[1]
+    assert losses[100] < losses[1] / 2

@@ -18,7 +18,7 @@ from numpy_rnn.study.components.measures import measure_components
 from numpy_rnn.study.components.seeds import bands, measure_seeds, opposite, place
 from numpy_rnn.study.figures import style
 from numpy_rnn.study.figures.truncation_figures import KINDS
-from numpy_rnn.study.page.page import HERE
+from numpy_rnn.study.page.page import HERE, SCRIPTS, STYLES
 from numpy_rnn.study.page.tables import component_tables
 from numpy_rnn.study.page.templates import fill
 
@@ -156,7 +156,7 @@ def test_the_page_says_for_how_many_networks_the_direction_is_opposite(networks,
 
 
 def test_sliding_windows_chunks_and_zero_have_one_colour_each_in_figures_and_explorer():
-    css, script = ((HERE / name).read_text(encoding="utf-8") for name in ("study.css", "explore.js"))
+    css, script = ("".join((HERE / name).read_text(encoding="utf-8") for name in names) for names in (STYLES, SCRIPTS))
     light = css[: css.index("prefers-color-scheme: dark")]
     variables = dict(re.findall(r"--(\w+): (#\w+);", light))
     for kind, color in (("sliding", style.SLIDING), ("chunks", style.CHUNKS)):

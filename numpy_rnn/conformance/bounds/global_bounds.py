@@ -13,10 +13,12 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 3.1 to 3.5 (γ_n; inner products and products of matrices, in any order).
 """
 
+from typing import Any
+
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.bounds.band_bounds import Band
 from numpy_rnn.conformance.bounds.local_bounds import TAU, absolute_error, ratios
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, sum_of_rows
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
@@ -41,7 +43,8 @@ class Propagation:
         self.x, self.target, self.h_0 = map(given, (self.case.x, self.case.target, case.h_0))
         self.weights = given(np.ones((1, 1, 1)) if case.weights is None else case.weights[..., None])
         params = (None if theta is None else given(np.atleast_2d(theta)) for theta in case.params)
-        self.params: Parameters = Parameters(*params)
+        self.params: Any = type(case.params)(*params)
+        self.band: Band | None = None
 
     def of(self, name: str) -> Rounded:
         """A tensor and what is known of its error so far."""
@@ -49,18 +52,22 @@ class Propagation:
 
     def forward(self):
         """(F1) to (F3). A bias is one more row of the weights, for a one in the inputs."""
-        W_xh, W_hh, W_hy, b_h, b_y, _ = self.params
+        W_xh, W_hh, W_hy, b_h, b_y, _, *second = self.params
         E, h, rounding = self.E, self.of("h"), self.rounding
         T, B, _ = self.case.x.shape
         ones = None if b_h is None else rounding.given(np.ones((T, B, 1)))
-        weights = join(W_xh, W_hh, b_h, axis=-2)
-        before = self.h_0
-        for t in range(T):
-            inputs = join(self.x[t], before, ones and ones[t], axis=-1)
+        weights = join(W_xh, W_hh, b_h, *second, axis=-2)
+        more = [ones for b in second if b is not None and ones is not None]
+        before, older = self.h_0, 0 if self.case.kept is None else len(self.case.kept[1])
+        if older:  # (R3)
+            before = h[older - 1]
+        for t in range(older, T):
+            inputs = join(self.x[t], before, ones and ones[t], *(one[t] for one in more), axis=-1)
             E["a"][t] = rounding.product(inputs, weights)
             E["h"][t] = self.nonlinearity(t)
             before = h[t]
         E["y"][...] = rounding.product(join(h, ones, axis=-1), join(W_hy, b_y, axis=-2))
+        E["y"][:older] = np.inf  # of no use to the update
 
     def nonlinearity(self, t: int) -> np.ndarray:
         """E of h_t: for tanh sech²(max(|a|−E_a, 0)) E_a + τu(|h| + that); for relu E_a, and 0 on its dead side.
@@ -135,8 +142,16 @@ class Propagation:
         dy, dh, da = map(self.of, ("dy", "dh", "da"))
         weights = join(self.params.W_hy.mT, self.params.W_hh.mT, axis=-2)
         slope, roundings = self.slope()
-        after = da[-1].map(np.zeros_like)
-        for t in reversed(range(len(dy.size))):
+        after, truncation, T = da[-1].map(np.zeros_like), self.case.truncation, len(dy.size)
+        if truncation is not None and truncation.kind == "band" and truncation.cuts(T):  # (R1)
+            W_hy, W_hh = (np.asarray(W, np.float64) for W in self.case.params[1:3][::-1])
+            values = self.values["dy"], dy.E, slope.size, slope.E
+            self.band = Band(rounding, *values, roundings, W_hy, W_hh, min(truncation.steps, T))
+            E["dh"][...] = self.band.summed(self.band.dh_parts)[1]
+            E["da"][...] = self.band.summed(self.band.da_parts)[1]
+            return
+        first = 0 if truncation is None else truncation.first_step(T)  # (R2)
+        for t in reversed(range(first, T)):
             E["dh"][t] = rounding.product(join(dy[t], after, axis=-1), weights)
             E["da"][t] = rounding.each(dh[t], slope[t], roundings)
             after = da[t]
@@ -158,6 +173,11 @@ class Propagation:
         logistic = self.case.nonlinearity == "sigmoid"
         D = sech_squared(self.values["a"] / 2) / 4 if logistic else sech_squared(self.values["a"])
         derivative = np.abs(1 - 2 * h.size) if logistic else 2 * h.size
+        if self.case.kept is not None:  # the slope is that of the kept h; from the kept a it is off by the error of h
+            E_h = np.zeros_like(h.E)
+            older = slice(len(self.case.kept[1]))
+            E_h[older] = (self.tau * (h.size[older] + 0.5 * logistic) + absolute_error(self.tau)) * rounding.u
+            h = Rounded(h.size, h.E + E_h)
         e = h.E * (derivative + h.E) + rounding.gamma(2) * np.maximum(h.max_abs, h.max_abs**2)
         nearest = np.maximum(a.size - a.E, 0)
         s = sech_squared(nearest / 2) / 4 if logistic else sech_squared(nearest)
@@ -172,18 +192,31 @@ class Propagation:
         E["dW_xh"][...] = rounding.product(self.x.rows.mT, da)
         E["dW_hh"][...] = rounding.product(h_before.rows.mT, da)
         E["dW_hy"][...] = rounding.product(h.rows.mT, dy)
+        if self.band is not None:
+            values = np.concatenate((self.case.h_0[None], self.values["h"][:-1]))
+            E["dW_xh"][...] = self.band.over_steps(np.asarray(self.case.x, np.float64), self.x.E)[1]
+            E["dW_hh"][...] = self.band.over_steps(values, h_before.E)[1]
         if self.params.b_h is not None:
             E["db_h"][...] = rounding.sum(da)
             E["db_y"][...] = rounding.sum(dy)
+            if self.band is not None:
+                E["db_h"][...] = self.band.over_rows()[1]
+            if "db_hh" in E:
+                E["db_hh"][...] = E["db_h"]
 
     def input_gradients(self):
         """(B9), (B10)."""
         rounding, da = self.rounding, self.of("da")
+        if self.band is not None:  # the parts may be added after the product
+            M = np.zeros_like(da.size)
+            for part in self.band.da_parts:
+                M[: len(part.M)] += part.M
+            da = Rounded(da.size, da.E + rounding.gamma(self.band.k) * M)
         self.E["dh_0"][...] = rounding.product(da[0], self.params.W_hh.mT)
         self.E["dx"][...] = rounding.product(da, self.params.W_xh.mT)
 
     def update(self):
-        """(U1) to (U6), by the formulas of `step.py`."""
+        """(U1) to (U9), by the formulas of `step.py`."""
         names = [name for name, theta in self.params._asdict().items() if theta is not None]
         gradients = {name: Near(self.values["d" + name], self.E["d" + name]) for name in names}
         step = Step(self.case, self.rounding)

@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.band_bounds import Band
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, squared_error
-from numpy_rnn.conformance.bounds.rounding import sech_squared
+from numpy_rnn.conformance.bounds.rounding import Rounding, sech_squared
 from numpy_rnn.conformance.bounds.step import Step
 from numpy_rnn.conformance.case import Case
 
@@ -85,11 +86,19 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     of = {}
 
     # (F1) to (F3)
-    of["a"] = bound.sum(D + H + 1, bound.each_step(W_xh, x), bound.each_step(W_hh, h_before), bound.each_row(b_h))
+    second = getattr(case.params, "b_hh", None)
+    biases = [bound.each_row(None if b is None else np.asarray(b, np.float64)) for b in (b_h, second)]
+    products = bound.each_step(W_xh, x), bound.each_step(W_hh, h_before)
+    of["a"] = bound.sum(D + H + 1 + (second is not None), *products, *biases)
     of["h"] = bound.nonlinearity(case.nonlinearity, a, tau)
     if case.nonlinearity != "relu":
         of["h"] = of["h"][0], of["h"][1] + absolute_error(tau) * bound.u
     of["y"] = bound.sum(H + 1, bound.each_step(W_hy, h), bound.each_row(b_y))
+
+    if case.kept is not None:  # (R3)
+        for name, exact in (("a", case.kept[0]), ("h", case.kept[1]), ("y", y[..., : T - K, :, :])):
+            for part, values in zip(of[name], (exact, 0.0)):
+                part[..., : T - K, :, :] = values
 
     # (L1) to (L4), (B1)
     w = np.ones(()) if case.weights is None else np.asarray(case.weights, np.float64)[..., None]
@@ -109,10 +118,17 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     da_next = np.concatenate((da[..., 1:, :, :], np.zeros_like(da[..., :1, :, :])), axis=-3)
     expected_dh, allowed_dh = bound.sum(O + H, bound.each_step(W_hy.mT, dy), bound.each_step(W_hh.mT, da_next))
     of["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
+    if case.truncation is not None and (first := case.truncation.first_step(T)):  # (R2)
+        for part in of["dh"]:
+            part[..., :first, :, :] = 0
     if case.nonlinearity == "relu":
         of["da"] = bound.through_relu(dh, a, h)
     else:
         of["da"] = bound.through_tanh(dh, h, a, da, tau, logistic=case.nonlinearity == "sigmoid")
+    banded = None
+    if case.truncation is not None and case.truncation.kind == "band" and case.truncation.cuts(T):  # (R1)
+        banded = bound.band(case, a, h, dy, tau)
+        of |= {"dh": banded.summed(banded.dh_parts), "da": banded.summed(banded.da_parts)}
 
     # (B9), (B10)
     if "dh_0" in report:
@@ -124,8 +140,14 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     of["dW_xh"] = bound.sum(T * B, bound.over_steps(x, da))
     of["dW_hh"] = bound.sum(T * B, bound.over_steps(h_before, da))
     of["dW_hy"] = bound.sum(T * B, bound.over_steps(h, dy))
+    if banded is not None:
+        of |= {name: banded.over_steps(v, bound.subnormal(v)) for name, v in (("dW_xh", x), ("dW_hh", h_before))}
     if b_h is not None:
         of["db_h"] = bound.sum(T * B, bound.numbers(da, np.add.reduce, axis=(-3, -2)))
+        if banded is not None:
+            of["db_h"] = banded.over_rows()
+        if second is not None:
+            of["db_hh"] = of["db_h"]
         of["db_y"] = bound.sum(T * B, bound.numbers(dy, np.add.reduce, axis=(-3, -2)))
 
     # (U1) to (U6), from the velocities that were reported
@@ -242,6 +264,25 @@ class Bound:
         allowed_by_cosh = roundings * np.abs(by_cosh) + self.flushes(1) * (1 + np.abs(dh))
         nearer = ratios(da - by_cosh, allowed_by_cosh) < ratios(da - expected, allowed)
         return np.where(nearer, by_cosh, expected), np.where(nearer, allowed_by_cosh, allowed)
+
+    def band(self, case, a, h, dy, tau) -> Band:
+        """(R1) from the reported a, h and dy. Of the slope, from h or from a, the larger error."""
+        if case.nonlinearity == "relu":
+            slope = (h > 0).astype(np.float64)
+            E_slope, roundings = np.where((self.subnormal(a) > 0) | (self.subnormal(h) > 0), 1.0, 0.0), 0
+        else:
+            one, roundings = np.ones_like(h), 3
+            slope = h * (1 - h) if case.nonlinearity == "sigmoid" else 1 - np.square(h)
+            (_, E_slope), (by_cosh, E) = (
+                self.through_tanh(one, h, a, v, tau, logistic=case.nonlinearity == "sigmoid")
+                for v in (slope, sech_squared(a / 2) / 4 if case.nonlinearity == "sigmoid" else sech_squared(a))
+            )
+            E_slope = np.maximum(E_slope, E + np.abs(by_cosh - slope))
+        rounding = Rounding(case.dtype)
+        rounding.u += self.own
+        W_hy, W_hh = (np.asarray(W, np.float64)[..., None, :, :] for W in (case.params.W_hy, case.params.W_hh))
+        k = min(case.truncation.steps, dy.shape[-3])
+        return Band(rounding, dy, self.subnormal(dy), slope, E_slope, roundings, W_hy, W_hh, k)
 
     def through_relu(self, dh, a, h) -> tuple[np.ndarray, np.ndarray]:
         """(B3) of relu: dh where h > 0, which is open where a or h is subnormal and may be read as zero."""

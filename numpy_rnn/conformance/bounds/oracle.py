@@ -26,9 +26,9 @@ def matrix(array):
 def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
     """The balls of the velocities and of the new parameters, flattened, from the matrices of the gradients by name.
 
-    η is rounded to the dtype; the other options are the numbers that they are in float64, and so is 10⁻⁶.
+    η is rounded to the dtype; the other options are the numbers that they are in float64, and so are 10⁻⁶ and 10⁻⁸.
     """
-    momentum, dampening, nesterov, decay, max_norm, max_value = case.sgd
+    momentum, dampening, nesterov, decay, max_norm, max_value, adagrad = case.sgd
     ball = load_flint().arb
     rate = ball(float(case.dtype.type(case.learning_rate)))
     factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
@@ -40,8 +40,14 @@ def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
             s = clamped(s, ball(max_value))
         if decay:
             s += theta * ball(decay)
-        if momentum:
-            before = getattr(case.velocity, name, None)
+        before = getattr(case.velocity, name, None)
+        if adagrad:
+            old = [0] * len(s.entries()) if before is None else matrix(before).entries()
+            v = [square + g * g for square, g in zip(old, s.entries())]
+            velocities["v" + name] = v
+            steps = [g / (square.nonnegative_part() + ball(1e-8)).sqrt() for g, square in zip(s.entries(), v)]
+            s = load_flint().arb_mat(s.nrows(), s.ncols(), steps)
+        elif momentum:
             v = s if before is None else matrix(before) * ball(momentum) + s * (1 - ball(dampening))
             velocities["v" + name] = v.entries()
             s = s + v * ball(momentum) if nesterov else v
@@ -141,10 +147,19 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     bias_h, bias_y = flint.arb_mat(B, H), flint.arb_mat(B, O)
     if biases:
         bias_h, bias_y = (ones * matrix(b) for b in case.params[3:5])
+    second = getattr(case.params, "b_hh", None)
+    if second is not None:
+        bias_h += ones * matrix(second)
     x = {t: matrix(case.x[t - 1]) for t in steps}
     target = {t: matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
     a, h, slope, y = {}, {0: matrix(case.h_0)}, {}, {}
-    for t in steps:
+    older = 0 if case.kept is None else len(case.kept[1])
+    for t in range(1, older + 1):  # (R3)
+        assert case.kept is not None
+        a[t], h[t] = (matrix(array[t - 1]) for array in case.kept)
+        slope[t] = flint.arb_mat(B, H, [SLOPES[case.nonlinearity](ball) for ball in h[t].entries()])
+        y[t] = h[t] * W_hy + bias_y
+    for t in steps[older:]:
         a[t] = x[t] * W_xh + h[t - 1] * W_hh + bias_h
         states = [phi(ball) for ball in a[t].entries()]
         if None in states:
@@ -166,11 +181,26 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
         )
     if case.given_dy:
         dy = {t: target[t] if t in target else flint.arb_mat(B, O) for t in steps}
-    dh, da = {}, {T + 1: flint.arb_mat(B, H)}
-    for t in reversed(steps):
-        dh[t] = dy[t] * W_hy.transpose() + da[t + 1] * W_hh.transpose()
-        products = [d * s for d, s in zip(dh[t].entries(), slope[t].entries())]
-        da[t] = flint.arb_mat(B, H, products)
+
+    def through(d, t):
+        """(B3)."""
+        return flint.arb_mat(B, H, [number * s for number, s in zip(d.entries(), slope[t].entries())])
+
+    dh = {t: dy[t] * W_hy.transpose() for t in steps}
+    da = {t: flint.arb_mat(B, H) for t in range(1, T + 2)}
+    if case.truncation is not None and case.truncation.kind == "band":  # (R1)
+        g = dict(dh)
+        for j in range(1, min(case.truncation.steps, T)):
+            g = {t: through(g[t + 1], t + 1) * W_hh.transpose() for t in range(1, T - j + 1)}
+            dh |= {t: dh[t] + part for t, part in g.items()}
+        da |= {t: through(dh[t], t) for t in steps}
+    else:
+        first = 0 if case.truncation is None else case.truncation.first_step(T)
+        for t in range(1, first + 1):  # (R2)
+            dh[t] = flint.arb_mat(B, H)
+        for t in reversed(steps[first:]):
+            dh[t] += da[t + 1] * W_hh.transpose()
+            da[t] = through(dh[t], t)
 
     gradients = {
         "W_xh": reduce(add, (x[t].transpose() * da[t] for t in steps)),
@@ -179,6 +209,8 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     }
     if biases:
         gradients["b_h"] = ones.transpose() * reduce(add, (da[t] for t in steps))
+        if second is not None:
+            gradients["b_hh"] = gradients["b_h"]
         gradients["b_y"] = ones.transpose() * reduce(add, (dy[t] for t in steps))
     dh_0 = da[1] * W_hh.transpose()
     if case.params.h_0 is not None:
@@ -213,6 +245,11 @@ def _sigmoid(a):
     return h, h / (1 + a.exp())
 
 
+SLOPES: dict[str, Any] = {  # of exact numbers h
+    "tanh": lambda h: 1 - h * h,
+    "relu": lambda h: 1 if h > 0 else 0,
+    "sigmoid": lambda h: h * (1 - h),
+}
 NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu, sigmoid=_sigmoid)
 DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms if terms > 0 else 1)
 

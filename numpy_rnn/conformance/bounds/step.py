@@ -1,13 +1,13 @@
-"""The rounding of one SGD step, (U1) to (U7). Both levels take these formulas, each with its own arithmetic.
+"""The rounding of one SGD step, (U1) to (U9). Both levels take these formulas, each with its own arithmetic.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 
-Correct is what computes (U1) to (U7) as they stand, every operation rounded to nearest, in the dtype or a wider one,
+Correct is what computes (U1) to (U9) as they stand, every operation rounded to nearest, in the dtype or a wider one,
 with or without fused multiply-add: the norm from the squares of all numbers in any order, or from the norms of the
 tensors, and in both cases of the numbers as they are, or scaled so that no square overflows; the quotient by a division
-or by a product with the reciprocal; μ, τ, λ, max_norm, max_value and 10⁻⁶ (the float64 of that name) rounded to the
-dtype or kept in float64. The learning rate is rounded, by its definition. A norm that overflows because its squares do
-is not correct: it makes the factor 0, and then there is no step at all.
+or by a product with the reciprocal; μ, τ, λ, max_norm, max_value, 10⁻⁶ and 10⁻⁸ (the float64 of that name) rounded to
+the dtype or kept in float64. The learning rate is rounded, by its definition. A norm that overflows because its squares
+do is not correct: it makes the factor 0, and then there is no step at all.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sections 2.2 (the model of arithmetic), 3.1
 (sums of products) and 3.4 (how relative errors of products and quotients add up).
@@ -24,6 +24,7 @@ from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 
 SMALL = 1e-6  # beside the norm, (U3)
+TINY = 1e-8  # beside the squares, (U9)
 
 
 class Arithmetic(Protocol):
@@ -152,19 +153,35 @@ class Step:
         return Near(np.clip(value, -c, c), E * UPWARDS)
 
     def direction(self, name: str, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
-        """(U4) to (U6): s from the settled velocity, and the velocity before, None without momentum."""
-        momentum, dampening, nesterov, decay, *_ = self.case.sgd
+        """(U4) to (U6), (U8), (U9): s from the settled velocity, and the velocity before, None if there is none."""
+        momentum, dampening, nesterov, decay, *_, adagrad = self.case.sgd
         d = gradient
         if decay:
             d = self.plus(d, self.times(self.scalar(decay), self.given(getattr(self.case.params, name))))
+        before = getattr(self.case.velocity, name, None)
+        if adagrad:
+            v = self.times(d, d) if before is None else self.plus(self.given(before), self.times(d, d))
+            return self.by_root(d, settle("v" + name, v)), v
         if not momentum:
             return d, None
-        before = getattr(self.case.velocity, name, None)
         mu, v = self.scalar(momentum), d
         if before is not None:
             v = self.plus(self.times(mu, self.given(before)), self.times(self.complement(dampening), d))
         settled = settle("v" + name, v)
         return self.plus(d, self.times(mu, settled)) if nesterov else settled, v
+
+    def by_root(self, d: Near, v: Near) -> Near:
+        """(U9). s = d/r with r = √m, m = v + 10⁻⁸: E = (E_d + |s|(1 + γ_1) e + γ_3 (|d| + E_d)) / r_low.
+
+        |d̃/r̃ − d/r| ≤ (E_d + |s||r̃ − r|)/r̃. √m̃ is off by e = |√(m ± E_m) − √m| at most, and no sum of squares is below
+        0, so that m̃ is 10⁻⁸(1 − γ_2) at least. γ_3: the root, and a division, or a reciprocal and a product.
+        """
+        gamma, flushed = self.arithmetic.gamma, self.arithmetic.flushes(1)
+        m = self.plus(v, self.scalar(TINY))
+        low = np.maximum(m.value - m.E, TINY * (1 - gamma(2)))
+        r, r_low, r_high = np.sqrt(m.value), np.sqrt(low), np.sqrt(m.value + m.E)
+        s, e = d.value / r, np.maximum(r - r_low, r_high - r)
+        return Near(s, ((d.E + np.abs(s) * (1 + gamma(1)) * e + gamma(3) * d.max_abs) / r_low + flushed) * UPWARDS)
 
     def updated(self, gradients: dict[str, Near], settle: Settle) -> dict[str, Near]:
         """All of it, by name: the velocities, and then the parameters.

@@ -150,6 +150,7 @@ IN_ENGINE = (
         "vW_xh",
         ("update", FIRST_TIME, "v[...] = (1 - tau) * d"),
     ),
+    engine("sum of squares not kept", "vW_xh", ("update", "add(v, multiply(d, d, spare), v)", "multiply(d, d, v)")),
     engine(
         "velocity not resumed",
         "vW_xh",

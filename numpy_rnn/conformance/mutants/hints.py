@@ -6,16 +6,22 @@ a case of several steps, because many mistakes are the same in a window of one s
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn.app.trace import PER_UPDATE, PLACE, ROWS
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
+from numpy_rnn.conformance.recipes import restricted
 from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import TAU, judge
+from numpy_rnn.conformance.traces.trace_format import first_updates, settings_of
+from numpy_rnn.conformance.truncated_run import gradients_of
+from numpy_rnn.conformance.truncations import MAX_CANDIDATES, candidates, truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import FIELDS, one_bias
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
+MAX_BY_ORACLE = 30  # updates that are checked again by the oracle for a hint
 MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
 MIN_SIZES = {"T": 5, "B": 2, "D": 2, "H": 3, "O": 2}  # of the case on which a port is compared
 
@@ -32,6 +38,8 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
     right: a module with the functions of numpy_rnn that is not wrong. Every mutant is run from the same start up to
     the epoch of the divergence; that costs what these epochs cost, once for every mutant.
     """
+    if settings_of(trace).truncation or "b_hh" in trace:  # the mutants have neither
+        return truncation_hints(trace, divergence)
     configuration = configuration.changed(epochs=divergence.epoch)
     reported = _values(trace, divergence)
     expected = _values(trace_of(right, experiment, configuration), divergence)
@@ -44,22 +52,52 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
             continue
         if _explains_update(divergence.tensor, reported, values, expected):
             found.append(mutant.name)
+    found = found or truncation_hints(trace, divergence)
     return found if len(found) <= MAX_HINTS else []
 
 
-def hints_for_port(port, recipe, tau: float, timeout: float = 10.0) -> list[str]:
-    """The mutants that give what the port gives for a case like this one, but with several steps."""
-    case = with_several_steps(recipe).case()
-    report, _ = call_port(port, case, timeout)
-    if report is None or format_errors(case, report, intermediates=False):
+def truncation_hints(trace, divergence) -> list[str]:
+    """The other truncations under which the run is right, up to and with the update that diverges."""
+    trace = first_updates(trace, 1 + int(np.argmax((trace["epoch"] == divergence.epoch)
+                                                   & (trace["number"] == divergence.number))))  # fmt: skip
+    if divergence.tensor == "window" or trace["initial_W_hh"].ndim > 2 or settings_of(trace).learns(trace):
         return []
-    return hints_for_case(case, report, tau)
+    if "a" not in trace and len(trace["epoch"]) > MAX_BY_ORACLE:
+        return []
+    asked = settings_of(trace).truncation
+    found = []
+    for other in candidates(int((trace["stop"] - trace["start"]).max())):
+        name = "" if other is None else str(other)
+        if name == asked or (name == "stale" and "a" not in trace):
+            continue
+        if judge(with_truncation(trace, other), tau=TAU, whole=False).passed:
+            found.append(f"truncation {name}" if name else "TBPTT(k1, k2)")
+    return found
 
 
-def with_several_steps(recipe):
-    """The recipe with sizes of MIN_SIZES at least, and as many older steps."""
+def hints_for_port(port, recipe, tau: float, timeout: float = 10.0) -> list[str]:
+    """The mutants that give what the port gives for a case like this one, but with several steps.
+
+    Mutants know no other truncation. So a port of one is asked for a window which that does not cut, and then for one
+    that it cuts.
+    """
+    found: list[str] = []
+    truncation = truncation_of(recipe.truncation)
+    steps = [MIN_SIZES["T"]] if truncation is None else [truncation.steps, truncation.steps + 2]
+    for T in steps:
+        several = with_several_steps(recipe, T if truncation is None else min(T, MAX_CANDIDATES), truncation is None)
+        case = restricted(several, port.lacks, getattr(port, "capabilities", ())).case()
+        report, _ = call_port(port, case, timeout)
+        if report is not None and not format_errors(case, report, intermediates=False):
+            found = found or hints_for_case(case, report, tau)
+    return found
+
+
+def with_several_steps(recipe, T: int = MIN_SIZES["T"], at_least: bool = True):
+    """The recipe with sizes of MIN_SIZES at least, with T steps or more, or exactly T, and with as many older steps."""
     sizes = {name: max(getattr(recipe, name), size) for name, size in MIN_SIZES.items()}
-    return recipe._replace(**sizes, K=sizes["T"] - (recipe.T - recipe.K))
+    sizes["T"] = max(recipe.T, T) if at_least else T
+    return recipe._replace(**sizes, K=max(1, sizes["T"] - (recipe.T - recipe.K)))
 
 
 def hints_for_case(case, report, tau: float) -> list[str]:
@@ -69,26 +107,35 @@ def hints_for_case(case, report, tau: float) -> list[str]:
         wrong = any(not (ratio <= 1).all() for ratio in check_global(case, report, tau, bounds=bounds).values())
     if not wrong:
         return []
-    asked = case
-    if case.given_dy:  # a target that gives the reference this dy
-        y = numpy_rnn.forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
-        asked = case._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
 
     def values_of(package):
+        asked = case._replace(params=one_bias(case.params))
+        if case.given_dy:  # a target that gives this dy
+            y = package.forward(asked.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
+            asked = asked._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
         params = {name: theta for name, theta in asked.params._asdict().items() if theta is not None}
         arrays = (params, asked.x, asked.target, asked.h_0)
-        return PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)
+        values = PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)
+        return values | ({"db_hh": values["db_h"]} if "db_hh" in report else {})
 
-    found = []
-    for mutant in MUTANTS:
+    found, T = [], len(case.x)
+    of_step = FIELDS if "db_hh" in report else ()  # two biases take another step
+    compared = [name for name in report if name.removeprefix("v") not in of_step]
+    for mutant in MUTANTS if case.truncation is None or not case.truncation.cuts(T) else ():
         if mutant.level == "update":
             try:
                 with np.errstate(all="ignore"):  # a wrong gradient may well overflow
                     values = values_of(load(mutant))
             except (ValueError, LookupError):  # its line has been changed
                 continue
-            if all(_fits(report[name], values.get(name), *bounds[name]) for name in report):
+            if all(_fits(report[name], values.get(name), *bounds[name]) for name in compared):
                 found.append(mutant.name)
+    for other in candidates(T)[:-1] if not found else ():
+        if other == case.truncation or (other is None and not case.truncation.cuts(T)):
+            continue
+        values = gradients_of(case._replace(truncation=other))
+        if all(_fits(report[name], values[name], *bounds[name]) for name in report if name in values):
+            found.append("TBPTT(k1, k2)" if other is None else f"truncation {other}")
     return found if len(found) <= MAX_HINTS else []
 
 

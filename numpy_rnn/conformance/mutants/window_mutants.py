@@ -1,5 +1,6 @@
 """Mutants of one window: its forward pass, its loss, its gradients and its SGD step."""
 
+import math
 from typing import NamedTuple
 
 
@@ -37,6 +38,8 @@ SLOPES = "slopes = slope(h[1:])"
 B9 = "dh_0 = da[0] @ W_hh.mT"
 OF_DH_0 = ("bptt", B9, B9.removesuffix(".mT"))
 SQUARES = "(weights * error * error).sum(axis=(0, -2, -1))"
+LOG = "target * log_softmax(y)"
+ENTROPIES = f"-(weights * {LOG}).sum(axis=(0, -2, -1))"
 SOFTMAX = "softmax(y) * target.sum(axis=-1, keepdims=True) - target"
 TERMS = "K * B if weights is None else weights.sum()"
 
@@ -74,12 +77,32 @@ IN_WINDOW = (
     # The forward pass and the loss.
     update("W_hh transposed in the forward pass", "a", ("elman", A_T, A_T + ".mT")),
     update("hidden bias left out", "a", ("elman", "inputs = inputs + b_h[..., None, :]", "pass")),
+    update(
+        "h_0 for h_{t-1} at every step",
+        "a",
+        ("elman", A_T, A_T.replace("[-1]", "[0]")),
+        ("bptt", DW_HH, "sum_over_steps(np.broadcast_to(h[:1], h[1:].shape), da)"),
+    ),
     update("zeros for h_0", "a", ("elman", "states = [], [h_0]", "states = [], [np.zeros_like(h_0)]")),
     update("output bias left out", "y", ("elman", "y = y + b_y[..., None, :]", "pass")),
     update("output read from h_{t-1}", "y", ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy")),
+    update(
+        "output read from h_{t-1}, and its gradient",
+        "y",
+        ("elman", "y = h[1:] @ W_hy", "y = h[:-1] @ W_hy"),
+        ("bptt", "dh = dy @ W_hy.mT", "dh = np.concatenate((dy[1:], 0 * dy[:1])) @ W_hy.mT"),
+        ("bptt", B9, f"{B9} + dy[0] @ W_hy.mT"),
+        ("bptt", DW_HY, "sum_over_steps(h[:-1], dy)"),
+    ),
     update("e² for ½e²", "loss", ("loss", f"0.5 * {SQUARES}", SQUARES)),
     update("mean for sum", "loss", ("loss", "sum=one", "sum=number_of_terms")),
     update("sum for mean", "loss", ("loss", "mean=number_of_terms", "mean=one")),
+    update(
+        "mean of the losses, gradient of their sum",
+        "loss",
+        ("loss", f"{SQUARES} / N", f"{SQUARES} / (N if N != 1 else y.size)"),
+        ("loss", f"{ENTROPIES} / N", f"{ENTROPIES} / (N if N != 1 else y[..., 0].size)"),
+    ),
     update("mean over the steps alone", "loss", ("loss", TERMS, TERMS.replace("K * B", "K"))),
     # Back through the output, the recurrence and the nonlinearity.
     update("2e for e", "dy", ("bptt", B1, B1.replace("= ", "= 2 * "))),
@@ -89,7 +112,7 @@ IN_WINDOW = (
     update("W_hh and W_hh in dh_0 used without transposes", "dh", ("bptt", B2, B2.replace(".mT", "")), OF_DH_0),
     update("no flow from step to step", "dh", ("bptt", B2, "pass"), ("bptt", B9, "dh_0 = np.zeros_like(h[0])")),
     update(
-        "each loss flows back over two steps only",
+        "truncation band:3",
         "dh",
         ("bptt", SLOPES, f"{SLOPES}\n    own, ages = dh.copy(), []"),
         ("bptt", B2, BAND),
@@ -126,6 +149,7 @@ IN_WINDOW = (
         "loss",
         ("loss", "target * log_softmax(y)", "target * np.log(softmax(y) + 1e-8)"),
     ),
+    update("logarithm to base 2, but its gradient not", "loss", ("loss", LOG, f"{LOG} / {math.log(2)}")),
     update(
         "target in the next class",
         "loss",
@@ -163,6 +187,7 @@ LOOK_AHEAD = "(d + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
 STEP = "theta - expand_to(rate, theta) * s_theta"
 STEPPED = "sgd_step(params, s, rate)"
+SQUARED = "v = d * d if v is None else v + d * d"
 VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
 
 # The wrong lines.
@@ -177,6 +202,10 @@ CLIPPED_BY_STEP = f"""{CLIPPED_AT_ONCE}
                 summed = (None if d[0] is None else sum(d) for d in zip(*parts))
                 shortened = type(gradients)(*summed)._replace(h_0=shortened.h_0)"""
 DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
+UNCLIPPED_SQUARES = """directed(params, gradients if options.adagrad else shortened, velocity, options)
+            if options.adagrad and (options.max_norm or options.max_value):
+                d, _ = directed(params, shortened, None, options._replace(adagrad=False))
+                s = type(s)(*(v if v is None else v / np.sqrt(w + 1e-8) for v, w in zip(d, velocity)))"""
 SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
 
 
@@ -227,6 +256,23 @@ IN_STEP = (
         "W_xh",
         ("momentum", LOOK_AHEAD, LOOK_AHEAD.replace("d +", "v +")),
     ),
+    # Adagrad.
+    update("10⁻⁸ outside the root", "W_xh", ("momentum", "np.sqrt(v + TINY)", "(np.sqrt(v) + TINY)")),
+    update("Adagrad without the root", "W_xh", ("momentum", "np.sqrt(v + TINY)", "(v + TINY)")),
+    update(
+        "step divided by the squares before it", "W_xh", ("momentum", "np.sqrt(v + TINY)", "np.sqrt(v - d * d + TINY)")
+    ),
+    update("sum of squares not kept", "vW_xh", ("momentum", SQUARED, "v = d * d")),
+    update(
+        "mean of the squares for their sum",
+        "vW_xh",
+        ("momentum", SQUARED, "v = d * d if v is None else (v + d * d) / 2"),
+    ),
+    update(
+        "Adagrad in float32 inside float64",
+        "vW_xh",
+        ("momentum", SQUARED, f"{SQUARED.replace('d * d', 'np.float32(d) ** 2')}"),
+    ),
     # The update.
     update(
         "learned initial state never updated",
@@ -256,6 +302,11 @@ IN_STEP = (
         ("tbptt", "import window_gradients", "import weight_gradients, window_gradients"),
         ("tbptt", "import apply_clipping", "import apply_clipping, clamp"),
         ("tbptt", CLIPPED_AT_ONCE, CLIPPED_BY_STEP),
+    ),
+    run(
+        "squares of the gradient before clipping",
+        "vW_xh",
+        ("tbptt", DIRECTED, UNCLIPPED_SQUARES),
     ),
     run("one norm for all networks of an ensemble", "vW_xh", ("clipping", OF_NETWORK, ".sum()")),
 )

@@ -40,18 +40,28 @@ class Port(Protocol):
                     "cross_entropy"    loss may be "cross_entropy", with classes or distributions as targets
                     "class_inputs"     x may hold classes
                     "loss_weights"     the losses may have weights
+                    "adagrad"          Adagrad, as in min-char-rnn
                     "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
+                    "two_biases"       params has a second hidden bias b_hh besides b_h, as in `two_biases.py`
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
     tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
     lacks           what it does not implement, any of
-                    "tanh" or "relu", "sum" or "mean", "bias"
+                    "tanh" or "relu", "sum" or "mean", "bias"; both "tanh" and "relu" with "sigmoid"
+                    "squared_error"    its loss is the cross-entropy
+                    "distributions"    the targets of its cross-entropy are classes
+                    "large outputs"    its exponentials of outputs overflow where those are large
+                    "vector_inputs"    its inputs are classes
                     "h_0"              the state before the window is always zero
                     "older steps"      every step has a loss: K = T
+                    "many losses"      only the last step has a loss: K = 1
+                    "batch"            it takes one sequence: B = 1
                     "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
                     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
-    capabilities, both errors of tanh and lacks are optional in an object that a user writes: `load_python_port` adds
-    the defaults.
+    truncation      "band:k" or "back:k" of `truncations.py`, if its backward pass is not (B2)
+
+    capabilities, both errors of tanh, lacks and truncation are optional in an object that a user writes:
+    `load_python_port` adds the defaults.
     """
 
     name: str
@@ -80,9 +90,10 @@ class Port(Protocol):
 
         options is empty for half the squared error and plain gradient descent. For other steps it has momentum,
         dampening, nesterov, weight_decay, max_norm and velocity: a dict of arrays by the names of the parameters, or
-        None before the first update; and max_value with clipping by value. With momentum the report has the new
-        velocity: vW_xh and so on. If params contains h_0, which then equals the argument h_0, the report has dh_0, the
-        new h_0 and, with momentum, vh_0. All gradients are those before clipping.
+        None before the first update; max_value with clipping by value; and adagrad=True with Adagrad, where velocity
+        has the sums of squares. With momentum or Adagrad the report has the new velocity: vW_xh and so on. If params
+        contains h_0, which then equals the argument h_0, the report has dh_0, the new h_0 and, with a velocity, vh_0.
+        All gradients are those before clipping.
 
         Classes are integers: x of shape (T, B), from 0 to D − 1, and targets of shape (K, B), from 0 to O − 1. With the
         option loss="cross_entropy" the target holds classes, or distributions (K, B, O). The option weights, of shape
@@ -139,6 +150,7 @@ class PythonPort(NamedTuple):
     lacks: tuple[str, ...]
     window_update: Callable[..., Any]
     tanh_absolute_ulps: float | None = None
+    truncation: str = ""
 
 
 def load_python_port(where: str) -> PythonPort:
@@ -176,11 +188,12 @@ def load_python_port(where: str) -> PythonPort:
     capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
     tanh_ulps = getattr(port, "tanh_ulps", None)
     absolute = getattr(port, "tanh_absolute_ulps", None)
-    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute)
+    truncation = getattr(port, "truncation", "")
+    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute, truncation)
     if fault:
         raise InputError(f"port {where!r}: {fault}")
     lists = tuple(port.dtypes), tuple(capabilities)
-    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute)
+    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute, truncation)
 
 
 def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:

@@ -14,10 +14,11 @@ from subprocess import PIPE
 from typing import Any
 
 from numpy_rnn.common.errors import one_line
-from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.two_biases import parameters_of
 
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
 POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open
@@ -212,7 +213,7 @@ class ProgramPort:
         hello = self._start()
         self.name, self.dtypes = hello["name"], hello["dtypes"]
         self.capabilities, self.tanh_ulps, self.lacks = hello["capabilities"], hello["tanh_ulps"], hello["lacks"]
-        self.tanh_absolute_ulps = hello["tanh_absolute_ulps"]
+        self.tanh_absolute_ulps, self.truncation = hello["tanh_absolute_ulps"], hello["truncation"]
         self.hello = hello
 
     def __enter__(self):
@@ -242,9 +243,10 @@ class ProgramPort:
         **sgd,
     ) -> dict:
         """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
-        before = None if velocity is None else Parameters(**dict.fromkeys(Parameters._fields) | velocity)
+        before = None if velocity is None else parameters_of(velocity)
         step = SgdOptions(**sgd), before, loss, weights
-        of_case = Parameters(**params), x, dy if target is None else target, h_0, learning_rate, nonlinearity, reduction
+        series = x, dy if target is None else target, h_0
+        of_case = parameters_of(params), *series, learning_rate, nonlinearity, reduction
         case = Case(*of_case, *step, given_dy=target is None, has_step=learning_rate is not None)
         if str(case.dtype) not in self.dtypes:
             raise PortFault(f"does not support {case.dtype}: its hello names {' and '.join(self.dtypes)}")

@@ -28,15 +28,22 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "cross_entropy"    it implements softmax cross-entropy, with classes and with distributions as targets
     "class_inputs"     its inputs may be classes
     "loss_weights"     its losses may have weights
+    "adagrad"          it implements Adagrad, as in min-char-rnn
     "given_dy"         it has no loss: it is given dy in place of a target
+    "two_biases"       its hidden layer has two biases that are trained: params has b_hh too, if it has b_h
 
-Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
-largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|). lacks:
-what it does not implement, any of
+Four keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
+largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|).
+truncation: "band:5" or the like, if its backward pass is one of `truncations.py`. lacks: what it does not implement,
+any of
 
-    "tanh" or "relu", "sum" or "mean", "bias"
+    "tanh" or "relu", "sum" or "mean", "bias"; "tanh" and "relu" with the capability "sigmoid"
+    "squared_error"    its loss is the cross-entropy; "distributions": of classes only
+    "large outputs"    its exponentials of outputs overflow where those are large
+    "vector_inputs"    its inputs are classes only
     "h_0"              the state before the window is always zero
-    "older steps"      every step has a loss: K = T
+    "older steps"      every step has a loss: K = T; "many losses": only the last step has one: K = 1
+    "batch"            it takes one sequence: B = 1
     "step"             it computes gradients only: it is given no learning rate and reports no new parameters
     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
@@ -69,7 +76,9 @@ both: the answer has dh_0, the new h_0 and, with momentum, vh_0; the norm of the
 has vh_0, which may be absent while no earlier window had this h_0.
 
 A port with "sigmoid" may get that as its nonlinearity. One with "clip_by_value" may get "max_value" too, besides the
-keys of "sgd_options", whose max_norm is null then; without that key nothing is clipped by value.
+keys of "sgd_options", whose max_norm is null then; without that key nothing is clipped by value. One with "adagrad" may
+get "adagrad": true, besides the keys of "sgd_options", whose momentum, dampening and nesterov are 0 and false then;
+"velocity", and the names beginning with v in the answer, are the sums of squares of (U8) in DERIVATION.md.
 
 Classes are plain JSON integers. With "class_inputs" x may be a list of T·B of them, from 0 to D − 1. With
 "cross_entropy" the request may have "loss": "cross_entropy"; then target is a list of K·B classes from 0 to O − 1, or
@@ -95,6 +104,8 @@ import numpy as np
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.case import Case, required_outputs
+from numpy_rnn.conformance.truncations import truncation_fault
+from numpy_rnn.conformance.two_biases import TWO_BIASES
 
 CAPABILITIES = (
     "intermediates",
@@ -106,17 +117,21 @@ CAPABILITIES = (
     "cross_entropy",
     "class_inputs",
     "loss_weights",
+    "adagrad",
 )
 GIVEN_DY = "given_dy"  # instead of a target, never with one
 OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
+OF_LOSS = ("squared_error", "distributions", "vector_inputs", "many losses", "large outputs")
 OPTIONS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *OF_SGD)
+LACKS = (*OPTIONS, "batch", *OF_LOSS)
+NEEDS = {"squared_error": "cross_entropy", "distributions": "cross_entropy", "vector_inputs": "class_inputs"}
 
 
 class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None) -> str | None:
+def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None, truncation="") -> str | None:
     """The first error in what a port states of itself; None if there is none."""
     if not isinstance(name, str) or not name.strip():
         return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
@@ -124,8 +139,8 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
         return f"name is {one_line(repr(name), 40)}: expected printable characters only"
     lists = (
         ("dtypes", dtypes, DTYPES),
-        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY)),
-        ("lacks", lacks, OPTIONS),
+        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY, TWO_BIASES)),
+        ("lacks", lacks, LACKS),
     )
     for what, given, known in lists:
         if not isinstance(given, list | tuple):
@@ -135,17 +150,20 @@ def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_u
                 return f"{what} names {one_line(repr(each), 40)}: known: {', '.join(known)}"
     if not dtypes:
         return f"dtypes is empty: expected {' or '.join(DTYPES)}, or both"
-    for either in (OPTIONS[:2], OPTIONS[2:4]):
-        if set(either) <= set(lacks):
+    for either in (OPTIONS[:2], OPTIONS[2:4], ("older steps", "many losses")):
+        if set(either) <= set(lacks) and not ("tanh" in either and "sigmoid" in capabilities):
             return f"lacks names both {' and '.join(either)}: expected at most one of the two"
-    for lacking, capability in (("step", "sgd_options"), ("h_0", "learned_h_0")):
+    for lacking, capability in NEEDS.items():
+        if lacking in lacks and capability not in capabilities:
+            return f"lacks names {lacking!r}: expected {capability!r} among its capabilities"
+    for lacking, capability in (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0")):
         if lacking in lacks and capability in capabilities:
             return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
     for what, ulps in (("tanh_ulps", tanh_ulps), ("tanh_absolute_ulps", tanh_absolute_ulps)):
         is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
         if ulps is not None and not (is_number and 0 < ulps < float("inf")):
             return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
-    return None
+    return truncation_fault(truncation)
 
 
 VERSION = 1
@@ -185,7 +203,7 @@ def _sgd(options) -> dict:
             given[name] = _flat(option)
         elif name == "velocity":
             given[name] = option and {"v" + of: _flat(v) for of, v in option.items()}
-        elif name not in ("nesterov", "loss") and option is not None:
+        elif name not in ("nesterov", "adagrad", "loss") and option is not None:
             given[name] = float(option).hex()
     return given
 
@@ -217,6 +235,7 @@ def decode_hello(line: str) -> dict:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
     identity: dict[str, Any] = {key: hello.get(key) for key in ("name", "dtypes", "capabilities", "tanh_ulps")}
     identity |= {"lacks": hello.get("lacks", ()), "tanh_absolute_ulps": hello.get("tanh_absolute_ulps")}
+    identity["truncation"] = hello.get("truncation", "")
     fault = identity_fault(**identity)
     if fault:
         raise PortFault(f"has an invalid hello: {fault}")

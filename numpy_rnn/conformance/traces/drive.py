@@ -18,6 +18,9 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.case import Case, format_errors, required_outputs
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
+from numpy_rnn.conformance.truncated_run import gradients_of
+from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import TWO_BIASES, TwoBiases, one_bias, parameters_of
 from numpy_rnn.elman import forward
 
 REFERENCES = 16
@@ -70,7 +73,7 @@ MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3
 
 def trace_of(rnn, experiment, configuration) -> dict:
     """The trace of a run of a package with the functions of numpy_rnn; its numbers may overflow."""
-    experiment = experiment.trained()
+    experiment = experiment.trained()._replace(params=one_bias(experiment.params))
     recorder = Recorder(experiment, configuration)
     x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
     if params.h_0 is not None:
@@ -94,25 +97,33 @@ def is_bounded(experiment, configuration) -> bool:
     return all((np.abs(array) < MAX_MAGNITUDE).all() for array in floats)
 
 
-def trace_of_port(port, experiment, configuration, timeout: float = 10.0) -> dict:
+def trace_of_port(port, experiment, configuration, timeout: float = 10.0, truncation: str | None = None) -> dict:
     """The trace of a port that is called for every window of the schedule.
 
     The initial state of a window is the state that the port reported in the window before; if the port does not report
     its states, it is computed by numpy_rnn from the port's parameters at that time.
+
+    truncation: the name of one of `truncations.py` under which the trace is judged; None: that of the port.
 
     Raises InputError on a dtype or option that the port does not support and on an ensemble; PortFault, with the epoch
     and update, if the port fails or its report has an invalid format.
     """
     experiment = experiment.trained()
     _check_port(port, experiment, configuration)
+    b_h = experiment.params.b_h
+    if TWO_BIASES in port.capabilities and b_h is not None and len(experiment.params) == len(Parameters._fields):
+        experiment = experiment._replace(params=TwoBiases(**experiment.params._asdict(), b_hh=np.zeros_like(b_h)))
+    asked = truncation_of(getattr(port, "truncation", "") if truncation is None else truncation)
+    if asked is not None and asked.kind == "stale":
+        raise InputError("a port computes a whole window: expected a trace for the truncation 'stale'")
     recorder = Recorder(experiment, configuration)
-    run = _Driven(port, experiment, configuration, timeout)
+    run = _Driven(port, experiment, configuration, timeout, asked)
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
     for epoch in range(1, configuration.epochs + 1):
         for number, window in enumerate(schedule, start=1):
             initial, report = run.update(window, f"epoch {epoch}, update {number}")
             recorder.append_report(epoch, number, window, initial, report)
-    return recorder.arrays()
+    return recorder.arrays() if asked is None else with_truncation(recorder.arrays(), asked)
 
 
 def _check_port(port, experiment, configuration):
@@ -131,14 +142,28 @@ def _check_port(port, experiment, configuration):
         changed.append("h_0")
     if any(window.loss_start > window.start for window in schedule):
         changed.append("older steps")
+    if any(window.stop - window.loss_start > 1 for window in schedule):
+        changed.append("many losses")
+    is_class = {name: getattr(experiment, name).dtype.kind in "iu" for name in ("x", "target")}
+    changed += [] if is_class["x"] else ["vector_inputs"]
+    if GIVEN_DY not in port.capabilities:
+        of_vectors = [] if is_class["target"] else ["distributions"]
+        changed += of_vectors if configuration.loss == "cross_entropy" else ["squared_error"]
+    if experiment.h_0.shape[-2] > 1:
+        changed.append("batch")
     for option in (*asked, *changed):
         if option in port.lacks:
             raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
     for capability, is_asked, what in (
-        ("sgd_options", sgd._replace(max_value=None) != SgdOptions(), "momentum, weight decay and clipping"),
+        (
+            "sgd_options",
+            sgd._replace(max_value=None, adagrad=False) != SgdOptions(),
+            "momentum, weight decay and clipping",
+        ),
         ("learned_h_0", params.h_0 is not None, "a learned initial state"),
         ("sigmoid", configuration.nonlinearity == "sigmoid", "the logistic function"),
         ("clip_by_value", sgd.max_value is not None, "clipping by value"),
+        ("adagrad", sgd.adagrad, "Adagrad"),
         ("cross_entropy", configuration.loss == "cross_entropy", "cross-entropy"),
         ("class_inputs", experiment.x.dtype.kind in "iu", "classes as inputs"),
         ("loss_weights", experiment.weights is not None, "loss weights"),
@@ -155,7 +180,8 @@ OF_LOSS = ("cross_entropy", "loss_weights")  # capabilities that a port that is 
 class _Driven:
     """A port and the current state of its run."""
 
-    def __init__(self, port, experiment, configuration, timeout):
+    def __init__(self, port, experiment, configuration, timeout, truncation):
+        self.truncation = truncation
         self.port, self.experiment, self.configuration, self.timeout = port, experiment, configuration, timeout
         self.sgd = configuration.sgd_options()
         self.params, self.velocity = experiment.params, None
@@ -179,6 +205,7 @@ class _Driven:
             self.configuration.loss,
             None if self.experiment.weights is None else self.experiment.weights[loss_start:stop],
         )
+        case = case._replace(truncation=self.truncation)
         if self.learns and start > 0:
             case = _without_h_0(case)
         intermediates, input_gradients = (name in self.port.capabilities for name in CAPABILITIES[:2])
@@ -192,26 +219,31 @@ class _Driven:
             report = {"dh_0": np.zeros_like(case.h_0)} | report | self._kept()
         later = report["h"] if intermediates else _states(case)
         self.states, self.first = [case.h_0, *later], start
-        self.params = Parameters(*(report.get(name) for name in Parameters._fields))
-        if self.sgd.momentum:
-            self.velocity = Parameters(*(report.get("v" + name) for name in Parameters._fields))
+        self.params = parameters_of(report)
+        if self.sgd.has_velocity:
+            self.velocity = parameters_of(report, "v")
         return case.h_0, report
 
     def _asked(self, case):
         """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
         if GIVEN_DY in self.port.capabilities:
             options = {"nonlinearity": case.nonlinearity, **self._of_loss(case), "loss": case.loss}
-            self.activations = forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity)
-            dy = numpy_rnn.adjoints(case.params, self.activations, case.target, **options).dy
+            params = one_bias(case.params)
+            self.activations = forward(params, case.x, case.h_0, nonlinearity=case.nonlinearity)
+            dy = numpy_rnn.adjoints(params, self.activations, case.target, **options).dy
             case = case._replace(target=dy[-len(case.target) :], given_dy=True, loss="squared_error", weights=None)
-        return case._replace(has_step="step" not in self.port.lacks)
+        lacks = self.port.lacks
+        return case._replace(has_step="step" not in lacks, has_h_0="h_0" not in lacks)
 
     def _of_loss(self, case):
         return {"reduction": case.reduction, "weights": case.weights}
 
     def _added(self, case, report):
-        """What numpy_rnn computes for a port without a loss or without a step, from the port's gradients."""
+        """What numpy_rnn computes for a port without a loss, a step or a first state, from the port's gradients."""
         added = {}
+        if "h_0" in self.port.lacks and "dx" in report and "dh_0" not in report:
+            da_1 = report["da"][0] @ case.params.W_hh.T if "da" in report else None
+            added["dh_0"] = gradients_of(case)["dh_0"] if da_1 is None else da_1
         if GIVEN_DY in self.port.capabilities:
             y = self.activations.y[-len(case.target) :]
             loss_of = numpy_rnn.cross_entropy if case.loss == "cross_entropy" else numpy_rnn.half_squared_error
@@ -219,8 +251,10 @@ class _Driven:
         if "step" in self.port.lacks:
             names = [name for name, theta in case.params._asdict().items() if theta is not None]
             gradients = Gradients(*(report["d" + name] if name in names else None for name in Parameters._fields))
-            updated = numpy_rnn.sgd(case.params, gradients, case.learning_rate)
+            updated = numpy_rnn.sgd(Parameters(*case.params[:6]), gradients, case.learning_rate)
             added |= {name: theta for name, theta in updated._asdict().items() if theta is not None}
+            if "b_hh" in names:
+                added["b_hh"] = case.params.b_hh - case.dtype.type(case.learning_rate) * report["db_hh"]
         return added
 
     def _kept(self):
@@ -246,4 +280,4 @@ def validated_report(port, case, intermediates, timeout, where) -> dict:
 
 
 def _states(case):
-    return forward(case.params, case.x, case.h_0, nonlinearity=case.nonlinearity).h[1:]
+    return forward(one_bias(case.params), case.x, case.h_0, nonlinearity=case.nonlinearity).h[1:]

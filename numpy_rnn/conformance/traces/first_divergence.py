@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window, windows
 from numpy_rnn.conformance.traces.trace_format import Settings
+from numpy_rnn.conformance.two_biases import FIELDS
 
 EQUATIONS = {
     "window": "T1, T2",
@@ -26,13 +27,17 @@ EQUATIONS = {
     "dW_hy": "B6",
     "db_h": "B7",
     "db_y": "B8",
-    **{"v" + name: "U2 to U5" for name in Parameters._fields},
-    **dict.fromkeys(Parameters._fields, "U1"),
+    "db_hh": "B7",
+    **{"v" + name: "U2 to U5" for name in FIELDS},
+    **dict.fromkeys(FIELDS, "U1"),
 }
 CAUSAL_ORDER = tuple(EQUATIONS)
 
 
-def equations(tensor: str, sgd: SgdOptions) -> str:
+OF_TRUNCATION = {("band", "dh"): "R1", ("back", "dh"): "R2", ("stale", "a"): "F1, R3", ("stale", "h"): "F2, R3"}
+
+
+def equations(tensor: str, sgd: SgdOptions, truncation: str = "") -> str:
     """The ids of the equations of a tensor under these options of SGD, from the tensors that are reported before it.
 
     Clipping and weight decay are part of the velocity. Without momentum there is none, and they are part of the update
@@ -40,10 +45,12 @@ def equations(tensor: str, sgd: SgdOptions) -> str:
     """
     of_gradient = "U2, U3, " * (sgd.max_norm is not None) + "U4, " * bool(sgd.weight_decay)
     if tensor.startswith("v"):
-        return f"{of_gradient}U5"
-    if tensor in Parameters._fields:
+        return of_gradient + ("U8" if sgd.adagrad else "U5")
+    if tensor in FIELDS and sgd.adagrad:
+        return f"{of_gradient}U9, U1"
+    if tensor in FIELDS:
         return ("U6, " * sgd.nesterov if sgd.momentum else of_gradient) + "U1"
-    return EQUATIONS[tensor]
+    return OF_TRUNCATION.get((truncation.partition(":")[0], tensor), EQUATIONS[tensor])
 
 
 BACKWARDS = ("dh", "da")  # computed from the last step to the first

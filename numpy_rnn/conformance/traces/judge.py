@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.trace import ROWS
-from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 from numpy_rnn.conformance.case import Case
@@ -26,6 +25,8 @@ from numpy_rnn.conformance.traces.first_divergence import (
     state_divergences,
 )
 from numpy_rnn.conformance.traces.trace_format import Settings, in_rows, settings_of
+from numpy_rnn.conformance.truncations import kept_rows, truncation_of
+from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 
 class Stack(NamedTuple):
@@ -48,16 +49,17 @@ class Kind(NamedTuple):
 def stacks(trace: dict, settings: Settings) -> Iterator[Stack]:
     """The updates of the trace, stacked by their kinds."""
     trace = in_rows(trace, settings)
+    kept = kept_rows(trace) if settings.truncation == "stale" else None
     start, stop = trace["start"], trace["stop"]
     from_h_0 = (start == 0) & settings.learns(trace)
-    first = np.arange(len(start)) == 0 if settings.sgd.momentum else np.zeros(len(start), bool)
+    first = np.arange(len(start)) == 0 if settings.sgd.has_velocity else np.zeros(len(start), bool)
     kinds = np.stack((stop - start, stop - trace["loss_start"], from_h_0, first), axis=1)
     for kind in np.unique(kinds, axis=0):
         chosen = np.flatnonzero((kinds == kind).all(axis=1))
-        yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])))
+        yield _stack(trace, settings, chosen, Kind(int(kind[0]), int(kind[1]), bool(kind[2]), bool(kind[3])), kept)
 
 
-def _stack(trace, settings, chosen, kind):
+def _stack(trace, settings, chosen, kind, kept):
     start, stop = trace["start"], trace["stop"]
     first_row = np.concatenate(([0], np.cumsum(stop - start)))[chosen]
     window_rows = first_row[:, None] + np.arange(kind.T)
@@ -73,21 +75,20 @@ def _stack(trace, settings, chosen, kind):
             array = array.reshape(len(array), *(1,) * E, *array.shape[1:])
         return by_window(array, from_step[chosen][:, None] + np.arange(steps))
 
-    fields = [name for name in Parameters._fields if f"initial_{name}" in trace]
+    fields = [name for name in FIELDS if f"initial_{name}" in trace]
     if not kind.from_h_0:
         fields = [name for name in fields if name != "h_0"]
 
     def before(prefix, initial):
         """The values of these names before the chosen updates."""
-        return Parameters(**{
-            name: np.concatenate((initial(name)[None], trace[prefix + name][:-1]))[chosen] if name in fields else None
-            for name in Parameters._fields
+        return parameters_of({
+            name: np.concatenate((initial(name)[None], trace[prefix + name][:-1]))[chosen] for name in fields
         })  # fmt: skip
 
     velocity: Any = None
-    if settings.sgd.momentum and not kind.first:
+    if settings.sgd.has_velocity and not kind.first:
         velocity = before("v", lambda name: trace["v" + name][0])  # never the first update
-    prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
+    prefixes = ("d", "v", "") if settings.sgd.has_velocity else ("d", "")
     report = {name: by_window(trace[name], window_rows) for name in ROWS if name in trace}
     if "dx" in trace:
         report["dh_0"] = trace["dh_0"][chosen]
@@ -108,7 +109,11 @@ def _stack(trace, settings, chosen, kind):
         velocity=velocity,
         loss=settings.loss,
         weights=weights,
+        truncation=truncation_of(settings.truncation),
     )
+    if kept is not None:
+        rows = kept[window_rows[:, : kind.T - kind.K]]
+        case = case._replace(kept=(by_window(trace["a"], rows), by_window(trace["h"], rows)))
     return Stack(chosen, case, report)
 
 
@@ -139,12 +144,13 @@ def _at(case, index):
         return array[tuple(min(i, size - 1) for i, size in zip(index, array.shape))]
 
     def each(params):
-        return None if params is None else Parameters(*(None if p is None else of(p) for p in params))
+        return None if params is None else type(params)(*(None if p is None else of(p) for p in params))
 
     rate = np.asarray(case.learning_rate)
     return case._replace(
         params=each(case.params),
         velocity=each(case.velocity),
+        kept=None if case.kept is None else (of(case.kept[0]), of(case.kept[1])),
         x=of(case.x),
         target=of(case.target),
         weights=None if case.weights is None else of(case.weights),
@@ -191,7 +197,7 @@ def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = F
                 divergences += _first_divergence(trace, chosen, name, ratio, report[name], expected, allowed)
     first = min(divergences, key=causal_place, default=None)
     if first is not None:
-        first = first._replace(equation=equations(first.tensor, settings.sgd))
+        first = first._replace(equation=equations(first.tensor, settings.sgd, settings.truncation))
     return Judgement(len(trace["epoch"]), worst, first)
 
 

@@ -7,14 +7,16 @@ import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.trace import BY_STEP, load_trace
+from numpy_rnn.app.trace import BY_STEP, PER_UPDATE, ROWS, load_trace
 from numpy_rnn.app.trace import PLACE as INTEGERS
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.shapes import fits
+from numpy_rnn.conformance.truncations import truncation_of
+from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
-OPTIONAL = (*SgdOptions._fields, "learn_initial_state", "loss")
+OPTIONAL = (*SgdOptions._fields, "learn_initial_state", "loss", "truncation")
 MAX_COUNT = 10**9  # of k1, k2 and epochs
 
 
@@ -30,6 +32,7 @@ class Settings(NamedTuple):
     sgd: SgdOptions
     learn_initial_state: bool | None  # None: as the keys of the trace show
     loss: str = "squared_error"
+    truncation: str = ""  # as in `truncations.py`
 
     def learns(self, trace) -> bool:
         """Whether the initial state of this trace is learned."""
@@ -39,6 +42,7 @@ class Settings(NamedTuple):
         """Raise InputError on an invalid value, TypeError on one of a wrong type."""
         alone = self._replace(learning_rate=0.0) if np.ndim(self.learning_rate) else self
         alone.configuration(()).check()
+        truncation_of(self.truncation)
 
     def configuration(self, E: tuple[int, ...]) -> Configuration:
         """The configuration of a run with networks of shape E. Raises InputError if there is none."""
@@ -69,7 +73,7 @@ def settings_of(trace: dict) -> Settings:
     missing = [name for name in NEEDED if name not in known]
     if missing:
         raise InputError(f"configuration has no {missing[0]}")
-    values = {name: known.get(name, getattr(Configuration, name)) for name in (*NEEDED, *OPTIONAL)}
+    values = {name: known.get(name, getattr(Configuration, name, "")) for name in (*NEEDED, *OPTIONAL)}
     for name, value in values.items():
         _check_kind(name, value)
     sgd = SgdOptions(*(values.pop(name) for name in SgdOptions._fields))
@@ -90,10 +94,10 @@ def _check_kind(name, value):
             is_number and isinstance(value, int) and value <= MAX_COUNT,
             f"a whole number, {MAX_COUNT} at most",
         )
-    elif name in ("nonlinearity", "reduction", "loss"):
+    elif name in ("nonlinearity", "reduction", "loss", "truncation"):
         fits, expected = isinstance(value, str), "a text"
-    elif name in ("nesterov", "learn_initial_state"):
-        fits, expected = isinstance(value, bool) or (value is None and name != "nesterov"), "true or false"
+    elif name in ("nesterov", "adagrad", "learn_initial_state"):
+        fits, expected = isinstance(value, bool) or (value is None and name == "learn_initial_state"), "true or false"
     elif name == "learning_rate":
         fits, expected = is_number or isinstance(value, list), "a number, or a list of them"
     else:
@@ -128,7 +132,18 @@ def read_trace(path) -> dict:
     trace = load_trace(path)
     whole = (*INTEGERS, "x", "target")
     integers = {name: trace[name] for name in whole if name in trace and trace[name].dtype.kind in "iu"}
-    trace |= {name: array.astype(np.int64) for name, array in integers.items()}
+    return checked_trace(trace | {name: array.astype(np.int64) for name, array in integers.items()}, path)
+
+
+def first_updates(trace: dict, count: int) -> dict:
+    """The trace of the first updates."""
+    rows = int((trace["stop"] - trace["start"])[:count].sum())
+    part = {name: array[:rows] for name, array in trace.items() if name in ROWS}
+    return trace | part | {name: array[:count] for name, array in trace.items() if name in PER_UPDATE}
+
+
+def checked_trace(trace: dict, path: str) -> dict:
+    """The trace, if it is valid. Raises InputError with the first error and the number of others."""
     faults = trace_errors(trace)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -154,6 +169,10 @@ def trace_errors(trace: dict) -> list[str]:
         settings = settings_of(trace)
     except InputError as error:
         return [str(error)]
+    if settings.truncation == "stale" and any(name not in trace for name in BY_STEP):
+        return [f"truncation 'stale' needs the states of every window: expected {', '.join(BY_STEP)}"]
+    if settings.truncation and (settings.learns(trace) or trace["initial_W_hh"].ndim > 2):
+        return ["another truncation is for one network with a given initial state: expected no others"]
     faults = [
         f"{name} is {trace[name].dtype} of shape {trace[name].shape}: expected (N,) integers"
         for name in INTEGERS
@@ -194,9 +213,11 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
     shapes = {"W_xh": (*E, D, H), "W_hh": (*E, H, H), "W_hy": (*E, H, O)}
     if initial[3] is not None or initial[4] is not None:
         shapes |= {"b_h": (*E, H), "b_y": (*E, O)}
+    if "initial_b_hh" in trace:
+        shapes["b_hh"] = (*E, H)
     if settings.learns(trace):
         shapes["h_0"] = (*E, B, H)
-    prefixes = ("d", "v", "") if settings.sgd.momentum else ("d", "")
+    prefixes = ("d", "v", "") if settings.sgd.has_velocity else ("d", "")
     for name, shape in shapes.items():
         of |= {f"initial_{name}": shape} | {prefix + name: (N, *shape) for prefix in prefixes}
     return of
@@ -205,7 +226,7 @@ def _expected_shapes(trace, settings: Settings) -> dict[str, tuple[int, ...]]:
 def _array_faults(trace, settings):
     expected = _expected_shapes(trace, settings)
     faults = [f"{name} is missing" for name in expected if name not in trace]
-    known = (*Parameters._fields, "dh_0", *("v" + name for name in Parameters._fields))
+    known = (*FIELDS, "dh_0", *("v" + name for name in FIELDS))
     faults += [f"{name} is present, but the configuration excludes it" for name in known
                if name in trace and name not in expected]  # fmt: skip
     dtype = trace["initial_W_hh"].dtype
@@ -274,7 +295,7 @@ def start_of(trace: dict):
             )
     settings = settings_of(trace)
     configuration = settings.configuration(trace["initial_W_hh"].shape[:-2])
-    params = Parameters(*(trace.get(name) for name in _initial()))
+    params = parameters_of(trace, "initial_")
     if not settings.learns(trace):
         params = params._replace(h_0=None)
     arrays = trace["x"], trace["target"], trace["initial_h_0"]

@@ -10,6 +10,8 @@ from numpy_rnn.app.trace import BY_STEP, Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Window
 from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 
 class Trace:
@@ -20,13 +22,17 @@ class Trace:
     of one dtype, float32 or float64. settings: k1, k2, learning_rate and epochs, and what is not a default of
     nonlinearity, reduction, momentum, dampening, nesterov, weight_decay and max_norm.
 
+    truncation: the name of another truncation than TBPTT(k1, k2), as in `truncations.py`.
+
     resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
     repeated, which is the same if k2 = k1 and T is a multiple of k1.
 
     Raises InputError on settings that no run has.
     """
 
-    def __init__(self, params: dict[str, Any], x, target, h_0, *, resets: bool = True, **settings):
+    def __init__(
+        self, params: dict[str, Any], x, target, h_0, *, resets: bool = True, truncation: str = "", **settings
+    ):
         self.T, self.epochs, self.number, self.epoch = len(x), settings.get("epochs", 1), 0, 0
         self.resets = resets
         x, target = (np.array(array) for array in (x, target))
@@ -35,13 +41,15 @@ class Trace:
                 raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
             x, target = (np.concatenate([array] * self.epochs) for array in (x, target))
             settings["epochs"] = 1
-        unknown = [name for name in params if name not in Parameters._fields]
+        unknown = [name for name in params if name not in FIELDS]
         if unknown:
             raise InputError(f"a parameter is called {unknown[0]!r}: expected {', '.join(Parameters._fields)}")
-        initial = Parameters(*(np.array(params[n]) if n in params else None for n in Parameters._fields))
+        initial = parameters_of({name: np.array(theta) for name, theta in params.items()})
         configuration = Configuration(**settings)
         configuration.check()
         self.recorder = Recorder(Experiment("own loop", x, target, np.array(h_0), initial), configuration)
+        if truncation:
+            self.recorder.head = with_truncation(self.recorder.head, truncation_of(truncation))
 
     def update(self, epoch: int, window: tuple[int, int, int], state, **values) -> None:
         """Record one update.

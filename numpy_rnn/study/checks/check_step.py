@@ -50,11 +50,11 @@ def sets(options: SgdOptions, norm: float) -> dict[str, SgdOptions]:
 
 def descents(case: Case, options: SgdOptions, rnn: Any = numpy_rnn) -> Iterator[Descent]:
     """Two updates in a row of every set, on the gradients of this window, by the functions of `rnn`."""
-    norm = float(global_norm(_gradients(case, case.params)))
+    norm = float(global_norm(gradients_of(case, case.params)))
     for name, of_set in sets(options, norm).items():
         params, velocity = case.params, None
         for number in range(1, UPDATES + 1):
-            gradients = _gradients(case, params)
+            gradients = gradients_of(case, params)
             of_update = case._replace(params=params, sgd=of_set, velocity=velocity)
             hand, params, velocity = by_hand(of_update, gradients, rnn)
             yield Descent(name, number, of_update, gradients, hand)
@@ -63,7 +63,8 @@ def descents(case: Case, options: SgdOptions, rnn: Any = numpy_rnn) -> Iterator[
 def by_hand(case: Case, gradients: Gradients, rnn: Any = numpy_rnn) -> tuple[Values, Parameters, Gradients | None]:
     """Every stage as `rnn` computes it, and the parameters and the velocity after the update."""
     of_direction = case.sgd._asdict()
-    max_norm, _ = of_direction.pop("max_norm"), of_direction.pop("max_value")  # by value nothing is clipped here
+    max_norm = of_direction.pop("max_norm")
+    del of_direction["max_value"], of_direction["adagrad"]  # which no study has
     hand = {"n": np.asarray(global_norm(gradients))}
     if max_norm is not None:
         gradients = rnn.clip_by_global_norm(gradients, max_norm)
@@ -107,10 +108,12 @@ def _row_of_bounds(near):
     return np.concatenate([np.broadcast_to(v.E, v.value.shape).ravel() for v in near.values()])
 
 
-def _gradients(case, params):
-    h_0 = case.h_0 if params.h_0 is None else params.h_0
-    activations = forward(params, case.x, h_0, nonlinearity=case.nonlinearity)
-    return bptt(params, activations, case.target, nonlinearity=case.nonlinearity, reduction=case.reduction)
+def gradients_of(case: Case, params: Parameters) -> Gradients:
+    """The gradient of the case's window at these parameters."""
+    options: dict[str, Any] = {"nonlinearity": case.nonlinearity}
+    activations = forward(params, case.x, case.h_0 if params.h_0 is None else params.h_0, **options)
+    options["reduction"] = case.reduction
+    return bptt(params, activations, case.target, **options)
 
 
 BITS = 300  # of a root, after its first
@@ -168,7 +171,8 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     import torch
 
     options = descent.case.sgd._asdict()
-    max_norm, _ = options.pop("max_norm"), options.pop("max_value")
+    max_norm = options.pop("max_norm")
+    del options["max_value"], options["adagrad"]
     params = {name: torch.tensor(v).requires_grad_() for name, v in present(descent.case.params).items()}
     for name, gradient in present(descent.gradients).items():
         params[name].grad = torch.tensor(gradient)

@@ -6,6 +6,7 @@ from typing import Any
 from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.study.checks.check_others import check_others
 from numpy_rnn.study.checks.check_step import check_steps
 from numpy_rnn.study.checks.check_truncation import check_truncations, truncations
 from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, central_difference, complex_step, differentiated, v_curve
@@ -81,6 +82,7 @@ def measure_checks(setting: Setting) -> dict[str, Any]:
         "absent": [{"name": name, "reason": reason} for name, reason in absent.items()],
         "places": [problem.where for problem in problems(setting)],
         "equations": equations,
+        "others": check_others(setting),
         "largest": [{"witness": name, **_largest_of_witness(equations, name)} for name in witnesses],
         "most_elements": MAX_ELEMENTS,
         "options": options,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.common.records import Gradients, Parameters
 from numpy_rnn.study.components.jacobians import measure_states, saturation, spectral_radius
 from numpy_rnn.study.components.matrix import (
@@ -27,13 +28,14 @@ from numpy_rnn.study.components.seeds import SHARES, measure_seeds
 from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import Setting, Snapshot
 
+UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm")  # that change a first update
+
 
 def explorer(setting: Setting) -> dict[str, Any]:
-    """The numbers that the explorer shows, for the one sequence of the run, without its batch axis.
+    """What the explorer computes from, for the one sequence of the run, without its batch axis, and what it looks up.
 
-    dh[t-1][s-1] and da[t-1][s-1], s ≤ t, are the derivatives of ℓ_t, not divided: the dh_s of a window is their sum
-    over its steps t with a loss, under "mean" divided by K·B·O. Norm, cosine and bias, at [k1-1][k2-k1], are of
-    undivided components too. Floats have seven significant digits.
+    Series and parameters are exact. Norm, cosine and bias, at [t-1][s-1] and [k1-1][k2-k1], are of undivided components
+    and have seven significant digits.
     """
     T, B, D = setting.x.shape
     H, O = setting.start.W_hy.shape
@@ -48,8 +50,10 @@ def explorer(setting: Setting) -> dict[str, Any]:
         "k1": min(choices.k1, T),
         "k2": min(choices.k2, T),
         "learning_rate": choices.learning_rate,
-        "x": rounded(setting.x[:, 0]),
-        "target": rounded(setting.target[:, 0]),
+        "update": {name: getattr(choices, name) for name in UPDATE_OPTIONS},
+        "x": to_jsonable(setting.x[:, 0]),
+        "target": to_jsonable(setting.target[:, 0]),
+        "h_0": to_jsonable(setting.h_0[0]),
         "snapshots": [_seen(setting, snapshot) for snapshot in setting.snapshots],
     }
 
@@ -72,14 +76,7 @@ def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
         "loss": rounded(components.losses.sum()),
         "spectral_radius": rounded(spectral_radius(params.W_hh)),
         "gradient_norm": rounded(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
-        "parameters": {name: rounded(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
-        "a": rounded(components.activations.a[:, 0]),
-        "h": rounded(components.activations.h[:, 0]),
-        "y": rounded(components.activations.y[:, 0]),
-        "losses": rounded(components.losses),
-        "dy": rounded(components.dy[:, 0]),
-        "dh": _triangle(components.dh[:, :, 0]),
-        "da": _triangle(components.da[:, :, 0]),
+        "parameters": {name: to_jsonable(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
         "norm": _triangle(norms(components.gradients)),
         "cosine": _by_k1(cosine, T),
         "bias": _by_k1(bias, T),

@@ -3,7 +3,18 @@
 import numpy as np
 
 from numpy_rnn.study.figures.loss_figures import LOSS, draw_learning_curve, log_axis
-from numpy_rnn.study.figures.style import BLUE, CYCLE, DEFINITION, GREY, HEAT, VARIANT, ZERO, label_ends, wrapped
+from numpy_rnn.study.figures.style import (
+    BLUE,
+    CYCLE,
+    DEFINITION,
+    GREY,
+    HEAT,
+    VARIANT,
+    ZERO,
+    is_narrow,
+    label_ends,
+    wrapped,
+)
 from numpy_rnn.study.findings import Drawing, Findings
 
 COLUMNS = 3
@@ -72,13 +83,17 @@ def draw_disagreement_steps(figure, findings: Findings) -> None:
         of_step = one["steps"]["of_step"]
         if of_step is not None and any(of_step):
             values = np.array([v if v else np.nan for v in of_step], float)
-            axes.plot(one["steps"]["epochs"], values, linestyle=line, marker="o", markersize=4, color=color)
+            look = {"linestyle": line, "marker": "o", "markersize": 4, "color": color}
+            axes.plot(one["steps"]["epochs"], values, label=one["name"], **look)
             known = np.flatnonzero(np.isfinite(values))[-1]
             ends.append((one["steps"]["epochs"][known], values[known], one["name"], color))
     axes.set_xlabel("epoch whose weights both start from")
     axes.set_ylabel("difference of a step, relative to its length")
     axes.set_ylim(axes.get_ylim())
-    label_ends(axes, ends)
+    if is_narrow(figure):
+        figure.legend(loc="outside lower left", fontsize=8.5)
+    else:
+        label_ends(axes, ends)
 
 
 def disagreements_caption(findings: Findings) -> str:

@@ -45,7 +45,7 @@ def draw_final_by_k(figure, findings: Findings) -> None:
                 )
         medians = [(place + shift, run["final_median"] or np.nan) for place, run in enumerate(by_k[kind])]
         axes.plot(*zip(*medians), color=color, marker=marker, markersize=7, markeredgecolor="white")
-    for (_, title), color, mark, left in zip(KINDS, (SLIDING, CHUNKS), "●■", (0.0, 0.4)):
+    for (_, title), color, mark, left in zip(KINDS, (SLIDING, CHUNKS), "●■", (0.0, 0.55)):
         axes.text(left, 1.03, f"{mark} {title}", color=readable(color), transform=axes.transAxes)
     axes.margins(y=0.12)  # room for how many diverged
     axes.set_xticks(range(len(by_k["ks"])), [str(k) for k in by_k["ks"]])

@@ -1,8 +1,8 @@
-"""What every known mistake does to training: the final loss, and the curve."""
+"""What every known mistake does to training: the final loss."""
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, readable, wrapped
+from numpy_rnn.study.figures.style import GREEN, GREY, PURPLE, RED, SKY, is_narrow
 from numpy_rnn.study.findings import Drawing, Findings
 
 VERDICTS = {
@@ -13,7 +13,6 @@ VERDICTS = {
     "does not learn": (RED, "X", "does not learn"),
     "diverged": ("#222222", ">", "diverges"),
 }
-COLUMNS = 6
 
 
 def comparable(findings: Findings) -> list[dict]:
@@ -49,51 +48,19 @@ def draw_mistakes(figure, findings: Findings) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
-    axes.set_yticks(range(len(mistakes)), [one["name"] for one in mistakes], fontsize=8)
+    names = [one["name"] for one in mistakes]
+    if is_narrow(figure):  # above the rows
+        axes.set_yticks([])
+        for row, name in enumerate(names):
+            place = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
+            axes.annotate(name, (0, row + 0.12), va="bottom", fontsize=6.5, **place)
+    else:
+        axes.set_yticks(range(len(mistakes)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("final loss, divided by that of the correct run (median of the networks)")
     axes.spines["left"].set_visible(False)
     if mistakes:
         axes.legend(loc="lower right")
-
-
-def draw_mistake_curves(figure, findings: Findings) -> None:
-    """One small curve per mistake with the correct one, all on the same scales, in one panel."""
-    from matplotlib.collections import LineCollection
-
-    mistakes = comparable(findings)
-    rows = -(-len(mistakes) // COLUMNS)
-    axes = figure.subplots()
-    values = np.array([v for one in mistakes for side in ("right", "wrong") for v in one[side]["median"] if v], float)
-    low, high = np.log((values.min(), np.quantile(values, 0.99))) if len(values) else (0.0, 1.0)
-
-    def placed(curve, number):
-        row, column = divmod(number, COLUMNS)
-        epochs, median = np.array(curve["epochs"], float), np.array(curve["median"], float)
-        with np.errstate(all="ignore"):
-            heights = (np.log(median) - low) / max(high - low, 1e-9)
-        kept = np.isfinite(heights)
-        across = column + 0.88 * epochs / max(epochs[-1], 1)
-        return np.column_stack((across, 0.62 * np.clip(heights, 0, 1) - row))[kept]
-
-    axes.add_collection(
-        LineCollection([placed(one["right"], n) for n, one in enumerate(mistakes)], colors="#AAAAAA", linewidths=1.4)
-    )
-    colors = [VERDICTS[one["verdict"]][0] for one in mistakes]
-    axes.add_collection(
-        LineCollection([placed(one["wrong"], n) for n, one in enumerate(mistakes)], colors=colors, linewidths=1.6)
-    )
-    for number, one in enumerate(mistakes):
-        row, column = divmod(number, COLUMNS)
-        axes.text(
-            column, 0.68 - row, wrapped(one["name"], 27), fontsize=6.8, va="bottom", color=readable(colors[number])
-        )
-    axes.set_xlim(-0.03, COLUMNS)
-    axes.set_ylim(-rows + 0.9, 0.95)
-    axes.axis("off")
-    axes.set_title(
-        "grey: the correct run. Horizontal: epochs. Vertical: loss of a pass, on one logarithmic scale.", fontsize=9
-    )
 
 
 def mistakes_caption(findings: Findings) -> str:
@@ -107,16 +74,6 @@ def mistakes_caption(findings: Findings) -> str:
     )
 
 
-def curves_caption(findings: Findings) -> str:
-    """For the small curves."""
-    networks = findings["training"]["limits"]["networks"]
-    return (
-        "The loss curve of each mistake (coloured as in the previous figure) and of the correct run (grey): median of"
-        f" {networks} networks, in the same order, from the lowest final loss to the highest. Cover the grey curves:"
-        " how many would you call wrong?"
-    )
-
-
 def _outcomes(findings: Findings) -> str:
     names: dict[str, list[str]] = {}
     for one in comparable(findings):
@@ -126,7 +83,4 @@ def _outcomes(findings: Findings) -> str:
     return "Verdicts. " + " ".join(f"{verdict}: {'; '.join(of_it)}." for verdict, of_it in names.items())
 
 
-MISTAKE_DRAWINGS = (
-    Drawing("mistakes", (8.5, 11), draw_mistakes, mistakes_caption, _outcomes),
-    Drawing("mistake_curves", (9.5, 11), draw_mistake_curves, curves_caption, _outcomes),
-)
+MISTAKE_DRAWINGS = (Drawing("mistakes", (8.5, 11), draw_mistakes, mistakes_caption, _outcomes),)

@@ -1,6 +1,5 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
-import re
 import textwrap
 from contextlib import contextmanager
 from typing import Any
@@ -39,28 +38,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "study",  # the same numbers make the same file
     "figure.constrained_layout.use": True,
 }
-
-
-DECIMALS = 2  # of the coordinates of an SVG: a hundredth of a point
-COORDINATES = re.compile(r' (?:d|x|y|x1|y1|x2|y2)="[^"]*"|\btranslate\([^)]*\)')
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-UNSEEN = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|(?<=>)\s+(?=<)", re.DOTALL)
-COMMAND = re.compile(r"\s*\b([MLHVQCz])\b\s*")
-
-
-def compact(svg: bytes) -> bytes:
-    """The same picture in fewer bytes: without comments and indentation, and with coordinates that are rounded to a
-    hundredth of a point.
-    """
-
-    def short(match):
-        text = f"{float(match[0]):.{DECIMALS}f}".rstrip("0").rstrip(".")
-        return "0" if text == "-0" else text
-
-    def attribute(match):
-        return COMMAND.sub(r"\1", NUMBER.sub(short, match[0]))
-
-    return COORDINATES.sub(attribute, UNSEEN.sub("", svg.decode("utf-8"))).encode()
 
 
 @contextmanager
@@ -105,6 +82,14 @@ def label_end(axes, x, y, text, color, **options):
         annotation_clip=False,
         **options,
     )
+
+
+NARROW = 5  # inches
+
+
+def is_narrow(figure) -> bool:
+    """Is there no room beside the curves for long names?"""
+    return bool(figure.get_size_inches()[0] < NARROW)
 
 
 LINE = 1.25  # times the font size: the smallest distance of two lines

@@ -6,9 +6,10 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from numpy_rnn.study.page.code_lines import lines_of_equations
 from numpy_rnn.study.page.templates import number
 
-NOT_STUDIED = ("F4", "L3", "L4", "U7")  # of classes, cross-entropy and clipping by value, which no study has
+NOT_STUDIED = ("F4", "L3", "L4", "U7", "U8", "U9")  # of no run: checked by `check_others`
 DOCUMENT = Path(__file__).parents[2] / "DERIVATION.md"
 DEFINITION = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\* (.*(?:\n  .*)*)", re.MULTILINE)
 SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")
@@ -51,7 +52,7 @@ def equation(name: str) -> str:
     """
     if name not in definitions():
         raise ValueError(f"({name}) is no equation of DERIVATION.md: expected one of {', '.join(definitions())}")
-    pieces = (formula(text) if is_formula else escape(text) for text, is_formula in definitions()[name])
+    pieces = (breakable(text) if is_formula else escape(text) for text, is_formula in definitions()[name])
     return f'<span class="equation"><b><a href="#equation-{name}">({name})</a></b> {"".join(pieces)}</span>'
 
 
@@ -69,56 +70,119 @@ def reference(author: str) -> str:
 
 
 @cache
-def formula(tex: str) -> str:
-    """A formula in TeX as an inline MathML element.
+def formula(tex: str, large: bool = False) -> str:
+    """A formula in TeX as an inline MathML element; a large one has its limits above and below its sums.
 
     Raises ValueError where latex2mathml does not know a command. Needs latex2mathml.
     """
     from latex2mathml.converter import convert
 
     text = WORD.sub(lambda match: rf"\text{{{match[1] or match[2]}}}", tex)
-    element = convert(text)
+    element = convert(text, display="block" if large else "inline")
     unknown = re.search(r"\\\w+", element)
     if unknown:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
-    return element.replace(' xmlns="http://www.w3.org/1998/Math/MathML" display="inline"', "")
+    element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    return element.replace(' display="inline"', "").replace(' display="block"', ' displaystyle="true"')
+
+
+def breakable(tex: str) -> str:
+    """A formula in the line as MathML; a long one as several elements, so that a line may end after a relation."""
+    return " ".join(map(formula, parts_of(tex, RELATION) if len(tex) > MAX_UNBROKEN else [tex]))
+
+
+def displayed(tex: str) -> str:
+    """A formula on a line of its own, which may end after a relation; formulas side by side stay whole if they fit."""
+    parts = (
+        " ".join(formula(piece, large=True) for piece in parts_of(part, RELATION))
+        for part in parts_of(tex, SIDE_BY_SIDE)
+    )
+    return " ".join(f'<span class="part">{part}</span>' for part in parts)
+
+
+RELATION = re.compile(r"(?<= =) (?=\S)")
+SIDE_BY_SIDE = re.compile(r"\s*\\q?quad\s*")
+MAX_UNBROKEN = 30  # characters of TeX
+
+
+def parts_of(tex: str, separator: re.Pattern) -> list[str]:
+    """A formula cut at the separators that are in no braces and in no parentheses that grow."""
+    result, begin = [], 0
+    for match in separator.finditer(tex):
+        before = tex[: match.start()]
+        if all(
+            before.count(opening) == before.count(closing) for opening, closing in (("{", "}"), ("\\left", "\\right"))
+        ):
+            result.append(tex[begin : match.start()])
+            begin = match.end()
+    return [part for part in (*result, tex[begin:]) if part.strip()]
 
 
 DIGITS = ".17g"  # enough to tell any two numbers of double precision apart
 COLUMNS = {"difference": "largest difference", "ulps": "in ulps", "bounds": "in E", "compared": "of how many"}
 FORMATS = {"compared": ""}
 SHORT = ".2g"
+LIVE = ".6g"
+COARSE = "central difference"
 
 
-def checked_equations(checks) -> str:
-    """The equations of DERIVATION.md, each with what was compared, one element of it, and the largest differences.
+def checked_equation(name: str, checks) -> str:
+    """An equation of DERIVATION.md: its formula, the lines of code that compute it, one number of it, and its proof.
 
-    checks: by id, as `measure_checks` returns them. Raises ValueError where an equation of a study has no check.
+    checks: by id, as `measure_checks` returns them. Raises ValueError on an equation that has no check.
     """
-    names = [name for name in definitions() if name not in NOT_STUDIED]
-    missing = [name for name in names if name not in checks]
-    if missing:
-        raise ValueError(f"not checked: {', '.join(missing)}")
-    return "\n".join(_checked(name, checks[name]) for name in names)
-
-
-def _checked(name, check):
-    """One equation; its table has a row for every way of knowing the number: an element of it, what it differs by."""
-    example = check.get("example") or {"element": "", "values": []}
-    values = {value["by"]: value["value"] for value in example["values"]}
-    differences = {result["witness"]: result for result in check["checks"]}
-    rows = "\n".join(_row(by, values.get(by), differences.get(by)) for by in dict.fromkeys([*values, *differences]))
-    heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
+    if name not in checks:
+        raise ValueError(f"not checked: {name}")
+    number_and_proof = _number_and_proof(name, checks[name])
     return (
-        f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n'
-        f'<div class="wide" role="region" tabindex="0" aria-label="check of ({name})"><table>\n'
-        f"<caption>{escape(check['what'])}</caption>\n"
-        f'<thead><tr><td></td><th scope="col"><code>{escape(example["element"])}</code></th>{heads}</tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></div></div>\n"
+        f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n{_code(name)}{number_and_proof}</div>\n'
     )
 
 
-def _row(by, value, difference):
+def _code(name):
+    """The lines of the reference with this id, file by file."""
+    parts = (
+        f"<code><span>{lines.file}, {lines.function}</span>\n{escape(lines.code, quote=False)}</code>"
+        for lines in lines_of_equations()[name]
+    )
+    return f'<pre class="lines">{"".join(parts)}</pre>\n'
+
+
+def _number_and_proof(name, check):
+    """A sentence with one element, and a folded table with a row for every way of knowing it."""
+    example = check.get("example") or {"element": "", "values": []}
+    values = {value["by"]: value["value"] for value in example["values"]}
+    differences = {result["witness"]: result for result in check["checks"]}
+    names = [example["element"], *COLUMNS.values()]
+    rows = "\n".join(
+        _row(names, by, values.get(by), differences.get(by)) for by in dict.fromkeys([*values, *differences])
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
+    live = ("no element", "there") if not values else (example["element"], number(next(iter(values.values())), LIVE))
+    return (
+        f'<p class="live">In this run, <span class="value">{escape(live[0])}</span> is'
+        f' <span class="value">{live[1]}</span>.</p>\n'
+        f"<details><summary>Proof of ({name}): {_summary(differences)}</summary>\n"
+        f'<div class="wide" role="region" tabindex="0" aria-label="proof of ({name})"><table class="cards">\n'
+        f"<caption>{escape(check['what'])}</caption>\n"
+        f'<thead><tr><td></td><th scope="col"><code>{escape(example["element"])}</code></th>{heads}</tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></div></details>\n"
+    )
+
+
+def _summary(differences):
+    """How many methods agree, and how far the farthest is; central differences have an error of their own."""
+    accurate = {by: one for by, one in differences.items() if by != COARSE}
+    ratios = [one["bounds"] for one in accurate.values()]
+    if None in ratios:
+        return f"{len(accurate)} other methods, one of which differs"
+    methods = f"{len(accurate)} other method{'s' if len(accurate) != 1 else ''}"
+    if not any(ratios):
+        return f"{methods}, equal to the last bit"
+    return f"{methods}, at most {number(max(ratios), SHORT)} E away"
+
+
+def _row(names, by, value, difference):
     shown = "" if value is None else number(value, DIGITS)
     cells = [
         shown,
@@ -126,6 +190,9 @@ def _row(by, value, difference):
     ]
     return (
         f'<tr><th scope="row">{escape(by)}</th>'
-        + "".join(f'<td class="number">{cell}</td>' for cell in cells)
+        + "".join(
+            f'<td class="number" data-label="{escape(name)}">{cell}</td>' if cell else "<td></td>"
+            for name, cell in zip(names, cells, strict=True)
+        )
         + "</tr>"
     )

@@ -7,7 +7,6 @@ from numpy_rnn.study.components.measures import few
 from numpy_rnn.study.components.seeds import SHARES
 from numpy_rnn.study.findings import Findings, Table
 
-VERDICT = "verdict (final loss relative to the correct run: median, 10 %, 90 %)"
 UNITS = "ulps and, in brackets, in units of the derived bound E"
 
 
@@ -55,7 +54,7 @@ def _options(sets):
         ]
         for one in sets
     ]
-    head = ["options", "momentum μ", "dampening τ", "Nesterov", "weight decay λ", "clipped to m"]
+    head = ["options", "momentum μ", "dampening τ", "Nesterov", "weight decay λ", "clipped to c"]
     return Table("step_options", "Options of the updates on which (U1) to (U6) are checked", head, rows)
 
 
@@ -182,9 +181,9 @@ def number(value, form: str) -> str:
 
 
 def training_tables(findings: Findings) -> tuple[Table, ...]:
-    """Final losses by k, the disagreements, and the mistakes line by line."""
+    """Final losses by k, and the disagreements."""
     training = findings["training"]
-    return _by_k(training["by_k"]), _disagreements(training["disagreements"]), _mistakes(training["mistakes"])
+    return _by_k(training["by_k"]), _disagreements(training["disagreements"])
 
 
 def _by_k(by_k):
@@ -241,44 +240,6 @@ def _along(of_step):
 
 def _ratio(ratio):
     return f"{_number(ratio['median'])} ({_number(ratio['low'])}, {_number(ratio['high'])})"
-
-
-def _mistakes(result):
-    rows = [
-        [
-            one["name"],
-            _code(one["lines"], "right"),
-            _code(one["lines"], "wrong"),
-            one["shown_by"] or "a random case",
-            one["verdict"] + ("" if one["ratio"]["median"] is None else f" (× {_ratio(one['ratio'])})"),
-            _caught(one["caught"]),
-        ]
-        for one in result
-    ]
-    head = [
-        "mistake",
-        "correct",
-        "wrong",
-        "run",
-        VERDICT,
-        "caught by",
-    ]
-    return Table(
-        "mistakes", "Every mutant: its lines, its effect on training, and the check that catches it.", head, rows
-    )
-
-
-def _code(places, side):
-    return "\n".join(f"{place['module']}:\n`{place[side]}`" for place in places)
-
-
-def _caught(caught):
-    if caught["tensor"] is None:
-        return "nothing"
-    by = f"({caught['equation']}): {caught['tensor']}"
-    if caught["epoch"] is not None:
-        by += f", epoch {caught['epoch']}, update {caught['update']}"
-    return by + (", not the expected value" if caught["ratio"] is None else f", {caught['ratio']:.1e} times the bound")
 
 
 def _number(value):

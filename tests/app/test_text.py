@@ -1,0 +1,320 @@
+"""A character-level language model from the command line: training, samples, files, and what is refused."""
+
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from in_process import command, refused, succeed
+
+import numpy_rnn
+from numpy_rnn.app.characters import alphabet_of, classes_of, visible
+from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.configuration import TEXT, Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.text_report import sample
+from numpy_rnn.common.records import Parameters
+
+ALICE = str(Path(__file__).parent.parent / "alice.txt")
+QUICK = ("--text", ALICE, "--hidden-size", 12, "--epochs", 2, "--no-plot")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(out):
+    """The printed rows: (update, epoch, smoothed loss)."""
+    found = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
+    return [(int(update), int(epoch), float(loss)) for update, epoch, loss in found]
+
+
+def samples(out):
+    return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
+
+
+def arrays(path):
+    with np.load(path, allow_pickle=False) as file:
+        return {name: (file[name].dtype, file[name].tobytes()) for name in file.files}
+
+
+def language_model(text="abcabd" * 20, **changes):
+    Path("own.txt").write_text(text, encoding="utf-8")
+    values = TEXT | {"hidden_size": 5, "epochs": 2, "text": "own.txt", "dtype": "float64"} | changes
+    configuration = Configuration(**values)
+    return prepare(configuration), configuration
+
+
+# -- training -------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_min_char_rnn(rnn, capsys):
+    out = succeed(rnn, capsys, "--text", ALICE, "--epochs", 1, "--save", "r.npz", "--no-plot")
+    first = out.splitlines()[0]
+    of_run = (
+        "H=100 O=54, tanh, cross-entropy, biases, reduction sum, k1=25 k2=25, learning rate 0.1, max value 5, adagrad"
+    )
+    assert first == f"{rnn.__name__}: alice.txt, T=2625 B=1 D=54 {of_run}, float32, seed 0"
+    configuration = load_checkpoint("r.npz").configuration.to_dict()
+    assert {name: configuration[name] for name in TEXT} == TEXT | {"epochs": 1}
+    experiment, _ = language_model(hidden_size=400)
+    for W in experiment.params[:3]:
+        assert abs(W.std() / 0.01 - 1) < 0.1
+
+
+def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(rnn, capsys):
+    out = succeed(rnn, capsys, *QUICK, "--epochs", 9, "--log-every", 300, "--sample", 31)
+    assert [row[:2] for row in rows(out)] == [(300, 3), (600, 6), (900, 9), (945, 9)]
+    found = samples(out)
+    assert {len(text) for text in found} == {31}
+    alphabet = set(Path(ALICE).read_text(encoding="utf-8"))
+    assert all(set(text) <= alphabet for text in found)
+    assert len(found) == len(set(found)) == 3  # the updates of the last two rows are yielded together
+    quiet = succeed(rnn, capsys, *QUICK, "--epochs", 9, "--log-every", 300, "--sample", 0)
+    assert (rows(quiet), samples(quiet)) == (rows(out), [])
+    often = succeed(rnn, capsys, *QUICK, "--log-every", 35)
+    assert [row[0] for row in rows(often)] == [35, 70, 105, 140, 175, 210]  # the last is not printed twice
+    assert len(samples(often)) == len(set(samples(often))) < 6
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_smoothed_loss_is_that_of_the_updates(rnn, capsys, reduction):
+    """0.999 of the one before and 0.001 of the loss, from that of characters at random on."""
+    out = succeed(rnn, capsys, *QUICK, "--log-every", 30, "--reduction", reduction, "--dtype", "float64")
+    values = TEXT | {"hidden_size": 12, "epochs": 2, "text": ALICE, "dtype": "float64", "reduction": reduction}
+    experiment = prepare(configuration := Configuration(**values))
+    params, x, target, h_0 = map(rnn.from_numpy, (*experiment[4:5], *experiment[1:4]))
+    smoothed, expected = np.log(54) * (25 if reduction == "sum" else 1), {}
+    for n, update in enumerate(rnn.train(params, x, target, h_0, **configuration.train_options()), start=1):
+        smoothed = 0.999 * smoothed + 0.001 * float(update.loss)
+        expected[n] = smoothed
+    printed = {update: loss for update, _, loss in rows(out)}
+    assert list(printed) == [30, 60, 90, 120, 150, 180, 210]
+    assert all(abs(loss - expected[update]) < 1e-6 for update, loss in printed.items())
+
+
+# -- samples --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sample_draws_from_the_distributions_of_the_network(rnn):
+    """Step by step as NumPy computes them; each character is the next input."""
+    experiment, _ = language_model()
+    generator = np.random.default_rng(1)
+    params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
+    text = sample(rnn, params, experiment, "tanh", 60, 0.8, (3, 4))
+    generator, h, character, expected = np.random.default_rng((3, 4)), experiment.h_0, experiment.x[0, 0], []
+    for _ in range(60):
+        h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
+        p = np.exp((h @ params.W_hy + params.b_y)[0] / 0.8)
+        character = generator.choice(len(p), p=p / p.sum())
+        expected.append(experiment.alphabet[character])
+    assert text == "".join(expected)
+    assert len(set(text)) > 2
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-3, 1e300])
+def test_extreme_temperatures(rnn, temperature):
+    """The most likely character each time, or all with the same probability."""
+    experiment, _ = language_model()
+    params = experiment.params._replace(b_y=np.array([0.0, 1.0, 3.0, 2.0]))
+    text = sample(rnn, params, experiment, "tanh", 100, temperature, (0,))
+    assert set(text) == (set("abcd") if temperature > 1 else {"c"})
+
+
+def test_what_a_sample_prints_cannot_command_the_terminal():
+    assert visible("a\tb\nc\x1b[31m\x7f\u202e é") == "a\tb\nc\\x1b[31m\\x7f\\u202e é"
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_has_the_same_bits(rnn, capsys):
+    """The file, the rows and the samples, after an end in the middle of an epoch of another file."""
+    whole = succeed(rnn, capsys, *QUICK, "--log-every", 20, "--save", "whole.npz")
+    succeed(rnn, capsys, *QUICK, "--epochs", 1, "--save", "part.npz")
+    rest = succeed(
+        rnn, capsys, "--resume", "part.npz", "--epochs", 2, "--log-every", 20, "--save", "rest.npz", "--no-plot"
+    )
+    whole_file, rest_file = arrays("whole.npz"), arrays("rest.npz")
+    assert {"alphabet", "smoothed", "vW_hh", "h", "losses"} <= set(whole_file)
+    assert whole_file == rest_file
+    assert rows(rest) == [row for row in rows(whole) if row[0] > 105]
+    assert samples(whole)[-len(samples(rest)) :] == samples(rest)
+    again = succeed(rnn, capsys, "--resume", "whole.npz", "--sample", 40, "--temperature", 0.5, "--no-plot")
+    assert rows(again) == rows(whole)[-1:]
+    assert len(samples(again)[0]) == 40
+
+
+@pytest.mark.needs_torch
+def test_a_run_is_resumed_by_the_other_package(capsys):
+    import torch_rnn
+
+    succeed(numpy_rnn, capsys, *QUICK, "--epochs", 1, "--save", "r.npz")
+    for rnn in (numpy_rnn, torch_rnn):
+        succeed(rnn, capsys, "--resume", "r.npz", "--epochs", 2, "--save", f"{rnn.__name__}.npz", "--no-plot")
+    ours, theirs = (load_checkpoint(f"{name}_rnn.npz").smoothed for name in ("numpy", "torch"))
+    assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_new_runs_start_from_the_weights_and_the_alphabet_of_a_run(rnn, capsys):
+    """On another text of these characters."""
+    succeed(rnn, capsys, *QUICK, "--save", "r.npz")
+    Path("other.txt").write_text("Alice was not a White Rabbit; she ran. " * 3, encoding="utf-8")
+    out = succeed(
+        rnn, capsys, "--text", "other.txt", "--weights", "r.npz", "--epochs", 1, "--save", "s.npz", "--no-plot"
+    )
+    assert "D=54 H=12 O=54" in out
+    assert load_checkpoint("s.npz").alphabet == load_checkpoint("r.npz").alphabet
+
+
+def test_unicode_and_line_ends(rnn, capsys):
+    text = "Grüße, Ωμέγα,\n日本語 🎉 e\u0301\t"
+    Path("a.txt").write_bytes(b"\xef\xbb\xbf" + (text * 4).replace("\n", "\r\n").encode())
+    out = succeed(rnn, capsys, "--text", "a.txt", "--epochs", 150, "--sample", 50, "--save", "r.npz", "--no-plot")
+    assert load_checkpoint("r.npz").alphabet == "".join(sorted(set(text)))
+    assert set(samples(out)[0]) <= set(visible(text))
+    assert classes_of("ba🎉", "ab🎉", "").tolist() == [1, 0, 2]
+
+
+def test_standard_input(rnn, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"abcd" * 20)))
+    assert succeed(rnn, capsys, "--text", "-", "--epochs", 1, "--no-plot").startswith(
+        f"{rnn.__name__}: standard input, T=75"
+    )
+
+
+def test_results_as_files(rnn, capsys):
+    out = succeed(rnn, capsys, *QUICK, "--output", "r.csv")
+    lines = Path("r.csv").read_text().splitlines()
+    assert lines[0] == "kind,epoch,time,column,network,learning_rate,value"
+    assert [line.split(",")[:2] for line in lines[1:]] == [["loss", "1"], ["loss", "2"]]
+    succeed(rnn, capsys, *QUICK, "--output", "r.json")
+    values = json.loads(Path("r.json").read_text())
+    assert values["losses"] == [float(line.split(",")[-1]) for line in lines[1:]]
+    assert values["sample"] == samples(out)[-1]
+    assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6
+    assert values["alphabet"] == alphabet_of(Path(ALICE).read_text(encoding="utf-8"), "")
+    succeed(rnn, capsys, *QUICK, "--quiet", "--trace", "t.npz")
+    assert succeed(numpy_rnn, capsys, "compare", "t.npz", "--no-plot").count("agree") == 1
+
+
+@pytest.mark.needs_matplotlib
+def test_the_plot_of_the_loss(rnn, capsys):
+    out = succeed(rnn, capsys, *QUICK[:-1])
+    assert out.endswith(f"plot saved to {rnn.__name__}.png\n")
+    assert os.listdir() == [f"{rnn.__name__}.png"]
+
+
+@pytest.mark.needs_torch
+def test_compare_judges_every_update(capsys):
+    out = succeed(numpy_rnn, capsys, "compare", "torch_rnn", "--text", ALICE, "--hidden-size", 8)
+    assert "worst ratio of 105 updates" in out
+    assert "numpy_rnn and torch_rnn agree: every update of both is within its rounding bounds" in out
+    assert out.endswith("no plot: it shows outputs and inputs together, and the inputs of this run are classes\n")
+
+
+# -- what is refused ------------------------------------------------------------------------------------------------
+
+BAD = {
+    "empty": (b"", "text t.txt is empty: expected a text with 2 or more different characters"),
+    "one character": (b"aaaa", r"text t.txt has no character but 'a' \(U\+0061, LATIN SMALL LETTER A\): expected 2 or"),
+    "short": (
+        b"ab",
+        "text t.txt has 2 characters: expected 26 or more, a chunk of 25 and the character after it; choose",
+    ),
+    "binary": (b"ab\0c", "text t.txt has a zero byte at character 3: expected a text file, and not a binary one"),
+    "not UTF-8": (b"ab\xff", "text t.txt is not UTF-8: byte 0xff at position 2; expected a text file; convert it"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
+def test_texts_that_are_none(rnn, capsys, content, message):
+    Path("t.txt").write_bytes(content)
+    assert re.match(message, refused(rnn, capsys, "--text", "t.txt"))
+
+
+OPTIONS = {
+    "--temperature 0": "argument --temperature: '0': expected a finite number, above 0",
+    "--temperature -1": "argument --temperature: '-1': expected a finite number, above 0",
+    "--sample -1": "argument --sample: '-1': expected a whole number, 0 to 1000000",
+    "--generate 5": "--generate is given with --text: use --sample N for a text of the network, or leave it out",
+    "--data a.csv": "--text is given with --data: expected one network on one text; leave --data out",
+    "--seeds 3": "--text is given with --seeds: expected one network on one text; leave --seeds out",
+    "--learning-rate 1,2": "--text is given with several learning rates: expected one network on one text",
+    "--standardize": "--text is given with --standardize",
+    "--held-out 3": "--text is given with --held-out",
+    "--loss squared_error": "--text is given with --loss squared_error: expected cross_entropy",
+    "--adagrad --momentum 0.5": "adagrad is given with momentum 0.5",
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_that_a_text_does_not_have(rnn, capsys, options):
+    assert refused(rnn, capsys, "--text", ALICE, *options.split()).startswith(OPTIONS[options])
+
+
+def test_options_that_only_a_text_has(rnn, capsys):
+    assert refused(rnn, capsys, "--sample", 3).startswith("--sample is given without --text: it is for a text")
+    assert refused(rnn, capsys, "--temperature", 3).startswith("--temperature is given without --text")
+    assert refused(rnn, capsys, "--text", "none.txt") == (
+        "text none.txt does not exist: expected a text file; check the path"
+    )
+
+
+def test_what_is_refused_on_resuming(rnn, capsys):
+    Path("a.txt").write_text("abcd" * 30, encoding="utf-8")
+    succeed(rnn, capsys, "--text", "a.txt", "--epochs", 1, "--save", "r.npz", "--no-plot")
+    resumed = "--resume", "r.npz", "--epochs", 2
+    Path("b.txt").write_text("abcdé" * 30, encoding="utf-8")
+    message = refused(rnn, capsys, *resumed, "--text", "b.txt")
+    assert message.startswith(
+        "text b.txt has 'é' (U+00E9, LATIN SMALL LETTER E WITH ACUTE), which the alphabet of the run,"
+    )
+    Path("b.txt").write_text("dcba" * 30, encoding="utf-8")
+    assert "the series is not the one that the run was trained on" in refused(rnn, capsys, *resumed, "--text", "b.txt")
+    assert refused(rnn, capsys, *resumed, "--data", "b.txt") == (
+        "--data is given with --resume, but the run is on the text a.txt: leave --data out"
+    )
+    os.rename("a.txt", "c.txt")
+    assert "was trained on a.txt, which does not exist: expected the same text; give its path with --text FILE" in (
+        refused(rnn, capsys, *resumed)
+    )
+    succeed(rnn, capsys, *resumed, "--text", "c.txt", "--no-plot")
+    with np.load("r.npz") as file:
+        kept = dict(file)
+    for alphabet in (b"abc", b"abdc", b"abc\xff", b"abcdd"):
+        np.savez("bad.npz", **(kept | {"alphabet": np.bytes_(alphabet)}))
+        assert "alphabet" in refused(rnn, capsys, "--resume", "bad.npz", "--text", "c.txt", "--epochs", 2)
+    for smoothed in (np.float64(np.nan), np.zeros(2), np.float32(1)):
+        np.savez("bad.npz", **(kept | {"smoothed": smoothed}))
+        assert "smoothed" in refused(rnn, capsys, "--resume", "bad.npz", "--text", "c.txt", "--epochs", 2)
+
+
+# -- cross-entropy on series ----------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_on_rows_that_are_distributions(rnn, capsys):
+    """The predictions are distributions too, and the free-running values."""
+    shares = np.stack([1 + np.sin(np.arange(40)), 1 - np.sin(np.arange(40))], axis=1) / 2
+    np.savetxt("shares.csv", shares, delimiter=",")
+    options = "--data", "shares.csv", "--loss", "cross_entropy", "--epochs", 3, "--no-plot"
+    out = succeed(rnn, capsys, *options, "--output", "r.json", "--generate", 4)
+    assert "tanh, cross-entropy, no biases" in out
+    values = json.loads(Path("r.json").read_text())
+    for name in ("predicted", "free_running"):
+        rows_of = np.array(values[name])
+        assert (rows_of > 0).all()
+        np.testing.assert_allclose(rows_of.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_cross_entropy_on_other_series_is_refused(rnn, capsys):
+    message = refused(rnn, capsys, "--loss", "cross_entropy")
+    assert message.startswith("sine wave holds -0.99")
+    assert message.endswith("--loss cross_entropy needs them, and for the characters of a text there is --text")
+    assert command(rnn, capsys, "--loss", "cross_entropy", "--standardize").err.endswith(
+        "--standardize is given with --loss cross_entropy: expected rows that are distributions; leave one out\n"
+    )

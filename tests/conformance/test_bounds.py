@@ -1,0 +1,251 @@
+"""Every right way to compute a window is within the bounds of both levels, and every wrong way is far above them."""
+
+import numpy as np
+import pytest
+from step_port import CORRECT_STEPS, WRONG_STEPS, to_float64
+from window_port import one_unit, port, random_window
+
+from numpy_rnn import InputError, Parameters
+from numpy_rnn.common.records import DTYPES
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, propagate, sech_squared
+from numpy_rnn.conformance.bounds.local_bounds import check_local
+from numpy_rnn.conformance.case import INTERMEDIATES
+
+CASES = 20
+of_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def assert_within_bounds(case, report, checks=(check_local, check_global)):
+    for check in checks:
+        for name, ratio in check(case, report).items():
+            assert (ratio <= 1).all(), f"{check.__name__}: {name} is {ratio.max()} times its bound"
+
+
+# -- right ways ------------------------------------------------------------------------------------------------------
+
+
+def in_reverse(A, B):
+    """AB with the terms summed from the last to the first, every one rounded."""
+    total = np.zeros((len(A), B.shape[1]), A.dtype)
+    for k in reversed(range(A.shape[1])):
+        total = total + A[:, k, None] * B[None, k]
+    return total
+
+
+def in_pairs(A, B):
+    """AB with the terms summed as a tree."""
+    terms = [A[:, k, None] * B[None, k] for k in range(A.shape[1])]
+    while len(terms) > 1:
+        terms = [sum(terms[k : k + 2]) for k in range(0, len(terms), 2)]
+    return terms[0]
+
+
+def float64_sums(A, B):
+    return (to_float64(A) @ to_float64(B)).astype(A.dtype)
+
+
+CORRECT = {
+    "summed in reverse": {"dot": in_reverse},
+    "summed in pairs": {"dot": in_pairs},
+    "with float64 sums": {"dot": float64_sums},
+    "kept in float64 throughout": {"widen": to_float64},
+    "mean by the reciprocal": {"divide": lambda v, n, one: v * (one / n)},
+    "(1 - h)(1 + h)": {"through_tanh": lambda dh, h, one, a: dh * ((one - h) * (one + h))},
+    "dh - dh h h": {"through_tanh": lambda dh, h, one, a: dh - dh * h * h},
+    "JAX's (dh + dh h)(1 - h)": {"through_tanh": lambda dh, h, one, a: (dh + dh * h) * (one - h)},
+    "dh / cosh(a)²": {"through_tanh": lambda dh, h, one, a: dh / np.square(np.cosh(a))},
+    "a cosh at its limit": {
+        "through_tanh": lambda dh, h, one, a: (
+            dh / np.square(np.cosh(a) * one.dtype.type(1 + 7 * np.finfo(one.dtype).eps))
+        )
+    },
+    **CORRECT_STEPS,
+}
+
+
+@of_dtypes
+@pytest.mark.parametrize("pieces", CORRECT.values(), ids=CORRECT)
+def test_a_right_way_is_within_the_bounds(pieces, dtype):
+    """Also where states are saturated, and the roundings of 1 − h² are large compared with its value.
+
+    At L1 only if the reported numbers are those that the computation used, and are not rounded afterwards.
+    """
+    checks = (check_global,) if pieces.get("widen") is to_float64 else (check_local, check_global)
+    for seed in range(CASES):
+        case = random_window(seed, dtype)
+        if seed % 4 == 0:
+            case = case._replace(params=case.params._replace(W_xh=5 * case.params.W_xh))
+        with np.errstate(over="ignore"):
+            assert_within_bounds(case, port(case, **pieces), checks)
+
+
+@of_dtypes
+def test_a_tanh_at_its_limit_is_within_them(dtype):
+    """Every state off by 14 of the 16 u that are allowed, and by twice what half of that allows."""
+
+    def tanh(a):
+        return np.tanh(a) * a.dtype.type(1 - 14 * np.finfo(a.dtype).epsneg)
+
+    for seed in range(CASES):
+        case = random_window(seed, dtype, nonlinearity="tanh")
+        assert_within_bounds(case, port(case, tanh=tanh))
+        assert max(ratio.max() for ratio in check_global(case, port(case, tanh=tanh), 7).values()) > 1
+
+
+# -- wrong ways ------------------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "no tanh'": {"through_tanh": lambda dh, h, one, a: dh},
+    "W_hh for its transpose": {"W_hh_back": lambda W_hh: W_hh},
+    "no recurrent term": {"W_hh_back": np.zeros_like},
+    "h_t for h_{t-1}": {"before": lambda h_before, h: h},
+    "2e for e": {"error": lambda y, target: 2 * (y - target)},
+    "the learning rate twice": {"step": lambda theta, rate, d: theta - rate * rate * d},
+}
+
+
+def float32_products(A, B):
+    return (A.astype(np.float32) @ B.astype(np.float32)).astype(np.float64)
+
+
+def float32_accumulator(A, B):
+    total = np.zeros((len(A), B.shape[1]), np.float32)
+    for k in range(A.shape[1]):
+        total = (total + A[:, k, None] * B[None, k]).astype(np.float32)
+    return total.astype(np.float64)
+
+
+IMPRECISE = {
+    "float32 products": {"dot": float32_products},
+    "float32 accumulator": {"dot": float32_accumulator},
+    "float32 tanh": {"tanh": lambda a: np.tanh(a.astype(np.float32)).astype(np.float64)},
+}
+
+
+def black_box_excess(pieces, dtype, **fixed):
+    """The least excess over ten windows, of what a port owes without its intermediates."""
+    excess = []
+    for seed in range(10):
+        case = random_window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh", **fixed)
+        ratios = check_global(case, port(case, **pieces))
+        excess.append(max(ratio.max() for name, ratio in ratios.items() if name not in INTERMEDIATES))
+    return min(excess)
+
+
+@pytest.mark.parametrize("pieces", FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_far_above_the_bounds(pieces):
+    """By a thousand and more in float32, and as u is 2²⁹ times smaller in float64, by that factor more."""
+    assert black_box_excess(pieces, "float32") > 1e3
+    assert black_box_excess(pieces, "float64") > 1e3 * 2.0**29
+
+
+@pytest.mark.parametrize("pieces", IMPRECISE.values(), ids=IMPRECISE)
+def test_float32_inside_float64_is_far_above_the_bounds(pieces):
+    assert black_box_excess(pieces, "float64") > 1e3
+
+
+@pytest.mark.parametrize("wrong", WRONG_STEPS, ids=lambda wrong: wrong.name)
+def test_a_wrong_step_is_far_above_the_bounds_and_seen_where_it_is_made(wrong):
+    """The 10⁻⁶ added to the norm is below float32's rounding. At L1 no other stage is wrong."""
+    fixed = {"sgd": wrong.sgd, "velocity": wrong.velocity, "learned": True}
+    if not wrong.below_float32:
+        assert black_box_excess(wrong.pieces, "float32", **fixed) > 1e2
+        assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e2 * 2.0**29
+    assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e3
+    case = random_window(1, "float64", **fixed)
+    excess = {
+        name: ratio.max() for name, ratio in check_local(case, port(case, **wrong.pieces)).items() if ratio.max() > 1
+    }
+    prefix = "v" if wrong.in_velocity else ""
+    assert set(excess) <= {prefix + name for name, theta in case.params._asdict().items() if theta is not None}
+    assert max(excess.values()) > 10
+
+
+# -- subnormal numbers -----------------------------------------------------------------------------------------------
+
+
+def window_of_tiny_products(seed, dtype):
+    """A window of numbers whose products are about as large as the smallest normal number."""
+    case = random_window(seed, dtype)
+    scale = np.sqrt(np.finfo(dtype).smallest_normal).astype(dtype)
+
+    def scaled(params):
+        return params and Parameters(*(None if theta is None else theta * scale for theta in params))
+
+    params, velocity = scaled(case.params), scaled(case.velocity)
+    sgd = case.sgd._replace(max_norm=case.sgd.max_norm and float(case.sgd.max_norm * scale))  # so that it clips
+    return case._replace(
+        params=params, velocity=velocity, sgd=sgd, x=case.x * scale, target=case.target * scale**2, h_0=case.h_0 * scale
+    )
+
+
+@of_dtypes
+def test_subnormal_numbers_may_be_flushed(dtype):
+    smallest = np.finfo(dtype).smallest_normal
+    flushes = 0
+
+    def flushed(v):
+        nonlocal flushes
+        flushes += np.count_nonzero((np.abs(v) < smallest) & (v != 0))
+        return np.where(np.abs(v) < smallest, v.dtype.type(0), v)
+
+    for seed in range(CASES):
+        case = window_of_tiny_products(seed, dtype)
+        assert_within_bounds(case, port(case, widen=flushed, keep=flushed))
+    assert flushes > CASES
+
+
+@pytest.mark.needs_torch
+@of_dtypes
+def test_the_processor_may_flush_them(dtype):
+    import torch
+
+    for seed in range(5):
+        case = window_of_tiny_products(seed, dtype)
+        torch.set_flush_denormal(True)  # of this thread, NumPy's arithmetic too
+        try:
+            report = port(case)
+        finally:
+            torch.set_flush_denormal(False)
+        assert_within_bounds(case, report)
+
+
+# -- relu ------------------------------------------------------------------------------------------------------------
+
+
+@of_dtypes
+def test_a_pre_activation_that_is_exactly_zero_has_no_error(dtype):
+    """So that relu'(0) = 1 is found."""
+    case = one_unit(0.0, 1.0, target=1.0, nonlinearity="relu", dtype=dtype)
+    bounds = global_bounds(case)
+    for name in ("a", "h", "da", "dW_xh"):
+        assert (bounds[name][1] == 0).all(), name
+    faulty = port(case, through_relu=lambda dh, h, one, a: dh * (h >= 0))
+    assert check_global(case, port(case))["da"].max() == 0
+    assert check_global(case, faulty)["da"].max() == np.inf
+
+
+def test_nearer_to_the_kink_than_its_rounding_both_sides_are_right():
+    """0.1·0.3 − 0.3·0.1 + 1e-18 is positive, and float64 may well find 0."""
+    case = one_unit([0.1, 0.3, 1e-18], [0.3, -0.1, 1.0], target=1.0, nonlinearity="relu")
+    bounds = global_bounds(case)
+    (a, E_a), (dh, _), (da, E_da) = (bounds[name] for name in ("a", "dh", "da"))
+    assert 0 < a.high < E_a
+    assert da.high == dh.high == -3
+    assert 3 <= E_da < 3.0001
+    for side in (0.0, 1.0):
+        report = port(case, through_relu=lambda dh, h, one, side=side: dh * side)
+        assert max(ratio.max() for ratio in check_global(case, report, bounds=bounds).values()) <= 1
+
+
+def test_sech_squared():
+    a = np.array([0.0, 0.5, -20.0, 1e300])
+    expected = np.cosh(a[:3]) ** -2  # cosh within an ulp counts twice; as many roundings again on the other side
+    assert (np.abs(sech_squared(a)[:3] - expected) <= 8 * np.finfo(float).eps * expected).all()
+    assert 0 < sech_squared(a)[3] < 1e-300
+
+
+def test_a_sum_without_a_bound_is_refused():
+    long = np.broadcast_to(np.float32(1), (5_000_000, 1, 1))
+    with pytest.raises(InputError, match="a sum of 5000000 terms in float32 has no bound"):
+        propagate(one_unit(1.0, 1.0, dtype="float32")._replace(x=long), {}, 16.0)

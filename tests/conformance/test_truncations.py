@@ -1,0 +1,179 @@
+"""Training loops with the truncations of public code: each is right under its name, and wrong under another."""
+
+import numpy as np
+import pytest
+
+from numpy_rnn import reference
+from numpy_rnn.__main__ import main
+from numpy_rnn.bptt import weight_gradients
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.local_bounds import check_local
+from numpy_rnn.conformance.mutants.hints import hints
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, identity_fault
+from numpy_rnn.conformance.recipes import random_recipe, random_run
+from numpy_rnn.conformance.traces.drive import is_bounded
+from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.traces.trace_format import read_trace, start_of, trace_errors
+from numpy_rnn.conformance.traces.trace_writer import Trace
+from numpy_rnn.conformance.truncated_run import trace_with_truncation, truncated_window
+from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.elman import NONLINEARITIES, unroll
+
+T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05
+SCHEDULES = {"band:3": (6, 6), "back:2": (4, 4), "stale": (2, 5)}
+PHI = {"tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+SLOPE = {"tanh": lambda h: 1 - h * h, "sigmoid": lambda h: h * (1 - h)}
+
+
+def each_loss_by_itself(steps, weights, slope, dy, first):
+    """As rnnlm: the part of every loss runs back over `steps` steps. Of every step the sum of the parts."""
+    dh, da = np.zeros_like(slope), np.zeros_like(slope)
+    for loss in range(len(dy)):
+        part = dy[loss] @ weights["W_hy"].T
+        for t in range(loss, max(-1, loss - steps), -1):
+            dh[t] += part
+            da[t] += part * slope[t]
+            part = (part * slope[t]) @ weights["W_hh"].T
+    return dh, da
+
+
+def from_the_last_step(steps, weights, slope, dy, first):
+    """Backwards to step `first`."""
+    dh, da = np.zeros_like(slope), np.zeros((len(dy) + 1, *slope.shape[1:]), slope.dtype)
+    for t in range(len(dy) - 1, first - 1, -1):
+        dh[t] = dy[t] @ weights["W_hy"].T + da[t + 1] @ weights["W_hh"].T
+        da[t] = dh[t] * slope[t]
+    return dh, da[:-1]
+
+
+def loop(path, truncation, dtype="float64", nonlinearity="tanh", mistake="", classes=False):
+    """A run of two epochs, by hand, as a trace. Without a step that is wrong it does what the truncation says."""
+    kind, _, steps = truncation.partition(":")
+    (k1, k2), steps = SCHEDULES[truncation], int(steps or 0)
+    normal = np.random.default_rng(0).normal
+    x, target = normal(size=(T, B, D)).astype(dtype), normal(size=(T, B, O)).astype(dtype)
+    options = {"k1": k1, "k2": k2, "learning_rate": RATE, "epochs": 2, "nonlinearity": nonlinearity}
+    series = (x, target)
+    if classes:
+        series = x.argmax(-1), target.argmax(-1)
+        x, target = (np.eye(3, dtype=dtype)[array] for array in series)
+        options["loss"] = "cross_entropy"
+    sizes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O)}
+    p = {name: normal(size=size).astype(dtype) for name, size in sizes.items()}
+    zero = np.zeros((B, H), dtype)
+    trace = Trace(p, *series, zero, truncation=truncation, **options)
+    for epoch in (1, 2):
+        kept = {-1: (zero, zero)}
+        for new in range(0, T, k1):
+            stop = min(new + k1, T)
+            start = max(0, stop - k2)
+            again = start if kind != "stale" or mistake == "computes older states again" else new
+            for t in range(again, stop):
+                a_t = x[t] @ p["W_xh"] + kept[t - 1][1] @ p["W_hh"]
+                kept[t] = a_t, PHI[nonlinearity](a_t)
+            a, h = (np.stack([kept[t][i] for t in range(start, stop)]) for i in (0, 1))
+            before = np.stack([kept[t - 1][1] for t in range(start, stop)])
+            y, slope = h @ p["W_hy"], SLOPE[nonlinearity](h)
+            dy, K = np.zeros_like(y), stop - new
+            dy[-K:] = y[-K:] - target[new:stop]
+            loss = (dy * dy).sum() / 2
+            if classes:
+                e = np.exp(y[-K:] - y[-K:].max(-1, keepdims=True))
+                softmax = e / e.sum(-1, keepdims=True)
+                dy[-K:], loss = softmax - target[new:stop], -np.log((softmax * target[new:stop]).sum(-1)).sum()
+            n, first = steps - (mistake == "one step less"), max(0, len(dy) - steps) if kind == "back" else 0
+            dh, da = (each_loss_by_itself if kind == "band" else from_the_last_step)(n, p, slope, dy, first)
+            lost = first + 1 if mistake == "the first step left out of dW_hh" else 0
+            pairs = {"W_xh": (x[start:stop], da), "W_hh": (before[lost:], da[lost:]), "W_hy": (h, dy)}
+            d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
+            p = {name: theta - theta.dtype.type(RATE) * d[name] for name, theta in p.items()}
+            report = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da, "loss": np.asarray(loss, dtype)}
+            gradients = {"d" + name: gradient for name, gradient in d.items()}
+            trace.update(epoch, (start, new, stop), before[0], **report, **gradients, **p)
+    trace.save(str(path))
+    return read_trace(str(path))
+
+
+@pytest.mark.parametrize("truncation", SCHEDULES)
+@pytest.mark.parametrize(("dtype", "nonlinearity", "classes"), [
+    ("float64", "tanh", False), ("float32", "tanh", True), ("float64", "sigmoid", True),
+])  # fmt: skip
+def test_loop_is_right_under_its_name_and_wrong_under_another(tmp_path, truncation, dtype, nonlinearity, classes):
+    """The stale one with sigmoid and classes is Mikolov's rnnlm, with one class of words and bptt − 1 = 5."""
+    trace = loop(tmp_path / "run.npz", truncation, dtype, nonlinearity, classes=classes)
+    for by_oracle in (False, True):
+        judgement = judge(trace, by_oracle=by_oracle)
+        assert judgement.passed, judgement.first
+    plain = with_truncation(trace, None)
+    first = judge(plain).first
+    assert first is not None
+    assert first.tensor == {"stale": "a"}.get(truncation, "dh")
+    assert hints(plain, first, *start_of(plain), reference) == [f"truncation {truncation}"]
+
+
+@pytest.mark.parametrize(("truncation", "mistake", "tensor", "equation", "looks_like"), [
+    ("band:3", "one step less", "dh", "R1", ["truncation band:2"]),
+    ("back:2", "the first step left out of dW_hh", "dW_hh", "B5", []),
+    ("stale", "computes older states again", "a", "F1, R3", ["TBPTT(k1, k2)"]),
+])  # fmt: skip
+def test_mistake_in_a_truncated_loop_is_named(tmp_path, truncation, mistake, tensor, equation, looks_like):
+    trace = loop(tmp_path / "run.npz", truncation, mistake=mistake)
+    first = judge(trace).first
+    assert first is not None
+    assert (first.tensor, first.equation) == (tensor, equation)
+    assert hints(trace, first, *start_of(trace), reference) == looks_like
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_windows_and_runs_of_the_plain_loop_are_within_the_bounds(dtype):
+    """Over random sizes, losses, nonlinearities and steps, with the intermediate values and without."""
+    generator = np.random.default_rng(1)
+    has = [name for name in CAPABILITIES if name not in ("learned_h_0", "class_inputs")]
+    for _ in range(25):
+        truncation = f"{generator.choice(['band', 'back'])}:{generator.integers(1, 8)}"
+        recipe = random_recipe(generator, dtype, has)._replace(truncation=truncation, has_step=False)
+        case = recipe.case()
+        activations = unroll(case.params, case.x, case.h_0, NONLINEARITIES[case.nonlinearity])
+        loss, flow = truncated_window(case, activations)
+        gradients = weight_gradients(case.params, activations, flow)
+        report = {"loss": loss, "a": activations.a, "h": activations.h[1:], "y": activations.y, **flow._asdict()}
+        report |= {"d" + name: gradient for name, gradient in gradients._asdict().items() if gradient is not None}
+        for ratios in (check_local(case, report), check_global(case, report)):
+            assert all(ratio.max(initial=0) <= 1 for ratio in ratios.values()), recipe
+        run = random_run(generator, dtype, 8, has=has)
+        if is_bounded(*run):
+            name = str(generator.choice(["band:2", "back:1", "stale"]))
+            for by_oracle in (False, True):
+                judgement = judge(trace_with_truncation(*run, truncation_of(name)), by_oracle=by_oracle)
+                assert judgement.passed, (name, judgement.first)
+
+
+def test_compare_takes_the_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    loop("run.npz", "stale")
+    assert main(["compare", "run.npz"]) == 0
+    printed = capsys.readouterr().out
+    assert "numpy_rnn and run.npz agree" in printed
+    assert "\ntruncation: stale\n" in printed
+    assert main(["compare", "run.npz", "--truncation", "band:2"]) == 1
+    assert "looks like: truncation stale" in capsys.readouterr().out
+    for other, name, message in (
+        ("run.npz", "band", "unknown truncation 'band': expected band:k, back:k or stale"),
+        ("numpy_rnn.reference", "band:2", "numpy_rnn.reference trains by TBPTT(k1, k2): expected a port or a trace"),
+    ):
+        assert main(["compare", other, "--truncation", name]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_what_cannot_be_judged_is_one_line(tmp_path):
+    trace = loop(tmp_path / "run.npz", "stale")
+    without = {name: array for name, array in trace.items() if name not in ("a", "h", "y", "dy", "dh", "da")}
+    assert trace_errors(without) == [
+        "truncation 'stale' needs the states of every window: expected a, h, y, dy, dh, da"
+    ]
+    for name in ("band:0", "back:", "band:x", "stale:2", "chunks"):
+        with pytest.raises(InputError, match="unknown truncation"):
+            truncation_of(name)
+    fault = identity_fault("x", ["float32"], [], None, [], None, "stale")
+    assert fault == "truncation is 'stale', which no single window shows: expected a trace"

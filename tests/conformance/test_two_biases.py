@@ -1,0 +1,99 @@
+"""Two trained hidden biases, as torch.nn.RNN has them: in windows, runs, traces and over the protocol."""
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from test_partial_ports import Partial
+
+import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.properties import (
+    BoundExceeded,
+    check_port_global,
+    check_port_local,
+    check_port_lockstep,
+    profile,
+)
+from numpy_rnn.conformance.recipes import random_recipe
+from numpy_rnn.conformance.traces.drive import trace_of_port
+from numpy_rnn.conformance.traces.judge import judge
+from numpy_rnn.conformance.two_biases import TWO_BIASES, TwoBiases
+
+FEW = settings(profile("default"), max_examples=30, derandomize=True)
+CHECKS = (check_port_local, check_port_global, check_port_lockstep)
+
+
+class Both(Partial):
+    """The layer of `Partial` with two biases. mistake: what it does not do to the second."""
+
+    def __init__(self, mistake="", has=("intermediates", TWO_BIASES)):
+        super().__init__(has=has)
+        self.mistake = mistake
+
+    def window_update(self, p, x, h_0, **options):
+        assert ("b_hh" in p) == ("b_h" in p)
+        if "b_h" not in p:
+            return super().window_update(p, x, h_0, **options)
+        b_hh = p.pop("b_hh")
+        report = super().window_update(p | {"b_h": p["b_h"] + b_hh * (self.mistake != "added")}, x, h_0, **options)
+        step = p["b_h"].dtype.type(options["learning_rate"]) * report["db_h"]
+        moved = {"b_h": p["b_h"] - step, "b_hh": b_hh - step * (self.mistake != "trained")}
+        return report | moved | {"db_hh": report["db_h"] * (self.mistake != "gradient")}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_port_with_two_biases_is_right(dtype):
+    for check in CHECKS:
+        check(Both(), dtype, FEW)
+    check_port_global(Both(has=(TWO_BIASES,)), dtype, FEW)
+
+
+@pytest.mark.parametrize(("mistake", "tensor"), [("added", "a (F1)"), ("gradient", "db_hh (B7)"), ("trained", "b_hh")])
+def test_mistake_in_the_second_bias_is_found(mistake, tensor):
+    for check in CHECKS:
+        with pytest.raises(BoundExceeded, match=None if check is check_port_global else tensor.partition(" ")[0]):
+            check(Both(mistake), "float64", FEW)
+
+
+def test_each_bias_has_its_own_step():
+    """With clipping, weight decay and momentum: that of one bias, if the norm includes both gradients."""
+    generator = np.random.default_rng(0)
+    found = 0
+    while found < 20:
+        recipe = random_recipe(generator, "float64", ("sgd_options",))._replace(bias=True, two_biases=True)
+        case: Case = recipe.case()
+        assert isinstance(case.params, TwoBiases)
+        one = Parameters(*case.params[:3], case.params.b_h + case.params.b_hh, *case.params[4:6])
+        activations = numpy_rnn.forward(one, case.x, case.h_0, nonlinearity=case.nonlinearity)
+        options = {"nonlinearity": case.nonlinearity, "reduction": case.reduction}
+        gradients = numpy_rnn.bptt(one, activations, case.target, **options)
+        loss = numpy_rnn.half_squared_error(activations.y[-recipe.K :], case.target, reduction=case.reduction)
+        d = gradients._asdict() | {"b_hh": gradients.b_h}
+        named = {name: (getattr(case.params, name), d[name]) for name in d if d[name] is not None}
+        sgd: SgdOptions = case.sgd
+        norm = np.sqrt(sum((gradient**2).sum() for _, gradient in named.values()))
+        factor = 1.0 if sgd.max_norm is None else min(1.0, sgd.max_norm / (norm + 1e-6))
+        report = {"loss": loss}
+        for name, (theta, gradient) in named.items():
+            direction = factor * gradient + sgd.weight_decay * theta
+            before = getattr(case.velocity, name, None)
+            v = direction if before is None else sgd.momentum * before + (1 - sgd.dampening) * direction
+            step = direction + sgd.momentum * v if sgd.nesterov else v
+            report |= {"d" + name: gradient, name: theta - case.learning_rate * step}
+            report |= {"v" + name: v} if sgd.momentum else {}
+        ratios = check_global(case, report)
+        assert {"db_hh", "b_hh"} <= ratios.keys()
+        assert all(ratio.max() <= 1 for ratio in ratios.values())
+        found += 1
+
+
+def test_run_starts_with_a_second_bias_of_zero():
+    configuration = Configuration(k1=5, k2=5, epochs=2, hidden_size=4, dtype="float64", bias=True)
+    trace = trace_of_port(Both(), prepare(configuration), configuration)
+    assert not trace["initial_b_hh"].any()
+    assert judge(trace).passed
+    assert not judge(trace | {"b_hh": trace["b_hh"] + 1e-9}).passed

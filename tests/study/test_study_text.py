@@ -1,0 +1,351 @@
+"""The derivation, the exercises and the mistakes on the page; and the page in a browser, at two widths and in print."""
+
+import importlib.util
+import json
+import re
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from study_settings import SETTINGS, Reader, faults, named_setting, small
+
+import numpy_rnn
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
+from numpy_rnn.elman import one_hot
+from numpy_rnn.loss import softmax
+from numpy_rnn.study.checks import check_others as check_others_module
+from numpy_rnn.study.checks.check_others import check_others
+from numpy_rnn.study.components.measures import components_of
+from numpy_rnn.study.figures.svg import Picture, for_page
+from numpy_rnn.study.page.code_lines import lines_of_equations
+from numpy_rnn.study.page.derivation import as_html, sections
+from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
+from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions
+from numpy_rnn.study.page.page import HERE, page
+from numpy_rnn.study.page.wrong_lines import PUZZLES, wrong_functions
+from numpy_rnn.study.study import DRAWINGS, PARTS, tables_of
+from numpy_rnn.study.training.mistakes import measure_training
+
+# -- the document, and its HTML -------------------------------------------------------------------------------------
+
+MARKDOWN = r"""
+Words **in $h_t$ bold** and *emphasis*, `code * $x$`; (B2), sections 4.1 and 5, Pascanu 2013, section 2.
+
+- **(F1)** $a$
+- an item
+  of two lines
+
+$$a = b
+\qquad c$$
+
+| a | $b$ |
+|---|---|
+| (F1) | [link](https://example.org/a_(b)) |
+
+![An image](figures/masks.svg)
+
+*Its caption in the document.*
+
+```python
+x = "<&>"
+
+y = 1
+```
+"""
+
+
+def test_markdown_becomes_html():
+    text = as_html(MARKDOWN, lambda name: f"<equation {name}>", lambda name: f"<figure {name}>")
+    assert re.sub(r"<math.*?</math>", "M", text) == (
+        "<p>Words <strong>in M bold</strong> and <em>emphasis</em>, <code>code * $x$</code>;"
+        ' <a href="#equation-B2">(B2)</a>, <a href="#4-1-total-and-immediate-derivatives">sections 4.1</a> and'
+        ' <a href="#5-1-why-truncate-at-all">5</a>, Pascanu 2013, section 2.</p>\n'
+        "<equation F1>\n<ul>\n<li>an item of two lines</li>\n</ul>\n"
+        '<div class="display"><span class="part">M M</span> <span class="part">M</span></div>\n'
+        '<table class="text">\n<thead><tr><th scope="col">a</th><th scope="col">M</th></tr></thead>\n'
+        '<tbody><tr><td><a href="#equation-F1">(F1)</a></td><td><a href="https://example.org/a_(b)">link</a></td></tr>'
+        "</tbody></table>\n<figure masks>\n"
+        '<pre class="wide program" tabindex="0" role="region" aria-label="program: x = &quot;&lt;&amp;&gt;&quot;">'
+        '<code>x = "&lt;&amp;&gt;"\n\ny = 1</code></pre>\n'
+    )
+
+
+def test_the_page_has_every_section_of_the_document_once_in_its_order():
+    templates = "".join(path.read_text(encoding="utf-8") for path in sorted((HERE / "sections").glob("*.html")))
+    inserted = re.findall(r'derivation\("([\d.]+)"\)', templates)
+    expected = [number for number, section in sections().items() if section.text.strip() and number != "9"]
+    assert sorted(inserted) == expected
+    chapters = [number for number in inserted if number < "6"]  # the update, the proof and the references follow later
+    assert chapters == sorted(chapters)
+
+
+def test_no_mark_of_markdown_is_left_in_the_text():
+    for section in sections().values():
+        text = as_html(section.text, lambda name: "", lambda name: "")
+        words = re.sub(r"<(code|math).*?</\1>|<[^>]*>", "", text, flags=re.DOTALL)
+        assert not re.search(r"[`$|\\]|\*\*|\*\w|\]\(", words), section.number
+
+
+def test_every_equation_has_lines_of_code():
+    listed = lines_of_equations()
+    assert set(listed) == set(definitions())
+    last = sections()["9"].text
+    for name, lines in listed.items():
+        [row] = [row for row in last.splitlines() if row.startswith(f"| ({name}) |")]
+        for file, function, code in lines:
+            assert f"`{file}`" in row
+            assert f"`{function}`" in row
+            assert code
+            assert f"({name})" not in code
+
+
+# -- what was added to it -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["everything", "relu"])
+def test_the_closed_form_is_the_component(name):
+    """Section 5.3, one pair of steps after the other; the components come from back-propagation of one loss."""
+    setting = named_setting(name)
+    params, T = setting.end, len(setting.x)
+    result = components_of(setting, params)
+    h_0 = setting.h_0 if params.h_0 is None else params.h_0
+    h, phi = [h_0], []
+    for x in setting.x:
+        a = x @ params.W_xh + h[-1] @ params.W_hh + params.b_h
+        h.append(np.tanh(a) if name == "everything" else np.maximum(a, 0))
+        phi.append(1 - np.tanh(a) ** 2 if name == "everything" else (a > 0) * 1.0)
+    for t in range(1, T + 1):
+        dy = h[t] @ params.W_hy + params.b_y - setting.target[t - 1]
+        for s in range(1, t + 1):
+            M = [params.W_hh * phi[r - 1] for r in range(t, s, -1)]
+            flow = np.linalg.multi_dot([dy, params.W_hy.T, *(m.T for m in M)]) * phi[s - 1]
+            found = result.gradients.W_hh[t - 1, s - 1]
+            np.testing.assert_allclose(found, h[s - 1].T @ flow, rtol=1e-9, atol=1e-12)
+
+
+def test_the_costs_in_the_document_are_those_of_the_shapes():
+    """Section 5.1: multiplications counted product by product of (F1) to (B10), and the sizes that it names."""
+    D, H, O = 3, 5, 2
+    forward = D * H + H * H + H * O
+    backward = O * H + H * H + H * D  # (B2) twice and (B10), of one step; (B9) stands for the first
+    gradients = D * H + H * H + H * O  # (B4) to (B6)
+    assert forward + backward + gradients == 3 * (D * H + H * H + H * O)
+    text = " ".join(sections()["5.1"].text.split())
+    assert "a million steps take 0.8 GB" in text
+    assert 1_000_000 * 100 * 8 == 0.8e9
+    Q = 1 * 100 + 100 * 100 + 100
+    assert "a million numbers per sequence" in text
+    assert 1_000_000 <= 100 * Q < 1.05e6
+
+
+def test_letters_have_one_meaning():
+    """Section 6 has none of d, an input, n, an update, s, a step, and m, a number of copies."""
+    for tex in re.findall(r"\$\$?([^$]+)\$\$?", sections()["6"].text):
+        letters = re.findall(r"(?<![\\A-Za-z])[dnsm](?![A-Za-z])", re.sub(r"d(\\theta|[WXahbx])", "", tex))
+        assert letters == [], tex
+
+
+# -- exercises and mistakes -----------------------------------------------------------------------------------------
+
+
+def test_every_solution_is_computed():
+    by_name = {one.name: one.solution for one in all_exercises()}
+    assert list(by_name) == list(NUMBERS)
+    assert 8 <= len(by_name) <= 10
+    log_2, tenth = np.log(2), 1 - 0.9
+    expected = {
+        "two_steps": "$dh_1 = 5$ and $dw = 11$. With the total derivative, 5, the path",
+        "softmax_error": f"$dy = (0.25, 0.25, -0.5)$, and the loss is ${log_2:.4f}$",
+        "kept_components": "5 windows",
+        "learned_state": "1 and 2:",
+        "memory": "500,000 numbers for BPTT and 1,000 for TBPTT; the $J_t$ of RTRL are 130,000",
+        "fading": "lag 44 on",
+        "slopes": "at most 0.25",
+        "means": "By 8, 8 and 4",
+        "clipped": f"({3 / (5 + 1e-6):.8f}, {4 / (5 + 1e-6):.8f}, 0)",
+        "steady_velocity": f"1, {(1 - 0.9**10) / tenth:.3f} and {(1 - 0.9**100) / tenth:.4f}",
+    }
+    for name, words in expected.items():
+        assert words in " ".join(by_name[name].split()), name
+    assert "31 of 55" in by_name["kept_components"]  # 3 rows of 1 and 2, then 3, 4 and so on, by hand
+
+
+def test_every_puzzle_is_a_mutant_and_shows_its_wrong_line():
+    assert len(PUZZLES) == 12
+    assert set(PUZZLES) <= {mutant.name for mutant in MUTANTS}
+    for name in PUZZLES:
+        mutant = named(name)
+        code = "\n".join(wrong_functions(mutant))
+        assert '"""' not in code
+        for _, right, wrong in mutant.changes:
+            assert " ".join(wrong.split()) in " ".join(code.split()), name
+            assert right in wrong or " ".join(right.split()) not in " ".join(code.split()), name
+
+
+# -- what a run of numbers does not use -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_equations_of_no_run_are_checked_on_numbers_of_the_run(name):
+    result = check_others(named_setting(name))
+    assert tuple(result) == NOT_STUDIED
+    for id, one in result.items():
+        for check in one["checks"]:
+            assert check["bounds"] <= (0 if id in ("F4", "U7") else 1), id
+            assert check["compared"] == check["of"] > 0
+
+
+def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
+    wrong = {
+        "one_hot": lambda classes, size, dtype: one_hot((classes + 1) % size, size, dtype),
+        "softmax": lambda y: softmax(y) * (1 + 1e-9),
+    }
+    for function, changed in wrong.items():
+        monkeypatch.setattr(check_others_module, function, changed)
+
+    def scaled(gradients):
+        return numpy_rnn.Gradients(*(None if g is None else g * (1 + 1e-9) for g in gradients))
+
+    rnn = SimpleNamespace(
+        cross_entropy=lambda y, c: numpy_rnn.cross_entropy(y, c) * (1 + 1e-9),
+        clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * (1 + 1e-9)),
+        direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),
+    )
+    monkeypatch.setattr(check_others_module, "numpy_rnn", rnn)
+    monkeypatch.setattr(check_others_module.by_hand, "__defaults__", (rnn,))
+    for id, one in check_others(named_setting("everything")).items():
+        ratios = [check["bounds"] for check in one["checks"]]
+        assert None in ratios or min(ratios) > 1000, id
+
+
+# -- figures --------------------------------------------------------------------------------------------------------
+
+
+def test_the_lines_of_a_figure_of_the_page_are_where_they_were():
+    points = np.random.default_rng(0).normal(0, 100, (50, 2)).round(3)
+    path = "M 1.25 2 L 3 4 " + "z M " + " L ".join(f"{x} {y}" for x, y in points) + " z"
+    [short] = re.findall(r'd="(.*?)"', for_page(f'<svg><path d="{path}"/></svg>'.encode()).decode())
+    here, start, found = np.zeros(2), np.zeros(2), []
+    for command, numbers in re.findall(r"([Mlz])([^Mlz]*)", short):
+        pairs = np.array(re.findall(r"-?(?:\d+\.?\d*|\.\d+)", numbers), float).reshape(-1, 2)
+        for pair in pairs:
+            here = pair if command == "M" else here + pair
+            start = here if command == "M" else start
+            found.append(here)
+        here = start if command == "z" else here
+    np.testing.assert_allclose(found, [(1.25, 2), (3, 4), *points], rtol=0, atol=0.051)
+    assert "L" not in short
+
+
+# -- the page, and in a browser -------------------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(
+    not CHROMIUM or not importlib.util.find_spec("playwright"), reason="Chromium or the package playwright is missing"
+)
+MAX_PRINTED = 25  # pages of A4
+WIDER = """() => [...document.querySelectorAll("section table, section p, section .display")]
+  .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
+  .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
+  .map((e) => e.textContent.slice(0, 60))"""
+
+
+@pytest.fixture(scope="module")
+def text():
+    """The page of a small study with empty figures of the right size, and with the mistakes that are exercises."""
+    setting = small(steps=5, epochs=3, hidden_size=3, bias=True)
+    parts = {part: measure for part, (_, measure) in PARTS.items()}
+    parts["training"] = lambda setting: measure_training(setting, map(named, PUZZLES))
+    findings = json.loads(json.dumps({part: measure(setting) for part, measure in parts.items()}))
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+    drawn = {drawing.name: Picture((empty, drawing.size), (empty, (4.3, 4.0))) for drawing in DRAWINGS}
+    return page(findings, drawn, DRAWINGS, tables_of(findings))
+
+
+@pytest.fixture(scope="module")
+def opened(text, tmp_path_factory):
+    """Opens the page from its file, offline, at a width."""
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path_factory.mktemp("text") / "study.html"
+    path.write_text(text, encoding="utf-8")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+
+        def at(width, **options):
+            page = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **options).new_page()
+            page.goto(path.as_uri())
+            return page
+
+        yield at
+        chromium.close()
+
+
+@pytest.mark.needs_matplotlib
+def test_every_equation_is_on_the_page_once_with_its_code_number_and_proof(text):
+    assert faults(text) == []
+    blocks = re.findall(r'<div class="checked" id="equation-(\w+)">(.*?)</div></details>\n</div>', text, re.DOTALL)
+    assert sorted(name for name, _ in blocks) == sorted(definitions())
+    for name, block in blocks:
+        assert block.index("<math>") < block.index('<pre class="lines">') < block.index("In this run, ")
+        assert re.search(r'is <span class="value">[-−]?\d', block) or name in ("T1", "T2"), name
+        assert f"<summary>Proof of ({name}): " in block
+        assert "one of which differs" not in block, name
+
+
+@pytest.mark.needs_matplotlib
+def test_every_heading_and_equation_can_be_linked_to(text):
+    elements = Reader(text).elements
+    ids = {attributes["id"] for _, attributes in elements if "id" in attributes}
+    headings = re.findall(r"<h3(.*?)>", text)
+    assert headings
+    assert all(' id="' in heading for heading in headings)
+    assert {f"equation-{name}" for name in definitions()} <= ids
+    assert {f"wrong-line-{number}" for number in range(1, 13)} | {
+        f"exercise-{number}" for number in range(1, 11)
+    } <= ids
+    listed = re.findall(r'href="#(\w+)"', text[text.index("<nav") : text.index("</nav>")])
+    assert [name for name in listed if name in CHAPTERS] == CHAPTERS
+
+
+CHAPTERS = ["network", "loss", "backward", "sum", "truncate", "components", "truncation", "vanishing"]
+CHAPTERS += ["disagreements", "mistakes", "equations"]
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_wider_than_its_column(opened, width):
+    page = opened(width)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == []
+    shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
+                          ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
+    assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_the_page_prints_on_few_pages(opened):
+    pdf = opened(1280).pdf(prefer_css_page_size=True)
+    assert 5 < len(re.findall(rb"/Type\s*/Page\b", pdf)) <= MAX_PRINTED
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_the_table_of_mistakes_is_filtered(opened):
+    page = opened(1280)
+    rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
+    assert page.evaluate(f"{rows}.length") == len(PUZZLES)
+    page.locator("#mistake-words").fill("bptt MISSING tanh")
+    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
+    assert page.locator("#mistake-count").text_content() == f"1 of {len(PUZZLES)}"
+    page.locator("#mistake-words").fill("")
+    verdict = page.evaluate("document.querySelector('#mistake-table tbody tr').dataset.verdict")
+    page.locator("#mistake-verdict").select_option(verdict)
+    assert set(page.evaluate(f"{rows}.map((e) => e.dataset.verdict)")) == {verdict}
