@@ -258,23 +258,22 @@ def test_a_network_without_a_gradient_is_no_trouble(name):
 
 # -- the explorer -----------------------------------------------------------------------------------------------------
 
-HALF_A_DIGIT = 0.5e-6  # relative: a number of seven significant digits is off by half a unit of the last, at most
-
 
 def test_the_explorer_has_the_run(setting, result):
+    """Series and parameters are exact."""
     explorer, choices = result["explorer"], setting.configuration
     T, D, (H, O) = len(setting.x), setting.x.shape[-1], setting.end.W_hy.shape
     assert explorer["sizes"] == {"T": T, "B": 1, "D": D, "H": H, "O": O}
     assert (explorer["k1"], explorer["k2"]) == (min(choices.k1, T), min(choices.k2, T))
-    near(explorer["x"], setting.x[:, 0])
-    near(explorer["target"], setting.target[:, 0])
+    for name in ("x", "target"):
+        assert explorer[name] == getattr(setting, name)[:, 0].tolist(), name
+    assert explorer["h_0"] == setting.h_0[0].tolist()
     for snapshot, seen in zip(setting.snapshots, explorer["snapshots"], strict=True):
         of = components_in_another_way(setting, snapshot.params)
         assert seen["epoch"] == snapshot.epoch
         for name, theta in snapshot.params._asdict().items():
-            assert (seen["parameters"][name] is None) == (theta is None)
-            if theta is not None:
-                near(seen["parameters"][name], theta[0] if name == "h_0" else theta, name)
+            expected = theta if theta is None else (theta[0] if name == "h_0" else theta).tolist()
+            assert seen["parameters"][name] == expected, name
         near([seen["loss"], seen["gradient_norm"]], [np.sum(of["losses"]), of["gradient_norm"]])
         near(seen["spectral_radius"], of["spectral_radius"])
         assert [len(row) for row in seen["norm"]] == list(range(1, T + 1))

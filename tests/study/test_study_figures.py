@@ -139,7 +139,8 @@ def test_heat_map_and_masks():
         same(axes.images[0].get_array().filled(0), components["heat"]["end"], shown["name"])
         k1, k2 = shown["k1"], shown["k2"]
         cut = {(s, t) for t in range(1, 9) for s in range(1, t + 1) if s <= max(0, min(-(-t // k1) * k1, 8) - k2)}
-        assert {tuple(point) for point in axes.collections[0].get_offsets().tolist()} == cut, shown["name"]
+        crosses = axes.lines[0].get_xydata().reshape(-1, 3, 2)[:, :2].mean(axis=1)  # of every stroke, its middle
+        assert {tuple(point) for point in crosses.round(9).tolist()} == cut, shown["name"]
         label = f"step s\n{shown['kept']} of {shown['of']} components\n{shown['end']['share']:.0%} of the norms"
         assert axes.get_xlabel() == label
         assert axes.get_title(loc="left").endswith(f"({k1}, {k2})\n{shown['name']}")
@@ -298,8 +299,8 @@ def test_disagreement_steps():
     assert names[0] == names[-1]  # solid and dashed lines of one color: the later name is found
 
 
-def test_mistakes_and_their_curves():
-    """From the lowest final loss to the highest; the curves on one logarithmic scale."""
+def test_mistakes():
+    """From the lowest final loss to the highest."""
     mistakes = [one for one in made_up()["training"]["mistakes"] if one["verdict"] != "not in a run"]
     mistakes.sort(key=lambda one: one["ratio"]["median"])
     [axes] = panels("mistakes", 1)
@@ -314,16 +315,6 @@ def test_mistakes_and_their_curves():
         f"{VERDICTS[v][2]} ({sum(one['verdict'] == v for one in mistakes)})" for v in {m["verdict"] for m in mistakes}
     }
     assert {text.get_text() for text in axes.get_legend().get_texts()} == counts
-
-    [axes] = panels("mistake_curves", 1)
-    medians = np.log([[one[side]["median"] for one in mistakes] for side in ("right", "wrong")])
-    heights = (medians - medians.min()) / (np.log(np.quantile(np.exp(medians), 0.99)) - medians.min())
-    for side, (of_side, collection) in enumerate(zip(heights, axes.collections)):
-        for row, (expected, segment) in enumerate(zip(of_side, collection.get_segments(), strict=True)):
-            np.testing.assert_allclose(
-                (segment[:, 1] + row // 6) / 0.62, np.clip(expected, 0, 1), atol=1e-9, err_msg=(side, row)
-            )
-    assert [text.get_text().split() for text in axes.texts] == [one["name"].split() for one in mistakes]
 
 
 # -- colors and places ------------------------------------------------------------------------------------------------
