@@ -34,17 +34,24 @@ def loss_fun(model, inputs, targets, hprev):
 
 
 class MinCharRnn(Port):
-    """Its Adagrad is left out: the step is the plain one, after its clipping."""
+    """With its Adagrad; a case without it has a plain step."""
 
-    capabilities = ("cross_entropy", "class_inputs", "sgd_options", "clip_by_value")
+    capabilities = ("cross_entropy", "class_inputs", "clip_by_value", "adagrad")
     lacks = ("relu", "mean", "batch", "older steps", "large outputs", "max_norm", *NO_SGD, *OF_CLASSES)
 
-    def window_update(self, p, x, target, h_0, *, learning_rate, max_value=None, **options):
+    def window_update(
+        self, p, x, target, h_0, *, learning_rate, max_value=None, adagrad=False, velocity=None, **options
+    ):
         model = [array.copy() for array in transposed(p, *NAMES)]
         loss, gradients = loss_fun(model, x[:, 0], target[:, 0], h_0.T)
         report = {"loss": loss, **named(p, NAMES, [g.copy() for g in gradients])}
-        for param, dparam in zip(model, gradients):
+        memory = {name: np.zeros_like(theta) for name, theta in p.items()} | (velocity or {})
+        memory = [mem.copy() for mem in transposed(memory, *NAMES)]
+        for param, dparam, mem in zip(model, gradients, memory):
             if max_value is not None:
                 np.clip(dparam, -max_value, max_value, out=dparam)  # to mitigate exploding gradients
-            param += -param.dtype.type(learning_rate) * dparam
+            mem += dparam * dparam
+            scale = np.sqrt(mem + mem.dtype.type(1e-8)) if adagrad else 1
+            param += -param.dtype.type(learning_rate) * dparam / scale
+        report |= named(p, NAMES, memory, "v") if adagrad else {}
         return report | named(p, NAMES, model, "")
