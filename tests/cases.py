@@ -232,9 +232,11 @@ def kinds(draw):
 def steps_of_sgd(draw):
     """Options of the step beside its learning rate: often none of them, and any of them together."""
     options = {}
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from([None, "plain", "dampening", "nesterov", "adagrad"]))
+    if kind == "adagrad":
+        options["adagrad"] = True
+    elif kind:
         options["momentum"] = draw(st.sampled_from([0.5, 0.9, 0.99]) | st.floats(0.01, 0.95))
-        kind = draw(st.sampled_from(["plain", "dampening", "nesterov"]))
         if kind == "dampening":
             options["dampening"] = draw(st.sampled_from([0.1, 1.0]) | st.floats(0, 1))
         options["nesterov"] = kind == "nesterov"
@@ -334,6 +336,12 @@ class About:
     def __truediv__(self, number):
         rounding = self.unit * self.most / number + UNDERFLOW[self.unit]
         return About(self.value / number, self.unit, self.off / number + rounding)
+
+    def over(self, other):
+        """A quotient by numbers that are not near 0."""
+        ratio, least = np.abs(self.value / other.value), other.value - other.off
+        off = (self.off + ratio * other.off) / least
+        return About(self.value / other.value, self.unit, off + self.unit * (ratio + off) + UNDERFLOW[self.unit])
 
     def sqrt(self):
         root = np.sqrt(self.value)
@@ -513,9 +521,10 @@ def reference_step(
     weight_decay=0.0,
     max_norm=None,
     max_value=None,
+    adagrad=False,
 ):
     """(parameters, velocity) after one step, everything About: clipping, weight decay, momentum and step, parameter by
-    parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them.
+    parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them, or Adagrad.
     """
     unit = UNIT[str(dtype)]
     eta, mu, rest, decay = (About(dtype.type(v), unit) for v in (learning_rate, momentum, 1 - dampening, weight_decay))
@@ -530,12 +539,25 @@ def reference_step(
         theta = new[name]
         if weight_decay:
             step = step + decay * theta
+        if adagrad:
+            before, square = moving.get(name), step * step
+            moving[name] = square if before is None else before + square
+            step = step.over((moving[name] + About(1e-8, unit)).sqrt())
         if momentum:
             before = moving.get(name)
             moving[name] = step if before is None else mu * before + rest * step
             step = step + mu * moving[name] if nesterov else moving[name]
         new[name] = theta - eta * step
-    return Parameters(**new), Gradients(**dict.fromkeys(Gradients._fields) | moving) if momentum else None
+    return Parameters(**new), Gradients(**dict.fromkeys(Gradients._fields) | moving) if momentum or adagrad else None
+
+
+def random_velocity(case, options, moving):
+    """A velocity, or sums of squares, to begin with, in NumPy: "all", of the "weights" alone, or None for "no"."""
+    if not (options.get("momentum") or options.get("adagrad")) or moving == "no":
+        return None
+    velocity = Gradients(*each(lambda theta: theta[..., ::-1].copy(), case.params))
+    velocity = each(np.square, velocity) if options.get("adagrad") else velocity
+    return velocity if moving == "all" else velocity._replace(h_0=None)
 
 
 # -- a run ------------------------------------------------------------------------------------------------------------

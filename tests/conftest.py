@@ -102,6 +102,13 @@ def _interrupts_are_heard():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(request):
+    """Every test of the application runs in an empty folder of its own."""
+    if request.path.parent.name == "app":
+        request.getfixturevalue("monkeypatch").chdir(request.getfixturevalue("tmp_path"))
+
+
 def pytest_report_header(config):
     numpy = importlib.import_module("numpy")
     blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]

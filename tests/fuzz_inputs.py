@@ -46,6 +46,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--max-norm": NUMBERS,
     "--max-value": NUMBERS,
     "--adagrad": (),
+    "--no-adagrad": (),
+    "--loss": ("squared_error", "cross_entropy", "x"),
+    "--text": ("a.txt", "a.csv", "-", *FILES),
     "--data": ("a.csv", "a.npy", "-", *FILES),
     "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
     "--standardize": (),
@@ -58,6 +61,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--generate": ("0", "1", "5", "-1", "1.5", "", "x"),
 }
 TRAIN: dict[str, tuple[str, ...]] = {
+    "--sample": ("0", "3", "-1", "1.5", "x"),
+    "--temperature": NUMBERS,
     "--held-out": COUNTS,
     "--save": OUTPUTS,
     "--save-every": NUMBERS,
@@ -67,7 +72,11 @@ TRAIN: dict[str, tuple[str, ...]] = {
     "--output": ("out.json", "out.csv", *OUTPUTS),
 }
 TIMEOUTS = ("1", "5", "0", "-1", "nan", "inf", "1e400", "x")
-COMPARE: dict[str, tuple[str, ...]] = {"--json": OUTPUTS, "--port-timeout": TIMEOUTS}
+COMPARE: dict[str, tuple[str, ...]] = {
+    "--json": OUTPUTS,
+    "--port-timeout": TIMEOUTS,
+    "--truncation": ("flush", "chunks", "x", "", *WORDS),
+}
 STUDY: dict[str, tuple[str, ...]] = {"--steps": COUNTS, "--folder": OUTPUTS}
 LONG: dict[str, tuple[str, ...]] = {
     "--updates": FEW,
@@ -210,6 +219,13 @@ def npy(array) -> bytes:
     return file.getvalue()
 
 
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")
+
+
 NAMES = (*words("x h_0 b_h vW_xh vh_0 W_hh dh_0 dx format losses ../x é a/b"), " ", "a\nb", "\x1b[31m", "x" * 3000)
 ENTRIES = ("../up.npy", "/root.npy", "x" * 200, "a\nb.npy", ".npy", "a/")
 
@@ -265,7 +281,7 @@ DESCRIPTIONS = tuple(map(str.encode, words(">f |O <U <m <f99999 <c")))
 
 
 def changed_header(rng, content: bytes) -> bytes:
-    """An .npy file whose header says something else, of the same length."""
+    """An .npy file with another header of the same length."""
     start, end = content.index(b"{"), content.index(b"\n")
     header = content[start:end]
     shape = header[header.index(b"(") : header.index(b")") + 1]

@@ -8,6 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.results import Result
+from numpy_rnn.app.run import NOTHING, run
 
 ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
 
@@ -22,6 +27,17 @@ def are_printed(numbers, values, decimals=6):
     """
     difference = np.asarray(numbers, np.float64) - np.asarray(values, np.float64)
     return bool((np.abs(difference) <= 0.5 * 10.0**-decimals * (1 + 1e-9)).all())
+
+
+def configured(options: str = "", **changed) -> Configuration:
+    """The configuration that these options of `train` give."""
+    return configuration_of(parser("numpy_rnn").parse_args(["train", *options.split()])).changed(**changed)
+
+
+def trained(rnn, configuration, generate=0, hooks=NOTHING, resumed=None) -> Result:
+    """The result of a run with this configuration; resumed: from a checkpoint."""
+    params = None if resumed is None else resumed.state.parameters
+    return run(rnn, prepare(configuration, params), configuration, generate, hooks, resumed)
 
 
 class Ended(NamedTuple):

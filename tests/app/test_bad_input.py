@@ -1,6 +1,6 @@
 """Invalid options and combinations: one line on standard error, status 2, and no file is touched.
 
-Invalid files are in test_bad_files.py.
+Invalid files: test_data.py, test_storage.py and test_checkpoint.py.
 """
 
 import os
@@ -14,11 +14,6 @@ from in_process import refused
 import numpy_rnn
 from numpy_rnn.app.options import parser
 from numpy_rnn.app.storage import save_parameters
-
-
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -44,7 +39,12 @@ tarin | unknown command 'tarin': expected train or compare | (did you mean train
 --output a.txt | --output a.txt: unknown ending '.txt'; expected .csv or .json
 --data= | data file '': expected the name of a file
 --data http://x/y.csv | data file http://x/y.csv is a URL: expected a file; download it
---data http:/x/y.csv | data file http:/x/y.csv is a URL: expected a file
+--data none.csv | data file none.csv does not exist: expected a .csv, .tsv, .txt or .npy file; check the path
+--weights none.npz | weights file none.npz does not exist: check the path
+--resume none.npz | run file none.npz does not exist: check the path
+--generate 1000001 | --generate: '1000001': expected a whole number, 0 to 1000000; see
+--hidden-size 40000 | GiB: expected 8 at most; choose fewer
+compare numpy_rnn | numpy_rnn is this package itself: expected another
 --epochs | argument --epochs: expected one argument; see
 --epochs ten | --epochs: 'ten': expected a whole number, 0 or more
 --k1 1.5 | --k1: '1.5': expected a whole number, 1 or more
@@ -112,14 +112,28 @@ compare json | json | expected | package
 """.strip().splitlines()
 
 
+PLOTS = [
+    "--plot a | --plot a: unknown ending ''; expected .png or .pdf or .svg or .jpg",
+    "--plot a.png.npz | --plot a.png.npz: unknown ending '.npz'; expected .png",
+]
+
+
 @pytest.mark.usefixtures("_files")
-@pytest.mark.parametrize("case", OPTIONS)
-def test_options_that_cannot_be_used(rnn, capsys, case):
+@pytest.mark.parametrize("case", OPTIONS + [pytest.param(case, marks=pytest.mark.needs_matplotlib) for case in PLOTS])
+def test_options_that_cannot_be_used_are_refused(capsys, case):
     arguments, *pieces = case.split(" | ")
-    message = refused(rnn, capsys, *arguments.split(), *([] if "--plot" in arguments else ["--no-plot"]))
+    options = arguments.split() + ([] if "--plot" in arguments else ["--no-plot"])
+    message = refused(numpy_rnn, capsys, *options)
     assert all(piece in message for piece in pieces), message
-    if message.startswith(("argument", "unknown option", "unknown command", "unexpected")):  # found by the parser
+    if message.startswith(("argument", "unknown option", "unknown command", "unexpected")):  # by the parser
         assert message.endswith(" --help")
+
+
+@pytest.mark.usefixtures("_files")
+@pytest.mark.parametrize("case", [case for case in OPTIONS if "--help" in case or "--weights" in case])
+def test_both_packages_refuse_alike(rnn, capsys, case):
+    arguments, *pieces = case.split(" | ")
+    assert all(piece in refused(rnn, capsys, *arguments.split(), "--no-plot") for piece in pieces)
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "study"])
@@ -132,54 +146,35 @@ def test_two_dashes_are_no_value_of_any_option(capsys, command):
         assert message.startswith(f"argument {option}: '--' is not a value: expected a value; for a file of")
 
 
-def test_a_package_is_not_compared_with_itself(rnn, capsys):
-    message = refused(rnn, capsys, "compare", rnn.__name__, "--no-plot")
-    assert f"{rnn.__name__} is this package itself: expected another" in message
-
-
-PLACES = {
-    "no such folder": ("none/{}", "the folder", "none does not exist; create it first"),
-    "folder": ("folder.png", "is a folder: expected the name of a file"),
-    "pipe": ("pipe.png", "is a device or a pipe: expected the name of a file"),
-    "below a file": ("file.png/{}", "Not a directory; choose another name"),
-    "too long": (300 * "x" + "{}", "File name too long; choose another name"),
-    "no permission for the file": ("protected.png", "no permission; choose another place"),
-    "no permission for the folder": ("locked/{}", "no permission; choose another place"),
-}
+PLACES = [
+    ("none/a{}", "the folder", "none does not exist; create it first"),
+    ("folder{}", "is a folder: expected the name of a file"),
+    ("pipe{}", "is a device or a pipe: expected the name of a file"),
+    ("file{0}/a{0}", "Not a directory; choose another name"),
+    (300 * "x" + "{}", "File name too long; choose another name"),
+    ("protected{}", "no permission; choose another place"),
+    ("locked/a{}", "no permission; choose another place"),
+]
 OUTPUTS = ["--save", "--trace", "--output", pytest.param("--plot", marks=pytest.mark.needs_matplotlib)]
 
 
 @pytest.mark.parametrize("option", OUTPUTS)
-@pytest.mark.parametrize("place", PLACES)
-def test_an_output_that_cannot_be_written_is_refused_before_the_run(rnn, capsys, monkeypatch, option, place):
-    os.mkdir("folder.png")
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(capsys, monkeypatch, option):
+    ending = {"--plot": ".png", "--output": ".csv"}.get(option, ".npz")
+    os.mkdir(f"folder{ending}")
     os.mkdir("locked")
-    os.mkfifo("pipe.png")
-    Path("file.png").write_text("kept")
-    Path("protected.png").write_text("kept")
-    allowed = os.access  # root may write anywhere, so the permissions are played
+    os.mkfifo(f"pipe{ending}")
+    for name in ("file", "protected"):
+        Path(name + ending).write_text("kept")
+    allowed = os.access  # root may write anywhere, so the permissions are simulated
     monkeypatch.setattr(
-        os,
-        "access",
-        lambda path, mode: Path(path).name not in ("locked", "protected.png", "protected.csv") and allowed(path, mode),
+        os, "access", lambda path, mode: Path(path).stem not in ("locked", "protected") and allowed(path, mode)
     )
-    name, *pieces = PLACES[place]
-    path = name.format("a.png")
-    if option == "--output":
-        path = path.replace(".png", ".csv")
-        for kind in ("folder", "pipe", "file", "protected"):
-            os.rename(f"{kind}.png", f"{kind}.csv")
-    message = refused(rnn, capsys, option, path, *([] if option == "--plot" else ["--no-plot"]))
-    assert message.startswith(f"{option} {path}")
-    assert all(piece in message for piece in pieces), message
-
-
-@pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("name", ["a", "a.txt", "a.pn", "a.png.npz"])
-def test_a_plot_of_unknown_kind(rnn, capsys, name):
-    message = refused(rnn, capsys, "--plot", name)
-    assert message.startswith(f"--plot {name}: unknown ending")
-    assert message.endswith("expected .png or .pdf or .svg or .jpg")
+    for place, *pieces in PLACES:
+        path = place.format(ending)
+        message = refused(numpy_rnn, capsys, option, path, *([] if option == "--plot" else ["--no-plot"]))
+        assert message.startswith(f"{option} {path}")
+        assert all(piece in message for piece in pieces), message
 
 
 @pytest.mark.needs_matplotlib

@@ -1,6 +1,5 @@
 """The command line in process: default experiment, comparison, help, what is missing (as a process: test_process)."""
 
-import argparse
 import errno
 import importlib
 import io
@@ -9,8 +8,10 @@ import re
 import shlex
 import sys
 import tomllib
+from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import children
 import documents
@@ -25,6 +26,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.run import run
+from numpy_rnn.common.errors import Diverged
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
 # 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
@@ -32,13 +34,8 @@ PRINTED = 0.5e-6  # half a unit of the last of six decimals
 ROUNDING = {"float32": 5e-6, "float64": 1e-12}
 
 
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def default_experiment_in_plain_numpy():
-    """Losses, predictions and 20 free-running values of design section 2, written out in float64 for a seed of 0."""
+    """Losses, predictions and 20 free-running values of the default experiment, in float64."""
     generator = np.random.default_rng(0)
     W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
     W_hy = generator.normal(0, 0.3, 6)
@@ -63,6 +60,8 @@ def default_experiment_in_plain_numpy():
 
 @pytest.mark.parametrize("dtype", ROUNDING)
 def test_the_default_experiment(rnn, capsys, dtype):
+    if rnn is not numpy_rnn and dtype == "float32":
+        return  # 6000 updates take seconds
     options = [] if dtype == "float32" else ["--dtype", dtype]
     out = succeed(rnn, capsys, "--no-plot", *options)
     assert out.splitlines()[0] == (
@@ -89,21 +88,6 @@ def test_the_default_experiment(rnn, capsys, dtype):
     assert all(abs(value - following[time - 22]) <= 20 * allowed for time, [value] in rows.items())
 
 
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("options", [[], ["--dtype", "float64"], ["--seeds", 3, "--bias", "--k2", 4]])
-def test_both_packages_print_the_same_digits(capsys, options):
-    import torch_rnn
-
-    one, other = (succeed(rnn, capsys, "--epochs", 40, "--no-plot", *options) for rnn in (numpy_rnn, torch_rnn))
-    allowed = 2 * PRINTED + ROUNDING["float64" if "float64" in options else "float32"]
-    tables = (losses, 1), (actual_and_predicted, 1), (free_running, 20)
-    for table, returns in tables:
-        a, b = table(one), table(other)
-        assert a.keys() == b.keys()
-        for row in a:
-            assert np.abs(np.subtract(a[row], b[row])).max() <= returns * allowed
-
-
 def test_without_matplotlib_there_is_no_plot_and_a_note(rnn, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     ended = command(rnn, capsys, "--epochs", 1)
@@ -118,19 +102,24 @@ def test_without_matplotlib_there_is_no_plot_and_a_note(rnn, capsys, monkeypatch
         assert re.fullmatch(r"\w+: matplotlib cannot be imported .*: install it, or use --no-plot\n", ended.err)
 
 
-@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
-@pytest.mark.parametrize("option", ["--help", "-h"])
-def test_help_names_every_option(rnn, capsys, before, option):
+def printed_and_ended(rnn, capsys, *arguments):
+    """What a command prints that ends by itself, such as --help."""
     with pytest.raises(SystemExit) as ended:
-        main(rnn, [*before, option])
-    assert ended.value.code == 0
+        main(rnn, arguments)
     out, err = capsys.readouterr()
-    assert err == ""
+    assert (ended.value.code, err) == (0, "")
+    return out
+
+
+@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
+def test_help_names_every_option_and_version_the_packages(rnn, capsys, before):
+    out = printed_and_ended(rnn, capsys, *before, "--help")
+    assert out == printed_and_ended(rnn, capsys, *before, "-h")
     options = "--version --quiet "
     options += "--epochs --learning-rate --hidden-size --k1 --k2 --seed --seeds --dtype --weights --data --plot --show"
     options += " --no-plot --log-every --generate --nonlinearity --reduction --bias --no-bias {float32,float64}"
-    options += " --learn-initial-state --momentum --dampening --nesterov --weight-decay --max-norm --columns"
-    options += " --standardize"
+    options += " --learn-initial-state --momentum --dampening --nesterov --weight-decay --max-norm --max-value"
+    options += " --columns --standardize"
     options += (
         " --json OTHER"
         if before == ["compare"]
@@ -138,22 +127,21 @@ def test_help_names_every_option(rnn, capsys, before, option):
     )
     missing = [word for word in options.split() if not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", out)]
     assert missing == []
-    assert f"python -m {rnn.__name__}" in out
+    words = {"compare": "compare OTHER ..."}.get("".join(before), "[train]")
+    assert out.startswith(f"usage: python -m {rnn.__name__} {words} [options]\n")
     assert ("study" in out) == (rnn is numpy_rnn and before != ["compare"])
-
-
-def help_of(rnn, capsys, command):
-    with pytest.raises(SystemExit):
-        main(rnn, [command, "--help"])
-    return capsys.readouterr().out
+    assert re.fullmatch(
+        rf"{rnn.__name__} {rnn.__version__} \(Python .*NumPy {np.__version__}.*\n",
+        printed_and_ended(rnn, capsys, *before, "--version"),
+    )
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_help_fits_the_terminal_and_says_the_same_on_any(capsys, monkeypatch, command):
+def test_help_fits_the_terminal_and_has_the_same_words_on_any(capsys, monkeypatch, command):
     words = []
     for width in (60, 80, 150):
         monkeypatch.setenv("COLUMNS", str(width))
-        out = help_of(numpy_rnn, capsys, command)
+        out = printed_and_ended(numpy_rnn, capsys, command, "--help")
         assert max(map(len, out.splitlines())) <= width
         words.append(re.sub(r"[\s\\#]+", "", out))
     assert len(set(words)) == 1
@@ -161,22 +149,10 @@ def test_help_fits_the_terminal_and_says_the_same_on_any(capsys, monkeypatch, co
 
 def test_the_examples_of_help_can_be_pasted_into_a_shell(rnn, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    out = help_of(rnn, capsys, "train")
+    out = printed_and_ended(rnn, capsys, "train", "--help")
     text = re.sub(r" \\\n +", " ", out.split("\nexamples:\n")[1])  # a shell reads lines that end so as one
     commands = [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
     assert commands == [["python", "-m", rnn.__name__, *words] for words in examples(rnn, "train")]
-
-
-@pytest.mark.parametrize("before", [[], ["train"], ["compare"]], ids=["alone", "train", "compare"])
-def test_version(rnn, capsys, before):
-    with pytest.raises(SystemExit) as ended:
-        main(rnn, [*before, "--version"])
-    assert ended.value.code == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert out.startswith(f"{rnn.__name__} {rnn.__version__} (Python ")
-    assert f"NumPy {np.__version__}" in out
-    assert out.count("\n") == 1
 
 
 def test_quiet_prints_nothing_and_does_everything(rnn, capsys):
@@ -185,26 +161,41 @@ def test_quiet_prints_nothing_and_does_everything(rnn, capsys):
     assert command(rnn, capsys, "--quiet", "--data", "none.csv", "--no-plot").err.count("\n") == 1
 
 
+DEFAULTS = {  # in the help text; "" where it has none
+    "epochs": "300", "hidden_size": "6, or as in --weights", "k1": "1", "k2": "k1", "nonlinearity": "tanh",
+    "reduction": "sum", "bias": "no, or as in --weights", "learn_initial_state": "no, or as in --weights",
+    "dtype": "float32, or as in --weights", "seed": "0", "networks": "", "learning_rate": "0.1", "momentum": "0",
+    "dampening": "0", "nesterov": "", "weight_decay": "0", "max_norm": "no clipping", "max_value": "no clipping",
+    "adagrad": "", "loss": "squared_error", "text": "", "sample": "200", "temperature": "1", "columns": "all",
+    "standardize": "", "held_out": "0", "weights": "", "quiet": "", "show": "", "no_plot": "",
+    "log_every": "10; 1000 with --text", "no_progress": "", "save": "", "save_every": "30", "resume": "", "trace": "",
+    "output": "", "json": "", "port_timeout": "10", "seeds": "32", "steps": "all, at most 40", "folder": "study",
+    "truncation": "",
+}  # fmt: skip
+OWN = {"train": {"plot": "numpy_rnn.png", "generate": "20, or as --held-out"}, "compare": {"plot": "compare.png"}}
+
+
 @pytest.mark.parametrize("command", OPTIONS)
 def test_the_default_in_the_help_is_the_default(command):
-    """Given by hand, it changes nothing; without options, the run is the default experiment."""
+    """Given explicitly, it changes nothing; and without options the run is the default experiment."""
     words = [command, *(["other"] if command == "compare" else [])]
     commands = parser("numpy_rnn")
-    plain = commands.parse_args(words)
-    assert configuration_of(plain) == Configuration()
-    checked = 0
+    plain = vars(commands.parse_args(words))
+    assert configuration_of(commands.parse_args(words)) == Configuration()
+    defaults = DEFAULTS | {"generate": "20"} | OWN.get(command, {})
     for action in commands.commands.choices[command]._actions:
-        default = re.search(r"\(([\w.]+)\)$", action.help or "")
-        if default and action.default is not argparse.SUPPRESS and action.dest not in ("data", "k2", "save_every"):
-            text = default[1].format(name="numpy_rnn")
-            if text not in ("all", "held"):
-                given = commands.parse_args([*words, action.option_strings[0], text])
-                assert configuration_of(given) == Configuration(), action.dest
-                field = Configuration() if action.dest in Configuration.__dataclass_fields__ else OPTIONS[command]()
-                expected = getattr(field, action.dest)
-                assert getattr(given, action.dest) == (text if action.dest == "plot" else expected), action.dest
-                checked += 1
-    assert checked >= 8
+        if action.option_strings in ([], ["-h", "--help"], ["--version"], ["--data"], ["--text"]):
+            continue
+        assert action.dest in defaults, f"DEFAULTS needs {action.dest}"
+        default = re.search(r"\(([^()]+)\)$", action.help)
+        text = defaults[action.dest]
+        assert (default[1] if default else "") in (text, "shown on a terminal, if the run takes longer than 2 s")
+        if "," in text or ";" in text or text in ("", "k1", "all", "no clipping"):
+            continue
+        given = vars(commands.parse_args([*words, action.option_strings[0], text]))
+        assert configuration_of(Namespace(**given)) == Configuration(), action.dest
+        if plain[action.dest] is not None:
+            assert given == plain, action.dest
 
 
 def test_every_command_is_there(rnn):
@@ -223,7 +214,9 @@ def examples(rnn, command):
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_every_option_has_an_example(rnn, command):
-    known = {*["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state"]}  # what they say needs none
+    known = {
+        *["--help", "-h", "--version", "--no-bias", "--no-learn-initial-state", "--no-adagrad"]
+    }  # what they say needs none
     commands = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
     action = next(a for a in parser(rnn.__name__, ("train", *commands))._actions if a.dest == "command")
     if command == "study" and rnn is not numpy_rnn:
@@ -237,7 +230,7 @@ def test_every_option_has_an_example(rnn, command):
 
 
 def shorter(words):
-    """The same example over few epochs: whatever it says of them, of networks and of free-running steps is less."""
+    """The same example over few epochs: fewer networks and fewer free-running steps."""
     words = list(words)
     for option, value in (("--epochs", "2"), ("--seeds", "2"), ("--generate", "3")):
         if option in words:
@@ -259,7 +252,7 @@ def _files_of_the_examples():
 
 @pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
-    """In their order, as --resume takes what --save has written; without pictures, which is what test_plots is for."""
+    """In their order, as --resume reads what --save wrote; without plots, which test_plots.py tests."""
     monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
     of_train = examples(rnn, "train")
     assert len(of_train) == 28
@@ -272,20 +265,9 @@ def test_every_example_of_train_runs(rnn, capsys, monkeypatch):
 
 
 def _shows_what_the_network_does(out, words):
-    return free_running(out) or "--held-out" in words or ("book" in " ".join(words) and out.count("----\n") == 2)
-
-
-@pytest.mark.needs_matplotlib
-def test_the_example_with_a_plot_draws_it(rnn, capsys, monkeypatch):
-    import matplotlib.pyplot as plt
-
-    shown = []
-    monkeypatch.setattr(plt, "get_backend", lambda: "a window")
-    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
-    [words] = [words for words in examples(rnn, "train") if "--show" in words]
-    succeed(rnn, capsys, *shorter(words))
-    assert len(shown) == 1
-    assert os.listdir() == ["sine.svg"]
+    if "book" in " ".join(words):
+        return out.count("----\n") == 2
+    return "--held-out" in words or free_running(out)
 
 
 @pytest.mark.needs_torch
@@ -337,6 +319,20 @@ def test_compare_draws_both(capsys):
     assert os.listdir() == ["compare.png"]
 
 
+@pytest.mark.parametrize(
+    ("result", "status", "err"),
+    [(None, 0, ""), (0, 0, ""), (1, 1, ""), (Diverged("both diverged", None), 3, "numpy_rnn: both diverged\n")],
+)
+@pytest.mark.parametrize("command", ["compare", "study"])
+def test_the_exit_status_is_that_of_the_command(capsys, monkeypatch, command, result, status, err):
+    implementation = Mock(side_effect=[result])
+    monkeypatch.setattr("numpy_rnn.conformance.comparison.run", implementation)
+    monkeypatch.setattr("numpy_rnn.study.study.run", implementation)
+    ended = main(numpy_rnn, [command, *(["x", "--no-plot"] if command == "compare" else [])])
+    assert (ended, capsys.readouterr().err) == (status, err)
+    assert implementation.call_args.args[0] is numpy_rnn
+
+
 def test_an_output_that_is_full_is_one_line(rnn, capsys, monkeypatch, tmp_path):
     class Full(io.StringIO):
         def write(self, text):
@@ -365,22 +361,18 @@ sys.meta_path.insert(0, Absent())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "start"),
-    [
-        (["-m", "torch_rnn"], "torch_rnn: "),
-        (["-c", "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"], "torch_rnn: "),
-        (["-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"], "numpy_rnn: "),
-    ],
-)
-def test_without_torch_one_line_says_what_to_install(tmp_path, arguments, start):
+def test_without_torch_one_line_says_what_to_install(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH, encoding="utf-8")
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    ended = children.run([sys.executable, *arguments], env=children.environment(PYTHONPATH=path))
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(start)
-    assert "torch is not installed: run pip install torch" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    env = children.environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    torch_main = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
+    for start, *arguments in (
+        ("torch_rnn: ", "-m", "torch_rnn"),
+        ("torch_rnn: ", "-c", torch_main),
+        ("numpy_rnn: ", "-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"),
+    ):
+        ended = children.run([sys.executable, *arguments], env=env)
+        assert (ended.returncode, ended.stdout) == (2, ""), arguments
+        assert re.match(rf"{start}[^\n]*torch is not installed: run pip install torch[^\n]*\n$", ended.stderr)
 
 
 def test_the_console_scripts_run_the_packages(rnn, capsys, monkeypatch):

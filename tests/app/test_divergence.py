@@ -1,38 +1,28 @@
-"""A run whose numbers leave their range: found and named at the right update, and the last finite state is kept.
+"""Overflow and NaN: located at the right update and tensor, and the last finite state is kept.
 
-Held against a witness that looks at every number of every update; with divergences as they come, and with planted ones.
+Compared with a witness that examines every number of every update, for divergences that occur and for planted ones.
 """
 
 import math
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from cases import bits
 from faulty_backend import BY_STEP, TENSORS, FaultyBackend
-from in_process import command, losses, refused, succeed
+from in_process import command, configured, losses, refused, succeed, trained
 
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite
+from numpy_rnn.app.divergence import NORM, Divergence, ResumePoint, begin, first_nonfinite, locate_divergence
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.run import Hooks, run
+from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.storage import load_parameters, save_parameters
 from numpy_rnn.common.errors import Diverged
-
-
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def configured(options):
-    return configuration_of(parser("numpy_rnn").parse_args(["train", *options.split()]))
-
 
 # -- the witness ----------------------------------------------------------------------------------------------------
 
@@ -97,7 +87,7 @@ class Witness:
                 self.latest = update
 
 
-# -- as they come ---------------------------------------------------------------------------------------------------
+# -- divergences that occur ----------------------------------------------------------------------------------------
 
 
 # Weights of one hidden unit for float32, in which 3e38 is the largest number.
@@ -153,7 +143,7 @@ def test_a_run_that_diverges_ends_at_the_update_with_the_tensor_and_the_state_be
     epoch, number, tensor, step = witness.found[0]
     assert expected in (tensor, None)
     with pytest.raises(Diverged) as ended:
-        run(rnn, prepare(configuration), configuration)
+        trained(rnn, configuration)
     at = "" if step is None else f" at step {step} of the window"
     message = f"the run diverged: epoch {epoch}, update {number}: {tensor}{at} is not finite; try a --learning-rate"
     assert str(ended.value).startswith(message)
@@ -170,7 +160,7 @@ def test_a_run_that_diverges_ends_at_the_update_with_the_tensor_and_the_state_be
     save_checkpoint("r.npz", checkpoint)
     resumed = load_checkpoint("r.npz")
     with pytest.raises(Diverged, match=re.escape(message)) as again:
-        run(rnn, prepare(configuration, resumed.state.parameters), configuration, resumed=resumed)
+        trained(rnn, configuration, resumed=resumed)
     assert bits(again.value.checkpoint.state) == bits(state)
 
 
@@ -181,22 +171,22 @@ def test_a_gradient_whose_squares_overflow_is_clipped_and_no_divergence(rnn):
     configuration = configured("--weights w.npz --nonlinearity relu --k1 20 --epochs 1 --max-norm 1 --learning-rate 8")
     steps = []
     hooks = Hooks(on_update=lambda update: steps.append((update.parameters.W_hh - 0, update.parameters.W_hy - 1000)))
-    run(rnn, prepare(configuration), configuration, hooks=hooks)
+    trained(rnn, configuration, hooks=hooks)
     assert abs(np.hypot(*steps[0]).item() - 8) <= 1e-3  # W_hy, of 1e3, is rounded to 6e-5
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
-def test_the_networks_that_diverge_are_named_and_the_others_go_on(rnn, name):
+def test_networks_that_diverge_are_named_and_the_others_continue(rnn, name):
     configuration = ready(ENSEMBLES[name])
     witness = Witness(rnn, configuration)
-    said, rows, saved = [], {}, []
-    hooks = Hooks(on_divergence=said.append, on_epoch=rows.__setitem__, save=saved.append)
-    result = run(rnn, prepare(configuration), configuration, hooks=hooks)
+    reported, rows, saved = [], {}, []
+    hooks = Hooks(on_divergence=reported.append, on_epoch=rows.__setitem__, save=saved.append)
+    result = trained(rnn, configuration, hooks=hooks)
     E = result.params.W_hh.shape[:-2]
     assert 0 < len(witness.found) < np.prod(E)
-    assert {d.network: (d.epoch, d.number, d.tensor, d.step) for d in said} == witness.found
-    assert set(result.diverged) == set(said)
-    assert all(d.of == np.prod(E) for d in said)
+    assert {d.network: (d.epoch, d.number, d.tensor, d.step) for d in reported} == witness.found
+    assert set(result.diverged) == set(reported)
+    assert all(d.of == np.prod(E) for d in reported)
 
     [checkpoint] = saved
     save_checkpoint("r.npz", checkpoint)
@@ -215,14 +205,14 @@ def test_the_networks_that_diverge_are_named_and_the_others_go_on(rnn, name):
         assert is_finite.tolist() == [True] * last + [False] * (configuration.epochs - last)
     assert [bits(loss) for loss in rows.values()] == [bits(loss) for loss in result.losses]
 
-    # It is resumed from there, the others as they would have gone on, and nobody is named a second time.
-    said.clear()
+    # It is resumed from there, the others as in the uninterrupted run, and no network is reported twice.
+    reported.clear()
     longer = configuration.changed(epochs=configuration.epochs + 1)
     resumed = load_checkpoint("r.npz")
-    further = run(rnn, prepare(longer, resumed.state.parameters), longer, hooks=hooks, resumed=resumed)
-    assert set(further.diverged) == set(result.diverged) | set(said)
-    assert not set(result.diverged) & set(said)
-    both = run(rnn, prepare(longer), longer)
+    further = trained(rnn, longer, hooks=hooks, resumed=resumed)
+    assert set(further.diverged) == set(result.diverged) | set(reported)
+    assert not set(result.diverged) & set(reported)
+    both = trained(rnn, longer)
     assert bits(further.params) == bits(both.params)
     assert bits(further.losses) == bits(both.losses)
 
@@ -234,7 +224,7 @@ def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, nam
     """
     configuration = ready(ENSEMBLES[name])
     experiment = prepare(configuration)
-    good = run(rnn, experiment, configuration).converged()
+    good = trained(rnn, configuration).converged()
     of_good = np.resize(np.flatnonzero(good), good.size)
 
     def alone(theta):
@@ -245,13 +235,13 @@ def test_the_others_are_what_they_are_without_the_networks_that_diverge(rnn, nam
     if configuration.rates():
         options["learning_rate"] = alone(np.broadcast_to(options["learning_rate"], good.shape))
     *_, last = begin(rnn, experiment._replace(params=params), options, ResumePoint(params, None))
-    together = run(rnn, experiment, configuration).params
+    together = trained(rnn, configuration).params
     for theta, in_all in zip(rnn.to_numpy(last.parameters), together, strict=True):
         assert bits(theta) == bits(alone(in_all))
 
 
 def test_networks_of_which_none_is_left(rnn, capsys):
-    """The file holds the last finite weights of each, from which a run may start anew, and none can go on."""
+    """The file holds the last finite weights of each, from which a new run can start; this one cannot continue."""
     options = ["--learning-rate", "0.5,1", "--seeds", 2, "--seed", 2, "--nonlinearity", "relu", "--k1", 4, "--no-plot"]
     witness = Witness(rnn, ready("--learning-rate 0.5,1 --seeds 2 --seed 2 --nonlinearity relu --k1 4"))
     assert set(witness.found) == {0, 1, 2, 3}
@@ -289,11 +279,10 @@ def test_networks_of_which_none_is_left(rnn, capsys):
 PLANTED = Configuration(epochs=3, k1=2, k2=4, momentum=0.5, learn_initial_state=True, bias=True, learning_rate=0.01)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 @pytest.mark.parametrize("tensor", ["loss", *TENSORS])
-def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
+def test_a_planted_number_is_located_whatever_tensor_it_is_in(tensor):
     generator = np.random.default_rng(len(tensor))
-    for network in (None, 0, 2):
+    for network, value in zip((None, 0, 2, None), (np.nan, np.inf, -np.inf, np.inf)):
         epoch, number = (int(n) for n in generator.integers(1, (4, 3 if tensor == "dh_0" else 11)))  # (T3)
         steps = min(2 * number, 4)
         step = int(generator.integers(0 if tensor == "h" else 1, steps + 1)) if tensor in BY_STEP else None
@@ -303,7 +292,7 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
         configuration = PLANTED.changed(networks=None if network is None else 3)
         if network is None:
             with pytest.raises(Diverged, match=re.escape(f"the run diverged: {expected}; try")) as ended:
-                run(faulty, prepare(configuration), configuration)
+                trained(faulty, configuration)
             checkpoint = ended.value.checkpoint
             before = (epoch, number - 1) if number > 1 else (epoch - 1, 10)
             if before == (0, 10):
@@ -312,8 +301,19 @@ def test_a_planted_number_is_found_whatever_tensor_it_is_in(tensor, value):
                 assert checkpoint.state[:2] == before
                 assert all(np.isfinite(theta).all() for theta in checkpoint.state.parameters)
         else:
-            result = run(faulty, prepare(configuration), configuration)
+            result = trained(faulty, configuration)
             assert result.diverged == (expected._replace(of=3, seed=network),)
+
+
+def test_a_located_divergence_keeps_the_parameters_of_its_own_network_alone():
+    """A view would keep those of all networks in memory."""
+    experiment = prepare(PLANTED.changed(networks=3))
+    start, faulty = ResumePoint(experiment.params, None), FaultyBackend((1, 2), "loss", network=1)
+    [(divergence, params)] = locate_divergence(
+        faulty, experiment, PLANTED.train_options(), start, np.array([False, True, False]), (1, 2)
+    )
+    assert divergence == Divergence(1, 1, 2, "loss", of=3)
+    assert all(theta.base is None for theta in params)
 
 
 def test_an_infinity_that_tanh_takes_is_no_divergence():
@@ -324,17 +324,17 @@ def test_an_infinity_that_tanh_takes_is_no_divergence():
     configuration = configured("--data large.csv --epochs 2 --dtype float64 --learning-rate 0 --weights w.npz")
     params = prepare(configuration.changed(weights=None)).params
     save_parameters("w.npz", params._replace(W_xh=params.W_xh * 1e300))
-    result = run(numpy_rnn, prepare(configuration), configuration)
+    result = trained(numpy_rnn, configuration)
     assert result.converged()
     faulty = FaultyBackend((2, 7), "dW_hy")
     with pytest.raises(Diverged, match="epoch 2, update 7: dW_hy is not finite"):
-        run(faulty, prepare(configuration), configuration)
+        trained(faulty, configuration)
 
 
-# -- what is said ---------------------------------------------------------------------------------------------------
+# -- messages -------------------------------------------------------------------------------------------------------
 
 
-def test_no_first_tensor_is_nonfinite_in_an_update_without_any(rnn):
+def test_an_update_that_is_finite_has_no_first_tensor(rnn):
     experiment = prepare(Configuration())
     training = begin(rnn, experiment, Configuration().train_options(), ResumePoint(experiment.params, None), True)
     assert first_nonfinite(rnn.to_numpy(next(iter(training)))) is None
@@ -350,36 +350,34 @@ def test_no_first_tensor_is_nonfinite_in_an_update_without_any(rnn):
         (Divergence(2, 1, 1, "y", 1, 6, 1e-5), "network 3 of 6 (learning rate 1e-05), epoch 1, update 1: y at step 1"),
         (Divergence(2, 1, 1, "y", 1, 6, seed=8), "network 3 of 6 (seed 8), epoch 1, update 1: y at step 1 of the"),
     ],
+    ids=range(6),
 )
 def test_the_line_of_a_divergence(divergence, text):
     assert str(divergence).startswith(text)
 
 
+def save_weights_that_diverge():
+    """one.npz, whose run diverges at once, and three.npz, whose second network does."""
+    params = numpy_rnn.initial_parameters(networks=3)
+    params.W_hy[1] = 1e30
+    save_parameters("three.npz", params)
+    save_parameters("one.npz", Parameters(*(None if theta is None else theta[1] for theta in params)))
+
+
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        (["--seeds", 4, "--seed", 3], {4: " (seed 6)"}),
-        (["--learning-rate", "0.01,5,0.02"], {2: " (learning rate 5)"}),
-        (
-            ["--learning-rate", "0.01,5", "--seeds", 2, "--seed", 3],
-            {3: " (learning rate 5, seed 3)", 4: " (learning rate 5, seed 4)"},
-        ),
-        (["--weights", "w.npz"], {2: ""}),
+        ("--seeds 4 --seed 3 --learning-rate 0.4 --k1 4", {4: " (seed 6)"}),
+        ("--learning-rate 0.01,5,0.02", {2: " (learning rate 5)"}),
+        ("--learning-rate 0.01,5 --seeds 2 --seed 3", {n: f" (learning rate 5, seed {n})" for n in (3, 4)}),
+        ("--weights three.npz", {2: ""}),
     ],
 )
 def test_a_network_is_named_by_number_rate_and_seed(rnn, capsys, options, names):
-    params = rnn.to_numpy(rnn.initial_parameters(networks=3))
-    params.W_hy[1] = 1e30
-    save_parameters("w.npz", params)
-    if "--seeds" in options and "--learning-rate" not in options:
-        options = [*options, "--learning-rate", 0.4, "--k1", 4]  # of seeds 3 to 6
-    ended = command(rnn, capsys, *options, "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
-    lines = re.findall(
-        rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the other networks continue$",
-        ended.err,
-        re.M,
-    )
-    assert {int(number): name for number, name in lines} == names
+    save_weights_that_diverge()
+    ended = command(rnn, capsys, *options.split(), "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
+    form = rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the other networks continue$"
+    assert {int(number): name for number, name in re.findall(form, ended.err, re.M)} == names
 
 
 def test_a_run_that_diverged_is_resumed_with_a_smaller_rate(rnn, capsys):
@@ -398,57 +396,33 @@ def test_a_run_that_diverged_is_resumed_with_a_smaller_rate(rnn, capsys):
     assert Path("r.npz").read_bytes() == Path("s.npz").read_bytes()
 
 
+TRY = "try a --learning-rate below 5"
+CLIP = ", or gradient clipping with --max-norm 1"
+FULL = "; the last finite weights could not be saved: r.npz cannot be written: No space left on device; choose another"
+
+
 @pytest.mark.parametrize(
-    ("options", "ways"),
+    ("options", "message"),
     [
-        (
-            "",
-            "try a --learning-rate below 5, or gradient clipping with --max-norm 1; nothing was saved: --save",
-        ),
-        (
-            "--max-norm 1e30",
-            "try a --learning-rate below 5; nothing was saved: --save FILE keeps the last finite weights",
-        ),
-        (
-            "--data s.csv",
-            "try a --learning-rate below 5, or gradient clipping with --max-norm 1, or --standardize; nothing was",
-        ),
-        (
-            "--data s.csv --standardize",
-            "try a --learning-rate below 5, or gradient clipping with --max-norm 1; nothing was saved: --save FILE",
-        ),
-        ("--save r.npz", "; saved the last finite weights to r.npz, after epoch "),
+        ("", f"{TRY}{CLIP}; nothing was saved: --save FILE keeps the last finite weights"),
+        ("--max-norm 1e30", f"{TRY}; nothing was saved: --save FILE keeps the last finite weights"),
+        ("--data s.csv", f"{TRY}{CLIP}, or --standardize; nothing was saved"),
+        ("--data s.csv --standardize", f"{TRY}{CLIP}; nothing was saved"),
+        ("--save r.npz", f"{TRY}{CLIP}; saved the last finite weights to r.npz, after epoch "),
+        ("--weights one.npz --save r.npz", f"{TRY}{CLIP}; nothing was saved: there was no update\n"),
+        ("--save r.npz --log-every 99", FULL),
     ],
 )
-def test_what_to_try(rnn, capsys, options, ways):
+def test_the_message_says_what_to_try_and_what_was_saved(rnn, capsys, monkeypatch, options, message):
     np.savetxt("s.csv", np.sin(np.arange(30)))
+    save_weights_that_diverge()
+    if message == FULL:
+        monkeypatch.setattr("os.replace", Mock(side_effect=OSError(28, "No space left on device")))
     ended = command(rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", *options.split(), "--no-plot")
     assert ended.status == 3
     assert re.fullmatch(rf"{rnn.__name__}: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)
-    assert ways in ended.err
-
-
-def test_a_run_that_diverges_at_once_has_nothing_to_save(rnn, capsys):
-    params = rnn.to_numpy(rnn.initial_parameters())
-    params.W_hy[:] = 1e30
-    save_parameters("w.npz", params)
-    ended = command(rnn, capsys, "--weights", "w.npz", "--save", "r.npz", "--no-plot")
-    assert ended.status == 3
-    assert ended.err.endswith("; nothing was saved: there was no update\n")
-    assert not Path("r.npz").exists()
-
-
-def test_a_disk_that_is_full_when_the_run_diverges(rnn, capsys, monkeypatch):
-    def no_space(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.replace", no_space)
-    ended = command(rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", "--save", "r.npz", "--no-plot")
-    assert ended.status == 3
-    assert ended.err.endswith(
-        "; the last finite weights could not be saved: r.npz cannot be written: No space left on device; choose another"
-        " place\n"
-    )
+    assert message in ended.err
+    assert Path("r.npz").exists() == ("saved the last" in message)
 
 
 def test_predictions_that_are_not_finite_leave_the_weights(rnn, capsys):

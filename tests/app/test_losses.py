@@ -6,7 +6,7 @@ from cases import bits
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process import losses as printed_losses
-from in_process import succeed
+from in_process import succeed, trained
 
 import numpy_rnn
 from numpy_rnn.app import results
@@ -15,13 +15,8 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.plots import figure
 from numpy_rnn.app.results import Losses, kept_epochs, max_epochs
-from numpy_rnn.app.run import Hooks, run
+from numpy_rnn.app.run import Hooks
 from numpy_rnn.common.errors import Interrupted
-
-
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -45,7 +40,7 @@ def test_the_epochs_that_are_kept(done, networks):
 
 @pytest.mark.parametrize("networks", [1, 3])
 def test_one_by_one_they_are_those(few, networks):
-    """Also when they go on from what was kept after any epoch."""
+    """Also when they continue from those that were kept after any epoch."""
     every = np.arange(1.0, 100)[:, None] + np.zeros(networks)
     one_by_one = Losses((networks,))
     for done in range(1, 100):
@@ -61,11 +56,11 @@ def test_a_long_run_is_the_same_but_for_the_losses_that_are_kept(rnn, monkeypatc
     """Interrupted after any epoch too; what is printed of an epoch is always its own loss."""
     configuration = Configuration(epochs=23, k1=10, k2=10, networks=networks)
     rows: dict[int, np.ndarray] = {}
-    result = run(rnn, prepare(configuration), configuration, hooks=Hooks(on_epoch=rows.__setitem__))
+    result = trained(rnn, configuration, hooks=Hooks(on_epoch=rows.__setitem__))
     with monkeypatch.context() as patch:
         patch.setattr(results, "MAX_EPOCHS", 1000)
         patch.setattr(results, "MAX_LOSSES", 1000)
-        unbounded = run(rnn, prepare(configuration), configuration)
+        unbounded = trained(rnn, configuration)
     assert bits(result.params) == bits(unbounded.params)
     assert tuple(result.epochs) == kept_epochs(23, networks or 1)
     assert bits(result.losses) == bits(unbounded.losses[result.epochs - 1])
@@ -75,10 +70,10 @@ def test_a_long_run_is_the_same_but_for_the_losses_that_are_kept(rnn, monkeypatc
         asked = iter(range(1, 1000))
         hooks = Hooks(yield_every=1, stop_signal=lambda asked=asked, stop=stop: 2 if next(asked) == stop else None)
         with pytest.raises(Interrupted) as ended:
-            run(rnn, prepare(configuration), configuration, hooks=hooks)
+            trained(rnn, configuration, hooks=hooks)
         save_checkpoint("r.npz", ended.value.checkpoint)
         resumed = load_checkpoint("r.npz")
-        again = run(rnn, prepare(configuration, resumed.state.parameters), configuration, resumed=resumed)
+        again = trained(rnn, configuration, resumed=resumed)
         assert bits(again) == bits(result)
 
 
@@ -108,7 +103,7 @@ def test_a_file_without_the_epochs_holds_all(capsys, few):
 def test_the_curve_is_drawn_over_the_epochs_that_are_kept(few):
     configuration = Configuration(epochs=23, k1=10, k2=10)
     experiment = prepare(configuration)
-    result = run(numpy_rnn, experiment, configuration)
+    result = trained(numpy_rnn, configuration)
     *_, axes = figure(experiment, {"numpy_rnn": result}).axes
     times, curve = axes.lines[0].get_data()
     assert tuple(times) == kept_epochs(23, 1)

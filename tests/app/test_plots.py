@@ -1,14 +1,18 @@
-"""The pictures: what is drawn is what was computed, at the right times, and nothing covers anything."""
+"""The plots: the data that is drawn is that of the run, at the right times, and nothing covers anything."""
 
+import errno
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import assert_within, bits, each
+from in_process import command, configured, contents, succeed, trained
 
 import numpy_rnn
 from numpy_rnn.app import plots
-from numpy_rnn.app.experiment import Experiment, Scaling
+from numpy_rnn.app.experiment import Experiment, Scaling, prepare
 from numpy_rnn.app.results import Result
 
 pytestmark = pytest.mark.needs_matplotlib
@@ -36,31 +40,27 @@ def made_up(
 
 
 KINDS: dict[str, dict] = {
-    "one network": {},
-    "one epoch": {"epochs": 1},
-    "no epochs": {"epochs": 0},
-    "nothing generated": {"G": 0},
+    "one-network": {},
+    "one-epoch": {"epochs": 1, "G": 0},
+    "no-epochs": {"epochs": 0},
     "ensemble": {"E": (5,)},
-    "features": {"D": 3},
-    "many features": {"D": 6, "E": (4,)},
+    "features": {"D": 6, "E": (4,)},
     "long": {"T": 500},
     "compared": {"backends": ("numpy_rnn", "torch_rnn")},
-    "ensembles compared": {"backends": ("numpy_rnn", "torch_rnn"), "E": (5,)},
-    "long names compared": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
-    "standardised": {"D": 2, "E": (3,), "scaled": True},
-    "held out": {"T": 40, "held_out": 12, "G": 12, "scaled": True},
-    "held out early": {"T": 150, "held_out": 120, "G": 30, "D": 2},
-    "held out and generated further": {"T": 40, "held_out": 3, "G": 10, "E": (3,)},
-    "the last predictions": {"T": 40, "P": 15, "held_out": 5, "G": 5},
-    "predictions of what is held out": {"T": 40, "P": 12, "held_out": 12, "G": 5},
-    "predictions of some that is held out": {"T": 40, "P": 10, "held_out": 12, "G": 5},
-    "rates": {"E": (3,), "rates": (0.01, 0.1, 0.5)},
-    "rates and seeds": {"E": (9, 4), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 5},
-    "rates compared": {"E": (3,), "rates": (0.01, 0.1, 0.5), "backends": ("numpy_rnn", "torch_rnn")},
+    "long-names": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
+    "standardized": {"D": 2, "E": (3,), "scaled": True},
+    "held-out": {"T": 40, "held_out": 12, "G": 12, "scaled": True},
+    "held-out-early": {"T": 150, "held_out": 120, "G": 30, "D": 2},
+    "held-out-and-further": {"T": 40, "held_out": 3, "G": 10, "E": (3,)},
+    "last-predictions": {"T": 40, "P": 15, "held_out": 5, "G": 5},
+    "predictions-of-held-out": {"T": 40, "P": 12, "held_out": 12, "G": 5},
+    "predictions-of-some-held-out": {"T": 40, "P": 10, "held_out": 12, "G": 5},
+    "rates-and-seeds": {"E": (9, 4), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 5},
+    "rates-compared": {"E": (3,), "rates": (0.01, 0.1, 0.5), "backends": ("numpy_rnn", "torch_rnn")},
 }
 
 
-@pytest.fixture(params=KINDS, scope="module")  # nothing changes a figure, and to draw one takes long
+@pytest.fixture(params=KINDS, scope="module")  # nothing changes a figure, and making one takes long
 def drawn(request):
     """Experiment, results, panels of the series, panel of the losses (if any), and the figure."""
     experiment, results = made_up(**KINDS[request.param])
@@ -71,14 +71,14 @@ def drawn(request):
 
 
 def lines(axes):
-    """Those with a name, by it: not the border, and not what stands for others in a legend."""
+    """The lines by label, without the border and the empty lines of a legend."""
     return {
         line.get_label(): line for line in axes.lines if not line.get_label().startswith("_") and len(line.get_xdata())
     }
 
 
 def best(experiment, results):
-    """The results that the series is drawn of: of a sweep, those of the rate with the lowest final median loss."""
+    """The results whose series is drawn: in a sweep, those of the rate with the lowest final median loss."""
     if not experiment.rates:
         return results
     last = next(iter(results.values())).losses[-1].reshape(len(experiment.rates), -1)
@@ -89,8 +89,8 @@ def best(experiment, results):
     }
 
 
-def test_the_series(drawn):
-    experiment, results, series, *_ = drawn
+def test_the_series_with_its_labels_and_its_title(drawn):
+    experiment, results, series, _, figure = drawn
     T, D, held_out = len(experiment.x), experiment.x.shape[-1], experiment.held_out
     mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
     for feature, axes in enumerate(series):
@@ -101,6 +101,7 @@ def test_the_series(drawn):
         by_label = lines(axes)
         actual = np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature]
         assert bits(by_label["actual"].get_xdata()) == bits(np.arange(1, T + 2))
+        assert by_label["actual"].get_marker().replace("None", "") == ("o" if T < 100 else "")  # points, or a line
         assert bits(by_label["actual"].get_ydata()) == bits(in_units(actual))
         expected = ["actual"]
         for name, result in best(experiment, results).items():
@@ -120,6 +121,15 @@ def test_the_series(drawn):
                 assert_within(line.get_ydata(), in_units(median), 1e-12)
                 expected.append("free-running" + by)
         assert list(by_label) == expected
+        assert axes.get_ylabel() == ("value (units of the series)" if D == 1 else f"feature {feature + 1}")
+    assert series[-1].get_xlabel() == "time (steps)"
+    title = figure.get_suptitle()
+    assert title.startswith(f"{' and '.join(results)}: made up, one step ahead")
+    networks = next(iter(best(experiment, results).values())).predictions[0].size // D
+    ensemble = f"medians of {networks} networks, bands from their 10th to their 90th percentile"
+    assert (ensemble in title) == (networks > 1)
+    assert ("the first 4 of 6 features" in title) == (D == 6)
+    assert ("with the lowest final loss" in title) == bool(experiment.rates)
 
 
 def test_the_border_is_before_the_first_row_that_was_not_trained_on(drawn):
@@ -135,7 +145,7 @@ def test_the_border_is_before_the_first_row_that_was_not_trained_on(drawn):
             at = axes.transData.transform((border.get_xdata()[0], 0))[0]
             assert frame.x0 < box.x0
             assert box.x1 < frame.x1
-            assert min(abs(box.x0 - at), abs(box.x1 - at)) < 10  # points: beside the line
+            assert min(abs(box.x0 - at), abs(box.x1 - at)) < 10  # points
             highest = max(np.max(line.get_ydata()) for line in lines(axes).values())
             assert box.y0 > axes.transData.transform((0, highest))[1]
 
@@ -156,6 +166,14 @@ def test_the_losses(drawn):
             epochs = len(losses)
             assert bits(lines(axes)[name].get_xdata()) == bits(np.arange(1, epochs + 1))
             assert_within(lines(axes)[name].get_ydata(), np.median(losses.reshape(epochs, -1), axis=1), 1e-12)
+        shown = np.concatenate(
+            [
+                [np.percentile(curve.reshape(len(curve), -1), q, axis=1) for q in (10, 50, 90)]
+                for curve in curves.values()
+            ]
+        )
+        if not experiment.rates:
+            assert axes.get_yscale() == ("log" if shown.max() > 4 * shown.min() else "linear")
         what = "median loss" if len(experiment.rates) == 9 else "loss of an epoch"
         units = ",\nin standardized units" if experiment.scaling else ""
         units += ", log scale" if axes.get_yscale() == "log" else ""
@@ -224,8 +242,6 @@ def test_a_second_backend_whose_best_rate_diverged_is_left_out_of_the_series():
     [
         (600, 0, 1, None, None),
         (601, 0, 2, None, "the last 600 of 601 steps"),
-        (3309, 0, 2710, None, "the last 600 of 3309 steps"),
-        (3309, 120, 2710, None, "the last 600 of 3309 steps"),
         (3309, 300, 2710, None, "the last 600 of 3309 steps"),
         (3309, 301, 2709, 3308, "steps 2709 to 3308 of 3309"),
         (3309, 1200, 1810, 2409, "steps 1810 to 2409 of 3309"),
@@ -257,58 +273,26 @@ def test_of_a_long_series_a_part_is_drawn(T, held_out, first, last, title, P):
         assert low < begins - 0.5 < high
 
 
-def test_bands_reach_from_the_10th_to_the_90th_percentile():
+@pytest.mark.parametrize("left_out", [(), (2,)], ids=["all", "one diverged"])
+def test_lines_and_bands_are_medians_and_percentiles_of_the_networks_that_converged(left_out):
     experiment, results = made_up(E=(5,))
-    figure = plots.figure(experiment, results)
-    predicted, free_running = figure.axes[0].collections
-    [loss] = figure.axes[1].collections
     result = results["numpy_rnn"]
+    for network in left_out:
+        result.losses[-1, network] = result.predictions[-1, network] = result.generated[-1, network] = np.nan
+    series, losses = plots.figure(experiment, results).axes
     after = np.concatenate([result.predictions[-1:], result.generated])
-    for drawn, values in (
-        (predicted, result.predictions[..., 0, 0]),
-        (free_running, after[..., 0, 0]),
-        (loss, result.losses),
-    ):
-        corners = drawn.get_paths()[0].vertices[:, 1]
-        for edge in np.percentile(values, (10, 90), axis=1):
-            assert all(np.abs(corners - value).min() <= 1e-12 for value in edge)
+    bands = [*series.collections, *losses.collections]
+    parts = (result.predictions[..., 0, 0], after[..., 0, 0], result.losses)
+    for line, shown, values in zip((*series.lines[1:], *losses.lines), bands, parts, strict=True):
+        low, median, high = np.percentile(np.delete(values, left_out, axis=1), (10, 50, 90), axis=1)
+        assert_within(line.get_ydata(), median, 1e-12)
+        corners = shown.get_paths()[0].vertices[:, 1]
+        assert all(np.abs(corners - value).min() <= 1e-12 for value in (*low, *high))
+        assert np.ptp(corners) <= np.max(high) - np.min(low) + 1e-12
+    assert f"medians of {5 - len(left_out)} networks" in series.figure.get_suptitle()
 
 
-def test_a_network_that_diverged_is_not_drawn():
-    experiment, results = made_up(E=(5,))
-    result = results["numpy_rnn"]
-    for gone in (result.losses, result.predictions, result.generated):
-        gone[-1, 2] = np.nan
-    axes = plots.figure(experiment, results).axes
-    after = np.concatenate([result.predictions[-1:], result.generated])[..., 0, 0]
-    for line, values in zip(
-        (*axes[0].lines[1:], axes[1].lines[0]), (result.predictions[..., 0, 0], after, result.losses), strict=True
-    ):
-        assert_within(line.get_ydata(), np.median(np.delete(values, 2, axis=1), axis=1), 1e-12)
-    assert "medians of 4 networks" in axes[0].figure.get_suptitle()
-
-
-def test_the_title_says_what_is_drawn(drawn):
-    experiment, results, _, _, figure = drawn
-    title = figure.get_suptitle()
-    assert title.startswith(f"{' and '.join(results)}: made up, one step ahead")
-    networks = next(iter(best(experiment, results).values())).predictions[0].size // experiment.x.shape[-1]
-    ensemble = f"medians of {networks} networks, bands from their 10th to their 90th percentile"
-    assert (ensemble in title) == (networks > 1)
-    assert ("the first 4 of 6 features" in title) == (experiment.x.shape[-1] == 6)
-    assert ("with the lowest final loss" in title) == bool(experiment.rates)
-
-
-def test_the_axes_are_labelled(drawn):
-    experiment, _, series, *_ = drawn
-    assert series[-1].get_xlabel() == "time (steps)"
-    if experiment.x.shape[-1] == 1:
-        assert series[0].get_ylabel() == "value (units of the series)"
-    else:
-        assert [axes.get_ylabel() for axes in series] == [f"feature {n}" for n in range(1, len(series) + 1)]
-
-
-ODD_NAMES = ("a$\\foo$", "$x_$", "$", "a\\$b", "x^2_{", "\udcff", "漢字", "é → \t", "{}", "a very long name " * 9)
+ODD_NAMES = ("a$\\foo$", "$x_$", "x^2_{", "\udcff", "漢字", "é → \t", "{}", "a very long name " * 9)
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -326,13 +310,10 @@ def test_a_name_is_drawn_as_it_is_whatever_characters_it_has(name):
     assert f": {drawable if len(name) < 25 else name[:57] + '...'}, one step ahead" in figure.get_suptitle()
     for axes in (series, losses):
         assert any(label in text.get_text() for text in axes.get_legend().get_texts())
+    one = plots.figure(made_up()[0]._replace(columns=(name,)), made_up()[1])  # a single column is named too
+    assert one.axes[0].get_ylabel() == label
     drawn = [figure._suptitle, series.yaxis.label, *series.get_legend().get_texts(), *losses.get_legend().get_texts()]
     assert not any(text.get_parse_math() for text in drawn)
-
-
-def test_a_single_column_with_a_name_labels_its_axis():
-    experiment, results = made_up()
-    assert plots.figure(experiment._replace(columns=("spots",)), results).axes[0].get_ylabel() == "spots"
 
 
 def test_legends_cover_nothing_and_everything_is_inside(drawn):
@@ -354,25 +335,18 @@ def test_legends_cover_nothing_and_everything_is_inside(drawn):
     assert all(frame.width > 0.2 * figure.bbox.width for frame in frames)
 
 
-def test_what_the_colour_blind_cannot_tell_apart_differs_in_form(drawn):
+def test_lines_differ_also_for_the_colour_blind(drawn):
     *_, figure = drawn
     for axes in figure.axes:
         assert {line.get_color() for line in lines(axes).values()} <= OKABE_ITO
         if axes is figure.axes[-1] and drawn[0].rates:
             looks = [(line.get_color(), line.get_linestyle()) for line in lines(axes).values()]
             assert len(set(looks)) == len(looks)
-            continue  # every curve has its name beside it
+            continue  # every curve is labelled at its end
         coloured = [line for line in lines(axes).values() if line.get_color() != "#000000"]
         forms = [(line.get_marker(), line.get_linestyle()) for line in coloured]
         assert len(set(forms)) == len(forms)
         assert [label for label, line in lines(axes).items() if line not in coloured] in ([], ["actual"])
-
-
-def test_short_series_are_points_and_long_ones_lines():
-    for T, marks in ((20, ["o", "s"]), (500, ["", ""])):
-        drawn = plots.figure(*made_up(T=T, G=0)).axes[0].lines
-        assert [line.get_marker().replace("None", "") for line in drawn] == marks
-        assert [line.get_linestyle() == "None" for line in drawn] == [T == 20] * 2
 
 
 def test_the_drift_of_two_runs_has_a_panel_of_its_own():
@@ -385,3 +359,68 @@ def test_the_drift_of_two_runs_has_a_panel_of_its_own():
     assert np.isnan(shown["these runs"][0])
     assert (panel.get_xlabel(), panel.get_yscale()) == ("epoch", "log")
     assert losses.get_xlabel() == "epoch"
+
+
+# -- files and windows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", plots.ENDINGS)
+def test_the_kinds_of_file(ending):
+    plots.draw(*made_up(), path="a" + ending.upper())
+    begin = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml", ".jpg": b"\xff\xd8\xff"}[ending]
+    assert Path("a" + ending.upper()).read_bytes().startswith(begin)
+    assert os.listdir() == ["a" + ending.upper()]
+
+
+@pytest.mark.parametrize("options", [[], ["--plot", "a.png"]])
+def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypatch, options):
+    drawn = []
+    draw = plots.draw
+
+    def spy(*arguments):
+        drawn.append(arguments)
+        draw(*arguments)
+
+    monkeypatch.setattr(plots, "draw", spy)
+    out = succeed(rnn, capsys, "--epochs", 3, *options)
+    name = options[1] if options else f"{rnn.__name__}.png"
+    [(experiment, results, path, show, drift, of_text)] = drawn
+    configuration = configured("--epochs 3")
+    assert bits(tuple(experiment[1:])) == bits(tuple(prepare(configuration)[1:]))
+    assert bits(tuple(results[rnn.__name__])) == bits(tuple(trained(rnn, configuration, 20)))
+    assert (list(results), path, show, drift, of_text) == ([rnn.__name__], name, False, None, None)
+    assert out.endswith(f"\nplot saved to {name}\n")
+    assert os.listdir() == [name]
+
+
+@pytest.mark.parametrize("options", [[], ["--plot", "a.png"]])
+def test_show_opens_a_window_and_writes_a_file_only_when_asked(rnn, capsys, monkeypatch, options):
+    import matplotlib.pyplot as plt
+
+    shown = []
+    monkeypatch.setattr(plt, "get_backend", lambda: "QtAgg")
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.get_fignums()))
+    out = succeed(rnn, capsys, "--epochs", 1, "--show", *options)
+    assert [len(figures) for figures in shown] == [1]
+    assert plt.get_fignums() == []
+    assert os.listdir() == options[1:]
+    assert ("plot saved" in out) == bool(options)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_full_disk_leaves_no_half_plot(rnn, capsys, monkeypatch, exists):
+    from matplotlib.figure import Figure
+
+    if exists:
+        Path("a.png").write_bytes(b"old")
+    before = contents()
+
+    def savefig(self, path, **_):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    ended = command(rnn, capsys, "--epochs", 1, "--plot", "a.png")
+    assert ended.status == 2
+    assert ended.err == f"{rnn.__name__}: a.png cannot be written: No space left on device; choose another place\n"
+    assert contents() == before

@@ -1,4 +1,4 @@
-"""Predictions over a series of any length: in parts they are those of one pass, and they go on where training ended.
+"""Predictions over a series of any length: in parts they are those of one pass, and they continue where training ended.
 
 The networks here compute without rounding, so that "the same" is the same to the bit: relu, whole numbers, and a W_hh
 that hands on what it holds from unit to unit, so that the state remembers the last inputs.
@@ -48,7 +48,7 @@ def predicted(rnn, params, x, h_0, **options):
 ZERO = np.zeros((1, len(DELAYS)))
 
 
-@pytest.mark.parametrize("T", [1, 2, STEPS_PER_PASS - 1, STEPS_PER_PASS, STEPS_PER_PASS + 1, 2 * STEPS_PER_PASS, 3456])
+@pytest.mark.parametrize("T", [1, 2, STEPS_PER_PASS - 1, STEPS_PER_PASS, STEPS_PER_PASS + 1, 2345])
 @pytest.mark.parametrize("E", [(), (3,), (2, 2)], ids=str)
 def test_the_predictions_in_parts_are_those_of_one_pass(rnn, T, E):
     x = series(T)

@@ -1,4 +1,4 @@
-"""`python -m numpy_rnn` and `python -m torch_rnn` as processes: output, picture, Ctrl-C, a reader that goes away."""
+"""Processes and signals: what `python -m numpy_rnn` prints, Ctrl-C, SIGTERM, SIGHUP, and a reader that goes away."""
 
 import os
 import random
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,59 +21,40 @@ from numpy_rnn.app import run as running
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.terminal import SIGNALS, deferred_signals
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 def outer():
-    """The environment for another process, which is to find this source tree and nothing that we set up here."""
+    """The environment of another process, which finds this source tree and nothing that the tests set up."""
     return environment(MPLBACKEND="agg", PYTHONUNBUFFERED="")
 
 
-def outside(rnn, *options):
-    return run([sys.executable, "-m", rnn.__name__, *options], env=outer())
-
-
-def started(rnn, *options):
-    return start([sys.executable, "-m", rnn.__name__, "--no-plot", *options], env=outer(), **PIPES)
-
-
+@pytest.mark.slow
 @pytest.mark.needs_matplotlib
-def test_without_options_the_plot_is_a_file():
-    ended = outside(numpy_rnn)
+def test_a_process_prints_what_main_prints_and_saves_the_plot(capsys):
+    ended = run([sys.executable, "-m", "numpy_rnn", "--epochs", "12"], env=outer())
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.endswith("\nplot saved to numpy_rnn.png\n")
+    printed = succeed(numpy_rnn, capsys, "--epochs", 12, "--no-plot")
+    assert ended.stdout == printed + "plot saved to numpy_rnn.png\n"
     assert os.listdir() == ["numpy_rnn.png"]
     assert Path("numpy_rnn.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_as_a_process_it_prints_what_main_prints(capsys):
-    ended = outside(numpy_rnn, "--epochs", "12", "--no-plot")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == succeed(numpy_rnn, capsys, "--epochs", 12, "--no-plot")
-    assert os.listdir() == []
-
-
+@pytest.mark.slow
 def test_numpy_alone_is_imported():
     program = (
         "import sys; from numpy_rnn.__main__ import main;"
         "main(['--no-plot', '--epochs', '1']);"
-        "print(sorted({'torch', 'matplotlib', 'torch_rnn'} & set(sys.modules)))"
+        "print(sorted({'torch', 'matplotlib', 'torch_rnn', 'tqdm', 'jinja2'} & set(sys.modules)))"
     )
-    ended = run([sys.executable, "-c", program], check=True, env=outer())
-    assert ended.stdout.endswith("\n[]\n")
+    assert run([sys.executable, "-c", program], check=True, env=outer()).stdout.endswith("\n[]\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lines", "epochs"), [(1, "100"), (0, "0")])  # without epochs all is written at the end
 def test_a_reader_that_goes_away_is_no_error(lines, epochs):
-    with started(numpy_rnn, "--epochs", epochs, "--log-every", "1") as process:
+    command = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--epochs", epochs, "--log-every", "1"]
+    with start(command, env=outer(), **PIPES) as process:
         for _ in range(lines):
             assert process.stdout.readline()
         process.stdout.close()
@@ -83,7 +65,7 @@ def test_a_reader_that_goes_away_is_no_error(lines, epochs):
 # Runs one command line after the other, so that the package is imported once: arguments in, exit status out.
 SERVER = """
 import shlex, sys
-from {package}.__main__ import main
+from numpy_rnn.__main__ import main
 
 for line in sys.stdin:
     print("status", main(shlex.split(line)), flush=True)
@@ -91,10 +73,8 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def server(rnn):
-    with start(
-        [sys.executable, "-c", SERVER.format(package=rnn.__name__)], env=outer(), stdin=subprocess.PIPE, **PIPES
-    ) as process:
+def server():
+    with start([sys.executable, "-c", SERVER], env=outer(), stdin=subprocess.PIPE, **PIPES) as process:
         yield process
 
 
@@ -114,73 +94,53 @@ ENDLESS = ["--epochs", "1000000000", "--no-plot", "--k2", "3", "--momentum", "0.
 ORDERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_run_interrupted_at_a_random_moment_is_saved_and_can_be_resumed(rnn, server, capsys, order, seed):
-    """Between two updates, or while it writes. The message names the update that is in the file."""
-    moment = random.Random(10 * seed + order).uniform(0, 0.2)
+def test_a_run_interrupted_at_a_random_moment_is_saved_and_can_be_resumed(server, capsys, order):
+    """Between two updates, or during a write. The message names the update that is in the file."""
+    moment = random.Random(order).uniform(0, 0.2)
     path = os.path.realpath("run.npz")
     status, message = interrupted(server, order, [*ENDLESS, "--save", path, "--save-every", "0"], moment)
     assert status == 128 + order
     state = load_checkpoint("run.npz").state
     assert message == (
-        f"{rnn.__name__}: interrupted; saved the run so far to {path}, after epoch {state.epoch}, update"
+        f"numpy_rnn: interrupted; saved the run so far to {path}, after epoch {state.epoch}, update"
         f" {state.number}: continue with --resume {path}\n"
     )
     assert os.listdir() == ["run.npz"]
     epochs = ["--epochs", state.epoch + 1]
-    succeed(rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz", "--no-plot")
-    succeed(rnn, capsys, *ENDLESS, *epochs, "--save", "whole.npz")
+    succeed(numpy_rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz", "--no-plot")
+    succeed(numpy_rnn, capsys, *ENDLESS, *epochs, "--save", "whole.npz")
     assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_without_save_a_signal_is_one_line(rnn, server, order):
-    assert interrupted(server, order, ENDLESS) == (128 + order, f"{rnn.__name__}: interrupted\n")
-    assert os.listdir() == []
-
-
-# The command line, whose updates take a minute each once so many are made.
-STUCK = """
-import sys, time
-from numpy_rnn.__main__ import main
-from numpy_rnn.app import terminal
-
-def advance(self, updates, details):
-    if details()["epoch"] == 3:
-        print("stuck", flush=True)
-        time.sleep(60)
-
-terminal.Progress.advance = advance
-sys.exit(main(sys.argv[1:]))
-"""
+    assert interrupted(server, order, ENDLESS) == (128 + order, "numpy_rnn: interrupted\n")
+    assert sorted(os.listdir()) == ["run.npz", "whole.npz"]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("every", [None, "0"])
-def test_a_second_ctrl_c_acts_at_once_and_says_what_was_saved(order, every):
-    """The first one waits for the end of the update; whoever cannot wait presses it again, or terminates the run."""
+def test_a_second_signal_acts_at_once_and_says_what_was_saved(rnn, capsys, monkeypatch, order, every):
+    """The first one waits for the end of the update; whoever cannot wait sends a second one."""
+    reached = []
+
+    def advance(self, updates, details):
+        if details()["epoch"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("after the first")
+            os.kill(os.getpid(), order)
+            reached.append("after the second")
+
+    monkeypatch.setattr(terminal.Progress, "advance", advance)
     options = [] if every is None else ["--save-every", every]
-    program = [sys.executable, "-c", STUCK, "--no-plot", "--save", "run.npz", "--log-every", "1", *options]
-    with start(program, env=outer(), **PIPES) as process:
-        while process.stdout.readline() != "stuck\n":
-            pass
-        process.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.1)
-        process.send_signal(order)
-        message = process.stderr.read()
-    assert process.returncode == 128 + order
-    if every is None:
-        assert message == "numpy_rnn: interrupted; nothing was saved\n"
-        assert os.listdir() == []
-    else:
+    ended = command(rnn, capsys, "--no-plot", "--save", "run.npz", *options)
+    assert reached == ["after the first"]
+    assert ended.status == 128 + order
+    saved = "nothing was saved"
+    if every is not None:
         state = load_checkpoint("run.npz").state
-        assert message == (
-            f"numpy_rnn: interrupted; run.npz has the run after epoch {state.epoch}, update {state.number}:"
-            " continue with --resume run.npz\n"
-        )
-        assert os.listdir() == ["run.npz"]
+        assert (state.epoch, state.number) == (2, 20)
+        saved = "run.npz has the run after epoch 2, update 20: continue with --resume run.npz"
+    assert ended.err == f"{rnn.__name__}: interrupted; {saved}\n"
+    assert os.listdir() == ([] if every is None else ["run.npz"])
 
 
 def press_ctrl_c(monkeypatch, at, yield_every=1):
@@ -197,30 +157,22 @@ def press_ctrl_c(monkeypatch, at, yield_every=1):
 
 
 @pytest.mark.parametrize("yield_every", [1, 5])
-def test_the_updates_that_are_under_way_are_finished(rnn, capsys, monkeypatch, yield_every):
-    """And with --save alone, whatever --save-every says, what is saved is that of the moment."""
-    for at in (1, 3, 4, 5, 11):
+def test_the_updates_in_progress_are_finished_and_saved_whatever_save_every_is(rnn, capsys, monkeypatch, yield_every):
+    for at in (1, 3, 4, 5, 11, 60 // yield_every):
         press_ctrl_c(monkeypatch, at, yield_every)
-        assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-        capsys.readouterr()
+        ended = command(rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
         state = load_checkpoint("run.npz").state
-        # the signal comes when its updates are made; the question is asked after the next ones
-        assert (state.epoch - 1) * 20 + state.number == (at + 1) * yield_every
+        # the signal comes when its updates are made; it is checked after the next ones, if there are any
+        assert (ended.status, (state.epoch - 1) * 20 + state.number) == (130, min(60, (at + 1) * yield_every))
+        assert f"after epoch {state.epoch}, update {state.number}: continue with --resume run.npz" in ended.err
     assert os.listdir() == ["run.npz"]
-
-
-def test_ctrl_c_after_the_last_update_is_heeded_too(rnn, capsys, monkeypatch):
-    press_ctrl_c(monkeypatch, 60)
-    assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-    assert "after epoch 3, update 20: continue with --resume run.npz" in capsys.readouterr().err
     press_ctrl_c(monkeypatch, 0)
     succeed(rnn, capsys, "--resume", "run.npz", "--no-plot")
 
 
-def test_ctrl_c_without_save_comes_at_once(rnn, capsys, monkeypatch):
+def test_ctrl_c_without_save_acts_at_once(rnn, capsys, monkeypatch):
     press_ctrl_c(monkeypatch, 7)
-    assert main(rnn, ["--epochs", "3", "--no-plot"]) == 130
-    assert capsys.readouterr().err == f"{rnn.__name__}: interrupted\n"
+    assert command(rnn, capsys, "--epochs", 3, "--no-plot")[::2] == (130, f"{rnn.__name__}: interrupted\n")
     assert os.listdir() == []
 
 
@@ -238,20 +190,7 @@ def test_ctrl_c_while_the_last_state_is_written(rnn, capsys, monkeypatch):
     assert contents() == {Path("run.npz"): b"old"}
 
 
-def test_ctrl_c_when_the_disk_is_full(rnn, capsys, monkeypatch):
-    def no_space(*_):
-        raise OSError(28, "No space left on device")
-
-    press_ctrl_c(monkeypatch, 7)
-    monkeypatch.setattr(os, "replace", no_space)
-    assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-    assert capsys.readouterr().err == (
-        f"{rnn.__name__}: interrupted; the run so far could not be saved: run.npz cannot be written: No space left on"
-        " device; choose another place\n"
-    )
-
-
-def test_in_another_thread_signals_are_left_alone(rnn):
+def test_signal_handlers_are_restored_and_left_alone_in_another_thread(rnn, capsys):
     ended = []
     before = [signal.getsignal(number) for number in SIGNALS]
     options = ["--epochs", "2", "--save", "run.npz", "--save-every", "0", "--no-plot"]
@@ -259,16 +198,12 @@ def test_in_another_thread_signals_are_left_alone(rnn):
     thread.start()
     thread.join()
     assert ended == [0]
-    assert [signal.getsignal(number) for number in SIGNALS] == before
     assert load_checkpoint("run.npz").state.epoch == 2
-
-
-def test_signals_are_handled_as_before_when_the_run_is_over(rnn, capsys):
-    before = [signal.getsignal(number) for number in SIGNALS]
-    succeed(rnn, capsys, "--epochs", 1, "--save", "run.npz", "--no-plot")
+    succeed(rnn, capsys, *options)
     assert [signal.getsignal(number) for number in SIGNALS] == before
-    with deferred_signals():
+    with suppress(EOFError), deferred_signals():
         assert all(signal.getsignal(number) not in before for number in SIGNALS)
+        raise EOFError
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
@@ -343,16 +278,19 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "at",
-    ["numpy", "numpy_rnn.elman", "numpy_rnn.app.command_line", pytest.param("torch", marks=pytest.mark.needs_torch)],
+    ("package", "at"),
+    [
+        ("numpy_rnn", "numpy"),
+        ("numpy_rnn", "numpy_rnn.app.command_line"),
+        pytest.param("torch_rnn", "torch", marks=pytest.mark.needs_torch),
+    ],
 )
-def test_ctrl_c_while_it_is_imported_is_one_line(rnn, at):
-    if at == "torch" and rnn is numpy_rnn:
-        return
+def test_ctrl_c_during_the_imports_is_one_line(package, at):
     os.mkdir("site")
     Path("site/sitecustomize.py").write_text(IMPORTING.format(at=at))  # which Python runs before all else
     path = os.pathsep.join([os.path.realpath("site"), outer()["PYTHONPATH"]])
-    ended = run([sys.executable, "-m", rnn.__name__], env={**outer(), "PYTHONPATH": path})
+    ended = run([sys.executable, "-m", package], env={**outer(), "PYTHONPATH": path})
     assert (ended.stdout, ended.stderr) == ("", "interrupted\n")
     assert ended.returncode in (130, -signal.SIGINT)

@@ -1,195 +1,27 @@
-"""The progress bar: on a terminal, after two seconds, with loss and time left; nothing of it in a pipe."""
+"""The progress bar: after two seconds, on a terminal only, with the loss and the time left; rows of output stay whole.
+
+The clock is simulated: every update takes `pause` seconds. One test runs a process on a real terminal.
+"""
 
 import io
+import os
 import re
-import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
-from in_process import command, succeed
-from pseudo_terminal import COLUMNS, run_on_a_terminal, screen, text_of
-from tqdm import tqdm
+from in_process import command, configured, main, succeed, trained
+from pseudo_terminal import run_on_a_terminal, screen, text_of
 
 import numpy_rnn
 from numpy_rnn.app import terminal
 from numpy_rnn.app.report import finite_median
-from numpy_rnn.app.terminal import Progress
+from numpy_rnn.app.run import Hooks
+from numpy_rnn.app.terminal import Progress, progress
 
-# The command line, with updates that take longer than they need to; so that a run lasts without computing all the time.
-pytestmark = pytest.mark.slow
-
-SLOW = """
-import sys, time
-from numpy_rnn.__main__ import main
-from numpy_rnn.app import terminal
-
-advance = terminal.Progress.advance
-
-def slow_advance(self, updates, details):
-    time.sleep({pause} * updates)
-    advance(self, updates, details)
-
-terminal.Progress.advance = slow_advance
-{more}
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def on_a_terminal(*arguments, pause=0.0, more="", stdout=None, columns=COLUMNS):
-    """(seconds since the first byte, bytes), as they come to a terminal of 240 columns; (status, what a pipe for stdout
-    got), if there is one.
-    """
-    program = [sys.executable, "-c", SLOW.format(pause=pause, more=more), *map(str, arguments)]
-    return run_on_a_terminal(program, stdout=stdout, columns=columns)
-
-
-def bars(text):
-    """Every state of the bar that was drawn."""
-    return re.findall(r"numpy_rnn: +\d+%[^\r\n]*", text)
-
-
-def test_a_terminal_that_does_not_know_its_width_has_a_bar_too():
-    """As under `script`, or in a container."""
-    pieces, status, _ = on_a_terminal("--k1", 4, "--epochs", 10, "--no-plot", pause=0.05, columns=0)
-    assert status == 0
-    states = bars(text_of(pieces))
-    assert states
-    assert all("epoch=" in state and len(state) <= terminal.WIDTH for state in states)
-
-
-LONG_RUN = """
-terminal.DELAY = 0.1
-made, slow = [], terminal.Progress.advance
-
-def until_interrupted(*arguments):
-    made.append(1)
-    if len(made) == 60:
-        raise KeyboardInterrupt
-    slow(*arguments)
-
-terminal.Progress.advance = until_interrupted
-"""
-
-
-@pytest.mark.parametrize("columns", [60, 80])
-def test_on_a_narrow_terminal_the_loss_is_whole(columns):
-    """And the bar is wider than one character, of a run of ten million updates too."""
-    pieces, status, _ = on_a_terminal("--epochs", 500_000, "--no-plot", pause=0.01, more=LONG_RUN, columns=columns)
-    assert status == 130
-    states = bars(text_of(pieces))
-    assert states
-    for state in states:
-        bar, loss = re.fullmatch(
-            r"numpy_rnn: +\d+%\|([^|]*)\|.*, epoch=\d+, loss=([\d.e+-]+)\]", state.rstrip()
-        ).groups()
-        assert len(bar) >= 4
-        assert float(loss) > 0
-        assert len(state) <= columns
-
-
-def test_on_a_terminal_a_bar_appears_after_two_seconds_and_is_gone_in_the_end(capsys):
-    """A run of about three seconds: 60 updates of 0.05 s, with a row of the losses every half second."""
-    options = ["--k1", 4, "--epochs", 12, "--log-every", 2, "--no-plot"]
-    pieces, status, _ = on_a_terminal(*options, pause=0.05)
-    assert status == 0
-    text = text_of(pieces)
-    shown = [moment for moment, piece in pieces if b"%|" in piece]
-    assert shown[0] >= terminal.DELAY - 0.1  # the first line may reach the terminal a moment before the run begins
-    states = bars(text)
-    assert len(states) >= 3
-    number = r"([\d.e+-]+)"
-    form = rf"numpy_rnn: +(\d+)%\|[^|]*\| (\d+)/(\d+) \[\d\d:\d\d<(\d\d:\d\d), [^,]+, epoch=(\d+), loss={number}\]"
-    lefts = []
-    for state in states:
-        percent, done, total, left, epoch, loss = re.fullmatch(form, state.rstrip()).groups()
-        assert int(total) == 60
-        assert int(percent) == int(done) * 100 // 60 or int(percent) == round(int(done) * 100 / 60)
-        assert int(epoch) == -(-int(done) // 5)
-        lefts.append(left)
-        assert float(loss) > 0
-    assert "00:00" <= lefts[-1] <= lefts[0]
-    # What stays on the screen is what a pipe gets: no row is broken, and of the bar nothing is left.
-    assert screen(text) == [*succeed(numpy_rnn, capsys, *options).splitlines(), ""]
-
-
-def test_the_rows_go_to_a_pipe_and_the_bar_to_the_terminal(capsys):
-    options = ["--k1", 4, "--epochs", 8, "--log-every", 1, "--no-plot"]
-    early = "terminal.DELAY = 0.2"
-    pieces, status, piped = on_a_terminal(*options, pause=0.02, more=early, stdout=subprocess.PIPE)
-    assert status == 0
-    assert bars(text_of(pieces))
-    assert set(screen(text_of(pieces))) == {""}
-    assert piped == succeed(numpy_rnn, capsys, *options)
-
-
-def test_what_is_said_of_a_network_that_diverges_is_not_broken(capsys):
-    """The second network diverges when the bar is already there; its line and the rows around it stay whole."""
-    options = ["--k1", 4, "--epochs", 8, "--log-every", 1, "--no-plot", "--nonlinearity", "relu"]
-    options += ["--learning-rate", "0.1,0.5", "--seed", 2]
-    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="terminal.DELAY = 0.1")
-    in_pipes = command(numpy_rnn, capsys, *options)
-    assert (status, in_pipes.status) == (0, 0)
-    assert in_pipes.err.count("diverged") == 1
-    assert bars(text_of(pieces))
-    assert sorted(screen(text_of(pieces))) == sorted(["", *in_pipes.out.splitlines(), *in_pipes.err.splitlines()])
-
-
-@pytest.mark.parametrize("options", [[], ["--no-progress"]], ids=["shorter than two seconds", "not wanted"])
-def test_no_byte_of_a_bar(capsys, options):
-    """For a short run, and for one that is longer than a delay which is made short."""
-    run = ["--epochs", 4, "--k1", 1 if options else 20, "--no-plot", *options]
-    more = "terminal.DELAY = 0.1" if options else ""
-    pieces, status, _ = on_a_terminal(*run, pause=0.01, more=more)
-    assert status == 0
-    assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
-
-
-def test_a_bar_is_taken_away_when_the_run_is_interrupted():
-    """By a run that diverges: the line that says so stands alone."""
-    options = ["--k1", 4, "--epochs", 8, "--no-plot", "--nonlinearity", "relu", "--learning-rate", 0.5, "--seed", 2]
-    pieces, status, _ = on_a_terminal(*options, pause=0.02, more="terminal.DELAY = 0.1")
-    assert status == 3
-    assert bars(text_of(pieces))
-    lines = [line for line in screen(text_of(pieces)) if line]
-    assert lines[-1].startswith("numpy_rnn: the run diverged: epoch 4, update 3: loss is not finite; try ")
-    assert not bars("\n".join(lines))
-
-
-def test_in_a_pipe_there_is_nothing(rnn, capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "DELAY", 0.0)
-    succeed(rnn, capsys, "--epochs", 3, "--no-plot")  # which checks that nothing is on standard error
-
-
-# -- without tqdm ---------------------------------------------------------------------------------------------------
-
-WITHOUT = "sys.modules['tqdm'] = None\n"
-
-
-def test_without_tqdm_a_line_says_so_on_a_terminal(capsys):
-    options = ["--k1", 4, "--epochs", 8, "--no-plot"]
-    pieces, status, _ = on_a_terminal(*options, pause=0.02, more=WITHOUT + "terminal.DELAY = 0.1")
-    assert status == 0
-    lines = text_of(pieces).replace("\r\n", "\n").splitlines()
-    assert lines.count("numpy_rnn: no progress bar: tqdm is not installed") == 1
-    lines.remove("numpy_rnn: no progress bar: tqdm is not installed")
-    assert lines == succeed(numpy_rnn, capsys, *options).splitlines()
-
-
-@pytest.mark.parametrize(("delay", "options"), [(2.0, []), (0.1, ["--no-progress"])])
-def test_without_tqdm_nothing_is_said_of_short_runs_or_where_none_is_wanted(capsys, delay, options):
-    run = ["--k1", 4, "--epochs", 4, "--no-plot", *options]
-    pieces, status, _ = on_a_terminal(*run, pause=0.01, more=WITHOUT + f"terminal.DELAY = {delay}")
-    assert status == 0
-    assert text_of(pieces).replace("\r\n", "\n") == succeed(numpy_rnn, capsys, *run)
-
-
-# -- what it shows --------------------------------------------------------------------------------------------------
+SERIES = "--data s.csv --held-out 5 --k1 4 --no-plot"  # 5 updates per epoch, the last one of 2 steps
+STATE = r"numpy_rnn: +\d+%[^\r\n]*"
 
 
 class Terminal(io.StringIO):
@@ -197,44 +29,179 @@ class Terminal(io.StringIO):
         return True
 
 
-def to_a_terminal(monkeypatch):
-    """Standard error is a terminal, and nothing is waited for. In the test itself: a fixture's would be captured."""
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(terminal, "DELAY", 0.0)
-    monkeypatch.setattr(terminal, "REFRESH", 0.0)
-    return sys.stderr
+@pytest.fixture
+def clock(monkeypatch):
+    """A list with the time, which only the test changes."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr("tqdm.std.tqdm.monitor_interval", 0)  # no thread that redraws a bar
+    np.savetxt("s.csv", np.sin(np.arange(24)))
+    return now
+
+
+@pytest.fixture
+def on_a_terminal(monkeypatch, clock):
+    """A function that runs a command, of which every update takes `pause` seconds: (status, what the terminal got)."""
+
+    def run(*arguments, pause=0.0625):
+        def slow_advance(self, updates, *rest):
+            clock[0] += pause * updates
+            advance(self, updates, *rest)
+
+        advance = Progress.advance
+        with monkeypatch.context() as patch:
+            patch.setattr(Progress, "advance", slow_advance)
+            for name in ("stdout", "stderr"):  # not in a fixture, whose change would be captured
+                patch.setattr(sys, name, sys.stdout if name == "stderr" else Terminal())
+            status = main(numpy_rnn, arguments)
+            return status, sys.stdout.getvalue().replace("\n", "\r\n")  # as a terminal gets it
+
+    return run
+
+
+def words(options):
+    return options.split()
+
+
+@pytest.mark.parametrize("options", ["", "--seeds 3", "--learning-rate 0.1,0.02 --seeds 3 --momentum 0.5"])
+def test_the_bar_shows_updates_time_left_epoch_and_median_loss(on_a_terminal, clock, capsys, options):
+    """From two seconds on, ten times per second at most; the rows are those of a pipe, and the bar is gone at the end.
+
+    60 updates of 1/16 s. Saving every update makes every one a step of the bar. Then the run is resumed.
+    """
+    expected = {}
+    hooks = Hooks(
+        on_progress=lambda epoch, loss, _: expected.setdefault(len(expected) + 1, (epoch, loss)), yield_every=1
+    )
+    trained(numpy_rnn, configured(f"{SERIES} --epochs 12 {options}"), hooks=hooks)
+    command = words(f"{SERIES} {options} --epochs 12 --log-every 2 --save r.npz --save-every 0")
+    in_a_pipe = succeed(numpy_rnn, capsys, *command)
+    status, text = on_a_terminal(*command)
+    assert (status, screen(text)) == (0, [*(line.rstrip() for line in in_a_pipe.splitlines()), ""])
+    shown = check_states(text, expected)
+    assert shown == list(range(32, 61, 2))
+    succeed(numpy_rnn, capsys, *command[:-1], "30", "--epochs", 7)
+    status, text = on_a_terminal("--resume", "r.npz", *words("--epochs 12 --no-plot"), pause=1)
+    assert status == 0
+    assert check_states(text, expected) == [40, 45, 50, 55, 60]  # an epoch takes 5 s
+
+
+def check_states(text, expected):
+    """Check every state of the bar against (epoch, loss) of its update. Returns the numbers of updates."""
+    form = (
+        r"numpy_rnn: +(\d+)%\|[^|]*\| (\d+)/(\d+) \[\d\d:\d\d<(\d\d:\d\d|\?), [^,]+, epoch=(\d+), loss=([\d.e+-]+)\] *"
+    )
+    shown = []
+    for state in re.findall(STATE, text):
+        percent, done, total, _, epoch, loss = re.fullmatch(form, state).groups()
+        assert (total, percent) == (str(len(expected)), str(round(100 * int(done) / len(expected))))
+        expected_epoch, losses = expected[int(done)]
+        assert (int(epoch), loss) == (expected_epoch, f"{finite_median(losses):.3g}")
+        shown += [int(done)] * (shown[-1:] != [int(done)])
+    return shown
+
+
+@pytest.mark.parametrize(("pause", "options"), [(0.03, ""), (1, "--no-progress"), (1, "--quiet"), (1, "pipe")])
+@pytest.mark.parametrize("has_tqdm", [True, False])
+def test_there_is_no_bar_in_a_short_run_in_a_pipe_or_if_it_is_not_wanted(
+    on_a_terminal, monkeypatch, capsys, pause, options, has_tqdm
+):
+    if not has_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+    if options == "pipe":
+        monkeypatch.setattr(Terminal, "isatty", lambda self: False)
+    run = [*words(f"{SERIES} --epochs 12"), *words(options.replace("pipe", ""))]
+    status, text = on_a_terminal(*run, pause=pause)
+    assert (status, text.replace("\r", "")) == (0, succeed(numpy_rnn, capsys, *run))
+
+
+def test_without_tqdm_one_line_says_so(on_a_terminal, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    status, text = on_a_terminal(*words(f"{SERIES} --epochs 12"))
+    lines = text.splitlines()
+    lines.remove("numpy_rnn: no progress bar: tqdm is not installed")
+    assert (status, lines) == (0, succeed(numpy_rnn, capsys, *words(f"{SERIES} --epochs 12")).splitlines())
+
+
+@pytest.mark.parametrize("rates", ["0.1,0.5", "0.5"])
+def test_the_message_of_a_divergence_does_not_break_the_bar(on_a_terminal, capsys, rates):
+    """One network diverges and the other continues; or the run ends, and the bar is removed."""
+    run = words(f"--k1 4 --epochs 8 --log-every 1 --no-plot --nonlinearity relu --seed 2 --learning-rate {rates}")
+    status, text = on_a_terminal(*run, pause=0.2)
+    in_pipes = command(numpy_rnn, capsys, *run)
+    assert status == in_pipes.status == (0 if "," in rates else 3)
+    assert re.search(STATE, text)
+    assert sorted(screen(text)) == sorted(["", *in_pipes.out.splitlines(), *in_pipes.err.splitlines()])
 
 
 @pytest.mark.parametrize(
-    ("loss", "shown"),
-    [
-        (np.array(0.123456), "loss=0.123"),
-        (np.array([1.0, 3.0, 2.0]), "loss=2"),
-        (np.array([[1.0, np.nan], [np.inf, 2.0]]), "loss=1.5"),
-        (np.array([np.nan]), "loss=nan"),
-    ],
+    ("loss", "median"),
+    [(np.array(0.5), 0.5), (np.array([1.0, 9, 2]), 2), (np.array([[1, np.nan], [np.inf, 2]]), 1.5), ([np.nan], np.nan)],
 )
-def test_of_an_ensemble_the_median_loss_is_shown(monkeypatch, loss, shown):
-    to_a_terminal(monkeypatch)
-    bar = Progress("name", 10, "updates")
-    bar.advance(1, lambda: {"epoch": 3, "loss": f"{finite_median(loss):.3g}"})
-    assert isinstance(bar.bar, tqdm)
-    assert f"epoch=3, {shown}]" in str(bar.bar)
-    bar.close()
+def test_the_median_of_the_losses_is_that_of_the_finite_ones(loss, median):
+    assert np.array_equal(finite_median(loss), median, equal_nan=True)
 
 
-def test_a_run_that_is_resumed_begins_where_it_stood(monkeypatch):
-    to_a_terminal(monkeypatch)
-    bar = Progress("name", 200, "updates", done=150)
-    bar.advance()
-    assert "| 151/200 [" in str(bar.bar)
-    bar.close()
+def test_a_bar_counts_from_where_a_run_is_resumed_and_may_change_its_total(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress("name", 200, "updates", done=150) as bar:
+        bar.advance()
+        clock[0] += 3
+        bar.advance(2, total=300)
+        assert "| 153/300 [" in str(bar.bar)
+    with progress("name", 60, "updates", done=60) as bar:  # nothing is left to do
+        clock[0] += 3
+        bar.advance()
+        assert bar.bar is None
 
 
-def test_a_run_without_updates_has_no_bar(monkeypatch):
-    terminal = to_a_terminal(monkeypatch)
-    bar = Progress("name", 60, "updates", done=60)
-    bar.advance()
-    bar.close()
-    assert bar.bar is None
-    assert terminal.getvalue() == ""
+@pytest.mark.parametrize(
+    ("columns", "parts"), [(40, "{remaining}{postfix}"), (80, "{n_fmt}/{total_fmt} [{elapsed}<{remaining}"), (100, "")]
+)
+def test_a_narrow_terminal_has_fewer_details_and_an_unknown_width_is_100(monkeypatch, columns, parts):
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((columns, 20)))
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    options = terminal._width()
+    assert options["dynamic_ncols"]
+    assert parts in options.get("bar_format", "")
+    assert ("{n_fmt}" in options.get("bar_format", "")) == (columns == 80)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((0, 0)))  # as under `script`
+    assert terminal._width() == {"ncols": 100}
+
+
+LONG_RUN = """
+import sys, time
+from numpy_rnn.__main__ import main
+from numpy_rnn.app import terminal
+
+terminal.DELAY = 0.1
+made, advance = [], terminal.Progress.advance
+
+def until_interrupted(*arguments):
+    made.append(1)
+    if len(made) == 60:
+        raise KeyboardInterrupt
+    time.sleep(0.005)
+    advance(*arguments)
+
+terminal.Progress.advance = until_interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_on_a_narrow_terminal_the_loss_is_whole():
+    """Also of a run of ten million updates: the bar is wider than one character, and gone after an interrupt."""
+    program = [sys.executable, "-c", LONG_RUN, "--epochs", "500000", "--no-plot"]
+    pieces, status, _ = run_on_a_terminal(program, columns=60)
+    assert status == 130
+    states = re.findall(STATE, text_of(pieces))
+    assert states
+    for state in states:
+        form = r"numpy_rnn: +\d+%\|([^|]*)\|.*, epoch=\d+, loss=([\d.e+-]+)\]"
+        bar, loss = re.fullmatch(form, state.rstrip()).groups()
+        assert len(bar) >= 4
+        assert float(loss) > 0
+        assert len(state) <= 60
+    assert screen(text_of(pieces))[-2:] == ["numpy_rnn: interrupted", ""]

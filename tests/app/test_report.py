@@ -1,11 +1,11 @@
-"""What a run prints: the lines themselves, from numbers that are made up."""
+"""The text that a run prints, from made-up numbers."""
 
 import re
 
 import numpy as np
 import pytest
 from cases import assert_within
-from in_process import actual_and_predicted, free_running, losses
+from in_process import actual_and_predicted, configured, free_running, losses
 
 import numpy_rnn
 from numpy_rnn import Parameters
@@ -13,6 +13,7 @@ from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import Experiment, Scaling, scaling_of
+from numpy_rnn.app.format import error_line, format_number
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
@@ -27,34 +28,29 @@ def made_up(T=4, D=1, E=(), G=2, scale=1.0):
 
 
 @pytest.mark.parametrize(
-    ("configuration", "options", "ending"),
+    ("options", "ending"),
     [
-        (Configuration(), {}, "tanh, no biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
+        ("", "tanh, no biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
         (
-            Configuration(k1=2, k2=3, nonlinearity="relu", reduction="mean", learning_rate=1e-3, seed=7),
-            {"bias": True, "dtype": "float64"},
+            "--k1 2 --k2 3 --nonlinearity relu --reduction mean --learning-rate 1e-3 --seed 7 --bias --dtype float64",
             "relu, biases, reduction mean, k1=2 k2=3, learning rate 0.001, float64, seed 7",
         ),
-        (Configuration(seed=7, networks=3), {"networks": 3}, "float32, seeds 7 to 9"),
-        (Configuration(weights="w.npz"), {}, "float32, weights from w.npz"),
+        ("--seed 7 --seeds 3", "float32, seeds 7 to 9"),
+        ("--weights w.npz", "float32, weights from w.npz"),
         (
-            Configuration(momentum=0.9, dampening=0.5, weight_decay=1e-4, max_norm=2.0),
-            {},
+            "--momentum 0.9 --dampening 0.5 --weight-decay 1e-4 --max-norm 2",
             "learning rate 0.1, momentum 0.9, dampening 0.5, weight decay 0.0001, max norm 2, float32, seed 0",
         ),
-        (Configuration(momentum=0.9, nesterov=True), {}, "learning rate 0.1, momentum 0.9, nesterov, float32, seed 0"),
-        (Configuration(learning_rate=(0.1, 1e-5)), {"networks": 2}, "learning rates 0.1 1e-05, float32, seed 0"),
-        (Configuration(learn_initial_state=True), {}, "learning rate 0.1, initial state learned, float32, seed 0"),
-        (
-            Configuration(standardize=True, held_out=12),
-            {},
-            "learning rate 0.1, standardized, 12 rows held out, float32, seed 0",
-        ),
+        ("--momentum 0.9 --nesterov", "learning rate 0.1, momentum 0.9, nesterov, float32, seed 0"),
+        ("--learning-rate 0.1,1e-5", "learning rates 0.1 1e-05, float32, seed 0"),
+        ("--learn-initial-state", "learning rate 0.1, initial state learned, float32, seed 0"),
+        ("--standardize --held-out 12", "learning rate 0.1, standardized, 12 rows held out, float32, seed 0"),
     ],
 )
-def test_the_heading_says_what_is_run(configuration, options, ending):
-    experiment = made_up()[0]._replace(params=numpy_rnn.initial_parameters(1, 5, 1, **options))
-    heading = report.heading(["numpy_rnn", "torch_rnn"], experiment, configuration)
+def test_the_heading_describes_the_run(options, ending):
+    c = configured(options)
+    params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
+    heading = report.heading(["numpy_rnn", "torch_rnn"], made_up()[0]._replace(params=params), c)
     assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
     assert heading.endswith(ending)
 
@@ -73,9 +69,7 @@ def test_loss_rows():
     row = report.loss_row(20, np.arange(1.0, 12.0))  # of 1 to 11, the 10th percentile is 2
     assert row == "   20      6.000000       2.000000      10.000000"
     assert report.loss_row(20, np.array([np.nan, 6.0, np.inf])) == "   20      6.000000       6.000000       6.000000"
-
-
-def test_loss_rows_of_a_sweep():
+    # a sweep
     assert report.loss_heading((2,), (0.1, 1e-5)) == "epoch      rate 0.1    rate 1e-05"
     assert report.loss_heading((2, 3), (0.1, 1e-5)).endswith("    rate 1e-05   medians of 3 networks each")
     assert report.loss_row(20, np.array([0.5, 2e-7]), (0.1, 1e-5)) == "   20      0.500000   2.00000e-07"
@@ -95,6 +89,30 @@ def test_heads_stand_over_their_columns():
     assert len({len(line) for line in report.series_table(experiment, result).splitlines()}) == 1
     table = report.comparison_table({"numpy_rnn": result, "torch_rnn": result}, 1).splitlines()[:-1]
     assert len({len(line) for line in table}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [
+        (0.0, None, "0.000000"),
+        (0.001, None, "0.001000"),
+        (9e-4, None, "9.00000e-04"),
+        (999999.4, None, "999999.400000"),
+        (1e6, None, "1.00000e+06"),
+        (5.0, 1e-5, "5.00000e+00"),
+    ],
+)
+def test_numbers_have_six_decimals_unless_their_scale_needs_an_exponent(value, scale, text):
+    assert format_number(value, scale=scale) == text
+    assert format_number(value, 20, scale) == text.rjust(20)
+
+
+def test_a_long_message_is_one_line_that_keeps_its_beginning_and_its_end():
+    assert error_line("a\tb\n c\x1b") == "a b c\\x1b"
+    message = error_line("begin " + "x" * 5000 + ": expected the end")
+    assert message.startswith("begin xxx")
+    assert message.endswith("xxx: expected the end")
+    assert 900 < len(message) <= 1000
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e9])
@@ -159,6 +177,8 @@ def test_of_many_columns_the_first_have_errors():
 
 def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_left():
     experiment, result = made_up(E=(4,))
+    assert report.divergence(result) is None
+    assert report.divergence(made_up()[1]) is None
     result.predictions[2, 1] = np.inf
     assert report.divergence(result) == "1 of 4 networks diverged and are left out of the medians and bands"
     table = report.series_table(experiment, result)
@@ -169,11 +189,6 @@ def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_le
     following = np.delete(result.generated, 1, axis=1)[..., 0, 0]
     for time, [value] in free_running(table).items():
         assert abs(value - np.median(following[time - 6])) <= 0.5e-6
-
-
-def test_nothing_is_said_when_no_network_diverged():
-    assert report.divergence(made_up()[1]) is None
-    assert report.divergence(made_up(E=(3,))[1]) is None
 
 
 def held_out(experiment, result, rows, P=None):
@@ -281,11 +296,16 @@ def test_of_a_sweep_the_tables_are_those_of_the_best_rate():
     assert report.error_table(rates, result) == report.error_table(experiment, one)
 
 
-def test_the_series_table_of_a_long_series_has_its_end():
-    experiment, result = made_up(T=100, G=0)
+@pytest.mark.parametrize("P", [100, 50])
+def test_the_series_table_of_a_long_series_has_its_end(P):
+    """Also where only the last predictions are kept."""
+    experiment, result = held_out(*made_up(T=100, G=0), 0, P)
     table = report.series_table(experiment, result)
     assert table.splitlines()[1] == "   ...  (60 earlier times)"
-    assert list(actual_and_predicted(table)) == list(range(62, 102))
+    rows = actual_and_predicted(table)
+    assert list(rows) == list(range(62, 102))
+    for time, (_, predicted) in rows.items():
+        assert abs(predicted - result.predictions[time - 102, 0, 0]) <= 0.5e-6
 
 
 def compared(a, b):
@@ -299,20 +319,27 @@ def test_the_comparison():
     assert losses(table.split("\nlargest")[0]) == {1: [3, 3, 0], 2: [2, 2.5, 0.5], 3: [1, 1.25, 0.25]}
     assert table.endswith("\nlargest difference 5.0e-01, in epoch 2, where the loss is 2")
 
-
-def test_the_comparison_of_ensembles():
-    table = compared([[3, 1, 2], [6, 4, 5.0]], [[3, 1, 2.5], [6, 4.75, 5]])
-    assert losses(table.split("\nlargest")[0]) == {1: [2, 2.5, 0.5], 2: [5, 5, 0.75]}
-    assert table.endswith("\nlargest difference 7.5e-01, in epoch 2, where the loss of network 2 is 4")
-
-
-def test_the_comparison_of_networks_that_diverged():
-    nan, inf = np.nan, np.inf
-    table = compared([[3, 1.0], [nan, 1]], [[3, 1.5], [inf, 1]])  # both diverged: no difference
-    assert table.endswith("\nlargest difference 5.0e-01, in epoch 1, where the loss of network 2 is 1")
-    table = compared([[3, 1.0], [4, 1]], [[3, 1.5], [inf, 1]])  # one of them only
-    assert table.endswith("\nlargest difference inf, in epoch 2, where the loss of network 1 is 4")
-
-
-def test_the_comparison_of_no_epochs():
     assert len(compared([], []).splitlines()) == 1
+
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "end"),
+    [
+        (
+            [[3, 1, 2], [6, 4, 5.0]],
+            [[3, 1, 2.5], [6, 4.75, 5]],
+            "7.5e-01, in epoch 2, where the loss of network 2 is 4",
+        ),
+        ([[3, 1.0], [NAN, 1]], [[3, 1.5], [INF, 1]], "5.0e-01, in epoch 1, where the loss of network 2 is 1"),
+        ([[3, 1.0], [4, 1]], [[3, 1.5], [INF, 1]], "inf, in epoch 2, where the loss of network 1 is 4"),
+    ],
+    ids=["finite", "both diverged", "one diverged"],
+)
+def test_the_comparison_of_ensembles(a, b, end):
+    table = compared(a, b)
+    assert table.endswith(f"\nlargest difference {end}")
+    if len(a[0]) == 3:
+        assert losses(table.split("\nlargest")[0]) == {1: [2, 2.5, 0.5], 2: [5, 5, 0.75]}

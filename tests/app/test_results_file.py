@@ -1,25 +1,24 @@
-"""--output: what a run has found, as a table and as JSON, is what was computed, to the last bit."""
+"""--output: the results of a run, as a table and as JSON, are those that were computed, to the last bit."""
 
 import csv
 import json
 import math
-import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from cases import bits
-from in_process import contents, succeed
+from in_process import configured, contents, succeed, trained
 
+import numpy_rnn
+from numpy_rnn.app import results
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.results import HEAD, save_results
-from numpy_rnn.app.run import run
 
 
 @pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def _series():
     rows = np.random.default_rng(0).normal(50, 20, (12, 2))
     np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='spots,"per, cent"', comments="")
 
@@ -33,6 +32,7 @@ RUNS = {
     "rates": "--learning-rate 0.1,0.01",
     "rates and seeds": f"--learning-rate 0.1,0.01 --seeds 3 {SERIES}",
     "two columns": f"{SERIES} --generate 5",
+    "the last predictions": SERIES,
     "a column": "--data s.csv --columns 2 --standardize",
 }
 
@@ -52,23 +52,27 @@ def read_csv(name):
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_the_files_hold_what_the_run_found(rnn, capsys, kind):
+def test_the_files_have_the_results_of_the_run(rnn, capsys, monkeypatch, kind):
+    if kind == "the last predictions":
+        monkeypatch.setattr(results, "MAX_PREDICTED", 6)
+        monkeypatch.setattr(results, "STEPS_PER_PASS", 2)
     words = ["train", "--epochs", "2", *RUNS[kind].split()]
     for name in ("r.json", "r.csv"):
         out = succeed(rnn, capsys, *words[1:], "--output", name, "--no-plot")
         assert out.endswith(f"\nlosses and predictions saved to {name}\n")
-    arguments = parser(rnn.__name__).parse_args(words)
-    configuration = configuration_of(arguments)
+    configuration = configured("--epochs 2 " + RUNS[kind].partition(" --generate")[0])
     experiment = prepare(configuration)
-    result = run(rnn, experiment, configuration, arguments.generate or configuration.held_out or 20)
+    result = trained(rnn, configuration, 5 if "--generate 5" in RUNS[kind] else configuration.held_out or 20)
 
     T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
+    P = 6 if kind == "the last predictions" else T
+    assert len(result.predictions) == P
     mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
     predicted, generated = (
         values[..., 0, :].astype(np.float64) * deviation + mean for values in (result.predictions, result.generated)
     )
     series = np.loadtxt("s.csv", delimiter=",", skiprows=1) if "--data" in words else np.sin(np.linspace(2, 10, 21))
-    actual = series.reshape(T + 1, -1)[1:, -D:]  # the rows that are predicted
+    actual = series.reshape(T + 1, -1)[T + 1 - P :, -D:]  # the rows that are predicted
 
     found = read_json("r.json")
     assert (found["format"], found["package"], found["version"]) == (
@@ -80,7 +84,7 @@ def test_the_files_hold_what_the_run_found(rnn, capsys, kind):
     names = {"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"])
     assert found["columns"] == names[-D:]
     assert found["epochs"] == list(range(1, configuration.epochs + 1))
-    assert found["times"] == list(range(2, T + 2))
+    assert found["times"] == list(range(T + 2 - P, T + 2))
     assert found["free_running_times"] == list(range(T + 2 - held_out, T + 2 - held_out + len(generated)))
     by_key = {"losses": result.losses, "actual": actual, "predicted": predicted, "free_running": generated}
     for key, expected in by_key.items():
@@ -95,18 +99,20 @@ def test_the_files_hold_what_the_run_found(rnn, capsys, kind):
             who = "" if configuration.networks is None else str(n), str(rate)
             for epoch in range(configuration.epochs):
                 expected_rows["loss", str(epoch + 1), "", "", *who] = result.losses[epoch, *place]
-            for what, first, values in (("predicted", 2, predicted), ("free-running", T + 2 - held_out, generated)):
+            for what, first, values in (
+                ("predicted", T + 2 - P, predicted),
+                ("free-running", T + 2 - held_out, generated),
+            ):
                 for t, d in np.ndindex(len(values), D):
                     expected_rows[what, "", str(first + t), names[-D:][d], *who] = values[t, *place, d]
     for t, d in np.ndindex(actual.shape):
-        expected_rows["actual", "", str(t + 2), names[-D:][d], "", ""] = actual[t, d]
+        expected_rows["actual", "", str(T + 2 - P + t), names[-D:][d], "", ""] = actual[t, d]
     assert rows == expected_rows
 
 
 def test_numbers_that_are_not_finite_are_null_in_json_and_words_in_a_table(rnn):
-    configuration = configuration_of(parser(rnn.__name__).parse_args(["train", "--epochs", "1", "--seeds", "2"]))
-    experiment = prepare(configuration)
-    result = run(rnn, experiment, configuration, 1)
+    configuration = configured("--epochs 1 --seeds 2")
+    experiment, result = prepare(configuration), trained(rnn, configuration, 1)
     result.losses[0] = np.nan, np.inf
     for name in ("r.json", "r.csv"):
         save_results(name, rnn.__name__, experiment, configuration, result)
@@ -117,18 +123,12 @@ def test_numbers_that_are_not_finite_are_null_in_json_and_words_in_a_table(rnn):
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.csv"])
-def test_a_failure_leaves_the_old_file_and_nothing_else(rnn, monkeypatch, name):
-    configuration = configuration_of(parser(rnn.__name__).parse_args(["train", "--epochs", "1"]))
-    experiment = prepare(configuration)
-    result = run(rnn, experiment, configuration, 1)
+def test_a_failure_leaves_the_old_file_and_nothing_else(monkeypatch, name):
+    configuration = configured("--epochs 1")
+    experiment, result = prepare(configuration), trained(numpy_rnn, configuration, 1)
     Path(name).write_text("old")
     before = contents()
-
-    def fails(*_):
-        raise MemoryError
-
-    monkeypatch.setattr("numpy_rnn.app.storage.os.replace", fails)
+    monkeypatch.setattr("numpy_rnn.app.storage.os.replace", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
-        save_results(name, rnn.__name__, experiment, configuration, result)
+        save_results(name, "numpy_rnn", experiment, configuration, result)
     assert contents() == before
-    assert sorted(os.listdir()) == [name, "s.csv"]

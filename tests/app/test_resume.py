@@ -14,13 +14,12 @@ from faulty_backend import FaultyBackend
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from in_process import command, losses, succeed
+from in_process import command, configured, losses, succeed, trained
 
 import numpy_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.run import Hooks, run
+from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.storage import load_parameters
 from numpy_rnn.common.errors import Diverged, Interrupted
 
@@ -51,22 +50,18 @@ PLANTED = {  # in numpy_rnn: an update, and what is not finite there, while the 
 
 
 @pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def _series():
     rows = np.random.default_rng(0).normal(3, 2, (18, 2))
     Path("two.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in rows))
-
-
-def configured(options, epochs=EPOCHS):
-    return configuration_of(parser("numpy_rnn").parse_args(["train", "--epochs", str(epochs), *options.split()]))
 
 
 def content(checkpoint):
     """Everything in a checkpoint, to be compared; the number of epochs may grow."""
     if checkpoint is None:
         return None
-    configuration, series, state, losses, partial, diverged, epochs = checkpoint
-    return configuration.changed(epochs=0), series, bits(state), bits(losses), bits(partial), diverged, epochs
+    configuration, series, state, losses, partial, diverged, epochs = checkpoint[:7]
+    of_text = bits(checkpoint[7:])
+    return configuration.changed(epochs=0), series, bits(state), bits(losses), bits(partial), diverged, epochs, of_text
 
 
 def finished(checkpoint):
@@ -97,9 +92,8 @@ class Segment:
             yield_every=yield_every,
             stop_signal=stop_signal,
         )
-        experiment = prepare(configuration, None if resumed is None else resumed.state.parameters)
         try:
-            result = run(rnn, experiment, configuration, GENERATED, hooks, resumed)
+            result = trained(rnn, configuration, GENERATED, hooks, resumed)
             self.end = bits(result[:4]), result.diverged, bits(result.epochs)
         except Diverged as error:
             left = error.checkpoint
@@ -123,7 +117,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(epochs=st.integers(1, EPOCHS), yield_every=st.sampled_from([1, 3, None]))
     def begin(self, epochs, yield_every):
-        self.configuration, self.yield_every = configured(self.options, epochs), yield_every
+        self.configuration, self.yield_every = configured(self.options, epochs=epochs), yield_every
 
     @rule(stop=st.integers(1, 30))
     def update(self, stop):
@@ -166,8 +160,8 @@ class Machine(RuleBasedStateMachine):
 
 
 def check(rnn, options):
-    whole = Segment(rnn, configured(options))
-    examples = max(5, settings().max_examples // 10)
+    whole = Segment(rnn, configured(options, epochs=EPOCHS))
+    examples = max(3, settings().max_examples // (25 if rnn is numpy_rnn else 60))
     run_state_machine_as_test(
         lambda: Machine(rnn, options, whole), settings=settings(max_examples=examples, stateful_step_count=12)
     )
@@ -189,8 +183,8 @@ def test_a_planted_number_is_in_no_file_and_is_located_wherever_the_run_is_resum
         (EPOCHS, 10) if "ensemble" in name else before(*fault["place"], options)
     )
     epoch, number = fault["place"]
-    said = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
-    assert f"epoch {epoch}, update {number}: {fault['tensor']}" in said
+    message = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
+    assert f"epoch {epoch}, update {number}: {fault['tensor']}" in message
 
 
 def before(epoch, number, options):
@@ -203,7 +197,7 @@ def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass(rnn):
     """Also before every free-running step, and at the end."""
     for options, updates, passes in (("", 20, 1), ("--k1 3 --held-out 5", 5, 2)):
         for yield_every in (1, 3):
-            segment = Segment(rnn, configured(options), yield_every=yield_every)
+            segment = Segment(rnn, configured(options, epochs=EPOCHS), yield_every=yield_every)
             assert segment.calls == EPOCHS * -(-updates // yield_every) + GENERATED + passes + 1
 
 
@@ -252,7 +246,7 @@ def test_options_that_may_change_apply_from_there_on(rnn, capsys, first, second)
     succeed(rnn, capsys, "--epochs", 1, *first.split(), "--save", "r.npz", "--no-plot")
     state = load_checkpoint("r.npz").state
     succeed(rnn, capsys, "--resume", "r.npz", "--epochs", 2, *second.split(), "--save", "r.npz", "--no-plot")
-    both = configured(f"{first} {second}", 2)
+    both = configured(f"{first} {second}", epochs=2)
     experiment = prepare(both)
     h_0 = None if experiment.params.h_0 is not None else rnn.from_numpy(experiment.h_0)
     series = map(rnn.from_numpy, (experiment.x, experiment.target))

@@ -1,4 +1,4 @@
-"""Standardised units, against exact arithmetic, and what cannot be standardised."""
+"""Standardization, compared with exact arithmetic; and series that cannot be standardized."""
 
 import re
 import statistics
@@ -24,7 +24,7 @@ def exact(column):
     return float(statistics.mean(numbers)), statistics.pstdev(numbers)
 
 
-def held_to_exact(series):
+def check_against_exact(series):
     """The mean is a sum of N differences to a first mean, of which each is rounded; and so is the variance.
 
     Of N differences d, their sum is off by N·eps·Σ|d| at most, with the first mean near enough that Σ|d| is that of the
@@ -50,13 +50,13 @@ def test_a_worked_case():
     seed=st.integers(0, 2**32 - 1),
     N=st.integers(2, 40),
     D=st.integers(1, 3),
-    centre=st.sampled_from([0, 1, -1e3, 1e6]),
+    centre=st.sampled_from([0, 1, -1e3, 1e6, 1e10]),
     size=st.sampled_from([1, 1e-100, 1e100]),
     dtype=st.sampled_from(["float64", "float32"]),
 )
 def test_mean_and_deviation_are_those_of_exact_arithmetic(seed, N, D, centre, size, dtype):
-    size = 1 if dtype == "float32" else size
-    held_to_exact((np.random.default_rng(seed).normal(centre, 1, (N, D)) * size).astype(dtype))
+    size, centre = (1, min(centre, 1e3)) if dtype == "float32" else (size, centre)
+    check_against_exact((np.random.default_rng(seed).normal(centre, 1, (N, D)) * size).astype(dtype))
 
 
 @pytest.mark.parametrize("shape", [(66_000, 1), (40_000, 2), (3, 70_000)])
@@ -68,17 +68,9 @@ def test_a_series_of_several_blocks(shape):
     assert_within(scaling.deviation, deviation, (shape[0] * EPS * np.abs(mean) / deviation) ** 2 + shape[0] * EPS)
 
 
-def test_standardised_rows_have_mean_0_and_deviation_1():
-    series = np.random.default_rng(1).normal(50, 40, (500, 3)).astype("float32")
-    rows = scaling_of(series).standardized(series)
-    assert rows.dtype == np.float64
-    assert np.abs(rows.mean(axis=0)).max() < 500 * EPS
-    assert np.abs(rows.std(axis=0) - 1).max() < 500 * EPS
-
-
 @pytest.mark.parametrize("shape", [(4, 2), (4, 1, 2), (5, 3, 1, 2), (2,)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_original_is_the_way_back_for_arrays_of_any_shape(shape, dtype):
+def test_original_is_the_inverse_for_arrays_of_any_shape(shape, dtype):
     scaling = scaling_of(SERIES)
     values = np.random.default_rng(2).normal(size=shape).astype(dtype)
     units = scaling.original(values)
@@ -107,13 +99,13 @@ REFUSED: dict[str, tuple] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_standardised(case):
+def test_a_series_that_cannot_be_standardized_is_refused(case):
     rows, message = REFUSED[case]
     with pytest.raises(InputError, match=f"^{re.escape(message)}[^\n]*$"):
         scaling_of(np.array(rows, np.float64))
 
 
-def test_the_memory_that_it_takes_does_not_grow_with_the_series():
+def test_its_memory_does_not_grow_with_the_series():
     """A block is 512 KiB in float64, and it, its differences and their squares are held at once, or two of them."""
     series = np.zeros((3_000_000, 1), "float32")
     series[::2] = 1

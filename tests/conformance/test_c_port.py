@@ -44,7 +44,7 @@ def compiled(folder, options, source=SOURCE):
     """The program built from the source: cc's completed process, and the path."""
     program = folder / "elman_port"
     command = ["cc", *STRICT.split(), *options.split(), "-o", str(program), str(source), "-lm"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False), program
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False), program
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import sys
 
 import children
@@ -415,19 +414,6 @@ def test_json_holds_no_number_that_is_none(run, tmp_path):
     assert values["sides"][1]["losses"][-1] is None
     assert values["sides"][1]["worst_ratio"]["initial"] is None
     assert values["sides"][1]["name"] == "inf"
-
-
-@pytest.mark.slow
-def test_a_program_can_be_compared(run, tmp_path, monkeypatch):
-    from test_suite import PROGRAM
-
-    monkeypatch.setenv("PYTHONPATH", children.environment()["PYTHONPATH"])
-    program = tmp_path / "port"
-    program.write_text(f"#!{sys.executable}\n{PROGRAM}", encoding="utf-8")
-    os.chmod(program, program.stat().st_mode | stat.S_IXUSR)
-    status, output, error = run("./port", "--epochs", "1", "--dtype", "float64")
-    assert status == 0, output + error
-    assert "numpy_rnn and a program agree" in output
 
 
 @pytest.mark.parametrize("changes", [{}, MOMENTUM | {"learn_initial_state": True}])

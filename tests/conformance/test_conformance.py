@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
+from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
-from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.comparison import compare, package_source
 from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
@@ -47,7 +47,7 @@ def test_backend_is_within_its_bounds(rnn, check, dtype):
     many = settings(PROFILE, max_examples=max(400, PROFILE.max_examples)) if check is check_port_lockstep else PROFILE
     check(PackagePort(rnn), dtype, many, worst=worst)
     (level,) = worst.worst
-    assert set(worst.worst[level][dtype]) >= set(SHAPES)
+    assert set(worst.worst[level][dtype]) >= set(TENSORS)
 
 
 @pytest.mark.needs_torch
@@ -181,19 +181,6 @@ def test_recipes_make_the_same_case_again():
     one, other = recipe.case(), again.case()
     for a, b in zip((*one.params, *one[1:4]), (*other.params, *other[1:4])):
         assert (a is None and b is None) or np.array_equal(a, b)
-
-
-def test_what_a_port_lacks_is_not_asked():
-    @PROFILE
-    @given(recipes("float64", ("relu", "mean", "bias")))
-    def holds(recipe):
-        assert (recipe.nonlinearity, recipe.reduction, recipe.bias) == ("tanh", "sum", False)
-
-    holds()
-    for seed in range(30):
-        experiment, configuration = random_run(np.random.default_rng(seed), lacks=("tanh", "sum", "bias"))
-        assert (configuration.nonlinearity, configuration.reduction) == ("relu", "mean")
-        assert experiment.params.b_h is None
 
 
 def test_profiles():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, ratios
-from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, softmax
+from numpy_rnn.conformance.bounds.loss_bounds import softmax
 from numpy_rnn.conformance.bounds.rounding import Rounding
 
 flint = pytest.importorskip("flint")
@@ -131,14 +131,3 @@ def test_small_outputs_need_no_shift(dtype):
         y = logits(seed, dtype, 3.0)
         bounds = softmax(y.astype(np.float64), np.zeros(y.shape), Bound(dtype), TAU)
         assert max(worst(without_shift, y, bounds)) <= 1
-
-
-def test_the_bounds_are_a_few_dozen_roundings():
-    """So that they are no cloak for mistakes: p of even outputs, its loss and its derivative."""
-    y, one = np.zeros((1, 1, 4)), np.ones(())
-    target = np.eye(4)[:1][None]
-    found = cross_entropy(y, target, one, False, Bound("float32"), TAU)
-    u = np.finfo("float32").eps / 2
-    assert found.E_loss.max() < 150 * u
-    assert found.E_dy.max() < 30 * u
-    assert (found.loss, found.dy.ravel().tolist()) == (np.log(4), [-0.75, 0.25, 0.25, 0.25])

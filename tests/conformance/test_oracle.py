@@ -32,31 +32,21 @@ def balls_at(case, precision):
 
 @DTYPES
 @pytest.mark.parametrize("seed", range(6))
-def test_more_precision_stays_inside(seed, dtype):
+def test_more_precision_stays_inside_small_radii(seed, dtype):
     """The balls of 64 bits hold those of 400, and so do the enclosures with their radii."""
     case = random_window(seed, dtype)
     coarse, fine, enclosures = balls_at(case, 64), balls_at(case, 400), oracle(case)
-    assert list(fine) == list(enclosures) == list(coarse)
+    shapes = required_outputs(case, intermediates=True, input_gradients=True)
+    assert list(fine) == list(enclosures) == list(coarse) == list(shapes)
     with flint.ctx.workprec(400):
         for name, balls in fine.items():
+            value = enclosures[name]
+            assert all(part.dtype == np.float64 and part.shape == shapes[name] for part in value)
+            assert (value.radius <= 2.0**-96 * np.abs(value.high)).all()
+            assert (np.abs(value.low) <= 2.0**-53 * np.abs(value.high)).all()
             assert all(wide.contains(narrow) for wide, narrow in zip(coarse[name], balls, strict=True)), name
-            parts = (part.ravel().tolist() for part in enclosures[name])
-            for ball, high, low, radius in zip(balls, *parts, strict=True):
+            for ball, high, low, radius in zip(balls, *(part.ravel().tolist() for part in value), strict=True):
                 assert abs(ball - high - low) <= radius, name
-
-
-@DTYPES
-@pytest.mark.parametrize("seed", range(6))
-def test_shapes_and_small_radii(seed, dtype):
-    case = random_window(seed, dtype)
-    enclosures = oracle(case)
-    assert {name: value.high.shape for name, value in enclosures.items()} == required_outputs(
-        case, intermediates=True, input_gradients=True
-    )
-    for value in enclosures.values():
-        assert all(part.dtype == np.float64 and part.shape == value.high.shape for part in value)
-        assert (value.radius <= MAX_RELATIVE_RADIUS * np.abs(value.high)).all()
-        assert (np.abs(value.low) <= 2.0**-53 * np.abs(value.high)).all()
 
 
 def test_the_difference_is_taken_from_both_parts():
@@ -140,22 +130,6 @@ class TestClipping:
     @staticmethod
     def case(target, max_norm):
         return one_unit(2.0, 1.0, 0.0, "relu", target)._replace(sgd=SgdOptions(max_norm=max_norm), learning_rate=1.0)
-
-    @pytest.mark.parametrize("allowed", [2.0, 1.0 + 1e-12, 1.0 - 1e-12, 0.5, 1e-9])
-    @pytest.mark.parametrize("target", [1.0, -6.0])
-    def test_the_factor(self, target, allowed):
-        """e = 1 or 8; the norm is √(4 + 4) e, and so many times as much is allowed."""
-        e, factor = 2 - target, min(1, allowed)
-        values = oracle(self.case(target, allowed * (np.sqrt(8) * e + 1e-6)))
-        # The root, the sum, and the two products on either side of the quotient: a rounding each.
-        allowed_off = 5 * np.finfo(float).eps * factor * 2 * e
-        assert abs(values["W_xh"].high.item() - (1 - factor * 2 * e)) <= allowed_off
-
-    def test_a_gradient_of_nothing_is_not_clipped(self):
-        """Its norm is 0, and 10⁻⁶ beside it makes the factor 1."""
-        values = oracle(self.case(target=2.0, max_norm=1e-5))
-        assert values["W_xh"].high == 1
-        assert values["W_xh"].radius <= 4 * SUBNORMAL
 
     def test_a_quotient_of_exactly_1(self):
         """W_hy = 0 leaves dW_hy = −target alone: the norm is 10⁻⁶ exactly, and twice that is allowed."""

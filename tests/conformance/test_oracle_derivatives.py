@@ -98,10 +98,10 @@ VARIANTS = {
     "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "learned": True},
     "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "max_value": 0.03, "momentum": 0.5},
     "cross-entropy": {"loss": "cross_entropy", "weights": True, "reduction": "mean", "max_norm": 10.0},
-    "large logits": {"loss": "cross_entropy", "logits": 1e4, "classes": True},
+    "large-logits": {"loss": "cross_entropy", "logits": 1e4, "classes": True},
     "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "reduction": "mean", "weights": True},
     "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.01, "max_value": 0.03},
-    "no weight": {"weights": False, "reduction": "mean"},
+    "no-weight": {"weights": False, "reduction": "mean"},
 }
 
 
@@ -110,7 +110,7 @@ VARIANTS = {
 def test_the_oracle_encloses_the_definition(variant, dtype):
     """Every tensor, to within its radius and the accuracy of the differences."""
     case = Recipe(**SIZES | VARIANTS[variant], dtype=dtype, seed=3).case().in_rows()
-    if variant == "no weight":
+    if variant == "no-weight":
         case = case._replace(weights=np.zeros(case.target.shape[:2], dtype))
     values = oracle(case)
     with decimal.localcontext(prec=60, Emin=-(10**9), Emax=10**9):

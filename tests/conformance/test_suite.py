@@ -165,7 +165,7 @@ RUNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", RUNS, ids=[name.replace(" ", "-") for name in RUNS])
 def test_a_run_prints_what_it_found(suite, name):
     options, expected_status, pieces = RUNS[name]
     (suite.folder / "reports").mkdir()

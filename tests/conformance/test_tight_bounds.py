@@ -160,7 +160,7 @@ VARIANTS = {
     "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "velocity": True},
     "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "weight_decay": 0.1},
     "clipped": {"max_norm": 0.3},
-    "clipped by value": {"max_value": 1e3, "weights": True},
+    "clipped-by-value": {"max_value": 1e3, "weights": True},
     "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.1},
     "cross-entropy": {"loss": "cross_entropy"},
     "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "weights": True, "reduction": "mean"},
@@ -185,9 +185,13 @@ def test_skewed_rounding_stays_within_every_bound_and_nearly_fills_it(variant, d
                 for name, ratio in check(case, report).items():
                     assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"
                     worst[level, name] = max(worst.get((level, name), 0.0), float(ratio.max()))
+    # With Adagrad the errors of a gradient and of its square cancel, which the bounds of L2 do not know.
+    share = 5 if case.sgd.adagrad else 1
     for (level, name), ratio in worst.items():
         if (level, case.nonlinearity) != ("L1", "relu") or name not in EXACT:
-            assert ratio > FILLED[level, dtype], f"{level}: {name} fills {ratio} of its bound"
+            assert ratio > FILLED[level, dtype] / (share if level == "L2" else 1), (
+                f"{level}: {name} fills {ratio} of its bound"
+            )
 
 
 def off(case, report, level, name, ulps=5):

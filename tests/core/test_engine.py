@@ -6,7 +6,7 @@ plain loop.
 
 import tracemalloc
 from importlib import import_module
-from itertools import combinations, islice
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from cases import (
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, Parameters, engine, reference
+from numpy_rnn import Gradients, engine, reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import Recorder
@@ -35,7 +35,7 @@ from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.engine import layout
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, Vectors, blocks, empty
 from numpy_rnn.engine.objective import Objective
-from numpy_rnn.engine.update import clipping_factor, product_of_group
+from numpy_rnn.engine.update import clipping_factor
 from numpy_rnn.engine.window import Tape
 
 FILES = sorted(path.stem for path in Path(engine.__file__).parent.glob("[!_]*.py"))
@@ -96,25 +96,31 @@ def engine_runs(draw):
         E=E,
         own=draw(st.sampled_from([(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")])),
     )
-    if not judged(case) and kind["nonlinearity"] == "relu":
-        case = in_float64(case)  # where no two runs differ in the sign of a pre-activation
     k1 = min(draw(st.sampled_from([K, K, T])), T)
     of_step = draw(steps_of_sgd())
+    if not judged(case, of_step) and (kind["nonlinearity"] == "relu" or "adagrad" in of_step):
+        case = in_float64(case)  # where no two runs differ in the sign of a pre-activation, or of a small gradient
     terms = k1 * B * O if case.options["reduction"] == "sum" else 1
     rate = draw(st.floats(0.005, 0.05)) / terms * (1 - of_step.get("momentum", 0))
     if E and draw(st.booleans()):
         rate = rate * np.linspace(0.1, 1, np.prod(E)).reshape(E)
-    options = {"k1": k1, "k2": k1 + draw(st.integers(0, 20)), "learning_rate": rate, "epochs": draw(st.integers(1, 2))}
+    options = {
+        "k1": k1,
+        "k2": k1 + draw(st.sampled_from([0, 0, 1, 2, 5, 13, 20])),
+        "learning_rate": rate,
+        "epochs": draw(st.integers(1, 2)),
+    }
     sizes = {name: draw(st.sampled_from(of_size)) for name, of_size in SIZES.items()}
     options = options | of_step | case.form(engine)
     assume(stays_finite(case, options))
     return case, options, sizes
 
 
-def judged(case):
-    """Whether level L1 has bounds for its loss and nonlinearity."""
+def judged(case, options):
+    """Whether level L1 judges runs with its loss and nonlinearity, and these steps."""
     plain = case.options["loss"] == "squared_error" and case.weights is None and case.x.dtype.kind == "f"
-    return plain and case.options["nonlinearity"] != "sigmoid"
+    of_step = "max_value" in options or "adagrad" in options
+    return plain and case.options["nonlinearity"] != "sigmoid" and not of_step
 
 
 def in_float64(case):
@@ -158,7 +164,7 @@ def of_each(case, options):
 
 def assert_right(case, options, updates):
     """Each network's updates at level L1, with its schedule and its initial states; or as the plain loop makes them."""
-    if not judged(case) or "max_value" in options:
+    if not judged(case, options):
         of_reference = reference.train(*case.for_train(reference), **options, record=True)
         assert_the_same_run(updates, list(of_reference), case.dtype)
         return
@@ -284,7 +290,7 @@ KINDS = [
 @pytest.mark.parametrize(
     ("name", "kind"),
     [(name, KINDS[0 if "columns" in name else n % 2]) for n, name in enumerate(REAL_SIZES)],
-    ids=list(REAL_SIZES),
+    ids=[name.replace(" ", "_") for name in REAL_SIZES],
 )
 def test_runs_beyond_the_sizes_as_they_are(name, kind):
     """Two epochs, every update; and the same updates once per epoch, when no view is of a single window."""
@@ -477,21 +483,6 @@ def test_blocks_are_all_networks_once(N, threads):
             assert size is None or 2 * size >= min(least, N)
 
 
-@pytest.mark.parametrize("N", [1, 7])
-@pytest.mark.parametrize(("m", "n", "k"), [(3, 4, 5), (3, 1, 5), (1, 4, 1)])
-def test_the_product_of_a_group_is_that_of_every_network(N, m, n, k):
-    """Terms may be added in any order: exact numbers are, in all."""
-    generator = np.random.default_rng(0)
-    of = LAYOUTS[0]._replace(networks=N)
-    left, right, out = of.empty(m, n), of.empty(n, k), of.empty(m, k)
-    left[...], right[...] = (generator.integers(-9, 9, size=matrix.shape) for matrix in (left, right))
-    product_of_group(left, right, out)
-    assert np.array_equal(out, np.matmul(left, right))
-    out = of.empty(k, m)
-    product_of_group(right.mT, left.mT, out)
-    assert np.array_equal(out, np.matmul(left, right).mT)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("E", [(), (7,), (3,)], ids=str)
 def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E, dtype):
@@ -499,16 +490,8 @@ def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E
     of = Layout(2, 3, 2, 2, True, False, np.dtype(dtype), E[0] if E == (7,) else None)
     gradient = np.random.default_rng(1).normal(size=(*E, of.size)).astype(dtype)
     limits = np.finfo(dtype)
-    for scale in (
-        1,
-        limits.max / 1e3,
-        limits.tiny * 1e3,
-        limits.max**0.5,
-        limits.tiny**0.5,
-        1e-3 * limits.tiny**0.5,
-        np.inf,
-        np.nan,
-    ):
+    roots = limits.max**0.5, limits.tiny**0.5, 1e-3 * limits.tiny**0.5
+    for scale in (1, limits.max / 4, limits.max / 1e3, limits.tiny * 1e3, *roots, np.inf, np.nan):
         scaled = gradient.copy()
         scaled[..., : None if np.isfinite(scale) else 1] *= np.dtype(dtype).type(scale)
         found = clipping_factor(scaled, 1e-3) * scaled
@@ -523,11 +506,3 @@ def test_views_of_so_many_steps_are_kept():
     for window in windows(50, 1, 20):
         tape.window(window)
         assert sum(end - begin for begin, _, end, _ in tape.views) <= 100
-
-
-def test_updates_are_made_when_they_are_asked_for():
-    """Also where one block of an ensemble is computed after the other: a run of a billion epochs can be begun."""
-    case = random_case(0, 5, 1, 2, 3, 1, E=(3,))
-    run = engine.train(*case.for_train(engine), k1=5, k2=5, learning_rate=0.01, epochs=10**9, yield_every="epoch")
-    assert [u.epoch for u in islice(run, 3)] == [1, 2, 3]
-    assert isinstance(next(run).parameters, Parameters)

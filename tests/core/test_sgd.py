@@ -22,7 +22,7 @@ from cases import (
     steps_of_sgd,
     values,
 )
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numpy_rnn import Gradients, Parameters
@@ -65,6 +65,7 @@ def test_the_witness_is_torch_optim_sgd(seed, dtype, bias, learned, options, rat
     """
     import torch
 
+    assume("adagrad" not in options)  # which torch has in another form; test_adagrad.py has its witness
     params, _ = random_step(seed, dtype, bias, learned=learned)
     generator = np.random.default_rng(seed)
     theirs = each(lambda theta: torch.nn.Parameter(torch.tensor(theta)), params)
@@ -154,7 +155,7 @@ def test_what_has_no_direction_stays_as_it_is_and_in_its_place(rnn):
 OPTIONS = [{}, {"weight_decay": 0.1}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_the_step_leaves_what_it_is_given_and_shares_no_memory(rnn, options):
     """And a parameter without a gradient has no direction and keeps its velocity."""
     params, gradients = map(rnn.from_numpy, random_step(1))
@@ -222,7 +223,7 @@ def exact_norm(gradients):
 
 @DTYPES
 @pytest.mark.parametrize(
-    "place", ["smallest", "tiny", "below root of tiny", "root of tiny", "one", "root of max", "max"]
+    "place", ["smallest", "tiny", "below_root_of_tiny", "root_of_tiny", "one", "root_of_max", "max"]
 )
 def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, place):
     """From the smallest numbers, whose squares are zero, to the largest, whose squares are infinite; and clipping makes
@@ -233,10 +234,10 @@ def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype, plac
     size = {
         "smallest": 64 * float(info.smallest_subnormal),
         "tiny": float(info.tiny),
-        "below root of tiny": 1e-3 * float(info.tiny) ** 0.5,
-        "root of tiny": float(info.tiny) ** 0.5,
+        "below_root_of_tiny": 1e-3 * float(info.tiny) ** 0.5,
+        "root_of_tiny": float(info.tiny) ** 0.5,
         "one": 1.0,
-        "root of max": float(info.max) ** 0.5,
+        "root_of_max": float(info.max) ** 0.5,
         "max": float(info.max) / 16,
     }[place]
     gradients = each(lambda g: (g / np.abs(g).max() * size).astype(dtype), random_step(7, "float64", E=(2,))[1])

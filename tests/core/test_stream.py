@@ -8,9 +8,9 @@ import pytest
 from cases import (
     assert_right,
     bits,
-    each,
     fewer,
     random_case,
+    random_velocity,
     runs,
     with_ensemble,
 )
@@ -57,18 +57,21 @@ def test_a_stream_is_an_epoch_of_the_series(rnn, run, E, seed, moving):
     case = with_ensemble(case, E, seed)
     options = options | {"epochs": 1}
     of_stream = {name: value for name, value in (options | case.options).items() if name != "epochs"}
-    velocity = None
-    if moving != "no":
-        velocity = each(lambda theta: theta[..., ::-1].copy(), case.params)
-        velocity = velocity if moving == "all" else velocity._replace(h_0=None)
+    velocity = random_velocity(case, options, moving)
     given_velocity = rnn.from_numpy(velocity)
     stream = train_stream(rnn, case, iter(steps_of(rnn, case)), **of_stream, record=True, velocity=given_velocity)
     updates = list(stream)
-    velocity = velocity if options.get("momentum") else None
     assert_right(rnn, case, updates, **options, velocity=velocity)
-    if moving == "no" and rnn.__name__ != "torch_rnn":  # whose products may depend on where in memory an operand is
+    if velocity is None and rnn.__name__ != "torch_rnn":  # whose products may depend on where in memory an operand is
         series = rnn.train(*case.for_train(rnn), **options, **case.form(rnn), record=True)
         assert [bits(u) for u in updates] == [bits(u) for u in series]
+
+
+def test_without_momentum_a_velocity_is_not_carried_on(rnn):
+    case = example(learned=True)
+    *_, before = train_stream(rnn, case, steps_of(rnn, case), momentum=0.9)
+    for update in train_stream(rnn, case, steps_of(rnn, case), velocity=before.velocity):
+        assert update.velocity is None
 
 
 def test_its_state_says_where_it_stands(rnn):

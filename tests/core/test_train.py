@@ -163,8 +163,9 @@ def test_the_layout_of_the_arrays_does_not_matter(rnn, case):
 
 def test_updates_are_made_one_at_a_time(rnn):
     """A run of a billion epochs can be begun; no epochs are no updates."""
-    updates = rnn.train(*example().of(rnn), k1=7, k2=7, learning_rate=0.01, epochs=10**9)
-    assert [u.epoch for u in islice(updates, 3)] == [1, 2, 3]
+    for case, every in ((example(), 1), (example(E=(3,)), "epoch")):
+        options = {"k1": 7, "k2": 7, "learning_rate": 0.01, "epochs": 10**9, "yield_every": every}
+        assert [u.epoch for u in islice(rnn.train(*case.of(rnn), **options), 3)] == [1, 2, 3]
     assert list(rnn.train(*example().of(rnn), k1=1, k2=1, learning_rate=0.1, epochs=0)) == []
 
 

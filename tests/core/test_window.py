@@ -20,6 +20,7 @@ from cases import (
     in_rows,
     one_update,
     random_case,
+    random_velocity,
     reference_update,
     steps_of_sgd,
     values,
@@ -123,10 +124,7 @@ NO_WEIGHT = random_case(0, 3, 2, 2, 3, 2, reduction="mean", weights=True)._repla
 @given(case=cases(), options=steps_of_sgd(), rate=st.floats(0, 0.5), moving=st.sampled_from(["no", "all", "weights"]))
 def test_every_function_is_the_witness(rnn, case, options, rate, moving):
     """And leaves what it is given, and repeats itself to the bit. The velocity may be that of the weights alone."""
-    velocity = None
-    if options.get("momentum") and moving != "no":
-        velocity = Gradients(*each(lambda theta: theta[..., ::-1].copy(), case.params))
-        velocity = velocity if moving == "all" else velocity._replace(h_0=None)
+    velocity = random_velocity(case, options, moving)
     before = bits(case.arrays)
     expected = reference_update(case, rate, velocity, **options)
     found = one_update(rnn, case, rate, velocity, **options)

@@ -90,7 +90,7 @@ def first_failure(checkout: Path, tests: list[str]) -> str:
         return f"no end within {LIMIT} s"
     if ended.returncode == 0:
         return ""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+?)(?: - |$)", ended.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", ended.stdout, re.MULTILINE)
     return found[1] if found else f"pytest ended with status {ended.returncode}"
 
 

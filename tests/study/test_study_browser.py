@@ -15,6 +15,7 @@ from numpy_rnn.momentum import direction
 from numpy_rnn.sgd import sgd
 from numpy_rnn.study.components.jacobians import jacobians, slopes, spectral_radius
 from numpy_rnn.study.components.measures import explorer
+from numpy_rnn.study.figures.svg import Picture
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.setting import setting_of
 from numpy_rnn.study.study import DRAWINGS, findings_of, tables_of
@@ -139,7 +140,8 @@ def whole(tmp_path_factory):
     """The whole page of a small study, with a placeholder for each of its figures."""
     configuration = Configuration(epochs=3, hidden_size=3, bias=True)
     findings = findings_of(setting_of(prepare(configuration), configuration, seeds=2, steps=T))
-    drawn = {drawing.name: b'<svg xmlns="http://www.w3.org/2000/svg"/>' for drawing in DRAWINGS}
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>', (4.0, 3.0)
+    drawn = {drawing.name: Picture(empty, empty) for drawing in DRAWINGS}
     path = tmp_path_factory.mktemp("study") / "study.html"
     path.write_text(pages.page(findings, drawn, DRAWINGS, tables_of(findings)), encoding="utf-8")
     return path
@@ -744,24 +746,8 @@ def test_everything_that_acts_is_reached_by_tab(sine):
     assert acting <= reached
 
 
-def test_one_screen_has_sliders_network_matrix_and_curves(whole, new_page):
-    """At 1280×800, at the explorer's address. The marker stays in view where the network is wider than its column."""
-    page = new_page(whole)
-    page.evaluate("location.hash = '#explore/update=3'")
-    page.wait_for_timeout(50)
-    for shown in ("#moment", "#k2", "#steps svg", "#weights svg", "#mask svg", "#curves", "#summary"):
-        box = page.locator(shown).bounding_box()
-        assert 0 <= box["x"] <= box["x"] + box["width"] <= 1280, shown
-        assert 0 <= box["y"] <= box["y"] + box["height"] <= 800, shown
-    page.set_viewport_size({"width": 400, "height": 800})
-    page.wait_for_timeout(50)
-    for update in (T, 1):
-        choose(page, k1=1, update=update)
-        column, marker = (page.locator(f"#steps{part}").bounding_box() for part in ("", " .marker"))
-        assert column["x"] <= marker["x"] < marker["x"] + marker["width"] <= column["x"] + column["width"]
-
-
-def test_axe_finds_no_violation_and_nothing_is_too_wide(new_page, whole):
+def test_the_whole_page_fits_its_screen_and_axe_finds_no_violation(new_page, whole):
+    """On a wide screen sliders, network, matrix and curves are in view at once; on a narrow one the marker stays so."""
     from axe_playwright_python.sync_playwright import Axe
 
     for width, scheme in ((1280, "light"), (400, "dark")):
@@ -769,11 +755,20 @@ def test_axe_finds_no_violation_and_nothing_is_too_wide(new_page, whole):
         found = Axe().run(page).response["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        if width == 1280:
-            assert page.evaluate(TOO_WIDE) == []
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-        page.close()
+        page.evaluate("location.hash = '#explore/update=3'")
+        page.wait_for_timeout(50)
+        if width == 1280:
+            assert page.evaluate(TOO_WIDE) == []
+            for shown in ("#moment", "#k2", "#steps svg", "#weights svg", "#mask svg", "#curves", "#summary"):
+                box = page.locator(shown).bounding_box()
+                assert 0 <= box["x"] <= box["x"] + box["width"] <= 1280, shown
+                assert 0 <= box["y"] <= box["y"] + box["height"] <= 800, shown
+        for update in (T, 1):
+            choose(page, k1=1, update=update)
+            column, marker = (page.locator(f"#steps{part}").bounding_box() for part in ("", " .marker"))
+            assert column["x"] <= marker["x"] < marker["x"] + marker["width"] <= column["x"] + column["width"]
 
 
 def test_narrow_screens_need_no_sideways_scrolling(shared):

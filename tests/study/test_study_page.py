@@ -102,7 +102,7 @@ def test_an_equation_has_its_code_a_number_and_a_folded_proof():
     assert reader.faults == []
     assert ("div", {"class": "checked", "id": "equation-B2"}) in reader.elements
     assert "dh[t] += da[t + 1] @ W_hh.mT" in reader.text
-    assert "In this run: dh_3[1] = 0.1" in reader.text
+    assert "In this run, dh_3[1] is 0.1." in reader.text
     assert "Proof of (B2): 2 other methods, one of which differs" in reader.text
     assert "a < b" in reader.text
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', text[text.index("<details>") :])

@@ -1,13 +1,14 @@
 """The derivation, the exercises and the mistakes on the page; and the page in a browser, at two widths and in print."""
 
 import importlib.util
+import json
 import re
 import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from study_settings import SETTINGS, named_setting
+from study_settings import SETTINGS, Reader, faults, named_setting, small
 
 import numpy_rnn
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
@@ -16,13 +17,16 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks import check_others as check_others_module
 from numpy_rnn.study.checks.check_others import check_others
 from numpy_rnn.study.components.measures import components_of
-from numpy_rnn.study.figures.svg import for_page
+from numpy_rnn.study.figures.svg import Picture, for_page
 from numpy_rnn.study.page.code_lines import lines_of_equations
 from numpy_rnn.study.page.derivation import as_html, sections
 from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
 from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions
-from numpy_rnn.study.page.page import HERE
+from numpy_rnn.study.page.page import HERE, page
+from numpy_rnn.study.page.typesetting import typeset
 from numpy_rnn.study.page.wrong_lines import PUZZLES, wrong_functions
+from numpy_rnn.study.study import DRAWINGS, PARTS, tables_of
+from numpy_rnn.study.training.mistakes import measure_training
 
 # -- the document, and its HTML -------------------------------------------------------------------------------------
 
@@ -59,7 +63,7 @@ def test_markdown_becomes_html():
         ' <a href="#equation-B2">(B2)</a>, <a href="#4-1-total-and-immediate-derivatives">sections 4.1</a> and'
         ' <a href="#5-1-why-truncate-at-all">5</a>, Pascanu 2013, section 2.</p>\n'
         "<equation F1>\n<ul>\n<li>an item of two lines</li>\n</ul>\n"
-        '<div class="display">M M<span class="gap"> </span>M</div>\n'
+        '<div class="display"><span class="part">M M</span> <span class="part">M</span></div>\n'
         '<table class="text">\n<thead><tr><th scope="col">a</th><th scope="col">M</th></tr></thead>\n'
         '<tbody><tr><td><a href="#equation-F1">(F1)</a></td><td><a href="https://example.org/a_(b)">link</a></td></tr>'
         "</tbody></table>\n<figure masks>\n"
@@ -216,6 +220,23 @@ def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
         assert None in ratios or min(ratios) > 1000, id
 
 
+# -- typesetting ----------------------------------------------------------------------------------------------------
+
+TYPESET = {
+    "1.3e-04, 2e+10, 5·10⁻¹² and -0.39": "1.3·10<sup>−4</sup>, 2·10<sup>10</sup>, 5·10<sup>−12</sup> and −0.39",
+    "h_{t-1}, dW_xh, ∂ℓ_t/∂θ_s": "h<sub>t−1</sub>, dW<sub>xh</sub>, ∂ℓ<sub>t</sub>/∂θ<sub>s</sub>",
+    "(k1, k₂), h₀, ρ^lag": "(k<sub>1</sub>, k<sub>2</sub>), h<sub>0</sub>, ρ<sup>lag</sup>",
+    "max_norm, x-1, 3-4, min-char-rnn, one_hot, k10, e-5": "max_norm, x-1, 3-4, min-char-rnn, one_hot, k10, e-5",
+    '<a href="#k1" title="W_hh">k1</a><code>W_hh 1e-5</code>-1': '<a href="#k1" title="W_hh">k<sub>1</sub></a>'
+    "<code>W_hh 1e-5</code>−1",
+}
+
+
+@pytest.mark.parametrize("html", TYPESET)
+def test_numbers_and_symbols_are_written_in_one_way(html):
+    assert typeset(html) == TYPESET[html]
+
+
 # -- figures --------------------------------------------------------------------------------------------------------
 
 
@@ -235,9 +256,114 @@ def test_the_lines_of_a_figure_of_the_page_are_where_they_were():
     assert "L" not in short
 
 
-# -- in a browser ---------------------------------------------------------------------------------------------------
+# -- the page, and in a browser -------------------------------------------------------------------------------------
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(
     not CHROMIUM or not importlib.util.find_spec("playwright"), reason="Chromium or the package playwright is missing"
 )
+MAX_PRINTED = 25  # pages of A4
+WIDER = """() => [...document.querySelectorAll("section table, section p, section .display")]
+  .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
+  .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
+  .map((e) => e.textContent.slice(0, 60))"""
+
+
+@pytest.fixture(scope="module")
+def text():
+    """The page of a small study with empty figures of the right size, and with the mistakes that are exercises."""
+    setting = small(steps=5, epochs=3, hidden_size=3, bias=True)
+    parts = {part: measure for part, (_, measure) in PARTS.items()}
+    parts["training"] = lambda setting: measure_training(setting, map(named, PUZZLES))
+    findings = json.loads(json.dumps({part: measure(setting) for part, measure in parts.items()}))
+    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+    drawn = {drawing.name: Picture((empty, drawing.size), (empty, (4.3, 4.0))) for drawing in DRAWINGS}
+    return page(findings, drawn, DRAWINGS, tables_of(findings))
+
+
+@pytest.fixture(scope="module")
+def opened(text, tmp_path_factory):
+    """Opens the page from its file, offline, at a width."""
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path_factory.mktemp("text") / "study.html"
+    path.write_text(text, encoding="utf-8")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+
+        def at(width, **options):
+            page = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **options).new_page()
+            page.goto(path.as_uri())
+            return page
+
+        yield at
+        chromium.close()
+
+
+@pytest.mark.needs_matplotlib
+def test_every_equation_is_on_the_page_once_with_its_code_number_and_proof(text):
+    assert faults(text) == []
+    blocks = re.findall(r'<div class="checked" id="equation-(\w+)">(.*?)</div></details>\n</div>', text, re.DOTALL)
+    assert sorted(name for name, _ in blocks) == sorted(definitions())
+    for name, block in blocks:
+        assert block.index("<math>") < block.index('<pre class="lines">') < block.index("In this run, ")
+        assert re.search(r'is <span class="value">[-−]?\d', block) or name in ("T1", "T2"), name
+        assert f"<summary>Proof of ({name}): " in block
+        assert "one of which differs" not in block, name
+
+
+@pytest.mark.needs_matplotlib
+def test_every_heading_and_equation_can_be_linked_to(text):
+    elements = Reader(text).elements
+    ids = {attributes["id"] for _, attributes in elements if "id" in attributes}
+    headings = re.findall(r"<h3(.*?)>", text)
+    assert headings
+    assert all(' id="' in heading for heading in headings)
+    assert {f"equation-{name}" for name in definitions()} <= ids
+    assert {f"wrong-line-{number}" for number in range(1, 13)} | {
+        f"exercise-{number}" for number in range(1, 11)
+    } <= ids
+    listed = re.findall(r'href="#(\w+)"', text[text.index("<nav") : text.index("</nav>")])
+    assert [name for name in listed if name in CHAPTERS] == CHAPTERS
+
+
+CHAPTERS = ["network", "loss", "backward", "sum", "truncate", "components", "truncation", "vanishing"]
+CHAPTERS += ["disagreements", "mistakes", "equations"]
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_wider_than_its_column(opened, width):
+    page = opened(width)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == []
+    shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
+                          ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
+    assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_the_page_prints_on_few_pages(opened):
+    pdf = opened(1280).pdf(prefer_css_page_size=True)
+    assert 5 < len(re.findall(rb"/Type\s*/Page\b", pdf)) <= MAX_PRINTED
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.needs_matplotlib
+def test_the_table_of_mistakes_is_filtered(opened):
+    page = opened(1280)
+    rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
+    assert page.evaluate(f"{rows}.length") == len(PUZZLES)
+    page.locator("#mistake-words").fill("bptt MISSING tanh")
+    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
+    assert page.locator("#mistake-count").text_content() == f"1 of {len(PUZZLES)}"
+    page.locator("#mistake-words").fill("")
+    verdict = page.evaluate("document.querySelector('#mistake-table tbody tr').dataset.verdict")
+    page.locator("#mistake-verdict").select_option(verdict)
+    assert set(page.evaluate(f"{rows}.map((e) => e.dataset.verdict)")) == {verdict}

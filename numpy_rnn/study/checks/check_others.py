@@ -1,7 +1,6 @@
 """Equations that a run of numbers and squared errors does not use, on numbers of the run.
 
-(F4), (L3), (L4): its hidden states, as the outputs of a network whose classes are the units.
-(U7) to (U9): its gradient.
+(F4), (L3), (L4): its hidden states, as outputs of a network whose classes are the units. (U7) to (U9): its gradient.
 """
 
 from decimal import Decimal, localcontext

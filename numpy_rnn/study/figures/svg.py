@@ -47,7 +47,9 @@ def pictures(drawing: Drawing, findings: Findings) -> tuple[bytes, bytes, Pictur
 
         figure = Figure(figsize=drawing.size)
         drawing.draw(figure, findings)
-        svg, png = _saved(figure, "svg"), _saved(figure, "png", dpi=DPI)
+        svg = _saved(figure, "svg")
+        figure.set_layout_engine("none")  # the layout is made; the other two files have the same
+        png = _saved(figure, "png", dpi=DPI)
         with matplotlib.rc_context({"svg.fonttype": "none"}):
             wide = for_page(_saved(figure, "svg"))
             stacked = narrow_figure(drawing)

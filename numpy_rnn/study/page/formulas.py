@@ -70,19 +70,20 @@ def reference(author: str) -> str:
 
 
 @cache
-def formula(tex: str) -> str:
-    """A formula in TeX as an inline MathML element.
+def formula(tex: str, large: bool = False) -> str:
+    """A formula in TeX as an inline MathML element; a large one has its limits above and below its sums.
 
     Raises ValueError where latex2mathml does not know a command. Needs latex2mathml.
     """
     from latex2mathml.converter import convert
 
     text = WORD.sub(lambda match: rf"\text{{{match[1] or match[2]}}}", tex)
-    element = convert(text)
+    element = convert(text, display="block" if large else "inline")
     unknown = re.search(r"\\\w+", element)
     if unknown:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
-    return element.replace(' xmlns="http://www.w3.org/1998/Math/MathML" display="inline"', "")
+    element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    return element.replace(' display="inline"', "").replace(' display="block"', ' displaystyle="true"')
 
 
 def breakable(tex: str) -> str:
@@ -91,13 +92,12 @@ def breakable(tex: str) -> str:
 
 
 def displayed(tex: str) -> str:
-    """A formula on a line of its own, which may end after a relation too; formulas side by side have a gap."""
-    parts = (" ".join(_large(piece) for piece in parts_of(part, RELATION)) for part in parts_of(tex, SIDE_BY_SIDE))
-    return '<span class="gap"> </span>'.join(parts)
-
-
-def _large(tex):
-    return formula(tex).replace("<math>", '<math displaystyle="true">', 1)
+    """A formula on a line of its own, which may end after a relation; formulas side by side stay whole if they fit."""
+    parts = (
+        " ".join(formula(piece, large=True) for piece in parts_of(part, RELATION))
+        for part in parts_of(tex, SIDE_BY_SIDE)
+    )
+    return " ".join(f'<span class="part">{part}</span>' for part in parts)
 
 
 RELATION = re.compile(r"(?<= =) (?=\S)")
@@ -158,9 +158,10 @@ def _number_and_proof(name, check):
         _row(names, by, values.get(by), differences.get(by)) for by in dict.fromkeys([*values, *differences])
     )
     heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
-    live = f"{escape(example['element'])} = {number(next(iter(values.values())), LIVE)}" if values else "no element"
+    live = ("no element", "there") if not values else (example["element"], number(next(iter(values.values())), LIVE))
     return (
-        f'<p class="live">In this run: <span class="value">{live}</span></p>\n'
+        f'<p class="live">In this run, <span class="value">{escape(live[0])}</span> is'
+        f' <span class="value">{live[1]}</span>.</p>\n'
         f"<details><summary>Proof of ({name}): {_summary(differences)}</summary>\n"
         f'<div class="wide" role="region" tabindex="0" aria-label="proof of ({name})"><table class="cards">\n'
         f"<caption>{escape(check['what'])}</caption>\n"
