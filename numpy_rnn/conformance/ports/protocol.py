@@ -38,13 +38,11 @@ as (1 − e)/(1 + e) with e = exp(−2|a|). truncation: "band:5" or the like, if
 `truncations.py`. lacks: what it does not implement, any of
 
     "tanh" or "relu", "sum" or "mean", "bias"; "tanh" and "relu" with the capability "sigmoid"
-    "squared_error"    its loss is the cross-entropy; "distributions": of classes only
+    "squared_error"    its loss is the cross-entropy; "distributions": of classes; "vector_inputs": x has classes
     "large outputs"    its exponentials of outputs overflow where those are large
-    "vector_inputs"    its inputs are classes only
     "h_0"              the state before the window is always zero
     "older steps"      every step has a loss: K = T; "many losses": only the last step has one: K = 1
-    "batch"            it takes one sequence: B = 1
-    "step"             it computes gradients only: it is given no learning rate and reports no new parameters
+    "step"             it is given no learning rate and reports no new parameters; "batch": it takes one sequence
     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
 Then come the cases, one at a time, in the dtypes that the hello named and without what the port lacks:
