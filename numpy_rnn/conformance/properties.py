@@ -290,6 +290,8 @@ def _run_property(profile, strategy, check, hints_of):
         message += f"; the largest error, in {place}, is {largest.ratio:.2g} times its bound"
         raise BoundExceeded(message, largest.ratio, largest.where) from None
     except Flaky:
+        if not faults:  # another exception, such as that of a time limit of pytest
+            raise
         raise type(faults[0])(f"gives different answers to the same case: {faults[0]}") from None
 
 
