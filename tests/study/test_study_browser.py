@@ -661,12 +661,15 @@ def test_sliders_of_the_live_figures_move_what_they_say(sine):
     for path, threshold in (("Without clipping", "null"), ("With clipping at 0.2", "cliff.clip")):
         loss = sine.evaluate(f"show(descend(cliff, {threshold}).at(-1).loss, 3)")
         assert f"{path}: loss {loss} at " in sine.locator("#cliff-text").text_content()
+    sine.locator("#cliff-surface").scroll_into_view_if_needed()
     box = sine.locator("#cliff-surface").bounding_box()
-    sine.locator("#cliff-paths svg").click(position={"x": box["width"] / 2 + 60, "y": box["height"] / 4})
+    clicked = box["x"] + 0.6 * box["width"], box["y"] + 0.25 * box["height"]
+    sine.mouse.click(*clicked)
     w, b = (float(sine.locator(f"#cliff-{name}").input_value()) for name in "wb")
-    ring, box = (sine.locator(f"#cliff-{part}").bounding_box() for part in ("paths .begin", "surface"))
-    assert abs(ring["x"] + ring["width"] / 2 - (box["x"] + (w + 1) / 5 * box["width"])) < 2
-    assert abs(ring["y"] + ring["height"] / 2 - (box["y"] + (1.5 - b) / 3 * box["height"])) < 2
+    assert (w, b) == pytest.approx((-1 + 0.6 * 5, 1.5 - 0.25 * 3), abs=0.02)
+    ring = sine.locator("#cliff-paths .begin").bounding_box()
+    assert abs(ring["x"] + ring["width"] / 2 - clicked[0]) < 3
+    assert abs(ring["y"] + ring["height"] / 2 - clicked[1]) < 3
 
 
 # -- links that set it, and its address -----------------------------------------------------------------------------
