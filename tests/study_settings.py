@@ -1,5 +1,7 @@
-"""Small settings of the study, and the rounding bounds of its components."""
+"""Small settings of the study, a whole run of it with made-up numbers, and the rounding bounds of its components."""
 
+import json
+import math
 import re
 from collections import Counter
 from functools import cache
@@ -15,7 +17,13 @@ from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
+from numpy_rnn.study.checks.complex_step import unrolled
+from numpy_rnn.study.components.matrix import components_by_complex_step
 from numpy_rnn.study.setting import Setting, setting_of
+from numpy_rnn.study.study import PARTS
+from numpy_rnn.study.training.disagreements import VARIANTS
+from numpy_rnn.study.training.mistakes import measure_training
 
 ROUNDING = Rounding(np.float64)
 
@@ -41,6 +49,49 @@ SETTINGS: dict[str, dict[str, Any]] = {  # the sine job in full length, and smal
 def named_setting(name) -> Setting:
     """One of them, made once."""
     return small(**SETTINGS[name])
+
+
+BY_CASE = "mean over the steps alone"  # a mutant that no run of the study shows
+CHOSEN = tuple(dict.fromkeys([*(named(v.mutant) for v in VARIANTS), *MUTANTS[::12], named(BY_CASE)]))
+
+
+def measure(setting, mutants=CHOSEN) -> dict[str, Any]:
+    """The findings of a study with these mutants only, as they come back from JSON."""
+    parts = {part: measure for part, (_, measure) in PARTS.items()}
+    parts["training"] = lambda setting: measure_training(setting, mutants)
+    with np.errstate(over="ignore", invalid="ignore"):
+        findings = {part: measure(setting) for part, measure in parts.items()}
+    return json.loads(json.dumps(findings, allow_nan=False))
+
+
+SHARED: dict[str, Any] = {"epochs": 4, "hidden_size": 3, "bias": True, "dtype": "float64"}
+
+
+@cache
+def shared_run() -> tuple[Setting, dict[str, Any]]:
+    """The setting and the findings of a short run, made once for all tests."""
+    setting = small(8, 5, **SHARED)
+    return setting, measure(setting)
+
+
+@cache
+def made_up() -> dict[str, Any]:
+    """The findings of the shared run with another number for each: what shows two of them exchanged, shows it.
+
+    Zeros stay, as what is drawn of them may differ, and so do whole numbers but those of networks that diverged.
+    """
+    generator = np.random.default_rng(0)
+
+    def changed(value, key=""):
+        if isinstance(value, dict):
+            return {name: changed(v, name) for name, v in value.items()}
+        if isinstance(value, list):
+            return [changed(v, key) for v in value]
+        if key == "diverged" and value == 0:
+            return int(generator.integers(1, 90))
+        return value * 10 ** generator.uniform(-0.9, 0.9) if isinstance(value, float) else value
+
+    return changed(shared_run()[1])
 
 
 def initial_state(setting, params):
@@ -87,6 +138,97 @@ def bounds_of_components(setting, params):
         if params.h_0 is not None:
             E.h_0[t - 1, 0] = result["dh_0"][1]
     return E, cases
+
+
+def kept_components(T, k1, k2):
+    """DERIVATION.md, section 5, transcribed: (t, s) of the components that are kept, and K of the update of each t."""
+    e, n, kept, counted = {0: 0}, 0, set(), {}
+    while e[n] < T:
+        n += 1
+        e[n] = min(n * k1, T)
+        s_n = max(0, e[n] - k2)
+        for t in range(e[n - 1] + 1, e[n] + 1):
+            counted[t] = e[n] - e[n - 1]
+            kept |= {(t, s) for s in range(s_n + 1, t + 1)}
+    return kept, counted
+
+
+def components_in_another_way(setting, params):
+    """All numbers of the component matrix of one network, from its components by complex step and by plain loops."""
+    h_0, T, phi = initial_state(setting, params), len(setting.x), setting.configuration.nonlinearity
+    present = {name: theta for name, theta in params._asdict().items() if theta is not None}
+    size = sum(theta.size for theta in present.values())
+    G = np.stack(
+        [
+            components_by_complex_step(params, setting.x, setting.target, h_0, phi, s, np.arange(size))
+            for s in range(1, T + 1)
+        ],
+        axis=1,
+    )
+    names = [name for name, theta in present.items() for _ in range(theta.size)]
+    recurrent = G[..., np.array(names) == "W_hh"]
+    sizes = np.sqrt(np.sum(G**2, axis=-1))
+    lags = [[sizes[t, t - lag] for t in range(lag, T)] for lag in range(T)]
+
+    def summed(components, k1, k2):
+        return sum(components[t - 1, s - 1] for t, s in kept_components(T, k1, k2)[0])
+
+    def cost(components, k1, k2):
+        some, full = summed(components, k1, k2), summed(components, T, T)
+        norms = [math.sqrt(v @ v) for v in (some, full, some - full)]
+        return {"cosine": some @ full / (norms[0] * norms[1]), "bias": norms[2] / norms[1]}
+
+    def reach(share):
+        """For each t, how many norms, from s = t backwards, are needed for this share of them all."""
+        needed = []
+        for t in range(T):
+            sums = [sum(sizes[t, t - n] for n in range(count)) for count in range(1, t + 2)]
+            needed.append(1 + sum(total < share * sums[-1] for total in sums))
+        return sum(needed) / T
+
+    activations = unrolled([params] * T, setting.x, h_0, phi)
+    h = activations.h[1:, 0]
+    slope = 1 - h**2 if phi == "tanh" else 1.0 * (h > 0)
+    truncations = {"chunks": lambda k: (k, k), "sliding": lambda k: (1, k)}
+    return {
+        "heat": sizes,
+        "lag": {
+            "mean": [np.mean(v) for v in lags],
+            "largest": [max(v) for v in lags],
+            "smallest": [min(v) for v in lags],
+        },
+        "reach": {"50": reach(0.5), "90": reach(0.9), "99": reach(0.99)},
+        "cost": {
+            name: {
+                kind: {part: [cost(components, *of(k))[part] for k in range(1, T + 1)] for part in ("cosine", "bias")}
+                for kind, of in truncations.items()
+            }
+            for name, components in (("all", G), ("W_hh", recurrent))
+        },
+        "of_mask": lambda k1, k2: (
+            cost(G, k1, k2)
+            | {"share": sum(sizes[t - 1, s - 1] for t, s in kept_components(T, k1, k2)[0]) / sizes.sum()}
+        ),
+        "spectral_radius": max(abs(np.linalg.eigvals(params.W_hh))),
+        "slope": slope.mean(),
+        "saturated": np.mean(slope < 0.19),
+        "losses": [np.sum((activations.y[t] - setting.target[t]) ** 2) / 2 for t in range(T)],
+        "gradient_norm": math.sqrt(np.sum(summed(G, T, T) ** 2)),
+        "activations": activations,
+    }
+
+
+def near(found, expected, where=""):
+    """Seven digits are given of a number; cosines and losses that are sums may cancel to some more roundings."""
+    found = np.array(found, float)
+    np.testing.assert_allclose(found, np.array(expected, float), rtol=1.01 * 0.5e-6, atol=1e-11, err_msg=str(where))
+
+
+def is_within_its_borders(figure, name):
+    """Assert that nothing which is visible reaches beyond the figure, by more than a pixel."""
+    drawn, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches
+    assert min(drawn.x0, drawn.y0) >= -margin, name
+    assert (drawn.max <= figure.get_size_inches() + margin).all(), name
 
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves

@@ -70,26 +70,8 @@ def times(files):
     return [value for run in runs for value in run["values"]]
 
 
-def test_a_bar_shows_the_progress_and_the_time_left_and_is_removed_at_the_end(tmp_path):
-    pieces, status, out = run_on_a_terminal(benchmarks("--output", "out"), stdout=subprocess.PIPE, **EVERY_STATE)
-    text = text_of(pieces)
-    states = [match.groups() for match in BAR.finditer(text)]
-    assert status == 0, text
-    assert {int(total) for _, _, total, *_ in states} == {PIECES, 7}  # an estimate until the verdicts are known
-    done = [int(done) for _, done, *_ in states]
-    assert done == sorted(done)
-    assert done[-1] == PIECES
-    assert states[-1][-1] == "00:00"  # left
-    assert "pieces" not in "".join(screen(text.replace("\x1b[A", "")))
-    assert "numpy_rnn again" in text
-    assert out == (tmp_path / "out/README.md").read_text()
-    # The same text, made again from the results; and pyperf reads them.
-    suite = json.loads((tmp_path / "out/results.json").read_text())
-    assert report(from_json(suite)) == out
-    assert len(pyperf.BenchmarkSuite.load(str(tmp_path / "out/results.json"))) == 2
-
-
-def test_interrupted_by_the_keyboard_it_keeps_what_it_has_and_resumes(tmp_path):
+def test_interrupted_it_keeps_what_it_has_refuses_another_plan_resumes_and_reports(tmp_path):
+    """One run: Ctrl-C after some pieces, then other options, then the same command again, to its end."""
     folder, at_break = tmp_path / "out", {}
 
     def press_ctrl_c(process, text):
@@ -109,27 +91,6 @@ def test_interrupted_by_the_keyboard_it_keeps_what_it_has_and_resumes(tmp_path):
     times_before = times(folder / "unfinished" / name for name in before)
     assert len(times_before) == len(before) - 1  # round 0 has none
 
-    _, status, _ = run_on_a_terminal(benchmarks("--output", "out"))
-    assert status == 0
-    # What was measured before is in the results: it was not measured again.
-    assert {*times_before} < {*times([folder / "results.json"])}
-    assert {path.name for path in folder.iterdir()} >= {"README.md", "results.json"}
-    assert not (folder / "unfinished").exists()
-    suite = json.loads((folder / "results.json").read_text())
-    assert {len(benchmark["runs"]) for benchmark in suite["benchmarks"]} == {6}
-
-
-def test_a_folder_with_another_plan_is_refused_and_kept(tmp_path):
-    folder, stopped = tmp_path / "out", []
-
-    def stop(process, text):
-        if not stopped and any(int(done) >= 1 for _, done, *_ in BAR.findall(text)):
-            stopped.append(os.killpg(process.pid, signal.SIGINT))
-
-    _, status, _ = run_on_a_terminal(benchmarks("--output", "out", wait_after=2), watch=stop, **EVERY_STATE)
-    assert status == 130
-    before = kept(folder)
-    assert before
     ended = run(benchmarks("--output", "out", "--threads", 2))
     assert ended.returncode == 2
     assert re.fullmatch(
@@ -138,3 +99,23 @@ def test_a_folder_with_another_plan_is_refused_and_kept(tmp_path):
         ended.stderr,
     )
     assert kept(folder) == before
+
+    pieces, status, out = run_on_a_terminal(benchmarks("--output", "out"), stdout=subprocess.PIPE, **EVERY_STATE)
+    text = text_of(pieces)
+    assert status == 0, text
+    states = [match.groups() for match in BAR.finditer(text)]
+    assert {int(total) for _, _, total, *_ in states} == {PIECES, 7}  # an estimate until the verdicts are known
+    done = [int(done) for _, done, *_ in states]
+    assert done == sorted(done)
+    assert done[-1] == PIECES
+    assert states[-1][-1] == "00:00"  # left
+    assert "pieces" not in "".join(screen(text.replace("\x1b[A", "")))
+    assert "numpy_rnn again" in text
+    # What was measured before is in the results: it was not measured again.
+    assert {*times_before} < {*times([folder / "results.json"])}
+    assert not (folder / "unfinished").exists()
+    # The report is what is printed, and made again from the results, which pyperf reads.
+    suite = json.loads((folder / "results.json").read_text())
+    assert out == (folder / "README.md").read_text() == report(from_json(suite))
+    assert {len(benchmark["runs"]) for benchmark in suite["benchmarks"]} == {6}
+    assert len(pyperf.BenchmarkSuite.load(str(folder / "results.json"))) == 2

@@ -135,6 +135,13 @@ def test_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp
     assert not {*folders[COLD]} & {*folders[RUN]}
 
 
+def test_the_time_of_an_import_is_that_of_its_module(tmp_path, monkeypatch, capsys):
+    (tmp_path / "takes_a_while.py").write_text("import time\ntime.sleep(0.02)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(runner.IMPORT_PROGRAM.format("takes_a_while"), {})
+    assert float(capsys.readouterr().out) >= 0.02
+
+
 def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
     store, piece = open_store(tmp_path, {}), STEP_PIECE._replace(round=0, row="no such row")
     runner.run_piece(piece, store)
@@ -207,7 +214,8 @@ def test_a_store_resumes_the_same_plan_only(tmp_path):
     again = open_store(tmp_path, {"full": True})
     assert again.done(STEP_PIECE)
     assert again.done(STEP_PIECE._replace(jobs=(STEP_PIECE.jobs[0]._replace(loops=9),)))
-    assert not again.done(STEP_PIECE._replace(round=2))
+    for other in ({"round": 2}, {"row": MODULES}, {"threads": 2}, {"jobs": (Job(STEP, point(16, 1)),)}):
+        assert not again.done(STEP_PIECE._replace(**other)), other
     with pytest.raises(DifferentPlan, match=r"^it contains a run with full = True, not False$"):
         open_store(tmp_path, {"full": False})
 

@@ -1,15 +1,14 @@
 """What a run records of its machine: kernels, what forces them, and the load."""
 
-import json
 import os
 import platform
 import sys
 
 import pytest
-from children import environment as child_environment
 from children import run
 from threadpoolctl import threadpool_info
 
+from benchmarks import __main__ as command
 from benchmarks import load, machine
 from benchmarks.load import LOAD, MAX_OTHERS, MAX_SELF_RATIO, MAX_STEAL, Load, Reading
 from benchmarks.machine import AVX, AVX2, AVX512, SSE, Kernel, forcing_variables, kernel_claims, level_of
@@ -78,40 +77,37 @@ def test_every_library_is_told_its_threads():
     assert "intra_op_parallelism_threads=7" in worker_environment(7)["XLA_FLAGS"]
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["forced", "own"])
+def test_own_kernels_remove_the_variables_that_force_others_from_every_process(own, monkeypatch, tmp_path):
+    """And only they: they are what is recorded, once as forcing, once as removed."""
+    forced = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "512", "MKL_CBWR": "AVX2"}
+    monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"], **forced})
+    seen: list[dict[str, str]] = []
+
+    def kernels_of(library):
+        seen.append(forcing_variables(worker_environment(1)))
+        return []
+
+    def stop(options, store, inspected):
+        seen.append(forcing_variables(worker_environment(1)))
+        assert (inspected.forcing, inspected.removed) == (({}, forced) if own else (forced, {}))
+        return 7
+
+    monkeypatch.setattr(machine, "_kernels_of", kernels_of)
+    monkeypatch.setattr(command, "benchmark", stop)
+    monkeypatch.chdir(tmp_path)
+    assert command.main([*(["--own-kernels"] if own else []), "--rows", OURS, "--output", "."]) == 7
+    assert len(seen) > 1
+    assert all(variables == ({} if own else forced) for variables in seen)
+
+
 @pytest.mark.needs_torch
-@pytest.mark.parametrize(("options", "level"), [([], "SSE"), (["--own-kernels"], None)], ids=["forced", "own"])
-def test_own_kernels_are_what_the_libraries_choose_without_those_variables(options, level, tmp_path):
-    """As torch says in a process of the command's environment; here, only its variable is known and removed."""
-    program = """
-import json, sys
-from benchmarks import __main__ as command, machine
-machine.LIBRARIES = ("torch",)
-machine.FORCING, machine.FORCING_PREFIX = ("ATEN_CPU_CAPABILITY",), "no other"
-def stop(options, store, machine):
-    print(json.dumps([machine._asdict(), [claim.line() for claim in command_claims(machine)]]))
-    return 0
-from benchmarks.machine import kernel_claims as command_claims
-command.benchmark = stop
-sys.exit(command.main([*sys.argv[1:], "--rows", "numpy_rnn", "--output", "out"]))
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
-    ask = "import torch; print(torch.backends.cpu.get_cpu_capability())"
-    (tmp_path / "out").mkdir()
-    forced = child_environment() | {"ATEN_CPU_CAPABILITY": "default"}
-    ended = run([sys.executable, "-c", program, *options], check=True, env=forced, cwd=tmp_path)
-    printed = json.loads(ended.stdout)
-    found = machine.Machine.from_json(printed[0])
-    (torch,) = (kernel for kernel in found.kernels if kernel.library == "torch")
-    given = {"forcing": dict(found.forcing), "removed": dict(found.removed)}
-    if options:
-        own = run([sys.executable, "-c", ask], check=True, env=environment).stdout.strip()
-        assert f"CPU capability {own}," in torch.kernel
-        assert given["removed"]["ATEN_CPU_CAPABILITY"] == "default"
-        assert not given["forcing"]
-    else:
-        assert torch.level == level
-        assert given["forcing"]["ATEN_CPU_CAPABILITY"] == "default"
-        assert found.level in (None, SSE) or printed[1][0].startswith("open: torch runs CPU capability DEFAULT")
+def test_a_library_is_asked_in_the_environment_of_the_workers(monkeypatch):
+    """torch, with a variable that forces its kernels everywhere."""
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    torch, *_ = machine._kernels_of("torch")
+    assert Kernel(*torch).level == SSE
+    assert "CPU capability DEFAULT" in Kernel(*torch).kernel
 
 
 @pytest.mark.parametrize(

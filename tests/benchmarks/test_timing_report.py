@@ -7,6 +7,7 @@ that the median of the paired ratios differs from the ratio of the medians.
 
 import json
 import re
+from itertools import chain, count
 from random import Random
 
 import numpy as np
@@ -22,6 +23,7 @@ from benchmarks.estimates import (
     estimate,
     geometric_mean,
     is_tie,
+    mean_ratio,
     median_interval,
     noise_floor,
     ratio,
@@ -47,6 +49,7 @@ from benchmarks.rows import (
     STEP,
     TUTORIAL,
     C,
+    Prepared,
 )
 from benchmarks.runner import requested_of
 from benchmarks.store import FINDINGS
@@ -310,14 +313,42 @@ def test_the_figures_show_these_series_and_the_kernels(tmp_path, monkeypatch):
     assert [text.get_text() for text in panel.texts] == [
         row for _, row in sorted((line.points[-1][1], line.row) for line in series)
     ]
-    bars = charts.draw_starts(charts.start_bars(findings.times)).axes[0].patches
-    np.testing.assert_allclose([bar.get_width() for bar in bars], [1, 0.35, 0.15])
+    (panel,) = charts.draw_starts(charts.start_bars(findings.times)).axes
+    np.testing.assert_allclose([bar.get_width() for bar in panel.patches], [1, 0.35, 0.15])
+    assert [label.get_text() for label in panel.get_yticklabels()] == [MODULES, OURS, JAX]  # from below
+    other = Profile("other", 5e-6, [Line("a.py", 1, "", "F2", 2e-6)])
+    (panel,) = charts.draw_operations([*findings.profiles, other]).axes
+    bars = [(bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_width()) for bar in panel.patches]
+    np.testing.assert_allclose(bars, [(0, 0, 1), (1, 0, 0.75), (1, 0.75, 0.25)], atol=1e-12)
+    assert [label.get_text().split("\n") for label in panel.get_yticklabels()] == [
+        ["other", "5 µs per point"],
+        [DEFAULT.name, "2 µs per point"],
+    ]
     footers = []
     monkeypatch.setattr("matplotlib.figure.Figure.supxlabel", lambda self, text, **options: footers.append(text))
     assert set(charts.draw(findings, tmp_path)) == {"time.png", "gemms.png", "start.png", "operations.png"}
     assert {file.name for file in tmp_path.iterdir()} == {"time.png", "gemms.png", "start.png", "operations.png"}
     kernels = "OpenBLAS of NumPy: Haswell kernels; forced by OPENBLAS_CORETYPE=Haswell"
     assert footers == [f"a processor; {kernels}"] * 4
+
+
+def test_the_maps_show_the_ratios_at_their_sizes_with_the_fastest_row():
+    """Of four cases with B = 2, 4 and H = 8, 16: torch.nn.RNN takes 2, 4, 8 and 1/2 times as long, JAX 3 times."""
+    cases = [point(H, B) for H in (8, 16) for B in (2, 4)]
+    times = {}
+    for case, factor in zip(cases, (2, 4, 8, 0.5)):
+        for row, seconds in ((OURS, 1.0), (MODULES, factor), (JAX, 3.0)):
+            times[Key(STEP, row, case.name)] = dict.fromkeys(range(1, 7), seconds)
+    pytest.importorskip("matplotlib").use("Agg")
+    left, right, _ = charts.draw_maps(times, cases).axes
+    for panel, factors in ((left, [[2, 4], [8, 0.5]]), (right, [[2, 3], [3, 0.5]])):
+        assert panel.images[0].get_array().tolist() == np.log2(factors).tolist()
+        assert [label.get_text() for label in panel.get_xticklabels()] == ["2", "4"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["8", "16"]
+    assert [text.get_text() for text in left.texts] == ["2.00", "4.00", "8.00", "0.50"]
+    names = zip(("2.00", "3.00", "3.00", "0.50"), (MODULES, JAX, JAX, MODULES))
+    assert [text.get_text() for text in right.texts] == ["\n".join(both) for both in names]
+    assert [panel.get_title() for panel in (left, right)] == ["torch.nn.RNN / numpy_rnn", "fastest other / numpy_rnn"]
 
 
 def test_where_the_faster_row_changes_is_a_border():
@@ -357,6 +388,9 @@ def test_pairs_are_of_the_same_round():
     times = {a: {n: 2.0 * n for n in range(1, 8)}, b: {n: 1.0 * n for n in reversed(range(2, 9))}}
     assert ratio(times, a, b) == (2, 2, 2)
     assert difference(times, a, b) == (4500, 2000, 7000)
+    c = Key(STEP, "c", "x")
+    times[c] = {n: 8.0 * n for n in range(1, 9)}
+    np.testing.assert_allclose(mean_ratio(times, [(a, b), (c, b)]), (4, 4, 4), rtol=1e-15)
     del times[b][3]
     assert ratio(times, a, b) is None
     assert difference(times, a, b) is None
@@ -417,11 +451,29 @@ def test_the_time_of_the_trace_function_is_subtracted(tmp_path, monkeypatch):
     lines = own_lines(timer, 0.125, 2, tmp_path)
     assert lines == [Line("a.py", 2, "second", "", 1.75), Line("a.py", 1, "first  # (F2)", "F2", 0.25)]
     assert by_equation(Profile("a case", 1.0, lines)) == {"F2": 0.25, "no equation": 1.75}
-    # A clock that advances by 1 with every look: a line that does nothing takes 1, and all of it is the trace's.
-    ticks = iter(range(10**6))
+    # Each look at this clock takes 1, and the loop without the trace function 5000: the rest is the trace's.
+    ticks = chain((0, 5000), range(10**6, 2 * 10**6))
     monkeypatch.setattr(line_profile, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(line_profile.LineTimer.__init__, "__defaults__", (line_profile.perf_counter,))
-    assert line_profile.seconds_per_event() == pytest.approx(1, rel=1e-3)
+    assert line_profile.seconds_per_event() == pytest.approx(1 - 5000 / (2 * line_profile.EMPTY_LINES), rel=1e-3)
+
+
+def test_a_profile_has_the_time_of_each_line_per_point(tmp_path, monkeypatch):
+    """Each look at the clock takes 1, so that a line takes 1 for each time that it runs."""
+    (tmp_path / "a.py").write_text(
+        "def f():\n    x = 1\n    for i in range(3):\n        x = x + i  # (F1)\n    return x\n"
+    )
+    space: dict = {}
+    exec(compile((tmp_path / "a.py").read_text(), str(tmp_path / "a.py"), "exec"), space)
+    ticks = count()
+    monkeypatch.setattr(line_profile, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(line_profile.LineTimer.__init__, "__defaults__", (line_profile.perf_counter,))
+    monkeypatch.setattr(line_profile, "seconds_per_event", lambda: 0.0)
+    profile = line_profile.profile(DEFAULT, lambda case: Prepared(space["f"], dict), tmp_path)
+    assert (profile.case, profile.seconds) == (DEFAULT.name, 1 / 100)
+    runs = {line.number: round(line.seconds * 100) for line in profile.lines}  # of a call, which makes 100 points
+    assert {n: runs[n] for n in (2, 3, 4)} == {2: 1, 3: 4, 4: 3}
+    assert [line.equation for line in profile.lines if line.number == 4] == ["F1"]
 
 
 # -- claims ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import pytest
 from study_settings import SETTINGS, named_setting
 
 import numpy_rnn
-from numpy_rnn.app.format import format_scientific
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.mutants import window_mutants
@@ -23,9 +22,7 @@ from numpy_rnn.study.checks.complex_step import complex_step, differentiated
 from numpy_rnn.study.checks.equations import WINDOW, by_hand, element, problems
 from numpy_rnn.study.checks.witness_results import compare, whole
 from numpy_rnn.study.checks.witnesses import loops
-from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
 from numpy_rnn.study.page.formulas import NOT_STUDIED
-from numpy_rnn.study.page.tables import check_tables
 
 PACKAGE = Path(numpy_rnn.__file__).parent
 DEFINED = re.findall(
@@ -156,14 +153,33 @@ def test_numpy_is_enough(request):
         assert check == before  # E is of the values by hand, whoever else is there
 
 
-def test_biases_of_zero_are_added_where_there_are_none():
-    added = {name: found_in(name)["checks"]["biases_added"] for name in SETTINGS}
-    assert added == {name: "bias" not in options for name, options in SETTINGS.items()}
-    without = named_setting("sine").start
-    for problem in problems(named_setting("sine")):
-        assert not problem.case.params.b_h.any()
-        assert problem.case.params.b_h.shape == (without.W_hh.shape[0],)
-        assert not problem.case.params.b_y.any()
+@pytest.mark.parametrize("name", SETTINGS)
+def test_three_windows_are_checked_with_biases_of_zero_where_there_are_none(name):
+    setting = named_setting(name)
+    assert found_in(name)["checks"]["biases_added"] == ("bias" not in SETTINGS[name])
+    T = len(setting.x)
+    ways = ((setting.start, T), (setting.end, T), (setting.end, -(-T // 2)))
+    for problem, (params, loss_steps) in zip(problems(setting), ways, strict=True):
+        case = problem.case
+        assert np.array_equal(case.target, setting.target[T - loss_steps :]), problem.where
+        assert np.array_equal(case.x, setting.x)
+        for theta, of_run, size in zip(case.params[:5], params[:5], (0, 0, 0, *params.W_hy.shape)):
+            assert np.array_equal(theta, np.zeros(size) if of_run is None else of_run), problem.where
+        assert np.array_equal(case.h_0, setting.h_0 if params.h_0 is None else params.h_0), problem.where
+
+
+def test_the_options_of_the_steps_are_those_of_the_three_sets():
+    options = {one.pop("name"): one for one in json.loads(json.dumps(found_in("everything")["checks"]["options"]))}
+    assert list(options) == [OWN, "momentum with dampening", "Nesterov"]
+    assert [options[name]["momentum"] for name in options] == [0.5, 0.9, 0.9]
+    assert [options[name]["dampening"] for name in options] == [0, 0.5, 0]
+    assert [options[name]["nesterov"] for name in options] == [False, False, True]
+    own, *others = (of["max_norm"] for of in options.values())
+    case = next(problems(named_setting("everything"))).case
+    gradients = [v.ravel() for name, v in by_hand(case).items() if name[1:] in case.params._fields]
+    norm = np.linalg.norm(np.concatenate(gradients[:6]))
+    assert own == 1.0
+    np.testing.assert_allclose(others, norm / 2, rtol=1e-12)
 
 
 # -- mistakes are seen ------------------------------------------------------------------------------------------------
@@ -302,83 +318,6 @@ def test_a_state_that_is_not_constant_is_seen():
         for _, difference in check_truncation.constant(setting, before, update)
     ]
     assert max(off) > APART
-
-
-# -- what is drawn and printed ----------------------------------------------------------------------------------------
-
-
-def drawn(name, findings):
-    from matplotlib.figure import Figure
-
-    from numpy_rnn.study.figures.style import style
-
-    [drawing] = [one for one in CHECK_DRAWINGS if one.name == name]
-    with style():
-        figure = Figure(figsize=drawing.size)
-        drawing.draw(figure, findings)
-        figure.draw_without_rendering()
-    return figure, drawing
-
-
-@pytest.mark.needs_matplotlib
-def test_the_figure_of_differences_has_a_mark_for_every_check():
-    findings = found_in("everything")
-    figure, drawing = drawn("differences", findings)
-    [axes] = figure.axes
-    marks = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
-    assert sum(len(line.get_xdata()) for line in marks) == len(checks(findings["checks"]))
-    [balls_of] = [line for line in marks if line.get_label() == "ball arithmetic"]
-    expected = [check["bounds"] for _, check in checks(findings["checks"], "ball arithmetic")]
-    assert balls_of.get_xdata().tolist() == [max(ratio, 1e-5) for ratio in expected]
-    assert [label.get_text()[:4] for label in axes.get_yticklabels()][:2] == ["(F1)", "(F2)"]
-    assert "ball arithmetic" in drawing.alternative(findings)
-
-
-@pytest.mark.needs_matplotlib
-def test_the_figure_of_the_v_shows_both_errors_and_their_lines():
-    findings = found_in("sine")
-    figure, drawing = drawn("v_curve", findings)
-    far, near = figure.axes
-    curve = findings["checks"]["v_curve"]
-    central, complex_errors, truncated, rounded, _ = near.get_lines()
-    steps = np.array(curve["steps"])
-    assert central.get_ydata().tolist() == [max(error, 1e-17) for error in curve["central"]]
-    assert complex_errors.get_ydata().tolist() == [max(error, 1e-17) for error in curve["complex"]]
-    assert (truncated.get_ydata() == curve["truncation"] * steps**2).all()
-    assert (rounded.get_ydata() == curve["rounding"] / steps).all()
-    assert far.get_lines()[0].get_xdata().tolist() == curve["smaller_steps"]
-    assert format_scientific(curve["best_error"]) in drawing.caption(findings)
-
-
-@pytest.mark.needs_matplotlib
-def test_without_a_derivative_there_is_no_v_but_a_figure():
-    findings = {"checks": found_in("sine")["checks"] | {"v_curve": None}}
-    figure, drawing = drawn("v_curve", findings)
-    assert "zero" in figure.axes[0].get_title(loc="left")
-    assert "zero" in drawing.caption(findings)
-    assert "zero" in drawing.alternative(findings)
-
-
-def test_tables_hold_the_largest_differences(result):
-    differences, steps, options = check_tables({"checks": result})
-    assert [row[0].strip("()") for row in differences.rows + steps.rows] == list(result["equations"])
-    for table in (differences, steps):
-        for (
-            id,
-            *_,
-        ) in table.rows:
-            of = {check["witness"]: check for check in result["equations"][id.strip("()")]["checks"]}
-            [row] = [row for row in table.rows if row[0] == id]
-            assert len(row) == len(table.head)
-            for witness, cell in zip(table.head[3:], row[3:]):
-                check = of.get(witness)
-                if check is None:
-                    assert cell == ""
-                elif check["difference"] == 0:
-                    assert cell == "equal"
-                else:
-                    assert cell == f"{format_scientific(check['ulps'], 2)} ({format_scientific(check['bounds'])})"
-    assert [row[0] for row in options.rows] == [OWN, "momentum with dampening", "Nesterov"]
 
 
 @pytest.mark.needs_torch

@@ -2,10 +2,21 @@
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
-from study_settings import ROUNDING, SETTINGS, bounds_of_components, initial_state, named_setting, small
+from study_settings import (
+    SETTINGS,
+    bounds_of_components,
+    components_in_another_way,
+    initial_state,
+    kept_components,
+    named_setting,
+    near,
+    shared_run,
+    small,
+)
 
 from numpy_rnn import Gradients, InputError, Parameters, windows
 from numpy_rnn.study.components.matrix import (
@@ -121,23 +132,10 @@ def test_of_many_parameters_a_sample_is_checked():
 # -- the masks --------------------------------------------------------------------------------------------------------
 
 
-def definition(T, k1, k2):
-    """design.md, section 4, transcribed: (t, s) of the components that are kept, and K of the update that counts t."""
-    e, n, kept, counted = {0: 0}, 0, set(), {}
-    while e[n] < T:
-        n += 1
-        e[n] = min(n * k1, T)
-        s_n = max(0, e[n] - k2)
-        for t in range(e[n - 1] + 1, e[n] + 1):
-            counted[t] = e[n] - e[n - 1]
-            kept |= {(t, s) for s in range(s_n + 1, t + 1)}
-    return kept, counted
-
-
 @pytest.mark.parametrize("T", [1, 2, 3, 6, 7])
 def test_masks_and_weights_are_the_definition(T):
     for k1, k2 in [*pairs(T), (1, T + 3), (T + 1, T + 1)]:
-        kept, counted = definition(T, k1, k2)
+        kept, counted = kept_components(T, k1, k2)
         at = [[(t, s) for s in range(1, T + 1)] for t in range(1, T + 1)]
         assert mask(T, k1, k2).tolist() == [[float(component in kept) for component in row] for row in at], (k1, k2)
         mean = [[(component in kept) / (counted[component[0]] * 6) for component in row] for row in at]
@@ -191,15 +189,6 @@ def test_the_findings_compare_the_sums_to_rounding(result, end):
 # -- what truncations cost --------------------------------------------------------------------------------------------
 
 
-def test_the_cost_of_a_truncation_by_hand():
-    """Components of two parameters over two steps: the full gradient is (3, 4), one step keeps (0, 4)."""
-    G = np.zeros((2, 2, 2))
-    G[0, 0], G[1, 0], G[1, 1] = (-1, 3), (3, 0), (1, 1)
-    cosine, bias = cost(G, [(1, 1), (2, 2), (1, 2)])
-    assert cosine.tolist() == [4 * 4 / (4 * 5), 1, 1]
-    assert bias.tolist() == [3 / 5, 0, 0]
-
-
 def test_the_cost_is_not_defined_without_a_gradient():
     G = np.zeros((2, 2, 1))
     cosine, bias = cost(G, [(1, 1)])
@@ -222,33 +211,35 @@ def test_lags_and_reach_by_hand():
 # -- the findings -----------------------------------------------------------------------------------------------------
 
 
-def test_the_findings_hold_what_the_functions_say(setting, result):
-    components = result["components"]
-    T, every = len(setting.x), components_of(setting, setting.end)
-    G = flat(every.gradients)
-    assert components["steps"] == T
-    assert components["parameters"] == G.shape[-1] == sum(theta.size for theta in setting.end if theta is not None)
-    assert components["heat"]["end"] == rounded(norms(every.gradients))
-    assert components["truncation"]["end"]["all"]["chunks"]["cosine"] == rounded(cost(G, chunks(T)).cosine)
-    assert components["truncation"]["end"]["all"]["sliding"]["bias"] == rounded(cost(G, sliding(T)).bias)
-    W_hh = every.gradients.W_hh.reshape(T, T, -1)
-    assert components["truncation"]["end"]["W_hh"]["sliding"]["cosine"] == rounded(cost(W_hh, sliding(T)).cosine)
-    along = components["along"]
-    assert along["epochs"] == [snapshot.epoch for snapshot in setting.snapshots]
-    assert along["k"][-1] == T
-    for place, k in enumerate(along["k"]):
-        assert along["chunks"]["cosine"][place][-1] == components["truncation"]["end"]["all"]["chunks"]["cosine"][k - 1]
-        assert along["sliding"]["bias"][place][0] == components["truncation"]["start"]["all"]["sliding"]["bias"][k - 1]
-    assert components["sums"]["start"]["truncations"] == T * (T + 1) // 2
-    for shown in components["masks"]:
-        assert shown["kept"] == len(definition(T, shown["k1"], shown["k2"])[0])
-    assert components["masks"][-1]["end"]["share"] == 1
-
-
-def test_reach_grows_with_the_share_and_stays_within_the_series(setting, result):
-    for end in ("start", "end"):
-        half, most, nearly = result["components"]["reach"][end].values()
-        assert 1 <= half <= most <= nearly <= (len(setting.x) + 1) / 2
+@pytest.mark.parametrize("name", [None, *SETTINGS], ids=str)
+def test_the_findings_are_those_of_another_way(name):
+    """By complex step and plain loops, before and after training and at every snapshot between."""
+    setting = shared_run()[0] if name is None else named_setting(name)
+    found = shared_run()[1]["components"] if name is None else measure_components(setting)
+    along, T = [components_in_another_way(setting, snapshot.params) for snapshot in setting.snapshots], len(setting.x)
+    assert (found["steps"], found["epochs"]) == (T, setting.configuration.epochs)
+    assert found["parameters"] == sum(theta.size for theta in setting.end if theta is not None)
+    for end, of in (("start", along[0]), ("end", along[-1])):
+        for part in ("mean", "largest", "smallest"):
+            near(found["lag"][end][part], of["lag"][part], (end, part))
+        near(found["heat"][end], of["heat"], end)
+        near([*found["reach"][end].values()], [*of["reach"].values()], end)
+        for key, kind, part in product(("all", "W_hh"), ("chunks", "sliding"), ("cosine", "bias")):
+            near(found["truncation"][end][key][kind][part], of["cost"][key][kind][part], (end, key, kind, part))
+        for shown in found["masks"]:
+            k1, k2 = shown["k1"], shown["k2"]
+            assert (shown["kept"], shown["of"]) == (len(kept_components(T, k1, k2)[0]), T * (T + 1) // 2)
+            expected = of["of_mask"](k1, k2)
+            near([shown[end][part] for part in expected], [*expected.values()], (end, k1, k2))
+    result = found["along"]
+    assert (result["epochs"], result["k"][-1]) == ([snapshot.epoch for snapshot in setting.snapshots], T)
+    for kind, part in product(("chunks", "sliding"), ("cosine", "bias")):
+        expected = [[of["cost"]["all"][kind][part][k - 1] for of in along] for k in result["k"]]
+        near(result[kind][part], expected, (kind, part))
+    near(result["loss"], [np.sum(of["losses"]) for of in along], "loss")
+    for part in ("spectral_radius", "slope", "saturated"):
+        near(result[part], [of[part] for of in along], part)
+    assert [of["90"] for of in result["reach"]] == rounded([of["reach"]["90"] for of in along])
 
 
 @pytest.mark.parametrize("name", ["everything", "three steps, untrained"])
@@ -267,24 +258,29 @@ def test_a_network_without_a_gradient_is_no_trouble(name):
 
 # -- the explorer -----------------------------------------------------------------------------------------------------
 
-HALF_A_DIGIT = 0.5e-6  # relative: a number of seven significant digits is off by half a unit of the last, at most
 
-
-def test_the_explorers_costs_and_norms_are_those_of_the_components(setting, result):
-    for snapshot, seen in zip(setting.snapshots, result["explorer"]["snapshots"]):
-        components = components_of(setting, snapshot.params)
-        G, T = flat(components.gradients), len(setting.x)
-        assert seen["loss"] == rounded(components.losses.sum())
-        assert seen["gradient_norm"] == rounded(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)))
+def test_the_explorer_has_the_run(setting, result):
+    """Series and parameters are exact."""
+    explorer, choices = result["explorer"], setting.configuration
+    T, D, (H, O) = len(setting.x), setting.x.shape[-1], setting.end.W_hy.shape
+    assert explorer["sizes"] == {"T": T, "B": 1, "D": D, "H": H, "O": O}
+    assert (explorer["k1"], explorer["k2"]) == (min(choices.k1, T), min(choices.k2, T))
+    for name in ("x", "target"):
+        assert explorer[name] == getattr(setting, name)[:, 0].tolist(), name
+    assert explorer["h_0"] == setting.h_0[0].tolist()
+    for snapshot, seen in zip(setting.snapshots, explorer["snapshots"], strict=True):
+        of = components_in_another_way(setting, snapshot.params)
+        assert seen["epoch"] == snapshot.epoch
+        for name, theta in snapshot.params._asdict().items():
+            expected = theta if theta is None else (theta[0] if name == "h_0" else theta).tolist()
+            assert seen["parameters"][name] == expected, name
+        near([seen["loss"], seen["gradient_norm"]], [np.sum(of["losses"]), of["gradient_norm"]])
+        near(seen["spectral_radius"], of["spectral_radius"])
         assert [len(row) for row in seen["norm"]] == list(range(1, T + 1))
-        assert seen["norm"][-1] == rounded(norms(components.gradients)[-1])
+        near([v for row in seen["norm"] for v in row], of["heat"][np.tril_indices(T)], "norm")
         for k1, k2 in ((1, 1), (1, T), (2, 2), (2, 3), (T, T)):
-            one = cost(G, [(k1, k2)])
-            # Sums in another order: T² terms of either.
-            for name, value in (("cosine", one.cosine[0]), ("bias", one.bias[0])):
-                given = seen[name][k1 - 1][k2 - k1]
-                slack = ROUNDING.gamma(4 * T * T) * np.abs(G).sum() / np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))
-                assert abs(given - value) <= 1.01 * HALF_A_DIGIT * abs(value) + slack, (name, k1, k2)
+            expected = of["of_mask"](k1, k2)
+            near([seen[part][k1 - 1][k2 - k1] for part in ("cosine", "bias")], [expected["cosine"], expected["bias"]])
 
 
 # -- tables and figures -----------------------------------------------------------------------------------------------

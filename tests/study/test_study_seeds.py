@@ -1,15 +1,20 @@
 """The numbers of many networks: each as if it were alone, their medians and bands, and what is said about them."""
 
 import json
+import math
 import re
+from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
-from study_settings import small
+from study_settings import SHARED, components_in_another_way, initial_state, near, shared_run, small
 
-from numpy_rnn.study.components.jacobians import spectral_radius
-from numpy_rnn.study.components.matrix import by_lag, chunks, cost, flat, norms, sliding
-from numpy_rnn.study.components.measures import components_of, measure_components
+from numpy_rnn.study.checks.complex_step import unrolled
+from numpy_rnn.study.components import seeds
+from numpy_rnn.study.components.jacobians import three_starts
+from numpy_rnn.study.components.matrix import jacobians_by_complex_step
+from numpy_rnn.study.components.measures import measure_components
 from numpy_rnn.study.components.seeds import bands, measure_seeds, opposite, place
 from numpy_rnn.study.figures import style
 from numpy_rnn.study.figures.truncation_figures import KINDS
@@ -17,34 +22,75 @@ from numpy_rnn.study.page.page import HERE, SCRIPTS, STYLES
 from numpy_rnn.study.page.tables import component_tables
 from numpy_rnn.study.page.templates import fill
 
-STEPS, SEEDS = 6, 5
-OPTIONS = {"hidden_size": 3, "epochs": 4, "dtype": "float64", "k1": 2, "k2": 3, "seed": 3}
+PARTS = {"low": 0.1, "median": 0.5, "high": 0.9}
+
+
+@cache
+def alone():
+    """The networks of the shared run, each trained on its own."""
+    return [small(8, 2, **SHARED, seed=seed) for seed in range(5)]
+
+
+def growth_in_another_way(setting, params):
+    """The largest singular values of ∂h_t/∂h_s by complex step: their means by lag, and the growth over all steps."""
+    h_0, T = initial_state(setting, params), len(setting.x)
+    J = np.stack([jacobians_by_complex_step(params, setting.x, h_0, "tanh", s) for s in range(T + 1)], axis=1)
+    sizes = np.linalg.norm(J, 2, axis=(-2, -1))
+    longest, by_lag = sizes[T, 0], [[sizes[t, t - lag] for t in range(lag, T + 1)] for lag in range(T + 1)]
+    return {
+        "by_lag": by_lag,
+        "growth": [np.mean(of_lag) for of_lag in by_lag],
+        "at_longest": longest,
+        "a_step": math.exp(math.log(longest) / T),
+        "slope": np.mean(1 - unrolled([params] * T, setting.x, h_0).h[1:, 0] ** 2),
+    }
+
+
+def bands_are(found, of_networks, where):
+    for part, share in PARTS.items():
+        near(found[part], np.quantile(of_networks, share, axis=0, method="inverted_cdf"), (*where, part))
 
 
 def test_bands_are_those_of_networks_that_were_trained_alone():
-    alone = [small(STEPS, **OPTIONS | {"seed": OPTIONS["seed"] + n}) for n in range(SEEDS)]
-    found = measure_seeds(small(STEPS, SEEDS, **OPTIONS))
-    assert (found["networks"], found["diverged"], len(found["along"])) == (SEEDS, [0] * 4, 4)
+    found = shared_run()[1]["components"]["seeds"]
+    assert (found["networks"], found["diverged"], found["diverged_end"]) == (5, [0] * 4, 0)
     for index, of_epoch in enumerate(found["along"]):
-        components = [components_of(setting, setting.snapshots[index].params) for setting in alone]
-        expected = {
-            ("spectral_radius",): [spectral_radius(setting.snapshots[index].params.W_hh) for setting in alone],
-            ("lag",): [[norm.mean() for norm in by_lag(norms(one.gradients))] for one in components],
-            ("loss",): [one.losses.sum() for one in components],
-        }
-        for kind, truncations in (("chunks", chunks(STEPS)), ("sliding", sliding(STEPS))):
-            of_all = [cost(flat(one.gradients), truncations) for one in components]
-            of_W_hh = [cost(one.gradients.W_hh.reshape(STEPS, STEPS, -1), truncations) for one in components]
-            expected["cost", "all", kind, "cosine"] = [one.cosine for one in of_all]
-            expected["cost", "W_hh", kind, "bias"] = [one.bias for one in of_W_hh]
-        for path, values in expected.items():
-            band = of_epoch
-            for key in path:
-                band = band[key]
-            for name, share in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
-                right = np.quantile(values, share, axis=0, method="inverted_cdf")
-                # Seven digits are given; an ensemble and a network alone round in their own ways.
-                np.testing.assert_allclose(band[name], right, rtol=2e-6, atol=1e-9, err_msg=f"{index} {path}")
+        ways = [components_in_another_way(setting, setting.snapshots[index].params) for setting in alone()]
+        for name in ("spectral_radius", "slope", "saturated"):
+            bands_are(of_epoch[name], [of[name] for of in ways], (index, name))
+        bands_are(of_epoch["loss"], [np.sum(of["losses"]) for of in ways], (index, "loss"))
+        bands_are(of_epoch["lag"], [of["lag"]["mean"] for of in ways], (index, "lag"))
+        bands_are(of_epoch["reach"], [[*of["reach"].values()] for of in ways], (index, "reach"))
+        for key, kind, part in product(("all", "W_hh"), ("chunks", "sliding"), ("cosine", "bias")):
+            bands_are(of_epoch["cost"][key][kind][part], [of["cost"][key][kind][part] for of in ways], (key, kind))
+    for end, index in (("start", 0), ("end", -1)):
+        ways = [components_in_another_way(setting, setting.snapshots[index].params) for setting in alone()]
+        for kind in ("chunks", "sliding"):
+            own, *others = np.array([of["cost"]["all"][kind]["cosine"] for of in ways])[:, :-1]
+            # The run is one of the networks; which of its two cosines is lower, their last bits decide.
+            assert np.isin(np.array(found["place"][end][kind])[:-1] - (others < own).sum(axis=0), (0, 1)).all(), end
+
+
+def test_starting_points_are_those_of_the_untrained_networks_and_growth_after_training_of_the_trained():
+    found = shared_run()[1]["components"]["seeds"]["starts"]
+    ways = {"after training": [growth_in_another_way(setting, setting.end) for setting in alone()]}
+    for setting in alone():
+        for start in three_starts(setting.start, setting.x, setting.h_0):
+            ways.setdefault(start.name, []).append(growth_in_another_way(setting, start.params))
+    assert list(found) == ["as drawn", "scaled to vanish", "scaled to explode", "after training"]
+    for name, of_networks in ways.items():
+        for key in ("growth", "at_longest", "a_step", "slope"):
+            bands_are(found[name][key], [of[key] for of in of_networks], (name, key))
+    own, trained = shared_run()[1]["components"]["jacobians"][0], shared_run()[1]["components"]["trained"]
+    for of, params in ((own, alone()[0].start), (trained, alone()[0].end)):
+        expected = growth_in_another_way(alone()[0], params)
+        near(
+            [of["at_longest"], of["a_step"], of["slope"]], [expected[key] for key in ("at_longest", "a_step", "slope")]
+        )
+        near(of["mean"], expected["growth"])
+        near(of["h"], unrolled([params] * 8, alone()[0].x, alone()[0].h_0).h[:, 0], of["name"])
+        for part, extreme in (("max", max), ("min", min)):
+            near(of[part], [extreme(sizes) for sizes in expected["by_lag"]], (of["name"], part))
 
 
 def test_bands_leave_out_what_is_not_defined_and_networks_without_numbers():
@@ -79,13 +125,23 @@ def test_scaled_to_explode_explodes_and_scaled_to_vanish_vanishes(options):
 
 
 def test_networks_that_diverge_are_counted_and_left_out():
-    setting = small(STEPS, SEEDS, **OPTIONS)
+    setting = small(6, 5, hidden_size=3, epochs=4, dtype="float64")
     wild = setting._replace(configuration=setting.configuration.changed(learning_rate=4.0))
     findings = {"components": json.loads(json.dumps(measure_components(wild), allow_nan=False))}
-    seeds = findings["components"]["seeds"]
-    assert 0 < seeds["diverged"][-1] == seeds["diverged_end"]
-    assert seeds["diverged"] == sorted(seeds["diverged"])
+    found = findings["components"]["seeds"]
+    assert 0 < found["diverged"][-1] == found["diverged_end"]
     assert all("None" not in cell for table in component_tables(findings) for row in table.rows for cell in row)
+
+
+def test_a_network_that_has_diverged_stays_out_and_opposite_directions_are_listed_by_k(monkeypatch):
+    """Of three networks, the second is above the limit after one epoch, and below it again after two."""
+    losses = np.array([[1.0, 1.0, 1.0], [1.0, 1001.0, 1000.0], [1.0, 1.0, 1.0]])
+    monkeypatch.setattr(seeds, "losses_of_a_pass", lambda *arguments: losses)
+    monkeypatch.setattr(seeds, "opposite", lambda networks: {"chunks": [0, 2, 0], "sliding": [1, 0, 0]})
+    found = measure_seeds(small(3, 3, epochs=2))
+    assert found["diverged"] == [0, 1, 1]
+    listed = [tuple(one.values()) for one in found["opposite_end"]]
+    assert listed == [("chunks", 2, 2), ("sliding", 1, 1)]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ Networks of relu with small whole numbers (and a learning rate that is a power o
 any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
 """
 
-import json
 from fractions import Fraction
 from itertools import product
 from math import comb
@@ -12,25 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from study_settings import CHOSEN, near, shared_run
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.series import sine
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import CORE, MUTANTS, load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import names_the_stage
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.figures.disagreement_figures import (
-    DISAGREEMENT_DRAWINGS,
-    draw_disagreement_masks,
-    draw_disagreements,
-)
-from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS, draw_loss_by_k
-from numpy_rnn.study.figures.mistake_figures import MISTAKE_DRAWINGS, comparable, draw_mistakes
 from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.page.tables import training_tables
 from numpy_rnn.study.setting import DIVERGED_FACTOR, setting_of
 from numpy_rnn.study.training.disagreements import (
     VARIANTS,
@@ -51,11 +44,10 @@ from numpy_rnn.study.training.learning_curves import (
     quantiles,
     summary,
 )
-from numpy_rnn.study.training.mistakes import compare_lines, counts_of, measure_training, mistakes
-from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcomes, named_runs, verdict
+from numpy_rnn.study.training.mistakes import compare_lines, counts_of, mistakes
+from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcomes, judge_demo_run, named_runs, verdict
 
 STEPS = 6
-DRAWINGS = (*LOSS_DRAWINGS, *DISAGREEMENT_DRAWINGS, *MISTAKE_DRAWINGS)
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
 HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh not transposed where it is square")
 
@@ -374,20 +366,27 @@ def test_by_k_is_tbptt_of_these_lengths():
         configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
         of_two = learning_curve(numpy_rnn, draw_networks(setting, 2), setting, configuration).losses[-1]
         assert run["final"] == rounded(of_two)
+    for kind in ("chunks", "sliding"):
+        medians = {run["final_median"]: run["k"] for run in result[kind]}
+        assert result[f"best_{kind}"] == medians[min(medians)], kind
+    assert (result["diverged"], result["any_diverged"]) == ([], False)
+    result = by_k(
+        setting._replace(configuration=setting.configuration.changed(nonlinearity="relu", learning_rate=50.0))
+    )
+    runs = [(kind, run) for kind in ("chunks", "sliding") for run in result[kind]]
+    expected = [
+        (kind, run["k"], run["diverged"])
+        for kind, run in runs
+        if run["diverged"] and (kind, run["k"]) != ("sliding", 1)
+    ]
+    listed = [(one["kind"].split()[0], one["k"], one["diverged"]) for one in result["diverged"]]
+    assert listed == expected
+    assert {kind for kind, *_ in listed} == {"chunks", "sliding"}
 
 
-@pytest.fixture(scope="module")
-def small():
-    """The findings of a short run on a short series, without the mistakes that need a random case."""
-    setting = a_setting(seeds=3, steps=8, epochs=4)
-    own = [named(variant.mutant) for variant in VARIANTS]
-    chosen = dict.fromkeys([*own, *[mutant for mutant in MUTANTS if mutant.name not in HARD][::4]])
-    return setting, {"training": measure_training(setting, chosen)}
-
-
-def test_disagreements_are_measured_from_the_same_weights(small):
+def test_disagreements_are_measured_from_the_same_weights():
     """What is the same up to the window's length differs at the first window that is longer, and by itself then."""
-    result = {one["key"]: one for one in small[1]["training"]["disagreements"]}
+    result = {one["key"]: one for one in shared_run()[1]["training"]["disagreements"]}
     assert [one.key for one in VARIANTS] == list(result)
     first = {key: one["steps"]["first_update"] for key, one in result.items()}
     assert first == {
@@ -418,6 +417,15 @@ def test_the_runs_of_the_variants_and_their_length():
         of_runs = {key: run.configuration(setting) for key, run in named_runs(setting).items()}
         expected = min(epochs, MAX_UPDATES // 12)
         assert {of.epochs for of in of_runs.values()} == {expected}
+        assert {key: (of.momentum, of.nesterov) for key, of in of_runs.items() if of.momentum} == {
+            "momentum": (0.5, False),
+            "nesterov": (0.5, True),
+        }
+        assert {key: of.reduction for key, of in of_runs.items() if key in ("mean", "sum")} == {
+            "mean": "mean",
+            "sum": "sum",
+        }
+        assert {key for key, of in of_runs.items() if of.nonlinearity == "relu"} == {"relu"}
         assert of_runs["configured"] == setting.configuration.changed(epochs=expected)
         assert {key: (of_runs[key].k1, of_runs[key].k2) for key in ("sliding", "chunks", "biases")} == {
             "sliding": (1, 5),
@@ -428,18 +436,98 @@ def test_the_runs_of_the_variants_and_their_length():
     assert {variant.run for variant in VARIANTS} == {"sliding", "chunks", "biases"}
 
 
-def test_a_disagreement_has_one_name_and_one_verdict(small):
-    training = small[1]["training"]
-    of_mistakes = {one["name"]: one for one in training["mistakes"]}
-    for one in training["disagreements"]:
-        other = of_mistakes[one["name"]]
-        assert (one["ratio"], one["verdict"], one["run"]) == (other["ratio"], other["verdict"], other["shown_by"])
-        for side in ("right", "wrong"):
-            assert one[side]["median"] == other[side]["median"]
-    assert len(of_mistakes) == len(training["mistakes"])
+def losses_alone(rnn, params, setting, configuration):
+    """Σ ℓ_t of a pass of one network before training and after every epoch."""
+    h_0 = setting.h_0
+    ends = {0: params}
+    for update in rnn.train(params, setting.x, setting.target, h_0, **configuration.train_options()):
+        ends[update.epoch] = update.parameters
+    outputs = [unrolled([of] * len(setting.x), setting.x, h_0).y for of in ends.values()]
+    return [step_losses(y, setting.target).sum() for y in outputs]
 
 
-@pytest.mark.parametrize("run", [key for key in named_runs(a_setting()) if key != "ensemble"])
+def steps_alone(rnn, params, setting, configuration):
+    """All parameters before and after each update of one epoch, one row each."""
+    options = configuration.changed(epochs=1).train_options()
+    updates = list(rnn.train(params, setting.x, setting.target, setting.h_0, **options))
+    return np.array([row(of) for of in (params, *(update.parameters for update in updates))])
+
+
+def difference(right, wrong):
+    return np.linalg.norm(wrong - right) / np.linalg.norm(right)
+
+
+def expected_verdict(ratio, first, last):
+    if 1 / 1.01 <= ratio <= 1.01:
+        return "the same"
+    if ratio <= 2:
+        return "lower loss" if ratio < 1 else "learns"
+    return "learns less" if last < first / 2 else "does not learn"
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.key)
+def test_a_disagreement_is_that_of_networks_trained_alone(variant):
+    """Curves, ratios, verdict and the steps of the first epoch, each network on its own and by numpy_rnn itself."""
+    setting, findings = shared_run()
+    [found] = [one for one in findings["training"]["disagreements"] if one["key"] == variant.key]
+    k = 5
+    changes = {"sliding": {"k1": 1, "k2": k}, "chunks": {"k1": k, "k2": k}, "biases": {"k1": 1, "k2": k}}[variant.run]
+    configuration, wrong = setting.configuration.changed(**changes), load(named(variant.mutant))
+    networks = [prepare(setting.configuration.changed(seed=seed)).params for seed in range(5)]
+    curves = {}
+    for side, rnn in (("right", numpy_rnn), ("wrong", wrong)):
+        curves[side] = np.array([losses_alone(rnn, params, setting, configuration) for params in networks]).T
+        near(found[side]["final"], curves[side][-1], side)
+        for part, share in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
+            near(found[side][part], np.quantile(curves[side], share, axis=-1, method="inverted_cdf"), (side, part))
+        assert found[side]["final_median"] == found[side]["median"][-1]
+        assert found[side]["worse_than_untrained"] == (curves[side][-1] > curves[side][0]).sum()
+    ratios = np.sort(curves["wrong"][-1] / curves["right"][-1])
+    near([found["ratio"][part] for part in ("low", "median", "high")], ratios[[0, 2, 4]], "ratio")
+    first, last = (np.median(curves["wrong"][epoch]) for epoch in (0, -1))
+    assert found["verdict"] == expected_verdict(ratios[2], first, last)
+
+    paths = [[steps_alone(rnn, params, setting, configuration) for params in networks] for rnn in (numpy_rnn, wrong)]
+    of_epoch = [difference(right[-1] - right[0], wrong[-1] - wrong[0]) for right, wrong in zip(*paths)]
+    near(found["steps"]["of_epoch"][0], np.median(of_epoch), "of_epoch")
+    if variant.key == "chunks":
+        assert found["steps"]["of_step"] is None  # other updates
+        assert np.array_equal(found["counts"], mask(8, k, k))
+        return
+    moves = [[np.diff(path, axis=0) for path in of_network] for of_network in zip(*paths)]
+    near(found["steps"]["of_step"][0], np.median([difference(*of_both) for of_both in moves]), "of_step")
+    by_update = np.median([[difference(*steps) for steps in zip(*of_both)] for of_both in moves], axis=0)
+    number = int(np.flatnonzero(by_update > 1e-7)[0])
+    assert found["steps"]["first_update"] == number + 1
+    near(found["steps"]["first_difference"], by_update[number], "first_difference")
+    assert np.array_equal(np.array(found["right_counts"]) > 0, mask(8, configuration.k1, k) > 0)
+
+
+def test_a_mistake_has_the_numbers_of_its_disagreement_or_of_the_first_run_that_shows_it():
+    setting, findings = shared_run()
+    by_name = {one["name"]: one for one in findings["training"]["disagreements"]}
+    configured = named_runs(setting)["configured"]
+    for one, mutant in zip(findings["training"]["mistakes"], CHOSEN, strict=True):
+        if one["shown_by"] is None:
+            assert one["verdict"] == "not in a run"
+            continue
+        first, last = (one["wrong"]["median"][epoch] for epoch in (0, -1))
+        assert one["verdict"] == expected_verdict(one["ratio"]["median"], first, last), one["name"]
+        if other := by_name.get(one["name"]):
+            assert (one["ratio"], one["verdict"], one["shown_by"]) == (other["ratio"], other["verdict"], other["run"])
+            assert [one[side]["median"] for side in ("right", "wrong")] == [
+                other[side]["median"] for side in ("right", "wrong")
+            ]
+        else:
+            try:
+                there = judge_demo_run(load(mutant), configured, setting).first is not None
+            except InputError:
+                there = False
+            assert (one["shown_by"] == "as configured") == there, one["name"]
+    assert any(one["shown_by"] == "as configured" for one in findings["training"]["mistakes"])
+
+
+@pytest.mark.parametrize("run", ["float64", "mean", "momentum"])
 def test_the_networks_of_an_outcome_train_as_each_would_alone(run):
     """Mutants too: none but the one about ensembles lets a network see the others. float32, so to some digits."""
     setting = a_setting(steps=6, epochs=1)
@@ -489,7 +577,7 @@ SHOWN_ELSEWHERE = {
 @pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
-    result = mistakes(Outcomes(a_setting(seeds=2, epochs=1)))
+    result = mistakes(Outcomes(a_setting(seeds=2, steps=8, epochs=1)))
     assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
     for one, mutant in zip(result, MUTANTS):
         tensor = one["caught"]["tensor"]
@@ -503,10 +591,16 @@ def test_verdicts():
     assert verdict(np.nan, 1, 4) == "the correct run diverged"
     assert verdict(np.inf, np.inf, 4) == "diverged"
     assert verdict(1.005, 1, 4) == verdict(0.995, 1, 4) == "the same"
-    assert verdict(0.9, 1, 4) == "lower loss"
-    assert verdict(2.0, 1, 4) == "learns"
+    assert verdict(0.98, 1, 4) == "lower loss"
+    assert verdict(1.02, 1, 4) == verdict(2.0, 1, 4) == "learns"
     assert verdict(2.1, 1.9, 4) == "learns less"
     assert verdict(2.1, 2.0, 4) == "does not learn"
+    kinds = ("the same", "lower loss", "learns", "learns less", "does not learn", "diverged", "not in a run")
+    counts = {kind: 2**n for n, kind in enumerate(kinds)}
+    made = [{"verdict": kind, "caught": {"tensor": None}} for kind, count in counts.items() for _ in range(count)]
+    made[0]["caught"]["tensor"] = "a"
+    expected = {"all": 127, "in_a_run": 63, "learns": 7, "same": 1, "caught": 1, "by_case": 64, "less": 8, "not": 16}
+    assert counts_of(made) == expected | {"diverged": 32}
 
 
 @pytest.mark.no_perturb
@@ -543,43 +637,3 @@ def test_networks_that_are_not_finite_leave_the_medians_of_the_others():
     of_two = _steps(mutant, right._replace(parameters=two), setting, configuration)
     assert of_three["of_epoch"][-1] == of_two["of_epoch"][-1] is not None
     assert of_three["of_step"][-1] == of_two["of_step"][-1] is not None
-
-
-def test_findings_are_plain_and_the_tables_hold_them(small):
-    findings = small[1]
-    assert json.loads(json.dumps(findings, allow_nan=False)) == findings
-    of_k, of_ways, of_mistakes = training_tables(findings)
-    assert [len(table.rows) for table in (of_k, of_ways)] == [2 * len(lengths(8)) - 1, len(VARIANTS)]
-    assert len(of_mistakes.rows) == len(findings["training"]["mistakes"])
-    for table in (of_k, of_ways, of_mistakes):
-        assert all(len(line) == len(table.head) for line in table.rows)
-        assert all(isinstance(cell, str) for line in table.rows for cell in line)
-    for line, one in zip(of_mistakes.rows, findings["training"]["mistakes"]):
-        assert f"`{one['lines'][0]['right']}`" in line[1]
-        assert f"`{one['lines'][0]['wrong']}`" in line[2]
-
-
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-def test_figures_show_the_numbers(small):
-    from matplotlib.figure import Figure
-
-    training = small[1]["training"]
-    figure = Figure()
-    draw_loss_by_k(figure, small[1])
-    for axes, kind in zip(figure.axes, ("sliding", "chunks")):
-        assert [line.get_ydata().tolist() for line in axes.lines] == [run["median"] for run in training["by_k"][kind]]
-    figure = Figure()
-    draw_disagreements(figure, small[1])
-    for axes, one in zip(figure.axes, training["disagreements"], strict=True):
-        assert [line.get_ydata().tolist() for line in axes.lines] == [
-            one[side]["median"] for side in ("right", "wrong")
-        ]
-    figure = Figure()
-    draw_disagreement_masks(figure, small[1])
-    image = figure.axes[3].images[0].get_array().filled(0)
-    assert image.tolist() == training["disagreements"][-1]["counts"]
-    figure = Figure()
-    draw_mistakes(figure, small[1])
-    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert names == [one["name"] for one in comparable(small[1])]

@@ -58,7 +58,8 @@ def bound_of_losses(case: Case, hand: Values, E_y: np.ndarray) -> np.ndarray:
     K, B, O = case.target.shape
     error, E = np.abs(hand["y"][-K:] - case.target), E_y[-K:]
     inherited = ((error + E / 2) * E).sum(axis=(-2, -1))
-    return inherited + Bound(case.dtype).relative(B * O + 2, hand["losses"], B * O)[1]
+    bound = Bound(case.dtype)
+    return inherited + bound.relative(B * O + 2, hand["losses"], bound.flushes(B * O))[1]
 
 
 def perturbed_pass(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
