@@ -200,6 +200,11 @@ def choose(page, **sliders):
     page.evaluate(SET, sliders)
 
 
+def resize(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # drawn anew
+
+
 def moment(page):
     return page.locator("#moment-output").text_content().partition(": ")[2]
 
@@ -784,10 +789,10 @@ def test_the_whole_page_fits_its_screen_and_axe_finds_no_violation(new_page, who
 
 def test_narrow_screens_need_no_sideways_scrolling(shared):
     for page in shared.values():
-        page.set_viewport_size({"width": 400, "height": 800})
+        resize(page, 400)
         choose(page, k2=T, update=T)
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
-        page.set_viewport_size({"width": 1280, "height": 800})
+        resize(page, 1280)
 
 
 def test_it_prints(new_page, files):
@@ -808,7 +813,7 @@ def test_it_prints(new_page, files):
         *drawings,
     ):
         assert page.locator(shown).is_visible(), shown
-    page.set_viewport_size({"width": 660, "height": 1000})  # A4 without its margins
+    resize(page, 660)  # A4 without its margins
     for drawing in drawings:
         box = page.locator(drawing).bounding_box()
         assert box["x"] + box["width"] <= 660, drawing
