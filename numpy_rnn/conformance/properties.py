@@ -44,7 +44,7 @@ from numpy_rnn.conformance.recipes import (
     restricted,
 )
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_of_port, validated_report
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
+from numpy_rnn.conformance.traces.judge import TENSORS, equations, judge
 
 PROFILES = {"default": 100, "ci": 300, "long": 5000}
 LARGE_EVERY = 5  # the number of cases per large case
@@ -296,7 +296,7 @@ def _run_property(profile, strategy, check, hints_of):
 def _judge(level, recipe: Recipe, case: Case, report, expected_and_allowed, worst, known=None):
     if worst is not None:
         worst.note_sizes(case.sizes)
-    for name in CAUSAL_ORDER:
+    for name in TENSORS:
         if name not in expected_and_allowed:
             continue
         expected, allowed = expected_and_allowed[name]
