@@ -46,6 +46,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--max-norm": NUMBERS,
     "--max-value": NUMBERS,
     "--adagrad": (),
+    "--no-adagrad": (),
+    "--loss": ("squared_error", "cross_entropy", "x"),
+    "--text": ("a.txt", "a.csv", "-", *FILES),
     "--data": ("a.csv", "a.npy", "-", *FILES),
     "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
     "--standardize": (),
@@ -58,6 +61,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--generate": ("0", "1", "5", "-1", "1.5", "", "x"),
 }
 TRAIN: dict[str, tuple[str, ...]] = {
+    "--sample": ("0", "3", "-1", "1.5", "x"),
+    "--temperature": NUMBERS,
     "--held-out": COUNTS,
     "--save": OUTPUTS,
     "--save-every": NUMBERS,
@@ -67,7 +72,11 @@ TRAIN: dict[str, tuple[str, ...]] = {
     "--output": ("out.json", "out.csv", *OUTPUTS),
 }
 TIMEOUTS = ("1", "5", "0", "-1", "nan", "inf", "1e400", "x")
-COMPARE: dict[str, tuple[str, ...]] = {"--json": OUTPUTS, "--port-timeout": TIMEOUTS}
+COMPARE: dict[str, tuple[str, ...]] = {
+    "--json": OUTPUTS,
+    "--port-timeout": TIMEOUTS,
+    "--truncation": ("flush", "chunks", "x", "", *WORDS),
+}
 STUDY: dict[str, tuple[str, ...]] = {"--steps": COUNTS, "--folder": OUTPUTS}
 LONG: dict[str, tuple[str, ...]] = {
     "--updates": FEW,

@@ -4,11 +4,12 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters, SgdOptions
-from numpy_rnn.conformance.case import Case, format_errors
+from numpy_rnn.conformance.case import SHAPES, Case, format_errors
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
 
 RIGHT = PackagePort(numpy_rnn)
+TENSORS = tuple(name for name in SHAPES if not name.endswith("b_hh"))  # of a network with one hidden bias
 HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}
 
 

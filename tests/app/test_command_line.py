@@ -170,6 +170,7 @@ DEFAULTS = {  # in the help text; "" where it has none
     "standardize": "", "held_out": "0", "weights": "", "quiet": "", "show": "", "no_plot": "",
     "log_every": "10; 1000 with --text", "no_progress": "", "save": "", "save_every": "30", "resume": "", "trace": "",
     "output": "", "json": "", "port_timeout": "10", "seeds": "32", "steps": "all, at most 40", "folder": "study",
+    "truncation": "",
 }  # fmt: skip
 OWN = {"train": {"plot": "numpy_rnn.png", "generate": "20, or as --held-out"}, "compare": {"plot": "compare.png"}}
 

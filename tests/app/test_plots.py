@@ -384,11 +384,11 @@ def test_the_plot_of_the_default_experiment_shows_its_run(rnn, capsys, monkeypat
     monkeypatch.setattr(plots, "draw", spy)
     out = succeed(rnn, capsys, "--epochs", 3, *options)
     name = options[1] if options else f"{rnn.__name__}.png"
-    [(experiment, results, path, show, drift)] = drawn
+    [(experiment, results, path, show, drift, of_text)] = drawn
     configuration = configured("--epochs 3")
     assert bits(tuple(experiment[1:])) == bits(tuple(prepare(configuration)[1:]))
     assert bits(tuple(results[rnn.__name__])) == bits(tuple(trained(rnn, configuration, 20)))
-    assert (list(results), path, show, drift) == ([rnn.__name__], name, False, None)
+    assert (list(results), path, show, drift, of_text) == ([rnn.__name__], name, False, None, None)
     assert out.endswith(f"\nplot saved to {name}\n")
     assert os.listdir() == [name]
 

@@ -59,8 +59,9 @@ def content(checkpoint):
     """Everything in a checkpoint, to be compared; the number of epochs may grow."""
     if checkpoint is None:
         return None
-    configuration, series, state, losses, partial, diverged, epochs = checkpoint
-    return configuration.changed(epochs=0), series, bits(state), bits(losses), bits(partial), diverged, epochs
+    configuration, series, state, losses, partial, diverged, epochs = checkpoint[:7]
+    of_text = bits(checkpoint[7:])
+    return configuration.changed(epochs=0), series, bits(state), bits(losses), bits(partial), diverged, epochs, of_text
 
 
 def finished(checkpoint):

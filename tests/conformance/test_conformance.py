@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
+from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
-from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.comparison import compare, package_source
 from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header
 from numpy_rnn.conformance.ports.backends import PackagePort
@@ -47,7 +47,7 @@ def test_backend_is_within_its_bounds(rnn, check, dtype):
     many = settings(PROFILE, max_examples=max(400, PROFILE.max_examples)) if check is check_port_lockstep else PROFILE
     check(PackagePort(rnn), dtype, many, worst=worst)
     (level,) = worst.worst
-    assert set(worst.worst[level][dtype]) >= set(SHAPES)
+    assert set(worst.worst[level][dtype]) >= set(TENSORS)
 
 
 @pytest.mark.needs_torch

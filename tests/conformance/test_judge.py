@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
@@ -160,7 +161,7 @@ def moved(arrays, tensor, update, step=-1):
     return arrays | {tensor: wrong}, element
 
 
-@pytest.mark.parametrize("tensor", CAUSAL_ORDER[2:])
+@pytest.mark.parametrize("tensor", TENSORS)
 def test_a_planted_fault_is_named(tensor):
     """One element moved in one update: that update, tensor, step and element, and nothing before it."""
     arrays = trace(EVERYTHING)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
-from numpy_rnn.conformance.case import SHAPES
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.recipes import Recipe
 
@@ -34,7 +34,7 @@ def stacked(cases):
     )
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", TENSORS)
 def test_nan_is_infinitely_wrong(name):
     case = RECIPE.case()
     report = report_of(case)
@@ -47,7 +47,7 @@ def test_the_learning_rate_is_each_networks_own():
     cases = [RECIPE._replace(seed=seed, learning_rate=0.1 * seed).case() for seed in range(1, 4)]
     reports = [report_of(case) for case in cases]
     together = stacked(cases)._replace(learning_rate=np.array([case.learning_rate for case in cases]))
-    of_all = {name: np.stack([report[name] for report in reports]) for name in SHAPES}
+    of_all = {name: np.stack([report[name] for report in reports]) for name in TENSORS}
     assert max(ratio.max() for ratio in check_local(together, of_all).values()) <= 1
     for rates, right in ((cases[0].learning_rate, 0), (together.learning_rate[::-1], 1)):
         wrong = check_local(together._replace(learning_rate=rates), of_all)["W_hh"]
@@ -63,7 +63,7 @@ def test_every_network_is_clipped_by_itself():
         return array.reshape(3, 2, *array.shape[1:])
 
     flat = stacked(cases)
-    each = {name: grid(np.stack([report[name] for report in reports])) for name in SHAPES}
+    each = {name: grid(np.stack([report[name] for report in reports])) for name in TENSORS}
     case = flat._replace(
         params=numpy_rnn.Parameters(*map(grid, flat.params)),
         velocity=numpy_rnn.Parameters(*map(grid, flat.velocity)),
@@ -72,7 +72,7 @@ def test_every_network_is_clipped_by_itself():
     assert max(ratio.max() for ratio in check_local(case, each).values()) <= 1
     _, allowed = stages(case, each)["vW_hh"]
     for index in np.ndindex(3, 2):
-        alone = stages(cases[2 * index[0] + index[1]], {name: each[name][index] for name in SHAPES})["vW_hh"][1]
+        alone = stages(cases[2 * index[0] + index[1]], {name: each[name][index] for name in TENSORS})["vW_hh"][1]
         # Both are sums of positive terms in float64, in another order: over the numbers of the network, and 40 beside.
         terms = sum(theta.size for theta in flat.params) // len(cases) + 40
         np.testing.assert_allclose(allowed[index], alone, rtol=2 * terms * np.finfo(float).eps / 2)
@@ -81,7 +81,7 @@ def test_every_network_is_clipped_by_itself():
 def test_stacked_updates_are_judged_as_single_ones():
     cases = [RECIPE._replace(seed=seed).case() for seed in range(4)]
     reports = [report_of(case) for case in cases]
-    together = check_local(stacked(cases), {name: np.stack([report[name] for report in reports]) for name in SHAPES})
+    together = check_local(stacked(cases), {name: np.stack([report[name] for report in reports]) for name in TENSORS})
     for index, (case, report) in enumerate(zip(cases, reports)):
         for name, ratio in check_local(case, report).items():
             # The sums are the same but for their order, and the ratios differ by less than one rounding of one term.

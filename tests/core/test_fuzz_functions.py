@@ -27,7 +27,7 @@ def _calls(rnn, dtype, networks):
     rows = rnn.from_numpy(np.full((4, 2, 2), 0.5, dtype))
     names, reduction = {"nonlinearity": "tanh"}, {"reduction": "sum", "weights": weights}
     of_loss = {"loss": "squared_error"}
-    momentum = {"momentum": 0.5, "dampening": 0.0, "nesterov": False, "weight_decay": 0.1}
+    momentum = {"momentum": 0.5, "dampening": 0.0, "nesterov": False, "weight_decay": 0.1, "adagrad": False}
     clipping = {"max_norm": 1.0, "max_value": None}
     options = {"k1": 2, "k2": 3, "learning_rate": 0.1, "reduction": "sum"} | momentum | clipping | names | of_loss
     run = rnn.train(params, x, target, h_0, epochs=2, **options)

@@ -117,10 +117,19 @@ def test_the_folder_is_the_page_its_numbers_and_every_figure_twice_the_same_each
         assert start == b"\x89PNG\r\n\x1a\n" if name.endswith("png") else start.startswith(b"<?xml"), name
     findings = measure(small(5, 2, epochs=3, hidden_size=3, bias=True), FEW)
     assert json.loads((folder / "study.json").read_text(encoding="utf-8")) == findings
+    some = {}
     for drawing in DRAWINGS[::7]:
-        svg, png, _ = pictures(drawing, findings)
-        assert svg == (folder / f"figures/{drawing.name}.svg").read_bytes(), drawing.name
-        assert png == (folder / f"figures/{drawing.name}.png").read_bytes(), drawing.name
+        *files, some[drawing.name] = pictures(drawing, findings)
+        for content, ending in zip(files, ("svg", "png")):
+            assert content == (folder / f"figures/{drawing.name}.{ending}").read_bytes(), drawing.name
+    without = dict.fromkeys((drawing.name for drawing in DRAWINGS), NO_PICTURE)
+    again = page(findings, without | some, DRAWINGS, tables_of(findings))
+    text = (folder / "study.html").read_text(encoding="utf-8")
+    image = re.compile("""<img (?:"[^"]*"|[^">])*>""")
+    assert image.sub("", text) == image.sub("", again)
+    drawn = [(one, two) for one, two in zip(image.findall(text), image.findall(again), strict=True) if len(two) > 1000]
+    assert len(drawn) == 2 * len(some)  # for a wide and for a narrow column
+    assert all(one == two for one, two in drawn)
     lines = printed.splitlines()
     heading = "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, reduction sum, k1=1 k2=1"
     assert lines[0].startswith(heading)

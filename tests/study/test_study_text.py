@@ -23,6 +23,7 @@ from numpy_rnn.study.page.derivation import as_html, sections
 from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
 from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions
 from numpy_rnn.study.page.page import HERE, page
+from numpy_rnn.study.page.typesetting import typeset
 from numpy_rnn.study.page.wrong_lines import PUZZLES, wrong_functions
 from numpy_rnn.study.study import DRAWINGS, PARTS, tables_of
 from numpy_rnn.study.training.mistakes import measure_training
@@ -217,6 +218,23 @@ def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
     for id, one in check_others(named_setting("everything")).items():
         ratios = [check["bounds"] for check in one["checks"]]
         assert None in ratios or min(ratios) > 1000, id
+
+
+# -- typesetting ----------------------------------------------------------------------------------------------------
+
+TYPESET = {
+    "1.3e-04, 2e+10, 5·10⁻¹² and -0.39": "1.3·10<sup>−4</sup>, 2·10<sup>10</sup>, 5·10<sup>−12</sup> and −0.39",
+    "h_{t-1}, dW_xh, ∂ℓ_t/∂θ_s": "h<sub>t−1</sub>, dW<sub>xh</sub>, ∂ℓ<sub>t</sub>/∂θ<sub>s</sub>",
+    "(k1, k₂), h₀, ρ^lag": "(k<sub>1</sub>, k<sub>2</sub>), h<sub>0</sub>, ρ<sup>lag</sup>",
+    "max_norm, x-1, 3-4, min-char-rnn, one_hot, k10, e-5": "max_norm, x-1, 3-4, min-char-rnn, one_hot, k10, e-5",
+    '<a href="#k1" title="W_hh">k1</a><code>W_hh 1e-5</code>-1': '<a href="#k1" title="W_hh">k<sub>1</sub></a>'
+    "<code>W_hh 1e-5</code>−1",
+}
+
+
+@pytest.mark.parametrize("html", TYPESET)
+def test_numbers_and_symbols_are_written_in_one_way(html):
+    assert typeset(html) == TYPESET[html]
 
 
 # -- figures --------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ VERDICTS = {
     "does not learn": (RED, "X", "does not learn"),
     "diverged": ("#222222", ">", "diverges"),
 }
+ROW = 0.24  # inches, with its name above the line
 
 
 def comparable(findings: Findings) -> list[dict]:
@@ -50,10 +51,11 @@ def draw_mistakes(figure, findings: Findings) -> None:
     axes.set_ylim(-0.8, len(mistakes) - 0.2)
     names = [one["name"] for one in mistakes]
     if is_narrow(figure):  # above the rows
+        figure.set_size_inches(figure.get_size_inches()[0], ROW * len(mistakes) + 1)
         axes.set_yticks([])
         for row, name in enumerate(names):
             place = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
-            axes.annotate(name, (0, row + 0.12), va="bottom", fontsize=6.5, **place)
+            axes.annotate(name, (0, row + 0.12), va="bottom", fontsize=8, **place)
     else:
         axes.set_yticks(range(len(mistakes)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)

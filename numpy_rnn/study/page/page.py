@@ -13,6 +13,7 @@ from numpy_rnn.study.page.derivation import anchor, chapter
 from numpy_rnn.study.page.exercises import exercises
 from numpy_rnn.study.page.formulas import checked_equation, equation, formula, reference
 from numpy_rnn.study.page.templates import fill
+from numpy_rnn.study.page.typesetting import typeset
 from numpy_rnn.study.page.wrong_lines import mistake_table, puzzles
 
 HERE = Path(__file__).parent
@@ -70,7 +71,7 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
             raise ValueError(f"sections/{name}.html: {error}") from error
         identifier = name.partition("_")[2]
         headings += [(identifier, heading) for heading in HEADING.findall(filled)[:1]]
-        sections.append(f'<section id="{identifier}">\n{with_anchors(filled, identifier)}</section>\n')
+        sections.append(f'<section id="{identifier}">\n{typeset(with_anchors(filled, identifier))}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
     parts = {
         "style": "".join(map(_read, STYLES)),
