@@ -24,6 +24,7 @@ from numpy_rnn.conformance.properties import (
     PROFILES,
     BoundExceeded,
     WorstRatios,
+    bound_factor,
     check_port_global,
     check_port_local,
     check_port_lockstep,
@@ -164,6 +165,9 @@ def test_cases_are_of_every_kind():
         assert {getattr(recipe, name) is None for recipe in made} == {True, False}
     subnormal = next(recipe for recipe in made if recipe.subnormal and not recipe.class_inputs).case()
     assert (np.abs(subnormal.x[..., 0]) < np.finfo(subnormal.dtype).smallest_normal).any()
+    moving = next(recipe for recipe in made if recipe.velocity and recipe.momentum).case()
+    assert moving.velocity.W_hh.all()
+    assert np.abs(next(recipe for recipe in made if recipe.logits > 1).case().params.W_hy).max() > 1e3
     plain = [random_recipe(generator) for _ in range(50)]
     assert all(recipe.sgd == SgdOptions() and not recipe.learned for recipe in plain)
     schedules = [random_run(generator)[1] for _ in range(100)]
@@ -181,6 +185,13 @@ def test_recipes_make_the_same_case_again():
     one, other = recipe.case(), again.case()
     for a, b in zip((*one.params, *one[1:4]), (*other.params, *other[1:4])):
         assert (a is None and b is None) or np.array_equal(a, b)
+
+
+def test_the_declared_errors_of_tanh_count_twice_in_units_of_u():
+    port = Limited()
+    assert bound_factor(port) == 16
+    port.tanh_ulps, port.tanh_absolute_ulps = 3, 4
+    assert (bound_factor(port), bound_factor(port).absolute) == (6, 8)
 
 
 def test_profiles():

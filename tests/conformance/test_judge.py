@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from port_cases import TENSORS
 
-import numpy_rnn
+import numpy_rnn.reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.trace import BY_STEP, ROWS

@@ -310,7 +310,7 @@ def test_a_program_is_a_port(suite, program):
 def test_no_port_outlives_a_suite_that_is_ended(suite, program, number):
     """The program hangs at its first case, and does not look at its input."""
     command = program(
-        "        import os, time\n        open('pid', 'w').write(f'{os.getpid()} ')\n        time.sleep(100)\n"
+        "        import os, time\n        open('pid', 'w').write(f'{os.getpid()} ')\n        time.sleep(1000)\n"
     )
     with children.start([*PYTEST, "--elman-command", command, "--elman-timeout", "90"], cwd=suite.folder) as running:
         pid = suite.folder / "pid"
