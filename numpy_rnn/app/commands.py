@@ -137,7 +137,9 @@ RESULTS = """\
 columns kind, epoch, time, column, network, learning_rate and value, empty where one does not apply; kind is loss,
 actual, predicted (one step ahead) or free-running. A .json has the keys format, package, version, series, columns,
 configuration, epochs, losses, times, actual, predicted, free_running_times and free_running; its arrays have the axes
-epoch or time, then learning rate and network if there are several, then column."""
+epoch or time, then learning rate and network if there are several, then column. With --text, a .csv has the losses
+only, and a .json has format, package, version, text, alphabet, configuration, epochs, losses, smoothed_loss and
+sample."""
 OTHER = (
     "a package such as {other} or numpy_rnn.reference, a Python port as module:object, a program that speaks the"
     " protocol, or a trace file"

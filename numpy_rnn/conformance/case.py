@@ -30,22 +30,20 @@ SHAPES = {
     "dW_hy": "HO",
     "db_h": "H",
     "db_y": "O",
-    "db_hh": "H",  # of the second hidden bias
     "vW_xh": "DH",  # the velocities after the update
     "vW_hh": "HH",
     "vW_hy": "HO",
     "vb_h": "H",
     "vb_y": "O",
-    "vb_hh": "H",
     "vh_0": "BH",
     "W_xh": "DH",  # the parameters after the update
     "W_hh": "HH",
     "W_hy": "HO",
     "b_h": "H",
     "b_y": "O",
-    "b_hh": "H",
     "h_0": "BH",
 }
+SECOND_BIAS = dict.fromkeys(("db_hh", "vb_hh", "b_hh"), "H")  # of a port with two of them
 
 
 class Case(NamedTuple):
@@ -138,7 +136,7 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
     if case.params.b_h is None:
         left_out |= {name for name in SHAPES if name.endswith(("b_h", "b_y"))}
     if getattr(case.params, "b_hh", None) is None:
-        left_out |= {"db_hh", "vb_hh", "b_hh"}
+        left_out |= SECOND_BIAS.keys()
     if case.params.h_0 is None:
         left_out |= set(LEARNED) - (set(INPUT_GRADIENTS) if input_gradients else set())
     if not input_gradients:
@@ -148,10 +146,9 @@ def required_outputs(case: Case, intermediates: bool, input_gradients: bool = Fa
     if not case.has_step:
         left_out |= set(FIELDS)
     if not case.sgd.has_velocity or not case.has_step:
-        left_out |= {name for name in SHAPES if name.startswith("v")}
-    return {
-        name: tuple(sizes[letter] for letter in letters) for name, letters in SHAPES.items() if name not in left_out
-    }
+        left_out |= {"vb_hh", *(name for name in SHAPES if name.startswith("v"))}
+    shapes = (SHAPES | SECOND_BIAS).items()
+    return {name: tuple(sizes[letter] for letter in letters) for name, letters in shapes if name not in left_out}
 
 
 def format_errors(case: Case, report, intermediates: bool, input_gradients: bool = False) -> list[str]:

@@ -3,7 +3,7 @@
 from numpy_rnn.app.report import comparison_table, join_names
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations
+from numpy_rnn.conformance.traces.judge import TENSORS, equations
 
 
 def text(comparison, log_every: int) -> str:
@@ -41,9 +41,7 @@ def text(comparison, log_every: int) -> str:
 
 def _bounds(comparison):
     sides, sgd = comparison.sides, comparison.configuration.sgd_options()
-    shown = {
-        tensor: equations(tensor, sgd) for tensor in CAUSAL_ORDER if any(tensor in s.judgement.worst for s in sides)
-    }
+    shown = {tensor: equations(tensor, sgd) for tensor in TENSORS if any(tensor in s.judgement.worst for s in sides)}
     width, wide = max(12, *(len(side.name) for side in sides)), max(map(len, ("equation", *shown.values())))
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
     lines = [

@@ -19,6 +19,14 @@ def test_the_memory_of_a_run_is_measured(kind, tmp_path):
     assert costs.long_run_peak(kind, 100, str(tmp_path / "series.npy")) > 0
 
 
+def test_the_pages_of_a_mapped_file_are_no_memory_of_the_run(monkeypatch, tmp_path):
+    """Each process tells 12 MB; the series has a number of four bytes more than steps, and NumPy's head of 128."""
+    monkeypatch.setattr(costs, "_run", lambda kind, steps, file: "12.0")
+    for kind, steps, resident, file in costs.memory_peaks(10**5, tmp_path):
+        size = (4 * (steps + 1) + 128) / 1e6 if kind == MAPPED else 0.0
+        assert (resident, file) == (12 - size, size), (kind, steps)
+
+
 def test_the_memory_of_an_ensemble_is_measured():
     assert costs.ensemble_peak(3) > 0
 
@@ -29,6 +37,8 @@ def test_claims_and_table_of_the_costs():
         "FAIL: judging two traces of 6000 updates takes 6.00 s (target: at most 5)",
         "pass: judging them takes 500 MB at the peak (target: at most 500)",
     ]
+    slow = [claim.line()[:4] for claim in costs.suite_claims(SuiteCost(3.5, 4.0, 501.0, 6000))]
+    assert slow == ["FAIL", "pass", "FAIL"]
     sizes = {MAPPED: (10.0, 10.5, 11.0), STREAM: (10.0, 10.0, 11.5)}
     peaks = [Peak(kind, n, mb, 0.25) for kind, values in sizes.items() for n, mb in zip((10, 100, 1000), values)]
     assert [claim.line() for claim in costs.memory_claims(peaks)] == [

@@ -189,8 +189,9 @@ def test_a_planted_fault_is_named(tensor):
         (("dh", 4), ("dW_xh", 0)),
     ],
 )
-def test_of_two_faults_in_an_update_the_one_that_is_computed_first_is_named(one, step, other, other_step):
+def test_of_two_faults_in_an_update_the_one_that_is_computed_first_is_named(one, other):
     """The backward pass runs from the last step to the first."""
+    (one, step), (other, other_step) = one, other
     arrays, _ = moved(trace(EVERYTHING), other, 7, other_step)
     first = judge(moved(arrays, one, 7, step)[0]).first
     assert (first.tensor, first.number, first.step) == (one, 8, step + 1)

@@ -30,6 +30,7 @@ from numpy_rnn.study.training.mistakes import measure_training
 
 pytestmark = pytest.mark.slow
 
+MAX_PAGE = 2_000_000  # bytes
 NO_PICTURE = Picture(*2 * ((b"<svg/>", (1.0, 1.0)),))
 SMALL = ("--epochs", 3, "--steps", 5, "--seeds", 2, "--hidden-size", 3, "--bias")
 
@@ -125,6 +126,7 @@ def test_the_folder_is_the_page_its_numbers_and_every_figure_twice_the_same_each
     without = dict.fromkeys((drawing.name for drawing in DRAWINGS), NO_PICTURE)
     again = page(findings, without | some, DRAWINGS, tables_of(findings))
     text = (folder / "study.html").read_text(encoding="utf-8")
+    assert len(text.encode()) < MAX_PAGE
     image = re.compile("""<img (?:"[^"]*"|[^">])*>""")
     assert image.sub("", text) == image.sub("", again)
     drawn = [(one, two) for one, two in zip(image.findall(text), image.findall(again), strict=True) if len(two) > 1000]

@@ -212,6 +212,7 @@ BEYOND = {
     "softmax without the shift",
     "float32 exponentials inside float64",
     "an epsilon inside the logarithm",
+    "logarithm to base 2, but its gradient not",
     "target in the next class",
     "mean over the classes too",
     "p for p − target",

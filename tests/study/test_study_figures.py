@@ -300,16 +300,18 @@ def test_disagreement_steps():
 
 
 def test_mistakes():
-    """From the lowest final loss to the highest."""
+    """From the lowest final loss to the highest; one that diverged is at four times the largest of the others."""
     mistakes = [one for one in made_up()["training"]["mistakes"] if one["verdict"] != "not in a run"]
-    mistakes.sort(key=lambda one: one["ratio"]["median"])
+    edge = 4 * max(one["ratio"]["median"] or 0 for one in mistakes)
+    ratios = {one["name"]: one["ratio"]["median"] or edge for one in mistakes}
+    mistakes.sort(key=lambda one: ratios[one["name"]])
     [axes] = panels("mistakes", 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == [one["name"] for one in mistakes]
     points = [
         (*point, color_of(line)) for line in axes.lines if line.get_linestyle() == "None" for point in line.get_xydata()
     ]
     colors = [VERDICTS[one["verdict"]][0].lower() for one in mistakes]
-    expected = [(one["ratio"]["median"], row, color) for row, (one, color) in enumerate(zip(mistakes, colors))]
+    expected = [(ratios[one["name"]], row, color) for row, (one, color) in enumerate(zip(mistakes, colors))]
     assert sorted(points, key=lambda point: point[1]) == expected
     counts = {
         f"{VERDICTS[v][2]} ({sum(one['verdict'] == v for one in mistakes)})" for v in {m["verdict"] for m in mistakes}

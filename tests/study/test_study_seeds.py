@@ -151,7 +151,7 @@ def test_the_page_says_for_how_many_networks_the_direction_is_opposite(networks,
     at_the_end = [{"kind": "chunks", "k": 5, "networks": count} for count in networks]
     seeds = {"networks": 9, "opposite_end": at_the_end, "diverged_end": 0}
     text = (HERE / "sections" / "3_truncation.html").read_text(encoding="utf-8")
-    inserts = {"figure": str, "table": str, "reference": str}
+    inserts = dict.fromkeys(("derivation", "figure", "table", "reference"), str)
     assert said in " ".join(fill(text, {"components": {"seeds": seeds}}, inserts).split())
 
 

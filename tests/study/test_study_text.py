@@ -24,7 +24,7 @@ from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
 from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions
 from numpy_rnn.study.page.page import HERE, page
 from numpy_rnn.study.page.typesetting import typeset
-from numpy_rnn.study.page.wrong_lines import PUZZLES, wrong_functions
+from numpy_rnn.study.page.wrong_lines import PUZZLES, caught, mistake_table, wrong_functions
 from numpy_rnn.study.study import DRAWINGS, PARTS, tables_of
 from numpy_rnn.study.training.mistakes import measure_training
 
@@ -182,6 +182,55 @@ def test_every_puzzle_is_a_mutant_and_shows_its_wrong_line():
         for _, right, wrong in mutant.changes:
             assert " ".join(wrong.split()) in " ".join(code.split()), name
             assert right in wrong or " ".join(right.split()) not in " ".join(code.split()), name
+
+
+MISTAKE = {
+    "name": "a < b",
+    "shown_by": "k1 = 1",
+    "lines": [{"module": "bptt.py", "right": "x < 1", "wrong": "x > 1"}],
+    "right": {"epochs": [0, 5, 10], "median": [np.e**2, np.e, 1.0]},
+    "wrong": {"epochs": [0, 5, 10], "median": [np.e**2, None, np.e]},
+    "verdict": "lower loss",
+    "ratio": {"median": np.e},
+    "caught": {"tensor": "dh", "equation": "B2", "epoch": 3, "update": 2, "ratio": 1e6},
+}
+
+
+def test_a_mistake_has_its_curve_and_its_check():
+    text = mistake_table([MISTAKE])
+    assert faults(text) == []
+    assert re.findall(r'<path class="(\w+)" d="(.*?)"', text) == [
+        ("right", "M0 2L66 20L132 38"),  # the logarithms 2, 1 and 0
+        ("wrong", "M0 2L132 20"),
+    ]
+    [row] = re.findall(r"<tr data-verdict=.*?</tr>", text, re.DOTALL)
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+    assert [re.sub("<[^>]*>", " ", cell).split() for cell in cells] == [
+        ["a", "&lt;", "b"],
+        ["bptt.py", "−", "x", "&lt;", "1", "+", "x", "&gt;", "1"],
+        ["a", "lower", "loss,", "final", "loss", "×", "2.7", "k1", "=", "1"],
+        [
+            "(B2)",
+            "finds",
+            "it",
+            "in",
+            "dh,",
+            "in",
+            "update",
+            "2",
+            "of",
+            "epoch",
+            "3:",
+            "1e+06",
+            "times",
+            "its",
+            "bound",
+            "off",
+        ],
+    ]
+    nowhere = {"tensor": "dh", "equation": "B2", "epoch": None, "update": None, "ratio": None}
+    assert caught({"caught": nowhere}) == "(B2) finds it in dh, in a random case: which is not the expected value"
+    assert caught({"caught": {**nowhere, "tensor": None}}) == "no check finds it"
 
 
 # -- what a run of numbers does not use -----------------------------------------------------------------------------

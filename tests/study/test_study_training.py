@@ -458,6 +458,8 @@ def difference(right, wrong):
 
 
 def expected_verdict(ratio, first, last):
+    if last is None:
+        return "diverged"
     if 1 / 1.01 <= ratio <= 1.01:
         return "the same"
     if ratio <= 2:

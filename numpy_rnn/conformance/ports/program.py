@@ -10,13 +10,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from subprocess import PIPE
 from typing import Any
 
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports import protocol
+from numpy_rnn.conformance.ports import npz_arrays, protocol
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.two_biases import parameters_of
 
@@ -77,16 +78,21 @@ class Program:
             os.set_blocking(pipe.fileno(), False)
         self.received, self.errors = bytearray(), bytearray()
         self.has_answered = False
+        self.length: int | None = None  # of what follows the line of the present answer
         _running.add(self)
         self.ending = weakref.finalize(self, _end, self.process, pipes)
 
-    def ask(self, question: str, max_length: int, timeout: float) -> str:
+    def ask(
+        self, question: str, max_length: int, timeout: float, payload: bytes = b"", following: Any = lambda line: 0
+    ) -> tuple[str, bytes]:
         """Send one line and return the answer: one line of at most `max_length` bytes, within `timeout` seconds.
+
+        payload: bytes after the line end. following(line): how many bytes follow the answer's; they are returned too.
 
         Raises PortFault otherwise. The state of the program is then unknown: end it.
         """
         deadline = time.monotonic() + timeout
-        unsent = memoryview(question.encode("ascii") + b"\n")
+        unsent = memoryview(question.encode("ascii") + b"\n" + payload)
         with selectors.DefaultSelector() as selector:
             selector.register(self.stdin, selectors.EVENT_WRITE)
             selector.register(self.stdout, selectors.EVENT_READ)
@@ -104,7 +110,9 @@ class Program:
                 if gone:
                     self._read(selector)  # what it wrote between the last look and its end
                 if b"\n" in self.received or len(self.received) > max_length:
-                    return self._line(max_length, len(unsent))
+                    answer = self._answer(max_length, len(unsent), following)
+                    if answer is not None:
+                        return answer
                 if gone:
                     raise PortFault(self._how_it_ended(left) + self._last_words())
                 if left <= 0:
@@ -140,17 +148,25 @@ class Program:
                         selector.unregister(pipe)
         del self.errors[:-MAX_STDERR]
 
-    def _line(self, max_length, unsent):
-        line, _, rest = bytes(self.received).partition(b"\n")
+    def _answer(self, max_length, unsent, following):
+        """The line and what follows it; None until that is complete."""
+        end = self.received.find(b"\n")
+        line = bytes(self.received[: end if end >= 0 else None])
         if len(line) > max_length:
             raise PortFault(f"answers more than the {max_length} characters that an answer can have: {self._shown()}")
-        if rest:
-            raise PortFault(f"answers more than one line: after the first comes '{one_line(_text(rest), 80)}'")
+        if self.length is None:
+            self.length = following(_text(line))
+        rest = self.received[end + 1 :]
+        if len(rest) < self.length:
+            return None
+        if len(rest) > self.length:
+            what = "answers more than one line: after the first comes" if not self.length else "after its arrays comes"
+            raise PortFault(f"{what} '{one_line(_text(rest[self.length :]), 80)}'")
         if unsent:
             raise PortFault(f"answers before it has read the question: {self._shown()}")
         self.received.clear()
-        self.has_answered = True
-        return _text(line)
+        self.has_answered, self.length = True, None
+        return _text(line), bytes(rest)
 
     def _how_it_ended(self, left):
         try:
@@ -253,10 +269,13 @@ class ProgramPort:
         self.case_id += 1
         if self.program is None:
             self._start_again()
+        longest = protocol.max_report_length(case)
+        if self.hello["npz"]:
+            line, payload = npz_arrays.encode_npz_request(case, self.case_id)
+            follows = partial(npz_arrays.payload_length, case_id=self.case_id, max_length=longest)
+            return self._ask(line, longest, lambda _, after: npz_arrays.decode_npz_report(after), payload, follows)
         request = protocol.encode_request(case, self.case_id)
-        answer = self._ask(
-            request, protocol.max_report_length(case), lambda line: protocol.answer_to(line, self.case_id)
-        )
+        answer = self._ask(request, longest, lambda line, _: protocol.answer_to(line, self.case_id))
         return protocol.arrays_of(answer, case)
 
     def _start(self) -> dict:
@@ -267,7 +286,7 @@ class ProgramPort:
         if not words:
             raise PortFault("cannot be started: the command is empty")
         self.program = Program(words)
-        return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, protocol.decode_hello)
+        return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, lambda line, _: protocol.decode_hello(line))
 
     def _start_again(self) -> None:
         if self.restarts == 0 or self.lost > PATIENCE * self.timeout:
@@ -280,11 +299,11 @@ class ProgramPort:
             self._end()
             raise PortFault("answers the hello differently than the first time")
 
-    def _ask(self, question: str, max_length: int, decode: Callable[[str], dict]) -> dict:
+    def _ask(self, question: str, max_length: int, decode: Callable[[str, bytes], dict], *payload: Any) -> dict:
         assert self.program is not None
         began = time.monotonic()
         try:
-            return decode(self.program.ask(question, max_length, self.timeout))
+            return decode(*self.program.ask(question, max_length, self.timeout, *payload))
         except BaseException as error:
             self._end()
             self.lost += time.monotonic() - began

@@ -32,23 +32,20 @@ dtypes: those in which the port computes, at least one. capabilities: empty, or 
     "given_dy"         it has no loss: it is given dy in place of a target
     "two_biases"       its hidden layer has two biases that are trained: params has b_hh too, if it has b_h
 
-Four keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
-largest absolute error of its tanh besides, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|).
-truncation: "band:5" or the like, if its backward pass is one of `truncations.py`. lacks: what it does not implement,
-any of
+Five keys are optional. npz: true for arrays in the form of `npz_arrays.py`. tanh_ulps: the largest error of its tanh in
+ulps, a plain number. tanh_absolute_ulps: the largest absolute error of its tanh besides, in ulps of 1, for forms such
+as (1 − e)/(1 + e) with e = exp(−2|a|). truncation: "band:5" or the like, if its backward pass is one of
+`truncations.py`. lacks: what it does not implement, any of
 
     "tanh" or "relu", "sum" or "mean", "bias"; "tanh" and "relu" with the capability "sigmoid"
-    "squared_error"    its loss is the cross-entropy; "distributions": of classes only
+    "squared_error"    its loss is the cross-entropy; "distributions": of classes; "vector_inputs": x has classes
     "large outputs"    its exponentials of outputs overflow where those are large
-    "vector_inputs"    its inputs are classes only
     "h_0"              the state before the window is always zero
     "older steps"      every step has a loss: K = T; "many losses": only the last step has one: K = 1
-    "batch"            it takes one sequence: B = 1
-    "step"             it computes gradients only: it is given no learning rate and reports no new parameters
+    "step"             it is given no learning rate and reports no new parameters; "batch": it takes one sequence
     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
-Then come the cases, one at a time, in the dtypes that the hello
-named and without what the port lacks:
+Then come the cases, one at a time, in the dtypes that the hello named and without what the port lacks:
 
     {"type": "window_update", "id": 1, "dtype": "float32", "sizes": {"T": 3, "B": 2, "D": 1, "H": 6, "O": 1, "K": 2},
      "nonlinearity": "tanh", "reduction": "sum", "learning_rate": "0x1.999999999999ap-4",
@@ -84,14 +81,14 @@ Classes are plain JSON integers. With "class_inputs" x may be a list of T·B of 
 "cross_entropy" the request may have "loss": "cross_entropy"; then target is a list of K·B classes from 0 to O − 1, or
 of K·B·O numbers, distributions. With "loss_weights" the request may have "weights", K·B numbers of 0 or more, by which
 the loss of each step and sequence is multiplied, and whose sum is the divisor of "mean", times O for the squared error;
-if the sum is 0, the divisor is 1. Without these keys the loss is half the squared error, and all weights are 1.
-A port with "given_dy" gets "dy" of shape (T, B, O), zero at steps without a loss, in place of "target", and no
-"reduction". Its answer has no loss, and dy is optional. K is then of no use to it.
+if the sum is 0, the divisor is 1. Without these keys the loss is half the squared error, and all weights are 1. A port
+with "given_dy" gets "dy" of shape (T, B, O), zero at steps without a loss, in place of "target", and no "reduction".
+Its answer has no loss, and dy is optional.
 
 The answer repeats the id, a whole number. Its shapes are those of `case.SHAPES`: a, h, dh and da (T, B, H), h without
 h_0; y and dy (T, B, O), dy zero at the steps without a target; dx (T, B, D), dh_0 (B, H); every gradient and updated
-parameter like the parameter. Without biases it has no b_h, b_y, db_h and db_y; outputs of capabilities that the port
-does not have are optional. A case that cannot be computed is answered by {"id": 1, "error": "why"}.
+parameter like the parameter. Without biases it has none of theirs; outputs of other capabilities are optional. A case
+that cannot be computed is answered by {"id": 1, "error": "why"}.
 """
 
 import json
@@ -177,33 +174,34 @@ MAX_NUMBER_LENGTH = 64  # characters, with its separator
 
 def encode_request(case: Case, case_id: int) -> str:
     """The request for this case: one line, without a line end."""
+    return json.dumps(request_of(case, case_id), default=_flat)
+
+
+def request_of(case: Case, case_id: int) -> dict[str, Any]:
+    """The request for this case, with its arrays as they are."""
     arrays = {name: theta for name, theta in case.params._asdict().items() if theta is not None and name != "h_0"}
-    return json.dumps(
-        {
-            "type": "window_update",
-            "id": case_id,
-            "dtype": str(case.dtype),
-            "sizes": case.sizes,
-            "nonlinearity": case.nonlinearity,
-            **({} if case.given_dy else {"reduction": case.reduction}),
-            **({"learning_rate": float(case.learning_rate).hex()} if case.has_step else {}),
-            "params": {name: _flat(theta) for name, theta in arrays.items()},
-            **{name: _flat(getattr(case, name)) for name in ("x", "dy" if case.given_dy else "target", "h_0")},
-            **_sgd(case.options),
-            **({} if case.params.h_0 is None else {"learned_h_0": True}),
-        }
-    )
+    return {
+        "type": "window_update",
+        "id": case_id,
+        "dtype": str(case.dtype),
+        "sizes": case.sizes,
+        "nonlinearity": case.nonlinearity,
+        **({} if case.given_dy else {"reduction": case.reduction}),
+        **({"learning_rate": float(case.learning_rate).hex()} if case.has_step else {}),
+        "params": arrays,
+        **{name: getattr(case, name) for name in ("x", "dy" if case.given_dy else "target", "h_0")},
+        **_sgd(case.options),
+        **({} if case.params.h_0 is None else {"learned_h_0": True}),
+    }
 
 
 def _sgd(options) -> dict:
     """The options of SGD, if any: numbers as text, the velocity under the names of a report."""
     given = {name: option for name, option in options.items() if name not in ("nonlinearity", "reduction")}
     for name, option in given.items():
-        if name == "weights":
-            given[name] = _flat(option)
-        elif name == "velocity":
-            given[name] = option and {"v" + of: _flat(v) for of, v in option.items()}
-        elif name not in ("nesterov", "adagrad", "loss") and option is not None:
+        if name == "velocity":
+            given[name] = option and {"v" + of: v for of, v in option.items()}
+        elif name not in ("weights", "nesterov", "adagrad", "loss") and option is not None:
             given[name] = float(option).hex()
     return given
 
@@ -233,13 +231,16 @@ def decode_hello(line: str) -> dict:
     missing = [key for key in ("name", "dtypes", "capabilities") if key not in hello]
     if missing:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
-    identity: dict[str, Any] = {key: hello.get(key) for key in ("name", "dtypes", "capabilities", "tanh_ulps")}
-    identity |= {"lacks": hello.get("lacks", ()), "tanh_absolute_ulps": hello.get("tanh_absolute_ulps")}
-    identity["truncation"] = hello.get("truncation", "")
+    keys = ("name", "dtypes", "capabilities", "tanh_ulps", "tanh_absolute_ulps")
+    identity: dict[str, Any] = {key: hello.get(key) for key in keys}
+    identity |= {"lacks": hello.get("lacks", ()), "truncation": hello.get("truncation", "")}
     fault = identity_fault(**identity)
     if fault:
         raise PortFault(f"has an invalid hello: {fault}")
-    return identity | {key: tuple(identity[key]) for key in ("dtypes", "capabilities", "lacks")}
+    if not isinstance(hello.get("npz", False), bool):
+        raise PortFault(f"has an invalid hello: npz is {one_line(repr(hello['npz']), 40)}: expected true or false")
+    identity |= {key: tuple(identity[key]) for key in ("dtypes", "capabilities", "lacks")}
+    return identity | {"npz": hello.get("npz", False)}
 
 
 def decode_report(line: str, case: Case, case_id: int) -> dict[str, np.ndarray]:

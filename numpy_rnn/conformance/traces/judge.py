@@ -17,6 +17,7 @@ from numpy_rnn.conformance.traces.first_divergence import (
     BACKWARDS,
     CAUSAL_ORDER,
     EQUATIONS,
+    TENSORS,
     Divergence,
     causal_place,
     equations,
@@ -159,7 +160,7 @@ def _at(case, index):
     )
 
 
-__all__ = ["CAUSAL_ORDER", "EQUATIONS", "Divergence", "Judgement", "equations", "judge"]
+__all__ = ["CAUSAL_ORDER", "EQUATIONS", "TENSORS", "Divergence", "Judgement", "equations", "judge"]
 
 
 class Judgement(NamedTuple):
@@ -187,7 +188,7 @@ def judge(trace: dict, tau: float = TAU, whole: bool = True, by_oracle: bool = F
         *state_divergences(trace),
         *learned_state_divergences(trace),
     ]
-    worst = {name: 0.0 for name in CAUSAL_ORDER if name in trace or name in ("window", "initial")}
+    worst = {name: 0.0 for name in TENSORS if name in trace or name in ("window", "initial")}
     for divergence in divergences:
         worst[divergence.tensor] = np.inf
     with np.errstate(over="ignore", invalid="ignore"):  # non-finite values fail every check

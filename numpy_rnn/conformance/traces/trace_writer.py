@@ -9,7 +9,7 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import BY_STEP, Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Window
-from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.case import SECOND_BIAS, SHAPES
 from numpy_rnn.conformance.truncations import truncation_of, with_truncation
 from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
@@ -62,7 +62,7 @@ class Trace:
 
         Raises InputError on an unknown name, and if some of a, h, y, dy, dh and da are missing.
         """
-        unknown = [name for name in values if name not in SHAPES]
+        unknown = [name for name in values if name not in SHAPES | SECOND_BIAS]
         if unknown:
             raise InputError(f"{unknown[0]!r} is not a name of a trace: expected {', '.join(SHAPES)}")
         missing = [name for name in BY_STEP if name not in values]
