@@ -283,7 +283,9 @@ def check_global(
         elif other is None:
             found[name] = ratios(value.difference(arrays[0]), E + value.radius)
         else:
-            found[name] = ratios(arrays[0] - arrays[1], 2 * E)
+            with np.errstate(invalid="ignore"):  # two infinities differ by NaN
+                difference = arrays[0] - arrays[1]
+            found[name] = ratios(difference, 2 * E)
     return found
 
 
