@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import command, refused, succeed
+from in_process import command, succeed
+from in_process import refused as refused_with
 
 import numpy_rnn
 from numpy_rnn.app.characters import alphabet_of, classes_of, visible
@@ -218,6 +219,11 @@ def test_compare_judges_every_update(capsys):
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
+
+
+def refused(rnn, capsys, *arguments):
+    return refused_with(rnn, capsys, *arguments, "--no-plot")  # Matplotlib may not be there
+
 
 BAD = {
     "empty": (b"", "text t.txt is empty: expected a text with 2 or more different characters"),
