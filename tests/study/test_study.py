@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,13 +18,13 @@ import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_parameters
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.study.figures.style import style
 from numpy_rnn.study.figures.svg import Picture, pictures
 from numpy_rnn.study.page.page import page
-from numpy_rnn.study.setting import setting_of, snapshot_epochs
+from numpy_rnn.study.setting import Snapshot, _check_losses, setting_of, snapshot_epochs
 from numpy_rnn.study.study import DRAWINGS, PARTS, check_can_write_folder, tables_of, write_folder
 from numpy_rnn.study.training.mistakes import measure_training
 
@@ -283,7 +283,20 @@ def test_the_snapshots_are_the_runs_parameters():
             assert np.array_equal(theta, expected)
 
 
+def test_a_loss_of_more_than_a_thousand_times_that_of_the_untrained_network_has_diverged():
+    """With targets of zero the loss is a square of the output weights."""
+    given = small_setting()
+    for factor, diverges in ((999.0, False), (1001.0, True)):
+        grown = given.start._replace(W_hy=given.start.W_hy * np.sqrt(factor))
+        snapshots = [Snapshot(0, given.start), Snapshot(1, grown)]
+        with pytest.raises(Diverged, match="by epoch 1") if diverges else nullcontext():
+            _check_losses(snapshots, given.x, 0 * given.target, given.h_0, given.configuration)
+
+
 def test_a_run_in_float32_is_studied_at_the_same_numbers():
     setting = small_setting(dtype="float32")
+    experiment = prepare(Configuration(hidden_size=3))
+    assert np.array_equal(setting.x, experiment.x[:5])
+    assert np.array_equal(setting.target, experiment.target[:5])
     assert setting.x.dtype == setting.start.W_hh.dtype == np.float64
     assert np.array_equal(setting.start.W_hh, setting.experiment.params.W_hh)

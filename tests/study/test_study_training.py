@@ -35,6 +35,7 @@ from numpy_rnn.study.training.disagreements import (
     weights,
 )
 from numpy_rnn.study.training.learning_curves import (
+    LearningCurve,
     by_k,
     curve_epochs,
     draw_networks,
@@ -45,7 +46,7 @@ from numpy_rnn.study.training.learning_curves import (
     summary,
 )
 from numpy_rnn.study.training.mistakes import compare_lines, counts_of, mistakes
-from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcomes, judge_demo_run, named_runs, verdict
+from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcome, Outcomes, judge_demo_run, named_runs, verdict
 
 STEPS = 6
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
@@ -597,6 +598,8 @@ def test_verdicts():
     assert verdict(1.02, 1, 4) == verdict(2.0, 1, 4) == "learns"
     assert verdict(2.1, 1.9, 4) == "learns less"
     assert verdict(2.1, 2.0, 4) == "does not learn"
+    right, wrong = (LearningCurve([0, 1], np.array([[4.0], [last]]), []) for last in (1.0, 2.5))
+    assert Outcome(right, wrong).findings()["verdict"] == "does not learn"  # by its own losses, from 4 to 2.5
     kinds = ("the same", "lower loss", "learns", "learns less", "does not learn", "diverged", "not in a run")
     counts = {kind: 2**n for n, kind in enumerate(kinds)}
     made = [{"verdict": kind, "caught": {"tensor": None}} for kind, count in counts.items() for _ in range(count)]
