@@ -25,7 +25,7 @@ from cases import (
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, engine, reference
+from numpy_rnn import Gradients, Parameters, engine, reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import Recorder
@@ -506,3 +506,18 @@ def test_views_of_so_many_steps_are_kept():
     for window in windows(50, 1, 20):
         tape.window(window)
         assert sum(end - begin for begin, _, end, _ in tape.views) <= 100
+
+
+@pytest.mark.parametrize("networks", [(), (3,)])
+def test_large_logits_do_not_overflow(networks):
+    """The losses are those of the reference, whose softmax subtracts the largest logit, with logits of some 10⁴."""
+    generator = np.random.default_rng(0)
+    T, B, D, H, O = 6, 2, 2, 3, 4
+    W_xh, W_hh, W_hy = (generator.standard_normal((*networks, *shape)) for shape in ((D, H), (H, H), (H, O)))
+    params = Parameters(W_xh, W_hh, 1e4 * W_hy)
+    x, classes = generator.standard_normal((T, B, D)), generator.integers(0, O, (T, B))
+    options = {"k1": 2, "k2": 3, "learning_rate": 1e-3, "epochs": 1, "loss": "cross_entropy"}
+    runs = [module.train(params, x, classes, np.zeros((B, H)), **options) for module in (engine, reference)]
+    losses = [np.array([update.loss for update in run]) for run in runs]
+    assert np.max(losses) > 1e3
+    np.testing.assert_allclose(*losses, rtol=1e-9)
