@@ -146,7 +146,7 @@ def _caption_of_v_curve(findings: Findings) -> str:
     if curve is None:
         return "Every derivative by the recurrent weights is zero here, so that no relative error can be drawn."
     predicted = curve["predicted_step"]
-    where = "" if predicted is None else f" The two lines cross near h = {format_scientific(predicted)}."
+    where = "" if predicted is None else f" The sum of the two is smallest near h = {format_scientific(predicted)}."
     return (
         f"The error of one derivative, compared with {curve['against']}. The error of the central difference falls with"
         " h² until the rounding of L, which grows with 1/h, takes over: its smallest error is"
