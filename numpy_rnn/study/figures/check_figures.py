@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_rnn.app.format import format_scientific
-from numpy_rnn.study.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
+from numpy_rnn.study.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, is_narrow
 from numpy_rnn.study.findings import Drawing, Findings
 
 MARKS = {
@@ -46,7 +46,7 @@ def draw_differences(figure, findings) -> None:
     axes.set_xticks([10.0**power for power in range(-5, 20, 2) if 10.0**power <= axes.get_xlim()[1]])
     axes.minorticks_off()
     axes.set_xlabel("largest |by hand − witness|, in units of the derived bound E of the element")
-    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.2, columnspacing=1.0)
+    figure.legend(loc="outside upper left", ncols=2 if is_narrow(figure) else 4, handletextpad=0.2, columnspacing=1.0)
 
 
 def _points(equations):

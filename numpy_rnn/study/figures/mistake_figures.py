@@ -55,7 +55,8 @@ def draw_mistakes(figure, findings: Findings) -> None:
         axes.set_yticks([])
         for row, name in enumerate(names):
             place = {"xycoords": ("axes fraction", "data"), "annotation_clip": False}
-            axes.annotate(name, (0, row + 0.12), va="bottom", fontsize=8, **place)
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 0}  # the line at 1 would cross a long name
+            axes.annotate(name, (0, row + 0.2), va="bottom", fontsize=8, bbox=white, **place)
     else:
         axes.set_yticks(range(len(mistakes)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)
