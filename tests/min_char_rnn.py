@@ -13,7 +13,7 @@ def loss_and_gradients(inputs, targets, hprev, Wxh, Whh, Why, bh, by):
     """The loss of a chunk, the gradients before clipping, and the states, outputs and derivatives on the way."""
     xs, hs, ys, ps, loss = {}, {-1: np.copy(hprev)}, {}, {}, 0.0
     for t in range(len(inputs)):
-        xs[t] = np.zeros((Wxh.shape[1], 1))
+        xs[t] = np.zeros((Wxh.shape[1], 1), Wxh.dtype)
         xs[t][inputs[t]] = 1
         hs[t] = np.tanh(np.dot(Wxh, xs[t]) + np.dot(Whh, hs[t - 1]) + bh)
         ys[t] = np.dot(Why, hs[t]) + by

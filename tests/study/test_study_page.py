@@ -312,3 +312,12 @@ FAULTY = {
 @pytest.mark.parametrize("text", FAULTY)
 def test_faulty_pages_are_reported(text):
     assert FAULTY[text] in faults(text)
+
+
+@pytest.mark.parametrize("name", pages.STYLES)
+def test_a_style_sheet_consists_of_rules(name):
+    """Nothing is left without comments and rules, such as a message of a program that wrote the file."""
+    rest = re.sub(r"/\*.*?\*/", "", (pages.HERE / name).read_text(encoding="utf-8"), flags=re.S)
+    while rest != (rest := re.sub(r"[^{};]*\{[^{}]*\}", "", rest)):
+        pass
+    assert rest.strip() == ""

@@ -129,7 +129,7 @@ def test_the_costs_in_the_document_are_those_of_the_shapes():
     """Section 5.1: multiplications counted product by product of (F1) to (B10), and the sizes that it names."""
     D, H, O = 3, 5, 2
     forward = D * H + H * H + H * O
-    backward = O * H + H * H + H * D  # (B2) twice and (B10), of one step; (B9) stands for the first
+    backward = O * H + H * H + H * D  # (B2) twice and (B10), of one step; the first step has (B9) instead
     gradients = D * H + H * H + H * O  # (B4) to (B6)
     assert forward + backward + gradients == 3 * (D * H + H * H + H * O)
     text = " ".join(sections()["5.1"].text.split())

@@ -150,7 +150,7 @@ def test_v_curve_of_the_worked_example():
 
 
 class Forbidden:
-    """Stands in for a function of numpy_rnn that no witness may call."""
+    """Replaces a function of numpy_rnn that no witness may call."""
 
     def __init__(self, name):
         self.name = name

@@ -24,7 +24,7 @@ from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 
 SMALL = 1e-6  # beside the norm, (U3)
-TINY = 1e-8  # beside the squares, (U9)
+TINY = 1e-8  # added to the sum of squares, (U9)
 
 
 class Arithmetic(Protocol):

@@ -88,7 +88,7 @@ NARROW = 5  # inches
 
 
 def is_narrow(figure) -> bool:
-    """Is there no room beside the curves for long names?"""
+    """Is the figure too narrow for long names next to the curves?"""
     return bool(figure.get_size_inches()[0] < NARROW)
 
 
