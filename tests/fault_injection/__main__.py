@@ -7,7 +7,7 @@
 
 A fault is a textual change of one file: `old`, which occurs there once, becomes `new`. The faults of an area are in
 AREA.toml, the results of the last run of all of them in AREA.csv. The exit status is 1 when a fault survives that has
-no reason in AREA.toml, and 2 when a fault does not fit the code.
+no reason in AREA.toml, and 2 when a fault does not fit the code or its tests fail without it.
 """
 
 import argparse
@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
+import forks
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 AREAS = ("core", "app", "conformance", "study", "benchmarks")
 LIMIT = 900  # seconds for the tests of one fault; a fault that makes them run for ever is killed then
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Fault:
         path = root / self.file
         count = path.read_text().count(self.old) if path.is_file() else 0
         return None if count == 1 else f"{self.file} has its text {count} times, not once: {self.name}"
+
+
+class CannotRun(Exception):
+    """The tests tell nothing about faults."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,14 @@ def copy_checkout(target: Path) -> None:
 
 def first_failure(checkout: Path, tests: list[str]) -> str:
     """The first test that fails in `checkout`, or what ended the run otherwise; "" if all tests pass."""
-    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.setdefault("HYPOTHESIS_PROFILE", "ci")
-    options = ["-x", "-q", "--no-header", "-p", "no:randomly", "-p", "no:cacheprovider", "--timeout=120"]
-    command = [sys.executable, "-m", "pytest", *options, *tests]
-    try:
-        ended = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        return f"no end within {LIMIT} s"
-    if ended.returncode == 0:
+    status, printed = forks.run(checkout, tests, LIMIT)
+    if status == 0:
         return ""
-    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", ended.stdout, re.MULTILINE)
-    return found[1] if found else f"pytest ended with status {ended.returncode}"
+    if found := re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", printed, re.MULTILINE):
+        return found[1]
+    if status is not None and status > 0:
+        raise CannotRun(f"pytest cannot run {' '.join(tests)}:\n{printed}")
+    return "no end" if status is None else f"a crash, status {status}"
 
 
 def judge(fault: Fault, area: str, checkout: Path) -> Result:
@@ -114,6 +115,10 @@ def judge_all(area: str, chosen: list[Fault], jobs: int) -> list[Result]:
         for n in range(jobs):
             copy_checkout(Path(scratch, str(n)))
             free.put(Path(scratch, str(n)))
+
+        named = sorted({test for fault in chosen for test in fault.tests})
+        if failed := first_failure(Path(scratch, "0"), named) if named else "":
+            raise CannotRun(f"{failed} fails without a fault, so what it kills means nothing")
 
         def one(fault: Fault) -> Result:
             checkout = free.get()
@@ -196,9 +201,14 @@ def main() -> int:
     if problems := [p for area in areas for fault in chosen[area] if (p := fault.problem(ROOT))]:
         print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
         return 2
+    forks.start()
     alive = 0
     for area in areas:
-        results = judge_all(area, chosen[area], options.jobs)
+        try:
+            results = judge_all(area, chosen[area], options.jobs)
+        except CannotRun as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         killed = sum(bool(r.killed_by) for r in results)
         equivalent = sum(r.equivalent for r in results)
         print(f"{area}: {len(results)} faults, {killed} killed, {equivalent} equivalent", flush=True)
