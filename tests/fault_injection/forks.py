@@ -26,7 +26,7 @@ def run(checkout: Path, tests: list[str], limit: float) -> tuple[int | None, str
     process = FORKS.Process(target=_pytest, args=(str(checkout), tests, str(output)))
     process.start()
     process.join(limit)
-    if process.exitcode is None:
+    if process.exitcode is None and process.pid is not None:
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
         return None, output.read_text(errors="replace")
