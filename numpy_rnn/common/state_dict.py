@@ -38,7 +38,7 @@ def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, Nump
     arrays[linear + "weight"] = W_hy.T
     if b_y is not None:
         arrays[linear + "bias"] = b_y
-    return {key: array.copy() for key, array in arrays.items()}
+    return {key: np.ascontiguousarray(array) for key, array in arrays.items()}  # as those of a module are
 
 
 def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Parameters[Array]:

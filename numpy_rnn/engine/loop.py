@@ -98,8 +98,6 @@ def train(
 
     def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
         first_epoch, done = state.epoch, state.number
-        if done * k1 >= T:
-            first_epoch, done = first_epoch + 1, 0
         trained = ensemble(state, following(state.window) if done else 0, settings, series)
         steps, viewed = min(one.tape.steps for one in trained.trained), trained.trained[0].tape.most_viewed
         # Views of the first windows, which are shorter, of the first piece, and of all others: a third of them each.

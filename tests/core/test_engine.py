@@ -30,11 +30,9 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.clipping import clip
-from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.traces.judge import judge
-from numpy_rnn.engine import layout
+from numpy_rnn.engine import layout, loop
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, Vectors, blocks, empty
-from numpy_rnn.engine.objective import Objective
 from numpy_rnn.engine.update import clipping_factor
 from numpy_rnn.engine.window import Tape
 
@@ -500,12 +498,26 @@ def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E
                 np.testing.assert_allclose(one, other, rtol=16 * limits.eps, atol=16 * limits.smallest_subnormal)
 
 
-def test_views_of_so_many_steps_are_kept():
-    tape = Tape(LAYOUTS[0]._replace(B=1), 50, 1, 20, Objective())
-    tape.most_viewed = 100
-    for window in windows(50, 1, 20):
-        tape.window(window)
-        assert sum(end - begin for begin, _, end, _ in tape.views) <= 100
+@pytest.mark.parametrize(("E", "in_all"), [((), 100), ((5,), 200)])
+def test_views_of_so_many_steps_are_kept(E, in_all, monkeypatch):
+    """Of a tape at most MAX_VIEWED, of all tapes together MAX_TAPES times as many."""
+    with_sizes(monkeypatch, {"MAX_VIEWED": 100, "MAX_TAPES": 2, "MAX_GROUPED": 0})
+    viewed = {}
+
+    class Watched(Tape):
+        def window(self, window):
+            views = super().window(window)
+            viewed[self] = sum(end - begin for begin, _, end, _ in self.views)
+            assert viewed[self] <= 100
+            assert sum(viewed.values()) <= in_all
+            return views
+
+    monkeypatch.setattr(loop, "Tape", Watched)
+    case = random_case(0, 50, 1, 2, 3, 1, E=E)
+    for k2 in (1, 20):
+        viewed.clear()
+        list(engine.train(*case.for_train(engine), k1=1, k2=k2, learning_rate=0.01, epochs=2))
+        assert len(viewed) == (E[0] if E else 1)
 
 
 @pytest.mark.parametrize("networks", [(), (3,)])

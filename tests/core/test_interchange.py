@@ -83,9 +83,11 @@ def test_all_is_laid_out_in_order(rnn):
             assert np.asarray(array.detach() if hasattr(array, "detach") else array).flags.c_contiguous
 
 
-def test_the_prefixes(rnn):
+def test_the_prefixes_and_the_order_in_memory(rnn):
     found = rnn.to_state_dict(rnn.from_numpy(drawn()), rnn="core.", linear="head.")
     assert list(found) == [key.replace("rnn.", "core.").replace("linear.", "head.") for key in KEYS]
+    arrays = [np.asarray(array.detach() if hasattr(array, "detach") else array) for array in found.values()]
+    assert all(array.flags.c_contiguous for array in arrays)
 
 
 def test_no_memory_is_shared(rnn):

@@ -15,7 +15,7 @@ T, B, D, H, O = 6, 2, 2, 3, 1
 RUNS = {
     "one step": {"k1": 1, "k2": 1},
     "sliding": {"k1": 1, "k2": 4},
-    "chunks": {"k1": 2, "k2": 2, "reduction": "mean"},
+    "one window": {"k1": T, "k2": T, "reduction": "mean"},
     "ensemble": {"k1": 2, "k2": 3, "E": (3,)},
     "momentum": {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5},
     "learned": {"k1": 1, "k2": 2, "learned": True, "momentum": 0.9, "record": True},

@@ -34,8 +34,8 @@ RUNS = {"numpy_rnn": (1_500, 11_500, 1), "torch_rnn": (500, 1_700, 8)}
 def _small_parts(monkeypatch):
     monkeypatch.setattr(series_files, "BLOCK", LOOKED_AT)
     monkeypatch.setattr(shapes, "CHUNK", LOOKED_AT)
-    for name in ("MAX_VIEWED", "TAPE_BYTES"):  # what is kept for windows of any number is made small
-        monkeypatch.setattr(loop, name, getattr(loop, name) // 64)
+    for name, part in (("MAX_VIEWED", 16), ("MAX_KEPT", 64), ("TAPE_BYTES", 64)):  # bounds of what is kept are small
+        monkeypatch.setattr(loop, name, getattr(loop, name) // part)
 
 
 @pytest.fixture

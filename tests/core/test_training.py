@@ -133,6 +133,15 @@ def test_a_resumed_run_stands_where_it_was_resumed(rnn):
     assert bits(at_the_end.state()) == bits(state)
 
 
+def test_a_learned_state_has_no_velocity_before_its_first_gradient(rnn):
+    """If the state to resume from has none, the velocity of h_0 begins with the next epoch."""
+    case = example(learned=True)
+    state = state_after(rnn, 2, case, momentum=0.9)
+    for velocity in (None, state.velocity._replace(h_0=None)):
+        rest = train(rnn, case, momentum=0.9, resume=state._replace(velocity=velocity))
+        assert [update.velocity.h_0 is None for update in rest] == [True, False, False, False]
+
+
 # -- fewer updates ---------------------------------------------------------------------------------------------------
 
 EVERY = st.sampled_from([2, 3, 4, 100])
