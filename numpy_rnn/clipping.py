@@ -18,12 +18,12 @@ SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 def global_norm(gradients: Gradients[Array]) -> Norms:
     """The norm of all gradients of a network as one vector.
 
-        n = √(Σ_θ Σ dθ²)    (U2)
+        ‖dθ‖ = √(Σ_θ Σ dθ²)    (U2)
 
-    Where a square overflows or underflows, n is computed as c √(Σ_θ Σ (dθ/c)²), where c is the largest power of two
-    that does not exceed the largest |dθ|; a division by c rounds nothing. Gradients that are None are left out. Returns
-    n in their dtype: shape E, a scalar without an ensemble. n is not finite where a gradient is not, or where n
-    overflows.
+    Where a square overflows or underflows, ‖dθ‖ is computed as 2ᵏ √(Σ_θ Σ (dθ/2ᵏ)²), where 2ᵏ is the largest power of
+    two that does not exceed the largest |dθ|; a division by it rounds nothing. Gradients that are None are left out.
+    Returns ‖dθ‖ in their dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or
+    where it overflows.
 
     Raises InputError on gradients that do not fit each other.
     """
@@ -36,10 +36,10 @@ def norm(gradients: Gradients[Array]) -> Norms:
     """`global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
-    n = root_of_squares(present, E)
-    least = np.finfo(n.dtype).tiny ** 0.5 / np.finfo(n.dtype).eps
-    if ((n > least) & (n < np.inf)).all():
-        return n  # no square overflowed, and those that underflowed are too small to matter
+    total_norm = root_of_squares(present, E)
+    least = np.finfo(total_norm.dtype).tiny ** 0.5 / np.finfo(total_norm.dtype).eps
+    if ((total_norm > least) & (total_norm < np.inf)).all():
+        return total_norm  # no square overflowed, and those that underflowed are too small to matter
     largest = (np.amax(abs(dtheta), axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
     scale = power_of_two(reduce(np.maximum, largest))
     return scale * root_of_squares([dtheta / expand_to(scale, dtheta) for dtheta in present], E)
@@ -47,8 +47,8 @@ def norm(gradients: Gradients[Array]) -> Norms:
 
 def root_of_squares(present: list[Array], E: int) -> Norms:
     squares = (np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
-    n: Norms = np.sqrt(reduce(np.add, squares))  # (U2)
-    return n
+    total_norm: Norms = np.sqrt(reduce(np.add, squares))  # (U2)
+    return total_norm
 
 
 def power_of_two(largest: Norms) -> Norms:
@@ -60,11 +60,11 @@ def power_of_two(largest: Norms) -> Norms:
 
 
 def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
-    """The gradients, scaled down where their global norm n exceeds `max_norm`; the norm of each network is its own.
+    """The gradients, scaled down where their global norm ‖dθ‖ exceeds `max_norm`; the norm of each network is its own.
 
-        dθ ← min(1, max_norm / (n + 10⁻⁶)) dθ    (U3)
+        dθ ← min(1, max_norm / (‖dθ‖ + 10⁻⁶)) dθ    (U3)
 
-    Returns new Gradients, None where there were none. Where n is not finite they are all NaN, not zero, so that
+    Returns new Gradients, None where there were none. Where ‖dθ‖ is not finite they are all NaN, not zero, so that
     training is seen to diverge.
 
     Raises InputError on gradients that do not fit each other, and unless max_norm is a finite number above 0.
@@ -80,7 +80,7 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
 def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     """`clip_by_global_norm` without its checks."""
     factor = np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))  # (U3)
-    factor = np.where(factor > 0, factor, np.nan)  # 0 where n overflows
+    factor = np.where(factor > 0, factor, np.nan)  # 0 where ‖dθ‖ overflows
     return Gradients(*(None if dtheta is None else expand_to(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)
 
 

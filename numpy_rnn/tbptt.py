@@ -211,8 +211,8 @@ def updates(
             )
             states, first = activations.h, window.start
             shortened = apply_clipping(gradients, options)
-            s, velocity = directed(params, shortened, velocity, options)
-            params = sgd_step(params, s, rate)
+            delta, velocity = directed(params, shortened, velocity, options)
+            params = sgd_step(params, delta, rate)
             kept = (copy_of(activations), flow) if record else (None, None)
             of_user = handed_out(params), handed_out(velocity)
             yield Update(epoch, number, window, loss, gradients, *of_user, *kept), (states, params, velocity)

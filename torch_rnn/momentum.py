@@ -21,16 +21,16 @@ def direction(
     velocity: Gradients[Array] | None = None,
     **options: Unpack[MomentumKeywords],
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
-    """The direction s that `sgd` steps against, and the velocity v, to be passed in the next time.
+    """The direction Δ that `sgd` steps against, and the velocity v, to be passed in the next time.
 
-        d = dθ + λ θ                                                     (U4)
-        v ← μ v + (1 − τ) d, at a parameter's first time v ← d           (U5)
-        s = d without momentum, with it v, or d + μ v under nesterov     (U6)
+        g = dθ + λ θ                                                     (U4)
+        v ← μ v + (1 − τ) g, at a parameter's first time v ← g           (U5)
+        Δ = g without momentum, with it v, or g + μ v under nesterov     (U6)
 
     With adagrad, v is the sum of the squares so far, and every number has a step of its own length:
 
-        v ← v + d ∘ d, at a parameter's first time v ← d ∘ d             (U8)
-        s = d / √(v + 10⁻⁸)                                              (U9)
+        v ← v + g ∘ g, at a parameter's first time v ← g ∘ g             (U8)
+        Δ = g / √(v + 10⁻⁸)                                              (U9)
 
     options: momentum, μ, dampening, τ, and weight_decay, λ, which are numbers, 0 by default, and are rounded to the
     parameters' dtype; nesterov and adagrad, False by default. velocity: of the previous call, None in the first. A
@@ -61,8 +61,8 @@ def directed(
     """`direction` without its checks."""
     triples = zip(params, gradients, velocity or NONE)
     pairs = [_direction(theta, dtheta, v, options) for theta, dtheta, v in triples]
-    s, v = (Gradients(*values) for values in zip(*pairs))
-    return s, v if options.has_velocity else None
+    delta, v = (Gradients(*values) for values in zip(*pairs))
+    return delta, v if options.has_velocity else None
 
 
 def _direction(
@@ -72,11 +72,11 @@ def _direction(
     if dtheta is None:
         return None, v
     mu, tau, nesterov, decay, *_, adagrad = options
-    d = dtheta + decay * theta if decay else dtheta  # (U4)
+    g = dtheta + decay * theta if decay else dtheta  # (U4)
     if adagrad:
-        v = d * d if v is None else v + d * d  # (U8)
-        return d / torch.sqrt(v + TINY), v  # (U9)
+        v = g * g if v is None else v + g * g  # (U8)
+        return g / torch.sqrt(v + TINY), v  # (U9)
     if not mu:
-        return d, None
-    v = d.clone() if v is None else mu * v + (1 - tau) * d  # (U5)
-    return (d + mu * v if nesterov else v), v  # (U6)
+        return g, None
+    v = g.clone() if v is None else mu * v + (1 - tau) * g  # (U5)
+    return (g + mu * v if nesterov else v), v  # (U6)

@@ -9,13 +9,13 @@ from torch_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Paramet
 
 
 @torch.no_grad()
-def sgd(params: Parameters[Array], s: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
+def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
     """One step of gradient descent.
 
-        θ ← θ − η s    (U1)
+        θ ← θ − η Δ    (U1)
 
-    s: the direction, either the Gradients dθ or what `direction` returned for them; a parameter whose s is None does
-    not change. learning_rate: η, a number, or one per network, of shape E; it is rounded to the parameters' dtype.
+    delta: the direction Δ, either the Gradients dθ or what `direction` returned for them; a parameter whose Δ is None
+    does not change. learning_rate: η, a number, or one per network, of shape E; it is rounded to the parameters' dtype.
     Returns new Parameters.
 
     Raises InputError on directions of other shapes or dtypes than the parameters, and on learning rates that are not
@@ -23,17 +23,17 @@ def sgd(params: Parameters[Array], s: Gradients[Array], learning_rate: LearningR
     Source: torch.optim.SGD.
     """
     ARRAYS.parameters(params, both_biases=False)
-    ARRAYS.like_parameters("gradient", s)
-    check_like(params, "gradient", s)
-    return sgd_step(params, s, as_learning_rate(params, learning_rate))
+    ARRAYS.like_parameters("gradient", delta)
+    check_like(params, "gradient", delta)
+    return sgd_step(params, delta, as_learning_rate(params, learning_rate))
 
 
 @torch.no_grad()
-def sgd_step(params: Parameters[Array], s: Gradients[Array], rate: Array) -> Parameters[Array]:
+def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) -> Parameters[Array]:
     """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
     updated = [
-        theta if s_theta is None else (theta - expand_to(rate, theta) * s_theta).requires_grad_()  # (U1)
-        for theta, s_theta in zip(params, s)
+        theta if delta_theta is None else (theta - expand_to(rate, theta) * delta_theta).requires_grad_()  # (U1)
+        for theta, delta_theta in zip(params, delta)
     ]
     return Parameters(*updated)
 

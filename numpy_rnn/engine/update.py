@@ -262,43 +262,43 @@ class Networks:
     def _descend(self, part: slice, moving: bool) -> None:
         """For one part of the vector; `moving`: whether it has a velocity already."""
         mu, tau, nesterov, decay, *_, adagrad = self.options
-        theta, d, spare = self.theta[..., part], self.gradient[..., part], self.spare[..., part]
+        theta, g, spare = self.theta[..., part], self.gradient[..., part], self.spare[..., part]
         if decay:
-            add(d, multiply(theta, decay, spare), d)  # (U4)
-        s = d
+            add(g, multiply(theta, decay, spare), g)  # (U4)
+        delta = g
         if adagrad:
             v = self.velocity[..., part]
             if moving:
-                add(v, multiply(d, d, spare), v)  # (U8)
+                add(v, multiply(g, g, spare), v)  # (U8)
             else:
-                multiply(d, d, v)  # (U8), the first time
+                multiply(g, g, v)  # (U8), the first time
             sqrt(add(v, TINY, spare), spare)
-            divide(d, spare, d)  # (U9)
+            divide(g, spare, g)  # (U9)
         elif mu:
             v = self.velocity[..., part]
             if moving:
                 multiply(v, mu, v)
-                add(v, multiply(d, 1 - tau, spare), v)  # (U5)
+                add(v, multiply(g, 1 - tau, spare), v)  # (U5)
             else:
-                v[...] = d  # (U5), the first time
-            s = v
+                v[...] = g  # (U5), the first time
+            delta = v
             if nesterov:
-                s = add(d, multiply(v, mu, spare), d)  # (U6)
-        subtract(theta, multiply(s, self.rate, spare), theta)  # (U1)
+                delta = add(g, multiply(v, mu, spare), g)  # (U6)
+        subtract(theta, multiply(delta, self.rate, spare), theta)  # (U1)
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
 def clipping_factor(gradient: Array, max_norm: float) -> Array:
-    """min(1, max_norm / (n + 10⁻⁶)) of vectors (..., P), with n the norm of each: shape (..., 1).
+    """min(1, max_norm / (‖dθ‖ + 10⁻⁶)) of vectors dθ (..., P): shape (..., 1).
 
-    As in `clipping.py`: scaled where a square leaves the range, and NaN where n does.
+    As in `clipping.py`: scaled where a square leaves the range, and NaN where ‖dθ‖ does.
     """
-    n = root_of_squares(gradient)
-    limits = np.finfo(n.dtype)
-    if not ((n > limits.tiny**0.5 / limits.eps) & (n < np.inf)).all():
+    total_norm = root_of_squares(gradient)
+    limits = np.finfo(total_norm.dtype)
+    if not ((total_norm > limits.tiny**0.5 / limits.eps) & (total_norm < np.inf)).all():
         scale = power_of_two(np.abs(gradient).max(axis=-1, keepdims=True))
-        n = scale * root_of_squares(gradient / scale)
-    factor = np.minimum(1, max_norm / (n + SMALL))  # (U3)
+        total_norm = scale * root_of_squares(gradient / scale)
+    factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
     return np.where(factor > 0, factor, np.nan)
 
 

@@ -248,7 +248,7 @@ TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
     ("dh_0", LEARNED, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
     ("vW_xh", STEP, "clipping", "torch.sqrt(reduce(torch.add, squares))", "reduce(torch.add, squares)"),
     ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
-    ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(d + mu * v if nesterov else v)", "v"),
+    ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(g + mu * v if nesterov else v)", "v"),
     ("initial", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),
     ("initial", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
     ("window", {}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),

@@ -200,12 +200,12 @@ DIFFERENCES = {
         ),
     ],
     "momentum": [
-        (['v = d.copy("K") if'], ["v = d.clone() if"], "torch's keeps the order in memory"),
+        (['v = g.copy("K") if'], ["v = g.clone() if"], "torch's keeps the order in memory"),
     ],
     "sgd": [
         (
-            ["theta - expand_to(rate, theta) * s_theta  # (U1)"],
-            ["(theta - expand_to(rate, theta) * s_theta).requires_grad_()  # (U1)"],
+            ["theta - expand_to(rate, theta) * delta_theta  # (U1)"],
+            ["(theta - expand_to(rate, theta) * delta_theta).requires_grad_()  # (U1)"],
             "autograd differentiates with respect to what requires a gradient",
         ),
     ],

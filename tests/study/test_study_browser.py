@@ -295,7 +295,7 @@ def test_forward_gradient_and_step_are_those_of_numpy_rnn(name, shared, settings
             assert_same(result[quantity][first : stop + 1], getattr(update.adjoints, quantity)[:, 0])
         assert_same_parameters(result["sum"], update.sum)
         assert_same_parameters(result["gradient"], update.gradient)
-        assert_same_parameters(result["step"]["s"], update.direction)
+        assert_same_parameters(result["step"]["delta"], update.direction)
         assert_same_parameters(result["step"]["after"], update.after)
         assert_same(result["step"]["losses"], update.losses())
 

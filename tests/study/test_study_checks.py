@@ -248,8 +248,8 @@ def test_and_the_right_network_is_within_it(case):
         ("dampening left out", "v"),
         ("dampening at the first step too", "v"),
         ("velocity not damped by μ", "v"),
-        ("nesterov forgotten", "s"),
-        ("nesterov look-ahead added to the velocity", "s"),
+        ("nesterov forgotten", "delta"),
+        ("nesterov look-ahead added to the velocity", "delta"),
         ("gradient ascent", "theta"),
         ("learning rate applied twice to W_hh", "theta"),
     ],
@@ -266,8 +266,8 @@ def test_mistakes_of_the_step_are_seen(name, stage):
 def test_a_wrong_norm_is_seen():
     case = next(problems(named_setting("everything"))).case
     one = next(check_step.descents(case, SgdOptions()))
-    one.hand["n"] = one.hand["n"] * (1 + 1e-9)
-    assert compare(one.hand["n"], exact(one)["n"], check_step.bounds(one)["n"]).bounds > APART
+    one.hand["norm"] = one.hand["norm"] * (1 + 1e-9)
+    assert compare(one.hand["norm"], exact(one)["norm"], check_step.bounds(one)["norm"]).bounds > APART
 
 
 # -- truncation -------------------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def of_the_run(case, options):
 def test_fractions_are_the_value_by_hand_where_nothing_rounds(options):
     first, _ = of_the_run(two_steps_by_hand(), options)
     said = exact(first)
-    for name in set(said) - {"n"}:
+    for name in set(said) - {"norm"}:
         assert not said[name].difference(first.hand[name]).any(), name
 
 
@@ -255,13 +255,13 @@ def test_two_updates_worked_out_on_paper():
     first, second = of_the_run(two_steps_by_hand(), POWERS)
     w = 1  # the element of W_hh in a row of W_xh, W_hh, W_hy
     said = exact(first)
-    assert [said[name].high[w] for name in ("d", "v", "s", "theta")] == [6.25, 6.25, 6.25, 0.4375]
+    assert [said[name].high[w] for name in ("g", "v", "delta", "theta")] == [6.25, 6.25, 6.25, 0.4375]
     g = Fraction(float(second.gradients.W_hh[0, 0]))
     d = g + Fraction(7, 16) / 8
     v = Fraction(25, 8) + 3 * d / 4
-    expected = {"d": d, "v": v, "s": v, "theta": Fraction(7, 16) - v / 4}
+    expected = {"g": d, "v": v, "delta": v, "theta": Fraction(7, 16) - v / 4}
     for name, values in exact(second).items():
-        if name != "n":
+        if name != "norm":
             assert values.high[w] == float(expected[name]), name
 
 
@@ -271,10 +271,10 @@ def test_nesterov_and_clipping_on_paper():
     none = np.zeros((1, 1))
     first = first._replace(gradients=Parameters(none, none + 3, none + 4))
     said = exact(first)
-    assert (said["n"].high, said["n"].low) == (5, 0)
+    assert (said["norm"].high, said["norm"].low) == (5, 0)
     factor = 1 / (5 + Fraction(1e-6))
     assert said["clipped"].high.tolist() == [0, float(3 * factor), float(4 * factor)]
-    assert said["s"].high.tolist() == [0, float(3 * factor * Fraction(3, 2)), float(4 * factor * Fraction(3, 2))]
+    assert said["delta"].high.tolist() == [0, float(3 * factor * Fraction(3, 2)), float(4 * factor * Fraction(3, 2))]
 
 
 @pytest.mark.parametrize("number", [Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)])
@@ -295,7 +295,7 @@ def test_pytorchs_optimizer_says_the_same_as_fractions():
 
     for descent in descents(random_window(1, sgd=SgdOptions(), learned=True), POWERS):
         said, truth, E = optimizer(descent), exact(descent), check_step.bounds(descent)
-        assert "s" not in said
-        assert {"n", "theta", "v"} <= set(said)
+        assert "delta" not in said
+        assert {"norm", "theta", "v"} <= set(said)
         for name, values in said.items():
             assert compare(values.high, truth[name], E[name]).bounds <= 1, name

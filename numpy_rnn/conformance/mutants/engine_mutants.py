@@ -5,7 +5,7 @@ from numpy_rnn.conformance.mutants.window_mutants import engine
 # Lines of the engine that several mutants change.
 APPENDED = "trained.append(one)"
 BUFFERS = "dy if mean or objective.weighted else None, dh, slope, da)"
-FIRST_TIME = "v[...] = d  # (U5), the first time"
+FIRST_TIME = "v[...] = g  # (U5), the first time"
 LAST_LOSS = "self._losses(last.loss_start, 1, last.loss_steps)"
 LOADED = "self.tape.load(piece.base, *self.series(piece.base, piece.stop))"
 OF_BLOCK = "of_all[block.first : block.stop, None]"
@@ -141,16 +141,16 @@ IN_ENGINE = (
         "h_0",
         (
             "update",
-            "subtract(theta, multiply(s, self.rate, spare), theta)",
-            "subtract(theta[..., :-1], multiply(s, self.rate, spare)[..., :-1], theta[..., :-1])",
+            "subtract(theta, multiply(delta, self.rate, spare), theta)",
+            "subtract(theta[..., :-1], multiply(delta, self.rate, spare)[..., :-1], theta[..., :-1])",
         ),
     ),
     engine(
         "first step of momentum dampened",
         "vW_xh",
-        ("update", FIRST_TIME, "v[...] = (1 - tau) * d"),
+        ("update", FIRST_TIME, "v[...] = (1 - tau) * g"),
     ),
-    engine("sum of squares not kept", "vW_xh", ("update", "add(v, multiply(d, d, spare), v)", "multiply(d, d, v)")),
+    engine("sum of squares not kept", "vW_xh", ("update", "add(v, multiply(g, g, spare), v)", "multiply(g, g, v)")),
     engine(
         "velocity not resumed",
         "vW_xh",

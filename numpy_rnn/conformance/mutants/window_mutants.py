@@ -180,15 +180,15 @@ IN_WINDOW = (
 # Lines of the reference that several mutants change.
 CLIPPED_AT_ONCE = "shortened = apply_clipping(gradients, options)"
 CLIPPED = "expand_to(factor, dtheta) * dtheta"
-DECAYED = "d = dtheta + decay * theta if decay else dtheta"
+DECAYED = "g = dtheta + decay * theta if decay else dtheta"
 DIRECTED = "directed(params, shortened, velocity, options)"
 FACTOR = "np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))"
-LOOK_AHEAD = "(d + mu * v if nesterov else v)"
+LOOK_AHEAD = "(g + mu * v if nesterov else v)"
 OF_NETWORK = ".sum(axis=tuple(range(E, dtheta.ndim)))"
-STEP = "theta - expand_to(rate, theta) * s_theta"
-STEPPED = "sgd_step(params, s, rate)"
-SQUARED = "v = d * d if v is None else v + d * d"
-VELOCITY = 'v = d.copy("K") if v is None else mu * v + (1 - tau) * d'
+STEP = "theta - expand_to(rate, theta) * delta_theta"
+STEPPED = "sgd_step(params, delta, rate)"
+SQUARED = "v = g * g if v is None else v + g * g"
+VELOCITY = 'v = g.copy("K") if v is None else mu * v + (1 - tau) * g'
 
 # The wrong lines.
 BY_TENSOR = FACTOR.replace("norm(gradients)", "root_of_squares([dtheta], gradients.W_hh.ndim - 2)")
@@ -201,11 +201,13 @@ CLIPPED_BY_STEP = f"""{CLIPPED_AT_ONCE}
                     parts.append(clamp(weight_gradients(learned, step, of_step), options.max_value))
                 summed = (None if d[0] is None else sum(d) for d in zip(*parts))
                 shortened = type(gradients)(*summed)._replace(h_0=shortened.h_0)"""
-DECAYED_APART = "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), s, rate)"
+DECAYED_APART = (
+    "sgd_step(type(params)(*(t if t is None else (1 - options.weight_decay) * t for t in params)), delta, rate)"
+)
 UNCLIPPED_SQUARES = """directed(params, gradients if options.adagrad else shortened, velocity, options)
             if options.adagrad and (options.max_norm or options.max_value):
                 d, _ = directed(params, shortened, None, options._replace(adagrad=False))
-                s = type(s)(*(v if v is None else v / np.sqrt(w + 1e-8) for v, w in zip(d, velocity)))"""
+                delta = type(delta)(*(v if v is None else v / np.sqrt(w + 1e-8) for v, w in zip(d, velocity)))"""
 SCALED = "type(gradients)(*(d if d is None else expand_to(rate, d) * d for d in shortened))"
 
 
@@ -239,45 +241,45 @@ IN_STEP = (
     update(
         "decoupled weight decay",
         "vW_xh",
-        ("momentum", DECAYED, "d = dtheta"),
-        ("momentum", "return d, None", "return d + decay * theta, None"),
+        ("momentum", DECAYED, "g = dtheta"),
+        ("momentum", "return g, None", "return g + decay * theta, None"),
         ("momentum", LOOK_AHEAD, LOOK_AHEAD + " + decay * theta"),
     ),
     update("dampening left out", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("(1 - tau) * ", ""))),
     update(
         "dampening at the first step too",
         "vW_xh",
-        ("momentum", VELOCITY, VELOCITY.replace('d.copy("K")', "(1 - tau) * d")),
+        ("momentum", VELOCITY, VELOCITY.replace('g.copy("K")', "(1 - tau) * g")),
     ),
     update("velocity not damped by μ", "vW_xh", ("momentum", VELOCITY, VELOCITY.replace("mu * v", "v"))),
     update("nesterov forgotten", "W_xh", ("momentum", LOOK_AHEAD, "v")),
     update(
         "nesterov look-ahead added to the velocity",
         "W_xh",
-        ("momentum", LOOK_AHEAD, LOOK_AHEAD.replace("d +", "v +")),
+        ("momentum", LOOK_AHEAD, LOOK_AHEAD.replace("g +", "v +")),
     ),
     # Adagrad.
     update("10⁻⁸ outside the root", "W_xh", ("momentum", "np.sqrt(v + TINY)", "(np.sqrt(v) + TINY)")),
     update("Adagrad without the root", "W_xh", ("momentum", "np.sqrt(v + TINY)", "(v + TINY)")),
     update(
-        "step divided by the squares before it", "W_xh", ("momentum", "np.sqrt(v + TINY)", "np.sqrt(v - d * d + TINY)")
+        "step divided by the squares before it", "W_xh", ("momentum", "np.sqrt(v + TINY)", "np.sqrt(v - g * g + TINY)")
     ),
-    update("sum of squares not kept", "vW_xh", ("momentum", SQUARED, "v = d * d")),
+    update("sum of squares not kept", "vW_xh", ("momentum", SQUARED, "v = g * g")),
     update(
         "mean of the squares for their sum",
         "vW_xh",
-        ("momentum", SQUARED, "v = d * d if v is None else (v + d * d) / 2"),
+        ("momentum", SQUARED, "v = g * g if v is None else (v + g * g) / 2"),
     ),
     update(
         "Adagrad in float32 inside float64",
         "vW_xh",
-        ("momentum", SQUARED, f"{SQUARED.replace('d * d', 'np.float32(d) ** 2')}"),
+        ("momentum", SQUARED, f"{SQUARED.replace('g * g', 'np.float32(g) ** 2')}"),
     ),
     # The update.
     update(
         "learned initial state never updated",
         "h_0",
-        ("sgd", "theta if s_theta is None else", "theta if s_theta is None or theta is params.h_0 else"),
+        ("sgd", "theta if delta_theta is None else", "theta if delta_theta is None or theta is params.h_0 else"),
     ),
     update("learning rate applied twice to W_hh", "W_hh", twice("W_hh")),
     update("a trained second hidden bias", "b_h", twice("b_h")),
@@ -288,7 +290,7 @@ IN_STEP = (
         "vW_xh",
         ("tbptt", "shapes import series", "shapes import expand_to, series"),
         ("tbptt", DIRECTED, DIRECTED.replace("shortened", SCALED)),
-        ("tbptt", STEPPED, "sgd_step(params, s, np.ones_like(rate))"),
+        ("tbptt", STEPPED, "sgd_step(params, delta, np.ones_like(rate))"),
     ),
     run(
         "weight decay not scaled by the learning rate",

@@ -74,7 +74,7 @@ def by_hand(
     """What the functions of `numpy_rnn` compute."""
     velocity: Any = None
     for _ in range(2):
-        s, velocity = rnn.direction(case.params, gradients, velocity, adagrad=True)
+        delta, velocity = rnn.direction(case.params, gradients, velocity, adagrad=True)
     losses = [float(rnn.cross_entropy(y[t : t + 1], classes[t : t + 1])) for t in range(len(y))]
     return {
         "x": one_hot(classes, y.shape[-1], y.dtype),
@@ -82,7 +82,7 @@ def by_hand(
         "losses": np.array(losses),
         "by value": row(rnn.clip_by_value(gradients, limit)),
         "squares": row(velocity),
-        "adagrad": row(s),
+        "adagrad": row(delta),
     }
 
 

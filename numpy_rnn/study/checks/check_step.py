@@ -32,7 +32,7 @@ class Descent(NamedTuple):
     number: int  # of the update, from 1
     case: Case  # its options, parameters and velocity
     gradients: Gradients
-    hand: Values  # "n", "clipped" where max_norm is given, "d", "v" where there is momentum, "s", "theta"
+    hand: Values  # "norm", "clipped" where max_norm is given, "g", "v" where there is momentum, "delta", "theta"
 
 
 def sets(options: SgdOptions, norm: float) -> dict[str, SgdOptions]:
@@ -65,16 +65,16 @@ def by_hand(case: Case, gradients: Gradients, rnn: Any = numpy_rnn) -> tuple[Val
     of_direction = case.sgd._asdict()
     max_norm = of_direction.pop("max_norm")
     del of_direction["max_value"], of_direction["adagrad"]  # which no study has
-    hand = {"n": np.asarray(global_norm(gradients))}
+    hand = {"norm": np.asarray(global_norm(gradients))}
     if max_norm is not None:
         gradients = rnn.clip_by_global_norm(gradients, max_norm)
         hand["clipped"] = row(gradients)
-    hand["d"] = row(rnn.direction(case.params, gradients, weight_decay=case.sgd.weight_decay)[0])
-    s, velocity = rnn.direction(case.params, gradients, case.velocity, **of_direction)
+    hand["g"] = row(rnn.direction(case.params, gradients, weight_decay=case.sgd.weight_decay)[0])
+    delta, velocity = rnn.direction(case.params, gradients, case.velocity, **of_direction)
     if velocity is not None:
         hand["v"] = row(velocity)
-    params = rnn.sgd(case.params, s, case.learning_rate)
-    return hand | {"s": row(s), "theta": row(params)}, params, velocity
+    params = rnn.sgd(case.params, delta, case.learning_rate)
+    return hand | {"delta": row(delta), "theta": row(params)}, params, velocity
 
 
 def bounds(descent: Descent) -> Values:
@@ -83,12 +83,12 @@ def bounds(descent: Descent) -> Values:
     step = Step(case, rounding)
     plain = Step(case._replace(sgd=SgdOptions(weight_decay=case.sgd.weight_decay)), rounding)
     given = {name: step.given(v) for name, v in present(descent.gradients).items()}
-    E = {"n": step.norm(list(given.values())).E}
+    E = {"norm": step.norm(list(given.values())).E}
     near = step.clipped(given)
     E["clipped"] = _row_of_bounds(near)
-    E["d"] = _row_of_bounds({name: plain.direction(name, v, _settled)[0] for name, v in near.items()})
+    E["g"] = _row_of_bounds({name: plain.direction(name, v, _settled)[0] for name, v in near.items()})
     pairs = {name: step.direction(name, v, _settled) for name, v in near.items()}
-    E["s"] = _row_of_bounds({name: s for name, (s, _) in pairs.items()})
+    E["delta"] = _row_of_bounds({name: delta for name, (delta, _) in pairs.items()})
     if case.sgd.momentum:
         E["v"] = _row_of_bounds({name: v for name, (_, v) in pairs.items()})
     updated = step.updated(given, _settled)
@@ -129,23 +129,23 @@ def exact(descent: Descent) -> dict[str, Witnessed]:
     result, gradients = {}, fractions(row(descent.gradients))
     theta = fractions(row(case.params))
     norm = root(sum((g * g for g in gradients), Fraction()))
-    result["n"] = [norm]
+    result["norm"] = [norm]
     if case.sgd.max_norm is not None:
         factor = min(Fraction(1), Fraction(case.sgd.max_norm) / (norm + Fraction(SMALL)))
         gradients = result["clipped"] = [factor * g for g in gradients]
-    d = result["d"] = [g + decay * p for g, p in zip(gradients, theta)]
-    s = d
+    g = result["g"] = [dtheta + decay * p for dtheta, p in zip(gradients, theta)]
+    delta = g
     if mu:
-        v = result["v"] = d if case.velocity is None else velocity(fractions(row(case.velocity)), d, mu, tau)
-        s = [one + mu * other for one, other in zip(d, v)] if case.sgd.nesterov else v
+        v = result["v"] = g if case.velocity is None else velocity(fractions(row(case.velocity)), g, mu, tau)
+        delta = [one + mu * other for one, other in zip(g, v)] if case.sgd.nesterov else v
     rate = Fraction(float(case.learning_rate))
-    result["s"], result["theta"] = s, [p - rate * one for p, one in zip(theta, s)]
+    result["delta"], result["theta"] = delta, [p - rate * one for p, one in zip(theta, delta)]
     return {name: of_fractions(numbers) for name, numbers in result.items()}
 
 
-def velocity(before: list[Fraction], d: list[Fraction], mu: Fraction, tau: Fraction) -> list[Fraction]:
+def velocity(before: list[Fraction], g: list[Fraction], mu: Fraction, tau: Fraction) -> list[Fraction]:
     """(U5), after a parameter's first time."""
-    return [mu * v + (1 - tau) * one for v, one in zip(before, d)]
+    return [mu * v + (1 - tau) * one for v, one in zip(before, g)]
 
 
 def fractions(array) -> list[Fraction]:
@@ -164,7 +164,7 @@ def root(number: Fraction) -> Fraction:
 def optimizer(descent: Descent) -> dict[str, Witnessed]:
     """The stages that PyTorch shows: the norm, clipped gradients, the velocity, and the new parameters.
 
-    d shows in the velocity of the first update, which is d; s only in what the parameters become. Raises InputError
+    g shows in the velocity of the first update, which is g; Δ only in what the parameters become. Raises InputError
     where PyTorch is not installed.
     """
     check_torch()
@@ -177,7 +177,7 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     for name, gradient in present(descent.gradients).items():
         params[name].grad = torch.tensor(gradient)
     limit = np.inf if max_norm is None else max_norm  # no gradient is longer than infinity
-    result = {"n": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
+    result = {"norm": torch.nn.utils.clip_grad_norm_(params.values(), limit)}
     if max_norm is not None:
         result["clipped"] = _row(theta.grad for theta in params.values())
     sgd = torch.optim.SGD(params.values(), lr=float(descent.case.learning_rate), **options)
@@ -188,7 +188,7 @@ def optimizer(descent: Descent) -> dict[str, Witnessed]:
     if options["momentum"]:
         result["v"] = _row(sgd.state[theta]["momentum_buffer"] for theta in params.values())
         if descent.case.velocity is None:
-            result["d"] = result["v"]
+            result["g"] = result["v"]
     result["theta"] = _row(theta.detach() for theta in params.values())
     return {name: whole(v.numpy()) for name, v in result.items()}
 

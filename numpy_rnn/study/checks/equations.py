@@ -44,11 +44,11 @@ TRUNCATION = {
 }
 STEP = {
     "U1": Equation("new parameters", "θ", "theta"),
-    "U2": Equation("norm of all gradients", "‖dθ‖", "n"),
+    "U2": Equation("norm of all gradients", "‖dθ‖", "norm"),
     "U3": Equation("clipped gradients", "dθ", "clipped"),
-    "U4": Equation("gradients with weight decay", "g", "d"),
+    "U4": Equation("gradients with weight decay", "g", "g"),
     "U5": Equation("velocities", "v", "v"),
-    "U6": Equation("direction of the step", "Δ", "s"),
+    "U6": Equation("direction of the step", "Δ", "delta"),
 }
 BY_STEP = ("a", "h", "y", "losses", "dy", "dh", "da", "dx")  # one row a step
 

@@ -61,8 +61,8 @@ def steady_velocity() -> dict[str, float]:
     """The velocity after 1, 10 and 100 updates with the gradient 1 and momentum 0.9."""
     params, one, velocity, result = rnn.Parameters(ONE, ONE, ONE), rnn.Gradients(ONE, ONE, ONE), None, {}
     for number in range(1, 101):
-        s, velocity = rnn.direction(params, one, velocity, momentum=0.9)  # the direction is the velocity
-        result[f"v_{number}"] = s.W_hh.item()
+        delta, velocity = rnn.direction(params, one, velocity, momentum=0.9)  # the direction is the velocity
+        result[f"v_{number}"] = delta.W_hh.item()
     return {name: result[name] for name in ("v_1", "v_10", "v_100")}
 
 

@@ -63,15 +63,15 @@ function gradientSoFar(now) {
   return what === "dW" ? sum : clipped(sum, data.update.max_norm);
 }
 
-// The update: the direction s, the new parameters, and the loss of its steps before and after, from the same state.
+// The update: the direction Δ, the new parameters, and the loss of its steps before and after, from the same state.
 function stepOf(now) {
   const {p, activations: {h, y}, window: {start, lossStart, stop}, N} = now;
-  const s = direction(p, gradientSoFar(now), data.update), after = descent(p, s, data.learning_rate);
+  const delta = direction(p, gradientSoFar(now), data.update), after = descent(p, delta, data.learning_rate);
   const from = shown.uncut ? 0 : start;
   const again = forward(after, [null, ...x.slice(from + 1, stop + 1)], after.h_0 ?? h[from], data.nonlinearity).y;
   const loss = (outputs, skipped) =>
     sum(range(lossStart + 1, stop).map((t) => stepLoss(outputs[t - skipped], target[t]))) / N;
-  return {s, after, losses: [loss(y, 0), loss(again, from)]};
+  return {delta, after, losses: [loss(y, 0), loss(again, from)]};
 }
 
 // ---- the table: [label, numbers, whether it is made at this moment], and the equations that make it --------------------
@@ -124,15 +124,15 @@ function explainedUpdate(now) {
   if (what === "clip") {
     const before = gradientSum(p, activations, flow, first, window.stop), after = gradientSoFar(now);
     return {equations: ["U2", "U3"], columns: true, rows: [
-      ["n, the norm before and after", [globalNorm(before), globalNorm(after)]],
+      ["‖dθ‖, the norm before and after", [globalNorm(before), globalNorm(after)]],
       ...present(p).flatMap((which) => [[`d${theta(which)}${indexIn(p[which])}`, rowOf(before[which])],
         ["clipped", rowOf(after[which]), true]])]};
   }
-  const {s, after} = stepOf(now);
+  const {delta, after} = stepOf(now);
   return {equations: ["U1"], columns: true, rows: present(p).flatMap((which) => [
     [`${theta(which)}${indexIn(p[which])}`, rowOf(p[which])],
-    [`− η ${data.update.momentum || data.update.weight_decay ? "s" : `d${theta(which)}`}`,
-      rowOf(s[which]).map((v) => -data.learning_rate * v)],
+    [`− η ${data.update.momentum || data.update.weight_decay ? "Δ" : `d${theta(which)}`}`,
+      rowOf(delta[which]).map((v) => -data.learning_rate * v)],
     [`new ${theta(which)}${indexIn(p[which])}`, rowOf(after[which]), true]])};
 }
 
@@ -159,7 +159,7 @@ function summaryOf(now) {
   }
   if (what === "step") {
     const {losses: [before, after]} = stepOf(now), {momentum, weight_decay} = data.update;
-    const s = momentum || weight_decay ? ` Here s is the direction of a first update, with ${[
+    const s = momentum || weight_decay ? ` Here Δ is the direction of a first update, with ${[
       ...(weight_decay ? [`weight decay ${weight_decay}`] : []), ...(momentum ? [`momentum ${momentum}`] : [])].join(" and ")}.` : "";
     return `Update: <b>the step</b>, with η = ${data.learning_rate} (U1).${s} The loss of this update goes from ${
       show(before)} to ${show(after)}. ${rows}`;

@@ -94,7 +94,7 @@ function direction(p, gradients, {momentum, nesterov, weight_decay}) {
   }, p, gradients);
 }
 
-const descent = (p, s, rate) => eachParameter((theta, v) => theta - rate * v, p, s);  // (U1)
+const descent = (p, delta, rate) => eachParameter((theta, v) => theta - rate * v, p, delta);  // (U1)
 
 // ---- how a small change of a state grows ----------------------------------------------------------------------------
 
