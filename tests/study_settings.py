@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn import Gradients
+from numpy_rnn import Gradients, Parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
@@ -20,6 +20,7 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.catalogue import named
 from numpy_rnn.study.checks.complex_step import unrolled
 from numpy_rnn.study.components.matrix import components_by_complex_step
+from numpy_rnn.study.page.wrong_lines import PUZZLES
 from numpy_rnn.study.setting import Setting, setting_of
 from numpy_rnn.study.study import PARTS
 from numpy_rnn.study.training.disagreements import VARIANTS
@@ -31,6 +32,12 @@ ROUNDING = Rounding(np.float64)
 def small(steps=5, seeds=2, **options) -> Setting:
     """A setting of few steps, on the sine wave."""
     configuration = Configuration(**options)
+    return setting_of(prepare(configuration), configuration, seeds, steps)
+
+
+def a_setting(seeds=3, steps=None, **values):
+    """A setting of a few epochs, of all steps of the sine wave unless fewer are given."""
+    configuration = Configuration(**{"epochs": 4, **values})
     return setting_of(prepare(configuration), configuration, seeds, steps)
 
 
@@ -73,6 +80,17 @@ def measure(setting, mutants=CHOSEN) -> dict[str, Any]:
         findings = {part: measure(setting) for part, measure in parts.items()}
     return json.loads(json.dumps(findings, allow_nan=False))
 
+
+# The study whose folder the command writes, once for all tests.
+STUDIED: dict[str, Any] = {"epochs": 2, "steps": 6, "k1": 50, "k2": 50, "reduction": "mean", "nonlinearity": "relu"}
+STUDIED |= {"bias": True, "learn_initial_state": True, "hidden_size": 3, "momentum": 0.5, "max_norm": 0.2}
+STUDIED |= {"dtype": "float64", "seeds": 2}
+STUDIED_WORDS = [
+    word
+    for name, value in STUDIED.items()
+    for word in [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+]
+MISTAKES = tuple(map(named, PUZZLES))  # of that study
 
 SHARED: dict[str, Any] = {"epochs": 4, "hidden_size": 3, "bias": True, "dtype": "float64"}
 
@@ -228,17 +246,30 @@ def components_in_another_way(setting, params):
     }
 
 
+def whole_numbers(seed, steps=6):
+    """Parameters, inputs, targets and a state of small whole numbers, none of which is lost behind relu's zero."""
+    integers = np.random.default_rng(seed).integers
+    params = Parameters(*(integers(1, 3, size).astype(float) for size in ((1, 2), (2, 2), (2, 1))))
+    x, target = (integers(1, 4, (steps, 1, 1)).astype(float) for _ in range(2))
+    return params, x, target, integers(0, 2, (1, 2)).astype(float)
+
+
+def row(gradients):
+    """The parameters or gradients that are there, as one vector."""
+    return np.concatenate([theta.ravel() for theta in gradients if theta is not None])
+
+
 def near(found, expected, where=""):
     """Seven digits are given of a number; cosines and losses that are sums may cancel to some more roundings."""
     found = np.array(found, float)
     np.testing.assert_allclose(found, np.array(expected, float), rtol=1.01 * 0.5e-6, atol=1e-11, err_msg=str(where))
 
 
-def is_within_its_borders(figure, name):
-    """Assert that nothing which is visible reaches beyond the figure, by more than a pixel."""
+def outside_its_borders(figure):
+    """The box of what is visible if it reaches beyond the figure by more than a pixel, as a list of at most one."""
     drawn, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches
-    assert min(drawn.x0, drawn.y0) >= -margin, name
-    assert (drawn.max <= figure.get_size_inches() + margin).all(), name
+    inside = min(drawn.x0, drawn.y0) >= -margin and (drawn.max <= figure.get_size_inches() + margin).all()
+    return [] if inside else [str(drawn)]
 
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end tag; those of SVG end themselves

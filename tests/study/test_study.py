@@ -1,18 +1,18 @@
 """The command `study`: its folder, its numbers, what it refuses (its parts are tested in test_study_*.py)."""
 
-import io
 import json
 import os
 import re
 import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from in_process import command, contents, main, refused
-from study_settings import Reader, faults, is_within_its_borders, measure, small
+from html_faults import Reader, faults
+from in_process import command, contents, refused
+from study_settings import MISTAKES, STUDIED, measure, outside_its_borders, small
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
@@ -25,14 +25,12 @@ from numpy_rnn.study.figures.style import style
 from numpy_rnn.study.figures.svg import Picture, pictures
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.setting import Snapshot, _check_losses, setting_of, snapshot_epochs
-from numpy_rnn.study.study import DRAWINGS, PARTS, check_can_write_folder, tables_of, write_folder
-from numpy_rnn.study.training.mistakes import measure_training
+from numpy_rnn.study.study import DRAWINGS, check_can_write_folder, tables_of, write_folder
 
 pytestmark = pytest.mark.slow
 
 MAX_PAGE = 2_000_000  # bytes
 NO_PICTURE = Picture(*2 * ((b"<svg/>", (1.0, 1.0)),))
-SMALL = ("--epochs", 3, "--steps", 5, "--seeds", 2, "--hidden-size", 3, "--bias")
 
 
 @pytest.fixture(autouse=True)
@@ -48,35 +46,38 @@ def small_setting(steps=5, **options):
 # -- all parts of a few small runs ---------------------------------------------------------------------------------
 
 FEW = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "gradient ascent")]
-RUNS = [
-    {"epochs": 0, "steps": 3},
-    {"epochs": 2, "steps": 6, "k1": 50, "k2": 50, "reduction": "mean", "nonlinearity": "relu", "bias": True}
-    | {"learn_initial_state": True, "hidden_size": 3, "momentum": 0.5, "max_norm": 0.2, "dtype": "float64"},
-]
 
 
-@pytest.fixture(scope="module", params=RUNS, ids=["untrained", "everything"])
-def findings(request):
-    """The findings of a run, with three mutants only."""
-    return measure(small(**{"seeds": 2} | request.param), FEW)
+@pytest.fixture(scope="module", params=["untrained", "everything"])
+def run(request):
+    """The findings of an untrained run with few mutants, and of the study whose folder is written; and that study."""
+    if request.param == "untrained":
+        return measure(small(3, 2, epochs=0), FEW), None
+    made = request.getfixturevalue("made")
+    return json.loads((made.folder / "study.json").read_text(encoding="utf-8")), made
 
 
 @pytest.mark.needs_matplotlib
-def test_every_figure_is_drawn_within_its_borders_and_said_in_words(findings):
+def test_every_figure_is_drawn_within_its_borders_and_said_in_words(run):
     from matplotlib.figure import Figure
 
+    findings, made = run
     for drawing in DRAWINGS:
-        with style():
-            figure = Figure(figsize=drawing.size)
-            drawing.draw(figure, findings)
-            figure.draw_without_rendering()
-        is_within_its_borders(figure, drawing.name)
+        if made is None:
+            with style():
+                figure = Figure(figsize=drawing.size)
+                drawing.draw(figure, findings)
+                figure.draw_without_rendering()
+            assert outside_its_borders(figure) == [], drawing.name
         for words in (drawing.caption(findings), drawing.alternative(findings)):
             assert len(words) > 30
             assert not re.search("None|nan", words), words
+    assert made is None or made.outside == []
 
 
-def test_the_page_has_every_figure_and_table_and_no_fault(findings):
+@pytest.mark.needs_matplotlib
+def test_the_page_has_every_figure_and_table_and_no_fault(run):
+    findings, _ = run
     tables = tables_of(findings)
     for table in tables:
         assert table.rows, table.name
@@ -95,20 +96,10 @@ def test_the_page_has_every_figure_and_table_and_no_fault(findings):
 # -- the folder -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """What the command writes and prints, of a small study of other sizes and options than the default ones."""
-    folder, printed = tmp_path_factory.mktemp("study") / "small", io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
-        patch.setitem(PARTS, "training", ("training", lambda setting: measure_training(setting, FEW)))
-        assert main(numpy_rnn, ("study", *SMALL, "--folder", folder)) == 0
-    return folder, printed.getvalue()
-
-
 @pytest.mark.needs_matplotlib
 def test_the_folder_is_the_page_its_numbers_and_every_figure_twice_the_same_each_time(made):
     """So that a study can be kept under version control, and compared. Three of the figures are drawn again."""
-    folder, printed = made
+    folder, printed, _ = made
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     figures = {f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")}
     assert names == {"study.html", "study.json"} | figures
@@ -116,7 +107,7 @@ def test_the_folder_is_the_page_its_numbers_and_every_figure_twice_the_same_each
     for name in figures:
         start = (folder / name).read_bytes()[:8]
         assert start == b"\x89PNG\r\n\x1a\n" if name.endswith("png") else start.startswith(b"<?xml"), name
-    findings = measure(small(5, 2, epochs=3, hidden_size=3, bias=True), FEW)
+    findings = measure(small(**STUDIED), MISTAKES)
     assert json.loads((folder / "study.json").read_text(encoding="utf-8")) == findings
     some = {}
     for drawing in DRAWINGS[::7]:
@@ -133,21 +124,21 @@ def test_the_folder_is_the_page_its_numbers_and_every_figure_twice_the_same_each
     assert len(drawn) == 2 * len(some)  # for a wide and for a narrow column
     assert all(one == two for one, two in drawn)
     lines = printed.splitlines()
-    heading = "numpy_rnn study: sine wave, T=5 B=1 D=1 H=3 O=1, tanh, biases, reduction sum, k1=1 k2=1"
+    heading = "numpy_rnn study: sine wave, T=6 B=1 D=1 H=3 O=1, relu, biases, reduction mean, k1=50 k2=50"
     assert lines[0].startswith(heading)
-    assert lines[1] == "the first 5 of 20 steps are studied; --steps changes their number"
+    assert lines[1] == "the first 6 of 20 steps are studied; --steps changes their number"
     assert re.search(r"\d s  done: open \S+/study.html$", lines[-1])
 
 
 @pytest.mark.needs_matplotlib
 def test_the_numbers_are_those_of_the_run(made):
-    result = json.loads((made[0] / "study.json").read_text(encoding="utf-8"))
+    result = json.loads((made.folder / "study.json").read_text(encoding="utf-8"))
     assert list(result) == ["about", "checks", "components", "training", "explorer"]
-    assert result["about"]["sizes"] == {"T": 5, "B": 1, "D": 1, "H": 3, "O": 1}
-    assert result["about"]["epochs"] == [0, 1, 2, 3]
+    assert result["about"]["sizes"] == {"T": 6, "B": 1, "D": 1, "H": 3, "O": 1}
+    assert result["about"]["epochs"] == [0, 1, 2]
     assert result["about"]["seeds"] == 2
-    setting = small_setting(bias=True, dtype="float32")
-    assert result["about"]["parameters"] == sum(theta.size for theta in setting.start[:5]) == 19
+    setting = small(**STUDIED)
+    assert result["about"]["parameters"] == sum(theta.size for theta in setting.start) == 22
     last = result["explorer"]["snapshots"][-1]["parameters"]["W_hh"]
     # seven digits are written of each
     np.testing.assert_array_less(abs(np.array(last) - setting.end.W_hh), 1e-6 * abs(setting.end.W_hh))
@@ -155,13 +146,13 @@ def test_the_numbers_are_those_of_the_run(made):
 
 @pytest.mark.needs_matplotlib
 def test_the_folder_of_a_study_may_be_written_again(made):
-    made, _ = made
+    made = made.folder
     check_can_write_folder(made, "--folder", [path.relative_to(made) for path in made.rglob("*") if path.is_file()])
 
 
 @pytest.mark.needs_matplotlib
 def test_a_folder_that_is_there_keeps_what_is_in_it(made):
-    made, _ = made
+    made = made.folder
     files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
     os.makedirs("study/figures")
     Path("study/figures/masks.svg").write_text("old")

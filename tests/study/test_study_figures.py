@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from study_settings import is_within_its_borders, made_up
+from study_settings import made_up, outside_its_borders
 
 from numpy_rnn.study.figures.check_figures import COUNTED, EQUAL, MARKS
 from numpy_rnn.study.figures.mistake_figures import VERDICTS
@@ -326,6 +326,6 @@ def test_all_is_within_the_borders_and_all_text_can_be_read_on_white():
     from matplotlib.text import Text
 
     for drawing in DRAWINGS:
-        is_within_its_borders(figure_of(drawing.name), drawing.name)
+        assert outside_its_borders(figure_of(drawing.name)) == [], drawing.name
         for text in figure_of(drawing.name).findobj(Text):
             assert not text.get_text() or contrast(text.get_color()) >= 4.5, (drawing.name, text.get_text())

@@ -6,7 +6,7 @@ from html import unescape
 from urllib.parse import unquote
 
 import pytest
-from study_settings import Reader, faults
+from html_faults import Reader, faults
 
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.figures.svg import Picture, compact

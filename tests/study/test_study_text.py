@@ -1,14 +1,12 @@
 """The derivation, the exercises and the mistakes on the page; and the page in a browser, at two widths and in print."""
 
-import importlib.util
-import json
 import re
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from study_settings import SETTINGS, Reader, faults, named_setting, small
+from html_faults import faults
+from study_settings import SETTINGS, named_setting
 
 import numpy_rnn
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
@@ -17,16 +15,14 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks import check_others as check_others_module
 from numpy_rnn.study.checks.check_others import check_others
 from numpy_rnn.study.components.measures import components_of
-from numpy_rnn.study.figures.svg import Picture, for_page
+from numpy_rnn.study.figures.svg import for_page
 from numpy_rnn.study.page.code_lines import lines_of_equations
 from numpy_rnn.study.page.derivation import as_html, sections
 from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
 from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions
-from numpy_rnn.study.page.page import HERE, page
+from numpy_rnn.study.page.page import HERE
 from numpy_rnn.study.page.typesetting import typeset
 from numpy_rnn.study.page.wrong_lines import PUZZLES, caught, mistake_table, wrong_functions
-from numpy_rnn.study.study import DRAWINGS, PARTS, tables_of
-from numpy_rnn.study.training.mistakes import measure_training
 
 # -- the document, and its HTML -------------------------------------------------------------------------------------
 
@@ -303,116 +299,3 @@ def test_the_lines_of_a_figure_of_the_page_are_where_they_were():
         here = start if command == "z" else here
     np.testing.assert_allclose(found, [(1.25, 2), (3, 4), *points], rtol=0, atol=0.051)
     assert "L" not in short
-
-
-# -- the page, and in a browser -------------------------------------------------------------------------------------
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(
-    not CHROMIUM or not importlib.util.find_spec("playwright"), reason="Chromium or the package playwright is missing"
-)
-MAX_PRINTED = 25  # pages of A4
-WIDER = """() => [...document.querySelectorAll("section table, section p, section .display")]
-  .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
-  .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
-  .map((e) => e.textContent.slice(0, 60))"""
-
-
-@pytest.fixture(scope="module")
-def text():
-    """The page of a small study with empty figures of the right size, and with the mistakes that are exercises."""
-    setting = small(steps=5, epochs=3, hidden_size=3, bias=True)
-    parts = {part: measure for part, (_, measure) in PARTS.items()}
-    parts["training"] = lambda setting: measure_training(setting, map(named, PUZZLES))
-    findings = json.loads(json.dumps({part: measure(setting) for part, measure in parts.items()}))
-    empty = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
-    drawn = {drawing.name: Picture((empty, drawing.size), (empty, (4.3, 4.0))) for drawing in DRAWINGS}
-    return page(findings, drawn, DRAWINGS, tables_of(findings))
-
-
-@pytest.fixture(scope="module")
-def opened(text, tmp_path_factory):
-    """Opens the page from its file, offline, at a width."""
-    from playwright.sync_api import sync_playwright
-
-    path = tmp_path_factory.mktemp("text") / "study.html"
-    path.write_text(text, encoding="utf-8")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
-
-        def at(width, **options):
-            page = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **options).new_page()
-            page.goto(path.as_uri())
-            return page
-
-        yield at
-        chromium.close()
-
-
-@pytest.mark.needs_matplotlib
-def test_every_equation_is_on_the_page_once_with_its_code_number_and_proof(text):
-    assert faults(text) == []
-    blocks = re.findall(r'<div class="checked" id="equation-(\w+)">(.*?)</div></details>\n</div>', text, re.DOTALL)
-    assert sorted(name for name, _ in blocks) == sorted(definitions())
-    for name, block in blocks:
-        assert block.index("<math>") < block.index('<pre class="lines">') < block.index("In this run, ")
-        assert re.search(r'is <span class="value">[-−]?\d', block) or name in ("T1", "T2"), name
-        assert f"<summary>Proof of ({name}): " in block
-        assert "one of which differs" not in block, name
-
-
-@pytest.mark.needs_matplotlib
-def test_every_heading_and_equation_can_be_linked_to(text):
-    elements = Reader(text).elements
-    ids = {attributes["id"] for _, attributes in elements if "id" in attributes}
-    headings = re.findall(r"<h3(.*?)>", text)
-    assert headings
-    assert all(' id="' in heading for heading in headings)
-    assert {f"equation-{name}" for name in definitions()} <= ids
-    assert {f"wrong-line-{number}" for number in range(1, 13)} | {
-        f"exercise-{number}" for number in range(1, 11)
-    } <= ids
-    listed = re.findall(r'href="#(\w+)"', text[text.index("<nav") : text.index("</nav>")])
-    assert [name for name in listed if name in CHAPTERS] == CHAPTERS
-
-
-CHAPTERS = ["network", "loss", "backward", "sum", "truncate", "components", "truncation", "vanishing"]
-CHAPTERS += ["disagreements", "mistakes", "equations"]
-
-
-@needs_browser
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("width", [400, 1280])
-def test_nothing_is_wider_than_its_column(opened, width):
-    page = opened(width)
-    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(WIDER) == []
-    shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
-                          ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
-    assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
-
-
-@needs_browser
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-def test_the_page_prints_on_few_pages(opened):
-    pdf = opened(1280).pdf(prefer_css_page_size=True)
-    assert 5 < len(re.findall(rb"/Type\s*/Page\b", pdf)) <= MAX_PRINTED
-
-
-@needs_browser
-@pytest.mark.slow
-@pytest.mark.needs_matplotlib
-def test_the_table_of_mistakes_is_filtered(opened):
-    page = opened(1280)
-    rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
-    assert page.evaluate(f"{rows}.length") == len(PUZZLES)
-    page.locator("#mistake-words").fill("bptt MISSING tanh")
-    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
-    assert page.locator("#mistake-count").text_content() == f"1 of {len(PUZZLES)}"
-    page.locator("#mistake-words").fill("")
-    verdict = page.evaluate("document.querySelector('#mistake-table tbody tr').dataset.verdict")
-    page.locator("#mistake-verdict").select_option(verdict)
-    assert set(page.evaluate(f"{rows}.map((e) => e.dataset.verdict)")) == {verdict}

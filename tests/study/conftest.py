@@ -1,0 +1,149 @@
+"""What the tests of the study share: one folder of a study per session, and one browser per worker."""
+
+import fcntl
+import io
+import json
+import os
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from in_process import main
+from study_explorer import CHROMIUM, SETTINGS, choose
+from study_explorer import T as STEPS
+from study_settings import MISTAKES, STUDIED_WORDS, outside_its_borders
+
+import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.study.components.measures import explorer
+from numpy_rnn.study.figures import svg
+from numpy_rnn.study.page import page as pages
+from numpy_rnn.study.setting import setting_of
+from numpy_rnn.study.study import PARTS
+from numpy_rnn.study.training.mistakes import measure_training
+
+
+class Made(NamedTuple):
+    """What the command `study` wrote and printed, and which of its figures reach beyond their borders."""
+
+    folder: Path
+    printed: str
+    outside: list
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Made:
+    """A small study of other sizes and options than the default ones, made by the first worker that needs it."""
+    base = tmp_path_factory.getbasetemp()
+    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    about = place / "study.json"
+    with open(place / "study.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not about.exists():
+            about.write_text(json.dumps(make_study(place / "study")))
+    return Made(place / "study", *json.loads(about.read_text()))
+
+
+def make_study(folder):
+    """Write the folder. Returns what is printed, and the figures that reach beyond their borders."""
+    printed, outside, saved = io.StringIO(), [], svg._saved
+
+    def checked(figure, form, **options):
+        if form == "png":  # once per figure
+            outside.extend(outside_its_borders(figure))
+        return saved(figure, form, **options)
+
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(svg, "_saved", checked)
+        patch.setitem(PARTS, "training", ("training", lambda setting: measure_training(setting, MISTAKES)))
+        assert main(numpy_rnn, ("study", *STUDIED_WORDS, "--folder", folder)) == 0
+    return printed.getvalue(), outside
+
+
+# -- in a browser -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory):
+    """The settings of the explorer that are looked at, by name."""
+    path = tmp_path_factory.mktemp("series") / "two.csv"
+    steps = 0.7 * np.arange(12)
+    rows = "\n".join(f"{np.sin(t)},{np.cos(1.3 * t)}" for t in steps)
+    path.write_text(f"first,second\n{rows}\n", encoding="utf-8")
+    result = {}
+    for name, options in SETTINGS.items():
+        configuration = Configuration(**options, data=str(path) if name == "two series" else None)
+        result[name] = setting_of(prepare(configuration), configuration, seeds=1, steps=STEPS)
+    return result
+
+
+@pytest.fixture(scope="session")
+def numbers(settings):
+    """What the explorer is given, by the setting's name."""
+    return {name: explorer(setting) for name, setting in settings.items()}
+
+
+@pytest.fixture(scope="session")
+def files(numbers, tmp_path_factory):
+    """The pages, by the setting's name: the figures that move alone, without the other sections."""
+    texts = {
+        name: (pages.HERE / f"sections/{name}.html").read_text(encoding="utf-8") for name in ("0_explore", "4b_live")
+    }
+    folder = tmp_path_factory.mktemp("pages")
+    result = {}
+    for name, data in numbers.items():
+        findings = {"explorer": data, "components": {"seeds": {"networks": 32}}}
+        result[name] = folder / f"{name.replace(' ', '_')}.html"
+        result[name].write_text(pages.assembled(texts, findings, {}, (), ()), encoding="utf-8")
+    return result
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def new_page(browser):
+    """Opens a page of its own. At the end: nothing was asked of a network, and nothing was written to the console."""
+    contexts, wrong = [], []
+
+    def opened(path, width=1280, **options):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
+        page = contexts[-1].new_page()
+        page.on(
+            "request", lambda request: wrong.extend([request.url] * (not request.url.startswith(("data:", "file:"))))
+        )
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+    assert contexts
+
+
+@pytest.fixture(scope="session")
+def shared(new_page, files):
+    """One page per setting, which all tests move that only look at what they set."""
+    return {name: new_page(path) for name, path in files.items()}
+
+
+@pytest.fixture
+def sine(shared):
+    """The page of the sine wave, in one state."""
+    choose(shared["sine"], epoch=1, uncut=False, k2=5, k1=2)
+    choose(shared["sine"], update=3, moment=3)
+    return shared["sine"]
