@@ -27,9 +27,9 @@ EVERY = pytest.mark.parametrize("of_run", RUNS.values(), ids=RUNS)
 FIRST, TRIED, MORE = 4, 2, 2  # updates before, under and after the interruption; more than an epoch of the longer ones
 
 STRIDE = {
-    "numpy_rnn": 3,
-    "numpy_rnn.reference": 5,
-    "torch_rnn": 17,
+    "numpy_rnn": 5,
+    "numpy_rnn.reference": 11,
+    "torch_rnn": 37,
 }  # lines from one interruption to the next; odd numbers of lines in an update
 
 

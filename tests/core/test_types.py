@@ -47,8 +47,11 @@ ARRAYS = {"numpy_rnn": "numpy.ndarray[", "torch_rnn": "torch._tensor.Tensor"}
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """What mypy --strict prints about all programs, by the name of the program: read by one run."""
+def report(tmp_path_factory, pytestconfig):
+    """What mypy --strict prints about all programs, by the name of the program: read by one run.
+
+    Nearly all of its time goes into torch, of which mypy keeps what it knows in pytest's cache until torch changes.
+    """
     folder = tmp_path_factory.mktemp("programs")
     optional = '# mypy: disable-error-code="index, union-attr"\n'  # whether a bias or its gradient is None
     programs = {f"document_{n}": optional + program for n, program in enumerate(PROGRAMS)}
@@ -58,18 +61,21 @@ def report(tmp_path_factory):
         programs[f"mistake_{n}"] = TRAIN.replace("PACKAGE", "numpy_rnn").replace(right, wrong)
     for name, program in programs.items():
         (folder / f"{name}.py").write_text(program, encoding="utf-8")
-    out, errors, _ = api.run(
-        ["--strict", "--follow-imports=silent", f"--cache-dir={folder / 'cache'}", *map(str, folder.glob("*.py"))]
-    )
+    cache = getattr(pytestconfig, "cache", None)  # none under -p no:cacheprovider
+    known = folder / "cache" if cache is None else cache.mkdir("mypy")
+    files = sorted(map(str, folder.glob("*.py")))
+    out, errors, _ = api.run(["--strict", "--follow-imports=silent", f"--cache-dir={known}", *files])
     assert not errors
     return {name: "\n".join(line for line in out.splitlines() if f"{name}.py:" in line) for name in programs}
 
 
+@pytest.mark.slow
 @pytest.mark.needs_torch
 def test_the_programs_of_the_documents_type_check(report):
     assert [report[f"document_{n}"] for n in range(len(PROGRAMS))] == [""] * len(PROGRAMS)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_torch
 def test_train_knows_the_arrays_of_its_package(report):
     for package, array in ARRAYS.items():
@@ -77,6 +83,7 @@ def test_train_knows_the_arrays_of_its_package(report):
         assert "error" not in report[f"of_{package}"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_torch
 def test_mistakes_in_a_call_of_train_are_reported(report):
     for n, (_, _, message) in enumerate(MISTAKES.values()):
