@@ -11,7 +11,7 @@ import pytest
 from study_settings import made_up, outside_its_borders
 
 from numpy_rnn.study.figures.check_figures import COUNTED, EQUAL, MARKS
-from numpy_rnn.study.figures.mistake_figures import VERDICTS
+from numpy_rnn.study.figures.disagreement_figures import VERDICTS
 from numpy_rnn.study.figures.style import (
     AFTER,
     BEFORE,

@@ -16,12 +16,11 @@ from numpy_rnn.study.checks import check_others as check_others_module
 from numpy_rnn.study.checks.check_others import check_others
 from numpy_rnn.study.components.measures import components_of
 from numpy_rnn.study.figures.svg import for_page
-from numpy_rnn.study.page.code_lines import lines_of_equations
 from numpy_rnn.study.page.derivation import as_html, sections
 from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
-from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions
+from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions, lines_of_equations
 from numpy_rnn.study.page.page import HERE
-from numpy_rnn.study.page.typesetting import typeset
+from numpy_rnn.study.page.templates import typeset
 from numpy_rnn.study.page.wrong_lines import PUZZLES, caught, mistake_table, wrong_functions
 
 # -- the document, and its HTML -------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
-"""The equations of DERIVATION.md as MathML, read from the document so that none is typed twice, and their checks."""
+"""The equations of DERIVATION.md as MathML, read from the document so that none is typed twice; the lines of the
+reference that compute each, by the id in their comment; and their checks.
+"""
 
+import ast
+import io
 import re
+import tokenize
 from functools import cache
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from numpy_rnn.study.page.code_lines import lines_of_equations
 from numpy_rnn.study.page.templates import number
 
 NOT_STUDIED = ("F4", "L3", "L4", "U7", "U8", "U9")  # of no run: checked by `check_others`
@@ -14,6 +18,10 @@ DOCUMENT = Path(__file__).parents[2] / "DERIVATION.md"
 DEFINITION = re.compile(r"^- \*\*\(([A-Z]\d+)\)\*\* (.*(?:\n  .*)*)", re.MULTILINE)
 SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")
 WORD = re.compile(r"\\mathrm\{(\w+)\}|\b(target)(?=_)")  # names of more than one letter, which are no products
+FOLDER = Path(__file__).parents[2]
+FILES = ("elman.py", "loss.py", "bptt.py", "common/windows.py", "tbptt.py", "clipping.py", "momentum.py", "sgd.py")
+ID = re.compile(r"\(([A-Z]\d+)\)")
+COMMENT = re.compile(r"  # \([A-Z]\d+\).*$", re.MULTILINE)
 
 
 class Piece(NamedTuple):
@@ -196,3 +204,60 @@ def _row(names, by, value, difference):
         )
         + "</tr>"
     )
+
+
+# -- the lines of code -----------------------------------------------------------------------------------------------
+
+
+class Lines(NamedTuple):
+    """Some code of one function."""
+
+    file: str
+    function: str
+    code: str  # without its comments
+
+
+@cache
+def lines_of_equations() -> dict[str, tuple[Lines, ...]]:
+    """By id, the statements of the reference that carry it, in the order of the files."""
+    result: dict[str, list[Lines]] = {}
+    for file in FILES:
+        source = (FOLDER / file).read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        for line, ids in _comments(source):
+            function, code = _function(tree, line), _statement(source, tree, line)
+            for name in ids:
+                of_id = result.setdefault(name, [])
+                if of_id and of_id[-1][:2] == (file, function):
+                    if code not in of_id[-1].code.split("\n"):
+                        of_id[-1] = of_id[-1]._replace(code=f"{of_id[-1].code}\n{code}")
+                else:
+                    of_id.append(Lines(file, function, code))
+    return {name: tuple(of_id) for name, of_id in result.items()}
+
+
+def _comments(source):
+    """(line, ids) of every comment behind code."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and token.line[: token.start[1]].strip() and ID.search(token.string):
+            yield token.start[0], ID.findall(token.string)
+
+
+def _function(tree, line):
+    around = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.lineno <= line <= node.end_lineno
+    ]
+    return max(around, key=lambda node: node.lineno).name
+
+
+def _statement(source, tree, line):
+    """The whole statement on this line; of one that contains others, the line."""
+    simple = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and not hasattr(node, "body") and node.lineno <= line <= node.end_lineno
+    ]
+    lines = source.splitlines()
+    chosen = lines[simple[0].lineno - 1 : simple[0].end_lineno] if simple else [lines[line - 1]]
+    indent = len(chosen[0]) - len(chosen[0].lstrip())
+    return COMMENT.sub("", "\n".join(text[indent:] for text in chosen))

@@ -12,8 +12,7 @@ from numpy_rnn.study.findings import Drawing, Findings, Table
 from numpy_rnn.study.page.derivation import anchor, chapter
 from numpy_rnn.study.page.exercises import exercises
 from numpy_rnn.study.page.formulas import checked_equation, equation, formula, reference
-from numpy_rnn.study.page.templates import fill
-from numpy_rnn.study.page.typesetting import typeset
+from numpy_rnn.study.page.templates import fill, typeset
 from numpy_rnn.study.page.wrong_lines import mistake_table, puzzles
 
 HERE = Path(__file__).parent
