@@ -226,7 +226,7 @@ SHOWN_ELSEWHERE = {
 @pytest.mark.slow
 def test_every_mistake_is_caught_and_named():
     """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
-    result = mistakes(Outcomes(a_setting(seeds=2, steps=8, epochs=1)))
+    result = mistakes(Outcomes(a_setting(seeds=2, steps=5, epochs=1)))
     assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
     for one, mutant in zip(result, MUTANTS):
         tensor = one["caught"]["tensor"]
