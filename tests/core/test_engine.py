@@ -4,11 +4,6 @@ Squared errors are judged at level L1; with the other losses, classes and weight
 plain loop.
 """
 
-import tracemalloc
-from importlib import import_module
-from itertools import combinations
-from pathlib import Path
-
 import numpy as np
 import pytest
 from cases import (
@@ -22,42 +17,16 @@ from cases import (
     reported,
     steps_of_sgd,
 )
+from engine_sizes import MODULES, SIZES, arrays_in, with_sizes
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, Parameters, engine, reference
+from numpy_rnn import engine, reference
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import Recorder
-from numpy_rnn.clipping import clip
 from numpy_rnn.conformance.traces.judge import judge
-from numpy_rnn.engine import layout, loop
-from numpy_rnn.engine.layout import CACHE_LINE, Layout, Vectors, blocks, empty
-from numpy_rnn.engine.update import clipping_factor
-from numpy_rnn.engine.window import Tape
-
-FILES = sorted(path.stem for path in Path(engine.__file__).parent.glob("[!_]*.py"))
-MODULES = [import_module(f"numpy_rnn.engine.{name}") for name in FILES]
-
-# Every size at which the engine takes another path, and values that small cases lie on both sides of.
-SIZES = {
-    "MAX_GROUPED": (0, 6, 64),
-    "MIN_GROUP": (1, 3, 100),
-    "GROUP_BYTES": (1, 2000, 2**20),
-    "MIN_COLUMNS": (1, 4, 256),
-    "MIN_COLUMN_STEPS": (1, 3),
-    "MIN_COLUMN_BATCH": (1, 2),
-    "TRANSPOSED_AT_ONCE": (1, 3, 64),
-    "MAX_STACKED": (0, 3, 128),
-    "MIN_TRANSPOSED": (2, 5, 16),
-    "MAX_VIEWED": (0, 12, 4096),
-    "MAX_WINDOWS": (1, 2, 256),
-    "MAX_KEPT": (0, 5, 2048),
-    "TAPE_BYTES": (1, 500, 2**19),
-    "MAX_TAPES": (1, 64),
-    "REMEMBERED": (1, 3),
-    "MIN_OF_THREAD": (1, 3, 256),
-}
+from numpy_rnn.engine import layout
 
 
 def test_every_size_of_the_engine_is_crossed():
@@ -65,13 +34,6 @@ def test_every_size_of_the_engine_is_crossed():
         name for module in MODULES for name, value in vars(module).items() if name.isupper() and type(value) is int
     }
     assert found - {"CACHE_LINE"} == set(SIZES)
-
-
-def with_sizes(patch, sizes):
-    for name, value in sizes.items():
-        for module in MODULES:
-            if hasattr(module, name):
-                patch.setattr(module, name, value)
 
 
 # -- every update is right --------------------------------------------------------------------------------------------
@@ -327,209 +289,3 @@ def test_threads_have_the_error_settings_of_the_caller(monkeypatch):
     run = engine.train(*case.for_train(engine), k1=2, k2=3, epochs=9, learning_rate=1e120, nonlinearity="relu")
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         list(run)
-
-
-# -- what is handed out -----------------------------------------------------------------------------------------------
-
-
-def arrays_in(value):
-    """All arrays of nested tuples."""
-    if isinstance(value, tuple):
-        return [array for one in value for array in arrays_in(one)]
-    return [value] if isinstance(value, np.ndarray) else []
-
-
-@pytest.mark.parametrize("E", [(), (2, 4)], ids=str)
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "record": True}, {"yield_every": 2}], ids=str)
-@pytest.mark.parametrize("remembered", [1, 3])
-def test_updates_share_no_memory(E, options, remembered, monkeypatch):
-    """Nor does a state share any with an update; what the run goes on from is read-only."""
-    with_sizes(monkeypatch, {"REMEMBERED": remembered})
-    case = random_case(1, 6, 2, 2, 3, 2, E=E, learned=True)
-    training = engine.train(*case.for_train(engine), k1=1, k2=2, epochs=1, learning_rate=0.01, **options)
-    handed_out = []
-    for update in training:
-        assert not any(array.flags.writeable for array in arrays_in((update.parameters, update.velocity)))
-        free = update.gradients, update.activations, update.adjoints, update.losses, training.state()
-        assert all(array.flags.writeable for array in arrays_in(free))
-        handed_out += [arrays_in(update), arrays_in(training.state())]
-    for one, other in combinations(handed_out, 2):
-        assert not any(np.shares_memory(a, b) for a in one for b in other)
-
-
-@pytest.mark.parametrize("E", [(), (30,)], ids=str)
-def test_kept_updates_take_little_memory_besides_their_own(E):
-    """Of 2,000 updates every 20th is kept; 10 KB each leave room for Python objects, and for what is made together."""
-    case = random_case(3, 20, 1, 1, 6, 1, bias=False, dtype="float32", E=E)
-    run = engine.train(*case.for_train(engine), k1=1, k2=1, learning_rate=0.01, epochs=100, **case.options)
-    first = next(run)
-    own = sum(array.nbytes for array in arrays_in(first))
-    tracemalloc.start()
-    try:
-        kept = [update for update in run if update.number == 20]
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(kept) == 100
-    assert held < 100 * (own + 10_000)
-
-
-HOLDS = {
-    "itself": lambda array: array,
-    "a part": lambda array: array[1:],
-    "a part of a part": lambda array: array[1:][:, 2:],
-    "its transpose": lambda array: array.T,
-    "other numbers": lambda array: array.view("int32"),
-    "a buffer": lambda array: np.asarray(memoryview(array)),
-    "nothing": lambda array: array.copy(),
-}
-
-
-@pytest.mark.parametrize("of", [Layout(3, 4, 2, 5, True, True, np.dtype("float32"), N) for N in (None, 7)], ids=str)
-@given(taken=st.lists(st.tuples(st.sampled_from(sorted(HOLDS)), st.integers(0, 5), st.integers(0, 4)), max_size=30))
-def test_memory_is_used_again_when_nobody_holds_any_part_of_it(of, taken):
-    """Vectors are taken, a part of one parameter of each is kept, and the oldest are released so that few are left."""
-    vectors, held = Vectors(of, () if of.networks is None else (7,)), []
-    for number, (hold, which, few) in enumerate(taken):
-        memory, named = next(vectors)
-        memory[...] = number
-        assert all((theta == number).all() for theta in named)
-        part = HOLDS[hold](named[which]) if named[which].ndim > 1 else named[which]
-        held.append((part, part.copy()))
-        del memory, named, part, held[: max(len(held) - few, 0)]
-        assert all(np.array_equal(part, as_it_was) for part, as_it_was in held)
-
-
-@pytest.mark.needs_torch
-def test_a_tensor_of_the_same_memory_holds_it():
-    import torch
-
-    vectors = Vectors(Layout(3, 4, 2, 5, False, False, np.dtype("float32")), ())
-    memory, named = next(vectors)
-    memory[...] = 0
-    tensor = torch.from_numpy(named.W_hh)
-    del memory, named
-    for _ in range(9):
-        next(vectors)[0][...] = 1
-    assert not tensor.any()
-
-
-# -- where the numbers are --------------------------------------------------------------------------------------------
-
-LAYOUTS = [
-    Layout(3, 4, 2, 5, bias, learned, np.dtype("float32"), networks)
-    for bias in (False, True)
-    for learned in (False, True)
-    for networks in (None, 1, 7)
-]
-LAYOUTS += [of_one._replace(columns=True) for of_one in LAYOUTS if of_one.networks is None]
-
-
-@pytest.mark.parametrize("of", LAYOUTS, ids=str)
-def test_the_vector_is_the_parameters(of):
-    """Every number once, in one memory; W and U are parts of it, and what is None becomes zero."""
-    vector = of.empty(of.size)
-    N = () if of.networks is None else (of.networks,)
-    assert vector.shape == (*N, of.size)
-    vector[...] = np.arange(vector.size).reshape(vector.shape)
-    named = of.named(vector)
-    assert [theta is None for theta in named] == [False] * 3 + [not of.bias] * 2 + [not of.learned]
-    D, H, O, B = of[:4]
-    shapes = (D, H), (H, H), (H, O), (H,), (O,), (B, H)
-    assert all(theta is None or theta.shape == (*N, *shape) for theta, shape in zip(named, shapes))
-    present = [theta for theta in named if theta is not None]
-    assert sorted(np.concatenate([theta.ravel() for theta in present])) == list(range(vector.size))
-    assert all(np.shares_memory(theta, vector) for theta in present)
-    W, U, h_0 = of.stacked(vector)
-    parts = [part for part in (W, U, h_0) if part is not None]
-    assert sorted(np.concatenate([part.ravel() for part in parts])) == list(range(vector.size))
-    W = W.mT if of.columns else W
-    assert {H, D + H + of.bias} == set(W.shape[-2:])
-    assert np.array_equal(U[..., :H, :], named.W_hy)
-    other = of.empty(of.size)
-    other[...] = np.nan
-    of.fill(other, each(np.array, named))
-    assert np.array_equal(other, vector)
-    of.fill(other, Gradients(*named[:5], None))
-    assert bits(each(np.array, of.named(other))[:5]) == bits(each(np.array, named)[:5])
-    assert other.sum() == sum(theta.sum() for theta in named[:5] if theta is not None)
-
-
-@given(
-    shape=st.lists(st.integers(0, 40), max_size=3).map(tuple), dtype=st.sampled_from([np.float32, np.float64, np.int8])
-)
-def test_new_memory_begins_at_a_cache_line(shape, dtype):
-    array = empty(shape, dtype)
-    assert (array.shape, array.dtype) == (shape, dtype)
-    assert array.flags.c_contiguous
-    assert array.size == 0 or array.ctypes.data % CACHE_LINE == 0
-
-
-@given(N=st.integers(1, 40), threads=st.integers(1, 5))
-def test_blocks_are_all_networks_once(N, threads):
-    """In their order, whatever the thresholds; no group has less than half of the networks that a group pays for."""
-    params = random_case(0, 1, 2, 3, 4, 1, E=(N,)).params
-    for names in ({}, {"GROUP_BYTES": 1}, {"MAX_GROUPED": 0}, {"MIN_GROUP": 1, "GROUP_BYTES": 1}, {"MIN_GROUP": 50}):
-        with pytest.MonkeyPatch.context() as patch:
-            with_sizes(patch, names)
-            found = blocks(params, 2, 3, threads)
-            least = layout.MIN_GROUP
-        assert [n for block in found for n in range(block.first, block.stop)] == list(range(N))
-        for block in found:
-            size = block.layout.networks
-            assert (block.stop - block.first) == (1 if size is None else size)
-            assert size is None or 2 * size >= min(least, N)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("E", [(), (7,), (3,)], ids=str)
-def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E, dtype):
-    """To 16 ulps of the largest: a sum of 28 squares, its root and a quotient, in two orders."""
-    of = Layout(2, 3, 2, 2, True, False, np.dtype(dtype), E[0] if E == (7,) else None)
-    gradient = np.random.default_rng(1).normal(size=(*E, of.size)).astype(dtype)
-    limits = np.finfo(dtype)
-    roots = limits.max**0.5, limits.tiny**0.5, 1e-3 * limits.tiny**0.5
-    for scale in (1, limits.max / 4, limits.max / 1e3, limits.tiny * 1e3, *roots, np.inf, np.nan):
-        scaled = gradient.copy()
-        scaled[..., : None if np.isfinite(scale) else 1] *= np.dtype(dtype).type(scale)
-        found = clipping_factor(scaled, 1e-3) * scaled
-        for one, other in zip(of.named(found), clip(of.named(scaled), 1e-3)):
-            if one is not None:
-                np.testing.assert_allclose(one, other, rtol=16 * limits.eps, atol=16 * limits.smallest_subnormal)
-
-
-@pytest.mark.parametrize(("E", "in_all"), [((), 100), ((5,), 200)])
-def test_views_of_so_many_steps_are_kept(E, in_all, monkeypatch):
-    """Of a tape at most MAX_VIEWED, of all tapes together MAX_TAPES times as many."""
-    with_sizes(monkeypatch, {"MAX_VIEWED": 100, "MAX_TAPES": 2, "MAX_GROUPED": 0})
-    viewed = {}
-
-    class Watched(Tape):
-        def window(self, window):
-            views = super().window(window)
-            viewed[self] = sum(end - begin for begin, _, end, _ in self.views)
-            assert viewed[self] <= 100
-            assert sum(viewed.values()) <= in_all
-            return views
-
-    monkeypatch.setattr(loop, "Tape", Watched)
-    case = random_case(0, 50, 1, 2, 3, 1, E=E)
-    for k2 in (1, 20):
-        viewed.clear()
-        list(engine.train(*case.for_train(engine), k1=1, k2=k2, learning_rate=0.01, epochs=2))
-        assert len(viewed) == (E[0] if E else 1)
-
-
-@pytest.mark.parametrize("networks", [(), (3,)])
-def test_large_logits_do_not_overflow(networks):
-    """The losses are those of the reference, whose softmax subtracts the largest logit, with logits of some 10⁴."""
-    generator = np.random.default_rng(0)
-    T, B, D, H, O = 6, 2, 2, 3, 4
-    W_xh, W_hh, W_hy = (generator.standard_normal((*networks, *shape)) for shape in ((D, H), (H, H), (H, O)))
-    params = Parameters(W_xh, W_hh, 1e4 * W_hy)
-    x, classes = generator.standard_normal((T, B, D)), generator.integers(0, O, (T, B))
-    options = {"k1": 2, "k2": 3, "learning_rate": 1e-3, "epochs": 1, "loss": "cross_entropy"}
-    runs = [module.train(params, x, classes, np.zeros((B, H)), **options) for module in (engine, reference)]
-    losses = [np.array([update.loss for update in run]) for run in runs]
-    assert np.max(losses) > 1e3
-    np.testing.assert_allclose(*losses, rtol=1e-9)
