@@ -42,6 +42,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "needs_torch: uses torch or both backends; deselected without torch_rnn")
     config.addinivalue_line("markers", "needs_matplotlib: draws; deselected without torch_rnn")
     config.addinivalue_line("markers", "slow: starts processes, compiles or takes seconds; `-m 'not slow'` is fast")
+    config.addinivalue_line("markers", "first: is run before all others, as it takes longest")
     config.addinivalue_line("markers", "with_reference: tests numpy_rnn.reference too, whose train is the plain loop")
     config.addinivalue_line("markers", "no_perturb: sees what --perturb changes, or its hooks; deselected by it")
     for variable in ONE_THREAD:
@@ -55,7 +56,10 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     unwanted = [item for item in items if _is_unwanted(item)]
     config.hook.pytest_deselected(items=unwanted)
-    items[:] = [item for item in items if item not in set(unwanted)]
+    wanted = [item for item in items if item not in set(unwanted)]
+    # The examples of the documents have the longest tests. They come first: pytest-xdist hands out tests in order, and
+    # one that is handed out last runs alone while the other workers have nothing left to do.
+    items[:] = sorted(wanted, key=lambda item: item.get_closest_marker("first") is None)
 
 
 def _is_unwanted(item):
@@ -72,7 +76,7 @@ def pytest_generate_tests(metafunc):
         names = packages(metafunc.config)
         if metafunc.definition.get_closest_marker("with_reference"):
             names.insert(1, "numpy_rnn.reference")
-        metafunc.parametrize("rnn", names, indirect=True, scope="session")
+        metafunc.parametrize("rnn", names, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ def parameters():
 
 
 @pytest.mark.slow
+@pytest.mark.first
 @pytest.mark.parametrize("example", [*parameters()])
 def test_the_output_is_that_of_a_run(example, tmp_path):
     shown = example.output.text
