@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.characters import decoded, encoded
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, check_kinds
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.format import number_of
 from numpy_rnn.app.results import kept_epochs
+from numpy_rnn.app.series import decoded, encoded
 from numpy_rnn.app.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
 from numpy_rnn.common.errors import InputError, shortened
 from numpy_rnn.common.records import DTYPES, Gradients, Parameters, State

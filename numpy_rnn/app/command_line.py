@@ -17,7 +17,7 @@ from numpy_rnn.app.configuration import STANDARD_INPUT, Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.format import number_of
 from numpy_rnn.app.options import configuration_of, parser, resumed_configuration
-from numpy_rnn.app.plot_target import note_no_plot, plot_target
+from numpy_rnn.app.plots import note_no_plot, plot_target
 from numpy_rnn.app.results import MAX_GENERATED, Result
 from numpy_rnn.app.run import Hooks, run
 from numpy_rnn.app.storage import check_can_write, save_parameters

@@ -4,10 +4,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.characters import alphabet_of, alphabet_of_weights, classes_of, read_characters
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration
 from numpy_rnn.app.format import number_of
-from numpy_rnn.app.series import Series, inputs_and_targets, name_of, read_series, sine
+from numpy_rnn.app.series import (
+    Series,
+    alphabet_of,
+    alphabet_of_weights,
+    classes_of,
+    inputs_and_targets,
+    name_of,
+    read_characters,
+    read_series,
+    sine,
+)
 from numpy_rnn.app.size import Size, check_size, size_of
 from numpy_rnn.app.storage import load_parameters
 from numpy_rnn.common.errors import InputError

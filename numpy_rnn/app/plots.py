@@ -1,6 +1,8 @@
-"""The plot of a run. Matplotlib is imported only by functions that draw: all else runs without it."""
+"""The plot of a run and where it goes. Matplotlib is imported only by functions that draw: all else runs without it."""
 
 import importlib
+import sys
+from argparse import Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,31 @@ def check_can_draw(path: str | None, show: bool) -> None:
 
         if plt.get_backend().lower() in WITHOUT_WINDOW:
             raise InputError("--show: there is no display for a window; use --plot FILE instead")
+
+
+def plot_target(arguments: Namespace, name: str, note: bool = True) -> tuple[str | None, bool]:
+    """(file or None, whether to open a window), after a check that the plot can be drawn.
+
+    Without matplotlib there is no plot unless one is asked for; `note`: print a note then.
+    """
+    if arguments.no_plot:
+        if arguments.plot is not None or arguments.show:
+            raise InputError("--no-plot is given with --plot or --show: expected one or the other; leave one out")
+        return None, False
+    path = arguments.plot
+    if path is None and not arguments.show:
+        path = f"{name}.png" if arguments.command == "train" else f"{arguments.command}.png"
+        if not has_matplotlib():
+            if note:
+                note_no_plot(name)
+            return None, False
+    check_can_draw(path, arguments.show)
+    return path, arguments.show
+
+
+def note_no_plot(name: str) -> None:
+    """Say that there is no plot, and why."""
+    print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
 
 
 def draw(

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.characters import visible
 from numpy_rnn.app.checkpoint import Checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.format import drawable, number_of
 from numpy_rnn.app.results import HEAD, Result, loss_at_random
 from numpy_rnn.app.run import Hooks
+from numpy_rnn.app.series import visible
 from numpy_rnn.app.storage import save_json, written_whole
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.packages import __version__

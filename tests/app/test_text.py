@@ -12,10 +12,10 @@ from in_process import command, succeed
 from in_process import refused as refused_with
 
 import numpy_rnn
-from numpy_rnn.app.characters import alphabet_of, classes_of, visible
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.series import alphabet_of, classes_of, visible
 from numpy_rnn.app.text_report import sample
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.drive import ALARM
