@@ -35,7 +35,7 @@ from numpy_rnn.app.format import number_of
 from numpy_rnn.app.results import kept_epochs
 from numpy_rnn.app.series import decoded, encoded
 from numpy_rnn.app.storage import RUN_FORMAT, is_run, load_arrays, parameters_of, save_arrays
-from numpy_rnn.common.errors import InputError, shortened
+from numpy_rnn.common.errors import InputError, shortened, some_of
 from numpy_rnn.common.records import DTYPES, Gradients, Parameters, State
 from numpy_rnn.common.training import check_resume, check_state
 from numpy_rnn.common.windows import Window
@@ -100,12 +100,19 @@ def load_checkpoint(path: str) -> Checkpoint:
     if not is_run(arrays):
         hint = "; it has only weights: use --weights" if "W_hh" in arrays and "format" not in arrays else ""
         raise InputError(f"run file {path} has no format {RUN_FORMAT!r}: expected a run that --save wrote{hint}")
+    if (version := arrays["format"].tobytes()) != RUN_FORMAT.encode():
+        raise InputError(
+            f"run file {path} has the format {version.decode('ascii', 'replace')!r} of another version: expected"
+            f" {RUN_FORMAT!r}; {_new_run(path)}"
+        )
     params = parameters_of(arrays, f"run file {path}")
     try:
         checkpoint = _checkpoint_of(arrays, params, path)
         _check(checkpoint)
     except KeyError as error:
         raise InputError(f"run file {path} has no {error.args[0]}: expected a run that --save wrote") from None
+    except InputError as error:
+        raise InputError(f"run file {path}: {error}") from None
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"run file {path}: {shortened(str(error))}; expected a run that --save wrote") from None
     return checkpoint
@@ -122,10 +129,10 @@ def _checkpoint_of(arrays, params, path):
     else:
         epochs = kept_epochs(len(losses), max(1, losses[:1].size))
         losses = losses[[kept - 1 for kept in epochs]]
-    configuration = _configuration_of(json.loads(arrays["configuration"].tobytes()))
+    configuration = _configuration_of(json.loads(arrays["configuration"].tobytes()), path)
     of_text: tuple[Any, ...] = ()
     if configuration.text is not None:
-        of_text = decoded(arrays["alphabet"], f"run file {path}"), arrays["smoothed"]
+        of_text = decoded(arrays["alphabet"]), arrays["smoothed"]
     return Checkpoint(
         configuration,
         arrays["series"].tobytes().decode("ascii"),
@@ -145,12 +152,18 @@ def _whole_numbers(arrays, name, shape):
     return values.ravel().tolist()
 
 
-def _configuration_of(values):
+def _configuration_of(values, path):
     configuration = Configuration.from_dict(values)
     missing = [field.name for field in fields(Configuration) if field.name not in values]
-    if missing:
-        raise InputError(f"the configuration has no {', '.join(missing)}: expected all options of the run")
+    if missing:  # as in a file of a version that did not have these options
+        raise InputError(
+            f"the configuration has no {some_of(missing)}: expected all options of this version; {_new_run(path)}"
+        )
     return configuration
+
+
+def _new_run(path):
+    return f"to start a new run from its weights, use --weights {path}"
 
 
 def _divergences_of(values):

@@ -209,7 +209,10 @@ def alphabet_of(text: str, path: str) -> str:
 def alphabet_of_weights(path: str) -> str | None:
     """The alphabet in a run file, whose weights a new run starts from; None if the file has none."""
     arrays = load_arrays(path, "weights file")
-    return None if "alphabet" not in arrays else decoded(arrays["alphabet"], f"weights file {path}")
+    try:
+        return None if "alphabet" not in arrays else decoded(arrays["alphabet"])
+    except InputError as error:
+        raise InputError(f"weights file {path}: {error}") from None
 
 
 def encoded(alphabet: str) -> np.bytes_:
@@ -217,7 +220,7 @@ def encoded(alphabet: str) -> np.bytes_:
     return np.bytes_(alphabet.encode())
 
 
-def decoded(array: np.ndarray, file: str) -> str:
+def decoded(array: np.ndarray) -> str:
     """The inverse of `encoded`. Raises InputError unless it is an alphabet."""
     try:
         alphabet = array.tobytes().decode()
@@ -225,7 +228,7 @@ def decoded(array: np.ndarray, file: str) -> str:
         alphabet = ""
     if array.dtype.kind != "S" or len(alphabet) < MIN_CHARACTERS or list(alphabet) != sorted(set(alphabet)):
         raise InputError(
-            f"{file}: alphabet is {array.dtype} of shape {array.shape}: expected the characters of a text in UTF-8,"
+            f"alphabet is {array.dtype} of shape {array.shape}: expected the characters of a text in UTF-8,"
             " each once, in the order of Unicode"
         )
     return alphabet

@@ -18,7 +18,7 @@ from numpy_rnn.common.errors import InputError, shortened, some_of
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import check_parameters
 
-RUN_FORMAT = "elman-run 2"  # of a file with the state of a run, including its weights
+RUN_FORMAT = "elman-run 2"  # of a file with the state of a run, including its weights; the number is the version
 EXPECTED = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
 PLAUSIBLE_SIZE, PLAUSIBLE_RATIO = 2**26, 16  # bytes of arrays, plus this multiple of the size of their file
 
@@ -200,8 +200,8 @@ def load_parameters(path: str | Path) -> Parameters:
 
 
 def is_run(arrays: dict) -> bool:
-    """Whether the arrays are those of a run, see checkpoint.py."""
-    return "format" in arrays and arrays["format"].tobytes() == RUN_FORMAT.encode()
+    """Whether the arrays are those of a run of any version, see checkpoint.py."""
+    return "format" in arrays and arrays["format"].tobytes().startswith(RUN_FORMAT.split()[0].encode())
 
 
 def parameters_of(arrays: dict, file: str) -> Parameters:

@@ -89,10 +89,23 @@ def options(**changed):
     return {"configuration": text(json.dumps(SAVED.configuration.to_dict() | changed))}
 
 
+BEFORE_ADAGRAD = {
+    name: value for name, value in SAVED.configuration.to_dict().items() if name not in ("loss", "adagrad")
+}
 NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
 CHANGED = {
     "no format": ({"format": None}, "has no format 'elman-run 2': expected a run that --save wrote"),
-    "another format": ({"format": text("elman-run 3")}, "has no format 'elman-run 2'"),
+    "another format": ({"format": text("elman-trace 3")}, "has no format 'elman-run 2'"),
+    "another version": (
+        {"format": text("elman-run 1")},
+        "has the format 'elman-run 1' of another version: expected 'elman-run 2'; to start a new run from its weights,"
+        " use --weights r.npz",
+    ),
+    "before some options": (
+        {"configuration": text(json.dumps(BEFORE_ADAGRAD))},
+        "the configuration has no loss, adagrad: expected all options of this version; to start a new run from its"
+        " weights, use --weights r.npz",
+    ),
     "objects": ({"h": np.array([Bomb()])}, "contains Python objects: expected plain arrays; pickle is never read"),
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     "weights of another size": ({"W_hy": np.zeros((2, 5, 1), "f4")}, "W_hy has shape (2, 5, 1): expected (2, 6, 1)"),
@@ -183,7 +196,10 @@ def test_a_run_file_that_is_damaged_is_refused(capsys, case):
     assert message.startswith("run file r.npz")
     assert piece in message, message
     assert len(message) < 1000
+    assert message.count("run file r.npz") == 1
     assert not Path("exploded").exists()
+    if message.endswith("use --weights r.npz"):
+        assert bits(load_parameters("r.npz")) == bits(SAVED.state.parameters)
 
 
 def test_the_undamaged_file_can_be_resumed_and_is_a_weights_file(rnn, capsys):
