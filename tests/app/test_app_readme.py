@@ -1,19 +1,14 @@
 """The tables in numpy_rnn/app/README.md, computed again."""
 
-import importlib
 import re
 import shlex
-from io import StringIO
-from pathlib import Path
 
 import documents
 import numpy as np
 import pytest
-from in_process import main
 from numpy.lib.stride_tricks import sliding_window_view
 
 import numpy_rnn
-from numpy_rnn.app import command_line
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.run import run
@@ -90,30 +85,3 @@ def test_options_change_the_loss_as_the_document_says(options, cells):
     assert len(given) == 3
     for number, found in zip(given, np.quantile(result.losses[-1], (0.5, 0.1, 0.9)), strict=True):
         assert abs(number - found) <= 10 ** np.floor(np.log10(number)), (number, found)
-
-
-# -- the commands ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.needs_torch
-def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
-    """With a series.csv in the folder, and without plots, which have tests of their own. The command of the sunspots is
-    tested above, the study elsewhere.
-    """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command_line, "plot_target", lambda *_, **__: (None, False))
-    np.savetxt("series.csv", np.sin(np.arange(60)[:, None] * [0.3, 0.5]), delimiter=",")
-    Path("book.txt").write_text("Twinkle, twinkle, little star,\n" * 3, encoding="utf-8")
-    commands = [command for command in documents.commands(DOCUMENT) if "tests/" not in command]
-    commands.remove("python -m numpy_rnn study")
-    assert len(commands) == 19
-    for command in commands:
-        if command.startswith("cat series.csv | "):
-            monkeypatch.setattr("sys.stdin", StringIO(Path("series.csv").read_text()))
-        words = shlex.split(command.rpartition(" | ")[2].replace("numpy-rnn ", "python -m numpy_rnn "))
-        assert words[:2] == ["python", "-m"]
-        try:
-            status = main(importlib.import_module(words[2]), words[3:])
-        except SystemExit as ended:  # --version
-            status = ended.code
-        assert (status, capsys.readouterr().err) == (0, ""), command

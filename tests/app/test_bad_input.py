@@ -29,6 +29,9 @@ def _files():
     Path("two.csv").write_text("time,spots\n1,2\n3,4\n5,6\n")
     Path("constant.csv").write_text("7\n7\n7\n7\n8\n")  # in the rows that are trained on
     Path("large.csv").write_text("1e39\n1\n2\n")
+    texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c", "latin": b"ab\xff"}
+    for name, content in texts.items():
+        Path(f"{name}.txt").write_bytes(content)
 
 
 # Arguments | part of the message | another part of it ...
@@ -109,6 +112,27 @@ compare json | json | expected | package
 --weights many.npz --learning-rate 0.1,0.2 | has an ensemble of shape (3,), but 2 learning rates are given: expected
 --save a.npz --trace ./a.npz | --save and --trace both name ./a.npz: expected different files
 --data two.csv --save two.csv | --data and --save both name two.csv: expected different files
+--text none.txt | text none.txt does not exist: expected a text file; check the path
+--text empty.txt | text empty.txt is empty: expected a text with 2 or more different characters
+--text one.txt | text one.txt has no character but 'a' (U+0061, LATIN SMALL LETTER A): expected 2 or more different
+--text short.txt | text short.txt has 2 characters: expected 26 or more, a chunk of 25 and the character after it;
+--text binary.txt | text binary.txt has a zero byte at character 3: expected a text file, and not a binary one
+--text latin.txt | text latin.txt is not UTF-8: byte 0xff at position 2; expected a text file; convert it
+--text abc.txt --temperature 0 | argument --temperature: '0': expected a finite number, above 0
+--text abc.txt --temperature -1 | argument --temperature: '-1': expected a finite number, above 0
+--text abc.txt --sample -1 | argument --sample: '-1': expected a whole number, 0 to 1000000
+--text abc.txt --generate 5 | --generate is given with --text: use --sample N for a text of the network, or leave it out
+--text abc.txt --data two.csv | --text is given with --data: expected one network on one text; leave --data out
+--text abc.txt --seeds 3 | --text is given with --seeds: expected one network on one text; leave --seeds out
+--text abc.txt --learning-rate 1,2 | --text is given with several learning rates: expected one network on one text
+--text abc.txt --standardize | --text is given with --standardize
+--text abc.txt --held-out 3 | --text is given with --held-out
+--text abc.txt --loss squared_error | --text is given with --loss squared_error: expected cross_entropy
+--text abc.txt --adagrad --momentum 0.5 | adagrad is given with momentum 0.5
+--sample 3 | --sample is given without --text: it is for a text
+--temperature 3 | --temperature is given without --text
+--loss cross_entropy | sine wave holds -0.99 | --loss cross_entropy needs them, and for the characters of a text there
+--loss cross_entropy --standardize | --loss cross_entropy: expected rows that are distributions; leave one out
 """.strip().splitlines()
 
 

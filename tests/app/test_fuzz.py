@@ -127,7 +127,7 @@ def test_every_option_is_tried(entry):
     assert set(commands[entry.__name__]._option_string_actions) - NOT_DRAWN <= known
 
 
-COUNTS = {train: 200, compare: 100, data: 150, weights: 80, resume: 150, trace: 100, study: 40, suite: 60}  # in CI
+COUNTS = {train: 120, compare: 60, data: 100, weights: 50, resume: 80, trace: 50, study: 30, suite: 40}  # in CI
 OF_NUMPY = {study, suite}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import bits
+from cases import bits, fewer
 from children import LIMIT, start
 from fuzz_inputs import Bomb, npy, npz
 from hypothesis import given
@@ -43,6 +43,7 @@ def parameters(draw):
     return Parameters(*(draw(hnp.arrays(dtype, shape, elements=finite)) for shape in shapes))
 
 
+@fewer(4)
 @given(params=parameters(), is_compressed=st.booleans())
 def test_parameters_are_read_back_bitwise_under_their_names(params, is_compressed):
     arrays = {name: theta for name, theta in params._asdict().items() if theta is not None}
