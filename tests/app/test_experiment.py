@@ -132,24 +132,6 @@ def test_every_option_reaches_the_run(rnn, capsys, case):
         assert bits(params) != bits(trained_directly(rnn, {}, {})[0])
 
 
-@pytest.mark.parametrize("options", [{}, {"k1": 3, "k2": 5, "bias": True, "reduction": "mean"}])
-def test_each_network_of_an_ensemble_is_the_one_its_seed_trains_alone(rnn, options):
-    configuration = Configuration(epochs=5, dtype="float64", seed=5, networks=3, **options)
-    together = trained(rnn, configuration, 4)
-    for n in range(3):
-        alone = configuration.changed(networks=None, seed=5 + n)
-        result = trained(rnn, alone, 4)
-        # The same sums in another order: a few hundred roundings of 1e-16 of numbers of order one
-        for member, single in (
-            (together.losses[:, n], result.losses),
-            (together.predictions[:, n], result.predictions),
-            (together.generated[:, n], result.generated),
-            *((theta[n], of) for theta, of in zip(together.params, result.params, strict=True) if of is not None),
-        ):
-            assert_within(member, single, 1e-13)
-        assert bits(together.params.W_hh[n]) != bits(together.params.W_hh[n - 1])
-
-
 def test_predictions_have_the_final_weights_and_a_zero_state(rnn):
     configuration = Configuration(epochs=3, k1=4, k2=4)
     experiment = prepare(configuration)

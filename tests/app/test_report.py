@@ -6,25 +6,24 @@ import numpy as np
 import pytest
 from cases import assert_within
 from in_process import actual_and_predicted, configured, free_running, losses
+from made_up import made_up as of_many
 
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
-from numpy_rnn.app.experiment import Experiment, Scaling, scaling_of
+from numpy_rnn.app.experiment import Scaling, scaling_of
 from numpy_rnn.app.format import error_line, format_number
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
 
 def made_up(T=4, D=1, E=(), G=2, scale=1.0):
-    generator = np.random.default_rng(0)
-    rows = scale * generator.normal(size=(T + 1, 1, D))
-    x, target = rows[:-1], rows[1:]
-    params = numpy_rnn.initial_parameters(D, 6, D, networks=E[0] if E else None)
-    y, following = (scale * generator.normal(size=(n, *E, 1, D)) for n in (T, G))
-    return Experiment("made up", x, target, np.zeros((1, 6)), params), Result(np.ones((3, *E)), params, y, following)
+    experiment, results = of_many(T, D, E, G, epochs=3)
+    result = results["numpy_rnn"]
+    x, target, y, following = (scale * v for v in (*experiment[1:3], result.predictions, result.generated))
+    return experiment._replace(x=x, target=target), result._replace(predictions=y, generated=following)
 
 
 @pytest.mark.parametrize(

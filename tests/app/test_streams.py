@@ -30,11 +30,6 @@ STREAMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _in_a_new_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 def written(stream):
     if stream is None:
         return ""

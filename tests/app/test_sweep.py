@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from cases import assert_within, bits
 from in_process import actual_and_predicted, are_printed, command, free_running, losses, succeed, trained
+from made_up import SWEEPS, lines, made_up
 
 from numpy_rnn import Parameters
+from numpy_rnn.app import plots
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
@@ -14,7 +16,7 @@ from numpy_rnn.app.results import Result
 RATES = (0.1, 0.01, 0.05)
 
 
-@pytest.mark.parametrize("networks", [None, 2])
+@pytest.mark.parametrize(("rates", "networks"), [(RATES, None), (RATES, 2), (None, 3)])
 @pytest.mark.parametrize(
     "options",
     [
@@ -25,15 +27,16 @@ RATES = (0.1, 0.01, 0.05)
     ],
     ids=["default", "momentum", "clipping", "relu"],
 )
-def test_each_network_of_a_sweep_is_the_one_that_its_rate_trains_alone(rnn, networks, options):
+def test_each_network_is_the_one_that_its_rate_and_its_seed_train_alone(rnn, rates, networks, options):
     """The same sums, in another order at most: a few hundred roundings of 1e-16 of numbers of order one."""
-    configuration = Configuration(epochs=5, dtype="float64", seed=5, networks=networks, learning_rate=RATES, **options)
+    configuration = Configuration(epochs=5, dtype="float64", seed=5, networks=networks, **options)
+    configuration = configuration.changed(learning_rate=rates or 0.1)
     together = trained(rnn, configuration, 4)
-    E = (3,) if networks is None else (3, networks)
+    E = ((3,) if rates else ()) + ((networks,) if networks else ())
     assert together.params.W_hh.shape == (*E, 6, 6)
     for index in np.ndindex(E):
-        seed = 5 + (index[1] if networks else 0)
-        alone = configuration.changed(networks=None, seed=seed, learning_rate=RATES[index[0]])
+        seed, rate = 5 + (index[-1] if networks else 0), rates[index[0]] if rates else 0.1
+        alone = configuration.changed(networks=None, seed=seed, learning_rate=rate)
         result = trained(rnn, alone, 4)
         for member, single in (
             (together.losses[:, *index], result.losses),
@@ -106,7 +109,7 @@ def test_a_sweep_is_resumed_from_one_network(rnn, capsys):
 # -- the best rate --------------------------------------------------------------------------------------------------
 
 
-def made_up(losses, diverged=()) -> Result:
+def result_of(losses, diverged=()) -> Result:
     """Of a sweep over three rates, whose networks predict what their number is."""
     losses = np.array(losses, float)
     E = losses.shape[1:]
@@ -134,11 +137,11 @@ def made_up(losses, diverged=()) -> Result:
     ],
 )
 def test_the_best_rate_has_the_lowest_median_of_the_networks_that_are_left(losses, diverged, best):
-    assert made_up(losses, diverged).best_rate() == best
+    assert result_of(losses, diverged).best_rate() == best
 
 
 def test_what_came_out_for_a_rate():
-    result = made_up([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 5, 8))
+    result = result_of([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 5, 8))
     of_rate = result.of_rate(1)
     assert of_rate.losses.tolist() == [[2, 2, 4]]
     assert of_rate.params.W_hh.ravel().tolist() == [3, 4, 5]
@@ -150,7 +153,7 @@ def test_what_came_out_for_a_rate():
 
 
 def test_a_rate_with_one_network_that_diverged_has_none_that_converged():
-    result = made_up([[5, 1, 3]], (1,))
+    result = result_of([[5, 1, 3]], (1,))
     assert result.converged().tolist() == [True, False, True]
     assert not result.of_rate(1).converged()
     assert result.of_rate(2).converged()
@@ -167,3 +170,65 @@ def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(rnn, cap
     assert np.isnan(rows[4][1])
     assert all(np.isfinite(row[0]) for row in rows.values())
     assert "   of learning rate 0.1\n" in ended.out
+
+
+# -- the plot ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_every_rate_is_named_beside_the_end_of_its_curve(kind):
+    experiment, results = made_up(**SWEEPS[kind])
+    figure = plots.figure(experiment, results)
+    figure.draw_without_rendering()
+    axes = figure.axes[-1]
+    *words, head = axes.texts
+    assert head.get_text() == "rate"
+    curves = lines(axes)
+    name = "" if len(results) == 1 else f", {next(iter(results))}"
+    ends = {f"{rate:g}": curves[f"{rate:g}{name}"] for rate in experiment.rates}
+    in_order = sorted(ends, key=lambda rate: ends[rate].get_ydata()[-1])
+    assert [word.get_text() for word in words] == in_order
+    assert [word.get_weight() for word in words] == ["bold"] + ["normal"] * (len(words) - 1)
+    assert [word.get_color() for word in words] == [ends[rate].get_color() for rate in in_order]
+    boxes = [word.get_window_extent() for word in axes.texts]
+    frame, canvas = axes.get_window_extent(), figure.bbox
+    assert all(box.x0 > frame.x1 and box.x1 <= canvas.x1 and box.y1 <= canvas.y1 for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+@pytest.mark.needs_matplotlib
+def test_a_rate_far_above_the_others_leaves_the_panel():
+    experiment, results = made_up(E=(3,), rates=(0.01, 0.1, 50.0))
+    losses = results["numpy_rnn"].losses
+    losses[:, 2] = 1e9
+    axes = plots.figure(experiment, results).axes[-1]
+    low, high = axes.get_ylim()
+    assert low <= losses[:, :2].min() < losses[:, :2].max() <= high < 2 * losses[:, :2].max()
+    assert [word.get_text() for word in axes.texts[-2:]] == ["50 ↑", "rate"]
+
+
+@pytest.mark.needs_matplotlib
+def test_rates_that_diverged_are_named_and_their_networks_left_out():
+    experiment, results = made_up(E=(3, 4), rates=(0.01, 0.1, 50.0))
+    result = results["numpy_rnn"]
+    result.losses[-1, 2] = np.inf
+    result.predictions[3, 0, 1] = np.nan
+    result.losses[-1, 1] = 1e-3  # the best
+    figure = plots.figure(experiment, results)
+    axes = figure.axes[-1]
+    assert list(lines(axes)) == ["0.01", "0.1"]
+    assert [word.get_text() for word in axes.texts] == ["0.1", "0.01 (3 of 4)", "rate"]
+    assert axes.get_title(loc="left") == "diverged at 50"
+    assert_within(lines(axes)["0.01"].get_ydata(), np.median(np.delete(result.losses[:, 0], 1, axis=1), axis=1), 1e-12)
+    assert "learning rate 0.1, the one of 3 with the lowest final loss" in figure.get_suptitle()
+
+
+@pytest.mark.needs_matplotlib
+def test_a_second_backend_whose_best_rate_diverged_is_left_out_of_the_series():
+    experiment, results = made_up(E=(2,), rates=(0.01, 0.1), backends=("numpy_rnn", "torch_rnn"))
+    results["numpy_rnn"].losses[-1] = 1, 2
+    results["torch_rnn"].losses[-1, 0] = np.inf
+    figure = plots.figure(experiment, results)
+    assert list(lines(figure.axes[0])) == ["actual", "predicted, numpy_rnn", "free-running, numpy_rnn"]
+    assert list(lines(figure.axes[-1])) == ["0.01, numpy_rnn", "0.1, numpy_rnn", "0.1, torch_rnn"]
