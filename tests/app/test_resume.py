@@ -14,7 +14,7 @@ from faulty_backend import FaultyBackend
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from in_process import command, configured, losses, succeed, trained
+from in_process import command, configured, losses, refused, succeed, trained
 
 import numpy_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
@@ -254,6 +254,26 @@ def test_options_that_may_change_apply_from_there_on(rnn, capsys, first, second)
     loaded = load_checkpoint("r.npz")
     assert bits(loaded.state.parameters) == bits(last.parameters)
     assert (loaded.configuration, loaded.state.epoch) == (both, 2)
+
+
+def test_a_run_is_resumed_in_another_folder_on_the_same_series(rnn, capsys, tmp_path, monkeypatch):
+    """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
+    options = RUNS["series of a file"].split()
+    whole = succeed(rnn, capsys, "--epochs", 3, *options, "--save", "whole.npz", "--no-plot")
+    succeed(rnn, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    rows = Path("../two.csv").read_text()
+    Path("other.csv").write_text(rows + "\n1,2")
+    resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
+    assert refused(rnn, capsys, *resume, "other.csv").startswith("run file ../r.npz: the series is not the one that")
+    os.rename("../two.csv", "three.csv")
+    succeed(rnn, capsys, *resume, "three.csv", "--save", "s.npz")
+    assert load_checkpoint("s.npz").configuration.data == "three.csv"
+    loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")
+    assert bits(loaded[2:5]) == bits(expected[2:5])
+    again = succeed(rnn, capsys, "--resume", "s.npz", "--no-plot")  # it knows where the series is now
+    assert again[again.index("  time") :] in whole
 
 
 @pytest.mark.needs_torch

@@ -1,0 +1,100 @@
+"""When the file of a run is written, and what happens if it cannot be. What is in it: test_checkpoint.py."""
+
+import errno
+import os
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from in_process import command, succeed
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app import command_line
+from numpy_rnn.app.checkpoint import Saver, load_checkpoint
+
+
+class Disk:
+    """os.replace, of a disk that is full at the first `refusals` times."""
+
+    def __init__(self, monkeypatch, refusals):
+        self.refusals, self.places, self.replace = refusals, [], os.replace
+        monkeypatch.setattr(os, "replace", self)
+
+    def __call__(self, source, target):
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.replace(source, target)
+        self.places.append(load_checkpoint(target).state[:2])
+
+
+@pytest.mark.parametrize(
+    ("options", "places", "every"),
+    [
+        ("--save-every 0", [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 3)], 0),  # and once more at the end
+        ("--save-every 9.5", [(2, 3)], 9.5),
+        ("", [(2, 3)], 30),
+    ],
+)
+def test_a_run_is_saved_every_so_many_seconds_and_at_its_end(rnn, capsys, monkeypatch, options, places, every):
+    disk, savers = Disk(monkeypatch, 0), []
+    monkeypatch.setattr(command_line, "Saver", lambda *given: savers.append(Saver(*given)) or savers[0])
+    succeed(rnn, capsys, "--epochs", 2, "--k1", 7, "--save", "r.npz", *options.split(), "--no-plot")
+    assert disk.places == places
+    assert (savers[0].path, savers[0].every) == ("r.npz", every)
+
+
+@pytest.mark.parametrize(("every", "duration", "pause"), [(30, 0, 30), (30, 2, 30), (3, 2, 20), (0, 2, 0)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_next_checkpoint_is_due_after_a_pause(monkeypatch, every, duration, pause, fails):
+    """`every` seconds after the latest one, but at least ten times as long as a write takes, also if it failed."""
+    now = 100.0
+
+    def write(*_):
+        nonlocal now
+        now += duration
+        if fails:
+            raise InputError("full")
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("numpy_rnn.app.checkpoint.save_checkpoint", write)
+    saver = Saver("r.npz", every)
+    for wait in (every, pause, pause):
+        assert wait == 0 or not saver.is_due()
+        now += wait
+        assert saver.is_due()
+        assert saver.due == now
+        saver(Mock())
+        assert (saver.error is None, saver.saved is None) == (not fails, fails)
+
+
+def test_a_write_that_fails_does_not_end_the_run(rnn, capsys, monkeypatch):
+    disk = Disk(monkeypatch, 3)
+    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
+    out = succeed(rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
+    assert disk.places == [(2, 1), (2, 2), (2, 3), (2, 3)]
+    assert out == succeed(rnn, capsys, *options) + "weights saved to r.npz\n"
+    assert os.listdir() == ["r.npz"]
+
+
+def test_a_run_that_could_not_be_saved_says_so_at_its_end(rnn, capsys, monkeypatch):
+    Disk(monkeypatch, 1000)
+    Path("r.npz").write_text("old")
+    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
+    ended = command(rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
+    assert ended.status == 2
+    assert ended.err == f"{rnn.__name__}: r.npz cannot be written: No space left on device; choose another place\n"
+    assert ended.out == succeed(rnn, capsys, *options)  # what was computed is not lost
+    assert Path("r.npz").read_text() == "old"
+    assert os.listdir() == ["r.npz"]
+
+
+def test_the_trace_and_the_plot_are_made_although_the_run_could_not_be_saved(capsys, monkeypatch):
+    monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", Mock(side_effect=InputError("r.npz cannot be written")))
+    drawn = []
+    monkeypatch.setattr("numpy_rnn.app.command_line._draw", lambda *_, **files: drawn.append(files["path"]))
+    ended = command(numpy_rnn, capsys, "--epochs", 1, "--save", "r.npz", "--trace", "t.npz", "--no-plot")
+    assert (ended.status, ended.err) == (2, "numpy_rnn: r.npz cannot be written\n")
+    assert Path("t.npz").exists()
+    assert drawn == [None]
