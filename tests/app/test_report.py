@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from cases import assert_within
-from in_process import actual_and_predicted, configured, free_running, losses
+from in_process import actual_and_predicted, configured, losses
 from made_up import made_up as of_many
 
 import numpy_rnn
@@ -114,29 +114,58 @@ def test_a_long_message_is_one_line_that_keeps_its_beginning_and_its_end():
     assert 900 < len(message) <= 1000
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e9])
-def test_numbers_of_every_scale_keep_digits(scale):
-    experiment, result = made_up(scale=scale)
-    table = report.series_table(experiment, result)
-    for time, (actual, predicted) in actual_and_predicted(table).items():
-        assert abs(actual - experiment.target[time - 2, 0, 0]) <= 1e-5 * scale
-        assert abs(predicted - result.predictions[time - 2, 0, 0]) <= 1e-5 * scale
-    for time, [value] in free_running(table).items():
-        assert abs(value - result.generated[time - 6, 0, 0]) <= 1e-5 * scale
-    assert abs(float(report.loss_row(1, np.array(scale / 3)).split()[1]) - scale / 3) <= 1e-5 * scale
+UNITS = Scaling(np.array([100.0, -5.0]), np.array([20.0, 0.5]))
+TABLES: dict[str, tuple] = {  # sizes, standardization, rows held out, predictions that are kept
+    "one column": ({}, None, 0, None),
+    "small numbers": ({"scale": 1e-6}, None, 0, None),
+    "large numbers": ({"scale": 1e9}, None, 0, None),
+    "of five columns, the first three": ({"D": 5}, None, 0, None),
+    "in the units of the series": ({"T": 6, "D": 2}, UNITS, 0, None),
+    "an ensemble, of which a network diverged": ({"E": (4,)}, None, 0, None),
+    "rows held out": ({"T": 6, "G": 5}, None, 3, None),
+    "rows held out, in units": ({"T": 6, "D": 2, "G": 2}, UNITS, 3, None),
+    "the end of a long series": ({"T": 100, "G": 0}, None, 0, 100),
+    "its last predictions": ({"T": 100, "G": 0}, None, 0, 50),
+}
 
 
-def test_the_series_table_of_several_features():
-    experiment, result = made_up(D=5)
+@pytest.mark.parametrize("case", TABLES)
+def test_the_series_table_has_the_numbers_of_the_run(case):
+    """Of every time and for every column: the value, its prediction, and the free-running value, if there are any."""
+    sizes, scaling, rows_held_out, P = TABLES[case]
+    experiment, result = held_out(*made_up(**sizes), rows_held_out, P)
+    experiment = experiment._replace(scaling=scaling)
+    left = np.ones(4, bool)
+    if sizes.get("E"):
+        result.predictions[2, 1], left[1] = np.inf, False
+
+    def in_units(values):
+        values = values[..., 0, :] if scaling is None else values[..., 0, :] * scaling.deviation + scaling.mean
+        return np.median(values[:, left], axis=1) if values.ndim == 3 else values
+
+    T, _, D = experiment.x.shape
+    columns = {
+        "actual": (0, in_units(experiment.target)),
+        "predicted": (T - len(result.predictions), in_units(result.predictions)),
+        "free-running": (T - rows_held_out, in_units(result.generated)),
+    }
+    expected = {}
+    for t in range(max(0, T - 40), max(T, T - rows_held_out + len(result.generated))):
+        cells = [(d, begin, values) for d in range(min(D, 3)) for begin, values in columns.values()]
+        expected[t + 2] = [values[t - begin, d] for d, begin, values in cells if begin <= t < begin + len(values)]
     table = report.series_table(experiment, result)
-    assert re.split("  +", table.splitlines()[0].strip())[:3] == ["time", "actual feature 1", "predicted feature 1"]
-    rows = actual_and_predicted(table)
-    assert list(rows) == [2, 3, 4, 5]
-    for time, row in rows.items():  # of five features, the first three
-        pairs = np.stack([experiment.target, result.predictions], axis=-1)[time - 2, 0, :3].ravel()
-        assert np.abs(row - pairs).max() <= 0.5e-6
-    for time, row in free_running(table).items():
-        assert np.abs(row - result.generated[time - 6, 0, :3]).max() <= 0.5e-6
+    lines = [line.replace("free-running", "").split() for line in table.splitlines()[1:]]
+    found = {int(time): [float(cell) for cell in cells] for time, *cells in lines if time != "..."}
+    assert found.keys() == expected.keys()
+    has_exponents = not 1e-3 <= np.abs(experiment.target).max() < 1e6
+    for time, numbers in found.items():
+        allowed = 5e-6 * np.abs(expected[time]) if has_exponents else 0.5e-6
+        assert_within(np.array(numbers), np.array(expected[time]), allowed)
+    heads = table.splitlines()[0]
+    assert ("median predicted" in heads) == ("E" in sizes)
+    assert ("free-running" in heads) == (rows_held_out > 0)
+    assert (table.splitlines()[1] == "   ...  (60 earlier times)") == (T == 100)
+    assert T == 100 or len({len(line) for line in table.splitlines()}) == 1
 
 
 def test_actual_values_are_those_of_the_data_and_not_of_the_dtype():
@@ -174,62 +203,17 @@ def test_of_many_columns_the_first_have_errors():
     assert lines[-1] == "   ...  (5 more columns)"
 
 
-def test_the_series_table_of_an_ensemble_has_medians_of_the_networks_that_are_left():
-    experiment, result = made_up(E=(4,))
+def test_the_networks_that_diverged_are_counted():
+    result = made_up(E=(4,))[1]
     assert report.divergence(result) is None
     assert report.divergence(made_up()[1]) is None
     result.predictions[2, 1] = np.inf
     assert report.divergence(result) == "1 of 4 networks diverged and are left out of the medians and bands"
-    table = report.series_table(experiment, result)
-    assert "median predicted" in table.splitlines()[0]
-    kept = np.delete(result.predictions, 1, axis=1)[..., 0, 0]
-    for time, (_, predicted) in actual_and_predicted(table).items():
-        assert abs(predicted - np.median(kept[time - 2])) <= 0.5e-6
-    following = np.delete(result.generated, 1, axis=1)[..., 0, 0]
-    for time, [value] in free_running(table).items():
-        assert abs(value - np.median(following[time - 6])) <= 0.5e-6
 
 
 def held_out(experiment, result, rows, P=None):
     """The same with rows held out, and with predictions of the last P steps alone."""
     return experiment._replace(held_out=rows), result._replace(predictions=result.predictions[-(P or 0) :])
-
-
-def cells(table, columns=4):
-    """time → the numbers of the lines that have all columns."""
-    lines = [line.split() for line in table.splitlines()[1:]]
-    return {int(line[0]): [float(cell) for cell in line[1:]] for line in lines if len(line) == columns}
-
-
-def test_free_running_values_stand_beside_what_is_held_out():
-    """From the first row that is held out on; where there are more of them, below."""
-    experiment, result = held_out(*made_up(T=6, G=5), 3)
-    table = report.series_table(experiment, result)
-    assert table.splitlines()[0].split() == ["time", "actual", "predicted", "free-running"]
-    assert cells(table, 3).keys() == {2, 3, 4}
-    assert cells(table).keys() == {5, 6, 7}
-    for time, row in cells(table).items():
-        expected = [
-            part[place, 0, 0] for part, place in ((experiment.target, time - 2), (result.predictions, time - 2))
-        ]
-        assert np.abs(row - np.array([*expected, result.generated[time - 5, 0, 0]])).max() <= 0.5e-6
-    below = cells(table, 2)
-    assert below.keys() == {8, 9}
-    assert all(abs(value - result.generated[time - 5, 0, 0]) <= 0.5e-6 for time, [value] in below.items())
-    assert len({len(line) for line in table.splitlines()}) == 1
-
-
-def test_the_tables_are_in_the_units_of_the_series():
-    scaling = Scaling(np.array([100.0, -5.0]), np.array([20.0, 0.5]))
-    experiment, result = made_up(T=6, D=2)
-    table = report.series_table(experiment._replace(scaling=scaling), result)
-    for time, row in actual_and_predicted(table).items():
-        pairs = [
-            part[time - 2, 0] * scaling.deviation + scaling.mean for part in (experiment.target, result.predictions)
-        ]
-        assert np.abs(row - np.stack(pairs, axis=-1).ravel()).max() <= 0.5e-6
-    for time, row in free_running(table).items():
-        assert np.abs(row - (result.generated[time - 8, 0] * scaling.deviation + scaling.mean)).max() <= 0.5e-6
 
 
 def errors(experiment, result):
@@ -293,18 +277,6 @@ def test_of_a_sweep_the_tables_are_those_of_the_best_rate():
     table, alone = (report.series_table(e, r).splitlines() for e, r in ((rates, result), (experiment, one)))
     assert table == [alone[0] + "   of learning rate 0.2", *alone[1:]]
     assert report.error_table(rates, result) == report.error_table(experiment, one)
-
-
-@pytest.mark.parametrize("P", [100, 50])
-def test_the_series_table_of_a_long_series_has_its_end(P):
-    """Also where only the last predictions are kept."""
-    experiment, result = held_out(*made_up(T=100, G=0), 0, P)
-    table = report.series_table(experiment, result)
-    assert table.splitlines()[1] == "   ...  (60 earlier times)"
-    rows = actual_and_predicted(table)
-    assert list(rows) == list(range(62, 102))
-    for time, (_, predicted) in rows.items():
-        assert abs(predicted - result.predictions[time - 102, 0, 0]) <= 0.5e-6
 
 
 def compared(a, b):
