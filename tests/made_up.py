@@ -1,7 +1,7 @@
 """Experiments and results of random numbers, whose plots and tables are checked against these numbers."""
 
 import numpy as np
-from cases import each
+from comparing import each
 
 import numpy_rnn
 from numpy_rnn.app.experiment import Experiment, Scaling

@@ -9,7 +9,8 @@ from children import run
 SCRIPT = """
 import sys
 import numpy as np
-from cases import bits, random_case
+from cases import random_case
+from comparing import bits
 from other_kernel import simulate
 import numpy_rnn
 from numpy_rnn import engine, reference

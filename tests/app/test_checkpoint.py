@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from fuzz_inputs import Bomb
 from in_process import configured, losses, refused, succeed, trained
 

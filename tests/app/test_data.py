@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from fuzz_inputs import npy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from faulty_backend import BY_STEP, TENSORS, FaultyBackend
 from in_process import command, configured, refused, trained
 

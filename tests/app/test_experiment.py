@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from cases import assert_within, bits
+from comparing import assert_within, bits
 from in_process import configured, free_running, losses, succeed, trained
 
 import numpy_rnn

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process import losses as printed_losses

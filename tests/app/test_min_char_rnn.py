@@ -9,7 +9,7 @@ from pathlib import Path
 import min_char_rnn
 import numpy as np
 import pytest
-from cases import each
+from comparing import each
 
 import numpy_rnn
 from numpy_rnn.app.configuration import TEXT, Configuration

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from cases import bits
+from comparing import bits
 from in_process import command, configured, contents, succeed, trained
 from made_up import made_up
 

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from cases import assert_within, bits
+from comparing import assert_within, bits
 from made_up import SWEEPS, lines, made_up
 
 from numpy_rnn.app import plots

@@ -6,7 +6,7 @@ that hands on what it holds from unit to unit, so that the state remembers the l
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 
 from numpy_rnn import Parameters
 from numpy_rnn.app import results

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from cases import assert_within
+from comparing import assert_within
 from in_process import actual_and_predicted, configured, losses
 from made_up import made_up as of_many
 

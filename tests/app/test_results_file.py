@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from in_process import configured, contents, succeed, trained
 
 import numpy_rnn

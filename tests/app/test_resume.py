@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from faulty_backend import FaultyBackend
 from hypothesis import settings
 from hypothesis import strategies as st

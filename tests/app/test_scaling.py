@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import assert_within, bits
+from comparing import assert_within, bits
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from in_process import command, configured, refused
 
 import numpy_rnn

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import bits, fewer
 from children import LIMIT, start
+from comparing import bits, fewer
 from fuzz_inputs import Bomb, npy, npz
 from hypothesis import given
 from hypothesis import strategies as st

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import assert_within, bits
+from comparing import assert_within, bits
 from in_process import actual_and_predicted, are_printed, command, free_running, losses, succeed, trained
 from made_up import SWEEPS, lines, made_up
 

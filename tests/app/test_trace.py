@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from in_process import configured, refused, succeed
 
 import numpy_rnn

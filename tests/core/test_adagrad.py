@@ -1,6 +1,6 @@
 """Adagrad, against min-char-rnn's own two lines, over runs of many updates.
 
-The witness of cases.py has it too, so that ensembles, streams and resumed runs are tested with it like with momentum.
+witness.py has it too, so that ensembles, streams and resumed runs are tested with it like with momentum.
 """
 
 import numpy as np

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from cases import UNIT, allowed, assert_within, bits, one_update, random_case, reference_update
+from cases import random_case
+from comparing import UNIT, assert_within, bits
+from witness import allowed, reference_update
+from witness_runs import one_update
 
 import numpy_rnn
 from numpy_rnn import Gradients, Parameters

@@ -6,20 +6,12 @@ plain loop.
 
 import numpy as np
 import pytest
-from cases import (
-    bits,
-    each,
-    fewer,
-    kinds,
-    network,
-    of_network,
-    random_case,
-    reported,
-    steps_of_sgd,
-)
+from cases import kinds, network, of_network, random_case, steps_of_sgd
+from comparing import bits, each, fewer
 from engine_sizes import MODULES, SIZES, arrays_in, with_sizes
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from witness_runs import reported
 
 from numpy_rnn import engine, reference
 from numpy_rnn.app.configuration import Configuration

@@ -5,11 +5,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from cases import (
-    bits,
-    each,
-    random_case,
-)
+from cases import random_case
+from comparing import bits, each
 from engine_sizes import arrays_in, with_sizes
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from cases import bits
 from children import run
+from comparing import bits
 from layer_cases import BIASES, DTYPES, KEYS, UNSAYABLE, WEIGHTS, drawn, numpy_of, state
 
 import numpy_rnn

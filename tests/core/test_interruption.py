@@ -7,7 +7,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from cases import bits, random_case
+from cases import random_case
+from comparing import bits
 
 from numpy_rnn import InputError
 

@@ -5,7 +5,7 @@ Two modules and a package agree each with the oracle, and both with each other w
 
 import numpy as np
 import pytest
-from cases import bits
+from comparing import bits
 from layer_cases import BIASES, DTYPES, UNSAYABLE, drawn
 from window_port import random_window
 

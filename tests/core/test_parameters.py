@@ -4,7 +4,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cases import bits, random_case, reference_update, values
+from cases import random_case
+from comparing import bits
+from witness import reference_update, values
 
 from numpy_rnn import Activations, Adjoints, Gradients, Parameters, State, Update, Window
 

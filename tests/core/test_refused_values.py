@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from cases import each
+from comparing import each
 from refusal_calls import CALLS, CONVERSIONS, B, D, H, O, T, arguments, ones, refused, train
 
 import numpy_rnn

@@ -9,21 +9,11 @@ from math import isqrt
 
 import numpy as np
 import pytest
-from cases import (
-    about,
-    allowed,
-    assert_within,
-    bits,
-    each,
-    fewer,
-    random_case,
-    reference_clipped,
-    reference_step,
-    steps_of_sgd,
-    values,
-)
+from cases import random_case, steps_of_sgd
+from comparing import assert_within, bits, each, fewer
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from witness import about, allowed, reference_clipped, reference_step, values
 
 from numpy_rnn import Gradients, Parameters
 

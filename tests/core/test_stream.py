@@ -5,17 +5,11 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
-from cases import (
-    assert_right,
-    bits,
-    fewer,
-    random_case,
-    random_velocity,
-    runs,
-    with_ensemble,
-)
+from cases import random_case, random_velocity, runs, with_ensemble
+from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
+from witness_runs import assert_right
 
 from numpy_rnn import InputError
 

@@ -6,26 +6,13 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from cases import (
-    Case,
-    allowed,
-    assert_right,
-    assert_within,
-    bits,
-    cases,
-    complex_step_gradients,
-    definition,
-    each,
-    fewer,
-    random_case,
-    reference_update,
-    runs,
-    step_losses,
-    values,
-    with_ensemble,
-)
+from cases import Case, cases, random_case, runs, with_ensemble
+from comparing import assert_within, bits, each, fewer
+from derivatives import complex_step_gradients, step_losses
 from hypothesis import given
 from hypothesis import strategies as st
+from witness import allowed, reference_update, values
+from witness_runs import assert_right, definition
 
 from numpy_rnn import Adjoints, Gradients, Window
 

@@ -5,7 +5,8 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from cases import bits, fewer, random_case, runs, with_ensemble
+from cases import random_case, runs, with_ensemble
+from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,26 +8,13 @@ import math
 
 import numpy as np
 import pytest
-from cases import (
-    allowed,
-    assert_within,
-    bits,
-    cases,
-    complex_step,
-    complex_step_gradients,
-    each,
-    fewer,
-    in_rows,
-    one_update,
-    random_case,
-    random_velocity,
-    reference_update,
-    steps_of_sgd,
-    values,
-    window_loss,
-)
+from cases import cases, random_case, random_velocity, steps_of_sgd
+from comparing import assert_within, bits, each, fewer
+from derivatives import complex_step, complex_step_gradients, window_loss
 from hypothesis import example, given
 from hypothesis import strategies as st
+from witness import allowed, in_rows, reference_update, values
+from witness_runs import one_update
 
 from numpy_rnn import Activations, Adjoints, Gradients, Parameters
 

@@ -1,7 +1,7 @@
 """The window schedule of TBPTT(k1, k2), against the definition and against windows written down by hand."""
 
 import pytest
-from cases import definition
+from witness_runs import definition
 
 from numpy_rnn import Window
 
