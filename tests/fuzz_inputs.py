@@ -24,40 +24,23 @@ OUTPUTS = words("out.npz out.npz out.json a.csv folder folder/out.npz none/out.n
 
 COUNTS = ("1", "2", "0", "3", "-1", "1.5", "", "x", "9" * 30, "9" * 5000)
 FEW = ("0", "1", "2", "-1", "1.5", "", "x", "٢")  # where a large number would be a long run and no mistake
+FLAGS = words("--bias --no-bias --learn-initial-state --no-learn-initial-state --nesterov --adagrad --no-adagrad")
 OPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((*FLAGS, "--standardize", "--no-plot", "--quiet", "--version"), ()),
+    **dict.fromkeys(words("--k1 --k2 --seed --log-every"), COUNTS),
+    **dict.fromkeys(words("--hidden-size --seeds"), (*COUNTS, "1" * 400)),
+    **dict.fromkeys(words("--momentum --dampening --weight-decay --max-norm --max-value"), NUMBERS),
     "--epochs": FEW,
-    "--hidden-size": (*COUNTS, "1" * 400),
-    "--k1": COUNTS,
-    "--k2": COUNTS,
     "--nonlinearity": ("tanh", "relu", "sin", ""),
     "--reduction": ("sum", "mean", "max"),
-    "--bias": (),
-    "--no-bias": (),
-    "--learn-initial-state": (),
-    "--no-learn-initial-state": (),
     "--dtype": ("float32", "float64", "float16"),
-    "--seed": COUNTS,
-    "--seeds": (*COUNTS, "1" * 400),
     "--learning-rate": (*NUMBERS, "0.1," * 20 + "1", "," * 3000),
-    "--momentum": NUMBERS,
-    "--dampening": NUMBERS,
-    "--nesterov": (),
-    "--weight-decay": NUMBERS,
-    "--max-norm": NUMBERS,
-    "--max-value": NUMBERS,
-    "--adagrad": (),
-    "--no-adagrad": (),
     "--loss": ("squared_error", "cross_entropy", "x"),
     "--text": ("a.txt", "a.csv", "-", *FILES),
     "--data": ("a.csv", "a.npy", "-", *FILES),
     "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
-    "--standardize": (),
     "--weights": FILES,
     "--plot": ("", "none/a.png", "folder", "a.xyz", "x" * 300 + ".png"),
-    "--no-plot": (),
-    "--quiet": (),
-    "--version": (),
-    "--log-every": COUNTS,
     "--generate": ("0", "1", "5", "-1", "1.5", "", "x"),
 }
 TRAIN: dict[str, tuple[str, ...]] = {
@@ -274,10 +257,8 @@ def _with_entry(content, name, data):
     return file.getvalue()
 
 
-SHAPES = tuple(
-    map(str.encode, words("() (9,) (99999999999,) (-1,) (9223372036854775807,9) (1e9,) 'x' ((1,),) (True,)"))
-)
-DESCRIPTIONS = tuple(map(str.encode, words(">f |O <U <m <f99999 <c")))
+SHAPES = words("() (9,) (99999999999,) (-1,) (9223372036854775807,9) (1e9,) 'x' ((1,),) (True,)")
+DESCRIPTIONS = words(">f |O <U <m <f99999 <c")
 
 
 def changed_header(rng, content: bytes) -> bytes:
@@ -286,9 +267,9 @@ def changed_header(rng, content: bytes) -> bytes:
     header = content[start:end]
     shape = header[header.index(b"(") : header.index(b")") + 1]
     changes = {
-        shape: pick(rng, SHAPES),
+        shape: pick(rng, SHAPES).encode(),
         b"False": pick(rng, (b"True", b"1", b"None")),
-        b"<f": pick(rng, DESCRIPTIONS),
+        b"<f": pick(rng, DESCRIPTIONS).encode(),
         b"shape": b"shap",
         b"}": b"",
         b"{": b"{" * 60,

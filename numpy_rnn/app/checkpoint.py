@@ -9,7 +9,7 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so it i
     h                       (*E, B, H): the initial state of the next window, or after an epoch the last state
     vW_xh and so on         the velocity, with momentum; the sums of squares, with Adagrad
     epochs                  (rows,) integers: the epochs whose losses are kept, see results.py; the last one is the
-                            number of finished epochs. Without this key, all epochs are kept.
+                            number of finished epochs
     losses                  (rows, *E) float64: for networks that diverged, NaN from that epoch on
     partial                 (*E) float64: the sum so far of the unfinished epoch, 0 between epochs
     diverged                bytes, JSON: the divergences
@@ -124,11 +124,7 @@ def _checkpoint_of(arrays, params, path):
     [epoch], [number] = _whole_numbers(arrays, "epoch", ()), _whole_numbers(arrays, "number", ())
     window = _whole_numbers(arrays, "window", (3,))
     losses = arrays["losses"]
-    if "epochs" in arrays:
-        epochs = tuple(_whole_numbers(arrays, "epochs", (len(losses),)))
-    else:
-        epochs = kept_epochs(len(losses), max(1, losses[:1].size))
-        losses = losses[[kept - 1 for kept in epochs]]
+    epochs = tuple(_whole_numbers(arrays, "epochs", (len(losses),)))
     configuration = _configuration_of(json.loads(arrays["configuration"].tobytes()), path)
     of_text: tuple[Any, ...] = ()
     if configuration.text is not None:

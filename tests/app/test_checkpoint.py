@@ -88,6 +88,7 @@ def options(**changed):
 BEFORE_ADAGRAD = {
     name: value for name, value in SAVED.configuration.to_dict().items() if name not in ("loss", "adagrad")
 }
+KEYS = "format configuration series epoch number window h epochs losses partial diverged"
 NETWORK = '{"network": %s, "epoch": 1, "number": 1, "tensor": "a"}'
 CHANGED = {
     "no format": ({"format": None}, "has no format 'elman-run 2': expected a run that --save wrote"),
@@ -106,10 +107,7 @@ CHANGED = {
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     "weights of another size": ({"W_hy": np.zeros((2, 5, 1), "f4")}, "W_hy has shape (2, 5, 1): expected (2, 6, 1)"),
     "NaN in the weights": ({"W_xh": np.full((2, 1, 6), np.nan, "f4")}, "W_xh contains NaN or infinity; expected"),
-    **{
-        f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote")
-        for name in ("configuration", "series", "epoch", "number", "window", "h", "losses", "partial", "diverged")
-    },
+    **{f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote") for name in KEYS.split()[1:]},
     "no velocity of one": ({"vW_hh": None}, "the state has no velocity of W_hh: expected one, as other parameters hav"),
     "velocity of none": ({"vb_h": np.zeros((2, 6), "f4")}, "a velocity of b_h: expected none, as the parameters have"),
     "velocity of another size": ({"vW_hy": np.zeros((2, 6), "f4")}, "the velocity of W_hy is float32 of shape (2, 6):"),
@@ -294,9 +292,6 @@ def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
     assert losses(out) == {}
     assert bits(load_parameters("r.npz")) == bits(rnn.to_numpy(rnn.initial_parameters(networks=2)))
     assert refused(rnn, capsys, "--resume", "r.npz", "--no-plot").endswith("it has only weights: use --weights")
-
-
-KEYS = "format configuration series epoch number window h epochs losses partial diverged"
 
 
 def test_the_keys_of_the_file_are_documented():

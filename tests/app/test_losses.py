@@ -5,7 +5,6 @@ import pytest
 from comparing import bits
 from hypothesis import given
 from hypothesis import strategies as st
-from in_process import losses as printed_losses
 from in_process import succeed, trained
 
 import numpy_rnn
@@ -84,19 +83,6 @@ def test_the_file_of_a_long_run_does_not_grow(capsys, few):
         with np.load("r.npz") as archive:
             sizes.add(sum(archive[name].nbytes for name in archive.files if name != "configuration"))
     assert len(sizes) == 1
-
-
-def test_a_file_without_the_epochs_holds_all(capsys, few):
-    """As files were once written; what is more than the bound is left out."""
-    out = succeed(numpy_rnn, capsys, "--epochs", 9, "--k1", 20, "--log-every", 1, "--save", "r.npz", "--no-plot")
-    expected = load_checkpoint("r.npz")
-    with np.load("r.npz") as archive:
-        arrays = {name: archive[name] for name in archive.files if name != "epochs"}
-    of_all = np.array([loss for [loss] in printed_losses(out).values()])
-    of_all[np.array(expected.epochs) - 1] = expected.losses
-    np.savez("s.npz", **arrays | {"losses": of_all})
-    assert bits(load_checkpoint("s.npz")[2:5]) == bits(expected[2:5])
-    assert load_checkpoint("s.npz").epochs == expected.epochs
 
 
 @pytest.mark.needs_matplotlib
