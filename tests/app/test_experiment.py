@@ -157,8 +157,9 @@ def test_free_running_steps_are_printed_up_to_a_hundred_and_then_the_first_and_t
     assert out.splitlines()[:-51] == whole[:-50]
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [1, 2, 4, 5]), (7, [1, 5])])
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [1, 2, 4, 5]), (7, [1, 5]), (5, [1, 5])])
 def test_log_every(capsys, every, epochs):
+    """The first, the last and every n-th epoch are printed, each once."""
     assert list(losses(succeed(numpy_rnn, capsys, "--epochs", 5, "--log-every", every, "--no-plot"))) == epochs
 
 
@@ -173,18 +174,6 @@ def test_a_run_from_saved_weights_continues_where_the_first_one_ended(rnn, capsy
     assert bits(load_parameters("both.npz")) == bits(load_parameters("five.npz"))
     assert "weights from three.npz" in out.splitlines()[0]
     assert ("median loss" in out) == ("--seeds" in options)
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("options", ["", "--bias --dtype float64 --seeds 2"])
-def test_weights_pass_from_package_to_package_bit_by_bit(capsys, options):
-    import numpy_rnn
-    import torch_rnn
-
-    for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
-        succeed(one, capsys, "--epochs", 2, "--save", "one.npz", "--no-plot", *options.split())
-        succeed(other, capsys, "--epochs", 0, "--weights", "one.npz", "--save", "other.npz", "--no-plot")
-        assert bits(load_parameters("one.npz")) == bits(load_parameters("other.npz"))
 
 
 def test_the_dtype_of_weights_is_kept_unless_another_is_asked_for():

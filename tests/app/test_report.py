@@ -54,13 +54,6 @@ def test_the_heading_describes_the_run(options, ending):
     assert heading.endswith(ending)
 
 
-@pytest.mark.parametrize(
-    ("every", "epochs", "logged"), [(10, 25, [1, 10, 20, 25]), (1, 3, [1, 2, 3]), (10, 1, [1]), (5, 10, [1, 5, 10])]
-)
-def test_the_first_the_last_and_every_nth_epoch_are_printed(every, epochs, logged):
-    assert [epoch for epoch in range(1, epochs + 1) if report.is_logged(epoch, every, epochs)] == logged
-
-
 def test_loss_rows():
     assert report.loss_heading(()) == "epoch          loss"
     assert report.loss_row(300, np.array(0.1737856)) == "  300      0.173786"

@@ -88,12 +88,6 @@ def test_the_columns_are_the_medians_of_every_rate(rnn, capsys, seeds):
         assert are_printed(value, following[time - 22])
 
 
-def test_the_heading_of_one_rate_and_of_one_in_a_list(rnn, capsys):
-    one = succeed(rnn, capsys, "--learning-rate", "0.05", "--epochs", 2, "--no-plot")
-    assert "learning rate 0.05," in one.splitlines()[0]
-    assert one == succeed(rnn, capsys, "--learning-rate", "5e-2", "--epochs", 2, "--no-plot")
-
-
 def test_a_sweep_is_resumed_from_one_network(rnn, capsys):
     """From weights, at every rate."""
     succeed(rnn, capsys, "--epochs", 2, "--save", "w.npz", "--no-plot")
