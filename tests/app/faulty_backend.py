@@ -5,10 +5,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn import Parameters
 
-BY_STEP = {
-    **dict.fromkeys(("a", "h", "y"), "activations"),
-    **dict.fromkeys(("dy", "dh", "da"), "adjoints"),
-}
+BY_STEP = {**dict.fromkeys(("a", "h", "y"), "activations"), **dict.fromkeys(("dy", "dh", "da"), "adjoints")}
 TENSORS = {name: (part, name) for name, part in BY_STEP.items()} | {
     prefix + name: (part, name)
     for prefix, part in (("d", "gradients"), ("v", "velocity"), ("", "parameters"))

@@ -75,11 +75,7 @@ def test_the_files_have_the_results_of_the_run(rnn, capsys, monkeypatch, kind):
     actual = series.reshape(T + 1, -1)[T + 1 - P :, -D:]  # the rows that are predicted
 
     found = read_json("r.json")
-    assert (found["format"], found["package"], found["version"]) == (
-        "elman-results 1",
-        rnn.__name__,
-        rnn.__version__,
-    )
+    assert (found["format"], found["package"], found["version"]) == ("elman-results 1", rnn.__name__, rnn.__version__)
     assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
     names = {"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"])
     assert found["columns"] == names[-D:]
