@@ -1,12 +1,11 @@
 """Where the plot of a run goes: the kinds of file, a window, and what is left if it cannot be written."""
 
-import errno
 import os
 from pathlib import Path
 
 import pytest
 from comparing import bits
-from in_process import command, configured, contents, succeed, trained
+from in_process import configured, succeed, trained
 from made_up import made_up
 
 from numpy_rnn.app import plots
@@ -56,22 +55,3 @@ def test_show_opens_a_window_and_writes_a_file_only_when_asked(rnn, capsys, monk
     assert plt.get_fignums() == []
     assert os.listdir() == options[1:]
     assert ("plot saved" in out) == bool(options)
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_a_full_disk_leaves_no_half_plot(rnn, capsys, monkeypatch, exists):
-    from matplotlib.figure import Figure
-
-    if exists:
-        Path("a.png").write_bytes(b"old")
-    before = contents()
-
-    def savefig(self, path, **_):
-        Path(path).write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    ended = command(rnn, capsys, "--epochs", 1, "--plot", "a.png")
-    assert ended.status == 2
-    assert ended.err == f"{rnn.__name__}: a.png cannot be written: No space left on device; choose another place\n"
-    assert contents() == before

@@ -4,14 +4,12 @@ import csv
 import json
 import math
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from comparing import bits
-from in_process import configured, contents, succeed, trained
+from in_process import configured, succeed, trained
 
-import numpy_rnn
 from numpy_rnn.app import results
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.results import HEAD, save_results
@@ -116,15 +114,3 @@ def test_numbers_that_are_not_finite_are_null_in_json_and_words_in_a_table(rnn):
     values = [float(row[-1]) for row in read_csv("r.csv") if row[0] == "loss"]
     assert math.isnan(values[0])
     assert values[1] == math.inf
-
-
-@pytest.mark.parametrize("name", ["r.json", "r.csv"])
-def test_a_failure_leaves_the_old_file_and_nothing_else(monkeypatch, name):
-    configuration = configured("--epochs 1")
-    experiment, result = prepare(configuration), trained(numpy_rnn, configuration, 1)
-    Path(name).write_text("old")
-    before = contents()
-    monkeypatch.setattr("numpy_rnn.app.storage.os.replace", Mock(side_effect=MemoryError))
-    with pytest.raises(MemoryError):
-        save_results(name, "numpy_rnn", experiment, configuration, result)
-    assert contents() == before

@@ -78,18 +78,6 @@ def test_a_write_that_fails_does_not_end_the_run(rnn, capsys, monkeypatch):
     assert os.listdir() == ["r.npz"]
 
 
-def test_a_run_that_could_not_be_saved_says_so_at_its_end(rnn, capsys, monkeypatch):
-    Disk(monkeypatch, 1000)
-    Path("r.npz").write_text("old")
-    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
-    ended = command(rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
-    assert ended.status == 2
-    assert ended.err == f"{rnn.__name__}: r.npz cannot be written: No space left on device; choose another place\n"
-    assert ended.out == succeed(rnn, capsys, *options)  # what was computed is not lost
-    assert Path("r.npz").read_text() == "old"
-    assert os.listdir() == ["r.npz"]
-
-
 def test_the_trace_and_the_plot_are_made_although_the_run_could_not_be_saved(capsys, monkeypatch):
     monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", Mock(side_effect=InputError("r.npz cannot be written")))
     drawn = []

@@ -8,6 +8,7 @@ import re
 import stat
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -165,20 +166,26 @@ def test_other_writers_that_fail_leave_nothing_either(monkeypatch):
     assert os.listdir() == []
 
 
-@pytest.mark.parametrize("option", ["--save", "--trace"])
-def test_a_full_disk_after_the_run_is_one_line_and_the_results_are_printed(rnn, capsys, monkeypatch, option):
-    Path("w.npz").write_text("old")
+OUTPUTS = [
+    ("--save", "a.npz"), ("--trace", "a.npz"), ("--output", "a.csv"), ("--output", "a.json"),
+    pytest.param("--plot", "a.png", marks=pytest.mark.needs_matplotlib),
+]  # fmt: skip
 
-    def savez(file, **_):
-        file.write(b"half")
-        raise FULL
 
-    monkeypatch.setattr(np, "savez", savez)
-    ended = command(rnn, capsys, "--epochs", 1, option, "w.npz", "--no-plot")
+@pytest.mark.parametrize(("option", "name"), OUTPUTS)
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_full_disk_after_the_run_is_one_line_and_the_results_are_printed(
+    rnn, capsys, monkeypatch, option, name, exists
+):
+    if exists:
+        Path(name).write_text("old")
+    before = contents()
+    monkeypatch.setattr(os, "replace", Mock(side_effect=FULL))
+    ended = command(rnn, capsys, "--epochs", 1, option, name, *([] if option == "--plot" else ["--no-plot"]))
     assert ended.status == 2
-    assert ended.err == f"{rnn.__name__}: w.npz cannot be written: No space left on device; choose another place\n"
+    assert ended.err == f"{rnn.__name__}: {name} cannot be written: No space left on device; choose another place\n"
     assert "free-running" in ended.out
-    assert contents() == {Path("w.npz"): b"old"}
+    assert contents() == before
 
 
 def test_temporary_files_of_killed_writers_are_removed_and_all_others_stay():
