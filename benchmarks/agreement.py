@@ -4,7 +4,8 @@ The derived bounds of level L2 hold for the worst that rounding can do, and that
 |W_hh|: for 50 steps and 16 units they are too wide to say anything. So there are two checks:
 
 - the bounds of L2 around the oracle, element by element, if the window is small and python-flint is installed;
-- at every size, how far rounding drives correct programs apart: see `rounding_drift.py`.
+- at every size, how far rounding drives correct programs apart: see `rounding_drift.py`, and for character models
+  `character_drift.py`.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.character_drift import character_bounds
 from benchmarks.rounding_drift import GRADIENTS, WEIGHTS, run_bounds, window_bounds, window_of
-from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP
-from benchmarks.workloads import Case
+from benchmarks.rows import CHARACTERS, FORWARD, GRADIENT, PARAMETERS, RUN, STEP
+from benchmarks.workloads import Case, first_updates
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.global_bounds import Bounds, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import ratios
@@ -25,7 +27,9 @@ REQUIRED_OUTPUTS = {
     GRADIENT: GRADIENTS,
     STEP: GRADIENTS + WEIGHTS,
     RUN: ("losses", *WEIGHTS),
+    CHARACTERS: ("losses", *PARAMETERS),
 }
+BOUNDS = {RUN: run_bounds, CHARACTERS: character_bounds}  # of the other tasks window_bounds
 MAX_ORACLE_SIZE = 2**13  # T·B·H² of the largest window for the oracle: a tenth of a second
 
 
@@ -38,16 +42,18 @@ class Agreement(NamedTuple):
 
 
 def judge(task: str, case: Case, result: Mapping[str, np.ndarray]) -> Agreement:
-    """Checks a row's result of this task."""
+    """Checks a row's result of this task: of a character model, that of its first updates."""
+    if task == CHARACTERS:
+        case = first_updates(case)
     if error := format_error(task, case, result):
         return Agreement(False, error, np.inf)
-    bounds = run_bounds(case) if task == RUN else window_bounds(case)
+    bounds = BOUNDS.get(task, window_bounds)(case)
     differences = [
         (float(ratios(np.abs(np.asarray(result[name], np.float64) - value), allowed).max()), name, "the rounding drift")
         for name, (value, allowed) in bounds.items()
         if name in REQUIRED_OUTPUTS[task]
     ]
-    if task != RUN and (exact := oracle_bounds(case)):
+    if task not in BOUNDS and (exact := oracle_bounds(case)):
         for name in REQUIRED_OUTPUTS[task]:
             value, E = exact[name]
             if not np.isfinite(E).all():  # too wide: see above
@@ -63,8 +69,9 @@ def format_error(task: str, case: Case, result: Mapping[str, np.ndarray]) -> str
     if set(result) != set(REQUIRED_OUTPUTS[task]):
         return f"returns {', '.join(sorted(result))}: expected {', '.join(REQUIRED_OUTPUTS[task])}"
     E = (case.networks,) if case.networks > 1 else ()
-    sizes = {"xh": (case.D, case.H), "hh": (case.H, case.H), "hy": (case.H, case.O)}
-    shapes = {"loss": (), "losses": (case.epochs, *E), "y": (case.T, case.B, case.O)}
+    sizes = {"xh": (case.D, case.H), "hh": (case.H, case.H), "hy": (case.H, case.O), "_h": (case.H,), "_y": (case.O,)}
+    losses = case.points if case.characters else case.epochs
+    shapes = {"loss": (), "losses": (losses, *E), "y": (case.T, case.B, case.O)}
     for name, array in result.items():
         shape = shapes[name] if name in shapes else (*E, *sizes[name[-2:]])
         if array.shape != shape:

@@ -25,12 +25,14 @@ from benchmarks.plan import COLD, IMPORT, Key, in_words
 from benchmarks.rows import (
     AGAIN,
     CALLS,
+    CHARACTERS,
     EVERY,
     FLOORS,
     FORWARD,
     GEMMS,
     GRADIENT,
     JAX,
+    MIN_CHAR_RNN,
     MODULES,
     OTHER,
     OURS,
@@ -51,6 +53,7 @@ JAX_TARGET, JAX_MEAN_TARGET = 0.95, 1  # of JAX's speed, at every large point an
 GEMMS_TARGET = 0.93  # of the speed of bare GEMMs, at every large point
 MIN_LARGE_H, MIN_LARGE_B = 256, 32  # of large points
 THREADS_TARGET = 1.6  # times as fast on all cores, ensembles
+CHARACTER_TARGETS = {MIN_CHAR_RNN: 4, MODULES: 3}  # times as many updates per second of a character model
 IMPORT_TARGET = 30  # ms more than NumPy
 MIN_GROWTH_SIZE = 1 << 18  # B·H² from which on products take most of a step's time
 AT_LARGE_POINTS = f"from H = {MIN_LARGE_H}, B = {MIN_LARGE_B} on: {OURS}"
@@ -88,6 +91,7 @@ def time_claims(times: Times, requested: Requested) -> list[Claim]:
         _against_tutorial(times, requested),
         _against_calls(times, requested),
         _every_update(times, requested),
+        *(_characters(times, requested, row, target) for row, target in CHARACTER_TARGETS.items()),
         _ensembles(times, requested),
         *(_ensembles_in_threads(times, requested, threads) for threads in thread_counts if threads > 1),
         *(_on_the_grid(times, requested, threads) for threads in thread_counts),
@@ -150,6 +154,11 @@ def _on_default(requested, row, value, verdict, sentence):
 # -- ratios on many cases --------------------------------------------------------------------------------------------
 
 Pairs = Mapping[str, tuple[Key, Key]]  # by case: the key of another row, and that of numpy_rnn
+
+
+def _characters(times, requested, row, target):
+    pairs = _pairs(CHARACTERS, row, requested.both(CHARACTERS, OURS, row))
+    return _at_every_case(times, pairs, target, f"training on characters: {OURS}", row)
 
 
 def _ensembles(times, requested):

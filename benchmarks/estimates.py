@@ -74,6 +74,12 @@ def seconds(times: Times, key: Key, factor: float = 1.0) -> Estimate | None:
     return estimate([factor * value for value in values]) if len(values) >= MIN_VALUES else None
 
 
+def frequency(times: Times, key: Key, number: float) -> Estimate | None:
+    """How many per second, if a call makes `number`; None if it was timed in too few rounds."""
+    values = times.get(key, {}).values()
+    return estimate([number / value for value in values]) if len(values) >= MIN_VALUES else None
+
+
 def ratio(times: Times, slow: Key, fast: Key) -> Estimate | None:
     """How many times faster `fast` is; None if the two were timed together in too few rounds.
 

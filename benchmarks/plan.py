@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from benchmarks.rows import (
     AGAIN,
+    CHARACTER_ROWS,
+    CHARACTERS,
     COMPILED,
     FLOORS,
     FORWARD,
     GRADIENT,
     HIPS,
     JAX,
+    MIN_CHAR_RNN,
     MODULES,
     OTHER,
     OURS,
@@ -24,6 +27,7 @@ from benchmarks.rows import (
     STEP,
 )
 from benchmarks.workloads import (
+    CHARACTER_MODELS,
     DEFAULT_EXPERIMENT,
     ENSEMBLES,
     GRID,
@@ -36,7 +40,7 @@ from benchmarks.workloads import (
 
 COLD, IMPORT = "cold start", "import"  # tasks that time a whole process
 MEMORY, SUITE, PROFILE = "memory", "suite", "profile"  # tasks that belong to no row
-ROW_TASKS = (FORWARD, GRADIENT, STEP, RUN, COLD)
+ROW_TASKS = (FORWARD, GRADIENT, STEP, RUN, CHARACTERS, COLD)
 ALL_TASKS = (*ROW_TASKS, IMPORT, MEMORY, SUITE, PROFILE)
 ALL_ROWS = (*ROWS, *FLOORS, AGAIN)
 
@@ -163,7 +167,7 @@ class Choice(NamedTuple):
 def plan_groups(choice: Choice) -> list[Group]:
     """All groups that are measured, without those that have no jobs."""
     groups = [group for threads in choice.threads for group in (_full if choice.full else _quick)(choice, threads)]
-    cold_rows = [row for row in (ROWS if choice.full else (OURS,)) if row in choice.rows]
+    cold_rows = [row for row in (ROWS if choice.full else (OURS,)) if row in choice.rows and row != MIN_CHAR_RNN]
     if 1 in choice.threads:
         groups.append(Group({row: choice.jobs(COLD, [DEFAULT_EXPERIMENT]) for row in cold_rows}))
         groups.append(Group({module: choice.jobs(IMPORT, [FRESH]) for module in ("numpy", OURS)}))
@@ -176,13 +180,21 @@ def _full(choice, threads):
     runs = [shortened(case, FULL_UPDATES) for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES)]
     if threads > 1:
         runs = [case for case in runs if case.name == DEFAULT_EXPERIMENT.name or case.networks >= MIN_THREADED_NETWORKS]
-    groups = [Group(dict.fromkeys(_rows(choice, ALL_ROWS, threads, RUN), choice.jobs(RUN, runs)), threads, FULL)]
+    jobs = choice.jobs(RUN, runs)
+    characters = choice.jobs(CHARACTERS, CHARACTER_MODELS if threads == 1 else ())
+    rows = _rows(choice, ALL_ROWS, threads, RUN)
+    groups = [Group({row: _with_characters(row, jobs, characters) for row in rows}, threads, FULL)]
     for smallest, largest in RANGES_OF_H:
         cases = [case for case in (*GRID, *NAMED[1:]) if smallest <= case.H <= largest]
         jobs = tuple(job for case in cases for task in _tasks(case, threads) for job in choice.jobs(task, [case]))
-        rows = _rows(choice, ALL_ROWS, threads, STEP)
+        rows = [row for row in _rows(choice, ALL_ROWS, threads, STEP) if row != MIN_CHAR_RNN]
         groups.append(Group({row: _compilable(row, jobs) for row in rows}, threads, FULL))
     return groups
+
+
+def _with_characters(row, jobs, characters):
+    """The jobs that the row measures: min-char-rnn nothing but character models, and other rows no such models."""
+    return (() if row == MIN_CHAR_RNN else jobs) + (characters if row in CHARACTER_ROWS else ())
 
 
 def _tasks(case, threads):
@@ -205,8 +217,10 @@ def _quick(choice, threads):
     cases = [DEFAULT_EXPERIMENT, *(shortened(case, QUICK_UPDATES) for case in (*SLIDING[1:], *ensembles))]
     jobs = choice.jobs(RUN, cases) + choice.jobs(STEP, QUICK_GRID)
     few = tuple(job for job in jobs if job.case.name in QUICK_CASES_OF_SLOW_ROWS)
+    characters = choice.jobs(CHARACTERS, CHARACTER_MODELS[:1] if threads == 1 else ())
     rows = _rows(choice, QUICK_ROWS, threads, RUN)
-    return [Group({row: few if row in SLOW_TO_START else jobs for row in rows}, threads, QUICK)]
+    by_row = {row: _with_characters(row, few if row in SLOW_TO_START else jobs, characters) for row in rows}
+    return [Group(by_row, threads, QUICK)]
 
 
 def _rows(choice, rows, threads, task):

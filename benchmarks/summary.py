@@ -13,6 +13,7 @@ from benchmarks.rows import AGAIN, FORWARD, GRADIENT, OURS, RUN, STEP
 from benchmarks.store import FINDINGS
 from benchmarks.timing_tables import (
     agreement_table,
+    characters_table,
     default_table,
     failure_lines,
     process_table,
@@ -22,7 +23,7 @@ from benchmarks.timing_tables import (
     windows_table,
 )
 from benchmarks.worker import Verdict
-from benchmarks.workloads import DEFAULT_EXPERIMENT, Case
+from benchmarks.workloads import DEFAULT_EXPERIMENT, MAX_GRADIENT, SUCCESSORS, Case
 
 MAX_PROFILE_LINES = 12
 
@@ -148,7 +149,8 @@ def _times(findings):
     times, requested, compiling = findings.times, findings.requested, findings.compiling
     names = {key.case for key in requested.keys if key.task == RUN}
     runs = {name: case for name, case in requested.cases.items() if name in names}
-    windows = [case for name, case in requested.cases.items() if name not in names]
+    models = [case for case in requested.cases.values() if case.characters]
+    windows = [case for name, case in requested.cases.items() if name not in names and not case.characters]
     default = runs.get(DEFAULT_EXPERIMENT.name)
     sliding = {"k2=1": default} if default else {}
     sliding |= {name.removeprefix("sliding "): case for name, case in runs.items() if name.startswith("sliding")}
@@ -158,6 +160,7 @@ def _times(findings):
         tables.append(("The default experiment", default_table(times, default, compiling)))
     if len(sliding) > 1:
         tables.append(("Sliding windows", runs_table(times, "ns per point", sliding)))
+    tables.append(("Character model", _character_lines(times, models, compiling)))
     for threads in sorted({key.threads for key in requested.keys}):
         where = in_words(threads)
         tables.append((f"Ensembles, {where}", runs_table(times, "ns per point and network", ensembles, threads)))
@@ -170,6 +173,21 @@ def _times(findings):
     ]
     forced = [[line]] if (line := _forced_line(findings.machine)) else []
     return [part for title, lines in tables if lines for part in ([f"## {title}"], *forced, lines)]
+
+
+def _character_lines(times, models, compiling):
+    """What the models are, and a table for each dtype."""
+    tables = [lines for case in models if (lines := characters_table(times, case, compiling))]
+    if not tables:
+        return []
+    case = models[0]
+    about = (
+        f"The model of min-char-rnn: H = {case.H}, {case.D} characters, chunks of {case.k2} steps with carried state,"
+        f" two biases, cross-entropy, gradients clipped by value at {MAX_GRADIENT:g}, Adagrad with rate"
+        f" {case.learning_rate:g}. The text is random: each character is followed by one of {SUCCESSORS}. The time is"
+        " that of a training from the initial weights, per update."
+    )
+    return [about, *(line for lines in tables for line in ("", *lines))]
 
 
 def _figures(findings):

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log10
 
-from benchmarks.estimates import Estimate, Times, is_tie, noise_floor, ratio, seconds
+from benchmarks.estimates import Estimate, Times, frequency, is_tie, noise_floor, ratio, seconds
 from benchmarks.plan import COLD, Key
-from benchmarks.rows import AGAIN, COMPILED, FLOORS, JAX, OURS, ROWS, RUN
+from benchmarks.rows import AGAIN, CHARACTERS, COMPILED, FLOORS, JAX, OURS, ROWS, RUN
 from benchmarks.worker import AGREES, CRASHES, DISAGREES, SKIPPED, Verdict
 from benchmarks.workloads import Case
 
@@ -47,17 +47,29 @@ def _is_number(cell):
 
 def default_table(times: Times, case: Case, compiling: Mapping[Key, float]) -> Table:
     """Microseconds per point of every row on the default experiment, the fastest row first."""
+    head = [f"{case.name}, {case.epochs} epochs", "µs per point", f"row / {OURS}", "seconds to compile"]
+    return table(head, _ranked(times, RUN, case, compiling, lambda key: []))
+
+
+def characters_table(times: Times, case: Case, compiling: Mapping[Key, float]) -> Table:
+    """Microseconds per update and updates per second of every row on a character model, the fastest row first."""
+    columns = ["µs per update", "updates per second", f"row / {OURS}", "seconds to compile"]
+    lines = _ranked(times, CHARACTERS, case, compiling, lambda key: [frequency(times, key, case.points)])
+    return table([f"{case.name}, {case.points} updates", *columns], lines)
+
+
+def _ranked(times, task, case, compiling, more):
+    """Rows with their time per point, the estimates of `more`, their ratio to numpy_rnn, and seconds to compile."""
     noise, lines = noise_floor(times, AGAIN, OURS), []
     for row in (*ROWS, AGAIN, *FLOORS):
-        key = Key(RUN, row, case.name)
+        key = Key(task, row, case.name)
         value, against = seconds(times, key, 1e6 / case.points), ratio(times, key, key._replace(row=OURS))
         if value is None:
             continue
         tie = " (a tie)" if row not in (OURS, AGAIN) and against is not None and is_tie(against, noise) else ""
-        cells = [show(value), show(against) + tie if against else "", _one_decimal(compiling.get(key))]
-        lines.append((value.median, [row, *cells]))
-    head = [f"{case.name}, {case.epochs} epochs", "µs per point", f"row / {OURS}", "seconds to compile"]
-    return table(head, [line for _, line in sorted(lines)])
+        cells = [*map(show, (value, *more(key))), show(against) + tie if against else ""]
+        lines.append((value.median, [row, *cells, _one_decimal(compiling.get(key))]))
+    return [line for _, line in sorted(lines)]
 
 
 def runs_table(times: Times, name: str, columns: Mapping[str, Case], threads: int = 1) -> Table:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 FORWARD, GRADIENT, STEP, RUN = TASKS = ("forward", "gradient", "step", "run")
+CHARACTERS = "characters"  # a task of some rows: the training of a character model
 
 OURS, EVERY, REFERENCE = "numpy_rnn", "numpy_rnn, every update", "numpy_rnn.reference"
 OTHER, MODULES, TUTORIAL, COMPILED = "torch_rnn", "torch.nn.RNN", "tutorial loop", "torch.compile"
-JAX, HIPS, C = "JAX", "HIPS autograd", "C loop"
+JAX, HIPS, C, MIN_CHAR_RNN = "JAX", "HIPS autograd", "C loop", "min-char-rnn"
 CALLS, GEMMS = FLOORS = ("bare calls", "bare GEMMs")  # not ways to train: lower bounds of any that uses NumPy
 AGAIN = "numpy_rnn again"  # the A/A row: numpy_rnn a second time, as if it were another row
 
@@ -34,8 +35,11 @@ SOURCES = {  # of every row: the module that defines it, and the package that th
     JAX: ("jax_scan", "jax"),
     HIPS: ("hips_autograd", "autograd"),
     C: ("c_loop", "numpy"),
+    MIN_CHAR_RNN: ("min_char_rnn", "numpy"),
 }
 ROWS = tuple(SOURCES)
+CHARACTER_ROWS = (OURS, REFERENCE, OTHER, MODULES, JAX, MIN_CHAR_RNN, AGAIN)  # with the task of this name
+PARAMETERS = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 
 
 class Unsupported(Exception):
@@ -57,10 +61,11 @@ class Row(NamedTuple):
     """One way to train the network.
 
     tasks: forward (y of all T steps), gradient (the loss and its gradient) and step (the gradient and an SGD update)
-    of one window over all T steps; run (a whole training: all epochs, an SGD update per window). Each raises
-    Unsupported on a case that it does not support. The results are "y"; "loss", "dW_xh", "dW_hh", "dW_hy"; these and
-    "W_xh", "W_hh", "W_hy" after the update; "losses", the sum over the windows of every epoch, and the final "W_xh",
-    "W_hh", "W_hy".
+    of one window over all T steps; run (a whole training: all epochs, an SGD update per window); characters (the
+    training of a character model by chunks, with clipping by value and Adagrad). Each raises Unsupported on a case that
+    it does not support. The results are "y"; "loss", "dW_xh", "dW_hh", "dW_hy"; these and "W_xh", "W_hh", "W_hy" after
+    the update; "losses", the sum over the windows of every epoch, and the final "W_xh", "W_hh", "W_hy"; of a character
+    model "losses", one per update, and the parameters with "b_h" and "b_y", all after `first_updates` of the case.
     """
 
     name: str
@@ -85,16 +90,16 @@ def present() -> None:
 
 
 def report(loss: Any = None, gradients: Iterable[Any] = (), parameters: Iterable[Any] = ()) -> dict[str, np.ndarray]:
-    """A result, from the loss and (W_xh, W_hh, W_hy) of the gradients and parameters, as NumPy arrays."""
+    """A result, from the loss, (W_xh, W_hh, W_hy) of the gradients, and the parameters, as NumPy arrays."""
     import numpy as np
 
     results = {} if loss is None else {"loss": loss}
-    results |= dict(zip(("dW_xh", "dW_hh", "dW_hy"), gradients)) | dict(zip(("W_xh", "W_hh", "W_hy"), parameters))
+    results |= dict(zip(("dW_xh", "dW_hh", "dW_hy"), gradients)) | dict(zip(PARAMETERS, parameters))
     return {name: np.array(value) for name, value in results.items()}
 
 
 def run_report(losses: Any, parameters: Iterable[Any]) -> dict[str, np.ndarray]:
-    """The result of a run: losses (epochs,), of an ensemble (epochs, networks)."""
+    """The result of a run: losses (epochs,), of an ensemble (epochs, networks), of a character model (updates,)."""
     import numpy as np
 
     return {"losses": np.array(losses), **report(parameters=parameters)}

@@ -7,9 +7,8 @@ from typing import Any
 
 from benchmarks.rows import (
     AGAIN,
+    CHARACTERS,
     EVERY,
-    FORWARD,
-    GRADIENT,
     OTHER,
     OURS,
     REFERENCE,
@@ -22,17 +21,23 @@ from benchmarks.rows import (
     report,
     run_report,
 )
-from benchmarks.workloads import Case
+from benchmarks.workloads import MAX_GRADIENT, Case, first_updates
 from numpy_rnn.common.training import EPOCH
 
+ALL = (*TASKS, CHARACTERS)
 ABOUTS: dict[
     str, tuple[str, int | str, tuple[str, ...], str]
 ] = {  # of every row: package, results per epoch or per update, tasks, and how it is written
-    OURS: ("numpy_rnn", EPOCH, TASKS, "this package: forward and bptt of the reference; steps and runs by the engine"),
-    AGAIN: ("numpy_rnn", EPOCH, TASKS, "numpy_rnn a second time, as another row"),
+    OURS: ("numpy_rnn", EPOCH, ALL, "this package: forward and bptt of the reference; steps and runs by the engine"),
+    AGAIN: ("numpy_rnn", EPOCH, ALL, "numpy_rnn a second time, as another row"),
     EVERY: ("numpy_rnn", 1, (RUN,), "runs by the engine, with parameters and gradients read after every update"),
-    REFERENCE: ("numpy_rnn.reference", EPOCH, (STEP, RUN), "the reference's training loop, written to be read"),
-    OTHER: ("torch_rnn", EPOCH, TASKS, "this package's twin with gradients by torch.autograd, written for comparison"),
+    REFERENCE: (
+        "numpy_rnn.reference",
+        EPOCH,
+        (STEP, RUN, CHARACTERS),
+        "the reference's training loop, written to be read",
+    ),
+    OTHER: ("torch_rnn", EPOCH, ALL, "this package's twin with gradients by torch.autograd, written for comparison"),
 }
 
 
@@ -47,8 +52,8 @@ class Package:
     def __init__(self, rnn: Any, yield_every: int | str = EPOCH):
         self.rnn, self.yield_every = rnn, yield_every
 
-    def row(self, name: str, about: str, tasks: Sequence[str] = TASKS) -> Row:
-        all_tasks = {FORWARD: self.forward, GRADIENT: self.gradient, STEP: self.step, RUN: self.run}
+    def row(self, name: str, about: str, tasks: Sequence[str] = ALL) -> Row:
+        all_tasks = dict(zip(ALL, (self.forward, self.gradient, self.step, self.run, self.characters), strict=True))
         return Row(name, about, present, {task: all_tasks[task] for task in tasks})
 
     def given(self, case: Case) -> Iterator[Any]:
@@ -111,8 +116,25 @@ class Package:
 
         return Prepared(call, result)
 
+    def characters(self, case: Case) -> Prepared:
+        def training(case):
+            params, x, target, h_0 = self.given(case)
+            options = {"k1": case.k2, "k2": case.k2, "learning_rate": case.learning_rate, "epochs": case.epochs}
+            options |= {"loss": "cross_entropy", "max_value": MAX_GRADIENT, "adagrad": True}
+
+            def call():
+                (update,) = self.rnn.train(params, x, target, h_0, **options, yield_every=EPOCH)
+                return update
+
+            return call
+
+        def result():
+            update = training(first_updates(case))()
+            return run_report(*self._numpy(update.losses, update.parameters))
+
+        return Prepared(training(case), result)
+
     def _numpy(self, *values):
-        """The weights alone of parameters: no case has biases."""
-        return [
-            self.rnn.to_numpy(value)[:3] if isinstance(value, tuple) else self.rnn.to_numpy(value) for value in values
-        ]
+        """Arrays of NumPy; of parameters, only what the case has: no learned initial state, and few have biases."""
+        found = map(self.rnn.to_numpy, values)
+        return [[p for p in value if p is not None] if isinstance(value, tuple) else value for value in found]

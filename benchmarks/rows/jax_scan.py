@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from benchmarks.rows import (
+    CHARACTERS,
     FORWARD,
     GRADIENT,
     RUN,
@@ -22,7 +23,7 @@ from benchmarks.rows import (
     report,
     run_report,
 )
-from benchmarks.workloads import Case
+from benchmarks.workloads import MAX_GRADIENT, Case, first_updates
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
 
@@ -92,6 +93,43 @@ def train(
         return epoch(params, x, target, h_0, learning_rate, k2)
 
     return lax.scan(one_epoch, params, length=epochs)
+
+
+# -- the character model --------------------------------------------------------------------------------------------
+
+
+def character_loss(params: Weights, x: Array, target: Array, h_0: Array) -> tuple[Array, Array]:
+    """The cross-entropy of a chunk of characters, and the state after it."""
+    W_xh, W_hh, W_hy, b_h, b_y = params
+
+    def step(h, input_t):
+        h = jnp.tanh(input_t + h @ W_hh)
+        return h, h
+
+    last, h = lax.scan(step, h_0, W_xh[x] + b_h)
+    log_p = jax.nn.log_softmax(h @ W_hy + b_y)
+    return -jnp.sum(jnp.take_along_axis(log_p, target[..., None], axis=-1)), last
+
+
+def train_characters(
+    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array
+) -> tuple[Weights, Array]:
+    """The parameters after one pass over the chunks, x and target (chunks, steps, B), and the losses.
+
+    Gradients are clipped by value, and Adagrad makes the steps.
+    """
+
+    def update(carried, chunk):
+        params, squares, h = carried
+        (loss, h), gradients = jax.value_and_grad(character_loss, has_aux=True)(params, *chunk, h)
+        gradients = [jnp.clip(d, -MAX_GRADIENT, MAX_GRADIENT) for d in gradients]
+        squares = [m + d * d for m, d in zip(squares, gradients)]
+        steps = [learning_rate * d / jnp.sqrt(m + 1e-8) for m, d in zip(squares, gradients)]
+        return ([p - step for p, step in zip(params, steps)], squares, h), loss
+
+    zeros = [jnp.zeros_like(p) for p in params]
+    (params, _, _), losses = lax.scan(update, (params, zeros, h_0), (x, target))
+    return params, losses
 
 
 # -- tasks ----------------------------------------------------------------------------------------------------------
@@ -170,5 +208,22 @@ def run(case: Case) -> Prepared:
     return Prepared(call, result, seconds)
 
 
+def characters(case: Case) -> Prepared:
+    def training(case):
+        params, x, target, h_0 = case.arrays()
+        chunks = (jnp.array(part).reshape(-1, case.k2, case.B) for part in (x, target))
+        arguments = [jnp.array(p) for p in params if p is not None], *chunks, jnp.array(h_0)
+        arguments = *arguments, jnp.array(case.learning_rate, case.dtype)
+        function, seconds = compiled(train_characters, *arguments)
+        return lambda: jax.block_until_ready(function(*arguments)), seconds
+
+    def result():
+        params, losses = training(first_updates(case))[0]()
+        return run_report(losses, params)
+
+    call, seconds = training(case)
+    return Prepared(call, result, seconds)
+
+
 ABOUT = "jit over lax.scan with value_and_grad, parameters donated; a run is one compiled function; vmap for ensembles"
-ROW = Row("JAX", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})
+ROW = Row("JAX", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run, CHARACTERS: characters})

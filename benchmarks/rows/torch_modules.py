@@ -1,12 +1,14 @@
-"""torch.nn.RNN, torch.nn.Linear and torch.optim.SGD, with autograd."""
+"""torch.nn.RNN, torch.nn.Linear and torch.optim, with autograd."""
 
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from benchmarks.rows import (
+    CHARACTERS,
     FORWARD,
     GRADIENT,
     RUN,
@@ -18,7 +20,7 @@ from benchmarks.rows import (
     report,
     run_report,
 )
-from benchmarks.workloads import Case
+from benchmarks.workloads import MAX_GRADIENT, Case, first_updates
 from numpy_rnn.common.windows import windows
 
 
@@ -130,8 +132,67 @@ def run(case: Case) -> Prepared:
     return Prepared(call, result)
 
 
+class CharacterModel(torch.nn.Module):
+    """min-char-rnn as a user of torch writes it: one-hot inputs, and the optimizer's Adagrad.
+
+    Of the two hidden biases of nn.RNN, one is zero and constant: their sum would move twice as far as one bias does.
+    torch's Adagrad divides by √Σd² + eps, and min-char-rnn by √(Σd² + 1e-8): the sum starts at 1e-8 instead.
+    """
+
+    def __init__(self, case: Case):
+        super().__init__()
+        (W_xh, W_hh, W_hy, b_h, b_y, _), *_ = case.arrays()
+        dtype = getattr(torch, case.dtype)
+        self.rnn = torch.nn.RNN(case.D, case.H, dtype=dtype)
+        self.linear = torch.nn.Linear(case.H, case.O, dtype=dtype)
+        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.parameters()
+        self.trained = [weight_ih, weight_hh, self.linear.weight, bias_ih, self.linear.bias]
+        for parameter, value in zip(self.trained, (W_xh.T, W_hh.T, W_hy.T, b_h, b_y)):
+            parameter.data = torch.tensor(value.copy())
+        bias_hh.requires_grad_(False).zero_()
+        self.optimizer = torch.optim.Adagrad(
+            self.trained, lr=case.learning_rate, initial_accumulator_value=1e-8, eps=0, foreach=False
+        )
+
+    def update(self, x: Tensor, target: Tensor, h: Tensor) -> tuple[float, Tensor]:
+        """The loss of a chunk before its update, and the state after it."""
+        states, h = self.rnn(x, h)
+        loss = cross_entropy(self.linear(states), target, reduction="sum")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_value_(self.trained, MAX_GRADIENT, foreach=False)
+        self.optimizer.step()
+        return loss.item(), h.detach()
+
+
+def characters(case: Case) -> Prepared:
+    def training(case):
+        initial = CharacterModel(case)
+        _, x, target, h_0 = case.arrays()
+        x = one_hot(torch.tensor(x[:, 0]), case.D).to(getattr(torch, case.dtype))  # one sequence, without a batch axis
+        chunks = list(zip(x.split(case.k2), torch.tensor(target[:, 0]).split(case.k2)))
+
+        def call():
+            model, h = deepcopy(initial), torch.tensor(h_0)
+            losses = []
+            for x, target in chunks:
+                loss, h = model.update(x, target, h)
+                losses.append(loss)
+            return losses, model
+
+        return call
+
+    def result():
+        losses, model = training(first_updates(case))()
+        return run_report(losses, [p.detach().numpy().T for p in model.trained])
+
+    return Prepared(training(case), result)
+
+
 ABOUT = (
     "a window in one call of nn.RNN (of one step: nn.RNNCell), its initial state detached, zero_grad(set_to_none),"
     " SGD(foreach=False), which for three tensors was never slower than foreach or fused"
 )
-ROW = Row("torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})
+ROW = Row(
+    "torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run, CHARACTERS: characters}
+)

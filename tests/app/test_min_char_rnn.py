@@ -6,12 +6,12 @@ public domain.
 
 from pathlib import Path
 
-import min_char_rnn
 import numpy as np
 import pytest
 from comparing import each
 
 import numpy_rnn
+from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import Hooks, Run

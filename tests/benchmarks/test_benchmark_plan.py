@@ -30,12 +30,26 @@ from benchmarks.plan import (
     plan_groups,
     shortened,
 )
-from benchmarks.rows import AGAIN, COMPILED, JAX, MODULES, OURS, ROWS, RUN, STEP, Row, load
+from benchmarks.rows import (
+    AGAIN,
+    CHARACTER_ROWS,
+    CHARACTERS,
+    COMPILED,
+    JAX,
+    MIN_CHAR_RNN,
+    MODULES,
+    OURS,
+    ROWS,
+    RUN,
+    STEP,
+    Row,
+    load,
+)
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.summary import Findings
 from benchmarks.worker import Verdict, judge_piece
-from benchmarks.workloads import DEFAULT_EXPERIMENT, ENSEMBLES, SIZES_H, SLIDING, point
+from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, SIZES_H, SLIDING, point
 
 ROOT = Path(__file__).parents[2]
 NO_MACHINE = Machine("", 1, None, [], {}, "", "", "", {}, "", [], {})
@@ -77,11 +91,14 @@ def test_the_plan_has_only_what_the_options_select():
 def test_the_full_mode():
     """All rows start cold; torch.compile has what it can compile in a minute; several threads are for large work."""
     jobs = jobs_of(Choice(True, threads=(1, 2)))
-    assert {row for row, job, _ in jobs if job.task == COLD} == set(ROWS)
+    assert {row for row, job, _ in jobs if job.task == COLD} == {*ROWS} - {MIN_CHAR_RNN}
     assert {row for row, job, _ in jobs if job.task == IMPORT} == {OURS, "numpy"}
     assert {job.case.name for _, job, _ in jobs if job.task == RUN} == {
         case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES)
     }
+    characters = {(row, job.case, threads) for row, job, threads in jobs if job.task == CHARACTERS}
+    assert characters == {(row, case, 1) for row in CHARACTER_ROWS for case in CHARACTER_MODELS}
+    assert {job.task for row, job, _ in jobs if row == MIN_CHAR_RNN} == {CHARACTERS}
     compiled = [job for row, job, _ in jobs if row == COMPILED]
     assert {job.case for job in compiled if job.task == STEP} == {point(H, B) for H in SIZES_H for B in (1, 32)}
     assert {job.task for job in compiled} == {STEP, RUN, COLD}

@@ -22,7 +22,7 @@ from numpy_rnn.engine.layout import CACHE_LINE
 ROOT = Path(__file__).parents[2]
 ALL = (*GRID, *NAMED, *SLIDING, *ENSEMBLES)
 SLOW = ("torch.compile",)  # compiles for a minute: has a test of its own
-OTHERS = tuple(name for name in rows.ROWS if name != "numpy_rnn" and name not in SLOW)
+OTHERS = tuple(name for name in rows.ROWS if name not in ("numpy_rnn", rows.MIN_CHAR_RNN, *SLOW))
 EVERY = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name == "C loop" else ()) for name in ("numpy_rnn", *OTHERS)],

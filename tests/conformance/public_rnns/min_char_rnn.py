@@ -1,8 +1,8 @@
 """min-char-rnn.py: one list of characters, columns, softmax without a shift, clipping by value."""
 
 import numpy as np
-from min_char_rnn import loss_and_gradients
 
+from benchmarks.rows.min_char_rnn import loss_and_gradients
 from public_rnns.adapter import NO_SGD, OF_CLASSES, Port, named, transposed
 
 NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")

@@ -1,10 +1,14 @@
 """min-char-rnn, written anew: the loop of Karpathy's program of 2015, with its column vectors and one-hot inputs.
 
-It uses nothing of this project. Its numbers are those of the program, in float64, from given weights and on given
-characters; what is left out is the reading of a file, the printing and the sampling.
+`loss_and_gradients` and `train` use nothing of this project. Their numbers are those of the program, from given weights
+and on given characters, in float64 or float32; what is left out is the reading of a file, the printing and the
+sampling.
 """
 
 import numpy as np
+
+from benchmarks.rows import CHARACTERS, Prepared, Row, present, run_report
+from benchmarks.workloads import Case, first_updates
 
 SEQUENCE, RATE, LIMIT = 25, 1e-1, 5
 
@@ -48,7 +52,7 @@ def train(data, weights, updates):
     smooth_loss = -np.log(1.0 / weights[0].shape[1]) * SEQUENCE
     while n < updates:
         if p + SEQUENCE + 1 >= len(data) or n == 0:
-            hprev, p = np.zeros((len(weights[1]), 1)), 0
+            hprev, p = np.zeros((len(weights[1]), 1), weights[1].dtype), 0
         before = hprev
         loss, gradients, on_the_way = loss_and_gradients(
             data[p : p + SEQUENCE], data[p + 1 : p + SEQUENCE + 1], hprev, *weights
@@ -62,3 +66,31 @@ def train(data, weights, updates):
         yield loss, smooth_loss, p, before, gradients, on_the_way, mem, weights
         p += SEQUENCE
         n += 1
+
+
+# -- the row ---------------------------------------------------------------------------------------------------------
+
+
+def characters(case: Case) -> Prepared:
+    def training(case):
+        params, x, target, _ = case.arrays()
+        data = [*x[:, 0].tolist(), int(target[-1, 0]), 0]  # it leaves out a chunk unless two characters follow it
+
+        def call():
+            weights = [np.array(W.T if W.ndim == 2 else W[:, None]) for W in params if W is not None]
+            losses = [loss for loss, *_ in train(data, weights, case.points)]
+            return losses, weights
+
+        return call
+
+    def result():
+        losses, weights = training(first_updates(case))()
+        return run_report(losses, [W[:, 0] if W.shape[1] == 1 else W.T for W in weights])
+
+    return Prepared(training(case), result)
+
+
+ABOUT = (
+    "Karpathy's program of 2015 in our own words: a NumPy loop over column vectors, without its printing and sampling"
+)
+ROW = Row("min-char-rnn", ABOUT, present, {CHARACTERS: characters})
