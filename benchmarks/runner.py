@@ -9,9 +9,7 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -31,6 +29,7 @@ from benchmarks.summary import Findings
 from benchmarks.system import ROOT, cache_environment, worker_environment
 from benchmarks.worker import AGREES, CRASHES, Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, Case, point
+from numpy_rnn.app.terminal import progress
 
 SEED = 0  # of the order of the pieces
 IMPORT_PROGRAM = "from time import perf_counter; start = perf_counter(); import {}; print(perf_counter() - start)"
@@ -43,7 +42,11 @@ def measure_all(options: Namespace, store: Store, machine: Machine) -> tuple[Fin
     """The findings, and the times as a suite in pyperf's format."""
     groups, tasks = plan_groups(options.choice), options.choice.tasks
     start = load_at_start()
-    with progress() as advance:
+    with progress("benchmarks", None, "pieces") as bar:
+
+        def advance(done, total, row):
+            bar.advance(1, lambda: {"row": row}, total)
+
         verdicts, disturbed = run_rounds(groups, options.rounds, store, advance, options.repeats)
     contents = store.measured()
     suite = merged(content for content in contents if CRASHED not in content)
@@ -212,24 +215,3 @@ def _agreeing_jobs(jobs, row, threads, verdicts):
         if job.task == IMPORT or (verdict is not None and verdict.outcome == AGREES):
             kept.append(job._replace(loops=verdict.loops if verdict else 1))
     return tuple(kept)
-
-
-@contextmanager
-def progress() -> Iterator[Advance]:
-    """A function (done, total, name) that shows the progress on standard error, if it is a terminal and tqdm exists."""
-    if not sys.stderr.isatty() or find_spec("tqdm") is None:
-        yield lambda done, total, name: None
-        return
-    from tqdm import tqdm
-
-    bar = tqdm(unit=" pieces", dynamic_ncols=True, leave=False, file=sys.stderr)
-
-    def advance(done, total, name):
-        bar.total = total
-        bar.set_postfix_str(name, refresh=False)
-        bar.update(done - bar.n)
-
-    try:
-        yield advance
-    finally:
-        bar.close()

@@ -8,14 +8,14 @@ checked at L1, and one run in ORACLE_EVERY also against the oracle, L2.
 
 import argparse
 import sys
-import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.app.options import Parser, positive, whole_number
 from numpy_rnn.app.storage import check_can_write, save_json
-from numpy_rnn.app.terminal import exit_status, printing_anything
+from numpy_rnn.app.terminal import exit_status, printing_anything, progress
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.comparison import source
@@ -44,8 +44,13 @@ class LongResult(NamedTuple):
     seed: tuple[int, int] | None  # of the run with the first divergence
 
 
-def check_updates(source, dtype: str, updates: int, seed: int = 0, progress=None) -> LongResult:
-    """Judge runs of a `comparison.Source` until there are `updates` updates, or until one exceeds a bound."""
+def check_updates(
+    source, dtype: str, updates: int, seed: int = 0, advance: Callable[[int], object] | None = None
+) -> LongResult:
+    """Judge runs of a `comparison.Source` until there are `updates` updates, or until one exceeds a bound.
+
+    advance: called after every run with the number of its updates.
+    """
     count = oracle_count = diverging = 0
     local: dict[str, float] = {}
     oracle: dict[str, float] = {}
@@ -67,8 +72,8 @@ def check_updates(source, dtype: str, updates: int, seed: int = 0, progress=None
                 worst[name] = max(worst.get(name, 0.0), ratio)
             if not judgement.passed:
                 return LongResult(dtype, count, oracle_count, local, oracle, diverging, judgement.first, (seed, run))
-        if progress is not None:
-            progress(count)
+        if advance is not None:
+            advance(judgements[0][1].updates)
     return LongResult(dtype, count, oracle_count, local, oracle, diverging, None, None)
 
 
@@ -87,26 +92,6 @@ def markdown(results: dict[str, list[LongResult]]) -> str:
 
 def _known(ratio):
     return "" if ratio is None else f"{ratio:.3f}"
-
-
-class Progress:
-    """A progress line on a terminal; nothing in a pipe."""
-
-    def __init__(self, what: str, total: int):
-        self.what, self.total, self.begun, self.shown = what, total, time.monotonic(), 0.0
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if not sys.stderr.isatty() or now - self.shown < 0.5:
-            return
-        self.shown = now
-        left = (now - self.begun) * max(self.total - done, 0) / done
-        print(
-            f"\r{self.what}: {done:,} of {self.total:,} updates, {left:.0f} s left ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
 
 
 PROGRAM = "python -m numpy_rnn.conformance"
@@ -146,8 +131,8 @@ def run_long(arguments) -> int:
     results: dict = {}
     for backend in backends:
         for dtype in arguments.dtype or DTYPES:
-            progress = Progress(f"{backend.name} {dtype}", arguments.updates)
-            result = check_updates(backend, dtype, arguments.updates, seed, progress)
+            with progress(f"{backend.name} {dtype}", arguments.updates, "updates") as bar:
+                result = check_updates(backend, dtype, arguments.updates, seed, bar.advance)
             results.setdefault(backend.name, []).append(result)
             outcome = "no bound exceeded" if result.first is None else "BOUND EXCEEDED"
             left_out = f"{result.diverging} diverging runs left out"

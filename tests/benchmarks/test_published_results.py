@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.estimates import ratio, seconds, times_of
+from benchmarks.estimates import frequency, ratio, seconds, times_of
 from benchmarks.plan import Key
-from benchmarks.rows import OURS, RUN
+from benchmarks.rows import CHARACTERS, OURS, RUN
 from benchmarks.store import FINDINGS
 from benchmarks.summary import from_json, report
 from benchmarks.timing_tables import show, three_digits
@@ -47,8 +47,11 @@ def printed():
     for key in times:
         text = cases[key.to_text()]
         case = Case.from_text(text) if text else None
-        factors = [1e6 / case.points, 1e9 / case.points / case.networks] if case and key.task == RUN else [1e3]
+        factors = [1e3]
+        if case and key.task in (RUN, CHARACTERS):
+            factors = [1e6 / case.points, 1e9 / case.points / case.networks]
         estimates = [seconds(times, key, factor) for factor in factors]
+        estimates += [frequency(times, key, case.points)] if case else []
         estimates.append(ratio(times, key, Key(key.task, OURS, key.case, key.threads)))
         for estimate in filter(None, estimates):
             texts[key.row] |= {show(estimate), three_digits(estimate.median)}

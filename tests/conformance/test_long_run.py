@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import children
 import numpy as np
@@ -13,7 +15,7 @@ from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.conformance import __main__
-from numpy_rnn.conformance.__main__ import LongResult, Progress, check_updates, main
+from numpy_rnn.conformance.__main__ import LongResult, check_updates, main
 from numpy_rnn.conformance.comparison import package_source
 from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.mutants.catalogue import load, named
@@ -79,13 +81,19 @@ def test_runs_that_diverge_in_every_port_are_left_out(monkeypatch):
     assert check_updates(package_source(load(named("dh_next dropped"))), "float32", 3000, seed=1).first.tensor == "dh"
 
 
-def test_progress_is_printed_on_a_terminal_only(capsys, monkeypatch):
-    monkeypatch.setattr(__main__.time, "monotonic", iter([0.0, 10.0, 0.0, 10.0]).__next__)
-    Progress("numpy_rnn float32", 100)(25)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    Progress("numpy_rnn float32", 100)(25)
-    assert "numpy_rnn float32: 25 of 100 updates, 30 s left" in capsys.readouterr().err
+def test_the_progress_bar_counts_the_updates_of_every_run(monkeypatch, capsys):
+    begun, made = [], []
+
+    @contextmanager
+    def progress(*arguments):
+        begun.append(arguments)
+        yield SimpleNamespace(advance=made.append)
+
+    monkeypatch.setattr(__main__, "progress", progress)
+    assert main(["long", "--backend", "numpy_rnn", "--updates", "40", "--dtype", "float32", "--seed", "3"]) == 0
+    assert begun == [("numpy_rnn float32", 40, "updates")]
+    assert len(made) > 1
+    assert f"numpy_rnn float32: {sum(made)} updates, " in capsys.readouterr().out
 
 
 DIVERGENCE = Divergence(2, 3, "dh", 1, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "B2")
