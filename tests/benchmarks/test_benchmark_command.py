@@ -21,7 +21,6 @@ ROWS = ("--rows", "numpy_rnn", "numpy_rnn again")
 OPTIONS = (*ROWS, "--tasks", "run", "--cases", "default experiment", "--repeats", "0")
 PIECES = 1 + 6 * 2  # round 0 of one row, six rounds of two
 BAR = re.compile(r"(\d+)%\|[^|]*\| (\d+)/(\d+) \[(\d\d:\d\d)<(\d\d:\d\d|\?), [^\]]*\]")
-EVERY_STATE = {"TQDM_MININTERVAL": "0"}  # draws every state of the bar
 
 # The command, which waits after some pieces, so that Ctrl-C is never too late.
 WAITING = """
@@ -77,7 +76,7 @@ def test_interrupted_it_keeps_what_it_has_refuses_another_plan_resumes_and_repor
             os.killpg(process.pid, signal.SIGINT)  # the terminal sends it to all of the group
 
     program = benchmarks("--output", "out", wait_after=8)
-    pieces, status, _ = run_on_a_terminal(program, watch=press_ctrl_c, **EVERY_STATE)
+    pieces, status, _ = run_on_a_terminal(program, watch=press_ctrl_c)
     last = [line for line in screen(text_of(pieces).replace("\x1b[A", "")) if line][-1]
     assert status == 130
     assert last == "python -m benchmarks: interrupted; what is measured is kept in out: the same command resumes"
@@ -97,7 +96,7 @@ def test_interrupted_it_keeps_what_it_has_refuses_another_plan_resumes_and_repor
     )
     assert kept(folder) == before
 
-    pieces, status, out = run_on_a_terminal(benchmarks("--output", "out"), stdout=subprocess.PIPE, **EVERY_STATE)
+    pieces, status, out = run_on_a_terminal(benchmarks("--output", "out"), stdout=subprocess.PIPE)
     text = text_of(pieces)
     assert status == 0, text
     states = [match.groups() for match in BAR.finditer(text)]
