@@ -65,7 +65,8 @@ class Row(NamedTuple):
     training of a character model by chunks, with clipping by value and Adagrad). Each raises Unsupported on a case that
     it does not support. The results are "y"; "loss", "dW_xh", "dW_hh", "dW_hy"; these and "W_xh", "W_hh", "W_hy" after
     the update; "losses", the sum over the windows of every epoch, and the final "W_xh", "W_hh", "W_hy"; of a character
-    model "losses", one per update, and the parameters with "b_h" and "b_y", all after `first_updates` of the case.
+    model "losses", one per update, and the parameters with "b_h" and "b_y", all after `first_updates` of the case; its
+    call returns the losses of all updates first.
     """
 
     name: str

@@ -124,13 +124,12 @@ class Package:
 
             def call():
                 (update,) = self.rnn.train(params, x, target, h_0, **options, yield_every=EPOCH)
-                return update
+                return update.losses, update.parameters
 
             return call
 
         def result():
-            update = training(first_updates(case))()
-            return run_report(*self._numpy(update.losses, update.parameters))
+            return run_report(*self._numpy(*training(first_updates(case))()))
 
         return Prepared(training(case), result)
 

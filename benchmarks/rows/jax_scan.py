@@ -113,8 +113,8 @@ def character_loss(params: Weights, x: Array, target: Array, h_0: Array) -> tupl
 
 def train_characters(
     params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array
-) -> tuple[Weights, Array]:
-    """The parameters after one pass over the chunks, x and target (chunks, steps, B), and the losses.
+) -> tuple[Array, Weights]:
+    """The losses of one pass over the chunks, x and target (chunks, steps, B), and the parameters after it.
 
     Gradients are clipped by value, and Adagrad makes the steps.
     """
@@ -129,7 +129,7 @@ def train_characters(
 
     zeros = [jnp.zeros_like(p) for p in params]
     (params, _, _), losses = lax.scan(update, (params, zeros, h_0), (x, target))
-    return params, losses
+    return losses, params
 
 
 # -- tasks ----------------------------------------------------------------------------------------------------------
@@ -218,8 +218,7 @@ def characters(case: Case) -> Prepared:
         return lambda: jax.block_until_ready(function(*arguments)), seconds
 
     def result():
-        params, losses = training(first_updates(case))[0]()
-        return run_report(losses, params)
+        return run_report(*training(first_updates(case))[0]())
 
     call, seconds = training(case)
     return Prepared(call, result, seconds)
