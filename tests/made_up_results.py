@@ -8,25 +8,12 @@ that the median of the paired ratios differs from the ratio of the medians.
 import numpy as np
 
 from benchmarks.claims import Claim
-from benchmarks.estimates import (
-    Requested,
-)
+from benchmarks.estimates import Requested
 from benchmarks.line_profile import Line, Profile
 from benchmarks.load import Load
 from benchmarks.machine import Kernel, Machine
 from benchmarks.plan import COLD, IMPORT, Key
-from benchmarks.rows import (
-    AGAIN,
-    CALLS,
-    CHARACTERS,
-    GEMMS,
-    JAX,
-    MODULES,
-    OTHER,
-    OURS,
-    RUN,
-    STEP,
-)
+from benchmarks.rows import AGAIN, CALLS, CHARACTERS, GEMMS, JAX, MODULES, OTHER, OURS, RUN, STEP
 from benchmarks.summary import Findings
 from benchmarks.worker import Verdict
 from benchmarks.workloads import DEFAULT_EXPERIMENT, character_model, point, sliding

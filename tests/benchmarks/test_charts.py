@@ -7,14 +7,7 @@ from made_up_results import CASES, DEFAULT, ROUNDING, made_up
 from benchmarks import charts
 from benchmarks.line_profile import Line, Profile
 from benchmarks.plan import Key
-from benchmarks.rows import (
-    CALLS,
-    JAX,
-    MODULES,
-    OTHER,
-    OURS,
-    STEP,
-)
+from benchmarks.rows import CALLS, JAX, MODULES, OTHER, OURS, STEP
 from benchmarks.workloads import point
 
 

@@ -4,10 +4,7 @@ import pytest
 
 from benchmarks.claims import GROWTHS as T_AND_SIZE
 from benchmarks.claims import at_least, at_most, every, exponent, time_claims
-from benchmarks.estimates import (
-    Estimate,
-    Requested,
-)
+from benchmarks.estimates import Estimate, Requested
 from benchmarks.plan import COLD, IMPORT, Choice, Key, plan_groups
 from benchmarks.rows import (
     AGAIN,

@@ -20,11 +20,7 @@ from benchmarks.estimates import (
     times_of,
 )
 from benchmarks.plan import Key
-from benchmarks.rows import (
-    AGAIN,
-    OURS,
-    STEP,
-)
+from benchmarks.rows import AGAIN, OURS, STEP
 from benchmarks.timing_tables import three_digits
 
 

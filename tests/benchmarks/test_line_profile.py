@@ -7,9 +7,7 @@ from made_up_results import DEFAULT
 
 from benchmarks import line_profile
 from benchmarks.line_profile import Line, LineTimer, Profile, by_equation, equation_of, own_lines
-from benchmarks.rows import (
-    Prepared,
-)
+from benchmarks.rows import Prepared
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,7 @@ import re
 from made_up_results import DEFAULT, LARGE, MACHINE, SMALL, made_up
 
 from benchmarks.plan import COLD, IMPORT
-from benchmarks.rows import (
-    AGAIN,
-    CALLS,
-    GEMMS,
-    JAX,
-    MODULES,
-    OTHER,
-    OURS,
-    STEP,
-)
+from benchmarks.rows import AGAIN, CALLS, GEMMS, JAX, MODULES, OTHER, OURS, STEP
 from benchmarks.store import FINDINGS
 from benchmarks.summary import from_json, report, to_json
 from benchmarks.timing_tables import table
