@@ -19,11 +19,11 @@ FULL_OUTPUT = Path("benchmark-results")
 
 DESCRIPTION = """\
 Time every way to train a small Elman network on this machine, in fresh processes and with pyperf: the default
-experiment (a sine wave, one SGD step per point), sliding windows, ensembles, gradient and update on a grid of sizes,
-cold starts, imports, the memory of long runs, and the cost of the equivalence suite. Every row must first agree with
-the suite on the same case; otherwise it is not timed. The rows of a case run in random order, ratios are paired within
-a round, and [a, b] is the interval that contains the true median with 95 % confidence. numpy_rnn is timed twice, under
-two names: a ratio within the range of the two is a tie."""
+experiment (a sine wave, one SGD step per point), sliding windows, ensembles, the character model of min-char-rnn,
+gradient and update on a grid of sizes, cold starts, imports, the memory of long runs, and the cost of the equivalence
+suite. Every row must first agree with the suite on the same case; otherwise it is not timed. The rows of a case run in
+random order, ratios are paired within a round, and [a, b] is the interval that contains the true median with 95 %
+confidence. numpy_rnn is timed twice, under two names: a ratio within the range of the two is a tie."""
 EPILOG = """\
 The quick mode takes less than two minutes. --full takes about an hour and shows the remaining time; after an
 interruption, the same command resumes. Exit status: 0, or 1 if a row disagrees or a claim fails, 2 if an option is

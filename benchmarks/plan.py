@@ -35,6 +35,7 @@ from benchmarks.workloads import (
     NAMED,
     SLIDING,
     Case,
+    first_updates,
     point,
 )
 
@@ -52,6 +53,7 @@ SLOW_TO_START = (JAX,)  # in the quick mode, these rows have only the cases belo
 QUICK_CASES_OF_SLOW_ROWS = (DEFAULT_EXPERIMENT.name, f"{MAX_QUICK_NETWORKS} networks", QUICK_GRID[2].name)
 MIN_EPOCHS = 5  # of a run
 QUICK_UPDATES, FULL_UPDATES = 600, 6000  # of a run with k2 = 1; more would not change the time per point
+QUICK_CHARACTER_UPDATES = 40  # of a character model
 RANGES_OF_H = ((1, 64), (65, 256), (257, 2048))  # smallest and largest H of the cases that one process measures
 CASES_OF_ALL_TASKS = (point(6, 1), point(64, 8), point(256, 32), NAMED[1])  # the other windows have steps only
 COMPILED_BATCHES = (1, 32)  # with T = 50, float32: torch.compile takes 8 to 45 seconds per window
@@ -217,9 +219,10 @@ def _quick(choice, threads):
     cases = [DEFAULT_EXPERIMENT, *(shortened(case, QUICK_UPDATES) for case in (*SLIDING[1:], *ensembles))]
     jobs = choice.jobs(RUN, cases) + choice.jobs(STEP, QUICK_GRID)
     few = tuple(job for job in jobs if job.case.name in QUICK_CASES_OF_SLOW_ROWS)
-    characters = choice.jobs(CHARACTERS, CHARACTER_MODELS[:1] if threads == 1 else ())
+    models = [first_updates(case, QUICK_CHARACTER_UPDATES) for case in CHARACTER_MODELS[:1] if threads == 1]
+    more = choice.jobs(CHARACTERS, models)
     rows = _rows(choice, QUICK_ROWS, threads, RUN)
-    by_row = {row: _with_characters(row, few if row in SLOW_TO_START else jobs, characters) for row in rows}
+    by_row = {row: few if row in SLOW_TO_START else _with_characters(row, jobs, more) for row in rows}
     return [Group(by_row, threads, QUICK)]
 
 

@@ -118,9 +118,9 @@ def _character_arrays(case):
     return Parameters(*weights, *biases), x, target, np.zeros((case.B, case.H), case.dtype)
 
 
-def first_updates(case: Case) -> Case:
-    """The beginning of the training of a character model, whose results are checked."""
-    return case._replace(T=min(case.T, CHECKED_UPDATES[case.dtype] * (case.k2 or case.T)))
+def first_updates(case: Case, updates: int | None = None) -> Case:
+    """The beginning of the training of a character model; by default, the part whose results are checked."""
+    return case._replace(T=min(case.T, (updates or CHECKED_UPDATES[case.dtype]) * (case.k2 or case.T)))
 
 
 def point(H: int, B: int, T: int = 50, dtype: str = "float32") -> Case:

@@ -93,6 +93,14 @@ def test_the_full_mode():
     assert {row for row, _ in runs} == {OURS, AGAIN, MODULES, JAX}
 
 
+def test_the_quick_mode_trains_a_character_model_with_rows_that_start_quickly():
+    jobs = jobs_of(Choice(False, threads=(1, 2)))
+    characters = [
+        (row, job.case.dtype, job.case.points, threads) for row, job, threads in jobs if job.task == CHARACTERS
+    ]
+    assert sorted(characters) == [(row, "float64", 40, 1) for row in sorted((OURS, AGAIN, MODULES, MIN_CHAR_RNN))]
+
+
 @pytest.mark.parametrize(
     ("case", "updates", "epochs"),
     [(DEFAULT_EXPERIMENT, 600, 30), (DEFAULT_EXPERIMENT, 10**6, 300), (SLIDING[1], 600, 6)],
