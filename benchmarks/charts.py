@@ -13,13 +13,14 @@ from benchmarks.claims import GEMMS_TARGET
 from benchmarks.estimates import Times, ratio, seconds
 from benchmarks.line_profile import Profile, by_equation
 from benchmarks.plan import COLD, Key
-from benchmarks.rows import CALLS, EVERY, GEMMS, MODULES, OURS, REFERENCE, ROWS, STEP, C
+from benchmarks.rows import CALLS, EVERY, GEMMS, MIN_CHAR_RNN, MODULES, OURS, REFERENCE, ROWS, STEP, C
+from benchmarks.timing_tables import three_digits
 from benchmarks.workloads import Case
 
 if TYPE_CHECKING:
     from benchmarks.summary import Findings
 
-STEP_ROWS = tuple(row for row in ROWS if row != EVERY)
+STEP_ROWS = tuple(row for row in ROWS if row not in (EVERY, MIN_CHAR_RNN))
 OTHER_ROWS = tuple(row for row in ROWS if row not in (OURS, EVERY, REFERENCE, C))  # of others; the C loop is a floor
 PALETTE = ("#0072b2", "#a65628", "#56b4e9", "#d55e00", "#999999", "#cc79a7", "#009e73", "#e69f00", "#000000")
 COLOURS = dict(zip(STEP_ROWS, PALETTE))
@@ -289,7 +290,7 @@ def draw_operations(profiles: Sequence[Profile]) -> Any:
             if share > MIN_LABEL_SHARE * len(name):
                 axes.text(left + share / 2, row, name, ha="center", va="center", fontsize=7)
             left += share
-    labels = [f"{profile.case}\n{profile.seconds * 1e6:.3g} µs per point" for profile in reversed(profiles)]
+    labels = [f"{profile.case}\n{three_digits(profile.seconds * 1e6)} µs per point" for profile in reversed(profiles)]
     axes.set_yticks(range(len(profiles)), labels)
     axes.set(xlim=(0, 1), xlabel="share of the time")
     return figure

@@ -33,6 +33,7 @@ from benchmarks.workloads import (
     GRID,
     MIN_THREADED_NETWORKS,
     NAMED,
+    SIZES_H,
     SLIDING,
     Case,
     first_updates,
@@ -56,7 +57,9 @@ QUICK_UPDATES, FULL_UPDATES = 600, 6000  # of a run with k2 = 1; more would not 
 QUICK_CHARACTER_UPDATES = 40  # of a character model
 RANGES_OF_H = ((1, 64), (65, 256), (257, 2048))  # smallest and largest H of the cases that one process measures
 CASES_OF_ALL_TASKS = (point(6, 1), point(64, 8), point(256, 32), NAMED[1])  # the other windows have steps only
-COMPILED_BATCHES = (1, 32)  # with T = 50, float32: torch.compile takes 8 to 45 seconds per window
+SPARSE_ROWS = (COMPILED, HIPS, OTHER, REFERENCE)  # slow ones: of the grid they have these batches, T = 50, float32
+SPARSE_BATCHES = (1, 32)
+COMPILED_SIZES = SIZES_H[::2]  # torch.compile takes 8 to 45 seconds per window
 ROWS_IN_THREADS = (OURS, MODULES, AGAIN)  # the comparison that is made with several threads, and its noise
 ENSEMBLE_ROWS_IN_THREADS = (*ROWS_IN_THREADS, JAX)
 
@@ -98,7 +101,7 @@ class Effort(NamedTuple):
     min_seconds: float  # per value, which is the mean of as many calls as this needs
 
 
-QUICK, FULL = Effort(1, 1, 0.02), Effort(1, 1, 0.05)
+QUICK, FULL = Effort(1, 1, 0.02), Effort(1, 1, 0.03)
 
 
 class Piece(NamedTuple):
@@ -179,7 +182,7 @@ def plan_groups(choice: Choice) -> list[Group]:
 
 def _full(choice, threads):
     """One group for the runs, and one for each range of H: one process per row, group and round."""
-    runs = [shortened(case, FULL_UPDATES) for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES)]
+    runs = [shortened(case, FULL_UPDATES) for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES[1:])]
     if threads > 1:
         runs = [case for case in runs if case.name == DEFAULT_EXPERIMENT.name or case.networks >= MIN_THREADED_NETWORKS]
     jobs = choice.jobs(RUN, runs)
@@ -190,7 +193,7 @@ def _full(choice, threads):
         cases = [case for case in (*GRID, *NAMED[1:]) if smallest <= case.H <= largest]
         jobs = tuple(job for case in cases for task in _tasks(case, threads) for job in choice.jobs(task, [case]))
         rows = [row for row in _rows(choice, ALL_ROWS, threads, STEP) if row != MIN_CHAR_RNN]
-        groups.append(Group({row: _compilable(row, jobs) for row in rows}, threads, FULL))
+        groups.append(Group({row: _affordable(row, jobs) for row in rows}, threads, FULL))
     return groups
 
 
@@ -203,13 +206,16 @@ def _tasks(case, threads):
     return (FORWARD, GRADIENT, STEP) if threads == 1 and case in CASES_OF_ALL_TASKS else (STEP,)
 
 
-def _compilable(row, jobs):
-    """The jobs that the row measures: all, but for torch.compile, which compiles each for a long time."""
-    return tuple(job for job in jobs if row != COMPILED or _is_compiled(job.task, job.case))
+def _affordable(row, jobs):
+    """The jobs on windows that the row measures: all, but for slow rows."""
+    return tuple(job for job in jobs if row not in SPARSE_ROWS or _is_measured_by_slow(row, job.task, job.case))
 
 
-def _is_compiled(task, case):
-    return task == RUN or (task == STEP and case == point(case.H, case.B) and case.B in COMPILED_BATCHES)
+def _is_measured_by_slow(row, task, case):
+    on_grid = case == point(case.H, case.B) and case.B in SPARSE_BATCHES
+    if row == COMPILED:
+        return task == STEP and on_grid and case.H in COMPILED_SIZES
+    return on_grid or (case in CASES_OF_ALL_TASKS and (row != HIPS or case not in NAMED))
 
 
 def _quick(choice, threads):

@@ -154,7 +154,9 @@ def _times(findings):
     default = runs.get(DEFAULT_EXPERIMENT.name)
     sliding = {"k2=1": default} if default else {}
     sliding |= {name.removeprefix("sliding "): case for name, case in runs.items() if name.startswith("sliding")}
-    ensembles = {name: case for name, case in runs.items() if "network" in name}
+    ensembles = {"1 network": default} if default else {}
+    ensembles |= {name: case for name, case in runs.items() if "network" in name}
+    ensembles = ensembles if len(ensembles) > 1 else {}
     tables = []
     if default:
         tables.append(("The default experiment", default_table(times, default, compiling)))

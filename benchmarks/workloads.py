@@ -157,7 +157,7 @@ NAMED = (DEFAULT_EXPERIMENT, deep_bench(1760, 16, 50), deep_bench(256, 32, 100))
 SLIDING = tuple(sliding(f"sliding k2={k2}", k2) for k2 in (1, 5, 20))
 ENSEMBLES = tuple(
     sliding(f"{networks} network" + "s" * (networks > 1), 1, networks, epochs)
-    for networks, epochs in ((1, 300), (10, 300), (100, 30), (1000, 30), (2000, 20), (10_000, 10))
+    for networks, epochs in ((1, 300), (10, 30), (100, 30), (1000, 30), (2000, 20), (10_000, 10))
 )
 CHARACTER_MODELS = tuple(
     character_model(f"character model, {dtype}", updates=100, dtype=dtype) for dtype in ("float64", "float32")

@@ -111,6 +111,6 @@ def run(case: Case) -> Prepared:
 
 ABOUT = (
     "loss, torch.func.grad and the SGD update in one function under torch.compile(fullgraph=True), steps unrolled; in"
-    " the full mode at T = 50, B = 1 and 32"
+    " the full mode at T = 50, B = 1 and 32, every other H"
 )
 ROW = Row("torch.compile", ABOUT, absent, {GRADIENT: gradient, STEP: step, RUN: run})

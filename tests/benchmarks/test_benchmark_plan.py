@@ -22,10 +22,13 @@ from benchmarks.rows import (
     CHARACTER_ROWS,
     CHARACTERS,
     COMPILED,
+    HIPS,
     JAX,
     MIN_CHAR_RNN,
     MODULES,
+    OTHER,
     OURS,
+    REFERENCE,
     ROWS,
     RUN,
     STEP,
@@ -36,7 +39,7 @@ from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.summary import Findings
 from benchmarks.worker import Verdict, judge_piece
-from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, SIZES_H, SLIDING, point
+from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, NAMED, SIZES_H, SLIDING, point
 
 NO_MACHINE = Machine("", 1, None, [], {}, "", "", "", {}, "", [], {})
 STEP_PIECE = Piece(1, OURS, 1, (Job(STEP, point(6, 1)),))
@@ -80,13 +83,17 @@ def test_the_full_mode():
     assert {row for row, job, _ in jobs if job.task == COLD} == {*ROWS} - {MIN_CHAR_RNN}
     assert {row for row, job, _ in jobs if job.task == IMPORT} == {OURS, "numpy"}
     assert {job.case.name for _, job, _ in jobs if job.task == RUN} == {
-        case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES)
+        case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES[1:])
     }
     characters = {(row, job.case, threads) for row, job, threads in jobs if job.task == CHARACTERS}
     assert characters == {(row, case, 1) for row in CHARACTER_ROWS for case in CHARACTER_MODELS}
     assert {job.task for row, job, _ in jobs if row == MIN_CHAR_RNN} == {CHARACTERS}
     compiled = [job for row, job, _ in jobs if row == COMPILED]
-    assert {job.case for job in compiled if job.task == STEP} == {point(H, B) for H in SIZES_H for B in (1, 32)}
+    assert {job.case for job in compiled if job.task == STEP} == {point(H, B) for H in SIZES_H[::2] for B in (1, 32)}
+    for row in (REFERENCE, OTHER, HIPS):
+        steps = {job.case for of_row, job, _ in jobs if of_row == row and job.task == STEP}
+        more = {point(64, 8), *(NAMED[1:2] if row != HIPS else ())}
+        assert steps == {point(H, B) for H in SIZES_H for B in (1, 32)} | more
     assert {job.task for job in compiled} == {STEP, RUN, COLD}
     runs = [(row, job.case.networks) for row, job, threads in jobs if threads == 2 and job.task == RUN]
     assert {networks for _, networks in runs} == {1, 1000, 2000, 10_000}

@@ -60,8 +60,8 @@ def test_the_figures_show_these_series_and_the_kernels(tmp_path, monkeypatch):
     bars = [(bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_width()) for bar in panel.patches]
     np.testing.assert_allclose(bars, [(0, 0, 1), (1, 0, 0.75), (1, 0.75, 0.25)], atol=ROUNDING)
     assert [label.get_text().split("\n") for label in panel.get_yticklabels()] == [
-        ["other", "5 µs per point"],
-        [DEFAULT.name, "2 µs per point"],
+        ["other", "5.00 µs per point"],
+        [DEFAULT.name, "2.00 µs per point"],
     ]
     footers = []
     monkeypatch.setattr("matplotlib.figure.Figure.supxlabel", lambda self, text, **options: footers.append(text))
