@@ -23,7 +23,7 @@ from numpy_rnn.engine.layout import empty
 
 TRIALS = 5  # per layout, the fastest of which counts
 MIN_SECONDS = 2e-4  # per trial
-LONG_SECONDS, LONG_TRIALS = 0.02, 2  # of calls that take this long, whose times vary less
+LONG_SECONDS = 5e-3  # one trial is enough of calls that take this long, whose times vary less
 MAX_OPERANDS = 4  # products of a loop over the steps that are timed for a comparison
 
 Layouts = dict[tuple, tuple[bool, ...]]  # by the shapes of a product: see `in_layout`
@@ -36,8 +36,9 @@ def fastest(candidates: list[Callable[[], object]]) -> Callable[[], object]:
         call()
         first.append(_seconds(call, 1))
     counts = [max(1, int(MIN_SECONDS / max(seconds, 1e-9))) for seconds in first]
-    number = TRIALS if min(first) < LONG_SECONDS else LONG_TRIALS
-    trials = [[_seconds(call, count) for call, count in zip(candidates, counts)] for _ in range(number)]
+    trials = [first]
+    if min(first) < LONG_SECONDS:
+        trials = [[_seconds(call, count) for call, count in zip(candidates, counts)] for _ in range(TRIALS)]
     least = [min(of_one) for of_one in zip(*trials)]
     return candidates[least.index(min(least))]
 
