@@ -76,7 +76,7 @@ def test_the_docstring_names_every_key():
     assert {*SgdOptions._fields, "learn_initial_state"} <= words
 
 
-def test_keys_and_shapes(traced):
+def test_keys_shapes_and_dtypes(traced):
     arrays, configuration = traced
     assert set(arrays) == documented_keys(configuration)
     T, B, D, H, O = 20, 1, 1, 6, 1
@@ -97,10 +97,7 @@ def test_keys_and_shapes(traced):
     whole = ("epoch", "number", "start", "loss_start", "stop")
     assert {str(arrays[name].dtype) for name in expected if name not in whole} == {configuration.dtype or "float32"}
     assert {arrays[name].dtype.kind for name in whole} == {"i"}
-
-
-def test_the_strings_are_plain_bytes(traced):
-    arrays, configuration = traced
+    # the strings are plain bytes
     for name in ("format", "configuration"):
         assert arrays[name].dtype.kind == "S"
         assert arrays[name].shape == ()
