@@ -8,6 +8,7 @@ import numpy as np
 from numpy_rnn.common.errors import printable
 
 MAX_WIDTH = 24  # of a name in a table, characters
+MAX_TITLE = 60  # of the name of a series or text in the title of a figure, characters
 MAX_NAMES = 5  # of columns in a heading
 MAX_MESSAGE = 1000  # characters of an error message
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_WIDTH, column_names, drawable
+from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, column_names, drawable
 from numpy_rnn.app.plot_panels import add_legend, draw_drift, draw_losses, draw_rates, draw_series, view_of
 from numpy_rnn.app.report import join_names
 from numpy_rnn.app.results import Result
@@ -19,7 +19,6 @@ from numpy_rnn.common.errors import InputError, shortened
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MAX_FEATURES = 4
-MAX_TITLE = 60  # characters of the name of the series
 
 
 def has_matplotlib() -> bool:

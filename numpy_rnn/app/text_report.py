@@ -11,12 +11,12 @@ import numpy as np
 from numpy_rnn.app.checkpoint import Checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import drawable, number_of
+from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
 from numpy_rnn.app.results import HEAD, Result, loss_at_random
 from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.series import visible
 from numpy_rnn.app.storage import save_json, written_whole
-from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.common.errors import InputError, printable, shortened
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
 
@@ -180,7 +180,8 @@ class TextReport:
         at_random = np.log(len(self.experiment.alphabet or ""))
         axes.axhline(at_random, color="gray", ls="--", lw=1, label="characters at random")
         axes.set(xlabel="update", ylabel="cross-entropy per character (nats)", ylim=(0, 1.1 * at_random))
-        axes.set_title(f"{self.rnn.__name__}: {drawable(self.experiment.name)}", parse_math=False)
+        name = shortened(drawable(self.experiment.name), MAX_TITLE)
+        axes.set_title(f"{self.rnn.__name__}: {name}", parse_math=False)
         axes.legend()
         return plot
 

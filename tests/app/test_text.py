@@ -214,7 +214,18 @@ def test_results_as_files(rnn, capsys):
 
 
 @pytest.mark.needs_matplotlib
-def test_the_plot_of_the_loss(rnn, capsys):
+def test_the_plot_of_the_loss(rnn, capsys, monkeypatch):
+    """A long name is shortened in its title, as in that of a series."""
+    from matplotlib.axes import Axes
+
+    titles, set_title = [], Axes.set_title
+    monkeypatch.setattr(Axes, "set_title", lambda axes, *of, **how: titles.append(of[0]) or set_title(axes, *of, **how))
+    name = "a long name " * 9 + ".txt"
+    Path(name).write_text(SHORT, encoding="utf-8")
+    succeed(rnn, capsys, *QUICK[:-1], "--text", name, "--plot", "a.png")
+    assert titles == [f"{rnn.__name__}: {name[:57]}..."]
+    for path in ("a.png", name):
+        os.remove(path)
     out = succeed(rnn, capsys, *QUICK[:-1])
     assert out.endswith(f"plot saved to {rnn.__name__}.png\n")
     assert set(os.listdir()) == {"short.txt", f"{rnn.__name__}.png"}
