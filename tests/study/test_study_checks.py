@@ -11,11 +11,10 @@ from study_settings import SETTINGS, named_setting
 
 import numpy_rnn
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.mutants import window_mutants
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.recipes import Recipe
-from numpy_rnn.study.checks import check_step, check_truncation, error_bounds, witnesses
+from numpy_rnn.study.checks import check_step, error_bounds, witnesses
 from numpy_rnn.study.checks.check_step import exact
 from numpy_rnn.study.checks.checks import measure_checks
 from numpy_rnn.study.checks.complex_step import complex_step, differentiated
@@ -268,57 +267,6 @@ def test_a_wrong_norm_is_seen():
     one = next(check_step.descents(case, SgdOptions()))
     one.hand["norm"] = one.hand["norm"] * (1 + 1e-9)
     assert compare(one.hand["norm"], exact(one)["norm"], check_step.bounds(one)["norm"]).bounds > APART
-
-
-# -- truncation -------------------------------------------------------------------------------------------------------
-
-
-def test_windows_are_counted_as_the_document_lists_them():
-    """Its section 5, T = 6."""
-    listed = {(1, 1): "01 12 23 34 45 56", (2, 2): "02 24 46", (1, 3): "01 02 03 14 25 36", (2, 4): "02 04 26"}
-    for (k1, k2), expected in listed.items():
-        result = [f"{window.start}{window.stop}" for window in check_truncation.windows_by_counting(6, k1, k2)]
-        assert " ".join(result) == expected
-    assert list(check_truncation.windows_by_counting(5, 2, 3)) == [Window(0, 0, 2), Window(1, 2, 4), Window(2, 4, 5)]
-    assert list(check_truncation.pairs(3)) == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)]
-
-
-def test_a_wrong_schedule_is_seen(monkeypatch):
-    right = check_truncation.windows
-    for wrong, id in (
-        (lambda T, k1, k2: right(T, k1, k2 + 1), "T2"),
-        (lambda T, k1, k2: [*list(right(T, k1, k2))[:-1], Window(0, 0, T)], "T1"),
-    ):
-        monkeypatch.setattr(check_truncation, "windows", wrong)
-        result = check_truncation.check_truncations(named_setting("three steps, untrained"))
-        assert any(check["difference"] and check["bounds"] is None for check in result[id]["checks"])
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["state not reset between epochs", "state reset at every window", "sliding window starts from the newest state"],
-)
-def test_a_wrong_initial_state_is_seen(name):
-    setting = named_setting("sine")
-
-    def wrong(rnn):
-        runs = (list(check_truncation.recorded(setting, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
-        states = (one for run in runs for one in check_truncation.initial_states(setting, run))
-        return [(one.state != one.expected).any() for one in states]
-
-    assert any(wrong(load(named(name))))
-    assert not any(wrong(numpy_rnn))
-
-
-def test_a_state_that_is_not_constant_is_seen():
-    setting = named_setting("everything")
-    rnn = load(named("initial state of the window not a constant"))
-    off = [
-        difference.bounds
-        for before, update in check_truncation.recorded(setting, 1, 2, rnn)
-        for _, difference in check_truncation.constant(setting, before, update)
-    ]
-    assert max(off) > APART
 
 
 @pytest.mark.needs_torch

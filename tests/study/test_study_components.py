@@ -6,17 +6,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from study_settings import (
-    SETTINGS,
-    bounds_of_components,
-    components_in_another_way,
-    initial_state,
-    kept_components,
-    named_setting,
-    near,
-    shared_run,
-    small,
-)
+from study_components import bounds_of_components, components_in_another_way, initial_state, kept_components
+from study_settings import SETTINGS, named_setting, near, shared_run, small
 
 from numpy_rnn import Gradients, InputError, Parameters, windows
 from numpy_rnn.study.components.matrix import (

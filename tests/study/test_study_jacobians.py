@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from study_settings import SETTINGS, balls, case_of, initial_state, named_setting
+from study_components import balls, case_of, initial_state
+from study_settings import SETTINGS, named_setting
 
 from numpy_rnn import forward
 from numpy_rnn.study.components.jacobians import (

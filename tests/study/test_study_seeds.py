@@ -8,7 +8,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from study_settings import SHARED, components_in_another_way, initial_state, near, shared_run, small
+from study_components import components_in_another_way, initial_state
+from study_settings import SHARED, near, shared_run, small
 
 from numpy_rnn.study.checks.complex_step import unrolled
 from numpy_rnn.study.components import seeds

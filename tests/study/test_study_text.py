@@ -1,24 +1,18 @@
 """The derivation, the exercises and the mistakes on the page; and the page in a browser, at two widths and in print."""
 
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from html_faults import faults
-from study_settings import SETTINGS, named_setting
+from study_settings import named_setting
 
-import numpy_rnn
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
-from numpy_rnn.elman import one_hot
-from numpy_rnn.loss import softmax
-from numpy_rnn.study.checks import check_others as check_others_module
-from numpy_rnn.study.checks.check_others import check_others
 from numpy_rnn.study.components.measures import components_of
 from numpy_rnn.study.figures.svg import for_page
 from numpy_rnn.study.page.derivation import as_html, sections
 from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
-from numpy_rnn.study.page.formulas import NOT_STUDIED, definitions, lines_of_equations
+from numpy_rnn.study.page.formulas import definitions, lines_of_equations
 from numpy_rnn.study.page.page import HERE
 from numpy_rnn.study.page.templates import typeset
 from numpy_rnn.study.page.wrong_lines import PUZZLES, caught, mistake_table, wrong_functions
@@ -228,42 +222,6 @@ def test_a_mistake_has_its_curve_and_its_check():
     assert caught({"caught": {**nowhere, "tensor": None}}) == "no check finds it"
 
 
-# -- what a run of numbers does not use -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_equations_of_no_run_are_checked_on_numbers_of_the_run(name):
-    result = check_others(named_setting(name))
-    assert tuple(result) == NOT_STUDIED
-    for id, one in result.items():
-        for check in one["checks"]:
-            assert check["bounds"] <= (0 if id in ("F4", "U7") else 1), id
-            assert check["compared"] == check["of"] > 0
-
-
-def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
-    wrong = {
-        "one_hot": lambda classes, size, dtype: one_hot((classes + 1) % size, size, dtype),
-        "softmax": lambda y: softmax(y) * (1 + 1e-9),
-    }
-    for function, changed in wrong.items():
-        monkeypatch.setattr(check_others_module, function, changed)
-
-    def scaled(gradients):
-        return numpy_rnn.Gradients(*(None if g is None else g * (1 + 1e-9) for g in gradients))
-
-    rnn = SimpleNamespace(
-        cross_entropy=lambda y, c: numpy_rnn.cross_entropy(y, c) * (1 + 1e-9),
-        clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * (1 + 1e-9)),
-        direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),
-    )
-    monkeypatch.setattr(check_others_module, "numpy_rnn", rnn)
-    monkeypatch.setattr(check_others_module.by_hand, "__defaults__", (rnn,))
-    for id, one in check_others(named_setting("everything")).items():
-        ratios = [check["bounds"] for check in one["checks"]]
-        assert None in ratios or min(ratios) > 1000, id
-
-
 # -- typesetting ----------------------------------------------------------------------------------------------------
 
 TYPESET = {
@@ -298,3 +256,27 @@ def test_the_lines_of_a_figure_of_the_page_are_where_they_were():
         here = start if command == "z" else here
     np.testing.assert_allclose(found, [(1.25, 2), (3, 4), *points], rtol=0, atol=0.051)
     assert "L" not in short
+
+
+# -- the reading of a page ---------------------------------------------------------------------------------------------
+
+FAULTY = {
+    "<p><b></p></b>": "</p> closes something else",
+    "<p>": "<p> is never closed",
+    "<b id=a></b><i id=a></i>": "a is the id of 2 elements",
+    "<img src='data:,'>": "an image has no alternative text",
+    "<svg></svg>": "a drawing has no alternative text",
+    "<img src='https://example.org/a.png' alt='a'>": "<img> leads to https://example.org/a.png",
+    "<script src='a.js'></script>": "<script> leads to a.js",
+    "<a href='a.html'></a>": "<a> leads to a.html",
+    "<a href='#there'></a>": "#there leads nowhere",
+    "<label for=a></label>": "for=a leads nowhere",
+    "<style>a { background: url(b.png) }</style>": "the style loads url(b.png)",
+    "<script>fetch('a')</script>": "the script loads by fetch(",
+    "<input id=a>": "the input a has no label",
+}
+
+
+@pytest.mark.parametrize("text", FAULTY)
+def test_faulty_pages_are_reported(text):
+    assert FAULTY[text] in faults(text)
