@@ -5,11 +5,7 @@ from functools import cache
 import numpy as np
 from study_settings import made_up
 
-from numpy_rnn.study.figures.style import (
-    GREY,
-    readable,
-    style,
-)
+from numpy_rnn.study.figures.style import GREY, readable, style
 from numpy_rnn.study.study import DRAWINGS
 
 PARTS = ("low", "median", "high")

@@ -233,10 +233,7 @@ REAL_SIZES = {
 }
 
 
-KINDS = [
-    {"bias": True, "dtype": "float32"},
-    {"bias": False, "dtype": "float64", "reduction": "mean", "learned": True},
-]
+KINDS = [{"bias": True, "dtype": "float32"}, {"bias": False, "dtype": "float64", "reduction": "mean", "learned": True}]
 
 
 @pytest.mark.parametrize(

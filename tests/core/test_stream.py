@@ -187,10 +187,7 @@ ENTROPY = [
     ((np.full(B, -1), ones(B, O) / O), " of the stream: x holds the class -1: expected classes from 0 to 2"),
     ((ones(B, D), ones(B, O) / O, ones(B) * np.inf), " of the stream: weights holds NaN or infinity"),
 ]
-OTHER_FORMS = [
-    (np.zeros(B, int), ones(B, O)),
-    (ones(B, D), ones(B, O), ones(B)),
-]  # than those of the steps before
+OTHER_FORMS = [(np.zeros(B, int), ones(B, O)), (ones(B, D), ones(B, O), ones(B))]  # than those of the steps before
 
 
 @pytest.mark.parametrize("number", [1, 4])

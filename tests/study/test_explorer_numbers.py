@@ -84,10 +84,7 @@ def test_descent_on_the_surface_is_that_of_numpy_rnn(max_norm, sine):
     w, b, rate, steps, length = 2.5, 0.5, 0.5, 80, 10
     path = sine.evaluate(
         "([start, max_norm]) => descend(start, max_norm)",
-        [
-            {"w": w, "b": b, "rate": rate, "steps": steps, "length": length},
-            max_norm,
-        ],
+        [{"w": w, "b": b, "rate": rate, "steps": steps, "length": length}, max_norm],
     )
     params = Parameters(np.zeros((1, 1)), np.array([[w]]), np.ones((1, 1)), np.array([b]), np.zeros(1))
     for point in path:

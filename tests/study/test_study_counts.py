@@ -18,13 +18,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.training.disagreements import (
-    VARIANTS,
-    added_up,
-    divisors,
-    variants,
-    weights,
-)
+from numpy_rnn.study.training.disagreements import VARIANTS, added_up, divisors, variants, weights
 
 STEPS = 6
 DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
