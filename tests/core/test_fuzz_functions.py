@@ -43,7 +43,7 @@ def _calls(rnn, dtype, networks):
         "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
         "clip_by_value": {"gradients": gradients, "max_value": 1.0},
         "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
-        "sgd": {"params": params, "s": gradients, "learning_rate": 0.1},
+        "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
         "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True, "yield_every": 2}
         | options
         | {"resume": run.state(), "weights": weights},
