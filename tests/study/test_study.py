@@ -47,7 +47,7 @@ def small_setting(steps=5, **options):
 FEW = [named(name) for name in ("dh_next dropped", "the tail of the series dropped", "gradient ascent")]
 
 
-@pytest.fixture(scope="module", params=["untrained", "everything"])
+@pytest.fixture(scope="module", params=["untrained", pytest.param("everything", marks=pytest.mark.needs_matplotlib)])
 def run(request):
     """The findings of an untrained run with few mutants, and of the study whose folder is written; and that study."""
     if request.param == "untrained":
@@ -71,7 +71,6 @@ def test_every_figure_is_drawn_within_its_borders_and_said_in_words(run):
     assert made is None or made.outside == []
 
 
-@pytest.mark.needs_matplotlib
 def test_the_page_has_every_figure_and_table_and_no_fault(run):
     findings, _ = run
     tables = tables_of(findings)
