@@ -60,12 +60,11 @@ class About:
         rounding = self.unit * self.most / number + UNDERFLOW[self.unit]
         return About(self.value / number, self.unit, self.off / number + rounding)
 
-    def over(self, other):
-        """A quotient by positive numbers that are not near 0."""
+    def over(self, other, most):
+        """A quotient of size `most` at most, by positive numbers that may be anywhere near 0 as far as is known."""
         ratio, least = np.abs(self.value / other.value), other.value - other.off
-        if (least <= 0).any():
-            no_case("a divisor is not known to be above 0")
-        off = (self.off + ratio * other.off) / least
+        off = (self.off + ratio * other.off) / np.where(least > 0, least, 1)
+        off = np.minimum(np.where(least > 0, off, np.inf), ratio + most)
         return About(self.value / other.value, self.unit, off + self.unit * (ratio + off) + UNDERFLOW[self.unit])
 
     def sqrt(self):
@@ -267,7 +266,7 @@ def reference_step(
         if adagrad:
             before, square = moving.get(name), step * step
             moving[name] = square if before is None else before + square
-            step = step.over((moving[name] + About(1e-8, unit)).sqrt())
+            step = step.over((moving[name] + About(1e-8, unit)).sqrt(), most=1)  # |g| ≤ √(v + 10⁻⁸)
         if momentum:
             before = moving.get(name)
             moving[name] = step if before is None else mu * before + rest * step
