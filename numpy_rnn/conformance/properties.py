@@ -1,5 +1,6 @@
 """The properties of every correct port, which Hypothesis tries to falsify, and the number of cases in each profile."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -244,7 +245,7 @@ def check_port_lockstep(
         return [] if first is None else hints(trace, first, experiment, configuration, numpy_rnn.reference)
 
     fewer = settings(profile, max_examples=runs_for(profile.max_examples))
-    _run_property(fewer, st.integers(0, 2**32 - 1), check, hints_of)
+    _run_property(fewer, st.integers(0, 2**32 - 1), check, hints_of, timeout)
 
 
 def _check_windows(port, dtype, profile, timeout, check):
@@ -256,7 +257,7 @@ def _check_windows(port, dtype, profile, timeout, check):
     def of_port(recipe):
         return recipe._replace(truncation=getattr(port, "truncation", ""))
 
-    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)).map(of_port), check, hints_of)
+    _run_property(profile, recipes(dtype, port.lacks, capabilities(port)).map(of_port), check, hints_of, timeout)
     seed = 0 if profile.derandomize else int(np.random.default_rng().integers(2**32))
     for recipe in large_recipes(profile.max_examples // LARGE_EVERY, seed, dtype, port.lacks, capabilities(port)):
         recipe = of_port(recipe)
@@ -266,17 +267,26 @@ def _check_windows(port, dtype, profile, timeout, check):
             raise BoundExceeded(f"{error}{looks_like(hints_of(recipe))}", error.ratio, recipe) from None
 
 
-def _run_property(profile, strategy, check, hints_of):
-    """Call `check` on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so."""
-    faults = []
+def _run_property(profile, strategy, check, hints_of, timeout):
+    """Call `check` on what the strategy draws. Raises what it raises, with hints; if it does not recur, says so.
+
+    A fault that takes as long as the time limit is not shrunk, as that would take as long again for every smaller case.
+    """
+    faults: list[BoundExceeded | PortFault] = []
+    slow: list[PortFault] = []
 
     @profile
     @given(strategy)
     def property_holds(drawn):
+        if slow:
+            raise slow[0]
+        began = time.monotonic()
         try:
             check(drawn)
         except (BoundExceeded, PortFault) as fault:
             faults.append(fault)
+            if isinstance(fault, PortFault) and time.monotonic() - began >= timeout:
+                slow.append(fault)
             raise
 
     try:

@@ -34,7 +34,6 @@ from numpy_rnn.conformance.properties import (
 )
 from numpy_rnn.conformance.recipes import LARGE_SIZES, Recipe, large_recipes, random_recipe, random_run
 
-pytestmark = pytest.mark.with_reference
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples // 2)
 # Where it only matters whether a fault is seen; of the runs, a tenth of these, half learn the initial state.
 UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROFILE.max_examples))
