@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 import numpy_rnn
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.bounds.local_bounds import TAU, check_local
+from numpy_rnn.conformance.mutants import hints as hints_module
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutated_source, named
-from numpy_rnn.conformance.mutants.hints import hints, hints_for_case, with_several_steps
+from numpy_rnn.conformance.mutants.hints import hints, hints_for_case, hints_for_port, with_several_steps
 from numpy_rnn.conformance.mutants.score import (
     LEVELS,
     Score,
@@ -23,6 +26,8 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import Recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
+from numpy_rnn.conformance.truncated_run import gradients_of
+from numpy_rnn.conformance.truncations import truncation_of
 
 TRIALS = [(mutant, level) for mutant in MUTANTS for level in LEVELS[mutant.level]]
 
@@ -104,6 +109,12 @@ def test_a_survivor_is_shown():
     assert "(expected dh)" in text([misnamed])
 
 
+def report_on(package, case):
+    arrays = case.params._asdict(), case.x, case.target, case.h_0
+    return PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+
+
+SHORT = Configuration(epochs=1, k1=3, k2=5, hidden_size=5, dtype="float64")
 UPDATES = [mutant for mutant in MUTANTS if mutant.level == "update"]
 
 
@@ -113,14 +124,42 @@ def test_hint_names_the_mistake_of_an_update(mutant):
     generator = np.random.default_rng(8)
     for _ in range(300):
         case = with_several_steps(random_recipe(generator, "float64", CAPABILITIES)).case()
-        arrays = case.params._asdict(), case.x, case.target, case.h_0
         with np.errstate(all="ignore"):
-            report = PackagePort(load(mutant)).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+            report = report_on(load(mutant), case)
             if first_violation(check_local(case, report)) is None:
                 continue
         assert mutant.name in hints_for_case(case, report, TAU)
         return
     pytest.fail(f"{mutant.name} was never caught")
+
+
+def test_a_window_of_several_steps_tells_mutants_apart():
+    """In the smallest case, of two steps, another mutant gives the same; in one of one step it shows nothing."""
+    mutant = named("dW_hh from the last step only")
+    smallest = Recipe(2, 1, 1, 1, 1, 1, "float64")
+    assert len(hints_for_case(smallest.case(), report_on(load(mutant), smallest.case()), TAU)) == 2
+    for recipe in (smallest, smallest._replace(T=1)):
+        assert hints_for_port(PackagePort(load(mutant)), recipe, TAU) == [mutant.name]
+
+
+def test_hints_are_of_the_mutants_that_can_be_made_and_few(monkeypatch):
+    """The line of a mutant may have been changed; if more than three fit, the numbers do not tell them apart."""
+    mutant, other = named("h_t for h_{t-1} in dW_hh"), named("dh_next dropped")
+    case = Recipe(4, 3, 2, 6, 5, 4, "float64").case()
+    report, run = report_on(load(mutant), case), (prepare(SHORT), SHORT)
+    trace = trace_of(load(mutant), *run)
+
+    def load_one(which):
+        if which is other:
+            raise LookupError("its line has been changed")
+        return load(which)
+
+    monkeypatch.setattr(hints_module, "load", load_one)
+    for mutants, expected in (((other, mutant), 1), ((mutant,) * 3, 3), ((mutant,) * 4, 0)):
+        monkeypatch.setattr(hints_module, "MUTANTS", mutants)
+        names = [mutant.name] * expected
+        assert hints_for_case(case, report, TAU) == names
+        assert hints(trace, judge(trace).first, *run, numpy_rnn) == names
 
 
 RUNS = [mutant for mutant in MUTANTS if mutant.level == "run"]
@@ -142,8 +181,9 @@ def test_hint_names_the_mistake_of_a_run(mutant):
 
 
 def test_right_values_give_no_hint():
-    case = Recipe(4, 3, 2, 6, 5, 4, "float64").case()
-
-    arrays = case.params._asdict(), case.x, case.target, case.h_0
-    report = PackagePort(numpy_rnn).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+    """Nor where another truncation gives the same, as with a single loss."""
+    case = Recipe(6, 3, 2, 6, 5, 1, "float64").case()
+    truncated = case._replace(truncation=truncation_of("band:3"), has_step=False)
+    report = report_on(numpy_rnn, case)
     assert hints_for_case(case, report, TAU) == []
+    assert hints_for_case(truncated, gradients_of(truncated) | {"loss": report["loss"]}, TAU) == []

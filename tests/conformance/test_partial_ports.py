@@ -10,7 +10,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.ports.protocol import GIVEN_DY, OF_SGD, OPTIONS, encode_request, identity_fault
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, OF_SGD, OPTIONS, encode_request, identity_fault
 from numpy_rnn.conformance.properties import (
     BoundExceeded,
     WorstRatios,
@@ -19,7 +19,7 @@ from numpy_rnn.conformance.properties import (
     check_port_lockstep,
     profile,
 )
-from numpy_rnn.conformance.recipes import Recipe
+from numpy_rnn.conformance.recipes import Recipe, random_recipe, restricted
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -110,6 +110,30 @@ def test_partial_port_is_given_what_it_has_and_passes_unless_it_is_wrong(lacks, 
     for check in levels:
         with pytest.raises(BoundExceeded):
             check(Untransposed(*lacks, has=has), "float64", ONLY_SEEN)
+
+
+RESTRICTED = {  # what a port lacks, what it has, and what then is so in every recipe
+    "no mean of a given dy": (
+        (),
+        (GIVEN_DY,),
+        lambda r: (r.reduction, r.loss, r.weights) == ("sum", "squared_error", False),
+    ),
+    "older steps": (("older steps",), (), lambda r: r.K == r.T),
+    "many losses and batch": (("many losses", "batch"), (), lambda r: (r.K, r.B) == (1, 1)),
+    "step": (("step",), (), lambda r: r.sgd == SgdOptions() and not r.has_step),
+    "h_0": (("h_0",), (), lambda r: r.no_h_0 and not r.case().h_0.any()),
+    "momentum": (("momentum",), (), lambda r: not (r.momentum or r.dampening or r.nesterov)),
+    "squared_error": (("squared_error", "distributions"), (), lambda r: r.loss == "cross_entropy" and r.classes),
+    "large outputs": (("large outputs", "vector_inputs"), (), lambda r: r.logits == 1 and r.class_inputs),
+}
+
+
+@pytest.mark.parametrize(("lacks", "has", "holds"), RESTRICTED.values(), ids=RESTRICTED)
+def test_a_recipe_is_restricted_to_what_a_port_has(lacks, has, holds):
+    generator = np.random.default_rng(0)
+    made = [random_recipe(generator, has=CAPABILITIES) for _ in range(60)]
+    assert not all(map(holds, made))
+    assert all(holds(restricted(recipe, lacks, has)) for recipe in made)
 
 
 def test_run_of_partial_port_is_judged():

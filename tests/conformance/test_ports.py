@@ -146,8 +146,8 @@ def test_a_report_keeps_its_numbers_when_the_port_uses_its_memory_again():
             memory[:] += 1
             return {"db_h": memory}
 
-    first, second = (report_of(Reusing())["db_h"][0] for _ in range(2))
-    assert (first, second) == (1, 2)
+    first, second = (report_of(Reusing())["db_h"] for _ in range(2))
+    assert (first[0], second[0]) == (1, 2)
 
 
 @pytest.mark.parametrize("report", [None, [], 3.0])
