@@ -11,7 +11,7 @@ from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.random_arrays import random_velocity
+from numpy_rnn.conformance.random_parts import random_velocity
 from numpy_rnn.conformance.recipes import random_sgd
 
 

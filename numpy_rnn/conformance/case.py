@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.trace import BY_STEP as INTERMEDIATES
-from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.truncations import Truncation
-from numpy_rnn.conformance.two_biases import FIELDS
 
 INPUT_GRADIENTS = ("dh_0", "dx")
 LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state
@@ -44,6 +43,43 @@ SHAPES = {
     "h_0": "BH",
 }
 SECOND_BIAS = dict.fromkeys(("db_hh", "vb_hh", "b_hh"), "H")  # of a port with two of them
+
+TWO_BIASES = "two_biases"  # the capability
+FIELDS = (*Parameters._fields, "b_hh")
+
+
+class TwoBiases(NamedTuple):
+    """The parameters with two trained biases of the hidden layer; or what belongs to each, such as the velocities.
+
+    Those of torch.nn.RNN are such biases: b_h is its b_ih, and b_hh its b_hh.
+
+        a_t = x_t W_xh + b_h + h_{t-1} W_hh + b_hh     (F1)
+        db_hh = db_h = Σ_{t,b} da_t                    (B7)
+
+    Each is a parameter with its own update, (U1) to (U7): the norm of (U2) includes both gradients, and each has its
+    own velocity. Under plain gradient descent their sum moves twice as far as one bias would.
+    """
+
+    W_xh: Any
+    W_hh: Any
+    W_hy: Any
+    b_h: Any = None
+    b_y: Any = None
+    h_0: Any = None
+    b_hh: Any = None
+
+
+def parameters_of(arrays: dict[str, Any], prefix: str = "") -> Any:
+    """The parameters of these names, None for others; TwoBiases if there is a second bias."""
+    kind: Any = TwoBiases if arrays.get(f"{prefix}b_hh") is not None else Parameters
+    return kind(*(arrays.get(prefix + name) for name in kind._fields))
+
+
+def one_bias(params: Any) -> Parameters:
+    """The parameters of the same function with one hidden bias, b_h + b_hh."""
+    second = getattr(params, "b_hh", None)
+    first = Parameters(*params[:6])
+    return first if second is None else first._replace(b_h=params.b_h + second)
 
 
 class Case(NamedTuple):

@@ -17,7 +17,7 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_options import (
+from numpy_rnn.conformance.random_parts import (
     ADAGRAD,
     CLASS_INPUTS,
     CLIP_BY_VALUE,

@@ -15,31 +15,28 @@ import numpy as np
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import DTYPES, Parameters, SgdOptions
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.case import TWO_BIASES, Case
 from numpy_rnn.conformance.ports.protocol import GIVEN_DY, OF_LOSS
-from numpy_rnn.conformance.random_arrays import (
-    random_classes,
-    random_distributions,
-    random_parameters,
-    random_velocity,
-    random_weights,
-    states,
-    with_second_bias,
-)
-from numpy_rnn.conformance.random_options import (
+from numpy_rnn.conformance.random_parts import (
     ADAGRAD,
     LEARNED_H_0,
     SGD_OPTIONS,
     SIGMOID,
+    random_classes,
+    random_distributions,
     random_losses,
+    random_parameters,
     random_sgd,
+    random_velocity,
+    random_weights,
     restricted_sgd,
+    states,
     supported,
     with_adagrad,
     with_clip_by_value,
+    with_second_bias,
 )
 from numpy_rnn.conformance.truncations import truncation_of
-from numpy_rnn.conformance.two_biases import TWO_BIASES
 
 NONLINEARITIES = ("tanh", "relu")
 REDUCTIONS = ("sum", "mean")

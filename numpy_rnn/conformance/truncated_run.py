@@ -11,9 +11,8 @@ from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Activations, Adjoints, SgdOptions
 from numpy_rnn.common.windows import windows
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.case import Case, one_bias
 from numpy_rnn.conformance.truncations import Truncation, truncated_adjoints, with_truncation
-from numpy_rnn.conformance.two_biases import one_bias
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.momentum import directed
 from numpy_rnn.sgd import as_learning_rate, sgd_step

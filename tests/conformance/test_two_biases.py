@@ -10,7 +10,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.case import TWO_BIASES, Case, TwoBiases
 from numpy_rnn.conformance.properties import (
     BoundExceeded,
     check_port_global,
@@ -21,7 +21,6 @@ from numpy_rnn.conformance.properties import (
 from numpy_rnn.conformance.recipes import random_recipe
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
-from numpy_rnn.conformance.two_biases import TWO_BIASES, TwoBiases
 
 FEW = settings(profile("default"), max_examples=30, derandomize=True)
 CHECKS = (check_port_local, check_port_global, check_port_lockstep)

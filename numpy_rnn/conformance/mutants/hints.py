@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_rnn.app.trace import PER_UPDATE, PLACE, ROWS
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.case import format_errors
+from numpy_rnn.conformance.case import FIELDS, format_errors, one_bias
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
@@ -18,7 +18,6 @@ from numpy_rnn.conformance.traces.judge import TAU, judge
 from numpy_rnn.conformance.traces.trace_format import first_updates, settings_of
 from numpy_rnn.conformance.truncated_run import gradients_of
 from numpy_rnn.conformance.truncations import MAX_CANDIDATES, candidates, truncation_of, with_truncation
-from numpy_rnn.conformance.two_biases import FIELDS, one_bias
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
 MAX_BY_ORACLE = 30  # updates that are checked again by the oracle for a hint

@@ -42,7 +42,7 @@ class Port(Protocol):
                     "loss_weights"     the losses may have weights
                     "adagrad"          Adagrad, as in min-char-rnn
                     "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
-                    "two_biases"       params has a second hidden bias b_hh besides b_h, as in `two_biases.py`
+                    "two_biases"       params has a second hidden bias b_hh besides b_h, as in `case.TwoBiases`
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
     tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
     lacks           what it does not implement, any of

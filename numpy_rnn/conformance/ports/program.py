@@ -16,10 +16,9 @@ from typing import Any
 
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.case import Case, parameters_of
 from numpy_rnn.conformance.ports import npz_arrays, protocol
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.two_biases import parameters_of
 
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
 POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open

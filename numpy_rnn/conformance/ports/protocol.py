@@ -100,9 +100,8 @@ import numpy as np
 
 from numpy_rnn.common.errors import one_line
 from numpy_rnn.common.records import DTYPES
-from numpy_rnn.conformance.case import Case, required_outputs
+from numpy_rnn.conformance.case import TWO_BIASES, Case, required_outputs
 from numpy_rnn.conformance.truncations import truncation_fault
-from numpy_rnn.conformance.two_biases import TWO_BIASES
 
 CAPABILITIES = (
     "intermediates",

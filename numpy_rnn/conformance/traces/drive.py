@@ -15,12 +15,19 @@ from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Gradients, Parameters, SgdOptions
 from numpy_rnn.common.windows import windows
-from numpy_rnn.conformance.case import Case, format_errors, required_outputs
+from numpy_rnn.conformance.case import (
+    TWO_BIASES,
+    Case,
+    TwoBiases,
+    format_errors,
+    one_bias,
+    parameters_of,
+    required_outputs,
+)
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
 from numpy_rnn.conformance.truncated_run import gradients_of
 from numpy_rnn.conformance.truncations import truncation_of, with_truncation
-from numpy_rnn.conformance.two_biases import TWO_BIASES, TwoBiases, one_bias, parameters_of
 from numpy_rnn.elman import forward
 
 REFERENCES = 16

@@ -7,9 +7,8 @@ import numpy as np
 
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.common.windows import Window, windows
-from numpy_rnn.conformance.case import SECOND_BIAS
+from numpy_rnn.conformance.case import FIELDS, SECOND_BIAS
 from numpy_rnn.conformance.traces.trace_format import Settings
-from numpy_rnn.conformance.two_biases import FIELDS
 
 EQUATIONS = {
     "window": "T1, T2",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.app.trace import ROWS
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.case import FIELDS, Case, parameters_of
 from numpy_rnn.conformance.traces.first_divergence import (
     BACKWARDS,
     CAUSAL_ORDER,
@@ -27,7 +27,6 @@ from numpy_rnn.conformance.traces.first_divergence import (
 )
 from numpy_rnn.conformance.traces.trace_format import Settings, in_rows, settings_of
 from numpy_rnn.conformance.truncations import kept_rows, truncation_of
-from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 
 class Stack(NamedTuple):

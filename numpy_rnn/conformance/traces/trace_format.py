@@ -12,8 +12,8 @@ from numpy_rnn.app.trace import PLACE as INTEGERS
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.common.shapes import fits
+from numpy_rnn.conformance.case import FIELDS, parameters_of
 from numpy_rnn.conformance.truncations import truncation_of
-from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
 OPTIONAL = (*SgdOptions._fields, "learn_initial_state", "loss", "truncation")

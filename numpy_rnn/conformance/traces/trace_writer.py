@@ -9,9 +9,8 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.trace import BY_STEP, Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters, Window
-from numpy_rnn.conformance.case import SECOND_BIAS, SHAPES
+from numpy_rnn.conformance.case import FIELDS, SECOND_BIAS, SHAPES, parameters_of
 from numpy_rnn.conformance.truncations import truncation_of, with_truncation
-from numpy_rnn.conformance.two_biases import FIELDS, parameters_of
 
 
 class Trace:
