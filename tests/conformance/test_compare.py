@@ -260,10 +260,10 @@ def test_a_port_that_fails_hangs_or_exceeds_its_own_bound_has_a_verdict(run, tmp
         "        return report | {'h': report['h'] * report['h'].dtype.type(1 + 5e-7)}\n",
         encoding="utf-8",
     )
-    status, output, _ = run("failing:port")
+    status, output, _ = run("failing:port", "--epochs", "1")
     assert status == 1
     assert "failing, epoch 1, update 1: raises ValueError: no window today" in output
-    status, output, _ = run("failing:hanging", "--port-timeout", "0.1")
+    status, output, _ = run("failing:hanging", "--port-timeout", "0.1", "--epochs", "1")
     assert status == 1
     assert "failing, epoch 1, update 1: does not answer within 0.1 s" in output
     status, output, _ = run("failing:inexact", "--epochs", "1")
@@ -358,7 +358,7 @@ def test_a_program_that_fails_at_any_time_has_a_verdict(run, capsys, tmp_path, s
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
     timeout = ["--port-timeout", "0.5" if "sleep 100" in script else "60"]
-    status, output, error = run("./port", *timeout)
+    status, output, error = run("./port", *timeout, "--epochs", "1")
     *_, verdict = output.splitlines()
     assert (status, verdict, error) == (1, PROGRAMS_THAT_FAIL[script], "")
     assert main_of_suite(["long", "--backend", "./port", "--dtype", "float32", *timeout]) == 1

@@ -10,7 +10,7 @@ from numpy_rnn.conformance.ports.program import ProgramPort
 from numpy_rnn.conformance.properties import check_port_global, check_port_lockstep, profile
 
 pytestmark = pytest.mark.slow
-FEW = settings(profile("default"), max_examples=20, derandomize=True, phases=[Phase.generate])
+FEW = settings(profile("default"), max_examples=10, derandomize=True, phases=[Phase.generate])
 PROGRAM = """
 import io, json, sys
 import numpy as np
