@@ -46,7 +46,6 @@ def changed(change):
 
 
 wrong = PackagePort(load(named("W_hh used without its transpose")))
-without_name = changed(lambda report: report.pop("dW_hy"))
 not_a_number = changed(lambda report: report.update(dW_hy=report["dW_hy"] * np.nan))
 slow = changed(lambda report: time.sleep(100))
 vanishing = changed(lambda report: os.path.exists("reports") and os.rmdir("reports"))
@@ -108,7 +107,6 @@ RUNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
         1,
         ("1 failed, 4 deselected, 1 xfailed", "dh (B2)", "looks like: W_hh used without its transpose"),
     ),
-    "a missing name": ("--elman-backend ports:without_name --elman-level L2", 1, ("dW_hy is missing",)),
     "not a number": ("--elman-backend ports:not_a_number --elman-level L2", 1, ("is nan: expected a finite number",)),
     "a wide tanh": (
         "--elman-backend ports:sloppy --elman-level L3",
