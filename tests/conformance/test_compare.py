@@ -129,6 +129,13 @@ def test_the_wrong_one_of_several_is_named():
     assert comparison_report.text(found, 1).count("diverges first in") == 1
 
 
+def test_a_declared_error_of_tanh_above_the_usual_one_is_told():
+    sources = [RIGHT._replace(name="usual", tanh_ulps=8), RIGHT._replace(name="wide", tanh_ulps=9)]
+    told = comparison_report.text(compare(sources, prepare(SHORT), SHORT), 1)
+    assert "wide declares a tanh error of 9 ulps, above 8: not a strict pass" in told
+    assert told.count("not a strict pass") == 1
+
+
 @pytest.mark.needs_torch
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_the_two_packages_agree_on_every_option(changes):
