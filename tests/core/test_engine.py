@@ -34,7 +34,11 @@ def test_every_size_of_the_engine_is_crossed():
 @st.composite
 def engine_runs(draw):
     """(case, options of train, sizes of the engine)"""
-    T, K, E = draw(st.integers(1, 24)), draw(st.integers(1, 4)), draw(st.sampled_from([(), (1,), (2,), (7,), (2, 4)]))
+    T, K, E = (
+        draw(st.integers(1, 24)),
+        draw(st.integers(1, 4)),
+        draw(st.sampled_from([(), (), (), (1,), (2,), (7,), (2, 4)])),
+    )
     B, D, H, O = (draw(st.integers(1, 4)) for _ in range(4))
     kind = draw(kinds())
     if draw(st.booleans()):
