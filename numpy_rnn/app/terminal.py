@@ -214,8 +214,9 @@ class Progress:
         if total is not None:
             self.bar.total = total
         self.bar.set_postfix(details(), refresh=False)
+        self.is_visible = True
         self.bar.update(self.pending)
-        self.pending, self.is_visible = 0, True
+        self.pending = 0
 
     def paused(self) -> AbstractContextManager[Any]:
         """A context in which something else is printed: the bar is cleared before and redrawn after it."""
@@ -226,6 +227,8 @@ class Progress:
     def close(self) -> None:
         """Remove the bar."""
         if self.bar is not None:
+            if self.is_visible:
+                self.bar.clear()  # tqdm does not, if Ctrl-C comes after it has drawn and before it has noted when
             self.bar.close()
 
 
