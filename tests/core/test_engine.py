@@ -4,6 +4,8 @@ Squared errors are judged at level L1; with the other losses, classes and weight
 plain loop.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from cases import kinds, network, of_network, random_case, steps_of_sgd
@@ -258,6 +260,25 @@ def test_runs_beyond_the_sizes_as_they_are(name, kind):
     few = list(engine.train(*arrays, **options, yield_every="epoch", record=True))
     assert_alike(case, few, [u for u in updates if u.window.stop == T])
     assert_losses(case, few, updates)
+
+
+@pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
+@pytest.mark.parametrize("max_norm", [None, 1.0], ids=["plain", "clipped"])
+def test_a_learned_state_moves_in_windows_that_begin_with_it(columns, max_norm, monkeypatch):
+    """In others it has no gradient; clipped by a norm without it, the other parameters move by rate · max_norm."""
+    sizes = {"MAX_GROUPED": 0, "MIN_COLUMN_STEPS": 1, "MIN_COLUMN_BATCH": 1, "MIN_COLUMNS": 1 if columns else 2**62}
+    with_sizes(monkeypatch, sizes)
+    case = random_case(4, 12, 3, 2, 4, 2, learned=True, dtype="float32")
+    rate = 0.01
+    options = {"k1": 2, "k2": 3, "learning_rate": rate, "epochs": 2, "max_norm": max_norm} | case.options
+    updates = list(engine.train(*case.for_train(engine), **options))
+    assert {(u.window.start > 0, u.gradients.h_0 is None) for u in updates} == {(False, False), (True, True)}
+    for before, after in pairwise(updates):
+        moved = [np.square(new - old).sum() for new, old in zip(after.parameters, before.parameters)]
+        assert (moved[-1] == 0) == (after.window.start > 0)
+        if max_norm is not None:
+            rounding = 1e-3  # an ulp of a weight is 10⁻⁵ of the step
+            assert abs(np.sqrt(sum(moved)) - rate * max_norm) <= rounding * rate * max_norm
 
 
 @pytest.mark.parametrize("H", [4, 70], ids=["groups", "one by one"])
