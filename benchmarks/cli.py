@@ -13,7 +13,7 @@ from benchmarks.plan import ALL_ROWS, ALL_TASKS, ROW_TASKS, Choice, plan_groups
 
 MIN_STEPS = 10_000  # so that even the shortest run, of a hundredth, fills its windows
 QUICK_STEPS, FULL_STEPS = 100_000, 1_000_000
-FULL_ROUNDS = 9  # with so many, the interval of the median excludes the smallest and the largest value
+ROBUST_ROUNDS = 9  # with so many, the interval of the median excludes the smallest and the largest value
 QUICK_REPEATS, FULL_REPEATS = 1, 3
 FULL_OUTPUT = Path("benchmark-results")
 
@@ -40,7 +40,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = OneLineParser("python -m benchmarks", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
     add("--full", action="store_true", help="all rows, the whole grid of sizes, and all cores too")
-    rounds = f"number of rounds (default {MIN_VALUES}, with --full {FULL_ROUNDS})"
+    rounds = (
+        f"number of rounds (default {MIN_VALUES}); from {ROBUST_ROUNDS} on, the intervals leave out the smallest and the"
+        " largest value"
+    )
     add("--rounds", type=whole_number(MIN_VALUES), metavar="N", help=rounds)
     add("--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help="only these rows; --list prints their names")
     add("--tasks", nargs="+", choices=ALL_TASKS, metavar="TASK", help="only these tasks; --list prints their names")
@@ -86,7 +89,7 @@ def _set_defaults(options):
     from benchmarks.system import cores
 
     full = options.full
-    options.rounds = options.rounds or (FULL_ROUNDS if full else MIN_VALUES)
+    options.rounds = options.rounds or MIN_VALUES
     options.steps = options.steps or (FULL_STEPS if full else QUICK_STEPS)
     if options.repeats is None:
         options.repeats = FULL_REPEATS if full else QUICK_REPEATS

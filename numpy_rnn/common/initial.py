@@ -83,7 +83,7 @@ def _draw(
     return Parameters(W_xh, W_hh, W_hy, *biases)
 
 
-def _normal(generator: np.random.Generator, deviation: float, shape: tuple[int, int], dtype: str) -> NumpyArray:
+def _normal(generator: "np.random.Generator", deviation: float, shape: tuple[int, int], dtype: str) -> NumpyArray:
     """Draws the numbers in chunks, so that the float64 draws of a large matrix need little memory."""
     drawn = np.empty(shape, dtype)
     numbers = drawn.reshape(-1)

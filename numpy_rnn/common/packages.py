@@ -4,7 +4,6 @@ import importlib
 import importlib.util
 import platform
 import sys
-from importlib import metadata
 from typing import Any, Protocol, Unpack, cast
 
 from numpy_rnn.common.errors import InputError
@@ -107,6 +106,8 @@ __version__ = "0.1.0"
 
 def versions(name: str) -> str:
     """One line for `--version`: the package of this name, Python, NumPy, and torch where it is installed."""
+    from importlib import metadata  # takes longer to import than this package
+
     parts = [f"Python {platform.python_version()}"]
     for package, distribution in (("NumPy", "numpy"), ("torch", "torch")):
         try:

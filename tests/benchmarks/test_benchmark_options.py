@@ -53,7 +53,7 @@ def test_the_report_has_the_command_without_the_folder(options):
 def test_the_modes():
     quick, full = parse_options([]), parse_options(["--full"])
     assert (quick.rounds, quick.steps, quick.threads, quick.output, quick.repeats) == (6, 100_000, [1], None, 1)
-    assert (full.rounds, full.steps, full.output, full.repeats) == (9, 1_000_000, Path("benchmark-results"), 3)
+    assert (full.rounds, full.steps, full.output, full.repeats) == (6, 1_000_000, Path("benchmark-results"), 3)
     assert parse_options(["--repeats", "0"]).repeats == 0
     assert quick.choice.tasks == full.choice.tasks == ALL_TASKS
     assert {*ALL_TASKS} - {*parse_options(["--rows", OURS]).choice.tasks} == {IMPORT, "memory", "suite", "profile"}

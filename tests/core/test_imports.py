@@ -14,9 +14,9 @@ SOURCE = Path(numpy_rnn.__file__).parents[1]
 STANDARD_LIBRARY = sys.stdlib_module_names
 
 
-def imported(code):
-    """Which of torch and matplotlib a fresh interpreter has loaded after running the code."""
-    report = "import sys; print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
+def imported(code, names=("torch", "matplotlib")):
+    """Which of these modules a fresh interpreter has loaded after running the code."""
+    report = f"import sys; print([name for name in {names} if name in sys.modules])"
     ended = run([sys.executable, "-c", f"{code}; {report}"])
     assert ended.returncode == 0, ended.stderr
     return ast.literal_eval(ended.stdout.splitlines()[-1])
@@ -41,6 +41,13 @@ def test_numpy_rnn_loads_neither_torch_nor_matplotlib():
     names = modules_of(".") + [name for folder in ("engine", "common", "app") for name in modules_of(folder)]
     assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.tbptt", "numpy_rnn.common.windows"} <= set(names)
     assert imported(f"import {', '.join(names)}; {RUN}") == []
+
+
+@pytest.mark.slow
+def test_the_import_leaves_out_what_would_take_most_of_its_time():
+    names = ("importlib.metadata", "numpy.random", "email")
+    assert imported("import numpy_rnn", names) == []
+    assert imported("import numpy.random, importlib.metadata", names) != []
 
 
 @pytest.mark.needs_matplotlib
