@@ -57,6 +57,8 @@ def draw(findings: Findings, folder: Path) -> dict[str, str]:
     import matplotlib
 
     matplotlib.use("Agg")
+    from matplotlib.pyplot import close
+
     times, cases = findings.times, list(findings.requested.cases.values())
     figures = {
         "time.png": draw_lines(time_series(times, cases), "time of a step, seconds", yscale="log"),
@@ -69,6 +71,7 @@ def draw(findings: Findings, folder: Path) -> dict[str, str]:
         if figure is not None:
             figure.supxlabel(findings.machine.short(), fontsize=6, color=FLOOR_COLOUR)
             figure.savefig(folder / name, dpi=110)
+            close(figure)
     return {name: CAPTIONS[name] for name, figure in figures.items() if figure is not None}
 
 
@@ -80,7 +83,8 @@ def time_series(times: Times, cases: Sequence[Case]) -> list[Series]:
     peak = peak_speed(times, cases)
     series = []
     for B, group in batches_of(cases).items():
-        series += [Series(B, row, points) for row in (*STEP_ROWS, CALLS) if (points := step_points(times, row, group))]
+        lines = [(row, step_points(times, row, group)) for row in (*STEP_ROWS, CALLS)]
+        series += [Series(B, row, points) for row, points in lines if len(points) > 1]  # a point alone is no line
         if peak:
             series.append(Series(B, PEAK, [(case.H, flops(case) / peak) for case in group]))
     return series
@@ -173,13 +177,13 @@ def draw_lines(series: Sequence[Series], label: str, **axes_options: Any) -> Any
     grid[0, 0].set_ylabel(label)
     ends = []
     for axes, B in zip(grid[0], batches):
-        sizes: set[int] = set()
-        for _, row, points in (line for line in series if line.B == B):
+        of_batch = [line for line in series if line.B == B]
+        sizes = {H for line in of_batch for H, _ in line.points}
+        for _, row, points in of_batch:
             colour = COLOURS.get(row, FLOOR_COLOUR)
             style = {CALLS: "--", PEAK: ":"}.get(row, "-")
             axes.plot(*zip(*points), marker="." if style == "-" else "", linestyle=style, color=colour)
-            ends.append((axes, points[-1], row, colour))
-            sizes |= {H for H, _ in points}
+            ends.append((axes, (max(sizes), points[-1][1]), row, colour))
         if axes_options.get("yscale") != "log":
             axes.axhline(GEMMS_TARGET, color=FLOOR_COLOUR, linestyle=":", linewidth=1)
         axes.set(xscale="log", title=f"B = {B}", xlabel="hidden units H", **axes_options)
@@ -190,11 +194,11 @@ def draw_lines(series: Sequence[Series], label: str, **axes_options: Any) -> Any
 
 
 def _name_lines(figure, ends):
-    """Writes the name of each line at its end, moved so that names do not overlap."""
+    """Writes the name of each line at the height of its end, moved so that names do not overlap."""
     panels = list(dict.fromkeys(axes for axes, *_ in ends))
     for axes in panels:
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names
+        axes.set_xlim(low, high * (high / low) ** 0.5)  # room for the names
     axes = figure.axes[0]  # the vertical axis is shared
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.07 if axes.get_yscale() == "log" else high + 0.07 * (high - low))

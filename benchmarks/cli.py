@@ -41,8 +41,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--full", action="store_true", help="all rows, the whole grid of sizes, and all cores too")
     rounds = (
-        f"number of rounds (default {MIN_VALUES}); from {ROBUST_ROUNDS} on, the intervals leave out the smallest and the"
-        " largest value"
+        f"number of rounds (default {MIN_VALUES}); from {ROBUST_ROUNDS} on, the intervals leave out the smallest and"
+        " the largest value"
     )
     add("--rounds", type=whole_number(MIN_VALUES), metavar="N", help=rounds)
     add("--rows", nargs="+", choices=ALL_ROWS, metavar="ROW", help="only these rows; --list prints their names")

@@ -178,7 +178,7 @@ def draw_rates(axes: Any, experiment: Experiment, results: dict[str, Result]) ->
 def draw_drift(axes: Any, drift: np.ndarray, spread: np.ndarray) -> None:
     """Draw how far two runs drift apart by epoch, and how far runs do whose initial weights differ by one ulp."""
     epochs = np.arange(1, len(drift) + 1)
-    axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that differ by one ulp at the start")
+    axes.semilogy(epochs, spread, color="#999999", linestyle="--", label="runs that start an ulp apart")
     axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these runs")
     axes.set_xlabel("epoch")
     axes.set_ylabel("largest difference\nof the losses so far (log scale)")

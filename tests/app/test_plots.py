@@ -266,7 +266,7 @@ def test_the_drift_of_two_runs_has_a_panel_of_its_own():
     drift, spread = np.array([0.0, 1e-8, 3e-7]), np.array([2e-7, 2e-7, 9e-7])
     *_, losses, panel = plots.figure(experiment, results, drift=(drift, spread)).axes
     shown = {line.get_label(): line.get_ydata() for line in panel.lines}
-    assert shown["runs that differ by one ulp at the start"].tolist() == spread.tolist()
+    assert shown["runs that start an ulp apart"].tolist() == spread.tolist()
     assert shown["these runs"][1:].tolist() == drift[1:].tolist()  # no drift has no place on a logarithmic axis
     assert np.isnan(shown["these runs"][0])
     assert (panel.get_xlabel(), panel.get_yscale()) == ("epoch", "log")
