@@ -262,3 +262,14 @@ def test_a_norm_that_is_not_finite_leaves_nothing_finite(rnn, dtype, bad):
     for g in result:
         assert np.isfinite(g[0]).all()
         assert not np.isfinite(g[1]).any()
+
+
+def test_a_first_velocity_is_not_dampened(rnn):
+    """That of a learned state may begin when others have theirs; it is the gradient itself, as in torch.optim.SGD."""
+    case = random_case(0, 3, 2, 2, 3, 1, learned=True)
+    params = rnn.from_numpy(case.params)
+    gradients = rnn.from_numpy(Gradients(*case.params))
+    velocity = gradients._replace(h_0=None)
+    delta, after = rnn.direction(params, gradients, velocity, momentum=0.9, dampening=0.5)
+    assert bits(rnn.to_numpy(after.h_0)) == bits(rnn.to_numpy(delta.h_0)) == bits(case.params.h_0)
+    assert np.abs(rnn.to_numpy(after.W_hh) - 1.4 * case.params.W_hh).max() < 1e-14  # 0.9 v + 0.5 g, of numbers below 2

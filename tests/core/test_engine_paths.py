@@ -1,0 +1,79 @@
+"""The engine on every path: schedules, steps, losses, shapes and sizes in combination, against the plain loop.
+
+The property of `test_engine.py` draws from all that the engine can do; here a fault that needs a certain schedule with
+a certain step cannot be missed by chance.
+"""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from cases import random_case
+from engine_sizes import arrays_in, with_sizes
+
+from numpy_rnn import engine, reference
+
+T = 7  # no multiple of k1 = 2 and 3: the last window has fewer new steps
+SCHEDULES = ((1, 1), (1, 3), (2, 5), (3, 3), (9, 9))
+STEPS = (
+    {},
+    {"momentum": 0.9, "dampening": 0.5},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    {"max_norm": 0.5},
+    {"max_value": 0.1, "weight_decay": 0.01},
+    {"adagrad": True},
+)
+KINDS = (
+    {},
+    {"reduction": "mean"},
+    {"learned": True},
+    {"learned": True, "bias": False, "reduction": "mean"},
+    {"loss": "cross_entropy", "classes": True, "reduction": "mean"},
+    {"weights": True, "nonlinearity": "sigmoid"},
+)
+SHAPES = (((), 1), ((), 3), ((3,), 1), ((3,), 2))  # (E, B)
+SIZES = {
+    "as they are": {},
+    "networks one by one": {"MAX_GROUPED": 0},
+    "a transpose laid out anew": {"MIN_TRANSPOSED": 2, "MAX_STACKED": 0},
+    "short pieces": {"MAX_WINDOWS": 2, "MAX_KEPT": 0, "TAPE_BYTES": 500},
+    "columns": {"MIN_COLUMNS": 1, "MIN_COLUMN_STEPS": 1, "MIN_COLUMN_BATCH": 1, "TRANSPOSED_AT_ONCE": 3},
+}
+ROUNDING = {"float64": 1e-10, "float32": 1e-3}  # of two dozen updates, which amplify it; the rates are small
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+def test_every_combination_is_the_plain_loop(sizes, monkeypatch):
+    """Every update, and the losses and last updates of epochs that are handed out once."""
+    with_sizes(monkeypatch, sizes)
+    dtype = "float32" if "MIN_COLUMNS" in sizes else "float64"  # columns have no other
+    for places in product(range(len(SCHEDULES)), range(len(STEPS)), range(len(KINDS))):
+        schedule, of_step, kind = SCHEDULES[places[0]], STEPS[places[1]], KINDS[places[2]]
+        if dtype == "float32" and "adagrad" in of_step:  # the sign of a small gradient decides
+            continue
+        E, B = SHAPES[sum(places) % len(SHAPES)]
+        case = random_case(places, T, B, 2, 5, 3, E=E, dtype=dtype, **kind)
+        options = {"k1": schedule[0], "k2": schedule[1], "learning_rate": 0.02, "epochs": 2} | of_step
+        expected = list(reference.train(*case.for_train(reference), **options, **case.form(reference)))
+        found = list(engine.train(*case.for_train(engine), **options, **case.form(engine)))
+        what = schedule, of_step, kind, E, B
+        assert [u[:3] for u in found] == [u[:3] for u in expected], what
+        for one, other in zip(found, expected, strict=True):
+            assert_near(one[3:7], other[3:7], dtype, (*what, one[:2]))
+        few = list(engine.train(*case.for_train(engine), **options, **case.form(engine), yield_every="epoch"))
+        ends = [u for u in expected if u.window.stop == T]
+        for one, other in zip(few, ends, strict=True):
+            assert_near(one[3:7], other[3:7], dtype, (*what, "epoch"))
+        losses = np.concatenate([u.losses for u in few])
+        assert_near((losses,), (np.array([u.loss for u in expected]),), dtype, (*what, "losses"))
+
+
+def assert_near(found, expected, dtype, what):
+    for one, other in zip(arrays_of(found), arrays_of(expected), strict=True):
+        assert one.shape == other.shape, what
+        assert (np.abs(one - other) <= ROUNDING[dtype] * (1 + np.abs(other).max())).all(), what
+
+
+def arrays_of(parts):
+    """All arrays of nested tuples; scalars too."""
+    return arrays_in(tuple(np.asarray(part) if isinstance(part, np.generic) else part for part in parts))
