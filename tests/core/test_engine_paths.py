@@ -5,6 +5,7 @@ a certain step cannot be missed by chance.
 """
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from numpy_rnn import engine, reference
 
 T = 7  # no multiple of k1 = 2 and 3: the last window has fewer new steps
 SCHEDULES = ((1, 1), (1, 3), (2, 5), (3, 3), (9, 9))
-STEPS = (
+STEPS: tuple[dict[str, Any], ...] = (
     {},
     {"momentum": 0.9, "dampening": 0.5},
     {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
@@ -23,7 +24,7 @@ STEPS = (
     {"max_value": 0.1, "weight_decay": 0.01},
     {"adagrad": True},
 )
-KINDS = (
+KINDS: tuple[dict[str, Any], ...] = (
     {},
     {"reduction": "mean"},
     {"learned": True},
