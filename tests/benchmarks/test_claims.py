@@ -155,8 +155,9 @@ def test_growth_that_is_not_linear_fails():
     assert any("grows as T" in claim.text and claim.holds is False for claim in time_claims(grown, requested))
     cases = requested.both(STEP, OURS, GEMMS)
     by_T, by_size = (exponent(times, OURS, cases, growth) for growth in T_AND_SIZE)
-    assert (by_T.median, by_size.median) == pytest.approx((1, 1), abs=1e-2)
-    assert exponent(grown, OURS, cases, T_AND_SIZE[0]).median == pytest.approx(2, abs=1e-2)
+    bent = 1e-2  # by the overhead of 1000, which is less than a hundredth of each of these windows
+    assert (by_T.median, by_size.median) == pytest.approx((1, 1), abs=bent)
+    assert exponent(grown, OURS, cases, T_AND_SIZE[0]).median == pytest.approx(2, abs=bent)
 
 
 def test_claims_are_made_only_of_what_the_options_select():

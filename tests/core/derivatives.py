@@ -5,7 +5,7 @@ from witness import in_rows
 
 from numpy_rnn import Gradients
 
-STEP = 1e-200  # of the complex-step derivative: its square vanishes beside anything
+STEP = 1e-200  # of the complex-step derivative: its square underflows to 0
 
 
 def complex_step(f, theta):

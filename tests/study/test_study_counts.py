@@ -190,8 +190,8 @@ def test_replay_enters_with_the_state_of_the_newest_weights():
 @pytest.mark.needs_torch
 @pytest.mark.parametrize(("mutant", "in_place"), [(STALE_NOW, True), (STALE_THEN, False)], ids=["now", "then"])
 def test_who_computes_stale_gradients(mutant, in_place):
-    """PyTorch does, on a graph that is kept: with weights changed behind its back it takes those of now for (B2), and
-    with new ones at every update those of then.
+    """PyTorch does, on a graph that is kept: (B2) takes the current weights if they are changed in place, and those of
+    the forward pass if every update makes new ones.
     """
     import torch
 
