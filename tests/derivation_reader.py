@@ -5,6 +5,7 @@ import io
 import re
 import tokenize
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -42,11 +43,14 @@ def computed_in(path):
     return {path, *SCHEDULES} if path.endswith("/tbptt.py") else {path}
 
 
+@cache  # of most sources, which no doctored copy changes
 def comments(source):
     """(line number, code before it on that line, its ids) of every comment with an id."""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT and (ids := ID.findall(token.string)):
-            yield token.start[0], token.line[: token.start[1]].strip(), ids
+    return [
+        (token.start[0], token.line[: token.start[1]].strip(), ids)
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT and (ids := ID.findall(token.string))
+    ]
 
 
 def ids_in_comments(source):
@@ -57,6 +61,7 @@ def ids_on_code_lines(source):
     return {name for _, code, ids in comments(source) for name in ids if code}
 
 
+@cache
 def docstrings(source):
     documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
     nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))

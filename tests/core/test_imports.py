@@ -11,104 +11,86 @@ from children import run
 import numpy_rnn
 
 SOURCE = Path(numpy_rnn.__file__).parents[1]
-STANDARD_LIBRARY = sys.stdlib_module_names
 
+# -- what a process loads -------------------------------------------------------------------------------------------
 
-def imported(code, names=("torch", "matplotlib")):
-    """Which of these modules a fresh interpreter has loaded after running the code."""
-    report = f"import sys; print([name for name in {names} if name in sys.modules])"
-    ended = run([sys.executable, "-c", f"{code}; {report}"])
-    assert ended.returncode == 0, ended.stderr
-    return ast.literal_eval(ended.stdout.splitlines()[-1])
-
-
-def modules_of(folder):
-    """The names of the modules in a folder of numpy_rnn, itself included."""
-    files = sorted((SOURCE / "numpy_rnn" / folder).glob("*.py"))
-    parts = [file.relative_to(SOURCE).with_suffix("").parts for file in files]
-    return [".".join(part for part in p if part != "__init__") for p in parts]
-
-
-RUN = (
-    "import numpy as np, numpy_rnn as rnn; x, h_0 = np.zeros((3, 1, 1), 'float32'), np.zeros((1, 6), 'float32'); "
-    "list(rnn.train(rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1, record=True))"
-)
+LOADED = """
+import sys
+import numpy_rnn as rnn
+print([name for name in ("numpy", "importlib.metadata", "numpy.random", "email") if name in sys.modules])
+import numpy as np, {modules}
+x, h_0 = np.zeros((3, 1, 1), 'float32'), np.zeros((1, 6), 'float32')
+list(rnn.train(rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1, record=True))
+print([name for name in ("numpy.random", "torch", "matplotlib") if name in sys.modules])
+"""
 
 
 @pytest.mark.slow
-def test_numpy_rnn_loads_neither_torch_nor_matplotlib():
-    """Nor does a run of it."""
-    names = modules_of(".") + [name for folder in ("engine", "common", "app") for name in modules_of(folder)]
-    assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.tbptt", "numpy_rnn.common.windows"} <= set(names)
-    assert imported(f"import {', '.join(names)}; {RUN}") == []
-
-
-@pytest.mark.slow
-def test_the_import_leaves_out_what_would_take_most_of_its_time():
-    names = ("importlib.metadata", "numpy.random", "email")
-    assert imported("import numpy_rnn", names) == []
-    assert imported("import numpy.random, importlib.metadata", names) != []
-
-
-@pytest.mark.needs_matplotlib
-@pytest.mark.slow
-def test_the_check_sees_them_when_they_are_loaded():
-    assert imported("import torch_rnn, matplotlib") == ["torch", "matplotlib"]
-
-
-def imports(tree, at_import_time=False):
-    """The modules that a file imports, by their full names; `from a import b` counts as both a and a.b, since b may be
-    a module. At import time: without the bodies of functions.
+def test_numpy_rnn_loads_no_torch_and_no_matplotlib_and_little_at_first():
+    """The import alone leaves out what would take most of its time. Neither all modules of the core and the
+    application nor a run load more than NumPy.
     """
-    found = set()
-    pending = [tree]
+    folders = ("", "engine", "common", "app")
+    paths = [path for folder in folders for path in sorted((SOURCE / "numpy_rnn" / folder).glob("*.py"))]
+    modules = [".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.tbptt", "numpy_rnn.common.windows"} <= set(modules)
+    ended = run([sys.executable, "-c", LOADED.format(modules=", ".join(modules))])
+    assert ended.returncode == 0, ended.stderr
+    at_import, after_run = map(ast.literal_eval, ended.stdout.splitlines())
+    assert at_import == ["numpy"]
+    assert after_run == ["numpy.random"]
+
+
+# -- what a file imports --------------------------------------------------------------------------------------------
+
+
+def imports(tree):
+    """The modules that a file imports: (by any of its lines, at import time), which leaves out the bodies of functions.
+
+    `from a import b` counts as both a and a.b, since b may be a module.
+    """
+    found, at_import_time = set(), set()
+    pending = [(tree, True)]
     while pending:
-        node = pending.pop()
-        if at_import_time and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
+        node, at_once = pending.pop()
+        names = []
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names = [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: a relative import"
-            found.add(node.module)
-        pending.extend(ast.iter_child_nodes(node))
-    return found
-
-
-def imports_of(folder, **options):
-    """{file: modules} for every Python file below a folder."""
-    found = {file: imports(tree, **options) for file, tree in trees_of(folder).items()}
-    assert found
-    return found
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found.update(names)
+        at_import_time.update(names if at_once else ())
+        at_once = at_once and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        pending.extend((child, at_once) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
+    return found, at_import_time
 
 
 @cache
-def trees_of(folder):
-    files = (SOURCE / folder).rglob("*.py")
-    return {str(f.relative_to(SOURCE)): ast.parse(f.read_text(encoding="utf-8")) for f in files}
+def imports_of(folder):
+    """{file: what it imports} for every Python file below a folder."""
+    files = sorted((SOURCE / folder).rglob("*.py"))
+    assert files
+    return {str(f.relative_to(SOURCE)): imports(ast.parse(f.read_text(encoding="utf-8"))) for f in files}
 
 
-def within(module, package):
-    return module == package or module.startswith(f"{package}.")
+def within(module, *packages):
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
 def test_torch_rnn_imports_from_numpy_rnn_only_what_is_common():
     """And its __main__, the application."""
-    for file, modules in imports_of("torch_rnn").items():
+    for file, (modules, _) in imports_of("torch_rnn").items():
         package = "numpy_rnn.app" if Path(file).name == "__main__.py" else "numpy_rnn.common"
         assert all(within(m, package) for m in modules if within(m, "numpy_rnn")), file
 
 
 def test_no_file_of_numpy_rnn_imports_torch_or_a_picture_at_import_time():
-    for file, modules in imports_of("numpy_rnn", at_import_time=True).items():
-        assert not [m for m in modules for p in ("torch", "torch_rnn", "matplotlib") if within(m, p)], file
-
-
-def test_the_core_of_numpy_rnn_never_imports_torch():
-    """Not in a function either. What compares backends names them, and imports them by that name."""
-    for file, modules in (imports_of("numpy_rnn") | {}).items():
+    """And the core not in a function either. What compares backends names them, and imports them by that name."""
+    for file, (modules, at_import_time) in imports_of("numpy_rnn").items():
+        assert not [m for m in at_import_time if within(m, "torch", "torch_rnn", "matplotlib")], file
         if Path(file).parts[1] not in ("conformance", "study"):
-            assert not [m for m in modules for p in ("torch", "torch_rnn") if within(m, p)], file
+            assert not [m for m in modules if within(m, "torch", "torch_rnn")], file
 
 
 # What a file of each folder may import of numpy_rnn, also within a function: every arrow points down.
@@ -127,27 +109,23 @@ def layer(module):
     return folder if folder in {*LAYERS, "conformance", "study", "figures"} else "core"
 
 
-def test_every_import_points_down():
-    """The package and `reference` name the engine."""
-    for file, modules in imports_of("numpy_rnn").items():
-        if layer(file) in LAYERS and Path(file).name not in ("__init__.py", "__main__.py"):
+def test_every_import_points_down_and_needs_nothing_but_numpy():
+    """The package and `reference` name the engine. At import time nothing is needed besides the standard library."""
+    for file, (modules, at_import_time) in imports_of("numpy_rnn").items():
+        if layer(file) not in LAYERS:
+            continue
+        others = {m for m in at_import_time if m.split(".")[0] not in sys.stdlib_module_names}
+        assert all(within(m, "numpy", "numpy_rnn") for m in others), (file, others)
+        if Path(file).name not in ("__init__.py", "__main__.py"):
             above = {m for m in modules if within(m, "numpy_rnn") and layer(m) not in LAYERS[layer(file)]}
             assert not above, (file, above)
-
-
-def test_the_core_and_the_application_need_nothing_but_numpy():
-    """At import time, besides the standard library and numpy_rnn."""
-    for file, modules in imports_of("numpy_rnn", at_import_time=True).items():
-        if layer(file) in LAYERS:
-            others = {m for m in modules if m.split(".")[0] not in STANDARD_LIBRARY}
-            assert all(within(m, "numpy") or within(m, "numpy_rnn") for m in others), (file, others)
 
 
 def test_the_reading_of_imports_sees_them():
     tree = ast.parse(
         "class A:\n    from torch.nn import RNN\n    def f(self):\n        import matplotlib.pyplot, numpy as np"
     )
-    assert imports(tree) == {"torch.nn", "matplotlib.pyplot", "numpy"}
-    assert imports(tree, at_import_time=True) == {"torch.nn"}
+    at_once = {"torch.nn", "torch.nn.RNN"}
+    assert imports(tree) == (at_once | {"matplotlib.pyplot", "numpy"}, at_once)
     with pytest.raises(AssertionError, match="relative"):
         imports(ast.parse("from . import train"))
