@@ -188,6 +188,9 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
     *((STEPPING, {"dampening": value}, f"dampening is {shown(value)}: expected a finite number, usually from 0 to 1")
       for value in (np.nan, -np.inf, np.inf, "0.9", None, 1j)),
     (STEPPING, {"nesterov": True}, f"{NESTEROV} 0.0 and 0.0"),
+    (STEPPING, {"adagrad": 1}, "adagrad is 1: expected True or False"),
+    (STEPPING, {"adagrad": True, "momentum": 0.9}, "adagrad is given with momentum 0.9, dampening 0"),
+    (STEPPING, {"adagrad": True, "dampening": 0.5}, "adagrad is given with momentum 0", "dampening 0.5"),
     (STEPPING, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, f"{NESTEROV} 0.9 and 0.1"),
     *((f"clip_by_global_norm {RUNS}", {"max_norm": value}, f"max norm is {shown(value)}: {NORM}")
       for value in (0, 0.0, -1.0, np.nan, np.inf, "1", 1j, True, 10**400)),

@@ -55,7 +55,7 @@ def test_the_witness_is_torch_optim_sgd(seed, dtype, bias, learned, options, rat
     """
     import torch
 
-    assume("adagrad" not in options)  # which torch has in another form; test_adagrad.py has its witness
+    assume("adagrad" not in options)  # which torch has in another form
     params, _ = random_step(seed, dtype, bias, learned=learned)
     generator = np.random.default_rng(seed)
     theirs = each(lambda theta: torch.nn.Parameter(torch.tensor(theta)), params)
@@ -81,6 +81,23 @@ def test_the_witness_is_torch_optim_sgd(seed, dtype, bias, learned, options, rat
         velocity = Gradients(*each(lambda v: v.numpy(), buffers)) if options.get("momentum") else None
         expected = each(in_numpy, theirs), velocity
         assert_within(values(reference, dtype), expected, allowed(reference))
+
+
+@DTYPES
+def test_adagrad_of_the_witness_is_that_of_min_char_rnn(dtype):
+    """mem += dparam * dparam; param += -learning_rate * dparam / np.sqrt(mem + 1e-8)"""
+    params, _ = random_step(3, dtype)
+    reference = about(params, dtype), None
+    numbers, mem = each(np.float64, params), each(np.zeros_like, Gradients(*params))
+    generator = np.random.default_rng(3)
+    for scale in (1, 1e-3, 1e-5, 0, 30):
+        gradients = each(lambda theta, scale=scale: (scale * generator.normal(size=theta.shape)).astype(dtype), mem)
+        mem = each(lambda m, g: m + np.float64(g) * np.float64(g), mem, gradients)
+        numbers = each(lambda theta, g, m: theta - 0.1 * g / np.sqrt(m + 1e-8), numbers, Parameters(*gradients), mem)
+        step = about(gradients, dtype), reference[1], np.dtype(dtype), 0.1
+        reference = reference_step(reference[0], *step, adagrad=True)
+        rounded = each(lambda v: v.astype(dtype), (numbers, mem))
+        assert_within(values(reference, dtype), rounded, allowed(reference))
 
 
 @pytest.mark.needs_torch

@@ -36,7 +36,7 @@ def steps_of(rnn, case):
 # -- the same run -----------------------------------------------------------------------------------------------------
 
 
-@fewer(2)
+@fewer(4)
 @given(
     run=runs(largest=6),
     E=st.sampled_from([(), (), (2,), (1, 2)]),
@@ -55,17 +55,20 @@ def test_a_stream_is_an_epoch_of_the_series(rnn, run, E, seed, moving):
     given_velocity = rnn.from_numpy(velocity)
     stream = train_stream(rnn, case, iter(steps_of(rnn, case)), **of_stream, record=True, velocity=given_velocity)
     updates = list(stream)
-    assert_right(rnn, case, updates, **options, velocity=velocity)
     if velocity is None and rnn.__name__ != "torch_rnn":  # whose products may depend on where in memory an operand is
         series = rnn.train(*case.for_train(rnn), **options, **case.form(rnn), record=True)
         assert [bits(u) for u in updates] == [bits(u) for u in series]
+    else:
+        assert_right(rnn, case, updates, **options, velocity=velocity)
 
 
-def test_without_momentum_a_velocity_is_not_carried_on(rnn):
+def test_without_momentum_a_velocity_is_not_carried_on_and_not_by_adagrad(rnn):
     case = example(learned=True)
     *_, before = train_stream(rnn, case, steps_of(rnn, case), momentum=0.9)
     for update in train_stream(rnn, case, steps_of(rnn, case), velocity=before.velocity):
         assert update.velocity is None
+    with pytest.raises(InputError, match="expected the sums of squares of Adagrad"):  # none of which is below 0
+        train_stream(rnn, case, [], velocity=before.velocity, adagrad=True)
 
 
 def test_its_state_says_where_it_stands(rnn):
@@ -96,11 +99,11 @@ def test_an_endless_stream_can_be_learnt_from_and_only_what_is_needed_is_taken(r
 
     training = train_stream(rnn, example(), endless(), k1=k1, k2=k2, learning_rate=0.001)
     assert taken == 0
-    for number, update in enumerate(islice(training, 100), start=1):
+    for number, update in enumerate(islice(training, 50), start=1):
         assert taken == number * k1 == update.window.stop
         assert update.number == number
         assert update.window.steps == min(k2, taken)
-    assert number == 100
+    assert number == 50
 
 
 class Watched:
@@ -124,10 +127,10 @@ class Watched:
 
 
 @pytest.mark.parametrize("record", [False, True])
-@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (3, 3), (3, 7)])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 3), (3, 3)])
 def test_no_given_step_is_held(rnn, k1, k2, record):
     """When the next step is made, no given array is held any more: the run has copies of what it needs."""
-    long = random_case(0, 40, B, D, H, O)
+    long = random_case(0, 20, B, D, H, O)
     stream = Watched(rnn, zip(long.x, long.target, strict=True))
     for _ in train_stream(rnn, long, stream, k1=k1, k2=k2, record=record):
         pass
@@ -160,63 +163,57 @@ def ones(*shape, dtype="float64"):
     return np.ones(shape, dtype)
 
 
+NO_PAIR = ": expected a pair of arrays"
+NOT_FINITE = "contains NaN or infinity: expected finite numbers"
+ANOTHER_FORM = "has another form than those before it: expected classes"
 BAD_STEPS = [
-    ((ones(B, D + 1), ones(B, O)), "x has shape (2, 4): expected (2, 3)"),
-    ((ones(B + 1, D), ones(B + 1, O)), "x has shape (3, 3): expected (2, 3)"),
-    ((ones(1, D), ones(1, O)), "x has shape (1, 3): expected (2, 3)"),
-    ((ones(D), ones(B, O)), "x has shape (3,): expected (2, 3)"),
-    ((ones(1, B, D), ones(1, B, O)), "x has shape (1, 2, 3): expected (2, 3)"),
-    ((ones(B, D), ones(B, 1)), "target has shape (2, 1): expected (2, 5)"),
-    ((ones(B, D), ones(1, O)), "target has shape (1, 5): expected (2, 5)"),
-    ((ones(B, D, dtype="float32"), ones(B, O)), "x is "),
-    ((ones(B, D), ones(B, O, dtype="int64")), "target is "),
+    ((ones(B, D + 1), ones(B, O)), ": x has shape (2, 4): expected (2, 3)"),
+    ((ones(B + 1, D), ones(B + 1, O)), ": x has shape (3, 3): expected (2, 3)"),
+    ((ones(1, D), ones(1, O)), ": x has shape (1, 3): expected (2, 3)"),
+    ((ones(D), ones(B, O)), ": x has shape (3,): expected (2, 3)"),
+    ((ones(1, B, D), ones(1, B, O)), ": x has shape (1, 2, 3): expected (2, 3)"),
+    ((ones(B, D), ones(B, 1)), ": target has shape (2, 1): expected (2, 5)"),
+    ((ones(B, D), ones(1, O)), ": target has shape (1, 5): expected (2, 5)"),
+    ((ones(B, D, dtype="float32"), ones(B, O)), ": x is "),
+    ((ones(B, D), ones(B, O, dtype="int64")), ": target is "),
+    ((ones(B, D) * np.nan, ones(B, O)), NOT_FINITE),
+    ((ones(B, D), ones(B, O) * np.inf), NOT_FINITE),
+    (("x", "y"), ": x is a str: expected a"),
+    ((ones(B, D), None), ": target is None: expected a"),
+    (([[0.0]], ones(B, O)), ": x is a list: expected a"),
+    ((ones(B, D), ones(B, O), None), ": weights is None: expected a"),
+    ((np.zeros(B, int), ones(B, O)), ANOTHER_FORM),
+    ((ones(B, D), ones(B, O), ones(B)), ANOTHER_FORM),
+    *((step, NO_PAIR) for step in ((ones(B, D),), ones(3, B, D), (ones(B, D), *[ones(B)] * 3), None, 3.0, "steps")),
 ]
-NOT_FINITE = [(ones(B, D) * np.nan, ones(B, O)), (ones(B, D), ones(B, O) * np.inf)]
-NO_PAIRS = [(ones(B, D),), ones(3, B, D), (ones(B, D), ones(B, O), ones(B), ones(B)), None, 3.0, "steps"]
-NO_ARRAYS = [
-    (("x", "y"), "x is a str"),
-    ((ones(B, D), None), "target is None"),
-    (([[0.0]], ones(B, O)), "x is a list"),
-    ((ones(B, D), ones(B, O), None), "weights is None"),
-]
-
-
 ENTROPY = [
-    ((ones(B, D), np.full(B, O)), " of the stream: target holds the class 5: expected classes from 0 to 4"),
-    ((ones(B, D), ones(B, O)), " of the stream: target has a row whose sum is 5.0: expected distributions"),
-    ((np.full(B, -1), ones(B, O) / O), " of the stream: x holds the class -1: expected classes from 0 to 2"),
-    ((ones(B, D), ones(B, O) / O, ones(B) * np.inf), " of the stream: weights holds NaN or infinity"),
+    ((ones(B, D), np.full(B, O)), ": target holds the class 5: expected classes from 0 to 4"),
+    ((ones(B, D), ones(B, O)), ": target has a row whose sum is 5.0: expected distributions"),
+    ((np.full(B, -1), ones(B, O) / O), ": x holds the class -1: expected classes from 0 to 2"),
+    ((ones(B, D), ones(B, O) / O, ones(B) * np.inf), ": weights holds NaN or infinity"),
 ]
-OTHER_FORMS = [(np.zeros(B, int), ones(B, O)), (ones(B, D), ones(B, O), ones(B))]  # than those of the steps before
 
 
-@pytest.mark.parametrize("number", [1, 4])
 @pytest.mark.parametrize(
-    ("step", "says"),
-    [
-        *((step, f" of the stream: {says}") for step, says in BAD_STEPS),
-        *((step, " of the stream contains NaN or infinity: expected finite numbers") for step in NOT_FINITE),
-        *((step, ": expected a pair of arrays") for step in NO_PAIRS),
-        *((step, f" of the stream: {says}: expected a") for step, says in NO_ARRAYS),
-        *ENTROPY,
-        *((step, " of the stream has another form than those before it: expected classes") for step in OTHER_FORMS),
-    ],
+    ("loss", "step", "says"),
+    [*(("squared_error", *row) for row in BAD_STEPS), *(("cross_entropy", *row) for row in ENTROPY)],
 )
-def test_a_bad_step_is_refused_by_its_number_when_it_comes(rnn, step, says, number):
+def test_a_bad_step_is_refused_by_its_number_when_it_comes(rnn, loss, step, says):
     """And the updates before it are made."""
-    case = example(loss="cross_entropy") if any(says is words for _, words in ENTROPY) else example()
-    number = 4 if "another form" in says else number
+    case = example(loss=loss)
+    first, *_ = train_stream(rnn, case, steps_of(rnn, case), loss=loss)
     bad = tuple(rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for v in step) if type(step) is tuple else step
-    steps = [*steps_of(rnn, case)[: number - 1], bad, *steps_of(rnn, case)[number:]]
-    training = train_stream(rnn, case, steps, loss=case.options["loss"])
-    good = (number - 1) // 2
-    whole = [bits(u) for u in islice(train_stream(rnn, case, steps_of(rnn, case), loss=case.options["loss"]), good)]
-    assert [bits(u) for u in islice(training, good)] == whole
-    with pytest.raises(InputError) as refusal:
-        next(training)
-    message = str(refusal.value)
-    assert message.startswith(f"step {number} of the stream")
-    assert says in message
-    assert "\n" not in message
-    if good:
-        assert training.state().number == good
+    for number in (4,) if says == ANOTHER_FORM else (1, 4):
+        steps = steps_of(rnn, case)
+        steps[number - 1] = bad
+        training = train_stream(rnn, case, steps, loss=loss)
+        if number == 4:
+            assert bits(next(training)) == bits(first)
+        with pytest.raises(InputError) as refusal:
+            next(training)
+        message = str(refusal.value)
+        assert message.startswith(f"step {number} of the stream")
+        assert says in message
+        assert "\n" not in message
+        if number == 4:
+            assert training.state().number == 1

@@ -56,15 +56,22 @@ def assert_right(rnn, case, updates, *, k1, k2, learning_rate, epochs, velocity=
 
 
 def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, max_value=None, **options) -> Expected:
-    """The update by the single functions of a backend, from NumPy arrays to NumPy arrays."""
-    params, x, target, h_0 = case.of(rnn)
+    """The update by the single functions of a backend, from NumPy arrays to NumPy arrays.
+
+    Neither the arguments nor the activations are changed.
+    """
+    params, x, target, h_0 = given = case.of(rnn)
+    before = bits(given)
     activations = rnn.forward(params, x, h_0, **case.phi)
+    kept = bits(activations)
     form = case.form(rnn)
     of_loss = {name: value for name, value in form.items() if name in ("reduction", "weights")}
     function = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[form["loss"]]
     loss = function(activations.y[-len(target) :], target, **of_loss)
     adjoints = rnn.adjoints(params, activations, target, **form)
     gradients = rnn.bptt(params, activations, target, **form)
+    assert bits(activations) == kept
+    assert bits(given) == before
     clipped = gradients if max_norm is None else rnn.clip_by_global_norm(gradients, max_norm)
     clipped = clipped if max_value is None else rnn.clip_by_value(clipped, max_value)
     s, moving = rnn.direction(params, clipped, rnn.from_numpy(velocity), **options)
