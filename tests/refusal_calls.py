@@ -1,6 +1,7 @@
 """Calls of every public function with valid arguments, by name, and what a refusal must be."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ BASES = {
 }
 
 
+@cache
 def arguments(rnn, base="one"):
-    """By name, what the functions take; base: a key of BASES, or the axes E of an ensemble."""
+    """By name, what the functions take; base: a key of BASES, or the axes E of an ensemble. None of it is changed."""
     case = random_case(0, T, B, D, H, O, **BASES.get(base, {"E": base}))
     params, x, target, h_0 = case.for_train(rnn)
     activations = rnn.forward(params, x, params.h_0 if h_0 is None else h_0)

@@ -44,11 +44,16 @@ SIZES = {
 ROUNDING = {"float64": 1e-10, "float32": 1e-3}  # of two dozen updates, which amplify it; the rates are small
 
 
+def is_one_step(places):
+    """Whether the windows are those of the default experiment, which have a path of their own."""
+    return SCHEDULES[places[0]] == (1, 1) and KINDS[places[2]] == {}
+
+
 @cache
 def case_and_run(places, dtype):
     """What is trained, the options, and every update of the plain loop."""
     schedule, of_step, kind = SCHEDULES[places[0]], STEPS[places[1]], KINDS[places[2]]
-    E, B = SHAPES[sum(places) % len(SHAPES)]
+    E, B = SHAPES[0 if is_one_step(places) else sum(places) % len(SHAPES)]
     case = random_case(places, T, B, 2, 5, 3, E=E, dtype=dtype, **kind)
     options = {"k1": schedule[0], "k2": schedule[1], "learning_rate": 0.02, "epochs": 2, **of_step}
     options |= case.form(reference)
@@ -64,7 +69,9 @@ def test_combinations_are_the_plain_loop(sizes, monkeypatch):
     dtype = "float32" if "MIN_COLUMNS" in sizes else "float64"  # columns have no other
     every_place = product(range(len(SCHEDULES)), range(len(STEPS)), range(len(KINDS)))
     part = list(SIZES.values()).index(sizes)
-    for places in (places for places in every_place if (sum(places) + part) % 3 == 0):
+    for places in every_place:
+        if not is_one_step(places) and (sum(places) + part) % 3:
+            continue
         if dtype == "float32" and "adagrad" in STEPS[places[1]]:  # the sign of a small gradient decides
             continue
         case, options, expected = case_and_run(places, dtype)

@@ -3,7 +3,7 @@
 The tables have a row per change of valid arguments: which functions, the change, words of the message.
 """
 
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -37,17 +37,14 @@ BOTH, GRADIENTS, TARGETS = "forward train", "bptt adjoints", "bptt adjoints trai
 NETWORKS = "train stream"
 ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of params, value, *words)
     (BOTH, "one", "x", ones(T, D), "x has shape (4, 3)", "(T, B, D)"),
-    (BOTH, "one", "x", ones(T), "x has shape (4,)", "(T, B, D)"),
     (BOTH, "one", "x", ones(), "x has shape ()", "(T, B, D)"),
     (BOTH, "one", "x", ones(T, 1, B, D), "x has shape (4, 1, 2, 3)", "(T, B, D)"),
     (BOTH, "one", "x", ones(0, B, D), "x has shape (0, 2, 3)", "no empty axis"),
     (BOTH, "one", "x", ones(T, 0, D), "x has shape (4, 0, 3)", "no empty axis"),
     (BOTH, "one", "x", ones(T, B, D + 1), "x has shape (4, 2, 4)", "expected (4, 2, 3)"),
-    (BOTH, "one", "x", ones(T, B, 1), "x has shape (4, 2, 1)", "expected (4, 2, 3)"),
-    (BOTH, "one", "x", ones(T, D, B), "x has shape (4, 3, 2)", "expected (4, 3, 3)"),
     *(
         (BOTH, "one", "h_0", ones(*shape), f"h_0 has shape {shape}", "expected (2, 5)")  # also what would broadcast
-        for shape in ((H,), (1, H), (B, 1), (H, B), (B, H, 1), (1, B, H), ())
+        for shape in ((H,), (1, H), (B, 1), (1, B, H))
     ),
     ("stream", "one", "h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
     ("stream", "one", "h_0", ones(H), "h_0 has shape (5,): expected (B, H)"),
@@ -62,7 +59,7 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     (TARGETS, "one", "target", ones(T, B, O, dtype="float32"), "target is ", "float32", "float64", ONE),
     *(
         (TARGETS, "one", "target", ones(*shape), f"target has shape {shape}", "expected (4, 2, 6)")
-        for shape in ((T, B, O + 1), (T, B, 1), (T, 1, O), (T, O, B), (T, B), (T, 1, B, O))
+        for shape in ((T, B, 1), (T, 1, O), (T, B), (T, 1, B, O))
     ),
     *(
         (GRADIENTS, "one", "target", ones(steps, B, O), f"target has {steps} steps", "between 1 and 4")
@@ -74,18 +71,14 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     ),
     *(
         ("half_squared_error", "one", "target", ones(*shape), f"target has shape {shape}", "(4, 2, 6)")
-        for shape in ((1, B, O), (T, 1, O), (T, B, 1), (T + 1, B, O), (T, O, B), (B, O), ())
+        for shape in ((1, B, O), (T, 1, O), (T, B, 1), (B, O), ())
     ),
     ("half_squared_error", "one", "y", ones(B, O), "y has shape (2, 6): expected (K, B, O)"),
     (NETWORKS, "one", "params.W_xh", ones(D, H + 1), "W_xh has shape (3, 6)", "expected (3, 5)"),
     (NETWORKS, "one", "params.W_xh", ones(H), "W_xh has shape (5,)", "expected 2 axes"),
     (NETWORKS, "one", "params.W_hh", ones(H, H + 1), "W_hh has shape (5, 6): expected a square matrix (H, H)"),
-    (NETWORKS, "one", "params.W_hh", ones(H + 1, H + 1), "has shape", "expected"),
-    (NETWORKS, "one", "params.W_hh", ones(H), "W_hh has shape (5,)", "expected 2 axes"),
     (NETWORKS, "one", "params.W_hy", ones(H + 1, O), "W_hy has shape (6, 6)", "expected (5, 6)"),
-    (NETWORKS, "one", "params.W_hy", ones(2, H, O), "W_hy has shape (2, 5, 6)", "expected (5, 6)"),
     (NETWORKS, "one", "params.b_h", ones(H + 1), "b_h has shape (6,)", "expected (5,)"),
-    (NETWORKS, "one", "params.b_h", ones(1), "b_h has shape (1,)", "expected (5,)"),
     (NETWORKS, "one", "params.b_h", ones(), "b_h has shape ()", "expected 1 axes"),
     (NETWORKS, "one", "params.b_y", ones(1), "b_y has shape (1,)", "expected (6,)"),
     (NETWORKS, "one", "params.W_hh", ones(0, H, H), "W_hh has shape (0, 5, 5)", "no empty axis"),
@@ -96,9 +89,7 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
         for name, shape in (("W_xh", (D, H)), ("W_hy", (H, O)), ("b_h", (H,)), ("b_y", (O,)), ("h_0", (B, H)))
     ),
     ("train", "learned", "params.h_0", ones(B + 1, H), "h_0 has shape (3, 5): expected (2, 5)"),
-    ("train", "learned", "params.h_0", ones(1, H), "h_0 has shape (1, 5): expected (2, 5)"),
     (NETWORKS, "learned", "params.h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
-    (NETWORKS, "learned", "params.h_0", ones(H), "h_0 has shape (5,): expected 2 axes"),
     # Each network learns a state of its own.
     (NETWORKS, "learned ensemble", "params.h_0", ones(B, H), "h_0 has shape (2, 5): expected (7, 2, 5)"),
     (NETWORKS, "learned ensemble", "params.h_0", ones(1, B, H), "h_0 has shape (1, 2, 5): expected (7, 2, 5)"),
@@ -135,27 +126,27 @@ def with_one(rnn, given, name, value):
     return given | ({record: given[record]._replace(**{field: value})} if record else {name: value})
 
 
+@cache
+def refusals_of_arrays(rnn):
+    """What every function says to every row of ARRAYS."""
+    found = []
+    for functions, base, name, value, *says in ARRAYS:
+        given = with_one(rnn, arguments(rnn, base), name, value)
+        found += [refused(partial(CALLS[function][0], rnn, given), *says) for function in functions.split()]
+    return found
+
+
 @pytest.mark.with_reference
-@pytest.mark.parametrize(("functions", "base", "name", "value", "says"), [(*row[:4], row[4:]) for row in ARRAYS],
-                         ids=[f"{row[0]}: {row[2]}" for row in ARRAYS])  # fmt: skip
-def test_an_array_that_does_not_fit(rnn, functions, base, name, value, says):
-    given = with_one(rnn, arguments(rnn, base), name, value)
-    for function in functions.split():
-        refused(lambda function=function: CALLS[function][0](rnn, given), *says)
+def test_arrays_that_do_not_fit(rnn):
+    assert refusals_of_arrays(rnn)
 
 
 @pytest.mark.needs_torch
 def test_both_backends_refuse_in_the_same_words():
     import torch_rnn
 
-    for functions, base, name, value, *_ in ARRAYS:
-        given = {rnn: with_one(rnn, arguments(rnn, base), name, value) for rnn in (numpy_rnn, torch_rnn)}
-        for function in functions.split():
-            call = CALLS[function][0]
-            ours, theirs = (
-                refused(lambda rnn=rnn, call=call, given=given: call(rnn, given[rnn])) for rnn in (numpy_rnn, torch_rnn)
-            )
-            assert theirs.replace("torch.", "") == ours
+    theirs = [message.replace("torch.", "") for message in refusals_of_arrays(torch_rnn)]
+    assert theirs == refusals_of_arrays(numpy_rnn)
 
 
 WHOLE = "expected a whole number"

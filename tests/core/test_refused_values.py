@@ -54,7 +54,7 @@ def test_losses_classes_and_weights_that_do_not_fit(rnn, chunk, monkeypatch):
     for module in ("shapes", "targets"):
         monkeypatch.setattr(f"numpy_rnn.common.{module}.CHUNK", chunk)
     given = arguments(rnn)
-    start = given | {"x": given["x"], "target": rnn.from_numpy(ROWS)}
+    start = given | {"target": rnn.from_numpy(ROWS)}
     for changed, says in LOSSES:
         changed = {name: rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in changed.items()}
         arrays = {name: value for name, value in changed.items() if name in ("x", "target")}
