@@ -12,13 +12,13 @@ from numpy_rnn import Gradients, Parameters
 
 
 def test_what_is_allowed_is_small():
-    """In 99 of 100 cases, of every gradient, relative to its largest entry."""
+    """In all but one of 40 cases, of every gradient, relative to its largest entry."""
     for dtype, small in (("float64", 1e-10), ("float32", 0.05)):
         ratios = []
-        for seed in range(100):
+        for seed in range(40):
             gradients = reference_update(random_case(seed, 5, 2, 3, 4, 1, dtype=dtype, learned=True)).gradients
             ratios.append(max(g.off.max() / np.abs(g.value).max() for g in gradients))
-        assert np.quantile(ratios, 0.99) < small
+        assert sorted(ratios)[-2] < small
 
 
 @pytest.mark.parametrize("name", Gradients._fields)
@@ -34,38 +34,32 @@ def test_one_gradient_off_by_a_millionth_is_seen(name):
         assert_within(changed, expected, limit)
 
 
-ONES = np.ones((2, 3))
+ONES, AT_11 = np.ones((2, 3)), np.eye(2, 3) * [0, 1, 0]
 
 
 @pytest.mark.parametrize(
-    ("actual", "allowed", "says"),
+    ("actual", "expected", "allowed", "says"),
     [
-        (np.where(np.eye(2, 3) > 0, np.nan, 1), 1.0, "not finite"),
-        (np.where(np.eye(2, 3) > 0, np.inf, 1), np.inf, "not finite"),
-        (ONES, np.nan, "allowed value is not finite"),
-        (ONES, np.inf, "allowed value is not finite"),
-        (ONES[:1], 1.0, "shape"),
-        (ONES[..., None], 1.0, "shape"),
-        (np.ones(()), 1.0, "shape"),
-        (ONES.astype("float32"), 1.0, "float32, expected float64"),
-        (ONES.astype("int64"), 1.0, "int64, expected float64"),
-        (ONES.tolist(), 1.0, "not a NumPy array"),
-        (None, 1.0, "not a NumPy array"),
-        (ONES, ONES[:1], "allowed difference has shape"),
-        (ONES + np.eye(2, 3) * [0, 2e-12, 0], 1e-12, r"\[1, 1\].*times the allowed difference"),
-        (ONES - np.eye(2, 3) * [0, 2e-12, 0], 1e-12 * ONES, r"\[1, 1\].*times the allowed difference"),
-        (ONES + np.eye(2, 3) * 1e-15, 0.0, "times the allowed difference"),
+        (np.where(AT_11, np.nan, 1), ONES, 1.0, "not finite"),
+        (np.where(AT_11, np.inf, 1), ONES, np.inf, "not finite"),
+        (ONES, np.nan * ONES, 1.0, "not finite"),
+        (ONES, np.inf * ONES, 1.0, "not finite"),
+        (ONES, ONES, np.nan, "allowed value is not finite"),
+        (ONES, ONES, np.inf, "allowed value is not finite"),
+        (ONES[:1], ONES, 1.0, "shape"),
+        (np.ones(()), ONES, 1.0, "shape"),
+        (ONES.astype("float32"), ONES, 1.0, "float32, expected float64"),
+        (ONES.tolist(), ONES, 1.0, "not a NumPy array"),
+        (None, ONES, 1.0, "not a NumPy array"),
+        (ONES, ONES, ONES[:1], "allowed difference has shape"),
+        (ONES + 2e-12 * AT_11, ONES, 1e-12, r"\[1, 1\].*times the allowed difference"),
+        (ONES - 2e-12 * AT_11, ONES, 1e-12 * ONES, r"\[1, 1\].*times the allowed difference"),
+        (ONES + 1e-15 * AT_11, ONES, 0.0, "times the allowed difference"),
     ],
 )
-def test_the_comparison_fails_where_it_must(actual, allowed, says):
+def test_the_comparison_fails_where_it_must(actual, expected, allowed, says):
     with pytest.raises(AssertionError, match=says):
-        assert_within(actual, ONES, allowed)
-
-
-@pytest.mark.parametrize("expected", [np.nan, np.inf])
-def test_the_comparison_fails_on_an_expectation_that_is_no_number(expected):
-    with pytest.raises(AssertionError, match="not finite"):
-        assert_within(ONES, expected * ONES, 1.0)
+        assert_within(actual, expected, allowed)
 
 
 def test_the_comparison_passes_what_it_may():

@@ -31,7 +31,8 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"learned": True},
     {"learned": True, "bias": False, "reduction": "mean"},
     {"loss": "cross_entropy", "classes": True, "reduction": "mean"},
-    {"weights": True, "nonlinearity": "sigmoid"},
+    {"weights": True, "loss": "cross_entropy"},
+    {"weights": True, "nonlinearity": "sigmoid", "reduction": "mean"},
 )
 SHAPES = (((), 1), ((), 3), ((3,), 1), ((3,), 2))  # (E, B)
 SIZES = {

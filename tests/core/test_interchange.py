@@ -1,14 +1,9 @@
-"""Parameters as torch.nn.RNN and torch.nn.Linear, and back: to the bit there, and within rounding what they compute.
+"""Parameters as the state of torch.nn.RNN and torch.nn.Linear, and back, to the bit."""
 
-Two modules and a package agree within the bounds of level L2: each with the oracle, and both with each other within
-twice the bounds.
-"""
-
-import sys
+from itertools import product
 
 import numpy as np
 import pytest
-from children import run
 from comparing import bits
 from layer_cases import BIASES, DTYPES, KEYS, UNSAYABLE, WEIGHTS, drawn, numpy_of, state
 
@@ -31,21 +26,24 @@ def test_the_keys_the_layout_and_the_second_bias(rnn, bias):
     assert {key: bits(array) for key, array in found.items()} == {key: bits(array) for key, array in expected.items()}
 
 
-@DTYPES
-@BIASES
-@pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1), (1, 6, 1), (5, 1, 3)])
-def test_there_and_back_is_exact(rnn, sizes, bias, dtype):
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)])
+def test_there_and_back_is_exact(rnn, sizes):
     """Also the sign of zeros, which a sum with the zeros of the second bias would lose."""
-    params = drawn(*sizes, bias=bias, dtype=dtype)
-    for theta in filter(lambda theta: theta is not None, params):
-        theta.flat[0] = -0.0
-    ours = rnn.from_numpy(params)
-    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "", "linear": ""}, {"rnn": "a.b.", "linear": "a."}):
-        back = rnn.from_state_dict(rnn.to_state_dict(ours, **prefixes), **prefixes)
-        assert type(back) is Parameters
-        assert bits(back) == bits(params)
-        for theta, again in zip(ours, back):
-            if theta is not None:
+    for bias, dtype in product((True, False), ("float32", "float64")):
+        params = drawn(*sizes, bias=bias, dtype=dtype)
+        for theta in filter(lambda theta: theta is not None, params):
+            theta.flat[0] = -0.0
+        ours = rnn.from_numpy(params)
+        for prefixes in (
+            {},
+            {"rnn": "", "linear": "head."},
+            {"rnn": "", "linear": ""},
+            {"rnn": "a.b.", "linear": "a."},
+        ):
+            back = rnn.from_state_dict(rnn.to_state_dict(ours, **prefixes), **prefixes)
+            assert type(back) is Parameters
+            assert bits(back) == bits(params)
+            for theta, again in zip(ours, back):
                 assert type(again) is type(theta)
                 assert getattr(again, "requires_grad", None) == getattr(theta, "requires_grad", None)
 
@@ -90,43 +88,14 @@ def test_a_module_loads_the_state_and_either_package_reads_it(rnn, bias, dtype):
     """Tensors that require a gradient, as of named_parameters, are read too."""
     import torch
 
-    module = torch_network(2, 3, 4, bias=bias, dtype=dtype)
+    kind = {"bias": bias, "dtype": getattr(torch, dtype)}
+    module = torch.nn.Module()
+    module.rnn, module.linear = torch.nn.RNN(2, 3, **kind), torch.nn.Linear(3, 4, **kind)
     params = drawn(bias=bias, dtype=dtype)
     own = rnn.to_state_dict(rnn.from_numpy(params))
     module.load_state_dict({key: torch.tensor(array) for key, array in numpy_of(own).items()})
     for found in (module.state_dict(), dict(module.named_parameters()), numpy_of(module.state_dict())):
         assert bits(rnn.from_state_dict(found)) == bits(params)
-
-
-def torch_network(D, H, O, bias=True, dtype="float64", **of_rnn):
-    """A torch module with attributes rnn and linear."""
-    import torch
-
-    kind = {"bias": bias, "dtype": getattr(torch, dtype)}
-    module = torch.nn.Module()
-    module.rnn, module.linear = torch.nn.RNN(D, H, **kind, **of_rnn), torch.nn.Linear(H, O, **kind)
-    return module
-
-
-@pytest.mark.needs_torch
-@pytest.mark.slow
-@DTYPES
-def test_what_torch_saved_is_read_without_torch(tmp_path, dtype):
-    module = torch_network(2, 3, 4, dtype=dtype)
-    np.savez(tmp_path / "state.npz", **numpy_of(module.state_dict()))
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import numpy as np, numpy_rnn as rnn\n"
-        "with np.load('state.npz') as state:\n"
-        "    params = rnn.from_state_dict(state)\n"
-        "np.savez('params.npz', **{name: theta for name, theta in params._asdict().items() if theta is not None})\n"
-    )
-    run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    with np.load(tmp_path / "params.npz") as found:
-        params = Parameters(**found)
-    assert bits(params) == bits(numpy_rnn.from_state_dict(module.state_dict()))
-    assert bits(params.W_xh.T) == bits(module.rnn.weight_ih_l0)
-    assert bits(params.b_h) == bits(module.rnn.bias_ih_l0 + module.rnn.bias_hh_l0)
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -193,9 +162,8 @@ def test_states_of_other_networks_are_refused_in_one_line(rnn, name):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", UNSAYABLE)
-def test_what_the_layers_cannot_hold_is_refused_in_one_line(rnn, name):
-    params, message = UNSAYABLE[name]
+@pytest.mark.parametrize(("params", "message"), UNSAYABLE.values(), ids=UNSAYABLE)
+def test_what_the_layers_cannot_hold_is_refused_in_one_line(rnn, params, message):
     with pytest.raises(InputError, match=message) as refusal:
         rnn.to_state_dict(rnn.from_numpy(params))
     assert "\n" not in str(refusal.value)
