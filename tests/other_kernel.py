@@ -19,11 +19,11 @@ PRODUCT = "_product_of_another_kernel"
 
 
 def simulate(seed, with_torch):
-    """Let the packages of this process compute as on a kernel of this number, from now on."""
+    """Let the packages of this process compute as on a kernel of this number, until the returned function is called."""
     from numpy_rnn.common import initial
 
-    for name in ("elman", "bptt", "engine.update", "engine.columns"):
-        with_products(import_module(f"numpy_rnn.{name}"), product_for(seed))
+    modules = [import_module(f"numpy_rnn.{name}") for name in ("elman", "bptt", "engine.update", "engine.columns")]
+    codes = [pair for module in modules for pair in with_products(module, product_for(seed))]
     draw = initial._draw  # one network
     initial._draw = lambda *options: an_ulp_away(draw(*options), seed)
     if with_torch:
@@ -36,6 +36,15 @@ def simulate(seed, with_torch):
             return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
 
         torch.Tensor.__matmul__ = in_another_order
+
+    def end():
+        for function, code in codes:
+            function.__code__ = code
+        initial._draw = draw
+        if with_torch:
+            torch.Tensor.__matmul__ = multiply
+
+    return end
 
 
 class Products(ast.NodeTransformer):
@@ -61,7 +70,10 @@ class Products(ast.NodeTransformer):
 
 
 def with_products(module, product):
-    """Let the functions and methods of a module multiply by this function; they stay the same objects."""
+    """Let the functions and methods of a module multiply by this function; they stay the same objects.
+
+    Yields each with the code that it had.
+    """
     tree = ast.fix_missing_locations(Products().visit(ast.parse(inspect.getsource(module))))
     copy = dict(vars(module))
     exec(compile(tree, module.__file__, "exec"), copy)
@@ -74,6 +86,7 @@ def with_products(module, product):
             pairs = [(method, vars(copy[name]).get(key)) for key, method in vars(value).items()]
         for function, changed in pairs:
             if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
+                yield function, function.__code__
                 function.__code__ = changed.__code__
 
 

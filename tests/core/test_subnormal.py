@@ -10,13 +10,12 @@ from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 
-CASES = 40
+CASES = 30
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arithmetic", [Flushing, ReadsZero, FlushesResults, np.ndarray])
-@pytest.mark.parametrize("check", [check_local, check_global])
-def test_flushed_subnormals_are_within_every_bound(arithmetic, check, dtype):
+@pytest.mark.parametrize("arithmetic", [Flushing, ReadsZero, FlushesResults])
+def test_flushed_subnormals_are_within_every_bound(arithmetic, dtype):
     judged = 0
     for seed in range(CASES):
         case = tiny_window(seed, dtype)
@@ -25,6 +24,7 @@ def test_flushed_subnormals_are_within_every_bound(arithmetic, check, dtype):
         report = {name: np.asarray(v).view(np.ndarray) for name, v in report.items()}
         if all(np.isfinite(v).all() for v in report.values()):
             judged += 1
-            for name, ratio in check(case, report).items():
-                assert (ratio <= 1).all(), f"{seed}: {name} {ratio.max()}"
+            for check in (check_local, check_global):
+                for name, ratio in check(case, report).items():
+                    assert (ratio <= 1).all(), f"{seed}: {name} {ratio.max()}, {check.__name__}"
     assert judged > CASES / 2
