@@ -1,4 +1,4 @@
-"""Derivatives by complex steps, and a window whose steps have parameters of their own (DERIVATION.md, section 7)."""
+"""Derivatives by complex steps, and the loss of a window of complex numbers (DERIVATION.md, section 7)."""
 
 import numpy as np
 from witness import in_rows
@@ -28,23 +28,23 @@ def complex_step_gradients(f, params) -> Gradients:
     return Gradients(*(derivative(name, theta) for name, theta in params._asdict().items()))
 
 
-def step_losses(case, copies, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_h_0=0):
-    """The terms of L of every step, (..., K), where step s has parameters copies[s-1] of its own (DERIVATION.md,
-    section 7).
+def window_loss(case, params, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_h_0=0):
+    """L of a window, with parameters that may be complex and may carry leading axes.
 
-    The copies may be complex and may carry leading axes. The nudges (..., T, B, N) are added to every a, h, y and x,
-    and (..., B, H) to the initial state: that of the case, or if that is None the learned one of the first copy.
+    The nudges (..., T, B, N) are added to every a, h, y and x, and (..., B, H) to the initial state: that of the case,
+    or if that is None the learned one.
     """
     target, weights, N = case.loss_rows
     x, T, K = in_rows(case.x, case.params.W_xh.shape[-2], case.dtype), len(case.x), len(target)
     nudge_a, nudge_h, nudge_y, nudge_x = (np.zeros((T, 1, 1)) + v for v in (nudge_a, nudge_h, nudge_y, nudge_x))
-    h, losses = (copies[0].h_0 if case.h_0 is None else case.h_0) + nudge_h_0, []
+    W_xh, W_hh, W_hy, b_h, b_y, learned = params
+    h, loss = (learned if case.h_0 is None else case.h_0) + nudge_h_0, 0
     phi = {
         "tanh": np.tanh,
         "relu": lambda a: a * (a.real > 0),
         "sigmoid": lambda a: 0.5 * (1 + np.tanh(0.5 * a)),
     }[case.options["nonlinearity"]]
-    for t, (W_xh, W_hh, W_hy, b_h, b_y, _) in enumerate(copies):
+    for t in range(T):
         x_t = x[t] + nudge_x[..., t, :, :]
         a = x_t @ W_xh + h @ W_hh + (0 if b_h is None else b_h[..., None, :]) + nudge_a[..., t, :, :]
         h = phi(a) + nudge_h[..., t, :, :]
@@ -56,10 +56,5 @@ def step_losses(case, copies, nudge_a=0, nudge_h=0, nudge_y=0, nudge_x=0, nudge_
             else:
                 shifted = y - y.real.max(axis=-1, keepdims=True)
                 terms = target_t * (np.log(np.exp(shifted).sum(axis=-1, keepdims=True)) - shifted)
-            losses.append((w_t * terms).sum((-2, -1)) / N)
-    return np.stack(np.broadcast_arrays(*losses), axis=-1)
-
-
-def window_loss(case, params, **nudges):
-    """L of a window whose steps share the parameters."""
-    return step_losses(case, [params] * len(case.x), **nudges).sum(-1)
+            loss = loss + (w_t * terms).sum((-2, -1)) / N
+    return loss

@@ -8,14 +8,12 @@ from itertools import combinations_with_replacement, islice
 import numpy as np
 import pytest
 from cases import Case, random_case, runs, with_ensemble
-from comparing import assert_within, bits, each, fewer
-from derivatives import complex_step_gradients, step_losses
+from comparing import bits, each, fewer
 from hypothesis import given
 from hypothesis import strategies as st
-from witness import allowed, reference_update, values
 from witness_runs import assert_right, definition
 
-from numpy_rnn import Adjoints, Gradients, Window
+from numpy_rnn import Adjoints, Window
 
 pytestmark = pytest.mark.with_reference
 
@@ -109,51 +107,6 @@ def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views):
     assert_right(rnn, case, updates, **options)
     assert [bits(update) for update in updates] == kept
     assert bits(arrays) == before
-
-
-# -- truncation -----------------------------------------------------------------------------------------------------
-
-
-def items(case):
-    """G[t, s] = ∂ℓ_t/∂θ_s, under the name of each parameter (T, T, *shape), by giving every step a copy of its own.
-
-    Any truncation of back-propagation, while the weights stand still, is a 0/1 mask on this matrix.
-    """
-    T = len(case.x)
-    of_step = []
-    for s in range(T):
-
-        def losses(own, s=s):
-            return step_losses(case, [own if step == s else case.params for step in range(T)])
-
-        of_step.append(complex_step_gradients(losses, case.params))  # (*shape, T) each
-    return {
-        name: np.stack([np.moveaxis(getattr(g, name), -1, 0) for g in of_step], axis=1)
-        for name, theta in case.params._asdict().items()
-        if theta is not None
-    }
-
-
-def test_a_truncated_gradient_is_a_masked_sum_of_items(rnn):
-    """At learning rate 0 the gradient of update n is Σ G[t, s] over its new steps t and its window's
-    steps s. G[t, s] is 0 for s > t. The losses of an epoch add up to that of one pass, whatever k1 and k2.
-    """
-    T = 5
-    case = random_case(7, T, 2, 3, 4, 2, loss="cross_entropy")
-    G, whole = items(case), reference_update(case).loss
-    for matrix in G.values():
-        assert all((matrix[t, t + 1 :] == 0).all() for t in range(T))
-    params, x, target, h_0 = case.of(rnn)
-    for k1, k2 in ((1, 1), (1, 2), (1, 7), (2, 2), (2, 3), (3, 4), (5, 5)):
-        updates = list(rnn.train(params, x, target, h_0, k1=k1, k2=k2, learning_rate=0, epochs=1, **case.form(rnn)))
-        losses = np.sum([rnn.to_numpy(update.loss) for update in updates])
-        assert_within(losses, values(whole, "float64"), 2 * whole.off)
-        for update, (window, new) in zip(updates, definition(T, k1, k2), strict=True):
-            mask = np.outer(*([t in steps for t in range(1, T + 1)] for steps in (new, window)))
-            expected = Gradients(*(G[name][mask].sum(0) if name in G else None for name in Gradients._fields))
-            window = case.steps(*update.window)._replace(h_0=rnn.to_numpy(h_0))
-            limit = each(lambda g: 2 * g, allowed(reference_update(window).gradients))
-            assert_within(rnn.to_numpy(update.gradients), expected, limit)
 
 
 # -- what a caller sees ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from cases import random_case, runs, with_ensemble
 from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
+from witness_runs import assert_fewer
 
 from numpy_rnn import InputError, Parameters, State
 
@@ -133,25 +134,6 @@ def test_a_learned_state_has_no_velocity_before_its_first_gradient(rnn):
 EVERY = st.sampled_from([2, 3, 4, 100])
 
 
-def assert_fewer(case, few, updates, is_due):
-    """Of all updates those that are due, to the bit, and all losses: each a sum of terms that are not negative, which
-    may be added in another order.
-    """
-    few = list(few)
-    due = [update for update in updates if is_due(update)]
-    assert [bits((u[:3], u[4:9])) for u in few] == [bits((u[:3], u[4:9])) for u in due]
-    assert all(update.losses is None for update in updates)
-    ends = np.cumsum([len(update.losses) for update in few])
-    assert list(ends) == [number for number, update in enumerate(updates, start=1) if is_due(update)]
-    losses = [np.asarray(loss) for update in few for loss in update.losses]
-    assert [bits(update.loss) for update in few] == [bits(update.losses[-1]) for update in few]
-    for found, update in zip(losses, updates, strict=True):
-        expected = np.asarray(update.loss)
-        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-        size = expected if case.options["loss"] == "squared_error" else 1e3 * (1 + np.abs(expected))
-        assert (np.abs(found - expected) <= case.target.size * 9 * np.finfo(case.dtype).eps * size).all()
-
-
 @fewer(8)
 @given(run=runs(), every=EVERY | st.just("epoch"), E=st.sampled_from([(), (), (2,)]), seed=st.integers(0, 2**31))
 def test_every_nth_update_of_an_epoch_and_its_last_are_yielded(rnn, run, every, E, seed):
@@ -159,7 +141,7 @@ def test_every_nth_update_of_an_epoch_and_its_last_are_yielded(rnn, run, every, 
     case = with_ensemble(case, E, seed)
     options |= case.form(rnn) | {"record": True}
     updates = list(rnn.train(*case.for_train(rnn), **options))
-    few = rnn.train(*case.for_train(rnn), **options, yield_every=every)
+    few = list(rnn.train(*case.for_train(rnn), **options, yield_every=every))
 
     def is_due(update):
         return update.window.stop == len(case.x) or (every != "epoch" and update.number % every == 0)
@@ -172,7 +154,7 @@ def test_every_nth_update_of_a_stream_and_its_last_are_yielded(rnn, k1, every):
     case, options = example(), {"k1": k1, "k2": 3, "learning_rate": 0.02, "momentum": 0.5}
     params, x, target, h_0 = case.for_train(rnn)
     updates = list(rnn.train_stream(params, zip(x, target), h_0, **options))
-    few = rnn.train_stream(params, zip(x, target), h_0, **options, yield_every=every)
+    few = list(rnn.train_stream(params, zip(x, target), h_0, **options, yield_every=every))
     assert_fewer(case, few, updates, lambda u: u.number % every == 0 or u.number == len(updates))
 
 

@@ -52,6 +52,23 @@ def assert_right(rnn, case, updates, *, k1, k2, learning_rate, epochs, velocity=
             before, moving = result.parameters, result.velocity
 
 
+def assert_fewer(case, few, updates, is_due):
+    """Fail unless these are the updates that are due, to the bit, and have all losses: each a sum of terms, which may
+    be added in another order. Those of a squared error are not negative; those of a cross-entropy may cancel.
+    """
+    due = [number for number, update in enumerate(updates, start=1) if is_due(update)]
+    assert [bits((u[:3], u[4:9])) for u in few] == [bits((updates[n - 1][:3], updates[n - 1][4:9])) for n in due]
+    assert all(update.losses is None for update in updates)
+    assert list(np.cumsum([len(update.losses) for update in few])) == due
+    assert [bits(update.loss) for update in few] == [bits(update.losses[-1]) for update in few]
+    losses = [np.asarray(loss) for update in few for loss in update.losses]
+    for found, update in zip(losses, updates, strict=True):
+        expected = np.asarray(update.loss)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        size = expected if case.options["loss"] == "squared_error" else 1e3 * (1 + np.abs(expected))
+        assert (np.abs(found - expected) <= case.target.size * 9 * np.finfo(case.dtype).eps * size).all()
+
+
 # -- an update by a backend -------------------------------------------------------------------------------------------
 
 
