@@ -4,8 +4,6 @@ Squared errors are judged at level L1; with the other losses, classes and weight
 plain loop.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from cases import kinds, network, of_network, random_case, steps_of_sgd
@@ -13,7 +11,7 @@ from comparing import bits, each, fewer
 from engine_sizes import MODULES, SIZES, arrays_in, with_sizes
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from witness_runs import assert_fewer, reported
+from witness_runs import assert_fewer, is_due, reported
 
 from numpy_rnn import engine, reference
 from numpy_rnn.app.configuration import Configuration
@@ -156,11 +154,6 @@ def test_every_update_is_right_on_each_side_of_every_size(run, every):
             assert stream[-1].window.stop == len(case.x)
 
 
-def is_due(every, T):
-    """Whether an update of an epoch of T steps is handed out."""
-    return lambda update: update.window.stop == T or (every != "epoch" and update.number % every == 0)
-
-
 # -- resumed ----------------------------------------------------------------------------------------------------------
 
 
@@ -226,29 +219,10 @@ def test_runs_beyond_the_sizes_as_they_are(name, kind):
     updates = list(engine.train(*arrays, **options, record=True))
     assert_right(case, options, updates)
     few = list(engine.train(*arrays, **options, yield_every="epoch", record=True))
-    assert_fewer(case, few, updates, lambda update: update.window.stop == T)
+    assert_fewer(case, few, updates, is_due("epoch", T))
 
 
-# -- learned states, and threads --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])
-@pytest.mark.parametrize("max_norm", [None, 1.0], ids=["plain", "clipped"])
-def test_a_learned_state_moves_in_windows_that_begin_with_it(columns, max_norm, monkeypatch):
-    """In others it has no gradient; clipped by a norm without it, the other parameters move by rate · max_norm."""
-    sizes = {"MAX_GROUPED": 0, "MIN_COLUMN_STEPS": 1, "MIN_COLUMN_BATCH": 1, "MIN_COLUMNS": 1 if columns else 2**62}
-    with_sizes(monkeypatch, sizes)
-    case = random_case(4, 12, 3, 2, 4, 2, learned=True, dtype="float32")
-    rate = 0.01
-    options = {"k1": 2, "k2": 3, "learning_rate": rate, "epochs": 2, "max_norm": max_norm} | case.options
-    updates = list(engine.train(*case.for_train(engine), **options))
-    assert {(u.window.start > 0, u.gradients.h_0 is None) for u in updates} == {(False, False), (True, True)}
-    for before, after in pairwise(updates):
-        moved = [np.square(new - old).sum() for new, old in zip(after.parameters, before.parameters)]
-        assert (moved[-1] == 0) == (after.window.start > 0)
-        if max_norm is not None:
-            rounding = 1e-3  # an ulp of a weight is 10⁻⁵ of the step
-            assert abs(np.sqrt(sum(moved)) - rate * max_norm) <= rounding * rate * max_norm
+# -- threads -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("H", [4, 70], ids=["groups", "one by one"])

@@ -9,7 +9,7 @@ from cases import random_case, runs, with_ensemble
 from comparing import bits, fewer
 from hypothesis import given
 from hypothesis import strategies as st
-from witness_runs import assert_fewer
+from witness_runs import assert_fewer, is_due
 
 from numpy_rnn import InputError, Parameters, State
 
@@ -80,33 +80,24 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, re
         assert made == whole
 
 
-@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (5, 5)])
-def test_going_on_changes_no_state_that_was_handed_out(rnn, k1, k2):
-    """Neither the run that handed it out nor the one that began from it."""
-    case, options = example(learned=True), {"k1": k1, "k2": k2, **EVERYTHING}
-    kept, states = [], []
-    training = train(rnn, case, **options)
-    for _ in training:
-        states.append(training.state())
-        kept.append(bits(states[-1]))
-    for state in states:
-        list(train(rnn, case, **options, resume=state))
-    assert [bits(state) for state in states] == kept
-
-
-def test_a_state_says_where_the_run_stands(rnn):
+def test_a_state_says_where_the_run_stands_and_stays_as_it_is(rnn):
+    """Neither the run that handed it out changes it, nor the one that began from it."""
     case = example()
-    training = train(rnn, case, record=True, momentum=0.9)
+    training, states, kept = train(rnn, case, record=True, momentum=0.9), [], []
     following = {1: 1, 2: 2, 3: T}  # where the next window starts; after the last, the end
     assert isinstance(training, Iterator)
     for update in training:
-        state = training.state()
-        assert isinstance(state, State)
-        assert state[:3] == (update.epoch, update.number, update.window)
+        states.append(training.state())
+        kept.append(bits(states[-1]))
+        assert isinstance(states[-1], State)
+        assert states[-1][:3] == (update.epoch, update.number, update.window)
         h = update.activations.h[following[update.number] - update.window.start]
-        assert bits(state[3:]) == bits((h, update.parameters, update.velocity))
-    assert bits(training.state()) == bits(state)  # the end of a run is a valid state too
+        assert kept[-1][3:] == bits((h, update.parameters, update.velocity))
+    assert bits(training.state()) == kept[-1]  # the end of a run is a valid state too
     assert next(training, None) is None
+    for state in states:
+        list(train(rnn, case, momentum=0.9, resume=state))
+    assert [bits(state) for state in states] == kept
 
 
 def test_a_run_has_no_state_before_its_first_update_unless_it_is_resumed(rnn):
@@ -142,11 +133,7 @@ def test_every_nth_update_of_an_epoch_and_its_last_are_yielded(rnn, run, every, 
     options |= case.form(rnn) | {"record": True}
     updates = list(rnn.train(*case.for_train(rnn), **options))
     few = list(rnn.train(*case.for_train(rnn), **options, yield_every=every))
-
-    def is_due(update):
-        return update.window.stop == len(case.x) or (every != "epoch" and update.number % every == 0)
-
-    assert_fewer(case, few, updates, is_due)
+    assert_fewer(case, few, updates, is_due(every, len(case.x)))
 
 
 @pytest.mark.parametrize(("k1", "every"), [(1, 2), (1, 3), (2, 2), (3, 4), (1, 100)])
@@ -155,7 +142,7 @@ def test_every_nth_update_of_a_stream_and_its_last_are_yielded(rnn, k1, every):
     params, x, target, h_0 = case.for_train(rnn)
     updates = list(rnn.train_stream(params, zip(x, target), h_0, **options))
     few = list(rnn.train_stream(params, zip(x, target), h_0, **options, yield_every=every))
-    assert_fewer(case, few, updates, lambda u: u.number % every == 0 or u.number == len(updates))
+    assert_fewer(case, few, updates, is_due(every, T))
 
 
 def test_a_resumed_run_counts_its_updates_from_the_start_of_the_epoch(rnn):

@@ -52,6 +52,11 @@ def assert_right(rnn, case, updates, *, k1, k2, learning_rate, epochs, velocity=
             before, moving = result.parameters, result.velocity
 
 
+def is_due(every, T):
+    """Whether an update of a run on T steps is handed out, as a function of the update."""
+    return lambda update: update.window.stop == T or (every != "epoch" and update.number % every == 0)
+
+
 def assert_fewer(case, few, updates, is_due):
     """Fail unless these are the updates that are due, to the bit, and have all losses: each a sum of terms, which may
     be added in another order. Those of a squared error are not negative; those of a cross-entropy may cancel.
