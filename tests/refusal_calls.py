@@ -1,4 +1,4 @@
-"""Calls of every public function with valid arguments, by name, and what a refusal must be."""
+"""Calls of every public function with valid arguments, and what a refusal must be."""
 
 import re
 from functools import cache
@@ -10,7 +10,6 @@ from cases import random_case
 from numpy_rnn import InputError
 
 T, B, D, H, O = 4, 2, 3, 5, 6
-RUN = {"k1": 1, "k2": 2, "learning_rate": 0.1}
 BASES = {
     "one": {},
     "ensemble": {"E": (7,)},
@@ -19,76 +18,65 @@ BASES = {
 }
 
 
+VARIANTS = {"resumed": "train", "moving_stream": "train_stream", "view": "from_numpy"}  # with other arguments
+
+
 @cache
-def arguments(rnn, base="one"):
-    """By name, what the functions take; base: a key of BASES, or the axes E of an ensemble. None of it is changed."""
-    case = random_case(0, T, B, D, H, O, **BASES.get(base, {"E": base}))
+def arguments(rnn, base="one", dtype="float64"):
+    """By function, or variant of one, valid arguments by name; base: a key of BASES, or the axes E of an ensemble.
+
+    None of them is changed.
+    """
+    case = random_case(0, T, B, D, H, O, dtype=dtype, **BASES.get(base, {"E": base}))
     params, x, target, h_0 = case.for_train(rnn)
     activations = rnn.forward(params, x, params.h_0 if h_0 is None else h_0)
     gradients = rnn.bptt(params, activations, target)
-    run = rnn.train(params, x, target, h_0, **RUN, momentum=0.9, epochs=1)
-    given = {"params": params, "x": x, "target": target, "h_0": h_0, "activations": activations, "gradients": gradients}
-    given |= {"velocity": next(run).velocity, "resume": run.state(), "learning_rate": 0.1, "max_norm": 1.0}
-    return given | {"y": activations.y, "array": rnn.to_numpy(x)}
+    schedule = {"k1": 1, "k2": 2, "learning_rate": 0.1}
+    series = {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 1, **schedule}
+    stream = {"params": params, "steps": untouchable(), "h_0": h_0, **schedule}
+    run = rnn.train(**series, momentum=0.9)
+    velocity = next(run).velocity
+    window = {"params": params, "activations": activations, "target": target}
+    single = rnn.from_numpy(random_case(0, 1, 1, D, H, O, dtype=dtype).params)
+    distributions = rnn.from_numpy(np.full((T, *activations.y.shape[1:]), 1 / O, dtype))
+    return {
+        "forward": {"params": params, "x": x, "h_0": activations.h[0]},
+        "bptt": window,
+        "adjoints": window,
+        "half_squared_error": {"y": activations.y, "target": target},
+        "cross_entropy": {"y": activations.y, "target": distributions},
+        "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
+        "clip_by_value": {"gradients": gradients, "max_value": 1.0},
+        "direction": {"params": params, "gradients": gradients, "velocity": velocity},
+        "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
+        "train": series,
+        "resumed": series | {"momentum": 0.9, "resume": run.state()},
+        "train_stream": stream,
+        "moving_stream": stream | {"momentum": 0.9, "velocity": velocity},
+        "windows": {"steps": 5, "k1": 1, "k2": 2},
+        "initial_parameters": {"input_size": D, "hidden_size": H, "output_size": O, "dtype": dtype, "seed": 0},
+        "from_numpy": {"value": rnn.to_numpy(x)},
+        "view": {"value": rnn.to_numpy(x), "copy": False},
+        "to_numpy": {"value": x},
+        "to_state_dict": {"params": single},
+        "from_state_dict": {"state": rnn.to_state_dict(single)},
+    }
 
 
-def train(rnn, g, **options):
-    return rnn.train(g["params"], g["x"], g["target"], g["h_0"], **RUN | {"epochs": 1} | options)
+def untouchable():
+    """A stream that fails if a step is asked for: what is refused is refused before."""
+    raise AssertionError("a step was asked for")
+    yield
 
 
-def stream(rnn, g, **options):
-    """On a stream that fails if a step is asked for: what is refused is refused before."""
-
-    def untouchable():
-        raise AssertionError("a step was asked for")
-        yield
-
-    return rnn.train_stream(g["params"], untouchable(), g["h_0"], **RUN | options)
+def call(rnn, name, given):
+    return getattr(rnn, VARIANTS.get(name, name))(**given)
 
 
-CALLS = {
-    "forward": (lambda rnn, g, **o: rnn.forward(g["params"], g["x"], g["h_0"], **o), "params x h_0"),
-    "bptt": (
-        lambda rnn, g, **o: rnn.bptt(g["params"], g["activations"], g["target"], **o),
-        "params activations target",
-    ),
-    "adjoints": (
-        lambda rnn, g, **o: rnn.adjoints(g["params"], g["activations"], g["target"], **o),
-        "params activations target",
-    ),
-    "half_squared_error": (lambda rnn, g, **o: rnn.half_squared_error(g["y"], g["target"], **o), "y target"),
-    "clip_by_global_norm": (
-        lambda rnn, g: rnn.clip_by_global_norm(g["gradients"], g["max_norm"]),
-        "gradients max_norm",
-    ),
-    "direction": (
-        lambda rnn, g, **o: rnn.direction(g["params"], g["gradients"], g["velocity"], **o),
-        "params gradients velocity",
-    ),
-    "sgd": (lambda rnn, g: rnn.sgd(g["params"], g["gradients"], g["learning_rate"]), "params gradients learning_rate"),
-    "train": (
-        lambda rnn, g, **o: train(rnn, g, **{"learning_rate": g["learning_rate"], "max_norm": g["max_norm"]} | o),
-        "params x target h_0 learning_rate max_norm",
-    ),
-    "resumed": (lambda rnn, g: train(rnn, g, momentum=0.9, resume=g["resume"]), "x target h_0 resume"),
-    "stream": (
-        lambda rnn, g, **o: stream(rnn, g, **{"learning_rate": g["learning_rate"], "max_norm": g["max_norm"]} | o),
-        "params h_0 learning_rate max_norm",
-    ),
-    "moving_stream": (lambda rnn, g: stream(rnn, g, momentum=0.9, velocity=g["velocity"]), "velocity"),
-    "windows": (lambda rnn, g, **o: rnn.windows(**{"steps": 5, "k1": 1, "k2": 2} | o), ""),
-    "to_state_dict": (lambda rnn, g: rnn.to_state_dict(g["params"]), "params"),
-    "from_numpy": (lambda rnn, g: rnn.from_numpy(g["array"]), "array"),
-    "view": (lambda rnn, g: rnn.from_numpy(g["array"], copy=False), "array"),
-    "to_numpy": (lambda rnn, g: rnn.to_numpy(g["x"]), "x"),
-}
-CONVERSIONS = ("from_numpy", "view", "to_numpy")
-
-
-def refused(call, *says):
+def refused(rnn, name, given, *says):
     """The message of the InputError that the call raises: one line of moderate length, with these words in order."""
     with pytest.raises(InputError) as refusal:
-        call()
+        call(rnn, name, given)
     message = str(refusal.value)
     assert "\n" not in message
     assert len(message) < 400

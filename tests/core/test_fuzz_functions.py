@@ -11,55 +11,39 @@ import numpy as np
 import pytest
 from fuzz_arguments import changed_argument
 from fuzz_trials import try_all
+from refusal_calls import VARIANTS, arguments
 
 import numpy_rnn
 
 
 @cache
 def _calls(rnn, dtype, networks):
-    """For every public function, valid arguments by name."""
-    generator = np.random.default_rng(0)
-    shapes = ((4, 2, 2), (4, 2, 2), (2, 3))
-    x, target, h_0 = (rnn.from_numpy(generator.normal(size=shape).astype(dtype)) for shape in shapes)
-    params = rnn.initial_parameters(2, 3, 2, bias=True, dtype=dtype, networks=networks)
-    activations = rnn.forward(params, x, h_0)
-    gradients = rnn.bptt(params, activations, target)
-    velocity = rnn.direction(params, gradients, momentum=0.5)[1]
-    weights = rnn.from_numpy(generator.uniform(size=(4, 2)).astype(dtype))
-    rows = rnn.from_numpy(np.full((4, 2, 2), 0.5, dtype))
-    names, reduction = {"nonlinearity": "tanh"}, {"reduction": "sum", "weights": weights}
-    of_loss = {"loss": "squared_error"}
+    """For every public function, all of its arguments by name, and valid."""
+    given = arguments(rnn, "one" if networks is None else (networks,), dtype)
+    x, target = given["train"]["x"], given["train"]["target"]
+    weights = rnn.from_numpy(np.random.default_rng(0).uniform(size=x.shape[:2]).astype(dtype))
+    of_network, of_window = {"nonlinearity": "tanh"}, {"reduction": "sum", "weights": weights}
+    of_loss = of_network | of_window | {"loss": "squared_error"}
     momentum = {"momentum": 0.5, "dampening": 0.0, "nesterov": False, "weight_decay": 0.1, "adagrad": False}
-    clipping = {"max_norm": 1.0, "max_value": None}
-    options = {"k1": 2, "k2": 3, "learning_rate": 0.1, "reduction": "sum"} | momentum | clipping | names | of_loss
-    run = rnn.train(params, x, target, h_0, epochs=2, **options)
-    next(run)
-    single = rnn.initial_parameters(2, 3, 2, bias=True, dtype=dtype)
+    of_run = of_loss | momentum | {"max_norm": 1.0, "max_value": None, "record": True, "yield_every": 2}
+    of_stream = {name: value for name, value in of_run.items() if name != "weights"}
     prefixes = {"rnn": "rnn.", "linear": "linear."}
-    return {
-        "forward": {"params": params, "x": x, "h_0": h_0} | names,
-        "bptt": {"params": params, "activations": activations, "target": target} | names | reduction | of_loss,
-        "adjoints": {"params": params, "activations": activations, "target": target} | names | reduction | of_loss,
-        "half_squared_error": {"y": activations.y, "target": target} | reduction,
-        "cross_entropy": {"y": activations.y, "target": rows} | reduction,
-        "clip_by_global_norm": {"gradients": gradients, "max_norm": 1.0},
-        "clip_by_value": {"gradients": gradients, "max_value": 1.0},
-        "direction": {"params": params, "gradients": gradients, "velocity": velocity} | momentum,
-        "sgd": {"params": params, "delta": gradients, "learning_rate": 0.1},
-        "train": {"params": params, "x": x, "target": target, "h_0": h_0, "epochs": 2, "record": True, "yield_every": 2}
-        | options
-        | {"resume": run.state(), "weights": weights},
-        "train_stream": {"params": params, "steps": list(zip(x, target)), "h_0": h_0, "record": True, "yield_every": 2}
-        | options
-        | {"velocity": velocity},
-        "windows": {"steps": 5, "k1": 2, "k2": 3},
-        "initial_parameters": {"input_size": 2, "hidden_size": 3, "output_size": 2, "bias": True}
-        | {"dtype": dtype, "seed": 0, "networks": networks},
-        "from_numpy": {"value": rnn.to_numpy(params), "copy": False},
-        "to_numpy": {"value": params},
-        "to_state_dict": {"params": single} | prefixes,
-        "from_state_dict": {"state": rnn.to_state_dict(single)} | prefixes,
+    more = {
+        "forward": of_network,
+        "bptt": of_loss,
+        "adjoints": of_loss,
+        "half_squared_error": of_window,
+        "cross_entropy": of_window,
+        "direction": momentum,
+        "train": of_run | {"epochs": 2, "resume": given["resumed"]["resume"]},
+        "train_stream": of_stream | {"steps": list(zip(x, target)), "velocity": given["moving_stream"]["velocity"]},
+        "initial_parameters": {"bias": True, "networks": networks},
+        "from_numpy": {"value": rnn.to_numpy(given["forward"]["params"]), "copy": False},
+        "to_numpy": {"value": given["forward"]["params"]},
+        "to_state_dict": prefixes,
+        "from_state_dict": prefixes,
     }
+    return {name: of_function | more.get(name, {}) for name, of_function in given.items() if name not in VARIANTS}
 
 
 def test_every_public_function_is_tried(rnn):

@@ -3,11 +3,11 @@
 The tables have a row per change of valid arguments: which functions, the change, words of the message.
 """
 
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import pytest
-from refusal_calls import BASES, CALLS, B, D, H, O, T, arguments, ones, refused, train
+from refusal_calls import BASES, B, D, H, O, T, arguments, call, ones, refused
 
 import numpy_rnn
 from numpy_rnn.common.errors import shown
@@ -16,11 +16,9 @@ from numpy_rnn.common.errors import shown
 @pytest.mark.parametrize("base", BASES)
 def test_the_valid_arguments_are_accepted(rnn, base):
     """Else a test below might see a refusal for another reason."""
-    given = arguments(rnn, base)
-    for name, (call, _) in CALLS.items():
-        if not (base.startswith("learned") and name == "forward") and not (base != "one" and name == "to_state_dict"):
-            call(rnn, given)
-    assert len(list(train(rnn, given, epochs=2))) == 2 * T
+    for name, given in arguments(rnn, base).items():
+        call(rnn, name, given)
+    assert len(list(call(rnn, "train", arguments(rnn, base)["train"]))) == T
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
@@ -34,7 +32,7 @@ def nan_at_end(*shape, bad=np.nan):
 
 ONE = "expected one dtype"
 BOTH, GRADIENTS, TARGETS = "forward train", "bptt adjoints", "bptt adjoints train"
-NETWORKS = "train stream"
+NETWORKS = "train train_stream"
 ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of params, value, *words)
     (BOTH, "one", "x", ones(T, D), "x has shape (4, 3)", "(T, B, D)"),
     (BOTH, "one", "x", ones(), "x has shape ()", "(T, B, D)"),
@@ -46,8 +44,8 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
         (BOTH, "one", "h_0", ones(*shape), f"h_0 has shape {shape}", "expected (2, 5)")  # also what would broadcast
         for shape in ((H,), (1, H), (B, 1), (1, B, H))
     ),
-    ("stream", "one", "h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
-    ("stream", "one", "h_0", ones(H), "h_0 has shape (5,): expected (B, H)"),
+    ("train_stream", "one", "h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
+    ("train_stream", "one", "h_0", ones(H), "h_0 has shape (5,): expected (B, H)"),
     (NETWORKS, "one", "h_0", None, "no initial state: expected h_0, or parameters with a learned one"),
     (NETWORKS, "learned", "h_0", ones(B, H), "h_0 is given and the parameters have a learned one", "expected None"),
     (BOTH, "one", "x", ones(T, B, D, dtype="float32"), "x is ", "float32", "the parameters are ", "float64", ONE),
@@ -101,8 +99,10 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     (NETWORKS, "ensemble", "params.b_h", ones(H), "b_h has shape (5,)", "expected (7, 5)"),
     ("half_squared_error", "ensemble", "target", ones(T, 6, B, O), "(4, 6, 2, 6)", "expected (4, 7, 2, 6)"),
     (GRADIENTS, "one", "params.h_0", np.zeros((1, H)), "the learned h_0 has shape (1, 5)", "(2, 5)"),
-    ("sgd direction", "one", "gradients.W_hh", ones(1, H), "gradient of "),  # or one row would move all rows
-    ("sgd direction", "one", "gradients.h_0", ones(B, H), "gradient of "),
+    ("direction", "one", "gradients.W_hh", ones(1, H), "gradient of "),  # or one row would move all rows
+    ("direction", "one", "gradients.h_0", ones(B, H), "gradient of "),
+    ("sgd", "one", "delta.W_hh", ones(1, H), "gradient of "),
+    ("sgd", "one", "delta.h_0", ones(B, H), "gradient of "),
     ("moving_stream", "one", "velocity.W_hh", ones(2, 2), "the velocity of W_hh is ", "of shape (2, 2): expected"),
     ("moving_stream", "one", "velocity.W_hy", None, "no velocity of W_hy: expected one, as other parameters have one"),
     ("moving_stream", "one", "velocity.b_h", ones(H) * np.nan, "the velocity of b_h contains NaN or infinity"),
@@ -129,11 +129,11 @@ def with_one(rnn, given, name, value):
 @cache
 def refusals_of_arrays(rnn):
     """What every function says to every row of ARRAYS."""
-    found = []
-    for functions, base, name, value, *says in ARRAYS:
-        given = with_one(rnn, arguments(rnn, base), name, value)
-        found += [refused(partial(CALLS[function][0], rnn, given), *says) for function in functions.split()]
-    return found
+    return [
+        refused(rnn, function, with_one(rnn, arguments(rnn, base)[function], name, value), *says)
+        for functions, base, name, value, *says in ARRAYS
+        for function in functions.split()
+    ]
 
 
 @pytest.mark.with_reference
@@ -151,7 +151,8 @@ def test_both_backends_refuse_in_the_same_words():
 
 WHOLE = "expected a whole number"
 STEPS = f"{WHOLE} of steps, 1 or more"
-RUNS, SCHEDULES, STEPPING = "train stream", "windows train stream", "direction train stream"
+RUNS = "train train_stream"
+SCHEDULES, STEPPING = f"windows {RUNS}", f"direction {RUNS}"
 NOT_SMALL = "expected a finite number, 0 or more"
 NORM = "expected a finite number above 0, or None for no clipping"
 NESTEROV = "nesterov needs momentum above 0 and dampening 0: they are"
@@ -165,7 +166,7 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
         (RUNS, {"yield_every": n}, f"yield_every is {n!r}: expected ", "whole number")
         for n in (0, -1, 1.5, True, None, "all", "epochs")
     ),
-    ("stream", {"yield_every": "epoch"}, f"yield_every is 'epoch': {WHOLE}, 1 or more"),
+    ("train_stream", {"yield_every": "epoch"}, f"yield_every is 'epoch': {WHOLE}, 1 or more"),
     *((f"sgd {RUNS}", {"learning_rate": rate}, f"the learning rate is {rate}: expected finite numbers, 0 or more")
       for rate in (-0.1, -1, np.nan, np.inf, np.float32("-inf"), True)),
     *((f"sgd {RUNS}", {"learning_rate": rate}, "the learning rate is a ") for rate in (None, "0.1", 1j, [0.1])),
@@ -185,9 +186,9 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
     (STEPPING, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, f"{NESTEROV} 0.9 and 0.1"),
     *((f"clip_by_global_norm {RUNS}", {"max_norm": value}, f"max norm is {shown(value)}: {NORM}")
       for value in (0, 0.0, -1.0, np.nan, np.inf, "1", 1j, True, 10**400)),
-    *((f"forward {TARGETS} stream", {"nonlinearity": value}, "nonlinearity", "expected tanh or relu")
+    *((f"forward {TARGETS} train_stream", {"nonlinearity": value}, "nonlinearity", "expected tanh or relu")
       for value in ("sin", None, ["tanh"], 3)),
-    *((f"half_squared_error {TARGETS} stream", {"reduction": value}, "reduction", "expected sum or mean")
+    *((f"half_squared_error {TARGETS} train_stream", {"reduction": value}, "reduction", "expected sum or mean")
       for value in ("average", None, {"sum"})),
 ]  # fmt: skip
 TAKEN = [
@@ -198,16 +199,12 @@ TAKEN = [
 
 @pytest.mark.with_reference
 def test_options_that_cannot_be(rnn):
-    given = arguments(rnn)
     for functions, options, *says in OPTIONS:
         for function in functions.split():
-            call = CALLS[function][0]
-            arrays = {name: value for name, value in options.items() if name in given}
-            others = {name: value for name, value in options.items() if name not in given}
-            refused(partial(call, rnn, given | arrays, **others), *says)
+            refused(rnn, function, arguments(rnn)[function] | options, *says)
     for options in TAKEN:
         for function in STEPPING.split():
-            CALLS[function][0](rnn, given, **options)
+            call(rnn, function, arguments(rnn)[function] | options)
 
 
 @pytest.mark.needs_torch

@@ -1,12 +1,11 @@
 """What is no array, no class, no weight or no rate is refused by every function and argument, in one line."""
 
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 from comparing import each
-from refusal_calls import CALLS, CONVERSIONS, B, D, H, O, T, arguments, ones, refused, train
+from refusal_calls import VARIANTS, B, D, H, O, T, arguments, call, ones, refused
 
 import numpy_rnn
 from numpy_rnn import Gradients, Parameters
@@ -53,15 +52,12 @@ def test_losses_classes_and_weights_that_do_not_fit(rnn, chunk, monkeypatch):
     """At the last step; a long series is checked in chunks, of which the last may be shorter."""
     for module in ("shapes", "targets"):
         monkeypatch.setattr(f"numpy_rnn.common.{module}.CHUNK", chunk)
-    given = arguments(rnn)
-    start = given | {"target": rnn.from_numpy(ROWS)}
+    start = arguments(rnn)["train"] | {"target": rnn.from_numpy(ROWS)}
     for changed, says in LOSSES:
         changed = {name: rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in changed.items()}
-        arrays = {name: value for name, value in changed.items() if name in ("x", "target")}
-        options = {name: value for name, value in changed.items() if name not in arrays}
-        refused(partial(train, rnn, start | arrays, **options), says)
+        refused(rnn, "train", start | changed, says)
     near = {"target": rnn.from_numpy(at_end(ROWS, 1.0009 / O))}
-    assert len(list(train(rnn, start | near, **ENTROPY))) == T
+    assert len(list(call(rnn, "train", start | near | ENTROPY))) == T
 
 
 RATE = "the learning rate"
@@ -78,24 +74,22 @@ RATES: list[tuple] = [  # (E, learning rate, words)
 def test_rates_of_an_ensemble(rnn):
     """Above all a shape that would broadcast: along the weights, or along another axis of the ensemble."""
     for E, rate, says in RATES:
-        given = arguments(rnn, E) | {"learning_rate": rate}
-        for name in ("sgd", "train", "stream"):
-            refused(partial(CALLS[name][0], rnn, given), says)
+        for name in ("sgd", "train", "train_stream"):
+            refused(rnn, name, arguments(rnn, E)[name] | {"learning_rate": rate}, says)
 
 
-@pytest.mark.parametrize("option", ["input_size", "hidden_size", "output_size", "seed", "networks", "bias", "dtype"])
-def test_initial_parameters_of_no_network(rnn, option):
-    for value in ("yes", 1.5, -1, [1], object(), *([None] if option != "networks" else [])):
-        refused(lambda value=value: rnn.initial_parameters(**{option: value}))
-    if option not in ("bias", "dtype"):
-        refused(lambda: rnn.initial_parameters(**{option: True}))
+def test_initial_parameters_of_no_network(rnn):
+    for option in ("input_size", "hidden_size", "output_size", "seed", "networks", "bias", "dtype"):
+        no_flag = () if option == "bias" else (True,)
+        for value in ("yes", 1.5, -1, [1], *no_flag, *(() if option == "networks" else (None,))):
+            refused(rnn, "initial_parameters", {option: value})
     for options, says in (
         ({"input_size": 0}, "the input size is 0"),
         ({"seed": -1}, "seed is -1: expected a whole number, 0 or more"),
         ({"networks": 0}, "networks is 0: expected a whole number, 1 or more"),
         ({"dtype": "int64"}, "dtype is int64: expected float32 or float64"),
     ):
-        refused(lambda options=options: rnn.initial_parameters(**options), says)
+        refused(rnn, "initial_parameters", options, says)
 
 
 # -- every function, every argument ---------------------------------------------------------------------------------
@@ -121,94 +115,93 @@ def other_arrays(rnn, array):
     return found
 
 
-@pytest.mark.parametrize("name", CALLS)
+CONVERSIONS = "from_numpy", "view", "to_numpy"  # which take tuples, and arrays of any dtype
+OF_ARRAYS = [name for name in arguments(numpy_rnn) if name not in ("windows", "initial_parameters", "from_state_dict")]
+
+
+def to_be_checked(given):
+    """The arguments that are looked at, as the parameters of a resumed run are not, and at once, as steps are not."""
+    return given.keys() - {"steps", "copy", *(["params"] if "resume" in given else [])}
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
 def test_what_is_no_array_is_refused_by_every_function(rnn, name):
-    call, names = CALLS[name]
-    given = arguments(rnn)
-    for argument in names.split():
-        may_be_none = name == "to_numpy" or argument in ("velocity", "max_norm", "h_0", "resume", "array")
+    given = arguments(rnn)[name]
+    for argument in to_be_checked(given):
+        may_be_none = name == "to_numpy" or argument in ("velocity", "h_0", "resume", "max_norm", "max_value", "value")
         for value in (*FOREIGN, *([] if may_be_none else [None])):
-            if name in CONVERSIONS and isinstance(value, tuple):
-                continue
-            refused(lambda argument=argument, value=value: call(rnn, given | {argument: value}))
+            if not (name in CONVERSIONS and isinstance(value, tuple)):
+                refused(rnn, name, given | {argument: value})
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name not in CONVERSIONS])
+@pytest.mark.parametrize("name", [name for name in OF_ARRAYS if name not in CONVERSIONS])
 def test_arrays_of_another_kind_dtype_or_shape_are_refused_by_every_function(rnn, name):
     """Masks, even over finite numbers; lists; dtypes that no network has; and what would broadcast."""
-    call, names = CALLS[name]
-    given = arguments(rnn)
+    given = arguments(rnn)[name]
 
     def with_one_other(value, change):
         """A record, or an array, with one array that is changed."""
         return value._replace(**{value._fields[1]: change(value[1])}) if isinstance(value, tuple) else change(value)
 
-    for argument in names.split():
+    for argument in to_be_checked(given):
         value = given[argument]
-        if not isinstance(value, Parameters) and not hasattr(value, "ndim"):
+        if not (isinstance(value, Parameters) or hasattr(value, "ndim")):
             continue
         array = value[1] if isinstance(value, tuple) else value
         for says, other in other_arrays(rnn, array).items():
-            changed = with_one_other(value, lambda _, other=other: other)
-            refused(lambda changed=changed, argument=argument: call(rnn, given | {argument: changed}), says)
+            refused(rnn, name, given | {argument: with_one_other(value, lambda _, other=other: other)}, says)
         for cut in (lambda v: v[:1], lambda v: v[None], lambda v: v[..., :1][..., 0]):
-            changed = with_one_other(value, cut)
             if (argument in ("x", "y") or name in GRADIENTS) and cut(array).shape in ((1, B, D), (1, B, O)):
                 continue  # a shorter series, or the target of the newest step
-            if name == "stream" and argument == "h_0" and cut(array).shape == (1, H):
+            if "stream" in name and argument == "h_0" and cut(array).shape == (1, H):
                 continue  # a smaller batch
-            refused(lambda changed=changed, argument=argument: call(rnn, given | {argument: changed}))
+            refused(rnn, name, given | {argument: with_one_other(value, cut)})
 
 
 @pytest.mark.needs_torch
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", OF_ARRAYS)
 def test_arrays_of_the_other_package_are_refused_with_its_name(rnn, name):
     import torch_rnn
 
     other = torch_rnn if rnn is numpy_rnn else numpy_rnn
     says = "torch_rnn takes tensors" if rnn is numpy_rnn else "numpy_rnn takes NumPy arrays"
-    call, names = CALLS[name]
-    ours, theirs = arguments(rnn), arguments(other)
-    theirs["array"] = theirs["array"] if rnn is torch_rnn else theirs["x"]
-    for argument in names.split():
-        if argument in ("learning_rate", "max_norm") or (argument == "array" and rnn is torch_rnn):
-            continue
-        refused(
-            lambda argument=argument: call(rnn, ours | {argument: theirs[argument]}), f"this is {rnn.__name__}", says
-        )
+    if VARIANTS.get(name, name) == "from_numpy" and rnn is torch_rnn:
+        return  # which takes NumPy arrays
+    given, theirs = arguments(rnn)[name], arguments(other)[name] | {"x": arguments(other)["forward"]["x"]}
+    for argument in to_be_checked(given):
+        if isinstance(given[argument], tuple) or hasattr(given[argument], "ndim"):
+            changed = theirs["x" if argument == "value" else argument]
+            refused(rnn, name, given | {argument: changed}, f"this is {rnn.__name__}", says)
 
 
 def test_masked_arrays_are_refused_on_their_way_in(rnn):
     masked = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
-    for copy in (True, False):
-        refused(lambda copy=copy: rnn.from_numpy(masked, copy=copy), "is a masked array", "fill")
+    for name in ("from_numpy", "view"):
+        refused(rnn, name, arguments(rnn)[name] | {"value": masked}, "is a masked array", "fill")
     state = {f"rnn.weight_{name}_l0": np.ma.masked_array(np.ones((H, H))) for name in ("ih", "hh")}
-    refused(lambda: rnn.from_state_dict(state | {"linear.weight": np.ones((O, H))}), "is a masked array")
+    refused(rnn, "from_state_dict", {"state": state | {"linear.weight": np.ones((O, H))}}, "is a masked array")
 
 
 def test_activations_of_another_dtype(rnn):
-    given = arguments(rnn)
-    single = each(lambda theta: rnn.from_numpy(rnn.to_numpy(theta).astype("float32")), given["params"])
+    single = each(lambda theta: rnn.from_numpy(rnn.to_numpy(theta).astype("float32")), arguments(rnn)["bptt"]["params"])
     for name in GRADIENTS.split():
-        refused(lambda name=name: CALLS[name][0](rnn, given | {"params": single}),
-                "the activations are", "float64", "float32", "run forward on these")  # fmt: skip
+        says = "the activations are", "float64", "float32", "run forward on these"
+        refused(rnn, name, arguments(rnn)[name] | {"params": single}, *says)
 
 
 @pytest.mark.needs_torch
 def test_torch_activations_without_a_graph_or_of_equal_parameters():
     import torch
 
-    import torch_rnn
+    import torch_rnn as rnn
 
-    given = arguments(torch_rnn)
+    given = arguments(rnn)["bptt"]
     with torch.no_grad():
-        bare = torch_rnn.forward(given["params"], given["x"], given["h_0"])
+        bare = call(rnn, "forward", arguments(rnn)["forward"])
     for name in GRADIENTS.split():
-        call = CALLS[name][0]
-        refused(lambda call=call: call(torch_rnn, given | {"activations": bare}),
-                "no autograd graph", "torch.no_grad()", "from_numpy")  # fmt: skip
-    equal = torch_rnn.from_numpy(torch_rnn.to_numpy(given["params"]))
-    refused(lambda: torch_rnn.bptt(equal, given["activations"], given["target"]), "not of these parameters", "equal")
+        refused(rnn, name, given | {"activations": bare}, "no autograd graph", "torch.no_grad()", "from_numpy")
+    equal = rnn.from_numpy(rnn.to_numpy(given["params"]))
+    refused(rnn, "bptt", given | {"params": equal}, "not of these parameters", "equal")
     plain = each(lambda theta: theta.detach(), given["params"])
-    refused(lambda: torch_rnn.bptt(plain, given["activations"], given["target"]), "does not require a gradient")
-    assert type(torch_rnn.bptt(given["params"], given["activations"], given["target"])) is Gradients
+    refused(rnn, "bptt", given | {"params": plain}, "does not require a gradient")
+    assert type(call(rnn, "bptt", given)) is Gradients
