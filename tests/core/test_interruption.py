@@ -118,21 +118,12 @@ def test_floating_point_errors_are_exceptions_too():
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 
-class Stream:
+def stream_of(rnn, case, broken_at=None):
     """The steps of a case; instead of one of them an exception."""
-
-    def __init__(self, rnn, case, broken_at=None):
-        self.steps = iter(zip(*map(rnn.from_numpy, (case.x, case.target)), strict=True))
-        self.number, self.broken_at = 0, broken_at
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        self.number += 1
-        if self.number == self.broken_at:
+    for number, step in enumerate(zip(*map(rnn.from_numpy, (case.x, case.target)), strict=True), start=1):
+        if number == broken_at:
             raise Broken
-        return next(self.steps)
+        yield step
 
 
 def stream_run(rnn, case, stream, **options):
@@ -152,17 +143,17 @@ def assert_ended(run, states, made):
 def test_a_stream_that_breaks_off_is_not_one_that_has_ended(rnn):
     """Neither where its own iterator raises nor where an update is interrupted."""
     case = random_case(5, 3 * T, B, D, H, O)
-    run = stream_run(rnn, case, Stream(rnn, case))
+    run = stream_run(rnn, case, stream_of(rnn, case))
     states = [bits(run.state()) for _ in run]
     assert next(run, None) is None
     for broken_at in (3, 6):
-        run = stream_run(rnn, case, Stream(rnn, case, broken_at))
+        run = stream_run(rnn, case, stream_of(rnn, case, broken_at))
         made = []
         with pytest.raises(Broken):
             made.extend(run)
         assert_ended(run, states, len(made) or 1)
     for n in range(5, 100, 10):
-        run = stream_run(rnn, case, Stream(rnn, case))
+        run = stream_run(rnn, case, stream_of(rnn, case))
         made = list(islice(run, 2))
         with Interruption(n):
             next(run)
@@ -173,7 +164,7 @@ def test_a_stream_may_not_ask_for_an_update_of_its_own_run(rnn):
     case = random_case(5, T, B, D, H, O)
 
     def steps():
-        yield from Stream(rnn, case._replace(x=case.x[:2], target=case.target[:2]))
+        yield from stream_of(rnn, case._replace(x=case.x[:2], target=case.target[:2]))
         next(run)
 
     run = stream_run(rnn, case, steps())

@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 
 from numpy_rnn.common.packages import REQUIRED, Backend, backend
-from numpy_rnn.common.records import MomentumKeywords, Parameters, SgdKeywords, SgdOptions
+from numpy_rnn.common.records import MomentumKeywords, SgdKeywords, SgdOptions
 
 TOP = Path(__file__).parents[2]
 PROGRAMS = [
@@ -87,13 +87,6 @@ def test_the_keywords_of_a_step_are_the_fields_of_its_options():
     ]
 
 
-def test_every_argument_and_result_of_a_public_function_is_annotated(rnn):
-    for name in rnn.__all__:
-        function = getattr(rnn, name)
-        if inspect.isfunction(function):
-            assert get_type_hints(function).keys() == {*inspect.signature(function).parameters, "return"}, name
-
-
 def test_a_backend_has_the_functions_and_arguments_of_the_protocol(rnn):
     """`REQUIRED` comes from the Protocol; mypy checks no module that is imported by its name."""
     assert REQUIRED == ("from_numpy", "to_numpy", "forward", "train")
@@ -102,9 +95,3 @@ def test_a_backend_has_the_functions_and_arguments_of_the_protocol(rnn):
         _, *expected = inspect.signature(getattr(Backend, name)).parameters.values()
         found = inspect.signature(getattr(rnn, name)).parameters.values()
         assert [(p.name, p.kind, p.default) for p in found] == [(p.name, p.kind, p.default) for p in expected]
-
-
-def test_the_fields_of_a_record_state_their_shapes():
-    hints = get_type_hints(Parameters, include_extras=True)
-    shapes = [re.search(r"'(\*E [BDHO ]+)'", str(hints[name]))[1] for name in Parameters._fields]
-    assert shapes == ["*E D H", "*E H H", "*E H O", "*E H", "*E O", "*E B H"]
