@@ -9,30 +9,10 @@ import re
 from collections import Counter
 from textwrap import indent
 
+import derivation_reader as reader
 import numpy as np
 import pytest
-from derivation_reader import (
-    DEFINITION,
-    DOCUMENT,
-    ID,
-    IMPLEMENTATIONS,
-    MAX_ERROR,
-    OF_ENGINE,
-    SOURCES,
-    carried,
-    comments,
-    computed_in,
-    computes,
-    folder_of,
-    ids_in_comments,
-    ids_in_docstrings,
-    ids_of_formulas,
-    ids_on_code_lines,
-    printed,
-    section,
-    snippet,
-    table,
-)
+from derivation_reader import DOCUMENT, OF_ENGINE, SOURCES
 
 from numpy_rnn import Activations, Parameters, adjoints, bptt, direction, sgd, windows
 
@@ -41,19 +21,22 @@ from numpy_rnn import Activations, Parameters, adjoints, bptt, direction, sgd, w
 
 def id_faults(document, sources):
     """Where the ids of the document and those of the code differ."""
-    defined = Counter(DEFINITION.findall(document))
+    defined = Counter(reader.DEFINITION.findall(document))
     faults = [f"({name}) is defined {n} times" for name, n in defined.items() if n > 1]
-    faults += [f"({name}) is mentioned and not defined" for name in set(ID.findall(document)) - set(defined)]
-    for which, folder in IMPLEMENTATIONS.items():
-        missing = set(defined) - carried(sources, folder)
+    faults += [f"({name}) is mentioned and not defined" for name in set(reader.ID.findall(document)) - set(defined)]
+    for which, folder in reader.IMPLEMENTATIONS.items():
+        missing = set(defined) - reader.carried(sources, folder)
         faults += [f"({name}) is defined and no code line of the {which} carries it" for name in missing]
     for path, source in sources.items():
-        for where, ids in (("comment", ids_in_comments(source)), ("docstring", ids_in_docstrings(source))):
+        for where, ids in (
+            ("comment", reader.ids_in_comments(source)),
+            ("docstring", reader.ids_in_docstrings(source)),
+        ):
             faults += [f"({name}) is in a {where} of {path} and not defined" for name in ids - set(defined)]
-        here = {name for file in computed_in(path) for name in ids_on_code_lines(sources[file])}
+        here = {name for file in reader.computed_in(path) for name in reader.ids_on_code_lines(sources[file])}
         faults += [
             f"({name}) ends a formula in {path} and no code line carries it"
-            for name in sorted(ids_of_formulas(source) - here)
+            for name in sorted(reader.ids_of_formulas(source) - here)
         ]
     return faults
 
@@ -61,14 +44,14 @@ def id_faults(document, sources):
 def place_faults(document, sources):
     """Where the last table's files and functions differ from those whose code lines carry the id."""
     listed, found, faults = set(), set(), []
-    for name, _, by_hand, in_place in table(section(document, "9.")):
+    for name, _, by_hand, in_place in reader.table(reader.section(document, "9.")):
         for cell, is_engine in ((by_hand, False), (in_place, True)):
             for path, functions in re.findall(r"`([\w/]+\.py)`((?: `\w+`,?)+)", cell):
-                listed |= {(ID.fullmatch(name)[1], path, function) for function in re.findall(r"\w+", functions)}
+                listed |= {(reader.ID.fullmatch(name)[1], path, function) for function in re.findall(r"\w+", functions)}
                 faults += [] if path.startswith("engine/") == is_engine else [f"{name} is in the wrong column"]
-    for path in filter(computes, sources):
+    for path in filter(reader.computes, sources):
         functions = [node for node in ast.walk(ast.parse(sources[path])) if isinstance(node, ast.FunctionDef)]
-        for number, _, ids in comments(sources[path]):
+        for number, _, ids in reader.comments(sources[path]):
             around = [function for function in functions if function.lineno <= number <= function.end_lineno]
             place = max(around, key=lambda function: function.lineno).name if around else "no function"
             found |= {(name, path.removeprefix("numpy_rnn/"), place) for name in ids}
@@ -78,7 +61,8 @@ def place_faults(document, sources):
 
 def engine_faults(document, sources):
     """What the engine's document names or draws, and the code of the engine does not have."""
-    engine = {path: source for path, source in sources.items() if folder_of(path) == IMPLEMENTATIONS["engine"]}
+    folder = reader.IMPLEMENTATIONS["engine"]
+    engine = {path: source for path, source in sources.items() if reader.folder_of(path) == folder}
     code = "\n".join(engine.values())
     names = {name for name in re.findall(r"`([\w.]+)`", document) if not name.startswith("numpy_rnn.")}
     words = {word for name in names if not name.endswith(".py") for word in name.split(".")}
@@ -91,13 +75,13 @@ def engine_faults(document, sources):
 
 def figure_faults(document):
     """Where the figure of section 5 and the table below it differ from the schedule."""
-    text = section(document, "5.3")
+    text = reader.section(document, "5.3")
     figure = re.search(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
     steps = re.findall(r"^t = (\d)", figure, re.MULTILINE)
     pairs = [(int(k1), int(k2)) for k1, k2 in re.findall(r"\((\d), (\d)\)", figure)]
     drawn = [re.findall(r"([x.](?: [x.])+)  (\d)", line) for line in figure.splitlines() if line.startswith("t = ")]
     faults = [] if steps == list("123456") and len(pairs) == 5 else ["the figure is not T = 6, five times"]
-    for column, ((k1, k2), row) in enumerate(zip(pairs, table(text), strict=True)):
+    for column, ((k1, k2), row) in enumerate(zip(pairs, reader.table(text), strict=True)):
         schedule = list(windows(len(steps), k1, k2))
         expected = [
             (" ".join("x" if window.start < s <= t else "." for s in range(1, len(steps) + 1)), str(number))
@@ -133,7 +117,7 @@ def test_figure_is_the_schedule():
 
 
 def test_snippet_finds_the_gradient_right():
-    assert printed(snippet(DOCUMENT)) < MAX_ERROR
+    assert reader.printed(reader.snippet(DOCUMENT)) < reader.MAX_ERROR
 
 
 def test_numbers_of_the_worked_example():
@@ -246,12 +230,12 @@ def test_faulty_ids_are_reported(fault):
 
 def test_only_comments_on_code_lines_carry_an_id():
     source = '"""D (A1)\n\n    x = y    (A2)\n"""\n# alone (A3)\ns = "# (A4)"  # why (A5) and (A16)\n'
-    assert list(comments(source)) == [(5, "", ["A3"]), (6, 's = "# (A4)"', ["A5", "A16"])]
-    assert ids_in_comments(source) == {"A3", "A5", "A16"}
-    assert ids_on_code_lines(source) == {"A5", "A16"}
-    assert ids_in_docstrings(source) == {"A1", "A2"}
-    assert ids_of_formulas(source) == {"A1", "A2"}
-    assert ids_of_formulas('"""See (A1).\n\n(A2)\nx (A3) y\n"""') == set()
+    assert list(reader.comments(source)) == [(5, "", ["A3"]), (6, 's = "# (A4)"', ["A5", "A16"])]
+    assert reader.ids_in_comments(source) == {"A3", "A5", "A16"}
+    assert reader.ids_on_code_lines(source) == {"A5", "A16"}
+    assert reader.ids_in_docstrings(source) == {"A1", "A2"}
+    assert reader.ids_of_formulas(source) == {"A1", "A2"}
+    assert reader.ids_of_formulas('"""See (A1).\n\n(A2)\nx (A3) y\n"""') == set()
 
 
 def test_faulty_places_are_reported():
@@ -276,5 +260,5 @@ def test_faulty_figures_are_reported():
 
 
 def test_snippet_can_find_a_gradient_wrong():
-    transposed = doctored(snippet(DOCUMENT), "moved.W_hh[i, j]", "moved.W_hh[j, i]")
-    assert printed(transposed) > MAX_ERROR
+    transposed = doctored(reader.snippet(DOCUMENT), "moved.W_hh[i, j]", "moved.W_hh[j, i]")
+    assert reader.printed(transposed) > reader.MAX_ERROR

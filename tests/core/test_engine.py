@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import kinds, network, of_network, random_case, steps_of_sgd
 from comparing import bits, each, fewer
-from engine_sizes import MODULES, SIZES, arrays_in, with_sizes
+from engine_sizes import MODULES, SIZES, assert_the_same_run, with_sizes
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from witness_runs import assert_fewer, is_due, reported
@@ -110,7 +110,7 @@ def assert_right(case, options, updates):
     """Each network's updates at level L1, with its schedule and its initial states; or as the plain loop makes them."""
     if not judged(case, options):
         of_reference = reference.train(*case.for_train(reference), **options, record=True)
-        assert_the_same_run(updates, list(of_reference), case.dtype)
+        assert_the_same_run(updates, list(of_reference), ROUNDING[str(case.dtype)])
         return
     for n, alone, of_one in some_networks(case, options):
         learned = alone.params.h_0 is not None
@@ -122,15 +122,7 @@ def assert_right(case, options, updates):
         assert judgement.passed, (n, judgement.first)
 
 
-def assert_the_same_run(updates, expected, dtype):
-    """Within the rounding of a few dozen updates."""
-    most = {"float64": 1e-9, "float32": 1e-2}[str(dtype)]
-    assert [u[:3] for u in updates] == [u[:3] for u in expected]
-    for one, other in zip(updates, expected, strict=True):
-        for name, found, right in zip(one._fields[3:9], one[3:9], other[3:9], strict=True):
-            for array, wanted in zip(arrays_in((found,)), arrays_in((right,)), strict=True):
-                assert (array.shape, array.dtype) == (wanted.shape, wanted.dtype), (one[:3], name)
-                assert (np.abs(array - wanted) <= most * (1 + np.abs(wanted).max())).all(), (one[:3], name)
+ROUNDING = {"float64": 1e-9, "float32": 1e-2}  # of a few dozen updates
 
 
 @fewer(2)
@@ -150,7 +142,7 @@ def test_every_update_is_right_on_each_side_of_every_size(run, every):
         if case.params.W_hh.ndim == 2:
             of_stream = {name: value for name, value in options.items() if name not in ("epochs", "weights")}
             stream = list(engine.train_stream(arrays[0], zip(*of_steps), arrays[3], **of_stream, record=True))
-            assert_the_same_run(stream, updates[: len(stream)], case.dtype)
+            assert_the_same_run(stream, updates[: len(stream)], ROUNDING[str(case.dtype)])
             assert stream[-1].window.stop == len(case.x)
 
 

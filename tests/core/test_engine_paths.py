@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import random_case
-from engine_sizes import arrays_in, with_sizes
+from engine_sizes import assert_the_same_run, with_sizes
 
 from numpy_rnn import engine, reference
 
@@ -68,23 +68,8 @@ def test_combinations_are_the_plain_loop(sizes, monkeypatch):
         options |= case.form(reference)
         expected = list(reference.train(*case.for_train(reference), **options))
         found = list(engine.train(*case.for_train(engine), **options))
-        assert [u[:3] for u in found] == [u[:3] for u in expected], options
-        for one, other in zip(found, expected, strict=True):
-            assert_near(one[3:7], other[3:7], dtype, (one[:2], options))
+        assert_the_same_run(found, expected, ROUNDING[dtype], of=options)
         few = list(engine.train(*case.for_train(engine), **options, yield_every="epoch"))
-        ends = [u for u in expected if u.window.stop == T]
-        for one, other in zip(few, ends, strict=True):
-            assert_near(one[3:7], other[3:7], dtype, ("epoch", options))
-        losses = np.concatenate([u.losses for u in few])
-        assert_near((losses,), (np.array([u.loss for u in expected]),), dtype, ("losses", options))
-
-
-def assert_near(found, expected, dtype, what):
-    for one, other in zip(arrays_of(found), arrays_of(expected), strict=True):
-        assert one.shape == other.shape, what
-        assert (np.abs(one - other) <= ROUNDING[dtype] * (1 + np.abs(other).max())).all(), what
-
-
-def arrays_of(parts):
-    """All arrays of nested tuples; scalars too."""
-    return arrays_in(tuple(np.asarray(part) if isinstance(part, np.generic) else part for part in parts))
+        assert_the_same_run(few, [u for u in expected if u.window.stop == T], ROUNDING[dtype], of=options)
+        losses, wanted = np.concatenate([u.losses for u in few]), np.array([u.loss for u in expected])
+        assert (np.abs(losses - wanted) <= ROUNDING[dtype] * (1 + np.abs(wanted))).all(), options

@@ -12,8 +12,6 @@ import numpy_rnn
 
 SOURCE = Path(numpy_rnn.__file__).parents[1]
 
-# -- what a process loads -------------------------------------------------------------------------------------------
-
 LOADED = """
 import sys
 import numpy_rnn as rnn
@@ -39,9 +37,6 @@ def test_numpy_rnn_loads_no_torch_and_no_matplotlib_and_little_at_first():
     at_import, after_run = map(ast.literal_eval, ended.stdout.splitlines())
     assert at_import == ["numpy"]
     assert after_run == ["numpy.random"]
-
-
-# -- what a file imports --------------------------------------------------------------------------------------------
 
 
 def imports(tree):

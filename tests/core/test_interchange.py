@@ -10,8 +10,6 @@ from layer_cases import BIASES, DTYPES, KEYS, UNSAYABLE, WEIGHTS, drawn, numpy_o
 import numpy_rnn
 from numpy_rnn import InputError, Parameters
 
-# -- the names, and there and back ------------------------------------------------------------------------------------
-
 
 @BIASES
 def test_the_keys_the_layout_and_the_second_bias(rnn, bias):
@@ -96,9 +94,6 @@ def test_a_module_loads_the_state_and_either_package_reads_it(rnn, bias, dtype):
     module.load_state_dict({key: torch.tensor(array) for key, array in numpy_of(own).items()})
     for found in (module.state_dict(), dict(module.named_parameters()), numpy_of(module.state_dict())):
         assert bits(rnn.from_state_dict(found)) == bits(params)
-
-
-# -- refusals ---------------------------------------------------------------------------------------------------------
 
 
 def without(*keys):

@@ -28,9 +28,6 @@ def record(dtype="float64") -> Update:
     return Update(1, 2, Window(0, 0, 4), loss, gradients, parameters, velocity, activations, adjoints)
 
 
-# -- in and out -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("way", ["from_numpy", "to_numpy"])
 def test_no_memory_is_shared_on_the_way_in_or_out(rnn, way):
     params = random_case(0, 1, 1, 3, 4, 2, learned=True).params
@@ -71,9 +68,6 @@ def test_torch_parameters_require_a_gradient_and_data_do_not():
     assert all(theta.requires_grad and theta.is_leaf for theta in params)
     assert not torch_rnn.from_numpy(np.zeros(3)).requires_grad
     assert all(theta.requires_grad for theta in torch_rnn.initial_parameters()[:3])
-
-
-# -- initial weights ------------------------------------------------------------------------------------------------
 
 
 def drawn_as_stated(D, H, O, seed, dtype):
