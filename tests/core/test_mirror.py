@@ -1,6 +1,5 @@
 """The two packages are one program written twice: the same names, files and signatures, and few imports between."""
 
-import ast
 import difflib
 import inspect
 import re
@@ -70,22 +69,6 @@ def test_both_packages_have_the_same_files_but_for_the_listed_ones():
     assert ours - theirs <= set(ONLY_NUMPY), "a file that torch_rnn has not, and no reason why"
     assert theirs - ours == set(ONLY_TORCH)
     assert not theirs & set(ONLY_NUMPY)
-
-
-def definitions(package, file):
-    """The public functions and classes that a file defines, but not those of its imports."""
-    tree = ast.parse((SOURCE / package / file).read_text(encoding="utf-8"))
-    found = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return [name for name in found if name in numpy_rnn.__all__]
-
-
-FILES = ["bptt", "clipping", "elman", "loss", "momentum", "parameters", "sgd", "tbptt"]
-
-
-@pytest.mark.parametrize("file", [f"{name}.py" for name in FILES])
-def test_each_exported_function_is_in_the_file_of_the_same_name(file):
-    """And in the same order."""
-    assert definitions("numpy_rnn", file) == definitions("torch_rnn", file) != []
 
 
 # -- line by line ---------------------------------------------------------------------------------------------------

@@ -205,15 +205,3 @@ def test_options_that_cannot_be(rnn):
     for options in TAKEN:
         for function in STEPPING.split():
             call(rnn, function, arguments(rnn)[function] | options)
-
-
-@pytest.mark.needs_torch
-def test_torch_optim_sgd_refuses_and_takes_the_same():
-    import torch
-
-    theta = [torch.nn.Parameter(torch.zeros(1))]
-    for options in ({"momentum": -0.1}, {"weight_decay": -1e-3}, *(row[1] for row in OPTIONS if NESTEROV in row[2])):
-        with pytest.raises(ValueError, match=r"momentum|weight_decay"):
-            torch.optim.SGD(theta, lr=0.1, **options)
-    for options in TAKEN:
-        torch.optim.SGD(theta, lr=0.1, **options)

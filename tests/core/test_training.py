@@ -237,9 +237,7 @@ STATES: list[tuple] = [  # (updates made, the change of the state, other argumen
 
 @pytest.mark.parametrize(("number", "change", "other", "says"), STATES, ids=range(len(STATES)))
 def test_a_state_that_does_not_fit_is_refused(rnn, number, change, other, says):
-    training = train(rnn, example(), momentum=0.9)
-    list(islice(training, number))
-    state = rnn.to_numpy(training.state())
+    state = rnn.to_numpy(state_after(rnn, number, momentum=0.9))
     state = rnn.from_numpy(change(state) if callable(change) else state._replace(**change))
     sizes = {"T": T, "B": B} | {name: size for name, size in other.items() if name in ("T", "B")}
     options = {name: value for name, value in other.items() if name not in sizes}

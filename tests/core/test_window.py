@@ -104,12 +104,6 @@ def test_the_cases_are_not_trivial(case):
 # -- by hand ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_by_hand(rnn):
-    y, target = (rnn.from_numpy(np.array(v).reshape(2, 1, 2)) for v in ([1.0, 2.0, 3.0, 4.0], [0.0, 4.0, 3.0, 1.0]))
-    assert rnn.to_numpy(rnn.half_squared_error(y, target)).item() == (1 + 4 + 0 + 9) / 2
-    assert rnn.to_numpy(rnn.half_squared_error(y, target, reduction="mean")).item() == (1 + 4 + 0 + 9) / 2 / 4
-
-
 def test_the_derivative_of_relu_at_zero_is_zero(rnn):
     """Without biases, zero inputs and a zero state make every a_t exactly 0."""
     case = random_case(0, 3, 2, 2, 4, 1, bias=False, nonlinearity="relu")
