@@ -200,10 +200,6 @@ FAULTY_IDS = {  # (the document, or the beginning of the files' names; a text th
         ("torch_rnn/bptt.py", None, '\ndef f():\n    """By (B11)."""\n'),
         {"(B11) is in a docstring of torch_rnn/bptt.py and not defined"},
     ),
-    "comment in the other package only": (
-        ("torch_rnn/sgd.py", "# (U1)", "#"),
-        {"(U1) ends a formula in torch_rnn/sgd.py and no code line carries it"},
-    ),
     "lost comment of the loop": (
         ("torch_rnn/tbptt.py", "# (T3)", "#"),
         {"(T3) ends a formula in torch_rnn/tbptt.py and no code line carries it"},

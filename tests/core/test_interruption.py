@@ -27,7 +27,7 @@ RUNS_OF_ENGINE = RUNS | {  # and on its other paths
 pytestmark = pytest.mark.with_reference
 FIRST, TRIED, MORE = 3, 2, 2  # updates before, under and after the interruption; the second one tried begins an epoch
 
-# Lines from one interruption to the next; an update has no multiple of these.
+# Lines from one interruption to the next: primes, so that a loop is not interrupted at the same line every time.
 STRIDE = {"numpy_rnn": 7, "numpy_rnn.reference": 17, "torch_rnn": 53}
 
 

@@ -40,6 +40,7 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     (BOTH, "one", "x", ones(0, B, D), "x has shape (0, 2, 3)", "no empty axis"),
     (BOTH, "one", "x", ones(T, 0, D), "x has shape (4, 0, 3)", "no empty axis"),
     (BOTH, "one", "x", ones(T, B, D + 1), "x has shape (4, 2, 4)", "expected (4, 2, 3)"),
+    (BOTH, "one", "x", ones(T, B, 1), "x has shape (4, 2, 1)", "expected (4, 2, 3)"),
     *(
         (BOTH, "one", "h_0", ones(*shape), f"h_0 has shape {shape}", "expected (2, 5)")  # also what would broadcast
         for shape in ((H,), (1, H), (B, 1), (1, B, H))
@@ -76,7 +77,9 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     (NETWORKS, "one", "params.W_xh", ones(H), "W_xh has shape (5,)", "expected 2 axes"),
     (NETWORKS, "one", "params.W_hh", ones(H, H + 1), "W_hh has shape (5, 6): expected a square matrix (H, H)"),
     (NETWORKS, "one", "params.W_hy", ones(H + 1, O), "W_hy has shape (6, 6)", "expected (5, 6)"),
+    (NETWORKS, "one", "params.W_hy", ones(2, H, O), "W_hy has shape (2, 5, 6)", "expected (5, 6)"),
     (NETWORKS, "one", "params.b_h", ones(H + 1), "b_h has shape (6,)", "expected (5,)"),
+    (NETWORKS, "one", "params.b_h", ones(1), "b_h has shape (1,)", "expected (5,)"),
     (NETWORKS, "one", "params.b_h", ones(), "b_h has shape ()", "expected 1 axes"),
     (NETWORKS, "one", "params.b_y", ones(1), "b_y has shape (1,)", "expected (6,)"),
     (NETWORKS, "one", "params.W_hh", ones(0, H, H), "W_hh has shape (0, 5, 5)", "no empty axis"),
@@ -87,6 +90,7 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
         for name, shape in (("W_xh", (D, H)), ("W_hy", (H, O)), ("b_h", (H,)), ("b_y", (O,)), ("h_0", (B, H)))
     ),
     ("train", "learned", "params.h_0", ones(B + 1, H), "h_0 has shape (3, 5): expected (2, 5)"),
+    ("train", "learned", "params.h_0", ones(1, H), "h_0 has shape (1, 5): expected (2, 5)"),
     (NETWORKS, "learned", "params.h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
     # Each network learns a state of its own.
     (NETWORKS, "learned ensemble", "params.h_0", ones(B, H), "h_0 has shape (2, 5): expected (7, 2, 5)"),
