@@ -27,7 +27,7 @@ COLLECT_EVERY = 10  # updates; Python keeps up to 2000 tuples of a length for la
 
 # By backend: steps of a short and of a long run; and bytes a step, of which half a run may not take more than another.
 # A byte a step is a mark on every number, "finite or not"; 8 are the pointers of a list of all steps.
-RUNS = {"numpy_rnn": (1_500, 7_500, 1), "torch_rnn": (500, 1_500, 8)}
+RUNS = {"numpy_rnn": (1_500, 9_500, 1), "torch_rnn": (500, 1_500, 8)}
 
 
 @pytest.fixture(autouse=True)
