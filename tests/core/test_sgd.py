@@ -207,12 +207,12 @@ def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype):
     info = np.finfo(dtype)
     eps, least = Fraction(float(info.eps)), Fraction(float(info.smallest_subnormal))
     for size in sizes_of_norms(dtype):
-        gradients = each(lambda g, size=size: (g / np.abs(g).max() * size).astype(dtype), random_step(7, E=(2,))[1])
+        gradients = each(lambda g, size=size: (g / np.abs(g).max() * size).astype(dtype), random_step(7, E=(2, 2))[1])
         for g in gradients:
-            g[1] /= 64  # the norm of the second network is another
+            g[1], g[:, 1] = g[1] / 64, g[:, 1] / 8  # each network has a norm of its own
         norms = rnn.to_numpy(clipping(rnn).global_norm(rnn.from_numpy(gradients)))
         result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
-        for n in range(2):
+        for n in np.ndindex(2, 2):
             alone = each(lambda g, n=n: g[n], gradients)
             exact = exact_norm(alone)
             relative = sum(g.size for g in alone) * eps / 2
