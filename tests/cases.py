@@ -102,12 +102,15 @@ def random_case(
     x, target, h_0 = series("x", (T,), D), series("target", (K or T,), O), series("h_0", (), H)
     options = {"nonlinearity": nonlinearity, "reduction": reduction, "loss": loss}
     params = Parameters(W_xh, W_hh, W_hy, *biases)._replace(h_0=h_0 if learned else None)
+    integers = "int32" if T % 2 else "int64"  # which both hold classes
     if classes:
-        x = generator.integers(0, D, x.shape[:-1])
+        x = generator.integers(0, D, x.shape[:-1]).astype(integers)
     if loss == "cross_entropy":
         rows = np.exp(target) / np.exp(target).sum(axis=-1, keepdims=True)
         off = generator.uniform(0.9995, 1.0005, (*target.shape[:-1], 1))
-        target = generator.integers(0, O, target.shape[:-1]) if classes else (rows * off).astype(dtype)
+        target = (rows * off).astype(dtype)
+        if classes:
+            target = generator.integers(0, O, target.shape[:-1]).astype(integers)
     w = generator.choice([0.0, 1.0, 0.4, 2.0], (K or T, B)).astype(dtype) if weights else None
     return Case(params, x, target, None if learned else h_0, options, w)
 

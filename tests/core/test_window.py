@@ -53,7 +53,7 @@ def test_the_witness_is_torch(case):
         ys.append(h @ W_hy if b_y is None else h @ W_hy + b_y)
     y, target = torch.stack(ys)[-len(case.target) :], torch.tensor(case.target)
     if case.options["loss"] == "cross_entropy":
-        rows = target if target.ndim == 2 else target.transpose(1, 2)
+        rows = target.long() if target.ndim == 2 else target.transpose(1, 2)
         of_each = functional.cross_entropy(y.transpose(1, 2), rows, reduction="none")
     else:
         of_each = functional.mse_loss(y, target, reduction="none").sum(-1) / 2
