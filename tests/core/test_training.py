@@ -112,12 +112,13 @@ def test_a_run_has_no_state_before_its_first_update_unless_it_is_resumed(rnn):
 
 
 def test_a_learned_state_has_no_velocity_before_its_first_gradient(rnn):
-    """If the state to resume from has none, the velocity of h_0 begins with the next epoch."""
-    case = example(learned=True)
-    state = state_after(rnn, 2, case, momentum=0.9)
+    """If the state to resume from has none, the velocity of h_0 begins with the next epoch, and is not dampened."""
+    case, options = example(learned=True), {"momentum": 0.9, "dampening": 0.5}
+    state = state_after(rnn, 2, case, **options)
     for velocity in (None, state.velocity._replace(h_0=None)):
-        rest = train(rnn, case, momentum=0.9, resume=state._replace(velocity=velocity))
+        rest = list(train(rnn, case, **options, resume=state._replace(velocity=velocity)))
         assert [update.velocity.h_0 is None for update in rest] == [True, False, False, False]
+        assert bits(rest[1].velocity.h_0) == bits(rest[1].gradients.h_0)
 
 
 # -- fewer updates ---------------------------------------------------------------------------------------------------
