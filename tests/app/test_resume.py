@@ -1,6 +1,6 @@
-"""A run that is interrupted, saved, killed and resumed at any update has the bits of the run that is not interrupted.
+"""A run that is interrupted, saved and resumed at any update has the bits of the run that is not interrupted.
 
-With processes that are killed: test_killed.py. With signals: test_process.py.
+With processes that are killed: test_saving.py. With signals: test_process.py.
 """
 
 import os
@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from comparing import bits
 from faulty_backend import FaultyBackend
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from in_process import command, configured, losses, refused, succeed, trained
 
 import numpy_rnn
@@ -38,13 +37,16 @@ RUNS = {
     "all diverge": "--learning-rate 2,5 --seeds 2 --nonlinearity relu --k1 2 --momentum 0.5",
     "series of a file": "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3",
 }
-PLANTED = {  # in numpy_rnn: an update, and what is not finite there, while the loss looks as if nothing had happened
-    "NaN": ("--k1 2 --k2 4", {"place": (2, 3), "tensor": "W_hh"}),
-    "infinity": ("", {"place": (2, 13), "tensor": "W_xh", "weight": "W_xh", "value": np.inf}),
-    "NaN in the first update": ("--k1 3", {"place": (1, 1), "tensor": "da", "step": 1}),
+# In numpy_rnn: an update, and what is not finite there, while the loss looks as if nothing had happened; and the update
+# of the last file.
+PLANTED = {
+    "NaN": ("--k1 2 --k2 4", {"place": (2, 3), "tensor": "W_hh"}, (2, 2)),
+    "infinity": ("", {"place": (2, 13), "tensor": "W_xh", "weight": "W_xh", "value": np.inf}, (2, 12)),
+    "NaN in the first update": ("--k1 3", {"place": (1, 1), "tensor": "da", "step": 1}, (0, 0)),
     "infinity in an ensemble": (
         "--seeds 3 --k1 2 --k2 4 --momentum 0.5 --bias --learn-initial-state --learning-rate 0.01",
         {"place": (2, 3), "tensor": "W_xh", "network": 1, "weight": "W_xh", "value": np.inf},
+        (3, 10),
     ),
 }
 
@@ -52,7 +54,7 @@ PLANTED = {  # in numpy_rnn: an update, and what is not finite there, while the 
 @pytest.fixture(autouse=True)
 def _series():
     rows = np.random.default_rng(0).normal(3, 2, (18, 2))
-    Path("two.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in rows))
+    np.savetxt("two.csv", rows, delimiter=",", header="a,b", comments="")
 
 
 def content(checkpoint):
@@ -105,99 +107,82 @@ class Segment:
             self.checkpoint = interrupted.checkpoint
 
 
-class Machine(RuleBasedStateMachine):
-    """Updates, saves, kills and resumptions in any order, compared with the uninterrupted run `whole`."""
-
-    def __init__(self, rnn, options, whole):
-        super().__init__()
-        self.rnn, self.options, self.whole = rnn, options, whole
-        self.now: Any = None  # the checkpoint in memory
-        self.file: Any = None  # that of the file
-        Path("r.npz").unlink(missing_ok=True)
-
-    @initialize(epochs=st.integers(1, EPOCHS), yield_every=st.sampled_from([1, 3, None]))
-    def begin(self, epochs, yield_every):
-        self.configuration, self.yield_every = configured(self.options, epochs=epochs), yield_every
-
-    @rule(stop=st.integers(1, 30))
-    def update(self, stop):
-        segment = Segment(self.rnn, self.configuration, self.now, stop, self.yield_every)
-        before = self.now
-        if segment.checkpoint is not None:
-            save_checkpoint("s.npz", segment.checkpoint)
-            self.now = load_checkpoint("s.npz")
-            assert content(self.now) == content(segment.checkpoint) == self.whole.saved[self.now.state[:2]]
-        elif self.configuration.epochs == EPOCHS:
-            assert segment.end == self.whole.end
-        assert all(self.whole.saved[place] == saved for place, saved in segment.saved.items())
-        assert all(self.whole.rows[epoch] == row for epoch, row in segment.rows.items())
-        assert list(segment.rows) == list(range(finished(before) + 1, finished(before) + 1 + len(segment.rows)))
-        if segment.checkpoint is not None:
-            assert len(segment.rows) == finished(self.now) - finished(before)
-        known = 0 if before is None else len(before.diverged)
-        assert segment.diverged == self.whole.diverged[known:][: len(segment.diverged)]
-
-    @rule()
-    @precondition(lambda self: self.now is not None)
-    def save(self):
-        save_checkpoint("r.npz", self.now)
-        self.file = self.now
-        assert bits(load_parameters("r.npz")) == bits(self.now.state.parameters)  # it is a weights file too
-
-    @rule()
-    def kill_and_resume(self):
-        self.now = None if self.file is None else load_checkpoint("r.npz")
-        assert content(self.now) == content(self.file)
-
-    @rule()
-    def train_longer(self):
-        self.configuration = self.configuration.changed(epochs=EPOCHS)
-
-    def teardown(self):
-        if hasattr(self, "configuration"):
-            self.train_longer()
-            self.update(10**9)
-
-
 def check(rnn, options):
-    whole = Segment(rnn, configured(options, epochs=EPOCHS))
-    examples = max(3, settings().max_examples // (25 if rnn is numpy_rnn else 60))
-    run_state_machine_as_test(
-        lambda: Machine(rnn, options, whole), settings=settings(max_examples=examples, stateful_step_count=12)
+    """Interrupt a run after random numbers of updates, each time resume it from its file, and compare it with the
+    whole run. Until its last part it may be a run of fewer epochs.
+    """
+
+    @settings(max_examples=max(3, settings().max_examples // (20 if rnn is numpy_rnn else 50)))
+    @given(
+        stops=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+        epochs=st.integers(1, EPOCHS),
+        yield_every=st.sampled_from([1, 3, None]),
     )
+    def interrupted(stops, epochs, yield_every):
+        now = None
+        for stop in stops:
+            segment = checked_segment(rnn, configured(options, epochs=epochs), now, stop, yield_every, whole)
+            now = now if segment.checkpoint is None else saved_and_loaded(segment.checkpoint)
+        last = checked_segment(rnn, configured(options, epochs=EPOCHS), now, 10**9, yield_every, whole)
+        assert last.end == whole.end
+
+    whole = Segment(rnn, configured(options, epochs=EPOCHS))
+    interrupted()
     return whole
 
 
+def checked_segment(rnn, configuration, resumed, stop, yield_every, whole):
+    """A part of a run: its files, rows and divergences are those of the whole run, each there once."""
+    segment = Segment(rnn, configuration, resumed, stop, yield_every)
+    assert all(whole.saved[place] == saved for place, saved in segment.saved.items())
+    assert all(whole.rows[epoch] == row for epoch, row in segment.rows.items())
+    assert list(segment.rows) == list(range(finished(resumed) + 1, finished(resumed) + 1 + len(segment.rows)))
+    known = 0 if resumed is None else len(resumed.diverged)
+    assert segment.diverged == whole.diverged[known:][: len(segment.diverged)]
+    if segment.checkpoint is not None:
+        assert len(segment.rows) == finished(segment.checkpoint) - finished(resumed)
+        assert content(segment.checkpoint) == whole.saved[segment.checkpoint.state[:2]]
+    return segment
+
+
+def saved_and_loaded(checkpoint):
+    save_checkpoint("r.npz", checkpoint)
+    loaded = load_checkpoint("r.npz")
+    assert content(loaded) == content(checkpoint)
+    assert bits(load_parameters("r.npz")) == bits(checkpoint.state.parameters)  # it is a weights file too
+    return loaded
+
+
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_interrupted_at_any_update_has_the_bits_of_the_whole_run(rnn, name):
-    whole = check(rnn, RUNS[name])
+def test_a_run_interrupted_at_any_update_has_the_bits_of_the_whole_run(name):
+    whole = check(numpy_rnn, RUNS[name])
     assert len(whole.diverged) == {"some diverge": 6, "all diverge": 2}.get(name, 0)  # without those of the last update
     assert ("every network diverged" in str(whole.end[0])) == (name == "all diverge")
 
 
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("name", ["sliding window", "sweep of ensembles", "all diverge"])
+def test_so_has_a_run_of_torch_rnn(name):
+    import torch_rnn
+
+    check(torch_rnn, RUNS[name])
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_number_is_in_no_file_and_is_located_wherever_the_run_is_resumed(name):
-    options, fault = PLANTED[name]
+    options, fault, last = PLANTED[name]
     whole = check(FaultyBackend(**fault), options)
-    assert max(whole.saved, default=(0, 0)) == (
-        (EPOCHS, 10) if "ensemble" in name else before(*fault["place"], options)
-    )
+    assert max(whole.saved, default=(0, 0)) == last
     epoch, number = fault["place"]
     message = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
     assert f"epoch {epoch}, update {number}: {fault['tensor']}" in message
 
 
-def before(epoch, number, options):
-    """The update before this one."""
-    per_epoch = -(-20 // configured(options).k1)
-    return (epoch, number - 1) if number > 1 else (epoch - 1, per_epoch) if epoch > 1 else (0, 0)
-
-
-def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass(rnn):
+def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass():
     """Also before every free-running step, and at the end."""
     for options, updates, passes in (("", 20, 1), ("--k1 3 --held-out 5", 5, 2)):
         for yield_every in (1, 3):
-            segment = Segment(rnn, configured(options, epochs=EPOCHS), yield_every=yield_every)
+            segment = Segment(numpy_rnn, configured(options, epochs=EPOCHS), yield_every=yield_every)
             assert segment.calls == EPOCHS * -(-updates // yield_every) + GENERATED + passes + 1
 
 
@@ -211,12 +196,12 @@ def rows_of(out):
     return rows
 
 
-@pytest.mark.parametrize("name", ["sliding window", "sweep of ensembles", "some diverge", "series of a file"])
-def test_a_run_that_is_resumed_for_more_epochs_is_the_longer_run(rnn, capsys, name):
+@pytest.mark.parametrize("name", ["sweep of ensembles", "some diverge", "series of a file"])
+def test_a_run_that_is_resumed_for_more_epochs_is_the_longer_run(capsys, name):
     options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
-    whole = command(rnn, capsys, "--epochs", 4, *options, "--save", "whole.npz")
-    first = command(rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
-    second = command(rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--save", "r.npz", *options[-3:])
+    whole = command(numpy_rnn, capsys, "--epochs", 4, *options, "--save", "whole.npz")
+    first = command(numpy_rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
+    second = command(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--save", "r.npz", *options[-3:])
     assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
     assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
     of_whole, of_first, of_second = (rows_of(ended.out) for ended in (whole, first, second))
@@ -226,7 +211,7 @@ def test_a_run_that_is_resumed_for_more_epochs_is_the_longer_run(rnn, capsys, na
     assert second.out.splitlines()[1] == f"resuming from r.npz after epoch 2, update {updates}"
     table = whole.out[whole.out.index("  time") :].replace("whole.npz", "r.npz")
     assert second.out.endswith(table)
-    again = succeed(rnn, capsys, "--resume", "r.npz", "--no-plot", "--save", "r.npz") if not second.err else table
+    again = succeed(numpy_rnn, capsys, "--resume", "r.npz", "--no-plot", "--save", "r.npz") if not second.err else table
     assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert again[again.index("  time") :] == table
 
@@ -234,7 +219,6 @@ def test_a_run_that_is_resumed_for_more_epochs_is_the_longer_run(rnn, capsys, na
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ("", "--learning-rate 0.01"),
         ("--momentum 0.9 --k2 3", "--momentum 0.5 --weight-decay 0.01 --max-norm 0.1"),
         ("", "--momentum 0.9 --nesterov"),  # the velocity begins at zero
         ("--momentum 0.9 --learn-initial-state", "--momentum 0"),
@@ -256,23 +240,25 @@ def test_options_that_may_change_apply_from_there_on(rnn, capsys, first, second)
     assert (loaded.configuration, loaded.state.epoch) == (both, 2)
 
 
-def test_a_run_is_resumed_in_another_folder_on_the_same_series(rnn, capsys, tmp_path, monkeypatch):
+def test_a_run_is_resumed_in_another_folder_on_the_same_series(capsys, tmp_path, monkeypatch):
     """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
     options = RUNS["series of a file"].split()
-    whole = succeed(rnn, capsys, "--epochs", 3, *options, "--save", "whole.npz", "--no-plot")
-    succeed(rnn, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
+    whole = succeed(numpy_rnn, capsys, "--epochs", 3, *options, "--save", "whole.npz", "--no-plot")
+    succeed(numpy_rnn, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     rows = Path("../two.csv").read_text()
     Path("other.csv").write_text(rows + "\n1,2")
     resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
-    assert refused(rnn, capsys, *resume, "other.csv").startswith("run file ../r.npz: the series is not the one that")
+    assert refused(numpy_rnn, capsys, *resume, "other.csv").startswith(
+        "run file ../r.npz: the series is not the one that"
+    )
     os.rename("../two.csv", "three.csv")
-    succeed(rnn, capsys, *resume, "three.csv", "--save", "s.npz")
+    succeed(numpy_rnn, capsys, *resume, "three.csv", "--save", "s.npz")
     assert load_checkpoint("s.npz").configuration.data == "three.csv"
     loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")
     assert bits(loaded[2:5]) == bits(expected[2:5])
-    again = succeed(rnn, capsys, "--resume", "s.npz", "--no-plot")  # it knows where the series is now
+    again = succeed(numpy_rnn, capsys, "--resume", "s.npz", "--no-plot")  # it knows where the series is now
     assert again[again.index("  time") :] in whole
 
 

@@ -13,11 +13,8 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from children import LIMIT, start
-from comparing import bits, fewer
+from comparing import bits
 from fuzz_inputs import Bomb, npy, npz
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from in_process import command, contents
 
 import numpy_rnn
@@ -26,34 +23,33 @@ from numpy_rnn.app.storage import (
     check_can_write,
     load_arrays,
     load_parameters,
-    save_json,
     save_parameters,
-    written_whole,
 )
 
 
-@st.composite
-def parameters(draw):
-    """Parameters of any sizes, with every finite float of either dtype, -0.0 and subnormals among them."""
-    D, H, O = (draw(st.integers(1, 4)) for _ in range(3))
-    E = draw(st.lists(st.integers(1, 3), max_size=2))
-    dtype, width = draw(st.sampled_from([("float32", 32), ("float64", 64)]))
-    finite = st.floats(allow_nan=False, allow_infinity=False, width=width)
-    shapes = [(*E, D, H), (*E, H, H), (*E, H, O), *([(*E, H), (*E, O)] if draw(st.booleans()) else [])]
-    return Parameters(*(draw(hnp.arrays(dtype, shape, elements=finite)) for shape in shapes))
+def finite(dtype, shape):
+    """Finite numbers of both signs, zeros, subnormals, and the smallest and the largest of all among them."""
+    limits = np.finfo(dtype)
+    special = [0.0, -0.0, limits.max, limits.min, limits.smallest_subnormal, -limits.smallest_normal, 1 + limits.eps]
+    return np.resize(np.array(special, dtype), shape)
 
 
-@fewer(4)
-@given(params=parameters(), is_compressed=st.booleans())
-def test_parameters_are_read_back_bitwise_under_their_names(params, is_compressed):
-    arrays = {name: theta for name, theta in params._asdict().items() if theta is not None}
-    save_parameters("w.npz", params)
-    assert list(load_arrays("w.npz", "weights file")) == list(arrays)
-    if is_compressed:
-        np.savez_compressed("w.npz", **arrays)
-    loaded = load_parameters("w.npz")
-    assert type(loaded) is Parameters
-    assert bits(loaded) == bits(params)
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("E", [(), (3,), (2, 3)], ids=str)
+def test_parameters_are_read_back_bitwise_under_their_names(E, dtype, is_compressed):
+    D, H, O = 2, 3, 4
+    weights, biases, state = [(D, H), (H, H), (H, O)], [(H,), (O,)], (1, H)
+    for shapes in (weights, [*weights, *biases], [*weights, None, None, state], [*weights, *biases, state]):
+        params = Parameters(*(None if shape is None else finite(dtype, (*E, *shape)) for shape in shapes))
+        arrays = {name: theta for name, theta in params._asdict().items() if theta is not None}
+        save_parameters("w.npz", params)
+        assert list(load_arrays("w.npz", "weights file")) == list(arrays)
+        if is_compressed:
+            np.savez_compressed("w.npz", **arrays)
+        loaded = load_parameters("w.npz")
+        assert type(loaded) is Parameters
+        assert bits(loaded) == bits(params)
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -89,13 +85,13 @@ def test_a_file_is_written_and_synchronized_beside_its_place_and_replaces_it_who
     assert os.listdir("folder") == ["w.npz"]
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
+@pytest.mark.parametrize("mask", [0o022, 0o077])
 def test_a_new_file_follows_the_umask_and_a_replaced_one_keeps_its_permissions(mask):
     former = os.umask(mask)
     try:
         save()
         assert stat.S_IMODE(os.stat("w.npz").st_mode) == 0o666 & ~mask
-        for mode in (0o600, 0o640, 0o666):
+        for mode in (0o600, 0o666):
             os.chmod("w.npz", mode)
             save()
             assert stat.S_IMODE(os.stat("w.npz").st_mode) == mode
@@ -131,7 +127,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("exists", [True, False])
-@pytest.mark.parametrize("fault", [FULL, KeyboardInterrupt(), ValueError("x")], ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("fault", [FULL, KeyboardInterrupt()], ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("step", ["savez", "chmod", "replace", "fsync"])
 def test_a_write_that_fails_at_any_step_leaves_everything_as_it_was(monkeypatch, step, fault, exists):
     if exists:
@@ -153,19 +149,6 @@ def test_a_write_that_fails_at_any_step_leaves_everything_as_it_was(monkeypatch,
         assert str(raised.value) == "w.npz cannot be written: No space left on device; choose another place"
 
 
-def test_other_writers_that_fail_leave_nothing_either(monkeypatch):
-    def fail(self, *_, **__):
-        assert len(os.listdir()) == 1
-        raise EOFError
-
-    monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(EOFError), written_whole("a.txt") as temporary:
-        temporary.write_text("half")
-    with pytest.raises(EOFError):
-        save_json("a.json", {"a": 1})
-    assert os.listdir() == []
-
-
 OUTPUTS = [
     ("--save", "a.npz"), ("--trace", "a.npz"), ("--output", "a.csv"), ("--output", "a.json"),
     pytest.param("--plot", "a.png", marks=pytest.mark.needs_matplotlib),
@@ -173,17 +156,13 @@ OUTPUTS = [
 
 
 @pytest.mark.parametrize(("option", "name"), OUTPUTS)
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_full_disk_after_the_run_is_one_line_and_the_results_are_printed(
-    rnn, capsys, monkeypatch, option, name, exists
-):
-    if exists:
-        Path(name).write_text("old")
+def test_a_full_disk_after_the_run_is_one_line_and_the_results_are_printed(capsys, monkeypatch, option, name):
+    Path(name).write_text("old")
     before = contents()
     monkeypatch.setattr(os, "replace", Mock(side_effect=FULL))
-    ended = command(rnn, capsys, "--epochs", 1, option, name, *([] if option == "--plot" else ["--no-plot"]))
+    ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, *([] if option == "--plot" else ["--no-plot"]))
     assert ended.status == 2
-    assert ended.err == f"{rnn.__name__}: {name} cannot be written: No space left on device; choose another place\n"
+    assert ended.err == f"numpy_rnn: {name} cannot be written: No space left on device; choose another place\n"
     assert "free-running" in ended.out
     assert contents() == before
 
@@ -220,7 +199,6 @@ def weights(**changed):
 
 
 WHOLE, COMPRESSED = npz(weights()), npz(weights(), compressed=True)
-CUTS = (1, 3, 4, 29, 30, 60, 300, 500, len(WHOLE) // 2, len(WHOLE) - 200, len(WHOLE) - 22, len(WHOLE) - 1)
 HEADERS = [match.start() + 8 for match in re.finditer(b"\x93NUMPY", WHOLE)]  # where the lengths of .npy headers are
 
 
@@ -240,62 +218,57 @@ def zipped(name, content):
 
 def zip_bomb(size):
     """A small archive of an array that declares `size` bytes."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("W_xh.npy", "w") as entry:
-        entry.write(npy(np.zeros(1, "f4")))
-    content = bytearray(file.getvalue())
+    content = bytearray(npz({"W_xh": np.zeros(1, "f4")}, compressed=True))
     place = content.index(b"PK\x01\x02") + 24  # of the declared size in the directory
     content[place : place + 4] = size.to_bytes(4, "little")
     return bytes(content)
 
 
-DAMAGED = "is truncated or damaged: expected a complete .npz file; write or copy it again"
-FOREIGN = "is not an .npz file: expected named arrays as numpy.savez writes them"
+ENCRYPTED = flipped(zipped("W_xh.npy", "a"), 6, zipped("W_xh.npy", "a").index(b"PK\x01\x02") + 8)
 NAMES = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
-NAN, INF = np.full((6, 1), np.nan, "f4"), np.full((1, 6), np.inf)
-BAD: dict[str, tuple] = {
-    "missing": (None, "w.npz does not exist: check the path"),
-    "folder": ("folder", "w.npz cannot be read: Is a directory; check the path"),
-    "empty": (b"", FOREIGN),
-    "text": (b"1,2,3\n", FOREIGN),
-    "npy": (npy(np.zeros(3)), FOREIGN),
-    "pickle": (pickle.dumps(Bomb()), FOREIGN),
-    "pickle-like-a-zip": (b"PK\x03\x04" + pickle.dumps(Bomb()), DAMAGED),
-    "objects": (npz(weights(W_xh=np.array([[Bomb()] * 6]))), "contains Python objects: expected plain arrays; pickle"),
-    "no-array": (zipped("W_xh", "text"), "holds W_xh, which is not an array: expected a file that numpy.savez wrote"),
-    "no-arrays": (npz({}), "has no W_xh, W_hh, W_hy:", NAMES),
-    "other-names": (npz({"weight": np.zeros(3)}), "has no W_xh, W_hh, W_hy:", NAMES),
-    "extra-name": (npz(weights(c_0=np.zeros(6))), "has c_0:", NAMES),
-    "one-bias": (npz(weights(b_h=np.zeros(6, "f4"))), "b_h is given without b_y: expected both biases or neither"),
-    "shape": (npz(weights(W_hy=np.zeros((5, 1), "f4"))), "W_hy has shape (5, 1): expected (6, 1)"),
-    "not-square": (npz(weights(W_hh=np.zeros((5, 6), "f4"))), "W_hh has shape (5, 6): expected a square matrix"),
-    "axes": (npz(weights(W_xh=np.zeros(6, "f4"))), "W_xh has shape (6,): expected 2 axes"),
-    "no-networks": (npz({k: v[None][:0] for k, v in weights().items()}), "(0, 1, 6); expected no axis of length 0"),
-    "integers": (npz(weights(W_xh=np.zeros((1, 6), int))), "W_xh is int64; expected float32 or float64"),
-    "two-dtypes": (npz(weights(W_xh=np.zeros((1, 6)))), "W_xh is float64 and W_hh is float32: expected one dtype"),
-    "NaN": (npz(weights(W_hy=NAN)), "W_hy contains NaN or infinity; expected finite numbers"),
-    "infinity": (npz(weights(W_xh=INF)), "W_xh contains NaN or infinity; expected finite numbers"),
-    "encrypted": (flipped(zipped("W_xh.npy", "a"), 6, zipped("W_xh.npy", "a").index(b"PK\x01\x02") + 8), DAMAGED),
-    "cut": ([WHOLE[:size] for size in CUTS if size >= 4], DAMAGED),
-    "cut-early": ([WHOLE[:size] for size in CUTS if size < 4], FOREIGN),
-    "cut-compressed": ([COMPRESSED[:size] for size in (30, 100, len(COMPRESSED) - 30)], DAMAGED),
-    "header": ([flipped(WHOLE, place) for place in HEADERS], DAMAGED),
-    "changed": ([flipped(WHOLE, HEADERS[1] + 130), flipped(COMPRESSED, 60)], DAMAGED),
-    "zip-bomb": (zip_bomb(2**32 - 2**20), "bytes and declares arrays of 4293918720: expected", " at most; the file is"),
-    "many-names": (npz(weights(**{f"n{n}": np.zeros(0) for n in range(3000)})), "has n0, n1, n2,", "...:"),
-    "long-name": (npz(weights(**{"n" * 60_000: np.zeros(0)})), "has nnnn", "...:"),
-    "long-name-of-no-array": (zipped("n" * 60_000, "text"), "holds nnnn", "..., which is not an array"),
+BAD: dict[str, tuple] = {  # contents of which each is refused, pieces of the message
+    "not an archive": (
+        [b"", b"1,2,3\n", WHOLE[:3], npy(np.zeros(3)), pickle.dumps(Bomb())],
+        "is not an .npz file: expected named arrays as numpy.savez writes them",
+    ),
+    "damaged": (
+        [
+            *(WHOLE[:size] for size in (4, 30, 300, len(WHOLE) // 2, len(WHOLE) - 200, len(WHOLE) - 1)),
+            *(COMPRESSED[:size] for size in (30, 100, len(COMPRESSED) - 30)),
+            *(flipped(WHOLE, place) for place in HEADERS),
+            *(flipped(WHOLE, HEADERS[1] + 130), flipped(COMPRESSED, 60), ENCRYPTED),
+            b"PK\x03\x04" + pickle.dumps(Bomb()),
+        ],
+        "is truncated or damaged: expected a complete .npz file; write or copy it again",
+    ),
+    "objects": (
+        [npz(weights(W_xh=np.array([[Bomb()] * 6])))],
+        "contains Python objects: expected plain arrays; pickle",
+    ),
+    "no array": ([zipped("W_xh", "")], "holds W_xh, which is not an array: expected a file that numpy.savez wrote"),
+    "no weights": ([npz({}), npz({"weight": np.zeros(3)})], "has no W_xh, W_hh, W_hy:", NAMES),
+    "an extra name": ([npz(weights(c_0=np.zeros(6)))], "has c_0:", NAMES),
+    "one bias": ([npz(weights(b_h=np.zeros(6, "f4")))], "b_h is given without b_y: expected both biases or neither"),
+    "shape": ([npz(weights(W_hy=np.zeros((5, 1), "f4")))], "W_hy has shape (5, 1): expected (6, 1)"),
+    "no networks": ([npz({k: v[None][:0] for k, v in weights().items()})], "(0, 1, 6); expected no axis of length 0"),
+    "integers": ([npz(weights(W_xh=np.zeros((1, 6), int)))], "W_xh is int64; expected float32 or float64"),
+    "two dtypes": ([npz(weights(W_xh=np.zeros((1, 6))))], "W_xh is float64 and W_hh is float32: expected one dtype"),
+    "not finite": (
+        [npz(weights(W_hy=np.full((6, 1), number, "f4"))) for number in (np.nan, np.inf, -np.inf)],
+        "W_hy contains NaN or infinity; expected finite numbers",
+    ),
+    "zip bomb": ([zip_bomb(2**32 - 2**20)], "bytes and declares arrays of 4293918720: expected", "most; the file is"),
+    "many names": ([npz(weights(**{f"n{n}": np.zeros(0) for n in range(300)}))], "has n0, n1, n2,", "...:"),
+    "a long name": ([npz(weights(**{"n" * 60_000: np.zeros(0)}))], "has nnnn", "...:"),
+    "a long name of no array": ([zipped("n" * 60_000, "text")], "holds nnnn", "..., which is not an array"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_file_that_is_not_weights_is_refused(case):
-    content, *pieces = BAD[case]
-    for each in content if isinstance(content, list) else [content]:
-        if each == "folder":
-            os.mkdir("w.npz")
-        elif each is not None:
-            Path("w.npz").write_bytes(each)
+    contents_of_files, *pieces = BAD[case]
+    for content in contents_of_files:
+        Path("w.npz").write_bytes(content)
         with pytest.raises(InputError) as raised:
             load_parameters("w.npz")
         message = str(raised.value)
@@ -306,9 +279,7 @@ def test_a_file_that_is_not_weights_is_refused(case):
     assert not Path("exploded").exists()
 
 
-def test_pickle_is_disabled(monkeypatch):
-    allowed, load = [], np.load
-    monkeypatch.setattr(np, "load", lambda file, **options: allowed.append(options["allow_pickle"]) or load(file))
-    save()
-    load_parameters("w.npz")
-    assert allowed == [False]
+def test_a_folder_is_refused():
+    os.mkdir("w.npz")
+    with pytest.raises(InputError, match=r"^weights file w\.npz cannot be read: Is a directory; check the path$"):
+        load_parameters("w.npz")
