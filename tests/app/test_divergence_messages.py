@@ -11,24 +11,7 @@ from in_process import command, losses, succeed
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint
-from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.storage import save_parameters
-
-
-@pytest.mark.parametrize(
-    ("divergence", "text"),
-    [
-        (Divergence(0, 3, 7, "loss"), "epoch 3, update 7: loss is not finite"),
-        (Divergence(0, 3, 7, "a", 2), "epoch 3, update 7: a at step 2 of the window is not finite"),
-        (Divergence(2, 3, 7, "dW_hh", of=6), "network 3 of 6, epoch 3, update 7: dW_hh is not finite"),
-        (Divergence(2, 1, 1, "y", 1, 6, 0.5, 1), "network 3 of 6 (learning rate 0.5, seed 1), epoch 1, update 1: y at"),
-        (Divergence(2, 1, 1, "y", 1, 6, 1e-5), "network 3 of 6 (learning rate 1e-05), epoch 1, update 1: y at step 1"),
-        (Divergence(2, 1, 1, "y", 1, 6, seed=8), "network 3 of 6 (seed 8), epoch 1, update 1: y at step 1 of the"),
-    ],
-    ids=range(6),
-)
-def test_the_line_of_a_divergence(divergence, text):
-    assert str(divergence).startswith(text)
 
 
 def save_weights_that_diverge():
@@ -48,26 +31,26 @@ def save_weights_that_diverge():
         ("--weights three.npz", {2: ""}),
     ],
 )
-def test_a_network_is_named_by_number_rate_and_seed(rnn, capsys, options, names):
+def test_a_network_is_named_by_number_rate_and_seed(capsys, options, names):
     save_weights_that_diverge()
-    ended = command(rnn, capsys, *options.split(), "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
-    form = rf"^{rnn.__name__}: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the other networks continue$"
+    ended = command(numpy_rnn, capsys, *options.split(), "--nonlinearity", "relu", "--epochs", 6, "--no-plot")
+    form = r"^numpy_rnn: network (\d+) of \d+(.*), epoch \d+, update \d+: \S+ .*; the other networks continue$"
     assert {int(number): name for number, name in re.findall(form, ended.err, re.M)} == names
 
 
-def test_a_run_that_diverged_is_resumed_with_a_smaller_rate(rnn, capsys):
+def test_a_run_that_diverged_is_resumed_with_a_smaller_rate(capsys):
     """And is then the run that had the smaller rate all along."""
     options = ["--save", "r.npz", "--no-plot", "--log-every", 1]
-    succeed(rnn, capsys, "--epochs", 1, "--k1", 20, "--learning-rate", 1e-4, *options)
-    ended = command(rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--learning-rate", 3e38, *options)
+    succeed(numpy_rnn, capsys, "--epochs", 1, "--k1", 20, "--learning-rate", 1e-4, *options)
+    ended = command(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--learning-rate", 3e38, *options)
     assert (ended.status, losses(ended.out + "  time")) == (3, {})
     assert ended.err == (
-        f"{rnn.__name__}: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate below"
+        "numpy_rnn: the run diverged: epoch 2, update 1: W_xh is not finite; try a --learning-rate below"
         " 3e+38, or gradient clipping with --max-norm 1; saved the last finite weights to r.npz, after epoch 1, update"
         " 1: continue with --resume r.npz\n"
     )
-    succeed(rnn, capsys, "--resume", "r.npz", "--learning-rate", 1e-4, *options)
-    succeed(rnn, capsys, "--epochs", 4, "--k1", 20, "--learning-rate", 1e-4, "--save", "s.npz", "--no-plot")
+    succeed(numpy_rnn, capsys, "--resume", "r.npz", "--learning-rate", 1e-4, *options)
+    succeed(numpy_rnn, capsys, "--epochs", 4, "--k1", 20, "--learning-rate", 1e-4, "--save", "s.npz", "--no-plot")
     assert Path("r.npz").read_bytes() == Path("s.npz").read_bytes()
 
 
@@ -88,25 +71,25 @@ FULL = "; the last finite weights could not be saved: r.npz cannot be written: N
         ("--save r.npz --log-every 99", FULL),
     ],
 )
-def test_the_message_says_what_to_try_and_what_was_saved(rnn, capsys, monkeypatch, options, message):
+def test_the_message_says_what_to_try_and_what_was_saved(capsys, monkeypatch, options, message):
     np.savetxt("s.csv", np.sin(np.arange(30)))
     save_weights_that_diverge()
     if message == FULL:
         monkeypatch.setattr("os.replace", Mock(side_effect=OSError(28, "No space left on device")))
-    ended = command(rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", *options.split(), "--no-plot")
+    ended = command(numpy_rnn, capsys, "--learning-rate", 5, "--nonlinearity", "relu", *options.split(), "--no-plot")
     assert ended.status == 3
-    assert re.fullmatch(rf"{rnn.__name__}: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)
+    assert re.fullmatch(r"numpy_rnn: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)
     assert message in ended.err
     assert Path("r.npz").exists() == ("saved the last" in message)
 
 
-def test_predictions_that_are_not_finite_leave_the_weights(rnn, capsys):
+def test_predictions_that_are_not_finite_leave_the_weights(capsys):
     """Every update is finite, the last one too: it is the predictions that overflow."""
     options = ["--epochs", 1, "--learning-rate", 1e36, "--k1", 20, "--nonlinearity", "relu", "--no-plot"]
-    ended = command(rnn, capsys, *options, "--save", "r.npz")
+    ended = command(numpy_rnn, capsys, *options, "--save", "r.npz")
     assert ended.status == 3
     assert ended.err == (
-        f"{rnn.__name__}: the predictions after epoch 1 are not finite, as the weights are too large; try a smaller"
+        "numpy_rnn: the predictions after epoch 1 are not finite, as the weights are too large; try a smaller"
         " --learning-rate, gradient clipping with --max-norm 1, or --weight-decay; saved the last finite weights to"
         " r.npz, after epoch 1, update 1: continue with --resume r.npz\n"
     )

@@ -127,19 +127,16 @@ def test_every_option_is_tried(entry):
     assert set(commands[entry.__name__]._option_string_actions) - NOT_DRAWN <= known
 
 
-COUNTS = {train: 120, compare: 60, data: 100, weights: 50, resume: 80, trace: 50, study: 30, suite: 40}  # in CI
-OF_NUMPY = {study, suite}
+COUNTS = {train: 80, compare: 30, data: 60, weights: 30, resume: 50, trace: 25, study: 15, suite: 20}  # in CI
 
 
 @pytest.mark.parametrize("entry", COUNTS)
-def test_the_command_line(rnn, files, monkeypatch, entry):
-    """torch_rnn gets a fifth of the inputs, as the packages share the application."""
-    if rnn is not numpy_rnn and entry in OF_NUMPY:
-        return
+def test_the_command_line(files, monkeypatch, entry):
+    """Of numpy_rnn alone, as the packages share the application."""
     monkeypatch.setenv("PATH", "")  # none of the words is a program
     monkeypatch.setattr(sys, "stdin", None)  # every trial has an input of its own
-    program = conformance.main if entry is suite else lambda arguments: main(rnn, arguments)
-    count = COUNTS[entry] * settings().max_examples // (200 if rnn is numpy_rnn else 1000)
+    program = conformance.main if entry is suite else lambda arguments: main(numpy_rnn, arguments)
+    count = COUNTS[entry] * settings().max_examples // 200
     try_all(max(count, 1), lambda rng: _command(rng, files, entry, program))
 
 

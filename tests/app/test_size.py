@@ -20,22 +20,23 @@ from numpy_rnn.engine import loop
 
 @pytest.fixture(autouse=True)
 def _series():
-    np.save("long.npy", np.sin(np.arange(10_000.0)))
+    np.save("short.npy", np.sin(np.arange(600.0)))
+    np.save("long.npy", np.sin(np.arange(5000.0)))
     np.save("wide.npy", np.random.default_rng(0).normal(size=(200, 300)).astype("f4"))
 
 
 RUNS = {
-    "options": "--hidden-size 500 --momentum 0.9 --nesterov --weight-decay 0.1 --max-norm 1 --learning-rate 1e-5",
-    "float64": "--hidden-size 400 --momentum 0.9 --dtype float64 --learning-rate 1e-5",
+    "options": "--hidden-size 300 --k1 5 --momentum 0.9 --nesterov --weight-decay 0.1 --max-norm 1 --dtype float64"
+    " --learning-rate 1e-5",
     "sweep": "--hidden-size 400 --learning-rate 1e-5,1e-6,1e-4",
-    "ensemble": "--seeds 1000 --k1 20 --hidden-size 2 --epochs 100",
-    "long-windows": "--data long.npy --k1 2000 --k2 4000 --hidden-size 3 --seeds 50 --learning-rate 0",
-    "windows": "--data long.npy --held-out 9400 --generate 1 --k2 100 --learning-rate 0",
-    "networks": "--data long.npy --held-out 9920 --generate 1 --seeds 30 --hidden-size 70 --k2 10 --learning-rate 1e-4",
-    "standardized": "--data long.npy --k1 1000 --standardize --seeds 100 --learning-rate 1e-5",
+    "ensemble": "--seeds 1000 --k1 20 --hidden-size 2 --epochs 50",
+    "long-windows": "--data long.npy --k1 1000 --k2 2000 --hidden-size 3 --seeds 30 --learning-rate 0",
+    "windows": "--data short.npy --held-out 300 --generate 1 --k2 100 --learning-rate 0",
+    "networks": "--data short.npy --held-out 560 --generate 1 --seeds 30 --hidden-size 70 --k2 10 --learning-rate 1e-4",
+    "standardized": "--data long.npy --k1 1000 --standardize --seeds 40 --learning-rate 1e-5",
     "features": "--data wide.npy --k1 50 --hidden-size 200 --learning-rate 1e-5",
-    "generated": "--generate 2000 --hidden-size 2 --seeds 100",
-    "diverging": "--data long.npy --k1 5000 --hidden-size 100 --nonlinearity relu --learning-rate 1e30",
+    "generated": "--generate 1000 --hidden-size 2 --seeds 100",
+    "diverging": "--data long.npy --held-out 2990 --k1 2000 --hidden-size 100 --nonlinearity relu --learning-rate 1e30",
     "some-diverge": "--seeds 50 --learning-rate 0,1e30,1e35 --momentum 0.5 --epochs 4 --hidden-size 40",
 }
 
@@ -95,13 +96,13 @@ def test_the_estimate_grows_by_every_array_that_grows():
 def test_a_mapped_series_takes_no_memory_unless_it_is_converted(options, copies):
     series, configuration = load_series("long.npy"), configured(f"--data long.npy {options} --seeds 3")
     itemsize = 8 if "float64" in options else 4
-    assert size_of(configuration, series, None, 7) == Size(10_000, 1, 6, 3, itemsize, 7, copies)
+    assert size_of(configuration, series, None, 7) == Size(5000, 1, 6, 3, itemsize, 7, copies)
     assert size_of(configuration, np.array(series), None, 7).copies_of_series == 3
     params = numpy_rnn.initial_parameters(1, 5, 1, networks=2, dtype="float64")
     assert size_of(configuration, series, params, 0)[2:5] == (5, 2, 8)
 
 
-@pytest.mark.parametrize("options", ["--seeds 3000000", "--data long.npy --k1 9999 --hidden-size 12000", "huge"])
+@pytest.mark.parametrize("options", ["--seeds 3000000", "--data long.npy --k1 4999 --hidden-size 20000", "huge"])
 def test_a_run_that_is_too_large_is_refused_before_it_takes_memory(capsys, options):
     if options == "huge":
         np.lib.format.open_memmap("huge.npy", "w+", "f8", (10, 20_000))  # a matrix of weights for every pair of columns
@@ -141,13 +142,13 @@ def test_the_more_an_update_computes_the_fewer_are_made_per_yield():
 
 @pytest.mark.parametrize(
     ("networks", "k1", "k2", "yield_every"),
-    [(None, 1, 40, 1), (2, 1, 40, "epoch"), (7, 5, 12, 7), (None, 5, 12, "epoch"), (2, 3, 3, 1), (7, 3, 3, 7)],
+    [(2, 1, 40, "epoch"), (7, 5, 12, 7), (None, 3, 3, 1)],
 )
 def test_with_few_views_and_short_tapes_a_run_is_the_same_and_takes_less_memory(
     monkeypatch, networks, k1, k2, yield_every
 ):
     params = numpy_rnn.initial_parameters(2, 6, 2, networks=networks, bias=True)
-    series = np.random.default_rng(k1).normal(size=(80, 1, 2)).astype(np.float32)
+    series = np.random.default_rng(k1).normal(size=(60, 1, 2)).astype(np.float32)
     options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "epochs": 2, "yield_every": yield_every}
 
     def run():
