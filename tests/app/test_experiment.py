@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from functools import cache
 
 import numpy as np
 import pytest
@@ -85,7 +86,10 @@ RUNS = {
 }
 
 
-def trained_directly(rnn, drawn, options, epochs=4):
+EPOCHS = 3
+
+
+def trained_directly(rnn, drawn, options):
     """The final parameters and the losses of `rnn.train`, called as its docstring says."""
     drawn = dict(drawn)
     series, learned, E = drawn.pop("series", sine()), drawn.pop("learned", False), drawn.pop("E", None)
@@ -100,27 +104,28 @@ def trained_directly(rnn, drawn, options, epochs=4):
     x, target = inputs_and_targets(series, dtype)
     arrays = map(rnn.from_numpy, (x, target, None if learned else np.zeros((1, H), dtype)))
     options = {"k1": 1, "k2": 1, "learning_rate": 0.1, **options}
-    updates = list(rnn.train(params, *arrays, epochs=epochs, **options))
+    updates = list(rnn.train(params, *arrays, epochs=EPOCHS, **options))
     weight = [update.window.loss_steps / len(x) if options.get("reduction") == "mean" else 1 for update in updates]
     terms = [np.float64(rnn.to_numpy(update.loss)) * w for update, w in zip(updates, weight, strict=True)]
-    sums = np.array(terms).reshape(epochs, -1, *terms[0].shape).sum(axis=1)
+    sums = np.array(terms).reshape(EPOCHS, -1, *terms[0].shape).sum(axis=1)
     return rnn.to_numpy(updates[-1].parameters), sums
 
 
-@pytest.mark.parametrize("case", RUNS)
-def test_every_option_reaches_the_run(rnn, capsys, case):
+@cache
+def default_params():
+    return trained_directly(numpy_rnn, {}, {})[0]
+
+
+def check_run(rnn, capsys, case):
+    """The parameters and the losses of the command are those of `rnn.train`."""
     np.save("series.npy", SERIES)
     options, drawn, changed = RUNS[case]
-    out = succeed(rnn, capsys, "--epochs", 4, "--log-every", 1, "--save", "w.npz", "--no-plot", *options.split())
-    configuration = configured(options)
-    assert Configuration.from_dict(json.loads(json.dumps(configuration.to_dict()))) == configuration
-    if configuration.held_out == 0:  # an option of `train` only
-        compared = parser("numpy_rnn").parse_args(["compare", "x", *options.split()])
-        assert configuration_of(compared) == configuration
+    epochs = "--epochs", EPOCHS, "--log-every", 1
+    out = succeed(rnn, capsys, *epochs, "--save", "w.npz", "--no-plot", *options.split())
     params, sums = trained_directly(rnn, drawn, changed)
     assert bits(load_parameters("w.npz")) == bits(params)
     printed = losses(out)
-    assert list(printed) == [1, 2, 3, 4]
+    assert list(printed) == list(range(1, EPOCHS + 1))
     for epoch, loss in printed.items():
         expected = sums[epoch - 1]
         if "rates" in case:
@@ -128,8 +133,27 @@ def test_every_option_reaches_the_run(rnn, capsys, case):
         else:
             wanted = np.percentile(expected, (50, 10, 90)) if expected.ndim else [expected]
         assert np.abs(np.subtract(loss, wanted)).max() <= PRINTED + 1e-9  # sums may be added up in another order
-    if case != "defaults":
-        assert bits(params) != bits(trained_directly(rnn, {}, {})[0])
+    return params
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_every_option_reaches_the_run(capsys, case):
+    params = check_run(numpy_rnn, capsys, case)
+    assert (bits(params) == bits(default_params())) == (case == "defaults")
+    options = RUNS[case][0]
+    configuration = configured(options)
+    assert Configuration.from_dict(json.loads(json.dumps(configuration.to_dict()))) == configuration
+    if configuration.held_out == 0:  # an option of `train` only
+        compared = parser("numpy_rnn").parse_args(["compare", "x", *options.split()])
+        assert configuration_of(compared) == configuration
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("case", ["nesterov", "rates and seeds", "held out"])
+def test_options_reach_a_run_of_torch_rnn(capsys, case):
+    import torch_rnn
+
+    check_run(torch_rnn, capsys, case)
 
 
 def test_predictions_have_the_final_weights_and_a_zero_state(rnn):
@@ -163,14 +187,13 @@ def test_log_every(capsys, every, epochs):
     assert list(losses(succeed(numpy_rnn, capsys, "--epochs", 5, "--log-every", every, "--no-plot"))) == epochs
 
 
-@pytest.mark.parametrize(
-    "options", ["", "--bias --dtype float64", "--seeds 2", "--hidden-size 2", "--learn-initial-state"]
-)
-def test_a_run_from_saved_weights_continues_where_the_first_one_ended(rnn, capsys, options):
+@pytest.mark.parametrize("options", ["--bias --dtype float64", "--seeds 2 --hidden-size 2", "--learn-initial-state"])
+def test_a_run_from_saved_weights_continues_where_the_first_one_ended(capsys, options):
     options = ["--no-plot", "--k2", 2, *options.split()]
-    succeed(rnn, capsys, "--epochs", 5, "--save", "five.npz", *options)
-    succeed(rnn, capsys, "--epochs", 3, "--save", "three.npz", *options)
-    out = succeed(rnn, capsys, "--epochs", 2, "--weights", "three.npz", "--save", "both.npz", "--no-plot", "--k2", 2)
+    succeed(numpy_rnn, capsys, "--epochs", 5, "--save", "five.npz", *options)
+    succeed(numpy_rnn, capsys, "--epochs", 3, "--save", "three.npz", *options)
+    rest = "--epochs", 2, "--weights", "three.npz", "--save", "both.npz", *options[:3]
+    out = succeed(numpy_rnn, capsys, *rest)
     assert bits(load_parameters("both.npz")) == bits(load_parameters("five.npz"))
     assert "weights from three.npz" in out.splitlines()[0]
     assert ("median loss" in out) == ("--seeds" in options)
@@ -188,8 +211,8 @@ def test_the_dtype_of_weights_is_kept_unless_another_is_asked_for():
 # -- the options of the series --------------------------------------------------------------------------------------
 
 
-def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(rnn, capsys):
-    succeed(rnn, capsys, "--epochs", 2, "--learn-initial-state", "--save", "w.npz", "--no-plot")
+def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(capsys):
+    succeed(numpy_rnn, capsys, "--epochs", 2, "--learn-initial-state", "--save", "w.npz", "--no-plot")
     learned = load_parameters("w.npz")
     assert prepare(Configuration(learn_initial_state=True)).params.h_0.tolist() == [[0] * 6]
     assert np.abs(learned.h_0).min() > 0
@@ -200,31 +223,31 @@ def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(rnn, capsys):
     assert prepare(configured("--weights v.npz --learn-initial-state")).params.h_0.tolist() == [[0] * 6]
 
 
-def test_what_is_held_out_is_predicted_and_not_trained_on(rnn, capsys):
+def test_what_is_held_out_is_predicted_and_not_trained_on(capsys):
     """The weights are those of the shorter series; the predictions cover the whole one."""
     np.savetxt("long.csv", SERIES, delimiter=",")
     np.savetxt("short.csv", SERIES[:-3], delimiter=",")
     options = ["--epochs", 3, "--no-plot", "--log-every", 1]
-    long = succeed(rnn, capsys, "--data", "long.csv", "--held-out", 3, *options, "--save", "long.npz")
-    short = succeed(rnn, capsys, "--data", "short.csv", *options, "--save", "short.npz")
+    long = succeed(numpy_rnn, capsys, "--data", "long.csv", "--held-out", 3, *options, "--save", "long.npz")
+    short = succeed(numpy_rnn, capsys, "--data", "short.csv", *options, "--save", "short.npz")
     assert bits(load_parameters("long.npz")) == bits(load_parameters("short.npz"))
     assert losses(long) == losses(short)
     assert ", 3 rows held out, float32" in long.splitlines()[0]
     configuration = configured("--data long.csv --held-out 3 --epochs 3")
     experiment = prepare(configuration)
     assert (len(experiment.x), experiment.held_out, len(experiment.trained().x)) == (8, 3, 5)
-    result = trained(rnn, configuration, 3)
-    params, x, h_0 = map(rnn.from_numpy, (result.params, experiment.x, experiment.h_0))
-    y = rnn.to_numpy(rnn.forward(params, x, h_0).y)
+    result = trained(numpy_rnn, configuration, 3)
+    params, x, h_0 = result.params, experiment.x, experiment.h_0
+    y = numpy_rnn.forward(params, x, h_0).y
     assert_within(result.predictions, y, 8 * 2.0**-23)  # in two passes, of numbers below 2
-    following = trained(rnn, configured("--data short.csv --epochs 3"), 3)
+    following = trained(numpy_rnn, configured("--data short.csv --epochs 3"), 3)
     assert bits(result.generated) == bits(following.generated)
 
 
-def test_free_running_is_as_long_as_what_is_held_out_unless_told(rnn, capsys):
+def test_free_running_is_as_long_as_what_is_held_out_unless_told(capsys):
     np.savetxt("long.csv", np.sin(np.arange(30)))
     for options, steps in ([["--held-out", 7], 7], [["--held-out", 7, "--generate", 9], 9]):
-        out = succeed(rnn, capsys, "--data", "long.csv", "--epochs", 1, "--no-plot", *options)
+        out = succeed(numpy_rnn, capsys, "--data", "long.csv", "--epochs", 1, "--no-plot", *options)
         table = out[out.index("  time") :].splitlines()
         assert table[0].split() == ["time", "actual", "predicted", "free-running"]
         full = [line for line in table if len(line.split()) == 4 and line.split()[0].isdecimal()]

@@ -1,4 +1,4 @@
-"""Processes and signals: what `python -m numpy_rnn` prints, Ctrl-C, SIGTERM, SIGHUP, and a reader that goes away."""
+"""Processes and signals: what `python -m numpy_rnn` prints, and Ctrl-C, SIGTERM and SIGHUP at any moment."""
 
 import os
 import random
@@ -48,18 +48,6 @@ def test_numpy_alone_is_imported():
         "print(sorted({'torch', 'matplotlib', 'torch_rnn', 'tqdm', 'jinja2'} & set(sys.modules)))"
     )
     assert run([sys.executable, "-c", program], check=True, env=outer()).stdout.endswith("\n[]\n")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("lines", "epochs"), [(1, "100"), (0, "0")])  # without epochs all is written at the end
-def test_a_reader_that_goes_away_is_no_error(lines, epochs):
-    command = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--epochs", epochs, "--log-every", "1"]
-    with start(command, env=outer(), **PIPES) as process:
-        for _ in range(lines):
-            assert process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode == 1
 
 
 # Runs one command line after the other, so that the package is imported once: arguments in, exit status out.
@@ -118,7 +106,7 @@ def test_a_run_interrupted_at_a_random_moment_is_saved_and_can_be_resumed(server
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("every", [None, "0"])
-def test_a_second_signal_acts_at_once_and_says_what_was_saved(rnn, capsys, monkeypatch, order, every):
+def test_a_second_signal_acts_at_once_and_says_what_was_saved(capsys, monkeypatch, order, every):
     """The first one waits for the end of the update; whoever cannot wait sends a second one."""
     reached = []
 
@@ -131,15 +119,13 @@ def test_a_second_signal_acts_at_once_and_says_what_was_saved(rnn, capsys, monke
 
     monkeypatch.setattr(terminal.Progress, "advance", advance)
     options = [] if every is None else ["--save-every", every]
-    ended = command(rnn, capsys, "--no-plot", "--save", "run.npz", *options)
+    ended = command(numpy_rnn, capsys, "--no-plot", "--save", "run.npz", *options)
     assert reached == ["after the first"]
-    assert ended.status == 128 + order
     saved = "nothing was saved"
     if every is not None:
-        state = load_checkpoint("run.npz").state
-        assert (state.epoch, state.number) == (2, 20)
+        assert load_checkpoint("run.npz").state[:2] == (2, 20)
         saved = "run.npz has the run after epoch 2, update 20: continue with --resume run.npz"
-    assert ended.err == f"{rnn.__name__}: interrupted; {saved}\n"
+    assert (ended.status, ended.err) == (128 + order, f"numpy_rnn: interrupted; {saved}\n")
     assert os.listdir() == ([] if every is None else ["run.npz"])
 
 
@@ -158,7 +144,7 @@ def press_ctrl_c(monkeypatch, at, yield_every=1):
 
 @pytest.mark.parametrize("yield_every", [1, 5])
 def test_the_updates_in_progress_are_finished_and_saved_whatever_save_every_is(rnn, capsys, monkeypatch, yield_every):
-    for at in (1, 3, 4, 5, 11, 60 // yield_every):
+    for at in (1, 4, 60 // yield_every):
         press_ctrl_c(monkeypatch, at, yield_every)
         ended = command(rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
         state = load_checkpoint("run.npz").state
@@ -166,40 +152,34 @@ def test_the_updates_in_progress_are_finished_and_saved_whatever_save_every_is(r
         assert (ended.status, (state.epoch - 1) * 20 + state.number) == (130, min(60, (at + 1) * yield_every))
         assert f"after epoch {state.epoch}, update {state.number}: continue with --resume run.npz" in ended.err
     assert os.listdir() == ["run.npz"]
-    press_ctrl_c(monkeypatch, 0)
-    succeed(rnn, capsys, "--resume", "run.npz", "--no-plot")
 
 
-def test_ctrl_c_without_save_acts_at_once(rnn, capsys, monkeypatch):
+def test_ctrl_c_without_save_acts_at_once(capsys, monkeypatch):
     press_ctrl_c(monkeypatch, 7)
-    assert command(rnn, capsys, "--epochs", 3, "--no-plot")[::2] == (130, f"{rnn.__name__}: interrupted\n")
+    ended = command(numpy_rnn, capsys, "--epochs", 3, "--no-plot")
+    assert (ended.status, ended.err) == (130, "numpy_rnn: interrupted\n")
     assert os.listdir() == []
 
 
-def test_ctrl_c_while_the_last_state_is_written(rnn, capsys, monkeypatch):
+def test_ctrl_c_while_the_last_state_is_written(capsys, monkeypatch):
     """A second one is for those who cannot wait for the disk: nothing is half written, and there is no traceback."""
     Path("run.npz").write_text("old")
     press_ctrl_c(monkeypatch, 7)
-
-    def interrupted(*_):
-        os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(os, "fsync", interrupted)
-    assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot"]) == 130
-    assert capsys.readouterr().err == f"{rnn.__name__}: interrupted; nothing was saved\n"
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
+    assert (ended.status, ended.err) == (130, "numpy_rnn: interrupted; nothing was saved\n")
     assert contents() == {Path("run.npz"): b"old"}
 
 
-def test_signal_handlers_are_restored_and_left_alone_in_another_thread(rnn, capsys):
+def test_signal_handlers_are_restored_and_left_alone_in_another_thread(capsys):
     ended = []
     before = [signal.getsignal(number) for number in SIGNALS]
-    options = ["--epochs", "2", "--save", "run.npz", "--save-every", "0", "--no-plot"]
-    thread = threading.Thread(target=lambda: ended.append(main(rnn, options)))
+    options = ["--epochs", "2", "--save", "run.npz", "--save-every", "9", "--no-plot"]
+    thread = threading.Thread(target=lambda: ended.append(main(numpy_rnn, options)))
     thread.start()
     thread.join()
     assert ended == [0]
-    assert load_checkpoint("run.npz").state.epoch == 2
-    succeed(rnn, capsys, *options)
+    succeed(numpy_rnn, capsys, *options)
     assert [signal.getsignal(number) for number in SIGNALS] == before
     with suppress(EOFError), deferred_signals():
         assert all(signal.getsignal(number) not in before for number in SIGNALS)
@@ -229,7 +209,7 @@ def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order, save):
 
 
 @pytest.mark.parametrize("part", ["generates", "predicts"])
-def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, part):
+def test_ctrl_c_while_it_generates_or_predicts_acts(capsys, monkeypatch, part):
     """The run was saved before that. Nothing more is computed after the signal."""
     passes = []
 
@@ -241,28 +221,27 @@ def test_ctrl_c_while_it_generates_or_predicts_acts(rnn, capsys, monkeypatch, pa
 
     honest = results._forward
     monkeypatch.setattr(results, "_forward", forward)
-    assert main(rnn, ["--epochs", "3", "--save", "run.npz", "--no-plot", "--generate", "1000"]) == 130
+    ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot", "--generate", 1000)
+    assert ended.status == 130
     assert passes == ([20] if part == "predicts" else [20, 1])
-    assert "; saved the run so far to run.npz, after epoch 3, update 20:" in capsys.readouterr().err
+    assert "; saved the run so far to run.npz, after epoch 3, update 20:" in ended.err
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
 
 
 @pytest.mark.parametrize("save", [[], ["--save", "run.npz"]])
-def test_a_plot_that_cannot_be_drawn_does_not_lose_the_run(rnn, capsys, monkeypatch, save):
+def test_a_plot_that_cannot_be_drawn_does_not_lose_the_run(capsys, monkeypatch, save):
     def draw(*_):
         assert os.path.exists("run.npz") == bool(save)
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr("numpy_rnn.app.plots.draw", draw)
     monkeypatch.setattr("numpy_rnn.app.plots.check_can_draw", lambda *_: None)
-    ended = command(rnn, capsys, "--epochs", 2, "--plot", "a.png", *save)
+    ended = command(numpy_rnn, capsys, "--epochs", 2, "--plot", "a.png", *save)
     held = "; the run is saved in run.npz" if save else ""
-    assert (ended.status, ended.err) == (
-        2,
-        f"{rnn.__name__}: the plot cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n",
-    )
+    assert ended.status == 2
+    assert ended.err == f"numpy_rnn: the plot cannot be drawn (RuntimeError: two lines): use --no-plot{held}\n"
     assert "free-running" in ended.out
-    assert sorted(os.listdir()) == (["run.npz"] if save else [])
+    assert sorted(os.listdir()) == save[1:]
 
 
 IMPORTING = """
@@ -282,7 +261,6 @@ sys.meta_path.insert(0, Finder())
 @pytest.mark.parametrize(
     ("package", "at"),
     [
-        ("numpy_rnn", "numpy"),
         ("numpy_rnn", "numpy_rnn.app.command_line"),
         pytest.param("torch_rnn", "torch", marks=pytest.mark.needs_torch),
     ],

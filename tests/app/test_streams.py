@@ -2,26 +2,17 @@
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
-import children
 import pytest
+from children import run, start
 from in_process import main
 
 import numpy_rnn
 from numpy_rnn.app.terminal import printing_anything
 
-NAMES = {
-    "a formula": rb"a$\foo$",
-    "half a formula": b"$x_",
-    "no UTF-8": b"\xff\xfe",
-    "no glyphs": "漢字".encode(),
-    "not ASCII": "é → ﬁ".encode(),
-    "a line end": b"a\nb",
-    "an escape": b"\x1b[31m",
-    "braces and per cent": b"{0} %s",
-}
 STREAMS = {
     "ASCII": lambda: io.TextIOWrapper(io.BytesIO(), encoding="ascii"),
     "UTF-8": lambda: io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
@@ -37,24 +28,27 @@ def written(stream):
     return stream.buffer.getvalue().decode(stream.encoding)
 
 
+# A formula, half a formula, no UTF-8, no glyphs, not ASCII, a line end, an escape, braces and per cent.
+ODD = rb"a$\foo$ $x_ " + b"\xff\xfe " + "漢字 é → ﬁ\n".encode() + b"\x1b[31m {0} %s"
+
+
 @pytest.mark.needs_matplotlib
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [*((name, "ASCII") for name in NAMES), *(("no UTF-8", kind) for kind in STREAMS if kind != "ASCII")],
-)
-def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch, name, kind):
-    """Warnings are errors here, so there is none either."""
-    name = os.fsdecode(NAMES[name])
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch, kind):
+    """Warnings are errors here, so there is none either. That such a name is drawn as it is: test_plots.py."""
+    name = os.fsdecode(ODD)
     data = name + ".csv"
     try:
-        Path(data).write_text(f'"{name.encode("utf-8", "replace").decode()}","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8")
+        Path(data).write_text('"' + ODD.decode("utf-8", "replace") + '","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8")
     except OSError:
         pytest.skip("the file system has no such names")
-    files = {f"--{what}": f"{name}.{what}" + end for what, end in (("save", ""), ("output", ".json"), ("plot", ".png"))}
+    files = {"--save": name, "--output": f"{name}.json"}
+    files |= {"--plot": f"{name}.png"} if kind == "ASCII" else {}
     with monkeypatch.context() as patch:
         for stream in ("stdout", "stderr"):
             patch.setattr(sys, stream, STREAMS[kind]())
-        status = main(numpy_rnn, ["--epochs", "1", f"--data={data}", *map("=".join, files.items())])
+        no_plot = [] if "--plot" in files else ["--no-plot"]
+        status = main(numpy_rnn, ["--epochs", "1", f"--data={data}", *no_plot, *map("=".join, files.items())])
         missing = main(numpy_rnn, [f"--data=no{data}", "--no-plot"])
         out, err = written(sys.stdout), written(sys.stderr)
     assert (status, missing) == (0, 2)
@@ -82,11 +76,23 @@ def test_the_streams_are_as_before_when_it_is_over(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
-@pytest.mark.parametrize(("closed", "status", "words"), [("2", 0, ""), ("1", 0, ""), ("2", 2, "--epochs x")])
+@pytest.mark.parametrize(("closed", "status", "words"), [("1", 0, ""), ("2", 2, "--epochs x")])
 def test_a_process_without_a_stream_ends_as_any_other(closed, status, words):
     command = f'exec "$0" -m numpy_rnn --epochs 2 --no-plot --save run.npz {words} {closed}>&-'
-    ended = children.run(["sh", "-c", command, sys.executable], text=False)
+    ended = run(["sh", "-c", command, sys.executable], text=False)
     assert ended.returncode == status
     assert os.listdir() == ([] if status else ["run.npz"])
     assert ended.stderr == b""
     assert ended.stdout.startswith(b"" if status or closed == "1" else b"numpy_rnn: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lines", "epochs"), [(1, "100"), (0, "0")])  # without epochs all is written at the end
+def test_a_reader_that_goes_away_is_no_error(lines, epochs):
+    command = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--epochs", epochs, "--log-every", "1"]
+    with start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from comparing import assert_within, bits
 from in_process import actual_and_predicted, are_printed, command, free_running, losses, succeed, trained
-from made_up import SWEEPS, lines, made_up
+from made_up import lines, made_up
 
+import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app import plots
 from numpy_rnn.app.checkpoint import load_checkpoint
@@ -16,20 +17,9 @@ from numpy_rnn.app.results import Result
 RATES = (0.1, 0.01, 0.05)
 
 
-@pytest.mark.parametrize(("rates", "networks"), [(RATES, None), (RATES, 2), (None, 3)])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"k1": 3, "k2": 5, "bias": True, "reduction": "mean", "momentum": 0.9, "nesterov": True},
-        {"k1": 20, "k2": 20, "weight_decay": 0.01, "max_norm": 0.5, "learn_initial_state": True},
-        {"k2": 4, "nonlinearity": "relu", "momentum": 0.5, "dampening": 0.5},
-    ],
-    ids=["default", "momentum", "clipping", "relu"],
-)
-def test_each_network_is_the_one_that_its_rate_and_its_seed_train_alone(rnn, rates, networks, options):
+def check_members(rnn, rates, networks, options):
     """The same sums, in another order at most: a few hundred roundings of 1e-16 of numbers of order one."""
-    configuration = Configuration(epochs=5, dtype="float64", seed=5, networks=networks, **options)
+    configuration = Configuration(epochs=3, dtype="float64", seed=5, networks=networks, **options)
     configuration = configuration.changed(learning_rate=rates or 0.1)
     together = trained(rnn, configuration, 4)
     E = ((3,) if rates else ()) + ((networks,) if networks else ())
@@ -49,24 +39,39 @@ def test_each_network_is_the_one_that_its_rate_and_its_seed_train_alone(rnn, rat
         assert all(bits(together.params.W_hh[index]) != bits(other) for other in others)
 
 
-def test_the_order_of_the_rates_and_their_number_change_nothing_of_a_network(rnn):
-    """Bit for bit: the networks of one ensemble do not meet."""
-    configuration = Configuration(epochs=3, learning_rate=RATES, momentum=0.5)
-    forwards = trained(rnn, configuration)
-    backwards = trained(rnn, configuration.changed(learning_rate=RATES[::-1]))
-    for theta, turned in zip(forwards.params, backwards.params, strict=True):
-        assert bits(theta) == bits(None if turned is None else np.ascontiguousarray(turned[::-1]))
+MOMENTUM = {"k1": 3, "k2": 5, "bias": True, "reduction": "mean", "momentum": 0.9, "nesterov": True}
+
+
+@pytest.mark.parametrize(
+    ("rates", "networks", "options"),
+    [
+        (None, 3, {}),
+        (RATES, None, {"k2": 4, "nonlinearity": "relu", "momentum": 0.5, "dampening": 0.5}),
+        (RATES, 2, MOMENTUM),
+        (RATES, 2, {"k1": 20, "k2": 20, "weight_decay": 0.01, "max_norm": 0.5, "learn_initial_state": True}),
+    ],
+    ids=["seeds", "rates", "both", "clipping"],
+)
+def test_each_network_is_the_one_that_its_rate_and_its_seed_train_alone(rates, networks, options):
+    check_members(numpy_rnn, rates, networks, options)
+
+
+@pytest.mark.needs_torch
+def test_so_is_each_network_of_torch_rnn():
+    import torch_rnn
+
+    check_members(torch_rnn, RATES, 2, MOMENTUM)
 
 
 @pytest.mark.parametrize("seeds", [[], ["--seeds", 3]])
-def test_the_columns_are_the_medians_of_every_rate(rnn, capsys, seeds):
+def test_the_columns_are_the_medians_of_every_rate(capsys, seeds):
     options = ["--learning-rate", "0.1,0.01,0.05", "--epochs", 12, "--log-every", 5, "--no-plot", *seeds]
-    out = succeed(rnn, capsys, *options)
+    out = succeed(numpy_rnn, capsys, *options)
     configuration = Configuration(epochs=12, learning_rate=RATES, networks=3 if seeds else None)
-    result = trained(rnn, configuration, 20)
+    result = trained(numpy_rnn, configuration, 20)
     heading, columns, *_ = out.splitlines()
     assert heading == (
-        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rates"
+        "numpy_rnn: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rates"
         f" 0.1 0.01 0.05, float32, {'seeds 0 to 2' if seeds else 'seed 0'}"
     )
     assert columns == "epoch      rate 0.1     rate 0.01     rate 0.05" + (
@@ -88,12 +93,12 @@ def test_the_columns_are_the_medians_of_every_rate(rnn, capsys, seeds):
         assert are_printed(value, following[time - 22])
 
 
-def test_a_sweep_is_resumed_from_one_network(rnn, capsys):
+def test_a_sweep_is_resumed_from_one_network(capsys):
     """From weights, at every rate."""
-    succeed(rnn, capsys, "--epochs", 2, "--save", "w.npz", "--no-plot")
+    succeed(numpy_rnn, capsys, "--epochs", 2, "--save", "w.npz", "--no-plot")
     options = ["--weights", "w.npz", "--epochs", 1, "--no-plot"]
-    succeed(rnn, capsys, *options, "--learning-rate", "0.1,0", "--save", "both.npz")
-    succeed(rnn, capsys, *options, "--learning-rate", 0, "--save", "still.npz")
+    succeed(numpy_rnn, capsys, *options, "--learning-rate", "0.1,0", "--save", "both.npz")
+    succeed(numpy_rnn, capsys, *options, "--learning-rate", 0, "--save", "still.npz")
     both, still = (load_checkpoint(name).state.parameters for name in ("both.npz", "still.npz"))
     assert both.W_hh.shape == (2, 6, 6)
     assert bits(both.W_hh[1]) == bits(still.W_hh)
@@ -153,12 +158,12 @@ def test_a_rate_with_one_network_that_diverged_has_none_that_converged():
     assert result.of_rate(2).converged()
 
 
-def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(rnn, capsys):
+def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(capsys):
     options = ["--learning-rate", "0.1,5", "--seeds", 2, "--nonlinearity", "relu", "--epochs", 4, "--log-every", 1]
-    ended = command(rnn, capsys, *options, "--no-plot")
+    ended = command(numpy_rnn, capsys, *options, "--no-plot")
     assert ended.status == 0
     assert ended.err.splitlines()[-1] == (
-        f"{rnn.__name__}: 2 of 4 networks diverged and are left out of the medians and bands"
+        "numpy_rnn: 2 of 4 networks diverged and are left out of the medians and bands"
     )
     rows = losses(ended.out)
     assert np.isnan(rows[4][1])
@@ -167,28 +172,6 @@ def test_a_rate_whose_networks_all_diverged_is_a_column_without_numbers(rnn, cap
 
 
 # -- the plot ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("kind", SWEEPS)
-def test_every_rate_is_named_beside_the_end_of_its_curve(kind):
-    experiment, results = made_up(**SWEEPS[kind])
-    figure = plots.figure(experiment, results)
-    figure.draw_without_rendering()
-    axes = figure.axes[-1]
-    *words, head = axes.texts
-    assert head.get_text() == "rate"
-    curves = lines(axes)
-    name = "" if len(results) == 1 else f", {next(iter(results))}"
-    ends = {f"{rate:g}": curves[f"{rate:g}{name}"] for rate in experiment.rates}
-    in_order = sorted(ends, key=lambda rate: ends[rate].get_ydata()[-1])
-    assert [word.get_text() for word in words] == in_order
-    assert [word.get_weight() for word in words] == ["bold"] + ["normal"] * (len(words) - 1)
-    assert [word.get_color() for word in words] == [ends[rate].get_color() for rate in in_order]
-    boxes = [word.get_window_extent() for word in axes.texts]
-    frame, canvas = axes.get_window_extent(), figure.bbox
-    assert all(box.x0 > frame.x1 and box.x1 <= canvas.x1 and box.y1 <= canvas.y1 for box in boxes)
-    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
 @pytest.mark.needs_matplotlib

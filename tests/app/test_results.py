@@ -1,0 +1,315 @@
+"""The result of a run: predictions over a series of any length, the losses that are kept, and both as a file."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparing import bits
+from hypothesis import given
+from hypothesis import strategies as st
+from in_process import configured, succeed, trained
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.app import results
+from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.plots import figure
+from numpy_rnn.app.results import HEAD, Losses, kept_epochs, max_epochs, predict, save_results
+from numpy_rnn.app.run import Hooks
+from numpy_rnn.common.errors import Interrupted
+
+# -- predictions ----------------------------------------------------------------------------------------------------
+
+# The networks here compute without rounding, so that "the same" is the same to the bit: relu, whole numbers, and a W_hh
+# that hands on what it holds from unit to unit, so that the state remembers the last inputs.
+
+MAX_PREDICTED, STEPS_PER_PASS = 1000, 100  # a tenth of what they are, so that a short series is a long one
+DELAYS = (1, 2, 0, 3)  # what the output is: 1 × the input, 2 × the one before, and so on
+
+
+@pytest.fixture
+def _short(monkeypatch):
+    monkeypatch.setattr(results, "MAX_PREDICTED", MAX_PREDICTED)
+    monkeypatch.setattr(results, "STEPS_PER_PASS", STEPS_PER_PASS)
+
+
+def network(E=(), learned=None):
+    H = len(DELAYS)
+    W_xh, W_hh = np.zeros((1, H)), np.zeros((H, H))
+    W_xh[0, 0] = 1
+    for unit in range(H - 1):
+        W_hh[unit, unit + 1] = 1
+    params = Parameters(W_xh, W_hh, np.array(DELAYS, float)[:, None], None, None, learned)
+    factors = np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)[..., None, None]
+    ensemble = Parameters(*(None if theta is None else np.broadcast_to(theta, (*E, *theta.shape)) for theta in params))
+    return ensemble._replace(W_hy=ensemble.W_hy * factors)
+
+
+def series(T):
+    return np.random.default_rng(T).integers(0, 9, (T, 1, 1)).astype(float)
+
+
+def expected(x, h_0, E=()):
+    """y_t = Σ_j w_j x_{t-j}, where the inputs before the first are those that the state holds, the newest first."""
+    held = np.concatenate([h_0.ravel()[::-1], x.ravel()])
+    H, T = len(DELAYS), len(x)
+    y = sum(w * held[H - j : H - j + T] for j, w in enumerate(DELAYS))
+    factors = np.arange(1.0, 1 + np.prod(E, dtype=int)).reshape(E)
+    return y.reshape(T, *(1,) * len(E), 1, 1) * factors[..., None, None]
+
+
+def predicted(rnn, params, x, h_0, **options):
+    y, generated = predict(rnn, rnn.from_numpy(params), x, h_0, nonlinearity="relu", **{"generate": 0} | options)
+    return np.ascontiguousarray(y), np.ascontiguousarray(generated)
+
+
+ZERO = np.zeros((1, len(DELAYS)))
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize("T", [1, 99, 100, 101, 234, 999, 1000, 1001, 1234, 2500])
+def test_predictions_in_parts_are_those_of_one_pass_and_of_a_long_series_the_last_are_kept(rnn, T):
+    x = series(T)
+    for E in ((), (3,), (2, 2)):
+        y, _ = predicted(rnn, network(E), x, ZERO)
+        assert bits(y) == bits(expected(x, ZERO, E)[-MAX_PREDICTED:])
+    for held_out in {0, min(90, T - 1), min(1111, T - 1)}:
+        y, following = predicted(rnn, network(), x, ZERO, held_out=held_out, generate=2)
+        assert bits(y) == bits(expected(x, ZERO)[-MAX_PREDICTED:])
+        assert bits(following) == bits(continued(x[: T - held_out], ZERO, 2))
+
+
+def continued(x, h_0, steps):
+    """Free-running from the definition: every value is the prediction after the series and all values before it."""
+    values = []
+    for _ in range(steps):
+        fed = np.concatenate([x, np.reshape([expected(x, h_0)[-1], *values], (-1, 1, 1))])
+        values.append(expected(fed, h_0)[-1])
+    return np.reshape(values, (steps, 1, 1))
+
+
+@pytest.mark.parametrize(("held_out", "steps"), [(0, 0), (0, 1), (0, 7), (1, 7), (2, 1), (5, 7), (9, 1), (9, 7)])
+def test_the_continuation_begins_where_training_ended(rnn, held_out, steps):
+    """With the prediction of the first step that is held out, and with the state at that border."""
+    x = series(10)
+    y, following = predicted(rnn, network(), x, ZERO, held_out=held_out, generate=steps)
+    assert bits(y) == bits(expected(x, ZERO))
+    assert bits(following) == bits(continued(x[: 10 - held_out], ZERO, steps))
+    if steps and held_out < 9:
+        assert bits(following) != bits(continued(x[: 9 - held_out], ZERO, steps))
+
+
+@pytest.mark.parametrize("E", [(), (3,)], ids=str)
+def test_the_state_that_a_pass_starts_from_is_the_given_or_the_learned_one(rnn, E):
+    x, state = series(4), np.array([[1.0, 2.0, 3.0, 4.0]])
+    given, _ = predicted(rnn, network(E), x, state)
+    assert bits(given) == bits(expected(x, state, E))
+    learned, _ = predicted(rnn, network(E, learned=state), x, ZERO)
+    assert bits(learned) == bits(given)
+    assert bits(learned) != bits(expected(x, ZERO, E))
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_long_series_is_passed_through_in_parts(rnn, monkeypatch):
+    """No forward pass is longer than it need be, so that the activations of a long series are never all in memory."""
+    lengths = []
+
+    def spy(rnn, params, x, *rest):
+        lengths.append(len(x))
+        return forward(rnn, params, x, *rest)
+
+    forward = results._forward
+    monkeypatch.setattr(results, "_forward", spy)
+    predicted(rnn, network(), series(250), ZERO, held_out=70)
+    assert lengths == [STEPS_PER_PASS, 80, 70]
+
+
+# -- losses: bounded in number, the same ones however often the run is interrupted -----------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Of one network 5 epochs are kept and of three 3, so that a short run is a long one."""
+    for name, value in (("MAX_EPOCHS", 5), ("MAX_LOSSES", 9), ("MIN_EPOCHS", 2)):
+        monkeypatch.setattr(results, name, value)
+
+
+@given(done=st.integers(0, 10**9), networks=st.integers(1, 10**7))
+def test_the_epochs_that_are_kept(done, networks):
+    """No more than the bound, the first and the last among them, and in between all steps of the same length."""
+    kept = kept_epochs(done, networks)
+    assert len(kept) <= max_epochs(networks) + 2
+    assert kept[:1] + kept[-1:] == ((1, done) if done else ())
+    between = [epoch for epoch in kept if epoch not in (1, done)]
+    assert len(set(np.diff(between).tolist())) <= 1
+    assert done <= max_epochs(networks) or len(kept) >= max_epochs(networks) // 2
+    assert max_epochs(networks) * networks <= max(results.MAX_LOSSES, results.MIN_EPOCHS * networks)
+
+
+@pytest.mark.parametrize("networks", [1, 3])
+def test_one_by_one_they_are_those(few, networks):
+    """Also when they continue from those that were kept after any epoch."""
+    every = np.arange(1.0, 100)[:, None] + np.zeros(networks)
+    one_by_one = Losses((networks,))
+    for done in range(1, 100):
+        one_by_one = Losses((networks,), one_by_one.epochs, one_by_one.array()) if done % 7 == 0 else one_by_one
+        one_by_one.append(every[done - 1])
+        assert one_by_one.epochs == kept_epochs(done, networks)
+        assert bits(one_by_one.array()) == bits(every[np.array(one_by_one.epochs) - 1])
+        assert bits(one_by_one.latest) == bits(every[done - 1])
+
+
+@pytest.mark.parametrize("networks", [None, 3])
+def test_a_long_run_is_the_same_but_for_the_losses_that_are_kept(monkeypatch, few, networks):
+    """Interrupted after any epoch too; what is printed of an epoch is always its own loss."""
+    configuration = Configuration(epochs=23, k1=10, k2=10, networks=networks)
+    rows: dict[int, np.ndarray] = {}
+    result = trained(numpy_rnn, configuration, hooks=Hooks(on_epoch=rows.__setitem__))
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "MAX_EPOCHS", 1000)
+        patch.setattr(results, "MAX_LOSSES", 1000)
+        unbounded = trained(numpy_rnn, configuration)
+    assert bits(result.params) == bits(unbounded.params)
+    assert tuple(result.epochs) == kept_epochs(23, networks or 1)
+    assert bits(result.losses) == bits(unbounded.losses[result.epochs - 1])
+    assert list(rows) == list(range(1, 24))
+    assert bits(np.array(list(rows.values()))) == bits(unbounded.losses)
+    for stop in range(2, 46, 11):
+        asked = iter(range(1, 1000))
+        hooks = Hooks(yield_every=1, stop_signal=lambda asked=asked, stop=stop: 2 if next(asked) == stop else None)
+        with pytest.raises(Interrupted) as ended:
+            trained(numpy_rnn, configuration, hooks=hooks)
+        save_checkpoint("r.npz", ended.value.checkpoint)
+        assert bits(trained(numpy_rnn, configuration, resumed=load_checkpoint("r.npz"))) == bits(result)
+
+
+def test_the_file_of_a_long_run_does_not_grow(capsys, few):
+    sizes = set()
+    for epochs in (18, 36, 72):  # whose kept losses are as many
+        succeed(numpy_rnn, capsys, "--k1", 20, "--epochs", epochs, "--save", "r.npz", "--no-plot")
+        with np.load("r.npz") as archive:
+            sizes.add(sum(archive[name].nbytes for name in archive.files if name != "configuration"))
+    assert len(sizes) == 1
+
+
+@pytest.mark.needs_matplotlib
+def test_the_curve_is_drawn_over_the_epochs_that_are_kept(few):
+    configuration = Configuration(epochs=23, k1=10, k2=10)
+    experiment = prepare(configuration)
+    result = trained(numpy_rnn, configuration)
+    *_, axes = figure(experiment, {"numpy_rnn": result}).axes
+    times, curve = axes.lines[0].get_data()
+    assert tuple(times) == kept_epochs(23, 1)
+    assert bits(np.asarray(curve)) == bits(result.losses)
+    assert axes.get_xlim() == (0, 24)
+
+
+# -- files, to the last bit -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _series():
+    rows = np.random.default_rng(0).normal(50, 20, (12, 2))
+    np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='spots,"per, cent"', comments="")
+
+
+SERIES = "--data s.csv --standardize --held-out 3"
+RUNS = {
+    "one network": "",
+    "no epochs": "--epochs 0",
+    "an ensemble of one": "--seeds 1 --dtype float64",
+    "rates and seeds": f"--learning-rate 0.1,0.01 --seeds 3 {SERIES}",
+    "two columns": f"{SERIES} --generate 5",
+    "the last predictions": SERIES,
+}
+
+
+def read_json(name):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(Path(name).read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def read_csv(name):
+    with open(name, encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert tuple(head) == HEAD
+    return rows
+
+
+@pytest.mark.usefixtures("_series")
+@pytest.mark.parametrize("kind", RUNS)
+def test_the_files_have_the_results_of_the_run(capsys, monkeypatch, kind):
+    if kind == "the last predictions":
+        monkeypatch.setattr(results, "MAX_PREDICTED", 6)
+        monkeypatch.setattr(results, "STEPS_PER_PASS", 2)
+    words = ["train", "--epochs", "2", *RUNS[kind].split()]
+    for name in ("r.json", "r.csv"):
+        out = succeed(numpy_rnn, capsys, *words[1:], "--output", name, "--no-plot")
+        assert out.endswith(f"\nlosses and predictions saved to {name}\n")
+    configuration = configured("--epochs 2 " + RUNS[kind].partition(" --generate")[0])
+    experiment = prepare(configuration)
+    result = trained(numpy_rnn, configuration, 5 if "--generate 5" in RUNS[kind] else configuration.held_out or 20)
+
+    T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
+    P = 6 if kind == "the last predictions" else T
+    assert len(result.predictions) == P
+    mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
+    predicted, generated = (
+        values[..., 0, :].astype(np.float64) * deviation + mean for values in (result.predictions, result.generated)
+    )
+    series = np.loadtxt("s.csv", delimiter=",", skiprows=1) if "--data" in words else np.sin(np.linspace(2, 10, 21))
+    actual = series.reshape(T + 1, -1)[T + 1 - P :, -D:]  # the rows that are predicted
+
+    found = read_json("r.json")
+    assert (found["format"], found["package"], found["version"]) == (
+        "elman-results 1",
+        "numpy_rnn",
+        numpy_rnn.__version__,
+    )
+    assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
+    names = {"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"])
+    assert found["columns"] == names[-D:]
+    assert found["epochs"] == list(range(1, configuration.epochs + 1))
+    assert found["times"] == list(range(T + 2 - P, T + 2))
+    assert found["free_running_times"] == list(range(T + 2 - held_out, T + 2 - held_out + len(generated)))
+    by_key = {"losses": result.losses, "actual": actual, "predicted": predicted, "free_running": generated}
+    for key, expected in by_key.items():
+        assert bits(np.array(found[key], np.float64).reshape(expected.shape)) == bits(expected), key
+
+    rates, networks = configuration.rates() or ("",), range(1, (configuration.networks or 1) + 1)
+    rows = {tuple(row[:-1]): float(row[-1]) for row in read_csv("r.csv")}
+    expected_rows: dict[tuple[str, ...], float] = {}
+    for r, rate in enumerate(rates):
+        for n in networks:
+            place = ((r,) if configuration.rates() else ()) + (() if configuration.networks is None else (n - 1,))
+            who = "" if configuration.networks is None else str(n), str(rate)
+            for epoch in range(configuration.epochs):
+                expected_rows["loss", str(epoch + 1), "", "", *who] = result.losses[epoch, *place]
+            for what, first, values in (
+                ("predicted", T + 2 - P, predicted),
+                ("free-running", T + 2 - held_out, generated),
+            ):
+                for t, d in np.ndindex(len(values), D):
+                    expected_rows[what, "", str(first + t), names[-D:][d], *who] = values[t, *place, d]
+    for t, d in np.ndindex(actual.shape):
+        expected_rows["actual", "", str(T + 2 - P + t), names[-D:][d], "", ""] = actual[t, d]
+    assert rows == expected_rows
+
+
+def test_numbers_that_are_not_finite_are_null_in_json_and_words_in_a_table():
+    configuration = configured("--epochs 1 --seeds 2")
+    experiment, result = prepare(configuration), trained(numpy_rnn, configuration, 1)
+    result.losses[0] = np.nan, np.inf
+    for name in ("r.json", "r.csv"):
+        save_results(name, "numpy_rnn", experiment, configuration, result)
+    assert read_json("r.json")["losses"] == [[None, None]]
+    values = [float(row[-1]) for row in read_csv("r.csv") if row[0] == "loss"]
+    assert math.isnan(values[0])
+    assert values[1] == math.inf
