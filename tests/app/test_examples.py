@@ -36,53 +36,47 @@ def _files_of_the_examples(monkeypatch):
     sys.modules.pop("my_rnn", None)
 
 
-def examples(rnn, command):
+def examples(command):
     """The arguments of every example of --help."""
-    other = {"numpy_rnn": "torch_rnn"}.get(rnn.__name__, "numpy_rnn")
-    return [shlex.split(words.format(other=other)) for words, _ in EXAMPLES[command]]
+    return [shlex.split(words.format(other="torch_rnn")) for words, _ in EXAMPLES[command]]
 
 
 def shorter(words):
     """The same example over few epochs: fewer networks and fewer free-running steps."""
-    words = list(words)
-    for option, value in (("--epochs", "2"), ("--seeds", "2"), ("--generate", "3")):
+    words, epochs = list(words), "1" if "compare" in words else "2"
+    for option, value in (("--epochs", epochs), ("--seeds", "2"), ("--generate", "3")):
         if option in words:
             words[words.index(option) + 1] = value
     has_epochs = not {"--epochs", "--resume", "--version", "trace.npz"}.isdisjoint(words)
-    return words if has_epochs else [*words, "--epochs", "2"]
+    return words if has_epochs else [*words, "--epochs", epochs]
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_every_option_has_an_example(rnn, command):
+def test_every_option_has_an_example(command):
     known = {"--help", "-h", "--version", "--no-bias", "--no-learn-initial-state", "--no-adagrad"}  # they need none
-    commands = importlib.import_module(f"{rnn.__name__}.__main__").COMMANDS
-    action = next(a for a in parser(rnn.__name__, ("train", *commands))._actions if a.dest == "command")
-    if command == "study" and rnn is not numpy_rnn:
-        assert command not in action.choices  # it is of the gradient that is derived by hand
-        return
-    options = {option for a in action.choices[command]._actions for option in a.option_strings} - known
+    options = set(parser("numpy_rnn").options_of(command)) - known
     if command == "compare":  # it takes the options of the run, which `train` has examples of
         options = {"--json", "--plot"}
-    used = {word.split("=")[0] for words in examples(rnn, command) for word in words if word.startswith("--")}
+    used = {word.split("=")[0] for words in examples(command) for word in words if word.startswith("--")}
     assert options - used == set()
 
 
-def test_the_examples_of_help_can_be_pasted_into_a_shell(rnn, capsys, monkeypatch):
+def test_the_examples_of_help_can_be_pasted_into_a_shell(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     with pytest.raises(SystemExit):
-        main(rnn, ["train", "--help"])
+        main(numpy_rnn, ["train", "--help"])
     out = capsys.readouterr().out
     text = re.sub(r" \\\n +", " ", out.split("\nexamples:\n")[1])  # a shell reads lines that end so as one
     commands = [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
-    assert commands == [["python", "-m", rnn.__name__, *words] for words in examples(rnn, "train")]
+    assert commands == [["python", "-m", "numpy_rnn", *words] for words in examples("train")]
 
 
-def test_every_example_of_train_runs(rnn, capsys):
+def test_every_example_of_train_runs(capsys):
     """In their order, as --resume reads what --save wrote."""
-    of_train = examples(rnn, "train")
+    of_train = examples("train")
     assert len(of_train) == 28
     for words in of_train:
-        ended = command(rnn, capsys, *shorter(words))
+        ended = command(numpy_rnn, capsys, *shorter(words))
         assert (ended.status, ended.err) == (0, ""), words
         assert (ended.out == "") if "--quiet" in words else _shows_what_the_network_does(ended.out, words)
     assert os.path.exists("run.npz")
@@ -96,12 +90,12 @@ def _shows_what_the_network_does(out, words):
 
 
 @pytest.mark.needs_torch
-def test_every_example_of_compare_runs(rnn, capsys):
-    succeed(rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
-    of_compare = examples(rnn, "compare")
+def test_every_example_of_compare_runs(capsys):
+    succeed(numpy_rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
+    of_compare = examples("compare")
     assert len(of_compare) == 7
     for words in of_compare:
-        assert command(rnn, capsys, *shorter(words))[::2] == (0, ""), words
+        assert command(numpy_rnn, capsys, *shorter(words))[::2] == (0, ""), words
     assert os.path.exists("results.json")
 
 

@@ -1,4 +1,4 @@
-"""The character model against min-char-rnn: from the same weights, on the same characters, over 1,000 updates.
+"""The character model against min-char-rnn: from the same weights, on the same characters, over 420 updates.
 
 The text is the beginning of chapter I of "Alice's Adventures in Wonderland" by Lewis Carroll, 1865, which is in the
 public domain.
@@ -21,12 +21,12 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
 
 ALICE = str(Path(__file__).parent.parent / "alice.txt")
-UPDATES = 1000
-NETWORKS = 4  # references whose initial weights differ by an ulp
+UPDATES = 420  # of an epoch 105 are made
+NETWORKS = 2  # references whose initial weights differ by an ulp
 
 
 def language_model(**changes):
-    configuration = Configuration(**(TEXT | {"text": ALICE, "dtype": "float64", "epochs": 10} | changes))
+    configuration = Configuration(**(TEXT | {"text": ALICE, "dtype": "float64", "epochs": 4} | changes))
     return prepare(configuration), configuration
 
 
@@ -52,7 +52,7 @@ def test_every_update_of_min_char_rnn_is_within_the_bounds_of_the_definition():
     This is with its 100 units, where training is chaotic at first, and no two programs have the same loss curve.
     """
     experiment, configuration = language_model()
-    params, velocity, count = experiment.params, None, 150
+    params, velocity, count = experiment.params, None, 60
     for number, update in enumerate(updates_of(experiment, count), start=1):
         loss, _, p, before, gradients, on_the_way, mem, weights = update
         steps = range(configuration.k1)
@@ -88,7 +88,7 @@ def curves():
     def losses_from(params):
         start = params, experiment.x, experiment.target, experiment.h_0
         epochs = numpy_rnn.train(*start, **configuration.train_options(), yield_every="epoch")
-        return np.concatenate([update.losses for update in epochs])[:UPDATES]
+        return np.concatenate([update.losses for update in epochs])
 
     losses = losses_from(experiment.params)
     spread = np.max([abs(losses_from(each(moved, experiment.params)) - losses) for _ in range(NETWORKS)], axis=0)
@@ -105,10 +105,10 @@ def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
     hooks = Hooks(on_smoothed=lambda state, values: smoothed.extend(values.tolist()))
     run = Run(rnn, experiment, configuration, hooks)
     run.train()
-    assert len(smoothed) == 1050
-    losses = np.array(smoothed[:UPDATES])
+    losses = np.array(smoothed)
+    assert len(losses) == UPDATES
     before = np.concatenate([[25 * np.log(len(experiment.alphabet))], losses[:-1]])
     assert (np.abs(losses - theirs[:, 1]) <= allowed).all()
-    ours = (losses - 0.999 * before) / 0.001  # of the loss itself, with 2,000 roundings of the smoothed one
+    ours = (losses - 0.999 * before) / 0.001  # of the loss itself, with two roundings per update of the smoothed one
     assert (np.abs(ours - theirs[:, 0]) <= allowed + 4000 * np.finfo(np.float64).eps * before).all()
-    assert theirs[-1, 1] < theirs[0, 1] - 20  # it has learned something
+    assert theirs[-50:, 0].mean() < theirs[0, 0] - 20  # it has learned something

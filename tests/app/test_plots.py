@@ -16,20 +16,15 @@ OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "
 
 
 KINDS: dict[str, dict] = {
-    "one-network": {},
     "one-epoch": {"epochs": 1, "G": 0},
     "no-epochs": {"epochs": 0},
-    "ensemble": {"E": (5,)},
     "features": {"D": 6, "E": (4,)},
     "long": {"T": 500},
-    "compared": {"backends": ("numpy_rnn", "torch_rnn")},
-    "long-names": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
-    "standardized": {"D": 2, "E": (3,), "scaled": True},
-    "held-out": {"T": 40, "held_out": 12, "G": 12, "scaled": True},
-    "held-out-early": {"T": 150, "held_out": 120, "G": 30, "D": 2},
+    "compared": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
+    "held-out": {"T": 40, "held_out": 12, "G": 12, "scaled": True, "D": 2},
+    "held-out-early": {"T": 150, "held_out": 120, "G": 30},
     "held-out-and-further": {"T": 40, "held_out": 3, "G": 10, "E": (3,)},
     "last-predictions": {"T": 40, "P": 15, "held_out": 5, "G": 5},
-    "predictions-of-held-out": {"T": 40, "P": 12, "held_out": 12, "G": 5},
     "predictions-of-some-held-out": {"T": 40, "P": 10, "held_out": 12, "G": 5},
     **SWEEPS,
 }
@@ -145,19 +140,38 @@ def test_the_losses(drawn):
         assert low < 1 <= epochs < high
 
 
+def test_every_rate_is_named_beside_the_end_of_its_curve(drawn):
+    experiment, results, _, panels, figure = drawn
+    if not experiment.rates:
+        return
+    [axes] = panels
+    *words, head = axes.texts
+    assert head.get_text() == "rate"
+    curves = lines(axes)
+    name = "" if len(results) == 1 else f", {next(iter(results))}"
+    ends = {f"{rate:g}": curves[f"{rate:g}{name}"] for rate in experiment.rates}
+    in_order = sorted(ends, key=lambda rate: ends[rate].get_ydata()[-1])
+    assert [word.get_text() for word in words] == in_order
+    assert [word.get_weight() for word in words] == ["bold"] + ["normal"] * (len(words) - 1)
+    assert [word.get_color() for word in words] == [ends[rate].get_color() for rate in in_order]
+    boxes = [word.get_window_extent() for word in axes.texts]
+    frame, canvas = axes.get_window_extent(), figure.bbox
+    assert all(box.x0 > frame.x1 and box.x1 <= canvas.x1 and box.y1 <= canvas.y1 for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
 @pytest.mark.parametrize(
-    ("T", "held_out", "first", "last", "title"),
+    ("T", "held_out", "P", "first", "last", "title"),
     [
-        (600, 0, 1, None, None),
-        (601, 0, 2, None, "the last 600 of 601 steps"),
-        (3309, 300, 2710, None, "the last 600 of 3309 steps"),
-        (3309, 301, 2709, 3308, "steps 2709 to 3308 of 3309"),
-        (3309, 1200, 1810, 2409, "steps 1810 to 2409 of 3309"),
-        (700, 690, 1, 600, "steps 1 to 600 of 700"),
+        (600, 0, None, 1, None, None),
+        (601, 0, 500, 2, None, "the last 600 of 601 steps"),
+        (3309, 300, None, 2710, None, "the last 600 of 3309 steps"),
+        (3309, 301, 500, 2709, 3308, "steps 2709 to 3308 of 3309"),
+        (3309, 1200, None, 1810, 2409, "steps 1810 to 2409 of 3309"),
+        (700, 690, 500, 1, 600, "steps 1 to 600 of 700"),
     ],
 )
-@pytest.mark.parametrize("P", [None, 500])
-def test_of_a_long_series_a_part_is_drawn(T, held_out, first, last, title, P):
+def test_of_a_long_series_a_part_is_drawn(T, held_out, P, first, last, title):
     experiment, results = made_up(T=T, held_out=held_out, G=held_out + 20, P=P)
     result = results["numpy_rnn"]
     figure = plots.figure(experiment, results)
@@ -200,36 +214,37 @@ def test_lines_and_bands_are_medians_and_percentiles_of_the_networks_that_conver
     assert f"medians of {5 - len(left_out)} networks" in series.figure.get_suptitle()
 
 
-ODD_NAMES = {
-    "a$\\foo$": "",
-    "$x_$": "",
-    "x^2_{": "",
-    "{}": "",
-    "\udcff": "\\udcff",
-    "漢字": "\\u6f22\\u5b57",
-    "é → \t": "é → \\t",
+ODD_NAMES = {  # what is drawn, with escapes for what has no glyph
+    "a$\\foo$": "a$\\foo$",
+    "$x_$ x^2_{": "$x_$ x^2_{",
+    "\udcff漢 é → \t": "\\udcff\\u6f22 é → \\t",
+    "a very long name " * 9: "a very long name a ve...",
 }
-ODD_NAMES["a very long name " * 9] = ""
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_name_is_drawn_as_it_is_whatever_characters_it_has(name):
-    """With escapes for what has no glyph; the names of a file, of its columns and of two implementations."""
-    drawable = ODD_NAMES[name] or name
-    experiment, results = made_up(D=2, T=9, epochs=2, backends=(name, "numpy_rnn"))
-    experiment = experiment._replace(name=name, columns=(name, "two"))
+def test_names_are_drawn_as_they_are_whatever_characters_they_have():
+    """Those of the columns of a file, of the file itself, and of the implementations."""
+    names, drawable = list(ODD_NAMES), list(ODD_NAMES.values())
+    experiment, results = made_up(D=4, T=9, epochs=2, backends=names)
+    experiment = experiment._replace(name=names[2], columns=tuple(names))
     figure = plots.figure(experiment, results)
     figure.savefig(io.BytesIO(), format="svg")  # raises where a name is taken for a formula, warns of missing glyphs
-    series, other, losses = figure.axes
-    label = drawable if len(name) < 25 else name[:21] + "..."
-    assert (series.get_ylabel(), other.get_ylabel()) == (label, "two")
-    assert f": {drawable if len(name) < 25 else name[:57] + '...'}, one step ahead" in figure.get_suptitle()
-    for axes in (series, losses):
-        assert any(label in text.get_text() for text in axes.get_legend().get_texts())
-    one = plots.figure(made_up()[0]._replace(columns=(name,)), made_up()[1])  # a single column is named too
-    assert one.axes[0].get_ylabel() == label
-    drawn = [figure._suptitle, series.yaxis.label, *series.get_legend().get_texts(), *losses.get_legend().get_texts()]
+    *series, losses = figure.axes
+    assert [axes.get_ylabel() for axes in series] == drawable
+    assert f": {ODD_NAMES[names[2]]}, one step ahead" in figure.get_suptitle()
+    legends = [*series[0].get_legend().get_texts(), *losses.get_legend().get_texts()]
+    shown = " ".join(text.get_text() for text in legends)
+    assert all(shown.count(name) == 3 for name in drawable)  # predicted, free-running, and the losses
+    drawn = [figure._suptitle, *(axes.yaxis.label for axes in series), *legends]
     assert not any(text.get_parse_math() for text in drawn)
+
+
+def test_a_single_column_is_named_and_a_long_name_is_shortened_in_the_title():
+    experiment, results = made_up()
+    name = "a very long name " * 9
+    figure = plots.figure(experiment._replace(name=name, columns=("spots",)), results)
+    assert f": {name[:57]}..., one step ahead" in figure.get_suptitle()
+    assert figure.axes[0].get_ylabel() == "spots"
 
 
 def test_legends_cover_nothing_and_everything_is_inside(drawn):
