@@ -1,7 +1,6 @@
 """Run files: what is in them, and which are refused. When they are written: test_saving.py, resumed: test_resume.py."""
 
 import json
-import os
 import re
 from itertools import count
 from pathlib import Path
@@ -37,33 +36,25 @@ SAVED = interrupted("--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 
 # -- files that are refused -----------------------------------------------------------------------------------------
 
 
-def test_a_truncated_file_is_refused():
-    save_checkpoint("r.npz", SAVED)
-    whole = Path("r.npz").read_bytes()
-    for size in (*range(8), *range(8, len(whole), 97), *range(len(whole) - 8, len(whole))):
-        Path("cut.npz").write_bytes(whole[:size])
-        with pytest.raises(InputError, match=r"^run file cut\.npz is (truncated or damaged|not an \.npz file): .+$"):
-            load_checkpoint("cut.npz")
-
-
-def test_a_file_with_a_changed_byte_is_refused_or_has_the_same_content():
-    """Every 97th byte; some bytes of a zip archive, such as its dates, have no meaning here."""
+def test_a_file_that_is_cut_or_has_a_changed_byte_is_refused_or_has_the_same_content():
+    """At every 97th byte; some bytes of a zip archive, such as its dates, have no meaning here."""
     save_checkpoint("r.npz", SAVED)
     whole, refusals = Path("r.npz").read_bytes(), []
-    places = range(2, len(whole), 97)
+    places = [*range(8), *range(8, len(whole), 97), *range(len(whole) - 8, len(whole))]
     for place in places:
-        changed = bytearray(whole)
-        changed[place] ^= 0xFF
-        Path("r.npz").write_bytes(changed)
-        try:
-            loaded = load_checkpoint("r.npz")
-        except InputError as error:
-            refusals.append(str(error))
-        else:
-            assert bits(loaded[2:5]) == bits(SAVED[2:5])
-            assert loaded[:2] + loaded[5:] == SAVED[:2] + SAVED[5:]
+        changed = bytes([whole[place] ^ 0xFF])
+        for content in (whole[:place], whole[:place] + changed + whole[place + 1 :]):
+            Path("r.npz").write_bytes(content)
+            try:
+                loaded = load_checkpoint("r.npz")
+            except InputError as error:
+                refusals.append(str(error))
+            else:
+                assert len(content) == len(whole)
+                assert bits(loaded[2:5]) == bits(SAVED[2:5])
+                assert loaded[:2] + loaded[5:] == SAVED[:2] + SAVED[5:]
     assert all(message.startswith("run file r.npz") for message in refusals)
-    assert len(refusals) > len(places) / 2
+    assert len(refusals) > 1.5 * len(places)
 
 
 def options(**changed):
@@ -97,19 +88,13 @@ CHANGED = {  # arrays that are changed, or without a value left out; a piece of 
     "objects": ({"h": np.array([Bomb()])}, "contains Python objects: expected plain arrays; pickle is never read"),
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     **{f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote") for name in KEYS.split()[1:]},
-    "no velocity of one": ({"vW_hh": None}, "the state has no velocity of W_hh: expected one, as other parameters hav"),
-    "velocity of none": ({"vb_h": np.zeros((2, 6), "f4")}, "a velocity of b_h: expected none, as the parameters have"),
-    "NaN in the velocity": ({"vh_0": np.full((2, 1, 6), np.nan, "f4")}, "the velocity of h_0 contains NaN or infinity"),
-    "h of too few axes": ({"h": np.float32(0)}, "h is float32 of shape (): expected float32 of shape (2, 1, 6)"),
     "h of more sequences": ({"h": np.zeros((2, 3, 6), "f4")}, "has h of shape (2, 3, 6): expected (2, 1, 6)"),
     "a fraction of an epoch": ({"epoch": np.array(1.5)}, "epoch is float64 of shape (): expected whole numbers"),
-    "two epochs": ({"epoch": np.array([1, 2])}, "epoch is int64 of shape (2,): expected whole numbers, shape ()"),
     "negative update": ({"number": np.array(-1)}, "number is int64 of shape (): expected whole numbers, shape ()"),
     "another window": ({"window": np.array([2, 4, 5])}, "is that after update 3, window (2, 4, 5): expected (3, 4, 6)"),
     "another update": ({"number": np.array(9)}, "is that after update 9, window (3, 4, 6): expected (15, 16, 18)"),
     "losses of one network": ({"losses": np.zeros(1)}, "losses is float64 of shape (1,): expected float64 of"),
     "losses of nothing": ({"losses": np.float64(1)}, "len() of unsized object"),
-    "losses in float32": ({"losses": np.zeros((1, 2), "f4")}, "losses is float32 of shape (1, 2): expected float64"),
     "losses of more epochs": (
         {"losses": np.zeros((2, 2)), "epochs": np.array([1, 2])},
         "the losses are of 2 epochs: expected 1, the finished ones",
@@ -129,7 +114,6 @@ CHANGED = {  # arrays that are changed, or without a value left out; a piece of 
     "number for a name": (options(data=3), "data is 3"),
     "numbers for names": (options(columns=[1]), "columns is (1,)"),
     "impossible option": (options(momentum=-1), "momentum is -1: expected a finite number"),
-    "unknown choice": (options(nonlinearity="elu"), "nonlinearity is 'elu': expected tanh or relu or sigmoid"),
     "Boolean for a number": (options(epochs=True), "epochs is True"),
     "infinite rate": (options(learning_rate=10**400), "too large"),
     "long value": (options(epochs="x" * 10**6), "epochs is 'xxx"),
@@ -150,7 +134,6 @@ CHANGED = {  # arrays that are changed, or without a value left out; a piece of 
     "unknown of a network": (in_json("diverged", [{"speed": 1}]), "unexpected keyword argument 'speed'"),
     "a network too many": (diverged(2), "network 2 diverged in epoch 1: expected one of 2"),
     "negative network": (diverged(-1), "network -1 diverged in"),
-    "half a network": (diverged(0.5), "network is 0.5"),
     "all diverged": (
         diverged(0, 1) | {"losses": np.full((1, 2), np.nan)},
         "all 2 networks have diverged: expected one that has not; start a new run with a smaller --learning-rate",
@@ -243,22 +226,6 @@ def test_options_that_do_not_fit_a_run_that_is_resumed(capsys, options, message)
     is_sweep = "expected 3" in message
     save_checkpoint("r.npz", interrupted("--learning-rate 0.01,0.1,0.2 --k1 5", 3) if is_sweep else SAVED)
     assert refused(numpy_rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot").startswith(message)
-
-
-def test_a_series_that_has_changed_is_refused(capsys):
-    np.savetxt("two.csv", np.random.default_rng(0).normal(3, 2, (18, 2)), delimiter=",")
-    save_checkpoint("r.npz", interrupted("--data two.csv --columns 2 --standardize --held-out 5 --k1 4", 3))
-    rows = Path("two.csv").read_text().splitlines()
-    Path("two.csv").write_text("\n".join([*rows[:9], "0,0", *rows[10:]]))
-    assert refused(numpy_rnn, capsys, "--resume", "r.npz", "--no-plot") == (
-        "run file r.npz: the series is not the one that the run was trained on: expected two.csv unchanged; to start a"
-        " new run from its weights, use --weights"
-    )
-    os.remove("two.csv")
-    assert refused(numpy_rnn, capsys, "--resume", "r.npz", "--no-plot") == (
-        "run file r.npz was trained on two.csv, which does not exist: expected the same series; give its path with"
-        " --data FILE"
-    )
 
 
 def test_a_run_without_updates_keeps_its_weights(rnn, capsys):

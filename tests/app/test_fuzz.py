@@ -1,4 +1,4 @@
-"""Random inputs of the command line and random answers of ports: a result, or one line that says what is wrong.
+"""Random inputs of the command line: a result, or one line that says what is wrong.
 
 No input may leave a half-written file, or a file that was not asked for. Each is a valid input with a random change
 (fuzz_inputs.py); fuzz_trials.py has what else is checked. HYPOTHESIS_PROFILE=long tries 25 times as many.
@@ -26,13 +26,8 @@ from numpy_rnn.app.options import parser
 from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.conformance import __main__ as conformance
-from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import PortFault
 
 pytestmark = pytest.mark.slow
-
-# -- the command line -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -212,45 +207,3 @@ def _text(stream):
 
 def _no_json(constant):
     raise AssertionError(f"{constant} is not JSON")
-
-
-# -- answers of ports -----------------------------------------------------------------------------------------------
-
-HELLO = {"type": "hello", "protocol": 1, "name": "my port", "dtypes": ["float32"], "capabilities": [], "tanh_ulps": 4}
-
-
-def _case():
-    params = numpy_rnn.initial_parameters(1, 2, 1, bias=True)
-    x, target, h_0 = (np.full(shape, 0.5, "f4") for shape in ((3, 1, 1), (2, 1, 1), (1, 2)))
-    options = {"nonlinearity": "tanh", "reduction": "sum"}
-    return Case(params, x, target, h_0, np.float32(0.5), options)
-
-
-def hello(rng):
-    """The answer to the hello."""
-    line = inputs.changed_json(rng, json.dumps(HELLO))
-    yield line
-    with contextlib.suppress(PortFault):
-        identity = protocol.decode_hello(line)
-        assert set(identity["dtypes"]) <= {"float32", "float64"}
-        assert identity["name"].strip()
-
-
-def report(rng):
-    """The answer to a case."""
-    case = _case()
-    shapes = protocol.required_outputs(case, intermediates=False, input_gradients=False)
-    answer = {name: ["0x1p-1"] * int(np.prod(shape)) if shape else "0x1p-1" for name, shape in shapes.items()}
-    number = inputs.pick(
-        rng, ("0x1p-1", "nan", "1", "0x1p9999", "0x1.8p-200", "0x" + "1" * 5000, "0x1p" + "9" * 5000, "")
-    )
-    line = json.dumps({"id": 1} | answer).replace("0x1p-1", number, 1)
-    line = inputs.changed_json(rng, line)
-    yield line
-    arrays = protocol.decode_report(line, case, 1)
-    assert all(array.dtype == case.dtype and array.shape == shapes[name] for name, array in arrays.items())
-
-
-@pytest.mark.parametrize("entry", [hello, report])
-def test_answers_of_ports(entry):
-    try_all(settings().max_examples, entry)

@@ -1,18 +1,15 @@
 """Processes and signals: what `python -m numpy_rnn` prints, and Ctrl-C, SIGTERM and SIGHUP at any moment."""
 
 import os
-import random
-import shlex
 import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from children import environment, run, start
+from children import environment, run
 from in_process import command, contents, main, succeed
 
 import numpy_rnn
@@ -50,58 +47,7 @@ def test_numpy_alone_is_imported():
     assert run([sys.executable, "-c", program], check=True, env=outer()).stdout.endswith("\n[]\n")
 
 
-# Runs one command line after the other, so that the package is imported once: arguments in, exit status out.
-SERVER = """
-import shlex, sys
-from numpy_rnn.__main__ import main
-
-for line in sys.stdin:
-    print("status", main(shlex.split(line)), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def server():
-    with start([sys.executable, "-c", SERVER], env=outer(), stdin=subprocess.PIPE, **PIPES) as process:
-        yield process
-
-
-def interrupted(server, order, arguments, moment=0.0):
-    """Send the signal to a run so many seconds after its first loss. Returns the exit status and standard error."""
-    print(shlex.join(arguments), file=server.stdin, flush=True)
-    for _ in range(3):  # two lines of headings, and the first loss
-        assert server.stdout.readline()
-    time.sleep(moment)
-    server.send_signal(order)
-    status = next(line for line in iter(server.stdout.readline, "") if line.startswith("status"))
-    return int(status.split()[1]), server.stderr.readline()
-
-
-# A run that does not end before the signal comes, however late that is.
-ENDLESS = ["--epochs", "1000000000", "--no-plot", "--k2", "3", "--momentum", "0.5", "--learning-rate", "0.01"]
 ORDERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("order", ORDERS)
-def test_a_run_interrupted_at_a_random_moment_is_saved_and_can_be_resumed(server, capsys, order):
-    """Between two updates, or during a write. The message names the update that is in the file."""
-    moment = random.Random(order).uniform(0, 0.2)
-    path = os.path.realpath("run.npz")
-    status, message = interrupted(server, order, [*ENDLESS, "--save", path, "--save-every", "0"], moment)
-    assert status == 128 + order
-    state = load_checkpoint("run.npz").state
-    assert message == (
-        f"numpy_rnn: interrupted; saved the run so far to {path}, after epoch {state.epoch}, update"
-        f" {state.number}: continue with --resume {path}\n"
-    )
-    assert os.listdir() == ["run.npz"]
-    epochs = ["--epochs", state.epoch + 1]
-    succeed(numpy_rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz", "--no-plot")
-    succeed(numpy_rnn, capsys, *ENDLESS, *epochs, "--save", "whole.npz")
-    assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()
-    assert interrupted(server, order, ENDLESS) == (128 + order, "numpy_rnn: interrupted\n")
-    assert sorted(os.listdir()) == ["run.npz", "whole.npz"]
 
 
 @pytest.mark.parametrize("order", ORDERS)

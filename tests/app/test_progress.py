@@ -135,14 +135,6 @@ def test_the_message_of_a_divergence_does_not_break_the_bar(on_a_terminal, capsy
     assert sorted(screen(text)) == sorted(["", *in_pipes.out.splitlines(), *in_pipes.err.splitlines()])
 
 
-@pytest.mark.parametrize(
-    ("loss", "median"),
-    [(np.array(0.5), 0.5), (np.array([1.0, 9, 2]), 2), (np.array([[1, np.nan], [np.inf, 2]]), 1.5), ([np.nan], np.nan)],
-)
-def test_the_median_of_the_losses_is_that_of_the_finite_ones(loss, median):
-    assert np.array_equal(finite_median(loss), median, equal_nan=True)
-
-
 def test_a_bar_counts_from_where_a_run_is_resumed_and_may_change_its_total(monkeypatch, clock):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with progress("name", 200, "updates", done=150) as bar:

@@ -254,6 +254,10 @@ def test_a_run_is_resumed_in_another_folder_on_the_same_series(capsys, tmp_path,
         "run file ../r.npz: the series is not the one that"
     )
     os.rename("../two.csv", "three.csv")
+    assert refused(numpy_rnn, capsys, *resume[:3]) == (
+        "run file ../r.npz was trained on two.csv, which does not exist: expected the same series; give its path with"
+        " --data FILE"
+    )
     succeed(numpy_rnn, capsys, *resume, "three.csv", "--save", "s.npz")
     assert load_checkpoint("s.npz").configuration.data == "three.csv"
     loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")

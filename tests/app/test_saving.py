@@ -5,9 +5,6 @@ What is in a file, and which are refused: test_checkpoint.py.
 
 import errno
 import os
-import random
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +12,7 @@ import time
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from children import LIMIT, start
 from in_process import command, succeed
@@ -99,84 +97,46 @@ def test_the_trace_and_the_plot_are_made_although_the_run_could_not_be_saved(cap
     assert drawn == [None]
 
 
-# -- killed ---------------------------------------------------------------------------------------------------------
-
-KILLS = 15
-SAVE = ["--save", "run.npz", "--save-every", "0"]  # after every update
-RUN = [  # too long to end before the last kill, and short if it is not saved
-    *("--epochs", "300", "--learning-rate", "0.01,0.05", "--seeds", "2", "--k1", "2", "--k2", "5"),
-    *("--momentum", "0.5", "--learn-initial-state"),
-]
-
-# Runs command lines in processes of their own, which are forked after the import: arguments in, process id out, and
-# when the process has ended, its exit status.
-SERVER = """
-import os, shlex, sys
-from numpy_rnn.__main__ import main
-
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        sys.stdout = open(os.devnull, "w")
-        os._exit(main(shlex.split(line)))
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-def kill_at_a_random_moment(child, generator):
-    """Every fourth time while it starts, otherwise while it trains and writes, after its first save."""
-    if generator.random() < 0.25:
-        time.sleep(generator.uniform(0, 0.05))
-    else:
-        before, until = written(), time.monotonic() + LIMIT
-        while written() == before and time.monotonic() < until:
-            time.sleep(0.001)
-        assert written() != before
-        time.sleep(generator.uniform(0, 0.02))
-    os.kill(child, signal.SIGKILL)
-
-
-def written():
-    """The time at which the file was written; None without a file."""
-    return os.stat("run.npz").st_mtime_ns if Path("run.npz").exists() else None
-
-
-@pytest.fixture
-def server():
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with start([sys.executable, "-c", SERVER], **pipes) as process:
-        yield process
+ORDERS = [getattr(signal, name) for name in ("SIGINT", "SIGKILL", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_leaves_a_file_that_can_be_resumed(server, capsys):
-    """The result is that of the run that was not killed, bit for bit."""
-    generator = random.Random(0)
-    place, saved, moved, unfinished = (0, 0), 0, 0, 0
-    for _ in range(KILLS):
-        is_there = Path("run.npz").exists()
-        arguments = ["--no-plot", *SAVE, *(["--resume", "run.npz"] if is_there else RUN)]
-        print(shlex.join(arguments), file=server.stdin, flush=True)
-        kill_at_a_random_moment(int(server.stdout.readline()), generator)
-        assert int(server.stdout.readline()) == -signal.SIGKILL
-        assert is_there <= Path("run.npz").exists()
-        if Path("run.npz").exists():
-            saved += 1
-            before, place = place, load_checkpoint("run.npz").state[:2]
-            assert place >= before
-            moved += place > before
-        others = [name for name in os.listdir() if name != "run.npz"]
-        assert all(re.match(r"\.unfinished-", name) for name in others)
-        unfinished += len(others) > 0
-    _, errors = server.communicate(timeout=LIMIT)
-    assert errors == ""
-    # Three of four kills come after a save of their own process, and about half of all leave an unfinished file.
-    assert saved >= KILLS / 2
-    assert moved >= KILLS / 2
-    assert unfinished >= 1
-
-    succeed(numpy_rnn, capsys, "--resume", "run.npz", "--save", "run.npz", "--no-plot")
-    succeed(numpy_rnn, capsys, *RUN, "--save", "whole.npz", "--no-plot")
+def test_a_run_killed_or_interrupted_at_random_moments_is_resumed_and_has_the_bits_of_one_that_was_not(capsys):
+    """Its file is saved after every update, so that most signals come while it is written."""
+    random = np.random.default_rng(0)
+    given = "--learning-rate", "0.01,0.05", "--seeds", "2", "--k1", "2", "--k2", "5", "--momentum", "0.5"
+    options, written, place = given, None, (0, 0)
+    for order in ORDERS:
+        save = "--save", "run.npz", "--save-every", "0", "--epochs", "100000", "--no-plot"
+        program = [sys.executable, "-m", "numpy_rnn", *options, *save]
+        with start(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            until = time.monotonic() + LIMIT
+            while changed_at("run.npz") == written and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 0.05))
+            process.send_signal(order)
+            message = process.stderr.read()
+        before, place, written = place, load_checkpoint("run.npz").state[:2], changed_at("run.npz")
+        assert place > before
+        is_killed = order == signal.SIGKILL
+        assert process.returncode == (-order if is_killed else 128 + order)
+        assert (
+            message == ""
+            if is_killed
+            else (
+                f"numpy_rnn: interrupted; saved the run so far to run.npz, after epoch {place[0]}, update {place[1]}:"
+                " continue with --resume run.npz\n"
+            )
+        )
+        assert all(name == "run.npz" or (is_killed and name.startswith(".unfinished-")) for name in os.listdir())
+        options = "--resume", "run.npz"
+    epochs = "--epochs", place[0], "--no-plot"
+    succeed(numpy_rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz")
+    succeed(numpy_rnn, capsys, *given, *epochs, "--save", "whole.npz")
     assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert sorted(os.listdir()) == ["run.npz", "whole.npz"]  # unfinished files are removed
+
+
+def changed_at(path):
+    """The time at which the file was written; None without a file."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None

@@ -5,7 +5,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from comparing import bits
 from in_process import command, configured, refused
 
 import numpy_rnn
@@ -15,7 +14,6 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.run import FLOPS, MAX_UPDATES, SECONDS, updates_per_yield
 from numpy_rnn.app.series import load_series
 from numpy_rnn.app.size import Size, bytes_needed, size_of
-from numpy_rnn.engine import loop
 
 
 @pytest.fixture(autouse=True)
@@ -138,31 +136,3 @@ def test_the_more_an_update_computes_the_fewer_are_made_per_yield():
         assert 1 <= count <= MAX_UPDATES
         assert count == 1 or count * flops <= SECONDS * FLOPS
         assert count >= updates_per_yield(shaped((2, *E), D, H, D), k2)
-
-
-@pytest.mark.parametrize(
-    ("networks", "k1", "k2", "yield_every"),
-    [(2, 1, 40, "epoch"), (7, 5, 12, 7), (None, 3, 3, 1)],
-)
-def test_with_few_views_and_short_tapes_a_run_is_the_same_and_takes_less_memory(
-    monkeypatch, networks, k1, k2, yield_every
-):
-    params = numpy_rnn.initial_parameters(2, 6, 2, networks=networks, bias=True)
-    series = np.random.default_rng(k1).normal(size=(60, 1, 2)).astype(np.float32)
-    options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "epochs": 2, "yield_every": yield_every}
-
-    def run():
-        tracemalloc.start()
-        made = [hash(bits(u)) for u in numpy_rnn.train(params, series, -series, np.zeros((1, 6), "f4"), **options)]
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return made, peak
-
-    run()  # what is made once
-    expected, most = run()
-    monkeypatch.setattr(loop, "MAX_VIEWED", 2 * k2)
-    few_views, less = run()
-    assert few_views == expected
-    assert less < (most / 3 if k1 == 1 else most)  # of windows of 40 steps, many times fewer
-    monkeypatch.setattr(loop, "TAPE_BYTES", 1)
-    assert run()[0] == expected

@@ -13,28 +13,16 @@ from in_process import main
 import numpy_rnn
 from numpy_rnn.app.terminal import printing_anything
 
-STREAMS = {
-    "ASCII": lambda: io.TextIOWrapper(io.BytesIO(), encoding="ascii"),
-    "UTF-8": lambda: io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
-    "Windows": lambda: io.TextIOWrapper(io.BytesIO(), encoding="cp1252"),
-    "closed": lambda: None,
-}
-
-
-def written(stream):
-    if stream is None:
-        return ""
-    stream.flush()
-    return stream.buffer.getvalue().decode(stream.encoding)
-
-
 # A formula, half a formula, no UTF-8, no glyphs, not ASCII, a line end, an escape, braces and per cent.
 ODD = rb"a$\foo$ $x_ " + b"\xff\xfe " + "漢字 é → ﬁ\n".encode() + b"\x1b[31m {0} %s"
 
 
+def ascii_stream():
+    return io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+
+
 @pytest.mark.needs_matplotlib
-@pytest.mark.parametrize("kind", STREAMS)
-def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch, kind):
+def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch):
     """Warnings are errors here, so there is none either. That such a name is drawn as it is: test_plots.py."""
     name = os.fsdecode(ODD)
     data = name + ".csv"
@@ -42,25 +30,23 @@ def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch, kind):
         Path(data).write_text('"' + ODD.decode("utf-8", "replace") + '","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8")
     except OSError:
         pytest.skip("the file system has no such names")
-    files = {"--save": name, "--output": f"{name}.json"}
-    files |= {"--plot": f"{name}.png"} if kind == "ASCII" else {}
+    files = {"--data": data, "--save": name, "--output": f"{name}.json", "--plot": f"{name}.png"}
+    out, err = streams = ascii_stream(), ascii_stream()
     with monkeypatch.context() as patch:
-        for stream in ("stdout", "stderr"):
-            patch.setattr(sys, stream, STREAMS[kind]())
-        no_plot = [] if "--plot" in files else ["--no-plot"]
-        status = main(numpy_rnn, ["--epochs", "1", f"--data={data}", *no_plot, *map("=".join, files.items())])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        status = main(numpy_rnn, ["--epochs", "1", *map("=".join, files.items())])
         missing = main(numpy_rnn, [f"--data=no{data}", "--no-plot"])
-        out, err = written(sys.stdout), written(sys.stderr)
     assert (status, missing) == (0, 2)
-    assert sorted(os.listdir()) == sorted([data, *files.values()])
-    if kind != "closed":
-        assert out.startswith("numpy_rnn: ")
-        assert "\x1b" not in out.splitlines()[0] + err
-        assert err.count("\n") == 1
+    assert sorted(os.listdir()) == sorted(files.values())
+    printed, message = (stream.buffer.getvalue().decode("ascii") for stream in streams)
+    assert printed.startswith("numpy_rnn: a$")
+    assert "\x1b" not in printed.splitlines()[0] + message
+    assert message.count("\n") == 1
 
 
 def test_the_streams_are_as_before_when_it_is_over(monkeypatch):
-    ascii_only = STREAMS["ASCII"]()
+    ascii_only = ascii_stream()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", ascii_only)
         patch.setattr(sys, "stderr", None)

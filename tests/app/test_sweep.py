@@ -1,96 +1,17 @@
-"""A sweep over learning rates: each network is the run with its rate alone, and the best rate is printed."""
+"""A sweep over learning rates: the best rate, the rates that diverge, and both in the plot."""
 
 import numpy as np
 import pytest
 from comparing import assert_within, bits
-from in_process import actual_and_predicted, are_printed, command, free_running, losses, succeed, trained
+from in_process import command, losses, succeed
 from made_up import lines, made_up
 
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app import plots
 from numpy_rnn.app.checkpoint import load_checkpoint
-from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.results import Result
-
-RATES = (0.1, 0.01, 0.05)
-
-
-def check_members(rnn, rates, networks, options):
-    """The same sums, in another order at most: a few hundred roundings of 1e-16 of numbers of order one."""
-    configuration = Configuration(epochs=3, dtype="float64", seed=5, networks=networks, **options)
-    configuration = configuration.changed(learning_rate=rates or 0.1)
-    together = trained(rnn, configuration, 4)
-    E = ((3,) if rates else ()) + ((networks,) if networks else ())
-    assert together.params.W_hh.shape == (*E, 6, 6)
-    for index in np.ndindex(E):
-        seed, rate = 5 + (index[-1] if networks else 0), rates[index[0]] if rates else 0.1
-        alone = configuration.changed(networks=None, seed=seed, learning_rate=rate)
-        result = trained(rnn, alone, 4)
-        for member, single in (
-            (together.losses[:, *index], result.losses),
-            (together.predictions[:, *index], result.predictions),
-            (together.generated[:, *index], result.generated),
-            *((theta[index], of) for theta, of in zip(together.params, result.params, strict=True) if of is not None),
-        ):
-            assert_within(member, single, 1e-13)
-        others = [together.params.W_hh[other] for other in np.ndindex(E) if other != index]
-        assert all(bits(together.params.W_hh[index]) != bits(other) for other in others)
-
-
-MOMENTUM = {"k1": 3, "k2": 5, "bias": True, "reduction": "mean", "momentum": 0.9, "nesterov": True}
-
-
-@pytest.mark.parametrize(
-    ("rates", "networks", "options"),
-    [
-        (None, 3, {}),
-        (RATES, None, {"k2": 4, "nonlinearity": "relu", "momentum": 0.5, "dampening": 0.5}),
-        (RATES, 2, MOMENTUM),
-        (RATES, 2, {"k1": 20, "k2": 20, "weight_decay": 0.01, "max_norm": 0.5, "learn_initial_state": True}),
-    ],
-    ids=["seeds", "rates", "both", "clipping"],
-)
-def test_each_network_is_the_one_that_its_rate_and_its_seed_train_alone(rates, networks, options):
-    check_members(numpy_rnn, rates, networks, options)
-
-
-@pytest.mark.needs_torch
-def test_so_is_each_network_of_torch_rnn():
-    import torch_rnn
-
-    check_members(torch_rnn, RATES, 2, MOMENTUM)
-
-
-@pytest.mark.parametrize("seeds", [[], ["--seeds", 3]])
-def test_the_columns_are_the_medians_of_every_rate(capsys, seeds):
-    options = ["--learning-rate", "0.1,0.01,0.05", "--epochs", 12, "--log-every", 5, "--no-plot", *seeds]
-    out = succeed(numpy_rnn, capsys, *options)
-    configuration = Configuration(epochs=12, learning_rate=RATES, networks=3 if seeds else None)
-    result = trained(numpy_rnn, configuration, 20)
-    heading, columns, *_ = out.splitlines()
-    assert heading == (
-        "numpy_rnn: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rates"
-        f" 0.1 0.01 0.05, float32, {'seeds 0 to 2' if seeds else 'seed 0'}"
-    )
-    assert columns == "epoch      rate 0.1     rate 0.01     rate 0.05" + (
-        "   medians of 3 networks each" if seeds else ""
-    )
-    printed = losses(out)
-    assert list(printed) == [1, 5, 10, 12]
-    for epoch, row in printed.items():
-        assert are_printed(row, np.median(result.losses[epoch - 1].reshape(3, -1), axis=1))
-
-    best = int(np.argmin(np.median(result.losses[-1].reshape(3, -1), axis=1)))
-    assert best == 2
-    assert f"   of learning rate {RATES[best]:g}\n" in out
-    predicted = np.median(result.predictions[:, best].reshape(20, -1), axis=1)
-    for time, (_, prediction) in actual_and_predicted(out).items():
-        assert are_printed(prediction, predicted[time - 2])
-    following = np.median(result.generated[:, best].reshape(20, -1), axis=1)
-    for time, [value] in free_running(out).items():
-        assert are_printed(value, following[time - 22])
 
 
 def test_a_sweep_is_resumed_from_one_network(capsys):
