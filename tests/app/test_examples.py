@@ -1,4 +1,4 @@
-"""The examples of --help, and the commands of numpy_rnn/app/README.md, run in the order in which they are shown."""
+"""The examples of --help, and the commands and the tables of numpy_rnn/app/README.md."""
 
 import importlib
 import os
@@ -12,14 +12,20 @@ import documents
 import numpy as np
 import pytest
 from in_process import command, free_running, main, succeed
+from numpy.lib.stride_tricks import sliding_window_view
 
 import numpy_rnn
 from numpy_rnn.app import command_line
 from numpy_rnn.app.commands import EXAMPLES
-from numpy_rnn.app.options import parser
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.run import run
+
+DOCUMENT = documents.TOP / "numpy_rnn" / "app" / "README.md"
+TEXT = DOCUMENT.read_text(encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _files_of_the_examples(monkeypatch):
     """What the examples read: series, a text and a port. Nothing is drawn: test_plots.py tests the plots."""
     steps = np.arange(300)
@@ -71,6 +77,7 @@ def test_the_examples_of_help_can_be_pasted_into_a_shell(capsys, monkeypatch):
     assert commands == [["python", "-m", "numpy_rnn", *words] for words in examples("train")]
 
 
+@pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_train_runs(capsys):
     """In their order, as --resume reads what --save wrote."""
     of_train = examples("train")
@@ -90,6 +97,7 @@ def _shows_what_the_network_does(out, words):
 
 
 @pytest.mark.needs_torch
+@pytest.mark.usefixtures("_files_of_the_examples")
 def test_every_example_of_compare_runs(capsys):
     succeed(numpy_rnn, capsys, "--trace", "trace.npz", "--epochs", 2)
     of_compare = examples("compare")
@@ -100,9 +108,10 @@ def test_every_example_of_compare_runs(capsys):
 
 
 @pytest.mark.needs_torch
+@pytest.mark.usefixtures("_files_of_the_examples")
 def test_the_commands_of_the_document_run(capsys, monkeypatch):
     """Over few epochs. Those on files of tests/ are run by test_documents.py, and the study by tests of its own."""
-    of_document = documents.commands(documents.TOP / "numpy_rnn" / "app" / "README.md")
+    of_document = documents.commands(DOCUMENT)
     commands = [line for line in of_document if "tests/" not in line]
     commands.remove("python -m numpy_rnn study")
     assert len(commands) == 19
@@ -116,3 +125,70 @@ def test_the_commands_of_the_document_run(capsys, monkeypatch):
         except SystemExit as ended:  # --version
             status = ended.code
         assert (status, capsys.readouterr().err) == (0, ""), line
+
+
+# -- the tables of the document, computed again -----------------------------------------------------------------------
+
+
+def command_of_the_sunspots():
+    [line] = [line for line in documents.commands(DOCUMENT) if "--data tests/sunspots.csv" in line]
+    return shlex.split(line)[3:]
+
+
+def number_in_the_table(row):
+    return [float(number) for number in re.findall(r"\d+\.\d+", re.search(rf"^\| {row}.*\| (.+) \|$", TEXT, re.M)[1])]
+
+
+def error_of_autoregression(series, years, held_out):
+    """The held-out root mean square error of a linear model of the last years, fitted to all others."""
+    before = sliding_window_view(series, years)[:-1]
+    inputs, targets = np.column_stack([before, np.ones(len(before))]), series[years:]
+    weights = np.linalg.lstsq(inputs[:-held_out], targets[:-held_out], rcond=None)[0]
+    return np.sqrt(np.square(inputs @ weights - targets)[-held_out:].mean())
+
+
+@pytest.mark.slow
+def test_the_networks_predict_the_sunspots_as_well_as_the_document_says(monkeypatch):
+    """All numbers of the table, to one unit of their last digit; and the claims below it."""
+    monkeypatch.chdir(documents.TOP)
+    configuration = configuration_of(parser("numpy_rnn").parse_args(["train", *command_of_the_sunspots()]))
+    experiment = prepare(configuration)
+    result = run(numpy_rnn, experiment, configuration)
+    spots = experiment.scaling.original(result.predictions)[-50:, :, 0, 0]
+    series = np.loadtxt("tests/sunspots.csv", delimiter=",", skiprows=1)[:, 1]
+    errors = np.sqrt(np.square(spots - series[-50:, None]).mean(axis=0))
+    low, median, high = np.quantile(errors, (0.1, 0.5, 0.9))
+    persistence = np.sqrt(np.square(np.diff(series)[-50:]).mean())
+    of_2, of_9 = (error_of_autoregression(series, years, 50) for years in (2, 9))
+    for row, found, unit in (
+        ("persistence", [persistence], 0.01),
+        ("linear autoregression on 2 years", [of_2], 0.01),
+        ("linear autoregression on 9 years", [of_9], 0.01),
+        ("the network, median", [median], 0.1),
+        ("the network, 10th to 90th", [low, high], 0.1),
+    ):
+        np.testing.assert_allclose(number_in_the_table(row), found, rtol=0, atol=unit)
+    assert median < of_9 < errors.max() < of_2 < persistence
+
+
+def rows_of_options():
+    """(options, cells) of the table of what they change."""
+    table = TEXT[TEXT.index("| options | median |") :].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table]
+    return [(options.replace("none", "").split(), cells) for options, *cells in rows]
+
+
+@pytest.mark.parametrize(("options", "cells"), rows_of_options())
+def test_options_change_the_loss_as_the_document_says(options, cells):
+    """To one unit of the one digit that is given; and where networks diverge without clipping, none does with it."""
+    configuration = configuration_of(parser("numpy_rnn").parse_args(["train", *options, "--seeds", "32"]))
+    result = run(numpy_rnn, prepare(configuration), configuration)
+    diverged = 32 - result.converged().sum()
+    if "diverge" in cells[1]:
+        assert 32 / 4 < diverged < 32 / 2
+        return
+    assert diverged == 0
+    given = [float(number) for number in re.findall(r"[\d.]+", " ".join(cells))]
+    assert len(given) == 3
+    for number, found in zip(given, np.quantile(result.losses[-1], (0.5, 0.1, 0.9)), strict=True):
+        assert abs(number - found) <= 10 ** np.floor(np.log10(number)), (number, found)

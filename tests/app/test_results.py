@@ -229,58 +229,43 @@ def test_the_files_have_the_results_of_the_run(capsys, monkeypatch, kind):
     if kind == "the last predictions":
         monkeypatch.setattr(results, "MAX_PREDICTED", 6)
         monkeypatch.setattr(results, "STEPS_PER_PASS", 2)
-    words = ["train", "--epochs", "2", *RUNS[kind].split()]
+    options = f"--epochs 2 {RUNS[kind]}"
     for name in ("r.json", "r.csv"):
-        out = succeed(numpy_rnn, capsys, *words[1:], "--output", name, "--no-plot")
+        out = succeed(numpy_rnn, capsys, *options.split(), "--output", name, "--no-plot")
         assert out.endswith(f"\nlosses and predictions saved to {name}\n")
-    configuration = configured("--epochs 2 " + RUNS[kind].partition(" --generate")[0])
+    configuration = configured(options.partition(" --generate")[0])
     experiment = prepare(configuration)
-    result = trained(numpy_rnn, configuration, 5 if "--generate 5" in RUNS[kind] else configuration.held_out or 20)
+    result = trained(numpy_rnn, configuration, 5 if "--generate 5" in options else configuration.held_out or 20)
 
     T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
-    P = 6 if kind == "the last predictions" else T
-    assert len(result.predictions) == P
+    P, G = 6 if kind == "the last predictions" else T, len(result.generated)
     mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
-    predicted, generated = (
-        values[..., 0, :].astype(np.float64) * deviation + mean for values in (result.predictions, result.generated)
-    )
-    series = np.loadtxt("s.csv", delimiter=",", skiprows=1) if "--data" in words else np.sin(np.linspace(2, 10, 21))
-    actual = series.reshape(T + 1, -1)[T + 1 - P :, -D:]  # the rows that are predicted
-
+    in_units = [values[..., 0, :].astype(np.float64) * deviation + mean for values in result[2:4]]
+    series = np.loadtxt("s.csv", delimiter=",", skiprows=1) if "--data" in options else np.sin(np.linspace(2, 10, 21))
     found = read_json("r.json")
-    assert (found["format"], found["package"], found["version"]) == (
-        "elman-results 1",
-        "numpy_rnn",
-        numpy_rnn.__version__,
-    )
+    by = found["format"], found["package"], found["version"]
+    assert by == ("elman-results 1", "numpy_rnn", numpy_rnn.__version__)
     assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
-    names = {"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"])
-    assert found["columns"] == names[-D:]
-    assert found["epochs"] == list(range(1, configuration.epochs + 1))
-    assert found["times"] == list(range(T + 2 - P, T + 2))
-    assert found["free_running_times"] == list(range(T + 2 - held_out, T + 2 - held_out + len(generated)))
-    by_key = {"losses": result.losses, "actual": actual, "predicted": predicted, "free_running": generated}
-    for key, expected in by_key.items():
-        assert bits(np.array(found[key], np.float64).reshape(expected.shape)) == bits(expected), key
+    assert found["columns"] == ({"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"]))[-D:]
+    keys = "losses", "actual", "predicted", "free_running"
+    expected = result.losses, series.reshape(T + 1, -1)[T + 1 - P :], *in_units
+    for key, values in zip(keys, expected, strict=True):
+        assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
+    times = {"epochs": (1, len(result.losses)), "times": (T + 2 - P, P), "free_running_times": (T + 2 - held_out, G)}
+    assert all(found[key] == list(range(first, first + count)) for key, (first, count) in times.items())
 
-    rates, networks = configuration.rates() or ("",), range(1, (configuration.networks or 1) + 1)
-    rows = {tuple(row[:-1]): float(row[-1]) for row in read_csv("r.csv")}
-    expected_rows: dict[tuple[str, ...], float] = {}
-    for r, rate in enumerate(rates):
-        for n in networks:
-            place = ((r,) if configuration.rates() else ()) + (() if configuration.networks is None else (n - 1,))
-            who = "" if configuration.networks is None else str(n), str(rate)
-            for epoch in range(configuration.epochs):
-                expected_rows["loss", str(epoch + 1), "", "", *who] = result.losses[epoch, *place]
-            for what, first, values in (
-                ("predicted", T + 2 - P, predicted),
-                ("free-running", T + 2 - held_out, generated),
-            ):
-                for t, d in np.ndindex(len(values), D):
-                    expected_rows[what, "", str(first + t), names[-D:][d], *who] = values[t, *place, d]
-    for t, d in np.ndindex(actual.shape):
-        expected_rows["actual", "", str(T + 2 - P + t), names[-D:][d], "", ""] = actual[t, d]
-    assert rows == expected_rows
+    in_table: dict[tuple[str, ...], float] = {}
+    networks = [""] if configuration.networks is None else [str(n + 1) for n in range(configuration.networks)]
+    who = [(network, str(rate)) for rate in configuration.rates() or ("",) for network in networks]
+    for what, at, values in zip(("loss", "actual", "predicted", "free-running"), (0, 1, 1, 2), expected):
+        of_kind = [("", "")] if what == "actual" else who
+        columns = [""] if what == "loss" else found["columns"]
+        for t, time in enumerate(found[list(times)[at]]):
+            place = (str(time), "") if what == "loss" else ("", str(time))
+            numbers = values[t].reshape(len(of_kind), len(columns))
+            for n, d in np.ndindex(numbers.shape):
+                in_table[what, *place, columns[d], *of_kind[n]] = numbers[n, d]
+    assert {tuple(row[:-1]): float(row[-1]) for row in read_csv("r.csv")} == in_table
 
 
 def test_numbers_that_are_not_finite_are_null_in_json_and_words_in_a_table():
