@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from comparing import bits
-from faulty_backend import FaultyBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import command, configured, losses, refused, succeed, trained
@@ -35,19 +34,9 @@ RUNS = {
     "sweep of ensembles": "--learning-rate 0.01,0.1 --seeds 2 --k1 6 --k2 13 --learn-initial-state --momentum 0.5",
     "some diverge": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --k1 2 --momentum 0.5",
     "all diverge": "--learning-rate 2,5 --seeds 2 --nonlinearity relu --k1 2 --momentum 0.5",
+    "one diverges": "--nonlinearity relu --k1 4 --learning-rate 0.5",
+    "a weight diverges": "--learning-rate 1e37 --seed 1 --weight-decay 100",  # while the loss is finite
     "series of a file": "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3",
-}
-# In numpy_rnn: an update, and what is not finite there, while the loss looks as if nothing had happened; and the update
-# of the last file.
-PLANTED = {
-    "NaN": ("--k1 2 --k2 4", {"place": (2, 3), "tensor": "W_hh"}, (2, 2)),
-    "infinity": ("", {"place": (2, 13), "tensor": "W_xh", "weight": "W_xh", "value": np.inf}, (2, 12)),
-    "NaN in the first update": ("--k1 3", {"place": (1, 1), "tensor": "da", "step": 1}, (0, 0)),
-    "infinity in an ensemble": (
-        "--seeds 3 --k1 2 --k2 4 --momentum 0.5 --bias --learn-initial-state --learning-rate 0.01",
-        {"place": (2, 3), "tensor": "W_xh", "network": 1, "weight": "W_xh", "value": np.inf},
-        (3, 10),
-    ),
 }
 
 
@@ -82,6 +71,10 @@ class Segment:
         self.end: Any = None
         self.checkpoint: Any = None
 
+        def save(checkpoint):
+            assert all(np.isfinite(theta).all() for theta in checkpoint.state.parameters if theta is not None)
+            self.saved[checkpoint.state[:2]] = content(checkpoint)
+
         def stop_signal():
             self.calls += 1
             return 15 if self.calls == stop else None
@@ -89,7 +82,7 @@ class Segment:
         hooks = Hooks(
             on_epoch=lambda epoch, loss: self.rows.__setitem__(epoch, bits(loss)),
             on_divergence=self.diverged.append,
-            save=lambda checkpoint: self.saved.__setitem__(checkpoint.state[:2], content(checkpoint)),
+            save=save,
             is_save_due=lambda: True,
             yield_every=yield_every,
             stop_signal=stop_signal,
@@ -112,7 +105,7 @@ def check(rnn, options):
     whole run. Until its last part it may be a run of fewer epochs.
     """
 
-    @settings(max_examples=max(3, settings().max_examples // (20 if rnn is numpy_rnn else 50)))
+    @settings(max_examples=max(3, settings().max_examples // (30 if rnn is numpy_rnn else 50)))
     @given(
         stops=st.lists(st.integers(1, 30), min_size=1, max_size=6),
         epochs=st.integers(1, EPOCHS),
@@ -166,16 +159,6 @@ def test_so_has_a_run_of_torch_rnn(name):
     import torch_rnn
 
     check(torch_rnn, RUNS[name])
-
-
-@pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_number_is_in_no_file_and_is_located_wherever_the_run_is_resumed(name):
-    options, fault, last = PLANTED[name]
-    whole = check(FaultyBackend(**fault), options)
-    assert max(whole.saved, default=(0, 0)) == last
-    epoch, number = fault["place"]
-    message = whole.end[0] if "ensemble" not in name else str(whole.end[1][0])
-    assert f"epoch {epoch}, update {number}: {fault['tensor']}" in message
 
 
 def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass():
