@@ -109,26 +109,6 @@ def test_reading_a_mapped_file_takes_no_memory_that_grows_with_it():
 # -- mean and deviation ----------------------------------------------------------------------------------------------
 
 
-def exact(column):
-    """Mean and population standard deviation of a column, each rounded once."""
-    numbers = [Fraction(float(number)) for number in column]
-    return float(statistics.mean(numbers)), statistics.pstdev(numbers)
-
-
-def check_against_exact(series):
-    """The mean is a sum of N differences to a first mean, of which each is rounded; and so is the variance.
-
-    Of N differences d, their sum is off by N·eps·Σ|d| at most, with the first mean near enough that Σ|d| is that of the
-    true ones but for a part that the numbers below keep under one half; the mean is rounded once more. Each d is off by
-    eps/2 of itself, and the sum of N squares by (N+2)·eps of itself; the root halves that (Higham, section 4.2).
-    """
-    N, scaling = len(series), scaling_of(series)
-    mean, deviation = np.array([exact(column) for column in series.T]).T
-    spread = np.abs(series.astype("float64") - mean).mean(axis=0)
-    assert_within(scaling.mean, mean, EPS * (np.abs(mean) + 2 * (N + 2) * spread), "mean")
-    assert_within(scaling.deviation, deviation, (N + 6) * EPS * deviation, "deviation")
-
-
 @given(
     seed=st.integers(0, 2**32 - 1),
     N=st.integers(2, 40),
@@ -136,19 +116,27 @@ def check_against_exact(series):
     centre=st.sampled_from([0, 1, -1e3, 1e6, 1e10]),
     size=st.sampled_from([1, 1e-100, 1e100]),
     dtype=st.sampled_from(["float64", "float32"]),
+    block=st.sampled_from([2, 30, 1000]),
 )
-def test_mean_and_deviation_are_those_of_exact_arithmetic(seed, N, D, centre, size, dtype):
+def test_mean_and_deviation_are_those_of_exact_arithmetic(seed, N, D, centre, size, dtype, block):
+    """The mean is a sum of N differences to a first mean, of which each is rounded; and so is the variance.
+
+    Of N differences d, their sum is off by N·eps·Σ|d| at most, with the first mean near enough that Σ|d| is that of the
+    true ones but for a part that the numbers below keep under one half; the mean is rounded once more. Each d is off by
+    eps/2 of itself, and the sum of N squares by (N+2)·eps of itself; the root halves that (Higham, section 4.2).
+    """
     size, centre = (1, min(centre, 1e3)) if dtype == "float32" else (size, centre)
-    check_against_exact((np.random.default_rng(seed).normal(centre, 1, (N, D)) * size).astype(dtype))
-
-
-@pytest.mark.parametrize("shape", [(66_000, 1), (3, 70_000)])
-def test_a_series_of_several_blocks(shape):
-    series = np.random.default_rng(0).normal(1e3, 1, shape).astype("float32")
-    mean, deviation = series.mean(axis=0, dtype="float64"), series.std(axis=0, dtype="float64")
-    scaling = scaling_of(series)
-    assert_within(scaling.mean, mean, shape[0] * EPS * np.abs(mean))  # NumPy's own error, of one pass
-    assert_within(scaling.deviation, deviation, (shape[0] * EPS * np.abs(mean) / deviation) ** 2 + shape[0] * EPS)
+    series = (np.random.default_rng(seed).normal(centre, 1, (N, D)) * size).astype(dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpy_rnn.app.experiment.BLOCK", block)
+        scaling = scaling_of(series)
+    columns = [[Fraction(float(number)) for number in column] for column in series.T]
+    mean, deviation = (
+        np.array([float(of(column)) for column in columns]) for of in (statistics.mean, statistics.pstdev)
+    )
+    spread = np.abs(series.astype("float64") - mean).mean(axis=0)
+    assert_within(scaling.mean, mean, EPS * (np.abs(mean) + 2 * (N + 2) * spread), "mean")
+    assert_within(scaling.deviation, deviation, (N + 6) * EPS * deviation, "deviation")
 
 
 def test_rows_are_standardized_and_values_of_any_shape_are_returned_to_the_units_of_the_series():

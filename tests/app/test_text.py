@@ -73,6 +73,7 @@ def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(capsys):
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
     often = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 13)
     assert [row[0] for row in rows(often)] == [13, 26, 39, 52]  # the last is not printed twice
+    assert {len(text) for text in samples(often)} == {200}
     assert len(samples(often)) == len(set(samples(often))) < 4
 
 
