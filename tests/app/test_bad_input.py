@@ -55,7 +55,7 @@ tarin | unknown command 'tarin': expected train or compare | (did you mean train
 --resume none.npz | run file none.npz does not exist: check the path
 --generate 1000001 | --generate: '1000001': expected a whole number, 0 to 1000000; see
 --hidden-size 40000 | GiB: expected 8 at most; choose fewer
-compare numpy_rnn | numpy_rnn is this package itself: expected another
+compare PACKAGE | PACKAGE is this package itself: expected another
 --epochs | argument --epochs: expected one argument; see
 --epochs ten | --epochs: 'ten': expected a whole number, 0 or more
 --k1 1.5 | --k1: '1.5': expected a whole number, 1 or more
@@ -134,27 +134,15 @@ PLOTS = [
 ]
 
 
-def check_refused(rnn, capsys, monkeypatch, files, case):
+@pytest.mark.parametrize("case", OPTIONS + [pytest.param(case, marks=pytest.mark.needs_matplotlib) for case in PLOTS])
+def test_options_that_cannot_be_used_are_refused(rnn, capsys, monkeypatch, files, case):
     monkeypatch.chdir(files)
-    arguments, *pieces = case.split(" | ")
+    arguments, *pieces = case.replace("PACKAGE", rnn.__name__).split(" | ")
     options = arguments.split() + ([] if "--plot" in arguments else ["--no-plot"])
     message = refused(rnn, capsys, *options)
     assert all(piece in message for piece in pieces), message
     if message.startswith(("argument", "unknown option", "unknown command", "unexpected")):  # by the parser
         assert message.endswith(" --help")
-
-
-@pytest.mark.parametrize("case", OPTIONS + [pytest.param(case, marks=pytest.mark.needs_matplotlib) for case in PLOTS])
-def test_options_that_cannot_be_used_are_refused(capsys, monkeypatch, files, case):
-    check_refused(numpy_rnn, capsys, monkeypatch, files, case)
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("case", [case for case in OPTIONS if "see python -m" in case or "--weights w.npz" in case])
-def test_both_packages_refuse_alike(capsys, monkeypatch, files, case):
-    import torch_rnn
-
-    check_refused(torch_rnn, capsys, monkeypatch, files, case)
 
 
 @pytest.mark.parametrize("command", ["train", "compare", "study"])

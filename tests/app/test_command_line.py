@@ -53,19 +53,9 @@ def default_experiment_in_plain_numpy(last):
 
 
 @pytest.mark.parametrize("dtype", ROUNDING)
-def test_the_default_experiment(capsys, dtype):
-    check_default_experiment(numpy_rnn, capsys, dtype, 300)
-
-
-@pytest.mark.needs_torch
-def test_the_default_experiment_of_torch_rnn(capsys):
-    """Its first 30 epochs, as it is slow."""
-    import torch_rnn
-
-    check_default_experiment(torch_rnn, capsys, "float32", 30)
-
-
-def check_default_experiment(rnn, capsys, dtype, last):
+def test_the_default_experiment(rnn, capsys, dtype):
+    """All of its 300 epochs with numpy_rnn; the first 30 with torch_rnn, which is slow."""
+    last = 300 if rnn is numpy_rnn else 30
     options = [] if dtype == "float32" else ["--dtype", dtype]
     out = succeed(rnn, capsys, "--no-plot", *options, *([] if last == 300 else ["--epochs", last]))
     assert out.splitlines()[0] == (

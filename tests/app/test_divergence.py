@@ -165,18 +165,7 @@ def test_a_gradient_whose_squares_overflow_is_clipped_and_no_divergence():
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
-def test_networks_that_diverge_are_named_and_the_others_continue(name):
-    check_ensemble(numpy_rnn, name)
-
-
-@pytest.mark.needs_torch
-def test_so_do_those_of_torch_rnn():
-    import torch_rnn
-
-    check_ensemble(torch_rnn, "rates and seeds")
-
-
-def check_ensemble(rnn, name):
+def test_networks_that_diverge_are_named_and_the_others_continue(rnn, name):
     configuration = ready(ENSEMBLES[name])
     witness = Witness(rnn, configuration)
     reported, rows, saved = [], {}, []

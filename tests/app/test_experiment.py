@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import fields
-from functools import cache
 
 import numpy as np
 import pytest
@@ -28,9 +27,9 @@ def test_every_field_has_an_option_with_its_default():
     assert configuration_of(parser("torch_rnn").parse_args(["compare", "numpy_rnn"])) == Configuration()
 
 
-@pytest.mark.parametrize(
-    ("options", "changed"),
-    [
+def test_an_option_changes_its_own_field():
+    """The other options are in the table of runs below."""
+    for options, changed in (
         ("--epochs 7", {"epochs": 7}),
         ("--k1 2", {"k1": 2, "k2": 2}),
         ("--no-bias", {"bias": False}),
@@ -39,11 +38,8 @@ def test_every_field_has_an_option_with_its_default():
         ("--columns=time,_a_b", {"columns": ("time", "_a_b")}),
         ("--weights w.npz", {"weights": "w.npz"}),
         ("--learning-rate 0.1,1e-3,0", {"learning_rate": (0.1, 0.001, 0.0)}),
-    ],
-)
-def test_an_option_changes_its_own_field(options, changed):
-    """The other options are in the table of runs below."""
-    assert configured(options) == Configuration(**changed)
+    ):
+        assert configured(options) == Configuration(**changed), options
 
 
 SERIES = np.random.default_rng(1).normal(0, 1, (9, 2))
@@ -86,7 +82,7 @@ RUNS = {
 }
 
 
-EPOCHS = 3
+EPOCHS = 2
 
 
 def trained_directly(rnn, drawn, options):
@@ -111,12 +107,8 @@ def trained_directly(rnn, drawn, options):
     return rnn.to_numpy(updates[-1].parameters), sums
 
 
-@cache
-def default_params():
-    return trained_directly(numpy_rnn, {}, {})[0]
-
-
-def check_run(rnn, capsys, case):
+@pytest.mark.parametrize("case", RUNS)
+def test_every_option_reaches_the_run(rnn, capsys, case):
     """The parameters and the losses of the command are those of `rnn.train`."""
     np.save("series.npy", SERIES)
     options, drawn, changed = RUNS[case]
@@ -133,27 +125,12 @@ def check_run(rnn, capsys, case):
         else:
             wanted = np.percentile(expected, (50, 10, 90)) if expected.ndim else [expected]
         assert np.abs(np.subtract(loss, wanted)).max() <= PRINTED + 1e-9  # sums may be added up in another order
-    return params
-
-
-@pytest.mark.parametrize("case", RUNS)
-def test_every_option_reaches_the_run(capsys, case):
-    params = check_run(numpy_rnn, capsys, case)
-    assert (bits(params) == bits(default_params())) == (case == "defaults")
-    options = RUNS[case][0]
+    assert (bits(params) == bits(trained_directly(rnn, {}, {})[0])) == (case == "defaults")
     configuration = configured(options)
     assert Configuration.from_dict(json.loads(json.dumps(configuration.to_dict()))) == configuration
     if configuration.held_out == 0:  # an option of `train` only
         compared = parser("numpy_rnn").parse_args(["compare", "x", *options.split()])
         assert configuration_of(compared) == configuration
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("case", ["nesterov", "rates and seeds", "held out"])
-def test_options_reach_a_run_of_torch_rnn(capsys, case):
-    import torch_rnn
-
-    check_run(torch_rnn, capsys, case)
 
 
 def test_free_running_steps_are_printed_up_to_a_hundred_and_then_the_first_and_the_last(capsys):
@@ -219,12 +196,11 @@ def test_what_is_held_out_is_predicted_and_free_running_begins_before_it():
 
 
 def test_free_running_is_as_long_as_what_is_held_out_unless_told(capsys):
+    """Beside the predictions of these rows, and then below them."""
     np.savetxt("long.csv", np.sin(np.arange(30)))
-    for options, steps in ([["--held-out", 7], 7], [["--held-out", 7, "--generate", 9], 9]):
+    for options, beyond in ((["--held-out", 7], []), (["--held-out", 7, "--generate", 9], ["31", "32"])):
         out = succeed(numpy_rnn, capsys, "--data", "long.csv", "--epochs", 1, "--no-plot", *options)
-        table = out[out.index("  time") :].splitlines()
-        assert table[0].split() == ["time", "actual", "predicted", "free-running"]
-        full = [line for line in table if len(line.split()) == 4 and line.split()[0].isdecimal()]
-        assert [int(line.split()[0]) for line in full] == list(range(24, 31))
-        beyond = [line for line in table if len(line.split()) == 2 and line.split()[0].isdecimal()]
-        assert [int(line.split()[0]) for line in beyond] == list(range(31, 31 + steps - 7))
+        head, *rows = [line.split() for line in out[out.index("  time") :].splitlines()]
+        assert head == ["time", "actual", "predicted", "free-running"]
+        assert [row[0] for row in rows if len(row) == 4 and row[0].isdecimal()] == [str(n) for n in range(24, 31)]
+        assert [row[0] for row in rows if len(row) == 2 and row[0].isdecimal()] == beyond

@@ -235,16 +235,11 @@ def test_names_are_drawn_as_they_are_whatever_characters_they_have():
     legends = [*series[0].get_legend().get_texts(), *losses.get_legend().get_texts()]
     shown = " ".join(text.get_text() for text in legends)
     assert all(shown.count(name) == 3 for name in drawable)  # predicted, free-running, and the losses
+    one = plots.figure(made_up()[0]._replace(name=9 * "a long name ", columns=("spots",)), made_up()[1])
+    assert one.axes[0].get_ylabel() == "spots"  # a single column is named too
+    assert f": {(9 * 'a long name ')[:57]}..., one step ahead" in one.get_suptitle()
     drawn = [figure._suptitle, *(axes.yaxis.label for axes in series), *legends]
     assert not any(text.get_parse_math() for text in drawn)
-
-
-def test_a_single_column_is_named_and_a_long_name_is_shortened_in_the_title():
-    experiment, results = made_up()
-    name = "a very long name " * 9
-    figure = plots.figure(experiment._replace(name=name, columns=("spots",)), results)
-    assert f": {name[:57]}..., one step ahead" in figure.get_suptitle()
-    assert figure.axes[0].get_ylabel() == "spots"
 
 
 def test_legends_cover_nothing_and_everything_is_inside(drawn):

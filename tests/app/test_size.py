@@ -34,7 +34,7 @@ RUNS = {
     "standardized": "--data long.npy --k1 1000 --standardize --seeds 40 --learning-rate 1e-5",
     "features": "--data wide.npy --k1 50 --hidden-size 200 --learning-rate 1e-5",
     "generated": "--generate 1000 --hidden-size 2 --seeds 100",
-    "diverging": "--data long.npy --held-out 2990 --k1 2000 --hidden-size 100 --nonlinearity relu --learning-rate 1e30",
+    "diverging": "--data long.npy --k1 5000 --hidden-size 100 --nonlinearity relu --learning-rate 1e30",
     "some-diverge": "--seeds 50 --learning-rate 0,1e30,1e35 --momentum 0.5 --epochs 4 --hidden-size 40",
 }
 
