@@ -19,7 +19,7 @@ KINDS: dict[str, dict] = {
     "one-epoch": {"epochs": 1, "G": 0},
     "no-epochs": {"epochs": 0},
     "features": {"D": 6, "E": (4,)},
-    "long": {"T": 500},
+    "long": {"T": 600},
     "compared": {"backends": ("my_own_rnn_in_rust", "another_rnn_in_fortran"), "E": (3,)},
     "held-out": {"T": 40, "held_out": 12, "G": 12, "scaled": True, "D": 2},
     "held-out-early": {"T": 150, "held_out": 120, "G": 30},
@@ -27,6 +27,18 @@ KINDS: dict[str, dict] = {
     "last-predictions": {"T": 40, "P": 15, "held_out": 5, "G": 5},
     "predictions-of-some-held-out": {"T": 40, "P": 10, "held_out": 12, "G": 5},
     **SWEEPS,
+    "last-steps": {"T": 601, "P": 500, "G": 20},
+    "last-steps-and-held-out": {"T": 3309, "held_out": 300, "G": 320},
+    "around-the-border": {"T": 3309, "held_out": 301, "G": 321, "P": 500},
+    "before-the-predictions": {"T": 3309, "held_out": 1200, "G": 1220, "P": 500},
+    "first-steps": {"T": 700, "held_out": 690, "G": 710, "P": 500},
+}
+VIEWS = {  # of a series of more than 600 steps: the first and the last time that is drawn, and the words in the title
+    "last-steps": (2, np.inf, "the last 600 of 601 steps"),
+    "last-steps-and-held-out": (2710, np.inf, "the last 600 of 3309 steps"),
+    "around-the-border": (2709, 3308, "steps 2709 to 3308 of 3309"),
+    "before-the-predictions": (1810, 2409, "steps 1810 to 2409 of 3309"),
+    "first-steps": (1, 600, "steps 1 to 600 of 700"),
 }
 
 
@@ -53,37 +65,34 @@ def best(experiment, results):
     }
 
 
-def test_the_series_with_its_labels_and_its_title(drawn):
+def test_the_series_with_its_labels_and_its_title(drawn, request):
     experiment, results, series, _, figure = drawn
+    first, last, part = VIEWS.get(request.node.callspec.params["drawn"], (1, np.inf, None))
     T, D, held_out = len(experiment.x), experiment.x.shape[-1], experiment.held_out
     mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
     for feature, axes in enumerate(series):
+        by_label, expected = lines(axes), []
 
-        def in_units(values, feature=feature):
-            return values * deviation[feature] + mean[feature]
+        def check(label, begin, values, axes=axes, feature=feature, by_label=by_label, expected=expected):
+            """The medians over the networks, in units of the series, from the time `begin` on."""
+            times, median = np.arange(begin, begin + len(values)), np.median(values.reshape(len(values), -1), axis=1)
+            is_shown = (times >= first) & (times <= last)
+            if is_shown.any():
+                expected.append(label)
+                assert bits(by_label[label].get_xdata()) == bits(times[is_shown])
+                median = median * deviation[feature] + mean[feature]
+                assert_within(np.asarray(by_label[label].get_ydata()), median[is_shown], 1e-12)
 
-        by_label = lines(axes)
-        actual = np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature]
-        assert bits(by_label["actual"].get_xdata()) == bits(np.arange(1, T + 2))
-        assert by_label["actual"].get_marker().replace("None", "") == ("o" if T < 100 else "")  # points, or a line
-        assert bits(by_label["actual"].get_ydata()) == bits(in_units(actual))
-        expected = ["actual"]
+        check("actual", 1, np.concatenate([experiment.x, experiment.target[-1:]])[:, 0, feature])
+        points = len(by_label["actual"].get_xdata()) <= 100
+        assert by_label["actual"].get_marker().replace("None", "") == ("o" if points else "")  # points, or a line
         for name, result in best(experiment, results).items():
-            by = f", {name}" if len(results) > 1 else ""
-            P, G = len(result.predictions), len(result.generated)
-            y = result.predictions[..., 0, feature].reshape(P, -1)
-            assert bits(by_label["predicted" + by].get_xdata()) == bits(np.arange(T + 2 - P, T + 2))
-            assert_within(by_label["predicted" + by].get_ydata(), in_units(np.median(y, axis=1)), 1e-12)
-            expected.append("predicted" + by)
-            if G:
-                after = result.generated[..., 0, feature].reshape(G, -1)
+            by, P = f", {name}" if len(results) > 1 else "", len(result.predictions)
+            y, after = result.predictions[..., 0, feature], result.generated[..., 0, feature]
+            check("predicted" + by, T + 2 - P, y)
+            if len(after):
                 before = y[P - held_out - 1 :][:1] if held_out < P else after[:0]  # on from the last one trained on
-                line = by_label["free-running" + by]
-                first = T + 2 - held_out - len(before)
-                assert bits(line.get_xdata()) == bits(np.arange(first, T + 2 - held_out + G))
-                median = np.median(np.concatenate([before, after]), axis=1)
-                assert_within(line.get_ydata(), in_units(median), 1e-12)
-                expected.append("free-running" + by)
+                check("free-running" + by, T + 2 - held_out - len(before), np.concatenate([before, after]))
         assert list(by_label) == expected
         assert axes.get_ylabel() == ("value (units of the series)" if D == 1 else f"feature {feature + 1}")
     assert series[-1].get_xlabel() == "time (steps)"
@@ -94,6 +103,7 @@ def test_the_series_with_its_labels_and_its_title(drawn):
     assert (ensemble in title) == (networks > 1)
     assert ("the first 4 of 6 features" in title) == (D == 6)
     assert ("with the lowest final loss" in title) == bool(experiment.rates)
+    assert f", {part}" in title if part else "steps" not in title
 
 
 def test_the_border_is_before_the_first_row_that_was_not_trained_on(drawn):
@@ -160,41 +170,6 @@ def test_every_rate_is_named_beside_the_end_of_its_curve(drawn):
     assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
-@pytest.mark.parametrize(
-    ("T", "held_out", "P", "first", "last", "title"),
-    [
-        (600, 0, None, 1, None, None),
-        (601, 0, 500, 2, None, "the last 600 of 601 steps"),
-        (3309, 300, None, 2710, None, "the last 600 of 3309 steps"),
-        (3309, 301, 500, 2709, 3308, "steps 2709 to 3308 of 3309"),
-        (3309, 1200, None, 1810, 2409, "steps 1810 to 2409 of 3309"),
-        (700, 690, 500, 1, 600, "steps 1 to 600 of 700"),
-    ],
-)
-def test_of_a_long_series_a_part_is_drawn(T, held_out, P, first, last, title):
-    experiment, results = made_up(T=T, held_out=held_out, G=held_out + 20, P=P)
-    result = results["numpy_rnn"]
-    figure = plots.figure(experiment, results)
-    by_label = lines(figure.axes[0])
-    begins = T + 2 - held_out
-    times = {
-        "actual": (1, np.concatenate([experiment.x, experiment.target[-1:]])),
-        "predicted": (T + 2 - len(result.predictions), result.predictions),
-        "free-running": (begins, result.generated),
-    }
-    for label, (begin, values) in times.items():
-        shown = np.arange(max(begin, first), min(begin + len(values), (last or T + 100) + 1))
-        x, y = by_label[label].get_data() if label in by_label else np.zeros((2, 0))
-        if label == "free-running":  # without the prediction that it is drawn on from
-            x, y = x[x >= begins], y[x >= begins]
-        assert x.tolist() == shown.tolist()
-        assert y.tolist() == values[shown - begin, 0, 0].tolist() if len(shown) else len(y) == 0
-    assert (f", {title}" in figure.get_suptitle()) if title else ("steps" not in figure.get_suptitle())
-    if held_out:
-        low, high = figure.axes[0].get_xlim()
-        assert low < begins - 0.5 < high
-
-
 @pytest.mark.parametrize("left_out", [(), (2,)], ids=["all", "one diverged"])
 def test_lines_and_bands_are_medians_and_percentiles_of_the_networks_that_converged(left_out):
     experiment, results = made_up(E=(5,))
@@ -246,7 +221,8 @@ def test_legends_cover_nothing_and_everything_is_inside(drawn):
     *_, figure = drawn
     legends = [axes.get_legend() for axes in figure.axes if axes.get_legend() is not None]
     assert legends[0].axes is figure.axes[0]
-    assert [text.get_text() for text in legends[0].get_texts()] == list(lines(figure.axes[0]))
+    labels = [line.get_label() for line in figure.axes[0].lines if not line.get_label().startswith("_")]
+    assert [text.get_text() for text in legends[0].get_texts()] == labels
     assert len(legends) == (2 if len(drawn[1]) > 1 else 1)
     frames = [axes.get_window_extent() for axes in figure.axes]
     boxes = [legend.get_window_extent() for legend in legends]
