@@ -26,9 +26,8 @@ def made_up(T=4, D=1, E=(), G=2, scale=1.0):
     return experiment._replace(x=x, target=target), result._replace(predictions=y, generated=following)
 
 
-@pytest.mark.parametrize(
-    ("options", "ending"),
-    [
+def test_the_heading_describes_the_run():
+    for options, ending in (
         ("", "tanh, no biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
         (
             "--k1 2 --k2 3 --nonlinearity relu --reduction mean --learning-rate 1e-3 --seed 7 --bias --dtype float64",
@@ -39,20 +38,17 @@ def made_up(T=4, D=1, E=(), G=2, scale=1.0):
             "momentum 0.9, dampening 0.5, weight decay 0.0001, max norm 2, float32, seeds 7 to 9",
         ),
         (
-            "--momentum 0.9 --nesterov --learning-rate 0.1,1e-5 --learn-initial-state --standardize --held-out 12"
-            " --weights w.npz",
-            "learning rates 0.1 1e-05, momentum 0.9, nesterov, initial state learned, standardized, 12 rows held out,"
-            " float32, weights from w.npz",
+            "--nesterov --learning-rate 0.1,1e-5 --learn-initial-state --standardize --held-out 12 --weights w.npz",
+            "learning rates 0.1 1e-05, nesterov, initial state learned, standardized, 12 rows held out, float32,"
+            " weights from w.npz",
         ),
-    ],
-    ids=range(4),
-)
-def test_the_heading_describes_the_run(options, ending):
-    c = configured(options)
-    params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
-    heading = report.heading(["numpy_rnn", "torch_rnn"], made_up()[0]._replace(params=params), c)
-    assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
-    assert heading.endswith(ending)
+    ):
+        c = configured(options)
+        drawn = {"bias": bool(c.bias), "dtype": c.dtype or "float32", "networks": c.networks}
+        experiment = made_up()[0]._replace(params=numpy_rnn.initial_parameters(1, 5, 1, **drawn))
+        heading = report.heading(["numpy_rnn", "torch_rnn"], experiment, c)
+        assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
+        assert heading.endswith(ending)
 
 
 def test_loss_rows():

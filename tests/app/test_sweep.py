@@ -41,9 +41,8 @@ def result_of(losses, diverged=()) -> Result:
     return Result(losses, params, predictions, predictions[:2], lines)
 
 
-@pytest.mark.parametrize(
-    ("losses", "diverged", "best"),
-    [
+def test_the_best_rate_has_the_lowest_median_of_the_networks_that_are_left():
+    for of_rates, diverged, best in (
         ([[1, 9, 9], [3, 2, 4]], (), 1),  # the last epoch counts
         ([[3, 2, 4]], (1,), 0),
         ([[3, np.nan, 4]], (), 0),
@@ -54,10 +53,8 @@ def result_of(losses, diverged=()) -> Result:
         ([[[5, 1, 3], [2, 2, 14], [0, 9, 9]]], (), 1),  # medians 3, 2, 9; means 3, 6, 6
         ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (7, 8), 2),  # of the third rate one is left
         ([[[5, 1, 3], [2, 2, 4], [0, 9, 9]]], (3, 4, 5, 6, 7, 8), 0),
-    ],
-)
-def test_the_best_rate_has_the_lowest_median_of_the_networks_that_are_left(losses, diverged, best):
-    assert result_of(losses, diverged).best_rate() == best
+    ):
+        assert result_of(of_rates, diverged).best_rate() == best, (of_rates, diverged)
 
 
 def test_what_came_out_for_a_rate():
