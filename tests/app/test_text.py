@@ -1,4 +1,8 @@
-"""A character-level language model from the command line: training, samples and files."""
+"""A character-level language model from the command line: training, as in min-char-rnn, samples and files.
+
+The text is the beginning of chapter I of "Alice's Adventures in Wonderland" by Lewis Carroll, 1865, which is in the
+public domain.
+"""
 
 import io
 import json
@@ -8,15 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import each
 from in_process import refused, succeed
 
 import numpy_rnn
+from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.run import Hooks, Run
 from numpy_rnn.app.series import alphabet_of, classes_of, visible
 from numpy_rnn.app.text_report import sample
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
 
 ALICE = str(Path(__file__).parent.parent / "alice.txt")
 SHORT = Path(ALICE).read_text(encoding="utf-8")[:651]  # 26 chunks of 25 characters, and the one after them
@@ -38,9 +46,9 @@ def samples(out):
     return re.findall(r"^----\n(.*?)\n----$", out, re.MULTILINE | re.DOTALL)
 
 
-def language_model(text="abcabd" * 20, **changes):
-    Path("own.txt").write_text(text, encoding="utf-8")
-    values = TEXT | {"hidden_size": 5, "epochs": 2, "text": "own.txt", "dtype": "float64"} | changes
+def prepared(**changes):
+    """A language model of few hidden units in float64, of the text of these tests."""
+    values = TEXT | {"hidden_size": 12, "epochs": 2, "text": "short.txt", "dtype": "float64"} | changes
     configuration = Configuration(**values)
     return prepare(configuration), configuration
 
@@ -56,7 +64,7 @@ def test_the_defaults_are_those_of_min_char_rnn(capsys):
     assert out.splitlines()[0] == f"numpy_rnn: alice.txt, T=2625 B=1 D=54 {of_run}, float32, seed 0"
     configuration = load_checkpoint("r.npz").configuration.to_dict()
     assert {name: configuration[name] for name in TEXT} == TEXT | {"epochs": 1}
-    experiment, _ = language_model(hidden_size=400)
+    experiment, _ = prepared(hidden_size=400)
     for W in experiment.params[:3]:
         assert abs(W.std() / 0.01 - 1) < 0.1
 
@@ -78,9 +86,61 @@ def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(capsys):
 
 
 def test_the_smoothed_loss_of_a_mean_begins_at_that_of_characters_at_random(capsys):
-    """That of a sum, and every later one: test_min_char_rnn.py."""
+    """That of a sum, and every later one: below."""
     out = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 1, "--sample", 0, "--reduction", "mean")
     assert abs(rows(out)[0][2] - np.log(len(set(SHORT)))) < 1e-3
+
+
+# -- min-char-rnn --------------------------------------------------------------------------------------------------
+
+UPDATES = 420  # of which an epoch makes 105
+
+
+@pytest.fixture(scope="module")
+def curves():
+    """The losses of min-char-rnn, the smoothed ones, and what rounding explains.
+
+    As in `compare`, it is ALARM times the spread, so far, of runs whose initial weights differ by an ulp. With the 100
+    units of the program an ulp becomes a difference of 1 within 50 updates; with 20 training is not chaotic.
+    """
+    experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
+    weights = [
+        np.array(w.T if w.ndim == 2 else w[:, None]) for w in experiment.params if w is not None
+    ]  # as it has them
+    data = [*experiment.x[:, 0].tolist(), int(experiment.target[-1, 0]), 0]  # it leaves out a chunk at the very end
+    theirs = np.array([(loss, smoothed) for loss, smoothed, *_ in min_char_rnn.train(data, weights, UPDATES)])
+    generator = np.random.default_rng(0)
+
+    def moved(theta):
+        return np.nextafter(theta, generator.choice([-np.inf, np.inf], theta.shape))
+
+    def losses_from(params):
+        start = params, experiment.x, experiment.target, experiment.h_0
+        epochs = numpy_rnn.train(*start, **configuration.train_options(), yield_every="epoch")
+        return np.concatenate([update.losses for update in epochs])
+
+    losses = losses_from(experiment.params)
+    spread = np.max([abs(losses_from(each(moved, experiment.params)) - losses) for _ in range(2)], axis=0)
+    floor = FLOOR * np.finfo(np.float64).eps / 2 * losses
+    return theirs, ALARM * np.maximum.accumulate(np.maximum(spread, floor))
+
+
+@pytest.mark.with_reference
+def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
+    theirs, allowed = curves
+    assert allowed.max() < 1e-9  # a fault is not hidden in chaos
+    experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
+    smoothed = []
+    hooks = Hooks(on_smoothed=lambda state, values: smoothed.extend(values.tolist()))
+    run = Run(rnn, experiment, configuration, hooks)
+    run.train()
+    losses = np.array(smoothed)
+    assert len(losses) == UPDATES
+    before = np.concatenate([[25 * np.log(len(experiment.alphabet))], losses[:-1]])
+    assert (np.abs(losses - theirs[:, 1]) <= allowed).all()
+    ours = (losses - 0.999 * before) / 0.001  # of the loss itself, with two roundings per update of the smoothed one
+    assert (np.abs(ours - theirs[:, 0]) <= allowed + 4000 * np.finfo(np.float64).eps * before).all()
+    assert theirs[-50:, 0].mean() < theirs[0, 0] - 20  # it has learned something
 
 
 # -- samples --------------------------------------------------------------------------------------------------------
@@ -88,7 +148,7 @@ def test_the_smoothed_loss_of_a_mean_begins_at_that_of_characters_at_random(caps
 
 def test_a_sample_draws_from_the_distributions_of_the_network(rnn):
     """Step by step as NumPy computes them; each character is the next input."""
-    experiment, _ = language_model()
+    experiment, _ = prepared()
     generator = np.random.default_rng(1)
     params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
     text = sample(rnn, params, experiment, "tanh", 60, 0.8, (3, 4))
@@ -105,7 +165,8 @@ def test_a_sample_draws_from_the_distributions_of_the_network(rnn):
 @pytest.mark.parametrize("temperature", [1e-300, 1e-3, 1e300])
 def test_extreme_temperatures(temperature):
     """The most likely character each time, or all with the same probability."""
-    experiment, _ = language_model()
+    Path("short.txt").write_text("abcd" * 20)
+    experiment, _ = prepared()
     params = experiment.params._replace(b_y=np.array([0.0, 1.0, 3.0, 2.0]))
     text = sample(numpy_rnn, params, experiment, "tanh", 100, temperature, (0,))
     assert set(text) == (set("abcd") if temperature > 1 else {"c"})
