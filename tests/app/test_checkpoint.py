@@ -211,21 +211,19 @@ def test_an_option_that_would_make_it_another_run_is_refused(capsys):
         )
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--data two.csv", "--data is given with --resume, but the run is on the sine wave: leave --data out"),
-        ("--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of them out"),
-        ("--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
-        ("--learning-rate 0.1,0.2", "--learning-rate has 2 values: expected 1, as in the run that --resume continues"),
-        ("--learning-rate 0.1", "--learning-rate has 1 value: expected 3, as in the run that --resume continues"),
-        ("--momentum 0 --nesterov", "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
-    ],
-)
-def test_options_that_do_not_fit_a_run_that_is_resumed(capsys, options, message):
-    is_sweep = "expected 3" in message
-    save_checkpoint("r.npz", interrupted("--learning-rate 0.01,0.1,0.2 --k1 5", 3) if is_sweep else SAVED)
-    assert refused(numpy_rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot").startswith(message)
+def test_options_that_do_not_fit_a_run_that_is_resumed(capsys):
+    save_checkpoint("r.npz", SAVED)
+    save_checkpoint("sweep.npz", interrupted("--learning-rate 0.01,0.1,0.2 --k1 5", 3))
+    values = "--learning-rate has {}, as in the run that --resume continues"
+    for name, options, message in (
+        ("r.npz", "--data two.csv", "--data is given with --resume, but the run is on the sine wave: leave --data out"),
+        ("r.npz", "--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of"),
+        ("r.npz", "--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
+        ("r.npz", "--learning-rate 0.1,0.2", values.format("2 values: expected 1")),
+        ("sweep.npz", "--learning-rate 0.1", values.format("1 value: expected 3")),
+        ("r.npz", "--momentum 0 --nesterov", "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
+    ):
+        assert refused(numpy_rnn, capsys, "--resume", name, *options.split(), "--no-plot").startswith(message)
 
 
 def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
