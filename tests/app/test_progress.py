@@ -1,6 +1,6 @@
 """The progress bar: after two seconds, on a terminal only, with the loss and the time left; rows of output stay whole.
 
-The clock is simulated: every update takes `pause` seconds. One test runs a process on a real terminal.
+The clock is simulated: every update takes `pause` seconds.
 """
 
 import io
@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from in_process import command, configured, main, succeed, trained
-from pseudo_terminal import run_on_a_terminal, screen, text_of
+from pseudo_terminal import screen
 
 import numpy_rnn
 from numpy_rnn.app import terminal
@@ -160,40 +160,3 @@ def test_a_narrow_terminal_has_fewer_details_and_an_unknown_width_is_100(monkeyp
     assert ("{n_fmt}" in options.get("bar_format", "")) == (columns == 80)
     monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((0, 0)))  # as under `script`
     assert terminal._width() == {"ncols": 100}
-
-
-LONG_RUN = """
-import sys, time
-from numpy_rnn.__main__ import main
-from numpy_rnn.app import terminal
-
-terminal.DELAY = 0.1
-made, advance = [], terminal.Progress.advance
-
-def until_interrupted(*arguments):
-    made.append(1)
-    if len(made) == 60:
-        raise KeyboardInterrupt
-    time.sleep(0.005)
-    advance(*arguments)
-
-terminal.Progress.advance = until_interrupted
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_on_a_narrow_terminal_the_loss_is_whole():
-    """Also of a run of ten million updates: the bar is wider than one character, and gone after an interrupt."""
-    program = [sys.executable, "-c", LONG_RUN, "--epochs", "500000", "--no-plot"]
-    pieces, status, _ = run_on_a_terminal(program, columns=60)
-    assert status == 130
-    states = re.findall(STATE, text_of(pieces))
-    assert states
-    for state in states:
-        form = r"numpy_rnn: +\d+%\|([^|]*)\|.*, epoch=\d+, loss=([\d.e+-]+)\]"
-        bar, loss = re.fullmatch(form, state.rstrip()).groups()
-        assert len(bar) >= 4
-        assert float(loss) > 0
-        assert len(state) <= 60
-    assert screen(text_of(pieces))[-2:] == ["numpy_rnn: interrupted", ""]
