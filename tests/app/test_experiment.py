@@ -150,18 +150,6 @@ def test_log_every(capsys, every, epochs):
     assert list(losses(succeed(numpy_rnn, capsys, "--epochs", 5, "--log-every", every, "--no-plot"))) == epochs
 
 
-@pytest.mark.parametrize("options", ["--bias --dtype float64", "--seeds 2 --hidden-size 2", "--learn-initial-state"])
-def test_a_run_from_saved_weights_continues_where_the_first_one_ended(capsys, options):
-    options = ["--no-plot", "--k2", 2, *options.split()]
-    succeed(numpy_rnn, capsys, "--epochs", 5, "--save", "five.npz", *options)
-    succeed(numpy_rnn, capsys, "--epochs", 3, "--save", "three.npz", *options)
-    rest = "--epochs", 2, "--weights", "three.npz", "--save", "both.npz", *options[:3]
-    out = succeed(numpy_rnn, capsys, *rest)
-    assert bits(load_parameters("both.npz")) == bits(load_parameters("five.npz"))
-    assert "weights from three.npz" in out.splitlines()[0]
-    assert ("median loss" in out) == ("--seeds" in options)
-
-
 def test_the_dtype_of_weights_is_kept_unless_another_is_asked_for():
     params = prepare(Configuration(dtype="float64")).params
     save_parameters("w.npz", params)

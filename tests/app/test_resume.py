@@ -172,31 +172,19 @@ def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass():
 # -- on the command line --------------------------------------------------------------------------------------------
 
 
-def rows_of(out):
-    """The printed rows of the losses."""
-    rows = out[out.index("epoch  ") :].split("\n  time")[0].splitlines()[1:]
-    assert len(rows) == len(losses(out))
-    return rows
-
-
 @pytest.mark.parametrize("name", ["sweep of ensembles", "some diverge", "series of a file"])
-def test_a_run_that_is_resumed_for_more_epochs_is_the_longer_run(capsys, name):
+def test_what_a_resumed_run_prints_is_the_rest_of_the_longer_run(capsys, name):
     options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
-    whole = command(numpy_rnn, capsys, "--epochs", 4, *options, "--save", "whole.npz")
+    whole = command(numpy_rnn, capsys, "--epochs", 4, *options, "--save", "r.npz")
     first = command(numpy_rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
     second = command(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--save", "r.npz", *options[-3:])
     assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
-    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
-    of_whole, of_first, of_second = (rows_of(ended.out) for ended in (whole, first, second))
-    assert of_first + of_second == of_whole
-    assert second.out.splitlines()[0] == whole.out.splitlines()[0]
     updates = -(-len(prepare(configured(RUNS[name])).trained().x) // configured(RUNS[name]).k1)
-    assert second.out.splitlines()[1] == f"resuming from r.npz after epoch 2, update {updates}"
-    table = whole.out[whole.out.index("  time") :].replace("whole.npz", "r.npz")
-    assert second.out.endswith(table)
-    again = succeed(numpy_rnn, capsys, "--resume", "r.npz", "--no-plot", "--save", "r.npz") if not second.err else table
-    assert Path("r.npz").read_bytes() == Path("whole.npz").read_bytes()
-    assert again[again.index("  time") :] == table
+    heading, resuming, columns, *rows = second.out.splitlines()
+    assert resuming == f"resuming from r.npz after epoch 2, update {updates}"
+    printed = first.out.split("\n  time")[0].splitlines()
+    assert [*printed, *rows] == whole.out.splitlines()
+    assert [heading, columns] == printed[:2]
 
 
 @pytest.mark.parametrize(
