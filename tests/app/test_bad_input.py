@@ -24,24 +24,20 @@ def files(tmp_path_factory):
     """A folder with valid files, which do not fit the options of the table. No test changes them."""
     folder = tmp_path_factory.mktemp("valid")
     with contextlib.chdir(folder):
-        _write_files()
+        one, large = numpy_rnn.initial_parameters(), numpy_rnn.initial_parameters(dtype="float64")
+        save_parameters("w.npz", one)
+        save_parameters("biases.npz", numpy_rnn.initial_parameters(bias=True))
+        save_parameters("many.npz", numpy_rnn.initial_parameters(networks=3))
+        save_parameters("large.npz", large._replace(W_hy=large.W_hy * 1e39))
+        save_parameters("learned.npz", one._replace(h_0=np.ones((1, 6), "f4")))
+        save_parameters("sequences.npz", one._replace(h_0=np.ones((2, 6), "f4")))
+        Path("two.csv").write_text("time,spots\n1,2\n3,4\n5,6\n")
+        Path("constant.csv").write_text("7\n7\n7\n7\n8\n")  # in the rows that are trained on
+        Path("large.csv").write_text("1e39\n1\n2\n")
+        texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c", "latin": b"\xff"}
+        for name, content in texts.items():
+            Path(f"{name}.txt").write_bytes(content)
     return folder
-
-
-def _write_files():
-    one, large = numpy_rnn.initial_parameters(), numpy_rnn.initial_parameters(dtype="float64")
-    save_parameters("w.npz", one)
-    save_parameters("biases.npz", numpy_rnn.initial_parameters(bias=True))
-    save_parameters("many.npz", numpy_rnn.initial_parameters(networks=3))
-    save_parameters("large.npz", large._replace(W_hy=large.W_hy * 1e39))
-    save_parameters("learned.npz", one._replace(h_0=np.ones((1, 6), "f4")))
-    save_parameters("sequences.npz", one._replace(h_0=np.ones((2, 6), "f4")))
-    Path("two.csv").write_text("time,spots\n1,2\n3,4\n5,6\n")
-    Path("constant.csv").write_text("7\n7\n7\n7\n8\n")  # in the rows that are trained on
-    Path("large.csv").write_text("1e39\n1\n2\n")
-    texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c", "latin": b"ab\xff"}
-    for name, content in texts.items():
-        Path(f"{name}.txt").write_bytes(content)
 
 
 # Arguments | part of the message | another part of it ...
@@ -110,7 +106,7 @@ compare json | json | expected | package
 --text one.txt | text one.txt has no character but 'a' (U+0061, LATIN SMALL LETTER A): expected 2 or more different
 --text short.txt | text short.txt has 2 characters: expected 26 or more, a chunk of 25 and the character after it;
 --text binary.txt | text binary.txt has a zero byte at character 3: expected a text file, and not a binary one
---text latin.txt | text latin.txt is not UTF-8: byte 0xff at position 2; expected a text file; convert it
+--text latin.txt | text latin.txt is not UTF-8: byte 0xff at position 0; expected a text file; convert it
 --text abc.txt --temperature 0 | argument --temperature: '0': expected a finite number, above 0
 --text abc.txt --sample -1 | argument --sample: '-1': expected a whole number, 0 to 1000000
 --text abc.txt --generate 5 | --generate is given with --text: use --sample N for a text of the network, or leave it out

@@ -19,12 +19,7 @@ from in_process import command, contents
 
 import numpy_rnn
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.app.storage import (
-    check_can_write,
-    load_arrays,
-    load_parameters,
-    save_parameters,
-)
+from numpy_rnn.app.storage import check_can_write, load_arrays, load_parameters, save_parameters
 
 
 def finite(dtype, shape):
