@@ -34,8 +34,8 @@ def files(tmp_path_factory):
         Path("two.csv").write_text("time,spots\n1,2\n3,4\n5,6\n")
         Path("constant.csv").write_text("7\n7\n7\n7\n8\n")  # in the rows that are trained on
         Path("large.csv").write_text("1e39\n1\n2\n")
-        texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c", "latin": b"\xff"}
-        for name, content in texts.items():
+        texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c"}
+        for name, content in (texts | {"latin": b"ab\xff"}).items():
             Path(f"{name}.txt").write_bytes(content)
     return folder
 
@@ -106,7 +106,7 @@ compare json | json | expected | package
 --text one.txt | text one.txt has no character but 'a' (U+0061, LATIN SMALL LETTER A): expected 2 or more different
 --text short.txt | text short.txt has 2 characters: expected 26 or more, a chunk of 25 and the character after it;
 --text binary.txt | text binary.txt has a zero byte at character 3: expected a text file, and not a binary one
---text latin.txt | text latin.txt is not UTF-8: byte 0xff at position 0; expected a text file; convert it
+--text latin.txt | text latin.txt is not UTF-8: byte 0xff at position 2; expected a text file; convert it
 --text abc.txt --temperature 0 | argument --temperature: '0': expected a finite number, above 0
 --text abc.txt --sample -1 | argument --sample: '-1': expected a whole number, 0 to 1000000
 --text abc.txt --generate 5 | --generate is given with --text: use --sample N for a text of the network, or leave it out
