@@ -11,7 +11,13 @@ from in_process import command, losses, succeed
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.storage import save_parameters
+
+
+def test_of_a_single_network_the_line_names_the_place_alone():
+    assert str(Divergence(0, 3, 7, "loss")) == "epoch 3, update 7: loss is not finite"
+    assert str(Divergence(0, 3, 7, "a", 2)) == "epoch 3, update 7: a at step 2 of the window is not finite"
 
 
 def save_weights_that_diverge():
