@@ -277,7 +277,7 @@ def test_a_process_without_a_stream_ends_as_any_other(closed, status, words):
 @pytest.mark.parametrize(("lines", "epochs"), [(1, "100"), (0, "0")])  # without epochs all is written at the end
 def test_a_reader_that_goes_away_is_no_error(lines, epochs):
     command = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--epochs", epochs, "--log-every", "1"]
-    with start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start(command, env=outer(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(lines):
             assert process.stdout.readline()
         process.stdout.close()

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from children import LIMIT, start
+from children import LIMIT, environment, start
 from in_process import command, succeed
 
 import numpy_rnn
@@ -107,9 +107,12 @@ def test_a_run_killed_or_interrupted_at_random_moments_is_resumed_and_has_the_bi
     given = "--learning-rate", "0.01,0.05", "--seeds", "2", "--k1", "2", "--k2", "5", "--momentum", "0.5"
     options, written, place = given, None, (0, 0)
     for order in ORDERS:
-        save = "--save", "run.npz", "--save-every", "0", "--epochs", "100000", "--no-plot"
+        save = "--save", "run.npz", "--save-every", "0", "--epochs", "100000", "--log-every", "100000", "--no-plot"
         program = [sys.executable, "-m", "numpy_rnn", *options, *save]
-        with start(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with start(program, **pipes, env=environment(PYTHONUNBUFFERED="")) as process:
+            if options == given:  # two headings, and the loss of the first epoch, at once
+                assert [process.stdout.readline() for _ in range(3)][-1].startswith("    1  ")
             until = time.monotonic() + LIMIT
             while changed_at("run.npz") == written and time.monotonic() < until:
                 time.sleep(0.001)
