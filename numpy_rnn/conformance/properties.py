@@ -5,36 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 import numpy_rnn.reference
 from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance import random_parts as parts
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.mutants.hints import hints, hints_for_port, looks_like
 from numpy_rnn.conformance.ports.port import Port
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.random_parts import (
-    ADAGRAD,
-    CLASS_INPUTS,
-    CLIP_BY_VALUE,
-    CROSS_ENTROPY,
-    DAMPENINGS,
-    DECAYS,
-    LEARNED_H_0,
-    MAX_LOGIT,
-    MAX_NORMS,
-    MAX_VALUES,
-    MOMENTA,
-    SGD_OPTIONS,
-    SIGMOID,
-    WEIGHTS,
-    supported,
-    with_adagrad,
-)
 from numpy_rnn.conformance.recipes import (
     MAX_SIZE,
     NONLINEARITIES,
@@ -65,6 +48,7 @@ def profile(name: str) -> settings:
         database=None,
         print_blob=True,
         report_multiple_bugs=False,
+        phases=(Phase.generate, Phase.shrink),  # not Phase.explain: it takes longest, and what it finds is not printed
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
@@ -82,8 +66,8 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
         O=H if draw(st.integers(0, 6)) == 6 else O,
         K=draw(st.integers(1, T)),
         dtype=dtype,
-        nonlinearity=draw(st.sampled_from(supported(NONLINEARITIES, lacks))),
-        reduction=draw(st.sampled_from(supported(REDUCTIONS, lacks))),
+        nonlinearity=draw(st.sampled_from(parts.supported(NONLINEARITIES, lacks))),
+        reduction=draw(st.sampled_from(parts.supported(REDUCTIONS, lacks))),
         bias=draw(st.booleans()) and "bias" not in lacks,
         zeros=draw(st.integers(0, 6)) == 6,
         gain=draw(st.sampled_from((0.5, 1.0, 1.5))),
@@ -93,36 +77,36 @@ def recipes(draw, dtype: str, lacks: Sequence[str] = (), has: Sequence[str] = ()
         silent=draw(st.integers(0, 6)) == 6,
         subnormal=draw(st.integers(0, 9)) == 9,
     )
-    if SGD_OPTIONS in has:
+    if parts.SGD_OPTIONS in has:
         plain = plain._replace(**draw(sgd_options())._asdict(), velocity=draw(st.booleans()))
-    if LEARNED_H_0 in has:
+    if parts.LEARNED_H_0 in has:
         plain = plain._replace(learned=draw(st.booleans()))
-    if SIGMOID in has and draw(st.integers(0, 3)) == 3:
+    if parts.SIGMOID in has and draw(st.integers(0, 3)) == 3:
         plain = plain._replace(nonlinearity="sigmoid")
-    if CLIP_BY_VALUE in has and draw(st.integers(0, 3)) == 3:
-        plain = plain._replace(max_norm=None, max_value=draw(st.sampled_from(MAX_VALUES)))
-    if CROSS_ENTROPY in has and draw(st.booleans()):
-        scale = MAX_LOGIT if draw(st.integers(0, 6)) == 6 else 1.0
+    if parts.CLIP_BY_VALUE in has and draw(st.integers(0, 3)) == 3:
+        plain = plain._replace(max_norm=None, max_value=draw(st.sampled_from(parts.MAX_VALUES)))
+    if parts.CROSS_ENTROPY in has and draw(st.booleans()):
+        scale = parts.MAX_LOGIT if draw(st.integers(0, 6)) == 6 else 1.0
         plain = plain._replace(loss="cross_entropy", classes=draw(st.booleans()), logits=scale)
-    if ADAGRAD in has and draw(st.integers(0, 4)) == 4:
-        plain = plain._replace(**with_adagrad(plain.sgd)._asdict(), velocity=draw(st.booleans()))
-    class_inputs = CLASS_INPUTS in has and draw(st.booleans())
-    plain = plain._replace(class_inputs=class_inputs, weights=WEIGHTS in has and draw(st.booleans()))
+    if parts.ADAGRAD in has and draw(st.integers(0, 4)) == 4:
+        plain = plain._replace(**parts.with_adagrad(plain.sgd)._asdict(), velocity=draw(st.booleans()))
+    class_inputs = parts.CLASS_INPUTS in has and draw(st.booleans())
+    plain = plain._replace(class_inputs=class_inputs, weights=parts.WEIGHTS in has and draw(st.booleans()))
     return restricted(plain, lacks, has)
 
 
 @st.composite
 def sgd_options(draw) -> SgdOptions:
     """Every valid combination of the options of SGD."""
-    momentum = draw(st.sampled_from((0.0, *MOMENTA)))
-    dampening = draw(st.sampled_from(DAMPENINGS)) if momentum else 0.0
+    momentum = draw(st.sampled_from((0.0, *parts.MOMENTA)))
+    dampening = draw(st.sampled_from(parts.DAMPENINGS)) if momentum else 0.0
     nesterov = draw(st.booleans()) and momentum > 0 and dampening == 0
-    low, high = MAX_NORMS
+    low, high = parts.MAX_NORMS
     return SgdOptions(
         momentum,
         dampening,
         nesterov,
-        weight_decay=draw(st.sampled_from((0.0, *DECAYS))),
+        weight_decay=draw(st.sampled_from((0.0, *parts.DECAYS))),
         max_norm=draw(st.sampled_from((None, low, 1.0, 5.0, high))),
     )
 

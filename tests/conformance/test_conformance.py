@@ -4,20 +4,17 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, settings
 from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES, SgdOptions
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
-from numpy_rnn.conformance.comparison import compare, package_source
-from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header
+from numpy_rnn.conformance.bounds.global_bounds import truncation_signal
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import (
@@ -29,42 +26,29 @@ from numpy_rnn.conformance.properties import (
     check_port_local,
     check_port_lockstep,
     profile,
-    recipes,
     runs_for,
 )
 from numpy_rnn.conformance.recipes import LARGE_SIZES, Recipe, large_recipes, random_recipe, random_run
+from numpy_rnn.conformance.traces.drive import trace_of
+from numpy_rnn.conformance.traces.judge import judge
 
-PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=settings().max_examples // 2)
-# Where it only matters whether a fault is seen; of the runs, a tenth of these, half learn the initial state.
-UNSHRUNK = settings(PROFILE, phases=[Phase.generate], max_examples=max(300, PROFILE.max_examples))
+# Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
+PROFILE = settings(
+    profile("default"), derandomize=settings().derandomize, max_examples=max(30, settings().max_examples // 4)
+)
+MANY_RUNS = settings(PROFILE, max_examples=max(300, PROFILE.max_examples))  # the runs are a tenth of the windows
+ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
+LEVELS = pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+@LEVELS
 def test_backend_is_within_its_bounds(rnn, check, dtype):
-    """And every tensor is checked. Of the runs, a tenth as many as of the windows, enough have every option."""
+    """And every tensor is checked."""
     worst = WorstRatios()
-    many = settings(PROFILE, max_examples=max(400, PROFILE.max_examples)) if check is check_port_lockstep else PROFILE
-    check(PackagePort(rnn), dtype, many, worst=worst)
+    check(PackagePort(rnn), dtype, MANY_RUNS if check is check_port_lockstep else PROFILE, worst=worst)
     (level,) = worst.worst
     assert set(worst.worst[level][dtype]) >= set(TENSORS)
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_backends_are_within_twice_the_bound_of_each_other(dtype):
-    ports = [PackagePort(importlib.import_module(name)) for name in ("numpy_rnn", "torch_rnn")]
-
-    @settings(PROFILE, max_examples=50)
-    @given(recipes(dtype, has=CAPABILITIES))
-    def holds(recipe):
-        case = recipe.case()
-        arrays = case.params._asdict(), case.x, case.target, case.h_0
-        one, other = (port.window_update(*arrays, learning_rate=case.learning_rate, **case.options) for port in ports)
-        for name, ratio in check_global(case, one, other=other, bounds=global_bounds(case)).items():
-            assert (ratio <= 1).all(), f"{recipe}: {name} {ratio.max()}"
-
-    holds()
 
 
 class Limited(PackagePort):
@@ -103,40 +87,10 @@ def test_a_port_is_asked_for_what_it_says_that_it_has_and_for_nothing_else(has):
         assert {name: name in worst.worst[level]["float64"] for name in asked} == asked
 
 
-def test_the_suite_says_what_a_port_is_held_to():
-    def said(port):
-        options = {"elman_profile": "ci", "elman_timeout": 2.5}
-        *lines, cases = pytest_report_header(
-            SimpleNamespace(elman_suite=SuiteState(port, WorstRatios()), getoption=options.get)
-        )
-        assert cases == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most per answer"
-        return lines
-
-    port = "port: numpy_rnn, float32 and float64, tanh within 8 ulps"
-    others = ", ".join(CAPABILITIES[1:])
-    without_sgd = others.replace("sgd_options, ", "")
-    assert said(PackagePort(numpy_rnn)) == [port, f"tested too, because the port declares it: {others}"]
-    assert said(Limited("intermediates", "sgd_options")) == [
-        port,
-        "tested too, because the port declares it: sgd_options",
-        f"not tested, because the port does not declare it: {without_sgd}",
-    ]
-    sloppy = Limited("intermediates", *CAPABILITIES)
-    sloppy.tanh_absolute_ulps = 4
-    assert said(sloppy)[1].startswith(
-        "tanh may be off by 4 ulps of 1 besides: a small h may have a large relative error"
-    )
-    assert said(Limited()) == [
-        port,
-        "level L1 is not checked: the port reports no intermediate values",
-        f"not tested, because the port does not declare it: {others}",
-    ]
-
-
 def test_most_cases_show_the_truncated_part():
     """Of the windows with several steps, the recurrent part of dW_hh stands 10 bounds out in nine of ten at least."""
     generator = np.random.default_rng(2)
-    made = (random_recipe(generator) for _ in range(150))
+    made = (random_recipe(generator) for _ in range(80))
     signals = [truncation_signal(recipe.case()) for recipe in made if recipe.T > 1]
     assert np.mean(np.array(signals) > 1) > 0.9
 
@@ -222,45 +176,34 @@ def scaled(name):
     return change
 
 
-@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
-@pytest.mark.parametrize("name", ["loss", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "vW_hy", "vh_0", "W_hh", "h_0"])
+@LEVELS
+@pytest.mark.parametrize("name", ["loss", "dx", "vh_0"])
 def test_a_report_that_is_one_percent_off_is_seen_at_every_level(check, name):
     with pytest.raises(BoundExceeded, match=name):
-        check(Broken(scaled(name)), "float32", UNSHRUNK)
+        check(Broken(scaled(name)), "float32", ONLY_SEEN)
 
 
-@pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep], ids=["L1", "L2", "L3"])
+@LEVELS
 def test_a_report_without_a_name_is_seen_at_every_level(check):
     with pytest.raises(PortFault, match="dW_hy is missing"):
-        check(Broken(lambda report: report.pop("dW_hy")), "float32", UNSHRUNK)
+        check(Broken(lambda report: report.pop("dW_hy")), "float32", ONLY_SEEN)
 
 
-# -- a fault planted in a copy of torch_rnn ---------------------------------------------------------------------------
-
-STEP = {"momentum": 0.5, "dampening": 0.2, "weight_decay": 0.01, "max_norm": 0.2}
 LEARNED = {"momentum": 0.5, "learn_initial_state": True}
-DELTAS = "Adjoints(dy, torch.stack(flow[: len(h)]), torch.stack(flow[len(h) :]), {}dx,"
-TORCH_FAULTS: tuple[tuple[str, dict, str, str, str], ...] = (
-    ("h", {}, "elman", "tanh=torch.tanh", "tanh=torch.sin"),
-    ("loss", {}, "loss", "0.5 * (weights * error", "0.25 * (weights * error"),
-    ("dh", {}, "bptt", "torch.stack(flow[: len(h)])", "2 * torch.stack(flow[: len(h)])"),
-    ("dh_0", LEARNED, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
-    ("vW_xh", STEP, "clipping", "torch.sqrt(reduce(torch.add, squares))", "reduce(torch.add, squares)"),
-    ("vW_xh", STEP, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
-    ("W_xh", {"momentum": 0.5, "nesterov": True}, "momentum", "(g + mu * v if nesterov else v)", "v"),
-    ("initial", {}, "tbptt", "initial = states[0 if first is None else window.start - first]", "initial = h_0"),
-    ("initial", LEARNED, "tbptt", "[params.h_0 if h_0 is None", "[state.parameters.h_0 if h_0 is None"),
-    ("window", {}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
-)  # fmt: skip
+TORCH_FAULTS: dict[str, tuple[dict, str, str, str]] = {
+    "window": ({}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
+    "dh_0": (LEARNED, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
+    "vW_xh": (LEARNED, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
+}
 
 
 @pytest.mark.needs_torch
-@pytest.mark.parametrize("number", range(len(TORCH_FAULTS)), ids=[fault[0] for fault in TORCH_FAULTS])
-def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
+@pytest.mark.parametrize("tensor", TORCH_FAULTS)
+def test_a_fault_in_a_copy_of_torch_rnn_is_named(tensor, tmp_path, monkeypatch):
     import torch_rnn
 
-    tensor, options, module, right, wrong = TORCH_FAULTS[number]
-    name = f"torch_copy_{number}"
+    options, module, right, wrong = TORCH_FAULTS[tensor]
+    name = f"torch_copy_{tensor}"
     (tmp_path / name).mkdir()
     for file in Path(torch_rnn.__file__).parent.glob("*.py"):
         text = file.read_text(encoding="utf-8").replace("torch_rnn", name)
@@ -270,10 +213,8 @@ def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
         (tmp_path / name / file.name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     configuration = Configuration(epochs=2, k1=2, k2=3, dtype="float64", **options)
-    sources = [package_source(rnn) for rnn in (numpy_rnn, importlib.import_module(name))]
-    found = compare(sources, prepare(configuration), configuration)
-    assert found.sides[0].judgement.passed
-    assert found.sides[1].judgement.first.tensor == tensor
+    trace = trace_of(importlib.import_module(name), prepare(configuration), configuration)
+    assert judge(trace).first.tensor == tensor
     for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:
         monkeypatch.delitem(sys.modules, loaded)
 
@@ -281,11 +222,12 @@ def test_a_fault_in_a_copy_of_torch_rnn_is_named(number, tmp_path, monkeypatch):
 def test_the_largest_error_is_reported_beside_the_smallest_case():
     """Shrinking keeps any case that fails, and finds one whose error is as small as an error can be there."""
 
-    def grow(report):
-        report["dW_xh"] = report["dW_xh"] * (1 + np.float64(1e-12) * report["dW_xh"].size ** 4)
+    def grow(report):  # with the number of inputs and of units, of which it takes more than Hypothesis begins with
+        D, H = report["dW_xh"].shape
+        report["dW_xh"] = report["dW_xh"] * (1 + np.float64(1e-12) * (D * H) ** 4 * (H > 4))
 
     with pytest.raises(BoundExceeded) as error:
-        check_port_local(Broken(grow), "float64", settings(PROFILE, max_examples=30))
+        check_port_local(Broken(grow), "float64", settings(PROFILE, max_examples=30, derandomize=True))
     match = re.search(
         r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound", str(error.value)
     )

@@ -71,6 +71,22 @@ HELLOS = {
     "accuracy as a text": ({"tanh_ulps": "4"}, "tanh_ulps is '4': expected a positive number"),
     "accuracy that is true": ({"tanh_ulps": True}, "tanh_ulps is True: expected a positive"),
     "an unknown option": ({"lacks": ["gru"]}, "lacks names 'gru': known: tanh, relu, sum, mean"),
+    "a wide absolute accuracy": (
+        {"tanh_absolute_ulps": -1},
+        "tanh_absolute_ulps is -1: expected a positive number of ulps",
+    ),
+    "a truncation of runs": (
+        {"truncation": "stale"},
+        "truncation is 'stale', which no single window shows: expected a",
+    ),
+    "steps that it lacks and has": (
+        {"lacks": ["step"], "capabilities": ["sgd_options"]},
+        "lacks names 'step' and capabilities names 'sgd_options': expected at most one of the two",
+    ),
+    "a state that it lacks and has": (
+        {"lacks": ["h_0"], "capabilities": ["learned_h_0"]},
+        "lacks names 'h_0' and capabilities names 'learned_h_0': expected at most one of the two",
+    ),
     "no nonlinearity": ({"lacks": ["tanh", "relu"]}, "lacks names both tanh and relu"),
 }
 
