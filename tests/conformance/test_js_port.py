@@ -1,4 +1,4 @@
-"""The port in JavaScript, which answers with decimal numbers, and copies of it with one fault."""
+"""The port in JavaScript, which answers with decimal numbers, and a copy of it with a fault."""
 
 import shlex
 import shutil
@@ -15,8 +15,8 @@ from numpy_rnn.conformance.ports.port import ProgramPort, call_port
 from numpy_rnn.conformance.recipes import large_recipes, random_recipe
 
 SOURCE = Path(numpy_rnn.__file__).parent / "conformance" / "ports" / "elman_port.js"
-CASES = [random_recipe(np.random.default_rng(seed), "float64").case() for seed in range(40)]
-CASES += [recipe.case() for recipe in large_recipes(10, 3, "float64")]
+CASES = [random_recipe(np.random.default_rng(seed), "float64").case() for seed in range(20)]
+CASES += [recipe.case() for recipe in large_recipes(5, 3, "float64")]
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,17 +41,10 @@ def test_every_stage_and_the_whole_window_are_within_their_bounds():
     assert exceeded(SOURCE, CASES, (check_local, check_global)) == set()
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "tensor"),
-    [
-        ("da[t + 1], p.W_hh, \"B\"", "da[t + 1], p.W_hh", "dh"),
-        ("add(d.W_hh, h[t], da[t]", "add(d.W_hh, h[t + 1], da[t]", "dW_hh"),
-        ("error * error / 2", "error * error", "loss"),
-    ],
-)  # fmt: skip
-def test_fault_is_caught_at_its_stage(tmp_path, right, wrong, tensor):
+def test_fault_is_caught_at_its_stage(tmp_path):
+    right, wrong = 'da[t + 1], p.W_hh, "B"', "da[t + 1], p.W_hh"
     text = SOURCE.read_text(encoding="utf-8")
     assert text.count(right) == 1
     copy = tmp_path / SOURCE.name
     copy.write_text(text.replace(right, wrong), encoding="utf-8")
-    assert exceeded(copy, CASES[:20]) == {tensor}
+    assert exceeded(copy, CASES[:10]) == {"dh"}

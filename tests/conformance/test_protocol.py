@@ -9,9 +9,7 @@ from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, flat, inputs
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.port import (
-    PortFault,
-)
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
     "nothing": ("", "answers what is not JSON: "),
@@ -19,6 +17,7 @@ MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
     "nested without end": ("[" * 9000, "answers what is not JSON: [[["),
     "a key twice": ('{"id": 2, "id": 2}', "answers with the key 'id' twice"),
     "an id that is not an integer": ({"id": 2.0}, "answers with id 2.0: expected 2"),
+    "another id": ({"id": 1}, "answers with id 1: expected 2"),
     "no id": ({"id": None}, "answers with id None: expected 2"),
     "an error": ({"error": "no\nmean"}, "answers with an error: no mean"),
     "NaN": ({"dW_hh": 4 * ["0x0p0"] + ["nan"] + 4 * ["0x0p0"]}, "dW_hh[1, 1] is nan: expected a finite number"),
@@ -26,7 +25,6 @@ MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
     "a missing key": ({"dW_hh": None}, "dW_hh is missing"),
     "an unknown key": ({"dW": []}, "answers with 'dW': that is not an expected name"),
     "a wrong shape": ({"y": 7 * ["0x0p0"]}, "y has length 7: expected 8, for the shape (4, 2, 1) row by row"),
-    "a nested array": ({"y": [8 * ["0x0p0"]]}, "y has length 1: expected 8"),
     "a number for an array": ({"y": "0x1p0"}, "y is '0x"),
     "an array for a number": ({"loss": ["0x1p0"]}, "loss holds ['0x"),
     "a plain number": ({"loss": 0.5}, "loss holds 0.5: expected a number as a string, '0x1.8p-1' or '0.75'"),
@@ -71,15 +69,9 @@ HELLOS = {
     "accuracy as a text": ({"tanh_ulps": "4"}, "tanh_ulps is '4': expected a positive number"),
     "accuracy that is true": ({"tanh_ulps": True}, "tanh_ulps is True: expected a positive"),
     "an unknown option": ({"lacks": ["gru"]}, "lacks names 'gru': known: tanh, relu, sum, mean"),
-    "a wide absolute accuracy": (
-        {"tanh_absolute_ulps": -1},
-        "tanh_absolute_ulps is -1: expected a positive number of ulps",
-    ),
-    "a truncation of runs": (
-        {"truncation": "stale"},
-        "truncation is 'stale', which no single window shows: expected a",
-    ),
-    "steps that it lacks and has": (
+    "a negative absolute accuracy": ({"tanh_absolute_ulps": -1}, "tanh_absolute_ulps is -1: expected a positive"),
+    "a truncation of runs": ({"truncation": "stale"}, "truncation is 'stale', which no single window shows"),
+    "a step that it lacks and has": (
         {"lacks": ["step"], "capabilities": ["sgd_options"]},
         "lacks names 'step' and capabilities names 'sgd_options': expected at most one of the two",
     ),
@@ -106,25 +98,13 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", SPECIAL)
 def test_every_number_survives_the_way_to_the_port_and_back(dtype):
     case = a_case(dtype, H=8)
-    case = case._replace(params=case.params._replace(b_h=np.array(SPECIAL[dtype], dtype)))
-    request = json.loads(protocol.encode_request(case, 7))
-    assert (request["type"], request["id"], request["dtype"]) == ("window_update", 7, dtype)
-    assert request["sizes"] == {"T": 4, "B": 2, "D": 2, "H": 8, "O": 1, "K": 3}
-    assert float.fromhex(request["learning_rate"]) == 0.1
-    assert case.params.h_0 is None
-    for name, theta in case.params._replace(h_0=None)._asdict().items():
-        if theta is None:
-            continue
-        line = json.dumps({"id": 7, name: request["params"][name]})
-        back = protocol.decode_report(line, case, 7)[name]
-        assert back.dtype == theta.dtype
-        assert back.tobytes() == theta.tobytes()
-    assert [float.fromhex(v) for v in request["x"]] == case.x.ravel().tolist()
-    assert len(request["target"]) == 3 * 2
-    assert len(request["h_0"]) == 2 * 8
+    special = np.array(SPECIAL[dtype], dtype)
+    request = json.loads(protocol.encode_request(case._replace(params=case.params._replace(b_h=special)), 7))
+    line = json.dumps({"id": 7, "b_h": request["params"]["b_h"]})
+    assert protocol.decode_report(line, case, 7)["b_h"].tobytes() == special.tobytes()
 
 
 def test_a_request_without_biases_names_none():
@@ -134,36 +114,17 @@ def test_a_request_without_biases_names_none():
         protocol.decode_report('{"id": 1, "db_h": []}', case, 1)
 
 
-PLAIN = {"type", "id", "dtype", "sizes", "nonlinearity", "reduction", "learning_rate", "params", "x", "target", "h_0"}
+def test_a_request_has_the_keys_of_its_options_only():
+    def keys(case):
+        return set(json.loads(protocol.encode_request(case, 1)))
 
-
-def test_a_request_for_plain_gradient_descent_has_no_other_keys():
-    assert set(json.loads(protocol.encode_request(CASE, 1))) == PLAIN
-
-
-def test_a_request_holds_the_options_the_velocity_and_that_the_state_is_learned():
-    request = json.loads(protocol.encode_request(EVERYTHING, 1))
-    names = [name for name in SgdOptions._fields if name not in ("max_value", "adagrad")]  # there only if they are used
-    assert set(request) == PLAIN | {*names, "velocity", "learned_h_0"}
-    assert request["learned_h_0"] is True
-    assert "h_0" not in request["params"]  # no name is used for two arrays
-    options = {name: request[name] for name in names}
-    nesterov = options.pop("nesterov")
-    assert nesterov is False
-    assert {name: float.fromhex(text) for name, text in options.items()} == {
-        "momentum": 0.9,
-        "dampening": 0.3,
-        "weight_decay": 0.01,
-        "max_norm": 0.5,
-    }
-    assert list(request["velocity"]) == ["v" + name for name in Parameters._fields]
-    for name, ours in EVERYTHING.velocity._asdict().items():
-        assert [float.fromhex(v) for v in request["velocity"]["v" + name]] == ours.ravel().tolist()
-    first = EVERYTHING._replace(velocity=None, sgd=SgdOptions(momentum=0.5, nesterov=True))
-    request = json.loads(protocol.encode_request(first, 1))
-    assert (request["velocity"], request["max_norm"], request["nesterov"]) == (None, None, True)
-    request = json.loads(protocol.encode_request(EVERYTHING._replace(sgd=SgdOptions(adagrad=True)), 1))
-    assert (request["adagrad"], request["momentum"], next(iter(request["velocity"]))) == (True, "0x0.0p+0", "vW_xh")
+    plain = {"type", "id", "dtype", "sizes", "nonlinearity", "reduction", "learning_rate", "params"}
+    plain |= {"x", "target", "h_0"}
+    assert keys(CASE) == plain
+    of_step = {"momentum", "dampening", "nesterov", "weight_decay", "max_norm", "velocity"}
+    assert keys(EVERYTHING) == plain | of_step | {"learned_h_0"}
+    assert keys(CASE._replace(sgd=SgdOptions(adagrad=True))) == plain | of_step | {"adagrad"}
+    assert "h_0" not in json.loads(protocol.encode_request(EVERYTHING, 1))["params"]  # no name is used for two arrays
 
 
 def test_a_report_may_hold_what_its_case_owes_and_no_more():

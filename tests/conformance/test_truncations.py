@@ -10,7 +10,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.mutants.hints import hints
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, identity_fault
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import is_bounded
 from numpy_rnn.conformance.traces.judge import judge
@@ -95,12 +95,13 @@ def loop(path, truncation, dtype="float64", nonlinearity="tanh", mistake="", cla
     return read_trace(str(path))
 
 
-@pytest.mark.parametrize("truncation", SCHEDULES)
-@pytest.mark.parametrize(("dtype", "nonlinearity", "classes"), [
-    ("float64", "tanh", False), ("float32", "tanh", True), ("float64", "sigmoid", True),
+@pytest.mark.parametrize(("truncation", "dtype", "nonlinearity", "classes"), [
+    ("band:3", "float64", "tanh", False),
+    ("back:2", "float32", "tanh", True),
+    ("stale", "float32", "tanh", False),
+    ("stale", "float64", "sigmoid", True),  # Mikolov's rnnlm, with one class of words and bptt − 1 = 5
 ])  # fmt: skip
 def test_loop_is_right_under_its_name_and_wrong_under_another(tmp_path, truncation, dtype, nonlinearity, classes):
-    """The stale one with sigmoid and classes is Mikolov's rnnlm, with one class of words and bptt − 1 = 5."""
     trace = loop(tmp_path / "run.npz", truncation, dtype, nonlinearity, classes=classes)
     for by_oracle in (False, True):
         judgement = judge(trace, by_oracle=by_oracle)
@@ -130,7 +131,7 @@ def test_windows_and_runs_of_the_plain_loop_are_within_the_bounds(dtype):
     """Over random sizes, losses, nonlinearities and steps, with the intermediate values and without."""
     generator = np.random.default_rng(1)
     has = [name for name in CAPABILITIES if name not in ("learned_h_0", "class_inputs")]
-    for _ in range(25):
+    for _ in range(12):
         truncation = f"{generator.choice(['band', 'back'])}:{generator.integers(1, 8)}"
         recipe = random_recipe(generator, dtype, has)._replace(truncation=truncation, has_step=False)
         case = recipe.case()
@@ -152,11 +153,11 @@ def test_windows_and_runs_of_the_plain_loop_are_within_the_bounds(dtype):
 def test_compare_takes_the_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     loop("run.npz", "stale")
-    assert main(["compare", "run.npz"]) == 0
+    assert main(["compare", "run.npz", "--no-plot"]) == 0
     printed = capsys.readouterr().out
     assert "numpy_rnn and run.npz agree" in printed
     assert "\ntruncation: stale\n" in printed
-    assert main(["compare", "run.npz", "--truncation", "band:2"]) == 1
+    assert main(["compare", "run.npz", "--truncation", "band:2", "--no-plot"]) == 1
     assert "looks like: truncation stale" in capsys.readouterr().out
     for other, name, message in (
         ("run.npz", "band", "unknown truncation 'band': expected band:k, back:k or stale"),
@@ -175,5 +176,3 @@ def test_what_cannot_be_judged_is_one_line(tmp_path):
     for name in ("band:0", "back:", "band:x", "stale:2", "chunks"):
         with pytest.raises(InputError, match="unknown truncation"):
             truncation_of(name)
-    fault = identity_fault("x", ["float32"], [], None, [], None, "stale")
-    assert fault == "truncation is 'stale', which no single window shows: expected a trace"
