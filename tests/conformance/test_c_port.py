@@ -1,4 +1,4 @@
-"""The port in C: built plainly and as fast as the compiler dares, it stays within every bound; broken, it does not."""
+"""The port in C: built plainly and as fast as the compiler dares, it stays within every bound."""
 
 import json
 import re
@@ -38,10 +38,10 @@ pytestmark = [
 ]
 
 
-def compiled(folder, options, source=SOURCE):
-    """The program built from the source, of which the compiler has nothing to warn."""
+def compiled(folder, options):
+    """The program, of which the compiler has nothing to warn."""
     program = folder / "elman_port"
-    command = ["cc", *STRICT.split(), *options.split(), "-o", str(program), str(source), "-lm"]
+    command = ["cc", *STRICT.split(), *options.split(), "-o", str(program), str(SOURCE), "-lm"]
     built = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (built.returncode, built.stderr) == (0, "")
     return program
@@ -160,31 +160,6 @@ def test_the_measure_of_tanh_counts_units_of_the_last_place():
     right = np.tanh(a.astype(np.float64)).astype(np.float32)
     assert ulps_of_tanh(a, right).max() <= 0.5001
     assert 4.49 <= ulps_of_tanh(a, right + np.float32(5) * np.spacing(right)).min() <= 5.5
-
-
-STEP = {*Parameters._fields, *("v" + name for name in Parameters._fields)}
-BROKEN: dict[str, tuple[str, str, set[str]]] = {  # the right line, the wrong one, the tensors whose own stage shows it
-    "W_hh without its transpose": ("da[r + B][j] * W_hh[i][j]", "da[r + B][j] * W_hh[j][i]", {"dh"}),
-    "float in the double path": ("a[r][j] += h[r][i] * W_hh", "a[r][j] += (float)h[r][i] * W_hh", {"a"}),
-    "nesterov with the velocity alone": ("d + mu * v[i] : v[i]", "v[i] : v[i]", STEP),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_copy_is_caught_at_the_broken_stage(tmp_path, name):
-    right, wrong, tensors = BROKEN[name]
-    text = SOURCE.read_text(encoding="utf-8")
-    assert text.count(right) == 1
-    (tmp_path / SOURCE.name).write_text(text.replace(right, wrong), encoding="utf-8")
-    program = compiled(tmp_path, "-O0", tmp_path / SOURCE.name)
-    exceeded = set()
-    with ProgramPort(shlex.quote(str(program))) as port:
-        for seed in range(20):
-            case = random_case(seed, "float64")
-            ratios = check_local(case, report_on(port, case), 2 * port.tanh_ulps)
-            exceeded |= {name for name, ratio in ratios.items() if not np.max(ratio) <= 1}
-    assert exceeded
-    assert exceeded <= tensors
 
 
 def test_a_run_with_every_option_is_judged_right(port):

@@ -1,6 +1,5 @@
 """The command `compare`: right implementations agree, and planted faults are named at the right equation."""
 
-import importlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.storage import save_json
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance import comparison, comparison_report
+from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.comparison import Source, compare, epoch_losses, finite_part, package_source
 from numpy_rnn.conformance.mutants.catalogue import load, named
@@ -33,16 +33,6 @@ from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
 SHORT = Configuration(epochs=3, k1=3, k2=5, hidden_size=5, dtype="float64", bias=True)
 RIGHT = package_source(numpy_rnn)
 MOMENTUM = {"momentum": 0.5, "dampening": 0.3, "weight_decay": 0.05, "max_norm": 0.05, "bias": True}
-VARIANTS: tuple[dict, ...] = (
-    {"nonlinearity": "relu", "reduction": "mean"},
-    {"nonlinearity": "sigmoid", "networks": 2},
-    MOMENTUM | {"learn_initial_state": True, "k2": 7},  # k2 > 2 k1: the learned state enters two windows of an epoch
-    MOMENTUM | {"networks": 2},
-    {"momentum": 0.9, "nesterov": True, "max_norm": 1e3},
-    {"learning_rate": (0.1, 0.01), "networks": 2, "momentum": 0.9, "max_value": 0.01, "k1": 5},
-    {"hidden_size": 1, "k1": 30, "k2": 40},
-    {"adagrad": True, "max_value": 0.01},
-)
 
 
 def compared(other, configuration=SHORT):
@@ -100,46 +90,33 @@ def test_what_is_printed_written_and_drawn_is_that_of_each_side(tmp_path, monkey
 
 @pytest.mark.needs_torch
 def test_several_are_compared_at_once(run):
-    """The engine, the reference and torch: a column and a verdict for each."""
-    status, output, _ = run("numpy_rnn.reference", "torch_rnn", "--epochs", "1", "--json", "found.json")
-    assert status == 0, output
-    assert (
-        "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its rounding bounds"
-        in output
+    """The engine, the reference and torch, in an ensemble: a column and a verdict for each, and no drift."""
+    options = (
+        "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05 --learn-initial-state --json found.json"
     )
+    status, output, _ = run("numpy_rnn.reference", "torch_rnn", *options.split())
+    assert status == 0, output
+    said = "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its rounding bounds"
+    assert said in output
+    assert "drift" not in output
     names = ["numpy_rnn", "numpy_rnn.reference", "torch_rnn"]
-    tables = [line.split() for line in output.splitlines() if line.startswith(("epoch ", "tensor "))]
-    assert tables == [["epoch", *names, "difference"], ["tensor", "equation", *names]]
+    assert ["tensor", "equation", *names] in [line.split() for line in output.splitlines()]
     with open("found.json", encoding="utf-8") as file:
-        assert [side["name"] for side in json.load(file)["sides"]] == names
+        sides = json.load(file)["sides"]
+    assert [side["name"] for side in sides] == names
+    assert all({"dx", "vh_0", "h_0"} <= set(side["worst_ratio"]) for side in sides)
 
 
-def test_the_wrong_one_of_several_is_named():
+def test_the_wrong_one_of_several_is_named_and_the_one_with_a_wide_tanh():
     wrong = load(named("h_t for h_{t-1} in dW_hh"))
-    sources = [package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong)]
-    found = compare(sources, prepare(SHORT), SHORT)
+    right, wide, wrong = (package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong))
+    found = compare([right._replace(tanh_ulps=8), wide._replace(tanh_ulps=9), wrong], prepare(SHORT), SHORT)
     assert [side.judgement.passed for side in found.sides] == [True, True, False]
     assert found.drift.ratio > drive.ALARM
-    assert comparison_report.text(found, 1).count("diverges first in") == 1
-
-
-def test_a_declared_error_of_tanh_above_the_usual_one_is_told():
-    sources = [RIGHT._replace(name="usual", tanh_ulps=8), RIGHT._replace(name="wide", tanh_ulps=9)]
-    told = comparison_report.text(compare(sources, prepare(SHORT), SHORT), 1)
-    assert "wide declares a tanh error of 9 ulps, above 8: not a strict pass" in told
-    assert told.count("not a strict pass") == 1
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("changes", VARIANTS)
-def test_the_two_packages_agree_on_every_option(changes):
-    found = compared(importlib.import_module("torch_rnn"), SHORT.changed(**changes))
-    assert found.passed, [side.judgement.first for side in found.sides]
-    worst = found.sides[1].judgement.worst
-    assert {"dx", "dh_0"} <= set(worst)
-    assert ("vW_xh" in worst) == SHORT.changed(**changes).sgd_options().has_velocity
-    assert ("h_0" in worst) == ("learn_initial_state" in changes)
-    assert (found.drift is None) == ("networks" in changes)
+    said = comparison_report.text(found, 1)
+    assert said.count("diverges first in") == 1
+    assert "reference declares a tanh error of 9 ulps, above 8: not a strict pass" in said
+    assert said.count("not a strict pass") == 1
 
 
 BLAMED = {
@@ -245,18 +222,9 @@ def test_a_run_that_overflows_is_judged_until_there(changes):
     assert np.isfinite(part["y"]).all()
     assert len(part["y"]) == len(part["dx"]) == (arrays["stop"] - arrays["start"])[:update].sum()
     assert all(len(part[name]) == update for name in ("dh_0", "vW_xh", "vh_0", "h_0") if name in part)
+    assert comparison.judge_in_range(broken, TAU)[2] == comparison.NUMBERS
+    assert comparison.judge_in_range(arrays, TAU)[2] is None
     assert judge(part, whole=False).passed
-
-
-@pytest.mark.needs_torch
-def test_a_run_that_diverges_can_be_compared(run):
-    """Too large a rate: both packages leave float32 at the same update, and are judged until there."""
-    status, output, error = run(
-        "torch_rnn", "--learning-rate", "9", "--nonlinearity", "relu", "--hidden-size", "40", "--epochs", "3"
-    )
-    assert status == 0, output + error
-    assert "numpy_rnn overflows after" in output
-    assert "torch_rnn overflows after" in output
 
 
 class WithNorm(PackagePort):
@@ -305,14 +273,13 @@ def test_a_norm_that_overflows_is_no_wrong_update():
     assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U2, U3, U1")
 
 
-def test_epoch_losses_add_up():
-    for reduction in ("sum", "mean"):
-        configuration = SHORT.changed(reduction=reduction, k1=3, networks=2)
-        arrays = trace_of(numpy_rnn, prepare(configuration), configuration)
-        losses = epoch_losses(arrays, reduction)
-        for epoch in range(configuration.epochs):
-            chosen = arrays["epoch"] == epoch + 1
-            counted = (arrays["stop"] - arrays["loss_start"])[chosen]
-            each = arrays["loss"][chosen]
-            whole = each.sum(0) if reduction == "sum" else (each * counted[:, None]).sum(0) / counted.sum()
-            assert np.abs(losses[epoch] - whole).max() <= 20 * np.spacing(np.abs(whole).max())
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_epoch_losses_add_up(reduction):
+    """Under "mean" each window counts as many times as it has new steps: 3, or 2 at the end."""
+    configuration = SHORT.changed(reduction=reduction, networks=2)
+    arrays = trace_of(numpy_rnn, prepare(configuration), configuration)
+    new_steps = arrays["stop"] - arrays["loss_start"]
+    share = new_steps / 20 if reduction == "mean" else np.ones(len(new_steps))
+    for epoch, loss in enumerate(epoch_losses(arrays, reduction), 1):
+        chosen = arrays["epoch"] == epoch
+        np.testing.assert_allclose(loss, share[chosen] @ arrays["loss"][chosen], rtol=20 * np.finfo(float).eps)

@@ -1,9 +1,6 @@
-"""Both backends held to the equivalence suite, and against each other; and the cases are such that a fault shows."""
+"""Both backends are held to the equivalence suite, and its cases are such that a fault shows."""
 
-import importlib
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +8,6 @@ from hypothesis import Phase, settings
 from port_cases import TENSORS
 
 import numpy_rnn
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import truncation_signal
 from numpy_rnn.conformance.ports.backends import PackagePort
@@ -29,8 +24,6 @@ from numpy_rnn.conformance.properties import (
     runs_for,
 )
 from numpy_rnn.conformance.recipes import LARGE_SIZES, Recipe, large_recipes, random_recipe, random_run
-from numpy_rnn.conformance.traces.drive import trace_of
-from numpy_rnn.conformance.traces.judge import judge
 
 # Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
 PROFILE = settings(
@@ -187,36 +180,6 @@ def test_a_report_that_is_one_percent_off_is_seen_at_every_level(check, name):
 def test_a_report_without_a_name_is_seen_at_every_level(check):
     with pytest.raises(PortFault, match="dW_hy is missing"):
         check(Broken(lambda report: report.pop("dW_hy")), "float32", ONLY_SEEN)
-
-
-LEARNED = {"momentum": 0.5, "learn_initial_state": True}
-TORCH_FAULTS: dict[str, tuple[dict, str, str, str]] = {
-    "window": ({}, "tbptt", "for window in windows(T, k1, k2):", "for window in windows(T, k1, k2 + 1):"),
-    "dh_0": (LEARNED, "bptt", "grad(loss, present, torch.ones_like(loss)", "grad(loss, present, 1.5 * loss"),
-    "vW_xh": (LEARNED, "tbptt", "directed(params, shortened, velocity,", "directed(params, shortened, None,"),
-}
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("tensor", TORCH_FAULTS)
-def test_a_fault_in_a_copy_of_torch_rnn_is_named(tensor, tmp_path, monkeypatch):
-    import torch_rnn
-
-    options, module, right, wrong = TORCH_FAULTS[tensor]
-    name = f"torch_copy_{tensor}"
-    (tmp_path / name).mkdir()
-    for file in Path(torch_rnn.__file__).parent.glob("*.py"):
-        text = file.read_text(encoding="utf-8").replace("torch_rnn", name)
-        if file.stem == module:
-            assert text.count(right) == 1
-            text = text.replace(right, wrong)
-        (tmp_path / name / file.name).write_text(text, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    configuration = Configuration(epochs=2, k1=2, k2=3, dtype="float64", **options)
-    trace = trace_of(importlib.import_module(name), prepare(configuration), configuration)
-    assert judge(trace).first.tensor == tensor
-    for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == name]:
-        monkeypatch.delitem(sys.modules, loaded)
 
 
 def test_the_largest_error_is_reported_beside_the_smallest_case():

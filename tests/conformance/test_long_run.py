@@ -3,7 +3,6 @@
 import io
 import itertools
 import json
-import os
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -173,32 +172,13 @@ def test_a_command_ends_with_one_line_and_its_status(capsys, monkeypatch):
         assert written in memory.getvalue()
 
 
-LONG = ["long", "--backend", "numpy_rnn", "--updates", "1"]
-
-
-def test_a_reader_that_has_gone_is_no_traceback(capsys, monkeypatch):
-    read, write = os.pipe()
-    os.close(read)
-    with os.fdopen(write, "w", encoding="utf-8") as nobody:
-        monkeypatch.setattr("sys.stdout", nobody)
-        assert main(LONG) == 1
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_an_output_that_is_full_is_one_line(capsys, monkeypatch):
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        assert main(LONG) == 2
-    said = "numpy_rnn.conformance: the output cannot be written: No space left on device\n"
-    assert capsys.readouterr().err == said
-
-
 def test_what_cannot_be_run_is_one_line(capsys):
     for arguments, message in (
         (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
         (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),
         (["long", "--backend", "absent"], "unknown implementation 'absent': expected"),
+        (["long", "--backend", "./port 'x"], "is not a command: No closing quotation; expected one as in a shell"),
+        (["long", "--backend", "numpy_rnn", "--port-timeout", "nan"], "'nan': expected a finite number, above 0"),
         (["sing"], "unknown command 'sing': expected score or long"),
         (["long", "--backend", "numpy_rnn", "--updates", "0"], "'0': expected a whole number, 1 or more"),
     ):

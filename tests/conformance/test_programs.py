@@ -245,13 +245,8 @@ def test_a_closed_port_that_ignores_the_end_of_its_input_is_killed(fake):
     with ProgramPort(fake.write("say(answer); leave_a_child(); sys.stdin.read(); time.sleep(100)")) as port:
         assert [verdict_on(port) for _ in range(2)] == [None, None]
         assert any(map(lives, fake.started()))
+    port.close()  # closing twice is closing once
     assert len(fake.started()) == 2
-
-
-def test_closing_twice_is_closing_once(fake):
-    port = ProgramPort(fake.write())
-    port.close()
-    port.close()
 
 
 def test_a_port_that_nobody_closed_ends_with_its_owner(fake):
@@ -282,15 +277,12 @@ def test_a_program_that_says_no_hello_is_refused_within_the_limit(fake, program,
 
 
 def test_a_command_that_cannot_be_started_says_why(tmp_path):
-    data, program = tmp_path / "data.txt", tmp_path / "program"
-    for path in (data, program):
-        path.write_text("1 2 3")
+    program = tmp_path / "program"
+    program.write_text("1 2 3")
     program.chmod(0o755)
     expected = {
         "./no-such-port -v": "cannot be started: ./no-such-port: No such file or directory; check the command",
-        shlex.quote(str(data)): f"cannot be started: {data}: Permission denied; check the command",
         shlex.quote(str(program)): f"cannot be started: {program}: Exec format error; check the command",
-        shlex.quote(str(tmp_path)): f"cannot be started: {tmp_path}: Permission denied; check the command",
         "": "cannot be started: the command is empty",
         "port 'x": 'cannot be started: No closing quotation in the command "port \'x"',
         "po\0rt": "cannot be started: embedded null byte; check the command",

@@ -120,9 +120,7 @@ RUNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     ),
     "nothing": ("", 4, ("no implementation to test: expected --elman-backend module:object or --elman-command",)),
     "no object": ("--elman-backend ports:nothing", 4, ("ports has no nothing",)),
-    "no module": ("--elman-backend absent:port", 4, ("there is no module absent",)),
     "no program": ("--elman-command ./absent", 4, ("No such file",)),
-    "no command": ('--elman-command "./port \'x"', 4, ("cannot be started: No closing quotation",)),
     "no list": (
         "--elman-backend ports:right --elman-xfail absent.txt",
         4,
@@ -139,11 +137,6 @@ RUNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
         ("names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]\n",),
     ),
     "no folder": ("--elman-backend ports:right --elman-report no/r.json", 4, ("--elman-report no/r.json: the folder",)),
-    "a folder": (
-        "--elman-backend ports:right --elman-report .",
-        4,
-        ("--elman-report . is a folder: expected the name",),
-    ),
     "no time": ("--elman-backend ports:right --elman-timeout nan", 4, ("'nan': expected a finite number, above 0",)),
 }
 

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
+from step_port import sgd_step
 from test_partial_ports import Partial
+from window_port import PIECES
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.case import TWO_BIASES, Case, TwoBiases
+from numpy_rnn.conformance.case import TWO_BIASES, TwoBiases, one_bias
+from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.properties import (
     BoundExceeded,
     check_port_global,
@@ -63,27 +65,16 @@ def test_each_bias_has_its_own_step():
     generator = np.random.default_rng(0)
     for _ in range(20):
         recipe = random_recipe(generator, "float64", ("sgd_options",))._replace(bias=True, two_biases=True)
-        case: Case = recipe.case()
+        case = recipe.case()
         assert isinstance(case.params, TwoBiases)
-        one = Parameters(*case.params[:3], case.params.b_h + case.params.b_hh, *case.params[4:6])
-        activations = numpy_rnn.forward(one, case.x, case.h_0, nonlinearity=case.nonlinearity)
-        options = {"nonlinearity": case.nonlinearity, "reduction": case.reduction}
-        gradients = numpy_rnn.bptt(one, activations, case.target, **options)
-        loss = numpy_rnn.half_squared_error(activations.y[-recipe.K :], case.target, reduction=case.reduction)
-        d = gradients._asdict() | {"b_hh": gradients.b_h}
-        named = {name: (getattr(case.params, name), d[name]) for name in d if d[name] is not None}
-        sgd: SgdOptions = case.sgd
-        norm = np.sqrt(sum((gradient**2).sum() for _, gradient in named.values()))
-        factor = 1.0 if sgd.max_norm is None else min(1.0, sgd.max_norm / (norm + 1e-6))
-        report = {"loss": loss}
-        for name, (theta, gradient) in named.items():
-            direction = factor * gradient + sgd.weight_decay * theta
-            before = getattr(case.velocity, name, None)
-            v = direction if before is None else sgd.momentum * before + (1 - sgd.dampening) * direction
-            step = direction + sgd.momentum * v if sgd.nesterov else v
-            report |= {"d" + name: gradient, name: theta - case.learning_rate * step}
-            report |= {"v" + name: v} if sgd.momentum else {}
-        ratios = check_global(case, report)
+        right = PackagePort(numpy_rnn).window_update(
+            one_bias(case.params)._asdict(), case.x, case.target, case.h_0,
+            learning_rate=0.0, nonlinearity=case.nonlinearity, reduction=case.reduction,
+        )  # fmt: skip
+        gradients = {name: right["d" + name] for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y")}
+        gradients["b_hh"] = gradients["b_h"]
+        report = {"loss": right["loss"], **{"d" + name: gradient for name, gradient in gradients.items()}}
+        ratios = check_global(case, report | sgd_step(PIECES, case, gradients))
         assert {"db_hh", "b_hh"} <= ratios.keys()
         assert all(ratio.max() <= 1 for ratio in ratios.values())
 

@@ -1,4 +1,4 @@
-"""Training loops with the truncations of public code: each is right under its name, and wrong under another."""
+"""Training loops by hand, TBPTT and the truncations of public code, are recorded and judged; so are wrong ones."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from numpy_rnn.conformance.truncations import truncation_of, with_truncation
 from numpy_rnn.elman import NONLINEARITIES, unroll
 
 T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05
-SCHEDULES = {"band:3": (6, 6), "back:2": (4, 4), "stale": (2, 5)}
+SCHEDULES = {"": (3, 3), "band:3": (6, 6), "back:2": (4, 4), "stale": (2, 5)}
 PHI = {"tanh": np.tanh, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
 SLOPE = {"tanh": lambda h: 1 - h * h, "sigmoid": lambda h: h * (1 - h)}
 
@@ -47,8 +47,13 @@ def from_the_last_step(steps, weights, slope, dy, first):
     return dh, da[:-1]
 
 
-def loop(path, truncation, dtype="float64", nonlinearity="tanh", mistake="", classes=False):
-    """A run of two epochs, by hand, as a trace. Without a step that is wrong it does what the truncation says."""
+def loop(
+    path, truncation, dtype="float64", nonlinearity="tanh", mistake="", classes=False, resets=True, intermediates=True
+):
+    """A run of two epochs as a trace. Without a step that is wrong it does what the truncation says.
+
+    resets: the second epoch starts from zero, and not from the last state.
+    """
     kind, _, steps = truncation.partition(":")
     (k1, k2), steps = SCHEDULES[truncation], int(steps or 0)
     normal = np.random.default_rng(0).normal
@@ -62,10 +67,11 @@ def loop(path, truncation, dtype="float64", nonlinearity="tanh", mistake="", cla
     sizes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O)}
     p = {name: normal(size=size).astype(dtype) for name, size in sizes.items()}
     zero = np.zeros((B, H), dtype)
-    trace = Trace(p, *series, zero, truncation=truncation, **options)
+    trace = Trace(p, *series, zero, truncation=truncation, resets=resets, **options)
+    kept = {T - 1: (zero, zero)}  # a and h of every step
     for epoch in (1, 2):
-        kept = {-1: (zero, zero)}
-        for new in range(0, T, k1):
+        kept[-1] = (zero, zero) if resets or mistake == "the state is forgotten" else kept[T - 1]
+        for new in range(0, T - k1 * (mistake == "the last window is left out"), k1):
             stop = min(new + k1, T)
             start = max(0, stop - k2)
             again = start if kind != "stale" or mistake == "computes older states again" else new
@@ -86,13 +92,23 @@ def loop(path, truncation, dtype="float64", nonlinearity="tanh", mistake="", cla
             dh, da = (each_loss_by_itself if kind == "band" else from_the_last_step)(n, p, slope, dy, first)
             lost = first + 1 if mistake == "the first step left out of dW_hh" else 0
             pairs = {"W_xh": (x[start:stop], da), "W_hh": (before[lost:], da[lost:]), "W_hy": (h, dy)}
-            d = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
-            p = {name: theta - theta.dtype.type(RATE) * d[name] for name, theta in p.items()}
-            report = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da, "loss": np.asarray(loss, dtype)}
-            gradients = {"d" + name: gradient for name, gradient in d.items()}
-            trace.update(epoch, (start, new, stop), before[0], **report, **gradients, **p)
+            scale = 0.5 if mistake == "half the gradient" else 1
+            d = {name: scale * np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
+            for name, theta in p.items():
+                theta -= theta.dtype.type(RATE) * d[name]  # in place
+            report = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da} if intermediates else {}
+            report |= {"loss": np.asarray(loss, dtype)} | {"d" + name: gradient for name, gradient in d.items()}
+            trace.update(epoch, (start, new, stop), before[0], **report, **p)
     trace.save(str(path))
     return read_trace(str(path))
+
+
+@pytest.mark.parametrize("resets", [True, False])
+@pytest.mark.parametrize("intermediates", [True, False])
+def test_right_loop_is_judged_right(tmp_path, resets, intermediates):
+    judgement = judge(loop(tmp_path / "run.npz", "", resets=resets, intermediates=intermediates))
+    assert judgement.passed, judgement.first
+    assert judgement.updates == 2 * T / 3
 
 
 @pytest.mark.parametrize(("truncation", "dtype", "nonlinearity", "classes"), [
@@ -113,6 +129,17 @@ def test_loop_is_right_under_its_name_and_wrong_under_another(tmp_path, truncati
     assert hints(plain, first, *start_of(plain), reference) == [f"truncation {truncation}"]
 
 
+@pytest.mark.parametrize(("mistake", "tensor", "place"), [
+    ("half the gradient", "dW_xh", (1, 1)),
+    ("the state is forgotten", "initial", (1, 1 + T // 3)),  # of one epoch that goes on
+    ("the last window is left out", "window", (1, T // 3)),
+])  # fmt: skip
+def test_wrong_loop_is_named_at_its_first_fault(tmp_path, mistake, tensor, place):
+    resets = mistake != "the state is forgotten"
+    first = judge(loop(tmp_path / "run.npz", "", mistake=mistake, resets=resets)).first
+    assert (first.tensor, (first.epoch, first.number)) == (tensor, place)
+
+
 @pytest.mark.parametrize(("truncation", "mistake", "tensor", "equation", "looks_like"), [
     ("band:3", "one step less", "dh", "R1", ["truncation band:2"]),
     ("back:2", "the first step left out of dW_hh", "dW_hh", "B5", []),
@@ -121,7 +148,6 @@ def test_loop_is_right_under_its_name_and_wrong_under_another(tmp_path, truncati
 def test_mistake_in_a_truncated_loop_is_named(tmp_path, truncation, mistake, tensor, equation, looks_like):
     trace = loop(tmp_path / "run.npz", truncation, mistake=mistake)
     first = judge(trace).first
-    assert first is not None
     assert (first.tensor, first.equation) == (tensor, equation)
     assert hints(trace, first, *start_of(trace), reference) == looks_like
 
@@ -176,3 +202,27 @@ def test_what_cannot_be_judged_is_one_line(tmp_path):
     for name in ("band:0", "back:", "band:x", "stale:2", "chunks"):
         with pytest.raises(InputError, match="unknown truncation"):
             truncation_of(name)
+
+
+def test_what_cannot_be_recorded_is_one_line():
+    arrays = {"W_xh": np.ones((1, 2)), "W_hh": np.ones((2, 2)), "W_hy": np.ones((2, 1))}
+    series = np.ones((4, 1, 1)), np.ones((4, 1, 1)), np.zeros((1, 2))
+    settings = {"k1": 2, "k2": 2, "learning_rate": 0.1, "epochs": 1}
+    for change, message in (
+        ({"k2": 1}, "k2 is 1 and k1 is 2: expected k2 ≥ k1"),
+        ({"resets": False, "k2": 4}, "expected k2 = k1, and T a multiple of k1"),
+        ({"resets": False, "k1": 3, "k2": 3}, "expected k2 = k1, and T a multiple of k1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Trace(arrays, *series, **settings | change)
+    with pytest.raises(InputError, match="a parameter is called 'W': expected W_xh, W_hh, W_hy"):
+        Trace({"W": np.ones(1)}, *series, **settings)
+    trace = Trace(arrays, *series, **settings)
+    for values, message in (
+        ({"dW": 0}, "'dW' is not a name of a trace: expected loss, a, h"),
+        ({"a": 0}, "h is missing: expected all of a, h, y, dy, dh, da, or none of them"),
+    ):
+        with pytest.raises(InputError, match=message):
+            trace.update(1, (0, 0, 2), series[2], **values)
+    with pytest.raises(InputError, match="no update is recorded"):
+        trace.save("run.npz")
