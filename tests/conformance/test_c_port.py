@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from port_cases import report_of
 from tiny import tiny_window
 from window_port import huge_window
 
@@ -76,13 +77,6 @@ def random_case(seed, dtype=None) -> Case:
     return random_recipe(np.random.default_rng(seed), dtype, ITS_CAPABILITIES).case()
 
 
-def report_on(port, case):
-    report, verdict = call_port(port, case)
-    assert verdict is None
-    assert format_errors(case, report, intermediates=True, input_gradients=True) == []
-    return report
-
-
 def worst(ratios):
     """The tensor that came closest to its bound, or exceeded it, and by what factor."""
     return max(((float(np.max(ratio)), name) for name, ratio in ratios.items()), default=(0.0, ""))
@@ -102,20 +96,11 @@ def test_its_hello_says_all_that_it_can_do(port):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_it_stays_within_every_bound(port, dtype):
-    for seed in range(25):
-        case = random_case(seed, dtype)
-        report = report_on(port, case)
-        for check in (check_local, check_global):
-            assert worst(check(case, report, 2 * port.tanh_ulps)) <= (1.0,), seed
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("window", [tiny_window, huge_window])
-def test_it_stays_within_every_bound_at_the_ends_of_the_range(port, window, dtype):
+@pytest.mark.parametrize("window", [random_case, tiny_window, huge_window])
+def test_it_stays_within_every_bound(port, window, dtype):
     """With -ffast-math the processor reads subnormal numbers as zero; and the square of a large norm overflows."""
     judged = 0
-    for seed in range(16):
+    for seed in range(20):
         case = window(seed, dtype)
         report, verdict = call_port(port, case)
         assert verdict is None
@@ -123,7 +108,7 @@ def test_it_stays_within_every_bound_at_the_ends_of_the_range(port, window, dtyp
             judged += 1
             for check in (check_local, check_global):
                 assert worst(check(case, report, 2 * port.tanh_ulps)) <= (1.0,), seed
-    assert judged > 8
+    assert judged == 20 if window is random_case else judged > 10
 
 
 def case_of_tanh(values) -> Case:
@@ -150,7 +135,7 @@ def test_its_tanh_is_as_accurate_as_it_says(port, dtype):
     generator = np.random.default_rng(0)
     middle, wide = generator.uniform(0.1, 3, 3072), np.exp(generator.uniform(-20, 3, 1024))
     a = (np.concatenate((middle, wide)) * generator.choice((-1, 1), 4096)).astype(dtype)
-    report = report_on(port, case_of_tanh(a))
+    report = report_of(port, case_of_tanh(a))
     assert np.array_equal(report["a"].ravel(), a)
     assert ulps_of_tanh(a, report["h"].ravel()).max() <= port.tanh_ulps
 
@@ -174,7 +159,7 @@ def test_a_run_with_every_option_is_judged_right(port):
 
 def answers(program, *lines):
     """What the program answers to these lines, as JSON; it must leave at the end of its input without complaint."""
-    text = "".join(line + "\n" for line in lines)
+    text = "\n".join(lines)  # the last line without an end
     run = subprocess.run([program], input=text, capture_output=True, text=True, timeout=30, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     return [json.loads(line) for line in run.stdout.splitlines()]
@@ -232,8 +217,3 @@ def test_a_line_that_is_not_whole_is_an_error_and_the_next_one_goes_on(plain):
     found = answers(plain, *(line for wrong in broken for line in (wrong, protocol.HELLO)))
     assert found[::2] == [{"id": 0, "error": "not a whole JSON object"}] * len(broken)
     assert all(answer["type"] == "hello" for answer in found[1::2])
-
-
-def test_a_last_line_without_an_end_is_read(plain):
-    run = subprocess.run([plain], input=protocol.HELLO, capture_output=True, text=True, timeout=30, check=True)
-    assert json.loads(run.stdout)["type"] == "hello"
