@@ -110,13 +110,15 @@ def test_several_are_compared_at_once(run):
 def test_the_wrong_one_of_several_is_named_and_the_one_with_a_wide_tanh():
     wrong = load(named("h_t for h_{t-1} in dW_hh"))
     right, wide, wrong = (package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong))
-    found = compare([right._replace(tanh_ulps=8), wide._replace(tanh_ulps=9), wrong], prepare(SHORT), SHORT)
+    sources = [right._replace(tanh_ulps=8), wide._replace(tanh_ulps=9, tanh_absolute_ulps=2), wrong]
+    found = compare(sources, prepare(SHORT), SHORT)
     assert [side.judgement.passed for side in found.sides] == [True, True, False]
     assert found.drift.ratio > drive.ALARM
     said = comparison_report.text(found, 1)
     assert said.count("diverges first in") == 1
     assert "reference declares a tanh error of 9 ulps, above 8: not a strict pass" in said
-    assert said.count("not a strict pass") == 1
+    assert "reference declares an absolute tanh error of 2 ulps of 1" in said
+    assert said.count("not a strict pass") == 2
 
 
 BLAMED = {

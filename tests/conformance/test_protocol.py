@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, flat, inputs
 
-from numpy_rnn.common.records import Parameters, SgdOptions
+from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import PortFault
@@ -105,13 +105,6 @@ def test_every_number_survives_the_way_to_the_port_and_back(dtype):
     request = json.loads(protocol.encode_request(case._replace(params=case.params._replace(b_h=special)), 7))
     line = json.dumps({"id": 7, "b_h": request["params"]["b_h"]})
     assert protocol.decode_report(line, case, 7)["b_h"].tobytes() == special.tobytes()
-
-
-def test_a_request_without_biases_names_none():
-    case = CASE._replace(params=Parameters(*CASE.params[:3]))
-    assert set(json.loads(protocol.encode_request(case, 1))["params"]) == {"W_xh", "W_hh", "W_hy"}
-    with pytest.raises(PortFault, match="'db_h': that is not an expected name"):
-        protocol.decode_report('{"id": 1, "db_h": []}', case, 1)
 
 
 def test_a_request_has_the_keys_of_its_options_only():

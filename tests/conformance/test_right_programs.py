@@ -55,6 +55,8 @@ MISTAKES = {
     "answer({'id': 1, 'npz': 1}, b'zx')": "after its arrays comes 'x'",
     "answer({'id': 1, 'npz': 2}, b'PK')": "answers what is not a .npz file of arrays: ",
     "answer({'id': 1, 'npz': 'many'})": "expected id and npz, a number of bytes up to ",
+    "answer({'id': 1, 'npz': 10**9})": "expected id and npz, a number of bytes up to ",
+    "answer({'id': 1, 'npz': 1, 'loss': '0x1p0'}, b'z')": "expected id and npz, a number of bytes up to ",
     "answer({'id': 1, 'npz': 9}, b'short'); sys.exit(3)": "ends with exit status 3 and without an answer",
     "answer({'id': 1, 'error': 'too large'})": "answers with an error: too large",
     "import numpy; answer_npz(1, {'loss': numpy.array([{}])})": "is not a .npz file",  # an object

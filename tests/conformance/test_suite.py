@@ -201,6 +201,7 @@ def test_results_survive_xdist(suite, tmp_path):
     common = ["--elman-backend", "ports:infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-report"]
     done = children.run([*PYTEST, "-p", "few", "-n", "1", *common, "other.json"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout
+    assert "sizes of the checked windows: B 1 to " in done.stdout
     assert suite(*common, "one.json")[0] == 0
     one, other = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "other.json"))
     assert one["port"] == "Infinity RNN"
