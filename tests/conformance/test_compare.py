@@ -190,10 +190,11 @@ def test_traces_are_judged_where_they_started(run, tmp_path):
 
 def test_inputs_and_outputs_of_other_sizes_are_compared_without_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    experiment = prepare(SHORT)
+    configuration = SHORT.changed(k1=30, k2=40)  # one window, of the whole series
+    experiment = prepare(configuration)
     params = experiment.params._replace(W_xh=np.repeat(experiment.params.W_xh, 2, axis=0))
     experiment = experiment._replace(x=np.repeat(experiment.x, 2, axis=-1), params=params)
-    np.savez("t.npz", **trace_of(numpy_rnn, experiment, SHORT))
+    np.savez("t.npz", **trace_of(numpy_rnn, experiment, configuration))
     assert main(numpy_rnn, ["compare", "t.npz"]) == 0
     said = "no plot: it shows outputs and inputs together, and this run has 1 outputs and 2 inputs"
     assert said in capsys.readouterr().out
@@ -205,6 +206,7 @@ def test_json_holds_no_number_that_is_none(tmp_path):
     arrays["loss"][-1] = np.inf
     arrays["initial"][3] += 1
     found = compare([RIGHT, Source("inf", lambda *run: arrays)], prepare(SHORT), SHORT)
+    assert found.drift is None
     save_json(tmp_path / "j.json", comparison_report.values(found))
     side = json.loads((tmp_path / "j.json").read_text(), parse_constant=pytest.fail)["sides"][1]
     assert (side["name"], side["losses"][-1], side["worst_ratio"]["initial"]) == ("inf", None, None)

@@ -53,7 +53,7 @@ plain.name, full.name, inexact.name = "a plain port", "a full port", "inexact"
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
-    """Runs `compare` in a folder with the ports above, and with a trace twice and a bad one."""
+    """Runs `compare` in a folder with the ports above, and with a trace twice and two bad ones."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "some", raising=False)
@@ -61,7 +61,8 @@ def run(capsys, tmp_path, monkeypatch):
     trace = trace_of(numpy_rnn, prepare(SHORT), SHORT)
     for name in ("t.npz", "u.npz"):
         np.savez(name, **trace)
-    np.savez("bad.npz", **{name: array for name, array in trace.items() if name != "dW_hh"})
+    np.savez("short.npz", **{name: array for name, array in trace.items() if name != "dW_hh"})
+    np.savez("nan.npz", **trace | {"y": trace["y"] * np.nan})
     return lambda *arguments: command(numpy_rnn, capsys, "compare", *arguments, "--no-plot")
 
 
@@ -116,7 +117,8 @@ REFUSED = {
     "numpy_rnn.reference numpy_rnn.reference": "numpy_rnn.reference is given twice",
     "t.npz --port-timeout nan": "'nan': expected a finite number, above 0",
     "'./port": "is not a command: No closing quotation; expected one as in a shell",
-    "bad.npz": "dW_hh is missing",
+    "short.npz": "dW_hh is missing",
+    "nan.npz": "is nan: expected a finite number",
     "t.npz u.npz": "t.npz and u.npz are both traces: expected at most one",
 }
 

@@ -183,6 +183,7 @@ def test_compare_takes_the_name(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "numpy_rnn and run.npz agree" in printed
     assert "\ntruncation: stale\n" in printed
+    assert "drift" not in printed  # the references of the drift are runs of TBPTT(k1, k2)
     assert main(["compare", "run.npz", "--truncation", "band:2", "--no-plot"]) == 1
     assert "looks like: truncation stale" in capsys.readouterr().out
     for other, name, message in (

@@ -9,6 +9,7 @@ import pytest
 from port_cases import CASE, RIGHT, a_case, inputs, report_of, verdict_on, with_options
 
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import format_errors, required_outputs
 from numpy_rnn.conformance.ports.port import ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
@@ -49,6 +50,7 @@ def test_a_right_program_answers_what_the_package_does_to_the_last_bit(form):
             assert format_errors(case, report, intermediates=True, input_gradients=True) == []
             assert set(report) == set(expected) == set(required_outputs(case, True, True))
             assert all(np.array_equal(report[name], expected[name]) for name in expected)
+            assert all((ratio <= 1).all() for ratio in check_local(case, report).values())  # it got every option
 
 
 MISTAKES = {
