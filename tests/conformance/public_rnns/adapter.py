@@ -21,15 +21,18 @@ class Port:
         vars(self).update(changes)
 
 
-def transposed(p, *names):
+NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
+
+
+def transposed(p):
     """The weights as columns are multiplied by them, and the biases as columns, zeros if there are none."""
     H, O = p["W_hy"].shape
-    sizes = {"b_h": H, "b_y": O}
-    arrays = {name: p[name] if name in p else np.zeros(sizes[name], p["W_hh"].dtype) for name in names}
-    return [array.T if array.ndim == 2 else array.reshape(-1, 1) for array in arrays.values()]
+    zeros = {"b_h": np.zeros(H, p["W_hh"].dtype), "b_y": np.zeros(O, p["W_hh"].dtype)}
+    arrays = ((zeros | p)[name] for name in NAMES)
+    return [array.T if array.ndim == 2 else array.reshape(-1, 1) for array in arrays]
 
 
-def named(p, names, gradients, prefix="d"):
-    """The author's arrays under the names of a report, in the shapes of the parameters that there are."""
-    arrays = {n: g.T if n.startswith("W") else g for n, g in zip(names, gradients) if n in p}
+def named(p, arrays, prefix="d"):
+    """The author's arrays, in the order of NAMES, under the names of a report and in the shapes of the parameters."""
+    arrays = {name: g.T if name.startswith("W") else g for name, g in zip(NAMES, arrays) if name in p}
     return {prefix + name: np.ascontiguousarray(g).reshape(p[name].shape) for name, g in arrays.items()}

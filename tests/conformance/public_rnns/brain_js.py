@@ -4,8 +4,6 @@ import numpy as np
 
 from public_rnns.adapter import OF_CLASSES, Port, named, transposed
 
-NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
-
 
 class Matrix:
     def __init__(self, weights):
@@ -54,7 +52,7 @@ class BrainJs(Port):
     in_bits = True
 
     def window_update(self, p, x, target, h_0, **options):
-        weight, transition, output, bias, by = map(Matrix, transposed(p, *NAMES))
+        weight, transition, output, bias, by = map(Matrix, transposed(p))
         state, equations, loss = Matrix(h_0.T), [], 0
         for source, wanted in zip(x[:, 0], target[:, 0]):
             equation = Equation()
@@ -71,4 +69,4 @@ class BrainJs(Port):
         for equation in reversed(equations):
             equation.backpropagate()
         deltas = [m.deltas for m in (weight, transition, output, bias, by)]
-        return {"loss": h_0.dtype.type(loss)} | named(p, NAMES, deltas)
+        return {"loss": h_0.dtype.type(loss)} | named(p, deltas)

@@ -30,7 +30,7 @@ class Coursera(Port):
     copied = False
 
     def window_update(self, p, x, dy, h_0, **options):
-        Wax, Waa, Wya, ba = transposed(p, "W_xh", "W_hh", "W_hy", "b_h")
+        Wax, Waa, Wya, ba, _ = transposed(p)
         x, dz, a0 = x.transpose(2, 1, 0), dy.transpose(2, 1, 0), h_0.T
         caches, a_next = [], a0
         for t in range(x.shape[2]):

@@ -5,8 +5,6 @@ import numpy as np
 from benchmarks.rows.min_char_rnn import loss_and_gradients
 from public_rnns.adapter import NO_SGD, OF_CLASSES, Port, named, transposed
 
-NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
-
 
 class MinCharRnn(Port):
     """With its Adagrad; a case without it has a plain step."""
@@ -17,16 +15,16 @@ class MinCharRnn(Port):
     def window_update(
         self, p, x, target, h_0, *, learning_rate, max_value=None, adagrad=False, velocity=None, **options
     ):
-        model = [array.copy() for array in transposed(p, *NAMES)]
+        model = [array.copy() for array in transposed(p)]
         loss, gradients, _ = loss_and_gradients(x[:, 0], target[:, 0], h_0.T, *model)
-        report = {"loss": loss, **named(p, NAMES, [g.copy() for g in gradients])}
+        report = {"loss": loss, **named(p, [g.copy() for g in gradients])}
         memory = {name: np.zeros_like(theta) for name, theta in p.items()} | (velocity or {})
-        memory = [mem.copy() for mem in transposed(memory, *NAMES)]
+        memory = [mem.copy() for mem in transposed(memory)]
         for param, dparam, mem in zip(model, gradients, memory):
             if max_value is not None:
                 np.clip(dparam, -max_value, max_value, out=dparam)  # to mitigate exploding gradients
             mem += dparam * dparam
             scale = np.sqrt(mem + mem.dtype.type(1e-8)) if adagrad else 1
             param += -param.dtype.type(learning_rate) * dparam / scale
-        report |= named(p, NAMES, memory, "v") if adagrad else {}
-        return report | named(p, NAMES, model, "")
+        report |= named(p, memory, "v") if adagrad else {}
+        return report | named(p, model, "")

@@ -4,8 +4,6 @@ import numpy as np
 
 from public_rnns.adapter import LAYER, Port, named, transposed
 
-NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
-
 
 def feedforward(w, sequence):
     prev_hidden, hiddens = np.zeros(len(w["hidden"])), []
@@ -40,8 +38,8 @@ class RnnRust(Port):
     lacks = ("relu", "h_0", "batch")
 
     def window_update(self, p, x, dy, h_0, *, learning_rate, **options):
-        w = dict(zip(("input", "hidden", "output", "bias_hidden", "bias_output"), transposed(p, *NAMES)))
+        w = dict(zip(("input", "hidden", "output", "bias_hidden", "bias_output"), transposed(p)))
         w |= {name: array[:, 0] for name, array in w.items() if name.startswith("bias")}
         grads = backpropagate(w, x[:, 0], feedforward(w, x[:, 0]), dy[:, 0])
         new = {name: array - learning_rate * grads[name] for name, array in w.items()}
-        return named(p, NAMES, grads.values()) | named(p, NAMES, new.values(), "")
+        return named(p, grads.values()) | named(p, new.values(), "")

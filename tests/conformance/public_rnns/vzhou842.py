@@ -4,8 +4,6 @@ import numpy as np
 
 from public_rnns.adapter import NO_SGD, OF_CLASSES, Port, named, transposed
 
-NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
-
 
 class RNN:
     def __init__(self, Wxh, Whh, Why, bh, by, limit, transpose):
@@ -47,11 +45,11 @@ class Vzhou842(Port):
     transpose = False
 
     def window_update(self, p, x, target, h_0, *, learning_rate, max_value=None, **options):
-        rnn = RNN(*transposed(p, *NAMES), max_value, self.transpose)
+        rnn = RNN(*transposed(p), max_value, self.transpose)
         inputs = [np.eye(len(p["W_xh"]), dtype=h_0.dtype)[:, [word]] for word in x[:, 0]]
         probs = softmax(rnn.forward(inputs))
         loss = -np.log(probs[target[0, 0], 0])
         probs[target[0, 0]] -= 1
         gradients = rnn.backprop(probs, learning_rate)
         weights = rnn.Wxh, rnn.Whh, rnn.Why, rnn.bh, rnn.by
-        return {"loss": loss} | named(p, NAMES, gradients) | named(p, NAMES, weights, "")
+        return {"loss": loss} | named(p, gradients) | named(p, weights, "")
