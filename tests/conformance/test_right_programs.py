@@ -24,7 +24,7 @@ def program(*arguments):
 
 def cases_of_every_kind(dtype):
     """With every option of the loss and the step, and one that is larger than what a pipe holds."""
-    case = a_case(dtype)
+    case = a_case(dtype, O=3)
     (T, B, D), (K, _, O) = case.x.shape, case.target.shape
     bare = case._replace(params=Parameters(*case.params[:3]), nonlinearity="relu", reduction="mean")
     classes = {"x": np.arange(T * B).reshape(T, B) % D, "target": np.arange(K * B).reshape(K, B) % O}
