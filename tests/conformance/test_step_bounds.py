@@ -11,7 +11,7 @@ from window_port import assert_rounded_up, huge_window, port, random_window
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import Bound, check_local
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounding
 from numpy_rnn.conformance.bounds.step import Near, Step
@@ -81,13 +81,12 @@ def exact_norm(numbers):
 
 def test_the_norm_by_hand():
     step, gamma = step_of(), Rounding("float64").gamma
-    norm = step.norm([near([[3.0, 0.0]], [[0.3, 0.0]]), near([4.0], [0.4])])
+    norm = step.norm(near([3.0, 0.0, 4.0], [0.3, 0.0, 0.4]))
     assert norm.value == 5
     rho = gamma(7) / (1 + np.sqrt(1 - gamma(7)))  # two numbers are not 0, and 5 roundings more
     flushed = np.sqrt(2 * 8 * np.finfo(float).smallest_normal)
     assert_rounded_up(norm.E, 0.5 + (rho + gamma(2) * (1 + rho)) * 5.5 + flushed)
-    nothing = step.norm([near([[0.0, 0.0]])])
-    assert nothing == (0, 0)
+    assert step.norm(near([0.0, 0.0])) == (0, 0)
 
 
 @DTYPES
@@ -96,7 +95,7 @@ def test_norms_in_every_order(dtype, arithmetic):
     """All 24 orders of 4 squares, and all ways to put 4 numbers into tensors of the same norm: never above E."""
     random, step = np.random.default_rng(0), step_of(dtype, arithmetic)
     worst = 0.0
-    for _ in range(60):
+    for _ in range(15):
         numbers = random.normal(size=4).astype(dtype)
         exact = exact_norm(numbers)
         found = []
@@ -106,7 +105,7 @@ def test_norms_in_every_order(dtype, arithmetic):
             tensors = [np.array([a, b]), np.array([c]), np.array([d])]
             found.append(norm_of_norms(tensors, lambda v: v))
             found += [of(tensors, lambda v: v) for of in (at_once, scaled_by_largest, scaled_by_power_of_two)]
-        E = float(step.norm([step.given(numbers)]).E)
+        E = step.norm(step.given(numbers)).E.item()
         worst = max(worst, *(abs(float(Fraction(float(norm)) - exact)) / E for norm in found))
     assert 1 / 5 / (2 if arithmetic is Bound and dtype == "float64" else 1) < worst <= 1
 
@@ -114,9 +113,9 @@ def test_norms_in_every_order(dtype, arithmetic):
 def test_a_norm_without_a_bound_is_refused():
     step = step_of("float32")
     step.case = step.case._replace(sgd=SgdOptions(max_norm=1.0))
-    many = Near(*(np.broadcast_to(v, (5_000_000, 1)) for v in near(1.0)))
+    many = Near(*(np.broadcast_to(v, 5_000_000) for v in near(1.0)))
     with pytest.raises(InputError, match="a norm of 5000000 numbers in float32 has no bound"):
-        step.clipped({"W_xh": many})
+        step.clipped(many)
 
 
 @DTYPES
@@ -125,7 +124,7 @@ def test_the_norm_of_numbers_that_are_off(dtype):
     random, step = np.random.default_rng(0), step_of(dtype)
     numbers = random.normal(size=5)
     E = 1e-3 * np.abs(numbers)
-    norm = step.norm([near(numbers, E)])
+    norm = step.norm(near(numbers, E))
     moved = np.linalg.norm(numbers * (1 + 1e-3)) - np.linalg.norm(numbers)
     assert moved <= norm.E <= moved * (1 + 1e-3 if dtype == "float64" else 1.1)
 
@@ -134,10 +133,8 @@ def test_the_norm_of_numbers_that_are_off(dtype):
 def test_squares_that_are_flushed(dtype):
     """Numbers whose squares are all below the smallest normal: a norm of 0 is right."""
     step, smallest = step_of(dtype), float(np.finfo(dtype).smallest_normal)
-    numbers = np.full(7, np.sqrt(smallest) / 2)
-    norm = step.norm([near(numbers)])
-    assert norm.value - norm.E <= 0
-    larger = step.norm([near(np.full(7, 4 * np.sqrt(smallest)))])
+    tiny, larger = (step.norm(near(np.full(7, factor * np.sqrt(smallest)))) for factor in (0.5, 4))
+    assert tiny.value - tiny.E <= 0
     assert larger.value - larger.E > 0
 
 
@@ -145,7 +142,7 @@ def test_squares_that_are_flushed(dtype):
 @pytest.mark.parametrize("norm", [scaled_by_power_of_two, scaled_by_largest, norm_of_norms])
 def test_a_norm_whose_square_overflows(dtype, norm):
     """A scaled norm is right; the root of a sum that overflows, and so the factor 0, is seen."""
-    for seed in range(20):
+    for seed in range(4):
         case = huge_window(seed, dtype)
         with np.errstate(over="ignore"):
             report = port(case, norm=norm)
@@ -191,26 +188,26 @@ def test_the_factor_of_any_norm_that_may_be(norm, max_norm):
 def test_at_the_edge(dtype, pieces):
     """max_norm within some roundings of the norm, where one computation clips and another does not: both are right."""
     clips = 0
-    for seed in range(10):
+    for seed in range(5):
         case = random_window(seed, dtype, sgd=SgdOptions(0.5, max_norm=1.0), velocity=False, learned=False)
         gradients = [g for name, g in port(case).items() if name[0] == "d" and name[1:] in Parameters._fields[:5]]
         norm = float(np.linalg.norm(np.concatenate([g.ravel() for g in gradients]).astype(np.float64)))
         for units in (-3, -1, 0, 1, 3):
             max_norm = (norm + 1e-6) * (1 + units * float(np.finfo(dtype).eps))
             edge = case._replace(sgd=case.sgd._replace(max_norm=max_norm))
-            report = port(edge, **pieces)
-            for check in (check_local, check_global):
-                assert max(ratio.max() for ratio in check(edge, report).values()) <= 1
-            clipped = not np.array_equal(report["vW_hh"], report["dW_hh"])
-            clips += clipped
+            report, bounds = port(edge, **pieces), global_bounds(edge)
+            for ratios in (check_local(edge, report), check_global(edge, report, bounds=bounds)):
+                assert max(ratio.max() for ratio in ratios.values()) <= 1
+            clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
             other = report | {"v" + name: report["d" + name] for name in ("W_xh", "W_hh", "W_hy")}
-            assert max(check_global(edge, other)["v" + name].max() for name in ("W_xh", "W_hh", "W_hy")) <= 1
-    assert 5 < clips < 45  # of 50: there are some on both sides
+            unclipped = check_global(edge, other, bounds=bounds)
+            assert max(unclipped["v" + name].max() for name in ("W_xh", "W_hh", "W_hy")) <= 1
+    assert 3 < clips < 22  # of 25: there are some on both sides
 
 
 @DTYPES
 def test_what_is_not_clipped_has_the_bounds_of_no_clipping(dtype):
-    for seed in range(10):
+    for seed in range(3):
         plain = random_window(seed, dtype, sgd=SgdOptions(weight_decay=0.1))
         never = plain._replace(sgd=plain.sgd._replace(max_norm=1e6))
         report = port(plain)

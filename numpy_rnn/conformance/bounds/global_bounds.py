@@ -217,10 +217,13 @@ class Propagation:
 
     def update(self):
         """(U1) to (U9), by the formulas of `step.py`."""
-        names = [name for name, theta in self.params._asdict().items() if theta is not None]
-        gradients = {name: Near(self.values["d" + name], self.E["d" + name]) for name in names}
         step = Step(self.case, self.rounding)
-        for name, near in step.updated(gradients, lambda name, near: Near(self.values[name], near.E)).items():
+
+        def row(prefix, tensors):
+            return step.row(tensors[prefix + name] for name in step.names)
+
+        gradient = Near(row("d", self.values), row("d", self.E))
+        for name, near in step.updated(gradient, lambda velocity: Near(row("v", self.values), velocity.E)).items():
             self.E[name][...] = near.E
 
 

@@ -154,9 +154,11 @@ def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.nda
     if not case.has_step:
         return of
     step = Step(case, bound)
-    names = [name for name, theta in case.params._asdict().items() if theta is not None]
-    gradients = {name: step.given(report["d" + name]) for name in names}
-    of |= step.updated(gradients, lambda name, near: step.given(report[name]))
+
+    def reported(prefix):
+        return step.given(step.row(report[prefix + name] for name in step.names))
+
+    of |= step.updated(reported("d"), lambda velocity: reported("v"))
     return of
 
 

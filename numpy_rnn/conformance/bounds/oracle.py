@@ -174,7 +174,7 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     divisor = DIVISORS[case.reduction](total if of_row is _cross_entropy else total * O)
     loss, dy = flint.arb(0), {t: flint.arb_mat(B, O) for t in steps}
     for t in target:
-        rows = [of_row(y[t].tolist()[b], target[t].tolist()[b]) for b in range(B)]
+        rows = [of_row(*both) for both in zip(y[t].tolist(), target[t].tolist())]
         loss += sum((flint.arb(number) * l for number, (l, _) in zip(w[t], rows)), flint.arb(0)) / divisor
         dy[t] = flint.arb_mat(
             B, O, [flint.arb(number) * e / divisor for number, (_, row) in zip(w[t], rows) for e in row]
@@ -298,9 +298,6 @@ def _enclosures(case, balls) -> dict[str, Enclosure] | None:
     radius = (radius + 2.0**-53 * np.abs(low) + 2 * below) * (1 + 2.0**-50)
     if not (radius <= MAX_RELATIVE_RADIUS * np.abs(high) + 4 * below).all():
         return None
-    starts = np.cumsum([len(balls[name]) for name in shapes])[:-1]
-    parts = (np.split(array, starts) for array in (high, low, radius))
-    return {
-        name: Enclosure(*(part.reshape(shape) for part in enclosure))
-        for (name, shape), enclosure in zip(shapes.items(), zip(*parts))
-    }
+    stops = np.cumsum([len(balls[name]) for name in shapes]).tolist()
+    places = zip(shapes.items(), (0, *stops), stops)
+    return {n: Enclosure(*(v[i:j].reshape(shape) for v in (high, low, radius))) for (n, shape), i, j in places}

@@ -13,13 +13,13 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 (sums of products) and 3.4 (how relative errors of products and quotients add up).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.shapes import expand_to
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 
@@ -51,15 +51,31 @@ class Near(NamedTuple):
         return np.abs(self.value) + self.E
 
 
-Settle = Callable[[str, Near], Near]
+Settle = Callable[[Near], Near]
 
 
 class Step:
-    """The step of a case, or of stacked ones."""
+    """The step of a case, or of stacked ones. The numbers of all parameters are one row, (..., N).
+
+    The leading axes are those of updates and networks.
+    """
 
     def __init__(self, case: Case, arithmetic: Arithmetic):
         self.case, self.arithmetic, self.dtype = case, arithmetic, case.dtype
-        self.axes = case.params.W_hh.ndim - 2  # leading ones, of updates and networks
+        self.names = [name for name, theta in case.params._asdict().items() if theta is not None]
+        self.shapes = [getattr(case.params, name).shape for name in self.names]
+        self.axes = case.params.W_hh.ndim - 2  # leading ones
+
+    def row(self, arrays: Iterable[np.ndarray]) -> np.ndarray:
+        """Arrays of the shapes of the parameters, in their order, as one row."""
+        rows = (np.asarray(array).reshape(*shape[: self.axes], -1) for array, shape in zip(arrays, self.shapes))
+        return np.concatenate(list(rows), axis=-1)
+
+    def by_name(self, prefix: str, row: Near) -> dict[str, Near]:
+        """The parts of a row in the shapes of the parameters, by their names after a prefix."""
+        stops = np.cumsum([prod(shape[self.axes :]) for shape in self.shapes])
+        names = zip(self.names, self.shapes, (0, *stops[:-1]), stops)
+        return {prefix + n: Near(*(v[..., i:j].reshape(shape) for v in row)) for n, shape, i, j in names}
 
     def given(self, array) -> Near:
         """Numbers as they are; a subnormal one may be read as zero."""
@@ -91,24 +107,19 @@ class Step:
         own = self.arithmetic.gamma(1) * (np.abs(value) + inherited) + self.arithmetic.flushes(1)
         return Near(value, (inherited + own * rounds) * UPWARDS)
 
-    def norm(self, gradients: list[Near]) -> Near:
-        """(U2). One number for each of the leading axes: e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
+    def norm(self, gradient: Near) -> Near:
+        """(U2), of the last axis, (..., 1): e + (ρ + γ_2(1+ρ))(n + e) + √(what N squares lose by flushes).
 
         e = √ΣE², as the norm of a difference bounds the difference of the norms. N numbers are not 0. Their squares
         have N roundings each in one sum, N + 3 at most by the norms of the tensors, and two more where every number is
         divided by the largest; (1+γ)^½ leaves ρ = 1 − (1−γ)^½. The root rounds, and so does the product with the
         largest. Here all numbers are scaled by a power of two, so that no square leaves the range of float64.
         """
-        inner = [tuple(range(self.axes, v.value.ndim)) for v in gradients]
-        largest = np.max([v.max_abs.max(axis=axes, initial=0.0) for v, axes in zip(gradients, inner)], axis=0)
-        _, exponent = np.frexp(largest)
-
-        def root_of_squares(arrays):
-            scaled = (np.ldexp(array, expand_to(-exponent, array)) for array in arrays)
-            return np.ldexp(np.sqrt(sum(np.square(v).sum(axis=axes) for v, axes in zip(scaled, inner))), exponent)
-
-        n, e = (root_of_squares([getattr(v, part) for v in gradients]) for part in ("value", "E"))
-        terms, gamma = sum((v.max_abs > 0).sum(axis=axes) for v, axes in zip(gradients, inner)), self.arithmetic.gamma
+        max_abs, gamma = gradient.max_abs, self.arithmetic.gamma
+        _, exponent = np.frexp(max_abs.max(axis=-1, keepdims=True))
+        squares = (np.square(np.ldexp(v, -exponent)) for v in gradient)
+        n, e = (np.ldexp(np.sqrt(v.sum(axis=-1, keepdims=True)), exponent) for v in squares)
+        terms = (max_abs > 0).sum(axis=-1, keepdims=True)
         rho = gamma(terms + 5) / (1 + np.sqrt(1 - gamma(terms + 5)))
         flushed = np.sqrt(self.arithmetic.flushes(terms)) + self.arithmetic.flushes(terms) * n
         return Near(n, (e + (rho + gamma(2) * (1 + rho)) * (n + e) + flushed) * UPWARDS)
@@ -129,17 +140,16 @@ class Step:
         E = np.where(least > 0, np.minimum((f * r + flushed) * UPWARDS, 1), np.where(np.isfinite(m.value), 1.0, np.nan))
         return Near(f, np.where(lowest > UPWARDS, 0.0, E))
 
-    def clipped(self, gradients: dict[str, Near]) -> dict[str, Near]:
-        """(U2), (U3), (U7), of the gradients that are there. Raises InputError where so many have no γ."""
+    def clipped(self, gradient: Near) -> Near:
+        """(U2), (U3), (U7). Raises InputError where so many numbers have no γ."""
         if self.case.sgd.max_value is not None:
-            return {name: self.clamped(g, self.scalar(self.case.sgd.max_value)) for name, g in gradients.items()}
+            return self.clamped(gradient, self.scalar(self.case.sgd.max_value))
         if self.case.sgd.max_norm is None:
-            return gradients
-        numbers = sum(int(np.prod(g.value.shape[self.axes :])) for g in gradients.values())
+            return gradient
+        numbers = gradient.value.shape[-1]
         if numbers * np.finfo(self.dtype).eps > 0.5:
             raise InputError(f"a norm of {numbers} numbers in {self.dtype} has no bound: expected fewer, or float64")
-        factor = self.factor(self.norm(list(gradients.values())), self.case.sgd.max_norm)
-        return {name: self.times(Near(*(expand_to(f, g.value) for f in factor)), g) for name, g in gradients.items()}
+        return self.times(self.factor(self.norm(gradient), self.case.sgd.max_norm), gradient)
 
     def clamped(self, gradient: Near, limit: Near) -> Near:
         """(U7). Nothing rounds: E_v where the gradient is surely within the limit, E_c where it is surely beyond it.
@@ -152,23 +162,29 @@ class Step:
         E = np.where(inside, gradient.E, np.where(outside, limit.E, np.maximum(gradient.E, limit.E)))
         return Near(np.clip(value, -c, c), E * UPWARDS)
 
-    def direction(self, name: str, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
+    def direction(self, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
         """(U4) to (U6), (U8), (U9): s from the settled velocity, and the velocity before, None if there is none."""
         momentum, dampening, nesterov, decay, *_, adagrad = self.case.sgd
         d = gradient
         if decay:
-            d = self.plus(d, self.times(self.scalar(decay), self.given(getattr(self.case.params, name))))
-        before = getattr(self.case.velocity, name, None)
-        if adagrad:
-            v = self.times(d, d) if before is None else self.plus(self.given(before), self.times(d, d))
-            return self.by_root(d, settle("v" + name, v)), v
-        if not momentum:
+            d = self.plus(d, self.times(self.scalar(decay), self.given(self.row(self._values(self.case.params)))))
+        if not momentum and not adagrad:
             return d, None
-        mu, v = self.scalar(momentum), d
-        if before is not None:
-            v = self.plus(self.times(mu, self.given(before)), self.times(self.complement(dampening), d))
-        settled = settle("v" + name, v)
+        velocity = list(self._values(self.case.velocity))
+        before = self.given(self.row(np.zeros(s) if v is None else v for v, s in zip(velocity, self.shapes)))
+        if adagrad:
+            v = self.plus(before, self.times(d, d))
+            return self.by_root(d, settle(v)), v
+        mu = self.scalar(momentum)
+        v = self.plus(self.times(mu, before), self.times(self.complement(dampening), d))
+        first = self.row(np.full(s, v is None) for v, s in zip(velocity, self.shapes))
+        v = Near(*(np.where(first, *parts) for parts in zip(d, v)))  # d itself where there was no velocity
+        settled = settle(v)
         return self.plus(d, self.times(mu, settled)) if nesterov else settled, v
+
+    def _values(self, arrays):
+        """What belongs to each parameter; None where there is nothing."""
+        return (getattr(arrays, name, None) for name in self.names)
 
     def by_root(self, d: Near, v: Near) -> Near:
         """(U9). s = d/r with r = √m, m = v + 10⁻⁸: E = (E_d + |s|(1 + γ_1) e + γ_3 (|d| + E_d)) / r_low.
@@ -183,22 +199,15 @@ class Step:
         s, e = d.value / r, np.maximum(r - r_low, r_high - r)
         return Near(s, ((d.E + np.abs(s) * (1 + gamma(1)) * e + gamma(3) * d.max_abs) / r_low + flushed) * UPWARDS)
 
-    def updated(self, gradients: dict[str, Near], settle: Settle) -> dict[str, Near]:
+    def updated(self, gradient: Near, settle: Settle) -> dict[str, Near]:
         """All of it, by name: the velocities, and then the parameters.
 
-        settle(name, near): what the next stage is to take for a velocity, that of the report or of the oracle. Reports
+        settle(velocity): what the next stage is to take for the velocity, that of the report or of the oracle. Reports
         that are not finite give NaN, which no check passes.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._updated(gradients, settle)
-
-    def _updated(self, gradients, settle):
-        rate = np.asarray(self.case.learning_rate, self.dtype).astype(np.float64)
-        velocities, parameters = {}, {}
-        for name, gradient in self.clipped(gradients).items():
-            s, v = self.direction(name, gradient, settle)
-            if v is not None:
-                velocities["v" + name] = v
-            theta = self.given(getattr(self.case.params, name))
-            parameters[name] = self.plus(theta, self.times(self.given(-expand_to(rate, theta.value)), s))
-        return velocities | parameters
+            s, v = self.direction(self.clipped(gradient), settle)
+            rate = np.asarray(self.case.learning_rate, self.dtype).astype(np.float64)[..., None]
+            theta = self.given(self.row(self._values(self.case.params)))
+            updated = self.plus(theta, self.times(self.given(-rate), s))
+            return ({} if v is None else self.by_name("v", v)) | self.by_name("", updated)

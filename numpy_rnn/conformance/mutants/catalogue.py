@@ -7,8 +7,10 @@ correct one, and a mutant whose line is no longer in the source is an error, not
 
 import sys
 from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import numpy_rnn
 from numpy_rnn.conformance.mutants.engine_mutants import IN_ENGINE
@@ -44,22 +46,37 @@ def load(mutant: Mutant) -> ModuleType:
     package = f"mutant_{(*MUTANTS, *ENGINE_MUTANTS).index(mutant)}_" + "".join(
         c if c.isascii() and c.isalnum() else "_" for c in mutant.name
     )
-    names = {module: f"{package}.{module.removeprefix('engine.')}" for module in modules[:-1]} | {modules[-1]: package}
-    folder = Path(numpy_rnn.__file__).parent
     made = {}
-    for module, name in names.items():
-        path = folder.joinpath(*module.split(".")).with_suffix(".py")
-        source = mutated_source(mutant, module, path.read_text(encoding="utf-8"))
-        if modules is CORE:
-            source = source.replace("from numpy_rnn.engine.loop import", "from numpy_rnn.tbptt import")
-        for core, renamed in names.items():
-            source = source.replace(f"from numpy_rnn.{core} import", f"from {renamed} import")
-        made[module] = ModuleType(name), compile(source, f"<{mutant.name}: {path.name}>", "exec")
-    made[modules[-1]][0].__path__ = []  # a package
-    sys.modules.update((loaded.__name__, loaded) for loaded, _ in made.values())
-    for loaded, code in made.values():
-        exec(code, loaded.__dict__)
+    for module in modules:
+        name = package if module == "__init__" else f"{package}.{module.removeprefix('engine.')}"
+        made[module] = module_from_spec(ModuleSpec(name, None, is_package=name == package))
+    sys.modules.update((loaded.__name__, loaded) for loaded in made.values())
+    for module, loaded in made.items():
+        source = mutated_source(mutant, module, source_of(module))
+        file = f"<{mutant.name}: {file_of(module).name}>" if source != source_of(module) else str(file_of(module))
+        exec(compiled(source, file, modules), loaded.__dict__)
     return sys.modules[package]
+
+
+def file_of(module: str) -> Path:
+    """The file of a module of numpy_rnn."""
+    return Path(numpy_rnn.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+
+
+@cache
+def source_of(module: str) -> str:
+    """Its source."""
+    return file_of(module).read_text(encoding="utf-8")
+
+
+@cache  # most modules of a mutant are those of numpy_rnn
+def compiled(source: str, file: str, modules: tuple[str, ...]) -> CodeType:
+    """The code of a module that imports these modules from its own package."""
+    if modules is CORE:
+        source = source.replace("from numpy_rnn.engine.loop import", "from numpy_rnn.tbptt import")
+    for module in modules:
+        source = source.replace(f"from numpy_rnn.{module} import", f"from .{module.removeprefix('engine.')} import")
+    return compile(source, file, "exec")
 
 
 def named(name: str) -> Mutant:

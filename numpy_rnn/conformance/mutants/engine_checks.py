@@ -34,12 +34,12 @@ LIMITS: dict[str, dict[str, tuple[int, ...]]] = {  # by module: small values, an
     "window": {"MAX_STACKED": (0, 1000), "MIN_TRANSPOSED": (2, 1000)},
     "loop": {"TAPE_BYTES": (1, 500, 2**20), "MAX_WINDOWS": (1, 2, 3, 1000), "MAX_KEPT": (0, 1000)},
 }
-MAX_STEPS = 20  # steps of a series
 ENSEMBLES = ((), (), (2,), (5,), (7,), (2, 3))
 # Fractions of the runs that can be computed in columns, which must be float32 and have no classes or weights, and of
 # those with a plain step, which the engine computes in other memory.
 FOR_COLUMNS, PLAIN_STEP = 0.3, 0.25
 LOSSES = ("cross_entropy", "class_inputs", "loss_weights")
+EVERY: tuple[int | str, ...] = (2, 3, 4, "epoch")  # updates per returned one
 
 
 def random_limits(generator: np.random.Generator) -> dict[str, dict[str, int]]:
@@ -72,7 +72,7 @@ def random_engine_run(generator: np.random.Generator) -> tuple[Experiment, Confi
     dtype, has = None, list(CAPABILITIES)
     if generator.random() < FOR_COLUMNS:
         dtype, has = "float32", [name for name in has if name not in LOSSES]
-    experiment, configuration = random_run(generator, dtype, MAX_STEPS, has=has)
+    experiment, configuration = random_run(generator, dtype, has=has)
     if generator.random() < PLAIN_STEP:
         configuration = configuration.changed(**SgdOptions()._asdict())
     E = ENSEMBLES[generator.integers(len(ENSEMBLES))]
@@ -94,21 +94,22 @@ def engine_violation(engine, generator: np.random.Generator, threads: int = 1) -
     """The first tensor that is wrong in a random run of the engine, and error / bound; None if there is none.
 
     The run is judged update by update, like that of a port at level L3. It is then repeated without records, with every
-    update, every n-th and one per epoch returned, and resumed from a state in the middle: all these runs must give the
+    update, every n-th or one per epoch returned, and resumed from a state in the middle: all these runs must give the
     same bits, except losses, which must be within their bounds. Returned arrays must not change until the run is over.
     """
     experiment, configuration = random_engine_run(generator)
-    limits, every = random_limits(generator), int(generator.integers(2, 5))
+    limits = random_limits(generator)
+    yield_every = EVERY[generator.integers(len(EVERY))]
     with reduced_limits(engine, limits, threads), np.errstate(all="ignore"):
         run = _Run(engine, experiment, configuration)
         trace, recorded, changed = run.recorded()
         violation = _first(judge(trace).worst) or changed
-        for yield_every in (every, "epoch"):
-            if violation is None:
-                losses, violation = run.compared(recorded, yield_every)
-                if violation is None and losses.tobytes() != trace["loss"].tobytes():
-                    violation = _first(judge(trace | {"loss": losses}).worst)
-        return violation or run.changed_later() or run.resumed(recorded, generator, every)
+        if violation is not None:
+            return violation
+        losses, violation = run.compared(recorded, yield_every=yield_every)
+        if violation is None and losses.tobytes() != trace["loss"].tobytes():
+            violation = _first(judge(trace | {"loss": losses}).worst)
+        return violation or run.resumed(recorded, generator, yield_every)
 
 
 def _first(worst):
@@ -141,32 +142,20 @@ class _Run:
         bits = {(value.epoch, value.number): kept for value, kept in returned[::2]}
         return recorder.arrays(), bits, _changed(returned)
 
-    def changed_later(self) -> tuple[str, float] | None:
-        """The first tensor of returned updates and states that has changed at the end of a run without records."""
+    def compared(self, recorded, yield_every) -> tuple[np.ndarray, tuple[str, float] | None]:
+        """The losses of all updates of a run, and the first tensor whose bits differ from the recorded run."""
+        updates = list(self.train(yield_every=yield_every))
+        return np.concatenate([update.losses for update in updates]), _other_bits(updates, recorded)
+
+    def resumed(self, recorded, generator, yield_every) -> tuple[str, float] | None:
+        """The first tensor of a run without records, or of one that is resumed from it, whose bits differ or change."""
         returned, run = [], self.train()
         for update in run:
             returned += [(value, _bits(value)) for value in (update, run.state())]
-        return _changed(returned)
-
-    def compared(self, recorded, yield_every) -> tuple[np.ndarray, tuple[str, float] | None]:
-        """The losses of all updates of the run, and the first tensor whose bits differ from the recorded run."""
-        losses, violation = [], None
-        for update in self.train(yield_every=yield_every):
-            losses.append(update.losses)
-            violation = violation or _other_bits(update, recorded[update.epoch, update.number])
-        return np.concatenate(losses), violation
-
-    def resumed(self, recorded, generator, every) -> tuple[str, float] | None:
-        """The first tensor whose bits differ from the recorded run after it was resumed in the middle."""
-        run, places = self.train(), list(recorded)
-        for _ in range(int(generator.integers(1, len(places) + 1))):
-            next(run)
-        for options in ({"record": True}, {}, {"yield_every": every}):
-            for update in self.train(resume=run.state(), **options):
-                violation = _other_bits(update, recorded[update.epoch, update.number])
-                if violation is not None:
-                    return violation
-        return None
+        violation = _changed(returned) or _other_bits([update for update, _ in returned[::2]], recorded)
+        state = returned[1 + 2 * int(generator.integers(len(recorded)))][0]
+        options = ({"record": True}, {}, {"yield_every": yield_every})[generator.integers(3)]
+        return violation or _other_bits(self.train(resume=state, **options), recorded)
 
 
 def _bits(value) -> dict[str, Any]:
@@ -188,7 +177,11 @@ def _changed(returned) -> tuple[str, float] | None:
     return (min(changed, key=CAUSAL_ORDER.index), np.inf) if changed else None
 
 
-def _other_bits(update, expected_bits) -> tuple[str, float] | None:
-    bits = _bits(update)
-    wrong = [name for name in bits if name != "loss" and bits[name] != expected_bits.get(name)]
-    return (min(wrong, key=CAUSAL_ORDER.index), np.inf) if wrong else None
+def _other_bits(updates, recorded) -> tuple[str, float] | None:
+    """The first tensor of the first of these updates whose bits, but for the loss, are not those that were recorded."""
+    for update in updates:
+        bits, expected = _bits(update), recorded[update.epoch, update.number]
+        wrong = [name for name in bits if name != "loss" and bits[name] != expected.get(name)]
+        if wrong:
+            return min(wrong, key=CAUSAL_ORDER.index), np.inf
+    return None

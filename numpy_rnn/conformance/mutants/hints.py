@@ -14,7 +14,7 @@ from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.recipes import restricted
 from numpy_rnn.conformance.traces.drive import trace_of
-from numpy_rnn.conformance.traces.judge import TAU, judge
+from numpy_rnn.conformance.traces.judge import TAU, TENSORS, judge
 from numpy_rnn.conformance.traces.trace_format import first_updates, settings_of
 from numpy_rnn.conformance.truncated_run import gradients_of
 from numpy_rnn.conformance.truncations import MAX_CANDIDATES, candidates, truncation_of, with_truncation
@@ -34,8 +34,8 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
     """The mutants whose run goes wrong at the same update, and gives the same wrong values there.
 
     Where the reference itself has been changed, the mutants of the changed lines cannot be made, and are left out.
-    right: a module with the functions of numpy_rnn that is not wrong. Every mutant is run from the same start up to
-    the epoch of the divergence; that costs what these epochs cost, once for every mutant.
+    right: a module with the functions of numpy_rnn that is not wrong. Every mutant that is possible is run from the
+    same start up to the epoch of the divergence; that costs what these epochs cost, once for every mutant.
     """
     if settings_of(trace).truncation or "b_hh" in trace:  # the mutants have neither
         return truncation_hints(trace, divergence)
@@ -43,7 +43,7 @@ def hints(trace, divergence, experiment, configuration, right) -> list[str]:
     reported = _values(trace, divergence)
     expected = _values(trace_of(right, experiment, configuration), divergence)
     found = []
-    for mutant in MUTANTS:
+    for mutant in _mutants_up_to(divergence.tensor):
         try:
             with np.errstate(all="ignore"):
                 values = _values(trace_of(load(mutant), experiment, configuration), divergence)
@@ -103,7 +103,8 @@ def hints_for_case(case, report, tau: float) -> list[str]:
     """The mutants that give the same numbers of every tensor of the report; none if the report is right."""
     bounds = global_bounds(case, tau)
     with np.errstate(all="ignore"):
-        wrong = any(not (ratio <= 1).all() for ratio in check_global(case, report, tau, bounds=bounds).values())
+        ratios = check_global(case, report, tau, bounds=bounds)
+    wrong = [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]
     if not wrong:
         return []
 
@@ -120,7 +121,7 @@ def hints_for_case(case, report, tau: float) -> list[str]:
     found, T = [], len(case.x)
     of_step = FIELDS if "db_hh" in report else ()  # two biases take another step
     compared = [name for name in report if name.removeprefix("v") not in of_step]
-    for mutant in MUTANTS if case.truncation is None or not case.truncation.cuts(T) else ():
+    for mutant in _mutants_up_to(wrong[0]) if case.truncation is None or not case.truncation.cuts(T) else ():
         if mutant.level == "update":
             try:
                 with np.errstate(all="ignore"):  # a wrong gradient may well overflow
@@ -136,6 +137,15 @@ def hints_for_case(case, report, tau: float) -> list[str]:
         if all(_fits(report[name], values[name], *bounds[name]) for name in report if name in values):
             found.append("TBPTT(k1, k2)" if other is None else f"truncation {other}")
     return found if len(found) <= MAX_HINTS else []
+
+
+def _mutants_up_to(tensor):
+    """The mutants that may explain a report whose first wrong tensor is this one: a mutant of a later stage does not.
+
+    A wrong h makes the a of the next step wrong, and a wrong da the dh of the step before.
+    """
+    last = TENSORS.index({"a": "h", "dh": "da"}.get(tensor, tensor))
+    return [mutant for mutant in MUTANTS if TENSORS.index(mutant.stage) <= last]
 
 
 def _fits(reported, values, exact, E) -> bool:

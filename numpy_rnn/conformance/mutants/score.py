@@ -3,15 +3,17 @@
 python -m numpy_rnn.conformance score
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
+from numpy_rnn.conformance.case import INTERMEDIATES, Case, format_errors
 from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, Mutant, load
 from numpy_rnn.conformance.mutants.engine_checks import engine_violation
 from numpy_rnn.conformance.ports.backends import PackagePort
@@ -35,12 +37,11 @@ class Score(NamedTuple):
 
 
 def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 1) -> Score:
-    """Check a mutant on random cases until one exceeds a bound of this level."""
-    generator = np.random.default_rng(seed)
+    """Check a mutant on random cases, the same for all, until one exceeds a bound of this level."""
     package = load(mutant)
     for cases in range(1, max_cases + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            violation = VIOLATION_OF[level](package, generator)
+            violation = VIOLATION_OF[level](package, (seed, cases))
         if violation is not None:
             return Score(mutant, level, violation[0], cases, violation[1])
     return Score(mutant, level, None, max_cases, 0.0)
@@ -54,36 +55,62 @@ def first_violation(ratios: dict) -> tuple[str, float] | None:
     return None
 
 
-def _of_update(check, package, generator):
-    case = random_recipe(generator, has=CAPABILITIES).case()
+Seed = tuple[int, ...]
+
+
+@cache
+def random_case(seed: Seed) -> Case:
+    """One window update."""
+    return random_recipe(np.random.default_rng(seed), has=CAPABILITIES).case()
+
+
+@cache
+def _bounds(seed):
+    return global_bounds(random_case(seed))
+
+
+def report_on(case: Case, package) -> dict[str, np.ndarray]:
+    """What a package with the functions of numpy_rnn reports on a case."""
     arrays = case.params._asdict(), case.x, case.target, case.h_0
-    report = PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+    return PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
+
+
+def _of_update(ratios_of, package, seed):
+    case = random_case(seed)
+    report = report_on(case, package)
     faults = format_errors(case, report, intermediates=True, input_gradients=True)
-    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_violation(check(case, report))
+    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_violation(ratios_of(case, report))
 
 
-def local_violation(package, generator):
+def local_violation(package, seed: Seed) -> tuple[str, float] | None:
     """Level L1: one window update, stage by stage."""
-    return _of_update(check_local, package, generator)
+    return _of_update(check_local, package, seed)
 
 
-def global_violation(package, generator):
+def global_violation(package, seed: Seed) -> tuple[str, float] | None:
     """Level L2: one window update as a black box: its loss, gradients and updated parameters."""
 
-    def check(case, report):
-        return check_global(case, {name: report[name] for name in report if name not in INTERMEDIATES})
+    def ratios_of(case, report):
+        owed = {name: report[name] for name in report if name not in INTERMEDIATES}
+        return check_global(case, owed, bounds=_bounds(seed))
 
-    return _of_update(check, package, generator)
+    return _of_update(ratios_of, package, seed)
 
 
-def run_violation(package, generator):
-    """Level L3: a run of several updates in lockstep, sometimes of an ensemble."""
+@cache
+def bounded_run(seed: Seed) -> tuple[Experiment, Configuration] | None:
+    """A run of several updates, sometimes of an ensemble; None if a correct run diverges."""
+    generator = np.random.default_rng(seed)
     experiment, configuration = random_run(generator, has=CAPABILITIES)
     if generator.random() < ENSEMBLES:
         experiment = ensemble_of_two(experiment, generator)
-    if not is_bounded(experiment, configuration):  # a correct run diverges too
-        return None
-    return first_violation(judge(trace_of(package, experiment, configuration)).worst)
+    return (experiment, configuration) if is_bounded(experiment, configuration) else None
+
+
+def run_violation(package, seed: Seed) -> tuple[str, float] | None:
+    """Level L3: a run in lockstep."""
+    run = bounded_run(seed)
+    return None if run is None else first_violation(judge(trace_of(package, *run)).worst)
 
 
 def ensemble_of_two(experiment: Experiment, generator) -> Experiment:
@@ -95,7 +122,11 @@ def ensemble_of_two(experiment: Experiment, generator) -> Experiment:
     return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0)
 
 
-VIOLATION_OF = {"L1": local_violation, "L2": global_violation, "L3": run_violation, "engine": engine_violation}
+def _of_engine(package, seed):
+    return engine_violation(package, np.random.default_rng(seed))
+
+
+VIOLATION_OF = {"L1": local_violation, "L2": global_violation, "L3": run_violation, "engine": _of_engine}
 LEVELS = {"update": ("L1", "L2"), "run": ("L3",), "engine": ("engine",)}
 
 

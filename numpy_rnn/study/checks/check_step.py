@@ -82,17 +82,15 @@ def bounds(descent: Descent) -> Values:
     case, rounding = descent.case, Rounding(np.float64)
     step = Step(case, rounding)
     plain = Step(case._replace(sgd=SgdOptions(weight_decay=case.sgd.weight_decay)), rounding)
-    given = {name: step.given(v) for name, v in present(descent.gradients).items()}
-    E = {"norm": step.norm(list(given.values())).E}
-    near = step.clipped(given)
-    E["clipped"] = _row_of_bounds(near)
-    E["g"] = _row_of_bounds({name: plain.direction(name, v, _settled)[0] for name, v in near.items()})
-    pairs = {name: step.direction(name, v, _settled) for name, v in near.items()}
-    E["delta"] = _row_of_bounds({name: delta for name, (delta, _) in pairs.items()})
-    if case.sgd.momentum:
-        E["v"] = _row_of_bounds({name: v for name, (_, v) in pairs.items()})
+    given = step.given(row(descent.gradients))
+    clipped = step.clipped(given)
+    delta, velocity = step.direction(clipped, _settled)
+    E = {"norm": step.norm(given).E[0], "clipped": clipped.E, "delta": delta.E}
+    E["g"] = plain.direction(clipped, _settled)[0].E
+    if velocity is not None:
+        E["v"] = velocity.E
     updated = step.updated(given, _settled)
-    return E | {"theta": _row_of_bounds({name: updated[name] for name in near})}
+    return E | {"theta": step.row(updated[name].E for name in step.names)}
 
 
 def row(tensors: Parameters | Gradients) -> np.ndarray:
@@ -100,12 +98,8 @@ def row(tensors: Parameters | Gradients) -> np.ndarray:
     return np.concatenate([v.ravel() for v in present(tensors).values()])
 
 
-def _settled(name: str, near: Near) -> Near:
-    return near
-
-
-def _row_of_bounds(near):
-    return np.concatenate([np.broadcast_to(v.E, v.value.shape).ravel() for v in near.values()])
+def _settled(velocity: Near) -> Near:
+    return velocity
 
 
 def gradients_of(case: Case, params: Parameters) -> Gradients:
