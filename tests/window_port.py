@@ -8,7 +8,6 @@ from step_port import STEP_PIECES, sgd_step
 
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.conformance.random_parts import random_velocity
@@ -60,12 +59,6 @@ def huge_window(seed, dtype):
     largest = np.finfo(dtype).maxexp
     by_input, by_target = (case.dtype.type(2.0 ** int(part * largest)) for part in (0.16, 0.42))
     return case._replace(x=case.x * by_input, h_0=np.abs(case.h_0) * by_input, target=case.target * by_target)
-
-
-def run(port, case):
-    """The report of a port on a case."""
-    params = {name: theta for name, theta in case.params._asdict().items() if theta is not None}
-    return port.window_update(params, *case[1:4], learning_rate=case.learning_rate, **case.options)
 
 
 def same(v):
@@ -139,16 +132,6 @@ def port(case, **exchanged):
     report = {"loss": loss, "dh_0": dh_0, **sequences, **{"d" + name: d for name, d in gradients.items()}}
     report |= sgd_step(of, case, gradients)
     return {name: np.asarray(value).astype(case.dtype) for name, value in report.items()}
-
-
-def worst_ratios(report_of, dtype, cases, **check):
-    """The worst ratio of every tensor at level L2, over so many random windows."""
-    worst = {}
-    for seed in range(cases):
-        case = random_window(seed, dtype)
-        for name, ratio in check_global(case, report_of(case), **check).items():
-            worst[name] = max(worst.get(name, 0.0), float(ratio.max()))
-    return worst
 
 
 def assert_rounded_up(bound, exact, times=1):

@@ -1,5 +1,7 @@
 """Every right way to compute a window is within the bounds of both levels, and every wrong way is far above them."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from step_port import CORRECT_STEPS, WRONG_STEPS, to_float64
@@ -11,14 +13,30 @@ from numpy_rnn.conformance.bounds.global_bounds import check_global, global_boun
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.case import INTERMEDIATES
 
-CASES = 20
+CASES = 12
 of_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def assert_within_bounds(case, report, checks=(check_local, check_global)):
-    for check in checks:
-        for name, ratio in check(case, report).items():
-            assert (ratio <= 1).all(), f"{check.__name__}: {name} is {ratio.max()} times its bound"
+@cache
+def window(seed, dtype, **fixed):
+    """A random window and its bounds."""
+    case = random_window(seed, dtype, **fixed)
+    return case, global_bounds(case)
+
+
+@cache
+def saturated_window(seed, dtype):
+    """The same with states of which 1 − h² is mostly rounding."""
+    case = random_window(seed, dtype, nonlinearity="tanh")
+    case = case._replace(params=case.params._replace(W_xh=5 * case.params.W_xh))
+    return case, global_bounds(case)
+
+
+def assert_within_bounds(case, report, bounds=None, local=True):
+    ratios = {"L2": check_global(case, report, bounds=bounds)} | ({"L1": check_local(case, report)} if local else {})
+    for level, of_level in ratios.items():
+        for name, ratio in of_level.items():
+            assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"
 
 
 # -- right ways ------------------------------------------------------------------------------------------------------
@@ -66,17 +84,12 @@ CORRECT = {
 @of_dtypes
 @pytest.mark.parametrize("pieces", CORRECT.values(), ids=CORRECT)
 def test_a_right_way_is_within_the_bounds(pieces, dtype):
-    """Also where states are saturated, and the roundings of 1 − h² are large compared with its value.
-
-    At L1 only if the reported numbers are those that the computation used, and are not rounded afterwards.
-    """
-    checks = (check_global,) if pieces.get("widen") is to_float64 else (check_local, check_global)
+    """At L1 only if the reported numbers are those that the computation used, and are not rounded afterwards."""
+    local = pieces.get("widen") is not to_float64
     for seed in range(CASES):
-        case = random_window(seed, dtype)
-        if seed % 4 == 0:
-            case = case._replace(params=case.params._replace(W_xh=5 * case.params.W_xh))
+        case, bounds = (window if seed % 4 else saturated_window)(seed, dtype)
         with np.errstate(over="ignore"):
-            assert_within_bounds(case, port(case, **pieces), checks)
+            assert_within_bounds(case, port(case, **pieces), bounds, local)
 
 
 @of_dtypes
@@ -87,9 +100,10 @@ def test_a_tanh_at_its_limit_is_within_them(dtype):
         return np.tanh(a) * a.dtype.type(1 - 14 * np.finfo(a.dtype).epsneg)
 
     for seed in range(CASES):
-        case = random_window(seed, dtype, nonlinearity="tanh")
-        assert_within_bounds(case, port(case, tanh=tanh))
-        assert max(ratio.max() for ratio in check_global(case, port(case, tanh=tanh), 7).values()) > 1
+        case, bounds = window(seed, dtype, nonlinearity="tanh")
+        report = port(case, tanh=tanh)
+        assert_within_bounds(case, report, bounds)
+        assert max(ratio.max() for ratio in check_global(case, report, 7).values()) > 1
 
 
 # -- wrong ways ------------------------------------------------------------------------------------------------------
@@ -123,11 +137,11 @@ IMPRECISE = {
 
 
 def black_box_excess(pieces, dtype, **fixed):
-    """The least excess over ten windows, of what a port owes without its intermediates."""
+    """The least excess over some windows, of what a port owes without its intermediates."""
     excess = []
-    for seed in range(10):
-        case = random_window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh", **fixed)
-        ratios = check_global(case, port(case, **pieces))
+    for seed in range(4):
+        case, bounds = window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh", **fixed)
+        ratios = check_global(case, port(case, **pieces), bounds=bounds)
         excess.append(max(ratio.max() for name, ratio in ratios.items() if name not in INTERMEDIATES))
     return min(excess)
 
@@ -148,16 +162,17 @@ def test_float32_inside_float64_is_far_above_the_bounds(pieces):
 def test_a_wrong_step_is_far_above_the_bounds_and_seen_where_it_is_made(wrong):
     """The 10⁻⁶ added to the norm is below float32's rounding. At L1 no other stage is wrong."""
     fixed = {"sgd": wrong.sgd, "velocity": wrong.velocity, "learned": True}
-    if not wrong.below_float32:
+    in_float64 = black_box_excess(wrong.pieces, "float64", **fixed)
+    if wrong.below_float32:
+        assert in_float64 > 1e3
+    else:
         assert black_box_excess(wrong.pieces, "float32", **fixed) > 1e2
-        assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e2 * 2.0**29
-    assert black_box_excess(wrong.pieces, "float64", **fixed) > 1e3
+        assert in_float64 > 1e2 * 2.0**29
     case = random_window(1, "float64", **fixed)
-    excess = {
-        name: ratio.max() for name, ratio in check_local(case, port(case, **wrong.pieces)).items() if ratio.max() > 1
-    }
+    excess = {name: ratio.max() for name, ratio in check_local(case, port(case, **wrong.pieces)).items()}
     prefix = "v" if wrong.in_velocity else ""
-    assert set(excess) <= {prefix + name for name, theta in case.params._asdict().items() if theta is not None}
+    of_step = {prefix + name for name, theta in case.params._asdict().items() if theta is not None}
+    assert {name for name, ratio in excess.items() if ratio > 1} <= of_step
     assert max(excess.values()) > 10
 
 
@@ -200,7 +215,7 @@ def test_subnormal_numbers_may_be_flushed(dtype):
 def test_the_processor_may_flush_them(dtype):
     import torch
 
-    for seed in range(5):
+    for seed in range(3):
         case = window_of_tiny_products(seed, dtype)
         torch.set_flush_denormal(True)  # of this thread, NumPy's arithmetic too
         try:

@@ -28,7 +28,7 @@ from numpy_rnn.conformance.traces.judge import judge
 MAX_EXAMPLES = max(5, settings().max_examples // 8)
 PROFILE = settings(profile("default"), derandomize=settings().derandomize, max_examples=MAX_EXAMPLES)
 ONLY_SEEN = settings(profile("ci"), phases=[Phase.generate], max_examples=100)
-SEED = 7  # of runs that kill every mutant soon
+SEED = 11  # of runs that kill every mutant soon
 
 
 @pytest.mark.parametrize("threads", [1, 2])
