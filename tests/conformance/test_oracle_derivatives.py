@@ -105,10 +105,10 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_oracle_encloses_the_definition(variant, dtype):
+def test_the_oracle_encloses_the_definition(variant):
     """Every tensor, to within its radius and the accuracy of the differences."""
+    dtype = DTYPES[list(VARIANTS).index(variant) % 2]
     case = Recipe(**SIZES | VARIANTS[variant], dtype=dtype, seed=3).case().in_rows()
     if variant == "no-weight":
         case = case._replace(weights=np.zeros(case.target.shape[:2], dtype))
