@@ -1,10 +1,6 @@
 """The SGD step of `window_port.port`, (U1) to (U6), in pieces that can be exchanged."""
 
-from typing import NamedTuple
-
 import numpy as np
-
-from numpy_rnn.common.records import SgdOptions
 
 
 def at_once(gradients, keep):
@@ -38,14 +34,10 @@ def scaled_by_power_of_two(gradients, keep):
 STEP_PIECES = {
     "scalar": lambda number, dtype: dtype.type(number),
     "norm": at_once,
-    "small": 1e-6,
     "quotient": lambda M, m, keep: keep(M / m),
     "clip": lambda g, factor, M, m, keep: keep(factor * g),
     "rest": lambda scalar, tau: scalar(1 - tau),
-    "first": lambda d, rest: d,
     "plus": lambda a, c, b, keep: keep(a + keep(c * b)),
-    "nesterov": lambda d, mu, v, plus: plus(d, mu, v),
-    "decayed": lambda g, decay, theta, plus: plus(g, decay, theta),
     "step": lambda theta, rate, d: theta - rate * d,
 }
 
@@ -55,7 +47,7 @@ def clipped(of, gradients, max_norm, scalar):
     if max_norm is None:
         return gradients
     keep, M = of["keep"], scalar(max_norm)
-    m = keep(of["norm"](list(gradients.values()), keep) + scalar(of["small"]))
+    m = keep(of["norm"](list(gradients.values()), keep) + scalar(1e-6))
     factor = np.minimum(M.dtype.type(1), of["quotient"](M, m, keep))
     return {name: g if factor == 1 else of["clip"](g, factor, M, m, keep) for name, g in gradients.items()}
 
@@ -76,16 +68,16 @@ def sgd_step(of, case, gradients):
     for name, s in clipped(of, gradients, max_norm, scalar).items():
         theta = widen(getattr(case.params, name))
         if decay:
-            s = of["decayed"](s, scalar(decay), theta, plus)
+            s = plus(s, scalar(decay), theta)
         if momentum:
             d, before = s, getattr(case.velocity, name, None)
             if before is None:
-                s = of["first"](d, rest)
+                s = d
             else:
                 s = plus(keep(scalar(momentum) * widen(before)), rest, d) if dampening else plus(
                     d, scalar(momentum), widen(before))  # fmt: skip
             velocities["v" + name] = s
-            s = of["nesterov"](d, scalar(momentum), s, plus) if nesterov else s
+            s = plus(d, scalar(momentum), s) if nesterov else s
         updated[name] = keep(of["step"](theta, rate, s))
     return velocities | updated
 
@@ -113,45 +105,3 @@ CORRECT_STEPS: dict[str, dict] = {
     "1 - tau of the rounded tau": {"rest": lambda scalar, tau: scalar(1) - scalar(tau)},
     "fused": {"plus": fused, "step": lambda theta, rate, d: fused(theta, -rate, d, lambda v: v)},
 }
-
-
-# -- wrong ones ------------------------------------------------------------------------------------------------------
-
-
-def each_by_its_own_norm(g, factor, M, m, keep):
-    return np.minimum(1, M / (np.sqrt((g**2).sum()) + g.dtype.type(1e-6))) * g
-
-
-class Wrong(NamedTuple):
-    name: str
-    sgd: SgdOptions
-    pieces: dict
-    velocity: bool = True  # whether one enters
-    below_float32: bool = False
-
-    @property
-    def in_velocity(self):
-        """Whether the velocity is wrong, and not only what is made of it."""
-        return self.sgd.momentum > 0 and "nesterov" not in self.pieces
-
-
-MOMENTUM = SgdOptions(momentum=0.9)
-DAMPED = SgdOptions(momentum=0.9, dampening=0.25)
-CLIPPED = SgdOptions(max_norm=0.1)
-WRONG_STEPS = (
-    Wrong("clipping per tensor", CLIPPED, {"clip": each_by_its_own_norm}),
-    Wrong("clipping per tensor, with momentum", MOMENTUM._replace(max_norm=0.1), {"clip": each_by_its_own_norm}),
-    Wrong("no clipping", CLIPPED, {"clip": lambda g, factor, M, m, keep: g}),
-    Wrong("the norm squared", CLIPPED, {"norm": lambda gradients, keep: at_once(gradients, keep) ** 2}),
-    Wrong("nothing beside the norm", CLIPPED, {"small": 0.0}, below_float32=True),
-    Wrong("dampening forgotten", DAMPED, {"rest": lambda scalar, tau: scalar(1)}),
-    Wrong("dampening for 1 - dampening", DAMPED, {"rest": lambda scalar, tau: scalar(tau)}),
-    Wrong("dampening at the first time", DAMPED, {"first": lambda d, rest: rest * d}, velocity=False),
-    Wrong(
-        "twice d at the first time", SgdOptions(0.9, nesterov=True), {"first": lambda d, rest: 2 * d}, velocity=False
-    ),
-    Wrong("no decay, with momentum", SgdOptions(0.9, weight_decay=0.1), {"decayed": lambda g, c, theta, plus: g}),
-    Wrong("decay of the wrong sign", SgdOptions(weight_decay=0.1), {"decayed": lambda g, c, t, plus: g - c * t}),
-    Wrong("nesterov forgotten", SgdOptions(0.9, nesterov=True), {"nesterov": lambda d, mu, v, plus: v}),
-    Wrong("nesterov twice", SgdOptions(0.9, nesterov=True), {"nesterov": lambda d, mu, v, plus: plus(v, mu, v)}),
-)

@@ -1,17 +1,16 @@
-"""Every right way to compute a window is within the bounds of both levels, and every wrong way is far above them."""
+"""Every right way to compute a window is within the bounds of both levels, also at the kink of relu."""
 
 from functools import cache
 
 import numpy as np
 import pytest
-from step_port import CORRECT_STEPS, WRONG_STEPS, to_float64
+from step_port import CORRECT_STEPS, to_float64
 from window_port import one_unit, port, random_window
 
-from numpy_rnn import InputError, Parameters
+from numpy_rnn import InputError
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, propagate, sech_squared
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES
 
 CASES = 12
 of_dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -19,27 +18,20 @@ of_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 @cache
 def window(seed, dtype, **fixed):
-    """A random window and its bounds."""
-    case = random_window(seed, dtype, **fixed)
+    """A random window and its bounds. In every fourth one, states of tanh are such that 1 − h² is mostly rounding."""
+    if seed % 4:
+        case = random_window(seed, dtype, **fixed)
+    else:
+        case = random_window(seed, dtype, nonlinearity="tanh")
+        case = case._replace(params=case.params._replace(W_xh=5 * case.params.W_xh))
     return case, global_bounds(case)
 
 
-@cache
-def saturated_window(seed, dtype):
-    """The same with states of which 1 − h² is mostly rounding."""
-    case = random_window(seed, dtype, nonlinearity="tanh")
-    case = case._replace(params=case.params._replace(W_xh=5 * case.params.W_xh))
-    return case, global_bounds(case)
-
-
-def assert_within_bounds(case, report, bounds=None, local=True):
+def assert_within_bounds(case, report, bounds, local=True):
     ratios = {"L2": check_global(case, report, bounds=bounds)} | ({"L1": check_local(case, report)} if local else {})
     for level, of_level in ratios.items():
         for name, ratio in of_level.items():
             assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"
-
-
-# -- right ways ------------------------------------------------------------------------------------------------------
 
 
 def in_reverse(A, B):
@@ -87,7 +79,7 @@ def test_a_right_way_is_within_the_bounds(pieces, dtype):
     """At L1 only if the reported numbers are those that the computation used, and are not rounded afterwards."""
     local = pieces.get("widen") is not to_float64
     for seed in range(CASES):
-        case, bounds = (window if seed % 4 else saturated_window)(seed, dtype)
+        case, bounds = window(seed, dtype)
         with np.errstate(over="ignore"):
             assert_within_bounds(case, port(case, **pieces), bounds, local)
 
@@ -106,138 +98,15 @@ def test_a_tanh_at_its_limit_is_within_them(dtype):
         assert max(ratio.max() for ratio in check_global(case, report, 7).values()) > 1
 
 
-# -- wrong ways ------------------------------------------------------------------------------------------------------
-
-FAULTS = {
-    "no tanh'": {"through_tanh": lambda dh, h, one, a: dh},
-    "W_hh for its transpose": {"W_hh_back": lambda W_hh: W_hh},
-    "no recurrent term": {"W_hh_back": np.zeros_like},
-    "h_t for h_{t-1}": {"before": lambda h_before, h: h},
-    "2e for e": {"error": lambda y, target: 2 * (y - target)},
-    "the learning rate twice": {"step": lambda theta, rate, d: theta - rate * rate * d},
-}
-
-
-def float32_products(A, B):
-    return (A.astype(np.float32) @ B.astype(np.float32)).astype(np.float64)
-
-
-def float32_accumulator(A, B):
-    total = np.zeros((len(A), B.shape[1]), np.float32)
-    for k in range(A.shape[1]):
-        total = (total + A[:, k, None] * B[None, k]).astype(np.float32)
-    return total.astype(np.float64)
-
-
-IMPRECISE = {
-    "float32 products": {"dot": float32_products},
-    "float32 accumulator": {"dot": float32_accumulator},
-    "float32 tanh": {"tanh": lambda a: np.tanh(a.astype(np.float32)).astype(np.float64)},
-}
-
-
-def black_box_excess(pieces, dtype, **fixed):
-    """The least excess over some windows, of what a port owes without its intermediates."""
-    excess = []
-    for seed in range(4):
-        case, bounds = window(seed, dtype, T=4, B=2, D=3, H=5, O=1, K=3, nonlinearity="tanh", **fixed)
-        ratios = check_global(case, port(case, **pieces), bounds=bounds)
-        excess.append(max(ratio.max() for name, ratio in ratios.items() if name not in INTERMEDIATES))
-    return min(excess)
-
-
-@pytest.mark.parametrize("pieces", FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_far_above_the_bounds(pieces):
-    """By a thousand and more in float32, and as u is 2²⁹ times smaller in float64, by that factor more."""
-    assert black_box_excess(pieces, "float32") > 1e3
-    assert black_box_excess(pieces, "float64") > 1e3 * 2.0**29
-
-
-@pytest.mark.parametrize("pieces", IMPRECISE.values(), ids=IMPRECISE)
-def test_float32_inside_float64_is_far_above_the_bounds(pieces):
-    assert black_box_excess(pieces, "float64") > 1e3
-
-
-@pytest.mark.parametrize("wrong", WRONG_STEPS, ids=lambda wrong: wrong.name)
-def test_a_wrong_step_is_far_above_the_bounds_and_seen_where_it_is_made(wrong):
-    """The 10⁻⁶ added to the norm is below float32's rounding. At L1 no other stage is wrong."""
-    fixed = {"sgd": wrong.sgd, "velocity": wrong.velocity, "learned": True}
-    in_float64 = black_box_excess(wrong.pieces, "float64", **fixed)
-    if wrong.below_float32:
-        assert in_float64 > 1e3
-    else:
-        assert black_box_excess(wrong.pieces, "float32", **fixed) > 1e2
-        assert in_float64 > 1e2 * 2.0**29
-    case = random_window(1, "float64", **fixed)
-    excess = {name: ratio.max() for name, ratio in check_local(case, port(case, **wrong.pieces)).items()}
-    prefix = "v" if wrong.in_velocity else ""
-    of_step = {prefix + name for name, theta in case.params._asdict().items() if theta is not None}
-    assert {name for name, ratio in excess.items() if ratio > 1} <= of_step
-    assert max(excess.values()) > 10
-
-
-# -- subnormal numbers -----------------------------------------------------------------------------------------------
-
-
-def window_of_tiny_products(seed, dtype):
-    """A window of numbers whose products are about as large as the smallest normal number."""
-    case = random_window(seed, dtype)
-    scale = np.sqrt(np.finfo(dtype).smallest_normal).astype(dtype)
-
-    def scaled(params):
-        return params and Parameters(*(None if theta is None else theta * scale for theta in params))
-
-    params, velocity = scaled(case.params), scaled(case.velocity)
-    sgd = case.sgd._replace(max_norm=case.sgd.max_norm and float(case.sgd.max_norm * scale))  # so that it clips
-    return case._replace(
-        params=params, velocity=velocity, sgd=sgd, x=case.x * scale, target=case.target * scale**2, h_0=case.h_0 * scale
-    )
-
-
-@of_dtypes
-def test_subnormal_numbers_may_be_flushed(dtype):
-    smallest = np.finfo(dtype).smallest_normal
-    flushes = 0
-
-    def flushed(v):
-        nonlocal flushes
-        flushes += np.count_nonzero((np.abs(v) < smallest) & (v != 0))
-        return np.where(np.abs(v) < smallest, v.dtype.type(0), v)
-
-    for seed in range(CASES):
-        case = window_of_tiny_products(seed, dtype)
-        assert_within_bounds(case, port(case, widen=flushed, keep=flushed))
-    assert flushes > CASES
-
-
-@pytest.mark.needs_torch
-@of_dtypes
-def test_the_processor_may_flush_them(dtype):
-    import torch
-
-    for seed in range(3):
-        case = window_of_tiny_products(seed, dtype)
-        torch.set_flush_denormal(True)  # of this thread, NumPy's arithmetic too
-        try:
-            report = port(case)
-        finally:
-            torch.set_flush_denormal(False)
-        assert_within_bounds(case, report)
-
-
-# -- relu ------------------------------------------------------------------------------------------------------------
-
-
-@of_dtypes
-def test_a_pre_activation_that_is_exactly_zero_has_no_error(dtype):
+def test_a_pre_activation_that_is_exactly_zero_has_no_error():
     """So that relu'(0) = 1 is found."""
-    case = one_unit(0.0, 1.0, target=1.0, nonlinearity="relu", dtype=dtype)
+    case = one_unit(0.0, 1.0, target=1.0, nonlinearity="relu")
     bounds = global_bounds(case)
     for name in ("a", "h", "da", "dW_xh"):
         assert (bounds[name][1] == 0).all(), name
     faulty = port(case, through_relu=lambda dh, h, one, a: dh * (h >= 0))
-    assert check_global(case, port(case))["da"].max() == 0
-    assert check_global(case, faulty)["da"].max() == np.inf
+    assert check_global(case, port(case), bounds=bounds)["da"].max() == 0
+    assert check_global(case, faulty, bounds=bounds)["da"].max() == np.inf
 
 
 def test_nearer_to_the_kink_than_its_rounding_both_sides_are_right():
