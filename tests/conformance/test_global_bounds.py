@@ -8,9 +8,10 @@ from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
 from numpy_rnn.conformance.case import INPUT_GRADIENTS, INTERMEDIATES, required_outputs
 
-# It owes every tensor that there is.
+# It owes every tensor that there is, and only its initial state has no velocity before.
 SGD = SgdOptions(0.9, 0.25, False, 0.1, 1.0)
-CASE = random_window(7, "float64", T=3, K=2, bias=True, nonlinearity="tanh", sgd=SGD, learned=True)
+CASE = random_window(7, "float64", T=3, K=2, bias=True, nonlinearity="tanh", sgd=SGD, learned=True, velocity=True)
+CASE = CASE._replace(velocity=CASE.velocity._replace(h_0=None))
 BOUNDS = global_bounds(CASE)
 RIGHT = port(CASE)
 

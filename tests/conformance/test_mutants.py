@@ -1,6 +1,5 @@
 """Every known mistake is made, and killed; and the stage that is named is the one that is wrong."""
 
-import numpy as np
 import pytest
 
 import numpy_rnn
@@ -8,7 +7,6 @@ from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutat
 from numpy_rnn.conformance.mutants.score import (
     LEVELS,
     Score,
-    ensemble_of_two,
     global_violation,
     local_violation,
     names_the_stage,
@@ -16,10 +14,7 @@ from numpy_rnn.conformance.mutants.score import (
     score,
     text,
 )
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
-from numpy_rnn.conformance.recipes import random_run
-from numpy_rnn.conformance.traces.drive import trace_of
-from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
+from numpy_rnn.conformance.traces.judge import EQUATIONS
 
 TRIALS = [(mutant, level) for mutant in MUTANTS for level in LEVELS[mutant.level]]
 SEED = 3  # of cases of which the first that catches a mutant shows it clearly
@@ -54,16 +49,6 @@ def test_the_stage_that_is_named_is_the_mutated_one():
     found = [names_the_stage(decay, "L1", tensor) for tensor in ("vb_h", "W_hh", "dW_hh", None)]
     assert found == [True, True, False, False]
     assert [names_the_stage(forgotten, "L1", tensor) for tensor in ("h_0", "vW_xh")] == [True, False]
-
-
-def test_an_ensemble_of_two_is_judged_as_two_runs():
-    generator = np.random.default_rng(3)
-    experiment, configuration = random_run(generator, "float64", has=CAPABILITIES)
-    both = trace_of(numpy_rnn, ensemble_of_two(experiment, generator), configuration)
-    assert judge(both).passed
-    alone = trace_of(numpy_rnn, experiment, configuration)
-    assert np.abs(both["W_hh"][:, 0] - alone["W_hh"]).max() < 1e-12
-    assert np.abs(both["W_hh"][:, 1] - alone["W_hh"]).max() > 1e-3
 
 
 def test_a_line_that_has_gone_is_an_error():

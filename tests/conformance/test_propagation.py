@@ -3,8 +3,6 @@
 import numpy as np
 from window_port import assert_rounded_up, one_unit
 
-from numpy_rnn import Parameters
-from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.rounding import Rounding
 
@@ -37,31 +35,3 @@ def test_the_formulas_on_one_number():
     assert E.keys() == expected.keys()
     for name, number in expected.items():  # from the inputs to the new parameters, no number is rounded up ten times
         assert_rounded_up(E[name], number, times=10)
-
-
-def test_the_formulas_of_the_step_on_one_number():
-    """(U2) to (U6) for W_hh, whose gradient has an error before, as they stand in the docstrings of step.py."""
-    options = SgdOptions(momentum=0.9, dampening=0.25, weight_decay=0.1, max_norm=0.01)
-    velocity = Parameters(*(np.full((1, 1), v) for v in (0.5, -2.0, 0.25)))
-    case = one_unit(0.7, 1.0, h_0=-0.3, target=2.0)._replace(sgd=options, velocity=velocity)
-    bounds = global_bounds(case)
-    value = {name: enclosure.high.item() for name, (enclosure, _) in bounds.items()}
-    E = {name: bound.item() for name, (_, bound) in bounds.items()}
-    gamma, u = Rounding("float64").gamma, Rounding("float64").u
-
-    n, e = (np.sqrt(sum(of[name] ** 2 for name in ("dW_xh", "dW_hh", "dW_hy"))) for of in (value, E))
-    rho = gamma(8) / (1 + np.sqrt(1 - gamma(8)))
-    m = n + 1e-6
-    E_m = e + (rho + gamma(2) * (1 + rho)) * (n + e) + u * m
-    f, r = 0.01 / m, E_m / m + gamma(2)
-    clipped = f * value["dW_hh"]
-    E_clipped = f * r * abs(value["dW_hh"]) + f * E["dW_hh"] + u * abs(clipped)
-    d = clipped + 0.1 * 0.5
-    E_d = E_clipped + u * 0.1 * 0.5 + u * abs(d)
-    v = 0.9 * -2 + 0.75 * d
-    # 1 − τ is a number of float64, and the bound allows for one that is not.
-    E_v = u * 0.9 * 2 + 0.75 * E_d + 2 * u * 0.75 * abs(d) + u * abs(v)
-    E_W = 0.25 * E_v + u * 0.25 * abs(v) + u * abs(0.5 - 0.25 * v)
-    assert abs(value["vW_hh"] - v) <= E_v
-    assert_rounded_up(E["vW_hh"], E_v, times=12)  # rounded up at most twice in each of the six lines above
-    assert_rounded_up(E["W_hh"], E_W, times=14)

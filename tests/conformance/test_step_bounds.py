@@ -1,18 +1,14 @@
-"""The bounds of the SGD step, stage by stage: by hand, against every rounding there is, and at the edge of clipping."""
-
-from fractions import Fraction
-from itertools import permutations
-from math import isqrt
+"""The bounds of the SGD step, stage by stage: by hand, out of range, and at the edge of clipping."""
 
 import numpy as np
 import pytest
-from step_port import at_once, norm_of_norms, scaled_by_largest, scaled_by_power_of_two
+from step_port import norm_of_norms, scaled_by_largest, scaled_by_power_of_two
 from window_port import assert_rounded_up, huge_window, port, random_window
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import Bound, check_local
+from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case
@@ -20,9 +16,9 @@ from numpy_rnn.conformance.case import Case
 of_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def step_of(dtype="float64", arithmetic=Rounding):
+def step_of(dtype="float64"):
     one = np.ones((1, 1), dtype)
-    return Step(Case(Parameters(one, one, one), one[None], one[None], one, 0.1), arithmetic(dtype))
+    return Step(Case(Parameters(one, one, one), one[None], one[None], one, 0.1), Rounding(dtype))
 
 
 def near(value, E=0.0):
@@ -72,12 +68,6 @@ def test_scalars_are_rounded_or_not():
 # -- the norm --------------------------------------------------------------------------------------------------------
 
 
-def exact_norm(numbers):
-    """To 2⁻³⁰⁰."""
-    squares = sum(Fraction(float(number)) ** 2 for number in numbers)
-    return Fraction(isqrt(int(squares * 2**600)), 2**300)
-
-
 def test_the_norm_by_hand():
     step, gamma = step_of(), Rounding("float64").gamma
     norm = step.norm(near([3.0, 0.0, 4.0], [0.3, 0.0, 0.4]))
@@ -86,27 +76,6 @@ def test_the_norm_by_hand():
     flushed = np.sqrt(2 * 8 * np.finfo(float).smallest_normal)
     assert_rounded_up(norm.E, 0.5 + (rho + gamma(2) * (1 + rho)) * 5.5 + flushed)
     assert step.norm(near([0.0, 0.0])) == (0, 0)
-
-
-@of_dtypes
-@pytest.mark.parametrize("arithmetic", [Rounding, Bound])
-def test_norms_in_every_order(dtype, arithmetic):
-    """All 24 orders of 4 squares, and all ways to put 4 numbers into tensors of the same norm: never above E."""
-    random, step = np.random.default_rng(0), step_of(dtype, arithmetic)
-    worst = 0.0
-    for _ in range(15):
-        numbers = random.normal(size=4).astype(dtype)
-        exact = exact_norm(numbers)
-        found = []
-        for a, b, c, d in permutations(numbers):
-            found.append(np.sqrt(((a * a + b * b) + c * c) + d * d))
-            found.append(np.sqrt((a * a + b * b) + (c * c + d * d)))
-            tensors = [np.array([a, b]), np.array([c]), np.array([d])]
-            found.append(norm_of_norms(tensors, lambda v: v))
-            found += [of(tensors, lambda v: v) for of in (at_once, scaled_by_largest, scaled_by_power_of_two)]
-        E = step.norm(step.given(numbers)).E.item()
-        worst = max(worst, *(abs(float(Fraction(float(norm)) - exact)) / E for norm in found))
-    assert 1 / 5 / (2 if arithmetic is Bound and dtype == "float64" else 1) < worst <= 1
 
 
 def test_a_norm_without_a_bound_is_refused():
