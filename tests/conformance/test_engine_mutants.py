@@ -34,7 +34,7 @@ SEED = 11  # of runs that kill every mutant soon
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_engine_survives_in_every_layout(threads):
     generator = np.random.default_rng(threads)
-    assert [engine_violation(numpy_rnn.engine, generator, threads) for _ in range(20)] == [None] * 20
+    assert [engine_violation(numpy_rnn.engine, generator, threads) for _ in range(30)] == [None] * 30
 
 
 @pytest.mark.parametrize("mutant", ENGINE_MUTANTS, ids=lambda mutant: mutant.name)
