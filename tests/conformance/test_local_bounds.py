@@ -18,6 +18,12 @@ def test_ratios_of_nothing():
     assert ratios(difference, allowed).tolist() == [0.0, np.inf, np.inf, 0.5, np.inf]
 
 
+def test_a_parameter_without_a_velocity_takes_its_first_step():
+    case = Recipe(**SIZES, momentum=0.9, dampening=0.3, velocity=True, learned=True).case()
+    case = case._replace(velocity=case.velocity._replace(h_0=None))
+    assert max(ratio.max() for ratio in check_local(case, report_on(case, numpy_rnn)).values()) <= 1
+
+
 def test_stacked_updates_have_the_bounds_of_single_ones():
     """Two axes in front, updates and networks: every network is clipped by its own norm, or not, and has its own η."""
     cases = [
