@@ -8,9 +8,11 @@ from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stage
 from numpy_rnn.conformance.mutants.score import report_on
 from numpy_rnn.conformance.recipes import Recipe
 
-SIZES = {"T": 4, "B": 3, "D": 2, "H": 6, "O": 5, "K": 2, "dtype": "float64", "reduction": "mean"}
-STEP = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "max_norm": 2.0, "velocity": True}
-RECIPE = Recipe(**SIZES | STEP, bias=True, learned=True)  # it owes every tensor that there is
+MOMENTUM = Recipe(
+    T=4, B=3, D=2, H=6, O=5, K=2, dtype="float64", reduction="mean", momentum=0.9, velocity=True, learned=True
+)
+# It owes every tensor that there is.
+RECIPE = MOMENTUM._replace(nesterov=True, weight_decay=0.01, max_norm=2.0, bias=True)
 
 
 def test_ratios_of_nothing():
@@ -19,7 +21,7 @@ def test_ratios_of_nothing():
 
 
 def test_a_parameter_without_a_velocity_takes_its_first_step():
-    case = Recipe(**SIZES, momentum=0.9, dampening=0.3, velocity=True, learned=True).case()
+    case = MOMENTUM._replace(dampening=0.3).case()
     case = case._replace(velocity=case.velocity._replace(h_0=None))
     assert max(ratio.max() for ratio in check_local(case, report_on(case, numpy_rnn)).values()) <= 1
 
