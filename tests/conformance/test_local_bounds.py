@@ -1,12 +1,15 @@
 """Level L1: ratios of nothing and of NaN, and stacked updates of an ensemble, which have the bounds of single ones."""
 
 import numpy as np
+import pytest
 from port_cases import TENSORS
 
 import numpy_rnn
 from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios, stages
+from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.mutants.score import report_on
 from numpy_rnn.conformance.recipes import Recipe
+from numpy_rnn.conformance.traces.first_divergence import EQUATIONS
 
 MOMENTUM = Recipe(
     T=4, B=3, D=2, H=6, O=5, K=2, dtype="float64", reduction="mean", momentum=0.9, velocity=True, learned=True
@@ -18,6 +21,17 @@ RECIPE = MOMENTUM._replace(nesterov=True, weight_decay=0.01, max_norm=2.0, bias=
 def test_ratios_of_nothing():
     difference, allowed = np.array([0.0, 1.0, np.nan, 2.0, 1.0]), np.array([0.0, 0.0, 1.0, 4.0, 5e-324])
     assert ratios(difference, allowed).tolist() == [0.0, np.inf, np.inf, 0.5, np.inf]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["float32 tanh inside float64", "2e for e", "dh_next dropped", "dW_hh transposed", "velocity not damped by μ"],
+)
+def test_an_error_that_a_stage_passes_on_does_not_count_again(name):
+    case, mutant = RECIPE.case(), named(name)
+    ratios_of = check_local(case, report_on(case, load(mutant)))
+    wrong = {tensor for tensor, ratio in ratios_of.items() if ratio.max() > 1}
+    assert {EQUATIONS[tensor] for tensor in wrong} == {EQUATIONS[mutant.stage]}
 
 
 def test_a_parameter_without_a_velocity_takes_its_first_step():

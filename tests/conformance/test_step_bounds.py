@@ -69,12 +69,14 @@ def test_scalars_are_rounded_or_not():
 
 
 def test_the_norm_by_hand():
-    step, gamma = step_of(), Rounding("float64").gamma
-    norm = step.norm(near([3.0, 0.0, 4.0], [0.3, 0.0, 0.4]))
-    assert norm.value == 5
+    step, gamma = step_of("float32"), Rounding("float32").gamma
     rho = gamma(7) / (1 + np.sqrt(1 - gamma(7)))  # two numbers are not 0, and 5 roundings more
-    flushed = np.sqrt(2 * 8 * np.finfo(float).smallest_normal)
-    assert_rounded_up(norm.E, 0.5 + (rho + gamma(2) * (1 + rho)) * 5.5 + flushed)
+    flushed = 2 * 8 * np.finfo("float32").smallest_normal
+    for E in (0.0, 0.1):
+        norm = step.norm(near([3.0, 0.0, 4.0], [3 * E, 0.0, 4 * E]))
+        assert norm.value == 5
+        own = (rho + gamma(2) * (1 + rho)) * (5 + 5 * E)
+        assert_rounded_up(norm.E, 5 * E + own + np.sqrt(flushed) + 5 * flushed)
     assert step.norm(near([0.0, 0.0])) == (0, 0)
 
 
