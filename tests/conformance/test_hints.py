@@ -47,27 +47,29 @@ def run_of(seed):
     return (ensemble_of_two(experiment, generator) if seed % 2 else experiment), configuration
 
 
-@pytest.fixture(scope="module")
-def computed_once():
-    """Every mutant computes a case of `case_of`, and a run of `run_of`, once: a hint compares it with many others."""
-    reports, traces = {}, {}
+REPORTS: dict = {}  # of mutants on the cases of `case_of`
+TRACES: dict = {}  # of mutants on the runs of `run_of`
+
+
+@pytest.fixture
+def computed_once(monkeypatch):
+    """Every mutant computes a case, and a run, once for all tests: a hint compares it with many others."""
 
     class Remembering(PackagePort):
         def window_update(self, params, x, *arrays, **options):
-            if (self.rnn, id(x)) not in reports:
-                reports[self.rnn, id(x)] = super().window_update(params, x, *arrays, **options)
-            return reports[self.rnn, id(x)]
+            key = self.rnn, id(x)
+            if key not in REPORTS:
+                REPORTS[key] = super().window_update(params, x, *arrays, **options)
+            return REPORTS[key]
 
     def remembered(rnn, experiment, configuration):
         key = rnn, id(experiment), configuration
-        if key not in traces:
-            traces[key] = trace_of(rnn, experiment, configuration)
-        return traces[key]
+        if key not in TRACES:
+            TRACES[key] = trace_of(rnn, experiment, configuration)
+        return TRACES[key]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hints_module, "PackagePort", Remembering)
-        patch.setattr(hints_module, "trace_of", remembered)
-        yield
+    monkeypatch.setattr(hints_module, "PackagePort", Remembering)
+    monkeypatch.setattr(hints_module, "trace_of", remembered)
 
 
 @pytest.mark.usefixtures("computed_once")
