@@ -46,15 +46,16 @@ def load(mutant: Mutant) -> ModuleType:
     package = f"mutant_{(*MUTANTS, *ENGINE_MUTANTS).index(mutant)}_" + "".join(
         c if c.isascii() and c.isalnum() else "_" for c in mutant.name
     )
+    sources = {module: mutated_source(mutant, module, source_of(module)) for module in modules}
     made = {}
     for module in modules:
         name = package if module == "__init__" else f"{package}.{module.removeprefix('engine.')}"
         made[module] = module_from_spec(ModuleSpec(name, None, is_package=name == package))
     sys.modules.update((loaded.__name__, loaded) for loaded in made.values())
     for module, loaded in made.items():
-        source = mutated_source(mutant, module, source_of(module))
-        file = f"<{mutant.name}: {file_of(module).name}>" if source != source_of(module) else str(file_of(module))
-        exec(compiled(source, file, modules), loaded.__dict__)
+        path, is_changed = file_of(module), sources[module] != source_of(module)
+        file = f"<{mutant.name}: {path.name}>" if is_changed else str(path)
+        exec(compiled(sources[module], file, modules), loaded.__dict__)
     return sys.modules[package]
 
 
