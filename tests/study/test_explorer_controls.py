@@ -267,8 +267,8 @@ def test_narrow_screens_need_no_sideways_scrolling(shared):
         resize(page, 1280)
 
 
-def test_it_prints(new_page, files):
-    page = new_page(files["relu"])
+def test_it_prints(shared):
+    page = shared["relu"]
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.emulate_media(media="print")
     for hidden in ("#moment", "#play", "#scale-factor", "nav", "#keys"):
@@ -291,6 +291,8 @@ def test_it_prints(new_page, files):
         assert box["x"] + box["width"] <= 660, drawing
     heights = [page.locator(drawing).bounding_box()["height"] for drawing in drawings[:2]]
     assert heights == pytest.approx([heights[0]] * 2, rel=1e-3)  # the rails meet
+    page.emulate_media(media="screen")
+    resize(page, 1280)
 
 
 def test_what_is_shown_is_announced(sine):

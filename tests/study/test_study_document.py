@@ -52,36 +52,39 @@ def test_every_heading_and_equation_can_be_linked_to(text):
 
 
 @IN_BROWSER
-def test_the_whole_page_fits_its_screen_and_axe_finds_no_violation(new_page, made):
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_the_whole_page_fits_its_screen_and_axe_finds_no_violation(width, scheme, new_page, made):
     """On a wide screen sliders, network, matrix and curves are in view at once; on a narrow one the marker stays so."""
     from axe_playwright_python.sync_playwright import Axe
 
-    everything = {"exclude": [["math"]]}  # formulas have the colour of the text around them, and are many
-    sections = {"include": [["#questions"], ["#explore"], ["#live"], ["#mistakes"]], **everything}
-    for width, scheme, context in ((1280, "light", everything), (400, "dark", sections)):
-        page = new_page(made.folder / "study.html", width, color_scheme=scheme)
-        found = Axe().run(page, context=context).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-        page.evaluate("location.hash = '#explore/k1=1&update=3'")
-        page.wait_for_timeout(50)
-        if width == 1280:
-            assert page.evaluate(TOO_WIDE) == []
-            for shown in ("#moment", "#k2", "#steps svg", "#weights svg", "#mask svg", "#curves", "#summary"):
-                box = page.locator(shown).bounding_box()
-                assert 0 <= box["x"] <= box["x"] + box["width"] <= 1280, shown
-                assert 0 <= box["y"] <= box["y"] + box["height"] <= 800, shown
-        for update in (T, 1):
-            choose(page, k1=1, update=update)
-            column, marker = (page.locator(f"#steps{part}").bounding_box() for part in ("", " .marker"))
-            assert column["x"] <= marker["x"] < marker["x"] + marker["width"] <= column["x"] + column["width"]
-        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(WIDER) == []
-        shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
-                              ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
-        assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
+    page = new_page(made.folder / "study.html", width, color_scheme=scheme)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    page.evaluate("location.hash = '#explore/k1=1&update=3'")
+    page.wait_for_timeout(50)
+    if width == 1280:
+        assert page.evaluate(TOO_WIDE) == []
+        for shown in ("#moment", "#k2", "#steps svg", "#weights svg", "#mask svg", "#curves", "#summary"):
+            box = page.locator(shown).bounding_box()
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 1280, shown
+            assert 0 <= box["y"] <= box["y"] + box["height"] <= 800, shown
+    for update in (T, 1):
+        choose(page, k1=1, update=update)
+        column, marker = (page.locator(f"#steps{part}").bounding_box() for part in ("", " .marker"))
+        assert column["x"] <= marker["x"] < marker["x"] + marker["width"] <= column["x"] + column["width"]
+    shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
+                          ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
+    assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == []
+    page.reload()
+    # Formulas have the colour of the text around them. They are most of the elements, which axe would look at.
+    page.evaluate("document.querySelectorAll('math').forEach((one) => { one.remove(); })")
+    sections = [["#questions"], ["#explore"], ["#live"], ["#mistakes"]]
+    context = None if scheme == "light" else {"include": sections}
+    found = Axe().run(page, context=context, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
 @IN_BROWSER

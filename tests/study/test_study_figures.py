@@ -7,7 +7,7 @@ must show is stated here by the place of its numbers in the findings.
 import numpy as np
 import pytest
 from study_panels import PARTS, bands_are, color_of, figure_of, lines_are, names_of_lines, numbers, panels, same
-from study_settings import made_up, outside_its_borders
+from study_settings import made_up, untrained
 
 from numpy_rnn.study.figures.check_figures import COUNTED, EQUAL, MARKS
 from numpy_rnn.study.figures.disagreement_figures import VERDICTS
@@ -25,7 +25,9 @@ from numpy_rnn.study.figures.style import (
     VARIANT,
     contrast,
     readable,
+    style,
 )
+from numpy_rnn.study.figures.svg import NARROW, narrow_figure
 from numpy_rnn.study.study import DRAWINGS
 
 pytestmark = pytest.mark.needs_matplotlib
@@ -261,6 +263,25 @@ def test_all_is_within_the_borders_and_all_text_can_be_read_on_white():
     from matplotlib.text import Text
 
     for drawing in DRAWINGS:
-        assert outside_its_borders(figure_of(drawing.name)) == [], drawing.name
-        for text in figure_of(drawing.name).findobj(Text):
+        figure = figure_of(drawing.name)
+        drawn, margin = figure.get_tightbbox(), 1 / figure.dpi  # inches; the margin is a pixel
+        assert min(drawn.x0, drawn.y0) >= -margin, drawing.name
+        assert (drawn.max <= figure.get_size_inches() + margin).all(), drawing.name
+        for text in figure.findobj(Text):
             assert not text.get_text() or contrast(text.get_color()) >= 4.5, (drawing.name, text.get_text())
+
+
+def test_a_narrow_column_has_the_panels_one_above_the_other_each_with_its_labels():
+    """Of a run that was not trained, which has less to draw; and two rows of two panels, which share their titles."""
+    [in_rows] = [one for one in DRAWINGS if one.name == "cosine_bias"]
+    for drawing, findings in [*((one, untrained()) for one in DRAWINGS), (in_rows, made_up())]:
+        with style():
+            figure = narrow_figure(drawing)
+            drawing.draw(figure, findings)
+            figure.label_panels()
+        panels = list(figure.grid.flat)
+        assert figure.get_size_inches()[0] == NARROW
+        assert {axes.get_subplotspec().colspan for axes in panels} == {range(1)}, drawing.name
+        for labels in zip(*((axes.get_xlabel(), axes.get_ylabel()) for axes in panels)):
+            assert all(labels) or not any(labels), drawing.name
+    assert [axes.get_title("left") for axes in panels] == ["before training", "after 4 epochs"] * 2

@@ -20,8 +20,6 @@ from numpy_rnn.study.training.learning_curves import LearningCurve, draw_network
 from numpy_rnn.study.training.mistakes import compare_lines, counts_of, mistakes
 from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcome, Outcomes, judge_demo_run, named_runs, verdict
 
-HARD = ("mean over the steps alone", "db_h not summed over the batch", "W_xh not transposed where it is square")
-
 
 def test_disagreements_are_measured_from_the_same_weights():
     """What is the same up to the window's length differs at the first window that is longer, and by itself then."""
@@ -168,14 +166,14 @@ def test_a_mistake_has_the_numbers_of_its_disagreement_or_of_the_first_run_that_
     assert any(one["shown_by"] == "as configured" for one in findings["training"]["mistakes"])
 
 
-@pytest.mark.parametrize("run", ["float64", "mean", "momentum"])
+@pytest.mark.parametrize("run", ["mean", "momentum"])
 def test_the_networks_of_an_outcome_train_as_each_would_alone(run):
     """Mutants too: none but the one about ensembles lets a network see the others. float32, so to some digits."""
     setting = a_setting(steps=6, epochs=1)
     demo = named_runs(setting)[run]
     together, configuration = demo.networks(setting, 2), demo.configuration(setting)
     for mutant in MUTANTS:
-        if mutant.name in ("one norm for all networks of an ensemble", *HARD):
+        if mutant.name == "one norm for all networks of an ensemble":
             continue
         of_both = learning_curve(load(mutant), together, setting, configuration).parameters[-1]
         for n in range(2):
@@ -207,25 +205,35 @@ def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutan
         assert min(len(line) - len(line.lstrip()) for line in comparable if line) == 0
 
 
-# In the default run, whose windows have one step and start from the state that the window before left.
-SHOWN_ELSEWHERE = {
-    "zeros for h_0": "initial",
-    "W_hh and W_hh in dh_0 used without transposes": "dh_0",
-    "no flow from step to step": "dh_0",
+# At least one mutant of each run that shows some: the run, and the tensor that is named.
+SHOWN_BY = {
+    "zeros for h_0": ("as configured", "initial"),  # windows of one step, from the state that the window before left
+    "W_hh and W_hh in dh_0 used without transposes": ("as configured", "dh_0"),
+    "no flow from step to step": ("as configured", "dh_0"),
+    "only one step back": ("k1 = 1, k2 = 5", "dh"),
+    "mean for sum": ("k1 = 5, k2 = 5", "loss"),
+    "hidden bias left out": ("k1 = 1, k2 = 5, biases", "a"),
+    "clipping per tensor": ("float64, k1 = 1, k2 = 5, biases, max_norm", "W_xh"),
+    "the tail of the series dropped": ("k1 = 3, k2 = 5, mean", "window"),
+    "relu′ missing": ("relu, k1 = 1, k2 = 5", "da"),
+    "dampening left out": ("momentum, dampening, decay, max_norm, learned h₀", "vW_xh"),
+    "nesterov forgotten": ("nesterov", "W_xh"),
+    "one norm for all networks of an ensemble": ("an ensemble, max_norm", "W_xh"),
+    "mean over the steps alone": (None, "loss"),
+    "db_h not summed over the batch": (None, "db_h"),
+    "W_xh not transposed where it is square": (None, "dx"),
 }
 
 
 @pytest.mark.slow
-def test_every_mistake_is_caught_and_named():
-    """All of them, on a very short run: by the equation that it changes, and in a run where one can show it."""
-    result = mistakes(Outcomes(a_setting(seeds=2, steps=5, epochs=1)))
-    assert [one["name"] for one in result] == [mutant.name for mutant in MUTANTS]
-    for one, mutant in zip(result, MUTANTS):
-        tensor = one["caught"]["tensor"]
-        assert tensor == SHOWN_ELSEWHERE.get(mutant.name) or names_the_stage(mutant, "L1", tensor), one
+def test_a_mistake_is_caught_and_named_in_the_first_run_that_can_show_it():
+    """By the equation that it changes, on a very short run; what no run shows, a random case does."""
+    mutants = tuple(map(named, SHOWN_BY))
+    result = mistakes(Outcomes(a_setting(seeds=2, steps=5, epochs=1)), mutants)
+    assert {one["name"]: (one["shown_by"], one["caught"]["tensor"]) for one in result} == SHOWN_BY
+    for one, mutant in zip(result, mutants):
         assert one["caught"]["ratio"] is None or one["caught"]["ratio"] > 1
-    assert {one["name"] for one in result if one["shown_by"] is None} >= set(HARD)
-    assert counts_of(result)["caught"] == counts_of(result)["all"] == len(MUTANTS)
+        assert one["shown_by"] == "as configured" or names_the_stage(mutant, "L1", one["caught"]["tensor"])
 
 
 def test_verdicts():

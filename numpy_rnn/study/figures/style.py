@@ -104,7 +104,7 @@ def label_ends(axes, ends, lines: int = 1) -> None:
     """
     import matplotlib
 
-    axes.figure.draw_without_rendering()  # the layout, on which heights depend
+    axes.figure.get_layout_engine().execute(axes.figure)  # heights depend on the layout
     height = matplotlib.rcParams["font.size"] * LINE * lines * axes.figure.dpi / 72
     ends = sorted(ends, key=lambda end: end[1])
     pixels = [float(axes.transData.transform((x, y))[1]) for x, y, *_ in ends]
