@@ -12,7 +12,8 @@ from benchmarks.workloads import CHARACTER_MODELS, CHECKED_UPDATES, SUCCESSORS, 
 from numpy_rnn.conformance.bounds.local_bounds import TAU, ratios, stages
 
 FLOAT64, FLOAT32 = CHARACTER_MODELS
-EVERY_DTYPE = pytest.mark.parametrize("case", CHARACTER_MODELS, ids=lambda case: case.dtype)
+# The scope makes all tests of one model follow one another: its bounds are computed once.
+EVERY_DTYPE = pytest.mark.parametrize("case", CHARACTER_MODELS, ids=lambda case: case.dtype, scope="module")
 CLIP = numpy_rnn.clip_by_value
 
 

@@ -26,14 +26,18 @@ NAME = point(6, 1).name
 # -- kernels ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_machine_names_the_kernels_of_this_process():
-    """They are those of the workers, too, as both have the same environment."""
+def test_the_machine_names_the_kernels_of_this_process_and_of_the_workers(monkeypatch):
+    """Both have the same environment; torch is asked with a variable that forces its kernels everywhere."""
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     inspected = machine.inspect()
     kernels = {kernel.library: kernel for kernel in inspected.kernels}
     for pool in threadpool_info():
         if pool["internal_api"] == "openblas" and "numpy" in pool["filepath"]:
             found = kernels["OpenBLAS of NumPy"]
             assert (found.version, found.kernel) == (pool["version"], f"{pool['architecture']} kernels")
+    if "torch" in kernels:
+        assert kernels["torch"].level == SSE
+        assert "CPU capability DEFAULT" in kernels["torch"].kernel
     assert dict(inspected.rows())["Packages"].startswith(f"numpy {inspected.packages['numpy']}, ")
     assert dict(inspected.forcing) == forcing_variables(os.environ)
     assert kernels["NumPy"].version == inspected.packages["numpy"]
@@ -99,15 +103,6 @@ def test_own_kernels_remove_the_variables_that_force_others_from_every_process(o
     assert command.main([*(["--own-kernels"] if own else []), "--rows", OURS, "--output", "."]) == 7
     assert len(seen) > 1
     assert all(variables == ({} if own else forced) for variables in seen)
-
-
-@pytest.mark.needs_torch
-def test_a_library_is_asked_in_the_environment_of_the_workers(monkeypatch):
-    """torch, with a variable that forces its kernels everywhere."""
-    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    torch, *_ = machine._kernels_of("torch")
-    assert Kernel(*torch).level == SSE
-    assert "CPU capability DEFAULT" in Kernel(*torch).kernel
 
 
 @pytest.mark.parametrize(
