@@ -78,7 +78,7 @@ STUDIED_WORDS = [
     for word in [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
 ]
 MISTAKES = tuple(map(named, PUZZLES))  # of that study
-RENDERED = ("heat_map", "cosine_bias", "disagreement_steps", "mistakes")  # of its figures: all kinds of them
+RENDERED = ("heat_map", "mistakes")  # of its figures: one with images and formulas, and one that grows with its rows
 EMPTY_SVG, PNG_SIGNATURE = (
     b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
     b"\x89PNG\r\n\x1a\n",

@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.slow, IN_BROWSER]
 # -- what it computes -----------------------------------------------------------------------------------------------
 
 
-def all_states(epochs):
-    """Every update of every truncation: (epoch, k1, k2, update, uncut), epochs and the cut in turn."""
+def updates_of_all_truncations(epochs):
+    """(epoch, k1, k2, update, uncut) of every update of every truncation, epochs and the cut in turn."""
     pairs = [(k1, k2) for k1 in range(1, T + 1) for k2 in range(k1, T + 1)]
     states = [(k1, k2, n) for k1, k2 in pairs for n in range(1, -(-T // k1) + 1)]
     return [(i % epochs, *state, i // epochs % 2) for i, state in enumerate(states)]
@@ -38,7 +38,8 @@ def all_states(epochs):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_forward_gradient_and_step_are_those_of_numpy_rnn(name, shared, settings):
     setting = settings[name]
-    states = all_states(len(setting.snapshots))
+    states = updates_of_all_truncations(len(setting.snapshots))
+    states = states if name == "two series" else states[::3]  # it has all options that change an update
     for state, result in zip(states, shared[name].evaluate(COMPUTED, states), strict=True):
         update = Expected(setting, *state)
         first, stop = update.start + 1, update.window.stop

@@ -114,21 +114,6 @@ def test_the_closed_form_is_the_component(name):
             np.testing.assert_allclose(found, h[s - 1].T @ flow, rtol=1e-9, atol=1e-12)
 
 
-def test_the_costs_in_the_document_are_those_of_the_shapes():
-    """Section 5.1: multiplications counted product by product of (F1) to (B10), and the sizes that it names."""
-    D, H, O = 3, 5, 2
-    forward = D * H + H * H + H * O
-    backward = O * H + H * H + H * D  # (B2) twice and (B10), of one step; the first step has (B9) instead
-    gradients = D * H + H * H + H * O  # (B4) to (B6)
-    assert forward + backward + gradients == 3 * (D * H + H * H + H * O)
-    text = " ".join(sections()["5.1"].text.split())
-    assert "a million steps take 0.8 GB" in text
-    assert 1_000_000 * 100 * 8 == 0.8e9
-    Q = 1 * 100 + 100 * 100 + 100
-    assert "a million numbers per sequence" in text
-    assert 1_000_000 <= 100 * Q < 1.05e6
-
-
 def test_letters_have_one_meaning():
     """Section 6 has none of d, an input, n, an update, s, a step, and m, a number of copies."""
     for tex in re.findall(r"\$\$?([^$]+)\$\$?", sections()["6"].text):
