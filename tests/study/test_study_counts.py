@@ -4,7 +4,6 @@ Networks of relu with small whole numbers (and a learning rate that is a power o
 any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
 """
 
-from fractions import Fraction
 from itertools import product
 from math import comb
 
@@ -87,20 +86,6 @@ def test_state_gradients_add_up_as_in_pascals_triangle():
         for lag in range(min(k, t)):
             assert counts[t - 1, t - 1 - lag] == comb(k - 1, lag)
     assert np.array_equal(added_up(T, 3, 3), mask(T, 3, 3))  # windows that do not overlap
-
-
-def test_the_numbers_of_the_reader_who_computed_the_recipe_by_hand():
-    """x_t = w x_{t-1} with w = 0.2, x_0 = 0.9 (discuss.pytorch.org, topic 15500): 0.108 is right, he got 0.288."""
-    w, x_0 = Fraction(1, 5), Fraction(9, 10)
-    component = {t: w ** (t - 1) * x_0 for t in (1, 2, 3)}  # ∂x_t/∂w_s, the same for every s ≤ t
-
-    def third_update(counts):
-        of_third = counts(3, 1, 3)
-        of_third[:2, :2] -= counts(2, 1, 3)
-        return sum(int(of_third[t - 1, s - 1]) * component[t] for t in component for s in range(1, t + 1))
-
-    assert third_update(mask) == Fraction(108, 1000)
-    assert third_update(added_up) == Fraction(288, 1000)
 
 
 def test_weights_under_mean_and_sum():

@@ -9,24 +9,9 @@ import pytest
 from study_panels import PARTS, bands_are, color_of, figure_of, lines_are, names_of_lines, numbers, panels, same
 from study_settings import made_up, untrained
 
+from numpy_rnn.study.figures import style
 from numpy_rnn.study.figures.check_figures import COUNTED, EQUAL, MARKS
 from numpy_rnn.study.figures.disagreement_figures import VERDICTS
-from numpy_rnn.study.figures.style import (
-    AFTER,
-    BEFORE,
-    BLUE,
-    CHUNKS,
-    CYCLE,
-    DEFINITION,
-    GREY,
-    RED,
-    SKY,
-    SLIDING,
-    VARIANT,
-    contrast,
-    readable,
-    style,
-)
 from numpy_rnn.study.figures.svg import NARROW, narrow_figure
 from numpy_rnn.study.study import DRAWINGS
 
@@ -57,11 +42,11 @@ def test_v_curve():
     far, near = panels("v_curve", 2)
     curve = made_up()["checks"]["v_curve"]
     steps = numbers(curve["steps"])
-    lines = (np.maximum(curve["central"], 1e-17), RED), (np.maximum(curve["complex"], 1e-17), BLUE)
-    slopes = (curve["truncation"] * steps**2, GREY), (curve["rounding"] / steps, GREY)
+    lines = (np.maximum(curve["central"], 1e-17), style.RED), (np.maximum(curve["complex"], 1e-17), style.BLUE)
+    slopes = (curve["truncation"] * steps**2, style.GREY), (curve["rounding"] / steps, style.GREY)
     lines_are(near, [*lines, *slopes], "near", x=steps)
     same(near.lines[4].get_xydata(), [[curve["best_step"], curve["best_error"]]], "best")
-    lines_are(far, [(np.maximum(curve["complex_smaller"], 1e-17), BLUE)], "far", x=curve["smaller_steps"])
+    lines_are(far, [(np.maximum(curve["complex_smaller"], 1e-17), style.BLUE)], "far", x=curve["smaller_steps"])
 
 
 # -- components -------------------------------------------------------------------------------------------------------
@@ -86,7 +71,12 @@ def test_heat_map_and_masks():
 def test_jacobians_and_trajectories():
     result = made_up()["components"]
     [axes] = panels("jacobians", 1)
-    colors = {"as drawn": BEFORE, "scaled to vanish": SKY, "scaled to explode": RED, "after training": AFTER}
+    colors = {
+        "as drawn": style.BEFORE,
+        "scaled to vanish": style.SKY,
+        "scaled to explode": style.RED,
+        "after training": style.AFTER,
+    }
     own = {of["name"]: of["mean"] for of in (*result["jacobians"], result["trained"])}
     lines, bands = [], []
     for name, start in result["seeds"]["starts"].items():
@@ -98,7 +88,7 @@ def test_jacobians_and_trajectories():
     bands_are(axes, bands, "jacobians")
     drawn, *scaled = result["jacobians"]
     for axes, of in zip(panels("trajectories", 4), [drawn, result["trained"], *scaled], strict=True):
-        lines_are(axes, list(zip(numbers(of["h"]).T, CYCLE)), of["name"], x=range(9))
+        lines_are(axes, list(zip(numbers(of["h"]).T, style.CYCLE)), of["name"], x=range(9))
         assert axes.get_title(loc="left").startswith(f"{of['name']}\nρ = {of['spectral_radius']:.2g}")
 
 
@@ -120,7 +110,10 @@ def test_the_flat_ends_of_tanh_are_grey():
 def test_recurrence():
     result = made_up()["components"]
     left, right = panels("recurrence", 2)
-    for axes, names in ((left, {"spectral_radius": BEFORE}), (right, {"slope": BEFORE, "saturated": RED})):
+    for axes, names in (
+        (left, {"spectral_radius": style.BEFORE}),
+        (right, {"slope": style.BEFORE, "saturated": style.RED}),
+    ):
         lines, bands = [], []
         for name, color in names.items():
             low, median, high = ([of[name][part] for of in result["seeds"]["along"]] for part in PARTS)
@@ -132,7 +125,7 @@ def test_recurrence():
 
 # -- the cost of truncation -------------------------------------------------------------------------------------------
 
-KINDS = {"chunks": (CHUNKS, "chunks (k, k)"), "sliding": (SLIDING, "sliding (1, k)")}
+KINDS = {"chunks": (style.CHUNKS, "chunks (k, k)"), "sliding": (style.SLIDING, "sliding (1, k)")}
 
 
 def test_cosine_bias():
@@ -166,7 +159,7 @@ def test_norm_by_lag():
     result = made_up()["components"]
     [axes] = panels("norm_by_lag", 1)
     lines, bands, names = [], [], []
-    for end, index, color, name in (("start", 0, BEFORE, "before"), ("end", -1, AFTER, "after")):
+    for end, index, color, name in (("start", 0, style.BEFORE, "before"), ("end", -1, style.AFTER, "after")):
         of = result["seeds"]["along"][index]
         lines += [(of["lag"]["median"], color), (result["lag"][end]["mean"], color)]
         bands.append((of["lag"]["low"], of["lag"]["high"], color))
@@ -181,7 +174,7 @@ def test_norm_by_lag():
 
 def test_loss_by_k_and_final_losses():
     by_k = made_up()["training"]["by_k"]
-    kinds = {"sliding": ("sliding window (1, k)", SLIDING), "chunks": ("chunks (k, k)", CHUNKS)}
+    kinds = {"sliding": ("sliding window (1, k)", style.SLIDING), "chunks": ("chunks (k, k)", style.CHUNKS)}
     for axes, (kind, (title, _)) in zip(panels("loss_by_k", 2), kinds.items()):
         lines_are(axes, [(run["median"], None) for run in by_k[kind]], kind, x=range(5))
         bands_are(axes, [(run["low"], run["high"], None) for run in by_k[kind]], kind)
@@ -196,7 +189,7 @@ def test_loss_by_k_and_final_losses():
         same(of_kind[-1].get_ydata(), [run["final_median"] for run in by_k[kind]], kind)
         assert {color_of(line) for line in of_kind} == {color.lower()}, kind
         [label] = [text for text in axes.texts if text.get_text().endswith(title)]
-        assert label.get_color() == readable(color)
+        assert label.get_color() == style.readable(color)
         notes = [text.get_text() for text in axes.texts if text.get_text().endswith("diverged")]
     assert notes == [f"{run['diverged']} ↑\ndiverged" for kind in kinds for run in by_k[kind]]
 
@@ -204,14 +197,14 @@ def test_loss_by_k_and_final_losses():
 def test_disagreements():
     result = made_up()["training"]["disagreements"]
     for number, (axes, one) in enumerate(zip(panels("disagreements", 9), result, strict=True)):
-        sides = {DEFINITION: one["right"], VARIANT: one["wrong"]}
+        sides = {style.DEFINITION: one["right"], style.VARIANT: one["wrong"]}
         lines_are(axes, [(of["median"], color) for color, of in sides.items()], one["name"], x=range(5))
         bands_are(axes, [(of["low"], of["high"], color) for color, of in sides.items()], one["name"])
         assert axes.get_title(loc="left").split() == f"{number + 1} {one['name']}".split()
         note = f"final loss × {one['ratio']['median']:.2g}\n{one['wrong']['diverged']} of 5 diverged"
         assert axes.texts[0].get_text() == note
     names = {text.get_color(): text.get_text() for text in figure_of("disagreements").axes[0].texts[1:]}
-    assert names == {DEFINITION: "by the definition", VARIANT: "the variant"}
+    assert names == {style.DEFINITION: "by the definition", style.VARIANT: "the variant"}
 
 
 def test_disagreement_masks():
@@ -268,14 +261,14 @@ def test_all_is_within_the_borders_and_all_text_can_be_read_on_white():
         assert min(drawn.x0, drawn.y0) >= -margin, drawing.name
         assert (drawn.max <= figure.get_size_inches() + margin).all(), drawing.name
         for text in figure.findobj(Text):
-            assert not text.get_text() or contrast(text.get_color()) >= 4.5, (drawing.name, text.get_text())
+            assert not text.get_text() or style.contrast(text.get_color()) >= 4.5, (drawing.name, text.get_text())
 
 
 def test_a_narrow_column_has_the_panels_one_above_the_other_each_with_its_labels():
     """Of a run that was not trained, which has less to draw; and two rows of two panels, which share their titles."""
     [in_rows] = [one for one in DRAWINGS if one.name == "cosine_bias"]
     for drawing, findings in [*((one, untrained()) for one in DRAWINGS), (in_rows, made_up())]:
-        with style():
+        with style.style():
             figure = narrow_figure(drawing)
             drawing.draw(figure, findings)
             figure.label_panels()

@@ -198,18 +198,6 @@ def test_values_by_hand_are_within_the_bound_of_the_balls_and_use_some_of_it(dty
     assert {name: used[name] for name in used if used[name] < MIN_USED.get(name, MIN_USED_OTHERS)} == {}
 
 
-def test_bound_holds_where_the_network_amplifies_and_tells_more_than_sizes_do():
-    """20 steps with weights above 1: rounding is amplified, and E follows it, up and down."""
-    case = random_window(3, T=20, H=5, B=2, D=3, O=4, K=20, nonlinearity="tanh", sgd=SgdOptions())
-    case = case._replace(params=case.params._replace(W_hh=2 * case.params.W_hh))
-    hand, said = by_hand(case), balls(case)
-    E = bounds(case, hand)
-    for name in DERIVATIVES & set(said) & set(hand):
-        assert compare(hand[name], said[name], E[name]).bounds <= 1, name
-    wrong = hand["dW_hh"] * (1 + 1e-9)
-    assert compare(wrong, said["dW_hh"], E["dW_hh"]).bounds > 1
-
-
 def test_differences_in_their_units():
     hand, E = np.array([[1.0, -4.0], [0.0, 0.5]]), np.full((2, 2), 2.0**-50)
     said = Witnessed(np.array([1, 3]), np.array([-4 + 2.0**-48, 0.5]), np.array([0.0, 2.0**-60]))
@@ -277,13 +265,10 @@ def test_nesterov_and_clipping_on_paper():
     assert said["delta"].high.tolist() == [0, float(3 * factor * Fraction(3, 2)), float(4 * factor * Fraction(3, 2))]
 
 
-@pytest.mark.parametrize("number", [Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)])
-def test_root_is_right_to_300_bits(number):
-    result = root(number)
-    assert result**2 <= number < (result * (1 + Fraction(1, 2**298))) ** 2
-
-
-def test_root_of_squares():
+def test_root_is_right_to_300_bits_and_exact_for_squares():
+    for number in (Fraction(2), Fraction(1, 3), Fraction(5, 2**1900), Fraction(10**300)):
+        result = root(number)
+        assert result**2 <= number < (result * (1 + Fraction(1, 2**298))) ** 2
     assert [root(Fraction(n)) for n in (0, 1, 49)] == [0, 1, 7]
     assert root(Fraction(9, 4)) == Fraction(3, 2)
 
