@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 from children import run
 
-from benchmarks import runner, system
+from benchmarks import rows, runner, system
 from benchmarks.__main__ import benchmark
 from benchmarks.claims import Claim
 from benchmarks.cli import parse_options
@@ -17,24 +17,6 @@ from benchmarks.estimates import Requested, times_of
 from benchmarks.load import LOAD, Load
 from benchmarks.machine import Machine
 from benchmarks.plan import COLD, IMPORT, Choice, Group, Job, Key, Piece, pieces_of_round, plan_groups, shortened
-from benchmarks.rows import (
-    AGAIN,
-    CHARACTER_ROWS,
-    CHARACTERS,
-    COMPILED,
-    HIPS,
-    JAX,
-    MIN_CHAR_RNN,
-    MODULES,
-    OTHER,
-    OURS,
-    REFERENCE,
-    ROWS,
-    RUN,
-    STEP,
-    Row,
-    load,
-)
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.summary import Findings
@@ -42,7 +24,7 @@ from benchmarks.worker import Verdict, judge_piece
 from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, NAMED, SIZES_H, SLIDING, point
 
 NO_MACHINE = Machine("", 1, None, [], {}, "", "", "", {}, "", [], {})
-STEP_PIECE = Piece(1, OURS, 1, (Job(STEP, point(6, 1)),))
+STEP_PIECE = Piece(1, rows.OURS, 1, (Job(rows.STEP, point(6, 1)),))
 
 
 def jobs_of(choice):
@@ -55,7 +37,7 @@ def jobs_of(choice):
 
 
 def test_a_round_has_every_row_once_and_the_rows_of_a_group_after_one_another():
-    groups = [Group(dict.fromkeys("abc", (Job(STEP, point(H, 1)),))) for H in (6, 16, 32)]
+    groups = [Group(dict.fromkeys("abc", (Job(rows.STEP, point(H, 1)),))) for H in (6, 16, 32)]
     orders = {tuple((p.row, p.jobs[0].case.H) for p in pieces_of_round(1, groups, Random(seed))) for seed in range(20)}
     assert len(orders) > 10
     for order in orders:
@@ -64,15 +46,20 @@ def test_a_round_has_every_row_once_and_the_rows_of_a_group_after_one_another():
 
 
 def test_pieces_and_keys_are_read_as_they_were_written():
-    piece = Piece(3, OURS, 2, (Job(RUN, DEFAULT_EXPERIMENT, 7), Job(RUN, ENSEMBLES[2]), Job(STEP, point(64, 8))))
+    piece = Piece(
+        3,
+        rows.OURS,
+        2,
+        (Job(rows.RUN, DEFAULT_EXPERIMENT, 7), Job(rows.RUN, ENSEMBLES[2]), Job(rows.STEP, point(64, 8))),
+    )
     assert Piece.from_text(piece.to_text()) == piece
     assert [Key.from_text(key.to_text()) for key in piece.keys] == piece.keys
 
 
 def test_the_plan_has_only_what_the_options_select():
-    jobs = jobs_of(Choice(True, rows=(OURS, MODULES), tasks=(STEP,), cases=("H=64 ",), threads=(1, 2)))
-    assert {row for row, *_ in jobs} == {OURS, MODULES}
-    assert {job.task for _, job, _ in jobs} == {STEP}
+    jobs = jobs_of(Choice(True, rows=(rows.OURS, rows.MODULES), tasks=(rows.STEP,), cases=("H=64 ",), threads=(1, 2)))
+    assert {row for row, *_ in jobs} == {rows.OURS, rows.MODULES}
+    assert {job.task for _, job, _ in jobs} == {rows.STEP}
     assert {threads for *_, threads in jobs} == {1, 2}
     assert all("H=64 " in job.case.name for _, job, _ in jobs)
 
@@ -80,32 +67,36 @@ def test_the_plan_has_only_what_the_options_select():
 def test_the_full_mode():
     """All rows start cold; torch.compile has what it can compile in a minute; several threads are for large work."""
     jobs = jobs_of(Choice(True, threads=(1, 2)))
-    assert {row for row, job, _ in jobs if job.task == COLD} == {*ROWS} - {MIN_CHAR_RNN}
-    assert {row for row, job, _ in jobs if job.task == IMPORT} == {OURS, "numpy"}
-    assert {job.case.name for _, job, _ in jobs if job.task == RUN} == {
+    assert {row for row, job, _ in jobs if job.task == COLD} == {*rows.ROWS} - {rows.MIN_CHAR_RNN}
+    assert {row for row, job, _ in jobs if job.task == IMPORT} == {rows.OURS, "numpy"}
+    assert {job.case.name for _, job, _ in jobs if job.task == rows.RUN} == {
         case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES[1:])
     }
-    characters = {(row, job.case, threads) for row, job, threads in jobs if job.task == CHARACTERS}
-    assert characters == {(row, case, 1) for row in CHARACTER_ROWS for case in CHARACTER_MODELS}
-    assert {job.task for row, job, _ in jobs if row == MIN_CHAR_RNN} == {CHARACTERS}
-    compiled = [job for row, job, _ in jobs if row == COMPILED]
-    assert {job.case for job in compiled if job.task == STEP} == {point(H, B) for H in SIZES_H[::2] for B in (1, 32)}
-    for row in (REFERENCE, OTHER, HIPS):
-        steps = {job.case for of_row, job, _ in jobs if of_row == row and job.task == STEP}
-        more = {point(64, 8), *(NAMED[1:2] if row != HIPS else ())}
+    characters = {(row, job.case, threads) for row, job, threads in jobs if job.task == rows.CHARACTERS}
+    assert characters == {(row, case, 1) for row in rows.CHARACTER_ROWS for case in CHARACTER_MODELS}
+    assert {job.task for row, job, _ in jobs if row == rows.MIN_CHAR_RNN} == {rows.CHARACTERS}
+    compiled = [job for row, job, _ in jobs if row == rows.COMPILED]
+    assert {job.case for job in compiled if job.task == rows.STEP} == {
+        point(H, B) for H in SIZES_H[::2] for B in (1, 32)
+    }
+    for row in (rows.REFERENCE, rows.OTHER, rows.HIPS):
+        steps = {job.case for of_row, job, _ in jobs if of_row == row and job.task == rows.STEP}
+        more = {point(64, 8), *(NAMED[1:2] if row != rows.HIPS else ())}
         assert steps == {point(H, B) for H in SIZES_H for B in (1, 32)} | more
-    assert {job.task for job in compiled} == {STEP, RUN, COLD}
-    runs = [(row, job.case.networks) for row, job, threads in jobs if threads == 2 and job.task == RUN]
+    assert {job.task for job in compiled} == {rows.STEP, rows.RUN, COLD}
+    runs = [(row, job.case.networks) for row, job, threads in jobs if threads == 2 and job.task == rows.RUN]
     assert {networks for _, networks in runs} == {1, 1000, 2000, 10_000}
-    assert {row for row, _ in runs} == {OURS, AGAIN, MODULES, JAX}
+    assert {row for row, _ in runs} == {rows.OURS, rows.AGAIN, rows.MODULES, rows.JAX}
 
 
 def test_the_quick_mode_trains_a_character_model_with_rows_that_start_quickly():
     jobs = jobs_of(Choice(False, threads=(1, 2)))
     characters = [
-        (row, job.case.dtype, job.case.points, threads) for row, job, threads in jobs if job.task == CHARACTERS
+        (row, job.case.dtype, job.case.points, threads) for row, job, threads in jobs if job.task == rows.CHARACTERS
     ]
-    assert sorted(characters) == [(row, "float64", 40, 1) for row in sorted((OURS, AGAIN, MODULES, MIN_CHAR_RNN))]
+    assert sorted(characters) == [
+        (row, "float64", 40, 1) for row in sorted((rows.OURS, rows.AGAIN, rows.MODULES, rows.MIN_CHAR_RNN))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,20 +111,20 @@ def test_a_shortened_run_takes_the_same_time_for_every_k2(case, updates, epochs)
 
 
 def test_only_what_agrees_is_timed():
-    jobs = (Job(STEP, point(6, 1)), Job(STEP, point(16, 1)), Job(COLD, DEFAULT_EXPERIMENT))
-    group = Group(dict.fromkeys((OURS, AGAIN, MODULES), jobs))
+    jobs = (Job(rows.STEP, point(6, 1)), Job(rows.STEP, point(16, 1)), Job(COLD, DEFAULT_EXPERIMENT))
+    group = Group(dict.fromkeys((rows.OURS, rows.AGAIN, rows.MODULES), jobs))
     names = [job.case.name for job in jobs]
     outcomes = {
-        Key(STEP, OURS, names[0]): "agrees",
-        Key(STEP, OURS, names[1]): "disagrees",
-        Key(STEP, MODULES, names[0]): "skipped",
-        Key(COLD, MODULES, names[2]): "agrees",
-        Key(COLD, OURS, names[2]): "crashes",
+        Key(rows.STEP, rows.OURS, names[0]): "agrees",
+        Key(rows.STEP, rows.OURS, names[1]): "disagrees",
+        Key(rows.STEP, rows.MODULES, names[0]): "skipped",
+        Key(COLD, rows.MODULES, names[2]): "agrees",
+        Key(COLD, rows.OURS, names[2]): "crashes",
     }
     verdicts = {key.to_text(): Verdict("", outcome, loops=5) for key, outcome in outcomes.items()}
     (timed,) = agreeing_groups([group], verdicts)
     step, cold = (jobs[0]._replace(loops=5),), (jobs[2]._replace(loops=5),)
-    assert timed.jobs == {OURS: step, AGAIN: step, MODULES: cold}
+    assert timed.jobs == {rows.OURS: step, rows.AGAIN: step, rows.MODULES: cold}
 
 
 def test_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp_path):
@@ -147,10 +138,10 @@ def test_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp
 
     monkeypatch.setattr(runner, "_python", python)
     store = open_store(tmp_path, {})
-    for task in (COLD, RUN):
-        runner.worker(Piece(0, COMPILED, 1, (Job(task, DEFAULT_EXPERIMENT),)), store)
-    assert folders[RUN] == (str(store.cache()),) * 2
-    assert not {*folders[COLD]} & {*folders[RUN]}
+    for task in (COLD, rows.RUN):
+        runner.worker(Piece(0, rows.COMPILED, 1, (Job(task, DEFAULT_EXPERIMENT),)), store)
+    assert folders[rows.RUN] == (str(store.cache()),) * 2
+    assert not {*folders[COLD]} & {*folders[rows.RUN]}
 
 
 def test_the_time_of_an_import_is_that_of_its_module(tmp_path, monkeypatch, capsys):
@@ -171,14 +162,14 @@ def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
 
 def test_a_row_that_disagrees_or_crashes_is_a_verdict_on_its_job_alone(monkeypatch):
     """A verdict can be written as strict JSON, even if a required output is missing."""
-    jobs = tuple(Job(STEP, point(6, 1, T)) for T in (3, 4, 5))
+    jobs = tuple(Job(rows.STEP, point(6, 1, T)) for T in (3, 4, 5))
 
     def step(case):
         if case.T == 4:
             raise ZeroDivisionError("a message")
-        return load(OURS).tasks[STEP](case)._replace(**({"result": dict} if case.T == 3 else {}))
+        return rows.load(rows.OURS).tasks[rows.STEP](case)._replace(**({"result": dict} if case.T == 3 else {}))
 
-    row = Row("a row", "", lambda: None, {STEP: step})
+    row = rows.Row("a row", "", lambda: None, {rows.STEP: step})
     monkeypatch.setattr(system, "use_threads", lambda threads: "")  # this process keeps its own
     disagrees, crashes, agrees = judge_piece(Piece(0, "a row", 1, jobs), row)
     assert (disagrees.outcome, crashes.outcome, agrees.outcome) == ("disagrees", "crashes", "agrees")
@@ -232,7 +223,7 @@ def test_a_store_resumes_the_same_plan_only(tmp_path):
     again = open_store(tmp_path, {"full": True})
     assert again.done(STEP_PIECE)
     assert again.done(STEP_PIECE._replace(jobs=(STEP_PIECE.jobs[0]._replace(loops=9),)))
-    for other in ({"round": 2}, {"row": MODULES}, {"threads": 2}, {"jobs": (Job(STEP, point(16, 1)),)}):
+    for other in ({"round": 2}, {"row": rows.MODULES}, {"threads": 2}, {"jobs": (Job(rows.STEP, point(16, 1)),)}):
         assert not again.done(STEP_PIECE._replace(**other)), other
     with pytest.raises(DifferentPlan, match=r"^it contains a run with full = True, not False$"):
         open_store(tmp_path, {"full": False})
@@ -266,7 +257,7 @@ def test_merged_suites_can_be_read_by_pyperf_and_do_not_identify_the_machine(tmp
     ]
     suite = merged(suites)
     assert "secret" not in json.dumps(suite)
-    assert times_of(suite) == {Key(STEP, "a", "b"): {1: 2.0, 2: 3.0}}
+    assert times_of(suite) == {Key(rows.STEP, "a", "b"): {1: 2.0, 2: 3.0}}
     assert suite["metadata"] == {"unit": "second", "cpu_count": 2}  # without what differs
     assert suite["benchmarks"][0]["metadata"] == {"name": "step | a | b | 1 thread", "case": "a case"}
     (tmp_path / "file.json").write_text(json.dumps(suite))

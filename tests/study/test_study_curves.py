@@ -11,16 +11,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.setting import DIVERGED_FACTOR
-from numpy_rnn.study.training.learning_curves import (
-    by_k,
-    curve_epochs,
-    draw_networks,
-    learning_curve,
-    lengths,
-    losses_of_a_pass,
-    quantiles,
-    summary,
-)
+from numpy_rnn.study.training import learning_curves as curves
 
 # -- the yardstick --------------------------------------------------------------------------------------------------
 
@@ -28,10 +19,10 @@ from numpy_rnn.study.training.learning_curves import (
 def test_a_course_has_the_weights_that_an_epoch_left():
     """Whatever the number of updates; the weights as drawn before the first."""
     setting = a_setting(epochs=3)
-    params = draw_networks(setting, 2)
+    params = curves.draw_networks(setting, 2)
     for k1 in (1, 7, 50):
         configuration = setting.configuration.changed(k1=k1, k2=50)
-        result = learning_curve(numpy_rnn, params, setting, configuration)
+        result = curves.learning_curve(numpy_rnn, params, setting, configuration)
         x, target, h_0 = setting.experiment[1:4]
         updates = list(numpy_rnn.train(params, x, target, h_0, **configuration.train_options()))
         ends = [params] + [u.parameters for u in updates if u.window.stop == len(x)]
@@ -47,7 +38,7 @@ def test_the_loss_of_a_pass_is_the_sum_of_the_step_losses():
     other = whole_numbers(4)[0]
     setting = setting._replace(x=x, target=target, h_0=h_0)
     stacked = Parameters(*(v if v is None else np.stack((v, w)) for v, w in zip(params, other)))
-    result = losses_of_a_pass([stacked, stacked], setting, setting.configuration)
+    result = curves.losses_of_a_pass([stacked, stacked], setting, setting.configuration)
     expected = [step_losses(unrolled([p] * len(x), x, h_0, "relu").y, target).sum() for p in (params, other)]
     assert expected[0] != expected[1]
     assert np.array_equal(result, [expected, expected])
@@ -60,35 +51,35 @@ def test_what_has_diverged_is_infinite_and_counted(options, rate, finite):
     """Also where the loss is finite, and only far above that of the untrained network."""
     setting = a_setting(epochs=1, **options)
     configuration = setting.configuration.changed(learning_rate=rate)
-    result = learning_curve(numpy_rnn, draw_networks(setting, 8), setting, configuration)
-    losses = losses_of_a_pass(result.parameters, setting, configuration)
+    result = curves.learning_curve(numpy_rnn, curves.draw_networks(setting, 8), setting, configuration)
+    losses = curves.losses_of_a_pass(result.parameters, setting, configuration)
     expected = np.where(losses <= DIVERGED_FACTOR * losses[0], losses, np.inf)
     assert np.array_equal(result.losses, expected)
     assert np.isfinite(losses[-1]).all() == finite
-    of_all = summary(result)
+    of_all = curves.summary(result)
     assert of_all["diverged"] == of_all["final"].count(None) == np.isinf(expected[-1]).sum() > 0
 
 
 def test_quantiles_are_values_of_networks_and_know_infinity():
     losses = np.array([*range(1, 9), np.inf, np.inf])
-    assert quantiles(losses).tolist() == [1, 5, np.inf]
+    assert curves.quantiles(losses).tolist() == [1, 5, np.inf]
     assert rounded([1.00000004, np.inf, np.nan]) == [1.0, None, None]
 
 
 def test_networks_are_those_that_the_seeds_draw():
     setting = a_setting(seed=7)
-    members = draw_networks(setting, 2)
+    members = curves.draw_networks(setting, 2)
     for n in (0, 1):
         alone = prepare(Configuration(seed=7 + n)).params
         assert all(np.array_equal(theta[n], right) for theta, right in zip(members[:3], alone[:3]))
-    assert not draw_networks(setting, 2, bias=True).b_h.any()
-    assert draw_networks(setting, 2, dtype="float64").W_hh.dtype == np.float64
+    assert not curves.draw_networks(setting, 2, bias=True).b_h.any()
+    assert curves.draw_networks(setting, 2, dtype="float64").W_hh.dtype == np.float64
 
 
 def test_epochs_looked_at():
-    assert curve_epochs(0) == [0]
-    assert curve_epochs(3) == [0, 1, 2, 3]
-    many = curve_epochs(3000)
+    assert curves.curve_epochs(0) == [0]
+    assert curves.curve_epochs(3) == [0, 1, 2, 3]
+    many = curves.curve_epochs(3000)
     assert (many[0], many[1], many[-1]) == (0, 1, 3000)
     assert len(many) <= 62
 
@@ -98,19 +89,19 @@ def test_epochs_looked_at():
 
 def test_by_k_is_tbptt_of_these_lengths():
     setting = a_setting(seeds=2, steps=4, epochs=2)
-    result = by_k(setting)
-    assert result["ks"] == lengths(4) == [1, 2, 3, 4]
+    result = curves.by_k(setting)
+    assert result["ks"] == curves.lengths(4) == [1, 2, 3, 4]
     assert [(run["k1"], run["k2"]) for run in result["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
     assert [(run["k1"], run["k2"]) for run in result["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
     for run in result["chunks"] + result["sliding"]:
         configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
-        of_two = learning_curve(numpy_rnn, draw_networks(setting, 2), setting, configuration).losses[-1]
+        of_two = curves.learning_curve(numpy_rnn, curves.draw_networks(setting, 2), setting, configuration).losses[-1]
         assert run["final"] == rounded(of_two)
     for kind in ("chunks", "sliding"):
         medians = {run["final_median"]: run["k"] for run in result[kind]}
         assert result[f"best_{kind}"] == medians[min(medians)], kind
     assert (result["diverged"], result["any_diverged"]) == ([], False)
-    result = by_k(
+    result = curves.by_k(
         setting._replace(configuration=setting.configuration.changed(nonlinearity="relu", learning_rate=50.0))
     )
     runs = [(kind, run) for kind in ("chunks", "sliding") for run in result[kind]]

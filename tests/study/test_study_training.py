@@ -171,16 +171,17 @@ def test_the_networks_of_an_outcome_train_as_each_would_alone():
     setting = a_setting(steps=6, epochs=1)
     run = named_runs(setting)["momentum"]
     together, configuration = run.networks(setting, 2), run.configuration(setting)
+    alone = Parameters(*(None if v is None else v[1] for v in together))
     for mutant in MUTANTS:
         if mutant.name == "one norm for all networks of an ensemble":
             continue
-        of_both = learning_curve(load(mutant), together, setting, configuration).parameters[-1]
-        for n in range(2):
-            alone = Parameters(*(None if v is None else v[n] for v in together))
-            of_one = learning_curve(load(mutant), alone, setting, configuration).parameters[-1]
-            for theta, other in zip(of_one, of_both):
-                if theta is not None:
-                    np.testing.assert_allclose(theta, other[n], rtol=1e-3, atol=1e-4, err_msg=mutant.name)
+        of_both, of_one = (
+            learning_curve(load(mutant), networks, setting, configuration).parameters[-1]
+            for networks in (together, alone)
+        )
+        for theta, other in zip(of_one, of_both):
+            if theta is not None:
+                np.testing.assert_allclose(theta, other[1], rtol=1e-3, atol=1e-4, err_msg=mutant.name)
 
 
 # -- mistakes -------------------------------------------------------------------------------------------------------
