@@ -177,40 +177,32 @@ def test_a_missing_package_or_compiler_is_the_reason(monkeypatch):
 # -- disagreement is refused -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [SMALL, point(64, 8), point(16, 8, dtype="float64")], ids=str, scope="module")
-@pytest.mark.parametrize("name", REQUIRED_OUTPUTS["step"])
-def test_a_wrong_number_is_refused_and_named(case, name):
-    """Wrong by three times the bound, which is of the size of rounding: some tens of it per step and program."""
-    found = result("numpy_rnn", "step", case)
-    value, allowed = window_bounds(case)[name]
-    programs = 2 if case.dtype == "float64" else 1
-    assert np.max(allowed) < 40 * case.T * programs * np.finfo(case.dtype).eps * np.max(np.abs(value))
-    found[name] = np.array(found[name], order="C")
-    found[name].reshape(-1)[-1] += np.asarray(3 * np.max(allowed), case.dtype)
-    agreement = judge("step", case, found)
-    assert not agreement.holds
-    assert agreement.text.startswith(f"the largest difference is in {name}, ")
+WINDOWS = (SMALL, point(64, 8), point(16, 8, dtype="float64"))
+
+
+@pytest.mark.parametrize(
+    ("task", "case"), [*(("step", case) for case in WINDOWS), *(("run", case) for case in RUNS)], ids=str
+)
+def test_a_wrong_number_is_refused_and_named(task, case):
+    """Wrong by three times the bound, which is of the size of rounding: some tens of it per step and program, and of a
+    run less than ten times the error of tanh.
+    """
+    right, eps = result("numpy_rnn", task, case), np.finfo(case.dtype).eps
+    largest = 40 * case.T * (2 if case.dtype == "float64" else 1) if task == "step" else 10 * TAU
+    for name in REQUIRED_OUTPUTS[task]:
+        value, allowed = (window_bounds if task == "step" else run_bounds)(case)[name]
+        assert np.min(allowed) > 0
+        assert np.max(allowed) < largest * eps * np.max(np.abs(value))
+        wrong = np.array(right[name], order="C")
+        wrong.reshape(-1)[-1] += np.asarray(3 * np.max(allowed), wrong.dtype)
+        agreement = judge(task, case, right | {name: wrong})
+        assert not agreement.holds
+        assert agreement.text.startswith(f"the largest difference is in {name}, ")
 
 
 def test_a_window_one_step_short_is_refused():
     case = point(16, 8)
     assert not judge("gradient", case, result("numpy_rnn", "gradient", case._replace(T=49))).holds
-
-
-@pytest.mark.parametrize("case", RUNS, ids=lambda case: case.name, scope="module")
-@pytest.mark.parametrize("name", REQUIRED_OUTPUTS["run"])
-def test_a_wrong_number_of_a_run_is_refused_and_named(case, name):
-    """Wrong by three times the bound, which is of the size of rounding: less than ten times the error of tanh."""
-    found = result("numpy_rnn", "run", case)
-    value, allowed = run_bounds(case)[name]
-    size = np.abs(value).max()
-    assert (allowed > 0).all()
-    assert allowed.max() < 10 * TAU * np.finfo(case.dtype).eps * size
-    found[name] = np.array(found[name], order="C")
-    found[name].reshape(-1)[-1] += np.asarray(3 * allowed.reshape(-1)[-1], found[name].dtype)
-    agreement = judge("run", case, found)
-    assert not agreement.holds
-    assert agreement.text.startswith(f"the largest difference is in {name}, ")
 
 
 @pytest.mark.parametrize("factor", [1.0001, 0.99, 2])

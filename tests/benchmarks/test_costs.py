@@ -1,7 +1,6 @@
 """The memory of runs and the cost of the equivalence suite: that they are measured, and what is claimed of them."""
 
 import numpy as np
-import pytest
 
 from benchmarks import costs
 from benchmarks.costs import MAPPED, STREAM, Peak, SuiteCost
@@ -13,10 +12,11 @@ def test_the_cost_of_the_suite_is_measured(tmp_path):
     assert min(cost) > 0
 
 
-@pytest.mark.parametrize("kind", [MAPPED, STREAM])
-def test_the_memory_of_a_run_is_measured(kind, tmp_path):
+def test_the_memory_of_a_run_and_of_an_ensemble_is_measured(tmp_path):
     np.save(tmp_path / "series.npy", np.sin(np.arange(101) / 10).astype(np.float32))
-    assert costs.long_run_peak(kind, 100, str(tmp_path / "series.npy")) > 0
+    for kind in (MAPPED, STREAM):
+        assert costs.long_run_peak(kind, 100, str(tmp_path / "series.npy")) > 0
+    assert costs.ensemble_peak(3) > 0
 
 
 def test_the_pages_of_a_mapped_file_are_no_memory_of_the_run(monkeypatch, tmp_path):
@@ -25,10 +25,6 @@ def test_the_pages_of_a_mapped_file_are_no_memory_of_the_run(monkeypatch, tmp_pa
     for kind, steps, resident, file in costs.memory_peaks(10**5, tmp_path):
         size = (4 * (steps + 1) + 128) / 1e6 if kind == MAPPED else 0.0
         assert (resident, file) == (12 - size, size), (kind, steps)
-
-
-def test_the_memory_of_an_ensemble_is_measured():
-    assert costs.ensemble_peak(3) > 0
 
 
 def test_claims_and_table_of_the_costs():

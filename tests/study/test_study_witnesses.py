@@ -228,14 +228,6 @@ def of_the_run(case, options):
     return [descent for descent in descents(case, options) if descent.name == "the run's own"]
 
 
-@pytest.mark.parametrize("options", [SgdOptions(), POWERS, SgdOptions(0.5, 0.0, True, 0.125)])
-def test_fractions_are_the_value_by_hand_where_nothing_rounds(options):
-    first, _ = of_the_run(two_steps_by_hand(), options)
-    said = exact(first)
-    for name in set(said) - {"norm"}:
-        assert not said[name].difference(first.hand[name]).any(), name
-
-
 def test_two_updates_worked_out_on_paper():
     """The worked example has dW_hh = 6. d = 6 + ⅛·2, v = d, w = 2 − ¼v; then, with g the gradient there, d = g + w/8
     and v ← ½v + ¾d.
