@@ -1,7 +1,6 @@
 """The component matrix, its masks, what truncations cost, and the numbers and figures made of them."""
 
 import json
-import math
 from functools import cache
 from itertools import product
 
@@ -29,20 +28,6 @@ def findings_in(name):
 
 
 # -- the components --------------------------------------------------------------------------------------------------
-
-
-def test_the_components_of_two_steps_are_those_worked_out_by_hand():
-    """DERIVATION.md, section 4.1: a_1 = 3, a_2 = 7, both errors 1."""
-    one = np.ones((1, 1))
-    params = Parameters(one, 2 * one, one)
-    x, target = np.ones((2, 1, 1)), np.array([2.0, 6.0]).reshape(2, 1, 1)
-    components = matrix.component_matrix(params, x, target, one, "relu")
-    assert components.gradients.W_hh[..., 0, 0].tolist() == [[1, 0], [2, 3]]  # h_0 da_1; h_0 da_1, h_1 da_2: 6 in all
-    assert components.gradients.W_xh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
-    assert components.gradients.W_hy[..., 0, 0].tolist() == [[3, 0], [0, 7]]
-    assert components.dh[..., 0, 0].tolist() == [[1, 0], [2, 1]]
-    assert components.losses.tolist() == [0.5, 0.5]
-    assert matrix.norms(components.gradients)[1].tolist() == [math.sqrt(8), math.sqrt(9 + 1 + 49)]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -117,11 +102,6 @@ def test_masks_that_cannot_be_are_refused():
         matrix.mask(5, 3, 2)
     with pytest.raises(InputError, match="unknown reduction"):
         matrix.weights(5, 1, 2, "median")
-
-
-def test_the_truncations_are_all_there():
-    assert matrix.pairs(3) == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3)]
-    assert (len(matrix.pairs(20)), matrix.chunks(2), matrix.sliding(2)) == (210, [(1, 1), (2, 2)], [(1, 1), (1, 2)])
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

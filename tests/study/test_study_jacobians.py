@@ -27,19 +27,6 @@ def of(setting, params):
     return params, setting.x, initial_state(setting, params), setting.configuration.nonlinearity
 
 
-def test_two_steps_by_hand():
-    """relu with positive and negative pre-activations: row i of W_hh is what unit i does to the others."""
-    W_hh = np.array([[1.0, 2.0], [3.0, 4.0]])
-    h = np.array([[0.5, 0.5], [1.0, 0.0], [2.0, 3.0]])  # after step 1 the second unit is off
-    J = jacobians(W_hh, h, "relu")
-    assert J[1, 0].tolist() == [[1, 0], [3, 0]]
-    assert J[2, 1].tolist() == W_hh.tolist()
-    assert J[2, 0].tolist() == [[1, 2], [3, 6]]
-    assert J[0, 0].tolist() == J[2, 2].tolist() == np.eye(2).tolist()
-    assert not J[0, 1:].any()
-    assert not J[1, 2].any()
-
-
 @pytest.mark.parametrize("name", ["everything", "relu", "three steps, untrained"])
 def test_jacobians_are_those_of_back_propagation_in_balls_and_of_complex_step(name):
     """Column j of ∂h_t/∂h_s is the dh_s of a window whose loss is ½ of the error squared of y_t = h_{t,j} against a
