@@ -20,7 +20,7 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_parameters
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.figures.svg import Picture, pictures
+from numpy_rnn.study.figures.svg import NARROW, Picture, pictures
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.setting import Snapshot, _check_losses, snapshot_epochs
 from numpy_rnn.study.study import DRAWINGS, check_can_write_folder, tables_of, write_folder
@@ -98,6 +98,10 @@ def test_the_folder_is_the_same_each_time(made):
     *files, picture = pictures(DRAWINGS[-1], findings)
     for content, ending in zip(files, ("svg", "png")):
         assert content == (made.folder / f"figures/{DRAWINGS[-1].name}.{ending}").read_bytes()
+    assert b"<text" not in files[0]  # but outlines, which need no font
+    for (svg, (width, _)), expected in zip(picture, (DRAWINGS[-1].size[0], NARROW), strict=True):
+        assert width == expected
+        assert b"<text" in svg
     text = (made.folder / "study.html").read_text(encoding="utf-8")
     again = page(findings, NO_PICTURES | {DRAWINGS[-1].name: picture}, DRAWINGS, tables_of(findings))
     assert IMAGE.sub("", text) == IMAGE.sub("", again)
