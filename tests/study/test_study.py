@@ -99,6 +99,7 @@ def test_the_folder_is_the_same_each_time(made):
     for content, ending in zip(files, ("svg", "png")):
         assert content == (made.folder / f"figures/{DRAWINGS[-1].name}.{ending}").read_bytes()
     assert b"<text" not in files[0]  # but outlines, which need no font
+    assert picture.wide[0] != picture.narrow[0]
     for (svg, (width, _)), expected in zip(picture, (DRAWINGS[-1].size[0], NARROW), strict=True):
         assert width == expected
         assert b"<text" in svg

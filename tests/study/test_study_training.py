@@ -189,6 +189,7 @@ SHOWN_BY = {
     "mean for sum": ("k1 = 5, k2 = 5", "loss"),
     "hidden bias left out": ("k1 = 1, k2 = 5, biases", "a"),
     "clipping per tensor": ("float64, k1 = 1, k2 = 5, biases, max_norm", "W_xh"),
+    "float32 products inside float64": ("float64, k1 = 1, k2 = 5, biases, max_norm", "a"),
     "the tail of the series dropped": ("k1 = 3, k2 = 5, mean", "window"),
     "relu′ missing": ("relu, k1 = 1, k2 = 5", "da"),
     "dampening left out": ("momentum, dampening, decay, max_norm, learned h₀", "vW_xh"),
