@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 from comparing import each
 from in_process import refused, succeed
+from made_up import lines
 
 import numpy_rnn
 from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.results import Result
 from numpy_rnn.app.run import Hooks, Run
 from numpy_rnn.app.series import alphabet_of, classes_of, visible
-from numpy_rnn.app.text_report import sample
+from numpy_rnn.app.text_report import TextReport, sample
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
 
@@ -141,6 +143,24 @@ def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
     ours = (losses - 0.999 * before) / 0.001  # of the loss itself, with two roundings per update of the smoothed one
     assert (np.abs(ours - theirs[:, 0]) <= allowed + 4000 * np.finfo(np.float64).eps * before).all()
     assert theirs[-50:, 0].mean() < theirs[0, 0] - 20  # it has learned something
+
+
+@pytest.mark.needs_matplotlib
+def test_the_plot_shows_the_loss_per_character():
+    """Of epochs, of updates and at random, in one unit, whether the loss is a sum or a mean."""
+    from matplotlib.figure import Figure
+
+    for reduction in ("sum", "mean"):
+        experiment, configuration = prepared(reduction=reduction)
+        of_epoch, of_update = (len(experiment.x), configuration.k1) if reduction == "sum" else (1, 1)
+        report = TextReport(numpy_rnn, experiment, configuration, 0, 1.0, None)
+        report.points = [(10, 2.75 * of_update), (20, 2.25 * of_update)]
+        result = Result(np.array([3.0, 2.0]) * of_epoch, experiment.params, np.empty(0), np.empty(0))
+        curves = lines(report.figure(result, Figure()).axes[0])
+        found = {name: (list(line.get_xdata()), list(line.get_ydata())) for name, line in curves.items()}
+        at_random = [np.log(len(experiment.alphabet))] * 2
+        expected = {"mean of the epoch": ([26, 52], [3, 2]), "smoothed": ([10, 20], [2.75, 2.25])}
+        assert found == expected | {"characters at random": ([0, 1], at_random)}, reduction
 
 
 # -- samples --------------------------------------------------------------------------------------------------------
