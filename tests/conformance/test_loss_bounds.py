@@ -109,3 +109,16 @@ def test_small_outputs_need_no_shift(dtype):
 def test_wrong_orders_do_not(function):
     """Without the shift, where the exponentials leave the range."""
     assert worst(function, logits(3, "float64", 2e3 if function is without_shift else 1.0)) > 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_bound_is_wide(dtype):
+    """Each is a few roundings of each number that is added: the outputs, the terms of the sum, log p."""
+    rounding = Rounding(dtype)
+    for seed in range(20):
+        for scale in 10.0 ** np.arange(-3, 5):
+            y = logits(seed, dtype, scale).astype(np.float64)
+            p, E_p, log_p, E_log_p = softmax(y, np.zeros(y.shape), rounding, TAU)
+            few = 30 * rounding.u * (1 + y.shape[-1] + largest(np.abs(y)) + np.abs(log_p))
+            assert (E_log_p <= few).all(), scale
+            assert (E_p <= few * p + rounding.flushes(2)).all(), scale
