@@ -1,7 +1,6 @@
 """A character-level language model from the command line: training, as in min-char-rnn, samples and files.
 
-The text is the beginning of chapter I of "Alice's Adventures in Wonderland" by Lewis Carroll, 1865, which is in the
-public domain.
+The text begins "Alice's Adventures in Wonderland" by Lewis Carroll, 1865, which is in the public domain.
 """
 
 import io
@@ -157,10 +156,9 @@ def test_the_plot_shows_the_loss_per_character():
         report.points = [(10, 2.75 * of_update), (20, 2.25 * of_update)]
         result = Result(np.array([3.0, 2.0]) * of_epoch, experiment.params, np.empty(0), np.empty(0))
         curves = lines(report.figure(result, Figure()).axes[0])
-        found = {name: (list(line.get_xdata()), list(line.get_ydata())) for name, line in curves.items()}
-        at_random = [np.log(len(experiment.alphabet))] * 2
-        expected = {"mean of the epoch": ([26, 52], [3, 2]), "smoothed": ([10, 20], [2.75, 2.25])}
-        assert found == expected | {"characters at random": ([0, 1], at_random)}, reduction
+        found = {name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in curves.items()}
+        assert found.pop("characters at random")[1] == [np.log(len(experiment.alphabet))] * 2, reduction
+        assert found == {"mean of the epoch": [[26, 52], [3, 2]], "smoothed": [[10, 20], [2.75, 2.25]]}, reduction
 
 
 # -- samples --------------------------------------------------------------------------------------------------------
