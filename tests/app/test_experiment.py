@@ -184,7 +184,7 @@ def test_what_is_held_out_is_predicted_and_free_running_begins_before_it():
 
 
 def test_free_running_is_as_long_as_what_is_held_out_unless_told(capsys):
-    """Beside the predictions of these rows, and then below them."""
+    """In the rows of its predictions, and then below them."""
     np.savetxt("long.csv", np.sin(np.arange(30)))
     for options, beyond in ((["--held-out", 7], []), (["--held-out", 7, "--generate", 9], ["31", "32"])):
         out = succeed(numpy_rnn, capsys, "--data", "long.csv", "--epochs", 1, "--no-plot", *options)

@@ -1,4 +1,4 @@
-"""Both backends are held to the equivalence suite, and its cases are such that a fault shows."""
+"""Both backends pass the equivalence suite, and its cases are such that a fault shows."""
 
 import re
 from types import SimpleNamespace

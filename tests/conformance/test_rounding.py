@@ -24,7 +24,7 @@ def test_u_and_gamma(dtype):
 
 
 def test_product_by_hand():
-    """γ_2 · (3·5 + 2·7) + E_A |B| + |A| E_B + E_A E_B, in float32, whose γ is not lost beside the other terms."""
+    """γ_2 · (3·5 + 2·7) + E_A |B| + |A| E_B + E_A E_B, in float32, whose γ is not lost in the other terms."""
     rounding = Rounding("float32")
     A = Rounded(np.array([[3.0, 2.0]]), np.array([[0.5, 0.25]]))
     B = Rounded(np.array([[5.0], [7.0]]), np.array([[0.125, 0.0]]).T)

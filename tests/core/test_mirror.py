@@ -82,7 +82,7 @@ SPELLINGS = [
 ]
 DECORATORS = ("@torch.no_grad()", "@np.errstate(")  # of torch and of NumPy: what is computed is the same
 
-# The lines that differ beside, and why: "-" of numpy_rnn, "+" of torch_rnn, with a part of the line. All others are the
+# The other lines that differ, and why: "-" of numpy_rnn, "+" of torch_rnn, with a part of the line. All others are the
 # same, in all these files.
 DIFFERENCES = {
     "elman": """
