@@ -116,11 +116,10 @@ def new_page(browser):
     """Opens a page of its own. At the end: nothing was asked of a network, and nothing was written to the console."""
     contexts, wrong = [], []
 
-    def opened(path, width=1280, context=None, **options):
-        if context is None:
-            context = browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options)
-            contexts.append(context)
-        page = context.new_page()
+    def opened(path, width=1280, **options):
+        # Not a tab of another page's window: only the tab in front scrolls and plays.
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
+        page = contexts[-1].new_page()
         page.on(
             "request", lambda request: wrong.extend([request.url] * (not request.url.startswith(("data:", "file:"))))
         )
@@ -139,10 +138,7 @@ def new_page(browser):
 @pytest.fixture(scope="session")
 def shared(new_page, files):
     """One page per setting, which all tests move that only look at what they set."""
-    pages = {}
-    for name, path in files.items():  # in one context, in which a page starts faster than in one of its own
-        pages[name] = new_page(path, context=next((page.context for page in pages.values()), None))
-    return pages
+    return {name: new_page(path) for name, path in files.items()}
 
 
 @pytest.fixture
