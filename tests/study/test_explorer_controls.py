@@ -72,7 +72,7 @@ def test_page_keys_scroll_the_page(sine):
     sine.bring_to_front()
     sine.locator("#steps").focus()
     before, values, scrolled = sine.evaluate("scrollY"), sine.evaluate(VALUES), "before => scrollY > before + 100"
-    for _ in range(20):  # where both cores are busy, Chromium has been seen to lose a key
+    for _ in range(20):  # one run of all tests in four saw no effect of the first key; why is not known
         sine.keyboard.press("PageDown")
         sine.wait_for_timeout(500)
         if sine.evaluate(scrolled, before):
