@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from children import run
 
-from benchmarks.__main__ import main
-from benchmarks.cli import parse_options
+from benchmarks.__main__ import main, parse_options
 from benchmarks.plan import ALL_TASKS, IMPORT
 from benchmarks.rows import OURS
 

@@ -10,9 +10,8 @@ import pytest
 from children import run
 
 from benchmarks import rows, runner, system
-from benchmarks.__main__ import benchmark
+from benchmarks.__main__ import benchmark, parse_options
 from benchmarks.claims import Claim
-from benchmarks.cli import parse_options
 from benchmarks.estimates import Requested, times_of
 from benchmarks.load import LOAD, Load
 from benchmarks.machine import Machine
