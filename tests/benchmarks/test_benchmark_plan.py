@@ -10,15 +10,12 @@ import pytest
 from children import run
 
 from benchmarks import rows, runner, system
-from benchmarks.__main__ import benchmark, parse_options
-from benchmarks.claims import Claim
-from benchmarks.estimates import Requested, times_of
-from benchmarks.load import LOAD, Load
+from benchmarks.estimates import times_of
+from benchmarks.load import LOAD
 from benchmarks.machine import Machine
 from benchmarks.plan import COLD, IMPORT, Choice, Group, Job, Key, Piece, pieces_of_round, plan_groups, shortened
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
-from benchmarks.summary import Findings
 from benchmarks.worker import Verdict, judge_piece
 from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, NAMED, SIZES_H, SLIDING, point
 
@@ -196,22 +193,6 @@ print(calls.count(6), calls.count(16))
     for measured in suite["benchmarks"]:
         assert "thread_pools" in measured["metadata"]
         assert measured["runs"][0]["metadata"]["busy_cores"] >= 0
-
-
-@pytest.mark.parametrize(
-    ("holds", "crashes", "status"),
-    [([True, None], [], 0), ([True, False], [], 1), ([True], ["a process crashed"], 1)],
-    ids=["open", "failed", "crashed"],
-)
-def test_the_exit_status_is_1_for_failures_and_0_for_open_claims(holds, crashes, status, monkeypatch, capsys):
-    claims = [Claim("a claim", verdict) for verdict in holds]
-    findings = Findings(
-        machine=NO_MACHINE, start=Load(), pools=[], command="", rounds=6, times={}, compiling={},
-        requested=Requested(frozenset(), {}), verdicts=[], crashes=crashes, claims=claims,
-    )  # fmt: skip
-    monkeypatch.setattr(runner, "measure_all", lambda options, store, machine: (findings, {}))
-    assert benchmark(parse_options([]), None, NO_MACHINE) == status
-    assert "- open: a claim\n" in capsys.readouterr().out or None not in holds
 
 
 # -- store -----------------------------------------------------------------------------------------------------------
