@@ -12,21 +12,20 @@ from children import run
 from benchmarks import rows, runner, system
 from benchmarks.estimates import times_of
 from benchmarks.load import LOAD
-from benchmarks.machine import Machine
 from benchmarks.plan import COLD, IMPORT, Choice, Group, Job, Key, Piece, pieces_of_round, plan_groups, shortened
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.worker import Verdict, judge_piece
 from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, NAMED, SIZES_H, SLIDING, point
 
-NO_MACHINE = Machine("", 1, None, [], {}, "", "", "", {}, "", [], {})
-STEP_PIECE = Piece(1, rows.OURS, 1, (Job(rows.STEP, point(6, 1)),))
+PIECE = Piece(1, rows.OURS, 1, (Job(rows.STEP, point(6, 1)),))
 
 
 def jobs_of(choice):
-    """(row, job, threads) of the plan."""
+    """(row, task, case, threads) of the plan."""
     groups = plan_groups(choice)
-    return [(row, job, group.threads) for group in groups for row, jobs in group.jobs.items() for job in jobs]
+    jobs = [(row, job, group.threads) for group in groups for row, jobs in group.jobs.items() for job in jobs]
+    return [(row, job.task, job.case, threads) for row, job, threads in jobs]
 
 
 # -- plan ------------------------------------------------------------------------------------------------------------
@@ -41,58 +40,42 @@ def test_a_round_has_every_row_once_and_the_rows_of_a_group_after_one_another():
         assert all(len({H for _, H in order[start : start + 3]}) == 1 for start in (0, 3, 6))
 
 
-def test_pieces_and_keys_are_read_as_they_were_written():
-    piece = Piece(
-        3,
-        rows.OURS,
-        2,
-        (Job(rows.RUN, DEFAULT_EXPERIMENT, 7), Job(rows.RUN, ENSEMBLES[2]), Job(rows.STEP, point(64, 8))),
-    )
-    assert Piece.from_text(piece.to_text()) == piece
-    assert [Key.from_text(key.to_text()) for key in piece.keys] == piece.keys
-
-
 def test_the_plan_has_only_what_the_options_select():
     jobs = jobs_of(Choice(True, rows=(rows.OURS, rows.MODULES), tasks=(rows.STEP,), cases=("H=64 ",), threads=(1, 2)))
-    assert {row for row, *_ in jobs} == {rows.OURS, rows.MODULES}
-    assert {job.task for _, job, _ in jobs} == {rows.STEP}
-    assert {threads for *_, threads in jobs} == {1, 2}
-    assert all("H=64 " in job.case.name for _, job, _ in jobs)
+    selected = {rows.OURS, rows.MODULES}, {rows.STEP}, {1, 2}
+    assert tuple({job[column] for job in jobs} for column in (0, 1, 3)) == selected
+    assert all("H=64 " in case.name for _, _, case, _ in jobs)
 
 
 def test_the_full_mode():
     """All rows start cold; torch.compile has what it can compile in a minute; several threads are for large work."""
     jobs = jobs_of(Choice(True, threads=(1, 2)))
-    assert {row for row, job, _ in jobs if job.task == COLD} == {*rows.ROWS} - {rows.MIN_CHAR_RNN}
-    assert {row for row, job, _ in jobs if job.task == IMPORT} == {rows.OURS, "numpy"}
-    assert {job.case.name for _, job, _ in jobs if job.task == rows.RUN} == {
-        case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES[1:])
-    }
-    characters = {(row, job.case, threads) for row, job, threads in jobs if job.task == rows.CHARACTERS}
+    assert {row for row, task, *_ in jobs if task == COLD} == {*rows.ROWS} - {rows.MIN_CHAR_RNN}
+    assert {row for row, task, *_ in jobs if task == IMPORT} == {rows.OURS, "numpy"}
+    runs = {case.name for case in (DEFAULT_EXPERIMENT, *SLIDING[1:], *ENSEMBLES[1:])}
+    assert {case.name for _, task, case, _ in jobs if task == rows.RUN} == runs
+    characters = {(row, case, threads) for row, task, case, threads in jobs if task == rows.CHARACTERS}
     assert characters == {(row, case, 1) for row in rows.CHARACTER_ROWS for case in CHARACTER_MODELS}
-    assert {job.task for row, job, _ in jobs if row == rows.MIN_CHAR_RNN} == {rows.CHARACTERS}
-    compiled = [job for row, job, _ in jobs if row == rows.COMPILED]
-    assert {job.case for job in compiled if job.task == rows.STEP} == {
-        point(H, B) for H in SIZES_H[::2] for B in (1, 32)
+    assert {task for row, task, *_ in jobs if row == rows.MIN_CHAR_RNN} == {rows.CHARACTERS}
+    assert {task for row, task, *_ in jobs if row == rows.COMPILED} == {rows.STEP, rows.RUN, COLD}
+    sparse = {point(H, B) for H in SIZES_H for B in (1, 32)} | {point(64, 8)}
+    steps = {
+        rows.COMPILED: {point(H, B) for H in SIZES_H[::2] for B in (1, 32)},
+        rows.REFERENCE: sparse | {NAMED[1]},
+        rows.OTHER: sparse | {NAMED[1]},
+        rows.HIPS: sparse,
     }
-    for row in (rows.REFERENCE, rows.OTHER, rows.HIPS):
-        steps = {job.case for of_row, job, _ in jobs if of_row == row and job.task == rows.STEP}
-        more = {point(64, 8), *(NAMED[1:2] if row != rows.HIPS else ())}
-        assert steps == {point(H, B) for H in SIZES_H for B in (1, 32)} | more
-    assert {job.task for job in compiled} == {rows.STEP, rows.RUN, COLD}
-    runs = [(row, job.case.networks) for row, job, threads in jobs if threads == 2 and job.task == rows.RUN]
-    assert {networks for _, networks in runs} == {1, 1000, 2000, 10_000}
-    assert {row for row, _ in runs} == {rows.OURS, rows.AGAIN, rows.MODULES, rows.JAX}
+    assert {row: {case for of, task, case, _ in jobs if (of, task) == (row, rows.STEP)} for row in steps} == steps
+    threaded = {(row, case.networks) for row, task, case, threads in jobs if (task, threads) == (rows.RUN, 2)}
+    in_threads = (rows.OURS, rows.AGAIN, rows.MODULES, rows.JAX)
+    assert threaded == {(row, networks) for row in in_threads for networks in (1, 1000, 2000, 10_000)}
 
 
 def test_the_quick_mode_trains_a_character_model_with_rows_that_start_quickly():
-    jobs = jobs_of(Choice(False, threads=(1, 2)))
-    characters = [
-        (row, job.case.dtype, job.case.points, threads) for row, job, threads in jobs if job.task == rows.CHARACTERS
-    ]
-    assert sorted(characters) == [
-        (row, "float64", 40, 1) for row in sorted((rows.OURS, rows.AGAIN, rows.MODULES, rows.MIN_CHAR_RNN))
-    ]
+    jobs = [job for job in jobs_of(Choice(False, threads=(1, 2))) if job[1] == rows.CHARACTERS]
+    models = {(row, case.dtype, case.points, threads) for row, _, case, threads in jobs}
+    quick = (rows.OURS, rows.AGAIN, rows.MODULES, rows.MIN_CHAR_RNN)
+    assert models == {(row, "float64", 40, 1) for row in quick}
 
 
 @pytest.mark.parametrize(
@@ -103,41 +86,47 @@ def test_a_shortened_run_takes_the_same_time_for_every_k2(case, updates, epochs)
     assert shortened(case, updates) == case._replace(epochs=epochs)
 
 
-# -- verdicts --------------------------------------------------------------------------------------------------------
+# -- runner ----------------------------------------------------------------------------------------------------------
 
 
 def test_only_what_agrees_is_timed():
     jobs = (Job(rows.STEP, point(6, 1)), Job(rows.STEP, point(16, 1)), Job(COLD, DEFAULT_EXPERIMENT))
     group = Group(dict.fromkeys((rows.OURS, rows.AGAIN, rows.MODULES), jobs))
-    names = [job.case.name for job in jobs]
     outcomes = {
-        Key(rows.STEP, rows.OURS, names[0]): "agrees",
-        Key(rows.STEP, rows.OURS, names[1]): "disagrees",
-        Key(rows.STEP, rows.MODULES, names[0]): "skipped",
-        Key(COLD, rows.MODULES, names[2]): "agrees",
-        Key(COLD, rows.OURS, names[2]): "crashes",
+        (rows.OURS, jobs[0]): "agrees",
+        (rows.OURS, jobs[1]): "disagrees",
+        (rows.OURS, jobs[2]): "crashes",
+        (rows.MODULES, jobs[0]): "skipped",
+        (rows.MODULES, jobs[2]): "agrees",
     }
-    verdicts = {key.to_text(): Verdict("", outcome, loops=5) for key, outcome in outcomes.items()}
+    verdicts = {
+        Key(job.task, row, job.case.name).to_text(): Verdict("", outcome, loops=5)
+        for (row, job), outcome in outcomes.items()
+    }
     (timed,) = agreeing_groups([group], verdicts)
     step, cold = (jobs[0]._replace(loops=5),), (jobs[2]._replace(loops=5),)
     assert timed.jobs == {rows.OURS: step, rows.AGAIN: step, rows.MODULES: cold}
 
 
-def test_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp_path):
+def test_a_worker_gets_its_piece_and_a_cold_start_shares_nothing_compiled_with_other_pieces(monkeypatch, tmp_path):
     """Or the compile time of another piece would be that of a cache."""
-    folders = {}
+    calls = []
 
     def python(*arguments, threads, environment):
-        piece = Piece.from_text(arguments[-2])
-        folders[piece.jobs[0].task] = environment["TMPDIR"], environment[system.CACHE]
+        calls.append((Piece.from_text(arguments[-2]), threads, environment["TMPDIR"], environment[system.CACHE]))
         Path(arguments[-1]).write_text("[]")
 
     monkeypatch.setattr(runner, "_python", python)
     store = open_store(tmp_path, {})
-    for task in (COLD, rows.RUN):
-        runner.worker(Piece(0, rows.COMPILED, 1, (Job(task, DEFAULT_EXPERIMENT),)), store)
-    assert folders[rows.RUN] == (str(store.cache()),) * 2
-    assert not {*folders[COLD]} & {*folders[rows.RUN]}
+    cold, warm = (
+        Piece(0, rows.COMPILED, 2, (Job(task, ENSEMBLES[2], 7), Job(rows.STEP, point(64, 8))))
+        for task in (COLD, rows.RUN)
+    )
+    for piece in (cold, warm):
+        assert runner.worker(piece, store) == []
+    assert [call[:2] for call in calls] == [(cold, 2), (warm, 2)]
+    assert calls[1][2:] == (str(store.cache()),) * 2
+    assert not {*calls[0][2:]} & {*calls[1][2:]}
 
 
 def test_the_time_of_an_import_is_that_of_its_module(tmp_path, monkeypatch, capsys):
@@ -148,7 +137,7 @@ def test_the_time_of_an_import_is_that_of_its_module(tmp_path, monkeypatch, caps
 
 
 def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
-    store, piece = open_store(tmp_path, {}), STEP_PIECE._replace(round=0, row="no such row")
+    store, piece = open_store(tmp_path, {}), PIECE._replace(round=0, row="no such row")
     runner.run_piece(piece, store)
     (verdict,) = verdicts_of(piece, store)
     assert verdict.outcome == "crashes"
@@ -158,7 +147,6 @@ def test_a_process_that_crashes_is_a_verdict_on_its_jobs(tmp_path):
 
 def test_a_row_that_disagrees_or_crashes_is_a_verdict_on_its_job_alone(monkeypatch):
     """A verdict can be written as strict JSON, even if a required output is missing."""
-    jobs = tuple(Job(rows.STEP, point(6, 1, T)) for T in (3, 4, 5))
 
     def step(case):
         if case.T == 4:
@@ -167,12 +155,14 @@ def test_a_row_that_disagrees_or_crashes_is_a_verdict_on_its_job_alone(monkeypat
 
     row = rows.Row("a row", "", lambda: None, {rows.STEP: step})
     monkeypatch.setattr(system, "use_threads", lambda threads: "")  # this process keeps its own
-    disagrees, crashes, agrees = judge_piece(Piece(0, "a row", 1, jobs), row)
-    assert (disagrees.outcome, crashes.outcome, agrees.outcome) == ("disagrees", "crashes", "agrees")
-    assert disagrees.text == "returns : expected loss, dW_xh, dW_hh, dW_hy, W_xh, W_hh, W_hy"
-    assert crashes.text == "ZeroDivisionError: a message"
-    assert agrees.loops > 0
-    json.dumps([disagrees, crashes, agrees], allow_nan=False)
+    verdicts = judge_piece(Piece(0, "a row", 1, tuple(Job(rows.STEP, point(6, 1, T)) for T in (3, 4, 5))), row)
+    assert [(verdict.outcome, verdict.text) for verdict in verdicts[:2]] == [
+        ("disagrees", "returns : expected loss, dW_xh, dW_hh, dW_hy, W_xh, W_hh, W_hy"),
+        ("crashes", "ZeroDivisionError: a message"),
+    ]
+    assert verdicts[2].outcome == "agrees"
+    assert verdicts[2].loops > 0
+    json.dumps(verdicts, allow_nan=False)
 
 
 def test_a_value_is_measured_after_warming_up(tmp_path):
@@ -199,34 +189,35 @@ print(calls.count(6), calls.count(16))
 
 
 def test_a_store_resumes_the_same_plan_only(tmp_path):
-    open_store(tmp_path, {"full": True}).write(STEP_PIECE, {"a": 1})
+    open_store(tmp_path, {"full": True}).write(PIECE, {"a": 1})
     again = open_store(tmp_path, {"full": True})
-    assert again.done(STEP_PIECE)
-    assert again.done(STEP_PIECE._replace(jobs=(STEP_PIECE.jobs[0]._replace(loops=9),)))
+    assert again.done(PIECE)
+    assert again.done(PIECE._replace(jobs=(PIECE.jobs[0]._replace(loops=9),)))
     for other in ({"round": 2}, {"row": rows.MODULES}, {"threads": 2}, {"jobs": (Job(rows.STEP, point(16, 1)),)}):
-        assert not again.done(STEP_PIECE._replace(**other)), other
+        assert not again.done(PIECE._replace(**other)), other
     with pytest.raises(DifferentPlan, match=r"^it contains a run with full = True, not False$"):
         open_store(tmp_path, {"full": False})
 
 
 def test_an_interrupted_removal_leaves_nothing_to_resume(tmp_path, monkeypatch):
-    folder = tmp_path / "pieces"
-    store = open_store(folder, {"full": True})
-    store.write(STEP_PIECE, {"a": 1})
-    with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", Mock(side_effect=[None, KeyboardInterrupt]))
-        with pytest.raises(KeyboardInterrupt):
-            store.clear()
-    store = open_store(folder, {"full": False})
-    assert not store.done(STEP_PIECE)
+    store = open_store(tmp_path / "pieces", {"full": True})
+    store.write(PIECE, {"a": 1})
+    monkeypatch.setattr("shutil.rmtree", Mock(side_effect=[None, KeyboardInterrupt]))
+    with pytest.raises(KeyboardInterrupt):
+        store.clear()
+    monkeypatch.undo()
+    store = open_store(tmp_path / "pieces", {"full": False})
+    assert not store.done(PIECE)
     store.clear()
     assert not list(tmp_path.iterdir())
 
 
 def test_merged_suites_can_be_read_by_pyperf_and_do_not_identify_the_machine(tmp_path):
+    """Of a round, the median of the values counts; of the metadata, what is equal in all rounds."""
     import pyperf
 
-    common = {"name": "step | a | b | 1 thread", "hostname": "secret", "unit": "second", "case": "a case"}
+    name = "step | a | b | 2 threads"
+    common = {"name": name, "hostname": "secret", "unit": "second", "case": "a case"}
     suites = [
         {
             "benchmarks": [{"runs": [{"values": [float(n), 9.0, n + 1.0]}]}],
@@ -237,8 +228,8 @@ def test_merged_suites_can_be_read_by_pyperf_and_do_not_identify_the_machine(tmp
     ]
     suite = merged(suites)
     assert "secret" not in json.dumps(suite)
-    assert times_of(suite) == {Key(rows.STEP, "a", "b"): {1: 2.0, 2: 3.0}}
-    assert suite["metadata"] == {"unit": "second", "cpu_count": 2}  # without what differs
-    assert suite["benchmarks"][0]["metadata"] == {"name": "step | a | b | 1 thread", "case": "a case"}
+    assert times_of(suite) == {Key(rows.STEP, "a", "b", 2): {1: 2.0, 2: 3.0}}
+    assert suite["metadata"] == {"unit": "second", "cpu_count": 2}
+    assert suite["benchmarks"][0]["metadata"] == {"name": name, "case": "a case"}
     (tmp_path / "file.json").write_text(json.dumps(suite))
-    assert pyperf.BenchmarkSuite.load(str(tmp_path / "file.json")).get_benchmark_names() == ["step | a | b | 1 thread"]
+    assert pyperf.BenchmarkSuite.load(str(tmp_path / "file.json")).get_benchmark_names() == [name]

@@ -38,26 +38,24 @@ def test_the_machine_names_the_kernels_of_this_process_and_of_the_workers(monkey
     if "torch" in kernels:
         assert kernels["torch"].level == SSE
         assert "CPU capability DEFAULT" in kernels["torch"].kernel
-    assert dict(inspected.rows())["Packages"].startswith(f"numpy {inspected.packages['numpy']}, ")
+    numpy = inspected.packages["numpy"]
+    assert dict(inspected.rows())["Packages"].startswith(f"numpy {numpy}, ")
+    assert (kernels["NumPy"].version, inspected.python) == (numpy, platform.python_version())
     assert dict(inspected.forcing) == forcing_variables(os.environ)
-    assert kernels["NumPy"].version == inspected.packages["numpy"]
-    assert inspected.python == platform.python_version()
     assert machine.Machine.from_json(inspected._asdict()) == inspected
 
 
 def test_variables_that_force_kernels():
-    """Not those of threads, which the benchmark sets itself."""
-    forcing = {
-        "OPENBLAS_CORETYPE": "Haswell",
-        "OPENBLAS_L2_SIZE": "512",
-        "NPY_DISABLE_CPU_FEATURES": "X86_V4",
-        "ATEN_CPU_CAPABILITY": "default",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
-    }
-    others = {"PATH": "/bin", "OPENBLAS_VERBOSE": "2", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    assert forcing_variables(forcing | others) == forcing
-    assert not forcing_variables(others | {name: "1" for name in worker_environment(1) if "THREADS" in name})
+    """Not those of threads, which the benchmark sets itself for every library; NPROC is read by XLA."""
+    names = (
+        "OPENBLAS_CORETYPE OPENBLAS_L2_SIZE NPY_DISABLE_CPU_FEATURES ATEN_CPU_CAPABILITY MKL_CBWR ONEDNN_MAX_CPU_ISA"
+    )
+    forcing = dict.fromkeys(names.split(), "a value")
+    others = {"PATH": "/bin", "OPENBLAS_VERBOSE": "2"}
+    threads = {name: value for name, value in worker_environment(7).items() if value == "7"}
+    assert threads.keys() >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"}
+    assert "intra_op_parallelism_threads=7" in worker_environment(7)["XLA_FLAGS"]
+    assert forcing_variables(forcing | others | threads) == forcing
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot restrict a process to cores")
@@ -74,13 +72,6 @@ worker.main(Piece(1, "a row", 1, ()).to_text(), "no file")
     assert run([sys.executable, "-c", program]).stderr == "1 False\n"
 
 
-def test_every_library_is_told_its_threads():
-    """NPROC is read by XLA; one that is not told may use all cores."""
-    told = {name for name, value in worker_environment(7).items() if value == "7"}
-    assert told >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"}
-    assert "intra_op_parallelism_threads=7" in worker_environment(7)["XLA_FLAGS"]
-
-
 @pytest.mark.parametrize("own", [False, True], ids=["forced", "own"])
 def test_own_kernels_remove_the_variables_that_force_others_from_every_process(own, monkeypatch, tmp_path):
     """And only they: they are what is recorded, once as forcing, once as removed."""
@@ -88,16 +79,16 @@ def test_own_kernels_remove_the_variables_that_force_others_from_every_process(o
     monkeypatch.setattr(os, "environ", {"PATH": os.environ["PATH"], **forced})
     seen: list[dict[str, str]] = []
 
-    def kernels_of(library):
+    def see(*arguments):
         seen.append(forcing_variables(worker_environment(1)))
         return []
 
     def stop(options, store, inspected):
-        seen.append(forcing_variables(worker_environment(1)))
+        see()
         assert (inspected.forcing, inspected.removed) == (({}, forced) if own else (forced, {}))
         return 7
 
-    monkeypatch.setattr(machine, "_kernels_of", kernels_of)
+    monkeypatch.setattr(machine, "_kernels_of", see)
     monkeypatch.setattr(command, "benchmark", stop)
     monkeypatch.chdir(tmp_path)
     assert command.main([*(["--own-kernels"] if own else []), "--rows", OURS, "--output", "."]) == 7
@@ -167,27 +158,22 @@ def test_the_load_is_what_others_take(tmp_path):
 
 
 def test_what_disturbs_a_round():
-    times = {Key(STEP, OURS, NAME): {1: 1.0}, Key(STEP, AGAIN, NAME): {1: MAX_SELF_RATIO * 1.01}}
     assert load.disturbance(Load(10, 9.9 * MAX_OTHERS, 9.9 * MAX_STEAL)) is None
     assert "other processes took 1.00 of" in load.disturbance(Load(10, 10, 0))
     assert "other virtual machines took 0.50 cores" in load.disturbance(Load(10, 0, 5))
-    assert "numpy_rnn took 1.11 times as long as itself" in load.disturbance(Load(), times)
-    times[Key(STEP, AGAIN, NAME)] = {1: 0.5}
-    assert "numpy_rnn took 0.50 times as long as itself" in load.disturbance(Load(), times)
-    times[Key(STEP, AGAIN, NAME)] = {1: 1.05}
-    assert load.disturbance(Load(), times) is None
-    round_ = [
-        {
-            "benchmarks": [{"runs": [{"values": [value]}]}],
-            "metadata": {"name": key.to_text(), "round": 1},
-            "version": "",
-        }
-        for key, value in ((Key(STEP, OURS, NAME), 1.0), (Key(STEP, AGAIN, NAME), 2.0))
-    ]
-    assert load.round_disturbance(round_) == "numpy_rnn took 2.00 times as long as itself"
-    assert load.round_disturbance([round_[0] | {LOAD: [1, 1, 0]}, {CRASHED: "why", LOAD: [3, 1, 0]}]).startswith(
-        "other processes took 0.50 of"
-    )
+    for seconds, words in ((1.01 * MAX_SELF_RATIO, "1.11"), (2.0, "2.00"), (0.5, "0.50"), (1.05, None)):
+        round_ = [
+            {
+                "benchmarks": [{"runs": [{"values": [value]}]}],
+                "metadata": {"name": Key(STEP, row, NAME).to_text(), "round": 1},
+                "version": "",
+            }
+            for row, value in ((OURS, 1.0), (AGAIN, seconds))
+        ]
+        reason = words and f"numpy_rnn took {words} times as long as itself"
+        assert load.round_disturbance(round_) == reason
+    busy = [round_[0] | {LOAD: [1, 1, 0]}, {CRASHED: "why", LOAD: [3, 1, 0]}]
+    assert load.round_disturbance(busy).startswith("other processes took 0.50 of")
 
 
 @pytest.mark.parametrize(("repeats", "runs", "disturbed"), [(0, 6, [2, 3]), (1, 7, [3]), (2, 8, []), (9, 8, [])])
@@ -229,7 +215,7 @@ def test_a_row_that_keeps_more_cores_busy_than_its_threads_is_an_open_claim():
     assert load.thread_claim({"benchmarks": []}) is None
 
 
-def test_a_load_at_the_start_leaves_the_claim_open():
+def test_a_load_at_the_start_or_in_a_round_leaves_the_claim_open():
     assert load.load_claim(Load(1.0), {}, []).line() == "pass: the machine was quiet at the start and in every round"
     line = load.load_claim(Load(1.0, 0.5), {4: "a reason"}, []).line()
     assert line.startswith("open: the machine was not quiet: at the start other processes took 0.50 of ")
