@@ -12,7 +12,7 @@ from children import run
 from benchmarks import rows, runner, system
 from benchmarks.estimates import times_of
 from benchmarks.load import LOAD
-from benchmarks.plan import COLD, IMPORT, Choice, Group, Job, Key, Piece, pieces_of_round, plan_groups, shortened
+from benchmarks.plan import COLD, FULL, IMPORT, Choice, Group, Job, Key, Piece, pieces_of_round, plan_groups, shortened
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.worker import Verdict, judge_piece
@@ -118,10 +118,8 @@ def test_a_worker_gets_its_piece_and_a_cold_start_shares_nothing_compiled_with_o
 
     monkeypatch.setattr(runner, "_python", python)
     store = open_store(tmp_path, {})
-    cold, warm = (
-        Piece(0, rows.COMPILED, 2, (Job(task, ENSEMBLES[2], 7), Job(rows.STEP, point(64, 8))))
-        for task in (COLD, rows.RUN)
-    )
+    more = Job(rows.STEP, point(64, 8))
+    cold, warm = (Piece(0, rows.COMPILED, 2, (Job(task, ENSEMBLES[2], 7), more), FULL) for task in (COLD, rows.RUN))
     for piece in (cold, warm):
         assert runner.worker(piece, store) == []
     assert [call[:2] for call in calls] == [(cold, 2), (warm, 2)]

@@ -99,7 +99,7 @@ def made_up():
         memory=["| memory |", "|---|", "| 1 |"],
         profiles=[
             Profile(
-                DEFAULT.name, 2e-6, [Line("a.py", 3, "dot()  # (F1)", "F1", 3e-6), Line("b.py", 4, "f()", "", 1e-6)]
+                DEFAULT.name, 2e-6, [Line("a.py", 3, "dot()  # (F1)", "F1", 3e-6), Line("b.py", 4, "a | b", "", 1e-6)]
             )
         ],
         descriptions={OURS: "as it is written"},
