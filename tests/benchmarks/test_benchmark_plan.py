@@ -1,4 +1,4 @@
-"""The benchmark's plan, store and runner. How long anything takes is not tested."""
+"""The benchmark's cases, plan, runner and store. How long anything takes is not tested."""
 
 import json
 import sys
@@ -6,17 +6,18 @@ from pathlib import Path
 from random import Random
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from children import run
 
-from benchmarks import rows, runner, system
+from benchmarks import rows, runner, system, workloads
 from benchmarks.estimates import times_of
 from benchmarks.load import LOAD
 from benchmarks.plan import COLD, FULL, IMPORT, Choice, Group, Job, Key, Piece, pieces_of_round, plan_groups, shortened
 from benchmarks.runner import agreeing_groups, verdicts_of
 from benchmarks.store import DifferentPlan, merged, open_store
 from benchmarks.worker import Verdict, judge_piece
-from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, NAMED, SIZES_H, SLIDING, point
+from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, NAMED, SLIDING, point
 
 PIECE = Piece(1, rows.OURS, 1, (Job(rows.STEP, point(6, 1)),))
 
@@ -26,6 +27,37 @@ def jobs_of(choice):
     groups = plan_groups(choice)
     jobs = [(row, job, group.threads) for group in groups for row, jobs in group.jobs.items() for job in jobs]
     return [(row, job.task, job.case, threads) for row, job, threads in jobs]
+
+
+# -- cases -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_cases_have_these_sizes():
+    sizes = [{case[column] for case in workloads.GRID} for column in (1, 2, 3, 6)]
+    assert sizes[:2] == [{6, 16, 32, 64, 128, 256, 512, 1024}, {1, 8, 32, 128}]
+    assert sizes[2:] == [{20, 50, 100}, {"float32", "float64"}]
+    assert [case[1:4] for case in NAMED[1:]] == [(1760, 16, 50), (256, 32, 100)]
+    assert [case.k2 for case in SLIDING] == [1, 5, 20]
+    assert [case.networks for case in ENSEMBLES] == [1, 10, 100, 1000, 2000, 10_000]
+    assert DEFAULT_EXPERIMENT[1:6] == (6, 1, 20, 1, 1)
+    assert point(6, 1).arrays()[-1].all()  # h_0: a row that ignores it disagrees
+
+
+@pytest.mark.parametrize(("case", "dtype"), [*zip(CHARACTER_MODELS, ("float64", "float32"))])
+def test_the_character_model_is_that_of_min_char_rnn(case, dtype):
+    """Of its random text, each character is followed by one of four."""
+    assert case[1:] == (100, 1, 2500, 65, 65, dtype, 1, 25, 1, True)
+    assert (case.learning_rate, case.points) == (0.1, 100)
+    params, x, target, h_0 = case.arrays()
+    assert {array.dtype for array in (*params[:5], h_0)} == {np.dtype(dtype)}
+    spreads = [W.std() for W in params[:3]]
+    assert spreads == pytest.approx([0.01] * 3, rel=0.05)  # five standard errors, 1/√(2·6500), of the smallest W
+    assert not any(array.any() for array in (params.b_h, params.b_y, h_0))
+    np.testing.assert_array_equal(x[1:], target[:-1])
+    assert max(len({*target[x == c].tolist()}) for c in range(65)) == 4
+    assert len({*x[:, 0].tolist()}) > 60
+    beginning = workloads.first_updates(case).arrays()[1]
+    np.testing.assert_array_equal(beginning, x[: {"float64": 250, "float32": 75}[dtype]])
 
 
 # -- plan ------------------------------------------------------------------------------------------------------------
@@ -58,9 +90,9 @@ def test_the_full_mode():
     assert characters == {(row, case, 1) for row in rows.CHARACTER_ROWS for case in CHARACTER_MODELS}
     assert {task for row, task, *_ in jobs if row == rows.MIN_CHAR_RNN} == {rows.CHARACTERS}
     assert {task for row, task, *_ in jobs if row == rows.COMPILED} == {rows.STEP, rows.RUN, COLD}
-    sparse = {point(H, B) for H in SIZES_H for B in (1, 32)} | {point(64, 8)}
+    sparse = {point(H, B) for H in workloads.SIZES_H for B in (1, 32)} | {point(64, 8)}
     steps = {
-        rows.COMPILED: {point(H, B) for H in SIZES_H[::2] for B in (1, 32)},
+        rows.COMPILED: {point(H, B) for H in workloads.SIZES_H[::2] for B in (1, 32)},
         rows.REFERENCE: sparse | {NAMED[1]},
         rows.OTHER: sparse | {NAMED[1]},
         rows.HIPS: sparse,
@@ -78,12 +110,13 @@ def test_the_quick_mode_trains_a_character_model_with_rows_that_start_quickly():
     assert models == {(row, "float64", 40, 1) for row in quick}
 
 
-@pytest.mark.parametrize(
-    ("case", "updates", "epochs"),
-    [(DEFAULT_EXPERIMENT, 600, 30), (DEFAULT_EXPERIMENT, 10**6, 300), (SLIDING[1], 600, 6)],
-)
-def test_a_shortened_run_takes_the_same_time_for_every_k2(case, updates, epochs):
-    assert shortened(case, updates) == case._replace(epochs=epochs)
+def test_a_shortened_run_takes_the_same_time_for_every_k2():
+    for case, updates, epochs in (
+        (DEFAULT_EXPERIMENT, 600, 30),
+        (DEFAULT_EXPERIMENT, 10**6, 300),
+        (SLIDING[1], 600, 6),
+    ):
+        assert shortened(case, updates) == case._replace(epochs=epochs)
 
 
 # -- runner ----------------------------------------------------------------------------------------------------------
@@ -92,16 +125,12 @@ def test_a_shortened_run_takes_the_same_time_for_every_k2(case, updates, epochs)
 def test_only_what_agrees_is_timed():
     jobs = (Job(rows.STEP, point(6, 1)), Job(rows.STEP, point(16, 1)), Job(COLD, DEFAULT_EXPERIMENT))
     group = Group(dict.fromkeys((rows.OURS, rows.AGAIN, rows.MODULES), jobs))
-    outcomes = {
-        (rows.OURS, jobs[0]): "agrees",
-        (rows.OURS, jobs[1]): "disagrees",
-        (rows.OURS, jobs[2]): "crashes",
-        (rows.MODULES, jobs[0]): "skipped",
-        (rows.MODULES, jobs[2]): "agrees",
-    }
     verdicts = {
         Key(job.task, row, job.case.name).to_text(): Verdict("", outcome, loops=5)
-        for (row, job), outcome in outcomes.items()
+        for row, job, outcome in (
+            *((rows.OURS, jobs[0], "agrees"), (rows.OURS, jobs[1], "disagrees"), (rows.OURS, jobs[2], "crashes")),
+            *((rows.MODULES, jobs[0], "skipped"), (rows.MODULES, jobs[2], "agrees")),
+        )
     }
     (timed,) = agreeing_groups([group], verdicts)
     step, cold = (jobs[0]._replace(loops=5),), (jobs[2]._replace(loops=5),)

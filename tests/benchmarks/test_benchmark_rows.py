@@ -1,21 +1,26 @@
-"""The rows of the benchmark and their cases: each row computes the right numbers, and one that does not is refused."""
+"""The rows of the benchmark: each computes the right numbers, and one that does not is refused. Floors compute no
+results, but make the fewest calls, in the fastest forms and layouts, with the flops of the equations.
+"""
 
 import functools
+import itertools
 import shutil
 import sys
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
 
 import numpy_rnn
-from benchmarks import agreement, rounding_drift, rows, system, workloads
+from benchmarks import agreement, bare_calls, floors, rounding_drift, rows, system, workloads
 from benchmarks.agreement import REQUIRED_OUTPUTS, judge
 from benchmarks.character_drift import character_bounds
 from benchmarks.rounding_drift import GRADIENTS, WEIGHTS, run_bounds, window_bounds
 from benchmarks.rows import Unsupported, c_loop
-from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, GRID, Case, first_updates, point, sliding
+from benchmarks.workloads import CHARACTER_MODELS, DEFAULT_EXPERIMENT, ENSEMBLES, Case, first_updates, point, sliding
 from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.engine.layout import CACHE_LINE
 
 SLOW = ("torch.compile",)  # compiles for a minute: has a test of its own
 NAMES = [
@@ -30,9 +35,8 @@ RUNS = (
     sliding("networks", 1, networks=3, epochs=2),
     SMALL._replace(name="window", epochs=3),
 )
-FLOAT64, FLOAT32 = CHARACTER_MODELS
 LONG_JOBS = [*(("run", case) for case in RUNS), *(("characters", case) for case in CHARACTER_MODELS)]
-COMPILED = c_loop.compiled
+COMPILED, REPEATED = c_loop.compiled, floors.repeated
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,37 +61,6 @@ def tasks_of(name):
     return loaded.tasks
 
 
-# -- cases ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_cases_have_these_sizes():
-    sizes = [{case.H for case in GRID}, {case.B for case in GRID}, {case.T for case in GRID}]
-    assert sizes == [{6, 16, 32, 64, 128, 256, 512, 1024}, {1, 8, 32, 128}, {20, 50, 100}]
-    assert {case.dtype for case in GRID} == {"float32", "float64"}
-    assert [case[1:4] for case in workloads.NAMED[1:]] == [(1760, 16, 50), (256, 32, 100)]
-    assert [case.k2 for case in workloads.SLIDING] == [1, 5, 20]
-    assert [case.networks for case in workloads.ENSEMBLES] == [1, 10, 100, 1000, 2000, 10_000]
-    assert DEFAULT_EXPERIMENT[1:6] == workloads.DEFAULT_SIZES
-    assert SMALL.arrays()[-1].all()  # h_0: a row that ignores it disagrees
-
-
-@pytest.mark.parametrize(("case", "dtype"), [(FLOAT64, "float64"), (FLOAT32, "float32")])
-def test_the_character_model_is_that_of_min_char_rnn(case, dtype):
-    """Of its random text, each character is followed by one of four."""
-    assert case[1:] == (100, 1, 2500, 65, 65, dtype, 1, 25, 1, True)
-    assert (case.learning_rate, case.points) == (0.1, 100)
-    params, x, target, h_0 = case.arrays()
-    assert {array.dtype for array in (*params[:5], h_0)} == {np.dtype(dtype)}
-    for W in params[:3]:
-        assert W.std() == pytest.approx(0.01, rel=0.05)  # five standard errors, 1/√(2·6500), of the smallest W
-    assert not any(array.any() for array in (params.b_h, params.b_y, h_0))
-    np.testing.assert_array_equal(x[1:], target[:-1])
-    assert max(len({*target[x == c].tolist()}) for c in range(65)) == 4
-    assert len({*x[:, 0].tolist()}) > 60
-    beginning = first_updates(case).arrays()[1]
-    np.testing.assert_array_equal(beginning, x[: {"float64": 250, "float32": 75}[dtype]])
-
-
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 WINDOWS = (SMALL, SMALL._replace(dtype="float64"), point(16, 8, 20))
@@ -105,11 +78,11 @@ def test_a_row_agrees(name, task, case):
     if prepared is None:
         assert case is not RUNS[0] or name == rows.MIN_CHAR_RNN
         return
-    for _ in range(1 if task == "characters" else 2):
-        verdict = judge(task, case, prepared.result())
-        assert verdict.holds, verdict
-        if task != "characters":
-            prepared.call()
+    verdicts = [judge(task, case, prepared.result())]
+    if task != "characters":  # these calls are long, and have a test of their own
+        prepared.call()
+        verdicts.append(judge(task, case, prepared.result()))
+    assert all(verdict.holds for verdict in verdicts), verdicts
 
 
 @pytest.mark.needs_torch
@@ -218,24 +191,18 @@ def test_wrong_training_on_characters_is_refused(case):
         (update,) = numpy_rnn.train(params, *series, k1=25, epochs=1, yield_every="epoch", **right | change)
         weights = {name: getattr(update.parameters, name) for name in rows.PARAMETERS}
         verdict = judge("characters", case, {"losses": update.losses, **weights})
-        holds = not change or (case is FLOAT32 and change in ({"max_value": None}, {"max_value": 4.0}))
+        holds = not change or (case.dtype == "float32" and change in ({"max_value": None}, {"max_value": 4.0}))
         assert verdict.holds == holds, (change, verdict)
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"loss": None}, "returns "),
-        ({"dW_hh": np.zeros((5, 4), np.float32)}, "dW_hh has shape (5, 4): expected (5, 5)"),
-        ({"dW_hh": np.zeros((5, 5))}, "dW_hh is float64: expected float32"),
-        ({"dW_hh": np.full((5, 5), np.nan, np.float32)}, "dW_hh is not finite"),
-    ],
-)
-def test_a_result_of_wrong_format_is_refused(change, text):
-    found = tasks_of("numpy_rnn")["gradient"](SMALL).result() | change
-    verdict = judge("gradient", SMALL, {name: value for name, value in found.items() if value is not None})
-    assert not verdict.holds
-    assert verdict.text.startswith(text)
+def test_a_result_of_wrong_format_is_refused():
+    right = tasks_of("numpy_rnn")["gradient"](SMALL).result()
+    for wrong, text in (
+        (np.zeros((5, 4), np.float32), "dW_hh has shape (5, 4): expected (5, 5)"),
+        (np.zeros((5, 5)), "dW_hh is float64: expected float32"),
+        (np.full((5, 5), np.nan, np.float32), "dW_hh is not finite"),
+    ):
+        assert judge("gradient", SMALL, right | {"dW_hh": wrong})[:2] == (False, text)
 
 
 @pytest.mark.parametrize(("bounds", "case"), [(window_bounds, SMALL), (run_bounds, RUNS[2])], ids=["window", "run"])
@@ -245,9 +212,88 @@ def test_all_rows_of_a_run_of_the_benchmarks_use_the_same_bounds(bounds, case, m
     monkeypatch.setenv(system.CACHE, str(tmp_path))
     for _ in range(2):
         bounds.cache_clear()
-        for name, pair in bounds(case).items():
-            for array, expected in zip(pair, computed[name], strict=True):
-                np.testing.assert_array_equal(array, expected, strict=True)
+        np.testing.assert_equal(bounds(case), computed)
         monkeypatch.setattr(rounding_drift, "window", None)  # from now on, nothing can be computed
     assert len([*tmp_path.iterdir()]) == 1
     bounds.cache_clear()
+
+
+# -- floors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", rows.TASKS)
+@pytest.mark.parametrize("case", [SMALL, *RUNS[1:3]], ids=lambda case: case.name)
+def test_the_floors_run(task, case, monkeypatch):
+    monkeypatch.setattr(floors, "TRIALS", 1)
+    monkeypatch.setattr(floors, "MIN_SECONDS", 0)
+    made, calls = [], []
+    monkeypatch.setattr(floors, "repeated", lambda call, times: made.append(times) or call)
+    for name in rows.FLOORS:
+        rows.load(name).tasks[task](case).call()
+    assert made == [case.epochs if task == "run" else 1] * 2
+    REPEATED(lambda: calls.append(1), 3)()
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("case", [DEFAULT_EXPERIMENT, ENSEMBLES[2], sliding("k2=5", 5)], ids=lambda case: case.name)
+def test_the_bare_calls_are_the_fewest_of_the_equations(case):
+    """With one step per window and no biases: twelve calls per update, and two for the losses of an epoch. The first
+    sliding windows are shorter.
+    """
+    (calls,) = bare_calls.task_calls("run", case, "stacked")
+    steps = [sum(call.equation == "F2" for call in window) for window in calls.windows]
+    assert steps == [min(n, case.k2) for n in range(1, case.T + 1)]
+    once = dict.fromkeys(("F1", "F2", "F3", "B1", "B2", "B4, B5", "B6"), 1)
+    assert Counter(call.equation for call in calls.windows[0]) == once | {"B3": 3, "U1": 2}
+    assert [call.equation for call in calls.losses] == ["L1", "L1"]
+
+
+@pytest.mark.parametrize(("H", "B"), [(32, 32), (64, 1), (64, 8)])
+def test_the_arrays_of_the_floors_start_at_cache_lines(H, B):
+    """Otherwise their products would be slower than those of a program that does."""
+    (calls,) = bare_calls.task_calls("step", point(H, B), "apart")
+    arrays = [array for call in calls.windows[0] if call.is_product for array in call.arguments]
+    starts = [array.__array_interface__["data"][0] % CACHE_LINE for array in arrays if array.nbytes >= 2**8]
+    assert len(starts) > 100
+    assert not any(starts)
+
+
+@pytest.mark.parametrize("form", bare_calls.FORMS)
+def test_the_products_of_a_step_have_the_flops_of_the_equations(form):
+    H, B, T, D, O = 7, 3, 5, 2, 4
+    products = T * B * (2 * D * H + 2 * H * H + 3 * H * O) + (T - 1) * B * H * H  # B2 without the last step
+    (calls,) = bare_calls.task_calls("step", Case("flops", H, B, T, D, O, "float32"), form)
+    more = 0 if form == "apart" else B * H * H  # the zeros after the last step
+    assert bare_calls.flops(calls.windows[0]) == 2 * (products + more)
+
+
+def test_all_layouts_of_a_product_compute_the_same():
+    (calls,) = bare_calls.task_calls("step", SMALL, "apart")
+    generator = np.random.default_rng(0)
+    for call in (call for call in calls.windows[0] if call.is_product):
+        left, right, _ = call.arguments
+        for array in (left, right):
+            array[...] = generator.integers(-9, 10, array.shape)  # so that nothing is rounded
+        for *columns, transposed in itertools.product((False, True), repeat=3):
+            (product,) = floors.in_layout([call], *columns, transposed)
+            out = product()
+            np.testing.assert_array_equal(out.T if transposed else out, left @ right)
+
+
+def test_the_fastest_is_found(monkeypatch):
+    clock = [0.0]
+
+    def take(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(floors, "perf_counter", lambda: clock[0])
+    calls = [functools.partial(take, seconds) for seconds in (3e-4, 1e-4, 2e-4)]
+    assert floors.fastest(calls) is calls[1]
+
+
+def test_straight_line_code_makes_every_call_in_order():
+    made, first = [], [1]
+    calls = [functools.partial(made.append, first), functools.partial(sorted, [2], key=made.append)]
+    floors.straight_line([*calls, calls[0]])()
+    assert made == [[1], 2, [1]]
+    assert made[0] is first
