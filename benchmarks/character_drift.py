@@ -95,17 +95,16 @@ def typical_roundings(case: Case, report: Report) -> dict[str, np.ndarray]:
     return {name: size / np.sqrt(terms.get(name, 1)) for name, size in allowed.items()}
 
 
-def window_of(case: Case, report: Report, dtype: str | None = None) -> Window:
-    """The update in the form of the equivalence suite, in the case's dtype or another."""
+def window_of(case: Case, report: Report) -> Window:
+    """The update in the form of the equivalence suite, in the case's dtype."""
     p, squares, x, target, h_0 = report["start"]
-    dtype = dtype or case.dtype
     given = case.arrays()[0]
     params, velocity = (
-        given._replace(**{name: value.astype(dtype) for name, value in values.items()}) for values in (p, squares)
+        given._replace(**{name: value.astype(case.dtype) for name, value in values.items()}) for values in (p, squares)
     )
     options = SgdOptions(max_value=MAX_GRADIENT, adagrad=True)
     rate = float(np.dtype(case.dtype).type(case.learning_rate))
-    arrays = params, x, target, h_0.astype(dtype)
+    arrays = params, x, target, h_0.astype(case.dtype)
     return Window(*arrays, rate, sgd=options, velocity=velocity, loss="cross_entropy")
 
 

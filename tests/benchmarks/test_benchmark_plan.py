@@ -33,7 +33,7 @@ def jobs_of(choice):
 
 
 def test_the_cases_have_these_sizes():
-    sizes = [{case[column] for case in workloads.GRID} for column in (1, 2, 3, 6)]
+    sizes = [{case[column] for case in workloads.GRID} for column in (1, 2, 3, 6)]  # H, B, T, dtype
     assert sizes[:2] == [{6, 16, 32, 64, 128, 256, 512, 1024}, {1, 8, 32, 128}]
     assert sizes[2:] == [{20, 50, 100}, {"float32", "float64"}]
     assert [case[1:4] for case in NAMED[1:]] == [(1760, 16, 50), (256, 32, 100)]
