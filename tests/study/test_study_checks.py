@@ -18,8 +18,7 @@ from numpy_rnn.study.checks.check_step import exact
 from numpy_rnn.study.checks.checks import measure_checks
 from numpy_rnn.study.checks.complex_step import complex_step, differentiated
 from numpy_rnn.study.checks.equations import WINDOW, by_hand, element, problems
-from numpy_rnn.study.checks.witness_results import compare, whole
-from numpy_rnn.study.checks.witnesses import loops
+from numpy_rnn.study.checks.witnesses import compare, loops, whole
 from numpy_rnn.study.page.formulas import NOT_STUDIED
 
 PACKAGE = Path(numpy_rnn.__file__).parent

@@ -22,8 +22,18 @@ from numpy_rnn.study.checks.checks import WITNESSES as WINDOW_WITNESSES
 from numpy_rnn.study.checks.complex_step import central_difference, complex_step, differentiated, v_curve
 from numpy_rnn.study.checks.equations import by_hand
 from numpy_rnn.study.checks.error_bounds import bounds
-from numpy_rnn.study.checks.witness_results import Check, Witnessed, aggregate, compare, evaluate, whole
-from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
+from numpy_rnn.study.checks.witnesses import (
+    Check,
+    Witnessed,
+    aggregate,
+    autograd,
+    balls,
+    compare,
+    evaluate,
+    loops,
+    rtrl,
+    whole,
+)
 
 FORWARD = {"a", "h", "y", "losses", "loss"}
 DERIVATIVES = {"dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}

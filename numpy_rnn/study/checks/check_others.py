@@ -20,8 +20,7 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.momentum import TINY
 from numpy_rnn.study.checks.check_step import fractions, gradients_of, root, row
 from numpy_rnn.study.checks.equations import Equation, Values, problems
-from numpy_rnn.study.checks.witness_results import Check, Witnessed, compared, example, findings_of, whole
-from numpy_rnn.study.checks.witnesses import of_fractions
+from numpy_rnn.study.checks.witnesses import Check, Witnessed, compared, example, findings_of, of_fractions, whole
 from numpy_rnn.study.setting import Setting
 
 OTHERS = {

@@ -16,8 +16,17 @@ from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.elman import forward
 from numpy_rnn.study.checks.equations import STEP, Values, present, problems
-from numpy_rnn.study.checks.witness_results import Check, Witnessed, compared, evaluate, example, findings_of, whole
-from numpy_rnn.study.checks.witnesses import check_torch, of_fractions
+from numpy_rnn.study.checks.witnesses import (
+    Check,
+    Witnessed,
+    check_torch,
+    compared,
+    evaluate,
+    example,
+    findings_of,
+    of_fractions,
+    whole,
+)
 from numpy_rnn.study.setting import Setting
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration

@@ -12,17 +12,20 @@ from numpy_rnn.study.checks.check_truncation import check_truncations, truncatio
 from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, central_difference, complex_step, differentiated, v_curve
 from numpy_rnn.study.checks.equations import WINDOW, Values, by_hand, problems
 from numpy_rnn.study.checks.error_bounds import bounds
-from numpy_rnn.study.checks.witness_results import (
+from numpy_rnn.study.checks.witnesses import (
     Check,
     Witnessed,
+    autograd,
+    balls,
     compare,
     compared,
     evaluate,
     example,
     findings_of,
+    loops,
+    rtrl,
     whole,
 )
-from numpy_rnn.study.checks.witnesses import autograd, balls, loops, rtrl
 from numpy_rnn.study.setting import Setting
 
 MISTAKE, WRONG = "W_hh used without its transpose", "B5"  # to show how far a wrong formula is off
@@ -70,7 +73,7 @@ def _whole(values: Values) -> dict[str, Witnessed]:
 def measure_checks(setting: Setting) -> dict[str, Any]:
     """Of every equation: the largest difference from each witness, and one number as all of them have it.
 
-    See `witness_results.Difference` for the units. "absent" has the reason for each witness that is not available.
+    See `witnesses.Difference` for the units. "absent" has the reason for each witness that is not available.
     """
     absent: dict[str, str] = {}
     window, more = check_window(setting, absent)

@@ -14,7 +14,7 @@ from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.records import Activations, Parameters
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.equations import Values, present
-from numpy_rnn.study.checks.witness_results import Witnessed, whole
+from numpy_rnn.study.checks.witnesses import Witnessed, whole
 
 
 def _relu(a):
