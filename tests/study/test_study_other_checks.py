@@ -10,9 +10,7 @@ from numpy_rnn.common.windows import Window
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.elman import one_hot
 from numpy_rnn.loss import softmax
-from numpy_rnn.study.checks import check_others as check_others_module
-from numpy_rnn.study.checks import check_truncation
-from numpy_rnn.study.checks.check_others import check_others
+from numpy_rnn.study.checks import check_truncation, checks
 from numpy_rnn.study.page.formulas import NOT_STUDIED
 
 APART = 2  # E, of two values that are each within E of the true one
@@ -74,7 +72,7 @@ def test_a_state_that_is_not_constant_is_seen():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_equations_of_no_run_are_checked_on_numbers_of_the_run(name):
-    result = check_others(named_setting(name))
+    result = checks.check_others(named_setting(name))
     assert tuple(result) == NOT_STUDIED
     for id, one in result.items():
         for check in one["checks"]:
@@ -88,7 +86,7 @@ def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
         "softmax": lambda y: softmax(y) * (1 + 1e-9),
     }
     for function, changed in wrong.items():
-        monkeypatch.setattr(check_others_module, function, changed)
+        monkeypatch.setattr(checks, function, changed)
 
     def scaled(gradients):
         return numpy_rnn.Gradients(*(None if g is None else g * (1 + 1e-9) for g in gradients))
@@ -98,8 +96,8 @@ def test_a_wrong_equation_of_no_run_is_far_outside_its_bound(monkeypatch):
         clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * (1 + 1e-9)),
         direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),
     )
-    monkeypatch.setattr(check_others_module, "numpy_rnn", rnn)
-    monkeypatch.setattr(check_others_module.by_hand, "__defaults__", (rnn,))
-    for id, one in check_others(named_setting("everything")).items():
+    monkeypatch.setattr(checks, "numpy_rnn", rnn)
+    monkeypatch.setattr(checks.others_by_hand, "__defaults__", (rnn,))
+    for id, one in checks.check_others(named_setting("everything")).items():
         ratios = [check["bounds"] for check in one["checks"]]
         assert None in ratios or min(ratios) > 1000, id
