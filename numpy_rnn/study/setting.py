@@ -1,5 +1,6 @@
-"""What is studied: one network, one series, and its weights along one run of training."""
+"""What is studied, and what is made of it: one network, its weights along one run of training, and the findings."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Parameters
 
@@ -151,3 +153,33 @@ def _diverged(where, configuration):
     if configuration.weight_decay:
         ways.append(f"a --weight-decay smaller than {configuration.weight_decay:g}")
     return Diverged(f"the run diverged {where}: there is nothing to study; try {', or '.join(ways)}")
+
+
+Findings = dict[str, Any]  # the numbers of the whole study, by part, as plain values for JSON
+
+
+class Drawing(NamedTuple):
+    """One figure. Caption and text are made from the findings, so that no number is typed in."""
+
+    name: str  # of its files, and of its place on the page
+    size: tuple[float, float]  # inches
+    draw: Callable[[Any, Findings], None]  # onto an empty Matplotlib Figure
+    caption: Callable[[Findings], str]  # one to three sentences
+    alternative: Callable[[Findings], str]  # the alternative text
+
+
+class Table(NamedTuple):
+    """One table of the page."""
+
+    name: str
+    caption: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+DIGITS = 7  # significant ones, of the numbers in study.json
+
+
+def rounded(value: Any) -> Any:
+    """The value for JSON, as `to_jsonable` writes it, with seven significant digits."""
+    return to_jsonable(value, DIGITS)

@@ -28,11 +28,10 @@ from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS
 from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
 from numpy_rnn.study.figures.svg import Picture, pictures
 from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
-from numpy_rnn.study.findings import Drawing, Findings, Table
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.page.tables import check_tables, component_tables, training_tables
 from numpy_rnn.study.page.templates import check_page_packages
-from numpy_rnn.study.setting import Setting, setting_of
+from numpy_rnn.study.setting import Drawing, Findings, Setting, Table, setting_of
 from numpy_rnn.study.training.mistakes import measure_training
 
 PARTS: dict[str, tuple[str, Callable[[Setting], Findings]]] = {

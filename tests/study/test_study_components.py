@@ -13,9 +13,8 @@ from numpy_rnn import Gradients, InputError, Parameters, windows
 from numpy_rnn.study.components import matrix
 from numpy_rnn.study.components.measures import components_of, explorer, measure_components, sum_over_epoch
 from numpy_rnn.study.figures.style import spread_apart, step_ticks
-from numpy_rnn.study.findings import rounded
 from numpy_rnn.study.page.tables import component_tables
-from numpy_rnn.study.setting import Snapshot
+from numpy_rnn.study.setting import Snapshot, rounded
 
 
 @cache

@@ -9,8 +9,7 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import DIVERGED_FACTOR
+from numpy_rnn.study.setting import DIVERGED_FACTOR, rounded
 from numpy_rnn.study.training import learning_curves as curves
 
 # -- the yardstick --------------------------------------------------------------------------------------------------

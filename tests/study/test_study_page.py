@@ -10,10 +10,10 @@ from html_faults import Reader, faults
 
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.figures.svg import Picture, compact
-from numpy_rnn.study.findings import Drawing, Table
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.page.formulas import DOCUMENT, checked_equation, definitions, equation, formula, reference
 from numpy_rnn.study.page.templates import fill, number
+from numpy_rnn.study.setting import Drawing, Table
 
 FINDINGS = {
     "error": 1.27e-16,

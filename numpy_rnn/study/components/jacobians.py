@@ -8,8 +8,7 @@ import numpy_rnn
 from numpy_rnn.bptt import SLOPES
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.components.matrix import check_jacobians
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import Setting
+from numpy_rnn.study.setting import Setting, rounded
 
 VANISHING = 0.3  # spectral radius of W_hh
 MAX_RADIUS = 3.0  # spectral radius that is tried, to make gradients explode, or that of the drawn one if that is larger

@@ -25,8 +25,7 @@ from numpy_rnn.study.components.matrix import (
     weights,
 )
 from numpy_rnn.study.components.seeds import SHARES, measure_seeds
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import Setting, Snapshot
+from numpy_rnn.study.setting import Setting, Snapshot, rounded
 
 UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm")  # that change a first update
 

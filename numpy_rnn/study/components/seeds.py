@@ -16,8 +16,7 @@ from numpy_rnn.study.components.jacobians import (
     three_starts,
 )
 from numpy_rnn.study.components.matrix import by_lag, chunks, component_matrix, cost, flat, norms, reach, sliding
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64
+from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64, rounded
 from numpy_rnn.study.training.learning_curves import draw_networks, losses_of_a_pass, updates_of
 
 SHARES = {"50": 0.5, "90": 0.9, "99": 0.99}  # of the summed norms

@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_rnn.app.format import format_scientific
 from numpy_rnn.study.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, is_narrow
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 MARKS = {
     "plain loops": (SKY, "<"),

@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.figures.style import GREY, HEAT, ZERO, step_ticks
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 DECADES = 8  # below the largest that have a colour of their own
 

@@ -19,7 +19,7 @@ from numpy_rnn.study.figures.style import (
     label_ends,
     wrapped,
 )
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 COLUMNS = 3
 COLORS = (*CYCLE, GREY, "black", BLUE)

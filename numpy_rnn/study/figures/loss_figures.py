@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_rnn.study.figures.style import CHUNKS, SLIDING, label_ends, readable
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 BEYOND = 1e6  # times the highest untrained loss: drawn for an infinite one, above the panel
 LOSS = "loss of a pass, Σ ℓ_t"

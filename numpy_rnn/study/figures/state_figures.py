@@ -15,7 +15,7 @@ from numpy_rnn.study.figures.style import (
     positive,
     step_ticks,
 )
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 START_COLORS = {"as drawn": BEFORE, "scaled to vanish": SKY, "scaled to explode": RED, "after training": AFTER}
 

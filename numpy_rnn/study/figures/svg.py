@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.study.figures.style import style, wrapped
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 DPI = 110
 DECIMALS = 2  # of the coordinates of an SVG: a hundredth of a point

@@ -15,7 +15,7 @@ from numpy_rnn.study.figures.style import (
     positive,
     step_ticks,
 )
-from numpy_rnn.study.findings import Drawing, Findings
+from numpy_rnn.study.setting import Drawing, Findings
 
 KINDS = {"chunks": ("chunks (k, k)", CHUNKS, "s"), "sliding": ("sliding (1, k)", SLIDING, "o")}
 ROWS = {"cosine": "cosine with the\nfull gradient", "bias": r"relative bias" "\n" r"$\|g_k - g\|\ /\ \|g\|$"}

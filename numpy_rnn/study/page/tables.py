@@ -5,7 +5,7 @@ from numpy_rnn.study.checks.equations import STEP, TRUNCATION, WINDOW
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.components.measures import few
 from numpy_rnn.study.components.seeds import SHARES
-from numpy_rnn.study.findings import Findings, Table
+from numpy_rnn.study.setting import Findings, Table
 
 UNITS = "ulps and, in brackets, in units of the derived bound E"
 

@@ -11,8 +11,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import in_float64
+from numpy_rnn.study.setting import in_float64, rounded
 from numpy_rnn.study.training.learning_curves import updates_of
 from numpy_rnn.study.training.outcomes import Outcomes
 

@@ -10,8 +10,7 @@ from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.elman import forward
 from numpy_rnn.loss import half_squared_error
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64
+from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64, rounded
 
 MAX_POINTS = 60  # at which a curve is known, between its first and its last
 BAND = (0.1, 0.5, 0.9)

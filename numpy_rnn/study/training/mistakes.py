@@ -9,8 +9,7 @@ import numpy_rnn
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, mutated_source
 from numpy_rnn.conformance.mutants.score import LEVELS, score
 from numpy_rnn.conformance.traces.first_divergence import EQUATIONS
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import Setting
+from numpy_rnn.study.setting import Setting, rounded
 from numpy_rnn.study.training.disagreements import disagreements, variants
 from numpy_rnn.study.training.learning_curves import by_k
 from numpy_rnn.study.training.outcomes import LEARNS, SAME, Outcomes, epochs_of, judge_demo_run

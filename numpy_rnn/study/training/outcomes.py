@@ -16,8 +16,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import load
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import Judgement, judge
-from numpy_rnn.study.findings import rounded
-from numpy_rnn.study.setting import Setting
+from numpy_rnn.study.setting import Setting, rounded
 from numpy_rnn.study.training.learning_curves import LearningCurve, draw_networks, learning_curve, quantiles, summary
 
 OVERLAP = 5  # steps of the window, where windows have to overlap
