@@ -10,7 +10,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.mutants.catalogue import named
-from numpy_rnn.study.page.wrong_lines import PUZZLES
+from numpy_rnn.study.page.exercises import PUZZLES
 from numpy_rnn.study.setting import Setting, setting_of
 from numpy_rnn.study.study import PARTS
 from numpy_rnn.study.training.disagreements import VARIANTS

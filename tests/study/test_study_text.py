@@ -11,11 +11,10 @@ from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
 from numpy_rnn.study.components.measures import components_of
 from numpy_rnn.study.figures.svg import for_page
 from numpy_rnn.study.page.derivation import as_html, sections
-from numpy_rnn.study.page.exercises import NUMBERS, all_exercises
+from numpy_rnn.study.page.exercises import NUMBERS, PUZZLES, all_exercises, caught, mistake_table, wrong_functions
 from numpy_rnn.study.page.formulas import definitions, lines_of_equations
 from numpy_rnn.study.page.page import HERE
 from numpy_rnn.study.page.templates import typeset
-from numpy_rnn.study.page.wrong_lines import PUZZLES, caught, mistake_table, wrong_functions
 
 # -- the document, and its HTML -------------------------------------------------------------------------------------
 

@@ -9,10 +9,9 @@ from urllib.parse import quote
 
 from numpy_rnn.study.figures.svg import Picture
 from numpy_rnn.study.page.derivation import anchor, chapter
-from numpy_rnn.study.page.exercises import exercises
+from numpy_rnn.study.page.exercises import exercises, mistake_table, puzzles
 from numpy_rnn.study.page.formulas import checked_equation, equation, formula, reference
 from numpy_rnn.study.page.templates import fill, typeset
-from numpy_rnn.study.page.wrong_lines import mistake_table, puzzles
 from numpy_rnn.study.setting import Drawing, Findings, Table
 
 HERE = Path(__file__).parent
