@@ -16,9 +16,18 @@ from numpy_rnn.conformance.mutants.score import names_the_stage
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.training.disagreements import VARIANTS, _steps, disagreements
-from numpy_rnn.study.training.learning_curves import LearningCurve, draw_networks, learning_curve
+from numpy_rnn.study.training.learning_curves import (
+    MAX_UPDATES,
+    LearningCurve,
+    Outcome,
+    Outcomes,
+    draw_networks,
+    judge_demo_run,
+    learning_curve,
+    named_runs,
+    verdict,
+)
 from numpy_rnn.study.training.mistakes import compare_lines, counts_of, mistakes
-from numpy_rnn.study.training.outcomes import MAX_UPDATES, Outcome, Outcomes, judge_demo_run, named_runs, verdict
 
 
 def test_the_runs_of_the_variants_and_their_length():

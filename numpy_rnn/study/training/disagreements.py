@@ -12,8 +12,7 @@ from numpy_rnn.common.windows import windows
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.setting import in_float64, rounded
-from numpy_rnn.study.training.learning_curves import updates_of
-from numpy_rnn.study.training.outcomes import Outcomes
+from numpy_rnn.study.training.learning_curves import Outcomes, updates_of
 
 
 def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
@@ -51,7 +50,7 @@ class Variant(NamedTuple):
     mutant: str  # its name in numpy_rnn.conformance.mutants
     formula: str  # what is computed instead, in words and equation ids
     who: str  # uses it
-    run: str  # key of the run that shows it, see `outcomes.named_runs`
+    run: str  # key of the run that shows it, see `learning_curves.named_runs`
     counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often a component is counted
 
 

@@ -11,8 +11,7 @@ from numpy_rnn.conformance.mutants.score import LEVELS, score
 from numpy_rnn.conformance.traces.first_divergence import EQUATIONS
 from numpy_rnn.study.setting import Setting, rounded
 from numpy_rnn.study.training.disagreements import disagreements, variants
-from numpy_rnn.study.training.learning_curves import by_k
-from numpy_rnn.study.training.outcomes import LEARNS, SAME, Outcomes, epochs_of, judge_demo_run
+from numpy_rnn.study.training.learning_curves import LEARNS, SAME, Outcomes, by_k, epochs_of, judge_demo_run
 
 
 def measure_training(setting: Setting, mutants: Iterable[Mutant] = MUTANTS) -> dict:
