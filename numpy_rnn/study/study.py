@@ -22,10 +22,9 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.study.checks.checks import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components
 from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
-from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
+from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS, STATE_DRAWINGS
 from numpy_rnn.study.figures.disagreement_figures import DISAGREEMENT_DRAWINGS, MISTAKE_DRAWINGS
 from numpy_rnn.study.figures.loss_figures import LOSS_DRAWINGS
-from numpy_rnn.study.figures.state_figures import STATE_DRAWINGS
 from numpy_rnn.study.figures.svg import Picture, pictures
 from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
 from numpy_rnn.study.page.page import page
