@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from numpy_rnn.study.figures.loss_figures import LOSS, draw_learning_curve, log_axis
 from numpy_rnn.study.figures.style import (
     BLUE,
     CYCLE,
@@ -19,6 +18,7 @@ from numpy_rnn.study.figures.style import (
     label_ends,
     wrapped,
 )
+from numpy_rnn.study.figures.truncation_figures import LOSS, draw_learning_curve, log_axis
 from numpy_rnn.study.setting import Drawing, Findings
 
 COLUMNS = 3
