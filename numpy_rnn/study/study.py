@@ -22,10 +22,10 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.study.checks.checks import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components
 from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
-from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS, STATE_DRAWINGS
+from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
 from numpy_rnn.study.figures.disagreement_figures import DISAGREEMENT_DRAWINGS, MISTAKE_DRAWINGS
 from numpy_rnn.study.figures.svg import Picture, pictures
-from numpy_rnn.study.figures.truncation_figures import LOSS_DRAWINGS, TRUNCATION_DRAWINGS
+from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.page.tables import check_tables, component_tables, training_tables
 from numpy_rnn.study.page.templates import check_page_packages
@@ -43,8 +43,6 @@ DRAWINGS: tuple[Drawing, ...] = (
     *CHECK_DRAWINGS,
     *COMPONENT_DRAWINGS,
     *TRUNCATION_DRAWINGS,
-    *STATE_DRAWINGS,
-    *LOSS_DRAWINGS,
     *DISAGREEMENT_DRAWINGS,
     *MISTAKE_DRAWINGS,
 )

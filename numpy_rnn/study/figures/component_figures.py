@@ -1,4 +1,4 @@
-"""The component matrix before and after training, the masks on it, and what a state does to later ones: its jacobians."""
+"""The component matrix along training, the masks on it, and what a state does to later ones: its jacobians."""
 
 import numpy as np
 
@@ -149,12 +149,6 @@ def alternative_masks(findings: Findings) -> str:
     return f"Masks on the component matrix: {'; '.join(parts)}."
 
 
-COMPONENT_DRAWINGS = (
-    Drawing("heat_map", (8.4, 4.2), draw_heat_map, caption_heat_map, alternative_heat_map),
-    Drawing("masks", (10, 3.2), draw_masks, caption_masks, alternative_masks),
-)
-
-
 START_COLORS = {"as drawn": BEFORE, "scaled to vanish": SKY, "scaled to explode": RED, "after training": AFTER}
 
 
@@ -303,7 +297,9 @@ def alternative_recurrence(findings: Findings) -> str:
     )
 
 
-STATE_DRAWINGS = (
+COMPONENT_DRAWINGS = (
+    Drawing("heat_map", (8.4, 4.2), draw_heat_map, caption_heat_map, alternative_heat_map),
+    Drawing("masks", (10, 3.2), draw_masks, caption_masks, alternative_masks),
     Drawing("jacobians", (7, 3.8), draw_jacobians, caption_jacobians, alternative_jacobians),
     Drawing("recurrence", (8.4, 3.4), draw_recurrence, caption_recurrence, alternative_recurrence),
     Drawing("trajectories", (10, 3.2), draw_trajectories, caption_trajectories, alternative_trajectories),

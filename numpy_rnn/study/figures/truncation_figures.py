@@ -185,13 +185,6 @@ def alternative_norm_by_lag(findings: Findings) -> str:
     return f"Median norm of the components by lag on a logarithmic axis: {'; '.join(parts)}."
 
 
-TRUNCATION_DRAWINGS = (
-    Drawing("cosine_bias", (8.4, 5), draw_truncation_cost, caption_truncation_cost, alternative_truncation_cost),
-    Drawing("along_training", (8.4, 3.6), draw_along_training, caption_along_training, alternative_along_training),
-    Drawing("norm_by_lag", (7, 3.6), draw_norm_by_lag, caption_norm_by_lag, alternative_norm_by_lag),
-)
-
-
 BEYOND = 1e6  # times the highest untrained loss: drawn for an infinite one, above the panel
 LOSS = "loss of a pass, Σ ℓ_t"
 LOSS_KINDS = (("sliding", "sliding window (1, k)"), ("chunks", "chunks (k, k)"))
@@ -317,7 +310,10 @@ def _final_losses(findings: Findings) -> str:
     return "Median final losses. " + "; ".join(parts) + "."
 
 
-LOSS_DRAWINGS = (
+TRUNCATION_DRAWINGS = (
+    Drawing("cosine_bias", (8.4, 5), draw_truncation_cost, caption_truncation_cost, alternative_truncation_cost),
+    Drawing("along_training", (8.4, 3.6), draw_along_training, caption_along_training, alternative_along_training),
+    Drawing("norm_by_lag", (7, 3.6), draw_norm_by_lag, caption_norm_by_lag, alternative_norm_by_lag),
     Drawing("loss_by_k", (9, 4), draw_loss_by_k, loss_by_k_caption, _final_losses),
     Drawing("final_by_k", (7, 4.2), draw_final_by_k, final_by_k_caption, _final_losses),
 )

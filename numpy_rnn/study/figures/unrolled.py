@@ -1,4 +1,4 @@
-"""Draw the network unrolled over three steps: python -m numpy_rnn.figures.unrolled FILE"""
+"""Draw the network unrolled over three steps: python -m numpy_rnn.study.figures.unrolled FILE"""
 
 import sys
 from pathlib import Path

@@ -1,1 +1,0 @@
-"""The drawings of the documents, and the scripts that make them."""
