@@ -13,10 +13,10 @@ import numpy_rnn
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.conformance.recipes import Recipe
-from numpy_rnn.study.checks import check_step, error_bounds, witnesses
+from numpy_rnn.study.checks import check_step, witnesses
 from numpy_rnn.study.checks.check_step import exact
 from numpy_rnn.study.checks.checks import measure_checks
-from numpy_rnn.study.checks.complex_step import complex_step, differentiated
+from numpy_rnn.study.checks.complex_step import bounds, complex_step, differentiated
 from numpy_rnn.study.checks.equations import WINDOW, by_hand, element, problems
 from numpy_rnn.study.checks.witnesses import compare, loops, whole
 from numpy_rnn.study.page.formulas import NOT_STUDIED
@@ -204,7 +204,7 @@ def test_mistakes_of_a_window_are_far_outside_the_bound_and_the_right_network_is
     """By the witnesses that need no other package."""
     said = {name: whole(v) for name, v in loops(CASE).items()} | differentiated(CASE, complex_step)
     right, wrong = (by_hand(CASE, rnn) for rnn in (numpy_rnn, load(named(name))))
-    ratios = [compare(of[tensor], said[tensor], error_bounds.bounds(CASE, of)[tensor]).bounds for of in (right, wrong)]
+    ratios = [compare(of[tensor], said[tensor], bounds(CASE, of)[tensor]).bounds for of in (right, wrong)]
     assert ratios[0] <= APART < ratios[1]
 
 

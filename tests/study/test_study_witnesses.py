@@ -19,9 +19,8 @@ from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.check_step import WITNESSES as STEP_WITNESSES
 from numpy_rnn.study.checks.check_step import descents, exact, optimizer, root
 from numpy_rnn.study.checks.checks import WITNESSES as WINDOW_WITNESSES
-from numpy_rnn.study.checks.complex_step import central_difference, complex_step, differentiated, v_curve
+from numpy_rnn.study.checks.complex_step import bounds, central_difference, complex_step, differentiated, v_curve
 from numpy_rnn.study.checks.equations import by_hand
-from numpy_rnn.study.checks.error_bounds import bounds
 from numpy_rnn.study.checks.witnesses import (
     Check,
     Witnessed,

@@ -8,9 +8,8 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.records import Parameters, Update
 from numpy_rnn.common.windows import Window, windows
-from numpy_rnn.study.checks.complex_step import complex_step, differentiated
+from numpy_rnn.study.checks.complex_step import bounds, complex_step, differentiated
 from numpy_rnn.study.checks.equations import TRUNCATION, Values, by_hand, case_of, present
-from numpy_rnn.study.checks.error_bounds import bounds
 from numpy_rnn.study.checks.witnesses import Check, Difference, Witnessed, compare, compared, findings_of, whole
 from numpy_rnn.study.components.matrix import pairs
 from numpy_rnn.study.setting import Setting

@@ -25,9 +25,15 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.momentum import TINY
 from numpy_rnn.study.checks.check_step import check_steps, fractions, gradients_of, root, row
 from numpy_rnn.study.checks.check_truncation import check_truncations, truncations
-from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, central_difference, complex_step, differentiated, v_curve
+from numpy_rnn.study.checks.complex_step import (
+    MAX_ELEMENTS,
+    bounds,
+    central_difference,
+    complex_step,
+    differentiated,
+    v_curve,
+)
 from numpy_rnn.study.checks.equations import WINDOW, Equation, Values, by_hand, problems
-from numpy_rnn.study.checks.error_bounds import bounds
 from numpy_rnn.study.checks.witnesses import (
     Check,
     Witnessed,
