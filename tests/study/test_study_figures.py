@@ -4,9 +4,10 @@ The findings are made up: every number is another one, so that any two that are 
 must show is stated here by the place of its numbers in the findings.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
-from study_panels import PARTS, bands_are, color_of, figure_of, lines_are, names_of_lines, numbers, panels, same
 from study_settings import made_up, untrained
 
 from numpy_rnn.study.figures import style
@@ -17,6 +18,66 @@ from numpy_rnn.study.study import DRAWINGS
 
 pytestmark = pytest.mark.needs_matplotlib
 
+PARTS = ("low", "median", "high")
+
+
+@cache
+def figure_of(name):
+    from matplotlib.figure import Figure
+
+    [drawing] = [one for one in DRAWINGS if one.name == name]
+    with style.style():
+        figure = Figure(figsize=drawing.size)
+        drawing.draw(figure, made_up())
+        figure.draw_without_rendering()
+    return figure
+
+
+def numbers(values):
+    return np.array(values, float)  # None is NaN
+
+
+def same(found, expected, where):
+    np.testing.assert_allclose(numbers(found), numbers(expected), rtol=1e-12, err_msg=str(where))
+
+
+def color_of(artist):
+    from matplotlib.colors import to_hex
+
+    return to_hex(np.ravel(artist.get_facecolor())[:3] if hasattr(artist, "get_facecolor") else artist.get_color())
+
+
+def shows(axes, lines, bands, where, x):
+    """The first lines of the panel, in order: (values, color); and all its bands: (low and high by name, color).
+
+    Without a color, a color map chooses.
+    """
+    from matplotlib.collections import FillBetweenPolyCollection
+
+    for number, (line, (values, color)) in enumerate(zip(axes.lines[: len(lines)], lines, strict=True)):
+        same(line.get_xydata(), np.column_stack((x, numbers(values))), (where, number))
+        assert color is None or color_of(line) == color.lower(), (where, number)
+    drawn = [one for one in axes.collections if isinstance(one, FillBetweenPolyCollection)]
+    for number, (band, (of, color)) in enumerate(zip(drawn, bands, strict=True)):
+        [path] = band.get_paths()  # around: along the low end to the right, along the high end to the left
+        n = len(of["low"])
+        same(path.vertices[1 : n + 1, 1], of["low"], (where, number))
+        same(path.vertices[n + 2 : 2 * n + 2, 1][::-1], of["high"], (where, number))
+        assert color is None or color_of(band) == color.lower(), (where, number)
+
+
+def names_of_lines(axes):
+    """The name at the end of each line, by the line's color made readable."""
+    texts = {tuple(np.round(text.get_color(), 6)): text.get_text() for text in axes.texts
+             if text.get_color() != style.GREY}  # fmt: skip
+    return [texts.get(tuple(np.round(style.readable(line.get_color()), 6))) for line in axes.lines]
+
+
+def panels(name, number):
+    axes = figure_of(name).axes
+    assert len(axes) >= number, name
+    return axes[:number]
+
 
 # -- checks -----------------------------------------------------------------------------------------------------------
 
@@ -25,12 +86,12 @@ def test_differences():
     """A mark for each check, in the row of its equation, at its ratio to the bound; one line at 1."""
     [axes] = panels("differences", 1)
     equations = made_up()["checks"]["equations"]
+    checks = [(row, check) for row, one in enumerate(equations.values()) for check in one["checks"]]
     expected = sorted(
         (check["witness"] if check["witness"] in MARKS else COUNTED, row, max(check["bounds"], 1e-5) or EQUAL)
-        for row, one in enumerate(equations.values())
-        for check in one["checks"]
+        for row, check in checks
         if check["bounds"]
-    ) + [EQUAL] * sum(check["bounds"] == 0 for one in equations.values() for check in one["checks"])
+    ) + [EQUAL] * sum(check["bounds"] == 0 for _, check in checks)
     marks = [line for line in axes.lines if line.get_linestyle() == "None"]
     points = [(line.get_label(), round(y), x) for line in marks for x, y in line.get_xydata().tolist()]
     assert sorted(point for point in points if point[2] != EQUAL) + [x for *_, x in points if x == EQUAL] == expected
@@ -42,11 +103,13 @@ def test_v_curve():
     far, near = panels("v_curve", 2)
     curve = made_up()["checks"]["v_curve"]
     steps = numbers(curve["steps"])
-    lines = (np.maximum(curve["central"], 1e-17), style.RED), (np.maximum(curve["complex"], 1e-17), style.BLUE)
+    lines = [
+        (np.maximum(curve[kind], 1e-17), color) for kind, color in (("central", style.RED), ("complex", style.BLUE))
+    ]
     slopes = (curve["truncation"] * steps**2, style.GREY), (curve["rounding"] / steps, style.GREY)
-    lines_are(near, [*lines, *slopes], "near", x=steps)
+    shows(near, [*lines, *slopes], [], "near", steps)
     same(near.lines[4].get_xydata(), [[curve["best_step"], curve["best_error"]]], "best")
-    lines_are(far, [(np.maximum(curve["complex_smaller"], 1e-17), style.BLUE)], "far", x=curve["smaller_steps"])
+    shows(far, [(np.maximum(curve["complex_smaller"], 1e-17), style.BLUE)], [], "far", curve["smaller_steps"])
 
 
 # -- components -------------------------------------------------------------------------------------------------------
@@ -71,56 +134,32 @@ def test_heat_map_and_masks():
 def test_jacobians_and_trajectories():
     result = made_up()["components"]
     [axes] = panels("jacobians", 1)
-    colors = {
-        "as drawn": style.BEFORE,
-        "scaled to vanish": style.SKY,
-        "scaled to explode": style.RED,
-        "after training": style.AFTER,
-    }
+    colors = {"as drawn": style.BEFORE, "scaled to vanish": style.SKY, "scaled to explode": style.RED}
+    colors["after training"] = style.AFTER
     own = {of["name"]: of["mean"] for of in (*result["jacobians"], result["trained"])}
     lines, bands = [], []
+    assert list(result["seeds"]["starts"]) == list(colors)
     for name, start in result["seeds"]["starts"].items():
-        growth, radius, color = start["growth"], start["spectral_radius"]["median"], colors[name]
-        lines += [(growth["median"], color), (radius ** np.arange(9), color), (own[name], color)]
-        bands.append((growth["low"], growth["high"], color))
-    assert len(lines) == 12
-    lines_are(axes, lines, "jacobians", x=range(9))
-    bands_are(axes, bands, "jacobians")
+        curves = (start["growth"]["median"], start["spectral_radius"]["median"] ** np.arange(9), own[name])
+        lines += [(curve, colors[name]) for curve in curves]
+        bands.append((start["growth"], colors[name]))
+    shows(axes, lines, bands, "jacobians", range(9))
     drawn, *scaled = result["jacobians"]
     for axes, of in zip(panels("trajectories", 4), [drawn, result["trained"], *scaled], strict=True):
-        lines_are(axes, list(zip(numbers(of["h"]).T, style.CYCLE)), of["name"], x=range(9))
+        shows(axes, list(zip(numbers(of["h"]).T, style.CYCLE)), [], of["name"], range(9))
         assert axes.get_title(loc="left").startswith(f"{of['name']}\nρ = {of['spectral_radius']:.2g}")
-
-
-def test_the_flat_ends_of_tanh_are_grey():
-    from matplotlib.figure import Figure
-
-    [drawing] = [one for one in DRAWINGS if one.name == "trajectories"]
-    of = {"name": "a", "spectral_radius": 1.0, "slope": 0.5, "h": [[0.0], [0.5]]}
-    figure = Figure()
-    drawing.draw(figure, {"components": {"jacobians": [of], "trained": of, "epochs": 0, "threshold": 0.75}})
-    spans = [
-        patch.get_window_extent().transformed(axes.transData.inverted())
-        for axes in figure.axes
-        for patch in axes.patches
-    ]
-    same(sorted((span.y0, span.y1) for span in spans), [(-1, -0.75), (0.75, 1)], "spans")
 
 
 def test_recurrence():
     result = made_up()["components"]
-    left, right = panels("recurrence", 2)
-    for axes, names in (
-        (left, {"spectral_radius": style.BEFORE}),
-        (right, {"slope": style.BEFORE, "saturated": style.RED}),
-    ):
+    shown = {"spectral_radius": style.BEFORE}, {"slope": style.BEFORE, "saturated": style.RED}
+    for axes, colors in zip(panels("recurrence", 2), shown):
         lines, bands = [], []
-        for name, color in names.items():
-            low, median, high = ([of[name][part] for of in result["seeds"]["along"]] for part in PARTS)
-            lines += [(median, color), (result["along"][name], color)]
-            bands.append((low, high, color))
-        lines_are(axes, lines, names, x=[0, 1, 2, 4])
-        bands_are(axes, bands, names)
+        for name, color in colors.items():
+            band = {part: [of[name][part] for of in result["seeds"]["along"]] for part in PARTS}
+            lines += [(band["median"], color), (result["along"][name], color)]
+            bands.append((band, color))
+        shows(axes, lines, bands, colors, [0, 1, 2, 4])
 
 
 # -- the cost of truncation -------------------------------------------------------------------------------------------
@@ -136,22 +175,19 @@ def test_cosine_bias():
         for kind, (color, _) in KINDS.items():
             band = result["seeds"]["along"][index]["cost"]["all"][kind][part]
             lines += [(band["median"], color), (result["truncation"][end]["all"][kind][part], color)]
-            bands.append((band["low"], band["high"], color))
-        lines_are(axes, lines, (part, end), x=range(1, 9))
-        bands_are(axes, bands, (part, end))
-        names = [line.get_label() for line in axes.lines[:4:2]]
-        assert names == [name for _, name in KINDS.values()]
+            bands.append((band, color))
+        shows(axes, lines, bands, (part, end), range(1, 9))
+        assert [line.get_label() for line in axes.lines[:4:2]] == [name for _, name in KINDS.values()]
 
 
 def test_along_training():
     result = made_up()["components"]
     assert result["along"]["k"] == [1, 2, 3, 5, 8]
     for axes, (kind, (_, name)) in zip(panels("along_training", 2), KINDS.items()):
-        by_k = [[of["cost"]["all"][kind]["cosine"] for of in result["seeds"]["along"]], [1, 2, 3, 5]]
-        curves = [{part: [of[part][k - 1] for of in by_k[0]] for part in PARTS} for k in by_k[1]]
-        lines_are(axes, [(curve["median"], None) for curve in curves], kind, x=[0, 1, 2, 4])
-        bands_are(axes, [(curve["low"], curve["high"], None) for curve in curves], kind)
-        assert names_of_lines(axes)[:4] == [f"k = {k}" for k in by_k[1]]
+        of_epochs = [of["cost"]["all"][kind]["cosine"] for of in result["seeds"]["along"]]
+        curves = [{part: [of[part][k - 1] for of in of_epochs] for part in PARTS} for k in (1, 2, 3, 5)]
+        shows(axes, [(of["median"], None) for of in curves], [(of, None) for of in curves], kind, [0, 1, 2, 4])
+        assert names_of_lines(axes)[:4] == ["k = 1", "k = 2", "k = 3", "k = 5"]
         assert axes.get_title(loc="left") == name
 
 
@@ -162,10 +198,9 @@ def test_norm_by_lag():
     for end, index, color, name in (("start", 0, style.BEFORE, "before"), ("end", -1, style.AFTER, "after")):
         of = result["seeds"]["along"][index]
         lines += [(of["lag"]["median"], color), (result["lag"][end]["mean"], color)]
-        bands.append((of["lag"]["low"], of["lag"]["high"], color))
+        bands.append((of["lag"], color))
         names.append(f"{name} training:\n90 % within {of['reach']['median'][1]:.1f} steps")
-    lines_are(axes, lines, "norm_by_lag", x=range(8))
-    bands_are(axes, bands, "norm_by_lag")
+    shows(axes, lines, bands, "norm_by_lag", range(8))
     assert names_of_lines(axes)[::2][:2] == names
 
 
@@ -176,56 +211,48 @@ def test_loss_by_k_and_final_losses():
     by_k = made_up()["training"]["by_k"]
     kinds = {"sliding": ("sliding window (1, k)", style.SLIDING), "chunks": ("chunks (k, k)", style.CHUNKS)}
     for axes, (kind, (title, _)) in zip(panels("loss_by_k", 2), kinds.items()):
-        lines_are(axes, [(run["median"], None) for run in by_k[kind]], kind, x=range(5))
-        bands_are(axes, [(run["low"], run["high"], None) for run in by_k[kind]], kind)
-        assert names_of_lines(axes) == [f"k = {run['k']}" for run in by_k[kind]]
+        runs = by_k[kind]
+        shows(axes, [(run["median"], None) for run in runs], [(run, None) for run in runs], kind, range(5))
+        assert names_of_lines(axes) == [f"k = {run['k']}" for run in runs]
         assert axes.get_title(loc="left") == title
     [axes] = panels("final_by_k", 1)
     lines = iter(axes.lines)
     for kind, (title, color) in kinds.items():
-        of_kind = [next(lines) for _ in (*by_k[kind], "medians")]
-        for line, run in zip(of_kind, by_k[kind]):
-            same(line.get_ydata(), run["final"], (kind, run["k"]))
-        same(of_kind[-1].get_ydata(), [run["final_median"] for run in by_k[kind]], kind)
-        assert {color_of(line) for line in of_kind} == {color.lower()}, kind
+        expected = [*(run["final"] for run in by_k[kind]), [run["final_median"] for run in by_k[kind]]]
+        for line, values in zip([next(lines) for _ in expected], expected):
+            same(line.get_ydata(), values, kind)
+            assert color_of(line) == color.lower(), kind
         [label] = [text for text in axes.texts if text.get_text().endswith(title)]
         assert label.get_color() == style.readable(color)
-        notes = [text.get_text() for text in axes.texts if text.get_text().endswith("diverged")]
+    notes = [text.get_text() for text in axes.texts if text.get_text().endswith("diverged")]
     assert notes == [f"{run['diverged']} ↑\ndiverged" for kind in kinds for run in by_k[kind]]
 
 
-def test_disagreements():
+def test_disagreements_their_masks_and_their_steps():
     result = made_up()["training"]["disagreements"]
     for number, (axes, one) in enumerate(zip(panels("disagreements", 9), result, strict=True)):
-        sides = {style.DEFINITION: one["right"], style.VARIANT: one["wrong"]}
-        lines_are(axes, [(of["median"], color) for color, of in sides.items()], one["name"], x=range(5))
-        bands_are(axes, [(of["low"], of["high"], color) for color, of in sides.items()], one["name"])
+        sides = [(one["right"], style.DEFINITION), (one["wrong"], style.VARIANT)]
+        shows(axes, [(of["median"], color) for of, color in sides], sides, one["name"], range(5))
         assert axes.get_title(loc="left").split() == f"{number + 1} {one['name']}".split()
         note = f"final loss × {one['ratio']['median']:.2g}\n{one['wrong']['diverged']} of 5 diverged"
         assert axes.texts[0].get_text() == note
     names = {text.get_color(): text.get_text() for text in figure_of("disagreements").axes[0].texts[1:]}
     assert names == {style.DEFINITION: "by the definition", style.VARIANT: "the variant"}
 
-
-def test_disagreement_masks():
-    result = {one["key"]: one for one in made_up()["training"]["disagreements"]}
-    keys = ("one_more", "chunks", "added_up")
-    expected = [("definition, k1 = 1, k2 = 5", result["one_more"]["right_counts"])]
-    expected += [(result[key]["name"], result[key]["counts"]) for key in keys]
+    by_key = {one["key"]: one for one in result}
+    expected = [("definition, k1 = 1, k2 = 5", by_key["one_more"]["right_counts"])]
+    expected += [(by_key[key]["name"], by_key[key]["counts"]) for key in ("one_more", "chunks", "added_up")]
     for axes, (title, counts) in zip(panels("disagreement_masks", 4), expected):
         same(axes.images[0].get_array().filled(0), counts, title)
         assert axes.get_title(loc="left").split() == title.split()
 
-
-def test_disagreement_steps():
     [axes] = panels("disagreement_steps", 1)
-    shown = [one for one in made_up()["training"]["disagreements"] if one["steps"]["of_step"]]
-    assert len(shown) == 8  # chunks make other updates
-    for line, one in zip(axes.lines, shown, strict=True):
-        same(line.get_ydata(), [v or None for v in one["steps"]["of_step"]], one["name"])
-        same(line.get_xdata(), one["steps"]["epochs"], one["name"])
+    stepped = [one for one in result if one["steps"]["of_step"]]
+    assert len(axes.lines) == len(stepped) == 8  # chunks make other updates
+    epochs = stepped[0]["steps"]["epochs"]
+    shows(axes, [([v or None for v in one["steps"]["of_step"]], None) for one in stepped], [], "steps", epochs)
     names = names_of_lines(axes)
-    assert names[1:] == [one["name"] for one in shown[1:]]
+    assert names[1:] == [one["name"] for one in stepped[1:]]
     assert names[0] == names[-1]  # solid and dashed lines of one color: the later name is found
 
 
@@ -233,19 +260,16 @@ def test_mistakes():
     """From the lowest final loss to the highest; one that diverged is at four times the largest of the others."""
     mistakes = [one for one in made_up()["training"]["mistakes"] if one["verdict"] != "not in a run"]
     edge = 4 * max(one["ratio"]["median"] or 0 for one in mistakes)
-    ratios = {one["name"]: one["ratio"]["median"] or edge for one in mistakes}
-    mistakes.sort(key=lambda one: ratios[one["name"]])
+    mistakes.sort(key=lambda one: one["ratio"]["median"] or edge)
     [axes] = panels("mistakes", 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == [one["name"] for one in mistakes]
-    points = [
-        (*point, color_of(line)) for line in axes.lines if line.get_linestyle() == "None" for point in line.get_xydata()
+    dots = [line for line in axes.lines if line.get_linestyle() == "None"]
+    points = [(row, ratio, color_of(line)) for line in dots for ratio, row in line.get_xydata().tolist()]
+    assert sorted(points) == [
+        (row, one["ratio"]["median"] or edge, VERDICTS[one["verdict"]][0].lower()) for row, one in enumerate(mistakes)
     ]
-    colors = [VERDICTS[one["verdict"]][0].lower() for one in mistakes]
-    expected = [(ratios[one["name"]], row, color) for row, (one, color) in enumerate(zip(mistakes, colors))]
-    assert sorted(points, key=lambda point: point[1]) == expected
-    counts = {
-        f"{VERDICTS[v][2]} ({sum(one['verdict'] == v for one in mistakes)})" for v in {m["verdict"] for m in mistakes}
-    }
+    verdicts = [one["verdict"] for one in mistakes]
+    counts = {f"{VERDICTS[verdict][2]} ({verdicts.count(verdict)})" for verdict in verdicts}
     assert {text.get_text() for text in axes.get_legend().get_texts()} == counts
 
 
@@ -277,4 +301,8 @@ def test_a_narrow_column_has_the_panels_one_above_the_other_each_with_its_labels
         assert {axes.get_subplotspec().colspan for axes in panels} == {range(1)}, drawing.name
         for labels in zip(*((axes.get_xlabel(), axes.get_ylabel()) for axes in panels)):
             assert all(labels) or not any(labels), drawing.name
+        if drawing.name == "trajectories":  # the flat ends of tanh are grey
+            for axes in panels:
+                spans = [patch.get_extents().transformed(axes.transData.inverted()) for patch in axes.patches]
+                same(sorted((span.y0, span.y1) for span in spans), [(-1, -0.9), (0.9, 1)], "spans")
     assert [axes.get_title("left") for axes in panels] == ["before training", "after 4 epochs"] * 2
