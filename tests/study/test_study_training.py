@@ -11,7 +11,7 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.series import sine
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.mutants.catalogue import CORE, MUTANTS, load, mutated_source, named
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load, mutated_source, named
 from numpy_rnn.conformance.mutants.score import names_the_stage
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
@@ -38,40 +38,27 @@ def test_the_runs_of_the_variants_and_their_length():
         of_runs = {key: run.configuration(setting) for key, run in named_runs(setting).items()}
         expected = min(epochs, MAX_UPDATES // 12)
         assert {of.epochs for of in of_runs.values()} == {expected}
-        assert {key: (of.momentum, of.nesterov) for key, of in of_runs.items() if of.momentum} == {
-            "momentum": (0.5, False),
-            "nesterov": (0.5, True),
-        }
-        assert {key: of.reduction for key, of in of_runs.items() if key in ("mean", "sum")} == {
-            "mean": "mean",
-            "sum": "sum",
-        }
-        assert {key for key, of in of_runs.items() if of.nonlinearity == "relu"} == {"relu"}
         assert of_runs["configured"] == setting.configuration.changed(epochs=expected)
-        assert {key: (of_runs[key].k1, of_runs[key].k2) for key in ("sliding", "chunks", "biases")} == {
-            "sliding": (1, 5),
-            "chunks": (5, 5),
-            "biases": (1, 5),
-        }
+        of_momentum = {key: (of.momentum, of.nesterov) for key, of in of_runs.items() if of.momentum}
+        assert of_momentum == {"momentum": (0.5, False), "nesterov": (0.5, True)}
+        assert [of_runs[key].reduction for key in ("mean", "sum")] == ["mean", "sum"]
+        assert {key for key, of in of_runs.items() if of.nonlinearity == "relu"} == {"relu"}
+        windows = [(of_runs[key].k1, of_runs[key].k2) for key in ("sliding", "chunks", "biases")]
+        assert windows == [(1, 5), (5, 5), (1, 5)]
     assert named_runs(a_setting(steps=3))["sliding"].changes["k2"] == 3
     assert {variant.run for variant in VARIANTS} == {"sliding", "chunks", "biases"}
 
 
-def losses_alone(rnn, params, setting, configuration):
-    """Σ ℓ_t of a pass of one network before training and after every epoch."""
-    h_0 = setting.h_0
-    ends = {0: params}
+def trained_alone(rnn, params, setting, configuration):
+    """Of one network: Σ ℓ_t of a pass before training and after every epoch; and all parameters, one row each, before
+    the first update and after each of the first epoch.
+    """
+    h_0, ends, path = setting.h_0, {0: params}, [row(params)]
     for update in rnn.train(params, setting.x, setting.target, h_0, **configuration.train_options()):
         ends[update.epoch] = update.parameters
+        path += [row(update.parameters)] if update.epoch == 1 else []
     outputs = [unrolled([of] * len(setting.x), setting.x, h_0).y for of in ends.values()]
-    return [step_losses(y, setting.target).sum() for y in outputs]
-
-
-def steps_alone(rnn, params, setting, configuration):
-    """All parameters before and after each update of one epoch, one row each."""
-    options = configuration.changed(epochs=1).train_options()
-    updates = list(rnn.train(params, setting.x, setting.target, setting.h_0, **options))
-    return np.array([row(of) for of in (params, *(update.parameters for update in updates))])
+    return [step_losses(y, setting.target).sum() for y in outputs], np.array(path)
 
 
 def difference(right, wrong):
@@ -97,9 +84,10 @@ def test_a_disagreement_is_that_of_networks_trained_alone(variant):
     changes = {"sliding": {"k1": 1, "k2": k}, "chunks": {"k1": k, "k2": k}, "biases": {"k1": 1, "k2": k}}[variant.run]
     configuration, wrong = setting.configuration.changed(**changes), load(named(variant.mutant))
     networks = [prepare(setting.configuration.changed(seed=seed)).params for seed in range(5)]
-    curves = {}
+    curves, paths = {}, {}
     for side, rnn in (("right", numpy_rnn), ("wrong", wrong)):
-        curves[side] = np.array([losses_alone(rnn, params, setting, configuration) for params in networks]).T
+        alone = [trained_alone(rnn, params, setting, configuration) for params in networks]
+        curves[side], paths[side] = np.array([losses for losses, _ in alone]).T, [path for _, path in alone]
         near(found[side]["final"], curves[side][-1], side)
         for part, share in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
             near(found[side][part], np.quantile(curves[side], share, axis=-1, method="inverted_cdf"), (side, part))
@@ -110,14 +98,14 @@ def test_a_disagreement_is_that_of_networks_trained_alone(variant):
     first, last = (np.median(curves["wrong"][epoch]) for epoch in (0, -1))
     assert found["verdict"] == expected_verdict(ratios[2], first, last)
 
-    paths = [[steps_alone(rnn, params, setting, configuration) for params in networks] for rnn in (numpy_rnn, wrong)]
-    of_epoch = [difference(right[-1] - right[0], wrong[-1] - wrong[0]) for right, wrong in zip(*paths)]
+    both = list(zip(*paths.values()))
+    of_epoch = [difference(right[-1] - right[0], wrong[-1] - wrong[0]) for right, wrong in both]
     near(found["steps"]["of_epoch"][0], np.median(of_epoch), "of_epoch")
     if variant.key == "chunks":
         assert found["steps"]["of_step"] is None  # other updates
         assert np.array_equal(found["counts"], mask(8, k, k))
         return
-    moves = [[np.diff(path, axis=0) for path in of_network] for of_network in zip(*paths)]
+    moves = [[np.diff(path, axis=0) for path in of_network] for of_network in both]
     near(found["steps"]["of_step"][0], np.median([difference(*of_both) for of_both in moves]), "of_step")
     by_update = np.median([[difference(*steps) for steps in zip(*of_both)] for of_both in moves], axis=0)
     number = int(np.flatnonzero(by_update > 1e-7)[0])
@@ -138,9 +126,8 @@ def test_a_mistake_has_the_numbers_of_its_disagreement_or_of_the_first_run_that_
         assert one["verdict"] == expected_verdict(one["ratio"]["median"], first, last), one["name"]
         if other := by_name.get(one["name"]):
             assert (one["ratio"], one["verdict"], one["shown_by"]) == (other["ratio"], other["verdict"], other["run"])
-            assert [one[side]["median"] for side in ("right", "wrong")] == [
-                other[side]["median"] for side in ("right", "wrong")
-            ]
+            for side in ("right", "wrong"):
+                assert one[side]["median"] == other[side]["median"]
         else:
             try:
                 there = judge_demo_run(load(mutant), configured, setting).first is not None
@@ -171,22 +158,19 @@ def test_the_networks_of_an_outcome_train_as_each_would_alone():
 # -- mistakes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right(mutant):
-    places = compare_lines(mutant)
+def test_wrong_lines_stand_in_the_wrong_source_and_right_ones_in_the_right():
     folder = Path(numpy_rnn.__file__).parent
-    assert {place["module"] for place in places} == {f"{module}.py" for module, _, _ in mutant.changes}
-    for place in places:
-        assert place["right"] != place["wrong"]
-        module = place["module"].removesuffix(".py")
-        assert module in CORE
-        right = (folder / place["module"]).read_text(encoding="utf-8")
-        wrong = mutated_source(mutant, module, right)
-        for side, source in (("right", right), ("wrong", wrong)):
-            lines = {line.strip() for line in source.splitlines()}
-            assert {line.strip() for line in place[side].splitlines()} <= lines
-        comparable = (place["right"] + "\n" + place["wrong"]).splitlines()
-        assert min(len(line) - len(line.lstrip()) for line in comparable if line) == 0
+    for mutant in MUTANTS:
+        places = compare_lines(mutant)
+        assert {place["module"] for place in places} == {f"{module}.py" for module, _, _ in mutant.changes}
+        for place in places:
+            assert place["right"] != place["wrong"], mutant.name
+            source = (folder / place["module"]).read_text(encoding="utf-8")
+            wrong = mutated_source(mutant, place["module"].removesuffix(".py"), source)
+            for shown, text in ((place["right"], source), (place["wrong"], wrong)):
+                assert {line.strip() for line in shown.splitlines()} <= {line.strip() for line in text.splitlines()}
+            shown = (place["right"] + "\n" + place["wrong"]).splitlines()
+            assert min(len(line) - len(line.lstrip()) for line in shown if line) == 0, mutant.name
 
 
 # At least one mutant of each run that shows some: the run, and the tensor that is named.
