@@ -6,7 +6,6 @@ import numpy as np
 
 from numpy_rnn import Gradients
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
-from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.complex_step import unrolled
@@ -20,28 +19,15 @@ def initial_state(setting, params):
     return setting.h_0 if params.h_0 is None else params.h_0
 
 
-def case_of(setting, params, start, loss_start, stop, h_0, reduction="sum") -> Case:
-    """One window of the series, under these parameters."""
-    if start > 0:
-        params = params._replace(h_0=None)
-    x, target = setting.x[start:stop], setting.target[loss_start:stop]
-    return Case(params, x, target, h_0, 0.0, setting.configuration.nonlinearity, reduction)
-
-
-def balls(case) -> dict[str, tuple[Enclosure, np.ndarray]]:
-    """The true values of a case, by ball arithmetic, and of every tensor E: how far off correct computations may be."""
-    return global_bounds(case)
-
-
 def bounds_of_components(setting, params):
-    """E of every component, (T, T, *shape of θ), and of every t the `balls` of its case; their E is carried through
-    the one product that makes a component, (B4) to (B9).
+    """E of every component, (T, T, *shape of θ), and of every t the `global_bounds` of its case; their E is carried
+    through the one product that makes a component, (B4) to (B9).
     """
-    h_0, T = initial_state(setting, params), len(setting.x)
+    h_0, T, phi = initial_state(setting, params), len(setting.x), setting.configuration.nonlinearity
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))
     cases = []
     for t in range(1, T + 1):
-        result = balls(case_of(setting, params, 0, t - 1, t, h_0))
+        result = global_bounds(Case(params, setting.x[:t], setting.target[t - 1 : t], h_0, 0.0, phi, "sum"))
         cases.append(result)
         h, da, dy = (
             Rounded(np.abs(value.high), bound) for value, bound in (result[name] for name in ("h", "da", "dy"))

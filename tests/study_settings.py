@@ -138,3 +138,9 @@ def near(found, expected, where=""):
     """Seven digits are given of a number; cosines and losses that are sums may cancel to some more roundings."""
     found = np.array(found, float)
     np.testing.assert_allclose(found, np.array(expected, float), rtol=1.01 * 0.5e-6, atol=1e-11, err_msg=str(where))
+
+
+def bands_are(found, of_networks, where=""):
+    """Median and band are those of the networks, one row each."""
+    for part, share in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
+        near(found[part], np.quantile(of_networks, share, axis=0, method="inverted_cdf"), (where, part))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study_settings import CHOSEN, a_setting, near, row, shared_run
+from study_settings import CHOSEN, a_setting, bands_are, near, row, shared_run
 
 import numpy_rnn
 from numpy_rnn.app.experiment import prepare
@@ -89,8 +89,7 @@ def test_a_disagreement_is_that_of_networks_trained_alone(variant):
         alone = [trained_alone(rnn, params, setting, configuration) for params in networks]
         curves[side], paths[side] = np.array([losses for losses, _ in alone]).T, [path for _, path in alone]
         near(found[side]["final"], curves[side][-1], side)
-        for part, share in (("low", 0.1), ("median", 0.5), ("high", 0.9)):
-            near(found[side][part], np.quantile(curves[side], share, axis=-1, method="inverted_cdf"), (side, part))
+        bands_are(found[side], curves[side].T, side)
         assert found[side]["final_median"] == found[side]["median"][-1]
         assert found[side]["worse_than_untrained"] == (curves[side][-1] > curves[side][0]).sum()
     ratios = np.sort(curves["wrong"][-1] / curves["right"][-1])
