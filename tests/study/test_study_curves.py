@@ -1,18 +1,27 @@
-"""The yardstick of training: losses of a pass, learning curves of many networks, and TBPTT by its lengths."""
+"""Learning curves, and which components wrong truncations count, at which weights: counts, recipes, and programs.
+
+Networks of relu with small whole numbers (and a learning rate that is a power of two) are computed in float64 without
+any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
+"""
+
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from study_settings import a_setting, whole_numbers
+from study_settings import a_setting, row, whole_numbers
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import Parameters
+from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
+from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.setting import DIVERGED_FACTOR, rounded
 from numpy_rnn.study.training import learning_curves as curves
+from numpy_rnn.study.training.disagreements import VARIANTS, added_up, divisors, variants, weights
 
-# -- the yardstick --------------------------------------------------------------------------------------------------
+# -- learning curves --------------------------------------------------------------------------------------------------
 
 
 def test_a_course_has_the_weights_that_an_epoch_left():
@@ -60,8 +69,7 @@ def test_what_has_diverged_is_infinite_and_counted(options, rate, finite):
 
 
 def test_quantiles_are_values_of_networks_and_know_infinity():
-    losses = np.array([*range(1, 9), np.inf, np.inf])
-    assert curves.quantiles(losses).tolist() == [1, 5, np.inf]
+    assert curves.quantiles(np.array([*range(1, 9), np.inf, np.inf])).tolist() == [1, 5, np.inf]
     assert rounded([1.00000004, np.inf, np.nan]) == [1.0, None, None]
 
 
@@ -76,39 +84,190 @@ def test_networks_are_those_that_the_seeds_draw():
 
 
 def test_epochs_looked_at():
-    assert curves.curve_epochs(0) == [0]
-    assert curves.curve_epochs(3) == [0, 1, 2, 3]
-    many = curves.curve_epochs(3000)
-    assert (many[0], many[1], many[-1]) == (0, 1, 3000)
+    assert [curves.curve_epochs(epochs) for epochs in (0, 3)] == [[0], [0, 1, 2, 3]]
+    first, second, *_, last = many = curves.curve_epochs(3000)
+    assert (first, second, last) == (0, 1, 3000)
     assert len(many) <= 62
-
-
-# -- by k and disagreements -----------------------------------------------------------------------------------------
 
 
 def test_by_k_is_tbptt_of_these_lengths():
     setting = a_setting(seeds=2, steps=4, epochs=2)
     result = curves.by_k(setting)
     assert result["ks"] == curves.lengths(4) == [1, 2, 3, 4]
-    assert [(run["k1"], run["k2"]) for run in result["chunks"]] == [(k, k) for k in (1, 2, 3, 4)]
-    assert [(run["k1"], run["k2"]) for run in result["sliding"]] == [(1, k) for k in (1, 2, 3, 4)]
     for run in result["chunks"] + result["sliding"]:
         configuration = setting.configuration.changed(k1=run["k1"], k2=run["k2"])
         of_two = curves.learning_curve(numpy_rnn, curves.draw_networks(setting, 2), setting, configuration).losses[-1]
         assert run["final"] == rounded(of_two)
     for kind in ("chunks", "sliding"):
+        assert [run["k2"] for run in result[kind]] == [1, 2, 3, 4]
+        assert [run["k1"] for run in result[kind]] == ([1, 2, 3, 4] if kind == "chunks" else [1] * 4)
         medians = {run["final_median"]: run["k"] for run in result[kind]}
         assert result[f"best_{kind}"] == medians[min(medians)], kind
     assert (result["diverged"], result["any_diverged"]) == ([], False)
-    result = curves.by_k(
-        setting._replace(configuration=setting.configuration.changed(nonlinearity="relu", learning_rate=50.0))
-    )
-    runs = [(kind, run) for kind in ("chunks", "sliding") for run in result[kind]]
-    expected = [
-        (kind, run["k"], run["diverged"])
-        for kind, run in runs
-        if run["diverged"] and (kind, run["k"]) != ("sliding", 1)
-    ]
+    wild = setting.configuration.changed(nonlinearity="relu", learning_rate=50.0)
+    result = curves.by_k(setting._replace(configuration=wild))
     listed = [(one["kind"].split()[0], one["k"], one["diverged"]) for one in result["diverged"]]
-    assert listed == expected
+    runs = [(kind, run["k"], run["diverged"]) for kind in ("chunks", "sliding") for run in result[kind]]
+    assert listed == [(kind, k, number) for kind, k, number in runs if number and (kind, k) != ("sliding", 1)]
     assert {kind for kind, *_ in listed} == {"chunks", "sliding"}
+
+
+# -- wrong truncations ------------------------------------------------------------------------------------------------
+
+STEPS = 6
+DELTA = 2.0**-200  # of a complex step: a power of two, so that multiplying by it rounds nothing
+
+
+def one_epoch(rnn, params, x, target, h_0, k1, k2, learning_rate=0.0, **options):
+    options |= {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": 1, "nonlinearity": "relu"}
+    return list(rnn.train(params, x, target, h_0, **options))
+
+
+def derivatives(copies, x, target, h_0, moved):
+    """∂ℓ_t by a shift of the parameters that is common to the copies of the steps in `moved`: (T, elements)."""
+    weights = [theta for theta in copies[0] if theta is not None]
+    ends = np.cumsum([theta.size for theta in weights])
+    units = np.split(np.eye(ends[-1]) * 1j * DELTA, ends[:-1], axis=1)
+    shifts = [unit.reshape(-1, *theta.shape) for unit, theta in zip(units, weights)]
+    shifted = [
+        Parameters(*(theta + (shift if s in moved else 0) for theta, shift in zip(copy, shifts)))
+        for s, copy in enumerate(copies, start=1)
+    ]
+    return step_losses(unrolled(shifted, x, h_0, "relu").y, target).imag / DELTA
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.key)
+def test_the_gradients_of_an_epoch_are_the_components_by_their_weights(variant):
+    """With a learning rate of 0 nothing moves; for all 1 ≤ k1 ≤ k2 ≤ T, and to the last bit but for the division."""
+    params, x, target, h_0 = whole_numbers(1)
+    copies = [params] * STEPS
+    G = np.stack([derivatives(copies, x, target, h_0, {s}) for s in range(1, STEPS + 1)], axis=1)  # ∂ℓ_t/∂θ_s
+    assert np.array_equal(np.any(G, axis=-1), np.tri(STEPS))  # which can tell the masks apart
+    assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
+    wrong = load(named(variant.mutant))
+    for k1, k2 in combinations_with_replacement(range(1, STEPS + 1), 2):
+        configuration = Configuration(k1=k1, k2=k2)
+        for package, of in ((numpy_rnn, None), (wrong, variant)):
+            result = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
+            factors = weights(of, configuration, STEPS, 1)
+            # Under "mean" every update divides whole numbers by N once in y − target, and sums and products of
+            # fractions with that denominator round. Where N is a power of two, as 1, 2 and 4 are, nothing does.
+            if variant.key == "mean" and of is not None and not np.isin(divisors(STEPS, k1, 1), (1, 2, 4)).all():
+                continue
+            assert np.array_equal(result, np.einsum("ts,tsn->n", factors, G)), (k1, k2, of)
+
+
+def test_state_gradients_add_up_as_in_pascals_triangle():
+    counts = added_up(12, 1, 5)
+    for t in range(5, 9):  # later losses are not in enough windows any more
+        assert counts[t - 1, t - 5 : t].tolist() == [1, 4, 6, 4, 1]
+
+
+def test_weights_under_mean_and_sum():
+    sums, means = (Configuration(k1=2, k2=3, reduction=reduction) for reduction in ("sum", "mean"))
+    kept, N = mask(5, 2, 3), divisors(5, 2, 2)
+    of_sum, of_mean = (next(v for v in variants(reduction) if v.key == "mean") for reduction in ("sum", "mean"))
+    assert (of_sum.mutant, of_mean.mutant) == ("mean for sum", "sum for mean")
+    assert np.array_equal(weights(None, sums, 5, 2), kept)
+    assert np.array_equal(weights(of_sum, sums, 5, 2), kept / N)
+    assert np.array_equal(weights(None, means, 5, 2), kept / N)
+    assert np.array_equal(weights(of_mean, means, 5, 2), kept)
+    chunks = next(v for v in VARIANTS if v.key == "chunks")
+    assert np.array_equal(weights(chunks, means, 5, 2), mask(5, 3, 3) / divisors(5, 3, 2))
+
+
+# -- at which weights -----------------------------------------------------------------------------------------------
+
+STALE_NOW = load(named("activations of stale weights kept"))
+STALE_THEN = load(named("stale activations and stale W_hh kept"))
+REPLAYED = load(named("states replayed from the start with the current weights"))
+RATE = 2.0**-9
+
+
+def three_updates(rnn, **options):
+    """Three updates of one new step, windows of three: all numbers have few bits.
+
+    The first target is what the network gives, so that only the second update moves the weights: step 2 was computed
+    with other ones than step 3.
+    """
+    params, x, target, h_0 = whole_numbers(3, steps=3)
+    target[0] = numpy_rnn.forward(params, x, h_0, nonlinearity="relu").y[0]
+    return params, one_epoch(rnn, params, x, target, h_0, 1, 3, RATE, **options), (x, target, h_0)
+
+
+def test_weights_of_then_is_a_derivative_by_a_common_shift_and_that_of_rtrl():
+    """∂ℓ_3 by a shift of the weights of all three steps, as they were then: by complex step, and by RTRL with an update
+    at every step, whose J is ∂h_t by W_xh and W_hh, one above the other.
+    """
+    params, updates, run = three_updates(STALE_THEN, record=True)
+    copies = [params, *(update.parameters for update in updates[:2])]
+    result = derivatives(copies, *run, moved={1, 2, 3})[2]
+    assert np.array_equal(row(updates[2].gradients), result)
+    for other in (numpy_rnn, STALE_NOW):
+        assert not np.array_equal(row(three_updates(other)[1][2].gradients), result)
+    x, h, J = run[0][:, 0], updates[2].activations.h[:, 0], np.zeros((3, 2, 2))
+    for t, then in enumerate(copies):
+        immediate = np.concatenate((x[t], h[t]))[:, None, None] * np.eye(2)
+        J = (immediate + J @ then.W_hh) * (h[t + 1] > 0)
+    assert np.array_equal((J @ updates[2].adjoints.dh[-1, 0]).ravel(), result[:6])
+
+
+def test_replay_enters_with_the_state_of_the_newest_weights():
+    params, x, target, h_0 = whole_numbers(3, steps=3)
+    first, second, third = one_epoch(REPLAYED, params, x, target, h_0, 1, 1, RATE, record=True)
+    again = unrolled([first.parameters], x[:1], h_0, "relu").h[1]
+    assert np.array_equal(second.activations.h[0], again)
+    right = one_epoch(numpy_rnn, params, x, target, h_0, 1, 1, RATE, record=True)
+    assert not np.array_equal(right[1].activations.h[0], again)
+    assert np.array_equal(first.activations.h[0], h_0)
+    of_third = numpy_rnn.forward(second.parameters, x, h_0, nonlinearity="relu").h[2]
+    assert np.array_equal(third.activations.h[0], of_third)
+
+
+@pytest.mark.no_perturb
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("mutant", "in_place"), [(STALE_NOW, True), (STALE_THEN, False)], ids=["now", "then"])
+def test_who_computes_stale_gradients(mutant, in_place):
+    """PyTorch does, on a graph that is kept: (B2) takes the current weights if they are changed in place, and those of
+    the forward pass if every update makes new ones.
+    """
+    import torch
+
+    params, updates, (x, target, h_0) = three_updates(mutant)
+    W_xh, W_hh, W_hy = (torch.tensor(theta, requires_grad=True) for theta in params[:3])
+    leaves, h = [(W_xh, W_hh, W_hy)], torch.tensor(h_0)
+    for t, update in enumerate(updates):
+        W_xh, W_hh, W_hy = leaves[-1]
+        h = torch.relu(torch.tensor(x[t]) @ W_xh + h @ W_hh)
+        loss = 0.5 * (h @ W_hy - torch.tensor(target[t])).square().sum()
+        distinct = [v for leaf in (leaves[-1:] if in_place else leaves) for v in leaf]
+        by_step = torch.autograd.grad(loss, distinct, retain_graph=True, allow_unused=True)
+        sums = [sum(g for g in by_step[i::3] if g is not None) for i in range(3)]
+        assert np.array_equal(row(update.gradients), np.concatenate([g.numpy().ravel() for g in sums]))
+        if in_place:
+            for theta, g in zip(leaves[-1], sums):
+                theta.data -= RATE * g
+        else:
+            leaves.append(tuple((v - RATE * g).detach().requires_grad_() for v, g in zip(leaves[-1], sums)))
+
+
+@pytest.mark.needs_torch
+def test_who_adds_up_state_gradients():
+    """The recipe with a list of detached states, whose .grad is never made zero; with weights that do not move."""
+    import torch
+
+    params, x, target, h_0 = whole_numbers(1)
+    k2 = 4
+    wrong = one_epoch(load(named("state gradients add up over overlapping windows")), params, x, target, h_0, 1, k2)
+    theta = [torch.tensor(v, requires_grad=True) for v in params[:3]]
+    kept, state = [], torch.tensor(h_0)
+    for t, update in enumerate(wrong):
+        entered = state.detach().requires_grad_()
+        state = torch.relu(torch.tensor(x[t]) @ theta[0] + entered @ theta[1])
+        kept = [*kept, (entered, state)][-k2:]
+        for v in theta:
+            v.grad = None
+        (0.5 * (state @ theta[2] - torch.tensor(target[t])).square().sum()).backward(retain_graph=True)
+        for (_, before), (after, _) in zip(kept[-2::-1], kept[:0:-1]):
+            before.backward(after.grad, retain_graph=True)
+        assert np.array_equal(row(update.gradients), np.concatenate([v.grad.numpy().ravel() for v in theta]))
