@@ -29,9 +29,7 @@ def bounds_of_components(setting, params):
     for t in range(1, T + 1):
         result = global_bounds(Case(params, setting.x[:t], setting.target[t - 1 : t], h_0, 0.0, phi, "sum"))
         cases.append(result)
-        h, da, dy = (
-            Rounded(np.abs(value.high), bound) for value, bound in (result[name] for name in ("h", "da", "dy"))
-        )
+        h, da, dy = (Rounded(np.abs(result[name][0].high), result[name][1]) for name in ("h", "da", "dy"))
         for s in range(1, t + 1):
             before = h[s - 2] if s > 1 else ROUNDING.given(h_0)
             at = t - 1, s - 1
@@ -63,17 +61,11 @@ def kept_components(T, k1, k2):
 def components_in_another_way(setting, params):
     """All numbers of the component matrix of one network, from its components by complex step and by plain loops."""
     h_0, T, phi = initial_state(setting, params), len(setting.x), setting.configuration.nonlinearity
-    present = {name: theta for name, theta in params._asdict().items() if theta is not None}
-    size = sum(theta.size for theta in present.values())
-    G = np.stack(
-        [
-            components_by_complex_step(params, setting.x, setting.target, h_0, phi, s, np.arange(size))
-            for s in range(1, T + 1)
-        ],
-        axis=1,
-    )
-    names = [name for name, theta in present.items() for _ in range(theta.size)]
-    recurrent = G[..., np.array(names) == "W_hh"]
+    present = {name: theta.size for name, theta in params._asdict().items() if theta is not None}
+    every, steps = np.arange(sum(present.values())), range(1, T + 1)
+    of_steps = [components_by_complex_step(params, setting.x, setting.target, h_0, phi, s, every) for s in steps]
+    G = np.stack(of_steps, axis=1)
+    recurrent = G[..., np.repeat(list(present), list(present.values())) == "W_hh"]
     sizes = np.sqrt(np.sum(G**2, axis=-1))
     lags = [[sizes[t, t - lag] for t in range(lag, T)] for lag in range(T)]
 
@@ -99,11 +91,7 @@ def components_in_another_way(setting, params):
     truncations = {"chunks": lambda k: (k, k), "sliding": lambda k: (1, k)}
     return {
         "heat": sizes,
-        "lag": {
-            "mean": [np.mean(v) for v in lags],
-            "largest": [max(v) for v in lags],
-            "smallest": [min(v) for v in lags],
-        },
+        "lag": {name: [of(v) for v in lags] for name, of in (("mean", np.mean), ("largest", max), ("smallest", min))},
         "reach": {"50": reach(0.5), "90": reach(0.9), "99": reach(0.99)},
         "cost": {
             name: {
@@ -112,14 +100,10 @@ def components_in_another_way(setting, params):
             }
             for name, components in (("all", G), ("W_hh", recurrent))
         },
-        "of_mask": lambda k1, k2: (
-            cost(G, k1, k2)
-            | {"share": sum(sizes[t - 1, s - 1] for t, s in kept_components(T, k1, k2)[0]) / sizes.sum()}
-        ),
+        "of_mask": lambda k1, k2: cost(G, k1, k2) | {"share": summed(sizes, k1, k2) / sizes.sum()},
         "spectral_radius": max(abs(np.linalg.eigvals(params.W_hh))),
         "slope": slope.mean(),
         "saturated": np.mean(slope < 0.19),
         "losses": [np.sum((activations.y[t] - setting.target[t]) ** 2) / 2 for t in range(T)],
         "gradient_norm": math.sqrt(np.sum(summed(G, T, T) ** 2)),
-        "activations": activations,
     }

@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 from study_components import bounds_of_components, components_in_another_way, initial_state, kept_components
-from study_settings import SETTINGS, named_setting, near, shared_run, small
+from study_settings import SETTINGS, named_setting, near, shared_run
 
-from numpy_rnn import Gradients, InputError, Parameters, windows
+from numpy_rnn import Gradients, InputError, Parameters
 from numpy_rnn.study.components import matrix
-from numpy_rnn.study.components.measures import components_of, explorer, measure_components, sum_over_epoch
+from numpy_rnn.study.components.measures import components_of, explorer, measure_components
 from numpy_rnn.study.figures.style import spread_apart, step_ticks
 from numpy_rnn.study.page.tables import component_tables
 from numpy_rnn.study.setting import Snapshot, rounded
@@ -69,15 +69,14 @@ def test_the_check_of_the_components_finds_one_wrong_element():
 def test_of_many_parameters_a_sample_is_checked():
     setting = named_setting("sine")
     wide = setting.start._replace(W_xh=np.full((1, 30), 0.1), W_hh=np.eye(30) / 2, W_hy=np.full((30, 1), 0.1))
-    h_0 = np.zeros((1, 30))
-    components = matrix.component_matrix(wide, setting.x, setting.target, h_0)
-    result = matrix.check_components(components, wide, setting.x, setting.target, h_0, "tanh")
+    arguments = wide, setting.x, setting.target, np.zeros((1, 30))
+    components = matrix.component_matrix(*arguments)
+    result = matrix.check_components(components, *arguments, "tanh")
     assert wide.W_hh.size > matrix.MAX_PARAMETERS
     assert 0 < result["elements"] <= matrix.MAX_PARAMETERS * len(setting.x) < result["of"] == 55 * 960
-    again = matrix.check_components(components, wide, setting.x, setting.target, h_0, "tanh")
-    assert again == result
+    assert matrix.check_components(components, *arguments, "tanh") == result
     broken = components._replace(gradients=components.gradients._replace(W_hh=components.gradients.W_hh * 1.5))
-    assert matrix.check_components(broken, wide, setting.x, setting.target, h_0, "tanh")["difference"] > 0.1
+    assert matrix.check_components(broken, *arguments, "tanh")["difference"] > 0.1
 
 
 # -- the masks --------------------------------------------------------------------------------------------------------
@@ -87,13 +86,11 @@ def test_of_many_parameters_a_sample_is_checked():
 def test_masks_and_weights_are_the_definition(T):
     for k1, k2 in [*matrix.pairs(T), (1, T + 3), (T + 1, T + 1)]:
         kept, counted = kept_components(T, k1, k2)
-        at = [[(t, s) for s in range(1, T + 1)] for t in range(1, T + 1)]
-        assert matrix.mask(T, k1, k2).tolist() == [[float(component in kept) for component in row] for row in at], (
-            k1,
-            k2,
-        )
-        mean = [[(component in kept) / (counted[component[0]] * 6) for component in row] for row in at]
-        assert matrix.weights(T, k1, k2, "mean", 2, 3).tolist() == mean, (k1, k2)
+        expected = np.zeros((2, T, T))  # the mask, and the weights under "mean" with 2 sequences and 3 outputs
+        for t, s in kept:
+            expected[:, t - 1, s - 1] = 1, 1 / (counted[t] * 6)
+        assert np.array_equal(matrix.mask(T, k1, k2), expected[0]), (k1, k2)
+        assert np.array_equal(matrix.weights(T, k1, k2, "mean", 2, 3), expected[1]), (k1, k2)
 
 
 def test_masks_that_cannot_be_are_refused():
@@ -101,31 +98,6 @@ def test_masks_that_cannot_be_are_refused():
         matrix.mask(5, 3, 2)
     with pytest.raises(InputError, match="unknown reduction"):
         matrix.weights(5, 1, 2, "median")
-
-
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_the_masked_sum_is_what_bptt_returns_for_every_truncation(reduction):
-    """A relu network of small whole numbers, with biases and a learned state: nothing rounds, so to the last bit.
-
-    Under "mean" the losses are divided by K; the schedules whose K are powers of two are compared.
-    """
-    T, integers = 7, np.random.default_rng(2).integers
-    sizes = ((1, 2), (2, 2), (2, 1), (2,), (1,), (1, 2))
-    params = Parameters(*(integers(1, 3, size).astype(float) for size in sizes))
-    setting = small(T, nonlinearity="relu", reduction=reduction, hidden_size=2, epochs=0)
-    x, target = (integers(1, 4, (T, 1, 1)).astype(float) for _ in range(2))
-    setting = setting._replace(x=x, target=target)
-    gradients = components_of(setting, params).gradients
-    assert np.all(matrix.norms(gradients) == np.tril(matrix.norms(gradients)))
-    assert np.tril(matrix.norms(gradients)).astype(bool).sum() == T * (T + 1) // 2
-    compared = 0
-    for k1, k2 in matrix.pairs(T):
-        if reduction == "sum" or {window.loss_steps for window in windows(T, k1, k2)} <= {1, 2, 4}:
-            masked = matrix.masked_sum(gradients, matrix.weights(T, k1, k2, reduction))
-            for own, summed in zip(masked, sum_over_epoch(setting, params, k1, k2), strict=True):
-                assert np.array_equal(own, summed), (k1, k2)
-            compared += 1
-    assert compared == {"sum": 28, "mean": 13}[reduction]
 
 
 # -- what truncations cost --------------------------------------------------------------------------------------------
@@ -144,9 +116,7 @@ def test_the_cost_is_not_defined_without_a_gradient():
 def test_lags_and_reach_by_hand():
     held = np.array([[8.0, 0, 0], [4, 4, 0], [1, 2, 5]])
     assert [norm.tolist() for norm in matrix.by_lag(held)] == [[8, 4, 5], [4, 2], [1]]
-    assert matrix.reach(held, 0.5) == [1, 1, 1]
-    assert matrix.reach(held, 0.75) == [1, 2, 2]
-    assert matrix.reach(held, 1.0) == [1, 2, 3]
+    assert [matrix.reach(held, share) for share in (0.5, 0.75, 1.0)] == [[1, 1, 1], [1, 2, 2], [1, 2, 3]]
     assert matrix.reach(np.zeros((2, 2)), 0.5) == [0, 0]
 
 
@@ -160,8 +130,8 @@ def test_the_findings_are_those_of_another_way(name):
     assert json.dumps(findings, allow_nan=False)
     found = findings["components"]
     along, T = [components_in_another_way(setting, snapshot.params) for snapshot in setting.snapshots], len(setting.x)
-    assert (found["steps"], found["epochs"]) == (T, setting.configuration.epochs)
-    assert found["parameters"] == sum(theta.size for theta in setting.end if theta is not None)
+    size = sum(theta.size for theta in setting.end if theta is not None)
+    assert (found["steps"], found["epochs"], found["parameters"]) == (T, setting.configuration.epochs, size)
     for end, of in (("start", along[0]), ("end", along[-1])):
         for part in ("mean", "largest", "smallest"):
             near(found["lag"][end][part], of["lag"][part], (end, part))
@@ -175,8 +145,8 @@ def test_the_findings_are_those_of_another_way(name):
         for shown in found["masks"]:
             k1, k2 = shown["k1"], shown["k2"]
             assert (shown["kept"], shown["of"]) == (len(kept_components(T, k1, k2)[0]), T * (T + 1) // 2)
-            expected = of["of_mask"](k1, k2)
-            near([shown[end][part] for part in expected], [*expected.values()], (end, k1, k2))
+            for part, value in of["of_mask"](k1, k2).items():
+                near(shown[end][part], value, (end, k1, k2, part))
     result = found["along"]
     assert (result["epochs"], result["k"][-1]) == ([snapshot.epoch for snapshot in setting.snapshots], T)
     for kind, part in product(("chunks", "sliding"), ("cosine", "bias")):
@@ -210,8 +180,8 @@ def test_the_explorer_has_the_run(name):
     """Series and parameters are exact."""
     setting, findings = findings_in(name)
     explorer, choices = findings["explorer"], setting.configuration
-    T, D, (H, O) = len(setting.x), setting.x.shape[-1], setting.end.W_hy.shape
-    assert explorer["sizes"] == {"T": T, "B": 1, "D": D, "H": H, "O": O}
+    T, *sizes = *setting.x.shape, *setting.end.W_hy.shape
+    assert list(explorer["sizes"].items()) == list(zip("TBDHO", (T, *sizes)))
     assert (explorer["k1"], explorer["k2"]) == (min(choices.k1, T), min(choices.k2, T))
     for name in ("x", "target"):
         assert explorer[name] == getattr(setting, name)[:, 0].tolist(), name
@@ -227,19 +197,19 @@ def test_the_explorer_has_the_run(name):
         assert [len(row) for row in seen["norm"]] == list(range(1, T + 1))
         near([v for row in seen["norm"] for v in row], of["heat"][np.tril_indices(T)], "norm")
         for k1, k2 in ((1, 1), (1, T), (2, 2), (2, 3), (T, T)):
-            expected = of["of_mask"](k1, k2)
-            near([seen[part][k1 - 1][k2 - k1] for part in ("cosine", "bias")], [expected["cosine"], expected["bias"]])
+            for part in ("cosine", "bias"):
+                near(seen[part][k1 - 1][k2 - k1], of["of_mask"](k1, k2)[part], (part, k1, k2))
 
 
 # -- tables and figures -----------------------------------------------------------------------------------------------
 
 
-def test_names_beside_curves_keep_apart_and_in_their_order():
-    assert spread_apart([1.0, 5.0, 9.0], 2.0, 0.0, 10.0) == [1, 5, 9]
-    assert spread_apart([4.0, 4.0], 2.0, 0.0, 10.0) == [3, 5]
-    assert spread_apart([9.5, 10.0], 2.0, 0.0, 10.0) == [8, 10]
-    assert spread_apart([0.0, 0.5, 9.0], 2.0, 0.0, 10.0) == [0, 2, 9]
-    assert spread_apart([5.0] * 3, 2.0, 0.0, 10.0) == [3, 5, 7]
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [([1, 5, 9], [1, 5, 9]), ([4, 4], [3, 5]), ([9.5, 10], [8, 10]), ([0, 0.5, 9], [0, 2, 9]), ([5, 5, 5], [3, 5, 7])],
+)
+def test_names_beside_curves_keep_apart_and_in_their_order(places, expected):
+    assert spread_apart([float(place) for place in places], 2.0, 0.0, 10.0) == expected
 
 
 def test_steps_are_marked_at_round_numbers():
