@@ -15,29 +15,13 @@ from numpy_rnn.study.page.formulas import DOCUMENT, checked_equation, definition
 from numpy_rnn.study.page.templates import fill, number
 from numpy_rnn.study.setting import Drawing, Table
 
-FINDINGS = {
-    "error": 1.27e-16,
-    "share": 0.125,
-    "count": 20,
-    "nothing": None,
-    "none": [],
-    "words": "a < b & c",
-    "rows": [{"name": "first", "size": 0.5, "fits": True}, {"name": "<second>", "size": 2.0, "fits": False}],
-    "names": ["F1", "F2"],
-    "deep": {"list": [{"90": 7}]},
-}
-
-
 # -- equations ------------------------------------------------------------------------------------------------------
 
 
-def test_every_definition_of_the_document_is_found():
-    text = DOCUMENT.read_text(encoding="utf-8")
-    assert list(definitions()) == re.findall(r"\*\*\(([A-Z]\d+)\)\*\*", text)
-    assert len(definitions()) == 30
-
-
-def test_definitions_are_cut_into_words_and_formulas():
+def test_definitions_are_found_and_cut_into_words_and_formulas():
+    found = re.findall(r"\*\*\(([A-Z]\d+)\)\*\*", DOCUMENT.read_text(encoding="utf-8"))
+    assert list(definitions()) == found
+    assert len(found) == 30
     text = "- **(B1)** $\\quad a = b \\quad$ for $t > 1$,\n  and $0$ else\n\n- **(B2)** words\n- **(B1x)** $c$\n"
     assert definitions(text) == {
         "B1": (("a = b", True), (" for ", False), ("t > 1", True), (", and ", False), ("0", True), (" else", False)),
@@ -47,25 +31,18 @@ def test_definitions_are_cut_into_words_and_formulas():
         definitions("- **(B1)** $a$\n- **(B1)** $b$\n")
 
 
-def test_formulas_are_mathml_with_words_as_words():
+def test_formulas_are_mathml_with_words_as_words_and_an_equation_is_its_id_words_and_formulas():
     assert formula("h_t") == "<math><mrow><msub><mi>h</mi><mi>t</mi></msub></mrow></math>"
-    assert Reader(formula(r"\mathrm{relu}'(target_{t,o})")).faults == []
-    assert "<mtext>relu</mtext>" in formula(r"\mathrm{relu}'(target_{t,o})")
-    assert "<mtext>target</mtext>" in formula(r"\mathrm{relu}'(target_{t,o})")
-    with pytest.raises(ValueError, match="unknown"):
-        formula(r"\nonsense x")
-
-
-def test_an_equation_is_its_id_words_and_formulas():
-    for name in definitions():
+    assert re.findall("<mtext>(.*?)</mtext>", formula(r"\mathrm{relu}'(target_{t,o})")) == ["relu", "target"]
+    for name, pieces in definitions().items():
         reader = Reader(equation(name))
         assert reader.faults == []
         assert reader.text.startswith(f"({name}) ")
         assert not set("\\{}$") & set(reader.text)
-        assert sum(tag == "math" for tag, _ in reader.elements) >= sum(
-            piece.is_formula for piece in definitions()[name]
-        )
+        assert sum(tag == "math" for tag, _ in reader.elements) >= sum(piece.is_formula for piece in pieces)
     assert Reader(equation("B1")).text == "(B1) dyt=wt∘et/N for t>T−K, and dyt=0 for the steps without a loss"
+    with pytest.raises(ValueError, match="unknown"):
+        formula(r"\nonsense x")
     with pytest.raises(ValueError, match=r"\(B11\) is no equation"):
         equation("B11")
 
@@ -94,10 +71,13 @@ def test_an_equation_has_its_code_a_number_and_a_folded_proof():
     reader = Reader(text)
     assert reader.faults == []
     assert ("div", {"class": "checked", "id": "equation-B2"}) in reader.elements
-    assert "dh[t] += da[t + 1] @ W_hh.mT" in reader.text
-    assert "In this run, dh_3[1] is 0.1." in reader.text
-    assert "Proof of (B2): 2 other methods, one of which differs" in reader.text
-    assert "a < b" in reader.text
+    for words in (
+        "dh[t] += da[t + 1] @ W_hh.mT",
+        "In this run, dh_3[1] is 0.1.",
+        "Proof of (B2): 2 other methods, one of which differs",
+        "a < b",
+    ):
+        assert words in reader.text
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', text[text.index("<details>") :])
     assert [(by, re.findall(r"<td.*?>(.*?)</td>", row)) for by, row in rows] == [
         ("by hand", ["0.10000000000000001", "", "", "", ""]),
@@ -114,27 +94,28 @@ def test_an_equation_has_its_code_a_number_and_a_folded_proof():
 
 # -- placeholders ---------------------------------------------------------------------------------------------------
 
+FINDINGS = {
+    "error": 1.27e-16,
+    "share": 0.125,
+    "count": 20,
+    "nothing": None,
+    "words": "a < b & {{ count }}",
+    "rows": [{"size": 0.5, "fits": True}, {"size": 2.0, "fits": False}],
+    "names": ["F1", "F2"],
+    "deep": {"list": [{"90": 7}]},
+}
 FILLED = {
     "{{ count }}, {{ error | number('.2g') }}, {{ share | number('.1%') }}": "20, 1.3·10<sup>−16</sup>, 12.5%",
-    "{{ nothing | number('.2g') }}, {{ nothing }}, {{ words }}": "–, –, a &lt; b &amp; c",
+    "{{ nothing | number('.2g') }}, {{ nothing }}, {{ words }}": "–, –, a &lt; b &amp; {{ count }}",
     "{{ names }}, {{ deep.list[0]['90'] }}": "F1, F2, 7",
     "{% for row in rows %}{% if row.fits %}{{ row.size | number('.1f') }}{% endif %}{% endfor %}": "0.5",
     "{{ loud('words') }}, {{ done }}": "<b>WORDS</b>, <i>",
 }
-INSERTS = {"loud": lambda word: f"<b>{word.upper()}</b>", "done": "<i>"}
 
 
-@pytest.mark.parametrize("text", FILLED)
-def test_placeholders_are_filled(text):
-    assert fill(text, FINDINGS, INSERTS) == FILLED[text]
-
-
-def test_what_is_put_in_is_not_filled_again():
-    assert fill("{{ words }}", {"words": "{{ words }}"}, {}) == "{{ words }}"
-
-
-def fragile(name):
-    raise ValueError(f"there is no {name}")
+def test_placeholders_are_filled_and_what_is_put_in_is_not_filled_again():
+    inserts = {"loud": lambda word: f"<b>{word.upper()}</b>", "done": "<i>"}
+    assert {text: fill(text, FINDINGS, inserts) for text in FILLED} == FILLED
 
 
 WRONG = {
@@ -149,16 +130,22 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("text", WRONG)
-def test_wrong_placeholders_are_errors(text):
-    with pytest.raises(ValueError, match=WRONG[text]):
-        fill(text, FINDINGS, {"fragile": fragile})
+def test_wrong_placeholders_are_errors():
+    def fragile(name):
+        raise ValueError(f"there is no {name}")
+
+    for text, message in WRONG.items():
+        with pytest.raises(ValueError, match=message):
+            fill(text, FINDINGS, {"fragile": fragile})
 
 
 def test_numbers_are_written_as_by_hand():
-    assert number(12345678.0, ".2g") == "1.2·10<sup>7</sup>"
-    assert number("1e-5") == "1e-5"  # words are left alone
-    assert number(True) == "True"
+    numbers = {
+        (12345678.0, ".2g"): "1.2·10<sup>7</sup>",
+        ("1e-5", ""): "1e-5",
+        (True, ""): "True",
+    }  # words are left alone
+    assert {key: number(*key) for key in numbers} == numbers
 
 
 # -- the page -------------------------------------------------------------------------------------------------------
@@ -188,10 +175,8 @@ def test_the_page_is_whole():
     assert "{{" not in text
     reader = Reader(text)
     assert [a["id"] for tag, a in reader.elements if tag == "section"] == ["first", "second", "third"]
-    assert [a["href"] for tag, a in reader.elements if tag == "a"] == [
-        *("#first", "#second"),  # contents
-        *("#first", "#equation-B2", "#second", "#also-the-last-it-is"),
-    ]
+    contents, anchors = ["#first", "#second"], ["#first", "#equation-B2", "#second", "#also-the-last-it-is"]
+    assert [a["href"] for tag, a in reader.elements if tag == "a"] == contents + anchors
     assert "there" in reader.text
     image, narrow = (attributes for tag, attributes in reader.elements if tag == "img")
     head, _, source = image["src"].partition(",")
@@ -241,16 +226,16 @@ def test_tables_set_numbers_to_the_right_and_code_as_code():
     ]
 
 
-@pytest.mark.parametrize("kind", ["figure", "table"])
-def test_what_a_section_asks_for_in_vain_is_named(kind):
-    with pytest.raises(ValueError, match=r"sections/1_x.html: unknown name 'shpae'"):
-        assembled({"1_x": f"<h2>X</h2>{{{{ {kind}('shpae') }}}}"})
+def test_what_a_section_asks_for_in_vain_is_named():
+    for kind in ("figure", "table"):
+        with pytest.raises(ValueError, match=r"sections/1_x.html: unknown name 'shpae'"):
+            assembled({"1_x": f"<h2>X</h2>{{{{ {kind}('shpae') }}}}"})
 
 
 def test_every_section_is_found_and_named_once():
-    names = [path.stem for path in sorted((pages.HERE / "sections").glob("*.html"))]
-    assert names[:2] == ["00_questions", "0_explore"]
-    assert len({name.partition("_")[2] for name in names}) == len(names)
+    first, second, *others = [path.stem for path in sorted((pages.HERE / "sections").glob("*.html"))]
+    assert (first, second) == ("00_questions", "0_explore")
+    assert len({name.partition("_")[2] for name in (first, second, *others)}) == 2 + len(others)
 
 
 # -- the ten questions ----------------------------------------------------------------------------------------------
@@ -285,10 +270,10 @@ def test_the_names_of_pytorch_are_pytorchs():
         assert isinstance(getattr(modules[module], name), torch.nn.Parameter)
 
 
-@pytest.mark.parametrize("name", pages.STYLES)
-def test_a_style_sheet_consists_of_rules(name):
+def test_a_style_sheet_consists_of_rules():
     """Nothing is left without comments and rules, such as a message of a program that wrote the file."""
-    rest = re.sub(r"/\*.*?\*/", "", (pages.HERE / name).read_text(encoding="utf-8"), flags=re.S)
-    while rest != (rest := re.sub(r"[^{};]*\{[^{}]*\}", "", rest)):
-        pass
-    assert rest.strip() == ""
+    for name in pages.STYLES:
+        rest = re.sub(r"/\*.*?\*/", "", (pages.HERE / name).read_text(encoding="utf-8"), flags=re.S)
+        while rest != (rest := re.sub(r"[^{};]*\{[^{}]*\}", "", rest)):
+            pass
+        assert rest.strip() == "", name
