@@ -2,7 +2,9 @@
 
 import fcntl
 import io
+import json
 import os
+import re
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +34,14 @@ class Made(NamedTuple):
     folder: Path
     printed: str
 
+    @property
+    def page(self):
+        return (self.folder / "study.html").read_text(encoding="utf-8")
+
+    @property
+    def findings(self):
+        return json.loads((self.folder / "study.json").read_text(encoding="utf-8"))
+
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Made:
@@ -48,14 +58,13 @@ def made(tmp_path_factory) -> Made:
 
 def make_study(folder):
     """Write the folder and return what is printed. Only some figures are rendered, as every one takes a second."""
-    printed = io.StringIO()
 
     def some(drawing, findings):
         if drawing.name in RENDERED:
             return svg.pictures(drawing, findings)
         return EMPTY_SVG, PNG_SIGNATURE, svg.Picture((EMPTY_SVG, drawing.size), (EMPTY_SVG, (svg.NARROW, 3.0)))
 
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
         patch.setattr(study, "pictures", some)
         patch.setitem(PARTS, "training", ("training", lambda setting: measure_training(setting, MISTAKES)))
         assert main(numpy_rnn, ("study", *STUDIED_WORDS, "--folder", folder)) == 0
@@ -70,8 +79,7 @@ def settings(tmp_path_factory):
     """The settings of the explorer that are looked at, by name."""
     path = tmp_path_factory.mktemp("series") / "two.csv"
     steps = 0.7 * np.arange(12)
-    rows = "\n".join(f"{np.sin(t)},{np.cos(1.3 * t)}" for t in steps)
-    path.write_text(f"first,second\n{rows}\n", encoding="utf-8")
+    np.savetxt(path, np.column_stack((np.sin(steps), np.cos(1.3 * steps))), delimiter=",")
     result = {}
     for name, options in SETTINGS.items():
         configuration = Configuration(**options, data=str(path) if name == "two series" else None)
@@ -88,15 +96,13 @@ def numbers(settings):
 @pytest.fixture(scope="session")
 def files(numbers, tmp_path_factory):
     """The pages, by the setting's name: the figures that move alone, without the other sections."""
-    texts = {
-        name: (pages.HERE / f"sections/{name}.html").read_text(encoding="utf-8") for name in ("0_explore", "4b_live")
-    }
+    sections = ("0_explore", "4b_live")
+    texts = {name: (pages.HERE / f"sections/{name}.html").read_text(encoding="utf-8") for name in sections}
     folder = tmp_path_factory.mktemp("pages")
-    result = {}
-    for name, data in numbers.items():
-        findings = {"explorer": data, "components": {"seeds": {"networks": 32}}}
-        result[name] = folder / f"{name.replace(' ', '_')}.html"
-        result[name].write_text(pages.assembled(texts, findings, {}, (), ()), encoding="utf-8")
+    result = {name: folder / f"{name.replace(' ', '_')}.html" for name in numbers}
+    for name, path in result.items():
+        findings = {"explorer": numbers[name], "components": {"seeds": {"networks": 32}}}
+        path.write_text(pages.assembled(texts, findings, {}, (), ()), encoding="utf-8")
     return result
 
 
@@ -120,9 +126,7 @@ def new_page(browser):
         # Not a tab of another page's window: only the tab in front scrolls and plays.
         contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
         page = contexts[-1].new_page()
-        page.on(
-            "request", lambda request: wrong.extend([request.url] * (not request.url.startswith(("data:", "file:"))))
-        )
+        page.on("request", lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)))
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(path.as_uri())

@@ -1,34 +1,39 @@
-"""The command `study`: its folder, its numbers, what it refuses (its parts are tested in test_study_*.py)."""
+"""The command `study`: its folder, its whole page, also in headless Chromium, and what it refuses."""
 
-import json
 import os
 import re
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from html_faults import Reader, faults
 from in_process import command, contents, refused
+from study_explorer import IN_BROWSER, TOO_WIDE, choose
 from study_settings import MISTAKES, RENDERED, STUDIED, measure, small, untrained
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_parameters
-from numpy_rnn.common.errors import Diverged, InputError
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.figures.svg import NARROW, Picture, pictures
+from numpy_rnn.study.page.formulas import definitions
 from numpy_rnn.study.page.page import page
-from numpy_rnn.study.setting import Snapshot, _check_losses, snapshot_epochs
 from numpy_rnn.study.study import DRAWINGS, check_can_write_folder, tables_of, write_folder
 
 pytestmark = pytest.mark.slow
 
 MAX_PAGE = 2_000_000  # bytes
 NO_PICTURES = dict.fromkeys((drawing.name for drawing in DRAWINGS), Picture(*2 * ((b"<svg/>", (1.0, 1.0)),)))
+MAX_PRINTED = 25  # pages of A4
+WIDER = """() => [...document.querySelectorAll("section table, section p, section .display")]
+  .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
+  .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
+  .map((e) => e.textContent.slice(0, 60))"""
+CHAPTERS = ["network", "loss", "backward", "sum", "truncate", "components", "truncation", "vanishing"]
+CHAPTERS += ["disagreements", "mistakes", "equations"]
 IMAGE = re.compile("""<img (?:"[^"]*"|[^">])*>""")
 
 
@@ -46,9 +51,8 @@ def test_the_page_has_every_figure_and_table_in_words_and_no_fault(run, request)
         findings = untrained()
         text = page(findings, NO_PICTURES, DRAWINGS, tables_of(findings))
     else:
-        folder = request.getfixturevalue("made").folder
-        findings = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        text = (folder / "study.html").read_text(encoding="utf-8")
+        made = request.getfixturevalue("made")
+        findings, text = made.findings, made.page
     assert faults(text) == []
     ids = {attributes.get("id") for _, attributes in Reader(text).elements}
     assert not re.search(r"\{\{|\{%", text)
@@ -61,29 +65,27 @@ def test_the_page_has_every_figure_and_table_in_words_and_no_fault(run, request)
         assert f"table-{table.name}" in ids
         assert table.rows, table.name
         assert all(len(row) == len(table.head) for row in table.rows), table.name
-        cells = [cell for row in table.rows for cell in row]
-        assert all(isinstance(cell, str) for cell in cells), table.name
-        assert table.name == "mistakes" or not any("None" in cell for cell in cells), table.name  # there as code
+        for cell in (cell for row in table.rows for cell in row):
+            assert isinstance(cell, str), table.name
+            assert "None" not in cell or table.name == "mistakes", table.name  # there as code
 
 
 @pytest.mark.needs_matplotlib
 def test_the_folder_is_the_page_its_numbers_and_every_figure_twice(made):
-    folder, printed = made
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = {path.relative_to(made.folder).as_posix() for path in made.folder.rglob("*") if path.is_file()}
     figures = {f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")}
     assert names == {"study.html", "study.json"} | figures
     assert len(DRAWINGS) == len({drawing.name for drawing in DRAWINGS}) > 10
     for name in figures:
-        start = (folder / name).read_bytes()[:8]
+        start = (made.folder / name).read_bytes()[:8]
         assert start == b"\x89PNG\r\n\x1a\n" if name.endswith("png") else start.startswith(b"<?xml"), name
-    about = json.loads((folder / "study.json").read_text(encoding="utf-8"))["about"]
+    about = made.findings["about"]
     assert about["sizes"] == {"T": 6, "B": 1, "D": 1, "H": 3, "O": 1}
     assert (about["epochs"], about["seeds"], about["parameters"]) == ([0, 1, 2], 2, 22)
-    text = (folder / "study.html").read_text(encoding="utf-8")
-    largest = max(len(image.encode()) for image in IMAGE.findall(text))
+    largest = max(len(image.encode()) for image in IMAGE.findall(made.page))
     missing = 2 * (len(DRAWINGS) - len(RENDERED))  # images, for a wide and for a narrow column
-    assert len(text.encode()) + missing * largest < MAX_PAGE
-    lines = printed.splitlines()
+    assert len(made.page.encode()) + missing * largest < MAX_PAGE
+    lines = made.printed.splitlines()
     heading = "numpy_rnn study: sine wave, T=6 B=1 D=1 H=3 O=1, relu, biases, reduction mean, k1=50 k2=50"
     assert lines[0].startswith(heading)
     assert lines[1] == "the first 6 of 20 steps are studied; --steps changes their number"
@@ -94,7 +96,7 @@ def test_the_folder_is_the_page_its_numbers_and_every_figure_twice(made):
 def test_the_folder_is_the_same_each_time(made):
     """So that a study can be kept under version control, and compared. One of the figures is drawn again."""
     findings = measure(small(**STUDIED), MISTAKES)
-    assert json.loads((made.folder / "study.json").read_text(encoding="utf-8")) == findings
+    assert made.findings == findings
     *files, picture = pictures(DRAWINGS[-1], findings)
     for content, ending in zip(files, ("svg", "png")):
         assert content == (made.folder / f"figures/{DRAWINGS[-1].name}.{ending}").read_bytes()
@@ -103,25 +105,22 @@ def test_the_folder_is_the_same_each_time(made):
     for (svg, (width, _)), expected in zip(picture, (DRAWINGS[-1].size[0], NARROW), strict=True):
         assert width == expected
         assert b"<text" in svg
-    text = (made.folder / "study.html").read_text(encoding="utf-8")
     again = page(findings, NO_PICTURES | {DRAWINGS[-1].name: picture}, DRAWINGS, tables_of(findings))
-    assert IMAGE.sub("", text) == IMAGE.sub("", again)
+    assert IMAGE.sub("", made.page) == IMAGE.sub("", again)
     drawn = [image for image in IMAGE.findall(again) if len(image) > 1000]
     assert len(drawn) == 2  # for a wide and for a narrow column
-    assert set(drawn) <= set(IMAGE.findall(text))
+    assert set(drawn) <= set(IMAGE.findall(made.page))
 
 
 @pytest.mark.needs_matplotlib
 def test_a_study_may_be_written_again_and_other_files_in_its_folder_stay(made):
-    made = made.folder
-    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
-    check_can_write_folder(made, "--folder", files)
+    files = {path.relative_to(made.folder).as_posix(): path.read_bytes() for path in made.folder.rglob("*.*")}
+    check_can_write_folder(made.folder, "--folder", files)
     os.makedirs("study/figures")
     Path("study/figures/masks.svg").write_text("old")
     Path("study/notes.txt").write_text("mine")
     write_folder("study", files)
-    expected = files | {"notes.txt": b"mine"}
-    assert {path.relative_to("study").as_posix(): content for path, content in contents().items()} == expected
+    assert contents() == {Path("study", name): content for name, content in (files | {"notes.txt": b"mine"}).items()}
 
 
 def test_a_new_folder_appears_whole_or_not_at_all(monkeypatch):
@@ -129,14 +128,95 @@ def test_a_new_folder_appears_whole_or_not_at_all(monkeypatch):
         raise OSError(28, "No space left on device")
 
     write_folder("one", {"a": b"1", "b/c": b"2"})
-    assert contents() == {Path("one/a"): b"1", Path("one/b/c"): b"2"}
-    assert Path("one").stat().st_mode == Path(os.makedirs("like") or "like").stat().st_mode
-    monkeypatch.setattr(Path, "write_bytes", full)
-    for folder in ("two", "one"):
-        with pytest.raises(InputError, match=r"cannot be written: No space left on device; choose another place"):
-            write_folder(folder, {"a": b"3", "b/d": b"4"})
+    os.makedirs("like")
+    assert Path("one").stat().st_mode == Path("like").stat().st_mode
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        for folder in ("two", "one"):
+            with pytest.raises(InputError, match=r"cannot be written: No space left on device; choose another place"):
+                write_folder(folder, {"a": b"3", "b/d": b"4"})
     assert contents() == {Path("one/a"): b"1", Path("one/b/c"): b"2"}
     assert sorted(os.listdir()) == ["like", "one"]
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_matplotlib
+def test_every_equation_is_on_the_page_once_with_its_code_number_and_proof(made):
+    blocks = re.findall(r'<div class="checked" id="equation-(\w+)">(.*?)</div></details>\n</div>', made.page, re.DOTALL)
+    assert sorted(name for name, _ in blocks) == sorted(definitions())
+    for name, block in blocks:
+        assert block.index("<math>") < block.index('<pre class="lines">') < block.index("In this run, ")
+        assert re.search(r'is <span class="value">[-−]?\d', block) or name in ("T1", "T2"), name
+        assert f"<summary>Proof of ({name}): " in block
+        assert "one of which differs" not in block, name
+
+
+@pytest.mark.needs_matplotlib
+def test_every_heading_and_equation_can_be_linked_to(made):
+    ids = {attributes["id"] for _, attributes in Reader(made.page).elements if "id" in attributes}
+    headings = re.findall(r"<h3(.*?)>", made.page)
+    assert headings
+    assert all(' id="' in heading for heading in headings)
+    for kind, which in (("equation", definitions()), ("wrong-line", range(1, 13)), ("exercise", range(1, 11))):
+        assert {f"{kind}-{one}" for one in which} <= ids
+    listed = re.findall(r'href="#(\w+)"', made.page[made.page.index("<nav") : made.page.index("</nav>")])
+    assert [name for name in listed if name in CHAPTERS] == CHAPTERS
+
+
+@IN_BROWSER
+@pytest.mark.needs_matplotlib
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_the_whole_page_fits_its_screen_and_axe_finds_no_violation(width, scheme, new_page, made):
+    """On a wide screen sliders, network, matrix and curves are in view at once; on a narrow one the marker stays so."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = new_page(made.folder / "study.html", width, color_scheme=scheme)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    page.evaluate("location.hash = '#explore/k1=1&update=3'")
+    page.wait_for_timeout(50)
+    if width == 1280:
+        assert page.evaluate(TOO_WIDE) == []
+        for shown in ("#moment", "#k2", "#steps svg", "#weights svg", "#mask svg", "#curves", "#summary"):
+            box = page.locator(shown).bounding_box()
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 1280, shown
+            assert 0 <= box["y"] <= box["y"] + box["height"] <= 800, shown
+    for update in (STUDIED["steps"], 1):
+        choose(page, k1=1, update=update)
+        column, marker = (page.locator(f"#steps{part}").bounding_box() for part in ("", " .marker"))
+        assert column["x"] <= marker["x"] < marker["x"] + marker["width"] <= column["x"] + column["width"]
+    shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
+                          ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
+    assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(WIDER) == []
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })")
+    # Formulas have the colour of the text around them. They are most of the elements, which axe would look at.
+    page.evaluate("document.querySelectorAll('math').forEach((one) => { one.remove(); })")
+    sections = [["#questions"], ["#explore"], ["#live"], ["#mistakes"]]
+    context = None if scheme == "light" else {"include": sections}
+    found = Axe().run(page, context=context, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+@IN_BROWSER
+@pytest.mark.needs_matplotlib
+def test_the_page_prints_on_few_pages_and_its_table_of_mistakes_is_filtered(new_page, made):
+    page = new_page(made.folder / "study.html")
+    pdf = page.pdf(prefer_css_page_size=True)
+    assert 5 < len(re.findall(rb"/Type\s*/Page\b", pdf)) <= MAX_PRINTED
+    rows = "[...document.querySelectorAll('#mistake-table tbody tr')].filter((e) => e.checkVisibility())"
+    assert page.evaluate(f"{rows}.length") == len(MISTAKES)
+    page.locator("#mistake-words").fill("bptt MISSING tanh")
+    assert page.evaluate(f"{rows}.map((e) => e.querySelector('th').textContent)") == ["tanh′ missing"]
+    assert page.locator("#mistake-count").text_content() == f"1 of {len(MISTAKES)}"
+    page.locator("#mistake-words").fill("")
+    verdict = page.evaluate("document.querySelector('#mistake-table tbody tr').dataset.verdict")
+    page.locator("#mistake-verdict").select_option(verdict)
+    assert set(page.evaluate(f"{rows}.map((e) => e.dataset.verdict)")) == {verdict}
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
@@ -209,45 +289,5 @@ def test_a_package_that_is_missing_is_named_with_what_to_install(package, capsys
 
 
 def test_other_packages_have_no_study(capsys):
-    other = SimpleNamespace(__name__="torch_rnn")
-    assert "unknown command 'study': expected train or compare; see" in refused(other, capsys, "study")
-
-
-# -- what it starts from --------------------------------------------------------------------------------------------
-
-
-def test_the_snapshots_are_the_runs_parameters():
-    for epochs, expected in (
-        (0, [0]),
-        (1, [0, 1]),
-        (7, [0, 1, 2, 5, 7]),
-        (300, [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]),
-    ):
-        assert snapshot_epochs(epochs) == expected
-    setting = small(epochs=7, hidden_size=3, k1=2, k2=3, momentum=0.5, dtype="float64")
-    assert [snapshot.epoch for snapshot in setting.snapshots] == [0, 1, 2, 5, 7]
-    x, target, h_0 = setting.x, setting.target, setting.h_0
-    run = numpy_rnn.train(setting.start, x, target, h_0, k1=2, k2=3, momentum=0.5, learning_rate=0.1, epochs=7)
-    last = {update.epoch: update.parameters for update in run}
-    for epoch, params in setting.snapshots[1:]:
-        for theta, expected in zip(params[:3], last[epoch]):
-            assert np.array_equal(theta, expected)
-
-
-def test_a_loss_of_more_than_a_thousand_times_that_of_the_untrained_network_has_diverged():
-    """With targets of zero the loss is a square of the output weights."""
-    given = small(epochs=3, hidden_size=3, dtype="float64")
-    for factor, diverges in ((999.0, False), (1001.0, True)):
-        grown = given.start._replace(W_hy=given.start.W_hy * np.sqrt(factor))
-        snapshots = [Snapshot(0, given.start), Snapshot(1, grown)]
-        with pytest.raises(Diverged, match="by epoch 1") if diverges else nullcontext():
-            _check_losses(snapshots, given.x, 0 * given.target, given.h_0, given.configuration)
-
-
-def test_a_run_in_float32_is_studied_at_the_same_numbers():
-    setting = small(epochs=3, hidden_size=3, dtype="float32")
-    experiment = prepare(Configuration(hidden_size=3))
-    assert np.array_equal(setting.x, experiment.x[:5])
-    assert np.array_equal(setting.target, experiment.target[:5])
-    assert setting.x.dtype == setting.start.W_hh.dtype == np.float64
-    assert np.array_equal(setting.start.W_hh, setting.experiment.params.W_hh)
+    message = refused(SimpleNamespace(__name__="torch_rnn"), capsys, "study")
+    assert "unknown command 'study': expected train or compare; see" in message

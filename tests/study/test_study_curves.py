@@ -1,25 +1,61 @@
-"""Learning curves, and which components wrong truncations count, at which weights: counts, recipes, and programs.
+"""The run that is studied, learning curves, and which components wrong truncations count, at which weights.
 
 Networks of relu with small whole numbers (and a learning rate that is a power of two) are computed in float64 without
 any rounding; so what two programs make of them must be equal to the last bit, and no tolerance is needed.
 """
 
+from contextlib import nullcontext
 from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from study_settings import a_setting, row, whole_numbers
+from study_settings import a_setting, row, small, whole_numbers
 
 import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.mutants.catalogue import load, named
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.setting import DIVERGED_FACTOR, rounded
+from numpy_rnn.study.setting import DIVERGED_FACTOR, Snapshot, _check_losses, rounded, snapshot_epochs
 from numpy_rnn.study.training import learning_curves as curves
 from numpy_rnn.study.training.disagreements import VARIANTS, added_up, divisors, variants, weights
+
+# -- the run that is studied ------------------------------------------------------------------------------------------
+
+
+def test_the_snapshots_are_the_runs_parameters():
+    rounds = {0: [0], 1: [0, 1], 7: [0, 1, 2, 5, 7], 300: [0, 1, 2, 5, 10, 20, 50, 100, 200, 300]}
+    assert {epochs: snapshot_epochs(epochs) for epochs in rounds} == rounds
+    setting = small(epochs=7, hidden_size=3, k1=2, k2=3, momentum=0.5, dtype="float64")
+    assert [snapshot.epoch for snapshot in setting.snapshots] == [0, 1, 2, 5, 7]
+    x, target, h_0 = setting.x, setting.target, setting.h_0
+    run = numpy_rnn.train(setting.start, x, target, h_0, k1=2, k2=3, momentum=0.5, learning_rate=0.1, epochs=7)
+    last = {update.epoch: update.parameters for update in run}
+    for epoch, params in setting.snapshots[1:]:
+        assert all(np.array_equal(*pair) for pair in zip(params[:3], last[epoch][:3]))
+
+
+def test_a_loss_of_more_than_a_thousand_times_that_of_the_untrained_network_has_diverged():
+    """With targets of zero the loss is a square of the output weights."""
+    given = small(epochs=3, hidden_size=3, dtype="float64")
+    for factor, diverges in ((999.0, False), (1001.0, True)):
+        grown = given.start._replace(W_hy=given.start.W_hy * np.sqrt(factor))
+        snapshots = [Snapshot(0, given.start), Snapshot(1, grown)]
+        with pytest.raises(Diverged, match="by epoch 1") if diverges else nullcontext():
+            _check_losses(snapshots, given.x, 0 * given.target, given.h_0, given.configuration)
+
+
+def test_a_run_in_float32_is_studied_at_the_same_numbers():
+    setting = small(epochs=3, hidden_size=3, dtype="float32")
+    experiment = prepare(Configuration(hidden_size=3))
+    assert np.array_equal(setting.x, experiment.x[:5])
+    assert np.array_equal(setting.target, experiment.target[:5])
+    assert setting.x.dtype == setting.start.W_hh.dtype == np.float64
+    assert np.array_equal(setting.start.W_hh, setting.experiment.params.W_hh)
+
 
 # -- learning curves --------------------------------------------------------------------------------------------------
 
