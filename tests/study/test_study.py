@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from html_faults import Reader, faults
 from in_process import command, contents, refused
-from study_explorer import IN_BROWSER, TOO_WIDE, choose
+from study_explorer import IN_BROWSER, choose
 from study_settings import MISTAKES, RENDERED, STUDIED, measure, small, untrained
 
 import numpy_rnn
@@ -32,6 +32,8 @@ WIDER = """() => [...document.querySelectorAll("section table, section p, sectio
   .filter((e) => e.checkVisibility() && e.parentElement.closest("#explorer, #live, table") === null)
   .filter((e) => e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1)
   .map((e) => e.textContent.slice(0, 60))"""
+TOO_WIDE = """() => [...document.querySelectorAll(".wide:has(> table)")].filter((e) => e.scrollWidth > e.clientWidth)
+  .map((e) => e.textContent.slice(0, 40))"""
 CHAPTERS = ["network", "loss", "backward", "sum", "truncate", "components", "truncation", "vanishing"]
 CHAPTERS += ["disagreements", "mistakes", "equations"]
 IMAGE = re.compile("""<img (?:"[^"]*"|[^">])*>""")
