@@ -20,31 +20,30 @@ def test_changing_the_truncation_keeps_the_step_and_what_is_computed(sine):
     choose(sine, k1=1, k2=5)
     choose(sine, update=6)
     sine.evaluate("change({moment: sameMoment({name: 'da', t: 5})})")
-    for change, expected in (
-        ({"k1": 2}, "da_5"),  # window (1, 6]
-        ({"k1": 4}, "da_5"),  # window (2, 7]
-        ({"k1": 1}, "da_5"),
-        ({"k2": 1}, "da_6"),  # window (5, 6]
-        ({"k2": 6}, "da_5"),
-        ({"uncut": True}, "da_5"),
-        ({"epoch": 0}, "da_5"),
-        ({"update": T}, "da_5"),
+    for slider, value, expected in (
+        ("k1", 2, "da_5"),  # window (1, 6]
+        ("k1", 4, "da_5"),  # window (2, 7]
+        ("k1", 1, "da_5"),
+        ("k2", 1, "da_6"),  # window (5, 6]
+        ("k2", 6, "da_5"),
+        ("uncut", True, "da_5"),
+        ("epoch", 0, "da_5"),
+        ("update", T, "da_5"),
     ):
-        choose(sine, **change)
-        assert moment(sine) == expected, change
+        choose(sine, **{slider: value})
+        assert moment(sine) == expected, (slider, value)
 
 
-SLIDER_KEYS = {
-    **{(slider, key): (slider, by) for slider in ("epoch", "k1", "k2", "update", "moment")
-       for key, by in (("ArrowRight", 1), ("ArrowLeft", -1))},
-    **{("steps", key): change for key, change in {
-        "ArrowRight": ("moment", 1), "ArrowLeft": ("moment", -1), "ArrowUp": ("update", 1), "ArrowDown": ("update", -1),
-        "Home": ("moment", -3), "End": ("moment", None)}.items()},
-    **{("mask", key): change for key, change in {
-        "ArrowRight": ("k2", 1), "ArrowLeft": ("k2", -1), "ArrowUp": ("k1", 1), "ArrowDown": ("k1", -1)}.items()},
-}  # fmt: skip
-
-
+ARROWS = ("ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown")
+KEYS = {  # of what has the focus: what each key changes, and by how much
+    **{
+        slider: {"ArrowRight": (slider, 1), "ArrowLeft": (slider, -1)}
+        for slider in ("epoch", "k1", "k2", "update", "moment")
+    },
+    "steps": dict(zip(ARROWS, (("moment", 1), ("moment", -1), ("update", 1), ("update", -1)))),
+    "mask": dict(zip(ARROWS, (("k2", 1), ("k2", -1), ("k1", 1), ("k1", -1)))),
+}
+KEYS["steps"] |= {"Home": ("moment", -3), "End": ("moment", None)}
 SLIDER = """(id) => ({
   last: Number(document.getElementById('moment').max),
   text: document.getElementById(`${id}-output`).textContent,
@@ -53,15 +52,16 @@ SLIDER = """(id) => ({
 
 
 def test_sliders_and_figures_obey_the_keys_that_the_page_names(sine):
-    for (focused, key), (slider, by) in SLIDER_KEYS.items():
+    pressed = [(focused, key, *change) for focused, of_key in KEYS.items() for key, change in of_key.items()]
+    for focused, key, slider, by in pressed:
         choose(sine, epoch=1, k2=5, k1=2, update=2, moment=3)
         before = sine.evaluate(VALUES)
         sine.locator(f"#{focused}").focus()
         sine.keyboard.press(key)
         after, shown = sine.evaluate(VALUES), sine.evaluate(SLIDER, slider)
         assert after[slider] == (shown["last"] if by is None else before[slider] + by), (focused, key)
-        kept = {"epoch", "k1", "k2"} - {slider}  # the moment and the update may have to follow
-        assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+        for kept in {"epoch", "k1", "k2"} - {slider}:  # the moment and the update may have to follow
+            assert after[kept] == before[kept]
         assert shown["announced"] == shown["text"]
         if focused in ("steps", "mask"):
             sine.keyboard.press("Control+ArrowRight")
@@ -100,23 +100,26 @@ def test_network_and_matrix_lead_to_each_other(sine):
     sine.locator("#steps rect.empty[data-name=da][data-t='4']").dispatch_event("click")
     assert (moment(sine), sine.evaluate(READ)["framed"]) == ("da_4", [[T, 4]])
     choose(sine, k1=1, k2=2)
-    for (t, s), uncut in (((5, 4), False), ((6, 2), True)):  # a component that is kept, and one that is cut
+    for t, s, uncut in ((5, 4, False), (6, 2, True)):  # a component that is kept, and one that is cut
         sine.locator(f"#mask .component[data-t='{t}'][data-s='{s}'] .hit").dispatch_event("click")
         assert moment(sine) == f"da_{s}"
-        assert sine.evaluate(VALUES) | {"k1": 1, "k2": 2, "update": t} == sine.evaluate(VALUES)
+        assert {"k1": 1, "k2": 2, "update": t}.items() <= sine.evaluate(VALUES).items()
         assert [t, s] in sine.evaluate(READ)["framed"]
         assert sine.locator("#uncut").is_checked() == uncut
         assert sine.locator(f"#steps g.cells{'.beyond' if uncut else ''}[data-name=da][data-t='{s}']").count() == 1
 
 
 def test_a_row_of_the_weights_is_chosen_by_click_and_key(sine):
+    def labels():
+        return "".join(label for label, *_ in sine.evaluate(READ)["rows"])
+
     sine.evaluate("change({moment: Infinity})")
     sine.locator("#weights [data-weight=W_hh] [data-row='3']").first.click()
-    assert "W_hh[3]".replace("_", "") in "".join(label for label, *_ in sine.evaluate(READ)["rows"])
+    assert "Whh[3]" in labels()
     sine.locator("#steps").focus()
-    sine.keyboard.press("[")
-    sine.keyboard.press("[")
-    assert "Whh[1]" in "".join(label for label, *_ in sine.evaluate(READ)["rows"])
+    for _ in range(2):
+        sine.keyboard.press("[")
+    assert "Whh[1]" in labels()
 
 
 def test_the_cut_is_drawn_where_the_window_starts(sine):
@@ -140,11 +143,10 @@ def test_play_goes_on_by_itself_and_stops_at_the_end(new_page, files):
     choose(page, moment=0)
     last = page.evaluate("Number(document.getElementById('moment').max)")
     page.locator("#steps").focus()
-    for clicks, expected in ((1, 3), (1, 3)):
-        for _ in range(clicks):
-            page.keyboard.press("Space")
+    for _ in ("play", "pause"):
+        page.keyboard.press("Space")
         page.clock.run_for(2100)
-        assert page.evaluate(VALUES)["moment"] == expected
+        assert page.evaluate(VALUES)["moment"] == 3
     page.locator("#play").click()
     assert page.locator("#play").get_attribute("aria-pressed") == "true"
     page.clock.run_for(700 * (last + 2))
@@ -168,8 +170,8 @@ def test_sliders_of_the_live_figures_move_what_they_say(sine):
         before = text.text_content()
         choose(sine, **{slider: value})
         after = text.text_content()
-        assert before != after, slider
         assert after.startswith("This network")
+        assert before != after, slider
         assert words in after
     for path, threshold in (("Without clipping", "null"), ("With clipping at 0.2", "cliff.clip")):
         loss = sine.evaluate(f"show(descend(cliff, {threshold}).at(-1).loss, 3)")
@@ -181,8 +183,8 @@ def test_sliders_of_the_live_figures_move_what_they_say(sine):
     w, b = (float(sine.locator(f"#cliff-{name}").input_value()) for name in "wb")
     assert (w, b) == pytest.approx((-1 + 0.6 * 5, 1.5 - 0.25 * 3), abs=0.02)
     ring = sine.locator("#cliff-paths .begin").bounding_box()
-    assert abs(ring["x"] + ring["width"] / 2 - clicked[0]) < 3
-    assert abs(ring["y"] + ring["height"] / 2 - clicked[1]) < 3
+    middle = ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2
+    assert middle == pytest.approx(clicked, abs=3)
 
 
 # -- links that set it, and its address -----------------------------------------------------------------------------
@@ -202,6 +204,13 @@ def test_links_of_the_text_set_the_figures(sine, numbers):
     assert [T, 1] in sine.evaluate(READ)["framed"]
     sine.locator("a[data-set='factor=0.3']").click()
     assert "W_hh times 0.302" in sine.locator("#scale-text").text_content()
+
+
+WRONG_ADDRESSES = """
+#explore/k1=x&k2=-1 #explore/at=nothing_3&component=9,99 #explore/epoch=99999&k1=999&at=dh_999 #explore/=&&==
+#explore/row=99&uncut=5 #explore/component&at scale/factor=x&epoch=-1 scale/factor=1000
+cliff/w=99&steps=-5&length=x constructor/k1=1 explore
+"""
 
 
 def test_the_address_holds_the_state(new_page, files):
@@ -226,27 +235,11 @@ def test_the_address_holds_the_state(new_page, files):
     page.goto("about:blank")
     page.goto(files["sine"].as_uri() + words)
     assert page.evaluate(state) == values | {"factor": 0}
-    for wrong in (
-        "k1=x&k2=-1",
-        "at=nothing_3&component=9,99",
-        "epoch=99999&k1=999&at=dh_999",
-        "=&&==",
-        "row=99&uncut=5",
-        "component&at",
-    ):
-        page.evaluate("words => { location.hash = `#explore/${words}`; }", wrong)
+    for wrong in WRONG_ADDRESSES.split():
+        page.evaluate("words => { location.hash = words; }", wrong)
         page.wait_for_timeout(30)
         values = page.evaluate(VALUES)
         assert 1 <= values["k1"] <= values["k2"] <= T
-    for wrong in (
-        "scale/factor=x&epoch=-1",
-        "scale/factor=1000",
-        "cliff/w=99&steps=-5&length=x",
-        "constructor/k1=1",
-        "explore",
-    ):
-        page.evaluate("words => { location.hash = words; }", wrong)
-        page.wait_for_timeout(30)
     assert page.evaluate("[scaling.factor, cliff.w, cliff.steps, cliff.length]") == [50, 4, 1, 10]
 
 
@@ -260,20 +253,11 @@ def test_everything_that_acts_is_reached_by_tab(sine):
     sine.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     for _ in range(50):
         sine.keyboard.press("Tab")
-        identifier, outline = sine.evaluate(
-            "[document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]"
-        )
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        identifier, outline = sine.evaluate(f"[document.activeElement.id, {outline}]")
         reached.add(identifier)
         assert outline != "none" or sine.evaluate("document.activeElement === document.body")
     assert acting <= reached
-
-
-def test_narrow_screens_need_no_sideways_scrolling(shared):
-    for page in shared.values():
-        resize(page, 400)
-        choose(page, k2=T, update=T)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400
-        resize(page, 1280)
 
 
 def test_it_prints(shared):
