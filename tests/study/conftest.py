@@ -6,8 +6,7 @@ import json
 import os
 import re
 from contextlib import redirect_stdout
-from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,23 +27,8 @@ from numpy_rnn.study.study import PARTS
 from numpy_rnn.study.training.mistakes import measure_training
 
 
-class Made(NamedTuple):
-    """What the command `study` wrote and printed."""
-
-    folder: Path
-    printed: str
-
-    @property
-    def page(self):
-        return (self.folder / "study.html").read_text(encoding="utf-8")
-
-    @property
-    def findings(self):
-        return json.loads((self.folder / "study.json").read_text(encoding="utf-8"))
-
-
 @pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Made:
+def made(tmp_path_factory):
     """A small study of other sizes and options than the default ones, made by the first worker that needs it."""
     base = tmp_path_factory.getbasetemp()
     place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -53,7 +37,8 @@ def made(tmp_path_factory) -> Made:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not printed.exists():
             printed.write_text(make_study(place / "study"))
-    return Made(place / "study", printed.read_text())
+    page, numbers = ((place / f"study/study.{kind}").read_text(encoding="utf-8") for kind in ("html", "json"))
+    return SimpleNamespace(folder=place / "study", printed=printed.read_text(), page=page, findings=json.loads(numbers))
 
 
 def make_study(folder):

@@ -60,34 +60,6 @@ def test_a_run_in_float32_is_studied_at_the_same_numbers():
 # -- learning curves --------------------------------------------------------------------------------------------------
 
 
-def test_a_course_has_the_weights_that_an_epoch_left():
-    """Whatever the number of updates; the weights as drawn before the first."""
-    setting = a_setting(epochs=3)
-    params = curves.draw_networks(setting, 2)
-    for k1 in (1, 7, 50):
-        configuration = setting.configuration.changed(k1=k1, k2=50)
-        result = curves.learning_curve(numpy_rnn, params, setting, configuration)
-        x, target, h_0 = setting.experiment[1:4]
-        updates = list(numpy_rnn.train(params, x, target, h_0, **configuration.train_options()))
-        ends = [params] + [u.parameters for u in updates if u.window.stop == len(x)]
-        assert result.epochs == [0, 1, 2, 3]
-        for of_course, right in zip(result.parameters, ends, strict=True):
-            assert all(np.array_equal(*pair) for pair in zip(of_course[:3], right[:3]))
-
-
-def test_the_loss_of_a_pass_is_the_sum_of_the_step_losses():
-    """Whole numbers: to the last bit what the step-by-step witness gives, for many networks at once."""
-    setting = a_setting(nonlinearity="relu", epochs=1)
-    params, x, target, h_0 = whole_numbers(2)
-    other = whole_numbers(4)[0]
-    setting = setting._replace(x=x, target=target, h_0=h_0)
-    stacked = Parameters(*(v if v is None else np.stack((v, w)) for v, w in zip(params, other)))
-    result = curves.losses_of_a_pass([stacked, stacked], setting, setting.configuration)
-    expected = [step_losses(unrolled([p] * len(x), x, h_0, "relu").y, target).sum() for p in (params, other)]
-    assert expected[0] != expected[1]
-    assert np.array_equal(result, [expected, expected])
-
-
 @pytest.mark.parametrize(
     ("options", "rate", "finite"), [({"nonlinearity": "relu"}, 50.0, False), ({"k1": 50, "k2": 50}, 1e4, True)]
 )

@@ -12,7 +12,7 @@ from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.figures.svg import Picture, compact
 from numpy_rnn.study.page import page as pages
 from numpy_rnn.study.page.formulas import DOCUMENT, checked_equation, definitions, equation, formula, reference
-from numpy_rnn.study.page.templates import fill, number
+from numpy_rnn.study.page.templates import fill
 from numpy_rnn.study.setting import Drawing, Table
 
 # -- equations ------------------------------------------------------------------------------------------------------
@@ -96,6 +96,7 @@ def test_an_equation_has_its_code_a_number_and_a_folded_proof():
 
 FINDINGS = {
     "error": 1.27e-16,
+    "large": 12345678.0,
     "share": 0.125,
     "count": 20,
     "nothing": None,
@@ -107,6 +108,7 @@ FINDINGS = {
 FILLED = {
     "{{ count }}, {{ error | number('.2g') }}, {{ share | number('.1%') }}": "20, 1.3·10<sup>−16</sup>, 12.5%",
     "{{ nothing | number('.2g') }}, {{ nothing }}, {{ words }}": "–, –, a &lt; b &amp; {{ count }}",
+    "{{ large | number('.2g') }}, {{ '1e-5' }}, {{ true }}": "1.2·10<sup>7</sup>, 1e-5, True",  # words are left alone
     "{{ names }}, {{ deep.list[0]['90'] }}": "F1, F2, 7",
     "{% for row in rows %}{% if row.fits %}{{ row.size | number('.1f') }}{% endif %}{% endfor %}": "0.5",
     "{{ loud('words') }}, {{ done }}": "<b>WORDS</b>, <i>",
@@ -137,15 +139,6 @@ def test_wrong_placeholders_are_errors():
     for text, message in WRONG.items():
         with pytest.raises(ValueError, match=message):
             fill(text, FINDINGS, {"fragile": fragile})
-
-
-def test_numbers_are_written_as_by_hand():
-    numbers = {
-        (12345678.0, ".2g"): "1.2·10<sup>7</sup>",
-        ("1e-5", ""): "1e-5",
-        (True, ""): "True",
-    }  # words are left alone
-    assert {key: number(*key) for key in numbers} == numbers
 
 
 # -- the page -------------------------------------------------------------------------------------------------------
