@@ -26,9 +26,6 @@ def findings_in(name):
     return setting, {"components": measure_components(setting), "explorer": explorer(setting)}
 
 
-# -- the components --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_component_is_its_derivative_by_complex_step_and_by_balls(name):
     """Balls: |component − value| ≤ E. The imaginary part of a complex product is a sum of twice as many terms, so each
@@ -79,9 +76,6 @@ def test_of_many_parameters_a_sample_is_checked():
     assert matrix.check_components(broken, *arguments, "tanh")["difference"] > 0.1
 
 
-# -- the masks --------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("T", [1, 2, 3, 6, 7])
 def test_masks_and_weights_are_the_definition(T):
     for k1, k2 in [*matrix.pairs(T), (1, T + 3), (T + 1, T + 1)]:
@@ -100,9 +94,6 @@ def test_masks_that_cannot_be_are_refused():
         matrix.weights(5, 1, 2, "median")
 
 
-# -- what truncations cost --------------------------------------------------------------------------------------------
-
-
 def test_the_cost_is_not_defined_without_a_gradient():
     G = np.zeros((2, 2, 1))
     cosine, bias = matrix.cost(G, [(1, 1)])
@@ -118,9 +109,6 @@ def test_lags_and_reach_by_hand():
     assert [norm.tolist() for norm in matrix.by_lag(held)] == [[8, 4, 5], [4, 2], [1]]
     assert [matrix.reach(held, share) for share in (0.5, 0.75, 1.0)] == [[1, 1, 1], [1, 2, 2], [1, 2, 3]]
     assert matrix.reach(np.zeros((2, 2)), 0.5) == [0, 0]
-
-
-# -- the findings -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [None, *SETTINGS], ids=str)
@@ -172,9 +160,6 @@ def test_a_network_without_a_gradient_is_no_trouble(name):
     assert all("None" not in cell for table in component_tables(findings) for row in table.rows for cell in row)
 
 
-# -- the explorer -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_explorer_has_the_run(name):
     """Series and parameters are exact."""
@@ -199,9 +184,6 @@ def test_the_explorer_has_the_run(name):
         for k1, k2 in ((1, 1), (1, T), (2, 2), (2, 3), (T, T)):
             for part in ("cosine", "bias"):
                 near(seen[part][k1 - 1][k2 - k1], of["of_mask"](k1, k2)[part], (part, k1, k2))
-
-
-# -- tables and figures -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,6 @@ def panels(name, number):
     return axes[:number]
 
 
-# -- checks -----------------------------------------------------------------------------------------------------------
-
-
 def test_differences():
     """A mark for each check, in the row of its equation, at its ratio to the bound; one line at 1."""
     [axes] = panels("differences", 1)
@@ -110,9 +107,6 @@ def test_v_curve():
     shows(near, [*lines, *slopes], [], "near", steps)
     same(near.lines[4].get_xydata(), [[curve["best_step"], curve["best_error"]]], "best")
     shows(far, [(np.maximum(curve["complex_smaller"], 1e-17), style.BLUE)], [], "far", curve["smaller_steps"])
-
-
-# -- components -------------------------------------------------------------------------------------------------------
 
 
 def test_heat_map_and_masks():
@@ -162,8 +156,6 @@ def test_recurrence():
         shows(axes, lines, bands, colors, [0, 1, 2, 4])
 
 
-# -- the cost of truncation -------------------------------------------------------------------------------------------
-
 KINDS = {"chunks": (style.CHUNKS, "chunks (k, k)"), "sliding": (style.SLIDING, "sliding (1, k)")}
 
 
@@ -202,9 +194,6 @@ def test_norm_by_lag():
         names.append(f"{name} training:\n90 % within {of['reach']['median'][1]:.1f} steps")
     shows(axes, lines, bands, "norm_by_lag", range(8))
     assert names_of_lines(axes)[::2][:2] == names
-
-
-# -- training ---------------------------------------------------------------------------------------------------------
 
 
 def test_loss_by_k_and_final_losses():
@@ -271,9 +260,6 @@ def test_mistakes():
     verdicts = [one["verdict"] for one in mistakes]
     counts = {f"{VERDICTS[verdict][2]} ({verdicts.count(verdict)})" for verdict in verdicts}
     assert {text.get_text() for text in axes.get_legend().get_texts()} == counts
-
-
-# -- colors and places ------------------------------------------------------------------------------------------------
 
 
 def test_all_is_within_the_borders_and_all_text_can_be_read_on_white():

@@ -15,8 +15,6 @@ import pytest
 from study_components import components_in_another_way, initial_state
 from study_settings import SETTINGS, SHARED, bands_are, named_setting, near, shared_run, small
 
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import prepare
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.complex_step import unrolled
@@ -41,7 +39,6 @@ from numpy_rnn.study.figures.truncation_figures import KINDS
 from numpy_rnn.study.page.page import HERE, SCRIPTS, STYLES
 from numpy_rnn.study.page.tables import component_tables
 from numpy_rnn.study.page.templates import fill
-from numpy_rnn.study.setting import setting_of
 
 
 def of(setting, params):
@@ -81,11 +78,11 @@ def test_the_check_of_the_jacobians_finds_a_wrong_factor(name):
     setting = named_setting(name)
     params, x, h_0, nonlinearity = of(setting, setting.start)
     J = jacobians(params.W_hh, states(params, x, h_0, nonlinearity), nonlinearity)
-    right = check_jacobians(J, params, x, h_0, nonlinearity)
-    wrong = J.copy()
-    wrong[2, 1] = wrong[2, 1].T  # as if W_hh had been taken the other way round
-    assert check_jacobians(wrong, params, x, h_0, nonlinearity) > 1e6 * max(right, np.finfo(float).eps)
-    assert check_jacobians(J * np.where(np.eye(len(J)), 1, 1.001)[..., None, None], params, x, h_0, nonlinearity) > 5e-4
+    transposed, larger = J.copy(), J * np.where(np.eye(len(J)), 1, 1.001)[..., None, None]
+    transposed[2, 1] = transposed[2, 1].T  # as if W_hh had been taken the other way round
+    right, wrong, off = (check_jacobians(of, params, x, h_0, nonlinearity) for of in (J, transposed, larger))
+    assert wrong > 1e6 * max(right, np.finfo(float).eps)
+    assert off > 5e-4
 
 
 def test_slopes_radius_and_saturation_by_hand():
@@ -98,9 +95,6 @@ def test_slopes_radius_and_saturation_by_hand():
     assert saturation(np.array([[0.0], [0.89], [0.91]]), "tanh")["saturated"] == 0.5
     assert measure_states(named_setting("three steps, untrained"))["threshold"] == 0.9
     assert saturation(h, "relu") == {"slope": 0.5, "saturated": 0.5}
-
-
-# -- the three starting points ----------------------------------------------------------------------------------------
 
 
 def test_the_scaled_starts_have_their_spectral_radii_and_grow_as_said():
@@ -145,12 +139,9 @@ def test_weights_that_cannot_be_scaled_stay_and_small_ones_are_not_scaled_up_to_
 def test_states_that_overflow_leave_no_numbers():
     setting = named_setting("relu")
     huge = setting.start._replace(W_hh=np.full((3, 3), 1e200), b_h=np.ones(3))
-    snapshots = tuple(snapshot._replace(params=huge) for snapshot in setting.snapshots)
-    drawn, *_ = measure_states(setting._replace(snapshots=snapshots))["jacobians"]
+    setting = setting._replace(snapshots=[snapshot._replace(params=huge) for snapshot in setting.snapshots])
+    drawn, *_ = measure_states(setting)["jacobians"]
     assert [drawn[key] for key in ("mean", "at_longest", "difference")] == [[], None, None]
-
-
-# -- many networks -----------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -206,13 +197,13 @@ def test_starting_points_are_those_of_the_untrained_networks_and_growth_after_tr
     for name, of_networks in ways.items():
         for key in ("growth", "at_longest", "a_step", "slope"):
             bands_are(found[name][key], [of[key] for of in of_networks], (name, key))
-    own, trained = shared_run()[1]["components"]["jacobians"][0], shared_run()[1]["components"]["trained"]
-    for of, params in ((own, alone()[0].start), (trained, alone()[0].end)):
-        expected = growth_in_another_way(alone()[0], params)
+    result, own = shared_run()[1]["components"], alone()[0]
+    for of, params in ((result["jacobians"][0], own.start), (result["trained"], own.end)):
+        expected = growth_in_another_way(own, params)
         for key in ("at_longest", "a_step", "slope", "least"):
             near(of[key], expected[key], (of["name"], key))
         near(of["mean"], expected["growth"])
-        near(of["h"], unrolled([params] * 8, alone()[0].x, alone()[0].h_0).h[:, 0], of["name"])
+        near(of["h"], unrolled([params] * 8, own.x, own.h_0).h[:, 0], of["name"])
         near(of["max"], [max(sizes) for sizes in expected["by_lag"]])
         near(of["min"], [min(sizes) for sizes in expected["by_lag"]])
 
@@ -233,9 +224,7 @@ def test_opposite_directions_and_the_place_of_a_network_are_counts():
     assert opposite([None]) == {"chunks": [], "sliding": []}
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"nonlinearity": "relu", "hidden_size": 4, "bias": True}], ids=["tanh", "relu"]
-)
+@pytest.mark.parametrize("options", [{}, {"nonlinearity": "relu", "hidden_size": 4, "bias": True}], ids=len)
 def test_scaled_to_explode_explodes_and_scaled_to_vanish_vanishes(options):
     starts = measure_seeds(small(12, 16, epochs=0, **options))["starts"]
     at_longest = {name: start["at_longest"]["median"] for name, start in starts.items()}
@@ -259,8 +248,7 @@ def test_a_network_that_has_diverged_stays_out_and_opposite_directions_are_liste
     monkeypatch.setattr(seeds, "opposite", lambda networks: {"chunks": [0, 2, 0], "sliding": [1, 0, 0]})
     found = measure_seeds(small(3, 3, epochs=2))
     assert found["diverged"] == [0, 1, 1]
-    listed = [tuple(one.values()) for one in found["opposite_end"]]
-    assert listed == [("chunks", 2, 2), ("sliding", 1, 1)]
+    assert [tuple(one.values()) for one in found["opposite_end"]] == [("chunks", 2, 2), ("sliding", 1, 1)]
 
 
 def test_the_page_says_for_how_many_networks_the_direction_is_opposite():
@@ -290,8 +278,7 @@ def test_the_cosines_in_the_document_are_those_of_32_seeds():
     """One network after the other, each trained on its own; the study trains them together."""
     text, cosines = (documents.TOP / "numpy_rnn" / "study" / "README.md").read_text(encoding="utf-8"), []
     for seed in range(32):
-        configuration = Configuration(seed=seed)
-        setting = setting_of(prepare(configuration), configuration, 2)
+        setting = small(None, seed=seed)
         components = flat(components_of(setting, setting.end).gradients)
         cosines.append(cost(components, [(1, 5), (5, 5)]).cosine)
     of_kinds = dict(zip(("sliding", "chunks"), np.transpose(cosines)))

@@ -16,8 +16,6 @@ from numpy_rnn.study.page.formulas import definitions, lines_of_equations
 from numpy_rnn.study.page.page import HERE
 from numpy_rnn.study.page.templates import typeset
 
-# -- the document, and its HTML -------------------------------------------------------------------------------------
-
 MARKDOWN = r"""
 Words **in $h_t$ bold** and *emphasis*, `code * $x$`; (B2), sections 4.1 and 5, Pascanu 2013, section 2.
 
@@ -84,9 +82,6 @@ def test_every_equation_has_lines_of_code():
             assert f"({name})" not in code
 
 
-# -- what was added to it -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["everything", "relu"])
 def test_the_closed_form_is_the_component(name):
     """Section 5.3, one pair of steps after the other; the components come from back-propagation of one loss."""
@@ -112,9 +107,6 @@ def test_letters_have_one_meaning():
     for tex in re.findall(r"\$\$?([^$]+)\$\$?", sections()["6"].text):
         letters = re.findall(r"(?<![\\A-Za-z])[dnsm](?![A-Za-z])", re.sub(r"d(\\theta|[WXahbx])", "", tex))
         assert letters == [], tex
-
-
-# -- exercises and mistakes -----------------------------------------------------------------------------------------
 
 
 def test_every_solution_is_computed():
@@ -182,8 +174,6 @@ def test_a_mistake_has_its_curve_and_its_check():
     assert caught({"caught": {**nowhere, "tensor": None}}) == "no check finds it"
 
 
-# -- typesetting ----------------------------------------------------------------------------------------------------
-
 TYPESET = {
     "1.3e-04, 2e+10, 5·10⁻¹² and -0.39": "1.3·10<sup>−4</sup>, 2·10<sup>10</sup>, 5·10<sup>−12</sup> and −0.39",
     "h_{t-1}, dW_xh, ∂ℓ_t/∂θ_s": "h<sub>t−1</sub>, dW<sub>xh</sub>, ∂ℓ<sub>t</sub>/∂θ<sub>s</sub>",
@@ -196,9 +186,6 @@ TYPESET = {
 
 def test_numbers_and_symbols_are_written_in_one_way():
     assert {html: typeset(html) for html in TYPESET} == TYPESET
-
-
-# -- figures --------------------------------------------------------------------------------------------------------
 
 
 def test_the_lines_of_a_figure_of_the_page_are_where_they_were():
@@ -216,8 +203,6 @@ def test_the_lines_of_a_figure_of_the_page_are_where_they_were():
     np.testing.assert_allclose(found, [(1.25, 2), (3, 4), *points], rtol=0, atol=0.051)
     assert "L" not in short
 
-
-# -- the reading of a page ---------------------------------------------------------------------------------------------
 
 FAULTY = {
     "<p><b></p></b>": "</p> closes something else",
