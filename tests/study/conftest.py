@@ -11,18 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from in_process import main
-from study_explorer import CHROMIUM, SETTINGS, choose
-from study_explorer import T as STEPS
-from study_settings import EMPTY_SVG, MISTAKES, PNG_SIGNATURE, RENDERED, STUDIED_WORDS
+from study_explorer import CHROMIUM, SETTINGS, T, choose
+from study_settings import MISTAKES, RENDERED, STUDIED, small
 
 import numpy_rnn
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import prepare
 from numpy_rnn.study import study
 from numpy_rnn.study.components.measures import explorer
 from numpy_rnn.study.figures import svg
 from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.setting import setting_of
 from numpy_rnn.study.study import PARTS
 from numpy_rnn.study.training.mistakes import measure_training
 
@@ -44,19 +40,19 @@ def made(tmp_path_factory):
 def make_study(folder):
     """Write the folder and return what is printed. Only some figures are rendered, as every one takes a second."""
 
+    empty = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'
+    words = [f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in STUDIED.items()]
+
     def some(drawing, findings):
         if drawing.name in RENDERED:
             return svg.pictures(drawing, findings)
-        return EMPTY_SVG, PNG_SIGNATURE, svg.Picture((EMPTY_SVG, drawing.size), (EMPTY_SVG, (svg.NARROW, 3.0)))
+        return empty, b"\x89PNG\r\n\x1a\n", svg.Picture((empty, drawing.size), (empty, (svg.NARROW, 3.0)))
 
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
         patch.setattr(study, "pictures", some)
         patch.setitem(PARTS, "training", ("training", lambda setting: measure_training(setting, MISTAKES)))
-        assert main(numpy_rnn, ("study", *STUDIED_WORDS, "--folder", folder)) == 0
+        assert main(numpy_rnn, ("study", *words, "--folder", folder)) == 0
     return printed.getvalue()
-
-
-# -- in a browser -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +61,8 @@ def settings(tmp_path_factory):
     path = tmp_path_factory.mktemp("series") / "two.csv"
     steps = 0.7 * np.arange(12)
     np.savetxt(path, np.column_stack((np.sin(steps), np.cos(1.3 * steps))), delimiter=",")
-    result = {}
-    for name, options in SETTINGS.items():
-        configuration = Configuration(**options, data=str(path) if name == "two series" else None)
-        result[name] = setting_of(prepare(configuration), configuration, seeds=1, steps=STEPS)
-    return result
+    data = {"two series": str(path)}
+    return {name: small(T, 1, **options, data=data.get(name)) for name, options in SETTINGS.items()}
 
 
 @pytest.fixture(scope="session")
