@@ -179,6 +179,15 @@ def test_the_page_is_whole():
     assert (image["width"], image["height"], image["alt"]) == ("384", "288", 'A "shape".')
     assert (narrow["src"], narrow["width"], narrow["height"]) == (image["src"], "192", "480")
     assert "See <code>x &lt; y</code>." in text
+    assert re.findall(r"<td(.*?)>(.*?)</td>", text[: text.index("<script")], re.DOTALL) == [
+        *(("", "<code>a&lt;b</code>"), (" class=number", "1.5·10<sup>−7</sup>")),
+        *(("", "c\nd"), (" class=number", "−3 %")),
+        *(("", "2nd"), (" class=number", "12")),
+    ]
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert json.loads(data) == WITH_EXPLORER["explorer"]  # nothing in the data ends its element
+    with pytest.raises(ValueError, match="JSON"):
+        pages.embedded([float("nan")])
     assert assembled() == text
 
 
@@ -199,36 +208,10 @@ transform="translate(63.62 0.1) scale(0.015625)" style="opacity: 0.123456"/><use
     assert compact(short.encode()).decode() == short
 
 
-def test_nothing_in_the_data_ends_its_element():
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', assembled(), re.DOTALL)
-    assert json.loads(data) == WITH_EXPLORER["explorer"]
-    with pytest.raises(ValueError, match="JSON"):
-        pages.embedded([float("nan")])
-
-
-def test_tables_set_numbers_to_the_right_and_code_as_code():
-    text = pages.table(TABLE)
-    assert Reader(text).faults == []
-    assert re.findall(r"<td(.*?)>(.*?)</td>", text, re.DOTALL) == [
-        ("", "<code>a&lt;b</code>"),
-        (" class=number", "1.5e-07"),
-        ("", "c\nd"),
-        (" class=number", "−3 %"),
-        ("", "2nd"),
-        (" class=number", "12"),
-    ]
-
-
 def test_what_a_section_asks_for_in_vain_is_named():
     for kind in ("figure", "table"):
         with pytest.raises(ValueError, match=r"sections/1_x.html: unknown name 'shpae'"):
             assembled({"1_x": f"<h2>X</h2>{{{{ {kind}('shpae') }}}}"})
-
-
-def test_every_section_is_found_and_named_once():
-    first, second, *others = [path.stem for path in sorted((pages.HERE / "sections").glob("*.html"))]
-    assert (first, second) == ("00_questions", "0_explore")
-    assert len({name.partition("_")[2] for name in (first, second, *others)}) == 2 + len(others)
 
 
 # -- the ten questions ----------------------------------------------------------------------------------------------
