@@ -172,16 +172,17 @@ def test_state_gradients_add_up_as_in_pascals_triangle():
 
 
 def test_weights_under_mean_and_sum():
-    sums, means = (Configuration(k1=2, k2=3, reduction=reduction) for reduction in ("sum", "mean"))
     kept, N = mask(5, 2, 3), divisors(5, 2, 2)
-    of_sum, of_mean = (next(v for v in variants(reduction) if v.key == "mean") for reduction in ("sum", "mean"))
-    assert (of_sum.mutant, of_mean.mutant) == ("mean for sum", "sum for mean")
-    assert np.array_equal(weights(None, sums, 5, 2), kept)
-    assert np.array_equal(weights(of_sum, sums, 5, 2), kept / N)
-    assert np.array_equal(weights(None, means, 5, 2), kept / N)
-    assert np.array_equal(weights(of_mean, means, 5, 2), kept)
-    chunks = next(v for v in VARIANTS if v.key == "chunks")
-    assert np.array_equal(weights(chunks, means, 5, 2), mask(5, 3, 3) / divisors(5, 3, 2))
+    for reduction, mutant, right, wrong in (
+        ("sum", "mean for sum", kept, kept / N),
+        ("mean", "sum for mean", kept / N, kept),
+    ):
+        configuration = Configuration(k1=2, k2=3, reduction=reduction)
+        by_key = {variant.key: variant for variant in variants(reduction)}
+        assert by_key["mean"].mutant == mutant
+        assert np.array_equal(weights(None, configuration, 5, 2), right)
+        assert np.array_equal(weights(by_key["mean"], configuration, 5, 2), wrong)
+    assert np.array_equal(weights(by_key["chunks"], configuration, 5, 2), mask(5, 3, 3) / divisors(5, 3, 2))
 
 
 # -- at which weights -----------------------------------------------------------------------------------------------
@@ -222,14 +223,12 @@ def test_weights_of_then_is_a_derivative_by_a_common_shift_and_that_of_rtrl():
 
 def test_replay_enters_with_the_state_of_the_newest_weights():
     params, x, target, h_0 = whole_numbers(3, steps=3)
-    first, second, third = one_epoch(REPLAYED, params, x, target, h_0, 1, 1, RATE, record=True)
-    again = unrolled([first.parameters], x[:1], h_0, "relu").h[1]
-    assert np.array_equal(second.activations.h[0], again)
-    right = one_epoch(numpy_rnn, params, x, target, h_0, 1, 1, RATE, record=True)
-    assert not np.array_equal(right[1].activations.h[0], again)
-    assert np.array_equal(first.activations.h[0], h_0)
-    of_third = numpy_rnn.forward(second.parameters, x, h_0, nonlinearity="relu").h[2]
-    assert np.array_equal(third.activations.h[0], of_third)
+    right, replayed = (one_epoch(rnn, params, x, target, h_0, 1, 1, RATE, record=True) for rnn in (numpy_rnn, REPLAYED))
+    assert np.array_equal(replayed[0].activations.h[0], h_0)
+    for t in (1, 2):
+        again = numpy_rnn.forward(replayed[t - 1].parameters, x, h_0, nonlinearity="relu").h[t]
+        assert np.array_equal(replayed[t].activations.h[0], again)
+        assert not np.array_equal(right[t].activations.h[0], again)
 
 
 @pytest.mark.no_perturb

@@ -8,6 +8,7 @@ from html_faults import faults
 from study_settings import named_setting
 
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, named
+from numpy_rnn.study.components.jacobians import slopes, states
 from numpy_rnn.study.components.measures import components_of
 from numpy_rnn.study.figures.svg import for_page
 from numpy_rnn.study.page.derivation import as_html, sections
@@ -86,18 +87,15 @@ def test_every_equation_has_lines_of_code():
 def test_the_closed_form_is_the_component(name):
     """Section 5.3, one pair of steps after the other; the components come from back-propagation of one loss."""
     setting = named_setting(name)
-    params, T, is_tanh = setting.end, len(setting.x), name == "everything"
+    params, T, phi = setting.end, len(setting.x), setting.configuration.nonlinearity
     result = components_of(setting, params)
-    h, phi = [setting.h_0 if params.h_0 is None else params.h_0], []
-    for x in setting.x:
-        a = x @ params.W_xh + h[-1] @ params.W_hh + params.b_h
-        h.append(np.tanh(a) if is_tanh else np.maximum(a, 0))
-        phi.append(1 - np.tanh(a) ** 2 if is_tanh else (a > 0) * 1.0)
+    h = states(params, setting.x, setting.h_0 if params.h_0 is None else params.h_0, phi)[:, None]
+    slope = slopes(h[1:], phi)
     for t in range(1, T + 1):
         dy = h[t] @ params.W_hy + params.b_y - setting.target[t - 1]
         for s in range(1, t + 1):
-            M = [params.W_hh * phi[r - 1] for r in range(t, s, -1)]
-            flow = np.linalg.multi_dot([dy, params.W_hy.T, *(m.T for m in M)]) * phi[s - 1]
+            M = [params.W_hh * slope[r - 1] for r in range(t, s, -1)]
+            flow = np.linalg.multi_dot([dy, params.W_hy.T, *(m.T for m in M)]) * slope[s - 1]
             found = result.gradients.W_hh[t - 1, s - 1]
             np.testing.assert_allclose(found, h[s - 1].T @ flow, rtol=1e-9, atol=1e-12)
 
