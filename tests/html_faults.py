@@ -39,26 +39,25 @@ def faults(text):
     result = list(reader.faults)
     ids = Counter(attributes["id"] for _, attributes in reader.elements if "id" in attributes)
     result += [f"{name} is the id of {count} elements" for name, count in ids.items() if count > 1]
+    labelled = {attributes.get("for") for tag, attributes in reader.elements if tag == "label"}
     for tag, attributes in reader.elements:
         if tag == "img" and not attributes.get("alt"):
             result.append("an image has no alternative text")
         if tag == "svg" and not attributes.get("aria-label"):
             result.append("a drawing has no alternative text")
+        if tag == "input" and attributes.get("id") not in labelled:
+            result.append(f"the input {attributes.get('id')} has no label")
         for name in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
             followed = ("https:",) if (tag, name) == ("a", "href") else ()  # by the reader, not by the page
             if not (attributes.get(name) or "#").startswith(("#", "data:", *followed)):
                 result.append(f"<{tag}> leads to {attributes[name]}")
-        for name in ("for", "aria-labelledby", "aria-describedby"):
-            result += [
-                f"{name}={name_} leads nowhere" for name_ in attributes.get(name, "").split() if name_ not in ids
-            ]
+        leads = [(name, one) for name in ("for", "aria-labelledby", "aria-describedby")
+                 for one in attributes.get(name, "").split()]  # fmt: skip
+        result += [f"{name}={one} leads nowhere" for name, one in leads if one not in ids]
         if (attributes.get("href") or "").startswith("#") and attributes["href"][1:] not in ids:
             result.append(f"{attributes['href']} leads nowhere")
     result += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
     scripts = " ".join(re.findall(r"<script.*?</script>", text, re.DOTALL))
-    result += [f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", scripts)]
-    labelled = {attributes.get("for") for tag, attributes in reader.elements if tag == "label"}
-    for tag, attributes in reader.elements:
-        if tag == "input" and attributes.get("id") not in labelled:
-            result.append(f"the input {attributes.get('id')} has no label")
-    return result
+    return result + [
+        f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", scripts)
+    ]

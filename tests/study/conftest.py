@@ -85,36 +85,30 @@ def files(numbers, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium."""
+def new_page():
+    """Opens a page of its own in headless Chromium. At the end: nothing was asked of a network, and nothing was written
+    to the console.
+    """
     from playwright.sync_api import sync_playwright
 
+    opened, wrong = [], []
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield chromium
-        chromium.close()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
 
+        def open_page(path, width=1280, **options):
+            # Not a tab of another page's window: only the tab in front scrolls and plays.
+            page = browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options).new_page()
+            opened.append(page)
+            page.on("request", lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)))
+            page.on("console", lambda message: wrong.append(message.text))
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.goto(path.as_uri())
+            return page
 
-@pytest.fixture(scope="session")
-def new_page(browser):
-    """Opens a page of its own. At the end: nothing was asked of a network, and nothing was written to the console."""
-    contexts, wrong = [], []
-
-    def opened(path, width=1280, **options):
-        # Not a tab of another page's window: only the tab in front scrolls and plays.
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
-        page = contexts[-1].new_page()
-        page.on("request", lambda request: wrong.extend(re.findall("^(?!data:|file:).*", request.url)))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(path.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
+        yield open_page
+        browser.close()
     assert wrong == []
-    assert contexts
+    assert opened
 
 
 @pytest.fixture(scope="session")

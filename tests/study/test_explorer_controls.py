@@ -5,8 +5,6 @@ from study_explorer import IN_BROWSER, READ, VALUES, T, choose, moment, resize
 
 pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.slow, IN_BROWSER]
 
-# -- sliders, keys, clicks ------------------------------------------------------------------------------------------
-
 
 def test_k1_never_exceeds_k2(sine):
     for changes, expected in (({"k1": 6}, (6, 6)), ({"k2": 4}, (4, 4)), ({"k2": T}, (4, T)), ({"k1": T}, (T, T))):
@@ -187,9 +185,6 @@ def test_sliders_of_the_live_figures_move_what_they_say(sine):
     assert middle == pytest.approx(clicked, abs=3)
 
 
-# -- links that set it, and its address -----------------------------------------------------------------------------
-
-
 def test_links_of_the_text_set_the_figures(sine, numbers):
     choose(sine, k1=2, k2=2, update=2)
     for words, expected in {
@@ -241,9 +236,6 @@ def test_the_address_holds_the_state(new_page, files):
         values = page.evaluate(VALUES)
         assert 1 <= values["k1"] <= values["k2"] <= T
     assert page.evaluate("[scaling.factor, cliff.w, cliff.steps, cliff.length]") == [50, 4, 1, 10]
-
-
-# -- reading it -----------------------------------------------------------------------------------------------------
 
 
 def test_everything_that_acts_is_reached_by_tab(sine):

@@ -60,9 +60,6 @@ def assert_same_parameters(result, expected):
         assert_same(result[name], value[0] if name == "h_0" else value)
 
 
-# -- what it computes -------------------------------------------------------------------------------------------------
-
-
 def updates_of_all_truncations(epochs):
     """(epoch, k1, k2, update, uncut) of every update of every truncation, epochs and the cut in turn."""
     pairs = [(k1, k2) for k1 in range(1, T + 1) for k2 in range(k1, T + 1)]
@@ -135,9 +132,6 @@ def test_descent_on_the_surface_is_that_of_numpy_rnn(max_norm, sine):
         params = sgd(params, s, start["rate"])
     far, near = abs(path[-1]["b"]) > 10, path[-1]["loss"] < 0.3
     assert (far, near) == ((True, False) if max_norm is None else (False, True))
-
-
-# -- what it shows of it --------------------------------------------------------------------------------------------
 
 
 def expected_rows(update, setting, what, t, so_far):
