@@ -156,7 +156,7 @@ def test_a_new_folder_appears_whole_or_not_at_all(monkeypatch):
 
 
 @pytest.mark.needs_matplotlib
-def test_every_equation_is_on_the_page_once_with_its_code_number_and_proof(made):
+def test_every_equation_is_on_the_page_once_with_its_number_and_proof_and_headings_can_be_linked_to(made):
     blocks = re.findall(r'<div class="checked" id="equation-(\w+)">(.*?)</div></details>\n</div>', made.page, re.DOTALL)
     assert sorted(name for name, _ in blocks) == sorted(definitions())
     for name, block in blocks:
@@ -164,16 +164,12 @@ def test_every_equation_is_on_the_page_once_with_its_code_number_and_proof(made)
         assert re.search(r'is <span class="value">[-−]?\d', block) or name in ("T1", "T2"), name
         assert f"<summary>Proof of ({name}): " in block
         assert "one of which differs" not in block, name
-
-
-@pytest.mark.needs_matplotlib
-def test_every_heading_and_equation_can_be_linked_to(made):
     ids = {attributes["id"] for _, attributes in Reader(made.page).elements if "id" in attributes}
+    assert {f"wrong-line-{number}" for number in range(1, 13)} <= ids
+    assert {f"exercise-{number}" for number in range(1, 11)} <= ids
     headings = re.findall(r"<h3(.*?)>", made.page)
     assert headings
     assert all(' id="' in heading for heading in headings)
-    for kind, which in (("equation", definitions()), ("wrong-line", range(1, 13)), ("exercise", range(1, 11))):
-        assert {f"{kind}-{one}" for one in which} <= ids
     listed = re.findall(r'href="#(\w+)"', made.page[made.page.index("<nav") : made.page.index("</nav>")])
     assert [name for name in listed if name in CHAPTERS] == CHAPTERS
 

@@ -224,7 +224,7 @@ def test_opposite_directions_and_the_place_of_a_network_are_counts():
     assert opposite([None]) == {"chunks": [], "sliding": []}
 
 
-@pytest.mark.parametrize("options", [{}, {"nonlinearity": "relu", "hidden_size": 4, "bias": True}], ids=len)
+@pytest.mark.parametrize("options", [{}, {"nonlinearity": "relu", "hidden_size": 4, "bias": True}])
 def test_scaled_to_explode_explodes_and_scaled_to_vanish_vanishes(options):
     starts = measure_seeds(small(12, 16, epochs=0, **options))["starts"]
     at_longest = {name: start["at_longest"]["median"] for name, start in starts.items()}
