@@ -1,5 +1,7 @@
 """The explorer in headless Chromium: sliders, keys, clicks, links and its address."""
 
+from typing import Any
+
 import pytest
 from study_explorer import IN_BROWSER, READ, VALUES, T, choose, moment, resize
 
@@ -33,7 +35,7 @@ def test_changing_the_truncation_keeps_the_step_and_what_is_computed(sine):
 
 
 ARROWS = ("ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown")
-KEYS = {  # of what has the focus: what each key changes, and by how much
+KEYS: dict[str, dict[str, Any]] = {  # of what has the focus: what each key changes, and by how much
     **{
         slider: {"ArrowRight": (slider, 1), "ArrowLeft": (slider, -1)}
         for slider in ("epoch", "k1", "k2", "update", "moment")

@@ -165,8 +165,8 @@ def test_the_explorer_has_the_run(name):
     """Series and parameters are exact."""
     setting, findings = findings_in(name)
     explorer, choices = findings["explorer"], setting.configuration
-    T, *sizes = *setting.x.shape, *setting.end.W_hy.shape
-    assert list(explorer["sizes"].items()) == list(zip("TBDHO", (T, *sizes)))
+    T, D, (H, O) = len(setting.x), setting.x.shape[-1], setting.end.W_hy.shape
+    assert explorer["sizes"] == {"T": T, "B": 1, "D": D, "H": H, "O": O}
     assert (explorer["k1"], explorer["k2"]) == (min(choices.k1, T), min(choices.k2, T))
     for name in ("x", "target"):
         assert explorer[name] == getattr(setting, name)[:, 0].tolist(), name
