@@ -45,6 +45,7 @@ y = 1
 
 def test_markdown_becomes_html():
     text = as_html(MARKDOWN, lambda name: f"<equation {name}>", lambda name: f"<figure {name}>")
+    assert re.findall("<math([^>]*)>", text)[-3:] == [' displaystyle="true"'] * 2 + [""]  # large in a display alone
     assert re.sub(r"<math.*?</math>", "M", text) == (
         "<p>Words <strong>in M bold</strong> and <em>emphasis</em>, <code>code * $x$</code>;"
         ' <a href="#equation-B2">(B2)</a>, <a href="#4-1-total-and-immediate-derivatives">sections 4.1</a> and'
