@@ -79,6 +79,8 @@ def test_the_largest_of_all_places_is_reported(result):
             assert check[unit] == max(place[unit] for place in check["by_place"])
         assert 0 < check["compared"] <= check["of"]
     assert [place["where"] for place in result["equations"]["B2"]["checks"][0]["by_place"]] == result["places"]
+    previous = result["equations"]["T3"]["checks"][0]["by_place"]
+    assert [place["where"] for place in previous] == [f"k1 = {k1}, k2 = {k2}" for k1, k2 in result["truncations"]]
     for one in result["largest"]:
         for unit in ("ulps", "bounds"):
             assert one[unit] == max(check[unit] for _, check in by(result, one["witness"]))

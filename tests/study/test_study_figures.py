@@ -106,6 +106,8 @@ def test_v_curve():
     slopes = (curve["truncation"] * steps**2, style.GREY), (curve["rounding"] / steps, style.GREY)
     shows(near, [*lines, *slopes], [], "near", steps)
     same(near.lines[4].get_xydata(), [[curve["best_step"], curve["best_error"]]], "best")
+    low, high = near.get_ylim()
+    assert low < high
     shows(far, [(np.maximum(curve["complex_smaller"], 1e-17), style.BLUE)], [], "far", curve["smaller_steps"])
 
 
