@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.bounds.band_bounds import Band
 from numpy_rnn.conformance.bounds.local_bounds import TAU, absolute_error, ratios
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, sum_of_rows
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
-from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Band, Rounded, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, Step
 from numpy_rnn.conformance.case import Case, required_outputs
 

@@ -23,9 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn.conformance.bounds.band_bounds import Band
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, squared_error
-from numpy_rnn.conformance.bounds.rounding import Rounding, sech_squared
+from numpy_rnn.conformance.bounds.rounding import Band, Rounding, sech_squared
 from numpy_rnn.conformance.bounds.step import Step
 from numpy_rnn.conformance.case import Case
 
