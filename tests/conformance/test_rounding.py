@@ -49,6 +49,8 @@ def test_single_operations_by_hand():
     assert_rounded_up(rounding.again(v, 2), v.E + gamma(2) * v.max_abs)
     assert_rounded_up(rounding.each(v, v, 1), [1.25 + gamma(1) * 2.25, gamma(1) * 4])
     assert (rounding.each(v, exact(1.0, 0.0), 0) == [0.5 * (1 + 1e-10) + rounding.flushes(1), 0]).all()
+    assert sech_squared(0.0) == 1
+    assert 0 < sech_squared(1e300) < 1e-300
 
 
 def test_terms_that_are_zero_are_not_counted():
@@ -58,13 +60,6 @@ def test_terms_that_are_zero_are_not_counted():
     assert rounding.product(exact([0.0, 2.0]), exact([3.0], [0.0]))[0, 0] == 0
     assert rounding.sum(exact(0.0, 0.0)) == rounding.again(exact(0.0), 3) == 0
     assert rounding.sum(exact(1.0, 0.0)) == 8 * np.finfo(float).smallest_normal * (1 + 1e-10)
-
-
-def test_sech_squared():
-    a = np.array([0.0, 0.5, -20.0, 1e300])
-    expected = np.cosh(a[:3]) ** -2  # cosh within an ulp counts twice; as many roundings again on the other side
-    assert (np.abs(sech_squared(a)[:3] - expected) <= 8 * np.finfo(float).eps * expected).all()
-    assert 0 < sech_squared(a)[3] < 1e-300
 
 
 def test_what_is_too_long_to_have_a_bound_is_refused():
@@ -230,15 +225,6 @@ def without_shift(y):
     return e / total(e), np.log(e / total(e))
 
 
-def in_float32(y):
-    return tuple(v.astype(y.dtype) for v in shifted_quotient(y.astype("float32")))
-
-
-def with_epsilon(y):
-    p, _ = shifted_quotient(y)
-    return p, np.log(p + 1e-8)
-
-
 def logits(seed, dtype, scale):
     generator = np.random.default_rng(seed)
     return (scale * generator.normal(size=(4, generator.integers(1, 12)))).clip(-1e4, 1e4).astype(dtype)
@@ -271,12 +257,6 @@ def test_right_orders_of_evaluation_stay_within_the_bounds(seed, dtype, exponent
         assert worst_of_softmax(function, y) <= 1
         assert worst_of_softmax(function, y, moved) <= 1
     assert exponent > 0.5 or worst_of_softmax(without_shift, y) <= 1  # small outputs need no shift
-
-
-@pytest.mark.parametrize(("function", "scale"), [(in_float32, 1.0), (with_epsilon, 1.0), (without_shift, 2e3)])
-def test_wrong_orders_do_not(function, scale):
-    """Without the shift, where the exponentials leave the range."""
-    assert worst_of_softmax(function, logits(3, "float64", scale)) > 1000
 
 
 @of_dtypes
