@@ -20,10 +20,11 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
+from typing import NamedTuple
 
 import forks
 
@@ -33,35 +34,24 @@ AREAS = ("core", "app", "conformance", "study", "benchmarks")
 LIMIT = 900  # seconds for the tests of one fault; a fault that makes them run for ever is killed then
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A textual change: what is wrong after it, where, and which tests are run first."""
 
     name: str
     file: str
     old: str
     new: str
-    tests: tuple[str, ...] = ()  # files or tests to run before the whole area, as they are expected to fail
+    tests: Sequence[str] = ()  # files or tests to run before the whole area, as they are expected to fail
     survives: str = ""  # why no test fails: "equivalent: ..." or a reason why a test is not worth its cost
 
-    def problem(self, root: Path) -> str | None:
-        path = root / self.file
-        count = path.read_text().count(self.old) if path.is_file() else 0
-        return None if count == 1 else f"{self.file} has its text {count} times, not once: {self.name}"
 
-
-class CannotRun(Exception):
-    """The tests tell nothing about faults."""
-
-
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What the tests said of a fault: the first test that failed, or "" where all passed."""
 
     name: str
     file: str
     killed_by: str
-    seconds: float
+    seconds: str
     reason: str  # of a survivor
 
     @property
@@ -69,9 +59,22 @@ class Result:
         return self.reason.startswith("equivalent")
 
 
-def faults(area: str) -> list[Fault]:
+class CannotRun(Exception):
+    """The tests tell nothing about faults."""
+
+
+def faults(area: str, text: str) -> list[Fault]:
+    """The faults of an area whose name or file contains `text`. Raises CannotRun unless all fit."""
     entries = tomllib.loads((HERE / f"{area}.toml").read_text()).get("fault", [])
-    return [Fault(**{**entry, "tests": tuple(entry.get("tests", ()))}) for entry in entries]
+    chosen = [fault for fault in (Fault(**entry) for entry in entries) if text in fault.name or text in fault.file]
+    problems = []
+    for fault in chosen:
+        path = ROOT / fault.file
+        if (count := path.read_text().count(fault.old) if path.is_file() else 0) != 1:
+            problems.append(f"{fault.file} has its text {count} times, not once: {fault.name}")
+    if problems:
+        raise CannotRun("\n".join(problems))
+    return chosen
 
 
 def copy_checkout(target: Path) -> None:
@@ -95,19 +98,6 @@ def first_failure(checkout: Path, tests: list[str]) -> str:
     return "no end" if status is None else f"a crash, status {status}"
 
 
-def judge(fault: Fault, area: str, checkout: Path) -> Result:
-    """Plant `fault` in `checkout`, run its own tests and then its area's, and restore the file."""
-    path, start = checkout / fault.file, time.perf_counter()
-    original = path.read_text()
-    path.write_text(original.replace(fault.old, fault.new))
-    try:
-        killed_by = first_failure(checkout, list(fault.tests)) if fault.tests else ""
-        killed_by = killed_by or first_failure(checkout, [f"tests/{area}"])
-    finally:
-        path.write_text(original)
-    return Result(fault.name, fault.file, killed_by, time.perf_counter() - start, "" if killed_by else fault.survives)
-
-
 def judge_all(area: str, chosen: list[Fault], jobs: int) -> list[Result]:
     """The results of `chosen`, in their order, each printed as it is known; `jobs` copies work at the same time."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
@@ -120,32 +110,34 @@ def judge_all(area: str, chosen: list[Fault], jobs: int) -> list[Result]:
         if failed := first_failure(Path(scratch, "0"), named) if named else "":
             raise CannotRun(f"{failed} fails without a fault, so what it kills means nothing")
 
-        def one(fault: Fault) -> Result:
-            checkout = free.get()
+        def judge(fault: Fault) -> Result:
+            """Plant it in a copy, run its own tests and then its area's, and restore the file."""
+            checkout, start = free.get(), time.perf_counter()
+            path = checkout / fault.file
+            original = path.read_text()
+            path.write_text(original.replace(fault.old, fault.new))
             try:
-                result = judge(fault, area, checkout)
+                killed_by = first_failure(checkout, [*fault.tests]) if fault.tests else ""
+                killed_by = killed_by or first_failure(checkout, [f"tests/{area}"])
             finally:
+                path.write_text(original)
                 free.put(checkout)
-            verdict = f"killed by {result.killed_by}" if result.killed_by else "SURVIVED " + result.reason
-            print(f"{area}  {result.seconds:6.1f} s  {fault.name}: {verdict}", flush=True)
-            return result
+            seconds, reason = f"{time.perf_counter() - start:.1f}", "" if killed_by else fault.survives
+            verdict = f"killed by {killed_by}" if killed_by else "SURVIVED " + reason
+            print(f"{area}  {seconds:>6} s  {fault.name}: {verdict}", flush=True)
+            return Result(fault.name, fault.file, killed_by, seconds, reason)
 
-        return list(pool.map(one, chosen))
+        return list(pool.map(judge, chosen))
 
 
 def write_results(area: str, results: list[Result]) -> None:
     with open(HERE / f"{area}.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["fault", "file", "killed by", "seconds", "reason"])
-        writer.writerows([r.name, r.file, r.killed_by, f"{r.seconds:.1f}", r.reason] for r in results)
+        csv.writer(file, lineterminator="\n").writerows([("fault", "file", "killed by", "seconds", "reason"), *results])
 
 
 def read_results(area: str) -> list[Result]:
-    path = HERE / f"{area}.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return [Result(row[0], row[1], row[2], float(row[3]), row[4]) for row in list(csv.reader(file))[1:]]
+    with open(HERE / f"{area}.csv", newline="") as file:
+        return [Result(*row) for row in list(csv.reader(file))[1:]]
 
 
 def tables(results: dict[str, list[Result]]) -> str:
@@ -159,7 +151,7 @@ def tables(results: dict[str, list[Result]]) -> str:
         summary.append(f"| {area} | {len(rows)} | {killed} | {equivalent} | {alive} | {share:.1f} % |")
         survivors += [f"- {r.file}: {r.name}. {r.reason or 'No reason yet.'}" for r in rows if not r.killed_by]
         lists += [f"\n### {area}\n", "| fault | file | killed by | seconds |", "|---|---|---|---|"]
-        lists += [f"| {r.name} | {r.file} | {test(r)} | {r.seconds:.0f} |" for r in rows]
+        lists += [f"| {r.name} | {r.file} | {test(r)} | {float(r.seconds):.0f} |" for r in rows]
     lines = [*summary, "\n## Survivors\n", *(survivors or ["None."]), "\n## Every fault", *lists]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
@@ -171,52 +163,48 @@ def test(result: Result) -> str:
 def write_readme() -> None:
     """Replace everything after the marker of README.md by the tables of the stored results."""
     marker = "<!-- The rest is written by: python tests/fault_injection --write -->\n"
-    readme = HERE / "README.md"
-    results = {area: rows for area in AREAS if (rows := read_results(area))}
-    readme.write_text(readme.read_text().split(marker)[0] + marker + "\n" + tables(results))
+    prose, _, _ = (HERE / "README.md").read_text().partition(marker)
+    (HERE / "README.md").write_text(f"{prose}{marker}\n{tables({area: read_results(area) for area in AREAS})}")
 
 
 def parser() -> argparse.ArgumentParser:
     parsed = argparse.ArgumentParser(
         prog="python tests/fault_injection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parsed.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(AREAS)}; default: all")
-    parsed.add_argument("--fault", metavar="TEXT", help="only faults whose name or file contains TEXT")
+    parsed.add_argument("areas", nargs="*", metavar="AREA", help=f"{', '.join(AREAS)}; default: all")
+    parsed.add_argument("--fault", metavar="TEXT", default="", help="only faults whose name or file contains TEXT")
     parsed.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="faults at the same time")
     parsed.add_argument("--write", action="store_true", help="store the results and write README.md from them")
     return parsed
 
 
-def main() -> int:
-    options = parser().parse_args()
-    areas = options.areas or list(AREAS)
+def run(areas: Sequence[str], text: str, jobs: int, write: bool) -> bool:
+    """Whether a fault survives that has no reason. Raises CannotRun."""
     if unknown := [area for area in areas if area not in AREAS]:
-        print(f"error: there is no area {unknown[0]!r}; the areas are {', '.join(AREAS)}", file=sys.stderr)
-        return 2
-    if options.write and options.fault:
-        print("error: --write stores the results of all faults of an area; leave out --fault", file=sys.stderr)
-        return 2
-    text = options.fault or ""
-    chosen = {area: [fault for fault in faults(area) if text in fault.name or text in fault.file] for area in areas}
-    if problems := [p for area in areas for fault in chosen[area] if (p := fault.problem(ROOT))]:
-        print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
-        return 2
+        raise CannotRun(f"there is no area {unknown[0]!r}; the areas are {', '.join(AREAS)}")
+    chosen = {area: faults(area, text) for area in areas}
     forks.start()
     alive = 0
     for area in areas:
-        try:
-            results = judge_all(area, chosen[area], options.jobs)
-        except CannotRun as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        killed = sum(bool(r.killed_by) for r in results)
-        equivalent = sum(r.equivalent for r in results)
+        results = judge_all(area, chosen[area], jobs)
+        killed, equivalent = sum(bool(r.killed_by) for r in results), sum(r.equivalent for r in results)
         print(f"{area}: {len(results)} faults, {killed} killed, {equivalent} equivalent", flush=True)
         alive += sum(not r.killed_by and not r.reason for r in results)
-        if options.write:
+        if write:
             write_results(area, results)
             write_readme()
-    return 1 if alive else 0
+    return alive > 0
+
+
+def main() -> int:
+    options = parser().parse_args()
+    try:
+        if options.write and options.fault:
+            raise CannotRun("--write stores the results of all faults of an area; leave out --fault")
+        return run(options.areas or AREAS, options.fault, options.jobs, options.write)
+    except CannotRun as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
