@@ -11,7 +11,7 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, truncation_signal
-from numpy_rnn.conformance.bounds.local_bounds import check_local, ratios
+from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, check_local, ratios
 from numpy_rnn.conformance.bounds.rounding import Rounding
 from numpy_rnn.conformance.case import Case, required_outputs
 from numpy_rnn.conformance.mutants.catalogue import load, named
@@ -275,6 +275,15 @@ def test_an_error_that_a_stage_passes_on_does_not_count_again(name):
     mutant = named(name)
     wrong = [tensor for tensor, ratio in check_local(CASE, report_on(CASE, load(mutant))).items() if ratio.max() > 1]
     assert {EQUATIONS[tensor] for tensor in wrong} == {EQUATIONS[mutant.stage]}
+
+
+@of_dtypes
+def test_every_way_to_compute_the_logistic_function_is_within_its_bound(dtype):
+    """With a tanh at its limit, or an exponential."""
+    a, half, off = np.linspace(-30, 30, 601).astype(dtype), np.dtype(dtype).type(0.5), 1 - 14 * np.finfo(dtype).epsneg
+    expected, allowed = Bound(dtype).nonlinearity("sigmoid", a.astype(np.float64), TAU)
+    for h in (half + half * (np.tanh(half * a) * off), 1 / (1 + np.exp(-a)), np.exp(a) / (1 + np.exp(a))):
+        assert (np.abs(h - expected) <= allowed).all()
 
 
 def test_a_parameter_without_a_velocity_takes_its_first_step():
