@@ -23,6 +23,7 @@ from numpy_rnn.conformance.bounds.global_bounds import check_global, global_boun
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.mutants.score import report_on
 from numpy_rnn.conformance.recipes import Recipe
+from numpy_rnn.conformance.truncations import truncated_adjoints
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, loss_terms
 from numpy_rnn.momentum import directed
@@ -111,6 +112,10 @@ def skewed_report(case, direction):
     y = activations.y[-len(case.target) :]
     terms = loss_terms(y, of(case.target), weights, case.loss, case.reduction)
     flow = backward(params, activations, terms, SLOPES[case.nonlinearity], ERRORS[case.loss])
+    if case.truncation is not None:
+        slopes = SLOPES[case.nonlinearity](activations.h[1:])
+        dh, da = truncated_adjoints(flow.dy @ params.W_hy.mT, params.W_hh, slopes, case.truncation)
+        flow = flow._replace(dh=dh, da=da, dx=da @ params.W_xh.mT, dh_0=da[0] @ params.W_hh.mT)
     gradients = step = weight_gradients(params, activations, flow)
     if case.sgd.max_norm is not None:
         present = [d for d in gradients if d is not None]
@@ -144,6 +149,7 @@ VARIANTS = {
     "clipped-by-value": {"max_value": 1e3, "weights": True},
     "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.1},
     "cross-entropy": {"loss": "cross_entropy"},
+    "band": {"truncation": "band:2"},
     "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "weights": True, "reduction": "mean"},
 }
 # The share of its bound that the largest error fills. At L1 a float64 is checked in float64, whose rounding counts too.
@@ -164,11 +170,14 @@ def test_skewed_rounding_stays_within_every_bound_and_nearly_fills_it(variant, d
                 for name, ratio in ratios.items():
                     assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"
                     worst[level, name] = max(worst.get((level, name), 0.0), float(ratio.max()))
-    # With Adagrad the errors of a gradient and of its square cancel, which the bounds of L2 do not know.
+    # With Adagrad the errors of a gradient and of its square cancel, which the bounds of L2 do not know. Those of L1 do
+    # not know whether the parts of a band took the slope from h or from a.
+    wide = "L2" if case.sgd.adagrad else "L1" if case.truncation else None
     for (level, name), ratio in worst.items():
         if (level, case.nonlinearity) != ("L1", "relu") or name not in EXACT:
-            share = 5 if case.sgd.adagrad and level == "L2" else 1
-            assert ratio > FILLED[level, dtype] / share, f"{level}: {name} fills {ratio} of its bound"
+            assert ratio > FILLED[level, dtype] / (5 if level == wide else 1), (
+                f"{level}: {name} fills {ratio} of its bound"
+            )
 
 
 def off(case, report, level, name):
