@@ -9,7 +9,6 @@ import numpy as np
 
 from numpy_rnn.app.trace import BY_STEP as INTERMEDIATES
 from numpy_rnn.common.records import Parameters, SgdOptions
-from numpy_rnn.conformance.truncations import Truncation
 
 INPUT_GRADIENTS = ("dh_0", "dx")
 LEARNED = ("dh_0", "vh_0", "h_0")  # of a learned initial state
@@ -80,6 +79,24 @@ def one_bias(params: Any) -> Parameters:
     second = getattr(params, "b_hh", None)
     first = Parameters(*params[:6])
     return first if second is None else first._replace(b_h=params.b_h + second)
+
+
+class Truncation(NamedTuple):
+    """A truncation by its kind in `truncations.py`, and its number of steps; 0 for "stale"."""
+
+    kind: str
+    steps: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.steps}" if self.steps else self.kind
+
+    def first_step(self, T: int) -> int:
+        """How many of T steps the backward pass does not reach."""
+        return max(0, T - self.steps) if self.kind == "back" else 0
+
+    def cuts(self, T: int) -> bool:
+        """Whether it differs from (B2) in a window of T steps."""
+        return 0 < self.steps < T
 
 
 class Case(NamedTuple):

@@ -22,7 +22,7 @@ from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.shapes import is_integer
 from numpy_rnn.conformance import comparison_report
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import FIELDS, one_bias, parameters_of
+from numpy_rnn.conformance.case import FIELDS, Truncation, one_bias, parameters_of
 from numpy_rnn.conformance.mutants.hints import hints
 from numpy_rnn.conformance.ports.port import ProgramPort, load_python_port
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
@@ -31,8 +31,7 @@ from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.conformance.traces.trace_format import checked_trace, first_updates, read_trace, settings_of, start_of
-from numpy_rnn.conformance.truncated_run import trace_with_truncation
-from numpy_rnn.conformance.truncations import Truncation, truncation_of, with_truncation
+from numpy_rnn.conformance.truncations import trace_with_truncation, truncation_of, with_truncation
 
 NUMBERS = "its numbers are not finite"
 NORM = (

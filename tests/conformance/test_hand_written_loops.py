@@ -16,8 +16,12 @@ from numpy_rnn.conformance.traces.drive import is_bounded
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.traces.trace_format import read_trace, start_of, trace_errors
 from numpy_rnn.conformance.traces.trace_writer import Trace
-from numpy_rnn.conformance.truncated_run import trace_with_truncation, truncated_window
-from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.conformance.truncations import (
+    trace_with_truncation,
+    truncated_window,
+    truncation_of,
+    with_truncation,
+)
 from numpy_rnn.elman import NONLINEARITIES, unroll
 
 T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05

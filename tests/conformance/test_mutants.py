@@ -30,8 +30,7 @@ from numpy_rnn.conformance.properties import (
 from numpy_rnn.conformance.recipes import Recipe, random_recipe, random_run
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import EQUATIONS, judge
-from numpy_rnn.conformance.truncated_run import gradients_of
-from numpy_rnn.conformance.truncations import truncation_of
+from numpy_rnn.conformance.truncations import gradients_of, truncation_of
 
 # -- the catalogue ---------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,13 @@ from numpy_rnn.conformance.recipes import restricted
 from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.conformance.traces.judge import TAU, TENSORS, judge
 from numpy_rnn.conformance.traces.trace_format import first_updates, settings_of
-from numpy_rnn.conformance.truncated_run import gradients_of
-from numpy_rnn.conformance.truncations import MAX_CANDIDATES, candidates, truncation_of, with_truncation
+from numpy_rnn.conformance.truncations import (
+    MAX_CANDIDATES,
+    candidates,
+    gradients_of,
+    truncation_of,
+    with_truncation,
+)
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
 MAX_BY_ORACLE = 30  # updates that are checked again by the oracle for a hint

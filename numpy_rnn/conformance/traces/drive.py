@@ -26,8 +26,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
-from numpy_rnn.conformance.truncated_run import gradients_of
-from numpy_rnn.conformance.truncations import truncation_of, with_truncation
+from numpy_rnn.conformance.truncations import gradients_of, truncation_of, with_truncation
 from numpy_rnn.elman import forward
 
 REFERENCES = 16
