@@ -4,7 +4,7 @@ import numpy as np
 
 OF_CLASSES = ("squared_error", "distributions", "vector_inputs")  # what a language model lacks
 NO_SGD = ("momentum", "dampening", "nesterov", "weight_decay")
-LAYER = ("given_dy",)
+NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 
 
 class Port:
@@ -17,22 +17,40 @@ class Port:
     truncation = ""
 
     def __init__(self, **changes):
-        self.name = type(self).__module__.removeprefix("public_rnns.")
+        self.name = type(self).__name__
         vars(self).update(changes)
 
 
-NAMES = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
+class Layer(Port):
+    capabilities: tuple[str, ...] = ("given_dy",)
+    lacks: tuple[str, ...] = ("relu", "step")
+
+
+class LanguageModel(Port):
+    capabilities: tuple[str, ...] = ("cross_entropy", "class_inputs")
+    lacks: tuple[str, ...] = ("relu", "mean", "bias", "h_0", "batch", "older steps", "large outputs", *OF_CLASSES)
+
+
+def filled(p):
+    """The parameters, with zeros for the biases that the case does not have."""
+    H, O = p["W_hy"].shape
+    return {name: np.zeros(n, p["W_hh"].dtype) for name, n in (("b_h", H), ("b_hh", H), ("b_y", O))} | p
 
 
 def transposed(p):
-    """The weights as columns are multiplied by them, and the biases as columns, zeros if there are none."""
-    H, O = p["W_hy"].shape
-    zeros = {"b_h": np.zeros(H, p["W_hh"].dtype), "b_y": np.zeros(O, p["W_hh"].dtype)}
-    arrays = ((zeros | p)[name] for name in NAMES)
-    return [array.T if array.ndim == 2 else array.reshape(-1, 1) for array in arrays]
+    """The weights as columns are multiplied by them, and the biases as columns."""
+    return [array.T if array.ndim == 2 else array.reshape(-1, 1) for array in map(filled(p).get, NAMES)]
 
 
 def named(p, arrays, prefix="d"):
     """The author's arrays, in the order of NAMES, under the names of a report and in the shapes of the parameters."""
     arrays = {name: g.T if name.startswith("W") else g for name, g in zip(NAMES, arrays) if name in p}
     return {prefix + name: np.ascontiguousarray(g).reshape(p[name].shape) for name, g in arrays.items()}
+
+
+def reported(p, gradients, learning_rate=None, **others):
+    """Others, the gradients of the parameters that the case has, and at a rate these after plain gradient descent."""
+    new = {}
+    if learning_rate is not None:
+        new = {name: theta - theta.dtype.type(learning_rate) * gradients[name] for name, theta in p.items()}
+    return others | {"d" + name: gradients[name] for name in p} | new

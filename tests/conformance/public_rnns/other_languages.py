@@ -1,0 +1,224 @@
+"""RNNs of five authors in Rust, C++, C, Java and JavaScript, as Python: the same loops over the same arrays."""
+
+import numpy as np
+
+from public_rnns.adapter import OF_CLASSES, Layer, Port, named, reported, transposed
+
+
+# rnn-rust, src/model/mod.rs: outer products step by step; the loss is a mean over the steps, its gradient a sum.
+def feedforward(w, sequence):
+    prev_hidden, hiddens = np.zeros(len(w["hidden"])), []
+    for features in sequence:
+        new_hidden = w["input"] @ features
+        new_hidden += w["hidden"] @ prev_hidden
+        new_hidden += w["bias_hidden"]
+        prev_hidden = np.tanh(new_hidden)
+        hiddens.append(prev_hidden)
+    return hiddens
+
+
+def backpropagate(w, sequence, hiddens, loss_grads):
+    grads, dh_next = {name: np.zeros_like(array) for name, array in w.items()}, np.zeros(len(w["hidden"]))
+    for i in reversed(range(len(sequence))):
+        grads["output"] += np.outer(loss_grads[i], hiddens[i])
+        grads["bias_output"] += loss_grads[i]
+        dl_dh = (w["output"].T @ loss_grads[i] + dh_next) * (1 - hiddens[i] ** 2)
+        prev_hidden = hiddens[i - 1] if i else np.zeros_like(dl_dh)
+        grads["input"] += np.outer(dl_dh, sequence[i])
+        grads["hidden"] += np.outer(dl_dh, prev_hidden)
+        grads["bias_hidden"] += dl_dh
+        dh_next = w["hidden"].T @ dl_dh
+    return grads
+
+
+class RnnRust(Layer):
+    """Its squared error has the factor 2/O, which is in the given dy."""
+
+    dtypes = ("float64",)
+    lacks = ("relu", "h_0", "batch")
+
+    def window_update(self, p, x, dy, h_0, *, learning_rate, **options):
+        w = dict(zip(("input", "hidden", "output", "bias_hidden", "bias_output"), transposed(p)))
+        w |= {name: array[:, 0] for name, array in w.items() if name.startswith("bias")}
+        grads = backpropagate(w, x[:, 0], feedforward(w, x[:, 0]), dy[:, 0])
+        new = {name: array - learning_rate * grads[name] for name, array in w.items()}
+        return named(p, grads.values()) | named(p, new.values(), "")
+
+
+# faster-rnnlm, simple_layer.cc: rows of a buffer in place; the update divides the gradients by the number of steps.
+FORWARD = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+BACKWARD = {"tanh": lambda h: 1 - h * h, "relu": lambda h: (h > 0).astype(h.dtype), "sigmoid": lambda h: h * (1 - h)}
+
+
+def forward_sub_sequence(input_, syn_in, syn_rec, activation):
+    output = input_ @ syn_in.T
+    for step in range(len(output)):
+        if step != 0:
+            output[step] += output[step - 1] @ syn_rec.T
+        output[step] = FORWARD[activation](output[step])
+    return output
+
+
+def backward_sequence(input_, output, output_g, syn_rec, activation):
+    for step in range(len(output) - 1, 0, -1):
+        output_g[step] *= BACKWARD[activation](output[step])
+        output_g[step - 1] += output_g[step] @ syn_rec
+    output_g[0] *= BACKWARD[activation](output[0])
+    return output_g.T @ input_, output_g[1:].T @ output[:-1]  # the first line is that of the state before
+
+
+class FasterRnnlm(Layer):
+    """Its losses (NCE, hierarchical softmax) and RMSProp are left out. divides: with what its update divides by."""
+
+    capabilities = ("given_dy", "sigmoid")
+    lacks = ("bias", "h_0", "batch", "step")
+    divides = False
+
+    def window_update(self, p, x, dy, h_0, nonlinearity, **options):
+        x, dy, n = x[:, 0], dy[:, 0], len(x)
+        output = forward_sub_sequence(x, p["W_xh"].T, p["W_hh"].T, nonlinearity)
+        g_in, g_rec = backward_sequence(x, output, dy @ p["W_hy"].T, p["W_hh"].T, nonlinearity)
+        if self.divides:
+            g_in, g_rec = g_in / h_0.dtype.type(n + 1), g_rec / h_0.dtype.type(n)
+        return reported(p, {"W_xh": g_in.T, "W_hh": g_rec.T, "W_hy": output.T @ dy})
+
+
+class Darknet(Layer):
+    """darknet, rnn_layer.c: the state is the sum of two activated layers, h = f(x W + b) + g(h W_hh): another cell.
+
+    It is refused at the first stage in which it is not the network of the suite.
+    """
+
+    capabilities = ("given_dy", "intermediates")
+    lacks = ("relu", "bias", "step")
+
+    def window_update(self, p, x, dy, h_0, **options):
+        state, a, h, inputs, selves = h_0, [], [], [], []
+        for x_t in x:
+            inputs.append(np.tanh(x_t @ p["W_xh"]))
+            selves.append(np.tanh(state @ p["W_hh"]))
+            a.append(x_t @ p["W_xh"] + state @ p["W_hh"])
+            state = inputs[-1] + selves[-1]
+            h.append(state)
+        before, delta = [h_0, *h[:-1]], np.zeros_like(h_0)
+        d = {name: np.zeros_like(theta) for name, theta in p.items()}
+        dh, da = np.zeros_like(np.stack(h)), np.zeros_like(np.stack(h))
+        for i in reversed(range(len(x))):
+            dh[i] = dy[i] @ p["W_hy"].T + delta
+            self_delta = dh[i] * (1 - selves[i] ** 2)
+            da[i] = dh[i] * (1 - inputs[i] ** 2)
+            d["W_hh"] += before[i].T @ self_delta
+            d["W_xh"] += x[i].T @ da[i]
+            d["W_hy"] += h[i].T @ dy[i]
+            delta = self_delta @ p["W_hh"].T
+        return reported(p, d, a=np.stack(a), h=np.stack(h), y=np.stack(h) @ p["W_hy"], dh=dh, da=da)
+
+
+# DL4J, SimpleRnn.java: the backward pass repeats the forward pass from a null state, and goes over the last steps.
+def activate_helper(x, w, rw, b, prev_step_out):
+    z, out = [], []
+    for current in x:
+        z.append(b + current @ w + (0 if prev_step_out is None else prev_step_out @ rw))
+        prev_step_out = np.tanh(z[-1])
+        out.append(prev_step_out)
+    return z, out
+
+
+def tbptt_backprop_gradient(x, w, rw, b, epsilon, tbptt_back_length, with_first):
+    z, out = activate_helper(x, w, rw, b, None)
+    wg, rwg, bg = np.zeros_like(w), np.zeros_like(rw), np.zeros_like(rw[0])
+    dldz_next, end = None, max(0, len(x) - tbptt_back_length) if tbptt_back_length > 0 else 0
+    for i in range(len(x) - 1, end - 1, -1):
+        dlda = epsilon[i] if dldz_next is None else epsilon[i] + dldz_next @ rw.T
+        dldz = dlda * (1 - np.tanh(z[i]) ** 2)
+        wg += x[i].T @ dldz
+        if dldz_next is not None:
+            rwg += out[i].T @ dldz_next
+        bg += dldz.sum(axis=0)
+        dldz_next = dldz
+    if with_first and end > 0:
+        rwg += out[end - 1].T @ dldz_next
+    return wg, rwg, bg
+
+
+class DeepLearning4J(Layer):
+    """Its state starts from zero. Its dW_hh lacks the first step of the backward pass, unless with_first."""
+
+    lacks = ("relu", "h_0", "step")
+    truncation = "back:3"
+    with_first = False
+
+    def window_update(self, p, x, dy, h_0, **options):
+        w, rw, b = p["W_xh"], p["W_hh"], p.get("b_h", 0)
+        _, h = activate_helper(x, w, rw, b, h_0)
+        wg, rwg, bg = tbptt_backprop_gradient(x, w, rw, b, [e @ p["W_hy"].T for e in dy], 3, self.with_first)
+        dW_hy = sum(h_t.T @ e for h_t, e in zip(h, dy))
+        return reported(p, {"W_xh": wg, "W_hh": rwg, "W_hy": dW_hy, "b_h": bg, "b_y": dy.sum(axis=(0, 1))})
+
+
+# brain.js, recurrent/rnn.ts with one hidden layer: an equation per step, which keeps deltas; the loss is in bits.
+class Matrix:
+    def __init__(self, weights):
+        self.weights, self.deltas = weights, np.zeros_like(weights)
+
+
+class Equation:
+    def __init__(self):
+        self.states = []
+
+    def push(self, result, backward):
+        product = Matrix(result)
+        self.states.append((product, backward))
+        return product
+
+    def multiply(self, left, right):
+        def backward(deltas):
+            left.deltas += deltas @ right.weights.T
+            right.deltas += left.weights.T @ deltas
+
+        return self.push(left.weights @ right.weights, backward)
+
+    def add(self, left, right):
+        def backward(deltas):
+            left.deltas += deltas
+            right.deltas += deltas
+
+        return self.push(left.weights + right.weights, backward)
+
+    def relu(self, m):
+        def backward(deltas):
+            m.deltas += np.where(m.weights > 0, deltas, 0)
+
+        return self.push(np.maximum(m.weights, 0), backward)
+
+    def backpropagate(self):
+        for product, backward in reversed(self.states):
+            backward(product.deltas)
+
+
+class BrainJs(Port):
+    """Its RMSProp is left out. A row of its input matrix times its weight is a row of W_xh. in_bits: as it prints."""
+
+    capabilities = ("cross_entropy", "class_inputs")
+    lacks = ("tanh", "mean", "h_0", "batch", "older steps", "large outputs", "step", *OF_CLASSES)
+    in_bits = True
+
+    def window_update(self, p, x, target, h_0, **options):
+        weight, transition, output, bias, by = map(Matrix, transposed(p))
+        state, equations, loss = Matrix(h_0.T), [], 0
+        for source, wanted in zip(x[:, 0], target[:, 0]):
+            equation = Equation()
+            one = Matrix(np.eye(len(p["W_xh"]), dtype=h_0.dtype)[:, [source]])
+            sums = equation.add(equation.multiply(weight, one), equation.multiply(transition, state))
+            state = equation.relu(equation.add(sums, bias))
+            out = equation.add(equation.multiply(output, state), by)
+            probs = np.exp(out.weights - out.weights.max())
+            probs /= probs.sum()
+            loss += -np.log2(probs[wanted, 0]) if self.in_bits else -np.log(probs[wanted, 0])
+            probs[wanted] -= 1
+            out.deltas += probs
+            equations.append(equation)
+        for equation in reversed(equations):
+            equation.backpropagate()
+        deltas = [m.deltas for m in (weight, transition, output, bias, by)]
+        return {"loss": h_0.dtype.type(loss)} | named(p, deltas)
