@@ -1,15 +1,76 @@
-"""The lines of the port protocol: what is written, what is read, and the message of what is malformed."""
+"""What a port is asked and what it owes; the lines of the protocol, and the message of what is malformed."""
 
 import json
 
 import numpy as np
 import pytest
-from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, flat, inputs
+from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, flat, inputs, report_of, with_options
 
+from numpy_rnn import Parameters
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.case import format_errors
+from numpy_rnn.conformance.case import INTERMEDIATES, format_errors, required_outputs
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import PortFault
+from numpy_rnn.conformance.ports.protocol import PortFault, decode_report
+
+
+def test_form_faults_name_what_is_wrong():
+    right = report_of(RIGHT, EVERYTHING)
+
+    def faults(intermediates=True, input_gradients=True, **changes):
+        report = {name: array for name, array in (right | changes).items() if array is not None}
+        return format_errors(EVERYTHING, report, intermediates, input_gradients)
+
+    assert faults() == []
+    assert faults(dW_hh=None) == ["dW_hh is missing"]
+    assert faults(extra=np.zeros(3)) == ["extra is not an expected name"]
+    assert faults(dW_hy=right["dW_hy"].T) == ["dW_hy has shape (1, 3): expected (3, 1)"]
+    assert faults(loss=np.float64(1)) == ["loss is float64: expected float32"]
+    assert faults(loss=1.0) == ["loss is a float: expected a NumPy array"]
+    for bad in (np.inf, np.nan):
+        assert faults(b_h=np.array([0, 0, bad], np.float32)) == [f"b_h[2] is {bad}: expected a finite number"]
+    assert format_errors(EVERYTHING, None, True) == ["the report is a NoneType: expected a dict of arrays by name"]
+    without = dict.fromkeys(INTERMEDIATES)
+    assert faults(intermediates=False, **without) == []
+    assert faults(**without) == [f"{name} is missing" for name in INTERMEDIATES]
+    assert faults(dx=None) == ["dx is missing"]
+    assert faults(input_gradients=False, dx=None) == []
+    assert faults(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
+    gradients_of_the_state = [
+        "dh_0" in required_outputs(case, False, input_gradients)
+        for case in (CASE, EVERYTHING)
+        for input_gradients in (False, True)
+    ]
+    assert gradients_of_the_state == [False, True, True, True]  # where it is learned, or input gradients are owed
+
+
+MOMENTUM = with_options(CASE, momentum=0.9)
+OPTIONAL = {
+    "biases": (
+        with_options(CASE._replace(params=Parameters(*CASE.params[:3])), momentum=0.9),
+        ("db_h", "db_y", "vb_h", "vb_y", "b_h", "b_y"),
+    ),
+    "momentum": (
+        MOMENTUM._replace(sgd=SgdOptions(), velocity=None),
+        ("vW_xh", "vW_hh", "vW_hy", "vb_h", "vb_y", "vh_0"),
+    ),
+    "a learned state": (
+        MOMENTUM._replace(params=CASE.params, velocity=MOMENTUM.velocity._replace(h_0=None)),
+        ("vh_0", "h_0"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("without", "names"), OPTIONAL.values(), ids=OPTIONAL)
+def test_what_comes_with_an_option_is_owed_exactly_with_it(without, names):
+    report, full = report_of(RIGHT, without), report_of(RIGHT, MOMENTUM)
+    assert format_errors(without, report, True, True) == []
+    assert format_errors(MOMENTUM, report, True, True) == [f"{name} is missing" for name in names]
+    for name in names:
+        extra = report | {name: full[name]}
+        assert format_errors(without, extra, True, True) == [f"{name} is not an expected name"]
+
+
+# -- the protocol ---------------------------------------------------------------------------------------------------
 
 MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
     "nothing": ("", "answers what is not JSON: "),
@@ -24,6 +85,7 @@ MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
     "infinity": ({"loss": "-inf"}, "loss[] is -inf: expected a finite number"),
     "a missing key": ({"dW_hh": None}, "dW_hh is missing"),
     "an unknown key": ({"dW": []}, "answers with 'dW': that is not an expected name"),
+    "a key of another case": ({"vW_xh": 6 * ["0x1p0"]}, "answers with 'vW_xh': that is not an expected name"),
     "a wrong shape": ({"y": 7 * ["0x0p0"]}, "y has length 7: expected 8, for the shape (4, 2, 1) row by row"),
     "a number for an array": ({"y": "0x1p0"}, "y is '0x"),
     "an array for a number": ({"loss": ["0x1p0"]}, "loss holds ['0x"),
@@ -44,7 +106,7 @@ def test_a_malformed_answer_gives_one_clear_line(change, expected):
         answer = {"id": 2, **{n: v.item().hex() if v.ndim == 0 else flat(v) for n, v in report.items()}} | change
         line = json.dumps({name: value for name, value in answer.items() if value is not None})
     try:
-        (message, *_) = format_errors(CASE, protocol.decode_report(line, CASE, 2), True, True)
+        (message, *_) = format_errors(CASE, decode_report(line, CASE, 2), True, True)
     except PortFault as fault:
         message = str(fault)
     assert expected in message
@@ -71,6 +133,9 @@ HELLOS = {
     "an unknown option": ({"lacks": ["gru"]}, "lacks names 'gru': known: tanh, relu, sum, mean"),
     "a negative absolute accuracy": ({"tanh_absolute_ulps": -1}, "tanh_absolute_ulps is -1: expected a positive"),
     "a truncation of runs": ({"truncation": "stale"}, "truncation is 'stale', which no single window shows"),
+    "an accuracy that is infinite": ({"tanh_ulps": float("inf")}, "tanh_ulps is inf: expected a positive number"),
+    "npz as a text": ({"npz": "yes"}, "has an invalid hello: npz is 'yes': expected true or false"),
+    "no loss that it could have": ({"lacks": ["squared_error"]}, "expected 'cross_entropy' among its capabilities"),
     "a step that it lacks and has": (
         {"lacks": ["step"], "capabilities": ["sgd_options"]},
         "lacks names 'step' and capabilities names 'sgd_options': expected at most one of the two",
@@ -92,67 +157,47 @@ def test_an_invalid_hello_gives_one_clear_line(change, expected):
     assert "\n" not in str(error.value)
 
 
-SPECIAL = {
-    "float32": [0.0, -0.0, 1.0, -1.5, 0.1, 1.1754944e-38, 1e-45, 3.4028235e38],
-    "float64": [0.0, -0.0, 1.0, -1.5, 0.1, 2.2250738585072014e-308, 5e-324, 1.7976931348623157e308],
-}
-
-
-@pytest.mark.parametrize("dtype", SPECIAL)
-def test_every_number_survives_the_way_to_the_port_and_back(dtype):
-    case = a_case(dtype, H=8)
-    special = np.array(SPECIAL[dtype], dtype)
-    request = json.loads(protocol.encode_request(case._replace(params=case.params._replace(b_h=special)), 7))
-    line = json.dumps({"id": 7, "b_h": request["params"]["b_h"]})
-    assert protocol.decode_report(line, case, 7)["b_h"].tobytes() == special.tobytes()
-
-
-def test_a_request_has_the_keys_of_its_options_only():
-    def keys(case):
-        return set(json.loads(protocol.encode_request(case, 1)))
-
-    plain = {"type", "id", "dtype", "sizes", "nonlinearity", "reduction", "learning_rate", "params"}
-    plain |= {"x", "target", "h_0"}
-    assert keys(CASE) == plain
-    of_step = {"momentum", "dampening", "nesterov", "weight_decay", "max_norm", "velocity"}
-    assert keys(EVERYTHING) == plain | of_step | {"learned_h_0"}
-    assert keys(CASE._replace(sgd=SgdOptions(adagrad=True))) == plain | of_step | {"adagrad"}
-    assert "h_0" not in json.loads(protocol.encode_request(EVERYTHING, 1))["params"]  # no name is used for two arrays
-
-
-def test_a_report_may_hold_what_its_case_owes_and_no_more():
-    line = json.dumps({"id": 1, "vW_xh": 6 * ["0x1p0"], "h_0": 6 * ["0x1p0"], "dx": 16 * ["0x1p0"]})
-    report = protocol.decode_report(line, EVERYTHING, 1)
-    assert {name: array.shape for name, array in report.items()} == {"vW_xh": (2, 3), "h_0": (2, 3), "dx": (4, 2, 2)}
-    for name in ("vW_xh", "h_0"):
-        with pytest.raises(PortFault, match=f"'{name}': that is not an expected name"):
-            protocol.decode_report(json.dumps({"id": 1, name: 6 * ["0x1p0"]}), CASE, 1)
-    assert protocol.max_report_length(EVERYTHING) > protocol.max_report_length(CASE)
-
-
-@pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "inf", "-inf", "Infinity"])
-def test_what_c_and_others_print_for_no_number_is_read(text):
-    value = protocol.decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)["loss"]
-    assert not np.isfinite(value)
-
-
-@pytest.mark.parametrize("text", ["0x1p0", "0X1P+0", "0x1.p-0", "0x1", "0x8.0p-3", "+0x0.8p1"])
-def test_every_way_to_write_a_hexadecimal_number_is_read(text):
-    assert protocol.decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)["loss"] == np.float32(1)
-
-
-@pytest.mark.parametrize("text", ["", ".", "1e", "1_0", "0x", "0x1p", "0x1 ", "1p0", "--0x1", "0x1_0", None, [], {}])
-def test_other_numbers_are_not_guessed_at(text):
-    with pytest.raises(PortFault, match="expected a number as a string"):
-        protocol.decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)
+SPECIAL = [0.0, -0.0, 1.0, -1.5, 0.1]
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
-def test_decimal_numbers_are_read_exactly(dtype, digits):
-    """From as many digits as every number needs, also where the number is subnormal."""
-    generator = np.random.default_rng(0)
-    numbers = np.exp(generator.uniform(-40, 40, 36)) * generator.choice((-1, 1), 36)
-    numbers = np.concatenate((numbers, [0.0, np.finfo(dtype).smallest_subnormal])).astype(dtype)
-    texts = [f"{number:.{digits - 1}e}" for number in numbers.tolist()]
-    assert np.array_equal(protocol._array("y", texts, (38,), np.dtype(dtype)), numbers)
-    assert protocol._array("y", ["1", "-.5", "2.E+1"], (3,), np.dtype(dtype)).tolist() == [1.0, -0.5, 20.0]
+def test_every_number_survives_the_way_to_the_port_and_back(dtype, digits):
+    """In hexadecimal, and from as many decimal digits as every number needs, also where it is subnormal."""
+    info, generator = np.finfo(dtype), np.random.default_rng(0)
+    drawn = np.exp(generator.uniform(-40, 40, 32)) * generator.choice((-1, 1), 32)
+    numbers = np.array([*SPECIAL, info.smallest_subnormal, info.smallest_normal, info.max, *drawn], dtype)
+    case = a_case(dtype, H=40)
+    request = json.loads(protocol.encode_request(case._replace(params=case.params._replace(b_h=numbers)), 7))
+    for texts in (request["params"]["b_h"], [f"{number:.{digits - 1}e}" for number in numbers.tolist()]):
+        assert decode_report(json.dumps({"id": 7, "b_h": texts}), case, 7)["b_h"].tobytes() == numbers.tobytes()
+
+
+def test_numbers_may_be_written_in_many_ways_and_others_are_not_guessed_at():
+    def read(text):
+        return float(decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)["loss"])
+
+    for one in ("0x1p0", "0X1P+0", "0x1.p-0", "0x1", "0x8.0p-3", "+0x0.8p1", "1", "+.1e1", "10.E-1"):
+        assert read(one) == 1
+    for none in ("nan", "-nan", "NaN", "inf", "-inf", "Infinity"):  # as C and others print them
+        assert not np.isfinite(read(none))
+    for text in ("", ".", "1e", "1_0", "0x", "0x1p", "0x1 ", "1p0", "--0x1", "0x1_0", None, [], {}):
+        with pytest.raises(PortFault, match="expected a number as a string"):
+            read(text)
+
+
+def test_a_request_has_the_keys_of_its_options_only():
+    def request(case):
+        return json.loads(protocol.encode_request(case, 1))
+
+    plain = {"type", "id", "dtype", "sizes", "nonlinearity", "reduction", "learning_rate", "params"}
+    plain |= {"x", "target", "h_0"}
+    assert set(request(CASE)) == plain
+    of_step = {"momentum", "dampening", "nesterov", "weight_decay", "max_norm", "velocity"}
+    assert set(request(EVERYTHING)) == plain | of_step | {"learned_h_0"}
+    assert set(request(CASE._replace(sgd=SgdOptions(adagrad=True)))) == plain | of_step | {"adagrad"}
+    trained = ["W_xh", "W_hh", "W_hy", "b_h", "b_y"]
+    assert list(request(EVERYTHING)["params"]) == trained  # without h_0: no name is used for two arrays
+    assert list(request(EVERYTHING)["velocity"]) == ["v" + name for name in (*trained, "h_0")]
+    assert list(request(EVERYTHING._replace(params=CASE.params))["velocity"]) == ["v" + name for name in trained]
+    assert request(EVERYTHING._replace(velocity=None))["velocity"] is None
+    assert protocol.max_report_length(EVERYTHING) > protocol.max_report_length(CASE)
