@@ -11,6 +11,8 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import children
 import program_port
@@ -18,6 +20,9 @@ import pytest
 
 from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header, pytest_testnodedown
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.properties import WorstRatios
 
 PORTS = """
 import os, time
@@ -79,13 +84,10 @@ def suite(inner_pytest, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "ports", raising=False)
     monkeypatch.setattr(properties, "PROFILES", {"default": 5, "ci": 16})
     (tmp_path / "reports").mkdir()
-    for file, text in {
-        "ports.py": PORTS.encode(),
-        "known.txt": b"# both\ntest_local[float64]  # known\n\n",
-        "unknown.txt": b"test_lokal[float32]",
-        "binary": b"\xff\xfe\x00",
-    }.items():
-        (tmp_path / file).write_bytes(text)
+    (tmp_path / "ports.py").write_text(PORTS)
+    (tmp_path / "known.txt").write_text("# both\ntest_local[float64]  # known\n\n")
+    (tmp_path / "unknown.txt").write_text("test_lokal[float32]")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     return lambda *options: inner_pytest(*OPTIONS, *options)
 
 
@@ -94,16 +96,14 @@ def test_right_port_passes_and_its_report_is_written(suite):
     assert status == 0, output
     assert "6 passed" in output
     assert "sizes of the checked windows: B 1 to " in output
-    with open("report.json", encoding="utf-8") as file:
-        report = json.load(file)
+    report = json.loads(Path("report.json").read_text())
     assert report["port"] == "numpy_rnn"
-    for level in ("L1", "L2", "L3"):
+    for level, of_case in {"L1": {"T", "seed"}, "L2": {"T", "seed"}, "L3": {"run"}}.items():
         for dtype in ("float32", "float64"):
             worst = report["levels"][level][dtype]
             names = {"loss", "dW_xh", "dW_hh", "dW_hy", "dx", "dh_0", "W_hh"}
             assert names <= set(worst) <= {*SHAPES, "window", "initial"}
-            assert all(0 <= entry["ratio"] <= 1 for entry in worst.values())
-            assert all(set(entry["case"]) >= ({"run"} if level == "L3" else {"T", "seed"}) for entry in worst.values())
+            assert all(0 <= entry["ratio"] <= 1 and of_case <= set(entry["case"]) for entry in worst.values())
 
 
 REFUSED = {
@@ -116,6 +116,9 @@ REFUSED = {
         "names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]\n"
     ),
     "--elman-backend ports:right --elman-report no/r.json": "--elman-report no/r.json: the folder",
+    "--elman-backend ports:Vanishing --elman-level L2 --elman-report reports/r.json": (  # the folder goes in the run
+        "ERROR: --elman-report reports/r.json cannot be written: No such file or directory"
+    ),
     "--elman-backend ports:right --elman-timeout nan": "'nan': expected a finite number, above 0",
 }
 
@@ -131,14 +134,6 @@ def test_a_known_failure_that_passes_is_a_failure(suite):
     status, output = suite("--elman-backend", "ports:right", "--elman-level", "L1", "--elman-xfail", "known.txt")
     assert status == 1, output
     assert "[XPASS(strict)]" in output
-
-
-def test_a_report_whose_folder_goes_while_the_tests_run_is_an_error(suite):
-    options = "--elman-backend ports:Vanishing --elman-level L2 --elman-report reports/r.json"
-    status, output = suite(*options.split())
-    assert status == 4, output
-    assert "1 passed" in output
-    assert "ERROR: --elman-report reports/r.json cannot be written: No such file or directory" in output
 
 
 def test_a_failure_is_told_at_a_small_case_unless_it_is_known(suite):
@@ -179,15 +174,57 @@ def test_options_of_other_projects_have_the_everyday_names(inner_pytest, tmp_pat
     (tmp_path / "theirs.py").write_text(
         "def pytest_addoption(parser):\n"
         "    for name in ('backend', 'command', 'level', 'profile', 'timeout', 'xfail', 'report', 'port-timeout'):\n"
-        "        parser.addoption('--' + name, default=name)\n",
-        encoding="utf-8",
+        "        parser.addoption('--' + name, default=name)\n"
     )
-    (tmp_path / "test_own.py").write_text(
-        "def test_own(pytestconfig):\n    assert pytestconfig.getoption('--backend') == 'mine'\n", encoding="utf-8"
-    )
+    test = "def test_own(pytestconfig):\n    assert pytestconfig.getoption('--backend') == 'mine'\n"
+    (tmp_path / "test_own.py").write_text(test)
     status, output = inner_pytest("-p", "no:timeout", "-p", "theirs", "--backend", "mine", "test_own.py")
     assert status == 0, output
 
+
+OTHERS = ", ".join(CAPABILITIES[1:])
+HEADERS = [  # what a port has, and a line that is said of it
+    ({}, f"tested too, because the port declares it: {OTHERS}"),
+    ({"capabilities": CAPABILITIES[:1]}, f"not tested, because the port does not declare it: {OTHERS}"),
+    ({"capabilities": ()}, "level L1 is not checked: the port reports no intermediate values"),
+    ({"capabilities": ("given_dy",)}, "the port is given dy in place of a target, and its loss is not tested"),
+    ({"lacks": ("relu", "bias")}, "not tested, because the port lacks it: relu, bias"),
+    ({"tanh_ulps": 9}, "port: a port, float32 and float64, tanh within 9 ulps, above 8: not a strict pass"),
+    ({"tanh_absolute_ulps": 4}, "tanh may be off by 4 ulps of 1 besides: a small h may have a large relative error, and"
+     " all bounds after it are wider: not a strict pass"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("has", "line"), HEADERS)
+def test_the_suite_says_what_a_port_is_held_to(has, line):
+    port = {"name": "a port", "dtypes": ("float32", "float64"), "tanh_ulps": None, "capabilities": CAPABILITIES}
+    state = SuiteState(SimpleNamespace(**port | {"lacks": ()} | has), WorstRatios())
+    options = {"elman_profile": "ci", "elman_timeout": 2.5}
+    lines = pytest_report_header(SimpleNamespace(elman_suite=state, getoption=options.get))
+    assert line in lines
+    strict = "port: a port, float32 and float64, tanh within 8 ulps"
+    assert (lines[0] == strict) == ("tanh_ulps" not in has)
+    assert lines[-1] == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most per answer"
+    assert sum("not a strict pass" in said for said in lines) == ("tanh" in str(has))
+
+
+def test_results_of_workers_are_merged():
+    """The worst ratio of each tensor, and the smallest and the largest size."""
+    state = SuiteState(None, WorstRatios())
+    config = SimpleNamespace(elman_suite=state)
+    for case, ratios, T in (("x", {"a": 0.5}, 3), ("y", {"a": 0.25, "h": float("inf")}, 1), ("z", {"h": 0.5}, 2)):
+        worst = WorstRatios()
+        worst.note_sizes({"T": T})
+        for tensor, ratio in ratios.items():
+            worst.note("L1", "float32", tensor, ratio, case)
+        results = json.dumps([worst.worst, worst.sizes])
+        pytest_testnodedown(SimpleNamespace(workeroutput={"elman_results": results}, config=config), None)
+    expected = {"a": {"ratio": 0.5, "case": "x"}, "h": {"ratio": float("inf"), "case": "y"}}
+    assert state.worst.worst == {"L1": {"float32": expected}}
+    assert state.worst.sizes == {"T": (1, 3)}
+
+
+# -- in a process of its own -----------------------------------------------------------------------------------------
 
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *OPTIONS]
 
@@ -195,9 +232,8 @@ PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *OPTIONS]
 @pytest.mark.slow
 def test_results_survive_xdist(suite, tmp_path):
     """A worker finds what one process finds: the same cases in every run of the profile ci."""
-    (tmp_path / "few.py").write_text(
-        "from numpy_rnn.conformance import properties\nproperties.PROFILES['ci'] = 16\n", encoding="utf-8"
-    )
+    few = "from numpy_rnn.conformance import properties\nproperties.PROFILES['ci'] = 16\n"
+    (tmp_path / "few.py").write_text(few)
     common = ["--elman-backend", "ports:infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-report"]
     done = children.run([*PYTEST, "-p", "few", "-n", "1", *common, "other.json"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout
