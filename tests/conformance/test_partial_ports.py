@@ -1,16 +1,22 @@
-"""Ports that implement less than a window and its step: each is given what it has, and its numbers are checked."""
+"""Ports that implement less than a window and its step, or two hidden biases as torch.nn.RNN has them.
 
-import json
+Each is given what it has, and its numbers are checked: in windows, in runs and over the protocol.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
+from port_cases import RIGHT
+from step_port import sgd_step
+from window_port import PIECES
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, OF_SGD, encode_request
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.case import TWO_BIASES, TwoBiases, one_bias
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, OF_SGD
 from numpy_rnn.conformance.properties import (
     BoundExceeded,
     WorstRatios,
@@ -19,7 +25,7 @@ from numpy_rnn.conformance.properties import (
     check_port_lockstep,
     profile,
 )
-from numpy_rnn.conformance.recipes import Recipe, random_recipe, restricted
+from numpy_rnn.conformance.recipes import random_recipe, restricted
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -31,7 +37,6 @@ class Partial:
     """A layer written by hand, with tanh. It refuses to be asked for what it lacks."""
 
     dtypes, tanh_ulps, back = ("float32", "float64"), None, "T"
-
     phi = staticmethod(np.tanh)
 
     def __init__(self, *lacks, has=("intermediates",)):
@@ -45,11 +50,12 @@ class Partial:
         assert "sgd_options" in self.capabilities or "velocity" not in options
         assert "h_0" not in p
         assert "bias" not in self.lacks or "b_h" not in p
+        assert ("b_hh" in p) == ("b_h" in p and TWO_BIASES in self.capabilities)
         for option in set(OF_SGD) & set(self.lacks):
             assert options.get(option) in (None, 0, False)
         a, h = [], [h_0]
         for x_t in x:
-            a.append(x_t @ p["W_xh"] + h[-1] @ p["W_hh"] + p.get("b_h", 0))
+            a.append(x_t @ p["W_xh"] + p.get("b_h", 0) + h[-1] @ p["W_hh"] + p.get("b_hh", 0))
             h.append(self.phi(a[-1]))
         a, h = np.stack(a), np.stack(h)
         y = h[1:] @ p["W_hy"] + p.get("b_y", 0)
@@ -67,7 +73,8 @@ class Partial:
         report |= {"dh": dh, "da": da}
         pairs = {"W_xh": (x, da), "W_hh": (h[:-1], da), "W_hy": (h[1:], dy)}
         gradients = {name: np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
-        gradients |= {"b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))} if "b_h" in p else {}
+        sums = {"b_h": da.sum((0, 1)), "b_hh": da.sum((0, 1)), "b_y": dy.sum((0, 1))}
+        gradients |= {name: sums[name] for name in sums if name in p}
         report |= {"d" + name: gradient for name, gradient in gradients.items()}
         if learning_rate is None:
             return report
@@ -93,6 +100,8 @@ PORTS = {
     "no older steps": (("older steps",), ("intermediates",)),
     "weight decay": (("momentum", "max_norm"), ("sgd_options",)),
     "max_norm": (("momentum", "weight_decay"), ("sgd_options", "intermediates")),
+    "two biases": ((), (TWO_BIASES,)),
+    "two biases and intermediates": ((), (TWO_BIASES, "intermediates")),
 }
 
 
@@ -113,12 +122,9 @@ def test_partial_port_is_given_what_it_has_and_passes_unless_it_is_wrong(number)
         levels[number % len(levels)](Untransposed(*lacks, has=has), dtype, FEW)
 
 
+PLAIN_LOSS = ("sum", "squared_error", False)
 RESTRICTED = {  # what a port lacks, what it has, and what then is so in every recipe
-    "no mean of a given dy": (
-        (),
-        (GIVEN_DY,),
-        lambda r: (r.reduction, r.loss, r.weights) == ("sum", "squared_error", False),
-    ),
+    "no mean of a given dy": ((), (GIVEN_DY,), lambda r: (r.reduction, r.loss, r.weights) == PLAIN_LOSS),
     "older steps": (("older steps",), (), lambda r: r.K == r.T),
     "many losses and batch": (("many losses", "batch"), (), lambda r: (r.K, r.B) == (1, 1)),
     "step": (("step",), (), lambda r: r.sgd == SgdOptions() and not r.has_step),
@@ -166,16 +172,6 @@ def test_run_of_partial_port_is_judged():
             trace_of_port(Partial(lacking, has=("sgd_options",)), experiment, configuration.changed(**changes))
 
 
-def test_request_has_dy_in_place_of_target_and_no_learning_rate():
-    recipe = Recipe(4, 1, 2, 3, 1, 2, "float64", given_dy=True, has_step=False)
-    request = json.loads(encode_request(recipe.case(), 1))
-    assert not {"target", "reduction", "learning_rate"} & set(request)
-    assert [float.fromhex(number) != 0 for number in request["dy"]] == [False, False, True, True]
-    plain = json.loads(encode_request(recipe._replace(given_dy=False, has_step=True).case(), 1))
-    assert {"target", "reduction", "learning_rate"} <= set(plain)
-    assert recipe.sgd == SgdOptions()
-
-
 class FromExponential(Partial):
     """tanh as (1 − e)/(1 + e), whose absolute error is small and whose relative error is not, where |a| is small."""
 
@@ -196,3 +192,54 @@ def test_absolute_error_of_tanh_can_be_declared():
     for port in (FromExponential(None), FromExponential(4.0, error=100 * np.finfo("float32").eps)):
         with pytest.raises(BoundExceeded, match="h \\(F2\\)"):
             check_port_local(port, "float32", FEW)
+
+
+# -- two hidden biases -----------------------------------------------------------------------------------------------
+
+
+class WrongBias(Partial):
+    """A second bias that is not added, has no gradient or is not trained."""
+
+    def __init__(self, mistake):
+        super().__init__(has=("intermediates", TWO_BIASES))
+        self.mistake = mistake
+
+    def window_update(self, p, x, h_0, **options):
+        if "b_hh" not in p:
+            return super().window_update(p, x, h_0, **options)
+        given = p | {"b_hh": 0 * p["b_hh"]} if self.mistake == "added" else p
+        report = super().window_update(given, x, h_0, **options)
+        wrong = {"gradient": {"db_hh": 0 * report["db_hh"]}, "trained": {"b_hh": p["b_hh"]}}
+        return report | wrong.get(self.mistake, {})
+
+
+@pytest.mark.parametrize(("mistake", "tensor"), [("added", "a"), ("gradient", "db_hh"), ("trained", "b_hh")])
+def test_mistake_in_the_second_bias_is_found(mistake, tensor):
+    for check in LEVELS:
+        with pytest.raises(BoundExceeded, match=None if check is check_port_global else tensor):
+            check(WrongBias(mistake), "float64", FEW)
+
+
+def test_each_bias_has_its_own_step():
+    """With clipping, weight decay and momentum: that of one bias, if the norm includes both gradients."""
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        recipe = random_recipe(generator, "float64", ("sgd_options",))._replace(bias=True, two_biases=True)
+        case = recipe.case()
+        assert isinstance(case.params, TwoBiases)
+        options = {"learning_rate": 0.0, "nonlinearity": case.nonlinearity, "reduction": case.reduction}
+        right = RIGHT.window_update(one_bias(case.params)._asdict(), case.x, case.target, case.h_0, **options)
+        gradients = {name: right["d" + name] for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y")}
+        gradients["b_hh"] = gradients["b_h"]
+        report = {"loss": right["loss"], **{"d" + name: gradient for name, gradient in gradients.items()}}
+        ratios = check_global(case, report | sgd_step(PIECES, case, gradients))
+        assert {"db_hh", "b_hh"} <= ratios.keys()
+        assert all(ratio.max() <= 1 for ratio in ratios.values())
+
+
+def test_run_starts_with_a_second_bias_of_zero():
+    configuration = Configuration(k1=5, k2=5, epochs=2, hidden_size=4, dtype="float64", bias=True)
+    trace = trace_of_port(Partial(has=("intermediates", TWO_BIASES)), prepare(configuration), configuration)
+    assert not trace["initial_b_hh"].any()
+    assert judge(trace).passed
+    assert not judge(trace | {"b_hh": trace["b_hh"] + 1e-9}).passed

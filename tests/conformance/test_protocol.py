@@ -195,6 +195,9 @@ def test_a_request_has_the_keys_of_its_options_only():
     of_step = {"momentum", "dampening", "nesterov", "weight_decay", "max_norm", "velocity"}
     assert set(request(EVERYTHING)) == plain | of_step | {"learned_h_0"}
     assert set(request(CASE._replace(sgd=SgdOptions(adagrad=True)))) == plain | of_step | {"adagrad"}
+    layer = CASE._replace(given_dy=True, has_step=False)
+    assert set(request(layer)) == (plain - {"target", "reduction", "learning_rate"}) | {"dy"}
+    assert [float.fromhex(number) != 0 for number in request(layer)["dy"]] == [False] * 2 + [True] * 6
     trained = ["W_xh", "W_hh", "W_hy", "b_h", "b_y"]
     assert list(request(EVERYTHING)["params"]) == trained  # without h_0: no name is used for two arrays
     assert list(request(EVERYTHING)["velocity"]) == ["v" + name for name in (*trained, "h_0")]
