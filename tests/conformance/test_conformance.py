@@ -1,18 +1,20 @@
-"""Both backends pass the equivalence suite, and its cases are such that a fault shows."""
+"""Both backends pass the equivalence suite, and its cases are such that a fault shows; the numbers of its README."""
 
 import re
 from types import SimpleNamespace
 
+import documents
 import numpy as np
 import pytest
 from comparing import bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from port_cases import TENSORS
+from port_cases import RIGHT, TENSORS
 
 import numpy_rnn
 from numpy_rnn.common.records import DTYPES, SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import truncation_signal
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.properties import (
@@ -113,9 +115,10 @@ def test_recipes_make_the_same_case_again():
     recipe = random_recipe(np.random.default_rng(4))
     again = eval(repr(recipe), {"Recipe": Recipe})
     assert again == recipe
-    expected = "Recipe(T=1, B=1, D=1, H=2, O=1, K=1, dtype='float32', seed=3)"
-    assert repr(Recipe(1, 1, 1, 2, 1, 1, "float32", seed=3)) == expected
     assert bits(recipe.case()) == bits(again.case())
+    assert repr(Recipe(1, 1, 1, 2, 1, 1, "float32", seed=3)) == (
+        "Recipe(T=1, B=1, D=1, H=2, O=1, K=1, dtype='float32', seed=3)"
+    )
 
 
 def test_the_declared_errors_of_tanh_count_twice_in_units_of_u():
@@ -131,51 +134,122 @@ def test_profiles():
     assert [runs_for(windows) for windows in (20, 100, 300, 5000)] == [10, 10, 30, 500]
 
 
-class Broken(PackagePort):
-    """numpy_rnn with its report changed on the way."""
+class Port:
+    """A right port, but for what is done to its report, which may depend on what the port is given."""
 
-    def __init__(self, change):
-        super().__init__(numpy_rnn)
-        self.change = change
+    name, dtypes, lacks, tanh_ulps = "a port", DTYPES, (), None
 
-    def window_update(self, *arrays, **options):
-        report = super().window_update(*arrays, **options)
-        self.change(report)
+    def __init__(self, change, capabilities=CAPABILITIES):
+        self.change, self.capabilities = change, capabilities
+
+    def window_update(self, *arrays, **given):
+        report = RIGHT.window_update(*arrays, **given)
+        self.change(report, given)
         return report
 
 
-def scaled(name):
-    def change(report):
-        if name not in report:
-            return
-        report[name] = report[name] * report[name].dtype.type(1.01) + report[name].dtype.type(1e-3)
+def leave_out(report, given):
+    del report["dW_hy"]
+
+
+def one_percent_off(name):
+    def change(report, given):
+        if name in report:
+            report[name] = report[name] * report[name].dtype.type(1.01) + report[name].dtype.type(1e-3)
 
     return change
 
 
 @LEVELS
-@pytest.mark.parametrize("name", ["loss", "dx", "vh_0"])
-def test_a_report_that_is_one_percent_off_is_seen_at_every_level(check, name):
-    with pytest.raises(BoundExceeded, match=name):
-        check(Broken(scaled(name)), "float32", ONLY_SEEN)
-
-
-@LEVELS
-def test_a_report_without_a_name_is_seen_at_every_level(check):
-    with pytest.raises(PortFault, match="dW_hy is missing"):
-        check(Broken(lambda report: report.pop("dW_hy")), "float32", ONLY_SEEN)
+@pytest.mark.parametrize(("change", "error", "message"), [
+    (leave_out, PortFault, "dW_hy is missing"),
+    *((one_percent_off(name), BoundExceeded, name) for name in ("loss", "dx", "vh_0")),
+])  # fmt: skip
+def test_a_wrong_report_is_seen_at_every_level(check, change, error, message):
+    with pytest.raises(error, match=message):
+        check(Port(change), "float32", ONLY_SEEN)
 
 
 def test_the_largest_error_is_reported_beside_the_smallest_case():
     """Shrinking keeps any case that fails, and finds one whose error is as small as an error can be there."""
 
-    def grow(report):  # with the number of inputs and of units, of which it takes more than Hypothesis begins with
+    def grow(
+        report, given
+    ):  # with the number of inputs and of units, of which it takes more than Hypothesis begins with
         D, H = report["dW_xh"].shape
         report["dW_xh"] = report["dW_xh"] * (1 + np.float64(1e-12) * (D * H) ** 4 * (H > 4))
 
     with pytest.raises(BoundExceeded) as error:
-        check_port_local(Broken(grow), "float64", settings(PROFILE, max_examples=30, derandomize=True))
-    match = re.search(
-        r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound", str(error.value)
-    )
-    assert float(match[2]) > 2 * float(match[1])
+        check_port_local(Port(grow), "float64", settings(PROFILE, max_examples=30, derandomize=True))
+    pattern = r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound"
+    smallest, largest = map(float, re.search(pattern, str(error.value)).groups())
+    assert largest > 2 * smallest
+
+
+# -- windows in which hand-written code goes wrong: large ones, saturation, and relu's kink ---------------------------
+
+DEFAULT = settings(profile("default"), derandomize=True, phases=[Phase.generate])
+BLACK_BOX = ()  # capabilities
+
+
+def largest_of_tanh(report, given):
+    return np.abs(report["a"]).max() if given["nonlinearity"] == "tanh" else 0.0
+
+
+def shows_at_the_kink(report, given):
+    """Whether relu'(0) = 1 adds something to dW_xh."""
+    at_kink = report["dh"] * (report["a"] == 0) * (given["nonlinearity"] == "relu")
+    return np.einsum("tbi,tbj->ij", given["x"], at_kink).any()
+
+
+WHERE = {  # such code goes wrong
+    "a ring of 16 states": lambda report, given: len(report["a"]) > 16,
+    "a vector loop of 16 units": lambda report, given: report["a"].shape[2] >= 16,
+    "a buffer of 8 sequences": lambda report, given: report["a"].shape[1] > 8,
+    "an exponential that overflows beyond |a| = 12": lambda report, given: largest_of_tanh(report, given) > 12,
+    "one beyond |a| = 40, for saturated units only": lambda report, given: largest_of_tanh(report, given) > 40,
+    "relu'(0) = 1": shows_at_the_kink,
+}
+
+
+def test_default_run_reaches_every_window_and_tells_its_sizes():
+    worst, reached = WorstRatios(), set()
+
+    def note(report, given):
+        reached.update(name for name, goes_wrong in WHERE.items() if goes_wrong(report, given))
+
+    check_port_global(Port(note, BLACK_BOX), "float64", DEFAULT, worst=worst)
+    assert reached == set(WHERE)
+    for letter in "TH":
+        low, high = worst.sizes[letter]
+        assert low <= 2
+        assert LARGE_SIZES[letter][0] < high <= LARGE_SIZES[letter][1]
+
+
+def test_a_fault_in_large_windows_only_is_told():
+    def forget_a_row(report, given):
+        if report["dW_hh"].shape[1] >= 16:
+            report["dW_hh"][:, :16] -= report["h"][0].T @ report["da"][0][:, :16]
+
+    with pytest.raises(BoundExceeded, match=r"Recipe\(T=., B=., D=., H=(1[7-9]|[23].|40), "):
+        check_port_global(Port(forget_a_row, BLACK_BOX), "float64", settings(DEFAULT, max_examples=10))
+
+
+# -- the numbers in its README.md that no block of output has ---------------------------------------------------------
+
+TEXT = (documents.TOP / "numpy_rnn" / "conformance" / "README.md").read_text(encoding="utf-8")
+
+
+def test_there_are_as_many_mutants_as_the_document_says():
+    found = re.search(r"makes (\d+) mutants of the reference,.*?and (\d+) of the engine", TEXT, re.S).groups()
+    assert (len(MUTANTS), len(ENGINE_MUTANTS)) == tuple(map(int, found))
+    assert f"{len(MUTANTS)} known mistakes" in TEXT
+
+
+def test_no_ratio_in_the_table_of_the_long_run_is_above_one():
+    table = [line for line in TEXT.splitlines() if re.match(r"\| \w+ \| [A-Z]\d", line)]
+    assert len(table) == 26
+    for line in table:
+        cells = [float(cell) for cell in line.split("|")[3:-1]]
+        assert len(cells) == 8
+        assert all(cell <= 1 for cell in cells)

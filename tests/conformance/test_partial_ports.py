@@ -239,7 +239,9 @@ def test_each_bias_has_its_own_step():
 
 def test_run_starts_with_a_second_bias_of_zero():
     configuration = Configuration(k1=5, k2=5, epochs=2, hidden_size=4, dtype="float64", bias=True)
-    trace = trace_of_port(Partial(has=("intermediates", TWO_BIASES)), prepare(configuration), configuration)
+    experiment = prepare(configuration)
+    experiment = experiment._replace(params=experiment.params._replace(b_h=np.ones(4)))
+    trace = trace_of_port(Partial(has=("intermediates", TWO_BIASES)), experiment, configuration)
     assert not trace["initial_b_hh"].any()
     assert judge(trace).passed
     assert not judge(trace | {"b_hh": trace["b_hh"] + 1e-9}).passed
