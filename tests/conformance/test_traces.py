@@ -1,28 +1,128 @@
-"""Training loops by hand, TBPTT and the truncations of public code, are recorded and judged; so are wrong ones."""
+"""Traces: the errors in their format, and training loops by hand that record one.
+
+The loops are TBPTT and the truncations of public code, right and wrong; each is judged.
+"""
+
+import json
 
 import numpy as np
 import pytest
 
+import numpy_rnn
 from numpy_rnn import reference
 from numpy_rnn.__main__ import main
-from numpy_rnn.bptt import weight_gradients
+from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.trace import BY_STEP
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
 from numpy_rnn.conformance.mutants.hints import hints
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.recipes import random_recipe, random_run
-from numpy_rnn.conformance.traces.drive import is_bounded
+from numpy_rnn.conformance.traces.drive import is_bounded, trace_of
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.traces.trace_format import read_trace, start_of, trace_errors
 from numpy_rnn.conformance.traces.trace_writer import Trace
 from numpy_rnn.conformance.truncations import (
+    gradients_of,
     trace_with_truncation,
     truncated_window,
     truncation_of,
     with_truncation,
 )
 from numpy_rnn.elman import NONLINEARITIES, unroll
+
+
+def errors(right, **changes):
+    """The errors in a trace with these arrays; None: without them."""
+    return trace_errors({name: array for name, array in (right | changes).items() if array is not None})
+
+
+def changed(array, index, value):
+    """The array with another element."""
+    other = np.array(array)
+    other[index] = value
+    return other
+
+
+PLAIN_RUN = Configuration(k1=2, k2=5, epochs=2, bias=True, dtype="float64", hidden_size=4)
+FULL_RUN = PLAIN_RUN.changed(momentum=0.9, nesterov=True, weight_decay=0.01, learn_initial_state=True)
+PLAIN, FULL = (trace_of(numpy_rnn, prepare(run), run) for run in (PLAIN_RUN, FULL_RUN))
+NOT_ARRAYS = (np.array(1.0), np.array("text"), np.array(["a", "b"]), np.zeros((0, 1, 1)))
+FAULTS = [
+    *((PLAIN, {name: None}, f"{name} is missing") for name in ("x", "a", "dW_hh", "dh_0")),
+    *((FULL, {name: None}, f"{name} is missing") for name in ("vW_xh", "vb_h", "vh_0", "h_0", "dh_0", "initial_h_0")),
+    (PLAIN, {"configuration": np.bytes_(b"no")}, "configuration is not JSON text"),
+    (PLAIN, {"configuration": np.bytes_(b"[" * 100_000)}, "configuration is not JSON text"),
+    (PLAIN, {"configuration": np.bytes_(b'["k1"]')}, "configuration is not a JSON object: expected"),
+    (PLAIN, {"configuration": np.bytes_(b"{}")}, "configuration has no k1"),
+    *(
+        (PLAIN, {name: array}, f"{name} has shape {array.shape}: expected ")
+        for name in ("initial_W_xh", "initial_W_hh", "initial_W_hy", "x", "target", "initial_h_0")
+        for array in NOT_ARRAYS
+    ),
+    *(
+        (PLAIN, {name: changed(PLAIN[name], 1, value)}, f"{name}[1] is {value}: expected 1 to 20, one per update")
+        for name in ("epoch", "number")
+        for value in (-1, 0, 21)
+    ),
+    (PLAIN, {"h": PLAIN["h"][:-1]}, "h has shape ("),
+    (FULL, {"h_0": FULL["h_0"][:-1]}, "h_0 has shape (19, 1, 4): expected (20, 1, 4)"),
+    (PLAIN, {"y": PLAIN["y"].astype("f")}, "y is float32: expected float32 or float64, the same everywhere"),
+    (PLAIN, {"da": changed(PLAIN["da"], (4, 0, 1), np.nan)}, "da[4, 0, 1] is nan: expected a finite number"),
+    (FULL, {"vh_0": FULL["vh_0"] * np.nan}, "vh_0[0, 0, 0] is nan: expected a finite number"),
+    (PLAIN, {"epoch": PLAIN["epoch"].astype(float)}, "epoch is float64 of shape (20,): expected (N,) integers"),
+    (PLAIN, {"start": PLAIN["start"] + 50}, "a window has no steps, or reaches beyond the series"),
+    (PLAIN, {"loss_start": PLAIN["stop"]}, "a window has no step with a loss"),
+    (PLAIN, {"target": PLAIN["target"][:-1]}, "x (20, 1, 1) and target (19, 1, 1) do not fit"),
+    (PLAIN, {"x": PLAIN["x"][:, 0, 0]}, "x has shape (20,): expected two axes or more"),
+    *(
+        (PLAIN, {"weights": weights}, f"weights has shape {weights.shape}: expected (20, 1), numbers of 0 or more")
+        for weights in (np.full((20, 1), -1.0), np.ones((19, 1)))
+    ),
+    (PLAIN, {"vW_xh": PLAIN["dW_xh"]}, "vW_xh is present, but the configuration excludes it"),
+]
+NO_RUN = "the configuration is not one of a run: "
+SETTINGS = [
+    ({"learn_initial_state": False}, "h_0 is present, but the configuration excludes it"),
+    ({"momentum": 0.0, "nesterov": False}, "vW_xh is present, but the configuration excludes it"),
+    ({"momentum": -1.0}, NO_RUN + "momentum is -1.0: expected a finite number"),
+    ({"max_norm": "1"}, NO_RUN + "max_norm is '1': expected a number"),
+    ({"k1": 2.0}, NO_RUN + "k1 is 2.0: expected a whole number, 1000000000 at most"),
+    ({"epochs": 10**30}, NO_RUN + "epochs is 10000"),
+    ({"nonlinearity": []}, NO_RUN + "nonlinearity is []: expected a text"),
+    ({"nesterov": {}}, NO_RUN + "nesterov is {}: expected true or false"),
+    ({"learning_rate": [["a"]]}, NO_RUN + "the learning rates are not numbers"),
+    ({"k2": 1}, NO_RUN + "k2 is 1 and k1 is 2: expected k2 ≥ k1"),
+    ({"nonlinearity": "gelu"}, NO_RUN + "nonlinearity is 'gelu'"),
+    ({"learning_rate": [0.1, 0.2]}, NO_RUN + "learning rates of shape (2,) do not"),
+    ({"learning_rate": float("nan")}, NO_RUN + "the learning rate is nan"),
+    *(
+        ({"truncation": name}, f"{NO_RUN}unknown truncation '{name}': expected band:k, back:k or stale")
+        for name in ("band:0", "back:", "band:x", "stale:2", "chunks")
+    ),
+]
+KNOWN = json.loads(FULL["configuration"].tobytes())
+FAULTS += [(FULL, {"configuration": np.bytes_(json.dumps(KNOWN | changes))}, message) for changes, message in SETTINGS]
+BLACK_BOX = dict.fromkeys(BY_STEP)
+STALE = with_truncation(FULL, truncation_of("stale"))
+FAULTS.append((STALE, BLACK_BOX, "truncation 'stale' needs the states of every window: expected a, h, y, dy, dh, da"))
+
+
+@pytest.mark.parametrize(("right", "changes", "message"), FAULTS, ids=[message[:60] for *_, message in FAULTS])
+def test_an_error_is_named(right, changes, message):
+    first, *_ = errors(right, **changes)
+    assert first.startswith(message)
+
+
+def test_what_is_not_required_may_be_missing():
+    for right in (PLAIN, FULL):
+        assert errors(right) == errors(right, dx=None) == errors(right, **BLACK_BOX) == []
+    assert errors(PLAIN, dx=None, dh_0=None) == []
+
+
+# -- loops by hand ---------------------------------------------------------------------------------------------------
 
 T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05
 SCHEDULES = {"": (3, 3), "band:3": (6, 6), "back:2": (4, 4), "stale": (2, 5)}
@@ -133,26 +233,18 @@ def test_loop_is_right_under_its_name_and_wrong_under_another(tmp_path, truncati
     assert hints(plain, first, *start_of(plain), reference) == [f"truncation {truncation}"]
 
 
-@pytest.mark.parametrize(("mistake", "tensor", "place"), [
-    ("half the gradient", "dW_xh", (1, 1)),
-    ("the state is forgotten", "initial", (1, 1 + T // 3)),  # of one epoch that goes on
-    ("the last window is left out", "window", (1, T // 3)),
+@pytest.mark.parametrize(("truncation", "mistake", "place", "looks_like"), [
+    ("", "half the gradient", ("dW_xh", "B4", 1, 1), []),
+    ("", "the state is forgotten", ("initial", "T3", 1, 1 + T // 3), []),  # of one epoch that goes on
+    ("", "the last window is left out", ("window", "T1, T2", 1, T // 3), []),
+    ("band:3", "one step less", ("dh", "R1", 1, 1), ["truncation band:2"]),
+    ("back:2", "the first step left out of dW_hh", ("dW_hh", "B5", 1, 1), []),
+    ("stale", "computes older states again", ("a", "F1, R3", 1, 2), ["TBPTT(k1, k2)"]),
 ])  # fmt: skip
-def test_wrong_loop_is_named_at_its_first_fault(tmp_path, mistake, tensor, place):
-    resets = mistake != "the state is forgotten"
-    first = judge(loop(tmp_path / "run.npz", "", mistake=mistake, resets=resets)).first
-    assert (first.tensor, (first.epoch, first.number)) == (tensor, place)
-
-
-@pytest.mark.parametrize(("truncation", "mistake", "tensor", "equation", "looks_like"), [
-    ("band:3", "one step less", "dh", "R1", ["truncation band:2"]),
-    ("back:2", "the first step left out of dW_hh", "dW_hh", "B5", []),
-    ("stale", "computes older states again", "a", "F1, R3", ["TBPTT(k1, k2)"]),
-])  # fmt: skip
-def test_mistake_in_a_truncated_loop_is_named(tmp_path, truncation, mistake, tensor, equation, looks_like):
-    trace = loop(tmp_path / "run.npz", truncation, mistake=mistake)
+def test_wrong_loop_is_named_at_its_first_fault(tmp_path, truncation, mistake, place, looks_like):
+    trace = loop(tmp_path / "run.npz", truncation, mistake=mistake, resets=mistake != "the state is forgotten")
     first = judge(trace).first
-    assert (first.tensor, first.equation) == (tensor, equation)
+    assert (first.tensor, first.equation, first.epoch, first.number) == place
     assert hints(trace, first, *start_of(trace), reference) == looks_like
 
 
@@ -167,9 +259,8 @@ def test_windows_and_runs_of_the_plain_loop_are_within_the_bounds(dtype):
         case = recipe.case()
         activations = unroll(case.params, case.x, case.h_0, NONLINEARITIES[case.nonlinearity])
         loss, flow = truncated_window(case, activations)
-        gradients = weight_gradients(case.params, activations, flow)
         report = {"loss": loss, "a": activations.a, "h": activations.h[1:], "y": activations.y, **flow._asdict()}
-        report |= {"d" + name: gradient for name, gradient in gradients._asdict().items() if gradient is not None}
+        report |= gradients_of(case)
         for ratios in (check_local(case, report), check_global(case, report)):
             assert all(ratio.max(initial=0) <= 1 for ratio in ratios.values()), recipe
         run = random_run(generator, dtype, 8, has=has)
@@ -196,17 +287,6 @@ def test_compare_takes_the_name(tmp_path, monkeypatch, capsys):
     ):
         assert main(["compare", other, "--truncation", name]) == 2
         assert message in capsys.readouterr().err
-
-
-def test_what_cannot_be_judged_is_one_line(tmp_path):
-    trace = loop(tmp_path / "run.npz", "stale")
-    without = {name: array for name, array in trace.items() if name not in ("a", "h", "y", "dy", "dh", "da")}
-    assert trace_errors(without) == [
-        "truncation 'stale' needs the states of every window: expected a, h, y, dy, dh, da"
-    ]
-    for name in ("band:0", "back:", "band:x", "stale:2", "chunks"):
-        with pytest.raises(InputError, match="unknown truncation"):
-            truncation_of(name)
 
 
 def test_what_cannot_be_recorded_is_one_line():
