@@ -52,6 +52,7 @@ def inputs(case):
     return {"params": params, **series, **case.options}
 
 
-def flat(values):
-    """The numbers as a flat list of hexadecimal strings."""
-    return [float(value).hex() for value in np.ravel(values)]
+def as_text(report):
+    """The arrays as flat lists of hexadecimal strings, and the loss as one such string."""
+    texts = {name: [float(value).hex() for value in np.ravel(array)] for name, array in report.items()}
+    return {name: text if np.ndim(report[name]) else text[0] for name, text in texts.items()}

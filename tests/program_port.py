@@ -1,4 +1,4 @@
-"""A right port as a program: python program_port.py FORM [ID LINE]. FORM: json or npz, how its arrays are written.
+"""A right port as a program, with arrays as .npz files: python program_port.py [ID LINE].
 
 LINE is executed before the case of this id is computed. The package is imported later, so that a mistake costs little.
 """
@@ -25,34 +25,23 @@ def answer(line, payload=b""):
     sys.stdout.buffer.flush()
 
 
-def arrays_of(request, payload):
-    """Every array of the request, by its name in the .npz form."""
+def answer_npz(case_id, report):
+    """Answer with the arrays as a file."""
     import numpy as np
 
-    if payload:
-        return dict(np.load(io.BytesIO(payload)))
-
-    def array(texts, *shape):
-        if isinstance(texts[0], int):  # classes
-            return np.array(texts).reshape(shape[:2])
-        return np.array(list(map(float.fromhex, texts)), request["dtype"]).reshape(shape)
-
-    T, B, D, H, O, K = (request["sizes"][letter] for letter in "TBDHOK")
-    shapes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O), "b_h": (H,), "b_y": (O,), "h_0": (B, H)}
-    of_series = {"x": (T, B, D), "target": (K, B, O), "h_0": (B, H), "weights": (K, B)}
-    found = {name: array(request[name], *shape) for name, shape in of_series.items() if name in request}
-    for group in ("params", "velocity"):
-        for name, texts in (request.get(group) or {}).items():
-            found[f"{group}.{name}"] = array(texts, *shapes[name.removeprefix("v")])
-    return found
+    file = io.BytesIO()
+    np.savez(file, **report)
+    answer({"id": case_id, "npz": len(file.getvalue())}, file.getvalue())
 
 
 def report_on(request, payload):
     """What numpy_rnn reports."""
+    import numpy as np
+
     import numpy_rnn
     from numpy_rnn.conformance.ports.backends import PackagePort
 
-    arrays = arrays_of(request, payload)
+    arrays = dict(np.load(io.BytesIO(payload)))
 
     def named(prefix):
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -66,33 +55,17 @@ def report_on(request, payload):
     return PackagePort(numpy_rnn).window_update(params, **series, **options, velocity=velocity)
 
 
-def answer_npz(case_id, report):
-    """Answer with the arrays as a file."""
-    import numpy as np
-
-    file = io.BytesIO()
-    np.savez(file, **report)
-    answer({"id": case_id, "npz": len(file.getvalue())}, file.getvalue())
-
-
-def answer_json(case_id, report):
-    """Answer with lists of hexadecimal numbers."""
-    texts = {name: [float(value).hex() for value in array.flat] for name, array in report.items()}
-    answer({"id": case_id} | {name: texts[name] if array.ndim else texts[name][0] for name, array in report.items()})
-
-
-def main(form, at="0", line=""):
+def main(at="0", line=""):
     sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, not an installed copy
     for question in sys.stdin.buffer:
         request = json.loads(question)
         if request["type"] == "hello":
-            answer(HELLO | {"npz": form == "npz", "capabilities": CAPABILITIES})
+            answer(HELLO | {"npz": True, "capabilities": CAPABILITIES})
             continue
-        payload = sys.stdin.buffer.read(request.get("npz", 0))
+        payload = sys.stdin.buffer.read(request["npz"])
         if request["id"] == int(at):
             exec(line)
-        report = report_on(request, payload)
-        (answer_npz if form == "npz" else answer_json)(request["id"], report)
+        answer_npz(request["id"], report_on(request, payload))
 
 
 if __name__ == "__main__":

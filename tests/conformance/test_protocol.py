@@ -4,13 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, flat, inputs, report_of, with_options
+from comparing import bits
+from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, as_text, inputs, report_of, with_options
 
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.case import INTERMEDIATES, format_errors, required_outputs
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import PortFault, decode_report
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, decode_report
+from numpy_rnn.conformance.recipes import random_recipe
 
 
 def test_form_faults_name_what_is_wrong():
@@ -102,8 +104,7 @@ MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
 def test_a_malformed_answer_gives_one_clear_line(change, expected):
     line = change
     if isinstance(change, dict):
-        report = RIGHT.window_update(**inputs(CASE))
-        answer = {"id": 2, **{n: v.item().hex() if v.ndim == 0 else flat(v) for n, v in report.items()}} | change
+        answer = {"id": 2, **as_text(RIGHT.window_update(**inputs(CASE)))} | change
         line = json.dumps({name: value for name, value in answer.items() if value is not None})
     try:
         (message, *_) = format_errors(CASE, decode_report(line, CASE, 2), True, True)
@@ -183,6 +184,32 @@ def test_numbers_may_be_written_in_many_ways_and_others_are_not_guessed_at():
     for text in ("", ".", "1e", "1_0", "0x", "0x1p", "0x1 ", "1p0", "--0x1", "0x1_0", None, [], {}):
         with pytest.raises(PortFault, match="expected a number as a string"):
             read(text)
+
+
+def read(value):
+    """What a request says: numbers for hexadecimal texts."""
+    if isinstance(value, dict):
+        return {name: read(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [read(part) for part in value]
+    return float.fromhex(value) if isinstance(value, str) and "0x" in value else value
+
+
+def test_requests_and_answers_hold_every_array_row_by_row():
+    """Of random cases with every option. Classes are integers."""
+    generator = np.random.default_rng(2)
+    for _ in range(60):
+        case = random_recipe(generator, has=CAPABILITIES).case()
+        given, request = inputs(case), read(json.loads(protocol.encode_request(case, 1)))
+        given |= given.pop("params")
+        found = request | request["params"] | (request.get("velocity") or {})
+        if given.get("velocity"):
+            given |= {"v" + name: v for name, v in given.pop("velocity").items()}
+        for name, value in given.items():
+            assert found[name] == (value.ravel().tolist() if isinstance(value, np.ndarray) else value), name
+        report = RIGHT.window_update(**inputs(case))
+        decoded = decode_report(json.dumps({"id": 1, **as_text(report)}), case, 1)
+        assert {name: bits(array) for name, array in decoded.items()} == {name: bits(v) for name, v in report.items()}
 
 
 def test_a_request_has_the_keys_of_its_options_only():

@@ -247,7 +247,7 @@ def test_results_survive_xdist(suite, tmp_path):
 
 def program(at, mistake):
     """The command of a right port that is a program, but for this line at this case."""
-    return ["--elman-command", shlex.join([sys.executable, program_port.__file__, "json", str(at), mistake])]
+    return ["--elman-command", shlex.join([sys.executable, program_port.__file__, str(at), mistake])]
 
 
 @pytest.mark.slow

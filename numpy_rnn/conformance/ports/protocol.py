@@ -169,6 +169,7 @@ HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 EXAMPLE = "0x1.8p-1"
 MAX_HELLO_LENGTH = 10_000  # characters
 MAX_NUMBER_LENGTH = 64  # characters, with its separator
+MAX_HEADER_LENGTH = 512  # of an array: its key, or the headers that it has in a .npz file
 
 
 def encode_request(case: Case, case_id: int) -> str:
@@ -213,9 +214,8 @@ def _flat(array) -> list:
 
 def max_report_length(case: Case) -> int:
     """The maximal number of characters of the answer to this case."""
-    return 2_000 + MAX_NUMBER_LENGTH * sum(
-        prod(shape) for shape in required_outputs(case, intermediates=True, input_gradients=True).values()
-    )
+    shapes = required_outputs(case, intermediates=True, input_gradients=True).values()
+    return 2_000 + sum(MAX_HEADER_LENGTH + MAX_NUMBER_LENGTH * prod(shape) for shape in shapes)
 
 
 def decode_hello(line: str) -> dict:
