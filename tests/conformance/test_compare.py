@@ -39,7 +39,6 @@ MOMENTUM = {"momentum": 0.5, "dampening": 0.3, "weight_decay": 0.05, "max_norm":
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     return lambda *arguments: command(numpy_rnn, capsys, "compare", *arguments, "--no-plot")
 
 
@@ -213,31 +212,28 @@ def test_a_run_that_overflows_is_judged_until_there(changes):
     broken["y"][20] = np.inf
     part, cut = finite_part(broken)
     assert cut
-    update = int(np.searchsorted(np.cumsum(arrays["stop"] - arrays["start"]), 20, side="right"))
-    assert len(part["epoch"]) == len(part["W_hh"]) == update
+    steps = arrays["stop"] - arrays["start"]
+    update = int(np.searchsorted(np.cumsum(steps), 20, side="right"))
+    of_updates = {"epoch", "W_hh", "dh_0", "vW_xh", "vh_0", "h_0"} & set(part)
+    assert {len(part[name]) for name in of_updates} == {update}
     assert np.isfinite(part["y"]).all()
-    assert len(part["y"]) == len(part["dx"]) == (arrays["stop"] - arrays["start"])[:update].sum()
-    assert all(len(part[name]) == update for name in ("dh_0", "vW_xh", "vh_0", "h_0") if name in part)
+    assert len(part["y"]) == len(part["dx"]) == steps[:update].sum()
     assert comparison.judge_in_range(broken, TAU)[2] == comparison.NUMBERS
     assert comparison.judge_in_range(arrays, TAU)[2] is None
     assert judge(part, whole=False).passed
 
 
-class WithNorm(PackagePort):
-    """numpy_rnn, but for its step, which takes this norm, and these other pieces."""
+def by_pieces(name, **pieces):
+    """A source whose windows are those of `window_port.port` with these pieces."""
 
-    def __init__(self, name, **pieces):
-        super().__init__(numpy_rnn)
-        self.name, self.pieces = name, pieces
-
-    def window_update(self, params, x, target, h_0, **options):
-        fields = ("learning_rate", "nonlinearity", "reduction")
-        sgd = {name: options[name] for name in SgdOptions._fields if name in options}
+    def window_update(params, x, target, h_0, learning_rate, nonlinearity, reduction, velocity, **sgd):
+        of_case = Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction, SgdOptions(**sgd)
         with np.errstate(over="ignore"):
-            return port(
-                Case(Parameters(**params), x, target, h_0, *(options[name] for name in fields), SgdOptions(**sgd)),
-                **self.pieces,
-            )
+            return port(Case(*of_case), **pieces)
+
+    given = PackagePort(numpy_rnn)
+    vars(given).update(name=name, window_update=window_update)
+    return Source(name, lambda *run: trace_of_port(given, *run))
 
 
 def test_a_norm_that_overflows_is_no_wrong_update():
@@ -247,16 +243,11 @@ def test_a_norm_that_overflows_is_no_wrong_update():
     """
     configuration = Configuration(epochs=2, k1=5, k2=8, nonlinearity="relu", max_norm=1.0)
     experiment = prepare(configuration)
-    huge = np.float32(1e16)
-    experiment = experiment._replace(x=experiment.x * np.float32(1e6), target=experiment.target * huge)
-
-    def source(name, **pieces):
-        given = WithNorm(name, **pieces)
-        return Source(name, lambda *run: trace_of_port(given, *run))
-
-    scaled = source("scaled", norm=scaled_by_power_of_two)
-    plain = source("plain", norm=norm_of_norms)
-    wrong = source("wrong", norm=norm_of_norms, step=lambda theta, rate, s: theta - rate)
+    x, target = experiment.x * np.float32(1e6), experiment.target * np.float32(1e16)
+    experiment = experiment._replace(x=x, target=target)
+    scaled = by_pieces("scaled", norm=scaled_by_power_of_two)
+    plain = by_pieces("plain", norm=norm_of_norms)
+    wrong = by_pieces("wrong", norm=norm_of_norms, step=lambda theta, rate, s: theta - rate)
     found = compare([scaled, plain], experiment, configuration)
     assert [side.cut is None for side in found.sides] == [True, False]
     assert [side.judgement.updates for side in found.sides] == [8, 0]

@@ -25,36 +25,29 @@ from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import WorstRatios
 
 PORTS = """
-import os, time
+import shutil, time
 import numpy_rnn
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.mutants.catalogue import load, named
 
-right, calls = PackagePort(numpy_rnn), []
+calls = []
 
 
-class BlackBox:
-    name, dtypes, capabilities = "black box", ("float64",), ()
+class BlackBox(PackagePort):
+    dtypes, capabilities = ("float64",), ()
+
+    def __init__(self, before=lambda: None):
+        super().__init__(numpy_rnn)
+        self.before = before
 
     def window_update(self, *arrays, **options):
         calls.append(options)
-        report = right.window_update(*arrays, **options)
-        return {name: array for name, array in report.items() if name not in ("a", "h", "y", "dy", "dh", "da")}
-
-
-class Slow(BlackBox):
-    def window_update(self, *arrays, **options):
-        calls.append(options)
-        time.sleep(100)
-
-
-class Vanishing(BlackBox):
-    def window_update(self, *arrays, **options):
-        if os.path.exists("reports"):
-            os.rmdir("reports")
+        self.before()
         return super().window_update(*arrays, **options)
 
 
+right, slow = PackagePort(numpy_rnn), BlackBox(lambda: time.sleep(100))
+vanishing = BlackBox(lambda: shutil.rmtree("reports", ignore_errors=True))
 wrong = PackagePort(load(named("W_hh used without its transpose")))
 infinity = PackagePort(numpy_rnn)
 infinity.name = "Infinity RNN"
@@ -116,7 +109,7 @@ REFUSED = {
         "names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]\n"
     ),
     "--elman-backend ports:right --elman-report no/r.json": "--elman-report no/r.json: the folder",
-    "--elman-backend ports:Vanishing --elman-level L2 --elman-report reports/r.json": (  # the folder goes in the run
+    "--elman-backend ports:vanishing --elman-level L2 --elman-report reports/r.json": (  # the folder goes in the run
         "ERROR: --elman-report reports/r.json cannot be written: No such file or directory"
     ),
     "--elman-backend ports:right --elman-timeout nan": "'nan': expected a finite number, above 0",
@@ -156,7 +149,7 @@ def test_the_profile_is_the_number_of_cases(suite):
 
 def test_a_port_that_hangs_is_asked_once(suite):
     """Each smaller case would take as long again."""
-    status, output = suite("--elman-backend", "ports:Slow", "--elman-level", "L2", "--elman-timeout", "0.1")
+    status, output = suite("--elman-backend", "ports:slow", "--elman-level", "L2", "--elman-timeout", "0.1")
     assert (status, len(sys.modules["ports"].calls)) == (1, 1), output
     assert all(piece in output for piece in ("0.1 s at most per answer", "does not answer within 0.1 s")), output
 
