@@ -31,10 +31,11 @@ CASE = a_case()
 EVERYTHING = with_options(CASE, momentum=0.9, dampening=0.3, weight_decay=0.01, max_norm=0.5)
 
 
-def verdict_on(port, case=CASE):
+def verdict_on(port, case=CASE, timeout=10.0):
     """What is wrong with the port's answer, in one line; None when nothing is but perhaps its numbers."""
-    report, verdict = call_port(port, case)
+    report, verdict = call_port(port, case, timeout)
     assert (report is None) != (verdict is None)
+    assert verdict is None or ("\n" not in verdict and len(verdict) < 400)
     return verdict if report is None else next(iter(format_errors(case, report, True, True)), None)
 
 
