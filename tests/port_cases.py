@@ -1,13 +1,17 @@
-"""For the tests of ports: a case, what is wrong with an answer, and a correct port."""
+"""For the tests of ports: a case, what is wrong with an answer, a correct port, and the checks of the suite."""
 
 import numpy as np
+from hypothesis import Phase, settings
 
 import numpy_rnn
 from numpy_rnn.common.records import Parameters, SgdOptions
 from numpy_rnn.conformance.case import SHAPES, Case, format_errors
 from numpy_rnn.conformance.ports.backends import PackagePort
 from numpy_rnn.conformance.ports.port import call_port
+from numpy_rnn.conformance.properties import check_port_global, check_port_local, check_port_lockstep, profile
 
+LEVELS = (check_port_local, check_port_global, check_port_lockstep)  # L1, L2 and L3
+FEW = settings(profile("ci"), max_examples=10, phases=[Phase.generate])
 RIGHT = PackagePort(numpy_rnn)
 TENSORS = tuple(name for name in SHAPES if not name.endswith("b_hh"))  # of a network with one hidden bias
 HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}

@@ -9,7 +9,7 @@ import pytest
 from comparing import bits
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from port_cases import RIGHT, TENSORS
+from port_cases import LEVELS, RIGHT, TENSORS
 
 import numpy_rnn
 from numpy_rnn.common.records import DTYPES, SgdOptions
@@ -24,7 +24,6 @@ from numpy_rnn.conformance.properties import (
     bound_factor,
     check_port_global,
     check_port_local,
-    check_port_lockstep,
     profile,
     recipes,
     runs_for,
@@ -37,15 +36,15 @@ PROFILE = settings(
 )
 MANY_RUNS = settings(PROFILE, max_examples=max(300, PROFILE.max_examples))  # the runs are a tenth of the windows
 ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
-LEVELS = pytest.mark.parametrize("check", [check_port_local, check_port_global, check_port_lockstep])
+EVERY_LEVEL = pytest.mark.parametrize("check", LEVELS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@LEVELS
+@EVERY_LEVEL
 def test_backend_is_within_its_bounds(rnn, check, dtype):
     """And every tensor is checked."""
     worst = WorstRatios()
-    check(PackagePort(rnn), dtype, MANY_RUNS if check is check_port_lockstep else PROFILE, worst=worst)
+    check(PackagePort(rnn), dtype, MANY_RUNS if check is LEVELS[2] else PROFILE, worst=worst)
     (level,) = worst.worst
     assert set(worst.worst[level][dtype]) >= set(TENSORS)
 
@@ -159,7 +158,7 @@ def one_percent_off(name):
     return change
 
 
-@LEVELS
+@EVERY_LEVEL
 @pytest.mark.parametrize(("change", "error", "message"), [
     (leave_out, PortFault, "dW_hy is missing"),
     *((one_percent_off(name), BoundExceeded, name) for name in ("loss", "dx", "vh_0")),

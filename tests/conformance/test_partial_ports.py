@@ -5,8 +5,7 @@ Each is given what it has, and its numbers are checked: in windows, in runs and 
 
 import numpy as np
 import pytest
-from hypothesis import Phase, settings
-from port_cases import RIGHT
+from port_cases import FEW, LEVELS, RIGHT
 from step_port import sgd_step
 from window_port import PIECES
 
@@ -17,20 +16,10 @@ from numpy_rnn.common.records import SgdOptions
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.case import TWO_BIASES, TwoBiases, one_bias
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, OF_SGD
-from numpy_rnn.conformance.properties import (
-    BoundExceeded,
-    WorstRatios,
-    check_port_global,
-    check_port_local,
-    check_port_lockstep,
-    profile,
-)
+from numpy_rnn.conformance.properties import BoundExceeded, WorstRatios, check_port_global, check_port_local
 from numpy_rnn.conformance.recipes import random_recipe, restricted
 from numpy_rnn.conformance.traces.drive import trace_of_port
 from numpy_rnn.conformance.traces.judge import judge
-
-FEW = settings(profile("ci"), max_examples=10, phases=[Phase.generate])
-LEVELS = (check_port_local, check_port_global, check_port_lockstep)
 
 
 class Partial:

@@ -3,21 +3,12 @@
 import pkgutil
 
 import pytest
-from hypothesis import Phase, settings
+from port_cases import FEW, LEVELS
 from public_rnns.adapter import NO_SGD, OF_CLASSES
 
 from numpy_rnn.conformance import properties
 from numpy_rnn.conformance.ports.port import load_python_port
-from numpy_rnn.conformance.properties import (
-    BoundExceeded,
-    check_port_global,
-    check_port_local,
-    check_port_lockstep,
-    profile,
-)
-
-FEW = settings(profile("ci"), max_examples=10, phases=[Phase.generate])
-
+from numpy_rnn.conformance.properties import BoundExceeded
 
 GRADIENTS = ("given_dy", "input_gradients")
 UNTRANSPOSED = "W_hh used without its transpose, or W_hh and W_hh in dh_0 used without transposes"
@@ -66,7 +57,7 @@ def test_verdict_on_public_rnn(name, changes, refused_at, hint, monkeypatch):
     monkeypatch.setattr(properties, "runs_for", lambda windows: 3)
     assert load_python_port(f"public_rnns.{name}").dtypes  # what it states of itself is consistent
     port = pkgutil.resolve_name(f"public_rnns.{name}")(**changes)
-    checks = (check_port_local, check_port_global, check_port_lockstep)["intermediates" not in port.capabilities :]
+    checks = LEVELS["intermediates" not in port.capabilities :]
     if not refused_at:
         for check in checks:
             check(port, port.dtypes[-1], FEW)
