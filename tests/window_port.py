@@ -96,7 +96,6 @@ def port(case, **exchanged):
             a[-1] = keep(a[-1] + b_h)
         h.append(keep(of["tanh"](a[-1]) if tanh else np.maximum(a[-1], 0)))
         y.append(dot(h[-1], W_hy) if b_y is None else keep(dot(h[-1], W_hy) + b_y))
-
     error = keep(np.stack(y[T - K :]) - target)
     squares = keep(error * error).reshape(1, -1)
     loss = keep(dot(squares, np.ones_like(squares).T)[0, 0] * one / 2)
@@ -112,17 +111,11 @@ def port(case, **exchanged):
             dh[t] = keep(dh[t] + dot(da[t + 1], of["W_hh_back"](W_hh)))
         da[t] = keep(of["through_tanh" if tanh else "through_relu"](dh[t], h[t + 1], one, a[t]))
 
-    def rows(steps):
-        return np.concatenate(list(steps))
-
-    ones = rows([np.ones_like(y[0][:, :1])] * T).T
-    gradients = {
-        "W_xh": dot(rows(x).T, rows(da)),
-        "W_hh": dot(rows(h[:-1]).T, rows(da)),
-        "W_hy": dot(rows(h[1:]).T, rows(dy)),
-    }
+    x_rows, before, after, da_rows, dy_rows = (np.concatenate(list(v)) for v in (x, h[:-1], h[1:], da, dy))
+    gradients = {"W_xh": dot(x_rows.T, da_rows), "W_hh": dot(before.T, da_rows), "W_hy": dot(after.T, dy_rows)}
     if b_h is not None:
-        gradients |= {"b_h": dot(ones, rows(da))[0], "b_y": dot(ones, rows(dy))[0]}
+        ones = np.ones_like(dy_rows[:, :1]).T
+        gradients |= {"b_h": dot(ones, da_rows)[0], "b_y": dot(ones, dy_rows)[0]}
     dh_0 = dot(da[0], of["W_hh_back"](W_hh))
     if learned is not None:
         gradients["h_0"] = dh_0
