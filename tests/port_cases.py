@@ -17,9 +17,9 @@ TENSORS = tuple(name for name in SHAPES if not name.endswith("b_hh"))  # of a ne
 HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}
 
 
-def a_case(dtype="float32", H=3, seed=5, O=1) -> Case:
-    generator = np.random.default_rng(seed)
-    shapes = (2, H), (H, H), (H, O), (H,), (O,), (4, 2, 2), (3, 2, O), (2, H)
+def a_case(dtype="float32", H=3) -> Case:
+    generator = np.random.default_rng(5)
+    shapes = (2, H), (H, H), (H, 1), (H,), (1,), (4, 2, 2), (3, 2, 1), (2, H)
     *theta, x, target, h_0 = (generator.normal(size=shape).astype(dtype) for shape in shapes)
     return Case(Parameters(*theta), x, target, h_0, 0.1)
 

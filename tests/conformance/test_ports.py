@@ -65,19 +65,16 @@ def test_a_port_is_given_copies_of_what_belongs_to_the_case(case):
         assert not np.shares_memory(one, other)
 
 
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        (lambda given: given["params"].pop("W_hh"), "raises TypeError"),
-        (raising(ValueError("a bad\nshape")), "raises ValueError: a bad shape (test_ports.py line "),
-        (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports.py line "),
-        (raising(BaseException()), "raises BaseException (test_ports.py line "),
-        (lambda given: np.linalg.cholesky(given["x"]), '(lambda given: np.linalg.cholesky(given["x"])'),  # not NumPy's
-        (raising(PortFault("no device")), "no device"),
-        (lambda given: time.sleep(100), "does not answer within 0.2 s"),
-        (swallow_everything, "does not answer within 0.2 s"),
-    ],
-)
+@pytest.mark.parametrize(("before", "expected"), [
+    (lambda given: given["params"].pop("W_hh"), "raises TypeError"),
+    (raising(ValueError("a bad\nshape")), "raises ValueError: a bad shape (test_ports.py line "),
+    (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports.py line "),
+    (raising(BaseException()), "raises BaseException (test_ports.py line "),
+    (lambda given: np.linalg.cholesky(given["x"]), '(lambda given: np.linalg.cholesky(given["x"])'),  # not NumPy's
+    (raising(PortFault("no device")), "no device"),
+    (lambda given: time.sleep(100), "does not answer within 0.2 s"),
+    (swallow_everything, "does not answer within 0.2 s"),
+])  # fmt: skip
 def test_an_object_that_misbehaves_has_its_verdict(before, expected):
     assert expected in verdict_on(Port(before), timeout=0.2)
     assert verdict_on(Port()) is None
@@ -178,24 +175,24 @@ def test_an_object_a_class_or_a_factory_is_found(in_folder, path):
     assert verdict_on(port, a_case("float64")) is None
 
 
-@pytest.mark.parametrize(
-    ("where", "expected"),
-    [
-        (":port", "port ':port': expected module:object, as my_module:port"),
-        ("a_port:", "port 'a_port:': expected module:object, as my_module:port"),
-        ("no_such:x", "port 'no_such:x': there is no module no_such, installed or in this directory"),
-        ("needy:x", "port 'needy:x': needy needs no_such_thing, which is not installed"),
-        ("wrong:x", "port 'wrong:x': importing wrong raises SyntaxError"),
-        ("leaver:x", "port 'leaver:x': importing leaver raises SystemExit: 3"),
-        ("a_port:bare.missing", "port 'a_port:bare.missing': a_port has no bare.missing"),
-        ("a_port:fail", "port 'a_port:fail': calling fail() raises KeyError: 'device'"),
-        ("a_port:number", "port 'a_port:number' has no name, dtypes, window_update: expected name, dtypes and"),
-        ("a_port:Uncallable", "port 'a_port:Uncallable': window_update is a int: expected a function"),
-        ("a_port:Boastful", "port 'a_port:Boastful': capabilities names 'adam': known: intermediates, input_gradients"),
-    ],
-)
-def test_what_is_no_port_is_refused_in_one_clear_line(in_folder, where, expected):
+REFUSED = {
+    ":port": ": expected module:object, as my_module:port",
+    "a_port:": ": expected module:object, as my_module:port",
+    "no_such:x": ": there is no module no_such, installed or in this directory",
+    "needy:x": ": needy needs no_such_thing, which is not installed",
+    "wrong:x": ": importing wrong raises SyntaxError",
+    "leaver:x": ": importing leaver raises SystemExit: 3",
+    "a_port:bare.missing": ": a_port has no bare.missing",
+    "a_port:fail": ": calling fail() raises KeyError: 'device'",
+    "a_port:number": " has no name, dtypes, window_update: expected name, dtypes and",
+    "a_port:Uncallable": ": window_update is a int: expected a function",
+    "a_port:Boastful": ": capabilities names 'adam': known: intermediates, input_gradients",
+}
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_what_is_no_port_is_refused_in_one_clear_line(in_folder, where):
     with pytest.raises(InputError) as error:
         load_python_port(where)
-    assert str(error.value).startswith(expected)
+    assert str(error.value).startswith(f"port {where!r}{REFUSED[where]}")
     assert "\n" not in str(error.value)
