@@ -278,7 +278,7 @@ def test_what_cannot_be_run_is_one_line(run, capsys):
         (["long"], "--backend; see python -m numpy_rnn.conformance long --help"),
         (["long", "--backend", "numpy_rnn", "--json", "no/r.json"], "--json no/r.json: the folder"),
         (["long", "--backend", "absent"], "unknown implementation 'absent': expected"),
-        (["long", "--backend", "t.npz"], "t.npz is a trace file: expected a package, a Python port or a program"),
+        (["long", "--backend", "t.npz", "--updates", "9"], "t.npz is a trace file: expected a package, a Python port"),
         (["long", "--backend", "./port 'x"], "is not a command: No closing quotation; expected one as in a shell"),
         (["long", "--backend", "numpy_rnn", "--port-timeout", "nan"], "'nan': expected a finite number, above 0"),
         (["sing"], "unknown command 'sing': expected score or long"),
