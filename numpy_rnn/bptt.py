@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from numpy_rnn.common.arrays import check_window_loss, weights_with_axes
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.records import LossName, Nonlinearity, Reduction
 from numpy_rnn.common.shapes import series_axes
-from numpy_rnn.common.targets import check_window_loss, weights_with_axes
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, Terms, loss_terms, softmax
 from numpy_rnn.parameters import (

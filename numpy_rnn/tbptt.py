@@ -11,9 +11,9 @@ import numpy as np
 
 from numpy_rnn.bptt import window_gradients
 from numpy_rnn.clipping import apply_clipping
+from numpy_rnn.common.arrays import weights_with_axes
 from numpy_rnn.common.records import LossName, Nonlinearity, Reduction, SgdKeywords, SgdOptions, Window, YieldEvery
 from numpy_rnn.common.shapes import series_axes
-from numpy_rnn.common.targets import weights_with_axes
 from numpy_rnn.common.training import Training, check_squares, check_train, check_train_stream, first_state, yielded
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.autograd.graph import GradientEdge
 
+from numpy_rnn.common.arrays import check_window_loss, weights_with_axes
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import LossName, Nonlinearity, Reduction
 from numpy_rnn.common.shapes import series_axes
-from numpy_rnn.common.targets import check_window_loss, weights_with_axes
 from torch_rnn.elman import NONLINEARITIES, unroll
 from torch_rnn.loss import LOSSES, loss_terms
 from torch_rnn.parameters import (

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
+from numpy_rnn.common.arrays import check_loss, weights_with_axes
 from numpy_rnn.common.errors import Choices
 from numpy_rnn.common.records import Reduction
 from numpy_rnn.common.shapes import is_integer, series_axes
-from numpy_rnn.common.targets import check_loss, weights_with_axes
 from torch_rnn.elman import one_hot
 from torch_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, Weights
 

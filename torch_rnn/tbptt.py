@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, Unpack
 
 import torch
 
+from numpy_rnn.common.arrays import weights_with_axes
 from numpy_rnn.common.records import LossName, Nonlinearity, Reduction, SgdKeywords, SgdOptions, Window, YieldEvery
 from numpy_rnn.common.shapes import series_axes
-from numpy_rnn.common.targets import weights_with_axes
 from numpy_rnn.common.training import Training, check_squares, check_train, check_train_stream, first_state, yielded
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from torch_rnn.bptt import window_gradients

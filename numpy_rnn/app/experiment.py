@@ -19,11 +19,11 @@ from numpy_rnn.app.series import (
 )
 from numpy_rnn.app.size import Size, check_size, size_of
 from numpy_rnn.app.storage import load_parameters
+from numpy_rnn.common.arrays import check_distributions
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.shapes import is_finite
-from numpy_rnn.common.targets import check_distributions
 
 BLOCK = 2**16  # numbers of a series that are read at a time
 

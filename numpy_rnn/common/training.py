@@ -4,11 +4,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any, Generic, NoReturn
 
-from numpy_rnn.common.arrays import Arrays
+from numpy_rnn.common.arrays import Arrays, check_window_loss
 from numpy_rnn.common.errors import InputError, check_flag, check_whole
 from numpy_rnn.common.records import A, Array, Gradients, Parameters, SgdOptions, State, Update, YieldEvery
 from numpy_rnn.common.shapes import check_epochs, check_finite, check_like, check_run, check_stream, is_integer
-from numpy_rnn.common.targets import check_window_loss
 from numpy_rnn.common.windows import Window, windows
 
 

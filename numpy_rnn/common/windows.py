@@ -4,12 +4,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from numpy_rnn.common.arrays import Arrays
+from numpy_rnn.common.arrays import CROSS_ENTROPY, Arrays, check_distributions, check_weights
 from numpy_rnn.common.errors import InputError, check_whole
 from numpy_rnn.common.records import Array, Parameters
 from numpy_rnn.common.records import Window as Window
 from numpy_rnn.common.shapes import check_classes, check_fits, is_finite, is_integer
-from numpy_rnn.common.targets import CROSS_ENTROPY, check_distributions, check_weights
 
 
 def windows(steps: int, k1: int, k2: int) -> Iterator[Window]:

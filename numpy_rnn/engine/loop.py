@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from numpy_rnn import tbptt
-from numpy_rnn.common.arrays import NUMPY_ARRAYS
+from numpy_rnn.common.arrays import NUMPY_ARRAYS, weights_with_axes
 from numpy_rnn.common.records import (
     LossName,
     Nonlinearity,
@@ -26,7 +26,6 @@ from numpy_rnn.common.records import (
     YieldEvery,
 )
 from numpy_rnn.common.shapes import is_integer, series_axes
-from numpy_rnn.common.targets import weights_with_axes
 from numpy_rnn.common.training import Training, check_squares, check_train, check_train_stream, first_state
 from numpy_rnn.common.windows import next_start, stream_windows, windows
 from numpy_rnn.elman import NONLINEARITIES, one_hot

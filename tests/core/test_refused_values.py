@@ -50,7 +50,7 @@ LOSSES: list[tuple] = [  # (the arguments of train that are changed, words)
 @pytest.mark.parametrize("chunk", [3, 4096])
 def test_losses_classes_and_weights_that_do_not_fit(rnn, chunk, monkeypatch):
     """At the last step; a long series is checked in chunks, of which the last may be shorter."""
-    for module in ("shapes", "targets"):
+    for module in ("shapes", "arrays"):
         monkeypatch.setattr(f"numpy_rnn.common.{module}.CHUNK", chunk)
     start = arguments(rnn)["train"] | {"target": rnn.from_numpy(ROWS)}
     for changed, says in LOSSES:
