@@ -52,8 +52,22 @@ def bits(value):
         return tuple(map(bits, value))
     if value is None or isinstance(value, int):
         return value
-    array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    array = np.asarray(in_numpy(value))
     return array.shape, str(array.dtype), array.tobytes()
+
+
+def in_numpy(array):
+    """An array of either backend as NumPy's, in the same memory; other values as they are."""
+    return array.detach().numpy() if hasattr(array, "detach") else array
+
+
+def arrays_in(value):
+    """All arrays and NumPy numbers of nested tuples, lists and dictionaries."""
+    if isinstance(value, dict):
+        return arrays_in(tuple(value.values()))
+    if isinstance(value, tuple | list):
+        return [array for part in value for array in arrays_in(part)]
+    return [value] if hasattr(value, "dtype") else []
 
 
 def each(f, value, *more):

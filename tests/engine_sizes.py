@@ -4,12 +4,12 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from comparing import arrays_in
 
 from numpy_rnn import engine
 
-FILES = sorted(path.stem for path in Path(engine.__file__).parent.glob("[!_]*.py"))
-MODULES = [import_module(f"numpy_rnn.engine.{name}") for name in FILES]
-
+FILES = sorted(Path(engine.__file__).parent.glob("[!_]*.py"))
+MODULES = [import_module(f"numpy_rnn.engine.{path.stem}") for path in FILES]
 # Every size at which the engine takes another path, and values that small cases lie on both sides of.
 SIZES = {
     "MAX_GROUPED": (0, 6, 64),
@@ -38,18 +38,11 @@ def with_sizes(patch, sizes):
                 patch.setattr(module, name, value)
 
 
-def arrays_in(value):
-    """All arrays and NumPy numbers of nested tuples."""
-    if isinstance(value, tuple):
-        return [array for one in value for array in arrays_in(one)]
-    return [value] if isinstance(value, np.ndarray | np.generic) else []
-
-
 def assert_the_same_run(updates, expected, rounding, of=None):
     """Every array within so much of another, relative to the largest number of it and 1. of: what the run is."""
     assert [u[:3] for u in updates] == [u[:3] for u in expected], of
     for one, other in zip(updates, expected, strict=True):
         for name, found, right in zip(one._fields[3:9], one[3:9], other[3:9], strict=True):
-            for array, wanted in zip(arrays_in((found,)), arrays_in((right,)), strict=True):
+            for array, wanted in zip(arrays_in(found), arrays_in(right), strict=True):
                 assert (array.shape, array.dtype) == (wanted.shape, wanted.dtype), (one[:3], name, of)
                 assert (np.abs(array - wanted) <= rounding * (1 + np.abs(wanted).max())).all(), (one[:3], name, of)

@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 from cases import random_case
-from comparing import bits, each, fewer
-from engine_sizes import arrays_in, with_sizes
+from comparing import arrays_in, bits, each, fewer
+from engine_sizes import with_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,30 +7,26 @@ from functools import cache
 
 import numpy as np
 import pytest
+from cases import random_case
 from refusal_calls import BASES, B, D, H, O, T, arguments, call, ones, refused
 
 import numpy_rnn
+from numpy_rnn import Parameters
 from numpy_rnn.common.errors import shown
 
-
-@pytest.mark.parametrize("base", BASES)
-def test_the_valid_arguments_are_accepted(rnn, base):
-    """Else a test below might see a refusal for another reason."""
-    for name, given in arguments(rnn, base).items():
-        call(rnn, name, given)
-    assert len(list(call(rnn, "train", arguments(rnn, base)["train"]))) == T
+# -- arrays ---------------------------------------------------------------------------------------------------------
 
 
-# -- tables ---------------------------------------------------------------------------------------------------------
-
-
-def nan_at_end(*shape, bad=np.nan):
-    array = np.ones(shape)
-    array.flat[-1] = bad
-    return array
+def at_end(array, value):
+    """The array with this in its last step."""
+    changed = array.copy()
+    changed[-1] = value
+    return changed
 
 
 ONE = "expected one dtype"
+RATE, RATED = "the learning rate", "sgd train train_stream"
+AXES = [((), (1,)), ((), (4,)), ((3,), (2,)), ((3,), (3, 1)), ((3,), (1, 3)), ((3, 3), (3,)), ((2, 3), (3, 2))]
 BOTH, GRADIENTS, TARGETS = "forward train", "bptt adjoints", "bptt adjoints train"
 NETWORKS = "train train_stream"
 ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of params, value, *words)
@@ -112,7 +108,7 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     ("moving_stream", "one", "velocity.b_h", ones(H) * np.nan, "the velocity of b_h contains NaN or infinity"),
     ("moving_stream", "one", "velocity.h_0", ones(1, 1), "there is a velocity of h_0: expected none"),
     *(
-        (functions, base, name, nan_at_end(*shape, bad=bad), f"{name.removeprefix('params.')} contains NaN or infinity")
+        (functions, base, name, at_end(ones(*shape), bad), f"{name.removeprefix('params.')} contains NaN or infinity")
         for bad in (np.nan, np.inf, -np.inf)
         for functions, base, name, shape in (
             ("train", "one", "x", (T, B, D)), ("train", "one", "target", (T, B, O)), (NETWORKS, "one", "h_0", (B, H)),
@@ -120,12 +116,26 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
             (NETWORKS, "learned", "params.h_0", (B, H)), ("to_state_dict", "one", "params.W_hh", (H, H)),
         )
     ),
+    ("to_state_dict", "one", "params", random_case(0, 1, 1, D, H, O, E=(5,)).params, "an ensemble of shape (5,): exp"),
+    ("to_state_dict", "one", "params.h_0", ones(1, H), "a learned h_0, and torch.nn.RNN has no", "h_0[None] to"),
+    ("to_state_dict", "one", "params.W_hy", ones(2, O), "W_hy has shape"),
+    ("to_state_dict", "one", "params.b_y", None, "b_h is given without b_y"),
+    (GRADIENTS, "one", "params", random_case(0, 1, 1, D, H, O, dtype="float32").params,
+     "the activations are", "float64", "float32", "run forward on these"),
+    # Rates that would broadcast: along the weights, or along another axis of the ensemble.
+    *((RATED, E, "learning_rate", np.full(shape, 0.1),
+       f"{RATE} has shape {shape}: expected a number, or one per network, of shape {E}") for E, shape in AXES),
+    *((RATED, (3,), "learning_rate", np.array([0.1, rate, 0.1]), "expected finite numbers, 0 or more")
+      for rate in (np.nan, -np.inf, -0.1)),
+    *((RATED, (3,), "learning_rate", rate, f"{RATE} is a {type(rate).__name__}: expected a number, or an array")
+      for rate in ([0.1, 0.2, 0.3], "fast", None)),
 ]  # fmt: skip
 
 
 def with_one(rnn, given, name, value):
     """The arguments with another value for one of them, or for one field, "params.W_hh", of a record."""
-    value = rnn.from_numpy(value) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray | Parameters) and name != "learning_rate":  # which may be NumPy's in both backends
+        value = rnn.from_numpy(value)
     record, _, field = name.rpartition(".")
     return given | ({record: given[record]._replace(**{field: value})} if record else {name: value})
 
@@ -149,14 +159,15 @@ def test_arrays_that_do_not_fit(rnn):
 def test_both_backends_refuse_in_the_same_words():
     import torch_rnn
 
-    theirs = [message.replace("torch.", "") for message in refusals_of_arrays(torch_rnn)]
-    assert theirs == refusals_of_arrays(numpy_rnn)
+    theirs, ours = ([m.replace("torch.", "") for m in refusals_of_arrays(rnn)] for rnn in (torch_rnn, numpy_rnn))
+    assert theirs == ours
 
+
+# -- options --------------------------------------------------------------------------------------------------------
 
 WHOLE = "expected a whole number"
 STEPS = f"{WHOLE} of steps, 1 or more"
-RUNS = "train train_stream"
-SCHEDULES, STEPPING = f"windows {RUNS}", f"direction {RUNS}"
+SCHEDULES, STEPPING = f"windows {NETWORKS}", f"direction {NETWORKS}"
 NOT_SMALL = "expected a finite number, 0 or more"
 NORM = "expected a finite number above 0, or None for no clipping"
 NESTEROV = "nesterov needs momentum above 0 and dampening 0: they are"
@@ -167,15 +178,16 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
     *(("windows", {"steps": n}, f"steps is {n!r}: {WHOLE}, 0 or more") for n in (-1, 2.5, "3", None, True)),
     *(("train", {"epochs": n}, f"epochs is {n!r}: {WHOLE}, 0 or more") for n in (-1, True, 1.0, 1.5, "1", None)),
     *(
-        (RUNS, {"yield_every": n}, f"yield_every is {n!r}: expected ", "whole number")
+        (NETWORKS, {"yield_every": n}, f"yield_every is {n!r}: expected ", "whole number")
         for n in (0, -1, 1.5, True, None, "all", "epochs")
     ),
     ("train_stream", {"yield_every": "epoch"}, f"yield_every is 'epoch': {WHOLE}, 1 or more"),
-    *((f"sgd {RUNS}", {"learning_rate": rate}, f"the learning rate is {rate}: expected finite numbers, 0 or more")
+    *((RATED, {"learning_rate": rate}, f"the learning rate is {rate}: expected finite numbers, 0 or more")
       for rate in (-0.1, -1, np.nan, np.inf, np.float32("-inf"), True)),
-    *((f"sgd {RUNS}", {"learning_rate": rate}, "the learning rate is a ") for rate in (None, "0.1", 1j, [0.1])),
-    (f"sgd {RUNS}", {"learning_rate": 10**400}, "the learning rate is "),
-    *((RUNS, {"record": value}, f"record is {value!r}: expected True or False") for value in ("False", None, 1, 0.0)),
+    *((RATED, {"learning_rate": rate}, "the learning rate is a ") for rate in (None, "0.1", 1j, [0.1])),
+    (RATED, {"learning_rate": 10**400}, "the learning rate is "),
+    *((NETWORKS, {"record": value}, f"record is {value!r}: expected True or False")
+      for value in ("False", None, 1, 0.0)),
     *((STEPPING, {"nesterov": value}, "nesterov is", "expected True or False") for value in ("no", None, 1)),
     *((STEPPING, {"momentum": value}, f"momentum is {shown(value)}: {NOT_SMALL}")
       for value in (-0.1, np.nan, np.inf, "0.9", None, True, 1j, [0.9], 10**400)),
@@ -188,12 +200,22 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
     (STEPPING, {"adagrad": True, "momentum": 0.9}, "adagrad is given with momentum 0.9, dampening 0"),
     (STEPPING, {"adagrad": True, "dampening": 0.5}, "adagrad is given with momentum 0", "dampening 0.5"),
     (STEPPING, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, f"{NESTEROV} 0.9 and 0.1"),
-    *((f"clip_by_global_norm {RUNS}", {"max_norm": value}, f"max norm is {shown(value)}: {NORM}")
+    *((f"clip_by_global_norm {NETWORKS}", {"max_norm": value}, f"max norm is {shown(value)}: {NORM}")
       for value in (0, 0.0, -1.0, np.nan, np.inf, "1", 1j, True, 10**400)),
     *((f"forward {TARGETS} train_stream", {"nonlinearity": value}, "nonlinearity", "expected tanh or relu")
       for value in ("sin", None, ["tanh"], 3)),
     *((f"half_squared_error {TARGETS} train_stream", {"reduction": value}, "reduction", "expected sum or mean")
       for value in ("average", None, {"sum"})),
+    ("train", {"loss": "hinge"}, "unknown loss 'hinge': expected squared_error or cross_entropy"),
+    ("train", {"max_norm": 1.0, "max_value": 2.0}, "max norm is 1.0 and max value is 2.0: expected one of"),
+    ("train", {"max_value": 0}, "max value is 0: expected a finite number above 0"),
+    ("initial_parameters", {"input_size": 0}, "the input size is 0"),
+    ("initial_parameters", {"seed": -1}, f"seed is -1: {WHOLE}, 0 or more"),
+    ("initial_parameters", {"networks": 0}, f"networks is 0: {WHOLE}, 1 or more"),
+    ("initial_parameters", {"dtype": "int64"}, "dtype is int64: expected float32 or float64"),
+    *(("initial_parameters", {name: value}) for value in ("yes", 1.5, -1, [1], True, None)
+      for name in ("input_size", "hidden_size", "output_size", "seed", "networks", "bias", "dtype")
+      if (name, value) not in (("bias", True), ("networks", None))),
 ]  # fmt: skip
 TAKEN = [
     {}, {"momentum": 1.5}, {"momentum": 0.9, "dampening": -1.0}, {"momentum": 0.9, "dampening": 2.0},
@@ -206,6 +228,52 @@ def test_options_that_cannot_be(rnn):
     for functions, options, *says in OPTIONS:
         for function in functions.split():
             refused(rnn, function, arguments(rnn)[function] | options, *says)
-    for options in TAKEN:
-        for function in STEPPING.split():
-            call(rnn, function, arguments(rnn)[function] | options)
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize("base", BASES)
+def test_the_valid_arguments_are_accepted(rnn, base):
+    """Else a test of this file might see a refusal for another reason."""
+    for name, given in arguments(rnn, base).items():
+        for options in TAKEN if name in STEPPING.split() else [{}]:
+            call(rnn, name, given | options)
+    assert len(list(call(rnn, "train", arguments(rnn, base)["train"]))) == T
+
+
+# -- losses, classes and weights -------------------------------------------------------------------------------------
+
+ROWS, CLASSES = np.full((T, B, O), 1 / O), np.zeros((T, B), int)
+ENTROPY = {"loss": "cross_entropy"}
+
+
+LOSSES: list[tuple] = [  # (the arguments of train that are changed, words)
+    ({"x": at_end(CLASSES, D)}, "x holds the class 3: expected classes from 0 to 2"),
+    ({"target": at_end(CLASSES, O), **ENTROPY}, "target holds the class 6: expected classes from 0 to 5"),
+    ({"target": at_end(CLASSES, -1), **ENTROPY}, "target holds the class -1: expected classes from 0 to 5"),
+    ({"x": np.zeros((T, B + 1), int)}, "h_0 has shape (2, 5): expected (3, 5)"),
+    ({"x": np.zeros((T, B, D), int)}, "x is "),
+    ({"target": CLASSES}, "target has shape (4, 2): expected (4, 2, 6)"),
+    ({"target": at_end(ROWS, 1.05 / O), **ENTROPY}, "target has a row whose sum is 1.05"),
+    ({"target": at_end(ROWS, 0.9 / O), **ENTROPY}, "target has a row whose sum is 0."),
+    ({"target": at_end(ROWS, np.eye(O)[0] - 1e-6 * np.eye(O)[1]), **ENTROPY}, "target holds -1e-06: expected distri"),
+    ({"target": at_end(ROWS, np.nan), **ENTROPY}, "target holds NaN or infinity"),
+    ({"x": at_end(ones(T, B, D), np.nan)}, "x contains NaN or infinity"),
+    ({"target": at_end(ROWS, np.inf)}, "target contains NaN or infinity"),
+    ({"weights": ones(T, 1)}, "weights has shape (4, 1): expected (4, 2)"),
+    ({"weights": ones(T, B, dtype="float32")}, "weights is "),
+    ({"weights": at_end(ones(T, B), -1e-6)}, "weights holds -1e-06: expected numbers of 0 or more"),
+    ({"weights": at_end(ones(T, B), np.nan)}, "weights holds NaN or infinity"),
+]
+
+
+@pytest.mark.parametrize("chunk", [3, 4096])
+def test_losses_classes_and_weights_that_do_not_fit(rnn, chunk, monkeypatch):
+    """At the last step; a long series is checked in chunks, of which the last may be shorter."""
+    for module in ("shapes", "arrays"):
+        monkeypatch.setattr(f"numpy_rnn.common.{module}.CHUNK", chunk)
+    start = arguments(rnn)["train"] | {"target": rnn.from_numpy(ROWS)}
+    for changed, says in LOSSES:
+        changed = {name: rnn.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in changed.items()}
+        refused(rnn, "train", start | changed, says)
+    near = {"target": rnn.from_numpy(at_end(ROWS, 1.0009 / O))}
+    assert len(list(call(rnn, "train", start | near | ENTROPY))) == T

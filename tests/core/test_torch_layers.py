@@ -1,0 +1,221 @@
+"""Parameters as the state of torch.nn.RNN and torch.nn.Linear, as these modules, and back, to the bit."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from cases import random_case
+from comparing import bits, in_numpy
+from refusal_calls import refused
+from window_port import random_window
+
+import numpy_rnn
+from numpy_rnn import Parameters
+from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+
+KINDS = pytest.mark.parametrize(("bias", "dtype"), list(product((True, False), ("float32", "float64"))))
+KEYS = ["rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0", "linear.weight", "linear.bias"]
+
+
+def drawn(D=2, H=3, O=4, bias=True, dtype="float64"):
+    """Parameters, in NumPy."""
+    return random_case(0, 1, 1, D, H, O, bias=bias, dtype=dtype).params
+
+
+STATE = numpy_rnn.to_state_dict(drawn())
+
+# -- state dicts ------------------------------------------------------------------------------------------------------
+
+
+@KINDS
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 1, 1)], ids=str)
+def test_there_and_back_is_exact(rnn, sizes, bias, dtype):
+    """Also the sign of zeros, which a sum with the zeros of the second bias would lose. All is laid out in order, so
+    that a run from weights that were read is to the bit one from those that were written. No memory is shared, also
+    where weights are their own transposes.
+    """
+    params = drawn(*sizes, bias=bias, dtype=dtype)
+    for theta in params[: 5 if bias else 3]:
+        theta.flat[0] = -0.0
+    ours = rnn.from_numpy(params)
+    second = np.zeros(sizes[1], dtype) if bias else None
+    values = params.W_xh.T, params.W_hh.T, params.b_h, second, params.W_hy.T, params.b_y
+    expected = [(*key.split("."), bits(value)) for key, value in zip(KEYS, values) if value is not None]
+    for prefixes in ({}, {"rnn": "", "linear": "head."}, {"rnn": "", "linear": ""}, {"rnn": "a.b.", "linear": "a."}):
+        written = rnn.to_state_dict(ours, **prefixes)
+        found = [(key, bits(array)) for key, array in written.items()]
+        assert found == [(prefixes.get(layer, f"{layer}.") + name, value) for layer, name, value in expected]
+        back = rnn.from_state_dict(written, **prefixes)
+        assert type(back) is Parameters
+        assert bits(back) == bits(params)
+        of_state, of_params = tuple(written.values()), tuple(theta for theta in back if theta is not None)
+        assert all(type(array) is type(ours.W_hh) for array in (*of_state, *of_params))
+        assert not any(getattr(array, "requires_grad", False) for array in of_state)
+        assert all(getattr(theta, "requires_grad", True) for theta in of_params)
+        for made, source in ((of_params, of_state), (of_state, ours)):
+            before = bits(source)
+            for array in made:
+                assert in_numpy(array).flags.c_contiguous
+                in_numpy(array)[...] = 7.0
+            assert bits(source) == before
+
+
+def test_two_hidden_biases_become_their_sum(rnn):
+    given = STATE | {"rnn.bias_hh_l0": np.array([0.5, 0.0, -8.0])}
+    b_h = rnn.to_numpy(rnn.from_state_dict(given)).b_h
+    assert bits(b_h) == bits(given["rnn.bias_ih_l0"] + [0.5, 0.0, -8.0])
+
+
+@pytest.mark.needs_torch
+@KINDS
+def test_a_module_loads_the_state_and_either_package_reads_it(rnn, bias, dtype):
+    """Tensors that require a gradient, as of named_parameters, are read too. NumPy has no bfloat16."""
+    import torch
+
+    kind = {"bias": bias, "dtype": getattr(torch, dtype)}
+    module = torch.nn.ModuleDict({"rnn": torch.nn.RNN(2, 3, **kind), "linear": torch.nn.Linear(3, 4, **kind)})
+    params = drawn(bias=bias, dtype=dtype)
+    own = rnn.to_state_dict(rnn.from_numpy(params))
+    module.load_state_dict({key: torch.tensor(np.asarray(array)) for key, array in own.items()})
+    plain = {key: tensor.numpy() for key, tensor in module.state_dict().items()}
+    for found in (module.state_dict(), dict(module.named_parameters()), plain):
+        assert bits(rnn.from_state_dict(found)) == bits(params)
+    half = {"state": module.state_dict() | {"linear.weight": module.linear.weight.bfloat16()}}
+    refused(rnn, "from_state_dict", half, "linear.weight is bfloat16: expected float32 or float64")
+
+
+def without(*places):
+    return {key: array for n, (key, array) in enumerate(STATE.items()) if n not in places}
+
+
+def of_size(**shapes):
+    return STATE | {KEYS[int(key[1:])]: np.zeros(shape) for key, shape in shapes.items()}
+
+
+REFUSED = {  # (state, words of the message)
+    "no mapping": ([1, 2], "the state is a list: expected a dictionary of arrays"),
+    "nothing": ({}, "has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight; it has nothing"),
+    "a missing weight": (without(1), "has no rnn.weight_hh_l0; it has rnn.weight_ih_l0,", "pass other prefixes as rnn"),
+    "other prefixes": (
+        numpy_rnn.to_state_dict(drawn(), rnn="core."),
+        "has no rnn.weight_ih_l0",
+        "it has core.weight_ih",
+    ),
+    "many other names": (dict.fromkeys(map(str, range(99))), "it has 0, 1, 2, 3, 4, 5, 6, 7, ...: expected"),
+    "a second layer": (STATE | {"rnn.weight_ih_l1": 0}, "weight_ih_l1, of an RNN with several layers"),
+    "a second direction": (STATE | {"rnn.weight_ih_l0_reverse": 0}, "_reverse, of a bidirectional RNN"),
+    "projections": (STATE | {"rnn.weight_hr_l0": 0}, "weight_hr_l0, of an RNN with projections"),
+    "another part": (STATE | {"embedding.weight": 0}, "embedding.weight, which is not of this network: expected"),
+    "one hidden bias": (without(3), "has rnn.bias_ih_l0 alone: expected rnn.bias_ih_l0 and rnn.bias_hh_l0"),
+    "a bias in the RNN only": (without(5), "the RNN has biases and the Linear has none", "zeros under linear.bias"),
+    "a bias in the Linear only": (without(2, 3), "the Linear has biases and the RNN has none", "rnn.bias_hh_l0"),
+    "integers": (STATE | {KEYS[0]: np.zeros((3, 2), int)}, "rnn.weight_ih_l0 is int64: expected float32 or float64"),
+    "lists": (STATE | {KEYS[4]: [[0.0]]}, "linear.weight is list: expected float32 or float64"),
+    "two dtypes": (STATE | {KEYS[3]: np.zeros(3, "f4")}, "bias_hh_l0 is float32 and rnn.weight_hh_l0 is float64"),
+    "a flat weight": (of_size(k0=6), "rnn.weight_ih_l0 has shape (6,): expected (to, from)"),
+    "an LSTM": (of_size(k0=(12, 2), k1=(12, 3), k2=12, k3=12), "(12, 2): expected (3, 2), ", "gates of an LSTM"),
+    "not square": (of_size(k1=(4, 3)), "rnn.weight_hh_l0 has shape (4, 3): expected (3, 3), to fit the other weights"),
+    "weights not turned": (of_size(k0=(2, 3)), "rnn.weight_ih_l0 has shape (2, 3): expected (3, 3)"),
+    "a short bias": (of_size(k3=2), "rnn.bias_hh_l0 has shape (2,): expected (3,)"),
+    "a readout of others": (of_size(k4=(4, 5)), "linear.weight has shape (4, 5): expected (4, 3)"),
+    "NaN": (STATE | {KEYS[1]: np.full((3, 3), np.nan)}, "W_hh contains NaN or infinity"),
+    "infinities that cancel": (STATE | {KEYS[2]: np.full(3, np.inf), KEYS[3]: np.full(3, -np.inf)}, "b_h contains NaN"),
+}
+
+
+def test_states_of_other_networks_are_refused_in_one_line(rnn):
+    for state, *says in REFUSED.values():
+        refused(rnn, "from_state_dict", {"state": state}, *says)
+
+
+# -- modules ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_torch
+def test_modules_that_are_not_this_network_are_refused():
+    from torch import nn
+
+    from torch_rnn import from_numpy, modules
+
+    for layer, readout, says in (
+        (nn.LSTM(2, 3), nn.Linear(3, 4), "the module is a LSTM: expected a torch.nn.RNN"),
+        (nn.RNN(2, 3), nn.ReLU(), "the module is a ReLU: expected a torch.nn.Linear"),
+        (nn.RNN(2, 3, num_layers=2), nn.Linear(3, 4), "of an RNN with several layers"),
+        (nn.RNN(2, 3, bias=False), nn.Linear(3, 4), "the Linear has biases and the RNN has none"),
+    ):
+        refused(modules, "from_modules", {"rnn": layer, "linear": readout}, says)
+    params = from_numpy(drawn())
+    learned = {"params": params._replace(h_0=from_numpy(np.zeros((1, 3))))}
+    refused(modules, "to_modules", learned, "a learned h_0, and torch.nn.RNN has no", "h_0[None] to")
+    for name in ("gelu", "sigmoid"):
+        says = f"unknown nonlinearity of torch.nn.RNN '{name}': expected tanh or relu"
+        assert refused(modules, "to_modules", {"params": params, "nonlinearity": name}, says).endswith(says)
+
+
+@pytest.mark.needs_torch
+@KINDS
+def test_modules_there_and_back_are_exact(bias, dtype):
+    """The random state of torch stays as it is, and no memory is shared."""
+    import torch
+
+    from torch_rnn import from_numpy
+    from torch_rnn.modules import from_modules, to_modules
+
+    for sizes in ((2, 3, 4), (1, 1, 1)):
+        params = drawn(*sizes, bias=bias, dtype=dtype)
+        ours, random_state = from_numpy(params), torch.get_rng_state()
+        layer, readout = to_modules(ours, nonlinearity="relu", batch_first=True)
+        assert torch.equal(torch.get_rng_state(), random_state)
+        assert (layer.nonlinearity, layer.batch_first, layer.num_layers, layer.bidirectional) == (
+            "relu",
+            True,
+            1,
+            False,
+        )
+        assert (layer.bias, readout.bias is not None) == (bias, bias)
+        back = from_modules(layer, readout)
+        assert bits(back) == bits(params)
+        assert all(theta is None or theta.requires_grad for theta in back)
+        assert [name for name, w in layer.named_parameters() if not w.requires_grad] == ["bias_hh_l0"] * bias
+        assert all(w.requires_grad for w in readout.parameters())
+        with torch.no_grad():
+            for weight in (*layer.parameters(), *readout.parameters()):
+                weight.fill_(7)
+        assert bits((ours, back)) == bits((params, params))
+
+
+def turned(weight):
+    """In this project's layout: (from, to) for torch's (to, from), (B, H) for (1, B, H); biases as they are."""
+    return weight.T if weight.ndim == 2 else weight.reshape(weight.shape[-2:])
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_modules_are_the_network_within_the_bounds(seed, dtype):
+    """Those of level L2, of the forward pass and all gradients; README.md of torch_rnn has a run with torch.optim."""
+    import torch
+
+    from torch_rnn import from_numpy
+    from torch_rnn.modules import to_modules
+
+    nonlinearity, batch_first, bias = ("tanh", "relu")[seed % 2], seed % 4 > 1, seed < 4
+    case = random_window(seed, dtype, sgd=SgdOptions(), learned=False, bias=bias, nonlinearity=nonlinearity)
+    layer, readout = to_modules(from_numpy(case.params), nonlinearity=nonlinearity, batch_first=batch_first)
+    x, hx = torch.tensor(case.x).requires_grad_(), torch.tensor(case.h_0)[None].requires_grad_()
+    h, _ = layer(x.transpose(0, 1) if batch_first else x, hx)
+    y = readout(h)
+    h, y = (v.transpose(0, 1) if batch_first else v for v in (h, y))
+    y.retain_grad()
+    target = torch.tensor(case.target)
+    loss = torch.nn.functional.mse_loss(y[-len(target) :], target, reduction=case.reduction) / 2
+    loss.backward()
+    weights = {"W_xh": layer.weight_ih_l0, "W_hh": layer.weight_hh_l0, "W_hy": readout.weight}
+    weights |= {"b_h": layer.bias_ih_l0, "b_y": readout.bias} if bias else {}
+    report = {"loss": loss, "h": h, "y": y, "dy": y.grad, "dx": x.grad, "dh_0": turned(hx.grad)}
+    report |= {f"d{name}": turned(weight.grad) for name, weight in weights.items()}
+    bounds = {name: bound for name, bound in global_bounds(case).items() if name in report}
+    assert bounds.keys() == report.keys()
+    ratios = check_global(case, {name: value.detach().numpy() for name, value in report.items()}, bounds=bounds)
+    assert {name: float(ratio.max()) for name, ratio in ratios.items() if not (ratio <= 1).all()} == {}
