@@ -232,12 +232,3 @@ def test_threads_change_no_bit(H, every, monkeypatch):
         run = engine.train(*case.for_train(engine), **options, **case.options, yield_every=every, record=True)
         runs.append([bits(update) for update in run])
     assert runs[0] == runs[1] == runs[2] != []
-
-
-def test_threads_have_the_error_settings_of_the_caller(monkeypatch):
-    with_sizes(monkeypatch, {"MIN_OF_THREAD": 4})
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    case = random_case(5, 9, 1, 2, 4, 2, E=(10,), nonlinearity="relu")
-    run = engine.train(*case.for_train(engine), k1=2, k2=3, epochs=9, learning_rate=1e120, nonlinearity="relu")
-    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
-        list(run)

@@ -4,6 +4,7 @@ The tables have a row per change of valid arguments: which functions, the change
 """
 
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -186,6 +187,7 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
       for rate in (-0.1, -1, np.nan, np.inf, np.float32("-inf"), True)),
     *((RATED, {"learning_rate": rate}, "the learning rate is a ") for rate in (None, "0.1", 1j, [0.1])),
     (RATED, {"learning_rate": 10**400}, "the learning rate is "),
+    ("train_stream", {"steps": 3}, "the stream is a int: expected an iterable of pairs"),
     *((NETWORKS, {"record": value}, f"record is {value!r}: expected True or False")
       for value in ("False", None, 1, 0.0)),
     *((STEPPING, {"nesterov": value}, "nesterov is", "expected True or False") for value in ("no", None, 1)),
@@ -277,3 +279,49 @@ def test_losses_classes_and_weights_that_do_not_fit(rnn, chunk, monkeypatch):
         refused(rnn, "train", start | changed, says)
     near = {"target": rnn.from_numpy(at_end(ROWS, 1.0009 / O))}
     assert len(list(call(rnn, "train", start | near | ENTROPY))) == T
+
+
+# -- states to resume from -------------------------------------------------------------------------------------------
+
+
+def moving(state, **velocity):
+    return state._replace(velocity=state.velocity._replace(**velocity))
+
+
+def cut(state):
+    state.parameters.W_hh[0, 0] = np.nan
+    return state
+
+
+PLACE = "the state to resume from is that after update "
+STATES: list[tuple] = [  # (updates made, the change of the state, other arguments, words)
+    (2, {}, {"k1": 1}, f"{PLACE}2, window (1, 2, 4): expected (0, 1, 2) for k1 = 1, k2 = 3 and 5 steps"),
+    (2, {}, {"k2": 2}, f"{PLACE}2, window (1, 2, 4): expected (2, 2, 4) for k1 = 2, k2 = 2 and 5 steps"),
+    (1, {}, {"k1": 3}, f"{PLACE}1, window (0, 0, 2): expected (0, 0, 3) for k1 = 3, k2 = 3 and 5 steps"),
+    (3, {}, {"k2": 4}, f"{PLACE}3, window (2, 4, 5): expected (1, 4, 5) for k1 = 2, k2 = 4 and 5 steps"),
+    (3, {}, {"T": 4}, "and 4 steps; resume with the arguments of that run"),
+    (2, {}, {"B": B + 1}, "has h of shape (2, 5): expected (3, 5)"),
+    *((2, nowhere, {}, PLACE) for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9})),
+    (2, cut, {}, "W_hh contains NaN or infinity"),
+    (2, lambda s: s._replace(h=s.h.astype("float32")), {}, "h is "),
+    (2, lambda s: s._replace(h=s.h * np.nan), {}, "h contains NaN or infinity: expected finite numbers"),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), {}, "the velocity of W_hy is "),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy.astype("float32")), {}, "the velocity of W_hy is "),
+    (2, lambda s: moving(s, W_hy=s.velocity.W_hy * np.inf), {}, "the velocity of W_hy contains NaN or infinity"),
+    (2, lambda s: moving(s, b_h=None), {}, "has no velocity of b_h: expected one, as other parameters have one"),
+    (2, lambda s: moving(s, h_0=s.h[0]), {}, "there is a velocity of h_0: expected none"),
+    (2, {}, {"momentum": 0, "adagrad": True}, "expected the sums of squares of Adagrad"),  # none is below 0
+]
+
+
+@pytest.mark.with_reference
+def test_a_state_that_does_not_fit_is_refused(rnn):
+    for number, change, other, says in STATES:
+        options = {"k1": 2, "k2": 3, "learning_rate": 0.05, "epochs": 2, "momentum": 0.9}
+        run = rnn.train(*random_case(5, 5, B, D, H, O).for_train(rnn), **options)
+        list(islice(run, number))
+        state = rnn.to_numpy(run.state())
+        state = rnn.from_numpy(change(state) if callable(change) else state._replace(**change))
+        options |= other | {"resume": state}
+        case = random_case(5, options.pop("T", 5), options.pop("B", B), D, H, O)
+        refused(rnn, "train", dict(zip(("params", "x", "target", "h_0"), case.for_train(rnn))) | options, says)

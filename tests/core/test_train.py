@@ -8,49 +8,23 @@ from itertools import combinations_with_replacement, islice, product
 import numpy as np
 import pytest
 from cases import Case, random_case, runs, with_ensemble
-from comparing import bits, each, fewer
+from comparing import arrays_in, bits, each, fewer, in_numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from witness_runs import assert_right, definition
-
-from numpy_rnn import Adjoints, Window
+from witness_runs import assert_fewer, assert_right, definition, is_due
 
 pytestmark = pytest.mark.with_reference
-
-EXAMPLE = {"learning_rate": 0.05, "epochs": 2}
-ENSEMBLES = st.sampled_from([(), (), (2,), (1, 2), (2, 2)])
-OWN = st.sampled_from([(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")])
 
 
 def example(**options) -> Case:
     return random_case(2, 7, 2, 3, 5, 1, **options)
 
 
-# -- which windows --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("T", "k1", "k2", "expected"),
-    [
-        (4, 1, 1, [(0, 0, 1), (1, 1, 2), (2, 2, 3), (3, 3, 4)]),  # the default experiment: no earlier step is reached
-        (4, 1, 2, [(0, 0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4)]),  # k2 = 2 reaches one earlier step, not two
-        (5, 2, 2, [(0, 0, 2), (2, 2, 4), (3, 4, 5)]),  # chunks; the tail has one new step in a window of two
-        (5, 2, 3, [(0, 0, 2), (1, 2, 4), (2, 4, 5)]),  # the tail reaches back to fill its window
-        (5, 3, 9, [(0, 0, 3), (0, 3, 5)]),
-        (5, 7, 8, [(0, 0, 5)]),  # full BPTT
-    ],
-)
-def test_windows_by_hand(rnn, T, k1, k2, expected):
-    assert list(rnn.windows(T, k1, k2)) == expected
-
-
 def test_windows_are_the_definition(rnn):
     for T in range(1, 13):
+        steps = list(range(1, T + 1))
         for k1, k2 in combinations_with_replacement(range(1, T + 3), 2):
-            steps = range(1, T + 1)
-            found = [
-                (list(steps[w.start : w.stop]), list(steps[w.loss_start : w.stop])) for w in rnn.windows(T, k1, k2)
-            ]
+            found = [(steps[w.start : w.stop], steps[w.loss_start : w.stop]) for w in rnn.windows(T, k1, k2)]
             assert found == list(definition(T, k1, k2)), (T, k1, k2)
 
 
@@ -79,17 +53,19 @@ def strided(rnn, array):
 @fewer(4)
 @given(
     run=runs(largest=6),
-    E=ENSEMBLES,
-    own=OWN,
+    E=st.sampled_from([(), (), (2,), (1, 2), (2, 2)]),
+    own=st.sampled_from([(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]),
     many=st.sampled_from([1, 64]),
     seed=st.integers(0, 2**31),
     as_views=st.sampled_from([False, False, True]),
+    every=st.sampled_from([2, 3, 4, 100, "epoch"]),
 )
-def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views):
+def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views, every):
     """With every option, and for each network of an ensemble with its own series and learning rate. From `many`
     networks on, the engine lays them out innermost in memory. The layout of what is given does not matter.
 
-    Arguments are not changed, nor is anything after it was handed out.
+    Arguments are not changed, nor is anything after it was handed out. Updates that are handed out less often, every
+    n-th of an epoch and its last, are the same.
     """
     case, options = run
     if E:
@@ -104,6 +80,8 @@ def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views):
         for update in rnn.train(*arrays, **options, **case.form(rnn), record=True):
             updates.append(update)
             kept.append(bits(update))
+        few = list(rnn.train(*arrays, **options, **case.form(rnn), record=True, yield_every=every))
+    assert_fewer(case, few, updates, is_due(every, len(case.x)))
     assert_right(rnn, case, updates, **options)
     assert [bits(update) for update in updates] == kept
     assert bits(arrays) == before
@@ -115,7 +93,7 @@ def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views):
 @pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 4), (3, 5), (7, 7)])
 def test_two_runs_side_by_side_do_not_meet_and_recording_changes_nothing_else(rnn, k1, k2):
     one, other = example().of(rnn), example(nonlinearity="relu", bias=False).of(rnn)
-    options = {"k1": k1, "k2": k2, **EXAMPLE, "learning_rate": 0.01}
+    options = {"k1": k1, "k2": k2, "learning_rate": 0.01, "epochs": 2}
     alone = list(rnn.train(*one, **options))
     pairs = list(zip(rnn.train(*one, **options), rnn.train(*other, **options, nonlinearity="relu"), strict=True))
     assert [bits(u) for u, _ in pairs] == [bits(u) for u in alone]
@@ -123,21 +101,12 @@ def test_two_runs_side_by_side_do_not_meet_and_recording_changes_nothing_else(rn
     recorded = list(rnn.train(*one, **options, record=True))
     assert [bits(u[:7]) for u in recorded] == [bits(u[:7]) for u in alone]
     assert all(u.activations is None and u.adjoints is None for u in alone)
-    assert all(isinstance(u.adjoints, Adjoints) and isinstance(u.window, Window) for u in recorded)
 
 
-def test_updates_are_made_one_at_a_time(rnn):
-    """A run of a billion epochs can be begun; no epochs are no updates."""
-    for case, every in ((example(), 1), (example(E=(3,)), "epoch")):
-        options = {"k1": 7, "k2": 7, "learning_rate": 0.01, "epochs": 10**9, "yield_every": every}
-        assert [u.epoch for u in islice(rnn.train(*case.of(rnn), **options), 3)] == [1, 2, 3]
-    assert list(rnn.train(*example().of(rnn), k1=1, k2=1, learning_rate=0.1, epochs=0)) == []
+READ = [*product(("params", "h_0", "learning_rate"), [False, True]), ("resume", False)]
 
 
-READ = "params", "h_0", "learning_rate"
-
-
-@pytest.mark.parametrize(("name", "stream"), [*product(READ, [False, True]), ("resume", False)])
+@pytest.mark.parametrize(("name", "stream"), READ)
 def test_arguments_are_read_when_train_is_called(rnn, name, stream):
     """All but series and streams: what a caller does to them before the first update, or after it, has no effect."""
     case = example(E=(2,), own=("h_0",))
@@ -159,8 +128,30 @@ def test_arguments_are_read_when_train_is_called(rnn, name, stream):
         found = [bits(update) for update in islice(run, made)]
         value = given_values[name].parameters if name == "resume" else given_values[name]
         for array in [value.W_hh, value.b_h] if isinstance(value, tuple) else [value]:
-            (array.detach() if hasattr(array, "detach") else array)[...] = 0
+            in_numpy(array)[...] = 0
         assert found + [bits(update) for update in run] == expected
+
+
+@pytest.mark.parametrize("everything", [{}, {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5, "record": True}])
+@pytest.mark.parametrize("of_case", [{"learned": True}, {"E": (3,)}], ids=["learned", "ensemble"])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (7, 7)])
+def test_nothing_that_is_handed_out_changes_the_run(rnn, k1, k2, of_case, everything):
+    """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own."""
+    case, options = example(**of_case), {"k1": k1, "k2": k2, "learning_rate": 0.05, "epochs": 2, **everything}
+    untouched = [rnn.to_numpy(update) for update in rnn.train(*case.for_train(rnn), **options)]
+    run = rnn.train(*case.for_train(rnn), **options)
+    for update, expected in zip(run, untouched, strict=True):
+        assert bits(update) == bits(expected)
+        state = run.state()
+        copies = rnn.from_numpy(rnn.to_numpy(update))
+        for array in map(in_numpy, arrays_in((copies, update, state))):
+            if array.flags.writeable:
+                array[...] = 7.0
+        if rnn.__name__ != "torch_rnn":
+            own = arrays_in((update.parameters, update.velocity))
+            free = arrays_in((copies, update.gradients, *update[7:], state))
+            assert not any(array.flags.writeable for array in own)
+            assert all(array.flags.writeable for array in free if array.ndim)
 
 
 # -- torch's graph ----------------------------------------------------------------------------------------------------
@@ -210,22 +201,27 @@ def test_a_run_of_torch_keeps_no_graph_of_earlier_updates(stream, clipping):
 @pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_torch_updates_hold_no_graph_and_a_surrounding_no_grad_does_not_matter(grad, record):
-    """Parameters may be plain tensors too, and stay so."""
+    """Parameters may be plain tensors too, and stay so. Gradients do not accumulate."""
     import torch
 
     import torch_rnn
 
-    options = {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.1, "max_norm": 1.0, "record": record, **EXAMPLE}
+    options = {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.1, "max_norm": 1.0, "record": record}
+    params, x, target, h_0 = example(learned=True).for_train(torch_rnn)
+    activations = torch_rnn.forward(params, x, params.h_0)
+    of_window = [f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints)]
+    plain = type(params)(*(theta.detach().clone() for theta in params))
     with torch.set_grad_enabled(grad):
-        params, *data = example(learned=True).for_train(torch_rnn)
-        updates = list(torch_rnn.train(params, *data, **options))
-        plain = type(params)(*(theta.detach().clone() for theta in params))
-        of_plain = list(torch_rnn.train(plain, *data, **options))
+        again = [f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints)]
+        updates, of_plain = (
+            list(torch_rnn.train(given, x, target, h_0, learning_rate=0.05, epochs=2, **options))
+            for given in (params, plain)
+        )
+    assert bits(tuple(again)) == bits(tuple(of_window))
     assert len(updates) == 14
     for update in updates:
-        of_update = update.gradients, update.velocity, *((update.activations, update.adjoints) if record else ())
-        for tensor in (update.loss, *(tensor for part in of_update for tensor in part)):
-            assert tensor is None or not tensor.requires_grad
+        of_update = update.loss, update.gradients, update.velocity, update.activations, update.adjoints
+        assert not any(tensor.requires_grad for tensor in arrays_in(of_update))
         assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
     assert [bits(u) for u in of_plain] == [bits(u) for u in updates]
     assert not any(theta.requires_grad for theta in plain)

@@ -1,0 +1,312 @@
+"""A run that is interrupted and resumed is the run that was not, bit for bit, wherever the break is.
+
+An exception at any place of an update leaves the run as it was after the latest completed one.
+"""
+
+import copy
+import pickle
+import sys
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+from cases import random_case, runs, with_ensemble
+from comparing import bits, fewer
+from hypothesis import given
+from hypothesis import strategies as st
+
+import numpy_rnn
+from numpy_rnn import InputError, Parameters, State
+
+pytestmark = pytest.mark.with_reference
+
+T, B, D, H, O = 5, 2, 3, 4, 1
+
+
+def example(**options):
+    return random_case(5, T, B, D, H, O, **options)
+
+
+def train(rnn, case, **options):
+    return rnn.train(*case.for_train(rnn), **{"k1": 2, "k2": 3, "learning_rate": 0.05, "epochs": 2} | options)
+
+
+def state_after(rnn, number, case=None, **options):
+    training = train(rnn, case or example(), **options)
+    list(islice(training, number))
+    return training.state()
+
+
+def resumed(rnn, case, state, **options):
+    """The bits of all updates after a state; the parameters passed in are not looked at."""
+    params, *series = case.for_train(rnn)
+    nothing = Parameters(*(None if theta is None else theta * 0 for theta in params))
+    return [bits(u) for u in rnn.train(nothing, *series, **options, resume=state)]
+
+
+# -- the break is not seen --------------------------------------------------------------------------------------------
+
+
+@fewer(8)
+@given(
+    run=runs(),
+    E=st.sampled_from([(), (), (1,), (2,), (1, 2), (2, 1)]),
+    seed=st.integers(0, 2**31),
+    record=st.booleans(),
+    many=st.sampled_from([1, 64]),
+    every=st.sampled_from([1, 1, 2, 3, "epoch"]),
+)
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many, every):
+    """All options, any schedule, ensembles, learned states, any yield_every, any interruption: after two updates, of
+    which one is the last, and again after each. The state goes through NumPy arrays, as it does through a file. From
+    `many` networks on, numpy_rnn lays them out innermost in memory.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
+        case = with_ensemble(run[0], E, seed, own=("x",))
+        options = run[1] | case.form(rnn) | {"record": record, "yield_every": every}
+        training, whole, states = rnn.train(*case.for_train(rnn), **options), [], []
+        for update in training:
+            whole.append(bits(update))
+            states.append(training.state())
+        for number in {seed % len(whole), len(whole) - 1}:
+            state = rnn.from_numpy(rnn.to_numpy(states[number]))
+            assert bits(state) == bits(states[number])
+            assert resumed(rnn, case, state, **options) == whole[number + 1 :]
+        longer = options | {"epochs": options["epochs"] + 1}
+        more = resumed(rnn, case, states[-1], **longer)
+        assert more == [bits(u) for u in rnn.train(*case.for_train(rnn), **longer)][len(whole) :] != []
+        training, made = rnn.train(*case.for_train(rnn), **options), []
+        for _ in whole:  # each update by a run of its own
+            made.append(bits(next(training)))
+            training = rnn.train(*case.for_train(rnn), **options, resume=training.state())
+        assert made == whole
+
+
+def test_a_state_says_where_the_run_stands_and_stays_as_it_is(rnn):
+    """Neither the run that handed it out changes it, nor the one that began from it."""
+    case = example()
+    training, states, kept = train(rnn, case, record=True, momentum=0.9), [], []
+    following = {1: 1, 2: 2, 3: T}  # where the next window starts; after the last, the end
+    assert isinstance(training, Iterator)
+    for update in training:
+        states.append(training.state())
+        kept.append(bits(states[-1]))
+        assert isinstance(states[-1], State)
+        assert states[-1][:3] == (update.epoch, update.number, update.window)
+        h = update.activations.h[following[update.number] - update.window.start]
+        assert kept[-1][3:] == bits((h, update.parameters, update.velocity))
+    assert bits(training.state()) == kept[-1]  # the end of a run is a valid state too
+    assert next(training, None) is None
+    for state in states:
+        again = train(rnn, case, momentum=0.9, resume=state)
+        assert bits(again.state()) == bits(state)
+        list(again)
+    assert next(again, None) is None  # which began at the end
+    assert bits(again.state()) == kept[-1]
+    assert [bits(state) for state in states] == kept
+
+
+def test_a_learned_state_has_no_velocity_before_its_first_gradient(rnn):
+    """If the state to resume from has none, the velocity of h_0 begins with the next epoch, and is not dampened."""
+    case, options = example(learned=True), {"momentum": 0.9, "dampening": 0.5}
+    state = state_after(rnn, 2, case, **options)
+    for velocity in (None, state.velocity._replace(h_0=None)):
+        rest = list(train(rnn, case, **options, resume=state._replace(velocity=velocity)))
+        assert [update.velocity.h_0 is None for update in rest] == [True, False, False, False]
+        assert bits(rest[1].velocity.h_0) == bits(rest[1].gradients.h_0)
+
+
+def test_a_resumed_run_counts_its_updates_from_the_start_of_the_epoch(rnn):
+    """Also where the run that is resumed had another yield_every."""
+    training = train(rnn, example(), k1=1)
+    next(training)
+    rest = train(rnn, example(), k1=1, yield_every=2, resume=training.state())
+    assert [(u.epoch, u.number, len(u.losses)) for u in rest] == [
+        (1, 2, 1), (1, 4, 2), (1, 5, 1), (2, 2, 2), (2, 4, 2), (2, 5, 1)
+    ]  # fmt: skip
+
+
+# -- interrupted at any line ------------------------------------------------------------------------------------------
+
+RUNS = {
+    "one window": {"k1": 4, "k2": 4, "reduction": "mean"},
+    "learned": {"k1": 1, "k2": 2, "learned": True, "momentum": 0.9, "record": True},
+    "every third": {"k1": 1, "k2": 3, "yield_every": 3},
+}
+RUNS_OF_ENGINE = RUNS | {  # and on its other paths
+    "one step": {"k1": 1, "k2": 1},
+    "ensemble": {"k1": 2, "k2": 3, "E": (3,)},
+    "momentum": {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5},
+    "once an epoch": {"k1": 2, "k2": 2, "yield_every": "epoch", "record": True},
+}
+FIRST, TRIED, MORE = 3, 2, 2  # updates before, under and after the interruption; the second one tried begins an epoch
+
+# Lines from one interruption to the next: primes, so that a loop is not interrupted at the same line every time.
+STRIDE = {"numpy_rnn": 7, "numpy_rnn.reference": 17, "torch_rnn": 53}
+
+
+def begin(rnn, E=(), learned=False, **options):
+    """A run of a billion epochs: updates are made one at a time."""
+    return train(rnn, random_case(4, 4, 2, 2, 3, 1, E=E, learned=learned), **{"epochs": 10**9} | options)
+
+
+class Broken(Exception):
+    """What an interruption raises; no code of the packages catches it."""
+
+
+class Interruption:
+    """Raises at the n-th line that either package runs, inside `with`; `happened` says whether there were so many."""
+
+    def __init__(self, n):
+        self.left, self.happened = n, False
+
+    def __enter__(self):
+        sys.settrace(self.trace)
+        return self
+
+    def __exit__(self, kind, *_):
+        sys.settrace(None)
+        return kind is Broken
+
+    def trace(self, frame, event, _):
+        of_package = frame.f_globals.get("__name__", "").startswith(("numpy_rnn.", "torch_rnn."))
+        if not of_package or frame.f_code.co_name == "__del__":  # whose exceptions Python ignores
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                self.happened = True
+                raise Broken
+        return self.trace
+
+
+def test_an_exception_at_any_line_leaves_the_latest_completed_update(rnn):
+    """After it the state is that of the update that was handed out last, or of the next one if that was completed but
+    not handed out; and the run continues from there with the bits of an uninterrupted run.
+    """
+    for name, options in (RUNS_OF_ENGINE if rnn.__name__ == "numpy_rnn" else RUNS).items():
+        run = begin(rnn, **options)
+        whole, states = [], []
+        for update in islice(run, FIRST + TRIED + MORE):
+            whole.append(bits(update))
+            states.append(bits(run.state()))
+        n, interruption = 0, None
+        while interruption is None or interruption.happened:
+            n += STRIDE[rnn.__name__]
+            run = begin(rnn, **options)
+            made = [bits(update) for update in islice(run, FIRST)]
+            with (interruption := Interruption(n)):
+                for update in islice(run, TRIED):
+                    made.append(bits(update))
+            completed = states.index(bits(run.state())) + 1
+            assert completed - len(made) in (0, 1), (name, n)
+            assert made == whole[: len(made)], (name, n)
+            rest = [bits(update) for update in islice(run, MORE)]
+            assert rest == whole[completed : completed + MORE], (name, n)
+        assert len(made) == FIRST + TRIED
+        assert n > 15 * TRIED
+
+
+def test_an_exception_before_the_first_update_leaves_the_run_as_it_began(rnn):
+    run = begin(rnn, k1=1, k2=2)
+    with Interruption(20):
+        next(run)
+    with pytest.raises(InputError, match="the run has no state yet"):
+        run.state()
+    assert bits(next(run)) == bits(next(begin(rnn, k1=1, k2=2)))
+
+
+@pytest.mark.parametrize("E", [(), (10,)], ids=["one network", "threads"])
+def test_floating_point_errors_are_exceptions_too(E, monkeypatch):
+    """numpy.errstate(all="raise"), also in threads: the state is that of the update before."""
+    monkeypatch.setattr("numpy_rnn.engine.layout.MIN_OF_THREAD", 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    case, options = random_case(0, 9, 1, 2, 4, 2, nonlinearity="relu", E=E), {"learning_rate": 1e120, "epochs": 9}
+    run, states = train(numpy_rnn, case, **options, nonlinearity="relu"), []
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        states.extend(bits(run.state()) for _ in run)
+    assert bits(run.state()) == states[-1]
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def stream_of(rnn, case, broken_at=None):
+    """The steps of a case; instead of one of them an exception."""
+    for number, step in enumerate(zip(*map(rnn.from_numpy, (case.x, case.target)), strict=True), start=1):
+        if number == broken_at:
+            raise Broken
+        yield step
+
+
+def stream_run(rnn, case, stream, **options):
+    params, _, _, h_0 = case.for_train(rnn)
+    return rnn.train_stream(params, stream, h_0, k1=2, k2=3, learning_rate=0.05, momentum=0.9, **options)
+
+
+def assert_ended(run, states, made):
+    """The state is that of a completed update, and each further one is refused: the run does not seem to have ended."""
+    assert states.index(bits(run.state())) + 1 - made in (0, 1)
+    for _ in range(2):
+        with pytest.raises(InputError, match="its stream cannot be read again: start a new train_stream"):
+            next(run)
+
+
+def test_a_stream_that_breaks_off_is_not_one_that_has_ended(rnn):
+    """Neither where its own iterator raises nor where an update is interrupted."""
+    case = random_case(5, 12, B, D, H, O)
+    run = stream_run(rnn, case, stream_of(rnn, case))
+    states = [bits(run.state()) for _ in run]
+    assert next(run, None) is None
+    for broken_at in (3, 6):
+        run = stream_run(rnn, case, stream_of(rnn, case, broken_at))
+        made = []
+        with pytest.raises(Broken):
+            made.extend(run)
+        assert_ended(run, states, len(made) or 1)
+    for n in range(5, 100, 10):
+        run = stream_run(rnn, case, stream_of(rnn, case))
+        made = list(islice(run, 2))
+        with Interruption(n):
+            next(run)
+        assert_ended(run, states, len(made))
+
+
+def test_a_stream_may_not_ask_for_an_update_of_its_own_run(rnn):
+    case = example()
+
+    def steps():
+        yield from stream_of(rnn, case._replace(x=case.x[:2], target=case.target[:2]))
+        next(run)
+
+    run = stream_run(rnn, case, steps())
+    next(run)
+    with pytest.raises(InputError, match="already computing an update"):
+        next(run)
+
+
+# -- the end of a run -------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_run_makes_no_update_and_keeps_its_state(rnn):
+    run = begin(rnn, k1=1, k2=2)
+    next(run)
+    state = bits(run.state())
+    run.close()
+    run.close()
+    assert list(run) == []
+    assert bits(run.state()) == state
+    assert bits(run.latest.parameters) == state[4]
+    assert list(begin(rnn, epochs=0)) == []
+
+
+def test_a_run_is_not_copied_and_its_state_is(rnn):
+    run = begin(rnn)
+    next(run)
+    state = run.state()
+    for way in (copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))):
+        with pytest.raises(TypeError, match=r"cannot be copied or pickled: take its state\(\)"):
+            way(run)
+        assert bits(way(state)) == bits(state)
