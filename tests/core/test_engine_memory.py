@@ -1,7 +1,8 @@
-"""The engine's memory: what is handed out, what is used again, and where the numbers are."""
+"""The engine's memory: what is handed out, what is used again, where the numbers are, and what nobody wrote."""
 
+import re
 import tracemalloc
-from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from engine_sizes import with_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_rnn import Gradients, Parameters, engine, reference
+from numpy_rnn import Gradients, engine, reference
 from numpy_rnn.clipping import clip
+from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, load
+from numpy_rnn.conformance.mutants.engine_checks import random_engine_run, random_limits, reduced_limits
+from numpy_rnn.conformance.traces.drive import trace_of
 from numpy_rnn.engine import layout, loop
 from numpy_rnn.engine.layout import CACHE_LINE, Layout, Vectors, blocks, empty
 from numpy_rnn.engine.update import clipping_factor
@@ -21,37 +25,16 @@ from numpy_rnn.engine.window import Tape
 # -- what is handed out -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("E", [(), (2, 4)], ids=str)
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "record": True}, {"yield_every": 2}], ids=str)
-@pytest.mark.parametrize("remembered", [1, 3])
-def test_updates_share_no_memory(E, options, remembered, monkeypatch):
-    """Nor does a state share any with an update; what the run goes on from is read-only."""
-    with_sizes(monkeypatch, {"REMEMBERED": remembered})
-    case = random_case(1, 6, 2, 2, 3, 2, E=E, learned=True)
-    training = engine.train(*case.for_train(engine), k1=1, k2=2, epochs=1, learning_rate=0.01, **options)
-    handed_out = []
-    for update in training:
-        assert not any(array.flags.writeable for array in arrays_in((update.parameters, update.velocity)))
-        free = update.gradients, update.activations, update.adjoints, update.losses, training.state()
-        assert all(array.flags.writeable for array in arrays_in(free))
-        handed_out += [arrays_in(update), arrays_in(training.state())]
-    for one, other in combinations(handed_out, 2):
-        assert not any(np.shares_memory(a, b) for a in one for b in other)
-
-
 @pytest.mark.parametrize("E", [(), (30,)], ids=str)
 def test_kept_updates_take_little_memory_besides_their_own(E):
     """Of 800 updates every 20th is kept; 10 KB each leave room for Python objects, and for what is made together."""
     case = random_case(3, 20, 1, 1, 6, 1, bias=False, dtype="float32", E=E)
     run = engine.train(*case.for_train(engine), k1=1, k2=1, learning_rate=0.01, epochs=40, **case.options)
-    first = next(run)
-    own = sum(array.nbytes for array in arrays_in(first))
+    own = sum(array.nbytes for array in arrays_in(next(run)))
     tracemalloc.start()
-    try:
-        kept = [update for update in run if update.number == 20]
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    kept = [update for update in run if update.number == 20]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert len(kept) == 40
     assert held < 40 * (own + 10_000)
 
@@ -85,18 +68,13 @@ def test_memory_is_used_again_when_nobody_holds_any_part_of_it(of, taken):
 
 # -- where the numbers are --------------------------------------------------------------------------------------------
 
-LAYOUTS = [
-    Layout(3, 4, 2, 5, bias, learned, np.dtype("float32"), networks)
-    for bias in (False, True)
-    for learned in (False, True)
-    for networks in (None, 1, 7)
-]
-LAYOUTS += [of_one._replace(columns=True) for of_one in LAYOUTS if of_one.networks is None]
 
-
-@pytest.mark.parametrize("of", LAYOUTS, ids=str)
-def test_the_vector_is_the_parameters(of):
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize(("networks", "columns"), [(None, False), (None, True), (1, False), (7, False)])
+def test_the_vector_is_the_parameters(bias, learned, networks, columns):
     """Every number once, in one memory; W and U are parts of it, and what is None becomes zero."""
+    of = Layout(3, 4, 2, 5, bias, learned, np.dtype("float32"), networks, columns)
     vector = of.empty(of.size)
     N = () if of.networks is None else (of.networks,)
     assert vector.shape == (*N, of.size)
@@ -106,12 +84,10 @@ def test_the_vector_is_the_parameters(of):
     D, H, O, B = of[:4]
     shapes = (D, H), (H, H), (H, O), (H,), (O,), (B, H)
     assert all(theta is None or theta.shape == (*N, *shape) for theta, shape in zip(named, shapes))
-    present = [theta for theta in named if theta is not None]
-    assert sorted(np.concatenate([theta.ravel() for theta in present])) == list(range(vector.size))
-    assert all(np.shares_memory(theta, vector) for theta in present)
-    W, U, h_0 = of.stacked(vector)
-    parts = [part for part in (W, U, h_0) if part is not None]
-    assert sorted(np.concatenate([part.ravel() for part in parts])) == list(range(vector.size))
+    for parts in (named, of.stacked(vector)):
+        assert sorted(np.concatenate([part.ravel() for part in arrays_in(parts)])) == list(range(vector.size))
+        assert all(np.shares_memory(part, vector) for part in arrays_in(parts))
+    W, U, _ = of.stacked(vector)
     W = W.mT if of.columns else W
     assert {H, D + H + of.bias} == set(W.shape[-2:])
     assert np.array_equal(U[..., :H, :], named.W_hy)
@@ -121,7 +97,7 @@ def test_the_vector_is_the_parameters(of):
     assert np.array_equal(other, vector)
     of.fill(other, Gradients(*named[:5], None))
     assert bits(each(np.array, of.named(other))[:5]) == bits(each(np.array, named)[:5])
-    assert other.sum() == sum(theta.sum() for theta in named[:5] if theta is not None)
+    assert other.sum() == sum(theta.sum() for theta in arrays_in(named[:5]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
@@ -163,9 +139,8 @@ def test_clipping_is_that_of_the_reference_where_squares_overflow_or_underflow(E
         scaled = gradient.copy()
         scaled[..., : None if np.isfinite(scale) else 1] *= np.dtype(dtype).type(scale)
         found = clipping_factor(scaled, 1e-3) * scaled
-        for one, other in zip(of.named(found), clip(of.named(scaled), 1e-3)):
-            if one is not None:
-                np.testing.assert_allclose(one, other, rtol=16 * limits.eps, atol=16 * limits.smallest_subnormal)
+        for one, other in zip(arrays_in(of.named(found)), arrays_in(clip(of.named(scaled), 1e-3)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=16 * limits.eps, atol=16 * limits.smallest_subnormal)
 
 
 @pytest.mark.parametrize(("E", "in_all"), [((), 100), ((5,), 200)])
@@ -190,16 +165,59 @@ def test_views_of_so_many_steps_are_kept(E, in_all, monkeypatch):
         assert len(viewed) == (E[0] if E else 1)
 
 
-@pytest.mark.parametrize("networks", [(), (3,)])
-def test_large_logits_do_not_overflow(networks):
+@pytest.mark.parametrize("E", [(), (3,)], ids=str)
+def test_large_logits_do_not_overflow(E):
     """The losses are those of the reference, whose softmax subtracts the largest logit, with logits of some 10⁴."""
-    generator = np.random.default_rng(0)
-    T, B, D, H, O = 6, 2, 2, 3, 4
-    W_xh, W_hh, W_hy = (generator.standard_normal((*networks, *shape)) for shape in ((D, H), (H, H), (H, O)))
-    params = Parameters(W_xh, W_hh, 1e4 * W_hy)
-    x, classes = generator.standard_normal((T, B, D)), generator.integers(0, O, (T, B))
-    options = {"k1": 2, "k2": 3, "learning_rate": 1e-3, "epochs": 1, "loss": "cross_entropy"}
-    runs = [module.train(params, x, classes, np.zeros((B, H)), **options) for module in (engine, reference)]
+    case = random_case(0, 6, 2, 2, 3, 4, E=E, loss="cross_entropy", classes=True)
+    case = case._replace(params=case.params._replace(W_hy=1e4 * case.params.W_hy))
+    options = {"k1": 2, "k2": 3, "learning_rate": 1e-3, "epochs": 1, **case.options}
+    runs = (module.train(*case.for_train(module), **options) for module in (engine, reference))
     losses = [np.array([update.loss for update in run]) for run in runs]
     assert np.max(losses) > 1e3
     np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
+# -- memory that nobody wrote ------------------------------------------------------------------------------------------
+
+
+def filled(make, fill):
+    """The function `make`, with floats all of this value in what it returns."""
+
+    def made(*arguments, **options):
+        array = make(*arguments, **options)
+        if array.dtype.kind == "f":
+            array[...] = fill
+        return array
+
+    return made
+
+
+def reports(package, fill):
+    """The bytes of runs in several layouts, by name, where all unwritten numbers, which may be anything, are `fill`."""
+    generator = np.random.default_rng(6)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        for name in ("empty", "empty_like"):
+            patch.setattr(np, name, filled(getattr(np, name), fill))
+        for _ in range(3):
+            run = random_engine_run(generator)
+            with reduced_limits(package, random_limits(generator)):
+                trace = trace_of(package, *run)
+            yield {name: np.asarray(array).tobytes() for name, array in trace.items()}
+
+
+def test_the_engine_reads_what_it_wrote_alone():
+    assert list(reports(engine, np.nan)) == list(reports(engine, 1.0))
+
+
+@pytest.mark.parametrize("mutant", ENGINE_MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_of_the_engine_reads_what_it_wrote_alone(mutant):
+    """Otherwise it is another mistake in every run, and no hint recognises it."""
+    assert list(reports(load(mutant), np.nan)) == list(reports(load(mutant), 1.0))
+
+
+def test_the_reference_its_mutants_and_torch_rnn_take_no_unwritten_memory():
+    top = Path(engine.__file__).parents[2]
+    files = [file for folder in ("numpy_rnn", "torch_rnn") for file in (top / folder).glob("*.py")]
+    sources = {str(file): file.read_text(encoding="utf-8") for file in files}
+    sources |= {mutant.name: "".join(wrong for _, _, wrong in mutant.changes) for mutant in MUTANTS}
+    assert [name for name, source in sources.items() if re.search(r"\.(new_)?empty", source)] == []
