@@ -5,53 +5,108 @@ text, so nothing here imports torch. The checks return the faults that they find
 """
 
 import ast
+import io
 import re
+import tokenize
 from collections import Counter
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
 from textwrap import indent
 
-import derivation_reader as reader
 import numpy as np
 import pytest
-from derivation_reader import DOCUMENT, OF_ENGINE, SOURCES
 
 from numpy_rnn import Activations, Parameters, adjoints, bptt, direction, sgd, windows
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT, OF_ENGINE = "numpy_rnn/DERIVATION.md", "numpy_rnn/engine/README.md"
+FOLDERS = ("numpy_rnn", "numpy_rnn/engine", "numpy_rnn/common", "torch_rnn")
+FILES = [ROOT / DOCUMENT, ROOT / OF_ENGINE, *(path for name in FOLDERS for path in sorted((ROOT / name).glob("*.py")))]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES}
+IMPLEMENTATIONS = {"reference": "numpy_rnn", "engine": "numpy_rnn/engine"}  # the folders that compute all equations
+SCHEDULE = "numpy_rnn/common/windows.py"  # shared by all implementations
+ID = re.compile(r"\(([A-Z][1-9][0-9]?)\)")
+MAX_ERROR = 1e-14  # the error allowed to the document's snippet: 45 eps
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def sources(texts, *folders):
+    """The Python files of these folders, and of all."""
+    return {path: text for path, text in texts.items() if path.endswith(".py") and folder_of(path) in folders}
+
+
+def folder_of(path):
+    return path.rpartition("/")[0]
+
+
+@cache  # of most sources, which no doctored copy changes
+def comments(source):
+    """(line number, whether code is before it on that line, its ids) of every comment with an id."""
+    return [
+        (token.start[0], bool(token.line[: token.start[1]].strip()), ids)
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT and (ids := ID.findall(token.string))
+    ]
+
+
+def ids_on_code_lines(source):
+    return {name for _, is_after_code, ids in comments(source) for name in ids if is_after_code}
+
+
+@cache
+def docstrings(source):
+    documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))
+    return "\n".join(filter(None, map(ast.get_docstring, nodes)))
+
+
+def section(document, number):
+    """The text between the heading with this number and the next heading."""
+    return re.search(rf"^#+ {re.escape(number)} .*?\n(.*?)(?=^##|\Z)", document, re.DOTALL | re.MULTILINE)[1]
+
+
+def table(text):
+    """The cells of the rows of the one table in this text, without its head."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
 
 # -- checking -------------------------------------------------------------------------------------------------------
 
 
-def id_faults(document, sources):
+def id_faults(texts):
     """Where the ids of the document and those of the code differ."""
-    defined = Counter(reader.DEFINITION.findall(document))
+    defined = Counter(re.findall(rf"\*\*{ID.pattern}\*\*", texts[DOCUMENT]))
     faults = [f"({name}) is defined {n} times" for name, n in defined.items() if n > 1]
-    faults += [f"({name}) is mentioned and not defined" for name in set(reader.ID.findall(document)) - set(defined)]
-    for which, folder in reader.IMPLEMENTATIONS.items():
-        missing = set(defined) - reader.carried(sources, folder)
+    faults += [f"({name}) is mentioned and not defined" for name in set(ID.findall(texts[DOCUMENT])) - set(defined)]
+    schedule = ids_on_code_lines(texts[SCHEDULE])
+    for which, folder in IMPLEMENTATIONS.items():
+        missing = set(defined) - schedule.union(*map(ids_on_code_lines, sources(texts, folder).values()))
         faults += [f"({name}) is defined and no code line of the {which} carries it" for name in missing]
-    for path, source in sources.items():
-        for where, ids in (
-            ("comment", reader.ids_in_comments(source)),
-            ("docstring", reader.ids_in_docstrings(source)),
-        ):
+    for path, source in sources(texts, *FOLDERS).items():
+        in_comments = {name for _, _, ids in comments(source) for name in ids}
+        for where, ids in (("comment", in_comments), ("docstring", set(ID.findall(docstrings(source))))):
             faults += [f"({name}) is in a {where} of {path} and not defined" for name in ids - set(defined)]
-        here = {name for file in reader.computed_in(path) for name in reader.ids_on_code_lines(sources[file])}
-        faults += [
-            f"({name}) ends a formula in {path} and no code line carries it"
-            for name in sorted(reader.ids_of_formulas(source) - here)
-        ]
+        # A formula of a docstring is followed by its id, which ends the line. The loop states those of the schedule.
+        formulas = set(re.findall(rf"\S[^\S\n]+{ID.pattern}\s*$", docstrings(source), re.MULTILINE))
+        here = ids_on_code_lines(source) | (schedule if path.endswith("/tbptt.py") else set())
+        faults += [f"({name}) ends a formula in {path} and no code line carries it" for name in formulas - here]
     return faults
 
 
-def place_faults(document, sources):
+def place_faults(texts):
     """Where the last table's files and functions differ from those whose code lines carry the id."""
     listed, found, faults = set(), set(), []
-    for name, _, by_hand, in_place in reader.table(reader.section(document, "9.")):
+    for name, _, by_hand, in_place in table(section(texts[DOCUMENT], "9.")):
         for cell, is_engine in ((by_hand, False), (in_place, True)):
             for path, functions in re.findall(r"`([\w/]+\.py)`((?: `\w+`,?)+)", cell):
-                listed |= {(reader.ID.fullmatch(name)[1], path, function) for function in re.findall(r"\w+", functions)}
+                listed |= {(ID.fullmatch(name)[1], path, function) for function in re.findall(r"\w+", functions)}
                 faults += [] if path.startswith("engine/") == is_engine else [f"{name} is in the wrong column"]
-    for path in filter(reader.computes, sources):
-        functions = [node for node in ast.walk(ast.parse(sources[path])) if isinstance(node, ast.FunctionDef)]
-        for number, _, ids in reader.comments(sources[path]):
+    for path, source in ({SCHEDULE: texts[SCHEDULE]} | sources(texts, *IMPLEMENTATIONS.values())).items():
+        functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+        for number, _, ids in comments(source):
             around = [function for function in functions if function.lineno <= number <= function.end_lineno]
             place = max(around, key=lambda function: function.lineno).name if around else "no function"
             found |= {(name, path.removeprefix("numpy_rnn/"), place) for name in ids}
@@ -59,10 +114,9 @@ def place_faults(document, sources):
     return faults + [f"({name}) is in {path} {function}, not listed" for name, path, function in found - listed]
 
 
-def engine_faults(document, sources):
+def engine_faults(texts):
     """What the engine's document names or draws, and the code of the engine does not have."""
-    folder = reader.IMPLEMENTATIONS["engine"]
-    engine = {path: source for path, source in sources.items() if reader.folder_of(path) == folder}
+    document, engine = texts[OF_ENGINE], sources(texts, IMPLEMENTATIONS["engine"])
     code = "\n".join(engine.values())
     names = {name for name in re.findall(r"`([\w.]+)`", document) if not name.startswith("numpy_rnn.")}
     words = {word for name in names if not name.endswith(".py") for word in name.split(".")}
@@ -73,15 +127,15 @@ def engine_faults(document, sources):
     return faults + ([] if indent(drawing, "    ") in code else ["the drawings of the vector differ"])
 
 
-def figure_faults(document):
+def figure_faults(texts):
     """Where the figure of section 5 and the table below it differ from the schedule."""
-    text = reader.section(document, "5.3")
+    text = section(texts[DOCUMENT], "5.3")
     figure = re.search(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
     steps = re.findall(r"^t = (\d)", figure, re.MULTILINE)
     pairs = [(int(k1), int(k2)) for k1, k2 in re.findall(r"\((\d), (\d)\)", figure)]
     drawn = [re.findall(r"([x.](?: [x.])+)  (\d)", line) for line in figure.splitlines() if line.startswith("t = ")]
     faults = [] if steps == list("123456") and len(pairs) == 5 else ["the figure is not T = 6, five times"]
-    for column, ((k1, k2), row) in enumerate(zip(pairs, reader.table(text), strict=True)):
+    for column, ((k1, k2), row) in enumerate(zip(pairs, table(text), strict=True)):
         schedule = list(windows(len(steps), k1, k2))
         expected = [
             (" ".join("x" if window.start < s <= t else "." for s in range(1, len(steps) + 1)), str(number))
@@ -97,27 +151,56 @@ def figure_faults(document):
     return faults
 
 
-# -- the document and the code --------------------------------------------------------------------------------------
+def snippet_faults(texts):
+    """Whether the error that the one program of the document prints is more than rounding."""
+    [code] = re.findall(r"^```python\n(.*?)^```$", texts[DOCUMENT], re.DOTALL | re.MULTILINE)
+    with redirect_stdout(io.StringIO()) as output:
+        exec(compile(code, DOCUMENT, "exec"), {})
+    return [] if float(output.getvalue()) < MAX_ERROR else ["the snippet finds the gradient wrong"]
 
 
-def test_ids_agree_with_the_code():
-    assert id_faults(DOCUMENT, SOURCES) == []
+@pytest.mark.parametrize("check", [id_faults, place_faults, engine_faults, figure_faults, snippet_faults])
+def test_the_documents_agree_with_the_code(check):
+    assert check(TEXTS) == []
 
 
-def test_last_table_names_the_places():
-    assert place_faults(DOCUMENT, SOURCES) == []
+FAULTY = [  # (check, beginning of the files' names, a text there, or "" for the end, the new text, faults)
+    (id_faults, DOCUMENT, "**(B5)**", "(B5)",
+     {"(B5) is in a comment of numpy_rnn/bptt.py and not defined", "(B5) is mentioned and not defined"}),
+    (id_faults, DOCUMENT, "", "\n**(B2)**", {"(B2) is defined 2 times"}),
+    (id_faults, "numpy_rnn/sgd.py", "", "\nx = 1  # (U99)\n",
+     {"(U99) is in a comment of numpy_rnn/sgd.py and not defined"}),
+    (id_faults, "numpy_rnn/sgd.py", "  # (U1)", "\n    # (U1)",
+     {"(U1) is defined and no code line of the reference carries it"}),
+    (id_faults, "torch_rnn/bptt.py", "", '\ndef f():\n    """By (B11)."""\n',
+     {"(B11) is in a docstring of torch_rnn/bptt.py and not defined"}),
+    (id_faults, "torch_rnn/tbptt.py", "# (T3)", "#",
+     {"(T3) ends a formula in torch_rnn/tbptt.py and no code line carries it"}),
+    (id_faults, "numpy_rnn/engine/", "(B4)", "", {"(B4) is defined and no code line of the engine carries it"}),
+    (place_faults, DOCUMENT, "`sgd.py` `sgd_step`", "`sgd.py` `step`",
+     {"(U1) is not in sgd.py step", "(U1) is in sgd.py sgd_step, not listed"}),
+    (place_faults, DOCUMENT, "| `sgd.py` `sgd_step`", "| `engine/sgd.py` `sgd_step`", {"(U1) is in the wrong column"}),
+    (engine_faults, OF_ENGINE, "`Tape.load`", "`Tape.move`", {"not in the engine: move"}),
+    (engine_faults, OF_ENGINE, "|  b_h  H  |", "|  b_h  B  |", {"the drawings of the vector differ"}),
+    (engine_faults, OF_ENGINE, "](loop.py)", "](loops.py)", {"not linked once: loop.py"}),
+    (figure_faults, DOCUMENT, "x x . . . .  1 ", ". x . . . .  1 ", {"the mask of (2, 2) is wrong"}),
+    (figure_faults, DOCUMENT, "(0, 2], (0, 4], (2, 6] | 17", "(0, 2], (0, 4], (2, 6] | 18",
+     {"the table's row of (2, 4) is wrong"}),
+    (snippet_faults, DOCUMENT, "moved.W_hh[i, j]", "moved.W_hh[j, i]", {"the snippet finds the gradient wrong"}),
+]  # fmt: skip
 
 
-def test_document_of_the_engine_names_what_is_there():
-    assert engine_faults(OF_ENGINE, SOURCES) == []
+@pytest.mark.parametrize(("check", "where", "old", "new", "expected"), FAULTY)
+def test_faulty_texts_are_reported(check, where, old, new, expected):
+    changed = {
+        name: (text.replace(old, new) if old else text + new) if name.startswith(where) else text
+        for name, text in TEXTS.items()
+    }
+    assert changed != TEXTS
+    assert expected <= set(check(changed))
 
 
-def test_figure_is_the_schedule():
-    assert figure_faults(DOCUMENT) == []
-
-
-def test_snippet_finds_the_gradient_right():
-    assert reader.printed(reader.snippet(DOCUMENT)) < reader.MAX_ERROR
+# -- the examples of the document -----------------------------------------------------------------------------------
 
 
 def test_numbers_of_the_worked_example():
@@ -150,111 +233,20 @@ def descend(steps=6, **options):
         yield params.W_xh.item(), v and v.W_xh.item()
 
 
-def test_momentum_is_that_of_the_papers_with_the_rate_outside():
-    """Section 6: u ← μu − ηd, θ ← θ + u, and u = −ηv."""
-    theta, u = 1.0, 0.0
+def test_momentum_and_weight_decay_are_those_of_section_6():
+    theta, u = 1.0, 0.0  # as in the papers, with the rate outside: u ← μu − ηd, θ ← θ + u, and u = −ηv
     for found in descend(momentum=HALF):
         u = HALF * u - QUARTER * theta
         theta += u
         assert found == (theta, -u / QUARTER)
-
-
-def test_nesterov_keeps_the_point_that_looks_ahead():
-    """Section 6: v ← μv + d at ψ = θ − ημv, θ ← θ − ηv; the parameters are ψ."""
-    theta, v = 1.0, 0.0
+    theta, v = 1.0, 0.0  # Nesterov: v ← μv + d at ψ = θ − ημv, θ ← θ − ηv; the parameters are ψ, which looks ahead
     for found in descend(momentum=HALF, nesterov=True):
         v = HALF * v + (theta - QUARTER * HALF * v)
         theta -= QUARTER * v
         assert found == (theta - QUARTER * HALF * v, v)
-
-
-def test_dampening_by_the_momentum_gives_an_average_and_weight_decay_takes_a_share():
-    """Section 6: with τ = μ the weights sum to 1, so equal d have v = d, from the first update on; θ ← (1 − ηλ)θ."""
     one, v = Parameters(*np.ones((3, 1, 1))), None
-    for _ in range(6):
+    for _ in range(6):  # dampening τ = μ is an average: the weights sum to 1, so equal d have v = d from the first on
         _, v = direction(one, one, v, momentum=HALF, dampening=HALF)
         assert v[:3] == (1, 1, 1)
     s, _ = direction(one, Parameters(*np.zeros((3, 1, 1))), weight_decay=DECAY)
-    assert sgd(one, s, QUARTER)[:3] == (1 - QUARTER * DECAY,) * 3
-
-
-# -- the checks themselves ------------------------------------------------------------------------------------------
-
-
-def doctored(text, old, new):
-    assert old in text
-    return text.replace(old, new)
-
-
-FAULTY_IDS = {  # (the document, or the beginning of the files' names; a text there, or None for its end; the new text)
-    "lost definition": (
-        ("document", "**(B5)**", "(B5)"),
-        {"(B5) is in a comment of numpy_rnn/bptt.py and not defined", "(B5) is mentioned and not defined"},
-    ),
-    "second definition": (("document", None, "\n**(B2)**"), {"(B2) is defined 2 times"}),
-    "extra comment": (
-        ("numpy_rnn/sgd.py", None, "\nx = 1  # (U99)\n"),
-        {"(U99) is in a comment of numpy_rnn/sgd.py and not defined"},
-    ),
-    "extra docstring": (
-        ("torch_rnn/bptt.py", None, '\ndef f():\n    """By (B11)."""\n'),
-        {"(B11) is in a docstring of torch_rnn/bptt.py and not defined"},
-    ),
-    "lost comment of the loop": (
-        ("torch_rnn/tbptt.py", "# (T3)", "#"),
-        {"(T3) ends a formula in torch_rnn/tbptt.py and no code line carries it"},
-    ),
-    "lost comments of the engine": (
-        ("numpy_rnn/engine/", "(B4)", ""),
-        {"(B4) is defined and no code line of the engine carries it"},
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTY_IDS)
-def test_faulty_ids_are_reported(fault):
-    (where, old, new), expected = FAULTY_IDS[fault]
-
-    def changed(name, text):
-        if not name.startswith(where):
-            return text
-        return text + new if old is None else text.replace(old, new)
-
-    texts = {name: changed(name, text) for name, text in {**SOURCES, "document": DOCUMENT}.items()}
-    assert expected <= set(id_faults(texts.pop("document"), texts))
-
-
-def test_only_comments_on_code_lines_carry_an_id():
-    source = '"""D (A1)\n\n    x = y    (A2)\n"""\n# alone (A3)\ns = "# (A4)"  # why (A5) and (A16)\n'
-    assert list(reader.comments(source)) == [(5, "", ["A3"]), (6, 's = "# (A4)"', ["A5", "A16"])]
-    assert reader.ids_in_comments(source) == {"A3", "A5", "A16"}
-    assert reader.ids_on_code_lines(source) == {"A5", "A16"}
-    assert reader.ids_in_docstrings(source) == {"A1", "A2"}
-    assert reader.ids_of_formulas(source) == {"A1", "A2"}
-    assert reader.ids_of_formulas('"""See (A1).\n\n(A2)\nx (A3) y\n"""') == set()
-
-
-def test_faulty_places_are_reported():
-    moved = doctored(DOCUMENT, "`sgd.py` `sgd_step`", "`sgd.py` `step`")
-    assert set(place_faults(moved, SOURCES)) == {"(U1) is not in sgd.py step", "(U1) is in sgd.py sgd_step, not listed"}
-    [row] = [line for line in DOCUMENT.splitlines() if line.startswith("| (B4) |")]
-    _, name, formula, by_hand, in_place, _ = row.split("|")
-    swapped = doctored(DOCUMENT, row, "|".join(["", name, formula, in_place, by_hand, ""]))
-    assert set(place_faults(swapped, SOURCES)) == {"(B4) is in the wrong column"}
-
-
-def test_faulty_documents_of_the_engine_are_reported():
-    wrong = doctored(doctored(OF_ENGINE, "`Tape.load`", "`Tape.move`"), "|  b_h  H  |", "|  b_h  B  |")
-    assert engine_faults(wrong, SOURCES) == ["not in the engine: move", "the drawings of the vector differ"]
-
-
-def test_faulty_figures_are_reported():
-    assert figure_faults(doctored(DOCUMENT, "x x . . . .  1 ", ". x . . . .  1 ")) != []
-    assert figure_faults(doctored(DOCUMENT, "(0, 2], (0, 4], (2, 6] | 17", "(0, 2], (0, 4], (2, 6] | 18")) == [
-        "the table's row of (2, 4) is wrong"
-    ]
-
-
-def test_snippet_can_find_a_gradient_wrong():
-    transposed = doctored(reader.snippet(DOCUMENT), "moved.W_hh[i, j]", "moved.W_hh[j, i]")
-    assert reader.printed(transposed) > reader.MAX_ERROR
+    assert sgd(one, s, QUARTER)[:3] == (1 - QUARTER * DECAY,) * 3  # θ ← (1 − ηλ)θ
