@@ -1,17 +1,134 @@
-"""The two packages are one program written twice: the same names, files and signatures, and few imports between."""
+"""The two packages are one program written twice: what each imports and exports, and what differs.
 
+numpy_rnn needs NumPy alone, every import points down, and the pairs of files differ in the listed lines.
+"""
+
+import ast
 import difflib
 import inspect
 import re
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from children import run
 
 import numpy_rnn
 from numpy_rnn import engine, reference
 
 SOURCE = Path(numpy_rnn.__file__).parents[1]
 
+# -- imports ----------------------------------------------------------------------------------------------------------
+
+LOADED = """
+import sys
+import numpy_rnn as rnn
+print([name for name in ("numpy", "importlib.metadata", "numpy.random", "email") if name in sys.modules])
+import numpy as np, {modules}
+x, h_0 = np.zeros((3, 1, 1), 'float32'), np.zeros((1, 6), 'float32')
+list(rnn.train(rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1, record=True))
+print([name for name in ("numpy.random", "torch", "matplotlib") if name in sys.modules])
+"""
+
+
+@pytest.mark.slow
+def test_numpy_rnn_loads_no_torch_and_no_matplotlib_and_little_at_first():
+    """The import alone leaves out what would take most of its time. Neither all modules of the core and the
+    application nor a run load more than NumPy.
+    """
+    paths = [path for layer in ("", *LAYERS) for path in sorted((SOURCE / "numpy_rnn" / layer).glob("*.py"))]
+    modules = [".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.tbptt", "numpy_rnn.common.windows"} <= set(modules)
+    ended = run([sys.executable, "-c", LOADED.format(modules=", ".join(modules))])
+    assert (ended.returncode, ended.stdout) == (0, "['numpy']\n['numpy.random']\n"), ended.stderr
+
+
+def imports(tree):
+    """The modules that a file imports: (by any of its lines, at import time), which leaves out the bodies of functions.
+
+    `from a import b` counts as both a and a.b, since b may be a module.
+    """
+    found, at_import_time, pending = set(), set(), [(tree, True)]
+    while pending:
+        node, at_once = pending.pop()
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found.update(names)
+        at_import_time.update(names if at_once else ())
+        at_once = at_once and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        pending.extend((child, at_once) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
+    return found, at_import_time
+
+
+@cache
+def imports_of(folder):
+    """{file: what it imports} for every Python file below a folder."""
+    files = sorted((SOURCE / folder).rglob("*.py"))
+    assert files
+    return {str(f.relative_to(SOURCE)): imports(ast.parse(f.read_text(encoding="utf-8"))) for f in files}
+
+
+def within(module, *packages):
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def test_torch_rnn_imports_from_numpy_rnn_only_what_is_common():
+    """And its __main__, the application."""
+    for file, (modules, _) in imports_of("torch_rnn").items():
+        package = "numpy_rnn.app" if Path(file).name == "__main__.py" else "numpy_rnn.common"
+        assert all(within(m, package) for m in modules if within(m, "numpy_rnn")), file
+
+
+def test_no_file_of_numpy_rnn_imports_torch_or_a_picture_at_import_time():
+    """And the core not in a function either. What compares backends names them, and imports them by that name."""
+    for file, (modules, at_import_time) in imports_of("numpy_rnn").items():
+        assert not [m for m in at_import_time if within(m, "torch", "torch_rnn", "matplotlib")], file
+        if Path(file).parts[1] not in ("conformance", "study"):
+            assert not [m for m in modules if within(m, "torch", "torch_rnn")], file
+
+
+# What a file of each folder may import of numpy_rnn, also within a function: every arrow points down.
+LAYERS = {
+    "common": ["common"],
+    "core": ["core", "common"],
+    "engine": ["engine", "core", "common"],
+    "app": ["app", "engine", "core", "common"],
+}
+
+
+def layer(module):
+    """The layer of a module of numpy_rnn, given as its dotted name or its path."""
+    parts = module.removesuffix(".py").replace("/", ".").split(".")
+    folder = parts[1] if len(parts) > 1 else "core"
+    return folder if folder in {*LAYERS, "conformance", "study", "figures"} else "core"
+
+
+def test_every_import_points_down_and_needs_nothing_but_numpy():
+    """The package and `reference` name the engine. At import time nothing is needed besides the standard library."""
+    for file, (modules, at_import_time) in imports_of("numpy_rnn").items():
+        if layer(file) not in LAYERS:
+            continue
+        others = {m for m in at_import_time if m.split(".")[0] not in sys.stdlib_module_names}
+        assert all(within(m, "numpy", "numpy_rnn") for m in others), (file, others)
+        if Path(file).name not in ("__init__.py", "__main__.py"):
+            above = {m for m in modules if within(m, "numpy_rnn") and layer(m) not in LAYERS[layer(file)]}
+            assert not above, (file, above)
+
+
+def test_the_reading_of_imports_sees_them():
+    tree = ast.parse(
+        "class A:\n    from torch.nn import RNN\n    def f(self):\n        import matplotlib.pyplot, numpy as np"
+    )
+    at_once = {"torch.nn", "torch.nn.RNN"}
+    assert imports(tree) == (at_once | {"matplotlib.pyplot", "numpy"}, at_once)
+    with pytest.raises(AssertionError, match="relative"):
+        imports(ast.parse("from . import train"))
+
+
+# -- names and files ------------------------------------------------------------------------------------------------
 
 # What only one of the packages has, and why.
 ONLY_NUMPY = {
@@ -35,9 +152,6 @@ OWN_DOCSTRINGS = {
     "adjoints": "the same",
     "from_numpy": "the tensors of torch_rnn require a gradient",
 }
-
-
-# -- names and files ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.needs_torch
@@ -69,6 +183,8 @@ def test_both_packages_have_the_same_files_but_for_the_listed_ones():
     assert ours - theirs <= set(ONLY_NUMPY), "a file that torch_rnn has not, and no reason why"
     assert theirs - ours == set(ONLY_TORCH)
     assert not theirs & set(ONLY_NUMPY)
+    pairs = {Path(name).stem for name in theirs & ours if name.endswith(".py")} - {"__init__", "__main__"}
+    assert pairs - set(DIFFERENCES) == {"bptt", "parameters"}  # by hand and by autograd; NumPy's arrays and torch's
 
 
 # -- line by line ---------------------------------------------------------------------------------------------------
@@ -167,8 +283,3 @@ def test_a_pair_of_files_differs_in_the_listed_lines_alone(name):
         listed = [line[2:] for line in lines if line.startswith(f"{sign} ")]
         assert len(of_file) == len(listed), of_file
         assert all(line in found for line, found in zip(listed, of_file)), of_file
-
-
-def test_both_loops_are_compared():
-    files = {path.stem for path in (SOURCE / "torch_rnn").glob("*.py")} - {"__init__", "__main__", "modules"}
-    assert files - set(DIFFERENCES) == {"bptt", "parameters"}  # by hand and by autograd; NumPy's arrays and torch's
