@@ -25,10 +25,6 @@ class Case(NamedTuple):
         return self.params.W_hh.dtype
 
     @property
-    def phi(self):
-        return {"nonlinearity": self.options["nonlinearity"]}
-
-    @property
     def loss_rows(self):
         """What the loss is made of, in NumPy: (target in rows, weights (K, B, 1), N of (L2))."""
         rows = in_rows(self.target, self.params.W_hy.shape[-1], self.dtype)
@@ -54,36 +50,20 @@ class Case(NamedTuple):
         """The state that the window starts from, learned or not."""
         return self.params.h_0 if self.h_0 is None else self.h_0
 
+    def for_train(self, rnn):
+        """Its arrays as those of a backend."""
+        return tuple(map(rnn.from_numpy, self.arrays))
+
     def of(self, rnn):
-        """Parameters, x, target and the initial state as arrays of a backend."""
+        """The same, with the learned state as the initial one where it comes with the parameters."""
         params, x, target, h_0 = self.for_train(rnn)
         return params, x, target, params.h_0 if h_0 is None else h_0
 
-    def for_train(self, rnn):
-        """The same, as `train` takes them: no state where a learned one comes with the parameters."""
-        return tuple(map(rnn.from_numpy, self.arrays))
-
 
 def random_case(
-    seed,
-    T,
-    B,
-    D,
-    H,
-    O,
-    K=None,
-    *,
-    bias=True,
-    nonlinearity="tanh",
-    reduction="sum",
-    dtype="float64",
-    E=(),
-    own=(),
-    learned=False,
-    loss="squared_error",
-    classes=False,
-    weights=False,
-) -> Case:
+    seed, T, B, D, H, O, K=None, *, bias=True, nonlinearity="tanh", reduction="sum", dtype="float64",
+    E=(), own=(), learned=False, loss="squared_error", classes=False, weights=False,
+) -> Case:  # fmt: skip
     """Numbers of order one, scaled so that neither tanh saturates nor the state explodes. E: the ensemble's axes, and
     `own` names those of x, target and h_0 that every network has for itself, as it has a learned initial state.
     classes: whether x, and the target of a cross-entropy, hold classes; weights: whether the losses have some. The sums
@@ -105,53 +85,39 @@ def random_case(
     integers = "int32" if T % 2 else "int64"  # which both hold classes
     if classes:
         x = generator.integers(0, D, x.shape[:-1]).astype(integers)
-    if loss == "cross_entropy":
+    if loss == "cross_entropy" and classes:
+        target = generator.integers(0, O, target.shape[:-1]).astype(integers)
+    elif loss == "cross_entropy":
         rows = np.exp(target) / np.exp(target).sum(axis=-1, keepdims=True)
-        off = generator.uniform(0.9995, 1.0005, (*target.shape[:-1], 1))
-        target = (rows * off).astype(dtype)
-        if classes:
-            target = generator.integers(0, O, target.shape[:-1]).astype(integers)
+        target = (rows * generator.uniform(0.9995, 1.0005, (*target.shape[:-1], 1))).astype(dtype)
     w = generator.choice([0.0, 1.0, 0.4, 2.0], (K or T, B)).astype(dtype) if weights else None
     return Case(params, x, target, None if learned else h_0, options, w)
 
 
-def sizes(largest=7):
-    """T, B, D, H and O: distinct from each other, so that none can stand for another, or small and perhaps equal."""
-    distinct = st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True)
-    return st.one_of(distinct, st.lists(st.integers(1, 3), min_size=5, max_size=5))
+def kinds():
+    """Options of `random_case`: of the network, of the loss and of the series."""
+    return st.fixed_dictionaries({
+        "nonlinearity": st.sampled_from(["tanh", "relu", "sigmoid"]),
+        "reduction": st.sampled_from(["sum", "mean"]),
+        "loss": st.sampled_from(["squared_error", "cross_entropy"]),
+        **dict.fromkeys(("learned", "classes", "weights", "bias"), st.booleans()),
+    })  # fmt: skip
 
 
 @st.composite
 def cases(draw, *, dtypes=("float64", "float32"), largest=7, all_counted=False):
-    """A random Case. Hypothesis draws the sizes and options, and a seed for the numbers.
+    """A random Case. T, B, D, H and O are distinct from each other, so that none can stand for another, or small and
+    perhaps equal. Hypothesis draws the sizes and options, and a seed for the numbers.
 
     relu's derivative jumps at 0, so windows with a pre-activation nearer to 0 than its own rounding are no cases.
     """
-    T, B, D, H, O = draw(sizes(largest))
-    case = random_case(
-        draw(st.integers(0, 2**32 - 1)),
-        *(T, B, D, H, O),
-        T if all_counted else draw(st.integers(1, T)),
-        bias=draw(st.booleans()),
-        dtype=draw(st.sampled_from(dtypes)),
-        **draw(kinds()),
-    )
+    distinct = st.lists(st.integers(1, largest), min_size=5, max_size=5, unique=True)
+    T, *sizes = draw(distinct | st.lists(st.integers(1, 3), min_size=5, max_size=5))
+    K, seed = T if all_counted else draw(st.integers(1, T)), draw(st.integers(0, 2**32 - 1))
+    case = random_case(seed, T, *sizes, K, dtype=draw(st.sampled_from(dtypes)), **draw(kinds()))
     if case.options["nonlinearity"] == "relu":
         reference_update(case)
     return case
-
-
-@st.composite
-def kinds(draw):
-    """Options of `random_case`: of the network, of the loss and of the series."""
-    return {
-        "nonlinearity": draw(st.sampled_from(["tanh", "relu", "sigmoid"])),
-        "reduction": draw(st.sampled_from(["sum", "mean"])),
-        "learned": draw(st.booleans()),
-        "loss": draw(st.sampled_from(["squared_error", "cross_entropy"])),
-        "classes": draw(st.booleans()),
-        "weights": draw(st.booleans()),
-    }
 
 
 @st.composite
@@ -183,17 +149,12 @@ def runs(draw, **options):
     that adds up to; so it is small enough that relu's states do not explode within three epochs.
     """
     case = draw(cases(all_counted=True, **options))
-    T = len(case.x)
+    T, of_step = len(case.x), draw(steps_of_sgd())
     k1 = draw(st.integers(1, T + 1))
     terms = k1 * case.x.shape[1] * case.params.W_hy.shape[-1] if case.options["reduction"] == "sum" else 1
-    of_step = draw(steps_of_sgd())
-    return case, {
-        "k1": k1,
-        "k2": draw(st.integers(k1, T + 2)),
-        "learning_rate": draw(st.floats(0.005, 0.05)) / terms * (1 - of_step.get("momentum", 0)),
-        "epochs": draw(st.integers(1, 3)),
-        **of_step,
-    }
+    rate = draw(st.floats(0.005, 0.05)) / terms * (1 - of_step.get("momentum", 0))
+    schedule = {"k1": k1, "k2": draw(st.integers(k1, T + 2)), "epochs": draw(st.integers(1, 3))}
+    return case, {**schedule, "learning_rate": rate, **of_step}
 
 
 def with_ensemble(case, E, seed, own=()):

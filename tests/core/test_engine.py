@@ -50,8 +50,7 @@ def engine_runs(draw):
     if not judged and (kind["nonlinearity"] == "relu" or "adagrad" in of_step):
         dtype = "float64"  # where no two runs differ in the sign of a pre-activation, or of a small gradient
     own = draw(st.sampled_from([(), ("x",), ("target",), ("h_0",), ("x", "target", "h_0")]))
-    kind |= {"bias": draw(st.booleans()), "dtype": dtype, "E": E, "own": own}
-    case = random_case(draw(st.integers(0, 2**32 - 1)), T, B, D, H, O, **kind)
+    case = random_case(draw(st.integers(0, 2**32 - 1)), T, B, D, H, O, **kind, dtype=dtype, E=E, own=own)
     k1 = min(draw(st.sampled_from([K, K, T])), T)
     terms = k1 * B * O if kind["reduction"] == "sum" else 1
     rate = draw(st.floats(0.005, 0.05)) / terms * (1 - of_step.get("momentum", 0))

@@ -28,11 +28,9 @@ def assert_right(rnn, case, updates, *, k1, k2, learning_rate, epochs, velocity=
     """
     updates = [(update[:3], reported(rnn, update)) for update in updates]
     steps = list(range(1, len(case.x) + 1))
-    found = [
-        (place[:2], steps[w.start : w.stop], steps[w.loss_start : w.stop]) for *place, w in (u[0] for u in updates)
-    ]
-    windows = [(number, *pair) for number, pair in enumerate(definition(len(case.x), k1, k2), start=1)]
-    assert found == [([epoch, n], *pair) for epoch in range(1, epochs + 1) for n, *pair in windows]
+    found = [(epoch, n, steps[w.start : w.stop], steps[w.loss_start : w.stop]) for (epoch, n, w), _ in updates]
+    windows = list(enumerate(definition(len(case.x), k1, k2), start=1))
+    assert found == [(epoch, n, *pair) for epoch in range(1, epochs + 1) for n, pair in windows]
     E = case.params.W_hh.shape[:-2]
     for n in np.ndindex(E):
         alone, rate = network(case, n), np.broadcast_to(learning_rate, E)[n]
@@ -84,7 +82,7 @@ def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, max_va
     """
     params, x, target, h_0 = given = case.of(rnn)
     before = bits(given)
-    activations = rnn.forward(params, x, h_0, **case.phi)
+    activations = rnn.forward(params, x, h_0, nonlinearity=case.options["nonlinearity"])
     kept = bits(activations)
     form = case.form(rnn)
     of_loss = {name: value for name, value in form.items() if name in ("reduction", "weights")}
