@@ -14,6 +14,8 @@ from importlib import import_module
 from types import FunctionType
 
 import numpy as np
+import pytest
+from comparing import each
 
 PRODUCT = "_product_of_another_kernel"
 
@@ -22,10 +24,10 @@ def simulate(seed, with_torch):
     """Let the packages of this process compute as on a kernel of this number, until the returned function is called."""
     from numpy_rnn.common import initial
 
-    modules = [import_module(f"numpy_rnn.{name}") for name in ("elman", "bptt", "engine.update", "engine.columns")]
-    codes = [pair for module in modules for pair in with_products(module, product_for(seed))]
-    draw = initial._draw  # one network
-    initial._draw = lambda *options: an_ulp_away(draw(*options), seed)
+    patch, draw = pytest.MonkeyPatch(), initial._draw  # one network
+    patch.setattr(initial, "_draw", lambda *options: an_ulp_away(draw(*options), seed))
+    for name in ("elman", "bptt", "engine.update", "engine.columns"):
+        exchange_products(patch, import_module(f"numpy_rnn.{name}"), product_for(seed))
     if with_torch:
         import torch
 
@@ -35,16 +37,8 @@ def simulate(seed, with_torch):
             order = torch.from_numpy(order_for(seed, left.shape[-2:], right.shape[-2:]))
             return multiply(left[..., order], right[..., order, :] if right.ndim > 1 else right[order])
 
-        torch.Tensor.__matmul__ = in_another_order
-
-    def end():
-        for function, code in codes:
-            function.__code__ = code
-        initial._draw = draw
-        if with_torch:
-            torch.Tensor.__matmul__ = multiply
-
-    return end
+        patch.setattr(torch.Tensor, "__matmul__", in_another_order)
+    return patch.undo
 
 
 class Products(ast.NodeTransformer):
@@ -69,15 +63,11 @@ class Products(ast.NodeTransformer):
         return ast.Name(PRODUCT, ast.Load()) if node.id == "matmul" else node
 
 
-def with_products(module, product):
-    """Let the functions and methods of a module multiply by this function; they stay the same objects.
-
-    Yields each with the code that it had.
-    """
+def exchange_products(patch, module, product):
+    """Let the functions and methods of a module multiply by this function; they stay the same objects."""
     tree = ast.fix_missing_locations(Products().visit(ast.parse(inspect.getsource(module))))
     copy = dict(vars(module))
     exec(compile(tree, module.__file__, "exec"), copy)
-    setattr(module, PRODUCT, product)
     for name, value in vars(module).copy().items():
         if getattr(value, "__module__", None) != module.__name__:
             continue
@@ -86,8 +76,8 @@ def with_products(module, product):
             pairs = [(method, vars(copy[name]).get(key)) for key, method in vars(value).items()]
         for function, changed in pairs:
             if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
-                yield function, function.__code__
-                function.__code__ = changed.__code__
+                patch.setattr(function, "__code__", changed.__code__)
+    patch.setattr(module, PRODUCT, product, raising=False)
 
 
 @cache
@@ -112,8 +102,7 @@ def an_ulp_away(params, seed):
     generator = np.random.default_rng(seed)
 
     def moved(theta):
-        return np.where(
-            theta == 0, theta, np.nextafter(theta, theta.dtype.type(generator.choice([-9, 9], theta.shape)))
-        )
+        toward = generator.choice([-9, 9], theta.shape).astype(theta.dtype)
+        return np.where(theta == 0, theta, np.nextafter(theta, toward))
 
-    return type(params)(*(None if theta is None else moved(theta) for theta in params))
+    return each(moved, params)
