@@ -31,14 +31,6 @@ class About:
     def most(self):
         return np.abs(self.value) + self.off
 
-    @property
-    def shape(self):
-        return self.value.shape
-
-    @property
-    def dtype(self):
-        return next(np.dtype(name) for name, unit in UNIT.items() if unit == self.unit)
-
     def __add__(self, other):
         off = self.off + other.off + self.unit * (self.most + other.most)
         return About(self.value + other.value, self.unit, off)
@@ -74,13 +66,9 @@ class About:
 
     def clip_factor(self, max_norm):
         """min(1, max_norm / (norm + 10⁻⁶)) of a norm, at the ends of where it may lie: at 1 nothing is off."""
+        norms = (self.value, 0), (self.value + self.off, -self.unit), (self.value - self.off, self.unit)
         value, least, most = (
-            np.minimum(1, max_norm / (np.maximum(norm, 0) + 1e-6) * (1 + rounding))
-            for norm, rounding in [
-                (self.value, 0),
-                (self.value + self.off, -self.unit),
-                (self.value - self.off, self.unit),
-            ]
+            np.minimum(1, max_norm / (np.maximum(norm, 0) + 1e-6) * (1 + rounding)) for norm, rounding in norms
         )
         return About(value, self.unit, np.maximum(value - least, most - value))
 
@@ -111,8 +99,10 @@ class About:
         return About(np.clip(self.value, -limit, limit), self.unit, self.off + self.unit * np.abs(self.value))
 
     def relu(self):
-        if (np.abs(self.value) <= self.off).any():
-            no_case("a pre-activation lies nearer to relu's kink than its rounding")
+        if (np.abs(self.value) <= self.off).any():  # no case for a property, an error elsewhere
+            if currently_in_test_context():
+                reject()
+            raise AssertionError("a pre-activation lies nearer to relu's kink than its rounding: choose another seed")
         return About(np.maximum(self.value, 0), self.unit, np.where(self.value > 0, self.off, 0))
 
     def __getitem__(self, index):
@@ -125,13 +115,6 @@ class About:
     @staticmethod
     def stack(items):
         return About(np.stack([i.value for i in items]), items[0].unit, np.stack([i.off for i in items]))
-
-
-def no_case(why):
-    """Where the witness cannot say how far off a computation may be: no case for a property, an error elsewhere."""
-    if currently_in_test_context():
-        reject()
-    raise AssertionError(f"{why}: choose another seed")
 
 
 class Expected(NamedTuple):
@@ -156,25 +139,18 @@ def allowed(expected):
 
 
 def about(value, dtype):
-    """A tuple of arrays as About; what is About already stays so, and so does None."""
-    return each(lambda v: v if isinstance(v, About) else About(v, UNIT[str(dtype)]), value)
+    """A tuple of arrays as About; None stays None."""
+    return each(lambda v: About(v, UNIT[str(dtype)]), value)
 
 
 def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expected:
-    """One update, written step by step for one network; params and h_0 of the case may be About already.
-
-    options: of the step, as in `reference_step`.
-    """
-    dtype = case.dtype
-    unit = UNIT[str(dtype)]
+    """One update, written step by step for one network; options: of the step, as in `reference_step`."""
+    dtype, unit = case.dtype, UNIT[str(case.dtype)]
     target, weights, terms = case.loss_rows
     x = in_rows(case.x, case.params.W_xh.shape[-2], dtype)
-    params, x, target, weights, h_0 = about((case.params, x, target, weights, case.h_0), dtype)
-    velocity = about(velocity, dtype)
+    params, x, target, weights, h_0, velocity = about((case.params, x, target, weights, case.initial, velocity), dtype)
     W_xh, W_hh, W_hy, b_h, b_y, learned = params
-    h_0 = learned if h_0 is None else h_0
-    T, K = len(case.x), len(case.target)
-    nonlinearity, squared = case.options["nonlinearity"], case.options["loss"] == "squared_error"
+    T, K, nonlinearity = len(case.x), len(case.target), case.options["nonlinearity"]
 
     a, h, y = {}, {0: h_0}, {}
     for t in range(1, T + 1):
@@ -184,28 +160,26 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
         y[t] = h[t] @ W_hy
         y[t] = y[t] if b_y is None else y[t] + b_y
 
-    losses, error = [], {}
+    one, nothing = About(1.0, unit), About(np.zeros(y[1].value.shape), unit)
+    losses, dy = [], dict.fromkeys(y, nothing)
     for t in range(T - K + 1, T + 1):
         target_t, w_t = target[t - (T - K) - 1], weights[t - (T - K) - 1]
-        if squared:
+        if case.options["loss"] == "squared_error":
             e = y[t] - target_t
             losses.append((w_t * (e * e)).sum() / 2)
         else:
             log_p, sums = y[t].log_softmax(), About(target_t.value.sum(axis=-1, keepdims=True), unit)
             e = log_p.exp() * sums - target_t
             losses.append((w_t * (About(-target_t.value, unit) * log_p)).sum())
-        error[t] = w_t * e
+        dy[t] = w_t * e / terms
     loss = reduce(About.__add__, losses) / terms
 
-    one, nothing = About(1.0, unit), About(np.zeros(y[1].value.shape), unit)
-    dy = {t: error[t] / terms if t in error else nothing for t in y}
     dh: dict[int, About] = {}
     da: dict[int, About] = {}
     for t in range(T, 0, -1):
         dh[t] = dy[t] @ W_hy.T if t == T else dy[t] @ W_hy.T + da[t + 1] @ W_hh.T
-        slopes = {"tanh": lambda h: one - h * h, "sigmoid": lambda h: h * (one - h)}
-        slope = slopes[nonlinearity](h[t]) if nonlinearity in slopes else About(a[t].value > 0, unit)
-        da[t] = dh[t] * slope
+        slopes = {"tanh": one - h[t] * h[t], "sigmoid": h[t] * (one - h[t]), "relu": About(a[t].value > 0, unit)}
+        da[t] = dh[t] * slopes[nonlinearity]
 
     def over_time(term):
         return reduce(About.__add__, [term(t) for t in range(1, T + 1)])
@@ -226,34 +200,18 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
     return Expected(Activations(x, *stacked), loss, adjoints, gradients, updated, velocity)
 
 
-def reference_clipped(gradients, max_norm) -> Gradients:
-    """One network's gradients as one vector, at most as long as max_norm; everything About."""
-    norm = reduce(About.__add__, [(g * g).sum() for g in gradients if g is not None]).sqrt()
-    return each(lambda g: norm.clip_factor(max_norm) * g, gradients)
-
-
 def reference_step(
-    params,
-    gradients,
-    velocity,
-    dtype,
-    learning_rate,
-    *,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    max_norm=None,
-    max_value=None,
-    adagrad=False,
-):
+    params, gradients, velocity, dtype, learning_rate, *,
+    momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, max_norm=None, max_value=None, adagrad=False,
+):  # fmt: skip
     """(parameters, velocity) after one step, everything About: clipping, weight decay, momentum and step, parameter by
     parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them, or Adagrad.
     """
     unit = UNIT[str(dtype)]
     eta, mu, rest, decay = (About(dtype.type(v), unit) for v in (learning_rate, momentum, 1 - dampening, weight_decay))
     if max_norm is not None:
-        gradients = reference_clipped(gradients, max_norm)
+        norm = reduce(About.__add__, [(g * g).sum() for g in gradients if g is not None]).sqrt()
+        gradients = each(lambda g: norm.clip_factor(max_norm) * g, gradients)  # as one vector
     if max_value is not None:
         gradients = each(lambda g: g.clip(max_value), gradients)
     new, moving = params._asdict(), velocity._asdict() if velocity is not None else {}

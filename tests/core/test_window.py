@@ -78,7 +78,7 @@ def test_the_witness_is_the_complex_step_derivative(case):
 
     gradients = Gradients(*(gradient(*field) for field in theta._asdict().items()))
     adjoints = Adjoints(*(
-        complex_step(lambda nudge, d=d: window_loss(case, theta, **{f"nudge_{d[1:]}": nudge}), np.zeros(v.shape))
+        complex_step(lambda nudge, d=d: window_loss(case, theta, **{f"nudge_{d[1:]}": nudge}), np.zeros(v.value.shape))
         for d, v in reference.adjoints._asdict().items()
     ))  # fmt: skip
     found = reference.loss, reference.adjoints, reference.gradients
