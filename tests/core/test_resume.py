@@ -7,7 +7,8 @@ import copy
 import pickle
 import sys
 from collections.abc import Iterator
-from itertools import islice
+from contextlib import contextmanager, suppress
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -156,30 +157,26 @@ class Broken(Exception):
     """What an interruption raises; no code of the packages catches it."""
 
 
-class Interruption:
-    """Raises at the n-th line that either package runs, inside `with`; `happened` says whether there were so many."""
+@contextmanager
+def interruption(n):
+    """Raise at the n-th line that either package runs; yields [how many lines are left to it]."""
+    left = [n]
 
-    def __init__(self, n):
-        self.left, self.happened = n, False
-
-    def __enter__(self):
-        sys.settrace(self.trace)
-        return self
-
-    def __exit__(self, kind, *_):
-        sys.settrace(None)
-        return kind is Broken
-
-    def trace(self, frame, event, _):
+    def trace(frame, event, _):
         of_package = frame.f_globals.get("__name__", "").startswith(("numpy_rnn.", "torch_rnn."))
         if not of_package or frame.f_code.co_name == "__del__":  # whose exceptions Python ignores
             return None
-        if event == "line":
-            self.left -= 1
-            if self.left == 0:
-                self.happened = True
-                raise Broken
-        return self.trace
+        left[0] -= event == "line"
+        if left[0] == 0 and event == "line":
+            raise Broken
+        return trace
+
+    sys.settrace(trace)
+    with suppress(Broken):
+        try:
+            yield left
+        finally:
+            sys.settrace(None)
 
 
 def test_an_exception_at_any_line_leaves_the_latest_completed_update(rnn):
@@ -192,12 +189,10 @@ def test_an_exception_at_any_line_leaves_the_latest_completed_update(rnn):
         for update in islice(run, FIRST + TRIED + MORE):
             whole.append(bits(update))
             states.append(bits(run.state()))
-        n, interruption = 0, None
-        while interruption is None or interruption.happened:
-            n += STRIDE[rnn.__name__]
+        for n in count(STRIDE[rnn.__name__], STRIDE[rnn.__name__]):
             run = begin(rnn, **options)
             made = [bits(update) for update in islice(run, FIRST)]
-            with (interruption := Interruption(n)):
+            with interruption(n) as left:
                 for update in islice(run, TRIED):
                     made.append(bits(update))
             completed = states.index(bits(run.state())) + 1
@@ -205,13 +200,15 @@ def test_an_exception_at_any_line_leaves_the_latest_completed_update(rnn):
             assert made == whole[: len(made)], (name, n)
             rest = [bits(update) for update in islice(run, MORE)]
             assert rest == whole[completed : completed + MORE], (name, n)
+            if left[0] > 0:
+                break
         assert len(made) == FIRST + TRIED
         assert n > 15 * TRIED
 
 
 def test_an_exception_before_the_first_update_leaves_the_run_as_it_began(rnn):
     run = begin(rnn, k1=1, k2=2)
-    with Interruption(20):
+    with interruption(20):
         next(run)
     with pytest.raises(InputError, match="the run has no state yet"):
         run.state()
@@ -233,55 +230,39 @@ def test_floating_point_errors_are_exceptions_too(E, monkeypatch):
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 
-def stream_of(rnn, case, broken_at=None):
-    """The steps of a case; instead of one of them an exception."""
-    for number, step in enumerate(zip(*map(rnn.from_numpy, (case.x, case.target)), strict=True), start=1):
-        if number == broken_at:
-            raise Broken
-        yield step
+def stream_run(rnn, case, instead=None, at=None):
+    """A run on the steps of a case, and on what a function returns instead of one of them."""
+    params, x, target, h_0 = case.for_train(rnn)
+    steps = (instead() if number == at else step for number, step in enumerate(zip(x, target), start=1))
+    return rnn.train_stream(params, steps, h_0, k1=2, k2=3, learning_rate=0.05, momentum=0.9)
 
 
-def stream_run(rnn, case, stream, **options):
-    params, _, _, h_0 = case.for_train(rnn)
-    return rnn.train_stream(params, stream, h_0, k1=2, k2=3, learning_rate=0.05, momentum=0.9, **options)
-
-
-def assert_ended(run, states, made):
-    """The state is that of a completed update, and each further one is refused: the run does not seem to have ended."""
-    assert states.index(bits(run.state())) + 1 - made in (0, 1)
-    for _ in range(2):
-        with pytest.raises(InputError, match="its stream cannot be read again: start a new train_stream"):
-            next(run)
+def broken():
+    raise Broken
 
 
 def test_a_stream_that_breaks_off_is_not_one_that_has_ended(rnn):
-    """Neither where its own iterator raises nor where an update is interrupted."""
+    """Neither where its own iterator raises nor where an update is interrupted: the state is that of a completed
+    update, and each further one is refused.
+    """
     case = random_case(5, 12, B, D, H, O)
-    run = stream_run(rnn, case, stream_of(rnn, case))
+    run = stream_run(rnn, case)
     states = [bits(run.state()) for _ in run]
     assert next(run, None) is None
-    for broken_at in (3, 6):
-        run = stream_run(rnn, case, stream_of(rnn, case, broken_at))
-        made = []
-        with pytest.raises(Broken):
-            made.extend(run)
-        assert_ended(run, states, len(made) or 1)
-    for n in range(5, 100, 10):
-        run = stream_run(rnn, case, stream_of(rnn, case))
+    breaks = [(interruption(n), None) for n in range(5, 100, 10)] + [(suppress(Broken), at) for at in (5, 6)]
+    for interrupted, at in breaks:
+        run = stream_run(rnn, case, broken, at)
         made = list(islice(run, 2))
-        with Interruption(n):
+        with interrupted:
             next(run)
-        assert_ended(run, states, len(made))
+        assert states.index(bits(run.state())) + 1 - len(made) in (0, 1)
+        for _ in range(2):
+            with pytest.raises(InputError, match="its stream cannot be read again: start a new train_stream"):
+                next(run)
 
 
 def test_a_stream_may_not_ask_for_an_update_of_its_own_run(rnn):
-    case = example()
-
-    def steps():
-        yield from stream_of(rnn, case._replace(x=case.x[:2], target=case.target[:2]))
-        next(run)
-
-    run = stream_run(rnn, case, steps())
+    run = stream_run(rnn, example(), lambda: next(run), at=3)
     next(run)
     with pytest.raises(InputError, match="already computing an update"):
         next(run)
