@@ -89,19 +89,15 @@ def without(*places):
     return {key: array for n, (key, array) in enumerate(STATE.items()) if n not in places}
 
 
-def of_size(**shapes):
-    return STATE | {KEYS[int(key[1:])]: np.zeros(shape) for key, shape in shapes.items()}
+def resized(shapes):
+    return STATE | {KEYS[place]: np.zeros(shape) for place, shape in shapes.items()}
 
 
 REFUSED = {  # (state, words of the message)
     "no mapping": ([1, 2], "the state is a list: expected a dictionary of arrays"),
     "nothing": ({}, "has no rnn.weight_ih_l0, rnn.weight_hh_l0, linear.weight; it has nothing"),
     "a missing weight": (without(1), "has no rnn.weight_hh_l0; it has rnn.weight_ih_l0,", "pass other prefixes as rnn"),
-    "other prefixes": (
-        numpy_rnn.to_state_dict(drawn(), rnn="core."),
-        "has no rnn.weight_ih_l0",
-        "it has core.weight_ih",
-    ),
+    "other prefixes": (numpy_rnn.to_state_dict(drawn(), rnn="a."), "has no rnn.weight_ih_l0", "it has a.weight_ih"),
     "many other names": (dict.fromkeys(map(str, range(99))), "it has 0, 1, 2, 3, 4, 5, 6, 7, ...: expected"),
     "a second layer": (STATE | {"rnn.weight_ih_l1": 0}, "weight_ih_l1, of an RNN with several layers"),
     "a second direction": (STATE | {"rnn.weight_ih_l0_reverse": 0}, "_reverse, of a bidirectional RNN"),
@@ -113,12 +109,15 @@ REFUSED = {  # (state, words of the message)
     "integers": (STATE | {KEYS[0]: np.zeros((3, 2), int)}, "rnn.weight_ih_l0 is int64: expected float32 or float64"),
     "lists": (STATE | {KEYS[4]: [[0.0]]}, "linear.weight is list: expected float32 or float64"),
     "two dtypes": (STATE | {KEYS[3]: np.zeros(3, "f4")}, "bias_hh_l0 is float32 and rnn.weight_hh_l0 is float64"),
-    "a flat weight": (of_size(k0=6), "rnn.weight_ih_l0 has shape (6,): expected (to, from)"),
-    "an LSTM": (of_size(k0=(12, 2), k1=(12, 3), k2=12, k3=12), "(12, 2): expected (3, 2), ", "gates of an LSTM"),
-    "not square": (of_size(k1=(4, 3)), "rnn.weight_hh_l0 has shape (4, 3): expected (3, 3), to fit the other weights"),
-    "weights not turned": (of_size(k0=(2, 3)), "rnn.weight_ih_l0 has shape (2, 3): expected (3, 3)"),
-    "a short bias": (of_size(k3=2), "rnn.bias_hh_l0 has shape (2,): expected (3,)"),
-    "a readout of others": (of_size(k4=(4, 5)), "linear.weight has shape (4, 5): expected (4, 3)"),
+    "a flat weight": (resized({0: 6}), "rnn.weight_ih_l0 has shape (6,): expected (to, from)"),
+    "an LSTM": (resized({0: (12, 2), 1: (12, 3), 2: 12, 3: 12}), "(12, 2): expected (3, 2), ", "gates of an LSTM"),
+    "not square": (
+        resized({1: (4, 3)}),
+        "rnn.weight_hh_l0 has shape (4, 3): expected (3, 3), to fit the other weights",
+    ),
+    "weights not turned": (resized({0: (2, 3)}), "rnn.weight_ih_l0 has shape (2, 3): expected (3, 3)"),
+    "a short bias": (resized({3: 2}), "rnn.bias_hh_l0 has shape (2,): expected (3,)"),
+    "a readout of others": (resized({4: (4, 5)}), "linear.weight has shape (4, 5): expected (4, 3)"),
     "NaN": (STATE | {KEYS[1]: np.full((3, 3), np.nan)}, "W_hh contains NaN or infinity"),
     "infinities that cancel": (STATE | {KEYS[2]: np.full(3, np.inf), KEYS[3]: np.full(3, -np.inf)}, "b_h contains NaN"),
 }
