@@ -295,12 +295,7 @@ STATES: list[tuple] = [  # (updates made, the change of the state, other argumen
     (3, {}, {"T": 4}, "and 4 steps; resume with the arguments of that run"),
     (2, {}, {"B": B + 1}, "has h of shape (2, 5): expected (3, 5)"),
     *((2, nowhere, {}, PLACE) for nowhere in ({"epoch": 0}, {"number": 0}, {"number": 3}, {"number": 9})),
-    (
-        2,
-        lambda s: s._replace(parameters=s.parameters._replace(W_hh=s.parameters.W_hh * np.nan)),
-        {},
-        "W_hh contains NaN",
-    ),
+    (2, lambda s: s._replace(parameters=s.parameters._replace(b_y=np.full(O, np.nan))), {}, "b_y contains NaN"),
     (2, lambda s: s._replace(h=s.h.astype("float32")), {}, "h is "),
     (2, lambda s: s._replace(h=s.h * np.nan), {}, "h contains NaN or infinity: expected finite numbers"),
     (2, lambda s: moving(s, W_hy=s.velocity.W_hy[:1]), {}, "the velocity of W_hy is "),
