@@ -36,11 +36,6 @@ class Case(NamedTuple):
         """Its options as `train`, `bptt` and `adjoints` of a backend take them."""
         return self.options | ({} if self.weights is None else {"weights": rnn.from_numpy(self.weights)})
 
-    def steps(self, start, loss_start, stop):
-        """The case of the steps (start, stop], of which those from `loss_start` on have a loss."""
-        weights = None if self.weights is None else self.weights[loss_start:stop]
-        return self._replace(x=self.x[start:stop], target=self.target[loss_start:stop], weights=weights)
-
     @property
     def arrays(self):
         return self.params, self.x, self.target, self.h_0
@@ -62,12 +57,12 @@ class Case(NamedTuple):
 
 def random_case(
     seed, T, B, D, H, O, K=None, *, bias=True, nonlinearity="tanh", reduction="sum", dtype="float64",
-    E=(), own=(), learned=False, loss="squared_error", classes=False, weights=False,
+    E=(), own=(), axes=None, learned=False, loss="squared_error", classes=False, weights=False,
 ) -> Case:  # fmt: skip
     """Numbers of order one, scaled so that neither tanh saturates nor the state explodes. E: the ensemble's axes, and
-    `own` names those of x, target and h_0 that every network has for itself, as it has a learned initial state.
-    classes: whether x, and the target of a cross-entropy, hold classes; weights: whether the losses have some. The sums
-    of distributions are 1 but for what rounded ones of any origin may be off.
+    `own` names those of x, target and h_0 that every network has for itself, as it has a learned initial state; their
+    `axes` are E, or 1 where networks share them. classes: whether x, and the target of a cross-entropy, hold classes;
+    weights: whether the losses have some. The sums of distributions are 1 but for what rounded ones may be off.
     """
     generator = np.random.default_rng(seed)
 
@@ -75,7 +70,8 @@ def random_case(
         return generator.normal(0, deviation, shape).astype(dtype)
 
     def series(name, steps, size):
-        return normal(1, *steps, *(E if name in own or (name == "h_0" and learned) else ()), B, size)
+        of_networks = E if name == "h_0" and learned else (axes or E) if name in own else ()
+        return normal(1, *steps, *of_networks, B, size)
 
     W_xh, W_hh, W_hy = normal(D**-0.5, *E, D, H), normal(H**-0.5, *E, H, H), normal(1, *E, H, O)
     biases = (normal(0.5, *E, H), normal(0.5, *E, O)) if bias else (None, None)
@@ -157,12 +153,12 @@ def runs(draw, **options):
     return case, {**schedule, "learning_rate": rate, **of_step}
 
 
-def with_ensemble(case, E, seed, own=()):
+def with_ensemble(case, E, seed, **own):
     """A random case of the same sizes, options and dtype with the ensemble axes E; the case itself for E = ()."""
     kind = {"bias": case.params.b_h is not None, "learned": case.h_0 is None, "dtype": str(case.dtype)}
     kind |= {"classes": case.x.dtype.kind == "i", "weights": case.weights is not None}
     sizes = *case.x.shape[:2], *case.params.W_xh.shape, case.params.W_hy.shape[-1]
-    return random_case(seed, *sizes, E=E, own=own, **kind, **case.options) if E else case
+    return random_case(seed, *sizes, E=E, **own, **kind, **case.options) if E else case
 
 
 def window_of(case, window, before, initial) -> Case:
@@ -170,9 +166,11 @@ def window_of(case, window, before, initial) -> Case:
 
     Where another state than the learned one enters, that one takes no part.
     """
-    learned = case.h_0 is None and window.start == 0
-    params = before if learned else before._replace(h_0=None)
-    return case.steps(*window)._replace(params=params, h_0=None if learned else initial)
+    start, loss_start, stop = window
+    learned = case.h_0 is None and start == 0
+    params, h_0 = (before, None) if learned else (before._replace(h_0=None), initial)
+    weights = None if case.weights is None else case.weights[loss_start:stop]
+    return Case(params, case.x[start:stop], case.target[loss_start:stop], h_0, case.options, weights)
 
 
 def random_velocity(case, options, moving):

@@ -225,9 +225,6 @@ def test_combinations_are_the_plain_loop(path, monkeypatch):
         assert (np.abs(losses - wanted) <= rounding * (1 + np.abs(wanted))).all(), options
 
 
-# -- threads -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("H", [4, 70], ids=["groups", "one by one"])
 @pytest.mark.parametrize("every", [1, 3, "epoch"])
 def test_threads_change_no_bit(H, every, monkeypatch):

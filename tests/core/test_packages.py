@@ -37,7 +37,7 @@ def test_numpy_rnn_loads_no_torch_and_no_matplotlib_and_little_at_first():
     """The import alone leaves out what would take most of its time. Neither all modules of the core and the
     application nor a run load more than NumPy.
     """
-    paths = [path for layer in ("", *LAYERS) for path in sorted((SOURCE / "numpy_rnn" / layer).glob("*.py"))]
+    paths = [path for folder in ("", *LAYERS) for path in sorted((SOURCE / "numpy_rnn" / folder).glob("*.py"))]
     modules = [".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     assert {"numpy_rnn", "numpy_rnn.__main__", "numpy_rnn.tbptt", "numpy_rnn.common.windows"} <= set(modules)
     ended = run([sys.executable, "-c", LOADED.format(modules=", ".join(modules))])
@@ -75,46 +75,41 @@ def within(module, *packages):
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def test_torch_rnn_imports_from_numpy_rnn_only_what_is_common():
-    """And its __main__, the application."""
-    for file, (modules, _) in imports_of("torch_rnn").items():
-        package = "numpy_rnn.app" if Path(file).name == "__main__.py" else "numpy_rnn.common"
-        assert all(within(m, package) for m in modules if within(m, "numpy_rnn")), file
-
-
-def test_no_file_of_numpy_rnn_imports_torch_or_a_picture_at_import_time():
-    """And the core not in a function either. What compares backends names them, and imports them by that name."""
-    for file, (modules, at_import_time) in imports_of("numpy_rnn").items():
-        assert not [m for m in at_import_time if within(m, "torch", "torch_rnn", "matplotlib")], file
-        if Path(file).parts[1] not in ("conformance", "study"):
-            assert not [m for m in modules if within(m, "torch", "torch_rnn")], file
-
-
-# What a file of each folder may import of numpy_rnn, also within a function: every arrow points down.
-LAYERS = {
+LAYERS = {  # what a file of each may import of the two packages, also within a function: every arrow points down
     "common": ["common"],
     "core": ["core", "common"],
     "engine": ["engine", "core", "common"],
     "app": ["app", "engine", "core", "common"],
+    "torch_rnn": ["torch_rnn", "common"],
 }
 
 
 def layer(module):
-    """The layer of a module of numpy_rnn, given as its dotted name or its path."""
-    parts = module.removesuffix(".py").replace("/", ".").split(".")
-    folder = parts[1] if len(parts) > 1 else "core"
+    """The layer of a module, given as its dotted name or its path."""
+    package, *parts = module.removesuffix(".py").replace("/", ".").split(".")
+    folder = parts[0] if parts and package == "numpy_rnn" else package
     return folder if folder in {*LAYERS, "conformance", "study", "figures"} else "core"
 
 
 def test_every_import_points_down_and_needs_nothing_but_numpy():
-    """The package and `reference` name the engine. At import time nothing is needed besides the standard library."""
-    for file, (modules, at_import_time) in imports_of("numpy_rnn").items():
-        if layer(file) not in LAYERS:
+    """The package and `reference` name the engine, and `__main__` of both the application. At import time nothing is
+    needed besides the standard library. No file of numpy_rnn imports torch or a picture then, and the core not in a
+    function either: what compares backends names them, and imports them by that name.
+    """
+    for file, (modules, at_import_time) in {**imports_of("numpy_rnn"), **imports_of("torch_rnn")}.items():
+        of, name = layer(file), Path(file).name
+        if of != "torch_rnn":
+            assert not [m for m in at_import_time if within(m, "torch", "torch_rnn", "matplotlib")], file
+            of_backends = of in ("conformance", "study")
+            assert of_backends or not [m for m in modules if within(m, "torch", "torch_rnn")], file
+        if of not in LAYERS:
             continue
+        needed = ("numpy", "numpy_rnn", "torch", "torch_rnn") if of == "torch_rnn" else ("numpy", "numpy_rnn")
         others = {m for m in at_import_time if m.split(".")[0] not in sys.stdlib_module_names}
-        assert all(within(m, "numpy", "numpy_rnn") for m in others), (file, others)
-        if Path(file).name not in ("__init__.py", "__main__.py"):
-            above = {m for m in modules if within(m, "numpy_rnn") and layer(m) not in LAYERS[layer(file)]}
+        assert all(within(m, *needed) for m in others), (file, others)
+        if of == "torch_rnn" or name not in ("__init__.py", "__main__.py"):
+            below = ["app", "torch_rnn"] if of == "torch_rnn" and name == "__main__.py" else LAYERS[of]
+            above = {m for m in modules if within(m, "numpy_rnn", "torch_rnn") and layer(m) not in below}
             assert not above, (file, above)
 
 

@@ -46,9 +46,6 @@ def resumed(rnn, case, state, **options):
     return [bits(u) for u in rnn.train(nothing, *series, **options, resume=state)]
 
 
-# -- the break is not seen --------------------------------------------------------------------------------------------
-
-
 @fewer(8)
 @given(
     run=runs(),
@@ -227,9 +224,6 @@ def test_floating_point_errors_are_exceptions_too(E, monkeypatch):
     assert bits(run.state()) == states[-1]
 
 
-# -- streams ----------------------------------------------------------------------------------------------------------
-
-
 def stream_run(rnn, case, instead=None, at=None):
     """A run on the steps of a case, and on what a function returns instead of one of them."""
     params, x, target, h_0 = case.for_train(rnn)
@@ -266,9 +260,6 @@ def test_a_stream_may_not_ask_for_an_update_of_its_own_run(rnn):
     next(run)
     with pytest.raises(InputError, match="already computing an update"):
         next(run)
-
-
-# -- the end of a run -------------------------------------------------------------------------------------------------
 
 
 def test_a_closed_run_makes_no_update_and_keeps_its_state(rnn):

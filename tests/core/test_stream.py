@@ -39,9 +39,6 @@ def steps_of(rnn, case):
     return list(zip(*map(rnn.from_numpy, series), strict=True))
 
 
-# -- the same run -----------------------------------------------------------------------------------------------------
-
-
 def refilled(steps):
     """These steps, in the arrays of the first one, which are filled again and again."""
     for step in steps:
@@ -93,9 +90,6 @@ def test_without_momentum_a_velocity_is_not_carried_on_and_not_by_adagrad(rnn):
         assert update.velocity is None
     with pytest.raises(InputError, match="expected the sums of squares of Adagrad"):  # none of which is below 0
         train_stream(rnn, case, [], velocity=before.velocity, adagrad=True)
-
-
-# -- no more than needed ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.with_reference

@@ -28,20 +28,6 @@ def test_windows_are_the_definition(rnn):
             assert found == list(definition(T, k1, k2)), (T, k1, k2)
 
 
-# -- against the witness --------------------------------------------------------------------------------------------
-
-
-def along_one_axis(case, E, seed):
-    """The case whose own series have an axis of 1, which the networks along it share."""
-    axis = seed % len(E)
-    first = (slice(None),) * axis + (slice(1),)
-    x, target, h_0 = (
-        v if v is None or v.ndim == axes - (v.dtype.kind == "i") else v[(slice(None),) * (axes - 2) + first]
-        for v, axes in ((case.x, 3), (case.target, 3), (case.h_0, 2))
-    )
-    return case._replace(x=x, target=target, h_0=h_0)
-
-
 def strided(rnn, array):
     """A view of the same numbers, neither transposed nor next to each other as those of `from_numpy`."""
     spread = np.zeros((*array.shape[::-1], 2), array.dtype)
@@ -69,8 +55,9 @@ def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views, 
     """
     case, options = run
     if E:
-        case = with_ensemble(case, E, seed, own)
-        case = along_one_axis(case, E, seed) if seed % 3 == 0 else case
+        shared = seed % len(E) if seed % 3 == 0 else None  # an axis along which networks share their own series
+        axes = tuple(1 if axis == shared else size for axis, size in enumerate(E))
+        case = with_ensemble(case, E, seed, own=own, axes=axes)
         shape = [size if seed >> axis & 1 else 1 for axis, size in enumerate(E)]
         options["learning_rate"] *= np.random.default_rng(seed).uniform(0, 1, shape)
     arrays = each(partial(strided, rnn), case.arrays) if as_views else case.for_train(rnn)

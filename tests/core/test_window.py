@@ -70,8 +70,6 @@ def test_the_witness_is_torch(case):
 
 NO_WEIGHT = random_case(0, 3, 2, 2, 3, 2, reduction="mean", weights=True)._replace(weights=np.zeros((3, 2)))
 
-# -- the backends -----------------------------------------------------------------------------------------------------
-
 
 @fewer(2)
 @example(NO_WEIGHT, {}, 0.1, "no")
@@ -86,9 +84,6 @@ def test_every_function_is_the_witness(rnn, case, options, rate, moving):
     assert bits(found.activations.h[0]) == bits(case.initial)
     older = len(case.x) - len(case.target)
     assert (found.adjoints.dy[:older] == 0).all()
-
-
-# -- by hand ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_derivative_of_relu_at_zero_is_zero(rnn):

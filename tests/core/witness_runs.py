@@ -72,9 +72,6 @@ def assert_fewer(case, few, updates, is_due):
         assert (np.abs(found - expected) <= case.target.size * 9 * np.finfo(case.dtype).eps * size).all()
 
 
-# -- an update by a backend -------------------------------------------------------------------------------------------
-
-
 def one_update(rnn, case, learning_rate, velocity=None, *, max_norm=None, max_value=None, **options) -> Expected:
     """The update by the single functions of a backend, from NumPy arrays to NumPy arrays.
 
