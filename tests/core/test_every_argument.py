@@ -19,7 +19,17 @@ from numpy_rnn import Gradients, Parameters
 
 # -- what is not of its kind ------------------------------------------------------------------------------------------
 
-FOREIGN = ["0.1", [0.5], (0.5,), {"x": 1}, object(), b"x", 1j]  # no arrays, no numbers and no records
+# No arrays, no numbers and no records; a mask, even over finite numbers, is refused on its way in too.
+FOREIGN = [
+    "0.1",
+    [0.5],
+    (0.5,),
+    {"x": 1},
+    object(),
+    b"x",
+    1j,
+    np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D))),
+]
 
 
 def arrays_of_other_dtypes(rnn, array):
@@ -93,14 +103,6 @@ def test_arrays_of_the_other_package_are_refused_with_its_name(rnn, name):
         if isinstance(given[argument], tuple) or hasattr(given[argument], "ndim"):
             changed = theirs["x" if argument == "value" else argument]
             refused(rnn, name, given | {argument: changed}, f"this is {rnn.__name__}", says)
-
-
-def test_masked_arrays_are_refused_on_their_way_in(rnn):
-    masked = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))
-    for name in ("from_numpy", "view"):
-        refused(rnn, name, arguments(rnn)[name] | {"value": masked}, "is a masked array", "fill")
-    state = {f"rnn.weight_{name}_l0": np.ma.masked_array(np.ones((H, H))) for name in ("ih", "hh")}
-    refused(rnn, "from_state_dict", {"state": state | {"linear.weight": np.ones((O, H))}}, "is a masked array")
 
 
 @pytest.mark.needs_torch

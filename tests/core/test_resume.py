@@ -6,7 +6,6 @@ An exception at any place of an update leaves the run as it was after the latest
 import copy
 import pickle
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numpy_rnn
-from numpy_rnn import InputError, Parameters, State
+from numpy_rnn import InputError, Parameters
 
 pytestmark = pytest.mark.with_reference
 
@@ -43,7 +42,11 @@ def resumed(rnn, case, state, **options):
     """The bits of all updates after a state; the parameters passed in are not looked at."""
     params, *series = case.for_train(rnn)
     nothing = Parameters(*(None if theta is None else theta * 0 for theta in params))
-    return [bits(u) for u in rnn.train(nothing, *series, **options, resume=state)]
+    training = rnn.train(nothing, *series, **options, resume=state)
+    assert bits(training.state()) == bits(state)
+    updates = [bits(u) for u in training]
+    assert next(training, None) is None
+    return updates
 
 
 @fewer(8)
@@ -57,21 +60,28 @@ def resumed(rnn, case, state, **options):
 )
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, record, many, every):
     """All options, any schedule, ensembles, learned states, any yield_every, any interruption: after two updates, of
-    which one is the last, and again after each. The state goes through NumPy arrays, as it does through a file. From
-    `many` networks on, numpy_rnn lays them out innermost in memory.
+    which one is the last, and again after each. The state goes through NumPy arrays, as it does through a file. Neither
+    the run that handed it out changes it, nor the one that began from it. From `many` networks on, numpy_rnn lays them
+    out innermost in memory.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpy_rnn.engine.layout.MIN_GROUP", many)
         case = with_ensemble(run[0], E, seed, own=("x",))
         options = run[1] | case.form(rnn) | {"record": record, "yield_every": every}
-        training, whole, states = rnn.train(*case.for_train(rnn), **options), [], []
+        training, whole, states, kept = rnn.train(*case.for_train(rnn), **options), [], [], []
         for update in training:
             whole.append(bits(update))
-            states.append(training.state())
+            states.append(state := training.state())
+            kept.append(bits(state))
+            assert bits((*state[:3], *state[4:])) == bits((*update[:3], *update[5:7]))
+            if record and update.window.stop == len(case.x):
+                assert bits(state.h) == bits(update.activations.h[-1])
+        assert bits(training.state()) == kept[-1]  # the end of a run is a valid state too
         for number in {seed % len(whole), len(whole) - 1}:
             state = rnn.from_numpy(rnn.to_numpy(states[number]))
             assert bits(state) == bits(states[number])
             assert resumed(rnn, case, state, **options) == whole[number + 1 :]
+            assert bits(state) == kept[number]
         longer = options | {"epochs": options["epochs"] + 1}
         more = resumed(rnn, case, states[-1], **longer)
         assert more == [bits(u) for u in rnn.train(*case.for_train(rnn), **longer)][len(whole) :] != []
@@ -80,30 +90,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, re
             made.append(bits(next(training)))
             training = rnn.train(*case.for_train(rnn), **options, resume=training.state())
         assert made == whole
-
-
-def test_a_state_says_where_the_run_stands_and_stays_as_it_is(rnn):
-    """Neither the run that handed it out changes it, nor the one that began from it."""
-    case = example()
-    training, states, kept = train(rnn, case, record=True, momentum=0.9), [], []
-    following = {1: 1, 2: 2, 3: T}  # where the next window starts; after the last, the end
-    assert isinstance(training, Iterator)
-    for update in training:
-        states.append(training.state())
-        kept.append(bits(states[-1]))
-        assert isinstance(states[-1], State)
-        assert states[-1][:3] == (update.epoch, update.number, update.window)
-        h = update.activations.h[following[update.number] - update.window.start]
-        assert kept[-1][3:] == bits((h, update.parameters, update.velocity))
-    assert bits(training.state()) == kept[-1]  # the end of a run is a valid state too
-    assert next(training, None) is None
-    for state in states:
-        again = train(rnn, case, momentum=0.9, resume=state)
-        assert bits(again.state()) == bits(state)
-        list(again)
-    assert next(again, None) is None  # which began at the end
-    assert bits(again.state()) == kept[-1]
-    assert [bits(state) for state in states] == kept
+        assert [bits(state) for state in states] == kept
 
 
 def test_a_learned_state_has_no_velocity_before_its_first_gradient(rnn):

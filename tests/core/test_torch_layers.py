@@ -108,6 +108,7 @@ REFUSED = {  # (state, words of the message)
     "a bias in the Linear only": (without(2, 3), "the Linear has biases and the RNN has none", "rnn.bias_hh_l0"),
     "integers": (STATE | {KEYS[0]: np.zeros((3, 2), int)}, "rnn.weight_ih_l0 is int64: expected float32 or float64"),
     "lists": (STATE | {KEYS[4]: [[0.0]]}, "linear.weight is list: expected float32 or float64"),
+    "a mask": (STATE | {KEYS[0]: np.ma.masked_array(np.ones((3, 2)))}, "rnn.weight_ih_l0 is a masked array"),
     "two dtypes": (STATE | {KEYS[3]: np.zeros(3, "f4")}, "bias_hh_l0 is float32 and rnn.weight_hh_l0 is float64"),
     "a flat weight": (resized({0: 6}), "rnn.weight_ih_l0 has shape (6,): expected (to, from)"),
     "an LSTM": (resized({0: (12, 2), 1: (12, 3), 2: 12, 3: 12}), "(12, 2): expected (3, 2), ", "gates of an LSTM"),
