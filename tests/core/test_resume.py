@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cases import random_case, runs, with_ensemble
 from comparing import bits, fewer
+from hypothesis import example as explicitly
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,11 @@ def resumed(rnn, case, state, **options):
     return updates
 
 
+SHORT_TAIL = example(), {"k1": 2, "k2": 3, "learning_rate": 0.05, "epochs": 2, "momentum": 0.9}
+
+
 @fewer(8)
+@explicitly(run=SHORT_TAIL, E=(), seed=0, record=True, many=64, every=1)
 @given(
     run=runs(),
     E=st.sampled_from([(), (), (1,), (2,), (1, 2), (2, 1)]),
