@@ -15,7 +15,7 @@ from comparing import bits
 from engine_sizes import MODULES, SIZES, assert_the_same_run, with_sizes
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from witness_runs import assert_fewer, is_due, reported
+from witness_runs import assert_fewer, reported
 
 from numpy_rnn import engine, reference
 from numpy_rnn.app.configuration import Configuration
@@ -108,7 +108,7 @@ def test_every_update_is_right_on_each_side_of_every_size(run, every, number):
             assert_the_same_run(updates, list(of_reference), ROUNDING[str(case.dtype)])
         assert [bits(u[:7]) for u in run_of(case, options, number)] == [bits(u[:7]) for u in updates]
         few = run_of(case, options, number, yield_every=every, record=True)
-        assert_fewer(case, few, updates, is_due(every, len(case.x)))
+        assert_fewer(case, few, updates, every)
         if case.params.W_hh.ndim == 2:
             of_steps = [v for v in (case.x, case.target, case.weights) if v is not None]
             of_stream = {name: value for name, value in options.items() if name not in ("epochs", "weights")}
@@ -161,7 +161,7 @@ def test_runs_beyond_the_sizes_as_they_are(name, kind):
         list(engine.train(*case.for_train(engine), **options, record=True, yield_every=every)) for every in (1, "epoch")
     )
     assert_judged_right(case, options, updates)
-    assert_fewer(case, few, updates, is_due("epoch", T))
+    assert_fewer(case, few, updates, "epoch")
 
 
 # -- on every path ----------------------------------------------------------------------------------------------------

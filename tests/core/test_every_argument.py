@@ -19,35 +19,22 @@ from numpy_rnn import Gradients, Parameters
 
 # -- what is not of its kind ------------------------------------------------------------------------------------------
 
-# No arrays, no numbers and no records; a mask, even over finite numbers, is refused on its way in too.
-FOREIGN = [
-    "0.1",
-    [0.5],
-    (0.5,),
-    {"x": 1},
-    object(),
-    b"x",
-    1j,
-    np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D))),
-]
+MASKED = np.ma.masked_array(np.ones((T, B, D)), np.zeros((T, B, D), bool))  # over finite numbers, too
+FOREIGN = ["0.1", [0.5], (0.5,), {"x": 1}, object(), b"x", 1j, MASKED]  # no arrays, no numbers and no records
 
 
 def arrays_of_other_dtypes(rnn, array):
     """By a word of the message, what is not the package's array of its dtype."""
     plain, is_torch = rnn.to_numpy(array), rnn.__name__ == "torch_rnn"
-    found = {"masked": np.ma.masked_array(plain, plain > 0), "expected": plain.tolist()}
-    if not is_torch:
-        swapped = plain.dtype.newbyteorder()
-        found[">f8" if sys.byteorder == "little" else "<f8"] = plain.astype(swapped)
-    for kind in ("float16", "complex64", "int64", *(() if is_torch else ("longdouble", "object"))):
-        with np.errstate(invalid="ignore"):
-            other = plain.astype(kind)
-        if is_torch:
-            import torch
+    swapped = ">f8" if sys.byteorder == "little" else "<f8"
+    kinds = ("float16", "complex64", "int64", *(() if is_torch else ("longdouble", "object", swapped)))
+    others = (plain.astype(kind) for kind in kinds)
+    if is_torch:
+        import torch
 
-            other = torch.tensor(other)
-        found[str(other.dtype)] = other
-    return found
+        others = map(torch.tensor, others)
+    of_dtypes = {str(other.dtype): other for other in others}
+    return of_dtypes | {"masked": np.ma.masked_array(plain, plain > 0), "expected": plain.tolist()}
 
 
 CONVERSIONS = "from_numpy", "view", "to_numpy"  # which take tuples, and arrays of any dtype

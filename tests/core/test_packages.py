@@ -114,9 +114,7 @@ def test_every_import_points_down_and_needs_nothing_but_numpy():
 
 
 def test_the_reading_of_imports_sees_them():
-    tree = ast.parse(
-        "class A:\n    from torch.nn import RNN\n    def f(self):\n        import matplotlib.pyplot, numpy as np"
-    )
+    tree = ast.parse("class A:\n from torch.nn import RNN\n def f(self):\n  import matplotlib.pyplot, numpy as np")
     at_once = {"torch.nn", "torch.nn.RNN"}
     assert imports(tree) == (at_once | {"matplotlib.pyplot", "numpy"}, at_once)
     with pytest.raises(AssertionError, match="relative"):
@@ -191,7 +189,7 @@ SPELLINGS = [
     (r"\baxis=", "dim="),
     (r"numpy_rnn\.(?!common)", "torch_rnn."),
 ]
-DECORATORS = ("@torch.no_grad()", "@np.errstate(")  # of torch and of NumPy: what is computed is the same
+DECORATORS = ("@torch.no_grad()", "@torch.errstate(")  # of torch and of NumPy: what is computed is the same
 
 # The other lines that differ, and why: "-" of numpy_rnn, "+" of torch_rnn, with a part of the line. All others are the
 # same, in all these files.
@@ -252,21 +250,14 @@ def differing_lines(name):
     """The lines of a pair that differ once they are spelled alike, without their indentation and with imports in one
     order: ours, theirs.
     """
-    ours, theirs = (
-        [
-            line.strip()
-            for line in (SOURCE / package / f"{name}.py").read_text(encoding="utf-8").splitlines()
-            if line.strip() and not line.strip().startswith(DECORATORS)
-        ]
-        for package in ("numpy_rnn", "torch_rnn")
-    )
-    for pattern, spelling in SPELLINGS:
-        ours = [re.sub(pattern, spelling, line) for line in ours]
-    ours, theirs = (
-        sorted(lines, key=lambda line: line if line.startswith(("import ", "from ")) else "~")
-        for lines in (ours, theirs)
-    )
-    changes = list(difflib.ndiff(ours, theirs))
+    pair = []
+    for package, spellings in (("numpy_rnn", SPELLINGS), ("torch_rnn", [])):
+        text = (SOURCE / package / f"{name}.py").read_text(encoding="utf-8")
+        for pattern, spelling in spellings:
+            text = re.sub(pattern, spelling, text)
+        lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith(DECORATORS)]
+        pair.append(sorted(lines, key=lambda line: line if line.startswith(("import ", "from ")) else "~"))
+    changes = list(difflib.ndiff(*pair))
     return [[line[2:] for line in changes if line.startswith(sign)] for sign in "-+"]
 
 

@@ -11,7 +11,7 @@ from cases import Case, random_case, runs, with_ensemble
 from comparing import arrays_in, bits, each, fewer, in_numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from witness_runs import assert_fewer, assert_right, definition, is_due
+from witness_runs import assert_fewer, assert_right, definition
 
 pytestmark = pytest.mark.with_reference
 
@@ -68,7 +68,7 @@ def test_every_update_of_a_run_is_right(rnn, run, E, own, many, seed, as_views, 
             updates.append(update)
             kept.append(bits(update))
         few = list(rnn.train(*arrays, **options, **case.form(rnn), record=True, yield_every=every))
-    assert_fewer(case, few, updates, is_due(every, len(case.x)))
+    assert_fewer(case, few, updates, every)
     assert_right(rnn, case, updates, **options)
     assert [bits(update) for update in updates] == kept
     assert bits(arrays) == before

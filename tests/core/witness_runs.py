@@ -50,16 +50,13 @@ def assert_right(rnn, case, updates, *, k1, k2, learning_rate, epochs, velocity=
             before, moving = result.parameters, result.velocity
 
 
-def is_due(every, T):
-    """Whether an update of a run on T steps is handed out, as a function of the update."""
-    return lambda update: update.window.stop == T or (every != "epoch" and update.number % every == 0)
-
-
-def assert_fewer(case, few, updates, is_due):
-    """Fail unless these are the updates that are due, to the bit, and have all losses: each a sum of terms, which may
-    be added in another order. Those of a squared error are not negative; those of a cross-entropy may cancel.
+def assert_fewer(case, few, updates, every):
+    """Fail unless these are, to the bit, the updates of a run that are due with this yield_every, and have all losses:
+    each a sum of terms, which may be added in another order. Those of a squared error are not negative; those of a
+    cross-entropy may cancel.
     """
-    due = [number for number, update in enumerate(updates, start=1) if is_due(update)]
+    in_epoch = [every != "epoch" and update.number % every == 0 for update in updates]
+    due = [n for n, u in enumerate(updates, start=1) if in_epoch[n - 1] or u.window.stop == len(case.x)]
     assert [bits((u[:3], u[4:9])) for u in few] == [bits((updates[n - 1][:3], updates[n - 1][4:9])) for n in due]
     assert all(update.losses is None for update in updates)
     assert list(np.cumsum([len(update.losses) for update in few])) == due
