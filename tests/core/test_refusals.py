@@ -38,37 +38,25 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     (BOTH, "one", "x", ones(T, 0, D), "x has shape (4, 0, 3)", "no empty axis"),
     (BOTH, "one", "x", ones(T, B, D + 1), "x has shape (4, 2, 4)", "expected (4, 2, 3)"),
     (BOTH, "one", "x", ones(T, B, 1), "x has shape (4, 2, 1)", "expected (4, 2, 3)"),
-    *(
-        (BOTH, "one", "h_0", ones(*shape), f"h_0 has shape {shape}", "expected (2, 5)")  # also what would broadcast
-        for shape in ((H,), (1, H), (B, 1), (1, B, H))
-    ),
+    *((BOTH, "one", "h_0", ones(*shape), f"h_0 has shape {shape}", "expected (2, 5)")  # also what would broadcast
+      for shape in ((H,), (1, H), (B, 1), (1, B, H))),
     ("train_stream", "one", "h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
     ("train_stream", "one", "h_0", ones(H), "h_0 has shape (5,): expected (B, H)"),
     (NETWORKS, "one", "h_0", None, "no initial state: expected h_0, or parameters with a learned one"),
     (NETWORKS, "learned", "h_0", ones(B, H), "h_0 is given and the parameters have a learned one", "expected None"),
     (BOTH, "one", "x", ones(T, B, D, dtype="float32"), "x is ", "float32", "the parameters are ", "float64", ONE),
     (BOTH, "one", "x", ones(T, B, D, dtype="int64"), "x is ", "int64", "expected"),
-    *(
-        (BOTH, "one", "h_0", ones(B, H, dtype=dtype), "h_0 is ", dtype, "the parameters are ", "float64", ONE)
-        for dtype in ("float32", "int64")
-    ),
+    *((BOTH, "one", "h_0", ones(B, H, dtype=dtype), "h_0 is ", dtype, "the parameters are ", "float64", ONE)
+      for dtype in ("float32", "int64")),
     (TARGETS, "one", "target", ones(T, B, O, dtype="float32"), "target is ", "float32", "float64", ONE),
-    *(
-        (TARGETS, "one", "target", ones(*shape), f"target has shape {shape}", "expected (4, 2, 6)")
-        for shape in ((T, B, 1), (T, 1, O), (T, B), (T, 1, B, O))
-    ),
-    *(
-        (GRADIENTS, "one", "target", ones(steps, B, O), f"target has {steps} steps", "between 1 and 4")
-        for steps in (0, T + 1)
-    ),
-    *(
-        ("train", "one", "target", ones(steps, B, O), f"target has {steps} steps", "expected 4, one for every step")
-        for steps in (0, 1, T - 1, T + 1)
-    ),
-    *(
-        ("half_squared_error", "one", "target", ones(*shape), f"target has shape {shape}", "(4, 2, 6)")
-        for shape in ((1, B, O), (T, 1, O), (T, B, 1), (B, O), ())
-    ),
+    *((TARGETS, "one", "target", ones(*shape), f"target has shape {shape}", "expected (4, 2, 6)")
+      for shape in ((T, B, 1), (T, 1, O), (T, B), (T, 1, B, O))),
+    *((GRADIENTS, "one", "target", ones(steps, B, O), f"target has {steps} steps", "between 1 and 4")
+      for steps in (0, T + 1)),
+    *(("train", "one", "target", ones(steps, B, O), f"target has {steps} steps", "expected 4, one for every step")
+      for steps in (0, 1, T - 1, T + 1)),
+    *(("half_squared_error", "one", "target", ones(*shape), f"target has shape {shape}", "(4, 2, 6)")
+      for shape in ((1, B, O), (T, 1, O), (T, B, 1), (B, O), ())),
     ("half_squared_error", "one", "y", ones(B, O), "y has shape (2, 6): expected (K, B, O)"),
     (NETWORKS, "one", "params.W_xh", ones(D, H + 1), "W_xh has shape (3, 6)", "expected (3, 5)"),
     (NETWORKS, "one", "params.W_xh", ones(H), "W_xh has shape (5,)", "expected 2 axes"),
@@ -82,10 +70,8 @@ ARRAYS: list[tuple] = [  # (functions, valid arguments, argument or field of par
     (NETWORKS, "one", "params.W_hh", ones(0, H, H), "W_hh has shape (0, 5, 5)", "no empty axis"),
     (NETWORKS, "one", "params.b_h", None, "b_y is given without b_h", "expected both biases or neither"),
     (NETWORKS, "one", "params.b_y", None, "b_h is given without b_y", "expected both biases or neither"),
-    *(
-        (NETWORKS, "learned", f"params.{name}", ones(*shape, dtype="f4"), f"{name} is ", "float32", "W_hh is ", ONE)
-        for name, shape in (("W_xh", (D, H)), ("W_hy", (H, O)), ("b_h", (H,)), ("b_y", (O,)), ("h_0", (B, H)))
-    ),
+    *((NETWORKS, "learned", f"params.{name}", ones(*shape, dtype="f4"), f"{name} is ", "float32", "W_hh is ", ONE)
+      for name, shape in (("W_xh", (D, H)), ("W_hy", (H, O)), ("b_h", (H,)), ("b_y", (O,)), ("h_0", (B, H)))),
     ("train", "learned", "params.h_0", ones(B + 1, H), "h_0 has shape (3, 5): expected (2, 5)"),
     ("train", "learned", "params.h_0", ones(1, H), "h_0 has shape (1, 5): expected (2, 5)"),
     (NETWORKS, "learned", "params.h_0", ones(B, H + 1), "h_0 has shape (2, 6): expected (2, 5)"),
@@ -178,10 +164,8 @@ OPTIONS: list[tuple] = [  # (functions, options, *words)
     (SCHEDULES, {"k1": 3, "k2": 2}, "k2 is 2 and k1 is 3: expected k2 ≥ k1", "must contain", "choose k2 ≥ 3"),
     *(("windows", {"steps": n}, f"steps is {n!r}: {WHOLE}, 0 or more") for n in (-1, 2.5, "3", None, True)),
     *(("train", {"epochs": n}, f"epochs is {n!r}: {WHOLE}, 0 or more") for n in (-1, True, 1.0, 1.5, "1", None)),
-    *(
-        (NETWORKS, {"yield_every": n}, f"yield_every is {n!r}: expected ", "whole number")
-        for n in (0, -1, 1.5, True, None, "all", "epochs")
-    ),
+    *((NETWORKS, {"yield_every": n}, f"yield_every is {n!r}: expected ", "whole number")
+      for n in (0, -1, 1.5, True, None, "all", "epochs")),
     ("train_stream", {"yield_every": "epoch"}, f"yield_every is 'epoch': {WHOLE}, 1 or more"),
     *((RATED, {"learning_rate": rate}, f"the learning rate is {rate}: expected finite numbers, 0 or more")
       for rate in (-0.1, -1, np.nan, np.inf, np.float32("-inf"), True)),
