@@ -33,12 +33,6 @@ def train(rnn, case, **options):
     return rnn.train(*case.for_train(rnn), **{"k1": 2, "k2": 3, "learning_rate": 0.05, "epochs": 2} | options)
 
 
-def state_after(rnn, number, case=None, **options):
-    training = train(rnn, case or example(), **options)
-    list(islice(training, number))
-    return training.state()
-
-
 def resumed(rnn, case, state, **options):
     """The bits of all updates after a state; the parameters passed in are not looked at."""
     params, *series = case.for_train(rnn)
@@ -101,7 +95,9 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(rnn, run, E, seed, re
 def test_a_learned_state_has_no_velocity_before_its_first_gradient(rnn):
     """If the state to resume from has none, the velocity of h_0 begins with the next epoch, and is not dampened."""
     case, options = example(learned=True), {"momentum": 0.9, "dampening": 0.5}
-    state = state_after(rnn, 2, case, **options)
+    training = train(rnn, case, **options)
+    list(islice(training, 2))
+    state = training.state()
     for velocity in (None, state.velocity._replace(h_0=None)):
         rest = list(train(rnn, case, **options, resume=state._replace(velocity=velocity)))
         assert [update.velocity.h_0 is None for update in rest] == [True, False, False, False]
