@@ -73,24 +73,14 @@ def test_memory_is_used_again_when_nobody_holds_any_part_of_it(of, taken):
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize(("networks", "columns"), [(None, False), (None, True), (1, False), (7, False)])
 def test_the_vector_is_the_parameters(bias, learned, networks, columns):
-    """Every number once, in one memory; W and U are parts of it, and what is None becomes zero."""
+    """Every number once, in one memory, also of its parts W, U and h_0; what is None becomes zero."""
     of = Layout(3, 4, 2, 5, bias, learned, np.dtype("float32"), networks, columns)
     vector = of.empty(of.size)
-    N = () if of.networks is None else (of.networks,)
-    assert vector.shape == (*N, of.size)
     vector[...] = np.arange(vector.size).reshape(vector.shape)
     named = of.named(vector)
-    assert [theta is None for theta in named] == [False] * 3 + [not of.bias] * 2 + [not of.learned]
-    D, H, O, B = of[:4]
-    shapes = (D, H), (H, H), (H, O), (H,), (O,), (B, H)
-    assert all(theta is None or theta.shape == (*N, *shape) for theta, shape in zip(named, shapes))
     for parts in (named, of.stacked(vector)):
         assert sorted(np.concatenate([part.ravel() for part in arrays_in(parts)])) == list(range(vector.size))
         assert all(np.shares_memory(part, vector) for part in arrays_in(parts))
-    W, U, _ = of.stacked(vector)
-    W = W.mT if of.columns else W
-    assert {H, D + H + of.bias} == set(W.shape[-2:])
-    assert np.array_equal(U[..., :H, :], named.W_hy)
     other = of.empty(of.size)
     other[...] = np.nan
     of.fill(other, each(np.array, named))

@@ -163,25 +163,19 @@ def changed_argument(rng, value, rnn):
     """One argument changed: by another kind of thing, or in one of its parts."""
     if rng.random() < 0.25:
         return pick(rng, ODD)
-    if isinstance(value, tuple) and value:
-        kind = rng.integers(8)
+    if isinstance(value, tuple | list | dict) and value:
+        parts = dict(value if isinstance(value, dict) else enumerate(value))
+        place, kind = pick(rng, list(parts)), rng.integers(8)
         if kind == 0:
-            return pick(rng, (tuple(value), list(value), value[:-1], (*value, None)))
-        place = int(rng.integers(len(value)))
-        part = None if kind == 1 else changed_argument(rng, value[place], rnn)
-        parts = [*value[:place], part, *value[place + 1 :]]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    if isinstance(value, dict) and value:
-        key = pick(rng, list(value))
-        kind = rng.integers(5)
-        if kind == 0:
-            return {k: v for k, v in value.items() if k != key}
-        if kind == 1:
-            return value | {pick(rng, ("x", 1, None, "x" * 5000, "a\nb", "rnn.weight_ih_l1")): value[key]}
-        return value | {key: changed_argument(rng, value[key], rnn)}
-    if isinstance(value, list) and value:
-        place = int(rng.integers(len(value)))
-        return [*value[:place], changed_argument(rng, value[place], rnn), *value[place + 1 :]]
+            del parts[place]
+        elif kind == 1:  # one more, under another name
+            parts[pick(rng, ("x", 1, None, "x" * 5000, "a\nb", "rnn.weight_ih_l1"))] = parts[place]
+        elif kind > 2:
+            parts[place] = None if kind == 3 else changed_argument(rng, parts[place], rnn)
+        if isinstance(value, dict):
+            return parts
+        is_record = kind > 2 and hasattr(value, "_fields")
+        return type(value)(*parts.values()) if is_record else pick(rng, (tuple, list))(parts.values())
     if hasattr(value, "shape") and hasattr(value, "ndim"):
         array = np.asarray(in_numpy(value))
         kind = rng.integers(12)
