@@ -7,7 +7,11 @@ from engine_sizes import with_sizes
 from other_kernel import simulate
 
 # Sizes of the engine, which multiplies in other places with each.
-SIZES = {}, {"MAX_GROUPED": 10**9}, {"MIN_COLUMNS": 1, "MIN_COLUMN_STEPS": 1, "MIN_COLUMN_BATCH": 1}
+SIZES: tuple[dict[str, int], ...] = (
+    {},
+    {"MAX_GROUPED": 10**9},
+    {"MIN_COLUMNS": 1, "MIN_COLUMN_STEPS": 1, "MIN_COLUMN_BATCH": 1},
+)
 
 
 def parts(rnn):
