@@ -100,7 +100,7 @@ def test_every_update_is_right_on_each_side_of_every_size(run, every, number):
     case, options, sizes, judged = run
     with pytest.MonkeyPatch.context() as patch:
         with_sizes(patch, sizes)
-        updates = run_of(case, options, number, record=True)
+        updates = list(engine.train(*case.for_train(engine), **options, record=True))
         if judged:
             assert_judged_right(case, options, updates)
         else:
