@@ -7,11 +7,6 @@ import numpy_rnn
 from numpy_rnn.app.experiment import Experiment, Scaling
 from numpy_rnn.app.results import Result
 
-SWEEPS: dict[str, dict] = {
-    "rates-and-seeds": {"E": (9, 4), "rates": tuple(2.0**-n for n in range(9)), "scaled": True, "held_out": 5},
-    "rates-compared": {"E": (3,), "rates": (0.01, 0.1, 0.5), "backends": ("numpy_rnn", "torch_rnn")},
-}
-
 
 def made_up(
     T=20, D=1, E=(), G=5, epochs=7, backends=("numpy_rnn",), P=None, scaled=False, held_out=0, rates=()

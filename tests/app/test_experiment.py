@@ -65,6 +65,11 @@ RUNS = {
     "clipping by value": ("--max-value 0.05", {}, {"max_value": 0.05}),
     "learned initial state": ("--learn-initial-state", {"learned": True}, {}),
     "rates": ("--learning-rate 0.02,0.05", {"E": (2,)}, {"learning_rate": np.array([0.02, 0.05])}),
+    "rates from one network": (
+        "--weights seed_3.npz --learning-rate 0.02,0",
+        {"E": (2,), "seed": 3},
+        {"learning_rate": np.array([0.02, 0])},
+    ),
     "rates and seeds": (
         "--learning-rate 0.02,0.05 --seeds 3 --learn-initial-state",
         {"networks": 3, "E": (2, 3), "learned": True},
@@ -111,6 +116,7 @@ def trained_directly(rnn, drawn, options):
 def test_every_option_reaches_the_run(rnn, capsys, case):
     """The parameters and the losses of the command are those of `rnn.train`."""
     np.save("series.npy", SERIES)
+    save_parameters("seed_3.npz", numpy_rnn.initial_parameters(seed=3))
     options, drawn, changed = RUNS[case]
     epochs = "--epochs", EPOCHS, "--log-every", 1
     out = succeed(rnn, capsys, *epochs, "--save", "w.npz", "--no-plot", *options.split())
