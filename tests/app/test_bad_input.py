@@ -5,18 +5,16 @@ Invalid files: test_data.py, test_storage.py and test_checkpoint.py.
 
 import contextlib
 import os
-import re
-import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from in_process import refused
+from in_process import main, refused
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.app.options import parser
-from numpy_rnn.app.storage import save_parameters
+from numpy_rnn.app.storage import check_can_write, save_parameters
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +35,11 @@ def files(tmp_path_factory):
         texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c"}
         for name, content in (texts | {"latin": b"ab\xff"}).items():
             Path(f"{name}.txt").write_bytes(content)
+        for options in (
+            "--seeds 2 --epochs 2 --save run.npz",
+            "--learning-rate 0.1,0.2,0.3 --save sweep.npz --epochs 1",
+        ):
+            assert main(numpy_rnn, [*options.split(), "--no-plot", "--quiet"]) == 0
     return folder
 
 
@@ -54,6 +57,8 @@ tarin | unknown command 'tarin': expected train or compare | (did you mean train
 compare PACKAGE | PACKAGE is this package itself: expected another
 --epochs | argument --epochs: expected one argument; see
 --epochs ten | --epochs: 'ten': expected a whole number, 0 or more
+--columns=-- | argument --columns: '--' is not a value: expected a value; for a file of
+compare json --json=-- | argument --json: '--' is not a value: expected a value; for a file of
 --k1 1.5 | --k1: '1.5': expected a whole number, 1 or more
 --seed -1 | --seed: '-1': expected a whole number, 0 or more
 --hidden-size 0 | --hidden-size: '0': expected a whole number, 1 or more
@@ -101,6 +106,16 @@ compare json | json | expected | package
 --weights many.npz --learning-rate 0.1,0.2 | has an ensemble of shape (3,), but 2 learning rates are given: expected
 --save a.npz --trace ./a.npz | --save and --trace both name ./a.npz: expected different files
 --data two.csv --save two.csv | --data and --save both name two.csv: expected different files
+--save none/a.npz | --save none/a.npz: the folder | none does not exist; create it first
+--trace none/a.npz | --trace none/a.npz: the folder | none does not exist; create it first
+--output none/a.csv | --output none/a.csv: the folder | none does not exist; create it first
+--resume w.npz | run file w.npz has no format 'elman-run 2': expected a run that --save wrote; it has only weights
+--resume run.npz --data two.csv | --data is given with --resume, but the run is on the sine wave: leave --data out
+--resume run.npz --trace t.npz | --trace and --resume are both given: a trace records a whole run; leave one of
+--resume run.npz --epochs 1 | the run in run.npz has reached epoch 2: expected --epochs 2 or more
+--resume run.npz --learning-rate 0.1,0.2 | --learning-rate has 2 values: expected 1, as in the run that --resume
+--resume sweep.npz --learning-rate 0.1 | --learning-rate has 1 value: expected 3, as in the run that --resume continues
+--resume run.npz --momentum 0 --nesterov | nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0
 --text none.txt | text none.txt does not exist: expected a text file; check the path
 --text empty.txt | text empty.txt is empty: expected a text with 2 or more different characters
 --text one.txt | text one.txt has no character but 'a' (U+0061, LATIN SMALL LETTER A): expected 2 or more different
@@ -127,6 +142,7 @@ compare json | json | expected | package
 PLOTS = [
     "--plot a | --plot a: unknown ending ''; expected .png or .pdf or .svg or .jpg",
     "--plot a.png.npz | --plot a.png.npz: unknown ending '.npz'; expected .png",
+    "--plot none/a.png | --plot none/a.png: the folder | none does not exist; create it first",
 ]
 
 
@@ -141,62 +157,33 @@ def test_options_that_cannot_be_used_are_refused(rnn, capsys, monkeypatch, files
         assert message.endswith(" --help")
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "study"])
-def test_two_dashes_are_no_value_of_any_option(command):
-    """argparse drops them in some versions of Python, and an option is left with a list that is empty."""
-    commands = parser("numpy_rnn")
-    options = [word for word in commands.options_of(command) if word.startswith("--")]
-    assert len(options) > 20
-    for option in options:
-        message = f"argument {option}: '--' is not a value: expected a value; for a file of"
-        with pytest.raises(InputError, match=f"^{re.escape(message)}"):
-            commands.parse_args([command, *(["json"] if command == "compare" else []), f"{option}=--"])
+PLACES = {
+    "none/a": "the folder .*none does not exist; create it first",
+    "folder": "is a folder: expected the name of a file",
+    "pipe": "is a device or a pipe: expected the name of a file",
+    "file/a": "cannot be written: Not a directory; choose another name",
+    300 * "x": "cannot be written: File name too long; choose another name",
+    "protected": "cannot be written: no permission; choose another place",
+    "locked/a": "cannot be written: no permission; choose another place",
+}
 
 
-PLACES = [
-    ("none/a{}", "the folder", "none does not exist; create it first"),
-    ("folder{}", "is a folder: expected the name of a file"),
-    ("pipe{}", "is a device or a pipe: expected the name of a file"),
-    ("file{0}/a{0}", "Not a directory; choose another name"),
-    (300 * "x" + "{}", "File name too long; choose another name"),
-    ("protected{}", "no permission; choose another place"),
-    ("locked/a{}", "no permission; choose another place"),
-]
-OUTPUTS = ["--save", "--trace", "--output", pytest.param("--plot", marks=pytest.mark.needs_matplotlib)]
-
-
-@pytest.mark.parametrize("option", OUTPUTS)
-def test_an_output_that_cannot_be_written_is_refused_before_the_run(capsys, monkeypatch, option):
-    ending = {"--plot": ".png", "--output": ".csv"}.get(option, ".npz")
-    os.mkdir(f"folder{ending}")
+def test_an_output_that_cannot_be_written_is_refused(monkeypatch):
+    os.mkdir("folder")
     os.mkdir("locked")
-    os.mkfifo(f"pipe{ending}")
+    os.mkfifo("pipe")
     for name in ("file", "protected"):
-        Path(name + ending).write_text("kept")
+        Path(name).write_text("kept")
     allowed = os.access  # root may write anywhere, so the permissions are simulated
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: Path(path).stem not in ("locked", "protected") and allowed(path, mode)
-    )
-    for place, *pieces in PLACES:
-        path = place.format(ending)
-        message = refused(numpy_rnn, capsys, option, path, *([] if option == "--plot" else ["--no-plot"]))
-        assert message.startswith(f"{option} {path}")
-        assert all(piece in message for piece in pieces), message
-
-
-@pytest.mark.needs_matplotlib
-def test_no_window_without_a_display(capsys, monkeypatch):
-    import matplotlib.pyplot as plt
-
-    monkeypatch.setattr(plt, "get_backend", lambda: "svg")
-    message = refused(numpy_rnn, capsys, "--show")
-    assert message == "--show: there is no display for a window; use --plot FILE instead"
+    closed = "locked", "protected"
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in closed and allowed(path, mode))
+    for path, message in PLACES.items():
+        with pytest.raises(InputError, match=f"^--save {path}:? {message}$"):
+            check_can_write(path, "--save")
 
 
 def test_no_memory(capsys, monkeypatch):
-    def full(*_):
-        raise MemoryError("Unable to allocate 7 GiB")
-
-    monkeypatch.setattr(sys.modules["numpy_rnn.app.experiment"], "draw_parameters", lambda *_, **__: full())
+    full = Mock(side_effect=MemoryError("Unable to allocate 7 GiB"))
+    monkeypatch.setattr("numpy_rnn.app.experiment.draw_parameters", full)
     message = refused(numpy_rnn, capsys, "--no-plot")
     assert message == "not enough memory (Unable to allocate 7 GiB): choose fewer hidden units, networks or rows"

@@ -1,23 +1,26 @@
-"""Run files: what is in them, and which are refused. When they are written: test_saving.py, resumed: test_resume.py."""
+"""Run files: what is in them, which are refused, when they are written, and what happens if they cannot be."""
 
+import errno
 import json
+import os
 import re
 from itertools import count
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from comparing import bits
 from fuzz_inputs import Bomb
-from in_process import configured, losses, refused, succeed, trained
+from in_process import command, configured, losses, refused, succeed, trained
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.app import checkpoint
-from numpy_rnn.app.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from numpy_rnn.app import checkpoint, command_line
+from numpy_rnn.app.checkpoint import Saver, fingerprint, load_checkpoint, save_checkpoint
 from numpy_rnn.app.options import CHANGEABLE
 from numpy_rnn.app.run import Hooks
-from numpy_rnn.app.storage import load_arrays, load_parameters, save_parameters
+from numpy_rnn.app.storage import load_arrays, load_parameters
 from numpy_rnn.common.errors import Interrupted
 
 
@@ -157,26 +160,6 @@ def test_a_run_file_that_is_damaged_is_refused(capsys, case):
         assert bits(load_parameters("r.npz")) == bits(SAVED.state.parameters)
 
 
-def test_the_undamaged_file_can_be_resumed_and_is_a_weights_file(capsys):
-    save_checkpoint("r.npz", SAVED)
-    assert losses(succeed(numpy_rnn, capsys, "--resume", "r.npz", "--no-plot", "--log-every", 1)).keys() == {2}
-    out = succeed(numpy_rnn, capsys, "--weights", "r.npz", "--epochs", 0, "--save", "s.npz", "--no-plot")
-    assert bits(load_parameters("s.npz")) == bits(SAVED.state.parameters)
-    assert out.splitlines()[0].endswith("float32, weights from r.npz")
-
-
-def test_files_of_other_kinds_are_refused(capsys):
-    save_parameters("w.npz", numpy_rnn.initial_parameters())
-    succeed(numpy_rnn, capsys, "--epochs", 1, "--trace", "t.npz", "--no-plot")
-    no_format = "has no format 'elman-run 2': expected a run that --save wrote"
-    for options, message in (
-        (("--resume", "w.npz"), f"run file w.npz {no_format}; it has only weights: use --weights"),
-        (("--resume", "t.npz"), f"run file t.npz {no_format}"),
-        (("--weights", "t.npz"), "weights file t.npz has format, "),
-    ):
-        assert refused(numpy_rnn, capsys, *options, "--no-plot").startswith(message)
-
-
 def test_the_fingerprint_covers_every_number_of_inputs_and_targets():
     x, target = np.zeros((9000, 1, 2), "f4"), np.ones((9000, 1, 2), "f4")
     prints = {fingerprint(x, target), fingerprint(x.astype("f8"), target), fingerprint(x[:-1], target[:-1])}
@@ -211,21 +194,6 @@ def test_an_option_that_would_make_it_another_run_is_refused(capsys):
         )
 
 
-def test_options_that_do_not_fit_a_run_that_is_resumed(capsys):
-    save_checkpoint("r.npz", SAVED)
-    save_checkpoint("sweep.npz", interrupted("--learning-rate 0.01,0.1,0.2 --k1 5", 3))
-    values = "--learning-rate has {}, as in the run that --resume continues"
-    for name, options, message in (
-        ("r.npz", "--data two.csv", "--data is given with --resume, but the run is on the sine wave: leave --data out"),
-        ("r.npz", "--trace t.npz", "--trace and --resume are both given: a trace records a whole run; leave one of"),
-        ("r.npz", "--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
-        ("r.npz", "--learning-rate 0.1,0.2", values.format("2 values: expected 1")),
-        ("sweep.npz", "--learning-rate 0.1", values.format("1 value: expected 3")),
-        ("r.npz", "--momentum 0 --nesterov", "nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0"),
-    ):
-        assert refused(numpy_rnn, capsys, "--resume", name, *options.split(), "--no-plot").startswith(message)
-
-
 def test_a_run_without_updates_keeps_its_weights(rnn, capsys):
     out = succeed(rnn, capsys, "--epochs", 0, "--save", "r.npz", "--no-plot", "--seeds", 2)
     assert out.endswith("weights saved to r.npz\n")
@@ -238,10 +206,85 @@ def test_the_keys_of_the_file_are_documented():
     save_checkpoint("r.npz", SAVED)
     arrays = load_arrays("r.npz", "run file")
     velocities = [f"v{name}" for name in ("W_xh", "W_hh", "W_hy", "h_0")]
-    documented = KEYS.split()
-    assert list(arrays) == ["W_xh", "W_hh", "W_hy", "h_0", *velocities, *documented]
-    assert all(re.search(rf"\b{name}\b", checkpoint.__doc__) for name in documented)
+    assert list(arrays) == ["W_xh", "W_hh", "W_hy", "h_0", *velocities, *KEYS.split()]
+    assert all(re.search(rf"\b{name}\b", checkpoint.__doc__) for name in KEYS.split())
     assert arrays["format"].tobytes() == b"elman-run 2"
     shapes = {name: arrays[name].shape for name in ("window", "h", "epochs", "losses", "partial")}
     assert shapes == {"window": (3,), "h": (2, 1, 6), "epochs": (1,), "losses": (1, 2), "partial": (2,)}
-    assert bits(load_checkpoint("r.npz")[2:5]) == bits(SAVED[2:5])
+
+
+# -- when it is written ----------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """os.replace, of a disk that is full at the first `refusals` times."""
+
+    def __init__(self, monkeypatch, refusals):
+        self.refusals, self.places, self.replace = refusals, [], os.replace
+        monkeypatch.setattr(os, "replace", self)
+
+    def __call__(self, source, target):
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.replace(source, target)
+        self.places.append(load_checkpoint(target).state[:2])
+
+
+@pytest.mark.parametrize(
+    ("options", "places", "every"),
+    [
+        ("--save-every 0", [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 3)], 0),  # and once more at the end
+        ("--save-every 9.5", [(2, 3)], 9.5),
+        ("", [(2, 3)], 30),
+    ],
+)
+def test_a_run_is_saved_every_so_many_seconds_and_at_its_end(capsys, monkeypatch, options, places, every):
+    disk, savers = Disk(monkeypatch, 0), []
+    monkeypatch.setattr(command_line, "Saver", lambda *given: savers.append(Saver(*given)) or savers[0])
+    succeed(numpy_rnn, capsys, "--epochs", 2, "--k1", 7, "--save", "r.npz", *options.split(), "--no-plot")
+    assert disk.places == places
+    assert (savers[0].path, savers[0].every) == ("r.npz", every)
+
+
+@pytest.mark.parametrize(("every", "duration", "pause"), [(30, 0, 30), (30, 2, 30), (3, 2, 20), (0, 2, 0)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_next_checkpoint_is_due_after_a_pause(monkeypatch, every, duration, pause, fails):
+    """`every` seconds after the latest one, but at least ten times as long as a write takes, also if it failed."""
+    now = 100.0
+
+    def write(*_):
+        nonlocal now
+        now += duration
+        if fails:
+            raise InputError("full")
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("numpy_rnn.app.checkpoint.save_checkpoint", write)
+    saver = Saver("r.npz", every)
+    for wait in (every, pause, pause):
+        assert wait == 0 or not saver.is_due()
+        now += wait
+        assert saver.is_due()
+        assert saver.due == now
+        saver(Mock())
+        assert (saver.error is None, saver.saved is None) == (not fails, fails)
+
+
+def test_a_write_that_fails_does_not_end_the_run(capsys, monkeypatch):
+    disk = Disk(monkeypatch, 3)
+    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
+    out = succeed(numpy_rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
+    assert disk.places == [(2, 1), (2, 2), (2, 3), (2, 3)]
+    assert out == succeed(numpy_rnn, capsys, *options) + "weights saved to r.npz\n"
+    assert os.listdir() == ["r.npz"]
+
+
+def test_the_trace_and_the_plot_are_made_although_the_run_could_not_be_saved(capsys, monkeypatch):
+    monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", Mock(side_effect=InputError("r.npz cannot be written")))
+    drawn = []
+    monkeypatch.setattr("numpy_rnn.app.command_line._draw", lambda *_, **files: drawn.append(files["path"]))
+    ended = command(numpy_rnn, capsys, "--epochs", 1, "--save", "r.npz", "--trace", "t.npz", "--no-plot")
+    assert (ended.status, ended.err) == (2, "numpy_rnn: r.npz cannot be written\n")
+    assert Path("t.npz").exists()
+    assert drawn == [None]

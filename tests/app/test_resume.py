@@ -1,14 +1,20 @@
 """A run that is interrupted, saved and resumed at any update has the bits of the run that is not interrupted.
 
-With processes that are killed: test_saving.py. With signals: test_process.py.
+What is in its file, and when it is written: test_checkpoint.py. Signals that come at chosen moments: test_process.py.
 """
 
+import importlib
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from children import LIMIT, environment, start
 from comparing import bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,8 +57,7 @@ def content(checkpoint):
     if checkpoint is None:
         return None
     configuration, series, state, losses, partial, diverged, epochs = checkpoint[:7]
-    of_text = bits(checkpoint[7:])
-    return configuration.changed(epochs=0), series, bits(state), bits(losses), bits(partial), diverged, epochs, of_text
+    return configuration.changed(epochs=0), series, diverged, bits((state, losses, partial, epochs, *checkpoint[7:]))
 
 
 def finished(checkpoint):
@@ -100,30 +105,6 @@ class Segment:
             self.checkpoint = interrupted.checkpoint
 
 
-def check(rnn, options):
-    """Interrupt a run after random numbers of updates, each time resume it from its file, and compare it with the
-    whole run. Until its last part it may be a run of fewer epochs.
-    """
-
-    @settings(max_examples=max(3, settings().max_examples // (30 if rnn is numpy_rnn else 50)))
-    @given(
-        stops=st.lists(st.integers(1, 30), min_size=1, max_size=6),
-        epochs=st.integers(1, EPOCHS),
-        yield_every=st.sampled_from([1, 3, None]),
-    )
-    def interrupted(stops, epochs, yield_every):
-        now = None
-        for stop in stops:
-            segment = checked_segment(rnn, configured(options, epochs=epochs), now, stop, yield_every, whole)
-            now = now if segment.checkpoint is None else saved_and_loaded(segment.checkpoint)
-        last = checked_segment(rnn, configured(options, epochs=EPOCHS), now, 10**9, yield_every, whole)
-        assert last.end == whole.end
-
-    whole = Segment(rnn, configured(options, epochs=EPOCHS))
-    interrupted()
-    return whole
-
-
 def checked_segment(rnn, configuration, resumed, stop, yield_every, whole):
     """A part of a run: its files, rows and divergences are those of the whole run, each there once."""
     segment = Segment(rnn, configuration, resumed, stop, yield_every)
@@ -146,19 +127,35 @@ def saved_and_loaded(checkpoint):
     return loaded
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_interrupted_at_any_update_has_the_bits_of_the_whole_run(name):
-    whole = check(numpy_rnn, RUNS[name])
-    assert len(whole.diverged) == {"some diverge": 6, "all diverge": 2}.get(name, 0)  # without those of the last update
+OF_TORCH = ["sliding window", "sweep of ensembles", "all diverge"]
+CASES = [("numpy_rnn", name) for name in RUNS]
+CASES += [pytest.param("torch_rnn", name, marks=pytest.mark.needs_torch) for name in OF_TORCH]
+
+
+@pytest.mark.parametrize(("package", "name"), CASES)
+def test_a_run_interrupted_at_any_update_has_the_bits_of_the_whole_run(package, name):
+    """After random numbers of updates, and resumed from its file; until its last part it may have fewer epochs."""
+    rnn, options = importlib.import_module(package), RUNS[name]
+
+    @settings(max_examples=max(3, settings().max_examples // (30 if rnn is numpy_rnn else 50)))
+    @given(
+        stops=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+        epochs=st.integers(1, EPOCHS),
+        yield_every=st.sampled_from([1, 3, None]),
+    )
+    def interrupted(stops, epochs, yield_every):
+        now = None
+        for stop in stops:
+            segment = checked_segment(rnn, configured(options, epochs=epochs), now, stop, yield_every, whole)
+            now = now if segment.checkpoint is None else saved_and_loaded(segment.checkpoint)
+        last = checked_segment(rnn, configured(options, epochs=EPOCHS), now, 10**9, yield_every, whole)
+        assert last.end == whole.end
+
+    whole = Segment(rnn, configured(options, epochs=EPOCHS))
+    interrupted()
+    if rnn is numpy_rnn:  # without those of the last update
+        assert len(whole.diverged) == {"some diverge": 6, "all diverge": 2}.get(name, 0)
     assert ("every network diverged" in str(whole.end[0])) == (name == "all diverge")
-
-
-@pytest.mark.needs_torch
-@pytest.mark.parametrize("name", ["sliding window", "sweep of ensembles", "all diverge"])
-def test_so_has_a_run_of_torch_rnn(name):
-    import torch_rnn
-
-    check(torch_rnn, RUNS[name])
 
 
 def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass():
@@ -211,27 +208,28 @@ def test_options_that_may_change_apply_from_there_on(rnn, capsys, first, second)
     assert (loaded.configuration, loaded.state.epoch) == (both, 2)
 
 
-def test_a_run_is_resumed_in_another_folder_on_the_same_series(capsys, tmp_path, monkeypatch):
+def test_a_run_is_resumed_in_another_folder_on_the_same_series(capsys, monkeypatch):
     """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
-    options = RUNS["series of a file"].split()
-    whole = succeed(numpy_rnn, capsys, "--epochs", 3, *options, "--save", "whole.npz", "--no-plot")
-    succeed(numpy_rnn, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
-    (tmp_path / "elsewhere").mkdir()
+    options = [*RUNS["series of a file"].split(), "--no-plot"]
+    whole = succeed(numpy_rnn, capsys, "--epochs", 3, *options, "--save", "whole.npz")
+    succeed(numpy_rnn, capsys, "--epochs", 1, *options, "--save", "r.npz")
+    os.mkdir("elsewhere")
     monkeypatch.chdir("elsewhere")
-    rows = Path("../two.csv").read_text()
-    Path("other.csv").write_text(rows + "\n1,2")
-    resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
-    assert refused(numpy_rnn, capsys, *resume, "other.csv").startswith(
-        "run file ../r.npz: the series is not the one that"
-    )
+    Path("other.csv").write_text(Path("../two.csv").read_text() + "\n1,2")
     os.rename("../two.csv", "three.csv")
-    assert refused(numpy_rnn, capsys, *resume[:3]) == (
-        "run file ../r.npz was trained on two.csv, which does not exist: expected the same series; give its path with"
-        " --data FILE"
-    )
+    resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
+    for arguments, message in (
+        ([*resume, "other.csv"], "run file ../r.npz: the series is not the one that"),
+        (
+            resume[:-1],
+            "run file ../r.npz was trained on two.csv, which does not exist: expected the same series; give its path"
+            " with --data FILE",
+        ),
+    ):
+        assert refused(numpy_rnn, capsys, *arguments).startswith(message)
     succeed(numpy_rnn, capsys, *resume, "three.csv", "--save", "s.npz")
-    assert load_checkpoint("s.npz").configuration.data == "three.csv"
     loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")
+    assert loaded.configuration.data == "three.csv"
     assert bits(loaded[2:5]) == bits(expected[2:5])
     again = succeed(numpy_rnn, capsys, "--resume", "s.npz", "--no-plot")  # it knows where the series is now
     assert again[again.index("  time") :] in whole
@@ -241,12 +239,54 @@ def test_a_run_is_resumed_in_another_folder_on_the_same_series(capsys, tmp_path,
 def test_either_package_can_resume_a_run_of_the_other(capsys):
     import torch_rnn
 
-    options = ["--momentum", 0.9, "--learn-initial-state", "--seeds", 2, "--k2", 3]
     for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
-        succeed(one, capsys, "--epochs", 1, *options, "--save", "r.npz", "--no-plot")
-        before = load_checkpoint("r.npz")
+        options = "--epochs 1 --momentum 0.9 --learn-initial-state --seeds 2 --k2 3 --save r.npz --no-plot"
+        succeed(one, capsys, *options.split())
         succeed(other, capsys, "--resume", "r.npz", "--save", "s.npz", "--no-plot")
-        assert bits(load_checkpoint("s.npz").state) == bits(before.state)
+        assert bits(load_checkpoint("s.npz").state) == bits(load_checkpoint("r.npz").state)
         out = succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--log-every", 1, "--no-plot")
         assert list(losses(out)) == [2]
-        os.remove("s.npz")
+
+
+# -- processes that are killed ----------------------------------------------------------------------------------------
+
+
+def changed_at(path):
+    """The time at which the file was written; None without a file."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+
+@pytest.mark.slow
+def test_a_run_killed_or_interrupted_at_random_moments_is_resumed_and_has_the_bits_of_one_that_was_not(capsys):
+    """Its file is saved after every update, so that most signals come while it is written."""
+    random, written, place = np.random.default_rng(0), None, (0, 0)
+    given = options = ["--learning-rate", "0.01,0.05", "--seeds", "2", "--k1", "2", "--k2", "5", "--momentum", "0.5"]
+    save = ["--save", "run.npz", "--save-every", "0", "--epochs", "100000", "--log-every", "100000", "--no-plot"]
+    for order in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+        program = [sys.executable, "-m", "numpy_rnn", *options, *save]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with start(program, **pipes, env=environment(PYTHONUNBUFFERED="")) as process:
+            if options == given:  # two headings, and the loss of the first epoch, at once
+                assert [process.stdout.readline() for _ in range(3)][-1].startswith("    1  ")
+            until = time.monotonic() + LIMIT
+            while changed_at("run.npz") == written and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 0.05))
+            process.send_signal(order)
+            message = process.stderr.read()
+        before, place, written = place, load_checkpoint("run.npz").state[:2], changed_at("run.npz")
+        assert place > before
+        saved = (
+            f"interrupted; saved the run so far to run.npz, after epoch {place[0]}, update {place[1]}: continue with"
+        )
+        is_killed = order == signal.SIGKILL
+        ended = (-order, "") if is_killed else (128 + order, f"numpy_rnn: {saved} --resume run.npz\n")
+        assert (process.returncode, message) == ended
+        others = set(os.listdir()) - {"run.npz", "two.csv"}
+        assert all(is_killed and name.startswith(".unfinished-") for name in others)
+        options = ["--resume", "run.npz"]
+    epochs = "--epochs", place[0], "--no-plot"
+    succeed(numpy_rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz")
+    succeed(numpy_rnn, capsys, *given, *epochs, "--save", "whole.npz")
+    assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()
+    assert sorted(os.listdir()) == ["run.npz", "two.csv", "whole.npz"]  # unfinished files are removed
