@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,17 +26,6 @@ def outer():
 
 
 @pytest.mark.slow
-@pytest.mark.needs_matplotlib
-def test_a_process_prints_what_main_prints_and_saves_the_plot(capsys):
-    ended = run([sys.executable, "-m", "numpy_rnn", "--epochs", "12"], env=outer())
-    assert (ended.returncode, ended.stderr) == (0, "")
-    printed = succeed(numpy_rnn, capsys, "--epochs", 12, "--no-plot")
-    assert ended.stdout == printed + "plot saved to numpy_rnn.png\n"
-    assert os.listdir() == ["numpy_rnn.png"]
-    assert Path("numpy_rnn.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-
-
-@pytest.mark.slow
 def test_numpy_alone_is_imported():
     program = (
         "import sys; from numpy_rnn.__main__ import main;"
@@ -49,48 +38,41 @@ def test_numpy_alone_is_imported():
 ORDERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+def press(monkeypatch, at, *orders, yield_every=1):
+    """Send signals to this process when so many updates are made at once for the `at`-th time; returns those sent."""
+    made, sent = [], []
+    monkeypatch.setattr(running, "MAX_UPDATES", yield_every)
+
+    def advance(self, *_):
+        made.append(1)
+        for order in orders if len(made) == at else ():
+            sent.append(order)
+            os.kill(os.getpid(), order)
+
+    monkeypatch.setattr(terminal.Progress, "advance", advance)
+    return sent
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("every", [None, "0"])
 def test_a_second_signal_acts_at_once_and_says_what_was_saved(capsys, monkeypatch, order, every):
     """The first one waits for the end of the update; whoever cannot wait sends a second one."""
-    reached = []
-
-    def advance(self, updates, details):
-        if details()["epoch"] == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-            reached.append("after the first")
-            os.kill(os.getpid(), order)
-            reached.append("after the second")
-
-    monkeypatch.setattr(terminal.Progress, "advance", advance)
+    sent = press(monkeypatch, 41, signal.SIGINT, order, signal.SIGINT)
     options = [] if every is None else ["--save-every", every]
     ended = command(numpy_rnn, capsys, "--no-plot", "--save", "run.npz", *options)
-    assert reached == ["after the first"]
     saved = "nothing was saved"
     if every is not None:
         assert load_checkpoint("run.npz").state[:2] == (2, 20)
         saved = "run.npz has the run after epoch 2, update 20: continue with --resume run.npz"
     assert (ended.status, ended.err) == (128 + order, f"numpy_rnn: interrupted; {saved}\n")
+    assert sent == [signal.SIGINT, order]
     assert os.listdir() == ([] if every is None else ["run.npz"])
-
-
-def press_ctrl_c(monkeypatch, at, yield_every=1, order=signal.SIGINT):
-    """Send the signal to this process when so many updates are made at once for the `at`-th time, and only then."""
-    made = []
-    monkeypatch.setattr(running, "MAX_UPDATES", yield_every)
-
-    def update(self, *_):
-        made.append(1)
-        if len(made) == at:
-            os.kill(os.getpid(), order)
-
-    monkeypatch.setattr(terminal.Progress, "advance", update)
 
 
 @pytest.mark.parametrize("yield_every", [1, 5])
 def test_the_updates_in_progress_are_finished_and_saved_whatever_save_every_is(rnn, capsys, monkeypatch, yield_every):
     for at in (1, 4, 60 // yield_every):
-        press_ctrl_c(monkeypatch, at, yield_every)
+        press(monkeypatch, at, signal.SIGINT, yield_every=yield_every)
         ended = command(rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
         state = load_checkpoint("run.npz").state
         # the signal comes when its updates are made; it is checked after the next ones, if there are any
@@ -101,7 +83,7 @@ def test_the_updates_in_progress_are_finished_and_saved_whatever_save_every_is(r
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_signal_without_save_acts_at_once(capsys, monkeypatch, order):
-    press_ctrl_c(monkeypatch, 7, order=order)
+    press(monkeypatch, 7, order)
     ended = command(numpy_rnn, capsys, "--epochs", 3, "--no-plot")
     assert (ended.status, ended.err) == (128 + order, "numpy_rnn: interrupted\n")
     assert os.listdir() == []
@@ -110,7 +92,7 @@ def test_a_signal_without_save_acts_at_once(capsys, monkeypatch, order):
 def test_ctrl_c_while_the_last_state_is_written(capsys, monkeypatch):
     """A second one is for those who cannot wait for the disk: nothing is half written, and there is no traceback."""
     Path("run.npz").write_text("old")
-    press_ctrl_c(monkeypatch, 7)
+    press(monkeypatch, 7, signal.SIGINT)
     monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGINT))
     ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot")
     assert (ended.status, ended.err) == (130, "numpy_rnn: interrupted; nothing was saved\n")
@@ -118,13 +100,10 @@ def test_ctrl_c_while_the_last_state_is_written(capsys, monkeypatch):
 
 
 def test_signal_handlers_are_restored_and_left_alone_in_another_thread(capsys):
-    ended = []
     before = [signal.getsignal(number) for number in SIGNALS]
     options = ["--epochs", "2", "--save", "run.npz", "--save-every", "9", "--no-plot"]
-    thread = threading.Thread(target=lambda: ended.append(main(numpy_rnn, options)))
-    thread.start()
-    thread.join()
-    assert ended == [0]
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(main, numpy_rnn, options).result() == 0
     succeed(numpy_rnn, capsys, *options)
     assert [signal.getsignal(number) for number in SIGNALS] == before
     with suppress(EOFError), deferred_signals():
@@ -139,29 +118,27 @@ def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order):
     former = signal.signal(order, signal.SIG_IGN)
     try:
         for save in ([], ["--save", "run.npz"]):
-            press_ctrl_c(monkeypatch, 2, order=order)
+            press(monkeypatch, 2, order)
             succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
             assert signal.getsignal(order) == signal.SIG_IGN
     finally:
         signal.signal(order, former)
 
 
-@pytest.mark.parametrize("part", ["generates", "predicts"])
-def test_ctrl_c_while_it_generates_or_predicts_acts(capsys, monkeypatch, part):
-    """The run was saved before that. Nothing more is computed after the signal."""
-    passes = []
+@pytest.mark.parametrize("passes", [[20], [20, 1]], ids=["predicts", "generates"])
+def test_ctrl_c_while_it_predicts_or_generates_acts(capsys, monkeypatch, passes):
+    """The run was saved before. Nothing more is computed after the signal, which comes in the last of these passes."""
+    made, forward = [], results._forward
 
-    def forward(rnn, params, x, *rest):
-        passes.append(len(x))
-        if passes[0 if part == "predicts" else -1] == (20 if part == "predicts" else 1) and len(passes) < 4:
+    def interrupted(rnn, params, x, *rest):
+        made.append(len(x))
+        if made == passes:
             os.kill(os.getpid(), signal.SIGINT)
-        return honest(rnn, params, x, *rest)
+        return forward(rnn, params, x, *rest)
 
-    honest = results._forward
-    monkeypatch.setattr(results, "_forward", forward)
+    monkeypatch.setattr(results, "_forward", interrupted)
     ended = command(numpy_rnn, capsys, "--epochs", 3, "--save", "run.npz", "--no-plot", "--generate", 1000)
-    assert ended.status == 130
-    assert passes == ([20] if part == "predicts" else [20, 1])
+    assert (ended.status, made) == (130, passes)
     assert "; saved the run so far to run.npz, after epoch 3, update 20:" in ended.err
     assert load_checkpoint("run.npz").state[:2] == (3, 20)
 
@@ -187,7 +164,7 @@ import signal, sys
 
 class Finder:
     def find_spec(self, name, *_):
-        if name == {at!r}:
+        if name in ("torch", "numpy_rnn.app.command_line"):
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.raise_signal(signal.SIGINT)
 
@@ -196,17 +173,10 @@ sys.meta_path.insert(0, Finder())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("package", "at"),
-    [
-        ("numpy_rnn", "numpy_rnn.app.command_line"),
-        pytest.param("torch_rnn", "torch", marks=pytest.mark.needs_torch),
-    ],
-)
-def test_ctrl_c_during_the_imports_is_one_line(package, at):
-    os.mkdir("site")
-    Path("site/sitecustomize.py").write_text(IMPORTING.format(at=at))  # which Python runs before all else
-    path = os.pathsep.join([os.path.realpath("site"), outer()["PYTHONPATH"]])
+@pytest.mark.parametrize("package", ["numpy_rnn", pytest.param("torch_rnn", marks=pytest.mark.needs_torch)])
+def test_ctrl_c_during_the_imports_is_one_line(package):
+    Path("sitecustomize.py").write_text(IMPORTING)  # which Python runs before all else
+    path = os.pathsep.join([os.getcwd(), outer()["PYTHONPATH"]])
     ended = run([sys.executable, "-m", package], env={**outer(), "PYTHONPATH": path})
     assert (ended.stdout, ended.stderr) == ("", "interrupted\n")
     assert ended.returncode in (130, -signal.SIGINT)
@@ -226,21 +196,19 @@ def ascii_stream():
 def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch):
     """Warnings are errors here, so there is none either. That such a name is drawn as it is: test_plots.py."""
     name = os.fsdecode(ODD)
-    data = name + ".csv"
+    files = {"--data": f"{name}.csv", "--save": name, "--output": f"{name}.json", "--plot": f"{name}.png"}
     try:
-        Path(data).write_text('"' + ODD.decode("utf-8", "replace") + '","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8")
+        Path(files["--data"]).write_text('"' + ODD.decode("utf-8", "replace") + '","b"\n1,2\n2,1\n3,5\n4,3\n', "utf-8")
     except OSError:
         pytest.skip("the file system has no such names")
-    files = {"--data": data, "--save": name, "--output": f"{name}.json", "--plot": f"{name}.png"}
-    out, err = streams = ascii_stream(), ascii_stream()
+    streams = {"stdout": ascii_stream(), "stderr": ascii_stream()}
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        status = main(numpy_rnn, ["--epochs", "1", *map("=".join, files.items())])
-        missing = main(numpy_rnn, [f"--data=no{data}", "--no-plot"])
-    assert (status, missing) == (0, 2)
+        for stream in streams.items():
+            patch.setattr(sys, *stream)
+        assert main(numpy_rnn, ["--epochs", "1", *map("=".join, files.items())]) == 0
+        assert main(numpy_rnn, [f"--data=no{name}.csv", "--no-plot"]) == 2
     assert sorted(os.listdir()) == sorted(files.values())
-    printed, message = (stream.buffer.getvalue().decode("ascii") for stream in streams)
+    printed, message = (stream.buffer.getvalue().decode("ascii") for stream in streams.values())
     assert printed.startswith("numpy_rnn: a$")
     assert "\x1b" not in printed.splitlines()[0] + message
     assert message.count("\n") == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparing import each
-from in_process import refused, succeed
+from in_process import refused, succeed, trained
 from made_up import lines
 
 import numpy_rnn
@@ -21,8 +21,9 @@ from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.results import Result
-from numpy_rnn.app.run import Hooks, Run
+from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.series import alphabet_of, classes_of, visible
+from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.app.text_report import TextReport, sample
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
@@ -39,8 +40,7 @@ def _short():
 
 def rows(out):
     """The printed rows: (update, epoch, smoothed loss)."""
-    found = re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)
-    return [(int(update), int(epoch), float(loss)) for update, epoch, loss in found]
+    return [tuple(map(float, row)) for row in re.findall(r"^ *(\d+) +(\d+) +(\d+\.\d{6})$", out, re.MULTILINE)]
 
 
 def samples(out):
@@ -49,8 +49,8 @@ def samples(out):
 
 def prepared(**changes):
     """A language model of few hidden units in float64, of the text of these tests."""
-    values = TEXT | {"hidden_size": 12, "epochs": 2, "text": "short.txt", "dtype": "float64"} | changes
-    configuration = Configuration(**values)
+    values = {"hidden_size": 12, "epochs": 2, "text": "short.txt", "dtype": "float64"} | changes
+    configuration = Configuration(**(TEXT | values))
     return prepare(configuration), configuration
 
 
@@ -59,15 +59,14 @@ def prepared(**changes):
 
 def test_the_defaults_are_those_of_min_char_rnn(capsys):
     out = succeed(numpy_rnn, capsys, "--text", ALICE, "--epochs", 1, "--sample", 0, "--save", "r.npz", "--no-plot")
-    of_run = (
-        "H=100 O=54, tanh, cross-entropy, biases, reduction sum, k1=25 k2=25, learning rate 0.1, max value 5, adagrad"
+    assert out.splitlines()[0] == (
+        "numpy_rnn: alice.txt, T=2625 B=1 D=54 H=100 O=54, tanh, cross-entropy, biases, reduction sum, k1=25 k2=25,"
+        " learning rate 0.1, max value 5, adagrad, float32, seed 0"
     )
-    assert out.splitlines()[0] == f"numpy_rnn: alice.txt, T=2625 B=1 D=54 {of_run}, float32, seed 0"
     configuration = load_checkpoint("r.npz").configuration.to_dict()
     assert {name: configuration[name] for name in TEXT} == TEXT | {"epochs": 1}
     experiment, _ = prepared(hidden_size=400)
-    for W in experiment.params[:3]:
-        assert abs(W.std() / 0.01 - 1) < 0.1
+    assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
 
 
 def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(capsys):
@@ -76,7 +75,7 @@ def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(capsys):
     assert [row[:2] for row in rows(out)] == [(75, 3), (150, 6), (225, 9), (234, 9)]
     found = samples(out)
     assert {len(text) for text in found} == {31}
-    assert all(set(text) <= set(SHORT) for text in found)
+    assert set("".join(found)) <= set(SHORT)
     assert len(found) == len(set(found)) == 3  # the updates of the last two rows are yielded together
     quiet = succeed(numpy_rnn, capsys, *nine, "--sample", 0)
     assert (rows(quiet), samples(quiet)) == (rows(out), [])
@@ -105,9 +104,8 @@ def curves():
     units of the program an ulp becomes a difference of 1 within 50 updates; with 20 training is not chaotic.
     """
     experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
-    weights = [
-        np.array(w.T if w.ndim == 2 else w[:, None]) for w in experiment.params if w is not None
-    ]  # as it has them
+    given = [w for w in experiment.params if w is not None]
+    weights = [np.array(w.T if w.ndim == 2 else w[:, None]) for w in given]  # as it has them
     data = [*experiment.x[:, 0].tolist(), int(experiment.target[-1, 0]), 0]  # it leaves out a chunk at the very end
     theirs = np.array([(loss, smoothed) for loss, smoothed, *_ in min_char_rnn.train(data, weights, UPDATES)])
     generator = np.random.default_rng(0)
@@ -132,9 +130,7 @@ def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
     assert allowed.max() < 1e-9  # a fault is not hidden in chaos
     experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
     smoothed = []
-    hooks = Hooks(on_smoothed=lambda state, values: smoothed.extend(values.tolist()))
-    run = Run(rnn, experiment, configuration, hooks)
-    run.train()
+    trained(rnn, configuration, hooks=Hooks(on_smoothed=lambda state, values: smoothed.extend(values.tolist())))
     losses = np.array(smoothed)
     assert len(losses) == UPDATES
     before = np.concatenate([[25 * np.log(len(experiment.alphabet))], losses[:-1]])
@@ -145,20 +141,24 @@ def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
 
 
 @pytest.mark.needs_matplotlib
-def test_the_plot_shows_the_loss_per_character():
-    """Of epochs, of updates and at random, in one unit, whether the loss is a sum or a mean."""
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_plot_shows_the_loss_per_character(capsys, reduction):
+    """Of epochs, of updates and at random, in one unit; a long name is shortened in its title, as that of a series."""
     from matplotlib.figure import Figure
 
-    for reduction in ("sum", "mean"):
-        experiment, configuration = prepared(reduction=reduction)
-        of_epoch, of_update = (len(experiment.x), configuration.k1) if reduction == "sum" else (1, 1)
-        report = TextReport(numpy_rnn, experiment, configuration, 0, 1.0, None)
-        report.points = [(10, 2.75 * of_update), (20, 2.25 * of_update)]
-        result = Result(np.array([3.0, 2.0]) * of_epoch, experiment.params, np.empty(0), np.empty(0))
-        curves = lines(report.figure(result, Figure()).axes[0])
-        found = {name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in curves.items()}
-        assert found.pop("characters at random")[1] == [np.log(len(experiment.alphabet))] * 2, reduction
-        assert found == {"mean of the epoch": [[26, 52], [3, 2]], "smoothed": [[10, 20], [2.75, 2.25]]}, reduction
+    experiment, configuration = prepared(reduction=reduction)
+    of_epoch, of_update = (len(experiment.x), configuration.k1) if reduction == "sum" else (1, 1)
+    report = TextReport(numpy_rnn, experiment._replace(name="a long name " * 9), configuration, 0, 1.0, None)
+    report.points = [(10, 2.75 * of_update), (20, 2.25 * of_update)]
+    result = Result(np.array([3.0, 2.0]) * of_epoch, experiment.params, np.empty(0), np.empty(0))
+    [axes] = report.figure(result, Figure()).axes
+    found = {name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in lines(axes).items()}
+    assert found.pop("characters at random")[1] == [np.log(len(experiment.alphabet))] * 2
+    assert found == {"mean of the epoch": [[26, 52], [3, 2]], "smoothed": [[10, 20], [2.75, 2.25]]}
+    assert axes.get_title() == f"numpy_rnn: {('a long name ' * 9)[:57]}..."
+    out = succeed(numpy_rnn, capsys, *QUICK[:-1], "--reduction", reduction)
+    assert out.endswith("plot saved to numpy_rnn.png\n")
+    assert set(os.listdir()) == {"short.txt", "numpy_rnn.png"}
 
 
 # -- samples --------------------------------------------------------------------------------------------------------
@@ -222,50 +222,31 @@ def test_new_runs_start_from_the_weights_and_the_alphabet_of_a_run(capsys):
     assert load_checkpoint("s.npz").alphabet == load_checkpoint("r.npz").alphabet
 
 
-def test_unicode_and_line_ends(capsys):
+def test_unicode_and_line_ends(capsys, monkeypatch):
+    """The same from a file and from standard input."""
     text = "Grüße, Ωμέγα,\n日本語 🎉 e\u0301\t"
-    Path("a.txt").write_bytes(b"\xef\xbb\xbf" + (text * 4).replace("\n", "\r\n").encode())
-    out = succeed(numpy_rnn, capsys, "--text", "a.txt", "--epochs", 2, "--sample", 50, "--save", "r.npz", "--no-plot")
+    content = b"\xef\xbb\xbf" + (text * 4).replace("\n", "\r\n").encode()
+    Path("a.txt").write_bytes(content)
+    options = "--epochs", 2, "--sample", 50, "--save", "r.npz", "--no-plot"
+    out = succeed(numpy_rnn, capsys, "--text", "a.txt", *options)
     assert load_checkpoint("r.npz").alphabet == "".join(sorted(set(text)))
     assert set(samples(out)[0]) <= set(visible(text))
     assert classes_of("ba🎉", "ab🎉", "").tolist() == [1, 0, 2]
-
-
-def test_standard_input(capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"abcd" * 20)))
-    assert succeed(numpy_rnn, capsys, "--text", "-", "--epochs", 1, "--no-plot").startswith(
-        "numpy_rnn: standard input, T=75"
-    )
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace("a.txt", "standard input")
 
 
 def test_results_as_files(capsys):
     out = succeed(numpy_rnn, capsys, *QUICK, "--output", "r.csv")
-    lines = Path("r.csv").read_text().splitlines()
-    assert lines[0] == "kind,epoch,time,column,network,learning_rate,value"
-    assert [line.split(",")[:2] for line in lines[1:]] == [["loss", "1"], ["loss", "2"]]
+    table = np.loadtxt("r.csv", str, delimiter=",", skiprows=1)
     succeed(numpy_rnn, capsys, *QUICK, "--output", "r.json")
     values = json.loads(Path("r.json").read_text())
-    assert values["losses"] == [float(line.split(",")[-1]) for line in lines[1:]]
-    assert values["sample"] == samples(out)[-1]
+    assert table[:, :2].tolist() == [["loss", "1"], ["loss", "2"]]
+    assert table[:, -1].astype(float).tolist() == values["losses"]
+    assert (values["sample"], values["alphabet"]) == (samples(out)[-1], alphabet_of(SHORT, ""))
     assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6
-    assert values["alphabet"] == alphabet_of(SHORT, "")
-    succeed(numpy_rnn, capsys, *QUICK, "--quiet", "--trace", "t.npz")
+    assert succeed(numpy_rnn, capsys, *QUICK, "--trace", "t.npz", "--quiet") == ""
     assert succeed(numpy_rnn, capsys, "compare", "t.npz", "--no-plot").count("agree") == 1
-
-
-@pytest.mark.needs_matplotlib
-def test_the_plot_of_the_loss(capsys, monkeypatch):
-    """A long name is shortened in its title, as in that of a series."""
-    from matplotlib.axes import Axes
-
-    titles, set_title = [], Axes.set_title
-    monkeypatch.setattr(Axes, "set_title", lambda axes, *of, **how: titles.append(of[0]) or set_title(axes, *of, **how))
-    name = "a long name " * 9 + ".txt"
-    Path(name).write_text(SHORT, encoding="utf-8")
-    out = succeed(numpy_rnn, capsys, *QUICK[:-1], "--text", name)
-    assert titles == [f"numpy_rnn: {name[:57]}..."]
-    assert out.endswith("plot saved to numpy_rnn.png\n")
-    assert set(os.listdir()) == {"short.txt", name, "numpy_rnn.png"}
 
 
 @pytest.mark.needs_torch
@@ -280,26 +261,25 @@ def test_what_is_refused_on_resuming(capsys):
     for name, content in (("a.txt", "abcd"), ("other.txt", "abcdé"), ("reversed.txt", "dcba")):
         Path(name).write_text(content * 30, encoding="utf-8")
     succeed(numpy_rnn, capsys, "--text", "a.txt", "--epochs", 1, "--save", "r.npz", "--no-plot")
+    kept = load_arrays("r.npz", "run file")
+    os.rename("a.txt", "c.txt")
+    resume = "--resume", "r.npz", "--epochs", 2, "--no-plot"
     for options, message in (
         ("--text other.txt", "text other.txt has 'é' (U+00E9, LATIN SMALL LETTER E WITH ACUTE), which the alphabet of"),
         ("--text reversed.txt", "run file r.npz: the series is not the one that the run was trained on"),
         ("--data a.txt", "--data is given with --resume, but the run is on the text a.txt: leave --data out"),
+        (
+            "",
+            "run file r.npz was trained on a.txt, which does not exist: expected the same text; give its path with --",
+        ),
     ):
-        given = "--resume", "r.npz", "--epochs", 2, *options.split(), "--no-plot"
-        assert refused(numpy_rnn, capsys, *given).startswith(message)
-    os.rename("a.txt", "c.txt")
-    assert "was trained on a.txt, which does not exist: expected the same text; give its path with --text FILE" in (
-        refused(numpy_rnn, capsys, "--resume", "r.npz", "--no-plot")
-    )
-    on_c = "--text", "c.txt", "--epochs", 2, "--no-plot"
-    succeed(numpy_rnn, capsys, "--resume", "r.npz", *on_c)
-    with np.load("r.npz") as file:
-        kept = dict(file)
+        assert refused(numpy_rnn, capsys, *resume, *options.split()).startswith(message)
+    succeed(numpy_rnn, capsys, *resume, "--text", "c.txt")
     alphabets = [np.bytes_(alphabet) for alphabet in (b"abc", b"abdc", b"abc\xff", b"abcdd")]
     for name, values in (("alphabet", alphabets), ("smoothed", [np.float64(np.nan), np.zeros(2), np.float32(1)])):
         for value in values:
-            np.savez("bad.npz", **(kept | {name: value}))
-            assert name in refused(numpy_rnn, capsys, "--resume", "bad.npz", *on_c)
+            np.savez("r.npz", **(kept | {name: value}))
+            assert name in refused(numpy_rnn, capsys, *resume, "--text", "c.txt")
 
 
 # -- cross-entropy on series ----------------------------------------------------------------------------------------
@@ -313,8 +293,7 @@ def test_cross_entropy_on_rows_that_are_distributions(capsys):
     out = succeed(numpy_rnn, capsys, *options, "--output", "r.json", "--generate", 4)
     assert "tanh, cross-entropy, no biases" in out
     values = json.loads(Path("r.json").read_text())
-    for name in ("predicted", "free_running"):
-        rows_of = np.array(values[name])
-        assert (rows_of > 0).all()
-        # exp(log p) in float32, with |log p| of a few units: every unit is one rounding of p
-        np.testing.assert_allclose(rows_of.sum(axis=-1), 1, rtol=0, atol=8 * np.finfo(np.float32).eps)
+    p = np.concatenate([values[name] for name in ("predicted", "free_running")])
+    assert (p > 0).all()
+    # exp(log p) in float32, with |log p| of a few units: every unit is one rounding of p
+    np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=0, atol=8 * np.finfo(np.float32).eps)
