@@ -96,6 +96,7 @@ compare json | json | expected | package
 --data two.csv --columns=2, | there is no column ''; expected 'time', 'spots', or a number, 1 to 2
 --data constant.csv --standardize --held-out 1 | column 1 of the series is 7 in all 4 rows and cannot be standardized
 --data large.csv | data file large.csv has values too large for float32: use --dtype float64
+--weights . | weights file . cannot be read: Is a directory; check the path
 --weights w.npz --hidden-size 5 | hidden size 5 does not match weights file w.npz, which has 6 | leave --hidden-size out
 --weights w.npz --bias | weights file w.npz has no biases: leave --bias out
 --weights biases.npz --no-bias | weights file biases.npz has biases: leave --no-bias out

@@ -60,45 +60,38 @@ def on_a_terminal(monkeypatch, clock):
     return run
 
 
-def words(options):
-    return options.split()
-
-
 @pytest.mark.parametrize("options", ["", "--seeds 3", "--learning-rate 0.1,0.02 --seeds 3 --momentum 0.5"])
 def test_the_bar_shows_updates_time_left_epoch_and_median_loss(on_a_terminal, clock, capsys, options):
     """From two seconds on, ten times per second at most; the rows are those of a pipe, and the bar is gone at the end.
 
     60 updates of 1/16 s. Saving every update makes every one a step of the bar. Then the run is resumed.
     """
-    expected = {}
-    hooks = Hooks(
-        on_progress=lambda epoch, loss, _: expected.setdefault(len(expected) + 1, (epoch, loss)), yield_every=1
-    )
+    expected = []
+    hooks = Hooks(on_progress=lambda epoch, loss, _: expected.append((epoch, loss)), yield_every=1)
     trained(numpy_rnn, configured(f"{SERIES} --epochs 12 {options}"), hooks=hooks)
-    command = words(f"{SERIES} {options} --epochs 12 --log-every 2 --save r.npz --save-every 0")
+    command = f"{SERIES} {options} --epochs 12 --log-every 2 --save r.npz --save-every 0".split()
     in_a_pipe = succeed(numpy_rnn, capsys, *command)
     status, text = on_a_terminal(*command)
     assert (status, screen(text)) == (0, [*(line.rstrip() for line in in_a_pipe.splitlines()), ""])
     shown = check_states(text, expected)
     assert shown == list(range(32, 61, 2))
     succeed(numpy_rnn, capsys, *command[:-1], "30", "--epochs", 7)
-    status, text = on_a_terminal("--resume", "r.npz", *words("--epochs 12 --no-plot"), pause=1)
+    status, text = on_a_terminal("--resume", "r.npz", "--epochs", 12, "--no-plot", pause=1)
     assert status == 0
     assert check_states(text, expected) == [40, 45, 50, 55, 60]  # an epoch takes 5 s
 
 
 def check_states(text, expected):
     """Check every state of the bar against (epoch, loss) of its update. Returns the numbers of updates."""
-    form = (
-        r"numpy_rnn: +(\d+)%\|[^|]*\| (\d+)/(\d+) \[\d\d:\d\d<(\d\d:\d\d|\?), [^,]+, epoch=(\d+), loss=([\d.e+-]+)\] *"
-    )
-    shown = []
+    form = r"numpy_rnn: +(\d+%)\|[^|]*\| (\d+)/(\d+) \[\d\d:\d\d<(?:\d\d:\d\d|\?), [^,]+, epoch=(\d+), loss=([^]]+)\] *"
+    shown, total = [], len(expected)
     for state in re.findall(STATE, text):
-        percent, done, total, _, epoch, loss = re.fullmatch(form, state).groups()
-        assert (total, percent) == (str(len(expected)), str(round(100 * int(done) / len(expected))))
-        expected_epoch, losses = expected[int(done)]
-        assert (int(epoch), loss) == (expected_epoch, f"{finite_median(losses):.3g}")
-        shown += [int(done)] * (shown[-1:] != [int(done)])
+        found = re.fullmatch(form, state).groups()
+        done = int(found[1])
+        epoch, losses = expected[done - 1]
+        wanted = f"{100 * done / total:.0f}%", str(done), str(total), str(epoch), f"{finite_median(losses):.3g}"
+        assert found == wanted
+        shown += [done] * (shown[-1:] != [done])
     return shown
 
 
@@ -111,23 +104,23 @@ def test_there_is_no_bar_in_a_short_run_in_a_pipe_or_if_it_is_not_wanted(
         monkeypatch.setitem(sys.modules, "tqdm", None)
     if options == "pipe":
         monkeypatch.setattr(Terminal, "isatty", lambda self: False)
-    run = [*words(f"{SERIES} --epochs 12"), *words(options.replace("pipe", ""))]
+    run = [*f"{SERIES} --epochs 12".split(), *options.replace("pipe", "").split()]
     status, text = on_a_terminal(*run, pause=pause)
     assert (status, text.replace("\r", "")) == (0, succeed(numpy_rnn, capsys, *run))
 
 
 def test_without_tqdm_one_line_says_so(on_a_terminal, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    status, text = on_a_terminal(*words(f"{SERIES} --epochs 12"))
+    status, text = on_a_terminal(*f"{SERIES} --epochs 12".split())
     lines = text.splitlines()
     lines.remove("numpy_rnn: no progress bar: tqdm is not installed")
-    assert (status, lines) == (0, succeed(numpy_rnn, capsys, *words(f"{SERIES} --epochs 12")).splitlines())
+    assert (status, lines) == (0, succeed(numpy_rnn, capsys, *f"{SERIES} --epochs 12".split()).splitlines())
 
 
 @pytest.mark.parametrize("rates", ["0.1,0.5", "0.5"])
 def test_the_message_of_a_divergence_does_not_break_the_bar(on_a_terminal, capsys, rates):
     """One network diverges and the other continues; or the run ends, and the bar is removed."""
-    run = words(f"--k1 4 --epochs 8 --log-every 1 --no-plot --nonlinearity relu --seed 2 --learning-rate {rates}")
+    run = f"--k1 4 --epochs 8 --log-every 1 --no-plot --nonlinearity relu --seed 2 --learning-rate {rates}".split()
     status, text = on_a_terminal(*run, pause=0.2)
     in_pipes = command(numpy_rnn, capsys, *run)
     assert status == in_pipes.status == (0 if "," in rates else 3)

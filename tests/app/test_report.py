@@ -12,22 +12,23 @@ import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import Divergence
 from numpy_rnn.app.experiment import Scaling, scaling_of
 from numpy_rnn.app.format import error_line, format_number
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
 
-def made_up(T=4, D=1, E=(), G=2, scale=1.0):
-    experiment, results = of_many(T, D, E, G, epochs=3)
+def made_up(scale=1.0, scaling=None, **sizes):
+    experiment, results = of_many(**{"T": 4, "G": 2, "epochs": 3} | sizes)
     result = results["numpy_rnn"]
     x, target, y, following = (scale * v for v in (*experiment[1:3], result.predictions, result.generated))
-    return experiment._replace(x=x, target=target), result._replace(predictions=y, generated=following)
+    experiment = experiment._replace(x=x, target=target, scaling=scaling)
+    return experiment, result._replace(predictions=y, generated=following)
 
 
-def test_the_heading_describes_the_run():
-    for options, ending in (
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [
         ("", "tanh, no biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
         (
             "--k1 2 --k2 3 --nonlinearity relu --reduction mean --learning-rate 1e-3 --seed 7 --bias --dtype float64",
@@ -42,13 +43,14 @@ def test_the_heading_describes_the_run():
             "learning rates 0.1 1e-05, nesterov, initial state learned, standardized, 12 rows held out, float32,"
             " weights from w.npz",
         ),
-    ):
-        c = configured(options)
-        drawn = {"bias": bool(c.bias), "dtype": c.dtype or "float32", "networks": c.networks}
-        experiment = made_up()[0]._replace(params=numpy_rnn.initial_parameters(1, 5, 1, **drawn))
-        heading = report.heading(["numpy_rnn", "torch_rnn"], experiment, c)
-        assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
-        assert heading.endswith(ending)
+    ],
+)
+def test_the_heading_describes_the_run(options, ending):
+    c = configured(options)
+    params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
+    heading = report.heading(["numpy_rnn", "torch_rnn"], made_up()[0]._replace(params=params), c)
+    assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
+    assert heading.endswith(ending)
 
 
 def test_loss_rows():
@@ -89,49 +91,53 @@ def test_a_long_message_is_one_line_that_keeps_its_beginning_and_its_end():
 
 
 UNITS = Scaling(np.array([100.0, -5.0]), np.array([20.0, 0.5]))
-TABLES: dict[str, tuple] = {  # sizes, standardization, rows held out, predictions that are kept
-    "one column": ({}, None, 0, None),
-    "small numbers": ({"scale": 1e-6}, None, 0, None),
-    "large numbers": ({"scale": 1e9}, None, 0, None),
-    "of five columns, the first three": ({"D": 5}, None, 0, None),
-    "in the units of the series": ({"T": 6, "D": 2}, UNITS, 0, None),
-    "an ensemble, of which a network diverged": ({"E": (4,)}, None, 0, None),
-    "rows held out": ({"T": 6, "G": 5}, None, 3, None),
-    "rows held out, in units": ({"T": 6, "D": 2, "G": 2}, UNITS, 3, None),
-    "the end of a long series": ({"T": 100, "G": 0}, None, 0, 100),
-    "its last predictions": ({"T": 100, "G": 0}, None, 0, 50),
+TABLES: dict[str, dict] = {  # T steps, D columns, G free-running steps, P predictions that are kept
+    "one column": {},
+    "small numbers": {"scale": 1e-6},
+    "large numbers": {"scale": 1e9},
+    "of five columns, the first three": {"D": 5},
+    "in the units of the series": {"T": 6, "D": 2, "scaling": UNITS},
+    "an ensemble, of which a network diverged": {"E": (4,)},
+    "rows held out": {"T": 6, "G": 5, "held_out": 3},
+    "rows held out, in units": {"T": 6, "D": 2, "held_out": 3, "scaling": UNITS},
+    "the end of a long series": {"T": 100, "G": 0},
+    "its last predictions": {"T": 100, "G": 0, "P": 50},
+    "of rows held out, all have predictions": {"T": 8, "D": 2, "held_out": 3, "P": 5},
+    "no others have": {"T": 8, "D": 2, "held_out": 3, "P": 3, "scaling": UNITS},
+    "not even all of these": {"T": 8, "D": 2, "held_out": 5, "P": 3},
 }
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_the_series_table_has_the_numbers_of_the_run(case):
-    """Of every time and for every column: the value, its prediction, and the free-running value, if there are any."""
-    sizes, scaling, rows_held_out, P = TABLES[case]
-    experiment, result = held_out(*made_up(**sizes), rows_held_out, P)
-    experiment = experiment._replace(scaling=scaling)
-    left = np.ones(4, bool)
+def test_the_tables_have_the_numbers_of_the_run(case):
+    """Of every time and for every column: the value, its prediction, and the free-running value, if there are any.
+
+    And the errors of the predictions and of the persistence baseline, of each column by itself, as they may have
+    different units; of an ensemble the error of the median network, and not that of the median prediction.
+    """
+    sizes = TABLES[case]
+    experiment, result = made_up(**sizes)
+    (T, _, D), P, rows_held_out = experiment.x.shape, len(result.predictions), experiment.held_out
+    mean, unit = experiment.scaling or (np.zeros(D), np.ones(D))
+    left = [0, 2, 3] if sizes.get("E") else [0]
     if sizes.get("E"):
-        result.predictions[2, 1], left[1] = np.inf, False
+        result.predictions[2, 1] = np.inf
 
-    def in_units(values):
-        values = values[..., 0, :] if scaling is None else values[..., 0, :] * scaling.deviation + scaling.mean
-        return np.median(values[:, left], axis=1) if values.ndim == 3 else values
+    def in_units(values, networks):
+        return values.reshape(-1, networks, D) * unit + mean
 
-    T, _, D = experiment.x.shape
-    columns = {
-        "actual": (0, in_units(experiment.target)),
-        "predicted": (T - len(result.predictions), in_units(result.predictions)),
-        "free-running": (T - rows_held_out, in_units(result.generated)),
-    }
+    before, target = (in_units(values, 1)[:, 0] for values in (experiment.x, experiment.target))
+    y, following = (in_units(values, left[-1] + 1)[:, left] for values in (result.predictions, result.generated))
+    columns = (0, target), (T - P, np.median(y, axis=1)), (T - rows_held_out, np.median(following, axis=1))
     expected = {}
-    for t in range(max(0, T - 40), max(T, T - rows_held_out + len(result.generated))):
-        cells = [(d, begin, values) for d in range(min(D, 3)) for begin, values in columns.values()]
+    for t in range(max(0, T - 40), max(T, T - rows_held_out + len(following))):
+        cells = [(d, begin, values) for d in range(min(D, 3)) for begin, values in columns]
         expected[t + 2] = [values[t - begin, d] for d, begin, values in cells if begin <= t < begin + len(values)]
     table = report.series_table(experiment, result)
     lines = [line.replace("free-running", "").split() for line in table.splitlines()[1:]]
     found = {int(time): [float(cell) for cell in cells] for time, *cells in lines if time != "..."}
     assert found.keys() == expected.keys()
-    has_exponents = not 1e-3 <= np.abs(experiment.target).max() < 1e6
+    has_exponents = "scale" in sizes
     for time, numbers in found.items():
         allowed = 5e-6 * np.abs(expected[time]) if has_exponents else 0.5e-6
         assert_within(np.array(numbers), np.array(expected[time]), allowed)
@@ -140,6 +146,18 @@ def test_the_series_table_has_the_numbers_of_the_run(case):
     assert ("free-running" in heads) == (rows_held_out > 0)
     assert (table.splitlines()[1] == "   ...  (60 earlier times)") == (T == 100)
     assert T == 100 or len({len(line) for line in table.splitlines()}) == 1
+
+    wanted, border = {}, max(T - rows_held_out, T - P)
+    for what, steps in (("trained on", range(T - P, border)), ("held out", range(border, T))):
+        for d in range(D if steps else 0):
+            of_networks = [rms(y[t - T + P, n, d] - target[t, d] for t in steps) for n in range(len(left))]
+            naive = rms(before[t, d] - target[t, d] for t in steps)
+            wanted[what, len(steps), f"feature {d + 1}" if D > 1 else None] = np.median(of_networks), naive
+    of_table = errors(experiment, result)
+    assert list(of_table) == list(wanted)
+    for row, numbers in of_table.items():
+        allowed = 5e-6 * np.abs(wanted[row]) if has_exponents else 0.5e-6
+        assert_within(np.array(numbers), np.array(wanted[row]), allowed)
 
 
 def test_actual_values_are_those_of_the_data_and_not_of_the_dtype():
@@ -169,17 +187,9 @@ def test_columns_have_their_names():
     assert heading.startswith(f"numpy_rnn: made up (columns spots, {long}, tab\\there\\udcff, four), T=4 ")
     many = experiment._replace(columns=tuple("abcdefg"))
     assert "made up (columns a, b, c, d, e and 2 more), T" in report.heading(["a"], many, Configuration())
-
-
-def test_of_many_columns_the_first_have_errors():
-    lines = report.error_table(*made_up(D=25)).splitlines()
-    assert [line.split()[5] for line in lines[1:-1]] == [str(n) for n in range(1, 21)]
-    assert lines[-1] == "   ...  (5 more columns)"
-
-
-def held_out(experiment, result, rows, P=None):
-    """The same with rows held out, and with predictions of the last P steps alone."""
-    return experiment._replace(held_out=rows), result._replace(predictions=result.predictions[-(P or 0) :])
+    _, *rows, last = report.error_table(*made_up(D=25)).splitlines()
+    assert [row.split()[5] for row in rows] == [str(n) for n in range(1, 21)]
+    assert last == "   ...  (5 more columns)"
 
 
 def errors(experiment, result):
@@ -192,47 +202,10 @@ def errors(experiment, result):
     return {(what, int(steps), name): (float(network), float(naive)) for what, steps, name, network, naive in parts}
 
 
-def rms(*differences):
-    """Root mean square of numbers that are written out, one by one."""
-    squares = [float(d) ** 2 for difference in differences for d in np.ravel(difference)]
+def rms(differences):
+    """Root mean square of numbers, one by one."""
+    squares = [float(difference) ** 2 for difference in differences]
     return (sum(squares) / len(squares)) ** 0.5
-
-
-@pytest.mark.parametrize(
-    ("rows", "P", "parts"),
-    [
-        (0, None, [("trained on", slice(0, 8))]),
-        (3, None, [("trained on", slice(0, 5)), ("held out", slice(5, 8))]),
-        (3, 5, [("trained on", slice(3, 5)), ("held out", slice(5, 8))]),  # of a long series, the last predictions
-        (3, 3, [("held out", slice(5, 8))]),
-        (5, 3, [("held out", slice(5, 8))]),  # and where more are held out than that, these alone
-    ],
-)
-@pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "standardized"])
-def test_the_errors_are_those_of_the_predictions_and_of_the_persistence_baseline(rows, P, parts, scaled):
-    """Each column by itself, as they may have different units."""
-    experiment, result = held_out(*made_up(T=8, D=2), rows, P)
-    unit = np.array([20.0, 0.5]) if scaled else np.ones(2)
-    if scaled:
-        experiment = experiment._replace(scaling=Scaling(np.array([100.0, -5.0]), unit), columns=("spots", "per cent"))
-    names = ("spots", "per cent") if scaled else ("feature 1", "feature 2")
-    table = errors(experiment, result)
-    assert list(table) == [(what, steps.stop - steps.start, name) for what, steps in parts for name in names]
-    first = 8 - len(result.predictions)
-    for what, steps in parts:
-        y = result.predictions[steps.start - first : steps.stop - first]
-        for d, name in enumerate(names):
-            network, naive = table[what, steps.stop - steps.start, name]
-            assert abs(network - rms((y - experiment.target[steps])[..., d] * unit[d])) <= 0.5e-6
-            assert abs(naive - rms((experiment.x - experiment.target)[steps][..., d] * unit[d])) <= 0.5e-6
-
-
-def test_of_an_ensemble_the_error_is_that_of_the_median_network_that_is_left():
-    experiment, result = made_up(T=5, E=(4,))
-    result = result._replace(diverged=(Divergence(2, 1, 1, "loss", of=4),))
-    [(network, _)] = errors(experiment, result).values()
-    of_networks = sorted(rms(result.predictions[:, n] - experiment.target) for n in (0, 1, 3))
-    assert abs(network - of_networks[1]) <= 0.5e-6
 
 
 def test_of_a_sweep_the_tables_are_those_of_the_best_rate():

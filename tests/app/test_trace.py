@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 from comparing import bits
-from in_process import configured, refused, succeed
+from in_process import configured, succeed
 
 import numpy_rnn
 from numpy_rnn import InputError
@@ -32,15 +32,8 @@ RUNS = {
 }
 
 
-EVERYTHING = Configuration(bias=True, momentum=0.9, learn_initial_state=True)
-
-
-def learned(configuration):
-    return WEIGHTS + (BIASES if configuration.bias else []) + (["h_0"] if configuration.learn_initial_state else [])
-
-
 def documented_keys(configuration):
-    names = learned(configuration)
+    names = WEIGHTS + (BIASES if configuration.bias else []) + (["h_0"] if configuration.learn_initial_state else [])
     keys = {
         *("format", "configuration", "x", "target", "initial_h_0", "epoch", "number", "start", "loss_start", "stop"),
         *("initial", "loss", *BY_STEP, "dh_0"),
@@ -52,7 +45,7 @@ def documented_keys(configuration):
 def test_the_docstring_names_every_key():
     words = set(re.findall(r"\w+", trace.__doc__))
     initial = {f"initial_{name}" for name in WEIGHTS + BIASES}  # written there as initial_W_xh, _W_hh, ...
-    assert documented_keys(EVERYTHING) - initial <= words
+    assert documented_keys(Configuration(bias=True, momentum=0.9, learn_initial_state=True)) - initial <= words
     assert {"initial_W_xh", "_W_hh", "_W_hy", "_b_h", "_b_y"} <= words
     assert {*SgdOptions._fields, "learn_initial_state"} <= words
 
@@ -111,40 +104,35 @@ def test_a_file_of_another_format_is_refused(head):
         load_trace("t.npz")
 
 
-FIRST_FIELDS = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction", "bias", "seed")
-
-
-def test_a_trace_of_version_1_is_read_and_judged():
-    """As it was written then: h_0 for the initial state, no options of the momentum, no gradients of the inputs."""
+def test_traces_of_older_versions_are_read_and_judged():
+    """Version 2 had the key `entering` for the initial state of the window. Version 1 also had h_0 for that of the
+    epoch, no options of the momentum and no gradients of the inputs.
+    """
     configuration = configured("--epochs 2 --k1 3 --k2 5 --dtype float64 --seeds 2 --bias")
-    now = trace_of(numpy_rnn, prepare(configuration), configuration)
-    first = {name: array for name, array in now.items() if name not in ("dx", "dh_0", "initial_h_0", "initial")}
-    settings = {name: value for name, value in configuration.to_dict().items() if name in FIRST_FIELDS}
-    first |= {"format": np.bytes_("elman-trace 1"), "configuration": np.bytes_(json.dumps(settings))}
-    first |= {"entering": now["initial"], "h_0": now["initial_h_0"]}
-    save_arrays("t.npz", first)
-    arrays = read_trace("t.npz")
-    assert set(arrays) == set(now) - {"dx", "dh_0"}
-    assert all(bits(arrays[name]) == bits(now[name]) for name in set(arrays) - {"configuration"})
-    assert judge(arrays).passed
-    again, _ = start_of(arrays)
-    assert bits((again.h_0, again.params)) == bits((prepare(configuration).h_0, prepare(configuration).params))
+    experiment = prepare(configuration)
+    now = trace_of(numpy_rnn, experiment, configuration)
+    second = {{"initial": "entering"}.get(name, name): array for name, array in now.items()}
+    first = {
+        {"initial_h_0": "h_0"}.get(name, name): array for name, array in second.items() if name not in ("dx", "dh_0")
+    }
+    fields = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction", "bias", "seed")
+    settings = {name: value for name, value in configuration.to_dict().items() if name in fields}
+    first["configuration"] = np.bytes_(json.dumps(settings))
+    for version, older in ((2, second), (1, first)):
+        save_arrays("t.npz", older | {"format": np.bytes_(f"elman-trace {version}")})
+        arrays = read_trace("t.npz")
+        assert set(now) - set(arrays) == set(now) - set(older) - {"initial", "initial_h_0"}
+        assert all(bits(array) == bits(now[name]) for name, array in arrays.items() if name != "configuration")
+        assert judge(arrays).passed
+        again, _ = start_of(arrays)
+        assert bits((again.h_0, again.params)) == bits((experiment.h_0, experiment.params))
+    first["format"] = np.bytes_("elman-trace 1")
     save_arrays("t.npz", first | {"h_0": now["initial_h_0"] + 1e-9})
     assert judge(read_trace("t.npz")).first.tensor == "initial"
     for name, message in (("h_0", "initial_h_0 is missing"), ("W_hh", "W_hh is missing")):
         save_arrays("t.npz", {key: array for key, array in first.items() if key != name})
         with pytest.raises(InputError, match=message):
             read_trace("t.npz")
-
-
-def test_a_trace_of_version_2_is_read():
-    """Its only other key: `entering` for the initial state of the window."""
-    configuration = Configuration(epochs=1, k1=3, k2=5, momentum=0.5, learn_initial_state=True)
-    now = trace_of(numpy_rnn, prepare(configuration), configuration)
-    second = {{"initial": "entering"}.get(name, name): array for name, array in now.items()}
-    save_arrays("t.npz", second | {"format": np.bytes_("elman-trace 2")})
-    arrays = read_trace("t.npz")
-    assert {name: bits(array) for name, array in arrays.items()} == {name: bits(array) for name, array in now.items()}
 
 
 def test_a_missing_velocity_is_written_as_zero():
@@ -171,19 +159,11 @@ def test_a_missing_velocity_is_written_as_zero():
 def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, options):
     configuration = configured(f"--epochs 4 --hidden-size 30 {options}")
     experiment = prepare(configuration)
-    recorder = Recorder(experiment, configuration)
-    for update in of_run(numpy_rnn, experiment, configuration):
-        recorder.append(update)
-    size = sum(array.nbytes for array in recorder.arrays().values())
+    size = sum(array.nbytes for array in trace_of(numpy_rnn, experiment, configuration).values())
     monkeypatch.setattr(trace, "MAX_BYTES", size)
     check_trace_size(experiment, configuration)
     monkeypatch.setattr(trace, "MAX_BYTES", 0.9 * size)
-    with pytest.raises(InputError):
+    with pytest.raises(
+        InputError, match=r"^the trace of this run would take 0 GiB: expected 0 at most; choose fewer --ep"
+    ):
         check_trace_size(experiment, configuration)
-
-
-def test_the_message_of_a_trace_that_is_too_large(capsys):
-    # an update keeps 2·48 numbers of parameters and gradients, 2·6 + 1 of states and loss and 4·6 + 3 of its step, 4
-    # bytes each: 10,880 an epoch
-    message = refused(numpy_rnn, capsys, "--epochs", 10**6, "--trace", "t.npz", "--no-plot")
-    assert message == "the trace of this run would take 10 GiB: expected 4 at most; choose fewer --epochs"
