@@ -19,55 +19,22 @@ NUMBERS = (*words("0 1 2 3 0.5 1e-3 -1 -0 nan inf -inf 1e400 1e-400 1.5 0x10 1_0
 WORDS = (*words("- -- --- -x = x tanh relu sum mean float32 float64 %s % {} $x_$ é 漢字 ~ * ' \" \\ None True / . .."),
          *words("/dev/null /dev/full folder none/x.npz http://a/b.csv"), "", " ", "a b", "x" * 300,
          "a\nb", "\x1b[31m", "\u202e", "\x7f", "\udcff")  # fmt: skip
-FILES = words("w.npz run.npz trace.npz a.csv a.txt a.npy none.npz none.csv folder")
-OUTPUTS = words("out.npz out.npz out.json a.csv folder folder/out.npz none/out.npz /dev/null")
-
-COUNTS = ("1", "2", "0", "3", "-1", "1.5", "", "x", "9" * 30, "9" * 5000)
+FILES = words("w.npz run.npz trace.npz a.csv a.txt a.npy none.npz none.csv folder - out.npz out.json folder/out.npz")
+COLUMNS = (*words("1,1 2,1 0 x y x,y"), "0.1," * 20 + "1", "," * 3000)
+ANY = NUMBERS + WORDS + FILES + COLUMNS
+FLAGS = words("--bias --no-bias --learn-initial-state --no-learn-initial-state --nesterov --adagrad --no-adagrad"
+              " --standardize --no-plot --quiet --version --no-progress")  # fmt: skip
+VALID = """
+--k1 1 2 | --k2 1 2 | --seed 1 2 | --log-every 1 2 | --hidden-size 1 2 | --seeds 1 2 | --epochs 0 1 | --updates 0 1
+--momentum 0 0.5 | --dampening 0 1 | --weight-decay 0 1e-3 | --max-norm 1 | --max-value 1 0.5 | --learning-rate 0.1 0,1
+--nonlinearity tanh relu | --reduction sum mean | --dtype float32 float64 | --loss squared_error cross_entropy
+--text a.txt a.csv | --data a.csv a.npy | --columns 1 2,1 | --weights w.npz run.npz | --resume run.npz w.npz
+--sample 0 3 | --temperature 1 0.5 | --generate 0 5 | --held-out 1 2 | --truncation flush chunks | --steps 1 2
+--save out.npz run.npz | --save-every 0 0.5 | --trace out.npz t.npz | --output out.json out.csv | --json out.json w.npz
+--plot none/a.png a.xyz | --port-timeout 1 5 | --folder out none/out
+"""
+VALUES = {words(part)[0]: words(part)[1:] for part in VALID.replace("\n", "|").split("|") if part.strip()}
 FEW = ("0", "1", "2", "-1", "1.5", "", "x", "٢")  # where a large number would be a long run and no mistake
-FLAGS = words("--bias --no-bias --learn-initial-state --no-learn-initial-state --nesterov --adagrad --no-adagrad")
-OPTIONS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((*FLAGS, "--standardize", "--no-plot", "--quiet", "--version"), ()),
-    **dict.fromkeys(words("--k1 --k2 --seed --log-every"), COUNTS),
-    **dict.fromkeys(words("--hidden-size --seeds"), (*COUNTS, "1" * 400)),
-    **dict.fromkeys(words("--momentum --dampening --weight-decay --max-norm --max-value"), NUMBERS),
-    "--epochs": FEW,
-    "--nonlinearity": ("tanh", "relu", "sin", ""),
-    "--reduction": ("sum", "mean", "max"),
-    "--dtype": ("float32", "float64", "float16"),
-    "--learning-rate": (*NUMBERS, "0.1," * 20 + "1", "," * 3000),
-    "--loss": ("squared_error", "cross_entropy", "x"),
-    "--text": ("a.txt", "a.csv", "-", *FILES),
-    "--data": ("a.csv", "a.npy", "-", *FILES),
-    "--columns": ("1", "2", "1,2", "2,1", "1,1", "0", "3", "x", "y", "x,y", "", ",", " 1", "²", "9" * 5000),
-    "--weights": FILES,
-    "--plot": ("", "none/a.png", "folder", "a.xyz", "x" * 300 + ".png"),
-    "--generate": ("0", "1", "5", "-1", "1.5", "", "x"),
-}
-TRAIN: dict[str, tuple[str, ...]] = {
-    "--sample": ("0", "3", "-1", "1.5", "x"),
-    "--temperature": NUMBERS,
-    "--held-out": COUNTS,
-    "--save": OUTPUTS,
-    "--save-every": NUMBERS,
-    "--resume": FILES,
-    "--trace": OUTPUTS,
-    "--no-progress": (),
-    "--output": ("out.json", "out.csv", *OUTPUTS),
-}
-TIMEOUTS = ("1", "5", "0", "-1", "nan", "inf", "1e400", "x")
-COMPARE: dict[str, tuple[str, ...]] = {
-    "--json": OUTPUTS,
-    "--port-timeout": TIMEOUTS,
-    "--truncation": ("flush", "chunks", "x", "", *WORDS),
-}
-STUDY: dict[str, tuple[str, ...]] = {"--steps": COUNTS, "--folder": OUTPUTS}
-LONG: dict[str, tuple[str, ...]] = {
-    "--updates": FEW,
-    "--dtype": ("float32", "float16"),
-    "--seed": COUNTS,
-    "--json": OUTPUTS,
-    "--port-timeout": TIMEOUTS,
-}
 
 
 def pick(rng, choices):
@@ -75,16 +42,16 @@ def pick(rng, choices):
     return choices[int(rng.integers(len(choices)))]
 
 
-def options(rng, table, most=4) -> list[str]:
-    """Options of the table with values that fit (the first two of each), that nearly do, or that do not."""
+def options(rng, names, most=4) -> list[str]:
+    """Some of these options, with values that fit or that are anything."""
     arguments = []
     for _ in range(int(rng.integers(1, most + 1))):
-        option = pick(rng, list(table))
+        option = name = pick(rng, names)
         if rng.random() < 0.03:
-            option = pick(rng, (option[:-1], option + "s", option.upper(), "-" + option, option[1:], option + " "))
-        values = table.get(option, ())
-        value = [pick(rng, values[:2] if rng.random() < 0.5 else values)] if values else []
-        if rng.random() < 0.1:
+            option = pick(rng, (name[:-1], name + "s", name.upper(), "-" + name, name[1:], name + " "))
+        of_any = FEW if name in ("--epochs", "--updates") else ANY
+        value = [] if name in FLAGS else [pick(rng, VALUES[name] if rng.random() < 0.5 else of_any)]
+        if rng.random() < 0.05:
             value = [pick(rng, WORDS)]
         if value and rng.random() < 0.3:
             option, value = f"{option}={value[0]}", []

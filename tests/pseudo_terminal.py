@@ -28,7 +28,15 @@ def run_on_a_terminal(program, stdout=None, columns=COLUMNS, watch=None, **varia
     with start(program, stdin=end, stdout=stdout or end, stderr=end, env=env, start_new_session=True) as process:
         os.close(end)
         try:
-            while piece := next_piece(terminal):
+            while True:
+                if not select.select([terminal], [], [], LIMIT)[0]:
+                    raise TimeoutError(f"nothing came to the terminal for {LIMIT:g} seconds")
+                try:
+                    piece = os.read(terminal, 2**16)
+                except OSError:
+                    piece = b""
+                if not piece:  # the other end is closed
+                    break
                 pieces.append((time.monotonic(), piece))
                 if watch is not None:
                     watch(process, text_of(pieces, errors="replace"))  # a piece may end within a character
@@ -41,17 +49,6 @@ def run_on_a_terminal(program, stdout=None, columns=COLUMNS, watch=None, **varia
                     os.killpg(process.pid, signal.SIGKILL)
     first = pieces[0][0] if pieces else 0
     return [(moment - first, piece) for moment, piece in pieces], status, piped
-
-
-def next_piece(terminal):
-    """The next bytes that come to the terminal; none if its other end is closed."""
-    ready, _, _ = select.select([terminal], [], [], LIMIT)
-    if not ready:
-        raise TimeoutError(f"nothing came to the terminal for {LIMIT:g} seconds")
-    try:
-        return os.read(terminal, 2**16)
-    except OSError:  # the other end is closed
-        return b""
 
 
 def text_of(pieces, errors="strict"):

@@ -125,12 +125,6 @@ def test_help_fits_the_terminal_and_has_the_same_words_on_any(capsys, monkeypatc
     assert len(set(words)) == 1
 
 
-def test_quiet_prints_nothing_and_does_everything(capsys):
-    out = succeed(numpy_rnn, capsys, "--epochs", 2, "--no-plot", "--save", "run.npz", "--quiet")
-    assert (out, os.listdir()) == ("", ["run.npz"])
-    assert command(numpy_rnn, capsys, "--quiet", "--data", "none.csv", "--no-plot").err.count("\n") == 1
-
-
 OF_OUTPUT = {"compare": {"generate": 20, "port_timeout": 10.0}, "study": {"seeds": 32, "folder": "study"}}
 
 

@@ -1,7 +1,6 @@
 """A run from its configuration: every option reaches the arithmetic, and the result is what the functions compute."""
 
 import json
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -17,14 +16,6 @@ from numpy_rnn.app.series import inputs_and_targets, sine
 from numpy_rnn.app.storage import load_parameters, save_parameters
 
 PRINTED = 0.5e-6  # half a unit of the last of six decimals
-
-
-def test_every_field_has_an_option_with_its_default():
-    options = parser("numpy_rnn").parse_args(["train"])
-    chosen = {field.name for field in fields(Configuration)} - {"loss"}  # the targets of a series are numbers
-    assert chosen <= vars(options).keys()
-    assert configured() == Configuration()
-    assert configuration_of(parser("torch_rnn").parse_args(["compare", "numpy_rnn"])) == Configuration()
 
 
 SERIES = np.random.default_rng(1).normal(0, 1, (9, 2))
@@ -145,9 +136,6 @@ def test_the_dtype_of_weights_is_kept_unless_another_is_asked_for():
     changed = prepare(Configuration(weights="w.npz", dtype="float32"))
     assert bits(changed.params) == bits(Parameters(*(t if t is None else t.astype("float32") for t in params)))
     assert {str(array.dtype) for array in (changed.x, changed.target, changed.h_0)} == {"float32"}
-
-
-# -- the options of the series --------------------------------------------------------------------------------------
 
 
 def test_a_learned_initial_state_begins_at_zero_or_in_the_weights(capsys):

@@ -18,7 +18,7 @@ from children import LIMIT, environment, start
 from comparing import bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from in_process import command, configured, losses, refused, succeed, trained
+from in_process import command, configured, refused, succeed, trained
 
 import numpy_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
@@ -242,10 +242,10 @@ def test_either_package_can_resume_a_run_of_the_other(capsys):
     for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
         options = "--epochs 1 --momentum 0.9 --learn-initial-state --seeds 2 --k2 3 --save r.npz --no-plot"
         succeed(one, capsys, *options.split())
-        succeed(other, capsys, "--resume", "r.npz", "--save", "s.npz", "--no-plot")
-        assert bits(load_checkpoint("s.npz").state) == bits(load_checkpoint("r.npz").state)
-        out = succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--log-every", 1, "--no-plot")
-        assert list(losses(out)) == [2]
+        succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--save", "s.npz", "--no-plot")
+        succeed(one, capsys, "--resume", "r.npz", "--epochs", 2, "--save", "r.npz", "--no-plot")
+        for theta, own in zip(load_parameters("s.npz"), load_parameters("r.npz"), strict=True):
+            assert theta is own is None or np.abs(theta - own).max() < 1e-5  # 20 updates round to 2^-24 each
 
 
 # -- processes that are killed ----------------------------------------------------------------------------------------
