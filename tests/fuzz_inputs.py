@@ -65,59 +65,47 @@ def options(rng, names, most=4) -> list[str]:
 
 
 def changed_bytes(rng, content: bytes) -> bytes:
-    """Cut, flipped, doubled, overwritten, in one place."""
+    """Cut, or with one place removed, doubled, overwritten, or moved by what is inserted."""
     place = int(rng.integers(len(content) + 1))
-    length = int(rng.integers(1, 40))
-    end = place + length
-    kind = rng.integers(7)
-    if kind == 0:
+    end = place + int(rng.integers(1, 40))
+    if rng.random() < 0.2:
         return content[:place]
-    if kind == 1:
-        return content[:place] + content[end:]
-    if kind == 2:
-        return content[:end] + content[place:]
-    if kind == 3:
-        return content[:place] + rng.bytes(length) + content[place:]
-    if kind == 4:
-        return content[:place] + pick(rng, (b"\xff", b"\0", b"9", b"-")) * 4 + content[place + 4 :]
-    flipped = bytearray(content or b"\0")
-    flipped[min(place, len(flipped) - 1)] ^= 1 << int(rng.integers(8))
-    return bytes(flipped)
+    random = rng.bytes(end - place)
+    flipped = bytes(byte ^ 1 << int(rng.integers(8)) for byte in content[place : place + 1])
+    inserted = pick(rng, (b"", 2 * content[place:end], random, flipped, 4 * b"\xff", 4 * b"\0", b"9999", b"----"))
+    return content[:place] + inserted + content[pick(rng, (place, end, place + len(inserted))) :]
 
 
 # -- arrays ---------------------------------------------------------------------------------------------------------
 
 DTYPES = ("f2", "f4", "f8", "g", ">f4", ">f8", "F", "D", "i8", "u1", "?", "S4", "U4", "M8[s]", "V4", [("a", "f4")])
+ARRAYS = (0, 1.5, -1, b"x", "x", [], [[]], np.zeros((0, 0)), np.zeros(3), np.zeros(33 * [1])[:0])
 
 
 def changed_array(rng, array):
     """Another dtype, shape, layout or value."""
     kind = rng.integers(10)
-    axis = int(rng.integers(array.ndim)) if array.ndim else None
     if kind <= 2:
+        dtype = np.dtype(pick(rng, DTYPES))
         with np.errstate(all="ignore"):
             try:
-                return array.astype(np.dtype(pick(rng, DTYPES)))
+                return array.astype(dtype)
             except (TypeError, ValueError):
-                return np.zeros(array.shape, pick(rng, DTYPES))
+                return np.zeros(array.shape, dtype)
     if kind == 3:
         return array[None] if rng.random() < 0.5 else array[..., None]
-    if kind == 4 and axis is not None:
-        return np.concatenate([array, array], axis)
-    if kind == 5 and axis is not None:
-        return array.take(range(int(rng.integers(2))), axis)
-    if kind == 6 and axis is not None:
-        return array.take(0, axis) if rng.random() < 0.5 else array.reshape(-1)
-    if kind == 7 and array.dtype.kind in "iuf" and array.size:
+    if kind == 4:
+        return array.T
+    if kind <= 6 and array.ndim:
+        axis = int(rng.integers(array.ndim))
+        places = pick(rng, (2 * list(range(array.shape[axis])), [], 0, [0]))
+        return array.take(places, axis) if array.shape[axis] else array.reshape(-1)
+    if kind <= 8 and array.dtype.kind in "iuf" and array.size:
         array = array.copy()
         values = (np.nan, np.inf, -np.inf, 1e-45, 0) if array.dtype.kind == "f" else (0, -1, 2**62, 7)
         array.flat[int(rng.integers(array.size))] = pick(rng, values)
         return array
-    if kind == 8:
-        return array.T
-    return np.asarray(
-        pick(rng, (0, 1.5, -1, b"x", "x", [], [[]], np.zeros((0, 0)), np.zeros(3), np.zeros(33 * [1])[:0]))
-    )
+    return np.asarray(pick(rng, ARRAYS))
 
 
 JSON_VALUES: tuple[Any, ...] = (
@@ -128,30 +116,26 @@ JSON_TEXTS = ("", "[", "{}", "[]", "null", "1", '"x"', "NaN", "[" * 3000, '{"a":
 
 def changed_json(rng, text: str) -> str:
     """A JSON text with one value, key or character changed."""
-    kind = rng.integers(10)
+    kind = rng.integers(8)
     if kind == 0:
         return pick(rng, JSON_TEXTS)
     if kind == 1:
         place = int(rng.integers(len(text) + 1))
         return text[:place] + pick(rng, ("", "\0", "\n", "}", '"', ",", "é", "1")) + text[place + 1 :]
-    value = json.loads(text)
-    here = value
-    while isinstance(here, dict | list) and here:  # down to a random depth
+    value = here = json.loads(text)
+    while here:  # down to a random depth
         key = pick(rng, list(here)) if isinstance(here, dict) else int(rng.integers(len(here)))
-        if isinstance(here[key], dict | list) and here[key] and rng.random() < 0.5:
-            here = here[key]
-            continue
-        if kind == 2:
-            del here[key]
-        elif kind == 3 and isinstance(here, dict):
-            here[pick(rng, ("", "x", "epochs", "x" * 5000, "a\nb", "\x1b[1m"))] = here.pop(key)
-        elif kind == 4 and isinstance(here, list):
-            here *= 2
-        elif kind == 5 and isinstance(here[key], int | float):
-            here[key] = pick(rng, (-here[key], here[key] + 1, float(here[key]), str(here[key]), [here[key]]))
-        else:
-            here[key] = pick(rng, JSON_VALUES)
-        break
+        if not (isinstance(here[key], dict | list) and here[key] and rng.random() < 0.5):
+            break
+        here = here[key]
+    if here and kind == 2:
+        del here[key]
+    elif here and kind == 3 and isinstance(here, dict):
+        here[pick(rng, ("", "x", "epochs", "x" * 5000, "a\nb", "\x1b[1m"))] = here.pop(key)
+    elif here and kind == 4 and isinstance(here[key], int | float):
+        here[key] = pick(rng, (-here[key], here[key] + 1, float(here[key]), str(here[key]), [here[key]]))
+    elif here:
+        here[key] = pick(rng, JSON_VALUES)
     return json.dumps(value)
 
 
@@ -182,24 +166,20 @@ ENTRIES = ("../up.npy", "/root.npy", "x" * 200, "a\nb.npy", ".npy", "a/")
 
 def changed_npz(rng, arrays: dict) -> bytes:
     """An .npz file of these arrays, with one thing changed: an array, a text, a name, an entry or a byte."""
-    kind = rng.integers(14)
-    arrays = dict(arrays)
-    name = pick(rng, list(arrays))
+    kind, arrays, names = rng.integers(14), dict(arrays), list(arrays)
+    name, other = pick(rng, names), pick(rng, names)
     texts = [name for name in ("configuration", "diverged") if name in arrays]
     if kind <= 3 and texts:
         name = pick(rng, texts)
         text = changed_json(rng, arrays[name].tobytes().decode())
-        arrays[name] = np.bytes_(text.encode("utf-8", "surrogatepass"))
-        if rng.random() < 0.1:
-            arrays[name] = pick(
-                rng, (np.str_(text), np.array([text]), np.bytes_(b"\xff" + text.encode("utf-8", "ignore")))
-            )
+        content = text.encode("utf-8", "surrogatepass")
+        odd = np.str_(text), np.array([text]), np.bytes_(b"\xff" + content)
+        arrays[name] = pick(rng, odd) if rng.random() < 0.1 else np.bytes_(content)
     elif kind == 4:
         del arrays[name]
     elif kind == 5:
         arrays[pick(rng, NAMES)] = arrays.pop(name) if rng.random() < 0.5 else arrays[name]
     elif kind == 6:
-        other = pick(rng, list(arrays))
         arrays[name], arrays[other] = arrays[other], arrays[name]
     elif kind == 7:
         return changed_bytes(rng, npz(arrays, compressed=rng.random() < 0.3))
@@ -233,28 +213,29 @@ def changed_header(rng, content: bytes) -> bytes:
     start, end = content.index(b"{"), content.index(b"\n")
     header = content[start:end]
     shape = header[header.index(b"(") : header.index(b")") + 1]
-    changes = {
-        shape: pick(rng, SHAPES).encode(),
-        b"False": pick(rng, (b"True", b"1", b"None")),
-        b"<f": pick(rng, DESCRIPTIONS).encode(),
-        b"shape": b"shap",
-        b"}": b"",
-        b"{": b"{" * 60,
-    }
-    before = pick(rng, list(changes))
-    header = header.replace(before, changes[before]).ljust(len(header))[: len(header)]
+    before, after = pick(
+        rng,
+        (
+            (shape, pick(rng, SHAPES).encode()),
+            (b"<f", pick(rng, DESCRIPTIONS).encode()),
+            (b"False", pick(rng, (b"True", b"1", b"None"))),
+            (b"shape", b"shap"),
+            (b"}", b""),
+            (b"{", b"{" * 60),
+        ),
+    )
+    header = header.replace(before, after).ljust(len(header))[: len(header)]
     return content[:start] + header + content[end:]
 
 
 def changed_npy(rng) -> bytes:
     """An .npy series, with one thing changed."""
     array = rng.normal(size=(6, 2)).astype(pick(rng, ("f4", "f8")))
+    array = pick(rng, (array, array[:, 0]))
     kind = rng.integers(4)
-    if kind == 0:
-        return changed_bytes(rng, npy(array))
-    if kind == 1:
-        return changed_header(rng, npy(array))
-    return npy(changed_array(rng, array if kind == 2 else array[:, 0]))
+    if kind <= 1:
+        return (changed_bytes, changed_header)[kind](rng, npy(array))
+    return npy(changed_array(rng, array))
 
 
 # -- text -----------------------------------------------------------------------------------------------------------
@@ -270,17 +251,13 @@ def text_table(rng) -> bytes:
     rows = [[f"{value:.3g}" for value in row] for row in rng.normal(size=(int(rng.integers(1, 8)), 2))]
     if rng.random() < 0.4:
         rows.insert(0, ["x", "y"])
-    row = pick(rng, rows)
     for _ in range(int(rng.integers(3))):
+        row, cell = pick(rng, rows), pick(rng, CELLS)
+        begin = int(rng.integers(len(row) + 1))
         kind = rng.integers(6)
-        if kind <= 2:
-            row[int(rng.integers(len(row)))] = pick(rng, CELLS)
-        elif kind == 3:
-            row.append(pick(rng, CELLS))
-        elif kind == 4:
-            del row[1:]
-        else:
-            rows.insert(int(rng.integers(len(rows))), [pick(rng, CELLS)])
-    text = end.join(separator.join(row) for row in rows) + pick(rng, ("", end))
-    content = text.encode(pick(rng, CODES), "replace")
+        if kind == 0:
+            rows.insert(int(rng.integers(len(rows))), [cell])
+        else:  # in the place of one cell, of none, or of all from there on
+            row[begin : (begin, None, begin + 1, begin + 1, begin + 1)[kind - 1]] = [cell]
+    content = (end.join(separator.join(row) for row in rows) + pick(rng, ("", end))).encode(pick(rng, CODES), "replace")
     return changed_bytes(rng, content) if rng.random() < 0.2 else content

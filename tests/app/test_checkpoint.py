@@ -24,19 +24,15 @@ from numpy_rnn.app.storage import load_arrays, load_parameters
 from numpy_rnn.common.errors import Interrupted
 
 
-def interrupted(options, stop):
-    """The checkpoint of a run of two epochs that is interrupted after update `stop`."""
-    calls = count(1)
-    hooks = Hooks(yield_every=1, stop_signal=lambda: 15 if next(calls) == stop else None)
+def interrupted():
+    """The checkpoint of a run of two epochs that is interrupted after its 13th update."""
+    calls, c = count(1), configured("--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 3 --epochs 2")
     with pytest.raises(Interrupted) as ended:
-        trained(numpy_rnn, configured(options, epochs=2), hooks=hooks)
+        trained(numpy_rnn, c, hooks=Hooks(yield_every=1, stop_signal=lambda: 15 if next(calls) == 13 else None))
     return ended.value.checkpoint
 
 
-SAVED = interrupted("--seeds 2 --momentum 0.9 --learn-initial-state --k1 2 --k2 3", 13)
-
-
-# -- files that are refused -----------------------------------------------------------------------------------------
+SAVED = interrupted()
 
 
 def options(**changed):
@@ -151,8 +147,6 @@ def test_the_fingerprint_covers_every_number_of_inputs_and_targets():
     assert fingerprint(x, target) in prints
 
 
-# -- options that do not fit ----------------------------------------------------------------------------------------
-
 OPTIONS = {
     "hidden_size": "6", "loss": "squared_error", "adagrad": "", "k1": "2", "k2": "3", "nonlinearity": "tanh",
     "seed": "0", "reduction": "sum", "learn_initial_state": "", "bias": "", "dtype": "float32", "seeds": "2",
@@ -195,35 +189,33 @@ def test_the_keys_of_the_file_are_documented():
 # -- when it is written ----------------------------------------------------------------------------------------------
 
 
-class Disk:
-    """os.replace, of a disk that is full at the first `refusals` times."""
-
-    def __init__(self, monkeypatch, refusals):
-        self.refusals, self.places, self.replace = refusals, [], os.replace
-        monkeypatch.setattr(os, "replace", self)
-
-    def __call__(self, source, target):
-        if self.refusals > 0:
-            self.refusals -= 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.replace(source, target)
-        self.places.append(load_checkpoint(target).state[:2])
-
-
 @pytest.mark.parametrize(
-    ("options", "places", "every"),
+    ("options", "refusals", "places", "every"),
     [
-        ("--save-every 0", [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 3)], 0),  # and once more at the end
-        ("--save-every 9.5", [(2, 3)], 9.5),
-        ("", [(2, 3)], 30),
+        ("--save-every 0", 0, [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 3)], 0),  # and once more at the end
+        ("--save-every 0", 3, [(2, 1), (2, 2), (2, 3), (2, 3)], 0),  # of a disk that is full at first
+        ("--save-every 9.5", 0, [(2, 3)], 9.5),
+        ("", 0, [(2, 3)], 30),
     ],
 )
-def test_a_run_is_saved_every_so_many_seconds_and_at_its_end(capsys, monkeypatch, options, places, every):
-    disk, savers = Disk(monkeypatch, 0), []
-    monkeypatch.setattr(command_line, "Saver", lambda *given: savers.append(Saver(*given)) or savers[0])
-    succeed(numpy_rnn, capsys, "--epochs", 2, "--k1", 7, "--save", "r.npz", *options.split(), "--no-plot")
-    assert disk.places == places
-    assert (savers[0].path, savers[0].every) == ("r.npz", every)
+def test_a_run_is_saved_every_so_many_seconds_and_at_its_end(capsys, monkeypatch, options, refusals, places, every):
+    """A write that fails does not end the run."""
+    full, saved, replace = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))] * refusals, [], os.replace
+
+    def write(source, target):
+        if full:
+            raise full.pop()
+        replace(source, target)
+        saved.append(load_checkpoint(target).state[:2])
+
+    saver = Mock(wraps=Saver)
+    monkeypatch.setattr(os, "replace", write)
+    monkeypatch.setattr(command_line, "Saver", saver)
+    run = ["--epochs", 2, "--k1", 7, "--no-plot"]
+    out = succeed(numpy_rnn, capsys, *run, "--save", "r.npz", *options.split())
+    assert (saved, os.listdir()) == (places, ["r.npz"])
+    assert saver.call_args.args == ("r.npz", every)
+    assert out == succeed(numpy_rnn, capsys, *run) + "weights saved to r.npz\n"
 
 
 @pytest.mark.parametrize(("every", "duration", "pause"), [(30, 0, 30), (30, 2, 30), (3, 2, 20), (0, 2, 0)])
@@ -250,20 +242,11 @@ def test_the_next_checkpoint_is_due_after_a_pause(monkeypatch, every, duration, 
         assert (saver.error is None, saver.saved is None) == (not fails, fails)
 
 
-def test_a_write_that_fails_does_not_end_the_run(capsys, monkeypatch):
-    disk = Disk(monkeypatch, 3)
-    options = ["--epochs", 2, "--k1", 7, "--no-plot"]
-    out = succeed(numpy_rnn, capsys, *options, "--save", "r.npz", "--save-every", 0)
-    assert disk.places == [(2, 1), (2, 2), (2, 3), (2, 3)]
-    assert out == succeed(numpy_rnn, capsys, *options) + "weights saved to r.npz\n"
-    assert os.listdir() == ["r.npz"]
-
-
 def test_the_trace_and_the_plot_are_made_although_the_run_could_not_be_saved(capsys, monkeypatch):
     monkeypatch.setattr("numpy_rnn.app.checkpoint.save_arrays", Mock(side_effect=InputError("r.npz cannot be written")))
-    drawn = []
-    monkeypatch.setattr("numpy_rnn.app.command_line._draw", lambda *_, **files: drawn.append(files["path"]))
+    draw = Mock()
+    monkeypatch.setattr(command_line, "_draw", draw)
     ended = command(numpy_rnn, capsys, "--epochs", 1, "--save", "r.npz", "--trace", "t.npz", "--no-plot")
     assert (ended.status, ended.err) == (2, "numpy_rnn: r.npz cannot be written\n")
     assert Path("t.npz").exists()
-    assert drawn == [None]
+    assert [call.kwargs["path"] for call in draw.call_args_list] == [None]

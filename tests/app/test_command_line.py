@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import io
 import os
 import re
 import sys
@@ -159,18 +158,11 @@ def test_the_exit_status_is_that_of_the_command(capsys, monkeypatch, command, re
     assert implementation.call_args.args[0] is numpy_rnn
 
 
-def test_an_output_that_is_full_is_one_line(capsys, monkeypatch, tmp_path):
-    class Full(io.StringIO):
-        def write(self, text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        def fileno(self):
-            return descriptor
-
-    descriptor = os.open(tmp_path / "output", os.O_CREAT | os.O_WRONLY)
-    monkeypatch.setattr(sys, "stdout", Full())
-    assert main(numpy_rnn, ["--epochs", "1", "--no-plot"]) == 2
-    os.close(descriptor)
+def test_an_output_that_is_full_is_one_line(capsys, monkeypatch):
+    write = Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    with open("output", "w") as file, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Mock(spec=["write", "flush", "fileno"], write=write, fileno=file.fileno))
+        assert main(numpy_rnn, ["--epochs", "1", "--no-plot"]) == 2
     assert capsys.readouterr().err == "numpy_rnn: the output cannot be written: No space left on device\n"
 
 

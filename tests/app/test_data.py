@@ -193,9 +193,6 @@ def test_a_file_that_is_unpickled_explodes():
     assert Path("exploded").exists()
 
 
-# -- the command line -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("content", [SILSO_CSV, SILSO_TXT, b"\xef\xbb\xbf" + SILSO_CSV.replace(b"\n", b"\r\n")])
 def test_standard_input_is_read_as_a_file_is(monkeypatch, content):
     for columns in (("4",), ("1",)):

@@ -23,8 +23,6 @@ from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.storage import load_parameters, save_parameters
 from numpy_rnn.common.errors import Diverged
 
-# -- the witness ----------------------------------------------------------------------------------------------------
-
 
 def in_order(update, index, clips):
     """(name, step, numbers) of one network of a recorded update, in the order in which they are computed."""
@@ -286,9 +284,6 @@ def test_predictions_that_are_not_finite_leave_the_weights(capsys):
         " r.npz, after epoch 1, update 1: continue with --resume r.npz\n",
     )
     assert load_checkpoint("r.npz").state[:2] == (1, 1)
-
-
-# -- one update -----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_tensor_that_is_not_finite_is_found_whichever_it_is():

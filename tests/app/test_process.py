@@ -182,8 +182,6 @@ def test_ctrl_c_during_the_imports_is_one_line(package):
     assert ended.returncode in (130, -signal.SIGINT)
 
 
-# -- names and streams ----------------------------------------------------------------------------------------------
-
 # A formula, half a formula, no UTF-8, no glyphs, not ASCII, a line end, an escape, braces and per cent.
 ODD = rb"a$\foo$ $x_ " + b"\xff\xfe " + "漢字 é → ﬁ\n".encode() + b"\x1b[31m {0} %s"
 

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -49,13 +50,10 @@ def on_a_terminal(monkeypatch, clock):
             clock[0] += pause * updates
             advance(self, updates, *rest)
 
-        advance = Progress.advance
-        with monkeypatch.context() as patch:
+        advance, stream = Progress.advance, Terminal()
+        with monkeypatch.context() as patch, redirect_stdout(stream), redirect_stderr(stream):
             patch.setattr(Progress, "advance", slow_advance)
-            for name in ("stdout", "stderr"):  # not in a fixture, whose change would be captured
-                patch.setattr(sys, name, sys.stdout if name == "stderr" else Terminal())
-            status = main(numpy_rnn, arguments)
-            return status, sys.stdout.getvalue().replace("\n", "\r\n")  # as a terminal gets it
+            return main(numpy_rnn, arguments), stream.getvalue().replace("\n", "\r\n")  # as a terminal gets it
 
     return run
 

@@ -166,9 +166,6 @@ def test_the_stop_signal_is_checked_at_every_yield_and_before_every_pass():
             assert segment.calls == EPOCHS * -(-updates // yield_every) + GENERATED + passes + 1
 
 
-# -- on the command line --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["sweep of ensembles", "some diverge", "series of a file"])
 def test_what_a_resumed_run_prints_is_the_rest_of_the_longer_run(capsys, name):
     options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]

@@ -54,9 +54,6 @@ def prepared(**changes):
     return prepare(configuration), configuration
 
 
-# -- training -------------------------------------------------------------------------------------------------------
-
-
 def test_the_defaults_are_those_of_min_char_rnn(capsys):
     out = succeed(numpy_rnn, capsys, "--text", ALICE, "--epochs", 1, "--sample", 0, "--save", "r.npz", "--no-plot")
     assert out.splitlines()[0] == (
@@ -90,8 +87,6 @@ def test_the_smoothed_loss_of_a_mean_begins_at_that_of_characters_at_random(caps
     out = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 1, "--sample", 0, "--reduction", "mean")
     assert abs(rows(out)[0][2] - np.log(len(set(SHORT)))) < 1e-3
 
-
-# -- min-char-rnn --------------------------------------------------------------------------------------------------
 
 UPDATES = 420  # of which an epoch makes 105
 
@@ -161,9 +156,6 @@ def test_the_plot_shows_the_loss_per_character(capsys, reduction):
     assert set(os.listdir()) == {"short.txt", "numpy_rnn.png"}
 
 
-# -- samples --------------------------------------------------------------------------------------------------------
-
-
 def test_a_sample_draws_from_the_distributions_of_the_network(rnn):
     """Step by step as NumPy computes them; each character is the next input."""
     experiment, _ = prepared()
@@ -192,9 +184,6 @@ def test_extreme_temperatures(temperature):
 
 def test_what_a_sample_prints_cannot_command_the_terminal():
     assert visible("a\tb\nc\x1b[31m\x7f\u202e é") == "a\tb\nc\\x1b[31m\\x7f\\u202e é"
-
-
-# -- files ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_resumed_run_has_the_same_bits(capsys):
@@ -280,9 +269,6 @@ def test_what_is_refused_on_resuming(capsys):
         for value in values:
             np.savez("r.npz", **(kept | {name: value}))
             assert name in refused(numpy_rnn, capsys, *resume, "--text", "c.txt")
-
-
-# -- cross-entropy on series ----------------------------------------------------------------------------------------
 
 
 def test_cross_entropy_on_rows_that_are_distributions(capsys):
