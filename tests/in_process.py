@@ -16,8 +16,6 @@ from numpy_rnn.app.run import NOTHING, run
 
 ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
 
-NUMBER = r"-?(?:\d+\.\d+(?:e[+-]\d+)?|inf|nan)"
-
 
 def are_printed(numbers, values, decimals=6):
     """Whether the printed numbers are the values to so many decimals: half a unit of the last one away at most.
@@ -84,24 +82,5 @@ def refused(rnn, capsys, *arguments) -> str:
 def losses(out) -> dict[int, list[float]]:
     """The rows of the loss table: epoch → the numbers of its columns."""
     table = out[out.index("epoch") :].split("  time")[0]
-    return {int(row[1]): _numbers(row[2]) for row in re.finditer(r"^ *(\d+)((?: +\S+)+)$", table, re.MULTILINE)}
-
-
-def actual_and_predicted(out) -> dict[int, list[float]]:
-    """The rows of the series table that hold actual values: time → actual, predicted, and so on for every feature."""
-    rows = re.finditer(rf"^ *(\d+)((?: +{NUMBER})+)$", _series(out), re.MULTILINE)
-    return {int(row[1]): _numbers(row[2]) for row in rows}
-
-
-def free_running(out) -> dict[int, list[float]]:
-    """The free-running rows: time → a value for every feature."""
-    rows = re.finditer(rf"^ *(\d+)((?: +free-running +{NUMBER})+)$", _series(out), re.MULTILINE)
-    return {int(row[1]): _numbers(row[2].replace("free-running", "")) for row in rows}
-
-
-def _series(out):
-    return out[out.index("  time") :]
-
-
-def _numbers(text):
-    return [float(number) for number in text.split()]
+    rows = re.findall(r"^ *(\d+)((?: +\S+)+)$", table, re.MULTILINE)
+    return {int(epoch): list(map(float, numbers.split())) for epoch, numbers in rows}

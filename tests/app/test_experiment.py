@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from comparing import bits
-from in_process import configured, free_running, losses, succeed, trained
+from in_process import configured, losses, succeed, trained
 
 import numpy_rnn
 from numpy_rnn import Parameters
@@ -112,17 +112,6 @@ def test_every_option_reaches_the_run(rnn, capsys, case):
         assert configuration_of(compared) == configuration
 
 
-def test_free_running_steps_are_printed_up_to_a_hundred_and_then_the_first_and_the_last(capsys):
-    for steps in (0, 1, 50):
-        out = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", steps, "--no-plot")
-        assert list(free_running(out)) == list(range(22, 22 + steps))
-    whole = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", 100, "--no-plot").splitlines()
-    out = succeed(numpy_rnn, capsys, "--epochs", 1, "--generate", 1234, "--no-plot")
-    assert list(free_running(out)) == [*range(22, 72), *range(1206, 1256)]
-    assert out.splitlines()[-51] == "   ...  (1134 later times)"
-    assert out.splitlines()[:-51] == whole[:-50]
-
-
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [1, 2, 4, 5]), (7, [1, 5]), (5, [1, 5])])
 def test_log_every(capsys, every, epochs):
     """The first, the last and every n-th epoch are printed, each once."""
@@ -157,14 +146,3 @@ def test_what_is_held_out_is_predicted_and_free_running_begins_before_it():
     result, of_short = trained(numpy_rnn, long, 3), trained(numpy_rnn, short, 3)
     assert (len(result.predictions), len(of_short.predictions)) == (8, 5)
     assert bits(result.generated) == bits(of_short.generated)
-
-
-def test_free_running_is_as_long_as_what_is_held_out_unless_told(capsys):
-    """In the rows of its predictions, and then below them."""
-    np.savetxt("long.csv", np.sin(np.arange(30)))
-    for options, beyond in ((["--held-out", 7], []), (["--held-out", 7, "--generate", 9], ["31", "32"])):
-        out = succeed(numpy_rnn, capsys, "--data", "long.csv", "--epochs", 1, "--no-plot", *options)
-        head, *rows = [line.split() for line in out[out.index("  time") :].splitlines()]
-        assert head == ["time", "actual", "predicted", "free-running"]
-        assert [row[0] for row in rows if len(row) == 4 and row[0].isdecimal()] == [str(n) for n in range(24, 31)]
-        assert [row[0] for row in rows if len(row) == 2 and row[0].isdecimal()] == beyond
