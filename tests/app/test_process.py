@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -53,20 +53,24 @@ def press(monkeypatch, at, *orders, yield_every=1):
     return sent
 
 
+SAVING = {  # options, and what the message says was saved
+    "": "",
+    "--save run.npz": "; nothing was saved",
+    "--save run.npz --save-every 0": "; run.npz has the run after epoch 2, update 20: continue with --resume run.npz",
+}
+
+
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("every", [None, "0"])
-def test_a_second_signal_acts_at_once_and_says_what_was_saved(capsys, monkeypatch, order, every):
-    """The first one waits for the end of the update; whoever cannot wait sends a second one."""
-    sent = press(monkeypatch, 41, signal.SIGINT, order, signal.SIGINT)
-    options = [] if every is None else ["--save-every", every]
-    ended = command(numpy_rnn, capsys, "--no-plot", "--save", "run.npz", *options)
-    saved = "nothing was saved"
-    if every is not None:
-        assert load_checkpoint("run.npz").state[:2] == (2, 20)
-        saved = "run.npz has the run after epoch 2, update 20: continue with --resume run.npz"
-    assert (ended.status, ended.err) == (128 + order, f"numpy_rnn: interrupted; {saved}\n")
-    assert sent == [signal.SIGINT, order]
-    assert os.listdir() == ([] if every is None else ["run.npz"])
+@pytest.mark.parametrize("save", SAVING)
+def test_a_signal_acts_at_once_without_save_and_with_it_a_second_one(capsys, monkeypatch, order, save):
+    """With --save the first one waits for the end of the update; whoever cannot wait sends a second one."""
+    orders = [signal.SIGINT, order] if save else [order]
+    sent = press(monkeypatch, 41, *orders, signal.SIGINT)
+    ended = command(numpy_rnn, capsys, "--no-plot", *save.split())
+    assert (ended.status, ended.err) == (128 + order, f"numpy_rnn: interrupted{SAVING[save]}\n")
+    assert sent == orders
+    assert os.listdir() == ["run.npz"] * ("has the run" in SAVING[save])
+    assert not os.path.exists("run.npz") or load_checkpoint("run.npz").state[:2] == (2, 20)
 
 
 @pytest.mark.parametrize("yield_every", [1, 5])
@@ -79,14 +83,6 @@ def test_the_updates_in_progress_are_finished_and_saved_whatever_save_every_is(r
         assert (ended.status, (state.epoch - 1) * 20 + state.number) == (130, min(60, (at + 1) * yield_every))
         assert f"after epoch {state.epoch}, update {state.number}: continue with --resume run.npz" in ended.err
     assert os.listdir() == ["run.npz"]
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_a_signal_without_save_acts_at_once(capsys, monkeypatch, order):
-    press(monkeypatch, 7, order)
-    ended = command(numpy_rnn, capsys, "--epochs", 3, "--no-plot")
-    assert (ended.status, ended.err) == (128 + order, "numpy_rnn: interrupted\n")
-    assert os.listdir() == []
 
 
 def test_ctrl_c_while_the_last_state_is_written(capsys, monkeypatch):
@@ -115,14 +111,12 @@ def test_signal_handlers_are_restored_and_left_alone_in_another_thread(capsys):
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_signal_that_is_ignored_stays_so(capsys, monkeypatch, order):
     """As under nohup, or in a script's background; with --save and without."""
-    former = signal.signal(order, signal.SIG_IGN)
-    try:
+    with ExitStack() as stack:
+        stack.callback(signal.signal, order, signal.signal(order, signal.SIG_IGN))
         for save in ([], ["--save", "run.npz"]):
             press(monkeypatch, 2, order)
             succeed(numpy_rnn, capsys, "--epochs", 3, "--no-plot", *save)
             assert signal.getsignal(order) == signal.SIG_IGN
-    finally:
-        signal.signal(order, former)
 
 
 @pytest.mark.parametrize("passes", [[20], [20, 1]], ids=["predicts", "generates"])
