@@ -1,4 +1,4 @@
-"""Inputs for test_fuzz.py: valid ones, changed at random. Every function takes the Generator to draw from."""
+"""Inputs for test_bad_input.py: valid ones, changed at random. Every function takes the Generator to draw from."""
 
 import io
 import json

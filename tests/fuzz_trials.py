@@ -1,4 +1,4 @@
-"""Random inputs of a fixed seed, tried one by one: what test_fuzz.py and test_every_argument.py share.
+"""Random inputs of a fixed seed, tried one by one: what test_bad_input.py and test_every_argument.py share.
 
 No input may give a traceback, a warning, a hang, or a message that cannot be read. Each is drawn from (SEED, its
 number): a failure says which, and what it was.

@@ -1,45 +1,65 @@
-"""Invalid options and combinations: one line on standard error, status 2, and no file is touched.
+"""Invalid input: one line on standard error, status 2, and no file is touched. First a table, then at random.
 
-Invalid files: test_data.py, test_storage.py and test_checkpoint.py.
+No input may leave a half-written file, or a file that was not asked for. Each random input is a valid one with a change
+(fuzz_inputs.py); fuzz_trials.py has what else is checked. HYPOTHESIS_PROFILE=long tries 25 times as many. Invalid
+files: test_data.py, test_storage.py and test_checkpoint.py.
 """
 
 import contextlib
+import csv
+import io
+import json
 import os
+import shutil
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import fuzz_inputs as inputs
 import numpy as np
 import pytest
-from in_process import main, refused
+from fuzz_trials import is_a_message, try_all
+from hypothesis import settings
+from in_process import contents, main, refused
 
 import numpy_rnn
-from numpy_rnn import InputError
-from numpy_rnn.app.storage import check_can_write, save_parameters
+from numpy_rnn.app.options import parser
+from numpy_rnn.app.results import HEAD
+from numpy_rnn.app.storage import load_arrays, save_parameters
+from numpy_rnn.conformance import __main__ as conformance
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A folder with valid files, which do not fit the options of the table. No test changes them."""
+    """A folder with a valid file of every kind, as the program itself writes them, and files that are not valid or do
+    not fit the options of the table. No test changes them.
+    """
     folder = tmp_path_factory.mktemp("valid")
     with contextlib.chdir(folder):
+        os.mkdir("folder")
         one, large = numpy_rnn.initial_parameters(), numpy_rnn.initial_parameters(dtype="float64")
-        save_parameters("w.npz", one)
+        save_parameters("one.npz", one)
         save_parameters("biases.npz", numpy_rnn.initial_parameters(bias=True))
         save_parameters("many.npz", numpy_rnn.initial_parameters(networks=3))
         save_parameters("large.npz", large._replace(W_hy=large.W_hy * 1e39))
         save_parameters("learned.npz", one._replace(h_0=np.ones((1, 6), "f4")))
         save_parameters("sequences.npz", one._replace(h_0=np.ones((2, 6), "f4")))
-        Path("two.csv").write_text("time,spots\n1,2\n3,4\n5,6\n")
-        Path("constant.csv").write_text("7\n7\n7\n7\n8\n")  # in the rows that are trained on
-        Path("large.csv").write_text("1e39\n1\n2\n")
-        texts = {"abc": b"abc" * 9, "empty": b"", "one": b"aaaa", "short": b"ab", "binary": b"ab\0c"}
-        for name, content in (texts | {"latin": b"ab\xff"}).items():
-            Path(f"{name}.txt").write_bytes(content)
+        series = "x,y\n" + "".join(f"0.{n},0.{n * n % 7}\n" for n in range(1, 7))
+        texts = {"a.csv": series, "a.txt": series.replace(",", " "), "two.csv": "time,spots\n1,2\n3,4\n5,6\n"}
+        texts |= {"constant.csv": "7\n7\n7\n7\n8\n", "large.csv": "1e39\n1\n2\n"}  # constant in the rows trained on
+        texts |= {"abc.txt": "abc" * 9, "empty.txt": "", "one.txt": "aaaa", "short.txt": "ab", "binary.txt": "ab\0c"}
+        for name, text in texts.items():
+            Path(name).write_text(text)
+        Path("latin.txt").write_bytes(b"ab\xff")
+        np.save("a.npy", np.loadtxt("a.csv", delimiter=",", skiprows=1))
         for options in (
-            "--seeds 2 --epochs 2 --save run.npz",
-            "--learning-rate 0.1,0.2,0.3 --save sweep.npz --epochs 1",
+            "--save run.npz --seeds 2",
+            "--save w.npz --bias --k1 3",
+            "--save sweep.npz --learning-rate 0.1,0.2,0.3",
+            "--trace trace.npz --bias --k1 3",
         ):
-            assert main(numpy_rnn, [*options.split(), "--no-plot", "--quiet"]) == 0
+            small = "--hidden-size 2 --epochs 2 --no-plot --quiet --held-out 3 --momentum 0.5"
+            assert main(numpy_rnn, f"{small} {options}".split()) == 0
     return folder
 
 
@@ -84,7 +104,7 @@ compare json --held-out 3 | --held-out is an option of the command train and not
 --nonlinearity elu | 'elu': expected tanh or relu or sigmoid (did you mean relu?); see
 --reduction max | 'max': expected sum or mean; see
 --k1 3 --k2 2 | k2 is 2 and k1 is 3: expected k2 ≥ k1 | must contain the k1 new steps of its update | choose k2 ≥ 3
---seeds 2 --weights w.npz | --weights and --seeds are both given: expected one | leave one
+--seeds 2 --weights one.npz | --weights and --seeds are both given: expected one | leave one
 --no-plot --plot a.png | --no-plot is given with --plot or --show: expected one | leave one
 compare | OTHER | see python -m | compare --help
 compare no_such_package | unknown implementation 'no_such_package': expected a package
@@ -97,10 +117,10 @@ compare json | json | expected | package
 --data constant.csv --standardize --held-out 1 | column 1 of the series is 7 in all 4 rows and cannot be standardized
 --data large.csv | data file large.csv has values too large for float32: use --dtype float64
 --weights . | weights file . cannot be read: Is a directory; check the path
---weights w.npz --hidden-size 5 | hidden size 5 does not match weights file w.npz, which has 6 | leave --hidden-size out
---weights w.npz --bias | weights file w.npz has no biases: leave --bias out
+--weights one.npz --hidden-size 5 | hidden size 5 does not match weights file one.npz, which has 6 | leave --hidden-size
+--weights one.npz --bias | weights file one.npz has no biases: leave --bias out
 --weights biases.npz --no-bias | weights file biases.npz has biases: leave --no-bias out
---weights w.npz --data two.csv | is for 1 input and 1 output: expected 2 of each | use weights that were trained
+--weights one.npz --data two.csv | is for 1 input and 1 output: expected 2 of each | use weights that were trained
 --weights large.npz --dtype float32 | weights file large.npz has values too large for float32: use --dtype float64
 --weights learned.npz --no-learn-initial-state | has a learned initial state: leave --no-learn-initial-state out
 --weights sequences.npz | weights file sequences.npz has an initial state for 2 sequences: expected 1
@@ -110,7 +130,7 @@ compare json | json | expected | package
 --save none/a.npz | --save none/a.npz: the folder | none does not exist; create it first
 --trace none/a.npz | --trace none/a.npz: the folder | none does not exist; create it first
 --output none/a.csv | --output none/a.csv: the folder | none does not exist; create it first
---resume w.npz | run file w.npz has no format 'elman-run 2': expected a run that --save wrote; it has only weights
+--resume one.npz | run file one.npz has no format 'elman-run 2': expected a run that --save wrote; it has only weights
 --resume run.npz --data two.csv | --data is given with --resume, but the run is on the sine wave: leave --data out
 --resume run.npz --trace t.npz | --trace and --resume are both given: a trace records a whole run; leave one of
 --resume run.npz --epochs 1 | the run in run.npz has reached epoch 2: expected --epochs 2 or more
@@ -158,33 +178,136 @@ def test_options_that_cannot_be_used_are_refused(rnn, capsys, monkeypatch, files
         assert message.endswith(" --help")
 
 
-PLACES = {
-    "none/a": "the folder .*none does not exist; create it first",
-    "folder": "is a folder: expected the name of a file",
-    "pipe": "is a device or a pipe: expected the name of a file",
-    "file/a": "cannot be written: Not a directory; choose another name",
-    300 * "x": "cannot be written: File name too long; choose another name",
-    "protected": "cannot be written: no permission; choose another place",
-    "locked/a": "cannot be written: no permission; choose another place",
-}
-
-
-def test_an_output_that_cannot_be_written_is_refused(monkeypatch):
-    os.mkdir("folder")
-    os.mkdir("locked")
-    os.mkfifo("pipe")
-    for name in ("file", "protected"):
-        Path(name).write_text("kept")
-    allowed = os.access  # root may write anywhere, so the permissions are simulated
-    closed = "locked", "protected"
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in closed and allowed(path, mode))
-    for path, message in PLACES.items():
-        with pytest.raises(InputError, match=f"^--save {path}:? {message}$"):
-            check_can_write(path, "--save")
-
-
 def test_no_memory(capsys, monkeypatch):
     full = Mock(side_effect=MemoryError("Unable to allocate 7 GiB"))
     monkeypatch.setattr("numpy_rnn.app.experiment.draw_parameters", full)
     message = refused(numpy_rnn, capsys, "--no-plot")
     assert message == "not enough memory (Unable to allocate 7 GiB): choose fewer hidden units, networks or rows"
+
+
+# -- at random ------------------------------------------------------------------------------------------------------
+
+
+def options(rng, command):
+    """Every option of a command is tried, but for those that end it or open a window."""
+    known = set(parser("numpy_rnn").options_of(command)) - {"--help", "-h", "--show"}
+    return inputs.options(rng, sorted(known))
+
+
+def train(rng):
+    """Options of the command `train`."""
+    return ["train", "--epochs", "1", *options(rng, "train")]
+
+
+def compare(rng):
+    """Options of the command `compare`, and what to compare with."""
+    others = inputs.words("trace.npz numpy_rnn json json:loads json:x : none:x numpy_rnn: ./none w.npz:x folder/")
+    other, given = inputs.pick(rng, (*others, "none 'x", *inputs.FILES, *inputs.WORDS)), options(rng, "compare")
+    words = inputs.pick(rng, ([other, *given], [*given, other], [*given, "trace.npz"]))
+    return ["compare", "--epochs", "1", *words]
+
+
+def study(rng):
+    """Options of the command `study`, which ends at a missing file in any case."""
+    return ["study", *options(rng, "study"), "--data", "none.csv"]
+
+
+def data(rng):
+    """A damaged series, or what no series is, with columns or without."""
+    name = inputs.pick(rng, ("d.csv", "d.csv", "d.txt", "d.npy", "d.npy", "d.NPY"))
+    Path(name).write_bytes(inputs.changed_npy(rng) if name.lower().endswith("npy") else inputs.text_table(rng))
+    of_series = ("--columns", "--standardize", "--dtype", "--learning-rate")
+    more = inputs.options(rng, of_series, most=2) if rng.random() < 0.5 else []
+    return ["train", "--data", name, "--epochs", "1", "--hidden-size", "2", "--save", "out.npz", *more]
+
+
+def changed(rng, *names):
+    """The name of one of these files, which is damaged then."""
+    name = inputs.pick(rng, names)
+    Path(name).write_bytes(inputs.changed_npz(rng, load_arrays(name, "file")))
+    return name
+
+
+def weights(rng):
+    """A damaged file of weights, or a run as one."""
+    name = changed(rng, "w.npz", "w.npz", "run.npz")
+    return ["train", "--weights", name, "--epochs", "1", "--save", "out.npz", "--generate", "2"]
+
+
+def resume(rng):
+    """A damaged run."""
+    name = changed(rng, "w.npz", "run.npz")
+    more = ["--epochs", inputs.pick(rng, inputs.FEW)] if rng.random() < 0.3 else []
+    return ["train", "--resume", name, "--save", inputs.pick(rng, (name, "out.npz")), "--generate", "2", *more]
+
+
+def trace(rng):
+    """A damaged trace."""
+    return ["compare", changed(rng, "trace.npz"), "--generate", "2", "--json", "out.json"]
+
+
+def suite(rng):
+    """Options of numpy_rnn.conformance: at most two updates, of this package or of none."""
+    backend = inputs.pick(rng, ("numpy_rnn", "none", "json:x", "none 'x", *inputs.WORDS))
+    if rng.random() < 0.1:
+        return [inputs.pick(rng, ("score", "", "x")), f"--seed={inputs.pick(rng, ('-1', 'x', '', '--', '1.5'))}"]
+    given = inputs.options(rng, ("--updates", "--dtype", "--seed", "--json", "--port-timeout"))
+    return ["long", f"--backend={backend}", "--updates", "1", *given]
+
+
+COUNTS = {train: 80, compare: 30, data: 60, weights: 30, resume: 50, trace: 25, study: 15, suite: 20}  # in CI
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", COUNTS)
+def test_the_command_line(files, monkeypatch, entry):
+    """Of numpy_rnn alone, as the packages share the application."""
+    monkeypatch.setenv("PATH", "")  # none of the words is a program
+    monkeypatch.setattr(sys, "stdin", None)  # every trial has an input of its own
+    program = conformance.main if entry is suite else lambda arguments: main(numpy_rnn, arguments)
+    count = COUNTS[entry] * settings().max_examples // 200
+    try_all(max(count, 1), lambda rng: _command(rng, files, entry, program))
+
+
+def _command(rng, files, entry, program):
+    """Run a program on random arguments; say what they were, and what is wrong with what came of them."""
+    for path in Path().iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(files, ".", dirs_exist_ok=True)
+    arguments = entry(rng)
+    if entry not in (study, suite) and "--plot" not in " ".join(arguments):
+        arguments.append("--no-plot")
+    if rng.random() < 0.5:
+        Path("out.npz").write_bytes(b"kept")
+    before = contents()
+    yield arguments
+    sys.stdin = io.TextIOWrapper(io.BytesIO(inputs.text_table(rng)), "utf-8")
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace")]
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            status = program(arguments)
+        except SystemExit as leaving:  # --help
+            status = leaving.code
+    for stream in streams:
+        stream.flush()
+    out, err = (stream.buffer.getvalue().decode("utf-8") for stream in streams)
+    assert status in (0, 1, 2, 3), f"status {status}"
+    assert all(line.isprintable() for line in out.split("\n")), f"control characters in {out!r}"
+    if status in (2, 3):
+        assert is_a_message(err), f"no line that can be read, but {err!r}"
+    else:
+        assert err == "" or "diverged" in err, f"standard error: {err!r}"
+    after, given = contents(), " ".join(arguments)
+    changed = {str(path): content for path, content in after.items() if before.get(path) != content}
+    if status == 2:
+        assert out == "", f"status 2 after {out!r}"
+        assert not changed, f"status 2, and changed {list(changed)}"
+    assert all(name in given for name in changed), f"{list(changed)} changed, which no option names"
+    for name, content in changed.items():
+        if content.startswith(b"PK"):
+            load_arrays(name, "output")
+        elif "--output" in given and name.endswith(".csv"):
+            assert {len(row) for row in csv.reader(content.decode().splitlines())} == {len(HEAD)}
+        else:
+            json.loads(content, parse_constant=Mock(side_effect=AssertionError("no JSON")))  # NaN, Infinity
+    assert before.keys() <= after.keys(), "a file was removed"

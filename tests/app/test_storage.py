@@ -86,6 +86,31 @@ def test_the_target_of_a_link_is_written_and_the_link_stays(dangling):
     assert sorted(map(str, contents())) == ["folder/w.npz", "w.npz"]
 
 
+PLACES = {
+    "none/a": "the folder .*none does not exist; create it first",
+    "folder": "is a folder: expected the name of a file",
+    "pipe": "is a device or a pipe: expected the name of a file",
+    "file/a": "cannot be written: Not a directory; choose another name",
+    300 * "x": "cannot be written: File name too long; choose another name",
+    "protected": "cannot be written: no permission; choose another place",
+    "locked/a": "cannot be written: no permission; choose another place",
+}
+
+
+def test_an_output_that_cannot_be_written_is_refused(monkeypatch):
+    os.mkdir("folder")
+    os.mkdir("locked")
+    os.mkfifo("pipe")
+    for name in ("file", "protected"):
+        Path(name).write_text("kept")
+    allowed = os.access  # root may write anywhere, so the permissions are simulated
+    closed = "locked", "protected"
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in closed and allowed(path, mode))
+    for path, message in PLACES.items():
+        with pytest.raises(InputError, match=f"^--save {path}:? {message}$"):
+            check_can_write(path, "--save")
+
+
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
