@@ -32,14 +32,11 @@ def default_interrupts():
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    if hasattr(signal, "SIGHUP"):
-        former[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        if hasattr(signal, "SIGHUP"):
+            stack.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
         yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ number): a failure says which, and what it was.
 import contextlib
 import os
 import signal
+import traceback
 import warnings
 
 import numpy as np
@@ -28,8 +29,7 @@ def try_all(count, entry):
     """
     failures = []
     for number in range(count):
-        given = None
-        trial = entry(np.random.default_rng((SEED, number)))
+        given, trial = None, entry(np.random.default_rng((SEED, number)))
         try:
             with warnings.catch_warnings(), _time_limit():
                 given = next(trial)
@@ -38,12 +38,13 @@ def try_all(count, entry):
             if not is_a_message(f"{error}\n"):
                 failures.append(f"{number}: {given!r:.600}\n    no line that can be read: {str(error)!r:.200}")
         except (Exception, _Hangs) as error:
-            where = _innermost(error)
-            failures.append(f"{number}: {given!r:.600}\n    {type(error).__name__}: {str(error)[:400]} {where}")
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {str(error)[:400]} ({os.path.basename(at.filename)}:{at.lineno})"
+            failures.append(f"{number}: {given!r:.600}\n    {what}")
         finally:
             trial.close()
     if failures:
-        more = [f"... and {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
+        more = [f"... and {len(failures) - SHOWN} more"] * (len(failures) > SHOWN)
         head = f"{len(failures)} of {count} inputs of seed {SEED}:"
         pytest.fail("\n".join([head, *failures[:SHOWN], *more]), pytrace=False)
 
@@ -64,13 +65,6 @@ def _time_limit():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _innermost(error):
-    frame = error.__traceback__
-    while frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"({os.path.basename(frame.tb_frame.f_code.co_filename)}:{frame.tb_lineno})"
 
 
 def is_a_message(text):

@@ -18,22 +18,18 @@ def test_a_child_imports_this_checkout(tmp_path):
     assert imported.stdout.startswith(str(ROOT))
 
 
-@pytest.fixture
-def _interrupts_are_ignored():
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    yield
-    signal.signal(signal.SIGINT, former)
-
-
-@pytest.mark.usefixtures("_interrupts_are_ignored")
 def test_a_child_has_the_default_action_of_ctrl_c_even_in_the_background():
     code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    assert run([sys.executable, "-S", "-c", code]).stdout == "True\n"
-    with start([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.communicate(timeout=60)[0] == b"True\n"
-    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    with pytest.raises(KeyboardInterrupt), default_interrupts():
-        signal.raise_signal(signal.SIGINT)
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run([sys.executable, "-S", "-c", code]).stdout == "True\n"
+        with start([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.communicate(timeout=60)[0] == b"True\n"
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with pytest.raises(KeyboardInterrupt), default_interrupts():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def test_no_child_outlives_its_test():
