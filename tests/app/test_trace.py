@@ -13,6 +13,7 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.app import trace
 from numpy_rnn.app.configuration import Configuration
+from numpy_rnn.app.divergence import ResumePoint, begin
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_arrays
 from numpy_rnn.app.trace import Recorder, check_trace_size, load_trace
@@ -50,12 +51,6 @@ def test_the_docstring_names_every_key():
     assert {*SgdOptions._fields, "learn_initial_state"} <= words
 
 
-def of_run(rnn, experiment, configuration):
-    x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
-    given = h_0 if params.h_0 is None else None
-    return rnn.train(params, x, target, given, **configuration.train_options(), record=True)
-
-
 @pytest.mark.parametrize("run", RUNS)
 def test_a_trace_has_the_numbers_of_the_run_under_the_documented_keys(rnn, capsys, run):
     """Also their shapes and dtypes; the strings are plain bytes."""
@@ -76,7 +71,8 @@ def test_a_trace_has_the_numbers_of_the_run_under_the_documented_keys(rnn, capsy
     assert bits((arrays["x"], arrays["target"], arrays["initial_h_0"])) == bits(experiment[1:4])
     initial = experiment.params._asdict().items()
     assert all(bits(arrays[f"initial_{name}"]) == bits(theta) for name, theta in initial if theta is not None)
-    updates = list(of_run(rnn, experiment, configuration))
+    start = ResumePoint(experiment.params, None)
+    updates = list(begin(rnn, experiment, configuration.train_options(), start, record=True))
     assert len(arrays["epoch"]) == len(updates)
     assert f"\ntrace of {len(updates)} updates saved to t.npz\n" in out
     step = 0
@@ -139,8 +135,8 @@ def test_a_missing_velocity_is_written_as_zero():
     """So that every column has an entry per update, also if a package loses the velocity of the learned state."""
     configuration = Configuration(epochs=1, k1=5, k2=5, momentum=0.9, learn_initial_state=True)
     experiment = prepare(configuration)
-    recorder = Recorder(experiment, configuration)
-    for update in of_run(numpy_rnn, experiment, configuration):
+    recorder, start = Recorder(experiment, configuration), ResumePoint(experiment.params, None)
+    for update in begin(numpy_rnn, experiment, configuration.train_options(), start, record=True):
         recorder.append(update._replace(velocity=update.velocity._replace(h_0=None)))
     arrays = recorder.arrays()
     assert arrays["vh_0"].shape == arrays["h_0"].shape
@@ -148,16 +144,9 @@ def test_a_missing_velocity_is_written_as_zero():
     assert judge(arrays).first.tensor == "vh_0"
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--k1 3 --k2 9 --bias",
-        "--seeds 3 --dtype float64",
-        "--momentum 0.9 --learn-initial-state --learning-rate 0.01,0.02",
-    ],
-)
-def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, options):
-    configuration = configured(f"--epochs 4 --hidden-size 30 {options}")
+@pytest.mark.parametrize("run", RUNS)
+def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, run):
+    configuration = configured(f"--epochs 4 --hidden-size 30 {RUNS[run]}")
     experiment = prepare(configuration)
     size = sum(array.nbytes for array in trace_of(numpy_rnn, experiment, configuration).values())
     monkeypatch.setattr(trace, "MAX_BYTES", size)
