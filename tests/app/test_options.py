@@ -29,7 +29,12 @@ from numpy_rnn.app.storage import load_parameters, save_parameters
 DOCUMENT = documents.TOP / "numpy_rnn" / "app" / "README.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 SERIES = np.random.default_rng(1).normal(0, 1, (9, 2))
-MEAN, DEVIATION = SERIES.mean(axis=0), SERIES.std(axis=0)
+
+
+def standardized(rows):
+    return (rows - rows.mean(axis=0)) / rows.std(axis=0)
+
+
 RUNS = {
     "defaults": ("", {}, {}),
     "learning rate": ("--learning-rate 0.02", {}, {"learning_rate": 0.02}),
@@ -50,24 +55,20 @@ RUNS = {
     "clipping": ("--max-norm 0.1", {}, {"max_norm": 0.1}),
     "clipping by value": ("--max-value 0.05", {}, {"max_value": 0.05}),
     "learned initial state": ("--learn-initial-state", {"learned": True}, {}),
-    "rates": ("--learning-rate 0.02,0.05", {"E": (2,)}, {"learning_rate": np.array([0.02, 0.05])}),
-    "rates from one network": (
-        "--weights seed_3.npz --learning-rate 0.02,0",
-        {"E": (2,), "seed": 3},
-        {"learning_rate": np.array([0.02, 0])},
-    ),
+    "rates": ("--learning-rate 0.02,0.05", {"E": (2,)}, {"learning_rate": [0.02, 0.05]}),
+    "rates, weights": ("--weights w3.npz --learning-rate 0.1,0", {"E": (2,), "seed": 3}, {"learning_rate": [0.1, 0]}),
     "rates and seeds": (
         "--learning-rate 0.02,0.05 --seeds 3 --learn-initial-state",
         {"networks": 3, "E": (2, 3), "learned": True},
-        {"learning_rate": np.array([[0.02], [0.05]])},
+        {"learning_rate": [[0.02], [0.05]]},
     ),
     "column": ("--data series.npy --columns 2", {"series": SERIES[:, 1:]}, {}),
     "columns": ("--data series.npy --columns 2,1", {"series": SERIES[:, ::-1]}, {}),
-    "standardized": ("--data series.npy --standardize", {"series": (SERIES - MEAN) / DEVIATION}, {}),
+    "standardized": ("--data series.npy --standardize", {"series": standardized(SERIES)}, {}),
     "held out": ("--data series.npy --held-out 3", {"series": SERIES[:-3]}, {}),
     "standardized by what is trained on": (
         "--data series.npy --standardize --held-out 4",
-        {"series": (SERIES[:-4] - SERIES[:-4].mean(axis=0)) / SERIES[:-4].std(axis=0)},
+        {"series": standardized(SERIES[:-4])},
         {},
     ),
 }
@@ -87,7 +88,7 @@ def trained_directly(rnn, options, **drawn):
     params, dtype = rnn.from_numpy(params), params.W_hh.dtype
     x, target = inputs_and_targets(series, dtype)
     arrays = map(rnn.from_numpy, (x, target, None if learned else np.zeros((1, H), dtype)))
-    options = {"k1": 1, "k2": 1, "learning_rate": 0.1, **options}
+    options = {"k1": 1, "k2": 1, **options, "learning_rate": np.array(options.get("learning_rate", 0.1))}
     updates = list(rnn.train(params, *arrays, epochs=EPOCHS, **options))
     weight = [update.window.loss_steps / len(x) if options.get("reduction") == "mean" else 1 for update in updates]
     terms = [np.float64(rnn.to_numpy(update.loss)) * w for update, w in zip(updates, weight, strict=True)]
@@ -99,7 +100,7 @@ def trained_directly(rnn, options, **drawn):
 def test_every_option_reaches_the_run(rnn, capsys, case):
     """The parameters and the losses of the command are those of `rnn.train`."""
     np.save("series.npy", SERIES)
-    save_parameters("seed_3.npz", numpy_rnn.initial_parameters(seed=3))
+    save_parameters("w3.npz", numpy_rnn.initial_parameters(seed=3))
     options, drawn, changed = RUNS[case]
     succeed(rnn, capsys, *f"--epochs {EPOCHS} --save w.npz --output r.json --no-plot {options}".split())
     params, sums = trained_directly(rnn, changed, **drawn)

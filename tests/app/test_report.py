@@ -26,31 +26,25 @@ def made_up(scale=1.0, scaling=None, **sizes):
     return experiment, result._replace(predictions=y, generated=following)
 
 
-@pytest.mark.parametrize(
-    ("options", "ending"),
-    [
-        ("", "tanh, no biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0"),
-        (
-            "--k1 2 --k2 3 --nonlinearity relu --reduction mean --learning-rate 1e-3 --seed 7 --bias --dtype float64",
-            "relu, biases, reduction mean, k1=2 k2=3, learning rate 0.001, float64, seed 7",
-        ),
-        (
-            "--momentum 0.9 --dampening 0.5 --weight-decay 1e-4 --max-norm 2 --seed 7 --seeds 3",
-            "momentum 0.9, dampening 0.5, weight decay 0.0001, max norm 2, float32, seeds 7 to 9",
-        ),
-        (
-            "--nesterov --learning-rate 0.1,1e-5 --learn-initial-state --standardize --held-out 12 --weights w.npz",
-            "learning rates 0.1 1e-05, nesterov, initial state learned, standardized, 12 rows held out, float32,"
-            " weights from w.npz",
-        ),
-    ],
-)
-def test_the_heading_describes_the_run(options, ending):
+HEADINGS = """
+--reduction mean | tanh, no biases, reduction mean, k1=1 k2=1, learning rate 0.1, float32, seed 0
+--bias --nonlinearity relu | relu, biases, reduction sum, k1=1 k2=1, learning rate 0.1, float32, seed 0
+--k1 2 --k2 3 --learning-rate 1e-3 --seed 7 --dtype float64 | k1=2 k2=3, learning rate 0.001, float64, seed 7
+--momentum 0.9 --dampening 0.5 --weight-decay 1e-4 | momentum 0.9, dampening 0.5, weight decay 0.0001, float32, seed 0
+--max-norm 2 --seed 7 --seeds 3 | learning rate 0.1, max norm 2, float32, seeds 7 to 9
+--nesterov --learning-rate 0.1,1e-5 --weights w.npz | learning rates 0.1 1e-05, nesterov, float32, weights from w.npz
+--learn-initial-state --standardize --held-out 2 | initial state learned, standardized, 2 rows held out, float32, seed 0
+"""
+
+
+@pytest.mark.parametrize("case", HEADINGS.strip().splitlines())
+def test_the_heading_describes_the_run(case):
+    options, ending = case.split(" | ")
     c = configured(options)
     params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
     heading = report.heading(["numpy_rnn", "torch_rnn"], made_up()[0]._replace(params=params), c)
     assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
-    assert heading.endswith(ending)
+    assert heading.endswith(f", {ending}")
 
 
 def test_loss_rows():
