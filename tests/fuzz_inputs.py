@@ -185,10 +185,10 @@ def changed_npz(rng, arrays: dict) -> bytes:
         return changed_bytes(rng, npz(arrays, compressed=rng.random() < 0.3))
     elif kind == 8:
         content = changed_header(rng, npy(arrays.pop(name)))
-        return _with_entry(npz(arrays), f"{name}.npy", content)
+        return with_entry(npz(arrays), f"{name}.npy", content)
     elif kind == 9:
         entry = pick(rng, (name, f"{name}.npy", *ENTRIES))
-        return _with_entry(npz(arrays), entry, pick(rng, (b"", b"text", b"\x93NUMPY", b"\x80\x04N.")))
+        return with_entry(npz(arrays), entry, pick(rng, (b"", b"text", b"\x93NUMPY", b"\x80\x04N.")))
     elif kind == 10:
         arrays |= {f"{pick(rng, NAMES)}{n}": np.zeros(1) for n in range(int(rng.integers(1, 300)))}
     else:
@@ -196,7 +196,8 @@ def changed_npz(rng, arrays: dict) -> bytes:
     return npz(arrays)
 
 
-def _with_entry(content, name, data):
+def with_entry(content: bytes, name: str, data: bytes) -> bytes:
+    """A zip archive with one entry more."""
     file = io.BytesIO(content)
     with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as archive:
         warnings.simplefilter("ignore")  # two entries may have one name

@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of, parser
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.run import NOTHING, run
-
-ROOT = Path(numpy_rnn.__file__).parents[1]  # of the source tree
 
 
 def are_printed(numbers, values, decimals=6):

@@ -12,10 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import Mock
 
-import children
 import numpy as np
 import pytest
-from in_process import ROOT, command, losses, main, refused, succeed
+from children import ROOT, environment, run
+from in_process import command, losses, main, refused, succeed
 
 import numpy_rnn
 from numpy_rnn.app.commands import EXAMPLES, OPTIONS
@@ -161,20 +161,17 @@ def test_an_output_that_is_full_is_one_line(capsys, monkeypatch):
     assert capsys.readouterr().err == "numpy_rnn: the output cannot be written: No space left on device\n"
 
 
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None"
-
-
 @pytest.mark.slow
 def test_without_torch_one_line_says_what_to_install(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH, encoding="utf-8")
-    env = children.environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
     torch_main = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
     for start, *arguments in (
         ("torch_rnn: ", "-m", "torch_rnn"),
         ("torch_rnn: ", "-c", torch_main),
         ("numpy_rnn: ", "-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"),
     ):
-        ended = children.run([sys.executable, *arguments], env=env)
+        ended = run([sys.executable, *arguments], env=env)
         assert (ended.returncode, ended.stdout) == (2, ""), arguments
         assert re.match(rf"{start}[^\n]*torch is not installed: run pip install torch[^\n]*\n$", ended.stderr)
 

@@ -1,12 +1,10 @@
 """Files of arrays: read back bitwise, written completely or not at all, refused without unpickling."""
 
 import errno
-import io
 import os
 import pickle
 import re
 import stat
-import zipfile
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 from children import LIMIT, start
 from comparing import bits
-from fuzz_inputs import Bomb, npy, npz
+from fuzz_inputs import Bomb, npy, npz, with_entry
 from in_process import command, contents
 
 import numpy_rnn
@@ -197,13 +195,6 @@ def flipped(content, *places):
     return bytes(content)
 
 
-def zipped(name, content):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(name, content)
-    return file.getvalue()
-
-
 def zip_bomb(size):
     """A small archive of an array that declares `size` bytes."""
     content = bytearray(npz({"W_xh": np.zeros(1, "f4")}, compressed=True))
@@ -212,7 +203,8 @@ def zip_bomb(size):
     return bytes(content)
 
 
-ENCRYPTED = flipped(zipped("W_xh.npy", "a"), 6, zipped("W_xh.npy", "a").index(b"PK\x01\x02") + 8)
+TEXT = with_entry(npz({}), "W_xh.npy", b"a")
+ENCRYPTED = flipped(TEXT, 6, TEXT.index(b"PK\x01\x02") + 8)
 NAMES = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
 BAD: dict[str, tuple] = {  # contents of which each is refused, pieces of the message
     "not an archive": (
@@ -233,7 +225,10 @@ BAD: dict[str, tuple] = {  # contents of which each is refused, pieces of the me
         [npz(weights(W_xh=np.array([[Bomb()] * 6])))],
         "contains Python objects: expected plain arrays; pickle",
     ),
-    "no array": ([zipped("W_xh", "")], "holds W_xh, which is not an array: expected a file that numpy.savez wrote"),
+    "no array": (
+        [with_entry(npz({}), "W_xh", b"")],
+        "holds W_xh, which is not an array: expected a file that numpy.savez wrote",
+    ),
     "no weights": ([npz({}), npz({"weight": np.zeros(3)})], "has no W_xh, W_hh, W_hy:", NAMES),
     "an extra name": ([npz(weights(c_0=np.zeros(6)))], "has c_0:", NAMES),
     "one bias": ([npz(weights(b_h=np.zeros(6, "f4")))], "b_h is given without b_y: expected both biases or neither"),
@@ -248,7 +243,11 @@ BAD: dict[str, tuple] = {  # contents of which each is refused, pieces of the me
     "zip bomb": ([zip_bomb(2**32 - 2**20)], "bytes and declares arrays of 4293918720: expected", "most; the file is"),
     "many names": ([npz(weights(**{f"n{n}": np.zeros(0) for n in range(300)}))], "has n0, n1, n2,", "...:"),
     "a long name": ([npz(weights(**{"n" * 60_000: np.zeros(0)}))], "has nnnn", "...:"),
-    "a long name of no array": ([zipped("n" * 60_000, "text")], "holds nnnn", "..., which is not an array"),
+    "a long name of no array": (
+        [with_entry(npz({}), "n" * 60_000, b"text")],
+        "holds nnnn",
+        "..., which is not an array",
+    ),
 }
 
 
