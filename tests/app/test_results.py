@@ -243,7 +243,7 @@ def test_the_files_have_the_results_of_the_run(capsys, monkeypatch, kind):
     for name in ("r.json", "r.csv"):
         out = succeed(numpy_rnn, capsys, *options.split(), "--output", name, "--no-plot")
         assert out.endswith(f"\nlosses and predictions saved to {name}\n")
-    configuration = configured(options.partition(" --generate")[0])
+    configuration = configured(options)
     experiment = prepare(configuration)
     result = trained(numpy_rnn, configuration, 5 if "--generate 5" in options else configuration.held_out or 20)
 
