@@ -52,17 +52,12 @@ def diverged(*networks, **changed):
 
 
 KEYS = "format configuration series epoch number window h epochs losses partial diverged"
-WITH_WEIGHTS = "to start a new run from its weights, use --weights r.npz"
+VERSION = "this version; to start a new run from its weights, use --weights r.npz"
+VERSION_2 = "version: expected 'elman-run 2'; to start a new run from its weights, use --weights r.npz"
 CHANGED = {  # arrays that are changed, or without a value left out; a piece of the message
     "another format": ({"format": np.bytes_("elman-trace 3")}, "has no format 'elman-run 2'"),
-    "another version": (
-        {"format": np.bytes_("elman-run 1")},
-        f"has the format 'elman-run 1' of another version: expected 'elman-run 2'; {WITH_WEIGHTS}",
-    ),
-    "before some options": (
-        options(loss=None, adagrad=None),
-        f"the configuration has no loss, adagrad: expected all options of this version; {WITH_WEIGHTS}",
-    ),
+    "another version": ({"format": np.bytes_("elman-run 1")}, f"'elman-run 1' of another {VERSION_2}"),
+    "before some options": (options(loss=None, adagrad=None), f"no loss, adagrad: expected all options of {VERSION}"),
     "objects": ({"h": np.array([Bomb()])}, "contains Python objects: expected plain arrays; pickle is never read"),
     "no weights": ({"W_hh": None}, "has no W_hh: expected W_xh, W_hh, W_hy"),
     **{f"no {name}": ({name: None}, f"has no {name}: expected a run that --save wrote") for name in KEYS.split()[1:]},
@@ -73,10 +68,7 @@ CHANGED = {  # arrays that are changed, or without a value left out; a piece of 
     "another update": ({"number": np.array(9)}, "is that after update 9, window (3, 4, 6): expected (15, 16, 18)"),
     "losses of one network": ({"losses": np.zeros(1)}, "losses is float64 of shape (1,): expected float64 of"),
     "losses of nothing": ({"losses": np.float64(1)}, "len() of unsized object"),
-    "losses of more epochs": (
-        {"losses": np.zeros((2, 2)), "epochs": np.array([1, 2])},
-        "the losses are of 2 epochs: expected 1, the finished ones",
-    ),
+    "losses of more epochs": ({"losses": np.zeros((2, 2)), "epochs": np.array([1, 2])}, "of 2 epochs: expected 1, the"),
     "losses without epochs": ({"losses": np.zeros((2, 2))}, "epochs is int64 of shape (1,): expected whole numbers"),
     "losses of another epoch": ({"epochs": np.array([2])}, "epochs are (2,): expected those that a run of so many"),
     "NaN in the losses": ({"losses": np.full((1, 2), np.nan)}, "losses of networks that did not diverge are not finit"),
@@ -106,7 +98,7 @@ CHANGED = {  # arrays that are changed, or without a value left out; a piece of 
     "a network without losses": (diverged(0), "are not finite: expected the sums"),
     "a network that diverged twice": (
         diverged(0, 0),
-        "network 0 diverged in epoch 1: expected one of 2 networks, once, in one of 2 epochs",
+        "network 0 diverged in epoch 1: expected one of 2 networks, once",
     ),
     "a network that will diverge": (diverged(0, epoch=9), "network 0 diverged in epoch 9"),
     "unknown of a network": (in_json("diverged", [{"speed": 1}]), "unexpected keyword argument 'speed'"),
@@ -114,7 +106,7 @@ CHANGED = {  # arrays that are changed, or without a value left out; a piece of 
     "negative network": (diverged(-1), "network -1 diverged in"),
     "all diverged": (
         diverged(0, 1) | {"losses": np.full((1, 2), np.nan)},
-        "all 2 networks have diverged: expected one that has not; start a new run with a smaller --learning-rate",
+        "all 2 networks have diverged: expected one",
     ),
 }
 
