@@ -14,7 +14,7 @@ from in_process import configured, succeed, trained
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app import results
+from numpy_rnn.app import report, results
 from numpy_rnn.app.checkpoint import load_checkpoint, save_checkpoint
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence
@@ -246,6 +246,8 @@ def test_the_files_have_the_results_of_the_run(capsys, monkeypatch, kind):
     configuration = configured(options)
     experiment = prepare(configuration)
     result = trained(numpy_rnn, configuration, 5 if "--generate 5" in options else configuration.held_out or 20)
+    assert f"\n{report.series_table(experiment, result)}\n" in out
+    assert (report.error_table(experiment, result) in out) == ("--data" in options)
 
     T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
     P, G = 6 if kind == "the last predictions" else T, len(result.generated)
