@@ -79,7 +79,7 @@ def changed_bytes(rng, content: bytes) -> bytes:
 # -- arrays ---------------------------------------------------------------------------------------------------------
 
 DTYPES = ("f2", "f4", "f8", "g", ">f4", ">f8", "F", "D", "i8", "u1", "?", "S4", "U4", "M8[s]", "V4", [("a", "f4")])
-ARRAYS = (0, 1.5, -1, b"x", "x", [], [[]], np.zeros((0, 0)), np.zeros(3), np.zeros(33 * [1])[:0])
+ARRAYS: tuple[Any, ...] = (0, 1.5, -1, b"x", "x", [], [[]], np.zeros((0, 0)), np.zeros(3), np.zeros(33 * [1])[:0])
 
 
 def changed_array(rng, array):

@@ -128,7 +128,7 @@ def saved_and_loaded(checkpoint):
 
 
 OF_TORCH = ["sliding window", "sweep of ensembles", "all diverge"]
-CASES = [("numpy_rnn", name) for name in RUNS]
+CASES: list[Any] = [("numpy_rnn", name) for name in RUNS]
 CASES += [pytest.param("torch_rnn", name, marks=pytest.mark.needs_torch) for name in OF_TORCH]
 
 

@@ -102,27 +102,29 @@ def test_a_file_of_another_format_is_refused(head):
 
 def test_traces_of_older_versions_are_read_and_judged():
     """Version 2 had the key `entering` for the initial state of the window. Version 1 also had h_0 for that of the
-    epoch, no options of the momentum and no gradients of the inputs.
+    epoch, which is now a learned one, no options of the momentum and no gradients of the inputs.
     """
+    configuration = configured("--epochs 1 --k1 3 --k2 5 --momentum 0.5 --learn-initial-state")
+    now = trace_of(numpy_rnn, prepare(configuration), configuration)
+    second = {{"initial": "entering"}.get(name, name): array for name, array in now.items()}
+    save_arrays("t.npz", second | {"format": np.bytes_("elman-trace 2")})
+    assert {name: bits(array) for name, array in read_trace("t.npz").items()} == {k: bits(v) for k, v in now.items()}
+
     configuration = configured("--epochs 2 --k1 3 --k2 5 --dtype float64 --seeds 2 --bias")
     experiment = prepare(configuration)
     now = trace_of(numpy_rnn, experiment, configuration)
-    second = {{"initial": "entering"}.get(name, name): array for name, array in now.items()}
-    first = {
-        {"initial_h_0": "h_0"}.get(name, name): array for name, array in second.items() if name not in ("dx", "dh_0")
-    }
+    older = {"initial": "entering", "initial_h_0": "h_0"}
+    first = {older.get(name, name): array for name, array in now.items() if name not in ("dx", "dh_0")}
     fields = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction", "bias", "seed")
     settings = {name: value for name, value in configuration.to_dict().items() if name in fields}
-    first["configuration"] = np.bytes_(json.dumps(settings))
-    for version, older in ((2, second), (1, first)):
-        save_arrays("t.npz", older | {"format": np.bytes_(f"elman-trace {version}")})
-        arrays = read_trace("t.npz")
-        assert set(now) - set(arrays) == set(now) - set(older) - {"initial", "initial_h_0"}
-        assert all(bits(array) == bits(now[name]) for name, array in arrays.items() if name != "configuration")
-        assert judge(arrays).passed
-        again, _ = start_of(arrays)
-        assert bits((again.h_0, again.params)) == bits((experiment.h_0, experiment.params))
-    first["format"] = np.bytes_("elman-trace 1")
+    first |= {"format": np.bytes_("elman-trace 1"), "configuration": np.bytes_(json.dumps(settings))}
+    save_arrays("t.npz", first)
+    arrays = read_trace("t.npz")
+    assert set(arrays) == set(now) - {"dx", "dh_0"}
+    assert all(bits(array) == bits(now[name]) for name, array in arrays.items() if name != "configuration")
+    assert judge(arrays).passed
+    again, _ = start_of(arrays)
+    assert bits((again.h_0, again.params)) == bits((experiment.h_0, experiment.params))
     save_arrays("t.npz", first | {"h_0": now["initial_h_0"] + 1e-9})
     assert judge(read_trace("t.npz")).first.tensor == "initial"
     for name, message in (("h_0", "initial_h_0 is missing"), ("W_hh", "W_hh is missing")):
