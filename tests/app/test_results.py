@@ -246,7 +246,8 @@ def test_the_files_have_the_results_of_the_run(capsys, monkeypatch, kind):
     configuration = configured(options)
     experiment = prepare(configuration)
     result = trained(numpy_rnn, configuration, 5 if "--generate 5" in options else configuration.held_out or 20)
-    assert f"\n{report.series_table(experiment, result)}\n" in out
+    printed = [report.loss_row(epoch, loss, experiment.rates) for epoch, loss in enumerate(result.losses, start=1)]
+    assert "\n".join([*printed, report.series_table(experiment, result)]) in out
     assert (report.error_table(experiment, result) in out) == ("--data" in options)
 
     T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]

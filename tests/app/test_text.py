@@ -20,7 +20,7 @@ from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.results import Result
+from numpy_rnn.app.results import HEAD, Result
 from numpy_rnn.app.run import Hooks
 from numpy_rnn.app.series import alphabet_of, classes_of, visible
 from numpy_rnn.app.storage import load_arrays
@@ -222,11 +222,11 @@ def test_unicode_and_line_ends(capsys, monkeypatch):
 
 def test_results_as_files(capsys):
     out = succeed(numpy_rnn, capsys, *QUICK, "--output", "r.csv")
-    table = np.loadtxt("r.csv", str, delimiter=",", skiprows=1)
+    head, *rows_of_file = np.loadtxt("r.csv", str, delimiter=",").tolist()
     succeed(numpy_rnn, capsys, *QUICK, "--output", "r.json")
     values = json.loads(Path("r.json").read_text())
-    assert table[:, :2].tolist() == [["loss", "1"], ["loss", "2"]]
-    assert table[:, -1].astype(float).tolist() == values["losses"]
+    assert tuple(head) == HEAD
+    assert rows_of_file == [["loss", f"{n + 1}", "", "", "", "", str(values["losses"][n])] for n in range(2)]
     assert (values["sample"], values["alphabet"]) == (samples(out)[-1], alphabet_of(SHORT, ""))
     assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6
     assert succeed(numpy_rnn, capsys, *QUICK, "--trace", "t.npz", "--quiet") == ""
