@@ -127,7 +127,7 @@ def test_the_default_in_the_help_is_the_default(command):
     """Given explicitly, it changes nothing; and without options the run is the default experiment."""
     words = [command, *(["other"] if command == "compare" else [])]
     commands = parser("numpy_rnn")
-    plain = vars(commands.parse_args(words))
+    plain, checked = vars(commands.parse_args(words)), []
     assert configuration_of(commands.parse_args(words)) == Configuration()
     assert plain | OF_OUTPUT.get(command, {}) == plain
     for action in commands.commands.choices[command]._actions:
@@ -137,6 +137,8 @@ def test_the_default_in_the_help_is_the_default(command):
         given = vars(commands.parse_args([*words, action.option_strings[0], shown[1]]))
         assert configuration_of(Namespace(**given)) == Configuration(), action.dest
         assert plain[action.dest] in (None, given[action.dest]), action.dest
+        checked.append(action.dest)
+    assert {"epochs", "learning_rate", "seed"} <= set(checked)
 
 
 @pytest.mark.parametrize(
