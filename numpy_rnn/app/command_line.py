@@ -34,7 +34,7 @@ from numpy_rnn.app.terminal import (
 )
 from numpy_rnn.app.text_report import check_output_options, text_report
 from numpy_rnn.app.trace import Recorder, check_trace_size
-from numpy_rnn.common.errors import Diverged, InputError, Interrupted, shortened
+from numpy_rnn.common.errors import Diverged, InputError, Interrupted, printable, shortened
 
 
 def main(rnn: ModuleType, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
@@ -225,7 +225,7 @@ def _progress(rnn, arguments, experiment, configuration, resumed) -> AbstractCon
 def _print_heading(rnn, arguments, experiment, configuration, resumed, of_text):
     print(report.heading([rnn.__name__], experiment, configuration))
     if resumed is not None:
-        print(f"resuming from {arguments.resume} after {position_of(resumed)}")
+        print(f"resuming from {printable(arguments.resume)} after {position_of(resumed)}")
     of_series = report.loss_heading(experiment.params.W_hh.shape[:-2], experiment.rates)
     print(of_series if of_text is None else of_text.heading(), flush=True)
 
@@ -243,16 +243,16 @@ def _save_results(rnn, arguments, experiment, configuration, result, recorder, s
         if saver.saved is None and saver.error is None:  # no update was made
             save_parameters(arguments.save, result.params)
         if saver.error is None:
-            print(f"weights saved to {arguments.save}")
+            print(f"weights saved to {printable(arguments.save)}")
     if recorder is not None:
         recorder.save(arguments.trace)
-        print(f"trace of {number_of(recorder.updates, 'update')} saved to {arguments.trace}")
+        print(f"trace of {number_of(recorder.updates, 'update')} saved to {printable(arguments.trace)}")
     if arguments.output is not None:
         if of_text is None:
             results.save_results(arguments.output, rnn.__name__, experiment, configuration, result)
         else:
             of_text.save(arguments.output, result)
-        print(f"losses{' and predictions' if of_text is None else ''} saved to {arguments.output}")
+        print(f"losses{' and predictions' if of_text is None else ''} saved to {printable(arguments.output)}")
 
 
 def _save_rest(saver, checkpoint, what):
@@ -306,4 +306,4 @@ def _draw(experiment, results, drift=None, *, path, show, where="", figure=None)
         why = shortened(f"{type(error).__name__}: {error}")
         raise InputError(f"the plot cannot be drawn ({why}): use --no-plot{where}") from None
     if path is not None:
-        print(f"plot saved to {path}")
+        print(f"plot saved to {printable(path)}")

@@ -80,7 +80,12 @@ def draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], f
 
 
 def draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **style: Any) -> None:
-    """Draw bands (3, N): the median as a line, and the area between the percentiles if they differ."""
+    """Draw bands (3, N): the median as a line, and the area between the percentiles if they differ.
+
+    Without times, nothing is drawn, and the legend has no entry.
+    """
+    if not len(times):
+        return
     low, middle, high = bands
     axes.plot(times, middle, color=color, **style)
     if (high > low).any():

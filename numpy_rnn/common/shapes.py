@@ -24,7 +24,7 @@ def is_integer(array: Array) -> bool:
 
     Classes have one axis less than the rows: (T, B) for (T, B, N), or (T, *E, B) with a series for every network.
     """
-    return "int" in str(array.dtype)
+    return "int" in str(array.dtype)  # of NumPy or of torch
 
 
 def series_axes(series: Array, ndim: int) -> Array:

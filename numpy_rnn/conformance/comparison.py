@@ -17,7 +17,7 @@ from numpy_rnn.app.report import heading
 from numpy_rnn.app.results import Result, predict
 from numpy_rnn.app.storage import save_json
 from numpy_rnn.app.trace import PER_UPDATE, ROWS, check_trace_size
-from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.errors import InputError, one_line, printable
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.shapes import is_integer
 from numpy_rnn.conformance import comparison_report
@@ -28,7 +28,7 @@ from numpy_rnn.conformance.ports.port import ProgramPort, load_python_port
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.traces import drive
-from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
+from numpy_rnn.conformance.traces.drive import check_port, trace_of, trace_of_port
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.conformance.traces.trace_format import checked_trace, first_updates, read_trace, settings_of, start_of
 from numpy_rnn.conformance.truncations import trace_with_truncation, truncation_of, with_truncation
@@ -102,6 +102,7 @@ class Source(NamedTuple):
     lacks: tuple[str, ...] = ()  # options that it does not implement
     has: tuple[str, ...] = CAPABILITIES
     tanh_absolute_ulps: float = 0.0
+    check: Callable[[Experiment, Configuration], object] = lambda *run: None  # raises InputError on an unsuitable run
 
     @property
     def tau(self) -> float:
@@ -185,8 +186,11 @@ def _port_source(port, timeout, truncation):
     def trace(experiment, configuration):
         return trace_of_port(port, experiment, configuration, timeout, truncation or None)
 
+    def check(experiment, configuration):
+        check_port(port, experiment, configuration, truncation or None)
+
     absolute = port.tanh_absolute_ulps or 0.0
-    return Source(port.name, trace, port.tanh_ulps or TAU / 2, None, port.lacks, port.capabilities, absolute)
+    return Source(port.name, trace, port.tanh_ulps or TAU / 2, None, port.lacks, port.capabilities, absolute, check)
 
 
 def compare(
@@ -268,6 +272,8 @@ def _compare(rnn, others, arguments, draw):
     experiment, configuration = of_traces[0].start if of_traces else (None, configuration_of(arguments))
     experiment = experiment or prepare(configuration)
     check_trace_size(experiment, configuration)
+    for other in others:
+        other.check(experiment, configuration)
     print(heading(names, experiment, configuration))
     if of_traces:
         print(f"configuration, series and initial weights are read from {of_traces[0].name}")
@@ -281,7 +287,7 @@ def _compare(rnn, others, arguments, draw):
     print(comparison_report.text(compared, arguments.log_every or LOG_EVERY))
     if arguments.json is not None:
         save_json(arguments.json, comparison_report.values(compared))
-        print(f"results saved to {arguments.json}")
+        print(f"results saved to {printable(arguments.json)}")
     if is_integer(experiment.x):
         print("no plot: it shows outputs and inputs together, and the inputs of this run are classes")
     elif not _is_series(experiment):

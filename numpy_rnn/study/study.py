@@ -18,7 +18,7 @@ from numpy_rnn.app.options import configuration_of
 from numpy_rnn.app.plots import check_matplotlib
 from numpy_rnn.app.report import heading
 from numpy_rnn.app.storage import check_can_write, written_whole
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.study.checks.checks import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components
 from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
@@ -189,4 +189,4 @@ def run(rnn, arguments) -> None:
     findings = findings_of(setting, begin)
     begin("figures and page")
     write_folder(arguments.folder, files_of(findings))
-    begin(f"done: open {Path(arguments.folder) / PAGE}")
+    begin(f"done: open {printable(str(Path(arguments.folder) / PAGE))}")

@@ -26,7 +26,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.ports.port import call_port
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
-from numpy_rnn.conformance.truncations import gradients_of, truncation_of, with_truncation
+from numpy_rnn.conformance.truncations import Truncation, gradients_of, truncation_of, with_truncation
 from numpy_rnn.elman import forward
 
 REFERENCES = 16
@@ -114,14 +114,11 @@ def trace_of_port(port, experiment, configuration, timeout: float = 10.0, trunca
     Raises InputError on a dtype or option that the port does not support and on an ensemble; PortFault, with the epoch
     and update, if the port fails or its report has an invalid format.
     """
+    asked = check_port(port, experiment, configuration, truncation)
     experiment = experiment.trained()
-    _check_port(port, experiment, configuration)
     b_h = experiment.params.b_h
     if TWO_BIASES in port.capabilities and b_h is not None and len(experiment.params) == len(Parameters._fields):
         experiment = experiment._replace(params=TwoBiases(**experiment.params._asdict(), b_hh=np.zeros_like(b_h)))
-    asked = truncation_of(getattr(port, "truncation", "") if truncation is None else truncation)
-    if asked is not None and asked.kind == "stale":
-        raise InputError("a port computes a whole window: expected a trace for the truncation 'stale'")
     recorder = Recorder(experiment, configuration)
     run = _Driven(port, experiment, configuration, timeout, asked)
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
@@ -132,15 +129,19 @@ def trace_of_port(port, experiment, configuration, timeout: float = 10.0, trunca
     return recorder.arrays() if asked is None else with_truncation(recorder.arrays(), asked)
 
 
-def _check_port(port, experiment, configuration):
-    """Raise InputError unless the port supports this run."""
+def check_port(port, experiment, configuration, truncation: str | None = None) -> Truncation | None:
+    """The truncation under which the trace of a port is judged, as in `trace_of_port`.
+
+    Raises InputError unless the port supports this run.
+    """
+    experiment = experiment.trained()
     params, sgd = experiment.params, configuration.sgd_options()
     if params.W_hh.ndim > 2:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
     dtype = params.W_hh.dtype
     if str(dtype) not in port.dtypes:
         raise InputError(f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}")
-    asked = (configuration.nonlinearity, configuration.reduction, "bias" if params.b_h is not None else "")
+    variants = (configuration.nonlinearity, configuration.reduction, "bias" if params.b_h is not None else "")
     sgd = configuration.sgd_options()
     changed = [name for name, value in sgd._asdict().items() if value != SgdOptions._field_defaults[name]]
     schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
@@ -157,7 +158,7 @@ def _check_port(port, experiment, configuration):
         changed += of_vectors if configuration.loss == "cross_entropy" else ["squared_error"]
     if experiment.h_0.shape[-2] > 1:
         changed.append("batch")
-    for option in (*asked, *changed):
+    for option in (*variants, *changed):
         if option in port.lacks:
             raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
     for capability, is_asked, what in (
@@ -178,6 +179,10 @@ def _check_port(port, experiment, configuration):
             continue  # numpy_rnn computes the loss
         if is_asked and capability not in port.capabilities:
             raise InputError(f"{port.name} does not declare {capability!r}: choose a run without {what}")
+    asked = truncation_of(getattr(port, "truncation", "") if truncation is None else truncation)
+    if asked is not None and asked.kind == "stale":
+        raise InputError("a port computes a whole window: expected a trace for the truncation 'stale'")
+    return asked
 
 
 OF_LOSS = ("cross_entropy", "loss_weights")  # capabilities that a port that is given dy does not need
