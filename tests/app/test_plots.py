@@ -87,6 +87,7 @@ def test_the_series_with_its_labels_and_its_title(drawn, request):
                 expected[label] = times[is_shown], (median(values) * deviation[feature] + mean[feature])[is_shown]
         shown = lines(axes)
         assert list(shown) == list(expected)
+        assert feature > 0 or [text.get_text() for text in axes.get_legend().get_texts()] == list(expected)
         for label, (times, values) in expected.items():
             assert bits(shown[label].get_xdata()) == bits(times)
             assert_within(np.asarray(shown[label].get_ydata()), values, 1e-12)

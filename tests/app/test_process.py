@@ -206,6 +206,14 @@ def test_a_run_on_a_file_of_any_name_writes_all_its_files(monkeypatch):
     assert {stream.errors for stream in streams.values()} == {"strict"}  # as before
 
 
+@pytest.mark.needs_matplotlib
+def test_names_of_files_are_printed_without_control_characters(capsys):
+    names = {"--save": "s\x1b.npz", "--trace": "t\x1b.npz", "--output": "o\x1b.csv", "--plot": "p\x1b.png"}
+    out = succeed(numpy_rnn, capsys, "--epochs", 1, *(word for pair in names.items() for word in pair))
+    out += succeed(numpy_rnn, capsys, "--resume", names["--save"], "--epochs", 2, "--no-plot")
+    assert (out.count("\x1b"), out.count("\\x1b")) == (0, 5)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
 @pytest.mark.parametrize(("closed", "status", "words"), [("1", 0, ""), ("2", 2, "--epochs x")])

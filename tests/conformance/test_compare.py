@@ -88,13 +88,14 @@ def test_what_is_printed_written_and_drawn_is_that_of_each_side(tmp_path, monkey
 def test_several_are_compared_at_once(run):
     """The engine, the reference and torch, in an ensemble: a column and a verdict for each, and no drift."""
     options = "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05 --learn-initial-state"
-    status, output, _ = run("numpy_rnn.reference", "torch_rnn", *options.split(), "--json", "found.json")
+    status, output, _ = run("numpy_rnn.reference", "torch_rnn", *options.split(), "--json", "found\x1b.json")
     assert status == 0, output
+    assert "results saved to found\\x1b.json" in output
     assert "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its" in output
     assert "drift" not in output
     names = ["numpy_rnn", "numpy_rnn.reference", "torch_rnn"]
     assert ["tensor", "equation", *names] in [line.split() for line in output.splitlines()]
-    sides = json.loads(Path("found.json").read_text())["sides"]
+    sides = json.loads(Path("found\x1b.json").read_text())["sides"]
     assert [side["name"] for side in sides] == names
     assert all({"dx", "vh_0", "h_0"} <= set(side["worst_ratio"]) for side in sides)
 
