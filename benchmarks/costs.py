@@ -205,11 +205,11 @@ def suite_claims(cost: SuiteCost) -> list[Claim]:
             cost.checks <= CHECKS_TARGET,
         ),
         Claim(
-            f"judging two traces of {cost.updates} updates takes {traces} s (target: at most {TRACES_TARGET})",
+            f"checking two traces of {cost.updates} updates takes {traces} s (target: at most {TRACES_TARGET})",
             cost.traces <= TRACES_TARGET,
         ),
         Claim(
-            f"judging them takes {memory} MB at the peak (target: at most {TRACES_MEMORY_TARGET})",
+            f"checking them takes {memory} MB at the peak (target: at most {TRACES_MEMORY_TARGET})",
             cost.memory <= TRACES_MEMORY_TARGET,
         ),
     ]

@@ -35,8 +35,8 @@ or whose interval contains 1, is a tie (`=`). A claim on a ratio or a time passe
 no part of it does, and is open otherwise. `numpy_rnn` is the package: its forward and bptt are the reference's, its
 train is the engine's, whose results are read once per epoch; `numpy_rnn, every update` reads them after every update,
 and `numpy_rnn.reference` is the reference's training loop. `bare calls` are the fewest NumPy calls that the equations
-need, and `bare GEMMs` the matrix products alone, each in the fastest of all layouts, in a sequence of calls and nothing
-else: training that consists of them cannot take less time."""
+need, and `bare GEMMs` the matrix products alone, each in the fastest of all layouts, called in sequence without other
+work: a lower bound on the time of training that consists of them."""
 
 
 class Findings(NamedTuple):
@@ -98,7 +98,7 @@ def from_json(suite: Mapping[str, Any]) -> Findings:
 def report(findings: Findings) -> str:
     rows = [f"- {row}: {about}" for row, about in findings.descriptions.items()]
     parts = [
-        ["# How fast it is, and how far from what the machine can do"],
+        ["# Speed, and the limits of the machine"],
         [
             f"Written by `{findings.command}`, {findings.rounds} rounds. To repeat it, run this command at the top of"
             ' the source tree after `pip install ".[torch,plot,benchmark,rows]"`, with a C and a C++ compiler; rows'
@@ -211,7 +211,7 @@ def _profiles(profiles: Iterable[Profile]) -> list[list[str]]:
         parts += [
             [f"## Where the time goes: {profile.case}"],
             [
-                f"A point takes {untraced} µs; the sum of its lines, measured one by one, is {traced} µs. By equation:"
+                f"A point takes {untraced} µs; the sum of its lines, timed individually, is {traced} µs. By equation:"
                 f" {', '.join(equations)}."
             ],
             table(["line of numpy_rnn", "µs", "share", "code"], lines),

@@ -29,7 +29,7 @@ ABOUTS: dict[
     str, tuple[str, int | str, tuple[str, ...], str]
 ] = {  # of every row: package, results per epoch or per update, tasks, and how it is written
     OURS: ("numpy_rnn", EPOCH, ALL, "this package: forward and bptt of the reference; steps and runs by the engine"),
-    AGAIN: ("numpy_rnn", EPOCH, ALL, "numpy_rnn a second time, as another row"),
+    AGAIN: ("numpy_rnn", EPOCH, ALL, "numpy_rnn, timed a second time"),
     EVERY: ("numpy_rnn", 1, (RUN,), "runs by the engine, with parameters and gradients read after every update"),
     REFERENCE: (
         "numpy_rnn.reference",
@@ -37,7 +37,7 @@ ABOUTS: dict[
         (STEP, RUN, CHARACTERS),
         "the reference's training loop, written to be read",
     ),
-    OTHER: ("torch_rnn", EPOCH, ALL, "this package's twin with gradients by torch.autograd, written for comparison"),
+    OTHER: ("torch_rnn", EPOCH, ALL, "the same network in PyTorch, with gradients by torch.autograd"),
 }
 
 

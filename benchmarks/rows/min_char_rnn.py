@@ -90,7 +90,5 @@ def characters(case: Case) -> Prepared:
     return Prepared(training(case), result)
 
 
-ABOUT = (
-    "Karpathy's program of 2015 in our own words: a NumPy loop over column vectors, without its printing and sampling"
-)
+ABOUT = "Karpathy's program of 2015, reimplemented: a NumPy loop over column vectors, without its printing and sampling"
 ROW = Row("min-char-rnn", ABOUT, present, {CHARACTERS: characters})

@@ -32,8 +32,8 @@ def test_the_pages_of_a_mapped_file_are_no_memory_of_the_run(monkeypatch, tmp_pa
 def test_claims_and_table_of_the_costs():
     assert [claim.line() for claim in costs.suite_claims(SuiteCost(2.5, 6.0, 500.0, 6000))] == [
         "pass: 1000 checks of level L1 take 2.50 s (target: at most 3)",
-        "FAIL: judging two traces of 6000 updates takes 6.00 s (target: at most 5)",
-        "pass: judging them takes 500 MB at the peak (target: at most 500)",
+        "FAIL: checking two traces of 6000 updates takes 6.00 s (target: at most 5)",
+        "pass: checking them takes 500 MB at the peak (target: at most 500)",
     ]
     assert [claim.holds for claim in costs.suite_claims(SuiteCost(3.5, 4.0, 501.0, 6000))] == [False, True, False]
     sizes = {MAPPED: (10.0, 10.5, 11.0), STREAM: (10.0, 10.0, 11.5)}
