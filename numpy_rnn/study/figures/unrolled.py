@@ -36,7 +36,7 @@ def draw(path) -> None:
         axes.text(left, 4.75, f"step {step}", ha="center", fontsize=12, fontweight="bold")
         if step < STEPS:
             _copy(axes, at["hidden"], (left + BETWEEN - 0.95, ROWS["context"]))
-    axes.text(-0.95, -0.62, "the state that enters", ha="center", va="top", fontsize=10)
+    axes.text(-0.95, -0.62, "initial state", ha="center", va="top", fontsize=10)
     axes.set_xlim(-1.9, (STEPS - 1) * BETWEEN + 1.9)
     axes.set_ylim(-1.1, 5.1)
     kind = Path(path).suffix.lstrip(".")
