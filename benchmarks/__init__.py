@@ -1,1 +1,1 @@
-"""How fast the two packages train on a CPU, and whether what is claimed of it holds: `python -m benchmarks`."""
+"""Benchmarks of training on a CPU, and the claims that they check: `python -m benchmarks`."""

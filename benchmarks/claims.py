@@ -1,4 +1,4 @@
-"""What is claimed of the times: each claim with its number, and whether it holds.
+"""The claims about the times: each with its number, and whether it passes.
 
 A claim on a ratio or a time passes if its whole interval does, fails if no part of it does, and is open otherwise. It
 fails, too, if a time that it needs was to be measured and is missing, for example because a row disagrees. A claim is

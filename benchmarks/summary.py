@@ -132,7 +132,7 @@ def machine_rows(findings: Findings) -> list[tuple[str, str]]:
 
 
 def _forced_line(machine):
-    """Stands above every group of results, so that a run with forced kernels cannot be mistaken for another."""
+    """Printed above every group of results, so that a run with forced kernels cannot be mistaken for another."""
     return f"**Kernels are forced by {machine.forced()}.**" if machine.forcing else ""
 
 

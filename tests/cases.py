@@ -118,7 +118,7 @@ def cases(draw, *, dtypes=("float64", "float32"), largest=7, all_counted=False):
 
 @st.composite
 def steps_of_sgd(draw):
-    """Options of the step beside its learning rate: often none of them, and any of them together."""
+    """Options of the step apart from its learning rate: often none of them, and any of them together."""
     options = {}
     kind = draw(st.sampled_from([None, "plain", "dampening", "nesterov", "adagrad"]))
     if kind == "adagrad":

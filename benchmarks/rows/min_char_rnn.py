@@ -1,4 +1,4 @@
-"""min-char-rnn, written anew: the loop of Karpathy's program of 2015, with its column vectors and one-hot inputs.
+"""min-char-rnn, reimplemented: the loop of Karpathy's program of 2015, with its column vectors and one-hot inputs.
 
 `loss_and_gradients` and `train` use nothing of this project. Their numbers are those of the program, from given weights
 and on given characters, in float64 or float32; what is left out is the reading of a file, the printing and the

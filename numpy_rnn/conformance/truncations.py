@@ -1,8 +1,8 @@
 """Truncations of public code that are not TBPTT(k1, k2): names, equations, a window and a plain loop of each.
 
-The windows are still those of TBPTT(k1, k2), (T1) to (T3). One stage of a window is another one:
+The windows are still those of TBPTT(k1, k2), (T1) to (T3). One stage of each window differs:
 
-    band:k    every loss flows back over k steps: its own and k − 1 earlier ones
+    band:k    the gradient of each loss is propagated back over k steps: its own and k − 1 earlier ones
 
         dh_t = Σ_{j=0}^{k−1} g_{t,j}, where g_{t,0} = dy_t W_hyᵀ and g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ    (R1)
 
@@ -10,12 +10,12 @@ The windows are still those of TBPTT(k1, k2), (T1) to (T3). One stage of a windo
 
         dh_t is that of (B2) for t > T − k, and 0 for the steps before                                              (R2)
 
-    stale     older steps are not computed again
+    stale     older steps are not recomputed
 
         a_t and h_t of the steps without a loss are those of the update that had step t as a new one                (R3)
 
-All other equations stay. k counts steps, so band:5 is "bptt_truncate = 4" of programs that count the steps before the
-own one. With k of at least T, (R1) and (R2) are (B2).
+All other equations are unchanged. k counts steps, so band:5 is "bptt_truncate = 4" of programs that count the earlier
+steps only. With k of at least T, (R1) and (R2) are (B2).
 
 Source: (R1) rnnlm of Britz 2015, also in ML-From-Scratch; (R2) Deeplearning4j, tBPTTBackwardLength below the forward
 one; (R3) Sutskever 2013, section 2.8.6 (from t down to t − k2: k2 + 1 steps), and Mikolov's rnnlm (bptt − 1 steps).

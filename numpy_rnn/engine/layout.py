@@ -1,4 +1,4 @@
-"""Where the engine keeps its numbers.
+"""The layout of the engine's memory.
 
 One vector holds all parameters of a network, another one its gradient, a third its velocity. So a step of gradient
 descent is two operations on long rows, and not two per parameter::

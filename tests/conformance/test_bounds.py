@@ -187,7 +187,7 @@ def test_the_formulas_on_one_number():
         assert_rounded_up(E[name], number, times=10)
 
 
-# It owes every tensor that there is.
+# It requires every tensor.
 SGD = SgdOptions(0.9, 0.25, False, 0.1, 1.0)
 CASE = random_window(7, "float64", T=3, K=2, bias=True, nonlinearity="tanh", sgd=SGD, learned=True, velocity=True)
 BOUNDS = global_bounds(CASE)
@@ -200,7 +200,7 @@ def globally(report, other=None):
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_what_is_wrong_with_one_tensor_is_found_there(name):
-    """Its last element is off by 100 bounds, NaN or infinite; it has another shape, or is missing, and was owed.
+    """Its last element is off by 100 bounds, NaN or infinite; it has another shape, or is missing although required.
 
     Two reports may both be off, so that twice as much is allowed.
     """

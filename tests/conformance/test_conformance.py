@@ -50,7 +50,7 @@ def test_backend_is_within_its_bounds(rnn, check, dtype):
 
 
 def test_most_cases_show_the_truncated_part():
-    """Of the windows with several steps, the recurrent part of dW_hh stands 10 bounds out in nine of ten at least."""
+    """Of the windows with several steps, the recurrent part of dW_hh exceeds 10 bounds in at least nine of ten."""
     generator = np.random.default_rng(2)
     made = (random_recipe(generator) for _ in range(80))
     signals = [truncation_signal(recipe.case()) for recipe in made if recipe.T > 1]

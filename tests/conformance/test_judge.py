@@ -140,8 +140,8 @@ def test_ports_of_every_capability_are_driven_and_judged_right(capabilities):
     arrays = trace_of_port(Bare(*capabilities), prepare(configuration), configuration)
     assert_passes(arrays)
     intermediates, input_gradients = (name in capabilities for name in CAPABILITIES[:2])
-    owed = (intermediates, input_gradients, learns, learns or input_gradients)
-    assert tuple(name in arrays for name in ("a", "dx", "h_0", "dh_0")) == owed
+    required = (intermediates, input_gradients, learns, learns or input_gradients)
+    assert tuple(name in arrays for name in ("a", "dx", "h_0", "dh_0")) == required
 
 
 def test_a_port_is_not_asked_for_what_it_does_not_have():

@@ -1,4 +1,4 @@
-"""What a port is asked and what it owes; the lines of the protocol, and the message of what is malformed."""
+"""The protocol: requests, required outputs, and the messages about malformed lines."""
 
 import json
 
@@ -37,14 +37,14 @@ def test_form_faults_name_what_is_wrong():
     assert faults(dx=None) == ["dx is missing"]
     assert faults(input_gradients=False, dx=None) == []
     assert faults(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
-    for case, gradients, owed in ((CASE, False, False), (CASE, True, True), (EVERYTHING, False, True)):
-        assert ("dh_0" in required_outputs(case, False, gradients)) == owed
+    for case, gradients, required in ((CASE, False, False), (CASE, True, True), (EVERYTHING, False, True)):
+        assert ("dh_0" in required_outputs(case, False, gradients)) == required
 
 
 MOMENTUM = with_options(CASE, momentum=0.9)
 NO_BIAS = with_options(CASE._replace(params=Parameters(*CASE.params[:3])), momentum=0.9)
 GIVEN_STATE = MOMENTUM._replace(params=CASE.params, velocity=MOMENTUM.velocity._replace(h_0=None))
-OPTIONAL = {  # a case without an option, and what is owed with it only
+OPTIONAL = {  # a case without an option, and what is required with it only
     "biases": (NO_BIAS, "db_h db_y vb_h vb_y b_h b_y"),
     "momentum": (MOMENTUM._replace(sgd=SgdOptions(), velocity=None), "vW_xh vW_hh vW_hy vb_h vb_y vh_0"),
     "a learned state": (GIVEN_STATE, "vh_0 h_0"),

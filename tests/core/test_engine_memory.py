@@ -1,4 +1,4 @@
-"""The engine's memory: what is handed out, what is used again, where the numbers are, and what nobody wrote."""
+"""The engine's memory: what it returns, what it reuses, its layout, and uninitialized values."""
 
 import re
 import tracemalloc

@@ -125,7 +125,7 @@ def test_the_reading_of_imports_sees_them():
 
 # What only one of the packages has, and why.
 ONLY_NUMPY = {
-    "DERIVATION.md": "the equations are derived once, beside the code that is written from them",
+    "DERIVATION.md": "the equations are derived once, next to the code that computes them",
     "app": "the command line and its runs serve both",
     "common": "what both packages share is written once",
     "engine": "the same equations once more, in place: the NumPy code that is fast",

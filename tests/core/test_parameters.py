@@ -202,7 +202,7 @@ REFUSED = {  # (state, words of the message)
     "a flat weight": (resized({0: 6}), "rnn.weight_ih_l0 has shape (6,): expected (to, from)"),
     "an LSTM": (resized({0: (12, 2), 1: (12, 3), 2: 12, 3: 12}), "(12, 2): expected (3, 2), ", "gates of an LSTM"),
     "not square": (resized({1: (4, 3)}), "rnn.weight_hh_l0 has shape (4, 3): expected (3, 3), to fit the other w"),
-    "weights not turned": (resized({0: (2, 3)}), "rnn.weight_ih_l0 has shape (2, 3): expected (3, 3)"),
+    "weights not transposed": (resized({0: (2, 3)}), "rnn.weight_ih_l0 has shape (2, 3): expected (3, 3)"),
     "a short bias": (resized({3: 2}), "rnn.bias_hh_l0 has shape (2,): expected (3,)"),
     "a readout of others": (resized({4: (4, 5)}), "linear.weight has shape (4, 5): expected (4, 3)"),
     "NaN": (STATE | {KEYS[1]: np.full((3, 3), np.nan)}, "W_hh contains NaN or infinity"),

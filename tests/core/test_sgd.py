@@ -207,7 +207,7 @@ def test_the_norm_of_gradients_of_any_size_is_exact_to_rounding(rnn, dtype):
 
 @DTYPES
 def test_a_norm_that_is_not_finite_leaves_nothing_finite(rnn, dtype):
-    """Zero would be a run that stands still without a word. The other network of the ensemble does not notice."""
+    """Zero would be a run that silently stops learning. The other network of the ensemble does not notice."""
     for bad in (np.nan, np.inf, -np.inf, np.finfo(dtype).max):  # the last one overflows where all are so large
         _, gradients = random_step(8, dtype, E=(2,))
         gradients.W_hy[1, 0, 0] = bad

@@ -57,8 +57,8 @@ def refilled(steps):
 )
 def test_a_stream_is_an_epoch_of_the_series(rnn, run, E, seed, moving, every):
     """All options, schedules and short tails; networks of an ensemble share the stream, which may fill one array again
-    and again. It begins with the velocity that it is given, which may be that of the weights alone. Its state says
-    where it stands. Updates that are handed out less often, every n-th and the last, are the same.
+    and again. It begins with the velocity that it is given, which may be that of the weights alone. Its state has
+    its step and window. Updates that are yielded less often, every n-th and the last, are the same.
     """
     case, options = run
     case = with_ensemble(case, E, seed)

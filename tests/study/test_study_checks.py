@@ -1,4 +1,4 @@
-"""Every equation beside its witnesses: the findings, what they are made of, and that they can fail."""
+"""The checks of every equation by its witnesses: the findings, what they consist of, and that they can fail."""
 
 import json
 from functools import cache

@@ -1,1 +1,1 @@
-"""How far a right computation may be off: stage by stage from its own inputs (L1), or in all, from an oracle (L2)."""
+"""Rounding bounds of correct computations: of every stage from its own inputs (L1), and in all, by an oracle (L2)."""

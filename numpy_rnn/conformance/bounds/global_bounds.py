@@ -1,4 +1,4 @@
-"""Level L2: how far from the true values of a window any correct computation of it may lie.
+"""Level L2: bounds on the difference between the true values of a window and any correct computation of it.
 
 A bound E is carried through the window, stage by stage, around the values of the oracle. Nothing but the loss, the
 gradients and the new parameters need be reported. Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E;
@@ -268,7 +268,7 @@ def global_bounds(case: Case, tau: float = TAU) -> Bounds:
 def check_global(
     case: Case, report: dict, tau: float = TAU, other: dict | None = None, bounds: Bounds | None = None
 ) -> dict[str, np.ndarray]:
-    """Of every owed tensor, and of the others that are there: |reported − value| / (E + radius), by element.
+    """Of every required tensor, and of the others that are reported: |reported − value| / (E + radius), by element.
 
     With the report of another port instead: |a − b| / 2E. A pair of correct ports is never above 1. `bounds`: those of
     `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN, give infinity;

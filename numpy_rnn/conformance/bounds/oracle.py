@@ -132,9 +132,9 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
 
 
 def compute(case: Case) -> dict[str, list[Any]] | None:
-    """The balls (flint.arb) of every tensor that may be owed, flattened, at flint's present precision.
+    """The balls (flint.arb) of every tensor that may be required, flattened, at flint's present precision.
 
-    None if a ball that a relu takes holds 0 beside other numbers, so that its derivative is not known.
+    None if a ball that a relu takes contains 0 and other numbers, so that its derivative is not known.
     """
     flint, case = load_flint(), case.in_rows()
     T, B, _, H, O, K = case.sizes.values()
@@ -292,7 +292,7 @@ def _enclosures(case, balls) -> dict[str, Enclosure] | None:
         return None
     rests = [ball - nearest for ball, nearest in zip(flat, high.tolist())]
     low = np.array([float(rest) for rest in rests])
-    # Beside the ball's own radius: the rounding of `low`, and of what is below the range of float64.
+    # In addition to the radius of the ball: the rounding of `low`, and of what is below the range of float64.
     below = np.array([0.0 if ball.is_zero() else SUBNORMAL for ball in flat])
     radius = np.array([float(rest.rad()) for rest in rests])
     radius = (radius + 2.0**-53 * np.abs(low) + 2 * below) * (1 + 2.0**-50)

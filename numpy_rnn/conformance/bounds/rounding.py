@@ -1,4 +1,4 @@
-"""What rounding may do to numbers that are off already: in one operation, and in the sums of a band of k steps, (R1).
+"""Rounding errors of single operations on inexact numbers, and of the sums of a band of k steps, (R1).
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 

@@ -23,7 +23,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
 from numpy_rnn.conformance.case import Case
 
-SMALL = 1e-6  # beside the norm, (U3)
+SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
 
 

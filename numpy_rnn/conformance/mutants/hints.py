@@ -1,4 +1,4 @@
-"""Which known mistake does a wrong result look like? A hint, not a verdict.
+"""Hints: the mutants that a wrong result resembles. A hint is not a verdict.
 
 A mutant fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is compared on
 a case of several steps, because many mistakes are the same in a window of one step.

@@ -91,8 +91,8 @@ def global_violation(package, seed: Seed) -> tuple[str, float] | None:
     """Level L2: one window update as a black box: its loss, gradients and updated parameters."""
 
     def ratios_of(case, report):
-        owed = {name: report[name] for name in report if name not in INTERMEDIATES}
-        return check_global(case, owed, bounds=_bounds(seed))
+        required = {name: report[name] for name in report if name not in INTERMEDIATES}
+        return check_global(case, required, bounds=_bounds(seed))
 
     return _of_update(ratios_of, package, seed)
 
