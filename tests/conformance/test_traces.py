@@ -97,7 +97,7 @@ SETTINGS = [
     ({"k2": 1}, NO_RUN + "k2 is 1 and k1 is 2: expected k2 ≥ k1"),
     ({"nonlinearity": "gelu"}, NO_RUN + "nonlinearity is 'gelu'"),
     ({"learning_rate": [0.1, 0.2]}, NO_RUN + "learning rates of shape (2,) do not"),
-    ({"learning_rate": float("nan")}, NO_RUN + "the learning rate is nan"),
+    *(({"learning_rate": rate}, f"{NO_RUN}the learning rate is {rate}") for rate in (np.nan, np.inf, -0.1)),
     *(
         ({"truncation": name}, f"{NO_RUN}unknown truncation '{name}': expected band:k, back:k or stale")
         for name in ("band:0", "back:", "band:x", "stale:2", "chunks")
