@@ -82,6 +82,14 @@ FAULTS = [
         for weights in (np.full((20, 1), -1.0), np.ones((19, 1)))
     ),
     (PLAIN, {"vW_xh": PLAIN["dW_xh"]}, "vW_xh is present, but the configuration excludes it"),
+    *(
+        (
+            PLAIN,
+            {"x": changed(np.zeros((20, 1), int), 3, index)},
+            "x holds a class below 0 or above 0: expected classes",
+        )
+        for index in (-1, 1)
+    ),
 ]
 NO_RUN = "the configuration is not one of a run: "
 SETTINGS = [
