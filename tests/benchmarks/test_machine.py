@@ -55,7 +55,9 @@ def test_variables_that_force_kernels():
     others = {"PATH": "/bin", "OPENBLAS_VERBOSE": "2"}
     threads = {name: value for name, value in worker_environment(7).items() if value == "7"}
     assert threads.keys() >= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"}
-    assert "intra_op_parallelism_threads=7" in worker_environment(7)["XLA_FLAGS"]
+    for number, eigen in ((1, "false"), (7, "true")):
+        flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={number}"
+        assert worker_environment(number)["XLA_FLAGS"] == flags
     assert forcing_variables(forcing | others | threads) == forcing
 
 
