@@ -102,7 +102,7 @@ def kinds():
 
 @st.composite
 def cases(draw, *, dtypes=("float64", "float32"), largest=7, all_counted=False):
-    """A random Case. T, B, D, H and O are distinct from each other, so that none can stand for another, or small and
+    """A random Case. T, B, D, H and O are distinct from each other, so that no two can be confused, or small and
     perhaps equal. Hypothesis draws the sizes and options, and a seed for the numbers.
 
     relu's derivative jumps at 0, so windows with a pre-activation nearer to 0 than its own rounding are no cases.

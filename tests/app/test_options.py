@@ -106,7 +106,7 @@ def test_every_option_reaches_the_run(rnn, capsys, case):
     params, sums = trained_directly(rnn, changed, **drawn)
     assert bits(load_parameters("w.npz")) == bits(params)
     found = json.loads(Path("r.json").read_text())
-    np.testing.assert_allclose(found["losses"], sums, rtol=1e-12)  # sums may be added up in another order
+    np.testing.assert_allclose(found["losses"], sums, rtol=40 * np.finfo(float).eps)  # 20 products, in any order
     assert (bits(params) == bits(trained_directly(rnn, {})[0])) == (case == "defaults")
     configuration = configured(options)
     assert Configuration.from_dict(json.loads(json.dumps(configuration.to_dict()))) == configuration
