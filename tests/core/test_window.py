@@ -10,7 +10,7 @@ from cases import cases, random_case, random_velocity, steps_of_sgd
 from comparing import UNIT, assert_within, bits, each, fewer
 from hypothesis import example, given
 from hypothesis import strategies as st
-from witness import allowed, reference_update, values
+from witness import allowed, in_rows, reference_update, values
 from witness_runs import one_update
 
 from numpy_rnn import Adjoints, Gradients, Parameters
@@ -66,6 +66,46 @@ def test_the_witness_is_torch(case):
     softmax_of_one = case.options["loss"] == "cross_entropy" and W_hy.shape[-1] == 1
     if case.options["nonlinearity"] != "relu" and not softmax_of_one and (case.weights is None or case.weights.all()):
         assert all((g.value != 0).any() for g in reference.gradients if g is not None)
+
+
+STEP = 1e-200  # of the complex-step derivative: its square underflows to 0
+
+
+def loss_of(case, params):
+    """L of a window, from the forward pass alone; the parameters may be complex."""
+    target, weights, N = case.loss_rows
+    W_xh, W_hh, W_hy, b_h, b_y, learned = params
+    phi = {"relu": lambda a: a * (a.real > 0), "sigmoid": lambda a: 0.5 * (1 + np.tanh(0.5 * a))}
+    h, loss = case.h_0 if learned is None else learned, 0
+    for t, x_t in enumerate(in_rows(case.x, len(W_xh), case.dtype), start=len(target) - len(case.x)):
+        h = phi.get(case.options["nonlinearity"], np.tanh)(x_t @ W_xh + h @ W_hh + (0 if b_h is None else b_h))
+        y = h @ W_hy + (0 if b_y is None else b_y)
+        if t >= 0 and case.options["loss"] == "squared_error":
+            loss += (weights[t] * (y - target[t]) ** 2 / 2).sum() / N
+        elif t >= 0:
+            z = y - y.real.max(axis=-1, keepdims=True)
+            log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+            loss -= (weights[t] * target[t] * log_p).sum() / N
+    return loss
+
+
+@fewer(4)
+@given(case=cases(dtypes=["float64"]))
+def test_the_witness_is_the_complex_step_derivative(case):
+    """f(θ + iε) = f(θ) + iε f'(θ), without a rounding of differences, for every element. Squire and Trapp 1998."""
+
+    def derivative(name, theta):
+        found = None if theta is None else np.zeros(theta.shape)
+        for index in np.ndindex(np.shape(found)) if theta is not None else ():
+            nudged = theta.astype(complex)
+            nudged[index] += 1j * STEP
+            found[index] = np.imag(loss_of(case, case.params._replace(**{name: nudged}))) / STEP
+        return found
+
+    reference = reference_update(case)
+    gradients = Gradients(*(derivative(name, theta) for name, theta in case.params._asdict().items()))
+    found = reference.loss, reference.gradients
+    assert_within(values(found, "float64"), (loss_of(case, case.params), gradients), allowed(found))
 
 
 NO_WEIGHT = random_case(0, 3, 2, 2, 3, 2, reduction="mean", weights=True)._replace(weights=np.zeros((3, 2)))
