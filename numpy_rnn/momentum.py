@@ -69,9 +69,9 @@ def _direction(
     """The direction and the velocity of one parameter."""
     if dtheta is None:
         return None, v
-    mu, tau, nesterov, decay, *_, adagrad = options
+    mu, tau, nesterov, decay = options.momentum, options.dampening, options.nesterov, options.weight_decay
     g = dtheta + decay * theta if decay else dtheta  # (U4)
-    if adagrad:
+    if options.adagrad:
         v = g * g if v is None else v + g * g  # (U8)
         return g / np.sqrt(v + TINY), v  # (U9)
     if not mu:

@@ -90,6 +90,52 @@ class SgdOptions(NamedTuple):
         return SgdOptions(*numbers, max_norm, max_value, self.adagrad)
 
 
+class Schedule(NamedTuple):
+    """TBPTT(k1, k2) over a number of epochs."""
+
+    k1: int  # new steps of an update
+    k2: int  # steps of its window, k2 ≥ k1
+    epochs: int = 1
+
+
+class Objective(NamedTuple):
+    """What is minimised: the network's nonlinearity, its loss, and the loss's reduction."""
+
+    nonlinearity: Nonlinearity = "tanh"
+    loss: LossName = "squared_error"
+    reduction: Reduction = "sum"
+
+
+class Step(NamedTuple):
+    """The SGD step; the defaults are plain gradient descent."""
+
+    learning_rate: Any  # η, a number, or one per network of an ensemble
+    momentum: float = 0.0  # μ
+    dampening: float = 0.0  # τ
+    nesterov: bool = False
+    weight_decay: float = 0.0  # λ
+    adagrad: bool = False
+    max_norm: float | None = None  # of the gradient of each network; None: no clipping
+    max_value: float | None = None  # of each number of the gradient; None: no clipping
+
+    @property
+    def has_velocity(self) -> bool:
+        """Whether the step keeps an array per parameter: the velocity (U5), or the sum of squares (U8)."""
+        return self.momentum > 0 or self.adagrad
+
+
+class RunOptions(NamedTuple):
+    """A run, but for its data and its initial weights."""
+
+    schedule: Schedule
+    objective: Objective
+    step: Step
+
+    def keywords(self) -> dict[str, Any]:
+        """The keyword arguments of `train` that describe this run."""
+        return {**self.schedule._asdict(), **self.objective._asdict(), **self.step._asdict()}
+
+
 class Parameters(NamedTuple, Generic[A]):
     """What is learned: the weights, both biases or neither, and optionally the initial state."""
 
@@ -179,3 +225,16 @@ class State(NamedTuple, Generic[A]):
     h: Annotated[A, "*E B H"]  # the initial state of the next window; after an epoch, and on a stream, the latest state
     parameters: Parameters[A]  # after the latest update
     velocity: Gradients[A] | None = None  # after the latest update
+
+
+class WindowCase(NamedTuple):
+    """One window and its step, as arrays of NumPy: all that a gradient and an update depend on."""
+
+    params: Parameters[Any]
+    x: Any  # (T, *E, B, D), or classes
+    target: Any  # (K, *E, B, O) of the newest K steps, or classes
+    h_0: Any  # (*E, B, H); None where params has a learned one
+    weights: Any  # (K, B), of the losses; None for 1
+    objective: Objective
+    step: Step
+    velocity: Gradients[Any] | None = None  # before the step
