@@ -238,3 +238,14 @@ class WindowCase(NamedTuple):
     objective: Objective
     step: Step
     velocity: Gradients[Any] | None = None  # before the step
+
+
+class Run(NamedTuple):
+    """A training run on a series: its data, as arrays of one package, and its options."""
+
+    params: Parameters[Any]
+    x: Any  # (T, *E, B, D), or classes
+    target: Any  # (T, *E, B, O), or classes
+    h_0: Any  # (*E, B, H); None where params has a learned one
+    weights: Any  # (T, B), of the losses; None for 1
+    options: RunOptions
