@@ -96,10 +96,9 @@ def test_options_exist(capsys, pytestconfig):
     known |= {option for group in pytestconfig._parser._groups for one in group.options for option in one.names()}
     known |= {"--pyargs", "--quiet", "--packages", "--perturb"}
     of_others = (TOP / "benchmarks").glob("*.py")  # their parser may need packages that are not installed
-    for path in (*of_others, TOP / "tests" / "fault_injection" / "__main__.py"):
+    for path in of_others:
         known |= set(re.findall(r'"(--[a-z][a-z0-9-]+)"', path.read_text(encoding="utf-8")))
     for name, text in TEXTS.items():
-        text = re.sub(r"^[|-] .*", "", text, flags=re.M) if name.startswith("tests/") else text  # faults misspell some
         for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", re.sub("<!--.*?-->", "", text, flags=re.S)):
             assert option in known, f"{name}: {option}"
 
