@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from numpy_rnn.common.arrays import NUMPY_ARRAYS
+from numpy_rnn.common.checks import NUMPY_ARRAYS, check_finite, check_parameters
 from numpy_rnn.common.errors import InputError, shown, some_of
 from numpy_rnn.common.records import DTYPES, Array, NumpyArray, Parameters
-from numpy_rnn.common.shapes import check_finite_parameters
 
 OF_RNN = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 OF_LINEAR = ("weight", "bias")
@@ -19,8 +18,8 @@ OF_LINEAR = ("weight", "bias")
 def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, NumpyArray]:
     """NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
     _check_prefixes(rnn, linear)
-    NUMPY_ARRAYS.parameters(params)
-    check_finite_parameters(params)
+    check_parameters(NUMPY_ARRAYS, params)
+    _check_finite(params)
     W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
     if W_hh.ndim != 2:
         raise InputError(
@@ -55,8 +54,14 @@ def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Paramete
     ih, hh, bias_ih, bias_hh, weight, bias = keys
     biases = (_sum(arrays[bias_ih], arrays[bias_hh]), arrays[bias]) if bias in arrays else ()
     params = Parameters(*(arrays[key].T.copy() for key in (ih, hh, weight)), *biases)
-    check_finite_parameters(params)
+    _check_finite(params)
     return params
+
+
+def _check_finite(params: Parameters[Array]) -> None:
+    for name, theta in params._asdict().items():
+        if theta is not None:
+            check_finite(name, theta)
 
 
 def _check_prefixes(rnn: str, linear: str) -> None:
