@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.checks import check_loss, check_objective, is_integer
+from numpy_rnn.common.checks import check_loss, is_integer
 from numpy_rnn.common.records import LossName, Objective, Reduction
 from numpy_rnn.elman import one_hot
 from numpy_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, Weights, series_axes, weights_with_axes
@@ -54,8 +54,8 @@ def cross_entropy(
 
 def window_loss(y: Outputs, target: Targets, weights: Weights | None, loss: LossName, reduction: Reduction) -> Losses:
     """The loss of this name, with its checks."""
-    objective = check_objective(Objective(loss=loss, reduction=reduction))
-    check_loss(ARRAYS, y, target, weights, loss)
+    objective = Objective(loss=loss, reduction=reduction)
+    check_loss(ARRAYS, y, target, weights, objective)
     terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective)
     return LOSSES[loss](y, *terms)
 

@@ -10,19 +10,9 @@ import numpy as np
 
 from numpy_rnn.bptt import ERRORS, SLOPES, backward, weight_gradients
 from numpy_rnn.clipping import apply_clipping
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_flag, check_run, check_stream, check_yield_every
-from numpy_rnn.common.records import (
-    LossName,
-    Nonlinearity,
-    Objective,
-    Reduction,
-    Run,
-    RunOptions,
-    Schedule,
-    SgdKeywords,
-    Step,
-    YieldEvery,
-)
+from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
 from numpy_rnn.elman import NONLINEARITIES, unroll
 from numpy_rnn.loss import LOSSES, loss_terms
@@ -30,14 +20,10 @@ from numpy_rnn.momentum import directed
 from numpy_rnn.parameters import (
     ARRAYS,
     Array,
-    Gradients,
     InitialState,
     Inputs,
     LearningRate,
-    Parameters,
-    State,
     Targets,
-    Update,
     Weights,
     copy_of,
     read_only,
@@ -58,14 +44,14 @@ def train(
     k2: int,
     learning_rate: LearningRate,
     epochs: int,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     weights: Weights | None = None,
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     resume: State[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
     """Train by TBPTT(k1, k2) and SGD, one update at a time, as `numpy_rnn.train` does, in the plainest way.
 
@@ -95,13 +81,13 @@ def train_stream(
     k1: int,
     k2: int,
     learning_rate: LearningRate,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     velocity: Gradients[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
     """Train as `train` does, in one pass over a stream; `numpy_rnn.train_stream` describes the arguments."""
     objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
@@ -112,18 +98,15 @@ def train_stream(
 
 
 def _training(
-    run: Run, windows: Windows, start: State[Array], record: bool, yield_every: YieldEvery
+    run: Run, windows: Windows, start: State[Array], record: bool, yield_every: records.YieldEvery
 ) -> Training[Array]:
     check_flag("record", record)
     every = check_yield_every(yield_every)
     run = run._replace(h_0=copy_of(run.h_0))
-    begin = partial(_updates, run, windows, record, every)
-    return Training(begin, start, copy_of, repeatable=isinstance(windows, SeriesWindows))
-
-
-def _updates(run: Run, windows: Windows, record: bool, every: YieldEvery, state: State[Array]) -> Updates[Array]:
-    made = updates(run, windows, record, state)
-    return made if every == 1 else selected(made, every, windows.T, np.stack)
+    begin = partial(updates, run, windows, record)
+    if every != 1:
+        begin = partial(selected, begin, every, windows.T, np.stack)
+    return Training(begin, start, copy_of, repeatable=windows.T is not None)
 
 
 def updates(run: Run, windows: Windows, record: bool, state: State[Array]) -> Updates[Array]:

@@ -7,18 +7,10 @@ from typing import Any
 import torch
 from torch.autograd.graph import GradientEdge
 
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_window
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    LossName,
-    Nonlinearity,
-    Objective,
-    Parameters,
-    Reduction,
-)
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Objective, Parameters
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array
 
@@ -28,9 +20,9 @@ def bptt(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     weights: Array | None = None,
 ) -> Gradients[Array]:
     """The gradient of the window's loss L with respect to every parameter, by autograd.
@@ -53,9 +45,9 @@ def adjoints(
     activations: Activations[Array],
     target: Array,
     *,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     weights: Array | None = None,
 ) -> Adjoints[Array]:
     """The total derivatives of the window's loss L: ∂L/∂y_t, ∂L/∂h_t, ∂L/∂a_t, ∂L/∂x_t and ∂L/∂h_0, by autograd.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from numpy_rnn.common.checks import check_loss, check_objective
+from numpy_rnn.common.checks import check_loss
 from numpy_rnn.common.records import Objective, Reduction
 from torch_rnn.parameters import ARRAYS, Array, rows
 
@@ -22,8 +22,7 @@ def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum", weig
 
 def checked_loss(y: Array, target: Array, weights: Array | None, objective: Objective) -> Array:
     """The loss, after the checks of its arguments."""
-    check_objective(objective)
-    check_loss(ARRAYS, y, target, weights, objective.loss)
+    check_loss(ARRAYS, y, target, weights, objective)
     return window_loss(y, target, weights, objective)
 
 

@@ -10,25 +10,21 @@ from typing import Any, Unpack
 
 import torch
 
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_flag, check_run, check_stream, check_yield_every
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
     Gradients,
-    LossName,
-    Nonlinearity,
     Objective,
     Parameters,
-    Reduction,
     Run,
     RunOptions,
     Schedule,
-    SgdKeywords,
     State,
     Step,
     Update,
     Window,
-    YieldEvery,
 )
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
 from torch_rnn.clipping import clipped
@@ -50,14 +46,14 @@ def train(
     k2: int,
     learning_rate: LearningRate,
     epochs: int,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     weights: Array | None = None,
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     resume: State[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
     """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
@@ -79,13 +75,13 @@ def train_stream(
     k1: int,
     k2: int,
     learning_rate: LearningRate,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     velocity: Gradients[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
     """Train in one pass over a stream, as `numpy_rnn.train_stream`, which describes the arguments and errors raised."""
     objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
@@ -96,20 +92,15 @@ def train_stream(
 
 
 def _training(
-    run: Run, steps: Callable[[], Steps], start: State[Array], record: bool, yield_every: YieldEvery
+    run: Run, steps: Callable[[], Steps], start: State[Array], record: bool, yield_every: records.YieldEvery
 ) -> Training[Array]:
     check_flag("record", record)
     every = check_yield_every(yield_every)
     run = run._replace(h_0=copy_of(run.h_0))
-    begin = partial(_updates, run, steps, record, every)
-    return Training(begin, start, copy_of, repeatable=run.target is not None)
-
-
-def _updates(
-    run: Run, steps: Callable[[], Steps], record: bool, every: YieldEvery, state: State[Array]
-) -> Updates[Array]:
-    made = updates(run, steps, record, state)
-    return made if every == 1 else selected(made, every, None if run.target is None else len(run.x), torch.stack)
+    begin, T = partial(updates, run, steps, record), None if run.target is None else len(run.x)
+    if every != 1:
+        begin = partial(selected, begin, every, T, torch.stack)
+    return Training(begin, start, copy_of, repeatable=T is not None)
 
 
 @torch.enable_grad()

@@ -19,7 +19,7 @@ def state_of(params: Parameters[Array], rnn: str, linear: str) -> dict[str, Nump
     """NumPy parameters → state dict. Raises InputError on what the two layers cannot hold."""
     _check_prefixes(rnn, linear)
     check_parameters(NUMPY_ARRAYS, params)
-    _check_finite(params)
+    check_finite(**params._asdict())
     W_xh, W_hh, W_hy, b_h, b_y, h_0 = params
     if W_hh.ndim != 2:
         raise InputError(
@@ -54,14 +54,8 @@ def parameters_of(state: Mapping[str, Array], rnn: str, linear: str) -> Paramete
     ih, hh, bias_ih, bias_hh, weight, bias = keys
     biases = (_sum(arrays[bias_ih], arrays[bias_hh]), arrays[bias]) if bias in arrays else ()
     params = Parameters(*(arrays[key].T.copy() for key in (ih, hh, weight)), *biases)
-    _check_finite(params)
+    check_finite(**params._asdict())
     return params
-
-
-def _check_finite(params: Parameters[Array]) -> None:
-    for name, theta in params._asdict().items():
-        if theta is not None:
-            check_finite(name, theta)
 
 
 def _check_prefixes(rnn: str, linear: str) -> None:

@@ -1,6 +1,6 @@
 """The iterator of the updates of a training run."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any, Generic, NoReturn
 
@@ -100,17 +100,20 @@ def first_state(params: Any, velocity: Any = None) -> State[Any]:
 
 
 def selected(
-    updates: Iterable[tuple[Update[A], A]], yield_every: YieldEvery, T: int | None, stack: Callable[[list[A]], A]
+    begin: Callable[[State[A]], Updates[A]],
+    every: YieldEvery,
+    T: int | None,
+    stack: Callable[[list[A]], A],
+    state: State[A],
 ) -> Updates[A]:
-    """The updates that `yield_every` selects, with the losses of all updates since the one before.
+    """The updates after the state that `yield_every` selects, with the losses of all updates since the one before.
 
     T: the steps of the series, None on a stream, whose last update is yielded too.
     """
     losses: list[A] = []
-    for update, h in updates:
+    for update, h in begin(state):
         losses.append(update.loss)
-        is_due = yield_every != "epoch" and update.number % yield_every == 0
-        if is_due or update.window.stop == T:
+        if update.window.stop == T or (every != "epoch" and update.number % every == 0):
             yield update.replace(losses=stack(losses)), h
             losses = []
     if losses:

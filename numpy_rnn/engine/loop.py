@@ -11,21 +11,20 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 from numpy import multiply, subtract
 
+from numpy_rnn.common import records
 from numpy_rnn.common.checks import EPOCH, check_flag, check_run, check_stream, check_yield_every, is_integer
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
-    LossName,
-    Nonlinearity,
+    Gradients,
     Objective,
-    Reduction,
+    Parameters,
     Run,
     RunOptions,
     Schedule,
-    SgdKeywords,
+    State,
     Step,
     Window,
-    YieldEvery,
 )
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.elman import one_hot
@@ -37,12 +36,9 @@ from numpy_rnn.engine.tape import MAX_VIEWED, Tape
 from numpy_rnn.parameters import (
     ARRAYS,
     Array,
-    Gradients,
     InitialState,
     Inputs,
     LearningRate,
-    Parameters,
-    State,
     Targets,
     Weights,
     copy_of,
@@ -65,14 +61,14 @@ def train(
     k2: int,
     learning_rate: LearningRate,
     epochs: int,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     weights: Weights | None = None,
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     resume: State[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
     """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
@@ -128,13 +124,13 @@ def train_stream(
     k1: int,
     k2: int,
     learning_rate: LearningRate,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     velocity: Gradients[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
     """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
 
@@ -158,7 +154,11 @@ def train_stream(
 
 
 def _training(
-    run: Run, source: SeriesWindows | StreamWindows, start: State[Array], record: bool, yield_every: YieldEvery
+    run: Run,
+    source: SeriesWindows | StreamWindows,
+    start: State[Array],
+    record: bool,
+    yield_every: records.YieldEvery,
 ) -> Training[Array]:
     check_flag("record", record)
     every = check_yield_every(yield_every)
@@ -309,7 +309,14 @@ class Block:
     """A group of networks, or one: its memory, its tape, and its windows, whose gradients are computed one by one."""
 
     def __init__(
-        self, layout: Layout, pick: Pick, run: Run, kind: LossKind, source: Any, state: State[Array], blocks: int
+        self,
+        layout: Layout,
+        pick: Pick,
+        run: Run,
+        kind: LossKind,
+        source: Any,
+        state: State[Array],
+        blocks: int,
     ):
         (schedule, objective, self.step), params = run.options, state.parameters
         is_series = isinstance(source, SeriesWindows)
