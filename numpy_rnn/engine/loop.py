@@ -12,7 +12,8 @@ import numpy as np
 from numpy import multiply, subtract
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import EPOCH, check_flag, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -248,7 +249,7 @@ class Networks:
         return update, next_state.copy()
 
     def every_update(self, epoch: int, count: int | None) -> Updates[Array]:
-        """As `advance` and `update`, again and again, in the fewest calls: of one network, by plain gradient descent."""
+        """As `advance` and `update` in turn, in the fewest calls: of one network, by plain gradient descent."""
         memory, rate, half, places = self.lead.memory, self.lead.rate, self.half, self.places
         theta, gradient, spare, vectors = memory.theta, memory.gradient, memory.spare, memory.vectors
         for views, number, window, next_state in islice(self.lead.made, count):
@@ -266,11 +267,13 @@ class Networks:
         if not self.E:
             return arrays[0]
         whole = np.concatenate(arrays, axis) if self.is_grouped else np.stack(arrays, axis)
-        return whole.reshape(*whole.shape[:axis], *self.E, *whole.shape[axis + 1 :])
+        joint: Array = whole.reshape(*whole.shape[:axis], *self.E, *whole.shape[axis + 1 :])
+        return joint
 
     def _recorded(self) -> tuple[Any, Any]:
         kept: list[Any] = []
-        for n, kind in enumerate((Activations, Adjoints)):
+        kinds: tuple[Any, Any] = Activations, Adjoints
+        for n, kind in enumerate(kinds):
             arrays = zip(*(block.recorded[n] for block in self.blocks))  # type: ignore[index]
             kept.append(kind(*(self.together(list(v), int(f != "dh_0")) for f, v in zip(kind._fields, arrays))))
         return kept[0], kept[1]
@@ -292,11 +295,11 @@ class Pick(NamedTuple):
         """η: a number, or (N, 1), one for every network."""
         if not rate.ndim:
             return rate
-        flat = np.broadcast_to(rate, self.E).reshape(-1)[self.index]
+        flat: Array = np.broadcast_to(rate, self.E).reshape(-1)[self.index]
         return flat[:, None].copy() if flat.ndim else flat
 
     def series(self, series: Array | None) -> Any:
-        """(n, B, ·) or (n, *E, B, ·), with axes of 1 that are shared: what the block needs, (n, B, ·) or (n, N, B, ·)."""
+        """(n, B, ·) or (n, *E, B, ·), with shared axes of 1 → what the block needs, (n, B, ·) or (n, N, B, ·)."""
         if series is None or series.ndim == 3:
             return series
         n, *axes, B, size = series.shape
@@ -362,7 +365,7 @@ class Block:
         k1, k2, epochs = self.schedule
         kept: list[Placed] | None = None
         self.few = self.tape.steps >= source.T and source.per_epoch * k2 <= self.most_viewed
-        for epoch in range(first_epoch, epochs + 1):
+        for _ in range(first_epoch, epochs + 1):
             self.uncollected = done * k1
             if self.few and kept is None and not done:
                 kept = list(self._epoch(source, 0))

@@ -12,6 +12,7 @@ gaps, and multiply the inputs of all steps at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ MAX_STACKED = 128  # hidden units of the largest network whose inputs and states
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
 
-Steps = list[tuple[Array, ...]]
+Steps = Sequence[tuple[Array, ...]]
 
 
 class Views(NamedTuple):
