@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -30,9 +30,7 @@ from numpy_rnn.parameters import (
     read_only,
 )
 from numpy_rnn.sgd import as_learning_rate, sgd_step
-from numpy_rnn.windows import SeriesWindows, StreamWindows
-
-Windows: TypeAlias = SeriesWindows | StreamWindows
+from numpy_rnn.windows import SeriesWindows, StreamWindows, Windows
 
 
 def train(

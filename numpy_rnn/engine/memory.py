@@ -1,20 +1,4 @@
-"""The parameters of networks as vectors, and the updates that are yielded of them.
-
-One vector holds all parameters of a network, another its gradient, a third its velocity. So a step of gradient descent
-is two operations on long rows, and not two per parameter::
-
-    vector   W_xh  D x H  |  W_hh  H x H  |  b_h  H  |  W_hy  H x O  |  b_y  O  |  h_0  B x H
-             '---------------- W -----------------'     '------- U -------'
-               (D + H + 1) x H                            (H + 1) x O
-
-W and U are matrices: the weights of the hidden units, and those of the outputs, with the biases as their last rows.
-Without biases these rows are missing; the part of h_0 is there if it is learned. With the input, the state and a one
-next to each other in memory,
-
-    a_t = [x_t  h_{t-1}  1] W          y_t = [h_t  1] U
-    dW  = Σ_t [x_t  h_{t-1}  1]ᵀ da_t  dU  = Σ_t [h_t  1]ᵀ dy_t
-
-are one product each, where the equations have three, two, three and two terms.
+"""The parameters of networks as vectors, and the updates that are yielded of them. README.md draws the vector.
 
 Many small networks share one array, and the number of the network is its innermost axis: memory (P, N) for N vectors
 of P numbers, so that an operation runs over rows of N numbers. All code sees the same array as (N, P).
