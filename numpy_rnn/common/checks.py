@@ -345,8 +345,9 @@ def check_schedule(schedule: Schedule) -> Schedule:
             f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1 new steps of its"
             f" update; choose k2 ≥ {k1}"
         )
-    if max(k2, epochs) > maxsize:
-        raise InputError(f"k1, k2 or epochs is {shown(max(k2, epochs))}: expected at most {maxsize}")
+    for name, value in (("k2", k2), ("epochs", epochs)):
+        if value > maxsize:
+            raise InputError(f"{name} is {shown(value)}: expected at most {maxsize}")
     return Schedule(k1, k2, epochs)
 
 
