@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from numpy_rnn.bptt import ERRORS, SLOPES, backward, weight_gradients
 from numpy_rnn.clipping import apply_clipping
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_flag, check_run, check_stream, check_yield_every
+from numpy_rnn.common.checks import check_run, check_stream, check_yield_every
+from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
 from numpy_rnn.elman import NONLINEARITIES, unroll
@@ -29,9 +30,7 @@ from numpy_rnn.parameters import (
     read_only,
 )
 from numpy_rnn.sgd import as_learning_rate, sgd_step
-from numpy_rnn.windows import SeriesWindows, StreamWindows
-
-Windows: TypeAlias = SeriesWindows | StreamWindows
+from numpy_rnn.windows import SeriesWindows, StreamWindows, Windows
 
 
 def train(

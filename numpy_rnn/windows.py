@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -57,10 +57,13 @@ class SeriesWindows:
 
     def epoch(self, done: int) -> Iterator[WindowData]:
         """The windows after the first `done` of an epoch."""
-        for window in islice(windows(self.T, *self.schedule[:2]), done, None):
-            start, loss_start, stop = window
-            weights = None if self.weights is None else self.weights[loss_start:stop]
-            yield WindowData(window, self.x[start:stop], self.target[loss_start:stop], weights)
+        return map(self.part, islice(windows(self.T, *self.schedule[:2]), done, None))
+
+    def part(self, window: Window) -> WindowData:
+        """The part of the series that a window takes."""
+        start, loss_start, stop = window
+        weights = None if self.weights is None else self.weights[loss_start:stop]
+        return WindowData(window, self.x[start:stop], self.target[loss_start:stop], weights)
 
     def next_start(self, window: Window) -> int:
         """The start of the next window; at the end of the series, the end."""
@@ -98,3 +101,6 @@ class StreamWindows:
     def next_start(self, window: Window) -> int:
         """The latest step."""
         return window.stop
+
+
+Windows: TypeAlias = SeriesWindows | StreamWindows

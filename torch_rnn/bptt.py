@@ -37,7 +37,8 @@ def bptt(
     weights_and_biases: list[Any] = [theta for theta in params[:5] if theta is not None]
     initial = [] if params.h_0 is None else [_steps(activations.h)[0]]
     found = iter(_derivatives(L, weights_and_biases + initial))
-    return Gradients(*(None if theta is None else next(found) for theta in params))
+    gradients: list[Any] = [None if theta is None else next(found) for theta in params]
+    return Gradients(*gradients)
 
 
 def adjoints(

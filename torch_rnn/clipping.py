@@ -38,7 +38,7 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     leaves: list[Any] = [None if dtheta is None else torch.zeros_like(dtheta).double() for dtheta in gradients]
     present = [leaf for leaf in leaves if leaf is not None]
     for leaf, dtheta in zip(leaves, gradients):
-        if leaf is not None:
+        if leaf is not None and dtheta is not None:
             leaf.grad = dtheta.detach().to(torch.float64, copy=True)
     if step.max_value is not None:
         clip_grad_value_(present, step.max_value)  # (U7)
@@ -53,5 +53,5 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
                 leaf.grad *= per_network((step.max_norm / (norm + 1e-6)).clamp(max=1), leaf)  # (U3)
         for leaf in present:
             leaf.grad[~torch.isfinite(per_network(norm, leaf)).expand_as(leaf)] = torch.nan
-    found = [None if leaf is None else leaf.grad.to(gradients.W_hh.dtype) for leaf in leaves]
-    return Gradients(*found)  # type: ignore[arg-type]
+    found: list[Any] = [None if leaf is None else leaf.grad.to(gradients.W_hh.dtype) for leaf in leaves]
+    return Gradients(*found)

@@ -36,7 +36,7 @@ def window_loss(y: Array, target: Array, weights: Array | None, objective: Objec
     else:
         losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
         terms = 1
-    N = K * B * terms
+    N: float = K * B * terms
     if weights is not None:
         losses = losses * weights.reshape(K, *(1 for _ in E), B)
         N = float(weights.sum()) * terms

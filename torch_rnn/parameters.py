@@ -33,7 +33,10 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
     """
     if isinstance(value, tuple):
         tensors = like(value, (from_numpy(item, copy=copy) for item in value))
-        return trainable(tensors) if isinstance(value, Parameters) else tensors
+        for theta in tensors if isinstance(value, Parameters) else ():
+            if isinstance(theta, torch.Tensor) and theta.is_floating_point():
+                theta.requires_grad_()
+        return tensors
     if is_plain(value):
         return value
     check_convertible(value)
@@ -72,18 +75,9 @@ def copy_of(value: Any) -> Any:
     return value.detach().clone(memory_format=torch.contiguous_format) if is_tensor else value
 
 
-def trainable(params: Any) -> Any:
-    """The same parameters, which require a gradient from now on."""
-    for theta in params:
-        if isinstance(theta, torch.Tensor) and theta.is_floating_point():
-            theta.requires_grad_()
-    return params
-
-
-def own(params: Parameters[Array]) -> Parameters[Array]:
+def own(params: Any) -> Any:
     """A copy of the parameters as leaves of a graph."""
-    copies: Parameters[Array] = trainable(copy_of(params))
-    return copies
+    return like(params, (theta if theta is None else copy_of(theta).requires_grad_() for theta in params))
 
 
 def rows(series: Array, size: int, like_W: Array) -> Array:

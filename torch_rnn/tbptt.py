@@ -11,27 +11,15 @@ from typing import Any, Unpack
 import torch
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import check_flag, check_run, check_stream, check_yield_every
-from numpy_rnn.common.records import (
-    Activations,
-    Adjoints,
-    Gradients,
-    Objective,
-    Parameters,
-    Run,
-    RunOptions,
-    Schedule,
-    State,
-    Step,
-    Update,
-    Window,
-)
+from numpy_rnn.common.checks import check_run, check_stream, check_yield_every
+from numpy_rnn.common.errors import check_flag
+from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
 from torch_rnn.clipping import clipped
 from torch_rnn.elman import NONLINEARITIES, differentiable, unroll
 from torch_rnn.loss import window_loss
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, rows
-from torch_rnn.sgd import gradients_of, make_optimizer, take_step
+from torch_rnn.sgd import descend, directed, make_optimizer, move
 
 Steps = Iterator[tuple[Array, ...]]  # (x_t, target_t), or (x_t, target_t, weights_t)
 
@@ -112,7 +100,8 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
     (k1, k2, epochs), objective, step = run.options
     T = None if run.target is None else len(run.x)
     params, velocity = own(state.parameters), state.velocity
-    optimizer = make_optimizer(params, step, velocity)
+    is_per_network = getattr(step.learning_rate, "ndim", 0) > 0
+    optimizer = make_optimizer(params, step._replace(learning_rate=0) if is_per_network else step, velocity)
     latest, done = state.h, state.number
     for epoch in range(state.epoch, epochs + 1):
         rest, number, stop = steps(), done, done * k1
@@ -129,14 +118,18 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
             optimizer.zero_grad()
             for tensor in (x, *a, *h, y) if record else ():
                 tensor.retain_grad()
-            L.sum().backward()
-            gradients = gradients_of(params)
+            L.sum().backward()  # type: ignore[no-untyped-call]
+            gradients = Gradients(*(None if theta is None else copy_of(theta.grad) for theta in params))
             kept = _recorded(x, a, h, y) if record else (None, None)
-            velocity = take_step(params, clipped(gradients, step), velocity, optimizer, step)
+            if is_per_network:
+                delta, velocity = directed(params, clipped(gradients, step), velocity, step)
+                move(params, delta, step.learning_rate)
+            else:
+                velocity = descend(optimizer, params, clipped(gradients, step))
             for memorized, h_t in zip(memory, h):
                 memorized[1] = h_t.detach()
             latest = h[-1].detach()
-            window, moved = Window(start, stop - len(new), stop), velocity if step.has_velocity else None
+            window, moved = records.Window(start, stop - len(new), stop), velocity if step.has_velocity else None
             update = Update(epoch, number, window, L.detach(), gradients, own(params), copy_of(moved), *kept)
             dropped = 0 if T is None or stop == T else max(0, len(memory) + min(k1, T - stop) - k2)
             yield update, latest if T is None or stop == T else h[dropped].detach()
@@ -151,9 +144,9 @@ def _inputs(params: Parameters[Array], x: Array, initial: Array, record: bool) -
     return (differentiable(x), differentiable(initial)) if record else (x, initial)
 
 
-def _recorded(x: Array, a: list[Array], h: list[Array], y: Array) -> tuple[Activations[Array], Adjoints[Array]]:
+def _recorded(x: Array, a: list[Array], h: list[Array], y: Array) -> tuple[Any, Any]:
     """The activations of a window, and the gradients that the backward pass left in them."""
-    steps = Activations([x], a, h, [y])
-    _, da, (dh_0, *dh), _ = ([v.grad for v in tensors] for tensors in steps)
-    activations = Activations(x.detach(), torch.stack(a).detach(), torch.stack(h).detach(), y.detach())
-    return activations, Adjoints(y.grad, torch.stack(dh), torch.stack(da), x.grad, dh_0)
+    activations = records.Activations(*(copy_of(v) for v in (x, torch.stack(a), torch.stack(h), y)))
+    flow: Any = [[v.grad for v in tensors] for tensors in (a, h)]
+    da, (dh_0, *dh) = flow
+    return activations, records.Adjoints(y.grad, torch.stack(dh), torch.stack(da), x.grad, dh_0)

@@ -229,7 +229,7 @@ def _check_network(params: Parameters[Array], of: str, dtypes: tuple[str, ...]) 
     D = 0 if W_xh is None else W_xh.shape[-2]
     O = W_hy.shape[-1] if W_hy is not None else 0 if b_y is None else b_y.shape[-1]
     B = 0 if h_0 is None else h_0.shape[-2]
-    shapes = Parameters((*E, D, H), (*E, H, H), (*E, H, O), (*E, H), (*E, O), (*E, B, H))
+    shapes = (*E, D, H), (*E, H, H), (*E, H, O), (*E, H), (*E, O), (*E, B, H)
     for name, theta, shape in zip(Parameters._fields, params, shapes, strict=True):
         if theta is not None:
             _check_shape(of + name, theta, shape)
@@ -345,8 +345,9 @@ def check_schedule(schedule: Schedule) -> Schedule:
             f"k2 is {k2} and k1 is {k1}: expected k2 ≥ k1, because the window must contain the k1 new steps of its"
             f" update; choose k2 ≥ {k1}"
         )
-    if max(k2, epochs) > maxsize:
-        raise InputError(f"k1, k2 or epochs is {shown(max(k2, epochs))}: expected at most {maxsize}")
+    for name, value in (("k2", k2), ("epochs", epochs)):
+        if value > maxsize:
+            raise InputError(f"{name} is {shown(value)}: expected at most {maxsize}")
     return Schedule(k1, k2, epochs)
 
 
@@ -516,9 +517,9 @@ def _checked_steps(arrays: Arrays, run: Run, steps: Iterator[Any]) -> Iterator[t
 
 
 def _check_stream_step(arrays: Arrays, run: Run, x_t: Any, target_t: Any, *weights_t: Any) -> None:
-    params, loss = run.params, run.options.objective.loss
+    params, loss, initial = run.params, run.options.objective.loss, run.params.h_0 if run.h_0 is None else run.h_0
+    B = 1 if initial is None else initial.shape[-2]
     arrays.check(x=x_t, target=target_t, **dict(zip(["weights"], weights_t)))
-    B = (params.h_0 if run.h_0 is None else run.h_0).shape[-2]
     like = params.W_hh.reshape(-1, *params.W_hh.shape[-2:])[0]  # the networks of an ensemble share the stream
     weights = None if not weights_t else weights_t[0][None]
     _check_series("x", x_t[None], (1, B, params.W_xh.shape[-2]), like, classes=True)

@@ -37,7 +37,8 @@ def draw_parameters(
             return _draw(sizes, bias, dtype, np.random.default_rng(seed), deviations)
         seeds = range(seed, seed + check_whole("networks", networks, 1))
         drawn: Any = [_draw(sizes, bias, dtype, np.random.default_rng(n), deviations) for n in seeds]
-        return Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*drawn)))
+        stacked: list[Any] = [None if theta[0] is None else np.stack(theta) for theta in zip(*drawn)]
+        return Parameters(*stacked)
     except (MemoryError, OverflowError, ValueError):  # NumPy's errors for arrays that it cannot make
         raise InputError("the parameters do not fit into memory: choose smaller sizes, or fewer networks") from None
 

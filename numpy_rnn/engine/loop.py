@@ -12,7 +12,8 @@ import numpy as np
 from numpy import multiply, subtract
 
 from numpy_rnn.common import records
-from numpy_rnn.common.checks import EPOCH, check_flag, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import (
     Activations,
     Adjoints,
@@ -44,7 +45,7 @@ from numpy_rnn.parameters import (
     copy_of,
 )
 from numpy_rnn.sgd import as_learning_rate
-from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, windows
+from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, Windows, windows
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
@@ -153,13 +154,7 @@ def train_stream(
     return _training(run, StreamWindows(run), start, record, yield_every)
 
 
-def _training(
-    run: Run,
-    source: SeriesWindows | StreamWindows,
-    start: State[Array],
-    record: bool,
-    yield_every: records.YieldEvery,
-) -> Training[Array]:
+def _training(run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any) -> Training[Array]:
     check_flag("record", record)
     every = check_yield_every(yield_every)
     run = run._replace(h_0=copy_of(run.h_0))
@@ -167,9 +162,7 @@ def _training(
     return Training(begin, start, copy_of, repeatable=isinstance(source, SeriesWindows))
 
 
-def updates(
-    run: Run, source: SeriesWindows | StreamWindows, record: bool, every: Any, state: State[Array]
-) -> Updates[Array]:
+def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Array]) -> Updates[Array]:
     """Generate the updates after `state` that are due, and with each the initial state of the next window.
 
     Every block makes the updates up to the next one that is due before the next block begins, so that its numbers stay
@@ -185,7 +178,9 @@ def updates(
             continue
         while networks.blocks and (per_epoch is None or number < per_epoch):
             count = 1 if per_epoch is None else min(per_epoch - number, every - number % every)
-            if not networks.advance(count, record):  # the stream has ended
+            for block in networks.blocks:
+                block.advance(count, record)
+            if networks.blocks[0].placed is None:  # the stream has ended
                 break
             number += count
             is_due = per_epoch is not None or number % every == 0
@@ -199,7 +194,7 @@ def updates(
 class Networks:
     """All networks of a run, in blocks that are computed one after the other, and the updates that are yielded."""
 
-    def __init__(self, run: Run, source: SeriesWindows | StreamWindows, state: State[Array], every: int, record: bool):
+    def __init__(self, run: Run, source: Windows, state: State[Array], every: int, record: bool):
         params, self.is_quick = state.parameters, False
         self.E = params.W_hh.shape[:-2]
         B = (params.h_0 if run.h_0 is None else run.h_0).shape[-2]  # type: ignore[union-attr]
@@ -226,12 +221,6 @@ class Networks:
         self.places = self.lead.memory.layout.places(self.E)
         self.is_quick = not (self.E or self.all_losses or record) and kind.plain and self.lead.is_plain
 
-    def advance(self, count: int, record: bool) -> bool:
-        """Make so many updates of every network. Returns whether there were any, on a stream."""
-        for block in self.blocks:
-            block.advance(count, record)
-        return self.lead.placed is not None
-
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
         lead, losses, kept = self.lead, None, (None, None)
@@ -248,7 +237,7 @@ class Networks:
         return update, next_state.copy()
 
     def every_update(self, epoch: int, count: int | None) -> Updates[Array]:
-        """As `advance` and `update`, again and again, in the fewest calls: of one network, by plain gradient descent."""
+        """Every update of one network by plain gradient descent, in the fewest calls."""
         memory, rate, half, places = self.lead.memory, self.lead.rate, self.half, self.places
         theta, gradient, spare, vectors = memory.theta, memory.gradient, memory.spare, memory.vectors
         for views, number, window, next_state in islice(self.lead.made, count):
@@ -266,11 +255,13 @@ class Networks:
         if not self.E:
             return arrays[0]
         whole = np.concatenate(arrays, axis) if self.is_grouped else np.stack(arrays, axis)
-        return whole.reshape(*whole.shape[:axis], *self.E, *whole.shape[axis + 1 :])
+        joint: Array = whole.reshape(*whole.shape[:axis], *self.E, *whole.shape[axis + 1 :])
+        return joint
 
     def _recorded(self) -> tuple[Any, Any]:
         kept: list[Any] = []
-        for n, kind in enumerate((Activations, Adjoints)):
+        kinds: tuple[Any, Any] = Activations, Adjoints
+        for n, kind in enumerate(kinds):
             arrays = zip(*(block.recorded[n] for block in self.blocks))  # type: ignore[index]
             kept.append(kind(*(self.together(list(v), int(f != "dh_0")) for f, v in zip(kind._fields, arrays))))
         return kept[0], kept[1]
@@ -292,11 +283,11 @@ class Pick(NamedTuple):
         """η: a number, or (N, 1), one for every network."""
         if not rate.ndim:
             return rate
-        flat = np.broadcast_to(rate, self.E).reshape(-1)[self.index]
+        flat: Array = np.broadcast_to(rate, self.E).reshape(-1)[self.index]
         return flat[:, None].copy() if flat.ndim else flat
 
     def series(self, series: Array | None) -> Any:
-        """(n, B, ·) or (n, *E, B, ·), with axes of 1 that are shared: what the block needs, (n, B, ·) or (n, N, B, ·)."""
+        """(n, B, ·) or (n, *E, B, ·), with shared axes of 1 → what the block needs, (n, B, ·) or (n, N, B, ·)."""
         if series is None or series.ndim == 3:
             return series
         n, *axes, B, size = series.shape
@@ -325,10 +316,9 @@ class Block:
         self.pick, self.rate = pick, pick.rate(as_learning_rate(params, self.step.learning_rate))
         velocity = None if state.velocity is None or not self.step.has_velocity else pick.record(state.velocity)
         self.memory = Memory(layout, pick.record(params), velocity, self.step.has_velocity)
-        bytes_per_step = (
-            layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
-        )
-        most_steps = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks) // bytes_per_step
+        numbers_per_step = layout.B * (layout.D + layout.H + 2 * layout.O) * (layout.networks or 1)
+        most_bytes = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks)
+        most_steps = most_bytes // (numbers_per_step * layout.dtype.itemsize)
         k2 = self.schedule.k2
         self.tape = Tape(layout, min(longest, max(k2, most_steps)) if is_series else k2, self.schedule, kind)
         self.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
@@ -362,7 +352,7 @@ class Block:
         k1, k2, epochs = self.schedule
         kept: list[Placed] | None = None
         self.few = self.tape.steps >= source.T and source.per_epoch * k2 <= self.most_viewed
-        for epoch in range(first_epoch, epochs + 1):
+        for _ in range(first_epoch, epochs + 1):
             self.uncollected = done * k1
             if self.few and kept is None and not done:
                 kept = list(self._epoch(source, 0))
@@ -381,10 +371,7 @@ class Block:
                 stop = min(source.T, loss_start + most * k1)
                 if stop - start > tape.steps:
                     stop = loss_start + max(1, (tape.steps - (loss_start - start)) // k1) * k1
-                weights = None if source.weights is None else source.weights[start:stop]
-                self._load(
-                    WindowData(Window(start, start, stop), source.x[start:stop], source.target[start:stop], weights)
-                )
+                self._load(source.part(Window(start, start, stop)))
             yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)))
 
     def stream(self, stream: Iterator[WindowData]) -> Iterator[Placed]:

@@ -57,7 +57,8 @@ class LossKind(NamedTuple):
             losses /= self.divisor(rows, O, losses.dtype)  # (L2)
         elif self.mean and weights is not None:
             losses /= self.total(weights.reshape(*weights.shape[:-2], count, rows, 1), O)[..., 0, 0]  # (L2)
-        return losses if losses.ndim == 1 else losses.T
+        by_window: Array = losses if losses.ndim == 1 else losses.T
+        return by_window
 
 
 def softmax_difference(y: Array, target: Array, classes: bool, error: Array, losses: Array) -> None:

@@ -1,20 +1,4 @@
-"""The parameters of networks as vectors, and the updates that are yielded of them.
-
-One vector holds all parameters of a network, another its gradient, a third its velocity. So a step of gradient descent
-is two operations on long rows, and not two per parameter::
-
-    vector   W_xh  D x H  |  W_hh  H x H  |  b_h  H  |  W_hy  H x O  |  b_y  O  |  h_0  B x H
-             '---------------- W -----------------'     '------- U -------'
-               (D + H + 1) x H                            (H + 1) x O
-
-W and U are matrices: the weights of the hidden units, and those of the outputs, with the biases as their last rows.
-Without biases these rows are missing; the part of h_0 is there if it is learned. With the input, the state and a one
-next to each other in memory,
-
-    a_t = [x_t  h_{t-1}  1] W          y_t = [h_t  1] U
-    dW  = Σ_t [x_t  h_{t-1}  1]ᵀ da_t  dU  = Σ_t [h_t  1]ᵀ dy_t
-
-are one product each, where the equations have three, two, three and two terms.
+"""The parameters of networks as vectors, and the updates that are yielded of them. README.md draws the vector.
 
 Many small networks share one array, and the number of the network is its innermost axis: memory (P, N) for N vectors
 of P numbers, so that an operation runs over rows of N numbers. All code sees the same array as (N, P).
@@ -165,41 +149,41 @@ def group(params: Parameters[Array], B: int) -> list[tuple[Any, Layout]]:
 class FlatUpdate(Update[Array]):
     """An Update that makes its named arrays, read-only views of one copy, when they are read."""
 
-    __slots__ = ("parts",)
-    parts: tuple[Any, ...]
+    __slots__ = ("_parts",)
+    _parts: tuple[Any, ...]
 
-    epoch = property(lambda self: self.parts[0])  # type: ignore[assignment]
-    number = property(lambda self: self.parts[1])  # type: ignore[assignment]
-    window = property(lambda self: self.parts[2])  # type: ignore[assignment]
-    loss = property(lambda self: self.parts[3])  # type: ignore[assignment]
-    losses = property(lambda self: self.parts[4])  # type: ignore[assignment]
-    activations = property(lambda self: self.parts[5])  # type: ignore[assignment]
-    adjoints = property(lambda self: self.parts[6])  # type: ignore[assignment]
+    epoch = property(lambda self: self._parts[0])
+    number = property(lambda self: self._parts[1])
+    window = property(lambda self: self._parts[2])
+    loss = property(lambda self: self._parts[3])
+    losses = property(lambda self: self._parts[4])
+    activations = property(lambda self: self._parts[5])
+    adjoints = property(lambda self: self._parts[6])
 
     @property
-    def parameters(self) -> Parameters[Array]:  # type: ignore[override]
+    def parameters(self) -> Parameters[Array]:
         return self._named(0)
 
     @property
-    def gradients(self) -> Gradients[Array]:  # type: ignore[override]
+    def gradients(self) -> Any:
         found = self._named(1)
         return found._replace(h_0=None) if self.window.start else found
 
     @property
-    def velocity(self) -> Gradients[Array] | None:  # type: ignore[override]
-        vectors, is_moving = self.parts[7], self.parts[9]
+    def velocity(self) -> Any:
+        vectors, is_moving = self._parts[7], self._parts[9]
         if len(vectors) < 3:
             return None
         return self._named(2) if is_moving else self._named(2)._replace(h_0=None)
 
-    def _named(self, place: int) -> Any:
-        vectors = self.parts[7]
+    def _named(self, place: int) -> Parameters[Array]:
+        vectors = self._parts[7]
         vectors.setflags(write=False)
-        return named(vectors[place], self.parts[8])
+        return named(vectors[place], self._parts[8])
 
     def __reduce__(self) -> Any:
         return Update, tuple(getattr(self, name) for name in Update.__slots__)
 
 
 new_update = FlatUpdate.__new__
-set_parts: Any = FlatUpdate.parts.__set__  # type: ignore[attr-defined]
+set_parts: Any = FlatUpdate.__dict__["_parts"].__set__

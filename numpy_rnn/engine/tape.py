@@ -5,13 +5,12 @@ its states over those that an earlier window computed, so that the state at ever
 All else that a window computes is written over what the window before computed. The views of a window are made once and
 used in every epoch: on small networks NumPy's time goes into making arrays and views, not into arithmetic.
 
-Rows are steps times sequences, (T·B, n): time is folded into the batch. Small networks have the input, the state and a
-one in one row, [x_t h_{t-1} 1], so that (F1) is one product. Large ones have inputs and states apart, in rows without
-gaps, and multiply the inputs of all steps at once.
+Rows are steps times sequences, (T·B, n): time is folded into the batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ MAX_STACKED = 128  # hidden units of the largest network whose inputs and states
 MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
 MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
 
-Steps = list[tuple[Array, ...]]
+Steps = Sequence[tuple[Array, ...]]
 
 
 class Views(NamedTuple):
