@@ -166,14 +166,11 @@ def _unit(number):
 def functions_of(where: str) -> str:
     """The functions that "FILE: f, g" names, without their docstrings."""
     path, names = where.split(": ")
-    source = (TOP / path).read_text(encoding="utf-8")
-    lines, found = source.splitlines(), {}
+    source, found = (TOP / path).read_text(encoding="utf-8"), {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
-            doc = node.body[0]
-            found[node.name] = "\n".join(
-                lines[node.lineno - 1 : doc.lineno - 1] + lines[doc.end_lineno : node.end_lineno]
-            )
+            text, doc = (ast.get_source_segment(source, part) for part in (node, node.body[0]))
+            found[node.name] = text.replace(f"    {doc}\n", "", 1)
     return "\n\n\n".join(found[name] for name in names.split(", "))
 
 

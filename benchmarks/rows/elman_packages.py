@@ -88,12 +88,13 @@ class Package:
 
     def run_by_update(self, case: Case) -> Prepared:
         """A run whose results are read after every update."""
-        arrays, options, to_numpy = tuple(self.arrays(case)), case.options.keywords(), self.rnn.to_numpy
+        arrays, options = tuple(self.arrays(case)), case.options.keywords()
+        read = float if case.networks == 1 else self.rnn.to_numpy
 
         def call():
             losses = [0.0] * case.options.schedule.epochs
             for update in self.rnn.train(*arrays, **options):
-                losses[update.epoch - 1] += to_numpy(update.loss).astype("float64")
+                losses[update.epoch - 1] = losses[update.epoch - 1] + read(update.loss)
                 gradients, parameters = update.gradients, update.parameters
             return losses, parameters, gradients
 

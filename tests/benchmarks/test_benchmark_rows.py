@@ -26,7 +26,16 @@ from benchmarks.tasks import (
     Key,
     Unsupported,
 )
-from benchmarks.workloads import CASES, CHARACTER_MODELS, character_model, point, sine, window
+from benchmarks.workloads import (
+    CASES,
+    CHARACTER_MODELS,
+    DEFAULT_EXPERIMENT,
+    ENSEMBLES,
+    character_model,
+    point,
+    sine,
+    window,
+)
 
 SMALL = window("small", T=4, B=3, D=2, H=5, O=4)
 WINDOWS = (SMALL, SMALL._replace(dtype="float64"), point(16, 8, 20))
@@ -157,6 +166,12 @@ def test_character_model_is_that_of_min_char_rnn(case, dtype):
     np.testing.assert_array_equal(x[1:], target[:-1])
     assert max(len({*target[x == c].tolist()}) for c in range(65)) == 4
     np.testing.assert_array_equal(case.beginning().arrays()[1], x[: case.beginning().T])
+
+
+def test_beginning_of_a_chaotic_run_is_checked():
+    assert [case.beginning().updates for case in CHARACTER_MODELS] == [10, 3]
+    assert {case.beginning().updates for case in ENSEMBLES} == {5 * 20}
+    assert DEFAULT_EXPERIMENT.beginning() == DEFAULT_EXPERIMENT
 
 
 def test_call_trains_from_the_initial_weights():
