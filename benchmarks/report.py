@@ -57,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output is None:
         print(report(suite), end="")
         return
-    figures = {}
+    suite, figures = shortened(suite), {}
     if find_spec("matplotlib"):
         from benchmarks.charts import draw
 
         figures = draw(times_of(suite), options.output)
     (options.output / "README.md").write_text(report(suite, figures), encoding="utf-8")
-    shortened(suite).dump(str(options.output / "results.json"), replace=True)
+    suite.dump(str(options.output / "results.json"), replace=True)
 
 
 def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:

@@ -170,7 +170,7 @@ def functions_of(where: str) -> str:
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
             text, doc = (ast.get_source_segment(source, part) for part in (node, node.body[0]))
-            found[node.name] = text.replace(f"    {doc}\n", "", 1)
+            found[node.name] = str(text).replace(f"    {doc}\n", "", 1)
     return "\n\n\n".join(found[name] for name in names.split(", "))
 
 

@@ -78,13 +78,11 @@ def test_all_layouts_of_a_product_compute_the_same():
             np.testing.assert_array_equal(out.T if layout[2] else out, left @ right)
 
 
-def test_bare_gemms_are_all_products_in_order():
-    calls = [call for call in floors.task_calls(STEP, SMALL, stacked=True) if call.is_product]
-    shapes = [{array.shape for array in call.arguments} for call in calls]
-    chosen = [{*(array.shape for array in call.arguments)} for call in floors.in_best_layouts(calls)]
-    assert [{tuple(sorted(shape)) for shape in of_call} for of_call in chosen] == [
-        {tuple(sorted(shape)) for shape in of_call} for of_call in shapes
-    ]
+def test_bare_gemms_are_all_products():
+    calls = floors.task_calls(STEP, SMALL, stacked=True)
+    chosen = floors.in_best_layouts(calls)
+    assert len(chosen) == sum(call.is_product for call in calls)
+    assert floors.flops(chosen) == floors.flops(calls)
 
 
 def test_fastest_is_found(monkeypatch):

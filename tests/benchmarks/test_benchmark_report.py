@@ -2,6 +2,7 @@
 
 import pyperf
 import pytest
+from children import ROOT
 from inline_snapshot import snapshot
 
 from benchmarks.estimates import Estimate, mean, times_of
@@ -162,6 +163,15 @@ def test_invalid_file_is_one_line_and_status_2(tmp_path, capsys):
         with pytest.raises(SystemExit, match="2"):
             main([str(tmp_path / name)])
         assert capsys.readouterr().err.splitlines()[-1].startswith("python -m benchmarks.report: error: cannot read")
+
+
+@pytest.mark.needs_matplotlib
+def test_published_report_is_that_of_the_published_times():
+    from benchmarks.charts import CAPTIONS
+
+    folder = ROOT / "benchmarks"
+    published = pyperf.BenchmarkSuite.load(str(folder / "results.json"))
+    assert (folder / "README.md").read_text(encoding="utf-8") == report(published, CAPTIONS)
 
 
 @pytest.mark.needs_matplotlib

@@ -31,7 +31,6 @@ from benchmarks.workloads import (
     CHARACTER_MODELS,
     DEFAULT_EXPERIMENT,
     ENSEMBLES,
-    character_model,
     point,
     sine,
     window,
@@ -172,11 +171,3 @@ def test_beginning_of_a_chaotic_run_is_checked():
     assert [case.beginning().updates for case in CHARACTER_MODELS] == [10, 3]
     assert {case.beginning().updates for case in ENSEMBLES} == {5 * 20}
     assert DEFAULT_EXPERIMENT.beginning() == DEFAULT_EXPERIMENT
-
-
-def test_call_trains_from_the_initial_weights():
-    """A second call returns the same: nothing is left over from the first."""
-    case = character_model("float32", updates=6, H=10, characters=7)
-    for row in (OURS, "min-char-rnn"):
-        prepared = prepare(row, CHARACTERS, case)
-        np.testing.assert_array_equal(prepared.call(), prepared.call())
