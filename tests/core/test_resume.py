@@ -102,10 +102,9 @@ def test_resumed_run_counts_from_the_start_of_the_epoch(rnn):
 RUNS = {
     "one window": {"k1": 4, "k2": 4, "reduction": "mean"},
     "learned": {"k1": 1, "k2": 2, "learned": True, "momentum": 0.9, "record": True},
-    "every third": {"k1": 1, "k2": 3, "yield_every": 3},
     "one step": {"k1": 1, "k2": 1},
     "ensemble": {"k1": 2, "k2": 3, "E": (3,)},
-    "options": {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5},
+    "every third": {"k1": 1, "k2": 3, "yield_every": 3, "momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5},
     "once an epoch": {"k1": 2, "k2": 2, "yield_every": "epoch", "record": True},
 }
 FIRST, TRIED, MORE = 3, 2, 2  # updates before, under and after the interruption; the second one tried begins an epoch
@@ -229,7 +228,6 @@ def test_closed_run_makes_no_update_and_keeps_its_state(rnn):
     run = begin(rnn, k1=1, k2=2)
     next(run)
     state = bits(run.state())
-    run.close()
     run.close()
     assert next(run, None) is None
     assert bits(run.state()) == state

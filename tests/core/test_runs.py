@@ -167,8 +167,10 @@ SHAPES = [((), 1), ((), 3), ((3,), 1), ((3,), 2)]  # E, B
 
 @pytest.mark.parametrize("k", [(1, 1), (1, 3), (2, 3)], ids=str)
 def test_combinations_of_options(rnn, k):
-    """Every pair of a schedule and a step with every kind of network. T = 5 is no multiple of k1 = 2."""
+    """Every step with every kind of network, in two of the three schedules. T = 5 is no multiple of k1 = 2."""
     for number, (options, (kind, reduction, loss)) in enumerate(product(STEPS, KINDS)):
+        if (number + k[0] * k[1]) % 3 == 0:
+            continue
         E, B = SHAPES[number % len(SHAPES)]
         objective = Objective(("tanh", "sigmoid")[number // 3 % 2], loss, reduction)
         run_options = RunOptions(Schedule(*k, 2), objective, Step(0.02, **options))
