@@ -156,7 +156,7 @@ def train_stream(
 
 def _training(run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any) -> Training[Array]:
     check_flag("record", record)
-    every = check_yield_every(yield_every)
+    every = check_yield_every(yield_every, is_stream=run.target is None)
     run = run._replace(h_0=copy_of(run.h_0))
     begin = partial(updates, run, source, record, maxsize if every == EPOCH else every)
     return Training(begin, start, copy_of, repeatable=isinstance(source, SeriesWindows))
@@ -220,6 +220,7 @@ class Networks:
         self.lead = self.blocks[0]
         self.places = self.lead.memory.layout.places(self.E)
         self.is_quick = not (self.E or self.all_losses or record) and kind.plain and self.lead.is_plain
+        self.lead.collects = not self.is_quick
 
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
@@ -330,7 +331,7 @@ class Block:
         windows = self.series(source, state.epoch, state.number) if is_series else self.stream(source)
         self.made = gradients(self.memory, self.tape, objective.nonlinearity, windows)
         self.is_plain = self.step == Step(self.step.learning_rate)
-        self.uncollected, self.losses = 0, list[Array]()  # of the steps before
+        self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[Activations[Array], Adjoints[Array]] | None = None
 
@@ -394,7 +395,7 @@ class Block:
 
     def _flush(self, stop: int) -> None:
         """Collect the losses of the updates up to step `stop`, before the tape moves on."""
-        if stop > self.uncollected:
+        if self.collects and stop > self.uncollected:
             self.losses += self.tape.losses(self.uncollected, stop)
             self.uncollected = stop
 
