@@ -12,6 +12,7 @@ import torch
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_run, check_stream, check_yield_every
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
@@ -123,7 +124,7 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
             for tensor in (x, *a, *h, y) if record else ():
                 tensor.retain_grad()
             L.sum().backward()  # type: ignore[no-untyped-call]
-            gradients = Gradients(*(None if theta is None else copy_of(theta.grad) for theta in params))
+            gradients = each(lambda theta: copy_of(theta.grad), params)
             kept = _recorded(x, a, h, y) if record else (None, None)
             if is_per_network:
                 delta, velocity = directed(params, clipped(gradients, step), velocity, step)

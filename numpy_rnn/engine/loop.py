@@ -13,6 +13,7 @@ from numpy import multiply, subtract
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import (
     Activations,
@@ -278,7 +279,7 @@ class Pick(NamedTuple):
         """Their parameters or velocity, with one leading axis or, for one network, none."""
         if not self.E:
             return params
-        return Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(self.E) :])[self.index] for t in params))
+        return each(lambda theta: theta.reshape(-1, *theta.shape[len(self.E) :])[self.index], params)
 
     def rate(self, rate: Array) -> Array:
         """η: a number, or (N, 1), one for every network."""
