@@ -3,18 +3,19 @@
 `pytest` tests both backends, and a missing torch is an error. `pytest --packages numpy_rnn` tests NumPy alone: what
 needs torch or matplotlib is deselected. `pytest -m "not slow"` leaves out what starts processes, compiles or takes
 seconds; every numeric test is in the rest. `pytest --perturb SEED` computes as on another BLAS kernel. The environment
-variable HYPOTHESIS_PROFILE is default (random), ci (repeatable, without a database), few (the same with 20 examples
-each) or long (thousands of examples).
+variable HYPOTHESIS_PROFILE is default (random), ci (repeatable, without a database), few (20 examples each, not
+shrunk) or long (thousands of examples).
 """
 
 import importlib
 import importlib.metadata
 import importlib.util
 import os
+from typing import Any
 
 import pytest
 from children import default_interrupts
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 PACKAGES = "numpy_rnn torch_rnn"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -23,7 +24,8 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", COMMON, max_examples=100)
 settings.register_profile("ci", COMMON, max_examples=200, derandomize=True, database=None)
-settings.register_profile("few", COMMON, max_examples=20, derandomize=True, database=None)
+FAST: Any = {"phases": (Phase.explicit, Phase.generate), "derandomize": True, "database": None}
+settings.register_profile("few", COMMON, max_examples=20, **FAST)
 settings.register_profile("long", COMMON, max_examples=5000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.load_profile(PROFILE)
