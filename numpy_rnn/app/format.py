@@ -10,7 +10,6 @@ from numpy_rnn.common.errors import printable
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_TITLE = 60  # of the name of a series or text in the title of a figure, characters
 MAX_NAMES = 5  # of columns in a heading
-MAX_MESSAGE = 1000  # characters of an error message
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -41,6 +40,11 @@ def format_power_of_ten(exponent: int) -> str:
     return "10" + str(exponent).translate(SUPERSCRIPTS)
 
 
+def join_names(names: list[str]) -> str:
+    """The names, separated by commas and "and"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+
 def number_of(count: int, noun: str) -> str:
     """The count and the noun, in the plural unless the count is 1: "1 row", "2 rows"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
@@ -62,15 +66,6 @@ def to_jsonable(value: Any, digits: int | None = None) -> Any:
     if not isfinite(value):
         return None
     return value if digits is None else float(f"{value:.{digits}g}")
-
-
-def error_line(message: str) -> str:
-    """The message on one line of printable characters; if it is too long, its middle is replaced by dots.
-
-    The end is kept, as it says what was expected.
-    """
-    line = printable(" ".join(message.split()))
-    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 + 5 :]}"
 
 
 def drawable(text: str) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn import reference
-from numpy_rnn.app.commands import LOG_EVERY
+from numpy_rnn.app.command_line import check_files
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
-from numpy_rnn.app.options import configuration_of
+from numpy_rnn.app.options import LOG_EVERY, configuration_of
+from numpy_rnn.app.plots import draw, draw_results, plot_target
 from numpy_rnn.app.report import heading
 from numpy_rnn.app.results import Result, predict
 from numpy_rnn.app.storage import save_json
@@ -214,10 +215,8 @@ def _side(source, experiment, configuration, generate):
     params = one_bias(parameters_of({name: trace[name][-1] for name in FIELDS if name in trace}))
     generate = generate if _is_series(experiment) else 0  # or else outputs cannot be fed back as inputs
     with np.errstate(all="ignore"):
-        series = experiment.x, experiment.h_0
-        predictions, generated = predict(
-            numpy_rnn, params, *series, generate, configuration.nonlinearity, experiment.held_out
-        )
+        objective = configuration.run_options().objective
+        predictions, generated = predict(numpy_rnn, params, experiment, objective, generate)
     losses = epoch_losses(trace, configuration.reduction)
     result = Result(losses, params, predictions, generated)
     similar = [] if judgement.passed else hints(judged, judgement.first, experiment, configuration, reference)
@@ -242,22 +241,25 @@ def epoch_losses(trace: dict, reduction: str) -> np.ndarray:
     return totals
 
 
-def run(rnn, arguments, draw) -> int:
-    """Compare the package `rnn` with all of `arguments.others` and print the results.
+def run(rnn, arguments) -> int:
+    """Compare the package `rnn` with all of `arguments.others`, print the results and plot them.
 
-    draw(experiment, results, drift) draws the plot. Returns the exit status: 0 if they agree, 1 if one of them is wrong
+    Returns the exit status: 0 if they agree, 1 if one of them is wrong
     or fails. Raises InputError on invalid input.
     """
+    path, show = plot_target(arguments, rnn.__name__)
+    inputs = {"--data": arguments.data, "--text": arguments.text}
+    check_files({**inputs, "--output": arguments.output, "--plot": path})
     try:
         with kill_programs_on_signal():
             others = [source(other, arguments.port_timeout, arguments.truncation) for other in arguments.others]
-            return _compare(rnn, others, arguments, draw)
+            return _compare(rnn, others, arguments, (path, show))
     except PortFault as fault:
         print(fault)
         return 1
 
 
-def _compare(rnn, others, arguments, draw):
+def _compare(rnn, others, arguments, target):
     names = [rnn.__name__, *(other.name for other in others)]
     if rnn.__name__ in names[1:]:
         raise InputError(f"{rnn.__name__} is this package itself: expected another implementation")
@@ -283,16 +285,20 @@ def _compare(rnn, others, arguments, draw):
     if asked:
         print(f"truncation: {asked}")
     first = package_source(rnn, truncation_of(asked))
-    compared = compare([first, *others], experiment, configuration, arguments.generate)
+    generate = 20 if arguments.generate is None else arguments.generate
+    compared = compare([first, *others], experiment, configuration, generate)
     print(comparison_report.text(compared, arguments.log_every or LOG_EVERY))
-    if arguments.json is not None:
-        save_json(arguments.json, comparison_report.values(compared))
-        print(f"results saved to {printable(arguments.json)}")
+    if arguments.output is not None:
+        save_json(arguments.output, comparison_report.values(compared))
+        print(f"results saved to {printable(arguments.output)}")
     if is_integer(experiment.x):
         print("no plot: it shows outputs and inputs together, and the inputs of this run are classes")
     elif not _is_series(experiment):
         D, O = experiment.x.shape[-1], experiment.target.shape[-1]
         print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
     else:
-        draw(experiment, {side.name: side.result for side in compared.sides}, compared.drift)
+        results = {side.name: side.result for side in compared.sides}
+        draw(*target, lambda plot: draw_results(plot, experiment, results, compared.drift))
+        if target[0] is not None:
+            print(f"plot saved to {printable(target[0])}")
     return 0 if compared.passed else 1

@@ -13,7 +13,7 @@ import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.app import trace
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import ResumePoint, begin
+from numpy_rnn.app.divergence import begin
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.storage import save_arrays
 from numpy_rnn.app.trace import Recorder, check_trace_size, load_trace
@@ -30,6 +30,7 @@ RUNS = {
     "ensemble": "--k2 3 --seeds 2 --nonlinearity relu --bias",
     "learned state": "--k1 4 --k2 6 --learn-initial-state --momentum 0.5 --weight-decay 0.01 --max-norm 1",
     "sweep": "--k1 5 --k2 5 --learning-rate 0.1,0.01 --seeds 2 --learn-initial-state",
+    "held out": "--k1 5 --held-out 7",
 }
 
 
@@ -43,7 +44,7 @@ def documented_keys(configuration):
     return keys | ({"v" + name for name in names} if configuration.momentum else set())
 
 
-def test_the_docstring_names_every_key():
+def test_docstring_names_every_key():
     words = set(re.findall(r"\w+", trace.__doc__))
     initial = {f"initial_{name}" for name in WEIGHTS + BIASES}  # written there as initial_W_xh, _W_hh, ...
     assert documented_keys(Configuration(bias=True, momentum=0.9, learn_initial_state=True)) - initial <= words
@@ -52,7 +53,7 @@ def test_the_docstring_names_every_key():
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_trace_has_the_numbers_of_the_run_under_the_documented_keys(rnn, capsys, run):
+def test_trace_has_the_numbers_of_the_run(rnn, capsys, run):
     """Also their shapes and dtypes; the strings are plain bytes."""
     options = f"--epochs 2 {RUNS[run]}"
     out = succeed(rnn, capsys, "--trace", "t.npz", "--no-plot", *options.split())
@@ -67,12 +68,12 @@ def test_a_trace_has_the_numbers_of_the_run_under_the_documented_keys(rnn, capsy
         content = archive.read("format.npy")  # magic, version, length of the header, header, and then the bytes
     assert content[10 + int.from_bytes(content[8:10], "little") :] == b"elman-trace 3"
 
-    experiment = prepare(configuration)
+    experiment = prepare(configuration).trained()
+    assert len(arrays["x"]) == 20 - configuration.held_out
     assert bits((arrays["x"], arrays["target"], arrays["initial_h_0"])) == bits(experiment[1:4])
     initial = experiment.params._asdict().items()
     assert all(bits(arrays[f"initial_{name}"]) == bits(theta) for name, theta in initial if theta is not None)
-    start = ResumePoint(experiment.params, None)
-    updates = list(begin(rnn, experiment, configuration.train_options(), start, record=True))
+    updates = list(begin(rnn, experiment.run(configuration.run_options()), record=True))
     assert len(arrays["epoch"]) == len(updates)
     assert f"\ntrace of {len(updates)} updates saved to t.npz\n" in out
     step = 0
@@ -94,13 +95,13 @@ def test_a_trace_has_the_numbers_of_the_run_under_the_documented_keys(rnn, capsy
 
 
 @pytest.mark.parametrize("head", [{}, {"format": np.bytes_("elman-trace 4")}, {"format": np.zeros(2)}])
-def test_a_file_of_another_format_is_refused(head):
+def test_other_format_is_refused(head):
     save_arrays("t.npz", {"x": np.zeros(3), **head})
     with pytest.raises(InputError, match=r"trace file t\.npz has no format 'elman-trace 3': expected a trace"):
         load_trace("t.npz")
 
 
-def test_traces_of_older_versions_are_read_and_judged():
+def test_older_versions_are_read():
     """Version 2 had the key `entering` for the initial state of the window. Version 1 also had h_0 for that of the
     epoch, which is now a learned one, no options of the momentum and no gradients of the inputs.
     """
@@ -133,12 +134,12 @@ def test_traces_of_older_versions_are_read_and_judged():
             read_trace("t.npz")
 
 
-def test_a_missing_velocity_is_written_as_zero():
+def test_missing_velocity_is_zero():
     """So that every column has an entry per update, also if a package loses the velocity of the learned state."""
     configuration = Configuration(epochs=1, k1=5, k2=5, momentum=0.9, learn_initial_state=True)
     experiment = prepare(configuration)
-    recorder, start = Recorder(experiment, configuration), ResumePoint(experiment.params, None)
-    for update in begin(numpy_rnn, experiment, configuration.train_options(), start, record=True):
+    recorder = Recorder(experiment, configuration)
+    for update in begin(numpy_rnn, experiment.run(configuration.run_options()), record=True):
         recorder.append(update._replace(velocity=update.velocity._replace(h_0=None)))
     arrays = recorder.arrays()
     assert arrays["vh_0"].shape == arrays["h_0"].shape
@@ -147,9 +148,9 @@ def test_a_missing_velocity_is_written_as_zero():
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_size_of_a_trace_is_known_before_the_run(monkeypatch, run):
+def test_size_is_known_before_the_run(monkeypatch, run):
     configuration = configured(f"--epochs 4 --hidden-size 30 {RUNS[run]}")
-    experiment = prepare(configuration)
+    experiment = prepare(configuration).trained()
     size = sum(array.nbytes for array in trace_of(numpy_rnn, experiment, configuration).values())
     monkeypatch.setattr(trace, "MAX_BYTES", size)
     check_trace_size(experiment, configuration)

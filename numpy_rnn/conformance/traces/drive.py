@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.run import Hooks, run
+from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Gradients, Parameters, SgdOptions
@@ -56,10 +56,10 @@ def measure(losses, others, experiment, configuration, seed: int = 0) -> Drift:
     """
     generator = np.random.default_rng(seed)
     params = Parameters(*(None if p is None else _moved(p, generator) for p in experiment.params))
-    of_epochs: list[np.ndarray] = []  # of every epoch; the run itself keeps only some
-    hooks = Hooks(on_epoch=lambda epoch, loss: of_epochs.append(loss))
-    run(numpy_rnn, experiment._replace(params=params), configuration, hooks=hooks)
-    curves = np.array(of_epochs).reshape(-1, REFERENCES + 1)
+    trainer = Trainer(numpy_rnn, experiment._replace(params=params), configuration)
+    for _ in trainer:
+        pass
+    curves = trainer.losses
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
     floor = FLOOR * np.finfo(params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
     drift = np.abs(np.asarray(losses) - np.asarray(others)).max(axis=0)
