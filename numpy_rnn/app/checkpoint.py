@@ -16,6 +16,7 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so it i
 
 import hashlib
 import json
+import operator
 import time
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ def load_checkpoint(path: str) -> Checkpoint:
     """
     arrays = load_arrays(path, "run file")
     if (found := arrays.get("format", np.bytes_(b"")).tobytes()) != RUN_FORMAT.encode():
-        format = found.decode("ascii", "replace")
+        format = found.decode("ascii", "replace").strip("\0")
         raise InputError(
             f"run file {path} has the format {format!r}: expected {RUN_FORMAT!r}, as --save writes it; to start a new"
             f" run from its weights, use --weights {path}"
@@ -102,42 +103,30 @@ def load_checkpoint(path: str) -> Checkpoint:
 
 
 def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
+    """The checkpoint in a file. Raises InputError unless its parts agree; `train` checks the state."""
     configuration = Configuration.from_dict(json.loads(arrays["configuration"].tobytes()))
     configuration.check()
-    velocity = Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields))
-    epoch, number, *window = (
-        _whole(arrays[name], shape) for name, shape in (("epoch", ()), ("number", ()), ("window", (3,)))
-    )
-    state = State(epoch[0], number[0], Window(*window[0]), arrays["h"], params, velocity if "vW_hh" in arrays else None)
-    E = params.W_hh.shape[:-2]
-    losses, partial = arrays["losses"], arrays["partial"]
-    finished, rates, networks = len(losses), configuration.rates(), configuration.networks
-    if (rates and E[:1] != (len(rates),)) or networks not in (None, *E[-1:]):
-        raise InputError(f"the ensemble has shape {E}, and its options have {len(rates)} rates and {networks} networks")
-    if (
-        losses.dtype != np.float64
-        or partial.dtype != np.float64
-        or (losses.shape, partial.shape) != ((finished, *E), E)
-    ):
-        raise InputError(
-            f"losses have shape {losses.shape} and partial {partial.shape}: expected those of {E} networks"
-        )
-    if finished not in (epoch[0] - 1, epoch[0]):
-        raise InputError(f"there are losses of {finished} epochs in epoch {epoch[0]}")
-    if np.isinf(partial).any() or np.isnan(partial).all():
-        raise InputError("no network is finite")
-    rest: tuple[Any, ...] = ()
+    epoch, number = (operator.index(arrays[name].item()) for name in ("epoch", "number"))
+    velocity = Gradients(*(arrays.get(f"v{name}") for name in Parameters._fields)) if "vW_hh" in arrays else None
+    window, h, losses, partial = (arrays[name] for name in ("window", "h", "losses", "partial"))
+    state = State(epoch, number, Window(*map(operator.index, window.tolist())), h, params, velocity)
+    alphabet = smoothed = None
     if configuration.text is not None:
-        rest = decoded(arrays["alphabet"]), float(arrays["smoothed"])
-        if len(rest[0]) != params.W_hy.shape[-1] or not np.isfinite(rest[1]):
-            raise InputError("the alphabet does not agree with the weights, or the smoothed loss is not finite")
-    return Checkpoint(configuration, arrays["series"].tobytes().decode("ascii"), state, losses, partial, *rest)
-
-
-def _whole(array: np.ndarray, shape: tuple[int, ...]) -> list[int]:
-    if array.dtype.kind not in "iu" or array.shape != shape:
-        raise InputError(f"a position is {array.dtype} of shape {array.shape}: expected whole numbers, shape {shape}")
-    return array.ravel().tolist()
+        alphabet, smoothed = decoded(arrays["alphabet"]), float(arrays["smoothed"])
+    E, networks, rates = params.W_hh.shape[:-2], configuration.networks, configuration.rates()
+    if not (
+        losses.dtype == partial.dtype == np.float64
+        and (losses.shape, partial.shape) == ((len(losses), *E), E)
+        and len(losses) in (epoch - 1, epoch)
+        and not np.isinf(partial).any()
+        and not np.isnan(partial).all()
+        and networks in (None, *E[-1:])
+        and (not rates or E[:1] == (len(rates),))
+        and (alphabet is None or (len(alphabet) == params.W_hy.shape[-1] and np.isfinite(smoothed or 0)))
+    ):
+        raise InputError("its losses, weights and options do not agree")
+    series = arrays["series"].tobytes().decode("ascii")
+    return Checkpoint(configuration, series, state, losses, partial, alphabet, smoothed)
 
 
 class Saver:

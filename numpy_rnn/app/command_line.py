@@ -11,7 +11,7 @@ from typing import Any
 from numpy_rnn.app import plots, results
 from numpy_rnn.app.checkpoint import Checkpoint, Saver, load_checkpoint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import Experiment, prepare
+from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.format import number_of
 from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
@@ -85,7 +85,8 @@ class TrainCommand:
         check_files({"--data": configuration.data, "--text": configuration.text, **outputs})
         if arguments.output is not None:
             results.check_ending(arguments.output)
-        experiment = _experiment(configuration, resumed)
+        saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
+        experiment = prepare(configuration, *saved)
         recorder = None
         if arguments.trace is not None:
             check_trace_size(experiment.trained(), configuration)
@@ -94,10 +95,6 @@ class TrainCommand:
         report: Any = kind(self.rnn, experiment, configuration, arguments)
         try:
             self.trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
-            if resumed is not None and resumed.series != self.trainer.series:
-                raise InputError(
-                    f"the series is not the one that it was trained on: expected {experiment.name} unchanged"
-                )
         except InputError as error:
             raise error if resumed is None else InputError(f"run file {arguments.resume}: {error}") from None
         print(heading([self.rnn.__name__], experiment, configuration))
@@ -215,9 +212,3 @@ class TrainCommand:
             return "; nothing was saved"
         path = self.saver.path
         return f"; {path} has the run after {self.saver.saved}: continue with --resume {path}"
-
-
-def _experiment(configuration: Configuration, resumed: Checkpoint | None) -> Experiment:
-    if resumed is None:
-        return prepare(configuration)
-    return prepare(configuration, resumed.state.parameters, resumed.alphabet)

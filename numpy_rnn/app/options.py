@@ -39,16 +39,14 @@ Train an Elman network to predict the next row of a series. The default experime
 point at a time for 300 epochs, and a network of six hidden units. With --text, train a character-level language
 model, which predicts the next character of a text and writes texts of its own.""",
     "compare": """\
-Run this package and other implementations on the same configuration. Print the losses of all of them, check every
-update against its rounding bounds, report the first divergence and the mutant it resembles, and measure how far the
-free-running losses drift apart. A mutant is an implementation with one common mistake. Exit status 1 if an
-implementation is wrong. OTHER: a package such as {other} or numpy_rnn.reference, a Python port as module:object, a
-program that speaks the protocol, or a trace file.""",
+Run this package and other implementations on the same configuration. Check every update of each against its rounding
+bounds, report the first divergence and the common mistake it resembles, and measure how far the free-running losses
+drift apart. Exit status 1 if an implementation is wrong. OTHER: a package such as {other} or numpy_rnn.reference, a
+Python port as module:object, a program that speaks the protocol, or a trace file.""",
     "study": """\
-Execute the derivation of the gradient on one run: every equation checked by independent methods, the contribution of
-every time step to the gradient, what each truncation keeps of it and what truncation costs, why gradients vanish or
-explode, where implementations disagree, and what common mistakes do. Write a folder with an interactive page,
-study.html, that works offline, its figures as SVG and PNG, and its numbers as JSON.""",
+Execute the derivation of the gradient on one run, and write a folder with an interactive page, study.html, about how
+the gradient is computed, what truncation costs and what common mistakes do; its figures as SVG and PNG, and its
+numbers as JSON.""",
 }
 COMMANDS = """
 
@@ -61,12 +59,9 @@ Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
 STUDY = "\n  study            write a page about how the gradient is computed"
 EPILOG = {
     "train": """\
---output writes the results in full precision, in units of the series. A .csv has one row per value and the columns
-kind, epoch, time, column, network, learning_rate and value, empty where one does not apply; kind is loss, actual,
-predicted (one step ahead) or free-running. A .json has the keys format, package, version, series, columns,
-configuration, epochs, losses, times, actual, predicted, free_running_times and free_running; its arrays have the axes
-epoch or time, then learning rate and network if there are several, then column. With --text, a .csv has the losses
-only, and a .json has format, package, version, text, alphabet, configuration, epochs, losses, smoothed_loss and sample.
+--output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
+actual, predicted (one step ahead) or free-running. The arrays of a .json have the axes epoch or time, then learning
+rate and network if there are several, then column. With --text, a .csv has the losses only.
 
 examples:
   python -m {name} --k1 1 --k2 5                   # gradients over five steps (sliding window)
@@ -96,22 +91,10 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-class Version(argparse.Action):
-    """Print the versions and exit with status 0."""
-
-    def __init__(self, option_strings: list[str], dest: str, **_: Any):
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the versions and exit")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """The name of the package is the third word of the program's name."""
-        print(versions(parser.prog.split()[2]))
-        parser.exit()
-
-
 def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> argparse.Namespace:
     """Parse the command line of a package: a command, "train" unless it is named, and its options.
 
-    Raises InputError on what cannot be parsed.
+    Raises InputError on what cannot be parsed, and SystemExit after --version and --help.
     """
     command, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
     commands = ("train", *(name for name in commands if name != "train"))
@@ -119,6 +102,9 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
         raise InputError(
             f"unknown command {command!r}: expected {' or '.join(commands)}; see python -m {package} --help"
         )
+    if "--version" in rest:
+        print(versions(package))
+        raise SystemExit(0)
     own = parser(package, command, commands)
     parsed, unknown = own.parse_known_args(rest)
     if unknown:
@@ -143,7 +129,7 @@ def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -
     made.set_defaults(command=command)
     if command == "compare":
         made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation to compare with")
-    made.add_argument("--version", action=Version)
+    made.add_argument("--version", action="store_true", help="print the versions")
     groups = {group: made.add_argument_group(group) for group in GROUPS}
     for each in fields(Configuration):
         if each.name in NOT_OPTIONS[command]:

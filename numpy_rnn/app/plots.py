@@ -33,11 +33,6 @@ RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69
 # -- where a plot goes ----------------------------------------------------------------------------------------------
 
 
-def has_matplotlib() -> bool:
-    """Whether Matplotlib is installed."""
-    return find_spec("matplotlib") is not None
-
-
 def check_matplotlib(what: str) -> None:
     """Raise InputError if Matplotlib cannot be imported; `what` is the advice at the end of the message."""
     try:
@@ -58,7 +53,7 @@ def plot_target(arguments: Namespace, name: str) -> tuple[str | None, bool]:
         return None, False
     if path is None and not show:
         path = f"{name if arguments.command == 'train' else arguments.command}.png"
-        if not has_matplotlib():
+        if find_spec("matplotlib") is None:
             print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
             return None, False
     check_matplotlib("install it, or use --no-plot")

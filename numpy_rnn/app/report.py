@@ -175,48 +175,35 @@ def series_table(experiment: Experiment, result: Result) -> str:
         experiment.original(band(values, result.converged())[1][:, 0])
         for values in (result.predictions, result.generated)
     )
-    name = "predicted" if result.predictions.ndim == 3 else "median predicted"
-    parts = [("actual", 12, actual, first), (name, 16, predicted, T - len(predicted))]
-    if experiment.held_out:
-        parts.append(("free-running", 14, generated, border))
-    scale = np.abs(actual).max(axis=0)
-    columns = []
-    for feature, column in enumerate(column_names(experiment)[:MAX_FEATURES]):
-        for what, width, values, begin in parts:
-            head = f"{what} {shortened(column, MAX_WIDTH)}" if D > 1 else what
-            columns.append(_Column(head, width, values[:, feature], begin, scale[feature]))
-    heads = "  ".join(f"{column.head:>{column.width}}" for column in columns)
-    lines = [f"  time  {heads}" + ("" if rate is None else f"   of learning rate {rate:g}")]
-    if first:
-        lines.append(f"   ...  ({number_of(first, 'earlier time')})")
+    end, scale = max(T, border + len(generated)), np.abs(actual).max(axis=0)
+    times = list(range(first, end))
+    if end - T > MAX_FREE_RUNNING:
+        times = [*range(first, T + MAX_FREE_RUNNING // 2), *range(end - MAX_FREE_RUNNING // 2, end)]
+    names, predictions = column_names(experiment), "predicted" if result.predictions.ndim == 3 else "median predicted"
+    lines = [f"{time + 2:6d}" for time in times]
+    head = "  time"
+    for feature in range(min(D, MAX_FEATURES)):
 
-    def row(t: int) -> str:
-        cells = [column.cell(t) for column in columns]
-        if t >= T and not experiment.held_out:  # after the series; free-running values have no column of their own
-            pairs = zip(columns[::2], columns[1::2])
-            values = (format_number(generated[t - T, n], wide.width, wide.scale) for n, (_, wide) in enumerate(pairs))
-            words = (f"{'free-running':>{column.width}}" for column in columns[::2])
-            cells = [cell for pair in zip(words, values) for cell in pair]
-        return "  ".join([f"{t + 2:6d}", *cells])
+        def cells(values: np.ndarray, begin: int, feature: int = feature) -> dict[int, str]:
+            return {t: format_number(v, 0, scale[feature]) for t, v in enumerate(values[:, feature], start=begin)}
 
-    end = max(T, border + len(generated))
-    if end - T <= MAX_FREE_RUNNING:
-        return "\n".join(lines + [row(t) for t in range(first, end)])
-    half = MAX_FREE_RUNNING // 2
-    lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({number_of(end - T - 2 * half, 'later time')})"]
-    return "\n".join(lines + [row(t) for t in range(end - half, end)])
-
-
-class _Column:
-    """A column of the table of a series; begin: the time of its first value."""
-
-    def __init__(self, head: str, width: int, values: np.ndarray, begin: int, scale: float):
-        self.head, self.width, self.values, self.begin, self.scale = head, max(len(head), width), values, begin, scale
-
-    def cell(self, t: int) -> str:
-        if not self.begin <= t < self.begin + len(self.values):
-            return " " * self.width
-        return format_number(self.values[t - self.begin], self.width, self.scale)
+        after = cells(generated, border)
+        columns = [("actual", 12, cells(actual, first)), (predictions, 16, cells(predicted, T - len(predicted)))]
+        if experiment.held_out:
+            columns.append(("free-running", 14, after))
+        else:
+            columns[0][2].update(dict.fromkeys(after, "free-running"))
+            columns[1][2].update(after)
+        for what, width, column in columns:
+            what = f"{what} {shortened(names[feature], MAX_WIDTH)}" if D > 1 else what
+            width = max(width, len(what))
+            head += f"  {what:>{width}}"
+            lines = [f"{line}  {column.get(t, ''):>{width}}" for t, line in zip(times, lines)]
+    if len(times) < end - first:
+        left_out = number_of(end - first - len(times), "later time")
+        lines.insert(T + MAX_FREE_RUNNING // 2 - first, f"   ...  ({left_out})")
+    earlier = [f"   ...  ({number_of(first, 'earlier time')})"] if first else []
+    return "\n".join([head + ("" if rate is None else f"   of learning rate {rate:g}"), *earlier, *lines])
 
 
 def error_table(experiment: Experiment, result: Result) -> str:

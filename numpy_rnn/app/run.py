@@ -14,13 +14,14 @@ from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.divergence import Divergence, begin, locate, nonfinite_networks
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.results import Result, predict
-from numpy_rnn.common.errors import Diverged
+from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Gradients, Parameters, State
 
 MAX_UPDATES = 256  # per yield, also of the smallest network: to locate a divergence they are made again
 SECONDS = 0.2  # that they take at most, approximately: Ctrl-C waits for them
 STEP_SECONDS = 5e-5  # overhead of one step of one window, of the slower backend
 FLOPS = 2e9  # per second, of a slow core
+OVERFLOWS = np.errstate(over="ignore", invalid="ignore")  # non-finite values are reported as a divergence
 
 
 def updates_per_yield(params: Parameters, k2: int) -> int:
@@ -51,6 +52,7 @@ class Trainer:
     the updates in which it diverged.
     """
 
+    @OVERFLOWS
     def __init__(
         self,
         rnn: Any,
@@ -65,14 +67,18 @@ class Trainer:
         """
         self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
         self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
-        self.state = None if resumed is None else resumed.state
-        self._losses = array("d", [] if resumed is None else resumed.losses.ravel())  # of finished epochs, 8 bytes each
-        self.partial = (
-            np.zeros(self.E) if resumed is None else resumed.partial
-        )  # the sum so far of the unfinished epoch
-        self.smoothed: float | None = None
-        if experiment.alphabet is not None and not self.E:
-            self.smoothed = text.random_loss(experiment, configuration) if resumed is None else resumed.smoothed
+        self.state: State | None = None
+        self._losses = array("d")  # of the finished epochs
+        self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
+        is_text = experiment.alphabet is not None and not self.E
+        self.smoothed = text.random_loss(experiment, configuration) if is_text else None
+        if resumed is not None:
+            if resumed.series != self.series:
+                raise InputError(
+                    f"the series is not the one that it was trained on: expected {experiment.name} unchanged"
+                )
+            self._losses.extend(resumed.losses.ravel())
+            self.state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
         every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
         self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
         done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
@@ -107,13 +113,14 @@ class Trainer:
 
     def __iter__(self) -> Iterator[Progress]:
         """Make all updates. Raises Diverged if all networks diverge; the state is then one before that."""
-        with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are reported as a divergence
-            for update in self.training:
-                self.progress = self._advance(update)
-                yield self.progress
+        return iter(self._advance, None)
 
-    def _advance(self, update: Any) -> Progress:
-        """Take over the updates since the last yield, of which `update` is the latest."""
+    @OVERFLOWS
+    def _advance(self) -> Progress | None:
+        """Make the updates up to the next yield; None at the end."""
+        update = next(self.training, None)
+        if update is None:
+            return None
         losses = self.rnn.to_numpy(update.loss[None] if update.losses is None else update.losses)
         losses = np.where(self.diverged, np.nan, np.asarray(losses, np.float64))
         state = self.rnn.to_numpy(self.training.state())
@@ -132,7 +139,8 @@ class Trainer:
         if self.smoothed is not None:
             smoothed = text.smooth(self.smoothed, losses)
             self.smoothed = smoothed[-1]
-        return Progress(update.epoch, update.number, losses, epoch_loss, smoothed, located, update)
+        self.progress = Progress(update.epoch, update.number, losses, epoch_loss, smoothed, located, update)
+        return self.progress
 
     def _shares(self, update: Any, updates: int) -> np.ndarray:
         """The factors of the losses of updates in the loss of an epoch; the last update of one may have fewer steps."""
@@ -190,12 +198,12 @@ class Trainer:
             remedies.append("--standardize")
         return ", or ".join(remedies)
 
+    @OVERFLOWS
     def result(self, generate: int) -> Result:
         """The result of a finished run on a series: predictions with the final weights, and `generate` free-running
         values. Raises Diverged if none of them is finite.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
+        predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
         result = Result(self.losses, self.parameters(), *predicted, self.diverged)
         if not result.converged().any():
             raise Diverged(
@@ -203,11 +211,3 @@ class Trainer:
                 " try a smaller --learning-rate, gradient clipping with --max-norm 1, or --weight-decay"
             )
         return result
-
-
-def train(rnn: Any, experiment: Experiment, configuration: Configuration, generate: int = 0) -> Result:
-    """The result of a whole run by the package `rnn`. Raises Diverged if all networks diverge."""
-    trainer = Trainer(rnn, experiment, configuration)
-    for _ in trainer:
-        pass
-    return trainer.result(generate)

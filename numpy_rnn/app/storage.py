@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -31,8 +30,7 @@ def check_can_write(path: str | Path, option: str) -> None:
     real = os.path.realpath(path)
     try:
         if os.path.exists(real):
-            found = os.stat(real)
-            if not stat.S_ISREG(found.st_mode) or _is_a_stream(found):
+            if not os.path.isfile(real) or _is_a_stream(os.stat(real)):
                 raise InputError(
                     f"{option} {path} is a folder, a device, or the standard input or output of this program: expected"
                     " the name of a file"

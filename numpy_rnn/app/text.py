@@ -23,7 +23,6 @@ DEVIATION = 0.01  # of the initial weights, as in min-char-rnn
 KEPT = 0.999  # of the smoothed loss, at each update
 LOG_EVERY = 1000  # updates
 SAMPLE = 200  # characters
-MAX_POINTS = 4096  # of the curve of the smoothed loss
 RULE = "----"
 
 
@@ -155,8 +154,7 @@ class TextReport:
         self.temperature, self.log_every = arguments.temperature or 1.0, arguments.log_every or LOG_EVERY
         self.updates_per_epoch = len(experiment.x) // configuration.k1
         self.points: list[tuple[int, float]] = []  # (update, smoothed loss), of this part of the run
-        self.stride = 1  # updates between two of these points
-        self.printed, self.sampled = -1, -1  # updates
+        self.printed = self.sampled = -1  # updates
 
     def heading(self) -> str:
         """The text, and the heading of the rows."""
@@ -171,42 +169,36 @@ class TextReport:
 
     def update(self, progress: "Progress") -> int:
         """The number of the latest update, from the beginning of the run."""
-        return (progress.epoch - 1) * self.updates_per_epoch + progress.number
+        return max(0, progress.epoch - 1) * self.updates_per_epoch + progress.number
 
     def lines(self, progress: "Progress", trainer: "Trainer") -> list[str]:
         """The rows of the latest updates that are printed, and a sample after them."""
-        latest, rows = self.update(progress), []
-        for update, loss in enumerate(progress.smoothed, start=latest - len(progress.smoothed) + 1):
-            if update % self.stride == 0:
-                self.points.append((update, loss))
-            if update % self.log_every == 0:
-                rows.append(self._row(update, progress.epoch, loss))
-        if len(self.points) > MAX_POINTS:
-            self.stride *= 2
-            self.points = [point for point in self.points if point[0] % self.stride == 0]
-        return [*rows, *self._sampled(trainer.parameters(), latest)] if rows else []
+        latest = self.update(progress)
+        points = list(enumerate(progress.smoothed, start=latest - len(progress.smoothed) + 1))
+        self.points += points
+        rows = [self._row(update, progress.epoch, loss) for update, loss in points if update % self.log_every == 0]
+        return [*rows, *self._sampled(trainer, latest)] if rows else []
+
+    def final(self, trainer: "Trainer") -> list[str]:
+        """The lines of the last row, and of a sample by the final weights, unless they are printed already."""
+        self.trainer, update = trainer, self.update(trainer.progress)
+        row = self._row(update, trainer.progress.epoch, trainer.smoothed or 0) if self.printed != update else None
+        sampled = self._sampled(trainer, update) if self.sampled != update else []
+        return sampled if row is None else [row, *sampled]
 
     def _row(self, update: int, epoch: int, smoothed: float) -> str:
         self.printed = update
         return f"{update:8d}{epoch:8d}{smoothed:16.6f}"
 
-    def _sampled(self, params: Parameters, update: int) -> list[str]:
-        """The lines of a sample, between two rules; none for a length of 0. It depends on the seed and the update."""
-        if self.length == 0 or self.sampled == update:
-            return []
+    def _sampled(self, trainer: "Trainer", update: int) -> list[str]:
+        """The lines of a sample, between two rules; none for a length of 0."""
         self.sampled = update
-        return [RULE, visible(self._sample(params, update)), RULE]
+        return [RULE, visible(self._sample(trainer, update)), RULE] if self.length else []
 
-    def _sample(self, params: Parameters, update: int) -> str:
+    def _sample(self, trainer: "Trainer", update: int) -> str:
+        """A sample that depends on the seed and the update."""
         how = {"temperature": self.temperature, "seed": (self.configuration.seed, update)}
-        return sample(self.rnn, params, self.experiment, self.configuration, self.length, **how)
-
-    def final(self, trainer: "Trainer") -> list[str]:
-        """The lines of the last row, and of a sample by the final weights, unless they are printed already."""
-        self.trainer, update = trainer, self.update(trainer.progress)
-        epoch, smoothed = trainer.progress.epoch, float(trainer.smoothed or 0)
-        rows = [] if self.printed == update else [self._row(update, epoch, smoothed)]
-        return [*rows, *self._sampled(trainer.parameters(), update)]
+        return sample(self.rnn, trainer.parameters(), self.experiment, self.configuration, self.length, **how)
 
     def save(self, path: str) -> None:
         """Write the losses of the epochs. A .json also has the smoothed loss and a sample."""
@@ -225,7 +217,7 @@ class TextReport:
             "epochs": list(epochs),
             "losses": losses,
             "smoothed_loss": self.trainer.smoothed,
-            "sample": self._sample(self.trainer.parameters(), self.update(self.trainer.progress)),
+            "sample": self._sample(self.trainer, self.update(self.trainer.progress)),
         }
         save_json(path, values)
 

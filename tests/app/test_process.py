@@ -37,8 +37,8 @@ def press(monkeypatch, at, *orders, updates=1):
     monkeypatch.setattr(running, "MAX_UPDATES", updates)
     advance = running.Trainer._advance
 
-    def pressed(self, update):
-        progress = advance(self, update)
+    def pressed(self):
+        progress = advance(self)
         made.append(1)
         for order in orders if len(made) == at else ():
             sent.append(order)
