@@ -1,4 +1,6 @@
-"""Experiments and results of made-up numbers, whose plots and tables can be checked by eye."""
+"""Experiments and results of made-up numbers, whose plots and tables can be checked by eye; and dangerous files."""
+
+import io
 
 import numpy as np
 from comparing import each
@@ -41,3 +43,17 @@ def lines(axes):
     return {
         line.get_label(): line for line in axes.lines if not line.get_label().startswith("_") and len(line.get_xdata())
     }
+
+
+def npy(array) -> bytes:
+    """The bytes of a file that numpy.save writes."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")

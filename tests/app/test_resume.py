@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from children import LIMIT, environment, start
 from comparing import bits
-from fuzz_inputs import Bomb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import command, configured, listed, refused, succeed
 from inline_snapshot import snapshot
+from made_up import Bomb
 
 import numpy_rnn
 from numpy_rnn import InputError

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparing import bits
-from fuzz_inputs import Bomb, npy
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process import listed, refused, succeed
 from inline_snapshot import snapshot
+from made_up import Bomb, npy
 
 import numpy_rnn
 from numpy_rnn import InputError
