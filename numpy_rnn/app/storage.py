@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,7 +58,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     then nothing is changed.
     """
     real = os.path.realpath(path)
-    temporary = Path(os.path.dirname(real), f".unfinished-{uuid.uuid4().hex}")
+    temporary = Path(os.path.dirname(real), f".unfinished-{os.urandom(8).hex()}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -59,8 +59,9 @@ def exit_status(program: str, work: Callable[[], int], traceback: bool = False) 
 
 def failed(program: str, status: int, message: str) -> int:
     """Print the message on one line on standard error. Returns the status."""
-    if sys.stderr is not None:  # as it is after 2>&-
-        print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
+    with suppress(OSError):  # a full or closed standard error changes nothing
+        if sys.stderr is not None:
+            print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
     return status
 
 
