@@ -28,7 +28,6 @@ from numpy_rnn.app.text import decoded
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Gradients, Parameters, State, Window
 
-BLOCK = 4096  # steps that are read at a time
 SAVE_EVERY = 30.0  # seconds
 REST = 10  # minimum pause between two writes, as a multiple of the duration of the first
 
@@ -53,9 +52,8 @@ class Checkpoint(NamedTuple):
 def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
     """A hash of the training data, so that a run is not resumed on different data."""
     digest = hashlib.sha256(str((x.shape, str(x.dtype), target.shape)).encode())
-    for first in range(0, len(x), BLOCK):
-        for series in (x, target):
-            digest.update(series[first : first + BLOCK].tobytes())
+    for series in (x, target):
+        digest.update(np.ascontiguousarray(series).data)
     return digest.hexdigest()
 
 

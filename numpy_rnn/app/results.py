@@ -140,14 +140,14 @@ def save_results(
         "free_running_times": np.arange(first, first + len(result.generated)),  # (G)
         "free_running": experiment.original(result.generated[..., 0, :]),  # (G, *E, D)
     }
+    write_results(path, values, _table(values, experiment.rates))
+
+
+def write_results(path: str, values: dict[str, Any], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Write the values as .json, or the rows, with the columns of HEAD, as .csv. Raises InputError if that fails."""
     if Path(path).suffix.lower() == ".json":
         save_json(path, values)
-    else:
-        write_csv(path, _table(values, experiment.rates))
-
-
-def write_csv(path: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Write a table with the columns of HEAD. Raises InputError if it cannot be written."""
+        return
     with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEAD)

@@ -175,9 +175,7 @@ def _mapped(path: str | Path, columns: Sequence[str] | None) -> Series:
         raise InputError(f"it holds {array.dtype} of shape {array.shape}; expected real numbers with one or two axes")
     rows = array.reshape(len(array), -1)
     places = _places(columns, None, rows.shape[1])
-    if columns is not None:
-        neighbours = places == list(range(places[0], places[-1] + 1))  # a slice stays mapped
-        rows = rows[:, places[0] : places[-1] + 1] if neighbours else rows[:, places]
+    rows = rows if columns is None else rows[:, places]  # all columns stay mapped
     if rows.dtype not in (np.float32, np.float64) or not rows.flags.aligned or not rows.dtype.isnative:
         with np.errstate(over="ignore"):  # values too large for float64 are refused below
             rows = rows.astype(np.float64)

@@ -29,7 +29,7 @@ def check_can_write(path: str | Path, option: str) -> None:
     real = os.path.realpath(path)
     try:
         if os.path.exists(real):
-            if not os.path.isfile(real) or _is_a_stream(os.stat(real)):
+            if not os.path.isfile(real) or _is_a_stream(real):
                 raise InputError(
                     f"{option} {path} is a folder, a device, or the standard input or output of this program: expected"
                     " the name of a file"
@@ -42,12 +42,8 @@ def check_can_write(path: str | Path, option: str) -> None:
         raise InputError(f"{option} {path} cannot be written: {error.strerror}; choose another place") from None
 
 
-def _is_a_stream(found: os.stat_result) -> bool:
-    for descriptor in (0, 1, 2):
-        with suppress(OSError):  # it is closed
-            if os.path.samestat(found, os.fstat(descriptor)):
-                return True
-    return False
+def _is_a_stream(path: str) -> bool:
+    return any(os.path.exists(f"/dev/fd/{n}") and os.path.samefile(path, f"/dev/fd/{n}") for n in range(3))
 
 
 @contextmanager

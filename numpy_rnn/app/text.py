@@ -1,15 +1,14 @@
 """A character-level language model, as min-char-rnn: its text, its smoothed loss, and samples that it writes."""
 
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
-from numpy_rnn.app.results import write_csv
+from numpy_rnn.app.results import write_results
 from numpy_rnn.app.series import read_bytes
-from numpy_rnn.app.storage import load_arrays, save_json
+from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.common.errors import Diverged, InputError, printable, shortened, some_of
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
@@ -203,10 +202,6 @@ class TextReport:
     def save(self, path: str) -> None:
         """Write the losses of the epochs. A .json also has the smoothed loss and a sample."""
         losses = self.trainer.losses
-        epochs = range(1, len(losses) + 1)
-        if Path(path).suffix.lower() == ".csv":
-            write_csv(path, (("loss", epoch, "", "", "", "", loss) for epoch, loss in zip(epochs, losses.tolist())))
-            return
         values = {
             "format": "elman-text-results 1",
             "package": self.rnn.__name__,
@@ -214,12 +209,13 @@ class TextReport:
             "text": printable(self.experiment.name),
             "alphabet": self.experiment.alphabet,
             "configuration": self.configuration.to_dict(),
-            "epochs": list(epochs),
+            "epochs": list(range(1, len(losses) + 1)),
             "losses": losses,
             "smoothed_loss": self.trainer.smoothed,
             "sample": self._sample(self.trainer, self.update(self.trainer.progress)),
         }
-        save_json(path, values)
+        rows = (("loss", epoch, "", "", "", "", loss) for epoch, loss in enumerate(losses.tolist(), start=1))
+        write_results(path, values, rows)
 
     def draw(self, plot: Any) -> None:
         """Draw the loss per character on an empty Matplotlib figure: of every epoch, and smoothed."""

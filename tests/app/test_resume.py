@@ -196,14 +196,14 @@ def test_either_package_resumes_a_run_of_the_other(capsys):
 
 
 def test_fingerprint_covers_every_number():
-    x, target = np.zeros((9000, 1, 2), "f4"), np.ones((9000, 1, 2), "f4")
+    x, target = np.zeros((90, 1, 2), "f4"), np.ones((90, 1, 2), "f4")
     prints = {fingerprint(x, target), fingerprint(x.astype("f8"), target), fingerprint(x[:-1], target[:-1])}
     for array in (x, target):
-        for step in (0, 4095, 4096, 8191, 8192, 8999):
+        for step in (0, 40, 89):
             array[step, 0, 1] += 1
             prints.add(fingerprint(x, target))
             array[step, 0, 1] -= 1
-    assert len(prints) == 3 + 2 * 6
+    assert len(prints) == 3 + 2 * 3
 
 
 CHANGED: dict[str, dict[str, Any]] = {  # arrays that are changed, or without a value left out
