@@ -10,7 +10,7 @@ Keys of the .npz: those of a weights file (the names of the Parameters), so it i
     vW_xh and so on         the velocity, with momentum; the sums of squares, with Adagrad
     losses                  (epochs, *E) float64: of the finished epochs; NaN from where a network has diverged
     partial                 (*E) float64: the sum so far of the unfinished epoch; NaN for networks that have diverged
-    alphabet                bytes: of a text, its characters in UTF-8, in the order of their classes
+    alphabet                a string: of a text, its characters in the order of their classes
     smoothed                float64: of a text, the smoothed loss
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.storage import RUN_FORMAT, Arrays, load_arrays, parameters_of, save_arrays
-from numpy_rnn.app.text import decoded
+from numpy_rnn.app.text import saved_alphabet
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Gradients, Parameters, State, Window
 
@@ -75,7 +75,7 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
         "partial": checkpoint.partial,
     }
     if checkpoint.alphabet is not None:
-        arrays |= {"alphabet": np.bytes_(checkpoint.alphabet.encode()), "smoothed": checkpoint.smoothed}
+        arrays |= {"alphabet": np.array(checkpoint.alphabet), "smoothed": checkpoint.smoothed}
     save_arrays(path, arrays)
 
 
@@ -87,10 +87,8 @@ def load_checkpoint(path: str) -> Checkpoint:
     arrays = load_arrays(path, "run file")
     if (found := arrays.get("format", np.bytes_(b"")).tobytes()) != RUN_FORMAT.encode():
         format = found.decode("ascii", "replace").strip("\0")
-        raise InputError(
-            f"run file {path} has the format {format!r}: expected {RUN_FORMAT!r}, as --save writes it; to start a new"
-            f" run from its weights, use --weights {path}"
-        )
+        hint = f"to start a new run from its weights, use --weights {path}"
+        raise InputError(f"run file {path} has the format {format!r}: expected {RUN_FORMAT!r}; {hint}")
     params = parameters_of(arrays, f"run file {path}")
     try:
         return _checkpoint(arrays, params)
@@ -110,7 +108,7 @@ def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
     state = State(epoch, number, Window(*map(operator.index, window.tolist())), h, params, velocity)
     alphabet = smoothed = None
     if configuration.text is not None:
-        alphabet, smoothed = decoded(arrays["alphabet"]), float(arrays["smoothed"])
+        alphabet, smoothed = saved_alphabet(arrays), float(arrays["smoothed"])
     E, networks, rates = params.W_hh.shape[:-2], configuration.networks, configuration.rates()
     if not (
         losses.dtype == partial.dtype == np.float64
@@ -120,7 +118,9 @@ def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
         and not np.isnan(partial).all()
         and networks in (None, *E[-1:])
         and (not rates or E[:1] == (len(rates),))
-        and (alphabet is None or (len(alphabet) == params.W_hy.shape[-1] and np.isfinite(smoothed or 0)))
+        and (
+            configuration.text is None or (len(alphabet or "") == params.W_hy.shape[-1] and np.isfinite(smoothed or 0))
+        )
     ):
         raise InputError("its losses, weights and options do not agree")
     series = arrays["series"].tobytes().decode("ascii")

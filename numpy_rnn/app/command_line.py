@@ -116,14 +116,9 @@ class TrainCommand:
         for name in ("data", "text"):
             file = getattr(configuration, name)
             if file not in (None, STANDARD_INPUT) and not os.path.exists(file):
-                raise InputError(
-                    f"run file {path} was trained on {file}, which does not exist: give it by --{name} FILE"
-                )
+                raise InputError(f"run file {path}: {file} does not exist; name the file of that run by --{name}")
         if configuration.epochs < resumed.state.epoch:
-            raise InputError(
-                f"the run in {path} has reached epoch {resumed.state.epoch}: expected --epochs {resumed.state.epoch} or"
-                " more"
-            )
+            raise InputError(f"run file {path}: expected --epochs {resumed.state.epoch}, which it has reached, or more")
         return resumed, configuration
 
     def _train(self, trainer: Trainer, report: Any, recorder: Recorder | None) -> None:
@@ -167,7 +162,7 @@ class TrainCommand:
         """Print the results, and write the other files."""
         arguments, saver = self.arguments, self.saver
         lines = report.final(trainer)
-        is_series, where = trainer.experiment.alphabet is None, ""
+        is_series = trainer.experiment.alphabet is None
         if is_series and not (converged := report.result.converged()).all():
             gone = f"{converged.size - converged.sum()} of {converged.size} networks diverged"
             print(f"{self.rnn.__name__}: {gone} and are left out of the medians and bands", file=sys.stderr)
@@ -176,19 +171,13 @@ class TrainCommand:
             if trainer.state is None:  # no update was made
                 save_parameters(arguments.save, trainer.parameters())
             print(f"weights saved to {printable(arguments.save)}")
-            where = f"; the run is saved in {arguments.save}"
         if recorder is not None:
             recorder.save(arguments.trace)
             print(f"trace of {number_of(recorder.updates, 'update')} saved to {printable(arguments.trace)}")
         if arguments.output is not None:
             report.save(arguments.output)
             print(f"losses{' and predictions' if is_series else ''} saved to {printable(arguments.output)}")
-        try:
-            plots.draw(path, show, report.draw)
-        except InputError as error:
-            raise InputError(f"{error}{where}") from None
-        if path is not None:
-            print(f"plot saved to {printable(path)}")
+        plots.draw(path, show, report.draw)
         if saver is not None and saver.error is not None:
             raise saver.error
 

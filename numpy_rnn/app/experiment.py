@@ -6,9 +6,8 @@ import numpy as np
 
 from numpy_rnn.app import text
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
-from numpy_rnn.app.format import number_of
 from numpy_rnn.app.series import MIN_ROWS, Series, inputs_and_targets, name_of, read_series, sine
-from numpy_rnn.app.storage import load_parameters
+from numpy_rnn.app.storage import load_arrays, load_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters, Run, RunOptions
@@ -38,10 +37,8 @@ def series_scaling(series: np.ndarray) -> Scaling:
         scaling = Scaling(series.mean(axis=0, dtype=np.float64), series.std(axis=0, dtype=np.float64))
     for column, (low, high) in enumerate(zip(series.min(axis=0), series.max(axis=0))):
         if low == high or not (np.isfinite(scaling.mean[column]) and 0 < scaling.deviation[column] < np.inf):
-            raise InputError(
-                f"column {column + 1} of the series, {low:g} to {high:g}, has no standard deviation: expected different"
-                " numbers of moderate size; leave out the column or --standardize"
-            )
+            what = f"column {column + 1} of the series, {low:g} to {high:g}"
+            raise InputError(f"{what}, has no standard deviation: leave out the column or --standardize")
     return scaling
 
 
@@ -108,10 +105,8 @@ def prepare(configuration: Configuration, params: Parameters | None = None, alph
     series = Series(sine()) if data is None else read_series(data, configuration.columns)
     trained = len(series.rows) - held_out
     if trained < MIN_ROWS:
-        raise InputError(
-            f"--held-out is {held_out}, but the series has {len(series.rows)} rows and {MIN_ROWS} are needed for"
-            f" training; expected at most {len(series.rows) - MIN_ROWS}"
-        )
+        most = len(series.rows) - MIN_ROWS
+        raise InputError(f"--held-out is {held_out}: expected {most} at most, so that {MIN_ROWS} rows are trained on")
     params = _initial(configuration, series.rows.shape[1]) if params is None else params
     dtype = params.W_hh.dtype
     with np.errstate(over="ignore"):  # overflow is refused below
@@ -132,14 +127,13 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
     path, k1 = configuration.text or "", configuration.k1
     characters = text.read_characters(path)
     if alphabet is None and configuration.weights is not None:
-        alphabet = text.saved_alphabet(configuration.weights)
+        alphabet = text.saved_alphabet(load_arrays(configuration.weights, "weights file"))
     alphabet = text.used_characters(characters, path) if alphabet is None else alphabet
     classes = text.character_classes(characters, alphabet, path)
     steps = (len(classes) - 1) // k1 * k1
     if steps == 0:
         raise InputError(
-            f"text {path} has {number_of(len(classes), 'character')}: expected {k1 + 1} or more, a chunk of {k1} and"
-            " the character after it; choose a smaller --k1"
+            f"text {path} has {len(classes)} characters: expected more than --k1, {k1}; choose a smaller one"
         )
     if params is None:
         params = _initial(configuration, len(alphabet), "characters of the text", text.DEVIATION)
@@ -191,15 +185,12 @@ def _loaded(configuration: Configuration, features: int, what: str) -> Parameter
         ("learn_initial_state", True if has_h_0 else None),  # None: it can be added
     ):
         if found is not None and getattr(configuration, name) not in (None, found):
-            raise InputError(
-                f"{file} has {name.replace('_', ' ')} {found}: expected no other; leave {option_name(name)} out"
-            )
+            raise InputError(f"{file} has {name.replace('_', ' ')} {found}: leave {option_name(name)} out")
     if params.h_0 is not None and params.h_0.shape[-2] != 1:
         raise InputError(f"{file} has an initial state for {params.h_0.shape[-2]} sequences: expected 1")
     with np.errstate(over="ignore"):
-        params = Parameters(
-            *(None if theta is None else theta.astype(configuration.dtype or theta.dtype) for theta in params)
-        )
+        dtype = configuration.dtype or params.W_hh.dtype
+        params = Parameters(*(None if theta is None else theta.astype(dtype) for theta in params))
     if not all(np.isfinite(theta).all() for theta in params if theta is not None):
         raise InputError(f"{file} has values too large for float32: use --dtype float64")
     return params

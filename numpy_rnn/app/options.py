@@ -99,9 +99,7 @@ def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)
     command, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
     commands = ("train", *(name for name in commands if name != "train"))
     if command not in commands:
-        raise InputError(
-            f"unknown command {command!r}: expected {' or '.join(commands)}; see python -m {package} --help"
-        )
+        raise InputError(f"unknown command {command!r}: expected {' or '.join(commands)}")
     if "--version" in rest:
         print(versions(package))
         raise SystemExit(0)
@@ -230,10 +228,8 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
     given = _given(arguments)
     for name in given:
         if name not in CHANGEABLE:
-            raise InputError(
-                f"{option_name(name)} is given with --resume: the run keeps its own; only these may change:"
-                f" {', '.join(map(option_name, CHANGEABLE))}"
-            )
+            changeable = ", ".join(map(option_name, CHANGEABLE))
+            raise InputError(f"{option_name(name)} is given with --resume: expected none but {changeable}")
     for name in ("data", "text"):
         path = getattr(configuration, name)
         if path == STANDARD_INPUT and name not in given:
@@ -242,8 +238,5 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
             raise InputError(f"--{name} is given with --resume, but the run has none: leave --{name} out")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
-        raise InputError(
-            f"--learning-rate has {len(changed.rates()) or 1} values: expected {len(configuration.rates()) or 1}, as in"
-            " the run that --resume continues"
-        )
+        raise InputError(f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has")
     return changed

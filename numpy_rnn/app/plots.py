@@ -15,7 +15,7 @@ from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, column_names, drawable, join_names
 from numpy_rnn.app.results import Result, band, check_ending
 from numpy_rnn.app.storage import written_whole
-from numpy_rnn.common.errors import InputError, shortened
+from numpy_rnn.common.errors import InputError, printable, shortened
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
@@ -67,33 +67,26 @@ def plot_target(arguments: Namespace, name: str) -> tuple[str | None, bool]:
     return path, show
 
 
-def draw(path: str | None, show: bool, figure: Callable[[Any], Any], **size: Any) -> None:
-    """Draw a plot, write it to `path`, and show it in a window.
+def draw(path: str | None, show: bool, figure: Callable[[Any], Any]) -> None:
+    """Draw a plot, write it to `path`, and show it in a window. figure: draws on an empty Matplotlib figure."""
+    if show:
+        import matplotlib.pyplot as plt
 
-    figure: draws on an empty Matplotlib figure. Raises InputError if this fails, in any way.
-    """
-    if path is None and not show:
+        plot: Any = plt.figure(layout="constrained")
+    elif path is not None:
+        import matplotlib.figure
+
+        plot = matplotlib.figure.Figure(layout="constrained")
+    else:
         return
-    try:
-        if show:
-            import matplotlib.pyplot as plt
-
-            plot: Any = plt.figure(layout="constrained")
-        else:
-            import matplotlib.figure
-
-            plot = matplotlib.figure.Figure(layout="constrained")
-        figure(plot)
-        if path is not None:
-            with written_whole(path) as temporary:
-                plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
-        if show:
-            plt.show()
-            plt.close(plot)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"the plot cannot be drawn ({type(error).__name__}: {error}): use --no-plot") from None
+    figure(plot)
+    if path is not None:
+        with written_whole(path) as temporary:
+            plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
+        print(f"plot saved to {printable(path)}")
+    if show:
+        plt.show()
+        plt.close(plot)
 
 
 # -- figure ---------------------------------------------------------------------------------------------------------

@@ -74,9 +74,7 @@ class Trainer:
         self.smoothed = text.random_loss(experiment, configuration) if is_text else None
         if resumed is not None:
             if resumed.series != self.series:
-                raise InputError(
-                    f"the series is not the one that it was trained on: expected {experiment.name} unchanged"
-                )
+                raise InputError(f"it was trained on another series: expected {experiment.name} unchanged")
             self._losses.extend(resumed.losses.ravel())
             self.state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
         every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
@@ -206,8 +204,6 @@ class Trainer:
         predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
         result = Result(self.losses, self.parameters(), *predicted, self.diverged)
         if not result.converged().any():
-            raise Diverged(
-                f"the predictions after epoch {self.configuration.epochs} are not finite, as the weights are too large;"
-                " try a smaller --learning-rate, gradient clipping with --max-norm 1, or --weight-decay"
-            )
+            epoch = self.configuration.epochs
+            raise Diverged(f"the predictions after epoch {epoch} are not finite; try {self._remedies()}")
         return result

@@ -71,10 +71,7 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
             text = read_bytes(path).decode("utf-8-sig")
             series = _parsed([line for line in enumerate(io.StringIO(text), start=1) if line[1].strip()], columns)
         if len(series.rows) < MIN_ROWS:
-            raise InputError(
-                f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more, to predict each from the"
-                " one before"
-            )
+            raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror or error}; check the path") from None
     except UnicodeDecodeError as error:
@@ -110,9 +107,8 @@ def _parsed(lines: list[tuple[int, str]], columns: Sequence[str] | None) -> Seri
     names = names if names is not None and len(names) == count else None
     places = _places(columns, names, count)
     try:
-        rows = np.loadtxt(
-            [line for _, line in lines], delimiter=separator, comments=None, quotechar='"', usecols=places, ndmin=2
-        )
+        text = [line for _, line in lines]
+        rows = np.loadtxt(text, delimiter=separator, comments=None, quotechar='"', usecols=places, ndmin=2)
     except ValueError:
         rows = None
     if rows is None or not np.isfinite(rows).all():

@@ -30,10 +30,7 @@ def check_can_write(path: str | Path, option: str) -> None:
     try:
         if os.path.exists(real):
             if not os.path.isfile(real) or _is_a_stream(real):
-                raise InputError(
-                    f"{option} {path} is a folder, a device, or the standard input or output of this program: expected"
-                    " the name of a file"
-                )
+                raise InputError(f"{option} {path} is not a file, or standard input or output: choose another name")
             with open(real, "rb+"):
                 pass
         with tempfile.TemporaryFile(dir=os.path.dirname(real)):
@@ -101,10 +98,7 @@ def load_arrays(path: str | Path, what: str) -> Arrays:
         raise InputError(f"{what} {path} cannot be read: {error.strerror or error}; check the path") from None
     except Exception:  # the readers of zip, deflate and .npy raise anything on damaged bytes
         pass
-    raise InputError(
-        f"{what} {path} is damaged, or not an .npz file: expected named arrays as numpy.savez writes them, without"
-        " Python objects; pickle is never read"
-    )
+    raise InputError(f"{what} {path} is damaged, or no .npz file of plain arrays: pickle is never read; write it again")
 
 
 def load_parameters(path: str | Path) -> Parameters:

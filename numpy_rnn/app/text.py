@@ -8,7 +8,6 @@ import numpy as np
 from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
 from numpy_rnn.app.results import write_results
 from numpy_rnn.app.series import read_bytes
-from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.common.errors import Diverged, InputError, printable, shortened, some_of
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
@@ -52,19 +51,12 @@ def used_characters(text: str, path: str) -> str:
     return alphabet
 
 
-def saved_alphabet(path: str) -> str | None:
-    """The alphabet in a run file, whose weights a new run starts from; None if the file has none."""
-    arrays = load_arrays(path, "weights file")
-    return None if "alphabet" not in arrays else decoded(arrays["alphabet"])
-
-
-def decoded(array: np.ndarray) -> str:
-    """The alphabet in an array of bytes. Raises InputError unless it is one."""
-    try:
-        alphabet = array.tobytes().decode()
-    except UnicodeDecodeError:
-        alphabet = ""
-    if list(alphabet) != sorted(set(alphabet)) or len(alphabet) < 2:
+def saved_alphabet(arrays: dict[str, np.ndarray]) -> str | None:
+    """The alphabet in a run file; None if it has none. Raises InputError if it is damaged."""
+    if "alphabet" not in arrays:
+        return None
+    alphabet = str(arrays["alphabet"])
+    if arrays["alphabet"].dtype.kind != "U" or list(alphabet) != sorted(set(alphabet)):
         raise InputError("the alphabet of a run is damaged: expected a run that --save wrote")
     return alphabet
 
@@ -77,10 +69,7 @@ def character_classes(text: str, alphabet: str, path: str) -> np.ndarray:
     unknown = sorted(set(text) - set(alphabet))
     if unknown:
         described = (f"{c!r} (U+{ord(c):04X})" for c in unknown)
-        raise InputError(
-            f"text {path} has {some_of(described)}, which the alphabet of the run does not have: expected the text of"
-            " the run, or one of the same characters"
-        )
+        raise InputError(f"text {path} has {some_of(described)}: expected only characters that the run was trained on")
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     return np.searchsorted(np.frombuffer(alphabet.encode("utf-32-le"), np.uint32), points)
 

@@ -299,6 +299,4 @@ def _compare(rnn, others, arguments, target):
     else:
         results = {side.name: side.result for side in compared.sides}
         draw(*target, lambda plot: draw_results(plot, experiment, results, compared.drift))
-        if target[0] is not None:
-            print(f"plot saved to {printable(target[0])}")
     return 0 if compared.passed else 1

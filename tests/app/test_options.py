@@ -163,7 +163,7 @@ def test_refused_command_lines(capsys):
         messages[line] = refused(numpy_rnn, capsys, *line.split(), *no_plot)
     assert listed(messages) == snapshot("""\
 tarin:
-    unknown command 'tarin': expected train or compare or study; see python -m numpy_rnn --help
+    unknown command 'tarin': expected train or compare or study
 --momentun 0.9:
     unknown argument '--momentun' (did you mean --momentum?); see python -m numpy_rnn train --help
 --epochs:
@@ -187,7 +187,7 @@ tarin:
 --dtype float46:
     argument --dtype: 'float46': expected float32 or float64; see python -m numpy_rnn train --help
 --held-out 19:
-    --held-out is 19, but the series has 21 rows and 3 are needed for training; expected at most 18
+    --held-out is 19: expected 18 at most, so that 3 rows are trained on
 --columns 1:
     --columns is given without --data: expected --data FILE too
 --seeds 2 --weights w.npz:
@@ -199,15 +199,13 @@ tarin:
 --loss cross_entropy --standardize:
     --loss and --standardize are both given: expected one of the two; leave one out
 --data constant.csv --standardize:
-    column 1 of the series, 7 to 7, has no standard deviation: expected different numbers of moderate size;
-    leave out the column or --standardize
+    column 1 of the series, 7 to 7, has no standard deviation: leave out the column or --standardize
 --data large.csv:
     data file large.csv has values too large for float32: use --dtype float64
 --text binary.txt:
     text binary.txt is binary, or has fewer than 2 different characters: expected a text file
 --text short.txt:
-    text short.txt has 2 characters: expected 26 or more, a chunk of 25 and the character after it; choose a
-    smaller --k1
+    text short.txt has 2 characters: expected more than --k1, 25; choose a smaller one
 --text abc.txt --data constant.csv:
     --text and --data are both given: expected one of the two; leave one out
 --text abc.txt --learning-rate 0.1,0.2:

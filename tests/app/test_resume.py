@@ -169,8 +169,8 @@ def test_run_is_resumed_in_another_folder(capsys, monkeypatch):
     os.rename("../two.csv", "three.csv")
     resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
     for arguments, message in (
-        ([*resume, "other.csv"], "run file ../r.npz: the series is not the one that it was trained on: expected"),
-        (resume[:-1], "run file ../r.npz was trained on two.csv, which does not exist: give it by --data FILE"),
+        ([*resume, "other.csv"], "run file ../r.npz: it was trained on another series: expected"),
+        (resume[:-1], "run file ../r.npz: two.csv does not exist; name the file of that run by --data"),
     ):
         assert refused(numpy_rnn, capsys, *arguments).startswith(message)
     succeed(numpy_rnn, capsys, *resume, "three.csv", "--save", "s.npz")
@@ -239,19 +239,18 @@ def test_refused_run_files(capsys):
     assert not Path("exploded").exists()
     assert listed(messages) == snapshot("""\
 format:
-    run file r.npz has the format 'elman-run 2': expected 'elman-run 3', as --save writes it; to start a new
-    run from its weights, use --weights r.npz
+    run file r.npz has the format 'elman-run 2': expected 'elman-run 3'; to start a new run from its weights,
+    use --weights r.npz
 weights only:
-    run file r.npz has the format '': expected 'elman-run 3', as --save writes it; to start a new run from its
-    weights, use --weights r.npz
+    run file r.npz has the format '': expected 'elman-run 3'; to start a new run from its weights, use
+    --weights r.npz
 W_hh:
     run file r.npz has no W_hh: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as
     --save writes them
 h:
     run file r.npz: the state to resume from has h of shape (2, 3, 6): expected (2, 1, 6)
 objects:
-    run file r.npz is damaged, or not an .npz file: expected named arrays as numpy.savez writes them, without
-    Python objects; pickle is never read
+    run file r.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
 epoch:
     run file r.npz: 'float' object cannot be interpreted as an integer; expected a run that --save wrote
 number:
@@ -267,7 +266,7 @@ all diverged:
 velocity:
     run file r.npz: the velocity of W_hh is float32 of shape (3, 3): expected float32 of shape (2, 6, 6)
 series:
-    run file r.npz: the series is not the one that it was trained on: expected sine wave unchanged
+    run file r.npz: it was trained on another series: expected sine wave unchanged
 no JSON:
     run file r.npz: Expecting property name enclosed in double quotes: line 1 column 2 (char 1); expected a
     run that --save wrote
@@ -286,11 +285,11 @@ def test_options_of_another_run_are_refused(capsys):
     succeed(numpy_rnn, capsys, "--epochs", 2, "--save", "r.npz", "--no-plot")
     for option in ("--seed 0", "--k1 1", "--loss squared_error", "--bias", "--adagrad", "--held-out 3"):
         message = refused(numpy_rnn, capsys, "--resume", "r.npz", *option.split(), "--no-plot")
-        assert message.startswith(f"{option.split()[0]} is given with --resume: the run keeps its own; only these may")
+        assert message.startswith(f"{option.split()[0]} is given with --resume: expected none but --epochs, --lea")
     for options, message in (
-        ("--epochs 1", "the run in r.npz has reached epoch 2: expected --epochs 2 or more"),
+        ("--epochs 1", "run file r.npz: expected --epochs 2, which it has reached, or more"),
         ("--data two.csv", "--data is given with --resume, but the run has none: leave --data out"),
-        ("--learning-rate 1,2", "--learning-rate has 2 values: expected 1, as in the run that --resume continues"),
+        ("--learning-rate 1,2", "--learning-rate: expected 1 values, as the run has"),
     ):
         assert refused(numpy_rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot") == message
     assert "adagrad" not in CHANGEABLE

@@ -131,7 +131,7 @@ header-only:
     data file a.csv: it has no row below its header; expected finite numbers with decimal points, one row per
     time step
 two-rows:
-    data file a.csv: it has 2 rows; expected 3 or more, to predict each from the one before
+    data file a.csv: it has 2 rows; expected 3 or more
 half-a-header:
     data file a.csv: line 1, column 1 is 'time'; expected finite numbers with decimal points, one row per time
     step

@@ -92,11 +92,9 @@ def test_refused_outputs(capsys):
     messages = {words: refused(numpy_rnn, capsys, *words.split()) for words in cases}
     assert listed(messages) == snapshot("""\
 --save folder:
-    --save folder is a folder, a device, or the standard input or output of this program: expected the name of
-    a file
+    --save folder is not a file, or standard input or output: choose another name
 --save folder/pipe:
-    --save folder/pipe is a folder, a device, or the standard input or output of this program: expected the
-    name of a file
+    --save folder/pipe is not a file, or standard input or output: choose another name
 --save none/a.npz:
     --save none/a.npz cannot be written: No such file or directory; choose another place
 --output a.txt:
@@ -186,8 +184,7 @@ NaN:
 empty:
     weights file w.npz: W_xh is float32 of shape (0, 6); expected floats, not empty
 objects:
-    weights file w.npz is damaged, or not an .npz file: expected named arrays as numpy.savez writes them,
-    without Python objects; pickle is never read
+    weights file w.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
 two-inputs:
     weights file w.npz is for 2 inputs and 1 outputs: expected 1 of each, the columns of the series
 two-sequences:
@@ -195,9 +192,9 @@ two-sequences:
 large:
     weights file w.npz has values too large for float32: use --dtype float64
 --hidden-size 5:
-    weights file w.npz has hidden size 6: expected no other; leave --hidden-size out
+    weights file w.npz has hidden size 6: leave --hidden-size out
 --bias:
-    weights file w.npz has bias False: expected no other; leave --bias out
+    weights file w.npz has bias False: leave --bias out
 --weights none.npz:
     weights file none.npz does not exist: check the path
 --weights .:
