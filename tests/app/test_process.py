@@ -51,7 +51,7 @@ def press(monkeypatch, at, *orders, updates=1):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("save", ["", "--save run.npz"])
-def test_signal_without_save_and_a_second_one_with_it_act_at_once(capsys, monkeypatch, order, save):
+def test_signal_without_save_and_second_signal_act_at_once(capsys, monkeypatch, order, save):
     orders = [signal.SIGINT, order] if save else [order]
     sent = press(monkeypatch, 41, *orders, signal.SIGINT)
     ended = command(numpy_rnn, capsys, "--no-plot", *save.split())

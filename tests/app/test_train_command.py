@@ -71,6 +71,18 @@ def test_default_experiment(rnn, capsys, dtype):
     assert printed[last][0] < printed[10][0] < printed[1][0] / 5
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_loss_of_an_epoch_is_that_of_all_its_steps(reduction):
+    """The sum over its updates; under "mean" every step has the same share, also in a last window of fewer steps."""
+    configuration = configured(f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}")
+    run = prepare(configuration).run(configuration.run_options())
+    totals = np.zeros((2, 2))
+    for update in numpy_rnn.train(run.params, run.x, run.target, run.h_0, **run.options.keywords()):
+        share = update.window.loss_steps / 20 if reduction == "mean" else 1
+        totals[update.epoch - 1] += share * update.loss
+    np.testing.assert_allclose(trained(numpy_rnn, configuration).losses, totals, rtol=7 * np.finfo(np.float64).eps)
+
+
 # -- files ----------------------------------------------------------------------------------------------------------
 
 SERIES = "--data s.csv --standardize --held-out 3"
