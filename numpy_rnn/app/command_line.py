@@ -13,6 +13,7 @@ from typing import Any
 from numpy_rnn.app import plots, report, results
 from numpy_rnn.app.checkpoint import Checkpoint, Saver, check_can_resume, load_checkpoint, position_of
 from numpy_rnn.app.commands import LOG_EVERY, SAVE_EVERY
+from numpy_rnn.app.compare import as_run
 from numpy_rnn.app.configuration import STANDARD_INPUT, Configuration
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.format import number_of
@@ -33,8 +34,8 @@ from numpy_rnn.app.terminal import (
     signal_of,
 )
 from numpy_rnn.app.text_report import check_output_options, text_report
-from numpy_rnn.app.trace import Recorder, check_trace_size
 from numpy_rnn.common.errors import Diverged, InputError, Interrupted, printable, shortened
+from numpy_rnn.conformance.traces.recorder import Recorder
 
 
 def main(rnn: ModuleType, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
@@ -76,7 +77,7 @@ def compare(rnn: ModuleType, arguments: Namespace, command: Any) -> int:
     """The command `compare`: command(rnn, arguments, draw) runs it; draw(experiment, results, drift) plots."""
     path, show = plot_target(arguments, rnn.__name__, note=False)
     inputs = {"--data": arguments.data, "--text": arguments.text}
-    _check_files({**inputs, "--json": arguments.json, "--plot": path})
+    _check_files({**inputs, "--output": arguments.output, "--plot": path})
 
     def draw(experiment, results, drift):
         if not (arguments.no_plot or plots.has_matplotlib()):
@@ -183,8 +184,7 @@ def _experiment(arguments, configuration, resumed, generate) -> Experiment:
 def _recorder(arguments, experiment, configuration) -> Recorder | None:
     if arguments.trace is None:
         return None
-    check_trace_size(experiment.trained(), configuration)
-    return Recorder(experiment.trained(), configuration)
+    return Recorder(as_run(experiment.trained(), configuration))
 
 
 def _hooks(rnn, arguments, experiment, configuration, recorder, saver, signals, bar) -> Hooks:

@@ -108,10 +108,7 @@ class CompareOptions(PlotOptions):
     generate: int | None = option(
         20, OUTPUT, "free-running steps after the series", "N", minimum=0, maximum=MAX_GENERATED
     )
-    json: str | None = option(None, FILES, "write the results of the comparison as JSON", "FILE")
-    truncation: str = option(
-        "", RUN, "another truncation: band:k, back:k or stale", "NAME", default_text="TBPTT(k1, k2)"
-    )
+    output: str | None = option(None, FILES, "write the results of the comparison as .json", "FILE")
     port_timeout: float = option(
         10.0, FILES, "time limit for one answer of another implementation", "SECONDS", is_positive=True
     )
@@ -185,7 +182,7 @@ EXAMPLES = {
     "compare": (
         ("compare {other}", "the same run in both packages; check every update"),
         ("compare {other} --momentum 0.9 --learning-rate 0.01", "with other options of the run"),
-        ("compare {other} --json results.json --plot compare.pdf", "write the results as JSON, and save the plot"),
+        ("compare {other} --output results.json --plot compare.pdf", "write the results as JSON, and save the plot"),
         ("compare {other} --text book.txt --hidden-size 20", "a character-level language model in both packages"),
         ("compare my_rnn:port", "check your own implementation"),
         ("compare {other} my_rnn:port", "check both at once"),

@@ -18,9 +18,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
+from numpy_rnn.conformance.case import format_errors, given_dy, present
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault
+from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, loss_keywords, series, step_keywords
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -44,7 +46,7 @@ class Port(Protocol):
                     "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
                     "two_biases"       params has a second hidden bias b_hh besides b_h, as in `case.TwoBiases`
     tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
-    tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
+    tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1; None: none
     lacks           what it does not implement, any of
                     "tanh" or "relu", "sum" or "mean", "bias"; both "tanh" and "relu" with "sigmoid"
                     "squared_error"    its loss is the cross-entropy
@@ -58,17 +60,11 @@ class Port(Protocol):
                     "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
                     "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
 
-    truncation      "band:k" or "back:k" of `truncations.py`, if its backward pass is not (B2)
-
-    capabilities, both errors of tanh, lacks and truncation are optional in an object that a user writes:
-    `load_python_port` adds the defaults.
+    capabilities, both errors of tanh and lacks are optional in an object that a user writes.
     """
 
     name: str
     dtypes: Sequence[str]
-    capabilities: Sequence[str]
-    tanh_ulps: float | None
-    lacks: Sequence[str]
 
     def window_update(
         self,
@@ -137,20 +133,27 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
 
 
-__all__ = ["PortFault", "ProgramPort", "PythonPort", "call_port", "load_python_port"]
-
-
 class PythonPort(NamedTuple):
     """A port in this process, with the defaults of what its object leaves out."""
 
     name: str
     dtypes: tuple[str, ...]
     capabilities: tuple[str, ...]
-    tanh_ulps: float | None
     lacks: tuple[str, ...]
+    tanh_ulps: float | None
+    tanh_absolute_ulps: float | None
     window_update: Callable[..., Any]
-    tanh_absolute_ulps: float | None = None
-    truncation: str = ""
+
+
+def abilities(port: Any) -> Abilities:
+    """The capabilities of a port, and what it lacks."""
+    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())))
+
+
+def tanh_error(port: Any) -> TanhError:
+    """The error of its tanh that the bounds allow: twice the declared one, or the usual allowance."""
+    declared, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
+    return TanhError(TAU.relative if declared is None else 2 * declared, 2 * (absolute or 0))
 
 
 def load_python_port(where: str) -> PythonPort:
@@ -185,38 +188,44 @@ def load_python_port(where: str) -> PythonPort:
         raise InputError(f"port {where!r} has no {', '.join(missing)}: expected name, dtypes and window_update")
     if not callable(port.window_update):
         raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
-    capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
-    tanh_ulps = getattr(port, "tanh_ulps", None)
-    absolute = getattr(port, "tanh_absolute_ulps", None)
-    truncation = getattr(port, "truncation", "")
-    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute, truncation)
-    if fault:
+    identity = Identity(**{name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
+    if fault := identity.fault():
         raise InputError(f"port {where!r}: {fault}")
-    lists = tuple(port.dtypes), tuple(capabilities)
-    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute, truncation)
+    return PythonPort(*identity.as_tuples(), port.window_update)
 
 
-def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
+def port_arguments(case: WindowCase) -> dict[str, Any]:
+    """Copies of all arrays and options of a case, as the keyword arguments of `window_update`."""
+    arguments: dict[str, Any] = {"params": present(case.params), **series(case), **loss_keywords(case)}
+    arguments["nonlinearity"] = case.objective.nonlinearity
+    if case.step is not None:
+        arguments["learning_rate"] = case.step.learning_rate
+    if step := step_keywords(case):
+        velocity = {name: v for name, v in present(case.velocity).items() if name in arguments["params"]}
+        arguments |= step | {"velocity": velocity or None}
+    return _copied(arguments)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
     """Call a port on a case: (its report, None), or (None, what went wrong in one line).
 
     The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
     process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
     the report is not checked: see `case.format_errors`.
     """
-    params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
-    series = {name: getattr(case, name).copy() for name in ("x", "dy" if case.given_dy else "target", "h_0")}
-    options = case.options
-    if case.weights is not None:
-        options["weights"] = case.weights.copy()
-    if case.has_step:
-        options["learning_rate"] = case.learning_rate
-    velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
-    if velocity:
-        options["velocity"] = velocity
-    limit = None if isinstance(port, ProgramPort) else timeout
     try:
-        with time_limit(limit):
-            report = port.window_update(params, **series, **options)
+        if isinstance(port, ProgramPort):
+            return port.report(case), None
+        arguments = port_arguments(case)
+        params = arguments.pop("params")
+        with time_limit(timeout):
+            report = port.window_update(params, **arguments)
     except KeyboardInterrupt:
         raise
     except TimeLimitExceeded:
@@ -225,9 +234,17 @@ def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | Non
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, _file_of(port))}"
-    if isinstance(report, dict):  # a port may reuse the arrays in its next call
-        report = {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in report.items()}
-    return report, None
+    return _copied(report), None  # a port may reuse the arrays in its next call
+
+
+def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:
+    """A port's report on a case, in a valid format. Raises PortFault otherwise; `where` is part of its message."""
+    report, verdict = call_port(port, case, timeout)
+    capabilities, intermediates = abilities(port).capabilities, "intermediates" in abilities(port).capabilities
+    faults = [verdict] if verdict else format_errors(case, report, intermediates, "input_gradients" in capabilities)
+    if faults:
+        raise PortFault(f"{port.name}, {where}: {faults[0]}")
+    return {"dy": given_dy(case)} | report if "given_dy" in capabilities and intermediates else report
 
 
 def _file_of(port) -> str | None:
