@@ -104,7 +104,7 @@ def judge_finite(recorded: RecordedRun, tau: TanhError) -> tuple[RecordedRun, Ju
     judgement = judge(judged, tau, whole=not is_cut)
     first = judgement.first
     if first is not None and first.tensor in STEPPED:
-        index = judged.index(first.epoch, first.number)
+        index = judged.update_index(first.epoch, first.number)
         if _is_stopped_by_its_norm(judged.first(index + 1), tau):
             judged = judged.first(index)
             return judged, judge(judged, tau, whole=False), NORM
@@ -157,7 +157,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, draw: Callable[...,
         )
     if files:
         compared = files[0].recorded.run
-        h_0 = compared.params.h_0 if compared.h_0 is None else compared.h_0
+        h_0: Any = compared.params.h_0 if compared.h_0 is None else compared.h_0
         experiment = Experiment("series of the trace", compared.x, compared.target, h_0, compared.params)
     else:
         configuration = configuration_of(arguments)

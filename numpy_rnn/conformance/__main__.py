@@ -67,7 +67,8 @@ def check_updates(
             if first is None and judgement.first is not None:
                 first, at = judgement.first, (seed, number)
         advance(counts[False])
-    return LongResult(source.name, dtype, *counts.values(), *worst.values(), diverging, first, at)
+    totals = (counts[False], counts[True], worst[False], worst[True])
+    return LongResult(source.name, dtype, *totals, diverging, first, at)
 
 
 def markdown(results: list[LongResult]) -> str:

@@ -55,7 +55,9 @@ def window_update(case: WindowCase) -> Arrays:
 
 def forward(p: Arrays, x: Any, h_0: Any, nonlinearity: str) -> tuple[Any, Any, Any]:
     """a and y of the steps 1 to T, and h of 0 to T."""
-    a, h, y = [], [state_of_each(p["W_hh"], h_0)], []
+    a: list[Any] = []
+    h: list[Any] = [state_of_each(p["W_hh"], h_0)]
+    y: list[Any] = []
     for x_t in x:
         a_t = x_t @ p["W_xh"] + h[-1] @ p["W_hh"]  # (F1)
         for name in ("b_h", "b_hh"):
@@ -92,7 +94,7 @@ def loss_and_error(y: Any, target: Any, weights: Any, objective: Objective) -> t
 def backward(p: Arrays, a: Any, h: Any, dy: Any, nonlinearity: str) -> tuple[Any, Any, Any]:
     """dh and da of all steps, and dh_0."""
     T = len(a)
-    dh, da, flow = [None] * T, [None] * T, 0 * h[0]
+    dh, da, flow = [dy] * T, [dy] * T, 0 * h[0]
     for t in reversed(range(T)):
         dh[t] = dy[t] @ p["W_hy"].mT + flow  # (B2)
         da[t] = dh[t] * SLOPES[nonlinearity](h[t + 1], a[t])  # (B3)
@@ -163,7 +165,8 @@ class Recorded(NamedTuple):
 def train(run: Run, compute: Callable[[WindowCase], tuple[Arrays, Any]]) -> Iterator[Recorded]:
     """The updates of a run of TBPTT(k1, k2). compute(case): the report, and the states h_1 to h_T of the window."""
     (k1, k2, epochs), objective, step = run.options
-    T, params, velocity = len(run.x), run.params, None
+    T, params = len(run.x), run.params
+    velocity: Any = None
     for epoch in range(1, epochs + 1):
         states: list[Any] = []
         first = 0

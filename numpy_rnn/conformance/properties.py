@@ -116,7 +116,7 @@ def check_port(
     L1: every stage within its own rounding. L2: every output within the bound around the oracle's value. L3: several
     updates in a row, each checked at L1, or L2 without intermediates, from its actual start.
     """
-    check = (RunCheck if level == "L3" else WindowCheck)(level, port, dtype, timeout, worst or WorstRatios())
+    check: Any = (RunCheck if level == "L3" else WindowCheck)(level, port, dtype, timeout, worst or WorstRatios())
     if level == "L3":
         _falsify(check, st.integers(0, 2**32 - 1), settings(chosen, max_examples=run_count(chosen.max_examples)))
         return

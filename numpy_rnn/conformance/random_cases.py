@@ -41,7 +41,7 @@ class RandomDraw:
         self.generator = np.random.default_rng(seed)
 
     def choice(self, options: Sequence[Any]) -> Any:
-        return options[self.generator.integers(len(options))]
+        return options[int(self.generator.integers(len(options)))]
 
     def integer(self, low: int, high: int) -> int:
         return int(self.generator.integers(low, high, endpoint=True))
@@ -263,7 +263,8 @@ def random_step(draw: Draw, abilities: Abilities) -> Step:
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     """The recipe without what a port lacks, and with dy in place of a target if the port is given that."""
     has, lacks = abilities
-    objective, changes = recipe.objective, {}
+    objective = recipe.objective
+    changes: dict[str, Any] = {}
     if "squared_error" in lacks:
         objective = objective._replace(loss="cross_entropy")
     if "given_dy" in has:
@@ -297,7 +298,7 @@ def large_recipes(count: int, seed: int, dtype: str, abilities: Abilities = EVER
         changes: dict[str, Any] = {letter: size}
         if letter == "T":
             changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
-        special = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
+        special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
         yield restricted(recipe._replace(**changes, **special), abilities)
 
 

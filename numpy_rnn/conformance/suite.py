@@ -3,6 +3,7 @@
 Under pytest-xdist the controller and every worker create their own port; the controller merges the workers' results.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,11 @@ class Suite:
 
     def _port(self, where: str | None, command: str | None) -> Any:
         if command is not None:
-            killing = kill_programs_on_signal()
-            killing.__enter__()
-            self.config.add_cleanup(lambda: killing.__exit__(None, None, None))
+            cleanup = contextlib.ExitStack()
+            self.config.add_cleanup(cleanup.close)
+            cleanup.enter_context(kill_programs_on_signal())
             port = ProgramPort(command, self.config.getoption("elman_timeout"))
-            self.config.add_cleanup(port.close)
+            cleanup.callback(port.close)
             return port
         assert where is not None
         return PackagePort(backend(where)) if is_package(where) else load_python_port(where)

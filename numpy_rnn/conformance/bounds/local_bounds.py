@@ -19,7 +19,7 @@ products in any order, with or without fused multiply-add.
 """
 
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def ratios(difference, allowed) -> np.ndarray:
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
-Stages = dict[str, tuple[np.ndarray, np.ndarray]]
+Stages = dict[str, Any]  # name: (value, allowed difference)
 
 
 def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> Stages:

@@ -45,7 +45,7 @@ def looks_like(names: list[str]) -> str:
 
 def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
     """The hints for a port on a case like this one, but with several steps, after another update or else the first."""
-    sizes = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
+    sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
     sizes["K"] = max(1, sizes["T"] - (recipe.T - recipe.K))
     for velocity in (True, False):
         case = restricted(recipe._replace(**sizes, velocity=velocity), abilities(port)).case()
@@ -62,7 +62,7 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
 
 def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
     """The hints for a run whose first divergence is this one."""
-    index, found = recorded.index(first.epoch, first.number), []
+    index, found = recorded.update_index(first.epoch, first.number), []
     if first.tensor not in ("window", "initial") and index < len(recorded.updates["epoch"]):
         found = hints_for_case(*_single_update(recorded, index, first), first.tensor)
     if not found and recorded.run.params.W_hh.ndim == 2:
@@ -184,7 +184,7 @@ def _values(recorded: RecordedRun, first: Divergence) -> dict[str, Any]:
     updates = recorded.updates
     if not ((updates["epoch"] == first.epoch) & (updates["number"] == first.number)).any():
         return {}
-    index = recorded.index(first.epoch, first.number)
+    index = recorded.update_index(first.epoch, first.number)
     if first.tensor == "window":
         return {"window": tuple(int(updates[name][index]) for name in PLACE[2:])}
     ends = np.cumsum(updates["stop"] - updates["start"])

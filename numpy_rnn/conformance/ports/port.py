@@ -32,35 +32,10 @@ class Port(Protocol):
 
     name            a printable text
     dtypes          "float32", "float64" or both
-    capabilities    what it reports and accepts beyond the minimum:
-                    "intermediates"    every report has a, h, y, dy, dh and da, so that level L1 can be checked
-                    "input_gradients"  every report has dx and dh_0
-                    "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
-                    "learned_h_0"      params may contain a learned initial state h_0
-                    "sigmoid"          nonlinearity may be "sigmoid", the logistic function
-                    "clip_by_value"    clipping by value, as torch's clip_grad_value_
-                    "cross_entropy"    loss may be "cross_entropy", with classes or distributions as targets
-                    "class_inputs"     x may hold classes
-                    "loss_weights"     the losses may have weights
-                    "adagrad"          Adagrad, as in min-char-rnn
-                    "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
-                    "two_biases"       params has a second hidden bias b_hh besides b_h, as in `case.TwoBiases`
-    tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
-    tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1; None: none
-    lacks           what it does not implement, any of
-                    "tanh" or "relu", "sum" or "mean", "bias"; both "tanh" and "relu" with "sigmoid"
-                    "squared_error"    its loss is the cross-entropy
-                    "distributions"    the targets of its cross-entropy are classes
-                    "large outputs"    its exponentials of outputs overflow where those are large
-                    "vector_inputs"    its inputs are classes
-                    "h_0"              the state before the window is always zero
-                    "older steps"      every step has a loss: K = T
-                    "many losses"      only the last step has a loss: K = 1
-                    "batch"            it takes one sequence: B = 1
-                    "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
-                    "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
-
-    capabilities, both errors of tanh and lacks are optional in an object that a user writes.
+    capabilities    what it reports and accepts beyond the minimum, lacks: what it does not implement; optional, both
+                    with the names that `protocol.py` explains
+    tanh_ulps       the largest error of its tanh in ulps, optional
+    tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1, optional
     """
 
     name: str
@@ -80,20 +55,14 @@ class Port(Protocol):
     ) -> dict[str, np.ndarray]:
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
-        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
-        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword. With "given_dy" there is
-        no target, reduction or loss, but dy (T, B, O), which is zero at steps without a loss.
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither; h_0 if it is learned, which then
+        equals the argument h_0. x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; x and target may
+        hold classes, integers (T, B) and (K, B). With "given_dy" there is dy (T, B, O) in place of target and reduction.
 
-        options is empty for half the squared error and plain gradient descent. For other steps it has momentum,
-        dampening, nesterov, weight_decay, max_norm and velocity: a dict of arrays by the names of the parameters, or
-        None before the first update; max_value with clipping by value; and adagrad=True with Adagrad, where velocity
-        has the sums of squares. With momentum or Adagrad the report has the new velocity: vW_xh and so on. If params
-        contains h_0, which then equals the argument h_0, the report has dh_0, the new h_0 and, with a velocity, vh_0.
+        options: loss="cross_entropy" and weights (K, B), if they are not the defaults. For other steps than plain
+        gradient descent: momentum, dampening, nesterov, weight_decay, max_norm and velocity, a dict of arrays by the
+        names of the parameters, or None before the first update; max_value and adagrad only where they are used.
         All gradients are those before clipping.
-
-        Classes are integers: x of shape (T, B), from 0 to D − 1, and targets of shape (K, B), from 0 to O − 1. With the
-        option loss="cross_entropy" the target holds classes, or distributions (K, B, O). The option weights, of shape
-        (K, B), is absent if all weights are 1.
         """
 
 

@@ -1,7 +1,7 @@
 """The first wrong tensor of a run in causal order, and what must be continuous from update to update."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     initial, h, learned = updates["initial"], updates.get("h"), updates.get("h_0")
     for index in range(len(start)):
         if index == 0 or epoch[index] != epoch[index - 1] or start[index] == 0:
-            h_0 = run.params.h_0 if run.h_0 is None else run.h_0
+            h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
             right = np.broadcast_to(h_0 if learned is None or index == 0 else learned[index - 1], initial[index].shape)
         elif h is None:
             continue

@@ -126,7 +126,8 @@ def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     check_port_run(port, run)
     b_h = run.params.b_h
     if "two_biases" in abilities(port).capabilities and b_h is not None and not isinstance(run.params, TwoBiases):
-        run = run._replace(params=TwoBiases(*run.params, b_hh=np.zeros_like(b_h)))
+        two: Any = TwoBiases(*run.params, b_hh=np.zeros_like(b_h))
+        run = run._replace(params=two)
     driver, recorder = _Driver(port, timeout, run), Recorder(run)
     for epoch, number, window, initial, report in plain_rnn.train(run, driver.compute):
         recorder.append_report(epoch, number, window, initial, report)
@@ -178,7 +179,7 @@ class _Driver:
 
 
 def _states(case: WindowCase) -> np.ndarray:
-    h_0 = case.params.h_0 if case.h_0 is None else case.h_0
+    h_0: Any = case.params.h_0 if case.h_0 is None else case.h_0
     forward = numpy_rnn.forward(one_bias(case.params), case.x, h_0, nonlinearity=case.objective.nonlinearity)
     return forward.h[1:]
 
@@ -206,7 +207,7 @@ def _run_needs(run: Run) -> Iterator[str]:
     yield from ["bias"] * (run.params.b_h is not None)
     defaults = Step._field_defaults
     yield from (name for name, value in step._asdict().items() if name in defaults and value != defaults[name])
-    h_0 = run.params.h_0 if run.h_0 is None else run.h_0
+    h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
     yield from ["h_0"] * bool(h_0.any() or any(window.start > 0 for window in windows))
     yield from ["older steps"] * any(window.loss_start > window.start for window in windows)
     yield from ["many losses"] * any(window.loss_steps > 1 for window in windows)

@@ -199,11 +199,12 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
         step = elements[0][-3] + 1
     element = elements[0]
     at = (index, *element)
+    values = (float(array[at]) for array in (stack.report[name], expected, allowed, ratio))
     return Divergence(
         int(updates["epoch"][stack.chosen[index]]),
         int(updates["number"][stack.chosen[index]]),
         name,
         step,
         element if step is None else (*element[:-3], *element[-2:]),
-        *(float(array[at]) for array in (stack.report[name], expected, allowed, ratio)),
+        *values,  # type: ignore[arg-type]
     )

@@ -34,7 +34,7 @@ class RecordedRun(NamedTuple):
         """The same run without these arrays."""
         return self._replace(updates={name: array for name, array in self.updates.items() if name not in names})
 
-    def index(self, epoch: int, number: int) -> int:
+    def update_index(self, epoch: int, number: int) -> int:
         """The index of an update, by its epoch and its number in the epoch."""
         return int(np.argmax((self.updates["epoch"] == epoch) & (self.updates["number"] == number)))
 
@@ -98,23 +98,22 @@ class Trace(Recorder):
     def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
         if unknown := [name for name in params if name not in FIELDS]:
             raise InputError(f"a parameter is called {unknown[0]!r}: expected {', '.join(Parameters._fields)}")
-        groups = [
-            kind(**{name: options.pop(name) for name in kind._fields if name in options})
-            for kind in (Schedule, Objective, Step)
-        ]
+        kinds: tuple[Any, ...] = (Schedule, Objective, Step)
+        schedule, objective, step = (
+            kind(**{name: options.pop(name) for name in kind._fields if name in options}) for kind in kinds
+        )
         if options:
             known = (*Schedule._fields, *Objective._fields, *Step._fields)
             raise InputError(f"{next(iter(options))!r} is no option of a run: expected {', '.join(known)}")
-        schedule = groups[0]
         self.T, self.resets, self.number, self.epoch = len(x), resets, 0, 0
         x, target = (np.array(array) for array in (x, target))
         if not resets:
             if self.T % schedule.k1 or schedule.k1 != schedule.k2:
                 raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
             x, target = (np.concatenate([array] * schedule.epochs) for array in (x, target))
-            groups[0] = schedule._replace(epochs=1)
+            schedule = schedule._replace(epochs=1)
         initial = parameters_from({name: np.array(theta) for name, theta in params.items()})
-        super().__init__(Run(initial, x, target, np.array(h_0), None, RunOptions(*groups)))
+        super().__init__(Run(initial, x, target, np.array(h_0), None, RunOptions(schedule, objective, step)))
 
     def update(self, epoch: int, window: tuple[int, int, int], state: Any, **values: Any) -> None:
         """Record one update.
