@@ -39,8 +39,8 @@ class Rounded:
 
     @property
     def rows(self) -> "Rounded":
-        """(T, B, N) → (T·B, N)."""
-        return self.map(lambda array: array.reshape(-1, array.shape[-1]))
+        """(..., T, B, N) → (..., T·B, N)."""
+        return self.map(lambda array: array.reshape(*array.shape[:-3], -1, array.shape[-1]))
 
     def map(self, f: Callable[[np.ndarray], np.ndarray]) -> "Rounded":
         """f applied to both: a change of shape, or a division without a rounding."""
@@ -104,7 +104,7 @@ class Rounding:
         return (v.E + self.gamma(roundings) * max_abs + self.flushes(max_abs > 0)) * UPWARDS
 
     def sum(self, v: Rounded) -> np.ndarray:
-        """E of the sum over the first axis: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
+        """E of the sum over the rows, the last axis but one: γ_{n−1} Σ(|v|+E) + ΣE. Source: Higham, (4.4)."""
         max_abs = v.max_abs
-        n = (max_abs > 0).sum(0)
-        return (self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(0) + v.E.sum(0) + self.flushes(n)) * UPWARDS
+        n = (max_abs > 0).sum(-2)
+        return (self.gamma(np.maximum(n - 1, 0)) * max_abs.sum(-2) + v.E.sum(-2) + self.flushes(n)) * UPWARDS

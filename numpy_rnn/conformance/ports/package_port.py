@@ -26,7 +26,9 @@ class PackagePort:
         rnn = self.rnn
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
-        objective: dict[str, Any] = {name: options.pop(name) for name in ("nonlinearity", "reduction") if name in options}
+        objective: dict[str, Any] = {
+            name: options.pop(name) for name in ("nonlinearity", "reduction") if name in options
+        }
         objective |= {"loss": loss, "weights": None if weights is None else rnn.from_numpy(weights)}
         activations = rnn.forward(theta, x, h_0, nonlinearity=objective.get("nonlinearity", "tanh"))
         loss_of = rnn.cross_entropy if loss == "cross_entropy" else rnn.half_squared_error
