@@ -20,8 +20,8 @@ from numpy_rnn.app.series import STANDARD_INPUT
 from numpy_rnn.app.storage import check_can_write, save_parameters
 from numpy_rnn.app.terminal import Signals, exit_status, failed, interrupting_signal, progress_bar
 from numpy_rnn.app.text import TextReport
-from numpy_rnn.app.trace import Recorder, check_trace_size
 from numpy_rnn.common.errors import Diverged, InputError, printable
+from numpy_rnn.conformance.traces.recorder import Recorder
 
 
 def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, str] | None = None) -> int:
@@ -89,8 +89,7 @@ class TrainCommand:
         experiment = prepare(configuration, *saved)
         recorder = None
         if arguments.trace is not None:
-            check_trace_size(experiment.trained(), configuration)
-            recorder = Recorder(experiment.trained(), configuration)
+            recorder = Recorder(experiment.run(configuration.run_options()))
         kind = SeriesReport if experiment.alphabet is None else TextReport
         report: Any = kind(self.rnn, experiment, configuration, arguments)
         try:
@@ -131,7 +130,7 @@ class TrainCommand:
         with progress_bar(self.rnn.__name__, total, done, wanted) as bar:
             for progress in trainer:
                 if recorder is not None:
-                    recorder.append(self.rnn.to_numpy(progress.update))
+                    recorder.append(progress.update, self.rnn.to_numpy)
                 messages = [f"{trainer.described(each)}; the other networks continue" for each in progress.diverged]
                 self._print(report.lines(progress, trainer), messages, bar)
                 if bar is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, shown
-from numpy_rnn.common.records import DTYPES, Objective, RunOptions, Schedule, SgdOptions, Step
+from numpy_rnn.common.records import DTYPES, Objective, RunOptions, Schedule, Step
 
 HIDDEN_SIZE = 6  # if neither the option nor a weights file gives it
 RUN, UPDATE, SERIES, FILES, OUTPUT = "run", "update (as in torch.optim.SGD)", "series", "files", "output"
@@ -188,10 +188,6 @@ class Configuration:
     def train_options(self) -> dict[str, Any]:
         """The keyword arguments of `train`."""
         return self.run_options().keywords()
-
-    def sgd_options(self) -> SgdOptions:
-        """The step without its learning rate, until all of conformance has a `Step`."""
-        return SgdOptions(*(getattr(self, name) for name in SgdOptions._fields))
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name, for JSON."""

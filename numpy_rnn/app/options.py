@@ -176,9 +176,6 @@ def _add_train(groups: dict[str, Any]) -> None:
 
 
 def _add_compare(groups: dict[str, Any]) -> None:
-    groups[RUN].add_argument(
-        "--truncation", metavar="NAME", default="", help="another truncation: band:k, back:k or stale (TBPTT(k1, k2))"
-    )
     add = groups[FILES].add_argument
     add("--output", metavar="FILE", help="write the results of the comparison as .json")
     limit = "time limit for one answer of another implementation (10)"

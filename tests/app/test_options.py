@@ -139,7 +139,6 @@ tarin
 --sample 3
 --resume none.npz
 --resume w.npz --trace t.npz
---epochs 0 --trace t.npz
 --no-plot --plot a.png
 compare
 compare none --held-out 3
@@ -218,8 +217,6 @@ tarin:
     run file none.npz does not exist: check the path
 --resume w.npz --trace t.npz:
     --trace and --resume are both given: a trace records a whole run; leave one of them out
---epochs 0 --trace t.npz:
-    0 epochs have no update to record: expected --epochs 1 or more
 --no-plot --plot a.png:
     --no-plot is given with --plot or --show: expected one or the other; leave one out
 compare:

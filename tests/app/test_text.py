@@ -110,7 +110,7 @@ def curves():
 
     def losses_from(params):
         start = params, experiment.x, experiment.target, experiment.h_0
-        epochs = numpy_rnn.train(*start, **configuration.train_options(), yield_every="epoch")
+        epochs = numpy_rnn.train(*start, **configuration.run_options().keywords(), yield_every="epoch")
         return np.concatenate([update.losses for update in epochs])
 
     losses = losses_from(experiment.params)

@@ -159,6 +159,16 @@ def test_nonfinite_numbers_are_null_in_json(capsys):
     assert np.isnan(losses(ended.out)[4][1])
 
 
+def test_trace_is_of_the_rows_trained_on(rnn, capsys):
+    options = "--epochs 2 --k1 5 --held-out 7 --trace t.npz --save r.npz --no-plot"
+    assert "\ntrace of 6 updates saved to t.npz\n" in succeed(rnn, capsys, *options.split())
+    with np.load("t.npz") as trace, np.load("r.npz") as saved:
+        assert bits(trace["x"]) == bits(prepare(configured("--held-out 7")).x[:13])
+        assert trace["epoch"].tolist() == [1, 1, 1, 2, 2, 2]
+        assert trace["stop"].tolist() == [5, 10, 13] * 2
+        assert bits(trace["W_hh"][-1]) == bits(saved["W_hh"])
+
+
 def test_sunspots_as_in_the_document(capsys):
     """The network is as good as the document says, to a unit of its last digit but one: better than persistence."""
     options = "--columns sunspots --standardize --held-out 50 --hidden-size 8 --bias --reduction mean --k1 10 --k2 10"
