@@ -1,99 +1,104 @@
-"""Does a row compute the right numbers on the very case that is to be timed? This is checked before anything is timed.
+"""Does a row compute the right numbers on the case that is to be timed? This is checked before it is timed.
 
-The derived bounds of level L2 hold for the worst that rounding can do, and that grows with every step by the size of
-|W_hh|: for 50 steps and 16 units they are too wide to say anything. So there are two checks:
-
-- the bounds of L2 around the oracle, element by element, if the window is small and python-flint is installed;
-- at every size, how far rounding drives correct programs apart: see `rounding_drift.py`, and for character models
-  `character_drift.py`.
+`python -m benchmarks.agreement ROW BENCHMARK...` checks these benchmarks of a row and prints, as JSON, for each the
+reason why it is not timed, or how many calls make a value.
 """
 
+import json
+import sys
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import NamedTuple
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from benchmarks.character_drift import character_bounds
-from benchmarks.rounding_drift import GRADIENTS, WEIGHTS, run_bounds, window_bounds, window_of
-from benchmarks.rows import CHARACTERS, FORWARD, GRADIENT, PARAMETERS, RUN, STEP
-from benchmarks.workloads import Case, first_updates
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.bounds.global_bounds import Bounds, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import ratios
+from benchmarks.rows import prepare
+from benchmarks.tasks import (
+    CHARACTERS,
+    COLD,
+    FLOORS,
+    FORWARD,
+    GRADIENT,
+    IMPORT,
+    RUN,
+    STEP,
+    Key,
+    Unsupported,
+    results,
+    run_results,
+)
+from benchmarks.workloads import CASES, Case
+from numpy_rnn import reference
 
-REQUIRED_OUTPUTS = {
-    FORWARD: ("y",),
-    GRADIENT: GRADIENTS,
-    STEP: GRADIENTS + WEIGHTS,
-    RUN: ("losses", *WEIGHTS),
-    CHARACTERS: ("losses", *PARAMETERS),
-}
-BOUNDS = {RUN: run_bounds, CHARACTERS: character_bounds}  # of the other tasks window_bounds
-MAX_ORACLE_SIZE = 2**13  # T·B·H² of the largest window for the oracle: a tenth of a second
-
-
-class Agreement(NamedTuple):
-    """The verdict on a row, and its largest difference relative to the bound there."""
-
-    holds: bool
-    text: str
-    share: float  # of the bound; infinite if an output is missing
+VALUE_SECONDS = 0.03  # at least, of the calls that make a value
 
 
-def judge(task: str, case: Case, result: Mapping[str, np.ndarray]) -> Agreement:
-    """Checks a row's result of this task: of a character model, that of its first updates."""
+def reference_results(task: str, case: Case) -> dict[str, np.ndarray]:
+    """The results of a task by the reference, in float64."""
+    params, *series = case.arrays()
+    params = type(params)(*(p if p is None else p.astype(np.float64) for p in params))
+    x, target, h_0 = (array if array.dtype.kind == "i" else array.astype(np.float64) for array in series)
+    if task in (FORWARD, GRADIENT):
+        activations = reference.forward(params, x, h_0)
+        if task == FORWARD:
+            return {"y": activations.y}
+        loss = reference.half_squared_error(activations.y, target)
+        return results(loss, reference.bptt(params, activations, target))
+    losses = []
+    for update in reference.train(params, x, target, h_0, **case.options.keywords(), yield_every="epoch"):
+        assert update.losses is not None
+        losses.append(update.losses)
+    if task == STEP:
+        return results(losses[0][0], update.gradients, update.parameters[:3])
     if task == CHARACTERS:
-        case = first_updates(case)
-    if error := format_error(task, case, result):
-        return Agreement(False, error, np.inf)
-    bounds = BOUNDS.get(task, window_bounds)(case)
-    differences = [
-        (float(ratios(np.abs(np.asarray(result[name], np.float64) - value), allowed).max()), name, "the rounding drift")
-        for name, (value, allowed) in bounds.items()
-        if name in REQUIRED_OUTPUTS[task]
-    ]
-    if task not in BOUNDS and (exact := oracle_bounds(case)):
-        for name in REQUIRED_OUTPUTS[task]:
-            value, E = exact[name]
-            if not np.isfinite(E).all():  # too wide: see above
-                continue
-            difference = value.difference(np.asarray(result[name]).reshape(E.shape))
-            differences.append((float(ratios(difference, E + value.radius).max()), name, "the bound of level L2"))
-    share, name, bound = max(differences)
-    return Agreement(share <= 1, f"the largest difference is in {name}, {share:.2g} times {bound}", share)
+        return {"losses": losses[0]}
+    return run_results([of_epoch.sum(axis=0) for of_epoch in losses], update.parameters[:3])
 
 
-def format_error(task: str, case: Case, result: Mapping[str, np.ndarray]) -> str | None:
-    """What is wrong with the names, shapes, dtypes and finiteness of a result; None if nothing is."""
-    if set(result) != set(REQUIRED_OUTPUTS[task]):
-        return f"returns {', '.join(sorted(result))}: expected {', '.join(REQUIRED_OUTPUTS[task])}"
-    E = (case.networks,) if case.networks > 1 else ()
-    sizes = {"xh": (case.D, case.H), "hh": (case.H, case.H), "hy": (case.H, case.O), "_h": (case.H,), "_y": (case.O,)}
-    losses = case.points if case.characters else case.epochs
-    shapes = {"loss": (), "losses": (losses, *E), "y": (case.T, case.B, case.O)}
-    for name, array in result.items():
-        shape = shapes[name] if name in shapes else (*E, *sizes[name[-2:]])
-        if array.shape != shape:
-            return f"{name} has shape {array.shape}: expected {shape}"
-        if array.ndim and name != "losses" and array.dtype != case.dtype:
+def disagreement(task: str, case: Case, result: Mapping[str, np.ndarray]) -> str | None:
+    """How the results of a row differ from those of the reference; None if they agree.
+
+    Half of the digits must be right: the largest error of a tensor is at most √ε times its largest number. Rounding
+    stays below that in all cases. Mistakes do not, as they are of the size of the numbers or of the learning rate.
+    """
+    expected = reference_results(task, case)
+    if result.keys() != expected.keys():
+        return f"returns {', '.join(sorted(result))}: expected {', '.join(sorted(expected))}"
+    for name, value in expected.items():
+        array = np.asarray(result[name])
+        if array.shape != value.shape:
+            return f"{name} has shape {array.shape}: expected {value.shape}"
+        if not name.startswith("loss") and array.dtype != case.dtype:
             return f"{name} is {array.dtype}: expected {case.dtype}"
-        if not np.isfinite(array).all():
-            return f"{name} is not finite"
+        error = np.max(np.abs(array - value)) / np.max(np.abs(value))
+        if not error <= np.sqrt(np.finfo(case.dtype).eps):  # NaN is no agreement either
+            return f"{name} differs by {error:.1g} of its largest number"
     return None
 
 
-def oracle_bounds(case: Case) -> Bounds | None:
-    """The bounds of level L2; None for a large window, and without python-flint."""
-    if case.T * case.B * case.H**2 > MAX_ORACLE_SIZE:
-        return None
+def check(key: Key) -> dict[str, Any]:
+    """{"reason": why a benchmark is not timed}, or {"loops": how many calls make a value}."""
+    if key.task == IMPORT:
+        return {"loops": 1}
+    task, case = RUN if key.task == COLD else key.task, CASES[key.case]
     try:
-        return _oracle_bounds(case)
-    except InputError:
-        return None
+        if key.row not in FLOORS:  # these compute no results
+            beginning = case.beginning()
+            reason = disagreement(task, beginning, prepare(key.row, task, beginning).result())
+            if reason:
+                return {"reason": f"disagrees: {reason}"}
+        prepared = prepare(key.row, task, case)
+        prepared.call()
+    except Unsupported as reason:
+        return {"reason": str(reason)}
+    except Exception as error:  # whatever a row raises, from any package, fails this benchmark and no other
+        return {"reason": f"crashes: {type(error).__name__}: {error}"}
+    if key.task == COLD:
+        return {"loops": 1}
+    start = perf_counter()
+    prepared.call()
+    return {"loops": max(1, round(VALUE_SECONDS / (perf_counter() - start)))}
 
 
-@lru_cache(maxsize=1)
-def _oracle_bounds(case):
-    with np.errstate(over="ignore", invalid="ignore"):  # a bound may overflow
-        return global_bounds(window_of(case))
+if __name__ == "__main__":
+    print(json.dumps({name: check(Key.from_text(name)) for name in sys.argv[1:]}))

@@ -13,12 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.arrays import check_window_loss, weights_with_axes
-from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import LossName, Nonlinearity, Reduction
-from numpy_rnn.common.shapes import series_axes
-from numpy_rnn.elman import NONLINEARITIES, unroll
-from numpy_rnn.loss import LOSSES, Terms, loss_terms, softmax
+from numpy_rnn.common.checks import check_window
+from numpy_rnn.common.records import LossName, Nonlinearity, Objective, Reduction
+from numpy_rnn.loss import Terms, loss_terms, softmax
 from numpy_rnn.parameters import (
     ARRAYS,
     Activations,
@@ -26,13 +23,12 @@ from numpy_rnn.parameters import (
     Array,
     Elementwise,
     Gradients,
-    InitialState,
-    Inputs,
-    Losses,
     Outputs,
     Parameters,
     Targets,
     Weights,
+    series_axes,
+    weights_with_axes,
 )
 
 
@@ -52,7 +48,7 @@ def sigmoid_slope(h: Array) -> Array:
     return slope
 
 
-SLOPES: Choices[Elementwise] = Choices("nonlinearity", tanh=tanh_slope, relu=relu_slope, sigmoid=sigmoid_slope)
+SLOPES: dict[str, Elementwise] = {"tanh": tanh_slope, "relu": relu_slope, "sigmoid": sigmoid_slope}
 
 
 def difference(y: Outputs, target: Targets) -> Outputs:
@@ -67,7 +63,7 @@ def softmax_difference(y: Outputs, target: Targets) -> Outputs:
 
 
 Error: TypeAlias = Callable[[Outputs, Targets], Outputs]
-ERRORS: Choices[Error] = Choices("loss", squared_error=difference, cross_entropy=softmax_difference)
+ERRORS: dict[str, Error] = {"squared_error": difference, "cross_entropy": softmax_difference}
 
 
 def bptt(
@@ -130,13 +126,11 @@ def adjoints(
     reduction or loss.
     Source: Werbos 1990; Goodfellow, Bengio and Courville, equations 10.18 to 10.21.
     """
-    slope, error = SLOPES[nonlinearity], ERRORS[loss]
-    ARRAYS.parameters(params)
-    ARRAYS.activations(params, activations)
-    check_window_loss(ARRAYS, params, target, weights, activations.x, loss)
+    objective = Objective(nonlinearity, loss, reduction)
+    check_window(ARRAYS, params, activations, target, weights, objective)
     y = activations.y[-len(target) :]
-    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), loss, reduction)
-    return backward(params, activations, terms, slope, error)
+    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective)
+    return backward(params, activations, terms, SLOPES[nonlinearity], ERRORS[loss])
 
 
 def backward(
@@ -187,28 +181,3 @@ def fold_time(sequence: Array) -> Array:
     """(T, *E, B, n) → (*E, T·B, n): the rows of all steps, in order."""
     folded = np.moveaxis(sequence, 0, -3)
     return folded.reshape(*folded.shape[:-3], -1, folded.shape[-1])
-
-
-def window_gradients(
-    params: Parameters[Array],
-    learned: Parameters[Array],
-    x: Inputs,
-    h_0: InitialState,
-    target: Targets,
-    weights: Weights | None,
-    names: tuple[str, str, str],
-    record: bool,
-) -> tuple[Activations[Array], Losses, Gradients[Array], Adjoints[Array] | None]:
-    """One window of training: its activations, loss and gradients, and with `record` its Adjoints, otherwise None.
-
-    learned: the parameters to differentiate with respect to: params, without its h_0 where that is a constant. target,
-    weights: as `loss_terms` takes them; names: of the nonlinearity, the reduction and the loss.
-    """
-    nonlinearity, reduction, loss = names
-    activations = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
-    y = activations.y[-len(target) :]
-    terms = loss_terms(y, target, weights, loss, reduction)
-    L = LOSSES[loss](y, *terms)
-    flow = backward(params, activations, terms, SLOPES[nonlinearity], ERRORS[loss])
-    gradients = weight_gradients(learned, activations, flow)
-    return activations, L, gradients, flow if record else None

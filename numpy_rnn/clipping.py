@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.common.shapes import expand_to
-from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms
+from numpy_rnn.common.checks import check_gradients, check_limit
+from numpy_rnn.common.records import Step
+from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms, expand_to
 
 SMALL = 1e-6  # added to the norm, as in clip_grad_norm_
 
@@ -20,43 +19,24 @@ def global_norm(gradients: Gradients[Array]) -> Norms:
 
         ‖dθ‖ = √(Σ_θ Σ dθ²)    (U2)
 
-    Where a square overflows or underflows, ‖dθ‖ is computed as 2ᵏ √(Σ_θ Σ (dθ/2ᵏ)²), where 2ᵏ is the largest power of
-    two that does not exceed the largest |dθ|; a division by it rounds nothing. Gradients that are None are left out.
-    Returns ‖dθ‖ in their dtype: shape E, a scalar without an ensemble. It is not finite where a gradient is not, or
-    where it overflows.
+    The squares are summed in float64, where those of float32 neither overflow nor underflow. Gradients that are None
+    are left out. Returns ‖dθ‖ in float64: shape E, a scalar without an ensemble. It is not finite where a gradient is
+    not, or where the sum overflows.
 
     Raises InputError on gradients that do not fit each other.
     """
-    ARRAYS.gradients(gradients)
+    check_gradients(ARRAYS, gradients)
     return norm(gradients)
 
 
-@np.errstate(over="ignore", under="ignore", invalid="ignore")
+@np.errstate(over="ignore", under="ignore")
 def norm(gradients: Gradients[Array]) -> Norms:
-    """`global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
+    """`global_norm` without its checks."""
     E = gradients.W_hh.ndim - 2
     present = [dtheta for dtheta in gradients if dtheta is not None]
-    total_norm = root_of_squares(present, E)
-    least = np.finfo(total_norm.dtype).tiny ** 0.5 / np.finfo(total_norm.dtype).eps
-    if ((total_norm > least) & (total_norm < np.inf)).all():
-        return total_norm  # no square overflowed, and those that underflowed are too small to matter
-    largest = (np.amax(abs(dtheta), axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
-    scale = power_of_two(reduce(np.maximum, largest))
-    return scale * root_of_squares([dtheta / expand_to(scale, dtheta) for dtheta in present], E)
-
-
-def root_of_squares(present: list[Array], E: int) -> Norms:
-    squares = (np.square(dtheta).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
+    squares = (np.square(dtheta, dtype=np.float64).sum(axis=tuple(range(E, dtheta.ndim))) for dtheta in present)
     total_norm: Norms = np.sqrt(reduce(np.add, squares))  # (U2)
     return total_norm
-
-
-def power_of_two(largest: Norms) -> Norms:
-    """The largest powers of two that do not exceed these numbers, at least the smallest normal number."""
-    largest = largest.clip(min=np.finfo(largest.dtype).tiny)
-    mantissa, _ = np.frexp(largest)
-    power: Norms = largest / (2 * mantissa)
-    return power
 
 
 def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
@@ -70,18 +50,20 @@ def clip_by_global_norm(gradients: Gradients[Array], max_norm: float) -> Gradien
     Raises InputError on gradients that do not fit each other, and unless max_norm is a finite number above 0.
     Source: torch.nn.utils.clip_grad_norm_; Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
-    if max_norm is None:
-        raise InputError("max norm is None: expected a finite number above 0")
-    SgdOptions(max_norm=max_norm).check()
-    ARRAYS.gradients(gradients)
+    max_norm = check_limit("max norm", max_norm)
+    check_gradients(ARRAYS, gradients)
     return clip(gradients, max_norm)
 
 
 def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
-    """`clip_by_global_norm` without its checks."""
-    factor = np.minimum(1, float(max_norm) / (norm(gradients) + SMALL))  # (U3)
-    factor = np.where(factor > 0, factor, np.nan)  # 0 where ‖dθ‖ overflows
-    return Gradients(*(None if dtheta is None else expand_to(factor, dtheta) * dtheta for dtheta in gradients))  # (U3)
+    """`clip_by_global_norm` without its checks. `expand_to` gives an array of one number per network the axes of dθ."""
+    total_norm = norm(gradients)
+    factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
+    factor = np.where(np.isfinite(total_norm), factor, np.nan)
+    clipped: list[Any] = []
+    for dtheta in gradients:
+        clipped.append(None if dtheta is None else (expand_to(factor, dtheta) * dtheta).astype(dtheta.dtype))  # (U3)
+    return Gradients(*clipped)
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -95,11 +77,9 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
     Raises InputError on gradients that do not fit each other, and unless max_value is a finite number above 0.
     Source: torch.nn.utils.clip_grad_value_.
     """
-    if max_value is None:
-        raise InputError("max value is None: expected a finite number above 0")
-    SgdOptions(max_value=max_value).check()
-    ARRAYS.gradients(gradients)
-    return clamp(gradients, float(max_value))
+    max_value = check_limit("max value", max_value)
+    check_gradients(ARRAYS, gradients)
+    return clamp(gradients, max_value)
 
 
 def clamp(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -110,8 +90,8 @@ def clamp(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
     return Gradients(*limited)
 
 
-def apply_clipping(gradients: Gradients[Array], options: SgdOptions) -> Gradients[Array]:
-    """The gradients after the clipping that the options ask for."""
-    if options.max_norm is not None:
-        return clip(gradients, options.max_norm)
-    return gradients if options.max_value is None else clamp(gradients, options.max_value)
+def apply_clipping(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
+    """The gradients after the clipping that the step asks for."""
+    if step.max_norm is not None:
+        return clip(gradients, step.max_norm)
+    return gradients if step.max_value is None else clamp(gradients, step.max_value)

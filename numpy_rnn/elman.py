@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import Nonlinearity
-from numpy_rnn.common.shapes import check_inputs, is_integer, series_axes
-from numpy_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters
+from numpy_rnn.common.checks import check_forward, check_objective, is_integer
+from numpy_rnn.common.records import Nonlinearity, Objective
+from numpy_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters, series_axes
 
 
 def relu(a: Array) -> Array:
@@ -22,7 +21,7 @@ def sigmoid(a: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * a))
 
 
-NONLINEARITIES: Choices[Elementwise] = Choices("nonlinearity", tanh=np.tanh, relu=relu, sigmoid=sigmoid)
+NONLINEARITIES: dict[str, Elementwise] = {"tanh": np.tanh, "relu": relu, "sigmoid": sigmoid}
 
 
 def forward(
@@ -45,9 +44,8 @@ def forward(
     Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
     Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
     """
-    ARRAYS.parameters(params, dtypes=ARRAYS.forward_dtypes)
-    ARRAYS.check(x=x, h_0=h_0)
-    check_inputs(params, x, h_0)
+    check_objective(Objective(nonlinearity))
+    check_forward(ARRAYS, params, x, h_0)
     return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
 
 

@@ -7,23 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from numpy_rnn.common.arrays import check_loss, weights_with_axes
-from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import Reduction
-from numpy_rnn.common.shapes import is_integer, series_axes
+from numpy_rnn.common.checks import check_loss, is_integer
+from numpy_rnn.common.records import LossName, Objective, Reduction
 from numpy_rnn.elman import one_hot
-from numpy_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, Weights
-
-
-def one(terms: Any) -> Any:
-    return 1
-
-
-def number_of_terms(terms: Any) -> Any:
-    return terms or 1
-
-
-DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
+from numpy_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, Weights, series_axes, weights_with_axes
 
 
 def half_squared_error(
@@ -65,10 +52,11 @@ def cross_entropy(
     return window_loss(y, target, weights, "cross_entropy", reduction)
 
 
-def window_loss(y: Outputs, target: Targets, weights: Weights | None, loss: str, reduction: str) -> Losses:
+def window_loss(y: Outputs, target: Targets, weights: Weights | None, loss: LossName, reduction: Reduction) -> Losses:
     """The loss of this name, with its checks."""
-    check_loss(ARRAYS, y, target, weights, loss)
-    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), loss, reduction)
+    objective = Objective(loss=loss, reduction=reduction)
+    check_loss(ARRAYS, y, target, weights, objective)
+    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), objective)
     return LOSSES[loss](y, *terms)
 
 
@@ -80,7 +68,7 @@ class Terms(NamedTuple):
     N: Any  # the divisor of the loss
 
 
-def loss_terms(y: Outputs, target: Targets, weights: Weights | None, loss: str, reduction: str) -> Terms:
+def loss_terms(y: Outputs, target: Targets, weights: Weights | None, objective: Objective) -> Terms:
     """The terms of a window's loss.
 
     target, weights: with as many axes as y, but classes with one less; the weights may be None.
@@ -88,10 +76,11 @@ def loss_terms(y: Outputs, target: Targets, weights: Weights | None, loss: str, 
     K, *_, B, O = y.shape
     if is_integer(target):
         target = one_hot(target, O, y.dtype)  # (F4)
-    terms: Any = K * B if weights is None else weights.sum()
-    if loss == "squared_error":
-        terms = terms * O
-    return Terms(target, 1 if weights is None else weights, DIVISORS[reduction](terms))
+    N: Any = 1
+    if objective.reduction == "mean":
+        N = K * B if weights is None else weights.sum()
+        N = (N * O if objective.loss == "squared_error" else N) or 1
+    return Terms(target, 1 if weights is None else weights, N)
 
 
 def half_sum_of_squares(y: Outputs, target: Targets, weights: Any, N: Any) -> Losses:
@@ -108,7 +97,7 @@ def sum_of_cross_entropies(y: Outputs, target: Targets, weights: Any, N: Any) ->
 
 
 Loss: TypeAlias = Callable[[Outputs, Targets, Any, Any], Losses]
-LOSSES: Choices[Loss] = Choices("loss", squared_error=half_sum_of_squares, cross_entropy=sum_of_cross_entropies)
+LOSSES: dict[str, Loss] = {"squared_error": half_sum_of_squares, "cross_entropy": sum_of_cross_entropies}
 
 
 def log_softmax(y: Outputs) -> Outputs:

@@ -6,8 +6,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numpy_rnn.common.records import MomentumKeywords, SgdOptions
-from numpy_rnn.common.shapes import check_like
+from numpy_rnn.common.checks import check_direction, check_step
+from numpy_rnn.common.records import MomentumKeywords, Step
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, Parameters
 
 NONE: Gradients[Array | None] = Gradients(None, None, None)
@@ -42,39 +42,31 @@ def direction(
     Source: torch.optim.SGD; Sutskever, Martens, Dahl and Hinton 2013; Duchi, Hazan and Singer 2011, with the 10⁻⁸ of
     Karpathy's min-char-rnn.
     """
-    step = SgdOptions(**options).check()
-    ARRAYS.parameters(params, both_biases=False)
-    ARRAYS.like_parameters("gradient", gradients)
-    check_like(params, "gradient", gradients)
-    if velocity is not None:
-        ARRAYS.like_parameters("velocity", velocity)
-        used = velocity if params.h_0 is not None else velocity._replace(h_0=None)  # that of h_0 does not change
-        check_like(params, "velocity", used)
+    step = check_step(Step(0, **options))
+    check_direction(ARRAYS, params, gradients, velocity)
     return directed(params, gradients, velocity, step)
 
 
 def directed(
-    params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, options: SgdOptions
+    params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, step: Step
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """`direction` without its checks."""
     triples = zip(params, gradients, velocity or NONE)
-    pairs = [_direction(theta, dtheta, v, options) for theta, dtheta, v in triples]
+    pairs = [_direction(theta, dtheta, v, step) for theta, dtheta, v in triples]
     delta, v = (Gradients(*values) for values in zip(*pairs))
-    return delta, v if options.has_velocity else None
+    return delta, v if step.has_velocity else None
 
 
-def _direction(
-    theta: Any, dtheta: Array | None, v: Array | None, options: SgdOptions
-) -> tuple[Array | None, Array | None]:
+def _direction(theta: Any, dtheta: Array | None, v: Array | None, step: Step) -> tuple[Array | None, Array | None]:
     """The direction and the velocity of one parameter."""
     if dtheta is None:
         return None, v
-    mu, tau, nesterov, decay = options.momentum, options.dampening, options.nesterov, options.weight_decay
+    _, mu, tau, nesterov, decay, adagrad, *_ = step
     g = dtheta + decay * theta if decay else dtheta  # (U4)
-    if options.adagrad:
+    if adagrad:
         v = g * g if v is None else v + g * g  # (U8)
         return g / np.sqrt(v + TINY), v  # (U9)
     if not mu:
         return g, None
-    v = g.copy("K") if v is None else mu * v + (1 - tau) * g  # (U5)
+    v = g.copy() if v is None else mu * v + (1 - tau) * g  # (U5)
     return (g + mu * v if nesterov else v), v  # (U6)

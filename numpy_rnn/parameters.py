@@ -8,12 +8,13 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from numpy_rnn.common.arrays import NUMPY_ARRAYS, check_convertible, is_plain, like
+from numpy_rnn.common.checks import NUMPY_ARRAYS as ARRAYS
+from numpy_rnn.common.checks import check_convertible, is_integer
+from numpy_rnn.common.conversion import is_plain, like
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
-ARRAYS = NUMPY_ARRAYS  # that the functions of this package accept
 Array: TypeAlias = NDArray[Any]
 Inputs: TypeAlias = Annotated[Array, "T *E B D"]  # without *E, an array that all networks share
 Targets: TypeAlias = Annotated[Array, "K *E B O"]  # inputs and targets may be classes, without their last axis
@@ -36,9 +37,7 @@ __all__ = [
     "copy_of",
     "from_numpy",
     "from_state_dict",
-    "handed_out",
     "initial_parameters",
-    "own",
     "to_numpy",
     "to_state_dict",
 ]
@@ -60,27 +59,6 @@ def from_numpy(value: Any, *, copy: bool = True) -> Any:
     return np.array(value) if copy else np.asarray(value)
 
 
-def own(params: Parameters[Array]) -> Parameters[Array]:
-    """A copy of the parameters, which training changes."""
-    copies: Parameters[Array] = copy_of(params)
-    return copies
-
-
-def copy_of(value: Any) -> Any:
-    """A copy of an array of this backend, or of every array of a named tuple."""
-    if isinstance(value, tuple):
-        return like(value, map(copy_of, value))
-    return value.copy("K") if isinstance(value, np.ndarray) else value
-
-
-def handed_out(value: Any) -> Any:
-    """Parameters or a velocity, so that who gets them cannot change the run: set to read-only."""
-    for array in value or ():
-        if array is not None:
-            array.flags.writeable = False
-    return value
-
-
 def to_numpy(value: Any) -> Any:
     """The NumPy copy of an array of this backend, or of every array of a named tuple; the inverse of `from_numpy`.
 
@@ -92,6 +70,37 @@ def to_numpy(value: Any) -> Any:
         return value
     check_convertible(value)
     return np.array(value)
+
+
+def copy_of(value: Any) -> Any:
+    """A copy of an array of this package, or of every array of a named tuple, in C order."""
+    if isinstance(value, tuple):
+        return like(value, map(copy_of, value))
+    return np.array(value, order="C") if isinstance(value, np.ndarray) else value
+
+
+def read_only(value: Any) -> Any:
+    """Parameters or a velocity, made read-only, so that a caller who gets them cannot change the run."""
+    for array in value or ():
+        if array is not None:
+            array.flags.writeable = False
+    return value
+
+
+def expand_to(value: Array, theta: Array) -> Array:
+    """A value of shape E, or (), with trailing axes added so that it broadcasts with an array (*E, ...)."""
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
+
+
+def series_axes(series: Array, ndim: int) -> Array:
+    """The series with the axes of an ensemble: (T, B, N) → (T, 1, ..., B, N) of `ndim` axes, classes one less."""
+    missing = ndim - is_integer(series) - series.ndim
+    return series.reshape(series.shape[0], *(1,) * missing, *series.shape[1:]) if missing > 0 else series
+
+
+def weights_with_axes(weights: Weights | None, ndim: int) -> Weights | None:
+    """Weights (K, B) as (K, 1, ..., B, 1) of `ndim` axes, so that they multiply rows; None as it is."""
+    return None if weights is None else weights.reshape(len(weights), *(1,) * (ndim - 3), -1, 1)
 
 
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:

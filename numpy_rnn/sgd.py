@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpy_rnn.common.shapes import check_learning_rate, check_like, expand_to
-from numpy_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Parameters, copy_of
+from numpy_rnn.common.checks import check_direction, check_learning_rate
+from numpy_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Parameters, expand_to
 
 
 def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
@@ -21,9 +21,8 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
     finite numbers, 0 or more, or of another shape.
     Source: torch.optim.SGD.
     """
-    ARRAYS.parameters(params, both_biases=False)
-    ARRAYS.like_parameters("gradient", delta)
-    check_like(params, "gradient", delta)
+    check_direction(ARRAYS, params, delta)
+    check_learning_rate(params, learning_rate)
     return sgd_step(params, delta, as_learning_rate(params, learning_rate))
 
 
@@ -37,7 +36,5 @@ def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) ->
 
 
 def as_learning_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
-    """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
-    check_learning_rate(params, learning_rate)
-    rate: Array = copy_of(np.asarray(learning_rate, dtype=params.W_hh.dtype))
-    return rate
+    """η in the parameters' dtype, a copy."""
+    return np.array(learning_rate, dtype=params.W_hh.dtype)

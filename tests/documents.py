@@ -1,4 +1,4 @@
-"""The project's documents: their blocks of code, what these print, and what they repeat from other files.
+"""The project's documents: their blocks of code, what these print, and the code that they repeat.
 
 A document is any .md file of the project. Comments on the lines before a block, `<!-- ... -->`, say what it is:
 
@@ -7,47 +7,43 @@ A document is any .md file of the project. Comments on the lines before a block,
     figure FILE: COPY     the commands draw this file, which is kept in the project
     both packages         the Python program prints the same with `import torch_rnn as rnn`
     from FILE: f, g       the block is these functions of a file, without their docstrings
-    rows of FILE          the table consists of rows of a table in another file
-    claims of FILE        the list is that of the claims in another file that do not pass
 
 A block `text` is the output of the block before it: of a Python program, or of shell commands. In shell commands that
-start with `python3 -m venv`, that is what follows the last `&&`. A line `...` in an output means lines that are
-left out. A Python block whose first line is a comment such as `# my_rnn.py` is a file of this name in the folder in
-which everything else is run. `python tests/update_documents.py` writes all of this anew.
+start with `python3 -m venv`, that is what follows the last `&&`. A line `...` in an output is any number of lines. A
+Python block whose first line is a comment such as `# my_rnn.py` is a file of this name in the folder in which
+everything else is run. `python tests/documents.py` updates outputs, figures and repeated code.
 """
 
 import ast
-import difflib
-import functools
 import os
 import re
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import children
 
 TOP = children.ROOT
-PACKAGES = ("numpy_rnn", "torch_rnn", "benchmarks", "tests")
+PACKAGES = ("numpy_rnn", "torch_rnn", "benchmarks")
 DOCUMENTS = (TOP / "README.md", *sorted(path for name in PACKAGES for path in (TOP / name).rglob("*.md")))
 BLOCK = re.compile(r"^(?P<notes>(?:<!-- [^\n]* -->\n)*)```(?P<language>\w+)\n(?P<text>.*?)\n```$", re.M | re.S)
-COPY = re.compile(r"^<!-- (?P<kind>rows|claims) of (?P<file>\S+) -->\n(?P<text>.*?)(?=\n\n|\n?\Z)", re.M | re.S)
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?")
-GAP = "..."
+NOTES = ("run:", "numbers vary", "figure", "both packages", "from")
+NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?"
+DECIMAL = r"-?\d.*[.e].*"
+TOKEN = re.compile(rf"(?P<number>{NUMBER})|(?P<space>\s+)|(?P<rule>([-=_])\4+)|.")
+GAP = r"^ *\.\.\.\n"  # in an output: any number of lines
+LINES = r"(?:.*\n)*?"
 
 
 class Block(NamedTuple):
-    """A block of code or output; `start` and `end` are the places of its text in the document."""
+    """A block of code or output, its notes by their first words, and the place of its text in the document."""
 
     language: str
     text: str
-    notes: tuple[str, ...]
-    start: int
-    end: int
-
-    def note(self, name: str) -> str | None:
-        """What follows the name of a note, "" if nothing does; None without such a note."""
-        return next((note.removeprefix(name).strip() for note in self.notes if note.startswith(name)), None)
+    notes: dict[str, str]
+    span: tuple[int, int]
 
     @property
     def file(self) -> str | None:
@@ -59,59 +55,50 @@ class Block(NamedTuple):
 class Example(NamedTuple):
     """A Python program or shell commands, and the block with their output."""
 
-    document: Path
     language: str
     source: str
     output: Block
 
-    @property
-    def needs_torch(self) -> bool:
-        """Does it import torch or draw?"""
-        return self.language == "sh" or bool(re.search(r"^(import|from) torch", self.source, re.M))
-
 
 def name_of(document: Path) -> str:
-    """The path of a document from the top of the project."""
     return document.relative_to(TOP).as_posix()
 
 
-def blocks(text: str) -> list[Block]:
-    """All blocks of a document with a language, in order."""
-    return [
-        Block(found["language"], found["text"], tuple(re.findall("<!-- (.*) -->", found["notes"])), *found.span("text"))
-        for found in BLOCK.finditer(text)
-    ]
+def blocks(document: Path) -> list[Block]:
+    found = []
+    for block in BLOCK.finditer(document.read_text(encoding="utf-8")):
+        notes = re.findall("<!-- (.*) -->", block["notes"])
+        named = {name: note.removeprefix(name).strip() for note in notes for name in NOTES if note.startswith(name)}
+        found.append(Block(block["language"], block["text"], named, block.span("text")))
+    return found
 
 
 def examples(document: Path) -> list[Example]:
     """Everything in a document that has an output."""
-    found, source = [], Block("", "", (), 0, 0)
-    for block in blocks(document.read_text(encoding="utf-8")):
+    found, source = [], Block("", "", {}, (0, 0))
+    for block in blocks(document):
         if block.language != "text":
             source = block
-            continue
-        command = block.note("run:")
-        if command is not None:
-            found.append(Example(document, "sh", command, block))
-            continue
-        found.append(Example(document, source.language, source.text, block))
-        if source.note("both packages") is not None:
-            other = source.text.replace("import numpy_rnn as rnn", "import torch_rnn as rnn")
-            found.append(Example(document, source.language, other, block))
+        elif "run:" in block.notes:
+            found.append(Example("sh", block.notes["run:"], block))
+        else:
+            found.append(Example(source.language, source.text, block))
+            if "both packages" in source.notes:
+                other = source.text.replace("import numpy_rnn as rnn", "import torch_rnn as rnn")
+                found.append(Example(source.language, other, block))
     return found
 
 
 def commands(document: Path) -> list[str]:
     """All shell commands of a document, each as one line without its comment."""
-    texts = [block.text for block in blocks(document.read_text(encoding="utf-8")) if block.language == "sh"]
+    texts = [block.text for block in blocks(document) if block.language == "sh"]
     lines = "\n".join(texts).replace("\\\n", " ").splitlines()
     return [command for line in lines if (command := re.sub(r"(^|\s)#.*", "", line).strip())]
 
 
 def files() -> dict[str, str]:
     """The files that the documents contain, by name."""
-    of_all = [block for document in DOCUMENTS for block in blocks(document.read_text(encoding="utf-8"))]
-    return {block.file: block.text + "\n" for block in of_all if block.file}
+    return {block.file: block.text + "\n" for document in DOCUMENTS for block in blocks(document) if block.file}
 
 
 def run(example: Example, folder: Path) -> str:
@@ -119,15 +106,18 @@ def run(example: Example, folder: Path) -> str:
     for name, text in files().items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "tests").symlink_to(TOP / "tests")
+    (folder / "bin").mkdir()  # its programs are those that run here
+    modules = {"python": "", "pytest": "-m pytest", "numpy-rnn": "-m numpy_rnn", "torch-rnn": "-m torch_rnn"}
+    for name, module in modules.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
     if example.language == "python":
-        (folder / "program.py").write_text(example.source, encoding="utf-8")
-        command = [sys.executable, "-W", "error", "program.py"]
+        command = [sys.executable, "-W", "error", "-c", example.source]
     else:
         source = example.source
         if source.startswith("python3 -m venv"):
             source = source.rpartition("&& ")[2].replace(".venv/bin/", "")
         command = ["bash", "-uc", source]
-    _programs(folder / "bin")
     variables = {name: value for name, value in children.environment().items() if not name.startswith("PYTEST")}
     variables |= {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "80"}
     done = children.run(command, cwd=folder, env=variables, timeout=300)
@@ -135,135 +125,74 @@ def run(example: Example, folder: Path) -> str:
     return done.stdout.rstrip()
 
 
-def _programs(folder):
-    """Make `python`, `pytest` and the commands of the project those that run here."""
-    folder.mkdir()
-    both = [(f"{name}-rnn", f"-m {name}_rnn") for name in ("numpy", "torch")]
-    for name, words in (("python", ""), ("pytest", "-m pytest"), *both):
-        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
-        (folder / name).chmod(0o755)
+# -- what a document shows --------------------------------------------------------------------------------------------
 
 
-# -- outputs --------------------------------------------------------------------------------------------------------
+def excerpt(shown: str, printed: str, vary: bool) -> str | None:
+    """The lines of `printed` that correspond to those of `shown`, an earlier output with gaps; None if words differ.
 
-
-def excerpt(shown: str, printed: str) -> str:
-    """The lines of `printed` that correspond to those of `shown`, an earlier output with gaps.
-
-    The lines between two gaps are replaced by as many lines in a row, those that resemble them most. The first part is
-    at the beginning and the last one at the end, unless there is a gap before or after it.
+    Whole numbers are words too, unless numbers vary and there are no such lines with the same whole numbers.
     """
-    lines = printed.splitlines()
-    parts: list[list[str]] = [[]]
-    gaps = []
-    for line in shown.splitlines():
-        if line.strip() == GAP:
-            gaps.append(line)
-            parts.append([])
-        else:
-            parts[-1].append(line)
-    if not gaps:
-        return printed
-
-    @functools.cache
-    def best(number, start):
-        """The likeness and the positions of the parts from this one on, if it begins at `start` or later."""
-        size = len(parts[number])
-        if number == 0:
-            places = [0]
-        elif number == len(parts) - 1:
-            places = [len(lines) - size] if len(lines) - size >= start else []
-        else:
-            places = range(start, len(lines) - size + 1)
-        found = (-1.0, ())
-        for place in places:
-            likeness = sum(map(_likeness, parts[number], lines[place : place + size]))
-            if number < len(parts) - 1:
-                rest, positions = best(number + 1, place + size)
-                if not positions:
-                    continue
-                found = max(found, (likeness + rest, (place, *positions)))
-            else:
-                found = max(found, (likeness, (place,)))
-        return found
-
-    positions = best(0, 0)[1]
-    if not positions:
-        return printed
-    chosen: list[str] = []
-    for gap, part, place in zip(["", *gaps], parts, positions):
-        chosen += ([gap] if gap else []) + lines[place : place + len(part)]
-    return "\n".join(chosen)
+    parts = re.split(GAP, shown + "\n", flags=re.M)
+    for number in (DECIMAL, NUMBER)[: 1 + vary]:
+        patterns = ["".join(_pattern(token, number) for token in TOKEN.finditer(part)) for part in parts]
+        if found := re.fullmatch(LINES.join(f"({pattern})" for pattern in patterns), printed + "\n"):
+            gaps = [*re.findall(GAP, shown + "\n", flags=re.M), ""]
+            return "".join(text for pair in zip(found.groups(), gaps) for text in pair).removesuffix("\n")
+    return None
 
 
-@functools.cache
-def _likeness(one, other):
-    same_start = one.split()[:1] == other.split()[:1]
-    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio() + same_start
+def _pattern(token, number):
+    if token.lastgroup == "number" and re.fullmatch(number, token[0]):
+        return NUMBER
+    return {"space": r"\s+", "rule": "[-=_]+"}.get(token.lastgroup, re.escape(token[0]))
 
 
-def same(shown: str, printed: str, numbers_vary: bool) -> bool:
-    """The same words; and numbers that differ by one unit of their last digit at most, unless they vary."""
-    if _words(shown) != _words(printed):
-        return False
-    return numbers_vary or all(map(_is_near, NUMBER.findall(shown), NUMBER.findall(printed)))
+def same_numbers(shown: str, printed: str) -> bool:
+    """Whether numbers differ by one unit of their last digit at most."""
+    pairs = zip(re.findall(NUMBER, shown), re.findall(NUMBER, printed), strict=True)
+    return all(one == other or abs(_value(one) - _value(other)) <= 1.01 * _unit(other) for one, other in pairs)
 
 
-def _words(text):
-    """The text without its numbers and its layout: where lines are broken may depend on the length of a number."""
-    return re.sub(r"([=_-])\1+", r"\1", " ".join(NUMBER.sub("#", text).split()))
+def _value(number):
+    return float(number.replace(",", ""))
 
 
-def _is_near(one, other):
-    mantissa, _, exponent = other.partition("e")
-    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-    one, other = (float(number.replace(",", "")) for number in (one, other))
-    return abs(one - other) <= (1.01 * unit if unit < 1 else 0)
-
-
-# -- what is repeated -----------------------------------------------------------------------------------------------
+def _unit(number):
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])) if "." in mantissa else 0.0
 
 
 def functions_of(where: str) -> str:
     """The functions that "FILE: f, g" names, without their docstrings."""
     path, names = where.split(": ")
-    source = (TOP / path).read_text(encoding="utf-8")
-    lines, wanted = source.splitlines(), {}
+    source, found = (TOP / path).read_text(encoding="utf-8"), {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
-            docstring = node.body[0]
-            wanted[node.name] = (
-                lines[node.lineno - 1 : docstring.lineno - 1] + lines[docstring.end_lineno : node.end_lineno]
-            )
-    return "\n\n\n".join("\n".join(wanted[name]) for name in names.split(", "))
+            text, doc = (ast.get_source_segment(source, part) for part in (node, node.body[0]))
+            found[node.name] = str(text).replace(f"    {doc}\n", "", 1)
+    return "\n\n\n".join(found[name] for name in names.split(", "))
 
 
-def copied(kind: str, file: str, shown: str) -> str:
-    """The lines of another file that a document repeats: rows of a table, or claims that do not pass."""
-    source = (TOP / file).read_text(encoding="utf-8")
-    if kind == "claims":
-        return "\n".join(line for line in source.splitlines() if re.match(r"- (open|FAIL):", line))
-    names = [_first_cell(row) for row in shown.splitlines()[2:]]
-    for table in re.findall(r"(?:^\|.*\n)+", source, re.M):
-        head, rule, *rows = table.splitlines()
-        by_name = {_first_cell(row): row for row in rows}
-        if by_name.keys() >= set(names):
-            return "\n".join([head, rule, *(by_name[name] for name in names)])
-    raise AssertionError(f"{file} has no table with the rows {', '.join(names)}")
-
-
-def _first_cell(row):
-    return row.split("|")[1].strip()
-
-
-def repeated(document: Path) -> list[tuple[str, str, tuple[int, int]]]:
-    """What a document repeats from other files: the text in the document, the one that it should be, its place."""
+def update(document: Path) -> None:
+    """Write the outputs, figures and repeated code of a document anew. Where words differ, an output is whole."""
+    new = {block.span: functions_of(block.notes["from"]) for block in blocks(document) if "from" in block.notes}
+    for example in examples(document):
+        if example.output.span in new:  # a program for both packages has one output
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            printed = run(example, Path(folder))
+            if figure := example.output.notes.get("figure"):
+                drawn, kept = figure.split(": ")
+                shutil.copyfile(Path(folder) / drawn, TOP / kept)
+        output = example.output
+        new[output.span] = excerpt(output.text, printed, "numbers vary" in output.notes) or printed
     text = document.read_text(encoding="utf-8")
-    found = []
-    for block in blocks(text):
-        where = block.note("from")
-        if where:
-            found.append((block.text, functions_of(where), (block.start, block.end)))
-    for copy in COPY.finditer(text):
-        found.append((copy["text"], copied(copy["kind"], copy["file"], copy["text"]), copy.span("text")))
-    return found
+    for (start, end), wanted in sorted(new.items(), reverse=True):
+        text = text[:start] + wanted + text[end:]
+    document.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:] or DOCUMENTS):
+        update(path.resolve())

@@ -3,12 +3,11 @@
 Every product of matrices of the packages adds its terms in another order, drawn by the seed for each shape; NumPy's
 without BLAS, as `einsum` does. Any kernel might add so, hence results stay within all bounds. Every run starts one ulp
 away from its weights. A test that fails here expects what no kernel guarantees.
-
-All hooks are in `simulate`.
 """
 
 import ast
 import inspect
+import pkgutil
 from functools import cache
 from importlib import import_module
 from types import FunctionType
@@ -26,8 +25,10 @@ def simulate(seed, with_torch):
 
     patch, draw = pytest.MonkeyPatch(), initial._draw  # one network
     patch.setattr(initial, "_draw", lambda *options: an_ulp_away(draw(*options), seed))
-    for name in ("elman", "bptt", "engine.update", "engine.columns"):
-        exchange_products(patch, import_module(f"numpy_rnn.{name}"), product_for(seed))
+    for package in map(import_module, ("numpy_rnn", "numpy_rnn.engine")):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if not module.ispkg and not module.name.endswith("__main__"):
+                exchange_products(patch, import_module(module.name), product_for(seed))
     if with_torch:
         import torch
 
@@ -57,7 +58,8 @@ class Products(ast.NodeTransformer):
         return node
 
     def visit_Attribute(self, node):
-        return ast.Name(PRODUCT, ast.Load()) if ast.unparse(node) == "np.ndarray.dot" else self.generic_visit(node)
+        of_numpy = ast.unparse(node) in ("np.matmul", "np.dot", "np.ndarray.dot")
+        return ast.Name(PRODUCT, ast.Load()) if of_numpy else self.generic_visit(node)
 
     def visit_Name(self, node):
         return ast.Name(PRODUCT, ast.Load()) if node.id == "matmul" else node

@@ -1,17 +1,26 @@
-"""One update written from the definitions alone, with the rounding that is allowed to a correct computation.
+"""One update and a run of TBPTT(k1, k2) from the definitions alone, with the rounding allowed to a correct computation.
 
-It calls nothing of the packages under test but their named tuples. `reference_update` computes one update step by step.
-It has tests of its own, in test_window.py for a window and in test_sgd.py for the step.
+Nothing of the packages under test is called but their records. test_witness.py compares the update with the
+complex-step derivative of the loss, and the step with torch.optim.
 """
 
 from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from comparing import UNDERFLOW, UNIT, each
+from cases import network, window_case
+from comparing import assert_within, bits, each
 from hypothesis import currently_in_test_context, reject
 
 from numpy_rnn import Activations, Adjoints, Gradients, Parameters
+
+# The error granted to an operation, relative to the size of the terms that it summed: 45 eps. Two correct
+# computations of a sum of n terms differ by at most n·eps of that size (Higham, section 3.1), and n ≤ 42 in most cases;
+# for larger matrices About grants n·eps.
+UNIT = {"float64": 1e-14, "float32": 1e-14 * 2.0**29}
+# Below the smallest normal number, numbers lie as far apart as the smallest of all: there a product is off by half of
+# that in either of two computations, and so is the expected value when it is rounded to the dtype.
+UNDERFLOW = {unit: 2 * float(np.finfo(dtype).smallest_subnormal) for dtype, unit in UNIT.items()}
 
 
 class About:
@@ -45,7 +54,8 @@ class About:
 
     def __matmul__(self, other):
         inherited = self.off @ np.abs(other.value) + np.abs(self.value) @ other.off + self.off @ other.off
-        rounding = self.unit * self.most @ other.most + self.value.shape[-1] * UNDERFLOW[self.unit]
+        terms = self.value.shape[-1]
+        rounding = max(1, terms / 42) * self.unit * self.most @ other.most + terms * UNDERFLOW[self.unit]
         return About(self.value @ other.value, self.unit, inherited + rounding)
 
     def __truediv__(self, number):
@@ -84,6 +94,13 @@ class About:
         """In the form ½ (1 + tanh(a/2)), whose sum rounds at 1; no slope is above ¼."""
         return About(0.5 * (1 + np.tanh(0.5 * self.value)), self.unit, 0.25 * self.off + self.unit)
 
+    def relu(self):
+        if (np.abs(self.value) <= self.off).any():  # no case for a property, an error elsewhere
+            if currently_in_test_context():
+                reject()
+            raise AssertionError("a pre-activation lies nearer to relu's kink than its rounding: choose another seed")
+        return About(np.maximum(self.value, 0), self.unit, np.where(self.value > 0, self.off, 0))
+
     def log_softmax(self):
         """No number changes by more than twice the largest change of its row."""
         shifted = self.value - self.value.max(axis=-1, keepdims=True)
@@ -98,13 +115,6 @@ class About:
     def clip(self, limit):
         return About(np.clip(self.value, -limit, limit), self.unit, self.off + self.unit * np.abs(self.value))
 
-    def relu(self):
-        if (np.abs(self.value) <= self.off).any():  # no case for a property, an error elsewhere
-            if currently_in_test_context():
-                reject()
-            raise AssertionError("a pre-activation lies nearer to relu's kink than its rounding: choose another seed")
-        return About(np.maximum(self.value, 0), self.unit, np.where(self.value > 0, self.off, 0))
-
     def __getitem__(self, index):
         return About(self.value[index], self.unit, self.off[index])
 
@@ -117,8 +127,17 @@ class About:
         return About(np.stack([i.value for i in items]), items[0].unit, np.stack([i.off for i in items]))
 
 
+def about(value, dtype):
+    """A tuple of arrays as About; None stays None."""
+    return each(lambda v: About(v, UNIT[str(dtype)]), value)
+
+
+def total(terms):
+    return reduce(About.__add__, terms)
+
+
 class Expected(NamedTuple):
-    """What one update computes, everything About."""
+    """The results of one update, everything About; or the same in NumPy, of a package."""
 
     activations: Activations
     loss: About
@@ -128,29 +147,34 @@ class Expected(NamedTuple):
     velocity: Gradients | None = None
 
 
-def values(expected, dtype):
-    """The values of a tuple of About, rounded to a dtype."""
-    return each(lambda about: about.value.astype(dtype), expected)
+def assert_right(found, expected, dtype):
+    """Fail unless NumPy's arrays are those expected, in this dtype, up to the allowed rounding."""
+    assert_within(found, each(lambda v: v.value.astype(dtype), expected), each(lambda v: v.off, expected))
 
 
-def allowed(expected):
-    """How far from those values a correct computation may lie, in tuples of the same form."""
-    return each(lambda about: about.off, expected)
+def in_rows(array, size, dtype):
+    """Classes as rows with a 1 at their place; rows as they are."""
+    return np.eye(size, dtype=dtype)[array] if array.dtype.kind == "i" else array
 
 
-def about(value, dtype):
-    """A tuple of arrays as About; None stays None."""
-    return each(lambda v: About(v, UNIT[str(dtype)]), value)
+def loss_rows(case):
+    """What the loss is made of: (target in rows, weights (K, B, 1), N of (L2))."""
+    dtype, O = case.params.W_hh.dtype, case.params.W_hy.shape[-1]
+    rows = in_rows(case.target, O, dtype)
+    w = np.ones(rows.shape[:-1], dtype) if case.weights is None else case.weights
+    terms = float(w.sum()) * (O if case.objective.loss == "squared_error" else 1)
+    return rows, w[..., None], {"sum": 1, "mean": terms or 1}[case.objective.reduction]
 
 
-def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expected:
-    """One update, written step by step for one network; options: of the step, as in `reference_step`."""
-    dtype, unit = case.dtype, UNIT[str(case.dtype)]
-    target, weights, terms = case.loss_rows
+def expected_update(case) -> Expected:
+    """One window and its step, written step by step for one network."""
+    dtype, unit = case.params.W_hh.dtype, UNIT[str(case.params.W_hh.dtype)]
+    target, weights, terms = loss_rows(case)
     x = in_rows(case.x, case.params.W_xh.shape[-2], dtype)
-    params, x, target, weights, h_0, velocity = about((case.params, x, target, weights, case.initial, velocity), dtype)
+    h_0 = case.params.h_0 if case.h_0 is None else case.h_0
+    params, x, target, weights, h_0, velocity = about((case.params, x, target, weights, h_0, case.velocity), dtype)
     W_xh, W_hh, W_hy, b_h, b_y, learned = params
-    T, K, nonlinearity = len(case.x), len(case.target), case.options["nonlinearity"]
+    T, K, nonlinearity = len(case.x), len(case.target), case.objective.nonlinearity
 
     a, h, y = {}, {0: h_0}, {}
     for t in range(1, T + 1):
@@ -164,7 +188,7 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
     losses, dy = [], dict.fromkeys(y, nothing)
     for t in range(T - K + 1, T + 1):
         target_t, w_t = target[t - (T - K) - 1], weights[t - (T - K) - 1]
-        if case.options["loss"] == "squared_error":
+        if case.objective.loss == "squared_error":
             e = y[t] - target_t
             losses.append((w_t * (e * e)).sum() / 2)
         else:
@@ -172,67 +196,123 @@ def reference_update(case, learning_rate=0.0, velocity=None, **options) -> Expec
             e = log_p.exp() * sums - target_t
             losses.append((w_t * (About(-target_t.value, unit) * log_p)).sum())
         dy[t] = w_t * e / terms
-    loss = reduce(About.__add__, losses) / terms
 
-    dh: dict[int, About] = {}
-    da: dict[int, About] = {}
+    dh, da = dict[int, About](), dict[int, About]()
     for t in range(T, 0, -1):
         dh[t] = dy[t] @ W_hy.T if t == T else dy[t] @ W_hy.T + da[t + 1] @ W_hh.T
         slopes = {"tanh": one - h[t] * h[t], "sigmoid": h[t] * (one - h[t]), "relu": About(a[t].value > 0, unit)}
         da[t] = dh[t] * slopes[nonlinearity]
 
-    def over_time(term):
-        return reduce(About.__add__, [term(t) for t in range(1, T + 1)])
-
     gradients = Gradients(
-        over_time(lambda t: x[t - 1].T @ da[t]),
-        over_time(lambda t: h[t - 1].T @ da[t]),
-        over_time(lambda t: h[t].T @ dy[t]),
-        None if b_h is None else over_time(lambda t: da[t].sum(0)),
-        None if b_y is None else over_time(lambda t: dy[t].sum(0)),
+        total(x[t - 1].T @ da[t] for t in a),
+        total(h[t - 1].T @ da[t] for t in a),
+        total(h[t].T @ dy[t] for t in a),
+        None if b_h is None else total(da[t].sum(0) for t in a),
+        None if b_y is None else total(dy[t].sum(0) for t in a),
         None if learned is None else da[1] @ W_hh.T,
     )
-    updated, velocity = reference_step(params, gradients, velocity, dtype, learning_rate, **options)
-    dx = {t: da[t] @ W_xh.T for t in da}
-    stacked = [About.stack(list(steps.values())) for steps in (a, h, y)]
-    dys, dhs, das, dxs = (About.stack([steps[t] for t in range(1, T + 1)]) for steps in (dy, dh, da, dx))
+    updated, velocity = expected_step(params, gradients, velocity, case.step, dtype)
+    activations = Activations(x, *(About.stack(list(steps.values())) for steps in (a, h, y)))
+    by_step = [[steps[t] for t in a] for steps in (dy, dh, da)]
+    dys, dhs, das, dxs = map(About.stack, (*by_step, [da[t] @ W_xh.T for t in a]))
     adjoints = Adjoints(dys, dhs, das, dxs, da[1] @ W_hh.T)
-    return Expected(Activations(x, *stacked), loss, adjoints, gradients, updated, velocity)
+    return Expected(activations, total(losses) / terms, adjoints, gradients, updated, velocity)
 
 
-def reference_step(
-    params, gradients, velocity, dtype, learning_rate, *,
-    momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0, max_norm=None, max_value=None, adagrad=False,
-):  # fmt: skip
+def expected_step(params, gradients, velocity, step, dtype):
     """(parameters, velocity) after one step, everything About: clipping, weight decay, momentum and step, parameter by
     parameter, as the documentation of torch.optim.SGD and clip_grad_norm_ states them, or Adagrad.
     """
     unit = UNIT[str(dtype)]
-    eta, mu, rest, decay = (About(dtype.type(v), unit) for v in (learning_rate, momentum, 1 - dampening, weight_decay))
-    if max_norm is not None:
-        norm = reduce(About.__add__, [(g * g).sum() for g in gradients if g is not None]).sqrt()
-        gradients = each(lambda g: norm.clip_factor(max_norm) * g, gradients)  # as one vector
-    if max_value is not None:
-        gradients = each(lambda g: g.clip(max_value), gradients)
+    numbers = step.learning_rate, step.momentum, 1 - step.dampening, step.weight_decay
+    eta, mu, rest, decay = (About(dtype.type(v), unit) for v in numbers)
+    if step.max_norm is not None:
+        norm = total((g * g).sum() for g in gradients if g is not None).sqrt()
+        gradients = each(lambda g: norm.clip_factor(step.max_norm) * g, gradients)  # as one vector
+    if step.max_value is not None:
+        gradients = each(lambda g: g.clip(step.max_value), gradients)
     new, moving = params._asdict(), velocity._asdict() if velocity is not None else {}
-    for name, step in gradients._asdict().items():
-        if step is None:
+    for name, g in gradients._asdict().items():
+        if g is None:
             continue
-        theta = new[name]
-        if weight_decay:
-            step = step + decay * theta
-        if adagrad:
-            before, square = moving.get(name), step * step
-            moving[name] = square if before is None else before + square
-            step = step.over((moving[name] + About(1e-8, unit)).sqrt(), most=1)  # |g| ≤ √(v + 10⁻⁸)
-        if momentum:
-            before = moving.get(name)
-            moving[name] = step if before is None else mu * before + rest * step
-            step = step + mu * moving[name] if nesterov else moving[name]
-        new[name] = theta - eta * step
-    return Parameters(**new), Gradients(**dict.fromkeys(Gradients._fields) | moving) if momentum or adagrad else None
+        theta, before = new[name], moving.get(name)
+        g = g + decay * theta if step.weight_decay else g
+        if step.adagrad:
+            moving[name] = g * g if before is None else before + g * g
+            g = g.over((moving[name] + About(1e-8, unit)).sqrt(), most=1)  # |g| ≤ √(v + 10⁻⁸)
+        if step.momentum:
+            moving[name] = g if before is None else mu * before + rest * g
+            g = g + mu * moving[name] if step.nesterov else moving[name]
+        new[name] = theta - eta * g
+    kept = Gradients(**dict.fromkeys(Gradients._fields) | moving)
+    return Parameters(**new), kept if step.has_velocity else None
 
 
-def in_rows(array, size, dtype):
-    """Classes as rows with a 1 at their place; rows as they are."""
-    return np.eye(size, dtype=dtype)[array] if array.dtype.kind == "i" else array
+def definition(T, k1, k2):
+    """DERIVATION.md, section 5, with steps numbered from 1: (steps of the window, new steps) of every update."""
+    e, n = {0: 0}, 0
+    while e[n] < T:
+        n += 1
+        e[n] = min(n * k1, T)
+        s_n = max(0, e[n] - k2)
+        yield [t for t in range(1, T + 1) if s_n < t <= e[n]], [t for t in range(1, T + 1) if e[n - 1] < t <= e[n]]
+
+
+def assert_right_run(rnn, run, updates, velocity=None):
+    """Fail unless these recorded updates are the run of TBPTT(k1, k2), each network by itself.
+
+    The windows are those of the definition. The initial state of a window is the latest one computed for its step, to
+    the bit. Each update is that of the witness, from the parameters, the velocity and the state that the run reports.
+    A learned initial state moves in the windows that begin with the series, and in no other.
+    """
+    (k1, k2, epochs), _, _ = run.options
+    steps = list(range(1, len(run.x) + 1))
+    found = [(u.epoch, u.number, steps[u.window.start : u.window.stop], steps[u.window.loss_start : u.window.stop])
+             for u in updates]  # fmt: skip
+    windows = list(enumerate(definition(len(run.x), k1, k2), start=1))
+    assert found == [(epoch, n, *pair) for epoch in range(1, epochs + 1) for n, pair in windows]
+    everything = [(update.window, reported(rnn, update)) for update in updates]
+    networks = list(np.ndindex(run.params.W_hh.shape[:-2]))
+    for n in networks if len(networks) < 5 else (networks[0], networks[len(networks) // 2], networks[-1]):
+        alone = network(run, n)
+        before, moving, latest = alone.params, velocity and each(lambda v, n=n: v[n], velocity), {}
+        for window, update in everything:
+            result = part_of_network(update, n)
+            if window.start == 0:
+                latest[0] = before.h_0 if run.h_0 is None else alone.h_0
+            initial = latest[window.start]
+            assert bits(result.activations.h[0]) == bits(initial)
+            latest |= dict(zip(range(window.start, window.stop + 1), result.activations.h, strict=True))
+            learned = run.h_0 is None and window.start == 0
+            case = window_case(alone, window, before, None if learned else initial, moving)
+            right = expected_update(case)
+            assert_right(without_h_0(result, learned), without_h_0(right, learned), case.params.W_hh.dtype)
+            if not learned:
+                state = result.parameters.h_0, result.velocity and result.velocity.h_0
+                assert bits(state) == bits((before.h_0, moving and moving.h_0))
+            before, moving = result.parameters, result.velocity
+
+
+def reported(rnn, update) -> Expected:
+    """The same from an Update that `train` recorded."""
+    parts = update.activations, update.loss, update.adjoints, update.gradients, update.parameters, update.velocity
+    return rnn.to_numpy(Expected(*parts))
+
+
+def part_of_network(result: Expected, n) -> Expected:
+    """Network n's part of the arrays of an ensemble."""
+
+    def by_step(value):
+        return each(lambda sequence: sequence[(slice(None), *n)], value)
+
+    adjoints = by_step(result.adjoints._replace(dh_0=None))._replace(dh_0=result.adjoints.dh_0[n])
+    gradients, parameters, velocity = each(lambda theta: theta[n], result[3:])
+    return Expected(by_step(result.activations), result.loss[n], adjoints, gradients, parameters, velocity)
+
+
+def without_h_0(result: Expected, learned) -> Expected:
+    """The same without a learned initial state, unless it is that of the window."""
+    if learned:
+        return result
+    velocity = None if result.velocity is None else result.velocity._replace(h_0=None)
+    return result._replace(parameters=result.parameters._replace(h_0=None), velocity=velocity)

@@ -6,8 +6,8 @@
 from numpy_rnn.common import packages
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import __version__ as __version__
-from numpy_rnn.common.records import Window
-from numpy_rnn.common.windows import windows
+from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update, Window
+from numpy_rnn.windows import windows
 
 try:
     from torch_rnn.bptt import adjoints, bptt
@@ -16,47 +16,12 @@ except ModuleNotFoundError as error:
 from torch_rnn.clipping import clip_by_global_norm, clip_by_value
 from torch_rnn.elman import forward
 from torch_rnn.loss import cross_entropy, half_squared_error
-from torch_rnn.momentum import direction
-from torch_rnn.parameters import (
-    Activations,
-    Adjoints,
-    Gradients,
-    Parameters,
-    State,
-    Update,
-    from_numpy,
-    from_state_dict,
-    initial_parameters,
-    to_numpy,
-    to_state_dict,
-)
-from torch_rnn.sgd import sgd
+from torch_rnn.parameters import from_numpy, from_state_dict, initial_parameters, to_numpy, to_state_dict
+from torch_rnn.sgd import direction, sgd
 from torch_rnn.tbptt import train, train_stream
 
 __all__ = [
-    "Activations",
-    "Adjoints",
-    "Gradients",
-    "InputError",
-    "Parameters",
-    "State",
-    "Update",
-    "Window",
-    "adjoints",
-    "bptt",
-    "clip_by_global_norm",
-    "clip_by_value",
-    "cross_entropy",
-    "direction",
-    "forward",
-    "from_numpy",
-    "from_state_dict",
-    "half_squared_error",
-    "initial_parameters",
-    "sgd",
-    "to_numpy",
-    "to_state_dict",
-    "train",
-    "train_stream",
-    "windows",
-]
+    "Activations", "Adjoints", "Gradients", "InputError", "Parameters", "State", "Update", "Window", "adjoints", "bptt",
+    "clip_by_global_norm", "clip_by_value", "cross_entropy", "direction", "forward", "from_numpy", "from_state_dict",
+    "half_squared_error", "initial_parameters", "sgd", "to_numpy", "to_state_dict", "train", "train_stream", "windows",
+]  # fmt: skip

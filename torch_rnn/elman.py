@@ -1,77 +1,54 @@
-"""The forward pass of the Elman network (DERIVATION.md, section 2)."""
+"""The forward pass of the Elman network, `numpy_rnn/elman.py` in PyTorch (DERIVATION.md, section 2)."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
-from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import Nonlinearity
-from numpy_rnn.common.shapes import check_inputs, is_integer, series_axes
-from torch_rnn.parameters import ARRAYS, Activations, Array, Elementwise, InitialState, Inputs, Parameters
+from numpy_rnn.common.checks import check_forward, check_objective
+from numpy_rnn.common.records import Activations, Nonlinearity, Objective, Parameters
+from torch_rnn.parameters import ARRAYS, Array, rows
 
-NONLINEARITIES: Choices[Elementwise] = Choices("nonlinearity", tanh=torch.tanh, relu=torch.relu, sigmoid=torch.sigmoid)
+NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+}
 
 
 def forward(
-    params: Parameters[Array], x: Inputs, h_0: InitialState, *, nonlinearity: Nonlinearity = "tanh"
+    params: Parameters[Array], x: Array, h_0: Array, *, nonlinearity: Nonlinearity = "tanh"
 ) -> Activations[Array]:
-    """Run the network over one window.
+    """Run the network over one window, as `numpy_rnn.forward`, which describes the arguments and the errors raised.
 
-        a_t = x_t W_xh + h_{t-1} W_hh + b_h    (F1)
-        h_t = φ(a_t)                           (F2)
-        y_t = h_t W_hy + b_y                   (F3)
-        x_t = the rows of classes              (F4)
-
-    x: (T, B, D) inputs, or (T, *E, B, D) with one series per network; or classes, integers (T, B) or (T, *E, B) from 0
-    to D − 1, each of which is the row x_{t,b} with 1 at its place and 0 elsewhere, so that x_t W_xh is a row of W_xh.
-    h_0: (B, H) or (*E, B, H), the initial state. Both, but for classes, in the parameters' dtype. φ is tanh, relu or
-    sigmoid, the logistic function. Returns new Activations: a_t and y_t are at index t - 1 of a and y, and h_t is at
-    index t of h, so that h[0] = h_0; x has rows, of classes too. numpy_rnn accepts complex numbers too, for the complex
-    step (DERIVATION.md, section 7).
-
-    Raises InputError on a shape or dtype that does not fit and on an unknown nonlinearity.
-    Source: Elman 1990; Goodfellow, Bengio and Courville, equations 10.8 to 10.10.
+    The activations carry the graph that `bptt` and `adjoints` differentiate.
     """
-    ARRAYS.parameters(params, dtypes=ARRAYS.forward_dtypes)
-    ARRAYS.check(x=x, h_0=h_0)
-    check_inputs(params, x, h_0)
-    return unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
+    check_objective(Objective(nonlinearity))
+    check_forward(ARRAYS, params, x, h_0)
+    E, W_xh = params.W_hh.shape[:-2], params.W_xh
+    x = rows(x, W_xh.shape[-2], W_xh).expand(len(x), *E, -1, -1)
+    x, h_0 = differentiable(x), differentiable(h_0.expand(*E, *h_0.shape[-2:]))
+    a, h, y = unroll(params, x, h_0, NONLINEARITIES[nonlinearity])
+    return Activations(x, torch.stack(a), torch.stack(h), y)
 
 
-def one_hot(classes: Array, size: int, dtype: Any) -> Array:
-    """Rows of `size` numbers with a 1 at their class and 0 elsewhere: (...) → (..., size)"""
-    return torch.eq(classes[..., None], torch.arange(size)).to(dtype)  # (F4)
-
-
-def unroll(params: Parameters[Array], x: Inputs, h_0: InitialState, phi: Elementwise) -> Activations[Array]:
-    """`forward` without its checks.
-
-    A product `@` acts on the last two axes, so an ensemble needs no other code once x and h_0 have its axes. A bias is
-    added as a row, to every sequence.
-    """
-    E = params.W_hh.shape[:-2]
-    x = series_axes(x, len(E) + 3)
-    if is_integer(x):
-        x = one_hot(x, params.W_xh.shape[-2], params.W_xh.dtype)  # (F4)
-    x = torch.broadcast_to(x, (len(x), *E, *x.shape[-2:]))
-    h_0 = torch.broadcast_to(h_0, (*E, *h_0.shape[-2:]))
-    x, h_0 = differentiable(x), differentiable(h_0)
+def unroll(
+    params: Parameters[Array], x: Array, h_0: Array, phi: Callable[[Array], Array]
+) -> tuple[list[Array], list[Array], Array]:
+    """`forward` of rows without its checks: (a_1 to a_T, h_0 to h_T, y)."""
     W_xh, W_hh, W_hy, b_h, b_y, _ = params
-    inputs = x @ W_xh  # (F1), the term of the inputs, for all steps at once
-    if b_h is not None:
-        inputs = inputs + b_h[..., None, :]  # (F1)
-    pre_activations, states = [], [h_0]
-    for input_t in inputs:
-        a_t = input_t + states[-1] @ W_hh  # (F1)
-        pre_activations.append(a_t)
-        states.append(phi(a_t))  # (F2)
-    a, h = torch.stack(pre_activations), torch.stack(states)
-    y = h[1:] @ W_hy  # (F3)
+    a, h = [], [h_0]
+    for x_t in x:
+        a_t = x_t @ W_xh + h[-1] @ W_hh  # (F1)
+        if b_h is not None:
+            a_t = a_t + b_h.unsqueeze(-2)  # (F1)
+        a.append(a_t)
+        h.append(phi(a_t))  # (F2)
+    y = torch.stack(h[1:]) @ W_hy  # (F3)
     if b_y is not None:
-        y = y + b_y[..., None, :]  # (F3)
-    return Activations(x, a, h, y)
+        y = y + b_y.unsqueeze(-2)  # (F3)
+    return a, h, y
 
 
 def differentiable(array: Array) -> Array:

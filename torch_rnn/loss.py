@@ -1,111 +1,44 @@
-"""The losses: half the squared error, and softmax cross-entropy (DERIVATION.md, section 3)."""
+"""The losses by torch.nn.functional; `numpy_rnn/loss.py` has the equations (DERIVATION.md, section 3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
-
 import torch
+from torch.nn import functional
 
-from numpy_rnn.common.arrays import check_loss, weights_with_axes
-from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import Reduction
-from numpy_rnn.common.shapes import is_integer, series_axes
-from torch_rnn.elman import one_hot
-from torch_rnn.parameters import ARRAYS, Array, Losses, Outputs, Targets, Weights
+from numpy_rnn.common.checks import check_loss
+from numpy_rnn.common.records import Objective, Reduction
+from torch_rnn.parameters import ARRAYS, Array, rows
 
 
-def one(terms: Any) -> Any:
-    return 1
+def half_squared_error(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
+    """Half the squared error, as `numpy_rnn.half_squared_error`, which describes the arguments and errors raised."""
+    return checked_loss(y, target, weights, Objective(loss="squared_error", reduction=reduction))
 
 
-def number_of_terms(terms: Any) -> Any:
-    return terms or 1
+def cross_entropy(y: Array, target: Array, *, reduction: Reduction = "sum", weights: Array | None = None) -> Array:
+    """Softmax cross-entropy, as `numpy_rnn.cross_entropy`, which describes the arguments and the errors raised."""
+    return checked_loss(y, target, weights, Objective(loss="cross_entropy", reduction=reduction))
 
 
-DIVISORS = Choices("reduction", sum=one, mean=number_of_terms)
+def checked_loss(y: Array, target: Array, weights: Array | None, objective: Objective) -> Array:
+    """The loss, after the checks of its arguments."""
+    check_loss(ARRAYS, y, target, weights, objective)
+    return window_loss(y, target, weights, objective)
 
 
-def half_squared_error(
-    y: Outputs, target: Targets, *, reduction: Reduction = "sum", weights: Weights | None = None
-) -> Losses:
-    """Half the squared error of the steps that have a target, one number per network.
-
-        ℓ_t = ½ Σ_b w_{t,b} Σ_o (y_t − target_t)²         (L1)
-        L   = Σ_t ℓ_t, under "mean" divided by O Σ w      (L2)
-
-    y: (K, *E, B, O), of these steps only; target: the same, or (K, B, O) for all networks. weights: w, (K, B), numbers
-    of 0 or more for all networks; None: 1 each, so that "mean" divides by K·B·O. Where all weights are 0, so is L.
-    Returns L in the dtype of y: shape E, a scalar without an ensemble.
-
-    Raises InputError on shapes or dtypes that differ, on weights below 0, and on an unknown reduction.
-    """
-    return window_loss(y, target, weights, "squared_error", reduction)
-
-
-def cross_entropy(
-    y: Outputs, target: Targets, *, reduction: Reduction = "sum", weights: Weights | None = None
-) -> Losses:
-    """Softmax cross-entropy of the steps that have a target, one number per network.
-
-        p_t = exp(y_t) / Σ_o exp(y_t)                      (L3)
-        ℓ_t = −Σ_b w_{t,b} Σ_o target_t log p_t            (L4)
-        L   = Σ_t ℓ_t, under "mean" divided by Σ w         (L2)
-
-    y: (K, *E, B, O), the logits of these steps only, as large as their dtype allows. target: classes, integers (K, B)
-    or (K, *E, B) from 0 to O − 1, each of which is the row with 1 at its place and 0 elsewhere; or distributions,
-    (K, *E, B, O), or (K, B, O) for all networks, rows of numbers of 0 or more whose sum is 1. weights: as in
-    `half_squared_error`; None: 1 each, so that "mean" divides by K·B. Returns L in the dtype of y: shape E, a scalar
-    without an ensemble.
-
-    Raises InputError on shapes or dtypes that differ, on numbers that are neither classes nor distributions, on weights
-    below 0, and on an unknown reduction.
-    Source: torch.nn.functional.cross_entropy; Blanchard, Higham and Higham 2021.
-    """
-    return window_loss(y, target, weights, "cross_entropy", reduction)
-
-
-def window_loss(y: Outputs, target: Targets, weights: Weights | None, loss: str, reduction: str) -> Losses:
-    """The loss of this name, with its checks."""
-    check_loss(ARRAYS, y, target, weights, loss)
-    terms = loss_terms(y, series_axes(target, y.ndim), weights_with_axes(weights, y.ndim), loss, reduction)
-    return LOSSES[loss](y, *terms)
-
-
-class Terms(NamedTuple):
-    """What a loss takes besides the outputs."""
-
-    target: Array  # (K, *E or 1, B, O), classes as rows
-    weights: Any  # w, (K, 1, .., B, 1), or the number 1
-    N: Any  # the divisor of the loss
-
-
-def loss_terms(y: Outputs, target: Targets, weights: Weights | None, loss: str, reduction: str) -> Terms:
-    """The terms of a window's loss.
-
-    target, weights: with as many axes as y, but classes with one less; the weights may be None.
-    """
-    K, *_, B, O = y.shape
-    if is_integer(target):
-        target = one_hot(target, O, y.dtype)  # (F4)
-    terms: Any = K * B if weights is None else weights.sum()
-    if loss == "squared_error":
-        terms = terms * O
-    return Terms(target, 1 if weights is None else weights, DIVISORS[reduction](terms))
-
-
-def half_sum_of_squares(y: Outputs, target: Targets, weights: Any, N: Any) -> Losses:
-    """`half_squared_error` without its checks. The sum runs over steps, sequences and outputs, not over networks."""
-    error = y - target
-    loss: Losses = 0.5 * (weights * error * error).sum(dim=(0, -2, -1)) / N  # (L1), (L2)
-    return loss
-
-
-def sum_of_cross_entropies(y: Outputs, target: Targets, weights: Any, N: Any) -> Losses:
-    """`cross_entropy` without its checks."""
-    loss: Losses = -(weights * target * torch.log_softmax(y, dim=-1)).sum(dim=(0, -2, -1)) / N  # (L3), (L4), (L2)
-    return loss
-
-
-Loss: TypeAlias = Callable[[Outputs, Targets, Any, Any], Losses]
-LOSSES: Choices[Loss] = Choices("loss", squared_error=half_sum_of_squares, cross_entropy=sum_of_cross_entropies)
+def window_loss(y: Array, target: Array, weights: Array | None, objective: Objective) -> Array:
+    """L of the outputs y (K, *E, B, O), shape E."""
+    K, *E, B, O = y.shape
+    target = rows(target, O, y[0]).expand_as(y)
+    if objective.loss == "squared_error":
+        losses = functional.mse_loss(y, target, reduction="none").sum(-1) / 2  # (L1)
+        terms = O
+    else:
+        losses = functional.cross_entropy(y.movedim(-1, 1), target.movedim(-1, 1), reduction="none")  # (L3), (L4)
+        terms = 1
+    N: float = K * B * terms
+    if weights is not None:
+        losses = losses * weights.reshape(K, *(1 for _ in E), B)
+        N = float(weights.sum()) * terms
+    L: torch.Tensor = losses.sum((0, -1))
+    return L / (N or 1) if objective.reduction == "mean" else L  # (L2)

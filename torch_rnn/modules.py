@@ -5,11 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from numpy_rnn.common.errors import Choices, InputError
-from numpy_rnn.common.records import Nonlinearity
-from torch_rnn.parameters import Array, Parameters, from_state_dict, to_state_dict
-
-NONLINEARITIES = Choices("nonlinearity of torch.nn.RNN", tanh="tanh", relu="relu")
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Nonlinearity, Parameters
+from torch_rnn.parameters import Array, from_state_dict, to_state_dict
 
 
 def to_modules(
@@ -24,11 +22,13 @@ def to_modules(
     Raises InputError on a nonlinearity that torch.nn.RNN does not have, an ensemble, and a learned h_0, which is its
     argument hx.
     """
+    if nonlinearity not in ("tanh", "relu"):
+        raise InputError(f"unknown nonlinearity of torch.nn.RNN {nonlinearity!r}: expected tanh or relu")
     state = to_state_dict(params)
     (D, H), O = params.W_xh.shape, params.W_hy.shape[-1]
     like: dict[str, Any] = {"bias": params.b_h is not None, "dtype": params.W_hh.dtype, "device": params.W_hh.device}
     with torch.random.fork_rng(devices=[]):  # the layers draw initial weights, which are replaced
-        rnn = nn.RNN(D, H, nonlinearity=NONLINEARITIES[nonlinearity], batch_first=batch_first, **like)
+        rnn = nn.RNN(D, H, nonlinearity=nonlinearity, batch_first=batch_first, **like)
         linear = nn.Linear(H, O, **like)
     nn.ModuleDict({"rnn": rnn, "linear": linear}).load_state_dict(state)
     if rnn.bias:

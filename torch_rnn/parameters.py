@@ -1,101 +1,57 @@
-"""The arrays and records of this package, and their conversion from and to NumPy and state dicts."""
+"""The tensors and records of this package, and their conversion from and to NumPy and state dicts."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-from numpy_rnn.common.arrays import Arrays, check_convertible, is_plain, like
+from numpy_rnn.common.checks import Arrays, check_convertible
+from numpy_rnn.common.conversion import is_plain, like
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
-from numpy_rnn.common.records import Activations, Adjoints, Gradients, Parameters, State, Update
+from numpy_rnn.common.records import Parameters
 from numpy_rnn.common.state_dict import parameters_of, state_of
 
 ARRAYS = Arrays(torch.Tensor, "a torch.Tensor", "torch_rnn")  # that the functions of this package accept
 Array: TypeAlias = torch.Tensor
-Inputs: TypeAlias = Annotated[Array, "T *E B D"]  # without *E, an array that all networks share
-Targets: TypeAlias = Annotated[Array, "K *E B O"]  # inputs and targets may be classes, without their last axis
-Outputs: TypeAlias = Annotated[Array, "K *E B O"]
-InitialState: TypeAlias = Annotated[Array, "*E B H"]
-Weights: TypeAlias = Annotated[Array, "K B"]
-Losses: TypeAlias = Annotated[Array, "*E"]
-Norms: TypeAlias = Annotated[Array, "*E"]
-LearningRate: TypeAlias = float | Annotated[Array, "*E"]
-Elementwise: TypeAlias = Callable[[Array], Array]
-
-__all__ = [
-    "ARRAYS",
-    "Activations",
-    "Adjoints",
-    "Gradients",
-    "Parameters",
-    "State",
-    "Update",
-    "copy_of",
-    "from_numpy",
-    "from_state_dict",
-    "handed_out",
-    "initial_parameters",
-    "own",
-    "to_numpy",
-    "to_state_dict",
-]
+LearningRate: TypeAlias = float | Array
 
 
 def from_numpy(value: Any, *, copy: bool = True) -> Any:
-    """A NumPy array, or every array of a named tuple such as Parameters, as an array of this backend.
+    """A NumPy array, or every array of a named tuple such as Parameters, as a tensor.
 
-    None and plain numbers are returned as they are. copy: whether to copy the memory; False returns arrays that share
-    it and are for reading only, for example of a series that is mapped from a file. The tensors of
-    Parameters require a gradient, so that `forward` records what `bptt` needs.
+    None and plain numbers are returned as they are. copy: whether to copy the memory; False returns tensors that share
+    it and are for reading only, for example of a series that is mapped from a file. The tensors of Parameters require a
+    gradient, so that `forward` records what `bptt` needs. Unsigned integers become int64.
 
     Raises InputError on lists, tensors, masked arrays, and dtypes other than float32, float64 and integers.
     """
     if isinstance(value, tuple):
-        copies = like(value, (from_numpy(item, copy=copy) for item in value))
-        if isinstance(value, Parameters):
-            _require_gradients(copies)
-        return copies
+        tensors = like(value, (from_numpy(item, copy=copy) for item in value))
+        for theta in tensors if isinstance(value, Parameters) else ():
+            if isinstance(theta, torch.Tensor) and theta.is_floating_point():
+                theta.requires_grad_()
+        return tensors
     if is_plain(value):
         return value
     check_convertible(value)
+    array = np.asarray(value)
+    if array.dtype.kind == "u":
+        array = array.astype(np.int64)
     if copy:
-        return torch.tensor(value)
+        return torch.tensor(array)
     with warnings.catch_warnings():  # that a tensor of read-only memory can be written to
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(np.asarray(value))
-
-
-def own(params: Parameters[Array]) -> Parameters[Array]:
-    """A copy of the parameters, which training changes."""
-    copies: list[Any] = [None if theta is None else theta.detach().clone().requires_grad_() for theta in params]
-    return Parameters(*copies)
-
-
-def _require_gradients(params: Parameters[Array]) -> None:
-    for theta in params:
-        if isinstance(theta, torch.Tensor) and theta.is_floating_point():
-            theta.requires_grad_()
-
-
-def copy_of(value: Any) -> Any:
-    """A copy of an array of this backend, or of every array of a named tuple; without autograd's graph."""
-    if isinstance(value, tuple):
-        return like(value, map(copy_of, value))
-    return value.detach().clone() if isinstance(value, torch.Tensor) else value
-
-
-def handed_out(value: Any) -> Any:
-    """Parameters or a velocity, so that who gets them cannot change the run: copies."""
-    return own(value) if isinstance(value, Parameters) and value.W_hh.requires_grad else copy_of(value)
+        return torch.from_numpy(array)
 
 
 def to_numpy(value: Any) -> Any:
-    """The NumPy copy of an array of this backend, or of every array of a named tuple; the inverse of `from_numpy`.
+    """The NumPy copy of a tensor, or of every tensor of a named tuple; the inverse of `from_numpy`.
 
     Raises InputError on values of other packages, and on dtypes that `from_numpy` refuses.
     """
@@ -108,44 +64,43 @@ def to_numpy(value: Any) -> Any:
         raise InputError("the tensor is torch.bfloat16: expected a dtype that NumPy has; convert it by .float()")
     array = value.detach().cpu().numpy()
     check_convertible(array)
-    return array.copy()
+    return np.array(array)
+
+
+def copy_of(value: Any) -> Any:
+    """A copy of a tensor, or of every tensor of a named tuple, in C order and without a graph."""
+    if isinstance(value, tuple):
+        return like(value, map(copy_of, value))
+    is_tensor = isinstance(value, torch.Tensor)
+    return value.detach().clone(memory_format=torch.contiguous_format) if is_tensor else value
+
+
+def own(params: Any) -> Any:
+    """A copy of the parameters as leaves of a graph."""
+    return like(params, (theta if theta is None else copy_of(theta).requires_grad_() for theta in params))
+
+
+def rows(series: Array, size: int, like_W: Array) -> Array:
+    """The series with the axes of an ensemble; of classes, the rows with a 1 at their place."""
+    if not series.is_floating_point():
+        series = functional.one_hot(series.long(), size).to(like_W.dtype)  # (F4)
+    missing = like_W.ndim + 1 - series.ndim
+    return series.reshape(len(series), *(1,) * missing, *series.shape[1:])
+
+
+def per_network(value: Array, theta: Array) -> Array:
+    """A value of shape E, or (), with trailing axes added so that it broadcasts with a tensor (*E, ...)."""
+    return value.reshape(*value.shape, *(1,) * (theta.ndim - value.ndim)) if value.ndim else value
 
 
 def to_state_dict(params: Parameters[Array], *, rnn: str = "rnn.", linear: str = "linear.") -> dict[str, Array]:
-    """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, in arrays of this backend.
-
-        key                 value         shape
-        rnn.weight_ih_l0    W_xh.T        (H, D)
-        rnn.weight_hh_l0    W_hh.T        (H, H)
-        rnn.bias_ih_l0      b_h           (H,)
-        rnn.bias_hh_l0      zeros         (H,)
-        linear.weight       W_hy.T        (O, H)
-        linear.bias         b_y           (O,)
-
-    A module whose attributes `rnn` and `linear` are the two layers loads it as it is; for other names give other
-    prefixes. Without biases there are no bias keys. The arrays are new and share no memory with params.
-
-    torch.nn.RNN adds two hidden biases where there is one here; b_h is their sum. If both are trained, the sum moves
-    twice as far as b_h would: let bias_hh_l0 require no gradient.
-
-    Raises InputError on an ensemble, on numbers that are not finite, and on a learned h_0, which torch.nn.RNN takes as
-    an argument, hx, and not as a parameter.
-    """
-    ARRAYS.parameters(params)
-    return {key: from_numpy(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
+    """The parameters as the state dict of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.to_state_dict`."""
+    ARRAYS.check_record("params", params, Parameters, ("b_h", "b_y", "h_0"))
+    return {key: torch.tensor(array) for key, array in state_of(to_numpy(params), rnn, linear).items()}
 
 
 def from_state_dict(state: Mapping[str, Any], *, rnn: str = "rnn.", linear: str = "linear.") -> Parameters[Array]:
-    """The parameters of a torch.nn.RNN and a torch.nn.Linear: the inverse of `to_state_dict`, with its keys.
-
-    b_h = bias_ih_l0 + bias_hh_l0. state: names to arrays, NumPy's or torch's, for example module.state_dict() or the
-    arrays that numpy.savez saved of it. Returns new parameters, which share no memory with the state. The state does
-    not contain the nonlinearity: pass it to `forward` and `train`.
-
-    Raises InputError on the state of another network: several layers, two directions, projections, the gates of an LSTM
-    or GRU, missing or unknown keys, biases in one of the two layers only, shapes or dtypes that do not fit, and
-    values that are not finite.
-    """
+    """The parameters of a torch.nn.RNN and a torch.nn.Linear, as `numpy_rnn.from_state_dict` reads them."""
     params: Parameters[Array] = from_numpy(parameters_of(state, rnn, linear))
     return params
 
@@ -160,13 +115,7 @@ def initial_parameters(
     seed: int = 0,
     networks: int | None = None,
 ) -> Parameters[Array]:
-    """Initial weights, the same in every backend: NumPy's Generator draws them.
-
-    W_xh and W_hh ~ N(0, 0.4), W_hy ~ N(0, 0.3) (standard deviations), biases zero. With `networks` = N, an ensemble of
-    shape (N,), whose n-th network is the one drawn with `seed + n`.
-
-    Raises InputError on an invalid size, seed, number of networks, dtype or flag.
-    """
+    """Initial weights, those of `numpy_rnn.initial_parameters`: NumPy's Generator draws them."""
     drawn = draw_parameters(input_size, hidden_size, output_size, bias=bias, dtype=dtype, seed=seed, networks=networks)
     params: Parameters[Array] = from_numpy(drawn)
     return params

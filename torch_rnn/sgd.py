@@ -1,45 +1,106 @@
-"""The update (DERIVATION.md, section 6)."""
+"""The step by torch.optim.SGD; `numpy_rnn/momentum.py` and `sgd.py` have the equations (DERIVATION.md, section 6)."""
 
 from __future__ import annotations
 
+from typing import Any, Unpack
+
 import torch
 
-from numpy_rnn.common.shapes import check_learning_rate, check_like, expand_to
-from torch_rnn.parameters import ARRAYS, Array, Gradients, LearningRate, Parameters, copy_of
+from numpy_rnn.common.checks import check_direction, check_learning_rate, check_step
+from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
+from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_network
+
+BUFFER = "momentum_buffer"  # the name of torch.optim.SGD for the velocity
+
+
+class Adagrad(torch.optim.Optimizer):
+    """Adagrad with 10⁻⁸ inside the root, as in min-char-rnn; torch.optim.Adagrad adds its ε outside of it."""
+
+    def __init__(self, params: list[Array], lr: float, weight_decay: float):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step of every parameter that has a gradient."""
+        [group] = self.param_groups
+        for theta in group["params"]:
+            if theta.grad is not None:
+                g = theta.grad.add(theta, alpha=group["weight_decay"])
+                v = self.state[theta][BUFFER] = g * g + self.state[theta].get(BUFFER, 0)  # (U8)
+                theta -= group["lr"] * (g / torch.sqrt(v + 1e-8))  # (U9), (U1)
+
+
+def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> torch.optim.Optimizer:
+    """The optimizer of these very parameters, which continues from the velocity."""
+    rate, mu, tau, nesterov, decay, adagrad, *_ = step
+    leaves, rate = [theta for theta in params if theta is not None], float(rate)
+    optimizer: torch.optim.Optimizer
+    if adagrad:
+        optimizer = Adagrad(leaves, rate, decay)
+    else:  # (U4), (U5), (U6), (U1)
+        optimizer = torch.optim.SGD(leaves, rate, momentum=mu, dampening=tau, nesterov=nesterov, weight_decay=decay)
+    for theta, v in zip(params, velocity or ()):
+        if theta is not None and v is not None and step.has_velocity:
+            optimizer.state[theta][BUFFER] = copy_of(v)
+    return optimizer
+
+
+def descend(optimizer: torch.optim.Optimizer, params: Parameters[Array], gradients: Gradients[Array]) -> Any:
+    """Take the step of the optimizer with these gradients. Returns copies of the velocities."""
+    for theta, dtheta in zip(params, gradients):
+        if theta is not None:
+            theta.grad = copy_of(dtheta)
+    optimizer.step()
+    return Gradients(*(None if theta is None else copy_of(optimizer.state[theta].get(BUFFER)) for theta in params))
+
+
+def direction(
+    params: Parameters[Array],
+    gradients: Gradients[Array],
+    velocity: Gradients[Array] | None = None,
+    **options: Unpack[MomentumKeywords],
+) -> tuple[Gradients[Array], Gradients[Array] | None]:
+    """The direction Δ that `sgd` steps against, and the velocity v, as `numpy_rnn.direction` describes them."""
+    step = check_step(Step(1.0, **options))
+    check_direction(ARRAYS, params, gradients, velocity)
+    return directed(params, gradients, velocity, step)
 
 
 @torch.no_grad()
-def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
-    """One step of gradient descent.
-
-        θ ← θ − η Δ    (U1)
-
-    delta: the direction Δ, either the Gradients dθ or what `direction` returned for them; a parameter whose Δ is None
-    does not change. learning_rate: η, a number, or one per network, of shape E; it is rounded to the parameters' dtype.
-    Returns new Parameters.
-
-    Raises InputError on directions of other shapes or dtypes than the parameters, and on learning rates that are not
-    finite numbers, 0 or more, or of another shape.
-    Source: torch.optim.SGD.
-    """
-    ARRAYS.parameters(params, both_biases=False)
-    ARRAYS.like_parameters("gradient", delta)
-    check_like(params, "gradient", delta)
-    return sgd_step(params, delta, as_learning_rate(params, learning_rate))
-
-
-@torch.no_grad()
-def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) -> Parameters[Array]:
-    """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
-    updated = [
-        theta if delta_theta is None else (theta - expand_to(rate, theta) * delta_theta).requires_grad_()  # (U1)
-        for theta, delta_theta in zip(params, delta)
+def directed(
+    params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, step: Step
+) -> tuple[Gradients[Array], Gradients[Array] | None]:
+    """`direction` without its checks: what torch.optim.SGD subtracts from zero at a learning rate of 1."""
+    decayed: list[Any] = [
+        dtheta if dtheta is None or theta is None else dtheta.add(theta, alpha=step.weight_decay)  # (U4)
+        for theta, dtheta in zip(params, gradients)
     ]
-    return Parameters(*updated)
+    zeros: Any = Parameters(*(None if theta is None else torch.zeros_like(theta) for theta in params))
+    optimizer = make_optimizer(zeros, step._replace(learning_rate=1.0, weight_decay=0.0), velocity)
+    moving = descend(optimizer, zeros, Gradients(*decayed))
+    delta: list[Any] = [None if dtheta is None else -leaf for leaf, dtheta in zip(zeros, gradients)]
+    if params.h_0 is None and velocity is not None:  # an unused velocity does not change
+        moving = moving._replace(h_0=velocity.h_0)
+    return Gradients(*delta), moving if step.has_velocity else None
 
 
-def as_learning_rate(params: Parameters[Array], learning_rate: LearningRate) -> Array:
-    """η in the parameters' dtype. Raises InputError on learning rates that `sgd` refuses."""
+def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
+    """One step of gradient descent, as `numpy_rnn.sgd`, which describes the arguments and the errors raised."""
+    check_direction(ARRAYS, params, delta)
     check_learning_rate(params, learning_rate)
-    rate: Array = copy_of(torch.asarray(learning_rate, dtype=params.W_hh.dtype))
-    return rate
+    updated: Parameters[Array] = own(params)
+    if getattr(learning_rate, "ndim", 0):
+        move(updated, delta, learning_rate)
+    else:
+        descend(make_optimizer(updated, Step(learning_rate), None), updated, delta)
+    detached: Parameters[Array] = own(updated)
+    return detached
+
+
+@torch.no_grad()
+def move(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> None:
+    """Take the step in place with a learning rate per network, which torch.optim.SGD does not have."""
+    rate = torch.as_tensor(learning_rate, dtype=params.W_hh.dtype)
+    for theta, delta_theta in zip(params, delta):
+        if theta is not None and delta_theta is not None:
+            theta -= per_network(rate, theta) * delta_theta  # (U1)

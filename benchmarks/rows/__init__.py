@@ -1,113 +1,87 @@
-"""The ways to train the network that are timed. Each module defines one row, or a family; `load` returns a row by name.
+"""The rows: ways to train the network, one module for each or for a family. A module is imported when it is needed."""
 
-This module imports no NumPy, since the number of threads must be set before NumPy is loaded.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
+from benchmarks.tasks import (
+    CALLS,
+    EVERY,
+    GEMMS,
+    JAX,
+    MIN_CHAR_RNN,
+    MODULES,
+    OTHER,
+    OURS,
+    REFERENCE,
+    TUTORIAL,
+    C,
+    Prepared,
+    Unsupported,
+)
 from benchmarks.workloads import Case
 
-if TYPE_CHECKING:
-    import numpy as np
 
-FORWARD, GRADIENT, STEP, RUN = TASKS = ("forward", "gradient", "step", "run")
-CHARACTERS = "characters"  # a task of some rows: the training of a character model
+class Source(NamedTuple):
+    """Where a row is written, the package that it needs, and how it is written."""
 
-OURS, EVERY, REFERENCE = "numpy_rnn", "numpy_rnn, every update", "numpy_rnn.reference"
-OTHER, MODULES, TUTORIAL, COMPILED = "torch_rnn", "torch.nn.RNN", "tutorial loop", "torch.compile"
-JAX, HIPS, C, MIN_CHAR_RNN = "JAX", "HIPS autograd", "C loop", "min-char-rnn"
-CALLS, GEMMS = FLOORS = ("bare calls", "bare GEMMs")  # not ways to train: lower bounds of any that uses NumPy
-AGAIN = "numpy_rnn again"  # the A/A row: numpy_rnn a second time, as if it were another row
+    module: str
+    package: str
+    about: str
 
-SOURCES = {  # of every row: the module that defines it, and the package that the module imports
-    OURS: ("elman_packages", "numpy"),
-    EVERY: ("elman_packages", "numpy"),
-    REFERENCE: ("elman_packages", "numpy"),
-    OTHER: ("elman_packages", "torch"),
-    MODULES: ("torch_modules", "torch"),
-    TUTORIAL: ("tutorial_loop", "torch"),
-    COMPILED: ("torch_compiled", "torch"),
-    JAX: ("jax_scan", "jax"),
-    HIPS: ("hips_autograd", "autograd"),
-    C: ("c_loop", "numpy"),
-    MIN_CHAR_RNN: ("min_char_rnn", "numpy"),
+
+ROWS = {
+    OURS: Source(
+        "elman_packages",
+        "numpy",
+        "this package: forward and bptt of the reference; steps and runs by the engine, read once per epoch",
+    ),
+    EVERY: Source("elman_packages", "numpy", "the same, with parameters and gradients read after every update"),
+    REFERENCE: Source("elman_packages", "numpy", "the reference's training loop, written to be read"),
+    OTHER: Source("elman_packages", "torch", "the same network in PyTorch, with gradients by autograd"),
+    MODULES: Source(
+        "torch_modules",
+        "torch",
+        "torch.nn.RNN and torch.optim as their users write it: a window in one call of nn.RNN (of one step:"
+        " nn.RNNCell), zero_grad(set_to_none), SGD(foreach=False), which for three tensors was never slower than"
+        " foreach or fused",
+    ),
+    TUTORIAL: Source(
+        "tutorial_loop",
+        "torch",
+        "a Python loop over the points, autograd and `.data -=`, as PyTorch tutorials write it",
+    ),
+    JAX: Source(
+        "jax_scan",
+        "jax",
+        "jit over lax.scan with value_and_grad, parameters donated; a run is one compiled function; vmap for ensembles",
+    ),
+    C: Source(
+        "c_loop",
+        "numpy",
+        "plain loops, compiled by cc -O3 -march=native for the sizes of the case; not blocked for caches: a floor for"
+        " small sizes",
+    ),
+    MIN_CHAR_RNN: Source(
+        "min_char_rnn",
+        "numpy",
+        "Karpathy's program of 2015, reimplemented: a NumPy loop over column vectors, without printing and sampling",
+    ),
+    CALLS: Source("floors", "numpy", "the fewest NumPy calls that the equations need, and nothing else"),
+    GEMMS: Source(
+        "floors",
+        "numpy",
+        "the matrix products of these calls, each in the layout that is fastest here, and nothing else",
+    ),
 }
-ROWS = tuple(SOURCES)
-CHARACTER_ROWS = (OURS, REFERENCE, OTHER, MODULES, JAX, MIN_CHAR_RNN, AGAIN)  # with the task of this name
-PARAMETERS = ("W_xh", "W_hh", "W_hy", "b_h", "b_y")
 
 
-class Unsupported(Exception):
-    """A row does not support a task on a case; the message gives the reason."""
-
-
-class Prepared(NamedTuple):
-    """A task on a case after its setup: weights are converted, functions are compiled.
-
-    A step continues from the parameters of the step before, as in training; the other tasks repeat themselves.
-    """
-
-    call: Callable[[], Any]  # this is timed; it returns when the work is done
-    result: Callable[[], dict[str, np.ndarray]]  # the same once, from the case's own numbers, for the agreement check
-    compile_seconds: float | None = None
-
-
-class Row(NamedTuple):
-    """One way to train the network.
-
-    tasks: forward (y of all T steps), gradient (the loss and its gradient) and step (the gradient and an SGD update)
-    of one window over all T steps; run (a whole training: all epochs, an SGD update per window); characters (the
-    training of a character model by chunks, with clipping by value and Adagrad). Each raises Unsupported on a case that
-    it does not support. The results are "y"; "loss", "dW_xh", "dW_hh", "dW_hy"; these and "W_xh", "W_hh", "W_hy" after
-    the update; "losses", the sum over the windows of every epoch, and the final "W_xh", "W_hh", "W_hy"; of a character
-    model "losses", one per update, and the parameters with "b_h" and "b_y", all after `first_updates` of the case; its
-    call returns the losses of all updates first.
-    """
-
-    name: str
-    about: str  # how it is written, and why
-    absent: Callable[[], str | None]  # why it cannot run here; None if it can
-    tasks: Mapping[str, Callable[[Case], Prepared]]
-
-
-def load(name: str) -> Row:
-    """The row or floor of this name; if its package is not installed, a row without tasks that gives this reason."""
-    if name in FLOORS:
-        return import_module("benchmarks.floors").ROWS[name]
-    source, package = SOURCES[OURS if name == AGAIN else name]
-    if find_spec(package) is None:
-        return Row(name, "", lambda: f"{package} is not installed", {})
-    module = import_module(f"benchmarks.rows.{source}")
-    return module.row(name) if source == "elman_packages" else module.ROW
-
-
-def present() -> None:
-    """`Row.absent` of a row that needs nothing but its package."""
-
-
-def report(loss: Any = None, gradients: Iterable[Any] = (), parameters: Iterable[Any] = ()) -> dict[str, np.ndarray]:
-    """A result, from the loss, (W_xh, W_hh, W_hy) of the gradients, and the parameters, as NumPy arrays."""
-    import numpy as np
-
-    results = {} if loss is None else {"loss": loss}
-    results |= dict(zip(("dW_xh", "dW_hh", "dW_hy"), gradients)) | dict(zip(PARAMETERS, parameters))
-    return {name: np.array(value) for name, value in results.items()}
-
-
-def run_report(losses: Any, parameters: Iterable[Any]) -> dict[str, np.ndarray]:
-    """The result of a run: losses (epochs,), of an ensemble (epochs, networks), of a character model (updates,)."""
-    import numpy as np
-
-    return {"losses": np.array(losses), **report(parameters=parameters)}
-
-
-def one_network(case: Case) -> Case:
-    """The case. Raises Unsupported on an ensemble."""
-    if case.networks > 1:
-        raise Unsupported("one network only")
-    return case
+def prepare(row: str, task: str, case: Case) -> Prepared:
+    """A task of a row on a case. Raises Unsupported if the row has no such task or cannot run here."""
+    source = ROWS[row]
+    if find_spec(source.package) is None:
+        raise Unsupported(f"{source.package} is not installed")
+    tasks = import_module(f"benchmarks.rows.{source.module}").tasks(row)
+    if task not in tasks:
+        raise Unsupported(f"has no {task}")
+    return tasks[task](case)

@@ -1,7 +1,6 @@
 """The network in plain C loops, compiled for the sizes of the case: a floor for small sizes."""
 
 import ctypes
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,30 +12,34 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import system
-from benchmarks.rows import FORWARD, GRADIENT, RUN, STEP, Prepared, Row, Unsupported, one_network, report, run_report
+from benchmarks.tasks import (
+    FORWARD,
+    GRADIENT,
+    RUN,
+    STEP,
+    Prepared,
+    Tasks,
+    Unsupported,
+    one_network,
+    results,
+    run_results,
+)
 from benchmarks.workloads import Case
 
-SOURCE = Path(__file__).parents[1] / "elman_floor.c"
+SOURCE = Path(__file__).with_name("elman_floor.c")
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC", "-fno-semantic-interposition")
 REALS = {"float32": ("float", ctypes.c_float), "float64": ("double", ctypes.c_double)}
 MAX_SIZE = 2**20  # B·H²: beyond it, loops that are not blocked for caches are no floor
 
 
-def absent() -> str | None:
-    return None if shutil.which(COMMAND[0]) else f"{COMMAND[0]} is not installed"
-
-
-def compiled(*options: str) -> tuple[ctypes.CDLL, float | None]:
-    """The library, and the seconds that compiling it took; None if this run of the benchmarks compiled it before."""
+def compiled(*options: str) -> tuple[ctypes.CDLL, float]:
+    """The library, and the seconds that compiling it took."""
+    if shutil.which(COMMAND[0]) is None:
+        raise Unsupported(f"{COMMAND[0]} is not installed")
     with TemporaryDirectory() as folder:
-        kept = Path(os.environ.get(system.CACHE, folder))
-        library, seconds = kept / f"elman-floor{''.join(options)}.so", None
-        if not library.exists():
-            made, start = Path(folder) / "made.so", perf_counter()
-            subprocess.run([*COMMAND, *options, "-o", made, SOURCE, "-lm"], check=True)
-            seconds = perf_counter() - start
-            shutil.move(made, library)
+        library, start = Path(folder) / "floor.so", perf_counter()
+        subprocess.run([*COMMAND, *options, "-o", library, SOURCE, "-lm"], check=True)
+        seconds = perf_counter() - start
         return ctypes.CDLL(str(library)), seconds
 
 
@@ -60,12 +63,12 @@ class Program:
         self.h = np.empty((case.T + 1, case.B, case.H), case.dtype)
         self.y = np.empty((case.T, case.B, case.O), case.dtype)
         self.h[0] = h_0
-        self.losses = np.empty((case.epochs, case.networks))
+        self.losses = np.empty((case.options.schedule.epochs, case.networks))
 
     def function(self, name: str, *arguments: Any) -> partial:
         """The call of a function with these arguments, converted once. `self` keeps the arrays alive."""
-        made = [ctypes.c_void_p(of.ctypes.data) if isinstance(of, np.ndarray) else of for of in arguments]
-        return partial(getattr(self.library, "elman_" + name), *made)
+        converted = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments]
+        return partial(getattr(self.library, "elman_" + name), *converted)
 
     def forward(self) -> partial:
         return self.function("forward", self.weights, self.case.T, self.x, self.h, self.y)
@@ -80,8 +83,7 @@ class Program:
 
     def run(self) -> Callable[[], None]:
         case, rate, h_0 = self.case, self.c_real(self.case.learning_rate), self.h[0]
-        k1, k2 = (case.T, case.T) if case.k2 is None else (1, case.k2)
-        more = (case.networks, self.x, self.target, h_0, rate, k1, k2, case.epochs, self.losses)
+        more = (case.networks, self.x, self.target, h_0, rate, *case.options.schedule, self.losses)
         train = self.function("run", self.weights, *more)
 
         def call():
@@ -111,7 +113,7 @@ def forward(case: Case) -> Prepared:
 def gradient(case: Case) -> Prepared:
     program = Program(one_network(case))
     call = program.gradient()
-    return Prepared(call, lambda: report(call(), program.parts(program.gradients)), program.compile_seconds)
+    return Prepared(call, lambda: results(call(), program.parts(program.gradients)), program.compile_seconds)
 
 
 def step(case: Case) -> Prepared:
@@ -121,7 +123,7 @@ def step(case: Case) -> Prepared:
     def result():
         program.weights[...] = program.given
         loss = call()
-        return report(loss, program.parts(program.gradients), program.parts(program.weights[0]))
+        return results(loss, program.parts(program.gradients), program.parts(program.weights[0]))
 
     return Prepared(call, result, program.compile_seconds)
 
@@ -134,13 +136,10 @@ def run(case: Case) -> Prepared:
         call()
         single = case.networks == 1
         losses, weights = (program.losses[:, 0], program.weights[0]) if single else (program.losses, program.weights)
-        return run_report(losses, program.parts(weights))
+        return run_results(losses, program.parts(weights))
 
     return Prepared(call, result, program.compile_seconds)
 
 
-ABOUT = (
-    "plain loops, compiled by cc -O3 -march=native for the sizes of the case; not blocked for caches: a floor for small"
-    " sizes"
-)
-ROW = Row("C loop", ABOUT, absent, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run})
+def tasks(row: str) -> Tasks:
+    return {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run}

@@ -1,139 +1,121 @@
 """The rows of this project's own packages, used as their README shows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-from benchmarks.rows import (
-    AGAIN,
+from benchmarks.tasks import (
     CHARACTERS,
     EVERY,
+    FORWARD,
+    GRADIENT,
     OTHER,
     OURS,
     REFERENCE,
     RUN,
     STEP,
-    TASKS,
     Prepared,
-    Row,
-    present,
-    report,
-    run_report,
+    Tasks,
+    results,
+    run_results,
 )
-from benchmarks.workloads import MAX_GRADIENT, Case, first_updates
-from numpy_rnn.common.training import EPOCH
+from benchmarks.workloads import Case
 
-ALL = (*TASKS, CHARACTERS)
-ABOUTS: dict[
-    str, tuple[str, int | str, tuple[str, ...], str]
-] = {  # of every row: package, results per epoch or per update, tasks, and how it is written
-    OURS: ("numpy_rnn", EPOCH, ALL, "this package: forward and bptt of the reference; steps and runs by the engine"),
-    AGAIN: ("numpy_rnn", EPOCH, ALL, "numpy_rnn, timed a second time"),
-    EVERY: ("numpy_rnn", 1, (RUN,), "runs by the engine, with parameters and gradients read after every update"),
-    REFERENCE: (
-        "numpy_rnn.reference",
-        EPOCH,
-        (STEP, RUN, CHARACTERS),
-        "the reference's training loop, written to be read",
-    ),
-    OTHER: ("torch_rnn", EPOCH, ALL, "the same network in PyTorch, with gradients by torch.autograd"),
-}
+MODULES = {OURS: "numpy_rnn", EVERY: "numpy_rnn", REFERENCE: "numpy_rnn.reference", OTHER: "torch_rnn"}
 
 
-def row(name: str) -> Row:
-    module, yield_every, tasks, about = ABOUTS[name]
-    return Package(import_module(module), yield_every).row(name, about, tasks)
+def tasks(row: str) -> Tasks:
+    package = Package(import_module(MODULES[row]))
+    if row == EVERY:
+        return {RUN: package.run_by_update}
+    training = {STEP: package.step, RUN: package.run, CHARACTERS: package.characters}
+    return training if row == REFERENCE else {FORWARD: package.forward, GRADIENT: package.gradient, **training}
 
 
 class Package:
-    """The tasks of a package. yield_every: of runs, whose results are the losses of the epochs."""
+    """The tasks of a package."""
 
-    def __init__(self, rnn: Any, yield_every: int | str = EPOCH):
-        self.rnn, self.yield_every = rnn, yield_every
+    def __init__(self, rnn: Any):
+        self.rnn = rnn
 
-    def row(self, name: str, about: str, tasks: Sequence[str] = ALL) -> Row:
-        all_tasks = dict(zip(ALL, (self.forward, self.gradient, self.step, self.run, self.characters), strict=True))
-        return Row(name, about, present, {task: all_tasks[task] for task in tasks})
-
-    def given(self, case: Case) -> Iterator[Any]:
+    def arrays(self, case: Case) -> Iterator[Any]:
         """The case in arrays of the package."""
         return map(self.rnn.from_numpy, case.arrays())
 
     def forward(self, case: Case) -> Prepared:
-        params, x, _, h_0 = self.given(case)
+        params, x, _, h_0 = self.arrays(case)
         call = partial(self.rnn.forward, params, x, h_0)
         return Prepared(call, lambda: {"y": self.rnn.to_numpy(call().y)})
 
     def gradient(self, case: Case) -> Prepared:
-        rnn, (params, x, target, h_0) = self.rnn, self.given(case)
+        rnn, (params, x, target, h_0) = self.rnn, self.arrays(case)
 
         def call():
             activations = rnn.forward(params, x, h_0)
             return rnn.half_squared_error(activations.y, target), rnn.bptt(params, activations, target)
 
-        return Prepared(call, lambda: report(*self._numpy(*call())))
+        def result():
+            loss, gradients = call()
+            return results(rnn.to_numpy(loss), self.weights(gradients))
+
+        return Prepared(call, result)
 
     def step(self, case: Case) -> Prepared:
         """The next update of a training whose window is the series: so its user makes steps."""
-        params, x, target, h_0 = self.given(case)
-        T = len(x)
 
         def updates(epochs):
-            options = {"k1": T, "k2": T, "learning_rate": case.learning_rate, "epochs": epochs}
-            return self.rnn.train(params, x, target, h_0, **options)
+            return self.rnn.train(*self.arrays(case), **case.options.keywords() | {"epochs": epochs})
 
         def result():
             (update,) = updates(1)
-            return report(*self._numpy(update.loss, update.gradients, update.parameters))
+            loss = self.rnn.to_numpy(update.loss)
+            return results(loss, self.weights(update.gradients), self.weights(update.parameters))
 
         return Prepared(partial(next, iter(updates(10**12))), result)
 
     def run(self, case: Case) -> Prepared:
-        params, x, target, h_0 = self.given(case)
-        k1, k2 = (len(x), len(x)) if case.k2 is None else (1, case.k2)
-        options = {"k1": k1, "k2": k2, "learning_rate": case.learning_rate, "epochs": case.epochs}
-        single, to_numpy = case.networks == 1, self.rnn.to_numpy
+        """A run whose losses are read once per epoch."""
+        arrays, options, to_numpy = tuple(self.arrays(case)), case.options.keywords(), self.rnn.to_numpy
 
-        def every_update():
-            losses = [0.0] * case.epochs
-            for update in self.rnn.train(params, x, target, h_0, **options):
-                losses[update.epoch - 1] += float(update.loss) if single else to_numpy(update.loss)
-            return losses, update.parameters
-
-        def once_per_epoch():
+        def call():
             losses = []
-            for update in self.rnn.train(params, x, target, h_0, **options, yield_every=EPOCH):
-                of_epoch = to_numpy(update.losses)
-                losses.append(sum(of_epoch.tolist()) if single else of_epoch.sum(axis=0, dtype="float64"))
+            for update in self.rnn.train(*arrays, **options, yield_every="epoch"):
+                losses.append(to_numpy(update.losses).sum(axis=0, dtype="float64"))
             return losses, update.parameters
 
-        call = once_per_epoch if self.yield_every == EPOCH else every_update
+        return self._run(call)
 
+    def run_by_update(self, case: Case) -> Prepared:
+        """A run whose results are read after every update."""
+        arrays, options = tuple(self.arrays(case)), case.options.keywords()
+        read = float if case.networks == 1 else self.rnn.to_numpy
+
+        def call():
+            losses = [0.0] * case.options.schedule.epochs
+            for update in self.rnn.train(*arrays, **options):
+                losses[update.epoch - 1] = losses[update.epoch - 1] + read(update.loss)
+                gradients, parameters = update.gradients, update.parameters
+            return losses, parameters, gradients
+
+        return self._run(call)
+
+    def _run(self, call):
         def result():
-            losses, parameters = call()
-            return run_report(losses, *self._numpy(parameters))
+            losses, parameters, *_ = call()
+            return run_results(losses, self.weights(parameters))
 
         return Prepared(call, result)
 
     def characters(self, case: Case) -> Prepared:
-        def training(case):
-            params, x, target, h_0 = self.given(case)
-            options = {"k1": case.k2, "k2": case.k2, "learning_rate": case.learning_rate, "epochs": case.epochs}
-            options |= {"loss": "cross_entropy", "max_value": MAX_GRADIENT, "adagrad": True}
+        arrays, options = tuple(self.arrays(case)), case.options.keywords()
 
-            def call():
-                (update,) = self.rnn.train(params, x, target, h_0, **options, yield_every=EPOCH)
-                return update.losses, update.parameters
+        def call():
+            (update,) = self.rnn.train(*arrays, **options, yield_every="epoch")
+            return update.losses
 
-            return call
+        return Prepared(call, lambda: {"losses": self.rnn.to_numpy(call())})
 
-        def result():
-            return run_report(*self._numpy(*training(first_updates(case))()))
-
-        return Prepared(training(case), result)
-
-    def _numpy(self, *values):
-        """Arrays of NumPy; of parameters, only what the case has: no learned initial state, and few have biases."""
-        found = map(self.rnn.to_numpy, values)
-        return [[p for p in value if p is not None] if isinstance(value, tuple) else value for value in found]
+    def weights(self, parameters: Any) -> list[Any]:
+        """W_xh, W_hh and W_hy as arrays of NumPy."""
+        return [self.rnn.to_numpy(W) for W in parameters[:3]]

@@ -10,20 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from benchmarks.rows import (
+from benchmarks.tasks import (
     CHARACTERS,
     FORWARD,
     GRADIENT,
     RUN,
     STEP,
     Prepared,
-    Row,
+    Tasks,
     one_network,
-    present,
-    report,
-    run_report,
+    results,
+    run_results,
 )
-from benchmarks.workloads import MAX_GRADIENT, Case, first_updates
+from benchmarks.workloads import MAX_GRADIENT, Case
 
 jax.config.update("jax_enable_x64", True)  # or float64 would silently be float32
 
@@ -82,12 +81,12 @@ def epoch(params: Weights, x: Array, target: Array, h_0: Array, learning_rate: A
 
 
 def train(
-    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, epochs: int, k2: int | None
+    params: Weights, x: Array, target: Array, h_0: Array, learning_rate: Array, epochs: int, k1: int, k2: int
 ) -> tuple[Weights, Array]:
     """A whole run: the parameters after it, and the losses of its updates, (epochs, updates)."""
 
     def one_epoch(params, _):
-        if k2 is None:
+        if k1 == len(x):
             params, loss, _, _ = update(params, x, target, h_0, learning_rate)
             return params, loss[None]
         return epoch(params, x, target, h_0, learning_rate, k2)
@@ -159,16 +158,16 @@ def forward(case: Case) -> Prepared:
 def gradient(case: Case) -> Prepared:
     arguments = given(one_network(case))[:4]
 
-    def of_window(*arguments):
+    def window_gradient(*arguments):
         (loss, _), gradients = value_and_grad(*arguments)
         return loss, gradients
 
-    function, seconds = compiled(of_window, *arguments)
+    function, seconds = compiled(window_gradient, *arguments)
 
     def call():
         return jax.block_until_ready(function(*arguments))
 
-    return Prepared(call, lambda: report(*call()), seconds)
+    return Prepared(call, lambda: results(*call()), seconds)
 
 
 def step(case: Case) -> Prepared:
@@ -185,14 +184,14 @@ def step(case: Case) -> Prepared:
 
     def result():
         new, loss, gradients = function(*given(case))
-        return report(loss, gradients, new)
+        return results(loss, gradients, new)
 
     return Prepared(call, result, seconds)
 
 
 def run(case: Case) -> Prepared:
     arguments = given(case)
-    whole = partial(train, epochs=case.epochs, k2=case.k2)
+    whole = partial(train, **case.options.schedule._asdict())
     if case.networks > 1:
         whole = jax.vmap(whole, in_axes=(0, None, None, None, None))
     function, seconds = compiled(whole, *arguments)
@@ -203,26 +202,23 @@ def run(case: Case) -> Prepared:
     def result():
         params, losses = call()
         by_epoch = np.asarray(losses, np.float64).sum(axis=-1)
-        return run_report(by_epoch.T, params)
+        return run_results(by_epoch.T, params)
 
     return Prepared(call, result, seconds)
 
 
 def characters(case: Case) -> Prepared:
-    def training(case):
-        params, x, target, h_0 = case.arrays()
-        chunks = (jnp.array(part).reshape(-1, case.k2, case.B) for part in (x, target))
-        arguments = [jnp.array(p) for p in params if p is not None], *chunks, jnp.array(h_0)
-        arguments = *arguments, jnp.array(case.learning_rate, case.dtype)
-        function, seconds = compiled(train_characters, *arguments)
-        return lambda: jax.block_until_ready(function(*arguments)), seconds
+    params, x, target, h_0 = case.arrays()
+    chunks = (jnp.array(part).reshape(-1, case.options.schedule.k1, case.B) for part in (x, target))
+    weights = [jnp.array(p) for p in params if p is not None]
+    arguments = weights, *chunks, jnp.array(h_0), jnp.array(case.learning_rate, case.dtype)
+    function, seconds = compiled(train_characters, *arguments)
 
-    def result():
-        return run_report(*training(first_updates(case))[0]())
+    def call():
+        return jax.block_until_ready(function(*arguments))
 
-    call, seconds = training(case)
-    return Prepared(call, result, seconds)
+    return Prepared(call, lambda: {"losses": np.array(call()[0])}, seconds)
 
 
-ABOUT = "jit over lax.scan with value_and_grad, parameters donated; a run is one compiled function; vmap for ensembles"
-ROW = Row("JAX", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run, CHARACTERS: characters})
+def tasks(row: str) -> Tasks:
+    return {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run, CHARACTERS: characters}

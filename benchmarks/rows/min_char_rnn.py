@@ -7,8 +7,8 @@ sampling.
 
 import numpy as np
 
-from benchmarks.rows import CHARACTERS, Prepared, Row, present, run_report
-from benchmarks.workloads import Case, first_updates
+from benchmarks.tasks import CHARACTERS, Prepared, Tasks
+from benchmarks.workloads import Case
 
 SEQUENCE, RATE, LIMIT = 25, 1e-1, 5
 
@@ -72,23 +72,15 @@ def train(data, weights, updates):
 
 
 def characters(case: Case) -> Prepared:
-    def training(case):
-        params, x, target, _ = case.arrays()
-        data = [*x[:, 0].tolist(), int(target[-1, 0]), 0]  # it leaves out a chunk unless two characters follow it
+    params, x, target, _ = case.arrays()
+    data = [*x[:, 0].tolist(), int(target[-1, 0]), 0]  # it leaves out a chunk unless two characters follow it
 
-        def call():
-            weights = [np.array(W.T if W.ndim == 2 else W[:, None]) for W in params if W is not None]
-            losses = [loss for loss, *_ in train(data, weights, case.points)]
-            return losses, weights
+    def call():
+        weights = [np.array(W.T if W.ndim == 2 else W[:, None]) for W in params if W is not None]
+        return [loss for loss, *_ in train(data, weights, case.updates)]
 
-        return call
-
-    def result():
-        losses, weights = training(first_updates(case))()
-        return run_report(losses, [W[:, 0] if W.shape[1] == 1 else W.T for W in weights])
-
-    return Prepared(training(case), result)
+    return Prepared(call, lambda: {"losses": np.array(call())})
 
 
-ABOUT = "Karpathy's program of 2015, reimplemented: a NumPy loop over column vectors, without its printing and sampling"
-ROW = Row("min-char-rnn", ABOUT, present, {CHARACTERS: characters})
+def tasks(row: str) -> Tasks:
+    return {CHARACTERS: characters}

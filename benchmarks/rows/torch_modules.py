@@ -3,25 +3,25 @@
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
-from benchmarks.rows import (
+from benchmarks.tasks import (
     CHARACTERS,
     FORWARD,
     GRADIENT,
     RUN,
     STEP,
     Prepared,
-    Row,
+    Tasks,
     one_network,
-    present,
-    report,
-    run_report,
+    results,
+    run_results,
 )
-from benchmarks.workloads import MAX_GRADIENT, Case, first_updates
-from numpy_rnn.common.windows import windows
+from benchmarks.workloads import MAX_GRADIENT, Case
+from numpy_rnn import windows
 
 
 class Network(torch.nn.Module):
@@ -39,7 +39,7 @@ class Network(torch.nn.Module):
         self.cell.weight_ih, self.cell.weight_hh = self.weights[:2]
         self.x, self.target, h_0 = map(torch.tensor, series)
         self.h_0 = h_0[None]
-        self.optimizer = torch.optim.SGD(self.parameters(), lr=case.learning_rate, foreach=False)  # see ABOUT
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=case.learning_rate, foreach=False)
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """y and the states h_1 to h_T of a window, in one call of the layer."""
@@ -105,14 +105,14 @@ def forward(case: Case) -> Prepared:
 
 def gradient(case: Case) -> Prepared:
     network = Network(case)
-    return Prepared(network.backward, lambda: report(network.backward().item(), network.gradients()))
+    return Prepared(network.backward, lambda: results(network.backward().item(), network.gradients()))
 
 
 def step(case: Case) -> Prepared:
     def result():
         network = Network(case)
         loss = network.step().item()
-        return report(loss, network.gradients(), network.numpy())
+        return results(loss, network.gradients(), network.numpy())
 
     return Prepared(Network(case).step, result)
 
@@ -120,13 +120,14 @@ def step(case: Case) -> Prepared:
 def run(case: Case) -> Prepared:
     def call():
         network = Network(case)
-        if case.k2 is None:
-            return [network.step().item() for _ in range(case.epochs)], network
-        return [sum(network.pass_through(case.k2)) for _ in range(case.epochs)], network
+        k1, k2, epochs = case.options.schedule
+        if k1 == case.T:
+            return [network.step().item() for _ in range(epochs)], network
+        return [sum(network.pass_through(k2)) for _ in range(epochs)], network
 
     def result():
         losses, network = call()
-        return run_report(losses, network.numpy())
+        return run_results(losses, network.numpy())
 
     one_network(case)
     return Prepared(call, result)
@@ -166,33 +167,21 @@ class CharacterModel(torch.nn.Module):
 
 
 def characters(case: Case) -> Prepared:
-    def training(case):
-        initial = CharacterModel(case)
-        _, x, target, h_0 = case.arrays()
-        x = one_hot(torch.tensor(x[:, 0]), case.D).to(getattr(torch, case.dtype))  # one sequence, without a batch axis
-        chunks = list(zip(x.split(case.k2), torch.tensor(target[:, 0]).split(case.k2)))
+    initial, steps = CharacterModel(case), case.options.schedule.k1
+    _, x, target, h_0 = case.arrays()
+    inputs = one_hot(torch.tensor(x[:, 0]), case.D).to(getattr(torch, case.dtype))  # one sequence, no batch axis
+    chunks = list(zip(inputs.split(steps), torch.tensor(target[:, 0]).split(steps)))
 
-        def call():
-            model, h = deepcopy(initial), torch.tensor(h_0)
-            losses = []
-            for x, target in chunks:
-                loss, h = model.update(x, target, h)
-                losses.append(loss)
-            return losses, model
+    def call():
+        model, h = deepcopy(initial), torch.tensor(h_0)
+        losses = []
+        for x, target in chunks:
+            loss, h = model.update(x, target, h)
+            losses.append(loss)
+        return losses
 
-        return call
-
-    def result():
-        losses, model = training(first_updates(case))()
-        return run_report(losses, [p.detach().numpy().T for p in model.trained])
-
-    return Prepared(training(case), result)
+    return Prepared(call, lambda: {"losses": np.array(call())})
 
 
-ABOUT = (
-    "a window in one call of nn.RNN (of one step: nn.RNNCell), its initial state detached, zero_grad(set_to_none),"
-    " SGD(foreach=False), which for three tensors was never slower than foreach or fused"
-)
-ROW = Row(
-    "torch.nn.RNN", ABOUT, present, {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run, CHARACTERS: characters}
-)
+def tasks(row: str) -> Tasks:
+    return {FORWARD: forward, GRADIENT: gradient, STEP: step, RUN: run, CHARACTERS: characters}

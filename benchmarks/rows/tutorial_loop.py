@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks.rows import RUN, Prepared, Row, Unsupported, one_network, present, run_report
-from benchmarks.workloads import DEFAULT_SIZES, Case
+from benchmarks.tasks import RUN, Prepared, Tasks, Unsupported, run_results
+from benchmarks.workloads import Case, sine
 
 
 def forward(point, context, w1, w2):
@@ -53,18 +53,14 @@ def train(W_xh, W_hh, W_hy, series, epochs=300, learning_rate=0.1):
 
 
 def run(case: Case) -> Prepared:
-    if one_network(case)[1:6] != DEFAULT_SIZES or case.k2 != 1:
-        raise Unsupported("written for the series of the default experiment and windows of one step")
+    epochs = case.options.schedule.epochs
+    if case != sine(case.name, 1, epochs=epochs, dtype=case.dtype):
+        raise Unsupported("written for the default experiment")
     params, x, target, _ = case.arrays()
     series = np.append(x[:, 0, 0], target[-1, 0, 0])
-    W_xh, W_hh, W_hy = params[:3]
-    call = partial(train, W_xh, W_hh, W_hy, series, case.epochs, case.learning_rate)
-    return Prepared(call, lambda: run_report(*call()))
+    call = partial(train, *params[:3], series, epochs, case.learning_rate)
+    return Prepared(call, lambda: run_results(*call()))
 
 
-ROW = Row(
-    "tutorial loop",
-    "a Python loop over the points, autograd and `.data -=`, as PyTorch tutorials write it",
-    present,
-    {RUN: run},
-)
+def tasks(row: str) -> Tasks:
+    return {RUN: run}

@@ -92,10 +92,11 @@ class Choices(dict[str, V], Generic[V]):
         raise InputError(f"unknown {self.what} {given}: expected {' or '.join(self)}")
 
 
-def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> None:
-    """Raise InputError unless the value is an integer, `least` or more. A bool is not one."""
+def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
+    """The value as a plain integer. Raises InputError unless it is one, `least` or more. A bool is not."""
     if not isinstance(value, Integral) or _is_flag(value) or value < least:
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more")
+    return int(value)
 
 
 def check_number(name: str, value: Any, least: float, expected: str) -> None:

@@ -6,12 +6,10 @@ below is nothing. The records are generic: `Parameters[numpy.ndarray]` are those
 `Parameters[torch.Tensor]` those of torch_rnn. `Annotated[A, "T *E B H"]` is an array A of shape (T, *E, B, H).
 """
 
-from math import inf
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 from numpy.typing import NDArray
-
-from numpy_rnn.common.errors import InputError, check_flag, check_number
 
 A = TypeVar("A")  # numpy.ndarray or torch.Tensor
 Array = Any  # of either package, in functions that serve both
@@ -25,7 +23,7 @@ YieldEvery = int | Literal["epoch"]
 
 
 class MomentumKeywords(TypedDict, total=False):
-    """The keyword arguments of `direction`: the fields of SgdOptions without clipping, with their defaults."""
+    """The keyword arguments of `direction`: the fields of Step without its rate and clipping."""
 
     momentum: float
     dampening: float
@@ -35,59 +33,10 @@ class MomentumKeywords(TypedDict, total=False):
 
 
 class SgdKeywords(MomentumKeywords, total=False):
-    """The keyword arguments of `train` and `train_stream` that describe the SGD step: the fields of SgdOptions."""
+    """The keyword arguments of `train` and `train_stream` that describe the step: the fields of Step but its rate."""
 
     max_norm: float | None
     max_value: float | None
-
-
-class SgdOptions(NamedTuple):
-    """The options of the SGD step; the defaults are plain gradient descent."""
-
-    momentum: float = 0.0  # μ
-    dampening: float = 0.0  # τ
-    nesterov: bool = False
-    weight_decay: float = 0.0  # λ
-    max_norm: float | None = None  # of the gradient of each network; None: no clipping
-    max_value: float | None = None  # of each number of the gradient; None: no clipping
-    adagrad: bool = False
-
-    @property
-    def has_velocity(self) -> bool:
-        """Whether the step keeps an array per parameter: the velocity (U5), or the sum of squares (U8)."""
-        return self.momentum > 0 or self.adagrad
-
-    def check(self) -> "SgdOptions":
-        """The same as plain numbers. Raises InputError on values that no step can have."""
-        for name, value in (("momentum", self.momentum), ("weight decay", self.weight_decay)):
-            check_number(name, value, 0, "a finite number, 0 or more")
-        check_number("dampening", self.dampening, -inf, "a finite number, usually from 0 to 1")
-        limits = {"max norm": self.max_norm, "max value": self.max_value}
-        for name, limit in limits.items():
-            if limit is not None:
-                expected = "a finite number above 0, or None for no clipping"
-                check_number(name, limit, 0, expected)
-                if limit == 0:
-                    raise InputError(f"{name} is {limit}: expected {expected}")
-        if None not in limits.values():
-            raise InputError(
-                f"max norm is {self.max_norm} and max value is {self.max_value}: expected one of the two limits; leave"
-                " the other out"
-            )
-        check_flag("nesterov", self.nesterov)
-        check_flag("adagrad", self.adagrad)
-        if self.adagrad and (self.momentum != 0 or self.dampening != 0 or self.nesterov):
-            raise InputError(
-                f"adagrad is given with momentum {self.momentum:g}, dampening {self.dampening:g} and nesterov"
-                f" {self.nesterov}: expected no momentum; leave adagrad or the others out"
-            )
-        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
-            raise InputError(
-                f"nesterov needs momentum above 0 and dampening 0: they are {self.momentum} and {self.dampening}"
-            )
-        max_norm, max_value = (limit and float(limit) for limit in limits.values())
-        numbers = float(self.momentum), float(self.dampening), self.nesterov, float(self.weight_decay)
-        return SgdOptions(*numbers, max_norm, max_value, self.adagrad)
 
 
 class Schedule(NamedTuple):
@@ -201,7 +150,8 @@ class Window(NamedTuple):
         return self.stop - self.loss_start
 
 
-class Update(NamedTuple, Generic[A]):
+@dataclass(frozen=True, eq=False, slots=True)
+class Update(Generic[A]):
     """One window and its SGD step, as `train` yields it."""
 
     epoch: int  # from 1
@@ -214,6 +164,10 @@ class Update(NamedTuple, Generic[A]):
     activations: Activations[A] | None = None  # of the window, before the step; only with `record`
     adjoints: Adjoints[A] | None = None  # only with `record`
     losses: Annotated[A, "N *E"] | None = None  # of all updates since the one yielded before; None with yield_every=1
+
+    def replace(self, **changes: Any) -> "Update[A]":
+        """The update with other values of some attributes."""
+        return Update(**{name: getattr(self, name) for name in Update.__slots__} | changes)
 
 
 class State(NamedTuple, Generic[A]):

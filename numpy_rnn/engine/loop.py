@@ -1,61 +1,55 @@
-"""Training on a series and on a stream, by the engine.
-
-`train` and `train_stream` have the signatures, the docstrings and the results of those of `tbptt.py`.
-"""
+"""Training on a series and on a stream, by the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain, islice
-from operator import attrgetter
-from typing import Any, Unpack
+from itertools import chain, islice, tee
+from sys import maxsize
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
+from numpy import multiply, subtract
 
-from numpy_rnn import tbptt
-from numpy_rnn.common.arrays import NUMPY_ARRAYS, weights_with_axes
+from numpy_rnn.common import records
+from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import (
-    LossName,
-    Nonlinearity,
-    Reduction,
-    SgdKeywords,
-    SgdOptions,
-    State,
-    Update,
-    YieldEvery,
-)
-from numpy_rnn.common.shapes import is_integer, series_axes
-from numpy_rnn.common.training import Training, check_squares, check_train, check_train_stream, first_state
-from numpy_rnn.common.windows import next_start, stream_windows, windows
-from numpy_rnn.elman import NONLINEARITIES, one_hot
-from numpy_rnn.engine.columns import ColumnTape
-from numpy_rnn.engine.ensemble import Ensemble, Piece, Segment, Series, Settings, Trained, segments
-from numpy_rnn.engine.layout import Block, Layout, available_threads, blocks
-from numpy_rnn.engine.objective import Objective
-from numpy_rnn.engine.update import Networks
-from numpy_rnn.engine.window import MAX_VIEWED, Tape
-from numpy_rnn.loss import DIVISORS, LOSSES
-from numpy_rnn.parameters import (
-    Array,
+    Activations,
+    Adjoints,
     Gradients,
+    Objective,
+    Parameters,
+    Run,
+    RunOptions,
+    Schedule,
+    State,
+    Step,
+    Window,
+)
+from numpy_rnn.common.update_iterator import Training, Updates, first_state
+from numpy_rnn.elman import one_hot
+from numpy_rnn.engine.gradient import Placed, gradients, recorded
+from numpy_rnn.engine.losses import LossKind
+from numpy_rnn.engine.memory import FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
+from numpy_rnn.engine.step import take_step
+from numpy_rnn.engine.tape import MAX_VIEWED, Tape
+from numpy_rnn.parameters import (
+    ARRAYS,
+    Array,
     InitialState,
     Inputs,
     LearningRate,
-    Parameters,
     Targets,
     Weights,
     copy_of,
-    own,
 )
 from numpy_rnn.sgd import as_learning_rate
-
-Rows = tuple[Array, Array, Array | None]  # inputs, targets, weights
+from numpy_rnn.windows import SeriesWindows, StreamWindows, WindowData, Windows, windows
 
 TAPE_BYTES = 2**19  # of the rows of a tape, unless one window needs more
 MAX_TAPES = 64  # as large as that, or with as many views as `MAX_VIEWED` allows, in one run
-MAX_WINDOWS = 256  # of a piece
-MAX_KEPT = 2048  # windows of an epoch, whose segments are made once and not in every epoch
+MAX_WINDOWS = 256  # whose views are used again on the next part of the series
 
 
 def train(
@@ -68,51 +62,59 @@ def train(
     k2: int,
     learning_rate: LearningRate,
     epochs: int,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     weights: Weights | None = None,
     record: bool = False,
-    yield_every: YieldEvery = 1,
+    yield_every: records.YieldEvery = 1,
     resume: State[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
-    options = SgdOptions(**sgd).check()
-    check_names(nonlinearity, reduction, loss)
-    schedule, of_loss = (k1, k2, epochs), (weights, loss)
-    params = check_train(
-        NUMPY_ARRAYS, params, x, target, h_0, learning_rate, schedule, record, yield_every, resume, of_loss
-    )
-    check_squares(None if resume is None else resume.velocity, options)
-    ndim, of_window = params.W_hh.ndim + 1, rows_of_window(params)
-    x, target, weights = series_axes(x, ndim), series_axes(target, ndim), weights_with_axes(weights, ndim)
-    x, target = np.asarray(x), np.asarray(target)
-    T, every = len(x), None if isinstance(yield_every, str) else yield_every
-    following, rate = partial(next_start, steps=T, k1=k1, k2=k2), as_learning_rate(params, learning_rate)
-    objective = objective_of(reduction, loss, target, weights)
-    settings = Settings(copy_of(h_0), k1, k2, T, rate, options, nonlinearity, objective, record, every, following)
+    """Train by TBPTT(k1, k2) and SGD, one update at a time.
 
-    def series(begin: int, end: int) -> Rows:
-        return of_window(x[begin:end], target[begin:end], None if weights is None else weights[begin:end])
+    Every epoch starts from h_0 and passes through the series once. Update n runs the forward pass over its window,
+    the steps (s_n, e_n], with the current parameters, takes the gradient of the loss of its new steps (e_{n-1}, e_n],
+    and makes one SGD step, where
 
-    def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
-        first_epoch, done = state.epoch, state.number
-        trained = ensemble(state, following(state.window) if done else 0, settings, series)
-        steps, viewed = min(one.tape.steps for one in trained.trained), trained.trained[0].tape.most_viewed
-        # Views of the first windows, which are shorter, of the first piece, and of all others: a third of them each.
-        longest = min(k2, T)
-        most = max(1, min(MAX_WINDOWS, viewed // 3 // longest))
-        are_kept = -(-T // k1) <= MAX_KEPT and longest * (longest // k1 // 2 + 1) <= viewed // 3
-        whole = list(segments(windows(T, k1, k2), 0, every, steps, most, kept=True)) if are_kept else None
-        for epoch in range(first_epoch, epochs + 1):
-            if done or whole is None:
-                rest = segments(islice(windows(T, k1, k2), done, None), done, every, steps, most)
-                yield from trained.updates(epoch, rest)
-            else:
-                yield from trained.updates(epoch, whole)
-            done = 0
+        e_n = min(n·k1, T)                                                                                (T1)
+        s_n = max(0, e_n − k2)                                                                            (T2)
+        initial state of the window: h at s_n as update n−1 computed it, a constant; h_0 if s_n = 0       (T3)
 
-    return Training(updates, state_of, first_state(own(params)) if resume is None else copy_of(resume))
+    x: (T, B, D) inputs, target: (T, B, O), h_0: (B, H), all in the parameters' dtype; with an ensemble, optionally one
+    per network, (T, *E, B, D) and so on. x may hold classes as in `forward`, and with the loss "cross_entropy" so may
+    the target. weights: (T, B), of the losses, as in `half_squared_error`; None for 1. Series that are mapped from a
+    file are read window by window. With a learned initial state, params.h_0 of shape (*E, B, H), pass h_0=None; it has
+    a gradient in the windows with s_n = 0.
+
+    The step: `clip_by_global_norm` to max_norm or `clip_by_value` to max_value, if one of them is given, `direction`
+    with momentum, dampening, nesterov, weight_decay and adagrad, and `sgd` with the learning rate, a number, or one per
+    network, of shape E. These keywords, but for adagrad, are those of torch.optim.SGD, clip_grad_norm_ and
+    clip_grad_value_; without them the step is plain gradient descent.
+
+    Returns an iterator of Updates, with a method `state`. Pass such a state as `resume`, and all other arguments as
+    before (params are not read then), and the run continues after it. With `record`, every Update has its activations
+    and adjoints too. yield_every: 1 yields every update; n yields every n-th update of an epoch and its last one;
+    "epoch" yields its last one. The `losses` of an Update are then those of all updates since the one yielded before.
+
+    Arguments are never changed, nor are arrays after they have been yielded. A caller cannot change the run through
+    these arrays: they are read-only in numpy_rnn and copies in torch_rnn; `to_numpy` and `from_numpy` make copies
+    that can be written to.
+
+    After an exception inside an update, such as KeyboardInterrupt, `state` returns the state after the latest
+    yielded update, and the next update continues from there.
+
+    Raises InputError, before the first update, on values that are not arrays of this package, on shapes or dtypes that
+    do not fit, on masked arrays, on k2 < k1, on numbers that are not finite, on options that torch.optim.SGD would
+    refuse, on adagrad with momentum, on both max_norm and max_value, on a state that does not fit, and on an unknown
+    nonlinearity, reduction or loss.
+    Source: Williams and Peng 1990; Sutskever 2013, section 2.8.6.
+    """
+    objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
+    options = RunOptions(Schedule(k1, k2, epochs), objective, step)
+    run = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
+    start = first_state(copy_of(run.params)) if resume is None else copy_of(resume)
+    return _training(run, SeriesWindows(run), start, record, yield_every)
 
 
 def train_stream(
@@ -123,143 +125,281 @@ def train_stream(
     k1: int,
     k2: int,
     learning_rate: LearningRate,
-    nonlinearity: Nonlinearity = "tanh",
-    reduction: Reduction = "sum",
-    loss: LossName = "squared_error",
+    nonlinearity: records.Nonlinearity = "tanh",
+    reduction: records.Reduction = "sum",
+    loss: records.LossName = "squared_error",
     record: bool = False,
-    yield_every: int = 1,
+    yield_every: records.YieldEvery = 1,
     velocity: Gradients[Array] | None = None,
-    **sgd: Unpack[SgdKeywords],
+    **sgd: Unpack[records.SgdKeywords],
 ) -> Training[Array]:
-    options = SgdOptions(**sgd).check()
-    check_names(nonlinearity, reduction, loss)
-    B = check_train_stream(NUMPY_ARRAYS, params, h_0, learning_rate, record, yield_every, velocity)
-    check_squares(velocity, options)
-    of_stream = stream_windows(NUMPY_ARRAYS, params, B, steps, k1, k2, loss, np.stack, copy_of)
-    rate, following = as_learning_rate(params, learning_rate), attrgetter("stop")
-    initial, of_window = copy_of(h_0), rows_of_window(params)
-    latest: list[Array | None] = []  # x, the target and the weights of the window that is computed
+    """Train as `train` does, in one pass over a stream: any iterable of steps (x_t, target_t), finite or not.
 
-    def segments_of_stream(first: Any) -> Iterator[Segment]:
-        for number, (window, x, target, weights) in enumerate(chain([first], of_stream), start=1):
-            latest[:] = of_window(x, target, weights_with_axes(weights, 3))
-            yield Segment(number, [(Piece(window.start, window.stop), [window])], due=number % yield_every == 0)
+    x_t: (B, D), target_t: (B, O), in the parameters' dtype, the same for all networks of an ensemble; or classes, (B,).
+    A step may also be (x_t, target_t, weights_t), with the weights (B,) of its losses; then all are. They are copied,
+    so a stream may fill the same arrays again; only the k2 latest steps are kept in memory. velocity: the initial one,
+    for example that of an earlier stream. The other arguments and the result are those of `train`, with one epoch;
+    yield_every is a number.
 
-    def updates(state: State[Array]) -> Generator[tuple[Update[Array], Array]]:
-        first = next(of_stream, None)
-        if first is None:
-            return
-        objective = objective_of(reduction, loss, *first[2:])
-        settings = Settings(initial, k1, k2, k2, rate, options, nonlinearity, objective, record, yield_every, following)
-        trained = ensemble(state, 0, settings, lambda begin, end: latest)
-        yield from trained.updates(1, segments_of_stream(first))
+    After an exception inside an update, or in the stream, the run does not continue: the next update raises InputError,
+    and a new run can start from the result of `state`.
 
-    return Training(updates, state_of, first_state(own(params), copy_of(velocity)), repeatable=False)
-
-
-def check_names(nonlinearity: str, reduction: str, loss: str) -> None:
-    """Raise InputError on a name that is unknown."""
-    for choices, name in ((NONLINEARITIES, nonlinearity), (DIVISORS, reduction), (LOSSES, loss)):
-        choices.validate(name)
-
-
-def objective_of(reduction: str, loss: str, target: Targets, weights: Weights | None) -> Objective:
-    """The Objective of a run whose target holds classes or rows."""
-    return Objective(reduction == "mean", loss == "cross_entropy", is_integer(target), weights is not None)
-
-
-def rows_of_window(params: Parameters[Array]) -> Callable[[Inputs, Targets, Weights | None], Rows]:
-    """A function of inputs, targets and weights that makes rows of classes."""
-    D, O, dtype = params.W_xh.shape[-2], params.W_hy.shape[-1], params.W_hh.dtype
-
-    def rows(x: Inputs, target: Targets, weights: Weights | None) -> Rows:
-        x, target = (one_hot(v, n, dtype) if is_integer(v) else v for v, n in ((x, D), (target, O)))  # (F4)
-        return x, target, weights
-
-    return rows
-
-
-def state_of(update: Update[Array], h: Array) -> State[Array]:
-    """The State after an update; h: the initial state of the next window."""
-    of_update = copy_of(update.parameters), copy_of(update.velocity)
-    return State(update.epoch, update.number, update.window, copy_of(h), *of_update)
-
-
-def ensemble(state: State[Array], begin: int, settings: Settings, series: Series) -> Ensemble:
-    """The networks of a run, in the state that it starts from.
-
-    begin: where the next window starts; series: (begin, end) → x, target and weights of these steps, with the axes of
-    the ensemble, of its sizes or 1, or without.
+    Raises InputError as `train` does, on a velocity that does not fit, and, when it is read, on a step that does not
+    fit or is not finite.
     """
-    h_0: Any = settings.h_0
-    _, k1, k2, steps, rate, options, nonlinearity, objective, *_ = settings
-    params: Any = state.parameters
-    E = params.W_hh.shape[:-2]
-    initial: Any = params.h_0 if h_0 is None else h_0
-    B = initial.shape[-2]
-    threads = available_threads() if E else 1
-    flat = _flat(params, E)
-    velocity = None if state.velocity is None else _flat(state.velocity, E)
-    carried = state.h if begin else initial
-    trained = []
-    parts = blocks(params, B, min(k2, steps), threads, objective.plain)
-    for block in parts:
-        layout = block.layout
-        index = np.s_[block.first : block.stop] if layout.networks else block.first
-        kind: Any = ColumnTape if layout.columns else Tape
-        steps_of_tape = tape_steps(layout, k2, steps, len(parts))
-        tape = kind(layout, steps_of_tape, min(k1, steps), min(k2, steps), objective)
-        tape.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // len(parts))
-        networks = Networks(layout, tape, _rate_of(rate, E, block), options, nonlinearity)
-        layout.fill(networks.theta, _of_networks(flat, index, E))
-        if velocity is not None and networks.velocity is not None:
-            layout.fill(networks.velocity, _of_networks(velocity, index, E))
-            networks.moving = [True, velocity.h_0 is not None]
-        given = None if h_0 is None else _of_block(h_0[None], E, block)[0]
-        one = Trained(block, networks, partial(_series_of, series, E, block), given)
-        tape.base = begin
-        tape.state(begin)[...] = _of_block(carried[None], E, block)[0]
-        trained.append(one)
-    return Ensemble(trained, E, settings, threads)
+    objective, step = Objective(nonlinearity, loss, reduction), Step(learning_rate, **sgd)
+    run = Run(params, steps, None, h_0, None, RunOptions(Schedule(k1, k2), objective, step))
+    run = check_stream(ARRAYS, run, velocity)
+    start = first_state(copy_of(params), copy_of(velocity))
+    return _training(run, StreamWindows(run), start, record, yield_every)
 
 
-def _flat(params: Any, E: tuple[int, ...]) -> Any:
-    """Parameters with one axis of networks for all axes of the ensemble."""
-    return params if not E else Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(E) :]) for t in params))
+def _training(run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any) -> Training[Array]:
+    check_flag("record", record)
+    every = check_yield_every(yield_every)
+    run = run._replace(h_0=copy_of(run.h_0))
+    begin = partial(updates, run, source, record, maxsize if every == EPOCH else every)
+    return Training(begin, start, copy_of, repeatable=isinstance(source, SeriesWindows))
 
 
-def _of_networks(params: Any, index: Any, E: tuple[int, ...]) -> Any:
-    """Of parameters with one axis of networks: those of some networks, or of one."""
-    return params if not E else Parameters(*(theta if theta is None else theta[index] for theta in params))
+def updates(run: Run, source: Windows, record: bool, every: Any, state: State[Array]) -> Updates[Array]:
+    """Generate the updates after `state` that are due, and with each the initial state of the next window.
+
+    Every block makes the updates up to the next one that is due before the next block begins, so that its numbers stay
+    in the cache; on a stream it makes one at a time. every: an update is due after so many of an epoch, and at its end.
+    """
+    networks = Networks(run, source, state, every, record)
+    per_epoch, number = source.per_epoch, state.number
+    for epoch in range(state.epoch, run.options.schedule.epochs + 1):
+        is_due = True
+        if networks.is_quick:
+            yield from networks.every_update(epoch, None if per_epoch is None else per_epoch - number)
+            number = 0
+            continue
+        while networks.blocks and (per_epoch is None or number < per_epoch):
+            count = 1 if per_epoch is None else min(per_epoch - number, every - number % every)
+            for block in networks.blocks:
+                block.advance(count, record)
+            if networks.blocks[0].placed is None:  # the stream has ended
+                break
+            number += count
+            is_due = per_epoch is not None or number % every == 0
+            if is_due:
+                yield networks.update(epoch)
+        if not is_due:
+            yield networks.update(epoch)
+        number = 0
 
 
-def _rate_of(rate: Array, E: tuple[int, ...], block: Block) -> Array:
-    """η of a block: a number, or (N, 1), one for every network."""
-    if not rate.ndim:
-        return rate
-    of_all = np.broadcast_to(rate, E).reshape(-1)
-    return of_all[block.first] if block.layout.networks is None else of_all[block.first : block.stop, None].copy()
+class Networks:
+    """All networks of a run, in blocks that are computed one after the other, and the updates that are yielded."""
+
+    def __init__(self, run: Run, source: Windows, state: State[Array], every: int, record: bool):
+        params, self.is_quick = state.parameters, False
+        self.E = params.W_hh.shape[:-2]
+        B = (params.h_0 if run.h_0 is None else run.h_0).shape[-2]  # type: ignore[union-attr]
+        parts = group(params, B)
+        self.blocks: list[Block] = []
+        if isinstance(source, SeriesWindows):
+            sources: list[Any] = [source for _ in parts]
+            target, weights = source.target, source.weights
+        else:
+            stream = source.epoch(0)
+            first = next(stream, None)
+            if first is None:
+                return
+            sources = list(tee(chain([first], stream), len(parts)))
+            target, weights = first.target, first.weights
+        _, loss, reduction = run.options.objective
+        kind = LossKind(reduction == "mean", loss == "cross_entropy", is_integer(target), weights is not None)
+        for (index, layout), of_block in zip(parts, sources):
+            self.blocks.append(Block(layout, Pick(index, self.E), run, kind, of_block, state, len(parts)))
+        self.is_grouped = parts[0][1].networks is not None
+        self.all_losses = every > 1
+        self.half = params.W_hh.dtype.type(0.5)
+        self.lead = self.blocks[0]
+        self.places = self.lead.memory.layout.places(self.E)
+        self.is_quick = not (self.E or self.all_losses or record) and kind.plain and self.lead.is_plain
+
+    def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
+        """The latest update of all networks, and the initial state of the next window."""
+        lead, losses, kept = self.lead, None, (None, None)
+        _, number, window, next_state = lead.latest
+        every_loss = self.together([block.collect() for block in self.blocks], 1)
+        loss, losses = every_loss[-1], every_loss if self.all_losses else None
+        if lead.recorded is not None:
+            kept = self._recorded()
+        if self.E:
+            next_state = self.together([block.latest.next_state for block in self.blocks], 0)
+        vectors = joined([block.memory for block in self.blocks], self.E) if self.E else lead.memory.vectors.copy()
+        update: FlatUpdate = new_update(FlatUpdate)
+        set_parts(update, (epoch, number, window, loss, losses, *kept, vectors, self.places, lead.memory.is_moving[1]))
+        return update, next_state.copy()
+
+    def every_update(self, epoch: int, count: int | None) -> Updates[Array]:
+        """Every update of one network by plain gradient descent, in the fewest calls."""
+        memory, rate, half, places = self.lead.memory, self.lead.rate, self.half, self.places
+        theta, gradient, spare, vectors = memory.theta, memory.gradient, memory.spare, memory.vectors
+        for views, number, window, next_state in islice(self.lead.made, count):
+            subtract(theta, multiply(gradient, rate, spare), theta)  # (U1)
+            errors, divisor = views.errors, views.divisor
+            loss = half * errors.dot(errors)  # (L1)
+            if divisor is not None:
+                loss = loss / divisor  # (L2)
+            update: FlatUpdate = new_update(FlatUpdate)
+            set_parts(update, (epoch, number, window, loss, None, None, None, vectors.copy(), places, False))
+            yield update, next_state.copy()
+
+    def together(self, arrays: list[Array], axis: int) -> Array:
+        """Arrays of every block, with the networks at this axis or without, as one with the axes of the ensemble."""
+        if not self.E:
+            return arrays[0]
+        whole = np.concatenate(arrays, axis) if self.is_grouped else np.stack(arrays, axis)
+        joint: Array = whole.reshape(*whole.shape[:axis], *self.E, *whole.shape[axis + 1 :])
+        return joint
+
+    def _recorded(self) -> tuple[Any, Any]:
+        kept: list[Any] = []
+        kinds: tuple[Any, Any] = Activations, Adjoints
+        for n, kind in enumerate(kinds):
+            arrays = zip(*(block.recorded[n] for block in self.blocks))  # type: ignore[index]
+            kept.append(kind(*(self.together(list(v), int(f != "dh_0")) for f, v in zip(kind._fields, arrays))))
+        return kept[0], kept[1]
 
 
-def _of_block(series: Array, E: tuple[int, ...], block: Block) -> Array:
-    """Of (n, B, ·) or (n, *E, B, ·), with axes of 1 that are shared: what a block needs, (n, B, ·) or (n, N, B, ·)."""
-    if series.ndim == 3:
-        return series
-    if all(size == 1 for size in series.shape[1:-2]):
-        return series.reshape(len(series), *series.shape[-2:])
-    n, *_, B, size = series.shape
-    of_all = np.broadcast_to(series, (n, *E, B, size)).reshape(n, -1, B, size)
-    return of_all[:, block.first] if block.layout.networks is None else of_all[:, block.first : block.stop]
+class Pick(NamedTuple):
+    """The networks of a block: an index along the flattened axes E of the ensemble."""
+
+    index: Any
+    E: tuple[int, ...]
+
+    def record(self, params: Any) -> Any:
+        """Their parameters or velocity, with one leading axis or, for one network, none."""
+        if not self.E:
+            return params
+        return Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(self.E) :])[self.index] for t in params))
+
+    def rate(self, rate: Array) -> Array:
+        """η: a number, or (N, 1), one for every network."""
+        if not rate.ndim:
+            return rate
+        flat: Array = np.broadcast_to(rate, self.E).reshape(-1)[self.index]
+        return flat[:, None].copy() if flat.ndim else flat
+
+    def series(self, series: Array | None) -> Any:
+        """(n, B, ·) or (n, *E, B, ·), with shared axes of 1 → what the block needs, (n, B, ·) or (n, N, B, ·)."""
+        if series is None or series.ndim == 3:
+            return series
+        n, *axes, B, size = series.shape
+        if all(axis == 1 for axis in axes):
+            return series.reshape(n, B, size)
+        return np.broadcast_to(series, (n, *self.E, B, size)).reshape(n, -1, B, size)[:, self.index]
 
 
-def _series_of(series: Series, E: tuple[int, ...], block: Block, begin: int, end: int) -> tuple[Array | None, ...]:
-    return tuple(None if part is None else _of_block(part, E, block) for part in series(begin, end))
+class Block:
+    """A group of networks, or one: its memory, its tape, and its windows, whose gradients are computed one by one."""
 
+    def __init__(
+        self,
+        layout: Layout,
+        pick: Pick,
+        run: Run,
+        kind: LossKind,
+        source: Any,
+        state: State[Array],
+        blocks: int,
+    ):
+        (schedule, objective, self.step), params = run.options, state.parameters
+        is_series = isinstance(source, SeriesWindows)
+        longest = source.T if is_series else maxsize
+        self.schedule = Schedule(min(schedule.k1, longest), min(schedule.k2, longest), schedule.epochs)
+        self.pick, self.rate = pick, pick.rate(as_learning_rate(params, self.step.learning_rate))
+        velocity = None if state.velocity is None or not self.step.has_velocity else pick.record(state.velocity)
+        self.memory = Memory(layout, pick.record(params), velocity, self.step.has_velocity)
+        numbers_per_step = layout.B * (layout.D + layout.H + 2 * layout.O) * (layout.networks or 1)
+        most_bytes = min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // blocks)
+        most_steps = most_bytes // (numbers_per_step * layout.dtype.itemsize)
+        k2 = self.schedule.k2
+        self.tape = Tape(layout, min(longest, max(k2, most_steps)) if is_series else k2, self.schedule, kind)
+        self.most_viewed = min(MAX_VIEWED, MAX_VIEWED * MAX_TAPES // blocks)
+        self.given = None if run.h_0 is None else pick.series(run.h_0[None])[0]  # None where h_0 is learned
+        initial = params.h_0 if run.h_0 is None else run.h_0
+        self.tape.base = source.next_start(state.window) if is_series else 0
+        carried = state.h if self.tape.base else initial
+        self.tape.state(self.tape.base)[...] = pick.series(carried[None])[0]  # type: ignore[index]
+        windows = self.series(source, state.epoch, state.number) if is_series else self.stream(source)
+        self.made = gradients(self.memory, self.tape, objective.nonlinearity, windows)
+        self.is_plain = self.step == Step(self.step.learning_rate)
+        self.uncollected, self.losses = 0, list[Array]()  # of the steps before
+        self.placed: Placed | None = None
+        self.recorded: tuple[Activations[Array], Adjoints[Array]] | None = None
 
-def tape_steps(layout: Layout, k2: int, steps: int, tapes: int) -> int:
-    """How many steps each of these tapes holds: those of one window at least, and of more while they are few bytes."""
-    bytes_of_step = layout.B * (layout.D + layout.H + 2 * layout.O) * layout.dtype.itemsize * (layout.networks or 1)
-    return min(steps, max(k2, min(TAPE_BYTES, TAPE_BYTES * MAX_TAPES // tapes) // bytes_of_step))
+    def advance(self, count: int, record: bool) -> None:
+        """Make so many updates. `placed` is the last of them, `latest` too unless the stream has ended."""
+        memory, self.placed = self.memory, None
+        theta, gradient, rate, spare = memory.theta, memory.gradient, self.rate, memory.spare
+        for placed in islice(self.made, count):
+            if record:
+                self.recorded = recorded(memory, self.tape, placed.window)
+            if self.is_plain:
+                subtract(theta, multiply(gradient, rate, spare), theta)  # (U1)
+            else:
+                take_step(memory, self.step, rate, placed.window.start == 0)
+            self.placed = self.latest = placed
 
+    def series(self, source: SeriesWindows, first_epoch: int, done: int) -> Iterator[Placed]:
+        """The windows of a series, on the tape; those of an epoch are made once if they are few."""
+        k1, k2, epochs = self.schedule
+        kept: list[Placed] | None = None
+        self.few = self.tape.steps >= source.T and source.per_epoch * k2 <= self.most_viewed
+        for _ in range(first_epoch, epochs + 1):
+            self.uncollected = done * k1
+            if self.few and kept is None and not done:
+                kept = list(self._epoch(source, 0))
+            yield from self._epoch(source, done) if kept is None else kept
+            done = 0
 
-train.__doc__, train_stream.__doc__ = tbptt.train.__doc__, tbptt.train_stream.__doc__
+    def _epoch(self, source: SeriesWindows, done: int) -> Iterator[Placed]:
+        k1, k2, _ = self.schedule
+        tape = self.tape
+        # Views of the first windows, which are shorter, of the first part, and of all others: a third of them each.
+        most = source.per_epoch if self.few else max(1, min(MAX_WINDOWS, self.most_viewed // 3 // k2))
+        for number, window in enumerate(islice(windows(source.T, k1, k2), done, None), start=done + 1):
+            start, loss_start, _ = window
+            if window.stop > tape.stop or start < tape.base:
+                self._flush(loss_start)
+                stop = min(source.T, loss_start + most * k1)
+                if stop - start > tape.steps:
+                    stop = loss_start + max(1, (tape.steps - (loss_start - start)) // k1) * k1
+                self._load(source.part(Window(start, start, stop)))
+            yield Placed(tape.window(window), number, window, tape.state(source.next_start(window)))
+
+    def stream(self, stream: Iterator[WindowData]) -> Iterator[Placed]:
+        """The windows of a stream, on the tape."""
+        for number, data in enumerate(stream, start=1):
+            self._flush(data.window.loss_start)
+            self._load(data)
+            yield Placed(self.tape.window(data.window), number, data.window, self.tape.state(data.window.stop))
+
+    def _load(self, data: WindowData) -> None:
+        """Move the tape to a part of the series."""
+        layout, (window, x, target, weights) = self.tape.layout, data
+        x, target = (
+            self.pick.series(one_hot(v, n, layout.dtype) if is_integer(v) else v)  # (F4)
+            for v, n in ((x, layout.D), (target, layout.O))
+        )
+        self.tape.load(window.start, x, target, self.pick.series(weights))
+        if window.start == 0 and self.given is not None:
+            self.tape.state(0)[...] = self.given  # (T3)
+
+    def _flush(self, stop: int) -> None:
+        """Collect the losses of the updates up to step `stop`, before the tape moves on."""
+        if stop > self.uncollected:
+            self.losses += self.tape.losses(self.uncollected, stop)
+            self.uncollected = stop
+
+    def collect(self) -> Array:
+        """The losses of all updates since the last call, (n,) or (n, N)."""
+        self._flush(self.latest.window.stop)
+        losses, self.losses = self.losses, []
+        return losses[0] if len(losses) == 1 else np.concatenate(losses)

@@ -1,16 +1,11 @@
 """What a user's type checker and editor know of the packages: programs as users write them, checked by mypy."""
 
-import inspect
 import os
 import re
 from pathlib import Path
 from textwrap import dedent
-from typing import get_type_hints
 
 import pytest
-
-from numpy_rnn.common.packages import REQUIRED, Backend, backend
-from numpy_rnn.common.records import MomentumKeywords, SgdKeywords, SgdOptions
 
 TOP = Path(__file__).parents[2]
 PROGRAMS = [
@@ -66,20 +61,3 @@ def test_programs_type_check_and_mistakes_in_them_are_reported(tmp_path):
         report = "\n".join(line for line in out.splitlines() if f"{name}.py:" in line)
         assert re.search(message, report) if message else not report, (name, report)
         assert name.startswith("mistake") or "error" not in report
-
-
-def test_the_keywords_of_a_step_are_the_fields_of_its_options():
-    assert get_type_hints(SgdKeywords) == get_type_hints(SgdOptions)
-    assert list(get_type_hints(MomentumKeywords)) == [
-        name for name in SgdOptions._fields if not name.startswith("max_")
-    ]
-
-
-def test_a_backend_has_the_functions_and_arguments_of_the_protocol(rnn):
-    """`REQUIRED` comes from the Protocol; mypy checks no module that is imported by its name."""
-    assert REQUIRED == ("from_numpy", "to_numpy", "forward", "train")
-    assert backend(rnn.__name__) is rnn
-    for name in REQUIRED:
-        _, *expected = inspect.signature(getattr(Backend, name)).parameters.values()
-        found = inspect.signature(getattr(rnn, name)).parameters.values()
-        assert [(p.name, p.kind, p.default) for p in found] == [(p.name, p.kind, p.default) for p in expected]

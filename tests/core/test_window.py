@@ -1,142 +1,80 @@
-"""One window: forward pass, loss, gradient, adjoints and step, by every function of both backends.
+"""Every function of one window and its step, in both packages, against the witness and exact fractions."""
 
-The functions are compared with `reference_update`, and that with torch's own functions and autograd. So a witness of
-its own compares every option. What a comparison allows is small, and it fails where it must.
-"""
+from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 import pytest
-from cases import cases, random_case, random_velocity, steps_of_sgd
-from comparing import UNIT, assert_within, bits, each, fewer
+from cases import OPTIONS, STEPS, Kind, Sizes, cases, random_run, window_case
+from comparing import arrays_in, bits, each, in_numpy
 from hypothesis import example, given
-from hypothesis import strategies as st
-from witness import allowed, in_rows, reference_update, values
-from witness_runs import one_update
+from witness import Expected, assert_right, expected_update
 
-from numpy_rnn import Adjoints, Gradients, Parameters
+from numpy_rnn import Gradients, Parameters, Window
+from numpy_rnn.common.records import DTYPES, Objective, Step
 
-DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-# -- the witness ----------------------------------------------------------------------------------------------------
+DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 
-@pytest.mark.needs_torch
-@fewer(2)
+def of_momentum(step):
+    """The keyword arguments of `direction`."""
+    names = "momentum", "dampening", "nesterov", "weight_decay", "adagrad"
+    return {name: getattr(step, name) for name in names}
+
+
+def one_update(rnn, case) -> Expected:
+    """The update by the single functions of a package, from NumPy to NumPy. They change none of their arguments."""
+    *given, weights = map(rnn.from_numpy, (case.params, case.x, case.target, case.h_0, case.weights))
+    params, x, target, h_0 = given
+    before = bits(tuple(given))
+    activations = rnn.forward(params, x, params.h_0 if h_0 is None else h_0, nonlinearity=case.objective.nonlinearity)
+    kept = bits(activations)
+    function = {"squared_error": rnn.half_squared_error, "cross_entropy": rnn.cross_entropy}[case.objective.loss]
+    outputs = activations.y[-len(target) :]
+    loss = function(outputs, target, reduction=case.objective.reduction, weights=weights)
+    of_window = case.objective._asdict() | {"weights": weights}
+    adjoints = rnn.adjoints(params, activations, target, **of_window)
+    gradients = clipped = rnn.bptt(params, activations, target, **of_window)
+    if case.step.max_norm is not None:
+        clipped = rnn.clip_by_global_norm(gradients, case.step.max_norm)
+    if case.step.max_value is not None:
+        clipped = rnn.clip_by_value(gradients, case.step.max_value)
+    delta, velocity = rnn.direction(params, clipped, rnn.from_numpy(case.velocity), **of_momentum(case.step))
+    updated = rnn.sgd(params, delta, case.step.learning_rate)
+    assert bits(activations) == kept
+    assert bits(tuple(given)) == before
+    return rnn.to_numpy(Expected(activations, loss, adjoints, gradients, updated, velocity))
+
+
+def whole(run, **changes):
+    """A run of one network as one window."""
+    return window_case(run._replace(**changes), Window(0, 0, len(run.x)), run.params, changes.get("h_0", run.h_0), None)
+
+
+MEAN = random_run(0, kind=Kind(weighted=True), options=OPTIONS._replace(objective=Objective(reduction="mean")))
+
+
 @given(case=cases())
-def test_the_witness_is_torch(case):
-    """torch.nn.functional's one_hot, cross_entropy and mse_loss, with autograd, also for the adjoints: ∂L/∂a_t is what
-    L changes by when something is added to a_t and all that follows is run; so for h_t, y_t, x_t and the initial state.
-    """
-    import torch
-    from torch.nn import functional
-
-    leaves = each(lambda theta: torch.tensor(theta, requires_grad=True), case.params)
-    W_xh, W_hh, W_hy, b_h, b_y, learned = leaves
-    x = torch.tensor(case.x)
-    x = (functional.one_hot(x.long(), len(W_xh)).to(W_xh.dtype) if x.ndim == 2 else x).requires_grad_()
-    h_0 = torch.tensor(case.h_0, requires_grad=True) if learned is None else learned
-    a, h, y = [], [h_0], []
-    for x_t in x:
-        a.append(x_t @ W_xh + h[-1] @ W_hh + (0 if b_h is None else b_h))
-        h.append(getattr(torch, case.options["nonlinearity"])(a[-1]))
-        y.append(h[-1] @ W_hy + (0 if b_y is None else b_y))
-    outputs, target = torch.stack(y)[-len(case.target) :], torch.tensor(case.target)
-    if case.options["loss"] == "cross_entropy":
-        rows = target.long() if target.ndim == 2 else target.transpose(1, 2)
-        of_each = functional.cross_entropy(outputs.transpose(1, 2), rows, reduction="none")
-    else:
-        of_each = functional.mse_loss(outputs, target, reduction="none").sum(-1) / 2
-    weights = torch.ones_like(of_each) if case.weights is None else torch.tensor(case.weights)
-    loss = (weights * of_each).sum()
-    if case.options["reduction"] == "mean":
-        size = 1 if case.options["loss"] == "cross_entropy" else outputs.shape[-1]
-        loss = loss / (weights.sum() * size).clamp(min=1e-30)
-
-    def derivatives(*tensors):
-        found = torch.autograd.grad(loss, tensors, retain_graph=True, materialize_grads=True)
-        return [derivative.numpy() for derivative in found]
-
-    gradients = Gradients(*each(lambda theta: derivatives(theta)[0], leaves))
-    adjoints = Adjoints(*(np.stack(derivatives(*steps)) for steps in (y, h[1:], a)), *derivatives(x, h_0))
-    reference = reference_update(case)
-    found = reference.loss, reference.adjoints, reference.gradients
-    assert_within(values(found, case.dtype), (loss.detach().numpy(), adjoints, gradients), allowed(found))
-    # A gradient that is zero would hide a wrong one. Only relu, with all units off, weights of 0, and the softmax of
-    # one number may bring it about.
-    softmax_of_one = case.options["loss"] == "cross_entropy" and W_hy.shape[-1] == 1
-    if case.options["nonlinearity"] != "relu" and not softmax_of_one and (case.weights is None or case.weights.all()):
-        assert all((g.value != 0).any() for g in reference.gradients if g is not None)
+@example(whole(MEAN, weights=np.zeros_like(MEAN.weights)))
+def test_every_function_is_the_witness(rnn, case):
+    """And repeats itself to the bit."""
+    expected, found = expected_update(case), one_update(rnn, case)
+    assert_right(found, expected, case.params.W_hh.dtype)
+    assert bits(one_update(rnn, case)) == bits(found)
+    assert bits(found.activations.h[0]) == bits(case.params.h_0 if case.h_0 is None else case.h_0)
+    assert (found.adjoints.dy[: len(case.x) - len(case.target)] == 0).all()
 
 
-STEP = 1e-200  # of the complex-step derivative: its square underflows to 0
-
-
-def loss_of(case, params):
-    """L of a window, from the forward pass alone; the parameters may be complex."""
-    target, weights, N = case.loss_rows
-    W_xh, W_hh, W_hy, b_h, b_y, learned = params
-    phi = {"relu": lambda a: a * (a.real > 0), "sigmoid": lambda a: 0.5 * (1 + np.tanh(0.5 * a))}
-    h, loss = case.h_0 if learned is None else learned, 0
-    for t, x_t in enumerate(in_rows(case.x, len(W_xh), case.dtype), start=len(target) - len(case.x)):
-        h = phi.get(case.options["nonlinearity"], np.tanh)(x_t @ W_xh + h @ W_hh + (0 if b_h is None else b_h))
-        y = h @ W_hy + (0 if b_y is None else b_y)
-        if t >= 0 and case.options["loss"] == "squared_error":
-            loss += (weights[t] * (y - target[t]) ** 2 / 2).sum() / N
-        elif t >= 0:
-            z = y - y.real.max(axis=-1, keepdims=True)
-            log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-            loss -= (weights[t] * target[t] * log_p).sum() / N
-    return loss
-
-
-@fewer(4)
-@given(case=cases(dtypes=["float64"]))
-def test_the_witness_is_the_complex_step_derivative(case):
-    """f(θ + iε) = f(θ) + iε f'(θ), without a rounding of differences, for every element. Squire and Trapp 1998."""
-
-    def derivative(name, theta):
-        found = None if theta is None else np.zeros(theta.shape)
-        for index in np.ndindex(np.shape(found)) if theta is not None else ():
-            nudged = theta.astype(complex)
-            nudged[index] += 1j * STEP
-            found[index] = np.imag(loss_of(case, case.params._replace(**{name: nudged}))) / STEP
-        return found
-
-    reference = reference_update(case)
-    gradients = Gradients(*(derivative(name, theta) for name, theta in case.params._asdict().items()))
-    found = reference.loss, reference.gradients
-    assert_within(values(found, "float64"), (loss_of(case, case.params), gradients), allowed(found))
-
-
-NO_WEIGHT = random_case(0, 3, 2, 2, 3, 2, reduction="mean", weights=True)._replace(weights=np.zeros((3, 2)))
-
-
-@fewer(2)
-@example(NO_WEIGHT, {}, 0.1, "no")
-@given(case=cases(), options=steps_of_sgd(), rate=st.floats(0, 0.5), moving=st.sampled_from(["no", "all", "weights"]))
-def test_every_function_is_the_witness(rnn, case, options, rate, moving):
-    """And repeats itself to the bit. The velocity may be that of the weights alone."""
-    velocity = random_velocity(case, options, moving)
-    expected = reference_update(case, rate, velocity, **options)
-    found = one_update(rnn, case, rate, velocity, **options)
-    assert_within(found, values(expected, case.dtype), allowed(expected))
-    assert bits(one_update(rnn, case, rate, velocity, **options)) == bits(found)
-    assert bits(found.activations.h[0]) == bits(case.initial)
-    older = len(case.x) - len(case.target)
-    assert (found.adjoints.dy[:older] == 0).all()
-
-
-def test_the_derivative_of_relu_at_zero_is_zero(rnn):
+def test_relu_slope_at_zero_is_zero(rnn):
     """Without biases, zero inputs and a zero state make every a_t exactly 0."""
-    case = random_case(0, 3, 2, 2, 4, 1, bias=False, nonlinearity="relu")
-    case = case._replace(x=np.zeros_like(case.x), h_0=np.zeros_like(case.h_0))
-    adjoints = one_update(rnn, case, 0.0).adjoints
+    run = random_run(0, kind=Kind(bias=False), options=OPTIONS._replace(objective=Objective("relu")))
+    adjoints = one_update(rnn, whole(run, x=np.zeros_like(run.x), h_0=np.zeros_like(run.h_0))).adjoints
     assert (adjoints.dh[-1] != 0).all()
     assert (adjoints.da == 0).all()
 
 
-@DTYPES
-def test_large_logits_are_no_problem(rnn, dtype):
+@DTYPE
+def test_large_logits(rnn, dtype):
     """By hand: log p of a class that is 2·10⁴ below the largest, and of the largest; and of a row of another size."""
     y = rnn.from_numpy(np.array([[[1e4, -1e4, 0]], [[-1e4, -1e4, -1e4]]], dtype))
     for c, expected in enumerate((0, 2e4, 1e4)):
@@ -144,69 +82,98 @@ def test_large_logits_are_no_problem(rnn, dtype):
         assert abs(loss - expected - np.log(3)) < 8 * np.finfo(dtype).eps * max(expected, 1)
 
 
-# -- what is allowed ------------------------------------------------------------------------------------------------
+# -- the step ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_allowed_is_small():
-    """In all but one of 40 cases, of every gradient, relative to its largest entry."""
-    for dtype, small in (("float64", 1e-10), ("float32", 0.05)):
-        ratios = []
-        for seed in range(40):
-            gradients = reference_update(random_case(seed, 5, 2, 3, 4, 1, dtype=dtype, learned=True)).gradients
-            ratios.append(max(g.off.max() / np.abs(g.value).max() for g in gradients))
-        assert sorted(ratios)[-2] < small
+def random_step(seed, dtype="float64", E=()):
+    """Parameters, and gradients of their shapes."""
+    params, gradients = (random_run(s, Sizes(1, 1, 2, 4, 3, E), Kind(dtype, learned=True)).params for s in (seed, 99))
+    return params, Gradients(*gradients)
 
 
-ONES, AT_11 = np.ones((2, 3)), np.eye(2, 3) * [0, 1, 0]
-FULL = Parameters(ONES, ONES, ONES, ONES, ONES)
-LIMITS = Parameters(*[1e-9] * 5)
+@DTYPE
+@pytest.mark.parametrize("kind", [float, np.float32, np.array], ids=lambda kind: kind.__name__)
+def test_learning_rate_is_rounded_first(rnn, kind, dtype):
+    """From parameters of zero what is left is η dθ, so that a rate rounded after the product shows in the bits."""
+    params, gradients = random_step(0, dtype)
+    zeros, rate = each(np.zeros_like, params), kind(0.1)
+    updated = rnn.sgd(rnn.from_numpy(zeros), rnn.from_numpy(gradients), rate)
+    assert bits(updated) == bits(Parameters(*(0 - np.dtype(dtype).type(rate) * g for g in gradients)))
 
 
-@pytest.mark.parametrize(
-    ("actual", "expected", "allowed", "says"),
-    [
-        (np.where(AT_11, np.nan, 1), ONES, 1.0, "not finite"),
-        (np.where(AT_11, np.inf, 1), ONES, np.inf, "not finite"),
-        (ONES, np.nan * ONES, 1.0, "not finite"),
-        (ONES, np.inf * ONES, 1.0, "not finite"),
-        (ONES, ONES, np.nan, "allowed value is not finite"),
-        (ONES, ONES, np.inf, "allowed value is not finite"),
-        (ONES[:1], ONES, 1.0, "shape"),
-        (np.ones(()), ONES, 1.0, "shape"),
-        (ONES.astype("float32"), ONES, 1.0, "float32, expected float64"),
-        (ONES.tolist(), ONES, 1.0, "not a NumPy array"),
-        (None, ONES, 1.0, "not a NumPy array"),
-        (ONES, ONES, ONES[:1], "allowed difference has shape"),
-        (ONES + 2e-12 * AT_11, ONES, 1e-12, r"\[1, 1\].*times the allowed difference"),
-        (ONES - 2e-12 * AT_11, ONES, 1e-12 * ONES, r"\[1, 1\].*times the allowed difference"),
-        (ONES + 1e-15 * AT_11, ONES, 0.0, "times the allowed difference"),
-        (FULL._replace(b_y=None), FULL, LIMITS, r"value\.b_y is a <class 'NoneType'>"),
-        (FULL, FULL._replace(b_h=None), LIMITS, r"value\.b_h is there"),
-        (FULL._replace(W_hh=ONES + 1e-6), FULL, LIMITS, r"value\.W_hh\[0, 0\]"),
-        (tuple(FULL), FULL, LIMITS, "is a <class 'tuple'>"),
-    ],
-)
-def test_the_comparison_fails_where_it_must(actual, expected, allowed, says):
-    with pytest.raises(AssertionError, match=says):
-        assert_within(actual, expected, allowed)
+@pytest.mark.parametrize("options", STEPS, ids=str)
+def test_step_leaves_its_arguments_and_absent_gradients(rnn, options):
+    """A parameter without a gradient has no direction, stays in its place and keeps its velocity; also where one of two
+    biases is absent. No memory is shared.
+    """
+    params, gradients = map(rnn.from_numpy, random_step(1))
+    params, gradients, velocity = params._replace(b_h=None), gradients._replace(b_h=None), None
+    for _ in range(3):
+        before = bits((params, gradients, velocity))
+        delta, after = rnn.direction(params, gradients, velocity, **of_momentum(Step(0.1, **options)))
+        updated = rnn.sgd(params, delta, 0.1)
+        clipped = rnn.clip_by_global_norm(gradients, 1.0), rnn.clip_by_value(gradients, 100.0)
+        assert bits((params, gradients, velocity)) == before
+        assert [v is None for v in delta] == [g is None for g in gradients]
+        assert [bits(v) != bits(theta) for v, theta in zip(updated, params)] == [g is not None for g in gradients]
+        assert (after is None) == (not Step(0.1, **options).has_velocity)
+        old = arrays_in((params, gradients))
+        for new in arrays_in((updated._replace(W_hy=None), clipped, after and after._replace(W_hy=None))):
+            assert not any(np.shares_memory(in_numpy(new), in_numpy(v)) for v in old)
+        assert not any(getattr(g, "requires_grad", False) for g in arrays_in(clipped))
+        velocity, gradients = after, gradients._replace(W_hy=None)
+    assert velocity is None or velocity.W_hy is not None
 
 
-def test_the_comparison_passes_what_it_may_and_bits_tell_apart_what_only_looks_equal():
-    assert_within(ONES, ONES, 0.0)
-    assert_within(ONES + 1e-12, ONES, 2e-12 * ONES)
-    assert_within(np.float64(1), np.ones(()), 0.0)
-    assert_within(Parameters(ONES, ONES, ONES), Parameters(ONES, ONES, ONES), Parameters(0.0, ONES, 0.0))
-    assert bits(ONES) == bits(ONES.copy())
-    zero = np.zeros(1)
-    others = [-zero, zero.astype("float32"), zero[None], zero + 5e-324, None, 0]
-    assert all(bits(zero) != bits(other) for other in others)
-    assert bits(Parameters(zero, zero, zero)) != bits(Parameters(zero, zero, -zero))
+@DTYPE
+def test_clipping_special_numbers_by_value(rnn, dtype):
+    """As torch.nn.utils.clip_grad_value_ does."""
+    for limit in map(np.dtype(dtype).type, (0.01, 0.3, 100.0)):
+        special = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324, limit, -limit, -2 * limit, 2 * limit], dtype)
+        clipped = np.array([np.nan, limit, -limit, -0.0, 5e-324, limit, -limit, -limit, limit], dtype)
+        gradients = Gradients(None, np.ones((9, 9), dtype), None, special)
+        found = rnn.to_numpy(rnn.clip_by_value(rnn.from_numpy(gradients), float(limit))).b_h
+        assert bits(found) == bits(clipped)
 
 
-def test_what_is_allowed_follows_the_terms_and_not_a_result_that_cancels():
-    """h W_hy = 10⁶ − 10⁶ here: the result is 0, its terms are not."""
-    case = random_case(0, 1, 1, 1, 2, 1, bias=False, nonlinearity="relu")
-    params = case.params._replace(W_xh=np.ones((1, 2)), W_hh=np.zeros((2, 2)), W_hy=np.array([[1e6], [-1e6]]))
-    y = reference_update(case._replace(params=params, x=np.ones((1, 1, 1)))).activations.y
-    assert y.value.item() == 0
-    assert 2e6 * UNIT["float64"] <= y.off.item() < 1e7 * UNIT["float64"]
+def exact_norm(gradients):
+    """As a fraction's square root, to 200 bits: n of (U2) without any rounding in the dtype."""
+    squares = sum(Fraction(float(v)) ** 2 for g in gradients if g is not None for v in g.ravel())
+    shift = 400 - squares.numerator.bit_length() + squares.denominator.bit_length()
+    shift += shift % 2
+    return Fraction(isqrt(int(squares * Fraction(2) ** shift))) / Fraction(2) ** (shift // 2)
+
+
+@DTYPE
+def test_norm_of_any_size_is_exact_to_rounding(rnn, dtype):
+    """Of the smallest numbers, whose squares are zero, and of the largest whose squares are finite in float64. The norm
+    is that of all gradients of a network together; clipping leaves gradients that are short enough as they are.
+    """
+    info = np.finfo(dtype)
+    tiny, eps, least = map(float, (info.tiny, info.eps, info.smallest_subnormal))
+    for size in (64 * least, tiny, 1e-3 * tiny**0.5, tiny**0.5, 1.0, min(float(info.max) / 16, 1e152)):
+        gradients = each(lambda g, size=size: (g / np.abs(g).max() * size).astype(dtype), random_step(7, E=(2, 2))[1])
+        for g in gradients:
+            g[1], g[:, 1] = g[1] / 64, g[:, 1] / 8  # each network has a norm of its own
+        result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
+        for n in np.ndindex(2, 2):
+            alone = each(lambda g, n=n: g[n], gradients)
+            relative = sum(g.size for g in alone) * Fraction(eps) / 2
+            factor = min(1, 1 / (exact_norm(alone) + Fraction(1e-6)))
+            for found, g in zip(result, alone, strict=True):
+                for one, v in zip(found[n].ravel().tolist(), map(Fraction, g.ravel().tolist()), strict=True):
+                    wanted, flushed = factor * v, abs(v) * Fraction(least)  # of the factor
+                    limit = abs(wanted) * (relative + 4 * Fraction(eps)) + flushed + Fraction(least)
+                    assert abs(Fraction(one) - wanted) <= limit
+                    assert factor < 1 or one == v
+
+
+@DTYPE
+def test_nonfinite_norm_leaves_nothing_finite(rnn, dtype):
+    """Zero would be a run that silently stops learning. The other network of the ensemble does not notice."""
+    for bad in (np.nan, np.inf, -np.inf, *([1e200] if dtype == "float64" else [])):  # whose square overflows
+        _, gradients = random_step(8, dtype, E=(2,))
+        gradients.W_hy[1, 0, 0] = bad
+        with np.errstate(over="ignore"):
+            result = rnn.to_numpy(rnn.clip_by_global_norm(rnn.from_numpy(gradients), 1.0))
+        assert [(np.isfinite(g[0]).all(), np.isfinite(g[1]).any()) for g in result] == [(True, False)] * len(result)

@@ -1,0 +1,255 @@
+"""The report of a run, in Markdown: `python -m benchmarks.report FILE` prints that of a file of pyperf.
+
+With `--output FOLDER`, it is written to README.md there, with its figures and the times, without what pyperf records of
+every process, in results.json.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from math import floor, log10
+from pathlib import Path
+from statistics import median
+
+import pyperf
+
+from benchmarks.estimates import Estimate, Times, times_of
+from benchmarks.rows import ROWS
+from benchmarks.targets import TARGETS
+from benchmarks.tasks import CHARACTERS, COLD, FORWARD, GRADIENT, IMPORT, OURS, RUN, STEP, Key
+from benchmarks.workloads import (
+    CASES,
+    CHARACTER_MODELS,
+    DEFAULT_EXPERIMENT,
+    ENSEMBLES,
+    MAX_GRADIENT,
+    SLIDING,
+    SUCCESSORS,
+    Case,
+)
+
+NUMBER = re.compile(r"-?\d[\d.,]*( \[[^]]*\])?")
+KEPT = ("cpu_model_name", "cpu_count", "platform", "python_version", "packages", "kernels", "threads", "commit")
+KEPT_OF_RUN = ("name", "unit", "loops", "load_avg_1min", "compile_seconds")  # of every process
+
+READING = """\
+A time is the median of several processes, with the fastest and the slowest process in brackets: an interval that
+contains the true median with more than 95 % confidence if there are six. Ratios are those of medians, with an
+interval that follows from those of the two times. A target is open if only a part of the interval meets it.
+A row is timed on a case only if half of the digits of its results, at least, are those of the reference in float64.
+`bare calls` are the fewest NumPy calls that the equations need, and `bare GEMMs` the matrix products alone, each in the
+fastest of all layouts: a lower bound on the time of training that consists of them."""
+
+Table = list[str]  # lines of Markdown; empty if there is nothing to show
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.report", description="Print the report of a benchmark run.")
+    parser.add_argument("file", help="times in pyperf's format")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write README.md, results.json and figures here")
+    options = parser.parse_args(arguments)
+    try:
+        suite = pyperf.BenchmarkSuite.load(options.file)
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(f"cannot read {options.file!r}: {error}; expected a file of python -m benchmarks --output")
+    if options.output is None:
+        print(report(suite), end="")
+        return
+    suite, figures = shortened(suite), {}
+    if find_spec("matplotlib"):
+        from benchmarks.charts import draw
+
+        figures = draw(times_of(suite), options.output)
+    (options.output / "README.md").write_text(report(suite, figures), encoding="utf-8")
+    suite.dump(str(options.output / "results.json"), replace=True)
+
+
+def shortened(suite: pyperf.BenchmarkSuite) -> pyperf.BenchmarkSuite:
+    """The same times, to four digits, without most of what pyperf records of every process."""
+    benchmarks = []
+    for benchmark in suite:
+        runs = []
+        for run in benchmark.get_runs():
+            metadata = {name: value for name, value in run.get_metadata().items() if name in KEPT + KEPT_OF_RUN}
+            values = [float(f"{value:.3e}") for value in run.values]
+            runs.append(pyperf.Run(values, metadata=metadata, collect_metadata=False))
+        benchmarks.append(pyperf.Benchmark(runs))
+    return pyperf.BenchmarkSuite(benchmarks)
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+def show(value: Estimate) -> str:
+    middle, low, high = map(three_digits, value)
+    return f"{middle} [{low}, {high}]"
+
+
+def three_digits(value: float) -> str:
+    """At least three significant digits, without an exponent."""
+    rounded = float(f"{value:.2e}")  # or 0.9999 would be 1.000
+    decimals = 2 - floor(log10(abs(rounded))) if rounded else 2
+    return f"{value:.{max(decimals, 0)}f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A Markdown table with aligned columns: numbers to the right, text to the left. Empty without rows."""
+    if not rows:
+        return []
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    left = [not any(map(NUMBER.fullmatch, column[1:])) for column in columns]
+    formats = [f"{{:{'<' if is_left else '>'}{width}}}" for width, is_left in zip(widths, left)]
+    rule = ["-" * (width + 1) + ("-" if is_left else ":") for width, is_left in zip(widths, left)]
+    lines = [f"| {' | '.join(form.format(cell) for form, cell in zip(formats, line))} |" for line in (head, *rows)]
+    return [lines[0], f"|{'|'.join(rule)}|", *lines[1:]]
+
+
+def machine_lines(suite: pyperf.BenchmarkSuite) -> list[str]:
+    """What the run was measured on; where processes differ, all values are listed."""
+    found: dict[str, set[str]] = {name: set() for name in KEPT}
+    loads, processes = [], set()
+    for benchmark in suite:
+        processes.add(len(benchmark.get_runs()))
+        for run in benchmark.get_runs():
+            metadata = run.get_metadata()
+            for name in KEPT:
+                found[name] |= {str(metadata[name])} if name in metadata else set()
+            loads += [metadata["load_avg_1min"]] if "load_avg_1min" in metadata else []
+    value = {name: "; ".join(sorted(values)) or "unknown" for name, values in found.items()}
+    return [
+        f"- CPU: {value['cpu_model_name']}, {value['cpu_count']} cores",
+        f"- System: {value['platform']}, Python {value['python_version']}",
+        f"- Packages: {value['packages']}",
+        f"- Kernels: {value['kernels']}",
+        f"- Threads: {value['threads']}",
+        *([f"- Load average of 1 minute: {min(loads):.2f} to {max(loads):.2f}"] if loads else []),
+        f"- Processes of a benchmark: {', '.join(map(str, sorted(processes)))}",
+        f"- Commit: {value['commit']}",
+    ]
+
+
+def targets_table(times: Times) -> Table:
+    lines = []
+    for target in TARGETS:
+        if found := target.result(times):
+            value, case = found
+            lines.append([target.text(), show(value), case, target.verdict(value)])
+    return table(["target", "result", "worst case", "met"], lines)
+
+
+def ranked_table(times: Times, task: str, case: Case, unit: float, head: str, compiling: dict[Key, float]) -> Table:
+    """The rows of a case, the fastest first, in a unit of seconds."""
+    rows = sorted((time, key) for key, time in times.items() if (key.task, key.case) == (task, case.name))
+    ours = times.get(Key(task, case.name, OURS))
+    lines = [
+        [
+            key.row,
+            show(time.times(1 / unit)),
+            show(time.over(ours)) if ours and key.row != OURS else "",
+            f"{compiling[key]:.1f}" if key in compiling else "",
+        ]
+        for time, key in rows
+    ]
+    return table([case.name, head, f"row / {OURS}", "seconds to compile"], lines)
+
+
+def runs_table(times: Times, head: str, cases: Iterable[Case]) -> Table:
+    """Nanoseconds per update and network of every row and case."""
+    columns = [case for case in cases if any(key[:2] == (RUN, case.name) for key in times)]
+    lines = []
+    for row in ROWS:
+        found = [times.get(Key(RUN, case.name, row)) for case in columns]
+        if any(found):
+            units = [case.updates * case.networks for case in columns]
+            lines.append([row, *(three_digits(1e9 * t.median / n) if t else "" for t, n in zip(found, units))])
+    return table([head, *(case.name for case in columns)], lines)
+
+
+def windows_table(times: Times, task: str) -> Table:
+    """Milliseconds of numpy_rnn on every case, and the times of the other rows divided by these."""
+    timed = {key.row for key in times if key.task == task}
+    rows = [row for row in ROWS if row in timed and row != OURS]
+    lines = []
+    for case in CASES:
+        ours = times.get(Key(task, case, OURS))
+        if ours:
+            others = [times.get(Key(task, case, row)) for row in rows]
+            ratios = [three_digits(other.over(ours).median) if other else "" for other in others]
+            lines.append([case, show(ours.times(1e3)), *ratios])
+    return table([task, f"{OURS}, ms", *(f"{row} / {OURS}" for row in rows)], lines)
+
+
+def process_table(times: Times, task: str) -> Table:
+    rows = sorted((time, key.row) for key, time in times.items() if key.task == task)
+    return table([task, "ms of the process"], [[row, show(time.times(1e3))] for time, row in rows])
+
+
+def compile_seconds(suite: pyperf.BenchmarkSuite) -> dict[Key, float]:
+    """The median seconds that compiling took, of the rows that compile."""
+    seconds = {}
+    for benchmark in suite:
+        found = [run.get_metadata().get("compile_seconds") for run in benchmark.get_runs()]
+        if None not in found:
+            seconds[Key.from_text(benchmark.get_name())] = median(found)
+    return seconds
+
+
+# -- the report ------------------------------------------------------------------------------------------------------
+
+
+def report(suite: pyperf.BenchmarkSuite, figures: dict[str, str] | None = None) -> str:
+    """The report, with the figures of these captions, by file."""
+    times = times_of(suite)
+    compiling = compile_seconds(suite)
+    sections: list[tuple[str, Table]] = [
+        ("Targets", targets_table(times)),
+        ("The default experiment", _default(times, compiling)),
+        ("Sliding windows", runs_table(times, "ns per update", [DEFAULT_EXPERIMENT, *SLIDING])),
+        ("Ensembles", runs_table(times, "ns per update and network", ENSEMBLES)),
+        ("Character models", _characters(times, compiling)),
+        ("Forward", windows_table(times, FORWARD)),
+        ("Gradient", windows_table(times, GRADIENT)),
+        ("Gradient and update", windows_table(times, STEP)),
+        ("Cold start: the default experiment in a fresh process", process_table(times, COLD)),
+        ("Imports", process_table(times, IMPORT)),
+        ("Figures", [line for file, caption in (figures or {}).items() for line in (f"![{caption}]({file})", "")][:-1]),
+        ("The rows", [f"- {row}: {ROWS[row].about}" for row in ROWS if any(key.row == row for key in times)]),
+    ]
+    intro = (
+        "`python -m benchmarks --full --output FILE` measures these times, and `python -m benchmarks.report FILE"
+        " --output benchmarks` writes this page. It needs the extras `torch`, `plot`, `benchmark` and `rows`, and a C"
+        " compiler; rows whose packages are missing are left out. `python -m pyperf compare_to benchmarks/results.json"
+        " FILE` compares another run with this one."
+    )
+    head = ["# Speed", "", intro, "", *machine_lines(suite), "", *READING.splitlines()]
+    for title, lines in sections:
+        if lines:
+            head += ["", f"## {title}", "", *lines]
+    return "\n".join(head) + "\n"
+
+
+def _default(times, compiling):
+    unit = 1e-6 * DEFAULT_EXPERIMENT.updates
+    return ranked_table(times, RUN, DEFAULT_EXPERIMENT, unit, "µs per update", compiling)
+
+
+def _characters(times, compiling):
+    """What the models are, and a table for each dtype."""
+    case, lines = CHARACTER_MODELS[0], []
+    for model in CHARACTER_MODELS:
+        unit = 1e-6 * model.updates
+        if ranked := ranked_table(times, CHARACTERS, model, unit, "µs per update", compiling):
+            lines += ["", *ranked]
+    about = (
+        f"The model of min-char-rnn: H = {case.H}, {case.D} characters, chunks of {case.options.schedule.k1} steps with"
+        f" carried state, two biases, cross-entropy, gradients clipped by value at {MAX_GRADIENT:g}, Adagrad with rate"
+        f" {case.learning_rate:g}. The text is random: each character is followed by one of {SUCCESSORS}."
+    )
+    return [about, *lines] if lines else []
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,312 @@
+"""Lower bounds for any training in NumPy. They compute no results that could be checked.
+
+Bare calls: the fewest calls of NumPy's functions that the equations need, on arrays that already exist, in sequence.
+There are two forms: input and state in one matrix, with W_xh stacked on W_hh, or every product separately. The faster
+one is the row. Small networks of an ensemble are computed in groups, with the number of the network as the innermost
+axis in memory.
+
+Bare GEMMs: the matrix products of these calls alone. NumPy multiplies arrays in either memory order, and a product or
+its transpose. Each product has the fastest of these eight layouts, which is measured first. So this is the speed of the
+machine at these shapes, and not that of a layout.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby, product
+from math import prod
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from benchmarks.tasks import FORWARD, GEMMS, GRADIENT, RUN, STEP, Prepared, Tasks
+from benchmarks.workloads import Case
+from numpy_rnn import windows
+
+CACHE_LINE = 64  # bytes: rows of matrices that begin at cache lines are read faster
+MAX_GROUPED = 64  # B·H of the largest networks that are computed as a group
+MIN_GROUP = 3  # fewer small networks are faster one by one
+GROUP_BYTES = 2**21  # of the parameters and gradients of a group
+TRIALS = 5  # per layout, the fastest of which counts
+MIN_SECONDS = 2e-4  # per trial
+LONG_SECONDS = 5e-3  # one trial is enough of calls that take this long, whose times vary less
+MAX_OPERANDS = 4  # products of a loop over the steps that are timed for a comparison
+
+
+class Call(NamedTuple):
+    """One call of a function of NumPy: function(*arguments), and the equation that it computes."""
+
+    equation: str
+    function: Callable
+    arguments: tuple
+
+    @property
+    def is_product(self) -> bool:
+        return self.function in (np.ndarray.dot, group_product) and self.equation != "L1"
+
+
+Calls = list[Call]
+Layout = tuple[bool, ...]  # see `in_layout`
+
+
+def group_product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The product of two matrices for every network of a group, into `out`."""
+    if left.shape[-1] == 1:  # sums of one term
+        return np.multiply(left, right, out)
+    return np.einsum("nij,njk->nik", left, right, out=out)
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """New memory that begins at a cache line."""
+    memory = np.empty(prod(shape) * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8)
+    begin = -memory.ctypes.data % CACHE_LINE
+    return memory[begin : begin + memory.size - CACHE_LINE].view(dtype).reshape(shape)
+
+
+class Memory:
+    """New arrays with random numbers; with a group of networks, they have a first axis, the innermost in memory."""
+
+    def __init__(self, case: Case, networks: int | None):
+        self.case, self.networks, self.generator = case, networks, np.random.default_rng(0)
+
+    def __call__(self, *shape: int) -> np.ndarray:
+        array = self.shared(*shape) if self.networks is None else self.shared(*shape, self.networks)
+        return array if self.networks is None else np.moveaxis(array, -1, 0)
+
+    def shared(self, *shape: int) -> np.ndarray:
+        """One array for all networks."""
+        array = empty(shape, self.case.dtype)
+        array[...] = self.generator.uniform(-1.5, 1.5, shape) * self.case.H**-0.5  # neither vanish nor overflow
+        return array
+
+    def parameters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A vector of all parameters, and its parts W (D + H, H) and U (H, O) as views."""
+        D, H, O = self.case.D, self.case.H, self.case.O
+        vector = self((D + H) * H + H * O)
+        W, U = vector[..., : (D + H) * H], vector[..., (D + H) * H :]
+        return vector, W.reshape(*W.shape[:-1], D + H, H), U.reshape(*U.shape[:-1], H, O)
+
+
+def window_calls(memory: Memory, T: int, K: int, task: str, stacked: bool) -> Calls:
+    """The calls of a window of T steps, the last K of which have a loss, for the task: forward, gradient or step.
+
+    The loss is summed later. stacked: whether (F1) and (B2) are one product per step.
+    """
+    _, _, B, D, H, O, *_ = memory.case
+    dot = np.ndarray.dot if memory.networks is None else group_product
+    calls: Calls = []
+
+    def add(equation, function, *arguments):
+        calls.append(Call(equation, function, arguments))
+
+    def by_step(rows):
+        return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]
+
+    (theta, W, U), (gradient, dW, dU) = memory.parameters(), memory.parameters()
+    W_xh, W_hh = W[..., :D, :], W[..., D:, :]
+    if stacked:
+        z = memory((T + 1) * B, D + H)
+        x, h = z[..., :D], z[..., D:]
+    else:
+        x, h = memory(T * B, D), memory((T + 1) * B, H)
+        z = h
+    a, spare, y = memory(T * B, H), memory(B, H), memory(K * B, O)
+    before, after, with_loss = np.s_[..., : T * B, :], np.s_[..., B:, :], np.s_[..., (T + 1 - K) * B :, :]
+    z_t, h_t = by_step(z), by_step(h)
+    if not stacked:
+        add("F1", dot, x, W_xh, a)
+    for t, a_t in enumerate(by_step(a)):
+        if stacked:
+            add("F1", dot, z_t[t], W, a_t)
+        else:
+            add("F1", dot, h_t[t], W_hh, spare)
+            add("F1", np.add, a_t, spare, a_t)
+        add("F2", np.tanh, a_t, h_t[t + 1])
+    add("F3", dot, h[with_loss], U, y)
+    if task == FORWARD:
+        return calls
+
+    target, one = memory.shared(K * B, O), np.ones((), memory.case.dtype)
+    slope, dh, da = memory(T * B, H), memory(T * B, H), memory(T * B, H)
+    joint = stacked and K == T > 1
+    if joint:  # [dy_t da_{t+1}] in one matrix, and in another the transposed weights that they are multiplied by
+        flow, V = memory((T + 1) * B, O + H), memory(O + H, H)
+        dy, da = flow[..., B:, :O], flow[..., : T * B, O:]
+        flow_t = by_step(flow)
+    else:
+        dy, W_hh_T = memory(K * B, O), memory(H, H)  # a product with a transposed view of W_hh is slower
+    slope_t, dh_t, da_t = by_step(slope), by_step(dh), by_step(da)
+    add("B1", np.subtract, y, target, dy)
+    add("B3", np.multiply, h[after], h[after], slope)
+    add("B3", np.subtract, one, slope, slope)
+    if not joint:
+        add("B2", dot, dy, U.mT, dh[..., (T - K) * B :, :])
+    for t in reversed(range(T)):
+        if joint:
+            add("B2", dot, flow_t[t + 1], V, dh_t[t])
+        elif t < T - K:
+            add("B2", dot, da_t[t + 1], W_hh_T, dh_t[t])
+        elif t < T - 1:
+            add("B2", dot, da_t[t + 1], W_hh_T, spare)
+            add("B2", np.add, dh_t[t], spare, dh_t[t])
+        add("B3", np.multiply, dh_t[t], slope_t[t], da_t[t])
+    if stacked:
+        add("B4, B5", dot, z[before].mT, da, dW)
+    else:
+        add("B4", dot, x.mT, da, dW[..., :D, :])
+        add("B5", dot, h[before].mT, da, dW[..., D:, :])
+    add("B6", dot, h[with_loss].mT, dy, dU)
+    if task == STEP:
+        rate = np.zeros((), theta.dtype)  # keeps the weights, however often the calls are repeated
+        add("U1", np.multiply, gradient, rate, gradient)
+        add("U1", np.subtract, theta, gradient, theta)
+    return calls
+
+
+def loss_calls(memory: Memory, updates: int, terms: int) -> Calls:
+    """The losses of this many updates, each a sum of `terms` squares."""
+    half = np.full((), 0.5, memory.case.dtype)
+    error, squares = memory(updates, terms), memory(updates, terms)
+    if updates == 1 and memory.networks is None:
+        row = error.reshape(-1)
+        return [Call("L1", np.ndarray.dot, (row, row)), Call("L1", np.multiply, (half, half))]
+    calls = [Call("L1", np.multiply, (error, error, squares))]
+    losses = squares[..., 0] if terms == 1 else memory(updates)
+    if terms > 1:
+        calls.append(Call("L1", np.add.reduce, (squares, -1, None, losses)))
+    return [*calls, Call("L1", np.multiply, (losses, half, losses))]
+
+
+def group_sizes(case: Case) -> list[int | None]:
+    """The numbers of networks that are computed together; None for a network by itself."""
+    if case.B * case.H > MAX_GROUPED or case.networks < MIN_GROUP:
+        return [None] * case.networks
+    network_bytes = 2 * ((case.D + case.H) * case.H + case.H * case.O) * np.dtype(case.dtype).itemsize
+    count = -(-case.networks // max(MIN_GROUP, GROUP_BYTES // network_bytes))
+    return [case.networks * (n + 1) // count - case.networks * n // count for n in range(count)]
+
+
+def task_calls(task: str, case: Case, stacked: bool) -> Calls:
+    """The calls of one epoch of a run, or of one window."""
+    k1, k2, _ = case.options.schedule
+    epoch, of_window, calls = list(windows(case.T, k1, k2)), STEP if task == RUN else task, []
+    for networks in group_sizes(case):
+        memory = Memory(case, networks)
+        of_length = {T: window_calls(memory, T, k1, of_window, stacked) for T in {window.steps for window in epoch}}
+        for window in epoch:
+            calls += of_length[window.steps]
+        if task != FORWARD:
+            calls += loss_calls(memory, len(epoch), k1 * case.B * case.O)
+    return calls
+
+
+def flops(calls: Iterable[Call]) -> int:
+    """Floating-point operations of the products: two per term."""
+    return sum(2 * call.arguments[2].size * call.arguments[0].shape[-1] for call in calls if call.is_product)
+
+
+# -- layouts ---------------------------------------------------------------------------------------------------------
+
+
+def in_best_layouts(calls: Iterable[Call]) -> Calls:
+    """The products of these calls, each in the fastest layout of its shapes."""
+    chosen: Calls = []
+    layouts: dict[tuple, Layout] = {}
+    new: dict[tuple, Call] = {}
+    for shapes, group in groupby((call for call in calls if call.is_product), key=_shapes):
+        products = list(group)
+        if products[0].function is not np.ndarray.dot:
+            chosen += products
+            continue
+        if shapes not in layouts:
+            tried = list(product((False, True), repeat=3))
+            candidates = [program(in_layout(products[:MAX_OPERANDS], layout)) for layout in tried]
+            layouts[shapes] = tried[fastest(candidates)]
+        missing = [call for call in products if _arrays(call) not in new]
+        new |= zip(map(_arrays, missing), in_layout(missing, layouts[shapes]))
+        chosen += [new[_arrays(call)] for call in products]
+    return chosen
+
+
+def _shapes(call):
+    return call.function, *(array.shape for array in call.arguments)
+
+
+def _arrays(call):
+    return tuple(map(id, call.arguments))
+
+
+def in_layout(products: Iterable[Call], layout: Layout) -> Calls:
+    """The products on new arrays; operands that they share are shared here too.
+
+    layout: whether the left and the right factor are in column-major order, and whether the transposed product is
+    computed.
+    """
+    arrays: dict[tuple, np.ndarray] = {}
+    left_columns, right_columns, transposed = layout
+
+    def placed(array, columns):
+        key = array.__array_interface__["data"][0], array.shape, array.strides, columns
+        if key not in arrays:
+            new = empty(array.shape[::-1] if columns else array.shape, array.dtype)
+            arrays[key] = new.T if columns else new
+            arrays[key][...] = array
+        return arrays[key]
+
+    calls: Calls = []
+    for call in products:
+        left, right, out = call.arguments
+        left, right, out = placed(left, left_columns), placed(right, right_columns), placed(out, transposed)
+        calls.append(call._replace(arguments=(right.T, left.T, out.T) if transposed else (left, right, out)))
+    return calls
+
+
+def fastest(candidates: Sequence[Callable[[], object]]) -> int:
+    """The place of the candidate whose calls take the least time."""
+    first = []
+    for call in candidates:
+        call()
+        first.append(_seconds(call, 1))
+    counts = [max(1, int(MIN_SECONDS / max(seconds, 1e-9))) for seconds in first]
+    trials = [first]
+    if min(first) < LONG_SECONDS:
+        trials = [[_seconds(call, count) for call, count in zip(candidates, counts)] for _ in range(TRIALS)]
+    least = [min(times) for times in zip(*trials)]
+    return least.index(min(least))
+
+
+def _seconds(call, count):
+    """Per call, of `count` calls."""
+    start = perf_counter()
+    for _ in range(count):
+        call()
+    return (perf_counter() - start) / count
+
+
+# -- the rows --------------------------------------------------------------------------------------------------------
+
+
+def program(calls: Calls, times: int = 1) -> Callable[[], None]:
+    """A function that makes these calls in sequence, and all of them again, so many times."""
+    pairs = [(call.function, call.arguments) for call in calls]
+
+    def run():
+        for _ in range(times):
+            for function, arguments in pairs:
+                function(*arguments)
+
+    return run
+
+
+def prepared(row: str, task: str, case: Case) -> Prepared:
+    """All calls, in the faster of the two forms, once per epoch."""
+    forms = [task_calls(task, case, stacked) for stacked in (True, False)]
+    if row == GEMMS:
+        forms = [in_best_layouts(calls) for calls in forms]
+    calls = forms[fastest([program(form) for form in forms])]
+    return Prepared(program(calls, case.options.schedule.epochs if task == RUN else 1), dict)
+
+
+def tasks(row: str) -> Tasks:
+    return {task: partial(prepared, row, task) for task in (FORWARD, GRADIENT, STEP, RUN)}

@@ -1,0 +1,120 @@
+"""The iterator of the updates of a training run."""
+
+from collections.abc import Callable, Generator, Iterator
+from inspect import GEN_RUNNING, getgeneratorstate
+from typing import Any, Generic, NoReturn
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import A, State, Update, Window, YieldEvery
+
+Updates = Generator[tuple[Update[A], A]]  # with every update, the initial state of the next window
+
+
+class Training(Iterator[Update[A]], Generic[A]):
+    """An iterator of the updates of a run; `train` and `train_stream` return one.
+
+    `state` returns the state after the latest update: `train(..., resume=state)` continues from there as if the run had
+    not been interrupted.
+
+    An exception inside an update (KeyboardInterrupt, or FloatingPointError under numpy.errstate) leaves the run as it
+    was after the latest yielded update, from which the next call continues. A stream cannot be read again, so a
+    `train_stream` run then raises InputError.
+
+    A run cannot be copied or pickled; its state can.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[State[A]], Updates[A]],
+        start: State[A],
+        copy: Callable[[Any], Any],
+        *,
+        repeatable: bool = True,
+    ):
+        """begin(state): generates the updates from that state on; start: the initial state; copy: of the records of
+        the package; repeatable: whether `begin` can be called again.
+        """
+        self._begin, self._start, self._copy, self._repeatable = begin, start, copy, repeatable
+        self._updates = begin(start)
+        self._latest: tuple[Update[A], A] | None = None  # assigned at once, whatever an exception interrupts
+        self._between = True  # False during an update
+
+    @property
+    def latest(self) -> Update[A] | None:
+        """The latest yielded update."""
+        return None if self._latest is None else self._latest[0]
+
+    def __iter__(self) -> "Training[A]":
+        return self
+
+    def __next__(self) -> Update[A]:
+        if not self._between:
+            self._begin_again()
+        self._between = False
+        try:
+            latest = next(self._updates)
+        except StopIteration:
+            self._between = True
+            raise
+        self._latest = latest
+        self._between = True
+        return latest[0]
+
+    def state(self) -> State[A]:
+        """The state after the latest yielded update, or the one that the run was resumed from.
+
+        Raises InputError before the first update of a run that was not resumed.
+        """
+        if self._latest is not None:
+            update, h = self._latest
+            arrays = h, update.parameters, update.velocity
+            return State(update.epoch, update.number, update.window, *map(self._copy, arrays))
+        if self._start.number == 0:
+            raise InputError("the run has no state yet: expected at least one update before state() is called")
+        return self._start
+
+    def close(self) -> None:
+        """End the run: no update follows. `state` still returns the state after the latest update."""
+        self._updates.close()
+        self._between = True
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            "a run of training cannot be copied or pickled: take its state(), and pass it to train as resume"
+        )
+
+    def _begin_again(self) -> None:
+        if getgeneratorstate(self._updates) == GEN_RUNNING:
+            raise InputError("the run is already computing an update, in another thread or in its own stream")
+        if not self._repeatable:
+            raise InputError(
+                "an exception ended this run inside an update, and its stream cannot be read again: start a new"
+                " train_stream with the parameters and the velocity of state(), and with its h as h_0"
+            )
+        self._updates = self._begin(self._start if self._latest is None else self.state())
+
+
+def first_state(params: Any, velocity: Any = None) -> State[Any]:
+    """The state before the first update of a run."""
+    return State(1, 0, Window(0, 0, 0), None, params, velocity)
+
+
+def selected(
+    begin: Callable[[State[A]], Updates[A]],
+    every: YieldEvery,
+    T: int | None,
+    stack: Callable[[list[A]], A],
+    state: State[A],
+) -> Updates[A]:
+    """The updates after the state that `yield_every` selects, with the losses of all updates since the one before.
+
+    T: the steps of the series, None on a stream, whose last update is yielded too.
+    """
+    losses: list[A] = []
+    for update, h in begin(state):
+        losses.append(update.loss)
+        if update.window.stop == T or (every != "epoch" and update.number % every == 0):
+            yield update.replace(losses=stack(losses)), h
+            losses = []
+    if losses:
+        yield update.replace(losses=stack(losses)), h

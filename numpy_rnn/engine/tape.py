@@ -1,0 +1,221 @@
+"""The memory of windows: what a window reads and writes, and where that is.
+
+A `Tape` holds the inputs, the targets and the states of consecutive steps. A window runs over a part of them and writes
+its states over those that an earlier window computed, so that the state at every step is always the latest one, (T3).
+All else that a window computes is written over what the window before computed. The views of a window are made once and
+used in every epoch: on small networks NumPy's time goes into making arrays and views, not into arithmetic.
+
+Rows are steps times sequences, (T·B, n): time is folded into the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.records import Schedule, Window
+from numpy_rnn.engine.losses import LossKind
+from numpy_rnn.engine.memory import Layout
+from numpy_rnn.parameters import Array
+
+MAX_STACKED = 128  # hidden units of the largest network whose inputs and states are in one row
+MAX_VIEWED = 4096  # steps of the windows whose views are kept: about a kilobyte each
+MIN_TRANSPOSED = 16  # steps from which on a transpose of W_hh that is laid out anew pays
+
+Steps = Sequence[tuple[Array, ...]]
+
+
+class Views(NamedTuple):
+    """One window on a tape. Arrays are rows of all its steps or, where it says so, of its K new ones."""
+
+    forward: Steps  # (the row that W, or W_hh, multiplies, a_t, h_t) of every step
+    gaps: tuple[Array, Array] | None  # (h without gaps, the same on the tape), if they are two
+    h: Array
+    new: Array  # h_t of the new steps; on a stacked tape [h_t 1]
+    new_T: Array
+    before_T: Array  # the rows that W, or W_hh, multiplies, transposed
+    target: Array  # of the new steps, as the following are
+    error: Array  # y − target, undivided
+    y: Array
+    dy: Array
+    dh_new: Array
+    weights: Array | None  # (K·B, 1), of the losses
+    row_losses: Array | None  # (K·B, 1), of a cross-entropy
+    divisor: Any  # of the loss; None for 1
+    errors: Array | None  # of a plain loss and one network: `error` in one row
+    slope: Array
+    da: Array
+    last: tuple[Array, ...]  # (dh_T, φ'(a_T), da_T)
+    newer: Steps  # (da_{t+1}, dh_t, φ'(a_t), da_t) of the other new steps, latest first
+    older: Steps  # the same of the steps without a loss
+    joint: tuple[Steps, Array, Array] | None  # where dy_t and da_{t+1} lie side by side: `_joint`
+    transposed: bool  # whether a transpose of W_hh is laid out anew
+    inputs: tuple[Array, ...] | None  # (x, xᵀ, a) where the tape is not stacked
+    initial: Array | None  # the place of h_0, if the window starts at the beginning of the series
+
+
+class OneStep(NamedTuple):
+    """A window of one step of one sequence: the arrays of `gradient.py`."""
+
+    z: Array
+    z_T: Array
+    h: Array
+    new: Array
+    new_T: Array
+    target: Array
+    dy: Array
+    errors: Array
+    divisor: None = None
+
+
+class Tape:
+    """The inputs, states and targets of up to `steps` consecutive steps, from step `base` of the series on.
+
+    schedule: whose k1 and k2 are the most new steps, and the most steps, of a window.
+    """
+
+    def __init__(self, layout: Layout, steps: int, schedule: Schedule, kind: LossKind):
+        self.layout, self.steps, self.schedule, self.kind = layout, steps, schedule, kind
+        self.base = self.stop = 0  # the steps that are on it
+        D, H, O, B, bias = layout[:5]
+        k1, k2 = schedule.k1 * B, schedule.k2 * B
+        self.stacked = layout.networks is not None or (B == 1 and H <= MAX_STACKED)
+        if self.stacked:
+            self.z = layout.empty((steps + 1) * B, D + H + bias)
+            self.z[..., D + H :] = 1
+            self.x, self.h, self.h_1 = self.z[..., :D], self.z[..., D : D + H], self.z[..., D:]
+        else:
+            self.x, self.h = layout.empty(steps * B, D), layout.empty((steps + 1) * B, H)
+        self.one_step = self.stacked and k2 == 1 and kind.plain and not (kind.mean or layout.learned)
+        self.target, self.error = layout.empty(steps * B, O), layout.empty(steps * B, O)
+        self.weights = layout.empty(steps * B, 1) if kind.weighted else None
+        self.row_losses = layout.empty(steps * B, 1) if kind.cross_entropy else None
+        # What windows are computed in: rows of the longest one, of which shorter ones use the first.
+        self.a, self.dh, self.slope, self.da = (layout.empty(k2, H) for _ in range(4))
+        self.y, self.dy = layout.empty(k1, O), layout.empty(k1, O) if kind.mean or kind.weighted else None
+        self.h_packed = layout.empty(k2, H + bias) if self.stacked and layout.networks is None and k2 > 1 else None
+        self.flow = layout.empty(k2 + B, O + H) if self.stacked and schedule.k1 > 1 else None  # [dy_t da_{t+1}]
+        if self.flow is not None:
+            self.flow[..., k2:, O:] = 0  # no step after the last
+        self.views: dict[tuple[int, int, int, bool], Any] = {}
+        self.viewed = 0  # steps of these windows
+
+    def state(self, step: int) -> Array:
+        """The place of h after this step of the series, (..., B, H), a view."""
+        row = (step - self.base) * self.layout.B
+        return self.h[..., row : row + self.layout.B, :]
+
+    def load(self, base: int, x: Array, target: Array, weights: Array | None = None) -> None:
+        """Move to the steps from `base` on, with these inputs, targets and weights, (n, B, ·) or (n, N, B, ·).
+
+        The state at `base` is kept. Targets and weights may be those of the last steps only.
+        """
+        if base > self.base:
+            state = self.state(base).copy()
+            self.base = base
+            self.state(base)[...] = state
+        B, steps = self.layout.B, len(x)
+        self.base, self.stop = base, base + steps
+        for place, series in ((self.x, x), (self.target, target), (self.weights, weights)):
+            if series is not None and place is not None:
+                series = np.moveaxis(series, 1, 0) if series.ndim == 4 else series
+                rows = series.reshape(*series.shape[:-3], -1, series.shape[-1])
+                place[..., steps * B - rows.shape[-2] : steps * B, :] = rows
+
+    def window(self, window: Window) -> Any:
+        """The views of this window of the series."""
+        begin, first_new, end = (step - self.base for step in window)
+        key = begin, first_new, end, window.start == 0
+        if (views := self.views.get(key)) is None:
+            if self.viewed + end - begin > MAX_VIEWED:
+                self.views, self.viewed = {}, 0
+            views = self.views[key] = self._one_step(begin) if self.one_step else self.all_views(*key)
+            self.viewed += end - begin
+        return views
+
+    def losses(self, begin: int, stop: int) -> list[Array]:
+        """L of the consecutive windows whose new steps are (begin, stop], in arrays (n,) or (n, N)."""
+        whole, rest = divmod(stop - begin, self.schedule.k1)
+        ends = [(begin, stop - rest, whole), (stop - rest, stop, 1)]
+        return [self._losses(first, end, count) for first, end, count in ends if count and end > first]
+
+    def _losses(self, begin: int, stop: int, count: int) -> Array:
+        B = self.layout.B
+        rows = slice((begin - self.base) * B, (stop - self.base) * B)
+        row_losses, weights = (None if v is None else v[..., rows, :] for v in (self.row_losses, self.weights))
+        return self.kind.losses(self.error[..., rows, :], row_losses, weights, count)
+
+    def time_first(self, rows: Array) -> Array:
+        """Rows (..., T·B, n) as (T, B, n) or (T, N, B, n), a view."""
+        sequence = rows.reshape(*rows.shape[:-2], -1, self.layout.B, rows.shape[-1])
+        return sequence if sequence.ndim == 3 else np.moveaxis(sequence, 0, 1)
+
+    def _one_step(self, t: int) -> OneStep:
+        step, after = slice(t, t + 1), slice(t + 1, t + 2)
+        z, h, new = self.z[..., step, :], self.h[..., after, :], self.h_1[..., after, :]
+        target, error = self.target[..., step, :], self.error[..., step, :]
+        return OneStep(z, z.mT, h, new, new.mT, target, error, error[..., 0, :])
+
+    def all_views(self, begin: int, first_new: int, end: int, is_first: bool) -> Views:
+        """The views of the steps [begin, end) of this tape, of which those from `first_new` on are new."""
+        _, H, O, B, _ = self.layout[:5]
+        T, K = end - begin, end - first_new
+        rows, after = slice(begin * B, end * B), slice((begin + 1) * B, (end + 1) * B)
+        new, of_window = slice(first_new * B, end * B), slice((T - K) * B, T * B)
+        a, dh, slope, da = (v[..., : T * B, :] for v in (self.a, self.dh, self.slope, self.da))
+        h_after, x, error = self.h[..., after, :], self.x[..., rows, :], self.error[..., new, :]
+        before, packed = self.h[..., rows, :], h_after
+        if self.stacked:
+            before, packed = self.z[..., rows, :], self.h_1[..., after, :]
+        gaps = None
+        if self.h_packed is not None and T * B > 1:
+            gaps = self.h_packed[: T * B], packed
+            packed = gaps[0]
+        h_new, y = packed[..., of_window, :], self.y[..., : K * B, :]
+        dh_t, slope_t, da_t = (by_step(v, B) for v in (dh, slope, da))
+        earlier = list(zip(da_t[1:], dh_t, slope_t, da_t))[::-1]
+        is_joint = self.flow is not None and K == T > 1  # all steps have a loss
+        return Views(
+            forward=list(zip(by_step(before, B), by_step(a, B), by_step(h_after, B))),
+            gaps=gaps,
+            h=packed[..., :H],
+            new=h_new,
+            new_T=h_new.mT,
+            before_T=before.mT,
+            target=self.target[..., new, :],
+            error=error,
+            y=y,
+            dy=error if self.dy is None else self.dy[..., : K * B, :],
+            dh_new=dh[..., of_window, :],
+            weights=None if self.weights is None else self.weights[..., new, :],
+            row_losses=None if self.row_losses is None else self.row_losses[..., new, :],
+            divisor=self.kind.divisor(K * B, O, self.layout.dtype),
+            errors=error.reshape(-1) if self.kind.plain and self.layout.networks is None else None,
+            slope=slope,
+            da=da,
+            last=(dh_t[-1], slope_t[-1], da_t[-1]),
+            newer=earlier[: K - 1],
+            older=earlier[K - 1 :],
+            joint=self._joint(T, dh_t, slope_t) if is_joint else None,
+            transposed=self.layout.networks is None and B > 1 and T >= MIN_TRANSPOSED,
+            inputs=None if self.stacked else (x, x.mT, a),
+            initial=self.h[..., begin * B : (begin + 1) * B, :] if is_first else None,
+        )
+
+    def _joint(self, T: int, dh: list[Array], slope: list[Array]) -> tuple[Steps, Array, Array]:
+        """([dy_t da_{t+1}], dh_t, φ'(a_t), da_t) of all steps, latest first, and the places of dy_t and da_t there.
+
+        They end where the memory ends, so that no step follows the last one.
+        """
+        O, B, flow = self.layout.O, self.layout.B, self.flow
+        assert flow is not None
+        flow = flow[..., flow.shape[-2] - (T + 1) * B :, :]
+        steps = list(zip(by_step(flow, B)[1:], dh, slope, by_step(flow[..., O:], B)))[::-1]
+        return steps, flow[..., B:, :O], flow[..., : T * B, O:]
+
+
+def by_step(rows: Array, B: int) -> list[Array]:
+    """The rows of every step, (..., B, n) each, as views."""
+    return [rows[..., begin : begin + B, :] for begin in range(0, rows.shape[-2], B)]

@@ -1,0 +1,103 @@
+"""What the packages import and export: numpy_rnn needs NumPy alone, arrows point down, both have the same names."""
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+from children import run
+
+import numpy_rnn
+from numpy_rnn import reference
+
+SOURCE = Path(numpy_rnn.__file__).parents[1]
+LAYERS = {  # what a file of each may import of the two packages, also within a function
+    "common": {"common"},
+    "core": {"core", "common"},
+    "engine": {"engine", "core", "common"},
+    "torch_rnn": {"torch_rnn", "common"},
+}
+
+
+def imports(tree):
+    """The modules that a file imports, as (name, whether by the import of the file itself)."""
+    pending = [(tree, True)]
+    while pending:
+        node, at_once = pending.pop()
+        at_once = at_once and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, at_once) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            yield from ((f"{node.module}.{alias.name}", at_once) for alias in node.names)
+        pending.extend((child, at_once) for child in ast.iter_child_nodes(node))
+
+
+def layer(module):
+    """The layer of a module of the two packages, by its dotted name."""
+    package, *parts = module.split(".")
+    folder = parts[0] if package == "numpy_rnn" and parts else package
+    return folder if folder in {*LAYERS, "app", "conformance", "study", "torch_rnn"} else "core"
+
+
+@pytest.mark.parametrize("of", ["common", "core", "engine", "torch_rnn"])
+def test_imports_point_down_and_need_nothing_but_numpy(of):
+    """`__init__`, `__main__` and `reference` name what is above them."""
+    for path in sorted([*SOURCE.glob("numpy_rnn/**/*.py"), *SOURCE.glob("torch_rnn/*.py")]):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        if layer(name) != of or path.stem in ("__init__", "__main__", "reference"):
+            continue
+        for module, at_once in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            package = module.split(".")[0]
+            if package in ("numpy_rnn", "torch_rnn"):
+                assert layer(module) in LAYERS[of], (name, module)
+            elif at_once and package not in sys.stdlib_module_names:
+                assert package == "numpy" or (package, of) == ("torch", "torch_rnn"), (name, module)
+
+
+LOADED = """
+import sys
+hook = sys.excepthook
+import numpy_rnn as rnn
+print([name for name in ("numpy", "importlib.metadata", "numpy.random", "email") if name in sys.modules])
+import numpy as np, numpy_rnn.reference, numpy_rnn.app, numpy_rnn.conformance.plugin, numpy_rnn.study
+x, h_0 = np.zeros((3, 1, 1), 'float32'), np.zeros((1, 6), 'float32')
+list(rnn.train(rnn.initial_parameters(), x, x, h_0, k1=1, k2=1, learning_rate=0.1, epochs=1, record=True))
+print([name for name in ("numpy.random", "torch", "matplotlib") if name in sys.modules], sys.excepthook is hook)
+"""
+
+
+@pytest.mark.slow
+def test_import_and_run_load_numpy_alone(tmp_path):
+    """Also where the package of a user imports numpy_rnn and is run by `python -m`. The hook for errors is Python's."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/__init__.py").write_text(LOADED)
+    (tmp_path / "mine/tool.py").write_text("")
+    for command in (["-c", LOADED], ["-m", "mine.tool"]):
+        ended = run([sys.executable, *command], cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (0, "['numpy']\n['numpy.random'] True\n"), ended.stderr
+
+
+@pytest.mark.needs_torch
+def test_packages_export_the_same_names_and_signatures():
+    """And what is no function is one and the same: the records and the error."""
+    import torch_rnn
+
+    assert torch_rnn.__all__ == numpy_rnn.__all__ == reference.__all__ == sorted(numpy_rnn.__all__)
+    for package in (numpy_rnn, torch_rnn, reference):
+        others = {name for name in vars(package) if not name.startswith("_")} - set(package.__all__)
+        assert all(inspect.ismodule(getattr(package, name)) for name in others), others
+    for name in numpy_rnn.__all__:
+        of_engine, ours, theirs = (getattr(package, name) for package in (numpy_rnn, reference, torch_rnn))
+        if not inspect.isfunction(ours):
+            assert of_engine is ours is theirs, name
+            continue
+        signatures = [
+            [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+            for function in (ours, theirs, of_engine)
+        ]
+        assert signatures[0] == signatures[1] == signatures[2], name
+        assert of_engine.__doc__
+        assert ours.__doc__
+        assert theirs.__doc__

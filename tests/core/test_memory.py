@@ -1,0 +1,271 @@
+"""What a run holds: nothing of the caller's, no graph of torch, and no memory that grows with the steps."""
+
+import gc
+import tracemalloc
+import weakref
+from collections import deque
+from itertools import count, islice, product
+from statistics import median
+
+import numpy as np
+import pytest
+from cases import Kind, Sizes, arguments, random_run, train, train_stream
+from comparing import UPDATE, arrays_in, bits, in_numpy, members
+
+import numpy_rnn
+from numpy_rnn.common.records import Objective
+
+RUN = random_run(2)
+
+
+# -- what a caller sees -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize(
+    ("name", "stream"), [*product(("params", "h_0", "learning_rate"), (False, True)), ("resume", False)]
+)
+def test_arguments_are_read_when_train_is_called(rnn, name, stream):
+    """All but series and streams: what a caller does to them before the first update, or after it, has no effect."""
+    run = random_run(2, Sizes(E=(2,)), Kind(own=("h_0",)))
+
+    def begin():
+        given = {key: value for key, value in arguments(rnn, run).items() if key in ("params", "h_0")}
+        given |= {"learning_rate": rnn.from_numpy(np.array([0.05, 0.02])), "momentum": 0.9}
+        if stream:
+            return given, train_stream(rnn, run, **given)
+        first = train(rnn, run, **given)
+        next(first)
+        given["resume"] = first.state()
+        return given, train(rnn, run, **given)
+
+    expected = [bits(update) for update in begin()[1]]
+    for made in (0, 1):
+        given, training = begin()
+        found = [bits(update) for update in islice(training, made)]
+        value = given[name].parameters if name == "resume" else given[name]
+        for array in [value.W_hh, value.b_h] if isinstance(value, tuple) else [value]:
+            in_numpy(array)[...] = 0
+        assert found + [bits(update) for update in training] == expected
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize("step", [{}, {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.5}], ids=["sgd", "all"])
+@pytest.mark.parametrize("kind", ["learned", "ensemble"])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (3, 5), (7, 7)])
+@pytest.mark.parametrize("record", [False, True], ids=["", "record"])
+def test_nothing_yielded_changes_the_run(rnn, record, k1, k2, kind, step):
+    """Every array of every update and state is overwritten, where it can be; what cannot be is the run's own. Neither
+    does another run that is made at the same time change it.
+    """
+    run = random_run(2, Sizes(E=(3,) if kind == "ensemble" else ()), Kind(learned=kind == "learned"))
+    options = {"k1": k1, "k2": k2, "learning_rate": 0.01, **step}
+    untouched = [rnn.to_numpy(members(update)) for update in train(rnn, run, **options, record=True)]
+    training = train(rnn, run, **options, record=record)
+    relu = run.options._replace(objective=Objective("relu"))
+    other = train(rnn, random_run(2, kind=Kind(bias=False), options=relu), **options)
+    for update, _, expected in zip(training, other, untouched, strict=True):
+        state, copies = training.state(), rnn.from_numpy(rnn.to_numpy(members(update)))
+        for part in ((copies, state), members(update)):
+            assert bits(update) == bits(expected if record else (*expected[:7], None, None, None))
+            for array in map(in_numpy, arrays_in(part)):
+                if array.flags.writeable:
+                    array[...] = 7.0
+        if rnn.__name__ != "torch_rnn":
+            assert not any(array.flags.writeable for array in arrays_in((update.parameters, update.velocity)))
+            assert all(array.flags.writeable for array in arrays_in((copies, state)) if array.ndim)
+
+
+# -- torch's graph ----------------------------------------------------------------------------------------------------
+
+
+def nodes_of_graphs():
+    """How many nodes of autograd graphs the living tensors hold."""
+    import torch
+
+    gc.collect()
+    pending = [v.grad_fn for v in gc.get_objects() if issubclass(type(v), torch.Tensor) and v.grad_fn]
+    found = set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            pending.extend(before for before, _ in node.next_functions)
+    return len(found)
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize(("begin", "clipping"), [(train, "max_norm"), (train_stream, "max_value")])
+def test_torch_run_keeps_no_graph_of_earlier_updates(begin, clipping):
+    """No more nodes after twelve updates than after four, under every option of the step."""
+    import torch_rnn
+
+    gc.collect()
+    gc.freeze()  # so that the collections below look at what the run made alone
+    options = {"k1": 1, "k2": 3, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True, clipping: 1.0}
+    counts = []
+    for update in begin(torch_rnn, random_run(2, Sizes(T=14)), **options):
+        del update
+        counts.append(nodes_of_graphs())
+    gc.unfreeze()
+    assert counts[3] < 200
+    assert counts[11] <= counts[3]
+
+
+@pytest.mark.needs_torch
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
+def test_torch_updates_hold_no_graph(grad, record):
+    """A surrounding no_grad does not matter. Parameters may be plain tensors too, and stay so; no gradient is left."""
+    import torch
+
+    import torch_rnn
+
+    options = {"k1": 1, "momentum": 0.9, "weight_decay": 0.1, "max_norm": 1.0, "record": record}
+    run = random_run(2, kind=Kind(learned=True))
+    params, x, target = (arguments(torch_rnn, run)[name] for name in ("params", "x", "target"))
+    activations = torch_rnn.forward(params, x, params.h_0)
+    window = tuple(f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints))
+    plain = type(params)(*(theta.detach().clone() for theta in params))
+    with torch.set_grad_enabled(grad):
+        again = tuple(f(params, activations, target) for f in (torch_rnn.bptt, torch_rnn.adjoints))
+        updates, of_plain = (list(train(torch_rnn, run, params=given, **options)) for given in (params, plain))
+    assert bits(again) == bits(window)
+    for update in updates:
+        rest = [getattr(update, name) for name in UPDATE if name != "parameters"]
+        assert not any(getattr(tensor, "requires_grad", False) for tensor in arrays_in(rest))
+        assert all(theta.is_leaf and theta.requires_grad for theta in update.parameters)
+    assert [bits(u) for u in of_plain] == [bits(u) for u in updates]
+    assert not any(theta.requires_grad for theta in plain)
+    assert all(theta.is_leaf and theta.grad is None for theta in (*params, *plain))
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.with_reference
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 5), (3, 3)])
+def test_endless_stream_is_read_as_needed_and_copied(rnn, k1, k2, record):
+    """When the next step is made, no given array is held any more."""
+    made, held = [], []
+
+    def endless():
+        for t in count():
+            held.append(sum(array() is not None for array in made))
+            step = tuple(rnn.from_numpy(np.sin(np.full((2, size), 0.1 * t))) for size in (3, 1))
+            made.extend(map(weakref.ref, step))
+            yield step
+            del step
+
+    training = train_stream(rnn, RUN, endless(), k1=k1, k2=k2, learning_rate=0.001, record=record)
+    assert made == []
+    for number, update in enumerate(islice(training, 30), start=1):
+        assert len(made) / 2 == number * k1 == update.window.stop
+        assert (update.number, update.window.steps) == (number, min(k2, number * k1))
+    assert held == [0] * 30 * k1
+
+
+@pytest.mark.parametrize("E", [(), (30,)], ids=str)
+def test_kept_updates_take_their_own_memory(E):
+    """Of 800 updates every 20th is kept; 10 KB each leave room for Python objects, and for what is made together."""
+    run = random_run(3, Sizes(20, 1, 1, 6, 1, E), Kind("float32", bias=False))
+    training = train(numpy_rnn, run, k1=1, k2=1, learning_rate=0.01, epochs=40)
+    own = sum(array.nbytes for array in arrays_in(next(training)))
+    tracemalloc.start()
+    kept = [update for update in training if update.number == 20]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(kept) == 40
+    assert held < 40 * (own + 10_000)
+
+
+# How much a process holds at a million steps is measured by `python -m benchmarks`. Here it is what Python and NumPy
+# ask for, at fewer steps: at the peak, and what is held after a collection. Of torch's tensors only the Python objects
+# are seen; one that is kept keeps its object.
+
+# By package and whether on a stream: steps of a short and of a long run, both longer than what is checked or kept at a
+# time; updates from one collection to the next; and bytes a step, of which half a run may not take more than another. A
+# byte a step is a mark on every number, "finite or not"; 8 are the pointers of a list of all steps.
+LENGTHS = {
+    ("numpy_rnn", False): (40_000, 60_000, 200, 1),
+    ("numpy_rnn", True): (6_000, 14_000, 100, 1),
+    ("torch_rnn", False): (2_000, 4_000, 20, 8),
+    ("torch_rnn", True): (2_000, 4_000, 20, 8),
+}
+
+
+def updates_of(rnn, path, stream=False):
+    """The updates of an epoch on a mapped file, or on a stream of its steps, which are read one at a time."""
+    given = {"params": rnn.initial_parameters(), "h_0": rnn.from_numpy(np.zeros((1, 6), np.float32))}
+    given |= {"k1": 10, "k2": 20, "learning_rate": 0.01}
+    series = np.load(path, mmap_mode="r")[:, None, None]
+    if not stream:
+        x, target = (rnn.from_numpy(v, copy=False) for v in (series[:-1], series[1:]))
+        return rnn.train(x=x, target=target, epochs=1, **given)
+    steps = (tuple(rnn.from_numpy(series[t]) for t in (before, before + 1)) for before in range(len(series) - 1))
+    return rnn.train_stream(steps=steps, **given)
+
+
+def growth(rnn, path, stream):
+    """Bytes that the long run holds more than the short one, that its peak has more, and what is allowed. What is held
+    is the median of the last five collections near the end of a run, as a single one may leave more.
+    """
+    short, long, collect_every, bytes_a_step = LENGTHS[rnn.__name__, stream]
+    measured = []
+    for T in (100, short, long):  # the first run makes what is made once
+        gc.collect()
+        gc.freeze()  # so that the collections below look at what the run made alone
+        np.save(path, np.sin(np.arange(T + 1) / 10).astype(np.float32))
+        tracemalloc.start()
+        held = deque([0] * 5, 5)
+        for made, update in enumerate(updates_of(rnn, path, stream), start=1):
+            stop = update.window.stop
+            if made % collect_every == 0:
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+        measured.append((median(held), tracemalloc.get_traced_memory()[1]))
+        tracemalloc.stop()
+        gc.unfreeze()
+        assert stop == T
+        del update
+    _, of_short, of_long = measured
+    return of_long[0] - of_short[0], of_long[1] - of_short[1], (long - short) * bytes_a_step / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [False, True], ids=["mapped file", "stream"])
+def test_memory_does_not_grow_with_the_steps(rnn, tmp_path, stream):
+    """What grows with the steps is seen in each of three measurements; what other tests leave is freed in one."""
+    measured = []
+    for _ in range(3):
+        held, peak, allowed = growth(rnn, tmp_path / "series.npy", stream)
+        measured.append((held, peak))
+        if max(held, peak) < allowed:
+            return
+    pytest.fail(f"bytes held and peak, {measured}: expected less than {allowed:.0f}")
+
+
+def filled(make, fill):
+    """The function `make`, with floats all of this value in what it returns."""
+
+    def made(*args, **options):
+        array = make(*args, **options)
+        if array.dtype.kind == "f":
+            array[...] = fill
+        return array
+
+    return made
+
+
+def test_engine_reads_what_it_wrote_alone():
+    """Memory that nobody wrote may hold any number."""
+    for E, B, (k1, k2) in product(((), (2,), (7,)), (1, 3), ((1, 1), (2, 5), (3, 3))):
+        run, found = random_run(2, Sizes(7, B, 2, 4, 3, E), Kind(learned=B == 1)), []
+        for fill in (np.nan, 1.0):
+            with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+                for name in ("empty", "empty_like"):
+                    patch.setattr(np, name, filled(getattr(np, name), fill))
+                updates = train(numpy_rnn, run, k1=k1, k2=k2, momentum=0.9, record=True)
+                found.append([bits(update) for update in updates])
+        assert found[0] == found[1]
