@@ -76,9 +76,12 @@ def run(rnn: Any, arguments: Any) -> None:
 
 def run_of(experiment: Experiment, configuration: Configuration) -> Run:
     """The record of a run on the command line."""
-    options = RunOptions(
-        *(kind(*(getattr(configuration, name) for name in kind._fields)) for kind in (Schedule, Objective, Step))
+    values = configuration.to_dict()
+    schedule, objective, step = (
+        kind(**{name: values[name] for name in kind._fields})
+        for kind in (Schedule, Objective, Step)  # type: ignore
     )
+    options = RunOptions(schedule, objective, step)  # type: ignore[arg-type]
     params, h_0 = experiment.params, experiment.h_0
     return Run(params, experiment.x, experiment.target, h_0 if params.h_0 is None else None, None, options)
 

@@ -100,7 +100,7 @@ def subject_of(name: str, run: Run, seed: int, networks: int, steps: int | None 
             " expected 1 at most; choose fewer --steps, or a smaller --hidden-size"
         )
     run = run._replace(x=run.x[:steps], target=run.target[:steps])
-    h_0 = run.params.h_0 if run.h_0 is None else run.h_0
+    h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
     x, target, h_0 = (v.astype(np.float64) for v in (run.x, run.target, h_0))
     start = Snapshot(0, in_float64(run.params))
     subject = Subject(name, run, seed, networks, (start,), x, target, h_0)

@@ -82,7 +82,7 @@ def _with_plain_step(case: WindowCase) -> WindowCase:
 
 def _case(case: WindowCase) -> Case:
     """The suite's record of a window."""
-    h_0 = case.params.h_0 if case.h_0 is None else case.h_0
+    h_0: Any = case.params.h_0 if case.h_0 is None else case.h_0
     sgd = SgdOptions(**{name: getattr(case.step, name) for name in SgdOptions._fields})
     objective = case.objective
     return Case(case.params, case.x, case.target, h_0, case.step.learning_rate, objective.nonlinearity,
@@ -109,7 +109,7 @@ def judge_run(rnn: Any, run: Run) -> Caught | None:
         **options.step._asdict(),
         learn_initial_state=run.params.h_0 is not None,
     )
-    h_0 = run.params.h_0 if run.h_0 is None else run.h_0
+    h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
     with np.errstate(all="ignore"):
         trace = trace_of(rnn, Experiment("", run.x, run.target, h_0, run.params), configuration)
         if "epoch" not in trace:

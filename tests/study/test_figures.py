@@ -107,10 +107,10 @@ def test_the_svg_of_the_page_is_short():
  <path d="M 1.234567 -0.04
 L 2.5 3.96
 z
-" style="font-family: 'DejaVu Sans', sans-serif"/>
+" style="font-family: 'DejaVu Sans', sans-serif"/><text>0.987 L 1</text>
 </svg>
 """
-    short = """<svg viewBox="0 0 9.1 9">  <path d="M1.2 -0L2.5 4z" style="font-family: sans-serif"/></svg>"""
+    short = """<svg viewBox="0 0 9.1 9">  <path d="M1.2 -0L2.5 4z" style="font-family: sans-serif"/><text>0.987 L 1</text></svg>"""
     assert for_page(text.encode()).decode() == short
 
 

@@ -35,7 +35,7 @@ def _relu(a):
     return np.where(a.real > 0, a, 0)  # also of complex numbers: its slope is 0 or 1, and 0 at zero
 
 
-NONLINEARITIES = {"tanh": np.tanh, "relu": _relu}
+NONLINEARITIES: dict[str, Callable[..., np.ndarray]] = {"tanh": np.tanh, "relu": _relu}
 
 
 def unrolled(

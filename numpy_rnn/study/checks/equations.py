@@ -97,7 +97,7 @@ def case_of(subject: Subject, params: Parameters, x, target, h_0=None) -> Window
 
 def initial_state(case: WindowCase) -> np.ndarray:
     """h_0 of a window, learned or not."""
-    return case.params.h_0 if case.h_0 is None else case.h_0
+    return np.asarray(case.params.h_0 if case.h_0 is None else case.h_0)
 
 
 def divisor(case: WindowCase) -> int:

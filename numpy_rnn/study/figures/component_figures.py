@@ -1,7 +1,5 @@
 """The figures of the components: the matrix, the masks on it, and the Jacobians of the states."""
 
-from operator import attrgetter
-
 import numpy as np
 
 from numpy_rnn.study import findings as names
@@ -174,8 +172,8 @@ def draw_recurrence(figure, findings: Findings) -> None:
     left, right = figure.subplots(1, 2)
     medians = {}
     for axes, name, color in ((left, "spectral_radius", BEFORE), (right, "slope", BEFORE), (right, "saturated", RED)):
-        medians[name] = plot_band(axes, epochs, by_epoch(result.bands, attrgetter(name)), color, is_log=False,
-                                  marker="o", markersize=3.5)  # fmt: skip
+        band = by_epoch(getattr(of, name) for of in result.bands)
+        medians[name] = plot_band(axes, epochs, band, color, is_log=False, marker="o", markersize=3.5)
         axes.plot(epochs, [getattr(of, name) for of in result.own], color=color, linewidth=0.9, linestyle=":")
     left.axhline(1, color="black", linewidth=0.8, linestyle="--")
     left.set_ylabel("spectral radius of $W_{hh}$")

@@ -102,7 +102,7 @@ def draw_disagreement_steps(figure, findings: Findings) -> None:
             known = np.flatnonzero(differences > 0)[-1]
             ends.append((epochs[known], differences[known], one.name, color))
     axes.set_xlabel("epoch whose weights both start from")
-    axes.set_ylabel("difference of a step, relative to its length")
+    axes.set_ylabel("difference of a step,\nrelative to its length")
     axes.set_ylim(axes.get_ylim())
     if is_narrow(figure):
         figure.legend(loc="outside lower left", fontsize=8.5)

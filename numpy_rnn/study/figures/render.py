@@ -14,6 +14,7 @@ DPI = 110
 UNSEEN = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|\s*\n\s*", re.DOTALL)
 PATH = re.compile(r'(?<= d=")[^"]*')
 SPACE = re.compile(r" ?([MLQCz]) ?")
+TAG = re.compile("<[^>]*>")
 DECIMALS = re.compile(r"-?\d+\.\d\d+")
 FONT = re.compile(r"(?<=font-family: )'[^;\"]*sans-serif")
 MAX_LABEL = 42  # characters on a line below a narrow panel
@@ -102,4 +103,8 @@ def for_page(svg: bytes) -> bytes:
     """An SVG inside a page: without what is not seen, and with coordinates to a tenth of a point."""
     text = FONT.sub("sans-serif", UNSEEN.sub("", svg.decode("utf-8")))
     text = PATH.sub(lambda path: SPACE.sub(r"\1", path[0]), text)
-    return DECIMALS.sub(lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), text).encode()
+
+    def rounded(number):
+        return f"{float(number[0]):.1f}".removesuffix(".0")
+
+    return TAG.sub(lambda tag: DECIMALS.sub(rounded, tag[0]), text).encode()

@@ -1,13 +1,13 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from numpy_rnn.study.findings import Band, Network
+from numpy_rnn.study.findings import Band
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
@@ -184,9 +184,9 @@ def plot_band(axes, x, band: Band, color, alpha: float = BAND, is_log: bool = Tr
     return median
 
 
-def by_epoch(networks: list[Network[Band]], number: Callable[[Network[Band]], Band]) -> Band:
-    """The band of one number along the epochs."""
-    bands = [number(network) for network in networks]
+def by_epoch(bands: Iterable[Band]) -> Band:
+    """The bands of the epochs as one band of arrays, (epochs, ...)."""
+    bands = list(bands)
     return Band(*(np.array([getattr(band, part) for band in bands], float) for part in ("low", "median", "high")))
 
 

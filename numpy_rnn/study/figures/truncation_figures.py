@@ -73,9 +73,8 @@ def draw_along_training(figure, findings: Findings) -> None:
     ends: list[list[tuple[Any, ...]]] = [[], []]
     for axes, named, (kind, (title, *_)) in zip(every, ends, KINDS.items()):
         for k, color in zip(shown, colors):
-            cosine = by_epoch(result.bands, lambda of, kind=kind, k=k: at_length(of.cost[kind].cosine, k))
-            look = {"is_log": False, "marker": "o", "markersize": 3.5}
-            median = plot_band(axes, result.epochs, cosine, color, BAND / 2, **look)
+            cosine = by_epoch(at_length(of.cost[kind].cosine, k) for of in result.bands)
+            median = plot_band(axes, result.epochs, cosine, color, BAND / 2, is_log=False, marker="o", markersize=3.5)
             if np.isfinite(median[-1]):
                 named.append((result.epochs[-1], median[-1], f"k = {k}", color))
         axes.axhline(1, color="black", linewidth=0.6)

@@ -108,7 +108,9 @@ def fixed(value: float, form: str) -> str:
 
 def band_text(band: Band, form: str, at: int | None = None) -> str:
     """Median (10th, 90th percentile) of a number, or of one of several."""
-    median, low, high = (fixed(part if at is None else part[at], form) for part in (band.median, band.low, band.high))
+    median, low, high = (
+        fixed(float(part if at is None else part[at]), form) for part in (band.median, band.low, band.high)
+    )
     return f"{median} ({low}, {high})"
 
 

@@ -192,7 +192,7 @@ def outcome(right: LearningCurve, wrong: LearningCurve) -> Outcome:
     kept = np.isfinite(final) & (final > 0)
     ratio = band(wrong.losses[-1][kept] / final[kept]) if kept.any() else Band(*np.full(3, np.nan))
     medians = band(wrong.losses).median
-    said = verdict(ratio.median, medians[-1], medians[0]) if right.epochs != [0] else "not trained"
+    said = verdict(float(ratio.median), medians[-1], medians[0]) if right.epochs != [0] else "not trained"
     return Outcome(right.findings(), wrong.findings(), ratio, said)
 
 
