@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Parameters, Run, State
+from numpy_rnn.common.records import Parameters, Run, State, Update
 
 ORDER = ("a", "h", "y", "loss", "dy", "dh", "da")  # of computation; after them gradients, velocity, parameters
 
@@ -41,6 +41,12 @@ def begin(rnn: Any, run: Run, state: State | None = None, **options: Any) -> Any
     return rnn.train(params, x, target, h_0, weights=weights, resume=resume, **run.options.keywords(), **options)
 
 
+def in_numpy(rnn: Any, update: Update) -> Update:
+    """A recorded update of a package with NumPy arrays."""
+    names = "loss", "gradients", "parameters", "velocity", "activations", "adjoints"
+    return update.replace(**{name: rnn.to_numpy(getattr(update, name)) for name in names})
+
+
 def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until: tuple[int, int]) -> list[Divergence]:
     """The first value that is not finite of each of these networks (shape E), in the order of the updates.
 
@@ -49,7 +55,8 @@ def locate(rnn: Any, run: Run, state: State | None, diverged: np.ndarray, until:
     """
     located: list[Divergence] = []
     pending = np.array(diverged)
-    for update in map(rnn.to_numpy, begin(rnn, run, state, record=True)):
+    for recorded in begin(rnn, run, state, record=True):
+        update = in_numpy(rnn, recorded)
         place = update.epoch, update.number
         bad = nonfinite_networks(update.loss[None], update.parameters) | (place == until)
         for index in map(tuple, np.argwhere(pending & bad)):

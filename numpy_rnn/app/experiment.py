@@ -1,6 +1,6 @@
 """The arrays that a run starts from: series, standardization and initial parameters, prepared from a configuration."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -136,7 +136,7 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
             f"text {path} has {len(classes)} characters: expected more than --k1, {k1}; choose a smaller one"
         )
     if params is None:
-        params = _initial(configuration, len(alphabet), "characters of the text", text.DEVIATION)
+        params = _initial(configuration, len(alphabet), "characters of the text", text.DEVIATIONS)
     x, target = classes[:steps, None], classes[1 : steps + 1, None]
     return Experiment(name_of(path), x, target, _initial_state(params), params, alphabet=alphabet)
 
@@ -146,7 +146,7 @@ def _initial_state(params: Parameters) -> np.ndarray:
 
 
 def _initial(
-    configuration: Configuration, features: int, what: str = "columns of the series", deviation: float | None = None
+    configuration: Configuration, features: int, what: str = "columns of the series", deviations: Any = (0.4, 0.3)
 ) -> Parameters:
     """The initial parameters, drawn or loaded, with one network per rate of a sweep."""
     if configuration.weights is not None:
@@ -160,7 +160,7 @@ def _initial(
             dtype=configuration.dtype or "float32",
             seed=configuration.seed,
             networks=configuration.networks,
-            deviation=deviation,
+            deviations=deviations,
         )
     if rates := configuration.rates():
         params = Parameters(*(None if p is None else np.repeat(p[None], len(rates), axis=0) for p in params))

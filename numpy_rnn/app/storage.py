@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.app.format import to_jsonable
+from numpy_rnn.common.checks import check_parameters
 from numpy_rnn.common.errors import InputError, some_of
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.common.shapes import check_parameters
+from numpy_rnn.parameters import ARRAYS
 
 Arrays = dict[str, np.ndarray]
 RUN_FORMAT = "elman-run 3"  # of a file with the state of a run, including its weights; the number is the version
@@ -131,7 +132,7 @@ def parameters_of(arrays: Arrays, file: str) -> Parameters:
         if not np.isfinite(theta).all():
             raise InputError(f"{file}: {name} contains NaN or infinity; expected finite numbers")
     try:
-        check_parameters(Parameters(**params))
+        check_parameters(ARRAYS, Parameters(**params))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     return Parameters(**params)

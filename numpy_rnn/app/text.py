@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy_rnn.app.experiment import Experiment
     from numpy_rnn.app.run import Progress, Trainer
 
-DEVIATION = 0.01  # of the initial weights, as in min-char-rnn
+DEVIATIONS = 0.01, 0.01  # of the initial weights, as in min-char-rnn
 KEPT = 0.999  # of the smoothed loss, at each update
 LOG_EVERY = 1000  # updates
 SAMPLE = 200  # characters

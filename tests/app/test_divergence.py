@@ -15,7 +15,7 @@ from in_process import command, configured
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint
-from numpy_rnn.app.divergence import begin
+from numpy_rnn.app.divergence import begin, in_numpy
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.storage import load_parameters, save_parameters
@@ -49,7 +49,8 @@ def witness(rnn, configuration):
     """
     experiment, found = prepare(configuration), {}
     with np.errstate(all="ignore"):
-        for update in map(rnn.to_numpy, begin(rnn, experiment.run(configuration.run_options()), record=True)):
+        for recorded in begin(rnn, experiment.run(configuration.run_options()), record=True):
+            update = in_numpy(rnn, recorded)
             for network, index in enumerate(np.ndindex(experiment.networks)):
                 ordered = in_order(update, index)
                 wrong = [place for *place, array in ordered if not np.isfinite(array).all()]

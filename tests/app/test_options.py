@@ -182,7 +182,7 @@ tarin:
 --max-norm 0:
     argument --max-norm: '0': expected a finite number, above 0; see python -m numpy_rnn train --help
 --nesterov:
-    nesterov needs momentum above 0 and dampening 0: they are 0.0 and 0.0
+    nesterov needs momentum above 0 and dampening 0: they are 0.0, 0.0 and True
 --dtype float46:
     argument --dtype: 'float46': expected float32 or float64; see python -m numpy_rnn train --help
 --held-out 19:

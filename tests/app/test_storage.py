@@ -174,7 +174,7 @@ unknown:
 integers:
     weights file w.npz: W_hh is int64 of shape (6, 6); expected floats, not empty
 mixed:
-    weights file w.npz: W_xh is float32 and W_hh is float64: expected one dtype for all parameters
+    weights file w.npz: W_xh is float32 and the parameters are float64: expected one dtype; convert one
 shape:
     weights file w.npz: W_hh has shape (5, 6): expected a square matrix (H, H)
 one-bias:

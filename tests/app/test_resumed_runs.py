@@ -248,23 +248,23 @@ W_hh:
     run file r.npz has no W_hh: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as
     --save writes them
 h:
-    run file r.npz: the state to resume from has h of shape (2, 3, 6): expected (2, 1, 6)
+    run file r.npz: h of the state to resume from has shape (2, 3, 6): expected (2, 1, 6)
 objects:
     run file r.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
 epoch:
     run file r.npz: 'float' object cannot be interpreted as an integer; expected a run that --save wrote
 number:
-    run file r.npz: the state to resume from is that after update 9, window (17, 18, 20): expected (15, 16,
-    18) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
+    run file r.npz: the state to resume from is that after update 9, window Window(start=17, loss_start=18,
+    stop=20): expected (15, 16, 18) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
 window:
-    run file r.npz: the state to resume from is that after update 10, window (2, 4, 5): expected (17, 18, 20)
-    for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
+    run file r.npz: the state to resume from is that after update 10, window Window(start=2, loss_start=4,
+    stop=5): expected (17, 18, 20) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
 more losses:
     run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
 all diverged:
     run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
 velocity:
-    run file r.npz: the velocity of W_hh is float32 of shape (3, 3): expected float32 of shape (2, 6, 6)
+    run file r.npz: the velocity of W_hh has shape (3, 3): expected (2, 6, 6)
 series:
     run file r.npz: it was trained on another series: expected sine wave unchanged
 no JSON:
