@@ -185,10 +185,6 @@ class Configuration:
 
         return RunOptions(record(Schedule), record(Objective), record(Step))
 
-    def train_options(self) -> dict[str, Any]:
-        """The keyword arguments of `train`."""
-        return self.run_options().keywords()
-
     def to_dict(self) -> dict[str, Any]:
         """The values by name, for JSON."""
         return asdict(self)

@@ -55,7 +55,6 @@ class Experiment(NamedTuple):
     rates: tuple[float, ...] = ()  # of a sweep: the first axis of the ensemble
     series: np.ndarray | None = None  # (T+1, D) or more rows, as read; None: unknown
     columns: tuple[str, ...] | None = None  # (D) their names, if any
-    weights: np.ndarray | None = None  # (T, 1), of the losses; None: 1 each
     alphabet: str | None = None  # of a text: its characters, in the order of their classes
 
     @property
@@ -63,17 +62,11 @@ class Experiment(NamedTuple):
         """The shape E of the ensemble; () for a single network."""
         return self.params.W_hh.shape[:-2]
 
-    def trained(self) -> "Experiment":
-        """The experiment without the steps that are held out."""
-        steps = len(self.x) - self.held_out
-        weights = None if self.weights is None else self.weights[:steps]
-        return self._replace(x=self.x[:steps], target=self.target[:steps], weights=weights, held_out=0)
-
     def run(self, options: RunOptions) -> Run:
         """The training run with these options, on the steps that are not held out."""
-        trained = self.trained()
+        steps = len(self.x) - self.held_out
         h_0 = None if self.params.h_0 is not None else self.h_0
-        return Run(self.params, trained.x, trained.target, h_0, trained.weights, options)
+        return Run(self.params, self.x[:steps], self.target[:steps], h_0, None, options)
 
     def original(self, values: np.ndarray) -> np.ndarray:
         """Values (..., D) as trained on → in units of the series, float64."""
