@@ -13,7 +13,7 @@ RATE = 0.1
 MAX_GRADIENT = 5.0  # of a character model, whose gradients are clipped by value
 WEIGHT_SCALE = 0.01  # standard deviation of the initial weights of a character model
 SUCCESSORS = 4  # characters that may follow a character of its text
-CHECKED_UPDATES = {"float64": 10, "float32": 3}  # of a character model
+CHECKED_UPDATES = {"float64": 8, "float32": 3}  # of a character model
 CHECKED_EPOCHS = 5  # of an ensemble
 SINE = {"T": 20, "B": 1, "D": 1, "H": 6, "O": 1}  # the sizes of the default experiment; these cases have its data
 

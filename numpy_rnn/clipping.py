@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
 from numpy_rnn.common.checks import check_gradients, check_limit
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Step
 from numpy_rnn.parameters import ARRAYS, Array, Gradients, Norms, expand_to
 
@@ -60,10 +60,8 @@ def clip(gradients: Gradients[Array], max_norm: float) -> Gradients[Array]:
     total_norm = norm(gradients)
     factor = np.minimum(1, max_norm / (total_norm + SMALL))  # (U3)
     factor = np.where(np.isfinite(total_norm), factor, np.nan)
-    clipped: list[Any] = []
-    for dtheta in gradients:
-        clipped.append(None if dtheta is None else (expand_to(factor, dtheta) * dtheta).astype(dtheta.dtype))  # (U3)
-    return Gradients(*clipped)
+    clipped: Gradients[Array] = each(lambda g: (expand_to(factor, g) * g).astype(g.dtype), gradients)  # (U3)
+    return clipped
 
 
 def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
@@ -84,10 +82,8 @@ def clip_by_value(gradients: Gradients[Array], max_value: float) -> Gradients[Ar
 
 def clamp(gradients: Gradients[Array], max_value: float) -> Gradients[Array]:
     """`clip_by_value` without its checks."""
-    limited: list[Any] = []
-    for dtheta in gradients:
-        limited.append(None if dtheta is None else np.clip(dtheta, -max_value, max_value))  # (U7)
-    return Gradients(*limited)
+    limited: Gradients[Array] = each(lambda g: np.clip(g, -max_value, max_value), gradients)  # (U7)
+    return limited
 
 
 def apply_clipping(gradients: Gradients[Array], step: Step) -> Gradients[Array]:

@@ -100,7 +100,7 @@ def _training(
     run: Run, windows: Windows, start: State[Array], record: bool, yield_every: records.YieldEvery
 ) -> Training[Array]:
     check_flag("record", record)
-    every = check_yield_every(yield_every)
+    every = check_yield_every(yield_every, is_stream=run.target is None)
     run = run._replace(h_0=copy_of(run.h_0))
     begin = partial(updates, run, windows, record)
     if every != 1:

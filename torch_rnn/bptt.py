@@ -81,7 +81,7 @@ def _loss(
 def _derivatives(L: Array, of: list[Any]) -> tuple[Array, ...]:
     """∂L/∂v. The losses of an ensemble are differentiated together: no network has an effect on another's loss."""
     try:
-        return torch.autograd.grad(L.sum(), of, retain_graph=True)
+        return torch.autograd.grad(L, of, torch.ones_like(L), retain_graph=True)
     except RuntimeError:
         raise InputError(
             "the activations are not of these parameters, perhaps of equal ones: expected the tensors themselves that"

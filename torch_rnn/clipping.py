@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from numpy_rnn.common.checks import check_gradients, check_limit
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, Step
 from torch_rnn.parameters import ARRAYS, Array, per_network
 
@@ -35,11 +34,9 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
     """
     if step.max_norm is None and step.max_value is None:
         return gradients
-    leaves: list[Any] = [None if dtheta is None else torch.zeros_like(dtheta).double() for dtheta in gradients]
+    leaves = each(lambda dtheta: torch.zeros_like(dtheta, dtype=torch.float64), gradients)
     present = [leaf for leaf in leaves if leaf is not None]
-    for leaf, dtheta in zip(leaves, gradients):
-        if leaf is not None and dtheta is not None:
-            leaf.grad = dtheta.detach().to(torch.float64, copy=True)
+    each(lambda leaf, dtheta: setattr(leaf, "grad", dtheta.detach().to(torch.float64, copy=True)), leaves, gradients)
     if step.max_value is not None:
         clip_grad_value_(present, step.max_value)  # (U7)
     else:
@@ -53,5 +50,5 @@ def clipped(gradients: Gradients[Array], step: Step) -> Gradients[Array]:
                 leaf.grad *= per_network((step.max_norm / (norm + 1e-6)).clamp(max=1), leaf)  # (U3)
         for leaf in present:
             leaf.grad[~torch.isfinite(per_network(norm, leaf)).expand_as(leaf)] = torch.nan
-    found: list[Any] = [None if leaf is None else leaf.grad.to(gradients.W_hh.dtype) for leaf in leaves]
-    return Gradients(*found)
+    found: Gradients[Array] = each(lambda leaf: leaf.grad.to(gradients.W_hh.dtype), leaves)
+    return found

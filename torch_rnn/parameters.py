@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from numpy_rnn.common.checks import Arrays, check_convertible
-from numpy_rnn.common.conversion import is_plain, like
+from numpy_rnn.common.conversion import each, is_plain, like
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters
@@ -77,7 +77,7 @@ def copy_of(value: Any) -> Any:
 
 def own(params: Any) -> Any:
     """A copy of the parameters as leaves of a graph."""
-    return like(params, (theta if theta is None else copy_of(theta).requires_grad_() for theta in params))
+    return each(lambda theta: copy_of(theta).requires_grad_(), params)
 
 
 def rows(series: Array, size: int, like_W: Array) -> Array:

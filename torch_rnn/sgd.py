@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
+from torch.optim import Optimizer
 
 from numpy_rnn.common.checks import check_direction, check_learning_rate, check_step
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.records import Gradients, MomentumKeywords, Parameters, Step
 from torch_rnn.parameters import ARRAYS, Array, LearningRate, copy_of, own, per_network
 
 BUFFER = "momentum_buffer"  # the name of torch.optim.SGD for the velocity
 
 
-class Adagrad(torch.optim.Optimizer):
+class Adagrad(Optimizer):
     """Adagrad with 10⁻⁸ inside the root, as in min-char-rnn; torch.optim.Adagrad adds its ε outside of it."""
 
     def __init__(self, params: list[Array], lr: float, weight_decay: float):
@@ -30,11 +32,11 @@ class Adagrad(torch.optim.Optimizer):
                 theta -= group["lr"] * (g / torch.sqrt(v + 1e-8))  # (U9), (U1)
 
 
-def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> torch.optim.Optimizer:
+def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Array] | None) -> Optimizer:
     """The optimizer of these very parameters, which continues from the velocity."""
     rate, mu, tau, nesterov, decay, adagrad, *_ = step
     leaves, rate = [theta for theta in params if theta is not None], float(rate)
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     if adagrad:
         optimizer = Adagrad(leaves, rate, decay)
     else:  # (U4), (U5), (U6), (U1)
@@ -45,13 +47,14 @@ def make_optimizer(params: Parameters[Array], step: Step, velocity: Gradients[Ar
     return optimizer
 
 
-def descend(optimizer: torch.optim.Optimizer, params: Parameters[Array], gradients: Gradients[Array]) -> Any:
+def descend(optimizer: Optimizer, params: Parameters[Array], gradients: Gradients[Array]) -> Gradients[Array]:
     """Take the step of the optimizer with these gradients. Returns copies of the velocities."""
     for theta, dtheta in zip(params, gradients):
         if theta is not None:
             theta.grad = copy_of(dtheta)
     optimizer.step()
-    return Gradients(*(None if theta is None else copy_of(optimizer.state[theta].get(BUFFER)) for theta in params))
+    velocity: Gradients[Array] = each(lambda theta: copy_of(optimizer.state[theta].get(BUFFER)), params)
+    return velocity
 
 
 def direction(
@@ -71,17 +74,14 @@ def directed(
     params: Parameters[Array], gradients: Gradients[Array], velocity: Gradients[Array] | None, step: Step
 ) -> tuple[Gradients[Array], Gradients[Array] | None]:
     """`direction` without its checks: what torch.optim.SGD subtracts from zero at a learning rate of 1."""
-    decayed: list[Any] = [
-        dtheta if dtheta is None or theta is None else dtheta.add(theta, alpha=step.weight_decay)  # (U4)
-        for theta, dtheta in zip(params, gradients)
-    ]
-    zeros: Any = Parameters(*(None if theta is None else torch.zeros_like(theta) for theta in params))
+    decayed = each(lambda dtheta, theta: dtheta.add(theta, alpha=step.weight_decay), gradients, params)  # (U4)
+    zeros: Parameters[Array] = each(torch.zeros_like, params)
     optimizer = make_optimizer(zeros, step._replace(learning_rate=1.0, weight_decay=0.0), velocity)
-    moving = descend(optimizer, zeros, Gradients(*decayed))
-    delta: list[Any] = [None if dtheta is None else -leaf for leaf, dtheta in zip(zeros, gradients)]
+    moving = descend(optimizer, zeros, decayed)
+    delta: Gradients[Array] = each(lambda _, leaf: -leaf, gradients, zeros)
     if params.h_0 is None and velocity is not None:  # an unused velocity does not change
         moving = moving._replace(h_0=velocity.h_0)
-    return Gradients(*delta), moving if step.has_velocity else None
+    return delta, moving if step.has_velocity else None
 
 
 def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:

@@ -12,6 +12,7 @@ import torch
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import check_run, check_stream, check_yield_every
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import Gradients, Objective, Parameters, Run, RunOptions, Schedule, State, Step, Update
 from numpy_rnn.common.update_iterator import Training, Updates, first_state, selected
@@ -52,7 +53,7 @@ def train(
     run = check_run(ARRAYS, Run(params, x, target, h_0, weights, options), resume)
     series = [x, target] if weights is None else [x, target, weights]
     start = first_state(own(params)) if resume is None else copy_of(resume)
-    return _training(run, partial(zip, *series), start, record, yield_every)
+    return _training(run, partial(_steps, series), start, record, yield_every)
 
 
 def train_stream(
@@ -79,11 +80,15 @@ def train_stream(
     return _training(run, partial(map, copy_of, run.x), start, record, yield_every)
 
 
+def _steps(series: list[Array]) -> Steps:
+    return (tuple(v[t] for v in series) for t in range(len(series[0])))  # zip would make views of all steps at once
+
+
 def _training(
     run: Run, steps: Callable[[], Steps], start: State[Array], record: bool, yield_every: records.YieldEvery
 ) -> Training[Array]:
     check_flag("record", record)
-    every = check_yield_every(yield_every)
+    every = check_yield_every(yield_every, is_stream=run.target is None)
     run = run._replace(h_0=copy_of(run.h_0))
     begin, T = partial(updates, run, steps, record), None if run.target is None else len(run.x)
     if every != 1:
@@ -119,7 +124,7 @@ def updates(run: Run, steps: Callable[[], Steps], record: bool, state: State[Arr
             for tensor in (x, *a, *h, y) if record else ():
                 tensor.retain_grad()
             L.sum().backward()  # type: ignore[no-untyped-call]
-            gradients = Gradients(*(None if theta is None else copy_of(theta.grad) for theta in params))
+            gradients = each(lambda theta: copy_of(theta.grad), params)
             kept = _recorded(x, a, h, y) if record else (None, None)
             if is_per_network:
                 delta, velocity = directed(params, clipped(gradients, step), velocity, step)

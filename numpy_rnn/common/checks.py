@@ -384,8 +384,11 @@ def check_limit(name: str, limit: Any) -> float:
     return float(limit)
 
 
-def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> None:
-    """Raise InputError unless it is a finite number, 0 or more, or one for every network, of the ensemble's shape E."""
+def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> Any:
+    """The learning rate, a number, or a copy of an array with one for every network, of the ensemble's shape E.
+
+    Raises InputError unless all are finite and 0 or more.
+    """
     E, shape = tuple(params.W_hh.shape[:-2]), tuple(getattr(learning_rate, "shape", ()))
     if shape and (len(shape) != len(E) or any(axis not in (1, size) for axis, size in zip(shape, E))):
         raise InputError(f"the learning rate has shape {shape}: expected a number, or one per network, of shape {E}")
@@ -395,15 +398,21 @@ def check_learning_rate(params: Parameters[Array], learning_rate: Any) -> None:
         learning_rate = learning_rate if shape else float(learning_rate)
     if shape:
         check_at_least_0("the learning rate", learning_rate)
-    else:
-        check_number("the learning rate", learning_rate, 0, "a finite number, 0 or more")
+        return learning_rate.copy() if isinstance(learning_rate, np.ndarray) else learning_rate.detach().clone()
+    check_number("the learning rate", learning_rate, 0, "a finite number, 0 or more")
+    return float(learning_rate)
 
 
-def check_yield_every(yield_every: Any) -> Any:
-    """The number of updates, or "epoch". Raises InputError on anything else."""
-    if isinstance(yield_every, str) and yield_every == EPOCH:
+def check_yield_every(yield_every: Any, is_stream: bool) -> Any:
+    """The number of updates or, on a series, "epoch". Raises InputError on anything else."""
+    if not is_stream and isinstance(yield_every, str) and yield_every == EPOCH:
         return EPOCH
-    return check_whole("yield_every", yield_every, 1, "'epoch', or a whole number of updates")
+    return check_whole(
+        "yield_every",
+        yield_every,
+        1,
+        "a whole number of updates" if is_stream else "'epoch', or a whole number of updates",
+    )
 
 
 # -- runs -------------------------------------------------------------------------------------------------------------
@@ -436,9 +445,9 @@ def check_run(arrays: Arrays, run: Run, resume: Any = None) -> Run:
 def _check_network_of_run(arrays: Arrays, run: Run) -> Run:
     """The run with plain numbers. Raises InputError on options, parameters or an initial state that do not fit."""
     params, _, _, h_0, _, (schedule, objective, step) = run
-    options = records.RunOptions(check_schedule(schedule), check_objective(objective), check_step(step))
     check_parameters(arrays, params)
-    check_learning_rate(params, step.learning_rate)
+    step = check_step(step._replace(learning_rate=check_learning_rate(params, step.learning_rate)))
+    options = records.RunOptions(check_schedule(schedule), check_objective(objective), step)
     if (params.h_0 is None) == (h_0 is None):
         raise InputError(
             "no initial state: expected h_0, or parameters with a learned one"

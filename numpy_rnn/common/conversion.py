@@ -1,6 +1,6 @@
-"""Helpers of the conversions between NumPy and a package's arrays."""
+"""Functions of the arrays of a record, whatever package they are of."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -12,3 +12,8 @@ def is_plain(value: object) -> bool:
 def like(value: tuple[Any, ...], values: Iterable[Any]) -> Any:
     """The values as a tuple of the same kind, named or not."""
     return type(value)(*values) if hasattr(value, "_fields") else tuple(values)
+
+
+def each(function: Callable[..., Any], record: Any, *more: Any) -> Any:
+    """A record with the function of every array of a record, and of the same array of more records; None stays None."""
+    return type(record)(*(None if v is None else function(v, *others) for v, *others in zip(record, *more)))

@@ -13,6 +13,7 @@ from numpy import multiply, subtract
 
 from numpy_rnn.common import records
 from numpy_rnn.common.checks import EPOCH, check_run, check_stream, check_yield_every, is_integer
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import check_flag
 from numpy_rnn.common.records import (
     Activations,
@@ -156,7 +157,7 @@ def train_stream(
 
 def _training(run: Run, source: Windows, start: State[Array], record: bool, yield_every: Any) -> Training[Array]:
     check_flag("record", record)
-    every = check_yield_every(yield_every)
+    every = check_yield_every(yield_every, is_stream=run.target is None)
     run = run._replace(h_0=copy_of(run.h_0))
     begin = partial(updates, run, source, record, maxsize if every == EPOCH else every)
     return Training(begin, start, copy_of, repeatable=isinstance(source, SeriesWindows))
@@ -220,6 +221,7 @@ class Networks:
         self.lead = self.blocks[0]
         self.places = self.lead.memory.layout.places(self.E)
         self.is_quick = not (self.E or self.all_losses or record) and kind.plain and self.lead.is_plain
+        self.lead.collects = not self.is_quick
 
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
         """The latest update of all networks, and the initial state of the next window."""
@@ -277,7 +279,7 @@ class Pick(NamedTuple):
         """Their parameters or velocity, with one leading axis or, for one network, none."""
         if not self.E:
             return params
-        return Parameters(*(t if t is None else t.reshape(-1, *t.shape[len(self.E) :])[self.index] for t in params))
+        return each(lambda theta: theta.reshape(-1, *theta.shape[len(self.E) :])[self.index], params)
 
     def rate(self, rate: Array) -> Array:
         """η: a number, or (N, 1), one for every network."""
@@ -330,7 +332,7 @@ class Block:
         windows = self.series(source, state.epoch, state.number) if is_series else self.stream(source)
         self.made = gradients(self.memory, self.tape, objective.nonlinearity, windows)
         self.is_plain = self.step == Step(self.step.learning_rate)
-        self.uncollected, self.losses = 0, list[Array]()  # of the steps before
+        self.collects, self.uncollected, self.losses = True, 0, list[Array]()  # those of the steps before
         self.placed: Placed | None = None
         self.recorded: tuple[Activations[Array], Adjoints[Array]] | None = None
 
@@ -394,7 +396,7 @@ class Block:
 
     def _flush(self, stop: int) -> None:
         """Collect the losses of the updates up to step `stop`, before the tape moves on."""
-        if stop > self.uncollected:
+        if self.collects and stop > self.uncollected:
             self.losses += self.tape.losses(self.uncollected, stop)
             self.uncollected = stop
 
