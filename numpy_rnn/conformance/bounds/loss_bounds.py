@@ -38,6 +38,8 @@ MAX_EXPONENT = 700.0  # exp of more is near the end of float64
 class Arithmetic(Protocol):
     """What a level knows of the roundings of one dtype: `rounding.Rounding`, or `local_bounds.Bound`."""
 
+    smallest: float
+
     def gamma(self, n: Any) -> Any:
         """γ_n, of a number or of an array of numbers."""
 

@@ -14,7 +14,6 @@ class Port:
     capabilities: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     tanh_ulps = None
-    truncation = ""
 
     def __init__(self, **changes):
         self.name = type(self).__name__

@@ -70,8 +70,6 @@ class RNNNumpy:
 
 
 class DennyBritz(LanguageModel):
-    truncation = "band:5"
-
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):
         model = RNNNumpy(p["W_xh"].T, p["W_hy"].T, p["W_hh"].T)
         loss = model.calculate_loss(x[:, 0], target[:, 0])
@@ -129,7 +127,6 @@ class Model:
 
 
 class Gy910210(LanguageModel):
-    truncation = "band:5"
     of_sum = False  # as the author has it
 
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):

@@ -232,7 +232,6 @@ class RNN:
 
 class MlFromScratch(Layer):
     lacks = ("relu", "bias", "h_0", "step")
-    truncation = "band:6"
 
     def window_update(self, p, x, dy, h_0, **options):
         layer = RNN(p["W_xh"].T, p["W_hy"].T, p["W_hh"].T)

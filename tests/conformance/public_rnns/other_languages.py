@@ -145,7 +145,6 @@ class DeepLearning4J(Layer):
     """Its state starts from zero. Its dW_hh lacks the first step of the backward pass, unless with_first."""
 
     lacks = ("relu", "h_0", "step")
-    truncation = "back:3"
     with_first = False
 
     def window_update(self, p, x, dy, h_0, **options):
