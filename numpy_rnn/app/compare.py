@@ -17,12 +17,13 @@ from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.bounds.local_bounds import TanhError
 from numpy_rnn.conformance.case import FIELDS, is_classes, one_bias, parameters_from
 from numpy_rnn.conformance.mutants.hints import hints_for_run
+from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.sources import FileSource, PackageSource, Source, source
+from numpy_rnn.conformance.traces.sources import FileSource, Source, source
 
 NUMBERS = "its numbers are not finite"
 NORM = (
@@ -169,7 +170,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, draw: Callable[...,
     print(compare_report.heading(names, experiment.name, compared))
     if files:
         print(f"options, series and initial weights are read from {files[0].name}")
-    comparison = compare([PackageSource(rnn), *others], compared)
+    comparison = compare([PackagePort(rnn), *others], compared)
     print(compare_report.text(comparison, arguments.log_every or LOG_EVERY))
     if arguments.output is not None:
         save_json(arguments.output, compare_report.values(comparison))

@@ -36,7 +36,7 @@ def test_mutant_is_killed(mutant, level):
 def test_plain_rnn_itself_survives(level):
     """The score board tells right from wrong."""
     load(named("dh_next dropped"))
-    assert [score.VIOLATIONS[level](plain_rnn, (SEED, case)) for case in range(1, 31)] == [None] * 30
+    assert [score.violation(level, plain_rnn, (SEED, case)) for case in range(1, 31)] == [None] * 30
 
 
 def test_mutants_are_few_and_every_line_is_in_the_source():

@@ -182,7 +182,6 @@ def test_random_runs_fit_the_abilities():
 
 # -- public RNNs that people wrote by hand, each with its own loss and network ----------------------------------------
 
-GRADIENTS = ("given_dy", "input_gradients")
 BACK = "each loss goes back over {} steps (bptt_truncate = {})".format
 NEWEST = "the backward pass ends after the newest {} steps".format
 # A port, what is changed in it, where it is refused at its lowest level unless it is right, and the hint.
@@ -195,19 +194,11 @@ VERDICTS: list[tuple[str, dict[str, object], str, str]] = [
     ("with_torch:D2l", {"lacks": ("relu", "sum", "older steps", "max_norm", *NO_SGD, *OF_CLASSES)}, "", ""),
     ("language_models:Vzhou842", {}, "dW_xh (B4)", "W_hh used without its transpose"),
     ("language_models:Vzhou842", {"transpose": True}, "", ""),
-    ("language_models:DeepLearningFromScratch2", {}, "", ""),
     ("other_languages:FasterRnnlm", {}, "", ""),
     ("other_languages:FasterRnnlm", {"divides": True}, "dW_xh (B4)", ""),
     ("other_languages:Darknet", {}, "h (F2)", ""),  # another cell
-    ("other_languages:RnnRust", {}, "", ""),
-    ("layers:NumpyMl", {}, "", ""),
-    ("layers:Roelants", {}, "", ""),
     ("with_torch:WordLanguageModel", {}, "", ""),  # with one layer; two are checked layer by layer
-    ("layers:MlFromScratch", {}, "dW_xh (B4)", BACK(6, 5)),
-    ("layers:MlFromScratch", {"capabilities": GRADIENTS}, "dx (B10)", ""),
     ("language_models:DennyBritz", {}, "dW_xh (B4)", BACK(5, 4)),
-    ("language_models:Gy910210", {}, "loss (L1, L2)", ""),  # the mean of the losses, and a band of 4 + 1 steps
-    ("language_models:Gy910210", {"of_sum": True}, "dW_xh (B4)", BACK(5, 4)),
     ("other_languages:DeepLearning4J", {}, "dW_xh (B4)", ""),
     ("other_languages:DeepLearning4J", {"with_first": True}, "dW_xh (B4)", NEWEST(3)),
     ("layers:Iamtrask", {}, "", ""),
