@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from in_process import command
 from inline_snapshot import snapshot
+from ports_for_tests import Layer
 from test_judge import PACKAGE, sine_run
 from test_traces import loop
 from windows import WAYS, exchanged
@@ -26,6 +27,7 @@ from numpy_rnn.conformance.ports.protocol import EVERYTHING
 from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, Divergence
 from numpy_rnn.conformance.traces.drive import Drift
 from numpy_rnn.conformance.traces.judge import Judgement
+from numpy_rnn.conformance.traces.sources import PortSource
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 SHORT = sine_run(Step(0.1), k1=3, k2=5, epochs=3, learned=False)
@@ -171,7 +173,7 @@ def test_unusable_input_is_refused(run):
             '"\'./port" is not a command: No closing quotation; expected one as in a shell',
             "trace file short.npz: dW_hh is missing; conformance/traces/trace_file.py documents the keys",
             "t.npz and wrong.npz are both traces: expected at most one, which is repeated",
-            "the windows of this run have 0 steps: expected 1 to 10000000; change --epochs or --k2",
+            "0 epochs have no update to compare: expected --epochs 1 or more",
         ]
     )
 
@@ -278,6 +280,15 @@ def test_norm_that_overflows_is_no_wrong_update():
     assert "agree: every update of both before the overflow is within its rounding bounds" in said
     side = compare([scaled, wrong], run).sides[1]
     assert (side.cut, side.judgement.first.equation) == (None, "U2, U3, U1")
+
+
+def test_two_biases_have_no_drift():
+    """Their sum moves twice as far as one bias, so the losses are others."""
+    port = PortSource(Layer(has=("intermediates", "two_biases")), 10)
+    found = compare([PackagePort(numpy_rnn), port], SHORT)
+    assert found.passed
+    assert found.drift is None
+    assert compare([PackagePort(numpy_rnn), PortSource(Layer(), 10)], SHORT).drift.ratio < 8
 
 
 def test_predictions_of_a_cross_entropy_are_distributions(run, tmp_path, monkeypatch):
