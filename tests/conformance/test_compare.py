@@ -1,6 +1,8 @@
 """The commands `compare`, `long` and `score`: right implementations agree, wrong ones are named."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -404,6 +406,12 @@ def test_command_score(tensor, capsys, monkeypatch):
     assert main(["score", "--seed", "7"]) == (tensor is None)
     assert asked == [7]
     assert f"1 mutants, 1 trials, {int(tensor is None)} survived" in capsys.readouterr().out
+    memory = io.BytesIO()
+    found[0] = found[0]._replace(mutant=named("squared error without the ½"))
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(memory, "ascii"))
+    main(["score"])
+    sys.stdout.flush()
+    assert b"squared error without the \\xbd" in memory.getvalue()
 
 
 def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):
