@@ -81,7 +81,7 @@ def run_of(k1=5, k2=5, epochs=1, step=None, **changes):
     recipe |= dict.fromkeys(("classes", "class_inputs", "weights", "learned", "velocity", "subnormal"), False)
     case = window(3, **recipe | {"step": step or Step(0.01), "no_h_0": False, "logits": 1.0} | changes)
     options = RunOptions(Schedule(k1, k2, epochs), case.objective, case.step)
-    return Run(case.params, case.x, case.target, np.zeros((1, 4)), case.weights, options)
+    return Run(case.params, case.x, case.target, np.zeros((case.x.shape[1], 4)), case.weights, options)
 
 
 def test_run_of_a_partial_port_is_judged():
@@ -98,6 +98,11 @@ def test_run_of_a_partial_port_is_judged():
 @pytest.mark.parametrize(("lacking", "changes"), [
     ("h_0", {}),
     ("older steps", {"k2": 7}),
+    ("many losses", {}),
+    ("batch", {"B": 2}),
+    ("bias", {"bias": True}),
+    ("sum", {}),
+    ("tanh", {}),
     ("momentum", {"step": Step(0.1, 0.5)}),
     ("dampening", {"step": Step(0.1, 0.5, 0.5)}),
     ("nesterov", {"step": Step(0.1, 0.5, nesterov=True)}),
@@ -107,6 +112,9 @@ def test_run_of_a_partial_port_is_judged():
 def test_run_with_a_lacking_part_is_refused(lacking, changes):
     with pytest.raises(InputError, match=f"a layer lacks '{lacking}': choose a run without it"):
         trace_port(Layer(lacking, has=("sgd_options",)), run_of(**changes))
+    if lacking == "h_0":  # a run whose only window starts from zero
+        recorded = trace_port(Layer("h_0", has=("intermediates",)), run_of(k1=20, k2=20))
+        assert judge(recorded).passed
 
 
 class FromExponential(Layer):
