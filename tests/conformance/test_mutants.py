@@ -142,6 +142,14 @@ def test_right_values_give_no_hint():
     assert len(hints.hints_for_case(case, report, "loss")) <= hints.MAX_HINTS
 
 
+def test_hint_explains_nearly_all_of_the_deviation():
+    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
+    right, wrong = plain_rnn.window_update(case), load(named("dh_next dropped")).window_update(case)
+    for part, expected in ((0.99, ["dh_next dropped"]), (0.7, [])):
+        report = {name: right[name] + part * (wrong[name] - right[name]) for name in right}
+        assert hints.hints_for_case(case, report, "dh") == expected
+
+
 class Wrong(Layer):
     """A layer that makes one mistake; a number is a factor of the learning rate."""
 
