@@ -134,7 +134,7 @@ EXCLUDES = (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0")
 
 
 class Abilities(NamedTuple):
-    """What a port can do beyond the minimum, and what it cannot do."""
+    """The capabilities of a port beyond the minimum, and what it lacks."""
 
     capabilities: tuple[str, ...] = CAPABILITIES
     lacks: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class PortFault(Exception):
 
 
 class Identity(NamedTuple):
-    """What a port states of itself."""
+    """The statements of a port about itself."""
 
     name: Any
     dtypes: Any
