@@ -167,7 +167,7 @@ def test_run_with_every_option_is_judged_right(port):
 
 
 def answers(built, *lines):
-    """What the plain one answers to these lines, as JSON; it must leave at the end of its input without complaint."""
+    """The answers of the plain one to these lines, as JSON; it must leave at the end of its input without complaint."""
     text = "\n".join(lines)  # the last line without an end
     run = subprocess.run([built["plain"]], input=text, capture_output=True, text=True, timeout=30, check=False)
     assert (run.returncode, run.stderr) == (0, "")

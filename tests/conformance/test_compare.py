@@ -334,7 +334,7 @@ def test_wrong_package_is_stopped_at_its_first_fault():
 
 
 def test_diverging_runs_are_left_out(monkeypatch):
-    """Of the runs made wild here, every other one, none is judged."""
+    """Every other run is made wild here, and none of these is judged."""
     made = __main__.random_run
     calls = []
 
