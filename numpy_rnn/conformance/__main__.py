@@ -7,6 +7,7 @@ checked at L1, and one run in ORACLE_EVERY also against the oracle, L2.
 """
 
 import argparse
+import io
 import secrets
 import sys
 from collections.abc import Callable
@@ -159,6 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
     written. 130: interrupted by Ctrl-C.
     """
     options: Any = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of mutants have characters that not every encoding has
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with kill_programs_on_signal():
             return (run_long if options.command == "long" else run_score)(options)

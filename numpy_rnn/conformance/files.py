@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -25,18 +24,16 @@ def check_output(path: str, option: str) -> None:
 
 
 def _write(path: str, write: Callable[[Any], object]) -> None:
-    temporary = None
+    temporary = f"{path}.{os.getpid()}.part"
     try:
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as file:
-            temporary = file.name
+        with open(temporary, "xb") as file:
             write(file)
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise InputError(f"{path} cannot be written: {error.strerror}; choose another place") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def save_arrays(path: str, arrays: dict[str, Any]) -> None:

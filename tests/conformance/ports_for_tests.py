@@ -33,7 +33,7 @@ def as_text(report):
 
 
 def verdict_on(port, case=CASE, timeout=10.0):
-    """What is wrong with the port's answer, in one line; None when nothing is but perhaps its numbers."""
+    """The fault of the port's answer in one line; None if there is none but perhaps in its numbers."""
     report, verdict = call_port(port, case, timeout)
     assert verdict is None or ("\n" not in verdict and len(verdict) < 400)
     return next(iter(format_errors(case, report, True, True)), None) if verdict is None else verdict

@@ -233,4 +233,4 @@ def test_table_of_the_readme_is_within_the_bounds():
     text = (documents.TOP / "numpy_rnn" / "conformance" / "README.md").read_text(encoding="utf-8")
     table = [line.split("|")[3:-1] for line in text.splitlines() if re.match(r"\| \w+ \| [A-Z]\d", line)]
     assert np.shape(table) == (26, 8)
-    assert (np.array(table, float) <= 1).all()
+    assert all(float(cell.strip() or 0) <= 1 for row in table for cell in row)

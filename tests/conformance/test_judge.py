@@ -24,7 +24,7 @@ PACKAGE = PackagePort(numpy_rnn)
 
 
 def sine_run(step=STEP, k1=2, k2=5, epochs=2, networks=(), learned=True, dtype="float64", **objective):
-    """Of one sequence of 20 steps, with biases."""
+    """A run on one sequence of 20 steps, with biases."""
     generator = np.random.default_rng(0)
     sizes = (1, 4), (4, 4), (4, 1), (4,), (1,)
     params = Parameters(*(generator.normal(0, 0.4, (*networks, *size)).astype(dtype) for size in sizes))
@@ -88,7 +88,7 @@ def test_driven_port_repeats_the_run_of_its_package(seed):
 
 
 def test_stacked_updates_have_the_bounds_of_single_ones():
-    """Of every network by itself: each is clipped by its own norm, or not, and has its own learning rate."""
+    """Every network has its own: each is clipped by its own norm, or not, and has its own learning rate."""
     for stack in stacks(recorded("ensemble")):
         together = stages(stack.case, stack.report)
         # Both are sums of positive terms in float64, in another order: over the numbers of the network, and 40 more.

@@ -36,7 +36,7 @@ def test_mutant_is_killed(mutant, level):
 def test_plain_rnn_itself_survives(level):
     """The score board tells right from wrong."""
     load(named("dh_next dropped"))
-    assert [score.VIOLATIONS[level](plain_rnn, (SEED, case)) for case in range(1, 31)] == [None] * 30
+    assert [score.violation(level, plain_rnn, (SEED, case)) for case in range(1, 31)] == [None] * 30
 
 
 def test_mutants_are_few_and_every_line_is_in_the_source():
@@ -50,7 +50,7 @@ def test_mutants_are_few_and_every_line_is_in_the_source():
 
 
 def test_board_shows_survivors_and_stages():
-    """Of a mistake in what makes the velocity, a parameter is the stage too: without momentum there is no velocity."""
+    """A mistake in the velocity may show in a parameter: without momentum there is no velocity."""
     survived = score.Score(named("dh_next dropped"), "L1", None, 500, 0.0)
     assert "SURVIVED" in score.text([survived])
     assert "1 mutants, 1 trials, 1 survived" in score.text([survived])
@@ -125,7 +125,7 @@ def test_hint_names_the_mutant_of_a_run(mutant):
     ("back", 4, "the backward pass ends after the newest 4 steps"),
 ])  # fmt: skip
 def test_hint_names_another_truncation(kind, k, hint):
-    """Of a window, and of a run, where every loss but the newest goes back too far."""
+    """With the intermediate values, and of a black box."""
     case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
     report = hints.truncated(case, plain_rnn.window_update(case), kind, k)
     assert hints.hints_for_case(case, report, "dh") == [hint]
@@ -140,6 +140,14 @@ def test_right_values_give_no_hint():
     case = Recipe(1, 1, 1, 1, 1, 1, "float64", seed=1).case()
     report = load(named("mean for sum")).window_update(case._replace(x=0 * case.x, h_0=0 * case.h_0))
     assert len(hints.hints_for_case(case, report, "loss")) <= hints.MAX_HINTS
+
+
+def test_hint_explains_nearly_all_of_the_deviation():
+    case = window(3, T=8, K=8, H=4, B=3, D=2, O=5, class_inputs=False, saturated=False)
+    right, wrong = plain_rnn.window_update(case), load(named("dh_next dropped")).window_update(case)
+    for part, expected in ((0.99, ["dh_next dropped"]), (0.7, [])):
+        report = {name: right[name] + part * (wrong[name] - right[name]) for name in right}
+        assert hints.hints_for_case(case, report, "dh") == expected
 
 
 class Wrong(Layer):

@@ -174,7 +174,7 @@ def test_numbers_may_be_written_in_many_ways():
 
 
 def test_requests_and_answers_hold_every_array_row_by_row():
-    """Of random cases with every option. Classes are integers."""
+    """Random cases with every option. Classes are integers."""
     for seed in range(60):
         case = window(seed)
         request, (params, given) = json.loads(protocol.encode_request(case, 2)), arguments_of(case)

@@ -271,7 +271,7 @@ def worst_softmax_error(function, y, moved=None):
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(DTYPES), st.floats(-3, 4), st.floats(0, 3))
 def test_right_softmax_is_within_the_bounds(seed, dtype, exponent, error):
-    """Of exact outputs, up to ±10⁴; and of outputs that are moved by as much as their bound E, up and down."""
+    """Exact outputs, up to ±10⁴, and outputs that are moved by as much as their bound E, up and down."""
     y = logits(seed, dtype, 10**exponent)
     signs = np.random.default_rng(seed).choice([-1, 1], y.shape)
     moved = (y + np.abs(y) * 4 * Rounding(dtype).u * 10**error * signs).astype(dtype)

@@ -92,7 +92,7 @@ WAYS = {
     "a tanh at its limit": (('"tanh": np.tanh,', '"tanh": lambda a: np.tanh(a) * a.dtype.type(1 - 14 * np.finfo(a.dtype).epsneg),'),),  # noqa: E501
     "a logistic function by exp": (('"sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),', '"sigmoid": lambda a: 1 / (1 + np.exp(-a)),'),),  # noqa: E501
     "mean by the reciprocal": ((RESULT, "one = y.dtype.type(1)\nreturn (w * losses).sum(axis=(0, -2, -1)) * (one / N), w * error * (one / N)"),),  # noqa: E501
-    "by the norms of the tensors": ((NORM, "norm = np.sqrt(sum(np.square(np.sqrt((g * g).sum())) for g in d.values()))"),),
+    "by the norms of the tensors": ((NORM, "norm = np.sqrt(sum(np.square(np.sqrt((g * g).sum())) for g in d.values()))"),),  # noqa: E501
     "by numbers over the largest": ((NORM, SCALED),),
     "by scaled numbers": ((NORM, SCALED.replace("\nnorm", "\nscale = norm_type(np.ldexp(1.0, np.frexp(scale)[1] - 1))\nnorm")),),  # noqa: E501
     "a product with the reciprocal": ((FACTOR, "factor = np.minimum(1, step.max_norm * (1 / (norm + 1e-6)))"),),

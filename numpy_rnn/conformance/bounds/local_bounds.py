@@ -58,7 +58,7 @@ Stages = dict[str, Any]  # name: (value, allowed difference)
 
 
 def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> Stages:
-    """For every reported tensor, in causal order: what the stage should have given, and the difference allowed."""
+    """The value that each stage should have given, and the difference allowed, by tensor in causal order."""
     case, bound = with_rows(case), Bound(case_dtype(case))
     x, h_0 = (np.asarray(v, np.float64) for v in (case.x, initial_state(case)))
     params: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in case.params]

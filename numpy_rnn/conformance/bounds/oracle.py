@@ -142,7 +142,7 @@ def oracle(case: WindowCase, precision: int = PRECISION) -> dict[str, Enclosure]
 
 
 def compute(case: WindowCase) -> dict[str, list[Any]] | None:
-    """The balls (flint.arb) of every tensor that may be required, flattened, at flint's present precision.
+    """The intervals, balls (flint.arb), of every tensor that may be required, flattened, at flint's present precision.
 
     None if a ball that a relu takes contains 0 and other numbers, so that its derivative is not known.
     """

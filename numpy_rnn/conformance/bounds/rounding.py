@@ -22,7 +22,7 @@ def sech_squared(a) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """What is known of computed numbers: the size |v| of the exact ones, and E."""
+    """Computed numbers: the size |v| of the exact ones, and E."""
 
     size: np.ndarray
     E: np.ndarray
@@ -76,7 +76,7 @@ class Rounding:
         return n * self.u / (1 - n * self.u)
 
     def flushes(self, n):
-        """What n terms lose where subnormal numbers are flushed to zero."""
+        """The loss of n terms where subnormal numbers are flushed to zero."""
         return 8 * n * self.smallest
 
     def given(self, array) -> Rounded:

@@ -63,7 +63,7 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
 def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
     """The hints for a run whose first divergence is this one."""
     index, found = recorded.update_index(first.epoch, first.number), []
-    if first.tensor not in ("window", "initial") and index < len(recorded.updates["epoch"]):
+    if first.tensor not in ("window", "initial"):
         found = hints_for_case(*_single_update(recorded, index, first), first.tensor)
     if not found and recorded.run.params.W_hh.ndim == 2:
         found = [mutant.name for mutant in _candidates(first.tensor, True) if _explains_run(mutant, recorded, first)]

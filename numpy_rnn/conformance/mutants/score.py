@@ -3,7 +3,6 @@
 python -m numpy_rnn.conformance score
 """
 
-from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -49,10 +48,25 @@ def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 1)
     module = load(mutant)
     for cases in range(1, max_cases + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            violation = VIOLATIONS[level](module, (seed, cases))
-        if violation is not None:
-            return Score(mutant, level, violation[0], cases, violation[1])
+            found = violation(level, module, (seed, cases))
+        if found is not None:
+            return Score(mutant, level, found[0], cases, found[1])
     return Score(mutant, level, None, max_cases, 0.0)
+
+
+def violation(level: str, module: ModuleType, seed: tuple[int, ...]) -> Violation:
+    """The violation of a bound by a module like `plain_rnn`, in the random case, or run at L3, of this seed."""
+    if level == "L3":
+        run = bounded_run(seed)
+        return None if run is None else first_violation(judge(trace(module, run)).worst)
+    case = random_case(seed)
+    report = module.window_update(case)
+    if faults := format_errors(case, report, True, True):  # a number that is not finite
+        return faults[0].split("[")[0].split()[0], np.inf
+    if level == "L1":
+        return first_violation(check_local(case, report))
+    black_box = {name: report[name] for name in report if name not in INTERMEDIATES}
+    return first_violation(check_global(case, black_box, bounds=bounds(seed)))
 
 
 def first_violation(ratios: dict[str, Any]) -> Violation:
@@ -70,48 +84,16 @@ def random_case(seed: tuple[int, ...]) -> WindowCase:
 
 
 @cache
-def _bounds(seed: tuple[int, ...]) -> Bounds:
+def bounds(seed: tuple[int, ...]) -> Bounds:
+    """The bounds of level L2 of a random case."""
     return global_bounds(random_case(seed))
 
 
 @cache
-def _bounded_run(seed: tuple[int, ...]) -> Run | None:
+def bounded_run(seed: tuple[int, ...]) -> Run | None:
+    """A run of several updates; None if a correct run diverges."""
     run = random_run(RandomDraw(*seed))
     return run if is_bounded(run) else None
-
-
-def local_violation(module: ModuleType, seed: tuple[int, ...]) -> Violation:
-    """Level L1: one window update, stage by stage."""
-    case = random_case(seed)
-    report = module.window_update(case)
-    return _format_violation(case, report) or first_violation(check_local(case, report))
-
-
-def global_violation(module: ModuleType, seed: tuple[int, ...]) -> Violation:
-    """Level L2: one window update as a black box: its loss, gradients and updated parameters."""
-    case = random_case(seed)
-    report = module.window_update(case)
-    black_box = {name: report[name] for name in report if name not in INTERMEDIATES}
-    return _format_violation(case, report) or first_violation(check_global(case, black_box, bounds=_bounds(seed)))
-
-
-def _format_violation(case: WindowCase, report: dict[str, Any]) -> Violation:
-    """A number of the report that is not finite."""
-    faults = format_errors(case, report, True, True)
-    return (faults[0].split("[")[0].split()[0], np.inf) if faults else None
-
-
-def run_violation(module: ModuleType, seed: tuple[int, ...]) -> Violation:
-    """Level L3: a run in lockstep."""
-    run = _bounded_run(seed)
-    return None if run is None else first_violation(judge(trace(module, run)).worst)
-
-
-VIOLATIONS: dict[str, Callable[[ModuleType, tuple[int, ...]], Violation]] = {
-    "L1": local_violation,
-    "L2": global_violation,
-    "L3": run_violation,
-}
 
 
 def names_the_stage(mutant: Mutant, tensor: str | None) -> bool:

@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Parameters, Run
+from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.case import one_bias, present
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
 
 
 class PackagePort:
     """A package as a port with every capability."""
 
-    capabilities = CAPABILITIES
+    capabilities, abilities, tau = CAPABILITIES, EVERYTHING, TAU
     dtypes = ("float32", "float64")
 
     def __init__(self, rnn: Any):
@@ -49,6 +50,9 @@ class PackagePort:
         for prefix, arrays in (("", flow), ("d", gradients), ("v", v), ("", updated)):
             report |= {prefix + name: array for name, array in present(arrays).items()}
         return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
+
+    def check(self, run: Run) -> None:
+        """Every run is supported."""
 
     def trace(self, run: Run) -> RecordedRun:
         """The run of the package's `train`; its numbers may overflow."""

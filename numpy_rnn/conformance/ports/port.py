@@ -55,9 +55,9 @@ class Port(Protocol):
     ) -> dict[str, np.ndarray]:
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
-        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither; h_0 if it is learned, which then
-        equals the argument h_0. x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; x and target may
-        hold classes, integers (T, B) and (K, B). With "given_dy" there is dy (T, B, O) in place of target and reduction.
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither; h_0 if it is learned, which is
+        then the argument h_0. x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; x and target may
+        hold classes, integers (T, B) and (K, B). "given_dy": dy (T, B, O) in place of target and reduction.
 
         options: loss="cross_entropy" and weights (K, B), if they are not the defaults. For other steps than plain
         gradient descent: momentum, dampening, nesterov, weight_decay, max_norm and velocity, a dict of arrays by the

@@ -19,18 +19,19 @@ First comes the hello, and its answer:
 
 dtypes: those in which the port computes, at least one. capabilities: empty, or any of
 
-    "intermediates"    every report has a, h, y, dy, dh and da
+    "intermediates"    every report has a, h, y, dy, dh and da, so that level L1 can be checked
     "input_gradients"  every report has dx, and dh_0 of the initial state of the window
-    "sgd_options"      it implements momentum, dampening, Nesterov, weight decay and clipping by norm
-    "learned_h_0"      it can learn the initial state
-    "sigmoid"          it implements the logistic function
-    "clip_by_value"    it implements clipping by value
-    "cross_entropy"    it implements softmax cross-entropy, with classes and with distributions as targets
-    "class_inputs"     its inputs may be classes
-    "loss_weights"     its losses may have weights
-    "adagrad"          it implements Adagrad, as in min-char-rnn
+    "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
+    "learned_h_0"      a learned initial state
+    "sigmoid"          the logistic function
+    "clip_by_value"    clipping by value, as torch's clip_grad_value_
+    "cross_entropy"    softmax cross-entropy, with classes and with distributions as targets
+    "class_inputs"     inputs that are classes
+    "loss_weights"     weights of the losses
+    "adagrad"          Adagrad, as in min-char-rnn
     "given_dy"         it has no loss: it is given dy in place of a target
-    "two_biases"       its hidden layer has two biases that are trained: params has b_hh too, if it has b_h
+    "two_biases"       its hidden layer has two biases that are trained, as in `case.TwoBiases`: params has b_hh too, if
+                       it has b_h
 
 Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
 largest absolute error of its tanh, in addition, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|).
@@ -133,7 +134,7 @@ EXCLUDES = (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0")
 
 
 class Abilities(NamedTuple):
-    """What a port can do beyond the minimum, and what it cannot do."""
+    """The capabilities of a port beyond the minimum, and what it lacks."""
 
     capabilities: tuple[str, ...] = CAPABILITIES
     lacks: tuple[str, ...] = ()
@@ -147,7 +148,7 @@ class PortFault(Exception):
 
 
 class Identity(NamedTuple):
-    """What a port states of itself."""
+    """The statements of a port about itself."""
 
     name: Any
     dtypes: Any

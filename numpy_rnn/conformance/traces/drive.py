@@ -167,7 +167,7 @@ class _Driver:
         return case._replace(step=no_step) if "step" in self.lacks else case
 
     def _added(self, case: WindowCase, report: dict[str, Any]) -> dict[str, Any]:
-        """What the port does not have: a loss, a step from the port's gradients, or dh_0."""
+        """The parts that the port does not have: a loss, a step from the port's gradients, or dh_0."""
         added: dict[str, Any] = {}
         if "given_dy" in self.has or ("h_0" in self.lacks and "dh_0" not in report):
             computed = plain_rnn.window_update(case)

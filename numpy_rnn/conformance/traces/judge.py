@@ -36,7 +36,7 @@ class Stack(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What updates must have in common to be stacked."""
+    """Properties that updates must share to be stacked."""
 
     T: int
     K: int

@@ -33,22 +33,6 @@ class Source(Protocol):
         """The run with all its updates."""
 
 
-class PackageSource:
-    """A package with the functions of numpy_rnn."""
-
-    tau, abilities = TAU, EVERYTHING
-
-    def __init__(self, rnn: Any):
-        self.port = PackagePort(rnn)
-        self.name = self.port.name
-
-    def check(self, run: Run) -> None:
-        """Every run is supported."""
-
-    def trace(self, run: Run) -> RecordedRun:
-        return self.port.trace(run)
-
-
 class PortSource:
     """A port, which is called once per update. timeout: seconds, for every answer."""
 
@@ -90,7 +74,7 @@ def source(name: str, timeout: float = 10.0) -> Source:
     if name.endswith(".npz"):
         return FileSource(name)
     if is_package(name):
-        return PackageSource(backend(name))
+        return PackagePort(backend(name))
     if ":" in name and "/" not in name:
         return PortSource(load_python_port(name), timeout)
     try:

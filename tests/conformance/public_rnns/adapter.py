@@ -1,4 +1,4 @@
-"""What is left to write around an author's code: the names of the arrays, and which options the code does not have."""
+"""Code around an author's code: the names of the arrays, and which options the code does not have."""
 
 import numpy as np
 
