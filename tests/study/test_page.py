@@ -76,7 +76,7 @@ def test_a_section_that_asks_in_vain_is_named():
         pages.assembled({"1_x": "<h2>X</h2>{{ figure('shpae') }}"}, {"explorer": {}}, inserts)
 
 
-def test_a_table_has_labels_on_narrow_screens_and_numbers_at_the_right():
+def test_a_table_has_labels_and_numbers_at_the_right():
     text = pages.table("t", caller=lambda: " All\nof them\n| what | a | b | c\n\n| <code>x</code> | 1.5e-07 | | −3 %\n")
     assert faults(text) == []
     assert "All of them</caption>" in text

@@ -122,7 +122,7 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 4, "learning_rate": 4.0, "dtype": "float64"}])
-def test_untrained_and_diverging_networks_have_figures_and_a_page(options, monkeypatch):
+def test_untrained_and_diverging_networks_have_a_page(options, monkeypatch):
     """Without training there is less of everything; of the others most diverge, but the run's own does not."""
     from matplotlib.figure import Figure
 
