@@ -383,7 +383,7 @@ GOOD = ("the same", "lower loss", "learns")  # verdicts on a network that learns
 
 @dataclass(frozen=True)
 class TrainingFindings:
-    """What truncations, disagreements and mistakes do to training."""
+    """Effects of truncations, disagreements and mistakes on training."""
 
     by_k: CurvesByLength
     disagreements: list[Disagreement]

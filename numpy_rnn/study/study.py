@@ -87,7 +87,7 @@ def run_of(experiment: Experiment, configuration: Configuration) -> Run:
 
 
 def about(subject: Subject, choices: dict[str, str]) -> About:
-    """What is studied, and with what."""
+    """The run that is studied, and the versions that study it."""
     (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
     installed = {name: find_spec({"python-flint": "flint"}.get(name, name)) for name in PACKAGES}
     return About(

@@ -110,7 +110,8 @@ z
 " style="font-family: 'DejaVu Sans', sans-serif"/><text>0.987 L 1</text>
 </svg>
 """
-    short = """<svg viewBox="0 0 9.1 9">  <path d="M1.2 -0L2.5 4z" style="font-family: sans-serif"/><text>0.987 L 1</text></svg>"""
+    path = '<path d="M1.2 -0L2.5 4z" style="font-family: sans-serif"/>'
+    short = f'<svg viewBox="0 0 9.1 9">  {path}<text>0.987 L 1</text></svg>'
     assert for_page(text.encode()).decode() == short
 
 

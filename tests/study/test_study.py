@@ -19,9 +19,12 @@ from numpy_rnn.app.storage import save_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study import study
-from numpy_rnn.study.figures.render import pictures
+from numpy_rnn.study.figures.render import Picture, narrow_figure, pictures
+from numpy_rnn.study.figures.style import style
 from numpy_rnn.study.findings import plain
+from numpy_rnn.study.page.page import page
 from numpy_rnn.study.study import DRAWINGS, check_folder, write_folder
+from numpy_rnn.study.subject import Subject, changed
 from numpy_rnn.study.suite import named
 from numpy_rnn.study.training.mistakes import measure_training
 
@@ -116,6 +119,28 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
             write_folder(folder, {"a": b"3", "b/d": b"4"})
     assert contents() == {Path("one/a"): b"1", Path("one/b/c"): b"2"}
     assert os.listdir() == ["one"]
+
+
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 4, "learning_rate": 4.0, "dtype": "float64"}])
+def test_untrained_and_diverging_networks_have_a_page(options, monkeypatch):
+    """Without training there is less of everything; of the others most diverge, but the run's own does not."""
+    from matplotlib.figure import Figure
+
+    of = small(6, 5, hidden_size=3, **{**options, "learning_rate": 0.1})
+    if options["epochs"]:
+        of = Subject(**vars(of) | {"run": of.run._replace(options=changed(of.options, learning_rate=4.0))})
+    monkeypatch.setitem(study.PARTS, "training", ("", lambda subject: measure_training(subject, MISTAKES)))
+    findings = study.measure(of, {})
+    assert bool(findings.components.diverged[-1]) == bool(options["epochs"])
+    for drawing in DRAWINGS:
+        with style():
+            figure = Figure(figsize=drawing.size) if options["epochs"] else narrow_figure(drawing)
+            drawing.draw(figure, findings)
+    text = page(
+        findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), Picture(*2 * ((b"<svg/>", (1.0, 1.0)),)))
+    )
+    assert faults(text) == []
+    assert ">nan<" not in text
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from study_runs import whole_window, window
+from study_runs import near, whole_window, window
 
 import numpy_rnn
 from numpy_rnn import Parameters
@@ -17,7 +17,7 @@ from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.study.checks.check_equations import WITNESSES as WINDOW_WITNESSES
 from numpy_rnn.study.checks.check_step import WITNESSES as STEP_WITNESSES
 from numpy_rnn.study.checks.check_step import descents, root
-from numpy_rnn.study.checks.complex_step import UNIT_ROUNDOFF, bounds, differentiated, v_curve
+from numpy_rnn.study.checks.complex_step import UNIT_ROUNDOFF, bounds, differentiated, perturbed_pass, v_curve
 from numpy_rnn.study.checks.equations import by_hand
 from numpy_rnn.study.checks.witnesses import Witnessed, aggregate, balls, compare, evaluate, whole
 from numpy_rnn.study.findings import Difference
@@ -116,6 +116,14 @@ def test_no_witness_calls_what_it_checks(monkeypatch):
     found = evaluate(WINDOW_WITNESSES, whole_window(0), absent)
     found |= evaluate(STEP_WITNESSES, descent._replace(hand={}), absent)
     assert found.keys() | absent.keys() == WINDOW_WITNESSES.keys() | STEP_WITNESSES.keys()
+
+
+def test_the_pass_of_the_bounds_is_that_by_hand():
+    for nonlinearity, reduction in (("tanh", "mean"), ("relu", "sum")):
+        case = window(1, nonlinearity, reduction)
+        hand, nothing = by_hand(case), {"h": np.zeros((len(case.x), 1, *case.h_0.shape))}
+        for name, values in perturbed_pass(case, nothing).items():
+            near(values[0].real, hand[name], name)
 
 
 # Of the bound, by the largest difference of all cases: about a third of what is seen. Bounds add up all roundings as if

@@ -1,7 +1,6 @@
 """Every equation and its witnesses: (F1) to (B10) on windows over the whole series, and the findings of all checks."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.check_others import check_others
@@ -27,12 +26,12 @@ from numpy_rnn.study.checks.witnesses import (
     rtrl,
     whole,
 )
-from numpy_rnn.study.findings import Checks, EquationCheck, VCurve, WrongFormula
+from numpy_rnn.study.findings import Checks, WrongFormula
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite import Values, mutant
 
 MISTAKE, WRONG = "W_hh used without its transpose", "B5"  # to show how far a wrong formula is off
-SHOWN = "after training"  # the problem whose elements are shown as examples
+FIRST, SHOWN = "before training", "after training"  # the problems of the V-curve, and of the elements shown
 
 WITNESSES: dict[str, Callable[[WindowCase], dict[str, Witnessed]]] = {
     "plain loops": loops,
@@ -44,32 +43,6 @@ WITNESSES: dict[str, Callable[[WindowCase], dict[str, Witnessed]]] = {
 }
 
 
-class WindowChecks(NamedTuple):
-    """(F1) to (B10), and two things at the start of training: the V-curve, and how far off a mutant is."""
-
-    equations: dict[str, EquationCheck]
-    v_curve: VCurve | None
-    wrong: WrongFormula
-
-
-def check_windows(subject: Subject, absent: dict[str, str]) -> WindowChecks:
-    """Check three windows over the series; `absent` gets the witnesses that are not available, with the reason."""
-    checkers = {id: EquationChecker(equation) for id, equation in WINDOW.items()}
-    first = None
-    for where, case in problems(subject).items():
-        hand = by_hand(case)
-        E, results = bounds(case, hand), evaluate(WITNESSES, case, absent)
-        for checker in checkers.values():
-            name = checker.equation.name
-            checker.add(hand[name], E[name], named(results, name))
-            if where == SHOWN:
-                checker.show(hand[name], named(results, name))
-        if first is None:
-            first = v_curve(case, hand, results.get("ball arithmetic")), wrong_formula(case, hand, E)
-    assert first is not None
-    return WindowChecks({id: checker.findings() for id, checker in checkers.items()}, *first)
-
-
 def wrong_formula(case: WindowCase, hand: Values, E: Values) -> WrongFormula:
     """How far a gradient is off, in units of its bound, when a mutant of the equivalence suite computes it."""
     _, quantity, name = WINDOW[WRONG]
@@ -79,18 +52,29 @@ def wrong_formula(case: WindowCase, hand: Values, E: Values) -> WrongFormula:
 
 def measure_checks(subject: Subject) -> Checks:
     """All equations: the largest difference from each witness, and one number as all of them have it."""
-    absent: dict[str, str] = {}
-    windows = check_windows(subject, absent)
+    checkers = {id: EquationChecker(equation) for id, equation in WINDOW.items()}
+    cases, absent = problems(subject), dict[str, str]()
+    for where, case in cases.items():
+        hand = by_hand(case)
+        E, results = bounds(case, hand), evaluate(WITNESSES, case, absent)
+        for checker in checkers.values():
+            name = checker.equation.name
+            checker.add(hand[name], E[name], named(results, name))
+            if where == SHOWN:
+                checker.show(hand[name], named(results, name))
+        if where == FIRST:
+            curve, wrong = v_curve(case, hand, results.get("ball arithmetic")), wrong_formula(case, hand, E)
     steps, options = check_steps(subject, absent)
+    windows = {id: checker.findings() for id, checker in checkers.items()}
     return Checks(
-        equations=windows.equations | check_truncations(subject) | steps,
+        equations=windows | check_truncations(subject) | steps,
         others=check_others(subject),
         absent=absent,
-        places=list(problems(subject)),
+        places=list(cases),
         options=options,
         truncations=truncations(subject),
         biases_added=subject.start.b_h is None,
         max_elements=MAX_ELEMENTS,
-        v_curve=windows.v_curve,
-        wrong=windows.wrong,
+        v_curve=curve,
+        wrong=wrong,
     )

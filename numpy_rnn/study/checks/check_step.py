@@ -57,12 +57,12 @@ def descents(case: WindowCase, rnn: Any = numpy_rnn) -> Iterator[Descent]:
     """Two updates in a row with every step, on the gradients of this window, by the functions of `rnn`."""
     norm = float(global_norm(gradients_of(case)))
     for name, step in steps(case.step, norm).items():
-        of_update = case._replace(step=step)
+        current = case._replace(step=step)
         for number in range(1, UPDATES + 1):
-            gradients = gradients_of(of_update)
-            hand, params, velocity = by_hand(of_update, gradients, rnn)
-            yield Descent(name, number, of_update, gradients, hand)
-            of_update = of_update._replace(params=params, velocity=velocity)
+            gradients = gradients_of(current)
+            hand, params, velocity = by_hand(current, gradients, rnn)
+            yield Descent(name, number, current, gradients, hand)
+            current = current._replace(params=params, velocity=velocity)
 
 
 def by_hand(

@@ -243,18 +243,18 @@ def perturbed_pass(case: WindowCase, moved: dict[str, np.ndarray]) -> dict[str, 
     N = next(iter(moved.values())).shape[1]
     is_tanh = case.objective.nonlinearity == "tanh"
     nothing = np.zeros((T, 1, 1, 1))
-    of_h, of_dy, of_da = (moved.get(stage, nothing) for stage in STAGES)
+    add_h, add_dy, add_da = (moved.get(stage, nothing) for stage in STAGES)
     a, h, y, dy = [], [np.broadcast_to(initial_state(case), (N, B, H)).astype(complex)], [], []
     for t in range(T):
         a.append(case.x[t] @ W_xh + h[-1] @ W_hh + (0 if b_h is None else b_h))
-        h.append((np.tanh(a[-1]) if is_tanh else np.where(a[-1].real > 0, a[-1], 0)) + of_h[t])
+        h.append((np.tanh(a[-1]) if is_tanh else np.where(a[-1].real > 0, a[-1], 0)) + add_h[t])
         y.append(h[-1] @ W_hy + (0 if b_y is None else b_y))
         has_loss = t >= T - K
-        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor(case) if has_loss else 0 * y[-1]) + of_dy[t])
+        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor(case) if has_loss else 0 * y[-1]) + add_dy[t])
     dh, da, after = [y[0]] * T, [a[0]] * T, np.zeros((N, B, H))
     for t in reversed(range(T)):
         dh[t] = dy[t] @ W_hy.T + after @ W_hh.T
-        da[t] = dh[t] * (1 - h[t + 1] ** 2 if is_tanh else h[t + 1].real > 0) + of_da[t]
+        da[t] = dh[t] * (1 - h[t + 1] ** 2 if is_tanh else h[t + 1].real > 0) + add_da[t]
         after = da[t]
     steps = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
     result = {name: np.stack(values, axis=1) for name, values in steps.items()}

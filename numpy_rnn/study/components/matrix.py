@@ -157,7 +157,7 @@ def by_lag(norms: np.ndarray) -> list[np.ndarray]:
 
 
 def reach(norms: np.ndarray, share: float) -> list[int]:
-    """For every t, the smallest number of steps, counted back from t and including it, with this share of
+    """The smallest number of steps for every t, counted back from t and including it, with this share of
     Σ_s ‖G[t, s]‖; 0 where all are zero.
 
     norms: (T, T); 0 < share ≤ 1.

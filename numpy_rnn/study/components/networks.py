@@ -25,7 +25,7 @@ def network_of(subject: Subject, params: Parameters) -> Network[np.ndarray]:
 
 
 def measure_network(subject: Subject, params: Parameters, components: Components) -> Network[np.ndarray]:
-    """The same, from its components."""
+    """The numbers of a network with these components."""
     sizes, slope = norms(components.gradients), slopes(components.activations.h[1:, 0], subject.nonlinearity)
     G, recurrent = flat(components.gradients), components.gradients.W_hh.reshape(*sizes.shape, -1)
     T = len(sizes)

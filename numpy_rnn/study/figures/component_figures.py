@@ -120,7 +120,7 @@ def draw_jacobians(figure, findings: Findings) -> None:
     axes = figure.subplots()
     ends, low_end, high_end = [], 1.0, 1.0
     for name, growth in result.start_bands.items():
-        if name == names.AFTER and not result.is_trained:
+        if (name == names.AFTER and not result.is_trained) or np.isnan(growth.by_lag.median).all():
             continue
         color, radius = START_COLORS[name], float(growth.spectral_radius.median)
         lags = np.arange(len(growth.by_lag.median))

@@ -1,4 +1,4 @@
-"""What truncation costs many networks: cosine and bias by k, along training, the norms by lag, and the loss by k."""
+"""The cost of truncation for many networks: cosine and bias by k, along training, norms by lag, and the loss by k."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def draw_truncation_cost(figure, findings: Findings) -> None:
     for row, (part, label) in zip(grid, ROWS.items()):
         for axes, at in zip(row, columns.values()):
             for kind, (name, color, marker) in KINDS.items():
-                of_networks, own = (getattr(of[at].cost[kind], part) for of in (result.bands, result.own))
-                plot_band(axes, k, of_networks, color, is_log=False, marker=marker, markersize=3.5, label=name)
+                over_networks, own = (getattr(of[at].cost[kind], part) for of in (result.bands, result.own))
+                plot_band(axes, k, over_networks, color, is_log=False, marker=marker, markersize=3.5, label=name)
                 axes.plot(k, own, color=color, linewidth=0.9, linestyle=":", label=f"{name}, this network")
             axes.axhline(1 if part == "cosine" else 0, color="black", linewidth=0.6)
             axes.set_xticks(step_ticks(len(k)))
@@ -93,12 +93,12 @@ def draw_norm_by_lag(figure, findings: Findings) -> None:
     for name, (color, at) in ENDS.items():
         if at and not result.is_trained:
             continue
-        of_networks, lags = result.bands[at], np.arange(result.steps)
-        median = plot_band(axes, lags, of_networks.lag, color, marker="o", markersize=3.5)
+        over_networks, lags = result.bands[at], np.arange(result.steps)
+        median = plot_band(axes, lags, over_networks.lag, color, marker="o", markersize=3.5)
         axes.plot(lags, positive(result.own[at].lag), color=color, linewidth=0.9, linestyle=":")
         there = np.flatnonzero(np.isfinite(median))
         if there.size:
-            reach = of_networks.reach.median[1]
+            reach = over_networks.reach.median[1]
             ends.append((there[-1], median[there[-1]], f"{name}:\n90 % within {reach:.1f} steps", color))
     axes.set_yscale("log")
     axes.set_xlabel("lag t − s, steps back from the loss")

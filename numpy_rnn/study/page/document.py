@@ -91,7 +91,7 @@ def equation(name: str) -> str:
 
 @cache
 def definitions() -> dict[str, list[Token]]:
-    """What follows the id in every definition `- **(B2)** $...$ words` of the document, in its order."""
+    """The words and formulas of every definition `- **(B2)** $...$ words` of the document, in its order."""
     inlines = (token for token in _parsed(DOCUMENT.read_text(encoding="utf-8")) if token.type == "inline")
     matches = ((DEFINITION.match(token.content), token) for token in inlines)
     return {match[1]: (token.children or [])[4:] for match, token in matches if match}

@@ -1,4 +1,4 @@
-"""Parts of the page that readers try: exercises with solutions, wrong lines to find, and what a mistake does."""
+"""Parts of the page that readers try: exercises with solutions, wrong lines to find, and the effect of a mistake."""
 
 import re
 from html import escape

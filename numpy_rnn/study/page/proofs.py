@@ -97,7 +97,7 @@ def lines_of_equations() -> dict[str, tuple[Lines, ...]]:
                 for name in ID.findall(token.string):
                     function, statement = _around(nodes, source.splitlines(), token.start[0])
                     code.setdefault(name, {}).setdefault((file, function), {})[statement] = None
-    return {name: tuple(Lines(*at, "\n".join(lines)) for at, lines in of_id.items()) for name, of_id in code.items()}
+    return {name: tuple(Lines(*at, "\n".join(lines)) for at, lines in places.items()) for name, places in code.items()}
 
 
 def _around(nodes: list[ast.AST], lines: list[str], at: int) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What each disagreement does: to the mask, to the step of one epoch, and to training over many seeds."""
+"""Effects of each disagreement: on the mask, on the steps of one epoch, and on training over many seeds."""
 
 from collections.abc import Callable
 from math import nan

@@ -62,7 +62,7 @@ def draw_networks(subject: Subject, networks: int, bias: bool | None = None, dty
 
 
 def with_learned_state(params: Parameters, subject: Subject) -> Parameters:
-    """The same networks with a learned initial state, zero at first."""
+    """Networks with a learned initial state, zero at first."""
     return params._replace(h_0=np.zeros((*params.W_hh.shape[:-2], *subject.h_0.shape), params.W_hh.dtype))
 
 
@@ -104,7 +104,7 @@ def lengths(steps: int) -> list[int]:
 
 
 def by_length(subject: Subject) -> CurvesByLength:
-    """For every k, TBPTT(k, k) and TBPTT(1, k) of the same networks, with the run's other options."""
+    """Curves of TBPTT(k, k) and TBPTT(1, k) for every k, of the same networks, with the run's other options."""
     params = draw_networks(subject, subject.networks)
 
     def train(k1, k2):
