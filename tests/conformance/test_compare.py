@@ -175,7 +175,7 @@ def test_unusable_input_is_refused(run):
             '"\'./port" is not a command: No closing quotation; expected one as in a shell',
             "trace file short.npz: dW_hh is missing; conformance/traces/trace_file.py documents the keys",
             "t.npz and wrong.npz are both traces: expected at most one, which is repeated",
-            "0 epochs have no update to compare: expected --epochs 1 or more",
+            "the windows of this run have 0 steps: expected 1 to 10000000; change --epochs or --k2",
         ]
     )
 

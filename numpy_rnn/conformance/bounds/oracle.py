@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import Choices, InputError
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.case import (
     GIVEN_DY,
@@ -237,8 +237,8 @@ def _sigmoid(a):
     return h, h / (1 + a.exp())
 
 
-NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu, sigmoid=_sigmoid)
-DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms if terms > 0 else 1)
+NONLINEARITIES = {"tanh": _tanh, "relu": _relu, "sigmoid": _sigmoid}
+DIVISORS = {"sum": lambda terms: 1, "mean": lambda terms: terms if terms > 0 else 1}
 
 
 def _squared_error(y, target):
@@ -272,9 +272,7 @@ def _given_dy(y, dy):
     return load_flint().arb(0), dy
 
 
-LOSSES: Choices[Any] = Choices(
-    "loss", squared_error=_squared_error, cross_entropy=_cross_entropy, **{GIVEN_DY: _given_dy}
-)
+LOSSES: dict[str, Any] = {"squared_error": _squared_error, "cross_entropy": _cross_entropy, GIVEN_DY: _given_dy}
 
 
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:
