@@ -149,6 +149,10 @@ def compute(case: WindowCase) -> dict[str, list[Any]] | None:
     flint, case = load_flint(), with_rows(case)
     T, B, _, H, O, K = case_sizes(case).values()
     steps, (nonlinearity, loss_name, reduction) = range(1, T + 1), case.objective
+    kinds = zip(("nonlinearity", "loss", "reduction"), case.objective, (NONLINEARITIES, LOSSES, DIVISORS))
+    for kind, name, known in kinds:
+        if name not in known:
+            raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
     phi = NONLINEARITIES[nonlinearity]
 
     W_xh, W_hh, W_hy = map(matrix, case.params[:3])
