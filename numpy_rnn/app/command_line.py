@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from numpy_rnn.app import plots, results
-from numpy_rnn.app.checkpoint import Checkpoint, Saver, load_checkpoint
+from numpy_rnn.app.checkpoint import Checkpoint, Saver, load_checkpoint, save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.format import number_of
@@ -17,10 +17,10 @@ from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import STANDARD_INPUT
-from numpy_rnn.app.storage import check_can_write, save_parameters
 from numpy_rnn.app.terminal import Signals, exit_status, failed, interrupting_signal, progress_bar
 from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, printable
+from numpy_rnn.common.files import check_can_write
 from numpy_rnn.conformance.traces.recorder import Recorder
 
 
@@ -44,14 +44,15 @@ def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, st
     return exit_status(rnn.__name__, work, traceback="--traceback" in words)
 
 
-def check_files(files: Mapping[str, str | None]) -> None:
+def check_files(files: Mapping[str, str | None], output_endings: tuple[str, ...]) -> None:
     """Raise InputError if an output file could not be written, or if two options name the same file."""
     options: dict[str, str] = {}
+    endings = {"--output": output_endings, "--plot": plots.ENDINGS}
     for option, path in files.items():
         if path is None:
             continue
         if option not in ("--data", "--text"):
-            check_can_write(path, option)
+            check_can_write(path, option, endings.get(option))
         first = options.setdefault(os.path.realpath(path), option)
         if first != option:
             raise InputError(f"{first} and {option} both name {path}: expected different files")
@@ -82,9 +83,7 @@ class TrainCommand:
         resumed, configuration = self._configuration()
         path, show = plots.plot_target(arguments, self.rnn.__name__)
         outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
-        check_files({"--data": configuration.data, "--text": configuration.text, **outputs})
-        if arguments.output is not None:
-            results.check_ending(arguments.output)
+        check_files({"--data": configuration.data, "--text": configuration.text, **outputs}, results.ENDINGS)
         saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
         experiment = prepare(configuration, *saved)
         recorder = None

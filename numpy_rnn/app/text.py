@@ -51,16 +51,6 @@ def used_characters(text: str, path: str) -> str:
     return alphabet
 
 
-def saved_alphabet(arrays: dict[str, np.ndarray]) -> str | None:
-    """The alphabet in a run file; None if it has none. Raises InputError if it is damaged."""
-    if "alphabet" not in arrays:
-        return None
-    alphabet = str(arrays["alphabet"])
-    if arrays["alphabet"].dtype.kind != "U" or list(alphabet) != sorted(set(alphabet)):
-        raise InputError("the alphabet of a run is damaged: expected a run that --save wrote")
-    return alphabet
-
-
 def character_classes(text: str, alphabet: str, path: str) -> np.ndarray:
     """The class of every character: its place in the alphabet, from 0, as integers (N,).
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import ratios, stages
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.files import plain
 from numpy_rnn.conformance.mutants.hints import hints_for_port, hints_for_run, looks_like
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
@@ -157,7 +157,7 @@ class WindowCheck(PortCheck):
             found = check_global(case, report, bounds=bounds)
         for name in (name for name in TENSORS if name in found):
             ratio = found[name]
-            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), plain(recipe))
+            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe))
             if (ratio <= 1).all():
                 continue
             at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)

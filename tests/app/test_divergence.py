@@ -14,11 +14,10 @@ from in_process import command, configured
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.checkpoint import load_checkpoint, load_parameters, save_parameters
 from numpy_rnn.app.divergence import begin, in_numpy
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.storage import load_parameters, save_parameters
 from numpy_rnn.common.errors import Diverged
 
 

@@ -214,7 +214,7 @@ tarin:
 --sample 3:
     --sample is given without --text: it is for a text; leave it out
 --resume none.npz:
-    run file none.npz does not exist: check the path
+    run file none.npz cannot be read: No such file or directory; check the path
 --resume w.npz --trace t.npz:
     --trace and --resume are both given: a trace records a whole run; leave one of them out
 --no-plot --plot a.png:

@@ -24,12 +24,12 @@ from made_up import Bomb
 import numpy_rnn
 from numpy_rnn import InputError
 from numpy_rnn.app import checkpoint, run
-from numpy_rnn.app.checkpoint import Saver, fingerprint, load_checkpoint, save_checkpoint
+from numpy_rnn.app.checkpoint import Saver, fingerprint, load_checkpoint, load_parameters, save_checkpoint
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import CHANGEABLE
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.storage import load_arrays, load_parameters
 from numpy_rnn.common.errors import Diverged
+from numpy_rnn.common.files import load_arrays
 
 EPOCHS, GENERATED = 3, 4
 RUNS = {

@@ -20,7 +20,8 @@ from made_up import Bomb
 
 import numpy_rnn
 from numpy_rnn import InputError
-from numpy_rnn.app.storage import load_arrays, load_parameters, save_arrays, save_parameters, written_whole
+from numpy_rnn.app.checkpoint import load_parameters, save_parameters
+from numpy_rnn.common.files import load_arrays, save_arrays, written_whole
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -196,7 +197,7 @@ large:
 --bias:
     weights file w.npz has bias False: leave --bias out
 --weights none.npz:
-    weights file none.npz does not exist: check the path
+    weights file none.npz cannot be read: No such file or directory; check the path
 --weights .:
     weights file . cannot be read: Is a directory; check the path\
 """)

@@ -23,8 +23,8 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import parse
 from numpy_rnn.app.results import HEAD
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.storage import load_arrays
 from numpy_rnn.app.text import TextReport, character_classes, sample, used_characters, visible
+from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
 

@@ -438,7 +438,7 @@ def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):
         messages.append(capsys.readouterr().err.splitlines()[-1])
     assert messages == snapshot(
         [
-            "numpy_rnn.conformance: --output no/r.json: the folder FOLDER/no does not exist; create it first",
+            "numpy_rnn.conformance: --output no/r.json cannot be written: No such file or directory; choose anoth",
             "numpy_rnn.conformance: unknown implementation 'absent': expected a package (torch_rnn), a Python por",
             "numpy_rnn.conformance: --backend t.npz is a trace file: expected a package, a Python port or a progr",
             "python -m numpy_rnn.conformance long: error: the following arguments are required: --backend",

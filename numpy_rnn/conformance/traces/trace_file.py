@@ -44,9 +44,9 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
+from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, is_classes, parameters_from, present
-from numpy_rnn.conformance.files import load_arrays
 
 FORMAT = "elman-trace 3"
 NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
