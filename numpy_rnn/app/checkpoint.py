@@ -32,7 +32,6 @@ from numpy_rnn.parameters import ARRAYS
 RUN_FORMAT = "elman-run 3"  # the number is the version
 EXPECTED = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
 SAVE_EVERY = 30.0  # seconds
-REST = 10  # minimum pause between two writes, as a multiple of the duration of the first
 
 
 # -- weights --------------------------------------------------------------------------------------------------------
@@ -193,8 +192,8 @@ def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
 class Saver:
     """Writes checkpoints of a run to one file, and tells when the next one is due.
 
-    It is due after SAVE_EVERY seconds, or REST times the duration of the latest write if this is longer. A failed write
-    does not end the run: `error` is the reason until a write succeeds.
+    It is due SAVE_EVERY seconds after the latest write. A failed write does not end the run: `error` is the reason
+    until a write succeeds.
     """
 
     def __init__(self, path: str):
@@ -209,11 +208,9 @@ class Saver:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint."""
-        began = time.monotonic()
         try:
             save_checkpoint(self.path, checkpoint)
             self.error, self.saved = None, checkpoint.position
         except InputError as error:
             self.error = error
-        now = time.monotonic()
-        self.due = now + max(SAVE_EVERY, REST * (now - began))
+        self.due = time.monotonic() + SAVE_EVERY

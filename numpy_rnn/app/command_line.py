@@ -72,11 +72,12 @@ class TrainCommand:
             self._run()
             return 0
         except Diverged as error:
-            return failed(self.rnn.__name__, 3, f"{error}{self._save_rest('the run before that')}")
+            self._save()
+            return failed(self.rnn.__name__, 3, f"{error}{self._where()}")
         except KeyboardInterrupt as error:
-            is_between_updates = getattr(error, "is_deferred", False)
-            where = self._save_rest("the run so far") if is_between_updates else self._already_saved()
-            return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{where}")
+            if getattr(error, "is_deferred", False):  # between two updates
+                self._save()
+            return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{self._where()}")
 
     def _run(self) -> None:
         arguments = self.arguments
@@ -95,7 +96,7 @@ class TrainCommand:
             self.trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
         except InputError as error:
             raise error if resumed is None else InputError(f"run file {arguments.resume}: {error}") from None
-        print(heading([self.rnn.__name__], experiment, configuration))
+        print(heading(self.rnn.__name__, experiment, configuration))
         if resumed is not None:
             print(f"resuming from {printable(arguments.resume)} after {resumed.position}")
         print(report.heading(), flush=True)
@@ -149,12 +150,12 @@ class TrainCommand:
             for message in messages:
                 print(f"{self.rnn.__name__}: {message}", file=sys.stderr)
 
-    def _save(self, only_if_due: bool = False) -> Checkpoint | None:
+    def _save(self, only_if_due: bool = False) -> None:
         """Save the run, if --save is given and there was an update."""
-        checkpoint = None if self.trainer is None else self.trainer.checkpoint()
-        if self.saver is not None and checkpoint is not None and (self.saver.is_due() or not only_if_due):
-            self.saver.save(checkpoint)
-        return checkpoint
+        if self.saver is not None and self.trainer is not None and (self.saver.is_due() or not only_if_due):
+            checkpoint = self.trainer.checkpoint()
+            if checkpoint is not None:
+                self.saver.save(checkpoint)
 
     def _finish(self, trainer: Trainer, report: Any, recorder: Recorder | None, path: str | None, show: bool) -> None:
         """Print the results, and write the other files."""
@@ -179,22 +180,12 @@ class TrainCommand:
         if saver is not None and saver.error is not None:
             raise saver.error
 
-    def _save_rest(self, what: str) -> str:
-        """Save what is left of a run that ended early, and say where it is."""
+    def _where(self) -> str:
+        """What to say about the file of a run that ended early."""
         if self.saver is None:
-            return f"; nothing was saved: --save FILE keeps {what}"
-        checkpoint = self._save()
-        if checkpoint is None:
-            return "; nothing was saved: there was no update before"
+            return "; nothing was saved: --save FILE keeps the run"
         if self.saver.error is not None:
-            return f"; {what} could not be saved: {self.saver.error}"
-        path = self.saver.path
-        return f"; saved {what} to {path}, after {checkpoint.position}: continue with --resume {path}"
-
-    def _already_saved(self) -> str:
-        """What to say about the file of a run that ended at once."""
-        if self.saver is None:
-            return "; nothing was saved: --save FILE keeps the run so far"
+            return f"; the run could not be saved: {self.saver.error}"
         if self.saver.saved is None:
             return "; nothing was saved"
         path = self.saver.path

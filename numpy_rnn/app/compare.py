@@ -11,6 +11,7 @@ from numpy_rnn.app.command_line import check_files
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import LOG_EVERY, configuration_of
 from numpy_rnn.app.plots import draw, draw_results, plot_target
+from numpy_rnn.app.report import described
 from numpy_rnn.app.results import Result, predict
 from numpy_rnn.common.errors import InputError, printable
 from numpy_rnn.common.files import save_json
@@ -174,7 +175,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
     check_size(compared)
     for other in others:
         other.check(compared)
-    print(compare_report.heading(names, experiment.name, compared))
+    print(f"{described(names, experiment.name, compared)}, {compared.params.W_hh.dtype}")
     if files:
         print(f"options, series and initial weights are read from {files[0].name}")
     comparison = compare([PackagePort(rnn), *others], compared)

@@ -269,7 +269,9 @@ def test_sample_of_outputs_that_overflow_is_a_divergence(capsys):
     options = "--text short.txt --epochs 1 --k1 650 --learning-rate 1e38 --save s.npz --output o.json --no-plot"
     ended = command(numpy_rnn, capsys, *options.split())
     assert (ended.status, ended.err.count("\n")) == (3, 1)
-    assert "an output is not finite; try a smaller --learning-rate; saved the run before that to s.npz" in ended.err
+    assert (
+        "an output is not finite; try a smaller --learning-rate; s.npz has the run after epoch 1, update 1" in ended.err
+    )
     assert sorted(os.listdir()) == ["s.npz", "short.txt"]
     assert command(numpy_rnn, capsys, "--resume", "s.npz", "--sample", 5, "--no-plot").status == 3
 

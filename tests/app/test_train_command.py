@@ -233,7 +233,7 @@ def test_exit_status(capsys, monkeypatch, error, status, message):
 
     monkeypatch.setattr("numpy_rnn.app.command_line.prepare", fail)
     ended = command(numpy_rnn, capsys, "--no-plot")
-    saved = "; nothing was saved: --save FILE keeps the run before that" if status == 3 else ""
+    saved = "; nothing was saved: --save FILE keeps the run" if status == 3 else ""
     assert ended.status == status
     assert ended.err == ("" if message is None else f"numpy_rnn: {message}{saved}\n")
     if status == 70:
