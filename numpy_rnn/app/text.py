@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
 from numpy_rnn.app.results import write_results
-from numpy_rnn.app.series import read_bytes
+from numpy_rnn.app.series import read_text
 from numpy_rnn.common.errors import Diverged, InputError, printable, shortened, some_of
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
@@ -28,16 +28,11 @@ RULE = "----"
 
 
 def read_characters(path: str) -> str:
-    """The text of a file, or of standard input for "-": UTF-8, with or without a byte order mark, any line ends.
-
-    Raises InputError if it is missing, or not a text.
-    """
+    """The text of a file, or of standard input for "-", with any line ends. Raises InputError if it is not a text."""
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise InputError(f"text {path} cannot be read: {error.strerror or error}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"text {path} is not UTF-8 at byte {error.start}: expected a text file; convert it") from None
     except InputError as error:
         raise InputError(f"text {path}: {error}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")

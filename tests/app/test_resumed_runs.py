@@ -130,7 +130,7 @@ def test_resumed_run_prints_the_rest(capsys, name):
     assert heading == whole.out.splitlines()[0]
     *rest, saved = rest
     assert saved == "weights saved to r.npz"
-    assert "\n".join([*rest[-10:], "weights saved to whole.npz\n"]) in whole.out
+    assert "\n".join([*rest[2:], "weights saved to whole.npz\n"]) in whole.out
     assert bits(tuple(load_checkpoint("r.npz")[2:5])) == bits(tuple(load_checkpoint("whole.npz")[2:5]))
 
 
@@ -213,15 +213,11 @@ CHANGED: dict[str, dict[str, Any]] = {  # arrays that are changed, or without a 
     "h": {"h": np.zeros((2, 3, 6), "f4")},
     "objects": {"h": np.array([Bomb()])},
     "epoch": {"epoch": np.array(1.5)},
-    "number": {"number": np.array(9)},
     "window": {"window": np.array([2, 4, 5])},
     "more losses": {"losses": np.zeros((5, 2))},
     "all diverged": {"partial": np.full(2, np.nan)},
-    "velocity": {"vW_hh": np.zeros((3, 3), "f4")},
     "series": {"series": np.bytes_("0")},
     "no JSON": {"configuration": np.bytes_("{")},
-    "k2 < k1": {"configuration": {"k1": 9}},
-    "Boolean": {"configuration": {"epochs": True}},
     "networks": {"configuration": {"networks": 3}},
 }
 
@@ -253,9 +249,6 @@ objects:
     run file r.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
 epoch:
     run file r.npz: 'float' object cannot be interpreted as an integer; expected a run that --save wrote
-number:
-    run file r.npz: the state to resume from is that after update 9, window Window(start=17, loss_start=18,
-    stop=20): expected (15, 16, 18) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
 window:
     run file r.npz: the state to resume from is that after update 10, window Window(start=2, loss_start=4,
     stop=5): expected (17, 18, 20) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
@@ -263,19 +256,11 @@ more losses:
     run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
 all diverged:
     run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
-velocity:
-    run file r.npz: the velocity of W_hh has shape (3, 3): expected (2, 6, 6)
 series:
     run file r.npz: it was trained on another series: expected sine wave unchanged
 no JSON:
     run file r.npz: Expecting property name enclosed in double quotes: line 1 column 2 (char 1); expected a
     run that --save wrote
-k2 < k1:
-    run file r.npz: k2 is 3 and k1 is 9: expected k2 ≥ k1, because the window must contain the k1 new steps of
-    its update; choose k2 ≥ 9
-Boolean:
-    run file r.npz: its configuration has 'True': expected a whole number, 0 to 1000000000; expected a run
-    that --save wrote
 networks:
     run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote\
 """)
