@@ -11,7 +11,7 @@ from numpy_rnn.common.packages import backend
 
 # The commands besides `train`, as module:function; imported only if they are used.
 COMMANDS = {
-    "compare": "numpy_rnn.conformance.comparison:run",
+    "compare": "numpy_rnn.app.compare:run",
     "study": "numpy_rnn.study.study:run",  # numpy_rnn only: it is about the gradient derived by hand
 }
 

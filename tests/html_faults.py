@@ -1,4 +1,4 @@
-"""What is wrong with a page: its elements, names, links and what it would load."""
+"""Faults of a page: of its elements, names, links, and what it would load."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ VOID = {"meta", "link", "img", "input", "br", "hr"}  # elements without an end t
 
 
 class Reader(HTMLParser):
-    """What a page is made of: open elements are matched with their ends."""
+    """The elements and the text of a page; open elements are matched with their ends."""
 
     def __init__(self, text):
         super().__init__()
@@ -34,7 +34,7 @@ class Reader(HTMLParser):
 
 
 def faults(text):
-    """What is wrong with a page, so that it may not be handed out: a list of short texts."""
+    """The faults of a page, as short texts."""
     reader = Reader(text)
     result = list(reader.faults)
     ids = Counter(attributes["id"] for _, attributes in reader.elements if "id" in attributes)
@@ -56,7 +56,7 @@ def faults(text):
         result += [f"{name}={one} leads nowhere" for name, one in leads if one not in ids]
         if (attributes.get("href") or "").startswith("#") and attributes["href"][1:] not in ids:
             result.append(f"{attributes['href']} leads nowhere")
-    result += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#)[^)]*\)", text)]
+    result += [f"the style loads {what}" for what in re.findall(r"@import\b.*|\burl\((?!#|%23)[^)]*\)", text)]
     scripts = " ".join(re.findall(r"<script.*?</script>", text, re.DOTALL))
     return result + [
         f"the script loads by {what}" for what in re.findall(r"\bfetch\(|XMLHttpRequest|\bimport\b", scripts)

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,30 +10,31 @@ import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of, parser
+from numpy_rnn.app.options import configuration_of, parse
 from numpy_rnn.app.results import Result
-from numpy_rnn.app.run import NOTHING, run
+from numpy_rnn.app.run import Trainer
 
 
 def are_printed(numbers, values, decimals=6):
-    """Whether the printed numbers are the values to so many decimals: half a unit of the last one away at most.
-
-    A difference taken in float32 would have its own rounding, as large as what it is compared with; of float64 it is
-    1e-9 of half a unit.
-    """
+    """Whether the printed numbers are the values to so many decimals: half a unit of the last one away at most."""
     difference = np.asarray(numbers, np.float64) - np.asarray(values, np.float64)
     return bool((np.abs(difference) <= 0.5 * 10.0**-decimals * (1 + 1e-9)).all())
 
 
 def configured(options: str = "", **changed) -> Configuration:
     """The configuration that these options of `train` give."""
-    return configuration_of(parser("numpy_rnn").parse_args(["train", *options.split()])).changed(**changed)
+    return configuration_of(parse("numpy_rnn", ["train", *options.split()])).changed(**changed)
 
 
-def trained(rnn, configuration, generate=0, hooks=NOTHING, resumed=None) -> Result:
-    """The result of a run with this configuration; resumed: from a checkpoint."""
-    params = None if resumed is None else resumed.state.parameters
-    return run(rnn, prepare(configuration, params), configuration, generate, hooks, resumed)
+def trained(rnn, configuration, generate=0) -> Result:
+    """The result of a run with this configuration."""
+    trainer = Trainer(rnn, prepare(configuration), configuration)
+    for _ in trainer:
+        pass
+    return trainer.result(generate)
+
+
+INDENT: dict = {"initial_indent": "    ", "subsequent_indent": "    ", "break_on_hyphens": False}
 
 
 class Ended(NamedTuple):
@@ -74,6 +76,11 @@ def refused(rnn, capsys, *arguments) -> str:
     assert re.fullmatch(rf"{rnn.__name__}: [^\n]+\n", ended.err), ended.err
     assert contents() == before
     return ended.err.removeprefix(f"{rnn.__name__}: ").removesuffix("\n")
+
+
+def listed(messages) -> str:
+    """Messages by name, wrapped, as a text for a snapshot."""
+    return "\n".join(f"{name}:\n{textwrap.fill(message, 110, **INDENT)}" for name, message in messages.items())
 
 
 def losses(out) -> dict[int, list[float]]:

@@ -6,7 +6,7 @@ import torch_rnn
 from numpy_rnn.app import command_line
 
 # The commands besides `train`, as module:function; imported only if they are used.
-COMMANDS = {"compare": "numpy_rnn.conformance.comparison:run"}
+COMMANDS = {"compare": "numpy_rnn.app.compare:run"}
 
 
 def main(arguments: list[str] | None = None) -> int:

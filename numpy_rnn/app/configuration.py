@@ -1,37 +1,26 @@
 """The options of a run: each one's name, type, default, limits and help text, stated once.
 
-The fields of `Configuration` are the options. The command line, the checks and the run files are made from them.
+The fields of `Configuration` are the options. The parser of the command line, the checks and the run files are made
+from them.
 """
 
-from collections.abc import Iterator
-from dataclasses import Field, asdict, dataclass, field, fields, replace
-from math import isfinite
-from types import UnionType
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import DTYPES, SgdOptions
-from numpy_rnn.common.windows import windows
+from numpy_rnn.common.errors import InputError, shown
+from numpy_rnn.common.records import DTYPES, Objective, RunOptions, Schedule, Step
 
-NONLINEARITIES, REDUCTIONS = ("tanh", "relu", "sigmoid"), ("sum", "mean")
-LOSSES = ("squared_error", "cross_entropy")
 HIDDEN_SIZE = 6  # if neither the option nor a weights file gives it
-RUN, UPDATE, SERIES, FILES, OUTPUT = (
-    "run",
-    "update (as in torch.optim.SGD and clip_grad_norm_)",
-    "series",
-    "files",
-    "output",
-)
+RUN, UPDATE, SERIES, FILES, OUTPUT = "run", "update (as in torch.optim.SGD)", "series", "files", "output"
 GROUPS = (RUN, UPDATE, SERIES, FILES, OUTPUT)  # in the order of --help
-SGD = SgdOptions()
-READABLE = ".csv, .tsv, .txt or .npy"
-STANDARD_INPUT = "-"
+Parse = Callable[[str], Any]
 
-
-# With --text. Of these, hidden size and biases may also come from --weights, and other options may exclude them.
+# Defaults with --text, those of min-char-rnn. Hidden size and biases may come from --weights instead.
 TEXT: dict[str, Any] = {
     "epochs": 100,
     "hidden_size": 100,
@@ -42,52 +31,61 @@ TEXT: dict[str, Any] = {
     "max_value": 5.0,
     "adagrad": True,
 }
-COMPARED_EPOCHS = 1  # of `compare` with --text: it keeps all numbers of every update
 
 
-def options_in_words(values: dict[str, Any]) -> str:
-    """The options as they are written on the command line."""
-    words = ((f"--{name.replace('_', '-')}", "" if value is True else f" {value}") for name, value in values.items())
-    return " ".join(name + value.removesuffix(".0") for name, value in words)
+def numeric(kind: type, least: float, expected: str, most: float = sys.float_info.max) -> Parse:
+    """A parser of numbers from `least` to `most`, which `expected` describes in messages."""
+
+    def parse(text: str) -> Any:
+        try:
+            if least <= (value := kind(text)) <= most:
+                return value
+        except ValueError:
+            pass
+        raise ArgumentTypeError(f"{shown(text, repr)}: expected {expected}")
+
+    return parse
 
 
-class Option(NamedTuple):
-    """What the command line says about a field, besides its name, type and default."""
-
-    group: str
-    help: str
-    metavar: str | None = None  # None: a flag, or choices
-    minimum: int | float | None = None
-    maximum: int | None = None
-    is_positive: bool = False  # above 0
-    choices: tuple[str, ...] | None = None
-    default_text: str | None = None  # the default in words, if its value does not say it; empty: none is mentioned
-    name: str | None = None  # of the option, if it is not that of the field
-    commands: tuple[str, ...] = ("train", "compare", "study")
-    is_negatable: bool = False  # a flag with a --no- form, as flags without a default have
-
-    def default_in_help(self, default: Any) -> str:
-        """The default in parentheses, or nothing."""
-        text = self.default_text
-        if text is None:
-            text = "" if default is None or isinstance(default, bool) else str(default)
-            text = text.removesuffix(".0")
-        return f" ({text})" if text else ""
+def whole(least: int, most: int = 10**9) -> Parse:
+    """A parser of whole numbers."""
+    return numeric(int, least, f"a whole number, {least} to {most}", most)
 
 
-def option(default: Any, group: str, help: str, metavar: str | None = None, **details: Any) -> Any:
-    """A dataclass field that is an option of the command line."""
-    return field(default=default, metadata={"option": Option(group, help, metavar, **details)})
+number = numeric(float, 0, "a finite number, 0 or more")
+positive = numeric(float, 5e-324, "a finite number, above 0")  # the smallest one
 
 
-def options_of(cls: type) -> Iterator[tuple[Field, Option]]:
-    """The fields of a dataclass that are options, with what the command line says about them."""
-    return ((f, f.metadata["option"]) for f in fields(cls) if "option" in f.metadata)
+def rates(text: str) -> float | tuple[float, ...]:
+    """Parse one learning rate, or several separated by commas."""
+    values = tuple(map(number, text.split(",")))
+    return values[0] if len(values) == 1 else values
 
 
-def option_name(field: Field) -> str:
+def names(text: str) -> tuple[str, ...]:
+    """Parse names separated by commas."""
+    return tuple(part.strip() for part in text.split(","))
+
+
+def one_of(*choices: str) -> Parse:
+    """A parser of one of these words."""
+
+    def parse(text: str) -> str:
+        if text in choices:
+            return text
+        raise ArgumentTypeError(f"{shown(text, repr)}: expected {' or '.join(choices)}")
+
+    return parse
+
+
+def option(default: Any, group: str, help: str, metavar: str | None = None, parse: Parse = str) -> Any:
+    """A field of `Configuration`. metavar: None for a flag."""
+    return field(default=default, metadata={"group": group, "help": help, "metavar": metavar, "parse": parse})
+
+
+def option_name(name: str) -> str:
     """The option of a field, such as --hidden-size."""
-    return "--" + (field.metadata["option"].name or field.name.replace("_", "-"))
+    return "--seeds" if name == "networks" else "--" + name.replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -97,207 +95,122 @@ class Configuration:
     None means that a weights file decides, or else the default in the help text.
     """
 
-    epochs: int = option(300, RUN, "passes over the series", "N", minimum=0)
-    hidden_size: int | None = option(
-        None, RUN, "hidden units", "H", minimum=1, default_text=f"{HIDDEN_SIZE}, or as in --weights"
-    )
-    k1: int = option(1, RUN, "new steps per update", "STEPS", minimum=1)
-    k2: int = option(
-        1,
-        RUN,
-        "length of the window that the gradient covers, including the new steps",
-        "STEPS",
-        minimum=1,
-        default_text="k1",
-    )
+    epochs: int = option(300, RUN, "passes over the series (300)", "N", whole(0))
+    hidden_size: int | None = option(None, RUN, f"hidden units ({HIDDEN_SIZE}, or as in --weights)", "H", whole(1))
+    k1: int = option(1, RUN, "new steps per update (1)", "STEPS", whole(1))
+    k2: int = option(1, RUN, "steps that the gradient covers, including the new ones (k1)", "STEPS", whole(1))
     loss: str = option(
         "squared_error",
         RUN,
-        "loss; cross_entropy is for series whose rows are distributions, and for --text",
-        choices=LOSSES,
-        commands=("train", "compare"),
+        "squared_error, or cross_entropy for rows that are distributions, and with --text (squared_error)",
+        "LOSS",
+        one_of("squared_error", "cross_entropy"),
     )
-    nonlinearity: str = option("tanh", RUN, "activation of the hidden units", choices=NONLINEARITIES)
-    reduction: str = option("sum", RUN, "reduction of the loss over the steps of a window", choices=REDUCTIONS)
-    bias: bool | None = option(None, RUN, "train biases", default_text="no, or as in --weights")
-    learn_initial_state: bool | None = option(
-        None, RUN, "train the hidden state that every epoch starts from", default_text="no, or as in --weights"
-    )
+    nonlinearity: str = option("tanh", RUN, "tanh, relu or sigmoid (tanh)", "NAME", one_of("tanh", "relu", "sigmoid"))
+    reduction: str = option("sum", RUN, "sum or mean over the steps of a window (sum)", "NAME", one_of("sum", "mean"))
+    bias: bool | None = option(None, RUN, "train biases (no, or as in --weights)")
+    learn_initial_state: bool | None = option(None, RUN, "train the state at the start of every epoch (no)")
     dtype: str | None = option(
-        None, RUN, "floating-point type", choices=DTYPES, default_text="float32, or as in --weights"
+        None, RUN, f"{' or '.join(DTYPES)} (float32, or as in --weights)", "TYPE", one_of(*DTYPES)
     )
-    seed: int = option(0, RUN, "seed of the initial weights", "N", minimum=0)
+    seed: int = option(0, RUN, "seed of the initial weights (0)", "N", whole(0, 2**63 - 1))
     networks: int | None = option(
-        None,
-        RUN,
-        "train N networks at once, with seeds from --seed on; report the median and a band",
-        "N",
-        minimum=1,
-        name="seeds",
-        commands=("train", "compare"),
+        None, RUN, "train N networks at once, with seeds from --seed on; report the median and a band", "N", whole(1)
     )
     learning_rate: float | tuple[float, ...] = option(
-        0.1,
-        UPDATE,
-        "learning rate; several, separated by commas, train one network each, all at once",
-        "RATE[,RATE...]",
-        minimum=0,
+        0.1, UPDATE, "learning rate; several, separated by commas, train one network each (0.1)", "RATE[,...]", rates
     )
-    momentum: float = option(SGD.momentum, UPDATE, "momentum factor", "M", minimum=0)
-    dampening: float = option(SGD.dampening, UPDATE, "dampening of the momentum", "D", minimum=0)
-    nesterov: bool = option(SGD.nesterov, UPDATE, "use Nesterov momentum")
-    weight_decay: float = option(SGD.weight_decay, UPDATE, "L2 penalty", "W", minimum=0)
-    max_norm: float | None = option(
-        SGD.max_norm,
-        UPDATE,
-        "clip the gradient of each network to this global norm",
-        "N",
-        is_positive=True,
-        default_text="no clipping",
-    )
-    max_value: float | None = option(
-        SGD.max_value,
-        UPDATE,
-        "clip each number of the gradient to this absolute value",
-        "C",
-        is_positive=True,
-        default_text="no clipping",
-        commands=("train", "compare"),
-    )
-    adagrad: bool = option(
-        SGD.adagrad,
-        UPDATE,
-        "use Adagrad: divide by the root of the sum of the squared gradients so far",
-        commands=("train", "compare"),
-        is_negatable=True,
-    )
+    momentum: float = option(0.0, UPDATE, "momentum factor (0)", "M", number)
+    dampening: float = option(0.0, UPDATE, "dampening of the momentum (0)", "D", number)
+    nesterov: bool = option(False, UPDATE, "use Nesterov momentum")
+    weight_decay: float = option(0.0, UPDATE, "L2 penalty (0)", "W", number)
+    max_norm: float | None = option(None, UPDATE, "clip the gradient of each network to this norm", "N", positive)
+    max_value: float | None = option(None, UPDATE, "clip each number of the gradient to ±C", "C", positive)
+    adagrad: bool = option(False, UPDATE, "divide by the root of the sum of the squared gradients so far")
     text: str | None = option(
         None,
         SERIES,
-        f"train a character-level language model on this UTF-8 text; {STANDARD_INPUT} reads standard input. Unless they"
-        f" are given, the options of the run are then those of min-char-rnn: {options_in_words(TEXT)}",
+        "train a character-level language model on this UTF-8 text, as min-char-rnn does: unless they are given, the"
+        " options of the run are then --epochs 100 --hidden-size 100 --loss cross_entropy --k1 25 --k2 25 --bias"
+        " --max-value 5 --adagrad",
         "FILE",
-        commands=("train", "compare"),
     )
     data: str | None = option(
         None,
         SERIES,
-        f"{READABLE}: one row per time step, one column per feature; {STANDARD_INPUT} reads standard input (the sine"
-        " wave). An .npy file is memory-mapped: do not change it during the run, as the system kills a process that"
-        " reads beyond the end of a mapped file",
+        ".csv, .tsv, .txt, .npy: a row per time step, a column per feature; - is standard input (the sine wave). A .npy"
+        " file is memory-mapped: do not change it during the run",
         "FILE",
     )
     columns: tuple[str, ...] | None = option(
-        None, SERIES, "columns of --data, by name or by number from 1", "C[,C...]", default_text="all"
+        None, SERIES, "columns of --data, by name or by number from 1 (all)", "C[,...]", names
     )
     standardize: bool = option(False, SERIES, "train on (value - mean) / standard deviation of each column")
     held_out: int = option(
-        0,
-        SERIES,
-        "do not train on the last N rows; predict them, both one step ahead and free-running",
-        "N",
-        minimum=0,
-        commands=("train",),
+        0, SERIES, "do not train on the last N rows; predict them, one step ahead and free-running (0)", "N", whole(0)
     )
     weights: str | None = option(
         None, FILES, "initial weights, an .npz file that --save of either package wrote", "FILE"
     )
 
     def check(self) -> None:
-        """Raise InputError on a value that no run can have."""
-        windows(1, self.k1, self.k2)
-        self.sgd_options().check()
-        for each, option in options_of(Configuration):
-            value, name = getattr(self, each.name), each.name.replace("_", " ")
-            if value is None or isinstance(value, tuple):
-                continue
-            if option.choices is not None and value not in option.choices:
-                raise InputError(f"{name} is {value!r}: expected {' or '.join(option.choices)}")
-            if isinstance(value, int) and option.minimum is not None and value < option.minimum:
-                raise InputError(f"{name} is {value}: expected {option.minimum} or more")
-        if self.learning_rate == ():
-            raise InputError("there is no learning rate: expected one or more")
-        for rate in self.learning_rate if isinstance(self.learning_rate, tuple) else (self.learning_rate,):
-            if not (isfinite(rate) and rate >= 0):
-                raise InputError(f"the learning rate is {rate}: expected a finite number, 0 or more")
+        """Raise InputError on options that exclude each other. `train` checks those of the run."""
         if self.columns is not None and self.data is None:
             raise InputError("--columns is given without --data: expected --data FILE too")
-        if self.weights is not None and self.networks is not None:
-            raise InputError("--weights and --seeds are both given: expected one of the two; leave one out")
+        pairs = [("weights", "networks")]
+        if self.loss == "cross_entropy":
+            pairs += [("loss", "standardize")]
         if self.text is not None:
-            self._check_text()
-        elif self.loss == "cross_entropy" and self.standardize:
-            raise InputError(
-                "--standardize is given with --loss cross_entropy: expected rows that are distributions; leave one out"
-            )
-
-    def _check_text(self) -> None:
-        """Raise InputError on options that a language model does not have."""
-        given = {
-            "--data": self.data,
-            "--columns": self.columns,
-            "--standardize": self.standardize,
-            "--held-out": self.held_out,
-            "--seeds": self.networks,
-            "several learning rates": self.rates(),
-        }
-        for name, value in given.items():
-            if value:
-                raise InputError(f"--text is given with {name}: expected one network on one text; leave {name} out")
-        if self.loss != "cross_entropy":
-            raise InputError(
-                f"--text is given with --loss {self.loss}: expected cross_entropy, as characters are classes"
-            )
+            pairs += [("text", name) for name in ("data", "columns", "standardize", "held_out", "networks")]
+        for one, other in pairs:
+            if getattr(self, one) and getattr(self, other):
+                given = f"{option_name(one)} and {option_name(other)}"
+                raise InputError(f"{given} are both given: expected one of the two; leave one out")
+        if self.text is not None and (self.rates() or self.loss != "cross_entropy"):
+            raise InputError("--text is given: expected one learning rate, and --loss cross_entropy or no --loss")
 
     def rates(self) -> tuple[float, ...]:
         """The learning rates of a sweep; empty for a run with one rate."""
         return self.learning_rate if isinstance(self.learning_rate, tuple) else ()
 
-    def sgd_options(self) -> SgdOptions:
-        """Momentum, Adagrad, weight decay and clipping."""
-        return SgdOptions(*(getattr(self, name) for name in SgdOptions._fields))
-
-    def train_options(self) -> dict:
-        """The keyword arguments of `train`. Of a sweep over R rates, the rates have shape (R,), with seeds (R, 1)."""
-        names = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction", "loss")
-        options = {name: getattr(self, name) for name in names} | self.sgd_options()._asdict()
+    def run_options(self) -> RunOptions:
+        """The options of `train`. Those of a sweep over R rates have rates of shape (R,), with seeds (R, 1)."""
+        values = dict(vars(self))
         if self.rates():
-            rates = np.array(self.rates())
-            options["learning_rate"] = rates if self.networks is None else rates[:, None]
-        return options
+            learning_rates = np.array(self.rates())
+            values["learning_rate"] = learning_rates if self.networks is None else learning_rates[:, None]
 
-    def to_dict(self) -> dict:
+        def record(kind: Any) -> Any:
+            return kind(**{name: values[name] for name in kind._fields})
+
+        return RunOptions(record(Schedule), record(Objective), record(Step))
+
+    def to_dict(self) -> dict[str, Any]:
         """The values by name, for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict) -> "Configuration":
-        """The inverse of `to_dict`, also after a round trip through JSON. Raises TypeError on unknown names and on
-        values of the wrong type.
-        """
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        check_kinds(cls, values)
-        return cls(**values)
+    def from_dict(cls, values: dict[str, Any]) -> "Configuration":
+        """The inverse of `to_dict`, after a round trip through JSON: every value is parsed as on the command line.
 
-    def changed(self, **values) -> "Configuration":
+        Raises InputError on missing and unknown names, and on values that the command line would refuse.
+        """
+        if not isinstance(values, dict) or values.keys() != {each.name for each in fields(cls)}:
+            raise InputError("its configuration does not have the options of this version")
+        try:
+            return cls(**{each.name: _parsed(values[each.name], each.metadata) for each in fields(cls)})
+        except ArgumentTypeError as error:
+            raise InputError(f"its configuration has {error}") from None
+
+    def changed(self, **values: Any) -> "Configuration":
         """A copy with other values."""
         return replace(self, **values)
 
 
-def check_kinds(cls, values: dict) -> None:
-    """Raise TypeError on a value that does not have the type that the class declares for its name."""
-    kinds = get_type_hints(cls)
-    for name, value in values.items():
-        if name in kinds and not _is_a(value, kinds[name]):
-            raise TypeError(f"{name} is {value!r}")
-
-
-def _is_a(value, kind) -> bool:
-    """isinstance, for the types that a configuration has; True and False are not numbers."""
-    if isinstance(kind, UnionType):
-        return any(_is_a(value, one) for one in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_is_a(part, get_args(kind)[0]) for part in value)
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, int | float if kind is float else kind)
+def _parsed(value: Any, option: Any) -> Any:
+    """A value of a run file."""
+    if value is None or (option["metavar"] is None and isinstance(value, bool)):
+        return value
+    if option["metavar"] is None:
+        raise ArgumentTypeError(f"{shown(value, repr)}: expected true or false")
+    return option["parse"](",".join(map(str, value)) if isinstance(value, list) else str(value))

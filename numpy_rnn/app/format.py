@@ -10,8 +10,6 @@ from numpy_rnn.common.errors import printable
 MAX_WIDTH = 24  # of a name in a table, characters
 MAX_TITLE = 60  # of the name of a series or text in the title of a figure, characters
 MAX_NAMES = 5  # of columns in a heading
-MAX_MESSAGE = 1000  # characters of an error message
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_number(value: float, width: int = 0, scale: float | None = None) -> str:
@@ -23,22 +21,9 @@ def format_number(value: float, width: int = 0, scale: float | None = None) -> s
     return f"{value:{width}.6f}" if scale == 0 or 1e-3 <= scale < 1e6 else f"{value:{width}.5e}"
 
 
-def format_scientific(value: float | None, digits: int = 1) -> str:
-    """5e-12 as 5·10⁻¹², with this many significant digits; from 0.01 to 1000 without an exponent, and at least two.
-
-    None, which to_jsonable writes for NaN and infinity, gives "not finite".
-    """
-    if value is None:
-        return "not finite"
-    if value == 0 or 0.01 <= abs(value) < 1000:
-        return f"{float(f'{value:.{max(digits, 2)}g}'):g}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{mantissa}·{format_power_of_ten(int(exponent))}"
-
-
-def format_power_of_ten(exponent: int) -> str:
-    """10⁻¹² for −12."""
-    return "10" + str(exponent).translate(SUPERSCRIPTS)
+def join_names(names: list[str]) -> str:
+    """The names, separated by commas and "and"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def number_of(count: int, noun: str) -> str:
@@ -46,31 +31,15 @@ def number_of(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def to_jsonable(value: Any, digits: int | None = None) -> Any:
-    """The value as JSON can hold it: arrays become lists, keys strings, and NaN and infinity None.
-
-    digits: round floating-point numbers to this many significant digits; None: full precision.
-    """
+def to_jsonable(value: Any) -> Any:
+    """The value as JSON can hold it: arrays become lists, keys strings, and NaN and infinity None."""
     if isinstance(value, dict):
-        return {str(key): to_jsonable(item, digits) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_jsonable(item, digits) for item in value]
+        return [to_jsonable(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
-        return to_jsonable(value.tolist(), digits)
-    if not isinstance(value, float):
-        return value
-    if not isfinite(value):
-        return None
-    return value if digits is None else float(f"{value:.{digits}g}")
-
-
-def error_line(message: str) -> str:
-    """The message on one line of printable characters; if it is too long, its middle is replaced by dots.
-
-    The end is kept, as it says what was expected.
-    """
-    line = printable(" ".join(message.split()))
-    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 + 5 :]}"
+        return to_jsonable(value.tolist())
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def drawable(text: str) -> str:

@@ -1,206 +1,199 @@
-"""The parser of the command line, made from the dataclasses whose fields are the options. Messages are one line."""
+"""The parser of the command line: its options are the fields of `Configuration`, and those of each command.
+
+Messages are one line.
+"""
 
 import argparse
-import sys
-from collections.abc import Callable, Iterable
-from dataclasses import Field
+from collections.abc import Iterable
+from dataclasses import fields
 from difflib import get_close_matches
-from functools import partial
-from math import isfinite
-from types import UnionType
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn
 
-from numpy_rnn.app.commands import OPTIONS, OTHER, description, epilog, usage
 from numpy_rnn.app.configuration import (
-    COMPARED_EPOCHS,
+    FILES,
     GROUPS,
-    STANDARD_INPUT,
+    OUTPUT,
+    RUN,
+    SERIES,
     TEXT,
     Configuration,
-    Option,
     option_name,
-    options_of,
+    positive,
+    whole,
 )
-from numpy_rnn.app.format import number_of
+from numpy_rnn.app.series import STANDARD_INPUT
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.packages import versions
-from numpy_rnn.common.records import SgdOptions
+from numpy_rnn.common.records import Step
+
+LOG_EVERY = 10  # epochs
+MAX_GENERATED = 1_000_000  # free-running steps, or characters of a sample
+NOT_OPTIONS: dict[str, set[str]] = {  # of the run, which a command does not have
+    "train": set(),
+    "compare": {"held_out"},
+    "study": {"held_out", "loss", "networks", "max_value", "adagrad", "text"},
+}
+ABOUT = {
+    "train": """\
+Train an Elman network to predict the next row of a series. The default experiment is a sine wave of 20 points, one
+point at a time for 300 epochs, and a network of six hidden units. With --text, train a character-level language
+model, which predicts the next character of a text and writes texts of its own.""",
+    "compare": """\
+Run this package and other implementations on the same configuration. Check every update of each against its rounding
+bounds, report the first divergence and the common mistake it resembles, and measure how far the free-running losses
+drift apart. Exit status 1 if an implementation is wrong. OTHER: a package such as {other} or numpy_rnn.reference, a
+Python port as module:object, a program that speaks the protocol, or a trace file.""",
+    "study": """\
+Execute the derivation of the gradient on one run, and write a folder with an interactive page, study.html, about how
+the gradient is computed, what truncation costs and what common mistakes do; its figures as SVG and PNG, and its
+numbers as JSON.""",
+}
+COMMANDS = """
+
+commands (each has its own --help):
+  train            train a network and predict the series; the default command
+  compare OTHER    check this package and other implementations against each other, update by update{study}
+
+Exit status: 0; 2 if the input cannot be used; 3 if the run diverged; 70 after an error of the program; 130 after
+Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+STUDY = "\n  study            write a page about how the gradient is computed"
+EPILOG = {
+    "train": """\
+--output writes the results in full precision, in units of the series. A .csv has one row per value; kind is loss,
+actual, predicted (one step ahead) or free-running. The arrays of a .json have the axes epoch or time, then learning
+rate and network if there are several, then column. With --text, a .csv has the losses only.
+
+examples:
+  python -m {name} --k1 1 --k2 5                   # gradients over five steps (sliding window)
+  python -m {name} --seeds 100                     # 100 networks at once: median and band
+  python -m {name} --learning-rate 0.01,0.03,0.1   # one network per learning rate, in one run
+  python -m {name} --data series.csv --columns 2 --standardize --held-out 50
+  python -m {name} --text book.txt                 # a character-level language model
+  python -m {name} --save run.npz                  # also after Ctrl-C
+  python -m {name} --resume run.npz --epochs 600 --save run.npz""",
+    "compare": """\
+examples:
+  python -m {name} compare {other} --output results.json    # the same run in both packages
+  python -m {name} compare my_rnn:port                      # your own implementation
+  python -m {name} compare trace.npz                        # a trace that --trace or another program wrote""",
+    "study": """\
+examples:
+  python -m {name} study --k1 1 --k2 5 --folder sliding
+  python -m {name} study --data series.csv --columns 2 --standardize --steps 30 --epochs 50""",
+}
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises InputError with a one-line message that does not depend on Python's version."""
+    """An argument parser that raises InputError with a message of one line."""
 
-    commands: Any = None  # the action that chooses a command, if there are commands
-
-    def add_subparsers(self, **options):
-        """As in argparse; keeps the action that chooses the command."""
-        self.commands = super().add_subparsers(**options)
-        return self.commands
-
-    def options_of(self, command) -> list[str]:
-        """The names of the options of a command."""
-        return list(self.commands.choices[command]._option_string_actions)
-
-    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
-        """As in argparse, but `--` is not accepted as a value."""
-        words = list(sys.argv[1:] if args is None else args)
-        for word in words:
-            option, _, value = word.partition("=")
-            if option.startswith("--") and value == "--":
-                self.error(
-                    f"argument {option}: '--' is not a value: expected a value; for a file of that name, write ./--"
-                )
-        parsed, unknown = self.parse_known_args(words, namespace)
-        if unknown:
-            self._refuse(unknown, parsed)
-        return parsed
-
-    def error(self, message) -> NoReturn:
+    def error(self, message: str) -> NoReturn:
         """Raise InputError with the message and the command that prints the help."""
         raise InputError(f"{message}; see {self.prog} --help")
 
-    def _check_value(self, action, value):
-        """Called by argparse with every value of an option or a command with choices."""
-        if action.choices is None or value in action.choices:
-            return
-        names = [str(choice) for choice in action.choices]
-        expected = f"{value!r}: expected {' or '.join(names)}{did_you_mean(str(value), names)}"
-        if action is self.commands:
-            self.error(f"unknown command {expected}")
-        raise argparse.ArgumentError(action, expected)
 
-    def _refuse(self, unknown, parsed):
-        """Raise InputError about the first unknown option, or else about the first unexpected argument."""
-        option = next((word.partition("=")[0] for word in unknown if word.startswith("--")), None)
-        if self.commands is None:
-            self.error(f"unexpected argument {unknown[0]!r}")
-        command = parsed.command
-        sub: Parser = self.commands.choices[command]
-        if option is None:
-            sub.error(f"unexpected argument {unknown[0]!r}")
-        others = [name for name in self.commands.choices if option in self.options_of(name)]
-        if others:
-            sub.error(f"{option} is an option of the command {others[0]} and not of {command}")
-        sub.error(f"unknown option {option}{did_you_mean(option, self.options_of(command))}")
+def parse(package: str, words: list[str], commands: Iterable[str] = tuple(ABOUT)) -> argparse.Namespace:
+    """Parse the command line of a package: a command, "train" unless it is named, and its options.
+
+    Raises InputError on what cannot be parsed, and SystemExit after --version and --help.
+    """
+    command, rest = (words[0], words[1:]) if words and not words[0].startswith("-") else ("train", words)
+    commands = ("train", *(name for name in commands if name != "train"))
+    if command not in commands:
+        raise InputError(f"unknown command {command!r}: expected {' or '.join(commands)}")
+    if "--version" in rest:
+        print(versions(package))
+        raise SystemExit(0)
+    own = parser(package, command, commands)
+    parsed, unknown = own.parse_known_args(rest)
+    if unknown:
+        known = get_close_matches(unknown[0].partition("=")[0], own._option_string_actions, 1)
+        own.error(f"unknown argument {unknown[0]!r}{f' (did you mean {known[0]}?)' if known else ''}")
+    return parsed
 
 
-def did_you_mean(word: str, names) -> str:
-    """A question in parentheses that names the most similar name, or nothing."""
-    close = get_close_matches(word, list(names), 1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def parser(package: str, command: str, commands: Iterable[str] = tuple(ABOUT)) -> Parser:
+    """The parser of one command of a package."""
+    names = {"name": package, "other": "torch_rnn" if package == "numpy_rnn" else "numpy_rnn"}
+    about = ABOUT[command] + (COMMANDS if command == "train" else "")
+    made = Parser(
+        f"python -m {package} {command}",
+        usage=f"python -m {package} {'[train]' if command == 'train' else command} [options]"
+        + (" OTHER ..." if command == "compare" else ""),
+        description=about.format(study=STUDY if "study" in commands else "", **names),
+        epilog=EPILOG[command].format(**names),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.set_defaults(command=command)
+    if command == "compare":
+        made.add_argument("others", metavar="OTHER", nargs="+", help="an implementation to compare with")
+    made.add_argument("--version", action="store_true", help="print the versions")
+    groups = {group: made.add_argument_group(group) for group in GROUPS}
+    for each in fields(Configuration):
+        if each.name in NOT_OPTIONS[command]:
+            continue
+        # An option that is not given is None: Configuration has the defaults.
+        details: dict[str, Any] = {"dest": each.name, "default": None, "help": each.metadata["help"]}
+        if each.metadata["metavar"] is not None:
+            details |= {"metavar": each.metadata["metavar"], "type": each.metadata["parse"]}
+        elif each.default is None or each.name in TEXT:  # yes, no, and not given
+            details |= {"action": argparse.BooleanOptionalAction}
+        else:
+            details |= {"action": "store_const", "const": True}
+        groups[each.metadata["group"]].add_argument(option_name(each.name), **details)
+    if command != "study":
+        _add_results(groups, package if command == "train" else command)
+    {"train": _add_train, "compare": _add_compare, "study": _add_study}[command](groups)
+    groups[OUTPUT].add_argument("--quiet", action="store_true", help="print only warnings and errors")
+    groups[OUTPUT].add_argument("--traceback", action="store_true", help="print the traceback of an unexpected error")
+    return made
 
 
-def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """A parser of whole numbers from `minimum` to `maximum`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum or (maximum is not None and value > maximum):
-            expected = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {expected}")
-        return value
-
-    return parse
+def _add_results(groups: dict[str, Any], name: str) -> None:
+    """Options of the commands that print losses and draw a plot."""
+    add = groups[OUTPUT].add_argument
+    add("--plot", metavar="FILE", help=f"save the plot to this file ({name}.png)")
+    add("--show", action="store_true", help="show the plot in a window; save it only with --plot")
+    add("--no-plot", action="store_true", help="do not plot")
+    every = f"print the loss of every N-th epoch ({LOG_EVERY}); with --text, of every N-th update, and a sample (1000)"
+    add("--log-every", metavar="N", type=whole(1), help=every)
+    generated = "free-running steps after the rows trained on (20, or as --held-out)"
+    add("--generate", metavar="N", type=whole(0, MAX_GENERATED), help=generated)
 
 
-def number(text: str, is_positive: bool = False) -> float:
-    """Parse a finite number, 0 or more; or if `is_positive`, above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not isfinite(value) or value < 0 or (is_positive and value == 0):
-        expected = "above 0" if is_positive else "0 or more"
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a finite number, {expected}")
-    return value
+def _add_train(groups: dict[str, Any]) -> None:
+    add = groups[OUTPUT].add_argument
+    add("--sample", metavar="N", type=whole(0, MAX_GENERATED), help="with --text: characters of each sample (200)")
+    temperature = "with --text: divide the outputs by T; below 1 the samples are less random (1)"
+    add("--temperature", metavar="T", type=positive, help=temperature)
+    add("--no-progress", action="store_true", help="no progress bar (shown on a terminal, after 2 s)")
+    add = groups[FILES].add_argument
+    saved = "save the weights and the state of the run as .npz: at the end, every 30 s, and after Ctrl-C"
+    add("--save", metavar="FILE", help=saved)
+    add("--resume", metavar="FILE", help="continue the run that --save wrote")
+    add("--trace", metavar="FILE", help="record every update with all intermediate values as .npz")
+    add("--output", metavar="FILE", help="write the losses and the predictions as .csv or .json")
 
 
-positive = partial(number, is_positive=True)
+def _add_compare(groups: dict[str, Any]) -> None:
+    add = groups[FILES].add_argument
+    add("--output", metavar="FILE", help="write the results of the comparison as .json")
+    limit = "time limit for one answer of another implementation (10)"
+    add("--port-timeout", metavar="SECONDS", type=positive, default=10.0, help=limit)
 
 
-def rates(text: str) -> float | tuple[float, ...]:
-    """Parse one learning rate, or several separated by commas."""
-    values = tuple(number(part) for part in text.split(","))
-    return values[0] if len(values) == 1 else values
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Parse names separated by commas."""
-    return tuple(part.strip() for part in text.split(","))
-
-
-class Version(argparse.Action):
-    """Print the versions and exit with status 0."""
-
-    def __init__(self, option_strings, dest, **_):
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the versions and exit")
-
-    def __call__(self, parser, *_):
-        """The name of the package is the last word of the program's name."""
-        print(versions(parser.prog.removeprefix("python -m ").split()[0]))
-        parser.exit()
-
-
-def parser(name: str, commands: Iterable[str] = OPTIONS) -> Parser:
-    """The parser of the package of this name, with these commands."""
-    commands = tuple(commands)
-    other = {"numpy_rnn": "torch_rnn"}.get(name, "numpy_rnn")
-    top = Parser(f"python -m {name}", allow_abbrev=False)
-    subparsers = top.add_subparsers(dest="command", metavar="command")
-    for command in commands:
-        sub = subparsers.add_parser(
-            command,
-            usage=usage(command, name),
-            description=description(command, commands),
-            epilog=epilog(command, name, other),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        if command == "compare":
-            sub.add_argument("others", metavar="OTHER", nargs="+", help=OTHER.format(other=other))
-        sub.add_argument("--version", action=Version)
-        groups = {group: sub.add_argument_group(group) for group in GROUPS}
-        for cls in (Configuration, OPTIONS[command]):
-            types = get_type_hints(cls)
-            for field, option in options_of(cls):
-                if command in option.commands:
-                    # An option of the run that is not given is None: Configuration has the defaults.
-                    default = None if cls is Configuration else field.default
-                    _add(groups[option.group], field, option, types[field.name], default, name)
-    return top
-
-
-def _add(group, field: Field, option: Option, annotation: Any, default: Any, package: str) -> None:
-    """Add the option of a field to a group of the parser."""
-    text = (option.help + option.default_in_help(field.default)).replace("{name}", package).replace("%", "%%")
-    common: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
-    kinds = set(get_args(annotation)) - {type(None)} if isinstance(annotation, UnionType) else {annotation}
-    if kinds == {bool} and (field.default is None or option.is_negatable):  # yes, no, and not given
-        group.add_argument(option_name(field), action=argparse.BooleanOptionalAction, **common)
-    elif kinds == {bool}:
-        group.add_argument(option_name(field), action="store_const", const=True, **common)
-    elif option.choices is not None:
-        group.add_argument(option_name(field), choices=option.choices, **common)
-    else:
-        group.add_argument(option_name(field), metavar=option.metavar, type=_value_parser(kinds, option), **common)
-
-
-def _value_parser(kinds: set, option: Option) -> Callable[[str], Any]:
-    """What parses the value of an option of this type."""
-    if kinds == {int}:
-        return whole_number(int(option.minimum or 0), option.maximum)
-    if kinds == {float}:
-        return partial(number, is_positive=option.is_positive)
-    if float in kinds:
-        return rates
-    return names if any(get_origin(kind) is tuple for kind in kinds) else str
+def _add_study(groups: dict[str, Any]) -> None:
+    add = groups[RUN].add_argument
+    add("--seeds", metavar="N", type=whole(2), default=32, help="number of networks trained, for the bands (32)")
+    steps = "study only the first N steps (all, at most 40)"
+    groups[SERIES].add_argument("--steps", metavar="N", type=whole(3), help=steps)
+    groups[FILES].add_argument(
+        "--folder", metavar="DIR", default="study", help="folder for the page, its figures and its numbers (study)"
+    )
 
 
 # When a run is resumed. A velocity is no sum of squares, so Adagrad does not continue momentum, nor momentum Adagrad.
-CHANGEABLE = ("epochs", "learning_rate", *(name for name in SgdOptions._fields if name != "adagrad"), "data", "text")
+CHANGEABLE = ("epochs", *(name for name in Step._fields if name != "adagrad"), "data", "text")
 
 
 def configuration_of(arguments: argparse.Namespace) -> Configuration:
@@ -209,16 +202,19 @@ def configuration_of(arguments: argparse.Namespace) -> Configuration:
     if "k1" in given:
         given = {"k2": given["k1"]} | given
     if "text" in given:
-        given = _of_text(given, arguments.command) | given
+        excluded = {"weights": ("hidden_size", "bias"), "max_norm": ("max_value",), "momentum": ("adagrad",)}
+        left_out = {name for option, names in excluded.items() if option in given for name in names}
+        defaults = {name: value for name, value in TEXT.items() if name not in left_out}
+        if arguments.command == "compare":  # it keeps all numbers of every update
+            defaults["epochs"] = 1
+        given = defaults | given
     return Configuration(**given)
 
 
-def _of_text(given: dict[str, Any], command: str) -> dict[str, Any]:
-    """The defaults of a run on a text, without those that the given options exclude."""
-    excluded = {"weights": ("hidden_size", "bias"), "max_norm": ("max_value",), "momentum": ("adagrad",)}
-    left_out = {name for option, names in excluded.items() if option in given for name in names}
-    defaults = {name: value for name, value in TEXT.items() if name not in left_out}
-    return defaults | ({"epochs": COMPARED_EPOCHS} if command == "compare" else {})
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of the run that are given."""
+    values = {each.name: getattr(arguments, each.name, None) for each in fields(Configuration)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def resumed_configuration(arguments: argparse.Namespace, configuration: Configuration) -> Configuration:
@@ -226,34 +222,18 @@ def resumed_configuration(arguments: argparse.Namespace, configuration: Configur
 
     Raises InputError on changes that would make it a different run.
     """
-    given, option_names = _given(arguments), {field.name: option_name(field) for field, _ in options_of(Configuration)}
+    given = _given(arguments)
     for name in given:
         if name not in CHANGEABLE:
-            changeable = ", ".join(option_names[name] for name in CHANGEABLE)
-            raise InputError(
-                f"{option_names[name]} is given with --resume: the run keeps its own; only these may change:"
-                f" {changeable}"
-            )
-    for name, what in (("data", "series"), ("text", "text")):
-        if getattr(configuration, name) == STANDARD_INPUT and name not in given:
-            raise InputError(
-                f"the run was trained on standard input, which was not saved: expected --{name} FILE with the same"
-                f" {what}, or --{name} {STANDARD_INPUT} to read it again"
-            )
-    if "data" in given and configuration.data is None:
-        what = "the sine wave" if configuration.text is None else f"the text {configuration.text}"
-        raise InputError(f"--data is given with --resume, but the run is on {what}: leave --data out")
-    if "text" in given and configuration.text is None:
-        raise InputError("--text is given with --resume, but the run is not on a text: leave --text out")
+            changeable = ", ".join(map(option_name, CHANGEABLE))
+            raise InputError(f"{option_name(name)} is given with --resume: expected none but {changeable}")
+    for name in ("data", "text"):
+        path = getattr(configuration, name)
+        if path == STANDARD_INPUT and name not in given:
+            raise InputError(f"the run was trained on standard input: expected --{name} FILE with the same content")
+        if name in given and path is None:
+            raise InputError(f"--{name} is given with --resume, but the run has none: leave --{name} out")
     changed = configuration.changed(**given)
     if len(changed.rates()) != len(configuration.rates()):
-        raise InputError(
-            f"--learning-rate has {number_of(len(changed.rates()) or 1, 'value')}: expected"
-            f" {len(configuration.rates()) or 1}, as in the run that --resume continues"
-        )
+        raise InputError(f"--learning-rate: expected {len(configuration.rates()) or 1} values, as the run has")
     return changed
-
-
-def _given(arguments):
-    values = {field.name: getattr(arguments, field.name, None) for field, _ in options_of(Configuration)}
-    return {name: value for name, value in values.items() if value is not None}

@@ -1,29 +1,36 @@
-"""The plot of a run and where it goes. Matplotlib is imported only by functions that draw: all else runs without it."""
+"""The plot of a run, and where it goes. Matplotlib is imported only by functions that draw."""
 
 import importlib
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, column_names, drawable
-from numpy_rnn.app.plot_panels import add_legend, draw_drift, draw_losses, draw_rates, draw_series, view_of
-from numpy_rnn.app.report import join_names
-from numpy_rnn.app.results import Result
+from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, column_names, drawable, join_names
+from numpy_rnn.app.results import Result, band, check_ending
 from numpy_rnn.app.storage import written_whole
-from numpy_rnn.common.errors import InputError, shortened
+from numpy_rnn.common.errors import InputError, printable, shortened
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 MAX_FEATURES = 4
+MAX_POINTS = 100  # a longer series is drawn as lines
+MAX_STEPS = 600  # of a longer series, only a part is drawn
+FAR = 100  # times the lowest final loss; such a curve of a sweep does not determine the limits of the panel
+
+# Okabe and Ito's colours, which are distinct for the colour-blind. Markers and lines differ too.
+ACTUAL, GRAY = "#000000", "#999999"
+STYLES = (("#E69F00", "s", "-"), ("#0072B2", "x", ":"), ("#009E73", "+", "--"), ("#CC79A7", "^", "-."))  # by backend
+RATES = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
-def has_matplotlib() -> bool:
-    """Whether Matplotlib is installed."""
-    return find_spec("matplotlib") is not None
+# -- where a plot goes ----------------------------------------------------------------------------------------------
 
 
 def check_matplotlib(what: str) -> None:
@@ -34,126 +41,192 @@ def check_matplotlib(what: str) -> None:
         raise InputError(f"matplotlib cannot be imported ({error}): {what}") from None
 
 
-def check_can_draw(path: str | None, show: bool) -> None:
-    """Raise InputError, before a run, if its plot could not be drawn."""
+def plot_target(arguments: Namespace, name: str) -> tuple[str | None, bool]:
+    """(file or None, whether to open a window), after a check that the plot can be drawn.
+
+    Without matplotlib there is a note and no plot, unless one is asked for.
+    """
+    path, show = arguments.plot, arguments.show
+    if arguments.no_plot:
+        if path is not None or show:
+            raise InputError("--no-plot is given with --plot or --show: expected one or the other; leave one out")
+        return None, False
+    if path is None and not show:
+        path = f"{name if arguments.command == 'train' else arguments.command}.png"
+        if find_spec("matplotlib") is None:
+            print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
+            return None, False
     check_matplotlib("install it, or use --no-plot")
-    if path is not None and Path(path).suffix.lower() not in ENDINGS:
-        raise InputError(f"--plot {path}: unknown ending {Path(path).suffix!r}; expected {' or '.join(ENDINGS)}")
+    if path is not None:
+        check_ending(path, ENDINGS, "--plot")
     if show:
         import matplotlib.pyplot as plt
 
         if plt.get_backend().lower() in WITHOUT_WINDOW:
             raise InputError("--show: there is no display for a window; use --plot FILE instead")
+    return path, show
 
 
-def plot_target(arguments: Namespace, name: str, note: bool = True) -> tuple[str | None, bool]:
-    """(file or None, whether to open a window), after a check that the plot can be drawn.
-
-    Without matplotlib there is no plot unless one is asked for; `note`: print a note then.
-    """
-    if arguments.no_plot:
-        if arguments.plot is not None or arguments.show:
-            raise InputError("--no-plot is given with --plot or --show: expected one or the other; leave one out")
-        return None, False
-    path = arguments.plot
-    if path is None and not arguments.show:
-        path = f"{name}.png" if arguments.command == "train" else f"{arguments.command}.png"
-        if not has_matplotlib():
-            if note:
-                note_no_plot(name)
-            return None, False
-    check_can_draw(path, arguments.show)
-    return path, arguments.show
-
-
-def note_no_plot(name: str) -> None:
-    """Say that there is no plot, and why."""
-    print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
-
-
-def draw(
-    experiment: Experiment,
-    results: dict[str, Result],
-    path: str | None = None,
-    show: bool = False,
-    drift: Any = None,
-    of_text: Callable[..., Any] | None = None,
-) -> None:
-    """Draw the plot of `figure`, write it to `path` completely or not at all, and show it in a window.
-
-    of_text: called with the Result and an empty figure, it draws the plot of a run on a text instead.
-    """
-    if of_text is None:
-        plot = figure(experiment, results, window=show, drift=drift)
-    else:
-        plot = of_text(*results.values(), _empty(show, figsize=(8, 4.5), layout="constrained"))
-    if path is not None:
-        with written_whole(path) as temporary:
-            plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
+def draw(path: str | None, show: bool, figure: Callable[[Any], Any]) -> None:
+    """Draw a plot, write it to `path`, and show it in a window. figure: draws on an empty Matplotlib figure."""
     if show:
         import matplotlib.pyplot as plt
 
+        plot: Any = plt.figure(layout="constrained")
+    elif path is not None:
+        import matplotlib.figure
+
+        plot = matplotlib.figure.Figure(layout="constrained")
+    else:
+        return
+    figure(plot)
+    if path is not None:
+        with written_whole(path) as temporary:
+            plot.savefig(temporary, dpi=120, format=Path(path).suffix.lower()[1:])
+        print(f"plot saved to {printable(path)}")
+    if show:
         plt.show()
         plt.close(plot)
 
 
-def figure(experiment: Experiment, results: dict[str, Result], window: bool = False, drift: Any = None) -> Any:
-    """Actual against predicted points, the free-running continuation, and the loss curve, as a Matplotlib Figure.
+# -- figure ---------------------------------------------------------------------------------------------------------
 
-    The series is drawn in its own units, also if it was trained standardized; only a part of a long series is drawn.
-    The rows that are held out are marked, and the continuation begins there. A sweep has a loss curve per learning
-    rate, and predictions by the best one.
+
+def draw_results(
+    plot: Any, experiment: Experiment, results: dict[str, Result], drift: tuple[np.ndarray, np.ndarray] | None = None
+) -> None:
+    """Draw actual against predicted points, the free-running continuation, and the loss curve on a Matplotlib figure.
+
+    The series is drawn in its own units; of a long one the end, with all rows that are held out. These are marked, and
+    the continuation begins there. A sweep has a loss curve per learning rate, and predictions by the best one.
 
     results: a Result per backend, by name. An ensemble is drawn as its median, with a band from its 10th to its 90th
-    percentile. window: the figure can be shown by pyplot. drift: (drift, spread) per epoch; a panel shows how far
-    unsynchronized runs drift apart.
+    percentile. drift: (drift, spread) per epoch; a panel shows how far unsynchronized runs drift apart.
     """
     results = {shortened(drawable(name), MAX_WIDTH): result for name, result in results.items()}
-    features = min(experiment.x.shape[-1], MAX_FEATURES)
-    height = 2.2 + 2.6 * max(features, 1 if drift is None else 1.6)
-    plot = _empty(window, figsize=(12, height), layout="constrained")
-    rate = next(iter(results.values())).best_rate() if experiment.rates else None
-    chosen = results if rate is None else {name: result.of_rate(rate) for name, result in results.items()}
-    view = view_of(experiment)
-    plot.suptitle(_title(experiment, chosen, rate, view), parse_math=False)
-    grid = plot.add_gridspec(features, 2, width_ratios=(2, 1 if rate is None else 1.3))  # room for labels
-    series = [plot.add_subplot(grid[feature, 0]) for feature in range(features)]
-    for feature, axes in enumerate(series):
-        draw_series(axes, experiment, chosen, feature, view)
-        named = features > 1 or experiment.columns is not None
-        label = shortened(column_names(experiment)[feature], MAX_WIDTH) if named else "value (units of the series)"
+    T, features = len(experiment.x), min(experiment.x.shape[-1], MAX_FEATURES)
+    first = 1 if T <= MAX_STEPS else max(1, min(T - MAX_STEPS, T - experiment.held_out - MAX_STEPS // 2) + 1)
+    title = [f"{join_names(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"]
+    title[0] += f", the last {T - first + 1} of {T} steps" if first > 1 else ""
+    title[0] += f", the first {features} of {experiment.x.shape[-1]} features" * (features < experiment.x.shape[-1])
+    shown = results
+    if experiment.rates:
+        best = next(iter(results.values())).best_rate()
+        shown = {name: result.at_rate(best) for name, result in results.items()}
+        title.append(f"learning rate {experiment.rates[best]:g}, the one with the lowest final loss")
+    if (networks := next(iter(shown.values())).converged()).size > 1:
+        title.append(f"medians of {networks.sum()} networks, bands from their 10th to their 90th percentile")
+    plot.set_size_inches(12, 2.2 + 2.6 * max(features, 1 if drift is None else 1.6))
+    plot.suptitle("\n".join(title), parse_math=False)
+    grid = plot.add_gridspec(features, 2, width_ratios=(2, 1))
+    panels = [plot.add_subplot(grid[feature, 0]) for feature in range(features)]
+    for feature, axes in enumerate(panels):
+        _draw_series(axes, experiment, shown, feature, first)
+        has_name = features > 1 or experiment.columns is not None
+        label = shortened(column_names(experiment)[feature], MAX_WIDTH) if has_name else "value (units of the series)"
         axes.set_ylabel(drawable(label), parse_math=False)
-    series[-1].set_xlabel("time (steps)")
-    add_legend(series[0], ncols=3 if len(results) == 1 else 2)
+    panels[-1].set_xlabel("time (steps)")
+    _add_legend(panels[0], ncols=4 if len(results) == 1 else 2)
     if all(len(result.losses) for result in results.values()):
         right = grid[: 2 if drift is None else None, 1].subgridspec(1 if drift is None else 2, 1)
-        draw = draw_losses if rate is None else draw_rates
-        draw(plot.add_subplot(right[0]), experiment, results)
+        _draw_losses(plot.add_subplot(right[0]), experiment, results)
         if drift is not None:
-            draw_drift(plot.add_subplot(right[1]), *drift)
-    return plot
+            _draw_drift(plot.add_subplot(right[1]), *drift)
 
 
-def _empty(window, **options):
-    if window:
-        import matplotlib.pyplot as plt
+def _draw_series(axes: Any, experiment: Experiment, results: dict[str, Result], feature: int, first: int) -> None:
+    """Draw one feature of the series and of all results, from time `first` on.
 
-        return plt.figure(**options)
-    import matplotlib.figure
+    Times: the rows of the series are 1 to T + 1. The last prediction is that of T + 1, also if there are fewer than T
+    predictions. Free-running values begin at T + 2 − held_out, joined to the prediction of the time before.
+    """
+    T, held_out = len(experiment.x), experiment.held_out
+    actual = experiment.rows(first - 1)[..., feature]
+    points = len(actual) <= MAX_POINTS
+    axes.plot(np.arange(first, T + 2), actual, "o" if points else "-", color=ACTUAL, label="actual", ms=5, lw=1)
+    for (color, marker, line), (name, result) in zip(cycle(STYLES), results.items()):
+        networks, by = result.converged(), "" if len(results) == 1 else f", {name}"
+        P = len(result.predictions)
+        before = result.predictions[P - held_out - 1 : P - held_out] if held_out < P else result.predictions[:0]
+        after = np.concatenate([before, result.generated]) if len(result.generated) else result.generated
+        look: dict[str, Any] = {"ls": "", "marker": marker} if points else {"ls": "--" if line == "-" else line}
+        for values, begin, style in (
+            (result.predictions, T + 2 - P, {"label": "predicted" + by, "fillstyle": "none", "lw": 1.2} | look),
+            (after, T + 2 - held_out - len(before), {"label": "free-running" + by, "ls": line}),
+        ):
+            values = experiment.original(values[max(0, first - begin) :])[..., 0, feature]
+            if len(values) and networks.any():
+                times = np.arange(max(first, begin), max(first, begin) + len(values))
+                _draw_band(axes, times, band(values, networks), color, **style)
+    if held_out:
+        axes.axvline(T + 1.5 - held_out, color=GRAY, lw=1, zorder=0, label="held out from here on")
+    _whole_numbers(axes)
 
-    return matplotlib.figure.Figure(**options)
+
+def _draw_band(axes: Any, times: np.ndarray, bands: np.ndarray, color: str, **style: Any) -> None:
+    """Draw bands (3, N): the median as a line, and the area between the percentiles if they differ."""
+    low, middle, high = bands
+    axes.plot(times, middle, color=color, **style)
+    if (high > low).any():
+        axes.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0)
 
 
-def _title(experiment, results, rate, view):
-    D, networks = experiment.x.shape[-1], next(iter(results.values())).converged()
-    title = f"{join_names(list(results))}: {shortened(drawable(experiment.name), MAX_TITLE)}, one step ahead"
-    if view.title:
-        title += f", {view.title}"
-    if D > MAX_FEATURES:
-        title += f", the first {MAX_FEATURES} of {D} features"
-    if rate is not None:
-        rates = experiment.rates
-        title += f"\nlearning rate {rates[rate]:g}, the one of {len(rates)} with the lowest final loss"
-    if networks.size > 1:
-        title += f"\nmedians of {networks.sum()} networks, bands from their 10th to their 90th percentile"
-    return title
+def _draw_losses(axes: Any, experiment: Experiment, results: dict[str, Result]) -> None:
+    """Draw one loss curve per result; for an ensemble, its median and a band; in a sweep, the median per rate.
+
+    In a sweep a second result has another line style. Networks that diverged are left out; a rate without other
+    networks has no curve and is named above the panel. Curves far above the best one are cut at the top of the panel.
+    """
+    curves, gone = [], []
+    for (color, _, line), (name, result) in zip(cycle(STYLES), results.items()):
+        epochs = np.arange(1, len(result.losses) + 1)
+        style = {"ls": line, "marker": "." if len(epochs) == 1 else ""}  # a line needs two points
+        if not experiment.rates:
+            curves.append(band(result.losses, result.converged()))
+            _draw_band(axes, epochs, curves[-1], color, label=name, **style)
+        for number, rate in enumerate(experiment.rates):
+            part = result.at_rate(number)
+            if (networks := part.converged()).any():
+                curves.append(band(part.losses, networks)[1:2])
+                label = f"{rate:g}" if len(results) == 1 else f"{rate:g}, {name}"
+                axes.plot(epochs, curves[-1][0], color=RATES[number % len(RATES)], label=label, **style)
+            else:
+                gone.append(f"{rate:g}")
+    best = min(curve[:, -1].min() for curve in curves)
+    near = np.concatenate([curve.ravel() for curve in curves if curve[:, -1].min() <= FAR * best])
+    is_log = near.max() > 4 * near.min() > 0
+    if is_log:
+        axes.set_yscale("log")
+    if any(curve.max() > near.max() for curve in curves):
+        axes.set_ylim(top=1.2 * near.max())
+    units = ("" if experiment.scaling is None else ",\nin standardized units") + (", log scale" if is_log else "")
+    axes.set(xlabel="epoch", ylabel=f"loss of an epoch\n(half squared error{units})", xlim=(0, len(epochs) + 1))
+    _whole_numbers(axes)
+    if gone:
+        axes.set_title(f"diverged at {', '.join(dict.fromkeys(gone))}", loc="left", fontsize="medium")
+    if experiment.rates:
+        _add_legend(axes, title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
+    elif len(results) > 1:
+        _add_legend(axes)
+
+
+def _draw_drift(axes: Any, drift: np.ndarray, spread: np.ndarray) -> None:
+    """Draw how far two runs drift apart by epoch, and how far runs do whose initial weights differ by one ulp."""
+    epochs = np.arange(1, len(drift) + 1)
+    axes.semilogy(epochs, spread, color=GRAY, ls="--", label="runs that start an ulp apart")
+    axes.semilogy(epochs, np.where(drift > 0, drift, np.nan), color=ACTUAL, label="these runs")
+    axes.set(xlabel="epoch", ylabel="largest difference\nof the losses so far (log scale)", xlim=(0, len(epochs) + 1))
+    _add_legend(axes)
+
+
+def _add_legend(axes: Any, **options: Any) -> None:
+    """Add a legend, above the panel unless the options say otherwise; a $ in a name does not start a formula."""
+    options = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False} | options
+    for text in axes.legend(**options).get_texts():
+        text.set_parse_math(False)
+
+
+def _whole_numbers(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))

@@ -1,52 +1,95 @@
-"""The text that a run prints: heading, losses, and tables of predictions and errors."""
+"""The text that a run on a series prints: heading, losses, and tables of predictions and errors."""
 
+from argparse import Namespace
+from collections.abc import Iterator
 from math import prod
+from typing import Any
 
 import numpy as np
 
+from numpy_rnn.app import plots
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.format import MAX_WIDTH, column_names, format_number, number_of, series_name
-from numpy_rnn.app.results import Result
-from numpy_rnn.common.errors import shortened
+from numpy_rnn.app.format import MAX_WIDTH, column_names, format_number, join_names, number_of, series_name
+from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
+from numpy_rnn.app.results import BAND, Result, band, save_results
+from numpy_rnn.app.run import Progress, Trainer
+from numpy_rnn.common.errors import InputError, shortened
 
-BAND = (10, 50, 90)  # percentiles of an ensemble
+GENERATED = 20  # free-running steps
+MAX_ROWS = 40  # of the series
+MAX_FREE_RUNNING = 100  # free-running steps after the series; of more, the first and the last are printed
+MAX_FEATURES = 3
+MAX_ERRORS = 20  # columns whose errors are printed
+
+
+class SeriesReport:
+    """What one run on a series prints, writes and draws."""
+
+    def __init__(self, rnn: Any, experiment: Experiment, configuration: Configuration, arguments: Namespace):
+        for option in ("sample", "temperature"):
+            if getattr(arguments, option) is not None:
+                raise InputError(f"--{option} is given without --text: it is for a text; leave it out")
+        self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
+        self.log_every = arguments.log_every or LOG_EVERY
+        held_out = min(configuration.held_out, MAX_GENERATED)
+        self.generate = arguments.generate if arguments.generate is not None else held_out or GENERATED
+
+    def heading(self) -> str:
+        """The heading of the rows."""
+        return loss_heading(self.experiment.networks, self.experiment.rates)
+
+    def lines(self, progress: Progress, trainer: Trainer) -> list[str]:
+        """The row of the latest epoch, if it is printed."""
+        if progress.epoch_loss is None or not is_logged(progress.epoch, self.log_every, self.configuration.epochs):
+            return []
+        return [loss_row(progress.epoch, progress.epoch_loss, self.experiment.rates)]
+
+    def final(self, trainer: Trainer) -> list[str]:
+        """The tables of predictions and errors. Raises Diverged if no prediction is finite."""
+        self.result = trainer.result(self.generate)
+        errors = [] if self.configuration.data is None else [error_table(self.experiment, self.result)]
+        return [series_table(self.experiment, self.result), *errors]
+
+    def save(self, path: str) -> None:
+        """Write the losses and the predictions."""
+        save_results(path, self.rnn.__name__, self.experiment, self.configuration, self.result)
+
+    def draw(self, plot: Any) -> None:
+        """Draw the series, the predictions and the losses on an empty Matplotlib figure."""
+        plots.draw_results(plot, self.experiment, {self.rnn.__name__: self.result})
 
 
 def heading(names: list[str], experiment: Experiment, configuration: Configuration) -> str:
     """One line that describes the run."""
-    *E, H, O = experiment.params.W_hy.shape
-    T, B, D = *experiment.x.shape[:2], experiment.params.W_xh.shape[-2]
+    params = experiment.params
+    T, B, D = *experiment.x.shape[:2], params.W_xh.shape[-2]
+    seeds = f"seed {configuration.seed}"
+    if configuration.weights is not None:
+        seeds = f"weights from {configuration.weights}"
+    elif configuration.networks is not None:
+        seeds = f"seeds {configuration.seed} to {configuration.seed + configuration.networks - 1}"
     parts = [
         f"{join_names(names)}: {series_name(experiment)}",
-        f"T={T} B={B} D={D} H={H} O={O}",
+        f"T={T} B={B} D={D} H={params.W_hy.shape[-2]} O={params.W_hy.shape[-1]}",
         configuration.nonlinearity,
         *([] if configuration.loss == "squared_error" else ["cross-entropy"]),
-        "biases" if experiment.params.b_h is not None else "no biases",
+        "biases" if params.b_h is not None else "no biases",
         f"reduction {configuration.reduction}",
         f"k1={configuration.k1} k2={configuration.k2}",
-        *_options(configuration),
-        str(experiment.params.W_hh.dtype),
+        *_described_options(configuration),
+        str(params.W_hh.dtype),
+        seeds,
     ]
-    if configuration.weights is not None:
-        parts.append(f"weights from {configuration.weights}")
-    elif configuration.networks is not None:
-        parts.append(f"seeds {configuration.seed} to {configuration.seed + E[-1] - 1}")
-    else:
-        parts.append(f"seed {configuration.seed}")
     return ", ".join(parts)
 
 
-def _options(configuration):
+def _described_options(configuration: Configuration) -> Iterator[str]:
     """The learning rate, and the other options of the update and the series that differ from their defaults."""
-    rates = configuration.rates()
-    yield (
-        f"learning rates {' '.join(f'{rate:g}' for rate in rates)}"
-        if rates
-        else (f"learning rate {configuration.learning_rate:g}")
-    )
-    for name, value in configuration.sgd_options()._asdict().items():
-        if value:
+    rates = configuration.rates() or (configuration.learning_rate,)
+    yield f"learning rate{'s' if rates[1:] else ''} {' '.join(f'{rate:g}' for rate in rates)}"
+    for name, value in configuration.run_options().step._asdict().items():
+        if name != "learning_rate" and value:
             words = name.replace("_", " ")
             yield words if value is True else f"{words} {value:g}"
     if configuration.learn_initial_state:
@@ -77,7 +120,7 @@ def loss_row(epoch: int, loss: np.ndarray, rates: tuple[float, ...] = ()) -> str
 
     Networks whose loss is not finite are left out.
     """
-    if loss.ndim == 0:
+    if np.ndim(loss) == 0:
         return f"{epoch:5d}  {format_number(float(loss), 12)}"
     if rates:
         medians = (finite_median(losses) for losses in loss.reshape(len(rates), -1))
@@ -86,21 +129,10 @@ def loss_row(epoch: int, loss: np.ndarray, rates: tuple[float, ...] = ()) -> str
     return f"{epoch:5d}  " + "   ".join(format_number(value, 12, median) for value in (median, low, high))
 
 
-def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
-    """10th percentile, median and 90th percentile over the chosen networks: (N, *E, ...) → (3, N, ...).
-
-    networks: booleans of shape E.
-    """
-    with np.errstate(invalid="ignore"):
-        return np.percentile(values[:, networks], BAND, axis=1)
-
-
-def divergence(result: Result) -> str | None:
-    """How many networks of an ensemble diverged; None if none did."""
-    converged = result.converged()
-    if converged.all():
-        return None
-    return f"{np.sum(~converged)} of {converged.size} networks diverged and are left out of the medians and bands"
+def finite_median(losses: np.ndarray) -> float:
+    """The median of the losses that are finite; NaN if none is."""
+    finite = np.asarray(losses)[np.isfinite(losses)]
+    return float(np.median(finite)) if finite.size else np.nan
 
 
 def comparison_table(results: dict[str, Result], log_every: int) -> str:
@@ -108,48 +140,24 @@ def comparison_table(results: dict[str, Result], log_every: int) -> str:
 
     For an ensemble, the medians, and the largest difference of a single network.
     """
-    columns_of = np.stack([losses_by_network(result) for result in results.values()])
-    a, finite = columns_of[0], np.isfinite(columns_of)
-    difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, columns_of, 0), axis=0), 0)
+    losses = np.stack([result.losses.reshape(len(result.losses), -1) for result in results.values()])
+    finite, (_, epochs, networks) = np.isfinite(losses), losses.shape
+    difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, losses, 0), axis=0), 0)
     difference[finite.any(axis=0) != finite.all(axis=0)] = np.inf
-    of = f"   medians of {a.shape[1]} networks, and the largest difference" if a.shape[1] > 1 else ""
+    note = f"   medians of {networks} networks, and the largest difference" if networks > 1 else ""
     widths = [max(14, len(name)) for name in results]
-    lines = [f"epoch  {'  '.join(f'{name:>14}' for name in results)}  {'difference':>11}{of}"]
-    for epoch in range(1, len(a) + 1):
-        if is_logged(epoch, log_every, len(a)):
-            medians = (finite_median(losses[epoch - 1]) for losses in columns_of)
-            columns = "  ".join(map(format_number, medians, widths))
-            lines.append(f"{epoch:5d}  {columns}  {difference[epoch - 1].max():11.1e}")
-    if len(a):
-        epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
-        of = f" of network {network + 1}" if a.shape[1] > 1 else ""
-        lines.append(
-            f"largest difference {difference.max():.1e}, in epoch {epoch + 1}, where the loss{of} is"
-            f" {a[epoch, network]:.6g}"
-        )
+    lines = [f"epoch  {'  '.join(f'{name:>14}' for name in results)}  {'difference':>11}{note}"]
+    for epoch in range(epochs):
+        if is_logged(epoch + 1, log_every, epochs):
+            columns = "  ".join(format_number(finite_median(of), width) for of, width in zip(losses[:, epoch], widths))
+            lines.append(f"{epoch + 1:5d}  {columns}  {difference[epoch].max():11.1e}")
+    epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
+    which = f" of network {network + 1}" if networks > 1 else ""
+    lines.append(
+        f"largest difference {difference.max():.1e}, in epoch {epoch + 1}, where the loss{which} is"
+        f" {losses[0, epoch, network]:.6g}"
+    )
     return "\n".join(lines)
-
-
-def losses_by_network(result: Result) -> np.ndarray:
-    """The losses as (epochs, networks)."""
-    return result.losses.reshape(len(result.losses), prod(result.losses.shape[1:]))
-
-
-def join_names(names: list[str]) -> str:
-    """The names, separated by commas and "and"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-
-
-def finite_median(losses: np.ndarray) -> float:
-    """The median of the losses that are finite; NaN if none is."""
-    finite = np.asarray(losses)[np.isfinite(losses)]
-    return np.median(finite) if finite.size else np.nan
-
-
-MAX_ROWS = 40  # of the series
-MAX_FREE_RUNNING = 100  # free-running steps after the series; of more, the first and the last are printed
-MAX_FEATURES = 3
-MAX_ERRORS = 20  # columns whose errors are printed
 
 
 def series_table(experiment: Experiment, result: Result) -> str:
@@ -159,53 +167,43 @@ def series_table(experiment: Experiment, result: Result) -> str:
     ensemble, predictions are medians; for a sweep, those of the best rate. A long series is cut to its last rows, many
     columns to the first ones, and a long continuation to its beginning and end.
     """
-    rate, result = _of_best_rate(experiment, result)
+    rate, result = _best_rate(experiment, result)
     T, _, D = experiment.x.shape
-    in_units = (lambda values: values) if experiment.scaling is None else experiment.scaling.original
     first, border = max(0, T - MAX_ROWS), T - experiment.held_out
     actual = experiment.rows(first + 1)
     predicted, generated = (
-        in_units(band(values, result.converged())[1][:, 0]) for values in (result.predictions, result.generated)
+        experiment.original(band(values, result.converged())[1][:, 0])
+        for values in (result.predictions, result.generated)
     )
-    name = "predicted" if result.predictions.ndim == 3 else "median predicted"
-    parts = [("actual", 12, actual, first), (name, 16, predicted, T - len(predicted))]
-    if experiment.held_out:
-        parts.append(("free-running", 14, generated, border))
-    columns = []  # feature, heading, width, values, and the index of the first one in time
-    for feature, of in enumerate(column_names(experiment)[:MAX_FEATURES]):
-        for what, width, *rest in parts:
-            head = f"{what} {shortened(of, MAX_WIDTH)}" if D > 1 else what
-            columns.append((feature, head, max(len(head), width), *rest))
-    scale = np.abs(actual).max(axis=0)
+    end, scale = max(T, border + len(generated)), np.abs(actual).max(axis=0)
+    times = list(range(first, end))
+    if end - T > MAX_FREE_RUNNING:
+        times = [*range(first, T + MAX_FREE_RUNNING // 2), *range(end - MAX_FREE_RUNNING // 2, end)]
+    names, predictions = column_names(experiment), "predicted" if result.predictions.ndim == 3 else "median predicted"
+    lines = [f"{time + 2:6d}" for time in times]
+    head = "  time"
+    for feature in range(min(D, MAX_FEATURES)):
 
-    def cell(t, feature, _, width, values, begin):
-        in_range = begin <= t < begin + len(values)
-        return format_number(values[t - begin, feature], width, scale[feature]) if in_range else " " * width
+        def cells(values: np.ndarray, begin: int, feature: int = feature) -> dict[int, str]:
+            return {t: format_number(v, 0, scale[feature]) for t, v in enumerate(values[:, feature], start=begin)}
 
-    def row(t):
-        cells = [cell(t, *column) for column in columns]
-        if t >= T and not experiment.held_out:  # after the series; free-running values have no column of their own
-            pairs = zip(columns[::2], columns[1::2])
-            cells = [
-                part
-                for (*_, width, _, _), (feature, _, wide, _, _) in pairs
-                for part in (
-                    f"{'free-running':>{width}}",
-                    format_number(generated[t - T, feature], wide, scale[feature]),
-                )
-            ]
-        return "  ".join([f"{t + 2:6d}", *cells])
-
-    heads = "  ".join(f"{head:>{width}}" for _, head, width, *_ in columns)
-    lines = [f"  time  {heads}" + ("" if rate is None else f"   of learning rate {rate:g}")]
-    if first:
-        lines.append(f"   ...  ({number_of(first, 'earlier time')})")
-    end = max(T, border + len(generated))
-    if end - T <= MAX_FREE_RUNNING:
-        return "\n".join(lines + [row(t) for t in range(first, end)])
-    half = MAX_FREE_RUNNING // 2
-    lines += [row(t) for t in range(first, T + half)] + [f"   ...  ({number_of(end - T - 2 * half, 'later time')})"]
-    return "\n".join(lines + [row(t) for t in range(end - half, end)])
+        after = cells(generated, border)
+        columns = [("actual", 12, cells(actual, first)), (predictions, 16, cells(predicted, T - len(predicted)))]
+        if experiment.held_out:
+            columns.append(("free-running", 14, after))
+        else:
+            columns[0][2].update(dict.fromkeys(after, "free-running"))
+            columns[1][2].update(after)
+        for what, width, column in columns:
+            what = f"{what} {shortened(names[feature], MAX_WIDTH)}" if D > 1 else what
+            width = max(width, len(what))
+            head += f"  {what:>{width}}"
+            lines = [f"{line}  {column.get(t, ''):>{width}}" for t, line in zip(times, lines)]
+    if len(times) < end - first:
+        left_out = number_of(end - first - len(times), "later time")
+        lines.insert(T + MAX_FREE_RUNNING // 2 - first, f"   ...  ({left_out})")
+    earlier = [f"   ...  ({number_of(first, 'earlier time')})"] if first else []
+    return "\n".join([head + ("" if rate is None else f"   of learning rate {rate:g}"), *earlier, *lines])
 
 
 def error_table(experiment: Experiment, result: Result) -> str:
@@ -213,34 +211,31 @@ def error_table(experiment: Experiment, result: Result) -> str:
     which predicts the last value, in units of the series: over the training steps and over the held-out steps. For an
     ensemble, the median over its networks; of many columns, the first ones.
     """
-    _, result = _of_best_rate(experiment, result)
+    _, result = _best_rate(experiment, result)
     T, _, D = experiment.x.shape
     P = len(result.predictions)
     border = max(0, P - experiment.held_out)
     rows = experiment.rows(T - P)
-    networks = result.predictions.reshape(P, -1, D)[:, result.converged().ravel()]
-    if experiment.scaling is not None:
-        networks = experiment.scaling.original(networks)
+    networks = experiment.original(result.predictions.reshape(P, -1, D)[:, result.converged().ravel()])
     error, naive = networks - rows[1:, None], rows[:-1] - rows[1:]
     names = [f", {shortened(name, MAX_WIDTH)}" if D > 1 else "" for name in column_names(experiment)[:MAX_ERRORS]]
     width = max(36, *(len(f"trained on, {P} steps{name}") for name in names))
     lines = [f"{'one step ahead, root mean square error':{width + 8}}network   persistence baseline"]
     for what, steps in (("trained on", slice(border)), ("held out", slice(border, P))):
         if count := len(naive[steps]):
-            of_networks = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
-            of_naive = np.sqrt(np.square(naive[steps]).mean(axis=0))
-            for name, *values in zip(names, of_networks, of_naive):
-                cells = (format_number(value, size) for value, size in zip(values, (13, 20)))
+            medians = np.median(np.sqrt(np.square(error[steps]).mean(axis=0)), axis=0)
+            baselines = np.sqrt(np.square(naive[steps]).mean(axis=0))
+            for name, median, baseline in zip(names, medians, baselines):
                 head = f"{what}, {number_of(count, 'step')}{name}"
-                lines.append(f"{head:{width}}  {'   '.join(cells)}")
+                lines.append(f"{head:{width}}  {format_number(median, 13)}   {format_number(baseline, 20)}")
     if D > MAX_ERRORS:
         lines.append(f"   ...  ({number_of(D - MAX_ERRORS, 'more column')})")
     return "\n".join(lines)
 
 
-def _of_best_rate(experiment, result):
+def _best_rate(experiment: Experiment, result: Result) -> tuple[float | None, Result]:
     """(best learning rate, its result) of a sweep; otherwise (None, the result itself)."""
     if not experiment.rates:
         return None, result
     best = result.best_rate()
-    return experiment.rates[best], result.of_rate(best)
+    return experiment.rates[best], result.at_rate(best)

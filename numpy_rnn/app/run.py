@@ -1,34 +1,27 @@
-"""One run, from its initial state to its result, with checks for divergence and interruption."""
+"""One run, from its initial state to its result: the sum of the losses of its epochs, and checks for divergence."""
 
-from collections.abc import Callable
-from contextlib import closing
+from array import array
+from collections.abc import Iterator
 from functools import cached_property
 from math import prod
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.app import text
 from numpy_rnn.app.checkpoint import Checkpoint, fingerprint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import (
-    Divergence,
-    LocatedDivergence,
-    ResumePoint,
-    begin,
-    locate_divergence,
-    nonfinite_networks,
-)
+from numpy_rnn.app.divergence import Divergence, begin, locate, nonfinite_networks
 from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.app.results import Losses, Result, initial_smoothed, predict, smoothed_losses
-from numpy_rnn.common.errors import Diverged, Interrupted
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.app.results import Result, predict
+from numpy_rnn.common.errors import Diverged, InputError
+from numpy_rnn.common.records import Gradients, Parameters, State
 
-MAX_UPDATES = 256  # per yield, also of the smallest network: a divergence is located by repeating them
+MAX_UPDATES = 256  # per yield, also of the smallest network: to locate a divergence they are made again
 SECONDS = 0.2  # that they take at most, approximately: Ctrl-C waits for them
 STEP_SECONDS = 5e-5  # overhead of one step of one window, of the slower backend
 FLOPS = 2e9  # per second, of a slow core
-MAX_NAMED = 3  # networks in one line
+OVERFLOWS = np.errstate(over="ignore", invalid="ignore")  # non-finite values are reported as a divergence
 
 
 def updates_per_yield(params: Parameters, k2: int) -> int:
@@ -36,285 +29,181 @@ def updates_per_yield(params: Parameters, k2: int) -> int:
     the same.
     """
     *E, D, H = params.W_xh.shape
-    O = params.W_hy.shape[-1]
-    flops = 6 * prod(E) * H * (D + H + O)  # of a step: two per weight in the forward pass, four in the backward pass
+    flops = 6 * prod(E) * H * (D + H + params.W_hy.shape[-1])  # of a step: forward two per weight, backward four
     return max(1, min(MAX_UPDATES, int(SECONDS / (k2 * (STEP_SECONDS + flops / FLOPS)))))
 
 
-class Hooks(NamedTuple):
-    """Functions that a run calls after every `yield_every` updates and after every epoch."""
+class Progress(NamedTuple):
+    """What happened since the yield before."""
 
-    on_epoch: Callable[[int, np.ndarray], Any] | None = None  # (epoch, loss of shape E), after every epoch
-    on_update: Callable[[Any], Any] | None = None  # (Update with all its arrays, as NumPy arrays)
-    on_progress: Callable[[int, Any, int], Any] | None = None  # (epoch, loss of the latest update, updates made)
-    on_smoothed: Callable[[Any, np.ndarray], Any] | None = None  # (State, smoothed losses (n, *E)), of a text
-    on_divergence: Callable[[Divergence], Any] | None = None  # of one network of an ensemble; the others continue
-    save: Callable[[Checkpoint], Any] | None = None  # when `is_save_due`, and at the end
-    is_save_due: Callable[[], bool] = lambda: False
-    yield_every: int | None = None  # updates; None: 1 with on_update, or else as many as take a fraction of a second
-    stop_signal: Callable[[], int | None] = lambda: None  # the number of the signal that asks the run to stop, or None
+    epoch: int  # of the latest update
+    number: int  # of the latest update, in its epoch
+    losses: np.ndarray  # (n, *E) float64 of the n updates; NaN for networks that have diverged
+    epoch_loss: np.ndarray | None  # (*E) if an epoch has ended
+    smoothed: list[float]  # of a text, the smoothed loss after each update
+    diverged: list[Divergence]  # of an ensemble of which other networks continue
+    update: Any  # the latest one, of the package
 
 
-NOTHING = Hooks()
+class Trainer:
+    """A run in progress: an iterable of its Progress. Between two of them, `checkpoint` is its state.
 
+    A network of an ensemble that diverges is left out from then on: its losses are NaN, and its parameters those before
+    the updates in which it diverged.
+    """
 
-class RunSnapshot(NamedTuple):
-    """A point to resume from, and at that point the sum of the losses of the epoch so far and the smoothed loss."""
-
-    point: ResumePoint
-    partial: np.ndarray
-    smoothed: np.ndarray | None
-
-
-class Run:
-    """A run in progress: `train` makes its updates; `checkpoint` is its state between two updates."""
-
+    @OVERFLOWS
     def __init__(
         self,
-        rnn: ModuleType,
+        rnn: Any,
         experiment: Experiment,
         configuration: Configuration,
-        hooks: Hooks,
         resumed: Checkpoint | None = None,
+        record: bool = False,
     ):
-        self.rnn, self.configuration, self.hooks = rnn, configuration, hooks
-        self.experiment, self.options = experiment.trained(), configuration.train_options()
-        self.E = experiment.params.W_hh.shape[:-2]
-        self.point = ResumePoint(experiment.params, None)
-        self.clips = configuration.max_norm is not None
-        self.losses = Losses(self.E)  # of the finished epochs
-        self.partial = np.zeros(self.E)  # the sum so far of the unfinished epoch
-        self.smoothed = initial_smoothed(experiment, configuration)
-        self.diverged: dict[int, LocatedDivergence] = {}  # by network
-        if resumed is not None:
-            self.point = ResumePoint(resumed.state.parameters, resumed.state)
-            self.losses = Losses(self.E, resumed.epochs, resumed.losses)
-            self.partial, self.smoothed = resumed.partial, resumed.smoothed
-            self.diverged = {d.network: LocatedDivergence(d, self._params_of(d.network)) for d in resumed.diverged}
-        record, yield_every = hooks.on_update is not None, hooks.yield_every
-        if yield_every is None:
-            yield_every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
-        self.training = begin(rnn, self.experiment, self.options, self.point, record, yield_every)
+        """record: yield every update, with its activations and adjoints.
 
-    def train(self) -> Parameters:
-        """Make all updates. Returns the final parameters; of networks that diverged, the last finite ones.
-
-        Raises Diverged if all networks diverge, and Interrupted if `hooks.stop_signal` returns a signal.
+        Raises InputError on options that no run can have, or that do not agree with the data.
         """
-        rnn, hooks = self.rnn, self.hooks
-        finite = self._snapshot(self.point)
-        for update in self.training:
-            losses, smoothed = self._add(update)
-            is_epoch = update.window.stop == len(self.experiment.x)
-            signal, is_due = hooks.stop_signal(), hooks.is_save_due()
-            state = rnn.to_numpy(self.training.state())
-            nonfinite = nonfinite_networks(
-                losses, state.parameters, rnn.to_numpy(update.gradients) if self.clips else None
-            )
-            if nonfinite.any():
-                self._diverge(nonfinite, finite, update)
-            if is_epoch:
-                self._end_epoch()
-            if hooks.on_update is not None:
-                hooks.on_update(rnn.to_numpy(update))
-            if is_epoch and hooks.on_epoch is not None:
-                hooks.on_epoch(update.epoch, self.losses.latest)
-            finite = self._snapshot(ResumePoint(state.parameters, state))
-            if hooks.on_smoothed is not None:
-                hooks.on_smoothed(state, smoothed)
-            if hooks.on_progress is not None:
-                hooks.on_progress(update.epoch, losses[-1], len(losses))
-            if is_due and hooks.save is not None:
-                hooks.save(self._checkpoint(finite))
-            if signal is not None:
-                raise Interrupted(signal, self._checkpoint(finite))
-        if hooks.save is not None and (checkpoint := self.checkpoint()) is not None:
-            hooks.save(checkpoint)
-        latest = self.training.latest
-        params = self._patched(self.point.params if latest is None else rnn.to_numpy(latest.parameters))
-        # In C order, as parameters that are read from a file: the rounding of predictions may depend on it.
-        return Parameters(*(None if theta is None else np.ascontiguousarray(theta) for theta in params))
+        self.rnn, self.experiment, self.configuration = rnn, experiment, configuration
+        self.run, self.E = experiment.run(configuration.run_options()), experiment.networks
+        self.state: State | None = None
+        self._losses = array("d")  # of the finished epochs
+        self.partial = np.zeros(self.E)  # the sum of the losses so far of the unfinished epoch
+        is_text = experiment.alphabet is not None and not self.E
+        self.smoothed = text.random_loss(experiment, configuration) if is_text else None
+        if resumed is not None:
+            if resumed.series != self.series:
+                raise InputError(f"it was trained on another series: expected {experiment.name} unchanged")
+            self._losses.extend(resumed.losses.ravel())
+            self.state, self.partial, self.smoothed = resumed.state, resumed.partial, resumed.smoothed
+        every = 1 if record else updates_per_yield(experiment.params, configuration.k2)
+        self.training = begin(rnn, self.run, self.state, record=record, yield_every=every)
+        done = (0, 0) if self.state is None else (self.state.epoch, self.state.number)
+        self.progress = Progress(*done, np.zeros((0, *self.E)), None, [], [], None)
 
-    def checkpoint(self) -> Checkpoint | None:
-        """The state of the run, to be saved; None before the first update."""
-        state = self.point.state if self.training.latest is None else self.rnn.to_numpy(self.training.state())
-        return None if state is None else self._checkpoint(self._snapshot(ResumePoint(state.parameters, state)))
+    @property
+    def diverged(self) -> np.ndarray:
+        """Shape E: True for the networks that have diverged."""
+        return np.isnan(self.partial)
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The losses of the finished epochs, (epochs, *E)."""
+        return np.array(self._losses).reshape(len(self._losses) // prod(self.E), *self.E)
 
     @cached_property
     def series(self) -> str:
         """The fingerprint of the training data."""
-        return fingerprint(self.experiment.x, self.experiment.target)
+        return fingerprint(self.run.x, self.run.target)
 
-    def _add(self, update):
-        """Add the losses of the updates since the last yield, of which `update` is the latest, to those of the epoch.
+    def parameters(self) -> Parameters:
+        """The current parameters, as NumPy arrays in C order: the rounding of predictions depends on the order."""
+        params = self.run.params if self.state is None else self.state.parameters
+        return Parameters(*(None if theta is None else np.ascontiguousarray(theta) for theta in params))
 
-        Returns them, (n, *E) in float64; NaN for networks that have diverged. Of a text also the smoothed losses.
-        """
-        of_each = update.loss[None] if update.losses is None else update.losses
-        losses = np.array(self.rnn.to_numpy(of_each), np.float64, order="C")
-        if self.diverged:
-            losses.reshape(len(losses), -1)[:, list(self.diverged)] = np.nan  # whatever their losses are
-        terms = losses
-        if self.configuration.reduction == "mean":
-            loss_steps = np.full(len(losses), self.configuration.k1)
-            loss_steps[-1] = update.window.loss_steps  # fewer in the last window of an epoch
-            terms = losses * (loss_steps / len(self.experiment.x)).reshape(-1, *(1 for _ in self.E))
+    def checkpoint(self) -> Checkpoint | None:
+        """The state of the run, to be saved; None before the first update."""
+        if self.state is None:
+            return None
+        rest = self.experiment.alphabet, self.smoothed
+        return Checkpoint(self.configuration, self.series, self.state, self.losses, self.partial, *rest)
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Make all updates. Raises Diverged if all networks diverge; the state is then one before that."""
+        return iter(self._advance, None)
+
+    @OVERFLOWS
+    def _advance(self) -> Progress | None:
+        """Make the updates up to the next yield; None at the end."""
+        update = next(self.training, None)
+        if update is None:
+            return None
+        losses = self.rnn.to_numpy(update.loss[None] if update.losses is None else update.losses)
+        losses = np.where(self.diverged, np.nan, np.asarray(losses, np.float64))
+        state = self.rnn.to_numpy(self.training.state())
+        diverged = nonfinite_networks(losses, state.parameters) & ~self.diverged
+        located = self._leave_out(diverged, (update.epoch, update.number)) if diverged.any() else []
+        losses = np.where(self.diverged, np.nan, losses)
         # Added one by one, so that the sum does not depend on how many updates there are per yield.
-        self.partial = np.cumsum(np.concatenate([self.partial[None], terms]), axis=0)[-1]
-        if self.smoothed is None:
-            return losses, None
-        smoothed = smoothed_losses(self.smoothed, losses)
-        self.smoothed = smoothed[-1]
-        return losses, smoothed
+        terms = np.concatenate([self.partial[None], losses * self._shares(update, len(losses))])
+        self.partial = np.cumsum(terms, axis=0)[-1]
+        self.state = self._with_finite(state)
+        epoch_loss, smoothed = None, []
+        if update.window.stop == len(self.run.x):
+            epoch_loss = self.partial
+            self._losses.extend(np.ravel(epoch_loss))
+            self.partial = np.where(self.diverged, np.nan, 0.0)
+        if self.smoothed is not None:
+            smoothed = text.smooth(self.smoothed, losses)
+            self.smoothed = smoothed[-1]
+        self.progress = Progress(update.epoch, update.number, losses, epoch_loss, smoothed, located, update)
+        return self.progress
 
-    def _end_epoch(self):
-        self.losses.append(self.partial)
-        self.partial = np.zeros(self.E)
+    def _shares(self, update: Any, updates: int) -> np.ndarray:
+        """The factors of the losses of updates in the loss of an epoch; the last update of one may have fewer steps."""
+        if self.configuration.reduction == "sum":
+            return np.ones((updates, *(1 for _ in self.E)))
+        steps = np.full(updates, float(self.configuration.k1))
+        steps[-1] = update.window.loss_steps
+        return (steps / len(self.run.x)).reshape(-1, *(1 for _ in self.E))
 
-    def _snapshot(self, point):
-        return RunSnapshot(point, self.partial, self.smoothed)
+    def _leave_out(self, diverged: np.ndarray, until: tuple[int, int]) -> list[Divergence]:
+        """Leave out networks that have diverged since the last yield. Raises Diverged if no network remains."""
+        located = locate(self.rnn, self.run, self.state, diverged, until)
+        remain = ~(self.diverged | diverged)
+        if not remain.any():
+            subject = "every network diverged, the last one: " if self.E else "the run diverged: "
+            raise Diverged(f"{subject}{self.described(located[-1])}; try {self._remedies()}")
+        self.partial = np.where(diverged, np.nan, self.partial)
+        return located
 
-    def _checkpoint(self, snapshot):
-        """Every epoch ends with a yield, so no epoch has ended since the snapshot."""
-        diverged = tuple(located.divergence for located in self.diverged.values())
-        state, (losses, epochs) = self._finite(snapshot.point.state), (self.losses.array(), self.losses.epochs)
-        of_text = self.experiment.alphabet, snapshot.smoothed
-        return Checkpoint(self.configuration, self.series, state, losses, snapshot.partial, diverged, epochs, *of_text)
-
-    def _finite(self, state):
-        """The state with finite values for the networks that diverged: zeros, and their last finite parameters."""
-        known = list(self.diverged)
-        if not known:
+    def _with_finite(self, state: State) -> State:
+        """The state, with the former parameters of the networks that diverged, and zeros for their other values."""
+        if not self.diverged.any():
             return state
-        h, velocity = state.h.copy(), state.velocity
-        h.reshape(-1, *h.shape[-2:])[known] = 0
+
+        def chosen(now: Any, before: Any) -> Any:
+            mask = self.diverged.reshape(*self.E, *(1 for _ in range(now.ndim - len(self.E))))
+            return np.where(mask, before, now)
+
+        pairs = zip(state.parameters, self.parameters())
+        params = Parameters(*(None if now is None else chosen(now, before) for now, before in pairs))
+        velocity = state.velocity
         if velocity is not None:
-            velocity = Parameters(*(None if v is None else self._with(v, known, 0) for v in velocity))
-        return state._replace(h=h, velocity=velocity, parameters=self._patched(state.parameters))
+            velocity = Gradients(*(None if v is None else chosen(v, v.dtype.type(0)) for v in velocity))
+        return state._replace(h=chosen(state.h, state.h.dtype.type(0)), parameters=params, velocity=velocity)
 
-    def _params_of(self, network):
-        axes = len(self.E)
-        parts = (None if p is None else p.reshape(-1, *p.shape[axes:])[network] for p in self.point.params)
-        return Parameters(*parts)
+    def described(self, divergence: Divergence) -> str:
+        """Where a network diverged; of an ensemble also which one it is."""
+        if not self.E:
+            return str(divergence)
+        index, names, rates = np.unravel_index(divergence.network, self.E), [], self.configuration.rates()
+        if rates:
+            names.append(f"learning rate {rates[index[0]]:g}")
+        if self.configuration.networks is not None:
+            names.append(f"seed {self.configuration.seed + int(index[-1])}")
+        described = f" ({', '.join(names)})" if names else ""
+        return f"network {divergence.network + 1} of {prod(self.E)}{described}, {divergence}"
 
-    def _with(self, theta, networks, values):
-        theta = theta.copy()
-        theta.reshape(-1, *theta.shape[len(self.E) :])[networks] = values
-        return theta
+    def _remedies(self) -> str:
+        """What to try."""
+        configuration = self.configuration
+        remedies = [f"a --learning-rate below {min(configuration.rates() or (configuration.learning_rate,)):g}"]
+        if configuration.max_norm is None and configuration.max_value is None:
+            remedies.append("gradient clipping with --max-norm 1")
+        if configuration.data is not None and not configuration.standardize:
+            remedies.append("--standardize")
+        return ", or ".join(remedies)
 
-    def _patched(self, params):
-        """The parameters, with the last finite ones for the networks that diverged."""
-        for network, located in self.diverged.items():
-            pairs = zip(params, located.params)
-            params = Parameters(*(None if p is None else self._with(p, [network], last) for p, last in pairs))
-        return params
-
-    def _diverge(self, nonfinite, finite, update):
-        """Locate where networks that are not finite now, and were in the snapshot `finite`, diverged.
-
-        Raises Diverged if no network is left; otherwise the run continues without these, and `on_divergence` is called
-        for each.
+    @OVERFLOWS
+    def result(self, generate: int) -> Result:
+        """The result of a finished run on a series: predictions with the final weights, and `generate` free-running
+        values. Raises Diverged if none of them is finite.
         """
-        known = np.isin(np.arange(nonfinite.size), list(self.diverged)).reshape(nonfinite.shape)
-        new = nonfinite & ~known
-        if not new.any():
-            return
-        params, state = finite.point
-        point = finite.point if state is None else ResumePoint(self._patched(params), self._finite(state))
-        until = (update.epoch, update.number)
-        located = locate_divergence(self.rnn, self.experiment, self.options, point, new, until)
-        located = [LocatedDivergence(self._described(divergence), params) for divergence, params in located]
-        self.diverged |= {each.divergence.network: each for each in located}
-        if nonfinite.ndim:
-            self.partial.reshape(-1)[list(self.diverged)] = np.nan  # also if the loss itself is still finite
-        is_over = len(self.diverged) == nonfinite.size
-        last = located[-1].divergence
-        for divergence, _ in located:
-            is_latest = (divergence.epoch, divergence.number) == (last.epoch, last.number)
-            if self.hooks.on_divergence is not None and not (is_over and is_latest):
-                self.hooks.on_divergence(divergence)
-        if is_over:
-            if nonfinite.ndim and update.window.stop == len(self.experiment.x):
-                self._end_epoch()
-            message = explanation([each.divergence for each in self.diverged.values()], self.configuration)
-            raise Diverged(message, self.checkpoint() if nonfinite.ndim else self._before(finite, last))
-
-    def _described(self, divergence):
-        """With the learning rate and the seed of the network, which distinguish it from the others."""
-        rates, configuration = self.configuration.rates(), self.configuration
-        index = np.unravel_index(divergence.network, self.E)
-        rate = rates[index[0]] if rates else None
-        seed = None if configuration.networks is None else configuration.seed + int(index[-1])
-        return divergence._replace(rate=rate, seed=seed)
-
-    def _before(self, finite, divergence):
-        """The checkpoint of a single network before it diverged, found by repeating the updates from a snapshot on."""
-        self.diverged = {}
-        self.partial, self.smoothed = finite.partial, finite.smoothed
-        point = finite.point
-        repeated = begin(self.rnn, self.experiment, self.options, point)
-        with closing(iter(repeated)) as updates:
-            for update in updates:
-                if (update.epoch, update.number) == (divergence.epoch, divergence.number):
-                    break
-                self._add(update)
-                state = self.rnn.to_numpy(repeated.state())
-                point = ResumePoint(state.parameters, state)
-        return None if point.state is None else self._checkpoint(self._snapshot(point))
-
-
-def explanation(divergences: list[Divergence], configuration: Configuration) -> str:
-    """One line: where the networks diverged, and what to try."""
-    rates = configuration.rates() or (configuration.learning_rate,)
-    remedies = [f"a --learning-rate below {min(rates):g}"]
-    if configuration.max_norm is None and configuration.max_value is None:
-        remedies.append("gradient clipping with --max-norm 1")
-    if configuration.data is not None and not configuration.standardize:
-        remedies.append("--standardize")
-    what = "; ".join(map(str, divergences[:MAX_NAMED]))
-    more = f" and {len(divergences) - MAX_NAMED} more" if len(divergences) > MAX_NAMED else ""
-    subject = "the run" if divergences[0].of == 1 else "every network"
-    return f"{subject} diverged: {what}{more}; try {', or '.join(remedies)}"
-
-
-def run(
-    rnn: ModuleType,
-    experiment: Experiment,
-    configuration: Configuration,
-    generate: int = 0,
-    hooks: Hooks = NOTHING,
-    resumed: Checkpoint | None = None,
-) -> Result:
-    """Train with the backend `rnn`, then predict one step ahead and generate; on a text nothing is predicted.
-
-    resumed: the checkpoint to continue from; the experiment and the configuration are those of that run, see
-    `check_can_resume`.
-
-    Raises Diverged if all networks diverge, and Interrupted if `hooks.stop_signal` returns a signal.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # non-finite values are reported as a divergence
-        training = Run(rnn, experiment, configuration, hooks, resumed)
-        params = training.train()
-
-        def check():
-            if (signal := hooks.stop_signal()) is not None:
-                raise Interrupted(signal, training.checkpoint())
-
-        phi = configuration.nonlinearity
-        x, h_0, held_out = experiment.x, experiment.h_0, experiment.held_out
-        if experiment.alphabet is None:
-            of_params = rnn.from_numpy(params)
-            y, generated = predict(rnn, of_params, x, h_0, generate, phi, held_out, check, configuration.loss)
-        else:
-            y = generated = np.zeros((0, *params.W_hy.shape[:-2], 1, len(experiment.alphabet)))
-        check()
-    losses = training.losses
-    diverged = tuple(located.divergence for located in training.diverged.values())
-    result = Result(losses.array(), params, y, generated, diverged, np.array(losses.epochs, int))
-    if not result.converged().any():
-        raise Diverged(
-            f"the predictions after epoch {configuration.epochs} are not finite, as the weights are too large; try a"
-            " smaller --learning-rate, gradient clipping with --max-norm 1, or --weight-decay",
-            training.checkpoint(),
-        )
-    return result
+        predicted = predict(self.rnn, self.parameters(), self.experiment, self.run.options.objective, generate)
+        result = Result(self.losses, self.parameters(), *predicted, self.diverged)
+        if not result.converged().any():
+            epoch = self.configuration.epochs
+            raise Diverged(f"the predictions after epoch {epoch} are not finite; try {self._remedies()}")
+        return result

@@ -1,4 +1,4 @@
-"""The terminal: exit status, standard streams, signals, and the progress bar of work longer than two seconds.
+"""What the program does on a terminal: exit status, messages, signals, and the progress bar.
 
 Ctrl-C sends SIGINT, `kill` and job schedulers send SIGTERM, and a closed terminal sends SIGHUP. A signal that is
 ignored when the program starts, such as SIGHUP under nohup, stays ignored.
@@ -8,22 +8,28 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
-from numpy_rnn.app.format import error_line
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.errors import Diverged, InputError, one_line
+
+MAX_MESSAGE = 1000  # characters
+DELAY = 2.0  # seconds before a progress bar appears
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 
-def exit_status(program: str, work: Callable[[], int]) -> int:
+def exit_status(program: str, work: Callable[[], int], traceback: bool = False) -> int:
     """Do the work of a whole program. Returns its exit status: that of the work if nothing fails.
 
-    2 if the input cannot be used or the output cannot be written; 1 if the reader of the output is gone, as in
-    `| head`; 130 after Ctrl-C, or 128 plus the number of another signal. One line on standard error says why.
+    2 if the input cannot be used or the output cannot be written; 3 if a run diverged; 1 if the reader of the output is
+    gone, as in `| head`; 130 after Ctrl-C, or 128 plus the number of another signal; 70 after an unexpected exception.
+    One line on standard error says why. traceback: raise an unexpected exception instead.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # of a character that the terminal does not have
     try:
         try:
             return work()
@@ -31,227 +37,101 @@ def exit_status(program: str, work: Callable[[], int]) -> int:
             print(end="", flush=True)
     except InputError as error:
         return failed(program, 2, str(error))
+    except Diverged as error:
+        return failed(program, 3, str(error))
     except MemoryError as error:
-        return failed(program, 2, f"not enough memory ({error}): choose fewer hidden units, networks or rows")
+        reason = f" ({error})" if str(error) else ""
+        return failed(program, 2, f"not enough memory{reason}: choose fewer hidden units, networks, steps or rows")
     except KeyboardInterrupt as error:
-        return failed(program, 128 + signal_of(error), "interrupted")
+        return failed(program, 128 + interrupting_signal(error), "interrupted")
     except BrokenPipeError:
         _discard_output()
         return 1
     except OSError as error:
         _discard_output()
         return failed(program, 2, f"the output cannot be written: {error.strerror or error}")
+    except Exception as error:
+        if traceback:
+            raise
+        message = f"unexpected {type(error).__name__}: {error}; run again with --traceback, and report it"
+        return failed(program, INTERNAL_ERROR, message)
 
 
 def failed(program: str, status: int, message: str) -> int:
     """Print the message on one line on standard error. Returns the status."""
-    print(f"{program}: {error_line(message)}", file=sys.stderr)
+    with suppress(OSError):  # a full or closed standard error changes nothing
+        if sys.stderr is not None:
+            print(f"{program}: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
     return status
 
 
-def _discard_output():
+def _discard_output() -> None:
     """Redirect standard output, so that Python's own flush at exit succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-ESCAPES = "backslashreplace"
-
-
-@contextmanager
-def printing_anything() -> Iterator[None]:
-    """A context in which any text can be printed.
-
-    A character that the encoding of a stream cannot represent is written as an escape, such as \\xe9. A stream that was
-    closed before Python started, as by `2>&-`, discards what is written to it.
-    """
-    with ExitStack() as stack:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is None:
-                null = stack.enter_context(_null_stream())
-                setattr(sys, name, null)
-                stack.callback(setattr, sys, name, None)
-            elif hasattr(stream, "reconfigure"):
-                stack.callback(stream.reconfigure, errors=stream.errors)
-                stream.reconfigure(errors=ESCAPES)
-        yield
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """A context in which nothing is printed on standard output."""
-    with _null_stream() as null, redirect_stdout(null):
-        yield
-
-
-def _null_stream():
-    return open(os.devnull, "w", encoding="utf-8", errors=ESCAPES)
-
-
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP as an exception, so that it is handled as KeyboardInterrupt is for SIGINT."""
+    """A signal as an exception."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int, is_deferred: bool = False):
         super().__init__(f"terminated by signal {number}")
-        self.signal = number
+        self.signal, self.is_deferred = number, is_deferred
 
 
-def signal_of(interrupt: KeyboardInterrupt) -> int:
+def interrupting_signal(interrupt: KeyboardInterrupt) -> int:
     """The number of the signal that raised the exception."""
-    return interrupt.signal if isinstance(interrupt, Terminated) else signal.SIGINT
+    return getattr(interrupt, "signal", signal.SIGINT)
 
 
-class SignalRecord:
-    """The signal received so far, if any; None otherwise."""
+class Signals:
+    """A context in which SIGINT, SIGTERM and SIGHUP raise Terminated; while they are `deferred`, the first one is only
+    recorded as `received`, and a second one acts at once.
 
-    def __init__(self):
+    Outside the main thread, signals act as before.
+    """
+
+    NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+    def __init__(self) -> None:
+        self.deferred = False
         self.received: int | None = None
-        self.previous: dict[int, Any] = {}  # handlers
+        self._previous: dict[int, Any] = {}
 
-    def __call__(self) -> int | None:
-        return self.received
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in self.NUMBERS:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._previous[number] = signal.signal(number, self._handle)
+        return self
 
-    def handle(self, number, frame):
-        """Record the first signal; a second one acts at once, as it did before."""
-        self.received = number
-        self.restore()
-
-    def install(self, numbers, handler):
-        """Handle these signals, except those that are ignored or have a handler outside Python."""
-        for number in numbers:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                self.previous[number] = signal.signal(number, handler)
-
-    def restore(self):
-        """Restore the previous handlers."""
-        previous, self.previous = self.previous, {}
-        for number, handler in previous.items():
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def _handle(self, number: int, frame: object) -> None:
+        if self.deferred and self.received is None:
+            self.received = number
+        else:
+            raise Terminated(number)
+
+    def check(self) -> None:
+        """Raise Terminated if a signal was received while they were deferred."""
+        if self.received is not None:
+            raise Terminated(self.received, is_deferred=True)
+
 
 @contextmanager
-def deferred_signals(wanted: bool = True) -> Iterator[SignalRecord]:
-    """A context in which the first signal is recorded instead of acting; unless `wanted`, or outside the main thread,
-    signals act as before.
+def progress_bar(name: str, total: int, done: int = 0, wanted: bool = True) -> Iterator[Any]:
+    """A bar by tqdm on standard error, from two seconds on.
+
+    It is None if it is not wanted, standard error is no terminal, or tqdm is not installed.
     """
-    record = SignalRecord()
-    if wanted and _is_main_thread():
-        record.install(SIGNALS, record.handle)
-    try:
-        yield record
-    finally:
-        record.restore()
+    if not (wanted and sys.stderr is not None and sys.stderr.isatty() and find_spec("tqdm")):
+        yield None
+        return
+    from tqdm import tqdm
 
-
-@contextmanager
-def raised_on_termination() -> Iterator[None]:
-    """A context in which SIGTERM and SIGHUP raise Terminated. Outside the main thread they act as before."""
-    record = SignalRecord()
-    if _is_main_thread():
-        record.install([number for number in SIGNALS if number != signal.SIGINT], _terminate)
-    try:
-        yield
-    finally:
-        record.restore()
-
-
-def _terminate(number, frame):
-    raise Terminated(number)
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-DELAY = 2.0  # seconds before the bar appears
-WIDTH = 100  # columns; on a narrower terminal the rate is left out, to leave room for the details,
-NARROW = 70  # and on one narrower than this, also the counts and the elapsed time
-REFRESH = 0.1  # seconds between two updates of the bar
-
-
-class Progress:
-    """A progress bar on standard error, by tqdm, with the time left and details such as the loss.
-
-    There is none unless standard error is a terminal and a bar is `wanted`, nor for work that takes less than DELAY.
-    Without tqdm, one line says so instead.
-    """
-
-    def __init__(self, name: str, total: int | None, unit: str, done: int = 0, wanted: bool = True):
-        self.name, self.pending, self.next_refresh = name, 0, time.monotonic() + DELAY
-        self.is_visible = False
-        self.is_on = wanted and sys.stderr is not None and sys.stderr.isatty() and total != done
-        self.bar = None
-        if self.is_on and find_spec("tqdm") is not None:
-            from tqdm import tqdm
-
-            self.bar = tqdm(
-                total=total,
-                initial=done,
-                delay=DELAY,
-                desc=name,
-                unit=f" {unit}",
-                **_width(),
-                leave=False,
-                file=sys.stderr,
-            )
-
-    def advance(self, number: int = 1, details: Callable[[], dict[str, Any]] = dict, total: int | None = None) -> None:
-        """Count so many more units of work. details: called for what is shown at the end, if the bar is refreshed.
-
-        total: the new total, if it has changed.
-        """
-        self.pending += number
-        if not self.is_on or time.monotonic() < self.next_refresh:
-            return
-        self.next_refresh = time.monotonic() + REFRESH
-        if self.bar is None:
-            self.is_on = False
-            print(f"{self.name}: no progress bar: tqdm is not installed", file=sys.stderr)
-            return
-        if total is not None:
-            self.bar.total = total
-        self.bar.set_postfix(details(), refresh=False)
-        self.is_visible = True
-        self.bar.update(self.pending)
-        self.pending = 0
-
-    def paused(self) -> AbstractContextManager[Any]:
-        """A context in which something else is printed: the bar is cleared before and redrawn after it."""
-        if self.bar is None or not self.is_visible:
-            return nullcontext()
-        return self.bar.external_write_mode(file=sys.stdout)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self.bar is not None:
-            if self.is_visible:
-                self.bar.clear()  # tqdm does not, if Ctrl-C comes after it has drawn and before it has noted when
-            self.bar.close()
-
-
-def _width():
-    """As wide as the terminal; WIDTH if the terminal does not know its width, where tqdm would draw nothing."""
-    try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (AttributeError, OSError, ValueError):  # standard error is replaced by something without a descriptor
-        columns = 0
-    if columns == 0:
-        return {"ncols": WIDTH}
-    if columns >= WIDTH:
-        return {"dynamic_ncols": True}
-    number, elapsed = ("", "") if columns < NARROW else (" {n_fmt}/{total_fmt}", "{elapsed}<")
-    form = f"{{desc}}: {{percentage:3.0f}}%|{{bar}}|{number} [{elapsed}{{remaining}}{{postfix}}]"
-    return {"dynamic_ncols": True, "bar_format": form}
-
-
-@contextmanager
-def progress(name: str, total: int | None, unit: str, done: int = 0, wanted: bool = True) -> Iterator[Progress]:
-    """A Progress that is removed at the end of the block, also if the work is interrupted."""
-    bar = Progress(name, total, unit, done, wanted)
-    try:
+    with tqdm(
+        desc=name, total=total, initial=done, unit=" updates", delay=DELAY, leave=False, dynamic_ncols=True
+    ) as bar:
         yield bar
-    finally:
-        bar.close()

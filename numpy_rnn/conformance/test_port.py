@@ -3,13 +3,7 @@
 import pytest
 
 from numpy_rnn.conformance.ports.protocol import PortFault
-from numpy_rnn.conformance.properties import (
-    BoundExceeded,
-    check_port_global,
-    check_port_local,
-    check_port_lockstep,
-    profile,
-)
+from numpy_rnn.conformance.properties import Violation, check_port, profile
 
 
 def pytest_generate_tests(metafunc):
@@ -19,32 +13,31 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def check(pytestconfig, dtype):
-    """Check a property of the port; a failure is one line without a traceback."""
+    """Check the port at a level; a failure is one line without a traceback."""
 
-    def check_property(property_of_port):
-        state = pytestconfig.elman_suite
-        chosen = profile(pytestconfig.getoption("elman_profile"))
+    def check_level(level):
+        suite, option = pytestconfig.elman_suite, pytestconfig.getoption
         fault = None
         try:
-            property_of_port(state.port, dtype, chosen, pytestconfig.getoption("elman_timeout"), state.worst)
-        except (BoundExceeded, PortFault) as error:
+            check_port(level, suite.port, dtype, profile(option("elman_profile")), option("elman_timeout"), suite.worst)
+        except (Violation, PortFault) as error:
             fault = str(error)
         if fault is not None:
             pytest.fail(fault, pytrace=False)
 
-    return check_property
+    return check_level
 
 
 def test_local(check):
     """Level L1: every stage within its own rounding."""
-    check(check_port_local)
+    check("L1")
 
 
 def test_global(check):
     """Level L2: loss, gradients and updated parameters within the bound around the oracle's values."""
-    check(check_port_global)
+    check("L2")
 
 
 def test_lockstep(check):
     """Level L3: several updates in a row, each checked from its actual start."""
-    check(check_port_lockstep)
+    check("L3")

@@ -1,4 +1,6 @@
-"""Experiments and results of random numbers, whose plots and tables are checked against these numbers."""
+"""Experiments and results of made-up numbers, whose plots and tables can be checked by eye; and dangerous files."""
+
+import io
 
 import numpy as np
 from comparing import each
@@ -9,26 +11,49 @@ from numpy_rnn.app.results import Result
 
 
 def made_up(
-    T=20, D=1, E=(), G=5, epochs=7, backends=("numpy_rnn",), P=None, scaled=False, held_out=0, rates=()
+    T=5, D=1, E=(), G=2, epochs=3, backends=("numpy_rnn",), P=None, scaled=False, held_out=0, rates=()
 ) -> tuple[Experiment, dict[str, Result]]:
-    """An Experiment and Results of random numbers. P: of how many rows there are predictions."""
-    generator = np.random.default_rng(0)
-    rows = generator.normal(size=(T + 1, 1, D))
+    """An Experiment and Results. P: of how many rows there are predictions.
+
+    Row t of column d is t² + 100 d. Predictions of network n are wrong by n + 1, up and down by turns; those of a
+    second backend by 10 more. Free-running values are 1000 + n, and so on. The loss of network n in epoch e is
+    (n + 1) / 2^e. With `scaled` the units of the series are ten times these numbers, plus 50.
+    """
+    rows = np.arange(T + 1.0)[:, None, None] ** 2 + 100 * np.arange(D)
     x, target = rows[:-1], rows[1:]
-    scaling = Scaling(np.arange(50.0, 50 + D), np.arange(10.0, 10 + D)) if scaled else None
+    scaling = Scaling(np.full(D, 50.0), np.full(D, 10.0)) if scaled else None
     params = each(lambda theta: np.broadcast_to(theta, (*E, *theta.shape)), numpy_rnn.initial_parameters(D, 6, D))
     experiment = Experiment("made up", x, target, np.zeros((1, 6)), params, scaling, held_out, rates)
+    networks = np.arange(np.prod(E, dtype=int)).reshape(E)
 
-    def result():
-        losses = np.exp(generator.normal(size=(epochs, *E)))
-        y, following = generator.normal(size=(T, *E, 1, D)), generator.normal(size=(G, *E, 1, D))
-        return Result(losses, experiment.params, y[T - (P or T) :], following)
+    def result(number):
+        errors = (networks + 1 + 10 * number)[..., None, None] * (-1.0) ** np.arange(T).reshape(
+            T, *(1 for _ in E), 1, 1
+        )
+        y = target.reshape(T, *(1 for _ in E), 1, D) + errors
+        after = 1000 + networks[..., None, None] + np.arange(float(G)).reshape(G, *(1 for _ in E), 1, 1) + np.zeros(D)
+        losses = (networks + 1) / 2.0 ** np.arange(1, epochs + 1).reshape(epochs, *(1 for _ in E))
+        return Result(losses, experiment.params, y[T - (P or T) :], after)
 
-    return experiment, {name: result() for name in backends}
+    return experiment, {name: result(number) for number, name in enumerate(backends)}
 
 
 def lines(axes):
-    """The lines by label, without the border and the empty lines of a legend."""
+    """The lines by label, without the empty lines of a legend."""
     return {
         line.get_label(): line for line in axes.lines if not line.get_label().startswith("_") and len(line.get_xdata())
     }
+
+
+def npy(array) -> bytes:
+    """The bytes of a file that numpy.save writes."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+class Bomb:
+    """An object that creates the file `exploded` when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("exploded", "w")

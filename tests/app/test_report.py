@@ -1,30 +1,19 @@
-"""The text that a run prints, from made-up numbers."""
-
-import re
+"""The text that a run prints, from made-up numbers: each snapshot was checked by eye against `made_up`."""
 
 import numpy as np
 import pytest
-from comparing import assert_within
-from in_process import configured, losses
-from made_up import made_up as of_many
+from in_process import configured
+from inline_snapshot import snapshot
+from made_up import made_up
 
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app import report
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import Scaling, scaling_of
-from numpy_rnn.app.format import error_line, format_number
+from numpy_rnn.app.experiment import Scaling, series_scaling
+from numpy_rnn.app.format import format_number
 from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
-
-
-def made_up(scale=1.0, scaling=None, **sizes):
-    experiment, results = of_many(**{"T": 4, "G": 2, "epochs": 3} | sizes)
-    result = results["numpy_rnn"]
-    x, target, y, following = (scale * v for v in (*experiment[1:3], result.predictions, result.generated))
-    experiment = experiment._replace(x=x, target=target, scaling=scaling)
-    return experiment, result._replace(predictions=y, generated=following)
-
 
 HEADINGS = """
 --reduction mean | tanh, no biases, reduction mean, k1=1 k2=1, learning rate 0.1, float32, seed 0
@@ -38,213 +27,183 @@ HEADINGS = """
 
 
 @pytest.mark.parametrize("case", HEADINGS.strip().splitlines())
-def test_the_heading_describes_the_run(case):
+def test_heading(case):
     options, ending = case.split(" | ")
     c = configured(options)
     params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
-    heading = report.heading(["numpy_rnn", "torch_rnn"], made_up()[0]._replace(params=params), c)
+    heading = report.heading(["numpy_rnn", "torch_rnn"], made_up(T=4)[0]._replace(params=params), c)
     assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
     assert heading.endswith(f", {ending}")
 
 
+def test_heading_names_columns():
+    experiment = made_up(D=7)[0]._replace(columns=(*"abcd", "tab\there\udcff", "f", "g"))
+    heading = report.heading(["numpy_rnn"], experiment, Configuration())
+    assert heading.startswith("numpy_rnn: made up (columns a, b, c, d, tab\\there\\udcff and 2 more), T=5 ")
+
+
 def test_loss_rows():
-    assert report.loss_heading(()) == "epoch          loss"
-    assert report.loss_row(300, np.array(0.1737856)) == "  300      0.173786"
-    assert report.loss_heading((2, 3)) == "epoch   median loss           10 %           90 %   of 6 networks"
-    row = report.loss_row(20, np.arange(1.0, 12.0))  # of 1 to 11, the 10th percentile is 2
-    assert row == "   20      6.000000       2.000000      10.000000"
-    assert report.loss_row(20, np.array([np.nan, 6.0, np.inf])) == "   20      6.000000       6.000000       6.000000"
-    # a sweep
-    assert report.loss_heading((2,), (0.1, 1e-5)) == "epoch      rate 0.1    rate 1e-05"
-    assert report.loss_heading((2, 3), (0.1, 1e-5)).endswith("    rate 1e-05   medians of 3 networks each")
-    assert report.loss_row(20, np.array([0.5, 2e-7]), (0.1, 1e-5)) == "   20      0.500000   2.00000e-07"
-    losses = np.array([[1, 2, 9], [np.nan, 4, np.inf]])
-    assert report.loss_row(20, losses, (0.1, 1e-5)) == "   20      2.000000      4.000000"
-    assert report.loss_row(20, np.array([0.5, np.nan]), (0.1, 1e-5)) == "   20      0.500000           nan"
+    rows = [
+        report.loss_heading(()),
+        report.loss_row(300, np.float64(0.1737856)),
+        report.loss_heading((2, 3)),
+        report.loss_row(20, np.arange(1.0, 12.0)),  # of 1 to 11, the 10th percentile is 2
+        report.loss_row(20, np.array([np.nan, 6.0, np.inf])),
+        report.loss_heading((2,), (0.1, 1e-5)),
+        report.loss_row(20, np.array([0.5, 2e-7]), (0.1, 1e-5)),
+        report.loss_heading((2, 3), (0.1, 1e-5)),
+        report.loss_row(20, np.array([[1, 2, 9], [np.nan, 4, np.inf]]), (0.1, 1e-5)),
+        report.loss_row(20, np.array([0.5, np.nan]), (0.1, 1e-5)),
+    ]
+    assert "\n".join(rows) == snapshot("""\
+epoch          loss
+  300      0.173786
+epoch   median loss           10 %           90 %   of 6 networks
+   20      6.000000       2.000000      10.000000
+   20      6.000000       6.000000       6.000000
+epoch      rate 0.1    rate 1e-05
+   20      0.500000   2.00000e-07
+epoch      rate 0.1    rate 1e-05   medians of 3 networks each
+   20      2.000000      4.000000
+   20      0.500000           nan\
+""")
 
 
-def test_numbers_have_six_decimals_unless_their_scale_needs_an_exponent():
-    for value, scale, text in (
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [
         (0.0, None, "0.000000"),
         (0.001, None, "0.001000"),
         (9e-4, None, "9.00000e-04"),
         (999999.4, None, "999999.400000"),
         (1e6, None, "1.00000e+06"),
         (5.0, 1e-5, "5.00000e+00"),
-    ):
-        assert format_number(value, scale=scale) == text
-        assert format_number(value, 20, scale) == text.rjust(20)
+    ],
+)
+def test_numbers_fit_their_scale(value, scale, text):
+    assert format_number(value, scale=scale) == text
+    assert format_number(value, 20, scale) == text.rjust(20)
 
 
-def test_a_long_message_is_one_line_that_keeps_its_beginning_and_its_end():
-    assert error_line("a\tb\n c\x1b") == "a b c\\x1b"
-    message = error_line("begin " + "x" * 5000 + ": expected the end")
-    assert message.startswith("begin xxx")
-    assert message.endswith("xxx: expected the end")
-    assert 900 < len(message) <= 1000
+def tables(**sizes):
+    experiment, results = made_up(**sizes)
+    result = results["numpy_rnn"]
+    if sizes.get("E") == (4,):
+        result.predictions[2, 1] = np.inf  # the second network diverged
+    return f"{report.series_table(experiment, result)}\n{report.error_table(experiment, result)}"
 
 
-UNITS = Scaling(np.array([100.0, -5.0]), np.array([20.0, 0.5]))
-TABLES: dict[str, dict] = {  # T steps, D columns, G free-running steps, P predictions that are kept
-    "one column": {},
-    "small numbers": {"scale": 1e-6},
-    "large numbers": {"scale": 1e9},
-    "of five columns, the first three": {"D": 5},
-    "in the units of the series": {"T": 6, "D": 2, "scaling": UNITS},
-    "an ensemble, of which a network diverged": {"E": (4,)},
-    "rows held out": {"T": 6, "G": 5, "held_out": 3},
-    "rows held out, in units": {"T": 6, "D": 2, "held_out": 3, "scaling": UNITS},
-    "no free-running step": {"G": 0},
-    "a long continuation": {"G": 100},
-    "a longer one, cut in the middle": {"G": 1234},
-    "the end of a long series": {"T": 100, "G": 0},
-    "its last predictions": {"T": 100, "G": 0, "P": 50},
-    "of rows held out, all have predictions": {"T": 8, "D": 2, "held_out": 3, "P": 5},
-    "no others have": {"T": 8, "D": 2, "held_out": 3, "P": 3, "scaling": UNITS},
-    "not even all of these": {"T": 8, "D": 2, "held_out": 5, "P": 3},
-}
+def test_tables_of_one_network():
+    assert tables() == snapshot("""\
+  time        actual         predicted
+     2      1.000000          2.000000
+     3      4.000000          3.000000
+     4      9.000000         10.000000
+     5     16.000000         15.000000
+     6     25.000000         26.000000
+     7  free-running       1000.000000
+     8  free-running       1001.000000
+one step ahead, root mean square error      network   persistence baseline
+trained on, 5 steps                        1.000000               5.744563\
+""")
 
 
-def numbers_in(table):
-    """The numbers of the table of a series, by time."""
-    lines = [line.replace("free-running", "").split() for line in table.splitlines()[1:]]
-    return {int(time): [float(cell) for cell in cells] for time, *cells in lines if time != "..."}
+def test_tables_of_several_columns_in_units():
+    """The errors are ten times those of the standardized predictions."""
+    assert tables(D=2, scaled=True) == snapshot("""\
+  time  actual feature 1  predicted feature 1  actual feature 2  predicted feature 2
+     2         60.000000            70.000000       1060.000000          1070.000000
+     3         90.000000            80.000000       1090.000000          1080.000000
+     4        140.000000           150.000000       1140.000000          1150.000000
+     5        210.000000           200.000000       1210.000000          1200.000000
+     6        300.000000           310.000000       1300.000000          1310.000000
+     7      free-running         10050.000000      free-running         10050.000000
+     8      free-running         10060.000000      free-running         10060.000000
+one step ahead, root mean square error      network   persistence baseline
+trained on, 5 steps, feature 1            10.000000              57.445626
+trained on, 5 steps, feature 2            10.000000              57.445626\
+""")
 
 
-@pytest.mark.parametrize("case", TABLES)
-def test_the_tables_have_the_numbers_of_the_run(case):
-    """Of every time and for every column: the value, its prediction, and the free-running value, if there are any.
-
-    And the errors of the predictions and of the persistence baseline, of each column by itself, as they may have
-    different units; of an ensemble the error of the median network, and not that of the median prediction.
-    """
-    sizes = TABLES[case]
-    experiment, result = made_up(**sizes)
-    (T, _, D), P, rows_held_out = experiment.x.shape, len(result.predictions), experiment.held_out
-    mean, unit = experiment.scaling or (np.zeros(D), np.ones(D))
-    left = [0, 2, 3] if sizes.get("E") else [0]
-    if sizes.get("E"):
-        result.predictions[2, 1] = np.inf
-
-    def in_units(values, networks):
-        return values.reshape(-1, networks, D) * unit + mean
-
-    before, target = (in_units(values, 1)[:, 0] for values in (experiment.x, experiment.target))
-    y, following = (in_units(values, left[-1] + 1)[:, left] for values in (result.predictions, result.generated))
-    columns = (0, target), (T - P, np.median(y, axis=1)), (T - rows_held_out, np.median(following, axis=1))
-    expected = {}
-    end = max(T, T - rows_held_out + len(following))
-    for t in (t for t in range(max(0, T - 40), end) if end - T <= 100 or not T + 50 <= t < end - 50):
-        cells = [(d, begin, values) for d in range(min(D, 3)) for begin, values in columns]
-        expected[t + 2] = [values[t - begin, d] for d, begin, values in cells if begin <= t < begin + len(values)]
-    table = report.series_table(experiment, result)
-    found = numbers_in(table)
-    assert list(found) == list(expected)
-    has_exponents = "scale" in sizes
-    for time, numbers in found.items():
-        allowed = 5e-6 * np.abs(expected[time]) if has_exponents else 0.5e-6
-        assert_within(np.array(numbers), np.array(expected[time]), allowed)
-    heads = table.splitlines()[0]
-    assert ("median predicted" in heads) == ("E" in sizes)
-    assert ("free-running" in heads) == (rows_held_out > 0)
-    assert (table.splitlines()[1] == "   ...  (60 earlier times)") == (T == 100)
-    assert re.findall(r"\n   \.\.\.  \((\d+) later times?\)\n", table) == ["1134"] * (end - T > 100)
-    assert len({len(line) for line in table.splitlines() if "..." not in line}) == 1
-
-    wanted, border = {}, max(T - rows_held_out, T - P)
-    for what, steps in (("trained on", range(T - P, border)), ("held out", range(border, T))):
-        for d in range(D if steps else 0):
-            of_networks = [rms(y[t - T + P, n, d] - target[t, d] for t in steps) for n in range(len(left))]
-            naive = rms(before[t, d] - target[t, d] for t in steps)
-            wanted[what, len(steps), f"feature {d + 1}" if D > 1 else None] = np.median(of_networks), naive
-    of_table = errors(experiment, result)
-    assert list(of_table) == list(wanted)
-    for row, numbers in of_table.items():
-        allowed = 5e-6 * np.abs(wanted[row]) if has_exponents else 0.5e-6
-        assert_within(np.array(numbers), np.array(wanted[row]), allowed)
+def test_tables_of_an_ensemble_with_rows_held_out():
+    """Medians of networks 1, 3 and 4; the errors are 3 for the median network."""
+    assert tables(T=6, E=(4,), held_out=3, G=4) == snapshot("""\
+  time        actual  median predicted    free-running
+     2      1.000000          4.000000                \n\
+     3      4.000000          1.000000                \n\
+     4      9.000000         12.000000                \n\
+     5     16.000000         13.000000     1002.000000
+     6     25.000000         28.000000     1003.000000
+     7     36.000000         33.000000     1004.000000
+     8                                     1005.000000
+one step ahead, root mean square error      network   persistence baseline
+trained on, 3 steps                        3.000000               3.415650
+held out, 3 steps                          3.000000               9.146948\
+""")
 
 
-def test_actual_values_are_those_of_the_data_and_not_of_the_dtype():
+def test_tables_of_a_sweep_are_of_the_best_rate():
+    """It is the first, of which all networks are left."""
+    assert tables(T=3, E=(2, 3), rates=(0.1, 0.2), G=1) == snapshot("""\
+  time        actual  median predicted   of learning rate 0.1
+     2      1.000000          3.000000
+     3      4.000000          2.000000
+     4      9.000000         11.000000
+     5  free-running       1001.000000
+one step ahead, root mean square error      network   persistence baseline
+trained on, 3 steps                        2.000000               3.415650\
+""")
+
+
+def test_long_tables_are_cut():
+    """Forty rows of the series, and the first and last fifty free-running values."""
+    table = tables(T=100, G=1234, P=50, D=25).splitlines()
+    short = [line for line in table if "..." in line]
+    assert short == snapshot(["   ...  (60 earlier times)", "   ...  (1134 later times)", "   ...  (5 more columns)"])
+    assert len(table) == 1 + 1 + 40 + 50 + 1 + 50 + 1 + 20 + 1
+    assert [table[place].split()[0] for place in (2, 41, 91, 93, 142)] == ["62", "101", "151", "1286", "1335"]
+    assert "free-running" in table[42]
+
+
+def test_actual_values_are_those_of_the_data():
     """0.1 in float32, multiplied by a deviation and added to a mean, comes back as another number."""
     series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
-    scaling = scaling_of(series)
+    scaling = series_scaling(series)
     x, target = inputs_and_targets(scaling.standardized(series), "float32")
-    experiment, result = made_up(T=3, D=2, G=0)
-    experiment = experiment._replace(x=x, target=target, series=series, scaling=scaling)
-    rows = numbers_in(report.series_table(experiment, result))
-    assert [row[0] for row in rows.values()] == [float(f"{value:.6f}") for value in series[1:, 0]]
-    assert [row[2] for row in rows.values()] == [float(f"{value:.5e}") for value in series[1:, 1]]  # by its own size
-    assert experiment._replace(held_out=1).trained().rows(1).tolist() == series[1:3].tolist()
-    naive = [value for _, value in errors(experiment, result).values()]
-    assert_within(np.array(naive), np.sqrt((np.diff(series, axis=0) ** 2).mean(axis=0)), np.array([5e-7, 5e-10]))
-
-
-def test_columns_have_their_names():
-    long, odd = "a very long name of a column", "tab\there\udcff"
-    experiment, result = made_up(D=4)
-    experiment = experiment._replace(columns=("spots", long, odd, "four"))
-    head = re.split("  +", report.series_table(experiment, result).splitlines()[0].strip())
-    names = ["spots", "a very long name of a...", "tab\\there\\udcff"]
-    assert head == ["time", *(f"{what} {name}" for name in names for what in ("actual", "predicted"))]
-    assert [name for _, _, name in errors(experiment, result)] == [*names, "four"]
-    heading = report.heading(["numpy_rnn"], experiment, Configuration())
-    assert heading.startswith(f"numpy_rnn: made up (columns spots, {long}, tab\\there\\udcff, four), T=4 ")
-    many = experiment._replace(columns=tuple("abcdefg"))
-    assert "made up (columns a, b, c, d, e and 2 more), T" in report.heading(["a"], many, Configuration())
-    _, *rows, last = report.error_table(*made_up(D=25)).splitlines()
-    assert [row.split()[5] for row in rows] == [str(n) for n in range(1, 21)]
-    assert last == "   ...  (5 more columns)"
-
-
-def errors(experiment, result):
-    """The rows of the error table: (what, steps, column) → network, last value."""
-    head, *rows = report.error_table(experiment, result).splitlines()
-    assert re.split("  +", head) == ["one step ahead, root mean square error", "network", "persistence baseline"]
-    assert {len(row) for row in rows if not row.startswith("   ...")} == {len(head)}
-    pattern = r"(trained on|held out), (\d+) steps?(?:, ((?: ?\S+)+))? +(\S+) +(\S+)"
-    parts = (re.fullmatch(pattern, row).groups() for row in rows)
-    return {(what, int(steps), name): (float(network), float(naive)) for what, steps, name, network, naive in parts}
-
-
-def rms(differences):
-    """Root mean square of numbers, one by one."""
-    squares = [float(difference) ** 2 for difference in differences]
-    return (sum(squares) / len(squares)) ** 0.5
-
-
-def test_of_a_sweep_the_tables_are_those_of_the_best_rate():
-    experiment, result = made_up(T=5, E=(3,))
-    result = result._replace(losses=np.array([[3.0, 1.0, 2.0]]))
-    rates = experiment._replace(rates=(0.1, 0.2, 0.3))
-    one = Result(result.losses[:, 1], result.params, result.predictions[:, 1], result.generated[:, 1])
-    table, alone = (report.series_table(e, r).splitlines() for e, r in ((rates, result), (experiment, one)))
-    assert table == [alone[0] + "   of learning rate 0.2", *alone[1:]]
-    assert report.error_table(rates, result) == report.error_table(experiment, one)
+    experiment, results = made_up(T=3, D=2, G=0)
+    experiment = experiment._replace(x=x, target=target, series=series, scaling=Scaling(*scaling))
+    rows = [line.split() for line in report.series_table(experiment, results["numpy_rnn"]).splitlines()[1:]]
+    assert [row[1] for row in rows] == [f"{value:.6f}" for value in series[1:, 0]]
+    assert [row[3] for row in rows] == [f"{value:.5e}" for value in series[1:, 1]]  # by its own size
+    assert experiment.rows(1, 3).tolist() == series[1:3].tolist()
 
 
 NAN, INF = np.nan, np.inf
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "rows", "end"),
+    ("a", "b", "end"),
     [
-        ([3, 2, 1], [3, 2.5, 1.25], {1: [3, 3, 0], 2: [2, 2.5, 0.5], 3: [1, 1.25, 0.25]}, "5.0e-01, in epoch 2, where"),
-        (
-            [[3, 1, 2], [6, 4, 5]],
-            [[3, 1, 2.5], [6, 4.75, 5]],
-            {1: [2, 2.5, 0.5], 2: [5, 5, 0.75]},
-            "7.5e-01, in epoch 2, where the loss of network 2 is 4",
-        ),
-        ([[3, 1], [NAN, 1]], [[3, 1.5], [INF, 1]], None, "5.0e-01, in epoch 1, where the loss of network 2 is 1"),
-        ([[3, 1], [4, 1]], [[3, 1.5], [INF, 1]], None, "inf, in epoch 2, where the loss of network 1 is 4"),
+        ([3, 2, 1], [3, 2.5, 1.25], "5.0e-01, in epoch 2, where the loss is 2"),
+        ([[3, 1, 2], [6, 4, 5]], [[3, 1, 2.5], [6, 4.75, 5]], "7.5e-01, in epoch 2, where the loss of network 2 is 4"),
+        ([[3, 1], [NAN, 1]], [[3, 1.5], [INF, 1]], "5.0e-01, in epoch 1, where the loss of network 2 is 1"),
+        ([[3, 1], [4, 1]], [[3, 1.5], [INF, 1]], "inf, in epoch 2, where the loss of network 1 is 4"),
     ],
     ids=["one network", "an ensemble", "both diverged", "one diverged"],
 )
-def test_the_comparison(a, b, rows, end):
+def test_largest_difference_of_a_comparison(a, b, end):
     params, none = Parameters(*numpy_rnn.initial_parameters()), np.zeros(0)
     results = {name: Result(np.array(v, float), params, none, none) for name, v in (("one", a), ("other", b))}
-    table, largest = report.comparison_table(results, 1).split("\nlargest difference ")
-    assert largest.startswith(end)
-    assert rows in (None, losses(table))
-    no_epochs = {name: result._replace(losses=result.losses[:0]) for name, result in results.items()}
-    assert len(report.comparison_table(no_epochs, 1).splitlines()) == 1
+    assert report.comparison_table(results, 1).endswith(f"\nlargest difference {end}")
+
+
+def test_comparison_table():
+    params, none = Parameters(*numpy_rnn.initial_parameters()), np.zeros(0)
+    losses = {"numpy_rnn": [[3, 1, 2], [6, 4, 5]], "torch_rnn": [[3, 1, 2.5], [6, 4.75, 5]]}
+    results = {name: Result(np.array(v, float), params, none, none) for name, v in losses.items()}
+    assert report.comparison_table(results, 1) == snapshot("""\
+epoch       numpy_rnn       torch_rnn   difference   medians of 3 networks, and the largest difference
+    1        2.000000        2.500000      5.0e-01
+    2        5.000000        5.000000      7.5e-01
+largest difference 7.5e-01, in epoch 2, where the loss of network 2 is 4\
+""")

@@ -1,272 +1,229 @@
-"""Files of arrays: read back bitwise, written completely or not at all, refused without unpickling."""
+"""Files are written whole or not at all, and read without pickle; what cannot be read or written is one line."""
 
 import errno
 import os
-import pickle
-import re
-import stat
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from children import LIMIT, start
+from children import environment, run
 from comparing import bits
-from fuzz_inputs import Bomb, npy, npz, with_entry
-from in_process import command, contents
+from hypothesis import given
+from hypothesis import strategies as st
+from in_process import command, contents, listed, refused, succeed
+from inline_snapshot import snapshot
+from made_up import Bomb
 
 import numpy_rnn
-from numpy_rnn import InputError, Parameters
-from numpy_rnn.app.storage import check_can_write, load_parameters, save_parameters
-
-# -- writing --------------------------------------------------------------------------------------------------------
-
-
-def save():
-    save_parameters("w.npz", numpy_rnn.initial_parameters())
-
-
-def test_a_file_is_written_and_synchronized_beside_its_place_and_replaces_it_whole(monkeypatch):
-    os.mkdir("folder")
-    Path("folder/w.npz").write_text("old")
-    steps, fsync, replace = [], os.fsync, os.replace
-
-    def whole(path):
-        assert Path("folder/w.npz").read_text() == "old"
-        assert os.path.dirname(path) == os.path.realpath("folder")
-        return bits(load_parameters(path)) == bits(numpy_rnn.initial_parameters())
-
-    def synchronize(descriptor):
-        [temporary] = [path for path in contents() if path.name.startswith(".unfinished-")]
-        steps.append(("fsync", os.path.samestat(os.fstat(descriptor), os.stat(temporary)), whole(temporary.resolve())))
-        fsync(descriptor)
-
-    def move(source, target):
-        steps.append(("replace", os.path.realpath(target) == os.path.realpath("folder/w.npz"), whole(source)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", synchronize)
-    monkeypatch.setattr(os, "replace", move)
-    save_parameters("folder/w.npz", numpy_rnn.initial_parameters())
-    assert steps == [("fsync", True, True), ("replace", True, True)]
-    assert os.listdir("folder") == ["w.npz"]
-
-
-@pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_a_new_file_follows_the_umask_and_a_replaced_one_keeps_its_permissions_and_owner(mask):
-    former, owner = os.umask(mask), os.getuid() or 12345  # only root gives files away
-    try:
-        save()
-        assert stat.S_IMODE(os.stat("w.npz").st_mode) == 0o666 & ~mask
-        for mode in (0o600, 0o666):
-            os.chmod("w.npz", mode)
-            save()
-            assert stat.S_IMODE(os.stat("w.npz").st_mode) == mode
-        assert os.umask(mask) == mask
-        os.chown("w.npz", owner, -1)
-        save()
-        assert os.stat("w.npz").st_uid == owner
-    finally:
-        os.umask(former)
-
-
-@pytest.mark.parametrize("dangling", [False, True])
-def test_the_target_of_a_link_is_written_and_the_link_stays(dangling):
-    os.mkdir("folder")
-    if not dangling:
-        Path("folder/w.npz").write_text("old")
-    os.symlink("folder/w.npz", "w.npz")
-    before = contents()
-    check_can_write("w.npz", "--save")
-    assert contents() == before
-    save()
-    assert os.path.islink("w.npz")
-    assert sorted(map(str, contents())) == ["folder/w.npz", "w.npz"]
-
-
-PLACES = {
-    "none/a": "the folder .*none does not exist; create it first",
-    "folder": "is a folder: expected the name of a file",
-    "pipe": "is a device or a pipe: expected the name of a file",
-    "file/a": "cannot be written: Not a directory; choose another name",
-    300 * "x": "cannot be written: File name too long; choose another name",
-    "protected": "cannot be written: no permission; choose another place",
-    "locked/a": "cannot be written: no permission; choose another place",
-}
-
-
-def test_an_output_that_cannot_be_written_is_refused(monkeypatch):
-    os.mkdir("folder")
-    os.mkdir("locked")
-    os.mkfifo("pipe")
-    for name in ("file", "protected"):
-        Path(name).write_text("kept")
-    allowed = os.access  # root may write anywhere, so the permissions are simulated
-    closed = "locked", "protected"
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in closed and allowed(path, mode))
-    for path, message in PLACES.items():
-        with pytest.raises(InputError, match=f"^--save {path}:? {message}$"):
-            check_can_write(path, "--save")
-
+from numpy_rnn import InputError
+from numpy_rnn.app.storage import load_arrays, load_parameters, save_arrays, save_parameters, written_whole
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.parametrize("fails", ["while it is written", "when it is replaced"])
 @pytest.mark.parametrize("exists", [True, False])
-@pytest.mark.parametrize("fault", [FULL, KeyboardInterrupt()], ids=lambda fault: type(fault).__name__)
-@pytest.mark.parametrize("step", ["savez", "chmod", "replace", "fsync"])
-def test_a_write_that_fails_at_any_step_leaves_everything_as_it_was(monkeypatch, step, fault, exists):
+def test_failed_write_changes_nothing(monkeypatch, fails, exists):
     if exists:
-        Path("w.npz").write_text("old")
+        Path("a.npz").write_bytes(b"old")
     before = contents()
 
-    def fail(file, *_, **__):
-        if step == "savez":
-            file.write(b"PK\x03\x04 the first half")
-            file.flush()
-            assert len(contents()) == len(before) + 1
-        raise fault
+    def write():
+        with written_whole("a.npz") as temporary:
+            temporary.write_bytes(b"half")
+            if fails == "while it is written":
+                raise FULL
 
-    monkeypatch.setattr(np if step == "savez" else os, step, fail)
-    with pytest.raises(InputError if fault is FULL else type(fault)) as raised:
-        save()
-    assert contents() == before
-    if fault is FULL:
-        assert str(raised.value) == "w.npz cannot be written: No space left on device; choose another place"
-
-
-OUTPUTS = [
-    ("--save", "a.npz"), ("--trace", "a.npz"), ("--output", "a.csv"), ("--output", "a.json"),
-    pytest.param("--plot", "a.png", marks=pytest.mark.needs_matplotlib),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("option", "name"), OUTPUTS)
-def test_a_full_disk_after_the_run_is_one_line_and_the_results_are_printed(capsys, monkeypatch, option, name):
-    Path(name).write_text("old")
-    before = contents()
-    monkeypatch.setattr(os, "replace", Mock(side_effect=FULL))
-    ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, *([] if option == "--plot" else ["--no-plot"]))
-    assert ended.status == 2
-    assert ended.err == f"numpy_rnn: {name} cannot be written: No space left on device; choose another place\n"
-    assert "free-running" in ended.out
+    with monkeypatch.context() as patch:
+        if fails == "when it is replaced":
+            patch.setattr(os, "replace", Mock(side_effect=FULL))
+        with pytest.raises(InputError, match=r"^a\.npz cannot be written: No space left"):
+            write()
     assert contents() == before
 
 
-def test_temporary_files_of_killed_writers_are_removed_and_all_others_stay():
-    """A file of another machine may be in use; its processes are not known here."""
-    with start(["true"]) as finished:
-        finished.wait(LIMIT)
-    node = os.uname().nodename
-    kept = [
-        f".unfinished-{node}-{os.getpid()}-a",
-        f".unfinished-{node}-{os.getppid()}-a",
-        f".unfinished-{node}-1-a",
-        f".unfinished-{node}x-{finished.pid}-a",  # another machine
-        f".unfinished-{node}-{finished.pid}-1234-a",  # a machine whose name begins with the name of this one
-        f".unfinished-{node}-{10**30}-a",  # no process id
-        ".unfinished-business",
-    ]
-    for name in (*kept, f".unfinished-{node}-{finished.pid}-a"):
-        Path(name).write_text("half")
-    save()
-    assert set(os.listdir()) == {*kept, "w.npz"}
-    Path(f".unfinished-{node}-{finished.pid}-a").mkdir()  # which cannot be unlinked; that is no error
-    save()
-    assert set(os.listdir()) == {*kept, f".unfinished-{node}-{finished.pid}-a", "w.npz"}
+def test_interrupted_write_changes_nothing():
+    Path("a.npz").write_bytes(b"old")
+    with suppress(KeyboardInterrupt), written_whole("a.npz") as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert contents() == {Path("a.npz"): b"old"}
 
 
-# -- files that are refused -----------------------------------------------------------------------------------------
+def test_replaced_file_keeps_permissions_and_links():
+    Path("real.npz").write_bytes(b"old")
+    os.chmod("real.npz", 0o600)
+    os.symlink("real.npz", "link.npz")
+    save_arrays("link.npz", {"x": np.arange(3)})
+    assert os.path.islink("link.npz")
+    assert os.stat("real.npz").st_mode & 0o777 == 0o600
+    assert load_arrays("link.npz", "file")["x"].tolist() == [0, 1, 2]
 
 
-def weights(**changed):
-    params = numpy_rnn.initial_parameters()._asdict().items()
-    return {name: theta for name, theta in params if theta is not None} | changed
+def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
+    for option in ("--save", "--output", "--trace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", Mock(side_effect=FULL))
+            name = "a.json" if option == "--output" else "a.npz"
+            ended = command(numpy_rnn, capsys, "--epochs", 1, option, name, "--no-plot")
+        why = f"numpy_rnn: {name} cannot be written: No space left on device; choose another place\n"
+        assert (ended.status, ended.err) == (2, why)
+        assert "free-running" in ended.out
+        assert os.listdir() == []
 
 
-WHOLE, COMPRESSED = npz(weights()), npz(weights(), compressed=True)
-HEADERS = [match.start() + 8 for match in re.finditer(b"\x93NUMPY", WHOLE)]  # where the lengths of .npy headers are
+def test_refused_outputs(capsys):
+    os.mkdir("folder")
+    Path("a.csv").write_text("1\n2\n3\n4\n")
+    cases = (
+        "--save folder",
+        "--save folder/pipe",
+        "--save none/a.npz",
+        "--output a.txt",
+        "--plot a.gif",
+        "--save a.npz --trace a.npz --no-plot",
+        "--data a.csv --output ./a.csv --no-plot",
+    )
+    os.mkfifo("folder/pipe")
+    messages = {words: refused(numpy_rnn, capsys, *words.split()) for words in cases}
+    assert listed(messages) == snapshot("""\
+--save folder:
+    --save folder is not a file, or standard input or output: choose another name
+--save folder/pipe:
+    --save folder/pipe is not a file, or standard input or output: choose another name
+--save none/a.npz:
+    --save none/a.npz cannot be written: No such file or directory; choose another place
+--output a.txt:
+    --output a.txt: unknown ending '.txt'; expected .csv or .json
+--plot a.gif:
+    --plot a.gif: unknown ending '.gif'; expected .png or .pdf or .svg or .jpg
+--save a.npz --trace a.npz --no-plot:
+    --save and --trace both name a.npz: expected different files
+--data a.csv --output ./a.csv --no-plot:
+    --data and --output both name ./a.csv: expected different files\
+""")
 
 
-def flipped(content, *places):
-    content = bytearray(content)
-    for place in places:
-        content[place] ^= 0xFF
-    return bytes(content)
+@pytest.mark.slow
+def test_standard_input_is_not_replaced():
+    """By whichever of its names."""
+    Path("s.csv").write_text("1\n2\n3\n5\n")
+    for option in ("--save /dev/stdin", "--save /proc/self/fd/0", "--data - --output s.csv"):
+        words = [sys.executable, "-m", "numpy_rnn", "--epochs", "1", "--no-plot", *option.split()]
+        with open("s.csv") as file:
+            ended = run(words, stdin=file, env=environment())
+        assert ended.returncode == 2
+        assert ended.stderr.count("\n") == 1
+        assert "standard input" in ended.stderr
+        assert Path("s.csv").read_text() == "1\n2\n3\n5\n"
+        assert os.listdir() == ["s.csv"]
 
 
-def zip_bomb(size):
-    """A small archive of an array that declares `size` bytes."""
-    content = bytearray(npz({"W_xh": np.zeros(1, "f4")}, compressed=True))
-    place = content.index(b"PK\x01\x02") + 24  # of the declared size in the directory
-    content[place : place + 4] = size.to_bytes(4, "little")
-    return bytes(content)
+def test_weights_in_and_out(capsys):
+    params = numpy_rnn.initial_parameters(bias=True, networks=3)
+    save_parameters("w.npz", params)
+    assert bits(load_parameters("w.npz")) == bits(params)
+    np.savez(
+        "f.npz", **{name: np.asfortranarray(theta) for name, theta in params._asdict().items() if theta is not None}
+    )
+    assert all(theta is None or theta.flags.c_contiguous for theta in load_parameters("f.npz"))
+    one, other = (
+        succeed(numpy_rnn, capsys, "--weights", name, "--epochs", 2, "--no-plot") for name in ("w.npz", "f.npz")
+    )
+    assert one == other.replace("f.npz", "w.npz")
 
 
-TEXT = with_entry(npz({}), "W_xh.npy", b"a")
-ENCRYPTED = flipped(TEXT, 6, TEXT.index(b"PK\x01\x02") + 8)
-NAMES = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
-BAD: dict[str, tuple] = {  # contents of which each is refused, pieces of the message
-    "not an archive": (
-        [b"", b"1,2,3\n", WHOLE[:3], npy(np.zeros(3)), pickle.dumps(Bomb())],
-        "is not an .npz file: expected named arrays as numpy.savez writes them",
-    ),
-    "damaged": (
-        [
-            *(WHOLE[:size] for size in (4, 30, 300, len(WHOLE) // 2, len(WHOLE) - 200, len(WHOLE) - 1)),
-            *(COMPRESSED[:size] for size in (30, 100, len(COMPRESSED) - 30)),
-            *(flipped(WHOLE, place) for place in HEADERS),
-            *(flipped(WHOLE, HEADERS[1] + 130), flipped(COMPRESSED, 60), ENCRYPTED),
-            b"PK\x03\x04" + pickle.dumps(Bomb()),
-        ],
-        "is truncated or damaged: expected a complete .npz file; write or copy it again",
-    ),
-    "objects": (
-        [npz(weights(W_xh=np.array([[Bomb()] * 6])))],
-        "contains Python objects: expected plain arrays; pickle",
-    ),
-    "no array": (
-        [with_entry(npz({}), "W_xh", b"")],
-        "holds W_xh, which is not an array: expected a file that numpy.savez wrote",
-    ),
-    "no weights": ([npz({}), npz({"weight": np.zeros(3)})], "has no W_xh, W_hh, W_hy:", NAMES),
-    "an extra name": ([npz(weights(c_0=np.zeros(6)))], "has c_0:", NAMES),
-    "one bias": ([npz(weights(b_h=np.zeros(6, "f4")))], "b_h is given without b_y: expected both biases or neither"),
-    "shape": ([npz(weights(W_hy=np.zeros((5, 1), "f4")))], "W_hy has shape (5, 1): expected (6, 1)"),
-    "no networks": ([npz({k: v[None][:0] for k, v in weights().items()})], "(0, 1, 6); expected no axis of length 0"),
-    "integers": ([npz(weights(W_xh=np.zeros((1, 6), int)))], "W_xh is int64; expected float32 or float64"),
-    "two dtypes": ([npz(weights(W_xh=np.zeros((1, 6))))], "W_xh is float64 and W_hh is float32: expected one dtype"),
-    "not finite": (
-        [npz(weights(W_hy=np.full((6, 1), number, "f4"))) for number in (np.nan, np.inf, -np.inf)],
-        "W_hy contains NaN or infinity; expected finite numbers",
-    ),
-    "zip bomb": ([zip_bomb(2**32 - 2**20)], "bytes and declares arrays of 4293918720: expected", "most; the file is"),
-    "many names": ([npz(weights(**{f"n{n}": np.zeros(0) for n in range(300)}))], "has n0, n1, n2,", "...:"),
-    "a long name": ([npz(weights(**{"n" * 60_000: np.zeros(0)}))], "has nnnn", "...:"),
-    "a long name of no array": (
-        [with_entry(npz({}), "n" * 60_000, b"text")],
-        "holds nnnn",
-        "..., which is not an array",
-    ),
+ONE = numpy_rnn.initial_parameters()
+WEIGHTS = {
+    "missing": {"W_hh": None},
+    "unknown": {"W": np.ones(3)},
+    "integers": {"W_hh": np.ones((6, 6), int)},
+    "mixed": {"W_hh": ONE.W_hh.astype("f8")},
+    "shape": {"W_hh": np.ones((5, 6), "f4")},
+    "one-bias": {"b_h": np.ones(6, "f4")},
+    "NaN": {"W_hy": np.full((6, 1), np.nan, "f4")},
+    "empty": {"W_xh": np.ones((0, 6), "f4")},
+    "objects": {"W_hh": np.array([Bomb()])},
+    "two-inputs": {"W_xh": np.ones((2, 6), "f4")},
+    "two-sequences": {"h_0": np.ones((2, 6), "f4")},
+    "large": {name: theta.astype("f8") * 1e39 for name, theta in ONE._asdict().items() if theta is not None},
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_a_file_that_is_not_weights_is_refused(case):
-    contents_of_files, *pieces = BAD[case]
-    for content in contents_of_files:
-        Path("w.npz").write_bytes(content)
-        with pytest.raises(InputError) as raised:
-            load_parameters("w.npz")
-        message = str(raised.value)
-        assert message.startswith("weights file w.npz")
-        assert "\n" not in message
-        assert len(message) < 600
-        assert all(piece in message for piece in pieces), message
+def test_refused_weights(capsys):
+    messages = {}
+    for case, changed in WEIGHTS.items():
+        arrays = ONE._asdict() | changed
+        np.savez("w.npz", **{name: array for name, array in arrays.items() if array is not None})
+        messages[case] = refused(numpy_rnn, capsys, "--weights", "w.npz", "--dtype", "float32", "--no-plot")
+    save_parameters("w.npz", ONE)
+    for words in ("--hidden-size 5", "--bias", "--weights none.npz", "--weights ."):
+        messages[words] = refused(numpy_rnn, capsys, "--weights", "w.npz", *words.split(), "--no-plot")
     assert not Path("exploded").exists()
+    assert listed(messages) == snapshot("""\
+missing:
+    weights file w.npz has no W_hh: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as
+    --save writes them
+unknown:
+    weights file w.npz has W: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save
+    writes them
+integers:
+    weights file w.npz: W_hh is int64 of shape (6, 6); expected floats, not empty
+mixed:
+    weights file w.npz: W_xh is float32 and the parameters are float64: expected one dtype; convert one
+shape:
+    weights file w.npz: W_hh has shape (5, 6): expected a square matrix (H, H)
+one-bias:
+    weights file w.npz: b_h is given without b_y: expected both biases or neither
+NaN:
+    weights file w.npz: W_hy contains NaN or infinity; expected finite numbers
+empty:
+    weights file w.npz: W_xh is float32 of shape (0, 6); expected floats, not empty
+objects:
+    weights file w.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
+two-inputs:
+    weights file w.npz is for 2 inputs and 1 outputs: expected 1 of each, the columns of the series
+two-sequences:
+    weights file w.npz has an initial state for 2 sequences: expected 1
+large:
+    weights file w.npz has values too large for float32: use --dtype float64
+--hidden-size 5:
+    weights file w.npz has hidden size 6: leave --hidden-size out
+--bias:
+    weights file w.npz has bias False: leave --bias out
+--weights none.npz:
+    weights file none.npz does not exist: check the path
+--weights .:
+    weights file . cannot be read: Is a directory; check the path\
+""")
 
 
-@pytest.mark.parametrize("content", [WHOLE, COMPRESSED], ids=["whole", "compressed"])
-def test_a_file_that_is_not_damaged_is_read(content):
-    Path("w.npz").write_bytes(content)
-    assert bits(load_parameters("w.npz")) == bits(Parameters(**weights()))
+@given(place=st.integers(0, 2**20), bit=st.integers(0, 7), size=st.integers(0, 2**20))
+def test_damaged_npz_is_refused_or_complete(place, bit, size):
+    """A flipped bit and a missing end."""
+    save_parameters("w.npz", ONE)
+    whole = Path("w.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[place % len(whole)] ^= 1 << bit
+    for content in (bytes(flipped), whole[: size % len(whole)]):
+        Path("w.npz").write_bytes(content)
+        with suppress(InputError):  # any other exception is a failure
+            assert bits(load_parameters("w.npz")) == bits(ONE)
+            assert content == bytes(flipped)
+
+
+def test_lost_reader_is_no_error():
+    words = [sys.executable, "-m", "numpy_rnn", "--no-plot", "--epochs", "1000", "--log-every", "1"]
+    with subprocess.Popen(
+        words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparing import each
-from in_process import refused, succeed, trained
+from in_process import command, refused, succeed
 from made_up import lines
 
 import numpy_rnn
@@ -20,11 +20,11 @@ from benchmarks.rows import min_char_rnn
 from numpy_rnn.app.checkpoint import load_checkpoint
 from numpy_rnn.app.configuration import TEXT, Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.results import HEAD, Result
-from numpy_rnn.app.run import Hooks
-from numpy_rnn.app.series import alphabet_of, classes_of, visible
+from numpy_rnn.app.options import parse
+from numpy_rnn.app.results import HEAD
+from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.storage import load_arrays
-from numpy_rnn.app.text_report import TextReport, sample
+from numpy_rnn.app.text import TextReport, character_classes, sample, used_characters, visible
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.conformance.traces.drive import ALARM, FLOOR
 
@@ -54,11 +54,11 @@ def prepared(**changes):
     return prepare(configuration), configuration
 
 
-def test_the_defaults_are_those_of_min_char_rnn(capsys):
+def test_defaults_are_those_of_min_char_rnn(capsys):
     out = succeed(numpy_rnn, capsys, "--text", ALICE, "--epochs", 1, "--sample", 0, "--save", "r.npz", "--no-plot")
     assert out.splitlines()[0] == (
         "numpy_rnn: alice.txt, T=2625 B=1 D=54 H=100 O=54, tanh, cross-entropy, biases, reduction sum, k1=25 k2=25,"
-        " learning rate 0.1, max value 5, adagrad, float32, seed 0"
+        " learning rate 0.1, adagrad, max value 5, float32, seed 0"
     )
     configuration = load_checkpoint("r.npz").configuration.to_dict()
     assert {name: configuration[name] for name in TEXT} == TEXT | {"epochs": 1}
@@ -66,7 +66,7 @@ def test_the_defaults_are_those_of_min_char_rnn(capsys):
     assert all(abs(W.std() / 0.01 - 1) < 0.1 for W in experiment.params[:3])
 
 
-def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(capsys):
+def test_rows_and_samples_of_every_so_many_updates(capsys):
     nine = *QUICK, "--epochs", 9, "--log-every", 75
     out = succeed(numpy_rnn, capsys, *nine, "--sample", 31)
     assert [row[:2] for row in rows(out)] == [(75, 3), (150, 6), (225, 9), (234, 9)]
@@ -82,7 +82,7 @@ def test_rows_and_samples_come_every_so_many_updates_and_at_the_end(capsys):
     assert len(samples(often)) == len(set(samples(often))) < 4
 
 
-def test_the_smoothed_loss_of_a_mean_begins_at_that_of_characters_at_random(capsys):
+def test_smoothed_loss_of_a_mean_begins_at_random(capsys):
     """That of a sum, and every later one: below."""
     out = succeed(numpy_rnn, capsys, *QUICK, "--log-every", 1, "--sample", 0, "--reduction", "mean")
     assert abs(rows(out)[0][2] - np.log(len(set(SHORT)))) < 1e-3
@@ -110,7 +110,7 @@ def curves():
 
     def losses_from(params):
         start = params, experiment.x, experiment.target, experiment.h_0
-        epochs = numpy_rnn.train(*start, **configuration.train_options(), yield_every="epoch")
+        epochs = numpy_rnn.train(*start, **configuration.run_options().keywords(), yield_every="epoch")
         return np.concatenate([update.losses for update in epochs])
 
     losses = losses_from(experiment.params)
@@ -120,13 +120,11 @@ def curves():
 
 
 @pytest.mark.with_reference
-def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
+def test_loss_curve_is_that_of_min_char_rnn(rnn, curves):
     theirs, allowed = curves
     assert allowed.max() < 1e-9  # a fault is not hidden in chaos
     experiment, configuration = prepared(text=ALICE, hidden_size=20, epochs=4)
-    smoothed = []
-    trained(rnn, configuration, hooks=Hooks(on_smoothed=lambda state, values: smoothed.extend(values.tolist())))
-    losses = np.array(smoothed)
+    losses = np.array([loss for progress in Trainer(rnn, experiment, configuration) for loss in progress.smoothed])
     assert len(losses) == UPDATES
     before = np.concatenate([[25 * np.log(len(experiment.alphabet))], losses[:-1]])
     assert (np.abs(losses - theirs[:, 1]) <= allowed).all()
@@ -137,19 +135,25 @@ def test_the_loss_curve_is_that_of_min_char_rnn(rnn, curves):
 
 @pytest.mark.needs_matplotlib
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_the_plot_shows_the_loss_per_character(capsys, reduction):
-    """Of epochs, of updates and at random, in one unit; a long name is shortened in its title, as that of a series."""
+def test_plot_shows_the_loss_per_character(capsys, reduction):
+    """Of epochs, of updates and at random, in one unit; a long name is shortened in its title."""
     from matplotlib.figure import Figure
 
     experiment, configuration = prepared(reduction=reduction)
-    of_epoch, of_update = (len(experiment.x), configuration.k1) if reduction == "sum" else (1, 1)
-    report = TextReport(numpy_rnn, experiment._replace(name="a long name " * 9), configuration, 0, 1.0, None)
-    report.points = [(10, 2.75 * of_update), (20, 2.25 * of_update)]
-    result = Result(np.array([3.0, 2.0]) * of_epoch, experiment.params, np.empty(0), np.empty(0))
-    [axes] = report.figure(result, Figure()).axes
+    experiment = experiment._replace(name="a long name " * 9)
+    report = TextReport(numpy_rnn, experiment, configuration, parse("numpy_rnn", ["--sample", "0"]))
+    trainer = Trainer(numpy_rnn, experiment, configuration)
+    smoothed = [loss for progress in trainer if report.lines(progress, trainer) == [] for loss in progress.smoothed]
+    report.final(trainer)
+    report.draw(figure := Figure())
+    [axes] = figure.axes
     found = {name: [list(line.get_xdata()), list(line.get_ydata())] for name, line in lines(axes).items()}
+    of_epoch, of_update = (len(experiment.x), configuration.k1) if reduction == "sum" else (1, 1)
     assert found.pop("characters at random")[1] == [np.log(len(experiment.alphabet))] * 2
-    assert found == {"mean of the epoch": [[26, 52], [3, 2]], "smoothed": [[10, 20], [2.75, 2.25]]}
+    assert found == {
+        "mean of the epoch": [[26, 52], [loss / of_epoch for loss in trainer.losses.tolist()]],
+        "smoothed": [list(range(1, 53)), [loss / of_update for loss in smoothed]],
+    }
     assert axes.get_title() == f"numpy_rnn: {('a long name ' * 9)[:57]}..."
     out = succeed(numpy_rnn, capsys, *QUICK[:-1], "--reduction", reduction)
     assert out.endswith("plot saved to numpy_rnn.png\n")
@@ -157,14 +161,14 @@ def test_the_plot_shows_the_loss_per_character(capsys, reduction):
 
 
 @pytest.mark.parametrize("temperature", [0.8, 1e-300, 1e-3, 1e300])
-def test_a_sample_draws_from_the_distributions_of_the_network(rnn, temperature):
+def test_sample_draws_from_the_distributions(rnn, temperature):
     """Step by step as NumPy computes them; each character is the next input. At an extreme temperature it is the most
     likely one each time, or all have the same probability.
     """
-    experiment, _ = prepared()
+    experiment, configuration = prepared()
     generator = np.random.default_rng(1)
     params = Parameters(*(None if W is None else generator.normal(size=W.shape) for W in experiment.params))
-    text = sample(rnn, params, experiment, "tanh", 60, temperature, (3, 4))
+    text = sample(rnn, params, experiment, configuration, 60, temperature=temperature, seed=(3, 4))
     generator, h, character, expected = np.random.default_rng((3, 4)), experiment.h_0, experiment.x[0, 0], []
     for _ in range(60):
         h = np.tanh(params.W_xh[character] + h @ params.W_hh + params.b_h)
@@ -177,11 +181,11 @@ def test_a_sample_draws_from_the_distributions_of_the_network(rnn, temperature):
     assert len(set(text)) > 2
 
 
-def test_what_a_sample_prints_cannot_command_the_terminal():
+def test_sample_cannot_command_the_terminal():
     assert visible("a\tb\nc\x1b[31m\x7f\u202e é") == "a\tb\nc\\x1b[31m\\x7f\\u202e é"
 
 
-def test_a_resumed_run_has_the_same_bits(capsys):
+def test_resumed_run_has_the_same_bits(capsys):
     """The file, the rows and the samples, after an end in the middle of an epoch of another file."""
     every = "--log-every", 10, "--sample", 40
     whole = succeed(numpy_rnn, capsys, *QUICK, *every, "--save", "whole.npz")
@@ -197,7 +201,7 @@ def test_a_resumed_run_has_the_same_bits(capsys):
     assert len(samples(again)[0]) == 30
 
 
-def test_new_runs_start_from_the_weights_and_the_alphabet_of_a_run(capsys):
+def test_new_run_from_weights_and_alphabet(capsys):
     """On another text of these characters."""
     succeed(numpy_rnn, capsys, *QUICK, "--save", "r.npz")
     Path("other.txt").write_text("once or twice she had peeped into the book, " * 3, encoding="utf-8")
@@ -215,7 +219,7 @@ def test_unicode_and_line_ends(capsys, monkeypatch):
     out = succeed(numpy_rnn, capsys, "--text", "a.txt", *options)
     assert load_checkpoint("r.npz").alphabet == "".join(sorted(set(text)))
     assert set(samples(out)[0]) <= set(visible(text))
-    assert classes_of("ba🎉", "ab🎉", "").tolist() == [1, 0, 2]
+    assert character_classes("ba🎉", "ab🎉", "").tolist() == [1, 0, 2]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert succeed(numpy_rnn, capsys, "--text", "-", *options) == out.replace("a.txt", "standard input")
 
@@ -227,7 +231,7 @@ def test_results_as_files(capsys):
     values = json.loads(Path("r.json").read_text())
     assert tuple(head) == HEAD
     assert rows_of_file == [["loss", f"{n + 1}", "", "", "", "", str(values["losses"][n])] for n in range(2)]
-    assert (values["sample"], values["alphabet"]) == (samples(out)[-1], alphabet_of(SHORT, ""))
+    assert (values["sample"], values["alphabet"]) == (samples(out)[-1], used_characters(SHORT, ""))
     assert abs(values["smoothed_loss"] - rows(out)[-1][2]) < 1e-6
     assert succeed(numpy_rnn, capsys, *QUICK, "--trace", "t.npz", "--quiet") == ""
     assert succeed(numpy_rnn, capsys, "compare", "t.npz", "--no-plot").count("agree") == 1
@@ -241,29 +245,33 @@ def test_compare_judges_every_update(capsys):
     assert out.endswith("no plot: it shows outputs and inputs together, and the inputs of this run are classes\n")
 
 
-def test_what_is_refused_on_resuming(capsys):
+def test_refused_when_resuming(capsys):
     for name, content in (("a.txt", "abcd"), ("other.txt", "abcdé"), ("reversed.txt", "dcba")):
         Path(name).write_text(content * 30, encoding="utf-8")
     succeed(numpy_rnn, capsys, "--text", "a.txt", "--epochs", 1, "--save", "r.npz", "--no-plot")
     kept = load_arrays("r.npz", "run file")
-    os.rename("a.txt", "c.txt")
     resume = "--resume", "r.npz", "--epochs", 2, "--no-plot"
     for options, message in (
-        ("--text other.txt", "text other.txt has 'é' (U+00E9, LATIN SMALL LETTER E WITH ACUTE), which the alphabet of"),
-        ("--text reversed.txt", "run file r.npz: the series is not the one that the run was trained on"),
-        ("--data a.txt", "--data is given with --resume, but the run is on the text a.txt: leave --data out"),
-        (
-            "",
-            "run file r.npz was trained on a.txt, which does not exist: expected the same text; give its path with --",
-        ),
+        ("--text other.txt", "text other.txt has 'é' (U+00E9): expected only characters that"),
+        ("--text reversed.txt", "run file r.npz: it was trained on another series"),
+        ("--data a.txt", "--data is given with --resume, but the run has none: leave --data out"),
     ):
         assert refused(numpy_rnn, capsys, *resume, *options.split()).startswith(message)
-    succeed(numpy_rnn, capsys, *resume, "--text", "c.txt")
-    alphabets = [np.bytes_(alphabet) for alphabet in (b"abc", b"abdc", b"abc\xff", b"abcdd")]
-    for name, values in (("alphabet", alphabets), ("smoothed", [np.float64(np.nan), np.zeros(2), np.float32(1)])):
+    alphabets = [np.array(alphabet) for alphabet in ("abc", "abdc", b"abcd", "abcdd", 4)]
+    for name, values in (("alphabet", alphabets), ("smoothed", [np.float64(np.nan), np.zeros(2)])):
         for value in values:
             np.savez("r.npz", **(kept | {name: value}))
-            assert name in refused(numpy_rnn, capsys, *resume, "--text", "c.txt")
+            assert refused(numpy_rnn, capsys, *resume).startswith("run file r.npz: ")
+
+
+def test_sample_of_outputs_that_overflow_is_a_divergence(capsys):
+    """All weights are finite; the run is saved, and can be looked at without a sample."""
+    options = "--text short.txt --epochs 1 --k1 650 --learning-rate 1e38 --save s.npz --output o.json --no-plot"
+    ended = command(numpy_rnn, capsys, *options.split())
+    assert (ended.status, ended.err.count("\n")) == (3, 1)
+    assert "an output is not finite; try a smaller --learning-rate; saved the run before that to s.npz" in ended.err
+    assert sorted(os.listdir()) == ["s.npz", "short.txt"]
+    assert command(numpy_rnn, capsys, "--resume", "s.npz", "--sample", 5, "--no-plot").status == 3
 
 
 def test_cross_entropy_on_rows_that_are_distributions(capsys):

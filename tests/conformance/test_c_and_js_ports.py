@@ -4,7 +4,6 @@ That in C is built plainly and as fast as the compiler dares; that in JavaScript
 """
 
 import json
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,27 +12,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from port_cases import report_of
-from tiny import tiny_window
-from window_port import huge_window
+from windows import huge_window, tiny_window
 
 import numpy_rnn
-from numpy_rnn.common.records import Parameters
+from numpy_rnn.common.records import Objective, Parameters, Step, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import Case, format_errors, required_outputs
+from numpy_rnn.conformance.case import format_errors, required_outputs
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.port import ProgramPort
-from numpy_rnn.conformance.properties import bound_factor
-from numpy_rnn.conformance.recipes import large_recipes, random_recipe, random_run
-from numpy_rnn.conformance.traces.drive import trace_of_port
+from numpy_rnn.conformance.ports.port import call_port, tanh_error
+from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.ports.protocol import Abilities
+from numpy_rnn.conformance.random_cases import RandomDraw, large_recipes, random_recipe, random_run
+from numpy_rnn.conformance.traces.drive import trace_port
 from numpy_rnn.conformance.traces.judge import judge
 
 PORTS = Path(numpy_rnn.__file__).parent / "conformance" / "ports"
 SOURCE = PORTS / "elman_port.c"
-EQUATIONS = {"F1", "F2", "F3", "L1", "L2", *(f"B{n}" for n in range(1, 11)), *(f"U{n}" for n in range(1, 7))}
 DTYPES = ("float32", "float64")
-ITS_CAPABILITIES = ("intermediates", "input_gradients", "sgd_options", "learned_h_0")
+ABILITIES = Abilities(("intermediates", "input_gradients", "sgd_options", "learned_h_0"))
 STRICT = "-std=c99 -Wall -Wextra -pedantic"
 FAST = "-O3 -march=native -ffast-math"
 SANITIZED = "-g -O0 -fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -72,33 +69,41 @@ def port(request, built):
         yield running
 
 
-def random_case(seed, dtype=None) -> Case:
-    return random_recipe(np.random.default_rng(seed), dtype, ITS_CAPABILITIES).case()
+def random_case(seed, dtype=None) -> WindowCase:
+    return random_recipe(RandomDraw(seed), dtype, ABILITIES).case()
+
+
+def within_its_abilities(window):
+    """Windows of this kind, of random cases that the port can compute."""
+
+    def made(seed, dtype):
+        case = window(seed, dtype)
+        is_plain = case.objective.loss == "squared_error" and case.x.dtype.kind == "f" and case.weights is None
+        step = case.step._replace(adagrad=False, max_value=None)
+        objective = case.objective._replace(nonlinearity="relu" if case.objective.nonlinearity == "relu" else "tanh")
+        velocity = case.velocity if step.has_velocity else None
+        return case._replace(step=step, objective=objective, velocity=velocity) if is_plain else None
+
+    return made
 
 
 def judged(port, cases):
-    """Of how many cases the answer is judged, and within every bound; of the others a number is out of range."""
+    """The number of cases whose answer is within every bound; of the others a number is out of range."""
     count = 0
     for number, case in enumerate(cases):
-        report = report_of(port, case)
-        if not format_errors(case, report, intermediates=True, input_gradients=True):
+        report, verdict = call_port(port, case)
+        assert verdict is None
+        if not format_errors(case, report, True, "input_gradients" in port.capabilities):
             count += 1
-            for check in (check_local, check_global):
-                for name, ratio in check(case, report, bound_factor(port)).items():
+            checks = (check_local,) * ("a" in report) + (check_global,)
+            for check in checks:
+                for name, ratio in check(case, report, tanh_error(port)).items():
                     assert (ratio <= 1).all(), (number, name)
     return count
 
 
-def test_the_source_is_short_and_names_every_equation():
-    lines = SOURCE.read_text(encoding="utf-8").splitlines()
-    assert len(lines) < 260
-    assert max(map(len, lines)) <= 120
-    named = [name for line in lines for name in re.findall(r"/\* \(([A-Z]\d+)\)", line)]
-    assert set(named) == EQUATIONS
-
-
 def test_its_hello_says_all_that_it_can_do(port):
-    assert (port.name, port.dtypes, port.capabilities) == ("elman_port.c", DTYPES, ITS_CAPABILITIES)
+    assert (port.name, port.dtypes, port.capabilities) == ("elman_port.c", DTYPES, ABILITIES.capabilities)
     assert 1 <= port.tanh_ulps <= 8  # over 8 it is no strict pass
 
 
@@ -106,22 +111,26 @@ def test_its_hello_says_all_that_it_can_do(port):
 @pytest.mark.parametrize("window", [random_case, tiny_window, huge_window])
 def test_it_stays_within_every_bound(port, window, dtype):
     """With -ffast-math the processor reads subnormal numbers as zero; and the square of a large norm overflows."""
-    found = judged(port, (window(seed, dtype) for seed in range(20)))
-    assert found == 20 if window is random_case else found > 10
+    made = window if window is random_case else within_its_abilities(window)
+    cases = [case for case in (made(seed, dtype) for seed in range(120)) if case is not None][:20]
+    found = judged(port, cases)
+    assert found == 20 if window is random_case else found > len(cases) / 2
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no `node`: the JavaScript port is not run")
-def test_the_port_in_javascript_stays_within_every_bound():
-    recipes = [random_recipe(np.random.default_rng(seed), "float64") for seed in range(20)]
+def test_javascript_port_stays_within_every_bound():
+    plain = Abilities(("intermediates",))
+    recipes = [random_recipe(RandomDraw(seed), "float64", plain) for seed in range(20)]
     with ProgramPort(f"node {shlex.quote(str(PORTS / 'elman_port.js'))}") as port:
-        assert judged(port, (recipe.case() for recipe in (*recipes, *large_recipes(5, 3, "float64")))) == 25
+        assert judged(port, (recipe.case() for recipe in (*recipes, *large_recipes(5, 3, "float64", plain)))) == 25
 
 
-def case_of_tanh(values) -> Case:
+def tanh_case(values) -> WindowCase:
     """A window of one step whose pre-activations are these values; 64 of them in a row, so that vectors are used."""
     x = values.reshape(1, -1, 64)
     one, nothing = np.eye(64, dtype=x.dtype), np.zeros_like(x[..., :1])
-    return Case(Parameters(one, 0 * one, one[:, :1]), x, nothing, np.zeros_like(x[0]), 0.1)
+    params = Parameters(one, 0 * one, one[:, :1])
+    return WindowCase(params, x, nothing, np.zeros_like(x[0]), None, Objective(), Step(0.1))
 
 
 def ulps_of_tanh(a, h):
@@ -142,15 +151,15 @@ def test_its_tanh_is_as_accurate_as_it_says(port, dtype):
     generator = np.random.default_rng(0)
     middle, wide = generator.uniform(0.1, 3, 3072), np.exp(generator.uniform(-20, 3, 1024))
     a = (np.concatenate((middle, wide)) * generator.choice((-1, 1), 4096)).astype(dtype)
-    report = report_of(port, case_of_tanh(a))
+    report, _ = call_port(port, tanh_case(a))
     assert np.array_equal(report["a"].ravel(), a)
     assert ulps_of_tanh(a, report["h"].ravel()).max() <= port.tanh_ulps
 
 
-def test_a_run_with_every_option_is_judged_right(port):
+def test_run_with_every_option_is_judged_right(port):
     for seed in range(4):
-        experiment, configuration = random_run(np.random.default_rng(seed), has=ITS_CAPABILITIES)
-        judgement = judge(trace_of_port(port, experiment, configuration), bound_factor(port))
+        run = random_run(RandomDraw(seed), abilities=ABILITIES)
+        judgement = judge(trace_port(port, run), tanh_error(port))
         assert judgement.passed, judgement.first
 
 
@@ -158,16 +167,16 @@ def test_a_run_with_every_option_is_judged_right(port):
 
 
 def answers(built, *lines):
-    """What the plain one answers to these lines, as JSON; it must leave at the end of its input without complaint."""
+    """The answers of the plain one to these lines, as JSON; it must leave at the end of its input without complaint."""
     text = "\n".join(lines)  # the last line without an end
     run = subprocess.run([built["plain"]], input=text, capture_output=True, text=True, timeout=30, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def test_the_order_of_keys_and_white_space_do_not_matter(built):
-    everything = {"bias": True, "momentum": 0.9, "velocity": True, "learned": True, "max_norm": 1.0}
-    case = random_recipe(np.random.default_rng(21), None, ITS_CAPABILITIES)._replace(**everything).case()
+def test_order_of_keys_and_white_space_do_not_matter(built):
+    everything = {"bias": True, "step": Step(0.1, 0.9, max_norm=1.0), "velocity": True, "learned": True}
+    case = random_recipe(RandomDraw(21), None, ABILITIES)._replace(**everything).case()
     request = json.loads(protocol.encode_request(case, 1))
     assert {"velocity", "learned_h_0", "max_norm"} <= set(request)
     backwards = {key: request[key] for key in reversed(request)}
@@ -193,8 +202,8 @@ MISFITS = (
 )
 
 
-def test_a_case_that_it_cannot_compute_is_an_error_and_the_next_one_goes_on(built):
-    recipe = random_recipe(np.random.default_rng(3), None, ITS_CAPABILITIES)._replace(bias=True)
+def test_misfit_is_an_error_and_the_next_case_goes_on(built):
+    recipe = random_recipe(RandomDraw(3), None, ABILITIES)._replace(bias=True)
     right = protocol.encode_request(recipe.case(), 5)
     lines = []
     for change, _ in MISFITS:
@@ -204,10 +213,3 @@ def test_a_case_that_it_cannot_compute_is_an_error_and_the_next_one_goes_on(buil
     found = answers(built, *lines)
     assert found[::2] == [{"id": 5, "error": f"{name} does not fit"} for _, name in MISFITS]
     assert all("loss" in answer for answer in found[1::2])
-
-
-def test_a_line_that_is_not_whole_is_an_error_and_the_next_one_goes_on(built):
-    broken = ["", "{", "}", '{"id"', '{"id":', '{"id":1', '{"x":["0x1p0"', '{"a":"', "[1", '{"x"]}']
-    found = answers(built, *(line for wrong in broken for line in (wrong, protocol.HELLO)))
-    assert found[::2] == [{"id": 0, "error": "not a whole JSON object"}] * len(broken)
-    assert all(answer["type"] == "hello" for answer in found[1::2])

@@ -1,273 +1,451 @@
-"""The command `compare`: right implementations agree, and planted faults are named at the right equation."""
+"""The commands `compare`, `long` and `score`: right implementations agree, wrong ones are named."""
 
+import io
 import json
-import os
-import re
-import shutil
 import sys
 from pathlib import Path
 
-import children
 import numpy as np
 import pytest
-from in_process import are_printed, command, main
-from in_process import losses as losses_of
-from step_port import norm_of_norms, scaled_by_power_of_two
-from window_port import port
+from in_process import command
+from inline_snapshot import snapshot
+from ports_for_tests import Layer
+from test_judge import PACKAGE, sine_run
+from test_traces import loop
+from windows import WAYS, exchanged
 
 import numpy_rnn
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.options import configuration_of, parser
-from numpy_rnn.app.storage import save_json
-from numpy_rnn.common.records import Parameters, SgdOptions
-from numpy_rnn.conformance import comparison, comparison_report
-from numpy_rnn.conformance.bounds.local_bounds import TAU
-from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.comparison import Source, compare, epoch_losses, finite_part, package_source
-from numpy_rnn.conformance.mutants.catalogue import load, named
-from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.traces import drive
-from numpy_rnn.conformance.traces.drive import trace_of, trace_of_port
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, equations, judge
+from numpy_rnn.app import compare as compare_module
+from numpy_rnn.app import compare_report
+from numpy_rnn.app.compare import NORM, NUMBERS, Comparison, Side, compare, finite_part, judge_finite
+from numpy_rnn.common.records import Objective, Step
+from numpy_rnn.conformance import __main__
+from numpy_rnn.conformance.__main__ import LongResult, check_updates, main
+from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
+from numpy_rnn.conformance.mutants import score
+from numpy_rnn.conformance.mutants.catalogue import load, named, trace
+from numpy_rnn.conformance.ports.package_port import PackagePort
+from numpy_rnn.conformance.ports.protocol import EVERYTHING
+from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, Divergence
+from numpy_rnn.conformance.traces.drive import Drift
+from numpy_rnn.conformance.traces.judge import Judgement
+from numpy_rnn.conformance.traces.sources import PortSource
+from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
-SHORT = Configuration(epochs=3, k1=3, k2=5, hidden_size=5, dtype="float64", bias=True)
-RIGHT = package_source(numpy_rnn)
-MOMENTUM = {"momentum": 0.5, "dampening": 0.3, "weight_decay": 0.05, "max_norm": 0.05, "bias": True}
+SHORT = sine_run(Step(0.1), k1=3, k2=5, epochs=3, learned=False)
+PORTS = """
+import numpy_rnn
+from numpy_rnn.conformance.ports.package_port import PackagePort
+
+
+class BlackBox:
+    name, dtypes, lacks = "a black box", ("float32",), ("relu",)
+
+    def window_update(self, *arrays, **options):
+        report = PackagePort(numpy_rnn).window_update(*arrays, **options)
+        return {name: v for name, v in report.items() if name not in ("a", "h", "y", "dy", "dh", "da", "dx", "dh_0")}
+
+
+class Wrong(BlackBox):
+    name, factor = "wrong", 2
+
+    def window_update(self, params, *arrays, learning_rate, **options):
+        report = super().window_update(params, *arrays, learning_rate=learning_rate, **options)
+        for name, theta in params.items():
+            report["d" + name] = report["d" + name] * theta.dtype.type(2)
+            report[name] = theta - theta.dtype.type(learning_rate) * report["d" + name]
+        return report
+
+
+class Failing(BlackBox):
+    name = "failing"
+
+    def window_update(self, *arrays, **options):
+        raise ValueError("no window today")
+"""
+
+
+class ModuleSource:
+    """`plain_rnn` with other lines as an implementation."""
+
+    tau, abilities = TAU, EVERYTHING
+
+    def __init__(self, module, name="changed"):
+        self.module, self.name = module, name
+
+    def check(self, run):
+        pass
+
+    def trace(self, run):
+        with np.errstate(all="ignore"):
+            return trace(self.module, run)
 
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
+    """Runs `compare` in a folder with ports and traces."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "some.py").write_text(PORTS, encoding="utf-8")
+    arrays = trace_arrays(*PACKAGE.trace(SHORT))
+    np.savez("t.npz", **arrays)
+    np.savez("wrong.npz", **arrays | {"db_h": arrays["db_h"] + 1e-6})
+    ensemble = sine_run(Step(0.1), networks=(2,), learned=False)
+    ensemble = ensemble._replace(x=np.stack([ensemble.x, -ensemble.x], axis=1))
+    np.savez("e.npz", **trace_arrays(*PACKAGE.trace(ensemble)))
+    np.savez("short.npz", **{name: array for name, array in arrays.items() if name != "dW_hh"})
     return lambda *arguments: command(numpy_rnn, capsys, "compare", *arguments, "--no-plot")
 
 
-def test_what_is_printed_written_and_drawn_is_that_of_each_side(tmp_path, monkeypatch, capsys):
-    """The losses, ratios and drift, worked out from the traces of both; every other epoch, and 7 steps generated."""
-    monkeypatch.chdir(tmp_path)
-    options = "--epochs 5 --k1 3 --k2 5 --momentum 0.5 --log-every 2 --generate 7 --json found.json"
-    arguments = parser("numpy_rnn").parse_args(["compare", "numpy_rnn.reference", *options.split()])
-    drawn = []
-    assert comparison.run(numpy_rnn, arguments, lambda *values: drawn.append(values)) == 0
-    printed = capsys.readouterr().out
-    experiment, configuration = prepare(configuration_of(arguments)), configuration_of(arguments)
-    traces = [trace_of(rnn, experiment, configuration) for rnn in (numpy_rnn, numpy_rnn.reference)]
-    losses = [epoch_losses(trace, "sum") for trace in traces]
-    worst = [judge(trace).worst for trace in traces]
-    assert worst[0] != worst[1]
-
-    rows = losses_of(printed)
-    assert set(rows) >= {2, 4, 5}
-    assert 3 not in rows
-    for epoch, row in rows.items():
-        assert are_printed(row[:2], [of[epoch - 1] for of in losses], 4)
-    for tensor in CAUSAL_ORDER[2:]:
-        if tensor in worst[0]:
-            (row,) = re.findall(rf"^{tensor} .* ([\d.]+) +([\d.]+)$", printed, re.MULTILINE)
-            assert are_printed([float(cell) for cell in row], [of[tensor] for of in worst], 3), tensor
-    assert f"drift apart by at most {np.abs(losses[0] - losses[1]).max():.1e};" in printed
-    assert "numpy_rnn and numpy_rnn.reference agree: every update of both is within its rounding bounds" in printed
-
-    written = json.loads((tmp_path / "found.json").read_text())
-    assert written["passed"]
-    assert 0 <= written["drift_over_spread"] <= 8
-    for side, name, of_losses, ratios in zip(written["sides"], ("numpy_rnn", "numpy_rnn.reference"), losses, worst):
-        assert (side["name"], side["updates"], side["first_divergence"]) == (name, len(traces[0]["epoch"]), None)
-        assert (side["losses"], side["worst_ratio"]) == (of_losses.tolist(), ratios)
-
-    ((_, results, drift),) = drawn
-    assert drift.ratio == written["drift_over_spread"]
-    for result, trace in zip(results.values(), traces):
-        params = Parameters(*(trace[name][-1] if name in trace else None for name in Parameters._fields))
-        y = numpy_rnn.forward(params, experiment.x, experiment.h_0).y
-        assert np.abs(result.predictions[: len(y)] - y).max() < 1e-5
-        assert len(result.generated) == 7
-
-
 @pytest.mark.needs_torch
-def test_several_are_compared_at_once(run):
+def test_packages_agree(run):
     """The engine, the reference and torch, in an ensemble: a column and a verdict for each, and no drift."""
     options = "--epochs 2 --k1 3 --k2 7 --seeds 2 --momentum 0.5 --max-norm 0.05 --learn-initial-state"
-    status, output, _ = run("numpy_rnn.reference", "torch_rnn", *options.split(), "--json", "found\x1b.json")
+    status, output, _ = run("numpy_rnn.reference", "torch_rnn", *options.split(), "--output", "found.json")
     assert status == 0, output
-    assert "results saved to found\\x1b.json" in output
     assert "numpy_rnn, numpy_rnn.reference and torch_rnn agree: every update of all is within its" in output
     assert "drift" not in output
     names = ["numpy_rnn", "numpy_rnn.reference", "torch_rnn"]
     assert ["tensor", "equation", *names] in [line.split() for line in output.splitlines()]
-    sides = json.loads(Path("found\x1b.json").read_text())["sides"]
-    assert [side["name"] for side in sides] == names
-    assert all({"dx", "vh_0", "h_0"} <= set(side["worst_ratio"]) for side in sides)
+    written = json.loads(Path("found.json").read_text())
+    assert written["passed"]
+    assert (written["options"]["k2"], written["options"]["momentum"]) == (7, 0.5)
+    assert [side["name"] for side in written["sides"]] == names
+    assert all({"dx", "vh_0", "h_0"} <= set(side["worst_ratio"]) for side in written["sides"])
 
 
-def test_the_wrong_one_of_several_is_named_and_the_one_with_a_wide_tanh():
-    wrong = load(named("h_t for h_{t-1} in dW_hh"))
-    right, wide, wrong = (package_source(rnn) for rnn in (numpy_rnn, numpy_rnn.reference, wrong))
-    sources = [right._replace(tanh_ulps=8), wide._replace(tanh_ulps=9, tanh_absolute_ulps=2), wrong]
-    found = compare(sources, prepare(SHORT), SHORT)
-    assert [side.judgement.passed for side in found.sides] == [True, True, False]
-    assert found.drift.ratio > drive.ALARM
-    said = comparison_report.text(found, 1)
-    assert said.count("diverges first in") == 1
-    assert "reference declares a tanh error of 9 ulps, above 8: not a strict pass" in said
-    assert "reference declares an absolute tanh error of 2 ulps of 1" in said
-    assert said.count("not a strict pass") == 2
-
-
-BLAMED = {
-    "state reset at every window": ({}, "T3"),
-    "bptt over k−1 steps": ({}, "T1, T2"),
-    "1 − h for 1 − h²": ({"networks": 2}, "B3"),
-    "clipping per tensor": ({"max_norm": 0.05}, "U2, U3, U1"),
-    "decoupled weight decay": (MOMENTUM, "U2, U3, U4, U5"),
-    "nesterov forgotten": ({"momentum": 0.5, "nesterov": True, "max_norm": 0.05}, "U6, U1"),
-}
-
-
-@pytest.mark.parametrize("name", BLAMED)
-def test_a_mutant_is_named_at_its_equations(name):
-    """And among those that it looks like. Without momentum no velocity tells a wrong gradient from a wrong step."""
-    changes, equation = BLAMED[name]
-    configuration = SHORT.changed(**changes)
-    found = compare([RIGHT, package_source(load(named(name)))], prepare(configuration), configuration)
-    assert not found.passed
-    assert found.sides[1].judgement.first.equation == equation
-    assert name in found.sides[1].looks_like
-
-
-def test_the_equations_of_a_step_are_those_of_its_options():
-    decay, momentum = SgdOptions(weight_decay=0.1), SgdOptions(momentum=0.5, weight_decay=0.1)
-    assert [equations(name, decay) for name in ("dW_hh", "W_hh")] == ["B5", "U4, U1"]
-    assert [equations(name, momentum) for name in ("vW_hh", "W_hh")] == ["U4, U5", "U1"]
-    adagrad = decay._replace(max_norm=1.0, adagrad=True)
-    assert [equations(name, adagrad) for name in ("vW_hh", "W_hh")] == ["U2, U3, U4, U8", "U2, U3, U4, U9, U1"]
-
-
-@pytest.mark.slow
-def test_an_installed_package_with_mistakes_has_a_verdict(tmp_path):
-    """In its engine and in its reference. The lines are such that mutants change, which then cannot be made."""
-    copy = tmp_path / "numpy_rnn"
-    shutil.copytree(os.path.dirname(numpy_rnn.__file__), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("last block of networks skipped", "h_t for h_{t-1} in dW_hh"):
-        for module, right, wrong in named(name).changes:
-            path = copy.joinpath(*module.split(".")).with_suffix(".py")
-            path.write_text(path.read_text(encoding="utf-8").replace(right, wrong), encoding="utf-8")
-    options = ["--epochs", "1", "--seeds", "2", "--no-plot"]
-    command = [sys.executable, "-m", "numpy_rnn", "compare", "numpy_rnn.reference", *options]
-    made = children.run(command, cwd=tmp_path)
-    assert made.returncode == 1, made.stderr
-    assert "numpy_rnn diverges first in epoch 1, update 1: W_xh (U1)" in made.stdout
-    assert "reference diverges first in epoch 1, update 1: dW_hh (B5)" in made.stdout
-
-
-def test_traces_are_judged_where_they_started(run, tmp_path):
-    right = trace_of(numpy_rnn, prepare(SHORT), SHORT)
-    wrong = right | {"db_h": right["db_h"] + 1e-6}
-    np.savez(tmp_path / "right.npz", **right)
-    np.savez(tmp_path / "wrong.npz", **wrong)
-    status, output, _ = run("right.npz")
+def test_port_and_traces_have_their_verdicts(run):
+    status, output, error = run("some:BlackBox", "--epochs", "2", "--k2", "3")
+    assert (status, error) == (0, "")
+    assert "numpy_rnn and a black box agree: every update of both is within" in output
+    assert "not reported" in output
+    assert "rounding explains the drift" in output
+    status, output, _ = run("t.npz")
     assert status == 0, output
-    assert "configuration, series and initial weights are read from right.npz" in output
-    status, output, _ = run("wrong.npz", "--json", "found.json")
+    assert "options, series and initial weights are read from t.npz" in output
+    status, output, _ = run("wrong.npz")
     assert status == 1
-    first = json.loads(Path("found.json").read_text())["sides"][1]["first_divergence"]
-    assert (first["tensor"], first["equation"], first["ratio"] > 1) == ("db_h", "B7", True)
-    assert "wrong.npz diverges first in epoch 1, update 1: db_h (B7)" in output
-    place = r"db_h\[0\] is (\S+); recomputed from .* it is (\S+)\.\n.* is (\S+) times the rounding bound of (\S+)"
-    reported, expected, ratio, bound = map(float, re.search(place, output).groups())
-    assert abs(reported - wrong["db_h"][0, 0]) < 1e-8
-    assert 0 < reported - expected < 2e-6
-    assert ratio > 1 > bound
-    assert 0.5e-6 < ratio * bound < 2e-6
+    assert "wrong.npz diverges first in epoch 1, update 1: db_h (B7)\n  db_h[0] is " in output
+    assert "every stage before it is within its bound, so the fault is in this stage" in output
+    status, output, _ = run("some:Wrong", "--epochs", "2")
+    assert status == 1
+    assert "wrong diverges first in epoch 1, update 1: dW_xh (B4)" in output
+    assert "no intermediate values are reported, so the fault is in this stage or an earlier one" in output
+    assert "rounding does not explain the drift" in output
+    status, output, error = run("some:Failing", "--epochs", "1")
+    assert (status, error) == (1, "")
+    assert "failing, epoch 1, update 1: raises ValueError: no window today" in output.splitlines()[-1]
 
 
-def test_inputs_and_outputs_of_other_sizes_are_compared_without_a_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    configuration = SHORT.changed(k1=30, k2=40)  # one window, of the whole series
-    experiment = prepare(configuration)
-    params = experiment.params._replace(W_xh=np.repeat(experiment.params.W_xh, 2, axis=0))
-    experiment = experiment._replace(x=np.repeat(experiment.x, 2, axis=-1), params=params)
-    np.savez("t.npz", **trace_of(numpy_rnn, experiment, configuration))
-    assert main(numpy_rnn, ["compare", "t.npz"]) == 0
-    assert "no plot: it shows outputs and inputs together, and this run has 1 outputs and 2" in capsys.readouterr().out
+REFUSED = (
+    "some:BlackBox --momentum 0.9",
+    "some:BlackBox --nonlinearity relu",
+    "some:BlackBox --dtype float64",
+    "some:BlackBox --seeds 2",
+    "absent",
+    "absent.npz",
+    "os",
+    "numpy_rnn",
+    "absent:port",
+    "t.npz --port-timeout nan",
+    "'./port",
+    "short.npz",
+    "e.npz",
+    "t.npz wrong.npz",
+    "torch_rnn --epochs 0",
+)
 
 
-def test_json_holds_no_number_that_is_none(tmp_path):
-    """Infinite losses, and the ratios of what is infinitely wrong, are null."""
-    arrays = trace_of(numpy_rnn, prepare(SHORT), SHORT)
-    arrays["loss"][-1] = np.inf
-    arrays["initial"][3] += 1
-    found = compare([RIGHT, Source("inf", lambda *run: arrays)], prepare(SHORT), SHORT)
-    assert found.drift is None
-    save_json(tmp_path / "j.json", comparison_report.values(found))
-    side = json.loads((tmp_path / "j.json").read_text(), parse_constant=pytest.fail)["sides"][1]
-    assert (side["name"], side["losses"][-1], side["worst_ratio"]["initial"]) == ("inf", None, None)
+def test_unusable_input_is_refused(run):
+    """Before anything is trained, and its heading printed."""
+    messages = []
+    for arguments in REFUSED:
+        status, output, error = run(*arguments.split())
+        assert (status, output) == (2, ""), arguments
+        assert error.count("\n") == 1
+        messages.append(error.removeprefix("numpy_rnn: ").rstrip()[:100])
+    assert messages == snapshot(
+        [
+            "a black box does not declare 'sgd_options': choose a run without momentum, weight decay and clipping",
+            "a black box lacks 'relu': choose a run without it",
+            "a black box does not support float64: choose --dtype float32",
+            "a port takes one network at a time: expected a run without --seeds",
+            "unknown implementation 'absent': expected a package (torch_rnn), a Python port (module:object), a pr",
+            "trace file absent.npz cannot be read: No such file or directory; check the path",
+            "'os' has no from_numpy, to_numpy, forward, train: expected a package such as numpy_rnn or torch_rnn",
+            "numpy_rnn is given twice, or is this package itself: expected different implementations",
+            "port 'absent:port': there is no module absent, installed or in this directory",
+            "argument --port-timeout: 'nan': expected a finite number, above 0; see python -m numpy_rnn compare -",
+            '"\'./port" is not a command: No closing quotation; expected one as in a shell',
+            "trace file short.npz: dW_hh is missing; conformance/traces/trace_file.py documents the keys",
+            "x has shape (20, 2, 1, 1): a run with a series per network cannot be repeated",
+            "t.npz and wrong.npz are both traces: expected at most one, which is repeated",
+            "the windows of this run have 0 steps: expected 1 to 10000000; change --epochs or --k2",
+        ]
+    )
 
 
-@pytest.mark.parametrize("changes", [{}, MOMENTUM | {"learn_initial_state": True}])
-def test_a_run_that_overflows_is_judged_until_there(changes):
-    configuration = SHORT.changed(**changes)
-    arrays = trace_of(numpy_rnn, prepare(configuration), configuration)
-    assert finite_part(arrays) == (arrays, False)
-    broken = arrays | {"y": arrays["y"].copy()}
-    broken["y"][20] = np.inf
-    part, cut = finite_part(broken)
-    assert cut
-    steps = arrays["stop"] - arrays["start"]
+@pytest.mark.parametrize("name", ["state reset at every window", "dh_next dropped", "bptt over k+1 steps"])
+def test_mutant_is_named(name):
+    found = compare([PackagePort(numpy_rnn), ModuleSource(load(named(name)))], SHORT)
+    assert not found.passed
+    assert found.sides[0].judgement.passed
+    assert found.drift.ratio > 8
+    assert found.sides[1].looks_like == [name]
+    assert f"looks like: {name}" in compare_report.text(found, 1)
+
+
+def made_up():
+    """A comparison whose numbers are exact."""
+    worst = {"window": 0.0, "initial": np.inf, "a": 0.25, "W_xh": 2.5e8}
+    first = Divergence(2, 3, "W_xh", None, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "U1")
+    right, wrong = Judgement(12, worst | {"initial": 0.0, "W_xh": 0.5}, None), Judgement(7, worst, first)
+    losses = np.array([4.0, 2.0])
+    sides = (
+        Side("one", TAU, losses, None, right, None, []),
+        Side("other", TanhError(18, 4), losses + 1, None, wrong, NUMBERS, ["2e for e"]),
+    )
+    return Comparison(SHORT, sides, Drift(np.array([0.5, 1.0]), np.array([0.25, 0.25])))
+
+
+def test_report():
+    assert compare_report.heading(["one", "other"], "a series", ENSEMBLE).split(", k1")[1] == snapshot(
+        "=2 k2=5, learning rates 0.02 0.1, momentum 0.9, nesterov, max norm 2, initial state learned, float64"
+    )
+    assert compare_report.text(made_up(), 1) == snapshot("""\
+epoch             one           other   difference
+    1        4.000000        5.000000      1.0e+00
+    2        2.000000        3.000000      1.0e+00
+largest difference 1.0e+00, in epoch 1, where the loss is 4
+
+worst ratio of 12 and 7 updates, each from its own parameters and state: difference / rounding bound
+tensor    equation           one         other
+window    T1, T2           exact         exact
+initial   T3               exact         WRONG
+a         F1               0.250         0.250
+W_xh      U1               0.500     2.5e+08 !
+
+free-running, the losses drift apart by at most 1.0e+00; 16 runs whose initial weights differ by an ulp spread by 2.5e-01;
+the largest drift / spread is 4.0, the limit 8: rounding explains the drift
+
+other overflows after 7 updates: its numbers are not finite;
+only those are checked
+
+other diverges first in epoch 2, update 3: W_xh (U1)
+  W_xh[0, 1] is 0.5; recomputed from the reported inputs of this stage it is 0.25.
+  The difference is 2.5e+08 times the rounding bound of 1.0e-09
+  every stage before it is within its bound, so the fault is in this stage
+  looks like: 2e for e
+
+other declares a tanh error of 9 ulps, above 8: not a strict pass
+
+other declares an absolute tanh error of 2 ulps of 1: a small h may have a large relative error, not a strict pass\
+""")  # noqa: E501
+    values = compare_report.values(made_up())
+    assert (values["passed"], values["drift_over_spread"]) == (False, 4.0)
+    assert values["sides"][1]["first_divergence"]["tensor"] == "W_xh"
+    agreed = made_up()._replace(sides=made_up().sides[:1], drift=None)
+    assert agreed.passed
+    assert "one agree: every update of all is within its rounding bounds" in compare_report.text(agreed, 1)
+    assert not agreed._replace(drift=Drift(np.array([8.1]), np.array([1.0]))).passed
+
+
+ENSEMBLE = sine_run(Step(np.array([0.1, 0.02]), 0.9, nesterov=True, max_norm=2.0), networks=(2,), loss="cross_entropy")
+
+
+def test_run_that_overflows_is_judged_until_there():
+    recorded = PACKAGE.trace(sine_run())
+    assert finite_part(recorded) is recorded
+    y = recorded.updates["y"].copy()
+    y[20] = np.inf
+    broken = recorded.replace({"y": y})
+    part, judgement, cut = judge_finite(broken, TAU)
+    steps = recorded.updates["stop"] - recorded.updates["start"]
     update = int(np.searchsorted(np.cumsum(steps), 20, side="right"))
-    of_updates = {"epoch", "W_hh", "dh_0", "vW_xh", "vh_0", "h_0"} & set(part)
-    assert {len(part[name]) for name in of_updates} == {update}
-    assert np.isfinite(part["y"]).all()
-    assert len(part["y"]) == len(part["dx"]) == steps[:update].sum()
-    assert comparison.judge_in_range(broken, TAU)[2] == comparison.NUMBERS
-    assert comparison.judge_in_range(arrays, TAU)[2] is None
-    assert judge(part, whole=False).passed
+    assert {len(part.updates[name]) for name in ("epoch", "W_hh", "dh_0", "vW_xh", "h_0")} == {update}
+    assert len(part.updates["y"]) == len(part.updates["dx"]) == steps[:update].sum()
+    assert (judgement.passed, cut) == (True, NUMBERS)
+    assert judge_finite(recorded, TAU)[2] is None
 
 
-def by_pieces(name, **pieces):
-    """A source whose windows are those of `window_port.port` with these pieces."""
-
-    def window_update(params, x, target, h_0, learning_rate, nonlinearity, reduction, velocity, **sgd):
-        of_case = Parameters(**params), x, target, h_0, learning_rate, nonlinearity, reduction, SgdOptions(**sgd)
-        with np.errstate(over="ignore"):
-            return port(Case(*of_case), **pieces)
-
-    given = PackagePort(numpy_rnn)
-    vars(given).update(name=name, window_update=window_update)
-    return Source(name, lambda *run: trace_of_port(given, *run))
-
-
-def test_a_norm_that_overflows_is_no_wrong_update():
+def test_norm_that_overflows_is_no_wrong_update():
     """A norm of numbers that are scaled is right; one that overflows is out of range, and the rest is judged no more.
 
-    Then no update has an effect, and it is said. Another mistake in the same update is not taken for that.
+    Another mistake in the same update is not taken for that.
     """
-    configuration = Configuration(epochs=2, k1=5, k2=8, nonlinearity="relu", max_norm=1.0)
-    experiment = prepare(configuration)
-    x, target = experiment.x * np.float32(1e6), experiment.target * np.float32(1e16)
-    experiment = experiment._replace(x=x, target=target)
-    scaled = by_pieces("scaled", norm=scaled_by_power_of_two)
-    plain = by_pieces("plain", norm=norm_of_norms)
-    wrong = by_pieces("wrong", norm=norm_of_norms, step=lambda theta, rate, s: theta - rate)
-    found = compare([scaled, plain], experiment, configuration)
-    assert [side.cut is None for side in found.sides] == [True, False]
+    run = sine_run(Step(0.1, max_norm=1.0), k1=5, k2=8, learned=False, dtype="float32", nonlinearity="relu")
+    run = run._replace(x=run.x * np.float32(1e6), target=run.target * np.float32(1e16))
+    scaled, plain = (ModuleSource(exchanged(*WAYS[way]), way) for way in ("by scaled numbers", "as it is"))
+    mistake = ("report[name] = theta - expand(rate, theta) * delta", "report[name] = theta - rate")
+    wrong = ModuleSource(exchanged(mistake))
+    found = compare([scaled, plain], run)
+    assert [side.cut for side in found.sides] == [None, NORM]
     assert [side.judgement.updates for side in found.sides] == [8, 0]
     assert found.passed
-    said = comparison_report.text(found, 1)
-    assert "plain overflows after 0 updates: the norm of its gradient overflows (U2)" in said
-    assert "scaled and plain agree: every update of both before the overflow is within its rounding bounds" in said
-    found = compare([scaled, wrong], experiment, configuration)
-    assert not found.passed
-    assert (found.sides[1].cut, found.sides[1].judgement.first.equation) == (None, "U2, U3, U1")
+    said = compare_report.text(found, 1)
+    assert "as it is overflows after 0 updates: the norm of its gradient overflows (U2)" in said
+    assert "agree: every update of both before the overflow is within its rounding bounds" in said
+    side = compare([scaled, wrong], run).sides[1]
+    assert (side.cut, side.judgement.first.equation) == (None, "U2, U3, U1")
 
 
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_epoch_losses_add_up(reduction):
-    """Under "mean" each window counts as many times as it has new steps: 3, or 2 at the end."""
-    configuration = SHORT.changed(reduction=reduction, networks=2)
-    arrays = trace_of(numpy_rnn, prepare(configuration), configuration)
-    new_steps = arrays["stop"] - arrays["loss_start"]
-    share = new_steps / 20 if reduction == "mean" else np.ones(len(new_steps))
-    for epoch, loss in enumerate(epoch_losses(arrays, reduction), 1):
-        chosen = arrays["epoch"] == epoch
-        np.testing.assert_allclose(loss, share[chosen] @ arrays["loss"][chosen], rtol=20 * np.finfo(float).eps)
+def test_two_biases_have_no_drift():
+    """Their sum moves twice as far as one bias, so the losses are others."""
+    port = PortSource(Layer(has=("intermediates", "two_biases")), 10)
+    found = compare([PackagePort(numpy_rnn), port], SHORT)
+    assert found.passed
+    assert found.drift is None
+    assert compare([PackagePort(numpy_rnn), PortSource(Layer(), 10)], SHORT).drift.ratio < 8
+
+
+def test_predictions_of_a_cross_entropy_are_distributions(run, tmp_path, monkeypatch):
+    """They are drawn, and fed back."""
+    drawn, predict = [], compare_module.predict
+    monkeypatch.setattr(compare_module, "predict", lambda *arguments: drawn.append(predict(*arguments)) or drawn[-1])
+    rows = "\n".join("0.2,0.3,0.5" if i % 2 else "0.5,0.3,0.2" for i in range(12))
+    (tmp_path / "shares.csv").write_text(f"a,b,c\n{rows}\n")
+    arguments = ["compare", "numpy_rnn.reference", "--data", "shares.csv", "--loss", "cross_entropy", "--epochs", "1"]
+    assert __import__("numpy_rnn.__main__").__main__.main([*arguments, "--plot", "plot.png"]) == 0
+    for values in (values for predictions in drawn for values in predictions):
+        np.testing.assert_allclose(values.sum(axis=-1), 1, rtol=0, atol=8 * np.finfo(np.float32).eps)
+
+
+# -- long and score --------------------------------------------------------------------------------------------------
+
+
+def test_right_package_is_checked_to_the_end(rnn, monkeypatch):
+    """Every tensor at both levels."""
+    monkeypatch.setattr(__main__, "ORACLE_EVERY", 2)  # so that every option comes up in 150 updates
+    counted = []
+    result = check_updates(PackagePort(rnn), "float64", 150, 9, counted.append)
+    assert (result.first, result.diverging) == (None, 0)
+    assert result.updates == counted[-1] >= 150 > result.oracle_updates > 0
+    for worst in (result.local, result.oracle):
+        assert set(worst) >= {"window", "initial", "loss", "dW_hh", "W_hh", "vW_hh", "dx"}
+        assert max(worst.values()) <= 1
+
+
+def test_wrong_package_is_stopped_at_its_first_fault():
+    """Also where only the oracle sees it: at L1 numpy_rnn's float64 is checked by NumPy itself."""
+    result = check_updates(ModuleSource(load(named("dh_next dropped"))), "float64", 5000, 4)
+    assert (result.first.tensor, result.updates < 5000) == ("dh", True)
+    assert result.seed[0] == 4
+
+    class Shifted(PackagePort):
+        def trace(self, run):
+            recorded = super().trace(run)
+            return recorded.replace({"h": recorded.updates["h"] * (1 + 7 * np.finfo(float).eps)})
+
+    assert check_updates(Shifted(numpy_rnn), "float64", 200, 1).first is not None
+
+
+def test_diverging_runs_are_left_out(monkeypatch):
+    """Every other run is made wild here, and none of these is judged."""
+    made = __main__.random_run
+    calls = []
+
+    def sometimes_diverging(*arguments):
+        run = made(*arguments)
+        calls.append(run)
+        wild = run.options._replace(step=Step(50.0), objective=Objective("relu"))
+        return run if len(calls) % 2 or run.options.objective.loss != "squared_error" else run._replace(options=wild)
+
+    monkeypatch.setattr(__main__, "random_run", sometimes_diverging)
+    result = check_updates(PackagePort(numpy_rnn), "float32", 300, 1)
+    assert result.diverging > 0
+    assert result.first is None
+
+
+DIVERGENCE = Divergence(2, 3, "dh", 1, (0, 1), 0.5, 0.25, 1e-9, 2.5e8, "B2")
+
+
+@pytest.mark.parametrize("first", [None, DIVERGENCE])
+def test_command_long(first, capsys, monkeypatch, tmp_path):
+    """It asks for what the options say, prints a table of both levels, and its exit status is the verdict."""
+    asked = []
+
+    def made_up(source, dtype, updates, seed, advance):
+        asked.append((source.name, dtype, updates, seed))
+        local, oracle = (dict.fromkeys(CAUSAL_ORDER[2:5], part) for part in (0.25, 0.75))
+        return LongResult(source.name, dtype, 1234, 56, local, oracle, 7, first, first and (seed, 9))
+
+    monkeypatch.setattr(__main__, "check_updates", made_up)
+    monkeypatch.setattr(__main__, "CAUSAL_ORDER", CAUSAL_ORDER[:5])
+    path = tmp_path / "long.json"
+    options = [
+        "--backend",
+        "numpy_rnn",
+        "--backend",
+        "numpy_rnn.reference",
+        "--updates",
+        "40",
+        "--dtype",
+        "float64",
+        "--seed",
+        "3",
+        "--output",
+    ]
+    assert main(["long", *options, str(path)]) == (0 if first is None else 1)
+    assert asked == [("numpy_rnn", "float64", 40, 3), ("numpy_rnn.reference", "float64", 40, 3)]
+    output = capsys.readouterr().out
+    assert ("run (3, 9): numpy_rnn diverges first in epoch 2, update 3, step 1: dh (B2)" in output) == bool(first)
+    assert first is not None or output == snapshot("""\
+seed 3
+numpy_rnn float64: 1,234 updates, 7 diverging runs left out, no bound exceeded
+numpy_rnn.reference float64: 1,234 updates, 7 diverging runs left out, no bound exceeded
+| tensor | equation | numpy_rnn float64, L1 | L2 | numpy_rnn.reference float64, L1 | L2 |
+|---|---|---:|---:|---:|---:|
+| a | F1 | 0.250 | 0.750 | 0.250 | 0.750 |
+| h | F2 | 0.250 | 0.750 | 0.250 | 0.750 |
+| y | F3 | 0.250 | 0.750 | 0.250 | 0.750 |
+| updates | | 1,234 | 56 | 1,234 | 56 |
+""")
+    assert json.loads(path.read_text())["results"][0]["updates"] == 1234
+
+
+@pytest.mark.parametrize("tensor", ["loss", None])
+def test_command_score(tensor, capsys, monkeypatch):
+    """The exit status tells that a mutant survives."""
+    asked = []
+    found = [score.Score(named("2e for e"), "L1", tensor, 2, 3.0)]
+    monkeypatch.setattr(score, "score_board", lambda seed: asked.append(seed) or found)
+    assert main(["score", "--seed", "7"]) == (tensor is None)
+    assert asked == [7]
+    assert f"1 mutants, 1 trials, {int(tensor is None)} survived" in capsys.readouterr().out
+    memory = io.BytesIO()
+    found[0] = found[0]._replace(mutant=named("squared error without the ½"))
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(memory, "ascii"))
+    main(["score"])
+    sys.stdout.flush()
+    assert b"squared error without the \\xbd" in memory.getvalue()
+
+
+def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loop("t.npz")
+    messages = []
+    for arguments in (
+        "long --backend numpy_rnn --output no/r.json",
+        "long --backend absent",
+        "long --backend t.npz --updates 9",
+    ):
+        assert main(arguments.split()) == 2
+        messages.append(capsys.readouterr().err.replace(str(tmp_path), "FOLDER").rstrip()[:100])
+    for arguments in ("long", "long --backend numpy_rnn --updates 0", "score --seed -1"):
+        with pytest.raises(SystemExit) as error:
+            main(arguments.split())
+        assert error.value.code == 2
+        messages.append(capsys.readouterr().err.splitlines()[-1])
+    assert messages == snapshot(
+        [
+            "numpy_rnn.conformance: --output no/r.json: the folder FOLDER/no does not exist; create it first",
+            "numpy_rnn.conformance: unknown implementation 'absent': expected a package (torch_rnn), a Python por",
+            "numpy_rnn.conformance: --backend t.npz is a trace file: expected a package, a Python port or a progr",
+            "python -m numpy_rnn.conformance long: error: the following arguments are required: --backend",
+            "python -m numpy_rnn.conformance long: error: argument --updates: '0': expected a whole number, 1 or more",
+            "python -m numpy_rnn.conformance score: error: argument --seed: '-1': expected a whole number, 0 or more",
+        ]
+    )
+    monkeypatch.setattr(score, "score_board", lambda seed: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["score"]) == 130
+    assert capsys.readouterr().err == "numpy_rnn.conformance: interrupted\n"

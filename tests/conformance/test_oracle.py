@@ -1,7 +1,7 @@
-"""What the oracle promises: it encloses the definition, in small radii that hold, or says in one line why it cannot.
+"""The oracle encloses the definition, in small radii that hold, or says in one line why it cannot.
 
-The definition of the derivative are central differences in decimal numbers of 60 digits. For them the forward pass, the
-loss and the step are written here, with every option that a case can have.
+The derivatives are defined by central differences in decimal numbers of 60 digits. For them the forward pass, the loss
+and the step are written here, with every option that a case can have.
 """
 
 import ast
@@ -13,14 +13,14 @@ from decimal import Decimal
 import flint
 import numpy as np
 import pytest
-from window_port import one_unit, random_window
+from windows import one_unit, window
 
 from numpy_rnn import InputError, Parameters
-from numpy_rnn.common.records import DTYPES, SgdOptions
+from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
 from numpy_rnn.conformance.bounds import oracle as oracle_module
 from numpy_rnn.conformance.bounds.oracle import MAX_RELATIVE_RADIUS, SUBNORMAL, clip_factor, compute, oracle
-from numpy_rnn.conformance.case import Case, required_outputs
-from numpy_rnn.conformance.recipes import Recipe
+from numpy_rnn.conformance.case import case_dtype, initial_state, required_outputs, with_rows
+from numpy_rnn.conformance.random_cases import Recipe
 
 # -- radii -----------------------------------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ def balls_at(case, precision):
 @pytest.mark.parametrize("seed", range(6))
 def test_more_precision_stays_inside_small_radii(seed):
     """The balls of 64 bits hold those of 400, and so do the enclosures with their radii."""
-    case = random_window(seed, DTYPES[seed % 2])
+    case = window(seed, DTYPES[seed % 2])
     coarse, fine, enclosures = balls_at(case, 64), balls_at(case, 400), oracle(case)
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     assert list(fine) == list(enclosures) == list(coarse) == list(shapes)
@@ -49,7 +49,7 @@ def test_more_precision_stays_inside_small_radii(seed):
 
 
 @pytest.mark.parametrize(("bits", "precision"), [(20, 128), (53, 256)])
-def test_a_cancellation_leaves_a_small_radius_that_covers_the_ball(bits, precision):
+def test_radius_stays_small_after_a_cancellation(bits, precision):
     """y − target, where so many leading bits cancel: by 53, more precision is needed than at first."""
     case = one_unit(1.0, 1.0, target=3 * float(np.tanh(1.0)) * (1 + (2.0**-bits if bits < 53 else 0)))
     before = flint.ctx.prec
@@ -81,7 +81,7 @@ def test_an_inexact_zero_is_enclosed_around_zero():
     """
     params = Parameters(np.full((1, 2), 0.7), np.full((2, 2), 0.3), np.array([[1.0], [-1.0]]))
     arrays = np.ones((2, 1, 1)), np.zeros((2, 1, 1)), np.zeros((1, 2))
-    values = oracle(Case(params, *arrays, 0.1, sgd=SgdOptions(max_norm=1e-5)))
+    values = oracle(WindowCase(params, *arrays, None, Objective(), Step(0.1, max_norm=1e-5)))
     for name in ("y", "dW_hy"):
         assert (values[name].high == 0).all()
         assert ((values[name].radius > 0) & (values[name].radius <= 4 * SUBNORMAL)).all()
@@ -114,7 +114,7 @@ def test_the_kink_of_relu(x, W_xh, a):
         assert balls_at(case, 128) is None
 
 
-def test_the_factor_of_clipping_where_the_ball_of_the_quotient_holds_1():
+def test_clip_factor_where_its_ball_holds_1():
     """All that min(1, quotient) may be is in the factor's ball, and hardly more."""
     ball = flint.arb
     with flint.ctx.workprec(200):
@@ -136,10 +136,10 @@ INFINITE = ONE.params._replace(W_hh=np.full((1, 1), np.inf))
     [
         (one_unit(np.nan, 1.0), "x contains NaN or infinity"),
         (one_unit(np.inf, 1.0), "x contains NaN or infinity"),
-        (ONE._replace(sgd=SgdOptions(momentum=0.5), velocity=INFINITE), "vW_hh contains NaN or infinity"),
+        (ONE._replace(step=Step(0.25, 0.5), velocity=INFINITE), "vW_hh contains NaN or infinity"),
         (one_unit(1e200, 1e200, nonlinearity="relu"), "overflows float64"),
-        (ONE._replace(nonlinearity="other"), "unknown nonlinearity 'other'"),
-        (ONE._replace(reduction="other"), "unknown reduction 'other'"),
+        (one_unit(1.0, 1.0, nonlinearity="other"), "unknown nonlinearity 'other'"),
+        (one_unit(1.0, 1.0, reduction="other"), "unknown reduction 'other'"),
     ],
 )
 def test_a_case_without_true_values_is_refused(case, message):
@@ -157,7 +157,9 @@ def test_it_is_code_of_its_own():
     """Nothing of the network is imported, in a function or at the top, and flint only where it is used."""
     tree = ast.parse(inspect.getsource(oracle_module))
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name for name in froms if "_rnn" in name} == {"numpy_rnn.common.errors", "numpy_rnn.conformance.case"}
+    assert {name for name in froms if "_rnn" in name} == {
+        "numpy_rnn.common.errors", "numpy_rnn.common.records", "numpy_rnn.conformance.case"
+    }  # fmt: skip
 
     def imported(nodes):
         return [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -185,7 +187,7 @@ exp, ln = (np.frompyfunc(f, 1, 1) for f in (Decimal.exp, Decimal.ln))
 
 def forward(case, name="", nudges=None):
     """a, h, y and the loss; `nudges` are added to the tensor of that name."""
-    given = case.params._asdict() | {"x": case.x, "target": case.target, "h_0": case.h_0}
+    given = case.params._asdict() | {"x": case.x, "target": case.target, "h_0": initial_state(case)}
     values = {key: as_decimals(np.zeros(1) if array is None else array) for key, array in given.items()}
     if name in values:
         values[name] = values[name] + nudges
@@ -199,16 +201,16 @@ def forward(case, name="", nudges=None):
         return steps[key][t]
 
     for t in range(T):
-        h = step("h", np.frompyfunc(PHI[case.nonlinearity], 1, 1)(step("a", x[t] @ W_xh + h @ W_hh + b_h)))
+        h = step("h", np.frompyfunc(PHI[case.objective.nonlinearity], 1, 1)(step("a", x[t] @ W_xh + h @ W_hh + b_h)))
         step("y", h @ W_hy + b_y)
     weights = as_decimals(np.ones(target.shape[:2]) if case.weights is None else case.weights)
     y = np.stack(steps["y"])[T - K :]
-    if case.loss == "squared_error":
+    if case.objective.loss == "squared_error":
         losses, terms = ((y - target) ** 2).sum(-1) / 2, weights.sum() * target.shape[-1]
     else:
         log_S, terms = ln(exp(y).sum(-1, keepdims=True)), weights.sum()
         losses = -(target * (y - log_S)).sum(-1)
-    loss = (weights * losses).sum() / ((terms or 1) if case.reduction == "mean" else 1)
+    loss = (weights * losses).sum() / ((terms or 1) if case.objective.reduction == "mean" else 1)
     return {"loss": np.asarray(loss), **{key: np.stack(value) for key, value in steps.items()}}
 
 
@@ -224,37 +226,39 @@ def derivative(case, name, shape):
 
 def updated(case, gradients):
     """The velocities and the new parameters, (U1) to (U9)."""
-    mu, tau, decay = map(Decimal, (case.sgd.momentum, case.sgd.dampening, case.sgd.weight_decay))
-    rate, factor, limit = Decimal(float(case.dtype.type(case.learning_rate))), Decimal(1), case.sgd.max_value
-    if case.sgd.max_norm is not None:
+    step = case.step
+    mu, tau, decay = map(Decimal, (step.momentum, step.dampening, step.weight_decay))
+    rate, factor, limit = Decimal(float(case_dtype(case).type(step.learning_rate))), Decimal(1), step.max_value
+    if step.max_norm is not None:
         norm = sum((g**2).sum() for g in gradients.values()).sqrt()
-        factor = min(factor, Decimal(case.sgd.max_norm) / (norm + SMALL))
+        factor = min(factor, Decimal(step.max_norm) / (norm + SMALL))
     made = {}
     for name, gradient in gradients.items():
         g = gradient * factor if limit is None else np.clip(gradient, -Decimal(limit), Decimal(limit))
         theta, before = as_decimals(getattr(case.params, name)), getattr(case.velocity, name, None)
         s = d = g + decay * theta
-        if case.sgd.adagrad:
+        if step.adagrad:
             v = made["v" + name] = d * d + (0 if before is None else as_decimals(before))
             s = d / np.frompyfunc(Decimal.sqrt, 1, 1)(v + TINY)
         elif mu:
             v = made["v" + name] = d if before is None else mu * as_decimals(before) + (1 - tau) * d
-            s = d + mu * v if case.sgd.nesterov else v
+            s = d + mu * v if step.nesterov else v
         made[name] = theta - rate * s
     return made
 
 
-SIZES = {"T": 3, "B": 2, "D": 2, "H": 3, "O": 3, "K": 2, "learning_rate": 0.3}
-MOMENTUM = {"momentum": 0.9, "velocity": True, "weight_decay": 0.01, "max_norm": 0.1}
-VARIANTS = {
-    "tanh": MOMENTUM | {"dampening": 0.3, "bias": True},
-    "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "learned": True},
-    "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "max_value": 0.03, "momentum": 0.5},
-    "cross-entropy": {"loss": "cross_entropy", "weights": True, "reduction": "mean", "max_norm": 10.0},
-    "large-logits": {"loss": "cross_entropy", "logits": 1e4, "classes": True},
-    "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "reduction": "mean", "weights": True},
-    "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.01, "max_value": 0.03},
-    "no-weight": {"weights": False, "reduction": "mean"},
+SIZES = {"T": 3, "B": 2, "D": 2, "H": 3, "O": 3, "K": 2}
+CROSS_ENTROPY, MEAN = {"loss": "cross_entropy"}, {"reduction": "mean"}
+MOMENTUM = {"momentum": 0.9, "weight_decay": 0.01, "max_norm": 0.1}
+VARIANTS = {  # fields of the objective, of the step, and of the recipe
+    "tanh": ({}, MOMENTUM | {"dampening": 0.3}, {"velocity": True, "bias": True}),
+    "relu": ({"nonlinearity": "relu"} | MEAN, {"momentum": 0.9, "nesterov": True}, {"learned": True}),
+    "logistic": ({"nonlinearity": "sigmoid"} | MEAN, {"max_value": 0.03, "momentum": 0.5}, {"weights": True}),
+    "cross-entropy": (CROSS_ENTROPY | MEAN, {"max_norm": 10.0}, {"weights": True}),
+    "large-logits": (CROSS_ENTROPY, {}, {"logits": 1e4, "classes": True}),
+    "classes": (CROSS_ENTROPY | MEAN, {}, {"classes": True, "class_inputs": True, "weights": True}),
+    "Adagrad": ({}, {"adagrad": True, "weight_decay": 0.01, "max_value": 0.03}, {"velocity": True}),
+    "no-weight": (MEAN, {}, {}),
 }
 
 
@@ -262,7 +266,9 @@ VARIANTS = {
 def test_the_oracle_encloses_the_definition(variant):
     """Every tensor, to within its radius and the accuracy of the differences."""
     dtype = DTYPES[list(VARIANTS).index(variant) % 2]
-    case = Recipe(**SIZES | VARIANTS[variant], dtype=dtype, seed=3).case().in_rows()
+    objective, step, others = VARIANTS[variant]
+    options = {"objective": Objective(**objective), "step": Step(0.3, **step)}
+    case = with_rows(Recipe(**SIZES | options | others, dtype=dtype, seed=3).case())
     if variant == "no-weight":
         case = case._replace(weights=np.zeros(case.target.shape[:2], dtype))
     values = oracle(case)

@@ -7,23 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from port_cases import CASE, EVERYTHING, RIGHT, a_case, inputs, report_of, verdict_on
+from inline_snapshot import snapshot
+from ports_for_tests import CASE, FULL, Port, arguments_of, right_report, verdict_on
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.ports.port import PortFault, TimeLimitExceeded, call_port, load_python_port, time_limit
-
-
-class Port:
-    """A right port, unless something is done to what it is given before, or to its report after."""
-
-    name, dtypes = "a port", ("float32", "float64")
-
-    def __init__(self, before=lambda given: None, after=lambda report: report):
-        self.before, self.after = before, after
-
-    def window_update(self, params, **given):
-        self.before({"params": params, **given})
-        return self.after(RIGHT.window_update(params, **given))
+from numpy_rnn.conformance.case import INTERMEDIATES, format_errors, required_outputs
+from numpy_rnn.conformance.ports.port import TimeLimitExceeded, abilities, call_port, load_python_port, time_limit
+from numpy_rnn.conformance.ports.protocol import PortFault
 
 
 def raising(error):
@@ -49,59 +39,62 @@ def arrays_in(given):
     return [array for value in given.values() for array in arrays_in(value)] if isinstance(given, dict) else []
 
 
-WEIGHTED = EVERYTHING._replace(weights=np.ones((3, 2), np.float32))
-
-
-@pytest.mark.parametrize("case", [CASE, WEIGHTED], ids=["plain", "everything"])
-def test_a_port_is_given_copies_of_what_belongs_to_the_case(case):
+@pytest.mark.parametrize("case", [CASE, FULL], ids=["plain", "full"])
+def test_port_is_given_copies(case):
     """So it may update them in place, as most hand-written code does."""
-    handed = []
-    assert verdict_on(Port(handed.append), case) is None
-    assert handed[0].keys() == inputs(case).keys()
-    ours, theirs = arrays_in(inputs(case)), arrays_in(inputs(case) | handed[0])
-    assert len(ours) == (8 if case is CASE else 16)
-    for one, other in zip(ours, theirs, strict=True):
+    given = []
+    assert verdict_on(Port(given.append), case) is None
+    params, others = arguments_of(case)
+    assert given[0].keys() == {"params"} | others.keys()
+    ours = [a for a in (*case.params, *(case.velocity or ()), case.x, case.target, case.h_0, case.weights)
+            if a is not None]  # fmt: skip
+    assert len(arrays_in(given[0])) == (8 if case is CASE else 16)
+    assert not any(np.shares_memory(one, other) for one in ours for other in arrays_in(given[0]))
+    for one, other in zip(arrays_in({"params": params} | others), arrays_in(given[0]), strict=True):
         assert np.array_equal(one, other)
-        assert not np.shares_memory(one, other)
 
 
 @pytest.mark.parametrize(("before", "expected"), [
     (lambda given: given["params"].pop("W_hh"), "raises TypeError"),
-    (raising(ValueError("a bad\nshape")), "raises ValueError: a bad shape (test_ports.py line "),
-    (raising(SystemExit(3)), "raises SystemExit: 3 (test_ports.py line "),
-    (raising(BaseException()), "raises BaseException (test_ports.py line "),
-    (lambda given: np.linalg.cholesky(given["x"]), '(lambda given: np.linalg.cholesky(given["x"])'),  # not NumPy's
+    (raising(ValueError("a bad\nshape")), "raises ValueError: a bad shape (ports_for_tests.py line "),
+    (raising(SystemExit(3)), "raises SystemExit: 3 (ports_for_tests.py line "),
+    (raising(BaseException()), "raises BaseException (ports_for_tests.py line "),
     (raising(PortFault("no device")), "no device"),
     (lambda given: time.sleep(100), "does not answer within 0.2 s"),
     (swallow_everything, "does not answer within 0.2 s"),
 ])  # fmt: skip
-def test_an_object_that_misbehaves_has_its_verdict(before, expected):
+def test_misbehaving_port_has_its_verdict(before, expected):
     assert expected in verdict_on(Port(before), timeout=0.2)
     assert verdict_on(Port()) is None
 
 
-def test_an_interrupt_passes_through():
+def test_verdict_names_the_line_of_the_port(tmp_path, monkeypatch):
+    """Not that of NumPy, which raises."""
+    text = "import numpy as np\nclass port:\n    name, dtypes = 'p', ['float32']\n"
+    text += "    def window_update(self, *_, **given):\n        np.linalg.cholesky(given['x'])\n"
+    (tmp_path / "deep_port.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    port = load_python_port("deep_port:port")
+    assert verdict_on(port).endswith("(deep_port.py line 5: np.linalg.cholesky(given['x']))")
+
+
+def test_interrupt_passes_through():
     with pytest.raises(KeyboardInterrupt):
         call_port(Port(raising(KeyboardInterrupt())), CASE)
 
 
-def test_a_report_keeps_its_numbers_when_the_port_uses_its_memory_again():
+def test_report_keeps_its_numbers_when_memory_is_reused():
     memory = np.zeros(3, np.float32)
 
     def count(report):
         memory[:] += 1
         return {"db_h": memory}
 
-    first, second = (report_of(Port(after=count))["db_h"] for _ in range(2))
+    first, second = (call_port(Port(after=count), CASE)[0]["db_h"] for _ in range(2))
     assert (first[0], second[0]) == (1, 2)
 
 
-@pytest.mark.parametrize("report", [None, [], 3.0])
-def test_what_is_no_report_is_left_to_the_check_of_its_form(report):
-    assert call_port(Port(after=lambda right: report), CASE) == (report, None)
-
-
-def test_a_time_limit_ends_and_leaves_the_alarm_as_it_was():
+def test_time_limit_leaves_the_alarm_as_it_was():
     rang = []
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
     try:
@@ -117,20 +110,65 @@ def test_a_time_limit_ends_and_leaves_the_alarm_as_it_was():
         signal.signal(signal.SIGALRM, before)
 
 
-def test_outside_the_main_thread_there_is_no_time_limit():
+def test_no_time_limit_outside_the_main_thread():
     with ThreadPoolExecutor() as pool:
         _, verdict = pool.submit(call_port, Port(lambda given: time.sleep(0.2)), CASE, timeout=0.1).result()
     assert verdict is None
 
 
-# -- finding objects ------------------------------------------------------------------------------------------------
+# -- the format of reports -------------------------------------------------------------------------------------------
+
+
+def test_format_errors():
+    right = right_report(FULL)
+
+    def errors(intermediates=True, input_gradients=True, **changes):
+        report = {name: array for name, array in (right | changes).items() if array is not None}
+        return format_errors(FULL, report, intermediates, input_gradients)
+
+    wrong = {"dW_hh": None, "extra": np.zeros(3), "dW_hy": right["dW_hy"].T, "loss": np.float64(1), "a": 1.0}
+    wrong |= {"b_h": np.array([0, 0, np.inf], np.float32), "b_y": np.array([np.nan], np.float32)}
+    assert errors(**wrong) == snapshot(
+        [
+            "dW_hh is missing",
+            "extra is not an expected name",
+            "loss is float64: expected float32",
+            "a is a float: expected a NumPy array",
+            "dW_hy has shape (1, 3): expected (3, 1)",
+            "b_h[2] is inf: expected a finite number",
+            "b_y[0] is nan: expected a finite number",
+        ]
+    )
+    assert format_errors(FULL, None, True) == ["the report is a NoneType: expected a dict of arrays by name"]
+    without = dict.fromkeys(INTERMEDIATES)
+    assert errors(intermediates=False, **without) == []
+    assert errors(**without) == [f"{name} is missing" for name in INTERMEDIATES]
+    assert errors(dx=None) == ["dx is missing"]
+    assert errors(input_gradients=False, dx=None) == []
+    assert errors(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
+
+
+def test_required_outputs_depend_on_the_options():
+    """The biases, the velocities, the learned state, the step."""
+    names = set(required_outputs(FULL, True, True))
+    no_bias = FULL._replace(params=FULL.params._replace(b_h=None, b_y=None))
+    no_velocity = FULL._replace(step=FULL.step._replace(momentum=0))
+    given_state = FULL._replace(params=FULL.params._replace(h_0=None))
+    lost = [names - set(required_outputs(each, True, True)) for each in (no_bias, no_velocity, given_state)]
+    biases, velocities = {"db_h", "db_y", "vb_h", "vb_y", "b_h", "b_y"}, {n for n in names if n[0] == "v"}
+    assert lost == [biases, velocities, {"vh_0", "h_0"}]
+    assert not {"W_xh", "vW_xh", "h_0"} & set(required_outputs(FULL._replace(step=None), True, True))
+    assert "dh_0" not in required_outputs(CASE, False)
+
+
+# -- finding objects -------------------------------------------------------------------------------------------------
 
 MODULE = """
 import numpy_rnn
-from numpy_rnn.conformance.ports.backends import PackagePort
+from numpy_rnn.conformance.ports.package_port import PackagePort
 
 class Bare:
-    name, dtypes = "bare", ["float64"]
+    name, dtypes = "bare", ["float32"]
     def window_update(self, *arguments, **options):
         return PackagePort(numpy_rnn).window_update(*arguments, **options)
 
@@ -167,32 +205,37 @@ def in_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["bare", "Bare", "make", "Full", "Holder.bare"])
-def test_an_object_a_class_or_a_factory_is_found(in_folder, path):
+def test_object_class_or_factory_is_found(in_folder, path):
     port = load_python_port(f"a_port:{path}")
     full = path in ("make", "Full")
-    assert (port.name, port.dtypes) == ("bare", ("float64",))
-    assert (port.capabilities, port.tanh_ulps) == ((("intermediates", "sgd_options"), 2) if full else ((), None))
-    assert verdict_on(port, a_case("float64")) is None
+    assert (port.name, port.dtypes) == ("bare", ("float32",))
+    assert abilities(port) == ((("intermediates", "sgd_options") if full else ()), ())
+    assert port.tanh_ulps == (2 if full else None)
+    assert verdict_on(port) is None
 
 
-REFUSED = {
-    ":port": ": expected module:object, as my_module:port",
-    "a_port:": ": expected module:object, as my_module:port",
-    "no_such:x": ": there is no module no_such, installed or in this directory",
-    "needy:x": ": needy needs no_such_thing, which is not installed",
-    "wrong:x": ": importing wrong raises SyntaxError",
-    "leaver:x": ": importing leaver raises SystemExit: 3",
-    "a_port:bare.missing": ": a_port has no bare.missing",
-    "a_port:fail": ": calling fail() raises KeyError: 'device'",
-    "a_port:number": " has no name, dtypes, window_update: expected name, dtypes and",
-    "a_port:Uncallable": ": window_update is a int: expected a function",
-    "a_port:Boastful": ": capabilities names 'adam': known: intermediates, input_gradients",
-}
+REFUSED = (":port", "a_port:", "no_such:x", "needy:x", "wrong:x", "leaver:x", "a_port:bare.missing", "a_port:fail",
+           "a_port:number", "a_port:Uncallable", "a_port:Boastful")  # fmt: skip
 
 
-@pytest.mark.parametrize("where", REFUSED)
-def test_what_is_no_port_is_refused_in_one_clear_line(in_folder, where):
-    with pytest.raises(InputError) as error:
-        load_python_port(where)
-    assert str(error.value).startswith(f"port {where!r}{REFUSED[where]}")
-    assert "\n" not in str(error.value)
+def test_no_port_is_refused_in_one_line(in_folder):
+    messages = []
+    for where in REFUSED:
+        with pytest.raises(InputError) as error:
+            load_python_port(where)
+        messages.append(str(error.value).partition(" (")[0][:100])
+    assert messages == snapshot(
+        [
+            "port ':port': expected module:object, as my_module:port",
+            "port 'a_port:': expected module:object, as my_module:port",
+            "port 'no_such:x': there is no module no_such, installed or in this directory",
+            "port 'needy:x': needy needs no_such_thing, which is not installed",
+            "port 'wrong:x': importing wrong raises SyntaxError: invalid syntax",
+            "port 'leaver:x': importing leaver raises SystemExit: 3",
+            "port 'a_port:bare.missing': a_port has no bare.missing",
+            "port 'a_port:fail': calling fail() raises KeyError: 'device'",
+            "port 'a_port:number' has no name, dtypes, window_update: expected name, dtypes and window_update",
+            "port 'a_port:Uncallable': window_update is a int: expected a function",
+            "port 'a_port:Boastful': capabilities names 'adam': known: intermediates, input_gradients, sgd_option",
+        ]
+    )

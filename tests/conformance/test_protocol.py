@@ -1,162 +1,168 @@
-"""The protocol: requests, required outputs, and the messages about malformed lines."""
+"""The protocol: requests, and the messages about malformed lines."""
 
 import json
 
 import numpy as np
 import pytest
 from comparing import bits
-from port_cases import CASE, EVERYTHING, HELLO, RIGHT, a_case, as_text, inputs, report_of, with_options
+from inline_snapshot import snapshot
+from ports_for_tests import CASE, FULL, PLAIN, arguments_of, as_text, right_report
+from windows import RIGHT, window
 
-from numpy_rnn import Parameters
-from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.case import INTERMEDIATES, format_errors, required_outputs
+from numpy_rnn.common.records import Step
+from numpy_rnn.conformance.case import GIVEN_DY, format_errors
 from numpy_rnn.conformance.ports import protocol
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault, decode_report
-from numpy_rnn.conformance.recipes import random_recipe
+from numpy_rnn.conformance.ports.protocol import PortFault, answer_arrays, answer_to, decode_hello
+
+HELLO = {"type": "hello", "protocol": 1, "name": "a fake", "dtypes": ["float32"], "capabilities": ["intermediates"]}
 
 
-def test_form_faults_name_what_is_wrong():
-    right = report_of(RIGHT, EVERYTHING)
-
-    def faults(intermediates=True, input_gradients=True, **changes):
-        report = {name: array for name, array in (right | changes).items() if array is not None}
-        return format_errors(EVERYTHING, report, intermediates, input_gradients)
-
-    assert faults() == []
-    assert faults(dW_hh=None) == ["dW_hh is missing"]
-    assert faults(extra=np.zeros(3)) == ["extra is not an expected name"]
-    assert faults(dW_hy=right["dW_hy"].T) == ["dW_hy has shape (1, 3): expected (3, 1)"]
-    assert faults(loss=np.float64(1)) == ["loss is float64: expected float32"]
-    assert faults(loss=1.0) == ["loss is a float: expected a NumPy array"]
-    for bad in (np.inf, np.nan):
-        assert faults(b_h=np.array([0, 0, bad], np.float32)) == [f"b_h[2] is {bad}: expected a finite number"]
-    assert format_errors(EVERYTHING, None, True) == ["the report is a NoneType: expected a dict of arrays by name"]
-    without = dict.fromkeys(INTERMEDIATES)
-    assert faults(intermediates=False, **without) == []
-    assert faults(**without) == [f"{name} is missing" for name in INTERMEDIATES]
-    assert faults(dx=None) == ["dx is missing"]
-    assert faults(input_gradients=False, dx=None) == []
-    assert faults(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
-    for case, gradients, required in ((CASE, False, False), (CASE, True, True), (EVERYTHING, False, True)):
-        assert ("dh_0" in required_outputs(case, False, gradients)) == required
+def decoded(line, case=CASE, case_id=2):
+    return answer_arrays(answer_to(line, case_id), case)
 
 
-MOMENTUM = with_options(CASE, momentum=0.9)
-NO_BIAS = with_options(CASE._replace(params=Parameters(*CASE.params[:3])), momentum=0.9)
-GIVEN_STATE = MOMENTUM._replace(params=CASE.params, velocity=MOMENTUM.velocity._replace(h_0=None))
-OPTIONAL = {  # a case without an option, and what is required with it only
-    "biases": (NO_BIAS, "db_h db_y vb_h vb_y b_h b_y"),
-    "momentum": (MOMENTUM._replace(sgd=SgdOptions(), velocity=None), "vW_xh vW_hh vW_hy vb_h vb_y vh_0"),
-    "a learned state": (GIVEN_STATE, "vh_0 h_0"),
-}
-
-
-@pytest.mark.parametrize(("without", "names"), OPTIONAL.values(), ids=OPTIONAL)
-def test_what_comes_with_an_option_is_owed_exactly_with_it(without, names):
-    report, full = report_of(RIGHT, without), report_of(RIGHT, MOMENTUM)
-    assert format_errors(without, report, True, True) == []
-    assert format_errors(MOMENTUM, report, True, True) == [f"{name} is missing" for name in names.split()]
-    for name in names.split():
-        extra = report | {name: full[name]}
-        assert format_errors(without, extra, True, True) == [f"{name} is not an expected name"]
-
-
-# -- the protocol ---------------------------------------------------------------------------------------------------
-
-MALFORMED = {  # what an answer to case 2 is changed to, or the whole line
-    "nothing": ("", "answers what is not JSON: "),
-    "no object": ("[1]", "answers JSON that is not an object: [1]"),
-    "nested without end": ("[" * 9000, "answers what is not JSON: [[["),
-    "a key twice": ('{"id": 2, "id": 2}', "answers with the key 'id' twice"),
-    "an id that is not an integer": ({"id": 2.0}, "answers with id 2.0: expected 2"),
-    "another id": ({"id": 1}, "answers with id 1: expected 2"),
-    "no id": ({"id": None}, "answers with id None: expected 2"),
-    "an error": ({"error": "no\nmean"}, "answers with an error: no mean"),
-    "NaN": ({"dW_hh": 4 * ["0x0p0"] + ["nan"] + 4 * ["0x0p0"]}, "dW_hh[1, 1] is nan: expected a finite number"),
-    "infinity": ({"loss": "-inf"}, "loss[] is -inf: expected a finite number"),
-    "a missing key": ({"dW_hh": None}, "dW_hh is missing"),
-    "an unknown key": ({"dW": []}, "answers with 'dW': that is not an expected name"),
-    "a key of another case": ({"vW_xh": 6 * ["0x1p0"]}, "answers with 'vW_xh': that is not an expected name"),
-    "a wrong shape": ({"y": 7 * ["0x0p0"]}, "y has length 7: expected 8, for the shape (4, 2, 1) row by row"),
-    "a number for an array": ({"y": "0x1p0"}, "y is '0x"),
-    "an array for a number": ({"loss": ["0x1p0"]}, "loss holds ['0x"),
-    "a plain number": ({"loss": 0.5}, "loss holds 0.5: expected a number as a string, '0x1.8p-1' or '0.75'"),
-    "a decimal number beyond float32": ({"loss": "1e39"}, "loss holds 1e39, which is not a float32 number"),
-    "a decimal number beyond float64": ({"loss": "1e309"}, "loss holds 1e309, which is outside the range of float64"),
-    "float64 for float32": ({"loss": (0.1).hex()}, "loss holds 0x1.999999999999ap-4, which is not a float32 number"),
-    "beyond float32": ({"loss": "0x1p200"}, "loss holds 0x1p200, which is not a float32 number"),
-    "beyond float64": ({"loss": "0x1p2000"}, "loss holds 0x1p2000, which is outside the range of float64"),
-}
-
-
-@pytest.mark.parametrize(("change", "expected"), MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_answer_gives_one_clear_line(change, expected):
-    line = change
-    if isinstance(change, dict):
-        answer = {"id": 2, **as_text(RIGHT.window_update(**inputs(CASE)))} | change
-        line = json.dumps({name: value for name, value in answer.items() if value is not None})
+def first_message(read):
+    """The message of the PortFault that this raises, or the first error in the report that it returns."""
     try:
-        (message, *_) = format_errors(CASE, decode_report(line, CASE, 2), True, True)
+        return format_errors(CASE, read(), True, True)[0]
     except PortFault as fault:
-        message = str(fault)
-    assert expected in message
-    assert "\n" not in message
-    assert len(message) < 400
+        return str(fault)
 
 
-HELLOS = {
-    "a version that is true": ({"protocol": True}, "speaks protocol version True: known: 1"),
-    "a version that is not an integer": ({"protocol": 1.0}, "speaks protocol version 1.0: known: 1"),
-    "a version as a text": ({"protocol": "1"}, "speaks protocol version '1': known: 1"),
-    "an error": ({"error": "version 1 is\ntoo old"}, "answers the hello with an error: version 1 is too old"),
-    "no version": ({"protocol": None}, "answers the hello without a protocol version: {"),
-    "no dtypes": ({"dtypes": None}, "answers the hello without dtypes"),
-    "an unknown dtype": ({"dtypes": ["float32", "float16"]}, "dtypes names 'float16': known: float32, float64"),
-    "empty dtypes": ({"dtypes": []}, "dtypes is empty: expected float32 or float64, or both"),
-    "dtypes as a text": ({"dtypes": "float32"}, "dtypes is 'float32': expected a list of names, as ['float32', 'fl"),
-    "an unknown capability": ({"capabilities": ["intermediate"]}, "names 'intermediate': known: intermediates, input_"),
-    "an empty name": ({"name": ""}, "has an invalid hello: name is '': expected a non-empty text"),
-    "a coloured name": ({"name": "\x1b[31mred"}, r"name is '\x1b[31mred': expected printable characters only"),
-    "a negative accuracy": ({"tanh_ulps": -1}, "tanh_ulps is -1: expected a positive number"),
-    "accuracy as a text": ({"tanh_ulps": "4"}, "tanh_ulps is '4': expected a positive number"),
-    "accuracy that is true": ({"tanh_ulps": True}, "tanh_ulps is True: expected a positive"),
-    "an unknown option": ({"lacks": ["gru"]}, "lacks names 'gru': known: tanh, relu, sum, mean"),
-    "a negative absolute accuracy": ({"tanh_absolute_ulps": -1}, "tanh_absolute_ulps is -1: expected a positive"),
-    "a truncation of runs": ({"truncation": "stale"}, "truncation is 'stale', which no single window shows"),
-    "an accuracy that is infinite": ({"tanh_ulps": float("inf")}, "tanh_ulps is inf: expected a positive number"),
-    "npz as a text": ({"npz": "yes"}, "has an invalid hello: npz is 'yes': expected true or false"),
-    "no loss that it could have": ({"lacks": ["squared_error"]}, "expected 'cross_entropy' among its capabilities"),
-    "a lack that it has": ({"lacks": ["step"], "capabilities": ["sgd_options"]}, "lacks names 'step' and capabilities"),
-    "another one": ({"lacks": ["h_0"], "capabilities": ["learned_h_0"]}, "names 'learned_h_0': expected at most one"),
-    "no nonlinearity": ({"lacks": ["tanh", "relu"]}, "lacks names both tanh and relu"),
-}
+ANSWERS = [  # what an answer to case 2 is changed to, or the whole line
+    "",
+    "[1]",
+    "[" * 9000,
+    '{"id": 2, "id": 2}',
+    {"id": 2.0},
+    {"id": 1},
+    {"id": None},
+    {"error": "no\nmean"},
+    {"dW_hh": 4 * ["0x0p0"] + ["nan"] + 4 * ["0x0p0"]},
+    {"loss": "-inf"},
+    {"dW_hh": None},
+    {"dW": []},
+    {"vW_xh": 6 * ["0x1p0"]},
+    {"y": 7 * ["0x0p0"]},
+    {"y": "0x1p0"},
+    {"loss": ["0x1p0"]},
+    {"loss": 0.5},
+    {"loss": "1e39"},
+    {"loss": "1e309"},
+    {"loss": (0.1).hex()},
+    {"loss": "0x1p200"},
+    {"loss": "0x1p2000"},
+]
 
 
-@pytest.mark.parametrize(("change", "expected"), HELLOS.values(), ids=HELLOS)
-def test_an_invalid_hello_gives_one_clear_line(change, expected):
-    line = json.dumps({name: value for name, value in (HELLO | change).items() if value is not None})
-    with pytest.raises(PortFault) as error:
-        protocol.decode_hello(line)
-    assert expected in str(error.value)
-    assert "\n" not in str(error.value)
+def test_malformed_answer_gives_one_line():
+    messages = []
+    for change in ANSWERS:
+        line = change
+        if isinstance(change, dict):
+            answer = {"id": 2, **as_text(right_report())} | change
+            line = json.dumps({name: value for name, value in answer.items() if value is not None})
+        messages.append(first_message(lambda line=line: decoded(line)))
+    assert all("\n" not in message and len(message) < 400 for message in messages)
+    assert [message[:100] for message in messages] == snapshot(
+        [
+            "answers what is not JSON: ",
+            "answers JSON that is not an object: [1]",
+            "answers what is not JSON: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+            "answers with the key 'id' twice",
+            "answers with id 2.0: expected 2",
+            "answers with id 1: expected 2",
+            "answers with id None: expected 2",
+            "answers with an error: no mean",
+            "dW_hh[1, 1] is nan: expected a finite number",
+            "loss[] is -inf: expected a finite number",
+            "dW_hh is missing",
+            "answers with 'dW': that is not an expected name",
+            "answers with 'vW_xh': that is not an expected name",
+            "y has length 7: expected 8, for the shape (4, 2, 1) row by row",
+            "y is '0x1p0': expected a flat list of numbers as strings",
+            "loss holds ['0x1p0']: expected a number as a string, '0x1.8p-1' or '0.75'",
+            "loss holds 0.5: expected a number as a string, '0x1.8p-1' or '0.75'",
+            "loss holds 1e39, which is not a float32 number",
+            "loss holds 1e309, which is outside the range of float64",
+            "loss holds 0x1.999999999999ap-4, which is not a float32 number",
+            "loss holds 0x1p200, which is not a float32 number",
+            "loss holds 0x1p2000, which is outside the range of float64",
+        ]
+    )
+
+
+HELLOS = [
+    {"protocol": True},
+    {"protocol": "1"},
+    {"error": "version 1 is\ntoo old"},
+    {"protocol": None},
+    {"dtypes": None},
+    {"dtypes": ["float32", "float16"]},
+    {"dtypes": []},
+    {"dtypes": "float32"},
+    {"capabilities": ["intermediate"]},
+    {"name": ""},
+    {"name": "\x1b[31mred"},
+    {"tanh_ulps": -1},
+    {"tanh_ulps": True},
+    {"tanh_absolute_ulps": float("inf")},
+    {"lacks": ["gru"]},
+    {"lacks": ["squared_error"]},
+    {"lacks": ["step"], "capabilities": ["sgd_options"]},
+    {"lacks": ["tanh", "relu"]},
+]
+
+
+def test_invalid_hello_gives_one_line():
+    messages = []
+    for change in HELLOS:
+        hello = {name: value for name, value in (HELLO | change).items() if value is not None}
+        messages.append(first_message(lambda hello=hello: decode_hello(json.dumps(hello))))
+    assert all("\n" not in message for message in messages)
+    assert [message[:100] for message in messages] == snapshot(
+        [
+            "speaks protocol version True: known: 1",
+            "speaks protocol version '1': known: 1",
+            "answers the hello with an error: version 1 is too old",
+            'answers the hello without a protocol version: {"type": "hello", "name": "a fake", "dtypes": ["float3',
+            "answers the hello without dtypes",
+            "has an invalid hello: dtypes names 'float16': known: float32, float64",
+            "has an invalid hello: dtypes is empty: expected float32 or float64, or both",
+            "has an invalid hello: dtypes is 'float32': expected a list of names, as ['float32', 'float64']",
+            "has an invalid hello: capabilities names 'intermediate': known: intermediates, input_gradients, sgd_",
+            "has an invalid hello: name is '': expected a non-empty text",
+            "has an invalid hello: name is '\\x1b[31mred': expected printable characters only",
+            "has an invalid hello: tanh_ulps is -1: expected a positive number of ulps",
+            "has an invalid hello: tanh_ulps is True: expected a positive number of ulps",
+            "has an invalid hello: tanh_absolute_ulps is inf: expected a positive number of ulps",
+            "has an invalid hello: lacks names 'gru': known: tanh, relu, sum, mean, bias, h_0, older steps, step,",
+            "has an invalid hello: lacks names 'squared_error': expected 'cross_entropy' among its capabilities",
+            "has an invalid hello: lacks names 'step' and capabilities names 'sgd_options': expected at most one ",
+            "has an invalid hello: lacks names both tanh and relu: expected at most one of the two",
+        ]
+    )
+    identity = decode_hello(json.dumps(HELLO | {"lacks": ["relu"]}))
+    assert identity == ("a fake", ("float32",), ("intermediates",), ("relu",), None, None)
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("float32", 9), ("float64", 17)])
-def test_every_number_survives_the_way_to_the_port_and_back(dtype, digits):
+def test_every_number_survives_the_way_and_back(dtype, digits):
     """In hexadecimal, and from as many decimal digits as every number needs, also where it is subnormal."""
     info, generator = np.finfo(dtype), np.random.default_rng(0)
     drawn = np.exp(generator.uniform(-40, 40, 33)) * generator.choice((-1, 1), 33)
     extreme = info.smallest_subnormal, info.smallest_normal, info.max
     numbers = np.array([0.0, -0.0, 1.0, 0.1, *extreme, *drawn], dtype)
-    case = a_case(dtype, H=40)
-    request = json.loads(protocol.encode_request(case._replace(params=case.params._replace(b_h=numbers)), 7))
+    case = window(5, dtype, **PLAIN | {"H": 40})
+    case = case._replace(params=case.params._replace(b_h=numbers))
+    request = json.loads(protocol.encode_request(case, 7))
     for texts in (request["params"]["b_h"], [f"{number:.{digits - 1}e}" for number in numbers.tolist()]):
-        assert decode_report(json.dumps({"id": 7, "b_h": texts}), case, 7)["b_h"].tobytes() == numbers.tobytes()
+        assert decoded(json.dumps({"id": 7, "b_h": texts}), case, 7)["b_h"].tobytes() == numbers.tobytes()
 
 
-def test_numbers_may_be_written_in_many_ways_and_others_are_not_guessed_at():
+def test_numbers_may_be_written_in_many_ways():
     def read(text):
-        return float(decode_report(json.dumps({"id": 1, "loss": text}), CASE, 1)["loss"])
+        return float(decoded(json.dumps({"id": 2, "loss": text}))["loss"])
 
     for one in ("0x1p0", "0X1P+0", "0x1.p-0", "0x1", "0x8.0p-3", "+0x0.8p1", "1", "+.1e1", "10.E-1"):
         assert read(one) == 1
@@ -168,13 +174,12 @@ def test_numbers_may_be_written_in_many_ways_and_others_are_not_guessed_at():
 
 
 def test_requests_and_answers_hold_every_array_row_by_row():
-    """Of random cases with every option. Classes are integers."""
-    generator = np.random.default_rng(2)
-    for _ in range(60):
-        case = random_recipe(generator, has=CAPABILITIES).case()
-        request, given = json.loads(protocol.encode_request(case, 1)), inputs(case)
+    """Random cases with every option. Classes are integers."""
+    for seed in range(60):
+        case = window(seed)
+        request, (params, given) = json.loads(protocol.encode_request(case, 2)), arguments_of(case)
         found = request | request["params"] | (request.get("velocity") or {})
-        given |= given.pop("params")
+        given |= params
         if given.get("velocity"):
             given |= {"v" + name: v for name, v in given.pop("velocity").items()}
         for name, value in given.items():
@@ -182,31 +187,31 @@ def test_requests_and_answers_hold_every_array_row_by_row():
                 assert float.fromhex(found[name]) == value, name
             elif not isinstance(value, np.ndarray):
                 assert found[name] == value, name
-            elif value.dtype.kind == "f":
-                assert list(map(float.fromhex, found[name])) == value.ravel().tolist(), name
             else:
-                assert found[name] == value.ravel().tolist(), name
-        report = RIGHT.window_update(**inputs(case))
-        decoded = decode_report(json.dumps({"id": 1, **as_text(report)}), case, 1)
-        assert {name: bits(array) for name, array in decoded.items()} == {name: bits(v) for name, v in report.items()}
+                read = float.fromhex if value.dtype.kind == "f" else int
+                assert list(map(read, found[name])) == value.ravel().tolist(), name
+        report = RIGHT.window_update(params, **arguments_of(case)[1])
+        answer = decoded(json.dumps({"id": 2, **as_text(report)}), case)
+        assert {name: bits(array) for name, array in answer.items()} == {name: bits(v) for name, v in report.items()}
 
 
-def test_a_request_has_the_keys_of_its_options_only():
+def test_request_has_the_keys_of_its_options_only():
     def request(case):
         return json.loads(protocol.encode_request(case, 1))
 
     plain = {"type", "id", "dtype", "sizes", "nonlinearity", "reduction", "learning_rate", "params"}
     plain |= {"x", "target", "h_0"}
     assert set(request(CASE)) == plain
-    of_step = {"momentum", "dampening", "nesterov", "weight_decay", "max_norm", "velocity"}
-    assert set(request(EVERYTHING)) == plain | of_step | {"learned_h_0"}
-    assert set(request(CASE._replace(sgd=SgdOptions(adagrad=True)))) == plain | of_step | {"adagrad"}
-    layer = CASE._replace(given_dy=True, has_step=False)
+    step = {"momentum", "dampening", "nesterov", "weight_decay", "max_norm", "velocity"}
+    assert set(request(FULL)) == plain | step | {"learned_h_0", "weights"}
+    assert set(request(CASE._replace(step=Step(0.1, adagrad=True)))) == plain | step | {"adagrad"}
+    layer = CASE._replace(objective=CASE.objective._replace(loss=GIVEN_DY), step=None)
     assert set(request(layer)) == (plain - {"target", "reduction", "learning_rate"}) | {"dy"}
     assert [float.fromhex(number) != 0 for number in request(layer)["dy"]] == [False] * 2 + [True] * 6
     trained = ["W_xh", "W_hh", "W_hy", "b_h", "b_y"]
-    assert list(request(EVERYTHING)["params"]) == trained  # without h_0: no name is used for two arrays
-    assert list(request(EVERYTHING)["velocity"]) == ["v" + name for name in (*trained, "h_0")]
-    assert list(request(EVERYTHING._replace(params=CASE.params))["velocity"]) == ["v" + name for name in trained]
-    assert request(EVERYTHING._replace(velocity=None))["velocity"] is None
-    assert protocol.max_report_length(EVERYTHING) > protocol.max_report_length(CASE)
+    assert list(request(FULL)["params"]) == trained  # without h_0: no name is used for two arrays
+    assert list(request(FULL)["velocity"]) == ["v" + name for name in (*trained, "h_0")]
+    constant = FULL._replace(params=FULL.params._replace(h_0=None), h_0=FULL.params.h_0)
+    assert list(request(constant)["velocity"]) == ["v" + name for name in trained]
+    assert request(FULL._replace(velocity=None))["velocity"] is None
+    assert protocol.max_report_length(FULL) > protocol.max_report_length(CASE)

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from step_port import scaled_by_power_of_two
-from tiny import tiny_window
-from window_port import port
+from windows import WAYS, exchanged, tiny_window
 
 from numpy_rnn.common.records import DTYPES
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
+from numpy_rnn.conformance.case import with_rows
 
 CASES = 30
 
@@ -38,6 +37,13 @@ class Flushing(np.ndarray):
         return result.view(type(self)) if result.dtype.kind == "f" else result
 
 
+def viewed(value, kind):
+    """The case with arrays of this kind."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return value.view(kind)
+    return type(value)(*(viewed(each, kind) for each in value)) if hasattr(value, "_fields") else value
+
+
 class ReadsZero(Flushing):
     flushes = False
 
@@ -52,9 +58,10 @@ def test_flushed_subnormals_are_within_every_bound(arithmetic, dtype):
     judged = 0
     for seed in range(CASES):
         case = tiny_window(seed, dtype)
+        module = exchanged(*WAYS["by scaled numbers"])
         with np.errstate(all="ignore"):
-            report = port(case, widen=lambda v: np.asarray(v).view(arithmetic), norm=scaled_by_power_of_two)
-        report = {name: np.asarray(v).view(np.ndarray) for name, v in report.items()}
+            report = module.window_update(viewed(with_rows(case), arithmetic))
+        report = {name: np.asarray(v).view(np.ndarray).astype(dtype) for name, v in report.items()}
         if all(np.isfinite(v).all() for v in report.values()):
             judged += 1
             for check in (check_local, check_global):

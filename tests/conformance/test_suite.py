@@ -12,23 +12,20 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import children
 import program_port
 import pytest
+from inline_snapshot import snapshot
 
-from numpy_rnn.conformance import properties
+from numpy_rnn.conformance import plugin, properties
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.plugin import SuiteState, pytest_report_header, pytest_testnodedown
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import WorstRatios
 
 PORTS = """
 import shutil, time
 import numpy_rnn
-from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.conformance.ports.package_port import PackagePort
 
 calls = []
 
@@ -48,11 +45,11 @@ class BlackBox(PackagePort):
 
 right, slow = PackagePort(numpy_rnn), BlackBox(lambda: time.sleep(100))
 vanishing = BlackBox(lambda: shutil.rmtree("reports", ignore_errors=True))
-wrong = PackagePort(load(named("W_hh used without its transpose")))
 infinity = PackagePort(numpy_rnn)
 infinity.name = "Infinity RNN"
 """
-OPTIONS = ["--pyargs", "numpy_rnn.conformance"]
+PLUGIN = ["-p", "no:elman", "-p", "numpy_rnn.conformance.plugin"]  # of this checkout, not of an installed copy
+OPTIONS = [*PLUGIN, "--pyargs", "numpy_rnn.conformance"]
 
 
 @pytest.fixture
@@ -78,6 +75,7 @@ def suite(inner_pytest, tmp_path, monkeypatch):
     monkeypatch.setattr(properties, "PROFILES", {"default": 5, "ci": 16})
     (tmp_path / "reports").mkdir()
     (tmp_path / "ports.py").write_text(PORTS)
+    (tmp_path / "wrong.py").write_text("from ports_for_tests import Untransposed\nport = Untransposed()\n")
     (tmp_path / "known.txt").write_text("# both\ntest_local[float64]  # known\n\n")
     (tmp_path / "unknown.txt").write_text("test_lokal[float32]")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
@@ -85,42 +83,55 @@ def suite(inner_pytest, tmp_path, monkeypatch):
 
 
 def test_right_port_passes_and_its_report_is_written(suite):
-    status, output = suite("--elman-backend", "ports:right", "--elman-report", "report.json")
+    status, output = suite("--elman-backend", "ports:right", "--elman-output", "report.json")
     assert status == 0, output
     assert "6 passed" in output
     assert "sizes of the checked windows: B 1 to " in output
     report = json.loads(Path("report.json").read_text())
     assert report["port"] == "numpy_rnn"
-    for level, of_case in {"L1": {"T", "seed"}, "L2": {"T", "seed"}, "L3": {"run"}}.items():
+    for level, case in {"L1": {"T", "seed"}, "L2": {"T", "seed"}, "L3": {"run"}}.items():
         for dtype in ("float32", "float64"):
             worst = report["levels"][level][dtype]
             names = {"loss", "dW_xh", "dW_hh", "dW_hy", "dx", "dh_0", "W_hh"}
             assert names <= set(worst) <= {*SHAPES, "window", "initial"}
-            assert all(0 <= entry["ratio"] <= 1 and of_case <= set(entry["case"]) for entry in worst.values())
+            assert all(0 <= entry["ratio"] <= 1 and case <= set(entry["case"]) for entry in worst.values())
 
 
-REFUSED = {
-    "": "no implementation to test: expected --elman-backend module:object or --elman-command",
-    "--elman-backend ports:nothing": "ports has no nothing",
-    "--elman-command ./absent": "No such file",
-    "--elman-backend ports:right --elman-xfail absent.txt": "--elman-xfail absent.txt cannot be read",
-    "--elman-backend ports:right --elman-xfail binary": "binary is not text: expected one test",
-    "--elman-backend ports:BlackBox --elman-xfail unknown.txt": (  # a black box has no level L1
-        "names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]\n"
-    ),
-    "--elman-backend ports:right --elman-report no/r.json": "--elman-report no/r.json: the folder",
-    "--elman-backend ports:vanishing --elman-level L2 --elman-report reports/r.json": (  # the folder goes in the run
-        "ERROR: --elman-report reports/r.json cannot be written: No such file or directory"
-    ),
-    "--elman-backend ports:right --elman-timeout nan": "'nan': expected a finite number, above 0",
-}
+REFUSED = (
+    "",
+    "--elman-backend ports:nothing",
+    "--elman-command ./absent",
+    "--elman-backend ports:right --elman-xfail absent.txt",
+    "--elman-backend ports:right --elman-xfail binary",
+    "--elman-backend ports:BlackBox --elman-xfail unknown.txt",  # a black box has no level L1
+    "--elman-backend ports:right --elman-output no/r.json",
+    "--elman-backend ports:right --elman-output r.csv",
+    "--elman-backend ports:vanishing --elman-level L2 --elman-output reports/r.json",  # the folder goes in the run
+    "--elman-backend ports:right --elman-timeout nan",
+)
 
 
-@pytest.mark.parametrize("options", REFUSED)
-def test_what_cannot_be_run_is_refused(suite, options):
-    status, output = suite(*options.split())
-    assert status == 4, output
-    assert REFUSED[options] in output
+def test_unusable_options_are_refused(suite, tmp_path):
+    messages = []
+    for options in REFUSED:
+        status, output = suite(*options.split())
+        assert status == 4, output
+        message = re.findall(r"(?:ERROR|error): (.*)", output)[-1]
+        messages.append(message.replace(str(tmp_path), "FOLDER"))
+    assert messages == snapshot(
+        [
+            "no implementation to test: expected --elman-backend module:object or --elman-command 'program'",
+            "port 'ports:nothing': ports has no nothing",
+            "cannot be started: ./absent: No such file or directory; check the command",
+            "--elman-xfail absent.txt cannot be read: No such file or directory",
+            "--elman-xfail binary is not text: expected one test per line",
+            "unknown.txt names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]",
+            "--elman-output no/r.json: the folder FOLDER/no does not exist; create it first",
+            "--elman-output r.csv: expected a name that ends in .json",
+            "--elman-output reports/r.json cannot be written: No such file or directory; choose another place",
+            "argument --elman-timeout: 'nan': expected a finite number, above 0",
+        ]
+    )
 
 
 def test_a_known_failure_that_passes_is_a_failure(suite):
@@ -130,7 +141,7 @@ def test_a_known_failure_that_passes_is_a_failure(suite):
 
 
 def test_a_failure_is_told_at_a_small_case_unless_it_is_known(suite):
-    options = "--elman-backend ports:wrong --elman-level L1 --elman-profile ci --elman-xfail known.txt"
+    options = "--elman-backend wrong:port --elman-level L1 --elman-profile ci --elman-xfail known.txt"
     status, output = suite(*options.split())
     assert status == 1
     assert "1 failed, 4 deselected, 1 xfailed" in output
@@ -154,12 +165,27 @@ def test_a_port_that_hangs_is_asked_once(suite):
     assert all(piece in output for piece in ("0.1 s at most per answer", "does not answer within 0.1 s")), output
 
 
-def test_without_hypothesis_it_is_one_line(suite, monkeypatch):
-    monkeypatch.setitem(sys.modules, "numpy_rnn.conformance.properties", None)  # which imports it
+def test_missing_package_is_one_line(suite, monkeypatch):
+    monkeypatch.delitem(sys.modules, "numpy_rnn.conformance.suite", raising=False)
+    monkeypatch.setitem(sys.modules, "numpy_rnn.conformance.properties", None)  # which imports hypothesis
     status, output = suite("--elman-backend", "numpy_rnn")
     assert status == 4
     assert "properties is not installed: the equivalence suite needs it; run pip install" in output
     assert output.count("\n") < 5
+
+
+def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
+    """As a module of its own, as the wheel has it: every pytest run of the environment loads it."""
+    (tmp_path / "elman_conformance_plugin.py").write_text(Path(plugin.__file__).read_text(encoding="utf-8"))
+    (tmp_path / "test_own.py").write_text(
+        "import sys\ndef test_own(pytestconfig):\n    assert pytestconfig.getoption('elman_level') == 'all'\n"
+        "    assert not [name for name in ('numpy', 'numpy_rnn', 'torch', 'hypothesis') if name in sys.modules]\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "elman_conformance_plugin", "test_own.py"]
+    environment = children.environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{environment['PYTHONPATH']}"
+    done = children.run(command, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stdout
 
 
 def test_options_of_other_projects_have_the_everyday_names(inner_pytest, tmp_path):
@@ -175,46 +201,59 @@ def test_options_of_other_projects_have_the_everyday_names(inner_pytest, tmp_pat
     assert status == 0, output
 
 
-OTHERS = ", ".join(CAPABILITIES[1:])
-HEADERS = [  # what a port has, and a line that is said of it
-    ({}, f"tested too, because the port declares it: {OTHERS}"),
-    ({"capabilities": CAPABILITIES[:1]}, f"not tested, because the port does not declare it: {OTHERS}"),
-    ({"capabilities": ()}, "level L1 is not checked: the port reports no intermediate values"),
-    ({"capabilities": ("given_dy",)}, "the port is given dy in place of a target, and its loss is not tested"),
-    ({"lacks": ("relu", "bias")}, "not tested, because the port lacks it: relu, bias"),
-    ({"tanh_ulps": 9}, "port: a port, float32 and float64, tanh within 9 ulps, above 8: not a strict pass"),
-    ({"tanh_absolute_ulps": 4}, "tanh may be off by 4 ulps of 1 besides: a small h may have a large relative error, and"
-     " all bounds after it are wider: not a strict pass"),
-]  # fmt: skip
+HEADERS = [  # what a port has
+    {"capabilities": ("intermediates",)},
+    {"capabilities": ("given_dy",)},
+    {"lacks": ("relu", "bias"), "tanh_ulps": 9},
+    {"tanh_absolute_ulps": 4},
+]
 
 
-@pytest.mark.parametrize(("has", "line"), HEADERS)
-def test_the_suite_says_what_a_port_is_held_to(has, line):
-    port = {"name": "a port", "dtypes": ("float32", "float64"), "tanh_ulps": None, "capabilities": CAPABILITIES}
-    state = SuiteState(SimpleNamespace(**port | {"lacks": ()} | has), WorstRatios())
-    options = {"elman_profile": "ci", "elman_timeout": 2.5}
-    lines = pytest_report_header(SimpleNamespace(elman_suite=state, getoption=options.get))
-    assert line in lines
-    strict = "port: a port, float32 and float64, tanh within 8 ulps"
-    assert (lines[0] == strict) == ("tanh_ulps" not in has)
-    assert lines[-1] == "each test: 300 windows, or for L3 30 runs of up to 24 windows; 2.5 s at most per answer"
-    assert sum("not a strict pass" in said for said in lines) == ("tanh" in str(has))
+def test_header_says_what_is_tested(suite, tmp_path):
+    lines = []
+    for number, has in enumerate(HEADERS):
+        text = f"from ports import BlackBox\nclass port(BlackBox):\n    pass\nvars_of = {has!r}\n"
+        text += "for name, value in vars_of.items():\n    setattr(port, name, value)\n"
+        (tmp_path / f"header_port_{number}.py").write_text(text)
+        options = f"--elman-backend header_port_{number}:port --collect-only --elman-timeout 2.5".split()
+        _, output = suite(*options)
+        lines += output[output.index("port: ") : output.index("collect")].splitlines()[:-1]
+    assert [line[:100] for line in lines if not line.startswith(("rootdir", "plugins", "configfile"))] == snapshot(
+        [
+            "port: numpy_rnn, float64, tanh within 8 ulps",
+            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
+            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
+            "port: numpy_rnn, float64, tanh within 8 ulps",
+            "level L1 is not checked: the port reports no intermediate values",
+            "the port is given dy in place of a target, and its loss is not tested",
+            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
+            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
+            "port: numpy_rnn, float64, tanh within 9 ulps, above 8: not a strict pass",
+            "level L1 is not checked: the port reports no intermediate values",
+            "not tested, because the port lacks it: relu, bias",
+            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
+            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
+            "port: numpy_rnn, float64, tanh within 8 ulps",
+            "tanh may be off by 4 more ulps of 1: a small h may have a large relative error, and all bounds after",
+            "level L1 is not checked: the port reports no intermediate values",
+            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
+            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
+        ]
+    )
 
 
 def test_results_of_workers_are_merged():
     """The worst ratio of each tensor, and the smallest and the largest size."""
-    state = SuiteState(None, WorstRatios())
-    config = SimpleNamespace(elman_suite=state)
+    merged = WorstRatios()
     for case, ratios, T in (("x", {"a": 0.5}, 3), ("y", {"a": 0.25, "h": float("inf")}, 1), ("z", {"h": 0.5}, 2)):
         worst = WorstRatios()
         worst.note_sizes({"T": T})
         for tensor, ratio in ratios.items():
             worst.note("L1", "float32", tensor, ratio, case)
-        results = json.dumps([worst.worst, worst.sizes])
-        pytest_testnodedown(SimpleNamespace(workeroutput={"elman_results": results}, config=config), None)
+        merged.merge(*json.loads(json.dumps([worst.worst, worst.sizes])))
     expected = {"a": {"ratio": 0.5, "case": "x"}, "h": {"ratio": float("inf"), "case": "y"}}
-    assert state.worst.worst == {"L1": {"float32": expected}}
-    assert state.worst.sizes == {"T": (1, 3)}
+    assert merged.worst == {"L1": {"float32": expected}}
+    assert merged.sizes == {"T": (1, 3)}
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------------
@@ -227,7 +266,7 @@ def test_results_survive_xdist(suite, tmp_path):
     """A worker finds what one process finds: the same cases in every run of the profile ci."""
     few = "from numpy_rnn.conformance import properties\nproperties.PROFILES['ci'] = 16\n"
     (tmp_path / "few.py").write_text(few)
-    common = ["--elman-backend", "ports:infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-report"]
+    common = ["--elman-backend", "ports:infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-output"]
     done = children.run([*PYTEST, "-p", "few", "-n", "1", *common, "other.json"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "sizes of the checked windows: B 1 to " in done.stdout

@@ -13,21 +13,14 @@ import flint
 import numpy as np
 import pytest
 from comparing import each
-from window_port import one_unit
+from windows import one_unit
 
-import numpy_rnn
-from numpy_rnn.bptt import ERRORS, SLOPES, backward, weight_gradients
-from numpy_rnn.clipping import SMALL, clamp, root_of_squares
-from numpy_rnn.common.records import DTYPES
+from numpy_rnn.common.records import DTYPES, Objective, Step
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.mutants.score import report_on
-from numpy_rnn.conformance.recipes import Recipe
-from numpy_rnn.conformance.truncations import truncated_adjoints
-from numpy_rnn.elman import NONLINEARITIES, unroll
-from numpy_rnn.loss import LOSSES, loss_terms
-from numpy_rnn.momentum import directed
-from numpy_rnn.sgd import sgd_step
+from numpy_rnn.conformance.case import GIVEN_DY, with_rows
+from numpy_rnn.conformance.plain_rnn import window_update
+from numpy_rnn.conformance.random_cases import Recipe
 
 LEVELS = {"L1": check_local, "L2": check_global}
 ULPS = 7  # the error of tanh, exp and log, of the 8 ulps that are allowed
@@ -36,7 +29,13 @@ U = {np.float32: 2.0**-24, np.float64: flint.fmpq(1, 2**53)}  # the unit roundof
 
 def operation(f):
     """A method of Skewed: f of two exact numbers, rounded."""
-    return lambda self, other: self.rounded(f(self.value, self.exact(other)))
+
+    def method(self, other):
+        if isinstance(other, np.ndarray):
+            return NotImplemented
+        return self.rounded(f(self.value, self.exact(other)))
+
+    return method
 
 
 def function(f):
@@ -102,55 +101,40 @@ def exact_number(number, dtype):
 
 
 def skewed_report(case, direction):
-    """The report of a case, computed by the reference in skewed numbers."""
-    case, dtype = case.in_rows(), case.dtype.type
-
-    of = np.frompyfunc(lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1)
-    params, velocity = each(of, case.params), case.velocity and each(of, case.velocity)
-    weights = None if case.weights is None else of(case.weights[..., None])
-    activations = unroll(params, of(case.x), of(case.h_0), NONLINEARITIES[case.nonlinearity])
-    y = activations.y[-len(case.target) :]
-    terms = loss_terms(y, of(case.target), weights, case.loss, case.reduction)
-    flow = backward(params, activations, terms, SLOPES[case.nonlinearity], ERRORS[case.loss])
-    if case.truncation is not None:
-        slopes = SLOPES[case.nonlinearity](activations.h[1:])
-        dh, da = truncated_adjoints(flow.dy @ params.W_hy.mT, params.W_hh, slopes, case.truncation)
-        flow = flow._replace(dh=dh, da=da, dx=da @ params.W_xh.mT, dh_0=da[0] @ params.W_hh.mT)
-    gradients = step = weight_gradients(params, activations, flow)
-    if case.sgd.max_norm is not None:
-        present = [d for d in gradients if d is not None]
-        factor = np.minimum(1, case.sgd.max_norm / (root_of_squares(present, 0) + SMALL))
-        step = each(lambda d: d * factor, gradients)
-    if case.sgd.max_value is not None:
-        step = clamp(gradients, float(dtype(case.sgd.max_value)))
-    s, v = directed(params, step, velocity, case.sgd)
-    updated = sgd_step(params, s, np.asarray(dtype(case.learning_rate)))
-    report = {"loss": LOSSES[case.loss](y, *terms), "a": activations.a, "h": activations.h[1:], "y": activations.y}
-    for prefix, arrays in (("", flow), ("d", gradients), ("", updated), ("v", v)):
-        report |= {prefix + name: array for name, array in (arrays._asdict() if arrays else {}).items()}
-    return {name: np.array(v).astype(float).astype(dtype) for name, v in report.items() if v is not None}
+    """The report of a case, computed by `plain_rnn` in skewed numbers."""
+    case, dtype = with_rows(case), case.params.W_hh.dtype.type
+    skewed = np.frompyfunc(lambda v: Skewed(exact_number(v, dtype), dtype, direction), 1, 1)
+    params, velocity = each(skewed, case.params), case.velocity and each(skewed, case.velocity)
+    arrays = (None if v is None else skewed(v) for v in (case.x, case.target, case.h_0, case.weights))
+    limit = case.step.max_value and float(dtype(case.step.max_value))
+    step = case.step._replace(learning_rate=float(dtype(case.step.learning_rate)), max_value=limit)
+    x, target, h_0, weights = arrays
+    report = window_update(case._replace(params=params, x=x, target=target, h_0=h_0, weights=weights, step=step,
+                                         velocity=velocity))  # fmt: skip
+    return {name: np.array(v).astype(float).astype(dtype) for name, v in report.items()}
 
 
 def positive(recipe):
     """The case with numbers of one sign, so that nothing cancels and errors add up."""
     case = recipe.case()
     params, velocity = each(np.abs, case.params), case.velocity and each(np.abs, case.velocity)
-    target = -np.abs(case.target) if case.loss == "squared_error" else case.target
-    return case._replace(params=params, velocity=velocity, x=np.abs(case.x), target=target, h_0=np.abs(case.h_0))
+    target = -np.abs(case.target) if case.objective.loss == "squared_error" else case.target
+    h_0 = None if case.h_0 is None else np.abs(case.h_0)
+    return case._replace(params=params, velocity=velocity, x=np.abs(case.x), target=target, h_0=h_0)
 
 
 SIZES = {"T": 3, "B": 2, "D": 3, "H": 4, "O": 3, "K": 2, "gain": 0.5, "bias": True, "learned": True}
-VARIANTS = {
-    "tanh": {"momentum": 0.9, "dampening": 0.3, "velocity": True},
-    "saturated": {"gain": 3.0},
-    "relu": {"nonlinearity": "relu", "reduction": "mean", "momentum": 0.9, "nesterov": True, "velocity": True},
-    "logistic": {"nonlinearity": "sigmoid", "weights": True, "reduction": "mean", "weight_decay": 0.1},
-    "clipped": {"max_norm": 0.3},
-    "clipped-by-value": {"max_value": 1e3, "weights": True},
-    "Adagrad": {"adagrad": True, "velocity": True, "weight_decay": 0.1},
-    "cross-entropy": {"loss": "cross_entropy"},
-    "band": {"truncation": "band:2"},
-    "classes": {"loss": "cross_entropy", "classes": True, "class_inputs": True, "weights": True, "reduction": "mean"},
+MEAN = {"reduction": "mean"}
+VARIANTS = {  # fields of the objective, of the step, and of the recipe
+    "tanh": ({}, {"momentum": 0.9, "dampening": 0.3}, {"velocity": True}),
+    "saturated": ({}, {}, {"gain": 3.0}),
+    "relu": ({"nonlinearity": "relu"} | MEAN, {"momentum": 0.9, "nesterov": True}, {"velocity": True}),
+    "logistic": ({"nonlinearity": "sigmoid"} | MEAN, {"weight_decay": 0.1}, {"weights": True}),
+    "clipped": ({}, {"max_norm": 0.3}, {}),
+    "clipped-by-value": ({}, {"max_value": 1e3}, {"weights": True}),
+    "Adagrad": ({}, {"adagrad": True, "weight_decay": 0.1}, {"velocity": True}),
+    "cross-entropy": ({"loss": "cross_entropy"}, {}, {}),
+    "classes": ({"loss": "cross_entropy"} | MEAN, {}, {"classes": True, "class_inputs": True, "weights": True}),
 }
 # The share of its bound that the largest error fills. At L1 a float64 is checked in float64, whose rounding counts too.
 FILLED = {("L1", "float32"): 0.1, ("L2", "float32"): 0.1, ("L1", "float64"): 0.05, ("L2", "float64"): 0.1}
@@ -159,10 +143,11 @@ EXACT = ("h", "da")  # of relu: nothing is rounded
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_skewed_rounding_stays_within_every_bound_and_nearly_fills_it(variant, dtype):
+def test_skewed_rounding_nearly_fills_every_bound(variant, dtype):
     worst: dict[tuple[str, str], float] = {}
     for seed in range(4):
-        case = positive(Recipe(**SIZES | variant, dtype=dtype, seed=seed, learning_rate=0.3))
+        objective, step, others = Objective(**variant[0]), Step(0.3, **variant[1]), variant[2]
+        case = positive(Recipe(**SIZES | others, dtype=dtype, seed=seed, objective=objective, step=step))
         bounds = global_bounds(case)
         for direction in (lambda: 1, lambda: -1, partial(random.Random(seed).choice, (-1, 1))):
             report = skewed_report(case, direction)
@@ -170,57 +155,55 @@ def test_skewed_rounding_stays_within_every_bound_and_nearly_fills_it(variant, d
                 for name, ratio in ratios.items():
                     assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"
                     worst[level, name] = max(worst.get((level, name), 0.0), float(ratio.max()))
-    # With Adagrad the errors of a gradient and of its square cancel, which the bounds of L2 do not know. Those of L1 do
-    # not know whether the parts of a band took the slope from h or from a.
-    wide = "L2" if case.sgd.adagrad else "L1" if case.truncation else None
+    # With Adagrad the errors of a gradient and of its square cancel, which the bounds of L2 do not know.
     for (level, name), ratio in worst.items():
-        if (level, case.nonlinearity) != ("L1", "relu") or name not in EXACT:
-            assert ratio > FILLED[level, dtype] / (5 if level == wide else 1), (
-                f"{level}: {name} fills {ratio} of its bound"
-            )
+        if (level, case.objective.nonlinearity) != ("L1", "relu") or name not in EXACT:
+            least = FILLED[level, dtype] / (5 if case.step.adagrad and level == "L2" else 1)
+            assert ratio > least, f"{level}: {name} fills {ratio} of its bound"
 
 
 def off(case, report, level, name):
     """The largest ratio of a tensor if all its numbers are larger by five ulps of 1."""
-    factor = case.dtype.type(1 + 5 * np.finfo(case.dtype).eps)
+    dtype = case.params.W_hh.dtype
+    factor = dtype.type(1 + 5 * np.finfo(dtype).eps)
     return LEVELS[level](case, report | {name: report[name] * factor})[name].max()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_rounds_nothing_may_not_be_five_ulps_off(dtype):
+def test_exact_operations_may_not_be_five_ulps_off(dtype):
     """relu and its derivative, a given dy, and a gradient that is clipped by value."""
-    plain = {**SIZES, "dtype": dtype}
-    case = positive(Recipe(**plain, nonlinearity="relu"))
-    report = report_on(case, numpy_rnn)
+    plain = Recipe(**SIZES, dtype=dtype)
+    case = positive(plain._replace(objective=Objective("relu")))
+    report = window_update(case)
     for name in EXACT:
         assert off(case, report, "L1", name) > 1, name
-    case = case._replace(target=report["dy"][-2:], given_dy=True)
+    case = case._replace(target=report["dy"][-2:], objective=Objective("relu", GIVEN_DY))
     for level in LEVELS:
         assert off(case, report, level, "dy") > 1
-    case = Recipe(**plain, momentum=0.9, max_value=1e-3).case()
+    case = plain._replace(step=Step(0.1, 0.9, max_value=1e-3)).case()
     for level in LEVELS:
-        assert off(case, report_on(case, numpy_rnn), level, "vW_hh") > 1
+        assert off(case, window_update(case), level, "vW_hh") > 1
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_slope_of_relu_is_open_at_the_kink_only(level):
+def test_slope_of_relu_is_open_at_the_kink_only(level):
     """Not where the pre-activation is 50 times its rounding error, whether it is open or closed."""
     for sign in (1, -1):
         case = one_unit([0.1, 0.3, 1e-15], [0.3, -0.1, sign], target=1.0, nonlinearity="relu")
-        report = report_on(case, numpy_rnn)
+        report = window_update(case)
         assert LEVELS[level](case, report)["da"].max() <= 1
         assert LEVELS[level](case, report | {"da": report["dh"] - report["da"]})["da"].max() > 1
         assert sign > 0 or LEVELS[level](case, report | {"h": report["h"] + 1e-17})["h"].max() > 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_flushed_nearly_fills_its_bound(dtype):
+def test_flushes_nearly_fill_their_bound(dtype):
     """Sums of products that are all a little below the smallest normal number."""
     tiny = np.finfo(dtype).smallest_normal ** 0.5 / np.finfo(dtype).dtype.type(1.1)
     case = positive(Recipe(**SIZES | {"bias": False, "learned": False}, dtype=dtype))
     params, x, h_0 = each(lambda array: np.full_like(array, tiny), (case.params, case.x, case.h_0))
     case = case._replace(params=params, x=x, h_0=h_0)
-    report = report_on(case, numpy_rnn)
+    report = window_update(case)
     for level, check in LEVELS.items():
         assert 0.05 < check(case, report | {"a": 0 * report["a"]})["a"].max() <= 1, level
 
@@ -229,9 +212,9 @@ def test_what_is_flushed_nearly_fills_its_bound(dtype):
 def test_subnormal_inputs_may_be_read_as_zero(dtype):
     """Also where large weights make normal numbers of them."""
     alone = SIZES | {"bias": False, "learned": False, "no_h_0": True}
-    case = Recipe(**alone, dtype=dtype, nonlinearity="relu").case()
-    params = case.params._replace(W_xh=np.abs(case.params.W_xh) * case.dtype.type(1e6))
+    case = Recipe(**alone, dtype=dtype, objective=Objective("relu")).case()
+    params = case.params._replace(W_xh=np.abs(case.params.W_xh) * np.finfo(dtype).dtype.type(1e6))
     case = case._replace(params=params, x=np.full_like(case.x, np.finfo(dtype).smallest_normal / 2))
     for level, check in LEVELS.items():
-        for name, ratio in check(case, report_on(case._replace(x=0 * case.x), numpy_rnn)).items():
+        for name, ratio in check(case, window_update(case._replace(x=0 * case.x))).items():
             assert (ratio <= 1).all(), f"{level}: {name} is {ratio.max()} times its bound"

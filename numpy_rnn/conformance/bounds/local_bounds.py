@@ -1,59 +1,40 @@
 """Level L1: every stage of a window recomputed from what the port itself reported as the input of that stage.
 
 So a faulty stage is found by itself, an error that it passes on does not count again, and the bounds do not loosen with
-width or depth. Notation: u the unit roundoff of the case's dtype, γ_n = n·u/(1 − n·u); a hat, as in "|h|", is what the
-port reported. The checker computes in float64, and its own rounding, the same formulas with the unit roundoff of
-float64, is added.
-
-Subnormal numbers may be flushed to zero as results and read as zero as inputs; `cc -ffast-math` does both. A sum of n
-products Σ v_k w_k may then be off by
-
-    γ_n Σ |v_k||w_k|              the roundings
-    + Σ' |v_k||w_k|               over the k whose v_k or w_k is subnormal: read as zero, it takes its product with it
-    + 8 n · smallest normal       products and partial sums that are flushed
-
-The second part is 0 unless an input of the stage is subnormal. The third is below the first unless the sum is tiny.
+width or depth. The operations have the bounds of `rounding.py`. The checker computes in float64, and its own rounding,
+the same formulas with the unit roundoff of float64, is added. A reported number that is subnormal may be read as zero
+by the next stage, which `cc -ffast-math` does; it then loses itself.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sections 3.1 and 3.5: γ_n bounds a sum of n
 products in any order, with or without fused multiply-add.
 """
 
-from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, squared_error
-from numpy_rnn.conformance.bounds.rounding import Band, Rounding, sech_squared
-from numpy_rnn.conformance.bounds.step import Step
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.bounds.rounding import Rounding, sech_squared
+from numpy_rnn.conformance.bounds.step import StepBounds
+from numpy_rnn.conformance.case import GIVEN_DY, case_dtype, initial_state, with_rows
 
 STRICT_TANH_ULPS = 8  # the largest error of a usual tanh in ulps (NumPy 1.4, torch 0.75, glibc 2.1, JAX 7)
-TAU = 2.0 * STRICT_TANH_ULPS  # τ, in units of u|h|
 
 
-class TanhError(float):
-    """τ, with an absolute error of tanh besides, in units of u."""
+class TanhError(NamedTuple):
+    """The error of tanh that is allowed, in units of u: τ|h|, and an absolute part, which is 0 for a usual tanh."""
 
-    absolute: float
-
-    def __new__(cls, tau: float, absolute: float):
-        """The number τ, with its attribute."""
-        error = super().__new__(cls, tau)
-        error.absolute = absolute
-        return error
+    relative: float = 2.0 * STRICT_TANH_ULPS  # τ
+    absolute: float = 0.0
 
 
-def absolute_error(tau: float) -> float:
-    """The absolute part of the error of tanh in units of u: 0 for a plain τ."""
-    return tau.absolute if isinstance(tau, TanhError) else 0.0
-
-
+TAU = TanhError()
 CHECKER_TAU = 4.0  # NumPy's own, in float64
 MEASURED = np.finfo(np.float64)
 
 
-def check_local(case: Case, report: dict, tau: float = TAU) -> dict[str, np.ndarray]:
+def check_local(case: WindowCase, report: dict, tau: TanhError = TAU) -> dict[str, np.ndarray]:
     """|reported − recomputed| / allowed, for every element of every tensor of a report with all intermediates.
 
     A correct port is never above 1. Arrays may carry leading axes, the same everywhere, so that all updates of a run
@@ -73,165 +54,109 @@ def ratios(difference, allowed) -> np.ndarray:
     return np.where(difference == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
-def stages(case: Case, report: dict, tau: float = TAU) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For every reported tensor, in causal order: what the stage should have given, and the difference allowed."""
-    case, bound = case.in_rows(), Bound(case.dtype)
-    x, target, h_0 = (np.asarray(v, np.float64) for v in (case.x, case.target, case.h_0))
-    W_xh, W_hh, W_hy = (np.asarray(p, np.float64) for p in case.params[:3])
-    b_h, b_y = (None if p is None else np.asarray(p, np.float64) for p in case.params[3:5])
+Stages = dict[str, Any]  # name: (value, allowed difference)
+
+
+def stages(case: WindowCase, report: dict, tau: TanhError = TAU) -> Stages:
+    """The value that each stage should have given, and the difference allowed, by tensor in causal order."""
+    case, bound = with_rows(case), Bound(case_dtype(case))
+    x, h_0 = (np.asarray(v, np.float64) for v in (case.x, initial_state(case)))
+    params: list[Any] = [None if p is None else np.asarray(p, np.float64) for p in case.params]
+    W_xh, W_hh, W_hy, b_h, b_y, _, *second = params
     a, h, y, dy, dh, da = (np.asarray(report[name], np.float64) for name in ("a", "h", "y", "dy", "dh", "da"))
-    (T, B, D), (H, O), K = x.shape[-3:], W_hy.shape[-2:], target.shape[-3]
     h_before = np.concatenate((h_0[..., None, :, :], h[..., :-1, :, :]), axis=-3)
-    of = {}
+    biases = [b for b in (b_h, *second) if b is not None]
+    nonlinearity = case.objective.nonlinearity
+    found: Stages = {}
 
-    # (F1) to (F3)
-    second = getattr(case.params, "b_hh", None)
-    biases = [bound.each_row(None if b is None else np.asarray(b, np.float64)) for b in (b_h, second)]
-    products = bound.each_step(W_xh, x), bound.each_step(W_hh, h_before)
-    of["a"] = bound.sum(D + H + 1 + (second is not None), *products, *biases)
-    of["h"] = bound.nonlinearity(case.nonlinearity, a, tau)
-    if case.nonlinearity != "relu":
-        of["h"] = of["h"][0], of["h"][1] + absolute_error(tau) * bound.u
-    of["y"] = bound.sum(H + 1, bound.each_step(W_hy, h), bound.each_row(b_y))
+    found["a"] = bound.product((x, h_before), (W_xh, W_hh), biases)  # (F1)
+    found["h"] = bound.nonlinearity(nonlinearity, a, tau)  # (F2)
+    found["y"] = bound.product((h,), (W_hy,), [] if b_y is None else [b_y])  # (F3)
+    found |= loss_stages(case, y, bound, tau)
 
-    if case.kept is not None:  # (R3)
-        for name, exact in (("a", case.kept[0]), ("h", case.kept[1]), ("y", y[..., : T - K, :, :])):
-            for part, values in zip(of[name], (exact, 0.0)):
-                part[..., : T - K, :, :] = values
-
-    # (L1) to (L4), (B1)
-    w = np.ones(()) if case.weights is None else np.asarray(case.weights, np.float64)[..., None]
-    losses = cross_entropy if case.loss == "cross_entropy" else squared_error
-    of_loss = losses(y[..., T - K :, :, :], target, w, case.reduction == "mean", bound, tau)
-    of["loss"] = of_loss.loss, of_loss.E_loss
-    expected_dy, dy_E = np.zeros_like(y), np.zeros_like(y)
-    expected_dy[..., T - K :, :, :], dy_E[..., T - K :, :, :] = of_loss.dy, of_loss.E_dy
-    of["dy"] = expected_dy, dy_E
-    if case.given_dy:
-        del of["loss"]
-        expected_dy = np.zeros_like(y)
-        expected_dy[..., T - K :, :, :] = target
-        of["dy"] = expected_dy, bound.subnormal(expected_dy)
-
-    # (B2), (B3)
     da_next = np.concatenate((da[..., 1:, :, :], np.zeros_like(da[..., :1, :, :])), axis=-3)
-    expected_dh, allowed_dh = bound.sum(O + H, bound.each_step(W_hy.mT, dy), bound.each_step(W_hh.mT, da_next))
-    of["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
-    if case.truncation is not None and (first := case.truncation.first_step(T)):  # (R2)
-        for part in of["dh"]:
-            part[..., :first, :, :] = 0
-    if case.nonlinearity == "relu":
-        of["da"] = bound.through_relu(dh, a, h)
+    expected_dh, allowed_dh = bound.product((dy, da_next), (W_hy.mT, W_hh.mT))  # (B2)
+    found["dh"] = expected_dh, allowed_dh + bound.u * np.abs(expected_dh)
+    if nonlinearity == "relu":  # (B3)
+        found["da"] = bound.through_relu(dh, a, h)
     else:
-        of["da"] = bound.through_tanh(dh, h, a, da, tau, logistic=case.nonlinearity == "sigmoid")
-    banded = None
-    if case.truncation is not None and case.truncation.kind == "band" and case.truncation.cuts(T):  # (R1)
-        banded = bound.band(case, a, h, dy, tau)
-        of |= {"dh": banded.summed(banded.dh_parts), "da": banded.summed(banded.da_parts)}
+        found["da"] = bound.through_tanh(dh, h, a, da, tau, logistic=nonlinearity == "sigmoid")
 
-    # (B9), (B10)
     if "dh_0" in report:
-        of["dh_0"] = bound.sum(H, bound.product(da[..., 0, :, :], W_hh.mT))
+        value, E = bound.product((da[..., :1, :, :],), (W_hh.mT,))  # (B9)
+        found["dh_0"] = value[..., 0, :, :], E[..., 0, :, :]
     if "dx" in report:
-        of["dx"] = bound.sum(H, bound.each_step(W_xh.mT, da))
+        found["dx"] = bound.product((da,), (W_xh.mT,))  # (B10)
 
-    # (B4) to (B8)
-    of["dW_xh"] = bound.sum(T * B, bound.over_steps(x, da))
-    of["dW_hh"] = bound.sum(T * B, bound.over_steps(h_before, da))
-    of["dW_hy"] = bound.sum(T * B, bound.over_steps(h, dy))
-    if banded is not None:
-        of |= {name: banded.over_steps(v, bound.subnormal(v)) for name, v in (("dW_xh", x), ("dW_hh", h_before))}
-    if b_h is not None:
-        of["db_h"] = bound.sum(T * B, bound.numbers(da, np.add.reduce, axis=(-3, -2)))
-        if banded is not None:
-            of["db_h"] = banded.over_rows()
-        if second is not None:
-            of["db_hh"] = of["db_h"]
-        of["db_y"] = bound.sum(T * B, bound.numbers(dy, np.add.reduce, axis=(-3, -2)))
-
-    # (U1) to (U6), from the velocities that were reported
-    if not case.has_step:
-        return of
-    step = Step(case, bound)
-
-    def reported(prefix):
-        return step.given(step.row(report[prefix + name] for name in step.names))
-
-    of |= step.updated(reported("d"), lambda velocity: reported("v"))
-    return of
+    for name, left, right in (("dW_xh", x, da), ("dW_hh", h_before, da), ("dW_hy", h, dy)):  # (B4) to (B6)
+        rows = bound.given(left).rows.mT, bound.given(right).rows
+        found[name] = _rows(left).mT @ _rows(right), Rounding.product(bound, *rows)
+    for name, bias, v in (("db_h", b_h, da), ("db_hh", [*second, None][0], da), ("db_y", b_y, dy)):  # (B7), (B8)
+        if bias is not None:
+            found[name] = _rows(v).sum(axis=-2), bound.sum(bound.given(v).rows)
+    return found | step_stages(case, report, bound)
 
 
-class Terms(NamedTuple):
-    """A sum of terms, by element."""
-
-    value: np.ndarray
-    magnitude: np.ndarray  # the sum of the terms' absolute values
-    subnormal: np.ndarray  # of these, the terms with a subnormal factor
+def _rows(array: np.ndarray) -> np.ndarray:
+    """(..., T, B, N) → (..., T·B, N)."""
+    return array.reshape(*array.shape[:-3], -1, array.shape[-1])
 
 
-class Bound:
+def loss_stages(case: WindowCase, y: np.ndarray, bound: "Bound", tau: TanhError) -> Stages:
+    """(L1) to (L4) and (B1), from the reported outputs."""
+    target = np.asarray(case.target, np.float64)
+    T, K, (_, loss, reduction) = y.shape[-3], target.shape[-3], case.objective
+    expected, allowed = np.zeros_like(y), np.zeros_like(y)
+    newest = (..., slice(T - K, None), slice(None), slice(None))
+    if loss == GIVEN_DY:
+        expected[newest] = target
+        return {"dy": (expected, bound.subnormal(expected))}
+    w = np.ones(()) if case.weights is None else np.asarray(case.weights, np.float64)[..., None]
+    losses = cross_entropy if loss == "cross_entropy" else squared_error
+    found = losses(y[newest], target, w, reduction == "mean", bound, tau.relative)
+    expected[newest], allowed[newest] = found.dy, found.E_dy
+    return {"loss": (found.loss, found.E_loss), "dy": (expected, allowed)}
+
+
+def step_stages(case: WindowCase, report: dict, bound: "Bound") -> Stages:
+    """(U1) to (U9), from the reported gradients and velocities."""
+    if case.step is None:
+        return {}
+    step = StepBounds(case, bound)
+    reported = {
+        prefix: step.given(step.row(report[prefix + name] for name in step.names))
+        for prefix in ("d", "v") if prefix == "d" or case.step.has_velocity
+    }  # fmt: skip
+    with np.errstate(over="ignore", invalid="ignore"):  # reports that are not finite give NaN, which no check passes
+        return step.updated(reported["d"], reported.get("v"))
+
+
+class Bound(Rounding):
     """The rounding of one stage: in the port's dtype, with the checker's own added."""
 
     def __init__(self, dtype):
-        limits = np.finfo(dtype)
-        self.u = float(limits.eps) / 2
+        super().__init__(dtype)
         self.own = float(MEASURED.eps) / 2
-        self.smallest = float(limits.smallest_normal)
 
-    def gamma(self, n) -> float:
+    def gamma(self, n):
         """γ_n of the port, plus γ_n of the checker."""
-        return n * self.u / (1 - n * self.u) + n * self.own / (1 - n * self.own)
-
-    def flushes(self, n):
-        """What n terms lose where subnormal results are flushed to zero; as much as `rounding.Rounding` allows."""
-        return 8 * n * self.smallest
+        return super().gamma(n) + n * self.own / (1 - n * self.own)
 
     def subnormal(self, v) -> np.ndarray:
         """|v| where it is subnormal, which is what reading it as zero loses; 0 elsewhere."""
-        size = np.abs(v)
-        return np.where(size < self.smallest, size, 0.0)
+        return self.given(v).E
 
-    # Terms
-
-    def product(self, left, right) -> Terms:
-        """The product of matrices."""
-        size_left, size_right = np.abs(left), np.abs(right)
-        tiny_left, tiny_right = self.subnormal(left), self.subnormal(right)
-        subnormal = tiny_left @ size_right + (size_left - tiny_left) @ tiny_right
-        return Terms(left @ right, size_left @ size_right, subnormal)
-
-    def each_step(self, W, v) -> Terms:
-        """v_t W of every step: (..., N, M), (..., T, B, N) → (..., T, B, M)."""
-        return self.product(v, W[..., None, :, :])
-
-    def over_steps(self, v, d) -> Terms:
-        """Σ_t v_tᵀ d_t: (..., T, B, N), (..., T, B, M) → (..., N, M)."""
-        v, d = (array.reshape(*array.shape[:-3], -1, array.shape[-1]) for array in (v, d))
-        return self.product(v.mT, d)
-
-    def each_row(self, b) -> Terms | None:
-        """A bias, for every row: (..., N) → (..., 1, 1, N)."""
-        return None if b is None else self.numbers(b[..., None, None, :], np.asarray)
-
-    def numbers(self, v, f, **options) -> Terms:
-        """Numbers that are summed up as they are, by f."""
-        return Terms(*(f(part, **options) for part in (v, np.abs(v), self.subnormal(v))))
-
-    # (value, allowed difference)
-
-    def sum(self, n, *parts: Terms | None) -> tuple[np.ndarray, np.ndarray]:
-        """The sum of the parts that are there, of at most n rounded terms in all."""
-        present = [part for part in parts if part is not None]
-        value, magnitude, subnormal = (reduce(np.add, column) for column in zip(*present))
-        return value, self.gamma(n) * magnitude + subnormal + self.flushes(n)
+    def product(self, inputs, weights, biases=()):  # type: ignore[override]
+        """Σ v W + b for every step, as one sum: its value and E. A bias is one more row, for a one in the inputs."""
+        shape = np.broadcast_shapes(*(v.shape[:-1] for v in inputs))
+        inputs = [np.broadcast_to(v, (*shape, v.shape[-1])) for v in inputs] + [np.ones((*shape, 1))] * len(biases)
+        left = np.concatenate(inputs, axis=-1)
+        right = np.concatenate((*weights, *(b[..., None, :] for b in biases)), axis=-2)[..., None, :, :]
+        return left @ right, super().product(self.given(left), self.given(right))
 
     def relative(self, n, value, E) -> tuple[np.ndarray, np.ndarray]:
         """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
         return value, self.gamma(n) * (np.abs(value) + E) + E
-
-    def rounded(self, ulps, value, own_ulps) -> tuple[np.ndarray, np.ndarray]:
-        """A function's value, known to so many units of roundoff; its argument may be read as zero."""
-        return value, (ulps * self.u + own_ulps * self.own) * np.abs(value) + self.flushes(1)
 
     def nonlinearity(self, name, a, tau) -> tuple[np.ndarray, np.ndarray]:
         """(F2). The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2).
@@ -239,11 +164,13 @@ class Bound:
         The roundings of the last are in units of its ½, so that much is allowed where the value is smaller: τu (½ + h).
         """
         if name == "relu":
-            return self.rounded(0, np.maximum(a, 0), 0)
+            return np.maximum(a, 0), self.flushes(1) * np.ones_like(a)
+        absolute = tau.absolute * self.u
         if name == "tanh":
-            return self.rounded(tau, np.tanh(a), CHECKER_TAU)
+            h = np.tanh(a)
+            return h, (tau.relative * self.u + CHECKER_TAU * self.own) * np.abs(h) + self.flushes(1) + absolute
         h = 0.5 + 0.5 * np.tanh(0.5 * a)
-        return h, (tau * self.u + CHECKER_TAU * self.own) * (0.5 + h) + self.flushes(1)
+        return h, (tau.relative * self.u + CHECKER_TAU * self.own) * (0.5 + h) + self.flushes(1) + absolute
 
     def through_tanh(self, dh, h, a, da, tau, logistic=False) -> tuple[np.ndarray, np.ndarray]:
         """(B3) of tanh from h, or from a; for every element the form that the reported da is nearer to.
@@ -261,29 +188,10 @@ class Bound:
         curvature = 2 * np.abs(h) * np.maximum(1, np.abs(h)) + 3 * np.abs(slope)
         allowed = (self.u + self.own) * (np.abs(dh) * curvature + 2 * np.abs(expected)) + self.flushes(1)
         by_cosh = dh * (sech_squared(a / 2) / 4 if logistic else sech_squared(a))
-        roundings = (2 * tau + 3) * self.u + (2 * CHECKER_TAU + 3) * self.own
+        roundings = (2 * tau.relative + 3) * self.u + (2 * CHECKER_TAU + 3) * self.own
         allowed_by_cosh = roundings * np.abs(by_cosh) + self.flushes(1) * (1 + np.abs(dh))
         nearer = ratios(da - by_cosh, allowed_by_cosh) < ratios(da - expected, allowed)
         return np.where(nearer, by_cosh, expected), np.where(nearer, allowed_by_cosh, allowed)
-
-    def band(self, case, a, h, dy, tau) -> Band:
-        """(R1) from the reported a, h and dy. Of the slope, from h or from a, the larger error."""
-        if case.nonlinearity == "relu":
-            slope = (h > 0).astype(np.float64)
-            E_slope, roundings = np.where((self.subnormal(a) > 0) | (self.subnormal(h) > 0), 1.0, 0.0), 0
-        else:
-            one, roundings = np.ones_like(h), 3
-            slope = h * (1 - h) if case.nonlinearity == "sigmoid" else 1 - np.square(h)
-            (_, E_slope), (by_cosh, E) = (
-                self.through_tanh(one, h, a, v, tau, logistic=case.nonlinearity == "sigmoid")
-                for v in (slope, sech_squared(a / 2) / 4 if case.nonlinearity == "sigmoid" else sech_squared(a))
-            )
-            E_slope = np.maximum(E_slope, E + np.abs(by_cosh - slope))
-        rounding = Rounding(case.dtype)
-        rounding.u += self.own
-        W_hy, W_hh = (np.asarray(W, np.float64)[..., None, :, :] for W in (case.params.W_hy, case.params.W_hh))
-        k = min(case.truncation.steps, dy.shape[-3])
-        return Band(rounding, dy, self.subnormal(dy), slope, E_slope, roundings, W_hy, W_hh, k)
 
     def through_relu(self, dh, a, h) -> tuple[np.ndarray, np.ndarray]:
         """(B3) of relu: dh where h > 0, which is open where a or h is subnormal and may be read as zero."""

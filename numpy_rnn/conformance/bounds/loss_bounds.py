@@ -36,13 +36,15 @@ MAX_EXPONENT = 700.0  # exp of more is near the end of float64
 
 
 class Arithmetic(Protocol):
-    """What a level knows of the roundings of one dtype: `rounding.Rounding`, or `local_bounds.Bound`."""
+    """Roundings of one dtype at one level: `rounding.Rounding`, or `local_bounds.Bound`."""
+
+    smallest: float
 
     def gamma(self, n: Any) -> Any:
         """γ_n, of a number or of an array of numbers."""
 
     def flushes(self, n: Any) -> Any:
-        """What n terms lose where subnormal numbers are flushed to zero."""
+        """The loss of n terms where subnormal numbers are flushed to zero."""
 
 
 class Softmax(NamedTuple):

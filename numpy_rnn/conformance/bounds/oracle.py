@@ -1,8 +1,8 @@
-"""One case in ball arithmetic: every tensor of it with a rigorous radius, far below the rounding of float64.
+"""Interval (ball) arithmetic of one case: every tensor with a rigorous radius, far below the rounding of float64.
 
-A witness of its own, which calls nothing of the network's modules. The numbers of the case are taken as
-they are, every operation carries its error along, and tanh' is sech²(a), not 1 − h², so that nothing cancels where the
-network saturates.
+A ball is a midpoint and a radius. The oracle calls none of the network's modules. The numbers of the case are exact,
+every operation carries its error along, and tanh' is sech²(a), not 1 − h², so that nothing cancels where the network
+saturates.
 
 Source: Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, IEEE Transactions on
 Computers 66 (8); Rump 2010, Verification methods, Acta Numerica 19, section 5.
@@ -14,8 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import Choices, InputError
-from numpy_rnn.conformance.case import Case, required_outputs
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.case import (
+    GIVEN_DY,
+    case_dtype,
+    case_sizes,
+    initial_state,
+    required_outputs,
+    with_rows,
+)
 
 
 def matrix(array):
@@ -23,14 +31,16 @@ def matrix(array):
     return load_flint().arb_mat(*np.atleast_2d(array).shape, array.ravel().tolist())
 
 
-def step(case: Case, gradients: dict[str, Any]) -> dict[str, list[Any]]:
-    """The balls of the velocities and of the new parameters, flattened, from the matrices of the gradients by name.
+def step(case: WindowCase, gradients: dict[str, Any]) -> dict[str, list[Any]]:
+    """Velocities and new parameters as flat lists of balls, by name, from the matrices of the gradients.
 
     η is rounded to the dtype; the other options are the numbers that they are in float64, and so are 10⁻⁶ and 10⁻⁸.
     """
-    momentum, dampening, nesterov, decay, max_norm, max_value, adagrad = case.sgd
+    if case.step is None:
+        return {}
+    learning_rate, momentum, dampening, nesterov, decay, adagrad, max_norm, max_value = case.step
     ball = load_flint().arb
-    rate = ball(float(case.dtype.type(case.learning_rate)))
+    rate = ball(float(case_dtype(case).type(learning_rate)))
     factor = None if max_norm is None else clip_factor(gradients, ball(max_norm))
     velocities, parameters = {}, {}
     for name, gradient in gradients.items():
@@ -101,8 +111,8 @@ class Enclosure(NamedTuple):
         return (np.asarray(reported, np.float64) - self.high) - self.low
 
 
-def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
-    """The enclosure of every tensor that this case may owe, with a radius below 2⁻⁹⁶ of the value.
+def oracle(case: WindowCase, precision: int = PRECISION) -> dict[str, Enclosure]:
+    """The enclosure of every tensor that this case may require, with a radius below 2⁻⁹⁶ of the value.
 
     The learning rate is rounded to the case's dtype, other options are not; "mean" divides by K·B·O, and relu'(0) = 0.
     `precision`, in bits, is doubled until the radii are small and the sign of every pre-activation of a relu is
@@ -112,8 +122,8 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
     that overflows float64.
     """
     flint = load_flint()
-    arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "η": case.learning_rate}
-    arrays["weights"] = case.weights
+    arrays = {**case.params._asdict(), "x": case.x, "target": case.target, "h_0": case.h_0, "weights": case.weights}
+    arrays["η"] = None if case.step is None else case.step.learning_rate
     if case.velocity is not None:
         arrays |= {"v" + name: v for name, v in case.velocity._asdict().items()}
     for name, array in arrays.items():
@@ -131,15 +141,15 @@ def oracle(case: Case, precision: int = PRECISION) -> dict[str, Enclosure]:
     )
 
 
-def compute(case: Case) -> dict[str, list[Any]] | None:
-    """The balls (flint.arb) of every tensor that may be required, flattened, at flint's present precision.
+def compute(case: WindowCase) -> dict[str, list[Any]] | None:
+    """The intervals, balls (flint.arb), of every tensor that may be required, flattened, at flint's present precision.
 
     None if a ball that a relu takes contains 0 and other numbers, so that its derivative is not known.
     """
-    flint, case = load_flint(), case.in_rows()
-    T, B, _, H, O, K = case.sizes.values()
-    steps = range(1, T + 1)
-    phi = NONLINEARITIES[case.nonlinearity]
+    flint, case = load_flint(), with_rows(case)
+    T, B, _, H, O, K = case_sizes(case).values()
+    steps, (nonlinearity, loss_name, reduction) = range(1, T + 1), case.objective
+    phi = NONLINEARITIES[nonlinearity]
 
     W_xh, W_hh, W_hy = map(matrix, case.params[:3])
     ones = flint.arb_mat(B, 1, [1] * B)
@@ -152,14 +162,8 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
         bias_h += ones * matrix(second)
     x = {t: matrix(case.x[t - 1]) for t in steps}
     target = {t: matrix(case.target[t - 1 - (T - K)]) for t in steps if t > T - K}
-    a, h, slope, y = {}, {0: matrix(case.h_0)}, {}, {}
-    older = 0 if case.kept is None else len(case.kept[1])
-    for t in range(1, older + 1):  # (R3)
-        assert case.kept is not None
-        a[t], h[t] = (matrix(array[t - 1]) for array in case.kept)
-        slope[t] = flint.arb_mat(B, H, [SLOPES[case.nonlinearity](ball) for ball in h[t].entries()])
-        y[t] = h[t] * W_hy + bias_y
-    for t in steps[older:]:
+    a, h, slope, y = {}, {0: matrix(initial_state(case))}, {}, {}
+    for t in steps:
         a[t] = x[t] * W_xh + h[t - 1] * W_hh + bias_h
         states = [phi(ball) for ball in a[t].entries()]
         if None in states:
@@ -170,37 +174,25 @@ def compute(case: Case) -> dict[str, list[Any]] | None:
     weights = np.ones((K, B)) if case.weights is None else case.weights
     w = dict(zip(target, weights.tolist()))
     total = sum((flint.arb(number) for row in w.values() for number in row), flint.arb(0))
-    of_row = LOSSES[case.loss]
-    divisor = DIVISORS[case.reduction](total if of_row is _cross_entropy else total * O)
+    row_loss = LOSSES[loss_name]
+    divisor = DIVISORS[reduction](total if row_loss is _cross_entropy else total * O)
     loss, dy = flint.arb(0), {t: flint.arb_mat(B, O) for t in steps}
     for t in target:
-        rows = [of_row(*both) for both in zip(y[t].tolist(), target[t].tolist())]
+        rows = [row_loss(*both) for both in zip(y[t].tolist(), target[t].tolist())]
         loss += sum((flint.arb(number) * l for number, (l, _) in zip(w[t], rows)), flint.arb(0)) / divisor
         dy[t] = flint.arb_mat(
             B, O, [flint.arb(number) * e / divisor for number, (_, row) in zip(w[t], rows) for e in row]
         )
-    if case.given_dy:
-        dy = {t: target[t] if t in target else flint.arb_mat(B, O) for t in steps}
 
     def through(d, t):
         """(B3)."""
         return flint.arb_mat(B, H, [number * s for number, s in zip(d.entries(), slope[t].entries())])
 
     dh = {t: dy[t] * W_hy.transpose() for t in steps}
-    da = {t: flint.arb_mat(B, H) for t in range(1, T + 2)}
-    if case.truncation is not None and case.truncation.kind == "band":  # (R1)
-        g = dict(dh)
-        for j in range(1, min(case.truncation.steps, T)):
-            g = {t: through(g[t + 1], t + 1) * W_hh.transpose() for t in range(1, T - j + 1)}
-            dh |= {t: dh[t] + part for t, part in g.items()}
-        da |= {t: through(dh[t], t) for t in steps}
-    else:
-        first = 0 if case.truncation is None else case.truncation.first_step(T)
-        for t in range(1, first + 1):  # (R2)
-            dh[t] = flint.arb_mat(B, H)
-        for t in reversed(steps[first:]):
-            dh[t] += da[t + 1] * W_hh.transpose()
-            da[t] = through(dh[t], t)
+    da = {T + 1: flint.arb_mat(B, H)}
+    for t in reversed(steps):
+        dh[t] += da[t + 1] * W_hh.transpose()
+        da[t] = through(dh[t], t)
 
     gradients = {
         "W_xh": reduce(add, (x[t].transpose() * da[t] for t in steps)),
@@ -245,13 +237,8 @@ def _sigmoid(a):
     return h, h / (1 + a.exp())
 
 
-SLOPES: dict[str, Any] = {  # of exact numbers h
-    "tanh": lambda h: 1 - h * h,
-    "relu": lambda h: 1 if h > 0 else 0,
-    "sigmoid": lambda h: h * (1 - h),
-}
-NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu, sigmoid=_sigmoid)
-DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms if terms > 0 else 1)
+NONLINEARITIES = {"tanh": _tanh, "relu": _relu, "sigmoid": _sigmoid}
+DIVISORS = {"sum": lambda terms: 1, "mean": lambda terms: terms if terms > 0 else 1}
 
 
 def _squared_error(y, target):
@@ -280,11 +267,16 @@ def _cross_entropy(y, target):
     return loss, [total * part - q for q, part in zip(target, p)]
 
 
-LOSSES = Choices("loss", squared_error=_squared_error, cross_entropy=_cross_entropy)
+def _given_dy(y, dy):
+    """The derivative itself; the loss is not required."""
+    return load_flint().arb(0), dy
+
+
+LOSSES: dict[str, Any] = {"squared_error": _squared_error, "cross_entropy": _cross_entropy, GIVEN_DY: _given_dy}
 
 
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:
-    """The balls as arrays; None if a radius is too large."""
+    """Arrays of the balls; None if a radius is too large."""
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     flat = [ball for name in shapes for ball in balls[name]]
     high = np.array([float(ball) for ball in flat])

@@ -1,4 +1,4 @@
-"""The rounding of one SGD step, (U1) to (U9). Both levels take these formulas, each with its own arithmetic.
+"""Rounding errors of one SGD step, (U1) to (U9). Both levels use these formulas, each with its own arithmetic.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u).
 
@@ -13,30 +13,20 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition: sec
 (sums of products) and 3.4 (how relative errors of products and quotients add up).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.bounds.loss_bounds import Arithmetic
 from numpy_rnn.conformance.bounds.rounding import UPWARDS
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.conformance.case import case_dtype, present
 
 SMALL = 1e-6  # added to the norm, (U3)
 TINY = 1e-8  # added to the sum of squares, (U9)
-
-
-class Arithmetic(Protocol):
-    """What a level knows of the roundings of one dtype: `rounding.Rounding`, or `local_bounds.Bound`."""
-
-    smallest: float
-
-    def gamma(self, n) -> Any:
-        """γ_n, of a number or of an array of numbers."""
-
-    def flushes(self, n) -> Any:
-        """What n terms lose where subnormal numbers are flushed to zero."""
 
 
 class Near(NamedTuple):
@@ -51,18 +41,15 @@ class Near(NamedTuple):
         return np.abs(self.value) + self.E
 
 
-Settle = Callable[[Near], Near]
-
-
-class Step:
+class StepBounds:
     """The step of a case, or of stacked ones. The numbers of all parameters are one row, (..., N).
 
     The leading axes are those of updates and networks.
     """
 
-    def __init__(self, case: Case, arithmetic: Arithmetic):
-        self.case, self.arithmetic, self.dtype = case, arithmetic, case.dtype
-        self.names = [name for name, theta in case.params._asdict().items() if theta is not None]
+    def __init__(self, case: WindowCase, arithmetic: Arithmetic):
+        self.case, self.arithmetic, self.dtype = case, arithmetic, case_dtype(case)
+        self.names = list(present(case.params))
         self.shapes = [getattr(case.params, name).shape for name in self.names]
         self.axes = case.params.W_hh.ndim - 2  # leading ones
 
@@ -142,14 +129,14 @@ class Step:
 
     def clipped(self, gradient: Near) -> Near:
         """(U2), (U3), (U7). Raises InputError where so many numbers have no γ."""
-        if self.case.sgd.max_value is not None:
-            return self.clamped(gradient, self.scalar(self.case.sgd.max_value))
-        if self.case.sgd.max_norm is None:
+        if self.case.step.max_value is not None:
+            return self.clamped(gradient, self.scalar(self.case.step.max_value))
+        if self.case.step.max_norm is None:
             return gradient
         numbers = gradient.value.shape[-1]
         if numbers * np.finfo(self.dtype).eps > 0.5:
             raise InputError(f"a norm of {numbers} numbers in {self.dtype} has no bound: expected fewer, or float64")
-        return self.times(self.factor(self.norm(gradient), self.case.sgd.max_norm), gradient)
+        return self.times(self.factor(self.norm(gradient), self.case.step.max_norm), gradient)
 
     def clamped(self, gradient: Near, limit: Near) -> Near:
         """(U7). Nothing rounds: E_v where the gradient is surely within the limit, E_c where it is surely beyond it.
@@ -162,29 +149,36 @@ class Step:
         E = np.where(inside, gradient.E, np.where(outside, limit.E, np.maximum(gradient.E, limit.E)))
         return Near(np.clip(value, -c, c), E * UPWARDS)
 
-    def direction(self, gradient: Near, settle: Settle) -> tuple[Near, Near | None]:
-        """(U4) to (U6), (U8), (U9): s from the settled velocity, and the velocity before, None if there is none."""
-        momentum, dampening, nesterov, decay, *_, adagrad = self.case.sgd
-        d = gradient
-        if decay:
-            d = self.plus(d, self.times(self.scalar(decay), self.given(self.row(self._values(self.case.params)))))
-        if not momentum and not adagrad:
-            return d, None
-        velocity = list(self._values(self.case.velocity))
-        before = self.given(self.row(np.zeros(s) if v is None else v for v, s in zip(velocity, self.shapes)))
-        if adagrad:
-            v = self.plus(before, self.times(d, d))
-            return self.by_root(d, settle(v)), v
-        mu = self.scalar(momentum)
-        v = self.plus(self.times(mu, before), self.times(self.complement(dampening), d))
-        first = self.row(np.full(s, v is None) for v, s in zip(velocity, self.shapes))
-        v = Near(*(np.where(first, *parts) for parts in zip(d, v)))  # d itself where there was no velocity
-        settled = settle(v)
-        return self.plus(d, self.times(mu, settled)) if nesterov else settled, v
+    def decayed(self, gradient: Near) -> Near:
+        """The clipped gradient with weight decay: (U2) to (U4), (U7)."""
+        g, decay = self.clipped(gradient), self.case.step.weight_decay
+        return self.plus(g, self.times(self.scalar(decay), self.given(self.parameters()))) if decay else g
 
-    def _values(self, arrays):
-        """What belongs to each parameter; None where there is nothing."""
-        return (getattr(arrays, name, None) for name in self.names)
+    def velocity(self, g: Near) -> Near | None:
+        """(U5) or (U8), of a decayed gradient. None if there is no velocity; g itself at a parameter's first update."""
+        step = self.case.step
+        if not step.has_velocity:
+            return None
+        former = [getattr(self.case.velocity, name, None) for name in self.names]
+        before = self.given(self.row(np.zeros(s) if v is None else v for v, s in zip(former, self.shapes)))
+        if step.adagrad:
+            return self.plus(before, self.times(g, g))
+        v = self.plus(self.times(self.scalar(step.momentum), before), self.times(self.complement(step.dampening), g))
+        first = self.row(np.full(s, v is None) for v, s in zip(former, self.shapes))
+        return Near(*(np.where(first, *parts) for parts in zip(g, v)))
+
+    def direction(self, g: Near, velocity: Near | None) -> Near:
+        """(U6), (U9), from a decayed gradient and the velocity that the step uses."""
+        if velocity is None:
+            return g
+        if self.case.step.adagrad:
+            return self.by_root(g, velocity)
+        momentum = self.scalar(self.case.step.momentum)
+        return self.plus(g, self.times(momentum, velocity)) if self.case.step.nesterov else velocity
+
+    def parameters(self) -> np.ndarray:
+        """The parameters before the step."""
+        return self.row(getattr(self.case.params, name) for name in self.names)
 
     def by_root(self, d: Near, v: Near) -> Near:
         """(U9). s = d/r with r = √m, m = v + 10⁻⁸: E = (E_d + |s|(1 + γ_1) e + γ_3 (|d| + E_d)) / r_low.
@@ -199,15 +193,10 @@ class Step:
         s, e = d.value / r, np.maximum(r - r_low, r_high - r)
         return Near(s, ((d.E + np.abs(s) * (1 + gamma(1)) * e + gamma(3) * d.max_abs) / r_low + flushed) * UPWARDS)
 
-    def updated(self, gradient: Near, settle: Settle) -> dict[str, Near]:
-        """All of it, by name: the velocities, and then the parameters.
-
-        settle(velocity): what the next stage is to take for the velocity, that of the report or of the oracle. Reports
-        that are not finite give NaN, which no check passes.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            s, v = self.direction(self.clipped(gradient), settle)
-            rate = np.asarray(self.case.learning_rate, self.dtype).astype(np.float64)[..., None]
-            theta = self.given(self.row(self._values(self.case.params)))
-            updated = self.plus(theta, self.times(self.given(-rate), s))
-            return ({} if v is None else self.by_name("v", v)) | self.by_name("", updated)
+    def updated(self, gradient: Near, velocity: Near | None) -> dict[str, Near]:
+        """The velocities and the new parameters, by name. velocity: the one that the direction is computed from."""
+        g = self.decayed(gradient)
+        computed, delta = self.velocity(g), self.direction(g, velocity)
+        rate = np.asarray(self.case.step.learning_rate, self.dtype).astype(np.float64)[..., None]
+        updated = self.plus(self.given(self.parameters()), self.times(self.given(-rate), delta))
+        return ({} if computed is None else self.by_name("v", computed)) | self.by_name("", updated)

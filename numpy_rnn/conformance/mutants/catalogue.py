@@ -1,88 +1,80 @@
-"""The fault catalogue: the mutants that the suite must kill, and how one is loaded.
+"""The mutants: mistakes that people make, each as `plain_rnn.py` with a few other lines; mutants.txt has the lines.
 
-A mutant is the reference or the engine with a line or two changed. It is made from the source text: its correct lines
-are replaced by wrong ones, and the package is loaded under another name. So a reader sees the wrong line next to the
-correct one, and a mutant whose line is no longer in the source is an error, not a survivor.
+A mutant whose correct line is no longer in the source is an error, not a survivor.
 """
 
-import sys
+import re
 from functools import cache
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
+from typing import NamedTuple
 
-import numpy_rnn
-from numpy_rnn.conformance.mutants.engine_mutants import IN_ENGINE
-from numpy_rnn.conformance.mutants.training_mutants import IN_TRAINING
-from numpy_rnn.conformance.mutants.window_mutants import IN_STEP, IN_WINDOW, Mutant
+from numpy_rnn.common.records import Run
+from numpy_rnn.conformance import plain_rnn
+from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
 
-MUTANTS: tuple[Mutant, ...] = (*IN_WINDOW, *IN_STEP, *IN_TRAINING)
-ENGINE_MUTANTS: tuple[Mutant, ...] = IN_ENGINE
-
-
-# The modules of a mutated package in the order of import; the last one is the package itself.
-CORE = ("parameters", "elman", "loss", "bptt", "clipping", "momentum", "sgd", "tbptt", "__init__")
-ENGINE_MODULES = ("layout", "objective", "window", "columns", "update", "ensemble", "loop")
-ENGINE = (*(f"engine.{module}" for module in ENGINE_MODULES), "__init__")
+SOURCE, LINES = Path(plain_rnn.__file__), Path(__file__).with_name("mutants.txt")
+LINE = re.compile(r"( *)(.*?)(  # .*)?")  # indentation, code and comment
 
 
-def mutated_source(mutant: Mutant, module: str, source: str) -> str:
-    """The source of a module with the mutant's changes. Raises LookupError unless each line occurs once."""
-    for where, right, wrong in mutant.changes:
-        if where == module:
-            if source.count(right) != 1:
-                raise LookupError(
-                    f"mutant {mutant.name!r}: {right!r} occurs {source.count(right)} times in {module}, expected once"
-                )
-            source = source.replace(right, wrong)
-    return source
+class Mutant(NamedTuple):
+    """A mistake: correct lines of `plain_rnn.py`, and the wrong ones instead."""
+
+    name: str
+    stage: str  # the tensor, or "window" or "initial", that is wrong
+    in_run: bool  # whether it is visible only in a run of several updates
+    changes: tuple[tuple[str, str], ...]  # (correct line, wrong lines)
+
+    def source(self) -> str:
+        """The source of the mutant. Raises LookupError unless each correct line occurs once."""
+        lines = SOURCE.read_text(encoding="utf-8").splitlines()
+        codes = [LINE.fullmatch(line) for line in lines]
+        for right, wrong in self.changes:
+            places = [at for at, code in enumerate(codes) if code and code[2] == right]
+            if len(places) != 1:
+                raise LookupError(f"mutant {self.name!r}: {right!r} occurs {len(places)} times, expected once")
+            indent = lines[places[0]].removesuffix(lines[places[0]].lstrip())
+            lines[places[0]] = "\n".join(indent + line for line in wrong.splitlines())
+        return "\n".join(lines) + "\n"
+
+
+def _read() -> tuple[Mutant, ...]:
+    found = []
+    for head, body in re.findall(r"^(\[.*)\n((?:[-+] .*\n?)+)", LINES.read_text(encoding="utf-8"), re.MULTILINE):
+        place, _, name = head[1:].partition("] ")
+        changes = re.findall(r"^- (.*)\n((?:\+ .*\n?)+)", body, re.MULTILINE)
+        pairs = tuple((right, re.sub(r"^\+ ", "", wrong, flags=re.MULTILINE).rstrip()) for right, wrong in changes)
+        found.append(Mutant(name, place.split(",")[0], place.endswith("run"), pairs))
+    return tuple(found)
+
+
+MUTANTS = _read()
 
 
 @cache
 def load(mutant: Mutant) -> ModuleType:
-    """The mutant as a package with the functions of numpy_rnn."""
-    modules = ENGINE if mutant.level == "engine" else CORE
-    package = f"mutant_{(*MUTANTS, *ENGINE_MUTANTS).index(mutant)}_" + "".join(
-        c if c.isascii() and c.isalnum() else "_" for c in mutant.name
-    )
-    sources = {module: mutated_source(mutant, module, source_of(module)) for module in modules}
-    made = {}
-    for module in modules:
-        name = package if module == "__init__" else f"{package}.{module.removeprefix('engine.')}"
-        made[module] = module_from_spec(ModuleSpec(name, None, is_package=name == package))
-    sys.modules.update((loaded.__name__, loaded) for loaded in made.values())
-    for module, loaded in made.items():
-        path, is_changed = file_of(module), sources[module] != source_of(module)
-        file = f"<{mutant.name}: {path.name}>" if is_changed else str(path)
-        exec(compiled(sources[module], file, modules), loaded.__dict__)
-    return sys.modules[package]
+    """The mutant as a module like `plain_rnn`."""
+    module = ModuleType(f"mutant: {mutant.name}")
+    exec(compile(mutant.source(), f"<{module.__name__}>", "exec"), module.__dict__)
+    return module
 
 
-def file_of(module: str) -> Path:
-    """The file of a module of numpy_rnn."""
-    return Path(numpy_rnn.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+def trace(module: ModuleType, run: Run) -> RecordedRun:
+    """The run of a mutant, or of `plain_rnn` itself."""
+    recorder = Recorder(run)
 
+    def compute(case):
+        report = module.window_update(case)
+        return report, report["h"]
 
-@cache
-def source_of(module: str) -> str:
-    """Its source."""
-    return file_of(module).read_text(encoding="utf-8")
-
-
-@cache  # most modules of a mutant are those of numpy_rnn
-def compiled(source: str, file: str, modules: tuple[str, ...]) -> CodeType:
-    """The code of a module that imports these modules from its own package."""
-    if modules is CORE:
-        source = source.replace("from numpy_rnn.engine.loop import", "from numpy_rnn.tbptt import")
-    for module in modules:
-        source = source.replace(f"from numpy_rnn.{module} import", f"from .{module.removeprefix('engine.')} import")
-    return compile(source, file, "exec")
+    for epoch, number, window, initial, report in module.train(run, compute):
+        recorder.append_report(epoch, number, window, initial, report)
+    return recorder.recorded()
 
 
 def named(name: str) -> Mutant:
     """The mutant of this name. Raises LookupError if there is none."""
-    for mutant in (*MUTANTS, *ENGINE_MUTANTS):
+    for mutant in MUTANTS:
         if mutant.name == name:
             return mutant
     raise LookupError(f"no mutant is called {name!r}")

@@ -1,205 +1,192 @@
-"""Hints: the mutants that a wrong result resembles. A hint is not a verdict.
+"""Hints: the mutants, and the other truncations, that a wrong result resembles. A hint is not a verdict.
 
 A mutant fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is compared on
 a case of several steps, because many mistakes are the same in a window of one step.
+
+Public code often truncates differently from TBPTT(k1, k2):
+
+    dh_t = Σ_{j=0}^{k−1} g_{t,j}, where g_{t,0} = dy_t W_hyᵀ and g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ    (R1)
+    dh_t is that of (B2) for the newest k steps of a window, and 0 for the steps before                         (R2)
+    a_t and h_t of the steps without a loss are those of the update that had step t as a new one                (R3)
+
+Source: (R1) rnnlm of Britz 2015, also in ML-From-Scratch; (R2) Deeplearning4j, tBPTTBackwardLength below the forward
+one; (R3), which is a mutant, Sutskever 2013, section 2.8.6, and Mikolov's rnnlm.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.trace import PER_UPDATE, PLACE, ROWS
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.case import FIELDS, format_errors, one_bias
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
-from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.port import call_port
-from numpy_rnn.conformance.recipes import restricted
-from numpy_rnn.conformance.traces.drive import trace_of
-from numpy_rnn.conformance.traces.judge import TAU, TENSORS, judge
-from numpy_rnn.conformance.traces.trace_format import first_updates, settings_of
-from numpy_rnn.conformance.truncations import (
-    MAX_CANDIDATES,
-    candidates,
-    gradients_of,
-    truncation_of,
-    with_truncation,
-)
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance import plain_rnn
+from numpy_rnn.conformance.bounds.global_bounds import check_global
+from numpy_rnn.conformance.bounds.local_bounds import check_local
+from numpy_rnn.conformance.case import INTERMEDIATES, case_dtype, format_errors, initial_state, present, with_rows
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, trace
+from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
+from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
+from numpy_rnn.conformance.random_cases import Recipe, restricted
+from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence
+from numpy_rnn.conformance.traces.judge import single, stacks
+from numpy_rnn.conformance.traces.recorder import PLACE, ROWS, RecordedRun
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
-MAX_BY_ORACLE = 30  # updates that are checked again by the oracle for a hint
+ROUNDING = 1000.0  # units in the last place of the largest number, by which right tensors may differ
 MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
-MIN_SIZES = {"T": 5, "B": 2, "D": 2, "H": 3, "O": 2}  # of the case on which a port is compared
+HINT_SIZES = {"T": 6, "B": 3, "D": 2, "H": 4, "O": 5}  # of the case on which a port is compared; all differ
+MAX_STEPS = 30  # of a window that is compared with other truncations
 
 
 def looks_like(names: list[str]) -> str:
-    """The hints as the end of a message: nothing, one, or those that all fit."""
+    """The hints as the end of a message."""
     return f"; looks like: {', or '.join(names)}" if names else ""
 
 
-def hints(trace, divergence, experiment, configuration, right) -> list[str]:
-    """The mutants whose run goes wrong at the same update, and gives the same wrong values there.
-
-    Where the reference itself has been changed, the mutants of the changed lines cannot be made, and are left out.
-    right: a module with the functions of numpy_rnn that is not wrong. Every mutant that is possible is run from the
-    same start up to the epoch of the divergence; that costs what these epochs cost, once for every mutant.
-    """
-    if settings_of(trace).truncation or "b_hh" in trace:  # the mutants have neither
-        return truncation_hints(trace, divergence)
-    configuration = configuration.changed(epochs=divergence.epoch)
-    reported = _values(trace, divergence)
-    expected = _values(trace_of(right, experiment, configuration), divergence)
-    found = []
-    for mutant in _mutants_up_to(divergence.tensor):
-        try:
-            with np.errstate(all="ignore"):
-                values = _values(trace_of(load(mutant), experiment, configuration), divergence)
-        except (ValueError, LookupError):  # its shapes do not admit the mistake, or its line has been changed
-            continue
-        if _explains_update(divergence.tensor, reported, values, expected):
-            found.append(mutant.name)
-    found = found or truncation_hints(trace, divergence)
-    return found if len(found) <= MAX_HINTS else []
-
-
-def truncation_hints(trace, divergence) -> list[str]:
-    """The other truncations under which the run is right, up to and with the update that diverges."""
-    trace = first_updates(trace, 1 + int(np.argmax((trace["epoch"] == divergence.epoch)
-                                                   & (trace["number"] == divergence.number))))  # fmt: skip
-    if divergence.tensor == "window" or trace["initial_W_hh"].ndim > 2 or settings_of(trace).learns(trace):
-        return []
-    if "a" not in trace and len(trace["epoch"]) > MAX_BY_ORACLE:
-        return []
-    asked = settings_of(trace).truncation
-    found = []
-    for other in candidates(int((trace["stop"] - trace["start"]).max())):
-        name = "" if other is None else str(other)
-        if name == asked or (name == "stale" and "a" not in trace):
-            continue
-        if judge(with_truncation(trace, other), tau=TAU, whole=False).passed:
-            found.append(f"truncation {name}" if name else "TBPTT(k1, k2)")
-    return found
-
-
-def hints_for_port(port, recipe, tau: float, timeout: float = 10.0) -> list[str]:
-    """The mutants that give what the port gives for a case like this one, but with several steps.
-
-    Mutants know no other truncation. So a port of one is asked for a window which that does not cut, and then for one
-    that it cuts.
-    """
-    found: list[str] = []
-    truncation = truncation_of(recipe.truncation)
-    steps = [MIN_SIZES["T"]] if truncation is None else [truncation.steps, truncation.steps + 2]
-    for T in steps:
-        several = with_several_steps(recipe, T if truncation is None else min(T, MAX_CANDIDATES), truncation is None)
-        case = restricted(several, port.lacks, getattr(port, "capabilities", ())).case()
+def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
+    """The hints for a port on a case like this one, but with several steps, after another update or else the first."""
+    sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
+    sizes["K"] = max(1, sizes["T"] - (recipe.T - recipe.K))
+    for velocity in (True, False):
+        case = restricted(recipe._replace(**sizes, velocity=velocity), abilities(port)).case()
         report, _ = call_port(port, case, timeout)
-        if report is not None and not format_errors(case, report, intermediates=False):
-            found = found or hints_for_case(case, report, tau)
-    return found
+        if report is None or format_errors(case, report, intermediates=False):
+            return []
+        check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
+        with np.errstate(all="ignore"):
+            ratios = check(case, report, tanh_error(port))
+        if wrong := [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]:
+            return hints_for_case(case, report, wrong[0])
+    return []
 
 
-def with_several_steps(recipe, T: int = MIN_SIZES["T"], at_least: bool = True):
-    """The recipe with sizes of MIN_SIZES at least, with T steps or more, or exactly T, and with as many older steps."""
-    sizes = {name: max(getattr(recipe, name), size) for name, size in MIN_SIZES.items()}
-    sizes["T"] = max(recipe.T, T) if at_least else T
-    return recipe._replace(**sizes, K=max(1, sizes["T"] - (recipe.T - recipe.K)))
-
-
-def hints_for_case(case, report, tau: float) -> list[str]:
-    """The mutants that give the same numbers of every tensor of the report; none if the report is right."""
-    bounds = global_bounds(case, tau)
-    with np.errstate(all="ignore"):
-        ratios = check_global(case, report, tau, bounds=bounds)
-    wrong = [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]
-    if not wrong:
-        return []
-
-    def values_of(package):
-        asked = case._replace(params=one_bias(case.params))
-        if case.given_dy:  # a target that gives this dy
-            y = package.forward(asked.params, case.x, case.h_0, nonlinearity=case.nonlinearity).y
-            asked = asked._replace(target=y[-len(case.target) :] - case.target, given_dy=False)
-        params = {name: theta for name, theta in asked.params._asdict().items() if theta is not None}
-        arrays = (params, asked.x, asked.target, asked.h_0)
-        values = PackagePort(package).window_update(*arrays, learning_rate=asked.learning_rate, **asked.options)
-        return values | ({"db_hh": values["db_h"]} if "db_hh" in report else {})
-
-    found, T = [], len(case.x)
-    of_step = FIELDS if "db_hh" in report else ()  # two biases take another step
-    compared = [name for name in report if name.removeprefix("v") not in of_step]
-    for mutant in _mutants_up_to(wrong[0]) if case.truncation is None or not case.truncation.cuts(T) else ():
-        if mutant.level == "update":
-            try:
-                with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-                    values = values_of(load(mutant))
-            except (ValueError, LookupError):  # its line has been changed
-                continue
-            if all(_fits(report[name], values.get(name), *bounds[name]) for name in compared):
-                found.append(mutant.name)
-    for other in candidates(T)[:-1] if not found else ():
-        if other == case.truncation or (other is None and not case.truncation.cuts(T)):
-            continue
-        values = gradients_of(case._replace(truncation=other))
-        if all(_fits(report[name], values[name], *bounds[name]) for name in report if name in values):
-            found.append("TBPTT(k1, k2)" if other is None else f"truncation {other}")
+def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
+    """The hints for a run whose first divergence is this one."""
+    index, found = recorded.update_index(first.epoch, first.number), []
+    if first.tensor not in ("window", "initial"):
+        found = hints_for_case(*_single_update(recorded, index, first), first.tensor)
+    if not found and recorded.run.params.W_hh.ndim == 2:
+        found = [mutant.name for mutant in _candidates(first.tensor, True) if _explains_run(mutant, recorded, first)]
     return found if len(found) <= MAX_HINTS else []
 
 
-def _mutants_up_to(tensor):
+def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
+    """The mutants and truncations that give the numbers of this report, whose first wrong tensor is given."""
+    dtype = case_dtype(case)
+    case = _as_float64(case)
+    with np.errstate(all="ignore"):  # a wrong gradient may well overflow
+        right = plain_rnn.window_update(case)
+        found = [
+            mutant.name
+            for mutant in _candidates(tensor, False)
+            if _fits(report, load(mutant).window_update(case), right, tensor, dtype)
+        ]
+        others = truncations(with_rows(case), right) if not found else ()
+        found += [name for name, values in others if _fits(report, values, right, tensor, dtype)]
+    return found if len(found) <= MAX_HINTS else []
+
+
+def _candidates(tensor: str, in_run: bool) -> Iterator[Mutant]:
     """The mutants that may explain a report whose first wrong tensor is this one: a mutant of a later stage does not.
 
     A wrong h makes the a of the next step wrong, and a wrong da the dh of the step before.
     """
     last = TENSORS.index({"a": "h", "dh": "da"}.get(tensor, tensor))
-    return [mutant for mutant in MUTANTS if TENSORS.index(mutant.stage) <= last]
+    return (mutant for mutant in MUTANTS if mutant.in_run == in_run and TENSORS.index(mutant.stage) <= last)
 
 
-def _fits(reported, values, exact, E) -> bool:
-    """Whether the mutant's values are those that are reported, to within a small part of the deviation, or rounding."""
-    if values is None or np.shape(values) != np.shape(reported):
-        return False
-    if not np.isfinite(reported).all():  # an overflow, at the same places
-        return np.array_equal(np.isfinite(reported), np.isfinite(values))
-    deviation = np.abs(exact.difference(reported)).max(initial=0)
-    allowed = np.maximum(EXPLAINED * deviation, 2 * E)
-    return bool((np.abs(np.asarray(reported, np.float64) - values) <= allowed).all())
+def _as_float64(value: Any) -> Any:
+    """The case with all its numbers in float64."""
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float64) if value.dtype.kind == "f" else value
+    return type(value)(*map(_as_float64, value)) if hasattr(value, "_fields") else value
 
 
-def _values(trace, divergence) -> dict[str, np.ndarray]:
-    """The tensors of the divergent update; of a wrong schedule, its window. Empty if the run has no such update."""
-    at = np.flatnonzero((trace["epoch"] == divergence.epoch) & (trace["number"] == divergence.number))
-    if not len(at):
-        return {}
-    index = at[0]
-    if divergence.tensor == "window":
-        return {"window": np.array([trace[name][index] for name in ("start", "loss_start", "stop")], np.float64)}
-    ends = np.cumsum(trace["stop"] - trace["start"])
-    rows = slice(ends[index] - (trace["stop"] - trace["start"])[index], ends[index])
-    values = {name: trace[name][rows] for name in ROWS if name in trace}
-    given = {*PLACE, "initial"} - {divergence.tensor}  # a port is given the initial state of its window
-    values |= {name: trace[name][index] for name in PER_UPDATE if name in trace and name not in given}
-    return {name: np.asarray(array, np.float64) for name, array in values.items()}
-
-
-def _explains_update(tensor, reported, values, expected) -> bool:
-    """Whether the values of this update are those that are reported.
-
-    The tensor that diverges must be the same to within a small part of its deviation. In the others, what rounding did
-    in the updates before is allowed too.
-    """
-    if not reported or not expected or not values:
-        return not reported and not values and bool(expected)
-    if not reported.keys() <= values.keys() or any(values[n].shape != reported[n].shape for n in reported):
-        return False
-    if expected[tensor].shape != reported[tensor].shape:
-        return np.array_equal(reported[tensor], values[tensor])
-    if not np.isfinite(reported[tensor]).all():  # an overflow, at the same places
-        return np.array_equal(np.isfinite(reported[tensor]), np.isfinite(values[tensor]))
-    for name, array in reported.items():
-        comparable = name in expected and expected[name].shape == array.shape
-        deviation = np.abs(array - expected[name]).max(initial=0) if comparable else 0.0
-        rounding = 0.0 if name == tensor else np.sqrt(np.finfo(np.float32).eps) * np.abs(array).max(initial=0)
-        if name == tensor and deviation == 0:
+def _fits(report: Arrays, values: Arrays, right: Arrays, tensor: str, dtype: np.dtype) -> bool:
+    """Whether these values are the reported ones, to within a small part of the deviation, or rounding."""
+    for name, reported in report.items():
+        if name not in values or name not in right or np.shape(values[name]) != np.shape(reported):
             return False
-        if not np.abs(array - values[name]).max(initial=0) <= max(EXPLAINED * deviation, rounding):
+        if not np.isfinite(reported).all():  # an overflow, at the same places
+            return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
+        size = np.abs(right[name]).max(initial=0) + np.abs(reported).max(initial=0)
+        deviation = np.abs(reported - right[name]).max(initial=0)
+        allowed = max(EXPLAINED * deviation, ROUNDING * np.finfo(dtype).eps * size)
+        if not np.abs(reported - values[name]).max(initial=0) <= allowed:
+            return False
+        if name == tensor and not np.abs(values[name] - right[name]).max(initial=0) > 0.5 * deviation:
             return False
     return True
+
+
+# -- other truncations -----------------------------------------------------------------------------------------------
+
+
+def truncations(case: WindowCase, right: Arrays) -> Iterator[tuple[str, Arrays]]:
+    """(description, report) under (R1) and (R2), for every k that differs from (B2)."""
+    for k in range(1, min(len(case.x), MAX_STEPS)):
+        steps = f"{k} step{'s' * (k > 1)}"
+        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", truncated(case, right, "band", k)
+        yield f"the backward pass ends after the newest {steps}", truncated(case, right, "back", k)
+
+
+def truncated(case: WindowCase, right: Arrays, kind: str, k: int) -> Arrays:
+    """The report under another truncation, from that of `plain_rnn`; kind: "band", (R1), or "back", (R2)."""
+    p, T = present(case.params), len(case.x)
+    slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
+    if kind == "band":
+        g = right["dy"] @ p["W_hy"].T
+        dh = g.copy()
+        for _ in range(1, k):
+            g = (g[1:] * slopes[1 : len(g)]) @ p["W_hh"].T  # (R1)
+            dh[: len(g)] += g
+    else:
+        dh = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
+    da = dh * slopes
+    h = np.concatenate((initial_state(case)[None], right["h"]))
+    d = plain_rnn.gradients(p, case.x, h, right["dy"], da)
+    dh_0 = da[0] @ p["W_hh"].T
+    d |= {"h_0": dh_0} if "h_0" in p else {}
+    step = {} if case.step is None else plain_rnn.update(p, d, present(case.velocity), case.step)
+    flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": dh_0}
+    return right | flow | {"d" + name: gradient for name, gradient in d.items()} | step
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def _single_update(recorded: RecordedRun, index: int, first: Divergence) -> tuple[WindowCase, Arrays]:
+    """The case and the report of one update, of the network in which it diverges."""
+    stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
+    E = recorded.run.params.W_hh.ndim - 2
+    at = (int(np.flatnonzero(stack.chosen == index)[0]), *first.element[:E])
+    return single(stack.case, at), {name: array[at] for name, array in stack.report.items()}
+
+
+def _explains_run(mutant: Mutant, recorded: RecordedRun, first: Divergence) -> bool:
+    """Whether the run of a mutant gives the values of the update that diverges; right runs up to there are the same."""
+    schedule = recorded.run.options.schedule._replace(epochs=first.epoch)
+    run = recorded.run._replace(options=recorded.run.options._replace(schedule=schedule))
+    try:
+        with np.errstate(all="ignore"):
+            traces = trace(load(mutant), run), trace(plain_rnn, run)  # type: ignore[arg-type]
+    except (ValueError, IndexError, KeyError):  # its shapes do not admit the mistake
+        return False
+    reported, values, right = (_values(each, first) for each in (recorded, *traces))
+    if first.tensor == "window" or not values or not reported:
+        return reported.get("window") == values.get("window") and bool(right)
+    return _fits(reported, values, right, first.tensor, np.dtype(np.float32))
+
+
+def _values(recorded: RecordedRun, first: Divergence) -> dict[str, Any]:
+    """The tensors of the update that diverges; of a wrong schedule, its window. Empty if there is no such update."""
+    updates = recorded.updates
+    if not ((updates["epoch"] == first.epoch) & (updates["number"] == first.number)).any():
+        return {}
+    index = recorded.update_index(first.epoch, first.number)
+    if first.tensor == "window":
+        return {"window": tuple(int(updates[name][index]) for name in PLACE[2:])}
+    ends = np.cumsum(updates["stop"] - updates["start"])
+    rows = slice(ends[index - 1] if index else 0, ends[index])
+    given = {*PLACE, "initial"} - {first.tensor}  # a port is given the initial state of its window
+    return {n: np.float64(v[rows] if n in ROWS else v[index]) for n, v in updates.items() if n not in given}

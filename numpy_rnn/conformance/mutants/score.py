@@ -4,26 +4,23 @@ python -m numpy_rnn.conformance score
 """
 
 from functools import cache
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import Experiment
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+from numpy_rnn.common.records import Run, WindowCase
+from numpy_rnn.conformance.bounds.global_bounds import Bounds, check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES, Case, format_errors
-from numpy_rnn.conformance.mutants.catalogue import ENGINE_MUTANTS, MUTANTS, Mutant, load
-from numpy_rnn.conformance.mutants.engine_checks import engine_violation
-from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
-from numpy_rnn.conformance.recipes import random_recipe, random_run
-from numpy_rnn.conformance.traces.drive import is_bounded, trace_of
-from numpy_rnn.conformance.traces.judge import CAUSAL_ORDER, EQUATIONS, judge
+from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, trace
+from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run
+from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, EQUATIONS
+from numpy_rnn.conformance.traces.drive import is_bounded
+from numpy_rnn.conformance.traces.judge import judge
 
 MAX_CASES = 500
-ENSEMBLES = 0.2  # fraction of the runs; some mutants are visible in an ensemble only
+Violation = tuple[str, float] | None  # the first tensor in causal order above its bound, and error / bound
 
 
 class Score(NamedTuple):
@@ -36,18 +33,43 @@ class Score(NamedTuple):
     factor: float  # error / bound
 
 
+def score_board(seed: int = 1) -> list[Score]:
+    """Every mutant at every level that can catch it: those of a window at L1 and L2, of the training loop at L3."""
+    return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in levels(mutant)]
+
+
+def levels(mutant: Mutant) -> tuple[str, ...]:
+    """The levels at which a mutant is visible."""
+    return ("L3",) if mutant.in_run else ("L1", "L2")
+
+
 def score(mutant: Mutant, level: str, max_cases: int = MAX_CASES, seed: int = 1) -> Score:
     """Check a mutant on random cases, the same for all, until one exceeds a bound of this level."""
-    package = load(mutant)
+    module = load(mutant)
     for cases in range(1, max_cases + 1):
         with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-            violation = VIOLATION_OF[level](package, (seed, cases))
-        if violation is not None:
-            return Score(mutant, level, violation[0], cases, violation[1])
+            found = violation(level, module, (seed, cases))
+        if found is not None:
+            return Score(mutant, level, found[0], cases, found[1])
     return Score(mutant, level, None, max_cases, 0.0)
 
 
-def first_violation(ratios: dict) -> tuple[str, float] | None:
+def violation(level: str, module: ModuleType, seed: tuple[int, ...]) -> Violation:
+    """The violation of a bound by a module like `plain_rnn`, in the random case, or run at L3, of this seed."""
+    if level == "L3":
+        run = bounded_run(seed)
+        return None if run is None else first_violation(judge(trace(module, run)).worst)
+    case = random_case(seed)
+    report = module.window_update(case)
+    if faults := format_errors(case, report, True, True):  # a number that is not finite
+        return faults[0].split("[")[0].split()[0], np.inf
+    if level == "L1":
+        return first_violation(check_local(case, report))
+    black_box = {name: report[name] for name in report if name not in INTERMEDIATES}
+    return first_violation(check_global(case, black_box, bounds=bounds(seed)))
+
+
+def first_violation(ratios: dict[str, Any]) -> Violation:
     """The first tensor in causal order above its bound, and error / bound."""
     for name in CAUSAL_ORDER:
         if name in ratios and not np.max(ratios[name], initial=0) <= 1:
@@ -55,109 +77,27 @@ def first_violation(ratios: dict) -> tuple[str, float] | None:
     return None
 
 
-Seed = tuple[int, ...]
-
-
 @cache
-def random_case(seed: Seed) -> Case:
+def random_case(seed: tuple[int, ...]) -> WindowCase:
     """One window update."""
-    return random_recipe(np.random.default_rng(seed), has=CAPABILITIES).case()
+    return random_recipe(RandomDraw(*seed)).case()
 
 
 @cache
-def _bounds(seed):
+def bounds(seed: tuple[int, ...]) -> Bounds:
+    """The bounds of level L2 of a random case."""
     return global_bounds(random_case(seed))
 
 
-def report_on(case: Case, package) -> dict[str, np.ndarray]:
-    """What a package with the functions of numpy_rnn reports on a case."""
-    arrays = case.params._asdict(), case.x, case.target, case.h_0
-    return PackagePort(package).window_update(*arrays, learning_rate=case.learning_rate, **case.options)
-
-
-def _of_update(ratios_of, package, seed):
-    case = random_case(seed)
-    report = report_on(case, package)
-    faults = format_errors(case, report, intermediates=True, input_gradients=True)
-    return (faults[0].split("[")[0].split()[0], np.inf) if faults else first_violation(ratios_of(case, report))
-
-
-def local_violation(package, seed: Seed) -> tuple[str, float] | None:
-    """Level L1: one window update, stage by stage."""
-    return _of_update(check_local, package, seed)
-
-
-def global_violation(package, seed: Seed) -> tuple[str, float] | None:
-    """Level L2: one window update as a black box: its loss, gradients and updated parameters."""
-
-    def ratios_of(case, report):
-        required = {name: report[name] for name in report if name not in INTERMEDIATES}
-        return check_global(case, required, bounds=_bounds(seed))
-
-    return _of_update(ratios_of, package, seed)
-
-
 @cache
-def bounded_run(seed: Seed) -> tuple[Experiment, Configuration] | None:
-    """A run of several updates, sometimes of an ensemble; None if a correct run diverges."""
-    generator = np.random.default_rng(seed)
-    experiment, configuration = random_run(generator, has=CAPABILITIES)
-    if generator.random() < ENSEMBLES:
-        experiment = ensemble_of_two(experiment, generator)
-    return (experiment, configuration) if is_bounded(experiment, configuration) else None
+def bounded_run(seed: tuple[int, ...]) -> Run | None:
+    """A run of several updates; None if a correct run diverges."""
+    run = random_run(RandomDraw(*seed))
+    return run if is_bounded(run) else None
 
 
-def run_violation(package, seed: Seed) -> tuple[str, float] | None:
-    """Level L3: a run in lockstep."""
-    run = bounded_run(seed)
-    return None if run is None else first_violation(judge(trace_of(package, *run)).worst)
-
-
-def ensemble_of_two(experiment: Experiment, generator) -> Experiment:
-    """The same run of two networks: the given one, and one whose parameters are up to four times as large."""
-    factors = (1, generator.uniform(0.5, 4))
-    params = Parameters(
-        *(None if p is None else np.stack([p * p.dtype.type(f) for f in factors]) for p in experiment.params)
-    )
-    return experiment._replace(params=params, h_0=experiment.h_0 if params.h_0 is None else params.h_0)
-
-
-def _of_engine(package, seed):
-    return engine_violation(package, np.random.default_rng(seed))
-
-
-VIOLATION_OF = {"L1": local_violation, "L2": global_violation, "L3": run_violation, "engine": _of_engine}
-LEVELS = {"update": ("L1", "L2"), "run": ("L3",), "engine": ("engine",)}
-
-
-def score_board(seed: int = 1) -> list[Score]:
-    """Every mutant at every level that can catch it: those of a window at L1 and L2, of the training loop at L3."""
-    return [score(mutant, level, seed=seed) for mutant in MUTANTS for level in LEVELS[mutant.level]]
-
-
-def engine_board(seed: int = 1) -> list[Score]:
-    """Every mutant of the engine, by the checks of `engine_checks`."""
-    return [score(mutant, "engine", seed=seed) for mutant in ENGINE_MUTANTS]
-
-
-def text(scores: list[Score]) -> str:
-    """The board, a line per mutant and level, and the number of survivors.
-
-    If the level reports stages, the stage that is caught should be the mutated one.
-    """
-    lines = [f"{'mutant':58} level  caught at       cases  error / bound"]
-    for mutant, level, tensor, cases, factor in scores:
-        caught = "SURVIVED" if tensor is None else f"{tensor} ({EQUATIONS.get(tensor, 'form')})"
-        lines.append(
-            f"{mutant.name:58} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{_remark(mutant, level, tensor)}"
-        )
-    survived = sum(score.tensor is None for score in scores)
-    lines.append(f"{len({s.mutant for s in scores})} mutants, {len(scores)} trials, {survived} survived")
-    return "\n".join(lines)
-
-
-def names_the_stage(mutant: Mutant, level: str, tensor: str | None) -> bool:
-    """Whether the caught tensor is computed by the mutated equation.
+def names_the_stage(mutant: Mutant, tensor: str | None) -> bool:
+    """Whether the tensor that is caught is computed by the mutated equation.
 
     Without momentum there is no velocity, and a fault in the direction of the step is visible in the parameters.
     """
@@ -165,9 +105,16 @@ def names_the_stage(mutant: Mutant, level: str, tensor: str | None) -> bool:
     return tensor is not None and EQUATIONS.get(tensor) in shown
 
 
-def _remark(mutant, level, tensor):
-    if tensor is None or names_the_stage(mutant, level, tensor):
-        return ""
-    if level == "L2":
-        return f"  (a black box: {mutant.stage} is not reported)"
-    return f"  (expected {mutant.stage})"
+def text(scores: list[Score]) -> str:
+    """The board, a line per mutant and level, and the number of survivors."""
+    lines = [f"{'mutant':46} level  caught at       cases  error / bound"]
+    for mutant, level, tensor, cases, factor in scores:
+        caught = "SURVIVED" if tensor is None else f"{tensor} ({EQUATIONS.get(tensor, 'form')})"
+        remark = ""
+        if tensor is not None and not names_the_stage(mutant, tensor):
+            box = f"  (a black box: {mutant.stage} is not reported)"
+            remark = box if level == "L2" else f"  (expected {mutant.stage})"
+        lines.append(f"{mutant.name:46} {level:5}  {caught:17} {cases:4}  {factor:9.1e}{remark}")
+    survived = sum(score.tensor is None for score in scores)
+    lines.append(f"{len({s.mutant for s in scores})} mutants, {len(scores)} trials, {survived} survived")
+    return "\n".join(lines)

@@ -18,9 +18,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.conformance.case import Case
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
+from numpy_rnn.conformance.case import format_errors, given_dy, present
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import PortFault, identity_fault
+from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, loss_keywords, series, step_keywords
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -30,45 +32,14 @@ class Port(Protocol):
 
     name            a printable text
     dtypes          "float32", "float64" or both
-    capabilities    what it reports and accepts beyond the minimum:
-                    "intermediates"    every report has a, h, y, dy, dh and da, so that level L1 can be checked
-                    "input_gradients"  every report has dx and dh_0
-                    "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
-                    "learned_h_0"      params may contain a learned initial state h_0
-                    "sigmoid"          nonlinearity may be "sigmoid", the logistic function
-                    "clip_by_value"    clipping by value, as torch's clip_grad_value_
-                    "cross_entropy"    loss may be "cross_entropy", with classes or distributions as targets
-                    "class_inputs"     x may hold classes
-                    "loss_weights"     the losses may have weights
-                    "adagrad"          Adagrad, as in min-char-rnn
-                    "given_dy"         it has no loss: `window_update` gets dy (T, B, O) in place of target
-                    "two_biases"       params has a second hidden bias b_hh besides b_h, as in `case.TwoBiases`
-    tanh_ulps       the largest error of its tanh in ulps; None: the usual allowance
-    tanh_absolute_ulps  the largest absolute error of its tanh besides, in ulps of 1; None: none
-    lacks           what it does not implement, any of
-                    "tanh" or "relu", "sum" or "mean", "bias"; both "tanh" and "relu" with "sigmoid"
-                    "squared_error"    its loss is the cross-entropy
-                    "distributions"    the targets of its cross-entropy are classes
-                    "large outputs"    its exponentials of outputs overflow where those are large
-                    "vector_inputs"    its inputs are classes
-                    "h_0"              the state before the window is always zero
-                    "older steps"      every step has a loss: K = T
-                    "many losses"      only the last step has a loss: K = 1
-                    "batch"            it takes one sequence: B = 1
-                    "step"             it computes gradients only: it gets no learning_rate, reports no new parameters
-                    "momentum", "dampening", "nesterov", "weight_decay", "max_norm"    of "sgd_options"
-
-    truncation      "band:k" or "back:k" of `truncations.py`, if its backward pass is not (B2)
-
-    capabilities, both errors of tanh, lacks and truncation are optional in an object that a user writes:
-    `load_python_port` adds the defaults.
+    capabilities    what it reports and accepts beyond the minimum, lacks: what it does not implement; optional, both
+                    with the names that `protocol.py` explains
+    tanh_ulps       the largest error of its tanh in ulps, optional
+    tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1, optional
     """
 
     name: str
     dtypes: Sequence[str]
-    capabilities: Sequence[str]
-    tanh_ulps: float | None
-    lacks: Sequence[str]
 
     def window_update(
         self,
@@ -84,20 +55,14 @@ class Port(Protocol):
     ) -> dict[str, np.ndarray]:
         """The loss of the window, its gradients and the updated parameters, under the names of `case.SHAPES`.
 
-        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither. x (T, B, D), h_0 (B, H); target
-        (K, B, O) belongs to the newest K ≤ T steps. x, target and h_0 are passed by keyword. With "given_dy" there is
-        no target, reduction or loss, but dy (T, B, O), which is zero at steps without a loss.
+        params: W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither; h_0 if it is learned, which is
+        then the argument h_0. x (T, B, D), h_0 (B, H), target (K, B, O) of the newest K ≤ T steps; x and target may
+        hold classes, integers (T, B) and (K, B). "given_dy": dy (T, B, O) in place of target and reduction.
 
-        options is empty for half the squared error and plain gradient descent. For other steps it has momentum,
-        dampening, nesterov, weight_decay, max_norm and velocity: a dict of arrays by the names of the parameters, or
-        None before the first update; max_value with clipping by value; and adagrad=True with Adagrad, where velocity
-        has the sums of squares. With momentum or Adagrad the report has the new velocity: vW_xh and so on. If params
-        contains h_0, which then equals the argument h_0, the report has dh_0, the new h_0 and, with a velocity, vh_0.
+        options: loss="cross_entropy" and weights (K, B), if they are not the defaults. For other steps than plain
+        gradient descent: momentum, dampening, nesterov, weight_decay, max_norm and velocity, a dict of arrays by the
+        names of the parameters, or None before the first update; max_value and adagrad only where they are used.
         All gradients are those before clipping.
-
-        Classes are integers: x of shape (T, B), from 0 to D − 1, and targets of shape (K, B), from 0 to O − 1. With the
-        option loss="cross_entropy" the target holds classes, or distributions (K, B, O). The option weights, of shape
-        (K, B), is absent if all weights are 1.
         """
 
 
@@ -137,20 +102,27 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
 
 
-__all__ = ["PortFault", "ProgramPort", "PythonPort", "call_port", "load_python_port"]
-
-
 class PythonPort(NamedTuple):
     """A port in this process, with the defaults of what its object leaves out."""
 
     name: str
     dtypes: tuple[str, ...]
     capabilities: tuple[str, ...]
-    tanh_ulps: float | None
     lacks: tuple[str, ...]
+    tanh_ulps: float | None
+    tanh_absolute_ulps: float | None
     window_update: Callable[..., Any]
-    tanh_absolute_ulps: float | None = None
-    truncation: str = ""
+
+
+def abilities(port: Any) -> Abilities:
+    """The capabilities of a port, and what it lacks."""
+    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())))
+
+
+def tanh_error(port: Any) -> TanhError:
+    """The error of its tanh that the bounds allow: twice the declared one, or the usual allowance."""
+    declared, absolute = (getattr(port, name, None) for name in ("tanh_ulps", "tanh_absolute_ulps"))
+    return TanhError(TAU.relative if declared is None else 2 * declared, 2 * (absolute or 0))
 
 
 def load_python_port(where: str) -> PythonPort:
@@ -185,38 +157,44 @@ def load_python_port(where: str) -> PythonPort:
         raise InputError(f"port {where!r} has no {', '.join(missing)}: expected name, dtypes and window_update")
     if not callable(port.window_update):
         raise InputError(f"port {where!r}: window_update is a {type(port.window_update).__name__}: expected a function")
-    capabilities, lacks = getattr(port, "capabilities", ()), getattr(port, "lacks", ())
-    tanh_ulps = getattr(port, "tanh_ulps", None)
-    absolute = getattr(port, "tanh_absolute_ulps", None)
-    truncation = getattr(port, "truncation", "")
-    fault = identity_fault(port.name, port.dtypes, capabilities, tanh_ulps, lacks, absolute, truncation)
-    if fault:
+    identity = Identity(**{name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
+    if fault := identity.fault():
         raise InputError(f"port {where!r}: {fault}")
-    lists = tuple(port.dtypes), tuple(capabilities)
-    return PythonPort(port.name, *lists, tanh_ulps, tuple(lacks), port.window_update, absolute, truncation)
+    return PythonPort(*identity.as_tuples(), port.window_update)
 
 
-def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | None, str | None]:
+def port_arguments(case: WindowCase) -> dict[str, Any]:
+    """Copies of all arrays and options of a case, as the keyword arguments of `window_update`."""
+    arguments: dict[str, Any] = {"params": present(case.params), **series(case), **loss_keywords(case)}
+    arguments["nonlinearity"] = case.objective.nonlinearity
+    if case.step is not None:
+        arguments["learning_rate"] = case.step.learning_rate
+    if step := step_keywords(case):
+        velocity = {name: v for name, v in present(case.velocity).items() if name in arguments["params"]}
+        arguments |= step | {"velocity": velocity or None}
+    return _copied(arguments)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
     """Call a port on a case: (its report, None), or (None, what went wrong in one line).
 
     The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
     process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
     the report is not checked: see `case.format_errors`.
     """
-    params = {name: theta.copy() for name, theta in case.params._asdict().items() if theta is not None}
-    series = {name: getattr(case, name).copy() for name in ("x", "dy" if case.given_dy else "target", "h_0")}
-    options = case.options
-    if case.weights is not None:
-        options["weights"] = case.weights.copy()
-    if case.has_step:
-        options["learning_rate"] = case.learning_rate
-    velocity = {name: array.copy() for name, array in (options.get("velocity") or {}).items()}
-    if velocity:
-        options["velocity"] = velocity
-    limit = None if isinstance(port, ProgramPort) else timeout
     try:
-        with time_limit(limit):
-            report = port.window_update(params, **series, **options)
+        if isinstance(port, ProgramPort):
+            return port.report(case), None
+        arguments = port_arguments(case)
+        params = arguments.pop("params")
+        with time_limit(timeout):
+            report = port.window_update(params, **arguments)
     except KeyboardInterrupt:
         raise
     except TimeLimitExceeded:
@@ -225,9 +203,17 @@ def call_port(port: Port, case: Case, timeout: float = 10.0) -> tuple[dict | Non
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, _file_of(port))}"
-    if isinstance(report, dict):  # a port may reuse the arrays in its next call
-        report = {name: v.copy() if isinstance(v, np.ndarray) else v for name, v in report.items()}
-    return report, None
+    return _copied(report), None  # a port may reuse the arrays in its next call
+
+
+def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:
+    """A port's report on a case, in a valid format. Raises PortFault otherwise; `where` is part of its message."""
+    report, verdict = call_port(port, case, timeout)
+    capabilities, intermediates = abilities(port).capabilities, "intermediates" in abilities(port).capabilities
+    faults = [verdict] if verdict else format_errors(case, report, intermediates, "input_gradients" in capabilities)
+    if faults:
+        raise PortFault(f"{port.name}, {where}: {faults[0]}")
+    return {"dy": given_dy(case)} | report if "given_dy" in capabilities and intermediates else report
 
 
 def _file_of(port) -> str | None:

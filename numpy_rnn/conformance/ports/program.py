@@ -10,16 +10,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from functools import partial
 from subprocess import PIPE
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy_rnn.common.errors import one_line
-from numpy_rnn.common.records import SgdOptions
-from numpy_rnn.conformance.case import Case, parameters_of
-from numpy_rnn.conformance.ports import npz_arrays, protocol
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.conformance.case import case_dtype
+from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.protocol import PortFault
 
+T = TypeVar("T")
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
 POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
@@ -77,21 +77,16 @@ class Program:
             os.set_blocking(pipe.fileno(), False)
         self.received, self.errors = bytearray(), bytearray()
         self.has_answered = False
-        self.length: int | None = None  # of what follows the line of the present answer
         _running.add(self)
         self.ending = weakref.finalize(self, _end, self.process, pipes)
 
-    def ask(
-        self, question: str, max_length: int, timeout: float, payload: bytes = b"", following: Any = lambda line: 0
-    ) -> tuple[str, bytes]:
+    def ask(self, question: str, max_length: int, timeout: float) -> str:
         """Send one line and return the answer: one line of at most `max_length` bytes, within `timeout` seconds.
-
-        payload: bytes after the line end. following(line): how many bytes follow the answer's; they are returned too.
 
         Raises PortFault otherwise. The state of the program is then unknown: end it.
         """
         deadline = time.monotonic() + timeout
-        unsent = memoryview(question.encode("ascii") + b"\n" + payload)
+        unsent = memoryview(question.encode("ascii") + b"\n")
         with selectors.DefaultSelector() as selector:
             selector.register(self.stdin, selectors.EVENT_WRITE)
             selector.register(self.stdout, selectors.EVENT_READ)
@@ -109,9 +104,7 @@ class Program:
                 if gone:
                     self._read(selector)  # what it wrote between the last look and its end
                 if b"\n" in self.received or len(self.received) > max_length:
-                    answer = self._answer(max_length, len(unsent), following)
-                    if answer is not None:
-                        return answer
+                    return self._answer(max_length, len(unsent))
                 if gone:
                     raise PortFault(self._how_it_ended(left) + self._last_words())
                 if left <= 0:
@@ -147,25 +140,18 @@ class Program:
                         selector.unregister(pipe)
         del self.errors[:-MAX_STDERR]
 
-    def _answer(self, max_length, unsent, following):
-        """The line and what follows it; None until that is complete."""
+    def _answer(self, max_length, unsent):
         end = self.received.find(b"\n")
         line = bytes(self.received[: end if end >= 0 else None])
         if len(line) > max_length:
             raise PortFault(f"answers more than the {max_length} characters that an answer can have: {self._shown()}")
-        if self.length is None:
-            self.length = following(_text(line))
-        rest = self.received[end + 1 :]
-        if len(rest) < self.length:
-            return None
-        if len(rest) > self.length:
-            what = "answers more than one line: after the first comes" if not self.length else "after its arrays comes"
-            raise PortFault(f"{what} '{one_line(_text(rest[self.length :]), 80)}'")
+        if rest := self.received[end + 1 :]:
+            raise PortFault(f"answers more than one line: after the first comes '{one_line(_text(rest), 80)}'")
         if unsent:
             raise PortFault(f"answers before it has read the question: {self._shown()}")
         self.received.clear()
-        self.has_answered, self.length = True, None
-        return _text(line), bytes(rest)
+        self.has_answered = True
+        return _text(line)
 
     def _how_it_ended(self, left):
         try:
@@ -225,11 +211,9 @@ class ProgramPort:
         self.lost = 0.0  # seconds spent on faults and restarts
         self.last_fault: PortFault | None = None
         self.program: Program | None = None
-        hello = self._start()
-        self.name, self.dtypes = hello["name"], hello["dtypes"]
-        self.capabilities, self.tanh_ulps, self.lacks = hello["capabilities"], hello["tanh_ulps"], hello["lacks"]
-        self.tanh_absolute_ulps, self.truncation = hello["tanh_absolute_ulps"], hello["truncation"]
-        self.hello = hello
+        self.identity = self._start()
+        self.name, self.dtypes, self.capabilities, self.lacks, *errors = self.identity
+        self.tanh_ulps, self.tanh_absolute_ulps = errors
 
     def __enter__(self):
         return self
@@ -241,43 +225,18 @@ class ProgramPort:
         """End the program; it has a second to exit by itself."""
         self._end(EXIT_GRACE)
 
-    def window_update(
-        self,
-        params,
-        x,
-        *,
-        h_0,
-        target=None,
-        dy=None,
-        learning_rate=None,
-        nonlinearity="tanh",
-        reduction="sum",
-        loss="squared_error",
-        weights=None,
-        velocity=None,
-        **sgd,
-    ) -> dict:
-        """The report of one window, as a Python port gives it. Raises PortFault, at the latest after the time limit."""
-        before = None if velocity is None else parameters_of(velocity)
-        step = SgdOptions(**sgd), before, loss, weights
-        series = x, dy if target is None else target, h_0
-        of_case = parameters_of(params), *series, learning_rate, nonlinearity, reduction
-        case = Case(*of_case, *step, given_dy=target is None, has_step=learning_rate is not None)
-        if str(case.dtype) not in self.dtypes:
-            raise PortFault(f"does not support {case.dtype}: its hello names {' and '.join(self.dtypes)}")
+    def report(self, case: WindowCase) -> dict:
+        """The report of a case. Raises PortFault, at the latest after the time limit."""
+        if str(case_dtype(case)) not in self.dtypes:
+            raise PortFault(f"does not support {case_dtype(case)}: its hello names {' and '.join(self.dtypes)}")
         self.case_id += 1
         if self.program is None:
             self._start_again()
-        longest = protocol.max_report_length(case)
-        if self.hello["npz"]:
-            line, payload = npz_arrays.encode_npz_request(case, self.case_id)
-            follows = partial(npz_arrays.payload_length, case_id=self.case_id, max_length=longest)
-            return self._ask(line, longest, lambda _, after: npz_arrays.decode_npz_report(after), payload, follows)
-        request = protocol.encode_request(case, self.case_id)
-        answer = self._ask(request, longest, lambda line, _: protocol.answer_to(line, self.case_id))
-        return protocol.arrays_of(answer, case)
+        request, longest = protocol.encode_request(case, self.case_id), protocol.max_report_length(case)
+        answer = self._ask(request, longest, lambda line: protocol.answer_to(line, self.case_id))
+        return protocol.answer_arrays(answer, case)
 
-    def _start(self) -> dict:
+    def _start(self) -> protocol.Identity:
         try:
             words = shlex.split(self.command)
         except ValueError as error:
@@ -285,24 +244,24 @@ class ProgramPort:
         if not words:
             raise PortFault("cannot be started: the command is empty")
         self.program = Program(words)
-        return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, lambda line, _: protocol.decode_hello(line))
+        return self._ask(protocol.HELLO, protocol.MAX_HELLO_LENGTH, protocol.decode_hello)
 
     def _start_again(self) -> None:
         if self.restarts == 0 or self.lost > PATIENCE * self.timeout:
             raise PortFault(f"is not restarted after too many faults; the last one: {self.last_fault}")
         self.restarts -= 1
         began = time.monotonic()
-        hello = self._start()
+        identity = self._start()
         self.lost += time.monotonic() - began
-        if hello != self.hello:
+        if identity != self.identity:
             self._end()
             raise PortFault("answers the hello differently than the first time")
 
-    def _ask(self, question: str, max_length: int, decode: Callable[[str, bytes], dict], *payload: Any) -> dict:
+    def _ask(self, question: str, max_length: int, decode: Callable[[str], T]) -> T:
         assert self.program is not None
         began = time.monotonic()
         try:
-            return decode(*self.program.ask(question, max_length, self.timeout, *payload))
+            return decode(self.program.ask(question, max_length, self.timeout))
         except BaseException as error:
             self._end()
             self.lost += time.monotonic() - began

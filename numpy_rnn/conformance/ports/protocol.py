@@ -19,23 +19,23 @@ First comes the hello, and its answer:
 
 dtypes: those in which the port computes, at least one. capabilities: empty, or any of
 
-    "intermediates"    every report has a, h, y, dy, dh and da
+    "intermediates"    every report has a, h, y, dy, dh and da, so that level L1 can be checked
     "input_gradients"  every report has dx, and dh_0 of the initial state of the window
-    "sgd_options"      it implements momentum, dampening, Nesterov, weight decay and clipping by norm
-    "learned_h_0"      it can learn the initial state
-    "sigmoid"          it implements the logistic function
-    "clip_by_value"    it implements clipping by value
-    "cross_entropy"    it implements softmax cross-entropy, with classes and with distributions as targets
-    "class_inputs"     its inputs may be classes
-    "loss_weights"     its losses may have weights
-    "adagrad"          it implements Adagrad, as in min-char-rnn
+    "sgd_options"      momentum, dampening, Nesterov, weight decay and clipping by norm, as in torch
+    "learned_h_0"      a learned initial state
+    "sigmoid"          the logistic function
+    "clip_by_value"    clipping by value, as torch's clip_grad_value_
+    "cross_entropy"    softmax cross-entropy, with classes and with distributions as targets
+    "class_inputs"     inputs that are classes
+    "loss_weights"     weights of the losses
+    "adagrad"          Adagrad, as in min-char-rnn
     "given_dy"         it has no loss: it is given dy in place of a target
-    "two_biases"       its hidden layer has two biases that are trained: params has b_hh too, if it has b_h
+    "two_biases"       its hidden layer has two biases that are trained, as in `case.TwoBiases`: params has b_hh too, if
+                       it has b_h
 
-Five keys are optional. npz: true for arrays in the form of `npz_arrays.py`. tanh_ulps: the largest error of its tanh in
-ulps, a plain number. tanh_absolute_ulps: the largest absolute error of its tanh besides, in ulps of 1, for forms such
-as (1 − e)/(1 + e) with e = exp(−2|a|). truncation: "band:5" or the like, if its backward pass is one of
-`truncations.py`. lacks: what it does not implement, any of
+Three keys are optional. tanh_ulps: the largest error of its tanh in ulps, a plain number. tanh_absolute_ulps: the
+largest absolute error of its tanh, in addition, in ulps of 1, for forms such as (1 − e)/(1 + e) with e = exp(−2|a|).
+lacks: what it does not implement, any of
 
     "tanh" or "relu", "sum" or "mean", "bias"; "tanh" and "relu" with the capability "sigmoid"
     "squared_error"    its loss is the cross-entropy; "distributions": of classes; "vector_inputs": x has classes
@@ -91,17 +91,26 @@ parameter like the parameter. Without biases it has none of theirs; outputs of o
 that cannot be computed is answered by {"id": 1, "error": "why"}.
 """
 
+import contextlib
 import json
 import re
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.errors import one_line
-from numpy_rnn.common.records import DTYPES
-from numpy_rnn.conformance.case import TWO_BIASES, Case, required_outputs
-from numpy_rnn.conformance.truncations import truncation_fault
+from numpy_rnn.common.records import DTYPES, Step, WindowCase
+from numpy_rnn.conformance.case import (
+    GIVEN_DY,
+    case_dtype,
+    case_sizes,
+    given_dy,
+    initial_state,
+    is_classes,
+    present,
+    required_outputs,
+)
 
 CAPABILITIES = (
     "intermediates",
@@ -115,51 +124,79 @@ CAPABILITIES = (
     "loss_weights",
     "adagrad",
 )
-GIVEN_DY = "given_dy"  # instead of a target, never with one
-OF_SGD = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
-OF_LOSS = ("squared_error", "distributions", "vector_inputs", "many losses", "large outputs")
-OPTIONS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *OF_SGD)
-LACKS = (*OPTIONS, "batch", *OF_LOSS)
+OTHER_FORMS = ("given_dy", "two_biases")  # capabilities that replace a part of the network
+SGD_LACKS = ("momentum", "dampening", "nesterov", "weight_decay", "max_norm")
+LOSS_LACKS = ("squared_error", "distributions", "vector_inputs", "many losses", "large outputs")
+LACKS = ("tanh", "relu", "sum", "mean", "bias", "h_0", "older steps", "step", *SGD_LACKS, "batch", *LOSS_LACKS)
+EITHER = (("tanh", "relu"), ("sum", "mean"), ("older steps", "many losses"))
 NEEDS = {"squared_error": "cross_entropy", "distributions": "cross_entropy", "vector_inputs": "class_inputs"}
+EXCLUDES = (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0"))
+
+
+class Abilities(NamedTuple):
+    """The capabilities of a port beyond the minimum, and what it lacks."""
+
+    capabilities: tuple[str, ...] = CAPABILITIES
+    lacks: tuple[str, ...] = ()
+
+
+EVERYTHING = Abilities()
 
 
 class PortFault(Exception):
     """A port failed; the message is one line."""
 
 
-def identity_fault(name, dtypes, capabilities, tanh_ulps, lacks, tanh_absolute_ulps=None, truncation="") -> str | None:
-    """The first error in what a port states of itself; None if there is none."""
-    if not isinstance(name, str) or not name.strip():
-        return f"name is {one_line(repr(name), 40)}: expected a non-empty text"
-    if not all(character.isprintable() for character in name):
-        return f"name is {one_line(repr(name), 40)}: expected printable characters only"
-    lists = (
-        ("dtypes", dtypes, DTYPES),
-        ("capabilities", capabilities, (*CAPABILITIES, GIVEN_DY, TWO_BIASES)),
-        ("lacks", lacks, LACKS),
-    )
-    for what, given, known in lists:
-        if not isinstance(given, list | tuple):
-            return f"{what} is {one_line(repr(given), 40)}: expected a list of names, as {list(known)}"
-        for each in given:
-            if each not in known:
-                return f"{what} names {one_line(repr(each), 40)}: known: {', '.join(known)}"
-    if not dtypes:
-        return f"dtypes is empty: expected {' or '.join(DTYPES)}, or both"
-    for either in (OPTIONS[:2], OPTIONS[2:4], ("older steps", "many losses")):
-        if set(either) <= set(lacks) and not ("tanh" in either and "sigmoid" in capabilities):
-            return f"lacks names both {' and '.join(either)}: expected at most one of the two"
-    for lacking, capability in NEEDS.items():
-        if lacking in lacks and capability not in capabilities:
-            return f"lacks names {lacking!r}: expected {capability!r} among its capabilities"
-    for lacking, capability in (("step", "sgd_options"), ("step", "adagrad"), ("h_0", "learned_h_0")):
-        if lacking in lacks and capability in capabilities:
-            return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
-    for what, ulps in (("tanh_ulps", tanh_ulps), ("tanh_absolute_ulps", tanh_absolute_ulps)):
-        is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
-        if ulps is not None and not (is_number and 0 < ulps < float("inf")):
-            return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
-    return truncation_fault(truncation)
+class Identity(NamedTuple):
+    """The statements of a port about itself."""
+
+    name: Any
+    dtypes: Any
+    capabilities: Any = ()
+    lacks: Any = ()
+    tanh_ulps: Any = None
+    tanh_absolute_ulps: Any = None
+
+    def fault(self) -> str | None:
+        """The first error; None if there is none."""
+        name = one_line(repr(self.name), 40)
+        if not isinstance(self.name, str) or not self.name.strip():
+            return f"name is {name}: expected a non-empty text"
+        if not all(character.isprintable() for character in self.name):
+            return f"name is {name}: expected printable characters only"
+        known = {"dtypes": DTYPES, "capabilities": (*CAPABILITIES, *OTHER_FORMS), "lacks": LACKS}
+        for what, names in known.items():
+            given = getattr(self, what)
+            if not isinstance(given, list | tuple):
+                return f"{what} is {one_line(repr(given), 40)}: expected a list of names, as {list(names)}"
+            for each in given:
+                if each not in names:
+                    return f"{what} names {one_line(repr(each), 40)}: known: {', '.join(names)}"
+        if not self.dtypes:
+            return f"dtypes is empty: expected {' or '.join(DTYPES)}, or both"
+        for what in ("tanh_ulps", "tanh_absolute_ulps"):
+            ulps = getattr(self, what)
+            is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
+            if ulps is not None and not (is_number and 0 < ulps < float("inf")):
+                return f"{what} is {one_line(repr(ulps), 40)}: expected a positive number of ulps"
+        return self._contradiction()
+
+    def _contradiction(self) -> str | None:
+        for pair in EITHER:
+            if set(pair) <= set(self.lacks) and not ("tanh" in pair and "sigmoid" in self.capabilities):
+                return f"lacks names both {' and '.join(pair)}: expected at most one of the two"
+        for lacking, capability in NEEDS.items():
+            if lacking in self.lacks and capability not in self.capabilities:
+                return f"lacks names {lacking!r}: expected {capability!r} among its capabilities"
+        for lacking, capability in EXCLUDES:
+            if lacking in self.lacks and capability in self.capabilities:
+                return f"lacks names {lacking!r} and capabilities names {capability!r}: expected at most one of the two"
+        return None
+
+    def as_tuples(self) -> "Identity":
+        """The same with tuples for lists."""
+        lists = {name: tuple(getattr(self, name)) for name in ("dtypes", "capabilities", "lacks")}
+        return self._replace(**lists)
 
 
 VERSION = 1
@@ -169,57 +206,71 @@ HELLO = json.dumps({"type": "hello", "protocol": VERSION})
 EXAMPLE = "0x1.8p-1"
 MAX_HELLO_LENGTH = 10_000  # characters
 MAX_NUMBER_LENGTH = 64  # characters, with its separator
-MAX_HEADER_LENGTH = 512  # of an array: its key, or the headers that it has in a .npz file
+MAX_KEY_LENGTH = 64  # characters of the key of an array
 
 
-def encode_request(case: Case, case_id: int) -> str:
+def step_keywords(case: WindowCase) -> dict[str, Any]:
+    """The keywords of a port for the step, without the learning rate and the velocity. Plain gradient descent: none.
+
+    max_value and adagrad are left out if they are not used, for ports that do not know them.
+    """
+    if case.step is None or case.step == Step(case.step.learning_rate):
+        return {}
+    options = case.step._asdict()
+    del options["learning_rate"]
+    return {name: v for name, v in options.items() if v or name not in ("max_value", "adagrad")}
+
+
+def loss_keywords(case: WindowCase) -> dict[str, Any]:
+    """The keywords of a port for the loss that it computes."""
+    keywords: dict[str, Any] = {} if case.objective.loss == GIVEN_DY else {"reduction": case.objective.reduction}
+    if case.objective.loss == "cross_entropy":
+        keywords["loss"] = case.objective.loss
+    return keywords | ({} if case.weights is None else {"weights": case.weights})
+
+
+def series(case: WindowCase) -> dict[str, np.ndarray]:
+    """x, target or dy, and h_0."""
+    target = {"dy": given_dy(case)} if case.objective.loss == GIVEN_DY else {"target": case.target}
+    return {"x": case.x, **target, "h_0": initial_state(case)}
+
+
+def encode_request(case: WindowCase, case_id: int) -> str:
     """The request for this case: one line, without a line end."""
-    return json.dumps(request_of(case, case_id), default=_flat)
-
-
-def request_of(case: Case, case_id: int) -> dict[str, Any]:
-    """The request for this case, with its arrays as they are."""
-    arrays = {name: theta for name, theta in case.params._asdict().items() if theta is not None and name != "h_0"}
-    return {
+    step, learned = step_keywords(case), case.params.h_0 is not None
+    request: dict[str, Any] = {
         "type": "window_update",
         "id": case_id,
-        "dtype": str(case.dtype),
-        "sizes": case.sizes,
-        "nonlinearity": case.nonlinearity,
-        **({} if case.given_dy else {"reduction": case.reduction}),
-        **({"learning_rate": float(case.learning_rate).hex()} if case.has_step else {}),
-        "params": arrays,
-        **{name: getattr(case, name) for name in ("x", "dy" if case.given_dy else "target", "h_0")},
-        **_sgd(case.options),
-        **({} if case.params.h_0 is None else {"learned_h_0": True}),
+        "dtype": str(case_dtype(case)),
+        "sizes": case_sizes(case),
+        "nonlinearity": case.objective.nonlinearity,
+        **({} if case.step is None else {"learning_rate": float(case.step.learning_rate).hex()}),
+        "params": {name: theta for name, theta in present(case.params).items() if name != "h_0"},
+        **series(case),
+        **loss_keywords(case),
+        **{name: v if v is None or isinstance(v, bool) else float(v).hex() for name, v in step.items()},
+        **({"learned_h_0": True} if learned else {}),
     }
-
-
-def _sgd(options) -> dict:
-    """The options of SGD, if any: numbers as text, the velocity under the names of a report."""
-    given = {name: option for name, option in options.items() if name not in ("nonlinearity", "reduction")}
-    for name, option in given.items():
-        if name == "velocity":
-            given[name] = option and {"v" + of: v for of, v in option.items()}
-        elif name not in ("weights", "nesterov", "adagrad", "loss") and option is not None:
-            given[name] = float(option).hex()
-    return given
+    if step:
+        velocity = {"v" + name: v for name, v in present(case.velocity).items() if learned or name != "h_0"}
+        request["velocity"] = velocity or None
+    return json.dumps(request, default=_flat)
 
 
 def _flat(array) -> list:
-    if array.dtype.kind in "iu":  # classes
+    if is_classes(array):
         return array.ravel().tolist()
     return list(map(float.hex, np.asarray(array, np.float64).ravel().tolist()))
 
 
-def max_report_length(case: Case) -> int:
+def max_report_length(case: WindowCase) -> int:
     """The maximal number of characters of the answer to this case."""
     shapes = required_outputs(case, intermediates=True, input_gradients=True).values()
-    return 2_000 + sum(MAX_HEADER_LENGTH + MAX_NUMBER_LENGTH * prod(shape) for shape in shapes)
+    return 2_000 + sum(MAX_KEY_LENGTH + MAX_NUMBER_LENGTH * prod(shape) for shape in shapes)
 
 
-def decode_hello(line: str) -> dict:
-    """The identity of a port from its answer to HELLO, with defaults for optional keys. Raises PortFault."""
+def decode_hello(line: str) -> Identity:
+    """The identity of a port from its answer to HELLO. Raises PortFault."""
     hello = _object(line)
     if "error" in hello:
         raise PortFault(f"answers the hello with an error: {one_line(str(hello['error']))}")
@@ -230,24 +281,10 @@ def decode_hello(line: str) -> dict:
     missing = [key for key in ("name", "dtypes", "capabilities") if key not in hello]
     if missing:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
-    keys = ("name", "dtypes", "capabilities", "tanh_ulps", "tanh_absolute_ulps")
-    identity: dict[str, Any] = {key: hello.get(key) for key in keys}
-    identity |= {"lacks": hello.get("lacks", ()), "truncation": hello.get("truncation", "")}
-    fault = identity_fault(**identity)
-    if fault:
+    identity = Identity(**{key: hello[key] for key in Identity._fields if key in hello})
+    if fault := identity.fault():
         raise PortFault(f"has an invalid hello: {fault}")
-    if not isinstance(hello.get("npz", False), bool):
-        raise PortFault(f"has an invalid hello: npz is {one_line(repr(hello['npz']), 40)}: expected true or false")
-    identity |= {key: tuple(identity[key]) for key in ("dtypes", "capabilities", "lacks")}
-    return identity | {"npz": hello.get("npz", False)}
-
-
-def decode_report(line: str, case: Case, case_id: int) -> dict[str, np.ndarray]:
-    """The arrays of an answer by name, in the case's dtype and in the required shapes.
-
-    Raises PortFault on a malformed answer. Missing names and NaN are left to `case.format_errors`.
-    """
-    return arrays_of(answer_to(line, case_id), case)
+    return identity.as_tuples()
 
 
 def answer_to(line: str, case_id: int) -> dict:
@@ -258,15 +295,18 @@ def answer_to(line: str, case_id: int) -> dict:
     return answer
 
 
-def arrays_of(answer: dict, case: Case) -> dict[str, np.ndarray]:
-    """The arrays of the answer to this case; the second half of `decode_report`."""
+def answer_arrays(answer: dict, case: WindowCase) -> dict[str, np.ndarray]:
+    """The arrays of an answer by name, in the case's dtype and in the required shapes.
+
+    Raises PortFault on a malformed answer. Missing names and NaN are left to `case.format_errors`.
+    """
     if "error" in answer:
         raise PortFault(f"answers with an error: {one_line(str(answer['error']))}")
     shapes = required_outputs(case, intermediates=True, input_gradients=True)
     unknown = [name for name in answer if name not in shapes and name != "id"]
     if unknown:
         raise PortFault(f"answers with {one_line(repr(unknown[0]), 40)}: that is not an expected name")
-    return {name: _array(name, answer[name], shapes[name], case.dtype) for name in answer if name != "id"}
+    return {name: _array(name, answer[name], shapes[name], case_dtype(case)) for name in answer if name != "id"}
 
 
 def _object(line: str) -> dict:
@@ -306,14 +346,10 @@ def _array(name, given, shape, dtype) -> np.ndarray:
 
 
 def _number(name, text) -> float:
-    if isinstance(text, str) and DECIMAL.fullmatch(text):
-        value = float(text)
-        if value in (float("inf"), float("-inf")):
+    for pattern, read in ((DECIMAL, float), (NUMBER, float.fromhex)):
+        if isinstance(text, str) and pattern.fullmatch(text):
+            with contextlib.suppress(OverflowError):
+                if np.isfinite(value := read(text)) or pattern is NUMBER:
+                    return value
             raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64")
-        return value
-    if isinstance(text, str) and NUMBER.fullmatch(text):
-        try:
-            return float.fromhex(text)
-        except OverflowError:
-            raise PortFault(f"{name} holds {one_line(text, 40)}, which is outside the range of float64") from None
     raise PortFault(f"{name} holds {one_line(repr(text), 40)}: expected a number as a string, {EXAMPLE!r} or '0.75'")

@@ -1,39 +1,41 @@
-"""Traces of runs: of packages with a training loop, and of ports, which are called once per update; and their drift.
+"""Runs of ports, which are called once per update, and the drift of free-running implementations.
 
 Over thousands of updates no rigorous bound is useful: some initial weights amplify rounding enormously, because
 training is chaotic and not because of a fault. So the free-running drift of two implementations is compared with the
 spread of reference runs whose initial weights differ by one unit in the last place, up or down at random.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.run import Hooks, run
-from numpy_rnn.app.trace import Recorder
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Gradients, Parameters, SgdOptions
-from numpy_rnn.common.windows import windows
+from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
+from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import (
-    TWO_BIASES,
-    Case,
+    GIVEN_DY,
     TwoBiases,
-    format_errors,
+    is_classes,
     one_bias,
-    parameters_of,
+    present,
     required_outputs,
 )
-from numpy_rnn.conformance.ports.port import call_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, GIVEN_DY, PortFault
-from numpy_rnn.conformance.truncations import Truncation, gradients_of, truncation_of, with_truncation
-from numpy_rnn.elman import forward
+from numpy_rnn.conformance.ports.package_port import PackagePort
+from numpy_rnn.conformance.ports.port import abilities, validated_report
+from numpy_rnn.conformance.traces.divergence import expected_windows
+from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
 
 REFERENCES = 16
 # A choice, not a bound. Between numpy_rnn and torch_rnn the ratio was at most 1.0 in 400 runs of 30 epochs (those of
-# `recipes.random_run`), and 1.7 in longer ones; a learning rate that is off by 0.1 % makes it more than a million.
+# `random_cases.random_run`), and 1.7 in longer ones; a learning rate that is off by 0.1 % makes it more than a million.
 ALARM = 8.0
 FLOOR = 4  # units of roundoff of the loss, because the spread may be 0 in the first epochs
+MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
+
+
+# -- drift -----------------------------------------------------------------------------------------------------------
 
 
 class Drift(NamedTuple):
@@ -49,24 +51,50 @@ class Drift(NamedTuple):
             return float(np.max(self.drift / self.spread, initial=0.0))
 
 
-def measure(losses, others, experiment, configuration, seed: int = 0) -> Drift:
-    """The drift between the losses (epochs,) of a run of one network and those of other runs of the same experiment.
+def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 0) -> Drift:
+    """The drift between the losses (epochs,) of a run of one network and those of other runs of the same kind.
 
     numpy_rnn trains all reference runs at once, as an ensemble.
     """
-    generator = np.random.default_rng(seed)
-    params = Parameters(*(None if p is None else _moved(p, generator) for p in experiment.params))
-    of_epochs: list[np.ndarray] = []  # of every epoch; the run itself keeps only some
-    hooks = Hooks(on_epoch=lambda epoch, loss: of_epochs.append(loss))
-    run(numpy_rnn, experiment._replace(params=params), configuration, hooks=hooks)
-    curves = np.array(of_epochs).reshape(-1, REFERENCES + 1)
+    curves = reference_losses(run, seed)
     spread = np.abs(curves[:, 1:] - curves[:, :1]).max(axis=1)
-    floor = FLOOR * np.finfo(params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
+    floor = FLOOR * np.finfo(run.params.W_hh.dtype).eps / 2 * np.abs(curves[:, 0])
     drift = np.abs(np.asarray(losses) - np.asarray(others)).max(axis=0)
     return Drift(np.maximum.accumulate(drift), np.maximum.accumulate(np.maximum(spread, floor)))
 
 
-def _moved(theta, generator):
+def reference_losses(run: Run, seed: int) -> np.ndarray:
+    """The losses of the run, and of runs whose initial weights are moved by an ulp: (epochs, 1 + REFERENCES)."""
+    generator = np.random.default_rng(seed)
+    moved = {name: _moved(theta, generator) for name, theta in present(one_bias(run.params)).items()}
+    params = Parameters(**dict.fromkeys(Parameters._fields) | moved)
+    with np.errstate(all="ignore"):
+        updates = numpy_rnn.train(
+            params, run.x, run.target, run.h_0, weights=run.weights, yield_every="epoch", **run.options.keywords()
+        )
+        return np.stack([summed_losses(update.losses, run) for update in updates])
+
+
+def summed_losses(losses: Any, run: Run) -> np.ndarray:
+    """The loss of an epoch from those of its updates: their sum; under "mean", the mean over its points."""
+    losses = np.asarray(losses, np.float64)
+    if run.options.objective.reduction == "mean":
+        windows = expected_windows(len(run.x), run.options.schedule)
+        share = np.array([window.loss_steps for window in windows]) / len(run.x)
+        losses = losses * share.reshape(-1, *(1,) * (losses.ndim - 1))
+    return losses.sum(axis=0)
+
+
+def epoch_losses(recorded: RecordedRun) -> np.ndarray:
+    """The loss of every whole epoch, (epochs, *E)."""
+    per_epoch = len(expected_windows(len(recorded.run.x), recorded.run.options.schedule))
+    losses = recorded.updates["loss"]
+    epochs = len(losses) // per_epoch
+    rows = losses[: epochs * per_epoch].reshape(epochs, per_epoch, *losses.shape[1:])
+    return np.array([summed_losses(row, recorded.run) for row in rows]).reshape(epochs, *losses.shape[1:])
+
+
+def _moved(theta: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """REFERENCES + 1 copies; in all but the first, every element is moved up or down by an ulp."""
     copies = np.repeat(theta[None], REFERENCES + 1, axis=0)
     direction = generator.choice([-np.inf, np.inf], copies[1:].shape).astype(theta.dtype)
@@ -74,221 +102,135 @@ def _moved(theta, generator):
     return copies
 
 
-MAX_MAGNITUDE = 1e12  # its square is still far from float32's largest number, 3e38
-
-
-def trace_of(rnn, experiment, configuration) -> dict:
-    """The trace of a run of a package with the functions of numpy_rnn; its numbers may overflow."""
-    experiment = experiment.trained()._replace(params=one_bias(experiment.params))
-    recorder = Recorder(experiment, configuration)
-    x, target, h_0, params = map(rnn.from_numpy, experiment[1:5])
-    if params.h_0 is not None:
-        h_0 = None  # it is learned
-    options = configuration.train_options() | {"record": True}
-    if experiment.weights is not None:
-        options["weights"] = rnn.from_numpy(experiment.weights)
-    with np.errstate(all="ignore"):
-        for update in rnn.train(params, x, target, h_0, **options):
-            recorder.append(rnn.to_numpy(update))
-    return recorder.arrays()
-
-
-def is_bounded(experiment, configuration) -> bool:
+def is_bounded(run: Run) -> bool:
     """Whether numpy_rnn's run stays far within the range of float32, so that the run of every correct port does.
 
     A run of a correct port may diverge, and then there is nothing to compare.
     """
-    trace = trace_of(numpy_rnn, experiment, configuration)
-    floats = (array for array in trace.values() if array.dtype.kind == "f")
-    return all((np.abs(array) < MAX_MAGNITUDE).all() for array in floats)
+    updates = PackagePort(numpy_rnn).trace(run).updates
+    return all((np.abs(array) < MAX_MAGNITUDE).all() for array in updates.values() if array.dtype.kind == "f")
 
 
-def trace_of_port(port, experiment, configuration, timeout: float = 10.0, truncation: str | None = None) -> dict:
-    """The trace of a port that is called for every window of the schedule.
+# -- ports -----------------------------------------------------------------------------------------------------------
+
+
+def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
+    """The run of a port that is called for every window of the schedule.
 
     The initial state of a window is the state that the port reported in the window before; if the port does not report
-    its states, it is computed by numpy_rnn from the port's parameters at that time.
-
-    truncation: the name of one of `truncations.py` under which the trace is judged; None: that of the port.
+    its states, numpy_rnn computes it from the port's parameters at that time.
 
     Raises InputError on a dtype or option that the port does not support and on an ensemble; PortFault, with the epoch
     and update, if the port fails or its report has an invalid format.
     """
-    asked = check_port(port, experiment, configuration, truncation)
-    experiment = experiment.trained()
-    b_h = experiment.params.b_h
-    if TWO_BIASES in port.capabilities and b_h is not None and len(experiment.params) == len(Parameters._fields):
-        experiment = experiment._replace(params=TwoBiases(**experiment.params._asdict(), b_hh=np.zeros_like(b_h)))
-    recorder = Recorder(experiment, configuration)
-    run = _Driven(port, experiment, configuration, timeout, asked)
-    schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
-    for epoch in range(1, configuration.epochs + 1):
-        for number, window in enumerate(schedule, start=1):
-            initial, report = run.update(window, f"epoch {epoch}, update {number}")
-            recorder.append_report(epoch, number, window, initial, report)
-    return recorder.arrays() if asked is None else with_truncation(recorder.arrays(), asked)
+    check_port_run(port, run)
+    b_h = run.params.b_h
+    if "two_biases" in abilities(port).capabilities and b_h is not None and not isinstance(run.params, TwoBiases):
+        two: Any = TwoBiases(*run.params, b_hh=np.zeros_like(b_h))
+        run = run._replace(params=two)
+    driver, recorder = _Driver(port, timeout, run), Recorder(run)
+    for epoch, number, window, initial, report in plain_rnn.train(run, driver.compute):
+        recorder.append_report(epoch, number, window, initial, report)
+    return recorder.recorded()
 
 
-def check_port(port, experiment, configuration, truncation: str | None = None) -> Truncation | None:
-    """The truncation under which the trace of a port is judged, as in `trace_of_port`.
+class _Driver:
+    """Calls a port once per update, and computes the parts that the port does not have."""
 
-    Raises InputError unless the port supports this run.
-    """
-    experiment = experiment.trained()
-    params, sgd = experiment.params, configuration.sgd_options()
-    if params.W_hh.ndim > 2:
-        raise InputError("a port takes one network at a time: expected a run without --seeds")
-    dtype = params.W_hh.dtype
-    if str(dtype) not in port.dtypes:
-        raise InputError(f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}")
-    variants = (configuration.nonlinearity, configuration.reduction, "bias" if params.b_h is not None else "")
-    sgd = configuration.sgd_options()
-    changed = [name for name, value in sgd._asdict().items() if value != SgdOptions._field_defaults[name]]
-    schedule = list(windows(len(experiment.x), configuration.k1, configuration.k2))
-    if any(window.start > 0 for window in schedule) or experiment.h_0.any():
-        changed.append("h_0")
-    if any(window.loss_start > window.start for window in schedule):
-        changed.append("older steps")
-    if any(window.stop - window.loss_start > 1 for window in schedule):
-        changed.append("many losses")
-    is_class = {name: getattr(experiment, name).dtype.kind in "iu" for name in ("x", "target")}
-    changed += [] if is_class["x"] else ["vector_inputs"]
-    if GIVEN_DY not in port.capabilities:
-        of_vectors = [] if is_class["target"] else ["distributions"]
-        changed += of_vectors if configuration.loss == "cross_entropy" else ["squared_error"]
-    if experiment.h_0.shape[-2] > 1:
-        changed.append("batch")
-    for option in (*variants, *changed):
-        if option in port.lacks:
-            raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
-    for capability, is_asked, what in (
-        (
-            "sgd_options",
-            sgd._replace(max_value=None, adagrad=False) != SgdOptions(),
-            "momentum, weight decay and clipping",
-        ),
-        ("learned_h_0", params.h_0 is not None, "a learned initial state"),
-        ("sigmoid", configuration.nonlinearity == "sigmoid", "the logistic function"),
-        ("clip_by_value", sgd.max_value is not None, "clipping by value"),
-        ("adagrad", sgd.adagrad, "Adagrad"),
-        ("cross_entropy", configuration.loss == "cross_entropy", "cross-entropy"),
-        ("class_inputs", experiment.x.dtype.kind in "iu", "classes as inputs"),
-        ("loss_weights", experiment.weights is not None, "loss weights"),
-    ):
-        if capability in OF_LOSS and GIVEN_DY in port.capabilities:
-            continue  # numpy_rnn computes the loss
-        if is_asked and capability not in port.capabilities:
-            raise InputError(f"{port.name} does not declare {capability!r}: choose a run without {what}")
-    asked = truncation_of(getattr(port, "truncation", "") if truncation is None else truncation)
-    if asked is not None and asked.kind == "stale":
-        raise InputError("a port computes a whole window: expected a trace for the truncation 'stale'")
-    return asked
+    def __init__(self, port: Any, timeout: float, run: Run):
+        self.port, self.timeout = port, timeout
+        self.has, self.lacks = abilities(port)
+        schedule = run.options.schedule
+        numbers = range(1, 1 + len(expected_windows(len(run.x), schedule)))
+        self.places = iter([(epoch, number) for epoch in range(1, schedule.epochs + 1) for number in numbers])
 
-
-OF_LOSS = ("cross_entropy", "loss_weights")  # capabilities that a port that is given dy does not need
-
-
-class _Driven:
-    """A port and the current state of its run."""
-
-    def __init__(self, port, experiment, configuration, timeout, truncation):
-        self.truncation = truncation
-        self.port, self.experiment, self.configuration, self.timeout = port, experiment, configuration, timeout
-        self.sgd = configuration.sgd_options()
-        self.params, self.velocity = experiment.params, None
-        self.learns = self.params.h_0 is not None
-
-    def update(self, window, where):
-        """Call the port for one window: the initial state of the window, and the report."""
-        start, loss_start, stop = window
-        if start == 0:
-            self.states, self.first = [self.params.h_0 if self.learns else self.experiment.h_0], 0
-        case = Case(
-            self.params,
-            self.experiment.x[start:stop],
-            self.experiment.target[loss_start:stop],
-            self.states[start - self.first],
-            self.configuration.learning_rate,
-            self.configuration.nonlinearity,
-            self.configuration.reduction,
-            self.sgd,
-            self.velocity,
-            self.configuration.loss,
-            None if self.experiment.weights is None else self.experiment.weights[loss_start:stop],
-        )
-        case = case._replace(truncation=self.truncation)
-        if self.learns and start > 0:
-            case = _without_h_0(case)
-        intermediates, input_gradients = (name in self.port.capabilities for name in CAPABILITIES[:2])
-        report = validated_report(self.port, self._asked(case), intermediates, self.timeout, where)
+    def compute(self, case: WindowCase) -> tuple[dict[str, Any], Any]:
+        """The report of a case, with the same names in every update, and the states of its window."""
+        epoch, number = next(self.places)
+        intermediates, input_gradients = ("intermediates" in self.has, "input_gradients" in self.has)
+        asked = self._asked(case)
+        report = validated_report(self.port, asked, self.timeout, f"epoch {epoch}, update {number}")
         report |= self._added(case, report)
-        intermediates = intermediates and GIVEN_DY not in self.port.capabilities  # their dy is not from the port's y
-        report = {
-            name: report[name] for name in required_outputs(case, intermediates, input_gradients)
-        }  # the same in all updates
-        if self.learns and start > 0:
-            report = {"dh_0": np.zeros_like(case.h_0)} | report | self._kept()
-        later = report["h"] if intermediates else _states(case)
-        self.states, self.first = [case.h_0, *later], start
-        self.params = parameters_of(report)
-        if self.sgd.has_velocity:
-            self.velocity = parameters_of(report, "v")
-        return case.h_0, report
+        states = report["h"] if intermediates else _states(case)
+        intermediates = intermediates and "given_dy" not in self.has  # their dy is not from the port's y
+        names = required_outputs(case, intermediates, input_gradients)
+        return {name: report[name] for name in names}, states
 
-    def _asked(self, case):
+    def _asked(self, case: WindowCase) -> WindowCase:
         """The case as the port gets it. In place of a target it may get numpy_rnn's dy."""
-        if GIVEN_DY in self.port.capabilities:
-            options = {"nonlinearity": case.nonlinearity, **self._of_loss(case), "loss": case.loss}
-            params = one_bias(case.params)
-            self.activations = forward(params, case.x, case.h_0, nonlinearity=case.nonlinearity)
-            dy = numpy_rnn.adjoints(params, self.activations, case.target, **options).dy
-            case = case._replace(target=dy[-len(case.target) :], given_dy=True, loss="squared_error", weights=None)
-        lacks = self.port.lacks
-        return case._replace(has_step="step" not in lacks, has_h_0="h_0" not in lacks)
+        no_step: Any = None
+        if "given_dy" in self.has:
+            dy = plain_rnn.window_update(case._replace(step=no_step))["dy"][-len(case.target) :]
+            case = case._replace(target=dy, objective=case.objective._replace(loss=GIVEN_DY), weights=None)
+        if "h_0" in self.lacks:
+            case = case._replace(h_0=None)
+        return case._replace(step=no_step) if "step" in self.lacks else case
 
-    def _of_loss(self, case):
-        return {"reduction": case.reduction, "weights": case.weights}
-
-    def _added(self, case, report):
-        """What numpy_rnn computes for a port without a loss, a step or a first state, from the port's gradients."""
-        added = {}
-        if "h_0" in self.port.lacks and "dx" in report and "dh_0" not in report:
-            da_1 = report["da"][0] @ case.params.W_hh.T if "da" in report else None
-            added["dh_0"] = gradients_of(case)["dh_0"] if da_1 is None else da_1
-        if GIVEN_DY in self.port.capabilities:
-            y = self.activations.y[-len(case.target) :]
-            loss_of = numpy_rnn.cross_entropy if case.loss == "cross_entropy" else numpy_rnn.half_squared_error
-            added["loss"] = loss_of(y, case.target, **self._of_loss(case))
-        if "step" in self.port.lacks:
-            names = [name for name, theta in case.params._asdict().items() if theta is not None]
-            gradients = Gradients(*(report["d" + name] if name in names else None for name in Parameters._fields))
-            updated = numpy_rnn.sgd(Parameters(*case.params[:6]), gradients, case.learning_rate)
-            added |= {name: theta for name, theta in updated._asdict().items() if theta is not None}
-            if "b_hh" in names:
-                added["b_hh"] = case.params.b_hh - case.dtype.type(case.learning_rate) * report["db_hh"]
+    def _added(self, case: WindowCase, report: dict[str, Any]) -> dict[str, Any]:
+        """The parts that the port does not have: a loss, a step from the port's gradients, or dh_0."""
+        added: dict[str, Any] = {}
+        if "given_dy" in self.has or ("h_0" in self.lacks and "dh_0" not in report):
+            computed = plain_rnn.window_update(case)
+            added |= {name: computed[name] for name in ("loss", "dh_0") if name not in report}
+        if "step" in self.lacks:
+            gradients = {name: report["d" + name] for name in present(case.params)}
+            added |= plain_rnn.update(present(case.params), gradients, {}, case.step)
         return added
 
-    def _kept(self):
-        """The learned initial state and its velocity, unchanged by a window that does not start from it."""
-        velocity = {} if self.velocity is None else {"vh_0": self.velocity.h_0}
-        return {"h_0": self.params.h_0} | velocity
+
+def _states(case: WindowCase) -> np.ndarray:
+    h_0: Any = case.params.h_0 if case.h_0 is None else case.h_0
+    forward = numpy_rnn.forward(one_bias(case.params), case.x, h_0, nonlinearity=case.objective.nonlinearity)
+    return forward.h[1:]
 
 
-def _without_h_0(case):
-    velocity = case.velocity and case.velocity._replace(h_0=None)
-    return case._replace(params=case.params._replace(h_0=None), velocity=velocity)
+def check_port_run(port: Any, run: Run) -> None:
+    """Raise InputError unless the port supports this run."""
+    has, lacks = abilities(port)
+    dtype = run.params.W_hh.dtype
+    if run.params.W_hh.ndim > 2:
+        raise InputError("a port takes one network at a time: expected a run without --seeds")
+    if str(dtype) not in port.dtypes:
+        raise InputError(f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}")
+    for option in _run_needs(run):
+        if option in lacks and not ("given_dy" in has and option in ("mean", "squared_error", "distributions")):
+            raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
+    for capability, what in _run_capabilities(run):
+        if capability not in has and not ("given_dy" in has and capability in ("cross_entropy", "loss_weights")):
+            raise InputError(f"{port.name} does not declare {capability!r}: choose a run without {what}")
 
 
-def validated_report(port, case, intermediates, timeout, where) -> dict:
-    """A port's report on a case, in a valid format. Raises PortFault otherwise; `where` is part of its message."""
-    report, verdict = call_port(port, case, timeout)
-    if report is None:
-        raise PortFault(f"{port.name}, {where}: {verdict}")
-    faults = format_errors(case, report, intermediates, "input_gradients" in getattr(port, "capabilities", ()))
-    if faults:
-        raise PortFault(f"{port.name}, {where}: {faults[0]}")
-    return {"dy": case.dy} | report if case.given_dy and intermediates else report
+def _run_needs(run: Run) -> Iterator[str]:
+    """The parts of a run that a port may lack."""
+    (_, objective, step), windows = run.options, expected_windows(len(run.x), run.options.schedule)
+    yield from (objective.nonlinearity, objective.reduction)
+    yield from ["bias"] * (run.params.b_h is not None)
+    defaults = Step._field_defaults
+    yield from (name for name, value in step._asdict().items() if name in defaults and value != defaults[name])
+    h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
+    yield from ["h_0"] * bool(h_0.any() or any(window.start > 0 for window in windows))
+    yield from ["older steps"] * any(window.loss_start > window.start for window in windows)
+    yield from ["many losses"] * any(window.loss_steps > 1 for window in windows)
+    yield from ["vector_inputs"] * (not is_classes(run.x))
+    if objective.loss == "squared_error":
+        yield "squared_error"
+    elif not is_classes(run.target):
+        yield "distributions"
+    yield from ["batch"] * (h_0.shape[-2] > 1)
 
 
-def _states(case):
-    return forward(one_bias(case.params), case.x, case.h_0, nonlinearity=case.nonlinearity).h[1:]
+def _run_capabilities(run: Run) -> Iterator[tuple[str, str]]:
+    """The capabilities that a run needs, in words too."""
+    _, objective, step = run.options
+    options = step._replace(max_value=None, adagrad=False)
+    needed = {
+        ("sgd_options", "momentum, weight decay and clipping"): options != Step(step.learning_rate),
+        ("learned_h_0", "a learned initial state"): run.params.h_0 is not None,
+        ("sigmoid", "the logistic function"): objective.nonlinearity == "sigmoid",
+        ("clip_by_value", "clipping by value"): step.max_value is not None,
+        ("adagrad", "Adagrad"): step.adagrad,
+        ("cross_entropy", "cross-entropy"): objective.loss == "cross_entropy",
+        ("class_inputs", "classes as inputs"): is_classes(run.x),
+        ("loss_weights", "loss weights"): run.weights is not None,
+    }
+    yield from (names for names, is_needed in needed.items() if is_needed)

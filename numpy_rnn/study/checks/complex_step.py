@@ -19,24 +19,23 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sec
 bounds as condition times backward error, and γ_n.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from math import nan, prod
 
 import numpy as np
 
-from numpy_rnn.common.errors import Choices
-from numpy_rnn.common.records import Activations, Parameters
-from numpy_rnn.conformance.bounds.local_bounds import TAU, Bound, stages
-from numpy_rnn.conformance.case import Case
-from numpy_rnn.study.checks.equations import Values, present
+from numpy_rnn.common.records import Activations, Parameters, WindowCase
+from numpy_rnn.study.checks.equations import divisor, initial_state, present
 from numpy_rnn.study.checks.witnesses import Witnessed, whole
+from numpy_rnn.study.findings import VCurve
+from numpy_rnn.study.suite import ROUNDING, Values, stage_bounds
 
 
 def _relu(a):
     return np.where(a.real > 0, a, 0)  # also of complex numbers: its slope is 0 or 1, and 0 at zero
 
 
-NONLINEARITIES: Choices[Any] = Choices("nonlinearity", tanh=np.tanh, relu=_relu)
+NONLINEARITIES: dict[str, Callable[..., np.ndarray]] = {"tanh": np.tanh, "relu": _relu}
 
 
 def unrolled(
@@ -91,53 +90,40 @@ def central_difference(loss: Loss, step: float = REAL) -> np.ndarray:
 
 
 def differentiated(
-    case: Case, derivative: Callable[[Loss], np.ndarray], names=None, most: int = MAX_ELEMENTS
+    case: WindowCase, derivative: Callable[[Loss], np.ndarray] = complex_step, names=None, most: int = MAX_ELEMENTS
 ) -> dict[str, Witnessed]:
     """∂L/∂v of every v that the loss depends on, by name: dy, dh, da, dx, dh_0 and those of the parameters.
 
-    `names`: only these. Of a tensor with more than `most` elements so many are drawn, always the same.
+    `names`: only these, without the d. Of a tensor with more than `most` elements so many are drawn, always the same.
     """
+    (T, B, D), (H, O) = case.x.shape, case.params.W_hy.shape
+    shapes: dict[str, tuple[int, ...]] = {"y": (T, B, O), "h": (T, B, H), "a": (T, B, H), "x": (T, B, D), "h_0": (B, H)}
+    shapes |= {name: theta.shape for name, theta in present(case.params).items()}
     result = {}
-    for name, at, loss in perturbed(case, most):
-        if names is None or name in names:
-            values = derivative(loss)
-            result[name] = Witnessed(at, values, np.zeros_like(values))
+    for name in shapes if names is None else names:
+        zeros, at = np.zeros(shapes[name]), sample(prod(shapes[name]), most)
+
+        def loss(epsilon, name=name, zeros=zeros, at=at):
+            return perturbed_loss(case, name, perturb_each(zeros, at, epsilon))
+
+        values = derivative(loss)
+        result[f"d{name}"] = Witnessed(at, values, np.zeros_like(values))
     return result
 
 
-def perturbed(case: Case, most: int) -> Iterator[tuple[str, np.ndarray, Loss]]:
-    """Name, elements, and the losses as functions of what is added to each of these."""
-    T, B, D, H, O, _ = case.sizes.values()
-    for name, width in (("y", O), ("h", H), ("a", H), ("x", D)):
-        at = sample(T * B * width, most)
-
-        def check_steps(epsilon, name=name, shape=(T, B, width), at=at):
-            moved = perturb_each(np.zeros(shape), at, epsilon)
-            return losses(case, case.params, {(name, t): moved[:, t - 1] for t in range(1, T + 1)})
-
-        yield "d" + name, at, check_steps
-    at = sample(B * H, most)
-
-    def of_initial_state(epsilon, at=at):
-        return losses(case, case.params, {("h", 0): perturb_each(np.zeros((B, H)), at, epsilon)})
-
-    yield "dh_0", at, of_initial_state
-    for name, theta in present(case.params._replace(h_0=None)).items():
-        at = sample(theta.size, most)
-
-        def of_parameter(epsilon, name=name, theta=theta, at=at):
-            return losses(
-                case, case.params._replace(**{name: theta + perturb_each(np.zeros(theta.shape), at, epsilon)})
-            )
-
-        yield "d" + name, at, of_parameter
+def perturbed_loss(case: WindowCase, name: str, moved: np.ndarray) -> np.ndarray:
+    """L of every pass n, in which moved[n] is added to y, h, a, x, h_0 or a parameter."""
+    if name == "h_0":
+        return losses(case, case.params, {("h", 0): moved})
+    if name in Parameters._fields:
+        return losses(case, case.params._replace(**{name: getattr(case.params, name) + moved}))
+    return losses(case, case.params, {(name, t): moved[:, t - 1] for t in range(1, len(case.x) + 1)})
 
 
-def losses(case: Case, params: Parameters, added=None) -> np.ndarray:
+def losses(case: WindowCase, params: Parameters, added=None) -> np.ndarray:
     """L (L2) of every pass, from a forward pass that is written out step by step."""
-    y = unrolled([params] * len(case.x), case.x, case.h_0, case.nonlinearity, added or {}).y
-    K, B, O = case.target.shape
-    return step_losses(y[-K:], case.target).sum(axis=0) / (K * B * O if case.reduction == "mean" else 1)
+    y = unrolled([params] * len(case.x), case.x, initial_state(case), case.objective.nonlinearity, added or {}).y
+    return step_losses(y[-len(case.target) :], case.target).sum(axis=0) / divisor(case)
 
 
 def perturb_each(zeros: np.ndarray, at: np.ndarray, epsilon: complex) -> np.ndarray:
@@ -160,7 +146,7 @@ WIDE = 1e-3  # of the difference of complex steps that gives L'''
 UNIT_ROUNDOFF = 2.0**-53
 
 
-def v_curve(case: Case, hand: Values, balls: dict[str, Witnessed] | None) -> dict[str, Any] | None:
+def v_curve(case: WindowCase, hand: Values, balls: dict[str, Witnessed] | None) -> VCurve | None:
     """Relative errors of ∂L/∂W_hh,ij by step, for the element with the largest derivative; None if all are zero.
 
     Measured against ball arithmetic; without it against the value by hand, and then an error below a rounding or two
@@ -175,35 +161,31 @@ def v_curve(case: Case, hand: Values, balls: dict[str, Witnessed] | None) -> dic
         return None
 
     def loss(epsilon):
-        moved = W_hh + perturb_each(np.zeros_like(W_hh), np.array([at]), epsilon)
-        return losses(case, case.params._replace(W_hh=moved))
+        return perturbed_loss(case, "W_hh", perturb_each(W_hh, np.array([at]), epsilon))
 
     def errors(derivative, steps):
-        return [abs(float(derivative(loss, h)[0]) - value - rest) / size for h in steps]
+        return np.array([abs(float(derivative(loss, h)[0]) - value - rest) / size for h in steps])
 
     third, L = abs(third_derivative(loss)), float(abs(loss(0.0)[0]))
     truncation, rounding = third / 6 / size, UNIT_ROUNDOFF * L / size
     central = errors(central_difference, STEPS)
-    smaller = errors(complex_step, SMALLER_STEPS)
     best = int(np.argmin(central))
     i, j = divmod(at, len(W_hh))
-    return {
-        "element": f"W_hh[{i + 1}, {j + 1}]",
-        "value": value,
-        "against": "by hand" if balls is None else "ball arithmetic",
-        "steps": STEPS.tolist(),
-        "central": central,
-        "complex": errors(complex_step, STEPS),
-        "smaller_steps": SMALLER_STEPS.tolist(),
-        "complex_smaller": smaller,
-        "truncation": truncation,  # times h²: relative
-        "rounding": rounding,  # over h: relative
-        "predicted_step": float((rounding / (2 * truncation)) ** (1 / 3)) if truncation and rounding else None,
-        "best_step": float(STEPS[best]),
-        "best_error": central[best],
-        "complex_error": max(smaller),
-        "unit_roundoff": UNIT_ROUNDOFF,
-    }
+    return VCurve(
+        element=f"W_hh[{i + 1}, {j + 1}]",
+        value=value,
+        against="by hand" if balls is None else "ball arithmetic",
+        steps=STEPS,
+        central=central,
+        complex=errors(complex_step, STEPS),
+        smaller_steps=SMALLER_STEPS,
+        complex_smaller=errors(complex_step, SMALLER_STEPS),
+        truncation=truncation,
+        rounding=rounding,
+        predicted_step=(rounding / (2 * truncation)) ** (1 / 3) if truncation and rounding else nan,
+        best_step=float(STEPS[best]),
+        best_error=float(central[best]),
+    )
 
 
 def third_derivative(loss) -> float:
@@ -219,25 +201,22 @@ PASSES_AT_ONCE = 256  # passes
 STAGES = ("h", "dy", "da")  # into which the pass is reached: what else is rounded acts through one of them
 
 
-def bounds(case: Case, hand: Values) -> Values:
+def bounds(case: WindowCase, hand: Values) -> Values:
     """E of every tensor of (F1) to (B10) by name, in its shape, around the values by hand; of `losses` too."""
-    allowed = {name: limit for name, (_, limit) in stages(case, hand, TAU).items() if name not in Parameters._fields}
-    (T, *_), (K, B, O) = case.x.shape, case.target.shape
-    divisor = K * B * O if case.reduction == "mean" else 1
+    allowed = {name: limit for name, limit in stage_bounds(case, hand).items() if name not in Parameters._fields}
+    T, K = len(case.x), len(case.target)
     has_loss = np.arange(T)[:, None, None] >= T - K
-    slope = 1 - hand["h"] ** 2 if case.nonlinearity == "tanh" else hand["h"] > 0
+    slope = 1 - hand["h"] ** 2 if case.objective.nonlinearity == "tanh" else hand["h"] > 0
     rounded = {
         "h": allowed["h"] + np.abs(slope) * allowed["a"],
-        "dy": allowed["dy"] + allowed["y"] / divisor * has_loss,
+        "dy": allowed["dy"] + allowed["y"] / divisor(case) * has_loss,
         "da": allowed["da"] + np.abs(slope) * allowed["dh"],
     }
     E = {name: np.zeros_like(limit) for name, limit in allowed.items()}
     for stage in STAGES:
         for first in range(0, rounded[stage].size, PASSES_AT_ONCE):
             at = np.arange(first, min(first + PASSES_AT_ONCE, rounded[stage].size))
-            moved = np.zeros((len(at), rounded[stage].size), complex)
-            moved[np.arange(len(at)), at] = 1j * IMAGINARY
-            moved = moved.reshape(len(at), *rounded[stage].shape).swapaxes(0, 1)  # time first
+            moved = perturb_each(rounded[stage], at, 1j * IMAGINARY).swapaxes(0, 1)  # time first
             for name, value in perturbed_pass(case, {stage: moved}).items():
                 change = np.abs(value.imag) / IMAGINARY
                 E[name] += np.tensordot(rounded[stage].ravel()[at], change, 1)
@@ -246,43 +225,41 @@ def bounds(case: Case, hand: Values) -> Values:
     return E | {"losses": bound_of_losses(case, hand, E["y"])}
 
 
-def bound_of_losses(case: Case, hand: Values, E_y: np.ndarray) -> np.ndarray:
+def bound_of_losses(case: WindowCase, hand: Values, E_y: np.ndarray) -> np.ndarray:
     """E of every ℓ_t (L1): (|y − target| + E/2) E of every output, and the rounding of a sum of squares."""
     K, B, O = case.target.shape
     error, E = np.abs(hand["y"][-K:] - case.target), E_y[-K:]
     inherited = ((error + E / 2) * E).sum(axis=(-2, -1))
-    bound = Bound(case.dtype)
-    return inherited + bound.relative(B * O + 2, hand["losses"], bound.flushes(B * O))[1]
+    return inherited + ROUNDING.gamma(B * O + 2) * hand["losses"] + ROUNDING.flushes(B * O)
 
 
-def perturbed_pass(case: Case, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def perturbed_pass(case: WindowCase, moved: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor of the window in N passes, (N, *its shape). moved: what is added to h, dy or da, (T, N, B, ·).
 
     The backward pass is written as in `bptt.py`, with φ'(a_t) from h_t, because its roundings are followed.
     """
     W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
-    T, B, D, H, O, K = case.sizes.values()
+    (T, B, D), H, K = case.x.shape, len(W_hh), len(case.target)
     N = next(iter(moved.values())).shape[1]
-    divisor = K * B * O if case.reduction == "mean" else 1
-    is_tanh = case.nonlinearity == "tanh"
+    is_tanh = case.objective.nonlinearity == "tanh"
     nothing = np.zeros((T, 1, 1, 1))
-    of_h, of_dy, of_da = (moved.get(stage, nothing) for stage in STAGES)
-    a, h, y, dy = [], [np.broadcast_to(case.h_0, (N, B, H)).astype(complex)], [], []
+    add_h, add_dy, add_da = (moved.get(stage, nothing) for stage in STAGES)
+    a, h, y, dy = [], [np.broadcast_to(initial_state(case), (N, B, H)).astype(complex)], [], []
     for t in range(T):
         a.append(case.x[t] @ W_xh + h[-1] @ W_hh + (0 if b_h is None else b_h))
-        h.append((np.tanh(a[-1]) if is_tanh else np.where(a[-1].real > 0, a[-1], 0)) + of_h[t])
+        h.append((np.tanh(a[-1]) if is_tanh else np.where(a[-1].real > 0, a[-1], 0)) + add_h[t])
         y.append(h[-1] @ W_hy + (0 if b_y is None else b_y))
         has_loss = t >= T - K
-        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor if has_loss else 0 * y[-1]) + of_dy[t])
+        dy.append(((y[-1] - case.target[t - (T - K)]) / divisor(case) if has_loss else 0 * y[-1]) + add_dy[t])
     dh, da, after = [y[0]] * T, [a[0]] * T, np.zeros((N, B, H))
     for t in reversed(range(T)):
         dh[t] = dy[t] @ W_hy.T + after @ W_hh.T
-        da[t] = dh[t] * (1 - h[t + 1] ** 2 if is_tanh else h[t + 1].real > 0) + of_da[t]
+        da[t] = dh[t] * (1 - h[t + 1] ** 2 if is_tanh else h[t + 1].real > 0) + add_da[t]
         after = da[t]
     steps = {"a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
     result = {name: np.stack(values, axis=1) for name, values in steps.items()}
     before, x = np.stack(h[:-1], axis=1), np.broadcast_to(case.x, (N, T, B, D))
-    result["loss"] = 0.5 * ((result["y"][:, -K:] - case.target) ** 2).sum(axis=(1, 2, 3)) / divisor
+    result["loss"] = 0.5 * ((result["y"][:, -K:] - case.target) ** 2).sum(axis=(1, 2, 3)) / divisor(case)
     result["dx"], result["dh_0"] = result["da"] @ W_xh.T, da[0] @ W_hh.T
     for name, inputs, adjoints in (("dW_xh", x, "da"), ("dW_hh", before, "da"), ("dW_hy", result["h"], "dy")):
         result[name] = inputs.reshape(N, T * B, -1).mT @ result[adjoints].reshape(N, T * B, -1)

@@ -1,15 +1,13 @@
 """The equations of DERIVATION.md by their ids: what each computes, and under which name it is checked."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.case import Case
-from numpy_rnn.conformance.ports.backends import PackagePort
-from numpy_rnn.study.setting import Setting
+from numpy_rnn.common.records import Parameters, WindowCase
+from numpy_rnn.study.subject import Subject
+from numpy_rnn.study.suite import Values
 
 
 class Equation(NamedTuple):
@@ -50,7 +48,15 @@ STEP = {
     "U5": Equation("velocities", "v", "v"),
     "U6": Equation("direction of the step", "Δ", "delta"),
 }
-BY_STEP = ("a", "h", "y", "losses", "dy", "dh", "da", "dx")  # one row a step
+OTHERS = {
+    "F4": Equation("classes as rows of 0 and 1, of the hidden units taken as classes", "x", "x"),
+    "L3": Equation("softmax of the hidden states, taken as outputs", "p", "p"),
+    "L4": Equation("cross-entropy of each step, of the hidden states taken as outputs", "ℓ", "losses"),
+    "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "by value"),
+    "U8": Equation("sums of squares of Adagrad after two updates with the gradient", "v", "squares"),
+    "U9": Equation("direction of Adagrad in the second update", "Δ", "adagrad"),
+}
+BY_STEP = ("a", "h", "y", "losses", "dy", "dh", "da", "dx")  # one row per step
 
 
 def element(equation: Equation, at: int, shape: tuple[int, ...]) -> str:
@@ -58,55 +64,45 @@ def element(equation: Equation, at: int, shape: tuple[int, ...]) -> str:
 
     at: its number in the flattened tensor. A batch of one sequence is left out.
     """
-    if not shape:
-        return equation.quantity
-    index: list[int] = []
-    sizes, name = list(shape), equation.quantity
-    for size in reversed(sizes):
-        at, i = divmod(at, size)
-        index.insert(0, i + 1)
-    if equation.name in BY_STEP:
-        name = f"{name}_{index.pop(0)}"
-        sizes.pop(0)
-    if equation.name in (*BY_STEP, "dh_0") and len(sizes) > 1 and sizes[0] == 1:
+    index, name = [int(i) + 1 for i in np.unravel_index(at, shape)], equation.quantity
+    if index and equation.name in BY_STEP:
+        name, shape = f"{name}_{index.pop(0)}", shape[1:]
+    if equation.name in (*BY_STEP, "dh_0") and len(shape) > 1 and shape[0] == 1:
         index.pop(0)
     return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
-Values = dict[str, np.ndarray]
-
-
-class Problem(NamedTuple):
-    """A window at one moment of training, its state learned or not in `case.h_0`."""
-
-    where: str
-    case: Case
-
-
-def problems(setting: Setting) -> Iterator[Problem]:
+def problems(subject: Subject) -> dict[str, WindowCase]:
     """Three windows over all T steps: before and after training, and after it with a loss on the newer half only.
 
     Where the run has no biases, they have zeros: no value of the forward pass changes, and (B7) and (B8) have something
     to be checked on.
     """
-    T = len(setting.x)
-    for where, params, loss_steps in (
-        ("before training", setting.start, T),
-        ("after training", setting.end, T),
-        ("after training, with a loss on the newer half of the steps", setting.end, (T + 1) // 2),
-    ):
-        yield Problem(
-            where, case_of(setting, with_biases(params), setting.x, setting.target[-loss_steps:], setting.h_0)
+    T = len(subject.x)
+    return {
+        where: case_of(subject, with_biases(params), subject.x, subject.target[-loss_steps:])
+        for where, params, loss_steps in (
+            ("before training", subject.start, T),
+            ("after training", subject.end, T),
+            ("after training, with a loss on the newer half of the steps", subject.end, (T + 1) // 2),
         )
+    }
 
 
-def case_of(setting: Setting, params: Parameters, x, target, h_0) -> Case:
-    """A window of the run with plain gradient descent; a learned initial state replaces `h_0`."""
-    configuration = setting.configuration
-    initial_state = h_0 if params.h_0 is None else params.h_0
-    options = (configuration.nonlinearity, configuration.reduction)
-    rate = float(np.asarray(configuration.learning_rate))
-    return Case(params, x, target, initial_state, rate, *options)
+def case_of(subject: Subject, params: Parameters, x, target, h_0=None) -> WindowCase:
+    """A window of the run; without an initial state, it has the one of the series, learned or not."""
+    initial_state = None if params.h_0 is not None else subject.h_0 if h_0 is None else h_0
+    return WindowCase(params, x, target, initial_state, None, subject.options.objective, subject.options.step)
+
+
+def initial_state(case: WindowCase) -> np.ndarray:
+    """h_0 of a window, learned or not."""
+    return np.asarray(case.params.h_0 if case.h_0 is None else case.h_0)
+
+
+def divisor(case: WindowCase) -> int:
+    """The N of (L2)."""
+    return case.target.size if case.objective.reduction == "mean" else 1
 
 
 def with_biases(params: Parameters) -> Parameters:
@@ -117,21 +113,26 @@ def with_biases(params: Parameters) -> Parameters:
     return params._replace(b_h=np.zeros(H), b_y=np.zeros(O))
 
 
-def by_hand(case: Case, rnn: Any = numpy_rnn) -> Values:
-    """Every tensor of the window by (F1) to (B10), and one step of plain gradient descent: what `rnn` computes.
+def by_hand(case: WindowCase, rnn: Any = numpy_rnn) -> Values:
+    """Every tensor of (F1) to (B10) by name, as `rnn` computes it: h_1 to h_T, and `losses` (K,), undivided."""
+    params, x, target, h_0 = map(rnn.from_numpy, (case.params, case.x, case.target, initial_state(case)))
+    options: dict[str, Any] = {"nonlinearity": case.objective.nonlinearity}
+    activations = rnn.forward(params, x, h_0, **options)
+    y, options["reduction"] = activations.y[-len(target) :], case.objective.reduction
+    tensors = {name: getattr(activations, name) for name in ("a", "h", "y")}
+    tensors["loss"] = rnn.half_squared_error(y, target, reduction=options["reduction"])
+    tensors |= rnn.adjoints(params, activations, target, **options)._asdict()
+    tensors |= {f"d{name}": g for name, g in present(rnn.bptt(params, activations, target, **options)).items()}
+    values = {name: np.asarray(rnn.to_numpy(tensor)) for name, tensor in tensors.items()}
+    steps = [rnn.half_squared_error(y[k : k + 1], target[k : k + 1]) for k in range(len(target))]
+    return values | {"h": values["h"][1:], "losses": np.array([float(rnn.to_numpy(loss)) for loss in steps])}
 
-    Names and shapes are those of `conformance.case`; `losses` (K,) has the ℓ_t, undivided, of the
-    steps with a loss.
-    """
-    window = {"x": case.x, "target": case.target, "h_0": case.h_0}
-    values = PackagePort(rnn).window_update(
-        present(case.params), **window, learning_rate=case.learning_rate, **case.options
-    )
-    steps = zip(values["y"][-len(case.target) :, None], case.target[:, None])
-    losses = [rnn.to_numpy(rnn.half_squared_error(*map(rnn.from_numpy, step))) for step in steps]
-    return values | {"losses": np.array(losses)}
 
-
-def present(params: Parameters) -> Values:
+def present(params: Any) -> Values:
     """The parameters that are not None, by name."""
     return {name: theta for name, theta in params._asdict().items() if theta is not None}
+
+
+def row(tensors: Any) -> np.ndarray:
+    """The tensors that are not None, one after the other."""
+    return np.concatenate([v.ravel() for v in present(tensors).values()])

@@ -4,6 +4,7 @@ Plain loops, RTRL, ball arithmetic and autograd compute the same tensors in othe
 aggregated by equation.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from importlib.util import find_spec
@@ -12,14 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.packages import backend
-from numpy_rnn.conformance.bounds.global_bounds import sech_squared
-from numpy_rnn.conformance.bounds.local_bounds import ratios
-from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
-from numpy_rnn.conformance.case import Case
-from numpy_rnn.study.checks.equations import Equation, Values, by_hand, element
+from numpy_rnn.common.records import WindowCase
+from numpy_rnn.study.checks.equations import Equation, by_hand, divisor, element, initial_state
+from numpy_rnn.study.findings import Difference, EquationCheck
+from numpy_rnn.study.suite import Enclosure, enclosures, ratios, sech_squared
 
 
 class Witnessed(NamedTuple):
@@ -34,87 +32,65 @@ class Witnessed(NamedTuple):
         return (hand.ravel()[self.at] - self.high) - self.low
 
 
-class Difference(NamedTuple):
-    """The largest differences of one tensor.
-
-    ulps: |difference| over the distance from the tensor's largest element, in size, to the next float64; so an element
-    that is smaller than others of its tensor is measured in the same unit. bounds: |difference| / E by element, the
-    largest; infinite where there is a difference and none is allowed.
-    """
-
-    difference: float
-    ulps: float
-    bounds: float
-    compared: int  # elements
-    of: int
-
-
 def whole(values, low=None) -> Witnessed:
     """The values that a witness computes for all elements."""
     values = np.asarray(values, np.float64).ravel()
     return Witnessed(np.arange(values.size), values, np.zeros_like(values) if low is None else np.ravel(low))
 
 
-def compare(hand: np.ndarray, witnessed: Witnessed, E: np.ndarray) -> Difference:
+def compare(witness: str, hand: np.ndarray, witnessed: Witnessed, E: np.ndarray) -> Difference:
     """The largest differences; E: the derived bound of every element of `hand`."""
     hand = np.asarray(hand)
     difference = np.abs(witnessed.difference(hand))
-    unit = np.spacing(np.abs(hand).max())
-    bounds = ratios(difference, np.ravel(E)[witnessed.at])
-    return Difference(
-        float(difference.max()), float(difference.max() / unit), float(bounds.max()), difference.size, hand.size
-    )
+    bounds, unit = ratios(difference, np.ravel(E)[witnessed.at]).max(), np.spacing(np.abs(hand).max())
+    largest = float(difference.max())
+    return Difference(witness, largest, float(largest / unit), float(bounds), difference.size, hand.size)
 
 
-Results = dict[str, dict[str, Witnessed]]
-UNITS = ("difference", "ulps", "bounds")
-
-
-class Check(NamedTuple):
-    """The comparison of one tensor with one witness at one place."""
-
-    where: str
-    witness: str
-    difference: Difference
-
-
-def aggregate(checks: list[Check]) -> list[dict[str, Any]]:
-    """By witness, in the order of their first appearance: the largest of all places, and each place.
-
-    `bounds` is None where a witness differs and no difference is allowed.
-    """
+def aggregate(differences: list[Difference]) -> list[Difference]:
+    """One difference per witness, in the order of their first appearance: the largest of all, by unit."""
     result = []
-    for witness in dict.fromkeys(check.witness for check in checks):
-        of_witness = [check for check in checks if check.witness == witness]
-        differences = [check.difference for check in of_witness]
-        counts = {name: sum(getattr(d, name) for d in differences) for name in ("compared", "of")}
-        by_place = [
-            {"where": where, **_largest(check.difference for check in of_witness if check.where == where)}
-            for where in dict.fromkeys(check.where for check in of_witness)
-        ]
-        result.append({"witness": witness, **_largest(differences), **counts, "by_place": by_place})
+    for witness in dict.fromkeys(one.witness for one in differences):
+        largest, ulps, bounds, compared, of = zip(
+            *((d.difference, d.ulps, d.bounds, d.compared, d.of) for d in differences if d.witness == witness)
+        )
+        result.append(Difference(witness, max(largest), max(ulps), max(bounds), sum(compared), sum(of)))
     return result
 
 
-def example(equation: Equation, hand: np.ndarray, witnesses: dict[str, Witnessed]) -> dict[str, Any]:
-    """The largest element, in size, of those that all witnesses computed: by hand, and by each of them."""
-    common = np.arange(np.size(hand))
-    for witnessed in witnesses.values():
-        common = np.intersect1d(common, witnessed.at)
-    flat = np.ravel(hand)
-    at = int(common[np.abs(flat[common]).argmax()])
-    elements = {name: v.high[np.flatnonzero(v.at == at)[0]] for name, v in witnesses.items()}
-    values = [{"by": by, "value": to_jsonable(value)} for by, value in {"by hand": flat[at], **elements}.items()]
-    return {"element": element(equation, at, np.shape(hand)), "values": values}
+class EquationChecker:
+    """Collects the differences of one equation."""
+
+    def __init__(self, equation: Equation):
+        self.equation, self.differences = equation, list[Difference]()
+        self.element, self.values = "", dict[str, float]()
+
+    def add(self, hand: np.ndarray, E: np.ndarray, witnesses: Mapping[str, Witnessed]) -> None:
+        """Compare a tensor with each witness."""
+        self.differences += [compare(name, hand, witnessed, E) for name, witnessed in witnesses.items()]
+
+    def show(self, hand: np.ndarray, witnesses: Mapping[str, Witnessed]) -> None:
+        """Show the largest element, in size, of those that all witnesses computed."""
+        common = np.arange(np.size(hand))
+        for witnessed in witnesses.values():
+            common = np.intersect1d(common, witnessed.at)
+        flat = np.ravel(hand)
+        at = int(common[np.abs(flat[common]).argmax()])
+        self.element = element(self.equation, at, np.shape(hand))
+        self.values = {"by hand": float(flat[at])}
+        self.values |= {name: float(v.high[np.flatnonzero(v.at == at)[0]]) for name, v in witnesses.items()}
+
+    def findings(self) -> EquationCheck:
+        """The largest differences and the element."""
+        what, quantity, _ = self.equation
+        return EquationCheck(what, quantity, aggregate(self.differences), self.element, self.values)
 
 
-def compared(where: str, hand, E, witnesses: dict[str, Witnessed]) -> list[Check]:
-    """A check of one tensor by each witness."""
-    return [Check(where, name, compare(hand, witnessed, E)) for name, witnessed in witnesses.items()]
+Results = dict[str, dict[str, Witnessed]]
 
 
 def evaluate(
-    witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem, absent: dict[str, str]
+    witnesses: Mapping[str, Callable[[Any], dict[str, Witnessed]]], problem: Any, absent: dict[str, str]
 ) -> Results:
     """The tensors that each witness computes, by witness and tensor.
 
@@ -129,36 +105,21 @@ def evaluate(
     return results
 
 
-def findings_of(
-    equations: dict[str, Equation], checks: dict[str, list[Check]], examples: dict[str, Any]
-) -> dict[str, Any]:
-    """By equation, as plain values."""
-    return {
-        id: {
-            "what": equation.what,
-            "quantity": equation.quantity,
-            "checks": aggregate(checks[id]),
-            "example": examples[id],
-        }
-        for id, equation in equations.items()
-    }
+def named(results: Results, tensor: str) -> dict[str, Witnessed]:
+    """The values of one tensor, by witness."""
+    return {witness: values[tensor] for witness, values in results.items() if tensor in values}
 
 
-def _largest(differences):
-    differences = list(differences)
-    return {unit: to_jsonable(max(getattr(d, unit) for d in differences)) for unit in UNITS}
-
-
-def loops(case: Case) -> Values:
+def loops(case: WindowCase) -> dict[str, Witnessed]:
     """a, h, y by (F1) to (F3), the losses ℓ_t (L1) and L (L2) by their index forms, element by element.
 
     No product of NumPy's, no tanh of its own: math.fsum adds without an error, math.tanh is the C library's.
     """
-    T, B, D, H, O, K = case.sizes.values()
+    (T, B, D), (H, O), K = case.x.shape, case.params.W_hy.shape, len(case.target)
     W_xh, W_hh, W_hy = (W.tolist() for W in case.params[:3])
     b_h, b_y = ([0.0] * size if bias is None else bias.tolist() for bias, size in zip(case.params[3:5], (H, O)))
-    x, target, before = case.x.tolist(), case.target.tolist(), case.h_0.tolist()
-    phi = tanh if case.nonlinearity == "tanh" else lambda v: max(v, 0.0)
+    x, target, before = case.x.tolist(), case.target.tolist(), initial_state(case).tolist()
+    phi = tanh if case.objective.nonlinearity == "tanh" else lambda v: max(v, 0.0)
     a, h, y = np.empty((T, B, H)), np.empty((T, B, H)), np.empty((T, B, O))
     for t in range(T):
         for b in range(B):
@@ -173,24 +134,24 @@ def loops(case: Case) -> Values:
                 y[t, b, o] = fsum((*(before[b][i] * W_hy[i][o] for i in range(H)), b_y[o]))
     squares = [[(y[T - K + k, b, o] - target[k][b][o]) ** 2 for b in range(B) for o in range(O)] for k in range(K)]
     losses = [fsum(step) / 2 for step in squares]
-    loss = fsum(losses) / (K * B * O if case.reduction == "mean" else 1)
-    return {"a": a, "h": h, "y": y, "losses": np.array(losses), "loss": np.array(loss)}
+    values = {"a": a, "h": h, "y": y, "losses": losses, "loss": fsum(losses) / divisor(case)}
+    return {name: whole(v) for name, v in values.items()}
 
 
-def rtrl(case: Case) -> Values:
+def rtrl(case: WindowCase) -> dict[str, Witnessed]:
     """The gradients of (B4) to (B9) by name, dh_0 of every sequence, (B, H).
 
     θ are the rows of one matrix V of shape (D+H+1, H), in which W_xh, W_hh and b_h lie upon each other, so that
     a_t = z_t V with z_t = (x_t, h_{t-1}, 1); and the state h_0.
     """
-    T, B, D, H, O, K = case.sizes.values()
+    (T, B, D), (H, O), K = case.x.shape, case.params.W_hy.shape, len(case.target)
     W_xh, W_hh, W_hy, b_h, b_y, _ = case.params
     M = D + H + 1
     V = np.concatenate((W_xh, W_hh, (np.zeros(H) if b_h is None else b_h)[None]))
     bias_y = np.zeros(O) if b_y is None else b_y
-    divisor = K * B * O if case.reduction == "mean" else 1
+    is_tanh = case.objective.nonlinearity == "tanh"
 
-    h = case.h_0
+    h = initial_state(case)
     J = np.zeros((B, H, M + 1, H))  # J[b, j, m, i] = ∂h_{t,bj}/∂V_mi, and in row M ∂h_{t,bj}/∂h_{0,bi}
     J[:, :, M] = np.eye(H)
     dV, dh_0, dW_hy, db_y = np.zeros((M, H)), np.zeros((B, H)), np.zeros((H, O)), np.zeros(O)
@@ -198,13 +159,13 @@ def rtrl(case: Case) -> Values:
     for t in range(T):
         z = np.concatenate((case.x[t], h, np.ones((B, 1))), axis=-1)
         a = z @ V
-        h, slope = (np.tanh(a), sech_squared(a)) if case.nonlinearity == "tanh" else (np.maximum(a, 0), 1.0 * (a > 0))
+        h, slope = (np.tanh(a), sech_squared(a)) if is_tanh else (np.maximum(a, 0), 1.0 * (a > 0))
         D_t = slope[:, :, None] * W_hh.T  # ∂h_{t,bj}/∂h_{t-1,bi}
         J = (D_t @ J.reshape(B, H, -1)).reshape(B, H, M + 1, H)
         J[:, diagonal, :M, diagonal] += slope.T[:, :, None] * z  # I_t: ∂a_{t,bj}/∂V_mj = z_{t,bm}
         if t < T - K:
             continue
-        error = (h @ W_hy + bias_y - case.target[t - (T - K)]) / divisor
+        error = (h @ W_hy + bias_y - case.target[t - (T - K)]) / divisor(case)
         by_parameter = np.einsum("bj,bjmi->bmi", error @ W_hy.T, J)
         dV += by_parameter[:, :M].sum(axis=0)
         dh_0 += by_parameter[:, M]
@@ -212,17 +173,18 @@ def rtrl(case: Case) -> Values:
         db_y += error.sum(axis=0)
 
     gradients = {"dW_xh": dV[:D], "dW_hh": dV[D : D + H], "dW_hy": dW_hy, "dh_0": dh_0}
-    return gradients if b_h is None else gradients | {"db_h": dV[M - 1], "db_y": db_y}
+    gradients |= {} if b_h is None else {"db_h": dV[M - 1], "db_y": db_y}
+    return {name: whole(v) for name, v in gradients.items()}
 
 
-def balls(case: Case) -> dict[str, Witnessed]:
+def balls(case: WindowCase) -> dict[str, Witnessed]:
     """The midpoint of every tensor's ball by name, `losses` among them; the radii are below 2⁻⁹⁶ of it.
 
     Raises InputError without python-flint, and where the balls stay too wide to be of use.
     """
     if find_spec("flint") is None:
         raise InputError("python-flint is not installed")
-    values = oracle(case)
+    values = enclosures(case)
     result = {name: whole(value.high, value.low) for name, value in values.items()}
     return result | {"losses": step_losses(values["y"], case.target)}
 
@@ -235,16 +197,13 @@ def step_losses(y: Enclosure, target: np.ndarray) -> Witnessed:
         sum(((Fraction(h) + Fraction(l) - Fraction(v)) ** 2 for h, l, v in zip(high, low, wanted)), Fraction()) / 2
         for (high, low), wanted in zip(midpoints, target.reshape(K, -1).tolist())
     ]
-    return of_fractions(exact)
+    return from_exact(exact)
 
 
-def of_fractions(numbers: list[Fraction]) -> Witnessed:
-    """Exact numbers, as a sum of two float64: some 106 bits."""
+def from_exact(numbers: list[Any]) -> Witnessed:
+    """Fractions or decimals, as a sum of two float64: some 106 bits."""
     high = [float(number) for number in numbers]
-    return whole(high, [float(number - Fraction(nearest)) for number, nearest in zip(numbers, high)])
-
-
-PACKAGE = "torch_rnn"
+    return whole(high, [float(number - type(number)(nearest)) for number, nearest in zip(numbers, high)])
 
 
 def check_torch() -> None:
@@ -253,10 +212,7 @@ def check_torch() -> None:
         raise InputError("PyTorch is not installed")
 
 
-def autograd(case: Case) -> Values:
-    """Every tensor of the window by name, as torch_rnn computes it.
-
-    Raises InputError where PyTorch is not installed.
-    """
+def autograd(case: WindowCase) -> dict[str, Witnessed]:
+    """Every tensor of the window by name, as torch_rnn computes it. Raises InputError without PyTorch."""
     check_torch()
-    return by_hand(case, backend(PACKAGE))
+    return {name: whole(v) for name, v in by_hand(case, importlib.import_module("torch_rnn")).items()}

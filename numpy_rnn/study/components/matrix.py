@@ -7,15 +7,15 @@ Source: the term "temporal component" is from Pascanu, Mikolov and Bengio 2013; 
 same numbers as itemized gradients.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Activations, Gradients, Nonlinearity, Parameters
-from numpy_rnn.common.windows import windows
-from numpy_rnn.loss import DIVISORS
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
+from numpy_rnn.study.findings import Cost
+from numpy_rnn.study.subject import Subject
 
 
 class Components(NamedTuple):
@@ -47,16 +47,18 @@ def component_matrix(params: Parameters, x, target, h_0, nonlinearity: Nonlinear
     dh, da = np.zeros((2, T, T, B, params.W_hh.shape[-1]), params.W_hh.dtype)
     dy = np.empty_like(activations.y)
     for t in range(1, T + 1):
-        flow = numpy_rnn.adjoints(params, first_steps(activations, t), target[t - 1 : t], nonlinearity=nonlinearity)
+        x_1, a_1, h_1, y_1 = activations
+        window = Activations(x_1[:t], a_1[:t], h_1[: t + 1], y_1[:t])
+        flow = numpy_rnn.adjoints(params, window, target[t - 1 : t], nonlinearity=nonlinearity)
         dh[t - 1, :t], da[t - 1, :t], dy[t - 1] = flow.dh, flow.da, flow.dy[-1]
     gradients = _gradients(params, activations, dy, da)
     return Components(gradients, dh, da, dy, activations, 0.5 * np.square(dy).sum(axis=(-2, -1)))  # (L1)
 
 
-def first_steps(activations: Activations, t: int) -> Activations:
-    """The activations of the steps 1 to t."""
-    x, a, h, y = activations
-    return Activations(x[:t], a[:t], h[: t + 1], y[:t])
+def components_of(subject: Subject, params: Parameters) -> Components:
+    """The components of the subject's series at these parameters."""
+    h_0 = subject.initial_state(params)
+    return component_matrix(params, subject.x, subject.target, h_0, subject.nonlinearity)
 
 
 def flat(gradients: Gradients) -> np.ndarray:
@@ -107,12 +109,12 @@ def mask(T: int, k1: int, k2: int) -> np.ndarray:
 def weights(T: int, k1: int, k2: int, reduction: str = "sum", B: int = 1, O: int = 1) -> np.ndarray:
     """The mask; under "mean", every row is divided by the K·B·O of the update that its loss belongs to.
 
-    Raises InputError unless 1 ≤ k1 ≤ k2, and on an unknown reduction.
+    Raises InputError unless 1 ≤ k1 ≤ k2.
     """
     result = np.zeros((T, T))
-    for window in windows(T, k1, k2):
+    for window in numpy_rnn.windows(T, k1, k2):
         for t in range(window.loss_start + 1, window.stop + 1):
-            result[t - 1, window.start : t] = 1 / DIVISORS[reduction](window.loss_steps * B * O)  # (B1)
+            result[t - 1, window.start : t] = 1 / (window.loss_steps * B * O if reduction == "mean" else 1)  # (B1)
     return result
 
 
@@ -126,25 +128,18 @@ def pairs(T: int) -> list[tuple[int, int]]:
     return [(k1, k2) for k1 in range(1, T + 1) for k2 in range(k1, T + 1)]
 
 
-def chunks(T: int) -> list[tuple[int, int]]:
-    """(k, k) for every k."""
-    return [(k, k) for k in range(1, T + 1)]
+KINDS = {  # the truncations of windows of k = 1 to T steps, by kind
+    "chunks": lambda T: [(k, k) for k in range(1, T + 1)],
+    "sliding": lambda T: [(1, k) for k in range(1, T + 1)],
+}
 
 
-def sliding(T: int) -> list[tuple[int, int]]:
-    """(1, k) for every k."""
-    return [(1, k) for k in range(1, T + 1)]
+def cost(G: np.ndarray, truncations: list[tuple[int, int]]) -> Cost[np.ndarray]:
+    """Cosine and relative bias, g_k · g / (‖g_k‖ ‖g‖) and ‖g_k − g‖ / ‖g‖, of each TBPTT(k1, k2).
 
-
-class Cost(NamedTuple):
-    """By truncation; NaN where it is not defined."""
-
-    cosine: np.ndarray  # g_k · g / (‖g_k‖ ‖g‖); NaN where one of the two gradients is zero
-    bias: np.ndarray  # ‖g_k − g‖ / ‖g‖; NaN where the full gradient is zero
-
-
-def cost(G: np.ndarray, truncations: list[tuple[int, int]]) -> Cost:
-    """Cosine with the full gradient and relative bias of each TBPTT(k1, k2). G: (T, T, P), the flat components."""
+    The cosine is NaN where one of the two gradients is zero, the bias where the full one is. G: (T, T, P), the flat
+    components.
+    """
     T, _, P = G.shape
     kept = np.stack([mask(T, k1, k2) for k1, k2 in truncations]).reshape(len(truncations), -1) @ G.reshape(-1, P)
     full = np.tensordot(mask(T, T, T), G, 2)
@@ -162,7 +157,7 @@ def by_lag(norms: np.ndarray) -> list[np.ndarray]:
 
 
 def reach(norms: np.ndarray, share: float) -> list[int]:
-    """For every t, the smallest number of steps, counted back from t and including it, with this share of
+    """The smallest number of steps for every t, counted back from t and including it, with this share of
     Σ_s ‖G[t, s]‖; 0 where all are zero.
 
     norms: (T, T); 0 < share ≤ 1.
@@ -206,16 +201,22 @@ def jacobians_by_complex_step(params: Parameters, x, h_0, nonlinearity: str, s: 
     return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / IMAGINARY
 
 
-def check_components(
-    components: Components, params: Parameters, x, target, h_0, nonlinearity: str, seed: int = 0
-) -> dict[str, Any]:
-    """Compare every component with its complex step: the largest difference, relative to its largest element.
+class Compared(NamedTuple):
+    """A comparison of all components with their complex steps."""
+
+    elements: int
+    difference: float  # the largest, relative to the component's largest element
+    at: tuple[int, int]  # (t, s) of the largest
+    later: float  # the largest |∂ℓ_t/∂θ_s| for s > t by complex step, which is 0
+
+
+def check_components(components: Components, subject: Subject, params: Parameters, seed: int = 0) -> Compared:
+    """Compare every component with its complex step.
 
     With more than MAX_PARAMETERS parameters, that many (element, step) pairs are drawn by the seed and
     checked for all t.
-    "later": the largest |∂ℓ_t/∂θ_s| for s > t by complex step, which is 0.
     """
-    G = flat(components.gradients)
+    G, h_0 = flat(components.gradients), subject.initial_state(params)
     T, _, P = G.shape
     if P <= MAX_PARAMETERS:
         chosen = [np.arange(P)] * T
@@ -224,22 +225,20 @@ def check_components(
         chosen = [drawn[drawn // P == s] % P for s in range(T)]
     worst, at, later, compared = 0.0, (1, 1), 0.0, 0
     for s, elements in enumerate(chosen, start=1):
-        result = components_by_complex_step(params, x, target, h_0, nonlinearity, s, elements)
+        arguments = subject.x, subject.target, h_0, subject.nonlinearity
+        result = components_by_complex_step(params, *arguments, s, elements)
         later = max(later, np.abs(result[: s - 1]).max(initial=0.0))
         difference = np.abs(result - G[:, s - 1, elements])[s - 1 :].max(axis=-1, initial=0.0)
-        largest = np.abs(G[s - 1 :, s - 1]).max(axis=-1)
-        ratio = np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
+        ratio = relative(difference, np.abs(G[s - 1 :, s - 1]).max(axis=-1))
         compared += len(elements) * (T - s + 1)
         if ratio.max() > worst:
-            worst, at = ratio.max(), (s + int(ratio.argmax()), s)
-    return {
-        "components": T * (T + 1) // 2,
-        "elements": compared,
-        "of": P * T * (T + 1) // 2,
-        "difference": float(worst),
-        "at": {"t": at[0], "s": at[1]},
-        "later": float(later),
-    }
+            worst, at = float(ratio.max()), (s + int(ratio.argmax()), s)
+    return Compared(compared, worst, at, float(later))
+
+
+def relative(difference: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """difference / largest; where that is zero, 0 for no difference and infinity for any."""
+    return np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
 
 
 def check_jacobians(J: np.ndarray, params: Parameters, x, h_0, nonlinearity: str) -> float:
@@ -248,6 +247,5 @@ def check_jacobians(J: np.ndarray, params: Parameters, x, h_0, nonlinearity: str
     for s in range(len(J)):
         difference = np.abs(jacobians_by_complex_step(params, x, h_0, nonlinearity, s) - J[:, s]).max(axis=(-2, -1))
         largest = np.abs(J[:, s]).max(axis=(-2, -1))
-        ratio = np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
-        worst = max(worst, float(ratio.max()))
+        worst = max(worst, float(relative(difference, largest).max()))
     return worst

@@ -1,122 +1,66 @@
-"""The numbers of the temporal components, and of the page's explorer: matrix, masks, cost of truncation, reach."""
+"""The findings about temporal components, and the data of the page's explorer."""
 
 from typing import Any
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn.app.format import to_jsonable
 from numpy_rnn.common.records import Gradients, Parameters
-from numpy_rnn.study.components.jacobians import measure_states, saturation, spectral_radius
+from numpy_rnn.study.components.jacobians import (
+    MAX_RADIUS,
+    SATURATED,
+    Start,
+    spectral_radius,
+    starting_point,
+    starting_points,
+)
 from numpy_rnn.study.components.matrix import (
     Components,
-    by_lag,
     check_components,
-    chunks,
-    component_matrix,
+    components_of,
     cost,
     flat,
     mask,
     masked_sum,
     norms,
     pairs,
-    reach,
-    sliding,
     weights,
 )
-from numpy_rnn.study.components.seeds import SHARES, measure_seeds
-from numpy_rnn.study.setting import Setting, Snapshot, rounded
+from numpy_rnn.study.components.networks import measure_network, measure_networks
+from numpy_rnn.study.findings import AFTER, BEFORE, ComponentCheck, ComponentFindings, MaskShown, plain
+from numpy_rnn.study.subject import Snapshot, Subject, changed
 
 UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm")  # that change a first update
 
 
-def explorer(setting: Setting) -> dict[str, Any]:
-    """What the explorer computes from, for the one sequence of the run, without its batch axis, and what it looks up.
-
-    Series and parameters are exact. Norm, cosine and bias, at [t-1][s-1] and [k1-1][k2-k1], are of undivided components
-    and have seven significant digits.
+def measure_components(subject: Subject) -> ComponentFindings:
+    """Truncation, norms and reach are of undivided components; the gradient of a truncation is the sum over an epoch
+    with fixed parameters.
     """
-    T, B, D = setting.x.shape
-    H, O = setting.start.W_hy.shape
-    choices = setting.configuration
-    return {
-        "name": setting.name,
-        "sizes": {"T": T, "B": B, "D": D, "H": H, "O": O},
-        "nonlinearity": choices.nonlinearity,
-        "reduction": choices.reduction,
-        "biases": setting.start.b_h is not None,
-        "learned_h_0": setting.start.h_0 is not None,
-        "k1": min(choices.k1, T),
-        "k2": min(choices.k2, T),
-        "learning_rate": choices.learning_rate,
-        "update": {name: getattr(choices, name) for name in UPDATE_OPTIONS},
-        "x": to_jsonable(setting.x[:, 0]),
-        "target": to_jsonable(setting.target[:, 0]),
-        "h_0": to_jsonable(setting.h_0[0]),
-        "snapshots": [_seen(setting, snapshot) for snapshot in setting.snapshots],
-    }
-
-
-def components_of(setting: Setting, params: Parameters) -> Components:
-    """The components of the setting's series under these parameters."""
-    h_0 = setting.h_0 if params.h_0 is None else params.h_0
-    return component_matrix(params, setting.x, setting.target, h_0, **setting.options)
-
-
-def _seen(setting: Setting, snapshot: Snapshot) -> dict[str, Any]:
-    params = snapshot.params
-    components = components_of(setting, params)
-    G = flat(components.gradients)
-    T = len(G)
-    cosine, bias = cost(G, pairs(T))
-    own = None if params.h_0 is None else params.h_0[0]
-    return {
-        "epoch": snapshot.epoch,
-        "loss": rounded(components.losses.sum()),
-        "spectral_radius": rounded(spectral_radius(params.W_hh)),
-        "gradient_norm": rounded(np.linalg.norm(np.tensordot(mask(T, T, T), G, 2))),
-        "parameters": {name: to_jsonable(theta) for name, theta in params._replace(h_0=own)._asdict().items()},
-        "norm": _triangle(norms(components.gradients)),
-        "cosine": _by_k1(cosine, T),
-        "bias": _by_k1(bias, T),
-    }
-
-
-def _triangle(matrix):
-    return [rounded(row[: t + 1]) for t, row in enumerate(matrix)]
-
-
-def _by_k1(values, T):
-    """From the order of `pairs` to rows of k1."""
-    starts = np.cumsum([T - k1 for k1 in range(T)])[:-1]
-    return [rounded(row) for row in np.split(values, starts)]
-
-
-def measure_components(setting: Setting) -> dict[str, Any]:
-    """The findings of this part, as plain values for JSON. "start" and "end" are before and after training.
-
-    Truncation, norms and reach are of undivided components; the gradient of a truncation is the sum over an epoch with
-    fixed parameters.
-    """
-    series = [components_of(setting, snapshot.params) for snapshot in setting.snapshots]
-    ends = {"start": (series[0], setting.start), "end": (series[-1], setting.end)}
-    T = len(setting.x)
-    return {
-        "steps": T,
-        "parameters": flat(series[0].gradients).shape[-1],
-        "epochs": setting.configuration.epochs,
-        "check": {end: _check(setting, *of) for end, of in ends.items()},
-        "sums": {end: _sums(setting, *of) for end, of in ends.items()},
-        "heat": {end: rounded(norms(components.gradients)) for end, (components, _) in ends.items()},
-        "masks": [_mask(T, *k, ends) for k in examples(T)],
-        "truncation": {"k": list(range(1, T + 1))}
-        | {end: _truncation(components) for end, (components, _) in ends.items()},
-        "along": _along(setting, series),
-        "lag": {end: _by_lag(norms(components.gradients)) for end, (components, _) in ends.items()},
-        "reach": {end: _reach(norms(components.gradients)) for end, (components, _) in ends.items()},
-        "seeds": measure_seeds(setting),
-        **measure_states(setting),
-    }
+    T, first, last = len(subject.x), subject.start, subject.end
+    matrices = [components_of(subject, snapshot.params) for snapshot in subject.snapshots]
+    ends = {BEFORE: (matrices[0], first), AFTER: (matrices[-1], last)}
+    own = [measure_network(subject, of.params, matrix) for of, matrix in zip(subject.snapshots, matrices)]
+    many = measure_networks(subject, own)
+    starts = starting_points(subject, first) | {AFTER: Start(1.0, last)}
+    return ComponentFindings(
+        steps=T,
+        parameters=flat(matrices[0].gradients).shape[-1],
+        epochs=[snapshot.epoch for snapshot in subject.snapshots],
+        checks={end: _check(subject, *of) for end, of in ends.items()},
+        norms={end: norms(components.gradients) for end, (components, _) in ends.items()},
+        masks=[_mask(*k, name, norms(matrices[-1].gradients)) for k, name in examples(T).items()],
+        own=own,
+        networks=subject.networks,
+        bands=many.bands,
+        diverged=many.diverged,
+        lower=many.lower,
+        opposite=many.opposite,
+        starts={name: starting_point(subject, start) for name, start in starts.items()},
+        start_bands=many.starts,
+        max_radius=MAX_RADIUS,
+        threshold=float(np.sqrt(1 - SATURATED)),
+    )
 
 
 def examples(T: int) -> dict[tuple[int, int], str]:
@@ -132,106 +76,81 @@ def examples(T: int) -> dict[tuple[int, int], str]:
     return {pair: name for pair, name in named.items() if pair[1] <= T}
 
 
-def few(T: int) -> list[int]:
-    """The k of the tables and of the curves along training."""
-    return sorted({k for k in (1, 2, 3, 5, 10, 20) if k < T} | {T})
-
-
-def sum_over_epoch(setting: Setting, params: Parameters, k1: int, k2: int) -> Gradients:
+def sum_over_epoch(subject: Subject, params: Parameters, k1: int, k2: int) -> Gradients:
     """The sum of the gradients of one epoch of TBPTT(k1, k2), each by `bptt`, with fixed parameters: η = 0."""
-    h_0 = None if params.h_0 is not None else setting.h_0
-    choices: dict[str, Any] = {"reduction": setting.configuration.reduction, **setting.options}
-    updates = numpy_rnn.train(
-        params, setting.x, setting.target, h_0, k1=k1, k2=k2, learning_rate=0.0, epochs=1, **choices
-    )
-    result = [update.gradients for update in updates]
-
-    def total(parts):
-        present = [part for part in parts if part is not None]
-        return sum(present[1:], present[0]) if present else None
-
-    return Gradients(*map(total, zip(*result)))
+    still = changed(subject.options, k1=k1, k2=k2, epochs=1, learning_rate=0.0)
+    gradients = [update.gradients for update in subject.train(numpy_rnn, params, still)]
+    there = ([part for part in parts if part is not None] for parts in zip(*gradients))  # dh_0 in some windows only
+    return Gradients(*(sum(parts[1:], parts[0]) if parts else None for parts in there))
 
 
-def _check(setting, components, params):
-    h_0 = setting.h_0 if params.h_0 is None else params.h_0
-    result = check_components(components, params, setting.x, setting.target, h_0, setting.configuration.nonlinearity)
-    return result | {name: rounded(result[name]) for name in ("difference", "later")}
-
-
-def _sums(setting, components, params):
-    """Compare masked sums with `bptt` for every truncation: the largest difference, relative to its largest element."""
+def _check(subject, components: Components, params: Parameters) -> ComponentCheck:
+    """Compare the components with their complex steps, and masked sums with `bptt` for every truncation."""
     T, B, O = components.dy.shape
-    worst, at = 0.0, (1, 1)
+    result, worst = check_components(components, subject, params), 0.0
     for k1, k2 in pairs(T):
-        masked = masked_sum(components.gradients, weights(T, k1, k2, setting.configuration.reduction, B, O))
-        for own, summed in zip(masked, sum_over_epoch(setting, params, k1, k2)):
-            if own is not None:
-                largest = np.abs(own).max()
-                ratio = np.abs(own - summed).max() / largest if largest else 0.0
-                worst, at = max((worst, at), (float(ratio), (k1, k2)))
-    return {"truncations": len(pairs(T)), "difference": rounded(worst), "at": {"k1": at[0], "k2": at[1]}}
+        factors = weights(T, k1, k2, subject.options.objective.reduction, B, O)
+        masked = masked_sum(components.gradients, factors)
+        for own, summed in zip(masked, sum_over_epoch(subject, params, k1, k2)):
+            if own is not None and (largest := np.abs(own).max()):
+                worst = max(worst, float(np.abs(own - summed).max() / largest))
+    count = T * (T + 1) // 2
+    parameters = flat(components.gradients).shape[-1]
+    return ComponentCheck(
+        count, result.elements, parameters * count, result.difference, result.at, len(pairs(T)), worst
+    )
 
 
-def _mask(T, k1, k2, ends):
+def _mask(k1: int, k2: int, name: str, sizes: np.ndarray) -> MaskShown:
+    T = len(sizes)
     kept = mask(T, k1, k2)
-    result = {"k1": k1, "k2": k2, "name": examples(T)[k1, k2], "kept": int(kept.sum()), "of": T * (T + 1) // 2}
-    for end, (components, _) in ends.items():
-        cosine, bias = cost(flat(components.gradients), [(k1, k2)])
-        held = norms(components.gradients)
-        share = (held * kept).sum() / held.sum() if held.any() else None
-        result[end] = {"cosine": rounded(cosine[0]), "bias": rounded(bias[0]), "share": rounded(share)}
-    return result
+    share = float((sizes * kept).sum() / sizes.sum()) if sizes.any() else np.nan
+    return MaskShown(k1, k2, name, int(kept.sum()), T * (T + 1) // 2, share)
 
 
-def _truncation(components: Components):
-    """Cosine and bias for every k, of all parameters together and of W_hh alone."""
-    recurrent = components.gradients.W_hh.reshape(*components.gradients.W_hh.shape[:2], -1)
-    result: dict[str, Any] = {}
-    for name, G in (("all", flat(components.gradients)), ("W_hh", recurrent)):
-        T = len(G)
-        result[name] = {
-            kind: {part: rounded(values) for part, values in cost(G, truncations)._asdict().items()}
-            for kind, truncations in (("chunks", chunks(T)), ("sliding", sliding(T)))
-        }
-    return result
+# -- the explorer -----------------------------------------------------------------------------------------------------
 
 
-def _along(setting, series):
-    """The costs at a few k, the spectral radius, saturation and reach, by epoch."""
-    T = len(setting.x)
-    costs = [
-        (cost(flat(components.gradients), chunks(T)), cost(flat(components.gradients), sliding(T)))
-        for components in series
-    ]
-    at = [k - 1 for k in few(T)]
-    result: dict[str, Any] = {"epochs": [snapshot.epoch for snapshot in setting.snapshots], "k": few(T)}
-    for place, kind in enumerate(("chunks", "sliding")):
-        result[kind] = {
-            part: rounded(np.array([getattr(of[place], part)[at] for of in costs]).T) for part in ("cosine", "bias")
-        }
-    result["spectral_radius"] = [rounded(spectral_radius(snapshot.params.W_hh)) for snapshot in setting.snapshots]
-    result |= {
-        name: [
-            saturation(components.activations.h[:, 0], setting.configuration.nonlinearity)[name]
-            for components in series
-        ]
-        for name in ("slope", "saturated")
-    }
-    result["loss"] = [rounded(components.losses.sum()) for components in series]
-    result["reach"] = [_reach(norms(components.gradients)) for components in series]
-    return result
+def explorer(subject: Subject) -> dict[str, Any]:
+    """The JSON that the explorer reads: the one sequence of the run without its batch axis, and tables.
 
-
-def _by_lag(held):
-    lags = by_lag(held)
+    Series and parameters are exact. Norm, cosine and bias, at [t-1][s-1] and [k1-1][k2-k1], are of undivided components
+    and have seven significant digits.
+    """
+    (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
+    schedule, objective, step = subject.options
     return {
-        "mean": rounded([norm.mean() for norm in lags]),
-        "largest": rounded([norm.max() for norm in lags]),
-        "smallest": rounded([norm.min() for norm in lags]),
+        "name": subject.name,
+        "sizes": {"T": T, "B": B, "D": D, "H": H, "O": O},
+        "nonlinearity": objective.nonlinearity,
+        "reduction": objective.reduction,
+        "biases": subject.start.b_h is not None,
+        "learned_h_0": subject.start.h_0 is not None,
+        "k1": min(schedule.k1, T),
+        "k2": min(schedule.k2, T),
+        "learning_rate": step.learning_rate,
+        "update": {name: getattr(step, name) for name in UPDATE_OPTIONS},
+        **plain({"x": subject.x[:, 0], "target": subject.target[:, 0], "h_0": subject.h_0[0]}, digits=None),
+        "snapshots": [_seen(subject, snapshot) for snapshot in subject.snapshots],
     }
 
 
-def _reach(held):
-    """Number of steps, counted back from t and including it, with these shares of the summed norms: the mean over t."""
-    return {name: rounded(np.mean(reach(held, share))) for name, share in SHARES.items()}
+def _seen(subject: Subject, snapshot: Snapshot) -> dict[str, Any]:
+    params, components = snapshot.params, components_of(subject, snapshot.params)
+    G, sizes = flat(components.gradients), norms(components.gradients)
+    T = len(G)
+    costs = cost(G, pairs(T))
+    ends = np.cumsum([T - k1 for k1 in range(T)])[:-1]  # of the rows of k1 in `pairs`
+    exact = params if params.h_0 is None else params._replace(h_0=params.h_0[0])
+    return {
+        "epoch": snapshot.epoch,
+        "parameters": plain(exact, digits=None),
+        **plain({
+            "loss": components.losses.sum(),
+            "spectral_radius": spectral_radius(params.W_hh),
+            "gradient_norm": np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)),
+            "norm": [row[: t + 1] for t, row in enumerate(sizes)],
+            "cosine": np.split(costs.cosine, ends),
+            "bias": np.split(costs.bias, ends),
+        }),
+    }  # fmt: skip

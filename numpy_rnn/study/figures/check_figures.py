@@ -1,10 +1,10 @@
-"""The figure of all differences: a row an equation, a mark a witness, in units of the derived bound."""
+"""The figures of the checks: all differences, a row per equation and a mark per witness, and the V-curve."""
 
 import numpy as np
 
-from numpy_rnn.app.format import format_scientific
-from numpy_rnn.study.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, is_narrow
-from numpy_rnn.study.setting import Drawing, Findings
+from numpy_rnn.study.figures.render import Drawing
+from numpy_rnn.study.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, is_narrow, scientific
+from numpy_rnn.study.findings import Findings
 
 MARKS = {
     "plain loops": (SKY, "<"),
@@ -23,10 +23,10 @@ EQUAL = MIN_RATIO / 10  # place of the column of bitwise equality
 SPREAD = 0.62  # of a row, over which its marks are set apart
 
 
-def draw_differences(figure, findings) -> None:
+def draw_differences(figure, findings: Findings) -> None:
     """|by hand − witness| / E by equation, the largest of every tensor; equal ones in a column at the left."""
     axes = figure.subplots()
-    equations = findings["checks"]["equations"]
+    equations = findings.checks.equations
     axes.hlines(range(len(equations)), 0, 1, color="#e4e4e4", linewidth=0.6, transform=axes.get_yaxis_transform())
     points = _points(equations)
     for witness, (color, mark) in {**MARKS, COUNTED: OTHER}.items():
@@ -40,7 +40,7 @@ def draw_differences(figure, findings) -> None:
     axes.axvline(EQUAL * 3, color=GREY, linewidth=0.6)
     axes.text(1, -0.85, " the derived bound", va="center")
     axes.text(EQUAL, -0.85, "equal", ha="center", va="center")
-    labels = [f"({id})  {_mathematical(result['quantity'])}" for id, result in equations.items()]
+    labels = [f"({id})  {_mathematical(result.quantity)}" for id, result in equations.items()]
     axes.set_yticks(range(len(equations)), labels)
     axes.tick_params(axis="y", length=0)
     axes.set_xticks([10.0**power for power in range(-5, 20, 2) if 10.0**power <= axes.get_xlim()[1]])
@@ -53,11 +53,11 @@ def _points(equations):
     """Where the marks are, by witness."""
     result: dict[str, list[tuple[float, float]]] = {}
     for row, equation in enumerate(equations.values()):
-        checks = [check for check in equation["checks"] if check["bounds"] is not None]
+        checks = [check for check in equation.differences if np.isfinite(check.bounds)]
         for number, check in enumerate(checks):
-            ratio = min(max(check["bounds"], MIN_RATIO), MAX_RATIO) if check["bounds"] else EQUAL
+            ratio = min(max(check.bounds, MIN_RATIO), MAX_RATIO) if check.bounds else EQUAL
             shift = SPREAD * (number / (len(checks) - 1) - 0.5) if len(checks) > 1 else 0
-            witness = check["witness"] if check["witness"] in MARKS else COUNTED
+            witness = check.witness if check.witness in MARKS else COUNTED
             result.setdefault(witness, []).append((ratio, row + shift))
     return result
 
@@ -71,44 +71,44 @@ def _mathematical(quantity):
 MIN_ERROR = 1e-17  # where an error of 0 is drawn
 
 
-def draw_v_curve(figure, findings) -> None:
+def draw_v_curve(figure, findings: Findings) -> None:
     """Relative errors over the step, both axes logarithmic; far smaller steps, of the complex step alone, at the left.
 
     Straight lines: what Taylor's formula leaves out, h²/6 |L'''|, and a rounding of L over h, relative to |L'|.
     """
-    curve = findings["checks"]["v_curve"]
+    curve = findings.checks.v_curve
     if curve is None:
         figure.subplots().set_title("every derivative by W$_{hh}$ is zero: no relative error can be drawn")
         return
     far, near = figure.subplots(1, 2, sharey=True, width_ratios=(1, 4))
-    steps, central = np.array(curve["steps"]), _drawn(curve["central"])
+    steps, central = curve.steps, _drawn(curve.central)
     highest = 10 * max(central.max(), 1)
     near.loglog(steps, central, color=RED, linewidth=3)
-    near.loglog(steps, _drawn(curve["complex"]), color=BLUE)
-    for line, style in ((curve["truncation"] * steps**2, "--"), (curve["rounding"] / steps, ":")):
+    near.loglog(steps, _drawn(curve.complex), color=BLUE)
+    for line, style in ((curve.truncation * steps**2, "--"), (curve.rounding / steps, ":")):
         near.loglog(steps, line, style, color=GREY, linewidth=1.2, zorder=3)
-    far.loglog(curve["smaller_steps"], _drawn(curve["complex_smaller"]), color=BLUE)
+    far.loglog(curve.smaller_steps, _drawn(curve.complex_smaller), color=BLUE)
 
-    best = curve["best_step"], curve["best_error"]
+    best = curve.best_step, curve.best_error
     near.plot(*best, "o", color=RED, markersize=6)
     _annotate(
         near,
         best,
-        f"best: {format_scientific(best[1])} at h = {format_scientific(best[0])}",
+        f"best: {scientific(best[1])} at h = {scientific(best[0])}",
         (-16, -3),
         RED,
         ha="right",
     )
     # Labels are placed by the formulas of the curves, so that they follow them.
-    _annotate(near, (1e-13, curve["rounding"] / 1e-13), "u |L / L′| / h", (8, 10), GREY, highest)
-    _annotate(near, (1e-13, curve["rounding"] / 1e-13), "central difference", (0, -44), RED, highest, ha="center")
-    _annotate(near, (1e-2, curve["truncation"] * 1e-4), "h²/6 |L‴ / L′|", (-10, 8), GREY, highest, ha="right")
-    _annotate(near, (1e-11, curve["complex_error"]), "complex step", (0, 6), BLUE, ha="center")
+    _annotate(near, (1e-13, curve.rounding / 1e-13), "u |L / L′| / h", (8, 10), GREY, highest)
+    _annotate(near, (1e-13, curve.rounding / 1e-13), "central difference", (0, -44), RED, highest, ha="center")
+    _annotate(near, (1e-2, curve.truncation * 1e-4), "h²/6 |L‴ / L′|", (-10, 8), GREY, highest, ha="right")
+    _annotate(near, (1e-11, curve.complex_smaller.max()), "complex step", (0, 6), BLUE, ha="center")
     near.set_ylim(MIN_ERROR / 2, highest)
     near.set_xlim(steps.min(), steps.max())
-    far.set_xlim(min(curve["smaller_steps"]), steps.min())
+    far.set_xlim(min(curve.smaller_steps), steps.min())
     far.set_xticks([1e-250, 1e-100])
-    far.set_ylabel(f"relative error of ∂L/∂{curve['element'].replace('_hh', '$_{hh}$')}")
+    far.set_ylabel(f"relative error of ∂L/∂{curve.element.replace('_hh', '$_{hh}$')}")
     far.set_xlabel("far smaller steps")
     near.set_xlabel("step h, of the real or the imaginary part")
     for axes in (far, near):
@@ -124,49 +124,7 @@ def _annotate(axes, point, text, offset, color, highest=np.inf, **options):
         axes.annotate(text, point, offset, textcoords="offset points", color=color, **options)
 
 
-def _caption_of_differences(findings: Findings) -> str:
-    return (
-        "Every equation, compared with every witness that computes it. A difference below 1, left of the line, is"
-        " rounding in float64; two rounded values may differ by 2. The crosses are central differences, whose own error"
-        " is orders of magnitude larger. If a formula were wrong, all other marks would be there too."
-    )
-
-
-def _alternative_of_differences(findings: Findings) -> str:
-    result = [one for one in findings["checks"]["largest"] if one["bounds"] is not None]
-    largest = "; ".join(f"{one['witness']} {format_scientific(one['bounds'])}" for one in result)
-    return (
-        "A row for each equation, a mark for each witness. The largest differences of all rows, in units of the derived"
-        f" bound: {largest}."
-    )
-
-
-def _caption_of_v_curve(findings: Findings) -> str:
-    curve = findings["checks"]["v_curve"]
-    if curve is None:
-        return "Every derivative by the recurrent weights is zero here, so that no relative error can be drawn."
-    predicted = curve["predicted_step"]
-    where = "" if predicted is None else f" The sum of the two is smallest near h = {format_scientific(predicted)}."
-    return (
-        f"The error of one derivative, compared with {curve['against']}. The error of the central difference falls with"
-        " h² until the rounding of L, which grows with 1/h, takes over: its smallest error is"
-        f" {format_scientific(curve['best_error'])}.{where} The error of the complex step falls with h² too and then"
-        f" stays small: at all of the far smaller steps it is at most {format_scientific(curve['complex_error'])}."
-    )
-
-
-def _alternative_of_v_curve(findings: Findings) -> str:
-    curve = findings["checks"]["v_curve"]
-    if curve is None:
-        return "An empty panel: every derivative by the recurrent weights is zero."
-    return (
-        "Relative error over step, both logarithmic. The central difference draws a V with its lowest point at"
-        f" {format_scientific(curve['best_step'])}; the complex step falls and then runs level, down to steps of"
-        f" {format_scientific(min(curve['smaller_steps']))}."
-    )
-
-
 CHECK_DRAWINGS = (
-    Drawing("differences", (7.4, 7.6), draw_differences, _caption_of_differences, _alternative_of_differences),
-    Drawing("v_curve", (7.4, 3.9), draw_v_curve, _caption_of_v_curve, _alternative_of_v_curve),
+    Drawing("differences", (7.4, 7.6), draw_differences),
+    Drawing("v_curve", (7.4, 3.9), draw_v_curve),
 )

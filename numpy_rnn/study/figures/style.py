@@ -1,10 +1,13 @@
 """How the figures of the study look: one style, colours that the colour-blind can tell apart, labels on the curves."""
 
 import textwrap
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
+from numpy_rnn.study.findings import Band
 
 # Okabe and Ito's colours, in an order in which neighbours differ in lightness too.
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY = (
@@ -47,6 +50,19 @@ def style():
 
     with matplotlib.rc_context(STYLE):
         yield
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def scientific(value: float, digits: int = 1) -> str:
+    """5e-12 as 5·10⁻¹², with this many significant digits; from 0.01 to 1000 without an exponent, and at least two."""
+    if not np.isfinite(value):
+        return "not finite"
+    if value == 0 or 0.01 <= abs(value) < 1000:
+        return f"{float(f'{value:.{max(digits, 2)}g}'):g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 CONTRAST = 4.5  # of text on white, at least (WCAG 2.1, level AA)
@@ -155,6 +171,23 @@ def epoch_axis(axes, epochs: list[int]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(-0.1, max(1, last) * 1.05)
     axes.set_xlabel("epoch")
+
+
+def plot_band(axes, x, band: Band, color, alpha: float = BAND, is_log: bool = True, **options) -> np.ndarray:
+    """Plot the median as a line and the rest of the band as an area; return the median.
+
+    is_log: whether to leave out what is not above 0.
+    """
+    low, median, high = (positive(part) if is_log else part for part in (band.low, band.median, band.high))
+    axes.plot(x, median, color=color, **options)
+    axes.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
+    return median
+
+
+def by_epoch(bands: Iterable[Band]) -> Band:
+    """The bands of the epochs as one band of arrays, (epochs, ...)."""
+    bands = list(bands)
+    return Band(*(np.array([getattr(band, part) for band in bands], float) for part in ("low", "median", "high")))
 
 
 def positive(values) -> np.ndarray:

@@ -2,18 +2,24 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from numpy_rnn.study.figures.svg import Picture
-from numpy_rnn.study.page.derivation import anchor, chapter
-from numpy_rnn.study.page.exercises import exercises, mistake_table, puzzles
-from numpy_rnn.study.page.formulas import checked_equation, equation, formula, reference
+from numpy_rnn.study.checks.equations import STEP, TRUNCATION, WINDOW
+from numpy_rnn.study.components.matrix import mask
+from numpy_rnn.study.figures.render import Picture
+from numpy_rnn.study.figures.truncation_figures import few
+from numpy_rnn.study.findings import Findings
+from numpy_rnn.study.page.document import anchor, chapter, equation, inline, reference
+from numpy_rnn.study.page.exercises import changes, check, curves, effect, exercises
+from numpy_rnn.study.page.formulas import formula
+from numpy_rnn.study.page.proofs import checked_equation
 from numpy_rnn.study.page.templates import fill, typeset
-from numpy_rnn.study.setting import Drawing, Findings, Table
 
+T = TypeVar("T")
 HERE = Path(__file__).parent
 STYLES = ("study.css", "explorer.css", "text.css")
 SCRIPTS = tuple(  # in the order in which they need each other
@@ -29,38 +35,52 @@ UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"  # what a data URL in double quotes ma
 A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
 
 
-def page(
-    findings: Findings, pictures: Mapping[str, Picture], drawings: Sequence[Drawing], tables: Sequence[Table]
-) -> str:
-    """The whole page as HTML. pictures: of every drawing, by its name. Needs jinja2 and latex2mathml.
+def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
+    """The whole page as HTML. pictures: of every drawing, by its name.
 
     Raises ValueError where a section asks for something that is not there (see templates.py).
     """
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((HERE / "sections").glob("*.html"))}
-    return assembled(texts, findings, pictures, drawings, tables)
-
-
-def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) -> str:
-    """The page of these sections, by name, `0_explore`; one without an <h2> continues the previous one."""
+    equations = findings.checks.equations | findings.checks.others
+    texts_of_figures = captions()
 
     def figure_of(name: str) -> str:
-        return figure(_named(name, drawings), pictures[name], findings)
+        caption, alternative = (
+            " ".join(fill(text, vars(findings), {}, _included(texts_of_figures)).split())
+            for text in _known(name, texts_of_figures)
+        )
+        return figure(name, _known(name, pictures), caption, alternative)
 
     def equation_of(name: str) -> str:
-        return checked_equation(name, findings["checks"]["equations"] | findings["checks"]["others"])
+        return checked_equation(name, equations)
 
     inserts = {
         "figure": figure_of,
-        "table": lambda name: table(_named(name, tables)),
+        "table": table,
         "equation": equation,
         "formula": formula,
+        "inline": inline,
         "code": with_code,
         "reference": reference,
         "derivation": lambda number: chapter(number, equation_of, figure_of),
-        "puzzles": lambda: puzzles(findings["training"]["mistakes"]),
-        "mistake_table": lambda: mistake_table(findings["training"]["mistakes"]),
-        "exercises": exercises,
+        "changes": changes,
+        "curves": curves,
     }
+    values = {
+        **vars(findings),
+        "equations_of_window": list(WINDOW),
+        "equations_of_step": [*TRUNCATION, *STEP],
+        "lengths": few,
+        "kept": lambda T, k1, k2: int(mask(T, k1, k2).sum()),
+        "exercises": exercises(),
+        "effect": effect,
+        "check": check,
+    }
+    return assembled(texts, values, inserts)
+
+
+def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
+    """The page of these sections, by name, `0_explore`; one without an <h2> continues the previous one."""
     sections, headings = [], []
     for name, text in texts.items():
         try:
@@ -81,6 +101,16 @@ def assembled(texts: Mapping[str, str], findings, pictures, drawings, tables) ->
     return fill(_read("page.html"), findings, parts)
 
 
+def captions() -> dict[str, list[str]]:
+    """The caption and the alternative text of every figure, as templates; and the parts that several include."""
+    _, *parts = re.split(r"^## (\w+)\n\n", _read("captions.txt"), flags=re.MULTILINE)
+    return {name: text.strip().split("\n\n") for name, text in zip(parts[::2], parts[1::2])}
+
+
+def _included(texts: Mapping[str, list[str]]) -> dict[str, str]:
+    return {name: text[0] for name, text in texts.items()}
+
+
 def with_anchors(section: str, identifier: str) -> str:
     """The section with a link to itself in every heading; an <h3> gets an id that is made of its words."""
 
@@ -96,14 +126,10 @@ def with_anchors(section: str, identifier: str) -> str:
     return SUBHEADING.sub(subheading, section)
 
 
-def figure(drawing: Drawing, picture: Picture, findings: Findings) -> str:
+def figure(name: str, picture: Picture, caption: str, alternative: str) -> str:
     """A figure with its caption. Both its images are embedded; the style sheet shows the one that fits the column."""
-    alternative = escape(drawing.alternative(findings))
     images = "\n".join(_image(kind, image, alternative) for kind, image in picture._asdict().items())
-    return (
-        f'<figure id="figure-{drawing.name}">{images}\n'
-        f"<figcaption>{with_code(drawing.caption(findings))}</figcaption></figure>\n"
-    )
+    return f'<figure id="figure-{name}">{images}\n<figcaption>{caption}</figcaption></figure>\n'
 
 
 def _image(kind, image, alternative):
@@ -119,17 +145,22 @@ def _image(kind, image, alternative):
     )
 
 
-def table(content: Table) -> str:
-    """A table; numbers are right-aligned, and `backticks` mark code."""
-    head = "".join(f'<th scope="col">{with_code(cell)}</th>' if cell else "<td></td>" for cell in content.head)
-    is_wide = len(content.head) > MAX_NARROW  # as cards on a narrow screen, on which every number has its label
-    labels = content.head if is_wide else [""] * len(content.head)
-    rows = "\n".join(f"<tr>{''.join(map(_cell, labels, row))}</tr>" for row in content.rows)
+def table(name: str, *, caller: Callable[[], str]) -> str:
+    """A table of the text in a `call` block: its caption, and then a line for its head and for every row, whose cells
+    are separated by `|`. Numbers are right-aligned.
+    """
+    caption, _, body = str(caller()).partition("\n| ")
+    head, *rows = ([" ".join(cell.split()) for cell in line.split(" |")] for line in body.split("\n| "))
+    is_wide = len(head) > MAX_NARROW  # as cards on a narrow screen, on which every number has its label
+    labels = [TAG.sub("", cell) if is_wide else "" for cell in head]
+    heads = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
+    cells = ((_cell(*of) for of in zip(labels, row, strict=True)) for row in rows)
+    lines = "\n".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     kind = ' class="cards"' if is_wide else ""
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-labelledby="table-{content.name}"><table{kind}>\n'
-        f'<caption id="table-{content.name}">{with_code(content.caption)}</caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n"
+        f'<div class="wide" role="region" tabindex="0" aria-labelledby="table-{name}"><table{kind}>\n'
+        f'<caption id="table-{name}">{" ".join(caption.split())}</caption>\n'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>{lines}</tbody></table></div>\n"
     )
 
 
@@ -143,17 +174,16 @@ def embedded(value) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def _cell(label, text):
-    number = " class=number" if A_NUMBER.fullmatch(text) else ""
-    named = f' data-label="{escape(label)}"' if label and text else ""
-    return f"<td{number}{named}>{with_code(text)}</td>"
+def _cell(label: str, html: str) -> str:
+    number = " class=number" if A_NUMBER.fullmatch(html) else ""
+    named = f' data-label="{label}"' if label and html else ""
+    return f"<td{number}{named}>{html}</td>"
 
 
-def _named(name, things):
-    for thing in things:
-        if thing.name == name:
-            return thing
-    raise ValueError(f"unknown name {name!r}: expected {', '.join(thing.name for thing in things)}")
+def _known(name: str, things: Mapping[str, T]) -> T:
+    if name not in things:
+        raise ValueError(f"unknown name {name!r}: expected one of {', '.join(things)}")
+    return things[name]
 
 
 def _read(name):

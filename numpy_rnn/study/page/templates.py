@@ -1,6 +1,6 @@
 """The page's templates: HTML with placeholders that Jinja fills, so that every number comes from the findings.
 
-    {{ components.steps }}, {{ checks.error | number(".2g") }}    a value of the findings, as `number` writes it
+    {{ components.steps }}, {{ training.epochs | number("d") }}    a value of the findings, as `number` writes it
     {% if ... %}, {% for ... in ... %}                            as in any Jinja template
     {{ figure("heat_map") }}, {{ table("reach") }}, {{ equation("B2") }}    what the page inserts
 
@@ -15,11 +15,14 @@ import importlib
 import re
 from collections.abc import Callable, Mapping
 from html import escape
+from math import isfinite
 from typing import Any
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.study.figures.style import scientific
+from numpy_rnn.study.findings import Band
 
-PAGE_PACKAGES = ("jinja2", "latex2mathml")
+PAGE_PACKAGES = ("jinja2", "latex2mathml", "markdown_it", "mdit_py_plugins")
 EXPONENT = re.compile(r"e([+-])0*(\d+)$")
 MINUS = {"-": "−", "+": ""}
 
@@ -46,27 +49,36 @@ def check_page_packages() -> None:
             importlib.import_module(package)
         except ImportError as error:
             raise InputError(
-                f"{package} cannot be imported ({error}): install {' and '.join(PAGE_PACKAGES)};"
-                " the study makes its page with them"
+                f"{package} cannot be imported ({error}): install {' and '.join(PAGE_PACKAGES)}; the study makes its"
+                " page with them"
             ) from None
 
 
-def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
+def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any], parts: Mapping[str, str] = {}) -> str:
     """The template with its placeholders filled.
 
-    findings: the values by name. inserts: finished HTML, and functions that return it.
+    findings: the values by name. inserts: finished HTML, and functions that return it. parts: templates to include.
     Raises ValueError, with the line, on a name that is unknown, a format that does not fit and a wrong template.
     """
     import jinja2
     from markupsafe import Markup
 
     def as_html(insert: str | Callable[..., str]):
-        return Markup(insert) if isinstance(insert, str) else lambda *arguments: Markup(insert(*arguments))
+        return (
+            Markup(insert)
+            if isinstance(insert, str)
+            else lambda *arguments, **named: Markup(insert(*arguments, **named))
+        )
 
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, autoescape=True, keep_trailing_newline=True, finalize=_finalize
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if isinstance(value, Markup) else Markup(number(_defined(value))),
+        loader=jinja2.DictLoader(parts),
     )
     environment.filters["number"] = lambda value, form="": Markup(number(_defined(value), form))
+    environment.filters.update(scientific=scientific, fixed=fixed, band=band_text, loss=loss_text)
     names = {name: as_html(insert) for name, insert in inserts.items()}
     try:
         return environment.from_string(text).render({**findings, **names})
@@ -77,8 +89,11 @@ def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> 
 
 
 def number(value: Any, form: str = "") -> str:
-    """A value as HTML, in a format of `format()`, with powers of ten as one writes them by hand; None is a dash."""
-    if value is None:
+    """A value as HTML, in a format of `format()`, with powers of ten as one writes them by hand.
+
+    None and numbers that are not finite are a dash.
+    """
+    if value is None or (isinstance(value, float) and not isfinite(value)):
         return "–"
     if isinstance(value, list):
         return ", ".join(number(v, form) for v in value)
@@ -86,11 +101,22 @@ def number(value: Any, form: str = "") -> str:
     return EXPONENT.sub(lambda m: f"·10<sup>{MINUS[m[1]]}{m[2]}</sup>", text) if isinstance(value, float) else text
 
 
-def _finalize(value):
-    """What is printed without the filter is written by `number` too; finished HTML stays as it is."""
-    from markupsafe import Markup
+def fixed(value: float, form: str) -> str:
+    """The number in this format; a dash where it is not defined."""
+    return format(float(value), form) if isfinite(value) else "–"
 
-    return value if isinstance(value, Markup) else Markup(number(_defined(value)))
+
+def band_text(band: Band, form: str, at: int | None = None) -> str:
+    """Median (10th, 90th percentile) of a number, or of one of several."""
+    median, low, high = (
+        fixed(float(part if at is None else part[at]), form) for part in (band.median, band.low, band.high)
+    )
+    return f"{median} ({low}, {high})"
+
+
+def loss_text(value: float) -> str:
+    """A loss or a ratio of losses; "diverged" where it is not finite."""
+    return f"{value:.2g}" if isfinite(value) else "diverged"
 
 
 def _defined(value):
@@ -116,7 +142,7 @@ def typeset(html: str) -> str:
 
 def words(text: str) -> str:
     """Running text without tags as HTML."""
-    text = POWER.sub(lambda match: f"·10<sup>{'−' if match[1] == '-' else ''}{match[2]}</sup>", text)
+    text = POWER.sub(lambda match: f"·10<sup>{MINUS[match[1]]}{match[2]}</sup>", text)
     text = POWER_OF_TEN.sub(lambda match: f"<sup>{match[1].translate(SUPERSCRIPTS)}</sup>", text)
     text = NEGATIVE.sub("−", text)
     text = INDEX.sub(lambda match: f"{match[1]}<sub>{match[2].strip('{}').replace('-', '−')}</sub>", text)

@@ -1,1 +1,1 @@
-"""What truncations, disagreements between implementations and mistakes do to training."""
+"""Effects of truncations, disagreements between implementations and mistakes on training."""

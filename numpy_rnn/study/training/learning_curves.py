@@ -1,4 +1,4 @@
-"""Learning curves by the length of the truncation, and the effect of a mutant on them.
+"""Learning curves of many networks: by the length of the truncation, and with mutants.
 
 Every mutant is compared with the definition on the same networks, over the same updates, by the same measure: the loss
 of a pass. So an algorithm that is both a disagreement and a mistake has one number and one verdict.
@@ -11,19 +11,12 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn import reference
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.initial import draw_parameters
-from numpy_rnn.common.records import Parameters
-from numpy_rnn.conformance.mutants.catalogue import load
-from numpy_rnn.conformance.traces.drive import trace_of
-from numpy_rnn.conformance.traces.judge import Judgement, judge
-from numpy_rnn.elman import forward
-from numpy_rnn.loss import half_squared_error
-from numpy_rnn.study.setting import DIVERGED_FACTOR, Setting, in_float64, rounded
+from numpy_rnn.common.records import Nonlinearity, Parameters, Run, RunOptions
+from numpy_rnn.study.findings import Band, Caught, Curve, CurvesByLength, Outcome, band
+from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, changed, in_float64
+from numpy_rnn.study.suite import judge_run, mutant
 
 MAX_POINTS = 60  # at which a curve is known, between its first and its last
-BAND = (0.1, 0.5, 0.9)
 
 
 class LearningCurve(NamedTuple):
@@ -37,6 +30,10 @@ class LearningCurve(NamedTuple):
     losses: np.ndarray  # (epochs, *E), infinite where a network has diverged
     parameters: list[Parameters]  # at these epochs, (*E, ..)
 
+    def findings(self) -> Curve:
+        """The band over the networks and the final losses."""
+        return Curve(self.epochs, band(self.losses), self.losses[-1])
+
 
 def curve_epochs(epochs: int) -> list[int]:
     """The first, the last, and some in between: close together at first, where most happens."""
@@ -46,92 +43,56 @@ def curve_epochs(epochs: int) -> list[int]:
     return sorted({0, epochs, *(int(epoch) for part in between for epoch in np.rint(part))})
 
 
-def draw_networks(setting: Setting, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
-    """Draw networks with successive seeds from that of the configuration, with zero biases where `bias` asks for them.
+def draw_networks(subject: Subject, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
+    """Draw networks with successive seeds from that of the run, with zero biases where `bias` asks for them.
 
     The weights of the run may come from a file; these are always drawn.
     """
-    params, configuration = setting.experiment.params, setting.configuration
-    D, O = params.W_xh.shape[-2], params.W_hy.shape[-1]
-    members = draw_parameters(
-        D,
+    params = subject.run.params
+    members = numpy_rnn.initial_parameters(
+        params.W_xh.shape[-2],
         params.W_hh.shape[-1],
-        O,
+        params.W_hy.shape[-1],
         bias=params.b_h is not None if bias is None else bias,
         dtype=dtype or str(params.W_hh.dtype),
-        seed=configuration.seed,
+        seed=subject.seed,
         networks=networks,
     )
-    if params.h_0 is None:
-        return members
-    return members._replace(h_0=np.zeros((networks, *params.h_0.shape), members.W_hh.dtype))
+    return members if params.h_0 is None else with_learned_state(members, subject)
 
 
-def updates_of(
-    rnn: Any, params: Parameters, setting: Setting, configuration: Configuration, yield_every: int | str = 1
-):
-    """The updates of a run of `rnn`, a package with the functions of numpy_rnn, over the series of the setting."""
-    dtype = params.W_hh.dtype
-    x, target, h_0 = (array.astype(dtype) for array in (setting.x, setting.target, setting.h_0))
-    given = None if params.h_0 is not None else h_0
-    return rnn.train(params, x, target, given, **configuration.train_options(), yield_every=yield_every)
+def with_learned_state(params: Parameters, subject: Subject) -> Parameters:
+    """Networks with a learned initial state, zero at first."""
+    return params._replace(h_0=np.zeros((*params.W_hh.shape[:-2], *subject.h_0.shape), params.W_hh.dtype))
 
 
-def learning_curve(rnn: Any, params: Parameters, setting: Setting, configuration: Configuration) -> LearningCurve:
+def learning_curve(rnn: Any, params: Parameters, subject: Subject, options: RunOptions) -> LearningCurve:
     """Train, and keep the weights after some of the epochs, however many updates an epoch has."""
-    wanted = curve_epochs(configuration.epochs)
+    wanted = curve_epochs(options.schedule.epochs)
     yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
     kept, epoch, latest = {}, 0, params
     with np.errstate(all="ignore"):
-        for update in updates_of(rnn, params, setting, configuration, yield_every):
+        for update in subject.train(rnn, params, options, yield_every=yield_every):
             if update.epoch != epoch and epoch in wanted:
                 kept[epoch] = latest
             epoch, latest = update.epoch, update.parameters
         kept[epoch] = latest
-    epochs = sorted(kept)
-    parameters = [kept[epoch] for epoch in epochs]
-    losses = losses_of_a_pass(parameters, setting, configuration)
-    return LearningCurve(epochs, np.where(losses > DIVERGED_FACTOR * losses[0], np.inf, losses), parameters)
+    losses = losses_of_a_pass(list(kept.values()), subject, options.objective.nonlinearity)
+    return LearningCurve(list(kept), np.where(losses > DIVERGED_FACTOR * losses[0], np.inf, losses), [*kept.values()])
 
 
-def losses_of_a_pass(parameters: list[Parameters], setting: Setting, configuration: Configuration) -> np.ndarray:
+def stacked(parameters: list[Parameters]) -> Parameters:
+    """M times E networks as one ensemble (M, *E)."""
+    return Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
+
+
+def losses_of_a_pass(parameters: list[Parameters], subject: Subject, nonlinearity: Nonlinearity) -> np.ndarray:
     """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
-    stacked: Parameters = Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
-    stacked = in_float64(stacked)
-    options: dict[str, Any] = {"nonlinearity": configuration.nonlinearity}
-    h_0 = setting.h_0 if stacked.h_0 is None else stacked.h_0
+    params = in_float64(stacked(parameters))
     with np.errstate(all="ignore"):
-        y = forward(stacked, setting.x, h_0, **options).y
-        losses = half_squared_error(y, setting.target)
+        y = numpy_rnn.forward(params, subject.x, subject.initial_state(params), nonlinearity=nonlinearity).y
+        losses = numpy_rnn.half_squared_error(y, subject.target)
     return np.where(np.isfinite(losses), losses, np.inf)
-
-
-def summary(of: LearningCurve) -> dict:
-    """A learning curve as plain values: the median and the band from the 10th to the 90th percentile over all networks.
-
-    A network that diverged has an infinite loss, and is among the worst in every quantile; None is infinite.
-    """
-    low, median, high = quantiles(of.losses)
-    first, last = of.losses[0], of.losses[-1]
-    return {
-        "epochs": of.epochs,
-        "low": rounded(low),
-        "median": rounded(median),
-        "high": rounded(high),
-        "final": rounded(last),
-        "final_median": rounded(median)[-1],
-        "diverged": int(np.isinf(last).sum()),
-        "worse_than_untrained": int((np.isfinite(last) & (last > first)).sum()),
-        "networks": len(last),
-    }
-
-
-def quantiles(losses: np.ndarray) -> np.ndarray:
-    """10th percentile, median and 90th percentile over the last axis, (3, ...); infinite values are the largest.
-
-    Every quantile is the value of one network, as nothing lies between a number and infinity.
-    """
-    return np.quantile(losses, BAND, axis=-1, method="inverted_cdf")
 
 
 LENGTHS = (1, 2, 3, 5, 10)  # and all steps of the series
@@ -142,46 +103,16 @@ def lengths(steps: int) -> list[int]:
     return sorted({k for k in LENGTHS if k < steps} | {steps})
 
 
-def by_k(setting: Setting) -> dict:
-    """For every k, TBPTT(k, k) and TBPTT(1, k) of the same networks, with the run's other options."""
-    params = draw_networks(setting, setting.seeds)
-    ks = lengths(len(setting.x))
+def by_length(subject: Subject) -> CurvesByLength:
+    """Curves of TBPTT(k, k) and TBPTT(1, k) for every k, of the same networks, with the run's other options."""
+    params = draw_networks(subject, subject.networks)
 
     def train(k1, k2):
-        configuration = setting.configuration.changed(k1=k1, k2=k2)
-        return {"k1": k1, "k2": k2, "k": k2} | summary(learning_curve(numpy_rnn, params, setting, configuration))
+        return learning_curve(numpy_rnn, params, subject, changed(subject.options, k1=k1, k2=k2)).findings()
 
-    chunks = [train(k, k) for k in ks]
-    sliding = [chunks[0] if k == 1 else train(1, k) for k in ks]
-    configuration = setting.configuration
-    return {
-        "ks": ks,
-        "steps": len(setting.x),
-        "seeds": setting.seeds,
-        "first_seed": configuration.seed,
-        "epochs": configuration.epochs,
-        "learning_rate": configuration.learning_rate,
-        "reduction": configuration.reduction,
-        "mean": configuration.reduction == "mean",
-        "from_file": configuration.weights is not None,
-        "chunks": chunks,
-        "sliding": sliding,
-        "best_chunks": _best(chunks),
-        "best_sliding": _best(sliding),
-        "any_diverged": any(run["diverged"] for run in chunks + sliding),
-        "diverged": _diverged(chunks, sliding),
-    }
-
-
-def _best(runs):
-    """The k with the lowest median final loss, of those whose median network did not diverge, or None."""
-    finite = [run for run in runs if run["final_median"] is not None]
-    return min(finite, key=lambda run: run["final_median"])["k"] if finite else None
-
-
-def _diverged(chunks, sliding):
-    runs = [(run, "chunks") for run in chunks] + [(run, "sliding window") for run in sliding if run["k"] > 1]
-    return [{"kind": kind, "k": run["k"], "diverged": run["diverged"]} for run, kind in runs if run["diverged"]]
+    ks = lengths(len(subject.x))
+    chunks = {k: train(k, k) for k in ks}
+    return CurvesByLength(chunks, {k: chunks[k] if k == 1 else train(1, k) for k in ks})
 
 
 OVERLAP = 5  # steps of the window, where windows have to overlap
@@ -195,89 +126,74 @@ class DemoRun(NamedTuple):
     """A run that may show a mutant: how it differs from the configured one."""
 
     name: str
-    changes: dict[str, Any]  # of the configuration
+    options: RunOptions
     bias: bool | None = None  # None: as configured
     dtype: str | None = None  # None: as configured
-    ensemble: bool = False  # whether the suite judges an ensemble, not one network
-    learned: bool = False  # whether h_0 is
+    is_ensemble: bool = False  # whether the suite judges an ensemble, not one network
+    is_learned: bool = False  # whether h_0 is
 
-    def configuration(self, setting: Setting) -> Configuration:
-        """The configuration, with the epochs of `epochs_of`."""
-        return setting.configuration.changed(**self.changes, epochs=epochs_of(setting))
-
-    def networks(self, setting: Setting, number: int) -> Parameters:
+    def networks(self, subject: Subject, number: int) -> Parameters:
         """An ensemble of so many networks, as `draw_networks` draws them."""
-        params = draw_networks(setting, number, self.bias, self.dtype)
-        if self.learned and params.h_0 is None:
-            params = params._replace(h_0=np.zeros((number, *setting.h_0.shape), params.W_hh.dtype))
-        return params
+        params = draw_networks(subject, number, self.bias, self.dtype)
+        return with_learned_state(params, subject) if self.is_learned else params
 
 
-def epochs_of(setting: Setting) -> int:
+def demo_epochs(subject: Subject) -> int:
     """The epochs of every run: those of the configuration, but at most as many as make MAX_UPDATES with k1 = 1."""
-    return min(setting.configuration.epochs, max(1, MAX_UPDATES // len(setting.x)))
+    return min(subject.options.schedule.epochs, max(1, MAX_UPDATES // len(subject.x)))
 
 
-def named_runs(setting: Setting) -> dict[str, DemoRun]:
+def demo_runs(subject: Subject) -> dict[str, DemoRun]:
     """The runs by key, in the order in which they are tried."""
-    steps, configuration = len(setting.x), setting.configuration
-    k = min(OVERLAP, steps)
-    sliding, chunks, blocks = {"k1": 1, "k2": k}, {"k1": k, "k2": k}, {"k1": min(3, steps), "k2": k}
+    steps = len(subject.x)
+    k, k1 = min(OVERLAP, steps), min(3, steps)
+    own = changed(subject.options, epochs=demo_epochs(subject))
+    sliding, blocks = changed(own, k1=1, k2=k), changed(own, k1=k1, k2=k)
+    slow = changed(sliding, learning_rate=0.2 * np.asarray(own.step.learning_rate).item())
     momentum = {"momentum": 0.5, "dampening": 0.25, "nesterov": False, "weight_decay": 0.001, "max_norm": 0.5}
     nesterov = {"momentum": 0.5, "dampening": 0.0, "nesterov": True}
-    rate = {"learning_rate": 0.2 * np.asarray(configuration.learning_rate).item()}
-    window, block = f"k1 = 1, k2 = {k}", f"k1 = {blocks['k1']}, k2 = {k}"
+    window, block, clipped = f"k1 = 1, k2 = {k}", f"k1 = {k1}, k2 = {k}", changed(sliding, max_norm=0.5)
     return {
-        "configured": DemoRun("as configured", {}),
+        "configured": DemoRun("as configured", own),
         "sliding": DemoRun(window, sliding),
-        "chunks": DemoRun(f"k1 = {k}, k2 = {k}", chunks),
-        "biases": DemoRun(f"{window}, biases", sliding, True),
-        "float64": DemoRun(f"float64, {window}, biases, max_norm", sliding | {"max_norm": 0.5}, True, "float64"),
-        "mean": DemoRun(f"{block}, mean", blocks | {"reduction": "mean"}, True),
-        "sum": DemoRun(f"{block}, sum", blocks | {"reduction": "sum"}, True),
-        "relu": DemoRun(f"relu, {window}", sliding | rate | {"nonlinearity": "relu"}, True),
+        "chunks": DemoRun(f"k1 = {k}, k2 = {k}", changed(own, k1=k, k2=k)),
+        "biases": DemoRun(f"{window}, biases", sliding, bias=True),
+        "float64": DemoRun(f"float64, {window}, biases, max_norm", clipped, bias=True, dtype="float64"),
+        "mean": DemoRun(f"{block}, mean", changed(blocks, reduction="mean"), bias=True),
+        "sum": DemoRun(f"{block}, sum", changed(blocks, reduction="sum"), bias=True),
+        "relu": DemoRun(f"relu, {window}", changed(slow, nonlinearity="relu"), bias=True),
         "momentum": DemoRun(
-            "momentum, dampening, decay, max_norm, learned h₀", sliding | rate | momentum, True, learned=True
+            "momentum, dampening, decay, max_norm, learned h₀", changed(slow, **momentum), bias=True, is_learned=True
         ),
-        "nesterov": DemoRun("nesterov", sliding | rate | nesterov, True),
-        "ensemble": DemoRun("an ensemble, max_norm", {"max_norm": 0.5}, ensemble=True),
+        "nesterov": DemoRun("nesterov", changed(slow, **nesterov), bias=True),
+        "ensemble": DemoRun("an ensemble, max_norm", changed(own, max_norm=0.5), is_ensemble=True),
     }
 
 
-class Outcome(NamedTuple):
-    """Learning curves of the definition and of a mutant, on the same networks."""
-
-    right: LearningCurve
-    wrong: LearningCurve
-
-    def findings(self) -> dict[str, Any]:
-        """As plain values: both curves, the ratio of the final losses (median and band over networks), the verdict.
-
-        The ratio is taken per network, where the definition's loss is finite and not zero.
-        """
-        right, wrong = self.right.losses[-1], self.wrong.losses[-1]
-        kept = np.isfinite(right) & (right > 0)
-        ratios = quantiles(wrong[kept] / right[kept]) if kept.any() else np.full(3, np.nan)
-        medians = quantiles(self.wrong.losses)[1]
-        return {
-            "right": summary(self.right),
-            "wrong": summary(self.wrong),
-            "ratio": dict(zip(("low", "median", "high"), rounded(ratios))),
-            "verdict": verdict(ratios[1], medians[-1], medians[0]) if self.right.epochs != [0] else "not trained",
-        }
-
-
 class Outcomes:
-    """Outcomes of mutants on the runs of a setting; each run of the definition is made once."""
+    """Outcomes of mutants on the runs of a subject; each run of the definition is made once."""
 
-    def __init__(self, setting: Setting):
-        self.setting, self.runs = setting, named_runs(setting)
+    def __init__(self, subject: Subject):
+        self.subject, self.runs = subject, demo_runs(subject)
         self.definition = cache(lambda run: self._train(reference, run))
-        self.of = cache(lambda mutant, run: Outcome(self.definition(run), self._train(load(mutant), run)))
+        self.of = cache(lambda name, run: outcome(self.definition(run), self._train(mutant(name), run)))
 
-    def _train(self, rnn, run):
-        params = self.runs[run].networks(self.setting, self.setting.seeds)
-        return learning_curve(rnn, params, self.setting, self.runs[run].configuration(self.setting))
+    def _train(self, rnn: Any, run: str) -> LearningCurve:
+        params = self.runs[run].networks(self.subject, self.subject.networks)
+        return learning_curve(rnn, params, self.subject, self.runs[run].options)
+
+
+def outcome(right: LearningCurve, wrong: LearningCurve) -> Outcome:
+    """Both curves, the ratio of the final losses over the networks, and the verdict.
+
+    The ratio is taken per network, where the definition's loss is finite and not zero.
+    """
+    final = right.losses[-1]
+    kept = np.isfinite(final) & (final > 0)
+    ratio = band(wrong.losses[-1][kept] / final[kept]) if kept.any() else Band(*np.full(3, np.nan))
+    medians = band(wrong.losses).median
+    said = verdict(float(ratio.median), medians[-1], medians[0]) if right.epochs != [0] else "not trained"
+    return Outcome(right.findings(), wrong.findings(), ratio, said)
 
 
 def verdict(ratio: float, final: float, untrained: float) -> str:
@@ -297,23 +213,14 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
     return "learns less" if final < untrained / LEARNS else "does not learn"
 
 
-def judge_demo_run(rnn: Any, demo: DemoRun, setting: Setting) -> Judgement:
+def judge_demo_run(rnn: Any, demo: DemoRun, subject: Subject) -> Caught | None:
     """The verdict of the equivalence suite on the first epochs of a run of `rnn`, with one network or an ensemble.
 
-    Raises InputError when the run makes no update, so that there is nothing to judge.
+    Raises ValueError when the run makes no update, so that there is nothing to judge.
     """
-    configuration = demo.configuration(setting)
-    configuration = configuration.changed(epochs=min(JUDGED_EPOCHS, max(1, configuration.epochs)))
-    params = demo.networks(setting, 2 if demo.ensemble else 1)
-    if not demo.ensemble:
+    options = changed(demo.options, epochs=min(JUDGED_EPOCHS, max(1, demo.options.schedule.epochs)))
+    params = demo.networks(subject, 2 if demo.is_ensemble else 1)
+    if not demo.is_ensemble:
         params = Parameters(*(None if theta is None else theta[0] for theta in params))
-    x, target, h_0 = (v.astype(params.W_hh.dtype) for v in (setting.x, setting.target, setting.h_0))
-    experiment = setting.experiment._replace(
-        x=x, target=target, h_0=h_0 if params.h_0 is None else params.h_0, params=params
-    )
-    configuration = configuration.changed(learn_initial_state=params.h_0 is not None)
-    with np.errstate(all="ignore"):
-        trace = trace_of(rnn, experiment, configuration)
-        if "epoch" not in trace:
-            raise InputError(f"{rnn.__name__} has made no update: expected one to be judged")
-        return judge(trace)
+    x, target, h_0 = (v.astype(params.W_hh.dtype) for v in (subject.x, subject.target, subject.h_0))
+    return judge_run(rnn, Run(params, x, target, h_0 if params.h_0 is None else None, None, options))

@@ -1,4 +1,4 @@
-"""What is left to write around an author's code: the names of the arrays, and which options the code does not have."""
+"""Code around an author's code: the names of the arrays, and which options the code does not have."""
 
 import numpy as np
 
@@ -14,7 +14,6 @@ class Port:
     capabilities: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     tanh_ulps = None
-    truncation = ""
 
     def __init__(self, **changes):
         self.name = type(self).__name__

@@ -1,9 +1,9 @@
-"""Language models of five authors with their own loss and, but for one, their own step."""
+"""Language models of three authors with their own loss and, but for one, their own step."""
 
 import numpy as np
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
-from public_rnns.adapter import NO_SGD, OF_CLASSES, LanguageModel, Port, filled, named, reported, transposed
+from public_rnns.adapter import NO_SGD, OF_CLASSES, LanguageModel, Port, named, reported, transposed
 
 
 class MinCharRnn(Port):
@@ -70,73 +70,11 @@ class RNNNumpy:
 
 
 class DennyBritz(LanguageModel):
-    truncation = "band:5"
-
     def window_update(self, p, x, target, h_0, *, learning_rate, **options):
         model = RNNNumpy(p["W_xh"].T, p["W_hy"].T, p["W_hh"].T)
         loss = model.calculate_loss(x[:, 0], target[:, 0])
         dLdU, dLdV, dLdW = model.bptt(x[:, 0], target[:, 0])
         return reported(p, {"W_xh": dLdU.T, "W_hy": dLdV.T, "W_hh": dLdW.T}, learning_rate, loss=loss)
-
-
-# gy910210, rnn-from-scratch: an object per layer, a band of 4 + 1 steps; the loss is a mean, its gradient not.
-class RNNLayer:
-    def forward(self, x, prev_s, U, W, V):
-        self.s = np.tanh(np.dot(U, x) + np.dot(W, prev_s))
-        self.mulv = np.dot(V, self.s)
-
-    def backward(self, x, prev_s, U, W, V, diff_s, dmulv):
-        dV, dsv = np.outer(dmulv, self.s), np.dot(V.T, dmulv)
-        dadd = (1.0 - np.square(self.s)) * (dsv + diff_s)
-        return np.dot(W.T, dadd), np.outer(dadd, x), np.outer(dadd, prev_s), dV
-
-
-def predict(mulv):
-    exp_scores = np.exp(mulv)
-    return exp_scores / np.sum(exp_scores)
-
-
-class Model:
-    def __init__(self, U, W, V, bptt_truncate=4):
-        self.U, self.W, self.V, self.bptt_truncate = U, W, V, bptt_truncate
-
-    def forward_propagation(self, x):
-        layers, prev_s = [], np.zeros(len(self.W), self.W.dtype)
-        for x_t in x:
-            layer = RNNLayer()
-            layer.forward(x_t, prev_s, self.U, self.W, self.V)
-            prev_s = layer.s
-            layers.append(layer)
-        return layers
-
-    def bptt(self, x, y):
-        layers, zero = self.forward_propagation(x), np.zeros(len(self.W), self.W.dtype)
-        loss, (dU, dW, dV) = 0.0, map(np.zeros_like, (self.U, self.W, self.V))
-        for t, layer in enumerate(layers):
-            dmulv = predict(layer.mulv)
-            loss -= np.log(dmulv[y[t]])
-            dmulv[y[t]] -= 1
-            prev = zero if t == 0 else layers[t - 1].s
-            diff_s, dU_t, dW_t, dV_t = layer.backward(x[t], prev, self.U, self.W, self.V, zero, dmulv)
-            dV += dV_t
-            for i in range(t - 1, max(-1, t - self.bptt_truncate - 1), -1):
-                prev = zero if i == 0 else layers[i - 1].s
-                none = np.zeros_like(dmulv)
-                diff_s, dU_i, dW_i, _ = layers[i].backward(x[i], prev, self.U, self.W, self.V, diff_s, none)
-                dU_t, dW_t = dU_t + dU_i, dW_t + dW_i
-            dU, dW = dU + dU_t, dW + dW_t
-        return loss / float(len(y)), dU, dW, dV
-
-
-class Gy910210(LanguageModel):
-    truncation = "band:5"
-    of_sum = False  # as the author has it
-
-    def window_update(self, p, x, target, h_0, *, learning_rate, **options):
-        x = np.eye(len(p["W_xh"]), dtype=h_0.dtype)[x[:, 0]]
-        loss, dU, dW, dV = Model(p["W_xh"].T, p["W_hh"].T, p["W_hy"].T).bptt(x, target[:, 0])
-        loss = h_0.dtype.type(loss * len(x) if self.of_sum else loss)
-        return reported(p, {"W_xh": dU.T, "W_hh": dW.T, "W_hy": dV.T}, learning_rate, loss=loss)
 
 
 # vzhou842, rnn-from-scratch: columns, one loss at the end of the sequence; Whh is not transposed on the way back.
@@ -185,79 +123,3 @@ class Vzhou842(Port):
         gradients = rnn.backprop(probs, learning_rate)
         weights = rnn.Wxh, rnn.Whh, rnn.Why, rnn.bh, rnn.by
         return {"loss": loss} | named(p, gradients) | named(p, weights, "")
-
-
-# Deep Learning from Scratch 2, time_layers.py: an object per step, float32, mean cross-entropy of classes.
-class RNNStep:
-    def __init__(self, Wx, Wh, b):
-        self.params = [Wx, Wh, b]
-
-    def forward(self, x, h_prev):
-        Wx, Wh, b = self.params
-        t = np.dot(h_prev, Wh) + np.dot(x, Wx) + b
-        h_next = np.tanh(t)
-        self.cache = x, h_prev, h_next
-        return t, h_next
-
-    def backward(self, dh_next):
-        Wx, Wh, _ = self.params
-        x, h_prev, h_next = self.cache
-        dt = dh_next * (1 - h_next**2)
-        self.grads = np.dot(x.T, dt), np.dot(h_prev.T, dt), np.sum(dt, axis=0)
-        return dt, np.dot(dt, Wx.T), np.dot(dt, Wh.T)
-
-
-class TimeRNN:
-    def __init__(self, Wx, Wh, b, h):
-        self.params, self.h = [Wx, Wh, b], h
-
-    def forward(self, xs):
-        self.layers, ts, hs = [], [], []
-        for t in range(xs.shape[1]):
-            layer = RNNStep(*self.params)
-            a, self.h = layer.forward(xs[:, t, :], self.h)
-            self.layers.append(layer)
-            ts.append(a)
-            hs.append(self.h)
-        return np.stack(ts), np.stack(hs)
-
-    def backward(self, dhs):
-        dh, grads, all_dh, dts = 0, [0, 0, 0], [], []
-        for t in reversed(range(dhs.shape[1])):
-            layer = self.layers[t]
-            all_dh.append(dhs[:, t, :] + dh)
-            dt, _, dh = layer.backward(all_dh[-1])
-            dts.append(dt)
-            grads = [total + grad for total, grad in zip(grads, layer.grads)]
-        return grads, np.stack(all_dh[::-1]), np.stack(dts[::-1])
-
-
-def time_softmax_with_loss(xs, ts):
-    N, T, V = xs.shape
-    xs, ts = xs.reshape(N * T, V), ts.reshape(N * T)
-    ys = np.exp(xs - xs.max(axis=1, keepdims=True))
-    ys /= ys.sum(axis=1, keepdims=True)
-    loss = -np.sum(np.log(ys[np.arange(N * T), ts])) / (N * T)
-    dx = ys.copy()
-    dx[np.arange(N * T), ts] -= 1
-    return loss, (dx / (N * T)).reshape(N, T, V)
-
-
-class DeepLearningFromScratch2(Port):
-    """The embedding is a layer before the RNN. The values within the layers are reported too."""
-
-    dtypes = ("float32",)
-    capabilities = ("cross_entropy", "intermediates")
-    lacks = ("relu", "sum", "older steps", "squared_error", "distributions", "large outputs")
-
-    def window_update(self, p, x, target, h_0, *, learning_rate, **options):
-        P = filled(p)
-        layer = TimeRNN(P["W_xh"], P["W_hh"], P["b_h"], h_0)
-        a, h = layer.forward(x.transpose(1, 0, 2))
-        y = h @ P["W_hy"] + P["b_y"]  # TimeAffine
-        loss, dout = time_softmax_with_loss(y.transpose(1, 0, 2), target.T)
-        dy = np.ascontiguousarray(dout.transpose(1, 0, 2))
-        (dWx, dWh, db), dh, da = layer.backward(dout @ p["W_hy"].T)
-        flat_h, flat_dy = h.reshape(-1, h.shape[-1]), dy.reshape(-1, dy.shape[-1])
-        grads = {"W_xh": dWx, "W_hh": dWh, "W_hy": flat_h.T @ flat_dy, "b_h": db, "b_y": flat_dy.sum(axis=0)}
-        return reported(p, grads, learning_rate, loss=np.float32(loss), a=a, h=h, y=y, dy=dy, dh=dh, da=da)

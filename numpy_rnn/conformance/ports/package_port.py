@@ -1,0 +1,65 @@
+"""A package with the functions of numpy_rnn as a port: its windows by the functions, its runs by `train`."""
+
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.records import Parameters, Run
+from numpy_rnn.conformance.bounds.local_bounds import TAU
+from numpy_rnn.conformance.case import one_bias, present
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING
+from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
+
+
+class PackagePort:
+    """A package as a port with every capability."""
+
+    capabilities, abilities, tau = CAPABILITIES, EVERYTHING, TAU
+    dtypes = ("float32", "float64")
+
+    def __init__(self, rnn: Any):
+        self.rnn, self.name = rnn, rnn.__name__
+
+    def window_update(
+        self, params, x, target, h_0, *, learning_rate, loss="squared_error", weights=None, velocity=None, **options
+    ):
+        """One window and its SGD step. options: the nonlinearity, the reduction, and those of the step."""
+        rnn = self.rnn
+        theta = rnn.from_numpy(Parameters(**params))
+        x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
+        objective: dict[str, Any] = {
+            name: options.pop(name) for name in ("nonlinearity", "reduction") if name in options
+        }
+        objective |= {"loss": loss, "weights": None if weights is None else rnn.from_numpy(weights)}
+        activations = rnn.forward(theta, x, h_0, nonlinearity=objective.get("nonlinearity", "tanh"))
+        loss_of = rnn.cross_entropy if loss == "cross_entropy" else rnn.half_squared_error
+        reduced = {name: objective[name] for name in ("reduction", "weights") if name in objective}
+        L = loss_of(activations.y[-len(target) :], target, **reduced)
+        flow = rnn.adjoints(theta, activations, target, **objective)
+        gradients = clipped = rnn.bptt(theta, activations, target, **objective)
+        max_norm, max_value = options.pop("max_norm", None), options.pop("max_value", None)
+        if max_norm is not None:
+            clipped = rnn.clip_by_global_norm(gradients, max_norm)
+        elif max_value is not None:
+            clipped = rnn.clip_by_value(gradients, max_value)
+        if velocity is not None:
+            velocity = rnn.from_numpy(Parameters(**dict.fromkeys(Parameters._fields) | velocity))
+        delta, v = rnn.direction(theta, clipped, velocity, **options)
+        updated = rnn.sgd(theta, delta, learning_rate)
+        report = {"loss": L, "a": activations.a, "h": activations.h[1:], "y": activations.y}
+        for prefix, arrays in (("", flow), ("d", gradients), ("v", v), ("", updated)):
+            report |= {prefix + name: array for name, array in present(arrays).items()}
+        return {name: np.asarray(rnn.to_numpy(array)) for name, array in report.items()}
+
+    def check(self, run: Run) -> None:
+        """Every run is supported."""
+
+    def trace(self, run: Run) -> RecordedRun:
+        """The run of the package's `train`; its numbers may overflow."""
+        rnn, run = self.rnn, run._replace(params=one_bias(run.params))
+        recorder = Recorder(run)
+        params, x, target, h_0, weights = map(rnn.from_numpy, run[:5])
+        with np.errstate(all="ignore"):
+            for update in rnn.train(params, x, target, h_0, weights=weights, record=True, **run.options.keywords()):
+                recorder.append(update, rnn.to_numpy)
+        return recorder.recorded()

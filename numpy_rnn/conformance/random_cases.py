@@ -1,0 +1,327 @@
+"""Random cases and runs that make faults visible.
+
+Mostly the sizes differ from each other, weights are of order one and not symmetric, tanh is not saturated and the older
+steps of the window have no loss. Some cases have a square output matrix, exact zeros before relu, a batch or a window
+of one, a saturated unit, a unit without incoming weights, or subnormal inputs. Large cases have one size of up to 40,
+beyond small buffers and the registers of vector instructions. A choice is made by a `Draw`, at random or by Hypothesis.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from numpy_rnn.common.records import DTYPES, Objective, Parameters, Run, RunOptions, Schedule, Step, WindowCase
+from numpy_rnn.conformance.case import GIVEN_DY, TwoBiases, present
+from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities
+
+MAX_SIZE = 8  # of T, B, D, H and O in most cases
+LARGE_SIZES = {"T": (9, 40), "H": (17, 40), "B": (9, 20), "D": (17, 40), "O": (17, 40)}  # of one of them, in the others
+SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostly |a| > 20
+MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
+
+
+class Draw(Protocol):
+    """A source of choices. The first option and the smallest number are the simplest."""
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        """One of the options."""
+
+    def integer(self, low: int, high: int) -> int:
+        """A number from low to high, both included."""
+
+    def one_in(self, n: int) -> bool:
+        """True in one of n draws."""
+
+
+class RandomDraw:
+    """Choices made by a generator of random numbers."""
+
+    def __init__(self, *seed: int):
+        self.generator = np.random.default_rng(seed)
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        return options[int(self.generator.integers(len(options)))]
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self.generator.integers(low, high, endpoint=True))
+
+    def one_in(self, n: int) -> bool:
+        return bool(self.generator.integers(n) == 0)
+
+
+class Recipe(NamedTuple):
+    """The description of a case, from which it can be made again."""
+
+    T: int
+    B: int
+    D: int
+    H: int
+    O: int
+    K: int
+    dtype: str
+    objective: Objective = Objective()
+    step: Step | None = Step(0.1)
+    bias: bool = False
+    zeros: bool = False  # whether the first input and the initial state are zero
+    gain: float = 1.0
+    seed: int = 0  # of the numbers in the arrays
+    learned: bool = False  # the initial state
+    velocity: bool = False  # whether there is one before the update, if the step has any
+    classes: bool = False  # whether the target of a cross-entropy holds classes
+    logits: float = 1.0  # the scale of the outputs of a cross-entropy
+    class_inputs: bool = False
+    weights: bool = False
+    saturated: bool = False  # the last unit, of tanh
+    silent: bool = False  # the first unit of several, which has no incoming weights: a = 0
+    subnormal: bool = False  # the first component of the inputs and of the initial state
+    no_h_0: bool = False  # whether the initial state is zero
+    two_biases: bool = False  # of the hidden layer
+
+    def __repr__(self) -> str:
+        """The call that makes the recipe again, without the fields that have their defaults."""
+        return _call(self)
+
+    def case(self) -> WindowCase:
+        """The case."""
+        generator = np.random.default_rng(self.seed)
+        T, B, D, H, O, K = self[:6]
+        params: Any = random_parameters(generator, (D, H, O), self.bias, self.dtype, self.gain)
+        x, target, h_0 = (generator.normal(size=size) for size in ((T, B, D), (K, B, O), (B, H)))
+        h_0 = states(h_0, self.objective.nonlinearity)
+        if self.zeros:
+            x[0], h_0[...] = 0, 0
+        if self.subnormal:
+            x[..., 0], h_0[..., 0] = (np.finfo(self.dtype).smallest_normal / 4 * v[..., 0] for v in (x, h_0))
+        params = self._special_units(params)
+        if self.two_biases:
+            params = with_second_bias(generator, params)
+        x, target, h_0 = (array.astype(self.dtype) for array in (x, target, h_0))
+        if self.learned:
+            params = params._replace(h_0=h_0)
+        has_velocity = self.velocity and self.step is not None and self.step.has_velocity
+        velocity = random_velocity(generator, params, self.step.adagrad) if has_velocity else None  # type: ignore[union-attr]
+        if self.class_inputs:
+            x = random_classes(generator, (T, B), D)
+        if self.objective.loss == "cross_entropy":
+            target = random_classes(generator, (K, B), O) if self.classes else random_distributions(generator, target)
+            params = params._replace(W_hy=params.W_hy * params.W_hy.dtype.type(self.logits))
+        weights = random_weights(generator, (K, B), self.dtype) if self.weights else None
+        state = None if self.learned or self.no_h_0 else h_0
+        no_step: Any = None
+        return WindowCase(params, x, target, state, weights, self.objective, self.step or no_step, velocity)
+
+    def _special_units(self, params: Parameters) -> Parameters:
+        """The parameters with a saturated and a silent unit; in a long window W_hh has a norm of 1 at most."""
+        if self.T > MAX_SIZE:
+            norm = np.linalg.norm(params.W_hh.astype(np.float64), 2)
+            params = params._replace(W_hh=(params.W_hh / max(1.0, norm)).astype(self.dtype))
+        factors = np.ones(self.H, self.dtype)
+        if self.saturated and self.objective.nonlinearity == "tanh":
+            factors[-1] = SATURATING
+        if self.silent and self.H > 1:
+            factors[0] = 0
+        b_h = None if params.b_h is None else params.b_h * factors
+        return params._replace(W_xh=params.W_xh * factors, W_hh=params.W_hh * factors, b_h=b_h)
+
+
+def _call(record: Any) -> str:
+    """The call that makes a named tuple, without the arguments that have their defaults."""
+    if not hasattr(record, "_field_defaults"):
+        return repr(record)
+    values = {n: v for n, v in record._asdict().items() if record._field_defaults.get(n, ...) != v}
+    return f"{type(record).__name__}({', '.join(f'{name}={_call(value)}' for name, value in values.items())})"
+
+
+# -- the arrays ------------------------------------------------------------------------------------------------------
+
+
+def states(numbers: np.ndarray, nonlinearity: str) -> np.ndarray:
+    """Numbers of any size as states of this nonlinearity."""
+    if nonlinearity == "relu":
+        return np.abs(numbers)
+    return np.tanh(numbers) if nonlinearity == "tanh" else 0.5 + 0.5 * np.tanh(numbers)
+
+
+def random_classes(generator: np.random.Generator, shape: tuple[int, ...], size: int) -> np.ndarray:
+    """Classes, some of which occur several times."""
+    return generator.integers(0, generator.integers(1, size + 1), shape)
+
+
+def random_distributions(generator: np.random.Generator, rows: np.ndarray) -> np.ndarray:
+    """Distributions in the dtype and the shape of these rows, with some zeros."""
+    numbers = np.maximum(generator.normal(0.5, 1, rows.shape), 0)
+    numbers[..., 0] += 1e-3
+    return (numbers / numbers.sum(axis=-1, keepdims=True)).astype(rows.dtype)
+
+
+def random_weights(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Loss weights: a third of them 0, a third 1, the others around 1."""
+    return generator.choice([0.0, 1.0, generator.uniform(0.25, 2)], shape).astype(dtype)
+
+
+def random_parameters(
+    generator: np.random.Generator, sizes: tuple[int, int, int], bias: bool, dtype: str, gain: float = 1.0
+) -> Parameters:
+    """Weights of order one, scaled by their fan-in so that tanh does not saturate; biases if `bias`. sizes: D, H, O."""
+
+    def normal(*shape):
+        return (gain * generator.normal(size=shape) / np.sqrt(shape[0])).astype(dtype)
+
+    D, H, O = sizes
+    W_xh, W_hh, W_hy = normal(D, H), normal(H, H), normal(H, O)
+    return Parameters(W_xh, W_hh, W_hy, *((normal(H), normal(O)) if bias else ()))
+
+
+def with_second_bias(generator: np.random.Generator, params: Parameters) -> TwoBiases:
+    """The parameters with a second hidden bias like the first."""
+    b_hh = None if params.b_h is None else generator.permutation(params.b_h)
+    return TwoBiases(*params, b_hh=b_hh)
+
+
+def random_velocity(generator: np.random.Generator, params: Any, squares: bool = False) -> Any:
+    """Velocities of order one, like the gradients; or sums of squares."""
+    drawn = {name: generator.normal(size=p.shape).astype(p.dtype) for name, p in present(params).items()}
+    return type(params)(**dict.fromkeys(params._fields) | {n: v * v if squares else v for n, v in drawn.items()})
+
+
+# -- the choices -----------------------------------------------------------------------------------------------------
+
+
+def random_recipe(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING) -> Recipe:
+    """A recipe with the options of ports that have these abilities."""
+    T, B, D, H, O = random_sizes(draw)
+    has = abilities.capabilities
+    objective = random_objective(draw, abilities)
+    step = random_step(draw, abilities)
+    return restricted(
+        Recipe(
+            T,
+            B,
+            D,
+            H,
+            O=H if draw.one_in(7) else O,
+            K=draw.integer(1, T) if draw.one_in(2) else T,
+            dtype=dtype or draw.choice(DTYPES),
+            objective=objective,
+            step=step,
+            bias="bias" not in abilities.lacks and draw.one_in(2),
+            zeros=draw.one_in(7),
+            gain=draw.choice((1.0, 0.5, 1.5)),
+            seed=draw.integer(0, 2**32 - 1),
+            learned="learned_h_0" in has and draw.one_in(2),
+            velocity=step.has_velocity and not draw.one_in(3),
+            classes=objective.loss == "cross_entropy" and draw.one_in(2),
+            logits=MAX_LOGIT if objective.loss == "cross_entropy" and draw.one_in(7) else 1.0,
+            class_inputs="class_inputs" in has and draw.one_in(3),
+            weights="loss_weights" in has and draw.one_in(2),
+            saturated=draw.one_in(7),
+            silent=draw.one_in(7),
+            subnormal=draw.one_in(10),
+        ),
+        abilities,
+    )
+
+
+def random_sizes(draw: Draw, largest: int = MAX_SIZE) -> list[int]:
+    """T, B, D, H, O: mostly all different."""
+    sizes, distinct, drawn = list(range(1, largest + 1)), draw.one_in(2), []
+    for _ in range(5):
+        drawn.append(draw.choice(sizes))
+        sizes = [size for size in sizes if size != drawn[-1]] if distinct else sizes
+    return drawn
+
+
+def random_objective(draw: Draw, abilities: Abilities) -> Objective:
+    """A nonlinearity, a loss and a reduction that the port has."""
+    has, lacks = abilities
+    nonlinearity = draw.choice([name for name in ("tanh", "relu") if name not in lacks] or ["sigmoid"])
+    if "sigmoid" in has and draw.one_in(4):
+        nonlinearity = "sigmoid"
+    loss = "cross_entropy" if "cross_entropy" in has and draw.one_in(2) else "squared_error"
+    return Objective(nonlinearity, loss, draw.choice([name for name in ("sum", "mean") if name not in lacks]))  # type: ignore[arg-type]
+
+
+def random_step(draw: Draw, abilities: Abilities) -> Step:
+    """Every valid combination of options that the port has."""
+    has, lacks = abilities
+    step = Step(draw.choice((0.1, 0.01, 0.5, 0.0)))
+    if "sgd_options" in has:
+        momentum = 0.0 if "momentum" in lacks else draw.choice((0.0, 0.5, 0.9))
+        dampening = draw.choice((0.0, 0.25, 0.7)) if momentum and "dampening" not in lacks else 0.0
+        nesterov = momentum > 0 and dampening == 0 and "nesterov" not in lacks and draw.one_in(2)
+        decay = 0.0 if "weight_decay" in lacks else draw.choice((0.0, 0.01, 0.1))
+        max_norm = None if "max_norm" in lacks else draw.choice((None, None, 0.1, 0.5, 1.0, 5.0, 30.0))
+        step = Step(step.learning_rate, momentum, dampening, nesterov, decay, max_norm=max_norm)
+    if "clip_by_value" in has and draw.one_in(4):
+        step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
+    if "adagrad" in has and draw.one_in(5):
+        step = step._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
+    return step
+
+
+def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
+    """The recipe without what a port lacks, and with dy in place of a target if the port is given that."""
+    has, lacks = abilities
+    objective = recipe.objective
+    changes: dict[str, Any] = {}
+    if "squared_error" in lacks:
+        objective = objective._replace(loss="cross_entropy")
+    if "given_dy" in has:
+        objective, changes = Objective(objective.nonlinearity, GIVEN_DY), {"weights": False, "classes": False}
+    if "distributions" in lacks:
+        changes["classes"] = objective.loss == "cross_entropy"
+    if "large outputs" in lacks:
+        changes["logits"] = 1.0
+    if "step" in lacks:
+        changes["step"] = None
+    if "older steps" in lacks:
+        changes["K"] = recipe.T
+    if "many losses" in lacks:
+        changes["K"] = 1
+    if "batch" in lacks:
+        changes["B"] = 1
+    if "vector_inputs" in lacks:
+        changes["class_inputs"] = True
+    return recipe._replace(
+        objective=objective, no_h_0="h_0" in lacks, two_biases="two_biases" in has, **changes  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def large_recipes(count: int, seed: int, dtype: str, abilities: Abilities = EVERYTHING) -> Iterator[Recipe]:
+    """Recipes with large T, H, B, D and O by turns; every other one has a saturated or a silent unit."""
+    for index in range(count):
+        draw = RandomDraw(seed, index)
+        recipe = random_recipe(draw, dtype, abilities)
+        letter = "THBDO"[index % 5]
+        size = draw.integer(*LARGE_SIZES[letter])
+        changes: dict[str, Any] = {letter: size}
+        if letter == "T":
+            changes["K"] = size if recipe.K == recipe.T else draw.integer(1, size)
+        special: dict[str, Any] = {"saturated": index % 4 == 0, "silent": index % 4 == 2, "subnormal": index % 8 == 7}
+        yield restricted(recipe._replace(**changes, **special), abilities)
+
+
+def random_run(draw: Draw, dtype: str | None = None, abilities: Abilities = EVERYTHING, max_steps: int = 12) -> Run:
+    """A run of several updates of TBPTT(k1, k2) on a random series; windows overlap, and the last may be shorter."""
+    lacks = abilities.lacks
+    recipe = random_recipe(draw, dtype, abilities)._replace(saturated=False, silent=False, subnormal=False)
+    sizes = {letter: min(getattr(recipe, letter), 6) for letter in "BDO"}
+    T = draw.integer(4, max_steps)
+    k1 = T if "h_0" in lacks else draw.integer(1, 4)
+    if "many losses" in lacks:
+        T, k1 = (1, 1) if "h_0" in lacks else (T, 1)
+    if "older steps" in lacks:
+        T -= T % k1  # the last window has as many steps as the others
+    k2 = k1 if "older steps" in lacks else k1 + draw.integer(0, 3)
+    H = draw.integer(*LARGE_SIZES["H"]) if draw.one_in(10) else min(recipe.H, 6)
+    recipe = recipe._replace(**sizes, H=H, T=T, K=T, logits=1.0, velocity=False)
+    given = "given_dy" in abilities.capabilities  # then numpy_rnn computes the loss of the run
+    recipe = recipe._replace(objective=recipe.objective._replace(loss="squared_error")) if given else recipe
+    case = recipe.case()
+    # Small steps: momentum multiplies a constant gradient by 1/(1 − μ).
+    step = random_step(draw, abilities) if recipe.step is None else recipe.step
+    scale = draw.choice((1.0, 0.3, 0.1)) / (10 * case.x.shape[1] * recipe.O * k1) * (1 - step.momentum)
+    h_0 = None if recipe.learned else np.zeros((recipe.B, H), recipe.dtype) if case.h_0 is None else case.h_0
+    options = RunOptions(Schedule(k1, k2, 2), recipe.objective, step._replace(learning_rate=scale))
+    return Run(case.params, case.x, case.target, h_0, case.weights, options)

@@ -1,0 +1,139 @@
+"""Recorded runs: every update of a training run, of a package, a port, or a loop of your own."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
+from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
+from numpy_rnn.conformance.files import save_arrays
+from numpy_rnn.conformance.traces.trace_file import trace_arrays
+
+PLACE = ("epoch", "number", "start", "loss_start", "stop")
+ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
+
+
+class RecordedRun(NamedTuple):
+    """A run and the arrays of all its updates; `trace_file` documents their keys and shapes."""
+
+    run: Run
+    updates: dict[str, np.ndarray]
+
+    def first(self, count: int) -> "RecordedRun":
+        """The first updates."""
+        rows = int((self.updates["stop"] - self.updates["start"])[:count].sum())
+        return self.replace({name: array[: rows if name in ROWS else count] for name, array in self.updates.items()})
+
+    def replace(self, updates: dict[str, Any]) -> "RecordedRun":
+        """The same run with other arrays in place of these."""
+        return self._replace(updates=self.updates | updates)
+
+    def without(self, *names: str) -> "RecordedRun":
+        """The same run without these arrays."""
+        return self._replace(updates={name: array for name, array in self.updates.items() if name not in names})
+
+    def update_index(self, epoch: int, number: int) -> int:
+        """The index of an update, by its epoch and its number in the epoch."""
+        return int(np.argmax((self.updates["epoch"] == epoch) & (self.updates["number"] == number)))
+
+
+class Recorder:
+    """Collects the updates of a run, as NumPy arrays."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.columns: dict[str, list[Any]] = {}
+
+    @property
+    def updates(self) -> int:
+        """The number of updates so far."""
+        return len(self.columns.get("epoch", ()))
+
+    def append(self, update: Any, to_numpy: Callable[[Any], Any] = lambda value: value) -> None:
+        """Add one Update with its activations and adjoints."""
+        parts = ("loss", "gradients", "parameters", "velocity", "activations", "adjoints")
+        loss, gradients, parameters, velocity, activations, flow = (to_numpy(getattr(update, part)) for part in parts)
+        report = {"loss": loss, "a": activations.a, "h": activations.h[1:], "y": activations.y, **flow._asdict()}
+        report |= {"d" + name: array for name, array in present(gradients).items()} | present(parameters)
+        if velocity is not None:
+            for name, theta in present(parameters).items():
+                v = getattr(velocity, name)
+                report["v" + name] = 0 * theta if v is None else v
+        self.append_report(update.epoch, update.number, update.window, activations.h[0], report)
+
+    def append_report(self, epoch: int, number: int, window: Window, initial: Any, report: dict[str, Any]) -> None:
+        """Add one update as a port reports it."""
+        place = {"epoch": epoch, "number": number, **window._asdict(), "initial": initial}
+        for name, value in (place | report).items():
+            self.columns.setdefault(name, []).append(value)
+
+    def recorded(self) -> RecordedRun:
+        """The run with its updates so far."""
+        join = {name: np.concatenate if name in ROWS else np.stack for name in self.columns}
+        return RecordedRun(self.run, {name: join[name](values) for name, values in self.columns.items()})
+
+    def save(self, path: str) -> None:
+        """Write the trace. Raises InputError if no update is recorded, or if the file cannot be written."""
+        if not self.updates:
+            raise InputError("no update is recorded: expected one or more, as of --epochs 1")
+        save_arrays(path, trace_arrays(*self.recorded()))
+
+
+class Trace(Recorder):
+    """Records the updates of a training loop of your own; `python -m numpy_rnn compare FILE.npz` judges each of them.
+
+    params: the initial parameters by name, W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
+    x (T, B, D), target (T, B, O): the whole series. h_0 (B, H): the state at the start of every epoch. All are arrays
+    of one dtype, float32 or float64, and are copied. options: k1, k2, learning_rate and epochs, and what is not a
+    default of nonlinearity, loss, reduction, momentum, dampening, nesterov, weight_decay, max_norm and max_value.
+
+    resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
+    repeated, which is the same if k2 = k1 and T is a multiple of k1.
+
+    Raises InputError on names that no run has.
+    """
+
+    def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
+        if unknown := [name for name in params if name not in FIELDS]:
+            raise InputError(f"a parameter is called {unknown[0]!r}: expected {', '.join(Parameters._fields)}")
+        kinds: tuple[Any, ...] = (Schedule, Objective, Step)
+        schedule, objective, step = (
+            kind(**{name: options.pop(name) for name in kind._fields if name in options}) for kind in kinds
+        )
+        if options:
+            known = (*Schedule._fields, *Objective._fields, *Step._fields)
+            raise InputError(f"{next(iter(options))!r} is no option of a run: expected {', '.join(known)}")
+        self.T, self.resets, self.number, self.epoch = len(x), resets, 0, 0
+        x, target = (np.array(array) for array in (x, target))
+        if not resets:
+            if self.T % schedule.k1 or schedule.k1 != schedule.k2:
+                raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
+            x, target = (np.concatenate([array] * schedule.epochs) for array in (x, target))
+            schedule = schedule._replace(epochs=1)
+        initial = parameters_from({name: np.array(theta) for name, theta in params.items()})
+        super().__init__(Run(initial, x, target, np.array(h_0), None, RunOptions(schedule, objective, step)))
+
+    def update(self, epoch: int, window: tuple[int, int, int], state: Any, **values: Any) -> None:
+        """Record one update.
+
+        epoch: from 1. window: start, loss_start and stop, for a window of the steps start to stop − 1, from 0, of which
+        those from loss_start have a loss. state (B, H): the initial state of the window. values: loss; the gradients
+        dW_xh, dW_hh and so on, before clipping; the parameters after the update, W_xh, W_hh and so on; with momentum
+        the velocities, vW_xh and so on; and if you have all of them a, h, y, dy, dh and da of the T steps of the
+        window: without them it cannot be seen whether the state is carried rightly.
+
+        Raises InputError on an unknown name, and if some of a, h, y, dy, dh and da are missing.
+        """
+        if unknown := [name for name in values if name not in SHAPES]:
+            raise InputError(f"{unknown[0]!r} is not a name of a trace: expected {', '.join(SHAPES)}")
+        missing = [name for name in INTERMEDIATES if name not in values]
+        if 0 < len(missing) < len(INTERMEDIATES):
+            raise InputError(f"{missing[0]} is missing: expected all of {', '.join(INTERMEDIATES)}, or none of them")
+        offset = 0 if self.resets else (epoch - 1) * self.T
+        epoch = epoch if self.resets else 1
+        self.number = self.number + 1 if epoch == self.epoch else 1
+        self.epoch = epoch
+        copies = {name: np.array(value) for name, value in values.items()}
+        self.append_report(epoch, self.number, Window(*(step + offset for step in window)), np.array(state), copies)

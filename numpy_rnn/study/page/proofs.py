@@ -1,0 +1,110 @@
+"""The block of an equation on the page: its formula, the lines of code that compute it, one number, and its proof."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from math import isinf
+from pathlib import Path
+from typing import NamedTuple
+
+from numpy_rnn.study.findings import Difference, EquationCheck
+from numpy_rnn.study.page.document import equation
+from numpy_rnn.study.page.templates import number
+
+FOLDER = Path(__file__).parents[2]
+FILES = ("elman.py", "loss.py", "bptt.py", "common/windows.py", "tbptt.py", "clipping.py", "momentum.py", "sgd.py")
+ID = re.compile(r"\(([A-Z]\d+)\)")
+COMMENT = re.compile(r"  # \([A-Z]\d+\).*$", re.MULTILINE)
+DIGITS = ".17g"  # enough to tell any two numbers of double precision apart
+COLUMNS = {"difference": "largest difference", "ulps": "in ulps", "bounds": "in E", "compared": "of how many"}
+COARSE = "central difference"
+
+
+def checked_equation(name: str, checks: Mapping[str, EquationCheck]) -> str:
+    """The block of an equation. Raises ValueError on one that has no check."""
+    if name not in checks:
+        raise ValueError(f"not checked: {name}")
+    check = checks[name]
+    differences = {one.witness: one for one in check.differences}
+    names = [check.element, *COLUMNS.values()]
+    rows = "\n".join(
+        _row(names, by, check.values.get(by), differences.get(by))
+        for by in dict.fromkeys([*check.values, *differences])
+    )
+    heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
+    code = "".join(
+        f"<code><span>{lines.file}, {lines.function}</span>\n{escape(lines.code, quote=False)}</code>"
+        for lines in lines_of_equations()[name]
+    )
+    return (
+        f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n<pre class="lines">{code}</pre>\n'
+        f'<p class="live">In this run, <span class="value">{escape(check.element)}</span> is'
+        f' <span class="value">{number(next(iter(check.values.values())), ".6g")}</span>.</p>\n'
+        f"<details><summary>Proof of ({name}): {_summary(differences)}</summary>\n"
+        f'<div class="wide" role="region" tabindex="0" aria-label="proof of ({name})"><table class="cards">\n'
+        f"<caption>{escape(check.what)}</caption>\n"
+        f'<thead><tr><td></td><th scope="col"><code>{escape(check.element)}</code></th>{heads}</tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></div></details>\n</div>\n"
+    )
+
+
+def _summary(differences: Mapping[str, Difference]) -> str:
+    """How many methods agree, and how far the farthest is; central differences have an error of their own."""
+    ratios = [one.bounds for by, one in differences.items() if by != COARSE]
+    methods = f"{len(ratios)} other method{'s' if len(ratios) != 1 else ''}"
+    if any(map(isinf, ratios)):
+        return f"{methods}, one of which differs"
+    if not any(ratios):
+        return f"{methods}, equal to the last bit"
+    return f"{methods}, at most {number(max(ratios), '.2g')} E away"
+
+
+def _row(names: list[str], by: str, value: float | None, difference: Difference | None) -> str:
+    cells = ["" if value is None else number(value, DIGITS)]
+    cells += ["" if difference is None else number(getattr(difference, column), "" if column == "compared" else ".2g")
+              for column in COLUMNS]  # fmt: skip
+    return (
+        f'<tr><th scope="row">{escape(by)}</th>'
+        + "".join(
+            f'<td class="number" data-label="{escape(name)}">{cell}</td>' if cell else "<td></td>"
+            for name, cell in zip(names, cells, strict=True)
+        )
+        + "</tr>"
+    )
+
+
+class Lines(NamedTuple):
+    """Some code of one function."""
+
+    file: str
+    function: str
+    code: str  # without its comments
+
+
+@cache
+def lines_of_equations() -> dict[str, tuple[Lines, ...]]:
+    """By id, the statements of the reference that carry it, in the order of the files; one entry per function."""
+    code: dict[str, dict[tuple[str, str], dict[str, None]]] = {}
+    for file in FILES:
+        source = (FOLDER / file).read_text(encoding="utf-8")
+        nodes = list(ast.walk(ast.parse(source)))
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT and token.line[: token.start[1]].strip():
+                for name in ID.findall(token.string):
+                    function, statement = _around(nodes, source.splitlines(), token.start[0])
+                    code.setdefault(name, {}).setdefault((file, function), {})[statement] = None
+    return {name: tuple(Lines(*at, "\n".join(lines)) for at, lines in places.items()) for name, places in code.items()}
+
+
+def _around(nodes: list[ast.AST], lines: list[str], at: int) -> tuple[str, str]:
+    """The function around a line, and the statement on it; of one that contains others, the line."""
+    around = [n for n in nodes if isinstance(n, ast.stmt) and n.lineno <= at <= (n.end_lineno or 0)]
+    function = max((n for n in around if isinstance(n, ast.FunctionDef)), key=lambda n: n.lineno).name
+    simple = [n for n in around if not hasattr(n, "body")]
+    chosen = lines[simple[0].lineno - 1 : simple[0].end_lineno] if simple else [lines[at - 1]]
+    indent = len(chosen[0]) - len(chosen[0].lstrip())
+    return function, COMMENT.sub("", "\n".join(line[indent:] for line in chosen))

@@ -1,0 +1,387 @@
+"""A run that is interrupted, saved and resumed has the bits of the run that is not interrupted."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from children import LIMIT, environment, start
+from comparing import bits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from in_process import command, configured, listed, refused, succeed
+from inline_snapshot import snapshot
+from made_up import Bomb
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app import checkpoint, run
+from numpy_rnn.app.checkpoint import Saver, fingerprint, load_checkpoint, save_checkpoint
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.options import CHANGEABLE
+from numpy_rnn.app.run import Trainer
+from numpy_rnn.app.storage import load_arrays, load_parameters
+from numpy_rnn.common.errors import Diverged
+
+EPOCHS, GENERATED = 3, 4
+RUNS = {
+    "default": "",
+    "sliding window": "--k2 4 --momentum 0.9 --learn-initial-state --bias",
+    "all options": "--k1 3 --k2 7 --momentum 0.5 --nesterov --weight-decay 1e-3 --max-norm 0.5 --reduction mean"
+    " --dtype float64",
+    "one update per epoch": "--k1 20 --momentum 0.9 --learn-initial-state",
+    "ensemble": "--seeds 3 --k1 7 --k2 9 --momentum 0.9 --dampening 0.5",
+    "sweep of ensembles": "--learning-rate 0.01,0.1 --seeds 2 --k1 6 --k2 13 --learn-initial-state --momentum 0.5",
+    "some diverge": "--learning-rate 0.1,2,5 --seeds 3 --nonlinearity relu --k1 2 --momentum 0.5",
+    "all diverge": "--learning-rate 2,5 --seeds 2 --nonlinearity relu --k1 2 --momentum 0.5",
+    "one diverges": "--nonlinearity relu --k1 4 --learning-rate 0.5",
+    "series of a file": "--data two.csv --columns b --standardize --held-out 5 --k1 4 --k2 6 --hidden-size 3",
+    "a text": "--text abc.txt --hidden-size 5 --k1 3 --k2 3",
+    "Fortran order": "--weights f.npz --k1 3 --k2 5 --momentum 0.9 --weight-decay 0.01 --learning-rate 0.01",
+}
+
+
+@pytest.fixture(autouse=True)
+def _files():
+    rows = np.random.default_rng(0).normal(3, 2, (18, 2))
+    np.savetxt("two.csv", rows, delimiter=",", header="a,b", comments="")
+    Path("abc.txt").write_text("abacabadabacabaeabacabadabacaba" * 2)
+    params = numpy_rnn.initial_parameters(hidden_size=33)._asdict()
+    np.savez("f.npz", **{name: np.asfortranarray(W) for name, W in params.items() if W is not None})
+
+
+def content(saved):
+    """Everything in a checkpoint, to be compared; the number of epochs may grow."""
+    if saved is None:
+        return None
+    configuration, series, state, losses, partial, alphabet, smoothed = saved
+    return configuration.changed(epochs=0), series, bits((state, losses, partial)), alphabet, smoothed
+
+
+def part(rnn, options, epochs, resumed=None, updates=10**9):
+    """Run until so many yields, or to the end: (checkpoint or None, what came out at the end, losses by epoch)."""
+    configuration, rows = configured(options, epochs=epochs), {}
+    params = None if resumed is None else resumed.state.parameters
+    trainer = Trainer(rnn, prepare(configuration, params, resumed and resumed.alphabet), configuration, resumed)
+    try:
+        for progress in trainer:
+            if progress.epoch_loss is not None:
+                rows[progress.epoch] = bits(progress.epoch_loss)
+            assert all(np.isfinite(theta).all() for theta in trainer.parameters() if theta is not None)
+            if (updates := updates - 1) == 0:
+                return trainer.checkpoint(), None, rows
+        end: Any = content(trainer.checkpoint())
+        if configuration.text is None:
+            end = end, bits(tuple(trainer.result(GENERATED)))
+    except Diverged as error:
+        end = str(error), content(trainer.checkpoint())
+    return None, end, rows
+
+
+IN_TORCH = ["sliding window", "sweep of ensembles", "all diverge", "Fortran order"]
+CASES: list[Any] = [("numpy_rnn", name) for name in RUNS]
+CASES += [pytest.param("torch_rnn", name, marks=pytest.mark.needs_torch) for name in IN_TORCH]
+
+
+@pytest.mark.parametrize(("package", "name"), CASES)
+def test_interrupted_run_has_the_bits_of_the_whole_run(monkeypatch, package, name):
+    """It is stopped after random numbers of yields, and resumed from its file; until its last part it may have fewer
+    epochs.
+    """
+    rnn, options = importlib.import_module(package), RUNS[name]
+    monkeypatch.setattr(run, "MAX_UPDATES", 1 if "diverge" not in name else 3)
+
+    @settings(max_examples=max(3, settings().max_examples // (30 if rnn is numpy_rnn else 50)))
+    @given(stops=st.lists(st.integers(1, 30), min_size=1, max_size=6), epochs=st.integers(1, EPOCHS))
+    def interrupted(stops, epochs):
+        now, rows = None, {}
+        for stop in stops:
+            stopped, _, more = part(rnn, options, epochs, now, stop)
+            if stopped is not None:
+                save_checkpoint("r.npz", stopped)
+                now, rows = load_checkpoint("r.npz"), rows | more
+                assert content(now) == content(stopped)
+                assert bits(load_parameters("r.npz")) == bits(stopped.state.parameters)  # it is a weights file too
+        _, end, more = part(rnn, options, EPOCHS, now)
+        assert (end, rows | more) == whole
+
+    whole = part(rnn, options, EPOCHS)[1:]
+    interrupted()
+    assert ("every network diverged" in str(whole[0][0])) == (name == "all diverge")
+
+
+@pytest.mark.parametrize("name", ["sweep of ensembles", "some diverge", "series of a file", "a text"])
+def test_resumed_run_prints_the_rest(capsys, name):
+    options = [*RUNS[name].split(), "--no-plot", "--log-every", 1]
+    whole = command(numpy_rnn, capsys, "--epochs", 4, *options, "--save", "whole.npz")
+    first = command(numpy_rnn, capsys, "--epochs", 2, *options, "--save", "r.npz")
+    second = command(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 4, "--save", "r.npz", *options[-3:])
+    assert [ended.status for ended in (whole, first, second)] == [0, 0, 0]
+    heading, resuming, *rest = second.out.splitlines()
+    assert resuming.startswith("resuming from r.npz after epoch 2, update ")
+    assert heading == whole.out.splitlines()[0]
+    *rest, saved = rest
+    assert saved == "weights saved to r.npz"
+    assert "\n".join([*rest[-10:], "weights saved to whole.npz\n"]) in whole.out
+    assert bits(tuple(load_checkpoint("r.npz")[2:5])) == bits(tuple(load_checkpoint("whole.npz")[2:5]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("--momentum 0.9 --k2 3", "--momentum 0.5 --weight-decay 0.01 --max-norm 0.1"),
+        ("", "--momentum 0.9 --nesterov"),  # the velocity begins at zero
+        ("--momentum 0.9 --learn-initial-state", "--momentum 0"),
+        ("--learning-rate 0.1,0.2 --seeds 2", "--learning-rate 0.05,0.02"),
+    ],
+)
+def test_changed_options_apply_from_there_on(rnn, capsys, first, second):
+    """The second epoch is that of `train`, resumed with the other options."""
+    succeed(rnn, capsys, "--epochs", 1, *first.split(), "--save", "r.npz", "--no-plot")
+    state = load_checkpoint("r.npz").state
+    succeed(rnn, capsys, "--resume", "r.npz", "--epochs", 2, *second.split(), "--save", "r.npz", "--no-plot")
+    both = configured(f"{first} {second}", epochs=2)
+    experiment = prepare(both)
+    h_0 = None if experiment.params.h_0 is not None else rnn.from_numpy(experiment.h_0)
+    series = map(rnn.from_numpy, (experiment.x, experiment.target))
+    *_, last = rnn.train(None, *series, h_0, **both.run_options().keywords(), resume=rnn.from_numpy(state))
+    loaded = load_checkpoint("r.npz")
+    assert bits(loaded.state.parameters) == bits(last.parameters)
+    assert (loaded.configuration, loaded.state.epoch) == (both, 2)
+
+
+def test_run_is_resumed_in_another_folder(capsys, monkeypatch):
+    """Its file is named again, and only then found; another series is refused; the end is that of the whole run."""
+    options = [*RUNS["series of a file"].split(), "--no-plot"]
+    succeed(numpy_rnn, capsys, "--epochs", 3, *options, "--save", "whole.npz")
+    succeed(numpy_rnn, capsys, "--epochs", 1, *options, "--save", "r.npz")
+    os.mkdir("elsewhere")
+    monkeypatch.chdir("elsewhere")
+    Path("other.csv").write_text(Path("../two.csv").read_text() + "\n1,2")
+    os.rename("../two.csv", "three.csv")
+    resume = ["--resume", "../r.npz", "--no-plot", "--epochs", 3, "--data"]
+    for arguments, message in (
+        ([*resume, "other.csv"], "run file ../r.npz: it was trained on another series: expected"),
+        (resume[:-1], "run file ../r.npz: two.csv does not exist; name the file of that run by --data"),
+    ):
+        assert refused(numpy_rnn, capsys, *arguments).startswith(message)
+    succeed(numpy_rnn, capsys, *resume, "three.csv", "--save", "s.npz")
+    loaded, expected = load_checkpoint("s.npz"), load_checkpoint("../whole.npz")
+    assert loaded.configuration.data == "three.csv"
+    assert bits(tuple(loaded[2:5])) == bits(tuple(expected[2:5]))
+
+
+@pytest.mark.needs_torch
+def test_either_package_resumes_a_run_of_the_other(capsys):
+    import torch_rnn
+
+    for one, other in ((numpy_rnn, torch_rnn), (torch_rnn, numpy_rnn)):
+        options = "--epochs 1 --momentum 0.9 --learn-initial-state --seeds 2 --k2 3 --save r.npz --no-plot"
+        succeed(one, capsys, *options.split())
+        succeed(other, capsys, "--resume", "r.npz", "--epochs", 2, "--save", "s.npz", "--no-plot")
+        succeed(one, capsys, "--resume", "r.npz", "--epochs", 2, "--save", "r.npz", "--no-plot")
+        for theta, own in zip(load_parameters("s.npz"), load_parameters("r.npz"), strict=True):
+            assert theta is own is None or np.abs(theta - own).max() < 1e-5  # 20 updates round to 2^-24 each
+
+
+# -- files that are refused -------------------------------------------------------------------------------------------
+
+
+def test_fingerprint_covers_every_number():
+    x, target = np.zeros((90, 1, 2), "f4"), np.ones((90, 1, 2), "f4")
+    prints = {fingerprint(x, target), fingerprint(x.astype("f8"), target), fingerprint(x[:-1], target[:-1])}
+    for array in (x, target):
+        for step in (0, 40, 89):
+            array[step, 0, 1] += 1
+            prints.add(fingerprint(x, target))
+            array[step, 0, 1] -= 1
+    assert len(prints) == 3 + 2 * 3
+
+
+CHANGED: dict[str, dict[str, Any]] = {  # arrays that are changed, or without a value left out
+    "format": {"format": np.bytes_("elman-run 2")},
+    "weights only": {"format": None},
+    "W_hh": {"W_hh": None},
+    "h": {"h": np.zeros((2, 3, 6), "f4")},
+    "objects": {"h": np.array([Bomb()])},
+    "epoch": {"epoch": np.array(1.5)},
+    "number": {"number": np.array(9)},
+    "window": {"window": np.array([2, 4, 5])},
+    "more losses": {"losses": np.zeros((5, 2))},
+    "all diverged": {"partial": np.full(2, np.nan)},
+    "velocity": {"vW_hh": np.zeros((3, 3), "f4")},
+    "series": {"series": np.bytes_("0")},
+    "no JSON": {"configuration": np.bytes_("{")},
+    "k2 < k1": {"configuration": {"k1": 9}},
+    "Boolean": {"configuration": {"epochs": True}},
+    "networks": {"configuration": {"networks": 3}},
+}
+
+
+def test_refused_run_files(capsys):
+    options = "--seeds 2 --momentum 0.9 --k1 2 --k2 3 --epochs 2 --save r.npz --no-plot"
+    succeed(numpy_rnn, capsys, *options.split())
+    whole, messages = load_arrays("r.npz", "run file"), {}
+    for case, changed in CHANGED.items():
+        if isinstance(values := changed.get("configuration"), dict):
+            configuration = json.loads(whole["configuration"].tobytes()) | values
+            changed = {"configuration": np.bytes_(json.dumps(configuration))}
+        np.savez("r.npz", **{name: array for name, array in (whole | changed).items() if array is not None})
+        messages[case] = refused(numpy_rnn, capsys, "--resume", "r.npz", "--epochs", 3, "--no-plot")
+    assert not Path("exploded").exists()
+    assert listed(messages) == snapshot("""\
+format:
+    run file r.npz has the format 'elman-run 2': expected 'elman-run 3'; to start a new run from its weights,
+    use --weights r.npz
+weights only:
+    run file r.npz has the format '': expected 'elman-run 3'; to start a new run from its weights, use
+    --weights r.npz
+W_hh:
+    run file r.npz has no W_hh: expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as
+    --save writes them
+h:
+    run file r.npz: h of the state to resume from has shape (2, 3, 6): expected (2, 1, 6)
+objects:
+    run file r.npz is damaged, or no .npz file of plain arrays: pickle is never read; write it again
+epoch:
+    run file r.npz: 'float' object cannot be interpreted as an integer; expected a run that --save wrote
+number:
+    run file r.npz: the state to resume from is that after update 9, window Window(start=17, loss_start=18,
+    stop=20): expected (15, 16, 18) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
+window:
+    run file r.npz: the state to resume from is that after update 10, window Window(start=2, loss_start=4,
+    stop=5): expected (17, 18, 20) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
+more losses:
+    run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
+all diverged:
+    run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
+velocity:
+    run file r.npz: the velocity of W_hh has shape (3, 3): expected (2, 6, 6)
+series:
+    run file r.npz: it was trained on another series: expected sine wave unchanged
+no JSON:
+    run file r.npz: Expecting property name enclosed in double quotes: line 1 column 2 (char 1); expected a
+    run that --save wrote
+k2 < k1:
+    run file r.npz: k2 is 3 and k1 is 9: expected k2 ≥ k1, because the window must contain the k1 new steps of
+    its update; choose k2 ≥ 9
+Boolean:
+    run file r.npz: its configuration has 'True': expected a whole number, 0 to 1000000000; expected a run
+    that --save wrote
+networks:
+    run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote\
+""")
+
+
+def test_options_of_another_run_are_refused(capsys):
+    succeed(numpy_rnn, capsys, "--epochs", 2, "--save", "r.npz", "--no-plot")
+    for option in ("--seed 0", "--k1 1", "--loss squared_error", "--bias", "--adagrad", "--held-out 3"):
+        message = refused(numpy_rnn, capsys, "--resume", "r.npz", *option.split(), "--no-plot")
+        assert message.startswith(f"{option.split()[0]} is given with --resume: expected none but --epochs, --lea")
+    for options, message in (
+        ("--epochs 1", "run file r.npz: expected --epochs 2, which it has reached, or more"),
+        ("--data two.csv", "--data is given with --resume, but the run has none: leave --data out"),
+        ("--learning-rate 1,2", "--learning-rate: expected 1 values, as the run has"),
+    ):
+        assert refused(numpy_rnn, capsys, "--resume", "r.npz", *options.split(), "--no-plot") == message
+    assert "adagrad" not in CHANGEABLE
+
+
+# -- when the file is written ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("duration", "pause"), [(0, 30), (2, 30), (9, 90)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_next_checkpoint_is_due_after_a_pause(monkeypatch, duration, pause, fails):
+    """30 seconds after the latest one, but at least ten times as long as a write takes, also if it failed."""
+    now = 100.0
+
+    def write(*_):
+        nonlocal now
+        now += duration
+        if fails:
+            raise InputError("full")
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", write)
+    saver = Saver("r.npz")
+    for wait in (30, pause, pause):
+        assert not saver.is_due()
+        now += wait
+        assert saver.is_due()
+        saver.save(Mock())
+        assert (saver.error is None, saver.saved is None) == (not fails, fails)
+
+
+def test_failed_saves_do_not_end_the_run(capsys, monkeypatch):
+    full = [OSError(28, "No space left on device")] * 3
+    replace = os.replace
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0)
+    monkeypatch.setattr(checkpoint, "REST", 0)
+    monkeypatch.setattr(os, "replace", lambda *paths: replace(*paths) if not full else raise_(full.pop()))
+    out = succeed(numpy_rnn, capsys, "--epochs", 5, "--save", "r.npz", "--no-plot")
+    assert out.endswith("weights saved to r.npz\n")
+    assert load_checkpoint("r.npz").state[:2] == (5, 20)
+
+
+def raise_(error):
+    raise error
+
+
+def test_run_without_updates_keeps_its_weights(rnn, capsys):
+    out = succeed(rnn, capsys, "--epochs", 0, "--save", "r.npz", "--no-plot", "--seeds", 2)
+    assert out.endswith("weights saved to r.npz\n")
+    assert bits(load_parameters("r.npz")) == bits(rnn.to_numpy(rnn.initial_parameters(networks=2)))
+
+
+# -- processes that are killed ----------------------------------------------------------------------------------------
+
+SAVING = """
+import sys
+from numpy_rnn.app import checkpoint
+checkpoint.SAVE_EVERY = checkpoint.REST = 0  # after every yield
+from numpy_rnn.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def changed_at(path):
+    """The time at which the file was written; None without a file."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
+
+
+@pytest.mark.slow
+def test_killed_run_is_resumed_with_the_same_bits(capsys):
+    """Its file is saved after every yield, so that most signals come while it is written."""
+    random, written, place = np.random.default_rng(0), None, (0, 0)
+    given = options = ["--learning-rate", "0.01,0.05", "--seeds", "2", "--k1", "2", "--k2", "5", "--momentum", "0.5"]
+    save = ["--save", "run.npz", "--epochs", "1000000", "--log-every", "1000000", "--no-plot"]
+    for order in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+        program = [sys.executable, "-c", SAVING, *options, *save]
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        with start(program, **pipes, env=environment(PYTHONUNBUFFERED="")) as process:
+            until = time.monotonic() + LIMIT
+            while changed_at("run.npz") == written and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 0.05))
+            process.send_signal(order)
+            message = process.stderr.read()
+        before, place, written = place, load_checkpoint("run.npz").state[:2], changed_at("run.npz")
+        assert place > before
+        where = f"after epoch {place[0]}, update {place[1]}: continue with --resume run.npz"
+        is_killed = order == signal.SIGKILL
+        assert process.returncode == (-order if is_killed else 128 + order)
+        assert message == ("" if is_killed else f"numpy_rnn: interrupted; saved the run so far to run.npz, {where}\n")
+        options = ["--resume", "run.npz"]
+    epochs = "--epochs", place[0], "--no-plot"
+    succeed(numpy_rnn, capsys, "--resume", "run.npz", *epochs, "--save", "run.npz")
+    succeed(numpy_rnn, capsys, *given, *epochs, "--save", "whole.npz")
+    assert Path("run.npz").read_bytes() == Path("whole.npz").read_bytes()

@@ -1,0 +1,243 @@
+"""Series: the bytes of a file, or of standard input, as an array or as one line that says what is wrong."""
+
+import io
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparing import bits
+from hypothesis import given
+from hypothesis import strategies as st
+from in_process import listed, refused, succeed
+from inline_snapshot import snapshot
+from made_up import Bomb, npy
+
+import numpy_rnn
+from numpy_rnn import InputError
+from numpy_rnn.app.experiment import series_scaling
+from numpy_rnn.app.series import read_series
+
+THREE = np.array([[1, 2], [3, -4.5], [5e-3, 6]])
+SILSO_CSV = b"1749;01;1749.042;  96.7; -1.0;   -1;1\n1749;02;1749.123; 104.3; -1.0;   -1;1\n2024;12;2024.9; 154.5;2;2;0"
+DATED = b'date,"sunspots, monthly",place\n1749-01,96.7,\n1749-02,104.3,Zurich\n2024-12,154.5,Brussels\n'
+TWO = ("one", "two")
+SUNSPOTS = np.array([[96.7], [104.3], [154.5]])
+TEXTS = {  # file, content, columns, rows, names
+    "csv": ("a.csv", b"1,2\n3,-4.5\n5e-3,6\n", None, THREE, None),
+    "one-column": ("a.csv", b"1\r\n\r\n2\r\n3", None, np.array([[1.0], [2.0], [3.0]]), None),
+    "quoted-number-first": ("a.txt", b'"1"\n2\n3\n4\n', None, np.array([[1.0], [2.0], [3.0], [4.0]]), None),
+    "chosen-order": ("a.txt", b"2 x 1\n-4.5 y 3\n6 z 5e-3\n", ("3", "1"), THREE, None),
+    "header": ("a.csv", b"one,two\n1,2\n3,-4.5\n5e-3,6\n", None, THREE, TWO),
+    "quoted": ("a.csv", b'"one","two, or 2"\n"1","2"\n"3","-4.5"\n"5e-3","6"\n', None, THREE, ("one", "two, or 2")),
+    "blank-lines": ("a.csv", b"\none,two\n\n1,2\n \n3,-4.5\n5e-3,6\n\n\n", None, THREE, TWO),
+    "BOM-and-header": ("a.csv", b"\xef\xbb\xbfone,two\n1,2\n3,-4.5\n5e-3,6\n", None, THREE, TWO),
+    "CRLF": ("a.csv", b"one,two\r\n1,2\r\n3,-4.5\r\n\r\n5e-3,6\r\n", None, THREE, TWO),
+    "spaces": ("a.csv", b"one , two\n 1, 2 \n3 ,-4.5\n5e-3, 6\n", None, THREE, TWO),
+    "semicolons": ("a.csv", b"one;two\n1;2\n3;-4.5\n5e-3;6\n", None, THREE, TWO),
+    "spaces-in-csv": ("a.csv", b"one two\n1 2\n3 -4.5\n5e-3 6\n", None, THREE, TWO),
+    "tsv": ("a.tsv", b"one two\tthree\n1\t2\n3\t-4.5\n5e-3\t6\n", None, THREE, ("one two", "three")),
+    "names-of-other-columns": ("a.csv", b"one\n1,2\n3,-4.5\n5e-3,6\n", None, THREE, None),
+    "txt-in-columns": ("a.txt", b"  1     2\n  3    -4.5\n\n  5e-3  6   \n", None, THREE, None),
+    "SILSO": ("a.csv", SILSO_CSV, ("4",), SUNSPOTS, None),
+    "by-name": ("a.csv", DATED, ("sunspots, monthly",), SUNSPOTS, ("sunspots, monthly",)),
+    "by-number": ("a.csv", DATED, ("2",), SUNSPOTS, ("sunspots, monthly",)),
+    "comment": ("a.csv", b"# 1t,spots\n1749-01,96.7\n1749-02,104.3\n2024-12,154.5\n", ("2",), SUNSPOTS, ("spots",)),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_text_as_numbers_and_names(monkeypatch, case):
+    """From a file, and from standard input."""
+    name, content, columns, rows, names = TEXTS[case]
+    Path(name).write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+    for path in (name, "-"):
+        series = read_series(path, columns)
+        assert (bits(series.rows), series.names) == (bits(rows), names)
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(-1e300, 1e300), min_size=2, max_size=2), min_size=3, max_size=6),
+    header=st.sampled_from(["", "a{}b", "# a{}b", "\n"]),
+    separator=st.sampled_from([",", ";", "\t", " ", ", "]),
+    end=st.sampled_from(["\n", "\r\n", "\n\n"]),
+    columns=st.sampled_from([None, ("1",), ("2", "1")]),
+)
+def test_any_well_formed_text_is_read(rows, header, separator, end, columns):
+    head = header.format(separator) + end * bool(header)
+    Path("r.csv").write_text(head + end.join(separator.join(map(repr, row)) for row in rows), newline="")
+    places = [int(column) - 1 for column in columns or "12"]
+    found = read_series("r.csv", columns)
+    assert bits(found.rows) == bits(np.array(rows)[:, places])
+    assert found.names == (tuple("ab"[place] for place in places) if "a" in header else None)
+
+
+WHOLE = npy(np.arange(24.0).reshape(6, 4))
+BAD: dict[str, tuple] = {  # file, content, columns
+    "none": ("a.csv", None, None),
+    "folder": ("a.csv", "folder", None),
+    "other-ending": ("a.xls", b"1\n2\n3\n", None),
+    "empty": ("a.csv", b"\n", None),
+    "header-only": ("a.csv", b"a,b\n", None),
+    "two-rows": ("a.csv", b"1\n2\n", None),
+    "half-a-header": ("a.csv", b"time,1\n1,2\n3,4\n", None),
+    "gap": ("a.csv", b"x,y\n1,2\n3,\n5,6\n", None),
+    "underscore": ("a.txt", b"1\n1_000\n2\n", None),
+    "NaN": ("a.csv", b"x\n1\nnan\n3\n", None),
+    "too-large": ("a.txt", b"1\n2\n1e999\n", None),
+    "ragged": ("a.csv", b"1,2\n3,4\n\n5\n", None),
+    "too-short": ("a.txt", b"1 2 3\n4 5\n6 7 8\n", ("1", "3")),
+    "bytes": ("a.txt", b"\xff\xfe1\x00", None),
+    "decimal-commas": ("a.csv", b"1,5;2,5\n3,5;4,5\n1,1;2,2\n", None),
+    "date": ("a.csv", b"1749-01;n/a\n1749-02;2\n1749-03;3\n", ("2",)),
+    "no-column": ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("z",)),
+    "column-0": ("a.csv", b"1,2\n3,4\n5,6\n", ("0",)),
+    "twice": ("a.csv", b"x,y\n1,2\n3,4\n5,6\n", ("x", "1")),
+    "two-of-a-name": ("a.csv", b"a,a\n1,2\n3,4\n5,6\n", ("a",)),
+    "NaN-in-npy": ("a.npy", npy(np.array([[1, 2], [3, np.nan], [5, 6]])), None),
+    "three-axes": ("a.npy", npy(np.zeros((3, 3, 3))), None),
+    "complex": ("a.npy", npy(np.zeros(3, complex)), None),
+    "objects": ("a.npy", npy(np.array([Bomb()] * 3)), None),
+    "pickle": ("a.npy", pickle.dumps(Bomb()), None),
+    "cut": ("a.npy", WHOLE[:-1], None),
+}
+
+
+def test_refused_files():
+    messages = {}
+    for case, (name, content, columns) in BAD.items():
+        if content == "folder":
+            os.mkdir(name)
+        elif content is not None:
+            Path(name).write_bytes(content)
+        with pytest.raises(InputError) as raised:
+            read_series(name, columns)
+        messages[case] = str(raised.value)
+        if content == "folder":
+            os.rmdir(name)
+    assert not Path("exploded").exists()
+    assert listed(messages) == snapshot("""\
+none:
+    data file a.csv cannot be read: No such file or directory; check the path
+folder:
+    data file a.csv cannot be read: Is a directory; check the path
+other-ending:
+    data file a.xls: unknown ending '.xls'; expected .csv, .tsv, .txt, .npy
+empty:
+    data file a.csv: it is empty; expected finite numbers with decimal points, one row per time step
+header-only:
+    data file a.csv: it has no row below its header; expected finite numbers with decimal points, one row per
+    time step
+two-rows:
+    data file a.csv: it has 2 rows; expected 3 or more
+half-a-header:
+    data file a.csv: line 1, column 1 is 'time'; expected finite numbers with decimal points, one row per time
+    step
+gap:
+    data file a.csv: line 3, column 2 is ''; expected finite numbers with decimal points, one row per time
+    step
+underscore:
+    data file a.txt: line 2, column 1 is '1_000'; expected finite numbers with decimal points, one row per
+    time step
+NaN:
+    data file a.csv: line 3, column 1 is 'nan'; expected finite numbers with decimal points, one row per time
+    step
+too-large:
+    data file a.txt: line 3, column 1 is '1e999'; expected finite numbers with decimal points, one row per
+    time step
+ragged:
+    data file a.csv: line 4 has 1 column, and the first row 2; expected finite numbers with decimal points,
+    one row per time step
+too-short:
+    data file a.txt: line 2 has 2 columns, and the first row 3; expected finite numbers with decimal points,
+    one row per time step
+bytes:
+    data file a.txt is not UTF-8 text (invalid start byte at byte 0); expected finite numbers with decimal
+    points, one row per time step
+decimal-commas:
+    data file a.csv: line 1, column 1 is '1,5'; expected finite numbers with decimal points, one row per time
+    step
+date:
+    data file a.csv: line 1, column 2 is 'n/a'; expected finite numbers with decimal points, one row per time
+    step
+no-column:
+    data file a.csv: there is not one column 'z'; expected x, y, or a number, 1 to 2
+column-0:
+    data file a.csv: there is not one column '0'; expected a number, 1 to 2
+twice:
+    data file a.csv: column '1' is chosen twice; expected every column once
+two-of-a-name:
+    data file a.csv: there is not one column 'a'; expected a, a, or a number, 1 to 2
+NaN-in-npy:
+    data file a.npy: row 2, column 2 is nan; expected finite numbers with decimal points, one row per time
+    step
+three-axes:
+    data file a.npy: it holds float64 of shape (3, 3, 3); expected real numbers with one or two axes
+complex:
+    data file a.npy: it holds complex128 of shape (3,); expected real numbers with one or two axes
+objects:
+    data file a.npy: it is not a complete array that numpy.save wrote; pickle is never read
+pickle:
+    data file a.npy: it is not a complete array that numpy.save wrote; pickle is never read
+cut:
+    data file a.npy: it is not a complete array that numpy.save wrote; pickle is never read\
+""")
+
+
+def test_unpickled_bombs_explode():
+    """So the tests would see it."""
+    pickle.loads(pickle.dumps(Bomb())).close()
+    assert Path("exploded").exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 80, 130])
+def test_damaged_npy_is_refused(size):
+    Path("a.npy").write_bytes(WHOLE[:size])
+    with pytest.raises(InputError, match=r"^data file a\.npy"):
+        read_series("a.npy")
+
+
+def is_mapped(array):
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array is not None
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", ">f8", "?"])
+def test_npy_of_floats_stays_mapped(dtype):
+    rows = np.arange(24).reshape(6, 4).astype(dtype)
+    np.save("a.npy", rows)
+    for columns, places in ((None, [0, 1, 2, 3]), (("2", "3"), [1, 2]), (("4", "1"), [3, 0])):
+        found = read_series("a.npy", columns).rows
+        assert found.dtype == ("f4" if dtype == "f4" else "f8")
+        np.testing.assert_array_equal(found, rows[:, places])
+        assert is_mapped(found) == (dtype in ("f4", "f8") and columns is None)
+
+
+def test_scaling_is_mean_and_deviation():
+    series = np.array([[34.3, 1.23e-5], [166.4, 0.0], [1 / 3, -7.12345e-5], [59.1, 1.234567e-4]])
+    scaling = series_scaling(series.astype("f4"))
+    exact = series.astype("f4").astype("f8")
+    np.testing.assert_allclose(scaling.mean, exact.mean(axis=0), rtol=1e-15)
+    np.testing.assert_allclose(scaling.deviation, exact.std(axis=0), rtol=1e-15)
+    back = scaling.original(scaling.standardized(exact))
+    np.testing.assert_allclose(back, exact, rtol=0, atol=1e-13)  # 166 rounds to 3e-14
+
+
+def test_standard_input_cannot_be_read_again(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n2\n4\n3\n"))
+    out = succeed(numpy_rnn, capsys, "--data", "-", "--save", "run.npz", "--epochs", 2, "--no-plot")
+    assert out.startswith("numpy_rnn: standard input, T=3 ")
+    message = refused(numpy_rnn, capsys, "--resume", "run.npz", "--epochs", 2, "--no-plot")
+    assert message == "the run was trained on standard input: expected --data FILE with the same content"
+
+
+@pytest.mark.parametrize("stdin", [None, "a terminal"])
+def test_terminal_is_not_waited_for(capsys, monkeypatch, stdin):
+    terminal = io.StringIO("1\n2\n3\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", stdin and terminal)
+    message = refused(numpy_rnn, capsys, "--data", "-", "--no-plot")
+    assert message == "data from standard input: it is a terminal or closed; expected a pipe, or < FILE"

@@ -1,0 +1,264 @@
+"""The command `train` as a user runs it: the default experiment, its files, and what is printed about the program."""
+
+import csv
+import importlib
+import json
+import os
+import re
+import sys
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from children import ROOT, environment, run
+from comparing import bits
+from in_process import command, configured, losses, main, refused, succeed, trained
+
+import numpy_rnn
+from numpy_rnn.app import report, terminal
+from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.results import HEAD
+from numpy_rnn.common.errors import Diverged
+
+# 6000 updates in float32 round every weight, of order one, 6000 times by at most 2^-24; such errors have all signs, so
+# they walk about √6000·2^-24 = 4.6e-6 away. In float64 the same is 9e-15.
+ROUNDING = {"float32": 5e-6, "float64": 1e-12}
+
+
+def default_experiment_in_plain_numpy(last):
+    """Losses of so many epochs, the series, its predictions and 20 free-running values, in float64."""
+    generator = np.random.default_rng(0)
+    W_xh, W_hh = generator.normal(0, 0.4, 6), generator.normal(0, 0.4, (6, 6))
+    W_hy = generator.normal(0, 0.3, 6)
+    series = np.sin(np.linspace(2, 10, 21))
+    losses = []
+    for _ in range(last):
+        h, loss = np.zeros(6), 0.0
+        for x, target in pairwise(series):
+            before, h = h, np.tanh(x * W_xh + h @ W_hh)
+            error = h @ W_hy - target
+            loss += error**2 / 2
+            da = error * W_hy * (1 - h**2)
+            W_xh, W_hh, W_hy = W_xh - 0.1 * x * da, W_hh - 0.1 * np.outer(before, da), W_hy - 0.1 * error * h
+        losses.append(loss)
+    y: list[float] = []
+    h = np.zeros(6)
+    for step in range(40):
+        h = np.tanh((series[step] if step < 20 else y[-1]) * W_xh + h @ W_hh)
+        y.append(float(h @ W_hy))
+    return {"losses": losses, "actual": series[1:], "predicted": y[:20], "free_running": y[20:]}
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_default_experiment(rnn, capsys, dtype):
+    """All of its 300 epochs with numpy_rnn; the first 30 with torch_rnn, which is slow."""
+    last = 300 if rnn is numpy_rnn else 30
+    changed = ["--dtype", dtype] * (dtype != "float32") + ["--epochs", last] * (last != 300)
+    out = succeed(rnn, capsys, "--no-plot", "--output", "r.json", *changed)
+    assert out.splitlines()[0] == (
+        f"{rnn.__name__}: sine wave, T=20 B=1 D=1 H=6 O=1, tanh, no biases, reduction sum, k1=1 k2=1, learning rate"
+        f" 0.1, {dtype}, seed 0"
+    )
+    found = json.loads(Path("r.json").read_text())
+    for name, values in default_experiment_in_plain_numpy(last).items():
+        # a prediction is fed back 20 times, and at every return its error adds to the next
+        allowed = {"actual": 0, "free_running": 20 * ROUNDING[dtype]}.get(name, ROUNDING[dtype])
+        assert np.abs(np.subtract(np.squeeze(found[name]), values, dtype=float)).max() <= allowed, name
+    printed = losses(out)
+    assert list(printed) == [1, *range(10, last + 1, 10)]
+    assert printed[last][0] < printed[10][0] < printed[1][0] / 5
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_loss_of_an_epoch_is_that_of_all_its_steps(reduction):
+    """The sum over its updates; under "mean" every step has the same share, also in a last window of fewer steps."""
+    configuration = configured(f"--epochs 2 --k1 3 --k2 5 --seeds 2 --dtype float64 --reduction {reduction}")
+    run = prepare(configuration).run(configuration.run_options())
+    totals = np.zeros((2, 2))
+    for update in numpy_rnn.train(run.params, run.x, run.target, run.h_0, **run.options.keywords()):
+        share = update.window.loss_steps / 20 if reduction == "mean" else 1
+        totals[update.epoch - 1] += share * update.loss
+    np.testing.assert_allclose(trained(numpy_rnn, configuration).losses, totals, rtol=7 * np.finfo(np.float64).eps)
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+SERIES = "--data s.csv --standardize --held-out 3"
+RUNS = {
+    "one network": "",
+    "no epochs": "--epochs 0",
+    "an ensemble of one": "--seeds 1 --dtype float64",
+    "rates and seeds": f"--learning-rate 0.1,0.01 --seeds 3 {SERIES}",
+    "two columns": f"{SERIES} --generate 5",
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_output_files_have_the_results(capsys, kind):
+    """Every number of both formats, to the last bit."""
+    rows = np.random.default_rng(0).normal(50, 20, (12, 2))
+    np.savetxt("s.csv", rows, delimiter=",", fmt="%.17g", header='spots,"per, cent"', comments="")
+    options = f"--epochs 2 {RUNS[kind]}"
+    for name in ("r.json", "r.csv"):
+        out = succeed(numpy_rnn, capsys, *options.split(), "--output", name, "--no-plot")
+        assert out.endswith(f"\nlosses and predictions saved to {name}\n")
+    configuration = configured(options)
+    experiment = prepare(configuration)
+    result = trained(numpy_rnn, configuration, 5 if "--generate 5" in options else configuration.held_out or 20)
+    printed = [report.loss_row(epoch, loss, experiment.rates) for epoch, loss in enumerate(result.losses, start=1)]
+    assert "\n".join([*printed, report.series_table(experiment, result)]) in out
+    assert (report.error_table(experiment, result) in out) == ("--data" in options)
+
+    T, held_out, D = len(experiment.x), configuration.held_out, experiment.x.shape[-1]
+    mean, deviation = experiment.scaling or (np.zeros(D), np.ones(D))
+    in_units = [values[..., 0, :].astype(np.float64) * deviation + mean for values in result[2:4]]
+    series = rows if "--data" in options else np.sin(np.linspace(2, 10, 21))
+    found = json.loads(Path("r.json").read_text(encoding="utf-8"))
+    assert [found[key] for key in ("format", "package")] == ["elman-results 1", "numpy_rnn"]
+    assert found["configuration"] == json.loads(json.dumps(configuration.to_dict()))
+    assert found["columns"] == ({"s.csv": ["spots", "per, cent"]}.get(found["series"], ["feature 1"]))[-D:]
+    keys = "losses", "actual", "predicted", "free_running"
+    expected = result.losses, series.reshape(T + 1, -1)[1:], *in_units
+    for key, values in zip(keys, expected, strict=True):
+        assert bits(np.array(found[key], np.float64).reshape(values.shape)) == bits(values), key
+    times = {
+        "epochs": (1, len(result.losses)),
+        "times": (2, T),
+        "free_running_times": (T + 2 - held_out, len(in_units[1])),
+    }
+    assert all(found[key] == list(range(first, first + count)) for key, (first, count) in times.items())
+
+    in_table: dict[tuple[str, ...], float] = {}
+    networks = [""] if configuration.networks is None else [str(n + 1) for n in range(configuration.networks)]
+    who = [(network, str(rate)) for rate in configuration.rates() or ("",) for network in networks]
+    for what, at, values in zip(("loss", "actual", "predicted", "free-running"), (0, 1, 1, 2), expected):
+        whose = [("", "")] if what == "actual" else who
+        columns = [""] if what == "loss" else found["columns"]
+        for t, time in enumerate(found[list(times)[at]]):
+            place = (str(time), "") if what == "loss" else ("", str(time))
+            numbers = values[t].reshape(len(whose), len(columns))
+            for n, d in np.ndindex(numbers.shape):
+                in_table[what, *place, columns[d], *whose[n]] = numbers[n, d]
+    with open("r.csv", encoding="utf-8", newline="") as file:
+        head, *table = csv.reader(file)
+    assert tuple(head) == HEAD
+    assert {tuple(row[:-1]): float(row[-1]) for row in table} == in_table
+
+
+def test_nonfinite_numbers_are_null_in_json(capsys):
+    options = "--learning-rate 0.1,5 --nonlinearity relu --epochs 4 --output r.json --no-plot --seed 2"
+    ended = command(numpy_rnn, capsys, *options.split())
+    assert (ended.status, ended.err.splitlines()[-1]) == (
+        0,
+        "numpy_rnn: 1 of 2 networks diverged and are left out of the medians and bands",
+    )
+    found = json.loads(Path("r.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert [loss[1] for loss in found["losses"]][-1] is None
+    assert np.isnan(losses(ended.out)[4][1])
+
+
+def test_trace_is_of_the_rows_trained_on(rnn, capsys):
+    options = "--epochs 2 --k1 5 --held-out 7 --trace t.npz --save r.npz --no-plot"
+    assert "\ntrace of 6 updates saved to t.npz\n" in succeed(rnn, capsys, *options.split())
+    with np.load("t.npz") as trace, np.load("r.npz") as saved:
+        assert bits(trace["x"]) == bits(prepare(configured("--held-out 7")).x[:13])
+        assert trace["epoch"].tolist() == [1, 1, 1, 2, 2, 2]
+        assert trace["stop"].tolist() == [5, 10, 13] * 2
+        assert bits(trace["W_hh"][-1]) == bits(saved["W_hh"])
+
+
+def test_sunspots_as_in_the_document(capsys):
+    """The network is as good as the document says, to a unit of its last digit but one: better than persistence."""
+    options = "--columns sunspots --standardize --held-out 50 --hidden-size 8 --bias --reduction mean --k1 10 --k2 10"
+    more = "--learning-rate 0.01 --momentum 0.9 --max-norm 1 --epochs 100 --seeds 8 --no-plot"
+    data = ROOT / "tests" / "sunspots.csv"
+    out = succeed(numpy_rnn, capsys, "--data", data, *options.split(), *more.split())
+    network, persistence = map(float, re.search(r"held out, 50 steps +(\S+) +(\S+)", out).groups())
+    series = np.loadtxt(data, delimiter=",", skiprows=1)[:, 1]
+    assert abs(persistence - np.sqrt(np.square(np.diff(series)[-50:]).mean())) < 1e-6
+    assert 14 < network < 18 < persistence
+
+
+# -- the program ----------------------------------------------------------------------------------------------------
+
+
+def test_no_matplotlib_is_a_note(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = command(numpy_rnn, capsys, "--epochs", 1)
+    assert (ended.status, ended.err) == (0, "numpy_rnn: no plot: matplotlib is not installed\n")
+    assert os.listdir() == []
+    for options in (["--plot", "a.png"], ["--show"]):
+        message = refused(numpy_rnn, capsys, *options)
+        assert re.fullmatch(r"matplotlib cannot be imported .*: install it, or use --no-plot", message)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "-h"], ["compare", "--help"], ["--version"]])
+def test_help_and_version(rnn, capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        main(rnn, words)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (0, "")
+    if words == ["--version"]:
+        expected = rf"{rnn.__name__} {re.escape(numpy_rnn.__version__)} \(Python .*NumPy {np.__version__}.*\n"
+        assert re.fullmatch(expected, out)
+    else:
+        assert {"--epochs", "--k2", "--max-norm", "--quiet"} <= set(re.findall(r"--[\w-]+", out))
+        assert ("study" in out) == (rnn is numpy_rnn and "compare" not in words)
+
+
+def test_quiet_prints_nothing(capsys):
+    assert succeed(numpy_rnn, capsys, "--epochs", 2, "--quiet", "--no-plot", "--save", "r.npz") == ""
+    assert os.listdir() == ["r.npz"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (Diverged("both diverged"), 3, "both diverged"),
+        (MemoryError(), 2, "not enough memory: choose fewer hidden units, networks, steps or rows"),
+        (MemoryError("7 GiB"), 2, "not enough memory (7 GiB): choose fewer hidden units, networks, steps or rows"),
+        (KeyError("x\ny"), 70, "unexpected KeyError: 'x\\ny'; run again with --traceback, and report it"),
+        (OSError(28, "No space left on device"), 2, "the output cannot be written: No space left on device"),
+        (BrokenPipeError(), 1, None),
+    ],
+    ids=str,
+)
+def test_exit_status(capsys, monkeypatch, error, status, message):
+    monkeypatch.setattr(terminal, "_discard_output", lambda: None)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("numpy_rnn.app.command_line.prepare", fail)
+    ended = command(numpy_rnn, capsys, "--no-plot")
+    saved = "; nothing was saved: --save FILE keeps the run before that" if status == 3 else ""
+    assert ended.status == status
+    assert ended.err == ("" if message is None else f"numpy_rnn: {message}{saved}\n")
+    if status == 70:
+        with pytest.raises(KeyError):
+            main(numpy_rnn, ["--no-plot", "--traceback"])
+
+
+@pytest.mark.slow
+def test_torch_is_missing(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    torch_main = "import sys; from numpy_rnn.__main__ import torch_main; sys.exit(torch_main())"
+    for start, *arguments in (
+        ("torch_rnn: ", "-m", "torch_rnn"),
+        ("torch_rnn: ", "-c", torch_main),
+        ("numpy_rnn: ", "-m", "numpy_rnn", "compare", "torch_rnn", "--no-plot"),
+    ):
+        ended = run([sys.executable, *arguments], env=env)
+        assert (ended.returncode, ended.stdout) == (2, ""), arguments
+        assert re.match(rf"{start}[^\n]*torch is not installed: run pip install torch[^\n]*\n$", ended.stderr)
+
+
+def test_console_scripts(rnn, capsys, monkeypatch):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, name = project["scripts"][rnn.__name__.replace("_", "-")].split(":")
+    monkeypatch.setattr(sys, "argv", ["script", "--epochs", "1", "--no-plot"])
+    assert getattr(importlib.import_module(module), name)() == 0
+    assert capsys.readouterr().out.startswith(f"{rnn.__name__}: sine wave")

@@ -1,0 +1,236 @@
+"""Random cases and runs are such that faults show, and the packages pass all levels on them."""
+
+import re
+from types import SimpleNamespace
+
+import documents
+import numpy as np
+import pytest
+from comparing import bits
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from ports_for_tests import Port
+from windows import RIGHT
+
+from numpy_rnn.common.records import DTYPES, Objective, Schedule, Step
+from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
+from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.mutants.catalogue import load, named
+from numpy_rnn.conformance.ports.package_port import PackagePort
+from numpy_rnn.conformance.ports.port import tanh_error
+from numpy_rnn.conformance.ports.protocol import Abilities, PortFault
+from numpy_rnn.conformance.properties import PROFILES, Violation, WorstRatios, check_port, profile, recipes, run_count
+from numpy_rnn.conformance.random_cases import (
+    LARGE_SIZES,
+    RandomDraw,
+    Recipe,
+    large_recipes,
+    random_recipe,
+    random_run,
+)
+
+# Enough for every tensor to be checked: it takes a learned initial state and a velocity at the same time.
+PROFILE = settings(
+    profile("default"), derandomize=settings().derandomize, max_examples=max(30, settings().max_examples // 4)
+)
+MANY_RUNS = settings(PROFILE, max_examples=max(300, PROFILE.max_examples))  # the runs are a tenth of the windows
+ONLY_SEEN = settings(MANY_RUNS, phases=[Phase.generate])
+LEVELS = ("L1", "L2", "L3")
+TENSORS = {name for name in SHAPES if not name.endswith("b_hh")}  # of a network with one hidden bias
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_package_is_within_its_bounds(rnn, level, dtype):
+    """And every tensor is checked."""
+    worst = WorstRatios()
+    check_port(level, PackagePort(rnn), dtype, MANY_RUNS if level == "L3" else PROFILE, worst=worst)
+    assert set(worst.worst[level][dtype]) >= TENSORS
+
+
+def test_most_cases_show_the_truncated_part():
+    """A port that drops the flow exceeds the bounds of dW_hh in nine of ten windows with several steps."""
+    seen, dropped = [], load(named("dh_next dropped"))
+    for seed in range(80):
+        recipe = random_recipe(RandomDraw(seed), None, Abilities(()))
+        if recipe.T > 1:
+            case = recipe.case()
+            ratios = check_global(case, dropped.window_update(case), bounds=global_bounds(case))
+            seen.append(ratios["dW_hh"].max() > 10)
+    assert np.mean(seen) > 0.9
+
+
+# How many values each field of a recipe takes.
+KINDS = dict.fromkeys(("dtype", "bias", "zeros", "learned", "velocity", "classes", "logits", "class_inputs", "weights",
+                       "saturated", "silent", "subnormal"), 2)  # fmt: skip
+STEP_KINDS = {
+    "momentum": 3,
+    "dampening": 3,
+    "nesterov": 2,
+    "weight_decay": 3,
+    "adagrad": 2,
+    "max_norm": 6,
+    "max_value": 4,
+}
+
+
+def at_random():
+    return [random_recipe(RandomDraw(2, seed)) for seed in range(400)]
+
+
+def by_hypothesis():
+    made = []
+
+    @settings(PROFILE, max_examples=400, derandomize=True, phases=[Phase.generate])
+    @given(st.sampled_from(DTYPES).flatmap(recipes))
+    def draw(recipe):
+        made.append(recipe)
+
+    draw()
+    return made
+
+
+@pytest.mark.parametrize("drawn", [at_random, by_hypothesis])
+def test_recipes_are_of_every_kind(drawn):
+    made = drawn()
+    assert {name: len({getattr(recipe, name) for recipe in made}) for name in KINDS} == KINDS
+    assert {name: len({getattr(recipe.step, name) for recipe in made}) for name in STEP_KINDS} == STEP_KINDS
+    assert len({recipe.objective for recipe in made}) == 12
+    for name in "TBDHO":
+        assert {getattr(recipe, name) for recipe in made} == set(range(1, 9))
+    assert np.mean([len(set(recipe[:5])) == 5 for recipe in made]) > 0.4  # T, B, D, H and O all different
+    assert {recipe.H == recipe.O for recipe in made} == {recipe.K < recipe.T for recipe in made} == {True, False}
+
+
+def test_cases_are_of_every_kind():
+    made = at_random()
+    subnormal = next(recipe for recipe in made if recipe.subnormal and not recipe.class_inputs).case()
+    assert (np.abs(subnormal.x[..., 0]) < np.finfo(subnormal.x.dtype).smallest_normal).any()
+    assert next(recipe for recipe in made if recipe.velocity and recipe.step.momentum).case().velocity.W_hh.all()
+    assert np.abs(next(recipe for recipe in made if recipe.logits > 1).case().params.W_hy).max() > 1e3
+    plain = [random_recipe(RandomDraw(seed), None, Abilities(())) for seed in range(50)]
+    assert all(recipe.step == Step(recipe.step.learning_rate) and not recipe.learned for recipe in plain)
+    for name, (low, high) in LARGE_SIZES.items():
+        sizes = {getattr(recipe, name) for recipe in large_recipes(200, 1, "float64")} - set(range(1, 9))
+        assert low <= min(sizes) < (low + high) / 2 < max(sizes) <= high
+    schedules = [random_run(RandomDraw(seed)).options.schedule for seed in range(100)]
+    assert {(s.k1 == 1, s.k1 == s.k2) for s in schedules} == {(a, b) for a in (True, False) for b in (True, False)}
+    assert all(isinstance(schedule, Schedule) for schedule in schedules)
+
+
+def test_recipe_makes_the_same_case_again():
+    for seed in range(20):
+        recipe = random_recipe(RandomDraw(seed))
+        again = eval(repr(recipe), {"Recipe": Recipe, "Objective": Objective, "Step": Step})
+        assert again == recipe
+        assert bits(recipe.case()) == bits(again.case())
+    small = "Recipe(T=1, B=1, D=1, H=2, O=1, K=1, dtype='float32', seed=3)"  # without its defaults
+    assert repr(Recipe(1, 1, 1, 2, 1, 1, "float32", seed=3)) == small
+
+
+def test_declared_errors_of_tanh_count_twice():
+    assert tanh_error(RIGHT) == (16, 0)
+    assert tanh_error(SimpleNamespace(tanh_ulps=3, tanh_absolute_ulps=4)) == (6, 8)
+
+
+def test_profiles():
+    assert list(PROFILES) == ["default", "ci", "long"]
+    assert [profile(name).derandomize for name in PROFILES] == [False, True, False]
+    assert [profile(name).max_examples for name in PROFILES] == list(PROFILES.values())
+    assert [run_count(windows) for windows in (20, 100, 300, 5000)] == [10, 10, 30, 500]
+
+
+# -- wrong ports -----------------------------------------------------------------------------------------------------
+
+
+def leave_out(report):
+    return {name: array for name, array in report.items() if name != "dW_hy"}
+
+
+def one_percent_off(name):
+    def change(report):
+        if name in report:
+            report[name] = report[name] * report[name].dtype.type(1.01) + report[name].dtype.type(1e-3)
+        return report
+
+    return change
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("change", "error", "message"), [
+    (leave_out, PortFault, "dW_hy is missing"),
+    *((one_percent_off(name), Violation, name) for name in ("loss", "dx", "vh_0")),
+])  # fmt: skip
+def test_wrong_report_is_seen_at_every_level(level, change, error, message):
+    with pytest.raises(error, match=message):
+        check_port(level, Port(after=change), "float32", ONLY_SEEN)
+
+
+def test_largest_error_is_reported_with_the_smallest_case():
+    """Shrinking keeps any case that fails, and finds one whose error is as small as an error can be there."""
+
+    def grow(report):  # with the numbers of inputs and units; it takes more than Hypothesis begins with
+        D, H = report["dW_xh"].shape
+        return report | {"dW_xh": report["dW_xh"] * (1 + np.float64(1e-12) * (D * H) ** 4 * (H > 4))}
+
+    with pytest.raises(Violation) as error:
+        check_port("L1", Port(after=grow), "float64", settings(PROFILE, max_examples=30, derandomize=True))
+    pattern = r"this is (\S+) times as large.*the largest error, in Recipe.* is (\S+) times its bound"
+    smallest, largest = map(float, re.search(pattern, str(error.value)).groups())
+    assert largest > 2 * smallest
+
+
+# -- windows in which hand-written code goes wrong: large ones, saturation, and relu's kink ---------------------------
+
+DEFAULT = settings(profile("default"), derandomize=True, phases=[Phase.generate])
+
+
+class Watching(Port):
+    """A right black box that collects what its windows reach."""
+
+    def __init__(self):
+        super().__init__(capabilities=())
+        self.windows = []
+
+    def window_update(self, params, x, *, nonlinearity, **given):
+        report = super().window_update(params, x=x, nonlinearity=nonlinearity, **given)
+        (T, B, H), tanh, relu = report["a"].shape, nonlinearity == "tanh", nonlinearity == "relu"
+        largest = np.abs(report["a"]).max()
+        at_kink = report["dh"] * (report["a"] == 0)
+        self.windows.append({
+            "a ring of 16 states": T > 16,
+            "a vector loop of 16 units": H >= 16,
+            "a buffer of 8 sequences": B > 8,
+            "an exponential that overflows beyond |a| = 12": tanh and largest > 12,
+            "one beyond |a| = 40, for saturated units only": tanh and largest > 40,
+            "relu'(0) = 1, which adds to dW_xh": relu and np.einsum("tbi,tbj->ij", x, at_kink).any(),
+        })  # fmt: skip
+        return report
+
+
+def test_default_profile_reaches_every_kind_of_window():
+    worst, port = WorstRatios(), Watching()
+    check_port("L2", port, "float64", DEFAULT, worst=worst)
+    assert all(any(window[where] for window in port.windows) for where in port.windows[0])
+    for letter in "TH":
+        low, high = worst.sizes[letter]
+        assert low <= 2
+        assert LARGE_SIZES[letter][0] < high <= LARGE_SIZES[letter][1]
+
+
+def test_fault_in_large_windows_only_is_found():
+    def forget_a_row(report):
+        if report["dW_hh"].shape[1] >= 16:
+            report["dW_hh"][:, :16] -= report["h"][0].T @ report["da"][0][:, :16]
+        return report
+
+    with pytest.raises(Violation, match=r"Recipe\(T=., B=., D=., H=(1[7-9]|[23].|40), "):
+        check_port("L2", Port(after=forget_a_row, capabilities=()), "float64", settings(DEFAULT, max_examples=10))
+
+
+def test_table_of_the_readme_is_within_the_bounds():
+    """There are as many mutants as it says, and no ratio in its table of the long run is above 1."""
+    text = (documents.TOP / "numpy_rnn" / "conformance" / "README.md").read_text(encoding="utf-8")
+    table = [line.split("|")[3:-1] for line in text.splitlines() if re.match(r"\| \w+ \| [A-Z]\d", line)]
+    assert np.shape(table) == (26, 8)
+    assert all(float(cell.strip() or 0) <= 1 for row in table for cell in row)
