@@ -489,8 +489,8 @@ def check_place(state: records.State[Array], T: int, schedule: Schedule) -> None
         raise InputError(f"the window of the state to resume from is {_what(state.window)}: expected Window")
     if tuple(state.window) != expected:
         raise InputError(
-            f"the state to resume from is that after update {number}, window {shown(tuple(state.window))}: expected {expected}"
-            f" for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
+            f"the state to resume from is that after update {number}, window {shown(tuple(state.window))}: expected"
+            f" {expected} for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
         )
 
 
