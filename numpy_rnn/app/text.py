@@ -1,5 +1,6 @@
 """A character-level language model, as min-char-rnn: its text, its smoothed loss, and samples that it writes."""
 
+import io
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def read_characters(path: str) -> str:
         raise InputError(f"text {path} cannot be read: {error.strerror or error}; check the path") from None
     except InputError as error:
         raise InputError(f"text {path}: {error}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return io.StringIO(text, newline=None).getvalue()  # every line end becomes "\n"
 
 
 def used_characters(text: str, path: str) -> str:

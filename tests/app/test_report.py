@@ -32,7 +32,7 @@ def test_heading(case):
     params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
     if c.learn_initial_state:
         params = params._replace(h_0=np.zeros((1, 5), "f4"))
-    heading = report.heading("numpy_rnn", made_up(T=4)[0]._replace(params=params), c)
+    heading = report.heading("numpy_rnn", made_up(T=4, held_out=c.held_out)[0]._replace(params=params), c)
     assert heading.startswith("numpy_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
     assert heading.endswith(f", {ending}")
 

@@ -250,8 +250,8 @@ objects:
 epoch:
     run file r.npz: 'float' object cannot be interpreted as an integer; expected a run that --save wrote
 window:
-    run file r.npz: the state to resume from is that after update 10, window Window(start=2, loss_start=4,
-    stop=5): expected (17, 18, 20) for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
+    run file r.npz: the state to resume from is that after update 10, window (2, 4, 5): expected (17, 18, 20)
+    for k1 = 2, k2 = 3 and 20 steps; resume with the arguments of that run
 more losses:
     run file r.npz: its losses, weights and options do not agree; expected a run that --save wrote
 all diverged:
