@@ -195,7 +195,7 @@ def test_what_cannot_be_studied_is_one_line(capsys):
         "--hidden-size 2000": "20 steps and 4004000 parameters make a component matrix of 6 GiB: expected 1 at most;"
         " choose fewer --steps, or a smaller --hidden-size",
         "--k1 2 --k2 1": "k2 is 1 and k1 is 2: expected k2 ≥ k1.*",
-        "--data no.csv": r".*no\.csv.* does not exist.*",
+        "--data no.csv": r"data file no\.csv cannot be read: .*; check the path",
     }.items():
         assert re.fullmatch(message, refused(numpy_rnn, capsys, "study", *words.split())), words
 

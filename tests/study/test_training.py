@@ -146,7 +146,7 @@ TENSORS = {"stale_now": "a", "stale_then": "a", "replayed": "initial", "one_more
 # At least one mutant of each run that shows some: the run, and the tensor that is named.
 SHOWN_BY = {
     "zeros for h_0": ("as configured", "a"),
-    "W_hh used without its transpose": ("k1 = 1, k2 = 5", "dh"),  # in the configured run, in dh_0 alone
+    "W_hh used without its transpose": ("k1 = 5, k2 = 5", "dh"),  # in those before, first in dh_0
     "mean for sum": ("k1 = 5, k2 = 5", "loss"),
     "a trained second hidden bias": ("k1 = 1, k2 = 5, biases", "b_h"),
     "clipping per tensor": ("float64, k1 = 1, k2 = 5, biases, max_norm", "W_xh"),
