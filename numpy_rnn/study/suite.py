@@ -119,9 +119,25 @@ def judge_case(mutant: Mutant) -> Caught:
     return Caught(of.tensor, EQUATIONS.get(of.tensor or "", "form"), of.factor)
 
 
+MAX_LINES = 24  # of a function that is shown whole
+AROUND = 10, 7  # lines before and after the wrong ones of a longer function
+
+
 def wrong_functions(mutant: Mutant) -> list[str]:
-    """The functions of a mutant that have a wrong line, without the ids of equations, which wrong lines do not have."""
-    right, source = SOURCE.read_text(encoding="utf-8"), mutant.source()
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    sources = [ast.get_source_segment(source, function) or "" for function in functions]
-    return [re.sub(r"  # \(.*", "", source) for source in sources if source not in right]
+    """The functions of a mutant that have a wrong line, or the part around it of a long one.
+
+    Docstrings, types of arguments and the ids of equations are left out.
+    """
+    right, source, result = SOURCE.read_text(encoding="utf-8").splitlines(), mutant.source(), []
+    for function in ast.parse(source).body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        first = function.body[ast.get_docstring(function) is not None]
+        lines = source.splitlines()[first.lineno - 1 : function.end_lineno]
+        wrong = [number for number, line in enumerate(lines) if line not in right]
+        if wrong and len(lines) > MAX_LINES:
+            start, stop = max(0, wrong[0] - AROUND[0]), wrong[-1] + AROUND[1]
+            lines = ["    ..."] * (start > 0) + lines[start:stop] + ["    ..."] * (stop < len(lines))
+        head = f"def {function.name}({', '.join(argument.arg for argument in function.args.args)}):"
+        result += [re.sub(r"  # \(.*", "", "\n".join([head, *lines]))] if wrong else []
+    return result

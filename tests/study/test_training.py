@@ -131,7 +131,7 @@ def test_the_networks_of_an_outcome_train_as_each_would_alone():
 
 def test_the_lines_of_a_mutant_are_shown_with_their_function():
     (function,) = wrong_functions(named("clipping per tensor"))
-    assert function.startswith("def update(p: Arrays, d: Arrays")
+    assert function.startswith("def update(p, d, velocity, step):\n    E = ")
     ((right, wrong),) = named("clipping per tensor").changes
     assert all(line in function for line in wrong.splitlines())
     assert right not in function
