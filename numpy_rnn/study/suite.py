@@ -96,8 +96,7 @@ def updates(program: Program, run: Run) -> Iterator[Update]:
         activations = Activations(run.x[window.start : window.stop], report["a"], h, report["y"])
         adjoints = Adjoints(*(report[name] for name in Adjoints._fields))
         params = parameters_from(report)
-        learned = [name for name in present(params) if name != "h_0" or window.start == 0]
-        gradients = parameters_from({name: report["d" + name] for name in learned})
+        gradients = parameters_from({name: report["d" + name] for name in present(params)})
         yield Update(epoch, number, window, report["loss"], gradients, params, None, activations, adjoints)
 
 
