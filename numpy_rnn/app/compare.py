@@ -18,12 +18,13 @@ from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.bounds.local_bounds import TanhError
 from numpy_rnn.conformance.case import FIELDS, is_classes, one_bias, parameters_from
 from numpy_rnn.conformance.mutants.hints import hints_for_run
+from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.sources import FileSource, PackageSource, Source, source
+from numpy_rnn.conformance.traces.sources import FileSource, Source, source
 
 NUMBERS = "its numbers are not finite"
 NORM = (
@@ -43,6 +44,7 @@ class Side(NamedTuple):
     judgement: Judgement
     cut: str | None  # why only the first updates are judged: overflow or non-finite values
     looks_like: list[str]  # mutants that give the same wrong values
+    two_biases: bool = False  # which move twice as far as one, so that its losses are others
 
 
 class Comparison(NamedTuple):
@@ -50,7 +52,7 @@ class Comparison(NamedTuple):
 
     run: Run
     sides: tuple[Side, ...]
-    drift: drive.Drift | None  # None for an ensemble, and where a run is not finite
+    drift: drive.Drift | None  # None for an ensemble, with two biases, and where a run is not finite
 
     @property
     def passed(self) -> bool:
@@ -68,7 +70,7 @@ def compare(sources: Sequence[Source], run: Run) -> Comparison:
         for side in sides
     )
     measured = None
-    if run.params.W_hh.ndim == 2 and finite:
+    if run.params.W_hh.ndim == 2 and finite and not any(side.two_biases for side in sides):
         measured = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], run)
     return Comparison(run, sides, measured)
 
@@ -78,7 +80,8 @@ def _side(source: Source, run: Run) -> Side:
     judged, judgement, cut = judge_finite(recorded, source.tau)
     last = parameters_from({name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates})
     hints = [] if judgement.first is None else hints_for_run(judged, judgement.first)
-    return Side(source.name, source.tau, drive.epoch_losses(recorded), one_bias(last), judgement, cut, hints)
+    losses, two_biases = drive.epoch_losses(recorded), "b_hh" in recorded.updates
+    return Side(source.name, source.tau, losses, one_bias(last), judgement, cut, hints, two_biases)
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
@@ -174,7 +177,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
     print(compare_report.heading(names, experiment.name, compared))
     if files:
         print(f"options, series and initial weights are read from {files[0].name}")
-    comparison = compare([PackageSource(rnn), *others], compared)
+    comparison = compare([PackagePort(rnn), *others], compared)
     print(compare_report.text(comparison, arguments.log_every or LOG_EVERY))
     if arguments.output is not None:
         save_json(arguments.output, compare_report.values(comparison))

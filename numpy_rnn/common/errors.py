@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any
 
 MAX_NAMES, MAX_NAME, MAX_VALUE, MAX_TEXT = 8, 40, 80, 300  # in a message: names, and characters of each kind
-
-V = TypeVar("V")
 
 
 def some_of(names: Iterable[object]) -> str:
@@ -48,53 +46,12 @@ class InputError(ValueError):
 
 
 class Diverged(ArithmeticError):
-    """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3.
-
-    checkpoint: the last state of the run with finite values; None if the run diverged at its first update.
-    """
-
-    def __init__(self, message: str, checkpoint: Any = None):
-        super().__init__(message)
-        self.checkpoint = checkpoint
-
-
-class Interrupted(Exception):
-    """A signal interrupted a run, which stopped between two updates.
-
-    signal: its number; checkpoint: the run so far.
-    """
-
-    def __init__(self, signal: int, checkpoint: Any):
-        super().__init__(f"interrupted by signal {signal}")
-        self.signal, self.checkpoint = signal, checkpoint
-
-
-class Choices(dict[str, V], Generic[V]):
-    """The values of an option, by name. The look-up of an unknown name raises InputError with the known ones.
-
-    what: the option, as the message calls it.
-    """
-
-    def __init__(self, what: str, /, **alternatives: V):
-        super().__init__(alternatives)
-        self.what = what
-
-    def validate(self, name: str) -> str:
-        """Return the name. Raises InputError if it is unknown."""
-        self[name]
-        return name
-
-    def __getitem__(self, name: str) -> V:
-        return super().__getitem__(name) if isinstance(name, str) else self.__missing__(name)
-
-    def __missing__(self, name: object) -> NoReturn:
-        given = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
-        raise InputError(f"unknown {self.what} {given}: expected {' or '.join(self)}")
+    """A run diverged: a value overflowed or is NaN. The message is one line; the command line exits with status 3."""
 
 
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
     """The value as a plain integer. Raises InputError unless it is one, `least` or more. A bool is not."""
-    if not isinstance(value, Integral) or _is_flag(value) or value < least:
+    if not _is_number(value, Integral) or value < least:
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more")
     return int(value)
 
@@ -102,7 +59,7 @@ def check_whole(name: str, value: Any, least: int, what: str = "a whole number")
 def check_number(name: str, value: Any, least: float, expected: str) -> None:
     """Raise InputError unless the value is a finite number, `least` or more; expected: these words, for the message."""
     try:
-        usable = isinstance(value, Real) and not _is_flag(value) and isfinite(value) and float(value) >= least
+        usable = _is_number(value, Real) and isfinite(value) and float(value) >= least
     except OverflowError:  # an integer larger than any float
         usable = False
     if not usable:
@@ -113,6 +70,11 @@ def check_flag(name: str, value: Any) -> None:
     """Raise InputError unless the value is True or False."""
     if not _is_flag(value):
         raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
+
+
+def _is_number(value: object, kind: type) -> bool:
+    """Whether it is a number of this kind; to Python, flags and NumPy's spans of time are integers too."""
+    return isinstance(value, kind) and not _is_flag(value) and type(value).__name__ != "timedelta64"
 
 
 def _is_flag(value: object) -> bool:

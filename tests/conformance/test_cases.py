@@ -49,7 +49,7 @@ def test_package_is_within_its_bounds(rnn, level, dtype):
 
 
 def test_most_cases_show_the_truncated_part():
-    """Of the windows with several steps, a port that drops the flow exceeds the bounds of dW_hh in nine of ten."""
+    """A port that drops the flow exceeds the bounds of dW_hh in nine of ten windows with several steps."""
     seen, dropped = [], load(named("dh_next dropped"))
     for seed in range(80):
         recipe = random_recipe(RandomDraw(seed), None, Abilities(()))

@@ -90,6 +90,9 @@ def run(capsys, tmp_path, monkeypatch):
     arrays = trace_arrays(*PACKAGE.trace(SHORT))
     np.savez("t.npz", **arrays)
     np.savez("wrong.npz", **arrays | {"db_h": arrays["db_h"] + 1e-6})
+    ensemble = sine_run(Step(0.1), networks=(2,), learned=False)
+    ensemble = ensemble._replace(x=np.stack([ensemble.x, -ensemble.x], axis=1))
+    np.savez("e.npz", **trace_arrays(*PACKAGE.trace(ensemble)))
     np.savez("short.npz", **{name: array for name, array in arrays.items() if name != "dW_hh"})
     return lambda *arguments: command(numpy_rnn, capsys, "compare", *arguments, "--no-plot")
 
@@ -147,6 +150,7 @@ REFUSED = (
     "t.npz --port-timeout nan",
     "'./port",
     "short.npz",
+    "e.npz",
     "t.npz wrong.npz",
     "torch_rnn --epochs 0",
 )
@@ -174,8 +178,9 @@ def test_unusable_input_is_refused(run):
             "argument --port-timeout: 'nan': expected a finite number, above 0; see python -m numpy_rnn compare -",
             '"\'./port" is not a command: No closing quotation; expected one as in a shell',
             "trace file short.npz: dW_hh is missing; conformance/traces/trace_file.py documents the keys",
+            "x has shape (20, 2, 1, 1): a run with a series per network cannot be repeated",
             "t.npz and wrong.npz are both traces: expected at most one, which is repeated",
-            "0 epochs have no update to compare: expected --epochs 1 or more",
+            "the windows of this run have 0 steps: expected 1 to 10000000; change --epochs or --k2",
         ]
     )
 

@@ -267,7 +267,7 @@ def test_equations_are_those_of_the_options():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_drift_and_spread_are_the_largest_differences_so_far(dtype, monkeypatch):
-    """Of the others from the first run, and of 16 reference runs from the unmoved one; the spread is 4 u at least."""
+    """Differences from the first run and among 16 reference runs; the spread is 4 u at least."""
     curves = np.ones((3, 17))
     curves[1, 2:4] += (0.5, -0.25)
     curves[2, 5] += 0.125

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import Choices, InputError
+from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.case import (
     GIVEN_DY,
@@ -149,6 +149,10 @@ def compute(case: WindowCase) -> dict[str, list[Any]] | None:
     flint, case = load_flint(), with_rows(case)
     T, B, _, H, O, K = case_sizes(case).values()
     steps, (nonlinearity, loss_name, reduction) = range(1, T + 1), case.objective
+    kinds = zip(("nonlinearity", "loss", "reduction"), case.objective, (NONLINEARITIES, LOSSES, DIVISORS))
+    for kind, name, known in kinds:
+        if name not in known:
+            raise InputError(f"unknown {kind} {name!r}: expected {' or '.join(known)}")
     phi = NONLINEARITIES[nonlinearity]
 
     W_xh, W_hh, W_hy = map(matrix, case.params[:3])
@@ -237,8 +241,8 @@ def _sigmoid(a):
     return h, h / (1 + a.exp())
 
 
-NONLINEARITIES = Choices("nonlinearity", tanh=_tanh, relu=_relu, sigmoid=_sigmoid)
-DIVISORS = Choices("reduction", sum=lambda terms: 1, mean=lambda terms: terms if terms > 0 else 1)
+NONLINEARITIES = {"tanh": _tanh, "relu": _relu, "sigmoid": _sigmoid}
+DIVISORS = {"sum": lambda terms: 1, "mean": lambda terms: terms if terms > 0 else 1}
 
 
 def _squared_error(y, target):
@@ -272,9 +276,7 @@ def _given_dy(y, dy):
     return load_flint().arb(0), dy
 
 
-LOSSES: Choices[Any] = Choices(
-    "loss", squared_error=_squared_error, cross_entropy=_cross_entropy, **{GIVEN_DY: _given_dy}
-)
+LOSSES: dict[str, Any] = {"squared_error": _squared_error, "cross_entropy": _cross_entropy, GIVEN_DY: _given_dy}
 
 
 def _enclosures(case, balls) -> dict[str, Enclosure] | None:

@@ -22,7 +22,7 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES, case_dtype, format_errors, present, with_rows
+from numpy_rnn.conformance.case import INTERMEDIATES, case_dtype, format_errors, initial_state, present, with_rows
 from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, trace
 from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
 from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
@@ -143,8 +143,7 @@ def truncated(case: WindowCase, right: Arrays, kind: str, k: int) -> Arrays:
     else:
         dh = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
     da = dh * slopes
-    h_0 = case.params.h_0 if case.h_0 is None else case.h_0
-    h = np.concatenate((np.zeros_like(right["h"][:1]) if h_0 is None else h_0[None], right["h"]))
+    h = np.concatenate((initial_state(case)[None], right["h"]))
     d = plain_rnn.gradients(p, case.x, h, right["dy"], da)
     dh_0 = da[0] @ p["W_hh"].T
     d |= {"h_0": dh_0} if "h_0" in p else {}
