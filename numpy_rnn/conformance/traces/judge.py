@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
-from numpy_rnn.conformance.case import FIELDS, parameters_from
+from numpy_rnn.conformance.case import FIELDS, is_classes, parameters_from
 from numpy_rnn.conformance.traces.divergence import (
     BACKWARDS,
     TENSORS,
@@ -24,7 +24,6 @@ from numpy_rnn.conformance.traces.divergence import (
     state_divergences,
 )
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.trace_file import class_counts
 
 
 class Stack(NamedTuple):
@@ -112,7 +111,7 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, kind: Kind) -> Stack:
 
     def series(name, first_step, steps):
         array = getattr(run, name)
-        if name in class_counts(run):
+        if is_classes(array):
             size = run.params.W_xh.shape[-2] if name == "x" else run.params.W_hy.shape[-1]
             array = np.eye(size, dtype=run.params.W_hh.dtype)[array]
         if array.ndim < 3 + E:
