@@ -1,6 +1,6 @@
 """The rounding of the losses, (L1) to (L4) and (B1): half the squared error, and softmax cross-entropy.
 
-Both levels take the formulas of the cross-entropy; those of the squared error are of level L1.
+Both levels take these formulas, each with its own arithmetic.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u); τ the error of
 exp and log in units of u of their value, that of tanh; and of each row of outputs y, with |ỹ − y| ≤ E,
@@ -104,21 +104,35 @@ def divisor_of(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, out
 
 
 def squared_error(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
-    """(L1), (L2) and (B1) from reported outputs: level L1.
+    """(L1), (L2) and (B1) from reported outputs: level L1."""
+    E = bound.subnormal(y) + bound.subnormal(target)
+    return squared_error_of(y - target, E, weights, bound.subnormal(weights), mean, bound)
 
-    Where the difference is off by E, its square is off by (2|e| + E) E.
+
+def squared_error_of(
+    error: np.ndarray, E: np.ndarray, weights: np.ndarray, E_weights: np.ndarray, mean: bool, arithmetic: Arithmetic
+) -> Losses:
+    """(L1), (L2) and (B1) of errors e = y − target, (..., K, B, O), that are off by E: their square by (2|e| + E) E.
+
+    If there are weights and not one number, products with them may round four times. Terms that are 0 round nothing.
     """
-    K, B, O = y.shape[-3:]
-    terms, error, E_w = K * B * O, y - target, bound.subnormal(weights)
+    K, B, O = error.shape[-3:]
     N, roundings = divisor_of(weights, (K, B, O), mean, True)
-    more = 4 if weights.ndim else 0
-    E = bound.subnormal(y) + bound.subnormal(target) + bound.flushes(1)
-    square, E_square = np.square(error), (2 * np.abs(error) + E) * E
-    E_square = (weights + E_w) * E_square + E_w * square
+    roundings += 4 if weights.ndim else 0
+    most = weights + E_weights
+    rounds = most * (np.abs(error) + E) > 0
+    terms = rounds.sum(axis=(-3, -2, -1))
+    E, square = E + arithmetic.flushes(rounds), np.square(error)
+    E_square = most * (2 * np.abs(error) + E) * E + E_weights * square
     total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (weights * square, E_square))
-    loss, E_loss = bound.relative(terms + 2 + roundings + more, total, E_total + bound.flushes(terms))
-    E_dy = ((weights + E_w) * E + E_w * np.abs(error)) / N + bound.flushes(1)
-    return Losses(loss, E_loss, *bound.relative(1 + roundings + more, weights * error / N, E_dy))
+    E_dy = (most * E + E_weights * np.abs(error)) / N + arithmetic.flushes(rounds)
+    loss = with_rounding(terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic)
+    return Losses(*loss, *with_rounding(1 + roundings, weights * error / N, E_dy, arithmetic))
+
+
+def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Arithmetic) -> tuple[np.ndarray, np.ndarray]:
+    """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
+    return value, arithmetic.gamma(n) * (np.abs(value) + E) + E
 
 
 def cross_entropy(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:

@@ -147,7 +147,7 @@ def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias:
     for name in dict.fromkeys(names):
         letters = SHAPES[name]
         expected[name] = (S if "T" in letters else N, *E, *(sizes[letter] for letter in letters if letter != "T"))
-    expected |= {name: (*E, H) for name in second_bias}
+    expected |= dict.fromkeys(second_bias, (*E, H))
     if missing := [name for name in expected if name not in updates | second_bias]:
         raise InputError(f"{missing[0]} is missing")
     if unknown := [name for name in updates if name not in (*expected, *PLACE)]:
