@@ -217,26 +217,17 @@ def global_bounds(case: WindowCase, tau: TanhError = TAU) -> Bounds:
 
 
 def check_global(
-    case: WindowCase, report: dict, tau: TanhError = TAU, other: dict | None = None, bounds: Bounds | None = None
+    case: WindowCase, report: dict, tau: TanhError = TAU, bounds: Bounds | None = None
 ) -> dict[str, np.ndarray]:
     """|reported − value| / (E + radius), by element, of every required tensor and of the others that are reported.
 
-    With the report of another port instead: |a − b| / 2E. A pair of correct ports is never above 1. `bounds`: those of
-    `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN, give infinity;
-    `case.format_errors` checks dtype and completeness of a report.
+    `bounds`: those of `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN,
+    give infinity; `case.format_errors` checks dtype and completeness of a report.
     """
     found, required = {}, required_outputs(case, intermediates=False)
-    reports = [report] if other is None else [report, other]
     for name, (value, E) in (bounds or global_bounds(case, tau)).items():
-        arrays = [np.asarray(given[name], np.float64) for given in reports if name in given]
-        if name not in required and len(arrays) < len(reports):
-            continue
-        if [array.shape for array in arrays] != [E.shape] * len(reports):
+        if name in report and np.shape(report[name]) == E.shape:
+            found[name] = ratios(value.difference(report[name]), E + value.radius)
+        elif name in report or name in required:
             found[name] = np.full(E.shape, np.inf)
-        elif other is None:
-            found[name] = ratios(value.difference(arrays[0]), E + value.radius)
-        else:
-            with np.errstate(invalid="ignore"):  # two infinities differ by NaN
-                difference = arrays[0] - arrays[1]
-            found[name] = ratios(difference, 2 * E)
     return found

@@ -311,21 +311,12 @@ def answer_arrays(answer: dict, case: WindowCase) -> dict[str, np.ndarray]:
 
 def _object(line: str) -> dict:
     try:
-        value = json.loads(line, object_pairs_hook=_with_every_key_once)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         raise PortFault(f"answers what is not JSON: {one_line(line, 80)}") from None
     if not isinstance(value, dict):
         raise PortFault(f"answers JSON that is not an object: {one_line(line, 80)}")
     return value
-
-
-def _with_every_key_once(pairs) -> dict:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise PortFault(f"answers with the key {one_line(repr(key), 40)} twice")
-        found[key] = value
-    return found
 
 
 def _array(name, given, shape, dtype) -> np.ndarray:
