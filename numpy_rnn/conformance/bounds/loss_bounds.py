@@ -28,23 +28,13 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sec
 Higham 2021, Accurately computing the log-sum-exp and softmax functions, IMA Journal of Numerical Analysis 41.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.rounding import Rounding
+
 MAX_EXPONENT = 700.0  # exp of more is near the end of float64
-
-
-class Arithmetic(Protocol):
-    """Roundings of one dtype at one level: `rounding.Rounding`, or `local_bounds.Bound`."""
-
-    smallest: float
-
-    def gamma(self, n: Any) -> Any:
-        """γ_n, of a number or of an array of numbers."""
-
-    def flushes(self, n: Any) -> Any:
-        """The loss of n terms where subnormal numbers are flushed to zero."""
 
 
 class Softmax(NamedTuple):
@@ -56,7 +46,7 @@ class Softmax(NamedTuple):
     E_log_p: np.ndarray  # D
 
 
-def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Arithmetic, tau: float) -> Softmax:
+def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Rounding, tau: float) -> Softmax:
     """p = softmax(y) along the last axis, in float64, and how far a correct computation may be off."""
     gamma, flushes = arithmetic.gamma, arithmetic.flushes
     m = y.max(axis=-1, keepdims=True)
@@ -110,7 +100,7 @@ def squared_error(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: 
 
 
 def squared_error_of(
-    error: np.ndarray, E: np.ndarray, weights: np.ndarray, E_weights: np.ndarray, mean: bool, arithmetic: Arithmetic
+    error: np.ndarray, E: np.ndarray, weights: np.ndarray, E_weights: np.ndarray, mean: bool, arithmetic: Rounding
 ) -> Losses:
     """(L1), (L2) and (B1) of errors e = y − target, (..., K, B, O), that are off by E: their square by (2|e| + E) E.
 
@@ -130,7 +120,7 @@ def squared_error_of(
     return Losses(*loss, *with_rounding(1 + roundings, weights * error / N, E_dy, arithmetic))
 
 
-def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Arithmetic) -> tuple[np.ndarray, np.ndarray]:
+def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding) -> tuple[np.ndarray, np.ndarray]:
     """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
     return value, arithmetic.gamma(n) * (np.abs(value) + E) + E
 
@@ -143,7 +133,7 @@ def cross_entropy(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: 
     return rows._replace(**sum_of_rows(rows, N, roundings, bound))
 
 
-def sum_of_rows(rows: Losses, N: np.ndarray, roundings: int, arithmetic: Arithmetic) -> dict[str, np.ndarray]:
+def sum_of_rows(rows: Losses, N: np.ndarray, roundings: int, arithmetic: Rounding) -> dict[str, np.ndarray]:
     """(L2): the sum of the rows' losses, all of one sign, divided by N, and its error."""
     K, B, _ = rows.loss.shape[-3:]
     loss, E = ((v / N).sum(axis=(-3, -2, -1)) for v in (rows.loss, rows.E_loss))
@@ -160,7 +150,7 @@ def cross_entropy_rows(
     E_weights: np.ndarray,
     N: np.ndarray,
     roundings: int,
-    arithmetic: Arithmetic,
+    arithmetic: Rounding,
     tau: float,
 ) -> Losses:
     """(L4) of every row, −w Σ_o target log p, (..., 1), and (B1), w (p Σ_o target − target) / N, with their errors.

@@ -21,9 +21,9 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import format_errors, given_dy, present
+from numpy_rnn.conformance.case import format_errors, given_dy
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, loss_keywords, series, step_keywords
+from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -154,18 +154,6 @@ def load_python_port(where: str) -> Any:
     return SimpleNamespace(**identity.as_tuples()._asdict(), window_update=port.window_update)
 
 
-def port_arguments(case: WindowCase) -> dict[str, Any]:
-    """Copies of all arrays and options of a case, as the keyword arguments of `window_update`."""
-    arguments: dict[str, Any] = {"params": present(case.params), **series(case), **loss_keywords(case)}
-    arguments["nonlinearity"] = case.objective.nonlinearity
-    if case.step is not None:
-        arguments["learning_rate"] = case.step.learning_rate
-    if step := step_keywords(case):
-        velocity = {name: v for name, v in present(case.velocity).items() if name in arguments["params"]}
-        arguments |= step | {"velocity": velocity or None}
-    return _copied(arguments)
-
-
 def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copied(each) for name, each in value.items()}
@@ -182,7 +170,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     try:
         if isinstance(port, ProgramPort):
             return port.report(case), None
-        arguments = port_arguments(case)
+        arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
         with time_limit(timeout):
             report = port.window_update(params, **arguments)
