@@ -166,7 +166,7 @@ def test_unusable_input_is_refused(run):
         messages.append(error.removeprefix("numpy_rnn: ").rstrip()[:100])
     assert messages == snapshot(
         [
-            "a black box does not declare 'sgd_options': choose a run without momentum, weight decay and clipping",
+            "a black box does not declare 'sgd_options': choose a run without it",
             "a black box lacks 'relu': choose a run without it",
             "a black box does not support float64: choose --dtype float32",
             "a port takes one network at a time: expected a run without --seeds",

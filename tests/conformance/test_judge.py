@@ -135,11 +135,11 @@ def test_ports_of_every_capability_are_judged_right(capabilities):
 
 
 @pytest.mark.parametrize(("changes", "what"), [
-    ({"step": Step(0.1, weight_decay=0.1)}, "'sgd_options': choose a run without momentum, weight decay and clipping"),
-    ({"learned": True}, "'learned_h_0': choose a run without a learned initial state"),
-    ({"nonlinearity": "sigmoid"}, "'sigmoid': choose a run without the logistic function"),
-    ({"step": Step(0.1, max_value=1.0)}, "'clip_by_value': choose a run without clipping by value"),
-    ({"step": Step(0.1, adagrad=True)}, "'adagrad': choose a run without Adagrad"),
+    ({"step": Step(0.1, weight_decay=0.1)}, "'sgd_options': choose a run without it"),
+    ({"learned": True}, "'learned_h_0': choose a run without it"),
+    ({"nonlinearity": "sigmoid"}, "'sigmoid': choose a run without it"),
+    ({"step": Step(0.1, max_value=1.0)}, "'clip_by_value': choose a run without it"),
+    ({"step": Step(0.1, adagrad=True)}, "'adagrad': choose a run without it"),
 ])  # fmt: skip
 def test_run_beyond_the_capabilities_is_refused(changes, what):
     with pytest.raises(InputError, match=f"numpy_rnn does not declare {what}"):

@@ -38,7 +38,7 @@ def message(arrays, **changes):
     try:
         read_arrays({name: array for name, array in (arrays | changes).items() if array is not None})
     except InputError as error:
-        return str(error)[:110]
+        return str(error)[:100]
     return ""
 
 
@@ -47,10 +47,8 @@ def test_missing_arrays_are_named():
         assert message(PLAIN, **{name: None}) == f"{name} is missing"
     for name in ("vW_xh", "vb_h", "vh_0", "dh_0"):
         assert message(FULL, **{name: None}) == f"{name} is missing"
-    assert (
-        message(PLAIN, initial_b_y=None)
-        == "one of initial_b_h and initial_b_y is missing: expected both biases or none"
-    )
+    said = "its run cannot be repeated: b_h is given without b_y: expected both biases or neither"
+    assert message(PLAIN, initial_b_y=None) == said
     for arrays in (PLAIN, FULL):
         assert message(arrays) == message(arrays, dx=None) == message(arrays, **BLACK_BOX) == ""
     assert message(PLAIN, dx=None, dh_0=None) == ""
@@ -78,27 +76,27 @@ def test_wrong_arrays_are_named():
     ]
     assert [message(PLAIN, **changes) for changes in wrong] == snapshot(
         [
-            "initial_W_xh has shape (): expected two axes or more, none of them empty",
-            "x has shape (): expected two axes or more, none of them empty",
-            "initial_h_0 has shape (): expected two axes or more, none of them empty",
-            "target has shape (0, 1, 1): expected two axes or more, none of them empty",
-            "number[1] is 0: expected 1 to 20, one per update",
-            "number[1] is 21: expected 1 to 20, one per update",
+            "its run cannot be repeated: W_xh has shape (): expected 2 axes, after those of an ensemble",
+            "its run cannot be repeated: x has shape (): expected (T, B, D), time first, with no empty axis",
+            "its run cannot be repeated: h_0 has shape (): expected (1, 4)",
+            "its run cannot be repeated: target has 0 steps: expected 20, one for every step of x",
+            "number is 0 to 10: expected 1 to 20 at most",
+            "number is 1 to 21: expected 1 to 20 at most",
             "h has shape (91, 1, 4): expected (92, 1, 4)",
-            "y is float32: expected float32 or float64, the same everywhere",
+            "y is float32: expected float64, as the parameters are",
             "da[4, 0, 1] is nan: expected a finite number",
-            "epoch is float64 of shape (20,): expected (N,) integers",
-            "epoch, number, start, loss_start, stop have [19, 20] entries: expected N each, 1 or more",
+            "epoch is float64 of shape (20,): expected integers, one per update",
+            "stop is int64 of shape (19,): expected integers, one per update",
             "a window has no steps, or reaches beyond the series",
             "a window has no step with a loss, or a loss at steps outside it",
-            "target has shape (19, 1, 1): expected (20, 1, 1)",
-            "initial_h_0 has shape (1, 5): expected (1, 4), or one per network",
-            "initial_W_hh has shape (5, 4): expected (4, 4)",
-            "weights has shape (20, 1): expected (20, 1), numbers of 0 or more",
-            "weights has shape (19, 1): expected (20, 1), numbers of 0 or more",
+            "its run cannot be repeated: target has 19 steps: expected 20, one for every step of x",
+            "its run cannot be repeated: h_0 has shape (1, 5): expected (1, 4)",
+            "its run cannot be repeated: W_hh has shape (5, 4): expected a square matrix (H, H)",
+            "its run cannot be repeated: weights holds -1.0: expected numbers of 0 or more",
+            "its run cannot be repeated: weights has shape (19, 1): expected (20, 1)",
             "vW_xh is present, but the configuration excludes it",
-            "x holds a class below 0 or above 0: expected classes from 0 to 0",
-            "x holds a class below 0 or above 0: expected classes from 0 to 0",
+            "its run cannot be repeated: x holds the class -1: expected classes from 0 to 0",
+            "its run cannot be repeated: x holds the class 1: expected classes from 0 to 0",
         ]
     )
 
@@ -129,17 +127,17 @@ def test_wrong_options_are_named():
             "configuration is not a JSON object: expected one with k1, k2, learning_rate and so on",
             "configuration has no k1",
             "vW_xh is present, but the configuration excludes it",
-            "configuration: momentum is -1.0: expected a number, 0 or more",
-            "configuration: max_norm is '1': expected a number above 0, or null",
-            "configuration: k1 is 2.0: expected a whole number from 1 to 1000000000",
-            "configuration: epochs is 1000000000000000000000000000000: expected a whole number from 1 to 1000000000",
-            "configuration: nonlinearity is 'gelu': expected tanh, relu or sigmoid",
-            "configuration: nesterov is {}: expected true or false",
-            "configuration: loss is []: expected squared_error or cross_entropy",
-            "configuration: learning_rate is [['a']]: expected a number, 0 or more, or a list of them",
-            "learning rates of shape (2,) do not fit networks of shape ()",
-            "configuration: learning_rate is -0.1: expected a number, 0 or more, or a list of them",
-            "configuration: learning_rate is nan: expected a number, 0 or more, or a list of them",
+            "its run cannot be repeated: momentum is -1.0: expected a finite number, 0 or more",
+            "its run cannot be repeated: max norm is 1: expected a finite number above 0",
+            "its run cannot be repeated: k1 is 2.0: expected a whole number, 1 or more",
+            "its run cannot be repeated: epochs is 1000000000000000000000000000000: expected at most 922337203685",
+            "its run cannot be repeated: unknown nonlinearity 'gelu': expected tanh or relu or sigmoid",
+            "its run cannot be repeated: nesterov is {}: expected True or False",
+            "its run cannot be repeated: unknown loss of type list: expected squared_error or cross_entropy",
+            "configuration: learning_rate is a list of other things than numbers",
+            "its run cannot be repeated: the learning rate has shape (2,): expected a number, or one per network,",
+            "its run cannot be repeated: the learning rate is -0.1: expected a finite number, 0 or more",
+            "its run cannot be repeated: the learning rate is nan: expected a finite number, 0 or more",
         ]
     )
 
