@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from windows import RIGHT, WAYS, assert_rounded_up, exchanged, one_unit, window
+from windows import RIGHT, WAYS, assert_rounded_up, exchanged, one_unit, tiny_window, window
 
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
@@ -41,18 +41,20 @@ def bounded_window(seed, dtype):
 class Summed(np.ndarray):
     """An array whose products of matrices are summed term by term, from the last to the first."""
 
+    read = written = staticmethod(lambda v: v)
+
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        arrays = [np.asarray(v) if isinstance(v, Summed) else v for v in inputs]
+        arrays = [self.read(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs]
         if ufunc is np.matmul:
             result = self.product(*arrays)
         else:
-            result = getattr(ufunc, method)(*arrays, **options)
+            result = self.written(getattr(ufunc, method)(*arrays, **options))
         return result.view(type(self)) if isinstance(result, np.ndarray) else result
 
     def product(self, A, B):
         total = np.zeros((len(A), B.shape[1]), A.dtype)
         for k in reversed(range(A.shape[1])):
-            total = total + A[:, k, None] * B[None, k]
+            total = self.written(total + self.written(A[:, k, None] * B[None, k]))
         return total
 
 
@@ -75,6 +77,28 @@ class KeptInFloat64(Summed):
     """All numbers are kept in float64 throughout."""
 
 
+def flushed(v):
+    if getattr(v, "dtype", np.dtype(int)).kind != "f":
+        return v
+    return np.where(np.abs(v) < np.finfo(v.dtype).smallest_normal, v.dtype.type(0), v)
+
+
+class ReadsZero(Summed):
+    """Subnormal numbers are read as zero."""
+
+    read = staticmethod(flushed)
+
+
+class FlushesResults(Summed):
+    """Subnormal results, every product and every partial sum included, become zero."""
+
+    written = staticmethod(flushed)
+
+
+class Flushes(ReadsZero, FlushesResults):
+    """Both."""
+
+
 def converted(value, kind):
     """The case with arrays of this kind."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -93,6 +117,12 @@ def report_of(case, changes=(), kind=np.ndarray):
 KINDS = {kind.__name__: ((), kind) for kind in (Summed, SummedInPairs, SummedInFloat64, KeptInFloat64)}
 
 
+def assert_within_bounds(case, report, levels=(check_local, check_global), **options):
+    for check in levels:
+        for name, ratio in check(case, report, **options).items():
+            assert (ratio <= 1).all(), f"{check.__name__}: {name} is {ratio.max()} times its bound in {case}"
+
+
 @each_dtype
 @pytest.mark.parametrize("way", [*WAYS, *KINDS])
 def test_right_way_is_within_the_bounds(way, dtype):
@@ -101,12 +131,22 @@ def test_right_way_is_within_the_bounds(way, dtype):
     for seed in range(24):
         case, bounds = bounded_window(seed, dtype)
         report = report_of(case, changes, kind)
-        levels = {"L2": check_global(case, report, bounds=bounds)}
+        assert_within_bounds(case, report, (check_global,), bounds=bounds)
         if kind is not KeptInFloat64:
-            levels["L1"] = check_local(case, report)
-        for level, checked in levels.items():
-            for name, ratio in checked.items():
-                assert (ratio <= 1).all(), f"{seed}, {level}: {name} is {ratio.max()} times its bound"
+            assert_within_bounds(case, report, (check_local,))
+
+
+@each_dtype
+@pytest.mark.parametrize("kind", [Flushes, ReadsZero, FlushesResults])
+def test_flushed_subnormals_are_within_every_bound(kind, dtype):
+    judged = 0
+    for seed in range(30):
+        case = tiny_window(seed, dtype)
+        report = report_of(case, WAYS["by scaled numbers"], kind)
+        if all(np.isfinite(v).all() for v in report.values()):
+            judged += 1
+            assert_within_bounds(case, report)
+    assert judged > 15
 
 
 def test_both_sides_of_the_kink_are_right_within_rounding():
