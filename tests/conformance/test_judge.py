@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import numpy_rnn
-from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.bounds.local_bounds import stages
 from numpy_rnn.conformance.case import INTERMEDIATES
@@ -132,18 +131,6 @@ def test_ports_of_every_capability_are_judged_right(capabilities):
     intermediates, input_gradients = (name in capabilities for name in CAPABILITIES[:2])
     required = (intermediates, input_gradients, learns, learns or input_gradients)
     assert tuple(name in driven.updates for name in ("a", "dx", "h_0", "dh_0")) == required
-
-
-@pytest.mark.parametrize(("changes", "what"), [
-    ({"step": Step(0.1, weight_decay=0.1)}, "'sgd_options': choose a run without momentum, weight decay and clipping"),
-    ({"learned": True}, "'learned_h_0': choose a run without a learned initial state"),
-    ({"nonlinearity": "sigmoid"}, "'sigmoid': choose a run without the logistic function"),
-    ({"step": Step(0.1, max_value=1.0)}, "'clip_by_value': choose a run without clipping by value"),
-    ({"step": Step(0.1, adagrad=True)}, "'adagrad': choose a run without Adagrad"),
-])  # fmt: skip
-def test_run_beyond_the_capabilities_is_refused(changes, what):
-    with pytest.raises(InputError, match=f"numpy_rnn does not declare {what}"):
-        trace_port(Bare(), sine_run(**{"step": Step(0.1), "learned": False} | changes))
 
 
 # -- faults ----------------------------------------------------------------------------------------------------------
