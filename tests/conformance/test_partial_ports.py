@@ -16,11 +16,10 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance import plain_rnn, properties
 from numpy_rnn.conformance.bounds.global_bounds import check_global
-from numpy_rnn.conformance.case import GIVEN_DY, TwoBiases
 from numpy_rnn.conformance.ports.port import load_python_port
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES
 from numpy_rnn.conformance.properties import Violation, WorstRatios, check_port, profile
-from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe, random_run, restricted
+from numpy_rnn.conformance.random_cases import RandomDraw, random_recipe
 from numpy_rnn.conformance.traces.drive import trace_port
 from numpy_rnn.conformance.traces.judge import judge
 
@@ -54,25 +53,6 @@ def test_partial_port_passes_unless_it_is_wrong(number):
     assert {"dW_xh", "dW_hh", "dW_hy"} <= names
     with pytest.raises(Violation):
         check_port(levels[number % len(levels)], Untransposed(*lacks, has=has), dtype, FEW)
-
-
-RESTRICTED = {  # what a port lacks, what it has, and what then is so in every recipe
-    "given dy": ((), ("given_dy",), lambda r: r.objective[1:] == (GIVEN_DY, "sum") and not r.weights),
-    "older steps": (("older steps",), (), lambda r: r.K == r.T),
-    "many losses and batch": (("many losses", "batch"), (), lambda r: (r.K, r.B) == (1, 1)),
-    "step": (("step",), (), lambda r: r.step is None and r.case().step is None),
-    "h_0": (("h_0",), (), lambda r: r.no_h_0),
-    "two biases": ((), ("two_biases",), lambda r: isinstance(r.case().params, TwoBiases)),
-    "squared_error": (("squared_error", "distributions"), (), lambda r: r.objective.loss[0] == "c" and r.classes),
-    "large outputs": (("large outputs", "vector_inputs"), (), lambda r: r.logits == 1 and r.class_inputs),
-}
-
-
-@pytest.mark.parametrize(("lacks", "has", "holds"), RESTRICTED.values(), ids=RESTRICTED)
-def test_recipe_is_restricted_to_the_abilities(lacks, has, holds):
-    made = [random_recipe(RandomDraw(seed)) for seed in range(60)]
-    assert not all(map(holds, made))
-    assert all(holds(restricted(recipe, Abilities(has, lacks))) for recipe in made)
 
 
 def run_of(k1=5, k2=5, epochs=1, step=None, **changes):
@@ -192,13 +172,6 @@ def test_run_starts_with_a_second_bias_of_zero():
     assert not recorded.run.params.b_hh.any()
     assert judge(recorded).passed
     assert not judge(recorded.replace({"b_hh": recorded.updates["b_hh"] + 1e-9})).passed
-
-
-def test_random_runs_fit_the_abilities():
-    """A run for every kind of port above is driven without a refusal."""
-    for number, (lacks, has) in enumerate(PORTS.values()):
-        port = Layer(*lacks, has=has)
-        trace_port(port, random_run(RandomDraw(number), "float64", Abilities(has, port.lacks)))
 
 
 # -- public RNNs that people wrote by hand, each with its own loss and network ----------------------------------------

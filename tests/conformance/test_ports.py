@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from comparing import arrays_in
 from inline_snapshot import snapshot
 from ports_for_tests import CASE, FULL, Port, arguments_of, right_report, verdict_on
 
@@ -30,13 +31,6 @@ def swallow_everything(given):
         except BaseException:  # as careless ports do
             break
     time.sleep(100)
-
-
-def arrays_in(given):
-    """All arrays among these options, also those in dictionaries."""
-    if isinstance(given, np.ndarray):
-        return [given]
-    return [array for value in given.values() for array in arrays_in(value)] if isinstance(given, dict) else []
 
 
 @pytest.mark.parametrize("case", [CASE, FULL], ids=["plain", "full"])
