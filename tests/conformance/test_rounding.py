@@ -1,16 +1,19 @@
-"""The bounds of single operations, of the SGD step and of softmax: by hand, and out of range."""
+"""The bounds of single operations, of the SGD step and of softmax: by hand, out of range, and against balls."""
 
 import itertools
 
+import flint
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from windows import WAYS, assert_rounded_up, exchanged, huge_window, one_unit, window
 
 from numpy_rnn import InputError, Parameters
 from numpy_rnn.common.records import DTYPES, Step
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds, propagate
-from numpy_rnn.conformance.bounds.local_bounds import TAU, check_local
+from numpy_rnn.conformance.bounds.local_bounds import TAU, check_local, ratios
 from numpy_rnn.conformance.bounds.loss_bounds import softmax
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, StepBounds
@@ -210,9 +213,64 @@ def largest(y):
     return y.max(axis=-1, keepdims=True)
 
 
+def total(e):
+    return e.sum(axis=-1, keepdims=True)
+
+
+def shifted_quotient(y):
+    e = np.exp(y - largest(y))
+    return e / total(e), (y - largest(y)) - np.log(total(e))
+
+
+def exponential_of_log(y):
+    z = y - largest(y)
+    log_p = z - np.log(total(np.exp(z)))
+    return np.exp(log_p), log_p
+
+
+def log_sum_exp(y):
+    """With the maximum added back."""
+    log_p = y - (largest(y) + np.log(total(np.exp(y - largest(y)))))
+    return np.exp(log_p), log_p
+
+
+def without_shift(y):
+    e = np.exp(y)
+    return e / total(e), np.log(e / total(e))
+
+
 def logits(seed, dtype, scale):
     generator = np.random.default_rng(seed)
     return (scale * generator.normal(size=(4, generator.integers(1, 12)))).clip(-1e4, 1e4).astype(dtype)
+
+
+def worst_softmax_error(function, y, moved=None):
+    """The largest |error| / bound of p and of log p, of a computation from outputs that may be moved from y."""
+    moved = y if moved is None else moved
+    bounds = softmax(y.astype(np.float64), np.abs(moved.astype(np.float64) - y), Rounding(y.dtype), TAU.relative)
+    with np.errstate(all="ignore"):
+        p, log_p = (v.tolist() for v in function(moved))
+    errors = np.empty((2, *y.shape))
+    with flint.ctx.workprec(256):
+        for n, row in enumerate(y.tolist()):
+            z = [flint.arb(v - max(row)) for v in row]
+            log_S = sum((number.exp() for number in z), flint.arb(0)).log()
+            for o, number in enumerate(z):
+                errors[:, n, o] = float(p[n][o] - (number - log_S).exp()), float(log_p[n][o] - (number - log_S))
+    return max(ratios(errors[0], bounds.E_p).max(), ratios(errors[1], bounds.E_log_p).max())
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(DTYPES), st.floats(-3, 4), st.floats(0, 3))
+def test_right_softmax_is_within_the_bounds(seed, dtype, exponent, error):
+    """Exact outputs, up to ±10⁴, and outputs that are moved by as much as their bound E, up and down."""
+    y = logits(seed, dtype, 10**exponent)
+    signs = np.random.default_rng(seed).choice([-1, 1], y.shape)
+    moved = (y + np.abs(y) * 4 * Rounding(dtype).u * 10**error * signs).astype(dtype)
+    for function in (shifted_quotient, exponential_of_log, log_sum_exp):
+        assert worst_softmax_error(function, y) <= 1
+        assert worst_softmax_error(function, y, moved) <= 1
+    assert exponent > 0.5 or worst_softmax_error(without_shift, y) <= 1  # small outputs need no shift
 
 
 @each_dtype
@@ -227,5 +285,6 @@ def test_no_bound_is_wide(dtype):
             few = 30 * rounding.u * (1 + y.shape[-1] + np.abs(largest(y)) + np.abs(log_p))
             assert (E_log_p <= few).all(), scale
             assert (E_p <= few * p + rounding.flushes(2)).all(), scale
-    unknown = softmax(np.zeros(2), np.full(2, 1e4), rounding, TAU.relative)
-    assert (unknown.E_p <= 1 + rounding.flushes(1)).all()  # any p is right
+    assert (
+        softmax(np.zeros(2), np.full(2, 1e4), rounding, TAU.relative).E_p <= 1 + rounding.flushes(1)
+    ).all()  # any p is right

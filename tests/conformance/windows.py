@@ -81,9 +81,6 @@ VELOCITY = "v = g if before is None else mu * before + (1 - tau) * g"
 OPTIONS = "mu, tau, decay = step.momentum, step.dampening, step.weight_decay"
 STEPPED = "report[name] = theta - expand(rate, theta) * delta"
 RESULT = "return (w * losses).sum(axis=(0, -2, -1)) / N, w * error / N"
-LOG_P = "log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))"
-QUOTIENT = "error = np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True) * target.sum(axis=-1, keepdims=True) - target"
-ERROR = "error = np.exp(log_p) * target.sum(axis=-1, keepdims=True) - target"
 WAYS = {
     "as it is": (),
     "(1 - h)(1 + h)": ((SLOPE, "return (1 - h) * (1 + h)"),),
@@ -95,8 +92,6 @@ WAYS = {
     "a tanh at its limit": (('"tanh": np.tanh,', '"tanh": lambda a: np.tanh(a) * a.dtype.type(1 - 14 * np.finfo(a.dtype).epsneg),'),),  # noqa: E501
     "a logistic function by exp": (('"sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),', '"sigmoid": lambda a: 1 / (1 + np.exp(-a)),'),),  # noqa: E501
     "mean by the reciprocal": ((RESULT, "one = y.dtype.type(1)\nreturn (w * losses).sum(axis=(0, -2, -1)) * (one / N), w * error * (one / N)"),),  # noqa: E501
-    "softmax as a quotient": ((ERROR, QUOTIENT),),
-    "log-sum-exp with its maximum": ((LOG_P, "log_p = y - (y.max(axis=-1, keepdims=True) + np.log(np.exp(z).sum(axis=-1, keepdims=True)))"),),  # noqa: E501
     "by the norms of the tensors": ((NORM, "norm = np.sqrt(sum(np.square(np.sqrt((g * g).sum())) for g in d.values()))"),),  # noqa: E501
     "by numbers over the largest": ((NORM, SCALED),),
     "by scaled numbers": ((NORM, SCALED.replace("\nnorm", "\nscale = norm_type(np.ldexp(1.0, np.frexp(scale)[1] - 1))\nnorm")),),  # noqa: E501
