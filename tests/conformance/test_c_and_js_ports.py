@@ -153,28 +153,3 @@ def test_order_of_keys_and_white_space_do_not_matter(built):
     first, *others = answers(built, json.dumps(request), spaced, narrow + "\r")
     assert set(first) == {"id", *required_outputs(case, intermediates=True, input_gradients=True)}
     assert others == [first, first]
-
-
-MISFITS = (
-    (lambda request: request["params"]["W_hh"].pop(), "W_hh"),
-    (lambda request: request["sizes"].update(K=request["sizes"]["T"] + 1), "target"),
-    (lambda request: request.update(target=[], sizes=request["sizes"] | {"K": 0}), "K"),
-    (lambda request: request.pop("learning_rate"), "learning_rate"),
-    (lambda request: request["params"].pop("b_y"), "b_h"),
-    (lambda request: request.update(velocity={"vW_hy": ["0x0p+0"]}), "vW_hy"),
-    (lambda request: request.update(nonlinearity="gelu"), "nonlinearity"),
-    (lambda request: request.update(dtype="float16"), "dtype"),
-)
-
-
-def test_misfit_is_an_error_and_the_next_case_goes_on(built):
-    recipe = random_recipe(RandomDraw(3), None, ABILITIES)._replace(bias=True)
-    right = protocol.encode_request(recipe.case(), 5)
-    lines = []
-    for change, _ in MISFITS:
-        request = json.loads(right)
-        change(request)
-        lines += [json.dumps(request), right]
-    found = answers(built, *lines)
-    assert found[::2] == [{"id": 5, "error": f"{name} does not fit"} for _, name in MISFITS]
-    assert all("loss" in answer for answer in found[1::2])
