@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from numpy_rnn.common.checks import check_direction, check_learning_rate
@@ -28,9 +30,9 @@ def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: Learn
 
 def sgd_step(params: Parameters[Array], delta: Gradients[Array], rate: Array) -> Parameters[Array]:
     """`sgd` without its checks. `expand_to` gives an array of one η per network the axes of θ."""
-    updated = [
-        theta if delta_theta is None else theta - expand_to(rate, theta) * delta_theta  # (U1)
-        for theta, delta_theta in zip(params, delta)
+    updated: list[Any] = [
+        theta if theta is None or dtheta is None else theta - expand_to(rate, theta) * dtheta  # (U1)
+        for theta, dtheta in zip(params, delta)
     ]
     return Parameters(*updated)
 

@@ -307,7 +307,9 @@ def _check_inputs(params: Parameters[Array], x: Array, h_0: Array) -> None:
     """Raise InputError unless inputs x (T, B, D), or classes (T, B), and the state h_0 (B, H) fit the parameters."""
     axes = 3 - is_integer(x)
     if x.ndim not in (axes, params.W_hh.ndim - 2 + axes) or 0 in x.shape:
-        raise InputError(f"x has shape {tuple(x.shape)}: expected (T, B, D), time first, with no empty axis")
+        expected = "floating-point (T, B, D), or classes (T, B)" if is_integer(x) else "(T, B, D)"
+        given = f"is {x.dtype} of shape" if is_integer(x) else "has shape"
+        raise InputError(f"x {given} {tuple(x.shape)}: expected {expected}, time first, with no empty axis")
     B = x.shape[1 - axes]
     _check_series("x", x, (x.shape[0], B, params.W_xh.shape[-2]), params.W_hh, classes=True)
     _check_series("h_0", h_0, (B, params.W_hh.shape[-1]), params.W_hh)
@@ -366,7 +368,7 @@ def check_step(step: Step) -> Step:
         )
     check_flag("nesterov", nesterov)
     check_flag("adagrad", adagrad)
-    given = f"they are {shown(momentum)}, {shown(dampening)} and {nesterov}"
+    given = f"they are {shown(momentum)}, {shown(dampening)} and {bool(nesterov)}"
     if adagrad and (momentum != 0 or dampening != 0 or nesterov):
         raise InputError(f"adagrad needs momentum 0, dampening 0 and nesterov False: {given}; leave them out")
     if nesterov and (momentum == 0 or dampening != 0):
@@ -456,7 +458,9 @@ def _check_network_of_run(arrays: Arrays, run: Run) -> Run:
         )
     if h_0 is not None:
         arrays.check(h_0=h_0)
-        _check_series("h_0", h_0, (h_0.shape[-2] if h_0.ndim > 1 else 1, params.W_hh.shape[-1]), params.W_hh)
+        if h_0.ndim < 2:
+            raise InputError(f"h_0 has shape {tuple(h_0.shape)}: expected (B, H)")
+        _check_series("h_0", h_0, (h_0.shape[-2], params.W_hh.shape[-1]), params.W_hh)
     check_finite(**params._replace(h_0=params.h_0 if h_0 is None else h_0)._asdict())
     return run._replace(options=options)
 
@@ -481,10 +485,12 @@ def check_place(state: records.State[Array], T: int, schedule: Schedule) -> None
     number = check_whole("the number of the state to resume from", state.number, 1)
     stop = min(number * k1, T)
     expected = (max(0, stop - k2), (number - 1) * k1, stop)
-    if not isinstance(state.window, tuple) or tuple(state.window) != expected:
+    if not isinstance(state.window, tuple):
+        raise InputError(f"the window of the state to resume from is {_what(state.window)}: expected Window")
+    if tuple(state.window) != expected:
         raise InputError(
-            f"the state to resume from is that after update {number}, window {shown(state.window)}: expected {expected}"
-            f" for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
+            f"the state to resume from is that after update {number}, window {shown(tuple(state.window))}: expected"
+            f" {expected} for k1 = {k1}, k2 = {k2} and {T} steps; resume with the arguments of that run"
         )
 
 
@@ -530,7 +536,6 @@ def _check_stream_step(arrays: Arrays, run: Run, x_t: Any, target_t: Any, *weigh
     B = 1 if initial is None else initial.shape[-2]
     arrays.check(x=x_t, target=target_t, **dict(zip(["weights"], weights_t)))
     like = params.W_hh.reshape(-1, *params.W_hh.shape[-2:])[0]  # the networks of an ensemble share the stream
-    weights = None if not weights_t else weights_t[0][None]
-    _check_series("x", x_t[None], (1, B, params.W_xh.shape[-2]), like, classes=True)
-    _check_target(target_t[None], (1, B, params.W_hy.shape[-1]), like, loss, weights)
+    _check_series("x", x_t, (B, params.W_xh.shape[-2]), like, classes=True)
+    _check_target(target_t, (B, params.W_hy.shape[-1]), like, loss, *weights_t)
     check_finite(x=x_t, target=target_t)

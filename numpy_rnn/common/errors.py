@@ -51,7 +51,7 @@ class Diverged(ArithmeticError):
 
 def check_whole(name: str, value: Any, least: int, what: str = "a whole number") -> int:
     """The value as a plain integer. Raises InputError unless it is one, `least` or more. A bool is not."""
-    if not isinstance(value, Integral) or _is_flag(value) or value < least:
+    if not _is_number(value, Integral) or value < least:
         raise InputError(f"{name} is {shown(value, repr)}: expected {what}, {least} or more")
     return int(value)
 
@@ -59,7 +59,7 @@ def check_whole(name: str, value: Any, least: int, what: str = "a whole number")
 def check_number(name: str, value: Any, least: float, expected: str) -> None:
     """Raise InputError unless the value is a finite number, `least` or more; expected: these words, for the message."""
     try:
-        usable = isinstance(value, Real) and not _is_flag(value) and isfinite(value) and float(value) >= least
+        usable = _is_number(value, Real) and isfinite(value) and float(value) >= least
     except OverflowError:  # an integer larger than any float
         usable = False
     if not usable:
@@ -70,6 +70,11 @@ def check_flag(name: str, value: Any) -> None:
     """Raise InputError unless the value is True or False."""
     if not _is_flag(value):
         raise InputError(f"{name} is {shown(value, repr)}: expected True or False")
+
+
+def _is_number(value: object, kind: type) -> bool:
+    """Whether it is a number of this kind; to Python, flags and NumPy's spans of time are integers too."""
+    return isinstance(value, kind) and not _is_flag(value) and type(value).__name__ != "timedelta64"
 
 
 def _is_flag(value: object) -> bool:

@@ -1,29 +1,15 @@
-"""The functions that a backend provides, and backends by the name of their package."""
+"""Packages by their names: backends, which have the functions that the command line calls, and versions."""
 
 import importlib
 import importlib.util
 import platform
 import sys
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from types import ModuleType
 
 from numpy_rnn.common.errors import InputError
 
-
-class Backend(Protocol):
-    """The functions that the command line calls: a module that has them is a backend, numpy_rnn and torch_rnn are.
-
-    Their docstrings there describe arguments, results and errors.
-    """
-
-    __name__: str
-    from_numpy: Callable[..., Any]
-    to_numpy: Callable[..., Any]
-    forward: Callable[..., Any]
-    train: Callable[..., Any]
-
-
-REQUIRED = ("from_numpy", "to_numpy", "forward", "train")
+__version__ = "0.1.0"
+REQUIRED = ("from_numpy", "to_numpy", "forward", "train")  # functions of a backend
 
 
 def is_package(name: str) -> bool:
@@ -49,23 +35,18 @@ def no_torch(package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
     return ModuleNotFoundError(message, name="torch")
 
 
-def backend(name: str) -> Backend:
+def backend(name: str) -> ModuleType:
     """The package of this name. Raises InputError when it cannot be imported or is no backend."""
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        reason = str(error) if error.name == "torch" else f"{type(error).__name__}: {error}"
-        raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None
     except Exception as error:  # the package of another author may raise anything
-        reason = f"{type(error).__name__}: {error}"
+        no_torch = isinstance(error, ModuleNotFoundError) and error.name == "torch"
+        reason = str(error) if no_torch else f"{type(error).__name__}: {error}"
         raise InputError(f"{name!r} cannot be imported ({reason}): expected a package such as torch_rnn") from None
     missing = [function for function in REQUIRED if not hasattr(module, function)]
     if missing:
         raise InputError(f"{name!r} has no {', '.join(missing)}: expected a package such as numpy_rnn or torch_rnn")
-    return cast(Backend, module)
-
-
-__version__ = "0.1.0"
+    return module
 
 
 def versions(name: str) -> str:

@@ -189,7 +189,7 @@ def test_kept_updates_take_their_own_memory(E):
 LENGTHS = {
     ("numpy_rnn", False): (40_000, 60_000, 200, 1),
     ("numpy_rnn", True): (6_000, 14_000, 100, 1),
-    **{("torch_rnn", stream): (2_000, 4_000, 20, 8) for stream in (False, True)},
+    **{("torch_rnn", stream): (2_000, 8_000, 40, 8) for stream in (False, True)},
 }
 
 

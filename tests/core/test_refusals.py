@@ -149,7 +149,7 @@ x has shape (4, 2, 4): expected (4, 2, 3)
 h_0 has shape (1, 5): expected (2, 5)
 no initial state: expected h_0, or parameters with a learned one
 h_0 is given and the parameters have a learned one: expected None for h_0, or parameters without
-h_0 has shape (5,): expected (1, 5)
+h_0 has shape (5,): expected (B, H)
 x is float32 and the parameters are float64: expected one dtype; convert one
 x contains NaN or infinity: expected finite numbers
 target has shape (4, 2): expected (4, 2, 6)
@@ -195,7 +195,7 @@ unknown loss 'hinge': expected squared_error or cross_entropy
 the hidden size is 0: expected a whole number, 1 or more
 dtype is int64: expected float32 or float64
 x holds the class 3: expected classes from 0 to 2
-x has shape (4, 2, 3): expected (T, B, D), time first, with no empty axis
+x is int64 of shape (4, 2, 3): expected floating-point (T, B, D), or classes (T, B), time first, with no empty axis
 target has shape (4, 2): expected (4, 2, 6)
 target holds the class -1: expected classes from 0 to 5
 target has a row whose sum is 1.05: expected distributions, whose sum is 1
@@ -204,8 +204,8 @@ target contains NaN or infinity: expected finite numbers
 weights has shape (4, 1): expected (4, 2)
 weights holds -1e-06: expected numbers of 0 or more
 weights contains NaN or infinity: expected finite numbers
-the state to resume from is that after update 1, window Window(start=0, loss_start=0, stop=1): expected (0, 0, 2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
-the state to resume from is that after update 3, window Window(start=0, loss_start=0, stop=1): expected (1, 2, 3) for k1 = 1, k2 = 2 and 4 steps; resume with the arguments of that run
+the state to resume from is that after update 1, window (0, 0, 1): expected (0, 0, 2) for k1 = 2, k2 = 2 and 4 steps; resume with the arguments of that run
+the state to resume from is that after update 3, window (0, 0, 1): expected (1, 2, 3) for k1 = 1, k2 = 2 and 4 steps; resume with the arguments of that run
 the epoch of the state to resume from is 0: expected a whole number, 1 or more
 h has shape (2, 6): expected (2, 5)
 h contains NaN or infinity: expected finite numbers
@@ -245,9 +245,9 @@ def test_bad_steps_of_a_stream(rnn):
             messages.append(str(refused.value).replace("torch.", "").replace("a Tensor", "a NumPy array"))
             assert training.state().number == 1
     assert "\n".join(messages) == snapshot("""\
-step 4 of the stream: x has shape (1, 2, 4): expected (1, 2, 3)
-step 4 of the stream: x has shape (1, 1, 3): expected (1, 2, 3)
-step 4 of the stream: target has shape (1, 2, 1): expected (1, 2, 6)
+step 4 of the stream: x has shape (2, 4): expected (2, 3)
+step 4 of the stream: x has shape (1, 3): expected (2, 3)
+step 4 of the stream: target has shape (2, 1): expected (2, 6)
 step 4 of the stream: x is float32 and the parameters are float64: expected one dtype; convert one
 step 4 of the stream: target is int64 and the parameters are float64: expected one dtype; convert one
 step 4 of the stream: x contains NaN or infinity: expected finite numbers
