@@ -134,8 +134,8 @@ def test_file_is_read_as_it_was_written(tmp_path):
     (tmp_path / "t.npz").write_bytes((tmp_path / "t.npz").read_bytes()[:-100])
     np.savez(tmp_path / "other.npz", x=1)
     np.savez(tmp_path / "pickle.npz", x=np.array([{}], object))
-    for name, said in (("t", "is not a complete .npz file"), ("none", "cannot be read: No such file"),
-                       ("other", "has no format 'elman-trace 3'"), ("pickle", "contains Python objects")):  # fmt: skip
+    for name, said in (("t", "is damaged, or no .npz file"), ("none", "cannot be read: No such file"),
+                       ("other", "has no format 'elman-trace 3'"), ("pickle", "pickle is never read")):  # fmt: skip
         with pytest.raises(InputError, match=said):
             load_trace(str(tmp_path / f"{name}.npz"))
 
