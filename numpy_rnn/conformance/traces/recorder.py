@@ -11,7 +11,6 @@ from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Sch
 from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
-PLACE = ("epoch", "number", "start", "loss_start", "stop")
 ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated
 
 
