@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from numpy_rnn import Gradients, Parameters
-from numpy_rnn.common.records import Objective, WindowCase
+from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
@@ -51,7 +51,9 @@ def bounds_of_jacobian(subject, params: Parameters, t: int, j: int, h_tj: float)
         W_hy=np.eye(len(params.W_hh))[:, [j]], b_y=None if params.b_y is None else np.zeros(1), h_0=None
     )
     target, h_0 = np.full((1, 1, 1), h_tj - 1), subject.initial_state(params)
-    values = global_bounds(WindowCase(one, subject.x[:t], target, h_0, None, Objective(subject.nonlinearity), None))
+    values = global_bounds(
+        WindowCase(one, subject.x[:t], target, h_0, None, Objective(subject.nonlinearity), Step(0.0))
+    )
     dh, E = values["dh"]
     off_one = np.abs(values["dy"][0].difference(1.0))[-1, 0, 0]
     return dh.high[:, 0] + dh.low[:, 0], E[:, 0] + dh.radius[:, 0] + 2 * off_one * np.abs(dh.high[:, 0])

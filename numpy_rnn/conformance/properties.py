@@ -11,18 +11,16 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
-from numpy_rnn.conformance.bounds.local_bounds import ratios, stages
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.files import plain
 from numpy_rnn.conformance.mutants.hints import hints_for_port, hints_for_run, looks_like
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
-from numpy_rnn.conformance.random_cases import RandomDraw, Recipe, large_recipes, random_recipe, random_run
-from numpy_rnn.conformance.traces.divergence import TENSORS, equations
+from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipes, random_recipe, random_run
+from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence, equations
 from numpy_rnn.conformance.traces.drive import is_bounded, trace_port
-from numpy_rnn.conformance.traces.judge import Judgement, judge
+from numpy_rnn.conformance.traces.judge import Judgement, global_checks, judge, local_checks
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
 LEVELS = ("L1", "L2", "L3")
@@ -49,26 +47,18 @@ def profile(name: str) -> settings:
     )
 
 
-class HypothesisDraw:
-    """Choices made by Hypothesis, which shrinks towards the first option."""
-
-    def __init__(self, draw: st.DrawFn):
-        self.draw = draw
-
-    def choice(self, options: Any) -> Any:
-        return options[self.draw(st.integers(0, len(options) - 1))]
-
-    def integer(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
+class HypothesisDraw(Draw):
+    """Choices made by Hypothesis, which shrinks towards the simplest."""
 
     def one_in(self, n: int) -> bool:
-        return self.draw(st.integers(0, n - 1)) == n - 1
+        """The simplest is False."""
+        return self.integer(0, n - 1) == n - 1
 
 
 @st.composite
 def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING) -> Recipe:
     """Recipes of cases in this dtype, for ports with these abilities."""
-    return random_recipe(HypothesisDraw(draw), dtype, port_abilities)
+    return random_recipe(HypothesisDraw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
 
 
 class Violation(AssertionError):
@@ -77,6 +67,16 @@ class Violation(AssertionError):
     def __init__(self, message: str, ratio: float, place: Any):
         super().__init__(message)
         self.message, self.ratio, self.place = message, ratio, place
+
+    @classmethod
+    def at(cls, where: str, first: Divergence, place: Any) -> "Violation":
+        """The violation by the first wrong element. where: the words for its place."""
+        return cls(
+            f"{where}: {first.tensor} ({first.equation}) at {list(first.element)} is {first.reported!r}, expected"
+            f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large",
+            first.ratio,
+            place,
+        )
 
 
 class WorstRatios:
@@ -147,27 +147,16 @@ class WindowCheck(PortCheck):
         case = recipe.case()
         report = validated_report(self.port, case, self.timeout, str(recipe))
         self.worst.note_sizes(case_sizes(case))
-        tau = tanh_error(self.port)
-        if self.level == "L1":
-            allowed = stages(case, report, tau)
-            found = {name: ratios(np.float64(report[name]) - value, E) for name, (value, E) in allowed.items()}
-        else:
-            bounds = global_bounds(case, tau)
-            allowed = {name: (value.high, E + value.radius) for name, (value, E) in bounds.items()}
-            found = check_global(case, report, bounds=bounds)
+        checks = local_checks if self.level == "L1" else global_checks
+        found = {name: checked for name, *checked in checks(case, report, tanh_error(self.port))}
         for name in (name for name in TENSORS if name in found):
-            ratio = found[name]
-            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), plain(recipe))
-            if (ratio <= 1).all():
-                continue
-            at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-            raise Violation(
-                f"{self.level}, {recipe}: {name} ({equations(name, recipe.step)}) at {list(map(int, at))} is"
-                f" {float(report[name][at])!r}, expected {float(allowed[name][0][at])!r}; rounding allows"
-                f" {float(allowed[name][1][at]):.2g}, this is {float(ratio[at]):.3g} times as large",
-                float(ratio[at]),
-                recipe,
-            )
+            ratio, expected, allowed = found[name]
+            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe))
+            if not (ratio <= 1).all():
+                at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
+                numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
+                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equations(name, recipe.step))
+                raise Violation.at(f"{self.level}, {recipe}", first, recipe)
 
     def hints(self, recipe: Recipe) -> list[str]:
         """The mutants that a violation resembles."""
@@ -197,13 +186,8 @@ class RunCheck(PortCheck):
         for name, ratio in judgement.worst.items():
             self.worst.note(self.level, self.dtype, name, ratio, {"run": seed})
         if (first := judgement.first) is not None:
-            raise Violation(
-                f"L3, run {seed}, epoch {first.epoch}, update {first.number}: {first.tensor} ({first.equation}) at"
-                f" {list(first.element)} is {first.reported!r}, expected {first.expected!r}; rounding allows"
-                f" {first.allowed:.2g}, this is {first.ratio:.3g} times as large",
-                first.ratio,
-                f"run {seed}",
-            )
+            where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
+            raise Violation.at(where, first, f"run {seed}")
 
     def hints(self, place: str) -> list[str]:
         """The mutants that a violation resembles."""

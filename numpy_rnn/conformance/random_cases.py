@@ -6,8 +6,8 @@ of one, a saturated unit, a unit without incoming weights, or subnormal inputs. 
 beyond small buffers and the registers of vector instructions. A choice is made by a `Draw`, at random or by Hypothesis.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,33 +21,27 @@ SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostl
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
-class Draw(Protocol):
-    """A source of choices. The first option and the smallest number are the simplest."""
+class Draw:
+    """A source of choices. integer: a number from low to high, both included; the smallest is the simplest."""
+
+    def __init__(self, integer: Callable[[int, int], int]):
+        self.integer = integer
 
     def choice(self, options: Sequence[Any]) -> Any:
-        """One of the options."""
-
-    def integer(self, low: int, high: int) -> int:
-        """A number from low to high, both included."""
+        """One of the options. The first is the simplest."""
+        return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
         """True in one of n draws."""
+        return self.integer(0, n - 1) == 0
 
 
-class RandomDraw:
+class RandomDraw(Draw):
     """Choices made by a generator of random numbers."""
 
     def __init__(self, *seed: int):
-        self.generator = np.random.default_rng(seed)
-
-    def choice(self, options: Sequence[Any]) -> Any:
-        return options[int(self.generator.integers(len(options)))]
-
-    def integer(self, low: int, high: int) -> int:
-        return int(self.generator.integers(low, high, endpoint=True))
-
-    def one_in(self, n: int) -> bool:
-        return bool(self.generator.integers(n) == 0)
+        generator = np.random.default_rng(seed)
+        super().__init__(lambda low, high: int(generator.integers(low, high, endpoint=True)))
 
 
 class Recipe(NamedTuple):

@@ -57,7 +57,7 @@ def run(rnn: Any, arguments: Any) -> None:
     subject = subject_of(experiment.name, run, configuration.seed, arguments.seeds, arguments.steps)
     studied, given = len(subject.x), len(experiment.x)
     shown = experiment._replace(x=experiment.x[:studied], target=experiment.target[:studied])
-    print(heading([f"{rnn.__name__} study"], shown, configuration), flush=True)
+    print(heading(f"{rnn.__name__} study", shown, configuration), flush=True)
     if studied < given:
         print(f"the first {studied} of {given} steps are studied; --steps changes their number")
     began = time.monotonic()

@@ -5,8 +5,8 @@ from windows import RIGHT, window
 
 from numpy_rnn.common.records import Objective, Step
 from numpy_rnn.conformance.case import format_errors
-from numpy_rnn.conformance.ports.port import call_port, port_arguments
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS
+from numpy_rnn.conformance.ports.port import call_port
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, SGD_LACKS, port_arguments
 
 PLAIN = {"T": 4, "B": 2, "D": 2, "H": 3, "O": 1, "K": 3, "bias": True, "objective": Objective(), "step": Step(0.1),
          "class_inputs": False, "classes": False, "weights": False, "learned": False, "velocity": False}  # fmt: skip

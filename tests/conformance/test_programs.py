@@ -207,12 +207,6 @@ def test_program_that_always_hangs_is_given_up_soon(fake):
     assert verdicts[-1].startswith(f"is not restarted after too many faults; the last one: {hangs}")
 
 
-def test_program_that_says_another_hello_later_is_refused(fake):
-    with ProgramPort(fake.write("os._exit(9)", at_start="hello['name'] += str(time.time())")) as port:
-        *_, verdict = [verdict_on(port) for _ in range(3)]
-    assert verdict == "answers the hello differently than the first time"
-
-
 def test_an_interrupt_in_the_middle_of_a_case_ends_the_program(fake):
     with ProgramPort(fake.write("os.kill(os.getppid(), signal.SIGINT); time.sleep(100)")) as port:
         assert verdict_on(port) is None

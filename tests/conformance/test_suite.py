@@ -125,8 +125,8 @@ def test_unusable_options_are_refused(suite, tmp_path):
             "--elman-xfail absent.txt cannot be read: No such file or directory",
             "--elman-xfail binary is not text: expected one test per line",
             "unknown.txt names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]",
-            "--elman-output no/r.json: the folder FOLDER/no does not exist; create it first",
-            "--elman-output r.csv: expected a name that ends in .json",
+            "--elman-output no/r.json cannot be written: No such file or directory; choose another place",
+            "--elman-output r.csv: unknown ending '.csv'; expected .json",
             "--elman-output reports/r.json cannot be written: No such file or directory; choose another place",
             "argument --elman-timeout: 'nan': expected a finite number, above 0",
         ]

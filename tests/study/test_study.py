@@ -13,9 +13,9 @@ from in_process import command, contents, main, refused
 from study_runs import small
 
 import numpy_rnn
+from numpy_rnn.app.checkpoint import save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
-from numpy_rnn.app.storage import save_parameters
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study import study

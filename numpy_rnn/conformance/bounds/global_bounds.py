@@ -20,7 +20,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios
-from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, sum_of_rows
+from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, squared_error_of, sum_of_rows
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, StepBounds
@@ -90,57 +90,23 @@ class Propagation:
         return (inherited + own + rounding.flushes(max_abs > 0)) * UPWARDS
 
     def loss(self):
-        """(L1) to (L4), (B1). "mean" may round twice more: the reciprocal, and the product with it."""
+        """(L1) to (L4), (B1), by the formulas of `loss_bounds.py`."""
+        K, B, O = self.case.target.shape
+        target, w, mean = self.target, self.weights, self.case.objective.reduction == "mean"
+        if self.case.weights is None:
+            w = w.map(lambda array: array[0, 0, 0])
         if self.case.objective.loss == "cross_entropy":
-            self.cross_entropy()
-        elif self.case.weights is not None:
-            self.weighted_squared_error()
+            y, E = self.values["y"][-K:], self.E["y"][-K:]
+            N, roundings = divisor_of(w.size, (K, B, O), mean, False)
+            rows = cross_entropy_rows(
+                y, E, target.size, target.E, w.size, w.E, N, roundings, self.rounding, self.tau.relative
+            )
+            found = rows._replace(**sum_of_rows(rows, N, roundings, self.rounding))
         else:
-            self.squared_error()
-
-    def squared_error(self):
-        """Without weights."""
-        K, B, O = self.case.target.shape
-        mean = self.case.objective.reduction == "mean"
-        divisor, more = (K * B * O, 2) if mean else (1, 0)
-        rounding, y, size_dy = self.rounding, self.rounded("y"), self.size["dy"][-K:]
-        difference = Rounded(size_dy * divisor, y.E[-K:] + self.target.E)
-        self.E["dy"][-K:] = rounding.again(difference.map(lambda v: v / divisor), 1 + more)
-        error = Rounded(difference.size, rounding.again(difference, 1))
-        row = error.map(lambda v: v.reshape(1, -1))
-        half = rounding.product(row, row.mT)[0, 0] / (2 * divisor) + rounding.flushes(K * B * O)
-        self.E["loss"][...] = rounding.again(Rounded(self.size["loss"], half), more)
-
-    def weighted_squared_error(self):
-        """The same with weights. N is off by a relative γ_{KB}."""
-        K, B, O = self.case.target.shape
-        rounding, y, target, w = self.rounding, self.rounded("y")[-K:], self.target, self.weights
-        N, roundings = divisor_of(w.size, (K, B, O), self.case.objective.reduction == "mean", True)
-        size = np.abs(self.values["y"][-K:] - self.case.target)
-        E_size = np.finfo(np.float64).eps * (y.size + target.size)
-        error = Rounded(size + E_size, y.E + target.E)
-        error = Rounded(error.size, rounding.again(error, 1))
-        weighted = Rounded(w.size * error.size, rounding.each(Rounded(w.size, w.E), error, 1))
-        self.E["dy"][-K:] = rounding.again(weighted.map(lambda v: v / N), 3 + roundings)
-        left, right = weighted.map(lambda v: v.reshape(1, -1)), error.map(lambda v: v.reshape(1, -1))
-        half = rounding.product(left, right.mT)[0, 0] / (2 * N[0, 0, 0]) + rounding.flushes(K * B * O)
-        self.E["loss"][...] = rounding.again(Rounded(self.size["loss"], half), 3 + roundings)
-
-    def cross_entropy(self):
-        """(L3), (L4), (L2), (B1), by the formulas of `loss_bounds.py`."""
-        K, B, O = self.case.target.shape
-        target, w, rounding = self.target, self.weights, self.rounding
-        N, roundings = divisor_of(
-            w.size if self.case.weights is not None else np.ones(()),
-            (K, B, O),
-            self.case.objective.reduction == "mean",
-            False,
-        )
-        y, E = self.values["y"][-K:], self.E["y"][-K:]
-        rows = cross_entropy_rows(y, E, target.size, target.E, w.size, w.E, N, roundings, rounding, self.tau.relative)
-        rows = rows._replace(loss=np.broadcast_to(rows.loss, (K, B, 1)), E_loss=np.broadcast_to(rows.E_loss, (K, B, 1)))
-        self.E["dy"][-K:] = rows.E_dy * UPWARDS
-        self.E["loss"][...] = sum_of_rows(rows, N, roundings, rounding)["E_loss"] * UPWARDS
+            N, _ = divisor_of(w.size, (K, B, O), mean, True)
+            error = self.size["dy"][-K:] * N / np.where(w.size > 0, w.size, 1)  # without a cancellation in float64
+            found = squared_error_of(error, self.E["y"][-K:] + target.E, w.size, w.E, mean, self.rounding)
+        self.E["dy"][-K:], self.E["loss"][...] = found.E_dy * UPWARDS, found.E_loss * UPWARDS
 
     def backward(self):
         """(B2), (B3)."""
@@ -251,26 +217,17 @@ def global_bounds(case: WindowCase, tau: TanhError = TAU) -> Bounds:
 
 
 def check_global(
-    case: WindowCase, report: dict, tau: TanhError = TAU, other: dict | None = None, bounds: Bounds | None = None
+    case: WindowCase, report: dict, tau: TanhError = TAU, bounds: Bounds | None = None
 ) -> dict[str, np.ndarray]:
     """|reported − value| / (E + radius), by element, of every required tensor and of the others that are reported.
 
-    With the report of another port instead: |a − b| / 2E. A pair of correct ports is never above 1. `bounds`: those of
-    `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN, give infinity;
-    `case.format_errors` checks dtype and completeness of a report.
+    `bounds`: those of `global_bounds` for this case, if they are known. What is missing or has another shape, and NaN,
+    give infinity; `case.format_errors` checks dtype and completeness of a report.
     """
     found, required = {}, required_outputs(case, intermediates=False)
-    reports = [report] if other is None else [report, other]
     for name, (value, E) in (bounds or global_bounds(case, tau)).items():
-        arrays = [np.asarray(given[name], np.float64) for given in reports if name in given]
-        if name not in required and len(arrays) < len(reports):
-            continue
-        if [array.shape for array in arrays] != [E.shape] * len(reports):
+        if name in report and np.shape(report[name]) == E.shape:
+            found[name] = ratios(value.difference(report[name]), E + value.radius)
+        elif name in report or name in required:
             found[name] = np.full(E.shape, np.inf)
-        elif other is None:
-            found[name] = ratios(value.difference(arrays[0]), E + value.radius)
-        else:
-            with np.errstate(invalid="ignore"):  # two infinities differ by NaN
-                difference = arrays[0] - arrays[1]
-            found[name] = ratios(difference, 2 * E)
     return found

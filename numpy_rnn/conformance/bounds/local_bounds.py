@@ -154,10 +154,6 @@ class Bound(Rounding):
         right = np.concatenate((*weights, *(b[..., None, :] for b in biases)), axis=-2)[..., None, :, :]
         return left @ right, super().product(self.given(left), self.given(right))
 
-    def relative(self, n, value, E) -> tuple[np.ndarray, np.ndarray]:
-        """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
-        return value, self.gamma(n) * (np.abs(value) + E) + E
-
     def nonlinearity(self, name, a, tau) -> tuple[np.ndarray, np.ndarray]:
         """(F2). The logistic function is 1/(1 + exp(−a)), exp(a)/(1 + exp(a)) or ½ + ½ tanh(a/2).
 

@@ -1,6 +1,6 @@
 """The rounding of the losses, (L1) to (L4) and (B1): half the squared error, and softmax cross-entropy.
 
-Both levels take the formulas of the cross-entropy; those of the squared error are of level L1.
+Both levels take these formulas, each with its own arithmetic.
 
 Notation: v the exact value, ṽ what is computed, |ṽ − v| ≤ E; u the unit roundoff; γ_n = n·u/(1 − n·u); τ the error of
 exp and log in units of u of their value, that of tanh; and of each row of outputs y, with |ỹ − y| ≤ E,
@@ -28,23 +28,13 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, sec
 Higham 2021, Accurately computing the log-sum-exp and softmax functions, IMA Journal of Numerical Analysis 41.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_rnn.conformance.bounds.rounding import Rounding
+
 MAX_EXPONENT = 700.0  # exp of more is near the end of float64
-
-
-class Arithmetic(Protocol):
-    """Roundings of one dtype at one level: `rounding.Rounding`, or `local_bounds.Bound`."""
-
-    smallest: float
-
-    def gamma(self, n: Any) -> Any:
-        """γ_n, of a number or of an array of numbers."""
-
-    def flushes(self, n: Any) -> Any:
-        """The loss of n terms where subnormal numbers are flushed to zero."""
 
 
 class Softmax(NamedTuple):
@@ -56,7 +46,7 @@ class Softmax(NamedTuple):
     E_log_p: np.ndarray  # D
 
 
-def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Arithmetic, tau: float) -> Softmax:
+def softmax(y: np.ndarray, E: np.ndarray, arithmetic: Rounding, tau: float) -> Softmax:
     """p = softmax(y) along the last axis, in float64, and how far a correct computation may be off."""
     gamma, flushes = arithmetic.gamma, arithmetic.flushes
     m = y.max(axis=-1, keepdims=True)
@@ -104,21 +94,35 @@ def divisor_of(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, out
 
 
 def squared_error(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
-    """(L1), (L2) and (B1) from reported outputs: level L1.
+    """(L1), (L2) and (B1) from reported outputs: level L1."""
+    E = bound.subnormal(y) + bound.subnormal(target)
+    return squared_error_of(y - target, E, weights, bound.subnormal(weights), mean, bound)
 
-    Where the difference is off by E, its square is off by (2|e| + E) E.
+
+def squared_error_of(
+    error: np.ndarray, E: np.ndarray, weights: np.ndarray, E_weights: np.ndarray, mean: bool, arithmetic: Rounding
+) -> Losses:
+    """(L1), (L2) and (B1) of errors e = y − target, (..., K, B, O), that are off by E: their square by (2|e| + E) E.
+
+    If there are weights and not one number, products with them may round four times. Terms that are 0 round nothing.
     """
-    K, B, O = y.shape[-3:]
-    terms, error, E_w = K * B * O, y - target, bound.subnormal(weights)
+    K, B, O = error.shape[-3:]
     N, roundings = divisor_of(weights, (K, B, O), mean, True)
-    more = 4 if weights.ndim else 0
-    E = bound.subnormal(y) + bound.subnormal(target) + bound.flushes(1)
-    square, E_square = np.square(error), (2 * np.abs(error) + E) * E
-    E_square = (weights + E_w) * E_square + E_w * square
+    roundings += 4 if weights.ndim else 0
+    most = weights + E_weights
+    rounds = most * (np.abs(error) + E) > 0
+    terms = rounds.sum(axis=(-3, -2, -1))
+    E, square = E + arithmetic.flushes(rounds), np.square(error)
+    E_square = most * (2 * np.abs(error) + E) * E + E_weights * square
     total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (weights * square, E_square))
-    loss, E_loss = bound.relative(terms + 2 + roundings + more, total, E_total + bound.flushes(terms))
-    E_dy = ((weights + E_w) * E + E_w * np.abs(error)) / N + bound.flushes(1)
-    return Losses(loss, E_loss, *bound.relative(1 + roundings + more, weights * error / N, E_dy))
+    E_dy = (most * E + E_weights * np.abs(error)) / N + arithmetic.flushes(rounds)
+    loss = with_rounding(terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic)
+    return Losses(*loss, *with_rounding(1 + roundings, weights * error / N, E_dy, arithmetic))
+
+
+def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding) -> tuple[np.ndarray, np.ndarray]:
+    """A value whose terms have one sign, so that its relative error is at most γ_n; E comes on top."""
+    return value, arithmetic.gamma(n) * (np.abs(value) + E) + E
 
 
 def cross_entropy(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
@@ -129,7 +133,7 @@ def cross_entropy(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: 
     return rows._replace(**sum_of_rows(rows, N, roundings, bound))
 
 
-def sum_of_rows(rows: Losses, N: np.ndarray, roundings: int, arithmetic: Arithmetic) -> dict[str, np.ndarray]:
+def sum_of_rows(rows: Losses, N: np.ndarray, roundings: int, arithmetic: Rounding) -> dict[str, np.ndarray]:
     """(L2): the sum of the rows' losses, all of one sign, divided by N, and its error."""
     K, B, _ = rows.loss.shape[-3:]
     loss, E = ((v / N).sum(axis=(-3, -2, -1)) for v in (rows.loss, rows.E_loss))
@@ -146,7 +150,7 @@ def cross_entropy_rows(
     E_weights: np.ndarray,
     N: np.ndarray,
     roundings: int,
-    arithmetic: Arithmetic,
+    arithmetic: Rounding,
     tau: float,
 ) -> Losses:
     """(L4) of every row, −w Σ_o target log p, (..., 1), and (B1), w (p Σ_o target − target) / N, with their errors.

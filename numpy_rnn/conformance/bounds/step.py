@@ -21,8 +21,7 @@ import numpy as np
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
-from numpy_rnn.conformance.bounds.loss_bounds import Arithmetic
-from numpy_rnn.conformance.bounds.rounding import UPWARDS
+from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounding
 from numpy_rnn.conformance.case import case_dtype, present
 
 SMALL = 1e-6  # added to the norm, (U3)
@@ -47,7 +46,7 @@ class StepBounds:
     The leading axes are those of updates and networks.
     """
 
-    def __init__(self, case: WindowCase, arithmetic: Arithmetic):
+    def __init__(self, case: WindowCase, arithmetic: Rounding):
         self.case, self.arithmetic, self.dtype = case, arithmetic, case_dtype(case)
         self.names = list(present(case.params))
         self.shapes = [getattr(case.params, name).shape for name in self.names]

@@ -29,7 +29,8 @@ from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
 from numpy_rnn.conformance.random_cases import Recipe, restricted
 from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence
 from numpy_rnn.conformance.traces.judge import single, stacks
-from numpy_rnn.conformance.traces.recorder import PLACE, ROWS, RecordedRun
+from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
+from numpy_rnn.conformance.traces.trace_file import PLACE
 
 EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
 ROUNDING = 1000.0  # units in the last place of the largest number, by which right tensors may differ

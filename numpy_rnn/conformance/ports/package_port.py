@@ -28,13 +28,16 @@ class PackagePort:
         theta = rnn.from_numpy(Parameters(**params))
         x, target, h_0 = map(rnn.from_numpy, (x, target, h_0))
         objective: dict[str, Any] = {
-            name: options.pop(name) for name in ("nonlinearity", "reduction") if name in options
+            "nonlinearity": options.pop("nonlinearity", "tanh"),
+            "reduction": options.pop("reduction", "sum"),
+            "loss": loss,
+            "weights": None if weights is None else rnn.from_numpy(weights),
         }
-        objective |= {"loss": loss, "weights": None if weights is None else rnn.from_numpy(weights)}
-        activations = rnn.forward(theta, x, h_0, nonlinearity=objective.get("nonlinearity", "tanh"))
-        loss_of = rnn.cross_entropy if loss == "cross_entropy" else rnn.half_squared_error
-        reduced = {name: objective[name] for name in ("reduction", "weights") if name in objective}
-        L = loss_of(activations.y[-len(target) :], target, **reduced)
+        activations = rnn.forward(theta, x, h_0, nonlinearity=objective["nonlinearity"])
+        losses = rnn.cross_entropy if loss == "cross_entropy" else rnn.half_squared_error
+        L = losses(
+            activations.y[-len(target) :], target, reduction=objective["reduction"], weights=objective["weights"]
+        )
         flow = rnn.adjoints(theta, activations, target, **objective)
         gradients = clipped = rnn.bptt(theta, activations, target, **objective)
         max_norm, max_value = options.pop("max_norm", None), options.pop("max_value", None)

@@ -12,17 +12,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 import numpy as np
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import format_errors, given_dy, present
+from numpy_rnn.conformance.case import format_errors, given_dy
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, loss_keywords, series, step_keywords
+from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -102,18 +103,6 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
 
 
-class PythonPort(NamedTuple):
-    """A port in this process, with the defaults of what its object leaves out."""
-
-    name: str
-    dtypes: tuple[str, ...]
-    capabilities: tuple[str, ...]
-    lacks: tuple[str, ...]
-    tanh_ulps: float | None
-    tanh_absolute_ulps: float | None
-    window_update: Callable[..., Any]
-
-
 def abilities(port: Any) -> Abilities:
     """The capabilities of a port, and what it lacks."""
     return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())))
@@ -125,8 +114,10 @@ def tanh_error(port: Any) -> TanhError:
     return TanhError(TAU.relative if declared is None else 2 * declared, 2 * (absolute or 0))
 
 
-def load_python_port(where: str) -> PythonPort:
+def load_python_port(where: str) -> Any:
     """The port that `module:object` names: a `Port`, or a class or function that returns one without arguments.
+
+    The result has the defaults of what the object leaves out.
 
     The working directory is searched for modules too. Raises InputError if there is no such object or it is no port.
     """
@@ -160,19 +151,7 @@ def load_python_port(where: str) -> PythonPort:
     identity = Identity(**{name: getattr(port, name) for name in Identity._fields if hasattr(port, name)})
     if fault := identity.fault():
         raise InputError(f"port {where!r}: {fault}")
-    return PythonPort(*identity.as_tuples(), port.window_update)
-
-
-def port_arguments(case: WindowCase) -> dict[str, Any]:
-    """Copies of all arrays and options of a case, as the keyword arguments of `window_update`."""
-    arguments: dict[str, Any] = {"params": present(case.params), **series(case), **loss_keywords(case)}
-    arguments["nonlinearity"] = case.objective.nonlinearity
-    if case.step is not None:
-        arguments["learning_rate"] = case.step.learning_rate
-    if step := step_keywords(case):
-        velocity = {name: v for name, v in present(case.velocity).items() if name in arguments["params"]}
-        arguments |= step | {"velocity": velocity or None}
-    return _copied(arguments)
+    return SimpleNamespace(**identity.as_tuples()._asdict(), window_update=port.window_update)
 
 
 def _copied(value: Any) -> Any:
@@ -191,7 +170,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     try:
         if isinstance(port, ProgramPort):
             return port.report(case), None
-        arguments = port_arguments(case)
+        arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
         with time_limit(timeout):
             report = port.window_update(params, **arguments)
@@ -209,11 +188,11 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
 def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:
     """A port's report on a case, in a valid format. Raises PortFault otherwise; `where` is part of its message."""
     report, verdict = call_port(port, case, timeout)
-    capabilities, intermediates = abilities(port).capabilities, "intermediates" in abilities(port).capabilities
-    faults = [verdict] if verdict else format_errors(case, report, intermediates, "input_gradients" in capabilities)
+    has = abilities(port).capabilities
+    faults = [verdict] if verdict else format_errors(case, report, "intermediates" in has, "input_gradients" in has)
     if faults:
         raise PortFault(f"{port.name}, {where}: {faults[0]}")
-    return {"dy": given_dy(case)} | report if "given_dy" in capabilities and intermediates else report
+    return {"dy": given_dy(case)} | report if {"given_dy", "intermediates"} <= set(has) else report
 
 
 def _file_of(port) -> str | None:

@@ -95,6 +95,7 @@ import contextlib
 import json
 import re
 from math import prod
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,52 +210,38 @@ MAX_NUMBER_LENGTH = 64  # characters, with its separator
 MAX_KEY_LENGTH = 64  # characters of the key of an array
 
 
-def step_keywords(case: WindowCase) -> dict[str, Any]:
-    """The keywords of a port for the step, without the learning rate and the velocity. Plain gradient descent: none.
-
-    max_value and adagrad are left out if they are not used, for ports that do not know them.
-    """
-    if case.step is None or case.step == Step(case.step.learning_rate):
-        return {}
-    options = case.step._asdict()
-    del options["learning_rate"]
-    return {name: v for name, v in options.items() if v or name not in ("max_value", "adagrad")}
-
-
-def loss_keywords(case: WindowCase) -> dict[str, Any]:
-    """The keywords of a port for the loss that it computes."""
-    keywords: dict[str, Any] = {} if case.objective.loss == GIVEN_DY else {"reduction": case.objective.reduction}
-    if case.objective.loss == "cross_entropy":
-        keywords["loss"] = case.objective.loss
-    return keywords | ({} if case.weights is None else {"weights": case.weights})
-
-
-def series(case: WindowCase) -> dict[str, np.ndarray]:
-    """x, target or dy, and h_0."""
-    target = {"dy": given_dy(case)} if case.objective.loss == GIVEN_DY else {"target": case.target}
-    return {"x": case.x, **target, "h_0": initial_state(case)}
+def port_arguments(case: WindowCase) -> dict[str, Any]:
+    """The arrays and options of a case, as the keyword arguments of `Port.window_update`."""
+    params, objective, step = present(case.params), case.objective, case.step
+    arguments = {"params": params, "x": case.x, "h_0": initial_state(case), "nonlinearity": objective.nonlinearity}
+    if objective.loss == GIVEN_DY:
+        arguments["dy"] = given_dy(case)
+    else:
+        arguments |= {"target": case.target, "reduction": objective.reduction}
+    if objective.loss == "cross_entropy":
+        arguments["loss"] = objective.loss
+    if case.weights is not None:
+        arguments["weights"] = case.weights
+    if step is not None:
+        arguments["learning_rate"] = step.learning_rate
+    if step is not None and step != Step(step.learning_rate):  # max_value and adagrad: for ports that know them
+        arguments |= {name: v for name, v in step._asdict().items() if v or name not in ("max_value", "adagrad")}
+        arguments["velocity"] = {name: v for name, v in present(case.velocity).items() if name in params} or None
+    return arguments
 
 
 def encode_request(case: WindowCase, case_id: int) -> str:
     """The request for this case: one line, without a line end."""
-    step, learned = step_keywords(case), case.params.h_0 is not None
-    request: dict[str, Any] = {
-        "type": "window_update",
-        "id": case_id,
-        "dtype": str(case_dtype(case)),
-        "sizes": case_sizes(case),
-        "nonlinearity": case.objective.nonlinearity,
-        **({} if case.step is None else {"learning_rate": float(case.step.learning_rate).hex()}),
-        "params": {name: theta for name, theta in present(case.params).items() if name != "h_0"},
-        **series(case),
-        **loss_keywords(case),
-        **{name: v if v is None or isinstance(v, bool) else float(v).hex() for name, v in step.items()},
-        **({"learned_h_0": True} if learned else {}),
+    arguments = port_arguments(case)
+    arguments |= {
+        name: float(v).hex() for name, v in arguments.items() if isinstance(v, Real) and not isinstance(v, bool)
     }
-    if step:
-        velocity = {"v" + name: v for name, v in present(case.velocity).items() if learned or name != "h_0"}
-        request["velocity"] = velocity or None
-    return json.dumps(request, default=_flat)
+    if arguments["params"].pop("h_0", None) is not None:
+        arguments["learned_h_0"] = True
+    if arguments.get("velocity"):
+        arguments["velocity"] = {"v" + name: v for name, v in arguments["velocity"].items()}
+    head = {"type": "window_update", "id": case_id, "dtype": str(case_dtype(case)), "sizes": case_sizes(case)}
+    return json.dumps(head | arguments, default=_flat)
 
 
 def _flat(array) -> list:
@@ -311,21 +298,12 @@ def answer_arrays(answer: dict, case: WindowCase) -> dict[str, np.ndarray]:
 
 def _object(line: str) -> dict:
     try:
-        value = json.loads(line, object_pairs_hook=_with_every_key_once)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         raise PortFault(f"answers what is not JSON: {one_line(line, 80)}") from None
     if not isinstance(value, dict):
         raise PortFault(f"answers JSON that is not an object: {one_line(line, 80)}")
     return value
-
-
-def _with_every_key_once(pairs) -> dict:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise PortFault(f"answers with the key {one_line(repr(key), 40)} twice")
-        found[key] = value
-    return found
 
 
 def _array(name, given, shape, dtype) -> np.ndarray:

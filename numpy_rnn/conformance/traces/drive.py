@@ -5,7 +5,6 @@ training is chaotic and not because of a fault. So the free-running drift of two
 spread of reference runs whose initial weights differ by one unit in the last place, up or down at random.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from numpy_rnn.conformance.case import (
 )
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, validated_report
+from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
 from numpy_rnn.conformance.traces.divergence import expected_windows
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
 
@@ -192,45 +192,38 @@ def check_port_run(port: Any, run: Run) -> None:
         raise InputError("a port takes one network at a time: expected a run without --seeds")
     if str(dtype) not in port.dtypes:
         raise InputError(f"{port.name} does not support {dtype}: choose --dtype {' or '.join(port.dtypes)}")
-    for option in _run_needs(run):
-        if option in lacks and not ("given_dy" in has and option in ("mean", "squared_error", "distributions")):
-            raise InputError(f"{port.name} lacks {option!r}: choose a run without it")
-    for capability, what in _run_capabilities(run):
-        if capability not in has and not ("given_dy" in has and capability in ("cross_entropy", "loss_weights")):
-            raise InputError(f"{port.name} does not declare {capability!r}: choose a run without {what}")
+    for name, is_needed in _needs(run).items():
+        is_missing = name in lacks if name in LACKS else name not in has
+        if is_needed and is_missing and not ("given_dy" in has and name in OF_LOSS):
+            verb = "lacks" if name in LACKS else "does not declare"
+            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
 
 
-def _run_needs(run: Run) -> Iterator[str]:
-    """The parts of a run that a port may lack."""
+OF_LOSS = ("mean", "squared_error", "distributions", "cross_entropy", "loss_weights")
+
+
+def _needs(run: Run) -> dict[str, bool]:
+    """The names of LACKS and CAPABILITIES, and whether the run needs them of a port."""
     (_, objective, step), windows = run.options, expected_windows(len(run.x), run.options.schedule)
-    yield from (objective.nonlinearity, objective.reduction)
-    yield from ["bias"] * (run.params.b_h is not None)
-    defaults = Step._field_defaults
-    yield from (name for name, value in step._asdict().items() if name in defaults and value != defaults[name])
     h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
-    yield from ["h_0"] * bool(h_0.any() or any(window.start > 0 for window in windows))
-    yield from ["older steps"] * any(window.loss_start > window.start for window in windows)
-    yield from ["many losses"] * any(window.loss_steps > 1 for window in windows)
-    yield from ["vector_inputs"] * (not is_classes(run.x))
-    if objective.loss == "squared_error":
-        yield "squared_error"
-    elif not is_classes(run.target):
-        yield "distributions"
-    yield from ["batch"] * (h_0.shape[-2] > 1)
-
-
-def _run_capabilities(run: Run) -> Iterator[tuple[str, str]]:
-    """The capabilities that a run needs, in words too."""
-    _, objective, step = run.options
-    options = step._replace(max_value=None, adagrad=False)
-    needed = {
-        ("sgd_options", "momentum, weight decay and clipping"): options != Step(step.learning_rate),
-        ("learned_h_0", "a learned initial state"): run.params.h_0 is not None,
-        ("sigmoid", "the logistic function"): objective.nonlinearity == "sigmoid",
-        ("clip_by_value", "clipping by value"): step.max_value is not None,
-        ("adagrad", "Adagrad"): step.adagrad,
-        ("cross_entropy", "cross-entropy"): objective.loss == "cross_entropy",
-        ("class_inputs", "classes as inputs"): is_classes(run.x),
-        ("loss_weights", "loss weights"): run.weights is not None,
+    used = {name: getattr(step, name) != default for name, default in Step._field_defaults.items()}
+    clips_values, is_cross_entropy = used.pop("max_value"), objective.loss == "cross_entropy"
+    return {
+        objective.nonlinearity: True,
+        objective.reduction: True,
+        "bias": run.params.b_h is not None,
+        **used,
+        "h_0": bool(h_0.any() or any(window.start > 0 for window in windows)),
+        "older steps": any(window.loss_start > window.start for window in windows),
+        "many losses": any(window.loss_steps > 1 for window in windows),
+        "vector_inputs": not is_classes(run.x),
+        "squared_error": not is_cross_entropy,
+        "distributions": is_cross_entropy and not is_classes(run.target),
+        "batch": h_0.shape[-2] > 1,
+        "sgd_options": any(used[name] for name in SGD_LACKS),
+        "learned_h_0": run.params.h_0 is not None,
+        "clip_by_value": clips_values,
+        "cross_entropy": is_cross_entropy,
+        "class_inputs": is_classes(run.x),
+        "loss_weights": run.weights is not None,
     }
-    yield from (names for names, is_needed in needed.items() if is_needed)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
-from numpy_rnn.conformance.case import FIELDS, parameters_from
+from numpy_rnn.conformance.case import FIELDS, is_classes, parameters_from
 from numpy_rnn.conformance.traces.divergence import (
     BACKWARDS,
     TENSORS,
@@ -24,7 +24,6 @@ from numpy_rnn.conformance.traces.divergence import (
     state_divergences,
 )
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.trace_file import class_counts
 
 
 class Stack(NamedTuple):
@@ -74,8 +73,8 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
         worst[divergence.tensor] = np.inf
     with np.errstate(over="ignore", invalid="ignore"):  # non-finite values fail every check
         for stack in stacks(recorded):
-            checks = _by_oracle if by_oracle or "a" not in updates else _by_stages
-            for name, ratio, expected, allowed in checks(stack, tau):
+            checks = _by_oracle if by_oracle or "a" not in updates else local_checks
+            for name, ratio, expected, allowed in checks(stack.case, stack.report, tau):
                 worst[name] = max(worst[name], float(ratio.max()))
                 if not (ratio <= 1).all():
                     divergences.append(_first_divergence(updates, stack, name, (ratio, expected, allowed)))
@@ -112,7 +111,7 @@ def _stack(recorded: RecordedRun, chosen: np.ndarray, kind: Kind) -> Stack:
 
     def series(name, first_step, steps):
         array = getattr(run, name)
-        if name in class_counts(run):
+        if is_classes(array):
             size = run.params.W_xh.shape[-2] if name == "x" else run.params.W_hy.shape[-1]
             array = np.eye(size, dtype=run.params.W_hh.dtype)[array]
         if array.ndim < 3 + E:
@@ -165,23 +164,31 @@ def single(case: WindowCase, index: tuple[int, ...]) -> WindowCase:
     return WindowCase(each(params), one(x), one(target), one(h_0), one(weights), objective, step, each(velocity))
 
 
-def _by_stages(stack: Stack, tau: TanhError):
-    """(tensor, ratio, expected, allowed) at L1, with an axis for the updates."""
-    for name, (expected, allowed) in stages(stack.case, stack.report, tau).items():
-        yield name, ratios(np.asarray(stack.report[name], np.float64) - expected, allowed), expected, allowed
+Checks = Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]  # tensor, ratio, expected, allowed
 
 
-def _by_oracle(stack: Stack, tau: TanhError):
-    """The same at L2. The oracle computes one update of one network at a time."""
-    axes = stack.case.params.W_hh.shape[:-2]
+def local_checks(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) -> Checks:
+    """The checks of a report at L1. Arrays may have leading axes."""
+    for name, (expected, allowed) in stages(case, report, tau).items():
+        yield name, ratios(np.asarray(report[name], np.float64) - expected, allowed), expected, allowed
+
+
+def global_checks(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) -> Checks:
+    """The checks of a report at L2."""
+    bounds = global_bounds(case, tau)
+    for name, ratio in check_global(case, report, bounds=bounds).items():
+        value, E = bounds[name]
+        yield name, ratio, value.high, E + value.radius
+
+
+def _by_oracle(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) -> Checks:
+    """The checks of a stacked case at L2. The oracle computes one update of one network at a time."""
+    axes = case.params.W_hh.shape[:-2]
     columns: dict[str, list] = {}
     for index in np.ndindex(axes):
-        case = single(stack.case, index)
-        bounds = global_bounds(case, tau)
-        reported = {name: np.asarray(array[index]) for name, array in stack.report.items()}
-        for name, ratio in check_global(case, reported, bounds=bounds).items():
-            value, E = bounds[name]
-            columns.setdefault(name, []).append((ratio, value.high, E + value.radius))
+        reported = {name: np.asarray(array[index]) for name, array in report.items()}
+        for name, *checked in global_checks(single(case, index), reported, tau):
+            columns.setdefault(name, []).append(checked)
     for name, rows in columns.items():
         ratio, expected, allowed = (np.stack(column).reshape(*axes, *column[0].shape) for column in zip(*rows))
         yield name, ratio, expected, allowed

@@ -2,35 +2,21 @@
 
 import shlex
 import shutil
-from typing import Any, Protocol
+from typing import Any
 
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.common.records import Run
-from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
+from numpy_rnn.conformance.bounds.local_bounds import TAU
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port, tanh_error
 from numpy_rnn.conformance.ports.program import ProgramPort
-from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
+from numpy_rnn.conformance.ports.protocol import EVERYTHING, PortFault
 from numpy_rnn.conformance.traces.drive import check_port_run, trace_port
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 from numpy_rnn.conformance.traces.trace_file import load_trace
 
 FORMS = "a package (torch_rnn), a Python port (module:object), a program (./my_port) or a trace file (run.npz)"
-
-
-class Source(Protocol):
-    """An implementation whose runs are judged."""
-
-    name: str
-    tau: TanhError
-    abilities: Abilities
-
-    def check(self, run: Run) -> None:
-        """Raise InputError on a run that it does not support."""
-
-    def trace(self, run: Run) -> RecordedRun:
-        """The run with all its updates."""
 
 
 class PortSource:
@@ -41,9 +27,11 @@ class PortSource:
         self.tau, self.abilities = tanh_error(port), abilities(port)
 
     def check(self, run: Run) -> None:
+        """Raise InputError on a run that the port does not support."""
         check_port_run(self.port, run)
 
     def trace(self, run: Run) -> RecordedRun:
+        """The run with all its updates."""
         return trace_port(self.port, run, self.timeout)
 
 
@@ -64,6 +52,9 @@ class FileSource:
 
     def trace(self, run: Run) -> RecordedRun:
         return self.recorded
+
+
+Source = PackagePort | PortSource | FileSource  # an implementation whose runs are judged
 
 
 def source(name: str, timeout: float = 10.0) -> Source:

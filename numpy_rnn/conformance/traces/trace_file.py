@@ -26,7 +26,7 @@ concatenated; *E the axes of an ensemble, none for a single network. Floats all 
 
 The configuration may also have loss, "squared_error" or "cross_entropy", momentum, dampening, nesterov, weight_decay,
 adagrad, max_norm and max_value; missing values mean plain gradient descent on half the squared error. The learning rate
-is a number, or one per network: a nested list that broadcasts to the shape E.
+is a number, or one per network: a nested list of the shape E, whose axes may have size 1.
 
 A second bias of the hidden layer, b_hh, has the keys initial_b_hh, db_hh, vb_hh and b_hh, in the shapes of b_h.
 
@@ -43,17 +43,16 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError, one_line
-from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
-from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, is_classes, parameters_from, present
-from numpy_rnn.conformance.files import load_arrays
+from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import load_arrays
+from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
+from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, parameters_from, present
 
 FORMAT = "elman-trace 3"
-NEEDED = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")
-MAX_COUNT = 10**9  # of k1, k2 and epochs
-SERIES = ("x", "target", "initial_h_0")
-WEIGHTS = ("initial_W_xh", "initial_W_hh", "initial_W_hy")
-INTEGERS = ("epoch", "number", "start", "loss_start", "stop")
+OPTIONS = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")  # that no configuration may leave out
+PLACE = ("epoch", "number", "start", "loss_start", "stop")
+NEEDED = ("configuration", "x", "target", *(f"initial_{name}" for name in ("h_0", "W_xh", "W_hh", "W_hy")), *PLACE)
 
 
 def trace_arrays(run: Run, updates: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -83,160 +82,82 @@ def load_trace(path: str) -> tuple[Run, dict[str, np.ndarray]]:
 
 def read_arrays(arrays: dict[str, np.ndarray]) -> tuple[Run, dict[str, np.ndarray]]:
     """The run and the updates of the arrays of a trace. Raises InputError with the first error."""
-    if missing := [name for name in ("configuration", *SERIES, *WEIGHTS, *INTEGERS) if name not in arrays]:
+    if missing := [name for name in NEEDED if name not in arrays]:
         raise InputError(f"{missing[0]} is missing")
-    for name in (*SERIES, *WEIGHTS):
-        if arrays[name].ndim < 2 or arrays[name].size == 0:
-            raise InputError(f"{name} has shape {arrays[name].shape}: expected two axes or more, none of them empty")
-    integers = {n: arrays[n].astype(np.int64) for n in (*INTEGERS, "x", "target") if arrays[n].dtype.kind in "iu"}
-    arrays = arrays | integers
-    E = arrays["initial_W_hh"].shape[:-2]
+    arrays = arrays | {n: arrays[n].astype(np.int64) for n in (*PLACE, "x", "target") if arrays[n].dtype.kind in "iu"}
     params, h_0 = parameters_from(arrays, "initial_"), arrays["initial_h_0"]
     learned = "h_0" in arrays
-    params = params._replace(h_0=np.broadcast_to(h_0, (*E, *h_0.shape[-2:])) if learned else None)
-    options = _options(arrays["configuration"], E)
+    params = params._replace(h_0=h_0 if learned else None)
+    options = _options(arrays["configuration"])
     run = Run(params, arrays["x"], arrays["target"], None if learned else h_0, arrays.get("weights"), options)
-    updates = {name: array for name, array in arrays.items() if name in (*INTEGERS, "initial", *SHAPES)}
+    try:
+        options = check_run(NUMPY_ARRAYS, run._replace(params=Parameters(*params[:6]))).options
+    except InputError as error:
+        raise InputError(f"its run cannot be repeated: {error}") from None
+    updates = {name: array for name, array in arrays.items() if name in (*PLACE, "initial", *SHAPES)}
     _check_windows(updates, len(run.x))
-    _check_series(run, h_0)
-    _check_arrays(run, updates)
-    return run, updates
+    _check_arrays(run, h_0.shape[-2], updates, {n: b for n, b in arrays.items() if n == "initial_b_hh"})
+    return run._replace(options=options), updates
 
 
-def _options(configuration: np.ndarray, E: tuple[int, ...]) -> RunOptions:
+def _options(configuration: np.ndarray) -> RunOptions:
     try:
         known = json.loads(configuration.tobytes().rstrip(b"\0"))
     except (ValueError, RecursionError):
         raise InputError("configuration is not JSON text") from None
     if not isinstance(known, dict):
         raise InputError("configuration is not a JSON object: expected one with k1, k2, learning_rate and so on")
-    if missing := [name for name in NEEDED if name not in known]:
+    if missing := [name for name in OPTIONS if name not in known]:
         raise InputError(f"configuration has no {missing[0]}")
-    for name, (is_valid, expected) in EXPECTED.items():
-        if name in known and not is_valid(known[name]):
-            raise InputError(f"configuration: {name} is {one_line(repr(known[name]), 40)}: expected {expected}")
-    known["learning_rate"] = _rates(known["learning_rate"], E)
+    if isinstance(rates := known["learning_rate"], list):
+        try:
+            known["learning_rate"] = np.array(rates, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError("configuration: learning_rate is a list of other things than numbers") from None
     kinds: tuple[Any, ...] = (Schedule, Objective, Step)
     return RunOptions(*(kind(**{name: known[name] for name in kind._fields if name in known}) for kind in kinds))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-
-
-def _is_whole(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= MAX_COUNT
-
-
-EXPECTED: dict[str, Any] = {
-    **dict.fromkeys(("k1", "k2", "epochs"), (_is_whole, f"a whole number from 1 to {MAX_COUNT}")),
-    "nonlinearity": (("tanh", "relu", "sigmoid").__contains__, "tanh, relu or sigmoid"),
-    "loss": (("squared_error", "cross_entropy").__contains__, "squared_error or cross_entropy"),
-    "reduction": (("sum", "mean").__contains__, "sum or mean"),
-    **dict.fromkeys(("nesterov", "adagrad"), (lambda value: isinstance(value, bool), "true or false")),
-    **dict.fromkeys(("momentum", "weight_decay"), (lambda v: _is_number(v) and v >= 0, "a number, 0 or more")),
-    "dampening": (_is_number, "a number"),
-    **dict.fromkeys(
-        ("max_norm", "max_value"), (lambda v: v is None or (_is_number(v) and v > 0), "a number above 0, or null")
-    ),
-}
-
-
-def _rates(learning_rate: Any, E: tuple[int, ...]) -> Any:
-    """The learning rate, or an array of rates; a list belongs to the first ensemble axis, a nested one to the first."""
-    try:
-        rates = np.array(learning_rate, np.float64)
-        is_valid = bool((np.isfinite(rates) & (rates >= 0)).all())
-    except (TypeError, ValueError, OverflowError):
-        is_valid = False
-    if not is_valid or isinstance(learning_rate, bool | str):
-        raise InputError(
-            f"configuration: learning_rate is {one_line(repr(learning_rate), 40)}: expected a number, 0 or more, or a"
-            " list of them"
-        )
-    if not isinstance(learning_rate, list):
-        return learning_rate
-    rates = rates.reshape(*rates.shape, *(1,) * (len(E) - rates.ndim))
-    if rates.ndim != len(E) or any(axis not in (1, size) for axis, size in zip(rates.shape, E)):
-        raise InputError(f"learning rates of shape {np.shape(learning_rate)} do not fit networks of shape {E}")
-    return np.broadcast_to(rates, E).copy()
-
-
 def _check_windows(updates: dict[str, np.ndarray], T: int) -> None:
-    for name in INTEGERS:
-        if updates[name].dtype.kind != "i" or updates[name].ndim != 1:
-            raise InputError(f"{name} is {updates[name].dtype} of shape {updates[name].shape}: expected (N,) integers")
-    lengths = {len(updates[name]) for name in INTEGERS}
-    if len(lengths) != 1 or 0 in lengths:
-        raise InputError(f"{', '.join(INTEGERS)} have {sorted(lengths)} entries: expected N each, 1 or more")
-    for name in ("epoch", "number"):
-        wrong = np.flatnonzero((updates[name] < 1) | (updates[name] > len(updates[name])))
-        if len(wrong):
-            N = len(updates[name])
-            raise InputError(f"{name}[{wrong[0]}] is {updates[name][wrong[0]]}: expected 1 to {N}, one per update")
-    start, loss_start, stop = (updates[name] for name in ("start", "loss_start", "stop"))
+    N = len(updates["epoch"]) if updates["epoch"].ndim else 0
+    for name in PLACE:
+        array = updates[name]
+        if array.dtype.kind != "i" or array.shape != (N,) or N == 0:
+            raise InputError(f"{name} is {array.dtype} of shape {array.shape}: expected integers, one per update")
+    for name in ("epoch", "number"):  # hints repeat the run up to there
+        if not ((updates[name] >= 1) & (updates[name] <= N)).all():
+            raise InputError(f"{name} is {updates[name].min()} to {updates[name].max()}: expected 1 to {N} at most")
+    start, loss_start, stop = (updates[name] for name in PLACE[2:])
     if (stop <= start).any() or (start < 0).any() or (stop > T).any():
         raise InputError("a window has no steps, or reaches beyond the series")
     if ((loss_start < start) | (loss_start >= stop)).any():
         raise InputError("a window has no step with a loss, or a loss at steps outside it")
 
 
-def class_counts(run: Run) -> dict[str, int]:
-    """The series of the run that hold classes, and how many classes there are."""
-    sizes = {"x": run.params.W_xh.shape[-2]}
-    if run.options.objective.loss == "cross_entropy":
-        sizes["target"] = run.params.W_hy.shape[-1]
-    return {name: size for name, size in sizes.items() if is_classes(getattr(run, name))}
-
-
-def _check_series(run: Run, h_0: np.ndarray) -> None:
-    """Raise InputError unless the series fit the parameters; each is shared by all networks, or one per network."""
-    *E, D, H = run.params.W_xh.shape
-    sizes, classes = {"x": D, "target": run.params.W_hy.shape[-1]}, class_counts(run)
-    T, B = len(run.x), h_0.shape[-2]
-    for name, size in sizes.items():
-        array, last = getattr(run, name), () if name in classes else (size,)
-        if array.shape not in ((T, B, *last), (T, *E, B, *last)):
-            raise InputError(f"{name} has shape {array.shape}: expected {(T, B, *last)}")
-        if name in classes and not ((array >= 0) & (array < size)).all():
-            raise InputError(f"{name} holds a class below 0 or above {size - 1}: expected classes from 0 to {size - 1}")
-    if h_0.shape not in ((B, H), (*E, B, H)):
-        raise InputError(f"initial_h_0 has shape {h_0.shape}: expected {(B, H)}, or one per network")
-    if run.weights is not None and (run.weights.shape != (T, B) or not (run.weights >= 0).all()):
-        raise InputError(f"weights has shape {run.weights.shape}: expected {(T, B)}, numbers of 0 or more")
-
-
-def _check_arrays(run: Run, updates: dict[str, np.ndarray]) -> None:
+def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias: dict[str, np.ndarray]) -> None:
     """Raise InputError unless every required array is present, in its shape and dtype, and finite."""
-    *E, D, H = run.params.W_xh.shape
-    O, B = run.params.W_hy.shape[-1], updates.get("initial", np.zeros((1, 1))).shape[-2]
+    (*E, D, H), O, dtype = run.params.W_xh.shape, run.params.W_hy.shape[-1], run.params.W_hh.dtype
     sizes = {"B": B, "D": D, "H": H, "O": O}
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
-    trained = present(run.params)
     prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
-    names = [prefix + name for prefix in prefixes for name in trained] + ["loss"]
+    names = [prefix + name for prefix in prefixes for name in present(run.params)] + ["loss"]
     names += [*INTERMEDIATES] * any(name in updates for name in INTERMEDIATES)
     names += ["dx", "dh_0"] * ("dx" in updates) + ["dh_0"] * ("dh_0" in updates)
     expected: dict[str, tuple[int, ...]] = {"initial": (N, *E, B, H)}
     for name in dict.fromkeys(names):
         letters = SHAPES[name]
         expected[name] = (S if "T" in letters else N, *E, *(sizes[letter] for letter in letters if letter != "T"))
-    initial = {f"initial_{name}": theta for name, theta in trained.items()}
-    expected |= {f"initial_{name}": expected[name][1:] for name in trained}
-    if ("b_h" in trained) != ("b_y" in trained):
-        raise InputError("one of initial_b_h and initial_b_y is missing: expected both biases or none")
-    if missing := [name for name in expected if name not in updates | initial]:
+    expected |= dict.fromkeys(second_bias, (*E, H))
+    if missing := [name for name in expected if name not in updates | second_bias]:
         raise InputError(f"{missing[0]} is missing")
-    if unknown := [name for name in updates if name not in (*expected, *INTEGERS)]:
+    if unknown := [name for name in updates if name not in (*expected, *PLACE)]:
         raise InputError(f"{unknown[0]} is present, but the configuration excludes it")
-    classes, dtype = class_counts(run), run.params.W_hh.dtype
-    given = {"x": run.x, "target": run.target, "initial_h_0": run.h_0, "weights": run.weights}
-    given = {name: array for name, array in given.items() if array is not None and name not in classes}
-    for name, array in (given | initial | {name: updates[name] for name in expected if name in updates}).items():
-        if array.dtype != dtype or dtype not in (np.float32, np.float64):
-            raise InputError(f"{name} is {array.dtype}: expected float32 or float64, the same everywhere")
-        if name in expected and array.shape != expected[name]:
-            raise InputError(f"{name} has shape {array.shape}: expected {expected[name]}")
+    for name, shape in expected.items():
+        array = (updates | second_bias)[name]
+        if array.dtype != dtype:
+            raise InputError(f"{name} is {array.dtype}: expected {dtype}, as the parameters are")
+        if array.shape != shape:
+            raise InputError(f"{name} has shape {array.shape}: expected {shape}")
         if not np.isfinite(array).all():
             index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
             raise InputError(f"{name}{list(index)} is {array[index]}: expected a finite number")
