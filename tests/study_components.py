@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from numpy_rnn import Gradients, Parameters
+from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
-from numpy_rnn.conformance.case import Case
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import components_by_complex_step, jacobians_by_complex_step
 
@@ -22,7 +22,8 @@ def bounds_of_components(subject, params):
     E = Gradients(*(None if theta is None else np.zeros((T, T, *theta.shape)) for theta in params))
     cases = []
     for t in range(1, T + 1):
-        result = global_bounds(Case(params, subject.x[:t], subject.target[t - 1 : t], h_0, 0.0, phi, "sum"))
+        case = WindowCase(params, subject.x[:t], subject.target[t - 1 : t], h_0, None, Objective(phi), None)
+        result = global_bounds(case)
         cases.append(result)
         h, da, dy = (Rounded(np.abs(result[name][0].high), result[name][1]) for name in ("h", "da", "dy"))
         for s in range(1, t + 1):
@@ -50,7 +51,9 @@ def bounds_of_jacobian(subject, params: Parameters, t: int, j: int, h_tj: float)
         W_hy=np.eye(len(params.W_hh))[:, [j]], b_y=None if params.b_y is None else np.zeros(1), h_0=None
     )
     target, h_0 = np.full((1, 1, 1), h_tj - 1), subject.initial_state(params)
-    values = global_bounds(Case(one, subject.x[:t], target, h_0, 0.0, subject.nonlinearity, "sum"))
+    values = global_bounds(
+        WindowCase(one, subject.x[:t], target, h_0, None, Objective(subject.nonlinearity), Step(0.0))
+    )
     dh, E = values["dh"]
     off_one = np.abs(values["dy"][0].difference(1.0))[-1, 0, 0]
     return dh.high[:, 0] + dh.low[:, 0], E[:, 0] + dh.radius[:, 0] + 2 * off_one * np.abs(dh.high[:, 0])

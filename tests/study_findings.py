@@ -13,7 +13,6 @@ from numpy_rnn.study.findings import (
     About,
     Band,
     Caught,
-    ChangedLines,
     Checks,
     ComponentCheck,
     ComponentFindings,
@@ -123,13 +122,13 @@ def made_up() -> Findings:
                      StepDifferences(EPOCHS, None if key == "chunks" else numbers(3), 2, number()), outcome("learns"))
         for place, key in enumerate(keys)
     ]  # fmt: skip
-    lines = [ChangedLines("bptt.py", "x < 1", "x > 1")]
+    changes = (("x < 1", "x > 1"),)
     functions = ["def f(x):\n    return x > 1"]
     in_run = Caught("dh", "B2", 1e6, 3, 2)
     mistakes = [
-        Mistake("dh_next dropped", lines, functions, in_run, "k1 = 1", outcome("learns")),
-        Mistake("2e for e", lines, functions, Caught("a", "F1", np.inf, 1, 1), "as configured", outcome("diverged")),
-        Mistake("a < b", lines, functions, Caught("dx", "B10", 2.0), None, None),
+        Mistake("dh_next dropped", changes, functions, in_run, "k1 = 1", outcome("learns")),
+        Mistake("2e for e", changes, functions, Caught("a", "F1", np.inf, 1, 1), "as configured", outcome("diverged")),
+        Mistake("a < b", changes, functions, Caught("dx", "B10", 2.0), None, None),
     ]
     lengths = CurvesByLength({k: curve(k % 2) for k in (1, 2, 4)}, {k: curve(k // 4) for k in (1, 2, 4)})
     options = RunOptions(Schedule(1, 1, 4), Objective(), step)

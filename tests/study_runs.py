@@ -9,7 +9,6 @@ from numpy_rnn import Parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.records import Objective, Step, WindowCase
-from numpy_rnn.study.study import run_of
 from numpy_rnn.study.subject import Subject, subject_of
 
 EVERYTHING: dict[str, Any] = {"bias": True, "learn_initial_state": True, "hidden_size": 3}
@@ -27,7 +26,7 @@ def small(steps: int | None = 5, networks: int = 2, **options: Any) -> Subject:
     """A run of a few steps on the sine wave."""
     configuration = Configuration(**options)
     experiment = prepare(configuration)
-    return subject_of(experiment.name, run_of(experiment, configuration), configuration.seed, networks, steps)
+    return subject_of(experiment.name, experiment.run(configuration.run_options()), configuration.seed, networks, steps)
 
 
 @cache

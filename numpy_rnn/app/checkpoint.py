@@ -23,13 +23,67 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.storage import RUN_FORMAT, Arrays, load_arrays, parameters_of, save_arrays
-from numpy_rnn.app.text import saved_alphabet
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.checks import check_parameters
+from numpy_rnn.common.errors import InputError, some_of
+from numpy_rnn.common.files import Arrays, load_arrays, save_arrays
 from numpy_rnn.common.records import Gradients, Parameters, State, Window
+from numpy_rnn.parameters import ARRAYS
 
+RUN_FORMAT = "elman-run 3"  # the number is the version
+EXPECTED = "expected W_xh, W_hh, W_hy, optionally b_h and b_y, and optionally h_0, as --save writes them"
 SAVE_EVERY = 30.0  # seconds
-REST = 10  # minimum pause between two writes, as a multiple of the duration of the first
+
+
+# -- weights --------------------------------------------------------------------------------------------------------
+
+
+def save_parameters(path: str, params: Parameters) -> None:
+    """Write NumPy parameters as .npz under their own names. Raises InputError if the file cannot be written."""
+    save_arrays(path, _named(params))
+
+
+def _named(tensors: Any, prefix: str = "") -> dict[str, Any]:
+    """The arrays of a named tuple by name, without those that are None."""
+    return {prefix + name: array for name, array in tensors._asdict().items() if array is not None}
+
+
+def load_parameters(path: str) -> Parameters:
+    """Read the parameters in a weights file or a run file.
+
+    Raises InputError as `load_arrays` does, on names, shapes or dtypes other than those of parameters, and on values
+    that are not finite.
+    """
+    arrays = load_arrays(path, "weights file")
+    unknown = [name for name in arrays if name not in Parameters._fields]
+    params = parameters_of(arrays, f"weights file {path}")
+    if unknown and "format" not in arrays:  # a run file has other keys besides the weights
+        raise InputError(f"weights file {path} has {some_of(unknown)}: {EXPECTED}")
+    return params
+
+
+def parameters_of(arrays: Arrays, file: str) -> Parameters:
+    """The parameters among named arrays, in C order; `file` names their file in messages.
+
+    Raises InputError as `load_parameters` does.
+    """
+    missing = [name for name in Parameters._fields[:3] if name not in arrays]
+    if missing:
+        raise InputError(f"{file} has no {', '.join(missing)}: {EXPECTED}")
+    # In C order, as the rounding of products depends on the order, and a file of a resumed run has this one.
+    params = {name: np.array(arrays[name], order="C") for name in Parameters._fields if name in arrays}
+    for name, theta in params.items():
+        if theta.dtype not in (np.float32, np.float64) or theta.size == 0:
+            raise InputError(f"{file}: {name} is {theta.dtype} of shape {theta.shape}; expected floats, not empty")
+        if not np.isfinite(theta).all():
+            raise InputError(f"{file}: {name} contains NaN or infinity; expected finite numbers")
+    try:
+        check_parameters(ARRAYS, Parameters(**params))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    return Parameters(**params)
+
+
+# -- runs -----------------------------------------------------------------------------------------------------------
 
 
 class Checkpoint(NamedTuple):
@@ -60,9 +114,7 @@ def fingerprint(x: np.ndarray, target: np.ndarray) -> str:
 def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     """Write the file. Raises InputError if it cannot be written."""
     state = checkpoint.state
-    arrays: dict[str, Any] = {name: theta for name, theta in state.parameters._asdict().items() if theta is not None}
-    velocity = {} if state.velocity is None else state.velocity._asdict()
-    arrays |= {f"v{name}": v for name, v in velocity.items() if v is not None}
+    arrays = _named(state.parameters) | ({} if state.velocity is None else _named(state.velocity, "v"))
     arrays |= {
         "format": np.bytes_(RUN_FORMAT),
         "configuration": np.bytes_(json.dumps(checkpoint.configuration.to_dict())),
@@ -77,6 +129,16 @@ def save_checkpoint(path: str, checkpoint: Checkpoint) -> None:
     if checkpoint.alphabet is not None:
         arrays |= {"alphabet": np.array(checkpoint.alphabet), "smoothed": checkpoint.smoothed}
     save_arrays(path, arrays)
+
+
+def saved_alphabet(arrays: dict[str, np.ndarray]) -> str | None:
+    """The alphabet in a run file; None if it has none. Raises InputError if it is damaged."""
+    if "alphabet" not in arrays:
+        return None
+    alphabet = str(arrays["alphabet"])
+    if arrays["alphabet"].dtype.kind != "U" or list(alphabet) != sorted(set(alphabet)):
+        raise InputError("the alphabet of a run is damaged: expected a run that --save wrote")
+    return alphabet
 
 
 def load_checkpoint(path: str) -> Checkpoint:
@@ -130,8 +192,8 @@ def _checkpoint(arrays: Arrays, params: Parameters) -> Checkpoint:
 class Saver:
     """Writes checkpoints of a run to one file, and tells when the next one is due.
 
-    It is due after SAVE_EVERY seconds, or REST times the duration of the latest write if this is longer. A failed write
-    does not end the run: `error` is the reason until a write succeeds.
+    It is due SAVE_EVERY seconds after the latest write. A failed write does not end the run: `error` is the reason
+    until a write succeeds.
     """
 
     def __init__(self, path: str):
@@ -146,11 +208,9 @@ class Saver:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint."""
-        began = time.monotonic()
         try:
             save_checkpoint(self.path, checkpoint)
             self.error, self.saved = None, checkpoint.position
         except InputError as error:
             self.error = error
-        now = time.monotonic()
-        self.due = now + max(SAVE_EVERY, REST * (now - began))
+        self.due = time.monotonic() + SAVE_EVERY

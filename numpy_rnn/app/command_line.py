@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from numpy_rnn.app import plots, results
-from numpy_rnn.app.checkpoint import Checkpoint, Saver, load_checkpoint
+from numpy_rnn.app.checkpoint import Checkpoint, Saver, load_checkpoint, save_parameters
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.format import number_of
@@ -17,10 +17,10 @@ from numpy_rnn.app.options import configuration_of, parse, resumed_configuration
 from numpy_rnn.app.report import SeriesReport, finite_median, heading
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.app.series import STANDARD_INPUT
-from numpy_rnn.app.storage import check_can_write, save_parameters
 from numpy_rnn.app.terminal import Signals, exit_status, failed, interrupting_signal, progress_bar
 from numpy_rnn.app.text import TextReport
 from numpy_rnn.common.errors import Diverged, InputError, printable
+from numpy_rnn.common.files import check_can_write
 from numpy_rnn.conformance.traces.recorder import Recorder
 
 
@@ -44,14 +44,15 @@ def main(rnn: Any, arguments: list[str] | None = None, commands: Mapping[str, st
     return exit_status(rnn.__name__, work, traceback="--traceback" in words)
 
 
-def check_files(files: Mapping[str, str | None]) -> None:
+def check_files(files: Mapping[str, str | None], output_endings: tuple[str, ...]) -> None:
     """Raise InputError if an output file could not be written, or if two options name the same file."""
     options: dict[str, str] = {}
+    endings = {"--output": output_endings, "--plot": plots.ENDINGS}
     for option, path in files.items():
         if path is None:
             continue
         if option not in ("--data", "--text"):
-            check_can_write(path, option)
+            check_can_write(path, option, endings.get(option))
         first = options.setdefault(os.path.realpath(path), option)
         if first != option:
             raise InputError(f"{first} and {option} both name {path}: expected different files")
@@ -71,20 +72,19 @@ class TrainCommand:
             self._run()
             return 0
         except Diverged as error:
-            return failed(self.rnn.__name__, 3, f"{error}{self._save_rest('the run before that')}")
+            self._save()
+            return failed(self.rnn.__name__, 3, f"{error}{self._where()}")
         except KeyboardInterrupt as error:
-            is_between_updates = getattr(error, "is_deferred", False)
-            where = self._save_rest("the run so far") if is_between_updates else self._already_saved()
-            return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{where}")
+            if getattr(error, "is_deferred", False):  # between two updates
+                self._save()
+            return failed(self.rnn.__name__, 128 + interrupting_signal(error), f"interrupted{self._where()}")
 
     def _run(self) -> None:
         arguments = self.arguments
         resumed, configuration = self._configuration()
         path, show = plots.plot_target(arguments, self.rnn.__name__)
         outputs = {"--save": arguments.save, "--trace": arguments.trace, "--output": arguments.output, "--plot": path}
-        check_files({"--data": configuration.data, "--text": configuration.text, **outputs})
-        if arguments.output is not None:
-            results.check_ending(arguments.output)
+        check_files({"--data": configuration.data, "--text": configuration.text, **outputs}, results.ENDINGS)
         saved = (None, None) if resumed is None else (resumed.state.parameters, resumed.alphabet)
         experiment = prepare(configuration, *saved)
         recorder = None
@@ -96,7 +96,7 @@ class TrainCommand:
             self.trainer = Trainer(self.rnn, experiment, configuration, resumed, record=recorder is not None)
         except InputError as error:
             raise error if resumed is None else InputError(f"run file {arguments.resume}: {error}") from None
-        print(heading([self.rnn.__name__], experiment, configuration))
+        print(heading(self.rnn.__name__, experiment, configuration))
         if resumed is not None:
             print(f"resuming from {printable(arguments.resume)} after {resumed.position}")
         print(report.heading(), flush=True)
@@ -150,12 +150,12 @@ class TrainCommand:
             for message in messages:
                 print(f"{self.rnn.__name__}: {message}", file=sys.stderr)
 
-    def _save(self, only_if_due: bool = False) -> Checkpoint | None:
+    def _save(self, only_if_due: bool = False) -> None:
         """Save the run, if --save is given and there was an update."""
-        checkpoint = None if self.trainer is None else self.trainer.checkpoint()
-        if self.saver is not None and checkpoint is not None and (self.saver.is_due() or not only_if_due):
-            self.saver.save(checkpoint)
-        return checkpoint
+        if self.saver is not None and self.trainer is not None and (self.saver.is_due() or not only_if_due):
+            checkpoint = self.trainer.checkpoint()
+            if checkpoint is not None:
+                self.saver.save(checkpoint)
 
     def _finish(self, trainer: Trainer, report: Any, recorder: Recorder | None, path: str | None, show: bool) -> None:
         """Print the results, and write the other files."""
@@ -180,22 +180,12 @@ class TrainCommand:
         if saver is not None and saver.error is not None:
             raise saver.error
 
-    def _save_rest(self, what: str) -> str:
-        """Save what is left of a run that ended early, and say where it is."""
+    def _where(self) -> str:
+        """What to say about the file of a run that ended early."""
         if self.saver is None:
-            return f"; nothing was saved: --save FILE keeps {what}"
-        checkpoint = self._save()
-        if checkpoint is None:
-            return "; nothing was saved: there was no update before"
+            return "; nothing was saved: --save FILE keeps the run"
         if self.saver.error is not None:
-            return f"; {what} could not be saved: {self.saver.error}"
-        path = self.saver.path
-        return f"; saved {what} to {path}, after {checkpoint.position}: continue with --resume {path}"
-
-    def _already_saved(self) -> str:
-        """What to say about the file of a run that ended at once."""
-        if self.saver is None:
-            return "; nothing was saved: --save FILE keeps the run so far"
+            return f"; the run could not be saved: {self.saver.error}"
         if self.saver.saved is None:
             return "; nothing was saved"
         path = self.saver.path

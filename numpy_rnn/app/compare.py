@@ -11,9 +11,10 @@ from numpy_rnn.app.command_line import check_files
 from numpy_rnn.app.experiment import Experiment, prepare
 from numpy_rnn.app.options import LOG_EVERY, configuration_of
 from numpy_rnn.app.plots import draw, draw_results, plot_target
+from numpy_rnn.app.report import described
 from numpy_rnn.app.results import Result, predict
-from numpy_rnn.app.storage import save_json
 from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.common.files import save_json
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.bounds.local_bounds import TanhError
 from numpy_rnn.conformance.case import FIELDS, is_classes, one_bias, parameters_from
@@ -143,7 +144,7 @@ def run(rnn: Any, arguments: Any) -> int:
     """
     target = plot_target(arguments, rnn.__name__)
     inputs = {"--data": arguments.data, "--text": arguments.text}
-    check_files({**inputs, "--output": arguments.output, "--plot": target[0]})
+    check_files({**inputs, "--output": arguments.output, "--plot": target[0]}, (".json",))
     try:
         with kill_programs_on_signal():
             return _compare(
@@ -174,7 +175,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
     check_size(compared)
     for other in others:
         other.check(compared)
-    print(compare_report.heading(names, experiment.name, compared))
+    print(f"{described(names, experiment.name, compared)}, {compared.params.W_hh.dtype}")
     if files:
         print(f"options, series and initial weights are read from {files[0].name}")
     comparison = compare([PackagePort(rnn), *others], compared)

@@ -4,37 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.report import comparison_table, join_names
-from numpy_rnn.app.results import Result
-from numpy_rnn.common.records import Run
+from numpy_rnn.app.format import format_number, join_names
+from numpy_rnn.app.report import finite_median, is_logged
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import TENSORS, equations
 
 
-def heading(names: list[str], series: str, run: Run) -> str:
-    """One line that describes the run."""
-    (k1, k2, _), (nonlinearity, loss, reduction), step = run.options
-    T, B, D, (H, O) = len(run.x), run.x.shape[1], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
-    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}", nonlinearity]
-    parts += ["cross-entropy"] * (loss == "cross_entropy")
-    parts += ["no biases" if run.params.b_h is None else "biases", f"reduction {reduction}", f"k1={k1} k2={k2}"]
-    for name, value in step._asdict().items():
-        words = name.replace("_", " ")
-        if np.ndim(value):
-            parts.append(f"{words}s {' '.join(f'{rate:g}' for rate in np.unique(value))}")
-        elif value or name == "learning_rate":
-            parts.append(words if value is True else f"{words} {value:g}")
-    parts += ["initial state learned"] * (run.params.h_0 is not None)
-    return ", ".join([*parts, str(run.params.W_hh.dtype)])
-
-
 def text(comparison: Any, log_every: int) -> str:
     """The losses, the worst ratio of every tensor, the drift, and the first divergence of every side that has one."""
     sides = comparison.sides
-    unpredicted = np.zeros((0, *sides[0].losses.shape[1:], 1, 1))
-    results = {side.name: Result(side.losses, side.params, unpredicted, unpredicted) for side in sides}
-    parts = [comparison_table(results, log_every), bounds_table(comparison)]
+    losses = {side.name: side.losses for side in sides}
+    parts = [losses_table(losses, log_every), bounds_table(comparison)]
     if comparison.drift is not None:
         parts.append(drift_text(comparison.drift))
     for side in sides:
@@ -58,6 +39,31 @@ def text(comparison: Any, log_every: int) -> str:
         judged = f"every update of {'both' if len(sides) == 2 else 'all'}{until}"
         parts.append(f"{join_names([side.name for side in sides])} agree: {judged} is within its rounding bounds")
     return "\n\n".join(parts)
+
+
+def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
+    """Losses (epochs, *E) by epoch, with the largest difference between any two, and that of the whole run.
+
+    For an ensemble, the medians, and the largest difference of a single network.
+    """
+    stacked = np.stack([values.reshape(len(values), -1) for values in losses.values()])
+    finite, (_, epochs, networks) = np.isfinite(stacked), stacked.shape
+    difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, stacked, 0), axis=0), 0)
+    difference[finite.any(axis=0) != finite.all(axis=0)] = np.inf
+    note = f"   medians of {networks} networks, and the largest difference" if networks > 1 else ""
+    widths = [max(14, len(name)) for name in losses]
+    lines = [f"epoch  {'  '.join(f'{name:>14}' for name in losses)}  {'difference':>11}{note}"]
+    for epoch in range(epochs):
+        if is_logged(epoch + 1, log_every, epochs):
+            columns = "  ".join(format_number(finite_median(of), width) for of, width in zip(stacked[:, epoch], widths))
+            lines.append(f"{epoch + 1:5d}  {columns}  {difference[epoch].max():11.1e}")
+    epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
+    which = f" of network {network + 1}" if networks > 1 else ""
+    lines.append(
+        f"largest difference {difference.max():.1e}, in epoch {epoch + 1}, where the loss{which} is"
+        f" {stacked[0, epoch, network]:.6g}"
+    )
+    return "\n".join(lines)
 
 
 def bounds_table(comparison: Any) -> str:

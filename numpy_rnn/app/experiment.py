@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app import text
+from numpy_rnn.app.checkpoint import load_parameters, saved_alphabet
 from numpy_rnn.app.configuration import HIDDEN_SIZE, Configuration, option_name
 from numpy_rnn.app.series import MIN_ROWS, Series, inputs_and_targets, name_of, read_series, sine
-from numpy_rnn.app.storage import load_arrays, load_parameters
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.initial import draw_parameters
 from numpy_rnn.common.records import Parameters, Run, RunOptions
 
@@ -120,7 +121,7 @@ def _prepare_text(configuration: Configuration, params: Parameters | None, alpha
     path, k1 = configuration.text or "", configuration.k1
     characters = text.read_characters(path)
     if alphabet is None and configuration.weights is not None:
-        alphabet = text.saved_alphabet(load_arrays(configuration.weights, "weights file"))
+        alphabet = saved_alphabet(load_arrays(configuration.weights, "weights file"))
     alphabet = text.used_characters(characters, path) if alphabet is None else alphabet
     classes = text.character_classes(characters, alphabet, path)
     steps = (len(classes) - 1) // k1 * k1

@@ -1,9 +1,6 @@
-"""Numbers and names as text, and values as JSON: for the terminal, tables, figures and files."""
+"""Numbers and names as text: for the terminal, tables and figures."""
 
-from math import isfinite
 from typing import Any
-
-import numpy as np
 
 from numpy_rnn.common.errors import printable
 
@@ -29,17 +26,6 @@ def join_names(names: list[str]) -> str:
 def number_of(count: int, noun: str) -> str:
     """The count and the noun, in the plural unless the count is 1: "1 row", "2 rows"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def to_jsonable(value: Any) -> Any:
-    """The value as JSON can hold it: arrays become lists, keys strings, and NaN and infinity None."""
-    if isinstance(value, dict):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_jsonable(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return to_jsonable(value.tolist())
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def drawable(text: str) -> str:

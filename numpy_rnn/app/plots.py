@@ -13,9 +13,9 @@ import numpy as np
 
 from numpy_rnn.app.experiment import Experiment
 from numpy_rnn.app.format import MAX_TITLE, MAX_WIDTH, column_names, drawable, join_names
-from numpy_rnn.app.results import Result, band, check_ending
-from numpy_rnn.app.storage import written_whole
+from numpy_rnn.app.results import Result, band
 from numpy_rnn.common.errors import InputError, printable, shortened
+from numpy_rnn.common.files import written_whole
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 WITHOUT_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
@@ -57,8 +57,6 @@ def plot_target(arguments: Namespace, name: str) -> tuple[str | None, bool]:
             print(f"{name}: no plot: matplotlib is not installed", file=sys.stderr)
             return None, False
     check_matplotlib("install it, or use --no-plot")
-    if path is not None:
-        check_ending(path, ENDINGS, "--plot")
     if show:
         import matplotlib.pyplot as plt
 

@@ -1,7 +1,6 @@
 """The text that a run on a series prints: heading, losses, and tables of predictions and errors."""
 
 from argparse import Namespace
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy_rnn.app.options import LOG_EVERY, MAX_GENERATED
 from numpy_rnn.app.results import BAND, Result, band, save_results
 from numpy_rnn.app.run import Progress, Trainer
 from numpy_rnn.common.errors import InputError, shortened
+from numpy_rnn.common.records import Run
 
 GENERATED = 20  # free-running steps
 MAX_ROWS = 40  # of the series
@@ -60,44 +60,36 @@ class SeriesReport:
         plots.draw_results(plot, self.experiment, {self.rnn.__name__: self.result})
 
 
-def heading(names: list[str], experiment: Experiment, configuration: Configuration) -> str:
-    """One line that describes the run."""
-    params = experiment.params
-    T, B, D = *experiment.x.shape[:2], params.W_xh.shape[-2]
+def heading(name: str, experiment: Experiment, configuration: Configuration) -> str:
+    """One line that describes the run of a package."""
+    run = experiment._replace(held_out=0).run(configuration.run_options())
+    parts = [described([name], series_name(experiment), run)]
+    if configuration.standardize:
+        parts.append("standardized")
+    if configuration.held_out:
+        parts.append(f"{configuration.held_out} rows held out")
     seeds = f"seed {configuration.seed}"
     if configuration.weights is not None:
         seeds = f"weights from {configuration.weights}"
     elif configuration.networks is not None:
         seeds = f"seeds {configuration.seed} to {configuration.seed + configuration.networks - 1}"
-    parts = [
-        f"{join_names(names)}: {series_name(experiment)}",
-        f"T={T} B={B} D={D} H={params.W_hy.shape[-2]} O={params.W_hy.shape[-1]}",
-        configuration.nonlinearity,
-        *([] if configuration.loss == "squared_error" else ["cross-entropy"]),
-        "biases" if params.b_h is not None else "no biases",
-        f"reduction {configuration.reduction}",
-        f"k1={configuration.k1} k2={configuration.k2}",
-        *_described_options(configuration),
-        str(params.W_hh.dtype),
-        seeds,
-    ]
-    return ", ".join(parts)
+    return ", ".join([*parts, str(run.params.W_hh.dtype), seeds])
 
 
-def _described_options(configuration: Configuration) -> Iterator[str]:
-    """The learning rate, and the other options of the update and the series that differ from their defaults."""
-    rates = configuration.rates() or (configuration.learning_rate,)
-    yield f"learning rate{'s' if rates[1:] else ''} {' '.join(f'{rate:g}' for rate in rates)}"
-    for name, value in configuration.run_options().step._asdict().items():
-        if name != "learning_rate" and value:
-            words = name.replace("_", " ")
-            yield words if value is True else f"{words} {value:g}"
-    if configuration.learn_initial_state:
-        yield "initial state learned"
-    if configuration.standardize:
-        yield "standardized"
-    if configuration.held_out:
-        yield f"{configuration.held_out} rows held out"
+def described(names: list[str], series: str, run: Run) -> str:
+    """The packages, the series, the sizes and the options of a run; of the update, those that are not the defaults."""
+    (k1, k2, _), (nonlinearity, loss, reduction), step = run.options
+    T, B, D, (H, O) = len(run.x), run.x.shape[1], run.params.W_xh.shape[-2], run.params.W_hy.shape[-2:]
+    parts = [f"{join_names(names)}: {series}", f"T={T} B={B} D={D} H={H} O={O}", nonlinearity]
+    parts += ["cross-entropy"] * (loss == "cross_entropy")
+    parts += ["no biases" if run.params.b_h is None else "biases", f"reduction {reduction}", f"k1={k1} k2={k2}"]
+    for name, value in step._asdict().items():
+        words = name.replace("_", " ")
+        if np.ndim(value):
+            parts.append(f"{words}s {' '.join(f'{rate:g}' for rate in dict.fromkeys(np.ravel(value).tolist()))}")
+        elif value or name == "learning_rate":
+            parts.append(words if value is True else f"{words} {value:g}")
+    return ", ".join(parts + ["initial state learned"] * (run.params.h_0 is not None))
 
 
 def is_logged(epoch: int, log_every: int, epochs: int) -> bool:
@@ -133,31 +125,6 @@ def finite_median(losses: np.ndarray) -> float:
     """The median of the losses that are finite; NaN if none is."""
     finite = np.asarray(losses)[np.isfinite(losses)]
     return float(np.median(finite)) if finite.size else np.nan
-
-
-def comparison_table(results: dict[str, Result], log_every: int) -> str:
-    """The losses of several backends by epoch, with the largest difference between any two, and that of the whole run.
-
-    For an ensemble, the medians, and the largest difference of a single network.
-    """
-    losses = np.stack([result.losses.reshape(len(result.losses), -1) for result in results.values()])
-    finite, (_, epochs, networks) = np.isfinite(losses), losses.shape
-    difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, losses, 0), axis=0), 0)
-    difference[finite.any(axis=0) != finite.all(axis=0)] = np.inf
-    note = f"   medians of {networks} networks, and the largest difference" if networks > 1 else ""
-    widths = [max(14, len(name)) for name in results]
-    lines = [f"epoch  {'  '.join(f'{name:>14}' for name in results)}  {'difference':>11}{note}"]
-    for epoch in range(epochs):
-        if is_logged(epoch + 1, log_every, epochs):
-            columns = "  ".join(format_number(finite_median(of), width) for of, width in zip(losses[:, epoch], widths))
-            lines.append(f"{epoch + 1:5d}  {columns}  {difference[epoch].max():11.1e}")
-    epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
-    which = f" of network {network + 1}" if networks > 1 else ""
-    lines.append(
-        f"largest difference {difference.max():.1e}, in epoch {epoch + 1}, where the loss{which} is"
-        f" {losses[0, epoch, network]:.6g}"
-    )
-    return "\n".join(lines)
 
 
 def series_table(experiment: Experiment, result: Result) -> str:

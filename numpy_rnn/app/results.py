@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.app.format import column_names
-from numpy_rnn.app.storage import save_json, written_whole
-from numpy_rnn.common.errors import InputError, printable
+from numpy_rnn.common.errors import printable
+from numpy_rnn.common.files import save_json, written_whole
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Objective, Parameters
 from numpy_rnn.loss import softmax
@@ -108,12 +108,6 @@ def band(values: np.ndarray, networks: np.ndarray) -> np.ndarray:
 
 ENDINGS = (".csv", ".json")
 HEAD = ("kind", "epoch", "time", "column", "network", "learning_rate", "value")
-
-
-def check_ending(path: str, endings: tuple[str, ...] = ENDINGS, option: str = "--output") -> None:
-    """Raise InputError if the ending of the file is not that of a known format."""
-    if (ending := Path(path).suffix.lower()) not in endings:
-        raise InputError(f"{option} {path}: unknown ending {ending!r}; expected {' or '.join(endings)}")
 
 
 def save_results(

@@ -68,27 +68,33 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
         if ending == ".npy":
             series = _mapped(path, columns)
         else:
-            text = read_bytes(path).decode("utf-8-sig")
+            text = read_text(path)
             series = _parsed([line for line in enumerate(io.StringIO(text), start=1) if line[1].strip()], columns)
         if len(series.rows) < MIN_ROWS:
             raise InputError(f"it has {number_of(len(series.rows), 'row')}; expected {MIN_ROWS} or more")
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror or error}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} is not UTF-8 text ({error.reason} at byte {error.start}); {NUMBERS}") from None
     except InputError as error:
         raise InputError(f"{what}: {error}") from None
     return series
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file, or of standard input for "-"."""
+def read_text(path: str | Path) -> str:
+    """The text of a file, or of standard input for "-": UTF-8, with or without a byte order mark.
+
+    Raises OSError if it cannot be read, and InputError if it is not a text.
+    """
     if path != STANDARD_INPUT:
-        return Path(path).read_bytes()
-    if sys.stdin is None or sys.stdin.isatty():
+        content = Path(path).read_bytes()
+    elif sys.stdin is None or sys.stdin.isatty():
         raise InputError("it is a terminal or closed; expected a pipe, or < FILE")
-    stream = getattr(sys.stdin, "buffer", None)
-    return sys.stdin.read().encode() if stream is None else stream.read()
+    else:
+        stream = getattr(sys.stdin, "buffer", None)
+        content = sys.stdin.read().encode() if stream is None else stream.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"it is not UTF-8 ({error.reason} at byte {error.start}); expected a text file") from None
 
 
 def _parsed(lines: list[tuple[int, str]], columns: Sequence[str] | None) -> Series:

@@ -1,5 +1,6 @@
 """A character-level language model, as min-char-rnn: its text, its smoothed loss, and samples that it writes."""
 
+import io
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from numpy_rnn.app.format import MAX_TITLE, drawable, number_of
 from numpy_rnn.app.results import write_results
-from numpy_rnn.app.series import read_bytes
+from numpy_rnn.app.series import read_text
 from numpy_rnn.common.errors import Diverged, InputError, printable, shortened, some_of
 from numpy_rnn.common.packages import __version__
 from numpy_rnn.common.records import Parameters
@@ -28,19 +29,14 @@ RULE = "----"
 
 
 def read_characters(path: str) -> str:
-    """The text of a file, or of standard input for "-": UTF-8, with or without a byte order mark, any line ends.
-
-    Raises InputError if it is missing, or not a text.
-    """
+    """The text of a file, or of standard input for "-", with any line ends. Raises InputError if it is not a text."""
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise InputError(f"text {path} cannot be read: {error.strerror or error}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"text {path} is not UTF-8 at byte {error.start}: expected a text file; convert it") from None
     except InputError as error:
         raise InputError(f"text {path}: {error}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return io.StringIO(text, newline=None).getvalue()  # every line end becomes "\n"
 
 
 def used_characters(text: str, path: str) -> str:
@@ -48,16 +44,6 @@ def used_characters(text: str, path: str) -> str:
     alphabet = "".join(sorted(set(text)))
     if len(alphabet) < 2 or "\0" in alphabet:
         raise InputError(f"text {path} is binary, or has fewer than 2 different characters: expected a text file")
-    return alphabet
-
-
-def saved_alphabet(arrays: dict[str, np.ndarray]) -> str | None:
-    """The alphabet in a run file; None if it has none. Raises InputError if it is damaged."""
-    if "alphabet" not in arrays:
-        return None
-    alphabet = str(arrays["alphabet"])
-    if arrays["alphabet"].dtype.kind != "U" or list(alphabet) != sorted(set(alphabet)):
-        raise InputError("the alphabet of a run is damaged: expected a run that --save wrote")
     return alphabet
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.records import DTYPES
-from numpy_rnn.conformance.files import check_output, save_json
 from numpy_rnn.conformance.mutants import score
 from numpy_rnn.conformance.plugin import seconds
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 def run_long(options: argparse.Namespace) -> int:
     """The command `long`. Returns 1 if a bound is exceeded."""
     if options.output is not None:
-        check_output(options.output, "--output")
+        check_can_write(options.output, "--output", (".json",))
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     sources = [source(name, options.port_timeout) for name in options.backend]
     for each in sources:

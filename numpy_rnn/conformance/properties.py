@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
+from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.files import plain
 from numpy_rnn.conformance.mutants.hints import hints_for_port, hints_for_run, looks_like
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
@@ -151,7 +151,7 @@ class WindowCheck(PortCheck):
         found = {name: checked for name, *checked in checks(case, report, tanh_error(self.port))}
         for name in (name for name in TENSORS if name in found):
             ratio, expected, allowed = found[name]
-            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), plain(recipe))
+            self.worst.note(self.level, self.dtype, name, float(np.max(ratio)), to_jsonable(recipe))
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))

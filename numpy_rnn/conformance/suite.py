@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import check_can_write, save_json
 from numpy_rnn.common.packages import backend, is_package
 from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.bounds.oracle import load_flint
-from numpy_rnn.conformance.files import check_output, save_json
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, load_python_port
 from numpy_rnn.conformance.ports.program import ProgramPort, kill_programs_on_signal
@@ -36,7 +36,7 @@ class Suite:
         self.output_error: str | None = None
         try:
             if self.output is not None:
-                check_output(self.output, "--elman-output")
+                check_can_write(self.output, "--elman-output", (".json",))
             self.port = self._port(config.getoption("elman_backend"), config.getoption("elman_command"))
             self.abilities = abilities(self.port)
             if self.level in ("L2", "all") or "intermediates" not in self.abilities.capabilities:

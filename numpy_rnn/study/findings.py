@@ -342,15 +342,6 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class ChangedLines:
-    """One place of a mutant's source."""
-
-    module: str
-    right: str
-    wrong: str
-
-
-@dataclass(frozen=True)
 class Caught:
     """The check that catches a mutant; epoch and update are None in a random case, tensor where nothing is found."""
 
@@ -366,8 +357,8 @@ class Mistake:
     """A mutant, the run that shows it, and its effect."""
 
     name: str
-    lines: list[ChangedLines]
-    functions: list[str]  # the code with the wrong line, without docstrings
+    changes: tuple[tuple[str, str], ...]  # correct line of conformance/plain_rnn.py, and the wrong lines
+    functions: list[str]  # the code with the wrong lines
     caught: Caught
     shown_by: str | None  # None: a random case shows it, and no run
     outcome: Outcome | None

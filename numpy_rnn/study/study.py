@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.experiment import Experiment, prepare
+from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.options import configuration_of
 from numpy_rnn.app.plots import check_matplotlib
 from numpy_rnn.app.report import heading
 from numpy_rnn.common.errors import InputError, printable
-from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.study.checks.check_equations import measure_checks
 from numpy_rnn.study.components.measures import explorer, measure_components
 from numpy_rnn.study.figures.check_figures import CHECK_DRAWINGS
@@ -55,11 +53,11 @@ def run(rnn: Any, arguments: Any) -> None:
     check_folder(arguments.folder)
     configuration = configuration_of(arguments)
     experiment = prepare(configuration)
-    subject = subject_of(experiment.name, run_of(experiment, configuration), configuration.seed, arguments.seeds,
-                         arguments.steps)  # fmt: skip
+    run = experiment.run(configuration.run_options())
+    subject = subject_of(experiment.name, run, configuration.seed, arguments.seeds, arguments.steps)
     studied, given = len(subject.x), len(experiment.x)
     shown = experiment._replace(x=experiment.x[:studied], target=experiment.target[:studied])
-    print(heading([f"{rnn.__name__} study"], shown, configuration), flush=True)
+    print(heading(f"{rnn.__name__} study", shown, configuration), flush=True)
     if studied < given:
         print(f"the first {studied} of {given} steps are studied; --steps changes their number")
     began = time.monotonic()
@@ -72,18 +70,6 @@ def run(rnn: Any, arguments: Any) -> None:
     begin("figures and page")
     write_folder(arguments.folder, files_of(findings))
     begin(f"done: open {printable(str(Path(arguments.folder) / PAGE))}")
-
-
-def run_of(experiment: Experiment, configuration: Configuration) -> Run:
-    """The record of a run on the command line."""
-    values = configuration.to_dict()
-    schedule, objective, step = (
-        kind(**{name: values[name] for name in kind._fields})
-        for kind in (Schedule, Objective, Step)  # type: ignore
-    )
-    options = RunOptions(schedule, objective, step)  # type: ignore[arg-type]
-    params, h_0 = experiment.params, experiment.h_0
-    return Run(params, experiment.x, experiment.target, h_0 if params.h_0 is None else None, None, options)
 
 
 def about(subject: Subject, choices: dict[str, str]) -> About:

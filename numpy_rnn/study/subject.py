@@ -8,7 +8,7 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.errors import Diverged, InputError
-from numpy_rnn.common.records import Nonlinearity, Parameters, Run, RunOptions
+from numpy_rnn.common.records import Nonlinearity, Parameters, Run, RunOptions, Update
 
 MAX_STEPS = 40  # that are studied, unless --steps asks for more
 MAX_MATRIX_SIZE = 2**27  # numbers of the component matrix: a gibibyte
@@ -61,10 +61,15 @@ class Subject:
         """h_0 of these parameters, learned or not."""
         return self.h_0 if params.h_0 is None else params.h_0
 
-    def train(self, rnn: Any, params: Parameters, options: RunOptions, **more: Any) -> Iterator[Any]:
-        """The updates of `rnn`, a package with the functions of numpy_rnn, over the series in the parameters' dtype."""
+    def run_of(self, params: Parameters, options: RunOptions) -> Run:
+        """A run of these parameters on the series, in their dtype."""
         x, target, h_0 = (array.astype(params.W_hh.dtype) for array in (self.x, self.target, self.h_0))
-        return rnn.train(params, x, target, h_0 if params.h_0 is None else None, **options.keywords(), **more)
+        return Run(params, x, target, h_0 if params.h_0 is None else None, None, options)
+
+    def train(self, params: Parameters, options: RunOptions, **more: Any) -> Iterator[Update]:
+        """The updates of such a run by numpy_rnn."""
+        params, x, target, h_0, *_ = self.run_of(params, options)
+        return numpy_rnn.train(params, x, target, h_0, **options.keywords(), **more)
 
 
 def changed(options: RunOptions, **changes: Any) -> RunOptions:
@@ -124,7 +129,7 @@ def in_float64(params: Parameters) -> Parameters:
 
 def _later_snapshots(subject):
     wanted = snapshot_epochs(subject.options.schedule.epochs)
-    for update in subject.train(numpy_rnn, subject.run.params, subject.options, yield_every="epoch"):
+    for update in subject.train(subject.run.params, subject.options, yield_every="epoch"):
         if update.epoch in wanted:
             if not all(np.isfinite(theta).all() for theta in update.parameters if theta is not None):
                 raise _diverged(f"before the end of epoch {update.epoch}", subject.options)

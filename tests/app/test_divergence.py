@@ -14,11 +14,10 @@ from in_process import command, configured
 
 import numpy_rnn
 from numpy_rnn import Parameters
-from numpy_rnn.app.checkpoint import load_checkpoint
+from numpy_rnn.app.checkpoint import load_checkpoint, load_parameters, save_parameters
 from numpy_rnn.app.divergence import begin, in_numpy
 from numpy_rnn.app.experiment import prepare
 from numpy_rnn.app.run import Trainer
-from numpy_rnn.app.storage import load_parameters, save_parameters
 from numpy_rnn.common.errors import Diverged
 
 
@@ -157,18 +156,18 @@ def test_line_names_network_rate_and_seed(capsys):
 
 TRY = "try a --learning-rate below 5"
 CLIP = ", or gradient clipping with --max-norm 1"
-FULL = "; the run before that could not be saved: r.npz cannot be written: No space left on device; choose another"
+FULL = "; the run could not be saved: r.npz cannot be written: No space left on device; choose another"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", f"{TRY}{CLIP}; nothing was saved: --save FILE keeps the run before that"),
-        ("--max-norm 1e30", f"{TRY}; nothing was saved: --save FILE keeps the run before that"),
+        ("", f"{TRY}{CLIP}; nothing was saved: --save FILE keeps the run"),
+        ("--max-norm 1e30", f"{TRY}; nothing was saved: --save FILE keeps the run"),
         ("--data s.csv", f"{TRY}{CLIP}, or --standardize; nothing was saved"),
         ("--data s.csv --standardize", f"{TRY}{CLIP}; nothing was saved"),
-        ("--save r.npz", f"{TRY}{CLIP}; saved the run before that to r.npz, after epoch "),
-        ("--weights flow --k1 20 --save r.npz", f"{TRY}{CLIP}; nothing was saved: there was no update before\n"),
+        ("--save r.npz", f"{TRY}{CLIP}; r.npz has the run after epoch "),
+        ("--weights flow --k1 20 --save r.npz", f"{TRY}{CLIP}; nothing was saved\n"),
         ("--save r.npz --log-every 99", FULL),
     ],
 )
@@ -181,7 +180,7 @@ def test_message_says_what_to_try_and_what_was_saved(capsys, monkeypatch, option
     assert ended.status == 3
     assert re.fullmatch(r"numpy_rnn: the run diverged: epoch \d+, update \d+: [^\n]+\n", ended.err)
     assert message in ended.err
-    assert Path("r.npz").exists() == ("saved the run" in message)
+    assert Path("r.npz").exists() == ("has the run" in message)
     if Path("r.npz").exists():
         epoch, number = load_checkpoint("r.npz").state[:2]
         assert ended.err.endswith(f"after epoch {epoch}, update {number}: continue with --resume r.npz\n")

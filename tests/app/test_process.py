@@ -55,7 +55,7 @@ def test_signal_without_save_and_second_signal_act_at_once(capsys, monkeypatch, 
     orders = [signal.SIGINT, order] if save else [order]
     sent = press(monkeypatch, 41, *orders, signal.SIGINT)
     ended = command(numpy_rnn, capsys, "--no-plot", *save.split())
-    saved = "; nothing was saved" if save else "; nothing was saved: --save FILE keeps the run so far"
+    saved = "; nothing was saved" if save else "; nothing was saved: --save FILE keeps the run"
     assert (ended.status, ended.err) == (128 + order, f"numpy_rnn: interrupted{saved}\n")
     assert sent == orders
     assert os.listdir() == []

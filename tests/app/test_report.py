@@ -7,12 +7,11 @@ from inline_snapshot import snapshot
 from made_up import made_up
 
 import numpy_rnn
-from numpy_rnn import Parameters
 from numpy_rnn.app import report
+from numpy_rnn.app.compare_report import losses_table
 from numpy_rnn.app.configuration import Configuration
 from numpy_rnn.app.experiment import Scaling, series_scaling
 from numpy_rnn.app.format import format_number
-from numpy_rnn.app.results import Result
 from numpy_rnn.app.series import inputs_and_targets
 
 HEADINGS = """
@@ -31,14 +30,16 @@ def test_heading(case):
     options, ending = case.split(" | ")
     c = configured(options)
     params = numpy_rnn.initial_parameters(1, 5, 1, bias=bool(c.bias), dtype=c.dtype or "float32", networks=c.networks)
-    heading = report.heading(["numpy_rnn", "torch_rnn"], made_up(T=4)[0]._replace(params=params), c)
-    assert heading.startswith("numpy_rnn and torch_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
+    if c.learn_initial_state:
+        params = params._replace(h_0=np.zeros((1, 5), "f4"))
+    heading = report.heading("numpy_rnn", made_up(T=4, held_out=c.held_out)[0]._replace(params=params), c)
+    assert heading.startswith("numpy_rnn: made up, T=4 B=1 D=1 H=5 O=1, ")
     assert heading.endswith(f", {ending}")
 
 
 def test_heading_names_columns():
     experiment = made_up(D=7)[0]._replace(columns=(*"abcd", "tab\there\udcff", "f", "g"))
-    heading = report.heading(["numpy_rnn"], experiment, Configuration())
+    heading = report.heading("numpy_rnn", experiment, Configuration())
     assert heading.startswith("numpy_rnn: made up (columns a, b, c, d, tab\\there\\udcff and 2 more), T=5 ")
 
 
@@ -69,20 +70,10 @@ epoch      rate 0.1    rate 1e-05   medians of 3 networks each
 """)
 
 
-@pytest.mark.parametrize(
-    ("value", "scale", "text"),
-    [
-        (0.0, None, "0.000000"),
-        (0.001, None, "0.001000"),
-        (9e-4, None, "9.00000e-04"),
-        (999999.4, None, "999999.400000"),
-        (1e6, None, "1.00000e+06"),
-        (5.0, 1e-5, "5.00000e+00"),
-    ],
-)
-def test_numbers_fit_their_scale(value, scale, text):
-    assert format_number(value, scale=scale) == text
-    assert format_number(value, 20, scale) == text.rjust(20)
+def test_numbers_fit_their_scale():
+    texts = [format_number(value) for value in (0, 0.001, 9e-4, 999999.4, 1e6)]
+    assert texts == snapshot(["0.000000", "0.001000", "9.00000e-04", "999999.400000", "1.00000e+06"])
+    assert format_number(5, 12, scale=1e-5) == " 5.00000e+00"
 
 
 def tables(**sizes):
@@ -185,23 +176,19 @@ NAN, INF = np.nan, np.inf
     ("a", "b", "end"),
     [
         ([3, 2, 1], [3, 2.5, 1.25], "5.0e-01, in epoch 2, where the loss is 2"),
-        ([[3, 1, 2], [6, 4, 5]], [[3, 1, 2.5], [6, 4.75, 5]], "7.5e-01, in epoch 2, where the loss of network 2 is 4"),
         ([[3, 1], [NAN, 1]], [[3, 1.5], [INF, 1]], "5.0e-01, in epoch 1, where the loss of network 2 is 1"),
         ([[3, 1], [4, 1]], [[3, 1.5], [INF, 1]], "inf, in epoch 2, where the loss of network 1 is 4"),
     ],
-    ids=["one network", "an ensemble", "both diverged", "one diverged"],
+    ids=["one network", "both diverged", "one diverged"],
 )
 def test_largest_difference_of_a_comparison(a, b, end):
-    params, none = Parameters(*numpy_rnn.initial_parameters()), np.zeros(0)
-    results = {name: Result(np.array(v, float), params, none, none) for name, v in (("one", a), ("other", b))}
-    assert report.comparison_table(results, 1).endswith(f"\nlargest difference {end}")
+    losses = {"one": np.array(a, float), "other": np.array(b, float)}
+    assert losses_table(losses, 1).endswith(f"\nlargest difference {end}")
 
 
-def test_comparison_table():
-    params, none = Parameters(*numpy_rnn.initial_parameters()), np.zeros(0)
-    losses = {"numpy_rnn": [[3, 1, 2], [6, 4, 5]], "torch_rnn": [[3, 1, 2.5], [6, 4.75, 5]]}
-    results = {name: Result(np.array(v, float), params, none, none) for name, v in losses.items()}
-    assert report.comparison_table(results, 1) == snapshot("""\
+def test_losses_of_a_comparison():
+    losses = {"numpy_rnn": np.array([[3.0, 1, 2], [6, 4, 5]]), "torch_rnn": np.array([[3, 1, 2.5], [6, 4.75, 5]])}
+    assert losses_table(losses, 1) == snapshot("""\
 epoch       numpy_rnn       torch_rnn   difference   medians of 3 networks, and the largest difference
     1        2.000000        2.500000      5.0e-01
     2        5.000000        5.000000      7.5e-01

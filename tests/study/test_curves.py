@@ -14,14 +14,15 @@ from study_runs import row, small, whole_series
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.common.errors import Diverged
-from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
+from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.findings import CurvesByLength, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, Subject, changed, check_losses, snapshot_epochs
-from numpy_rnn.study.suite import mutant
+from numpy_rnn.study.suite import plain_rnn, updates
 from numpy_rnn.study.training import learning_curves as curves
 from numpy_rnn.study.training.disagreements import VARIANTS, added_up, divisors, variants, weights
+from numpy_rnn.study.training.programs import program
 
 # -- the run that is studied ------------------------------------------------------------------------------------------
 
@@ -59,7 +60,8 @@ def test_a_loss_of_a_thousand_times_the_untrained_has_diverged():
 def test_what_has_diverged_is_infinite(options, rate, finite):
     """Also where the loss is finite, and only far above that of the untrained network."""
     of = small(None, 3, epochs=1, **options)
-    result = curves.learning_curve(numpy_rnn, curves.draw_networks(of, 8), of, changed(of.options, learning_rate=rate))
+    params, wild = curves.draw_networks(of, 8), changed(of.options, learning_rate=rate)
+    result = curves.learning_curve(of.train(params, wild), params, of, wild)
     losses = curves.losses_of_a_pass(result.parameters, of, of.nonlinearity)
     assert np.array_equal(result.losses, np.where(losses <= DIVERGED_FACTOR * losses[0], losses, np.inf))
     assert np.isfinite(losses[-1]).all() == finite
@@ -96,7 +98,8 @@ def test_curves_by_length_are_tbptt_of_these_lengths():
         runs = getattr(result, kind)
         for k, run in runs.items():
             options = changed(of.options, k1=k if kind == "chunks" else 1, k2=k)
-            losses = curves.learning_curve(numpy_rnn, curves.draw_networks(of, 2), of, options).losses[-1]
+            params = curves.draw_networks(of, 2)
+            losses = curves.learning_curve(of.train(params, options), params, of, options).losses[-1]
             assert np.array_equal(run.final, losses)
         assert runs[result.best(kind)].final_median == min(run.final_median for run in runs.values())
     assert result.diverged == []
@@ -121,9 +124,12 @@ def options_of(k1, k2, reduction="sum"):
     return RunOptions(Schedule(k1, k2), Objective("relu", reduction=reduction), Step(0.0))
 
 
-def one_epoch(rnn, params, x, target, h_0, k1, k2, learning_rate=0.0, **options):
-    options |= {"k1": k1, "k2": k2, "learning_rate": learning_rate, "epochs": 1, "nonlinearity": "relu"}
-    return list(rnn.train(params, x, target, h_0, **options))
+def one_epoch(of, params, x, target, h_0, k1, k2, learning_rate=0.0):
+    """The updates of a program, or of numpy_rnn itself."""
+    options = RunOptions(Schedule(k1, k2), Objective("relu"), Step(learning_rate))
+    if of is numpy_rnn:
+        return list(numpy_rnn.train(params, x, target, h_0, record=True, **options.keywords()))
+    return list(updates(of, Run(params, x, target, h_0, None, options)))
 
 
 def derivatives(copies, x, target, h_0, moved):
@@ -147,9 +153,9 @@ def test_the_gradients_of_an_epoch_are_weighted_components(variant):
     G = np.stack([derivatives(copies, x, target, h_0, {s}) for s in range(1, STEPS + 1)], axis=1)  # ∂ℓ_t/∂θ_s
     assert np.array_equal(np.any(G, axis=-1), np.tri(STEPS))  # which can tell the masks apart
     assert np.abs(G).sum() < 2**40  # so no sum of them, times any count that there is, rounds
-    wrong = mutant(variant.mutant)
+    wrong = program(variant.name)
     for k1, k2 in combinations_with_replacement(range(1, STEPS + 1), 2):
-        for package, of in ((numpy_rnn, None), (wrong, variant)):
+        for package, of in ((numpy_rnn, None), (plain_rnn, None), (wrong, variant)):
             result = sum(row(update.gradients) for update in one_epoch(package, params, x, target, h_0, k1, k2))
             factors = weights(of, options_of(k1, k2), STEPS, 1)
             # Under "mean" every update divides whole numbers by N once in y − target, and sums and products of
@@ -172,7 +178,7 @@ def test_weights_under_mean_and_sum():
         ("mean", "sum for mean", kept / N, kept),
     ):
         options, by_key = options_of(2, 3, reduction), {variant.key: variant for variant in variants(reduction)}
-        assert by_key["mean"].mutant == name
+        assert by_key["mean"].name == name
         assert np.array_equal(weights(None, options, 5, 2), right)
         assert np.array_equal(weights(by_key["mean"], options, 5, 2), wrong)
     assert np.array_equal(weights(by_key["chunks"], options, 5, 2), mask(5, 3, 3) / divisors(5, 3, 2))
@@ -185,7 +191,7 @@ STALE_THEN = "stale activations and stale W_hh kept"
 RATE = 2.0**-9
 
 
-def three_updates(rnn, **options):
+def three_updates(of):
     """Three updates of one new step, windows of three: all numbers have few bits.
 
     The first target is what the network gives, so that only the second update moves the weights: step 2 was computed
@@ -193,18 +199,18 @@ def three_updates(rnn, **options):
     """
     params, x, target, h_0 = whole_series(3, steps=3)
     target[0] = numpy_rnn.forward(params, x, h_0, nonlinearity="relu").y[0]
-    return params, one_epoch(rnn, params, x, target, h_0, 1, 3, RATE, **options), (x, target, h_0)
+    return params, one_epoch(of, params, x, target, h_0, 1, 3, RATE), (x, target, h_0)
 
 
 def test_stale_weights_are_a_common_shift_and_rtrl():
     """∂ℓ_3 by a shift of the weights of all three steps, as they were then: by complex step, and by RTRL with an update
     at every step, whose J is ∂h_t by W_xh and W_hh, one above the other.
     """
-    params, updates, run = three_updates(mutant(STALE_THEN), record=True)
+    params, updates, run = three_updates(program(STALE_THEN))
     copies = [params, *(update.parameters for update in updates[:2])]
     result = derivatives(copies, *run, moved={1, 2, 3})[2]
     assert np.array_equal(row(updates[2].gradients), result)
-    for other in (numpy_rnn, mutant(STALE_NOW)):
+    for other in (numpy_rnn, program(STALE_NOW)):
         assert not np.array_equal(row(three_updates(other)[1][2].gradients), result)
     x, h, J = run[0][:, 0], updates[2].activations.h[:, 0], np.zeros((3, 2, 2))
     for t, then in enumerate(copies):
@@ -215,8 +221,8 @@ def test_stale_weights_are_a_common_shift_and_rtrl():
 
 def test_replay_starts_from_the_state_of_the_newest_weights():
     params, x, target, h_0 = whole_series(3, steps=3)
-    replay = mutant("states replayed from the start with the current weights")
-    right, replayed = (one_epoch(rnn, params, x, target, h_0, 1, 1, RATE, record=True) for rnn in (numpy_rnn, replay))
+    replay = program("states replayed from the start with the current weights")
+    right, replayed = (one_epoch(rnn, params, x, target, h_0, 1, 1, RATE) for rnn in (numpy_rnn, replay))
     assert np.array_equal(replayed[0].activations.h[0], h_0)
     for t in (1, 2):
         again = numpy_rnn.forward(replayed[t - 1].parameters, x, h_0, nonlinearity="relu").h[t]
@@ -233,7 +239,7 @@ def test_pytorch_computes_stale_gradients(name, in_place):
     """
     import torch
 
-    params, updates, (x, target, h_0) = three_updates(mutant(name))
+    params, updates, (x, target, h_0) = three_updates(program(name))
     W_xh, W_hh, W_hy = (torch.tensor(theta, requires_grad=True) for theta in params[:3])
     leaves, h = [(W_xh, W_hh, W_hy)], torch.tensor(h_0)
     for t, update in enumerate(updates):
@@ -258,7 +264,7 @@ def test_a_pytorch_recipe_adds_up_state_gradients():
 
     params, x, target, h_0 = whole_series(1)
     k2 = 4
-    wrong = one_epoch(mutant("state gradients add up over overlapping windows"), params, x, target, h_0, 1, k2)
+    wrong = one_epoch(program("state gradients add up over overlapping windows"), params, x, target, h_0, 1, k2)
     theta = [torch.tensor(v, requires_grad=True) for v in params[:3]]
     kept, state = [], torch.tensor(h_0)
     for t, update in enumerate(wrong):

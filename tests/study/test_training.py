@@ -11,10 +11,11 @@ from numpy_rnn import Parameters
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.subject import Subject, changed
-from numpy_rnn.study.suite import MUTANTS, changed_lines, mutant, named, wrong_functions
+from numpy_rnn.study.suite import MUTANTS, mutant, named, plain_rnn, updates, wrong_functions
 from numpy_rnn.study.training import learning_curves as training
 from numpy_rnn.study.training.disagreements import VARIANTS, compare_steps, disagreements
 from numpy_rnn.study.training.mistakes import mistake
+from numpy_rnn.study.training.programs import PROGRAMS, program
 
 OPTIONS = {"epochs": 4, "hidden_size": 3, "bias": True, "dtype": "float64"}
 
@@ -43,12 +44,13 @@ def test_the_runs_of_the_variants_and_their_length():
     assert training.demo_runs(small(3, 3))["sliding"].options.schedule.k2 == 3
 
 
-def trained_alone(rnn, params, of, options):
+def trained_alone(rnn, params, of, options):  # rnn: a program, or None for numpy_rnn itself
     """One network: Σ ℓ_t of a pass before training and after every epoch; and all parameters, one row each, before
     the first update and after each of the first epoch.
     """
     ends, path = {0: params}, [row(params)]
-    for update in of.train(rnn, params, options):
+    run = of.train(params, options) if rnn is None else updates(rnn, of.run_of(params, options))
+    for update in run:
         ends[update.epoch] = update.parameters
         path += [row(update.parameters)] if update.epoch == 1 else []
     outputs = [unrolled([params] * len(of.x), of.x, of.h_0).y for params in ends.values()]
@@ -65,10 +67,10 @@ def test_a_disagreement_is_that_of_networks_trained_alone(variant):
     outcomes, found = shared()[0], shared()[1][variant.key]
     of, k = outcomes.subject, 5
     changes = {"sliding": {"k1": 1, "k2": k}, "chunks": {"k1": k, "k2": k}, "biases": {"k1": 1, "k2": k}}[variant.run]
-    options, wrong = changed(of.options, **changes), mutant(variant.mutant)
+    options, wrong = changed(of.options, **changes), program(variant.name)
     networks = [numpy_rnn.initial_parameters(1, 3, 1, bias=True, dtype="float64", seed=seed) for seed in range(5)]
     curves, paths = {}, {}
-    for side, rnn in (("right", numpy_rnn), ("wrong", wrong)):
+    for side, rnn in (("right", None), ("wrong", wrong)):
         alone = [trained_alone(rnn, params, of, options) for params in networks]
         curves[side], paths[side] = np.array([losses for losses, _ in alone]).T, [path for _, path in alone]
         curve = getattr(found.outcome, side)
@@ -96,54 +98,64 @@ def test_a_disagreement_is_that_of_networks_trained_alone(variant):
 def test_a_mistake_has_the_numbers_of_its_disagreement():
     outcomes, by_key = shared()
     for variant in VARIANTS:
-        one, other = mistake(outcomes, named(variant.mutant)), by_key[variant.key]
+        if variant.name in PROGRAMS:  # and no mutant
+            continue
+        one, other = mistake(outcomes, named(variant.name)), by_key[variant.key]
         assert one.outcome is other.outcome
         assert one.shown_by == other.run
         assert one.verdict == other.outcome.verdict
 
 
+def test_the_suite_catches_every_disagreement():
+    outcomes = shared()[0]
+    found = {variant.key: training.judge_demo_run(program(variant.name), outcomes.runs[variant.run], outcomes.subject)
+             for variant in VARIANTS}  # fmt: skip
+    assert {key: caught.tensor for key, caught in found.items()} == TENSORS
+    assert training.judge_demo_run(plain_rnn, outcomes.runs["sliding"], outcomes.subject) is None
+
+
 def test_the_networks_of_an_outcome_train_as_each_would_alone():
-    """Mutants too: none but the one about ensembles lets a network see the others. float32, so to some digits."""
+    """Mutants too: none lets a network see the others. float32, so to some digits."""
     of = small(6, 3, epochs=1)
     run = training.demo_runs(of)["momentum"]
     together = run.networks(of, 2)
     alone = Parameters(*(None if v is None else v[1] for v in together))
-    for one in MUTANTS:
-        if one.name == "one norm for all networks of an ensemble":
-            continue
-        curves = [training.learning_curve(mutant(one.name), params, of, run.options) for params in (together, alone)]
-        both, single = (curve.parameters[-1] for curve in curves)
+    mutants = {one.name: mutant(one.name) for one in MUTANTS}
+    for one in mutants | PROGRAMS:
+        sides = (program(one), together), (mutants.get(one) or program(one), alone)
+        both, single = (list(updates(side, of.run_of(params, run.options)))[-1].parameters for side, params in sides)
         for theta, other in zip(single, both):
             if theta is not None:
-                np.testing.assert_allclose(theta, other[1], rtol=1e-3, atol=1e-4, err_msg=one.name)
+                np.testing.assert_allclose(theta, other[1], rtol=1e-3, atol=1e-4, err_msg=one)
 
 
 def test_the_lines_of_a_mutant_are_shown_with_their_function():
-    one = named("2e for e")
-    (place,) = changed_lines(one)
-    assert place.module == "bptt.py" or place.module == "loss.py"
-    assert place.right != place.wrong
-    (function,) = wrong_functions(one)
-    assert function.startswith("def ")
-    assert '"""' not in function
-    assert place.wrong.splitlines()[0].strip() in function
-    assert place.right not in function
+    (function,) = wrong_functions(named("clipping per tensor"))
+    assert function.startswith("def update(p, d, velocity, step):\n    E = ")
+    ((right, wrong),) = named("clipping per tensor").changes
+    assert all(line in function for line in wrong.splitlines())
+    assert right not in function
+    assert "(U" not in function  # the ids, which the wrong line would not have
+    assert len(wrong_functions(named("activations of stale weights kept"))) == 2
 
+
+# The tensor in which the suite finds a disagreement.
+TENSORS = {"stale_now": "a", "stale_then": "a", "replayed": "initial", "one_more": "window", "chunks": "window",
+           "mean": "loss", "squared": "dy", "two_biases": "b_h", "added_up": "dh"}  # fmt: skip
 
 # At least one mutant of each run that shows some: the run, and the tensor that is named.
 SHOWN_BY = {
-    "zeros for h_0": ("as configured", "initial"),  # windows of one step, from the state that the window before left
-    "no flow from step to step": ("as configured", "dh_0"),
-    "only one step back": ("k1 = 1, k2 = 5", "dh"),
+    "zeros for h_0": ("as configured", "a"),
+    "W_hh used without its transpose": ("k1 = 5, k2 = 5", "dh"),  # in those before, first in dh_0
     "mean for sum": ("k1 = 5, k2 = 5", "loss"),
-    "hidden bias left out": ("k1 = 1, k2 = 5, biases", "a"),
+    "a trained second hidden bias": ("k1 = 1, k2 = 5, biases", "b_h"),
     "clipping per tensor": ("float64, k1 = 1, k2 = 5, biases, max_norm", "W_xh"),
-    "the tail of the series dropped": ("k1 = 3, k2 = 5, mean", "window"),
+    "sum for mean": ("k1 = 3, k2 = 5, mean", "loss"),
     "relu′ missing": ("relu, k1 = 1, k2 = 5", "da"),
-    "dampening left out": ("momentum, dampening, decay, max_norm, learned h₀", "vW_xh"),
+    "dampening at the first step too": ("momentum, dampening, decay, max_norm, learned h₀", "vW_xh"),
     "nesterov forgotten": ("nesterov", "W_xh"),
-    "one norm for all networks of an ensemble": ("an ensemble, max_norm", "W_xh"),
-    "db_h not summed over the batch": (None, "db_h"),
+    "10⁻⁸ outside the root": ("adagrad", "W_xh"),
+    "softmax applied twice": (None, "loss"),
 }
 
 
@@ -154,7 +166,7 @@ def test_a_mistake_is_caught_in_the_first_run_that_shows_it():
     result = [mistake(outcomes, named(name)) for name in SHOWN_BY]
     assert {one.name: (one.shown_by, one.caught.tensor) for one in result} == SHOWN_BY
     assert all(one.caught.ratio > 1 for one in result)
-    assert [one.name for one in result if one.verdict == "not in a run"] == ["db_h not summed over the batch"]
+    assert [one.name for one in result if one.verdict == "not in a run"] == ["softmax applied twice"]
 
 
 def test_verdicts():
@@ -172,13 +184,14 @@ def test_verdicts():
 def test_networks_that_are_not_finite_are_left_out():
     """A run of other options than the studied one may diverge on some of its networks."""
     of = small(6, 3, epochs=1)
-    right = training.learning_curve(numpy_rnn, training.draw_networks(of, 3), of, of.options)
+    params = training.draw_networks(of, 3)
+    right = training.learning_curve(of.train(params, of.options), params, of, of.options)
     bad = right.parameters[-1]._replace(W_hh=right.parameters[-1].W_hh * np.array([1, np.nan, 1])[:, None, None])
     three = [*right.parameters[:-1], bad]
     two = [Parameters(*(None if v is None else v[::2] for v in params)) for params in three]
     options = changed(of.options, k2=5)
     last = [
-        compare_steps(mutant(VARIANTS[0].mutant), right._replace(parameters=networks), of, options).by_epoch[-1]
+        compare_steps(mutant(VARIANTS[0].name), right._replace(parameters=networks), of, options).by_epoch[-1]
         for networks in (three, two)
     ]
     assert last[0] == last[1] > 0

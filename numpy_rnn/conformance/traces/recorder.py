@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import save_arrays
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
 from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
-from numpy_rnn.conformance.files import save_arrays
 from numpy_rnn.conformance.traces.trace_file import trace_arrays
 
 ROWS = (*INTERMEDIATES, "dx")  # one row per step of all windows, concatenated

@@ -45,9 +45,9 @@ import numpy as np
 
 from numpy_rnn.common.checks import NUMPY_ARRAYS, check_run
 from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.files import load_arrays
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step
 from numpy_rnn.conformance.case import INTERMEDIATES, SHAPES, parameters_from, present
-from numpy_rnn.conformance.files import load_arrays
 
 FORMAT = "elman-trace 3"
 OPTIONS = ("k1", "k2", "learning_rate", "epochs", "nonlinearity", "reduction")  # that no configuration may leave out

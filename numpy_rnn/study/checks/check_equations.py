@@ -44,9 +44,9 @@ WITNESSES: dict[str, Callable[[WindowCase], dict[str, Witnessed]]] = {
 
 
 def wrong_formula(case: WindowCase, hand: Values, E: Values) -> WrongFormula:
-    """How far a gradient is off, in units of its bound, when a mutant of the equivalence suite computes it."""
+    """How far a gradient is off, in units of its bound, when a mutant of the conformance suite computes it."""
     _, quantity, name = WINDOW[WRONG]
-    off = compare(MISTAKE, hand[name], whole(by_hand(case, mutant(MISTAKE))[name]), E[name])
+    off = compare(MISTAKE, hand[name], whole(mutant(MISTAKE).window_update(case)[name]), E[name])
     return WrongFormula(MISTAKE, quantity, off.bounds)
 
 

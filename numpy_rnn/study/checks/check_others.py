@@ -74,7 +74,7 @@ def others_by_hand(
 
 
 def bounds_of_others(y: np.ndarray, classes: np.ndarray, exact: list[Fraction]) -> Values:
-    """E of (L3) and (L4), by the equivalence suite's formulas, and of (U8) and (U9); the others do not round.
+    """E of (L3) and (L4), by the conformance suite's formulas, and of (U8) and (U9); the others do not round.
 
     (U8) has a rounding for each square and one for the sum, all terms of one sign. (U9) takes half of its relative
     error under the root, and half of the rounding of that sum, a rounding of the root and one of the quotient.

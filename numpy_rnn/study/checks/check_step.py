@@ -53,33 +53,31 @@ def steps(own: Step, norm: float) -> dict[str, Step]:
     }
 
 
-def descents(case: WindowCase, rnn: Any = numpy_rnn) -> Iterator[Descent]:
-    """Two updates in a row with every step, on the gradients of this window, by the functions of `rnn`."""
+def descents(case: WindowCase) -> Iterator[Descent]:
+    """Two updates in a row with every step, on the gradients of this window."""
     norm = float(global_norm(gradients_of(case)))
     for name, step in steps(case.step, norm).items():
         current = case._replace(step=step)
         for number in range(1, UPDATES + 1):
             gradients = gradients_of(current)
-            hand, params, velocity = by_hand(current, gradients, rnn)
+            hand, params, velocity = by_hand(current, gradients)
             yield Descent(name, number, current, gradients, hand)
             current = current._replace(params=params, velocity=velocity)
 
 
-def by_hand(
-    case: WindowCase, gradients: Gradients, rnn: Any = numpy_rnn
-) -> tuple[Values, Parameters, Gradients | None]:
-    """Every stage as `rnn` computes it, and the parameters and the velocity after the update."""
+def by_hand(case: WindowCase, gradients: Gradients) -> tuple[Values, Parameters, Gradients | None]:
+    """Every stage as numpy_rnn computes it, and the parameters and the velocity after the update."""
     step = case.step
     hand = {"norm": np.asarray(global_norm(gradients))}
     if step.max_norm is not None:
-        gradients = rnn.clip_by_global_norm(gradients, step.max_norm)
+        gradients = numpy_rnn.clip_by_global_norm(gradients, step.max_norm)
         hand["clipped"] = row(gradients)
-    hand["g"] = row(rnn.direction(case.params, gradients, weight_decay=step.weight_decay)[0])
+    hand["g"] = row(numpy_rnn.direction(case.params, gradients, weight_decay=step.weight_decay)[0])
     options = {name: getattr(step, name) for name in ("momentum", "dampening", "nesterov", "weight_decay")}
-    delta, velocity = rnn.direction(case.params, gradients, case.velocity, **options)
+    delta, velocity = numpy_rnn.direction(case.params, gradients, case.velocity, **options)
     if velocity is not None:
         hand["v"] = row(velocity)
-    params = rnn.sgd(case.params, delta, step.learning_rate)
+    params = numpy_rnn.sgd(case.params, delta, step.learning_rate)
     return hand | {"delta": row(delta), "theta": row(params)}, params, velocity
 
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn import Parameters, Update, Window, windows
 from numpy_rnn.study.checks.complex_step import bounds, differentiated
 from numpy_rnn.study.checks.equations import TRUNCATION, by_hand, case_of, present
@@ -13,6 +12,7 @@ from numpy_rnn.study.checks.witnesses import EquationChecker, compare, whole
 from numpy_rnn.study.components.matrix import pairs
 from numpy_rnn.study.findings import Difference, EquationCheck
 from numpy_rnn.study.subject import Subject, changed
+from numpy_rnn.study.suite import Program, updates
 
 MAX_ELEMENTS = 64  # elements of a gradient that are checked per update
 EPOCHS = 2  # whose states are followed; the second starts again from h_0
@@ -63,12 +63,14 @@ def truncations(subject: Subject) -> list[tuple[int, int]]:
     return list(dict.fromkeys(((k1, k2), (1, min(5, T)), (2, min(5, T)))))
 
 
-def recorded(subject: Subject, k1: int, k2: int, rnn: Any = numpy_rnn) -> Iterator[tuple[Parameters, Update]]:
-    """The parameters before every update of the first two epochs, and the update with all that `rnn` computed."""
-    before = subject.start
-    for update in subject.train(rnn, before, changed(subject.options, k1=k1, k2=k2, epochs=EPOCHS), record=True):
-        yield before, update
-        before = update.parameters
+def recorded(subject: Subject, k1: int, k2: int, program: Program | None = None) -> list[tuple[Parameters, Update]]:
+    """The parameters before every update of the first two epochs, and the update, by numpy_rnn or another program."""
+    options = changed(subject.options, k1=k1, k2=k2, epochs=EPOCHS)
+    if program is None:
+        run = list(subject.train(subject.start, options, record=True))
+    else:
+        run = list(updates(program, subject.run_of(subject.start, options)))
+    return list(zip([subject.start, *(update.parameters for update in run)], run))
 
 
 def initial_states(subject: Subject, run: list[tuple[Parameters, Update]]) -> Iterator[InitialState]:
@@ -105,7 +107,7 @@ def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
     _add_exactly(T1, ONCE, *schedule["times"])
     _add_exactly(T2, COUNTING, *schedule["s"])
     for k1, k2 in chosen:
-        run = list(recorded(subject, k1, k2))
+        run = recorded(subject, k1, k2)
         states = list(initial_states(subject, run))
         state, expected = (np.concatenate([getattr(one, side) for one in states]) for side in ("state", "expected"))
         _add_exactly(T3, PREVIOUS, state, expected)

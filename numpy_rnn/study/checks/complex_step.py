@@ -5,7 +5,7 @@ added to any value on its way (DERIVATION.md, sections 4.1 and 5). Real or compl
 full, as a witness that shares no line with `numpy_rnn.forward`.
 
 E says how far from its true value rounding alone may move a number. Every stage rounds. By how much at most, e_v for
-every number v of it, is what the equivalence suite's level L1 allows (`conformance/bounds/local_bounds.py`). What
+every number v of it, is what the conformance suite's level L1 allows (`conformance/bounds/local_bounds.py`). What
 becomes of that further on is a matter of derivatives: a later number q moves by ∂q/∂v e_v, to first order in the unit
 roundoff u. So
 

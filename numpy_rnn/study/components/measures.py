@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn.common.records import Gradients, Parameters
 from numpy_rnn.study.components.jacobians import (
     MAX_RADIUS,
@@ -79,7 +78,7 @@ def examples(T: int) -> dict[tuple[int, int], str]:
 def sum_over_epoch(subject: Subject, params: Parameters, k1: int, k2: int) -> Gradients:
     """The sum of the gradients of one epoch of TBPTT(k1, k2), each by `bptt`, with fixed parameters: η = 0."""
     still = changed(subject.options, k1=k1, k2=k2, epochs=1, learning_rate=0.0)
-    gradients = [update.gradients for update in subject.train(numpy_rnn, params, still)]
+    gradients = [update.gradients for update in subject.train(params, still)]
     there = ([part for part in parts if part is not None] for parts in zip(*gradients))  # dh_0 in some windows only
     return Gradients(*(sum(parts[1:], parts[0]) if parts else None for parts in there))
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-import numpy_rnn
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study.components.jacobians import SATURATED, growth_of, slopes, spectral_radius, starting_points
 from numpy_rnn.study.components.matrix import KINDS, Components, by_lag, components_of, cost, flat, norms, reach
@@ -86,7 +85,7 @@ def _networks_along(subject: Subject) -> Iterator[list[Parameters | None]]:
     params = draw_networks(subject, subject.networks)
     at = {0: params}
     with np.errstate(all="ignore"):
-        for update in subject.train(numpy_rnn, params, subject.options, yield_every="epoch"):
+        for update in subject.train(params, subject.options, yield_every="epoch"):
             if update.epoch in epochs:
                 at[update.epoch] = update.parameters
     losses = losses_of_a_pass(list(at.values()), subject, subject.nonlinearity)

@@ -1,5 +1,6 @@
 """Parts of the page that readers try: exercises with solutions, wrong lines to find, and the effect of a mistake."""
 
+import itertools
 import re
 from html import escape
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from numpy_rnn.study.figures.style import scientific
-from numpy_rnn.study.findings import Caught, ChangedLines, Curve, Mistake
+from numpy_rnn.study.findings import Caught, Curve, Mistake
 
 TEXT = Path(__file__).with_name("exercises.txt")
 EXERCISE = re.compile(r"^## (\w+)\n\n(.*?)\n\n\*\*Solution\.\*\* (.*?)$(?=\n\n##|\n*\Z)", re.DOTALL | re.MULTILINE)
@@ -25,16 +26,16 @@ WORDS = {"the same": "the same loss", "lower loss": "a lower loss", "diverged": 
 
 def changes(mistake: Mistake) -> str:
     """The right lines and the wrong ones as HTML, as a difference of files shows them."""
-    return "\n".join(map(_change, mistake.lines))
+    return "\n".join(itertools.starmap(_change, mistake.changes))
 
 
-def _change(place: ChangedLines) -> str:
+def _change(right: str, wrong: str) -> str:
     sides = [
         f'<{tag}><span class="mark">{mark}</span> {escape(line, quote=False)}</{tag}>'
-        for tag, mark, side in (("del", "−", place.right), ("ins", "+", place.wrong))
+        for tag, mark, side in (("del", "−", right), ("ins", "+", wrong))
         for line in side.split("\n")
     ]
-    return f'<div class="change"><span>{place.module}</span>\n<code>{"<br>".join(sides)}</code></div>'
+    return f'<div class="change"><code>{"<br>".join(sides)}</code></div>'
 
 
 def effect(mistake: Mistake) -> str:

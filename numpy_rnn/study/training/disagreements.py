@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from math import nan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from numpy_rnn import reference, windows
+from numpy_rnn import windows
 from numpy_rnn.common.records import Parameters, Reduction, RunOptions
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.findings import Disagreement, StepDifferences
 from numpy_rnn.study.subject import Subject, changed, in_float64
-from numpy_rnn.study.suite import mutant
+from numpy_rnn.study.suite import Program, plain_rnn, updates
 from numpy_rnn.study.training.learning_curves import LearningCurve, Outcomes, stacked
+from numpy_rnn.study.training.programs import program
 
 
 def added_up(steps: int, k1: int, k2: int) -> np.ndarray:
@@ -48,7 +49,7 @@ class Variant(NamedTuple):
     """A computation that differs from its definition in DERIVATION.md. The page says what is computed, and by whom."""
 
     key: str
-    mutant: str  # its name in numpy_rnn.conformance.mutants
+    name: str  # of a mutant, or of one of `programs.PROGRAMS`
     run: str  # key of the run that shows it, see `learning_curves.demo_runs`
     counts: Callable[[int, int, int], np.ndarray] = mask  # of (T, k1, k2): how often a component is counted
 
@@ -70,7 +71,7 @@ def variants(reduction: Reduction) -> tuple[Variant, ...]:
     """All variants. The wrong reduction is the mean; of a run that takes the mean of the loss, it is the sum."""
     if reduction == "sum":
         return VARIANTS
-    return tuple(variant._replace(mutant="sum for mean") if variant.key == "mean" else variant for variant in VARIANTS)
+    return tuple(variant._replace(name="sum for mean") if variant.key == "mean" else variant for variant in VARIANTS)
 
 
 def weights(variant: Variant | None, options: RunOptions, steps: int, outputs: int) -> np.ndarray:
@@ -98,22 +99,22 @@ def disagreements(outcomes: Outcomes) -> list[Disagreement]:
         result.append(
             Disagreement(
                 key=variant.key,
-                name=variant.mutant,
+                name=variant.name,
                 run=run.name,
                 right_counts=weights(None, run.options, steps, outputs),
                 counts=weights(variant, run.options, steps, outputs),
-                steps=compare_steps(mutant(variant.mutant), outcomes.definition(variant.run), subject, run.options),
-                outcome=outcomes.of(variant.mutant, variant.run),
+                steps=compare_steps(program(variant.name), outcomes.definition(variant.run), subject, run.options),
+                outcome=outcomes.of(variant.name, variant.run),
             )
         )
     return result
 
 
-def compare_steps(wrong: Any, right: LearningCurve, subject: Subject, options: RunOptions) -> StepDifferences:
-    """One epoch by the definition and one by a mutant, in float64, from the same weights: ‖Δθ' − Δθ‖ / ‖Δθ‖, with Δθ
-    the step of one update.
+def compare_steps(wrong: Program, right: LearningCurve, subject: Subject, options: RunOptions) -> StepDifferences:
+    """One epoch by the definition and one by another program, in float64, from the same weights: ‖Δθ' − Δθ‖ / ‖Δθ‖,
+    with Δθ the step of one update.
 
-    The reference computes the definition, as its lines are the mutant's: where they agree, the difference is exactly 0.
+    `plain_rnn` computes the definition, as its lines are the mutant's: where they agree, the difference is exactly 0.
     In the first epoch both have the same history until they differ; so the first difference that is not zero is that of
     one step alone. By epoch, it is the root mean square over the updates, √(Σ ‖Δθ' − Δθ‖² / Σ ‖Δθ‖²). Medians over the
     networks whose parameters are finite.
@@ -121,7 +122,7 @@ def compare_steps(wrong: Any, right: LearningCurve, subject: Subject, options: R
     chosen = np.unique(np.rint(np.linspace(0, len(right.epochs) - 1, EPOCHS_COMPARED)).astype(int))
     epochs, start = [right.epochs[i] for i in chosen], stacked([right.parameters[i] for i in chosen])
     once = changed(options, epochs=1)
-    paths = [_path(package, _zeros_where_not_finite(start), subject, once) for package in (reference, wrong)]
+    paths = [_path(each, _zeros_where_not_finite(start), subject, once) for each in (plain_rnn, wrong)]
     if len(paths[0]) != len(paths[1]):
         return StepDifferences(epochs, None, None, nan)
     for path in paths:
@@ -153,10 +154,10 @@ def _zeros_where_not_finite(params):
     return in_float64(Parameters(*(None if v is None else cleaned(v) for v in params)))
 
 
-def _path(package, params, subject, options):
+def _path(program, params, subject, options):
     """All parameters of every network in one row, before and after each update: (updates+1, *E, N)."""
     with np.errstate(all="ignore"):
-        along = [params, *(update.parameters for update in subject.train(package, params, options))]
+        along = [params, *(update.parameters for update in updates(program, subject.run_of(params, options)))]
     E = params.W_hh.shape[:-2]
     rows = ([theta.reshape(*E, -1) for theta in at if theta is not None] for at in along)
     return np.stack([np.concatenate(row, axis=-1) for row in rows])

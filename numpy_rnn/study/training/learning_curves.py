@@ -1,20 +1,21 @@
-"""Learning curves of many networks: by the length of the truncation, and with mutants.
+"""Learning curves of many networks: by the length of the truncation, and by wrong programs.
 
-Every mutant is compared with the definition on the same networks, over the same updates, by the same measure: the loss
-of a pass. So an algorithm that is both a disagreement and a mistake has one number and one verdict.
+Every wrong program is compared with the definition on the same networks, over the same updates, by the same measure:
+the loss of a pass. So an algorithm that is both a disagreement and a mistake has one number and one verdict.
 """
 
+from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 import numpy_rnn
-from numpy_rnn import reference
-from numpy_rnn.common.records import Nonlinearity, Parameters, Run, RunOptions
+from numpy_rnn.common.records import Nonlinearity, Parameters, RunOptions, Update
 from numpy_rnn.study.findings import Band, Caught, Curve, CurvesByLength, Outcome, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, changed, in_float64
-from numpy_rnn.study.suite import judge_run, mutant
+from numpy_rnn.study.suite import Program, judge_run, plain_rnn, updates
+from numpy_rnn.study.training.programs import program
 
 MAX_POINTS = 60  # at which a curve is known, between its first and its last
 
@@ -66,13 +67,14 @@ def with_learned_state(params: Parameters, subject: Subject) -> Parameters:
     return params._replace(h_0=np.zeros((*params.W_hh.shape[:-2], *subject.h_0.shape), params.W_hh.dtype))
 
 
-def learning_curve(rnn: Any, params: Parameters, subject: Subject, options: RunOptions) -> LearningCurve:
-    """Train, and keep the weights after some of the epochs, however many updates an epoch has."""
+def learning_curve(
+    training: Iterable[Update], params: Parameters, subject: Subject, options: RunOptions
+) -> LearningCurve:
+    """The weights after some of the epochs of a training, however many updates of an epoch it yields."""
     wanted = curve_epochs(options.schedule.epochs)
-    yield_every = "epoch" if rnn is numpy_rnn else 1  # the last window of a wrong epoch may be any
     kept, epoch, latest = {}, 0, params
     with np.errstate(all="ignore"):
-        for update in subject.train(rnn, params, options, yield_every=yield_every):
+        for update in training:
             if update.epoch != epoch and epoch in wanted:
                 kept[epoch] = latest
             epoch, latest = update.epoch, update.parameters
@@ -108,7 +110,8 @@ def by_length(subject: Subject) -> CurvesByLength:
     params = draw_networks(subject, subject.networks)
 
     def train(k1, k2):
-        return learning_curve(numpy_rnn, params, subject, changed(subject.options, k1=k1, k2=k2)).findings()
+        options = changed(subject.options, k1=k1, k2=k2)
+        return learning_curve(subject.train(params, options, yield_every="epoch"), params, subject, options).findings()
 
     ks = lengths(len(subject.x))
     chunks = {k: train(k, k) for k in ks}
@@ -118,18 +121,17 @@ def by_length(subject: Subject) -> CurvesByLength:
 OVERLAP = 5  # steps of the window, where windows have to overlap
 MAX_UPDATES = 2000  # of a run with k1 = 1: there are many mutants
 JUDGED_EPOCHS = 2  # the second shows what is carried over from the first
-LEARNS = 2.0  # largest ratio of the final losses, mutant to definition
+LEARNS = 2.0  # largest ratio of the final losses, wrong to right
 SAME = 1.01  # ratio up to which, either way, two loss curves look the same
 
 
 class DemoRun(NamedTuple):
-    """A run that may show a mutant: how it differs from the configured one."""
+    """A run that may show a mistake: how it differs from the configured one."""
 
     name: str
     options: RunOptions
     bias: bool | None = None  # None: as configured
     dtype: str | None = None  # None: as configured
-    is_ensemble: bool = False  # whether the suite judges an ensemble, not one network
     is_learned: bool = False  # whether h_0 is
 
     def networks(self, subject: Subject, number: int) -> Parameters:
@@ -152,6 +154,7 @@ def demo_runs(subject: Subject) -> dict[str, DemoRun]:
     slow = changed(sliding, learning_rate=0.2 * np.asarray(own.step.learning_rate).item())
     momentum = {"momentum": 0.5, "dampening": 0.25, "nesterov": False, "weight_decay": 0.001, "max_norm": 0.5}
     nesterov = {"momentum": 0.5, "dampening": 0.0, "nesterov": True}
+    adagrad = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "adagrad": True}
     window, block, clipped = f"k1 = 1, k2 = {k}", f"k1 = {k1}, k2 = {k}", changed(sliding, max_norm=0.5)
     return {
         "configured": DemoRun("as configured", own),
@@ -166,21 +169,21 @@ def demo_runs(subject: Subject) -> dict[str, DemoRun]:
             "momentum, dampening, decay, max_norm, learned h₀", changed(slow, **momentum), bias=True, is_learned=True
         ),
         "nesterov": DemoRun("nesterov", changed(slow, **nesterov), bias=True),
-        "ensemble": DemoRun("an ensemble, max_norm", changed(own, max_norm=0.5), is_ensemble=True),
+        "adagrad": DemoRun("adagrad", changed(slow, **adagrad), bias=True),
     }
 
 
 class Outcomes:
-    """Outcomes of mutants on the runs of a subject; each run of the definition is made once."""
+    """Outcomes of wrong programs on the runs of a subject; each run of the definition is made once."""
 
     def __init__(self, subject: Subject):
         self.subject, self.runs = subject, demo_runs(subject)
-        self.definition = cache(lambda run: self._train(reference, run))
-        self.of = cache(lambda name, run: outcome(self.definition(run), self._train(mutant(name), run)))
+        self.definition = cache(lambda run: self._train(plain_rnn, run))
+        self.of = cache(lambda name, run: outcome(self.definition(run), self._train(program(name), run)))
 
-    def _train(self, rnn: Any, run: str) -> LearningCurve:
-        params = self.runs[run].networks(self.subject, self.subject.networks)
-        return learning_curve(rnn, params, self.subject, self.runs[run].options)
+    def _train(self, program: Program, run: str) -> LearningCurve:
+        params, options = self.runs[run].networks(self.subject, self.subject.networks), self.runs[run].options
+        return learning_curve(updates(program, self.subject.run_of(params, options)), params, self.subject, options)
 
 
 def outcome(right: LearningCurve, wrong: LearningCurve) -> Outcome:
@@ -197,8 +200,8 @@ def outcome(right: LearningCurve, wrong: LearningCurve) -> Outcome:
 
 
 def verdict(ratio: float, final: float, untrained: float) -> str:
-    """The verdict on a mutant. ratio: median over the networks of the ratio of the final losses, mutant to definition;
-    final, untrained: median loss with the mutant, after and before training.
+    """The verdict on a program. ratio: median over the networks of the ratio of the final losses, its to the
+    definition's; final, untrained: its median loss after and before training.
     """
     if np.isnan(ratio):
         return "the correct run diverged"
@@ -213,14 +216,11 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
     return "learns less" if final < untrained / LEARNS else "does not learn"
 
 
-def judge_demo_run(rnn: Any, demo: DemoRun, subject: Subject) -> Caught | None:
-    """The verdict of the equivalence suite on the first epochs of a run of `rnn`, with one network or an ensemble.
+def judge_demo_run(program: Program, demo: DemoRun, subject: Subject) -> Caught | None:
+    """The verdict of the conformance suite on the first epochs of a run with one network.
 
-    Raises ValueError when the run makes no update, so that there is nothing to judge.
+    Raises ValueError on shapes that a mutant does not admit.
     """
     options = changed(demo.options, epochs=min(JUDGED_EPOCHS, max(1, demo.options.schedule.epochs)))
-    params = demo.networks(subject, 2 if demo.is_ensemble else 1)
-    if not demo.is_ensemble:
-        params = Parameters(*(None if theta is None else theta[0] for theta in params))
-    x, target, h_0 = (v.astype(params.W_hh.dtype) for v in (subject.x, subject.target, subject.h_0))
-    return judge_run(rnn, Run(params, x, target, h_0 if params.h_0 is None else None, None, options))
+    params = Parameters(*(None if theta is None else theta[0] for theta in demo.networks(subject, 1)))
+    return judge_run(program, subject.run_of(params, options))

@@ -1,76 +1,8 @@
-"""RNNs of four authors in C++, C, Java and JavaScript, as Python: the same loops over the same arrays."""
+"""RNNs of two authors in Java and JavaScript, as Python: the same loops over the same arrays."""
 
 import numpy as np
 
 from public_rnns.adapter import OF_CLASSES, Layer, Port, named, reported, transposed
-
-# faster-rnnlm, simple_layer.cc: rows of a buffer in place; the update divides the gradients by the number of steps.
-FORWARD = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
-BACKWARD = {"tanh": lambda h: 1 - h * h, "relu": lambda h: (h > 0).astype(h.dtype), "sigmoid": lambda h: h * (1 - h)}
-
-
-def forward_sub_sequence(input_, syn_in, syn_rec, activation):
-    output = input_ @ syn_in.T
-    for step in range(len(output)):
-        if step != 0:
-            output[step] += output[step - 1] @ syn_rec.T
-        output[step] = FORWARD[activation](output[step])
-    return output
-
-
-def backward_sequence(input_, output, output_g, syn_rec, activation):
-    for step in range(len(output) - 1, 0, -1):
-        output_g[step] *= BACKWARD[activation](output[step])
-        output_g[step - 1] += output_g[step] @ syn_rec
-    output_g[0] *= BACKWARD[activation](output[0])
-    return output_g.T @ input_, output_g[1:].T @ output[:-1]  # the first line is that of the state before
-
-
-class FasterRnnlm(Layer):
-    """Its losses (NCE, hierarchical softmax) and RMSProp are left out. divides: with what its update divides by."""
-
-    capabilities = ("given_dy", "sigmoid")
-    lacks = ("bias", "h_0", "batch", "step")
-    divides = False
-
-    def window_update(self, p, x, dy, h_0, nonlinearity, **options):
-        x, dy, n = x[:, 0], dy[:, 0], len(x)
-        output = forward_sub_sequence(x, p["W_xh"].T, p["W_hh"].T, nonlinearity)
-        g_in, g_rec = backward_sequence(x, output, dy @ p["W_hy"].T, p["W_hh"].T, nonlinearity)
-        if self.divides:
-            g_in, g_rec = g_in / h_0.dtype.type(n + 1), g_rec / h_0.dtype.type(n)
-        return reported(p, {"W_xh": g_in.T, "W_hh": g_rec.T, "W_hy": output.T @ dy})
-
-
-class Darknet(Layer):
-    """darknet, rnn_layer.c: the state is the sum of two activated layers, h = f(x W + b) + g(h W_hh): another cell.
-
-    It is refused at the first stage in which it is not the network of the suite.
-    """
-
-    capabilities = ("given_dy", "intermediates")
-    lacks = ("relu", "bias", "step")
-
-    def window_update(self, p, x, dy, h_0, **options):
-        state, a, h, inputs, selves = h_0, [], [], [], []
-        for x_t in x:
-            inputs.append(np.tanh(x_t @ p["W_xh"]))
-            selves.append(np.tanh(state @ p["W_hh"]))
-            a.append(x_t @ p["W_xh"] + state @ p["W_hh"])
-            state = inputs[-1] + selves[-1]
-            h.append(state)
-        before, delta = [h_0, *h[:-1]], np.zeros_like(h_0)
-        d = {name: np.zeros_like(theta) for name, theta in p.items()}
-        dh, da = np.zeros_like(np.stack(h)), np.zeros_like(np.stack(h))
-        for i in reversed(range(len(x))):
-            dh[i] = dy[i] @ p["W_hy"].T + delta
-            self_delta = dh[i] * (1 - selves[i] ** 2)
-            da[i] = dh[i] * (1 - inputs[i] ** 2)
-            d["W_hh"] += before[i].T @ self_delta
-            d["W_xh"] += x[i].T @ da[i]
-            d["W_hy"] += h[i].T @ dy[i]
-            delta = self_delta @ p["W_hh"].T
-        return reported(p, d, a=np.stack(a), h=np.stack(h), y=np.stack(h) @ p["W_hy"], dh=dh, da=da)
 
 
 # DL4J, SimpleRnn.java: the backward pass repeats the forward pass from a null state, and goes over the last steps.
