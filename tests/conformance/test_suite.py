@@ -77,7 +77,6 @@ def suite(inner_pytest, tmp_path, monkeypatch):
     (tmp_path / "wrong.py").write_text("from ports_for_tests import Untransposed\nport = Untransposed()\n")
     (tmp_path / "known.txt").write_text("# both\ntest_local[float64]  # known\n\n")
     (tmp_path / "unknown.txt").write_text("test_lokal[float32]")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     return lambda *options: inner_pytest(*OPTIONS, *options)
 
 
@@ -101,7 +100,6 @@ REFUSED = (
     "--elman-backend ports:nothing",
     "--elman-command ./absent",
     "--elman-backend ports:right --elman-xfail absent.txt",
-    "--elman-backend ports:right --elman-xfail binary",
     "--elman-backend ports:BlackBox --elman-xfail unknown.txt",  # a black box has no level L1
     "--elman-backend ports:right --elman-output no/r.json",
     "--elman-backend ports:right --elman-output r.csv",
@@ -123,7 +121,6 @@ def test_unusable_options_are_refused(suite, tmp_path):
             "port 'ports:nothing': ports has no nothing",
             "cannot be started: ./absent: No such file or directory; check the command",
             "--elman-xfail absent.txt cannot be read: No such file or directory",
-            "--elman-xfail binary is not text: expected one test per line",
             "unknown.txt names no test: 'test_lokal[float32]': expected test_global[float64], test_lockstep[float64]",
             "--elman-output no/r.json cannot be written: No such file or directory; choose another place",
             "--elman-output r.csv: unknown ending '.csv'; expected .json",

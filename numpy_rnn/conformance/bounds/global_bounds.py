@@ -20,7 +20,7 @@ import numpy as np
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios
-from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy_rows, divisor_of, squared_error_of, sum_of_rows
+from numpy_rnn.conformance.bounds.loss_bounds import cross_entropy, divisor, squared_error
 from numpy_rnn.conformance.bounds.oracle import Enclosure, oracle
 from numpy_rnn.conformance.bounds.rounding import UPWARDS, Rounded, Rounding, join, sech_squared
 from numpy_rnn.conformance.bounds.step import Near, StepBounds
@@ -97,15 +97,11 @@ class Propagation:
             w = w.map(lambda array: array[0, 0, 0])
         if self.case.objective.loss == "cross_entropy":
             y, E = self.values["y"][-K:], self.E["y"][-K:]
-            N, roundings = divisor_of(w.size, (K, B, O), mean, False)
-            rows = cross_entropy_rows(
-                y, E, target.size, target.E, w.size, w.E, N, roundings, self.rounding, self.tau.relative
-            )
-            found = rows._replace(**sum_of_rows(rows, N, roundings, self.rounding))
+            found = cross_entropy(y, E, target, w, mean, self.rounding, self.tau.relative)
         else:
-            N, _ = divisor_of(w.size, (K, B, O), mean, True)
+            N, _ = divisor(w.size, (K, B, O), mean, True)
             error = self.size["dy"][-K:] * N / np.where(w.size > 0, w.size, 1)  # without a cancellation in float64
-            found = squared_error_of(error, self.E["y"][-K:] + target.E, w.size, w.E, mean, self.rounding)
+            found = squared_error(error, self.E["y"][-K:] + target.E, w, mean, self.rounding)
         self.E["dy"][-K:], self.E["loss"][...] = found.E_dy * UPWARDS, found.E_loss * UPWARDS
 
     def backward(self):

@@ -111,9 +111,11 @@ def loss_stages(case: WindowCase, y: np.ndarray, bound: "Bound", tau: TanhError)
     if loss == GIVEN_DY:
         expected[newest] = target
         return {"dy": (expected, bound.subnormal(expected))}
-    w = np.ones(()) if case.weights is None else np.asarray(case.weights, np.float64)[..., None]
-    losses = cross_entropy if loss == "cross_entropy" else squared_error
-    found = losses(y[newest], target, w, reduction == "mean", bound, tau.relative)
+    w, y, given = bound.given(1 if case.weights is None else case.weights[..., None]), y[newest], bound.given(target)
+    if loss == "cross_entropy":
+        found = cross_entropy(y, bound.subnormal(y), given, w, reduction == "mean", bound, tau.relative)
+    else:
+        found = squared_error(y - target, bound.subnormal(y) + given.E, w, reduction == "mean", bound)
     expected[newest], allowed[newest] = found.dy, found.E_dy
     return {"loss": (found.loss, found.E_loss), "dy": (expected, allowed)}
 

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.conformance.bounds.rounding import Rounding
+from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 
 MAX_EXPONENT = 700.0  # exp of more is near the end of float64
 
@@ -79,7 +79,7 @@ class Losses(NamedTuple):
     E_dy: np.ndarray
 
 
-def divisor_of(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, outputs: bool) -> tuple[np.ndarray, int]:
+def divisor(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, outputs: bool) -> tuple[np.ndarray, int]:
     """N of (L2), (..., 1, 1, 1), and how many roundings a division by it has: by a product with 1/N, two more.
 
     weights: (..., K, B, 1), or one number; sizes: K, B, O; outputs: whether N has the factor O.
@@ -93,31 +93,22 @@ def divisor_of(weights: np.ndarray, sizes: tuple[int, int, int], mean: bool, out
     return np.where(total == 0, 1, total), 2 + K * B
 
 
-def squared_error(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
-    """(L1), (L2) and (B1) from reported outputs: level L1."""
-    E = bound.subnormal(y) + bound.subnormal(target)
-    return squared_error_of(y - target, E, weights, bound.subnormal(weights), mean, bound)
-
-
-def squared_error_of(
-    error: np.ndarray, E: np.ndarray, weights: np.ndarray, E_weights: np.ndarray, mean: bool, arithmetic: Rounding
-) -> Losses:
+def squared_error(error: np.ndarray, E: np.ndarray, weights: Rounded, mean: bool, arithmetic: Rounding) -> Losses:
     """(L1), (L2) and (B1) of errors e = y − target, (..., K, B, O), that are off by E: their square by (2|e| + E) E.
 
     If there are weights and not one number, products with them may round four times. Terms that are 0 round nothing.
     """
-    K, B, O = error.shape[-3:]
-    N, roundings = divisor_of(weights, (K, B, O), mean, True)
-    roundings += 4 if weights.ndim else 0
-    most = weights + E_weights
+    w, most = weights.size, weights.max_abs
+    N, roundings = divisor(w, error.shape[-3:], mean, True)
+    roundings += 4 if w.ndim else 0
     rounds = most * (np.abs(error) + E) > 0
     terms = rounds.sum(axis=(-3, -2, -1))
     E, square = E + arithmetic.flushes(rounds), np.square(error)
-    E_square = most * (2 * np.abs(error) + E) * E + E_weights * square
-    total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (weights * square, E_square))
-    E_dy = (most * E + E_weights * np.abs(error)) / N + arithmetic.flushes(rounds)
+    E_square = most * (2 * np.abs(error) + E) * E + weights.E * square
+    total, E_total = (0.5 * (v / N).sum(axis=(-3, -2, -1)) for v in (w * square, E_square))
+    E_dy = (most * E + weights.E * np.abs(error)) / N + arithmetic.flushes(rounds)
     loss = with_rounding(terms + 2 + roundings, total, E_total + arithmetic.flushes(terms), arithmetic)
-    return Losses(*loss, *with_rounding(1 + roundings, weights * error / N, E_dy, arithmetic))
+    return Losses(*loss, *with_rounding(1 + roundings, w * error / N, E_dy, arithmetic))
 
 
 def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding) -> tuple[np.ndarray, np.ndarray]:
@@ -125,51 +116,28 @@ def with_rounding(n: Any, value: np.ndarray, E: np.ndarray, arithmetic: Rounding
     return value, arithmetic.gamma(n) * (np.abs(value) + E) + E
 
 
-def cross_entropy(y: np.ndarray, target: np.ndarray, weights: np.ndarray, mean: bool, bound: Any, tau: float) -> Losses:
-    """(L3), (L4), (L2) and (B1) from reported outputs: level L1."""
-    N, roundings = divisor_of(weights, y.shape[-3:], mean, False)
-    E_y, E_target, E_weights = map(bound.subnormal, (y, target, weights))
-    rows = cross_entropy_rows(y, E_y, target, E_target, weights, E_weights, N, roundings, bound, tau)
-    return rows._replace(**sum_of_rows(rows, N, roundings, bound))
-
-
-def sum_of_rows(rows: Losses, N: np.ndarray, roundings: int, arithmetic: Rounding) -> dict[str, np.ndarray]:
-    """(L2): the sum of the rows' losses, all of one sign, divided by N, and its error."""
-    K, B, _ = rows.loss.shape[-3:]
-    loss, E = ((v / N).sum(axis=(-3, -2, -1)) for v in (rows.loss, rows.E_loss))
-    E_loss = E + arithmetic.gamma(K * B + 2 + roundings) * (loss + E) + arithmetic.flushes(K * B)
-    return {"loss": loss, "E_loss": E_loss}
-
-
-def cross_entropy_rows(
-    y: np.ndarray,
-    E: np.ndarray,
-    target: np.ndarray,
-    E_target: np.ndarray,
-    weights: np.ndarray,
-    E_weights: np.ndarray,
-    N: np.ndarray,
-    roundings: int,
-    arithmetic: Rounding,
-    tau: float,
+def cross_entropy(
+    y: np.ndarray, E: np.ndarray, target: Rounded, weights: Rounded, mean: bool, arithmetic: Rounding, tau: float
 ) -> Losses:
-    """(L4) of every row, −w Σ_o target log p, (..., 1), and (B1), w (p Σ_o target − target) / N, with their errors.
+    """(L4) of every row, −w Σ_o target log p, their sum (L2), and (B1), w (p Σ_o target − target) / N.
 
-    target: (..., O), classes as rows of 0 and 1; weights: (..., 1), or one number; roundings: those of a division by N.
+    y: outputs (..., K, B, O) that are off by E; target: classes as rows of 0 and 1.
     """
-    gamma, flushes, O = arithmetic.gamma, arithmetic.flushes, y.shape[-1]
+    gamma, flushes, (K, B, O) = arithmetic.gamma, arithmetic.flushes, y.shape[-3:]
+    N, roundings = divisor(weights.size, (K, B, O), mean, False)
     p, E_p, log_p, E_log_p = softmax(y, E, arithmetic, tau)
-    total, E_total = (v.sum(axis=-1, keepdims=True) for v in (target, E_target))
+    total, E_total = (v.sum(axis=-1, keepdims=True) for v in (target.size, target.E))
 
-    terms = target * -log_p
-    E_terms = target * E_log_p + E_target * (np.abs(log_p) + E_log_p)
+    terms = target.size * -log_p
+    E_terms = target.size * E_log_p + target.E * (np.abs(log_p) + E_log_p)
     row, E_row = (v.sum(axis=-1, keepdims=True) for v in (terms, E_terms))
     E_row = E_row + gamma(O + 2) * (row + E_row) + flushes(O)
-    most = weights + E_weights
-    loss, E_loss = weights * row, most * E_row + E_weights * row
+    E_row = weights.max_abs * E_row + weights.E * row
+    loss, E_loss = ((v / N).sum(axis=(-3, -2, -1)) for v in (weights.size * row, E_row))
+    E_loss = E_loss + gamma(K * B + 2 + roundings) * (loss + E_loss) + flushes(K * B)
 
     p_most = p + E_p
-    inner = total * E_p + E_total * p_most + E_target
-    size = (total + E_total) * p_most + target + E_target
-    E_dy = most * (inner + gamma(O + 4 + roundings) * size) + E_weights * size
-    return Losses(loss, E_loss, weights * (p * total - target) / N, E_dy / N + flushes(4))
+    inner = total * E_p + E_total * p_most + target.E
+    size = (total + E_total) * p_most + target.max_abs
+    E_dy = weights.max_abs * (inner + gamma(O + 4 + roundings) * size) + weights.E * size
+    return Losses(loss, E_loss, weights.size * (p * total - target.size) / N, E_dy / N + flushes(4))

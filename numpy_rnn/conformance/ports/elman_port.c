@@ -1,4 +1,4 @@
-/* A port in C99, in float and in double. protocol.py says what it reads and writes, DERIVATION.md what it computes.
+/* A port in C99, in float and in double. protocol.txt says what it reads and writes, DERIVATION.md what it computes.
  *
  *     cc -std=c99 -O2 -o elman_port elman_port.c -lm
  *

@@ -1,4 +1,4 @@
-// A port in JavaScript, for Node.js: one window of the network and its gradients, by the protocol of protocol.py.
+// A port in JavaScript, for Node.js: one window of the network and its gradients, by the protocol of protocol.txt.
 //
 // It computes in float64 and reports decimal numbers: JavaScript prints as many digits as a double needs. It has no
 // SGD options: its step is plain gradient descent. The ids in comments are those of DERIVATION.md.

@@ -1,6 +1,6 @@
 """Ports: the implementations that the suite tests. `Port` says what a port in Python provides.
 
-A program in any other language speaks the protocol of `protocol.py`; `program.ProgramPort` makes a port of it.
+A program in any other language speaks the protocol of protocol.txt; `program.ProgramPort` makes a port of it.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Port(Protocol):
     name            a printable text
     dtypes          "float32", "float64" or both
     capabilities    what it reports and accepts beyond the minimum, lacks: what it does not implement; optional, both
-                    with the names that `protocol.py` explains
+                    with the names that protocol.txt explains
     tanh_ulps       the largest error of its tanh in ulps, optional
     tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1, optional
     """
