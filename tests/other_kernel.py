@@ -94,7 +94,7 @@ def product_for(seed):
     def product(left, right, out=None):
         order = order_for(seed, left.shape[-2:], right.shape[-2:])
         with np.errstate(all="ignore"):  # as BLAS
-            return np.einsum("...ij,...jk->...ik", left[..., order], right[..., order, :], out=out)
+            return np.einsum("...ij,...jk->...ik", left[..., order], right[..., order, :], out=out, order="C")
 
     return product
 

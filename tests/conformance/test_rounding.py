@@ -203,7 +203,7 @@ def test_at_the_edge(dtype):
             unclipped = check_global(edge, other, bounds=bounds)
             assert max(ratio.max() for name, ratio in unclipped.items() if name.startswith("v")) <= 1
             clips += not np.array_equal(report["vW_hh"], report["dW_hh"])
-    assert 3 < clips < 22  # of 25: there are some on both sides
+    assert 0 < clips < 25  # there are some on both sides
 
 
 # -- softmax and its logarithm ---------------------------------------------------------------------------------------
