@@ -220,7 +220,8 @@ class Networks:
         self.half = params.W_hh.dtype.type(0.5)
         self.lead = self.blocks[0]
         self.places = self.lead.memory.layout.places(self.E)
-        self.is_quick = not (self.E or self.all_losses or record) and kind.plain and self.lead.is_plain
+        yields_all = not self.all_losses or source.per_epoch == 1
+        self.is_quick = yields_all and not (self.E or record) and kind.plain and self.lead.is_plain
         self.lead.collects = not self.is_quick
 
     def update(self, epoch: int) -> tuple[FlatUpdate, Array]:
@@ -248,8 +249,9 @@ class Networks:
             loss = half * errors.dot(errors)  # (L1)
             if divisor is not None:
                 loss = loss / divisor  # (L2)
+            losses = np.array([loss]) if self.all_losses else None
             update: FlatUpdate = new_update(FlatUpdate)
-            set_parts(update, (epoch, number, window, loss, None, None, None, vectors.copy(), places, False))
+            set_parts(update, (epoch, number, window, loss, losses, None, None, vectors.copy(), places, False))
             yield update, next_state.copy()
 
     def together(self, arrays: list[Array], axis: int) -> Array:
