@@ -36,7 +36,7 @@ ROWS = {
         "numpy",
         "this package: forward and bptt of the reference; steps and runs by the engine, read once per epoch",
     ),
-    EVERY: Source("elman_packages", "numpy", "the same, with parameters and gradients read after every update"),
+    EVERY: Source("elman_packages", "numpy", "the same, its loss read after every update"),
     REFERENCE: Source("elman_packages", "numpy", "the reference's training loop, written to be read"),
     OTHER: Source("elman_packages", "torch", "the same network in PyTorch, with gradients by autograd"),
     MODULES: Source(

@@ -87,7 +87,7 @@ class Package:
         return self._run(call)
 
     def run_by_update(self, case: Case) -> Prepared:
-        """A run whose results are read after every update."""
+        """A run whose loss is read after every update."""
         arrays, options = tuple(self.arrays(case)), case.options.keywords()
         read = float if case.networks == 1 else self.rnn.to_numpy
 
@@ -95,8 +95,7 @@ class Package:
             losses = [0.0] * case.options.schedule.epochs
             for update in self.rnn.train(*arrays, **options):
                 losses[update.epoch - 1] = losses[update.epoch - 1] + read(update.loss)
-                gradients, parameters = update.gradients, update.parameters
-            return losses, parameters, gradients
+            return losses, update.parameters
 
         return self._run(call)
 
