@@ -69,6 +69,7 @@ def test_full_disk_after_the_run_is_one_line(capsys, monkeypatch):
         assert os.listdir() == []
 
 
+@pytest.mark.needs_matplotlib
 def test_refused_outputs(capsys):
     os.mkdir("folder")
     Path("a.csv").write_text("1\n2\n3\n4\n")

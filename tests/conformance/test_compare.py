@@ -150,6 +150,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.needs_torch
 def test_unusable_input_is_refused(run):
     """Before anything is trained, and its heading printed."""
     messages = []
@@ -283,6 +284,7 @@ def test_two_biases_have_no_drift():
     assert compare([PackagePort(numpy_rnn), PortSource(Layer(), 10)], SHORT).drift.ratio < 8
 
 
+@pytest.mark.needs_matplotlib
 def test_predictions_of_a_cross_entropy_are_distributions(run, tmp_path, monkeypatch):
     """They are drawn, and fed back."""
     drawn, predict = [], compare_module.predict
