@@ -171,7 +171,7 @@ REFUSED = [
     *(STATE | {key: 0} for key in ("rnn.weight_ih_l1", "rnn.weight_ih_l0_reverse", "rnn.weight_hr_l0", "other.weight")),
     without(3), without(5), without(2, 3), STATE | {KEYS[0]: np.zeros((3, 2), int)}, STATE | {KEYS[4]: [[0.0]]},
     STATE | {KEYS[0]: np.ma.masked_array(np.ones((3, 2)))}, STATE | {KEYS[3]: np.zeros(3, "f4")}, resized({0: 6}),
-    resized({0: (12, 2), 1: (12, 3), 2: 12, 3: 12}), resized({1: (4, 3)}), resized({3: 2}),
+    *(resized({0: (n, 2), 1: (n, 3), 2: n, 3: n}) for n in (12, 9)), resized({1: (4, 3)}), resized({3: 2}),
     resized({4: (4, 5)}), STATE | {KEYS[1]: np.full((3, 3), np.nan)},
     STATE | {KEYS[2]: np.full(3, np.inf), KEYS[3]: np.full(3, -np.inf)},
 ]  # fmt: skip
@@ -202,6 +202,7 @@ rnn.weight_ih_l0 is a masked array: expected one without a mask; fill them, or l
 rnn.bias_hh_l0 is float32 and rnn.weight_hh_l0 is float64: expected one dtype
 rnn.weight_ih_l0 has shape (6,): expected (to, from), neither of size 0
 rnn.weight_ih_l0 has shape (12, 2): expected (3, 2), to fit the other weights; these are the gates of an LSTM
+rnn.weight_ih_l0 has shape (9, 2): expected (3, 2), to fit the other weights; these are the gates of a GRU
 rnn.weight_hh_l0 has shape (4, 3): expected (3, 3), to fit the other weights
 rnn.bias_hh_l0 has shape (2,): expected (3,), to fit the other weights
 linear.weight has shape (4, 5): expected (4, 3), to fit the other weights
