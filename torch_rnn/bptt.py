@@ -28,10 +28,10 @@ def bptt(
     """The gradient of the window's loss L with respect to every parameter, by autograd.
 
     activations: of the window, as `forward` returned them for these very params, which require a gradient (those of
-    `initial_parameters`, `from_numpy` and `sgd` do). `numpy_rnn.bptt` describes the other arguments and the result.
-    `nonlinearity` is an argument because `numpy_rnn.bptt` needs it; autograd knows which one `forward` applied.
+    `initial_parameters`, `from_numpy` and `sgd` do). `bptt` of numpy_rnn describes the other arguments and the result.
+    `nonlinearity` is an argument because `bptt` of numpy_rnn needs it; autograd knows which one `forward` applied.
 
-    Raises InputError as `numpy_rnn.bptt` does, and on activations without a graph of these parameters.
+    Raises InputError as `bptt` of numpy_rnn does, and on activations without a graph of these parameters.
     """
     L = _loss(params, activations, target, weights, Objective(nonlinearity, loss, reduction))
     weights_and_biases: list[Any] = [theta for theta in params[:5] if theta is not None]

@@ -85,7 +85,7 @@ def directed(
 
 
 def sgd(params: Parameters[Array], delta: Gradients[Array], learning_rate: LearningRate) -> Parameters[Array]:
-    """One step of gradient descent, as `numpy_rnn.sgd`, which describes the arguments and the errors raised."""
+    """One step of gradient descent, as `sgd` of numpy_rnn, which describes the arguments and the errors raised."""
     check_direction(ARRAYS, params, delta)
     check_learning_rate(params, learning_rate)
     updated: Parameters[Array] = own(params)

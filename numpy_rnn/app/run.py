@@ -11,8 +11,8 @@ import numpy as np
 from numpy_rnn.app import text
 from numpy_rnn.app.checkpoint import Checkpoint, fingerprint
 from numpy_rnn.app.configuration import Configuration
-from numpy_rnn.app.divergence import Divergence, begin, locate, nonfinite_networks
 from numpy_rnn.app.experiment import Experiment
+from numpy_rnn.app.locate_divergence import Divergence, begin, locate, nonfinite_networks
 from numpy_rnn.app.results import Result, predict
 from numpy_rnn.common.errors import Diverged, InputError
 from numpy_rnn.common.records import Gradients, Parameters, State

@@ -30,10 +30,10 @@ from numpy_rnn.common.records import (
 )
 from numpy_rnn.common.update_iterator import Training, Updates, first_state
 from numpy_rnn.elman import one_hot
+from numpy_rnn.engine.descent import take_step
 from numpy_rnn.engine.gradient import Placed, gradients, recorded
 from numpy_rnn.engine.losses import LossKind
 from numpy_rnn.engine.memory import FlatUpdate, Layout, Memory, group, joined, new_update, set_parts
-from numpy_rnn.engine.step import take_step
 from numpy_rnn.engine.tape import MAX_VIEWED, Tape
 from numpy_rnn.parameters import (
     ARRAYS,

@@ -15,8 +15,8 @@ from in_process import command, configured
 import numpy_rnn
 from numpy_rnn import Parameters
 from numpy_rnn.app.checkpoint import load_checkpoint, load_parameters, save_parameters
-from numpy_rnn.app.divergence import begin, in_numpy
 from numpy_rnn.app.experiment import prepare
+from numpy_rnn.app.locate_divergence import begin, in_numpy
 from numpy_rnn.app.run import Trainer
 from numpy_rnn.common.errors import Diverged
 

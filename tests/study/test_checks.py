@@ -16,7 +16,7 @@ from numpy_rnn.study.checks.check_equations import measure_checks
 from numpy_rnn.study.checks.complex_step import bounds, differentiated
 from numpy_rnn.study.checks.equations import OTHERS, WINDOW, by_hand, element, problems, row
 from numpy_rnn.study.checks.witnesses import compare, loops
-from numpy_rnn.study.suite import mutant, plain_rnn, present, step_bounds
+from numpy_rnn.study.suite_parts import mutant, plain_rnn, present, step_bounds
 
 TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond what a float64 holds
 ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way

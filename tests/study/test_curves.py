@@ -19,7 +19,7 @@ from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.findings import CurvesByLength, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, Subject, changed, check_losses, snapshot_epochs
-from numpy_rnn.study.suite import plain_rnn, updates
+from numpy_rnn.study.suite_parts import plain_rnn, updates
 from numpy_rnn.study.training import learning_curves as curves
 from numpy_rnn.study.training.disagreements import VARIANTS, added_up, divisors, variants, weights
 from numpy_rnn.study.training.programs import program

@@ -25,7 +25,7 @@ from numpy_rnn.study.findings import plain
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.study import DRAWINGS, check_folder, write_folder
 from numpy_rnn.study.subject import Subject, changed
-from numpy_rnn.study.suite import named
+from numpy_rnn.study.suite_parts import named
 from numpy_rnn.study.training.mistakes import measure_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_matplotlib]

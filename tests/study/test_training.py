@@ -11,7 +11,7 @@ from numpy_rnn import Parameters
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.subject import Subject, changed
-from numpy_rnn.study.suite import MUTANTS, mutant, named, plain_rnn, updates, wrong_functions
+from numpy_rnn.study.suite_parts import MUTANTS, mutant, named, plain_rnn, updates, wrong_functions
 from numpy_rnn.study.training import learning_curves as training
 from numpy_rnn.study.training.disagreements import VARIANTS, compare_steps, disagreements
 from numpy_rnn.study.training.mistakes import mistake

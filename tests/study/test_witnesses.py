@@ -21,7 +21,7 @@ from numpy_rnn.study.checks.complex_step import UNIT_ROUNDOFF, bounds, different
 from numpy_rnn.study.checks.equations import by_hand
 from numpy_rnn.study.checks.witnesses import Witnessed, aggregate, balls, compare, evaluate, whole
 from numpy_rnn.study.findings import Difference
-from numpy_rnn.study.suite import stage_bounds
+from numpy_rnn.study.suite_parts import stage_bounds
 
 FORWARD = {"a", "h", "y", "losses", "loss"}
 DERIVATIVES = {"dy", "dh", "da", "dx", "dh_0", "dW_xh", "dW_hh", "dW_hy", "db_h", "db_y"}

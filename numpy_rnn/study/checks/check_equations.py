@@ -28,7 +28,7 @@ from numpy_rnn.study.checks.witnesses import (
 )
 from numpy_rnn.study.findings import Checks, WrongFormula
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite import Values, mutant
+from numpy_rnn.study.suite_parts import Values, mutant
 
 MISTAKE, WRONG = "W_hh used without its transpose", "B5"  # to show how far a wrong formula is off
 FIRST, SHOWN = "before training", "after training"  # the problems of the V-curve, and of the elements shown

@@ -20,7 +20,7 @@ from numpy_rnn.study.checks.equations import OTHERS, initial_state, problems, ro
 from numpy_rnn.study.checks.witnesses import EquationChecker, Witnessed, from_exact, whole
 from numpy_rnn.study.findings import EquationCheck
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite import ROUNDING, Values, softmax_bounds
+from numpy_rnn.study.suite_parts import ROUNDING, Values, softmax_bounds
 
 DIGITS = 50
 

@@ -22,7 +22,7 @@ from numpy_rnn.study.checks.witnesses import (
 )
 from numpy_rnn.study.findings import EquationCheck
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite import Values, step_bounds
+from numpy_rnn.study.suite_parts import Values, step_bounds
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration
 SHORTER = 0.5  # times the norm: so that clipping clips

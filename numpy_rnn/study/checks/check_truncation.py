@@ -12,7 +12,7 @@ from numpy_rnn.study.checks.witnesses import EquationChecker, compare, whole
 from numpy_rnn.study.components.matrix import pairs
 from numpy_rnn.study.findings import Difference, EquationCheck
 from numpy_rnn.study.subject import Subject, changed
-from numpy_rnn.study.suite import Program, updates
+from numpy_rnn.study.suite_parts import Program, updates
 
 MAX_ELEMENTS = 64  # elements of a gradient that are checked per update
 EPOCHS = 2  # whose states are followed; the second starts again from h_0

@@ -28,7 +28,7 @@ from numpy_rnn.common.records import Activations, Parameters, WindowCase
 from numpy_rnn.study.checks.equations import divisor, initial_state, present
 from numpy_rnn.study.checks.witnesses import Witnessed, whole
 from numpy_rnn.study.findings import VCurve
-from numpy_rnn.study.suite import ROUNDING, Values, stage_bounds
+from numpy_rnn.study.suite_parts import ROUNDING, Values, stage_bounds
 
 
 def _relu(a):

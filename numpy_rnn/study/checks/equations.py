@@ -7,7 +7,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.common.records import Parameters, WindowCase
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite import Values
+from numpy_rnn.study.suite_parts import Values
 
 
 class Equation(NamedTuple):

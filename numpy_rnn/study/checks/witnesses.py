@@ -17,7 +17,7 @@ from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.equations import Equation, by_hand, divisor, element, initial_state
 from numpy_rnn.study.findings import Difference, EquationCheck
-from numpy_rnn.study.suite import Enclosure, enclosures, ratios, sech_squared
+from numpy_rnn.study.suite_parts import Enclosure, enclosures, ratios, sech_squared
 
 
 class Witnessed(NamedTuple):

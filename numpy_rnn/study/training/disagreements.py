@@ -11,7 +11,7 @@ from numpy_rnn.common.records import Parameters, Reduction, RunOptions
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.findings import Disagreement, StepDifferences
 from numpy_rnn.study.subject import Subject, changed, in_float64
-from numpy_rnn.study.suite import Program, plain_rnn, updates
+from numpy_rnn.study.suite_parts import Program, plain_rnn, updates
 from numpy_rnn.study.training.learning_curves import LearningCurve, Outcomes, stacked
 from numpy_rnn.study.training.programs import program
 

@@ -14,7 +14,7 @@ import numpy_rnn
 from numpy_rnn.common.records import Nonlinearity, Parameters, RunOptions, Update
 from numpy_rnn.study.findings import Band, Caught, Curve, CurvesByLength, Outcome, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, changed, in_float64
-from numpy_rnn.study.suite import Program, judge_run, plain_rnn, updates
+from numpy_rnn.study.suite_parts import Program, judge_run, plain_rnn, updates
 from numpy_rnn.study.training.programs import program
 
 MAX_POINTS = 60  # at which a curve is known, between its first and its last

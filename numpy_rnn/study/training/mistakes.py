@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from numpy_rnn.study.findings import Mistake, TrainingFindings
 from numpy_rnn.study.subject import Subject
-from numpy_rnn.study.suite import MUTANTS, Mutant, judge_case, mutant, wrong_functions
+from numpy_rnn.study.suite_parts import MUTANTS, Mutant, judge_case, mutant, wrong_functions
 from numpy_rnn.study.training.disagreements import disagreements, variants
 from numpy_rnn.study.training.learning_curves import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_rnn import windows
 from numpy_rnn.common.records import Run, WindowCase
-from numpy_rnn.study.suite import Program, Recorded, initial_state, mutant, plain_rnn, present
+from numpy_rnn.study.suite_parts import Program, Recorded, initial_state, mutant, plain_rnn, present
 
 Report = dict[str, Any]
 
