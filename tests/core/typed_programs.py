@@ -1,0 +1,35 @@
+"""Programs as users write them, for their type checker: `mypy` reads this file, and nothing runs it.
+
+`assert_type` fails where an array has lost its type. The code of an error that a user is to see follows each mistake,
+and mypy reports one that does not occur.
+"""
+
+from typing import Any, assert_type
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import numpy_rnn
+import torch_rnn
+
+x = np.zeros((20, 1, 1), np.float32)
+h_0 = np.zeros((1, 6), np.float32)
+params = numpy_rnn.initial_parameters(1, 6, 1)
+
+for update in numpy_rnn.train(params, x, x, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1, momentum=0.9):
+    assert_type(update.parameters.W_hh, NDArray[Any])
+    print(update.params)  # type: ignore[attr-defined]
+series, state = map(torch_rnn.from_numpy, (x, h_0))
+torch_params = torch_rnn.initial_parameters(1, 6, 1)
+for step in torch_rnn.train(torch_params, series, series, state, k1=1, k2=2, learning_rate=0.1, epochs=1):
+    assert_type(step.parameters.W_hh, torch.Tensor)
+activations = numpy_rnn.forward(params, x, h_0)
+assert_type(activations.h, NDArray[Any])
+assert_type(numpy_rnn.bptt(params, activations, x).W_hh, NDArray[Any])
+
+numpy_rnn.train(params, x, x, h_0, k1=1, learning_rate=0.1, epochs=1)  # type: ignore[call-arg]
+numpy_rnn.train(params.W_hh, x, x, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1)  # type: ignore[arg-type]
+numpy_rnn.train(params, x, x, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1, momentun=1)  # type: ignore[call-arg]
+numpy_rnn.train(params, x, x, h_0, k1=1, k2=2, learning_rate=0.1, epochs=1, nesterov=2)  # type: ignore[arg-type]
+numpy_rnn.forward(params, x, h_0, nonlinearity="gelu")  # type: ignore[arg-type]
