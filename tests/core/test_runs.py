@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from witness import assert_right_run, definition
 
+import numpy_rnn
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
 
 pytestmark = pytest.mark.with_reference
@@ -146,7 +147,7 @@ SIZES = {  # with k1 and k2
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_runs_of_all_sizes(rnn, name):
+def test_engine_computes_runs_of_all_sizes(name):
     sizes, k1, k2 = SIZES[name]
     number = list(SIZES).index(name)
     objective = Objective(reduction=("sum", "mean")[number % 2], nonlinearity=("tanh", "sigmoid")[number // 2 % 2])
@@ -154,7 +155,9 @@ def test_runs_of_all_sizes(rnn, name):
         ("float32", "float64")[number % 2], bias=number % 2 == 0, learned=number % 3 == 0, classes=number % 4 == 3
     )
     step = Step(0.01 / (1 if objective.reduction == "mean" else 2 * sizes.B * k1))
-    assert_right_training(rnn, random_run(3, sizes, kind, RunOptions(Schedule(k1, k2, 2), objective, step)), "epoch")
+    assert_right_training(
+        numpy_rnn, random_run(3, sizes, kind, RunOptions(Schedule(k1, k2, 2), objective, step)), "epoch"
+    )
 
 
 KINDS = [  # with reduction and loss
@@ -165,11 +168,14 @@ KINDS = [  # with reduction and loss
 SHAPES = [((), 1), ((), 3), ((3,), 1), ((3,), 2)]  # E, B
 
 
-@pytest.mark.parametrize("k", [(1, 1), (1, 3), (2, 3)], ids=str)
+SCHEDULES = [(1, 1), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("k", SCHEDULES, ids=str)
 def test_combinations_of_options(rnn, k):
-    """Every step with every kind of network, in two of the three schedules. T = 5 is no multiple of k1 = 2."""
+    """Every step with every kind of network, in one of the three schedules. T = 5 is no multiple of k1 = 2."""
     for number, (options, (kind, reduction, loss)) in enumerate(product(STEPS, KINDS)):
-        if (number + k[0] * k[1]) % 3 == 0:
+        if SCHEDULES[number % 3] != k:
             continue
         E, B = SHAPES[number % len(SHAPES)]
         objective = Objective(("tanh", "sigmoid")[number // 3 % 2], loss, reduction)
