@@ -96,20 +96,6 @@ def test_readme_has_the_equations_of_the_derivation():
     assert [*derived] == re.findall(r"\*\*(\(B\d+\))\*\*", DERIVATION)
 
 
-def test_readme_names_the_files_of_each_equation():
-    """The comments of the files in a cell have all ids of the row; autograd has no lines of its own."""
-    found = set()
-    for words, cells in re.findall(r"^\| ([FLBTU]\d[^|]*) \| [^|]* \| (.*) \|$", README, re.M):
-        spans = [re.findall(r"\d+", part) for part in words.split(", ")]
-        ids = {f"({words[0]}{number})" for span in spans for number in range(int(span[0]), int(span[-1]) + 1)}
-        found |= ids
-        for cell in cells.split(" | "):
-            texts = [(TOP / path).read_text(encoding="utf-8") for path in re.findall(r"\]\((.*?)\)", cell)]
-            comments = " ".join(comment for text in texts for comment in re.findall("#.*", text))
-            assert not texts or "autograd" in cell or all(id in comments for id in ids), (words, cell)
-    assert found == set(re.findall(r"\*\*(\([FLBTU]\d+\))\*\*", DERIVATION))
-
-
 PRINTED = "first\nepoch 1: 0.51\nepoch 2: 0.42\n------ 7 -\nlast 1.0e-03"
 
 
