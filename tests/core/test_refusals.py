@@ -110,6 +110,8 @@ CALLS = [  # (function, its arguments or fields of records that are changed), an
     ("train_stream", {"steps": 3}), ("train", {"record": 1}),
     ("direction", {"momentum": -0.1}), ("direction", {"dampening": np.nan}),
     ("direction", {"nesterov": True, "dampening": 0.1}), ("direction", {"adagrad": True}),
+    ("direction", {"adagrad": True, "momentum": 0.0, "dampening": 0.1}),
+    ("direction", {"adagrad": True, "momentum": 0.0, "nesterov": True}),
     ("clip_by_value", {"max_value": 0}), ("train", {"max_value": 2.0}), ("train", {"max_norm": 10**400}),
     ("train", {"nonlinearity": "sin"}), ("train", {"reduction": ["sum"]}), ("train", {"loss": "hinge"}),
     ("initial_parameters", {"hidden_size": 0}), ("initial_parameters", {"dtype": "int64"}),
@@ -186,6 +188,8 @@ momentum is -0.1: expected a finite number, 0 or more
 dampening is nan: expected a finite number, usually from 0 to 1
 nesterov needs momentum above 0 and dampening 0: they are 0.9, 0.1 and True
 adagrad needs momentum 0, dampening 0 and nesterov False: they are 0.9, 0.0 and False; leave them out
+adagrad needs momentum 0, dampening 0 and nesterov False: they are 0.0, 0.1 and False; leave them out
+adagrad needs momentum 0, dampening 0 and nesterov False: they are 0.0, 0.0 and True; leave them out
 max value is 0: expected a finite number above 0
 max norm is 1.0 and max value is 2.0: expected one of the two limits; leave the other out
 max norm is 10000000000000000000000000000000000000000000000000000000000000000000000000000...: expected a finite number above 0
