@@ -155,7 +155,9 @@ class WindowCheck(PortCheck):
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equations(name, recipe.step))
+                first = Divergence(1, 1, name, None, at, *numbers)._replace(
+                    equation=equations(name, recipe.objective, recipe.step)
+                )
                 raise Violation.at(f"{self.level}, {recipe}", first, recipe)
 
     def hints(self, recipe: Recipe) -> list[str]:
