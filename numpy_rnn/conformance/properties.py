@@ -14,7 +14,8 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.mutants.hints import hints_for_port, hints_for_run, looks_like
+from numpy_rnn.conformance.mutants.hints import hints_for_port, looks_like
+from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
 from numpy_rnn.conformance.random_cases import Draw, RandomDraw, Recipe, large_recipes, random_recipe, random_run
@@ -62,11 +63,14 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
 
 
 class Violation(AssertionError):
-    """A bound that a correct port never exceeds is exceeded; `ratio`: error / bound, `place`: its recipe or run."""
+    """A bound that a correct port never exceeds is exceeded.
 
-    def __init__(self, message: str, ratio: float, place: Any):
+    ratio: error / bound; place: its recipe or run; stage: the first wrong tensor, and its equations.
+    """
+
+    def __init__(self, message: str, ratio: float, place: Any, stage: tuple[str, str] = ("", "")):
         super().__init__(message)
-        self.message, self.ratio, self.place = message, ratio, place
+        self.message, self.ratio, self.place, self.stage = message, ratio, place, stage
 
     @classmethod
     def at(cls, where: str, first: Divergence, place: Any) -> "Violation":
@@ -76,6 +80,7 @@ class Violation(AssertionError):
             f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large",
             first.ratio,
             place,
+            (first.tensor, first.equation),
         )
 
 
@@ -222,8 +227,13 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     try:
         property_holds()
     except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
-        message = f"{smallest.message}{looks_like(check.hints(smallest.place))}"
-        largest = max((f for f in faults if isinstance(f, Violation)), key=lambda fault: fault.ratio)
+        violations = [fault for fault in faults if isinstance(fault, Violation)]
+        largest = max(violations, key=lambda fault: fault.ratio)
+        earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.stage[0]))
+        message = f"{smallest.message}{looks_like(check.hints(earliest.place))}"
+        if earliest.stage[0] != smallest.stage[0]:
+            tensor, equation = earliest.stage
+            message += f"; the earliest wrong stage is {tensor} ({equation}), in {earliest.place}"
         if largest.ratio > 2 * smallest.ratio:
             message += f"; the largest error, in {largest.place}, is {largest.ratio:.3g} times its bound"
         raise Violation(message, largest.ratio, largest.place) from None

@@ -422,11 +422,11 @@ def test_command_score(tensor, capsys, monkeypatch):
     assert asked == [7]
     assert f"1 mutants, 1 trials, {int(tensor is None)} survived" in capsys.readouterr().out
     memory = io.BytesIO()
-    found[0] = found[0]._replace(mutant=named("squared error without the ½"))
+    found[0] = found[0]._replace(mutant=named("relu′ missing"))
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(memory, "ascii"))
     main(["score"])
     sys.stdout.flush()
-    assert b"squared error without the \\xbd" in memory.getvalue()
+    assert b"relu\\u2032 missing" in memory.getvalue()
 
 
 def test_unusable_commands_are_one_line(capsys, tmp_path, monkeypatch):

@@ -194,7 +194,7 @@ VERDICTS: list[tuple[str, dict[str, object], str, str]] = [
     ("layers:Iamtrask", {"copied": True}, "dW_hh (B5)", "h_t for h_{t-1} in dW_hh"),
     ("layers:Coursera", {}, "", ""),
     ("layers:Coursera", {"copied": True}, "dh_0 (B9)", "h_0 for h_{t-1} at every step"),
-    ("other_languages:BrainJs", {}, "loss (L3, L4, L2)", "logarithm to base 2, but its gradient not"),
+    ("other_languages:BrainJs", {}, "loss (L3, L4, L2)", "loss × 1/ln 2"),
     ("other_languages:BrainJs", {"in_bits": False}, "", ""),
 ]
 ROWS = [
