@@ -4,6 +4,7 @@ check_port(level, port, ...)  →  for every case of the strategy: check  →  V
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.mutants.hints import hints_for_port, looks_like
+from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port, looks_like
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
@@ -165,6 +166,16 @@ class WindowCheck(PortCheck):
                 )
                 raise Violation.at(f"{self.level}, {recipe}", first, recipe)
 
+    def more(self, recipe: Recipe) -> Iterator[Violation]:
+        """The violations in larger cases, which may show an earlier stage."""
+        for larger in hint_recipes(self.port, recipe):
+            try:
+                self.check(larger)
+            except Violation as violation:
+                yield violation
+            except PortFault:
+                return
+
     def hints(self, recipe: Recipe) -> list[str]:
         """The mutants that a violation resembles."""
         return hints_for_port(self.port, recipe, self.timeout)
@@ -195,6 +206,10 @@ class RunCheck(PortCheck):
         if (first := judgement.first) is not None:
             where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
             raise Violation.at(where, first, f"run {seed}")
+
+    def more(self, place: str) -> Iterator[Violation]:
+        """No other runs."""
+        yield from ()
 
     def hints(self, place: str) -> list[str]:
         """The mutants that a violation resembles."""
@@ -227,10 +242,10 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     try:
         property_holds()
     except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
-        violations = [fault for fault in faults if isinstance(fault, Violation)]
+        violations = [fault for fault in (*faults, *check.more(smallest.place)) if isinstance(fault, Violation)]
         largest = max(violations, key=lambda fault: fault.ratio)
         earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.stage[0]))
-        message = f"{smallest.message}{looks_like(check.hints(earliest.place))}"
+        message = f"{smallest.message}{looks_like(check.hints(smallest.place))}"
         if earliest.stage[0] != smallest.stage[0]:
             tensor, equation = earliest.stage
             message += f"; the earliest wrong stage is {tensor} ({equation}), in {earliest.place}"

@@ -4,7 +4,7 @@ The network shares no code with the package. A bug replaces some of its function
 one of whatever its forward pass computes, by complex steps, as autograd would give it.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -183,7 +183,8 @@ class Network:
 class Loop(Network):
     """A training loop that is traced. A bug may replace its functions too."""
 
-    sizes, k1, k2, epochs, has, options = (12, 2, 3, 4, 5), 3, 3, 2, (), {}
+    sizes, k1, k2, epochs = (12, 2, 3, 4, 5), 3, 3, 2
+    options: ClassVar[dict[str, Any]] = {}
     bias = two_biases = zero_start = False
 
     def windows(self, T):
@@ -433,7 +434,7 @@ WINDOWS = [Bug(*row) for row in (
     ("e9", "", CHARACTERS | {"after": lambda s, report: report | {"loss": np.nan}}),
     ("f1", "W_hh used without its transpose", UNTRANSPOSED),
     ("f2", "1 − a² for 1 − h²", TANH | {"slope": lambda s, h, before, a: 1 - a * a}),
-    ("f3", "", of_rows(W_hh=lambda x, before, h, dy, da: np.float64(np.float32(before.T) @ np.float32(da)))),
+    ("f3", "", of_rows(W_hh=lambda x, before, h, dy, da: (before.astype("f").T @ da.astype("f")).astype("d"))),
     ("f4", "", {"after": lambda s, report: report | {"dW_xh": report["dW_xh"].T}}),
     ("f5", "mean of the losses, gradient of their sum", {"lacks": ("mean",)} | divided(lambda target: target.size)),
     ("g1", "dampening at the first step too", {
@@ -452,7 +453,7 @@ WINDOWS = [Bug(*row) for row in (
     ("h1", "relu′ missing", {"slope": lambda s, h, before, a: 1 - h * h if s.nonlinearity == "tanh" else 1 + 0 * h}),
     ("h2", "the flow back leaks into the next sequence", {"backward": leaking}),
     ("h3", "loss × B, gradients × B", divisor(lambda K, B, O: K * O)),
-    ("h4", "", gradient("b_h", lambda dy, dh, da: sum(dh).sum(0))),
+    ("h4", "", gradient("b_h", lambda dy, dh, da: np.sum(dh, (0, 1)))),
     ("h5", "targets one step early", rolled(-1)),
     ("h6", "", {"backward": with_updated_W_hh}),
     ("h7", "", {"phi": leaky, "slope": lambda s, h, before, a:

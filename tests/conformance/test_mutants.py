@@ -148,6 +148,21 @@ def test_hint_explains_nearly_all_of_the_deviation():
         assert hints.hints_for_case(case, report, "dh") == expected
 
 
+def test_earliest_wrong_stage_of_all_cases_is_named():
+    """A gradient is wrong in every case, and the loss in windows of three steps, of which the smallest case is none."""
+
+    class Late(Port):
+        def window_update(self, params, x, **given):
+            report = RIGHT.window_update(params, x, **given)
+            return report | {"dW_xh": report["dW_xh"] + 1, "loss": report["loss"] + (len(x) > 2)}
+
+    few = settings(profile("default"), max_examples=20, derandomize=True)
+    with pytest.raises(Violation) as error:
+        check_port("L1", Late(), "float64", few)
+    assert "Recipe(T=1, B=1, D=1, H=1, O=1, K=1, dtype='float64'): dW_xh (B4) at [0, 0] is " in error.value.message
+    assert "; the earliest wrong stage is loss (L1, L2), in Recipe(T=11, B=3, " in error.value.message
+
+
 class WrongRate(Layer):
     def window_update(self, *arrays, learning_rate, **options):
         return super().window_update(*arrays, learning_rate=-1.3 * learning_rate, **options)

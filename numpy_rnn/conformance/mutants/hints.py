@@ -55,17 +55,23 @@ def looks_like(names: list[str]) -> str:
     return f"; looks like: {', or '.join(names)}" if names else ""
 
 
-def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
-    """The hints for a port on a case like this one, but with several steps, after another update or else the first."""
+def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
+    """Recipes like this one, but with several steps: after another update, and the first."""
     sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
     sizes["K"] = sizes["T"] if recipe.K == recipe.T else sizes["T"] - 4
     for velocity in (True, False):
-        case = restricted(recipe._replace(**sizes, velocity=velocity), abilities(port)).case()
+        yield restricted(recipe._replace(**sizes, velocity=velocity), abilities(port))
+
+
+def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
+    """The hints for a port on cases like this one, but with several steps."""
+    for each in hint_recipes(port, recipe):
+        case = each.case()
         (report, _), (again, _) = (call_port(port, case, timeout) for _ in range(2))
-        if report is None or format_errors(case, report, intermediates=False):
+        if any(answer is None or format_errors(case, answer, intermediates=False) for answer in (report, again)):
             return []
-        if found := _hints_for_second_answer(report, again):
-            return found
+        if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report.keys() & again.keys()):
+            return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
         check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
         with np.errstate(all="ignore"):
             ratios = check(case, report, tanh_error(port))
@@ -73,12 +79,6 @@ def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str
         if wrong and (found := hints_for_case(case, report, wrong[0])):
             return found
     return []
-
-
-def _hints_for_second_answer(report: Arrays, again: Arrays | None) -> list[str]:
-    if again is None or all(np.allclose(report[name], again.get(name, np.nan), 1e-3, 1e-3) for name in report):
-        return []
-    return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
 
 
 def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
@@ -119,40 +119,36 @@ class Fit(NamedTuple):
     def explains(self, values: Arrays, left: float) -> bool:
         """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
         for name, reported in self.report.items():
-            if name not in values or name not in self.right or np.shape(values[name]) != np.shape(reported):
+            if name not in values or np.shape(values[name]) != np.shape(reported):
                 return False
             if not np.isfinite(reported).all():  # an overflow, at the same places
                 return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
-            deviation = self.deviation(name).max(initial=0)
-            allowed = max(left * deviation, self.rounding(name))
+            allowed = max(left * self.deviation(name), self.rounding(name))
             if not np.abs(reported - values[name]).max(initial=0) <= allowed:
                 return False
-        moved = np.abs(values[self.telling] - self.right[self.telling]).max(initial=0)
-        return bool(moved > 0.5 * self.deviation(self.telling).max(initial=0))
+        telling = self.telling
+        return bool(np.abs(values[telling] - self.right[telling]).max(initial=0) > 0.5 * self.deviation(telling))
 
     @property
     def telling(self) -> str:
         """The tensor that a hint must explain: the first wrong one; of states that are all wrong alike, a later one."""
-        excess = {
-            n: self.deviation(n).max(initial=0) / (self.rounding(n) or np.inf) for n in self.report if n in self.right
-        }
-        return self.tensor if excess.get(self.tensor, 0) > 1 else max(excess, key=lambda name: excess[name])
+        excess = {name: self.deviation(name) / (self.rounding(name) or np.inf) for name in self.report}
+        return self.tensor if excess[self.tensor] > 1 else max(excess, key=lambda name: excess[name])
 
-    def deviation(self, name: str) -> np.ndarray:
+    def deviation(self, name: str) -> float:
         """By how much a tensor is wrong."""
-        return np.abs(self.report[name] - self.right[name])
+        return float(np.abs(self.report[name] - self.right[name]).max(initial=0))
 
     def rounding(self, name: str) -> float:
         """By how much a right tensor may differ."""
         size = np.abs(self.right[name]).max(initial=0) + np.abs(self.report[name]).max(initial=0)
         return ROUNDING * np.finfo(self.dtype).eps * size
 
-    def with_step(self, gradients: Arrays, step: Step | None = None) -> Arrays:
+    def with_step(self, gradients: Arrays) -> Arrays:
         """The right values with other gradients, dW_xh and so on, and the step that they give."""
         p, d = present(self.case.params), {name[1:]: g for name, g in gradients.items()}
-        step = step or self.case.step
-        updated = {} if step is None else plain_rnn.update(p, d, present(self.case.velocity), step)
-        return self.right | gradients | updated
+        step = self.case.step
+        return self.right | gradients | (plain_rnn.update(p, d, present(self.case.velocity), step) if step else {})
 
     def gradients(self, values: Arrays) -> Arrays:
         """The gradients among these values."""
@@ -182,18 +178,16 @@ def other_cases(fit: Fit) -> Candidates:
 def _changes(case: WindowCase) -> Iterator[tuple[str, dict[str, Any]]]:
     objective, step, x, target = case.objective, case.step, case.x, case.target
     for field, names in (("nonlinearity", get_args(Nonlinearity)), ("reduction", get_args(Reduction))):
-        for name in {*names} - {getattr(objective, field)}:
-            yield f"{name} for {getattr(objective, field)}", {"objective": objective._replace(**{field: name})}
+        own = getattr(objective, field)
+        yield from ((f"{n} for {own}", {"objective": objective._replace(**{field: n})}) for n in names if n != own)
     yield "inputs in reversed order", {"x": x[::-1]}
     yield "inputs one step late", {"x": np.roll(x, 1, 0)}
     if objective.loss != GIVEN_DY and len(target) > 1:
-        yield (
-            "the loss of the last step alone",
-            {"target": target[-1:], "weights": _part(case.weights, slice(-1, None))},
-        )
+        w = np.ones(target.shape[:2]) if case.weights is None else case.weights
+        yield "the loss of the last step alone", {"target": target[-1:], "weights": w[-1:]}
         yield "targets one step late", {"target": np.roll(target, 1, 0)}
+        yield "targets one step late", {"target": target[:-1], "weights": w[1:]}
         yield "targets one step early", {"target": np.roll(target, -1, 0)}
-        yield "targets one step late", {"target": target[:-1], "weights": _part(case.weights, slice(1, None))}
         yield "loss weights left out", {"weights": None}
         if len(x) == len(target):
             yield "the series in reversed order", {"x": x[::-1], "target": target[::-1]}
@@ -203,10 +197,6 @@ def _changes(case: WindowCase) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{name} left out", {"step": step._replace(**{name: default})}
 
 
-def _part(array: Any, rows: slice) -> Any:
-    return None if array is None else array[rows]
-
-
 # -- other gradients -------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +204,7 @@ def other_gradients(fit: Fit) -> Candidates:
     """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
     right, reported = fit.gradients(fit.right), fit.report
     for text, others in _other_gradients(fit, right):
-        wrong = [name for name, g in others.items() if np.abs(reported[name] - g).sum() < fit.deviation(name).sum()]
+        wrong = [name for name, g in others.items() if np.abs(reported[name] - g).max() < fit.deviation(name)]
         names = [name for name in wrong if name in right]
         if names:
             words = "gradients" if len(names) == len(right) else ", ".join(names)
@@ -248,17 +238,15 @@ def _other_gradients(fit: Fit, right: Arrays) -> Iterator[tuple[str, Arrays]]:
 def _counted(T: int, K: int, B: int) -> Iterator[tuple[str, np.ndarray]]:
     """Sums over some of the steps, or sequences, only: how often each counts, (T, B, 1)."""
     steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
-    for text, counts in (
-        ("without the first step", steps > 0),
-        ("without the last step", steps < T - 1),
-        ("of the first step alone", steps == 0),
-        ("of the last step alone", steps == T - 1),
-        ("with the last step twice", 1 + (steps == T - 1)),
-        ("without the steps that have no loss", steps >= T - K),
-        ("of the first sequence alone", sequences == 0),
-        ("of the last sequence alone", sequences == B - 1),
-    ):
-        yield text, np.broadcast_to(counts, (T, B, 1)).astype(np.float64)
+    yield from {
+        "without the first step": steps > 0,
+        "without the last step": steps < T - 1,
+        "of the first step alone": steps == 0,
+        "of the last step alone": steps == T - 1,
+        "without the steps that have no loss": steps >= T - K,
+        "of the first sequence alone": sequences == 0,
+        "of the last sequence alone": sequences == B - 1,
+    }.items()
 
 
 # -- factors ---------------------------------------------------------------------------------------------------------
@@ -266,28 +254,18 @@ def _counted(T: int, K: int, B: int) -> Iterator[tuple[str, np.ndarray]]:
 
 def factors(fit: Fit) -> Candidates:
     """Tensors multiplied by numbers; the step is that of the reported gradients, with another learning rate."""
-    p, found, values = present(fit.case.params), {}, dict(fit.right)
-    gradients = [name for name in fit.report if name[0] == "d" and name[1:] in p]
-    flow = [name for name in fit.report if name in ("loss", "dy", "dh", "da", "dx", "dh_0")] + gradients
-    for name in flow:
-        found[name] = _factor(fit, name, fit.report[name], values[name])
-        values[name] = found[name] * values[name]
-    values |= {n: v for n, v in fit.with_step(fit.gradients(fit.report)).items() if n not in flow}
-    for name in [name for name in fit.report if name in p or (name[1:] in p and name[0] == "v")]:
+    p, found, values = present(fit.case.params), {}, fit.with_step(fit.gradients(fit.report)) | fit.gradients(fit.right)
+    for name, reported in fit.report.items():
         before = p.get(name, 0.0)
-        found[name] = _factor(fit, name, fit.report[name] - before, values[name] - before)
-        values[name] = before + found[name] * (values[name] - before)
+        reported, expected, small = reported - before, values[name] - before, fit.rounding(name)
+        if name not in ("a", "h", "y"):
+            factor = (
+                (reported * expected).sum() / (expected * expected).sum() if np.abs(reported).max() > small else 0.0
+            )
+            found[name] = 1.0 if np.abs(reported - expected).max() <= small else float(factor)
+            values[name] = before + found[name] * expected
     if text := _in_words(fit, found):
         yield text, values
-
-
-def _factor(fit: Fit, name: str, reported: np.ndarray, expected: np.ndarray) -> float:
-    """The number by which the expected values are multiplied; 1 where they are right."""
-    if np.abs(reported - expected).max(initial=0) <= fit.rounding(name):
-        return 1.0
-    if not np.abs(reported).max() > fit.rounding(name):
-        return 0.0
-    return float((reported * expected).sum() / (expected * expected).sum())
 
 
 def _in_words(fit: Fit, found: dict[str, float]) -> str:

@@ -3,8 +3,6 @@
 They are looked up among the numbers of the run itself, so that what is said of it is so.
 """
 
-from typing import Any
-
 import numpy as np
 
 from numpy_rnn.common.records import Schedule, WindowCase
@@ -65,8 +63,8 @@ def _initial_state(recorded: RecordedRun, index: int, network: tuple[int, ...]) 
     run, updates = recorded
     start, epoch = updates["start"], updates["epoch"]
     state = updates["initial"][index][network]
-    h_0: Any = run.params.h_0[network] if run.h_0 is None else run.h_0
-    carried = updates["initial"][start > 0][:, *network]
+    h_0 = run.params.h_0[network] if run.params.h_0 is not None else run.h_0
+    carried = np.array([initial[network] for initial in updates["initial"][start > 0]])
     if len(carried) and (carried == state).all() and (np.array_equal(state, h_0) or not state.any()):
         return ["state reset at every window"]
     if start[index] == 0 and not state.any():

@@ -134,9 +134,12 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
             step = start[index] - start[index - 1]  # after which step of the window before
             if not 0 <= step <= stop[index - 1] - start[index - 1]:
                 return  # the schedule is wrong, which is already reported
-            if h is None and step > 0:
+            if step == 0:
+                right = initial[index - 1]
+            elif h is None:
                 continue
-            right = initial[index - 1] if step == 0 else h[offsets[index - 1] + step - 1]
+            else:
+                right = h[offsets[index - 1] + step - 1]
         if not np.array_equal(initial[index], right):
             yield _difference(updates, index, "initial", right)
             return
