@@ -12,7 +12,7 @@ from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Sch
 from numpy_rnn.conformance.bounds.local_bounds import stages
 from numpy_rnn.conformance.case import INTERMEDIATES
 from numpy_rnn.conformance.ports.package_port import PackagePort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, equations
@@ -290,6 +290,12 @@ def test_epoch_losses(reduction):
     reference = drive.reference_losses(sine_run(Step(0.1), k1=3, k2=5, learned=False, reduction=reduction), 0)
     assert reference.shape == (2, 17)
     np.testing.assert_allclose(reference, reference[:, :1].repeat(17, 1), rtol=1e-12)
+
+
+def test_reference_runs_train_both_biases():
+    run = drive.with_second_bias(sine_run(Step(0.1, 0.5, max_norm=0.5), learned=False), Abilities(("two_biases",)))
+    np.testing.assert_allclose(drive.reference_losses(run, 0)[:, 0], epoch_losses(PACKAGE.trace(run)), rtol=1e-12)
+    assert judge(PACKAGE.trace(run)).passed
 
 
 def test_drift_tells_rounding_from_a_fault():

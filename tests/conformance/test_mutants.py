@@ -148,6 +148,24 @@ def test_hint_explains_nearly_all_of_the_deviation():
         assert hints.hints_for_case(case, report, "dh") == expected
 
 
+def test_factor_of_few_numbers_may_be_chance():
+    """One number is any other times a factor; eight are not."""
+    for recipe, expected in (
+        (Recipe(3, 1, 1, 1, 1, 3, "float64"), []),
+        (Recipe(3, 1, 2, 4, 1, 3, "float64"), ["dW_xh × 1.37"]),
+    ):
+        fit = hints.Fit.of(recipe.case(), plain_rnn.window_update(recipe.case()), "dW_xh")
+        report = fit.with_step(fit.gradients(fit.right) | {"dW_xh": 1.37 * fit.right["dW_xh"]})
+        assert hints.hints_for_case(fit.case, report, "dW_xh") == expected
+
+
+def test_small_error_in_float32_is_not_that_of_float32():
+    case = Recipe(6, 3, 2, 4, 5, 6, "float32").case()
+    report = plain_rnn.window_update(case)
+    report["dW_hh"] = report["dW_hh"] * np.float32(1 + 4e-6)
+    assert hints.hints_for_case(case, report, "dW_hh") == []
+
+
 def test_earliest_wrong_stage_of_all_cases_is_named():
     """A gradient is wrong in every case, and the loss in windows of three steps, of which the smallest case is none."""
 

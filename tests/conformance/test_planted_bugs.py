@@ -17,8 +17,10 @@ from planted_bugs import (
     WINDOWS,
     Loop,
     Network,
+    scaled,
 )
 
+from numpy_rnn.common.records import Step
 from numpy_rnn.conformance.mutants.hints import hints_for_port
 from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.port import abilities
@@ -68,6 +70,13 @@ def test_bug_of_a_window_is_refused(bug):
             break
     assert shown
     assert [[bug.hint in each for each in found] for found in shown if found] == [[True]] * bool(bug.hint), shown
+
+
+def test_other_factor_of_clipping_is_no_learning_rate():
+    """Without a velocity, the step is multiplied by it."""
+    network = Network(**scaled(lambda max_norm, norm: min(1, max_norm / norm**2)), lacks=("momentum", "weight_decay"))
+    for recipe in recipes(network, 6):
+        assert hints_for_port(network, recipe._replace(step=Step(0.1, max_norm=0.1))) == []
 
 
 @pytest.mark.parametrize("bug", LOOPS, ids=lambda bug: bug.id)

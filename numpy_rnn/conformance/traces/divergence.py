@@ -130,16 +130,13 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
         if index == 0 or epoch[index] != epoch[index - 1] or start[index] == 0:
             h_0: Any = run.params.h_0 if run.h_0 is None else run.h_0
             right = np.broadcast_to(h_0 if learned is None or index == 0 else learned[index - 1], initial[index].shape)
+        elif h is None:
+            continue
         else:
             step = start[index] - start[index - 1]  # after which step of the window before
             if not 0 <= step <= stop[index - 1] - start[index - 1]:
                 return  # the schedule is wrong, which is already reported
-            if step == 0:
-                right = initial[index - 1]
-            elif h is None:
-                continue
-            else:
-                right = h[offsets[index - 1] + step - 1]
+            right = initial[index - 1] if step == 0 else h[offsets[index - 1] + step - 1]
         if not np.array_equal(initial[index], right):
             yield _difference(updates, index, "initial", right)
             return
