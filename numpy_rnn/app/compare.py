@@ -212,7 +212,8 @@ def _plot(comparison: Comparison, experiment: Experiment, generate: int, target:
         print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
     else:
         results, objective = {}, comparison.run.options.objective
-        for side in comparison.sides:
+        whole = max(len(side.losses) for side in comparison.sides)  # a trace may end before
+        for side in [side for side in comparison.sides if len(side.losses) == whole]:
             with np.errstate(all="ignore"):
                 predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
             results[side.name] = Result(side.losses, side.params, *predictions)

@@ -70,7 +70,7 @@ def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
     For an ensemble, the medians, and the largest difference of a single network.
     """
     epochs = max(map(len, losses.values()))  # a trace may have other ones
-    rows = [values.reshape(len(values), -1) for values in losses.values()]
+    rows = [values.reshape(len(values), int(np.prod(values.shape[1:]))) for values in losses.values()]
     stacked = np.stack([np.pad(row, ((0, epochs - len(row)), (0, 0)), constant_values=np.nan) for row in rows])
     finite, networks, common = np.isfinite(stacked), stacked.shape[-1], min(map(len, rows))
     difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, stacked, 0), axis=0), 0)

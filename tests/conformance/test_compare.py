@@ -93,6 +93,7 @@ def run(capsys, tmp_path, monkeypatch):
     ensemble = sine_run(Step(0.1), networks=(2,), learned=False)
     ensemble = ensemble._replace(x=np.stack([ensemble.x, -ensemble.x], axis=1))
     np.savez("e.npz", **trace_arrays(*PACKAGE.trace(ensemble)))
+    np.savez("start.npz", **trace_arrays(*PACKAGE.trace(SHORT).first(2)))
     np.savez("early.npz", **trace_arrays(*PACKAGE.trace(SHORT).first(9)))
     np.savez("short.npz", **{name: array for name, array in arrays.items() if name != "dW_hh"})
     return lambda *arguments: command(numpy_rnn, capsys, "compare", *arguments, "--no-plot")
@@ -136,6 +137,10 @@ def test_port_and_traces_have_their_verdicts(run):
     assert (status, error) == (1, "")
     assert "in epoch 2, update 3: window (T1, T2)\n  the run has 9 updates where TBPTT(k1, k2) has 21" in output
     assert [line.split()[2] for line in output.splitlines() if line.strip()[:1] in ("2", "3")] == ["-", "-"]
+    status, output, error = run("start.npz")
+    assert (status, error) == (1, "")
+    assert "the run has 2 updates where TBPTT(k1, k2) has 21" in output
+    assert "looks like" not in output
     status, output, _ = run("some:Wrong", "--epochs", "2")
     assert status == 1
     assert "wrong diverges first in epoch 1, update 1: dW_xh (B4)" in output
