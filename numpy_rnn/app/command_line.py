@@ -130,7 +130,7 @@ class TrainCommand:
         with progress_bar(self.rnn.__name__, total, done, wanted) as bar:
             for progress in trainer:
                 if recorder is not None:
-                    recorder.append(progress.update, self.rnn.to_numpy)
+                    recorder.append(progress.update)
                 messages = [f"{trainer.described(each)}; the other networks continue" for each in progress.diverged]
                 self._print(report.lines(progress, trainer), messages, bar)
                 if bar is not None:

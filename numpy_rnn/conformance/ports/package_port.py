@@ -63,7 +63,7 @@ class PackagePort:
         params, x, target, h_0, weights = map(rnn.from_numpy, second_bias_as_input(run)[:5])
         with np.errstate(all="ignore"):
             for update in rnn.train(params, x, target, h_0, weights=weights, record=True, **run.options.keywords()):
-                recorder.append(update, rnn.to_numpy)
+                recorder.append(update)
         updates = recorder.recorded().updates
         if getattr(run.params, "b_hh", None) is not None:
             for name in [name for name in ("dW_xh", "vW_xh", "W_xh") if name in updates]:

@@ -1,11 +1,11 @@
 """Recorded runs: every update of a training run, of a package, a port, or a loop of your own."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_rnn.common.checks import check_schedule
+from numpy_rnn.common.conversion import each
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import save_arrays
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
@@ -39,6 +39,11 @@ class RecordedRun(NamedTuple):
         return int(np.argmax((self.updates["epoch"] == epoch) & (self.updates["number"] == number)))
 
 
+def _in_numpy(array: Any) -> Any:
+    """The array in NumPy, of the same memory."""
+    return array.detach().numpy() if hasattr(array, "detach") else array
+
+
 class Recorder:
     """Collects the updates of a run, as NumPy arrays."""
 
@@ -51,11 +56,17 @@ class Recorder:
         """The number of updates so far."""
         return len(self.columns.get("epoch", ()))
 
-    def append(self, update: Any, to_numpy: Callable[[Any], Any] = lambda value: value) -> None:
-        """Add one Update with its activations and adjoints."""
-        parts = ("loss", "gradients", "parameters", "velocity", "activations", "adjoints")
-        loss, gradients, parameters, velocity, activations, flow = (to_numpy(getattr(update, part)) for part in parts)
-        report = {"loss": loss, "a": activations.a, "h": activations.h[1:], "y": activations.y, **flow._asdict()}
+    def append(self, update: Any) -> None:
+        """Add one Update of either package, with its activations and adjoints. Its arrays are kept, not copied."""
+        parts = update.gradients, update.parameters, update.velocity, update.activations, update.adjoints
+        gradients, parameters, velocity, activations, flow = (part and each(_in_numpy, part) for part in parts)
+        report = {
+            "loss": _in_numpy(update.loss),
+            "a": activations.a,
+            "h": activations.h[1:],
+            "y": activations.y,
+            **flow._asdict(),
+        }
         report |= {"d" + name: array for name, array in present(gradients).items()} | present(parameters)
         if velocity is not None:
             for name, theta in present(parameters).items():
