@@ -10,6 +10,7 @@ from study_components import (
     bounds_of_jacobian,
     components_in_another_way,
     growth_in_another_way,
+    jacobians_by_complex_step,
     kept_components,
 )
 from study_runs import SUBJECTS, near, small, subject
@@ -25,7 +26,6 @@ from numpy_rnn.study.components.jacobians import (
     jacobians,
     slopes,
     spectral_radius,
-    starting_point,
     starting_points,
     states,
 )
@@ -143,25 +143,24 @@ def test_lags_and_reach_by_hand():
 
 def is_network(network: Network, expected, where):
     """All numbers of a network are those of another way."""
-    for key in ("lag", "reach", "spectral_radius", "slope", "saturated", "loss"):
+    for key in ("lag", "reach"):
         near(getattr(network, key), expected[key], (where, key))
-    for key in ("cost", "recurrent"):
-        for kind, cost in getattr(network, key).items():
-            for part in ("cosine", "bias"):
-                near(getattr(cost, part), expected[key][kind][part], (where, key, kind, part), rtol=1e-9)
+    for kind, cost in network.cost.items():
+        for part in ("cosine", "bias"):
+            near(getattr(cost, part), expected["cost"][kind][part], (where, kind, part), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [None, *SUBJECTS], ids=str)
 def test_the_findings_are_those_of_another_way(name):
-    """By complex step and plain loops, before and after training and at every snapshot between."""
+    """By complex step and plain loops, before and after training."""
     of, found = shared() if name is None else (subject(name), measure_components(subject(name)))
-    ways, T = [components_in_another_way(of, snapshot.params) for snapshot in of.snapshots], len(of.x)
-    assert (found.steps, found.parameters) == (T, sum(theta.size for theta in of.end if theta is not None))
-    assert found.is_trained == (of.options.schedule.epochs > 0)
-    for epoch, own, way in zip(found.epochs, found.own, ways, strict=True):
-        is_network(own, way, epoch)
-    for end, way in ((BEFORE, ways[0]), (AFTER, ways[-1])):
-        near(found.norms[end], way["norms"], end)
+    ways, T = [components_in_another_way(of, params) for params in (of.start, of.end)], len(of.x)
+    assert found.steps == T
+    assert found.epochs == sorted({0, of.options.schedule.epochs})
+    for own, way in zip(found.own, ways if found.is_trained else ways[:1], strict=True):
+        is_network(own, way, name)
+    near(found.norms, ways[-1]["norms"])
+    for end in (BEFORE, AFTER):
         check = found.checks[end]
         assert check.components == check.truncations == T * (T + 1) // 2
         assert 0 < check.sum_difference < 1e-12 or T == 3  # where nothing may round
@@ -213,7 +212,7 @@ def test_jacobians_are_those_of_balls_and_complex_step(name):
     params, h = of.end, states(of, of.end)
     J, h_0 = jacobians(params.W_hh, h, of.nonlinearity), of.initial_state(of.end)
     T, H = len(of.x), len(params.W_hh)
-    by_step = [matrix.jacobians_by_complex_step(params, of.x, h_0, of.nonlinearity, s) for s in range(T + 1)]
+    by_step = [jacobians_by_complex_step(params, of.x, h_0, of.nonlinearity, s) for s in range(T + 1)]
     checked = np.stack(by_step, axis=1)
     for t in range(1, T + 1):
         for j in range(H):
@@ -222,10 +221,6 @@ def test_jacobians_are_those_of_balls_and_complex_step(name):
             assert (np.abs(checked[t, 1 : t + 1, :, j] - J[t, 1 : t + 1, :, j]) <= 3 * allowed).all(), (t, j)
         assert not checked[: t - 1, t].any()
     assert np.abs(J[1:, 1]).max() > 1e-2
-    transposed = J.copy()
-    transposed[2, 1] = transposed[2, 1].T  # as if W_hh had been taken the other way round
-    wrong, right = (matrix.check_jacobians(K, params, of.x, h_0, of.nonlinearity) for K in (transposed, J))
-    assert wrong > 1e6 * max(right, np.finfo(float).eps)
 
 
 def test_slopes_radius_and_overflow_by_hand():
@@ -270,12 +265,12 @@ def test_starts_that_cannot_be_scaled():
 
 
 def test_bands_are_those_of_networks_that_were_trained_alone():
-    of, found = shared()
+    _, found = shared()
     alone = [small(8, 2, **SHARED, seed=seed) for seed in range(5)]
-    assert (found.networks, found.diverged) == (5, [0] * 4)
-    for at, band in enumerate(found.bands):
+    assert (found.networks, found.diverged) == (5, 0)
+    for at, band in zip((0, -1), found.bands, strict=True):
         each = [network_of(one, one.snapshots[at].params) for one in alone]
-        for key in ("spectral_radius", "slope", "saturated", "loss", "lag", "reach"):
+        for key in ("lag", "reach"):
             values = np.sort([getattr(network, key) for network in each], axis=0)
             for part, rank in (("low", 0), ("median", 2), ("high", 4)):
                 near(getattr(getattr(band, key), part), values[rank], (at, key, part), rtol=1e-9)
@@ -292,18 +287,16 @@ def test_bands_are_those_of_networks_that_were_trained_alone():
     ends = [growth_in_another_way(one, one.end) for one in alone]
     starts = [growth_in_another_way(one, one.start) for one in alone]
     for name, ways in (("as drawn", starts), (AFTER, ends)):
-        for key in ("by_lag", "at_longest", "per_step"):
+        for key in ways[0]:
             median = np.sort([way[key] for way in ways], axis=0)[2]
             near(getattr(found.start_bands[name], key).median, median, (name, key), rtol=1e-9)
-            near(getattr(found.starts[name].growth, key), ways[0][key], (name, key), rtol=1e-9)
-    near(found.starts[AFTER].h, states(of, of.end))
-    assert found.starts[AFTER].difference == starting_point(of, starting_points(of, of.end)["as drawn"]).difference
+            near(getattr(found.starts[name], key), ways[0][key], (name, key), rtol=1e-9)
 
 
 def test_bands_leave_out_what_is_not_defined():
     of_networks = [{"a": np.array([n, np.nan if n < 3 else n])} for n in range(1, 5)]
     found = bands([*of_networks, None], like=of_networks[0])["a"]
-    assert [part.tolist() for part in (found.low, found.median, found.high)] == [[1, 3], [2, 3], [4, 4]]
+    assert [part.tolist() for part in (found.low, found.median, found.high)] == [[1, 3], [2.5, 3.5], [4, 4]]
     assert np.isnan(bands([None], like=1.0).median)
 
 
@@ -317,9 +310,9 @@ def test_scaled_to_explode_explodes_and_to_vanish_vanishes(options):
 
 
 def test_a_network_that_has_diverged_stays_out(monkeypatch):
-    """Of three networks, the second is above the limit after one epoch, and below it again after two."""
-    losses = np.array([[1.0, 1.0, 1.0], [1.0, 1001.0, 1000.0], [0.5, 0.5, 0.5]])
+    """Of three networks, one is above the limit after training."""
+    losses = np.array([[1.0, 1.0, 1.0], [0.5, 1001.0, 1000.0]])
     monkeypatch.setattr(networks, "losses_of_a_pass", lambda *arguments: losses)
     of = small(3, 3, epochs=2)
-    found = measure_networks(of, [network_of(of, snapshot.params) for snapshot in of.snapshots])
-    assert found.diverged == [0, 1, 1]
+    found = measure_networks(of, [network_of(of, params) for params in (of.start, of.end)])
+    assert found.diverged == 1

@@ -121,7 +121,7 @@ def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
         (T3, f"h[1] at the start {last}", (state[-1, 0], expected[-1, 0])),
     ):
         checker.element, checker.values = element, dict(zip(("by hand", "by the definition"), map(float, pair)))
-    return {id: checker.findings() for id, checker in zip(TRUNCATION, checkers)}
+    return {id: checker.findings("on this series") for id, checker in zip(TRUNCATION, checkers)}
 
 
 def _add_exactly(checker, witness, ours, others):

@@ -7,8 +7,7 @@ import numpy as np
 import numpy_rnn
 from numpy_rnn.bptt import SLOPES
 from numpy_rnn.common.records import Nonlinearity, Parameters
-from numpy_rnn.study.components.matrix import check_jacobians
-from numpy_rnn.study.findings import Growth, StartingPoint
+from numpy_rnn.study.findings import Growth
 from numpy_rnn.study.subject import Subject
 
 VANISHING = 0.3  # spectral radius of W_hh
@@ -116,14 +115,3 @@ def growth_of(subject: Subject, params: Parameters) -> Growth[np.ndarray]:
         slope=slope.mean(),
         saturated=(slope < SATURATED).mean(),
     )
-
-
-def starting_point(subject: Subject, start: Start) -> StartingPoint:
-    """The states of the run's network from one start, their growth, and the check of its Jacobians."""
-    h = states(subject, start.params)
-    with np.errstate(over="ignore", invalid="ignore"):
-        J = jacobians(start.params.W_hh, h, subject.nonlinearity)
-        h_0 = subject.initial_state(start.params)
-        difference = check_jacobians(J, start.params, subject.x, h_0, subject.nonlinearity)
-    is_finite = np.isfinite(J).all()
-    return StartingPoint(start.factor, growth_of(subject, start.params), h, difference if is_finite else np.nan)

@@ -194,13 +194,6 @@ def components_by_complex_step(params: Parameters, x, target, h_0, nonlinearity:
     return np.broadcast_to(step_losses(y, target).imag / IMAGINARY, (len(x), len(elements)))
 
 
-def jacobians_by_complex_step(params: Parameters, x, h_0, nonlinearity: str, s: int) -> np.ndarray:
-    """∂h_t/∂h_s of the first sequence for t = 0 to T, (T+1, H, H): each unit of h_s is perturbed in turn."""
-    H = params.W_hh.shape[-1]
-    added = {("h", s): 1j * IMAGINARY * np.eye(H)[:, None, :]}
-    return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / IMAGINARY
-
-
 class Compared(NamedTuple):
     """A comparison of all components with their complex steps."""
 
@@ -239,13 +232,3 @@ def check_components(components: Components, subject: Subject, params: Parameter
 def relative(difference: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """difference / largest; where that is zero, 0 for no difference and infinity for any."""
     return np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
-
-
-def check_jacobians(J: np.ndarray, params: Parameters, x, h_0, nonlinearity: str) -> float:
-    """Compare `jacobians` with the complex step: the largest difference, relative to the Jacobian's largest element."""
-    worst = 0.0
-    for s in range(len(J)):
-        difference = np.abs(jacobians_by_complex_step(params, x, h_0, nonlinearity, s) - J[:, s]).max(axis=(-2, -1))
-        largest = np.abs(J[:, s]).max(axis=(-2, -1))
-        worst = max(worst, float(relative(difference, largest).max()))
-    return worst
