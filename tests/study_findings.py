@@ -84,7 +84,6 @@ def made_up() -> Findings:
         equations, {"autograd": "PyTorch is not installed"}, ["here", "there"], [(1, 1), (1, 4)], True, 512,
         WrongFormula("a mistake", "dW_hh", 12345.0),
     )  # fmt: skip
-    starts = ("as drawn", "scaled to vanish", "scaled to explode", AFTER)
     components = ComponentFindings(
         steps=T,
         epochs=EPOCHS,
@@ -99,9 +98,7 @@ def made_up() -> Findings:
         diverged=1,
         lower={kind: np.array([2, 1, 0, 1]) for kind in ("chunks", "sliding")},
         opposite=[Opposite("chunks", 2, 1), Opposite("sliding", 1, 2)],
-        starts={name: growth(numbers) for name in starts},
-        start_bands={name: growth(band) for name in starts},
-        max_radius=3.0,
+        growth={name: growth(band) for name in (BEFORE, AFTER)},
     )
     keys = ("stale_now", "one_more", "chunks", "mean", "squared", "added_up")
     disagreements = [

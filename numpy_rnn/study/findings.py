@@ -211,9 +211,7 @@ class ComponentFindings:
     diverged: int  # networks that diverged in training
     lower: dict[str, np.ndarray]  # (T,) networks with a lower cosine than the run's after training; empty without any
     opposite: list[Opposite]  # after training
-    starts: dict[str, Growth[np.ndarray]]  # of the run's network
-    start_bands: dict[str, Growth[Band]]
-    max_radius: float
+    growth: dict[str, Growth[Band]]  # before and after training
 
     @property
     def is_trained(self) -> bool:

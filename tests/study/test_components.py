@@ -17,18 +17,7 @@ from study_runs import SUBJECTS, near, small, subject
 
 from numpy_rnn import Gradients, InputError, Parameters
 from numpy_rnn.study.components import matrix, networks
-from numpy_rnn.study.components.jacobians import (
-    MAX_RADIUS,
-    RADII_TRIED,
-    VANISHING,
-    growth_by_lag,
-    growth_of,
-    jacobians,
-    slopes,
-    spectral_radius,
-    starting_points,
-    states,
-)
+from numpy_rnn.study.components.jacobians import growth_by_lag, jacobians, slopes, spectral_radius, states
 from numpy_rnn.study.components.matrix import components_of
 from numpy_rnn.study.components.measures import explorer, measure_components
 from numpy_rnn.study.components.networks import measure_networks, network_of
@@ -232,35 +221,6 @@ def test_slopes_radius_and_overflow_by_hand():
     assert np.isnan(np.concatenate(growth_by_lag(np.full((2, 2), 1e200), np.ones((4, 2)), "relu"))).all()
 
 
-def test_starts_have_their_radii_and_the_largest_growth():
-    of = subject("sine")
-    params, radius = of.start, spectral_radius(of.start.W_hh)
-    drawn, vanishing, exploding = starting_points(of, params).values()
-    assert drawn.params is params
-    for start in (vanishing, exploding):
-        assert (start.params.W_hh == start.factor * params.W_hh).all()
-        assert start.params._replace(W_hh=None) == params._replace(W_hh=None)
-    assert abs(vanishing.factor * radius - VANISHING) <= np.spacing(VANISHING)  # two roundings
-    assert exploding.factor * radius <= MAX_RADIUS * (1 + 2**-50)  # three roundings
-
-    def longest(factor):
-        return growth_of(of, params._replace(W_hh=factor * params.W_hh)).at_longest
-
-    tried = [longest(n / RADII_TRIED * MAX_RADIUS / radius) for n in range(1, RADII_TRIED + 1)]
-    assert np.argmax(tried) + 1 == round(exploding.factor * radius / MAX_RADIUS * RADII_TRIED)
-    assert longest(exploding.factor) > 1 > longest(1.0) > longest(vanishing.factor)
-
-
-def test_starts_that_cannot_be_scaled():
-    of = subject("three steps, untrained")
-    params = of.start
-    assert list(starting_points(of, params._replace(W_hh=np.zeros((2, 2))))) == ["as drawn"]
-    assert starting_points(of, params._replace(W_hh=np.diag([0.125, 0.0625])))["scaled to vanish"].factor == 1
-    large = starting_points(of, params._replace(W_hh=np.diag([8.0, 4.0])))
-    assert large["scaled to vanish"].params.W_hh[0, 0] == VANISHING
-    assert large["scaled to explode"].factor <= 1  # what is larger than MAX_RADIUS already is not enlarged
-
-
 # -- many networks ---------------------------------------------------------------------------------------------------
 
 
@@ -286,11 +246,10 @@ def test_bands_are_those_of_networks_that_were_trained_alone():
         assert listed == {k: count for k, count in below.items() if count}
     ends = [growth_in_another_way(one, one.end) for one in alone]
     starts = [growth_in_another_way(one, one.start) for one in alone]
-    for name, ways in (("as drawn", starts), (AFTER, ends)):
+    for name, ways in ((BEFORE, starts), (AFTER, ends)):
         for key in ways[0]:
             median = np.sort([way[key] for way in ways], axis=0)[2]
-            near(getattr(found.start_bands[name], key).median, median, (name, key), rtol=1e-9)
-            near(getattr(found.starts[name], key), ways[0][key], (name, key), rtol=1e-9)
+            near(getattr(found.growth[name], key).median, median, (name, key), rtol=1e-9)
 
 
 def test_bands_leave_out_what_is_not_defined():
@@ -298,15 +257,6 @@ def test_bands_leave_out_what_is_not_defined():
     found = bands([*of_networks, None], like=of_networks[0])["a"]
     assert [part.tolist() for part in (found.low, found.median, found.high)] == [[1, 3], [2.5, 3.5], [4, 4]]
     assert np.isnan(bands([None], like=1.0).median)
-
-
-@pytest.mark.parametrize("options", [{}, {"nonlinearity": "relu", "hidden_size": 4, "bias": True}])
-def test_scaled_to_explode_explodes_and_to_vanish_vanishes(options):
-    of = small(12, 16, epochs=0, **options)
-    starts = measure_networks(of, [network_of(of, of.start)]).starts
-    at_longest = {name: float(start.at_longest.median) for name, start in starts.items()}
-    assert at_longest["scaled to vanish"] < 1e-4 < at_longest["as drawn"] < 10 < at_longest["scaled to explode"]
-    assert starts["scaled to explode"].at_longest.low > 1  # nearly every network
 
 
 def test_a_network_that_has_diverged_stays_out(monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Gradients, Parameters
-from numpy_rnn.study.components.jacobians import MAX_RADIUS, growth_of, spectral_radius, starting_points
+from numpy_rnn.study.components.jacobians import spectral_radius
 from numpy_rnn.study.components.matrix import (
     Components,
     check_components,
@@ -34,8 +34,6 @@ def measure_components(subject: Subject) -> ComponentFindings:
     epochs = sorted({0, subject.snapshots[-1].epoch})
     own = [measure_network(matrices[end]) for end in ends][-len(epochs) :]
     many = measure_networks(subject, own)
-    starts = {name: start.params for name, start in starting_points(subject, subject.start).items()}
-    starts |= {AFTER: subject.end} if len(epochs) > 1 else {}
     sizes = norms(matrices[AFTER].gradients)
     return ComponentFindings(
         steps=T,
@@ -49,9 +47,7 @@ def measure_components(subject: Subject) -> ComponentFindings:
         diverged=many.diverged,
         lower=many.lower,
         opposite=many.opposite,
-        starts={name: growth_of(subject, params) for name, params in starts.items()},
-        start_bands=many.starts,
-        max_radius=MAX_RADIUS,
+        growth=many.growth,
     )
 
 

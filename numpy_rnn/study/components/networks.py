@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.components.jacobians import growth_of, starting_points
+from numpy_rnn.study.components.jacobians import growth_of
 from numpy_rnn.study.components.matrix import KINDS, Components, by_lag, components_of, cost, flat, norms, reach
-from numpy_rnn.study.findings import AFTER, Band, Growth, Network, Opposite, bands
+from numpy_rnn.study.findings import AFTER, BEFORE, Band, Growth, Network, Opposite, bands
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, in_float64
 from numpy_rnn.study.training.outcomes import draw_networks, losses_of_a_pass
 
@@ -40,22 +40,17 @@ class ManyNetworks(NamedTuple):
     diverged: int  # networks; one that has diverged has no numbers after training
     lower: dict[str, np.ndarray]
     opposite: list[Opposite]
-    starts: dict[str, Growth[Band]]
+    growth: dict[str, Growth[Band]]
 
 
 def measure_networks(subject: Subject, own: list[Network[np.ndarray]]) -> ManyNetworks:
     """Train the networks and measure each. own: the numbers of the run's network, before and after training."""
     networks = list(_networks_at_ends(subject))[: len(own)]
     along = [[None if params is None else network_of(subject, params) for params in at] for at in networks]
-    starts = [
-        {name: growth_of(subject, start.params) for name, start in starting_points(subject, params).items()}
-        for params in networks[0]
-        if params is not None
+    growth = [
+        bands([None if of is None else growth_of(subject, of) for of in at], like=growth_of(subject, subject.start))
+        for at in networks
     ]
-    of_starts = bands(starts, like=starts[0])
-    if len(networks) > 1:
-        trained = [None if params is None else growth_of(subject, params) for params in networks[-1]]
-        of_starts |= {AFTER: bands(trained, like=growth_of(subject, subject.start))}
     cosines = {
         kind: np.array([network.cost[kind].cosine for network in along[-1] if network is not None]) for kind in KINDS
     }
@@ -70,7 +65,7 @@ def measure_networks(subject: Subject, own: list[Network[np.ndarray]]) -> ManyNe
             for k, count in enumerate((cosines[kind] < 0).sum(axis=0), start=1)
             if count
         ],
-        starts=of_starts,
+        growth=dict(zip((BEFORE, AFTER), growth)),
     )
 
 

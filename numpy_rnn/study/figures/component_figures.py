@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.figures.render import Drawing
-from numpy_rnn.study.figures.style import AFTER, BEFORE, HEAT, RED, SKY, plot_band, positive, step_ticks
+from numpy_rnn.study.figures.style import AFTER, BEFORE, HEAT, plot_band, step_ticks
 from numpy_rnn.study.findings import Findings
 
 DECADES = 8  # below the largest that have a colour of their own
@@ -77,36 +77,24 @@ def _cross(axes, cut):
     axes.plot(*ends.T, linewidth=0.6, color=CUT)  # as one line, which makes a small file
 
 
-START_COLORS = {"as drawn": BEFORE, "scaled to vanish": SKY, "scaled to explode": RED, "after training": AFTER}
-
-
 def draw_jacobians(figure, findings: Findings) -> None:
-    """By lag, on a logarithmic axis: median and band over the networks; thin, the run's network; dotted, ρ^lag."""
-    result = findings.components
+    """By lag, on a logarithmic axis: median and band over the networks; dotted, ρ^lag."""
     axes = figure.subplots()
-    low_end, high_end = 1.0, 1.0
-    for name, growth in result.start_bands.items():
-        if np.isnan(growth.by_lag.median).all():
-            continue
-        color, radius = START_COLORS[name], float(growth.spectral_radius.median)
-        lags = np.arange(len(growth.by_lag.median))
-        median = plot_band(axes, lags, growth.by_lag, color, label=f"{name}, ρ = {radius:.2g}")
-        axes.plot(lags, radius**lags, color=color, linewidth=1, linestyle=":")
-        if name in result.starts:  # a network whose W_hh has no eigenvalue but 0 is not scaled
-            axes.plot(lags, positive(result.starts[name].by_lag), color=color, linewidth=0.7)
-        low_end = min(low_end, np.nanmin(median) / 30, np.nanmin(radius ** lags[-1:]))
-        high_end = max(high_end, np.nanmax(growth.by_lag.high))
+    for (name, growth), color in zip(findings.components.growth.items(), (BEFORE, AFTER)):
+        radius, lags = float(growth.spectral_radius.median), np.arange(len(growth.by_lag.median))
+        plot_band(axes, lags, growth.by_lag, color, label=f"{name}; dotted: ρ to the lag, ρ = {radius:.2g}")
+        axes.plot(lags, radius**lags, color=color, linewidth=1.2, linestyle=":")
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_yscale("log")
-    axes.set_ylim(low_end / 3, high_end * 10)
-    axes.set_xlim(0, result.steps)
+    axes.set_xlim(0, findings.components.steps)
     axes.set_xlabel("lag t − s, steps")
-    axes.set_ylabel("largest singular value of ∂hₜ/∂hₛ")
+    axes.set_ylabel("largest singular value\nof ∂hₜ/∂hₛ")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="lower left")
+    if findings.components.growth:
+        axes.legend(loc="lower left")
 
 
 COMPONENT_DRAWINGS = (
     Drawing("masks", (7.4, 2.7), draw_masks),
-    Drawing("jacobians", (7.4, 3.3), draw_jacobians),
+    Drawing("jacobians", (7.4, 2.9), draw_jacobians),
 )

@@ -87,6 +87,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
         "lengths": few,
         "exercises": exercises(),
         "puzzles_of_page": PUZZLES,
+        "chapters": list(texts),
         "kmax": min(OVERLAP, findings.training.sizes["T"]),
         "effect": effect,
         "check": check,
