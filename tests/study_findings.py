@@ -56,7 +56,7 @@ def made_up() -> Findings:
         def costs():
             return {kind: Cost(values(T), values(T)) for kind in ("chunks", "sliding")}
 
-        return Network(costs(), values(T), values(3))
+        return Network(costs(), values(T), values(), values())
 
     def growth(values):
         return Growth(values(T + 1), *(values() for _ in range(5)))

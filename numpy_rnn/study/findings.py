@@ -144,7 +144,8 @@ class Network(Generic[N]):
 
     cost: dict[str, Cost[N]]  # of "chunks" and "sliding"
     lag: N  # (T,) the mean norm of the components, by lag
-    reach: N  # (3,) steps that have 50, 90 and 99 % of the norms
+    reach: N  # steps that have 90 % of the norms
+    cancellation: N  # the sum of the norms over the norm of the sum
 
 
 @dataclass(frozen=True)

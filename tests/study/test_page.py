@@ -97,38 +97,6 @@ def test_a_table_has_labels_and_numbers_at_the_right():
 
 # -- the derivation ---------------------------------------------------------------------------------------------------
 
-MARKDOWN = r"""
-Words **in $h_t$ bold** and *emphasis*, `code * $x$`; (B2), sections
-4.1 and 5, Pascanu 2013, section 2.
-
-- **(F1)** $a$
-- an item
-  of two lines
-
-$$a = b
-\qquad c$$
-
-| a | $b$ |
-|---|---|
-| (F1) | [link](https://example.org/a_(b)) and [file](file.py) |
-
-![An image](figures/masks.svg)
-
-*Its caption in the document.*
-
-```python
-x = "<&>"
-
-y = 1
-```
-"""
-
-
-def test_markdown_becomes_html():
-    text = as_html(MARKDOWN, lambda name: f"<equation {name}>", lambda name: f"<figure {name}>")
-    assert re.findall("<math([^>]*)>", text)[-3:] == [' displaystyle="true"'] * 2 + [""]  # large in a display alone
-    assert re.sub(r"<math.*?</math>", "M", text) == external_file("markdown.txt")
-
 
 def test_the_chapters_are_in_order_and_the_document_too():
     names = [path.stem for path in SECTIONS]

@@ -200,7 +200,6 @@ class Compared(NamedTuple):
     elements: int
     difference: float  # the largest, relative to the component's largest element
     at: tuple[int, int]  # (t, s) of the largest
-    later: float  # the largest |∂ℓ_t/∂θ_s| for s > t by complex step, which is 0
 
 
 def check_components(components: Components, subject: Subject, params: Parameters, seed: int = 0) -> Compared:
@@ -216,17 +215,16 @@ def check_components(components: Components, subject: Subject, params: Parameter
     else:
         drawn = np.random.default_rng(seed).choice(T * P, MAX_PARAMETERS, replace=False)
         chosen = [drawn[drawn // P == s] % P for s in range(T)]
-    worst, at, later, compared = 0.0, (1, 1), 0.0, 0
+    worst, at, compared = 0.0, (1, 1), 0
     for s, elements in enumerate(chosen, start=1):
         arguments = subject.x, subject.target, h_0, subject.nonlinearity
         result = components_by_complex_step(params, *arguments, s, elements)
-        later = max(later, np.abs(result[: s - 1]).max(initial=0.0))
         difference = np.abs(result - G[:, s - 1, elements])[s - 1 :].max(axis=-1, initial=0.0)
         ratio = relative(difference, np.abs(G[s - 1 :, s - 1]).max(axis=-1))
         compared += len(elements) * (T - s + 1)
         if ratio.max() > worst:
             worst, at = float(ratio.max()), (s + int(ratio.argmax()), s)
-    return Compared(compared, worst, at, float(later))
+    return Compared(compared, worst, at)
 
 
 def relative(difference: np.ndarray, largest: np.ndarray) -> np.ndarray:

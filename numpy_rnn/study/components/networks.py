@@ -14,7 +14,7 @@ from numpy_rnn.study.findings import AFTER, BEFORE, Band, Growth, Network, Oppos
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, in_float64
 from numpy_rnn.study.training.outcomes import draw_networks, losses_of_a_pass
 
-SHARES = (0.5, 0.9, 0.99)  # of the summed norms
+SHARE = 0.9  # of the summed norms
 
 
 def network_of(subject: Subject, params: Parameters) -> Network[np.ndarray]:
@@ -29,7 +29,8 @@ def measure_network(components: Components) -> Network[np.ndarray]:
     return Network(
         cost={kind: cost(G, truncations(T)) for kind, truncations in KINDS.items()},
         lag=np.array([norm.mean() for norm in by_lag(sizes)]),
-        reach=np.array([np.mean(reach(sizes, share)) for share in SHARES]),
+        reach=np.mean(reach(sizes, SHARE)),
+        cancellation=np.sum(sizes) / full if (full := np.linalg.norm(G.sum(axis=(0, 1)))) else np.asarray(np.nan),
     )
 
 

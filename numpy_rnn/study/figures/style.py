@@ -56,23 +56,19 @@ def style():
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def scientific(value: float, digits: int = 1) -> str:
-    """5e-12 as 5·10⁻¹², with this many significant digits; from 0.01 to 1000 without an exponent, and at least two."""
+def scientific(value: float) -> str:
+    """5e-12 as 5·10⁻¹², with one significant digit; from 0.01 to 1000 without an exponent, and with two."""
     if not np.isfinite(value):
         return "not finite"
     if value == 0 or 0.01 <= abs(value) < 1000:
-        return f"{float(f'{value:.{max(digits, 2)}g}'):g}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{float(f'{value:.2g}'):g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
     return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
-TICK_DISTANCES = (1, 2, 5, 10, 20, 50, 100)  # steps between two marks
-MAX_TICKS = 6
-
-
 def step_ticks(steps: int) -> list[int]:
-    """Round numbers of steps to mark on an axis from 1 to `steps`, and the first of them."""
-    apart = next((apart for apart in TICK_DISTANCES if steps <= MAX_TICKS * apart), TICK_DISTANCES[-1])
+    """The steps to mark on an axis from 1 to `steps`: the first, and round numbers."""
+    apart = next(apart for apart in (1, 2, 5, 10, 20, 50, 100) if steps <= 6 * apart or apart == 100)
     return [1, *range(apart if apart > 2 else 1 + apart, steps + 1, apart)]
 
 

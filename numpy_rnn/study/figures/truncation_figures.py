@@ -59,7 +59,7 @@ def draw_norm_by_lag(figure, findings: Findings) -> None:
         if at and not result.is_trained:
             continue
         over_networks, lags = result.bands[at], np.arange(result.steps)
-        label = f"{name}: 90 % within {over_networks.reach.median[1]:.1f} steps"
+        label = f"{name}: 90 % within {over_networks.reach.median:.1f} steps"
         plot_band(axes, lags, over_networks.lag, color, marker="o", markersize=3.5, label=label)
         axes.plot(lags, positive(result.own[at].lag), color=color, linewidth=0.9, linestyle=":")
     axes.set_yscale("log")
