@@ -97,7 +97,7 @@ def draw_final_by_k(figure, findings: Findings) -> None:
     axes.margins(y=0.12)  # room for how many diverged
     axes.set_xticks(range(len(by_k.chunks)), [str(k) for k in by_k.chunks])
     axes.set_xlabel("k, steps per window")
-    axes.set_ylabel("loss of a pass after training, Σ ℓ_t")
+    axes.set_ylabel("loss of a pass after training, Σ ℓₜ")
 
 
 def finite(values):
