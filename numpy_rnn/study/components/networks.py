@@ -29,7 +29,7 @@ def measure_network(components: Components) -> Network[np.ndarray]:
     return Network(
         cost={kind: cost(G, truncations(T)) for kind, truncations in KINDS.items()},
         lag=np.array([norm.mean() for norm in by_lag(sizes)]),
-        reach=np.mean(reach(sizes, SHARE)),
+        reach=np.asarray(np.mean(reach(sizes, SHARE))),
         cancellation=np.sum(sizes) / full if (full := np.linalg.norm(G.sum(axis=(0, 1)))) else np.asarray(np.nan),
     )
 
