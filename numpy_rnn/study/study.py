@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ PARTS: dict[str, tuple[str, Callable[[Subject], Any]]] = {
     "explorer": ("the numbers of the explorer", explorer),
 }
 DRAWINGS: tuple[Drawing, ...] = (*CHECK_DRAWINGS, *COMPONENT_DRAWINGS, *TRUNCATION_DRAWINGS, *DISAGREEMENT_DRAWINGS)
-PACKAGES = ("numpy", "matplotlib", "torch", "python-flint")
 
 
 def run(rnn: Any, arguments: Any) -> None:
@@ -79,7 +77,6 @@ def run(rnn: Any, arguments: Any) -> None:
 def about(subject: Subject, choices: dict[str, str]) -> About:
     """The run that is studied, and the versions that study it."""
     (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
-    installed = {name: find_spec({"python-flint": "flint"}.get(name, name)) for name in PACKAGES}
     return About(
         series=subject.name,
         sizes={"T": T, "B": B, "D": D, "H": H, "O": O},
@@ -91,7 +88,7 @@ def about(subject: Subject, choices: dict[str, str]) -> About:
         networks=subject.networks,
         epochs=[snapshot.epoch for snapshot in subject.snapshots],
         versions={"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name, spec in installed.items() if spec},
+        | {name: importlib.metadata.version(name) for name in ("numpy", "matplotlib")},
     )
 
 

@@ -21,7 +21,7 @@ from numpy_rnn.study.suite_parts import mutant, plain_rnn, present, step_bounds
 
 TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond what a float64 holds
 ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way
-EXACT = ("counting steps", "once each", "previous window")
+EXACT = ("counting steps", "previous window")
 APART = 2  # E, of two values that are each within E of the true one
 STUDIED = {*(f"F{n}" for n in (1, 2, 3)), "L1", "L2", *(f"B{n}" for n in range(1, 11)), "T1", "T2", "T3"}
 STUDIED |= {f"U{n}" for n in range(1, 7)}
