@@ -4,6 +4,8 @@ figures.txt has the artists of every panel. To change it on purpose: pytest --in
 figures.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 from inline_snapshot import external_file
@@ -16,6 +18,7 @@ from numpy_rnn.study.study import DRAWINGS
 pytestmark = pytest.mark.needs_matplotlib
 
 
+@cache
 def drawn(drawing):
     from matplotlib.figure import Figure
 
