@@ -9,7 +9,7 @@ from numpy_rnn.common.records import Objective, Step, WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import global_bounds
 from numpy_rnn.conformance.bounds.rounding import Rounded, Rounding
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
-from numpy_rnn.study.components.matrix import components_by_complex_step, jacobians_by_complex_step
+from numpy_rnn.study.components.matrix import IMAGINARY, components_by_complex_step
 
 ROUNDING = Rounding(np.float64)
 
@@ -79,7 +79,6 @@ def components_in_another_way(subject, params):
     every, steps = np.arange(sum(present.values())), range(1, T + 1)
     columns = [components_by_complex_step(params, subject.x, subject.target, h_0, phi, s, every) for s in steps]
     G = np.stack(columns, axis=1)
-    recurrent = G[..., np.repeat(list(present), list(present.values())) == "W_hh"]
     sizes = np.sqrt(np.sum(G**2, axis=-1))
 
     def summed(components, k1, k2):
@@ -98,29 +97,29 @@ def components_in_another_way(subject, params):
             needed.append(1 + sum(total < share * sums[-1] for total in sums))
         return sum(needed) / T
 
-    activations = unrolled([params] * T, subject.x, h_0, phi)
-    h = activations.h[1:, 0]
-    slope = 1 - h**2 if phi == "tanh" else 1.0 * (h > 0)
     truncations = {"chunks": lambda k: (k, k), "sliding": lambda k: (1, k)}
     costs = {
-        name: {
-            kind: {part: [cost(components, *of(k))[part] for k in steps] for part in ("cosine", "bias")}
-            for kind, of in truncations.items()
-        }
-        for name, components in (("cost", G), ("recurrent", recurrent))
+        kind: {part: [cost(G, *of(k))[part] for k in steps] for part in ("cosine", "bias")}
+        for kind, of in truncations.items()
     }
+    y = unrolled([params] * T, subject.x, h_0, phi).y
     return {
-        **costs,
+        "cost": costs,
         "norms": sizes,
         "lag": [np.mean([sizes[t, t - lag] for t in range(lag, T)]) for lag in range(T)],
-        "reach": [reach(0.5), reach(0.9), reach(0.99)],
+        "reach": reach(0.9),
+        "cancellation": sizes.sum() / math.sqrt(np.sum(summed(G, T, T) ** 2)),
         "of_mask": lambda k1, k2: cost(G, k1, k2) | {"share": summed(sizes, k1, k2) / sizes.sum()},
         "spectral_radius": max(abs(np.linalg.eigvals(params.W_hh))),
-        "slope": slope.mean(),
-        "saturated": np.mean(slope < 0.19),
-        "loss": step_losses(activations.y, subject.target).sum(),
+        "loss": step_losses(y, subject.target).sum(),
         "gradient_norm": math.sqrt(np.sum(summed(G, T, T) ** 2)),
     }
+
+
+def jacobians_by_complex_step(params, x, h_0, nonlinearity, s):
+    """∂h_t/∂h_s of the first sequence for t = 0 to T, (T+1, H, H): each unit of h_s is perturbed in turn."""
+    added = {("h", s): 1j * IMAGINARY * np.eye(len(params.W_hh))[:, None, :]}
+    return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / IMAGINARY
 
 
 def growth_in_another_way(subject, params):
@@ -128,7 +127,12 @@ def growth_in_another_way(subject, params):
     h_0, T, phi = subject.initial_state(params), len(subject.x), subject.nonlinearity
     J = np.stack([jacobians_by_complex_step(params, subject.x, h_0, phi, s) for s in range(T + 1)], axis=1)
     sizes, every = np.linalg.norm(J, 2, axis=(-2, -1)), range(T + 1)
+    h = unrolled([params] * T, subject.x, h_0, phi).h[1:, 0]
+    slope = 1 - h**2 if phi == "tanh" else 1.0 * (h > 0)
     return {
+        "spectral_radius": max(abs(np.linalg.eigvals(params.W_hh))),
+        "slope": slope.mean(),
+        "saturated": np.mean(slope < 0.19),
         "by_lag": [np.mean([sizes[t, t - lag] for t in every[lag:]]) for lag in every],
         "at_longest": sizes[T, 0],
         "per_step": math.exp(math.log(sizes[T, 0]) / T),

@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 
 from numpy_rnn.common.records import Objective, RunOptions, Schedule, Step
-from numpy_rnn.study.checks.equations import OTHERS, STEP, TRUNCATION, WINDOW
+from numpy_rnn.study.checks.equations import EQUATIONS
 from numpy_rnn.study.findings import (
     AFTER,
     BEFORE,
@@ -17,11 +17,10 @@ from numpy_rnn.study.findings import (
     ComponentCheck,
     ComponentFindings,
     Cost,
-    Curve,
-    CurvesByLength,
     Difference,
     Disagreement,
     EquationCheck,
+    FinalLosses,
     Findings,
     Growth,
     MaskShown,
@@ -29,14 +28,11 @@ from numpy_rnn.study.findings import (
     Network,
     Opposite,
     Outcome,
-    StartingPoint,
-    StepDifferences,
     TrainingFindings,
-    VCurve,
     WrongFormula,
 )
 
-T, H, EPOCHS, NETWORKS = 4, 2, [0, 1, 4], 3
+T, H, EPOCHS, NETWORKS = 4, 2, [0, 4], 3
 WITNESSES = ("ball arithmetic", "complex step", "central difference", "counting steps")
 
 
@@ -60,77 +56,66 @@ def made_up() -> Findings:
         def costs():
             return {kind: Cost(values(T), values(T)) for kind in ("chunks", "sliding")}
 
-        return Network(costs(), costs(), values(T), values(3), *(values() for _ in range(4)))
+        return Network(costs(), values(T), values(), values())
 
     def growth(values):
         return Growth(values(T + 1), *(values() for _ in range(5)))
 
-    def curve(diverged=0):
-        final = numbers(NETWORKS)
-        final[:diverged] = np.inf
-        return Curve(EPOCHS, band(len(EPOCHS)), final)
+    def final(diverged=0):
+        losses = numbers(NETWORKS)
+        losses[:diverged] = np.inf
+        return losses
 
-    def outcome(verdict):
-        return Outcome(curve(), curve(diverged=1), band(), verdict)
+    def outcome(verdict, rate=0.1, diverged=0):
+        return Outcome(rate, band(), diverged, verdict)
 
-    def equation(id, equation, place):
+    def equation(equation, place):
         differences = [
-            Difference(witness, 1e-16 * number(), number(), 1e6 * number() if "central" in witness else number(), 8, 9)
+            Difference(witness, 1e-16 * number(), 1e6 * number() if "central" in witness else number(), 8, 9)
             for witness in WITNESSES[: 2 + place % 3]
         ]
-        differences.append(Difference("plain loops", 0.0, 0.0, 0.0, 9, 9))
-        return EquationCheck(equation.what, equation.quantity, differences, f"{equation.quantity}[{place}]",
+        differences.append(Difference("plain loops", 0.0, 0.0, 9, 9))
+        return EquationCheck(equation.what, equation.quantity, "in a run", differences, f"{equation.quantity}[{place}]",
                              {"by hand": number(), "ball arithmetic": number()})  # fmt: skip
 
-    def checked(*groups):
-        equations = [pair for group in groups for pair in group.items()]
-        return {id: equation(id, of, place) for place, (id, of) in enumerate(equations)}
-
     step = Step(0.1, momentum=0.5, max_norm=0.25)
-    steps = np.array([0.1, 1e-3, 1e-6, 1e-12])
-    v_curve = VCurve("W_hh[1, 2]", 2.5, "ball arithmetic", steps, numbers(4), numbers(4), np.array([1e-20, 1e-250]),
-                     1e-15 * numbers(2), 5.0, 1e-17, 1e-6, 1e-6, 2e-11)  # fmt: skip
+    equations = {id: equation(of, place) for place, (id, of) in enumerate(EQUATIONS.items())}
     checks = Checks(
-        checked(WINDOW, TRUNCATION, STEP), checked(OTHERS), {"autograd": "PyTorch is not installed"}, ["here", "there"],
-        {"the run's own": step._asdict(), "other": step._replace(nesterov=True, max_norm=None)._asdict()},
-        [(1, 1), (1, 4)], True, 512, v_curve, WrongFormula("a mistake", "dW_hh", 12345.0),
+        equations, {"autograd": "PyTorch is not installed"}, ["here", "there"], [(1, 1), (1, 4)], True, 512,
+        WrongFormula("a mistake", "dW_hh", 12345.0),
     )  # fmt: skip
-    starts = ("as drawn", "scaled to vanish", "scaled to explode", AFTER)
     components = ComponentFindings(
         steps=T,
-        parameters=9,
         epochs=EPOCHS,
         checks={
             end: ComponentCheck(10, 80, 90, 1e-15 * number(), (2, 1), 11, 1e-16 * number()) for end in (BEFORE, AFTER)
         },
-        norms={end: np.tril(numbers(T, T)) for end in (BEFORE, AFTER)},
+        norms=np.tril(numbers(T, T)),
         masks=[MaskShown(1, 1, "one step", 4, 10, 0.7), MaskShown(2, 4, "overlapping blocks", 10, 10, 1.0)],
         own=[network(numbers) for _ in EPOCHS],
         networks=NETWORKS,
         bands=[network(band) for _ in EPOCHS],
-        diverged=[0, 0, 1],
+        diverged=1,
         lower={kind: np.array([2, 1, 0, 1]) for kind in ("chunks", "sliding")},
         opposite=[Opposite("chunks", 2, 1), Opposite("sliding", 1, 2)],
-        starts={name: StartingPoint(number(), growth(numbers), numbers(T + 1, H), 1e-14 * number()) for name in starts},
-        start_bands={name: growth(band) for name in starts},
-        max_radius=3.0,
-        threshold=0.9,
+        growth={name: growth(band) for name in (BEFORE, AFTER)},
     )
     keys = ("stale_now", "one_more", "chunks", "mean", "squared", "added_up")
     disagreements = [
-        Disagreement(key, f"variant {key}", "k1 = 1, k2 = 4", np.tri(T), np.tri(T) * (place + 1),
-                     StepDifferences(EPOCHS, None if key == "chunks" else numbers(3), 2, number()), outcome("learns"))
+        Disagreement(key, f"variant {key}", "k1 = 1, k2 = 4", np.tri(T), np.tri(T) * (place + 1), [outcome("learns")])
         for place, key in enumerate(keys)
-    ]  # fmt: skip
-    changes = (("x < 1", "x > 1"),)
-    functions = ["def f(x):\n    return x > 1"]
-    in_run = Caught("dh", "B2", 1e6, 3, 2)
-    mistakes = [
-        Mistake("dh_next dropped", changes, functions, in_run, "k1 = 1", outcome("learns")),
-        Mistake("2e for e", changes, functions, Caught("a", "F1", np.inf, 1, 1), "as configured", outcome("diverged")),
-        Mistake("a < b", changes, functions, Caught("dx", "B10", 2.0), None, None),
     ]
-    lengths = CurvesByLength({k: curve(k % 2) for k in (1, 2, 4)}, {k: curve(k // 4) for k in (1, 2, 4)})
+    changes = [("x < 1", "x > 1")]
+    functions = ["def f(x):\n    return x > 1"]
+    slower = [outcome("diverged", 0.1, 2), outcome("learns", 0.025, 1), outcome("lower loss", 0.00625)]
+    mistakes = [
+        Mistake("dh_next dropped", changes, functions, Caught("dh", "B2"), "k1 = 1, k2 = 4", [outcome("learns less")]),
+        Mistake("tanh′ missing", changes, functions, Caught("da", "B3"), "k1 = 1, k2 = 4", slower),
+        Mistake("2e for e", changes, functions, Caught("dy", "B1"), "k1 = 1, k2 = 4", [outcome("the same")]),
+        Mistake("loss · 2", changes, functions, Caught("loss", "L1"), "mean", [outcome("moves no parameter")]),
+        Mistake("a < b", changes, functions, Caught("dx", "B10"), None, []),
+    ]
+    lengths = FinalLosses({k: final(k % 2) for k in (1, 2, 4)}, {k: final(k // 4) for k in (1, 2, 4)})
     options = RunOptions(Schedule(1, 1, 4), Objective(), step)
     about = About("sine wave", dict(zip("TBDHO", (T, 1, 1, H, 1))), 9, options, {"epochs": "4"}, "float32", 7, NETWORKS,
                   EPOCHS, {"python": "3", "numpy": "2", "matplotlib": "3"})  # fmt: skip
@@ -138,4 +123,8 @@ def made_up() -> Findings:
         "name": "</script><b>", "sizes": about.sizes, "nonlinearity": "tanh", "biases": False, "learned_h_0": False,
         "k1": 1, "k2": 1, "learning_rate": 0.1, "update": {"max_norm": None}, "snapshots": [{"epoch": 0}, {"epoch": 1}],
     }  # fmt: skip
-    return Findings(about, checks, components, TrainingFindings(lengths, disagreements, mistakes, 4, 2.0), explorer)
+    made, other = {"command": "make it", "numpy": "2"}, "another series"
+    training = TrainingFindings(
+        made, other, about.sizes, NETWORKS, 0.1, "sum", lengths, disagreements, mistakes, 4, 2.0
+    )  # fmt: skip
+    return Findings(about, checks, components, training, explorer)

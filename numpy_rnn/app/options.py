@@ -185,6 +185,8 @@ def _add_compare(groups: dict[str, Any]) -> None:
 def _add_study(groups: dict[str, Any]) -> None:
     add = groups[RUN].add_argument
     add("--seeds", metavar="N", type=whole(2), default=32, help="number of networks trained, for the bands (32)")
+    full = "train the comparisons of this page on this run too, for a minute; the default: published values"
+    add("--full", action="store_true", help=full)
     steps = "study only the first N steps (all, at most 40)"
     groups[SERIES].add_argument("--steps", metavar="N", type=whole(3), help=steps)
     groups[FILES].add_argument(

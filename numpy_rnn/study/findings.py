@@ -1,25 +1,23 @@
 """The findings of a study: records of its numbers, which the figures, the tables and the page show, and their JSON.
 
-A number that is not defined is NaN, the loss of a network that diverged is infinite; both are null in JSON.
+A number that is not defined is NaN, and null in JSON. The loss of a network that diverged is infinite, and "Infinity".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from math import isfinite
-from typing import Any, Generic, TypeVar
+from math import isfinite, isnan, nan
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from numpy_rnn.common.records import RunOptions
 
 N = TypeVar("N")  # the numbers of one network, or their Band over networks
-R = TypeVar("R")
-QUANTILES = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
 class Band:
-    """The 10th percentile, the median and the 90th percentile over networks. Each is the value of one network."""
+    """The 10th percentile, the median and the 90th percentile over networks."""
 
     low: np.ndarray
     median: np.ndarray
@@ -27,15 +25,18 @@ class Band:
 
 
 def band(values: np.ndarray) -> Band:
-    """The band over the last axis. Infinite values are the largest; NaN is left out. The band of no value is NaN."""
+    """The band over the last axis. Infinite values are the largest; NaN is left out. The band of no value is NaN.
+
+    The median of an even number of values is the mean of the two in the middle; the percentiles are values of networks.
+    """
     ordered = np.sort(np.asarray(values, float), axis=-1)  # NaN last
     known = np.sum(~np.isnan(ordered), axis=-1, keepdims=True)
 
-    def quantile(share):
-        at = np.maximum(np.ceil(share * known).astype(int) - 1, 0)
-        return np.take_along_axis(ordered, at, axis=-1)[..., 0]
+    def ranked(rank):  # from 1
+        return np.take_along_axis(ordered, np.maximum(rank - 1, 0), axis=-1)[..., 0]
 
-    return Band(*map(quantile, QUANTILES))
+    low, high = (ranked(np.ceil(share * known).astype(int)) for share in (0.1, 0.9))
+    return Band(low, (ranked((known + 1) // 2) + ranked(known // 2 + 1)) / 2, high)
 
 
 def bands(networks: Sequence[Any], like: Any) -> Any:
@@ -74,13 +75,11 @@ class About:
 class Difference:
     """The largest difference of a value by hand from that of one witness.
 
-    ulps: |difference| over the distance from the tensor's largest element, in size, to the next float64. bounds:
-    |difference| / E by element, the largest; infinite where there is a difference and none is allowed.
+    bounds: |difference| / E by element, the largest; infinite where there is a difference and none is allowed.
     """
 
     witness: str
     difference: float
-    ulps: float
     bounds: float
     compared: int  # elements
     of: int
@@ -92,28 +91,10 @@ class EquationCheck:
 
     what: str
     quantity: str
+    where: str  # the numbers are from: "in this run", or other ones
     differences: list[Difference]
     element: str
     values: dict[str, float]  # by hand and by witness
-
-
-@dataclass(frozen=True)
-class VCurve:
-    """Relative errors of one derivative by the step of central difference and complex step."""
-
-    element: str
-    value: float
-    against: str
-    steps: np.ndarray
-    central: np.ndarray
-    complex: np.ndarray
-    smaller_steps: np.ndarray
-    complex_smaller: np.ndarray
-    truncation: float  # times h²: the relative error of truncation
-    rounding: float  # over h: the relative error of rounding
-    predicted_step: float  # NaN where one of the two is zero
-    best_step: float
-    best_error: float
 
 
 @dataclass(frozen=True)
@@ -129,15 +110,12 @@ class WrongFormula:
 class Checks:
     """All equations and their witnesses."""
 
-    equations: dict[str, EquationCheck]  # that the run uses
-    others: dict[str, EquationCheck]  # that a run of numbers does not use
+    equations: dict[str, EquationCheck]  # by id, as `equations.EQUATIONS`
     absent: dict[str, str]  # witnesses that are not installed, and the reason
     places: list[str]
-    options: dict[str, dict[str, Any]]  # the fields of the steps that are checked
     truncations: list[tuple[int, int]]
     biases_added: bool
     max_elements: int
-    v_curve: VCurve | None  # None: every derivative by W_hh is zero
     wrong: WrongFormula
 
     def largest(self) -> dict[str, float]:
@@ -147,11 +125,6 @@ class Checks:
             for one in equation.differences:
                 result[one.witness] = max(result.get(one.witness, 0.0), one.bounds)
         return result
-
-    def witnesses(self, ids: Iterable[str]) -> list[str]:
-        """The witnesses of some equations, in the order of all."""
-        there = {one.witness for id in ids for one in self.equations[id].differences}
-        return [witness for witness in self.largest() if witness in there]
 
 
 # -- components and truncation ----------------------------------------------------------------------------------------
@@ -170,13 +143,9 @@ class Network(Generic[N]):
     """The numbers of a network at one epoch."""
 
     cost: dict[str, Cost[N]]  # of "chunks" and "sliding"
-    recurrent: dict[str, Cost[N]]  # the same for W_hh alone
     lag: N  # (T,) the mean norm of the components, by lag
-    reach: N  # (3,) steps that have 50, 90 and 99 % of the norms
-    spectral_radius: N
-    slope: N  # mean
-    saturated: N  # share of the units
-    loss: N
+    reach: N  # steps that have 90 % of the norms
+    cancellation: N  # the sum of the norms over the norm of the sum
 
 
 @dataclass(frozen=True)
@@ -189,16 +158,6 @@ class Growth(Generic[N]):
     spectral_radius: N
     slope: N
     saturated: N
-
-
-@dataclass(frozen=True)
-class StartingPoint:
-    """A starting point of the run's own network, or the end of its training."""
-
-    factor: float  # by which W_hh was multiplied
-    growth: Growth[np.ndarray]
-    h: np.ndarray  # (T+1, H)
-    difference: float  # the largest one from the complex step
 
 
 @dataclass(frozen=True)
@@ -237,29 +196,28 @@ class Opposite:
 
 @dataclass(frozen=True)
 class ComponentFindings:
-    """The component matrix, the cost of truncation, and the growth of states. Lists are by epoch."""
+    """The component matrix, the cost of truncation, and the growth of states.
+
+    Lists are by epoch, and have one entry where the network is not trained, or two, before and after training.
+    """
 
     steps: int
-    parameters: int
     epochs: list[int]
     checks: dict[str, ComponentCheck]  # before and after training
-    norms: dict[str, np.ndarray]  # the same, (T, T)
+    norms: np.ndarray  # (T, T) after training
     masks: list[MaskShown]
     own: list[Network[np.ndarray]]  # the network of the run
     networks: int
     bands: list[Network[Band]]
-    diverged: list[int]  # networks
+    diverged: int  # networks that diverged in training
     lower: dict[str, np.ndarray]  # (T,) networks with a lower cosine than the run's after training; empty without any
     opposite: list[Opposite]  # after training
-    starts: dict[str, StartingPoint]  # of the run's network
-    start_bands: dict[str, Growth[Band]]
-    max_radius: float
-    threshold: float  # of |h|, above which a tanh unit is called saturated
+    growth: dict[str, Growth[Band]]  # before and after training
 
     @property
     def is_trained(self) -> bool:
         """Whether there is a training between the first epoch and the last."""
-        return self.epochs != [0]
+        return len(self.epochs) > 1
 
 
 BEFORE, AFTER = "before training", "after training"
@@ -269,63 +227,34 @@ BEFORE, AFTER = "before training", "after training"
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The loss of a pass over the series along training: the band over networks, and the final losses of all."""
+class FinalLosses:
+    """The losses of a pass after training, (networks,), by the length k of the windows; infinite: diverged."""
 
-    epochs: list[int]
-    band: Band
-    final: np.ndarray  # (networks,)
+    chunks: dict[int, np.ndarray]  # (k, k)
+    sliding: dict[int, np.ndarray]  # (1, k)
 
-    @property
-    def final_median(self) -> float:
-        """The median of the final losses."""
-        return float(self.band.median[-1])
-
-    @property
-    def diverged(self) -> int:
-        """The number of networks that diverged."""
-        return int(np.isinf(self.final).sum())
-
-
-@dataclass(frozen=True)
-class CurvesByLength:
-    """Training by the length k of the windows: chunks (k, k) and sliding windows (1, k)."""
-
-    chunks: dict[int, Curve]
-    sliding: dict[int, Curve]
-
-    def best(self, kind: str) -> int | None:
-        """The k with the lowest median of the final losses; None where all diverged."""
+    def best(self, kind: str) -> tuple[int, float] | None:
+        """The k with the lowest median, and that median; None where all diverged."""
         runs = self.chunks if kind == "chunks" else self.sliding
-        k = min(runs, key=lambda k: runs[k].final_median)
-        return k if isfinite(runs[k].final_median) else None
+        median, k = min((float(band(final).median), k) for k, final in runs.items())
+        return (k, median) if isfinite(median) else None
 
     @property
     def diverged(self) -> list[Opposite]:
         """The truncations with which some networks diverged."""
-        runs = [("chunks", k, run) for k, run in self.chunks.items()]
-        runs += [("a sliding window", k, run) for k, run in self.sliding.items() if k > 1]
-        return [Opposite(kind, k, run.diverged) for kind, k, run in runs if run.diverged]
+        runs = [("chunks", k, final) for k, final in self.chunks.items()]
+        runs += [("a sliding window", k, final) for k, final in self.sliding.items() if k > 1]
+        return [Opposite(kind, k, int(np.isinf(final).sum())) for kind, k, final in runs if np.isinf(final).any()]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Training by the definition and by a mutant, on the same networks."""
+    """Training by the definition and by a wrong program, on the same networks."""
 
-    right: Curve
-    wrong: Curve
+    learning_rate: float  # of both
     ratio: Band  # of the final losses, wrong to right
+    diverged: int  # networks, by the wrong program
     verdict: str
-
-
-@dataclass(frozen=True)
-class StepDifferences:
-    """The difference of the steps from those of the definition, relative to their length."""
-
-    epochs: list[int]  # whose weights both start from
-    by_epoch: np.ndarray | None  # root mean square over the updates of an epoch; None: they make other updates
-    first_update: int | None  # that differs, from 1
-    first_difference: float
 
 
 @dataclass(frozen=True)
@@ -337,19 +266,15 @@ class Disagreement:
     run: str
     right_counts: np.ndarray  # (T, T) how often each component is counted in an epoch
     counts: np.ndarray
-    steps: StepDifferences
-    outcome: Outcome
+    outcomes: list[Outcome]  # the first at the run's learning rate, others at smaller ones
 
 
 @dataclass(frozen=True)
 class Caught:
-    """The check that catches a mutant; epoch and update are None in a random case, tensor where nothing is found."""
+    """The check that catches a mutant; the tensor is None where nothing is found."""
 
     tensor: str | None
     equation: str
-    ratio: float  # of error and bound
-    epoch: int | None = None
-    update: int | None = None
 
 
 @dataclass(frozen=True)
@@ -357,26 +282,34 @@ class Mistake:
     """A mutant, the run that shows it, and its effect."""
 
     name: str
-    changes: tuple[tuple[str, str], ...]  # correct line of conformance/plain_rnn.py, and the wrong lines
+    changes: list[tuple[str, str]]  # correct line of conformance/plain_rnn.py, and the wrong lines
     functions: list[str]  # the code with the wrong lines
     caught: Caught
     shown_by: str | None  # None: a random case shows it, and no run
-    outcome: Outcome | None
+    outcomes: list[Outcome]  # as those of a Disagreement; empty: not in a run
 
     @property
     def verdict(self) -> str:
-        """The effect on training."""
-        return "not in a run" if self.outcome is None else self.outcome.verdict
+        """The effect on training at the run's learning rate."""
+        return self.outcomes[0].verdict if self.outcomes else "not in a run"
 
 
-GOOD = ("the same", "lower loss", "learns")  # verdicts on a network that learns
+SAME = "the same"
+NO_EFFECT = "moves no parameter"
+GOOD = (SAME, "lower loss", "learns")  # verdicts on a network that learns
 
 
 @dataclass(frozen=True)
 class TrainingFindings:
     """Effects of truncations, disagreements and mistakes on training."""
 
-    by_k: CurvesByLength
+    made_with: dict[str, str]  # the command and the versions
+    series: str
+    sizes: dict[str, int]  # T, B, D, H, O
+    networks: int
+    learning_rate: float
+    reduction: str
+    by_k: FinalLosses
     disagreements: list[Disagreement]
     mistakes: list[Mistake]
     epochs: int  # of the runs of disagreements and mistakes
@@ -387,8 +320,13 @@ class TrainingFindings:
         return sum(mistake.verdict in verdicts for mistake in self.mistakes)
 
     @property
+    def moved(self) -> int:
+        """The number of mistakes that move a parameter of a run."""
+        return len(self.mistakes) - self.count("not in a run", NO_EFFECT)
+
+    @property
     def learn(self) -> int:
-        """The number of mistakes that still learn."""
+        """The number of mistakes that move a parameter and still learn."""
         return self.count(*GOOD)
 
     @property
@@ -426,5 +364,24 @@ def plain(value: Any, digits: int | None = DIGITS) -> Any:
     if not isinstance(value, float):
         return value
     if not isfinite(value):
-        return None
+        return None if isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value if digits is None else float(f"{value:.{digits}g}")
+
+
+def restored(kind: Any, value: Any) -> Any:
+    """The value of this type that `plain` made JSON of: a record, an array, or a list, dict or tuple of them."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is dict:
+        key, of = inner
+        return {key(name): restored(of, one) for name, one in value.items()}
+    if origin is list:
+        return [restored(inner[0], one) for one in value]
+    if origin is tuple:
+        return tuple(restored(*pair) for pair in zip(inner, value, strict=True))
+    if is_dataclass(kind):
+        return kind(**{name: restored(of, value[name]) for name, of in get_type_hints(kind).items()})  # type: ignore
+    if kind is np.ndarray:
+        return np.array(value, float)
+    if kind is float:
+        return nan if value is None else float(value)
+    return value

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,17 @@ from numpy_rnn.study.figures.component_figures import COMPONENT_DRAWINGS
 from numpy_rnn.study.figures.disagreement_figures import DISAGREEMENT_DRAWINGS
 from numpy_rnn.study.figures.render import Drawing, pictures
 from numpy_rnn.study.figures.truncation_figures import TRUNCATION_DRAWINGS
-from numpy_rnn.study.findings import About, Findings, plain
+from numpy_rnn.study.findings import About, Findings, TrainingFindings, plain
 from numpy_rnn.study.page.templates import check_page_packages
 from numpy_rnn.study.subject import Subject, subject_of
-from numpy_rnn.study.training.mistakes import measure_training
+from numpy_rnn.study.training.mistakes import measure_training, published_training
 
 PARTS: dict[str, tuple[str, Callable[[Subject], Any]]] = {
     "checks": ("every equation and its witnesses", measure_checks),
     "components": ("the component matrix, truncation, vanishing and exploding", measure_components),
-    "training": ("training: truncations, disagreements, mistakes", measure_training),
     "explorer": ("the numbers of the explorer", explorer),
 }
 DRAWINGS: tuple[Drawing, ...] = (*CHECK_DRAWINGS, *COMPONENT_DRAWINGS, *TRUNCATION_DRAWINGS, *DISAGREEMENT_DRAWINGS)
-PACKAGES = ("numpy", "matplotlib", "torch", "python-flint")
 
 
 def run(rnn: Any, arguments: Any) -> None:
@@ -66,7 +63,12 @@ def run(rnn: Any, arguments: Any) -> None:
         print(f"{time.monotonic() - began:5.1f} s  {what}", flush=True)
 
     choices = {name.replace("_", " "): str(v) for name, v in configuration.to_dict().items() if v is not None}
-    findings = measure(subject, choices, begin)
+    training = published_training()
+    if arguments.full:
+        begin("training: truncations, disagreements, mistakes")
+        with np.errstate(over="ignore", invalid="ignore"):  # some of the runs are meant to go wrong
+            training = measure_training(subject)
+    findings = measure(subject, choices, training, begin)
     begin("figures and page")
     write_folder(arguments.folder, files_of(findings))
     begin(f"done: open {printable(str(Path(arguments.folder) / PAGE))}")
@@ -75,7 +77,6 @@ def run(rnn: Any, arguments: Any) -> None:
 def about(subject: Subject, choices: dict[str, str]) -> About:
     """The run that is studied, and the versions that study it."""
     (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
-    installed = {name: find_spec({"python-flint": "flint"}.get(name, name)) for name in PACKAGES}
     return About(
         series=subject.name,
         sizes={"T": T, "B": B, "D": D, "H": H, "O": O},
@@ -87,18 +88,23 @@ def about(subject: Subject, choices: dict[str, str]) -> About:
         networks=subject.networks,
         epochs=[snapshot.epoch for snapshot in subject.snapshots],
         versions={"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name, spec in installed.items() if spec},
+        | {name: importlib.metadata.version(name) for name in ("numpy", "matplotlib")},
     )
 
 
-def measure(subject: Subject, choices: dict[str, str], begin: Callable[[str], object] = lambda what: None) -> Findings:
-    """All numbers, part by part; `begin` is called with the name of the next part."""
+def measure(
+    subject: Subject,
+    choices: dict[str, str],
+    training: TrainingFindings,
+    begin: Callable[[str], object] = lambda what: None,
+) -> Findings:
+    """All numbers, part by part, with those of training; `begin` is called with the name of the next part."""
     parts = {}
     for part, (what, measure_part) in PARTS.items():
         begin(what)
-        with np.errstate(over="ignore", invalid="ignore"):  # some of the runs are meant to go wrong
+        with np.errstate(over="ignore", invalid="ignore"):  # of networks that are scaled to explode, or diverge
             parts[part] = measure_part(subject)
-    return Findings(about(subject, choices), **parts)
+    return Findings(about(subject, choices), training=training, **parts)
 
 
 def files_of(findings: Findings) -> dict[str, bytes]:
@@ -112,7 +118,13 @@ def files_of(findings: Findings) -> dict[str, bytes]:
         files |= {f"figures/{drawing.name}.svg": svg, f"figures/{drawing.name}.png": png}
     numbers = plain(replace(findings, explorer={})) | {"explorer": findings.explorer}
     text = json.dumps(numbers, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return {PAGE: page(findings, drawn).encode(), "study.json": text.encode(), **files}
+    training = json.dumps(numbers["training"], ensure_ascii=False, allow_nan=False, indent=0)
+    return {
+        PAGE: page(findings, drawn).encode(),
+        "study.json": text.encode(),
+        "training.json": training.encode(),
+        **files,
+    }
 
 
 # -- the folder -------------------------------------------------------------------------------------------------------

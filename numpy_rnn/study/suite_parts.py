@@ -109,17 +109,17 @@ def judge_run(program: Program, run: Run) -> Caught | None:
         first = judge(trace(program, run)).first  # type: ignore[arg-type]
     if first is None:
         return None
-    return Caught(first.tensor, first.equation, first.ratio, first.epoch, first.number)
+    return Caught(first.tensor, first.equation)
 
 
 def judge_case(mutant: Mutant) -> Caught:
     """The first tensor of a random case of the score board that exceeds its bound."""
     of = score(mutant, levels(mutant)[0])
-    return Caught(of.tensor, EQUATIONS.get(of.tensor or "", "form"), of.factor)
+    return Caught(of.tensor, EQUATIONS.get(of.tensor or "", "form"))
 
 
-MAX_LINES = 24  # of a function that is shown whole
-AROUND = 10, 7  # lines before and after the wrong ones of a longer function
+MAX_LINES = 16  # of a function that is shown whole
+AROUND = 6, 4  # lines before and after the wrong ones of a longer function
 
 
 def wrong_functions(mutant: Mutant) -> list[str]:

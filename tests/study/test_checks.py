@@ -14,16 +14,18 @@ from numpy_rnn.loss import softmax
 from numpy_rnn.study.checks import check_others, check_step, check_truncation, witnesses
 from numpy_rnn.study.checks.check_equations import measure_checks
 from numpy_rnn.study.checks.complex_step import bounds, differentiated
-from numpy_rnn.study.checks.equations import OTHERS, WINDOW, by_hand, element, problems, row
+from numpy_rnn.study.checks.equations import EQUATIONS, OTHERS, SOFTMAX, STEP, WINDOW, by_hand, element, problems, row
 from numpy_rnn.study.checks.witnesses import compare, loops
+from numpy_rnn.study.page.document import definitions
 from numpy_rnn.study.suite_parts import mutant, plain_rnn, present, step_bounds
 
 TRUE = ("ball arithmetic", "exact fractions")  # they know the value far beyond what a float64 holds
 ROUNDED = ("plain loops", "autograd", "torch.optim")  # they do the same operations, and round them in their own way
-EXACT = ("counting steps", "once each", "previous window")
+EXACT = ("counting steps", "previous window")
 APART = 2  # E, of two values that are each within E of the true one
 STUDIED = {*(f"F{n}" for n in (1, 2, 3)), "L1", "L2", *(f"B{n}" for n in range(1, 11)), "T1", "T2", "T3"}
 STUDIED |= {f"U{n}" for n in range(1, 7)}
+DEFINED = {id.partition(",")[0] for id in EQUATIONS}
 
 
 @cache
@@ -42,18 +44,28 @@ def test_values_by_hand_are_within_the_bound(name):
     either is within 1.
     """
     checks = checks_of(name)
-    assert set(checks.equations) == STUDIED
+    assert list(checks.equations) == list(EQUATIONS)
+    assert set(checks.equations) == STUDIED | set(OTHERS)
     assert all(of.differences for of in checks.equations.values())
     assert all(one.bounds <= 1 for _, one in by(checks, *TRUE))
     assert all(one.bounds <= APART for _, one in by(checks, *ROUNDED))
     assert [id for id, one in by(checks, *EXACT) if one.difference or one.bounds] == []
-    assert {id for id, _ in by(checks, *TRUE)} == STUDIED - {"T1", "T2", "T3"}
+    assert {id for id, _ in by(checks, *TRUE)} == STUDIED - {"T1", "T2", "T3"} | {"U7", "U8", "U9"}
     assert checks.biases_added == ("bias" not in SUBJECTS[name])
-    assert set(checks.others) == set(OTHERS)
-    for id, of in checks.others.items():
-        for one in of.differences:
-            assert one.bounds <= (0 if id in ("F4", "U7") else 1), id
+    for id in OTHERS:
+        for one in checks.equations[id].differences:
+            assert one.bounds <= (0 if id in ("F4", "U7") else APART if one.witness == "complex step" else 1), id
             assert one.compared == one.of > 0
+
+
+def test_every_equation_of_the_document_is_checked():
+    assert set(definitions()) == DEFINED
+    witnesses = {one.witness for one in checks_of("sine").equations[SOFTMAX].differences}
+    assert witnesses == {"complex step", "50 decimal digits"}
+    where = {id: of.where for id, of in checks_of("sine").equations.items()}
+    assert [id for id in ("F1", "B5", "B7", "B8", "L3", "U2", "U8") if "in this run" in where[id]] == ["F1", "B5"]
+    shown = {id: checks_of("everything").equations[id].element for id in ("U1", "U3", "U9")}
+    assert all(text.startswith(("θ of ", "dθ of ", "Δ of ")) for text in shown.values()), shown
 
 
 def test_complex_step_is_near_and_central_difference_is_not():
@@ -62,7 +74,7 @@ def test_complex_step_is_near_and_central_difference_is_not():
     central = dict(by(checks, "central difference"))
     assert set(central) == {f"B{n}" for n in range(1, 11)}
     assert all(one.bounds > APART for one in central.values())
-    near = [(id, one) for id, one in by(checks, "complex step", "RTRL") if id != "T3"]
+    near = [(id, one) for id, one in by(checks, "complex step", "RTRL") if id not in ("T3", SOFTMAX)]
     assert all(one.bounds <= APART < central[id].bounds for id, one in near)
     assert {id for id, _ in by(checks, "RTRL")} == {f"B{n}" for n in range(4, 10)}
     assert checks.wrong.bounds > APART
@@ -88,6 +100,9 @@ def test_elements_are_named_from_one():
         ("L1", 3, (5,)): "ℓ_4",
         ("L2", 0, ()): "L",
     }
+    params = numpy_rnn.Parameters(np.zeros((1, 2)), np.zeros((2, 2)), np.zeros((2, 1)))
+    assert [element(STEP["U4"], at, (8,), params) for at in (0, 4)] == ["g of W_xh[1, 1]", "g of W_hh[2, 1]"]
+    assert element(STEP["U2"], 0, (), params) == "‖dθ‖"
     assert {key: element(WINDOW[key[0]], *key[1:]) for key in names} == names
 
 
@@ -100,7 +115,6 @@ def test_numpy_is_enough(monkeypatch):
     assert checks.absent == {"ball arithmetic": "python-flint is not installed"} | no_torch
     assert not set(checks.absent) & set(checks.largest())
     assert all(of.differences for of in checks.equations.values())
-    assert checks.v_curve.against == "by hand"
     rest = ("plain loops", "complex step", "RTRL")
     assert by(checks, *rest) == by(same, *rest)  # E is of the values by hand
 
@@ -109,19 +123,20 @@ def test_numpy_is_enough(monkeypatch):
 def test_all_witnesses_are_there_where_all_is_installed():
     checks = checks_of("sine")
     assert checks.absent == {}
-    assert set(checks.largest()) == {*TRUE, *ROUNDED, *EXACT, "complex step", "RTRL", "central difference"}
+    others = {"complex step", "RTRL", "central difference", "counting", "50 decimal digits"}
+    assert set(checks.largest()) == {*TRUE, *ROUNDED, *EXACT, *others}
 
 
 def test_the_steps_are_those_of_three_sets():
-    options = checks_of("everything").options
-    assert {name: (of["momentum"], of["dampening"], of["nesterov"]) for name, of in options.items()} == {
+    case = problems(subject("everything"))["before training"]
+    steps = {one.name: one.case.step for one in check_step.descents(case)}
+    assert {name: (of.momentum, of.dampening, of.nesterov) for name, of in steps.items()} == {
         "the run's own": (0.5, 0, False),
         "momentum with dampening": (0.9, 0.5, False),
         "Nesterov": (0.9, 0, True),
     }
-    gradients = check_step.gradients_of(problems(subject("everything"))["before training"])
-    limits = [1.0, *2 * [np.linalg.norm(row(gradients)) / 2]]
-    np.testing.assert_allclose([of["max_norm"] for of in options.values()], limits, rtol=1e-12)
+    limits = [1.0, *2 * [np.linalg.norm(row(check_step.gradients_of(case))) / 2]]
+    np.testing.assert_allclose([of.max_norm for of in steps.values()], limits, rtol=1e-12)
 
 
 # -- mistakes are seen ------------------------------------------------------------------------------------------------
@@ -219,6 +234,7 @@ def test_wrong_equations_of_no_run_are_seen(monkeypatch):
         return numpy_rnn.Gradients(*(None if g is None else g * off for g in gradients))
 
     wrong = SimpleNamespace(
+        adjoints=lambda *window, **options: SimpleNamespace(dy=numpy_rnn.adjoints(*window, **options).dy * off),
         cross_entropy=lambda y, c: numpy_rnn.cross_entropy(y, c) * off,
         clip_by_value=lambda g, limit: numpy_rnn.clip_by_value(g, limit * off),
         direction=lambda params, g, v, **options: numpy_rnn.direction(params, scaled(g), v, **options),

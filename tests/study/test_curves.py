@@ -17,10 +17,10 @@ from numpy_rnn.common.errors import Diverged
 from numpy_rnn.common.records import Objective, Run, RunOptions, Schedule, Step
 from numpy_rnn.study.checks.complex_step import step_losses, unrolled
 from numpy_rnn.study.components.matrix import mask
-from numpy_rnn.study.findings import CurvesByLength, band
+from numpy_rnn.study.findings import FinalLosses, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Snapshot, Subject, changed, check_losses, snapshot_epochs
 from numpy_rnn.study.suite_parts import plain_rnn, updates
-from numpy_rnn.study.training import learning_curves as curves
+from numpy_rnn.study.training import outcomes
 from numpy_rnn.study.training.disagreements import VARIANTS, added_up, divisors, variants, weights
 from numpy_rnn.study.training.programs import program
 
@@ -60,58 +60,54 @@ def test_a_loss_of_a_thousand_times_the_untrained_has_diverged():
 def test_what_has_diverged_is_infinite(options, rate, finite):
     """Also where the loss is finite, and only far above that of the untrained network."""
     of = small(None, 3, epochs=1, **options)
-    params, wild = curves.draw_networks(of, 8), changed(of.options, learning_rate=rate)
-    result = curves.learning_curve(of.train(params, wild), params, of, wild)
-    losses = curves.losses_of_a_pass(result.parameters, of, of.nonlinearity)
-    assert np.array_equal(result.losses, np.where(losses <= DIVERGED_FACTOR * losses[0], losses, np.inf))
-    assert np.isfinite(losses[-1]).all() == finite
-    assert result.findings().diverged == np.isinf(result.losses[-1]).sum() > 0
+    params, wild = outcomes.draw_networks(of, 8), changed(of.options, learning_rate=rate)
+    result = outcomes.last_of(of.train(params, wild), params, of, wild)
+    before, after = outcomes.losses_of_a_pass([params, result.parameters], of, of.nonlinearity)
+    assert np.array_equal(result.untrained, before)
+    assert np.array_equal(result.final, np.where(after <= DIVERGED_FACTOR * before, after, np.inf))
+    assert np.isfinite(after).all() == finite
+    assert np.isinf(result.final).any()
 
 
-def test_quantiles_are_values_of_networks_and_know_infinity():
-    of = band(np.array([*range(1, 9), np.inf, np.inf]))
-    assert [of.low, of.median, of.high] == [1, 5, np.inf]
+def test_quantiles_know_infinity_and_a_middle():
+    for values, expected in (
+        ([*range(1, 9), np.inf, np.inf], [1, 5.5, np.inf]),
+        ([2, np.nan, 1, 5], [1, 2, 5]),
+        ([1, np.inf], [1, np.inf, np.inf]),
+        ([3], [3, 3, 3]),
+    ):
+        of = band(np.array(values, float))
+        assert [of.low, of.median, of.high] == expected
 
 
 def test_networks_are_those_that_the_seeds_draw():
     of = small(seed=7)
-    members = curves.draw_networks(of, 2)
+    members = outcomes.draw_networks(of, 2)
     for n in (0, 1):
         alone = numpy_rnn.initial_parameters(1, 6, 1, dtype="float32", seed=7 + n)
         assert all(np.array_equal(theta[n], right) for theta, right in zip(members[:3], alone[:3]))
-    assert not curves.draw_networks(of, 2, bias=True).b_h.any()
-    assert curves.draw_networks(of, 2, dtype="float64").W_hh.dtype == np.float64
+    assert not outcomes.draw_networks(of, 2, bias=True).b_h.any()
+    assert outcomes.draw_networks(of, 2, dtype="float64").W_hh.dtype == np.float64
 
 
-def test_epochs_of_a_curve():
-    assert [curves.curve_epochs(epochs) for epochs in (0, 3)] == [[0], [0, 1, 2, 3]]
-    first, second, *_, last = many = curves.curve_epochs(3000)
-    assert (first, second, last) == (0, 1, 3000)
-    assert len(many) <= 62
-
-
-def test_curves_by_length_are_tbptt_of_these_lengths():
+def test_final_losses_are_those_of_tbptt_of_these_lengths():
     of = small(4, 2, epochs=2)
-    result = curves.by_length(of)
-    assert list(result.chunks) == list(result.sliding) == curves.lengths(4) == [1, 2, 3, 4]
+    result = outcomes.by_length(of)
+    assert list(result.chunks) == list(result.sliding) == outcomes.lengths(4) == [1, 2, 3, 4]
     for kind in ("chunks", "sliding"):
         runs = getattr(result, kind)
-        for k, run in runs.items():
+        for k, final in runs.items():
             options = changed(of.options, k1=k if kind == "chunks" else 1, k2=k)
-            params = curves.draw_networks(of, 2)
-            losses = curves.learning_curve(of.train(params, options), params, of, options).losses[-1]
-            assert np.array_equal(run.final, losses)
-        assert runs[result.best(kind)].final_median == min(run.final_median for run in runs.values())
+            params = outcomes.draw_networks(of, 2)
+            assert np.array_equal(final, outcomes.last_of(of.train(params, options), params, of, options).final)
+        assert result.best(kind) == min((float(np.median(final)), k) for k, final in runs.items())[::-1]
     assert result.diverged == []
-    wild = Subject(
-        **vars(of) | {"run": of.run._replace(options=changed(of.options, nonlinearity="relu", learning_rate=50.0))}
-    )
-    result = curves.by_length(wild)
-    assert {one.kind for one in result.diverged} == {"chunks", "a sliding window"}
-    assert all(one.networks == getattr(result, one.kind.split()[-1].replace("window", "sliding"))[one.k].diverged > 0
-               for one in result.diverged)  # fmt: skip
-    every = CurvesByLength(*2 * ({k: run for k, run in result.chunks.items() if run.diverged == 2},))
-    assert every.best("chunks") is None
+    every, one = np.full(2, np.inf), np.array([1.0, np.inf])
+    wild = FinalLosses({1: every, 2: every}, {1: every, 2: one})
+    assert [(of.kind, of.k, of.networks) for of in wild.diverged] == [
+        ("chunks", 1, 2), ("chunks", 2, 2), ("a sliding window", 2, 1)
+    ]  # fmt: skip
+    assert wild.best("chunks") is None
 
 
 # -- wrong truncations ------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from html_faults import faults
 from in_process import command, contents, main, refused
@@ -19,14 +20,14 @@ from numpy_rnn.app.experiment import prepare
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.common.records import Parameters
 from numpy_rnn.study import study
-from numpy_rnn.study.figures.render import Picture, narrow_figure, pictures
+from numpy_rnn.study.figures.render import Picture, pictures
 from numpy_rnn.study.figures.style import style
 from numpy_rnn.study.findings import plain
 from numpy_rnn.study.page.page import page
 from numpy_rnn.study.study import DRAWINGS, check_folder, write_folder
 from numpy_rnn.study.subject import Subject, changed
 from numpy_rnn.study.suite_parts import named
-from numpy_rnn.study.training.mistakes import measure_training
+from numpy_rnn.study.training.mistakes import measure_training, published_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_matplotlib]
 
@@ -48,44 +49,53 @@ def _in_a_new_folder(tmp_path, monkeypatch):
 def made(tmp_path_factory):
     """The folder of a small study of other options than the default ones, with few mistakes.
 
-    Only two figures are drawn, as every one takes a second; the others are the first.
+    Only one figure is drawn, as every one takes half a second; the others are the same.
     """
     drawn = {}
 
     def some(drawing, findings):
-        shown = drawing if drawing.name == "mistakes" else DRAWINGS[2]
-        drawn[shown] = drawn.get(shown) or pictures(shown, findings)
-        return drawn[shown]
+        drawn[0] = drawn.get(0) or pictures(DRAWINGS[-1], findings)
+        return drawn[0]
 
     folder = tmp_path_factory.mktemp("made") / "study"
     words = [f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in OPTIONS.items()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "pictures", some)
-        patch.setitem(study.PARTS, "training", ("training", lambda subject: measure_training(subject, MISTAKES)))
-        assert main(numpy_rnn, ("study", *words, "--steps=6", "--seeds=2", "--folder", folder)) == 0
+        patch.setattr(study, "measure_training", lambda subject: measure_training(subject, MISTAKES))
+        assert main(numpy_rnn, ("study", *words, "--full", "--steps=6", "--seeds=2", "--folder", folder)) == 0
     return folder
 
 
 def test_the_folder_is_the_page_its_numbers_and_figures(made):
     names = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
     figures = {f"figures/{drawing.name}.{ending}" for drawing in DRAWINGS for ending in ("svg", "png")}
-    assert names == {"study.html", "study.json"} | figures
-    assert len(DRAWINGS) == len({drawing.name for drawing in DRAWINGS}) > 10
+    assert names == {"study.html", "study.json", "training.json"} | figures
+    assert len(DRAWINGS) == len({drawing.name for drawing in DRAWINGS})
     page, numbers = ((made / f"study.{ending}").read_text(encoding="utf-8") for ending in ("html", "json"))
     assert faults(page) == []
-    assert len(page) < 2_000_000
+    assert len(page) < 1_500_000
     assert "one of which differs" not in page
     about = json.loads(numbers)["about"]
     assert about["sizes"] == {"T": 6, "B": 1, "D": 1, "H": 3, "O": 1}
     assert (about["epochs"], about["networks"], about["parameters"]) == ([0, 1, 2], 2, 22)
     subject = small(6, 2, **OPTIONS)
-    findings = study.measure(subject, {})
+    findings = study.measure(subject, {}, published_training())
     checks = json.loads(numbers)["checks"]
     assert checks == plain(findings.checks)  # the same numbers each time
+    training = json.loads((made / "training.json").read_text(encoding="utf-8"))
+    assert training == json.loads(numbers)["training"]
+    assert (training["networks"], [one["name"] for one in training["mistakes"]]) == (2, [one.name for one in MISTAKES])
 
 
 def test_the_command_prints_what_it_does(capsys, monkeypatch):
-    monkeypatch.setattr(study, "measure", lambda subject, choices, begin: begin("measuring") or choices)
+    found = []
+
+    def measure(of, choices, training, begin):
+        found.append(training)
+        begin("measuring")
+        return choices
+
+    monkeypatch.setattr(study, "measure", measure)
     monkeypatch.setattr(study, "files_of", lambda findings: {"study.html": str(findings).encode()})
     ended = command(numpy_rnn, capsys, "study", "--epochs", "2", "--steps", "6")
     assert (ended.status, ended.err) == (0, "")
@@ -94,6 +104,7 @@ def test_the_command_prints_what_it_does(capsys, monkeypatch):
     assert steps == "the first 6 of 20 steps are studied; --steps changes their number"
     assert [line[9:].split(":")[0] for line in timed] == ["measuring", "figures and page", "done"]
     assert "'epochs': '2'" in Path("study/study.html").read_text()
+    assert plain(found[0]) == plain(published_training())  # without --full
 
 
 def test_a_study_may_be_written_again_and_other_files_stay():
@@ -122,23 +133,21 @@ def test_nothing_unfinished_is_left_when_the_disk_refuses(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 4, "learning_rate": 4.0, "dtype": "float64"}])
-def test_untrained_and_diverging_networks_have_a_page(options, monkeypatch):
+def test_untrained_and_diverging_networks_have_a_page(options):
     """Without training there is less of everything; of the others most diverge, but the run's own does not."""
     from matplotlib.figure import Figure
 
     of = small(6, 5, hidden_size=3, **{**options, "learning_rate": 0.1})
     if options["epochs"]:
         of = Subject(**vars(of) | {"run": of.run._replace(options=changed(of.options, learning_rate=4.0))})
-    monkeypatch.setitem(study.PARTS, "training", ("", lambda subject: measure_training(subject, MISTAKES)))
-    findings = study.measure(of, {})
-    assert bool(findings.components.diverged[-1]) == bool(options["epochs"])
+    with np.errstate(all="ignore"):
+        training = measure_training(of, MISTAKES)
+    findings = study.measure(of, {}, training)
+    assert bool(findings.components.diverged) == bool(options["epochs"])
     for drawing in DRAWINGS:
         with style():
-            figure = Figure(figsize=drawing.size) if options["epochs"] else narrow_figure(drawing)
-            drawing.draw(figure, findings)
-    text = page(
-        findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), Picture(*2 * ((b"<svg/>", (1.0, 1.0)),)))
-    )
+            drawing.draw(Figure(figsize=drawing.size), findings)
+    text = page(findings, dict.fromkeys((drawing.name for drawing in DRAWINGS), Picture(b"<svg/>", (1.0, 1.0))))
     assert faults(text) == []
     assert ">nan<" not in text
 
@@ -153,9 +162,6 @@ def test_the_page_fits_its_screen_and_axe_finds_nothing(width, scheme, new_page,
     page = new_page(made / "study.html", width, color_scheme=scheme)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-    shown = page.evaluate("[...document.querySelectorAll('figure')].map((f) => [...f.querySelectorAll('img')]"
-                          ".filter((e) => e.checkVisibility()).map((e) => e.className).join())")  # fmt: skip
-    assert set(shown) == {"of-narrow" if width == 400 else "of-wide"}
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(WIDER) == []

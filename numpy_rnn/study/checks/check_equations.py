@@ -1,4 +1,4 @@
-"""Every equation and its witnesses: (F1) to (B10) on windows over the whole series, and the findings of all checks."""
+"""Every equation and its witnesses: those of a window on windows over the whole series, and the findings of all."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,8 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.study.checks.check_others import check_others
 from numpy_rnn.study.checks.check_step import check_steps
 from numpy_rnn.study.checks.check_truncation import check_truncations, truncations
-from numpy_rnn.study.checks.complex_step import (
-    MAX_ELEMENTS,
-    bounds,
-    central_difference,
-    differentiated,
-    v_curve,
-)
-from numpy_rnn.study.checks.equations import WINDOW, by_hand, problems
+from numpy_rnn.study.checks.complex_step import MAX_ELEMENTS, bounds, central_difference, differentiated
+from numpy_rnn.study.checks.equations import EQUATIONS, WINDOW, by_hand, problems
 from numpy_rnn.study.checks.witnesses import (
     EquationChecker,
     Witnessed,
@@ -31,7 +25,9 @@ from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite_parts import Values, mutant
 
 MISTAKE, WRONG = "W_hh used without its transpose", "B5"  # to show how far a wrong formula is off
-FIRST, SHOWN = "before training", "after training"  # the problems of the V-curve, and of the elements shown
+FIRST, SHOWN = "before training", "after training"  # the problems of the wrong formula, and of the elements shown
+RUN, NO_BIAS = "after training, in this run", "with biases of zero, which this run does not have"
+BIASES = ("B7", "B8")
 
 WITNESSES: dict[str, Callable[[WindowCase], dict[str, Witnessed]]] = {
     "plain loops": loops,
@@ -63,18 +59,16 @@ def measure_checks(subject: Subject) -> Checks:
             if where == SHOWN:
                 checker.show(hand[name], named(results, name))
         if where == FIRST:
-            curve, wrong = v_curve(case, hand, results.get("ball arithmetic")), wrong_formula(case, hand, E)
-    steps, options = check_steps(subject, absent)
-    windows = {id: checker.findings() for id, checker in checkers.items()}
+            wrong = wrong_formula(case, hand, E)
+    without = subject.start.b_h is None
+    found = {id: checker.findings(NO_BIAS if without and id in BIASES else RUN) for id, checker in checkers.items()}
+    found |= check_truncations(subject) | check_steps(subject, absent) | check_others(subject)
     return Checks(
-        equations=windows | check_truncations(subject) | steps,
-        others=check_others(subject),
+        equations={id: found[id] for id in EQUATIONS},
         absent=absent,
         places=list(cases),
-        options=options,
         truncations=truncations(subject),
-        biases_added=subject.start.b_h is None,
+        biases_added=without,
         max_elements=MAX_ELEMENTS,
-        v_curve=curve,
         wrong=wrong,
     )

@@ -26,6 +26,7 @@ from numpy_rnn.study.suite_parts import Values, step_bounds
 
 MOMENTUM, DAMPENING, DECAY = 0.9, 0.5, 0.01  # of the demonstration
 SHORTER = 0.5  # times the norm: so that clipping clips
+DEMONSTRATION = f"in a second update with momentum {MOMENTUM}, Nesterov, weight decay {DECAY} and clipping"
 UPDATES = 2  # the first, which has no velocity, and one that has
 
 
@@ -173,17 +174,16 @@ def _row(tensors):
 WITNESSES = {"exact fractions": exact, "torch.optim": optimizer}
 
 
-def check_steps(subject: Subject, absent: dict[str, str]) -> tuple[dict[str, EquationCheck], dict[str, dict[str, Any]]]:
-    """(U1) to (U6) by two updates with each step, on the gradients at the start of training; and these steps."""
+def check_steps(subject: Subject, absent: dict[str, str]) -> dict[str, EquationCheck]:
+    """(U1) to (U6) by two updates with each step, on the gradients at the start of training."""
     case = problems(subject)["before training"]
-    checkers, options = {id: EquationChecker(equation) for id, equation in STEP.items()}, {}
+    checkers = {id: EquationChecker(equation) for id, equation in STEP.items()}
     for descent in descents(case):
-        options[descent.name] = descent.case.step._asdict()
         E, results = step_bounds(descent.case, row(descent.gradients)), evaluate(WITNESSES, descent, absent)
         for checker in checkers.values():
             name = checker.equation.name
             if name in descent.hand:
                 witnesses = named(results, name)
                 checker.add(descent.hand[name], E[name], witnesses)
-                checker.show(descent.hand[name], witnesses)
-    return {id: checker.findings() for id, checker in checkers.items()}, options
+                checker.show(descent.hand[name], witnesses, descent.case.params)
+    return {id: checker.findings(DEMONSTRATION) for id, checker in checkers.items()}

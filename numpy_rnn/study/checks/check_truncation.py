@@ -39,22 +39,12 @@ def windows_by_counting(steps: int, k1: int, k2: int) -> Iterator[Window]:
 
 
 def schedules(steps: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """All e_n (T1), all s_n (T2), and how often each loss is used, which is once: by the formulas, and by counting.
-
-    Of every TBPTT(k1, k2), one after the other.
-    """
-    result: dict[str, tuple[list[int], list[int]]] = {"e": ([], []), "s": ([], []), "times": ([], [])}
-    for k1, k2 in pairs(steps):
-        ours, counted = list(windows(steps, k1, k2)), list(windows_by_counting(steps, k1, k2))
-        times = np.zeros(steps, int)
-        for window in ours:
-            times[window.loss_start : window.stop] += 1
-        for side, schedule in enumerate((ours, counted)):
-            result["e"][side].extend(window.stop for window in schedule)
-            result["s"][side].extend(window.start for window in schedule)
-        result["times"][0].extend(times.tolist())
-        result["times"][1].extend([1] * steps)
-    return {name: (np.array(ours), np.array(counted)) for name, (ours, counted) in result.items()}
+    """All e_{n-1} and e_n (T1), and all s_n (T2), of every TBPTT(k1, k2): by the formulas, and by counting."""
+    ours, counted = (
+        np.array([window for k1, k2 in pairs(steps) for window in schedule(steps, k1, k2)])
+        for schedule in (windows, windows_by_counting)
+    )
+    return {"e": (ours[:, 1:], counted[:, 1:]), "s": (ours[:, 0], counted[:, 0])}
 
 
 def truncations(subject: Subject) -> list[tuple[int, int]]:
@@ -95,7 +85,7 @@ def constant(subject: Subject, before: Parameters, update: Update) -> list[Diffe
     return [compare(COMPLEX, g, witness[f"d{name}"], E[f"d{name}"]) for name, g in gradients.items()]
 
 
-COUNTING, ONCE, PREVIOUS, COMPLEX = "counting steps", "once each", "previous window", "complex step"
+COUNTING, PREVIOUS, COMPLEX = "counting steps", "previous window", "complex step"
 
 
 def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
@@ -104,7 +94,6 @@ def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
     schedule, chosen = schedules(T), truncations(subject)
     T1, T2, T3 = checkers = [EquationChecker(equation) for equation in TRUNCATION.values()]
     _add_exactly(T1, COUNTING, *schedule["e"])
-    _add_exactly(T1, ONCE, *schedule["times"])
     _add_exactly(T2, COUNTING, *schedule["s"])
     for k1, k2 in chosen:
         run = recorded(subject, k1, k2)
@@ -121,7 +110,7 @@ def check_truncations(subject: Subject) -> dict[str, EquationCheck]:
         (T3, f"h[1] at the start {last}", (state[-1, 0], expected[-1, 0])),
     ):
         checker.element, checker.values = element, dict(zip(("by hand", "by the definition"), map(float, pair)))
-    return {id: checker.findings() for id, checker in zip(TRUNCATION, checkers)}
+    return {id: checker.findings("on this series") for id, checker in zip(TRUNCATION, checkers)}
 
 
 def _add_exactly(checker, witness, ours, others):

@@ -20,14 +20,13 @@ bounds as condition times backward error, and γ_n.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import nan, prod
+from math import prod
 
 import numpy as np
 
 from numpy_rnn.common.records import Activations, Parameters, WindowCase
 from numpy_rnn.study.checks.equations import divisor, initial_state, present
-from numpy_rnn.study.checks.witnesses import Witnessed, whole
-from numpy_rnn.study.findings import VCurve
+from numpy_rnn.study.checks.witnesses import Witnessed
 from numpy_rnn.study.suite_parts import ROUNDING, Values, stage_bounds
 
 
@@ -138,63 +137,6 @@ def sample(size: int, most: int) -> np.ndarray:
     if size <= most:
         return np.arange(size)
     return np.sort(np.random.default_rng(SEED).choice(size, most, replace=False))
-
-
-STEPS = 10.0 ** -np.linspace(1, 15, 85)  # six a decade
-SMALLER_STEPS = 10.0 ** -np.arange(16.0, 281.0, 4)  # of the complex step alone
-WIDE = 1e-3  # of the difference of complex steps that gives L'''
-UNIT_ROUNDOFF = 2.0**-53
-
-
-def v_curve(case: WindowCase, hand: Values, balls: dict[str, Witnessed] | None) -> VCurve | None:
-    """Relative errors of ∂L/∂W_hh,ij by step, for the element with the largest derivative; None if all are zero.
-
-    Measured against ball arithmetic; without it against the value by hand, and then an error below a rounding or two
-    says nothing.
-    """
-    W_hh = case.params.W_hh
-    at = int(np.abs(hand["dW_hh"]).argmax())
-    true = whole(hand["dW_hh"]) if balls is None else balls["dW_hh"]
-    value, rest = float(true.high[at]), float(true.low[at])
-    size = abs(value)
-    if not size:
-        return None
-
-    def loss(epsilon):
-        return perturbed_loss(case, "W_hh", perturb_each(W_hh, np.array([at]), epsilon))
-
-    def errors(derivative, steps):
-        return np.array([abs(float(derivative(loss, h)[0]) - value - rest) / size for h in steps])
-
-    third, L = abs(third_derivative(loss)), float(abs(loss(0.0)[0]))
-    truncation, rounding = third / 6 / size, UNIT_ROUNDOFF * L / size
-    central = errors(central_difference, STEPS)
-    best = int(np.argmin(central))
-    i, j = divmod(at, len(W_hh))
-    return VCurve(
-        element=f"W_hh[{i + 1}, {j + 1}]",
-        value=value,
-        against="by hand" if balls is None else "ball arithmetic",
-        steps=STEPS,
-        central=central,
-        complex=errors(complex_step, STEPS),
-        smaller_steps=SMALLER_STEPS,
-        complex_smaller=errors(complex_step, SMALLER_STEPS),
-        truncation=truncation,
-        rounding=rounding,
-        predicted_step=(rounding / (2 * truncation)) ** (1 / 3) if truncation and rounding else nan,
-        best_step=float(STEPS[best]),
-        best_error=float(central[best]),
-    )
-
-
-def third_derivative(loss) -> float:
-    """L''' by the second difference of L', which is known to the last digits by complex step."""
-
-    def slope(shift):
-        return float(complex_step(lambda epsilon: loss(shift + epsilon))[0])
-
-    return (slope(WIDE) - 2 * slope(0.0) + slope(-WIDE)) / WIDE**2
 
 
 PASSES_AT_ONCE = 256  # passes

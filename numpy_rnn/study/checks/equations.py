@@ -48,22 +48,33 @@ STEP = {
     "U5": Equation("velocities", "v", "v"),
     "U6": Equation("direction of the step", "Δ", "delta"),
 }
+SOFTMAX = "B1, cross-entropy"  # (B1) with the other of its two e
 OTHERS = {
-    "F4": Equation("classes as rows of 0 and 1, of the hidden units taken as classes", "x", "x"),
-    "L3": Equation("softmax of the hidden states, taken as outputs", "p", "p"),
-    "L4": Equation("cross-entropy of each step, of the hidden states taken as outputs", "ℓ", "losses"),
+    "F4": Equation("classes as rows of 0 and 1", "x", "x"),
+    "L3": Equation("softmax", "p", "p"),
+    "L4": Equation("cross-entropy of each step", "ℓ", "losses"),
+    SOFTMAX: Equation("derivatives of the cross-entropy by the outputs, p − target", "dy", "dy"),
     "U7": Equation("gradients clipped by value, to half of the largest", "dθ", "by value"),
     "U8": Equation("sums of squares of Adagrad after two updates with the gradient", "v", "squares"),
     "U9": Equation("direction of Adagrad in the second update", "Δ", "adagrad"),
 }
-BY_STEP = ("a", "h", "y", "losses", "dy", "dh", "da", "dx")  # one row per step
+_ALL = WINDOW | TRUNCATION | STEP | OTHERS
+EQUATIONS = {id: _ALL[id] for letter in "FLBTU" for id in sorted(_ALL, key=lambda id: (int(id[1:3].strip(",")), id))
+             if id[0] == letter}  # fmt: skip
+BY_STEP = ("a", "h", "y", "losses", "dy", "dh", "da", "dx", "p", "x")  # one row per step
 
 
-def element(equation: Equation, at: int, shape: tuple[int, ...]) -> str:
+def element(equation: Equation, at: int, shape: tuple[int, ...], params: Any = None) -> str:
     """An element's name, its indices from 1: dh_3[2] is unit 2 of step 3, dW_hh[2, 5] row 2, column 5.
 
-    at: its number in the flattened tensor. A batch of one sequence is left out.
+    at: its number in the flattened tensor. A batch of one sequence is left out. params: where the tensor is the row of
+    all parameters, these, for the name of the one that the element belongs to.
     """
+    if params is not None and shape:
+        for name, theta in present(params).items():
+            if at < theta.size:
+                return f"{equation.quantity} of {element(Equation('', name, name), at, theta.shape)}"
+            at -= theta.size
     index, name = [int(i) + 1 for i in np.unravel_index(at, shape)], equation.quantity
     if index and equation.name in BY_STEP:
         name, shape = f"{name}_{index.pop(0)}", shape[1:]

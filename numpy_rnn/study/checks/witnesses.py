@@ -1,7 +1,7 @@
 """Witnesses of a window, and how far the values by hand are from theirs.
 
-Plain loops, RTRL, ball arithmetic and autograd compute the same tensors in other ways. Differences are in three units,
-aggregated by equation.
+Plain loops, RTRL, ball arithmetic and autograd compute the same tensors in other ways. Differences are absolute and
+in units of the bound, aggregated by equation.
 """
 
 import importlib
@@ -42,19 +42,18 @@ def compare(witness: str, hand: np.ndarray, witnessed: Witnessed, E: np.ndarray)
     """The largest differences; E: the derived bound of every element of `hand`."""
     hand = np.asarray(hand)
     difference = np.abs(witnessed.difference(hand))
-    bounds, unit = ratios(difference, np.ravel(E)[witnessed.at]).max(), np.spacing(np.abs(hand).max())
-    largest = float(difference.max())
-    return Difference(witness, largest, float(largest / unit), float(bounds), difference.size, hand.size)
+    bounds = ratios(difference, np.ravel(E)[witnessed.at]).max()
+    return Difference(witness, float(difference.max()), float(bounds), difference.size, hand.size)
 
 
 def aggregate(differences: list[Difference]) -> list[Difference]:
     """One difference per witness, in the order of their first appearance: the largest of all, by unit."""
     result = []
     for witness in dict.fromkeys(one.witness for one in differences):
-        largest, ulps, bounds, compared, of = zip(
-            *((d.difference, d.ulps, d.bounds, d.compared, d.of) for d in differences if d.witness == witness)
+        largest, bounds, compared, of = zip(
+            *((d.difference, d.bounds, d.compared, d.of) for d in differences if d.witness == witness)
         )
-        result.append(Difference(witness, max(largest), max(ulps), max(bounds), sum(compared), sum(of)))
+        result.append(Difference(witness, max(largest), max(bounds), sum(compared), sum(of)))
     return result
 
 
@@ -69,21 +68,21 @@ class EquationChecker:
         """Compare a tensor with each witness."""
         self.differences += [compare(name, hand, witnessed, E) for name, witnessed in witnesses.items()]
 
-    def show(self, hand: np.ndarray, witnesses: Mapping[str, Witnessed]) -> None:
-        """Show the largest element, in size, of those that all witnesses computed."""
+    def show(self, hand: np.ndarray, witnesses: Mapping[str, Witnessed], params: Any = None) -> None:
+        """Show the largest element, in size, of those that all witnesses computed. params: see `element`."""
         common = np.arange(np.size(hand))
         for witnessed in witnesses.values():
             common = np.intersect1d(common, witnessed.at)
         flat = np.ravel(hand)
         at = int(common[np.abs(flat[common]).argmax()])
-        self.element = element(self.equation, at, np.shape(hand))
+        self.element = element(self.equation, at, np.shape(hand), params)
         self.values = {"by hand": float(flat[at])}
-        self.values |= {name: float(v.high[np.flatnonzero(v.at == at)[0]]) for name, v in witnesses.items()}
+        self.values |= {name: float((v.high + v.low)[v.at == at][0]) for name, v in witnesses.items()}
 
-    def findings(self) -> EquationCheck:
-        """The largest differences and the element."""
+    def findings(self, where: str) -> EquationCheck:
+        """The largest differences and the element. where: the numbers are from, in words."""
         what, quantity, _ = self.equation
-        return EquationCheck(what, quantity, aggregate(self.differences), self.element, self.values)
+        return EquationCheck(what, quantity, where, aggregate(self.differences), self.element, self.values)
 
 
 Results = dict[str, dict[str, Witnessed]]

@@ -1,27 +1,14 @@
-"""Why gradients vanish or explode: the derivatives of a state by an earlier one, and starting points that show both."""
-
-from typing import NamedTuple
+"""Why gradients vanish or explode: the derivatives of a state by an earlier one, and their growth with the lag."""
 
 import numpy as np
 
 import numpy_rnn
 from numpy_rnn.bptt import SLOPES
 from numpy_rnn.common.records import Nonlinearity, Parameters
-from numpy_rnn.study.components.matrix import check_jacobians
-from numpy_rnn.study.findings import Growth, StartingPoint
+from numpy_rnn.study.findings import Growth
 from numpy_rnn.study.subject import Subject
 
-VANISHING = 0.3  # spectral radius of W_hh
-MAX_RADIUS = 3.0  # spectral radius that is tried, to make gradients explode, or that of the drawn one if that is larger
-RADII_TRIED = 60  # spectral radii up to there
 SATURATED = 1 - 0.9**2  # a slope below that of tanh where |h| = 0.9
-
-
-class Start(NamedTuple):
-    """A network to begin with: the drawn one with W_hh times `factor`."""
-
-    factor: float
-    params: Parameters
 
 
 def slopes(h, nonlinearity: Nonlinearity = "tanh") -> np.ndarray:
@@ -68,41 +55,6 @@ def states(subject: Subject, params: Parameters) -> np.ndarray:
         return numpy_rnn.forward(params, subject.x, h_0, nonlinearity=subject.nonlinearity).h[:, 0]
 
 
-def starting_points(subject: Subject, params: Parameters) -> dict[str, Start]:
-    """As drawn; with W_hh scaled to the spectral radius VANISHING, if that is smaller; and scaled to explode.
-
-    The last factor is the one, among spectral radii up to MAX_RADIUS, with the largest singular value of ∂h_T/∂h_0. It
-    need not be the largest factor: the larger W_hh, the more tanh saturates, and the smaller are its slopes. A relu
-    unit that is off passes nothing back, so for relu the elements of W_hh are made positive first, which keeps units
-    on. W_hh whose eigenvalues are all 0 stays as it is.
-    """
-    drawn = {"as drawn": Start(1.0, params)}
-    W_hh = np.abs(params.W_hh) if subject.nonlinearity == "relu" else params.W_hh
-    radius, radius_made_positive = spectral_radius(params.W_hh), spectral_radius(W_hh)
-    if not radius:
-        return drawn
-
-    def growth(factor):
-        h = states(subject, params._replace(W_hh=factor * W_hh))
-        return np.linalg.norm(_longest(factor * W_hh, h, subject.nonlinearity), 2) if np.isfinite(h).all() else 0.0
-
-    factors = np.arange(1, RADII_TRIED + 1) / RADII_TRIED * max(MAX_RADIUS / radius_made_positive, 1.0)
-    exploding = float(max(factors, key=growth))
-    vanishing = min(1.0, VANISHING / radius)
-    return drawn | {
-        "scaled to vanish": Start(vanishing, params._replace(W_hh=vanishing * params.W_hh)),
-        "scaled to explode": Start(exploding, params._replace(W_hh=exploding * W_hh)),
-    }
-
-
-def _longest(W_hh, h, nonlinearity):
-    """∂h_T/∂h_0 alone."""
-    J = np.eye(len(W_hh))
-    for slope in slopes(h[1:], nonlinearity):
-        J = J @ (W_hh * slope)
-    return J
-
-
 def growth_of(subject: Subject, params: Parameters) -> Growth[np.ndarray]:
     """The growth of small changes of the state of one network, and its slopes."""
     h = states(subject, params)
@@ -116,14 +68,3 @@ def growth_of(subject: Subject, params: Parameters) -> Growth[np.ndarray]:
         slope=slope.mean(),
         saturated=(slope < SATURATED).mean(),
     )
-
-
-def starting_point(subject: Subject, start: Start) -> StartingPoint:
-    """The states of the run's network from one start, their growth, and the check of its Jacobians."""
-    h = states(subject, start.params)
-    with np.errstate(over="ignore", invalid="ignore"):
-        J = jacobians(start.params.W_hh, h, subject.nonlinearity)
-        h_0 = subject.initial_state(start.params)
-        difference = check_jacobians(J, start.params, subject.x, h_0, subject.nonlinearity)
-    is_finite = np.isfinite(J).all()
-    return StartingPoint(start.factor, growth_of(subject, start.params), h, difference if is_finite else np.nan)

@@ -194,20 +194,12 @@ def components_by_complex_step(params: Parameters, x, target, h_0, nonlinearity:
     return np.broadcast_to(step_losses(y, target).imag / IMAGINARY, (len(x), len(elements)))
 
 
-def jacobians_by_complex_step(params: Parameters, x, h_0, nonlinearity: str, s: int) -> np.ndarray:
-    """∂h_t/∂h_s of the first sequence for t = 0 to T, (T+1, H, H): each unit of h_s is perturbed in turn."""
-    H = params.W_hh.shape[-1]
-    added = {("h", s): 1j * IMAGINARY * np.eye(H)[:, None, :]}
-    return unrolled([params] * len(x), x, h_0, nonlinearity, added).h[:, :, 0].imag / IMAGINARY
-
-
 class Compared(NamedTuple):
     """A comparison of all components with their complex steps."""
 
     elements: int
     difference: float  # the largest, relative to the component's largest element
     at: tuple[int, int]  # (t, s) of the largest
-    later: float  # the largest |∂ℓ_t/∂θ_s| for s > t by complex step, which is 0
 
 
 def check_components(components: Components, subject: Subject, params: Parameters, seed: int = 0) -> Compared:
@@ -223,29 +215,18 @@ def check_components(components: Components, subject: Subject, params: Parameter
     else:
         drawn = np.random.default_rng(seed).choice(T * P, MAX_PARAMETERS, replace=False)
         chosen = [drawn[drawn // P == s] % P for s in range(T)]
-    worst, at, later, compared = 0.0, (1, 1), 0.0, 0
+    worst, at, compared = 0.0, (1, 1), 0
     for s, elements in enumerate(chosen, start=1):
         arguments = subject.x, subject.target, h_0, subject.nonlinearity
         result = components_by_complex_step(params, *arguments, s, elements)
-        later = max(later, np.abs(result[: s - 1]).max(initial=0.0))
         difference = np.abs(result - G[:, s - 1, elements])[s - 1 :].max(axis=-1, initial=0.0)
         ratio = relative(difference, np.abs(G[s - 1 :, s - 1]).max(axis=-1))
         compared += len(elements) * (T - s + 1)
         if ratio.max() > worst:
             worst, at = float(ratio.max()), (s + int(ratio.argmax()), s)
-    return Compared(compared, worst, at, float(later))
+    return Compared(compared, worst, at)
 
 
 def relative(difference: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """difference / largest; where that is zero, 0 for no difference and infinity for any."""
     return np.divide(difference, largest, out=np.where(difference > 0, np.inf, 0.0), where=largest > 0)
-
-
-def check_jacobians(J: np.ndarray, params: Parameters, x, h_0, nonlinearity: str) -> float:
-    """Compare `jacobians` with the complex step: the largest difference, relative to the Jacobian's largest element."""
-    worst = 0.0
-    for s in range(len(J)):
-        difference = np.abs(jacobians_by_complex_step(params, x, h_0, nonlinearity, s) - J[:, s]).max(axis=(-2, -1))
-        largest = np.abs(J[:, s]).max(axis=(-2, -1))
-        worst = max(worst, float(relative(difference, largest).max()))
-    return worst

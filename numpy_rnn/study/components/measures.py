@@ -5,14 +5,7 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Gradients, Parameters
-from numpy_rnn.study.components.jacobians import (
-    MAX_RADIUS,
-    SATURATED,
-    Start,
-    spectral_radius,
-    starting_point,
-    starting_points,
-)
+from numpy_rnn.study.components.jacobians import spectral_radius
 from numpy_rnn.study.components.matrix import (
     Components,
     check_components,
@@ -36,29 +29,25 @@ def measure_components(subject: Subject) -> ComponentFindings:
     """Truncation, norms and reach are of undivided components; the gradient of a truncation is the sum over an epoch
     with fixed parameters.
     """
-    T, first, last = len(subject.x), subject.start, subject.end
-    matrices = [components_of(subject, snapshot.params) for snapshot in subject.snapshots]
-    ends = {BEFORE: (matrices[0], first), AFTER: (matrices[-1], last)}
-    own = [measure_network(subject, of.params, matrix) for of, matrix in zip(subject.snapshots, matrices)]
+    T, ends = len(subject.x), {BEFORE: subject.start, AFTER: subject.end}
+    matrices = {end: components_of(subject, params) for end, params in ends.items()}
+    epochs = sorted({0, subject.snapshots[-1].epoch})
+    own = [measure_network(matrices[end]) for end in ends][-len(epochs) :]
     many = measure_networks(subject, own)
-    starts = starting_points(subject, first) | {AFTER: Start(1.0, last)}
+    sizes = norms(matrices[AFTER].gradients)
     return ComponentFindings(
         steps=T,
-        parameters=flat(matrices[0].gradients).shape[-1],
-        epochs=[snapshot.epoch for snapshot in subject.snapshots],
-        checks={end: _check(subject, *of) for end, of in ends.items()},
-        norms={end: norms(components.gradients) for end, (components, _) in ends.items()},
-        masks=[_mask(*k, name, norms(matrices[-1].gradients)) for k, name in examples(T).items()],
+        epochs=epochs,
+        checks={end: _check(subject, matrices[end], params) for end, params in ends.items()},
+        norms=sizes,
+        masks=[_mask(*k, name, sizes) for k, name in examples(T).items()],
         own=own,
         networks=subject.networks,
         bands=many.bands,
         diverged=many.diverged,
         lower=many.lower,
         opposite=many.opposite,
-        starts={name: starting_point(subject, start) for name, start in starts.items()},
-        start_bands=many.starts,
-        max_radius=MAX_RADIUS,
-        threshold=float(np.sqrt(1 - SATURATED)),
+        growth=many.growth,
     )
 
 

@@ -8,65 +8,56 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_rnn.common.records import Parameters
-from numpy_rnn.study.components.jacobians import SATURATED, growth_of, slopes, spectral_radius, starting_points
+from numpy_rnn.study.components.jacobians import growth_of
 from numpy_rnn.study.components.matrix import KINDS, Components, by_lag, components_of, cost, flat, norms, reach
-from numpy_rnn.study.findings import Band, Growth, Network, Opposite, bands
+from numpy_rnn.study.findings import AFTER, BEFORE, Band, Growth, Network, Opposite, bands
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, in_float64
-from numpy_rnn.study.training.learning_curves import draw_networks, losses_of_a_pass
+from numpy_rnn.study.training.outcomes import draw_networks, losses_of_a_pass
 
-SHARES = (0.5, 0.9, 0.99)  # of the summed norms
+SHARE = 0.9  # of the summed norms
 
 
 def network_of(subject: Subject, params: Parameters) -> Network[np.ndarray]:
     """The numbers of a network at these parameters."""
-    components = components_of(subject, params)
-    return measure_network(subject, params, components)
+    return measure_network(components_of(subject, params))
 
 
-def measure_network(subject: Subject, params: Parameters, components: Components) -> Network[np.ndarray]:
+def measure_network(components: Components) -> Network[np.ndarray]:
     """The numbers of a network with these components."""
-    sizes, slope = norms(components.gradients), slopes(components.activations.h[1:, 0], subject.nonlinearity)
-    G, recurrent = flat(components.gradients), components.gradients.W_hh.reshape(*sizes.shape, -1)
+    sizes, G = norms(components.gradients), flat(components.gradients)
     T = len(sizes)
     return Network(
         cost={kind: cost(G, truncations(T)) for kind, truncations in KINDS.items()},
-        recurrent={kind: cost(recurrent, truncations(T)) for kind, truncations in KINDS.items()},
         lag=np.array([norm.mean() for norm in by_lag(sizes)]),
-        reach=np.array([np.mean(reach(sizes, share)) for share in SHARES]),
-        spectral_radius=np.asarray(spectral_radius(params.W_hh)),
-        slope=slope.mean(),
-        saturated=(slope < SATURATED).mean(),
-        loss=components.losses.sum(),
+        reach=np.asarray(np.mean(reach(sizes, SHARE))),
+        cancellation=np.sum(sizes) / full if (full := np.linalg.norm(G.sum(axis=(0, 1)))) else np.asarray(np.nan),
     )
 
 
 class ManyNetworks(NamedTuple):
-    """Bands over the networks of a subject, trained as its run is, at the epochs of its snapshots."""
+    """Bands over the networks of a subject, before and after they are trained as its run is."""
 
     bands: list[Network[Band]]
-    diverged: list[int]  # networks, by epoch; one that has diverged has no numbers from then on
+    diverged: int  # networks; one that has diverged has no numbers after training
     lower: dict[str, np.ndarray]
     opposite: list[Opposite]
-    starts: dict[str, Growth[Band]]
+    growth: dict[str, Growth[Band]]
 
 
 def measure_networks(subject: Subject, own: list[Network[np.ndarray]]) -> ManyNetworks:
-    """Train the networks and measure each. own: the numbers of the run's network, by epoch."""
-    networks = list(_networks_along(subject))
+    """Train the networks and measure each. own: the numbers of the run's network, before and after training."""
+    networks = list(_networks_at_ends(subject))[: len(own)]
     along = [[None if params is None else network_of(subject, params) for params in at] for at in networks]
-    starts = [
-        {name: growth_of(subject, start.params) for name, start in starting_points(subject, params).items()}
-        for params in networks[0]
-        if params is not None
+    growth = [
+        bands([None if of is None else growth_of(subject, of) for of in at], like=growth_of(subject, subject.start))
+        for at in networks
     ]
-    trained = [None if params is None else growth_of(subject, params) for params in networks[-1]]
-    after = {"after training": bands(trained, like=growth_of(subject, subject.start))}
     cosines = {
         kind: np.array([network.cost[kind].cosine for network in along[-1] if network is not None]) for kind in KINDS
     }
     return ManyNetworks(
         bands=[bands(at, like=own[0]) for at in along],
-        diverged=[at.count(None) for at in along],
+        diverged=along[-1].count(None),
         lower={kind: (cosines[kind] < own[-1].cost[kind].cosine).sum(axis=0) for kind in KINDS if len(cosines[kind])},
         opposite=[
             Opposite(kind, k, int(count))
@@ -75,22 +66,19 @@ def measure_networks(subject: Subject, own: list[Network[np.ndarray]]) -> ManyNe
             for k, count in enumerate((cosines[kind] < 0).sum(axis=0), start=1)
             if count
         ],
-        starts=bands(starts, like=starts[0]) | after,
+        growth=dict(zip((BEFORE, AFTER), growth)),
     )
 
 
-def _networks_along(subject: Subject) -> Iterator[list[Parameters | None]]:
-    """The networks in float64 at the epochs of the snapshots; None where one has diverged."""
-    epochs = {snapshot.epoch for snapshot in subject.snapshots}
+def _networks_at_ends(subject: Subject) -> Iterator[list[Parameters | None]]:
+    """The networks in float64 before and after training; None where one has diverged."""
     params = draw_networks(subject, subject.networks)
-    at = {0: params}
+    after = params
     with np.errstate(all="ignore"):
         for update in subject.train(params, subject.options, yield_every="epoch"):
-            if update.epoch in epochs:
-                at[update.epoch] = update.parameters
-    losses = losses_of_a_pass(list(at.values()), subject, subject.nonlinearity)
-    good = np.logical_and.accumulate(losses <= DIVERGED_FACTOR * losses[0])
-    for members, is_good in zip(at.values(), good):
+            after = update.parameters
+    losses = losses_of_a_pass([params, after], subject, subject.nonlinearity)
+    for members, is_good in zip((params, after), losses <= DIVERGED_FACTOR * losses[0]):
         members = in_float64(members)
         yield [
             Parameters(*(None if theta is None else theta[n] for theta in members)) if is_good[n] else None

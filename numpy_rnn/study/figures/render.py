@@ -1,26 +1,18 @@
-"""Figures as files, SVG and PNG, and as the two SVG of the page, one for wide and one for narrow columns."""
+"""Figures as files, SVG and PNG, and as the SVG of the page. An SVG has other colours where dark ones are preferred."""
 
+import colorsys
 import io
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from numpy_rnn.study.figures.style import style, wrapped
+from numpy_rnn.study.figures.style import style
 from numpy_rnn.study.findings import Findings
 
 DPI = 110
-UNSEEN = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|\s*\n\s*", re.DOTALL)
-PATH = re.compile(r'(?<= d=")[^"]*')
-SPACE = re.compile(r" ?([MLQCz]) ?")
-TAG = re.compile("<[^>]*>")
-DECIMALS = re.compile(r"-?\d+\.\d\d+")
-FONT = re.compile(r"(?<=font-family: )'[^;\"]*sans-serif")
-MAX_LABEL = 42  # characters on a line below a narrow panel
-NARROW = 4.3  # inches: 413 pixels
-PANEL, SMALL_PANEL = 2.9, 2.0  # inches, the height of a panel of several, and of many
-MAX_PANELS = 6  # of the full height
+COLOR = re.compile(r"\b(fill|stroke): (#[0-9a-f]{6})")
+SVG = re.compile(r"(?<=<svg)[^>]*>")
+DARKENED = 0.92  # of white, on a dark page
 
 
 class Drawing(NamedTuple):
@@ -32,10 +24,10 @@ class Drawing(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A drawing as the page shows it: SVG and its size in inches, with panels side by side, and stacked."""
+    """A drawing as the page shows it."""
 
-    wide: tuple[bytes, tuple[float, float]]
-    narrow: tuple[bytes, tuple[float, float]]
+    svg: bytes
+    size: tuple[float, float]  # inches
 
 
 def pictures(drawing: Drawing, findings: Findings) -> tuple[bytes, bytes, Picture]:
@@ -47,50 +39,12 @@ def pictures(drawing: Drawing, findings: Findings) -> tuple[bytes, bytes, Pictur
 
         figure = Figure(figsize=drawing.size)
         drawing.draw(figure, findings)
-        svg = _saved(figure, "svg")
+        svg = with_dark_colors(_saved(figure, "svg"))
         figure.set_layout_engine("none")  # the layout is made; the other two files have the same
-        png = _saved(figure, "png", dpi=DPI)
+        png = _saved(figure, "png", dpi=DPI, facecolor="white")
         with matplotlib.rc_context({"svg.fonttype": "none"}):
-            wide = for_page(_saved(figure, "svg"))
-            stacked = narrow_figure(drawing)
-            drawing.draw(stacked, findings)
-            stacked.label_panels()
-            width, height = map(float, stacked.get_size_inches())
-            narrow = for_page(_saved(stacked, "svg"))
-    return svg, png, Picture((wide, drawing.size), (narrow, (width, height)))
-
-
-def narrow_figure(drawing: Drawing) -> Any:
-    """A Matplotlib figure of one narrow column, on which `subplots` stacks the panels."""
-    from matplotlib.figure import Figure
-
-    class Stacked(Figure):
-        grid: Any = np.empty((0, 0))
-
-        def subplots(self, nrows=1, ncols=1, *, squeeze=True, width_ratios=None, **options):
-            if nrows * ncols > 1:
-                self.set_size_inches(NARROW, (PANEL if nrows * ncols < MAX_PANELS else SMALL_PANEL) * nrows * ncols)
-            if options.get("sharey") == "row":
-                options["sharey"] = False
-            panels = super().subplots(nrows * ncols, 1, squeeze=False, **options).reshape(nrows, ncols)
-            for axes in panels.flat:
-                axes.tick_params(labelbottom=True)
-            self.grid = panels
-            if not squeeze:
-                return panels
-            return panels.item() if panels.size == 1 else panels.squeeze()
-
-        def label_panels(self):
-            """Titles of the columns and labels of the rows for every panel, no longer side by side."""
-            for row in self.grid:
-                for axes, first in zip(row, self.grid[0]):
-                    axes.set_ylabel(axes.get_ylabel() or row[0].get_ylabel())
-                    axes.set_xlabel(axes.get_xlabel() or self.grid[-1][0].get_xlabel())
-                    axes.set_title(axes.get_title("left") or first.get_title("left"))
-            for axes in self.axes:
-                axes.set_xlabel(wrapped(axes.get_xlabel(), MAX_LABEL))
-
-    return Stacked(figsize=(NARROW, drawing.size[1]))
+            page = with_dark_colors(_saved(figure, "svg"))
+    return svg, png, Picture(page, drawing.size)
 
 
 def _saved(figure, form, **options):
@@ -99,12 +53,20 @@ def _saved(figure, form, **options):
     return file.getvalue()
 
 
-def for_page(svg: bytes) -> bytes:
-    """An SVG inside a page: without what is not seen, and with coordinates to a tenth of a point."""
-    text = FONT.sub("sans-serif", UNSEEN.sub("", svg.decode("utf-8")))
-    text = PATH.sub(lambda path: SPACE.sub(r"\1", path[0]), text)
+def with_dark_colors(svg: bytes) -> bytes:
+    """The SVG with a style sheet for readers who prefer dark pages. What has no colour is black, and becomes white."""
+    text = svg.decode("utf-8")
+    rules = [
+        f'[style*="{kind}: {color}"]{{{kind}:{dark(color)}!important}}'
+        for kind, color in sorted(set(COLOR.findall(text)))
+    ]
+    sheet = f"<style>@media(prefers-color-scheme:dark){{svg{{fill:{dark('#000000')}}}{''.join(rules)}}}</style>"
+    return SVG.sub(lambda tag: tag[0] + sheet, text, count=1).encode()
 
-    def rounded(number):
-        return f"{float(number[0]):.1f}".removesuffix(".0")
 
-    return TAG.sub(lambda tag: DECIMALS.sub(rounded, tag[0]), text).encode()
+def dark(color: str) -> str:
+    """The colour of the same hue for a dark page: light ones become dark, and dark ones light."""
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+    parts = colorsys.hls_to_rgb(hue, 1 - DARKENED * lightness, saturation)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)

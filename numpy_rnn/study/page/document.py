@@ -20,7 +20,8 @@ from numpy_rnn.study.page.formulas import breakable, displayed
 
 DOCUMENT = Path(__file__).parents[2] / "DERIVATION.md"
 SECTION = re.compile(r"^##+ (\d+(?:\.\d+)?)\.? (.*)\n((?:(?!^##).*\n?)*)", re.MULTILINE)
-NOT_ON_THE_PAGE = ("9",)  # the places of the code, which are with the equations there
+NOT_ON_THE_PAGE = ("4.6", "4.8", "6", "7", "8", "9")  # but equations of section 6
+PART = re.compile(r"^(?=\*\*[^(])", re.MULTILINE)  # begins with words in bold
 DEFINITION = re.compile(r"\*\*\(([A-Z]\d+)\)\*\* ")
 REFERENCE = re.compile(r"^- (.*?), \[\"(.*?)\"\]\((https:.*?)\),", re.MULTILINE)
 FIGURE = re.compile(r"figures/(\w+)\.svg")
@@ -54,15 +55,20 @@ def anchor(heading: str) -> str:
     return "-".join(WORDS.findall(TAG.sub(" ", heading).lower()))
 
 
-def chapter(number: str, equation: Insert, figure: Insert) -> str:
-    """One section with its heading as HTML. equation: the block for an id; figure: the figure of a name.
+def chapter(number: str, equation: Insert, figure: Insert, without: Sequence[str] = ()) -> str:
+    """One section with its heading as HTML. equation: the block for an id; figure: the figure of a name; without: the
+    words in bold that begin parts which are left out, each up to the next such words.
 
-    Raises ValueError on a section that is not there, and on a formula that cannot be written.
+    Raises ValueError on a section or a part that is not there, and on a formula that cannot be written.
     """
     if number not in sections():
         raise ValueError(f"DERIVATION.md has no section {number}: expected one of {', '.join(sections())}")
     section = sections()[number]
-    return f"<h3>{number} {inline(section.title)}</h3>\n{as_html(section.text, equation, figure)}"
+    parts = PART.split(section.text)
+    kept = [part for part in parts if not part.startswith(tuple(f"**{words}" for words in without))]
+    if len(parts) - len(kept) != len(without):
+        raise ValueError(f"section {number} of DERIVATION.md has not all of {', '.join(without)}")
+    return f"<h3>{number} {inline(section.title)}</h3>\n{as_html(''.join(kept), equation, figure)}"
 
 
 def as_html(text: str, equation: Insert, figure: Insert) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpy_rnn.study.figures.style import scientific
-from numpy_rnn.study.findings import Caught, Curve, Mistake
+from numpy_rnn.study.findings import NO_EFFECT, Caught, Mistake, Outcome
 
 TEXT = Path(__file__).with_name("exercises.txt")
 EXERCISE = re.compile(r"^## (\w+)\n\n(.*?)\n\n\*\*Solution\.\*\* (.*?)$(?=\n\n##|\n*\Z)", re.DOTALL | re.MULTILINE)
@@ -19,9 +18,14 @@ def exercises() -> list[tuple[str, str]]:
     return [(question, solution) for _, question, solution in EXERCISE.findall(TEXT.read_text(encoding="utf-8"))]
 
 
-CURVE = (132, 40)  # pixels
-MAX_POINTS = 20
-WORDS = {"the same": "the same loss", "lower loss": "a lower loss", "diverged": "diverges"}  # of verdicts
+PUZZLES = {  # mistakes to find, with what one sees of them
+    "dh_next dropped": "The first update of a sliding window is right, the others are not.",
+    "W_hh used without its transpose": "It is right for a symmetric matrix, and for one hidden unit.",
+    "h_t for h_{t-1} in dW_hh": "Only one gradient is wrong.",
+    "1 − h_{t-1}² for 1 − h_t²": "All shapes are right, and with windows of one step the loss falls nearly as far.",
+    "sliding window starts from the newest state": "It is right as long as no window has moved.",
+    "mean of the losses, gradient of their sum": "The printed loss is right, and longer windows need a smaller rate.",
+}
 
 
 def changes(mistake: Mistake) -> str:
@@ -39,47 +43,17 @@ def _change(right: str, wrong: str) -> str:
 
 
 def effect(mistake: Mistake) -> str:
-    """The verdict and the ratio of the final losses, in words."""
-    words = WORDS.get(mistake.verdict, mistake.verdict)
-    ratio = np.inf if mistake.outcome is None else mistake.outcome.ratio.median
-    return f"{words}, final loss × {ratio:.2g}" if np.isfinite(ratio) else words
+    """The verdict and the ratio of the final losses, at every learning rate that was tried."""
+    return "; ".join(itertools.starmap(_outcome, enumerate(mistake.outcomes))) or mistake.verdict
+
+
+def _outcome(number: int, of: Outcome) -> str:
+    ratio, words = float(of.ratio.median), [] if of.verdict == "diverged" and of.diverged else [of.verdict]
+    words += [f"{of.diverged} diverge{'s' if of.diverged == 1 else ''}"] if of.diverged else []
+    words += [f"final loss × {ratio:.2g}"] if np.isfinite(ratio) and of.verdict != NO_EFFECT else []
+    return (f"at η = {of.learning_rate:.2g}: " if number else "") + ", ".join(words)
 
 
 def check(caught: Caught) -> str:
-    """The check that finds a mistake, in words."""
-    if caught.tensor is None:
-        return "no check finds it"
-    where = "in a random case" if caught.update is None else f"in update {caught.update} of epoch {caught.epoch}"
-    size = f"{scientific(caught.ratio)} times its bound off" if np.isfinite(caught.ratio) else "not the expected value"
-    return f"({caught.equation}) finds it in {caught.tensor}, {where}: {size}"
-
-
-def curves(mistake: Mistake) -> str:
-    """The loss of the correct run and of the mistaken one over the epochs, on one logarithmic scale, as an SVG."""
-    if mistake.outcome is None or len(mistake.outcome.right.epochs) < 2:
-        return ""
-    sides = {"right": mistake.outcome.right, "wrong": mistake.outcome.wrong}
-    logs = {kind: _log(curve) for kind, curve in sides.items()}
-    values = np.concatenate([*logs.values()])
-    if not np.isfinite(values).any():
-        return ""
-    low, high = np.nanmin(values), np.nanmax(values)
-    paths = []
-    for kind, curve in sides.items():
-        across = np.array(curve.epochs) / curve.epochs[-1] * CURVE[0]
-        down = 2 + (high - logs[kind]) / max(high - low, 1e-9) * (CURVE[1] - 4)
-        chosen = np.unique(np.linspace(0, len(down) - 1, MAX_POINTS).astype(int))
-        points = [f"{across[i]:.0f} {down[i]:.0f}" for i in chosen if np.isfinite(down[i])]
-        paths.append(f'<path class="{kind}" d="M{"L".join(points)}"/>')
-    return (
-        f'<svg class="loss" viewBox="0 0 {CURVE[0]} {CURVE[1]}" width="{CURVE[0]}" height="{CURVE[1]}" role="img"'
-        f' aria-label="loss over the epochs, correct and with the mistake: {escape(effect(mistake))}">'
-        f"{''.join(paths)}</svg>"
-    )
-
-
-def _log(curve: Curve) -> np.ndarray:
-    """The logarithm of the median, NaN where it is zero or infinite."""
-    median = curve.band.median
-    is_drawn = np.isfinite(median) & (median > 0)
-    return np.log(median, out=np.full(median.shape, np.nan), where=is_drawn)
+    """The equation and the tensor in which a check finds a mistake, in words."""
+    return "no check finds it" if caught.tensor is None else f"({caught.equation}), in {caught.tensor}"

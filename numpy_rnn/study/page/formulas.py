@@ -5,6 +5,10 @@ from functools import cache
 
 SPACE_AROUND = re.compile(r"^(\\quad|\s)+|(\\quad|\s)+$")
 WORD = re.compile(r"\\mathrm\{(\w+)\}|\b(target)(?=_)")  # names of more than one letter, which are no products
+FUNCTION = re.compile(  # a name that no parenthesis follows
+    r"(<mi>(?:log|exp|tanh|sinh|cosh)</mi>|<mtext>Im</mtext>|<msup><mi>\w+</mi><mn>2</mn></msup>(?=<mi>a))(?=<m(?:i|n|sub|frac|over)>)"
+)
+PRIME = re.compile(r"<msup>(<m(i|text)>[^<]*</m\2>)<mi>&#x02032;</mi></msup>")
 RELATION = re.compile(r"(?<= =) (?=\S)")
 SIDE_BY_SIDE = re.compile(r"\s*\\q?quad\s*")
 MAX_UNBROKEN = 30  # characters of TeX
@@ -24,6 +28,8 @@ def formula(tex: str, large: bool = False) -> str:
     if unknown:
         raise ValueError(f"{tex!r} cannot be written in MathML: {unknown[0]} is unknown")
     element = element.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    element = FUNCTION.sub(r'\1<mspace width="0.17em"/>', element)
+    element = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">′</mo></mrow>', element)  # whose sign is raised already
     return element.replace(' display="inline"', "").replace(' display="block"', ' displaystyle="true"')
 
 

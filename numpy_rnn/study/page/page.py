@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from numpy_rnn.study.checks.equations import STEP, TRUNCATION, WINDOW
-from numpy_rnn.study.components.matrix import mask
 from numpy_rnn.study.figures.render import Picture
 from numpy_rnn.study.figures.truncation_figures import few
 from numpy_rnn.study.findings import Findings
 from numpy_rnn.study.page.document import anchor, chapter, equation, inline, reference
-from numpy_rnn.study.page.exercises import changes, check, curves, effect, exercises
+from numpy_rnn.study.page.exercises import PUZZLES, changes, check, effect, exercises
 from numpy_rnn.study.page.formulas import formula
 from numpy_rnn.study.page.proofs import checked_equation
 from numpy_rnn.study.page.templates import fill, typeset
@@ -26,13 +24,32 @@ SCRIPTS = tuple(  # in the order in which they need each other
     f"scripts/{name}.js"
     for name in ("network", "drawing", "moments", "unrolled", "mask", "address", "explorer", "scale", "cliff", "start")
 )
+ORDER = (  # of the sections; a file that is not there is left out
+    "worked_example",
+    "0_explore",
+    "derivation",
+    "delayed_recall",
+    "truncation",
+    "vanishing",
+    "spectral_radius",
+    "4b_live",
+    "own_backward",
+    "disagreements",
+    "mistakes",
+    "questions",
+    "exercises",
+    "proof",
+    "run",
+)
+PREFIX = re.compile(r"^\d\w*_")  # of a name, which its id does not have
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 SUBHEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
 CODE = re.compile(r"`([^`]*)`")
 MAX_NARROW = 3  # columns that fit side by side on a narrow screen
+OVERLAP = 5  # steps of the windows that show mistakes, in a series that has so many
 UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"  # what a data URL in double quotes may contain as it is
-A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*(e[-+]\d+)?( ?[%×])?")
+A_NUMBER = re.compile(r"[-+−<≤≥]?[\d.][\d.,]*%?(e[-+]\d+)?( ?[%×])?( \([\d.,%e−+ -]*\))?")
 
 
 def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
@@ -40,39 +57,38 @@ def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
 
     Raises ValueError where a section asks for something that is not there (see templates.py).
     """
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((HERE / "sections").glob("*.html"))}
-    equations = findings.checks.equations | findings.checks.others
+    paths = (HERE / f"sections/{name}.html" for name in ORDER)
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
     texts_of_figures = captions()
 
     def figure_of(name: str) -> str:
         caption, alternative = (
-            " ".join(fill(text, vars(findings), {}, _included(texts_of_figures)).split())
-            for text in _known(name, texts_of_figures)
+            " ".join(fill(text, vars(findings), {}).split()) for text in _known(name, texts_of_figures)
         )
         return figure(name, _known(name, pictures), caption, alternative)
 
     def equation_of(name: str) -> str:
-        return checked_equation(name, equations)
+        return checked_equation(name, findings.checks.equations)
 
     inserts = {
         "figure": figure_of,
         "table": table,
         "equation": equation,
+        "checked": equation_of,
         "formula": formula,
         "inline": inline,
         "code": with_code,
         "reference": reference,
-        "derivation": lambda number: chapter(number, equation_of, figure_of),
+        "derivation": lambda number, *without: chapter(number, equation_of, figure_of, without),
         "changes": changes,
-        "curves": curves,
     }
     values = {
         **vars(findings),
-        "equations_of_window": list(WINDOW),
-        "equations_of_step": [*TRUNCATION, *STEP],
         "lengths": few,
-        "kept": lambda T, k1, k2: int(mask(T, k1, k2).sum()),
         "exercises": exercises(),
+        "puzzles_of_page": PUZZLES,
+        "chapters": list(texts),
+        "kmax": min(OVERLAP, findings.training.sizes["T"]),
         "effect": effect,
         "check": check,
     }
@@ -80,14 +96,14 @@ def page(findings: Findings, pictures: Mapping[str, Picture]) -> str:
 
 
 def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
-    """The page of these sections, by name, `0_explore`; one without an <h2> continues the previous one."""
+    """The page of these sections, by name; one without an <h2> continues the previous one."""
     sections, headings = [], []
     for name, text in texts.items():
         try:
             filled = fill(text, findings, inserts)
         except ValueError as error:
             raise ValueError(f"sections/{name}.html: {error}") from error
-        identifier = name.partition("_")[2]
+        identifier = PREFIX.sub("", name)
         headings += [(identifier, heading) for heading in HEADING.findall(filled)[:1]]
         sections.append(f'<section id="{identifier}">\n{typeset(with_anchors(filled, identifier))}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
@@ -102,13 +118,9 @@ def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Ma
 
 
 def captions() -> dict[str, list[str]]:
-    """The caption and the alternative text of every figure, as templates; and the parts that several include."""
+    """The caption and the alternative text of every figure, as templates."""
     _, *parts = re.split(r"^## (\w+)\n\n", _read("captions.txt"), flags=re.MULTILINE)
     return {name: text.strip().split("\n\n") for name, text in zip(parts[::2], parts[1::2])}
-
-
-def _included(texts: Mapping[str, list[str]]) -> dict[str, str]:
-    return {name: text[0] for name, text in texts.items()}
 
 
 def with_anchors(section: str, identifier: str) -> str:
@@ -127,21 +139,15 @@ def with_anchors(section: str, identifier: str) -> str:
 
 
 def figure(name: str, picture: Picture, caption: str, alternative: str) -> str:
-    """A figure with its caption. Both its images are embedded; the style sheet shows the one that fits the column."""
-    images = "\n".join(_image(kind, image, alternative) for kind, image in picture._asdict().items())
-    return f'<figure id="figure-{name}">{images}\n<figcaption>{caption}</figcaption></figure>\n'
-
-
-def _image(kind, image, alternative):
-    svg, size = image
-    source = " ".join(svg.decode("utf-8").split())
+    """A figure with its caption, the image embedded. A narrow screen scrolls over it."""
+    source = " ".join(picture.svg.decode("utf-8").split())
     if "'" not in source:
         source = source.replace('"', "'")  # which a data URL need not escape
-    source = quote(source, safe=UNQUOTED)
-    width, height = (96 * inches for inches in size)
+    width, height = (96 * inches for inches in picture.size)
     return (
-        f'<img class="of-{kind}" src="data:image/svg+xml,{source}" width="{width:.0f}" height="{height:.0f}"'
-        f' alt="{alternative}">'
+        f'<figure id="figure-{name}"><div class="wide" role="region" tabindex="0" aria-label="Figure: {name}">'
+        f'<img src="data:image/svg+xml,{quote(source, safe=UNQUOTED)}" width="{width:.0f}" height="{height:.0f}"'
+        f' alt="{alternative}"></div>\n<figcaption>{caption}</figcaption></figure>\n'
     )
 
 

@@ -20,15 +20,27 @@ FILES = ("elman.py", "loss.py", "bptt.py", "windows.py", "tbptt.py", "clipping.p
 ID = re.compile(r"\(([A-Z]\d+)\)")
 COMMENT = re.compile(r"  # \([A-Z]\d+\).*$", re.MULTILINE)
 DIGITS = ".17g"  # enough to tell any two numbers of double precision apart
-COLUMNS = {"difference": "largest difference", "ulps": "in ulps", "bounds": "in E", "compared": "of how many"}
+COLUMNS = {"difference": "largest difference of all", "bounds": "in E", "compared": "numbers"}
 COARSE = "central difference"
 
 
 def checked_equation(name: str, checks: Mapping[str, EquationCheck]) -> str:
-    """The block of an equation. Raises ValueError on one that has no check."""
-    if name not in checks:
+    """The block of an equation, with all of its checks. Raises ValueError on one that has no check."""
+    found = [check for id, check in checks.items() if id.partition(",")[0] == name]
+    if not found:
         raise ValueError(f"not checked: {name}")
-    check = checks[name]
+    code = "".join(
+        f"<code><span>{lines.file}, {lines.function}</span>\n{escape(lines.code, quote=False)}</code>"
+        for lines in lines_of_equations()[name]
+    )
+    return (
+        f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n<pre class="lines">{code}</pre>\n'
+        f"{''.join(_proof(name, check) for check in found)}</div>\n"
+    )
+
+
+def _proof(name: str, check: EquationCheck) -> str:
+    """One number, and the folded table of all methods."""
     differences = {one.witness: one for one in check.differences}
     names = [check.element, *COLUMNS.values()]
     rows = "\n".join(
@@ -36,31 +48,25 @@ def checked_equation(name: str, checks: Mapping[str, EquationCheck]) -> str:
         for by in dict.fromkeys([*check.values, *differences])
     )
     heads = "".join(f'<th scope="col">{head}</th>' for head in COLUMNS.values())
-    code = "".join(
-        f"<code><span>{lines.file}, {lines.function}</span>\n{escape(lines.code, quote=False)}</code>"
-        for lines in lines_of_equations()[name]
-    )
+    value = number(next(iter(check.values.values())), ".6g")
     return (
-        f'<div class="checked" id="equation-{name}">\n<p>{equation(name)}</p>\n<pre class="lines">{code}</pre>\n'
-        f'<p class="live">In this run, <span class="value">{escape(check.element)}</span> is'
-        f' <span class="value">{number(next(iter(check.values.values())), ".6g")}</span>.</p>\n'
+        f'<p class="live">{escape(check.where[0].upper() + check.where[1:])},'
+        f' <span class="value">{escape(check.element)}</span> is <span class="value">{value}</span>.</p>\n'
         f"<details><summary>Proof of ({name}): {_summary(differences)}</summary>\n"
-        f'<div class="wide" role="region" tabindex="0" aria-label="proof of ({name})"><table class="cards">\n'
-        f"<caption>{escape(check.what)}</caption>\n"
-        f'<thead><tr><td></td><th scope="col"><code>{escape(check.element)}</code></th>{heads}</tr></thead>\n'
-        f"<tbody>{rows}</tbody></table></div></details>\n</div>\n"
+        f'<div class="wide" role="region" tabindex="0" aria-label="proof of ({name}): {escape(check.what)}">'
+        f'<table class="cards">\n<caption>{escape(check.what)}</caption>\n'
+        f'<thead><tr><td></td><th scope="col">{escape(check.element)}</th>{heads}</tr></thead>\n'
+        f"<tbody>{rows}</tbody></table></div></details>\n"
     )
 
 
 def _summary(differences: Mapping[str, Difference]) -> str:
     """How many methods agree, and how far the farthest is; central differences have an error of their own."""
     ratios = [one.bounds for by, one in differences.items() if by != COARSE]
-    methods = f"{len(ratios)} other method{'s' if len(ratios) != 1 else ''}"
+    methods = f"{len(ratios)} method{'s' if len(ratios) != 1 else ''}"
     if any(map(isinf, ratios)):
         return f"{methods}, one of which differs"
-    if not any(ratios):
-        return f"{methods}, equal to the last bit"
-    return f"{methods}, at most {number(max(ratios), '.2g')} E away"
+    return f"{methods}, within {number(max(ratios), '.2g')} E" if any(ratios) else f"{methods}, equal"
 
 
 def _row(names: list[str], by: str, value: float | None, difference: Difference | None) -> str:

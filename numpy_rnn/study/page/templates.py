@@ -36,7 +36,7 @@ SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 POWER = re.compile(r"(?<=\d)e([-+])0*(\d+)\b")
 POWER_OF_TEN = re.compile(r"(?<=·10)([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 NEGATIVE = re.compile(r"(?<![\w.)\]–-])-(?=\d)")
-INDEX = re.compile(r"(?<![\w.])(dW|db|d?[WbhayxℓθesgJM])_(\{[^{}]*\}|[a-z]{1,2}|\d)(?![A-Za-z0-9_(])")
+INDEX = re.compile(r"(?<![\w.])(target|dW|db|d?[WbhayxℓθesgJMp])_(\{[^{}]*\}|[a-z]{1,2}|\d+)(?![A-Za-z0-9_(])")
 SUBSCRIPT = re.compile(r"(?<=\w)([₀₁₂₃₄₅₆₇₈₉]+)")
 K = re.compile(r"(?<![\w.])k([12])(?!\w)")
 RAISED = re.compile(r"\bρ\^(\w+)")
@@ -54,10 +54,10 @@ def check_page_packages() -> None:
             ) from None
 
 
-def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any], parts: Mapping[str, str] = {}) -> str:
+def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any]) -> str:
     """The template with its placeholders filled.
 
-    findings: the values by name. inserts: finished HTML, and functions that return it. parts: templates to include.
+    findings: the values by name. inserts: finished HTML, and functions that return it.
     Raises ValueError, with the line, on a name that is unknown, a format that does not fit and a wrong template.
     """
     import jinja2
@@ -75,7 +75,6 @@ def fill(text: str, findings: Mapping[str, Any], inserts: Mapping[str, Any], par
         autoescape=True,
         keep_trailing_newline=True,
         finalize=lambda value: value if isinstance(value, Markup) else Markup(number(_defined(value))),
-        loader=jinja2.DictLoader(parts),
     )
     environment.filters["number"] = lambda value, form="": Markup(number(_defined(value), form))
     environment.filters.update(scientific=scientific, fixed=fixed, band=band_text, loss=loss_text)

@@ -1,36 +1,78 @@
 """The mutants of the conformance suite as mistakes: lines, effect on training, and the check that catches them."""
 
+import importlib.metadata
+import json
+import platform
 from collections.abc import Iterable
+from pathlib import Path
 
-from numpy_rnn.study.findings import Mistake, TrainingFindings
+import numpy as np
+
+from numpy_rnn.study.findings import NO_EFFECT, Mistake, TrainingFindings, restored
 from numpy_rnn.study.subject import Subject
 from numpy_rnn.study.suite_parts import MUTANTS, Mutant, judge_case, mutant, wrong_functions
 from numpy_rnn.study.training.disagreements import disagreements, variants
-from numpy_rnn.study.training.learning_curves import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
+from numpy_rnn.study.training.outcomes import LEARNS, Outcomes, by_length, demo_epochs, judge_demo_run
 
+COMMAND = "python -m numpy_rnn study --full"
+PUBLISHED = Path(__file__).with_name("published.json")  # the file training.json of that command
 INPUT_GRADIENTS = ("dh_0", "dx")  # on which no parameter depends
+NAMES = {"loss of older steps included": "loss of older steps included, with targets of 0"}  # where one says too little
+
+
+def published_training() -> TrainingFindings:
+    """The findings on the default experiment that ship with the package."""
+    findings: TrainingFindings = restored(TrainingFindings, json.loads(PUBLISHED.read_text(encoding="utf-8")))
+    return findings
 
 
 def measure_training(subject: Subject, mutants: Iterable[Mutant] = MUTANTS) -> TrainingFindings:
-    """Learning curves by k, the disagreements, and the mistakes."""
-    outcomes = Outcomes(subject)
-    wrong = [mistake(outcomes, one) for one in mutants]
-    return TrainingFindings(by_length(subject), disagreements(outcomes), wrong, demo_epochs(subject), LEARNS)
+    """Final losses by k, the disagreements, and the mistakes, by training the networks of a subject many times."""
+    outcomes, step = Outcomes(subject), subject.options.step
+    (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
+    return TrainingFindings(
+        made_with={
+            "command": COMMAND, "python": platform.python_version(), "numpy": importlib.metadata.version("numpy")
+        },
+        series=subject.name,
+        sizes={"T": T, "B": B, "D": D, "H": H, "O": O},
+        networks=subject.networks,
+        learning_rate=np.asarray(step.learning_rate).item(),
+        reduction=subject.options.objective.reduction,
+        by_k=by_length(subject),
+        disagreements=disagreements(outcomes),
+        mistakes=[mistake(outcomes, one) for one in mutants],
+        epochs=demo_epochs(subject),
+        max_ratio=LEARNS,
+    )  # fmt: skip
 
 
 def mistake(outcomes: Outcomes, of: Mutant) -> Mistake:
-    """A mutant on the first run where the suite catches it in more than an input gradient; a disagreement, on its own.
+    """A mutant on the first run where it moves parameters; a disagreement, on its own.
 
-    A mutant that no run of one sequence shows is caught by a random case of the score board.
+    It is caught by the first run in which the suite finds more than a wrong input gradient, or by a random case of the
+    score board.
     """
-    subject, functions = outcomes.subject, wrong_functions(of)
-    own = [variant.run for variant in variants(subject.options.objective.reduction) if variant.name == of.name]
+    own = [variant.run for variant in variants(outcomes.subject.options.objective.reduction) if variant.name == of.name]
+    caught, shown = None, None
     for run in dict.fromkeys([*own, *outcomes.runs]):
         try:
-            caught = judge_demo_run(mutant(of.name), outcomes.runs[run], subject)
+            found = judge_demo_run(mutant(of.name), outcomes.runs[run], outcomes.subject)
         except ValueError:  # a mistake that this run's shapes do not admit
             continue
-        if caught is not None and caught.tensor not in INPUT_GRADIENTS:
-            name, outcome = outcomes.runs[run].name, outcomes.of(of.name, run)
-            return Mistake(of.name, of.changes, functions, caught, name, outcome)
-    return Mistake(of.name, of.changes, functions, judge_case(of), None, None)
+        if found is None:
+            continue
+        if shown is None or outcomes.of(of.name, shown)[0].verdict == NO_EFFECT:
+            shown = run
+        if found.tensor not in INPUT_GRADIENTS:
+            caught = caught or found
+        if caught and outcomes.of(of.name, shown)[0].verdict != NO_EFFECT:
+            break
+    return Mistake(
+        name=NAMES.get(of.name, of.name),
+        changes=list(of.changes),
+        functions=wrong_functions(of),
+        caught=caught or judge_case(of),
+        shown_by=shown and outcomes.runs[shown].name,
+        outcomes=outcomes.of(of.name, shown) if shown else [],
+    )

@@ -65,6 +65,23 @@ class Replayed:
             h_0 = recorded.report.get("h_0", h_0)
 
 
+class CountedAgain:
+    """Every step of a window has a loss: that of an older step counts again in each window that holds it."""
+
+    def __init__(self) -> None:
+        self.window_update = plain_rnn.window_update
+
+    def train(self, run: Run, compute: Callable[[WindowCase], tuple[Report, Any]]) -> Iterator[Recorded]:
+        """The updates of a run."""
+        schedule = cycle(windows(len(run.x), *run.options.schedule[:2]))
+
+        def with_all_targets(case):
+            start, _, stop = next(schedule)
+            return compute(case._replace(target=run.target[start:stop]))
+
+        return plain_rnn.train(run, with_all_targets)
+
+
 class ClippedPerTensor:
     """The mutant “clipping per tensor”, but with a norm for each network of an ensemble."""
 
@@ -87,6 +104,7 @@ class ClippedPerTensor:
 PROGRAMS: dict[str, Callable[[], Program]] = {
     "stale activations and stale W_hh kept": StaleWeights,
     "state gradients add up over overlapping windows": AddedUp,
+    "losses of older steps counted again": CountedAgain,
     "states replayed from the start with the current weights": Replayed,
     "clipping per tensor": ClippedPerTensor,
 }

@@ -1,4 +1,4 @@
-"""Learning curves of many networks: by the length of the truncation, and by wrong programs.
+"""Final losses of many networks: by the length of the truncation, and by wrong programs.
 
 Every wrong program is compared with the definition on the same networks, over the same updates, by the same measure:
 the loss of a pass. So an algorithm that is both a disagreement and a mistake has one number and one verdict.
@@ -12,36 +12,22 @@ import numpy as np
 
 import numpy_rnn
 from numpy_rnn.common.records import Nonlinearity, Parameters, RunOptions, Update
-from numpy_rnn.study.findings import Band, Caught, Curve, CurvesByLength, Outcome, band
+from numpy_rnn.study.findings import NO_EFFECT, SAME, Band, Caught, FinalLosses, Outcome, band
 from numpy_rnn.study.subject import DIVERGED_FACTOR, Subject, changed, in_float64
 from numpy_rnn.study.suite_parts import Program, judge_run, plain_rnn, updates
 from numpy_rnn.study.training.programs import program
 
-MAX_POINTS = 60  # at which a curve is known, between its first and its last
 
-
-class LearningCurve(NamedTuple):
+class Trained(NamedTuple):
     """The training of a set of networks. The loss is Σ_t ℓ_t of one pass over the series with the current weights.
 
     The loss that `train` reports for an epoch uses the weights of each update, whose number depends on k1, and a mutant
     may report a wrong one. This loss is the same function of the weights for all.
     """
 
-    epochs: list[int]  # 0: as drawn
-    losses: np.ndarray  # (epochs, *E), infinite where a network has diverged
-    parameters: list[Parameters]  # at these epochs, (*E, ..)
-
-    def findings(self) -> Curve:
-        """The band over the networks and the final losses."""
-        return Curve(self.epochs, band(self.losses), self.losses[-1])
-
-
-def curve_epochs(epochs: int) -> list[int]:
-    """The first, the last, and some in between: close together at first, where most happens."""
-    if epochs == 0:
-        return [0]
-    between = np.geomspace(1, epochs, MAX_POINTS // 2), np.linspace(1, epochs, MAX_POINTS // 2)
-    return sorted({0, epochs, *(int(epoch) for part in between for epoch in np.rint(part))})
+    parameters: Parameters  # after it, (*E, ..)
+    untrained: np.ndarray  # (*E), the losses before it
+    final: np.ndarray  # (*E), infinite where a network has diverged
 
 
 def draw_networks(subject: Subject, networks: int, bias: bool | None = None, dtype: str | None = None) -> Parameters:
@@ -67,30 +53,19 @@ def with_learned_state(params: Parameters, subject: Subject) -> Parameters:
     return params._replace(h_0=np.zeros((*params.W_hh.shape[:-2], *subject.h_0.shape), params.W_hh.dtype))
 
 
-def learning_curve(
-    training: Iterable[Update], params: Parameters, subject: Subject, options: RunOptions
-) -> LearningCurve:
-    """The weights after some of the epochs of a training, however many updates of an epoch it yields."""
-    wanted = curve_epochs(options.schedule.epochs)
-    kept, epoch, latest = {}, 0, params
+def last_of(training: Iterable[Update], params: Parameters, subject: Subject, options: RunOptions) -> Trained:
+    """The networks after a training that starts from `params`."""
+    latest = params
     with np.errstate(all="ignore"):
         for update in training:
-            if update.epoch != epoch and epoch in wanted:
-                kept[epoch] = latest
-            epoch, latest = update.epoch, update.parameters
-        kept[epoch] = latest
-    losses = losses_of_a_pass(list(kept.values()), subject, options.objective.nonlinearity)
-    return LearningCurve(list(kept), np.where(losses > DIVERGED_FACTOR * losses[0], np.inf, losses), [*kept.values()])
-
-
-def stacked(parameters: list[Parameters]) -> Parameters:
-    """M times E networks as one ensemble (M, *E)."""
-    return Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters)))
+            latest = update.parameters
+    before, after = losses_of_a_pass([params, latest], subject, options.objective.nonlinearity)
+    return Trained(latest, before, np.where(after > DIVERGED_FACTOR * before, np.inf, after))
 
 
 def losses_of_a_pass(parameters: list[Parameters], subject: Subject, nonlinearity: Nonlinearity) -> np.ndarray:
     """Σ_t ℓ_t (L1) of one pass, in float64: a list of M with E networks each → (M, *E); infinite for NaN."""
-    params = in_float64(stacked(parameters))
+    params = in_float64(Parameters(*(None if theta[0] is None else np.stack(theta) for theta in zip(*parameters))))
     with np.errstate(all="ignore"):
         y = numpy_rnn.forward(params, subject.x, subject.initial_state(params), nonlinearity=nonlinearity).y
         losses = numpy_rnn.half_squared_error(y, subject.target)
@@ -105,24 +80,25 @@ def lengths(steps: int) -> list[int]:
     return sorted({k for k in LENGTHS if k < steps} | {steps})
 
 
-def by_length(subject: Subject) -> CurvesByLength:
-    """Curves of TBPTT(k, k) and TBPTT(1, k) for every k, of the same networks, with the run's other options."""
+def by_length(subject: Subject) -> FinalLosses:
+    """The losses after TBPTT(k, k) and TBPTT(1, k) for every k, of the same networks, with the run's other options."""
     params = draw_networks(subject, subject.networks)
 
-    def train(k1, k2):
+    def final(k1, k2):
         options = changed(subject.options, k1=k1, k2=k2)
-        return learning_curve(subject.train(params, options, yield_every="epoch"), params, subject, options).findings()
+        return last_of(subject.train(params, options, yield_every="epoch"), params, subject, options).final
 
     ks = lengths(len(subject.x))
-    chunks = {k: train(k, k) for k in ks}
-    return CurvesByLength(chunks, {k: chunks[k] if k == 1 else train(1, k) for k in ks})
+    chunks = {k: final(k, k) for k in ks}
+    return FinalLosses(chunks, {k: chunks[k] if k == 1 else final(1, k) for k in ks})
 
 
-OVERLAP = 5  # steps of the window, where windows have to overlap
+OVERLAP = 5  # steps of the window: windows overlap, and the backward pass has steps to go back over
 MAX_UPDATES = 2000  # of a run with k1 = 1: there are many mutants
 JUDGED_EPOCHS = 2  # the second shows what is carried over from the first
 LEARNS = 2.0  # largest ratio of the final losses, wrong to right
-SAME = 1.01  # ratio up to which, either way, two loss curves look the same
+CLOSE = 1.01  # ratio up to which, either way, two losses are called the same
+RATES = (1.0, 0.25, 0.0625)  # times the learning rate: the next one is tried where a network diverges
 
 
 class DemoRun(NamedTuple):
@@ -146,7 +122,7 @@ def demo_epochs(subject: Subject) -> int:
 
 
 def demo_runs(subject: Subject) -> dict[str, DemoRun]:
-    """The runs by key, in the order in which they are tried."""
+    """The runs by key, in the order in which they are tried. All have windows of several steps."""
     steps = len(subject.x)
     k, k1 = min(OVERLAP, steps), min(3, steps)
     own = changed(subject.options, epochs=demo_epochs(subject))
@@ -157,7 +133,6 @@ def demo_runs(subject: Subject) -> dict[str, DemoRun]:
     adagrad = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "adagrad": True}
     window, block, clipped = f"k1 = 1, k2 = {k}", f"k1 = {k1}, k2 = {k}", changed(sliding, max_norm=0.5)
     return {
-        "configured": DemoRun("as configured", own),
         "sliding": DemoRun(window, sliding),
         "chunks": DemoRun(f"k1 = {k}, k2 = {k}", changed(own, k1=k, k2=k)),
         "biases": DemoRun(f"{window}, biases", sliding, bias=True),
@@ -178,25 +153,37 @@ class Outcomes:
 
     def __init__(self, subject: Subject):
         self.subject, self.runs = subject, demo_runs(subject)
-        self.definition = cache(lambda run: self._train(plain_rnn, run))
-        self.of = cache(lambda name, run: outcome(self.definition(run), self._train(program(name), run)))
+        self.definition = cache(lambda run, factor: self._train(plain_rnn, run, factor))
+        self.of = cache(self._outcomes)
 
-    def _train(self, program: Program, run: str) -> LearningCurve:
+    def _outcomes(self, name: str, run: str) -> list[Outcome]:
+        """At the run's learning rate, and at smaller ones while networks diverge."""
+        result, rate = list[Outcome](), np.asarray(self.runs[run].options.step.learning_rate).item()
+        for factor in RATES:
+            wrong = self._train(program(name), run, factor)
+            result.append(outcome(self.definition(run, factor), wrong, factor * rate))
+            if not result[-1].diverged:
+                break
+        return result
+
+    def _train(self, program: Program, run: str, factor: float) -> Trained:
         params, options = self.runs[run].networks(self.subject, self.subject.networks), self.runs[run].options
-        return learning_curve(updates(program, self.subject.run_of(params, options)), params, self.subject, options)
+        options = changed(options, learning_rate=factor * np.asarray(options.step.learning_rate).item())
+        return last_of(updates(program, self.subject.run_of(params, options)), params, self.subject, options)
 
 
-def outcome(right: LearningCurve, wrong: LearningCurve) -> Outcome:
-    """Both curves, the ratio of the final losses over the networks, and the verdict.
+def outcome(right: Trained, wrong: Trained, learning_rate: float) -> Outcome:
+    """The ratio of the final losses over the networks, and the verdict.
 
     The ratio is taken per network, where the definition's loss is finite and not zero.
     """
-    final = right.losses[-1]
-    kept = np.isfinite(final) & (final > 0)
-    ratio = band(wrong.losses[-1][kept] / final[kept]) if kept.any() else Band(*np.full(3, np.nan))
-    medians = band(wrong.losses).median
-    said = verdict(float(ratio.median), medians[-1], medians[0]) if right.epochs != [0] else "not trained"
-    return Outcome(right.findings(), wrong.findings(), ratio, said)
+    kept = np.isfinite(right.final) & (right.final > 0)
+    ratio = band(wrong.final[kept] / right.final[kept]) if kept.any() else Band(*np.full((3,), np.nan))
+    same = all(np.array_equal(*pair, equal_nan=True) for pair in zip(wrong.parameters, right.parameters)
+               if pair[0] is not None)  # fmt: skip
+    medians = float(band(wrong.final).median), float(band(wrong.untrained).median)
+    said = NO_EFFECT if same else verdict(float(ratio.median), *medians)
+    return Outcome(learning_rate, ratio, int(np.isinf(wrong.final).sum()), said)
 
 
 def verdict(ratio: float, final: float, untrained: float) -> str:
@@ -207,8 +194,8 @@ def verdict(ratio: float, final: float, untrained: float) -> str:
         return "the correct run diverged"
     if not np.isfinite(final):
         return "diverged"
-    if 1 / SAME <= ratio <= SAME:
-        return "the same"
+    if 1 / CLOSE <= ratio <= CLOSE:
+        return SAME
     if ratio < 1:
         return "lower loss"
     if ratio <= LEARNS:
