@@ -21,11 +21,29 @@ from numpy_rnn.study.page.templates import fill, typeset
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
-STYLES = ("study.css", "explorer.css", "text.css")
+STYLES = ("study.css", "explorer.css", "live.css", "text.css")
 SCRIPTS = tuple(  # in the order in which they need each other
     f"scripts/{name}.js"
-    for name in ("network", "drawing", "moments", "unrolled", "mask", "address", "explorer", "scale", "cliff", "start")
+    for name in [
+        "rnn",
+        "complex_step",
+        "language",
+        "drawing",
+        "address",
+        "example",
+        "moments",
+        "unrolled",
+        "mask",
+        "explorer",
+        "recall",
+        "radius",
+        "cliff",
+        "mistaken_lines",
+        "backward",
+        "start",
+    ]
 )
+PREFIX = re.compile(r"^\d\w*_")  # of a name, which its id does not have
 HEADING = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 SUBHEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>|&[^;]*;")
@@ -87,7 +105,7 @@ def assembled(texts: Mapping[str, str], findings: Mapping[str, Any], inserts: Ma
             filled = fill(text, findings, inserts)
         except ValueError as error:
             raise ValueError(f"sections/{name}.html: {error}") from error
-        identifier = name.partition("_")[2]
+        identifier = PREFIX.sub("", name)
         headings += [(identifier, heading) for heading in HEADING.findall(filled)[:1]]
         sections.append(f'<section id="{identifier}">\n{typeset(with_anchors(filled, identifier))}</section>\n')
     contents = "".join(f'<li><a href="#{identifier}">{heading}</a></li>\n' for identifier, heading in headings)
