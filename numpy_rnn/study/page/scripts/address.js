@@ -1,5 +1,5 @@
-// The state in words, in the page's address and in links of the text: every figure that can be set has a name, "explore",
-// and words, "epoch=300&k1=1&k2=3&update=6&at=dh_5". A link may leave words out: they are as at first.
+// The state in words, in the page's address and in links of the text: every figure that can be set has a name,
+// "explore", and words, "epoch=300&k1=1&k2=3&update=6&at=dh_5". A link may leave words out: they are as at first.
 "use strict";
 
 const FIGURES = {};  // by name: {id of the element, words(), set(asked), redraw(), and the words at first, by name}

@@ -30,7 +30,7 @@ function descend({w, b, rate, steps, length}, max_norm) {
   return result;
 }
 
-// ---- drawing --------------------------------------------------------------------------------------------------------------
+// ---- drawing --------------------------------------------------------------------------------------------------------
 
 const [edgeX, edgeY] = [56, 8];
 const alongW = axis(...CLIFF.w), alongB = axis(...CLIFF.b);
@@ -74,7 +74,8 @@ function drawCliff() {
     ${ticks(...CLIFF.w, 1).map((w) => `<text class="step" x="${cliffX(w)}" y="${bottom + 18}">${signedText(w)}</text>`).join("")}
     ${ticks(...CLIFF.b, 0.5).map((b) => `<text class="end" x="${edgeX - 6}" y="${cliffY(b) + 4}">${show(b, 2)}</text>`).join("")}
     <text class="step" x="${edgeX + width / 2}" y="${bottom + 34}">W<tspan class="sub" dy="2">hh</tspan></text>
-    <text class="step" transform="translate(12 ${edgeY + height / 3}) rotate(-90)">b<tspan class="sub" dy="2">h</tspan></text>
+    <text class="step" transform="translate(12 ${edgeY + height / 3}) rotate(-90)">b<tspan
+      class="sub" dy="2">h</tspan></text>
     <g clip-path="url(#cliff-inside)">${pathOnSurface(plain, "plain")}${pathOnSurface(held, "held")}
     <circle class="begin" cx="${cliffX(cliff.w)}" cy="${cliffY(cliff.b)}" r="6"/></g></svg>`;
   drawCliffCurves(plain, held);
@@ -90,20 +91,25 @@ function drawCliff() {
 // Beside it: the loss along both paths, and the loss along b_h where the path without clipping is steepest.
 function drawCliffCurves(plain, held) {
   const {w, b, loss} = plain.reduce((a, one) => (one.norm > a.norm ? one : a));
+  const width = widthIn("cliff-curves", 540);
   const section = range(0, 300).map((i) => CLIFF.b[0] + i / 300 * (CLIFF.b[1] - CLIFF.b[0]));
-  const both = (quantity) => [{kind: "plain-curve", label: "without clipping", points: plain.map((point, i) => [i, quantity(point)])},
-    {kind: "held-curve", label: "with clipping", points: held.map((point, i) => [i, quantity(point)])}];
+  const numbered = (path, quantity) => path.map((point, i) => [i, quantity(point)]);
+  const both = (quantity) => [
+    {kind: "plain-curve", label: "without clipping", points: numbered(plain, quantity)},
+    {kind: "held-curve", label: "with clipping", points: numbered(held, quantity)},
+  ];
   element("cliff-curves").innerHTML = [
-    plot({title: "loss, by step of training", lines: both(({loss: v}) => v), x: [0, cliff.steps], y: [0, 0.9], xLabel: "step", width: 318, height: 130}),
+    plot({title: "loss, by step of training", lines: both(({loss: v}) => v), x: [0, cliff.steps], y: [0, 0.9],
+      xLabel: "step", width, height: 130}),
     plot({title: "norm of the gradient, before clipping", lines: both(({norm: v}) => v), x: [0, cliff.steps], y: [1e-6, 1e3],
-      xLabel: "step", logarithmic: true, width: 318, height: 130}),
-    plot({title: `loss along b_h, at W_hh = ${show(w, 3)} (steepest)`, x: CLIFF.b, y: [0, 0.9], xLabel: "b_h", width: 318,
+      xLabel: "step", logarithmic: true, width, height: 130}),
+    plot({title: `loss along b_h, at W_hh = ${show(w, 3)} (steepest)`, x: CLIFF.b, y: [0, 0.9], xLabel: "b_h", width,
       height: 130, lines: [{kind: "section", points: section.map((v) => [v, surfaceLoss(w, v, cliff.length)])}],
       marked: alongB(b) >= 0 && alongB(b) <= 1 ? [b, loss] : null}),
   ].join("");
 }
 
-// ---- controls ---------------------------------------------------------------------------------------------------------------
+// ---- controls -------------------------------------------------------------------------------------------------------
 
 const CLIFF_SLIDERS = Object.keys(CLIFF_FIRST);
 

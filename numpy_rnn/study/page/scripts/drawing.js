@@ -20,11 +20,13 @@ const LETTER = {loss: "ℓ", enter: "h", clip: "dW", step: "W"};
 const name = (letter, t) => `${LETTER[letter] ?? letter}<sub>${t}</sub>`;
 const theta = (which) => which.replace(/_(\w+)/, "<sub>$1</sub>");
 
-// ---- colours: signed numbers from purple over the colour of the page to orange, sizes from dark to light ----------------
+// ---- colours: signed numbers from purple over the colour of the page to orange, sizes from dark to light ------------
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-const SIGNED_ON_DARK = ["d6c6ff", "a890e8", "7a62c0", "54438a", "352f50", "26272b", "4a3822", "7d531c", "b87514", "eda13a", "ffd79a"];
-const SIGNED_ON_WHITE = ["2d004b", "542788", "8073ac", "b2abd2", "d8daeb", "f7f7f7", "fee0b6", "fdb863", "e08214", "b35806", "7f3b08"];
+const SIGNED = {
+  dark: "d6c6ff a890e8 7a62c0 54438a 352f50 26272b 4a3822 7d531c b87514 eda13a ffd79a".split(" "),
+  light: "2d004b 542788 8073ac b2abd2 d8daeb f7f7f7 fee0b6 fdb863 e08214 b35806 7f3b08".split(" "),
+};
 const HEAT = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"];
 
 function mixed(colours, share) {
@@ -37,7 +39,7 @@ function mixed(colours, share) {
 }
 
 const between = (colours, share) => `rgb(${mixed(colours, share).join()})`;
-const signed = (v, scale) => between(DARK.matches ? SIGNED_ON_DARK : SIGNED_ON_WHITE, 0.5 + (scale ? v / scale / 2 : 0));
+const signed = (v, scale) => between(SIGNED[DARK.matches ? "dark" : "light"], 0.5 + (scale ? v / scale / 2 : 0));
 
 // ---- curves ---------------------------------------------------------------------------------------------------------
 
@@ -49,11 +51,15 @@ function axis(low, high, logarithmic = false) {
 
 const finite = (points) => points.filter(([, v]) => v !== null && Number.isFinite(v));
 
-// Curves over one axis, as SVG. lines: {kind, label, points} each; the label is that of the legend, none if left out; with
-// `upper`, a band between two lists of points. x, y: [lowest, highest]; what is outside is not drawn. marked: a point with a
-// ring. xTicks: [place, text] each, instead of the two ends.
-function plot({title, lines, x, y, xLabel, logarithmic = false, marked = null, width = 300, height = 150, summary = "", xTicks = null}) {
-  const edge = 52, top = 22, right = width - 10, bottom = height - 18, inside = `inside-${plot.count = (plot.count ?? 0) + 1}`;
+// Curves over one axis, as SVG. lines: {kind, label, points} each; the label is that of the legend, none if left out;
+// with `upper`, a band between two lists of points. x, y: [lowest, highest]; what is outside is not drawn. marked: a
+// point with a ring. xTicks: [place, text] each, instead of the two ends.
+function plot({
+  title, lines, x, y, xLabel, logarithmic = false, marked = null, width = 300, height = 150, summary = "",
+  xTicks = null,
+}) {
+  const edge = 52, top = 22, right = width - 10, bottom = height - 18;
+  const inside = `inside-${plot.count = (plot.count ?? 0) + 1}`;
   const [alongX, alongY] = [axis(...x), axis(...y, logarithmic)];
   const X = (v) => edge + alongX(v) * (right - edge), Y = (v) => bottom - clamp(alongY(v), -2, 3) * (bottom - top);
   const seen = (points) => finite(points).filter(([, v]) => !logarithmic || v > 0);
@@ -76,9 +82,11 @@ function plot({title, lines, x, y, xLabel, logarithmic = false, marked = null, w
   const ring = marked === null ? "" : `<circle class="here" cx="${X(marked[0])}" cy="${Y(marked[1])}" r="5"/>`;
   const label = (v) => show(v, logarithmic || Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? 1 : 2);
   const ticks = (xTicks ?? [[x[0], signedText(x[0])], [x[1], signedText(x[1])]]).map(([at, text], i, all) =>
-    `<text class="${i === all.length - 1 && at === x[1] ? "end" : "step"}" x="${X(at)}" y="${bottom + 14}">${text}</text>`);
+    `<text class="${i === all.length - 1 && at === x[1] ? "end" : "step"}" x="${X(at)}"
+    y="${bottom + 14}">${text}</text>`);
   return `<svg class="curve" width="${width}" height="${full}" viewBox="0 0 ${width} ${full}" role="img"
-    aria-label="${title}${summary}"><clipPath id="${inside}"><rect x="${edge}" y="${top - 3}" width="${right - edge + 3}"
+    aria-label="${title}${summary}"><clipPath id="${inside}"><rect x="${edge}" y="${top - 3}"
+    width="${right - edge + 3}"
     height="${bottom - top + 6}"/></clipPath><text x="${edge}" y="14">${title}</text>
     <path class="axis" d="M${edge} ${top}V${bottom}H${right}"/>
     <text class="end" x="${edge - 4}" y="${top + 6}">${label(y[1])}</text>
@@ -87,7 +95,7 @@ function plot({title, lines, x, y, xLabel, logarithmic = false, marked = null, w
     <g clip-path="url(#${inside})">${drawn.join("")}</g>${ring}${keys.join("")}</svg>`;
 }
 
-// ---- controls -----------------------------------------------------------------------------------------------------------
+// ---- controls -------------------------------------------------------------------------------------------------------
 
 // Shows a number in its slider and in the words next to it, which screen readers say too.
 function showSlider(id, value, text, limits = {}) {
@@ -102,5 +110,8 @@ const onInput = (id, f) => element(id).addEventListener("input", (event) => f(ev
 const onClick = (id, f) => element(id).addEventListener("click", f);
 
 // A matrix as a table of numbers, with the numbers for which `wrong` holds marked.
-const matrixTable = (rows, label, wrong = () => false) => `<table class="matrix"><caption>${label}</caption><tbody>${rows.map((row, i) =>
-  `<tr>${row.map((v, j) => `<td class="number${wrong(i, j) ? " wrong" : ""}">${show(v, 3)}</td>`).join("")}</tr>`).join("")}</tbody></table>`;
+function matrixTable(rows, label, wrong = () => false) {
+  const cell = (v, i, j) => `<td class="number${wrong(i, j) ? " wrong" : ""}">${show(v, 3)}</td>`;
+  const lines = rows.map((row, i) => `<tr>${row.map((v, j) => cell(v, i, j)).join("")}</tr>`);
+  return `<table class="matrix"><caption>${label}</caption><tbody>${lines.join("")}</tbody></table>`;
+}

@@ -7,7 +7,9 @@ const ENDS = {clip: "clipping", step: "the step"};
 
 function drawControls(now) {
   const {window, seen, moment: {name: what, t}} = now;
-  const limits = {epoch: run.snapshots.length - 1, k1: T, k2: T, update: now.schedule.length, moment: now.moments.length - 1};
+  const limits = {
+    epoch: run.snapshots.length - 1, k1: T, k2: T, update: now.schedule.length, moment: now.moments.length - 1,
+  };
   const places = {...shown, rate: Math.round(RATE_STEPS * Math.log10(shown.rate))};
   const texts = {
     epoch: `${seen.epoch}`, k1: `${shown.k1}`, k2: `${shown.k2}`, update: `${shown.update} of ${now.schedule.length}`,
@@ -18,7 +20,9 @@ function drawControls(now) {
     showSlider(slider, places[slider], texts[slider], slider in limits ? {max: limits[slider]} : {});
   }
   element("uncut").checked = Boolean(shown.uncut);
-  for (const size of Object.keys(RUNS)) element(`size-${size}`).setAttribute("aria-pressed", String(size === shown.size));
+  for (const size of Object.keys(RUNS)) {
+    element(`size-${size}`).setAttribute("aria-pressed", String(size === shown.size));
+  }
   element("state").textContent = `${H} units, ${T} steps. Weights after epoch ${seen.epoch}, spectral radius of W_hh ${
     show(spectralRadius(seen.p.W_hh), 2)}. TBPTT(${shown.k1}, ${shown.k2}), update ${
     shown.update} of ${now.schedule.length}: window (${window.start}, ${window.stop}], losses of (${
@@ -41,7 +45,7 @@ function drawNumbers(now) {
       : `<td colspan="${count}">none: the window has no later step</td>`}</tr>`).join("")}</tbody>`;
 }
 
-// ---- every change -----------------------------------------------------------------------------------------------------
+// ---- every change ---------------------------------------------------------------------------------------------------
 
 // Where the reader went last, by time or update: other changes keep this step and this quantity if they are there.
 let visited = null;
@@ -85,7 +89,7 @@ function showComponent(t, s, how) {
   change({moment: sameMoment({name: "da", t: s})});
 }
 
-// ---- play, keys and clicks ----------------------------------------------------------------------------------------------
+// ---- play, keys and clicks ------------------------------------------------------------------------------------------
 
 let playing = null;
 
@@ -120,7 +124,8 @@ const KEYS = {
 
 function listen() {
   for (const slider of SLIDERS) {
-    onInput(slider, ({value: v}) => change({[slider]: slider === "rate" ? Number((10 ** (v / RATE_STEPS)).toPrecision(2)) : Number(v)}));
+    const read = (v) => (slider === "rate" ? Number((10 ** (v / RATE_STEPS)).toPrecision(2)) : Number(v));
+    onInput(slider, ({value: v}) => change({[slider]: read(v)}));
   }
   for (const size of Object.keys(RUNS)) onClick(`size-${size}`, () => explore(size));
   element("back").addEventListener("click", () => change({moment: shown.moment - 1}));
@@ -147,13 +152,14 @@ function listen() {
   });
 }
 
-// ---- in words -----------------------------------------------------------------------------------------------------------
+// ---- in words -------------------------------------------------------------------------------------------------------
 
 FIGURES.explore = {
   id: "explorer",
   words() {
     const {seen, moment} = current();
-    return `size=${shown.size}&epoch=${seen.epoch}&k1=${shown.k1}&k2=${shown.k2}&update=${shown.update}&at=${moment.name}_${moment.t}${
+    return `size=${shown.size}&epoch=${seen.epoch}&k1=${shown.k1}&k2=${shown.k2}&update=${
+      shown.update}&at=${moment.name}_${moment.t}${
       shown.row > 1 ? `&row=${shown.row}` : ""}${shown.uncut ? "&uncut=1" : ""}${
       shown.rate === run.learning_rate ? "" : `&rate=${shown.rate}`}`;
   },
@@ -165,7 +171,8 @@ FIGURES.explore = {
       ["epoch", "k1", "k2", "update", "row", "uncut"].map((key) => number(asked[key]));
     const nearest = (a, b) => (Math.abs(b.epoch - epoch) < Math.abs(a.epoch - epoch) ? b : a);
     if (epoch !== null) change({epoch: run.snapshots.indexOf(run.snapshots.reduce(nearest))});
-    change({...(k1 === null ? {} : {k1}), ...(k2 === null ? {} : {k2}), ...(decimal(asked.rate) ? {rate: decimal(asked.rate)} : {})});
+    const given = {k1, k2, rate: decimal(asked.rate) || null};
+    change(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== null)));
     if (row !== null) change({row});
     change({uncut: Number(uncut > 0)});
     if (update !== null) change({update});

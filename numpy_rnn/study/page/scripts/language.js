@@ -1,5 +1,6 @@
 // A small language for one line of the backward pass. It looks like NumPy:
-//   names, numbers, + - * / @ **, parentheses, A.T, A.sum(axis=0), np.tanh(A), and a step in brackets: da[t+1], da[1], h[T].
+//   names, numbers, + - * / @ **, parentheses, A.T, A.sum(axis=0), np.tanh(A), and a step in
+//   brackets: da[t+1], da[1], h[T].
 // A line is parsed into a function of an environment; nothing of it is run as JavaScript.
 "use strict";
 
@@ -20,10 +21,10 @@ function tokens(text) {
   return result;
 }
 
-// ---- values: numbers, lists and lists of rows, with NumPy's broadcasting ------------------------------------------------
+// ---- values: numbers, lists and lists of rows, with NumPy's broadcasting --------------------------------------------
 
 const shapeOf = (v) => (Array.isArray(v) ? [v.length, ...shapeOf(v[0])] : []);
-const shapeText = (v) => (Array.isArray(v) ? `(${shapeOf(v).join(", ")}${shapeOf(v).length === 1 ? "," : ""})` : "a number");
+const shapeText = (v) => (Array.isArray(v) ? `(${shapeOf(v).join(", ")}${shapeOf(v)[1] ? "" : ","})` : "a number");
 
 function broadcast(f, u, v) {
   const [m, n] = [shapeOf(u), shapeOf(v)];
@@ -55,12 +56,12 @@ function summed(A, axis) {
   if (!Array.isArray(A)) return A;
   if (axis === null) return sum(A.flat());
   const rank = shapeOf(A).length, place = axis < 0 ? axis + rank : axis;
-  if (place !== 0 && place !== 1 || place >= rank) throw new LineError(`axis ${axis} does not exist in shape ${shapeText(A)}`);
+  if (place < 0 || place >= rank) throw new LineError(`axis ${axis} does not exist in shape ${shapeText(A)}`);
   if (rank === 1) return sum(A);
   return place === 0 ? columnSums(A) : A.map(sum);
 }
 
-// ---- the parser: every function reads from the list of tokens and returns a function of the environment ------------------
+// ---- the parser: every function reads from the list of tokens and returns a function of the environment -------------
 
 function parse(text) {
   const list = tokens(text);
@@ -68,7 +69,8 @@ function parse(text) {
   const next = () => list[at];
   const take = (token) => { if (next() === token) { at++; return true; } return false; };
   const expect = (token, where) => {
-    if (!take(token)) throw new LineError(`“${token}” is expected ${where}${next() === undefined ? "" : `, not “${next()}”`}`);
+    const other = next() === undefined ? "" : `, not “${next()}”`;
+    if (!take(token)) throw new LineError(`“${token}” is expected ${where}${other}`);
   };
   const chain = (operators, operand) => () => {
     let left = operand();
@@ -105,7 +107,8 @@ function parse(text) {
     }
     if (KNOWN.includes(token)) return (env) => env.of[token];
     if (!/^\w/.test(token)) throw new LineError(`“${token}” is not expected here`);
-    throw new LineError(`${token} is unknown: expected one of ${[...STEPPED.map((key) => `${key}[t]`), ...KNOWN].join(", ")}`);
+    const all = [...STEPPED.map((key) => `${key}[t]`), ...KNOWN];
+    throw new LineError(`${token} is unknown: expected one of ${all.join(", ")}`);
   }
 
   // A step: t, T or a number, and perhaps + or − a number.

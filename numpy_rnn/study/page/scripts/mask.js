@@ -1,9 +1,11 @@
 // The matrix of temporal components, the mask that the truncation puts on it, and what the cut costs.
 "use strict";
 
-// The decimal logarithms of the smallest and the largest norm that have a colour of their own, before and after training.
+// The decimal logarithms of the smallest and the largest norm that have a colour of their own, before and after
+// training.
 function normLimits() {
-  const all = [run.snapshots[0], run.snapshots.at(-1)].flatMap((seen) => computed(seen).norm.flat()).filter((v) => v > 0);
+  const ends = [run.snapshots[0], run.snapshots.at(-1)];
+  const all = ends.flatMap((seen) => computed(seen).norm.flat()).filter((v) => v > 0);
   const highest = Math.log10(all.reduce((a, b) => Math.max(a, b), 1e-300));
   return [Math.max(highest - 6, Math.log10(all.reduce((a, b) => Math.min(a, b), Infinity))), highest];
 }
@@ -28,18 +30,21 @@ function matrixOf({norm: norms, schedule, limits, framed = () => false, window =
       return `<g class="component" data-t="${t}" data-s="${s}"><rect class="hit" x="${edge + (s - 1) * size}"
         y="${edge + (t - 1) * size}" width="${size}" height="${size}"/><rect class="${kept ? "kept" : "cut"}${frame}"
         data-t="${t}" data-s="${s}" x="${edge + (s - 1) * size + inset}" y="${edge + (t - 1) * size + inset}"
-        width="${size - 2 * inset}" height="${size - 2 * inset}" fill="${heat(norms[t][s], limits)}"/><title>t = ${t}, s = ${s}: ${
+        width="${size - 2 * inset}" height="${size - 2 * inset}" fill="${
+        heat(norms[t][s], limits)}"/><title>t = ${t}, s = ${s}: ${
         show(norms[t][s])}, ${kept ? "kept" : "cut"} by update ${n + 1}</title></g>`;
     })));
-  const ticks = [...new Set([1, ...range(1, T).filter((t) => t % 5 === 0 || T < 10), T])].filter((t) => t === T || T - t > 1 || T < 10);
+  const ticks = range(1, T).filter((t) => T < 10 || t === 1 || t === T || t % 5 === 0 && T - t > 1);
   const numbers = ticks.map((t) => `<text class="step" x="${edge + (t - 0.5) * size}" y="${edge - 5}">${t}</text>
     <text class="end" x="${edge - 5}" y="${edge + (t - 0.5) * size + 4}">${t}</text>`);
   const bars = range(0, 29).map((i) => `<rect x="${edge + i * 4}" y="${side + 8}" width="4.2" height="9"
     fill="${between(HEAT, i / 29)}"/>`);
   const text = (x, y, words, kind = "") => `<text class="${kind}" x="${x}" y="${y}">${words}</text>`;
-  const width = Math.max(side + 4, 300), outlined = window === null ? "" : `<rect class="row" x="${edge + window.start * size}"
-    y="${edge + window.lossStart * size}" width="${(window.stop - window.start) * size}" height="${(window.stop - window.lossStart) * size}"/>`;
-  return `<svg width="${width}" height="${side + 34}" viewBox="0 0 ${width} ${side + 34}" role="img" aria-label="${label}">
+  const outline = ({start, lossStart, stop}) => `<rect class="row" x="${edge + start * size}" y="${
+    edge + lossStart * size}" width="${(stop - start) * size}" height="${(stop - lossStart) * size}"/>`;
+  const width = Math.max(side + 4, 300), outlined = window === null ? "" : outline(window);
+  return `<svg width="${width}" height="${side + 34}" viewBox="0 0 ${width} ${side + 34}" role="img"
+    aria-label="${label}">
     ${text(edge, 12, "s, step of the parameters →")}
     <text class="end" transform="translate(10 ${edge}) rotate(-90)">← t, step of the loss</text>
     ${numbers.join("")}${squares.join("")}${outlined}${bars.join("")}
@@ -50,7 +55,8 @@ function matrixOf({norm: norms, schedule, limits, framed = () => false, window =
 function drawMask(now) {
   run.limits ??= normLimits();
   element("mask").innerHTML = matrixOf({
-    norm: now.seen.norm, schedule: now.schedule, limits: run.limits, framed: (t, s) => isSummed(now, t, s), window: now.window,
+    norm: now.seen.norm, schedule: now.schedule, limits: run.limits, window: now.window,
+    framed: (t, s) => isSummed(now, t, s),
     label: "Which components are kept",
   });
   const kept = now.schedule.reduce((count, w) => count + sum(range(w.lossStart + 1, w.stop).map((t) => t - w.start)), 0);
@@ -65,10 +71,12 @@ function curves(kind, title, now) {
     ["chunks", "chunks (k, k)", range(1, T).map((k) => [k, at(k, k)])],
     ["chosen", `(${shown.k1}, k)`, range(shown.k1, T).map((k) => [k, at(shown.k1, k)])],
   ].slice(0, shown.k1 === 1 ? 2 : 3);
-  const all = lines.flatMap(([, , points]) => points.map(([, v]) => v)).filter((v) => v !== null), chosen = at(shown.k1, shown.k2);
+  const all = lines.flatMap(([, , points]) => points.map(([, v]) => v)).filter((v) => v !== null);
+  const chosen = at(shown.k1, shown.k2);
   const y = kind === "bias" ? [0, Math.max(...all, 1e-12)] : [Math.min(...all, 0), 1];
   return plot({
-    title, lines: lines.map(([key, label, points]) => ({kind: key, label: kind === "bias" ? label : null, points})), x: [1, T], y,
+    title, x: [1, T], y,
+    lines: lines.map(([key, label, points]) => ({kind: key, label: kind === "bias" ? label : null, points})),
     xLabel: "k₂, steps", marked: chosen === null ? null : [shown.k2, chosen], width: 318, height: 104,
     summary: ` by k2: ${chosen === null ? "none" : show(chosen)} at ${shown.k2}`,
   });

@@ -1,7 +1,9 @@
-// The lines of the backward pass, and the usual mistakes in each: what the reader may have written, recognised by its value.
+// The lines of the backward pass, and the usual mistakes in each: what the reader may have written, recognised by its
+// value.
 "use strict";
 
-// right: the line that (B1) to (B9) give. summed: it is added up over the steps; once: it is computed after the last of them.
+// right: the line that (B1) to (B9) give. summed: it is added up over the steps; once: it is computed after the last
+// of them.
 const LINES = {
   B1: {name: "dy", left: "dy[t]", right: "(y[t] - target[t]) / N"},
   B2: {name: "dh", left: "dh[t]", right: "dy[t] @ W_hy.T + da[t+1] @ W_hh.T"},
@@ -24,10 +26,12 @@ const MISTAKES = {
     ["y[t] / N", "The target is missing: the error is y − target."],
   ],
   B2: [
-    ["dy[t] @ W_hy.T + da[t+1] @ W_hh", "W_hh needs a transpose here: unit i collects from all units j that it affects, over the second index of W_hh."],
+    ["dy[t] @ W_hy.T + da[t+1] @ W_hh",
+      "W_hh needs a transpose here: unit i collects from all units j that it affects, over the second index of W_hh."],
     ["dy[t] @ W_hy.T", "The second arrow of h[t] is missing: it also enters a[t+1], which gives da[t+1] @ W_hh.T."],
     ["da[t+1] @ W_hh.T", "The first arrow of h[t] is missing: its own output, dy[t] @ W_hy.T."],
-    ["dy[t] @ W_hy.T + dh[t+1] @ W_hh.T", "da[t+1] belongs here, not dh[t+1]: the way back leads through the slope of step t + 1."],
+    ["dy[t] @ W_hy.T + dh[t+1] @ W_hh.T",
+      "da[t+1] belongs here, not dh[t+1]: the way back leads through the slope of step t + 1."],
     ["dy[t] @ W_hy.T + dh[t+1] @ W_hh", "da[t+1] belongs here, not dh[t+1], and W_hh needs a transpose."],
     ["dy[t] @ W_hy.T - da[t+1] @ W_hh.T", "The effects of both arrows add up: a plus sign."],
     ["dy[t] @ W_hy.T + da[t+1]", "The weight of the arrow from h[t] to a[t+1] is missing: W_hh.T."],
@@ -57,7 +61,8 @@ const MISTAKES = {
     ["h[t].T @ da[t]", "The state before the step belongs here, h[t-1]: it is what W_hh multiplies in a[t]."],
     ["h[t-1].T @ dh[t]", "da[t] belongs here, not dh[t]: W_hh enters a[t], before the slope."],
     ["h[t].T @ dh[t]", "h[t-1] and da[t] belong here: W_hh multiplies h[t-1] and enters a[t]."],
-    ["da[t].T @ h[t-1]", "This is the transpose: rows belong to the unit that sends, h[t-1], and columns to the one that receives, da[t]."],
+    ["da[t].T @ h[t-1]",
+      "This is the transpose: rows belong to the unit that sends, h[t-1], and columns to the one that receives, da[t]."],
     ["h[t-1].T @ da[t+1]", "h[t-1] enters a[t]: da[t] belongs here, not da[t+1]."],
     ["h[t-1].T @ da[t] / T", "No division by T: the gradients of the copies add up. The mean is in dy already."],
     ["h[t-1].T @ da[t] / B", "No division by B: the mean is in dy already."],

@@ -1,7 +1,7 @@
 // One update, moment by moment: its window, the order in which it computes, and the numbers and words of every moment.
 "use strict";
 
-// ---- the two networks: a small one, and that of the run ---------------------------------------------------------------
+// ---- the two networks: a small one, and that of the run -------------------------------------------------------------
 
 // Two units, three steps and round numbers, trained here by full BPTT on the beginning of a sine wave.
 function smallRun() {
@@ -16,7 +16,8 @@ function smallRun() {
     if ([1, 2, 5, 10, 20, 50, 100].includes(epoch)) snapshots.push({epoch, parameters});
   }
   return {
-    name: "three steps", sizes: {T: 3, D: 1, H: 2, O: 1}, nonlinearity: "tanh", reduction: "sum", k1: 3, k2: 3, learning_rate,
+    name: "three steps", sizes: {T: 3, D: 1, H: 2, O: 1}, nonlinearity: "tanh", reduction: "sum", k1: 3, k2: 3,
+    learning_rate,
     update: {momentum: 0, nesterov: false, weight_decay: 0, max_norm: null}, x, target, h_0, snapshots,
   };
 }
@@ -36,7 +37,8 @@ function use(size) {
   ({T, D, H, O} = run.sizes);
   [x, target, clips] = [inSteps(run.x), inSteps(run.target), run.update.max_norm !== null];
   Object.assign(shown, {
-    size, epoch: size === "small" ? 0 : run.snapshots.length - 1, k1: run.k1, k2: Math.max(run.k2, Math.min(5, T)), update: 1, moment: 0, row: 1,
+    size, epoch: size === "small" ? 0 : run.snapshots.length - 1, k1: run.k1, k2: Math.max(run.k2, Math.min(5, T)),
+    update: 1, moment: 0, row: 1,
     uncut: 0, rate: run.learning_rate,
   });
 }
@@ -52,7 +54,7 @@ function moments({start, lossStart, stop}, first) {
   ];
 }
 
-// ---- the numbers of the current update --------------------------------------------------------------------------------
+// ---- the numbers of the current update ------------------------------------------------------------------------------
 
 // What a snapshot computes once: the parameters as arrays, the forward pass, and the temporal components.
 function computed(seen) {
@@ -113,7 +115,7 @@ function stepOf(now) {
   return {delta, after, losses: [lossAt(p), lossAt(after)], lossOfRate: (rate) => lossAt(descent(p, delta, rate))};
 }
 
-// ---- the table: [label, numbers, whether it is made at this moment], and the equations that make it --------------------
+// ---- the table: [label, numbers, whether it is made at this moment], and the equations that make it -----------------
 
 const rowOf = (parameter) => (Array.isArray(parameter[0]) ? parameter[Math.min(shown.row, parameter.length) - 1] : parameter);
 const indexIn = (parameter) => (Array.isArray(parameter[0]) ? `[${Math.min(shown.row, parameter.length)}]` : "");
@@ -140,7 +142,8 @@ function explained(now) {
     case "dy": return {equations: ["B1"], rows: [given("y"), given("target"), ["N", [now.N]], own()]};
     case "dh": return {equations: ["B2"], rows: [
       [product(name("dy", t), "W_hy", "ᵀ"), timesTransposed([at("dy")], p.W_hy)[0]],
-      [product(name("da", t + 1), "W_hh", "ᵀ"), t === now.window.stop ? null : timesTransposed([at("da", t + 1)], p.W_hh)[0]], own()]};
+      [product(name("da", t + 1), "W_hh", "ᵀ"),
+        t === now.window.stop ? null : timesTransposed([at("da", t + 1)], p.W_hh)[0]], own()]};
     case "da": return {equations: ["B3"], rows: [
       given("dh"), [`φ′(${name("a", t)})`, at("h").map(SLOPE[run.nonlinearity])], own()]};
     case "dW": return explainedTerms(now);
@@ -176,7 +179,7 @@ function explainedUpdate(now) {
     [`new ${theta(which)}${indexIn(p[which])}`, rowOf(after[which]), true]])};
 }
 
-// ---- a moment in words ------------------------------------------------------------------------------------------------
+// ---- a moment in words ----------------------------------------------------------------------------------------------
 
 const MADE = {
   enter: "the initial state of the window, a constant", a: "the pre-activation", h: "the hidden state", y: "the output",
@@ -195,9 +198,12 @@ function summaryOf(now) {
     return `Gradient, step ${t}: <b>its term is added</b> to the sum of every shared weight (${ids}).${beyond} ${rows}`;
   }
   if (what === "clip") {
-    return `Update: <b>the gradient is clipped</b>, its norm n to at most ${show(run.update.max_norm)} (${ids}). ${rows}`;
+    return `Update: <b>the gradient is clipped</b>, its norm n to at most ${
+      show(run.update.max_norm)} (${ids}). ${rows}`;
   }
-  if (what === "step") return `Update: <b>the step</b>, with η = ${show(shown.rate, 2)} (U1). ${stepInWords(now)} ${rows}`;
+  if (what === "step") {
+    return `Update: <b>the step</b>, with η = ${show(shown.rate, 2)} (U1). ${stepInWords(now)} ${rows}`;
+  }
   const way = what === "enter" ? "Before the first step" : what.startsWith("d") ? "Backward" : "Forward";
   return `${way}, step ${t}: <b>${name(what, t)}</b>, ${MADE[what]} (${ids}).${beyond}`;
 }
@@ -205,7 +211,7 @@ function summaryOf(now) {
 // What the step does to the loss of its own update; where it raises it, why, and which η does not.
 function stepInWords(now) {
   const {delta, losses: [before, after], lossOfRate} = stepOf(now), {momentum, weight_decay} = run.update;
-  const options = [...(weight_decay ? [`weight decay ${weight_decay}`] : []), ...(momentum ? [`momentum ${momentum}`] : [])];
+  const options = [weight_decay && `weight decay ${weight_decay}`, momentum && `momentum ${momentum}`].filter(Boolean);
   const first = options.length ? `Δ is the direction of a first update, with ${options.join(" and ")}. ` : "";
   const change = `${first}The loss of this update goes from ${show(before)} to ${show(after)}.`;
   const gradient = gradientSum(now.p, now.activations, now.flow, now.first, now.window.stop);
@@ -213,18 +219,23 @@ function stepInWords(now) {
   const smaller = range(1, 40).map((n) => shown.rate / 2 ** n).find((rate) => lossOfRate(rate) < before);
   if (after <= before || fall <= 0 || smaller === undefined) return change;
   return `${change} <b>The learning rate is too large here.</b> The gradient is right: to first order the loss falls by
-    η dθ·Δ = ${show(fall, 2)}. But the gradient is that of one point, and along so long a step the loss curves upwards. With
-    η = ${show(smaller, 2)} the same direction lowers it.`;
+    η dθ·Δ = ${show(fall, 2)}. But the gradient is that of one point, and along so long a step the loss curves upwards.
+    With η = ${show(smaller, 2)} the same direction lowers it.`;
 }
 
 // The loss of this update along the direction of the step, by the learning rate.
 function stepCurve(now) {
   const {losses: [before, after], lossOfRate} = stepOf(now), [low, high] = RATES.map((rate) => Math.log10(rate));
   const points = range(0, 80).map((i) => low + (high - low) * i / 80).map((v) => [v, lossOfRate(10 ** v)]);
-  const most = Math.max(before, after, ...finite(points).map(([, v]) => v).filter((v) => v < 4 * Math.max(before, after)));
+  const heights = finite(points).map(([, v]) => v).filter((v) => v < 4 * Math.max(before, after));
+  const most = Math.max(before, after, ...heights);
   return plot({
-    title: "loss of this update after the step, by η", x: [low, high], y: [0, most], xLabel: "η", width: 318, height: 120,
-    lines: [{kind: "power", label: "before the step", points: [[low, before], [high, before]]}, {kind: "chunks", label: "after it", points}],
+    title: "loss of this update after the step, by η", x: [low, high], y: [0, most], xLabel: "η", width: 318,
+    height: 120,
+    lines: [
+      {kind: "power", label: "before the step", points: [[low, before], [high, before]]},
+      {kind: "chunks", label: "after it", points},
+    ],
     marked: [Math.log10(shown.rate), after], xTicks: [[low, `${RATES[0]}`], [high, `${RATES[1]}`]],
   });
 }

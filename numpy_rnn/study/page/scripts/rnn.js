@@ -1,13 +1,13 @@
-// The network, its gradient and its updates in float64: the equations of DERIVATION.md, by their ids. Matrices are lists of
-// rows, vectors are lists of numbers. Lists over time are indexed by the step: x[t], h[t] and da[t] belong to step t, and
-// each has one row per sequence of the batch. x[0] is unused, h[0] is the initial state.
+// The network, its gradient and its updates in float64: the equations of DERIVATION.md, by their ids. Matrices are
+// lists of rows, vectors are lists of numbers. Lists over time are indexed by the step: x[t], h[t] and da[t] belong
+// to step t, and each has one row per sequence of the batch. x[0] is unused, h[0] is the initial state.
 "use strict";
 
 const PHI = {tanh: Math.tanh, relu: (a) => Math.max(a, 0), sigmoid: (a) => 0.5 * (1 + Math.tanh(0.5 * a))};
 const SLOPE = {tanh: (h) => 1 - h * h, relu: (h) => Number(h > 0), sigmoid: (h) => h * (1 - h)};
 const SMALL = 1e-6;  // added to the norm, as in torch.nn.utils.clip_grad_norm_
 
-// ---- arrays -----------------------------------------------------------------------------------------------------------
+// ---- arrays ---------------------------------------------------------------------------------------------------------
 
 const range = (from, to) => Array.from({length: Math.max(0, to - from + 1)}, (_, i) => from + i);
 const sum = (numbers) => numbers.reduce((total, v) => total + v, 0);
@@ -22,7 +22,8 @@ function dot(u, v) {
   return total;
 }
 
-function times(A, B) {  // A B
+function times(A, B) {
+  // A B
   const result = [];
   for (const row of A) {
     const out = B[0].map(() => 0);
@@ -35,7 +36,8 @@ function times(A, B) {  // A B
   return result;
 }
 
-function timesTransposed(A, B) {  // A Bᵀ
+function timesTransposed(A, B) {
+  // A Bᵀ
   const result = [];
   for (const row of A) {
     const out = [];
@@ -45,7 +47,8 @@ function timesTransposed(A, B) {  // A Bᵀ
   return result;
 }
 
-function transposedTimes(A, B) {  // Aᵀ B
+function transposedTimes(A, B) {
+  // Aᵀ B
   const result = zeros(A[0].length, B[0].length);
   for (let b = 0; b < A.length; b++) {
     const left = A[b], right = B[b];
@@ -74,7 +77,7 @@ const columnSums = (A) => A[0].map((_, j) => sum(A.map((row) => row[j])));
 const add = (A, B) => A.map((row, b) => row.map((v, i) => v + B[b][i]));
 const addToRows = (A, bias) => (bias === null ? A : A.map((row) => row.map((v, i) => v + bias[i])));
 
-// ---- forward ----------------------------------------------------------------------------------------------------------
+// ---- forward --------------------------------------------------------------------------------------------------------
 
 function forward(p, x, h_0, nonlinearity) {
   const a = [null], h = [h_0], y = [null];
@@ -88,10 +91,10 @@ function forward(p, x, h_0, nonlinearity) {
 
 const stepLoss = (y, target) => 0.5 * sum(y.map((row, b) => sum(row.map((v, o) => (v - target[b][o]) ** 2))));  // (L1)
 
-// ---- backward ---------------------------------------------------------------------------------------------------------
+// ---- backward -------------------------------------------------------------------------------------------------------
 
-// The adjoints of L/N, where L is the sum of the losses of the steps lossStart + 1 to stop, from step stop to step first.
-// They do not depend on first: a truncated gradient uses fewer of them.
+// The adjoints of L/N, where L is the sum of the losses of the steps lossStart + 1 to stop, from step stop to step
+// first. They do not depend on first: a truncated gradient uses fewer of them.
 function adjoints(p, {h, y}, target, {lossStart, stop}, N, nonlinearity, first = 1) {
   const dy = [null], dh = [null], da = [null];
   for (let t = stop; t >= first; t--) {
@@ -103,8 +106,8 @@ function adjoints(p, {h, y}, target, {lossStart, stop}, N, nonlinearity, first =
   return {dy, dh, da};
 }
 
-// The part of the gradient that the steps first to last contribute: one product over all of them, with time folded into the
-// batch. With first = last it is the term of one step.
+// The part of the gradient that the steps first to last contribute: one product over all of them, with time folded
+// into the batch. With first = last it is the term of one step.
 function gradientSum(p, {x, h}, {dy, da}, first, last) {
   const fold = (list, shift = 0) => [].concat(...list.slice(first + shift, last + shift + 1));
   const dA = fold(da), dY = fold(dy);
@@ -118,9 +121,11 @@ function gradientSum(p, {x, h}, {dy, da}, first, last) {
   };
 }
 
-// ---- update -----------------------------------------------------------------------------------------------------------
+// ---- update ---------------------------------------------------------------------------------------------------------
 
-const numbersOf = (parameters) => Object.values(parameters).filter((theta) => theta !== null).flatMap((theta) => theta.flat());
+const numbersOf = (parameters) => Object.values(parameters)
+    .filter((theta) => theta !== null)
+    .flatMap((theta) => theta.flat());
 const globalNorm = (gradients) => norm(numbersOf(gradients));  // (U2)
 
 function clipped(gradients, max_norm) {
@@ -131,15 +136,18 @@ function clipped(gradients, max_norm) {
 
 // The direction of a first update, in which the velocity is the gradient with weight decay.
 function direction(p, gradients, {momentum, nesterov, weight_decay}) {
-  return eachParameter((theta, dtheta) => {
-    const g = dtheta + weight_decay * theta;  // (U4)
-    return momentum && nesterov ? g + momentum * g : g;  // (U5, U6)
-  }, p, gradients);
+  return eachParameter(
+    (theta, dtheta) => {
+      const g = dtheta + weight_decay * theta;  // (U4)
+      return momentum && nesterov ? g + momentum * g : g;  // (U5, U6)
+    },
+    p, gradients,
+  );
 }
 
 const descent = (p, delta, rate) => eachParameter((theta, v) => theta - rate * v, p, delta);  // (U1)
 
-// ---- truncation -------------------------------------------------------------------------------------------------------
+// ---- truncation -----------------------------------------------------------------------------------------------------
 
 function windows(T, k1, k2) {
   return range(1, Math.ceil(T / k1)).map((n) => {
@@ -168,15 +176,18 @@ function windowGradient(p, activations, target, {lossStart, stop}, N, nonlineari
   return gradientSum(p, activations, adjoints(p, activations, target, {lossStart, stop}, N, nonlinearity), 1, stop);
 }
 
-// ---- temporal components ----------------------------------------------------------------------------------------------
+// ---- temporal components --------------------------------------------------------------------------------------------
 
 // G[t][s] = ∂ℓ_t/∂θ_s as one list of numbers, for 1 ≤ s ≤ t ≤ T.
 function componentsOf(p, activations, target, nonlinearity) {
   const T = activations.x.length - 1;
-  return [null, ...range(1, T).map((t) => {
-    const flow = adjoints(p, activations, target, {lossStart: t - 1, stop: t}, 1, nonlinearity);
-    return [null, ...range(1, t).map((s) => numbersOf(gradientSum(p, activations, flow, s, s)))];
-  })];
+  return [
+    null,
+    ...range(1, T).map((t) => {
+      const flow = adjoints(p, activations, target, {lossStart: t - 1, stop: t}, 1, nonlinearity);
+      return [null, ...range(1, t).map((s) => numbersOf(gradientSum(p, activations, flow, s, s)))];
+    }),
+  ];
 }
 
 // Row t summed over the steps s to t: [t][s]. A truncated gradient is a sum of these, one for each t.
@@ -189,7 +200,8 @@ function sumsToTheRight(G) {
   });
 }
 
-// Cosine with the full gradient, and relative bias, of the kept components of TBPTT(k1, k2); null where they are undefined.
+// Cosine with the full gradient, and relative bias, of the kept components of TBPTT(k1, k2); null where they are
+// undefined.
 function costOf(sums, k1, k2) {
   const T = sums.length - 1;
   const total = (first) => {
@@ -203,9 +215,10 @@ function costOf(sums, k1, k2) {
   };
 }
 
-// ---- growth of a small change of a state --------------------------------------------------------------------------------
+// ---- growth of a small change of a state ----------------------------------------------------------------------------
 
-// ∂h_last/∂h_s of one sequence for s = last, last − 1, … 0: W_hh diag(φ′(a)) of each step between, the earliest on the left.
+// ∂h_last/∂h_s of one sequence for s = last, last − 1, … 0: W_hh diag(φ′(a)) of each step between, the earliest on
+// the left.
 function jacobiansBack(W_hh, h, last, nonlinearity) {
   const result = [W_hh.map((row, i) => row.map((_, j) => Number(i === j)))];
   for (let t = last; t >= 1; t--) {
@@ -236,7 +249,8 @@ function singularValues(matrix) {
   return rows.map(norm).sort((p, q) => q - p);
 }
 
-// The largest modulus of an eigenvalue: the norm of a power of W, to that power. The power is made by repeated squaring.
+// The largest modulus of an eigenvalue: the norm of a power of W, to that power. The power is made by repeated
+// squaring.
 function spectralRadius(W) {
   let power = W, logarithm = 0, exponent = 1;
   for (let i = 0; i < 40; i++) {
@@ -249,7 +263,7 @@ function spectralRadius(W) {
   return Math.exp(logarithm);
 }
 
-// ---- random numbers -----------------------------------------------------------------------------------------------------
+// ---- random numbers -------------------------------------------------------------------------------------------------
 
 // A generator of numbers in [0, 1) from a seed (mulberry32), and of normal ones from it (Box and Muller).
 function uniform(seed) {
@@ -263,4 +277,5 @@ function uniform(seed) {
 }
 
 const normalOf = (draw) => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
-const normalMatrix = (draw, rows, columns, deviation) => range(1, rows).map(() => range(1, columns).map(() => deviation * normalOf(draw)));
+const normalMatrix = (draw, rows, columns, deviation) =>
+  range(1, rows).map(() => range(1, columns).map(() => deviation * normalOf(draw)));

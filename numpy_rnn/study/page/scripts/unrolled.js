@@ -19,8 +19,8 @@ function layout() {
   return {place, bottom: top};
 }
 
-// The width of a step fits the figure into its column, unless there are too many steps; then it scrolls. Measured when the
-// column changes, not at every drawing, which would wait for the layout.
+// The width of a step fits the figure into its column, unless there are too many steps; then it scrolls. Measured
+// when the column changes, not at every drawing, which would wait for the layout.
 let STEP = 42, CELL = 13, room = 800;
 
 function fit() {
@@ -46,7 +46,8 @@ function cells(now, group, t, scale, kind) {
   const dashes = size < 6 ? [] : numbers.map((v, i) => v < 0 ? `M${u + 0.3 * CELL} ${top + (i + 0.5) * size}h${0.4 * CELL}` : "");
   const strong = largest(numbers) > scale / 2, written = CELL >= 36 && size >= 20;
   const texts = !written ? [] : numbers.map((v, i) =>
-    `<text class="inside${Math.abs(v) > 0.6 * scale ? " strong" : ""}" x="${u + CELL / 2}" y="${top + (i + 0.5) * size + 4}">${show(v, 2)}</text>`);
+    `<text class="inside${Math.abs(v) > 0.6 * scale ? " strong" : ""}" x="${u + CELL / 2}" y="${
+      top + (i + 0.5) * size + 4}">${show(v, 2)}</text>`);
   return `<g class="cells ${kind}" data-name="${group}" data-t="${t}">
     <title>${LETTER[group] ?? group}_${t} = ${numbers.map((v) => show(v)).join(", ")}</title>${drawn.join("")}
     ${written ? texts.join("") : `<path class="dash${strong ? " strong" : ""}" d="${dashes.join("")}"/>`}
@@ -80,7 +81,7 @@ function activeArrows({moment: {name: what, t}, window}) {
   return (arrows[what] ?? []).map(([from, u, to, v]) => arrow(from, u, to, v, "active")).join("");
 }
 
-// ---- the shared weights: a box each, and a rail with one arrow per step -----------------------------------------------
+// ---- the shared weights: a box each, and a rail with one arrow per step ---------------------------------------------
 
 // The steps at which a weight is used at this moment, and whether its gradient comes back from there.
 function used(which, {moment: {name: what, t}, window}) {
@@ -137,7 +138,7 @@ function drawWeights(now) {
     ${labels.join("")}${boxes.join("")}</svg>`;
 }
 
-// ---- all of it ----------------------------------------------------------------------------------------------------------
+// ---- all of it ------------------------------------------------------------------------------------------------------
 
 const bar = (from, to, y, kind) =>
   `<rect class="${kind}" x="${left(from + 1) - 3}" y="${y}" width="${(to - from) * STEP - 8}" height="6"/>`;
