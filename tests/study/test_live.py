@@ -441,5 +441,7 @@ def test_figures_fit_the_screen_and_axe_finds_nothing(width, scheme, live_page):
         "setExample({wrong: 1}); explore('full'); document.querySelectorAll('math').forEach((one) => { one.remove(); })"
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    heights = "[...document.querySelectorAll('section')].map((one) => one.getBoundingClientRect().height)"
+    assert max(page.evaluate(heights)) < 2800  # nothing is squeezed into a column of letters
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []

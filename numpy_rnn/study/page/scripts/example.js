@@ -60,21 +60,18 @@ function exampleCurves(seen) {
   );
   const highest = Math.max(...nudges.map(lossAt[2]), 1);
   const line = (slope) => [[-reach, seen.loss - slope * reach], [reach, seen.loss + slope * reach]];
-  const one = (title, f, kind, slope) => plot({
-      title: `${title}: slope ${two(slope)}`, x: [-reach, reach], y: [0, highest], xLabel: "nudge",
-      width: Math.floor(widthIn("example-curves", 1300) / (element("example-curves").clientWidth > 900 ? 3.1 : 1)),
-      height: 170, marked: [0, seen.loss],
-      lines: [
-        {kind, points: nudges.map((nudge) => [nudge, f(nudge)])}, {kind: "section", points: line(slope)},
-        ...(wrong && kind === "both"
-          ? [{kind: "plain-curve", points: line(seen.double), label: `slope ${two(seen.double)}: not a tangent`}]
-          : []),
-      ],
-    });
-  return [
-    one("L, nudging copy 1", lossAt[0], "copy1", seen.partial[1]),
-    one("L, nudging copy 2", lossAt[1], "copy2", seen.partial[2]), one("L, nudging both", lossAt[2], "both", seen.sum),
-  ].join("");
+  const room = widthIn("example-curves", 900), width = room > 640 ? Math.floor(room / 3) - 7 : room;
+  const wrongLine = {kind: "plain-curve", points: line(seen.double), label: `slope ${two(seen.double)}: not a tangent`};
+  const one = (nudged, f, kind, slope) => plot({
+    title: `L by ${nudged}: slope ${two(slope)}`, x: [-reach, reach], y: [0, highest], xLabel: "nudge", width, height: 160,
+    marked: [0, seen.loss],
+    lines: [
+      {kind, points: nudges.map((nudge) => [nudge, f(nudge)])}, {kind: "section", points: line(slope)},
+      ...(wrong && kind === "both" ? [wrongLine] : []),
+    ],
+  });
+  return one("copy 1", lossAt[0], "copy1", seen.partial[1]) + one("copy 2", lossAt[1], "copy2", seen.partial[2])
+    + one("both", lossAt[2], "both", seen.sum);
 }
 
 function drawExample() {
