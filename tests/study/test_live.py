@@ -266,6 +266,17 @@ def test_every_mistake_is_named_by_its_value(compute):
         assert one["pasted"][-1].endswith(f"({one['line']}). {one['message']}"), one["text"]
 
 
+def test_a_factor_and_a_transpose_are_named(compute):
+    for line, text, message in (
+        ("B5", "7 * (h[t-1].T @ da[t])", "This is the right value times 7.000."),
+        ("B3", "-dh[t] * (1 - h[t]**2)", "This is the right value times −1: the sign is wrong."),
+        ("B7", "da[t].sum(axis=0) * N", "This is the right value times N."),
+        ("B2", "h[t]", None),
+    ):
+        found = compute("([line, text]) => checkLines({...rightLines(), [line]: text}).verdicts[line]", [line, text])
+        assert found == {"kind": "wrong", "message": message}
+
+
 def test_pasted_gradients_are_read_as_programs_print_them(page, compute):
     """NumPy and PyTorch, in float32; the network is copied from the page, and the gradient is that of numpy_rnn."""
     names, code = {"np": np}, page.locator("#own-numbers").text_content()
@@ -314,6 +325,10 @@ def test_the_reader_repairs_a_line_and_trains_with_it(page):
     assert page.evaluate("own.curve.at(-1) !== own.reference.at(-1)")
     page.locator("#own-empty").click()
     assert page.locator("#own-train").is_disabled()
+    text = "0.5 / (1 + 2) * dy[t] @ W_hy.T"
+    page.locator("#own-B2").fill(text)
+    page.evaluate("goTo('own', FIGURES.own.words())")  # as the address keeps it
+    assert page.locator("#own-B2").input_value() == text
     page.locator("#own-plant").click()
     assert "The first wrong tensor" in result.text_content()
     assert not page.locator("#own-named").is_checked()

@@ -53,11 +53,11 @@ function environment(p, activations, target, N, adjointsSoFar) {
   };
 }
 
-const targetShape = (line, p, activations) => {
+function targetShape(line, p, activations) {
   if (line === "B1") return activations.y[1];
-  return ["B2", "B3"].includes(line) ? activations.h[1] : line === "B9" ? activations.h[0]
-      : p[LINES[line].name.slice(1)];
-};
+  if (line === "B2" || line === "B3") return activations.h[1];
+  return line === "B9" ? activations.h[0] : p[LINES[line].name.slice(1)];
+}
 
 function evaluated(line, f, env, like) {
   const result = f(env);
@@ -113,9 +113,8 @@ const stepsOf = (values) => (Array.isArray(values?.[1]?.[0]) && values[0] === nu
 
 // Every mistake as the value that it gives on right inputs.
 const mistakenValues = Object.entries(MISTAKES).flatMap(([line, list]) => list.map(([text, message]) => ({
-    line, text, message, values: stepsOf(valuesOf(line, byLines({[line]: parse(text)}, right).result)),
-  })),
-);
+  line, text, message, values: stepsOf(valuesOf(line, byLines({[line]: parse(text)}, right).result)),
+})));
 
 function mistakeIn(line, values) {
   const expected = stepsOf(right[LINES[line].name]);
@@ -255,32 +254,32 @@ function* lesson(functions) {
 
 const own = {lines: rightLines(), curve: null, reference: null, work: null};
 
+// The verdict on the whole pass, with the first wrong tensor as it is and as it should be.
+function resultInWords(allRight, first, counted) {
+  if (allRight) return "<p><b>All nine lines are right</b>: each number agrees with the complex step, to rounding.</p>";
+  if (first === null) return `<p>${counted}What can be computed so far agrees with the complex step.</p>`;
+  const [found, expected] = [first.found, first.expected].map((A) => (Array.isArray(A[0]) ? A : [A]));
+  const isWrong = (i, j) => differs([found[i][j]], [expected[i][j]], ROUNDING);
+  return `<p>${counted}The first wrong tensor of the whole pass is <b>${first.label}</b>:</p>
+    <div class="pair">${matrixTable(found, "yours", isWrong)}${matrixTable(expected, "complex step")}</div>`;
+}
+
 function drawOwn() {
   const {functions, verdicts, first} = checkLines(own.lines);
   for (const line of Object.keys(LINES)) {
     const {kind, message} = verdicts[line], cell = element(`own-${line}-verdict`);
     const hidden = !element("own-named").checked && kind !== "error" && kind !== "empty";
     cell.className = `verdict ${hidden ? "" : kind}`;
-    cell.textContent = hidden ? "" : {
-          right: "right", empty: "", wrong: `wrong. ${message ?? "The numbers differ from the complex step."}`,
-          error: `cannot be computed: ${message}`,
-        }[kind];
+    const words = {
+      right: "right", empty: "", wrong: `wrong. ${message ?? "The numbers differ from the complex step."}`,
+      error: `cannot be computed: ${message}`,
+    };
+    cell.textContent = hidden ? "" : words[kind];
     element(`own-${line}`).setAttribute("aria-invalid", String(!hidden && (kind === "wrong" || kind === "error")));
   }
   const kinds = Object.values(verdicts).map(({kind}) => kind), rights = kinds.filter((kind) => kind === "right").length;
   const counted = element("own-named").checked ? `${rights} of 9 lines are right. ` : "";
-  const wrongIn = (i, j) =>
-    Math.abs(first.found[i][j] - first.expected[i][j]) > ROUNDING * Math.max(scaleOf(first.expected), 1e-3);
-  const rows = (A) => (Array.isArray(A[0]) ? A : [A]);
-  element("own-result").innerHTML = rights === kinds.length
-      ? "<p><b>All nine lines are right</b>: each number agrees with the complex step, to rounding.</p>"
-      : first === null ? `<p>${counted}What can be computed so far agrees with the complex step.</p>`
-        : `<p>${counted}The first wrong tensor of the whole pass is <b>${first.label}</b>:</p>
-        <div class="pair">${matrixTable(rows(first.found), "yours", (i, j) =>
-          Array.isArray(first.found[0])
-            ? wrongIn(i, j)
-            : Math.abs(first.found[j] - first.expected[j]) > ROUNDING * scaleOf(first.expected),
-        )}${matrixTable(rows(first.expected), "complex step")}</div>`;
+  element("own-result").innerHTML = resultInWords(rights === kinds.length, first, counted);
   element("own-train").disabled = kinds.some((kind) => kind === "empty" || kind === "error");
   return functions;
 }
@@ -341,38 +340,37 @@ function plantMistake() {
 const asNumPy = (key, A) => `${key} = np.array(${JSON.stringify(A)})`;
 
 if (element("live-own")) {
-  for (const line of Object.keys(LINES))
+  for (const line of Object.keys(LINES)) {
     onInput(`own-${line}`, ({value: v}) => {
       own.lines[line] = v;
       drawOwn();
+      keepInAddress("own");
     });
+  }
   onClick("own-right", () => setLines(rightLines()));
   onClick("own-empty", () => setLines(Object.fromEntries(Object.keys(LINES).map((line) => [line, ""]))));
   onClick("own-plant", plantMistake);
   onInput("own-named", drawOwn);
   onClick("own-train", trainOwn);
   onInput("own-pasted", ({value: v}) => {
-    element("own-pasted-result").innerHTML = v.trim() ? pasted(v)
-          .map((text) => `<p>${text.replaceAll("<", "&lt;")}</p>`)
-          .join("")
-      : "";
+    const messages = v.trim() ? pasted(v) : [];
+    element("own-pasted-result").replaceChildren(...messages.map((text) => {
+      return Object.assign(document.createElement("p"), {textContent: text});
+    }));
   });
   element("own-numbers").textContent = [
-    ...Object.entries(tiny.p).map(([key, theta]) => asNumPy(key, theta)), asNumPy("x", tiny.x.slice(1)),
-    asNumPy("target", tiny.target.slice(1)),
+    ...Object.entries(tiny.p).map(([key, theta]) => asNumPy(key, theta)),
+    asNumPy("x", tiny.x.slice(1)), asNumPy("target", tiny.target.slice(1)),
     "# a_t = x_t W_xh + h_{t-1} W_hh + b_h, h_t = tanh(a_t), y_t = h_t W_hy + b_y",
     "# L = ((y - target)**2).mean() / 2",
   ].join("\n");
   FIGURES.own = {
     id: "live-own", redraw: drawLesson, first: {B2: MISTAKES.B2[0][0]},
-    words: () => Object.keys(LINES)
-        .map((line) => `${line}=${encodeURIComponent(own.lines[line]).replaceAll("+", "%2B")}`)
-        .join("&"),
-    set: (asked) => setLines(
-        Object.fromEntries(
-          Object.keys(LINES).map((line) => [line, decodeURIComponent(asked[line] ?? LINES[line].right)]),
-        ),
-      ),
+    words: () => Object.entries(own.lines).map(([line, text]) => `${line}=${encodeURIComponent(text)}`).join("&"),
+    set(asked) {
+      const texts = Object.entries(LINES).map(([line, {right: text}]) => [line, decodeURIComponent(asked[line] ?? text)]);
+      setLines(Object.fromEntries(texts));
+    },
   };
   setLines({B2: MISTAKES.B2[0][0]});
 }
