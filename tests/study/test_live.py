@@ -443,6 +443,17 @@ def test_descent_on_the_cliff_is_that_of_numpy_rnn(max_norm, compute):
         params = numpy_rnn.sgd(params, step, start["rate"])
 
 
+def test_the_cliff_shows_both_paths_from_a_start_that_moves(page):
+    page.evaluate("goTo('cliff', '')")
+    paths = "[...document.querySelectorAll('#cliff-paths .under')].map((path) => path.getAttribute('d'))"
+    plain_path, clipped_path = page.evaluate(paths)
+    assert plain_path.split("L")[0] == clipped_path.split("L")[0]
+    assert plain_path != clipped_path
+    page.locator("#cliff-paths").click(position={"x": 200, "y": 100})
+    assert page.evaluate("cliff.w !== 2.5 && cliff.b !== 0.5")
+    assert page.evaluate(paths)[0] != plain_path
+
+
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
