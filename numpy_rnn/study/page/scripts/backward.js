@@ -27,7 +27,7 @@ const parsedLines = (texts) => Object.fromEntries(Object.entries(texts).map(([li
 
 // ---- evaluation -----------------------------------------------------------------------------------------------------
 
-// What a line can see: the parameters, x, target, a, h, y, and adjoints, all of one window. Adjoints of step T + 1
+// The names that a line can use: the parameters, x, target, a, h, y, and adjoints, all of one window. Adjoints of step T + 1
 // are 0.
 function environment(p, activations, target, N, adjointsSoFar) {
   const T = activations.x.length - 1, h_0 = activations.h[0], B = h_0.length;
@@ -137,7 +137,7 @@ function mistakeIn(line, values) {
   return null;
 }
 
-// What is to be said about every line, and the first wrong tensor of the whole pass, in the order in which it is
+// The verdict on every line, and the first wrong tensor of the whole pass, in the order in which it is
 // computed.
 function checkLines(texts) {
   const functions = {}, verdicts = {};

@@ -1,4 +1,4 @@
-// What all figures share: how numbers and names are written, colours, sliders, and curves with their axes.
+// Shared by all figures: how numbers and names are written, colours, sliders, and curves with their axes.
 "use strict";
 
 const element = (id) => document.getElementById(id);

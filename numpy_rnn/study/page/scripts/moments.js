@@ -28,7 +28,7 @@ const RUNS = {small: smallRun()};
 if (element("data")) RUNS.full = JSON.parse(element("data").textContent);
 let run, T, D, H, O, x, target, clips;
 
-// What is shown. Every change goes through change(), which keeps 1 ≤ k1 ≤ k2 ≤ T and draws again. row: of the weights'
+// The state of the explorer. Every change goes through change(), which keeps 1 ≤ k1 ≤ k2 ≤ T and draws again. row: of the weights'
 // matrices, in the table. uncut: whether the gradient flows past the start of the window.
 const shown = {};
 
@@ -56,7 +56,7 @@ function moments({start, lossStart, stop}, first) {
 
 // ---- the numbers of the current update ------------------------------------------------------------------------------
 
-// What a snapshot computes once: the parameters as arrays, the forward pass, and the temporal components.
+// The part of a snapshot that is computed once: the parameters as arrays, the forward pass, and the temporal components.
 function computed(seen) {
   if (seen.activations) return seen;
   const h_0 = seen.parameters.h_0 && [seen.parameters.h_0];
@@ -208,7 +208,7 @@ function summaryOf(now) {
   return `${way}, step ${t}: <b>${name(what, t)}</b>, ${MADE[what]} (${ids}).${beyond}`;
 }
 
-// What the step does to the loss of its own update; where it raises it, why, and which η does not.
+// The effect of the step on the loss of its own update; where it raises it, why, and which η does not.
 function stepInWords(now) {
   const {delta, losses: [before, after], lossOfRate} = stepOf(now), {momentum, weight_decay} = run.update;
   const options = [weight_decay && `weight decay ${weight_decay}`, momentum && `momentum ${momentum}`].filter(Boolean);
