@@ -1,16 +1,16 @@
 """The explorer in headless Chromium: its numbers are those of numpy_rnn, and its controls show them."""
 
+import json
+import re
+from functools import cache
+
 import numpy as np
 import pytest
+from study_components import components_by_complex_step
 from study_runs import near, small
 
 import numpy_rnn
 from numpy_rnn import Activations, Parameters, windows
-from numpy_rnn.study.components.jacobians import jacobians, slopes
-from numpy_rnn.study.components.measures import explorer
-from numpy_rnn.study.page import page as pages
-from numpy_rnn.study.page.document import equation
-from numpy_rnn.study.page.formulas import formula
 
 pytestmark = [pytest.mark.needs_matplotlib, pytest.mark.slow]
 
@@ -23,48 +23,42 @@ RUNS = {
         "learning_rate": 0.05, "max_norm": 0.02, "weight_decay": 0.01, "momentum": 0.5, "nesterov": True,
     },
 }  # fmt: skip
-COMPUTED = """(states) => states.map(([epoch, k1, k2, update, uncut]) => {
-  Object.assign(shown, {epoch, k1, k2, update, uncut});
+COMPUTED = """(states) => { use("full"); return JSON.stringify(states.map(([epoch, k1, k2, update, uncut, rate]) => {
+  Object.assign(shown, {epoch, k1, k2, update, uncut, rate});
   shown.moment = momentsNow().length - 1;
-  const now = current(), {activations: {a, h, y}, flow, first, window} = now;
-  return {a, h, y, ...flow, window, first, step: stepOf(now), gradient: gradientSoFar(now),
-    sum: gradientSum(now.p, now.activations, flow, first, window.stop)};
-})"""
+  const now = current(), {activations: {a, h, y}, flow, first, window} = now, {delta, after, losses} = stepOf(now);
+  return {a, h, y, ...flow, window, first, gradients: {delta, after, gradient: gradientSoFar(now),
+    sum: gradientSum(now.p, now.activations, flow, first, window.stop)}, losses, words: stepInWords(now)};
+})); }"""
+COSTS = """([epoch, pairs]) => { use("full"); const seen = computed(run.snapshots.at(epoch));
+  return {norms: seen.norm, costs: pairs.map(([k1, k2]) => costAt(seen, k1, k2))}; }"""
 MASK = """() => ({
   kept: [...document.querySelectorAll("#mask .kept")].map((cell) => [Number(cell.dataset.t), Number(cell.dataset.s)]),
-  cosine: document.getElementById("cosine").textContent, bias: document.getElementById("bias").textContent,
   numbers: [...document.querySelectorAll("#numbers tbody tr")].map((row) => [...row.querySelectorAll("td")]
     .map((cell) => cell.textContent).filter((text) => text)),
 })"""
 
 
 @pytest.fixture(scope="module")
-def page_of(new_page, tmp_path_factory):
-    """Opens the figures of a run that move alone, without the other sections; and the run, and what the page reads."""
+def page_of(live_page):
+    """Opens the explorer of a run, without the other sections; and the run."""
 
+    @cache
     def opened(name):
         subject = small(T, 1, **RUNS[name])
-        data, path = explorer(subject), tmp_path_factory.mktemp("page") / "page.html"
-        texts = {
-            name: (pages.HERE / f"sections/{name}.html").read_text(encoding="utf-8")
-            for name in ("0_explore", "4b_live")
-        }
-        values = {"explorer": data, "components": {"networks": 32}}
-        inserts = {"equation": equation, "formula": formula, "reference": str}
-        path.write_text(pages.assembled(texts, values, inserts), encoding="utf-8")
-        return new_page(path), subject, data
+        return live_page("0_explore", subject=subject), subject
 
     return opened
 
 
 def updates_of_all_truncations(epochs):
-    """(epoch, k1, k2, update, uncut) of every update of every truncation, epochs and the cut in turn."""
+    """(epoch, k1, k2, update, uncut, η) of every update of every truncation, the others in turn."""
     pairs = [(k1, k2) for k1 in range(1, T + 1) for k2 in range(k1, T + 1)]
     states = [(k1, k2, n) for k1, k2 in pairs for n in range(1, -(-T // k1) + 1)]
-    return [(i % epochs, *state, i // epochs % 2) for i, state in enumerate(states)]
+    return [(i % epochs, *state, i // epochs % 2, (0.01, 3.0)[i % 2]) for i, state in enumerate(states)]
 
 
-def expected(subject, epoch, k1, k2, number, uncut):
+def expected(subject, epoch, k1, k2, number, uncut, rate):
     """One update as numpy_rnn computes it, by name; without the cut, its window begins at step 1."""
     objective, step, whole = subject.options.objective, subject.options.step, subject.snapshots[epoch].params
     start, loss_start, stop = window = list(windows(T, k1, k2))[number - 1]
@@ -79,7 +73,7 @@ def expected(subject, epoch, k1, k2, number, uncut):
         gradient = numpy_rnn.clip_by_global_norm(total, step.max_norm)
     momentum = {name: getattr(step, name) for name in ("momentum", "nesterov", "weight_decay")}
     delta, _ = numpy_rnn.direction(params, gradient, **momentum)
-    after = numpy_rnn.sgd(params, delta, step.learning_rate)
+    after = numpy_rnn.sgd(params, delta, rate)
     again = numpy_rnn.forward(after, x[start:stop], h[start] if after.h_0 is None else after.h_0, **options)
     losses = [
         numpy_rnn.half_squared_error(of.y[-len(target) :], target, reduction=objective.reduction)
@@ -100,75 +94,76 @@ def same_parameters(found, expected):
     expected = {name: theta for name, theta in expected._asdict().items() if theta is not None}
     assert {name for name, theta in found.items() if theta is not None} == set(expected)
     for name, value in expected.items():
-        same(found[name], value[0] if name == "h_0" else value)
+        same(found[name], value)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_numbers_of_the_explorer_are_those_of_numpy_rnn(name, page_of):
-    """Forward pass, gradient and step of every update, the masks and their costs, and the network that is scaled."""
-    page, subject, data = page_of(name)
-    states = updates_of_all_truncations(len(subject.snapshots))
-    for state, result in zip(states, page.evaluate(COMPUTED, states), strict=True):
+    """Forward pass, gradient and step of every update, and the words about steps that raise their loss."""
+    page, subject = page_of(name)
+    states, raised = updates_of_all_truncations(len(subject.snapshots)), 0
+    for state, result in zip(states, json.loads(page.evaluate(COMPUTED, states)), strict=True):
         window, start, (a, h, y), flow, gradients, losses = expected(subject, *state)
         assert (result["first"], result["window"]) == (start + 1, dict(zip(("start", "lossStart", "stop"), window)))
-        for quantity, values in (("a", a[:, 0]), ("y", y[:, 0])):
+        for quantity, values in (("a", a), ("y", y)):
             same(result[quantity][1:], values)
-        same(result["h"], h[:, 0])
-        for quantity in ("dy", "dh", "da"):
-            same(result[quantity][start + 1 : window.stop + 1], getattr(flow, quantity)[:, 0])
-        for key, values in {**result["step"], "sum": result["sum"], "gradient": result["gradient"]}.items():
-            if key in gradients:
-                same_parameters(values, gradients[key])
-        same(result["step"]["losses"], losses)
-
-    for k1, k2 in ((1, 1), (1, 3), (2, 4), (T, T)):
-        page.evaluate("([k1, k2]) => change({epoch: 1, k1, k2, update: 1, moment: 0, uncut: 0})", [k1, k2])
-        shown = page.evaluate(MASK)
-        new = [(start, t) for start, loss_start, stop in windows(T, k1, k2) for t in range(loss_start + 1, stop + 1)]
-        assert sorted(shown["kept"]) == [[t, s] for start, t in new for s in range(start + 1, t + 1)]
-        for kind in ("cosine", "bias"):
-            value = float(f"{data['snapshots'][1][kind][k1 - 1][k2 - k1]:.3e}")
-            assert float(shown[kind].replace("−", "-")) == value
-
-    for epoch, factor in ((0, 1.0), (-1, 3.0)):
-        params = subject.snapshots[epoch].params
-        scaled = "([epoch, factor]) => scaled(data.snapshots.at(epoch).parameters, factor)"
-        result = page.evaluate(scaled, [epoch, factor])
-        params, options = params._replace(W_hh=factor * params.W_hh), {"nonlinearity": subject.nonlinearity}
-        activations = numpy_rnn.forward(params, subject.x, subject.initial_state(params), **options)
-        h = activations.h[:, 0]
         same(result["h"], h)
-        same(result["slopes"], slopes(h[1:], **options))
-        for values, matrix in zip(result["singular"], jacobians(params.W_hh, h, **options)[-1, ::-1], strict=True):
-            same(values, np.linalg.svd(matrix, compute_uv=False))
-        da = numpy_rnn.adjoints(params, activations, subject.target[-1:], **options).da[::-1, 0]
-        same(result["norms"], np.linalg.norm(da, axis=-1))
+        for quantity in ("dy", "dh", "da"):
+            same(result[quantity][start + 1 : window.stop + 1], getattr(flow, quantity))
+        for key, values in gradients.items():
+            same_parameters(result["gradients"][key], values)
+        same(result["losses"], losses)
+        before, after = losses
+        first_order = state[-1] * sum(
+            np.vdot(d, e) for d, e in zip(gradients["sum"], gradients["delta"]) if d is not None
+        )
+        assert ("too large" in result["words"]) == (after > before and first_order > 0)
+        raised += "too large" in result["words"]
+    assert raised or name == "everything"  # whose steps are clipped
 
 
-@pytest.mark.parametrize("max_norm", [None, 0.5])
-def test_descent_on_the_cliff_is_that_of_numpy_rnn(max_norm, page_of):
-    page, *_ = page_of("sine")
-    start = {"w": 2.5, "b": 0.5, "rate": 0.5, "steps": 80, "length": 10}
-    path = page.evaluate("([start, max_norm]) => descend(start, max_norm)", [start, max_norm])
-    one, x = np.ones((1, 1)), np.zeros((10, 1, 1))
-    params = Parameters(0 * one, start["w"] * one, one, np.array([start["b"]]), np.zeros(1))
-    for point in path:
-        activations = numpy_rnn.forward(params, x, 0 * one)
-        target = np.full((1, 1, 1), 0.3)
-        loss = numpy_rnn.half_squared_error(activations.y[-1:], target)
-        gradients = numpy_rnn.bptt(params, activations, target)
-        # Roundings grow by the slope of the cliff at every step that meets it.
-        near([point[name] for name in ("w", "b", "loss")], [params.W_hh.item(), params.b_h.item(), loss], rtol=1e-6)
-        zero = numpy_rnn.Gradients(*map(np.zeros_like, params[:5]))
-        step = zero._replace(W_hh=gradients.W_hh, b_h=gradients.b_h)
-        step = step if max_norm is None else numpy_rnn.clip_by_global_norm(step, max_norm)
-        params = numpy_rnn.sgd(params, step, start["rate"])
+@pytest.mark.parametrize("name", RUNS)
+def test_components_and_their_costs_are_those_of_the_complex_step(name, page_of):
+    page, subject = page_of(name)
+    pairs = [(1, 1), (1, 3), (2, 4), (T, T)]
+    for epoch in (0, -1):
+        params = subject.snapshots[epoch].params
+        count = sum(theta.size for theta in params if theta is not None)
+        options = params, subject.x, subject.target, subject.initial_state(params), subject.nonlinearity
+        columns = [components_by_complex_step(*options, s, np.arange(count)) for s in range(1, T + 1)]
+        G = np.stack(columns, axis=1)
+        result = page.evaluate(COSTS, [epoch, pairs])
+        norms = [v for row in result["norms"][1:] for v in row[1:]]
+        near(norms, np.linalg.norm(G, axis=-1)[np.tril_indices(T)])
+        full = G.sum((0, 1))
+        for (k1, k2), cost in zip(pairs, result["costs"], strict=True):
+            kept = sum(
+                G[t, s] for w in windows(T, k1, k2) for t in range(w.loss_start, w.stop) for s in range(w.start, t + 1)
+            )
+            near(cost["cosine"], kept @ full / np.linalg.norm(kept) / np.linalg.norm(full))
+            near(cost["bias"], np.linalg.norm(kept - full) / np.linalg.norm(full))
+
+
+def test_the_small_network_is_the_first_and_is_trained(page_of):
+    """By full BPTT: numpy_rnn trains to the same weights."""
+    page, _ = page_of("sine")
+    page.reload()
+    assert page.evaluate("[shown.size, shown.epoch, T, H]") == ["small", 0, 3, 2]
+    seen = page.evaluate("RUNS.small.snapshots.map(({epoch, parameters}) => ({epoch, ...parameters}))")
+    params = Parameters(*(None if seen[0][name] is None else np.array(seen[0][name]) for name in Parameters._fields))
+    x, target = (np.array([rows], float).reshape(3, 1, 1) for rows in ([0.9, 0.7, 0.3], [0.7, 0.3, -0.1]))
+    options = {"k1": 3, "k2": 3, "learning_rate": 0.2, "epochs": seen[-1]["epoch"]}
+    *_, last = numpy_rnn.train(params, x, target, np.zeros((1, 2)), **options)
+    same_parameters({name: seen[-1][name] for name in Parameters._fields}, last.parameters)
 
 
 def test_sliders_keys_and_links_lead_to_the_same_view(page_of):
-    page, *_ = page_of("sine")
+    from playwright.sync_api import expect
+
+    page, _ = page_of("sine")
     values = "() => ['epoch', 'k1', 'k2', 'update'].map((id) => Number(document.getElementById(id).value))"
     moment = "() => document.getElementById('moment-output').textContent.split(': ')[1]"
+    page.locator("#size-full").click()
     page.evaluate("change({epoch: 1, k2: 5, k1: 2, update: 2, moment: 3})")
     page.locator("#k1").focus()
     page.keyboard.press("ArrowRight")
@@ -181,10 +176,24 @@ def test_sliders_keys_and_links_lead_to_the_same_view(page_of):
     page.locator("#mask .component[data-t='6'][data-s='2'] .hit").dispatch_event("click")  # one that is cut
     assert page.evaluate(moment) == "da_2"
     assert page.locator("#uncut").is_checked()
-    page.evaluate("location.hash = '#explore/epoch=3&k1=1&k2=3&update=4&at=dh_3'")
-    page.wait_for_timeout(100)
-    assert (page.evaluate(values), page.evaluate(moment)) == ([3, 1, 3, 4], "dh_3")
+    new = [(start, t) for start, loss_start, stop in windows(T, 1, 2) for t in range(loss_start + 1, stop + 1)]
+    assert sorted(page.evaluate(MASK)["kept"]) == [[t, s] for start, t in new for s in range(start + 1, t + 1)]
+    page.evaluate("location.hash = '#explore/size=full&epoch=3&k1=1&k2=3&update=4&at=dh_3&rate=0.5'")
+    expect(page.locator("#moment-output")).to_have_text(re.compile("dh_3$"))
+    assert page.evaluate(values) == [3, 1, 3, 4]
+    assert not page.locator("#uncut").is_checked()  # the address says nothing of it, so it is as at first
+    assert page.locator("#rate-output").text_content() == "0.50"
     page.locator("#forward").click()
     assert page.evaluate(moment) == "da_3"
-    rows = page.evaluate(MASK)["numbers"]
-    assert len(rows[-1]) == 6
+    assert len(page.evaluate(MASK)["numbers"][-1]) == 6
+    page.locator("a[data-set='size=full k1=1 k2=1']").click()
+    assert (page.evaluate(values)[:3], page.locator("#rate-output").text_content()) == ([3, 1, 1], "0.10")
+    page.locator("#update").press("End")
+    page.locator("#moment").press("End")
+    page.locator("#rate").press("End")
+    assert page.locator("#rate-output").text_content() == "1.0"
+    assert page.locator("#curves .curve").count() == 1  # of the loss by η
+    hidden = (
+        "() => { const e = document.getElementById('numbers').parentElement; return e.scrollHeight - e.clientHeight; }"
+    )
+    assert page.evaluate(hidden) <= 0  # every row is in sight

@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 
 from numpy_rnn.common.records import Gradients, Parameters
-from numpy_rnn.study.components.jacobians import spectral_radius
 from numpy_rnn.study.components.matrix import (
     Components,
     check_components,
     components_of,
-    cost,
     flat,
     mask,
     masked_sum,
@@ -20,7 +18,7 @@ from numpy_rnn.study.components.matrix import (
 )
 from numpy_rnn.study.components.networks import measure_network, measure_networks
 from numpy_rnn.study.findings import AFTER, BEFORE, ComponentCheck, ComponentFindings, MaskShown, plain
-from numpy_rnn.study.subject import Snapshot, Subject, changed
+from numpy_rnn.study.subject import Subject, changed
 
 UPDATE_OPTIONS = ("momentum", "nesterov", "weight_decay", "max_norm")  # that change a first update
 
@@ -100,11 +98,7 @@ def _mask(k1: int, k2: int, name: str, sizes: np.ndarray) -> MaskShown:
 
 
 def explorer(subject: Subject) -> dict[str, Any]:
-    """The JSON that the explorer reads: the one sequence of the run without its batch axis, and tables.
-
-    Series and parameters are exact. Norm, cosine and bias, at [t-1][s-1] and [k1-1][k2-k1], are of undivided components
-    and have seven significant digits.
-    """
+    """The JSON that the explorer reads: the one sequence of the run without its batch axis, and its parameters."""
     (T, B, D), (H, O) = subject.x.shape, subject.start.W_hy.shape
     schedule, objective, step = subject.options
     return {
@@ -119,26 +113,12 @@ def explorer(subject: Subject) -> dict[str, Any]:
         "learning_rate": step.learning_rate,
         "update": {name: getattr(step, name) for name in UPDATE_OPTIONS},
         **plain({"x": subject.x[:, 0], "target": subject.target[:, 0], "h_0": subject.h_0[0]}, digits=None),
-        "snapshots": [_seen(subject, snapshot) for snapshot in subject.snapshots],
+        "snapshots": [
+            {"epoch": epoch, "parameters": plain(_one_sequence(params), digits=None)}
+            for epoch, params in subject.snapshots
+        ],
     }
 
 
-def _seen(subject: Subject, snapshot: Snapshot) -> dict[str, Any]:
-    params, components = snapshot.params, components_of(subject, snapshot.params)
-    G, sizes = flat(components.gradients), norms(components.gradients)
-    T = len(G)
-    costs = cost(G, pairs(T))
-    ends = np.cumsum([T - k1 for k1 in range(T)])[:-1]  # of the rows of k1 in `pairs`
-    exact = params if params.h_0 is None else params._replace(h_0=params.h_0[0])
-    return {
-        "epoch": snapshot.epoch,
-        "parameters": plain(exact, digits=None),
-        **plain({
-            "loss": components.losses.sum(),
-            "spectral_radius": spectral_radius(params.W_hh),
-            "gradient_norm": np.linalg.norm(np.tensordot(mask(T, T, T), G, 2)),
-            "norm": [row[: t + 1] for t, row in enumerate(sizes)],
-            "cosine": np.split(costs.cosine, ends),
-            "bias": np.split(costs.bias, ends),
-        }),
-    }  # fmt: skip
+def _one_sequence(params: Parameters) -> Parameters:
+    return params if params.h_0 is None else params._replace(h_0=params.h_0[0])

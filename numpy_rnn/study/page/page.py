@@ -19,10 +19,27 @@ from numpy_rnn.study.page.templates import fill, typeset
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
-STYLES = ("study.css", "explorer.css", "text.css")
+STYLES = ("study.css", "explorer.css", "live.css", "text.css")
 SCRIPTS = tuple(  # in the order in which they need each other
     f"scripts/{name}.js"
-    for name in ("network", "drawing", "moments", "unrolled", "mask", "address", "explorer", "scale", "cliff", "start")
+    for name in [
+        "rnn",
+        "complex_step",
+        "language",
+        "drawing",
+        "address",
+        "example",
+        "moments",
+        "unrolled",
+        "mask",
+        "explorer",
+        "recall",
+        "radius",
+        "cliff",
+        "mistaken_lines",
+        "backward",
+        "start",
+    ]
 )
 ORDER = (  # of the sections; a file that is not there is left out
     "worked_example",

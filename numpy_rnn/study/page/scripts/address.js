@@ -1,15 +1,17 @@
-// The state in words, in the page's address and in links of the text: every figure that can be set has a name, "explore",
-// and words, "epoch=300&k1=1&k2=3&update=6&at=dh_5". Links may say less.
+// The state in words, in the page's address and in links of the text: every figure that can be set has a name,
+// "explore", and words, "epoch=300&k1=1&k2=3&update=6&at=dh_5". A link may leave words out: they are as at first.
 "use strict";
 
-const FIGURES = {};  // by name: {id of the element, words(), set(asked)}
+const FIGURES = {};  // by name: {id of the element, words(), set(asked), redraw(), and the words at first, by name}
 let writing = null;
 
 const number = (text) => (/^\d{1,9}$/.test(text) ? Number(text) : null);
 const decimal = (text) => (/^-?\d{1,9}(\.\d{1,9})?$/.test(text) ? Number(text) : null);
 
+const parsed = (words) => Object.fromEntries(words.split(/[&\s]+/).map((word) => word.split("=")));
+
 function goTo(figure, words) {
-  FIGURES[figure]?.set(Object.fromEntries(words.split(/[&\s]+/).map((word) => word.split("="))));
+  FIGURES[figure]?.set({...FIGURES[figure].first, ...parsed(words)});
 }
 
 // Not at once: browsers limit how often an address may change.

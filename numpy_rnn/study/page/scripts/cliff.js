@@ -2,11 +2,12 @@
 "use strict";
 
 const CLIFF = {w: [-1, 4], b: [-1.5, 1.5], width: 470, height: 380, target: 0.3, across: 94, down: 76};
-const cliff = {w: 2.5, b: 0.5, rate: 0.5, clip: 0.5, steps: 100, length: 10};  // as the sliders start
+const CLIFF_FIRST = {w: 2.5, b: 0.5, rate: 0.5, clip: 0.5, steps: 100, length: 10};
+const cliff = {...CLIFF_FIRST};
 
 // A network of one unit and its series: no input, an output that is the state, a loss at the last step alone.
 const oneUnit = (w, b) => ({W_xh: [[0]], W_hh: [[w]], W_hy: [[1]], b_h: [b], b_y: [0], h_0: null});
-const noInput = (length) => [null, ...range(1, length).map(() => [0])];
+const noInput = (length) => [null, ...range(1, length).map(() => [[0]])];
 
 // The loss alone: (F1, F2, L1) of `oneUnit` written out, since the surface needs thousands of them.
 function surfaceLoss(w, b, length) {
@@ -18,9 +19,9 @@ function surfaceLoss(w, b, length) {
 // Gradient descent on W_hh and b_h: point, loss and norm of the gradient before every step, and after the last.
 function descend({w, b, rate, steps, length}, max_norm) {
   let p = oneUnit(w, b);
-  const inputs = noInput(length), targets = inputs.map(() => [CLIFF.target]), result = [];
+  const inputs = noInput(length), targets = inputs.map(() => [[CLIFF.target]]), result = [];
   for (let step = 0; step <= steps; step++) {
-    const activations = forward(p, inputs, [0], "tanh");
+    const activations = forward(p, inputs, [[0]], "tanh");
     const flow = adjoints(p, activations, targets, {lossStart: length - 1, stop: length}, 1, "tanh");
     const {W_hh, b_h} = gradientSum(p, activations, flow, 1, length), both = {W_hh, b_h};
     result.push({w: p.W_hh[0][0], b: p.b_h[0], loss: stepLoss(activations.y[length], targets[length]), norm: globalNorm(both)});
@@ -29,7 +30,7 @@ function descend({w, b, rate, steps, length}, max_norm) {
   return result;
 }
 
-// ---- drawing --------------------------------------------------------------------------------------------------------------
+// ---- drawing --------------------------------------------------------------------------------------------------------
 
 const [edgeX, edgeY] = [56, 8];
 const alongW = axis(...CLIFF.w), alongB = axis(...CLIFF.b);
@@ -61,7 +62,7 @@ function pathOnSurface(points, kind) {
 function drawCliff() {
   paintSurface();
   const plain = descend(cliff, null), held = descend(cliff, cliff.clip);
-  const {width, height} = CLIFF, bottom = edgeY + height, [all, tall] = [edgeX + width + 8, bottom + 24];
+  const {width, height} = CLIFF, bottom = edgeY + height, [all, tall] = [edgeX + width + 8, bottom + 42];
   const scale = Math.max(1, all / (element("cliff-paths").clientWidth || all));  // keeps the labels legible
   for (const [side, share] of Object.entries({left: edgeX / all, top: edgeY / tall, width: width / all, height: height / tall})) {
     element("cliff-surface").style[side] = `${100 * share}%`;
@@ -72,8 +73,9 @@ function drawCliff() {
     <clipPath id="cliff-inside"><rect x="${edgeX}" y="${edgeY}" width="${width}" height="${height}"/></clipPath>
     ${ticks(...CLIFF.w, 1).map((w) => `<text class="step" x="${cliffX(w)}" y="${bottom + 18}">${signedText(w)}</text>`).join("")}
     ${ticks(...CLIFF.b, 0.5).map((b) => `<text class="end" x="${edgeX - 6}" y="${cliffY(b) + 4}">${show(b, 2)}</text>`).join("")}
-    <text class="step" x="${edgeX + width / 2}" y="${bottom + 18}">W<tspan class="sub" dy="2">hh</tspan></text>
-    <text class="step" transform="translate(10 ${edgeY + height / 2}) rotate(-90)">b<tspan class="sub" dy="2">h</tspan></text>
+    <text class="step" x="${edgeX + width / 2}" y="${bottom + 34}">W<tspan class="sub" dy="2">hh</tspan></text>
+    <text class="step" transform="translate(12 ${edgeY + height / 3}) rotate(-90)">b<tspan
+      class="sub" dy="2">h</tspan></text>
     <g clip-path="url(#cliff-inside)">${pathOnSurface(plain, "plain")}${pathOnSurface(held, "held")}
     <circle class="begin" cx="${cliffX(cliff.w)}" cy="${cliffY(cliff.b)}" r="6"/></g></svg>`;
   drawCliffCurves(plain, held);
@@ -89,22 +91,27 @@ function drawCliff() {
 // Beside it: the loss along both paths, and the loss along b_h where the path without clipping is steepest.
 function drawCliffCurves(plain, held) {
   const {w, b, loss} = plain.reduce((a, one) => (one.norm > a.norm ? one : a));
+  const width = widthIn("cliff-curves", 540);
   const section = range(0, 300).map((i) => CLIFF.b[0] + i / 300 * (CLIFF.b[1] - CLIFF.b[0]));
-  const both = (of) => [["plain-curve", "without clipping", plain.map((point, i) => [i, of(point)])],
-    ["held-curve", "with clipping", held.map((point, i) => [i, of(point)])]];
+  const numbered = (path, quantity) => path.map((point, i) => [i, quantity(point)]);
+  const both = (quantity) => [
+    {kind: "plain-curve", label: "without clipping", points: numbered(plain, quantity)},
+    {kind: "held-curve", label: "with clipping", points: numbered(held, quantity)},
+  ];
   element("cliff-curves").innerHTML = [
-    plot({title: "loss, by step of training", lines: both(({loss: v}) => v), x: [0, cliff.steps], y: [0, 0.9], xLabel: "step", width: 318, height: 130}),
+    plot({title: "loss, by step of training", lines: both(({loss: v}) => v), x: [0, cliff.steps], y: [0, 0.9],
+      xLabel: "step", width, height: 130}),
     plot({title: "norm of the gradient, before clipping", lines: both(({norm: v}) => v), x: [0, cliff.steps], y: [1e-6, 1e3],
-      xLabel: "step", logarithmic: true, width: 318, height: 130}),
-    plot({title: `loss along b_h, at W_hh = ${show(w, 3)} (steepest)`, x: CLIFF.b, y: [0, 0.9], xLabel: "b_h", width: 318,
-      height: 130, lines: [["section", null, section.map((v) => [v, surfaceLoss(w, v, cliff.length)])]],
+      xLabel: "step", logarithmic: true, width, height: 130}),
+    plot({title: `loss along b_h, at W_hh = ${show(w, 3)} (steepest)`, x: CLIFF.b, y: [0, 0.9], xLabel: "b_h", width,
+      height: 130, lines: [{kind: "section", points: section.map((v) => [v, surfaceLoss(w, v, cliff.length)])}],
       marked: alongB(b) >= 0 && alongB(b) <= 1 ? [b, loss] : null}),
   ].join("");
 }
 
-// ---- controls ---------------------------------------------------------------------------------------------------------------
+// ---- controls -------------------------------------------------------------------------------------------------------
 
-const CLIFF_SLIDERS = Object.keys(cliff);
+const CLIFF_SLIDERS = Object.keys(CLIFF_FIRST);
 
 function setCliff(changes, byReader = true) {
   for (const [slider, v] of Object.entries(changes)) {
@@ -119,18 +126,18 @@ function setCliff(changes, byReader = true) {
 if (element("cliff")) {
   FIGURES.cliff = {
     id: "cliff",
+    redraw: drawCliff, first: CLIFF_FIRST,
     words: () => CLIFF_SLIDERS.map((slider) => `${slider}=${cliff[slider]}`).join("&"),
     set: (asked) => setCliff(Object.fromEntries(CLIFF_SLIDERS.map((slider) => [slider, decimal(asked[slider])])
       .filter(([, v]) => v !== null))),
   };
   for (const slider of CLIFF_SLIDERS) {
-    element(`cliff-${slider}`).addEventListener("input", (event) => setCliff({[slider]: Number(event.target.value)}));
+    onInput(`cliff-${slider}`, ({value: v}) => setCliff({[slider]: Number(v)}));
   }
   element("cliff-paths").addEventListener("click", (event) => {
     const box = element("cliff-surface").getBoundingClientRect();
     const w = CLIFF.w[0] + (event.clientX - box.left) / box.width * (CLIFF.w[1] - CLIFF.w[0]);
     setCliff({w, b: CLIFF.b[1] - (event.clientY - box.top) / box.height * (CLIFF.b[1] - CLIFF.b[0])});
   });
-  addEventListener("resize", () => requestAnimationFrame(drawCliff));
   setCliff(cliff, false);
 }

@@ -1,11 +1,7 @@
-// What all figures share: the run's data, how numbers and names are written, colours, and curves with their axes.
+// Shared by all figures: how numbers and names are written, colours, sliders, and curves with their axes.
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const {T, B, D, H, O} = data.sizes;
-
 const element = (id) => document.getElementById(id);
-const range = (from, to) => Array.from({length: Math.max(0, to - from + 1)}, (_, i) => from + i);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const largest = (numbers) => numbers.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
 
@@ -24,9 +20,13 @@ const LETTER = {loss: "ℓ", enter: "h", clip: "dW", step: "W"};
 const name = (letter, t) => `${LETTER[letter] ?? letter}<sub>${t}</sub>`;
 const theta = (which) => which.replace(/_(\w+)/, "<sub>$1</sub>");
 
-// ---- colours: signed numbers from purple over white to orange, sizes from dark to light ------------------------------
+// ---- colours: signed numbers from purple over the colour of the page to orange, sizes from dark to light ------------
 
-const SIGNED = ["2d004b", "542788", "8073ac", "b2abd2", "d8daeb", "f7f7f7", "fee0b6", "fdb863", "e08214", "b35806", "7f3b08"];
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const SIGNED = {
+  dark: "d6c6ff a890e8 7a62c0 54438a 352f50 26272b 4a3822 7d531c b87514 eda13a ffd79a".split(" "),
+  light: "2d004b 542788 8073ac b2abd2 d8daeb f7f7f7 fee0b6 fdb863 e08214 b35806 7f3b08".split(" "),
+};
 const HEAT = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"];
 
 function mixed(colours, share) {
@@ -39,7 +39,7 @@ function mixed(colours, share) {
 }
 
 const between = (colours, share) => `rgb(${mixed(colours, share).join()})`;
-const signed = (v, scale) => between(SIGNED, 0.5 + (scale ? v / scale / 2 : 0));
+const signed = (v, scale) => between(SIGNED[DARK.matches ? "dark" : "light"], 0.5 + (scale ? v / scale / 2 : 0));
 
 // ---- curves ---------------------------------------------------------------------------------------------------------
 
@@ -51,31 +51,67 @@ function axis(low, high, logarithmic = false) {
 
 const finite = (points) => points.filter(([, v]) => v !== null && Number.isFinite(v));
 
-// Curves over one axis, as SVG. lines: [kind, label, points] each; the label is that of the legend, null for none.
-// x, y: [lowest, highest]; what is outside is cut. marked: one point, with a ring.
-function plot({title, lines, x, y, xLabel, logarithmic = false, marked = null, width = 300, height = 150, summary = ""}) {
+// Curves over one axis, as SVG. lines: {kind, label, points} each; the label is that of the legend, none if left out;
+// with `upper`, a band between two lists of points. x, y: [lowest, highest]; what is outside is not drawn. marked: a
+// point with a ring. xTicks: [place, text] each, instead of the two ends.
+function plot({
+  title, lines, x, y, xLabel, logarithmic = false, marked = null, width = 300, height = 150, summary = "",
+  xTicks = null,
+}) {
   const edge = 52, top = 22, right = width - 10, bottom = height - 18;
+  const inside = `inside-${plot.count = (plot.count ?? 0) + 1}`;
   const [alongX, alongY] = [axis(...x), axis(...y, logarithmic)];
-  const X = (v) => edge + alongX(v) * (right - edge), Y = (v) => bottom - clamp(alongY(v), -0.02, 1.02) * (bottom - top);
+  const X = (v) => edge + alongX(v) * (right - edge), Y = (v) => bottom - clamp(alongY(v), -2, 3) * (bottom - top);
+  const seen = (points) => finite(points).filter(([, v]) => !logarithmic || v > 0);
   const path = (points) => points.map(([u, v], i) => `${i ? "L" : "M"}${X(u).toFixed(1)} ${Y(v).toFixed(1)}`).join("");
-  const shown = lines.map(([kind, , points]) => [kind, finite(points).filter(([, v]) => !logarithmic || v > 0)]);
-  const drawn = shown.map(([kind, points]) => `<path class="${kind}" d="${path(points)}"/>`);
-  const legend = lines.filter(([, words]) => words !== null);
-  let place = 4;
-  const keys = legend.map(([kind, words]) => {
-    const at = place;
-    place += 32 + 6 * words.length;
-    return `<path class="${kind}" d="M${at} ${height + 7}h18"/><text x="${at + 22}" y="${height + 11}">${words}</text>`;
+  const drawn = lines.filter(({points}) => seen(points).length).map(({kind, points, upper}) => (upper
+    ? `<path class="${kind}" d="${path([...seen(points), ...seen(upper).reverse()])}Z"/>`
+    : `<path class="${kind}" d="${path(seen(points))}"/>`));
+  const legend = lines.filter(({label}) => label);
+  const places = legend.reduce((list, {label}) => {
+    const [at, row] = list.at(-1), next = at + 34 + 6.2 * label.length;
+    if (next > width && at > 4) list.splice(-1, 1, [4, row + 1], [4 + next - at, row + 1]);
+    else list.push([next, row]);
+    return list;
+  }, [[4, 0]]);
+  const keys = legend.map(({kind, label}, i) => {
+    const [at, row] = places[i], v = height + 7 + 15 * row;
+    return `<path class="${kind}" d="M${at} ${v}h18"/><text x="${at + 22}" y="${v + 4}">${label}</text>`;
   });
-  const full = height + (legend.length ? 16 : 0);
+  const full = height + (legend.length ? 16 + 15 * places[legend.length - 1][1] : 0);
   const ring = marked === null ? "" : `<circle class="here" cx="${X(marked[0])}" cy="${Y(marked[1])}" r="5"/>`;
-  const middle = (edge + right) / 2;
   const label = (v) => show(v, logarithmic || Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3 ? 1 : 2);
+  const ticks = (xTicks ?? [[x[0], signedText(x[0])], [x[1], signedText(x[1])]]).map(([at, text], i, all) =>
+    `<text class="${i === all.length - 1 && at === x[1] ? "end" : "step"}" x="${X(at)}"
+    y="${bottom + 14}">${text}</text>`);
   return `<svg class="curve" width="${width}" height="${full}" viewBox="0 0 ${width} ${full}" role="img"
-    aria-label="${title}${summary}"><text x="${edge}" y="14">${title}</text>
+    aria-label="${title}${summary}"><clipPath id="${inside}"><rect x="${edge}" y="${top - 3}"
+    width="${right - edge + 3}"
+    height="${bottom - top + 6}"/></clipPath><text x="${edge}" y="14">${title}</text>
     <path class="axis" d="M${edge} ${top}V${bottom}H${right}"/>
     <text class="end" x="${edge - 4}" y="${top + 6}">${label(y[1])}</text>
-    <text class="end" x="${edge - 4}" y="${bottom + 2}">${label(y[0])}</text>
-    <text class="step" x="${edge}" y="${bottom + 14}">${signedText(x[0])}</text><text class="end" x="${right}" y="${bottom + 14}">${signedText(x[1])}</text>
-    <text class="step" x="${middle}" y="${bottom + 14}">${xLabel}</text>${drawn.join("")}${ring}${keys.join("")}</svg>`;
+    <text class="end" x="${edge - 4}" y="${bottom + 2}">${label(y[0])}</text>${ticks.join("")}
+    <text class="step" x="${(edge + right) / 2}" y="${bottom + 14}">${xLabel}</text>
+    <g clip-path="url(#${inside})">${drawn.join("")}</g>${ring}${keys.join("")}</svg>`;
+}
+
+// ---- controls -------------------------------------------------------------------------------------------------------
+
+// Shows a number in its slider and in the words next to it, which screen readers say too.
+function showSlider(id, value, text, limits = {}) {
+  Object.assign(element(id), {...limits, value});
+  element(id).setAttribute("aria-valuetext", text);
+  element(`${id}-output`).textContent = text;
+}
+
+// The width of a curve that fills its place: between 280 and `most` pixels.
+const widthIn = (id, most) => clamp(element(id).clientWidth || most, 280, most);
+const onInput = (id, f) => element(id).addEventListener("input", (event) => f(event.target));
+const onClick = (id, f) => element(id).addEventListener("click", f);
+
+// A matrix as a table of numbers, with the numbers for which `wrong` holds marked.
+function matrixTable(rows, label, wrong = () => false) {
+  const cell = (v, i, j) => `<td class="number${wrong(i, j) ? " wrong" : ""}">${show(v, 3)}</td>`;
+  const lines = rows.map((row, i) => `<tr>${row.map((v, j) => cell(v, i, j)).join("")}</tr>`);
+  return `<table class="matrix"><caption>${label}</caption><tbody>${lines.join("")}</tbody></table>`;
 }

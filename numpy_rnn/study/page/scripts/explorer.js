@@ -1,24 +1,30 @@
 // The explorer's controls: sliders, buttons, keys and clicks, all of which go through change().
 "use strict";
 
-const SLIDERS = ["epoch", "k1", "k2", "update", "moment"];
+const SLIDERS = ["epoch", "k1", "k2", "update", "moment", "rate"];
+const RATE_STEPS = 20;  // positions of the slider of η, per power of ten
 const ENDS = {clip: "clipping", step: "the step"};
 
 function drawControls(now) {
   const {window, seen, moment: {name: what, t}} = now;
-  const limits = {epoch: data.snapshots.length - 1, k1: T, k2: T, update: now.schedule.length, moment: now.moments.length - 1};
+  const limits = {
+    epoch: run.snapshots.length - 1, k1: T, k2: T, update: now.schedule.length, moment: now.moments.length - 1,
+  };
+  const places = {...shown, rate: Math.round(RATE_STEPS * Math.log10(shown.rate))};
   const texts = {
     epoch: `${seen.epoch}`, k1: `${shown.k1}`, k2: `${shown.k2}`, update: `${shown.update} of ${now.schedule.length}`,
     moment: `${shown.moment} of ${now.moments.length - 1}: ${ENDS[what] ?? `${LETTER[what] ?? what}_${t}`}`,
+    rate: show(shown.rate, 2),
   };
   for (const slider of SLIDERS) {
-    Object.assign(element(slider), {max: limits[slider], value: shown[slider]});
-    element(slider).setAttribute("aria-valuetext", texts[slider]);
-    element(`${slider}-output`).textContent = texts[slider];
+    showSlider(slider, places[slider], texts[slider], slider in limits ? {max: limits[slider]} : {});
   }
   element("uncut").checked = Boolean(shown.uncut);
-  element("state").textContent = `Weights after epoch ${seen.epoch} (loss ${show(seen.loss)}, gradient norm ${
-    show(seen.gradient_norm)}, spectral radius of W_hh ${show(seen.spectral_radius)}). TBPTT(${shown.k1}, ${shown.k2}), update ${
+  for (const size of Object.keys(RUNS)) {
+    element(`size-${size}`).setAttribute("aria-pressed", String(size === shown.size));
+  }
+  element("state").textContent = `${H} units, ${T} steps. Weights after epoch ${seen.epoch}, spectral radius of W_hh ${
+    show(spectralRadius(seen.p.W_hh), 2)}. TBPTT(${shown.k1}, ${shown.k2}), update ${
     shown.update} of ${now.schedule.length}: window (${window.start}, ${window.stop}], losses of (${
     window.lossStart}, ${window.stop}].`;
 }
@@ -39,17 +45,18 @@ function drawNumbers(now) {
       : `<td colspan="${count}">none: the window has no later step</td>`}</tr>`).join("")}</tbody>`;
 }
 
-// ---- every change -----------------------------------------------------------------------------------------------------
+// ---- every change ---------------------------------------------------------------------------------------------------
 
 // Where the reader went last, by time or update: other changes keep this step and this quantity if they are there.
 let visited = null;
 
 function change(changes) {
   Object.assign(shown, changes);
-  shown.epoch = clamp(shown.epoch, 0, data.snapshots.length - 1);
+  shown.epoch = clamp(shown.epoch, 0, run.snapshots.length - 1);
   shown.k1 = clamp(shown.k1, 1, T);
   shown.k2 = clamp(shown.k2, 1, T);
   if (shown.k1 > shown.k2) Object.assign(shown, "k2" in changes ? {k1: shown.k2} : {k2: shown.k1});
+  shown.rate = clamp(shown.rate, ...RATES);
   shown.row = clamp(shown.row, 1, Math.max(D, H));
   if (!("update" in changes) && visited) shown.update = Math.ceil(visited.stop / shown.k1);
   shown.update = clamp(shown.update, 1, Math.ceil(T / shown.k1));
@@ -62,7 +69,7 @@ function change(changes) {
 }
 
 function momentsNow() {
-  const window = windows(shown.k1, shown.k2)[shown.update - 1];
+  const window = windows(T, shown.k1, shown.k2)[shown.update - 1];
   return moments(window, shown.uncut ? 1 : window.start + 1);
 }
 
@@ -82,7 +89,7 @@ function showComponent(t, s, how) {
   change({moment: sameMoment({name: "da", t: s})});
 }
 
-// ---- play, keys and clicks ----------------------------------------------------------------------------------------------
+// ---- play, keys and clicks ------------------------------------------------------------------------------------------
 
 let playing = null;
 
@@ -117,8 +124,10 @@ const KEYS = {
 
 function listen() {
   for (const slider of SLIDERS) {
-    element(slider).addEventListener("input", (event) => change({[slider]: Number(event.target.value)}));
+    const read = (v) => (slider === "rate" ? Number((10 ** (v / RATE_STEPS)).toPrecision(2)) : Number(v));
+    onInput(slider, ({value: v}) => change({[slider]: read(v)}));
   }
+  for (const size of Object.keys(RUNS)) onClick(`size-${size}`, () => explore(size));
   element("back").addEventListener("click", () => change({moment: shown.moment - 1}));
   element("forward").addEventListener("click", () => change({moment: shown.moment + 1}));
   element("play").addEventListener("click", pressPlay);
@@ -141,28 +150,31 @@ function listen() {
     const component = event.target.closest(".component");
     if (component) showComponent(Number(component.dataset.t), Number(component.dataset.s), "uncut");
   });
-  addEventListener("resize", () => requestAnimationFrame(() => { fit(); drawUnrolled(current()); }));
 }
 
-// ---- in words -----------------------------------------------------------------------------------------------------------
+// ---- in words -------------------------------------------------------------------------------------------------------
 
 FIGURES.explore = {
   id: "explorer",
   words() {
     const {seen, moment} = current();
-    return `epoch=${seen.epoch}&k1=${shown.k1}&k2=${shown.k2}&update=${shown.update}&at=${moment.name}_${moment.t}${
-      shown.row > 1 ? `&row=${shown.row}` : ""}${shown.uncut ? "&uncut=1" : ""}`;
+    return `size=${shown.size}&epoch=${seen.epoch}&k1=${shown.k1}&k2=${shown.k2}&update=${
+      shown.update}&at=${moment.name}_${moment.t}${
+      shown.row > 1 ? `&row=${shown.row}` : ""}${shown.uncut ? "&uncut=1" : ""}${
+      shown.rate === run.learning_rate ? "" : `&rate=${shown.rate}`}`;
   },
-  // at=dh is any step, component=9,3 the update with loss 9 at step 3.
+  redraw() { fit(); change({}); },
+  // Without a size it is the full network. at=dh is any step, component=9,3 the update with loss 9 at step 3.
   set(asked) {
+    explore(asked.size in RUNS ? asked.size : Object.keys(RUNS).at(-1));
     const [epoch, k1, k2, update, row, uncut] =
       ["epoch", "k1", "k2", "update", "row", "uncut"].map((key) => number(asked[key]));
     const nearest = (a, b) => (Math.abs(b.epoch - epoch) < Math.abs(a.epoch - epoch) ? b : a);
-    if (epoch !== null) change({epoch: data.snapshots.indexOf(data.snapshots.reduce(nearest))});
-    if (k2 !== null) change({k2});
-    if (k1 !== null) change({k1});
+    if (epoch !== null) change({epoch: run.snapshots.indexOf(run.snapshots.reduce(nearest))});
+    const given = {k1, k2, rate: decimal(asked.rate) || null};
+    change(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== null)));
     if (row !== null) change({row});
-    if (uncut !== null || asked.at) change({uncut: Number(uncut > 0)});
+    change({uncut: Number(uncut > 0)});
     if (update !== null) change({update});
     if (asked.component) showComponent(...asked.component.split(",").map(number), "longer");
     else if (asked.at) {
@@ -174,16 +186,21 @@ FIGURES.explore = {
 };
 
 // At first: the first window that cuts, at the step before its last in the backward pass.
-function begin() {
-  const number = windows(shown.k1, shown.k2).findIndex(({start}) => start > 0);
+function explore(size) {
+  play(false);
+  use(size);
+  visited = null;
+  fit();
+  const number = windows(T, shown.k1, shown.k2).findIndex(({start}) => start > 0);
   shown.update = Math.max(1, number + 1);
   const {window} = current();
   change({moment: sameMoment({name: "dh", t: Math.max(window.stop - 1, window.start + 1)})});
 }
 
 if (element("explorer")) {
+  use("small");
   fit();
   listen();
-  begin();
+  explore("small");
   clearTimeout(writing);  // the address stays as it is until the reader changes something
 }

@@ -1,20 +1,45 @@
 // One update, moment by moment: its window, the order in which it computes, and the numbers and words of every moment.
 "use strict";
 
-// What is shown. Every change goes through change(), which keeps 1 ≤ k1 ≤ k2 ≤ T and draws anew. row: of the weights'
+// ---- the two networks: a small one, and that of the run -------------------------------------------------------------
+
+// Two units, three steps and round numbers, trained here by full BPTT on the beginning of a sine wave.
+function smallRun() {
+  const x = [[0.9], [0.7], [0.3]], target = [[0.7], [0.3], [-0.1]], h_0 = [0, 0], learning_rate = 0.2;
+  let parameters = {
+    W_xh: [[0.5, -0.4]], W_hh: [[0.6, -0.3], [0.2, 0.5]], W_hy: [[0.7], [-0.5]], b_h: null, b_y: null, h_0: null,
+  };
+  const snapshots = [{epoch: 0, parameters}];
+  for (let epoch = 1; epoch <= 100; epoch++) {
+    const options = {k1: 3, k2: 3, rate: learning_rate};
+    for (const {p} of train(parameters, inSteps(x), inSteps(target), [h_0], options)) parameters = p;
+    if ([1, 2, 5, 10, 20, 50, 100].includes(epoch)) snapshots.push({epoch, parameters});
+  }
+  return {
+    name: "three steps", sizes: {T: 3, D: 1, H: 2, O: 1}, nonlinearity: "tanh", reduction: "sum", k1: 3, k2: 3,
+    learning_rate,
+    update: {momentum: 0, nesterov: false, weight_decay: 0, max_norm: null}, x, target, h_0, snapshots,
+  };
+}
+
+const RATES = [0.0001, 1];  // the smallest and the largest learning rate
+const inSteps = (rows) => [null, ...rows.map((row) => [row])];  // a series as a batch of one sequence, from step 1
+const RUNS = {small: smallRun()};
+if (element("data")) RUNS.full = JSON.parse(element("data").textContent);
+let run, T, D, H, O, x, target, clips;
+
+// The state of the explorer. Every change goes through change(), which keeps 1 ≤ k1 ≤ k2 ≤ T and draws again. row: of the weights'
 // matrices, in the table. uncut: whether the gradient flows past the start of the window.
-const shown = {
-  epoch: data.snapshots.length - 1, k1: data.k1, k2: Math.max(data.k2, Math.min(5, T)), update: 1, moment: 0, row: 1, uncut: 0,
-};
+const shown = {};
 
-const x = [null, ...data.x];
-const target = [null, ...data.target];
-const clips = data.update.max_norm !== null;
-
-function windows(k1, k2) {
-  return range(1, Math.ceil(T / k1)).map((n) => {
-    const stop = Math.min(n * k1, T);  // (T1)
-    return {start: Math.max(0, stop - k2), lossStart: (n - 1) * k1, stop};  // (T2)
+function use(size) {
+  run = RUNS[size];
+  ({T, D, H, O} = run.sizes);
+  [x, target, clips] = [inSteps(run.x), inSteps(run.target), run.update.max_norm !== null];
+  Object.assign(shown, {
+    size, epoch: size === "small" ? 0 : run.snapshots.length - 1, k1: run.k1, k2: Math.max(run.k2, Math.min(5, T)),
+    update: 1, moment: 0, row: 1,
+    uncut: 0, rate: run.learning_rate,
   });
 }
 
@@ -29,28 +54,42 @@ function moments({start, lossStart, stop}, first) {
   ];
 }
 
-// ---- the numbers of the current update --------------------------------------------------------------------------------
+// ---- the numbers of the current update ------------------------------------------------------------------------------
 
-const activationsOf = data.snapshots.map(() => null);
+// The part of a snapshot that is computed once: the parameters as arrays, the forward pass, and the temporal components.
+function computed(seen) {
+  if (seen.activations) return seen;
+  const h_0 = seen.parameters.h_0 && [seen.parameters.h_0];
+  seen.p = {...seen.parameters, h_0};
+  seen.activations = forward(seen.p, x, h_0 ?? [run.h_0], run.nonlinearity);
+  const G = componentsOf(seen.p, seen.activations, target, run.nonlinearity);
+  seen.norm = G.map((row) => row && row.map((component) => component && norm(component)));
+  seen.sums = sumsToTheRight(G);
+  seen.costs = {};
+  return seen;
+}
+
+// Cosine and relative bias of TBPTT(k1, k2), at fixed weights.
+const costAt = (seen, k1, k2) => seen.costs[`${k1} ${k2}`] ??= costOf(seen.sums, k1, k2);
 
 function current() {
-  const seen = data.snapshots[shown.epoch], h_0 = seen.parameters.h_0 ?? data.h_0;
-  const activations = activationsOf[shown.epoch] ??= forward(seen.parameters, x, h_0, data.nonlinearity);
-  const schedule = windows(shown.k1, shown.k2), window = schedule[shown.update - 1];
+  const seen = computed(run.snapshots[shown.epoch]), {activations} = seen;
+  const schedule = windows(T, shown.k1, shown.k2), window = schedule[shown.update - 1];
   const first = shown.uncut ? 1 : window.start + 1;
-  const p = first === 1 ? seen.parameters : {...seen.parameters, h_0: null};  // no window after the first learns h_0
-  const N = data.reduction === "mean" ? (window.stop - window.lossStart) * B * O : 1;  // (L2)
+  const p = first === 1 ? seen.p : {...seen.p, h_0: null};  // no window after the first learns h_0
+  const N = run.reduction === "mean" ? (window.stop - window.lossStart) * O : 1;  // (L2)
   const list = moments(window, first);
   return {
     seen, activations, schedule, window, first, p, N, moments: list, moment: list[shown.moment],
-    flow: adjoints(p, activations, target, window, N, data.nonlinearity),
+    flow: adjoints(p, activations, target, window, N, run.nonlinearity),
   };
 }
 
+// A quantity at step t as a list of numbers.
 function value({activations, flow}, which, t) {
-  if (which === "x" || which === "target") return {x, target}[which][t];
+  if (which === "x" || which === "target") return {x, target}[which][t][0];
   if (which === "loss") return [stepLoss(activations.y[t], target[t])];
-  return which in flow ? flow[which][t] : activations[which === "enter" ? "h" : which][t];
+  return (which in flow ? flow[which][t] : activations[which === "enter" ? "h" : which][t])[0];
 }
 
 const isSumming = ({moment: {name: what}}) => ["dW", "clip", "step"].includes(what);
@@ -59,22 +98,24 @@ const isSumming = ({moment: {name: what}}) => ["dW", "clip", "step"].includes(wh
 function gradientSoFar(now) {
   const {p, activations, flow, first, window, moment: {name: what, t}} = now;
   if (!isSumming(now)) return null;
-  const sum = gradientSum(p, activations, flow, what === "dW" ? t : first, window.stop);
-  return what === "dW" ? sum : clipped(sum, data.update.max_norm);
+  const total = gradientSum(p, activations, flow, what === "dW" ? t : first, window.stop);
+  return what === "dW" ? total : clipped(total, run.update.max_norm);
 }
 
-// The update: the direction Δ, the new parameters, and the loss of its steps before and after, from the same state.
+// The update: the direction Δ, and the loss of its new steps as a function of the parameters, from the same state.
 function stepOf(now) {
-  const {p, activations: {h, y}, window: {start, lossStart, stop}, N} = now;
-  const delta = direction(p, gradientSoFar(now), data.update), after = descent(p, delta, data.learning_rate);
-  const from = shown.uncut ? 0 : start;
-  const again = forward(after, [null, ...x.slice(from + 1, stop + 1)], after.h_0 ?? h[from], data.nonlinearity).y;
-  const loss = (outputs, skipped) =>
-    sum(range(lossStart + 1, stop).map((t) => stepLoss(outputs[t - skipped], target[t]))) / N;
-  return {delta, after, losses: [loss(y, 0), loss(again, from)]};
+  const {p, activations: {h}, window: {start, lossStart, stop}, N} = now, from = shown.uncut ? 0 : start;
+  const delta = direction(p, gradientSoFar(now), run.update);
+  const lossAt = (parameters) => {
+    const inputs = [null, ...x.slice(from + 1, stop + 1)];
+    const {y} = forward(parameters, inputs, parameters.h_0 ?? h[from], run.nonlinearity);
+    return sum(range(lossStart + 1, stop).map((t) => stepLoss(y[t - from], target[t]))) / N;
+  };
+  const after = descent(p, delta, shown.rate);
+  return {delta, after, losses: [lossAt(p), lossAt(after)], lossOfRate: (rate) => lossAt(descent(p, delta, rate))};
 }
 
-// ---- the table: [label, numbers, whether it is made at this moment], and the equations that make it --------------------
+// ---- the table: [label, numbers, whether it is made at this moment], and the equations that make it -----------------
 
 const rowOf = (parameter) => (Array.isArray(parameter[0]) ? parameter[Math.min(shown.row, parameter.length) - 1] : parameter);
 const indexIn = (parameter) => (Array.isArray(parameter[0]) ? `[${Math.min(shown.row, parameter.length)}]` : "");
@@ -90,19 +131,21 @@ function explained(now) {
   switch (what) {
     case "enter": return {equations: ["T3"], rows: [own()]};
     case "a": return {equations: ["F1"], rows: [
-      [product(name("x", t), "W_xh"), times(at("x"), p.W_xh)], [product(name("h", t - 1), "W_hh"), times(at("h", t - 1), p.W_hh)],
+      [product(name("x", t), "W_xh"), times([at("x")], p.W_xh)[0]],
+      [product(name("h", t - 1), "W_hh"), times([at("h", t - 1)], p.W_hh)[0]],
       ...(p.b_h ? [[theta("b_h"), p.b_h]] : []), own()]};
     case "h": return {equations: ["F2"], rows: [given("a"), own()]};
     case "y": return {equations: ["F3"], rows: [
-      [product(name("h", t), "W_hy"), times(at("h"), p.W_hy)], ...(p.b_y ? [[theta("b_y"), p.b_y]] : []), own()]};
+      [product(name("h", t), "W_hy"), times([at("h")], p.W_hy)[0]], ...(p.b_y ? [[theta("b_y"), p.b_y]] : []), own()]};
     case "loss": return {equations: ["L1"], rows: [
       given("y"), given("target"), [`${name("y", t)} − ${name("target", t)}`, at("y").map((v, o) => v - at("target")[o])], own()]};
     case "dy": return {equations: ["B1"], rows: [given("y"), given("target"), ["N", [now.N]], own()]};
     case "dh": return {equations: ["B2"], rows: [
-      [product(name("dy", t), "W_hy", "ᵀ"), timesTransposed(at("dy"), p.W_hy)],
-      [product(name("da", t + 1), "W_hh", "ᵀ"), t === now.window.stop ? null : timesTransposed(at("da", t + 1), p.W_hh)], own()]};
+      [product(name("dy", t), "W_hy", "ᵀ"), timesTransposed([at("dy")], p.W_hy)[0]],
+      [product(name("da", t + 1), "W_hh", "ᵀ"),
+        t === now.window.stop ? null : timesTransposed([at("da", t + 1)], p.W_hh)[0]], own()]};
     case "da": return {equations: ["B3"], rows: [
-      given("dh"), [`φ′(${name("a", t)})`, at("h").map(SLOPE[data.nonlinearity])], own()]};
+      given("dh"), [`φ′(${name("a", t)})`, at("h").map(SLOPE[run.nonlinearity])], own()]};
     case "dW": return explainedTerms(now);
     default: return explainedUpdate(now);
   }
@@ -110,7 +153,7 @@ function explained(now) {
 
 function explainedTerms(now) {
   const {p, activations, flow, moment: {t}} = now;
-  const terms = gradientTerm(p, activations, flow, t), total = gradientSoFar(now);
+  const terms = gradientSum(p, activations, flow, t, t), total = gradientSoFar(now);
   const factors = {W_xh: ["x", t, "da"], W_hh: ["h", t - 1, "da"], W_hy: ["h", t, "dy"]};
   return {equations: present(p).map((which) => BACK[which]), columns: true, rows: present(p).flatMap((which) => {
     const [left, step, right] = factors[which] ?? [];
@@ -131,12 +174,12 @@ function explainedUpdate(now) {
   const {delta, after} = stepOf(now);
   return {equations: ["U1"], columns: true, rows: present(p).flatMap((which) => [
     [`${theta(which)}${indexIn(p[which])}`, rowOf(p[which])],
-    [`− η ${data.update.momentum || data.update.weight_decay ? "Δ" : `d${theta(which)}`}`,
-      rowOf(delta[which]).map((v) => -data.learning_rate * v)],
+    [`− η ${run.update.momentum || run.update.weight_decay ? "Δ" : `d${theta(which)}`}`,
+      rowOf(delta[which]).map((v) => -shown.rate * v)],
     [`new ${theta(which)}${indexIn(p[which])}`, rowOf(after[which]), true]])};
 }
 
-// ---- a moment in words ------------------------------------------------------------------------------------------------
+// ---- a moment in words ----------------------------------------------------------------------------------------------
 
 const MADE = {
   enter: "the initial state of the window, a constant", a: "the pre-activation", h: "the hidden state", y: "the output",
@@ -155,15 +198,44 @@ function summaryOf(now) {
     return `Gradient, step ${t}: <b>its term is added</b> to the sum of every shared weight (${ids}).${beyond} ${rows}`;
   }
   if (what === "clip") {
-    return `Update: <b>the gradient is clipped</b>, its norm n to at most ${show(data.update.max_norm)} (${ids}). ${rows}`;
+    return `Update: <b>the gradient is clipped</b>, its norm n to at most ${
+      show(run.update.max_norm)} (${ids}). ${rows}`;
   }
   if (what === "step") {
-    const {losses: [before, after]} = stepOf(now), {momentum, weight_decay} = data.update;
-    const s = momentum || weight_decay ? ` Here Δ is the direction of a first update, with ${[
-      ...(weight_decay ? [`weight decay ${weight_decay}`] : []), ...(momentum ? [`momentum ${momentum}`] : [])].join(" and ")}.` : "";
-    return `Update: <b>the step</b>, with η = ${data.learning_rate} (U1).${s} The loss of this update goes from ${
-      show(before)} to ${show(after)}. ${rows}`;
+    return `Update: <b>the step</b>, with η = ${show(shown.rate, 2)} (U1). ${stepInWords(now)} ${rows}`;
   }
   const way = what === "enter" ? "Before the first step" : what.startsWith("d") ? "Backward" : "Forward";
   return `${way}, step ${t}: <b>${name(what, t)}</b>, ${MADE[what]} (${ids}).${beyond}`;
+}
+
+// The effect of the step on the loss of its own update; where it raises it, why, and which η does not.
+function stepInWords(now) {
+  const {delta, losses: [before, after], lossOfRate} = stepOf(now), {momentum, weight_decay} = run.update;
+  const options = [weight_decay && `weight decay ${weight_decay}`, momentum && `momentum ${momentum}`].filter(Boolean);
+  const first = options.length ? `Δ is the direction of a first update, with ${options.join(" and ")}. ` : "";
+  const change = `${first}The loss of this update goes from ${show(before)} to ${show(after)}.`;
+  const gradient = gradientSum(now.p, now.activations, now.flow, now.first, now.window.stop);
+  const fall = shown.rate * dot(numbersOf(gradient), numbersOf(delta));
+  const smaller = range(1, 40).map((n) => shown.rate / 2 ** n).find((rate) => lossOfRate(rate) < before);
+  if (after <= before || fall <= 0 || smaller === undefined) return change;
+  return `${change} <b>The learning rate is too large here.</b> The gradient is right: to first order the loss falls by
+    η dθ·Δ = ${show(fall, 2)}. But the gradient is that of one point, and along so long a step the loss curves upwards.
+    With η = ${show(smaller, 2)} the same direction lowers it.`;
+}
+
+// The loss of this update along the direction of the step, by the learning rate.
+function stepCurve(now) {
+  const {losses: [before, after], lossOfRate} = stepOf(now), [low, high] = RATES.map((rate) => Math.log10(rate));
+  const points = range(0, 80).map((i) => low + (high - low) * i / 80).map((v) => [v, lossOfRate(10 ** v)]);
+  const heights = finite(points).map(([, v]) => v).filter((v) => v < 4 * Math.max(before, after));
+  const most = Math.max(before, after, ...heights);
+  return plot({
+    title: "loss of this update after the step, by η", x: [low, high], y: [0, most], xLabel: "η", width: 318,
+    height: 120,
+    lines: [
+      {kind: "power", label: "before the step", points: [[low, before], [high, before]]},
+      {kind: "chunks", label: "after it", points},
+    ],
+    marked: [Math.log10(shown.rate), after], xTicks: [[low, `${RATES[0]}`], [high, `${RATES[1]}`]],
+  });
 }

@@ -1,33 +1,32 @@
-// The unrolled network: the cells of every step, the arrows between them, the cut, and the shared weights beside them.
+// The unrolled network: the cells of every step, the arrows between them, the cut, and the shared weights at the left.
 "use strict";
 
-const UNIT = clamp(100 / H, 2.5, 12);
-const OTHER = 11;  // height of the cells of inputs and outputs
 const BOX = 42;  // size of the drawing of a weight
 const MAX_CELLS = 1600;  // of a weight whose numbers are drawn
-const GROUPS = layout();
 const WEIGHTS = {W_hy: ["y", "h"], W_hh: ["h", "a"], W_xh: ["a", "x"]};  // between which rows it is used
+let GROUPS = null;
 
 // The place of each kind of cells: top and height, number of cells, and whether it belongs to the backward pass.
 function layout() {
-  const place = {};
+  const place = {}, unit = H <= 3 ? 22 : clamp(100 / H, 2.5, 12), other = H <= 3 ? 22 : 11;
   let top = 60;
   for (const [names, count, gap] of [[["loss"], 1, 8], [["target"], O, 2], [["y", "dy"], O, 26], [["h", "dh"], H, 26],
     [["a", "da"], H, 26], [["x"], D, 8]]) {
-    const size = names[0] === "h" || names[0] === "a" ? UNIT : OTHER;
+    const size = names[0] === "h" || names[0] === "a" ? unit : other;
     names.forEach((group, i) => { place[group] = {top, size, height: size * count, backward: i === 1}; });
     top += size * count + gap;
   }
   return {place, bottom: top};
 }
 
-// The width of a step fits the figure into its column, unless there are too many steps; then it scrolls. Measured when the
-// column changes, not at every drawing, which would wait for the layout.
+// The width of a step fits the figure into its column, unless there are too many steps; then it scrolls. Measured
+// when the column changes, not at every drawing, which would wait for the layout.
 let STEP = 42, CELL = 13, room = 800;
 
 function fit() {
   room = element("steps").clientWidth || 760;
-  STEP = clamp(Math.floor((room - 12) / (T + 1)), 26, 42);
+  STEP = clamp(Math.floor((room - 12) / (T + 1)), 26, T <= 5 ? 190 : 42);
+  GROUPS = layout();
   CELL = Math.floor((STEP - 13) / 2);
 }
 
@@ -45,10 +44,13 @@ function cells(now, group, t, scale, kind) {
   const drawn = numbers.map((v, i) =>
     `<rect x="${u}" y="${top + i * size}" width="${CELL}" height="${size}" fill="${signed(v, scale)}"/>`);
   const dashes = size < 6 ? [] : numbers.map((v, i) => v < 0 ? `M${u + 0.3 * CELL} ${top + (i + 0.5) * size}h${0.4 * CELL}` : "");
-  const strong = largest(numbers) > scale / 2;
+  const strong = largest(numbers) > scale / 2, written = CELL >= 36 && size >= 20;
+  const texts = !written ? [] : numbers.map((v, i) =>
+    `<text class="inside${Math.abs(v) > 0.6 * scale ? " strong" : ""}" x="${u + CELL / 2}" y="${
+      top + (i + 0.5) * size + 4}">${show(v, 2)}</text>`);
   return `<g class="cells ${kind}" data-name="${group}" data-t="${t}">
     <title>${LETTER[group] ?? group}_${t} = ${numbers.map((v) => show(v)).join(", ")}</title>${drawn.join("")}
-    <path class="dash${strong ? " strong" : ""}" d="${dashes.join("")}"/>
+    ${written ? texts.join("") : `<path class="dash${strong ? " strong" : ""}" d="${dashes.join("")}"/>`}
     <rect class="frame" x="${u}" y="${top}" width="${CELL}" height="${height}"/></g>`;
 }
 
@@ -79,7 +81,7 @@ function activeArrows({moment: {name: what, t}, window}) {
   return (arrows[what] ?? []).map(([from, u, to, v]) => arrow(from, u, to, v, "active")).join("");
 }
 
-// ---- the shared weights: a box each, and a rail with one arrow per step -----------------------------------------------
+// ---- the shared weights: a box each, and a rail with one arrow per step ---------------------------------------------
 
 // The steps at which a weight is used at this moment, and whether its gradient comes back from there.
 function used(which, {moment: {name: what, t}, window}) {
@@ -136,7 +138,7 @@ function drawWeights(now) {
     ${labels.join("")}${boxes.join("")}</svg>`;
 }
 
-// ---- all of it ----------------------------------------------------------------------------------------------------------
+// ---- all of it ------------------------------------------------------------------------------------------------------
 
 const bar = (from, to, y, kind) =>
   `<rect class="${kind}" x="${left(from + 1) - 3}" y="${y}" width="${(to - from) * STEP - 8}" height="6"/>`;
