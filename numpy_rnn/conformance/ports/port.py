@@ -6,6 +6,7 @@ A program in any other language speaks the protocol of protocol.txt; `program.Pr
 import contextlib
 import functools
 import importlib
+import inspect
 import os
 import signal
 import sys
@@ -21,8 +22,8 @@ import numpy as np
 from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
-from numpy_rnn.conformance.case import format_errors, given_dy
-from numpy_rnn.conformance.ports.program import ProgramPort
+from numpy_rnn.conformance.case import case_dtype, format_errors, given_dy
+from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
 from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
@@ -37,6 +38,7 @@ class Port(Protocol):
                     with the names that protocol.txt explains
     tanh_ulps       the largest error of its tanh in ulps, optional
     tanh_absolute_ulps  the largest absolute error of its tanh, in addition, in ulps of 1, optional
+    sizes           the sizes that it has, as {"H": 6}, a list of such dicts, or "few": four shapes; optional
     """
 
     name: str
@@ -104,8 +106,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def abilities(port: Any) -> Abilities:
-    """The capabilities of a port, and what it lacks."""
-    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())))
+    """The capabilities of a port, what it lacks, and its sizes."""
+    return Abilities(*(tuple(getattr(port, name, ())) for name in Abilities._fields))
 
 
 def tanh_error(port: Any) -> TanhError:
@@ -127,7 +129,8 @@ def load_python_port(where: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        with np.errstate():  # an import that changes how NumPy treats overflows does not change it for the suite
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise InputError(f"port {where!r}: {module_name} needs {error.name}, which is not installed") from None
@@ -139,6 +142,11 @@ def load_python_port(where: str) -> Any:
     except AttributeError:
         raise InputError(f"port {where!r}: {module_name} has no {path}") from None
     if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
+        if not isinstance(port, type) and _needs_arguments(port):
+            raise InputError(
+                f"port {where!r} is a function: expected a port; function_port({path}), of numpy_rnn.conformance.adapters,"
+                " makes one of a function of the parameters, x, target and h_0"
+            )
         try:
             port = port()
         except Exception as error:
@@ -154,10 +162,26 @@ def load_python_port(where: str) -> Any:
     return SimpleNamespace(**identity.as_tuples()._asdict(), window_update=port.window_update)
 
 
+def _needs_arguments(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
+    return False
+
+
 def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copied(each) for name, each in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _loss_as_array(report: Any, dtype: np.dtype) -> Any:
+    """The report with a loss that is a number of Python in the dtype of the case, where that does not change it."""
+    loss = report.get("loss") if isinstance(report, dict) else None
+    if type(loss) is float and (dtype.type(loss) == loss or loss != loss):
+        report["loss"] = dtype.type(loss)
+    return report
 
 
 def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, str | None]:
@@ -166,13 +190,18 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
     The port gets copies of the inputs, which it may change in place. A program has its own time limit; a port in this
     process has `timeout` seconds, within the limits of `time_limit`. Only KeyboardInterrupt is raised. The format of
     the report is not checked: see `case.format_errors`.
+
+    The first call may take FIRST_TIMES as long: it may have to import or to compile.
     """
+    first = not hasattr(port, "was_called")
+    port.was_called = True
+    timeout = FIRST_TIMES * timeout if first else timeout
     try:
         if isinstance(port, ProgramPort):
             return port.report(case), None
         arguments = _copied(port_arguments(case))
         params = arguments.pop("params")
-        with time_limit(timeout):
+        with time_limit(timeout), np.errstate():
             report = port.window_update(params, **arguments)
     except KeyboardInterrupt:
         raise
@@ -182,7 +211,7 @@ def call_port(port: Any, case: WindowCase, timeout: float = 10.0) -> tuple[Any, 
         return None, str(fault)
     except BaseException as error:  # also what foreign languages throw, as PyO3's PanicException
         return None, f"raises {_described(error, _file_of(port))}"
-    return _copied(report), None  # a port may reuse the arrays in its next call
+    return _loss_as_array(_copied(report), case_dtype(case)), None  # a port may reuse the arrays in its next call
 
 
 def validated_report(port: Any, case: WindowCase, timeout: float, where: str) -> dict[str, Any]:

@@ -23,7 +23,8 @@ T = TypeVar("T")
 SIGNALS = ("SIGTERM", "SIGHUP")  # that end this process unless they are handled
 POLL_INTERVAL = 0.05  # seconds between checks that the program is alive; its child may keep the pipes open
 EXIT_GRACE = 1.0  # seconds that a program has to exit by itself
-MAX_STDERR = 2_000  # bytes of standard error that are kept
+KEPT_STDERR = 1_000  # bytes of standard error that are kept, from its beginning and from its end
+FIRST_TIMES = 6  # time limits for a hello and a first answer: of an interpreter that starts, of imports and compilers
 CHUNK = 1 << 16
 
 _running: weakref.WeakSet = weakref.WeakSet()  # all programs that may have to be killed
@@ -138,7 +139,7 @@ class Program:
                     into += chunk
                     if not chunk:
                         selector.unregister(pipe)
-        del self.errors[:-MAX_STDERR]
+        del self.errors[KEPT_STDERR:-KEPT_STDERR]
 
     def _answer(self, max_length, unsent):
         end = self.received.find(b"\n")
@@ -168,8 +169,9 @@ class Program:
     def _last_words(self):
         with contextlib.suppress(BlockingIOError):
             self.errors += os.read(self.stderr.fileno(), CHUNK)
-        lines = [line for line in _text(self.errors).splitlines() if line.strip()]
-        return f"; its standard error ends: {one_line(' | '.join(lines[-3:]))}" if lines else ""
+        lines = [line for line in _text(self.errors).splitlines() if line.strip(" ^~-")]
+        first, last = one_line(" | ".join(lines[:4]), 200), one_line(" | ".join(lines[4:][-3:]), 160)
+        return "; its standard error: " + " | ... | ".join(filter(None, (first, last))) if lines else ""
 
     def _shown(self):
         return one_line(_text(self.received[:400]), 80)
@@ -197,23 +199,23 @@ PATIENCE = 5  # times the time limit
 class ProgramPort:
     """A port that is a program; `command` as in a shell, but run without one. Close it, or use it in a `with`.
 
-    timeout: seconds, for the hello and for every case. After a fault that leaves the program in an unknown state (a
-    hang, an exit, an invalid answer) the next call restarts it: at most `restarts` times, and until faults have taken
-    PATIENCE times the time limit. So a program that crashes can be tested with many cases, and one that hangs ends
-    soon. At the end its process group is killed; a child that moved to another group is not.
+    timeout: seconds for every case; the hello and the first case have FIRST_TIMES that. After a fault that leaves the
+    program in an unknown state (a hang, an exit, an invalid answer) the next call restarts it: at most `restarts`
+    times, and until faults have taken PATIENCE times the time limit. So a program that crashes can be tested with many
+    cases, and one that hangs ends soon. At the end its process group is killed; a child that moved to another group is
+    not.
 
     Raises PortFault if the program does not start and answer the hello.
     """
 
     def __init__(self, command: str, timeout: float = 10.0, restarts: int = 300):
         self.command, self.timeout, self.restarts = command, timeout, restarts
-        self.case_id = 0
+        self.case_id = self.answers = 0
         self.lost = 0.0  # seconds spent on faults and restarts
         self.last_fault: PortFault | None = None
         self.program: Program | None = None
         self.identity = self._start()
-        self.name, self.dtypes, self.capabilities, self.lacks, *errors = self.identity
-        self.tanh_ulps, self.tanh_absolute_ulps = errors
+        vars(self).update(self.identity._asdict())
 
     def __enter__(self):
         return self
@@ -232,7 +234,8 @@ class ProgramPort:
         self.case_id += 1
         if self.program is None:
             self._start_again()
-        request, longest = protocol.encode_request(case, self.case_id), protocol.max_report_length(case)
+        request = protocol.encode_request(case, self.case_id, decimal=self.identity.numbers == "decimal")
+        longest = protocol.max_report_length(case)
         answer = self._ask(request, longest, lambda line: protocol.answer_to(line, self.case_id))
         return protocol.answer_arrays(answer, case)
 
@@ -257,8 +260,11 @@ class ProgramPort:
     def _ask(self, question: str, max_length: int, decode: Callable[[str], T]) -> T:
         assert self.program is not None
         began = time.monotonic()
+        limit = self.timeout * (1 if self.answers > 1 else FIRST_TIMES)
         try:
-            return decode(self.program.ask(question, max_length, self.timeout))
+            answer = decode(self.program.ask(question, max_length, limit))
+            self.answers += 1
+            return answer
         except BaseException as error:
             self._end()
             self.lost += time.monotonic() - began
