@@ -206,5 +206,10 @@ class StepBounds:
         g = self.decayed(gradient)
         computed, delta = self.velocity(g), self.direction(g, velocity)
         delta = delta if self.has_rate_inside else self.times(self.rate(), delta)
-        updated = self.plus(self.given(self.parameters()), delta)
+        theta = self.given(self.parameters())
+        updated = self.plus(theta, delta)
+        if self.has_rate_inside and self.case.step.nesterov and velocity is not None:  # three terms, in any order
+            terms = g, self.times(self.scalar(self.case.step.momentum), velocity)
+            partial = np.maximum(*(np.abs(theta.value + term.value) + term.E for term in terms))
+            updated = Near(updated.value, updated.E + self.arithmetic.gamma(1) * partial * UPWARDS)
         return ({} if computed is None else self.by_name("v", computed)) | self.by_name("", updated)

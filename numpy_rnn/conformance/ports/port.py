@@ -24,7 +24,7 @@ from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError
 from numpy_rnn.conformance.case import case_dtype, format_errors, given_dy
 from numpy_rnn.conformance.ports.program import FIRST_TIMES, ProgramPort
-from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments
+from numpy_rnn.conformance.ports.protocol import Abilities, Identity, PortFault, port_arguments, shapes_of
 
 MAX_SECONDS = 1e7  # about what a timer of the system can take
 
@@ -107,7 +107,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 def abilities(port: Any) -> Abilities:
     """The capabilities of a port, what it lacks, and its sizes."""
-    return Abilities(*(tuple(getattr(port, name, ())) for name in Abilities._fields))
+    sizes = tuple(shapes_of(getattr(port, "sizes", ())))
+    return Abilities(tuple(getattr(port, "capabilities", ())), tuple(getattr(port, "lacks", ())), sizes)
 
 
 def tanh_error(port: Any) -> TanhError:
@@ -144,8 +145,8 @@ def load_python_port(where: str) -> Any:
     if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
         if not isinstance(port, type) and _needs_arguments(port):
             raise InputError(
-                f"port {where!r} is a function: expected a port; function_port({path}), of numpy_rnn.conformance.adapters,"
-                " makes one of a function of the parameters, x, target and h_0"
+                f"port {where!r} is a function: expected a port; function_port({path}) makes one of a function of the"
+                " parameters, x, target and h_0: from numpy_rnn.conformance.adapters import function_port"
             )
         try:
             port = port()

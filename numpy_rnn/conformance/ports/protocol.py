@@ -89,7 +89,7 @@ class Identity(NamedTuple):
             is_number = isinstance(ulps, int | float) and not isinstance(ulps, bool)
             if ulps is not None and not (is_number and 0 < ulps < float("inf")):
                 return f"{what} is {_shown(ulps)}: expected a positive number of ulps"
-        for shape in _shapes(self.sizes):
+        for shape in shapes_of(self.sizes):
             if not isinstance(shape, dict) or not all(
                 k in "TBDHOK" and type(n) is int and n > 0 for k, n in shape.items()
             ):
@@ -113,14 +113,14 @@ class Identity(NamedTuple):
     def as_tuples(self) -> "Identity":
         """The same with tuples for lists."""
         lists = {name: tuple(getattr(self, name)) for name in ("dtypes", "capabilities", "lacks")}
-        return self._replace(**lists, sizes=tuple(_shapes(self.sizes)))
+        return self._replace(**lists, sizes=tuple(shapes_of(self.sizes)))
 
 
 def _shown(value: Any) -> str:
     return one_line(repr(value), 40)
 
 
-def _shapes(sizes: Any) -> Any:
+def shapes_of(sizes: Any) -> Any:
     """Sizes as a list of shapes: of one shape, of several, or of the word "few"."""
     if sizes == "few":
         return FEW_SIZES

@@ -1,0 +1,99 @@
+"""A port of a Keras model of a SimpleRNN and a Dense layer, with the gradients of Keras' backend."""
+
+from typing import Any
+
+import numpy as np
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.adapters.adapter import Adapter
+from numpy_rnn.conformance.ports.protocol import FEW_SIZES
+
+
+class KerasPort(Adapter):
+    """A port of a model of a SimpleRNN and a Dense layer without an activation, with Keras' mean squared error.
+
+    Its step is that of keras.optimizers.SGD, whose velocity has the factor −η, which "rate_in_velocity" states. The
+    dtype is float32, as Keras keeps η in float32.
+
+    Raises InputError if the model has other layers.
+    """
+
+    def __init__(self, model: Any):
+        import keras
+
+        self.keras, layers = keras, [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+        kinds = [type(layer).__name__ for layer in layers]
+        if kinds != ["SimpleRNN", "Dense"] or layers[0].use_bias != layers[1].use_bias:
+            expected = "expected a SimpleRNN and a Dense, both with biases or none"
+            raise InputError(f"the model has the layers {', '.join(kinds)}: {expected}")
+        self.rnn, self.dense = layers
+        nonlinearity, output = (layer.activation.__name__ for layer in layers)
+        if output != "linear":
+            raise InputError(f"the Dense layer has the activation {output}: expected none")
+        super().__init__(f"{model.name} on {keras.backend.backend()}", "mse", nonlinearity, ("float32",))
+        self.compiled: Any = None
+        cell, biases = self.rnn.cell, self.rnn.use_bias
+        variables = [cell.kernel, cell.recurrent_kernel, self.dense.kernel]
+        variables += [cell.bias, self.dense.bias] if biases else []
+        self.variables = dict(zip(("W_xh", "W_hh", "W_hy", "b_h", "b_y"), variables))
+        (D, H), (_, O) = variables[0].shape, variables[2].shape
+        self.sizes = tuple({**few, "D": D, "H": H, "O": O} for few in FEW_SIZES)  # JAX and TensorFlow compile
+        self.capabilities += ("sgd_options", "rate_in_velocity", "clip_by_value")
+        self.lacks += ("no biases" if biases else "bias", "dampening", "weight_decay", "max_norm")
+        self.lacks += () if self.rnn.return_sequences else ("many losses",)
+
+    def _loss(self, x: Any, target: Any, h_0: Any) -> Any:
+        """Half of the model's loss, the definition's."""
+        y = self.dense(self.rnn(x, initial_state=h_0))
+        y = y if self.rnn.return_sequences else y[:, None]
+        return self.factor * self.keras.losses.MeanSquaredError()(target, y[:, -target.shape[1] :])
+
+    def _loss_and_gradients(self, *arrays: Any) -> tuple[Any, Any]:
+        """Computed by the backend that Keras runs on."""
+        variables, backend = list(self.variables.values()), self.keras.backend.backend()
+        if backend == "torch":
+            for variable in variables:
+                variable.value.grad = None
+            loss = self._loss(*arrays)
+            loss.backward()
+            return loss, [variable.value.grad for variable in variables]
+        values = [variable.value for variable in variables]
+        if backend == "tensorflow":
+            import tensorflow
+
+            with tensorflow.GradientTape() as tape:
+                loss = self._loss(*arrays)
+            return loss, tape.gradient(loss, values)
+        import jax
+
+        def stateless(values, *arrays):
+            with self.keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                return self._loss(*arrays)
+
+        self.compiled = self.compiled or jax.jit(jax.value_and_grad(stateless))
+        return self.compiled(values, *arrays)
+
+    def window_update(
+        self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any, momentum: float = 0.0,
+        nesterov: bool = False, max_value: float | None = None, velocity: Any = None, **_: Any,
+    ) -> Any:  # fmt: skip
+        """The loss, the gradients of the backend, and the parameters and velocities after Keras' step."""
+        ops, variables = self.keras.ops, [self.variables[name] for name in params]
+        for name, variable in self.variables.items():
+            variable.assign(params[name])
+        arrays = (ops.convert_to_tensor(array) for array in (x.swapaxes(0, 1), target.swapaxes(0, 1), h_0))
+        loss, gradients = self._loss_and_gradients(*arrays)
+        report = {"loss": _copy(loss)} | {"d" + name: _copy(gradient) for name, gradient in zip(params, gradients)}
+        optimizer = self.keras.optimizers.SGD(learning_rate, momentum, nesterov, clipvalue=max_value)
+        optimizer.build(variables)
+        for name, own in zip(velocity or (), optimizer.momentums):
+            own.assign(velocity[name])
+        optimizer.apply(gradients, variables)
+        report |= {name: _copy(variable.value) for name, variable in zip(params, variables)}
+        momentums = optimizer.momentums if momentum else []
+        return report | {"v" + name: _copy(v.value) for name, v in zip(params, momentums)}
+
+
+def _copy(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach() if hasattr(tensor, "detach") else tensor
+    return np.asarray(tensor).copy()

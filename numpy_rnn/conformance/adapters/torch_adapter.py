@@ -1,0 +1,113 @@
+"""Ports of PyTorch modules with an nn.RNN or nn.RNNCell and an nn.Linear, whose gradients are autograd's."""
+
+import itertools
+from typing import Any
+
+from numpy_rnn.common.errors import InputError
+from numpy_rnn.conformance.adapters.adapter import Adapter
+from numpy_rnn.conformance.ports.protocol import port_arguments
+
+OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
+MEANS = {"MSELoss": ("mse", "sum_of_squares"), "CrossEntropyLoss": ("mean_cross_entropy", "cross_entropy")}
+TRIAL = {"D": 3, "H": 4, "O": 6}
+
+
+class TorchPort(Adapter):
+    """A port of a module with one nn.RNN or nn.RNNCell, of one layer, and one nn.Linear.
+
+    The module is called with x and the initial state, or with x alone, and returns the outputs, of all steps or of the
+    last one, or a tuple that begins with them. Whether x is (T, B, D) or (B, T, D), and the state (B, H) or (1, B, H),
+    is tried on one case; the name of the port has it. A class or function of D, H and O that makes a module may be
+    given in its place: then the sizes vary.
+
+    loss: an nn.MSELoss or nn.CrossEntropyLoss, or any function of outputs and target that is named in `loss_name`.
+    optimizer: called as torch.optim.SGD, with the options of that; None: no step is checked.
+
+    Raises InputError if the module has other parts or cannot be called.
+    """
+
+    def __init__(self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"):
+        import torch
+
+        self.torch, self.modules, is_module = torch, {}, isinstance(module, torch.nn.Module)
+        self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
+        self.loss_function = loss or torch.nn.MSELoss()
+        known = MEANS.get(type(self.loss_function).__name__)
+        if known:
+            loss_name = known[self.loss_function.reduction == "sum"]
+        self.make = (lambda D, H, O: module) if is_module else module
+        _, rnn, out = self._parts(tuple(TRIAL.values()))
+        name = type(module).__name__ if is_module else module.__name__
+        super().__init__(name, loss_name, rnn.nonlinearity, ("float32", "float64"))
+        fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
+        self.sizes = [fixed] if is_module else []
+        self.lacks += ("no biases",) if rnn.bias else ("bias",)
+        self.capabilities += ("two_biases",) if rnn.bias else ()
+        self.capabilities += ("sgd_options", "clip_by_value") if self.optimizer else ()
+        fields = {"bias": rnn.bias, "two_biases": rnn.bias, "K": 1, **fixed}
+        ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
+        self.last_alone = False
+        self.way = self.first_that_fits([(way, fields | {"no_h_0": way[1] == "none"}) for way in ways], self._tried)
+        absent = {"step": not self.optimizer, "h_0": self.way[1] == "none", "many losses": self.last_alone}
+        self.lacks += tuple(what for what, is_absent in absent.items() if is_absent)
+        self.name += f" (x {self.way[0]}, state {self.way[1]})"
+
+    def _tried(self, way: tuple[str, str], case: Any) -> Any:
+        self.way = way
+        return self.window_update(**port_arguments(case._replace(step=None)))
+
+    def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+        """The module of these sizes, its RNN and its nn.Linear."""
+        nn = self.torch.nn
+        module = self.modules[sizes] = self.modules.get(sizes) or self.make(*sizes)
+        parts = [[part for part in module.modules() if type(part) in kinds]
+                 for kinds in ((nn.RNN, nn.RNNCell), (nn.Linear,))]  # fmt: skip
+        if list(map(len, parts)) != [1, 1] or parts[0][0].bias != (parts[1][0].bias is not None):
+            expected = "expected one nn.RNN or nn.RNNCell and one nn.Linear, both with biases or none"
+            raise InputError(f"{type(module).__name__}: {expected}")
+        return module, parts[0][0], parts[1][0]
+
+    def window_update(
+        self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, velocity: Any = None,
+        max_norm: float | None = None, max_value: float | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """The loss, autograd's gradients, and the parameters after the optimizer's step."""
+        torch = self.torch
+        module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
+        module.to(getattr(torch, str(params["W_hh"].dtype)))
+        suffix = "_l0" if type(rnn) is torch.nn.RNN else ""
+        names = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih", "b_hh": "bias_hh"}
+        own = {name: getattr(rnn, names[name] + suffix) for name in names}
+        own = {name: (own | {"W_hy": out.weight, "b_y": out.bias})[name] for name in params}
+        for name, theta in own.items():
+            theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
+        y = self._outputs(module, torch.tensor(x), torch.tensor(h_0))[-len(target) :]
+        target = torch.tensor(target)
+        if self.objective.loss == "cross_entropy":  # whose classes are the second axis
+            y, target = y.flatten(0, 1), target.flatten(0, 1)
+        loss = self.factor * self.loss_function(y, target)
+        loss.backward()
+        report = {"loss": loss} | {"d" + name: theta.grad.clone() for name, theta in own.items()}
+        if learning_rate is not None:
+            if max_norm is not None:
+                torch.nn.utils.clip_grad_norm_(own.values(), max_norm)
+            elif max_value is not None:
+                torch.nn.utils.clip_grad_value_(own.values(), max_value)
+            used = {name: options[name] for name in OPTIONS if options.get(name)}
+            optimizer = self.optimizer(own.values(), lr=learning_rate, **used)
+            for name, v in (velocity or {}).items():
+                optimizer.state[own[name]]["momentum_buffer"] = torch.tensor(v.T).contiguous()
+            optimizer.step()
+            report |= own
+            if options.get("momentum"):
+                report |= {"v" + name: optimizer.state[theta]["momentum_buffer"] for name, theta in own.items()}
+        return {name: array.detach().numpy().T.copy() for name, array in report.items()}
+
+    def _outputs(self, module: Any, x: Any, h_0: Any) -> Any:
+        """The outputs (T, B, O), or those of the last step as (1, B, O)."""
+        axes, state = self.way
+        states = {"BH": (h_0,), "1BH": (h_0[None],), "none": ()}[state]
+        y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
+        y = y[0] if isinstance(y, tuple) else y
+        self.last_alone = y.ndim == 2
+        return y[None] if self.last_alone else y if axes == "TBD" else y.transpose(0, 1)
