@@ -255,7 +255,7 @@ def random_step(draw: Draw, abilities: Abilities) -> Step:
         step = step._replace(max_norm=None, max_value=draw.choice((0.03, 0.2, 1.0)))
     if "adagrad" in has and ("plain SGD" in lacks or draw.one_in(5)):
         step = step._replace(momentum=0.0, dampening=0.0, nesterov=False, adagrad=True)
-    return RateInVelocity(*step) if "rate_in_velocity" in has else step
+    return step
 
 
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
@@ -271,6 +271,8 @@ def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
         changes["classes"] = objective.loss == "cross_entropy"
     if "large outputs" in lacks:
         changes["logits"] = 1.0
+    if recipe.step is not None and "rate_in_velocity" in has:
+        changes["step"] = RateInVelocity(*recipe.step)
     if "step" in lacks:
         changes["step"] = None
     if "older steps" in lacks:
