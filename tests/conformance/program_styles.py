@@ -4,6 +4,7 @@ octave: requests with decimal numbers, answers with JSON numbers. ruby: the opti
 strings. go: always biases, answers with decimal strings. java: vectors in, classes out, and no JSON library.
 """
 
+import itertools
 import json
 import math
 import re
@@ -37,7 +38,9 @@ def flipped(W):
 def window(p, x, target, h_0):
     """The intermediate values, the loss and the gradients; p, x, target and h_0 are nested lists."""
     T, K = len(x), len(target)
-    bias = {name: [p.get(name) or [0.0] * n] * len(h_0) for name, n in (("b_h", len(h_0[0])), ("b_y", len(p["W_hy"][0])))}
+    bias = {
+        name: [p.get(name) or [0.0] * n] * len(h_0) for name, n in (("b_h", len(h_0[0])), ("b_y", len(p["W_hy"][0])))
+    }
     a, h = [], [h_0]
     for x_t in x:
         a.append(added(times(x_t, p["W_xh"]), times(h[-1], p["W_hh"]), bias["b_h"]))
@@ -63,7 +66,11 @@ def window(p, x, target, h_0):
         flow = times(da[t], flipped(p["W_hh"]))
     d = {"W_xh": (x, da), "W_hh": (h, da), "W_hy": (h[1:], dy)}
     d = {name: added(*(times(flipped(u), v) for u, v in zip(*pair))) for name, pair in d.items()}
-    d |= {name: [sum(column) for column in zip(*sum(v, []))] for name, v in (("b_h", da), ("b_y", dy)) if name in p}
+    d |= {
+        name: [sum(column) for column in zip(*itertools.chain(*v))]
+        for name, v in (("b_h", da), ("b_y", dy))
+        if name in p
+    }
     return {"loss": loss, "a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}, d
 
 
@@ -88,9 +95,11 @@ def answered(style, request):
     def numbers(given):
         return [number(v) for v in given]
 
-    T, B, D, H, O, K = (request["sizes"][letter] for letter in "TBDHOK")
+    B, D, H, O = (request["sizes"][letter] for letter in "BDHO")
     widths = {"W_xh": H, "W_hh": H, "W_hy": O}
-    p = {name: rows(numbers(v), widths[name]) if name in widths else numbers(v) for name, v in request["params"].items()}
+    p = {
+        name: rows(numbers(v), widths[name]) if name in widths else numbers(v) for name, v in request["params"].items()
+    }
     x, h_0 = rows(rows(numbers(request["x"]), D), B), rows(numbers(request["h_0"]), H)
     is_class = isinstance(request["target"][0], int) and request.get("loss") == "cross_entropy"
     target = rows(request["target"], B) if is_class else rows(rows(numbers(request["target"]), O), B)

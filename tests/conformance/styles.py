@@ -1,10 +1,10 @@
-"""Right ports in the styles of practitioners, in Python: classes of arrays, modules, functions, and one list of lists."""
+"""Right ports in the styles of practitioners: lists of lists, classes of arrays, functions that return gradients."""
 
 import numpy as np
 import program_styles
 from public_rnns.language_models import MinCharRnn
 
-from numpy_rnn.conformance.adapters import function_port
+from benchmarks.rows.min_char_rnn import loss_and_gradients
 
 
 class Lists:
@@ -23,11 +23,12 @@ class Lists:
 
 
 class Einsum:
-    """One einsum per stage, all intermediate values and options of torch.optim.SGD. slope, W_back: for mistakes."""
+    """One einsum per stage, all intermediate values and options of torch.optim.SGD."""
 
     name, dtypes = "einsum", ("float32", "float64")
     capabilities: tuple[str, ...] = ("intermediates", "sgd_options", "input_gradients")
     lacks: tuple[str, ...] = ("relu", "mean", "dampening", "nesterov")
+    backwards = "bh,ih->bi"
 
     def window_update(self, p, x, target, h_0, *, learning_rate, momentum=0, weight_decay=0, max_norm=None,
                       velocity=None, **_):  # fmt: skip
@@ -43,7 +44,7 @@ class Einsum:
         for t in reversed(range(T)):
             dh[t] = np.einsum("bo,ho->bh", dy[t], p["W_hy"]) + flow
             da[t] = dh[t] * (1 - h[t + 1] ** 2)
-            flow = np.einsum("bh,ih->bi", da[t], p["W_hh"])
+            flow = np.einsum(self.backwards, da[t], p["W_hh"])
         d = {"W_xh": np.einsum("tbi,tbj->ij", x, da), "W_hh": np.einsum("tbi,tbj->ij", h[:-1], da),
              "W_hy": np.einsum("tbi,tbj->ij", h[1:], dy), "b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))}  # fmt: skip
         d = {name: d[name] for name in p}
@@ -61,17 +62,16 @@ class Einsum:
 
 
 class Doubles(Einsum):
-    """Arrays of float32 whose learning rate, and momentum, are doubles, as in JavaScript, C and Java."""
+    """Arrays of float32 whose learning rate is a double, as in JavaScript, C and Java."""
 
     name, dtypes = "doubles", ("float32",)
+    lacks = (*Einsum.lacks, "weight_decay", "max_norm")
 
     def window_update(self, p, *arrays, learning_rate, **options):
         report = super().window_update(p, *arrays, learning_rate=learning_rate, **options)
-        for name, theta in p.items():
-            step = report["v" + name] if "v" + name in report else None
-            if step is not None or not options.get("weight_decay") and options.get("max_norm") is None:
-                step = report["d" + name] if step is None else step
-                report[name] = (theta.astype(float) - np.float64(learning_rate) * step.astype(float)).astype(theta.dtype)
+        for name in p:
+            step = report[("v" if options.get("momentum") else "d") + name].astype(float)
+            report[name] = (p[name].astype(float) - learning_rate * step).astype(np.float32)
         return report
 
 
@@ -106,14 +106,25 @@ class AlwaysAdagrad(MinCharRnn):
         return super().window_update(p, x, target, h_0, adagrad=True, **options)
 
 
-def columns(p, inputs, targets, hprev):
+def columns(p, inputs, targets, hprev, rnn=Einsum):
     """The loss of columns, (T, N, B), and its gradients in a tuple: Σe², without the half."""
-    report = Einsum().window_update(
-        {name: theta.T if theta.ndim == 2 and theta.shape[1] > 1 or name[0] == "W" else theta[:, 0] for name, theta in p.items()},
-        inputs.swapaxes(1, 2), targets.swapaxes(1, 2), hprev.T, learning_rate=0.0,
-    )  # fmt: skip
+    rows = {name: theta.T if name.startswith("W") else theta[:, 0] for name, theta in p.items()}
+    series = inputs.swapaxes(1, 2), targets.swapaxes(1, 2)
+    report = rnn().window_update(rows, *series, hprev.T, learning_rate=0.0)
     gradients = [report["d" + name] for name in p]
     return 2 * report["loss"], *(2 * (g.T if g.ndim == 2 else g[:, None]) for g in gradients), hprev
 
 
-columns_port = function_port(columns, "sum_of_squares")
+class Untransposed(Einsum):
+    backwards = "bh,hi->bi"
+
+
+def untransposed(p, inputs, targets, hprev):
+    return columns(p, inputs, targets, hprev, Untransposed)
+
+
+def loss_fun(p, inputs, targets, hprev):
+    """min-char-rnn's lossFun, with its parameters in a dict."""
+    model = [p[name] for name in ("W_xh", "W_hh", "W_hy", "b_h", "b_y")]
+    loss, gradients, h = loss_and_gradients(inputs, targets, hprev, *model)
+    return loss, *gradients, h

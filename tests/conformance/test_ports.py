@@ -71,6 +71,18 @@ def test_first_call_may_take_longer():
     assert verdicts == [None, "does not answer within 0.1 s"]
 
 
+def test_report_of_none_and_loss_of_a_python_float():
+    assert verdict_on(Port(after=lambda report: None)) == "the report is a NoneType: expected a dict of arrays by name"
+    assert verdict_on(Port(after=lambda report: report | {"loss": float(report["loss"])})) is None
+    assert verdict_on(Port(after=lambda report: report | {"loss": 0.1})) == "loss is a float: expected a NumPy array"
+
+
+def test_settings_of_numpy_are_the_suite_s_own():
+    before = np.geterr()
+    assert verdict_on(Port(lambda given: np.seterr(all="raise"))) is None
+    assert np.geterr() == before
+
+
 def test_verdict_names_the_line_of_the_port(tmp_path, monkeypatch):
     """Not that of NumPy, which raises."""
     text = "import numpy as np\nclass port:\n    name, dtypes = 'p', ['float32']\n"
@@ -230,6 +242,6 @@ def test_no_port_is_refused_in_one_line(in_folder):
             "port 'a_port:number' has no name, dtypes, window_update: expected name, dtypes and window_update",
             "port 'a_port:Uncallable': window_update is a int: expected a function",
             "port 'a_port:Boastful': capabilities names 'adam': known: intermediates, input_gradients, sgd_option",
-            "port 'a_port:loss_fun' is a function: expected a port; numpy_rnn.conformance.adapters has function_p",
+            "port 'a_port:loss_fun' is a function: expected a port; function_port(loss_fun) makes one of a functi",
         ]
     )

@@ -23,14 +23,13 @@ class KerasPort(Adapter):
 
         self.keras, layers = keras, [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
         kinds = [type(layer).__name__ for layer in layers]
-        if kinds != ["SimpleRNN", "Dense"] or layers[0].use_bias != layers[1].use_bias:
-            expected = "expected a SimpleRNN and a Dense, both with biases or none"
-            raise InputError(f"the model has the layers {', '.join(kinds)}: {expected}")
+        is_known = kinds == ["SimpleRNN", "Dense"] and layers[1].activation.__name__ == "linear"
+        if not is_known or layers[0].use_bias != layers[1].use_bias:
+            expected = "a SimpleRNN and a Dense without an activation, both with biases or none"
+            raise InputError(f"the model has the layers {', '.join(kinds)}: expected {expected}")
         self.rnn, self.dense = layers
-        nonlinearity, output = (layer.activation.__name__ for layer in layers)
-        if output != "linear":
-            raise InputError(f"the Dense layer has the activation {output}: expected none")
-        super().__init__(f"{model.name} on {keras.backend.backend()}", "mse", nonlinearity, ("float32",))
+        name, nonlinearity = f"{model.name} on {keras.backend.backend()}", self.rnn.activation.__name__
+        super().__init__(name, "mse", nonlinearity, ("float32",))
         self.compiled: Any = None
         cell, biases = self.rnn.cell, self.rnn.use_bias
         variables = [cell.kernel, cell.recurrent_kernel, self.dense.kernel]
@@ -39,8 +38,8 @@ class KerasPort(Adapter):
         (D, H), (_, O) = variables[0].shape, variables[2].shape
         self.sizes = tuple({**few, "D": D, "H": H, "O": O} for few in FEW_SIZES)  # JAX and TensorFlow compile
         self.capabilities += ("sgd_options", "rate_in_velocity", "clip_by_value")
-        self.lacks += ("no biases" if biases else "bias", "dampening", "weight_decay", "max_norm")
-        self.lacks += () if self.rnn.return_sequences else ("many losses",)
+        self.lacks += ("dampening", "weight_decay", "max_norm")
+        self.state(no_biases=biases, bias=not biases, many_losses=not self.rnn.return_sequences)
 
     def _loss(self, x: Any, target: Any, h_0: Any) -> Any:
         """Half of the model's loss, the definition's."""
@@ -51,13 +50,12 @@ class KerasPort(Adapter):
     def _loss_and_gradients(self, *arrays: Any) -> tuple[Any, Any]:
         """Computed by the backend that Keras runs on."""
         variables, backend = list(self.variables.values()), self.keras.backend.backend()
-        if backend == "torch":
-            for variable in variables:
-                variable.value.grad = None
-            loss = self._loss(*arrays)
-            loss.backward()
-            return loss, [variable.value.grad for variable in variables]
         values = [variable.value for variable in variables]
+        if backend == "torch":
+            import torch
+
+            loss = self._loss(*arrays)
+            return loss.detach(), torch.autograd.grad(loss, values)
         if backend == "tensorflow":
             import tensorflow
 
@@ -83,17 +81,12 @@ class KerasPort(Adapter):
             variable.assign(params[name])
         arrays = (ops.convert_to_tensor(array) for array in (x.swapaxes(0, 1), target.swapaxes(0, 1), h_0))
         loss, gradients = self._loss_and_gradients(*arrays)
-        report = {"loss": _copy(loss)} | {"d" + name: _copy(gradient) for name, gradient in zip(params, gradients)}
+        results = {"loss": loss} | {"d" + name: gradient for name, gradient in zip(params, gradients)}
+        results = {name: np.array(ops.convert_to_numpy(array)) for name, array in results.items()}
         optimizer = self.keras.optimizers.SGD(learning_rate, momentum, nesterov, clipvalue=max_value)
         optimizer.build(variables)
         for name, own in zip(velocity or (), optimizer.momentums):
             own.assign(velocity[name])
         optimizer.apply(gradients, variables)
-        report |= {name: _copy(variable.value) for name, variable in zip(params, variables)}
-        momentums = optimizer.momentums if momentum else []
-        return report | {"v" + name: _copy(v.value) for name, v in zip(params, momentums)}
-
-
-def _copy(tensor: Any) -> np.ndarray:
-    tensor = tensor.detach() if hasattr(tensor, "detach") else tensor
-    return np.asarray(tensor).copy()
+        after = dict(zip(params, variables)) | {"v" + n: v for n, v in zip(params, optimizer.momentums) if momentum}
+        return results | {name: np.array(ops.convert_to_numpy(variable.value)) for name, variable in after.items()}

@@ -5,11 +5,10 @@ from typing import Any
 
 from numpy_rnn.common.errors import InputError
 from numpy_rnn.conformance.adapters.adapter import Adapter
-from numpy_rnn.conformance.ports.protocol import port_arguments
 
+NAMES = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih", "b_hh": "bias_hh"}
 OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
 MEANS = {"MSELoss": ("mse", "sum_of_squares"), "CrossEntropyLoss": ("mean_cross_entropy", "cross_entropy")}
-TRIAL = {"D": 3, "H": 4, "O": 6}
 
 
 class TorchPort(Adapter):
@@ -17,8 +16,8 @@ class TorchPort(Adapter):
 
     The module is called with x and the initial state, or with x alone, and returns the outputs, of all steps or of the
     last one, or a tuple that begins with them. Whether x is (T, B, D) or (B, T, D), and the state (B, H) or (1, B, H),
-    is tried on one case; the name of the port has it. A class or function of D, H and O that makes a module may be
-    given in its place: then the sizes vary.
+    is tried on one case; the name of the port has it. The suite sets the parameters of the module. In place of one, a
+    class or function that makes it from D, H and O lets the sizes vary.
 
     loss: an nn.MSELoss or nn.CrossEntropyLoss, or any function of outputs and target that is named in `loss_name`.
     optimizer: called as torch.optim.SGD, with the options of that; None: no step is checked.
@@ -33,28 +32,19 @@ class TorchPort(Adapter):
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         self.loss_function = loss or torch.nn.MSELoss()
         known = MEANS.get(type(self.loss_function).__name__)
-        if known:
-            loss_name = known[self.loss_function.reduction == "sum"]
+        loss_name = known[self.loss_function.reduction == "sum"] if known else loss_name
         self.make = (lambda D, H, O: module) if is_module else module
-        _, rnn, out = self._parts(tuple(TRIAL.values()))
+        _, rnn, out = self._parts((3, 4, 6))
         name = type(module).__name__ if is_module else module.__name__
-        super().__init__(name, loss_name, rnn.nonlinearity, ("float32", "float64"))
         fixed = {"D": rnn.input_size, "H": rnn.hidden_size, "O": out.out_features}
-        self.sizes = [fixed] if is_module else []
-        self.lacks += ("no biases",) if rnn.bias else ("bias",)
-        self.capabilities += ("two_biases",) if rnn.bias else ()
-        self.capabilities += ("sgd_options", "clip_by_value") if self.optimizer else ()
+        super().__init__(name, loss_name, rnn.nonlinearity, ("float32", "float64"), [fixed] if is_module else [])
+        self.capabilities += ("two_biases",) * rnn.bias + ("sgd_options", "clip_by_value") * bool(self.optimizer)
         fields = {"bias": rnn.bias, "two_biases": rnn.bias, "K": 1, **fixed}
         ways = itertools.product(("TBD", "BTD"), ("BH", "1BH", "none"))
-        self.last_alone = False
-        self.way = self.first_that_fits([(way, fields | {"no_h_0": way[1] == "none"}) for way in ways], self._tried)
-        absent = {"step": not self.optimizer, "h_0": self.way[1] == "none", "many losses": self.last_alone}
-        self.lacks += tuple(what for what, is_absent in absent.items() if is_absent)
+        self.find_way((way, fields | {"no_h_0": way[1] == "none"}) for way in ways)
+        self.state(bias=not rnn.bias, no_biases=rnn.bias, step=not self.optimizer, h_0=self.way[1] == "none")
+        self.state(many_losses=self.last_alone)
         self.name += f" (x {self.way[0]}, state {self.way[1]})"
-
-    def _tried(self, way: tuple[str, str], case: Any) -> Any:
-        self.way = way
-        return self.window_update(**port_arguments(case._replace(step=None)))
 
     def _parts(self, sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
         """The module of these sizes, its RNN and its nn.Linear."""
@@ -75,9 +65,7 @@ class TorchPort(Adapter):
         torch = self.torch
         module, rnn, out = self._parts((*params["W_xh"].shape, params["W_hy"].shape[1]))
         module.to(getattr(torch, str(params["W_hh"].dtype)))
-        suffix = "_l0" if type(rnn) is torch.nn.RNN else ""
-        names = {"W_xh": "weight_ih", "W_hh": "weight_hh", "b_h": "bias_ih", "b_hh": "bias_hh"}
-        own = {name: getattr(rnn, names[name] + suffix) for name in names}
+        own = {name: getattr(rnn, part + "_l0" * (type(rnn) is torch.nn.RNN)) for name, part in NAMES.items()}
         own = {name: (own | {"W_hy": out.weight, "b_y": out.bias})[name] for name in params}
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None

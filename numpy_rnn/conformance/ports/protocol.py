@@ -189,7 +189,7 @@ def decode_hello(line: str) -> Identity:
     missing = [key for key in ("protocol", "name", "dtypes", "capabilities") if key not in hello]
     if missing:
         raise PortFault(f"answers the hello without {', '.join(missing)}")
-    if type(hello["protocol"]) is not int or hello["protocol"] != VERSION:  # true is 1, and so is 1.0
+    if repr(hello["protocol"]) != str(VERSION):
         raise PortFault(f"speaks protocol version {_shown(hello['protocol'])}: known: {VERSION}")
     identity = Identity(**{key: hello[key] for key in Identity._fields if key in hello})
     if fault := identity.fault():
@@ -200,7 +200,7 @@ def decode_hello(line: str) -> Identity:
 def answer_to(line: str, case_id: int) -> dict:
     """The JSON object on the line. Raises PortFault unless it answers this case."""
     answer = _object(line)
-    if type(answer.get("id")) is not int or answer["id"] != case_id:
+    if repr(answer.get("id")) != str(case_id):  # neither 1.0 nor true is 1
         raise PortFault(f"answers with id {_shown(answer.get('id'))}: expected {case_id}")
     return answer
 
