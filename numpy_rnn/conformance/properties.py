@@ -48,18 +48,10 @@ def profile(name: str, examples: int | None = None) -> settings:
     )
 
 
-class HypothesisDraw(Draw):
-    """Choices made by Hypothesis, which shrinks towards the simplest."""
-
-    def one_in(self, n: int) -> bool:
-        """The simplest is False."""
-        return self.integer(0, n - 1) == n - 1
-
-
 @st.composite
 def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING) -> Recipe:
     """Recipes of cases in this dtype, for ports with these abilities."""
-    return random_recipe(HypothesisDraw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
+    return random_recipe(Draw(lambda low, high: draw(st.integers(low, high))), dtype, port_abilities)
 
 
 class Violation(AssertionError):

@@ -21,27 +21,24 @@ SATURATING = 64  # the factor of the incoming weights of a saturated unit: mostl
 MAX_LOGIT = 1e4  # the scale of large outputs, whose exponentials overflow every dtype
 
 
-class Draw:
+class Draw(NamedTuple):
     """A source of choices. integer: a number from low to high, both included; the smallest is the simplest."""
 
-    def __init__(self, integer: Callable[[int, int], int]):
-        self.integer = integer
+    integer: Callable[[int, int], int]
 
     def choice(self, options: Sequence[Any]) -> Any:
         """One of the options. The first is the simplest."""
         return options[self.integer(0, len(options) - 1)]
 
     def one_in(self, n: int) -> bool:
-        """True in one of n draws."""
-        return self.integer(0, n - 1) == 0
+        """True in one of n draws. The simplest is False."""
+        return self.integer(0, n - 1) == n - 1
 
 
-class RandomDraw(Draw):
+def RandomDraw(*seed: int) -> Draw:
     """Choices made by a generator of random numbers."""
-
-    def __init__(self, *seed: int):
-        generator = np.random.default_rng(seed)
-        super().__init__(lambda low, high: int(generator.integers(low, high, endpoint=True)))
+    generator = np.random.default_rng(seed)
+    return Draw(lambda low, high: int(generator.integers(low, high, endpoint=True)))
 
 
 class Recipe(NamedTuple):
@@ -258,34 +255,32 @@ def random_step(draw: Draw, abilities: Abilities) -> Step:
     return step
 
 
+RESTRICTIONS: dict[str, dict[str, Any]] = {  # what a port lacks, and fields of a recipe that it then has
+    "step": {"step": None},
+    "many losses": {"K": 1},
+    "batch": {"B": 1},
+    "large outputs": {"logits": 1.0},
+    "vector_inputs": {"class_inputs": True},
+    "h_0": {"no_h_0": True},
+}
+
+
 def restricted(recipe: Recipe, abilities: Abilities) -> Recipe:
     """The recipe without what a port lacks, and with dy in place of a target if the port is given that."""
     has, lacks, _ = abilities
-    objective = recipe.objective
-    changes: dict[str, Any] = {}
-    if "squared_error" in lacks:
-        objective = objective._replace(loss="cross_entropy")
-    if "given_dy" in has:
-        objective, changes = Objective(objective.nonlinearity, GIVEN_DY), {"weights": False, "classes": False}
-    if "distributions" in lacks:
-        changes["classes"] = objective.loss == "cross_entropy"
-    if "large outputs" in lacks:
-        changes["logits"] = 1.0
     if recipe.step is not None and "rate_in_velocity" in has:
-        changes["step"] = RateInVelocity(*recipe.step)
-    if "step" in lacks:
-        changes["step"] = None
+        recipe = recipe._replace(step=RateInVelocity(*recipe.step))
+    if "squared_error" in lacks:
+        recipe = recipe._replace(objective=recipe.objective._replace(loss="cross_entropy"))
+    if "distributions" in lacks:
+        recipe = recipe._replace(classes=recipe.objective.loss == "cross_entropy")
+    if "given_dy" in has:
+        recipe = recipe._replace(objective=Objective(recipe.objective[0], GIVEN_DY), weights=False, classes=False)
     if "older steps" in lacks:
-        changes["K"] = recipe.T
-    if "many losses" in lacks:
-        changes["K"] = 1
-    if "batch" in lacks:
-        changes["B"] = 1
-    if "vector_inputs" in lacks:
-        changes["class_inputs"] = True
-    return recipe._replace(
-        objective=objective, no_h_0="h_0" in lacks, two_biases="two_biases" in has, **changes  # type: ignore[arg-type]
-    )  # fmt: skip
+        recipe = recipe._replace(K=recipe.T)
+    for what in RESTRICTIONS.keys() & set(lacks):
+        recipe = recipe._replace(**RESTRICTIONS[what])
+    return recipe._replace(two_biases="two_biases" in has)
 
 
 def large_recipes(count: int, seed: int, dtype: str, abilities: Abilities = EVERYTHING) -> Iterator[Recipe]:
