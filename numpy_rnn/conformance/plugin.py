@@ -24,11 +24,15 @@ def seconds(text):
     return value
 
 
-def whole(text):
-    """A whole number, 1 or more."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
-    return int(text)
+def whole(smallest):
+    """The type of an option: a whole number, `smallest` or more."""
+
+    def read(text):
+        if not (text.isdecimal() and int(text) >= smallest):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {smallest} or more")
+        return int(text)
+
+    return read
 
 
 def sizes(text):
@@ -36,7 +40,7 @@ def sizes(text):
     if text == "few":
         return text
     try:
-        return {letter: whole(size) for letter, size in (part.split("=") for part in text.split(","))}
+        return {letter: whole(1)(size) for letter, size in (part.split("=") for part in text.split(","))}
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: expected few, or sizes as H=6,D=3") from None
 
@@ -50,7 +54,7 @@ def pytest_addoption(parser):
     add(
         "--elman-profile", choices=PROFILES, default="default", help="repeatable: the same cases every time; long: 5000"
     )
-    add("--elman-examples", type=whole, metavar="N", help="number of windows per test (100)")
+    add("--elman-examples", type=whole(1), metavar="N", help="number of windows per test (100)")
     add("--elman-sizes", type=sizes, metavar="SIZES", help="few: four shapes, for compiled code; H=6,D=3: only these")
     add("--elman-timeout", type=seconds, default=10.0, metavar="SECONDS", help="time limit of one answer (10)")
     add("--elman-xfail", metavar="FILE", help="file of expected failures, one per line, as test_local[float32]")

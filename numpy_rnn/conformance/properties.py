@@ -75,18 +75,13 @@ class Violation(AssertionError):
 class WorstRatios:
     """The worst ratio of every level, dtype and tensor, and its case; the smallest and largest size of the cases.
 
-    watch: called with the words for every case before the port is.
+    watch: called with the words for every case before the port is. latest: the recipe or the seed that was drawn last.
     """
 
     def __init__(self, watch: Callable[[str], Any] = lambda where: None) -> None:
         self.watch, self.latest = watch, None
         self.worst: dict[str, dict[str, dict[str, Any]]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
-
-    def begin(self, place: Any) -> None:
-        """Note the recipe or the seed of a run that is checked next; after a failure, it is the one that fails."""
-        self.latest = place
-        self.watch(named(place))
 
     def note_sizes(self, sizes: dict[str, int]) -> None:
         """Extend the range of each size."""
@@ -123,6 +118,7 @@ def check_port(
     """
     check = check_of(level, port, dtype, timeout, worst)
     if only is not None:
+        check.worst.latest = only
         check.check(only)
         return
     if level == "L3":
@@ -131,6 +127,7 @@ def check_port(
     _falsify(check, recipes(dtype, abilities(port)), chosen)
     seed = 0 if chosen.derandomize else int(np.random.default_rng().integers(2**32))
     for recipe in large_recipes(chosen.max_examples // LARGE_EVERY, seed, dtype, abilities(port)):
+        check.worst.latest = recipe
         try:
             check.check(recipe)
         except Violation as error:
@@ -162,7 +159,7 @@ class WindowCheck(PortCheck):
 
     def answered(self, recipe: Recipe) -> tuple[WindowCase, dict[str, Any]]:
         """The case, and the port's report."""
-        self.worst.begin(recipe)
+        self.worst.watch(str(recipe))
         case = recipe.case()
         return case, validated_report(self.port, case, self.timeout, str(recipe))
 
@@ -212,7 +209,7 @@ class RunCheck(PortCheck):
         run = self.run(seed)
         if not is_bounded(run):
             assume(False)
-        self.worst.begin(seed)
+        self.worst.watch(f"run {seed}")
         (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
         self.worst.note_sizes({"B": run.x.shape[1], "D": D, "H": H, "O": O})
         _, judgement = self.judged(run)
@@ -220,17 +217,12 @@ class RunCheck(PortCheck):
             self.worst.note(self.level, self.dtype, name, ratio, {"run": seed})
         if (first := judgement.first) is not None:
             where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
-            raise Violation.at(where, first, seed)
+            raise Violation.at(where, first, f"run {seed}")
 
-    def hints(self, seed: int) -> list[str]:
+    def hints(self, place: str) -> list[str]:
         """The mutants that a violation resembles."""
-        recorded, judgement = self.judged(self.run(seed))
+        recorded, judgement = self.judged(self.run(int(place.removeprefix("run "))))
         return [] if judgement.first is None else hints_for_run(recorded, judgement.first)
-
-
-def named(place: Any) -> str:
-    """The words for a recipe or the seed of a run."""
-    return f"run {place}" if isinstance(place, int) else str(place)
 
 
 def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
@@ -246,7 +238,7 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     def property_holds(drawn):
         if slow:
             raise slow[0]
-        began = time.monotonic()
+        began, check.worst.latest = time.monotonic(), drawn
         try:
             check.check(drawn)
         except (Violation, PortFault) as fault:
@@ -261,7 +253,7 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
         message = f"{smallest.message}{looks_like(check.hints(smallest.place))}"
         largest = max((f for f in faults if isinstance(f, Violation)), key=lambda fault: fault.ratio)
         if largest.ratio > 2 * smallest.ratio:
-            message += f"; the largest error, in {named(largest.place)}, is {largest.ratio:.3g} times its bound"
+            message += f"; the largest error, in {largest.place}, is {largest.ratio:.3g} times its bound"
         raise Violation(message, largest.ratio, largest.place) from None
     except Flaky:
         if not faults:  # another exception, such as that of a time limit of pytest

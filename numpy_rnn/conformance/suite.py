@@ -149,39 +149,27 @@ class Suite:
 
     def pytest_report_header(self):
         """Say what is tested and what is not."""
-        port, (has, lacks, sizes) = self.port, self.abilities
-        ulps = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS
+        port, (has, lacks, sizes), option = self.port, self.abilities, self.config.getoption
+        ulps, absolute = getattr(port, "tanh_ulps", None) or STRICT_TANH_ULPS, getattr(port, "tanh_absolute_ulps", None)
         strict = "" if ulps <= STRICT_TANH_ULPS else f", above {STRICT_TANH_ULPS}: not a strict pass"
         yield f"port: {port.name}, {' and '.join(port.dtypes)}, tanh within {ulps:g} ulps{strict}"
-        if absolute := getattr(port, "tanh_absolute_ulps", None):
-            yield (
-                f"tanh may be off by {absolute:g} more ulps of 1: a small h may have a large relative error, and all"
-                " bounds after it are wider: not a strict pass"
-            )
-        if "intermediates" not in has:
-            yield "level L1 is not checked: the port reports no intermediate values"
-        if lacks:
-            yield f"not tested, because the port lacks it: {', '.join(lacks)}"
-        if sizes:
-            shapes = (" ".join(f"{letter}={size}" for letter, size in shape.items()) for shape in sizes)
-            yield f"tested with the sizes {'; '.join(shapes)} alone"
-        if "given_dy" in has:
-            yield "the port is given dy in place of a target, and its loss is not tested"
-        for words, declared in (
-            ("tested too, because the port declares", True),
-            ("not tested, because the port does not declare", False),
-        ):
-            if names := [name for name in CAPABILITIES[1:] if (name in has) == declared]:
-                yield f"{words} it: {', '.join(names)}"
-        if self.replayed is not None:
-            yield f"only one case, of --elman-replay: {self.replayed}"
-            return
-        option = self.config.getoption
         windows = profile(option("elman_profile"), option("elman_examples")).max_examples
-        yield (
+        shapes = "; ".join(" ".join(f"{letter}={size}" for letter, size in shape.items()) for shape in sizes)
+        more, absent = ([name for name in CAPABILITIES[1:] if (name in has) == given] for given in (True, False))
+        lines = {
+            f"tanh may be off by {absolute} more ulps of 1: a small h may have a large relative error, and all bounds"
+            " after it are wider: not a strict pass": absolute,
+            "level L1 is not checked: the port reports no intermediate values": "intermediates" not in has,
+            f"not tested, because the port lacks it: {', '.join(lacks)}": lacks,
+            f"tested with the sizes {shapes} alone": sizes,
+            "the port is given dy in place of a target, and its loss is not tested": "given_dy" in has,
+            f"tested too, because the port declares it: {', '.join(more)}": more,
+            f"not tested, because the port does not declare it: {', '.join(absent)}": absent,
+            f"only one case, of --elman-replay: {self.replayed}": self.replayed is not None,
             f"each test: {windows} windows, or for L3 {run_count(windows)} runs of up to 24 windows;"
-            f" {option('elman_timeout'):g} s at most per answer"
-        )
+            f" {option('elman_timeout'):g} s at most per answer": self.replayed is None,
+        }
+        yield from (line for line, is_so in lines.items() if is_so)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):

@@ -23,10 +23,7 @@ LOSSES: dict[str | None, tuple[Any, Any, float]] = {  # a loss and a reduction o
 
 
 class Adapter:
-    """A port with one nonlinearity and one loss; a product with its factor, a power of 2, rounds nothing.
-
-    Raises InputError on names that are not known.
-    """
+    """A port with one nonlinearity and one loss, whose names are known; a product with its factor rounds nothing."""
 
     def __init__(self, name: str, loss: str | None, nonlinearity: Any, dtypes: Sequence[str], sizes: Any = ()):
         for given, known in ((loss, LOSSES), (nonlinearity, ("tanh", "relu", "sigmoid"))):
@@ -44,10 +41,7 @@ class Adapter:
         self.lacks += tuple(what if what == "h_0" else what.replace("_", " ") for what in absent if absent[what])
 
     def find_way(self, ways: Iterable[tuple[Any, dict[str, Any]]]) -> None:
-        """Set `way` to the first one that computes the right loss of a case; if none does, that computes any.
-
-        ways: each with fields of the recipe of its case. Raises InputError where none computes gradients.
-        """
+        """Set `way` to the first one that computes the right loss of its case, or else any. Raises InputError."""
         possible, failures = [], []
         for self.way, fields in ways:
             sizes = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5, "dtype": self.dtypes[-1], "seed": 1, "step": None}

@@ -93,11 +93,6 @@ def jax_port(loss_function: Callable[..., Any], loss: str = "half_sum_of_squares
     """
     import jax
 
-    compiled, arguments = jax.jit(jax.value_and_grad(loss_function)), inspect.signature(loss_function).parameters
-
-    def function(params, x, target, h_0):
-        return compiled(*(params, x, target, h_0)[: len(arguments)])
-
-    function.__name__ = getattr(loss_function, "__name__", "loss")
     dtypes = ("float32", "float64") if jax.config.jax_enable_x64 else ("float32",)
-    return FunctionPort(function, loss, **{"sizes": "few", "dtypes": dtypes} | options)
+    options = {"sizes": "few", "dtypes": dtypes, "name": getattr(loss_function, "__name__", "loss")} | options
+    return FunctionPort(jax.jit(jax.value_and_grad(loss_function)), loss, **options)

@@ -13,9 +13,7 @@ class KerasPort(Adapter):
     """A port of a model of a SimpleRNN and a Dense layer without an activation, with Keras' mean squared error.
 
     Its step is that of keras.optimizers.SGD, whose velocity has the factor −η, which "rate_in_velocity" states. The
-    dtype is float32, as Keras keeps η in float32.
-
-    Raises InputError if the model has other layers.
+    dtype is float32, as Keras keeps η in float32. Raises InputError if the model has other layers.
     """
 
     def __init__(self, model: Any):
@@ -28,15 +26,13 @@ class KerasPort(Adapter):
             expected = "a SimpleRNN and a Dense without an activation, both with biases or none"
             raise InputError(f"the model has the layers {', '.join(kinds)}: expected {expected}")
         self.rnn, self.dense = layers
-        name, nonlinearity = f"{model.name} on {keras.backend.backend()}", self.rnn.activation.__name__
-        super().__init__(name, "mse", nonlinearity, ("float32",))
+        name, cell, biases = f"{model.name} on {keras.backend.backend()}", self.rnn.cell, self.rnn.use_bias
+        variables = [cell.kernel, cell.recurrent_kernel, self.dense.kernel, cell.bias, self.dense.bias]
+        self.variables = dict(zip(("W_xh", "W_hh", "W_hy", "b_h", "b_y"), variables[: 5 if biases else 3]))
+        sizes = dict(zip("DHO", (*cell.kernel.shape, self.dense.units)))
+        shapes = [few | sizes for few in FEW_SIZES]  # as JAX and TensorFlow compile
+        super().__init__(name, "mse", self.rnn.activation.__name__, ("float32",), shapes)
         self.compiled: Any = None
-        cell, biases = self.rnn.cell, self.rnn.use_bias
-        variables = [cell.kernel, cell.recurrent_kernel, self.dense.kernel]
-        variables += [cell.bias, self.dense.bias] if biases else []
-        self.variables = dict(zip(("W_xh", "W_hh", "W_hy", "b_h", "b_y"), variables))
-        (D, H), (_, O) = variables[0].shape, variables[2].shape
-        self.sizes = tuple({**few, "D": D, "H": H, "O": O} for few in FEW_SIZES)  # JAX and TensorFlow compile
         self.capabilities += ("sgd_options", "rate_in_velocity", "clip_by_value")
         self.lacks += ("dampening", "weight_decay", "max_norm")
         self.state(no_biases=biases, bias=not biases, many_losses=not self.rnn.return_sequences)
@@ -44,8 +40,8 @@ class KerasPort(Adapter):
     def _loss(self, x: Any, target: Any, h_0: Any) -> Any:
         """Half of the model's loss, the definition's."""
         y = self.dense(self.rnn(x, initial_state=h_0))
-        y = y if self.rnn.return_sequences else y[:, None]
-        return self.factor * self.keras.losses.MeanSquaredError()(target, y[:, -target.shape[1] :])
+        y = y[:, -target.shape[1] :] if self.rnn.return_sequences else y[:, None]
+        return self.factor * self.keras.losses.MeanSquaredError()(target, y)
 
     def _loss_and_gradients(self, *arrays: Any) -> tuple[Any, Any]:
         """Computed by the backend that Keras runs on."""

@@ -20,9 +20,8 @@ class TorchPort(Adapter):
     class or function that makes it from D, H and O lets the sizes vary.
 
     loss: an nn.MSELoss or nn.CrossEntropyLoss, or any function of outputs and target that is named in `loss_name`.
-    optimizer: called as torch.optim.SGD, with the options of that; None: no step is checked.
-
-    Raises InputError if the module has other parts or cannot be called.
+    optimizer: called as torch.optim.SGD, with the options of that; None: no step is checked. Raises InputError if the
+    module has other parts or cannot be called.
     """
 
     def __init__(self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"):
@@ -50,12 +49,12 @@ class TorchPort(Adapter):
         """The module of these sizes, its RNN and its nn.Linear."""
         nn = self.torch.nn
         module = self.modules[sizes] = self.modules.get(sizes) or self.make(*sizes)
-        parts = [[part for part in module.modules() if type(part) in kinds]
-                 for kinds in ((nn.RNN, nn.RNNCell), (nn.Linear,))]  # fmt: skip
-        if list(map(len, parts)) != [1, 1] or parts[0][0].bias != (parts[1][0].bias is not None):
+        parts = [part for part in module.modules() if type(part) in (nn.RNN, nn.RNNCell, nn.Linear)]
+        parts.sort(key=lambda part: type(part) is nn.Linear)
+        if [type(part) is nn.Linear for part in parts] != [False, True] or parts[0].bias != (parts[1].bias is not None):
             expected = "expected one nn.RNN or nn.RNNCell and one nn.Linear, both with biases or none"
             raise InputError(f"{type(module).__name__}: {expected}")
-        return module, parts[0][0], parts[1][0]
+        return module, *parts
 
     def window_update(
         self, params: Any, x: Any, target: Any, h_0: Any, *, learning_rate: Any = None, velocity: Any = None,
@@ -69,8 +68,13 @@ class TorchPort(Adapter):
         own = {name: (own | {"W_hy": out.weight, "b_y": out.bias})[name] for name in params}
         for name, theta in own.items():
             theta.data, theta.grad = torch.tensor(params[name].T).contiguous(), None
-        y = self._outputs(module, torch.tensor(x), torch.tensor(h_0))[-len(target) :]
-        target = torch.tensor(target)
+        (axes, state), x, h_0 = self.way, torch.tensor(x), torch.tensor(h_0)
+        states = {"BH": (h_0,), "1BH": (h_0[None],), "none": ()}[state]
+        y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
+        y = y[0] if isinstance(y, tuple) else y
+        self.last_alone = y.ndim == 2
+        y = y[None] if self.last_alone else y if axes == "TBD" else y.transpose(0, 1)
+        y, target = y[-len(target) :], torch.tensor(target)
         if self.objective.loss == "cross_entropy":  # whose classes are the second axis
             y, target = y.flatten(0, 1), target.flatten(0, 1)
         loss = self.factor * self.loss_function(y, target)
@@ -90,12 +94,3 @@ class TorchPort(Adapter):
             if options.get("momentum"):
                 report |= {"v" + name: optimizer.state[theta]["momentum_buffer"] for name, theta in own.items()}
         return {name: array.detach().numpy().T.copy() for name, array in report.items()}
-
-    def _outputs(self, module: Any, x: Any, h_0: Any) -> Any:
-        """The outputs (T, B, O), or those of the last step as (1, B, O)."""
-        axes, state = self.way
-        states = {"BH": (h_0,), "1BH": (h_0[None],), "none": ()}[state]
-        y = module(x if axes == "TBD" else x.transpose(0, 1), *states)
-        y = y[0] if isinstance(y, tuple) else y
-        self.last_alone = y.ndim == 2
-        return y[None] if self.last_alone else y if axes == "TBD" else y.transpose(0, 1)

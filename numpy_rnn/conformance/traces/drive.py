@@ -199,31 +199,13 @@ def check_port_run(port: Any, run: Run) -> None:
         is_missing = name in lacks if name in LACKS else name not in has
         if is_needed and is_missing and not ("given_dy" in has and name in OF_LOSS):
             verb = "lacks" if name in LACKS else "does not declare"
-            remedy = f", by {REMEDIES[name]}" if name in REMEDIES else ""
-            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it{remedy}")
+            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
     sizes = {"B": run.x.shape[1], "D": D, "H": H, "O": O}
     if shapes and not any(all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes):
         raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: expected them in the run, not {sizes}")
 
 
-REMEDIES = {  # options of `compare`
-    "sum": "--reduction mean",
-    "mean": "--reduction sum",
-    "bias": "--no-bias",
-    "no biases": "--bias",
-    "plain SGD": "--adagrad",
-    "older steps": "--k2 as --k1",
-    "many losses": "--k1 1",
-    "h_0": "--k1 of all steps",
-    "squared_error": "--loss cross_entropy",
-    "cross_entropy": "--loss squared_error",
-    "clip_by_value": "--max-norm in place of --max-value",
-    "sgd_options": "no option of the step but --learning-rate",
-    "adagrad": "--no-adagrad",
-    "learned_h_0": "--no-learn-initial-state",
-    **dict.fromkeys(("tanh", "relu", "sigmoid"), "another --nonlinearity"),
-}
 OF_LOSS = ("mean", "squared_error", "distributions", "cross_entropy", "loss_weights")
 
 
