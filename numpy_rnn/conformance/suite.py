@@ -47,13 +47,17 @@ class Suite:
         self.level, self.output = config.getoption("elman_level"), config.getoption("elman_output")
         self.dump_to, path = config.getoption("elman_dump"), config.getoption("elman_replay")
         self.watcher: Any = None
+        self.replayed: Any = None
         self.done = self.all = self.cases = 0
-        self.shown, self.output_error = 0.0, None
+        self.output_error: str | None = None
+        self.shown = 0.0
         try:
             for option, to, endings in (("output", self.output, (".json",)), ("dump", self.dump_to, ENDINGS)):
                 if to is not None:
                     check_can_write(to, f"--elman-{option}", endings)
-            test, self.replayed = (None, None) if path is None else load_case(path)
+            test = None
+            if path is not None:
+                test, self.replayed = load_case(path)
             self.port = self._port(config.getoption("elman_backend"), config.getoption("elman_command"))
             if config.getoption("elman_sizes") is not None:
                 self.port.sizes = config.getoption("elman_sizes")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import program_styles
+from ports_for_tests import Layer, Untransposed
 from public_rnns.language_models import MinCharRnn
 
 from benchmarks.rows.min_char_rnn import loss_and_gradients
@@ -22,57 +23,24 @@ class Lists:
         return {name: np.array(value) for name, value in report.items()}
 
 
-class Einsum:
-    """One einsum per stage, all intermediate values and options of torch.optim.SGD."""
+class Einsum(Layer):
+    """One einsum per stage, with all intermediate values and some options of torch.optim.SGD."""
 
-    name, dtypes = "einsum", ("float32", "float64")
-    capabilities: tuple[str, ...] = ("intermediates", "sgd_options", "input_gradients")
-    lacks: tuple[str, ...] = ("relu", "mean", "dampening", "nesterov")
-    backwards = "bh,ih->bi"
-
-    def window_update(self, p, x, target, h_0, *, learning_rate, momentum=0, weight_decay=0, max_norm=None,
-                      velocity=None, **_):  # fmt: skip
-        T, K = len(x), len(target)
-        a, h = np.empty((T, *h_0.shape), x.dtype), [h_0]
-        for t in range(T):
-            a[t] = np.einsum("bd,dh->bh", x[t], p["W_xh"]) + np.einsum("bi,ih->bh", h[-1], p["W_hh"]) + p.get("b_h", 0)
-            h.append(np.tanh(a[t]))
-        h = np.stack(h)
-        y = np.einsum("tbh,ho->tbo", h[1:], p["W_hy"]) + p.get("b_y", 0)
-        dy = np.concatenate((np.zeros_like(y[: T - K]), y[T - K :] - target))
-        dh, da, flow = np.empty_like(a), np.empty_like(a), np.zeros_like(h_0)
-        for t in reversed(range(T)):
-            dh[t] = np.einsum("bo,ho->bh", dy[t], p["W_hy"]) + flow
-            da[t] = dh[t] * (1 - h[t + 1] ** 2)
-            flow = np.einsum(self.backwards, da[t], p["W_hh"])
-        d = {"W_xh": np.einsum("tbi,tbj->ij", x, da), "W_hh": np.einsum("tbi,tbj->ij", h[:-1], da),
-             "W_hy": np.einsum("tbi,tbj->ij", h[1:], dy), "b_h": da.sum((0, 1)), "b_y": dy.sum((0, 1))}  # fmt: skip
-        d = {name: d[name] for name in p}
-        report = {"loss": 0.5 * (dy * dy).sum(), "a": a, "h": h[1:], "y": y, "dy": dy, "dh": dh, "da": da}
-        report |= {"dx": np.einsum("tbh,dh->tbd", da, p["W_xh"]), "dh_0": flow}
-        norm = np.sqrt(sum((g**2).sum() for g in d.values()))
-        factor = 1 if max_norm is None else min(1, max_norm / (norm + 1e-6))
-        for name, theta in p.items():
-            g = v = factor * d[name] + weight_decay * theta
-            if momentum:
-                v = g if velocity is None else momentum * velocity[name] + g
-                report["v" + name] = v
-            report |= {"d" + name: d[name], name: theta - learning_rate * v}
-        return report
+    def __init__(self):
+        super().__init__("momentum", "dampening", "nesterov", has=("intermediates", "sgd_options"))
 
 
-class Doubles(Einsum):
+class Doubles(Layer):
     """Arrays of float32 whose learning rate is a double, as in JavaScript, C and Java."""
 
-    name, dtypes = "doubles", ("float32",)
-    lacks = (*Einsum.lacks, "weight_decay", "max_norm")
+    def __init__(self):
+        super().__init__()
+        self.dtypes = ("float32",)
 
     def window_update(self, p, *arrays, learning_rate, **options):
         report = super().window_update(p, *arrays, learning_rate=learning_rate, **options)
-        for name in p:
-            step = report[("v" if options.get("momentum") else "d") + name].astype(float)
-            report[name] = (p[name].astype(float) - learning_rate * step).astype(np.float32)
-        return report
+        steps = {name: learning_rate * report["d" + name].astype(float) for name in p}
+        return report | {name: (p[name].astype(float) - steps[name]).astype(np.float32) for name in p}
 
 
 class KerasStyle:
@@ -83,9 +51,9 @@ class KerasStyle:
     lacks = ("relu", "sum", "no biases", "dampening", "weight_decay", "max_norm")
 
     def window_update(self, p, x, target, h_0, *, learning_rate, momentum=0.0, nesterov=False, velocity=None, **_):
-        inner = Einsum().window_update(p, x, target, h_0, learning_rate=0.0)
-        mse = x.dtype.type(2 / target.size)  # the factor of its gradients; halved, as the definition has the half
-        report = {"loss": inner["loss"] * mse / 2 * 1}
+        inner = Layer().window_update(p, x, h_0, target, learning_rate=0.0, reduction="sum")
+        mse = x.dtype.type(2 / target.size)  # the factor of its gradients
+        report = {"loss": inner["loss"] * (mse / 2)}  # halved, as the definition has a half
         for name, theta in p.items():
             g = inner["d" + name] * (mse / 2)
             m = -(theta.dtype.type(learning_rate) * g)
@@ -98,7 +66,8 @@ class KerasStyle:
 class AlwaysAdagrad(MinCharRnn):
     """min-char-rnn as a class, with its own Adagrad and biases always."""
 
-    lacks = (*MinCharRnn.lacks, "plain SGD", "no biases")
+    def __init__(self):
+        super().__init__(lacks=(*MinCharRnn.lacks, "plain SGD", "no biases"))
 
     def window_update(self, p, x, target, h_0, *, adagrad=False, **options):
         assert adagrad
@@ -106,17 +75,14 @@ class AlwaysAdagrad(MinCharRnn):
         return super().window_update(p, x, target, h_0, adagrad=True, **options)
 
 
-def columns(p, inputs, targets, hprev, rnn=Einsum):
+def columns(p, inputs, targets, hprev, rnn=Layer):
     """The loss of columns, (T, N, B), and its gradients in a tuple: Σe², without the half."""
     rows = {name: theta.T if name.startswith("W") else theta[:, 0] for name, theta in p.items()}
-    series = inputs.swapaxes(1, 2), targets.swapaxes(1, 2)
-    report = rnn().window_update(rows, *series, hprev.T, learning_rate=0.0)
+    report = rnn().window_update(
+        rows, inputs.swapaxes(1, 2), hprev.T, targets.swapaxes(1, 2), learning_rate=0.0, reduction="sum"
+    )
     gradients = [report["d" + name] for name in p]
     return 2 * report["loss"], *(2 * (g.T if g.ndim == 2 else g[:, None]) for g in gradients), hprev
-
-
-class Untransposed(Einsum):
-    backwards = "bh,hi->bi"
 
 
 def untransposed(p, inputs, targets, hprev):

@@ -142,7 +142,9 @@ def test_layout_of_a_function_is_found():
         axes = (1, 0, 2) if "BTN" in layout else (0, 1, 2)
 
         def rows(p, x, target, h_0, axes=axes):
-            report = styles.Einsum().window_update(p, x.transpose(axes), target.transpose(axes), h_0, learning_rate=0)
+            report = styles.Layer().window_update(
+                p, x.transpose(axes), h_0, target.transpose(axes), learning_rate=0, reduction="sum"
+            )
             return report["loss"], {name: report["d" + name] for name in p}
 
         assert function_port(rows).name == f"rows ({layout})"

@@ -26,15 +26,15 @@ class Adapter:
     """A port with one nonlinearity and one loss, whose names are known; a product with its factor rounds nothing."""
 
     def __init__(self, name: str, loss: str | None, nonlinearity: Any, dtypes: Sequence[str], sizes: Any = ()):
-        for given, known in ((loss, LOSSES), (nonlinearity, ("tanh", "relu", "sigmoid"))):
+        for given, known in ((loss, tuple(LOSSES)), (nonlinearity, ("tanh", "relu", "sigmoid"))):
             if given not in known:
                 raise InputError(f"{name}: {given!r} is not known: expected {', '.join(map(str, known))}")
         kind, reduction, self.factor = LOSSES[loss]
         self.name, self.dtypes, self.sizes = name, tuple(dtypes), sizes
         self.objective = Objective(nonlinearity, kind, reduction)
         self.capabilities = tuple(each for each in (nonlinearity, kind) if each in ("sigmoid", "cross_entropy"))
-        known = ("tanh", "relu", "sum", "mean", "squared_error")
-        self.lacks = tuple(each for each in known if each not in (nonlinearity, reduction, kind))
+        others = ("tanh", "relu", "sum", "mean", "squared_error")
+        self.lacks = tuple(each for each in others if each not in (nonlinearity, reduction, kind))
 
     def state(self, **absent: bool) -> None:
         """Add to what the port lacks; in the keywords, _ is a space."""
@@ -44,8 +44,8 @@ class Adapter:
         """Set `way` to the first one that computes the right loss of its case, or else any. Raises InputError."""
         possible, failures = [], []
         for self.way, fields in ways:
-            sizes = {"T": 5, "B": 2, "D": 3, "H": 4, "O": 6, "K": 5, "dtype": self.dtypes[-1], "seed": 1, "step": None}
-            case = Recipe(**sizes | fields, objective=self.objective).case()
+            recipe = Recipe(T=5, B=2, D=3, H=4, O=6, K=5, dtype=self.dtypes[-1], objective=self.objective, step=None)
+            case = recipe._replace(seed=1, **fields).case()
             try:
                 with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
                     loss = float(self.window_update(**port_arguments(case))["loss"])  # type: ignore[attr-defined]

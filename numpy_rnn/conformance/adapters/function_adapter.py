@@ -32,12 +32,12 @@ class FunctionPort(Adapter):
         names: Mapping[str, str] | None = None, lacks: Sequence[str] = (), sizes: Any = (),
         dtypes: Sequence[str] = ("float32", "float64"), name: str | None = None,
     ):  # fmt: skip
-        super().__init__(name or getattr(function, "__name__", "function"), loss, nonlinearity, dtypes, sizes)
+        super().__init__(name or str(getattr(function, "__name__", "function")), loss, nonlinearity, dtypes, sizes)
         self.function, self.step, self.names = function, step, dict(zip(NAMES, NAMES)) | dict(names or {})
         self.arguments = len(inspect.signature(function).parameters)
         is_cross_entropy, starts_from_zero = self.objective.loss == "cross_entropy", self.arguments < 4
         fields = {"no_h_0": starts_from_zero, "classes": is_cross_entropy, "class_inputs": classes}
-        layouts, biases = (LAYOUTS if layout is None else (layout,)), []
+        layouts, biases = (LAYOUTS if layout is None else (layout,)), list[bool]()
         for bias in (True, False):
             ways = [(way, fields | {"bias": bias, "B": 1 + ("B" in way.split()[1])}) for way in layouts]
             try:
@@ -93,6 +93,6 @@ def jax_port(loss_function: Callable[..., Any], loss: str = "half_sum_of_squares
     """
     import jax
 
-    dtypes = ("float32", "float64") if jax.config.jax_enable_x64 else ("float32",)
+    dtypes = ("float32", "float64") if jax.config.read("jax_enable_x64") else ("float32",)
     options = {"sizes": "few", "dtypes": dtypes, "name": getattr(loss_function, "__name__", "loss")} | options
     return FunctionPort(jax.jit(jax.value_and_grad(loss_function)), loss, **options)

@@ -27,7 +27,7 @@ class TorchPort(Adapter):
     def __init__(self, module: Any, loss: Any = None, loss_name: str | None = None, optimizer: Any = "SGD"):
         import torch
 
-        self.torch, self.modules, is_module = torch, {}, isinstance(module, torch.nn.Module)
+        self.torch, self.modules, is_module = torch, dict[Any, Any](), isinstance(module, torch.nn.Module)
         self.optimizer = torch.optim.SGD if optimizer == "SGD" else optimizer
         self.loss_function = loss or torch.nn.MSELoss()
         known = MEANS.get(type(self.loss_function).__name__)

@@ -131,7 +131,7 @@ def load_python_port(where: str) -> Any:
     try:
         with np.errstate():  # an import that changes how NumPy treats overflows does not change it for the suite
             module = importlib.import_module(module_name)
-        port = functools.reduce(getattr, path.split("."), module)
+        port: Any = functools.reduce(getattr, path.split("."), module)
         if isinstance(port, type) or (callable(port) and not hasattr(port, "window_update")):
             step = f"calling {path}()"
             port = None if _needs_arguments(port) else port()
