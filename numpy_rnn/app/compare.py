@@ -18,14 +18,14 @@ from numpy_rnn.common.files import save_json
 from numpy_rnn.common.records import Run
 from numpy_rnn.conformance.bounds.local_bounds import TanhError
 from numpy_rnn.conformance.case import FIELDS, is_classes, one_bias, parameters_from
-from numpy_rnn.conformance.mutants.hints import hints_for_run
+from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.program import kill_programs_on_signal
 from numpy_rnn.conformance.ports.protocol import PortFault
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.judge import Judgement, judge
 from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.sources import FileSource, Source, source
+from numpy_rnn.conformance.traces.sources import FileSource, PortSource, Source, source
 
 NUMBERS = "its numbers are not finite"
 NORM = (
@@ -45,7 +45,7 @@ class Side(NamedTuple):
     judgement: Judgement
     cut: str | None  # why only the first updates are judged: overflow or non-finite values
     looks_like: list[str]  # mutants that give the same wrong values
-    two_biases: bool = False  # which move twice as far as one, so that its losses are others
+    is_port: bool = False  # whether its loop is that of `compare`
 
 
 class Comparison(NamedTuple):
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
 
     run: Run
     sides: tuple[Side, ...]
-    drift: drive.Drift | None  # None for an ensemble, with two biases, and where a run is not finite
+    drift: drive.Drift | None  # None for an ensemble, and where a run is not finite
 
     @property
     def passed(self) -> bool:
@@ -64,14 +64,18 @@ class Comparison(NamedTuple):
 
 
 def compare(sources: Sequence[Source], run: Run) -> Comparison:
-    """Record the run of every source, judge every update, and measure the drift of the others from the first."""
+    """Record the run of every source, judge every update, and measure the drift of the others from the first.
+
+    If a port has two biases, so have all.
+    """
+    run = drive.with_second_bias(run, *(each.abilities for each in sources))
     sides = tuple(_side(each, run) for each in sources)
     finite = all(
         side.cut is None and len(side.losses) == run.options.schedule.epochs and np.isfinite(side.losses).all()
         for side in sides
     )
     measured = None
-    if run.params.W_hh.ndim == 2 and finite and not any(side.two_biases for side in sides):
+    if run.params.W_hh.ndim == 2 and finite:
         measured = drive.measure(sides[0].losses, [side.losses for side in sides[1:]], run)
     return Comparison(run, sides, measured)
 
@@ -81,8 +85,8 @@ def _side(source: Source, run: Run) -> Side:
     judged, judgement, cut = judge_finite(recorded, source.tau)
     last = parameters_from({name: recorded.updates[name][-1] for name in FIELDS if name in recorded.updates})
     hints = [] if judgement.first is None else hints_for_run(judged, judgement.first)
-    losses, two_biases = drive.epoch_losses(recorded), "b_hh" in recorded.updates
-    return Side(source.name, source.tau, losses, one_bias(last), judgement, cut, hints, two_biases)
+    losses, is_port = drive.epoch_losses(recorded), isinstance(source, PortSource)
+    return Side(source.name, source.tau, losses, one_bias(last), judgement, cut, hints, is_port)
 
 
 def finite_part(recorded: RecordedRun) -> RecordedRun:
@@ -173,6 +177,7 @@ def _compare(rnn: Any, others: list[Source], arguments: Any, target: tuple[str |
         experiment = prepare(configuration)
         compared = experiment.run(configuration.run_options())
     check_size(compared)
+    compared = drive.with_second_bias(compared, *(other.abilities for other in others))
     for other in others:
         other.check(compared)
     print(f"{described(names, experiment.name, compared)}, {compared.params.W_hh.dtype}")
@@ -207,7 +212,8 @@ def _plot(comparison: Comparison, experiment: Experiment, generate: int, target:
         print(f"no plot: it shows outputs and inputs together, and this run has {O} outputs and {D} inputs")
     else:
         results, objective = {}, comparison.run.options.objective
-        for side in comparison.sides:
+        whole = max(len(side.losses) for side in comparison.sides)  # a trace may end before
+        for side in [side for side in comparison.sides if len(side.losses) == whole]:
             with np.errstate(all="ignore"):
                 predictions = predict(numpy_rnn, side.params, experiment, objective, generate)
             results[side.name] = Result(side.losses, side.params, *predictions)

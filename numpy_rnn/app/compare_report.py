@@ -10,6 +10,8 @@ from numpy_rnn.conformance.bounds.local_bounds import STRICT_TANH_ULPS
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import TENSORS, equations
 
+GROWTH = 10  # of the loss of an epoch over that of the first: such a run diverges
+
 
 def text(comparison: Any, log_every: int) -> str:
     """The losses, the worst ratio of every tensor, the drift, and the first divergence of every side that has one."""
@@ -34,11 +36,32 @@ def text(comparison: Any, log_every: int) -> str:
                 f"{side.name} declares an absolute tanh error of {absolute:g} ulps of 1: a small h may have a large"
                 " relative error, not a strict pass"
             )
+    return "\n\n".join(filter(None, [*parts, verdict(comparison)]))
+
+
+def verdict(comparison: Any) -> str:
+    """Whether the sides agree, whether the run trains, and what is not checked."""
+    sides, lines = comparison.sides, []
+    until = " before the overflow" if any(side.cut for side in sides) else ""
+    judged = f"every update of {'both' if len(sides) == 2 else 'all'}{until} is within its rounding bounds"
+    names = join_names([side.name for side in sides])
     if comparison.passed:
-        until = " before the overflow" if any(side.cut for side in sides) else ""
-        judged = f"every update of {'both' if len(sides) == 2 else 'all'}{until}"
-        parts.append(f"{join_names([side.name for side in sides])} agree: {judged} is within its rounding bounds")
-    return "\n\n".join(parts)
+        lines.append(f"{names} agree: {judged}")
+    elif all(side.judgement.passed for side in sides):
+        lines.append(f"{names} do not agree: {judged}, but rounding does not explain the drift of the losses")
+    ends = ((side.name, np.max(side.losses[:1]), np.max(side.losses[-1:])) for side in sides if len(side.losses))
+    if diverging := next((each for each in ends if not each[2] <= GROWTH * each[1]), None):
+        name, first, last = diverging
+        lines.append(
+            f"the run diverges: the loss of {name} grows from {first:.3g} to {last:.3g}; choose a lower --learning-rate"
+        )
+    shown = {tensor for side in sides for tensor in side.judgement.worst}
+    for side in sides:
+        loop = ["window, initial (the loop is that of compare)"] if side.is_port else []
+        missing = [tensor for tensor in TENSORS if tensor in shown - {*side.judgement.worst}]
+        if unchecked := loop + [f"{', '.join(missing)} (not reported)"] * bool(missing):
+            lines.append(f"not checked of {side.name}: {', '.join(unchecked)}")
+    return "\n".join(lines)
 
 
 def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
@@ -46,16 +69,22 @@ def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
 
     For an ensemble, the medians, and the largest difference of a single network.
     """
-    stacked = np.stack([values.reshape(len(values), -1) for values in losses.values()])
-    finite, (_, epochs, networks) = np.isfinite(stacked), stacked.shape
+    epochs = max(map(len, losses.values()))  # a trace may have other ones
+    rows = [values.reshape(len(values), int(np.prod(values.shape[1:]))) for values in losses.values()]
+    stacked = np.stack([np.pad(row, ((0, epochs - len(row)), (0, 0)), constant_values=np.nan) for row in rows])
+    finite, networks, common = np.isfinite(stacked), stacked.shape[-1], min(map(len, rows))
     difference = np.where(finite.all(axis=0), np.ptp(np.where(finite, stacked, 0), axis=0), 0)
-    difference[finite.any(axis=0) != finite.all(axis=0)] = np.inf
+    difference[:common][(finite.any(axis=0) != finite.all(axis=0))[:common]] = np.inf
     note = f"   medians of {networks} networks, and the largest difference" if networks > 1 else ""
     widths = [max(14, len(name)) for name in losses]
     lines = [f"epoch  {'  '.join(f'{name:>14}' for name in losses)}  {'difference':>11}{note}"]
     for epoch in range(epochs):
         if is_logged(epoch + 1, log_every, epochs):
-            columns = "  ".join(format_number(finite_median(of), width) for of, width in zip(stacked[:, epoch], widths))
+            medians = (
+                finite_median(losses) if epoch < len(row) else None for losses, row in zip(stacked[:, epoch], rows)
+            )
+            cells = zip(medians, widths)
+            columns = "  ".join(f"{'-':>{w}}" if m is None else format_number(m, w) for m, w in cells)
             lines.append(f"{epoch + 1:5d}  {columns}  {difference[epoch].max():11.1e}")
     epoch, network = map(int, np.unravel_index(difference.argmax(), difference.shape))
     which = f" of network {network + 1}" if networks > 1 else ""
@@ -68,8 +97,9 @@ def losses_table(losses: dict[str, np.ndarray], log_every: int) -> str:
 
 def bounds_table(comparison: Any) -> str:
     """The worst ratio of every tensor and side."""
-    sides, step = comparison.sides, comparison.run.options.step
-    shown = {tensor: equations(tensor, step) for tensor in TENSORS if any(tensor in s.judgement.worst for s in sides)}
+    sides, (_, objective, step) = comparison.sides, comparison.run.options
+    tensors = [tensor for tensor in TENSORS if any(tensor in side.judgement.worst for side in sides)]
+    shown = {tensor: equations(tensor, objective, step) for tensor in tensors}
     width, wide = max(12, *(len(side.name) for side in sides)), max(map(len, ("equation", *shown.values())))
     updates = " and ".join(dict.fromkeys(str(side.judgement.updates) for side in sides))
     lines = [
@@ -77,16 +107,17 @@ def bounds_table(comparison: Any) -> str:
         f"tensor    {'equation':{wide}}  " + "  ".join(f"{side.name:>{width}}" for side in sides),
     ]
     for tensor, ids in shown.items():
-        cells = "  ".join(f"{_ratio(tensor, side.judgement.worst.get(tensor)):>{width}}" for side in sides)
+        cells = "  ".join(f"{_ratio(tensor, side):>{width}}" for side in sides)
         lines.append(f"{tensor:8}  {ids:{wide}}  {cells}")
     return "\n".join(lines)
 
 
-def _ratio(tensor: str, worst: float | None) -> str:
-    if worst is None:
-        return "not reported"
-    if tensor in ("window", "initial"):
-        return "exact" if worst == 0 else "WRONG"
+def _ratio(tensor: str, side: Any) -> str:
+    worst, is_exact = side.judgement.worst.get(tensor), tensor in ("window", "initial")
+    if worst is None or (side.is_port and is_exact):
+        return "not checked"
+    if is_exact and worst in (0, np.inf):
+        return "WRONG" if worst else "exact"
     return f"{worst:.3f}" if worst <= 1 else f"{worst:.1e} !"
 
 
@@ -103,7 +134,7 @@ def drift_text(measured: drive.Drift) -> str:
 def divergence_text(side: Any) -> str:
     """The first divergence of a side, and the mutants that it looks like."""
     lines = [side.judgement.first.message(side.name)]
-    if "a" in side.judgement.worst:
+    if "a" in side.judgement.worst or side.judgement.first.tensor in ("window", "initial"):
         lines.append("  every stage before it is within its bound, so the fault is in this stage")
     else:
         lines.append("  no intermediate values are reported, so the fault is in this stage or an earlier one")

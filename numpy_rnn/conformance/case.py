@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Parameters, Step, WindowCase
+from numpy_rnn.common.records import Parameters, Run, Step, WindowCase
 
 INTERMEDIATES = ("a", "h", "y", "dy", "dh", "da")
 GIVEN_DY: Any = "given_dy"
@@ -78,6 +78,17 @@ def one_bias(params: Any) -> Parameters[Any]:
     second = getattr(params, "b_hh", None)
     first = Parameters(*params[:6])
     return first if second is None else first._replace(b_h=params.b_h + second)
+
+
+def second_bias_as_input(run: Run) -> Run:
+    """The same run with one hidden bias: the second is a row of W_xh, that of one more input, which is always 1."""
+    b_hh = getattr(run.params, "b_hh", None)
+    if b_hh is None:
+        return run._replace(params=one_bias(run.params))
+    W_xh = np.concatenate((run.params.W_xh, b_hh[..., None, :]), axis=-2)
+    x = np.eye(W_xh.shape[-2] - 1, dtype=W_xh.dtype)[run.x] if is_classes(run.x) else run.x
+    x = np.concatenate((x, np.ones_like(x[..., :1])), axis=-1)
+    return run._replace(params=Parameters(W_xh, *run.params[1:6]), x=x)
 
 
 def case_dtype(case: WindowCase) -> np.dtype:

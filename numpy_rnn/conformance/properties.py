@@ -4,7 +4,7 @@ check_port(level, port, ...)  →  for every case of the strategy: check  →  V
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ from hypothesis.errors import Flaky
 from numpy_rnn.common.files import to_jsonable
 from numpy_rnn.common.records import Run, WindowCase
 from numpy_rnn.conformance.case import case_sizes
-from numpy_rnn.conformance.mutants.hints import hints_for_port, hints_for_run, looks_like
+from numpy_rnn.conformance.mutants.hints import hint_recipes, hints_for_port, looks_like
+from numpy_rnn.conformance.mutants.run_hints import hints_for_run
 from numpy_rnn.conformance.plugin import PROFILES
 from numpy_rnn.conformance.ports.port import abilities, tanh_error, validated_report
 from numpy_rnn.conformance.ports.protocol import EVERYTHING, Abilities, PortFault
@@ -55,11 +56,14 @@ def recipes(draw: st.DrawFn, dtype: str, port_abilities: Abilities = EVERYTHING)
 
 
 class Violation(AssertionError):
-    """A bound that a correct port never exceeds is exceeded; `ratio`: error / bound, `place`: its recipe or run."""
+    """A bound that a correct port never exceeds is exceeded.
 
-    def __init__(self, message: str, ratio: float, place: Any):
+    ratio: error / bound; place: its recipe or run; stage: the first wrong tensor, and its equations.
+    """
+
+    def __init__(self, message: str, ratio: float, place: Any, stage: tuple[str, str] = ("", "")):
         super().__init__(message)
-        self.message, self.ratio, self.place = message, ratio, place
+        self.message, self.ratio, self.place, self.stage = message, ratio, place, stage
 
     @classmethod
     def at(cls, where: str, first: Divergence, place: Any) -> "Violation":
@@ -69,6 +73,7 @@ class Violation(AssertionError):
             f" {first.expected!r}; rounding allows {first.allowed:.2g}, this is {first.ratio:.3g} times as large",
             first.ratio,
             place,
+            (first.tensor, first.equation),
         )
 
 
@@ -174,8 +179,20 @@ class WindowCheck(PortCheck):
             if not (ratio <= 1).all():
                 at = tuple(map(int, np.unravel_index(int(np.argmax(ratio)), ratio.shape)))
                 numbers: Any = (float(array[at]) for array in (report[name], expected, allowed, ratio))
-                first = Divergence(1, 1, name, None, at, *numbers)._replace(equation=equations(name, recipe.step))
+                first = Divergence(1, 1, name, None, at, *numbers)._replace(
+                    equation=equations(name, recipe.objective, recipe.step)
+                )
                 raise Violation.at(f"{self.level}, {recipe}", first, recipe)
+
+    def more(self, recipe: Recipe) -> Iterator[Violation]:
+        """The violations in larger cases, which may show an earlier stage."""
+        for larger in hint_recipes(self.port, recipe):
+            try:
+                self.check(larger)
+            except Violation as violation:
+                yield violation
+            except PortFault:
+                return
 
     def hints(self, recipe: Recipe) -> list[str]:
         """The mutants that a violation resembles."""
@@ -219,6 +236,10 @@ class RunCheck(PortCheck):
             where = f"L3, run {seed}, epoch {first.epoch}, update {first.number}"
             raise Violation.at(where, first, f"run {seed}")
 
+    def more(self, place: str) -> Iterator[Violation]:
+        """No other runs."""
+        yield from ()
+
     def hints(self, place: str) -> list[str]:
         """The mutants that a violation resembles."""
         recorded, judgement = self.judged(self.run(int(place.removeprefix("run "))))
@@ -250,8 +271,13 @@ def _falsify(check: Any, strategy: Any, chosen: settings) -> None:
     try:
         property_holds()
     except Violation as smallest:  # the case that Hypothesis shrank to; its error is rarely the largest
+        violations = [fault for fault in (*faults, *check.more(smallest.place)) if isinstance(fault, Violation)]
+        largest = max(violations, key=lambda fault: fault.ratio)
+        earliest = min(reversed(violations), key=lambda fault: TENSORS.index(fault.stage[0]))
         message = f"{smallest.message}{looks_like(check.hints(smallest.place))}"
-        largest = max((f for f in faults if isinstance(f, Violation)), key=lambda fault: fault.ratio)
+        if earliest.stage[0] != smallest.stage[0]:
+            tensor, equation = earliest.stage
+            message += f"; the earliest wrong stage is {tensor} ({equation}), in {earliest.place}"
         if largest.ratio > 2 * smallest.ratio:
             message += f"; the largest error, in {largest.place}, is {largest.ratio:.3g} times its bound"
         raise Violation(message, largest.ratio, largest.place) from None

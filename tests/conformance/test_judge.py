@@ -12,7 +12,7 @@ from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Sch
 from numpy_rnn.conformance.bounds.local_bounds import stages
 from numpy_rnn.conformance.case import INTERMEDIATES
 from numpy_rnn.conformance.ports.package_port import PackagePort
-from numpy_rnn.conformance.ports.protocol import CAPABILITIES
+from numpy_rnn.conformance.ports.protocol import CAPABILITIES, Abilities
 from numpy_rnn.conformance.random_cases import RandomDraw, random_run
 from numpy_rnn.conformance.traces import drive
 from numpy_rnn.conformance.traces.divergence import CAUSAL_ORDER, equations
@@ -231,7 +231,8 @@ def test_gradient_of_the_learned_state_counts_where_it_is_used():
 
 def test_wrong_schedule_is_named():
     first = judge(recorded().first(17).without(*INTERMEDIATES)).first
-    assert (*first[:3], first.element, first.expected) == (2, 8, "window", (2,), 16)
+    assert (*first[:3], first.reported, first.expected) == (2, 8, "window", 17, 20)
+    assert first.message("it").endswith("the run has 17 updates where TBPTT(k1, k2) has 20")
     run, updates = recorded()
     other = run._replace(options=run.options._replace(schedule=Schedule(2, 4, 2)))
     first = judge(recorded()._replace(run=other)).first
@@ -240,12 +241,13 @@ def test_wrong_schedule_is_named():
 
 
 def test_equations_are_those_of_the_options():
-    momentum = Step(0.1, 0.5, weight_decay=0.1)
-    assert [equations(name, momentum._replace(momentum=0)) for name in ("dW_hh", "W_hh")] == ["B5", "U4, U1"]
-    assert [equations(name, momentum) for name in ("vW_hh", "W_hh")] == ["U4, U5", "U1"]
+    momentum, of = Step(0.1, 0.5, weight_decay=0.1), Objective()
+    assert [equations(name, of, momentum._replace(momentum=0)) for name in ("dW_hh", "W_hh")] == ["B5", "U4, U1"]
+    assert [equations(name, of, momentum) for name in ("vW_hh", "W_hh")] == ["U4, U5", "U1"]
     adagrad = Step(0.1, weight_decay=0.1, max_norm=1.0, adagrad=True)
-    assert [equations(name, adagrad) for name in ("vW_hh", "W_hh")] == ["U2, U3, U4, U8", "U2, U3, U4, U9, U1"]
-    assert equations("W_hh", Step(0.1, max_value=1.0)) == "U7, U1"
+    assert [equations(name, of, adagrad) for name in ("vW_hh", "W_hh")] == ["U2, U3, U4, U8", "U2, U3, U4, U9, U1"]
+    assert equations("W_hh", of, Step(0.1, max_value=1.0)) == "U7, U1"
+    assert equations("loss", Objective(loss="cross_entropy"), None) == "L3, L4, L2"
 
 
 # -- drift -----------------------------------------------------------------------------------------------------------
@@ -288,6 +290,12 @@ def test_epoch_losses(reduction):
     reference = drive.reference_losses(sine_run(Step(0.1), k1=3, k2=5, learned=False, reduction=reduction), 0)
     assert reference.shape == (2, 17)
     np.testing.assert_allclose(reference, reference[:, :1].repeat(17, 1), rtol=1e-12)
+
+
+def test_reference_runs_train_both_biases():
+    run = drive.with_second_bias(sine_run(Step(0.1, 0.5, max_norm=0.5), learned=False), Abilities(("two_biases",)))
+    np.testing.assert_allclose(drive.reference_losses(run, 0)[:, 0], epoch_losses(PACKAGE.trace(run)), rtol=1e-12)
+    assert judge(PACKAGE.trace(run)).passed
 
 
 def test_drift_tells_rounding_from_a_fault():

@@ -181,7 +181,7 @@ NEWEST = "the backward pass ends after the newest {} steps".format
 # A port, what is changed in it, where it is refused at its lowest level unless it is right, and the hint.
 VERDICTS: list[tuple[str, dict[str, object], str, str]] = [
     ("language_models:MinCharRnn", {}, "", ""),
-    ("with_torch:HipsRnn", {}, "loss (L1, L2)", "output read from h_{t-1}, and its gradient"),
+    ("with_torch:HipsRnn", {}, "loss (L3, L4, L2)", "output read from h_{t-1}, and its gradient"),
     ("with_torch:HipsRnn", {"early": False}, "", ""),
     ("with_torch:D2l", {}, "W_xh (U2, U3, U1)", "clipping without 10⁻⁶"),
     ("with_torch:D2l", {"lacks": ("relu", "sum", "older steps", "max_norm", *NO_SGD, *OF_CLASSES)}, "", ""),
@@ -194,7 +194,7 @@ VERDICTS: list[tuple[str, dict[str, object], str, str]] = [
     ("layers:Iamtrask", {"copied": True}, "dW_hh (B5)", "h_t for h_{t-1} in dW_hh"),
     ("layers:Coursera", {}, "", ""),
     ("layers:Coursera", {"copied": True}, "dh_0 (B9)", "h_0 for h_{t-1} at every step"),
-    ("other_languages:BrainJs", {}, "loss (L1, L2)", "logarithm to base 2, but its gradient not"),
+    ("other_languages:BrainJs", {}, "loss (L3, L4, L2)", "loss × 1/ln 2"),
     ("other_languages:BrainJs", {"in_bits": False}, "", ""),
 ]
 ROWS = [

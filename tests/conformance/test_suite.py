@@ -21,6 +21,7 @@ from inline_snapshot import snapshot
 
 from numpy_rnn.conformance import plugin, properties
 from numpy_rnn.conformance.case import SHAPES
+from numpy_rnn.conformance.ports.protocol import FEW_SIZES
 
 PORTS = """
 import shutil, time
@@ -167,7 +168,8 @@ def test_number_of_examples_and_sizes_are_given(suite):
         assert status == 0, output
         assert "each test: 7 windows" in output
         shapes[sizes] = re.search(r"sizes of the checked windows: (.*)", output)[1]
-    assert shapes["few"].startswith("B 1 to 4, D 1 to 4, H 3 to 17, K 1 to 5, O 1 to 5, T 1 to 5")
+    for letter, *ends in re.findall(r"(\w) (\d+) to (\d+)", shapes["few"]):
+        assert set(map(int, ends)) <= {shape[letter] for shape in FEW_SIZES}
     assert "D 2 to 2, H 6 to 6" in shapes["H=6,D=2"]
     assert "K 2 to 2" in shapes["T=4,K=2"]
 

@@ -145,7 +145,7 @@ def test_file_is_read_as_it_was_written(tmp_path):
 T, B, D, H, O, RATE = 12, 2, 3, 4, 3, 0.05
 
 
-def loop(path, mistake="", resets=True, intermediates=True, k=3):
+def loop(path, mistake="", resets=True, intermediates=INTERMEDIATES, k=3):
     """A run of two epochs as a trace. mistake: what is wrong in it; resets: the second epoch starts from zero."""
     normal = np.random.default_rng(0).normal
     x, target, zero = normal(size=(T, B, D)), normal(size=(T, B, O)), np.zeros((B, H))
@@ -157,9 +157,11 @@ def loop(path, mistake="", resets=True, intermediates=True, k=3):
             window = slice(start, start + k)
             case = WindowCase(Parameters(**p), x[window], target[window], state, None, Objective(), Step(RATE))
             report = plain_rnn.window_update(case)
-            kept = {name: array for name, array in report.items() if intermediates or name not in INTERMEDIATES}
+            kept = {name: array for name, array in report.items() if name not in INTERMEDIATES or name in intermediates}
             trace.update(epoch, (start, start, start + k), state, **kept)
-            state = report["h"][-1]
+            carried = {"the state is one step old": -2, "the state of the window's start": 0}.get(mistake, -1)
+            state = np.concatenate((state[None], report["h"]))[carried]
+            state = zero if mistake == "the state is reset" else state
             for name in p:
                 p[name][:] = report[name]  # in place
     trace.save(str(path))
@@ -167,11 +169,35 @@ def loop(path, mistake="", resets=True, intermediates=True, k=3):
 
 
 @pytest.mark.parametrize("resets", [True, False])
-@pytest.mark.parametrize("intermediates", [True, False])
+@pytest.mark.parametrize("intermediates", [INTERMEDIATES, ("h",), ()])
 def test_right_loop_is_judged_right(tmp_path, resets, intermediates):
     judgement = judge(loop(tmp_path / "run.npz", resets=resets, intermediates=intermediates))
     assert judgement.passed, judgement.first
     assert judgement.updates == 2 * T / 3
+
+
+@pytest.mark.parametrize(
+    "mistake", ["the state is one step old", "the state of the window's start", "the state is reset"]
+)
+@pytest.mark.parametrize("intermediates", [INTERMEDIATES, ("h",), ()])
+def test_carried_state_is_checked(tmp_path, mistake, intermediates):
+    """Exactly where the states are reported; otherwise they are recomputed from weights, inputs and initial state."""
+    judgement = judge(loop(tmp_path / "run.npz", mistake, intermediates=intermediates))
+    assert judgement.first[:3] == (1, 2, "initial")
+    assert judgement.worst["initial"] > 1e9
+    assert max(ratio for name, ratio in judgement.worst.items() if name != "initial") <= 1
+
+
+def test_carried_states_of_an_ensemble_are_checked():
+    """In overlapping windows, of every network; elsewhere, and one ulp away, nothing is said."""
+    recorded = PACKAGE.trace(sine_run(Step(0.1), k1=3, k2=5, networks=(2,), learned=False)).without(*INTERMEDIATES)
+    initial, start = recorded.updates["initial"], recorded.updates["start"]
+    assert 0 < judge(recorded).worst["initial"] <= 1
+    for update in np.flatnonzero(start > 0)[[0, -1]]:
+        first = judge(recorded.replace({"initial": changed(initial, (update, 1, 0, 2), 0.4)})).first
+        place = recorded.updates["epoch"][update], recorded.updates["number"][update]
+        assert (*first[:3], first.element, first.reported) == (*place, "initial", (1, 0, 2), 0.4)
+        assert abs(first.expected - initial[update, 1, 0, 2]) <= first.allowed < 1e-13
 
 
 @pytest.mark.parametrize(("mistake", "resets", "place"), [
@@ -188,9 +214,23 @@ def test_wrong_use_of_trace_is_one_line(tmp_path):
     p = {"W_xh": np.zeros((2, 3)), "W_hh": np.zeros((3, 3)), "W_hy": np.zeros((3, 1))}
     options = {"k1": 2, "k2": 2, "learning_rate": 0.1, "epochs": 1}
     trace = Trace(p, *arrays, **options)
+    single = Trace({name: theta.astype("f") for name, theta in p.items()}, *arrays, **options)  # zeros are cast
+    single.update(1, (0, 0, 2), arrays[2], loss=0.1)  # and so are numbers
+    assert {array.dtype for array in (single.run.x, single.run.h_0, *single.columns["loss"])} == {np.dtype("f")}
+    uneven = Trace(p, *arrays, **options)
+    uneven.update(1, (0, 0, 2), arrays[2], loss=0)
+    uneven.update(1, (2, 2, 4), arrays[2])
     calls = (
         lambda: Trace(p | {"U": 1}, *arrays, **options),
+        lambda: Trace({"W_hh": p["W_hh"]}, *arrays, **options),
+        lambda: Trace(p, *arrays, lr=1),
+        lambda: Trace(p, *arrays, **options | {"epochs": None}),
         lambda: Trace(p, *arrays, **options, lr=1),
+        lambda: Trace(p, "some text", *arrays[1:], **options),
+        lambda: single.update(1, (2, 2, 4), arrays[2], dW_hh=np.full((3, 3), 0.1)),
+        lambda: trace.update(2, (0, 0, 2), arrays[2]),
+        lambda: trace.update(1, (0, 2), arrays[2]),
+        lambda: uneven.save("t.npz"),
         lambda: Trace(p, *arrays, resets=False, **options | {"k2": 3}),
         lambda: trace.update(1, (0, 0, 2), arrays[2], dU=1),
         lambda: trace.update(1, (0, 0, 2), arrays[2], a=1),
@@ -204,10 +244,18 @@ def test_wrong_use_of_trace_is_one_line(tmp_path):
     assert messages == snapshot(
         [
             "a parameter is called 'U': expected W_xh, W_hh, W_hy, b_h, b_y, h_0",
+            "there is no parameter W_xh: expected W_xh, W_hh and W_hy",
+            "k1 is missing: expected k1, k2, learning_rate and epochs",
+            "epochs is None: expected a whole number, 0 or more",
             "'lr' is no option of a run: expected k1, k2, epochs, nonlinearity, loss, re",
+            "x is <U9, and W_hh is float64: expected one dtype, float64",
+            "dW_hh is float64, and W_hh is float32: expected one dtype, float32",
+            "the epoch is 2: expected 1 to 1, as epochs is 1",
+            "the window is (0, 2): expected start, loss_start and stop",
+            "loss is in 1 of 2 updates: expected it in all or in none",
             "a loop that never resets its state: expected k2 = k1, and T a multiple of k",
             "'dU' is not a name of a trace: expected loss, a, h, y, dy, dh, da, dh_0, dx",
-            "h is missing: expected all of a, h, y, dy, dh, da, or none of them",
+            "h is missing: expected all of a, h, y, dy, dh, da, h alone, or none",
             "no update is recorded: expected one or more, as of --epochs 1",
         ]
     )

@@ -129,7 +129,7 @@ def test_the_steps_are_those_of_three_sets():
 IN_WINDOW = {
     "W_hh transposed throughout": "a",
     "output read from h_{t-1}, and its gradient": "y",
-    "squared error without the ½": "loss",
+    "mean of the losses, gradient of their sum": "loss",
     "2e for e": "dy",
     "dh_next dropped": "dh",
     "1 − a² for 1 − h²": "da",
@@ -141,7 +141,7 @@ IN_STEP = {
     "decoupled weight decay": "v",
     "learning rate inside the velocity": "v",
     "dampening at the first step too": "v",
-    "nesterov forgotten": "theta",
+    "nesterov forgotten, or from the velocity before the step": "theta",
     "a trained second hidden bias": "theta",
 }
 

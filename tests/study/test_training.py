@@ -153,7 +153,7 @@ SHOWN_BY = {
     "sum for mean": ("k1 = 3, k2 = 5, mean", "loss"),
     "relu′ missing": ("relu, k1 = 1, k2 = 5", "da"),
     "dampening at the first step too": ("momentum, dampening, decay, max_norm, learned h₀", "vW_xh"),
-    "nesterov forgotten": ("nesterov", "W_xh"),
+    "nesterov forgotten, or from the velocity before the step": ("nesterov", "W_xh"),
     "10⁻⁸ outside the root": ("adagrad", "W_xh"),
     "softmax applied twice": (None, "loss"),
 }

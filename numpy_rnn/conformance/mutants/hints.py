@@ -1,42 +1,53 @@
-"""Hints: the mutants, and the other truncations, that a wrong result resembles. A hint is not a verdict.
+"""Hints: what a wrong result resembles. A hint is not a verdict.
 
-A mutant fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is compared on
-a case of several steps, because many mistakes are the same in a window of one step.
+A hint is the name of a mutant, or of a part of the case that is read otherwise, a factor, a wrong sum, another
+truncation. It fits if it gives the wrong numbers of every tensor, not only of the one that is reported. A port is
+compared on a case of several steps, because many mistakes are the same in a window of one step.
 
 Public code often truncates differently from TBPTT(k1, k2):
 
     dh_t = Σ_{j=0}^{k−1} g_{t,j}, where g_{t,0} = dy_t W_hyᵀ and g_{t,j} = (g_{t+1,j−1} ∘ φ'(a_{t+1})) W_hhᵀ    (R1)
     dh_t is that of (B2) for the newest k steps of a window, and 0 for the steps before                         (R2)
-    a_t and h_t of the steps without a loss are those of the update that had step t as a new one                (R3)
 
 Source: (R1) rnnlm of Britz 2015, also in ML-From-Scratch; (R2) Deeplearning4j, tBPTTBackwardLength below the forward
-one; (R3), which is a mutant, Sutskever 2013, section 2.8.6, and Mikolov's rnnlm.
+one.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from numpy_rnn.common.records import WindowCase
+from numpy_rnn.common.records import Nonlinearity, Reduction, Step, WindowCase
 from numpy_rnn.conformance import plain_rnn
 from numpy_rnn.conformance.bounds.global_bounds import check_global
 from numpy_rnn.conformance.bounds.local_bounds import check_local
-from numpy_rnn.conformance.case import INTERMEDIATES, case_dtype, format_errors, initial_state, present, with_rows
-from numpy_rnn.conformance.mutants.catalogue import MUTANTS, Mutant, load, trace
+from numpy_rnn.conformance.case import (
+    GIVEN_DY,
+    INTERMEDIATES,
+    case_dtype,
+    case_sizes,
+    format_errors,
+    initial_state,
+    present,
+    with_rows,
+)
+from numpy_rnn.conformance.mutants.catalogue import MUTANTS, load
 from numpy_rnn.conformance.plain_rnn import SLOPES, Arrays
 from numpy_rnn.conformance.ports.port import abilities, call_port, tanh_error
 from numpy_rnn.conformance.random_cases import Recipe, restricted
-from numpy_rnn.conformance.traces.divergence import TENSORS, Divergence
-from numpy_rnn.conformance.traces.judge import single, stacks
-from numpy_rnn.conformance.traces.recorder import ROWS, RecordedRun
-from numpy_rnn.conformance.traces.trace_file import PLACE
+from numpy_rnn.conformance.traces.divergence import TENSORS
 
-EXPLAINED = 0.02  # a mutant explains a wrong tensor if less than this part of its deviation is left
+# What may be left of the deviation of a wrong tensor: by a hint that has the same numbers, and by a mutant at least,
+# such as that of a sum in float32, which rounds otherwise.
+EXACT, EXPLAINED = 1e-6, 0.02
 ROUNDING = 1000.0  # units in the last place of the largest number, by which right tensors may differ
 MAX_HINTS = 3  # if more mutants fit, the numbers do not tell them apart, and none is named
-HINT_SIZES = {"T": 6, "B": 3, "D": 2, "H": 4, "O": 5}  # of the case on which a port is compared; all differ
+HINT_SIZES = {"T": 11, "B": 3, "D": 2, "H": 4, "O": 5}  # of the case on which a port is compared; all differ
+FEW = 4  # numbers, any of which are right numbers times some factor
 MAX_STEPS = 30  # of a window that is compared with other truncations
+Candidates = Iterator[tuple[str, Arrays]]
 
 
 def looks_like(names: list[str]) -> str:
@@ -44,56 +55,42 @@ def looks_like(names: list[str]) -> str:
     return f"; looks like: {', or '.join(names)}" if names else ""
 
 
-def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
-    """The hints for a port on a case like this one, but with several steps, after another update or else the first."""
+def hint_recipes(port: Any, recipe: Recipe) -> Iterator[Recipe]:
+    """Recipes like this one, but with several steps: after another update, and the first."""
     sizes: dict[str, Any] = HINT_SIZES | {"T": max(recipe.T, HINT_SIZES["T"])}
-    sizes["K"] = max(1, sizes["T"] - (recipe.T - recipe.K))
+    sizes["K"] = sizes["T"] if recipe.K == recipe.T else sizes["T"] - 4
     for velocity in (True, False):
-        case = restricted(recipe._replace(**sizes, velocity=velocity), abilities(port)).case()
-        report, _ = call_port(port, case, timeout)
-        if report is None or format_errors(case, report, intermediates=False):
+        yield restricted(recipe._replace(**sizes, velocity=velocity), abilities(port))
+
+
+def hints_for_port(port: Any, recipe: Recipe, timeout: float = 10.0) -> list[str]:
+    """The hints for a port on cases like this one, but with several steps."""
+    for each in hint_recipes(port, recipe):
+        case = each.case()
+        (report, _), (again, _) = (call_port(port, case, timeout) for _ in range(2))
+        if any(answer is None or format_errors(case, answer, intermediates=False) for answer in (report, again)):
             return []
+        if not all(np.allclose(report[name], again[name], 1e-3, 1e-3) for name in report.keys() & again.keys()):
+            return ["it gives another answer to the same case, as if gradients or states were kept from call to call"]
         check = check_local if set(INTERMEDIATES) <= report.keys() else check_global
         with np.errstate(all="ignore"):
             ratios = check(case, report, tanh_error(port))
-        if wrong := [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]:
-            return hints_for_case(case, report, wrong[0])
+        wrong = [name for name in TENSORS if name in ratios and not (ratios[name] <= 1).all()]
+        if wrong and (found := hints_for_case(case, report, wrong[0])):
+            return found
     return []
 
 
-def hints_for_run(recorded: RecordedRun, first: Divergence) -> list[str]:
-    """The hints for a run whose first divergence is this one."""
-    index, found = recorded.update_index(first.epoch, first.number), []
-    if first.tensor not in ("window", "initial"):
-        found = hints_for_case(*_single_update(recorded, index, first), first.tensor)
-    if not found and recorded.run.params.W_hh.ndim == 2:
-        found = [mutant.name for mutant in _candidates(first.tensor, True) if _explains_run(mutant, recorded, first)]
-    return found if len(found) <= MAX_HINTS else []
-
-
 def hints_for_case(case: WindowCase, report: Arrays, tensor: str) -> list[str]:
-    """The mutants and truncations that give the numbers of this report, whose first wrong tensor is given."""
-    dtype = case_dtype(case)
-    case = _as_float64(case)
+    """The hints for a report whose first wrong tensor is given."""
     with np.errstate(all="ignore"):  # a wrong gradient may well overflow
-        right = plain_rnn.window_update(case)
-        found = [
-            mutant.name
-            for mutant in _candidates(tensor, False)
-            if _fits(report, load(mutant).window_update(case), right, tensor, dtype)
-        ]
-        others = truncations(with_rows(case), right) if not found else ()
-        found += [name for name, values in others if _fits(report, values, right, tensor, dtype)]
-    return found if len(found) <= MAX_HINTS else []
-
-
-def _candidates(tensor: str, in_run: bool) -> Iterator[Mutant]:
-    """The mutants that may explain a report whose first wrong tensor is this one: a mutant of a later stage does not.
-
-    A wrong h makes the a of the next step wrong, and a wrong da the dh of the step before.
-    """
-    last = TENSORS.index({"a": "h", "dh": "da"}.get(tensor, tensor))
-    return (mutant for mutant in MUTANTS if mutant.in_run == in_run and TENSORS.index(mutant.stage) <= last)
+        fit = Fit.of(case, report, tensor)
+        tried = [(each, EXACT) for each in (mutants, other_cases, other_gradients, factors, truncations)]
+        for candidates, left in (*tried, (mutants, EXPLAINED)):
+            fitting = (name for name, values in candidates(fit) if fit.explains(values, left))
+            if found := list(dict.fromkeys(fitting)):
+                return found if len(found) <= MAX_HINTS else []
+    return []
 
 
 def _as_float64(value: Any) -> Any:
@@ -103,37 +100,234 @@ def _as_float64(value: Any) -> Any:
     return type(value)(*map(_as_float64, value)) if hasattr(value, "_fields") else value
 
 
-def _fits(report: Arrays, values: Arrays, right: Arrays, tensor: str, dtype: np.dtype) -> bool:
-    """Whether these values are the reported ones, to within a small part of the deviation, or rounding."""
-    for name, reported in report.items():
-        if name not in values or name not in right or np.shape(values[name]) != np.shape(reported):
-            return False
-        if not np.isfinite(reported).all():  # an overflow, at the same places
-            return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
-        size = np.abs(right[name]).max(initial=0) + np.abs(reported).max(initial=0)
-        deviation = np.abs(reported - right[name]).max(initial=0)
-        allowed = max(EXPLAINED * deviation, ROUNDING * np.finfo(dtype).eps * size)
-        if not np.abs(reported - values[name]).max(initial=0) <= allowed:
-            return False
-        if name == tensor and not np.abs(values[name] - right[name]).max(initial=0) > 0.5 * deviation:
-            return False
-    return True
+class Fit(NamedTuple):
+    """A case and its report, right values of the same tensors, all in float64, and the first tensor that is wrong."""
+
+    case: WindowCase
+    report: Arrays
+    right: Arrays
+    tensor: str
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, case: WindowCase, report: Arrays, tensor: str) -> "Fit":
+        """The fit of a case in any dtype."""
+        exact = _as_float64(with_rows(case))
+        reported = {name: np.asarray(value, np.float64) for name, value in report.items()}
+        return cls(exact, reported, plain_rnn.window_update(exact), tensor, case_dtype(case))
+
+    def explains(self, values: Arrays, left: float) -> bool:
+        """Whether these values are the reported ones, to within this part of the deviation, or rounding."""
+        for name, reported in self.report.items():
+            if name not in values or np.shape(values[name]) != np.shape(reported):
+                return False
+            if not np.isfinite(reported).all():  # an overflow, at the same places
+                return np.array_equal(np.isfinite(reported), np.isfinite(values[name]))
+            allowed = max(left * self.deviation(name), self.rounding(name))
+            if not np.abs(reported - values[name]).max(initial=0) <= allowed:
+                return False
+        telling = self.telling
+        return bool(np.abs(values[telling] - self.right[telling]).max(initial=0) > 0.5 * self.deviation(telling))
+
+    @property
+    def telling(self) -> str:
+        """The tensor that a hint must explain: the first wrong one; of states that are all wrong alike, a later one."""
+        excess = {name: self.deviation(name) / (self.rounding(name) or np.inf) for name in self.report}
+        return self.tensor if excess[self.tensor] > 1 else max(excess, key=lambda name: excess[name])
+
+    def deviation(self, name: str) -> float:
+        """By how much a tensor is wrong."""
+        return float(np.abs(self.report[name] - self.right[name]).max(initial=0))
+
+    def rounding(self, name: str) -> float:
+        """By how much a right tensor may differ."""
+        size = np.abs(self.right[name]).max(initial=0) + np.abs(self.report[name]).max(initial=0)
+        return ROUNDING * np.finfo(self.dtype).eps * size
+
+    def with_step(self, gradients: Arrays) -> Arrays:
+        """The right values with other gradients, dW_xh and so on, and the step that they give."""
+        p, d = present(self.case.params), {name[1:]: g for name, g in gradients.items()}
+        step = self.case.step
+        return self.right | gradients | (plain_rnn.update(p, d, present(self.case.velocity), step) if step else {})
+
+    def gradients(self, values: Arrays) -> Arrays:
+        """The gradients among these values."""
+        return {name: values[name] for name in ("d" + theta for theta in present(self.case.params))}
+
+
+def mutants(fit: Fit) -> Candidates:
+    """The mutants whose stage is not after the first wrong tensor.
+
+    A wrong h makes the a of the next step wrong, and a wrong da the dh of the step before.
+    """
+    last = TENSORS.index({"a": "h", "dh": "da"}.get(fit.tensor, fit.tensor))
+    for mutant in MUTANTS:
+        if not mutant.in_run and TENSORS.index(mutant.stage) <= last:
+            yield mutant.name, load(mutant).window_update(fit.case)
+
+
+# -- parts of the case that are read otherwise -----------------------------------------------------------------------
+
+
+def other_cases(fit: Fit) -> Candidates:
+    """The right values of another case: a part of it is left out, exchanged, or shifted in time."""
+    for name, changes in _changes(fit.case):
+        yield name, plain_rnn.window_update(fit.case._replace(**changes))
+
+
+def _changes(case: WindowCase) -> Iterator[tuple[str, dict[str, Any]]]:
+    objective, step, x, target = case.objective, case.step, case.x, case.target
+    for field, names in (("nonlinearity", get_args(Nonlinearity)), ("reduction", get_args(Reduction))):
+        own = getattr(objective, field)
+        yield from ((f"{n} for {own}", {"objective": objective._replace(**{field: n})}) for n in names if n != own)
+    yield "inputs in reversed order", {"x": x[::-1]}
+    yield "inputs one step late", {"x": np.roll(x, 1, 0)}
+    if objective.loss != GIVEN_DY and len(target) > 1:
+        w = np.ones(target.shape[:2]) if case.weights is None else case.weights
+        yield "the loss of the last step alone", {"target": target[-1:], "weights": w[-1:]}
+        yield "targets one step late", {"target": np.roll(target, 1, 0)}
+        yield "targets one step late", {"target": target[:-1], "weights": w[1:]}
+        yield "targets one step early", {"target": np.roll(target, -1, 0)}
+        yield "loss weights left out", {"weights": None}
+        if len(x) == len(target):
+            yield "the series in reversed order", {"x": x[::-1], "target": target[::-1]}
+    if step is not None:
+        yield "the velocity, or sum of squares, of before left out", {"velocity": None}
+        for name, default in Step._field_defaults.items():
+            yield f"{name} left out", {"step": step._replace(**{name: default})}
+
+
+# -- other gradients -------------------------------------------------------------------------------------------------
+
+
+def other_gradients(fit: Fit) -> Candidates:
+    """Gradients, some or all, that are other sums, or are reported otherwise than the step uses them."""
+    right, reported = fit.gradients(fit.right), fit.report
+    for text, others in _other_gradients(fit, right):
+        wrong = [name for name, g in others.items() if np.abs(reported[name] - g).max() < fit.deviation(name)]
+        names = [name for name in wrong if name in right]
+        if names:
+            words = "gradients" if len(names) == len(right) else ", ".join(names)
+            changed = {name: others[name] for name in wrong}
+            yield f"{words} {text}", fit.with_step(right | {name: others[name] for name in names}) | changed
+            yield f"{words} {text}", fit.right | changed
+
+
+def _other_gradients(fit: Fit, right: Arrays) -> Iterator[tuple[str, Arrays]]:
+    case, p, step = fit.case, present(fit.case.params), fit.case.step
+    h = np.concatenate((initial_state(case)[None], fit.right["h"]))
+    for text, counted in _counted(len(case.x), len(case.target), case.x.shape[1]):
+        d = plain_rnn.gradients(p, case.x, h, counted * fit.right["dy"], counted * fit.right["da"])
+        yield text, {"d" + name: g for name, g in d.items()}
+    yield "transposed", {name: g.T for name, g in right.items() if g.ndim == 2 and g.shape == g.T.shape}
+    yield "with rows that are the sum of all rows", {name: 0 * g + g.sum(0) for name, g in right.items()}
+    if fit.dtype == np.float64:
+        low = {name: fit.report[name] for name in right if np.allclose(fit.report[name], right[name])}
+        yield "in float32", {name: g for name, g in low.items() if np.array_equal(g, np.float32(g))}
+    if step is not None:
+        limits = Step(1.0, max_norm=step.max_norm, max_value=step.max_value)
+        moved = plain_rnn.update(p, {name[1:]: g for name, g in right.items()}, {}, limits)
+        yield "after clipping", {name: p[name[1:]] - moved[name[1:]] for name in right}
+    weights = {name: p[name[1:]] for name in right if name[1] == "W"}
+    squares = sum((W * W).sum() for W in weights.values())
+    c = sum(((fit.report[name] - right[name]) * W).sum() for name, W in weights.items()) / squares
+    loss = {"loss": fit.right["loss"] + c / 2 * squares} if "loss" in fit.report else {}
+    yield f"with {c:.4g} times the weights", {name: right[name] + c * W for name, W in weights.items()} | loss
+
+
+def _counted(T: int, K: int, B: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Sums over some of the steps, or sequences, only: how often each counts, (T, B, 1)."""
+    steps, sequences = np.arange(T)[:, None, None], np.arange(B)[:, None]
+    yield from {
+        "without the first step": steps > 0,
+        "without the last step": steps < T - 1,
+        "of the first step alone": steps == 0,
+        "of the last step alone": steps == T - 1,
+        "without the steps that have no loss": steps >= T - K,
+        "of the first sequence alone": sequences == 0,
+        "of the last sequence alone": sequences == B - 1,
+    }.items()
+
+
+# -- factors ---------------------------------------------------------------------------------------------------------
+
+
+def factors(fit: Fit) -> Candidates:
+    """Tensors multiplied by numbers; the step is that of the reported gradients, with another learning rate."""
+    p, found, values = present(fit.case.params), {}, fit.with_step(fit.gradients(fit.report)) | fit.gradients(fit.right)
+    for name, reported in fit.report.items():
+        before = p.get(name, 0.0)
+        reported, expected, small = reported - before, values[name] - before, fit.rounding(name)
+        if name not in ("a", "h", "y"):
+            factor = (
+                (reported * expected).sum() / (expected * expected).sum() if np.abs(reported).max() > small else 0.0
+            )
+            found[name] = 1.0 if np.abs(reported - expected).max() <= small else float(factor)
+            values[name] = before + found[name] * expected
+    if text := _in_words(fit, found):
+        yield text, values
+
+
+def _in_words(fit: Fit, found: dict[str, float]) -> str:
+    """The factors in words; "" if one may be chance: that of a few numbers is a product of sizes, that of more any.
+
+    By clipping, the step is multiplied by any factor too, and then it says nothing of the learning rate.
+    """
+    theta, products, step, texts = present(fit.case.params), _products(fit), fit.case.step, []
+    rtol = 1e-6 if fit.dtype == np.float64 else 1e-3
+    parts: dict[str, list[str]] = {"loss": [], "gradients": [], "velocities": [], "step": []}
+    for name in found:
+        kind = "velocities" if name[1:] in theta and name[0] == "v" else "step" if name in theta else "gradients"
+        parts["loss" if name == "loss" else kind].append(name)
+    for part, names in parts.items():
+        for factor in dict.fromkeys(found[name] for name in names if found[name] != 1):
+            same = [name for name in names if np.isclose(found[name], factor, rtol, 1e-9)]
+            words = part if len(same) == len(names) else ", ".join(same)
+            product = next((text for text, value in products.items() if np.isclose(value, factor, rtol)), None)
+            if product is None and sum(np.size(fit.report[name]) for name in same) < FEW:
+                return ""
+            if part == "step" and factor == 0:
+                texts.append(f"{', '.join(same)} do not change")
+            elif words == "step" and factor > 0:
+                rate = float(step.learning_rate)
+                if step.max_norm is not None and not step.has_velocity:
+                    return ""
+                is_single = abs(np.float32(rate) / rate - factor) < 1e-3 * abs(factor - 1)
+                new = "rounded to float32" if is_single else f"of {factor * rate:.6g} for {rate:g}"
+                texts.append(f"a learning rate {new}")
+            else:
+                texts.append(f"{words} × {product or f'{factor:.6g}'}")
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _products(fit: Fit) -> dict[str, float]:
+    """Products of sizes, and other usual factors, by their text; the simplest first."""
+    sizes: dict[str, float] = {name: case_sizes(fit.case)[name] for name in "KBO"}
+    sizes |= {} if fit.case.weights is None else {"Σw": float(fit.case.weights.sum())}
+    sizes = {name: size for name, size in sizes.items() if size > 1}
+    known = {"0": 0.0, "-1": -1.0, "2": 2.0, "1/2": 0.5, "1/ln 2": 1 / np.log(2), "1/ln 10": 1 / np.log(10)}
+    for powers in sorted(product((1, -1, 0), repeat=len(sizes)), key=lambda powers: np.abs(powers).sum()):
+        above, below = ["·".join(n for n, power in zip(sizes, powers) if power == sign) for sign in (1, -1)]
+        value = float(np.prod([size**power for size, power in zip(sizes.values(), powers)]))
+        for factor, text in ((1, above or "1"), (2, f"2·{above}" if above else "2")):
+            known.setdefault(text + (f"/({below})" if "·" in below else f"/{below}" if below else ""), factor * value)
+    return known
 
 
 # -- other truncations -----------------------------------------------------------------------------------------------
 
 
-def truncations(case: WindowCase, right: Arrays) -> Iterator[tuple[str, Arrays]]:
-    """(description, report) under (R1) and (R2), for every k that differs from (B2)."""
-    for k in range(1, min(len(case.x), MAX_STEPS)):
+def truncations(fit: Fit) -> Candidates:
+    """The report under (R1) and (R2), for every k that differs from (B2)."""
+    for k in range(1, min(len(fit.case.x), MAX_STEPS)):
         steps = f"{k} step{'s' * (k > 1)}"
-        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", truncated(case, right, "band", k)
-        yield f"the backward pass ends after the newest {steps}", truncated(case, right, "back", k)
+        yield f"each loss goes back over {steps} (bptt_truncate = {k - 1})", truncated(fit, "band", k)
+        yield f"the backward pass ends after the newest {steps}", truncated(fit, "back", k)
 
 
-def truncated(case: WindowCase, right: Arrays, kind: str, k: int) -> Arrays:
-    """The report under another truncation, from that of `plain_rnn`; kind: "band", (R1), or "back", (R2)."""
-    p, T = present(case.params), len(case.x)
+def truncated(fit: Fit, kind: str, k: int) -> Arrays:
+    """The report under another truncation; kind: "band", (R1), or "back", (R2)."""
+    case, right, p, T = fit.case, fit.right, present(fit.case.params), len(fit.case.x)
     slopes = SLOPES[case.objective.nonlinearity](right["h"], right["a"])
     if kind == "band":
         g = right["dy"] @ p["W_hy"].T
@@ -145,49 +339,7 @@ def truncated(case: WindowCase, right: Arrays, kind: str, k: int) -> Arrays:
         dh = np.where(np.arange(T)[:, None, None] < T - k, 0, right["dh"])  # (R2)
     da = dh * slopes
     h = np.concatenate((initial_state(case)[None], right["h"]))
-    d = plain_rnn.gradients(p, case.x, h, right["dy"], da)
     dh_0 = da[0] @ p["W_hh"].T
-    d |= {"h_0": dh_0} if "h_0" in p else {}
-    step = {} if case.step is None else plain_rnn.update(p, d, present(case.velocity), case.step)
+    d = plain_rnn.gradients(p, case.x, h, right["dy"], da) | ({"h_0": dh_0} if "h_0" in p else {})
     flow = {"dh": dh, "da": da, "dx": da @ p["W_xh"].T, "dh_0": dh_0}
-    return right | flow | {"d" + name: gradient for name, gradient in d.items()} | step
-
-
-# -- runs ------------------------------------------------------------------------------------------------------------
-
-
-def _single_update(recorded: RecordedRun, index: int, first: Divergence) -> tuple[WindowCase, Arrays]:
-    """The case and the report of one update, of the network in which it diverges."""
-    stack = next(stack for stack in stacks(recorded) if index in stack.chosen)
-    E = recorded.run.params.W_hh.ndim - 2
-    at = (int(np.flatnonzero(stack.chosen == index)[0]), *first.element[:E])
-    return single(stack.case, at), {name: array[at] for name, array in stack.report.items()}
-
-
-def _explains_run(mutant: Mutant, recorded: RecordedRun, first: Divergence) -> bool:
-    """Whether the run of a mutant gives the values of the update that diverges; right runs up to there are the same."""
-    schedule = recorded.run.options.schedule._replace(epochs=first.epoch)
-    run = recorded.run._replace(options=recorded.run.options._replace(schedule=schedule))
-    try:
-        with np.errstate(all="ignore"):
-            traces = trace(load(mutant), run), trace(plain_rnn, run)  # type: ignore[arg-type]
-    except (ValueError, IndexError, KeyError):  # its shapes do not admit the mistake
-        return False
-    reported, values, right = (_values(each, first) for each in (recorded, *traces))
-    if first.tensor == "window" or not values or not reported:
-        return reported.get("window") == values.get("window") and bool(right)
-    return _fits(reported, values, right, first.tensor, np.dtype(np.float32))
-
-
-def _values(recorded: RecordedRun, first: Divergence) -> dict[str, Any]:
-    """The tensors of the update that diverges; of a wrong schedule, its window. Empty if there is no such update."""
-    updates = recorded.updates
-    if not ((updates["epoch"] == first.epoch) & (updates["number"] == first.number)).any():
-        return {}
-    index = recorded.update_index(first.epoch, first.number)
-    if first.tensor == "window":
-        return {"window": tuple(int(updates[name][index]) for name in PLACE[2:])}
-    ends = np.cumsum(updates["stop"] - updates["start"])
-    rows = slice(ends[index - 1] if index else 0, ends[index])
-    given = {*PLACE, "initial"} - {first.tensor}  # a port is given the initial state of its window
-    return {n: np.float64(v[rows] if n in ROWS else v[index]) for n, v in updates.items() if n not in given}
+    return fit.with_step({"d" + name: g for name, g in d.items()}) | flow

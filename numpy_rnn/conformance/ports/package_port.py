@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_rnn.common.records import Parameters, Run
 from numpy_rnn.conformance.bounds.local_bounds import TAU
-from numpy_rnn.conformance.case import one_bias, present
+from numpy_rnn.conformance.case import present, second_bias_as_input
 from numpy_rnn.conformance.ports.protocol import CAPABILITIES, EVERYTHING
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
 
@@ -50,11 +50,16 @@ class PackagePort:
         """Every run is supported."""
 
     def trace(self, run: Run) -> RecordedRun:
-        """The run of the package's `train`; its numbers may overflow."""
-        rnn, run = self.rnn, run._replace(params=one_bias(run.params))
-        recorder = Recorder(run)
-        params, x, target, h_0, weights = map(rnn.from_numpy, run[:5])
+        """The run of the package's `train`, whose numbers may overflow. A second bias is trained as one more input."""
+        rnn, recorder = self.rnn, Recorder(run)
+        params, x, target, h_0, weights = map(rnn.from_numpy, second_bias_as_input(run)[:5])
         with np.errstate(all="ignore"):
             for update in rnn.train(params, x, target, h_0, weights=weights, record=True, **run.options.keywords()):
                 recorder.append(update, rnn.to_numpy)
-        return recorder.recorded()
+        updates = recorder.recorded().updates
+        if getattr(run.params, "b_hh", None) is not None:
+            for name in [name for name in ("dW_xh", "vW_xh", "W_xh") if name in updates]:
+                *_, updates[name.replace("W_xh", "b_hh")] = np.moveaxis(updates[name], -2, 0)
+                updates[name] = updates[name][..., :-1, :]
+            updates["dx"] = updates["dx"][..., :-1]
+        return RecordedRun(run, updates)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.records import Schedule, Step, Window
+from numpy_rnn.common.records import Objective, Schedule, Step, Window
 from numpy_rnn.conformance.case import FIELDS
 from numpy_rnn.conformance.traces.recorder import RecordedRun
 
@@ -35,12 +35,14 @@ CAUSAL_ORDER = tuple(name for name in TENSORS if not name.endswith("b_hh"))
 BACKWARDS = ("dh", "da")  # computed from the last step to the first
 
 
-def equations(tensor: str, step: Step | None) -> str:
-    """The ids of the equations of a tensor under these options of the step, from the tensors reported before it.
+def equations(tensor: str, objective: Objective, step: Step | None) -> str:
+    """The ids of the equations of a tensor under these options, from the tensors reported before it.
 
     Clipping and weight decay are part of the velocity. Without momentum there is none, and they are part of the update
     of the parameters.
     """
+    if tensor == "loss" and objective.loss == "cross_entropy":
+        return "L3, L4, L2"
     if step is None or tensor.removeprefix("v") not in FIELDS:
         return EQUATIONS[tensor]
     shortened = "U2, U3, " if step.max_norm is not None else "U7, " if step.max_value is not None else ""
@@ -70,6 +72,8 @@ class Divergence(NamedTuple):
         """The place of the divergence, its element, and the reported and expected values."""
         where = f"epoch {self.epoch}, update {self.number}" + (f", step {self.step}" if self.step else "")
         head = f"{name} diverges first in {where}: {self.tensor} ({self.equation})"
+        if not self.element:
+            return f"{head}\n  the run has {self.reported:g} updates where TBPTT(k1, k2) has {self.expected:g}"
         if self.tensor == "window":
             part = Window._fields[self.element[0]]
             return f"{head}\n  its window has {part} {self.reported:g} where TBPTT(k1, k2) has {self.expected:g}"
@@ -103,10 +107,12 @@ def schedule_divergences(recorded: RecordedRun, whole: bool) -> Iterator[Diverge
     total = len(expected) * run.options.schedule.epochs
     for index in range(max(len(rows), total if whole else 0)):
         place, right = (index // len(expected) + 1, index % len(expected) + 1), expected[index % len(expected)]
-        found = rows[index] if index < len(rows) else (*place, right.start, right.loss_start, float("nan"))
-        if index >= total or found != (*place, *right):
-            wrong = next((i for i in range(3) if found[2 + i] != right[i]), 0)
-            yield Divergence(*place, "window", None, (wrong,), found[2 + wrong], right[wrong], 0.0, np.inf)
+        if index >= min(len(rows), total):
+            yield Divergence(*place, "window", None, (), len(rows), total, 0.0, np.inf)
+            return
+        if rows[index] != (*place, *right):
+            wrong = next((i for i in range(3) if rows[index][2 + i] != right[i]), 0)
+            yield Divergence(*place, "window", None, (wrong,), rows[index][2 + wrong], right[wrong], 0.0, np.inf)
             return
 
 
@@ -114,7 +120,7 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
     """The first window whose initial state is wrong; it must be exact.
 
     At the start of the series it is the initial state of the run, or the latest value of a learned one; otherwise a
-    state of the window before. If the port's states are not reported, `drive` has computed it.
+    state of the window before. If the states are not reported, `judge` recomputes it.
     """
     run, updates = recorded
     start, stop, epoch = (updates[name] for name in ("start", "stop", "epoch"))
@@ -134,6 +140,14 @@ def state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:
         if not np.array_equal(initial[index], right):
             yield _difference(updates, index, "initial", right)
             return
+
+
+def carried_steps(updates: dict[str, np.ndarray]) -> np.ndarray:
+    """After which step of a window the next one of its epoch starts, by update, (N,); 0 where there is no such step."""
+    start, stop, epoch = (np.append(updates[name], -1) for name in ("start", "stop", "epoch"))
+    steps = start[1:] - start[:-1]
+    follows = (epoch[1:] == epoch[:-1]) & (start[1:] > 0) & (steps > 0) & (steps <= (stop - start)[:-1])
+    return np.where(follows, steps, 0)
 
 
 def learned_state_divergences(recorded: RecordedRun) -> Iterator[Divergence]:

@@ -21,10 +21,11 @@ from numpy_rnn.conformance.case import (
     one_bias,
     present,
     required_outputs,
+    second_bias_as_input,
 )
 from numpy_rnn.conformance.ports.package_port import PackagePort
 from numpy_rnn.conformance.ports.port import abilities, validated_report
-from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS
+from numpy_rnn.conformance.ports.protocol import LACKS, SGD_LACKS, Abilities
 from numpy_rnn.conformance.traces.divergence import expected_windows
 from numpy_rnn.conformance.traces.recorder import RecordedRun, Recorder
 
@@ -67,7 +68,8 @@ def measure(losses: np.ndarray, others: list[np.ndarray], run: Run, seed: int = 
 def reference_losses(run: Run, seed: int) -> np.ndarray:
     """The losses of the run, and of runs whose initial weights are moved by an ulp: (epochs, 1 + REFERENCES)."""
     generator = np.random.default_rng(seed)
-    moved = {name: _moved(theta, generator) for name, theta in present(one_bias(run.params)).items()}
+    run = second_bias_as_input(run)
+    moved = {name: _moved(theta, generator) for name, theta in present(run.params).items()}
     params = Parameters(**dict.fromkeys(Parameters._fields) | moved)
     with np.errstate(all="ignore"):
         updates = numpy_rnn.train(
@@ -125,16 +127,22 @@ def trace_port(port: Any, run: Run, timeout: float = 10.0) -> RecordedRun:
     and update, if the port fails or its report has an invalid format.
     """
     check_port_run(port, run)
-    b_h = run.params.b_h
-    if "two_biases" in abilities(port).capabilities and b_h is not None and not isinstance(run.params, TwoBiases):
-        two: Any = TwoBiases(*run.params, b_hh=np.zeros_like(b_h))
-        run = run._replace(params=two)
+    run = with_second_bias(run, abilities(port))
     if "rate_in_velocity" in abilities(port).capabilities:
         run = run._replace(options=run.options._replace(step=RateInVelocity(*run.options.step)))
     driver, recorder = _Driver(port, timeout, run), Recorder(run)
     for epoch, number, window, initial, report in plain_rnn.train(run, driver.compute):
         recorder.append_report(epoch, number, window, initial, report)
     return recorder.recorded()
+
+
+def with_second_bias(run: Run, *those: Abilities) -> Run:
+    """The run with a second hidden bias of zeros, if it has biases and one of those ports has two."""
+    b_h, has_two = run.params.b_h, any("two_biases" in each.capabilities for each in those)
+    if b_h is None or not has_two or isinstance(run.params, TwoBiases):
+        return run
+    two: Any = TwoBiases(*run.params, b_hh=np.zeros_like(b_h))
+    return run._replace(params=two)
 
 
 class _Driver:
@@ -199,13 +207,28 @@ def check_port_run(port: Any, run: Run) -> None:
         is_missing = name in lacks if name in LACKS else name not in has
         if is_needed and is_missing and not ("given_dy" in has and name in OF_LOSS):
             verb = "lacks" if name in LACKS else "does not declare"
-            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it")
+            option = f" ({OPTIONS[name]})" if name in OPTIONS else ""
+            raise InputError(f"{port.name} {verb} {name!r}: choose a run without it{option}")
     (D, H), O = run.params.W_xh.shape, run.params.W_hy.shape[-1]
     sizes = {"B": run.x.shape[1], "D": D, "H": H, "O": O}
     if shapes and not any(all(sizes.get(k, n) == n for k, n in shape.items()) for shape in shapes):
         raise InputError(f"{port.name} has the sizes {list(map(dict, shapes))}: expected them in the run, not {sizes}")
 
 
+OPTIONS = {  # of `compare`, that choose a run without a part
+    "sum": "--reduction mean",
+    "mean": "--reduction sum",
+    "tanh": "--nonlinearity relu",
+    "relu": "--nonlinearity tanh",
+    "sigmoid": "--nonlinearity tanh",
+    "older steps": "--k2 as large as --k1",
+    "many losses": "--k1 1",
+    "clip_by_value": "--max-norm",
+    "squared_error": "--loss cross_entropy",
+    "bias": "--no-bias",
+    "no biases": "--bias",
+    "plain SGD": "--adagrad",
+}
 OF_LOSS = ("mean", "squared_error", "distributions", "cross_entropy", "loss_weights")
 
 
@@ -231,6 +254,7 @@ def _needs(run: Run) -> dict[str, bool]:
         "batch": h_0.shape[-2] > 1,
         "sgd_options": any(used[name] for name in SGD_LACKS),
         "learned_h_0": run.params.h_0 is not None,
+        "two_biases": getattr(run.params, "b_hh", None) is not None,
         "clip_by_value": clips_values,
         "cross_entropy": is_cross_entropy,
         "class_inputs": is_classes(run.x),

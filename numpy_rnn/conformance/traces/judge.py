@@ -12,11 +12,13 @@ import numpy as np
 from numpy_rnn.common.records import WindowCase
 from numpy_rnn.conformance.bounds.global_bounds import check_global, global_bounds
 from numpy_rnn.conformance.bounds.local_bounds import TAU, TanhError, ratios, stages
+from numpy_rnn.conformance.bounds.oracle import Enclosure
 from numpy_rnn.conformance.case import FIELDS, is_classes, parameters_from
 from numpy_rnn.conformance.traces.divergence import (
     BACKWARDS,
     TENSORS,
     Divergence,
+    carried_steps,
     causal_place,
     equations,
     learned_state_divergences,
@@ -73,14 +75,15 @@ def judge(recorded: RecordedRun, tau: TanhError = TAU, whole: bool = True, by_or
         worst[divergence.tensor] = np.inf
     with np.errstate(over="ignore", invalid="ignore"):  # non-finite values fail every check
         for stack in stacks(recorded):
-            checks = _by_oracle if by_oracle or "a" not in updates else local_checks
-            for name, ratio, expected, allowed in checks(stack.case, stack.report, tau):
+            is_box = by_oracle or "a" not in updates
+            checks = _by_oracle(updates, stack, tau) if is_box else local_checks(stack.case, stack.report, tau)
+            for name, ratio, expected, allowed in checks:
                 worst[name] = max(worst[name], float(ratio.max()))
                 if not (ratio <= 1).all():
                     divergences.append(_first_divergence(updates, stack, name, (ratio, expected, allowed)))
     first = min(divergences, key=causal_place, default=None)
     if first is not None:
-        first = first._replace(equation=equations(first.tensor, step))
+        first = first._replace(equation=equations(first.tensor, recorded.run.options.objective, step))
     return Judgement(len(updates["epoch"]), worst, first)
 
 
@@ -173,21 +176,36 @@ def local_checks(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError
         yield name, ratios(np.asarray(report[name], np.float64) - expected, allowed), expected, allowed
 
 
-def global_checks(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) -> Checks:
-    """The checks of a report at L2."""
+def global_checks(
+    case: WindowCase, report: dict[str, np.ndarray], tau: TanhError, step: int = 0, state: np.ndarray | None = None
+) -> Checks:
+    """The checks of a report at L2, and as "initial" that of the state from which the next window starts.
+
+    step: after which step of the window that one starts; 0: nothing is recomputed for it.
+    """
     bounds = global_bounds(case, tau)
     for name, ratio in check_global(case, report, bounds=bounds).items():
         value, E = bounds[name]
         yield name, ratio, value.high, E + value.radius
+    if state is not None:
+        value, E = bounds["h"]
+        value, allowed = Enclosure(*(array[step - 1] for array in value)), (E + value.radius)[step - 1]
+        difference = value.difference(state) if step else np.zeros_like(state)
+        yield "initial", ratios(difference, allowed), value.high, allowed
 
 
-def _by_oracle(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) -> Checks:
-    """The checks of a stacked case at L2. The oracle computes one update of one network at a time."""
-    axes = case.params.W_hh.shape[:-2]
+def _by_oracle(updates: dict[str, np.ndarray], stack: Stack, tau: TanhError) -> Checks:
+    """The checks of a stacked case at L2. The oracle computes one update of one network at a time.
+
+    If the states are not reported, the initial state of the next window is recomputed too.
+    """
+    axes, steps = stack.case.params.W_hh.shape[:-2], carried_steps(updates)[stack.chosen]
+    states = None if "h" in updates else np.roll(updates["initial"], -1, axis=0)[stack.chosen]
     columns: dict[str, list] = {}
     for index in np.ndindex(axes):
-        reported = {name: np.asarray(array[index]) for name, array in report.items()}
-        for name, *checked in global_checks(single(case, index), reported, tau):
+        reported = {name: np.asarray(array[index]) for name, array in stack.report.items()}
+        carried = int(steps[index[0]]), None if states is None else states[index]
+        for name, *checked in global_checks(single(stack.case, index), reported, tau, *carried):
             columns.setdefault(name, []).append(checked)
     for name, rows in columns.items():
         ratio, expected, allowed = (np.stack(column).reshape(*axes, *column[0].shape) for column in zip(*rows))
@@ -197,6 +215,9 @@ def _by_oracle(case: WindowCase, report: dict[str, np.ndarray], tau: TanhError) 
 def _first_divergence(updates, stack, name, checked) -> Divergence:
     """The first of the stacked updates whose tensor exceeds its bound. checked: ratio, expected and allowed."""
     ratio, expected, allowed = np.broadcast_arrays(*checked)
+    chosen, report = stack.chosen, stack.report
+    if name == "initial":  # of the next window
+        chosen, report = chosen + 1, {name: np.roll(updates[name], -1, axis=0)[chosen]}
     bad = ~(ratio <= 1)
     index = int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
     elements = [tuple(map(int, element)) for element in np.argwhere(bad[index])]
@@ -206,10 +227,10 @@ def _first_divergence(updates, stack, name, checked) -> Divergence:
         step = elements[0][-3] + 1
     element = elements[0]
     at = (index, *element)
-    values = (float(array[at]) for array in (stack.report[name], expected, allowed, ratio))
+    values = (float(array[at]) for array in (report[name], expected, allowed, ratio))
     return Divergence(
-        int(updates["epoch"][stack.chosen[index]]),
-        int(updates["number"][stack.chosen[index]]),
+        int(updates["epoch"][chosen[index]]),
+        int(updates["number"][chosen[index]]),
         name,
         step,
         element if step is None else (*element[:-3], *element[-2:]),

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_rnn.common.errors import InputError
+from numpy_rnn.common.checks import check_schedule
+from numpy_rnn.common.errors import InputError, one_line
 from numpy_rnn.common.files import save_arrays
 from numpy_rnn.common.records import Objective, Parameters, Run, RunOptions, Schedule, Step, Window
 from numpy_rnn.conformance.case import FIELDS, INTERMEDIATES, SHAPES, parameters_from, present
@@ -77,6 +78,9 @@ class Recorder:
         """Write the trace. Raises InputError if no update is recorded, or if the file cannot be written."""
         if not self.updates:
             raise InputError("no update is recorded: expected one or more, as of --epochs 1")
+        for name, values in self.columns.items():
+            if len(values) < self.updates:
+                raise InputError(f"{name} is in {len(values)} of {self.updates} updates: expected it in all or in none")
         save_arrays(path, trace_arrays(*self.recorded()))
 
 
@@ -84,19 +88,23 @@ class Trace(Recorder):
     """Records the updates of a training loop of your own; `python -m numpy_rnn compare FILE.npz` judges each of them.
 
     params: the initial parameters by name, W_xh (D, H), W_hh (H, H), W_hy (H, O), and b_h (H), b_y (O) or neither.
-    x (T, B, D), target (T, B, O): the whole series. h_0 (B, H): the state at the start of every epoch. All are arrays
-    of one dtype, float32 or float64, and are copied. options: k1, k2, learning_rate and epochs, and what is not a
+    x (T, B, D), target (T, B, O): the whole series. h_0 (B, H): the state at the start of every epoch. All arrays are
+    copied, in the dtype of W_hh, float32 or float64. options: k1, k2, learning_rate and epochs, and what is not a
     default of nonlinearity, loss, reduction, momentum, dampening, nesterov, weight_decay, max_norm and max_value.
 
     resets: False if the state is carried from one epoch to the next. The trace then is one epoch over the series
     repeated, which is the same if k2 = k1 and T is a multiple of k1.
 
-    Raises InputError on names that no run has.
+    Raises InputError on names that no run has, on missing ones, and on numbers that the dtype does not have.
     """
 
     def __init__(self, params: dict[str, Any], x: Any, target: Any, h_0: Any, *, resets: bool = True, **options: Any):
         if unknown := [name for name in params if name not in FIELDS]:
             raise InputError(f"a parameter is called {unknown[0]!r}: expected {', '.join(Parameters._fields)}")
+        if missing := [name for name in Parameters._fields[:3] if name not in params]:
+            raise InputError(f"there is no parameter {missing[0]}: expected W_xh, W_hh and W_hy")
+        if missing := [name for name in ("k1", "k2", "learning_rate", "epochs") if name not in options]:
+            raise InputError(f"{missing[0]} is missing: expected k1, k2, learning_rate and epochs")
         kinds: tuple[Any, ...] = (Schedule, Objective, Step)
         schedule, objective, step = (
             kind(**{name: options.pop(name) for name in kind._fields if name in options}) for kind in kinds
@@ -104,15 +112,17 @@ class Trace(Recorder):
         if options:
             known = (*Schedule._fields, *Objective._fields, *Step._fields)
             raise InputError(f"{next(iter(options))!r} is no option of a run: expected {', '.join(known)}")
-        self.T, self.resets, self.number, self.epoch = len(x), resets, 0, 0
-        x, target = (np.array(array) for array in (x, target))
+        schedule, self.resets, self.number, self.epoch = check_schedule(schedule), resets, 0, 0
+        self.dtype = np.array(params["W_hh"]).dtype
+        x, target, h_0 = self._array("x", x), self._array("target", target), self._array("h_0", h_0)
+        self.T, self.epochs = len(x), schedule.epochs
         if not resets:
             if self.T % schedule.k1 or schedule.k1 != schedule.k2:
                 raise InputError("a loop that never resets its state: expected k2 = k1, and T a multiple of k1")
             x, target = (np.concatenate([array] * schedule.epochs) for array in (x, target))
             schedule = schedule._replace(epochs=1)
-        initial = parameters_from({name: np.array(theta) for name, theta in params.items()})
-        super().__init__(Run(initial, x, target, np.array(h_0), None, RunOptions(schedule, objective, step)))
+        initial = parameters_from({name: self._array(name, theta) for name, theta in params.items()})
+        super().__init__(Run(initial, x, target, h_0, None, RunOptions(schedule, objective, step)))
 
     def update(self, epoch: int, window: tuple[int, int, int], state: Any, **values: Any) -> None:
         """Record one update.
@@ -120,19 +130,39 @@ class Trace(Recorder):
         epoch: from 1. window: start, loss_start and stop, for a window of the steps start to stop − 1, from 0, of which
         those from loss_start have a loss. state (B, H): the initial state of the window. values: loss; the gradients
         dW_xh, dW_hh and so on, before clipping; the parameters after the update, W_xh, W_hh and so on; with momentum
-        the velocities, vW_xh and so on; and if you have all of them a, h, y, dy, dh and da of the T steps of the
-        window: without them it cannot be seen whether the state is carried rightly.
+        the velocities, vW_xh and so on; and if you have them, h, or all of a, h, y, dy, dh and da, of the T steps of
+        the window. Without h, the initial state of the next window is checked less closely.
 
-        Raises InputError on an unknown name, and if some of a, h, y, dy, dh and da are missing.
+        Raises InputError on an unknown name, if some of a, y, dy, dh and da are missing, on an epoch that the run does
+        not have, and on numbers that the dtype does not have.
         """
         if unknown := [name for name in values if name not in SHAPES]:
             raise InputError(f"{unknown[0]!r} is not a name of a trace: expected {', '.join(SHAPES)}")
         missing = [name for name in INTERMEDIATES if name not in values]
-        if 0 < len(missing) < len(INTERMEDIATES):
-            raise InputError(f"{missing[0]} is missing: expected all of {', '.join(INTERMEDIATES)}, or none of them")
+        if 0 < len(missing) < len(INTERMEDIATES) and missing != [name for name in INTERMEDIATES if name != "h"]:
+            raise InputError(f"{missing[0]} is missing: expected all of {', '.join(INTERMEDIATES)}, h alone, or none")
+        if epoch not in range(1, self.epochs + 1):
+            raise InputError(f"the epoch is {epoch!r}: expected 1 to {self.epochs}, as epochs is {self.epochs}")
+        if np.shape(window) != (3,):
+            raise InputError(f"the window is {window!r}: expected start, loss_start and stop")
         offset = 0 if self.resets else (epoch - 1) * self.T
         epoch = epoch if self.resets else 1
         self.number = self.number + 1 if epoch == self.epoch else 1
         self.epoch = epoch
-        copies = {name: np.array(value) for name, value in values.items()}
-        self.append_report(epoch, self.number, Window(*(step + offset for step in window)), np.array(state), copies)
+        copies = {name: self._array(name, value) for name, value in values.items()}
+        place = Window(*(int(step) + offset for step in window))
+        self.append_report(epoch, self.number, place, self._array("the state", state), copies)
+
+    def _array(self, name: str, value: Any) -> np.ndarray:
+        """A copy in the dtype of the trace; classes keep theirs. Raises InputError where that changes an array."""
+        try:
+            array = np.array(value)
+        except (TypeError, ValueError, RuntimeError) as error:  # of a tensor that requires a gradient, say
+            raise InputError(f"{name} is no array: {one_line(str(error))}") from None
+        if array.dtype.kind in "iu" and array.ndim:
+            return array
+        with np.errstate(all="ignore"):
+            copy = array.astype(self.dtype) if array.dtype.kind in "fiu" else array
+        if array.dtype.kind not in "fiu" or (array.ndim and not np.array_equal(copy, array, equal_nan=True)):
+            raise InputError(f"{name} is {array.dtype}, and W_hh is {self.dtype}: expected one dtype, {self.dtype}")
+        return copy

@@ -33,9 +33,10 @@ A second bias of the hidden layer, b_hh, has the keys initial_b_hh, db_hh, vb_hh
 The initial state is learned if there is a key h_0. Then dh_0 is needed, and with velocities vh_0. It is a parameter of
 the windows with start = 0; the others leave it and its velocity unchanged.
 
-A program that does not compute the intermediate values leaves out all of a, h, y, dy, dh and da. One that does not
-compute the gradients of its inputs leaves out dx and dh_0; if it learns the initial state, only dx, and then dh_0 is
-ignored in the windows with start > 0.
+A program that does not compute the intermediate values leaves out all of a, h, y, dy, dh and da, or all but h. Without
+h, the initial state of a window is compared with one that is recomputed. A program that does not compute the gradients
+of its inputs leaves out dx and dh_0; if it learns the initial state, only dx, and then dh_0 is ignored in the windows
+with start > 0.
 """
 
 import json
@@ -141,7 +142,8 @@ def _check_arrays(run: Run, B: int, updates: dict[str, np.ndarray], second_bias:
     N, S = len(updates["start"]), int((updates["stop"] - updates["start"]).sum())
     prefixes = ("d", "v", "") if run.options.step.has_velocity else ("d", "")
     names = [prefix + name for prefix in prefixes for name in present(run.params)] + ["loss"]
-    names += [*INTERMEDIATES] * any(name in updates for name in INTERMEDIATES)
+    reported = [name for name in INTERMEDIATES if name in updates]
+    names += reported if reported == ["h"] else [*INTERMEDIATES] * bool(reported)
     names += ["dx", "dh_0"] * ("dx" in updates) + ["dh_0"] * ("dh_0" in updates)
     expected: dict[str, tuple[int, ...]] = {"initial": (N, *E, B, H)}
     for name in dict.fromkeys(names):
