@@ -25,6 +25,7 @@ class Draw(NamedTuple):
     """A source of choices. integer: a number from low to high, both included; the smallest is the simplest."""
 
     integer: Callable[[int, int], int]
+    rare: int = -1  # what integer(0, n − 1) is, modulo n, in one of n draws
 
     def choice(self, options: Sequence[Any]) -> Any:
         """One of the options. The first is the simplest."""
@@ -32,13 +33,13 @@ class Draw(NamedTuple):
 
     def one_in(self, n: int) -> bool:
         """True in one of n draws. The simplest is False."""
-        return self.integer(0, n - 1) == n - 1
+        return self.integer(0, n - 1) == self.rare % n
 
 
 def RandomDraw(*seed: int) -> Draw:
     """Choices made by a generator of random numbers."""
     generator = np.random.default_rng(seed)
-    return Draw(lambda low, high: int(generator.integers(low, high, endpoint=True)))
+    return Draw(lambda low, high: int(generator.integers(low, high, endpoint=True)), rare=0)
 
 
 class Recipe(NamedTuple):
